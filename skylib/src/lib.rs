@@ -1,0 +1,7 @@
+//! Live network topology, flows and Gremlin queries over both, as a library.
+
+pub mod filter;
+pub mod id;
+pub mod packet;
+pub mod time;
+pub mod value;

@@ -1,0 +1,430 @@
+//! `Map`: an immutable-by-sharing object whose sorted key list is kept apart from its values.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arcstr::ArcStr;
+use hashbrown::HashSet;
+
+use super::{Path, Value};
+
+/// A JSON object: keys sorted bytewise, values beside them; clones share both.
+///
+/// Elements of one kind have the same keys, so the key list (the [`Shape`]) is shared among all of
+/// them once a [`ShapeTable`] has seen them, and a query finds a key's position once a shape
+/// instead of once an element ([`Path`]).
+///
+/// ```
+/// use skylib::value::{Map, Value};
+/// let mut map = Map::new();
+/// map.set("Name", "eth0");
+/// map.set_path("ExtID.iface-id", "port-1");
+/// assert_eq!(map.get("Name"), Some(&Value::from("eth0")));
+/// assert_eq!(serde_json::to_string(&map)?, r#"{"ExtID":{"iface-id":"port-1"},"Name":"eth0"}"#);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct Map {
+    shape: Shape,
+    values: Arc<[Value]>,
+}
+
+impl Map {
+    /// An empty object.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Builds from pairs in any order; of equal keys the last wins.
+    pub fn from_pairs(pairs: impl IntoIterator<Item = (ArcStr, Value)>) -> Self {
+        let mut pairs: Vec<(ArcStr, Value)> = pairs.into_iter().collect();
+        pairs.sort_by(|a, b| a.0.cmp(&b.0));
+        let mut unique: Vec<(ArcStr, Value)> = Vec::with_capacity(pairs.len());
+        for pair in pairs {
+            match unique.last_mut() {
+                Some(last) if last.0 == pair.0 => *last = pair,
+                _ => unique.push(pair),
+            }
+        }
+        let (keys, values): (Vec<ArcStr>, Vec<Value>) = unique.into_iter().unzip();
+        Self { shape: Shape(keys.into()), values: values.into() }
+    }
+
+    /// Number of keys.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Whether there is no key.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// The value of a literal key; dots have no meaning here.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        self.values.get(self.shape.position(key)?)
+    }
+
+    /// The value at a position of [`Map::shape`].
+    #[must_use]
+    pub fn value_at(&self, position: usize) -> Option<&Value> {
+        self.values.get(position)
+    }
+
+    /// The first value on a dotted path that goes through objects only.
+    #[must_use]
+    pub fn get_path(&self, dotted: &str) -> Option<&Value> {
+        let (head, rest) = split_path(dotted);
+        match (self.get(head)?, rest) {
+            (value, None) => Some(value),
+            (Value::Map(inner), Some(rest)) => inner.get_path(rest),
+            _ => None,
+        }
+    }
+
+    /// The shared key list.
+    #[must_use]
+    pub const fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// Keys and values, by key.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&ArcStr, &Value)> {
+        self.shape.0.iter().zip(self.values.iter())
+    }
+
+    /// Sets a literal key.
+    pub fn set(&mut self, key: &str, value: impl Into<Value>) {
+        let value = value.into();
+        match self.shape.0.binary_search_by(|k| k.as_str().cmp(key)) {
+            Ok(position) => Arc::make_mut(&mut self.values)[position] = value,
+            Err(position) => {
+                let mut keys = self.shape.0.to_vec();
+                let mut values = self.values.to_vec();
+                keys.insert(position, ArcStr::from(key));
+                values.insert(position, value);
+                *self = Self { shape: Shape(keys.into()), values: values.into() };
+            }
+        }
+    }
+
+    /// Removes a literal key and tells what it held.
+    pub fn remove(&mut self, key: &str) -> Option<Value> {
+        let position = self.shape.position(key)?;
+        let mut keys = self.shape.0.to_vec();
+        let mut values = self.values.to_vec();
+        keys.remove(position);
+        let old = values.remove(position);
+        *self = Self { shape: Shape(keys.into()), values: values.into() };
+        Some(old)
+    }
+
+    /// Sets a dotted path, creating the objects on the way.
+    ///
+    /// Returns `false` and changes nothing where something that is no object is in the way.
+    pub fn set_path(&mut self, dotted: &str, value: impl Into<Value>) -> bool {
+        let (head, rest) = split_path(dotted);
+        let Some(rest) = rest else {
+            self.set(head, value);
+            return true;
+        };
+        let mut inner = match self.get(head) {
+            None => Self::new(),
+            Some(Value::Map(inner)) => inner.as_ref().clone(),
+            Some(_) => return false,
+        };
+        let done = inner.set_path(rest, value);
+        if done {
+            self.set(head, inner);
+        }
+        done
+    }
+
+    /// Removes a dotted path and the objects that become empty by it; tells whether it was there.
+    pub fn remove_path(&mut self, dotted: &str) -> bool {
+        let (head, rest) = split_path(dotted);
+        let Some(rest) = rest else { return self.remove(head).is_some() };
+        let Some(Value::Map(inner)) = self.get(head) else { return false };
+        let mut inner = inner.as_ref().clone();
+        if !inner.remove_path(rest) {
+            return false;
+        }
+        if inner.is_empty() {
+            self.remove(head);
+        } else {
+            self.set(head, inner);
+        }
+        true
+    }
+
+    /// Bytes held on the heap, shared parts counted as if owned (an upper bound).
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        let values: usize = self.values.iter().map(Value::heap_bytes).sum();
+        values + size_of_val(&*self.values) + 2 * size_of::<usize>()
+    }
+}
+
+impl PartialEq for Map {
+    fn eq(&self, other: &Self) -> bool {
+        (self.shape.is_same(&other.shape) || self.shape.0 == other.shape.0)
+            && (Arc::ptr_eq(&self.values, &other.values) || self.values == other.values)
+    }
+}
+
+impl fmt::Debug for Map {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+impl<K: Into<ArcStr>, V: Into<Value>> FromIterator<(K, V)> for Map {
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
+        Self::from_pairs(pairs.into_iter().map(|(k, v)| (k.into(), v.into())))
+    }
+}
+
+/// A sorted list of keys that many [`Map`]s share.
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+pub struct Shape(Arc<[ArcStr]>);
+
+impl Shape {
+    /// Where a key stands.
+    #[must_use]
+    pub fn position(&self, key: &str) -> Option<usize> {
+        self.0.binary_search_by(|k| k.as_str().cmp(key)).ok()
+    }
+
+    /// Whether both are the very same list in memory (a cheap test; `==` compares keys).
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// The keys in order.
+    #[must_use]
+    pub fn keys(&self) -> &[ArcStr] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter()).finish()
+    }
+}
+
+/// Makes equal key lists one: the owner of many maps passes each through [`ShapeTable::intern`].
+///
+/// Lists and keys that no map uses any more are dropped when the table has doubled since the last
+/// clean-up, so keys sent by a hostile client do not stay for good.
+#[derive(Default)]
+pub struct ShapeTable {
+    shapes: HashSet<Shape>,
+    keys: HashSet<ArcStr>,
+    sweep_at: usize,
+}
+
+impl ShapeTable {
+    /// The same map on shared key lists, at every depth.
+    pub fn intern(&mut self, map: &Map) -> Map {
+        let shape = self.shape(&map.shape);
+        let nested = |v: &Value| matches!(v, Value::Map(_) | Value::List(_));
+        if !map.values.iter().any(nested) {
+            return Map { shape, values: map.values.clone() };
+        }
+        let values = map.values.iter().map(|v| self.value(v)).collect();
+        Map { shape, values }
+    }
+
+    fn value(&mut self, value: &Value) -> Value {
+        match value {
+            Value::Map(map) => Value::Map(Arc::new(self.intern(map))),
+            Value::List(list) => {
+                Value::List(Arc::new(list.iter().map(|v| self.value(v)).collect()))
+            }
+            other => other.clone(),
+        }
+    }
+
+    fn shape(&mut self, shape: &Shape) -> Shape {
+        if let Some(known) = self.shapes.get(shape) {
+            return known.clone();
+        }
+        if self.shapes.len() >= self.sweep_at.max(MIN_SWEEP) {
+            self.shapes.retain(|s| Arc::strong_count(&s.0) > 1);
+            self.keys.retain(|k| ArcStr::strong_count(k).is_none_or(|n| n > 1));
+            self.sweep_at = 2 * self.shapes.len();
+        }
+        let keys: Vec<ArcStr> =
+            shape.0.iter().map(|k| self.keys.get_or_insert_with(k, ArcStr::clone).clone()).collect();
+        let shared = Shape(keys.into());
+        self.shapes.insert(shared.clone());
+        shared
+    }
+
+    /// Number of key lists held.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shapes.len()
+    }
+
+    /// Whether no key list is held.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.shapes.is_empty()
+    }
+}
+
+impl fmt::Debug for ShapeTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ShapeTable({} shapes, {} keys)", self.shapes.len(), self.keys.len())
+    }
+}
+
+const MIN_SWEEP: usize = 1024;
+
+fn split_path(dotted: &str) -> (&str, Option<&str>) {
+    match dotted.split_once('.') {
+        Some((head, rest)) => (head, Some(rest)),
+        None => (dotted, None),
+    }
+}
+
+impl serde::Serialize for Map {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter().map(|(k, v)| (k.as_str(), v)))
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Map {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = Map;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Map, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some((key, value)) = map.next_entry::<String, Value>()? {
+                    pairs.push((ArcStr::from(key), value));
+                }
+                Ok(Map::from_pairs(pairs))
+            }
+        }
+        deserializer.deserialize_map(Visitor)
+    }
+}
+
+/// What a [`Path`] found.
+#[derive(Debug)]
+pub enum Found<'a> {
+    /// One value, reached through objects only.
+    One(&'a Value),
+    /// The hits of all elements of the arrays on the way; may be empty.
+    Many(Vec<&'a Value>),
+}
+
+impl Path {
+    /// Looks the path up in a map; `None` where a key is missing or a scalar is in the way.
+    ///
+    /// An array on the way is searched element by element, and the lookup then succeeds even with
+    /// no hit at all (COMPAT: `HasKey('Ifs.Zzz')` is true where `Ifs` is an array).
+    pub fn find<'a>(&self, map: &'a Map) -> Option<Found<'a>> {
+        self.find_from(0, map)
+    }
+
+    fn find_from<'a>(&self, depth: usize, map: &'a Map) -> Option<Found<'a>> {
+        let value = map.value_at(self.position(depth, map.shape())?)?;
+        if depth + 1 == self.len() {
+            return Some(Found::One(value));
+        }
+        match value {
+            Value::Map(inner) => self.find_from(depth + 1, inner),
+            Value::List(list) => {
+                let mut hits = Vec::new();
+                for element in list.iter() {
+                    if let Value::Map(inner) = element {
+                        match self.find_from(depth + 1, inner) {
+                            Some(Found::One(value)) => hits.push(value),
+                            Some(Found::Many(values)) => hits.extend(values),
+                            None => {}
+                        }
+                    }
+                }
+                Some(Found::Many(hits))
+            }
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(json: &str) -> Map {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn paths_are_set_and_removed_with_their_empty_parents() {
+        let mut m = map(r#"{"A":1}"#);
+        assert!(m.set_path("B.C.D", 2));
+        assert!(!m.set_path("A.X", 3), "a scalar in the way refuses");
+        assert_eq!(m, map(r#"{"A":1,"B":{"C":{"D":2}}}"#));
+        assert!(m.remove_path("B.C.D"));
+        assert!(!m.remove_path("B.C.D"));
+        assert_eq!(m, map(r#"{"A":1}"#));
+    }
+
+    #[test]
+    fn clones_do_not_see_later_changes() {
+        let mut a = map(r#"{"X":{"Y":1}}"#);
+        let b = a.clone();
+        a.set_path("X.Y", 2);
+        a.set("Z", true);
+        assert_eq!(b, map(r#"{"X":{"Y":1}}"#));
+    }
+
+    #[test]
+    fn interned_maps_share_their_key_lists() {
+        let mut table = ShapeTable::default();
+        let a = table.intern(&map(r#"{"X":{"K":1},"Y":[{"K":2}]}"#));
+        let b = table.intern(&map(r#"{"X":{"K":3},"Y":[]}"#));
+        assert!(a.shape().is_same(b.shape()));
+        assert_eq!(a, map(r#"{"X":{"K":1},"Y":[{"K":2}]}"#));
+        assert_eq!(table.len(), 2);
+    }
+
+    #[test]
+    fn unused_shapes_are_dropped() {
+        let mut table = ShapeTable::default();
+        for i in 0..5 * MIN_SWEEP {
+            table.intern(&Map::from_iter([(format!("key{i}"), Value::Null)]));
+        }
+        assert!(table.len() <= MIN_SWEEP + 1, "{}", table.len());
+    }
+
+    #[test]
+    fn paths_spread_over_arrays() {
+        let m = map(r#"{"Ifs":[{"N":1},{"M":2},{"N":3}],"S":5}"#);
+        let found = |p: &str| match Path::new(p).find(&m) {
+            None => "none".to_owned(),
+            Some(Found::One(v)) => format!("one {v:?}"),
+            Some(Found::Many(v)) => format!("many {v:?}"),
+        };
+        assert_eq!(found("Ifs.N"), "many [Int(1), Int(3)]");
+        assert_eq!(found("Ifs.Zzz"), "many []");
+        assert_eq!(found("S.x"), "none");
+        assert_eq!(found("S"), "one Int(5)");
+        assert_eq!(found(""), "none");
+    }
+}
