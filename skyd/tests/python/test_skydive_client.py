@@ -101,7 +101,9 @@ def test_a_ping_shows_as_a_flow_and_is_streamed(lab, tmp_path):
 
         def logged():
             lines = flows.read_text().splitlines() if flows.exists() else []
-            return [f for f in map(json.loads, lines) if f["UUID"] == flow["UUID"]]
+            # The script writes the keys of `stats` messages too: it takes every `Obj` for a list.
+            flows_seen = [f for f in map(json.loads, lines) if isinstance(f, dict)]
+            return [f for f in flows_seen if f["UUID"] == flow["UUID"]]
 
         daemon.wait(logged, "the flow in the subscriber's file", 10)
         client.capture_delete(capture.uuid)
