@@ -3,5 +3,8 @@
 pub mod filter;
 pub mod id;
 pub mod packet;
+#[cfg(feature = "netlink")]
+pub mod sys;
 pub mod time;
+pub mod topology;
 pub mod value;
