@@ -3,5 +3,6 @@
 pub mod filter;
 pub mod id;
 pub mod packet;
+pub mod store;
 pub mod time;
 pub mod value;
