@@ -5,5 +5,6 @@ pub mod filter;
 pub mod graph;
 pub mod id;
 pub mod packet;
+pub mod store;
 pub mod time;
 pub mod value;
