@@ -5,9 +5,9 @@ pub mod filter;
 pub mod graph;
 pub mod id;
 pub mod packet;
+pub mod store;
 #[cfg(feature = "netlink")]
 pub mod sys;
-pub mod store;
 pub mod time;
 pub mod topology;
 pub mod value;

@@ -5,4 +5,5 @@ pub mod cpu;
 #[cfg(feature = "netlink")]
 pub mod ethtool;
 pub mod netns;
+pub mod timer;
 pub mod wake;
