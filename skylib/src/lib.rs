@@ -1,6 +1,7 @@
 //! Live network topology, flows and Gremlin queries over both, as a library.
 
 pub mod filter;
+pub mod flow;
 pub mod id;
 pub mod packet;
 pub mod time;
