@@ -1,5 +1,6 @@
 //! Live network topology, flows and Gremlin queries over both, as a library.
 
+pub mod decode;
 pub mod filter;
 pub mod flow;
 pub mod id;
