@@ -3,6 +3,7 @@
 pub mod decode;
 pub mod filter;
 pub mod graph;
+pub mod gremlin;
 pub mod flow;
 pub mod id;
 pub mod packet;
