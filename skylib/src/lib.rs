@@ -7,6 +7,9 @@ pub mod gremlin;
 pub mod flow;
 pub mod id;
 pub mod packet;
+#[cfg(feature = "netlink")]
+pub mod sys;
 pub mod store;
 pub mod time;
+pub mod topology;
 pub mod value;
