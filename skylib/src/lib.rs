@@ -1,7 +1,10 @@
 //! Live network topology, flows and Gremlin queries over both, as a library.
 
+pub mod capture;
 pub mod filter;
 pub mod id;
 pub mod packet;
+#[cfg(feature = "afpacket")]
+pub mod sys;
 pub mod time;
 pub mod value;
