@@ -5,4 +5,6 @@ pub mod cpu;
 #[cfg(feature = "netlink")]
 pub mod ethtool;
 pub mod netns;
+#[cfg(feature = "afpacket")]
+pub mod socket;
 pub mod wake;
