@@ -88,9 +88,7 @@ impl<K> Filter<K> {
     pub fn matches<F: Fields<K> + ?Sized>(&self, element: &F) -> bool {
         match self {
             Self::All(filters) => filters.iter().all(|f| f.matches(element)),
-            Self::Any(filters) => {
-                filters.is_empty() || filters.iter().any(|f| f.matches(element))
-            }
+            Self::Any(filters) => filters.is_empty() || filters.iter().any(|f| f.matches(element)),
             Self::Not(filter) => !filter.matches(element),
             Self::Test(key, predicate) => element.test(key, predicate),
         }
@@ -164,7 +162,9 @@ impl Predicate {
             (Self::Bool(wanted), Value::Bool(bool)) => wanted == bool,
             (Self::Regex(_) | Self::Ipv4Range(_), Value::Text(text)) => self.matches_text(text),
             (Self::Text(_) | Self::Bool(_) | Self::Regex(_) | Self::Ipv4Range(_), _) => false,
-            _ => value.to_int().is_some_and(|number| self.matches_int(number)),
+            _ => value
+                .to_int()
+                .is_some_and(|number| self.matches_int(number)),
         }
     }
 
@@ -241,7 +241,11 @@ impl Pattern {
 
 fn reason(error: &regex::Error) -> String {
     let text = error.to_string();
-    text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
+    text.lines()
+        .last()
+        .unwrap_or_default()
+        .trim_start_matches("error: ")
+        .to_owned()
 }
 
 /// An IPv4 network, host bits cleared.
@@ -271,7 +275,9 @@ impl Ipv4Network {
         let (address, len) = text.split_once('/').unwrap_or((text, "0"));
         (1..=2).contains(&len.len())
             && len.bytes().all(|b| b.is_ascii_digit())
-            && address.parse::<Ipv4Addr>().is_ok_and(|a| u32::from(a) & self.mask == self.address)
+            && address
+                .parse::<Ipv4Addr>()
+                .is_ok_and(|a| u32::from(a) & self.mask == self.address)
     }
 }
 
@@ -309,10 +315,20 @@ mod tests {
         for inside in ["192.0.2.1", "192.0.2.255/24", "192.0.2.0/99"] {
             assert!(network.contains_text(inside), "{inside}");
         }
-        for outside in ["192.0.3.1", "192.0.2.1/", "192.0.2.1/x", "::1", "192.0.2.01"] {
+        for outside in [
+            "192.0.3.1",
+            "192.0.2.1/",
+            "192.0.2.1/x",
+            "::1",
+            "192.0.2.01",
+        ] {
             assert!(!network.contains_text(outside), "{outside}");
         }
-        assert!(Ipv4Network::parse("0.0.0.0/0").unwrap().contains_text("255.1.2.3"));
+        assert!(
+            Ipv4Network::parse("0.0.0.0/0")
+                .unwrap()
+                .contains_text("255.1.2.3")
+        );
         for bad in ["192.0.2.0", "192.0.2.0/33", "::/0", "x/8", "1.2.3.4/+8"] {
             assert!(Ipv4Network::parse(bad).is_none(), "{bad}");
         }

@@ -32,7 +32,10 @@ impl Id {
     /// The identifier that follows from a text: UUID version 5 in the OID namespace.
     #[must_use]
     pub fn derived(text: &str) -> Self {
-        Self(Repr::Uuid(Uuid::new_v5(&Uuid::NAMESPACE_OID, text.as_bytes())))
+        Self(Repr::Uuid(Uuid::new_v5(
+            &Uuid::NAMESPACE_OID,
+            text.as_bytes(),
+        )))
     }
 
     /// Whether the text is empty, which no element may have.
@@ -112,6 +115,9 @@ mod tests {
 
     #[test]
     fn derived_ids_match_the_recorded_vectors() {
-        assert_eq!(Id::derived("edge-01").to_string(), "276ec92a-884b-5251-af04-080c9c22b304");
+        assert_eq!(
+            Id::derived("edge-01").to_string(),
+            "276ec92a-884b-5251-af04-080c9c22b304"
+        );
     }
 }

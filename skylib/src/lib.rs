@@ -1,5 +1,6 @@
 //! Live network topology, flows and Gremlin queries over both, as a library.
 
+pub mod api;
 pub mod filter;
 pub mod id;
 pub mod packet;

@@ -77,7 +77,9 @@ impl<'a> PacketBatch<'a> {
     /// The packets one by one; a header that points outside the buffer gives an empty packet.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = PacketRef<'a>> + use<'a> {
         let (buffer, link_type) = (self.buffer, self.link_type);
-        self.headers.iter().map(move |header| header.packet(buffer, link_type))
+        self.headers
+            .iter()
+            .map(move |header| header.packet(buffer, link_type))
     }
 }
 
@@ -87,7 +89,12 @@ impl PacketHeader {
     pub fn packet<'a>(&self, buffer: &'a [u8], link_type: LinkType) -> PacketRef<'a> {
         let (start, len) = (self.offset as usize, self.captured_len as usize);
         let data = buffer.get(start..start + len).unwrap_or_default();
-        PacketRef { link_type, timestamp: self.timestamp, data, wire_len: self.wire_len }
+        PacketRef {
+            link_type,
+            timestamp: self.timestamp,
+            data,
+            wire_len: self.wire_len,
+        }
     }
 }
 

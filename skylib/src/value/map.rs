@@ -48,7 +48,10 @@ impl Map {
             }
         }
         let (keys, values): (Vec<ArcStr>, Vec<Value>) = unique.into_iter().unzip();
-        Self { shape: Shape(keys.into()), values: values.into() }
+        Self {
+            shape: Shape(keys.into()),
+            values: values.into(),
+        }
     }
 
     /// Number of keys.
@@ -107,7 +110,10 @@ impl Map {
                 let mut values = self.values.to_vec();
                 keys.insert(position, ArcStr::from(key));
                 values.insert(position, value);
-                *self = Self { shape: Shape(keys.into()), values: values.into() };
+                *self = Self {
+                    shape: Shape(keys.into()),
+                    values: values.into(),
+                };
             }
         }
     }
@@ -119,7 +125,10 @@ impl Map {
         let mut values = self.values.to_vec();
         keys.remove(position);
         let old = values.remove(position);
-        *self = Self { shape: Shape(keys.into()), values: values.into() };
+        *self = Self {
+            shape: Shape(keys.into()),
+            values: values.into(),
+        };
         Some(old)
     }
 
@@ -147,8 +156,12 @@ impl Map {
     /// Removes a dotted path and the objects that become empty by it; tells whether it was there.
     pub fn remove_path(&mut self, dotted: &str) -> bool {
         let (head, rest) = split_path(dotted);
-        let Some(rest) = rest else { return self.remove(head).is_some() };
-        let Some(Value::Map(inner)) = self.get(head) else { return false };
+        let Some(rest) = rest else {
+            return self.remove(head).is_some();
+        };
+        let Some(Value::Map(inner)) = self.get(head) else {
+            return false;
+        };
         let mut inner = inner.as_ref().clone();
         if !inner.remove_path(rest) {
             return false;
@@ -235,7 +248,10 @@ impl ShapeTable {
         let shape = self.shape(&map.shape);
         let nested = |v: &Value| matches!(v, Value::Map(_) | Value::List(_));
         if !map.values.iter().any(nested) {
-            return Map { shape, values: map.values.clone() };
+            return Map {
+                shape,
+                values: map.values.clone(),
+            };
         }
         let values = map.values.iter().map(|v| self.value(v)).collect();
         Map { shape, values }
@@ -257,11 +273,15 @@ impl ShapeTable {
         }
         if self.shapes.len() >= self.sweep_at.max(MIN_SWEEP) {
             self.shapes.retain(|s| Arc::strong_count(&s.0) > 1);
-            self.keys.retain(|k| ArcStr::strong_count(k).is_none_or(|n| n > 1));
+            self.keys
+                .retain(|k| ArcStr::strong_count(k).is_none_or(|n| n > 1));
             self.sweep_at = 2 * self.shapes.len();
         }
-        let keys: Vec<ArcStr> =
-            shape.0.iter().map(|k| self.keys.get_or_insert_with(k, ArcStr::clone).clone()).collect();
+        let keys: Vec<ArcStr> = shape
+            .0
+            .iter()
+            .map(|k| self.keys.get_or_insert_with(k, ArcStr::clone).clone())
+            .collect();
         let shared = Shape(keys.into());
         self.shapes.insert(shared.clone());
         shared
@@ -282,7 +302,12 @@ impl ShapeTable {
 
 impl fmt::Debug for ShapeTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ShapeTable({} shapes, {} keys)", self.shapes.len(), self.keys.len())
+        write!(
+            f,
+            "ShapeTable({} shapes, {} keys)",
+            self.shapes.len(),
+            self.keys.len()
+        )
     }
 }
 

@@ -52,7 +52,10 @@ impl Value {
 
     /// A number as the query language counts it: floats lose their fraction.
     #[must_use]
-    #[expect(clippy::cast_possible_truncation, reason = "truncation is the rule here")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "truncation is the rule here"
+    )]
     pub fn from_f64(number: f64) -> Self {
         if number.fract() == 0.0 && number.abs() < 9.2e18 {
             Self::Int(number as i64)
@@ -102,7 +105,10 @@ impl Value {
     /// Floats are truncated, booleans are 0 or 1, null is 0, and numeric strings are read with
     /// their base prefix (`0x10`, `010`, `0b1`), `_` between digits and a tail of `.0`s cut off.
     #[must_use]
-    #[expect(clippy::cast_possible_truncation, reason = "truncation is the rule here")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "truncation is the rule here"
+    )]
     pub fn to_int(&self) -> Option<i64> {
         match self {
             Self::Null => Some(0),
@@ -278,7 +284,10 @@ impl<'de> serde::de::Visitor<'de> for ValueVisitor {
     }
 
     fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        #[expect(clippy::cast_precision_loss, reason = "beyond i64 JSON numbers are floats")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "beyond i64 JSON numbers are floats"
+        )]
         Ok(i64::try_from(value).map_or(Value::Float(value as f64), Value::Int))
     }
 
@@ -322,7 +331,17 @@ mod tests {
         assert_eq!(int("7.00"), Some(7));
         assert_eq!(int("-5"), Some(-5));
         assert_eq!(int("0"), Some(0));
-        for bad in ["", "x", "7.5", "1__0", "_1", "1_", "0x", "9", "12345678901234567890"] {
+        for bad in [
+            "",
+            "x",
+            "7.5",
+            "1__0",
+            "_1",
+            "1_",
+            "0x",
+            "9",
+            "12345678901234567890",
+        ] {
             let wanted = (bad == "9").then_some(9);
             assert_eq!(int(bad), wanted, "{bad:?}");
         }

@@ -31,8 +31,13 @@ impl Path {
     /// Splits at dots; an empty key is found nowhere.
     #[must_use]
     pub fn new(dotted: &str) -> Self {
-        let part = |key: &str| Part { key: key.to_owned(), memo: RefCell::new(None) };
-        Self { parts: dotted.split('.').map(part).collect() }
+        let part = |key: &str| Part {
+            key: key.to_owned(),
+            memo: RefCell::new(None),
+        };
+        Self {
+            parts: dotted.split('.').map(part).collect(),
+        }
     }
 
     pub(super) const fn len(&self) -> usize {
@@ -58,8 +63,13 @@ impl Path {
 
 impl Clone for Path {
     fn clone(&self) -> Self {
-        let part = |p: &Part| Part { key: p.key.clone(), memo: RefCell::new(None) };
-        Self { parts: self.parts.iter().map(part).collect() }
+        let part = |p: &Part| Part {
+            key: p.key.clone(),
+            memo: RefCell::new(None),
+        };
+        Self {
+            parts: self.parts.iter().map(part).collect(),
+        }
     }
 }
 

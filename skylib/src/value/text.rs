@@ -78,7 +78,11 @@ impl From<String> for Text {
 
 impl From<ArcStr> for Text {
     fn from(text: ArcStr) -> Self {
-        if text.len() <= INLINE { Self::from(text.as_str()) } else { Self(Repr::Shared(text)) }
+        if text.len() <= INLINE {
+            Self::from(text.as_str())
+        } else {
+            Self(Repr::Shared(text))
+        }
     }
 }
 
