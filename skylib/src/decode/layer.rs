@@ -1,0 +1,339 @@
+//! Names of protocol layers, and the path they form in a packet.
+
+use std::fmt;
+
+/// A protocol layer as the path names it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Layer(u8);
+
+/// The layers of one part of a packet, outermost first; at most [`LayersPath::CAPACITY`] of them.
+///
+/// ```
+/// use skylib::decode::{Layer, LayersPath};
+/// let path: LayersPath = [Layer::ETHERNET, Layer::IPV4, Layer::TCP].into_iter().collect();
+/// assert_eq!(path.to_string(), "Ethernet/IPv4/TCP");
+/// assert_eq!(path.application(), Some(Layer::TCP));
+/// ```
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct LayersPath {
+    // Codes from the first byte on, the rest zero: equality and hashing see 16 plain bytes.
+    codes: [u8; Self::CAPACITY],
+}
+
+macro_rules! layers {
+    ($($(#[$doc:meta])* $constant:ident $code:literal $name:literal;)*) => {
+        impl Layer {
+            $($(#[$doc])* pub const $constant: Self = Self($code);)*
+
+            /// Every layer there is.
+            pub const ALL: &[Self] = &[$(Self::$constant),*];
+
+            /// The name as it stands in a layers path.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self.0 {
+                    $($code => $name,)*
+                    _ => "",
+                }
+            }
+        }
+    };
+}
+
+layers! {
+    /// Ethernet II or IEEE 802.3.
+    ETHERNET 1 "Ethernet";
+    /// IEEE 802.1Q or 802.1ad tag.
+    DOT1Q 2 "Dot1Q";
+    /// Linux "cooked" capture header, either version.
+    LINUX_SLL 3 "Linux SLL";
+    /// BSD loopback header.
+    LOOPBACK 4 "Loopback";
+    /// Point-to-point protocol.
+    PPP 5 "PPP";
+    /// PPP over Ethernet.
+    PPPOE 6 "PPPoE";
+    /// One MPLS label.
+    MPLS 7 "MPLS";
+    /// Address resolution.
+    ARP 8 "ARP";
+    /// IEEE 802.2 logical link control.
+    LLC 9 "LLC";
+    /// Subnetwork access protocol.
+    SNAP 10 "SNAP";
+    /// Spanning tree.
+    STP 11 "STP";
+    /// LLDP.
+    LINK_LAYER_DISCOVERY 12 "LinkLayerDiscovery";
+    /// The optional fields of LLDP.
+    LINK_LAYER_DISCOVERY_INFO 13 "LinkLayerDiscoveryInfo";
+    /// IEEE 802.1X over LAN.
+    EAPOL 14 "EAPOL";
+    /// Extensible authentication.
+    EAP 15 "EAP";
+    /// Cisco discovery protocol.
+    CISCO_DISCOVERY 16 "CiscoDiscovery";
+    /// The content of a Cisco discovery packet.
+    CISCO_DISCOVERY_INFO 17 "CiscoDiscoveryInfo";
+    /// Ethernet configuration testing.
+    ETHERNET_CTP 18 "EthernetCTP";
+    /// Ethernet configuration testing, forward data.
+    ETHERNET_CTP_FORWARD_DATA 19 "EthernetCTPForwardData";
+    /// Ethernet configuration testing, reply.
+    ETHERNET_CTP_REPLY 20 "EthernetCTPReply";
+    /// IP version 4.
+    IPV4 21 "IPv4";
+    /// A fragment of an IPv4 datagram.
+    FRAGMENT 22 "Fragment";
+    /// IP version 6.
+    IPV6 23 "IPv6";
+    /// IPv6 hop-by-hop options.
+    IPV6_HOP_BY_HOP 24 "IPv6HopByHop";
+    /// IPv6 routing header.
+    IPV6_ROUTING 25 "IPv6Routing";
+    /// IPv6 fragment header.
+    IPV6_FRAGMENT 26 "IPv6Fragment";
+    /// IPv6 destination options.
+    IPV6_DESTINATION 27 "IPv6Destination";
+    /// ICMP for IPv4.
+    ICMPV4 28 "ICMPv4";
+    /// ICMP for IPv6.
+    ICMPV6 29 "ICMPv6";
+    /// ICMPv6 echo request or reply.
+    ICMPV6_ECHO 30 "ICMPv6Echo";
+    /// ICMPv6 router solicitation.
+    ICMPV6_ROUTER_SOLICITATION 31 "ICMPv6RouterSolicitation";
+    /// ICMPv6 router advertisement.
+    ICMPV6_ROUTER_ADVERTISEMENT 32 "ICMPv6RouterAdvertisement";
+    /// ICMPv6 neighbour solicitation.
+    ICMPV6_NEIGHBOR_SOLICITATION 33 "ICMPv6NeighborSolicitation";
+    /// ICMPv6 neighbour advertisement.
+    ICMPV6_NEIGHBOR_ADVERTISEMENT 34 "ICMPv6NeighborAdvertisement";
+    /// ICMPv6 redirect.
+    ICMPV6_REDIRECT 35 "ICMPv6Redirect";
+    /// Multicast listener query, version 1.
+    MLDV1_QUERY 36 "MLDv1MulticastListenerQuery";
+    /// Multicast listener report, version 1.
+    MLDV1_REPORT 37 "MLDv1MulticastListenerReport";
+    /// Multicast listener done, version 1.
+    MLDV1_DONE 38 "MLDv1MulticastListenerDone";
+    /// Multicast listener query, version 2.
+    MLDV2_QUERY 39 "MLDv2MulticastListenerQuery";
+    /// Multicast listener report, version 2.
+    MLDV2_REPORT 40 "MLDv2MulticastListenerReport";
+    /// Group membership.
+    IGMP 41 "IGMP";
+    /// Transmission control protocol.
+    TCP 42 "TCP";
+    /// User datagram protocol.
+    UDP 43 "UDP";
+    /// Reliable data protocol.
+    RUDP 44 "RUDP";
+    /// UDP with partial checksums.
+    UDP_LITE 45 "UDPLite";
+    /// Stream control transmission protocol.
+    SCTP 46 "SCTP";
+    /// SCTP DATA chunk.
+    SCTP_DATA 47 "SCTPData";
+    /// SCTP INIT chunk.
+    SCTP_INIT 48 "SCTPInit";
+    /// SCTP INIT ACK chunk.
+    SCTP_INIT_ACK 49 "SCTPInitAck";
+    /// SCTP SACK chunk.
+    SCTP_SACK 50 "SCTPSack";
+    /// SCTP HEARTBEAT chunk.
+    SCTP_HEARTBEAT 51 "SCTPHeartbeat";
+    /// SCTP HEARTBEAT ACK chunk.
+    SCTP_HEARTBEAT_ACK 52 "SCTPHeartbeatAck";
+    /// SCTP ABORT chunk.
+    SCTP_ABORT 53 "SCTPAbort";
+    /// SCTP SHUTDOWN chunk.
+    SCTP_SHUTDOWN 54 "SCTPShutdown";
+    /// SCTP SHUTDOWN ACK chunk.
+    SCTP_SHUTDOWN_ACK 55 "SCTPShutdownAck";
+    /// SCTP ERROR chunk.
+    SCTP_ERROR 56 "SCTPError";
+    /// SCTP COOKIE ECHO chunk.
+    SCTP_COOKIE_ECHO 57 "SCTPCookieEcho";
+    /// SCTP COOKIE ACK chunk.
+    SCTP_COOKIE_ACK 58 "SCTPCookieAck";
+    /// SCTP SHUTDOWN COMPLETE chunk.
+    SCTP_SHUTDOWN_COMPLETE 59 "SCTPShutdownComplete";
+    /// Any other SCTP chunk.
+    SCTP_UNKNOWN 60 "SCTPUnknownChunkType";
+    /// Generic routing encapsulation.
+    GRE 61 "GRE";
+    /// Ethernet within IP.
+    ETHER_IP 62 "EtherIP";
+    /// IPsec encapsulating security payload.
+    IPSEC_ESP 63 "IPSecESP";
+    /// IPsec authentication header.
+    IPSEC_AH 64 "IPSecAH";
+    /// Open shortest path first.
+    OSPF 65 "OSPF";
+    /// Virtual router redundancy.
+    VRRP 66 "VRRP";
+    /// Virtual extensible LAN.
+    VXLAN 67 "VXLAN";
+    /// Generic network virtualisation encapsulation.
+    GENEVE 68 "Geneve";
+    /// GPRS tunnelling, user plane.
+    GTPV1U 69 "GTPv1U";
+    /// Bidirectional forwarding detection.
+    BFD 70 "BFD";
+    /// Domain names.
+    DNS 71 "DNS";
+    /// DHCP for IPv4.
+    DHCPV4 72 "DHCPv4";
+    /// DHCP for IPv6.
+    DHCPV6 73 "DHCPv6";
+    /// Network time.
+    NTP 74 "NTP";
+    /// Session initiation.
+    SIP 75 "SIP";
+    /// Sampled flows.
+    SFLOW 76 "SFlow";
+}
+
+impl LayersPath {
+    /// The most layers a path holds; a packet nested deeper is decoded up to here.
+    pub const CAPACITY: usize = 16;
+
+    /// How many layers there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.codes
+            .iter()
+            .position(|code| *code == 0)
+            .unwrap_or(Self::CAPACITY)
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.codes[0] == 0
+    }
+
+    /// The layers, outermost first.
+    pub fn iter(&self) -> impl Iterator<Item = Layer> + '_ {
+        self.codes
+            .iter()
+            .take_while(|code| **code != 0)
+            .map(|code| Layer(*code))
+    }
+
+    /// Whether a layer is among them.
+    #[must_use]
+    pub fn contains(&self, layer: Layer) -> bool {
+        self.codes.contains(&layer.0)
+    }
+
+    /// The innermost layer.
+    #[must_use]
+    pub fn last(&self) -> Option<Layer> {
+        self.iter().last()
+    }
+
+    /// The layer that names the application: the innermost one that the path shows.
+    #[must_use]
+    pub fn application(&self) -> Option<Layer> {
+        self.iter()
+            .filter(|layer| *layer != Layer::LINUX_SLL)
+            .last()
+    }
+
+    /// Puts a layer at the inner end; false if the path is full.
+    pub fn push(&mut self, layer: Layer) -> bool {
+        let len = self.len();
+        let Some(slot) = self.codes.get_mut(len) else {
+            return false;
+        };
+        *slot = layer.0;
+        true
+    }
+}
+
+impl FromIterator<Layer> for LayersPath {
+    /// Takes the first [`LayersPath::CAPACITY`] layers.
+    fn from_iter<I: IntoIterator<Item = Layer>>(layers: I) -> Self {
+        let mut path = Self::default();
+        for (slot, layer) in path.codes.iter_mut().zip(layers) {
+            *slot = layer.0;
+        }
+        path
+    }
+}
+
+impl fmt::Display for LayersPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, layer) in self.iter().enumerate() {
+            // COMPAT: Skydive clients know "cooked" captures by paths such as "/IPv4/TCP": the
+            // layer is not named, but its slash is written.
+            if layer == Layer::LINUX_SLL {
+                continue;
+            }
+            if index > 0 {
+                f.write_str("/")?;
+            }
+            f.write_str(layer.name())?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for LayersPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl fmt::Display for Layer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl fmt::Debug for Layer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cooked_captures_leave_only_their_slash() {
+        let path: LayersPath = [Layer::LINUX_SLL, Layer::IPV4, Layer::TCP]
+            .into_iter()
+            .collect();
+        assert_eq!(path.to_string(), "/IPv4/TCP");
+        let bare: LayersPath = [Layer::LINUX_SLL].into_iter().collect();
+        assert_eq!((bare.to_string().as_str(), bare.application()), ("", None));
+    }
+
+    #[test]
+    fn a_full_path_takes_no_more() {
+        let mut path = LayersPath::default();
+        assert!(path.is_empty());
+        for count in 0..LayersPath::CAPACITY {
+            assert_eq!(path.len(), count);
+            assert!(path.push(Layer::DOT1Q));
+        }
+        let full = path;
+        assert!(!path.push(Layer::IPV4));
+        assert_eq!((path, path.last()), (full, Some(Layer::DOT1Q)));
+    }
+
+    #[test]
+    fn names_and_codes_are_unique() {
+        for (index, layer) in Layer::ALL.iter().enumerate() {
+            assert!(!layer.name().is_empty());
+            for other in &Layer::ALL[..index] {
+                assert_ne!(layer, other);
+                assert_ne!(layer.name(), other.name());
+            }
+        }
+    }
+}
