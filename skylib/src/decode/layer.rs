@@ -255,6 +255,14 @@ impl LayersPath {
         self.codes = self.codes << 8 | layer.0 as u128;
         true
     }
+
+    /// The path with a layer more at the inner end; of a full one the outermost layer is lost.
+    #[inline(always)]
+    pub(super) const fn with(self, layer: Layer) -> Self {
+        Self {
+            codes: self.codes << 8 | layer.0 as u128,
+        }
+    }
 }
 
 impl FromIterator<Layer> for LayersPath {

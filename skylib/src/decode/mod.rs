@@ -21,6 +21,7 @@
 
 mod cooked;
 mod error;
+mod fast;
 mod geneve;
 mod gre;
 mod gtp;
@@ -87,6 +88,11 @@ impl Decoder {
     /// decoded before that place; with no part at all there is nothing to make a flow from.
     pub fn decode(&self, packet: PacketRef<'_>, parts: &mut Parts) -> Result<(), DecodeError> {
         parts.clear();
+        if packet.link_type == LinkType::ETHERNET
+            && fast::decode(&self.options, packet.data, packet.wire_len, parts).is_some()
+        {
+            return Ok(());
+        }
         self.decode_generally(packet, parts)
     }
 
