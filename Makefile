@@ -1,0 +1,32 @@
+# What the README names. Every target works twice in a row, and offline once everything is there.
+
+SHELL := /bin/bash
+VENV  := target/venv
+DATA  := skyd-data
+
+.PHONY: deps run test python bench fuzz
+
+# System packages: installed as root or with passwordless sudo, else named with the command.
+deps:
+	@.ci/deps build
+
+run: deps
+	cargo build --release -p skyd
+	@.ci/start target/release/skyd $(DATA)
+
+test:
+	@.ci/deps build test
+	cargo test --workspace --exclude skypy
+	cargo build -p skyd
+	@$(MAKE) --no-print-directory python
+
+# The Python package, built by maturin into a virtual environment of its own, and its tests.
+python:
+	@.ci/python $(VENV)
+
+bench:
+	cargo bench -p benches
+
+# A minute for each target; FUZZ_SECONDS=600 for more.
+fuzz:
+	@.ci/fuzz
