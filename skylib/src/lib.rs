@@ -9,6 +9,7 @@ pub mod graph;
 pub mod gremlin;
 pub mod id;
 pub mod packet;
+pub mod pcap_file;
 pub mod store;
 #[cfg(any(feature = "afpacket", feature = "netlink"))]
 pub mod sys;
