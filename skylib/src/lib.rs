@@ -6,6 +6,7 @@ pub mod filter;
 pub mod graph;
 pub mod id;
 pub mod packet;
+pub mod proto;
 pub mod store;
 pub mod time;
 pub mod value;
