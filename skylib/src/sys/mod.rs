@@ -5,5 +5,7 @@ pub mod cpu;
 #[cfg(feature = "netlink")]
 pub mod ethtool;
 pub mod netns;
+#[cfg(feature = "afpacket")]
+pub mod socket;
 pub mod timer;
 pub mod wake;
