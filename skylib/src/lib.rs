@@ -1,9 +1,19 @@
 //! Live network topology, flows and Gremlin queries over both, as a library.
 
+pub mod capture;
+pub mod api;
 pub mod decode;
 pub mod filter;
 pub mod flow;
+pub mod graph;
+pub mod gremlin;
 pub mod id;
 pub mod packet;
+pub mod pcap_file;
+pub mod proto;
+pub mod store;
+#[cfg(any(feature = "afpacket", feature = "netlink"))]
+pub mod sys;
 pub mod time;
+pub mod topology;
 pub mod value;

@@ -1,0 +1,135 @@
+"""A live daemon, and two network namespaces joined by a veth pair, for the client tests."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+import uuid
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def binary():
+    """The daemon under test: SKYD, else the debug build that `make test` makes."""
+    path = Path(os.environ.get("SKYD", ROOT / "target" / "debug" / "skyd"))
+    assert path.exists(), f"{path} is missing: cargo build -p skyd"
+    return str(path)
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class Daemon:
+    """A `skyd` process with a scratch data folder."""
+
+    def __init__(self, folder, mode="allinone", settings=()):
+        self.port = free_port()
+        self.endpoint = f"127.0.0.1:{self.port}"
+        self.log = folder / "skyd.log"
+        command = [binary(), mode]
+        for setting in (f"analyzer.listen={self.endpoint}", f"storage.local.path={folder / 'store'}",
+                        *settings):
+            command += ["--set", setting]
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self.wait(lambda: self.request("GET", "/api")[0] == 200, "the daemon to start", 20)
+
+    def request(self, method, path, body=None, headers=None):
+        data = json.dumps(body).encode() if body is not None else None
+        request = urllib.request.Request(
+            f"http://{self.endpoint}{path}", data, headers or {"Content-Type": "application/json"},
+            method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=10) as reply:
+                return reply.status, reply.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+        except OSError:
+            return 0, ""
+
+    def query(self, gremlin):
+        status, text = self.request("POST", "/api/topology", {"GremlinQuery": gremlin})
+        assert status == 200, f"{gremlin}: {status} {text}"
+        return json.loads(text)
+
+    def wait(self, ready, what, seconds=10):
+        """Polls until `ready()` gives something true and returns it."""
+        end = time.monotonic() + seconds
+        while True:
+            assert self.process.poll() is None, f"the daemon ended:\n{self.log.read_text()}"
+            if found := ready():
+                return found
+            assert time.monotonic() < end, f"waited {seconds} s for {what}\n{self.log.read_text()[-2000:]}"
+            time.sleep(0.05)
+
+    def stop(self):
+        """Ends the daemon; tells how long that took."""
+        began = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(10)
+        return time.monotonic() - began
+
+
+@pytest.fixture
+def daemon(tmp_path):
+    """An analyzer with an empty graph."""
+    daemon = Daemon(tmp_path, "analyzer")
+    yield daemon
+    daemon.stop()
+
+
+class Lab:
+    """Two namespaces `left` and `right`, 192.0.2.1 and 192.0.2.2, and a daemon that sees them."""
+
+    def __init__(self, daemon, left, right):
+        self.daemon, self.left, self.right = daemon, left, right
+
+    def tid(self):
+        found = self.daemon.wait(
+            lambda: self.daemon.query(f"G.V().Has('Name', '{self.left}').Out('Name', 'eth0').Values('TID')"),
+            "the TID of eth0")
+        return found[0]
+
+    def ping(self, count):
+        done = subprocess.run(
+            ["ip", "netns", "exec", self.left, "ping", "-q", "-c", str(count), "-i", "0.05", "192.0.2.2"],
+            capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def sh(command):
+    done = subprocess.run(command, shell=True, capture_output=True, text=True)
+    assert done.returncode == 0, f"{command}: {done.stderr}"
+
+
+@pytest.fixture
+def lab(tmp_path):
+    if os.geteuid() != 0 or not shutil.which("ip") or not shutil.which("ping"):
+        pytest.skip("SKIPPED: needs root, ip and ping to make network namespaces")
+    tag = uuid.uuid4().hex[:6]
+    left, right = f"sk-l-{tag}", f"sk-r-{tag}"
+    with contextlib.ExitStack() as stack:
+        for name in (left, right):
+            sh(f"ip netns add {name}")
+            stack.callback(sh, f"ip netns del {name}")
+            sh(f"ip netns exec {name} sysctl -qw net.ipv6.conf.all.disable_ipv6=1 "
+               f"net.ipv6.conf.default.disable_ipv6=1")
+        sh(f"ip -n {left} link add eth0 type veth peer name eth0 netns {right}")
+        for name, address in ((left, "192.0.2.1/24"), (right, "192.0.2.2/24")):
+            sh(f"ip -n {name} addr add {address} dev eth0")
+            sh(f"ip -n {name} link set eth0 up")
+        daemon = Daemon(tmp_path, settings=("flow.update=1", "flow.expire=600"))
+        stack.callback(daemon.stop)
+        yield Lab(daemon, left, right)

@@ -1,0 +1,21 @@
+//! Where packets come from: live interfaces and capture files, filtered and in batches.
+
+#[cfg(feature = "afpacket")]
+mod afpacket;
+#[cfg(feature = "afpacket")]
+mod block;
+mod bpf;
+mod error;
+mod options;
+#[cfg(feature = "afpacket")]
+mod ring;
+mod source;
+#[cfg(all(test, feature = "afpacket"))]
+mod testing;
+
+#[cfg(feature = "afpacket")]
+pub use afpacket::AfPacket;
+pub use bpf::{BpfFilter, BpfInstruction, BpfProgram};
+pub use error::CaptureError;
+pub use options::{CaptureOptions, DEFAULT_HEADER_SIZE, link_type_of_encap};
+pub use source::{Batch, CaptureStats, PacketSource, Waker};

@@ -1,0 +1,123 @@
+//! The receive ring of a packet socket, mapped into this process (TPACKET_V3).
+//!
+//! The kernel fills blocks in turn and hands each over by a word in its head; a block belongs to
+//! one side at a time. This type is all of the unsafe part: what lies in a block is read elsewhere.
+
+use std::ffi::c_void;
+use std::io;
+use std::mem::offset_of;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::mm::{MapFlags, ProtFlags};
+
+use crate::sys::socket::{PacketSocket, RingShape};
+
+/// A mapped ring and the place where reading goes on.
+#[derive(Debug)]
+pub(super) struct Ring {
+    memory: NonNull<u8>,
+    block_size: usize,
+    block_count: usize,
+    /// The block that is read now or next.
+    current: usize,
+    /// Whether it has been found to be ours and not been given back yet.
+    held: bool,
+}
+
+impl Ring {
+    /// Makes the socket's ring and maps it.
+    pub(super) fn new(socket: &PacketSocket, shape: RingShape) -> io::Result<Self> {
+        let (block_size, block_count) = (shape.block_size as usize, shape.block_count as usize);
+        // What every access below relies on: whole, aligned, non-empty blocks.
+        if !block_size.is_power_of_two() || block_size < MIN_BLOCK || block_count == 0 {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let len = block_size
+            .checked_mul(block_count)
+            .ok_or(io::ErrorKind::InvalidInput)?;
+        socket.set_ring(shape)?;
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        #[expect(unsafe_code, reason = "the ring is memory shared with the kernel")]
+        // SAFETY: a new mapping at an address of the kernel's choice touches no memory in use.
+        let memory = unsafe {
+            rustix::mm::mmap(
+                std::ptr::null_mut(),
+                len,
+                access,
+                MapFlags::SHARED,
+                socket,
+                0,
+            )?
+        };
+        let memory = NonNull::new(memory.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Self {
+            memory,
+            block_size,
+            block_count,
+            current: 0,
+            held: false,
+        })
+    }
+
+    /// The oldest block the kernel is done with, if there is one: the same until it is released.
+    pub(super) fn block(&mut self) -> Option<&mut [u8]> {
+        if !self.held {
+            // Acquire: what the kernel wrote before it handed the block over is seen after this.
+            self.held = self.status().load(Ordering::Acquire) & libc::TP_STATUS_USER != 0;
+        }
+        if !self.held {
+            return None;
+        }
+        #[expect(unsafe_code, reason = "the ring is memory shared with the kernel")]
+        // SAFETY: `current < block_count`, so the block lies within the mapping, which lives as
+        // long as `self`. The kernel writes to a block only while its status word says so; it says
+        // "user" until `release`, which needs `&mut self` and so ends this borrow first.
+        Some(unsafe {
+            let start = self.memory.add(self.current * self.block_size);
+            std::slice::from_raw_parts_mut(start.as_ptr(), self.block_size)
+        })
+    }
+
+    /// Gives the block last handed out back to the kernel; without one, does nothing.
+    pub(super) fn release(&mut self) {
+        if self.held {
+            // Release: the kernel reuses the block only after everything read from it.
+            self.status()
+                .store(libc::TP_STATUS_KERNEL, Ordering::Release);
+            self.current = (self.current + 1) % self.block_count;
+            self.held = false;
+        }
+    }
+
+    fn status(&self) -> &AtomicU32 {
+        #[expect(unsafe_code, reason = "the ring is memory shared with the kernel")]
+        // SAFETY: the word lies within the block `current`, is aligned as blocks are aligned to
+        // pages, and is only accessed atomically while no slice of the block exists.
+        unsafe {
+            let word = self
+                .memory
+                .add(self.current * self.block_size + STATUS_OFFSET);
+            AtomicU32::from_ptr(word.as_ptr().cast())
+        }
+    }
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        let memory: *mut c_void = self.memory.as_ptr().cast();
+        #[expect(unsafe_code, reason = "the ring is memory shared with the kernel")]
+        // SAFETY: this is the mapping made in `new`, and no borrow of it outlives `self`.
+        let unmapped = unsafe { rustix::mm::munmap(memory, self.block_size * self.block_count) };
+        debug_assert!(unmapped.is_ok(), "a mapping of ours can be unmapped");
+    }
+}
+
+#[expect(unsafe_code, reason = "a raw pointer in the type")]
+// SAFETY: the mapping belongs to the value alone and may be used from any one thread at a time.
+unsafe impl Send for Ring {}
+
+const MIN_BLOCK: usize = 4096;
+
+const STATUS_OFFSET: usize =
+    offset_of!(libc::tpacket_block_desc, hdr) + offset_of!(libc::tpacket_hdr_v1, block_status);

@@ -1,0 +1,181 @@
+//! What nodes and edges have in common: ids, times, revisions, metadata.
+
+use std::fmt;
+use std::hash::Hash;
+
+use super::{Edge, Metadata, Node};
+use crate::id::Id;
+use crate::time::Timestamp;
+
+/// Declares an id type: text on the outside, 16 bytes where it is a UUID.
+macro_rules! id_type {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(
+            Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+        )]
+        #[serde(transparent)]
+        pub struct $name(Id);
+
+        impl $name {
+            /// A random id (UUID version 4).
+            #[must_use]
+            pub fn random() -> Self {
+                Self(Id::random())
+            }
+
+            /// The id that follows from a text (UUID version 5 in the OID namespace).
+            #[must_use]
+            pub fn derived(text: &str) -> Self {
+                Self(Id::derived(text))
+            }
+
+            /// Whether the text is empty, which no element in a graph may have.
+            #[must_use]
+            pub fn is_empty(&self) -> bool {
+                self.0.is_empty()
+            }
+
+            /// The untyped id.
+            #[must_use]
+            pub const fn as_id(&self) -> &Id {
+                &self.0
+            }
+        }
+
+        impl From<Id> for $name {
+            fn from(id: Id) -> Self {
+                Self(id)
+            }
+        }
+
+        impl From<&str> for $name {
+            fn from(text: &str) -> Self {
+                Self(Id::from(text))
+            }
+        }
+
+        impl From<String> for $name {
+            fn from(text: String) -> Self {
+                Self(Id::from(text))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(&self.0, f)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(&self.0, f)
+            }
+        }
+    };
+}
+
+id_type! {
+    /// Names a node.
+    ///
+    /// ```
+    /// use skylib::graph::NodeId;
+    /// let host = NodeId::derived("edge-01");
+    /// assert_eq!(host.to_string(), "276ec92a-884b-5251-af04-080c9c22b304");
+    /// assert_eq!(NodeId::from("eth0").to_string(), "eth0");
+    /// ```
+    NodeId
+}
+
+id_type! {
+    /// Names an edge.
+    EdgeId
+}
+
+impl EdgeId {
+    /// The id of an edge that was given none: it follows from its two ends.
+    ///
+    /// ```
+    /// use skylib::graph::{EdgeId, NodeId};
+    /// let id = EdgeId::between(&NodeId::from("a"), &NodeId::from("b"));
+    /// assert_eq!(id, EdgeId::derived("ab"));
+    /// ```
+    #[must_use]
+    pub fn between(parent: &NodeId, child: &NodeId) -> Self {
+        Self::derived(&format!("{parent}{child}"))
+    }
+}
+
+/// The part of a node and of an edge that changes the same way in both.
+pub(super) trait Element: Clone {
+    type Id: Clone + Eq + Hash;
+    fn id(&self) -> &Self::Id;
+    fn metadata(&self) -> &Metadata;
+    fn fields(&self) -> Fields<'_>;
+    /// The same element with other metadata.
+    fn revised(&self, metadata: Metadata, revision: i64, updated_at: Timestamp) -> Self;
+    /// The same element, gone.
+    fn deleted(&self, now: Timestamp) -> Self;
+}
+
+/// What an element holds beside its metadata.
+pub(super) struct Fields<'a> {
+    pub(super) id: &'a Id,
+    pub(super) host: &'a str,
+    pub(super) origin: &'a str,
+    pub(super) created_at: Timestamp,
+    pub(super) updated_at: Timestamp,
+    pub(super) deleted_at: Option<Timestamp>,
+    pub(super) revision: i64,
+    /// Parent and child of an edge.
+    pub(super) ends: Option<(&'a NodeId, &'a NodeId)>,
+}
+
+macro_rules! element {
+    ($name:ident, $id:ident, |$this:ident| $ends:expr) => {
+        impl Element for $name {
+            type Id = $id;
+
+            fn id(&self) -> &$id {
+                &self.id
+            }
+
+            fn metadata(&self) -> &Metadata {
+                &self.metadata
+            }
+
+            fn fields(&self) -> Fields<'_> {
+                let $this = self;
+                Fields {
+                    id: self.id.as_id(),
+                    host: &self.host,
+                    origin: &self.origin,
+                    created_at: self.created_at,
+                    updated_at: self.updated_at,
+                    deleted_at: self.deleted_at,
+                    revision: self.revision,
+                    ends: $ends,
+                }
+            }
+
+            fn revised(&self, metadata: Metadata, revision: i64, updated_at: Timestamp) -> Self {
+                Self {
+                    metadata,
+                    revision,
+                    updated_at,
+                    ..self.clone()
+                }
+            }
+
+            fn deleted(&self, now: Timestamp) -> Self {
+                Self {
+                    deleted_at: Some(now),
+                    ..self.clone()
+                }
+            }
+        }
+    };
+}
+
+element!(Node, NodeId, |_node| None);
+element!(Edge, EdgeId, |edge| Some((&edge.parent, &edge.child)));
