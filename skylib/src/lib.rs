@@ -1,7 +1,7 @@
 //! Live network topology, flows and Gremlin queries over both, as a library.
 
-pub mod capture;
 pub mod api;
+pub mod capture;
 pub mod decode;
 pub mod filter;
 pub mod flow;
@@ -15,5 +15,6 @@ pub mod store;
 #[cfg(any(feature = "afpacket", feature = "netlink"))]
 pub mod sys;
 pub mod time;
+#[cfg(feature = "netlink")]
 pub mod topology;
 pub mod value;
