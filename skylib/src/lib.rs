@@ -6,8 +6,9 @@ pub mod filter;
 pub mod graph;
 pub mod id;
 pub mod packet;
-#[cfg(feature = "afpacket")]
-pub mod sys;
 pub mod store;
+#[cfg(any(feature = "afpacket", feature = "netlink"))]
+pub mod sys;
 pub mod time;
+pub mod topology;
 pub mod value;

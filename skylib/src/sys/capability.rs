@@ -1,0 +1,104 @@
+//! What the kernel lets this thread do, and what to tell the user when something is missing.
+
+use std::fmt;
+
+use rustix::thread::{CapabilitySet, capabilities};
+
+/// A privilege that some part of the library needs. Complete: nothing needs another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Capability {
+    /// Reading packets from interfaces.
+    NetRaw,
+    /// Promiscuous mode and packet injection settings.
+    NetAdmin,
+    /// Entering other network namespaces.
+    SysAdmin,
+}
+
+impl Capability {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::NetRaw, Self::NetAdmin, Self::SysAdmin];
+
+    /// Whether the calling thread has it.
+    #[must_use]
+    pub fn is_effective(self) -> bool {
+        capabilities(None).is_ok_and(|sets| sets.effective.contains(self.bit()))
+    }
+
+    /// Those the calling thread lacks.
+    #[must_use]
+    pub fn missing() -> Vec<Self> {
+        Self::ALL
+            .into_iter()
+            .filter(|c| !c.is_effective())
+            .collect()
+    }
+
+    /// What cannot be done without it and how to grant it, in one line.
+    ///
+    /// ```
+    /// use skylib::sys::capability::Capability;
+    /// assert!(Capability::SysAdmin.help().starts_with("entering network namespaces needs"));
+    /// ```
+    #[must_use]
+    pub fn help(self) -> String {
+        let what = match self {
+            Self::NetRaw => "capturing packets",
+            Self::NetAdmin => "promiscuous mode and interface settings",
+            Self::SysAdmin => "entering network namespaces",
+        };
+        let program = std::env::current_exe()
+            .map_or_else(|_| "PROGRAM".to_owned(), |path| path.display().to_string());
+        let flag = self.to_string().to_lowercase();
+        format!("{what} needs {self}: run as root, or `setcap {flag}+ep {program}`")
+    }
+
+    const fn bit(self) -> CapabilitySet {
+        match self {
+            Self::NetRaw => CapabilitySet::NET_RAW,
+            Self::NetAdmin => CapabilitySet::NET_ADMIN,
+            Self::SysAdmin => CapabilitySet::SYS_ADMIN,
+        }
+    }
+}
+
+impl fmt::Display for Capability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NetRaw => "CAP_NET_RAW",
+            Self::NetAdmin => "CAP_NET_ADMIN",
+            Self::SysAdmin => "CAP_SYS_ADMIN",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_answer_is_the_one_in_proc() {
+        let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+        let line = status
+            .lines()
+            .find_map(|l| l.strip_prefix("CapEff:"))
+            .unwrap();
+        let effective = u64::from_str_radix(line.trim(), 16).unwrap();
+        for (capability, number) in Capability::ALL.into_iter().zip([13, 12, 21]) {
+            assert_eq!(
+                capability.is_effective(),
+                effective >> number & 1 == 1,
+                "{capability}"
+            );
+        }
+    }
+
+    #[test]
+    fn help_names_the_privilege_and_the_remedy() {
+        let help = Capability::NetRaw.help();
+        assert!(
+            help.contains("CAP_NET_RAW") && help.contains("setcap cap_net_raw+ep"),
+            "{help}"
+        );
+    }
+}
