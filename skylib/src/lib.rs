@@ -1,9 +1,12 @@
 //! Live network topology, flows and Gremlin queries over both, as a library.
 
 pub mod capture;
+pub mod api;
 pub mod decode;
 pub mod filter;
+pub mod flow;
 pub mod graph;
+pub mod gremlin;
 pub mod id;
 pub mod packet;
 pub mod store;

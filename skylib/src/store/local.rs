@@ -36,11 +36,17 @@ impl RedbStore {
             Err(error) if is_damage(&error) => {
                 let aside = free_name(path);
                 fs::rename(path, &aside).map_err(|e| file_error("set aside", path, e))?;
-                (Self::database(path).map_err(|e| open_error(path, e))?, Some(aside))
+                (
+                    Self::database(path).map_err(|e| open_error(path, e))?,
+                    Some(aside),
+                )
             }
             Err(error) => return Err(open_error(path, error)),
         };
-        let store = Self { database, set_aside };
+        let store = Self {
+            database,
+            set_aside,
+        };
         store.check_version(path)?;
         Ok(store)
     }
@@ -65,11 +71,18 @@ impl RedbStore {
         {
             change.open_table(DOCUMENTS).map_err(failed)?;
             let mut properties = change.open_table(PROPERTIES).map_err(failed)?;
-            let found = properties.get(FORMAT).map_err(failed)?.map(|number| number.value());
+            let found = properties
+                .get(FORMAT)
+                .map_err(failed)?
+                .map(|number| number.value());
             match found {
                 Some(found) if found > FORMAT_NUMBER => {
                     let path = path.to_owned();
-                    return Err(StoreError::Version { path, found, supported: FORMAT_NUMBER });
+                    return Err(StoreError::Version {
+                        path,
+                        found,
+                        supported: FORMAT_NUMBER,
+                    });
                 }
                 Some(_) => return Ok(()),
                 None => {
@@ -138,7 +151,11 @@ fn failed(error: impl Into<redb::Error>) -> StoreError {
 }
 
 fn file_error(action: &'static str, path: &Path, source: std::io::Error) -> StoreError {
-    StoreError::File { action, path: path.to_owned(), source }
+    StoreError::File {
+        action,
+        path: path.to_owned(),
+        source,
+    }
 }
 
 fn is_damage(error: &DatabaseError) -> bool {
@@ -153,7 +170,9 @@ fn is_damage(error: &DatabaseError) -> bool {
 
 fn open_error(path: &Path, error: DatabaseError) -> StoreError {
     match error {
-        DatabaseError::DatabaseAlreadyOpen => StoreError::InUse { path: path.to_owned() },
+        DatabaseError::DatabaseAlreadyOpen => StoreError::InUse {
+            path: path.to_owned(),
+        },
         DatabaseError::Storage(StorageError::Io(e)) => file_error("open", path, e),
         other => failed(other),
     }
@@ -166,7 +185,10 @@ fn free_name(path: &Path) -> PathBuf {
         text.push(format!(".damaged-{n}"));
         PathBuf::from(text)
     };
-    (1..u32::MAX).map(name).find(|candidate| !candidate.exists()).unwrap_or_else(|| name(u32::MAX))
+    (1..u32::MAX)
+        .map(name)
+        .find(|candidate| !candidate.exists())
+        .unwrap_or_else(|| name(u32::MAX))
 }
 
 #[cfg(test)]
@@ -215,7 +237,10 @@ mod tests {
         drop(store);
         let store = RedbStore::open(&folder.file()).unwrap();
         assert_eq!(store.set_aside(), None);
-        assert_eq!(store.list("capture").unwrap(), vec![("b".to_owned(), b"2".to_vec())]);
+        assert_eq!(
+            store.list("capture").unwrap(),
+            vec![("b".to_owned(), b"2".to_vec())]
+        );
     }
 
     #[test]
@@ -227,7 +252,10 @@ mod tests {
         let copy = folder.0.join("copy.redb");
         fs::copy(folder.file(), &copy).unwrap();
         let again = RedbStore::open(&copy).unwrap();
-        assert_eq!(again.get("capture", "a").unwrap().as_deref(), Some(&b"1"[..]));
+        assert_eq!(
+            again.get("capture", "a").unwrap().as_deref(),
+            Some(&b"1"[..])
+        );
     }
 
     #[test]
@@ -236,7 +264,11 @@ mod tests {
         let _first = RedbStore::open(&folder.file()).unwrap();
         let error = RedbStore::open(&folder.file()).unwrap_err();
         assert!(matches!(error, StoreError::InUse { .. }), "{error:?}");
-        assert!(error.to_string().ends_with("meta.redb is in use by another process"));
+        assert!(
+            error
+                .to_string()
+                .ends_with("meta.redb is in use by another process")
+        );
     }
 
     #[test]
@@ -244,11 +276,23 @@ mod tests {
         let folder = Folder::new();
         fs::create_dir_all(folder.file().parent().unwrap()).unwrap();
         for n in 1..=2 {
-            fs::write(folder.file(), b"this is no database, whatever its name says").unwrap();
+            fs::write(
+                folder.file(),
+                b"this is no database, whatever its name says",
+            )
+            .unwrap();
             let store = RedbStore::open(&folder.file()).unwrap();
             let aside = store.set_aside().unwrap().to_owned();
-            assert!(aside.to_string_lossy().ends_with(&format!("meta.redb.damaged-{n}")));
-            assert!(fs::read(&aside).unwrap().starts_with(b"this is no database"));
+            assert!(
+                aside
+                    .to_string_lossy()
+                    .ends_with(&format!("meta.redb.damaged-{n}"))
+            );
+            assert!(
+                fs::read(&aside)
+                    .unwrap()
+                    .starts_with(b"this is no database")
+            );
             store.put("capture", "a", b"1").unwrap();
             drop(store);
         }
@@ -274,11 +318,18 @@ mod tests {
         let folder = Folder::new();
         let store = RedbStore::open(&folder.file()).unwrap();
         let change = store.database.begin_write().unwrap();
-        change.open_table(PROPERTIES).unwrap().insert(FORMAT, 9).unwrap();
+        change
+            .open_table(PROPERTIES)
+            .unwrap()
+            .insert(FORMAT, 9)
+            .unwrap();
         change.commit().unwrap();
         drop(store);
         let error = RedbStore::open(&folder.file()).unwrap_err().to_string();
-        assert!(error.ends_with("has format 9, this version reads up to 1"), "{error}");
+        assert!(
+            error.ends_with("has format 9, this version reads up to 1"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -286,6 +337,9 @@ mod tests {
         let folder = Folder::new();
         fs::create_dir_all(folder.file()).unwrap();
         let error = RedbStore::open(&folder.file()).unwrap_err().to_string();
-        assert!(error.starts_with("cannot open ") && error.ends_with("meta.redb"), "{error}");
+        assert!(
+            error.starts_with("cannot open ") && error.ends_with("meta.redb"),
+            "{error}"
+        );
     }
 }

@@ -20,22 +20,34 @@ impl MemoryStore {
 
 impl DocStore for MemoryStore {
     fn get(&self, kind: &str, id: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.kinds().get(kind).and_then(|documents| documents.get(id)).cloned())
+        Ok(self
+            .kinds()
+            .get(kind)
+            .and_then(|documents| documents.get(id))
+            .cloned())
     }
 
     fn list(&self, kind: &str) -> Result<Vec<Document>, StoreError> {
         let kinds = self.kinds();
         let documents = kinds.get(kind).into_iter().flatten();
-        Ok(documents.map(|(id, document)| (id.clone(), document.clone())).collect())
+        Ok(documents
+            .map(|(id, document)| (id.clone(), document.clone()))
+            .collect())
     }
 
     fn put(&self, kind: &str, id: &str, document: &[u8]) -> Result<(), StoreError> {
         let mut kinds = self.kinds();
-        kinds.entry(kind.to_owned()).or_default().insert(id.to_owned(), document.to_vec());
+        kinds
+            .entry(kind.to_owned())
+            .or_default()
+            .insert(id.to_owned(), document.to_vec());
         Ok(())
     }
 
     fn delete(&self, kind: &str, id: &str) -> Result<bool, StoreError> {
-        Ok(self.kinds().get_mut(kind).is_some_and(|documents| documents.remove(id).is_some()))
+        Ok(self
+            .kinds()
+            .get_mut(kind)
+            .is_some_and(|documents| documents.remove(id).is_some()))
     }
 }

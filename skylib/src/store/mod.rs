@@ -97,19 +97,30 @@ mod tests {
     pub(super) fn keeps_documents_apart_by_kind_and_id(store: &dyn DocStore) {
         assert_eq!(store.get("alert", "1").unwrap(), None);
         assert!(store.list("alert").unwrap().is_empty());
-        for (kind, id, text) in
-            [("alert", "2", "two"), ("alert", "1", "one"), ("alertx", "1", "x"), ("aler", "9", "y")]
-        {
+        for (kind, id, text) in [
+            ("alert", "2", "two"),
+            ("alert", "1", "one"),
+            ("alertx", "1", "x"),
+            ("aler", "9", "y"),
+        ] {
             store.put(kind, id, text.as_bytes()).unwrap();
         }
         store.put("alert", "2", b"second").unwrap();
-        let wanted: Vec<Document> =
-            vec![("1".to_owned(), b"one".to_vec()), ("2".to_owned(), b"second".to_vec())];
+        let wanted: Vec<Document> = vec![
+            ("1".to_owned(), b"one".to_vec()),
+            ("2".to_owned(), b"second".to_vec()),
+        ];
         assert_eq!(store.list("alert").unwrap(), wanted);
         assert!(store.delete("alert", "1").unwrap());
         assert!(!store.delete("alert", "1").unwrap());
-        assert_eq!(store.get("alert", "2").unwrap().as_deref(), Some(&b"second"[..]));
-        assert_eq!(store.get("alertx", "1").unwrap().as_deref(), Some(&b"x"[..]));
+        assert_eq!(
+            store.get("alert", "2").unwrap().as_deref(),
+            Some(&b"second"[..])
+        );
+        assert_eq!(
+            store.get("alertx", "1").unwrap().as_deref(),
+            Some(&b"x"[..])
+        );
         store.put("alert", "", b"").unwrap();
         assert_eq!(store.get("alert", "").unwrap().as_deref(), Some(&b""[..]));
     }

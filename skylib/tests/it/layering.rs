@@ -11,13 +11,34 @@ struct Layer {
 }
 
 const LAYERS: &[Layer] = &[
-    Layer { modules: &["value", "filter", "time", "id", "packet", "error"], imports_own: true },
-    Layer { modules: &["graph", "decode", "pcap_file", "sys"], imports_own: false },
-    Layer { modules: &["flow"], imports_own: false },
-    Layer { modules: &["capture", "topology", "store", "inject"], imports_own: false },
-    Layer { modules: &["gremlin"], imports_own: false },
-    Layer { modules: &["proto", "api"], imports_own: true },
-    Layer { modules: &["engine", "spp", "client"], imports_own: true },
+    Layer {
+        modules: &["value", "filter", "time", "id", "packet", "error"],
+        imports_own: true,
+    },
+    Layer {
+        modules: &["graph", "decode", "pcap_file", "sys"],
+        imports_own: false,
+    },
+    Layer {
+        modules: &["flow"],
+        imports_own: false,
+    },
+    Layer {
+        modules: &["capture", "topology", "store", "inject"],
+        imports_own: false,
+    },
+    Layer {
+        modules: &["gremlin"],
+        imports_own: false,
+    },
+    Layer {
+        modules: &["proto", "api"],
+        imports_own: true,
+    },
+    Layer {
+        modules: &["engine", "spp", "client"],
+        imports_own: true,
+    },
 ];
 
 /// Imports that leave the rule "everything below", each with its reason.
@@ -25,17 +46,29 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("flow", "graph", "flows know nodes by their TID only"),
     ("flow", "pcap_file", "files are opened by capture::file"),
     ("flow", "sys", "the flow table is pure"),
-    ("gremlin", "capture", "queries reach packets through FlowSource"),
-    ("gremlin", "topology", "queries see the graph, not what fills it"),
+    (
+        "gremlin",
+        "capture",
+        "queries reach packets through FlowSource",
+    ),
+    (
+        "gremlin",
+        "topology",
+        "queries see the graph, not what fills it",
+    ),
     ("gremlin", "sys", "queries are pure"),
 ];
 
 fn layer_of(module: &str) -> Option<usize> {
-    LAYERS.iter().position(|layer| layer.modules.contains(&module))
+    LAYERS
+        .iter()
+        .position(|layer| layer.modules.contains(&module))
 }
 
 fn may_import(from: &str, to: &str) -> bool {
-    let (Some(a), Some(b)) = (layer_of(from), layer_of(to)) else { return false };
+    let (Some(a), Some(b)) = (layer_of(from), layer_of(to)) else {
+        return false;
+    };
     let allowed = b < a || (a == b && (from == to || LAYERS[a].imports_own));
     allowed && !REFUSED.iter().any(|(f, t, _)| (*f, *t) == (from, to))
 }
@@ -54,11 +87,17 @@ fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
 /// Top-level module names that a source text reaches through `crate::`.
 fn imports(source: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
-    for line in source.lines().map(str::trim).filter(|l| !l.starts_with("//")) {
+    for line in source
+        .lines()
+        .map(str::trim)
+        .filter(|l| !l.starts_with("//"))
+    {
         for (at, _) in line.match_indices("crate::") {
             let rest = &line[at + "crate::".len()..];
-            let name: String =
-                rest.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
+            let name: String = rest
+                .chars()
+                .take_while(|c| c.is_ascii_lowercase() || *c == '_')
+                .collect();
             if rest.starts_with('{') {
                 let inside = rest[1..].split('}').next().unwrap_or_default();
                 for part in inside.split(',') {
@@ -83,11 +122,20 @@ fn modules_import_only_what_their_layer_allows() {
     let mut wrong = Vec::new();
     for file in files {
         let inside = file.strip_prefix(&root).unwrap();
-        let top = inside.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs");
+        let top = inside
+            .iter()
+            .next()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .trim_end_matches(".rs");
         if top == "lib" {
             continue;
         }
-        assert!(layer_of(top).is_some(), "module `{top}` stands in no layer: add it to LAYERS");
+        assert!(
+            layer_of(top).is_some(),
+            "module `{top}` stands in no layer: add it to LAYERS"
+        );
         for import in imports(&fs::read_to_string(&file).unwrap()) {
             checked += 1;
             if !may_import(top, &import) {
@@ -96,7 +144,11 @@ fn modules_import_only_what_their_layer_allows() {
         }
     }
     assert!(checked > 0, "found no import at all");
-    assert!(wrong.is_empty(), "imports against the layers:\n{}", wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "imports against the layers:\n{}",
+        wrong.join("\n")
+    );
 }
 
 #[test]

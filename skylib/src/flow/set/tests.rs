@@ -1,0 +1,169 @@
+use super::*;
+use crate::filter::Predicate;
+
+fn flow(tracking_id: &str, node_tid: &str, start: i64, last: i64) -> Flow {
+    Flow {
+        tracking_id: tracking_id.into(),
+        node_tid: node_tid.into(),
+        start,
+        last,
+        ..Flow::default()
+    }
+}
+
+fn ids(set: &FlowSet) -> Vec<(&str, &str)> {
+    set.flows
+        .iter()
+        .map(|flow| (flow.tracking_id.as_str(), flow.node_tid.as_str()))
+        .collect()
+}
+
+fn node_tid() -> Option<FlowField> {
+    FlowField::parse("NodeTID")
+}
+
+#[test]
+fn dedup_goes_by_tracking_id_unless_told_otherwise() {
+    let flows = vec![
+        flow("aaa", "111", 0, 0),
+        flow("bbb", "111", 0, 0),
+        flow("aaa", "222", 0, 0),
+    ];
+    let mut set = FlowSet {
+        flows,
+        ..FlowSet::default()
+    };
+    let mut by_node = set.clone();
+    set.dedup(None).unwrap();
+    assert_eq!(ids(&set), [("aaa", "111"), ("bbb", "111")]);
+    by_node.dedup(node_tid()).unwrap();
+    assert_eq!(ids(&by_node), [("aaa", "111"), ("aaa", "222")]);
+}
+
+#[test]
+fn merge_with_dedup_takes_only_what_is_not_there_yet() {
+    let first = vec![
+        flow("aaa", "111", 0, 1),
+        flow("bbb", "111", 2, 3),
+        flow("aaa", "222", 0, 1),
+    ];
+    let second = vec![
+        flow("aaa", "111", 0, 1),
+        flow("bbb", "111", 4, 6),
+        flow("aaa", "222", 7, 8),
+        flow("ccc", "333", 0, 1),
+    ];
+    let mut first = FlowSet {
+        flows: first,
+        ..FlowSet::default()
+    };
+    let mut second = FlowSet {
+        flows: second,
+        ..FlowSet::default()
+    };
+    first.dedup(node_tid()).unwrap();
+    second.dedup(node_tid()).unwrap();
+    let options = MergeOptions {
+        dedup: Some(node_tid()),
+        ..MergeOptions::default()
+    };
+    first.merge(second, &options).unwrap();
+    assert_eq!(
+        ids(&first),
+        [("aaa", "111"), ("aaa", "222"), ("ccc", "333")]
+    );
+    assert_eq!((first.start, first.end), (0, 0));
+}
+
+#[test]
+fn merge_keeps_the_order_and_widens_the_span() {
+    let mut a = FlowSet::from_flows(vec![flow("a", "", 5, 10), flow("c", "", 6, 30)]);
+    let b = FlowSet::from_flows(vec![flow("b", "", 2, 20), flow("a", "", 7, 40)]);
+    let sort = Some((FlowField::LAST, SortOrder::Ascending));
+    a.merge(
+        b,
+        &MergeOptions {
+            sort,
+            dedup: Some(None),
+        },
+    )
+    .unwrap();
+    let names: Vec<_> = a.flows.iter().map(|f| f.tracking_id.as_str()).collect();
+    assert_eq!(names, ["a", "b", "c"]);
+    assert_eq!((a.start, a.end), (2, 40));
+    a.merge(FlowSet::default(), &MergeOptions::default())
+        .unwrap();
+    assert_eq!((a.start, a.end), (2, 40), "an empty set has no start");
+}
+
+#[test]
+fn equals_keep_their_order_upwards_and_change_it_downwards() {
+    let flows = vec![
+        flow("x", "1", 0, 5),
+        flow("y", "2", 0, 5),
+        flow("z", "3", 0, 4),
+    ];
+    let mut set = FlowSet::from_flows(flows);
+    set.sort(None, SortOrder::Ascending).unwrap();
+    assert_eq!(ids(&set), [("z", "3"), ("x", "1"), ("y", "2")]);
+    set.sort(None, SortOrder::Descending).unwrap();
+    assert_eq!(ids(&set), [("y", "2"), ("x", "1"), ("z", "3")]);
+}
+
+#[test]
+fn a_missing_field_leaves_the_set_as_it_was() {
+    let mut set = FlowSet::from_flows(vec![flow("x", "1", 0, 5), flow("y", "2", 0, 3)]);
+    let before = set.clone();
+    let field = FlowField::parse("ICMP.ID");
+    let error = FlowQueryError::FieldNotFound {
+        field: "ICMP.ID".to_owned(),
+    };
+    assert_eq!(set.sort(field, SortOrder::Ascending), Err(error.clone()));
+    assert_eq!(set.dedup(field), Err(error.clone()));
+    let options = MergeOptions {
+        dedup: Some(field),
+        ..MergeOptions::default()
+    };
+    assert_eq!(set.merge(before.clone(), &options), Err(error.clone()));
+    let sort = field.map(|field| (field, SortOrder::Ascending));
+    let options = MergeOptions {
+        sort,
+        ..MergeOptions::default()
+    };
+    assert_eq!(set.merge(before.clone(), &options), Err(error));
+    assert_eq!(set, before);
+}
+
+#[test]
+fn slices_are_cut_at_the_length() {
+    let all = FlowSet::from_flows((0..5).map(|i| flow("", "", i, i)).collect());
+    for (from, to, wanted) in [
+        (0, 2, 2),
+        (3, 99, 2),
+        (7, 9, 0),
+        (4, 2, 0),
+        (0, u64::MAX, 5),
+    ] {
+        let mut set = all.clone();
+        set.slice(from, to);
+        assert_eq!(set.flows.len(), wanted, "{from}..{to}");
+    }
+}
+
+#[test]
+fn a_filter_keeps_the_order() {
+    let mut set = FlowSet::from_flows((0..5).map(|i| flow("", "", i, i)).collect());
+    set.filter(&Filter::test("Start", Predicate::Gte(3)));
+    assert_eq!(
+        set.flows.iter().map(|f| f.start).collect::<Vec<_>>(),
+        [3, 4]
+    );
+    set.filter(&Filter::test("Nope", Predicate::Present));
+    assert!(set.flows.is_empty());
+}
+
+#[test]
+fn an_empty_set_says_so_in_json() {
+    let json = serde_json::to_string(&FlowSet::default()).unwrap();
+    assert_eq!(json, r#"{"Start":0,"End":0}"#);
+}

@@ -1,0 +1,124 @@
+//! The spellings of Go's `%v`, `%s` and `%q` that error texts of this language contain.
+//!
+//! COMPAT: clients and their tests match those texts letter by letter.
+
+use std::fmt::Write as _;
+
+use super::ast::Param;
+use crate::flow::SortOrder;
+
+/// `%v` of a parameter list: `[a 1 true]`.
+pub(super) fn list(params: &[Param]) -> String {
+    let words: Vec<String> = params.iter().map(value).collect();
+    format!("[{}]", words.join(" "))
+}
+
+/// `%s` of a parameter, with Go's complaint about what is no string.
+pub(super) fn string(param: &Param) -> String {
+    match param {
+        Param::Int(number) => format!("%!s(int64={number})"),
+        Param::Float(number) => format!("%!s(float64={})", float(*number)),
+        Param::Bool(bool) => format!("%!s(bool={bool})"),
+        other => value(other),
+    }
+}
+
+fn value(param: &Param) -> String {
+    match param {
+        Param::Text(text) => text.as_str().to_owned(),
+        Param::Float(number) => float(*number),
+        // Keywords printed the name of the next one in the original's table.
+        Param::Order(SortOrder::Ascending) => "DESC".to_owned(),
+        Param::Order(SortOrder::Descending) => "IPV4RANGE".to_owned(),
+        Param::Forever => "NOW".to_owned(),
+        Param::Now => "AS".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// A float with the fewest digits, in scientific notation from 1e21 on and below 1e-4.
+fn float(number: f64) -> String {
+    let scientific = format!("{number:e}");
+    let exponent = scientific.split_once('e').and_then(|(m, e)| Some((m, e.parse::<i32>().ok()?)));
+    match exponent {
+        Some((mantissa, exponent)) if !(-4..21).contains(&exponent) && number != 0.0 => {
+            let sign = if exponent < 0 { '-' } else { '+' };
+            format!("{mantissa}e{sign}{:02}", exponent.abs())
+        }
+        _ => format!("{number}"),
+    }
+}
+
+/// `%q`: a string between double quotes with Go's escapes.
+pub(super) fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for c in text.chars() {
+        let escape = match c {
+            '"' => "\\\"",
+            '\\' => "\\\\",
+            '\u{7}' => "\\a",
+            '\u{8}' => "\\b",
+            '\t' => "\\t",
+            '\n' => "\\n",
+            '\u{b}' => "\\v",
+            '\u{c}' => "\\f",
+            '\r' => "\\r",
+            c if c.is_ascii_control() => {
+                let _infallible = write!(quoted, "\\x{:02x}", u32::from(c));
+                continue;
+            }
+            c if c.is_control() || c == '\u{feff}' => {
+                let _infallible = write!(quoted, "\\u{:04x}", u32::from(c));
+                continue;
+            }
+            c => {
+                quoted.push(c);
+                continue;
+            }
+        };
+        quoted.push_str(escape);
+    }
+    quoted.push('"');
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_print_as_in_go() {
+        let params = [
+            Param::Text("a b".into()),
+            Param::Int(-1),
+            Param::Float(1.5),
+            Param::Bool(true),
+            Param::Order(SortOrder::Ascending),
+        ];
+        assert_eq!(list(&params), "[a b -1 1.5 true DESC]");
+        assert_eq!(list(&[]), "[]");
+        assert_eq!(string(&params[1]), "%!s(int64=-1)");
+        assert_eq!(string(&params[0]), "a b");
+    }
+
+    #[test]
+    fn floats_print_as_in_go() {
+        for (number, text) in [
+            (0.0, "0"),
+            (2.0, "2"),
+            (1e20, "100000000000000000000"),
+            (1e21, "1e+21"),
+            (0.0001, "0.0001"),
+            (0.000_012, "1.2e-05"),
+        ] {
+            assert_eq!(float(number), text);
+        }
+    }
+
+    #[test]
+    fn quoting_escapes_what_go_escapes() {
+        assert_eq!(quoted("\r"), r#""\r""#);
+        assert_eq!(quoted("a\"\\é\u{1}\u{85}"), r#""a\"\\é\x01\u0085""#);
+    }
+}

@@ -1,0 +1,277 @@
+//! From query text to steps.
+//!
+//! ```text
+//! query  = "G" { "." step }
+//! step   = "G" | word "(" params ")"
+//! params = { "," } { param { "," } }              commas are optional
+//! param  = 'text' | "text" | number | TRUE | FALSE | ASC | DESC | NOW | FOREVER
+//!        | METADATA "(" key value … ")"
+//!        | ( WITHIN | WITHOUT ) "(" params ")"
+//!        | ( LT | GT | LTE | GTE | NE | NEE | IPV4RANGE | REGEX ) "(" param ")"
+//!        | ( INSIDE | OUTSIDE | BETWEEN ) "(" param param ")"
+//! ```
+//! Words are not case sensitive. Which parameters a step takes: [`checks`](super::checks).
+
+use super::ast::{Param, Predicate, Step};
+use super::checks;
+use super::error::{QueryError, nearest};
+use super::go_text::{list, quoted};
+use super::lexer::{Lexer, Token, TokenKind};
+use crate::flow::SortOrder;
+use crate::value::Text;
+
+/// Longest query text, in bytes.
+pub(super) const MAX_QUERY_BYTES: usize = 64 << 10;
+/// Most steps in a query.
+pub(super) const MAX_STEPS: usize = 512;
+/// Deepest nesting of parentheses.
+const MAX_DEPTH: usize = 16;
+/// Most regular expressions in a query: each may compile to a megabyte.
+const MAX_PATTERNS: usize = 32;
+
+/// Parses a query; each step comes with the byte it begins at.
+pub(super) fn parse(query: &str) -> Result<Vec<(Step, usize)>, QueryError> {
+    if query.len() > MAX_QUERY_BYTES {
+        let message = format!("query is longer than {MAX_QUERY_BYTES} bytes");
+        return Err(QueryError::parse(message));
+    }
+    Parser { query, lexer: Lexer::new(query), patterns: 0 }.query()
+}
+
+struct Parser<'a> {
+    query: &'a str,
+    lexer: Lexer<'a>,
+    patterns: usize,
+}
+
+impl<'a> Parser<'a> {
+    fn query(mut self) -> Result<Vec<(Step, usize)>, QueryError> {
+        let token = self.lexer.next();
+        if !is_word(&token, "G") {
+            let message = format!("found {}, expected `G`", quoted(token.text));
+            let help = "a query begins with `G`, as in `G.V()`";
+            return Err(self.error(message, &token).help(help));
+        }
+        let mut steps = Vec::new();
+        loop {
+            let token = self.lexer.next();
+            match token.kind {
+                TokenKind::End => return Ok(steps),
+                TokenKind::Dot if steps.len() < MAX_STEPS => {
+                    let step = self.step()?;
+                    steps.push(step);
+                }
+                TokenKind::Dot => {
+                    let message = format!("query has more than {MAX_STEPS} steps");
+                    return Err(self.error(message, &token));
+                }
+                _ => {
+                    let message = format!("found {}, expected `.`", quoted(token.text));
+                    let help = "expected `.` and the next step, or the end of the query";
+                    return Err(self.error(message, &token).help(help));
+                }
+            }
+        }
+    }
+
+    fn step(&mut self) -> Result<(Step, usize), QueryError> {
+        let name = self.lexer.next();
+        if is_word(&name, "G") {
+            return Ok((Step::G, name.span.start));
+        }
+        // COMPAT: an unknown word is refused at once; of any other token (a string, a predicate)
+        // the parentheses are read first and their errors come first.
+        let known = checks::usage(name.text).is_some() || is_reserved(name.text);
+        if name.kind == TokenKind::Word && !known {
+            return Err(self.no_step(&name));
+        }
+        let params = self.params(0)?;
+        let made = match name.kind {
+            TokenKind::Word => checks::step(name.text, params),
+            _ => None,
+        };
+        match made {
+            Some(Ok(step)) => Ok((step, name.span.start)),
+            Some(Err(message)) => {
+                let error = self.error(message, &name);
+                Err(match checks::usage(name.text) {
+                    Some(usage) => error.help(format!("expected `{usage}`")),
+                    None => error,
+                })
+            }
+            None => Err(self.no_step(&name)),
+        }
+    }
+
+    fn no_step(&self, name: &Token<'_>) -> QueryError {
+        let error = self.error(format!("Expected step function, got: {}", name.text), name);
+        match nearest(name.text, checks::step_names()) {
+            Some(step) => error.help(format!("did you mean `{step}`?")),
+            None => error.help("expected the name of a step, such as `Has` or `Out`"),
+        }
+    }
+
+    /// A list in parentheses, the opening one included.
+    fn params(&mut self, depth: usize) -> Result<Vec<Param>, QueryError> {
+        let open = self.lexer.next();
+        if open.kind != TokenKind::Open {
+            let message = format!("Expected left parenthesis, got: {}", open.text);
+            return Err(self.error(message, &open).help("expected `(`"));
+        }
+        if depth >= MAX_DEPTH {
+            let message = format!("query nests deeper than {MAX_DEPTH} parentheses");
+            return Err(self.error(message, &open));
+        }
+        let mut params = Vec::new();
+        loop {
+            let token = self.lexer.next();
+            match token.kind {
+                TokenKind::Close => return Ok(params),
+                TokenKind::Comma => {}
+                TokenKind::End => {
+                    let start = self.position(open.span.start);
+                    let help = format!("expected `)` for the `(` at {start}");
+                    return Err(self.error("Expected right parenthesis", &token).help(help));
+                }
+                TokenKind::Text => params.push(Param::Text(token.text.into())),
+                TokenKind::Number => params.push(self.number(&token)?),
+                TokenKind::Word => params.push(self.keyword(&token, depth)?),
+                TokenKind::Open | TokenKind::Dot | TokenKind::Illegal => {
+                    return Err(self.unexpected(&token));
+                }
+            }
+        }
+    }
+
+    /// COMPAT: a whole number that is too large becomes a float.
+    fn number(&self, token: &Token<'_>) -> Result<Param, QueryError> {
+        if let Ok(number) = token.text.parse::<i64>() {
+            return Ok(Param::Int(number));
+        }
+        match token.text.parse::<f64>() {
+            Ok(number) if number.is_finite() => Ok(Param::Float(number)),
+            _ => {
+                let message = format!("Expected number token, got: {}", token.text);
+                Err(self.error(message, token).help("a number has one dot at most"))
+            }
+        }
+    }
+
+    fn keyword(&mut self, word: &Token<'a>, depth: usize) -> Result<Param, QueryError> {
+        Ok(match word.text.to_ascii_uppercase().as_str() {
+            "TRUE" => Param::Bool(true),
+            "FALSE" => Param::Bool(false),
+            "ASC" => Param::Order(SortOrder::Ascending),
+            "DESC" => Param::Order(SortOrder::Descending),
+            "NOW" => Param::Now,
+            "FOREVER" => Param::Forever,
+            "METADATA" => {
+                let params = self.params(depth + 1)?;
+                Param::Metadata(metadata(params).map_err(|m| self.error(m, word))?)
+            }
+            name => {
+                let known = PREDICATES.iter().find(|p| p.name().eq_ignore_ascii_case(name));
+                let Some(&predicate) = known else { return Err(self.unexpected(word)) };
+                let params = self.params(depth + 1)?;
+                self.check_predicate(predicate, &params, word)?;
+                Param::Predicate(predicate, params)
+            }
+        })
+    }
+
+    fn check_predicate(
+        &mut self,
+        predicate: Predicate,
+        params: &[Param],
+        word: &Token<'_>,
+    ) -> Result<(), QueryError> {
+        let (wanted, number) = match predicate {
+            Predicate::Within | Predicate::Without => return Ok(()),
+            Predicate::Inside | Predicate::Outside | Predicate::Between => (2, "Two parameters"),
+            _ => (1, "One parameter"),
+        };
+        if params.len() != wanted {
+            let name = predicate.name().to_ascii_uppercase();
+            let message = format!("{number} expected with {name}: {}", list(params));
+            return Err(self.error(message, word));
+        }
+        if predicate == Predicate::Regex {
+            if !matches!(params, [Param::Text(_)]) {
+                let message =
+                    format!("REGEX predicate expects a string as parameter, got: {}", word.text);
+                return Err(self.error(message, word));
+            }
+            self.patterns += 1;
+            if self.patterns > MAX_PATTERNS {
+                let message = format!("query has more than {MAX_PATTERNS} regular expressions");
+                return Err(self.error(message, word));
+            }
+        }
+        Ok(())
+    }
+
+    fn unexpected(&self, token: &Token<'_>) -> QueryError {
+        let message = format!("Unexpected token while parsing parameters, got: {}", token.text);
+        let error = self.error(message, token);
+        if token.kind != TokenKind::Word {
+            return error.help("expected a value, a predicate or `)`");
+        }
+        match nearest(token.text, PREDICATES.iter().map(|p| p.name()).chain(KEYWORDS)) {
+            Some(word) => error.help(format!("did you mean `{word}`?")),
+            None => error.help("expected a value, a predicate or `)`; text stands between quotes"),
+        }
+    }
+
+    fn error(&self, message: impl Into<String>, token: &Token<'_>) -> QueryError {
+        QueryError::parse(message).at(self.query, token.span.start)
+    }
+
+    fn position(&self, offset: usize) -> String {
+        let before = self.query.get(..offset).unwrap_or_default();
+        let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+        format!("byte {offset}, column {column}")
+    }
+}
+
+fn is_word(token: &Token<'_>, word: &str) -> bool {
+    token.kind == TokenKind::Word && token.text.eq_ignore_ascii_case(word)
+}
+
+/// Words that mean something inside parentheses only.
+fn is_reserved(word: &str) -> bool {
+    KEYWORDS.iter().any(|k| k.eq_ignore_ascii_case(word))
+        || PREDICATES.iter().any(|p| p.name().eq_ignore_ascii_case(word))
+}
+
+fn metadata(params: Vec<Param>) -> Result<Vec<(Text, Param)>, String> {
+    if params.len() % 2 == 1 {
+        return Err(format!("slice must be defined by pair k,v: {}", list(&params)));
+    }
+    let mut pairs = Vec::with_capacity(params.len() / 2);
+    let mut params = params.into_iter();
+    while let (Some(key), Some(value)) = (params.next(), params.next()) {
+        let Param::Text(key) = key else {
+            return Err("keys should be of string type".to_owned());
+        };
+        pairs.push((key, value));
+    }
+    Ok(pairs)
+}
+
+const KEYWORDS: [&str; 7] = ["TRUE", "FALSE", "ASC", "DESC", "NOW", "FOREVER", "METADATA"];
+
+const PREDICATES: [Predicate; 13] = [
+    Predicate::Ne,
+    Predicate::Nee,
+    Predicate::Lt,
+    Predicate::Lte,
+    Predicate::Gt,
+    Predicate::Gte,
+    Predicate::Inside,
+    Predicate::Outside,
+    Predicate::Between,
+    Predicate::Within,
+    Predicate::Without,
+    Predicate::Regex,
+    Predicate::Ipv4Range,
+];

@@ -1,0 +1,216 @@
+//! From parameters to filters: which literals and predicates mean what on one key.
+//!
+//! COMPAT: the texts of errors are the original's; most of them come when a query runs, not when
+//! it is parsed.
+
+use super::ast::{Param, Predicate};
+use super::go_text::list;
+use crate::filter::{self, Filter, Ipv4Network, Pattern};
+use crate::value::{Text, Value};
+
+/// The filter of `Has`: a key alone must be there, several pairs must all hold.
+pub(super) fn all_of(params: &[Param]) -> Result<Filter, String> {
+    some_params(params)?;
+    element_filter(params, Filter::All)
+}
+
+/// The filter of `HasEither`: a key alone must be there, of several pairs one must hold.
+pub(super) fn one_of(params: &[Param]) -> Result<Filter, String> {
+    some_params(params)?;
+    element_filter(params, Filter::Any)
+}
+
+/// The filter that a walking step may carry: as `Has`, or nothing at all.
+pub(super) fn optional(params: &[Param]) -> Result<Filter, String> {
+    element_filter(params, Filter::All)
+}
+
+/// Pairs of which one must hold (edge filters of the hierarchy steps).
+pub(super) fn either_pair(params: &[Param]) -> Result<Filter, String> {
+    Ok(Filter::Any(pairs(params)?.map(|pair| test_of(pair?)).collect::<Result<_, _>>()?))
+}
+
+/// Pairs that must all hold on a flow.
+pub(super) fn flow_pairs(params: &[Param]) -> Result<Filter, String> {
+    Ok(Filter::All(flow_tests(params)?))
+}
+
+/// Pairs of which one must hold on a flow.
+pub(super) fn either_flow_pair(params: &[Param]) -> Result<Filter, String> {
+    Ok(Filter::Any(flow_tests(params)?))
+}
+
+/// The filter of `Metadata(…)` as a target: all pairs equal; a predicate inside matches nothing.
+pub(super) fn exactly(pairs: &[(Text, Param)]) -> Filter {
+    let test = |(key, literal): &(Text, Param)| equal(key, literal).unwrap_or_else(|_| nothing());
+    Filter::All(pairs.iter().map(test).collect())
+}
+
+/// A test that a key is there.
+pub(super) fn present(key: &Text) -> Filter {
+    Filter::test(key.clone(), filter::Predicate::Present)
+}
+
+/// The filter that nothing passes.
+fn nothing() -> Filter {
+    Filter::everything().negate()
+}
+
+fn some_params(params: &[Param]) -> Result<(), String> {
+    if params.is_empty() {
+        return Err("At least one parameter must be provided".to_owned());
+    }
+    Ok(())
+}
+
+fn element_filter(
+    params: &[Param],
+    combine: impl Fn(Vec<Filter>) -> Filter,
+) -> Result<Filter, String> {
+    match params {
+        [] => Ok(Filter::everything()),
+        [Param::Text(key)] => Ok(present(key)),
+        [_] => Err("Key must be a string".to_owned()),
+        _ if params.len() % 2 == 1 => Err("params should be a list of key,value".to_owned()),
+        _ => Ok(combine(pairs(params)?.map(|pair| test_of(pair?)).collect::<Result<_, _>>()?)),
+    }
+}
+
+type Pair<'a> = (&'a Text, &'a Param);
+
+fn pairs(params: &[Param]) -> Result<impl Iterator<Item = Result<Pair<'_>, String>>, String> {
+    if params.len() < 2 {
+        return Err("At least two parameters must be provided".to_owned());
+    }
+    if params.len() % 2 == 1 {
+        return Err(format!("slice must be defined by pair k,v: {}", list(params)));
+    }
+    Ok(params.chunks_exact(2).map(|pair| match &pair[0] {
+        Param::Text(key) => Ok((key, &pair[1])),
+        _ => Err("keys should be of string type".to_owned()),
+    }))
+}
+
+fn flow_tests(params: &[Param]) -> Result<Vec<Filter>, String> {
+    pairs(params)?
+        .map(|pair| {
+            let (key, literal) = pair?;
+            // Either end: with `Ne` at least one end differs.
+            match key.as_str() {
+                "Link" | "Network" | "Transport" => {
+                    let end = |end: &str| test(&Text::from(format!("{key}.{end}")), literal);
+                    Ok(Filter::Any(vec![end("A")?, end("B")?]))
+                }
+                _ => test(key, literal),
+            }
+        })
+        .collect()
+}
+
+fn test_of((key, literal): Pair<'_>) -> Result<Filter, String> {
+    test(key, literal)
+}
+
+/// The filter for one key and what it must be.
+fn test(key: &Text, literal: &Param) -> Result<Filter, String> {
+    use filter::Predicate as Test;
+    let Param::Predicate(predicate, params) = literal else { return equal(key, literal) };
+    let is = |test: Test| Filter::test(key.clone(), test);
+    let int = |i: usize| params.get(i).and_then(to_int);
+    let one_int = || int(0).ok_or_else(|| not_int(&predicate.name().to_ascii_uppercase()));
+    let two_ints = || int(0).zip(int(1)).ok_or_else(|| not_int(predicate.name()));
+    Ok(match predicate {
+        Predicate::Ne => match params.first() {
+            Some(Param::Bool(bool)) => is(Test::Bool(!bool)),
+            _ => present(key).and(equal(key, first(params)?)?.negate()),
+        },
+        Predicate::Nee => match params.first() {
+            // COMPAT: with a boolean a missing key does not match.
+            Some(Param::Bool(bool)) => is(Test::Bool(!bool)),
+            _ => equal(key, first(params)?)?.negate(),
+        },
+        Predicate::Lt => is(Test::Lt(one_int()?)),
+        Predicate::Lte => is(Test::Lte(one_int()?)),
+        Predicate::Gt => is(Test::Gt(one_int()?)),
+        Predicate::Gte => is(Test::Gte(one_int()?)),
+        Predicate::Inside => {
+            let (from, to) = two_ints()?;
+            Filter::All(vec![is(Test::Gt(from)), is(Test::Lt(to))])
+        }
+        Predicate::Outside => {
+            let (from, to) = two_ints()?;
+            Filter::Any(vec![is(Test::Lt(from)), is(Test::Gt(to))])
+        }
+        Predicate::Between => {
+            let (from, to) = two_ints()?;
+            Filter::All(vec![is(Test::Gte(from)), is(Test::Lt(to))])
+        }
+        Predicate::Within if params.is_empty() => nothing(),
+        Predicate::Within => Filter::Any(members(key, params)?),
+        Predicate::Without => {
+            Filter::All(members(key, params)?.into_iter().map(Filter::negate).collect())
+        }
+        Predicate::Regex => is(Test::Regex(pattern(first(params)?)?)),
+        Predicate::Ipv4Range => is(Test::Ipv4Range(network(first(params)?)?)),
+    })
+}
+
+fn first(params: &[Param]) -> Result<&Param, String> {
+    params.first().ok_or_else(|| "At least one parameter must be provided".to_owned())
+}
+
+fn not_int(name: &str) -> String {
+    format!("{name} values should be of int64 type")
+}
+
+/// Equality with a plain literal.
+fn equal(key: &Text, literal: &Param) -> Result<Filter, String> {
+    let test = match literal {
+        Param::Text(text) => filter::Predicate::Text(text.clone()),
+        Param::Bool(bool) => filter::Predicate::Bool(*bool),
+        other => filter::Predicate::Int(to_int(other).ok_or_else(|| no_cast(other))?),
+    };
+    Ok(Filter::test(key.clone(), test))
+}
+
+/// Equalities as `Within` has them: strings as strings, everything else as a number.
+fn members(key: &Text, params: &[Param]) -> Result<Vec<Filter>, String> {
+    let member = |literal: &Param| match literal {
+        Param::Bool(bool) => {
+            Ok(Filter::test(key.clone(), filter::Predicate::Int(i64::from(*bool))))
+        }
+        other => equal(key, other),
+    };
+    params.iter().map(member).collect()
+}
+
+fn to_int(literal: &Param) -> Option<i64> {
+    match literal {
+        Param::Text(text) => Value::Text(text.clone()).to_int(),
+        Param::Int(number) => Some(*number),
+        Param::Float(number) => Value::Float(*number).to_int(),
+        Param::Bool(bool) => Some(i64::from(*bool)),
+        _ => None,
+    }
+}
+
+fn no_cast(literal: &Param) -> String {
+    format!("unable to cast {literal} to int64")
+}
+
+fn pattern(literal: &Param) -> Result<Pattern, String> {
+    let Param::Text(text) = literal else {
+        return Err("Regex values should be of string type".to_owned());
+    };
+    if text.starts_with('^') || text.ends_with('$') {
+        return Err("Regex are anchored by default, ^ and $ don't have to be provided".to_owned());
+    }
+    Pattern::new(text).map_err(|reason| format!("error parsing regexp: {reason}"))
+}
+
+fn network(literal: &Param) -> Result<Ipv4Network, String> {
+    let Param::Text(text) = literal else {
+        return Err("Ipv4Range value has to be a string".to_owned());
+    };
+    Ipv4Network::parse(text).ok_or_else(|| format!("invalid CIDR address: {text}"))
+}
