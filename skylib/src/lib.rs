@@ -9,6 +9,8 @@ pub mod graph;
 pub mod gremlin;
 pub mod id;
 pub mod packet;
+pub mod pcap_file;
+pub mod proto;
 pub mod store;
 #[cfg(any(feature = "afpacket", feature = "netlink"))]
 pub mod sys;

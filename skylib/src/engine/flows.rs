@@ -7,12 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::{Receiver, Sender};
 use parking_lot::RwLock;
 
-use super::message::FlowMessage;
 use super::subscription::Bus;
-use crate::flow::{Flow, FlowQuery, FlowQueryError, FlowSet, FlowSink, FlowSource};
+use crate::capture::CaptureHandle;
+use crate::flow::{Flow, FlowQuery, FlowQueryError, FlowSet, FlowSource};
+use crate::proto::{FLOW, Outgoing};
+use crate::time::{Clock, Timestamp};
 
 /// How flows are gathered.
 #[derive(Clone, Copy, Debug)]
@@ -35,15 +37,16 @@ const BULK_FLOWS: usize = 100;
 
 /// All flow tables of this process behind one [`FlowSource`].
 pub struct FlowHub {
-    tables: RwLock<Vec<(TableId, Arc<dyn FlowSource>)>>,
+    tables: RwLock<Vec<(TableId, CaptureHandle)>>,
     next_table: AtomicUsize,
     sender: Sender<Vec<Flow>>,
     receiver: Receiver<Vec<Flow>>,
     buffered: AtomicUsize,
     dropped: AtomicU64,
+    silent: AtomicU64,
     options: FlowOptions,
     /// Who listens to the flows.
-    pub(super) bus: Bus<FlowMessage>,
+    pub(super) bus: Bus<Outgoing>,
 }
 
 /// Names a table among those of a [`FlowHub`].
@@ -60,13 +63,14 @@ impl FlowHub {
             receiver,
             buffered: AtomicUsize::new(0),
             dropped: AtomicU64::new(0),
+            silent: AtomicU64::new(0),
             options,
             bus: Bus::default(),
         }
     }
 
     /// Adds a table to those that queries ask.
-    pub fn add_table(&self, table: Arc<dyn FlowSource>) -> TableId {
+    pub fn add_table(&self, table: CaptureHandle) -> TableId {
         let id = TableId(self.next_table.fetch_add(1, Ordering::Relaxed));
         self.tables.write().push((id, table));
         id
@@ -82,9 +86,14 @@ impl FlowHub {
         self.dropped.load(Ordering::Relaxed)
     }
 
+    /// How often a query went without a table's answer.
+    pub fn silent(&self) -> u64 {
+        self.silent.load(Ordering::Relaxed)
+    }
+
     /// Takes flows for the subscribers; never waits.
     pub fn push(&self, flows: Vec<Flow>) {
-        if flows.is_empty() || self.bus.is_idle() {
+        if flows.is_empty() || self.bus.is_empty() {
             return;
         }
         // The channel is unbounded, the count of flows in it is not: a batch of one and a batch of
@@ -102,42 +111,91 @@ impl FlowHub {
 
     /// Gathers flows into messages until told to stop; the body of the batcher thread.
     ///
-    /// `stopped` is asked at least every [`FlowOptions::bulk_delay`] (or 100 ms); what is buffered
-    /// then still goes out.
-    pub(super) fn run_batcher(&self, stopped: &dyn Fn() -> bool) {
-        let step = Duration::from_millis(100);
+    /// What is buffered when `stopped` turns true still goes out.
+    pub(super) fn run_batcher(&self, clock: &dyn Clock, stopped: &dyn Fn() -> bool) {
         let mut pending: Vec<Flow> = Vec::new();
-        let mut waited = Duration::ZERO;
+        let mut due: Option<Timestamp> = None;
         loop {
-            match self.receiver.recv_timeout(step) {
-                Ok(flows) => {
-                    self.buffered.fetch_sub(flows.len(), Ordering::Relaxed);
-                    pending.extend(flows);
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
+            let received = self.receiver.recv_timeout(STEP);
+            let now = clock.now();
+            if let Ok(flows) = received {
+                self.buffered.fetch_sub(flows.len(), Ordering::Relaxed);
+                pending.extend(flows);
+                due.get_or_insert(now.plus(self.options.bulk_delay));
             }
-            waited += step;
+            let stop = stopped() && self.receiver.is_empty();
             while pending.len() >= BULK_FLOWS {
                 let rest = pending.split_off(BULK_FLOWS);
-                self.send(std::mem::replace(&mut pending, rest));
+                self.send(&std::mem::replace(&mut pending, rest));
             }
-            let stop = stopped();
-            if pending.is_empty() {
-                waited = Duration::ZERO;
-            } else if waited >= self.options.bulk_delay || (stop && self.receiver.is_empty()) {
-                self.send(std::mem::take(&mut pending));
-                waited = Duration::ZERO;
+            if stop || due.is_some_and(|due| due <= now) {
+                self.send(&pending);
+                pending.clear();
+                due = None;
             }
-            if stop && self.receiver.is_empty() && pending.is_empty() {
+            if stop {
                 return;
             }
         }
     }
 
-    fn send(&self, flows: Vec<Flow>) {
-        for message in FlowMessage::of_batch(flows) {
-            self.bus.send(&Arc::new(message));
+    /// One message with all flows, then one for each capture that somebody asked for.
+    fn send(&self, flows: &[Flow]) {
+        if flows.is_empty() {
+            return;
+        }
+        let message = |namespace: String, flows: &[&Flow]| {
+            let json = serde_json::to_vec(flows).unwrap_or_default();
+            self.bus.send(&Arc::new(Outgoing::object(namespace, "store", json)));
+        };
+        if self.bus.is_wanted(FLOW) {
+            message(FLOW.to_owned(), &flows.iter().collect::<Vec<_>>());
+        }
+        let mut captures: Vec<&str> = flows.iter().map(|flow| flow.capture_id.as_str()).collect();
+        captures.sort_unstable();
+        captures.dedup();
+        for capture in captures {
+            let namespace = format!("{FLOW}/{capture}");
+            if self.bus.is_wanted(&namespace) {
+                let of_capture = |flow: &&Flow| flow.capture_id.as_str() == capture;
+                message(namespace, &flows.iter().filter(of_capture).collect::<Vec<_>>());
+            }
         }
     }
 }
+
+impl FlowSource for FlowHub {
+    /// Asks every table at once and merges what they answer in the query's order. A table that
+    /// does not answer in time counts as empty.
+    fn query(&self, query: &FlowQuery) -> Result<FlowSet, FlowQueryError> {
+        if query.time.is_some() {
+            return Err(FlowQueryError::NoStorage);
+        }
+        // A table may leave out what comes after the range, but what comes before it is known only
+        // once all are merged.
+        let part = FlowQuery { range: query.range.map(|(_, to)| (0, to)), ..query.clone() };
+        let tables: Vec<CaptureHandle> = self.tables.read().iter().map(|(_, t)| t.clone()).collect();
+        let asked: Vec<_> = tables.iter().map(|table| table.ask(&part, PATIENCE)).collect();
+        let mut merged = FlowSet::default();
+        for pending in asked {
+            match pending.and_then(|pending| pending.wait(PATIENCE)) {
+                Ok(set) => merged.merge(set, part.sort, part.dedup)?,
+                Err(FlowQueryError::Source { reason }) => {
+                    self.silent.fetch_add(1, Ordering::Relaxed);
+                    tracing::warn!(reason, "a flow table did not answer");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if let Some((from, to)) = query.range {
+            merged.slice(from, to);
+        }
+        Ok(merged)
+    }
+}
+
+/// How long a query waits for a table.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often the batcher looks at the clock.
+const STEP: Duration = Duration::from_millis(100);

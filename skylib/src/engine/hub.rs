@@ -8,7 +8,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, RwLock};
 
@@ -38,13 +37,11 @@ struct Log {
 pub struct LoggedEvent {
     /// What happened.
     pub event: GraphEvent,
-    /// The writer, where it has a connection that wants no echo of its own changes.
-    pub author: Option<Author>,
+    /// The graph's sequence number at the end of its transaction.
+    pub sequence: u64,
+    /// The writer's connection, where it has one that wants no echo of its own changes.
+    pub author: Option<u64>,
 }
-
-/// A writer's connection, see [`SharedGraph::update_as`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Author(pub u64);
 
 impl SharedGraph {
     /// Takes over a graph; the processors see every event and may change the graph further.
@@ -69,7 +66,7 @@ impl SharedGraph {
     /// Blocks while [`LOG_LIMIT`] events wait for the dispatcher, after the change is done.
     pub fn update_as<R>(
         &self,
-        author: Option<Author>,
+        author: Option<u64>,
         work: impl FnOnce(&mut Graph, Timestamp) -> R,
     ) -> R {
         let mut graph = self.graph.write();
@@ -79,8 +76,10 @@ impl SharedGraph {
         if events.is_empty() {
             return result;
         }
+        let sequence = graph.sequence();
         let mut log = self.log.lock();
-        log.events.extend(events.into_iter().map(|event| LoggedEvent { event, author }));
+        let logged = |event| LoggedEvent { event, sequence, author };
+        log.events.extend(events.into_iter().map(logged));
         drop(graph);
         self.written.notify_one();
         while log.events.len() > LOG_LIMIT && !log.closed {
@@ -105,15 +104,13 @@ impl SharedGraph {
     }
 
     /// Waits for events and takes all there are; `None` once closed and empty.
-    ///
-    /// An empty list means that `timeout` passed.
-    pub(super) fn take_log(&self, timeout: Duration) -> Option<Vec<LoggedEvent>> {
+    pub(super) fn take_log(&self) -> Option<Vec<LoggedEvent>> {
         let mut log = self.log.lock();
-        if log.events.is_empty() {
+        while log.events.is_empty() {
             if log.closed {
                 return None;
             }
-            self.written.wait_for(&mut log, timeout);
+            self.written.wait(&mut log);
         }
         let events = log.events.drain(..).collect();
         drop(log);

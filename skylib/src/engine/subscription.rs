@@ -13,29 +13,52 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::Notify;
 
+use crate::proto::Outgoing;
+
 /// How long a full queue may hold up the bus before its reader is cut off.
 pub const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How much a queue may hold.
-#[derive(Clone, Copy, Debug)]
-pub struct QueueLimits {
+/// What a subscriber wants, and how much may wait for it.
+#[derive(Clone, Debug)]
+pub struct SubscribeOptions {
     /// Messages waiting.
-    pub messages: usize,
-    /// Their size in bytes, as [`Weight`] tells; messages shared with other queues count in full.
-    pub bytes: usize,
+    pub max_messages: usize,
+    /// Their size in bytes; a message shared with other queues counts in full.
+    pub max_bytes: usize,
+    /// Only messages of these namespaces; none is all of them.
+    pub namespaces: Option<Vec<String>>,
 }
 
-impl Default for QueueLimits {
-    /// 100 000 messages, 64 MiB.
+impl Default for SubscribeOptions {
+    /// All namespaces, 100 000 messages, 64 MiB.
     fn default() -> Self {
-        Self { messages: 100_000, bytes: 64 << 20 }
+        Self { max_messages: 100_000, max_bytes: 64 << 20, namespaces: None }
     }
 }
 
-/// What a message counts against [`QueueLimits::bytes`].
-pub trait Weight {
-    /// Approximate size in bytes.
+impl SubscribeOptions {
+    fn wants(&self, namespace: &str) -> bool {
+        self.namespaces.as_ref().is_none_or(|names| names.iter().any(|name| name == namespace))
+    }
+}
+
+/// What a bus has to know of its messages.
+pub trait BusMessage {
+    /// What subscribers select by.
+    fn namespace(&self) -> &str;
+
+    /// Approximate size in bytes, the same at every call.
     fn weight(&self) -> usize;
+}
+
+impl BusMessage for Outgoing {
+    fn namespace(&self) -> &str {
+        Self::namespace(self)
+    }
+
+    fn weight(&self) -> usize {
+        Self::weight(self)
+    }
 }
 
 /// Sends messages to every subscription.
@@ -47,7 +70,7 @@ pub struct Bus<T> {
 
 #[derive(Debug)]
 struct Queue<T> {
-    limits: QueueLimits,
+    options: SubscribeOptions,
     state: Mutex<State<T>>,
     /// Wakes the reader: something arrived, or the queue was closed.
     filled: Notify,
@@ -72,11 +95,11 @@ impl<T> Default for Bus<T> {
     }
 }
 
-impl<T: Weight> Bus<T> {
+impl<T: BusMessage> Bus<T> {
     /// A new queue that gets every message sent from now on.
-    pub fn subscribe(&self, limits: QueueLimits) -> Subscription<T> {
+    pub fn subscribe(&self, options: SubscribeOptions) -> Subscription<T> {
         let queue = Arc::new(Queue {
-            limits,
+            options,
             state: Mutex::new(State { messages: VecDeque::new(), bytes: 0, closed: false }),
             filled: Notify::new(),
             drained: Condvar::new(),
@@ -85,16 +108,27 @@ impl<T: Weight> Bus<T> {
         Subscription(queue)
     }
 
-    /// Whether nobody listens, so that a message need not be made at all.
-    pub fn is_idle(&self) -> bool {
-        self.queues.lock().is_empty()
+    /// Whether somebody wants messages of a namespace, so that they need to be made.
+    pub fn is_wanted(&self, namespace: &str) -> bool {
+        self.queues.lock().iter().any(|queue| queue.options.wants(namespace))
+    }
+
+    /// Number of subscribers.
+    pub fn len(&self) -> usize {
+        self.queues.lock().len()
+    }
+
+    /// Whether nobody listens.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// Puts a message into every queue; waits at most [`PATIENCE`] for each full one.
     pub fn send(&self, message: &Arc<T>) {
         let queues = self.queues.lock().clone();
         let mut gone = false;
-        for queue in &queues {
+        let wanted = |queue: &&Arc<Queue<T>>| queue.options.wants(message.namespace());
+        for queue in queues.iter().filter(wanted) {
             match queue.push(message) {
                 Push::Done => {}
                 Push::Closed => gone = true,
@@ -128,11 +162,11 @@ enum Push {
     Stuck,
 }
 
-impl<T: Weight> Queue<T> {
+impl<T: BusMessage> Queue<T> {
     fn push(&self, message: &Arc<T>) -> Push {
         let weight = message.weight();
         let mut state = self.state.lock();
-        if state.is_full(&self.limits, weight) {
+        if state.is_full(&self.options, weight) {
             // A reader that keeps reading frees a good part of its queue in that time; one that
             // takes a message now and then to hold everybody up does not.
             let wanted = (state.messages.len() - state.messages.len() / 64).max(1);
@@ -164,13 +198,13 @@ impl<T> Queue<T> {
 
 impl<T> State<T> {
     /// A message larger than the whole queue still passes when it is the only one.
-    fn is_full(&self, limits: &QueueLimits, weight: usize) -> bool {
+    fn is_full(&self, options: &SubscribeOptions, weight: usize) -> bool {
         !self.messages.is_empty()
-            && (self.messages.len() >= limits.messages || self.bytes + weight > limits.bytes)
+            && (self.messages.len() >= options.max_messages || self.bytes + weight > options.max_bytes)
     }
 }
 
-impl<T: Weight> Subscription<T> {
+impl<T: BusMessage> Subscription<T> {
     /// The next message; `None` once the subscription has been closed or cut off.
     pub async fn next(&mut self) -> Option<Arc<T>> {
         loop {
@@ -221,14 +255,31 @@ impl<T> Drop for Subscription<T> {
 mod tests {
     use super::*;
 
-    impl Weight for u32 {
+    impl BusMessage for u32 {
+        fn namespace(&self) -> &str {
+            if self.is_multiple_of(2) { "even" } else { "odd" }
+        }
+
         fn weight(&self) -> usize {
             4
         }
     }
 
-    fn limits(messages: usize) -> QueueLimits {
-        QueueLimits { messages, bytes: 1 << 20 }
+    fn limits(max_messages: usize) -> SubscribeOptions {
+        SubscribeOptions { max_messages, ..SubscribeOptions::default() }
+    }
+
+    #[test]
+    fn subscribers_get_the_namespaces_they_asked_for() {
+        let bus = Bus::default();
+        let namespaces = Some(vec!["odd".to_owned()]);
+        let mut odd = bus.subscribe(SubscribeOptions { namespaces, ..limits(10) });
+        assert!(bus.is_wanted("odd") && !bus.is_wanted("even"));
+        for i in 0..5_u32 {
+            bus.send(&Arc::new(i));
+        }
+        assert_eq!(odd.try_next().as_deref(), Some(&1));
+        assert_eq!(odd.len(), 1);
     }
 
     #[test]
@@ -290,6 +341,6 @@ mod tests {
         let bus = Bus::default();
         drop(bus.subscribe(limits(2)));
         bus.send(&Arc::new(1_u32));
-        assert!(bus.is_idle());
+        assert!(bus.is_empty());
     }
 }

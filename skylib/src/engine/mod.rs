@@ -1,0 +1,389 @@
+//! Everything wired together: the graph and its probes, captures and their flows, queries.
+//!
+//! An [`Engine`] is what the daemon, the Python module and the tests drive. It owns the threads
+//! (see the table in `docs/ARCHITECTURE.md`): one that hands graph events on, one that gathers
+//! flows, one that starts and stops captures, one a capture, and those of the probes. No thread
+//! waits for a subscriber longer than a second, none holds the graph while it sends.
+//!
+//! ```
+//! use skylib::engine::{Engine, EngineOptions};
+//! let engine = Engine::start(EngineOptions::new("edge-01"))?;
+//! let answer = engine.query("G.V().Count()", &|| false)?;
+//! let mut json = Vec::new();
+//! answer.write_json(&mut json);
+//! assert_eq!(json, b"0");
+//! engine.stop();
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod captures;
+mod entry;
+mod flows;
+mod hub;
+mod on_demand;
+mod query;
+mod subscription;
+mod target;
+
+pub use captures::{CaptureCreateError, Captures};
+pub use flows::{FlowHub, FlowOptions, TableId};
+pub use hub::{LOG_LIMIT, LoggedEvent, SharedGraph};
+pub use subscription::{Bus, BusMessage, PATIENCE, SubscribeOptions, Subscription};
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use self::on_demand::{CaptureDefaults, Controller, OnDemand};
+use self::query::QueryRunner;
+use crate::api::{CaptureSpec, ResourceStore};
+use crate::flow::FlowTableOptions;
+use crate::graph::{Graph, Processor};
+use crate::gremlin::{Answer, Limits, Query, QueryError};
+use crate::proto::Outgoing;
+use crate::store::{DocStore, MemoryStore, StoreError};
+use crate::time::{Clock, SystemClock};
+use crate::topology::{HostOptions, ProbeSet, ProbeStatus, TidProcessor};
+
+/// What an engine does. Complete by definition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Serves a graph that others fill: no probes, no captures of its own.
+    Analyzer,
+    /// An analyzer that also watches its own host.
+    AllInOne,
+}
+
+/// How an engine is made.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct EngineOptions {
+    /// What it does.
+    pub role: Role,
+    /// Identity of this host in the graph.
+    pub host: String,
+    /// Where resources are kept.
+    pub documents: Arc<dyn DocStore>,
+    /// Where time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Settings of every capture's flow table.
+    pub table: FlowTableOptions,
+    /// How flows are gathered for subscribers.
+    pub flows: FlowOptions,
+    /// How often the counters of captures in the graph are refreshed.
+    pub stats_period: Duration,
+    /// How often the counters of interfaces in the graph are refreshed.
+    pub metrics_period: Duration,
+    /// Folder of the named network namespaces; none is not watched.
+    pub netns_path: Option<PathBuf>,
+    /// What the host node shows besides what is found out.
+    pub host_metadata: crate::value::Map,
+    /// Bounds of one query.
+    pub limits: Limits,
+    /// A capture to create at start; one like it that is there already is fine.
+    pub startup_capture: Option<CaptureSpec>,
+}
+
+impl EngineOptions {
+    /// An analyzer in memory with the defaults of the original.
+    pub fn new(host: impl Into<String>) -> Self {
+        Self {
+            role: Role::Analyzer,
+            host: host.into(),
+            documents: Arc::new(MemoryStore::default()),
+            clock: Arc::new(SystemClock),
+            table: FlowTableOptions::default(),
+            flows: FlowOptions::default(),
+            stats_period: Duration::from_secs(1),
+            metrics_period: Duration::from_secs(30),
+            netns_path: Some(PathBuf::from("/var/run/netns")),
+            host_metadata: crate::value::Map::new(),
+            limits: Limits::default(),
+            startup_capture: None,
+        }
+    }
+}
+
+/// A running engine; clones are handles of the same one.
+#[derive(Clone)]
+pub struct Engine(Arc<Inner>);
+
+struct Inner {
+    role: Role,
+    host: String,
+    graph: Arc<SharedGraph>,
+    flows: Arc<FlowHub>,
+    graph_bus: Arc<Bus<Outgoing>>,
+    captures: Captures,
+    controller: Arc<Controller>,
+    queries: QueryRunner,
+    probes: Mutex<Option<ProbeSet>>,
+    stopping: Arc<AtomicBool>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// Why an engine did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// The kept resources cannot be read.
+    #[error("cannot read the kept resources")]
+    Store(#[from] StoreError),
+    /// A thread cannot be started.
+    #[error("cannot start a thread")]
+    Thread(#[from] std::io::Error),
+}
+
+/// What an engine tells of itself.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Status {
+    /// State of each probe, by name.
+    pub probes: BTreeMap<String, ProbeStatus>,
+    /// Captures kept.
+    pub captures: usize,
+    /// Nodes in the graph.
+    pub nodes: usize,
+    /// Edges in the graph.
+    pub edges: usize,
+    /// Graph events that wait for the dispatcher.
+    pub events_waiting: usize,
+    /// Subscribers of the graph that were cut off because they stopped reading.
+    pub graph_subscribers_cut_off: u64,
+    /// Subscribers of flows that were cut off because they stopped reading.
+    pub flow_subscribers_cut_off: u64,
+    /// Flows that no subscriber got because the batcher could not keep up.
+    pub flows_dropped: u64,
+}
+
+impl Engine {
+    /// Starts the threads and, in the role that has them, the probes.
+    ///
+    /// A probe that cannot start never stops the engine: its status says why.
+    ///
+    /// # Errors
+    /// When kept resources cannot be read or a thread cannot be started.
+    pub fn start(options: EngineOptions) -> Result<Self, EngineError> {
+        let (store, unreadable) = ResourceStore::open(Arc::clone(&options.documents))?;
+        for document in unreadable {
+            tracing::error!(id = document.id, reason = document.reason, "kept capture left out");
+        }
+        let origin = format!("agent.{}", options.host);
+        let processors: Vec<Box<dyn Processor>> = vec![Box::new(TidProcessor::new(&origin))];
+        let clock = Arc::clone(&options.clock);
+        let graph = Arc::new(SharedGraph::new(Graph::new(), Arc::clone(&clock), processors));
+        let flows = Arc::new(FlowHub::new(options.flows));
+        let graph_bus = Arc::new(Bus::default());
+        let controller = Arc::new(Controller::new());
+        let resources = Arc::new(Mutex::new(store));
+        let queries = QueryRunner {
+            graph: Arc::clone(&graph),
+            flows: Arc::clone(&flows),
+            clock: Arc::clone(&clock),
+            limits: options.limits,
+        };
+        let captures = Captures::new(
+            Arc::clone(&resources),
+            Arc::clone(&controller),
+            Arc::clone(&graph_bus),
+            Arc::clone(&clock),
+        );
+        let engine = Self(Arc::new(Inner {
+            role: options.role,
+            host: options.host.clone(),
+            graph: Arc::clone(&graph),
+            flows: Arc::clone(&flows),
+            graph_bus: Arc::clone(&graph_bus),
+            captures,
+            controller: Arc::clone(&controller),
+            queries: queries.clone(),
+            probes: Mutex::new(None),
+            stopping: Arc::default(),
+            threads: Mutex::default(),
+        }));
+        engine.start_threads(OnDemand::new(
+            controller,
+            resources,
+            queries,
+            graph_bus,
+            CaptureDefaults { table: options.table.clone(), stats_period: options.stats_period },
+        ))?;
+        if options.role == Role::AllInOne {
+            let host = HostOptions {
+                host: options.host.as_str().into(),
+                origin: origin.as_str().into(),
+                metadata: options.host_metadata,
+                netns_path: options.netns_path,
+                metrics_period: options.metrics_period,
+            };
+            *engine.0.probes.lock() = Some(ProbeSet::start(graph, host));
+        }
+        if let Some(spec) = options.startup_capture {
+            match engine.0.captures.create(spec, None) {
+                Ok(_) | Err(CaptureCreateError::Resource(_)) => {}
+                Err(error) => tracing::error!(%error, "no start-up capture"),
+            }
+        }
+        Ok(engine)
+    }
+
+    fn start_threads(&self, on_demand: OnDemand) -> Result<(), EngineError> {
+        let inner = &self.0;
+        let (graph, bus) = (Arc::clone(&inner.graph), Arc::clone(&inner.graph_bus));
+        let controller = Arc::clone(&inner.controller);
+        self.spawn("dispatch", move || dispatch(&graph, &bus, &controller))?;
+        let (flows, stopping) = (Arc::clone(&inner.flows), Arc::clone(&inner.stopping));
+        let clock = Arc::clone(&inner.queries.clock);
+        self.spawn("flow-batch", move || {
+            flows.run_batcher(&*clock, &|| stopping.load(Ordering::Relaxed));
+        })?;
+        self.spawn("on-demand", move || on_demand.run())
+    }
+
+    fn spawn(&self, name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), EngineError> {
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(body)?;
+        self.0.threads.lock().push(thread);
+        Ok(())
+    }
+
+    /// Identity of this host.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.0.host
+    }
+
+    /// What this engine does.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        self.0.role
+    }
+
+    /// Parses and runs a query on the graph as of now; blocks until it is answered.
+    ///
+    /// `interrupt` is asked now and then and ends the query by answering `true`.
+    ///
+    /// # Errors
+    /// See [`QueryError`].
+    pub fn query(
+        &self,
+        text: &str,
+        interrupt: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Answer, QueryError> {
+        self.run(&Query::parse(text)?, interrupt)
+    }
+
+    /// Runs a parsed query, see [`Engine::query`].
+    ///
+    /// # Errors
+    /// See [`QueryError`].
+    pub fn run(
+        &self,
+        query: &Query,
+        interrupt: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Answer, QueryError> {
+        self.0.queries.run(query, interrupt)
+    }
+
+    /// The graph.
+    #[must_use]
+    pub fn graph(&self) -> &Arc<SharedGraph> {
+        &self.0.graph
+    }
+
+    /// The flows of all captures.
+    #[must_use]
+    pub fn flows(&self) -> &Arc<FlowHub> {
+        &self.0.flows
+    }
+
+    /// The captures.
+    #[must_use]
+    pub fn captures(&self) -> &Captures {
+        &self.0.captures
+    }
+
+    /// What happens to the graph from now on, and notifications about resources.
+    #[must_use]
+    pub fn subscribe_graph(&self, options: SubscribeOptions) -> Subscription<Outgoing> {
+        self.0.graph_bus.subscribe(options)
+    }
+
+    /// Flows as they are updated and end, in the namespaces `flow`, `flow/<capture>`, `stats`.
+    #[must_use]
+    pub fn subscribe_flows(&self, options: SubscribeOptions) -> Subscription<Outgoing> {
+        self.0.flows.bus.subscribe(options)
+    }
+
+    /// How it goes.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let inner = &self.0;
+        let mut status = Status {
+            probes: inner.probes.lock().as_ref().map(ProbeSet::status).unwrap_or_default(),
+            captures: inner.captures.len(),
+            events_waiting: inner.graph.log_len(),
+            graph_subscribers_cut_off: inner.graph_bus.cut_off(),
+            flow_subscribers_cut_off: inner.flows.bus.cut_off(),
+            flows_dropped: inner.flows.dropped(),
+            ..Status::default()
+        };
+        use crate::graph::GraphAccess;
+        inner.graph.read(&mut |graph| {
+            (status.nodes, status.edges) = (graph.node_count(), graph.edge_count());
+        });
+        status
+    }
+
+    /// Stops captures (their last flows reach the subscribers), probes and threads, in this order.
+    ///
+    /// A second call does nothing.
+    pub fn stop(&self) {
+        let inner = &self.0;
+        let threads = std::mem::take(&mut *inner.threads.lock());
+        inner.controller.stop();
+        if let Some(mut probes) = inner.probes.lock().take() {
+            probes.stop();
+        }
+        // The batcher must outlive the captures: it takes their last flows.
+        let (on_demand, others): (Vec<_>, Vec<_>) =
+            threads.into_iter().partition(|thread| thread.thread().name() == Some("on-demand"));
+        join(on_demand);
+        inner.stopping.store(true, Ordering::Relaxed);
+        inner.graph.close_log();
+        join(others);
+        inner.graph_bus.close();
+        inner.flows.bus.close();
+    }
+}
+
+fn join(threads: Vec<JoinHandle<()>>) {
+    for thread in threads {
+        let name = thread.thread().name().unwrap_or_default().to_owned();
+        if thread.join().is_err() {
+            tracing::error!(thread = name, "the thread had panicked");
+        }
+    }
+}
+
+/// Hands the graph's events to the capture controller and the subscribers.
+fn dispatch(graph: &SharedGraph, bus: &Bus<Outgoing>, controller: &Controller) {
+    while let Some(events) = graph.take_log() {
+        for logged in events {
+            controller.graph_event(&logged.event);
+            if bus.is_wanted(crate::proto::GRAPH) {
+                let message = Outgoing::graph_event(logged.event)
+                    .with_sequence(logged.sequence)
+                    .with_author(logged.author);
+                bus.send(&Arc::new(message));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
