@@ -3,6 +3,8 @@
 pub mod api;
 pub mod capture;
 pub mod decode;
+#[cfg(feature = "engine")]
+pub mod engine;
 pub mod filter;
 pub mod flow;
 pub mod graph;
@@ -15,6 +17,5 @@ pub mod store;
 #[cfg(any(feature = "afpacket", feature = "netlink"))]
 pub mod sys;
 pub mod time;
-#[cfg(feature = "netlink")]
 pub mod topology;
 pub mod value;
