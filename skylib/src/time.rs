@@ -45,6 +45,25 @@ impl Timestamp {
         self.0 / 1_000_000
     }
 
+    /// As RFC 3339 text in UTC, with up to nine digits of fraction and none that are idle.
+    ///
+    /// ```
+    /// use skylib::time::Timestamp;
+    /// let t = Timestamp::from_ms(1_738_573_811_500);
+    /// assert_eq!(t.to_rfc3339(), "2025-02-03T09:10:11.5Z");
+    /// ```
+    #[must_use]
+    pub fn to_rfc3339(self) -> String {
+        let (seconds, ns) = (self.0.div_euclid(1_000_000_000), self.0.rem_euclid(1_000_000_000));
+        let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+        let (year, month, day) = civil_date(days);
+        let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+        let mut text =
+            format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ns:09}");
+        text.truncate(text.trim_end_matches('0').trim_end_matches('.').len());
+        text + "Z"
+    }
+
     /// Later by a duration, saturating.
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {
@@ -68,6 +87,22 @@ impl Timestamp {
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
+}
+
+/// Year, month and day of a day counted from 1970-01-01, in the Gregorian calendar.
+///
+/// Years are counted from March, so that the leap day is the last of its year.
+const fn civil_date(days: i64) -> (i64, i64, i64) {
+    const DAYS_OF_400_YEARS: i64 = 146_097;
+    let days = days + 719_468; // from 0000-03-01
+    let era = days.div_euclid(DAYS_OF_400_YEARS);
+    let day = days.rem_euclid(DAYS_OF_400_YEARS);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    (era * 400 + year + next, month, day)
 }
 
 impl fmt::Debug for Timestamp {
@@ -146,6 +181,18 @@ mod tests {
         let end = Timestamp::from_ms(i64::MAX);
         assert_eq!(end.plus(Duration::from_secs(1)), end);
         assert_eq!(Timestamp::ZERO.since(end), Duration::ZERO);
+    }
+
+    #[test]
+    fn rfc3339_knows_the_calendar() {
+        let shown = |seconds: i64| Timestamp::from_ms(seconds * 1000).to_rfc3339();
+        assert_eq!(shown(0), "1970-01-01T00:00:00Z");
+        assert_eq!(shown(951_782_400), "2000-02-29T00:00:00Z");
+        assert_eq!(shown(4_107_542_399), "2100-02-28T23:59:59Z");
+        assert_eq!(shown(4_107_542_400), "2100-03-01T00:00:00Z");
+        assert_eq!(shown(-1), "1969-12-31T23:59:59Z");
+        assert_eq!(shown(1_600_000_020), "2020-09-13T12:27:00Z");
+        assert_eq!(Timestamp::from_ns(10).to_rfc3339(), "1970-01-01T00:00:00.00000001Z");
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod capture;
 pub mod duration;
 pub mod json;
 mod resource;
+pub mod schema;
 
 pub use capture::{CaptureAbilities, CaptureSpec, CaptureType, ExpressionChecker, LayerKeyMode};
 pub use resource::{Resource, ResourceError, ResourceStore, Unreadable};

@@ -1,0 +1,342 @@
+//! `Message`: the envelope around everything, JSON or protobuf.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use prost::Message as _;
+use serde::Serialize;
+
+use super::protobuf::{Envelope, FORMAT_JSON, FORMAT_PROTOBUF};
+use super::{Encoding, ProtoError};
+use crate::api::json::Members;
+
+/// A message as a client sent it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Message {
+    /// Which part of the interface it is for, such as `Graph`; case matters.
+    pub namespace: String,
+    /// What it is, such as `SyncRequest`; case matters.
+    pub kind: String,
+    /// Identifier that a reply repeats: any text; `None` if absent or empty.
+    pub uuid: Option<String>,
+    /// Status in the manner of HTTP; 0 if absent.
+    pub status: i64,
+    /// What it is about.
+    pub object: Object,
+}
+
+/// The object inside a message, not yet decoded.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Object {
+    /// JSON text; `null` where the key was absent.
+    Json(Bytes),
+    /// A protobuf message of a type that the message's kind tells.
+    Protobuf(Bytes),
+}
+
+impl Message {
+    /// Reads one message. The frame's opcode does not matter, only what the client declared.
+    ///
+    /// JSON keys match whatever their case, unknown ones are ignored, `Format` too. Bytes that are
+    /// not UTF-8 become U+FFFD.
+    ///
+    /// # Errors
+    /// When the bytes are not one whole envelope.
+    pub fn decode(frame: &Bytes, encoding: Encoding) -> Result<Self, ProtoError> {
+        match encoding {
+            Encoding::Json => match String::from_utf8_lossy(frame) {
+                Cow::Borrowed(text) => Self::decode_json(text, frame),
+                Cow::Owned(mended) => {
+                    let frame = Bytes::from(mended);
+                    let text = std::str::from_utf8(&frame).unwrap_or_default();
+                    Self::decode_json(text, &frame)
+                }
+            },
+            Encoding::Protobuf => Self::decode_protobuf(frame),
+        }
+    }
+
+    /// `text` is what `frame` holds; objects are slices of the frame.
+    fn decode_json(text: &str, frame: &Bytes) -> Result<Self, ProtoError> {
+        let members = Members::whole(text)?;
+        let (mut namespace, mut kind, mut uuid) = (String::new(), String::new(), String::new());
+        let mut status = 0;
+        members.read("Namespace", &mut namespace)?;
+        members.read("Type", &mut kind)?;
+        members.read("UUID", &mut uuid)?;
+        members.read("Status", &mut status)?;
+        let object = match members.get("Obj") {
+            Some(value) => frame.slice_ref(value.get().as_bytes()),
+            None => Bytes::from_static(b"null"),
+        };
+        let uuid = Some(uuid).filter(|uuid| !uuid.is_empty());
+        Ok(Self {
+            namespace,
+            kind,
+            uuid,
+            status,
+            object: Object::Json(object),
+        })
+    }
+
+    fn decode_protobuf(frame: &Bytes) -> Result<Self, ProtoError> {
+        let envelope = Envelope::decode(frame.clone())?;
+        // The two forms are mixed up in the field, but JSON text tells itself by its first byte:
+        // `{` and `[` as a protobuf tag would be an end-of-group or a fixed 32-bit field 11.
+        let looks_like_json = matches!(envelope.object.first(), None | Some(b'{' | b'['));
+        let object = if envelope.format == FORMAT_PROTOBUF && !looks_like_json {
+            Object::Protobuf(envelope.object)
+        } else if envelope.object.is_empty() {
+            Object::Json(Bytes::from_static(b"null"))
+        } else {
+            Object::Json(envelope.object)
+        };
+        let uuid = Some(envelope.uuid).filter(|uuid| !uuid.is_empty());
+        let Envelope {
+            namespace,
+            kind,
+            status,
+            ..
+        } = envelope;
+        Ok(Self {
+            namespace,
+            kind,
+            uuid,
+            status,
+            object,
+        })
+    }
+}
+
+impl Object {
+    /// The JSON text.
+    ///
+    /// # Errors
+    /// When the object is protobuf, or not UTF-8.
+    pub fn json(&self) -> Result<&str, ProtoError> {
+        match self {
+            Self::Json(text) => std::str::from_utf8(text).map_err(|_| ProtoError::NotJson),
+            Self::Protobuf(_) => Err(ProtoError::NotJson),
+        }
+    }
+}
+
+/// Writes a whole message; `object` appends the JSON text of what it is about.
+///
+/// An empty `uuid` and a zero `status` are left out; `Obj` is always there.
+///
+/// ```
+/// use skylib::proto::{Encoding, write_message};
+/// let bytes = write_message(Encoding::Json, "Graph", "SyncReply", "u1", 400, |out| {
+///     out.extend_from_slice(b"null");
+/// });
+/// assert_eq!(
+///     bytes,
+///     br#"{"Namespace":"Graph","Type":"SyncReply","UUID":"u1","Status":400,"Obj":null}"#,
+/// );
+/// ```
+#[must_use]
+pub fn write_message(
+    encoding: Encoding,
+    namespace: &str,
+    kind: &str,
+    uuid: &str,
+    status: i64,
+    object: impl FnOnce(&mut Vec<u8>),
+) -> Vec<u8> {
+    let mut out = Vec::with_capacity(USUAL_LEN);
+    match encoding {
+        Encoding::Json => {
+            write_json_head(&mut out, namespace, kind, uuid, status);
+            object(&mut out);
+            out.push(b'}');
+            out
+        }
+        Encoding::Protobuf => {
+            object(&mut out);
+            Envelope {
+                namespace: namespace.to_owned(),
+                kind: kind.to_owned(),
+                uuid: uuid.to_owned(),
+                status,
+                format: FORMAT_JSON,
+                object: out.into(),
+            }
+            .encode_to_vec()
+        }
+    }
+}
+
+/// Everything up to and including `"Obj":`.
+pub(super) fn write_json_head(
+    out: &mut Vec<u8>,
+    namespace: &str,
+    kind: &str,
+    uuid: &str,
+    status: i64,
+) {
+    out.extend_from_slice(b"{\"Namespace\":");
+    write_json(out, namespace);
+    out.extend_from_slice(b",\"Type\":");
+    write_json(out, kind);
+    if !uuid.is_empty() {
+        out.extend_from_slice(b",\"UUID\":");
+        write_json(out, uuid);
+    }
+    if status != 0 {
+        out.extend_from_slice(b",\"Status\":");
+        write_json(out, &status);
+    }
+    out.extend_from_slice(b",\"Obj\":");
+}
+
+/// Appends JSON text; writing plain data into memory cannot fail.
+pub(super) fn write_json<T: Serialize + ?Sized>(out: &mut Vec<u8>, object: &T) {
+    drop(serde_json::to_writer(out, object));
+}
+
+/// Room for a message about one element.
+const USUAL_LEN: usize = 768;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn json(text: &str) -> Result<Message, ProtoError> {
+        Message::decode(&Bytes::copy_from_slice(text.as_bytes()), Encoding::Json)
+    }
+
+    fn object(message: &Message) -> &str {
+        message.object.json().unwrap()
+    }
+
+    #[test]
+    fn keys_match_in_any_case_and_values_do_not() {
+        let text = r#"{"namespace":"Graph","TYPE":"SyncRequest","uuid":"u1","obj":{"a":1},
+                       "Comment":"ignored","Format":7}"#;
+        let message = json(text).unwrap();
+        assert_eq!(
+            (message.namespace.as_str(), message.kind.as_str()),
+            ("Graph", "SyncRequest")
+        );
+        assert_eq!((message.uuid.as_deref(), message.status), (Some("u1"), 0));
+        assert_eq!(object(&message), r#"{"a":1}"#);
+        assert_ne!(json(r#"{"Namespace":"graph"}"#).unwrap().namespace, "Graph");
+    }
+
+    #[test]
+    fn absence_and_null_are_defaults() {
+        let message = json("{}").unwrap();
+        assert_eq!((message.uuid, message.status), (None, 0));
+        assert_eq!(object(&json("{}").unwrap()), "null");
+        let message = json(r#"{"Namespace":null,"UUID":"","Status":null,"Obj":null}"#).unwrap();
+        assert_eq!((message.namespace.as_str(), message.uuid), ("", None));
+    }
+
+    #[test]
+    fn what_is_no_whole_envelope_is_an_error() {
+        for text in [
+            "",
+            "not json",
+            "[]",
+            "5",
+            "null",
+            "\"x\"",
+            r#"{"Namespace":"Graph"} x"#,
+            r#"{"Namespace":"Graph"}{}"#,
+            r#"{"UUID":5}"#,
+            r#"{"Status":"200"}"#,
+            r#"{"Status":1.5}"#,
+            r#"{"Type":["SyncRequest"]}"#,
+            r#"{"Namespace":"Graph""#,
+        ] {
+            assert!(json(text).is_err(), "{text}");
+        }
+        let deep = format!(r#"{{"Namespace":{}"#, "[".repeat(1 << 20));
+        assert!(json(&deep).is_err());
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf8_are_mended() {
+        let message = Message::decode(
+            &Bytes::from_static(b"{\"UUID\":\"a\xffb\"}"),
+            Encoding::Json,
+        )
+        .unwrap();
+        assert_eq!(message.uuid.as_deref(), Some("a\u{fffd}b"));
+    }
+
+    #[test]
+    fn a_protobuf_object_is_told_by_its_format_and_its_first_byte() {
+        let decode = |format, object: &'static [u8]| {
+            let envelope = Envelope {
+                format,
+                object: object.into(),
+                ..Envelope::default()
+            };
+            let bytes = Bytes::from(envelope.encode_to_vec());
+            Message::decode(&bytes, Encoding::Protobuf).unwrap().object
+        };
+        assert_eq!(decode(FORMAT_JSON, b"{}"), Object::Json("{}".into()));
+        assert_eq!(decode(FORMAT_PROTOBUF, b"{}"), Object::Json("{}".into()));
+        assert_eq!(decode(FORMAT_PROTOBUF, b"[1]"), Object::Json("[1]".into()));
+        assert_eq!(
+            decode(FORMAT_PROTOBUF, b"\x0a\x01x"),
+            Object::Protobuf(b"\x0a\x01x"[..].into())
+        );
+        assert_eq!(decode(FORMAT_JSON, b""), Object::Json("null".into()));
+        assert!(decode(FORMAT_PROTOBUF, b"\x0a\x01x").json().is_err());
+    }
+
+    #[test]
+    fn broken_protobuf_is_an_error() {
+        for bytes in [
+            &b"\x0a\xff"[..],
+            b"\x0a\x05abc",
+            b"\x0a\x01\xff",
+            b"{\"Namespace\":\"Graph\"}",
+        ] {
+            let frame = Bytes::copy_from_slice(bytes);
+            assert!(
+                Message::decode(&frame, Encoding::Protobuf).is_err(),
+                "{bytes:x?}"
+            );
+        }
+        // Unknown fields are skipped.
+        let frame = Bytes::from_static(b"\x78\x05\x12\x01T\xf2\x01\x02xy");
+        assert_eq!(
+            Message::decode(&frame, Encoding::Protobuf).unwrap().kind,
+            "T"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_reads_back(
+            namespace in ".{0,20}", kind in ".{0,20}", uuid in ".{0,40}", status in any::<i64>(),
+        ) {
+            for encoding in [Encoding::Json, Encoding::Protobuf] {
+                let bytes = write_message(encoding, &namespace, &kind, &uuid, status, |out| {
+                    out.extend_from_slice(b"{\"x\":[1]}");
+                });
+                let message = Message::decode(&bytes.into(), encoding).unwrap();
+                prop_assert_eq!(&message.namespace, &namespace);
+                prop_assert_eq!(&message.kind, &kind);
+                prop_assert_eq!(message.uuid.as_deref().unwrap_or_default(), &uuid);
+                prop_assert_eq!(message.status, status);
+                prop_assert_eq!(message.object, Object::Json("{\"x\":[1]}".into()));
+            }
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let frame = Bytes::from(bytes);
+            for encoding in [Encoding::Json, Encoding::Protobuf] {
+                drop(Message::decode(&frame, encoding));
+            }
+        }
+    }
+}

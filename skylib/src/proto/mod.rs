@@ -1,0 +1,78 @@
+//! What goes over WebSocket: the envelope, and the messages of each namespace inside it.
+//!
+//! A [`Message`] is what a client sent, decoded leniently: whoever serves it drops what cannot be
+//! decoded and goes on. An [`Outgoing`] is one event for any number of receivers; each
+//! [`Encoding`] of it is made once, when the first receiver asks, and shared by all.
+//!
+//! ```
+//! use bytes::Bytes;
+//! use skylib::proto::{Encoding, Message, SyncRequest};
+//! let text = br#"{"namespace":"Graph","Type":"SyncRequest","UUID":"u1","Obj":{"Time":5}}"#;
+//! let message = Message::decode(&Bytes::from_static(text), Encoding::Json)?;
+//! assert_eq!((message.namespace.as_str(), message.kind.as_str()), ("Graph", "SyncRequest"));
+//! let request = SyncRequest::decode(&message.object)?;
+//! assert_eq!(request.time_ms, 5);
+//! # Ok::<(), skylib::proto::ProtoError>(())
+//! ```
+
+mod message;
+mod outgoing;
+mod protobuf;
+mod topology;
+
+pub use message::{Message, Object, write_message};
+pub use outgoing::{Outgoing, UpdatePolicy};
+pub use topology::{GraphMessage, PartialUpdate, SyncReplyWriter, SyncRequest};
+
+use crate::api::json::JsonError;
+use crate::graph::GraphError;
+
+/// How a client wants its messages. Complete by definition: the protocols of the wire.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Encoding {
+    /// JSON in text frames.
+    #[default]
+    Json,
+    /// Protocol buffers in binary frames.
+    Protobuf,
+}
+
+impl Encoding {
+    /// Reads the value of `X-Client-Protocol`; empty means JSON.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        match name {
+            "" | "json" => Some(Self::Json),
+            "protobuf" => Some(Self::Protobuf),
+            _ => None,
+        }
+    }
+}
+
+/// Messages about nodes and edges.
+pub const GRAPH: &str = "Graph";
+/// Flows of all captures; `flow/<capture>` holds those of one.
+pub const FLOW: &str = "flow";
+/// Statistics of captures.
+pub const STATS: &str = "stats";
+
+/// Why a message was not understood. The sender is not told; the connection goes on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProtoError {
+    /// The envelope or the object in it is no such JSON.
+    #[error("{0}")]
+    Json(#[from] JsonError),
+    /// The envelope is no such protobuf message.
+    #[error("{0}")]
+    Protobuf(#[from] prost::DecodeError),
+    /// A node or an edge that cannot be one.
+    #[error("{0}")]
+    Element(#[from] GraphError),
+    /// The object must be JSON, not protobuf.
+    #[error("the object of this message has no protobuf form")]
+    NotJson,
+    /// A synchronisation without any list.
+    #[error("neither Nodes nor Edges")]
+    NoLists,
+}

@@ -1,0 +1,576 @@
+//! Messages of the namespace `Graph`: what publishers write, and the synchronisation of readers.
+
+use serde::de::DeserializeOwned;
+
+use super::message::{write_json, write_json_head};
+use super::{GRAPH, Message, Object, ProtoError};
+use crate::api::json::{JsonError, Members};
+use crate::api::schema::{self, SchemaError};
+use crate::graph::{Edge, EdgeId, Graph, GraphError, MetadataOp, Node, NodeId};
+use crate::time::Timestamp;
+use crate::value::Text;
+
+/// A client's wish to see the graph.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SyncRequest {
+    /// As of when, Unix milliseconds; 0 for now.
+    pub time_ms: i64,
+    /// `Some("")` removes the filter, another text replaces it, `None` keeps it.
+    pub filter: Option<String>,
+}
+
+impl SyncRequest {
+    /// Reads the object of a `SyncRequest`; `null` and absence are all defaults.
+    ///
+    /// # Errors
+    /// When it is no object, or a member has another type.
+    pub fn decode(object: &Object) -> Result<Self, ProtoError> {
+        let mut request = Self::default();
+        let text = object.json()?;
+        if text.trim_ascii() != "null" {
+            let members = Members::whole(text)?;
+            members.read("Time", &mut request.time_ms)?;
+            members.read("GremlinFilter", &mut request.filter)?;
+        }
+        Ok(request)
+    }
+}
+
+/// Something a publisher tells of its part of the graph. Complete by definition.
+#[derive(Clone, Debug, PartialEq)]
+pub enum GraphMessage {
+    /// All it has: takes the place of everything it sent before.
+    Sync {
+        /// Its nodes.
+        nodes: Vec<Node>,
+        /// Its edges.
+        edges: Vec<Edge>,
+    },
+    /// A node came.
+    NodeAdded(Node),
+    /// A node has other metadata.
+    NodeUpdated(Node),
+    /// Some of a node's metadata changed.
+    NodePartiallyUpdated(PartialUpdate<NodeId>),
+    /// A node went, and its edges with it.
+    NodeDeleted(Node),
+    /// An edge came.
+    EdgeAdded(Edge),
+    /// An edge has other metadata.
+    EdgeUpdated(Edge),
+    /// Some of an edge's metadata changed.
+    EdgePartiallyUpdated(PartialUpdate<EdgeId>),
+    /// An edge went.
+    EdgeDeleted(Edge),
+}
+
+/// A new revision of an element as the operations that make it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PartialUpdate<I> {
+    /// Which element.
+    pub id: I,
+    /// When; `None` for now.
+    pub updated_at: Option<Timestamp>,
+    /// Revision that it becomes.
+    pub revision: i64,
+    /// What changed.
+    pub ops: Vec<MetadataOp>,
+}
+
+impl GraphMessage {
+    /// Reads a message of the namespace `Graph`; `None` where its type is none of these.
+    ///
+    /// # Errors
+    /// When the object has another shape than its type asks for.
+    pub fn decode(message: &Message) -> Result<Option<Self>, ProtoError> {
+        let object = &message.object;
+        Ok(Some(match message.kind.as_str() {
+            "Sync" | "SyncReply" => Self::decode_sync(object)?,
+            "NodeAdded" => Self::NodeAdded(element(object)?),
+            "NodeUpdated" => Self::NodeUpdated(element(object)?),
+            "NodePartiallyUpdated" => Self::NodePartiallyUpdated(PartialUpdate::decode(object)?),
+            "NodeDeleted" => Self::NodeDeleted(element(object)?),
+            "EdgeAdded" => Self::EdgeAdded(element(object)?),
+            "EdgeUpdated" => Self::EdgeUpdated(element(object)?),
+            "EdgePartiallyUpdated" => Self::EdgePartiallyUpdated(PartialUpdate::decode(object)?),
+            "EdgeDeleted" => Self::EdgeDeleted(element(object)?),
+            _ => return Ok(None),
+        }))
+    }
+
+    fn decode_sync(object: &Object) -> Result<Self, ProtoError> {
+        let members = Members::whole(object.json()?)?;
+        let (mut nodes, mut edges) = (None, None);
+        members.read("Nodes", &mut nodes)?;
+        members.read("Edges", &mut edges)?;
+        if nodes.is_none() && edges.is_none() {
+            return Err(ProtoError::NoLists);
+        }
+        Ok(Self::Sync {
+            nodes: nodes.unwrap_or_default(),
+            edges: edges.unwrap_or_default(),
+        })
+    }
+
+    /// Checks single elements that come whole; a `Sync` and partial updates have no schema.
+    ///
+    /// # Errors
+    /// The rule that is broken.
+    pub fn check_schema(&self) -> Result<(), SchemaError> {
+        match self {
+            Self::NodeAdded(node) | Self::NodeUpdated(node) | Self::NodeDeleted(node) => {
+                schema::check_node(node)
+            }
+            Self::EdgeAdded(edge) | Self::EdgeUpdated(edge) | Self::EdgeDeleted(edge) => {
+                schema::check_edge(edge)
+            }
+            Self::Sync { .. } | Self::NodePartiallyUpdated(_) | Self::EdgePartiallyUpdated(_) => {
+                Ok(())
+            }
+        }
+    }
+
+    /// Makes the sender the origin of every element, whatever it wrote there.
+    pub fn set_origin(&mut self, origin: &Text) {
+        match self {
+            Self::Sync { nodes, edges } => {
+                nodes
+                    .iter_mut()
+                    .for_each(|node| node.origin = origin.clone());
+                edges
+                    .iter_mut()
+                    .for_each(|edge| edge.origin = origin.clone());
+            }
+            Self::NodeAdded(node) | Self::NodeUpdated(node) | Self::NodeDeleted(node) => {
+                node.origin = origin.clone();
+            }
+            Self::EdgeAdded(edge) | Self::EdgeUpdated(edge) | Self::EdgeDeleted(edge) => {
+                edge.origin = origin.clone();
+            }
+            Self::NodePartiallyUpdated(_) | Self::EdgePartiallyUpdated(_) => {}
+        }
+    }
+
+    /// Does to the graph what the message says. `origin` is the sender's, for a `Sync`.
+    ///
+    /// Elements that are known already are left alone, and so are updates whose revision is not
+    /// greater than the one held.
+    ///
+    /// # Errors
+    /// When an element or an end of an edge is not there. In a `Sync` such elements are left out
+    /// instead.
+    pub fn apply(self, graph: &mut Graph, origin: &str, now: Timestamp) -> Result<(), GraphError> {
+        match self {
+            Self::Sync { nodes, edges } => {
+                graph.delete_origin(origin, now);
+                for mut node in nodes {
+                    node.stamp(now);
+                    drop(graph.add_node(node));
+                }
+                for mut edge in edges {
+                    edge.stamp(now);
+                    drop(graph.add_edge(edge));
+                }
+                Ok(())
+            }
+            Self::NodeAdded(mut node) => {
+                node.stamp(now);
+                ignore_known(graph.add_node(node))
+            }
+            Self::EdgeAdded(mut edge) => {
+                edge.stamp(now);
+                ignore_known(graph.add_edge(edge))
+            }
+            Self::NodeUpdated(mut node) => {
+                node.stamp(now);
+                graph.sync_node(&node).map(drop)
+            }
+            Self::EdgeUpdated(mut edge) => {
+                edge.stamp(now);
+                graph.sync_edge(&edge).map(drop)
+            }
+            Self::NodePartiallyUpdated(update) => {
+                let at = update.updated_at.unwrap_or(now);
+                graph
+                    .sync_patch_node(&update.id, update.revision, at, &update.ops)
+                    .map(drop)
+            }
+            Self::EdgePartiallyUpdated(update) => {
+                let at = update.updated_at.unwrap_or(now);
+                graph
+                    .sync_patch_edge(&update.id, update.revision, at, &update.ops)
+                    .map(drop)
+            }
+            Self::NodeDeleted(node) => graph.delete_node(&node.id, node.deleted_at.unwrap_or(now)),
+            Self::EdgeDeleted(edge) => graph.delete_edge(&edge.id, edge.deleted_at.unwrap_or(now)),
+        }
+    }
+}
+
+fn ignore_known(result: Result<(), GraphError>) -> Result<(), GraphError> {
+    match result {
+        Err(GraphError::NodeConflict | GraphError::EdgeConflict) => Ok(()),
+        other => other,
+    }
+}
+
+fn element<T: DeserializeOwned>(object: &Object) -> Result<T, ProtoError> {
+    let read = serde_json::from_str(object.json()?);
+    Ok(read.map_err(JsonError::Syntax)?)
+}
+
+impl<I: From<String>> PartialUpdate<I> {
+    fn decode(object: &Object) -> Result<Self, ProtoError> {
+        let members = Members::whole(object.json()?)?;
+        let (mut id, mut revision, mut ops) = (String::new(), 0, Vec::new());
+        let mut updated_at: Option<i64> = None;
+        members.read("ID", &mut id)?;
+        members.read("UpdatedAt", &mut updated_at)?;
+        members.read("Revision", &mut revision)?;
+        members.read("Ops", &mut ops)?;
+        if id.is_empty() {
+            return Err(GraphError::MissingId.into());
+        }
+        let updated_at = updated_at.map(Timestamp::from_ms);
+        Ok(Self {
+            id: id.into(),
+            updated_at,
+            revision,
+            ops,
+        })
+    }
+}
+
+/// Writes a good `SyncReply` in JSON piece by piece, so that a large graph is on its way while it
+/// is still being written.
+///
+/// ```
+/// use skylib::proto::{Encoding, SyncReplyWriter};
+/// let mut out = Vec::new();
+/// SyncReplyWriter::begin(&mut out, "u1").finish(&mut out);
+/// let wanted = concat!(r#"{"Namespace":"Graph","Type":"SyncReply","UUID":"u1","Status":200,"#,
+///                      r#""Obj":{"Nodes":[],"Edges":[]}}"#);
+/// assert_eq!(String::from_utf8(out)?, wanted);
+/// # Ok::<(), std::string::FromUtf8Error>(())
+/// ```
+#[derive(Debug)]
+pub struct SyncReplyWriter {
+    part: Part,
+    has_envelope: bool,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Part {
+    Nodes { any: bool },
+    Edges { any: bool },
+}
+
+impl SyncReplyWriter {
+    /// Begins a whole message; an empty `uuid` is left out.
+    pub fn begin(out: &mut Vec<u8>, uuid: &str) -> Self {
+        write_json_head(out, GRAPH, "SyncReply", uuid, 200);
+        out.extend_from_slice(b"{\"Nodes\":[");
+        Self {
+            part: Part::Nodes { any: false },
+            has_envelope: true,
+        }
+    }
+
+    /// Begins the object alone, for an envelope in another encoding or a plain HTTP answer.
+    pub fn begin_object(out: &mut Vec<u8>) -> Self {
+        out.extend_from_slice(b"{\"Nodes\":[");
+        Self {
+            part: Part::Nodes { any: false },
+            has_envelope: false,
+        }
+    }
+
+    /// Adds a node. All nodes come before the first edge; a later one is left out.
+    pub fn node(&mut self, out: &mut Vec<u8>, node: &Node) {
+        if let Part::Nodes { any } = &mut self.part {
+            if std::mem::replace(any, true) {
+                out.push(b',');
+            }
+            write_json(out, node);
+        }
+    }
+
+    /// Adds an edge.
+    pub fn edge(&mut self, out: &mut Vec<u8>, edge: &Edge) {
+        self.begin_edges(out);
+        if let Part::Edges { any } = &mut self.part {
+            if std::mem::replace(any, true) {
+                out.push(b',');
+            }
+            write_json(out, edge);
+        }
+    }
+
+    /// Ends the message.
+    pub fn finish(mut self, out: &mut Vec<u8>) {
+        self.begin_edges(out);
+        out.extend_from_slice(if self.has_envelope { b"]}}" } else { b"]}" });
+    }
+
+    fn begin_edges(&mut self, out: &mut Vec<u8>) {
+        if matches!(self.part, Part::Nodes { .. }) {
+            out.extend_from_slice(b"],\"Edges\":[");
+            self.part = Part::Edges { any: false };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::GraphEvent;
+
+    const NOW: Timestamp = Timestamp::from_ms(1_000);
+
+    fn object(text: &str) -> Object {
+        Object::Json(text.to_owned().into())
+    }
+
+    fn read(kind: &str, text: &str) -> Result<Option<GraphMessage>, ProtoError> {
+        GraphMessage::decode(&Message {
+            namespace: GRAPH.to_owned(),
+            kind: kind.to_owned(),
+            uuid: None,
+            status: 200,
+            object: object(text),
+        })
+    }
+
+    /// What a publisher `t.p` sends, applied; what happened, one word an event.
+    fn send(graph: &mut Graph, kind: &str, text: &str) -> Result<Vec<String>, GraphError> {
+        let mut message = read(kind, text).unwrap().unwrap();
+        message.set_origin(&Text::from("t.p"));
+        message.apply(graph, "t.p", NOW)?;
+        Ok(graph.take_events().iter().map(shown).collect())
+    }
+
+    fn shown(event: &GraphEvent) -> String {
+        match event {
+            GraphEvent::NodeAdded(n) => format!("+{}", n.id),
+            GraphEvent::NodeUpdated { node: n, .. } => format!("~{} r{}", n.id, n.revision),
+            GraphEvent::NodeDeleted(n) => {
+                format!("-{} at {}", n.id, n.deleted_at.unwrap_or_default().as_ms())
+            }
+            GraphEvent::EdgeAdded(e) => format!("+{}", e.id),
+            GraphEvent::EdgeUpdated { edge: e, .. } => format!("~{} r{}", e.id, e.revision),
+            GraphEvent::EdgeDeleted(e) => {
+                format!("-{} at {}", e.id, e.deleted_at.unwrap_or_default().as_ms())
+            }
+        }
+    }
+
+    fn node(id: &str, more: &str) -> String {
+        format!(r#"{{"ID":"{id}","Metadata":{{"Name":"{id}","Type":"device"}}{more}}}"#)
+    }
+
+    fn edge(id: &str, parent: &str, child: &str) -> String {
+        let ends = format!(r#""Parent":"{parent}","Child":"{child}""#);
+        format!(r#"{{"ID":"{id}",{ends},"Metadata":{{"RelationType":"layer2"}},"Revision":1}}"#)
+    }
+
+    #[test]
+    fn sync_requests_are_read_leniently() {
+        let read = |text| SyncRequest::decode(&object(text));
+        for text in [
+            "null",
+            "{}",
+            " null ",
+            r#"{"Time":null,"GremlinFilter":null,"TimeSlice":null}"#,
+        ] {
+            assert_eq!(read(text).unwrap(), SyncRequest::default(), "{text}");
+        }
+        let request = read(r#"{"time":5,"gremlinfilter":"G","TimePoint":false}"#).unwrap();
+        assert_eq!(
+            request,
+            SyncRequest {
+                time_ms: 5,
+                filter: Some("G".to_owned())
+            }
+        );
+        assert_eq!(
+            read(r#"{"GremlinFilter":""}"#).unwrap().filter.as_deref(),
+            Some("")
+        );
+        for text in [
+            "\"text\"",
+            "[]",
+            r#"{"Time":"noon"}"#,
+            r#"{"Time":1.5}"#,
+            r#"{"GremlinFilter":5}"#,
+        ] {
+            assert!(read(text).is_err(), "{text}");
+        }
+        assert!(SyncRequest::decode(&Object::Protobuf("x".into())).is_err());
+    }
+
+    #[test]
+    fn objects_of_the_wrong_shape_are_refused() {
+        for (kind, text) in [
+            ("NodeAdded", "null"),
+            ("NodeAdded", "[]"),
+            ("NodeAdded", r#"{"Metadata":{}}"#),
+            ("NodeAdded", r#"{"ID":"","Metadata":{}}"#),
+            ("NodeAdded", r#"{"ID":"x","Metadata":[]}"#),
+            ("NodeAdded", r#"{"ID":"x","Host":5}"#),
+            ("NodeAdded", r#"{"ID":"x","CreatedAt":"today"}"#),
+            ("NodeAdded", r#"{"ID":"x","CreatedAt":1.5}"#),
+            ("EdgeAdded", r#"{"ID":"x","Parent":"p"}"#),
+            ("EdgeDeleted", r#"{"ID":"x","Child":"c"}"#),
+            ("NodePartiallyUpdated", r#"{"Revision":2}"#),
+            (
+                "NodePartiallyUpdated",
+                r#"{"ID":"x","Ops":[{"Type":3,"Key":"X"}]}"#,
+            ),
+            ("NodePartiallyUpdated", r#"{"ID":"x","Ops":{}}"#),
+            ("Sync", "{}"),
+            ("Sync", "null"),
+            ("Sync", r#"{"Nodes":null,"Edges":null}"#),
+            ("Sync", r#"{"Nodes":[null]}"#),
+            ("SyncReply", r#"{"Edges":[null]}"#),
+            ("Sync", r#"{"Nodes":{}}"#),
+        ] {
+            assert!(read(kind, text).is_err(), "{kind} {text}");
+        }
+        assert_eq!(read("syncrequest", "{}").unwrap(), None);
+        assert_eq!(
+            read("nodeadded", "null").unwrap(),
+            None,
+            "types are case-sensitive"
+        );
+    }
+
+    #[test]
+    fn whole_elements_have_a_schema() {
+        let check =
+            |kind: &str, text: &str| read(kind, text).unwrap().unwrap().check_schema().is_ok();
+        assert!(check("NodeAdded", &node("n", "")));
+        assert!(!check("NodeDeleted", r#"{"ID":"n"}"#));
+        assert!(check("EdgeUpdated", &edge("e", "a", "b")));
+        assert!(!check(
+            "EdgeAdded",
+            r#"{"ID":"e","Parent":"a","Child":"b"}"#
+        ));
+        assert!(check("Sync", r#"{"Nodes":[{"ID":"n"}]}"#));
+        assert!(check("NodePartiallyUpdated", r#"{"ID":"n"}"#));
+    }
+
+    #[test]
+    fn elements_come_and_go_with_the_senders_origin() {
+        let mut graph = Graph::new();
+        let text = node("a", r#","Origin":"agent.other","UpdatedAt":5"#);
+        assert_eq!(send(&mut graph, "NodeAdded", &text).unwrap(), ["+a"]);
+        let held = graph.node(&"a".into()).unwrap();
+        assert_eq!(
+            (
+                held.origin.as_str(),
+                held.created_at,
+                held.updated_at.as_ms()
+            ),
+            ("t.p", NOW, 5)
+        );
+        assert!(
+            send(&mut graph, "NodeAdded", &text).unwrap().is_empty(),
+            "known: ignored"
+        );
+        send(&mut graph, "NodeAdded", &node("b", "")).unwrap();
+        let added = send(&mut graph, "EdgeAdded", &edge("e", "a", "b")).unwrap();
+        assert_eq!(added, ["+e"]);
+        let error = send(&mut graph, "EdgeAdded", &edge("x", "a", "zz")).unwrap_err();
+        assert_eq!(error, GraphError::ChildNotFound);
+        let text = node("a", r#","DeletedAt":77"#);
+        assert_eq!(
+            send(&mut graph, "NodeDeleted", &text).unwrap(),
+            ["-e at 77", "-a at 77"]
+        );
+        assert_eq!(
+            send(&mut graph, "NodeDeleted", &node("b", "")).unwrap(),
+            ["-b at 1000"]
+        );
+        assert!(send(&mut graph, "NodeDeleted", &node("b", "")).is_err());
+        assert!(send(&mut graph, "EdgeDeleted", &edge("e", "a", "b")).is_err());
+    }
+
+    #[test]
+    fn a_revision_must_grow() {
+        let mut graph = Graph::new();
+        send(&mut graph, "NodeAdded", &node("a", r#","Revision":1"#)).unwrap();
+        let mut update = |more: &str| send(&mut graph, "NodeUpdated", &node("a", more)).unwrap();
+        assert!(update(r#","Revision":1"#).is_empty());
+        assert!(update("").is_empty());
+        assert_eq!(update(r#","Revision":4"#), ["~a r4"]);
+        assert!(update(r#","Revision":3"#).is_empty());
+        let mut patch = |text: &str| send(&mut graph, "NodePartiallyUpdated", text).unwrap();
+        assert!(
+            patch(r#"{"ID":"a","Revision":4,"Ops":[{"Type":1,"Key":"X","Value":1}]}"#).is_empty()
+        );
+        let text = r#"{"id":"a","revision":5,"ops":[{"Type":1,"Key":"X.Y","Value":1}]}"#;
+        assert_eq!(patch(text), ["~a r5"]);
+        assert_eq!(
+            patch(r#"{"ID":"a","UpdatedAt":9,"Revision":6,"Ops":null}"#),
+            ["~a r6"]
+        );
+        let held = graph.node(&"a".into()).unwrap();
+        assert_eq!(
+            (held.updated_at.as_ms(), held.metadata.get_path("X.Y")),
+            (9, Some(&1.into()))
+        );
+    }
+
+    #[test]
+    fn a_sync_replaces_what_the_sender_brought_and_nothing_else() {
+        let mut graph = Graph::new();
+        for id in ["p1", "p2"] {
+            send(&mut graph, "NodeAdded", &node(id, "")).unwrap();
+        }
+        send(&mut graph, "EdgeAdded", &edge("e", "p1", "p2")).unwrap();
+        let q1 = Node::new("q1", "", "t.q", Default::default(), NOW);
+        graph.add_node(q1).unwrap();
+        graph.take_events();
+        let nodes = [node("p2", ""), node("p3", ""), node("q1", "")].join(",");
+        let edges = [edge("f", "p3", "q1"), edge("bad", "p3", "absent")].join(",");
+        let text = format!(r#"{{"Nodes":[{nodes}],"Edges":[{edges}]}}"#);
+        let events = send(&mut graph, "Sync", &text).unwrap();
+        assert_eq!(
+            events,
+            [
+                "-e at 1000",
+                "-p1 at 1000",
+                "-p2 at 1000",
+                "+p2",
+                "+p3",
+                "+f"
+            ]
+        );
+        assert_eq!(graph.node(&"q1".into()).unwrap().origin, *"t.q");
+        let events = send(&mut graph, "SyncReply", r#"{"Nodes":[]}"#).unwrap();
+        assert_eq!(events, ["-p2 at 1000", "-f at 1000", "-p3 at 1000"]);
+    }
+
+    #[test]
+    fn sync_replies_are_written_in_pieces() {
+        let n = |id: &str| Node::new(id, "", "", Default::default(), NOW);
+        let e = Edge::new("e", "a", "b", "", "", Default::default(), NOW);
+        let mut out = Vec::new();
+        let mut writer = SyncReplyWriter::begin(&mut out, "");
+        writer.node(&mut out, &n("a"));
+        writer.node(&mut out, &n("b"));
+        writer.edge(&mut out, &e);
+        writer.edge(&mut out, &e);
+        writer.node(&mut out, &n("late"));
+        writer.finish(&mut out);
+        let value: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        assert_eq!(value["Obj"]["Nodes"].as_array().unwrap().len(), 2);
+        assert_eq!(value["Obj"]["Edges"].as_array().unwrap().len(), 2);
+        assert_eq!(value.get("UUID"), None);
+        let mut out = Vec::new();
+        let mut writer = SyncReplyWriter::begin_object(&mut out);
+        writer.node(&mut out, &n("a"));
+        writer.finish(&mut out);
+        assert!(out.starts_with(br#"{"Nodes":[{"ID":"a""#) && out.ends_with(br#"}],"Edges":[]}"#));
+    }
+}
