@@ -1,7 +1,7 @@
 //! Live network topology, flows and Gremlin queries over both, as a library.
 
-pub mod capture;
 pub mod api;
+pub mod capture;
 pub mod decode;
 pub mod filter;
 pub mod flow;
@@ -17,3 +17,6 @@ pub mod sys;
 pub mod time;
 pub mod topology;
 pub mod value;
+
+pub use capture::Capture;
+pub use flow::FlowTable;

@@ -22,18 +22,25 @@ use crate::time::Clock;
 /// ```no_run
 /// use std::sync::Arc;
 /// use skylib::capture::{AfPacket, CaptureOptions};
-/// use skylib::flow::{Flow, FlowQuery, FlowSource, FlowTableOptions};
+/// use skylib::flow::{Flow, FlowQuery, FlowSink, FlowSource, FlowTableOptions};
 /// use skylib::time::SystemClock;
 /// use skylib::{Capture, FlowTable};
 ///
+/// struct Printer;
+/// impl FlowSink for Printer {
+///     fn flows(&mut self, flows: Vec<Flow>) {
+///         for flow in flows {
+///             println!("{} {}", flow.uuid, flow.layers_path);
+///         }
+///     }
+/// }
+///
 /// let source = AfPacket::open(&CaptureOptions::new("eth0"))?;
 /// let table = FlowTable::new(FlowTableOptions::default());
-/// let (sender, flows) = std::sync::mpsc::channel();
-/// let sink = move |batch: Vec<Flow>| sender.send(batch).unwrap_or_default();
-/// let capture = Capture::start("eth0", source, table, sink, Arc::new(SystemClock))?;
-/// println!("{} flows so far", capture.handle().query(&FlowQuery::default())?.flows.len());
-/// let stats = capture.stop()?;
-/// println!("{} packets in {} flows", stats.packets.received, flows.iter().flatten().count());
+/// let capture = Capture::start("eth0", source, table, Printer, Arc::new(SystemClock))?;
+/// let flows = capture.handle().query(&FlowQuery::default())?;
+/// println!("{} flows so far", flows.flows.len());
+/// println!("{:?}", capture.stop()?);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
@@ -274,3 +281,6 @@ const LAST_WAIT: Duration = Duration::from_millis(20);
 const REST: usize = 256;
 
 const PATIENCE: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests;
