@@ -38,7 +38,12 @@ impl ApplicationPorts {
         self.text(protocol, source, destination).map(Text::as_str)
     }
 
-    pub(super) fn text(&self, protocol: FlowProtocol, source: u16, destination: u16) -> Option<&Text> {
+    pub(super) fn text(
+        &self,
+        protocol: FlowProtocol,
+        source: u16,
+        destination: u16,
+    ) -> Option<&Text> {
         let names = match protocol {
             FlowProtocol::Tcp => &self.tcp,
             FlowProtocol::Udp => &self.udp,

@@ -35,7 +35,11 @@ impl Identifiers {
         let mut uuid = XxHash::new(hash.digest());
         uuid.write(&start.as_ms().to_be_bytes());
         uuid.write(node_tid.as_bytes());
-        Self { uuid: uuid.digest(), tracking_id, l3_tracking_id }
+        Self {
+            uuid: uuid.digest(),
+            tracking_id,
+            l3_tracking_id,
+        }
     }
 }
 
@@ -73,7 +77,13 @@ impl XxHash {
             seed,
             seed.wrapping_sub(PRIME_1),
         ];
-        Self { seed, lanes, buffer: [0; STRIPE], buffered: 0, total: 0 }
+        Self {
+            seed,
+            lanes,
+            buffer: [0; STRIPE],
+            buffered: 0,
+            total: 0,
+        }
     }
 
     /// Takes bytes in.
@@ -120,12 +130,18 @@ impl XxHash {
         let (words, tail) = self.buffer[..self.buffered].as_chunks::<8>();
         for word in words {
             hash ^= round(0, u64::from_le_bytes(*word));
-            hash = hash.rotate_left(27).wrapping_mul(PRIME_1).wrapping_add(PRIME_4);
+            hash = hash
+                .rotate_left(27)
+                .wrapping_mul(PRIME_1)
+                .wrapping_add(PRIME_4);
         }
         let (halves, tail) = tail.as_chunks::<4>();
         for half in halves {
             hash ^= u64::from(u32::from_le_bytes(*half)).wrapping_mul(PRIME_1);
-            hash = hash.rotate_left(23).wrapping_mul(PRIME_2).wrapping_add(PRIME_3);
+            hash = hash
+                .rotate_left(23)
+                .wrapping_mul(PRIME_2)
+                .wrapping_add(PRIME_3);
         }
         for byte in tail {
             hash ^= u64::from(*byte).wrapping_mul(PRIME_5);
@@ -140,7 +156,9 @@ impl XxHash {
 }
 
 const fn round(lane: u64, word: u64) -> u64 {
-    lane.wrapping_add(word.wrapping_mul(PRIME_2)).rotate_left(31).wrapping_mul(PRIME_1)
+    lane.wrapping_add(word.wrapping_mul(PRIME_2))
+        .rotate_left(31)
+        .wrapping_mul(PRIME_1)
 }
 
 /// Bytes taken in at a time.

@@ -18,7 +18,11 @@ pub(super) struct Index {
 impl Index {
     /// An empty index.
     pub(super) fn new() -> Self {
-        Self { slots: vec![0; 1 << MIN_BITS], shift: u32::BITS - MIN_BITS, len: 0 }
+        Self {
+            slots: vec![0; 1 << MIN_BITS],
+            shift: u32::BITS - MIN_BITS,
+            len: 0,
+        }
     }
 
     /// Asks for the memory a lookup of this hash will read.
@@ -54,14 +58,14 @@ impl Index {
         if 2 * (self.len + 1) > self.slots.len() {
             self.grow();
         }
-        self.place(u64::from(tag(hash)) << 32 | u64::from(record) + 1);
+        self.place(slot(hash, record));
         self.len += 1;
     }
 
     /// Removes a record.
     pub(super) fn remove(&mut self, hash: u64, record: u32) {
         let mask = self.slots.len() - 1;
-        let wanted = u64::from(tag(hash)) << 32 | u64::from(record) + 1;
+        let wanted = slot(hash, record);
         let mut hole = self.home(tag(hash));
         while self.slots[hole] != wanted {
             if self.slots[hole] == 0 {
@@ -122,14 +126,20 @@ impl Index {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "half of the hash is the tag")]
 const fn tag(hash: u64) -> u32 {
     (hash >> 32) as u32
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "the lower half is the record")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the lower half is the record"
+)]
 const fn record(slot: u64) -> u32 {
     (slot as u32).wrapping_sub(1)
+}
+
+fn slot(hash: u64, record: u32) -> u64 {
+    (u64::from(tag(hash)) << 32) | (u64::from(record) + 1)
 }
 
 const MIN_BITS: u32 = 10;
@@ -141,7 +151,11 @@ mod tests {
     /// A hash per record, most of them in the last few homes so that probing wraps around.
     fn hash(record: u32) -> u64 {
         let spread = u64::from(record).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        if record % 3 == 0 { spread } else { spread | 0xfff0_0000_0000_0000 }
+        if record.is_multiple_of(3) {
+            spread
+        } else {
+            spread | 0xfff0_0000_0000_0000
+        }
     }
 
     #[test]

@@ -8,9 +8,7 @@ use std::cmp::Ordering;
 
 use super::ident::XxHash;
 use super::options::LayerKeyMode;
-use crate::decode::{
-    IpAddress, NetworkProtocol, Part, Parts, TransportHeader, TransportProtocol,
-};
+use crate::decode::{IpAddress, NetworkProtocol, Parts, TransportHeader, TransportProtocol};
 
 /// The key of a flow: compared as words, ends in canonical order.
 ///
@@ -39,7 +37,12 @@ pub(super) struct PacketKey {
 impl PacketKey {
     /// The key of a part, inside the flow whose key has this hash (0: none).
     #[inline]
-    pub(super) fn new(parts: &Parts, index: usize, mode: LayerKeyMode, parent: u64) -> Option<Self> {
+    pub(super) fn new(
+        parts: &Parts,
+        index: usize,
+        mode: LayerKeyMode,
+        parent: u64,
+    ) -> Option<Self> {
         let part = parts.get(index)?;
         let network = parts.key_network(index);
         let link = part.link.map(|link| (link.source, link.destination));
@@ -52,7 +55,9 @@ impl PacketKey {
         let is_swapped = order.is_gt();
         let is_local = link_order.is_eq()
             && part.transport.is_some()
-            && part.network.is_some_and(|network| network.source == network.destination);
+            && part
+                .network
+                .is_some_and(|network| network.source == network.destination);
 
         let mut words = [0; 8];
         if let Some((source, destination)) = network {
@@ -75,7 +80,11 @@ impl PacketKey {
         let (low, high) = exchanged(mac_number(low), mac_number(high), is_swapped);
         words[6] = u64::from(flags) | u64::from(tunnel_port) << 16 | (low & 0xffff_ffff) << 32;
         words[7] = low >> 32 | high << 16;
-        Some(Self { key: FlowKey(words), is_swapped, is_local })
+        Some(Self {
+            key: FlowKey(words),
+            is_swapped,
+            is_local,
+        })
     }
 }
 
@@ -145,11 +154,6 @@ impl FlowKey {
         self.flags() & LINK != 0
     }
 
-    /// Whether it has addresses.
-    pub(super) const fn has_addresses(&self) -> bool {
-        self.flags() & ADDRESSES != 0
-    }
-
     /// Whether its addresses are of IPv4.
     pub(super) const fn is_v4(&self) -> bool {
         self.flags() & IPV4 != 0
@@ -187,7 +191,11 @@ impl FlowKey {
     /// Which bits of the last two words count.
     #[inline]
     const fn masks(&self) -> (u64, u64) {
-        if self.counts_link() { (u64::MAX, u64::MAX) } else { (0xffff_ffff, 0) }
+        if self.counts_link() {
+            (u64::MAX, u64::MAX)
+        } else {
+            (0xffff_ffff, 0)
+        }
     }
 }
 
@@ -198,7 +206,9 @@ fn transport_words(
     header: Option<&TransportHeader>,
     tunnel: Option<u32>,
 ) -> (u16, [u16; 2], u16, Ordering) {
-    let Some(header) = header else { return (0, [0; 2], 0, Ordering::Equal) };
+    let Some(header) = header else {
+        return (0, [0; 2], 0, Ordering::Equal);
+    };
     let (source, destination) = (header.source, header.destination);
     if let (Some(vni), TransportProtocol::Udp) = (tunnel, header.protocol) {
         let [v0, v1, v2, v3] = vni.to_be_bytes();
@@ -212,7 +222,12 @@ fn transport_words(
         _ => SCTP,
     };
     if header.has_ports {
-        (flags | PORTS, [source, destination], 0, source.cmp(&destination))
+        (
+            flags | PORTS,
+            [source, destination],
+            0,
+            source.cmp(&destination),
+        )
     } else {
         (flags, [0; 2], 0, Ordering::Equal)
     }
@@ -224,7 +239,11 @@ fn network_flags(address: IpAddress, parts: &Parts) -> u16 {
         4 => IPV4 | ADDRESSES_4,
         16 => IPV6 | ADDRESSES_16,
         // Cut short: the version alone is known.
-        _ => match parts.iter().find_map(|part| part.network).map(|network| network.protocol) {
+        _ => match parts
+            .iter()
+            .find_map(|part| part.network)
+            .map(|network| network.protocol)
+        {
             Some(NetworkProtocol::Ipv6) => IPV6,
             _ => IPV4,
         },
@@ -261,8 +280,12 @@ const fn fold(a: u64, b: u64) -> u64 {
 }
 
 /// Digits of pi: odd-looking words without structure.
-const MIX: [u64; 4] =
-    [0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344, 0xa409_3822_299f_31d0, 0x082e_fa98_ec4e_6c89];
+const MIX: [u64; 4] = [
+    0x243f_6a88_85a3_08d3,
+    0x1319_8a2e_0370_7344,
+    0xa409_3822_299f_31d0,
+    0x082e_fa98_ec4e_6c89,
+];
 
 const IPV4: u16 = 0x01;
 const IPV6: u16 = 0x02;

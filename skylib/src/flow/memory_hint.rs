@@ -19,7 +19,10 @@ pub(super) fn prefetch<T>(value: &T) {
 /// Asks the kernel to back the spare room of a large vector with huge pages; small ones stay.
 pub(super) fn huge_pages<T>(vector: &mut Vec<T>) {
     #[cfg(target_os = "linux")]
-    #[expect(unsafe_code, reason = "advice on a range of addresses has no safe form")]
+    #[expect(
+        unsafe_code,
+        reason = "advice on a range of addresses has no safe form"
+    )]
     {
         let spare = vector.spare_capacity_mut();
         let start = spare.as_mut_ptr().addr().next_multiple_of(PAGE);
@@ -30,10 +33,9 @@ pub(super) fn huge_pages<T>(vector: &mut Vec<T>) {
         let address = spare.as_mut_ptr().with_addr(start).cast();
         // SAFETY: the range lies within memory this vector owns and nobody else refers to, and
         // this advice changes neither its content nor its validity. A refusal changes nothing.
-        let refused = unsafe {
-            rustix::mm::madvise(address, end - start, rustix::mm::Advice::LinuxHugepage)
-        };
-        drop(refused);
+        let refused =
+            unsafe { rustix::mm::madvise(address, end - start, rustix::mm::Advice::LinuxHugepage) };
+        let _ = refused;
     }
     #[cfg(not(target_os = "linux"))]
     let _ = vector;

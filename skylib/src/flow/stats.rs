@@ -122,7 +122,10 @@ mod tests {
 
     #[test]
     fn statistics_keep_their_zeros_in_json() {
-        let stats = FlowStats { flow_count: 3, ..FlowStats::default() };
+        let stats = FlowStats {
+            flow_count: 3,
+            ..FlowStats::default()
+        };
         let wanted = concat!(
             r#"{"FlowCount":3,"FlowDropped":0,"KernelFlowDropped":0,"#,
             r#""PacketsDropped":0,"PacketsReceived":0}"#
@@ -133,8 +136,14 @@ mod tests {
     #[test]
     fn a_message_comes_back_whole() {
         let message = FlowMessage {
-            flows: vec![Flow { uuid: "a".into(), ..Flow::default() }],
-            stats: Some(FlowStats { capture_id: "c".into(), ..FlowStats::default() }),
+            flows: vec![Flow {
+                uuid: "a".into(),
+                ..Flow::default()
+            }],
+            stats: Some(FlowStats {
+                capture_id: "c".into(),
+                ..FlowStats::default()
+            }),
         };
         let bytes = message.encode_to_vec();
         assert_eq!(FlowMessage::decode(&bytes[..]).unwrap(), message);

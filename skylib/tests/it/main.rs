@@ -1,3 +1,6 @@
 //! Integration tests of the library, one binary.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod flow_cases;
 mod layering;

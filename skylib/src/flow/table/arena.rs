@@ -16,7 +16,11 @@ pub(super) struct Arena {
 
 impl Arena {
     pub(super) const fn new() -> Self {
-        Self { chunks: Vec::new(), len: 0, free: NONE }
+        Self {
+            chunks: Vec::new(),
+            len: 0,
+            free: NONE,
+        }
     }
 
     /// The entry of a number that [`Arena::allocate`] gave.
@@ -64,7 +68,10 @@ impl Arena {
 
     /// All entries in use, by number.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {
-        self.chunks.iter().flatten().filter(|entry| entry.is_alive())
+        self.chunks
+            .iter()
+            .flatten()
+            .filter(|entry| entry.is_alive())
     }
 
     /// Bytes of the entries there are.
@@ -110,7 +117,10 @@ mod tests {
             arena.release(number);
         }
         assert_eq!(arena.iter().count(), count as usize - 2);
-        assert_eq!([arena.allocate(), arena.allocate()], [Some(FIRST + 1), Some(5)]);
+        assert_eq!(
+            [arena.allocate(), arena.allocate()],
+            [Some(FIRST + 1), Some(5)]
+        );
         assert_eq!(arena.allocate(), Some(count));
         assert_eq!(arena.bytes(), (count as usize + 1) * size_of::<Entry>());
     }

@@ -103,7 +103,11 @@ const _: () = assert!(size_of::<Entry>() == 192 && align_of::<Entry>() == 64);
 impl Entry {
     /// Not a flow yet.
     pub(super) fn vacant() -> Self {
-        Self { key: FlowKey::NONE, hot: Hot::default(), cold: Cold::default() }
+        Self {
+            key: FlowKey::NONE,
+            hot: Hot::default(),
+            cold: Cold::default(),
+        }
     }
 
     pub(super) const fn is_alive(&self) -> bool {
@@ -123,18 +127,29 @@ impl Entry {
     /// A's and B's MAC.
     pub(super) fn macs(&self) -> ([u8; 6], [u8; 6]) {
         let (low, high) = self.key.macs();
-        if self.hot.flags & HOT_SWAPPED == 0 { (low, high) } else { (high, low) }
+        if self.hot.flags & HOT_SWAPPED == 0 {
+            (low, high)
+        } else {
+            (high, low)
+        }
     }
 
     /// A's and B's address, where they are those of the key.
     pub(super) fn addresses(&self) -> ([u8; 16], [u8; 16]) {
         let (low, high) = self.key.addresses();
-        if self.hot.flags & HOT_SWAPPED == 0 { (low, high) } else { (high, low) }
+        if self.hot.flags & HOT_SWAPPED == 0 {
+            (low, high)
+        } else {
+            (high, low)
+        }
     }
 
     /// The four counters.
     pub(super) const fn counters(&self) -> Counters {
-        Counters { packets: self.hot.packets, bytes: self.hot.bytes }
+        Counters {
+            packets: self.hot.packets,
+            bytes: self.hot.bytes,
+        }
     }
 }
 
@@ -151,7 +166,10 @@ impl Counters {
         let [ab, ba] = self.packets;
         let [ab_bytes, ba_bytes] = self.bytes;
         Self {
-            packets: [ab.wrapping_sub(earlier.packets[0]), ba.wrapping_sub(earlier.packets[1])],
+            packets: [
+                ab.wrapping_sub(earlier.packets[0]),
+                ba.wrapping_sub(earlier.packets[1]),
+            ],
             bytes: [
                 ab_bytes.wrapping_sub(earlier.bytes[0]),
                 ba_bytes.wrapping_sub(earlier.bytes[1]),
@@ -225,7 +243,10 @@ pub(super) struct Slab<T> {
 
 impl<T: Default> Slab<T> {
     pub(super) const fn new() -> Self {
-        Self { slots: Vec::new(), free: Vec::new() }
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+        }
     }
 
     /// A slot for a value; [`NONE`] if there are no more numbers.

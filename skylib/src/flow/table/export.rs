@@ -12,9 +12,7 @@ use crate::filter::{Fields, Predicate};
 use crate::flow::field::{FlowField, FlowFields, IntField, PlainInt, TextField};
 use crate::flow::ident::hex;
 use crate::flow::metric::FlowMetric;
-use crate::flow::record::{
-    FinishType, Flow, FlowLayer, FlowProtocol, IcmpLayer, IcmpType, TransportLayer,
-};
+use crate::flow::record::{Flow, FlowLayer, FlowProtocol, IcmpLayer, IcmpType, TransportLayer};
 use crate::flow::tcp::TcpMetric;
 use crate::value::Text;
 
@@ -60,10 +58,20 @@ impl FlowTable {
 
     /// What the current interval added, up to a time.
     fn current_interval(&self, entry: &Entry, now: i64) -> FlowMetric {
-        let base = self.intervals.get(entry.cold.interval).map_or_else(Counters::default, |i| i.base);
+        let base = self
+            .intervals
+            .get(entry.cold.interval)
+            .map_or_else(Counters::default, |i| i.base);
         let is_new = entry.cold.born == self.timers.interval();
-        let start = if is_new { entry.cold.start } else { self.timers.updated()[0] };
-        entry.counters().since(base).metric(start, now, entry.hot.rtt)
+        let start = if is_new {
+            entry.cold.start
+        } else {
+            self.timers.updated()[0]
+        };
+        entry
+            .counters()
+            .since(base)
+            .metric(start, now, entry.hot.rtt)
     }
 
     /// What the interval before the current one added; `None` if the flow is younger.
@@ -83,7 +91,11 @@ impl FlowTable {
             Default::default()
         };
         let [end, begin] = self.timers.updated();
-        let start = if entry.cold.born == last { entry.cold.start } else { begin };
+        let start = if entry.cold.born == last {
+            entry.cold.start
+        } else {
+            begin
+        };
         Some(counters.metric(start, end, rtt))
     }
 
@@ -102,7 +114,11 @@ impl FlowTable {
             }
         });
         let network = self.network(entry).map(|network| FlowLayer {
-            protocol: if network.is_v4 { FlowProtocol::Ipv4 } else { FlowProtocol::Ipv6 },
+            protocol: if network.is_v4 {
+                FlowProtocol::Ipv4
+            } else {
+                FlowProtocol::Ipv6
+            },
             a: short_text(network.source),
             b: short_text(network.destination),
             id: cold.tunnel_id.into(),
@@ -157,7 +173,11 @@ impl FlowTable {
         if let Some(path) = self.paths.get(entry.cold.path) {
             return Cow::Borrowed(path);
         }
-        let path = self.rare.get(entry.cold.rare).and_then(|rare| rare.path).unwrap_or_default();
+        let path = self
+            .rare
+            .get(entry.cold.rare)
+            .and_then(|rare| rare.path)
+            .unwrap_or_default();
         let class = |name: &str| super::packet::timeout_class(&self.options, name);
         Cow::Owned(PathInfo::new(&path, class))
     }
@@ -168,7 +188,9 @@ impl FlowTable {
 
     fn port_name(&self, entry: &Entry) -> Option<&Text> {
         let [a, b] = entry.cold.ports;
-        self.options.application_ports.text(entry.transport()?, a, b)
+        self.options
+            .application_ports
+            .text(entry.transport()?, a, b)
     }
 
     fn network(&self, entry: &Entry) -> Option<OtherNetwork> {
@@ -182,7 +204,11 @@ impl FlowTable {
         let is_v4 = entry.key.is_v4();
         let address = |octets: [u8; 16]| {
             let [a, b, c, d, ..] = octets;
-            if is_v4 { IpAddress::v4([a, b, c, d]) } else { IpAddress::v6(octets) }
+            if is_v4 {
+                IpAddress::v4([a, b, c, d])
+            } else {
+                IpAddress::v6(octets)
+            }
         };
         Some(OtherNetwork {
             is_v4,
@@ -232,12 +258,16 @@ impl FlowFields for Live<'_> {
         let (cold, hot) = (&self.entry.cold, &self.entry.hot);
         let rare = || self.table.rare.get(cold.rare);
         match field {
-            IntField::Metric(field) => {
-                Some(self.entry.counters().metric(cold.start, hot.last, hot.rtt).get(field))
-            }
-            IntField::LastUpdateMetric(field) => {
-                self.table.last_interval(self.entry).map(|metric| metric.get(field))
-            }
+            IntField::Metric(field) => Some(
+                self.entry
+                    .counters()
+                    .metric(cold.start, hot.last, hot.rtt)
+                    .get(field),
+            ),
+            IntField::LastUpdateMetric(field) => self
+                .table
+                .last_interval(self.entry)
+                .map(|metric| metric.get(field)),
             IntField::TcpMetric(key) => rare().and_then(tcp_metric).map(|metric| metric.get(key)),
             IntField::Plain(field) => Some(match field {
                 PlainInt::Start => cold.start,
@@ -259,7 +289,7 @@ impl FlowFields for Live<'_> {
     fn with_text<R>(&self, field: TextField, read: impl FnOnce(&str) -> R) -> Option<R> {
         let (table, entry) = (self.table, self.entry);
         let has = |layer: u8| (entry.cold.layers & layer != 0).then_some(());
-        let mut text = ShortText::default();
+        let mut text = ShortText::new();
         match field {
             TextField::Uuid => text.put(Hex(table.identifiers(entry).uuid)),
             TextField::TrackingId => text.put(Hex(table.identifiers(entry).tracking_id)),
@@ -286,7 +316,11 @@ impl FlowFields for Live<'_> {
             }
             TextField::NetworkProtocol => {
                 let is_v4 = table.network(entry)?.is_v4;
-                let protocol = if is_v4 { FlowProtocol::Ipv4 } else { FlowProtocol::Ipv6 };
+                let protocol = if is_v4 {
+                    FlowProtocol::Ipv4
+                } else {
+                    FlowProtocol::Ipv6
+                };
                 return Some(read(protocol.name()));
             }
             TextField::NetworkA => text.put(table.network(entry)?.source),
@@ -304,7 +338,8 @@ impl FlowFields for Live<'_> {
 
 impl Fields<Option<FlowField>> for Live<'_> {
     fn test(&self, key: &Option<FlowField>, predicate: &Predicate) -> bool {
-        key.as_ref().is_some_and(|key| self.test_field(key, predicate))
+        key.as_ref()
+            .is_some_and(|key| self.test_field(key, predicate))
     }
 }
 
@@ -330,7 +365,12 @@ struct Hex(u64);
 impl fmt::Display for Hex {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (digits, len) = hex(self.0);
-        f.write_str(digits.get(..len).and_then(|d| std::str::from_utf8(d).ok()).unwrap_or_default())
+        f.write_str(
+            digits
+                .get(..len)
+                .and_then(|d| std::str::from_utf8(d).ok())
+                .unwrap_or_default(),
+        )
     }
 }
 
@@ -339,19 +379,25 @@ fn hex_text(number: u64) -> Text {
 }
 
 fn short_text(value: impl fmt::Display) -> Text {
-    let mut text = ShortText::default();
+    let mut text = ShortText::new();
     text.put(value);
     Text::from(text.as_str())
 }
 
 /// Addresses and numbers as text, on the stack.
-#[derive(Default)]
 struct ShortText {
     bytes: [u8; 48],
     len: usize,
 }
 
 impl ShortText {
+    const fn new() -> Self {
+        Self {
+            bytes: [0; 48],
+            len: 0,
+        }
+    }
+
     fn put(&mut self, value: impl fmt::Display) {
         // No address is longer; a value that were would be cut.
         let cut = write!(self, "{value}");
@@ -359,13 +405,19 @@ impl ShortText {
     }
 
     fn as_str(&self) -> &str {
-        self.bytes.get(..self.len).and_then(|b| std::str::from_utf8(b).ok()).unwrap_or_default()
+        self.bytes
+            .get(..self.len)
+            .and_then(|b| std::str::from_utf8(b).ok())
+            .unwrap_or_default()
     }
 }
 
 impl Write for ShortText {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let room = self.bytes.get_mut(self.len..self.len + text.len()).ok_or(fmt::Error)?;
+        let room = self
+            .bytes
+            .get_mut(self.len..self.len + text.len())
+            .ok_or(fmt::Error)?;
         room.copy_from_slice(text.as_bytes());
         self.len += text.len();
         Ok(())

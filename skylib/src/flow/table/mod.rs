@@ -11,7 +11,7 @@ mod timer;
 use std::hash::{BuildHasher, Hasher};
 
 use self::arena::Arena;
-use self::entry::{Interval, NONE, Rare, Slab};
+use self::entry::{Interval, Rare, Slab};
 use self::packet::Pending;
 use self::paths::Paths;
 use self::queue::Queue;
@@ -91,10 +91,12 @@ impl FlowTable {
     /// An empty table.
     #[must_use]
     pub fn new(options: FlowTableOptions) -> Self {
-        let seed = options.seed.unwrap_or_else(|| {
-            std::hash::RandomState::new().build_hasher().finish()
-        });
-        let by_bytes = options.max_bytes.map_or(usize::MAX, |bytes| bytes / Self::flow_bytes(&options));
+        let seed = options
+            .seed
+            .unwrap_or_else(|| std::hash::RandomState::new().build_hasher().finish());
+        let by_bytes = options
+            .max_bytes
+            .map_or(usize::MAX, |bytes| bytes / Self::flow_bytes(&options));
         Self {
             seed,
             decoder: Decoder::new(options.decoder.clone()),
@@ -139,7 +141,10 @@ impl FlowTable {
             return Ok(FlowSet::default());
         }
         let filter = query.filter.map_keys(&mut |name| FlowField::parse(name));
-        let flows = self.arena.iter().filter(|entry| filter.matches(&self.live(entry)));
+        let flows = self
+            .arena
+            .iter()
+            .filter(|entry| filter.matches(&self.live(entry)));
         let mut set = FlowSet::from_flows(flows.map(|entry| self.flow(entry)).collect());
         query.arrange(&mut set)?;
         Ok(set)
@@ -172,7 +177,11 @@ impl FlowTable {
             + self.intervals.bytes()
             + self.rare.bytes()
             + lists * size_of::<u32>();
-        FlowTableStats { flows: self.len(), bytes, ..self.stats }
+        FlowTableStats {
+            flows: self.len(),
+            bytes,
+            ..self.stats
+        }
     }
 
     /// What a flow takes at most, all told: its entry, its share of index and lists, former
@@ -193,7 +202,9 @@ impl FlowTable {
 
 impl std::fmt::Debug for FlowTable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("FlowTable").field("stats", &self.stats()).finish_non_exhaustive()
+        f.debug_struct("FlowTable")
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
     }
 }
 

@@ -63,7 +63,9 @@ impl FlowTable {
         for at in 0..pending.len() {
             let part = pending[at];
             let arena = &self.arena;
-            let found = self.index.find(part.hash, |r| arena.get(r).key.is_same(&part.key));
+            let found = self
+                .index
+                .find(part.hash, |r| arena.get(r).key.is_same(&part.key));
             let record = match found {
                 Some(record) => {
                     self.count(record, &part, false);
@@ -72,8 +74,12 @@ impl FlowTable {
                 None => {
                     let packet = batch.headers[part.packet as usize];
                     let packet = packet.packet(batch.buffer, batch.link_type);
-                    let parent = pending.get(part.parent as usize).map(|parent| parent.record);
-                    let Some(record) = self.begin(&part, parent, packet) else { continue };
+                    let parent = pending
+                        .get(part.parent as usize)
+                        .map(|parent| parent.record);
+                    let Some(record) = self.begin(&part, parent, packet) else {
+                        continue;
+                    };
                     self.count(record, &part, true);
                     record
                 }
@@ -90,7 +96,11 @@ impl FlowTable {
 
     fn decode(&mut self, packet: PacketRef<'_>, number: u32, pending: &mut Vec<Pending>) {
         self.stats.packets += 1;
-        if self.filter.as_ref().is_some_and(|filter| !filter.matches(&packet)) {
+        if self
+            .filter
+            .as_ref()
+            .is_some_and(|filter| !filter.matches(&packet))
+        {
             self.stats.filtered += 1;
             return;
         }
@@ -102,7 +112,9 @@ impl FlowTable {
         let mut parent_hash = 0;
         for (index, part) in self.parts.iter().enumerate() {
             let mode = self.options.layer_key_mode;
-            let Some(key) = PacketKey::new(&self.parts, index, mode, parent_hash) else { continue };
+            let Some(key) = PacketKey::new(&self.parts, index, mode, parent_hash) else {
+                continue;
+            };
             let hash = key.key.hash(self.seed);
             self.index.prefetch(hash);
             let at = u32::try_from(pending.len()).unwrap_or(NONE);
@@ -159,9 +171,9 @@ impl FlowTable {
         parent: Option<u32>,
         packet: PacketRef<'_>,
     ) -> Option<u32> {
-        let parent_uuid = parent.filter(|record| *record != NONE).map_or(0, |record| {
-            self.identifiers(self.arena.get(record)).uuid
-        });
+        let parent_uuid = parent
+            .filter(|record| *record != NONE)
+            .map_or(0, |record| self.identifiers(self.arena.get(record)).uuid);
         while self.index.len() >= self.limit {
             self.evict();
         }
@@ -169,8 +181,14 @@ impl FlowTable {
         // The same bytes give the same parts; keeping those of every packet would cost more.
         let mut parts = std::mem::take(&mut self.first_parts);
         let stopped = self.decoder.decode(packet, &mut parts);
-        debug_assert!(stopped.is_ok() || !parts.is_empty(), "a part was there before");
-        let part = parts.get(pending.part as usize).copied().unwrap_or_default();
+        debug_assert!(
+            stopped.is_ok() || !parts.is_empty(),
+            "a part was there before"
+        );
+        let part = parts
+            .get(pending.part as usize)
+            .copied()
+            .unwrap_or_default();
         let other_network = part.network.filter(|network| {
             let ends = parts.key_network(pending.part as usize);
             ends != Some((network.source, network.destination))
@@ -196,7 +214,11 @@ impl FlowTable {
             rare.path = Some(part.layers);
         }
         let keeps_rare = other_network.is_some() || rare.tcp.is_some() || path.is_none();
-        let rare = if keeps_rare { self.rare.insert(rare) } else { NONE };
+        let rare = if keeps_rare {
+            self.rare.insert(rare)
+        } else {
+            NONE
+        };
 
         let entry = self.arena.get_mut(record);
         let listed = entry.hot.flags & (HOT_LISTED | HOT_FINISHING);
@@ -211,13 +233,15 @@ impl FlowTable {
             start: pending.timestamp.as_ms(),
             parent_uuid,
             vlan_id: part.link.map_or(0, |link| link.vlan_id),
-            ports: part.transport.map_or([0; 2], |ports| [ports.source, ports.destination]),
+            ports: part
+                .transport
+                .map_or([0; 2], |ports| [ports.source, ports.destination]),
             icmp: part.icmp.map_or(0, |icmp| {
                 u32::from(icmp.kind as u8) << 24 | u32::from(icmp.code) << 16 | u32::from(icmp.id)
             }),
-            tunnel_id: part
-                .network
-                .map_or(0, |network| u32::try_from(network.tunnel_id).unwrap_or(u32::MAX)),
+            tunnel_id: part.network.map_or(0, |network| {
+                u32::try_from(network.tunnel_id).unwrap_or(u32::MAX)
+            }),
             path: path.unwrap_or(u16::MAX),
             class: 0,
             layers,
@@ -281,11 +305,19 @@ impl FlowTable {
         let current = self.timers.interval();
         let entry = self.arena.get_mut(record);
         let totals = entry.counters();
-        let former = self.intervals.get(entry.cold.interval).copied().unwrap_or_default();
+        let former = self
+            .intervals
+            .get(entry.cold.interval)
+            .copied()
+            .unwrap_or_default();
         let was_last = entry.hot.touched == current.wrapping_sub(1);
         let interval = Interval {
             base: totals,
-            before: if was_last { totals.since(former.base) } else { Default::default() },
+            before: if was_last {
+                totals.since(former.base)
+            } else {
+                Default::default()
+            },
             rtt: if was_last { entry.hot.rtt } else { 0 },
         };
         match self.intervals.get_mut(entry.cold.interval) {
@@ -308,13 +340,21 @@ impl FlowTable {
             return;
         }
         let way = usize::from(!is_same_way);
-        if let Some(times) = self.rare.get_mut(entry.cold.rare).and_then(|r| r.tcp.as_mut()) {
+        if let Some(times) = self
+            .rare
+            .get_mut(entry.cold.rare)
+            .and_then(|r| r.tcp.as_mut())
+        {
             let now = pending.timestamp.as_ms();
             // COMPAT: the original goes by addresses alone, so all is from A where they are equal.
             let from = if recorded && pending.is_local { 0 } else { way };
             if has(TcpFlags::SYN) {
                 // COMPAT: recorded values of the original, which takes A's second SYN for B's.
-                let from = if recorded && times.syn[from] != 0 { 1 } else { from };
+                let from = if recorded && times.syn[from] != 0 {
+                    1
+                } else {
+                    from
+                };
                 if times.syn[from] == 0 {
                     times.syn[from] = now;
                     times.ttl[from] = pending.hop_limit;
@@ -332,10 +372,18 @@ impl FlowTable {
             hot.ends |= END_FIN[way];
         }
         let both = END_FIN[0] | END_FIN[1];
-        let is_closed = if recorded { is_first && has(TcpFlags::FIN) } else { hot.ends == both };
+        let is_closed = if recorded {
+            is_first && has(TcpFlags::FIN)
+        } else {
+            hot.ends == both
+        };
         let is_reset = has(TcpFlags::RST) && (is_first || !recorded);
         if hot.finish == FinishType::NotFinished && (is_closed || is_reset) {
-            hot.finish = if is_closed { FinishType::TcpFin } else { FinishType::TcpRst };
+            hot.finish = if is_closed {
+                FinishType::TcpFin
+            } else {
+                FinishType::TcpRst
+            };
             if hot.flags & HOT_FINISHING == 0 {
                 hot.flags |= HOT_FINISHING;
                 self.finishing.push(record);
@@ -355,7 +403,9 @@ impl FlowTable {
             _ if entry.key.is_v4() => 228,
             _ => 229,
         };
-        let Some(rare) = self.rare.get_mut(entry.cold.rare) else { return };
+        let Some(rare) = self.rare.get_mut(entry.cold.rare) else {
+            return;
+        };
         if rare.captured >= self.options.raw_packet_limit {
             return;
         }
@@ -377,7 +427,9 @@ impl FlowTable {
             let oldest = fronts
                 .filter_map(|(class, queue)| queue.front().map(|record| (class, record)))
                 .min_by_key(|(_, record)| arena.get(*record).hot.last);
-            let Some((class, record)) = oldest else { return };
+            let Some((class, record)) = oldest else {
+                return;
+            };
             let entry = self.arena.get_mut(record);
             if entry.hot.flags & HOT_USED != 0 && chance < MAX_CHANCES {
                 entry.hot.flags &= !HOT_USED;
@@ -412,7 +464,12 @@ impl FlowTable {
 
     pub(super) fn identifiers(&self, entry: &Entry) -> Identifiers {
         let start = Timestamp::from_ms(entry.cold.start);
-        Identifiers::new(&entry.key, entry.cold.parent_uuid, start, &self.options.node_tid)
+        Identifiers::new(
+            &entry.key,
+            entry.cold.parent_uuid,
+            start,
+            &self.options.node_tid,
+        )
     }
 }
 
@@ -425,7 +482,10 @@ fn measure(entry: &mut Entry, pending: &Pending) {
         None => {
             let syn = pending.tcp.contains(TcpFlags::SYN);
             let acknowledges = pending.tcp.contains(TcpFlags::ACK);
-            (syn, syn && acknowledges || pending.tcp.contains(TcpFlags::RST))
+            (
+                syn,
+                syn && acknowledges || pending.tcp.contains(TcpFlags::RST),
+            )
         }
     };
     if asks && hot.pending == 0 {
@@ -443,7 +503,10 @@ fn layers(part: &Part) -> u8 {
         layers |= HAS_LINK;
     }
     // An IP header too short for its addresses is no end of anything.
-    if part.network.is_some_and(|network| !network.source.is_none()) {
+    if part
+        .network
+        .is_some_and(|network| !network.source.is_none())
+    {
         layers |= HAS_NETWORK;
     }
     if part.icmp.is_some() {
@@ -460,7 +523,10 @@ fn layers(part: &Part) -> u8 {
 
 /// The queue of flows of an application.
 pub(super) fn timeout_class(options: &crate::flow::FlowTableOptions, application: &str) -> u8 {
-    let timeouts = options.application_timeouts.iter().take(super::MAX_TIMEOUTS);
+    let timeouts = options
+        .application_timeouts
+        .iter()
+        .take(super::MAX_TIMEOUTS);
     let mut numbered = (1_u8..).zip(timeouts);
     let found = numbered.find(|(_, (name, timeout))| {
         // COMPAT: recorded values of the original, where only upper-case names can match.

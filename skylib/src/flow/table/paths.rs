@@ -42,7 +42,9 @@ impl Paths {
         if let Some(number) = self.numbers.get(path) {
             return Some(*number);
         }
-        let number = u16::try_from(self.paths.len()).ok().filter(|number| *number < LIMIT)?;
+        let number = u16::try_from(self.paths.len())
+            .ok()
+            .filter(|number| *number < LIMIT)?;
         self.paths.push(PathInfo::new(path, class));
         self.numbers.insert(*path, number);
         Some(number)
@@ -69,7 +71,10 @@ mod tests {
             digits.into_iter().collect()
         };
         for i in 0..usize::from(LIMIT) {
-            assert_eq!(paths.number(&path(i), |_| 0), Some(u16::try_from(i).unwrap()));
+            assert_eq!(
+                paths.number(&path(i), |_| 0),
+                Some(u16::try_from(i).unwrap())
+            );
         }
         assert_eq!(paths.number(&path(usize::from(LIMIT)), |_| 0), None);
         assert_eq!(paths.number(&path(7), |_| 0), Some(7));

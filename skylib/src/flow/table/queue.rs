@@ -18,7 +18,11 @@ pub(super) struct Queue {
 
 impl Queue {
     pub(super) const fn new() -> Self {
-        Self { head: NONE, tail: NONE, mark: NONE }
+        Self {
+            head: NONE,
+            tail: NONE,
+            mark: NONE,
+        }
     }
 
     /// The one that has been there longest.

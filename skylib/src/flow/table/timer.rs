@@ -30,7 +30,10 @@ struct Period {
 
 impl Timers {
     pub(super) fn new(update: Duration, expire: Duration) -> Self {
-        let period = |length: Duration| Period { length: length.max(SHORTEST), due: None };
+        let period = |length: Duration| Period {
+            length: length.max(SHORTEST),
+            due: None,
+        };
         Self {
             update: period(update),
             expire: period(expire),
@@ -58,7 +61,11 @@ impl Period {
         let due = self.due.filter(|due| *due <= now)?;
         self.due = Some(due.plus(self.length));
         // A little late is now; much late makes up for what was missed.
-        Some(if due.plus(self.length) > now { now } else { due })
+        Some(if due.plus(self.length) > now {
+            now
+        } else {
+            due
+        })
     }
 
     /// Goes on from now without making up for anything, in step with before.
@@ -90,10 +97,14 @@ impl FlowTable {
                 return;
             }
             if self.timers.update.due <= self.timers.expire.due {
-                let Some(at) = self.timers.update.take(now) else { return };
+                let Some(at) = self.timers.update.take(now) else {
+                    return;
+                };
                 self.update(at, sink);
             } else {
-                let Some(at) = self.timers.expire.take(now) else { return };
+                let Some(at) = self.timers.expire.take(now) else {
+                    return;
+                };
                 self.expire(at, sink);
             }
         }
@@ -109,7 +120,10 @@ impl FlowTable {
             let later = headers.iter().position(|header| is_later(header.timestamp));
             // The first one never waits: its time has just been ticked.
             let (now, later) = headers.split_at(later.unwrap_or(headers.len()).max(1));
-            self.process(&PacketBatch { headers: now, ..*batch });
+            self.process(&PacketBatch {
+                headers: now,
+                ..*batch
+            });
             headers = later;
         }
         self.send_evicted(sink);
@@ -147,7 +161,9 @@ impl FlowTable {
         let before = self.timers.expired;
         for class in 0..self.queues.len() {
             while self.queues[class].has_marked() {
-                let Some(record) = self.queues[class].front() else { break };
+                let Some(record) = self.queues[class].front() else {
+                    break;
+                };
                 if self.arena.get(record).hot.last < before {
                     self.finish(record, &mut out);
                 } else {
@@ -202,7 +218,9 @@ impl FlowTable {
     /// Removes the flows of one application that have been silent for too long.
     fn time_out(&mut self, class: usize, now: i64, out: &mut Outbox<'_>) {
         let timeouts = &self.options.application_timeouts;
-        let Some((_, timeout)) = timeouts.get(class - 1) else { return };
+        let Some((_, timeout)) = timeouts.get(class - 1) else {
+            return;
+        };
         let timeout = i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX);
         let mut next = self.queues[class].front();
         while let Some(record) = next {
@@ -242,7 +260,10 @@ struct Outbox<'a> {
 
 impl<'a> Outbox<'a> {
     fn new(sink: &'a mut dyn FlowSink) -> Self {
-        Self { sink, flows: Vec::new() }
+        Self {
+            sink,
+            flows: Vec::new(),
+        }
     }
 
     fn push(&mut self, flow: Flow) {
