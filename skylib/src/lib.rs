@@ -3,6 +3,8 @@
 pub mod api;
 pub mod capture;
 pub mod decode;
+#[cfg(feature = "engine")]
+pub mod engine;
 pub mod filter;
 pub mod flow;
 pub mod graph;

@@ -9,7 +9,7 @@ pub(super) enum Posting {
     /// The usual case of names and addresses.
     One(u32),
     /// Chunks, none empty, at least two numbers in all.
-    Many(Box<Vec<Vec<u32>>>),
+    Many(Vec<Vec<u32>>),
 }
 
 const CHUNK: usize = 512;
@@ -28,7 +28,7 @@ impl Posting {
             Self::One(other) => {
                 let mut both = vec![*other, index];
                 both.sort_by_key(|i| born(*i));
-                *self = Self::Many(Box::new(vec![both]));
+                *self = Self::Many(vec![both]);
             }
             Self::Many(chunks) => {
                 let birth = born(index);

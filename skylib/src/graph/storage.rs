@@ -93,7 +93,7 @@ impl Storage {
         self.limits = limits;
     }
 
-    pub(super) fn add_node(&mut self, node: Arc<Node>) -> Result<(), GraphError> {
+    pub(super) fn add_node(&mut self, node: &Arc<Node>) -> Result<(), GraphError> {
         if self.find_node(&node.id).is_ok() {
             return Err(GraphError::NodeConflict);
         }
@@ -102,7 +102,7 @@ impl Storage {
         let slot = Slot {
             mark: Mark::new(born),
             born,
-            node: Arc::clone(&node),
+            node: Arc::clone(node),
         };
         let index = self
             .graph

@@ -544,13 +544,12 @@ impl GraphView<'_> {
                     }
                 }
                 looked_at = storage.sequence();
-                let mut seen = 0;
-                for (born, index) in probe.merge(storage, birth, &changed) {
+                let found = probe.merge(storage, birth, &changed).enumerate();
+                for (seen, (born, index)) in found {
                     if seen == STRETCH || born > self.sequence {
                         return seen == STRETCH;
                     }
                     birth = born;
-                    seen += 1;
                     let Some(node) = storage.node_at(index, self.sequence) else {
                         continue;
                     };

@@ -39,7 +39,9 @@ fn value(param: &Param) -> String {
 /// A float with the fewest digits, in scientific notation from 1e21 on and below 1e-4.
 fn float(number: f64) -> String {
     let scientific = format!("{number:e}");
-    let exponent = scientific.split_once('e').and_then(|(m, e)| Some((m, e.parse::<i32>().ok()?)));
+    let exponent = scientific
+        .split_once('e')
+        .and_then(|(m, e)| Some((m, e.parse::<i32>().ok()?)));
     match exponent {
         Some((mantissa, exponent)) if !(-4..21).contains(&exponent) && number != 0.0 => {
             let sign = if exponent < 0 { '-' } else { '+' };

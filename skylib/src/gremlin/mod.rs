@@ -2,11 +2,12 @@ mod ast;
 mod checks;
 mod error;
 mod go_text;
+mod kind;
 mod lexer;
 mod parser;
+mod plan;
 mod predicate;
-#[cfg(test)]
-mod tests;
+mod steps;
 
 pub use ast::{FlowNodes, Hierarchy, Param, Predicate, Step, Walk};
 pub use error::{QueryError, QueryErrorKind};

@@ -1,0 +1,3 @@
+//! What the steps do, one file a family.
+
+pub(super) mod time;
