@@ -105,15 +105,28 @@ impl PcapFile {
         reader: impl Read + Send + 'static,
         total: Option<u64>,
     ) -> Result<Self, CaptureError> {
-        let progress = FileProgress { read: Arc::default(), total };
-        let counted = Counted { reader, read: Arc::clone(&progress.read) };
+        let progress = FileProgress {
+            read: Arc::default(),
+            total,
+        };
+        let counted = Counted {
+            reader,
+            read: Arc::clone(&progress.read),
+        };
         let opened = decompressed(counted)
             .map_err(|source| PcapFileError::Io { offset: 0, source })
             .and_then(PcapReader::new);
         match opened {
             Ok(reader) => {
                 let (filter, headers) = (None, Vec::new());
-                Ok(Self { name, reader, filter, headers, received: 0, progress })
+                Ok(Self {
+                    name,
+                    reader,
+                    filter,
+                    headers,
+                    received: 0,
+                    progress,
+                })
             }
             Err(source) => Err(CaptureError::File { name, source }),
         }
@@ -129,32 +142,44 @@ impl PacketSource for PcapFile {
         let batch = match self.reader.next_batch() {
             Ok(Some(batch)) => batch,
             Ok(None) => return Ok(Batch::End),
-            Err(source) => return Err(CaptureError::File { name: self.name.clone(), source }),
+            Err(source) => {
+                return Err(CaptureError::File {
+                    name: self.name.clone(),
+                    source,
+                });
+            }
         };
         let Some(filter) = &self.filter else {
             self.received += batch.headers.len() as u64;
             return Ok(Batch::Packets(batch));
         };
-        let passes = |header: &&PacketHeader| {
-            filter.matches(&header.packet(batch.buffer, batch.link_type))
-        };
+        let passes =
+            |header: &&PacketHeader| filter.matches(&header.packet(batch.buffer, batch.link_type));
         self.headers.clear();
         self.headers.extend(batch.headers.iter().filter(passes));
         self.received += self.headers.len() as u64;
         if self.headers.is_empty() {
             return Ok(Batch::Timeout);
         }
-        Ok(Batch::Packets(PacketBatch { headers: &self.headers, ..batch }))
+        Ok(Batch::Packets(PacketBatch {
+            headers: &self.headers,
+            ..batch
+        }))
     }
 
     fn stats(&mut self) -> CaptureStats {
-        CaptureStats { received: self.received, ..CaptureStats::default() }
+        CaptureStats {
+            received: self.received,
+            ..CaptureStats::default()
+        }
     }
 }
 
 impl fmt::Debug for PcapFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PcapFile").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("PcapFile")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -192,7 +217,11 @@ fn decompressed(mut reader: impl Read + Send + 'static) -> io::Result<Box<dyn Re
         }
     }
     let whole = Cursor::new(magic).take(had as u64).chain(reader);
-    Ok(if magic == GZIP_MAGIC { Box::new(MultiGzDecoder::new(whole)) } else { Box::new(whole) })
+    Ok(if magic == GZIP_MAGIC {
+        Box::new(MultiGzDecoder::new(whole))
+    } else {
+        Box::new(whole)
+    })
 }
 
 /// Counts the bytes that are read.
@@ -229,7 +258,12 @@ mod tests {
             let mut data = [0; 60];
             data[12..14].copy_from_slice(if number % 3 == 0 { &[8, 6] } else { &[8, 0] });
             let timestamp = Timestamp::from_ms(1000 + number as i64);
-            let packet = PacketRef { link_type, timestamp, data: &data, wire_len: 60 };
+            let packet = PacketRef {
+                link_type,
+                timestamp,
+                data: &data,
+                wire_len: 60,
+            };
             writer.write(&packet).expect("in memory");
         }
         writer.into_inner()
@@ -250,7 +284,9 @@ mod tests {
                 Ok(Batch::Timeout) => {}
                 Ok(Batch::End) => break,
                 Err(error) => {
-                    let source = std::error::Error::source(&error).expect("a cause").to_string();
+                    let source = std::error::Error::source(&error)
+                        .expect("a cause")
+                        .to_string();
                     return (packets, Some(format!("{error}: {source}")));
                 }
             }
@@ -279,14 +315,19 @@ mod tests {
         let (packets, error) = read(source);
         assert_eq!(packets, 3);
         let error = error.expect("an error");
-        assert!(error.starts_with("cannot read x.pcap: byte 252: "), "{error}");
+        assert!(
+            error.starts_with("cannot read x.pcap: byte 252: "),
+            "{error}"
+        );
     }
 
     #[test]
     fn what_is_no_capture_file_says_so() {
         let error = |bytes: &'static [u8]| {
             let error = PcapFile::from_reader("x", bytes).expect_err("no capture file");
-            std::error::Error::source(&error).expect("a cause").to_string()
+            std::error::Error::source(&error)
+                .expect("a cause")
+                .to_string()
         };
         assert!(error(b"hello, world, I am a text").contains("no capture file"));
         assert!(error(b"").contains("ends within its header"));
@@ -319,7 +360,10 @@ mod tests {
     fn a_filter_lets_only_its_packets_through() {
         let filter = BpfFilter::parse("arp").expect("an expression");
         let source = PcapFile::from_reader("x", Cursor::new(file(1000))).expect("a file");
-        assert_eq!(read(source.with_filter(&filter).expect("it fits")), (334, None));
+        assert_eq!(
+            read(source.with_filter(&filter).expect("it fits")),
+            (334, None)
+        );
         let none = BpfFilter::parse("ip6").expect("an expression");
         let source = PcapFile::from_reader("x", Cursor::new(file(1000))).expect("a file");
         assert_eq!(read(source.with_filter(&none).expect("it fits")), (0, None));

@@ -38,7 +38,10 @@ pub fn replay(
     let outcome = loop {
         match source.next_batch(WAIT) {
             Ok(Batch::Packets(batch)) => {
-                latest = batch.headers.last().map_or(latest, |header| header.timestamp);
+                latest = batch
+                    .headers
+                    .last()
+                    .map_or(latest, |header| header.timestamp);
                 table.replay(&batch, sink);
             }
             Ok(Batch::Timeout) => {}

@@ -74,11 +74,25 @@ impl Capture {
     ) -> io::Result<Self> {
         let (questions, asked) = bounded(QUESTIONS);
         let stop = Arc::new(AtomicBool::new(false));
-        let handle = CaptureHandle { questions, waker: source.waker() };
-        let worker = Worker { source, table, sink, clock, asked, stop: Arc::clone(&stop) };
+        let handle = CaptureHandle {
+            questions,
+            waker: source.waker(),
+        };
+        let worker = Worker {
+            source,
+            table,
+            sink,
+            clock,
+            asked,
+            stop: Arc::clone(&stop),
+        };
         let builder = thread::Builder::new().name(format!("capture {name}"));
         let thread = Some(builder.spawn(move || worker.run())?);
-        Ok(Self { handle, stop, thread })
+        Ok(Self {
+            handle,
+            stop,
+            thread,
+        })
     }
 
     /// Asks this capture from anywhere; stays valid, without answers, when the capture ends.
@@ -119,8 +133,12 @@ impl Capture {
     }
 
     fn join(&mut self) -> Result<CaptureReport, CaptureError> {
-        let Some(thread) = self.thread.take() else { return Ok(CaptureReport::default()) };
-        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        let Some(thread) = self.thread.take() else {
+            return Ok(CaptureReport::default());
+        };
+        thread
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 }
 
@@ -171,7 +189,9 @@ impl CaptureHandle {
     #[must_use]
     pub fn report(&self, patience: Duration) -> Option<CaptureReport> {
         let (reply, pending) = bounded(1);
-        self.questions.send_timeout(Question::Report(reply), patience).ok()?;
+        self.questions
+            .send_timeout(Question::Report(reply), patience)
+            .ok()?;
         self.waker.wake();
         pending.recv_timeout(patience).ok()
     }
@@ -260,12 +280,17 @@ impl<P: PacketSource, S: FlowSink> Worker<P, S> {
     }
 
     fn report(&mut self) -> CaptureReport {
-        CaptureReport { packets: self.source.stats(), flows: self.table.stats() }
+        CaptureReport {
+            packets: self.source.stats(),
+            flows: self.table.stats(),
+        }
     }
 }
 
 fn failure(reason: &str) -> FlowQueryError {
-    FlowQueryError::Source { reason: reason.to_owned() }
+    FlowQueryError::Source {
+        reason: reason.to_owned(),
+    }
 }
 
 /// Questions that may wait for one capture.

@@ -48,19 +48,32 @@ impl PacketSource for Script {
         for sender in senders {
             let offset = u32::try_from(self.buffer.len()).expect("a short buffer");
             self.buffer.extend([0xff; 6]);
-            self.buffer.extend([2, 0, 0, 0, 0, sender, 0x08, 0x06, 0, 1, 8, 0, 6, 4, 0, 1]);
+            self.buffer
+                .extend([2, 0, 0, 0, 0, sender, 0x08, 0x06, 0, 1, 8, 0, 6, 4, 0, 1]);
             self.buffer.extend([0; 38]);
             let timestamp = Timestamp::from_ms(1000);
-            let header = PacketHeader { timestamp, offset, captured_len: 60, wire_len: 60 };
+            let header = PacketHeader {
+                timestamp,
+                offset,
+                captured_len: 60,
+                wire_len: 60,
+            };
             self.headers.push(header);
         }
         self.received += self.headers.len() as u64;
         let (buffer, headers) = (&self.buffer, &self.headers);
-        Ok(Batch::Packets(PacketBatch { link_type: LinkType::ETHERNET, buffer, headers }))
+        Ok(Batch::Packets(PacketBatch {
+            link_type: LinkType::ETHERNET,
+            buffer,
+            headers,
+        }))
     }
 
     fn stats(&mut self) -> CaptureStats {
-        CaptureStats { received: self.received, ..CaptureStats::default() }
+        CaptureStats {
+            received: self.received,
+            ..CaptureStats::default()
+        }
     }
 
     fn waker(&self) -> Waker {
@@ -101,33 +114,76 @@ fn a_source_that_ends_leaves_all_its_flows_with_the_sink() {
     let source = Script::new(&[&[1, 2], &[1]], || Ok(Batch::End));
     let (capture, sink) = start(source, &clock());
     let report = capture.wait().expect("no error");
-    assert_eq!((report.packets.received, report.flows.packets, report.flows.flows), (3, 3, 0));
+    assert_eq!(
+        (
+            report.packets.received,
+            report.flows.packets,
+            report.flows.flows
+        ),
+        (3, 3, 0)
+    );
     let flows = sink.all();
     assert_eq!(flows.len(), 2);
-    assert!(flows.iter().all(|flow| flow.finish_type == FinishType::Timeout));
+    assert!(
+        flows
+            .iter()
+            .all(|flow| flow.finish_type == FinishType::Timeout)
+    );
 }
 
 #[test]
 fn flows_can_be_asked_for_while_packets_come() {
     let (capture, _sink) = start(Script::new(&[&[1, 2, 3]], || Ok(Batch::Timeout)), &clock());
-    while capture.handle().report(LONG).expect("an answer").packets.received < 3 {}
+    while capture
+        .handle()
+        .report(LONG)
+        .expect("an answer")
+        .packets
+        .received
+        < 3
+    {}
     let filter = Filter::test("Link.A", Predicate::Text("02:00:00:00:00:02".into()));
-    let query = FlowQuery { filter, ..FlowQuery::default() };
-    assert_eq!(capture.handle().query(&query).expect("flows").flows.len(), 1);
-    let elsewhere = FlowQuery { node_tids: Some(vec!["t2".into()]), ..FlowQuery::default() };
-    assert_eq!(capture.handle().query(&elsewhere).expect("flows").flows.len(), 0);
+    let query = FlowQuery {
+        filter,
+        ..FlowQuery::default()
+    };
+    assert_eq!(
+        capture.handle().query(&query).expect("flows").flows.len(),
+        1
+    );
+    let elsewhere = FlowQuery {
+        node_tids: Some(vec!["t2".into()]),
+        ..FlowQuery::default()
+    };
+    assert_eq!(
+        capture
+            .handle()
+            .query(&elsewhere)
+            .expect("flows")
+            .flows
+            .len(),
+        0
+    );
 }
 
 #[test]
 fn many_can_ask_at_once() {
     let (capture, _sink) = start(Script::new(&[&[1]], || Ok(Batch::Timeout)), &clock());
-    while capture.handle().report(LONG).expect("an answer").packets.received < 1 {}
+    while capture
+        .handle()
+        .report(LONG)
+        .expect("an answer")
+        .packets
+        .received
+        < 1
+    {}
     std::thread::scope(|scope| {
         for _ in 0..8 {
             let handle = capture.handle().clone();
             scope.spawn(move || {
-                let asked: Vec<_> =
-                    (0..50).map(|_| handle.ask(&FlowQuery::default(), LONG)).collect();
+                let asked: Vec<_> = (0..50)
+                    .map(|_| handle.ask(&FlowQuery::default(), LONG))
+                    .collect();
                 for answer in asked {
                     let set = answer.expect("taken").wait(LONG).expect("answered");
                     assert_eq!(set.flows.len(), 1);
@@ -146,8 +202,19 @@ fn stopping_takes_the_packets_that_wait_and_sends_the_flows() {
     assert!(!capture.is_finished());
     let report = capture.stop().expect("no error");
     assert_eq!((report.packets.received, sink.all().len()), (3, 3));
-    assert_eq!(woken.load(Ordering::Relaxed), 1, "a waiting source is woken");
-    assert_eq!(handle.query(&FlowQuery::default()).expect("nothing").flows.len(), 0);
+    assert_eq!(
+        woken.load(Ordering::Relaxed),
+        1,
+        "a waiting source is woken"
+    );
+    assert_eq!(
+        handle
+            .query(&FlowQuery::default())
+            .expect("nothing")
+            .flows
+            .len(),
+        0
+    );
     assert_eq!(handle.report(LONG), None);
 }
 
@@ -174,7 +241,14 @@ fn a_source_that_fails_ends_the_capture_after_its_flows_are_sent() {
 fn the_timers_follow_the_clock() {
     let clock = clock();
     let (capture, sink) = start(Script::new(&[&[1]], || Ok(Batch::Timeout)), &clock);
-    while capture.handle().report(LONG).expect("an answer").packets.received < 1 {}
+    while capture
+        .handle()
+        .report(LONG)
+        .expect("an answer")
+        .packets
+        .received
+        < 1
+    {}
     assert!(sink.all().is_empty(), "not before the update is due");
     clock.advance(Duration::from_secs(61));
     while sink.all().is_empty() {
