@@ -1,7 +1,7 @@
 //! Live network topology, flows and Gremlin queries over both, as a library.
 
-pub mod capture;
 pub mod api;
+pub mod capture;
 pub mod decode;
 pub mod filter;
 pub mod flow;
