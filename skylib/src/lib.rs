@@ -19,3 +19,7 @@ pub mod sys;
 pub mod time;
 pub mod topology;
 pub mod value;
+
+pub use capture::Capture;
+pub use flow::FlowTable;
+pub use graph::Graph;

@@ -12,7 +12,7 @@ use parking_lot::RwLock;
 
 use super::subscription::Bus;
 use crate::capture::CaptureHandle;
-use crate::flow::{Flow, FlowQuery, FlowQueryError, FlowSet, FlowSource};
+use crate::flow::{Flow, FlowQuery, FlowQueryError, FlowSet, FlowSource, MergeOptions};
 use crate::proto::{FLOW, Outgoing};
 use crate::time::{Clock, Timestamp};
 
@@ -176,10 +176,11 @@ impl FlowSource for FlowHub {
         let part = FlowQuery { range: query.range.map(|(_, to)| (0, to)), ..query.clone() };
         let tables: Vec<CaptureHandle> = self.tables.read().iter().map(|(_, t)| t.clone()).collect();
         let asked: Vec<_> = tables.iter().map(|table| table.ask(&part, PATIENCE)).collect();
+        let order = MergeOptions { sort: part.sort, dedup: part.dedup };
         let mut merged = FlowSet::default();
         for pending in asked {
             match pending.and_then(|pending| pending.wait(PATIENCE)) {
-                Ok(set) => merged.merge(set, part.sort, part.dedup)?,
+                Ok(set) => merged.merge(set, &order)?,
                 Err(FlowQueryError::Source { reason }) => {
                     self.silent.fetch_add(1, Ordering::Relaxed);
                     tracing::warn!(reason, "a flow table did not answer");

@@ -273,7 +273,7 @@ impl OnDemand {
     }
 
     fn start(&mut self, key: Key, spec: &Arc<CaptureSpec>, node: &Node) {
-        let state = match self.open(&key, spec, node) {
+        let state = match self.open(spec, node) {
             Ok((capture, table)) => {
                 tracing::info!(capture = %key.capture, node = %key.node, "capture started");
                 State::Active { capture, table, shown: CaptureStats::default() }
@@ -294,12 +294,7 @@ impl OnDemand {
         self.running.insert(key, running);
     }
 
-    fn open(
-        &self,
-        key: &Key,
-        spec: &CaptureSpec,
-        node: &Node,
-    ) -> Result<(Capture, TableId), String> {
+    fn open(&self, spec: &CaptureSpec, node: &Node) -> Result<(Capture, TableId), String> {
         match spec.capture_type {
             None | Some(CaptureType::AfPacket | CaptureType::Pcap) => {}
             Some(other) => return Err(format!("{} captures are not supported yet", other.name())),
