@@ -12,8 +12,8 @@ use parking_lot::RwLock;
 
 use super::subscription::Bus;
 use crate::capture::CaptureHandle;
-use crate::flow::{Flow, FlowQuery, FlowQueryError, FlowSet, FlowSource, MergeOptions};
-use crate::proto::{FLOW, Outgoing};
+use crate::flow::{Flow, FlowQuery, FlowQueryError, FlowSet, FlowSource, FlowStats, MergeOptions};
+use crate::proto::{FLOW, Outgoing, STATS};
 use crate::time::{Clock, Timestamp};
 
 /// How flows are gathered.
@@ -106,6 +106,14 @@ impl FlowHub {
         }
         if self.sender.send(flows).is_err() {
             self.buffered.fetch_sub(count, Ordering::Relaxed);
+        }
+    }
+
+    /// Sends statistics of a capture at once.
+    pub(super) fn send_stats(&self, stats: &FlowStats) {
+        if self.bus.is_wanted(STATS) {
+            let json = serde_json::to_vec(stats).unwrap_or_default();
+            self.bus.send(&Arc::new(Outgoing::object(STATS, "stats", json)));
         }
     }
 
