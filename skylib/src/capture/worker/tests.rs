@@ -40,7 +40,7 @@ impl PacketSource for Script {
 
     fn next_batch(&mut self, _wait: Duration) -> Result<Batch<'_>, CaptureError> {
         let Some(senders) = self.batches.pop_front() else {
-            std::thread::yield_now();
+            thread::yield_now();
             return (self.end)();
         };
         self.buffer.clear();
@@ -177,7 +177,7 @@ fn many_can_ask_at_once() {
         .received
         < 1
     {}
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         for _ in 0..8 {
             let handle = capture.handle().clone();
             scope.spawn(move || {
@@ -230,7 +230,7 @@ fn a_source_that_fails_ends_the_capture_after_its_flows_are_sent() {
     let gone = || Err(CaptureError::InterfaceGone("eth0".to_owned()));
     let (capture, sink) = start(Script::new(&[&[1, 2]], gone), &clock());
     while !capture.is_finished() {
-        std::thread::yield_now();
+        thread::yield_now();
     }
     let error = capture.stop().expect_err("the reason");
     assert_eq!(error.to_string(), r#"interface "eth0" has gone away"#);
@@ -252,7 +252,7 @@ fn the_timers_follow_the_clock() {
     assert!(sink.all().is_empty(), "not before the update is due");
     clock.advance(Duration::from_secs(61));
     while sink.all().is_empty() {
-        std::thread::yield_now();
+        thread::yield_now();
     }
     assert_eq!(sink.all()[0].finish_type, FinishType::NotFinished);
     drop(capture);
