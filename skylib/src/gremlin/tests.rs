@@ -208,6 +208,56 @@ fn an_interrupt_ends_a_query_soon() {
 }
 
 #[test]
+fn filters_of_many_tests_answer_as_short_ones_and_can_be_interrupted() {
+    let graph = chain(600);
+    let names: Vec<String> = (0..2000).map(|number| format!("'n{number}'")).collect();
+    let within = format!("Within({})", names.join(","));
+    let long = |key: &str| format!("Has('{key}',{within},'Kind',Lt(1))");
+    assert_eq!(
+        json(&graph, &format!("G.V().{}.Count()", long("Name"))),
+        "600"
+    );
+    assert_eq!(
+        json(&graph, &format!("G.V().{}.Count()", long("@ID"))),
+        "600"
+    );
+    assert_eq!(
+        json(&graph, &format!("G.V().{}.Limit(3).Count()", long("@ID"))),
+        "3"
+    );
+    assert_eq!(
+        json(
+            &graph,
+            &format!("G.V('n5').Both().{}.Count()", long("Name"))
+        ),
+        "2"
+    );
+    assert_eq!(
+        json(&graph, &format!("G.V('n5').BothE('@ID',{within}).Count()")),
+        "0"
+    );
+    assert_eq!(
+        json(&graph, &format!("G.E().Has('Parent',{within}).Count()")),
+        "599"
+    );
+    assert_eq!(
+        json(
+            &graph,
+            &format!("G.E().Has('Child',{within}).SubGraph().V().Count()")
+        ),
+        "600"
+    );
+    let view = GraphView::open(&graph);
+    let asked = AtomicUsize::new(0);
+    let interrupt = || asked.fetch_add(1, Ordering::Relaxed) >= 2;
+    let table = Table(Vec::new());
+    let context = Context::new(&view, &table, Timestamp::ZERO).with_interrupt(&interrupt);
+    let nobody = format!("G.V().Has('@Host',{within}).Count()");
+    let error = Query::parse(&nobody).unwrap().run(&context).unwrap_err();
+    assert_eq!(error.kind(), QueryErrorKind::Interrupted);
+}
+
+#[test]
 fn a_query_sees_the_graph_as_it_was() {
     let mut graph = graph(&[1, 1], &[(0, 1, true)]);
     let before = json(&graph, "G.V().Has('Type','t1').Out()");
