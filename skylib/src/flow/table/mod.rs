@@ -115,7 +115,7 @@ impl FlowTable {
             stats: FlowTableStats::default(),
             parts: Parts::new(),
             first_parts: Parts::new(),
-            pending: Vec::with_capacity(BATCH * 2),
+            pending: vec![Pending::NONE; BATCH * Parts::CAPACITY],
             options,
         }
     }
