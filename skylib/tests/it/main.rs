@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod captures;
 mod flow_cases;
 mod gremlin_cases;
 mod layering;
