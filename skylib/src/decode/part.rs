@@ -247,6 +247,14 @@ impl Parts {
         }
     }
 
+    /// Whether there is one part and its own headers identify its flow: what
+    /// [`Parts::key_network`] and [`Parts::key_transport`] would tell is what the part shows.
+    #[inline]
+    #[must_use]
+    pub const fn is_plain(&self) -> bool {
+        self.len == 1 && self.first_network.is_none() && self.first_transport.is_none()
+    }
+
     pub(super) fn clear(&mut self) {
         self.len = 0;
         self.without_flow = 0;
