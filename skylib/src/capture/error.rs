@@ -3,18 +3,22 @@
 use std::io;
 
 use crate::packet::LinkType;
+use crate::pcap_file::PcapFileError;
 
 /// Why a source cannot be opened or go on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CaptureError {
-    /// The process may not open packet sockets.
+    /// The process lacks a privilege.
     #[error(
-        "cannot capture on {interface}: needs CAP_NET_RAW (run as root or: setcap cap_net_raw+ep {program})"
+        "cannot capture on {interface}: needs {capability} (run as root or: setcap {}+ep {program})",
+        capability.to_lowercase()
     )]
     NotPermitted {
         /// The interface.
         interface: String,
+        /// Name of the privilege, for example `CAP_NET_RAW`.
+        capability: String,
         /// The file of the running program.
         program: String,
     },
@@ -55,6 +59,14 @@ pub enum CaptureError {
         program: LinkType,
         /// What the source has.
         packets: LinkType,
+    },
+    /// A capture file is damaged, or is none; the cause says where.
+    #[error("cannot read {name}")]
+    File {
+        /// The file.
+        name: String,
+        /// Where and why.
+        source: PcapFileError,
     },
     /// The kernel or the disk says no.
     #[error("cannot {action}")]

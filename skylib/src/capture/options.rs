@@ -54,8 +54,8 @@ impl CaptureOptions {
             promiscuous: true,
             outgoing: true,
             fanout: None,
-            block_size: 256 << 10,
-            block_count: 32,
+            block_size: 128 << 10,
+            block_count: 64,
             retire: Duration::from_millis(10),
         }
     }

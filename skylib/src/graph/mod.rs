@@ -44,6 +44,9 @@ mod posting;
 #[cfg(test)]
 mod properties;
 mod revisions;
+pub mod schema;
+mod select;
+mod sharing;
 mod storage;
 #[cfg(test)]
 mod tests;
@@ -67,10 +70,11 @@ use std::sync::Arc;
 
 use self::element::Element;
 use self::index::DEFAULT_KEYS;
+use self::sharing::Sharing;
 use self::storage::{EdgeIndex, NodeIndex, PastLimits, Storage};
 use crate::filter::{Fields as _, Predicate};
 use crate::time::Timestamp;
-use crate::value::{ShapeTable, Text, Value};
+use crate::value::{Text, Value};
 
 /// Which edges of a node: those it is the parent of, those it is the child of, or all.
 ///
@@ -89,7 +93,7 @@ pub enum Direction {
 #[derive(Default)]
 pub struct Graph {
     storage: Storage,
-    shapes: ShapeTable,
+    sharing: Sharing,
     events: Vec<GraphEvent>,
 }
 
@@ -133,13 +137,12 @@ impl Graph {
     ///
     /// # Errors
     /// [`GraphError::NodeConflict`] where its id is taken, [`GraphError::MissingId`] for an empty one.
-    pub fn add_node(&mut self, mut node: Node) -> Result<(), GraphError> {
+    pub fn add_node(&mut self, node: Node) -> Result<(), GraphError> {
         if node.id.is_empty() {
             return Err(GraphError::MissingId);
         }
-        node.metadata = self.shapes.intern(&node.metadata);
-        let node = Arc::new(node);
-        self.storage.add_node(Arc::clone(&node))?;
+        let node = Arc::new(self.sharing.node(node));
+        self.storage.add_node(&node)?;
         self.events.push(GraphEvent::NodeAdded(node));
         Ok(())
     }
@@ -149,12 +152,11 @@ impl Graph {
     /// # Errors
     /// [`GraphError::EdgeConflict`] where its id is taken, [`GraphError::ParentNotFound`] and then
     /// [`GraphError::ChildNotFound`] where an end is not there.
-    pub fn add_edge(&mut self, mut edge: Edge) -> Result<(), GraphError> {
+    pub fn add_edge(&mut self, edge: Edge) -> Result<(), GraphError> {
         if edge.id.is_empty() {
             return Err(GraphError::MissingId);
         }
-        edge.metadata = self.shapes.intern(&edge.metadata);
-        let edge = Arc::new(edge);
+        let edge = Arc::new(self.sharing.edge(edge));
         self.storage.add_edge(Arc::clone(&edge))?;
         self.events.push(GraphEvent::EdgeAdded(edge));
         Ok(())
@@ -403,7 +405,9 @@ impl Graph {
             return Box::new(std::iter::empty());
         };
         if let Some(posting) = self.storage.posting(key, &wanted) {
-            let found = self.storage.posted(posting, 0);
+            let found = posting
+                .into_iter()
+                .flat_map(|posting| self.storage.posted(posting, 0));
             return Box::new(found.filter_map(|(_, i)| self.storage.node_at(i, self.sequence())));
         }
         let key = ElementKey::parse(key);
@@ -441,22 +445,20 @@ impl Graph {
 
 impl Graph {
     fn revise_node(&mut self, index: NodeIndex, change: Option<Change<Node>>) -> bool {
-        let Some(Change { mut element, ops }) = change else {
+        let Some(Change { element, ops }) = change else {
             return false;
         };
-        element.metadata = self.shapes.intern(&element.metadata);
-        let node = Arc::new(element);
+        let node = Arc::new(self.sharing.node(element));
         self.storage.revise_node(index, Arc::clone(&node));
         self.events.push(GraphEvent::NodeUpdated { node, ops });
         true
     }
 
     fn revise_edge(&mut self, index: EdgeIndex, change: Option<Change<Edge>>) -> bool {
-        let Some(Change { mut element, ops }) = change else {
+        let Some(Change { element, ops }) = change else {
             return false;
         };
-        element.metadata = self.shapes.intern(&element.metadata);
-        let edge = Arc::new(element);
+        let edge = Arc::new(self.sharing.edge(element));
         self.storage.revise_edge(index, Arc::clone(&edge));
         self.events.push(GraphEvent::EdgeUpdated { edge, ops });
         true

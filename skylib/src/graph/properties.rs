@@ -255,19 +255,21 @@ impl Changing {
             apply(&mut self.graph.borrow_mut(), &step, Timestamp::from_ms(7));
         }
     }
+
+    fn keep<T>(&self, kept: &mut Vec<T>, item: T) -> ControlFlow<()> {
+        kept.push(item);
+        self.change();
+        ControlFlow::Continue(())
+    }
 }
 
 /// Asks a view everything, the graph changing between any two answers.
 fn check_view(view: &GraphView<'_>, model: &Model, changing: &Changing) {
-    let going_on = |()| {
-        changing.change();
-        ControlFlow::Continue(())
-    };
     let mut all = Vec::new();
     for filter in filters() {
         let wanted: Vec<_> = model.nodes.iter().filter(|n| filter.matches(*n)).collect();
         let mut found = Vec::new();
-        view.visit_nodes(&filter, &mut |node| going_on(found.push(node)))
+        view.visit_nodes(&filter, &mut |node| changing.keep(&mut found, node))
             .unwrap();
         assert_eq!(
             found.iter().map(|n| &***n).collect::<Vec<_>>(),
@@ -281,7 +283,7 @@ fn check_view(view: &GraphView<'_>, model: &Model, changing: &Changing) {
 
         let wanted: Vec<_> = model.edges.iter().filter(|e| filter.matches(*e)).collect();
         let mut found = Vec::new();
-        view.visit_edges(&filter, &mut |edge| going_on(found.push(edge)))
+        view.visit_edges(&filter, &mut |edge| changing.keep(&mut found, edge))
             .unwrap();
         assert_eq!(
             found.iter().map(|e| &***e).collect::<Vec<_>>(),
@@ -311,14 +313,14 @@ fn check_view(view: &GraphView<'_>, model: &Model, changing: &Changing) {
             .collect();
         let mut found = Vec::new();
         view.walk(&all, direction, &mut |which, edge, node| {
-            going_on(found.push((which, edge.id.clone(), node.id.clone())))
+            changing.keep(&mut found, (which, edge.id.clone(), node.id.clone()))
         })
         .unwrap();
         assert_eq!(found, wanted);
 
         let mut reached = Vec::new();
         view.walk_nodes(&all, direction, &x, &mut |which, node| {
-            going_on(reached.push((which, node.id.clone())))
+            changing.keep(&mut reached, (which, node.id.clone()))
         })
         .unwrap();
         let hits = wanted.iter().filter(|(_, _, node)| passes(node));
@@ -330,14 +332,18 @@ fn check_view(view: &GraphView<'_>, model: &Model, changing: &Changing) {
         let (mut edges, mut nodes) = (Vec::new(), Vec::new());
         view.hop(&indexes, direction, &mut |_, edge, node| {
             edges.push(edge);
-            going_on(nodes.push(node))
+            changing.keep(&mut nodes, node)
         })
         .unwrap();
         let (mut edge_ids, mut node_ids) = (Vec::new(), Vec::new());
-        view.fetch_edges(&edges, &mut |edge| going_on(edge_ids.push(edge.id.clone())))
-            .unwrap();
-        view.fetch_nodes(&nodes, &mut |node| going_on(node_ids.push(node.id.clone())))
-            .unwrap();
+        view.fetch_edges(&edges, &mut |edge| {
+            changing.keep(&mut edge_ids, edge.id.clone())
+        })
+        .unwrap();
+        view.fetch_nodes(&nodes, &mut |node| {
+            changing.keep(&mut node_ids, node.id.clone())
+        })
+        .unwrap();
         assert_eq!(
             edge_ids,
             wanted.iter().map(|(_, e, _)| e.clone()).collect::<Vec<_>>()

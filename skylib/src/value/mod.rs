@@ -11,16 +11,18 @@
 //! # Ok::<(), serde_json::Error>(())
 //! ```
 
+mod list;
 mod map;
 mod path;
 mod text;
+mod words;
 
+pub use list::List;
 pub use map::{Found, Map, Shape, ShapeTable};
 pub use path::Path;
 pub use text::Text;
 
 use std::fmt;
-use std::sync::Arc;
 
 /// One metadata value. Complete by definition: the kinds JSON has, with integers apart.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -37,9 +39,9 @@ pub enum Value {
     /// A string.
     Text(Text),
     /// An array.
-    List(Arc<Vec<Self>>),
+    List(List),
     /// An object.
-    Map(Arc<Map>),
+    Map(Map),
 }
 
 const _: () = assert!(size_of::<Value>() == 16);
@@ -47,7 +49,7 @@ const _: () = assert!(size_of::<Value>() == 16);
 impl Value {
     /// An array of anything that becomes a value.
     pub fn list<T: Into<Self>>(items: impl IntoIterator<Item = T>) -> Self {
-        Self::List(Arc::new(items.into_iter().map(Into::into).collect()))
+        Self::List(items.into_iter().map(Into::into).collect())
     }
 
     /// A number as the query language counts it: floats lose their fraction.
@@ -125,10 +127,8 @@ impl Value {
     pub fn heap_bytes(&self) -> usize {
         match self {
             Self::Text(text) => text.heap_bytes(),
-            Self::List(list) => {
-                list.iter().map(Self::heap_bytes).sum::<usize>() + size_of_val(&***list) + 40
-            }
-            Self::Map(map) => map.heap_bytes() + size_of::<Map>() + 16,
+            Self::List(list) => list.heap_bytes(),
+            Self::Map(map) => map.heap_bytes(),
             _ => 0,
         }
     }
@@ -228,7 +228,7 @@ impl From<Text> for Value {
 
 impl From<Map> for Value {
     fn from(value: Map) -> Self {
-        Self::Map(Arc::new(value))
+        Self::Map(value)
     }
 }
 
@@ -304,15 +304,11 @@ impl<'de> serde::de::Visitor<'de> for ValueVisitor {
         while let Some(value) = seq.next_element()? {
             list.push(value);
         }
-        Ok(Value::List(Arc::new(list)))
+        Ok(Value::List(list.into()))
     }
 
-    fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-        let mut pairs = Vec::new();
-        while let Some((key, value)) = map.next_entry::<String, Value>()? {
-            pairs.push((arcstr::ArcStr::from(key), value));
-        }
-        Ok(Value::from(Map::from_pairs(pairs)))
+    fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<Value, A::Error> {
+        words::read(map).map(Value::Map)
     }
 }
 

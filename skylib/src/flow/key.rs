@@ -1,0 +1,368 @@
+//! `FlowKey`: what makes packets belong to one flow, packed into one cache line.
+//!
+//! Both directions give the same key: the ends are put in the order of the original's identifiers
+//! (lower MAC first where layer 2 counts, else lower address, else lower port), so the key also
+//! holds everything those identifiers are made of.
+
+use super::ident::XxHash;
+use super::options::LayerKeyMode;
+use crate::decode::{IpAddress, NetworkProtocol, Part, Parts, TransportHeader, TransportProtocol};
+
+/// The key of a flow: compared as words, ends in canonical order.
+///
+/// | words | content |
+/// |---|---|
+/// | 0–1, 2–3 | lower and upper address, 4 or 16 bytes, rest zero |
+/// | 4 | ports or a tunnel's network identifier (32 bits), ICMP (32) |
+/// | 5 | hash of the key of the flow around this one; 0 if there is none |
+/// | 6–7 | which of these count (16 bits), a tunnel's port (16), lower and upper MAC (48 + 48) |
+///
+/// The MACs are there for every Ethernet flow, also where they do not count.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+pub(super) struct FlowKey([u64; 8]);
+
+/// A key, and how one packet lies in it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PacketKey {
+    pub(super) key: FlowKey,
+    /// Whether the packet's source is the upper end.
+    pub(super) is_swapped: bool,
+    /// Whether only ports, not addresses, tell its ends apart.
+    pub(super) is_local: bool,
+}
+
+impl PacketKey {
+    /// The key of a part, inside the flow whose key has this hash (0: none).
+    #[inline(always)]
+    pub(super) fn new(
+        parts: &Parts,
+        index: usize,
+        part: &Part,
+        mode: LayerKeyMode,
+        parent: u64,
+    ) -> Self {
+        let is_plain = index > 0 || parts.is_plain();
+        let ends = if is_plain {
+            Ends::of(part)
+        } else {
+            Ends::of_packet(parts, index)
+        };
+        let transport = if is_plain {
+            part.transport.as_ref()
+        } else {
+            parts.key_transport(index)
+        };
+        let (source_mac, destination_mac) = match &part.link {
+            Some(link) => (mac_number(link.source), mac_number(link.destination)),
+            None => (0, 0),
+        };
+        let counts_link =
+            part.link.is_some() && (mode == LayerKeyMode::L2 || ends.flags & (IPV4 | IPV6) == 0);
+        let (transport_flags, ports, tunnel_port) = transport_words(transport, part.tunnel_end);
+
+        let is_same_link = !counts_link || source_mac == destination_mac;
+        let is_same_network = ends.source == ends.destination;
+        let is_swapped = if !is_same_link {
+            source_mac > destination_mac
+        } else if !is_same_network {
+            ends.source > ends.destination
+        } else {
+            ends.flags & (IPV4 | IPV6) != 0 && has_descending_ports(transport, part.tunnel_end)
+        };
+        let is_local = is_same_link && is_local(part);
+
+        let (low, high) = exchanged(ends.source, ends.destination, is_swapped);
+        let (first, second) = exchanged(
+            ports[0],
+            ports[1],
+            is_swapped && transport_flags & TUNNEL == 0,
+        );
+        let (low_mac, high_mac) = exchanged(source_mac, destination_mac, is_swapped);
+        let link_flag = if counts_link { LINK } else { 0 };
+        let (icmp_flag, icmp) = part.icmp_key.map_or((0, 0), |icmp| (ICMP, icmp));
+        let flags = ends.flags | transport_flags | icmp_flag | link_flag;
+        let key = FlowKey([
+            upper_half(low),
+            lower_half(low),
+            upper_half(high),
+            lower_half(high),
+            u64::from(first) | u64::from(second) << 16 | u64::from(icmp) << 32,
+            parent,
+            u64::from(flags) | u64::from(tunnel_port) << 16 | low_mac >> 16 << 32,
+            low_mac & 0xffff | high_mac << 16,
+        ]);
+        Self {
+            key,
+            is_swapped,
+            is_local,
+        }
+    }
+}
+
+/// The two addresses of a key as numbers, most significant byte first; 0 where there are none.
+#[derive(Clone, Copy)]
+struct Ends {
+    flags: u16,
+    source: u128,
+    destination: u128,
+}
+
+impl Ends {
+    #[inline(always)]
+    fn of(part: &Part) -> Self {
+        match &part.network {
+            Some(network) => Self::new(
+                &network.source,
+                &network.destination,
+                Some(network.protocol),
+            ),
+            None => Self {
+                flags: 0,
+                source: 0,
+                destination: 0,
+            },
+        }
+    }
+
+    #[cold]
+    fn of_packet(parts: &Parts, index: usize) -> Self {
+        let protocol = parts
+            .iter()
+            .find_map(|part| part.network)
+            .map(|network| network.protocol);
+        match parts.key_network(index) {
+            Some((source, destination)) => Self::new(&source, &destination, protocol),
+            None => Self {
+                flags: 0,
+                source: 0,
+                destination: 0,
+            },
+        }
+    }
+
+    #[inline(always)]
+    fn new(source: &IpAddress, destination: &IpAddress, protocol: Option<NetworkProtocol>) -> Self {
+        let flags = if source.is_v4() {
+            IPV4 | ADDRESSES_4
+        } else if !source.is_none() {
+            IPV6 | ADDRESSES_16
+        } else if protocol == Some(NetworkProtocol::Ipv6) {
+            // Cut short: the version alone is known.
+            IPV6
+        } else {
+            IPV4
+        };
+        Self {
+            flags,
+            source: u128::from_be_bytes(source.octets()),
+            destination: u128::from_be_bytes(destination.octets()),
+        }
+    }
+}
+
+/// Whether a part's own addresses are equal, so that only ports tell its ends apart.
+#[inline(always)]
+fn is_local(part: &Part) -> bool {
+    match (&part.network, &part.transport) {
+        (Some(network), Some(_)) => network.source.octets() == network.destination.octets(),
+        _ => false,
+    }
+}
+
+impl FlowKey {
+    /// No flow's key.
+    pub(super) const NONE: Self = Self([0; 8]);
+
+    /// Whether two keys name the same flow.
+    #[inline]
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        let (mask_6, mask_7) = self.masks();
+        let different = |i: usize| self.0[i] ^ other.0[i];
+        let upper = different(0) | different(1) | different(2) | different(3);
+        let lower = different(4) | different(5) | different(6) & mask_6 | different(7) & mask_7;
+        upper | lower == 0
+    }
+
+    /// A hash that nobody without the seed can steer.
+    #[inline]
+    pub(super) fn hash(&self, seed: u64) -> u64 {
+        let (mask_6, mask_7) = self.masks();
+        let [w0, w1, w2, w3, w4, w5, w6, w7] = self.0;
+        let a = fold(w0 ^ seed, w1 ^ MIX[0]);
+        let b = fold(w2 ^ seed, w3 ^ MIX[1]);
+        let c = fold(w4 ^ seed, w5 ^ MIX[2]);
+        let d = fold(w6 & mask_6 ^ seed, w7 & mask_7 ^ MIX[3]);
+        fold(a ^ b.rotate_left(23) ^ MIX[1], c ^ d.rotate_left(41) ^ seed)
+    }
+
+    /// Writes what identifies layer 3 and up in the original's order.
+    pub(super) fn write_l3(&self, hash: &mut XxHash) {
+        let flags = self.flags();
+        let len = match flags & ADDRESSES {
+            ADDRESSES_4 => 4,
+            ADDRESSES_16 => 16,
+            _ => 0,
+        };
+        if flags & (IPV4 | IPV6) != 0 {
+            let (low, high) = self.addresses();
+            hash.write(low.get(..len).unwrap_or_default());
+            hash.write(high.get(..len).unwrap_or_default());
+            hash.write_u64(if flags & IPV4 != 0 { 1 } else { 2 });
+        }
+        let [p0, p1, p2, p3, i0, i1, i2, i3] = self.0[4].to_le_bytes();
+        if flags & TUNNEL != 0 {
+            hash.write(&[p3, p2, p1, p0]);
+            hash.write(&self.tunnel_port().to_be_bytes());
+            hash.write_u64(0);
+        } else if flags & TRANSPORT != 0 {
+            if flags & PORTS != 0 {
+                hash.write(&[p1, p0, p3, p2]);
+            }
+            hash.write_u64(match flags & TRANSPORT {
+                TCP => 4,
+                UDP => 5,
+                _ => 6,
+            });
+        }
+        if flags & ICMP != 0 {
+            hash.write(&[i3, i2, i1, i0]);
+            hash.write_u64(0);
+        }
+    }
+
+    /// Whether MACs are part of the flow's identity.
+    pub(super) const fn counts_link(&self) -> bool {
+        self.flags() & LINK != 0
+    }
+
+    /// Whether its addresses are of IPv4.
+    pub(super) const fn is_v4(&self) -> bool {
+        self.flags() & IPV4 != 0
+    }
+
+    /// Lower and upper MAC.
+    pub(super) fn macs(&self) -> ([u8; 6], [u8; 6]) {
+        let low = self.0[6] >> 32 << 16 | self.0[7] & 0xffff;
+        let mac = |number: u64| {
+            let [_, _, mac @ ..] = number.to_be_bytes();
+            mac
+        };
+        (mac(low), mac(self.0[7] >> 16))
+    }
+
+    /// Lower and upper address; of IPv4 the first four bytes.
+    pub(super) fn addresses(&self) -> ([u8; 16], [u8; 16]) {
+        let address =
+            |upper: u64, lower: u64| (u128::from(upper) << 64 | u128::from(lower)).to_be_bytes();
+        (address(self.0[0], self.0[1]), address(self.0[2], self.0[3]))
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "a field of 16 bits")]
+    fn tunnel_port(&self) -> u16 {
+        (self.0[6] >> 16) as u16
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "a field of 16 bits")]
+    const fn flags(&self) -> u16 {
+        self.0[6] as u16
+    }
+
+    /// Which bits of the last two words count.
+    #[inline]
+    const fn masks(&self) -> (u64, u64) {
+        if self.counts_link() {
+            (u64::MAX, u64::MAX)
+        } else {
+            (0xffff_ffff, 0)
+        }
+    }
+}
+
+/// Flags, the two ports (or the halves of a network identifier) and a tunnel's port.
+#[inline(always)]
+fn transport_words(header: Option<&TransportHeader>, tunnel: Option<u32>) -> (u16, [u16; 2], u16) {
+    let Some(header) = header else {
+        return (0, [0; 2], 0);
+    };
+    let flags = match header.protocol {
+        TransportProtocol::Tcp => TCP,
+        TransportProtocol::Udp => UDP,
+        _ => SCTP,
+    };
+    match tunnel {
+        Some(vni) if flags == UDP => {
+            let [v0, v1, v2, v3] = vni.to_be_bytes();
+            let halves = [u16::from_be_bytes([v2, v3]), u16::from_be_bytes([v0, v1])];
+            (TUNNEL, halves, header.destination)
+        }
+        _ if header.has_ports => (flags | PORTS, [header.source, header.destination], 0),
+        _ => (flags, [0; 2], 0),
+    }
+}
+
+/// Whether the upper end of the transport comes first; of a tunnel, its identifier and its port
+/// are compared as bytes.
+#[cold]
+fn has_descending_ports(header: Option<&TransportHeader>, tunnel: Option<u32>) -> bool {
+    let Some(header) = header else { return false };
+    match tunnel {
+        Some(vni) if header.protocol == TransportProtocol::Udp => {
+            vni.to_be_bytes()[..] > header.destination.to_be_bytes()[..]
+        }
+        _ => header.has_ports && header.source > header.destination,
+    }
+}
+
+#[inline(always)]
+const fn mac_number(mac: [u8; 6]) -> u64 {
+    let [a, b, c, d, e, f] = mac;
+    u64::from_be_bytes([0, 0, a, b, c, d, e, f])
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "half of the number")]
+#[inline(always)]
+const fn upper_half(number: u128) -> u64 {
+    (number >> 64) as u64
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "half of the number")]
+#[inline(always)]
+const fn lower_half(number: u128) -> u64 {
+    number as u64
+}
+
+#[inline(always)]
+fn exchanged<T>(a: T, b: T, exchange: bool) -> (T, T) {
+    if exchange { (b, a) } else { (a, b) }
+}
+
+/// Both halves of the product, mixed.
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "the halves of the product")]
+const fn fold(a: u64, b: u64) -> u64 {
+    let product = a as u128 * b as u128;
+    product as u64 ^ (product >> 64) as u64
+}
+
+/// Digits of pi: odd-looking words without structure.
+const MIX: [u64; 4] = [
+    0x243f_6a88_85a3_08d3,
+    0x1319_8a2e_0370_7344,
+    0xa409_3822_299f_31d0,
+    0x082e_fa98_ec4e_6c89,
+];
+
+const IPV4: u16 = 0x01;
+const IPV6: u16 = 0x02;
+const ADDRESSES_4: u16 = 0x04;
+const ADDRESSES_16: u16 = 0x08;
+const ADDRESSES: u16 = ADDRESSES_4 | ADDRESSES_16;
+const TCP: u16 = 0x10;
+const UDP: u16 = 0x20;
+const SCTP: u16 = 0x30;
+const TRANSPORT: u16 = 0x30;
+const PORTS: u16 = 0x40;
+const TUNNEL: u16 = 0x80;
+const ICMP: u16 = 0x100;
+const LINK: u16 = 0x200;

@@ -1,0 +1,146 @@
+//! `Answer`: what a query gives, and how it is written for clients.
+
+mod dot;
+mod pcap;
+
+use std::io;
+use std::sync::Arc;
+
+use serde::{Serialize, Serializer};
+
+use super::steps::metrics::Metrics;
+use crate::flow::{Flow, FlowSet, RawPacket};
+use crate::graph::{Edge, Node};
+use crate::value::{Text, Value};
+
+/// The result of a query. Serialises as the JSON that clients expect of each kind.
+///
+/// ```
+/// use skylib::gremlin::Answer;
+/// use skylib::value::Value;
+/// let mut json = Vec::new();
+/// Answer::Nodes(vec![]).write_json(&mut json)?;
+/// Answer::Value(Value::Null).write_json(&mut json)?;
+/// assert_eq!(json, b"[]null");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Answer {
+    /// A graph, whole or in part: of `G` and `SubGraph`.
+    Graph {
+        /// Its nodes.
+        nodes: Vec<Arc<Node>>,
+        /// Its edges; both ends of each are among the nodes.
+        edges: Vec<Arc<Edge>>,
+    },
+    /// Nodes, perhaps some more than once.
+    Nodes(Vec<Arc<Node>>),
+    /// Edges, perhaps some more than once.
+    Edges(Vec<Arc<Edge>>),
+    /// Nodes from source to target, path by path.
+    Paths(Vec<Vec<Arc<Node>>>),
+    /// Flows.
+    Flows(FlowSet),
+    /// Flows by tracking id.
+    Groups(Vec<(Text, Vec<Flow>)>),
+    /// Metrics by what they belong to.
+    Metrics(Metrics),
+    /// Packets by the UUID of their flow.
+    RawPackets(Vec<(Text, Vec<RawPacket>)>),
+    /// Connections by the id of a node or the UUID of a flow.
+    Sockets(Vec<(Text, Vec<Value>)>),
+    /// Next hops by the id of a node.
+    NextHops(Vec<(Text, Value)>),
+    /// A list of values, or null where there is none; or one object.
+    Value(Value),
+    /// A count or a sum.
+    Number(i64),
+}
+
+impl Answer {
+    /// Writes JSON; elements go out one by one, nothing is built up.
+    ///
+    /// # Errors
+    /// Those of the writer; a `Vec` has none.
+    pub fn write_json(&self, out: impl io::Write) -> io::Result<()> {
+        serde_json::to_writer(out, self).map_err(io::Error::from)
+    }
+}
+
+/// `[{"name": …}]`, or `[]` for none.
+fn keyed<'a, S: Serializer, T: Serialize + 'a>(
+    serializer: S,
+    entries: &'a [(Text, T)],
+) -> Result<S::Ok, S::Error> {
+    struct Entries<'a, T>(&'a [(Text, T)]);
+    impl<T: Serialize> Serialize for Entries<'_, T> {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.collect_map(self.0.iter().map(|(name, entry)| (name.as_str(), entry)))
+        }
+    }
+    let any = (!entries.is_empty()).then_some(Entries(entries));
+    serializer.collect_seq(any)
+}
+
+impl Serialize for Answer {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Graph<'a> {
+            #[serde(rename = "Nodes")]
+            nodes: Option<&'a [Arc<Node>]>,
+            #[serde(rename = "Edges")]
+            edges: Option<&'a [Arc<Edge>]>,
+        }
+        match self {
+            // COMPAT: a side without elements is null.
+            Self::Graph { nodes, edges } => serializer.collect_seq([Graph {
+                nodes: (!nodes.is_empty()).then_some(nodes),
+                edges: (!edges.is_empty()).then_some(edges),
+            }]),
+            Self::Nodes(nodes) => serializer.collect_seq(nodes),
+            Self::Edges(edges) => serializer.collect_seq(edges),
+            Self::Paths(paths) => serializer.collect_seq(paths),
+            Self::Flows(set) => serializer.collect_seq(&set.flows),
+            Self::Groups(groups) => keyed(serializer, groups),
+            Self::Metrics(metrics) => {
+                serializer.collect_seq((!metrics.is_empty()).then_some(metrics))
+            }
+            Self::RawPackets(packets) => keyed(serializer, packets),
+            Self::Sockets(sockets) => keyed(serializer, sockets),
+            Self::NextHops(hops) => keyed(serializer, hops),
+            Self::Value(value) => value.serialize(serializer),
+            Self::Number(number) => serializer.serialize_i64(*number),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn json(answer: &Answer) -> String {
+        serde_json::to_string(answer).unwrap()
+    }
+
+    #[test]
+    fn empty_answers_differ_by_kind() {
+        let graph = Answer::Graph {
+            nodes: vec![],
+            edges: vec![],
+        };
+        assert_eq!(json(&graph), r#"[{"Nodes":null,"Edges":null}]"#);
+        assert_eq!(json(&Answer::Edges(vec![])), "[]");
+        assert_eq!(json(&Answer::Paths(vec![])), "[]");
+        assert_eq!(json(&Answer::Groups(vec![])), "[]");
+        assert_eq!(json(&Answer::Metrics(Metrics::default())), "[]");
+        assert_eq!(json(&Answer::Value(Value::Null)), "null");
+        assert_eq!(json(&Answer::Number(0)), "0");
+    }
+
+    #[test]
+    fn keyed_answers_are_one_object_in_an_array() {
+        let sockets = vec![("n1".into(), vec![Value::Int(1)]), ("n2".into(), vec![])];
+        assert_eq!(json(&Answer::Sockets(sockets)), r#"[{"n1":[1],"n2":[]}]"#);
+    }
+}

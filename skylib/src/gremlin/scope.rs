@@ -1,0 +1,406 @@
+//! `Scope`: the part of a view that a query sees, the whole of it or a subgraph.
+
+use std::ops::ControlFlow;
+use std::rc::Rc;
+
+use super::budget::Budget;
+use super::error::QueryError;
+use super::number_set::NumberSet;
+use super::steps::select::Row;
+use crate::filter::{Filter, Predicate};
+use crate::graph::{
+    Direction, EdgeId, EdgeRef, ElementKey, GraphError, GraphView, NodeId, NodeRef,
+};
+
+/// What `V`, `E` and walks find.
+#[derive(Clone)]
+pub(super) struct Scope<'a> {
+    view: &'a GraphView<'a>,
+    /// `None`: everything.
+    part: Option<Rc<Part>>,
+}
+
+/// A subgraph: marks on elements of the view, nothing copied.
+pub(super) struct Part {
+    pub(super) nodes: Vec<NodeRef>,
+    pub(super) edges: Vec<EdgeRef>,
+    node_numbers: NumberSet,
+    edge_numbers: NumberSet,
+}
+
+/// An edge as a walk goes over it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hop {
+    /// Which of the given nodes it starts from.
+    pub(super) which: usize,
+    pub(super) edge: u32,
+    /// The node at its other end.
+    pub(super) node: u32,
+}
+
+impl Part {
+    /// A subgraph; every end of the edges is among the nodes.
+    pub(super) fn new(nodes: Vec<NodeRef>, edges: Vec<EdgeRef>) -> Self {
+        let mut part = Self {
+            nodes,
+            edges,
+            node_numbers: NumberSet::default(),
+            edge_numbers: NumberSet::default(),
+        };
+        for node in &part.nodes {
+            part.node_numbers.insert(node.index());
+        }
+        for edge in &part.edges {
+            part.edge_numbers.insert(edge.index());
+        }
+        part
+    }
+}
+
+impl<'a> Scope<'a> {
+    pub(super) const fn whole(view: &'a GraphView<'a>) -> Self {
+        Self { view, part: None }
+    }
+
+    /// Only these elements from now on.
+    pub(super) fn narrow(&mut self, part: Part) {
+        self.part = Some(Rc::new(part));
+    }
+
+    pub(super) fn node(&self, id: &str) -> Result<Option<NodeRef>, QueryError> {
+        let found = self
+            .view
+            .node_by_id(&NodeId::from(id))
+            .map_err(|error| expired(&error))?;
+        Ok(found.filter(|node| self.has_node(node.index())))
+    }
+
+    pub(super) fn edge(&self, id: &str) -> Result<Option<EdgeRef>, QueryError> {
+        let found = self
+            .view
+            .edge_by_id(&EdgeId::from(id))
+            .map_err(|error| expired(&error))?;
+        Ok(found.filter(|edge| self.has_edge(edge.index())))
+    }
+
+    /// The nodes that pass a filter.
+    pub(super) fn visit_nodes(
+        &self,
+        filter: &Filter<ElementKey>,
+        budget: &Budget<'_>,
+        visit: &mut dyn FnMut(NodeRef) -> ControlFlow<()>,
+    ) -> Result<(), QueryError> {
+        if let Some(part) = &self.part {
+            return sift(part.nodes.iter().cloned(), filter, budget, visit);
+        }
+        match self.too_much(filter)? {
+            None => self
+                .view
+                .visit_nodes(filter, visit)
+                .map_err(|error| expired(&error)),
+            Some(light) => {
+                let mut failed = Ok(());
+                let visit = &mut |node| offer(node, filter, budget, visit, &mut failed);
+                self.view
+                    .visit_nodes(&light, visit)
+                    .map_err(|error| expired(&error))?;
+                failed
+            }
+        }
+    }
+
+    /// The edges that pass a filter.
+    pub(super) fn visit_edges(
+        &self,
+        filter: &Filter<ElementKey>,
+        budget: &Budget<'_>,
+        visit: &mut dyn FnMut(EdgeRef) -> ControlFlow<()>,
+    ) -> Result<(), QueryError> {
+        if let Some(part) = &self.part {
+            return sift(part.edges.iter().cloned(), filter, budget, visit);
+        }
+        match self.too_much(filter)? {
+            None => self
+                .view
+                .visit_edges(filter, visit)
+                .map_err(|error| expired(&error)),
+            Some(light) => {
+                let mut failed = Ok(());
+                let visit = &mut |edge| offer(edge, filter, budget, visit, &mut failed);
+                self.view
+                    .visit_edges(&light, visit)
+                    .map_err(|error| expired(&error))?;
+                failed
+            }
+        }
+    }
+
+    /// The number of nodes that pass a filter.
+    pub(super) fn count_nodes(
+        &self,
+        filter: &Filter<ElementKey>,
+        budget: &Budget<'_>,
+    ) -> Result<usize, QueryError> {
+        if self.part.is_none() && self.too_much(filter)?.is_none() {
+            return self
+                .view
+                .count_nodes(filter)
+                .map_err(|error| expired(&error));
+        }
+        let mut count = 0;
+        self.visit_nodes(filter, budget, &mut |_| {
+            count += 1;
+            ControlFlow::Continue(())
+        })?;
+        Ok(count)
+    }
+
+    /// The number of edges that pass a filter.
+    pub(super) fn count_edges(
+        &self,
+        filter: &Filter<ElementKey>,
+        budget: &Budget<'_>,
+    ) -> Result<usize, QueryError> {
+        if self.part.is_none() && self.too_much(filter)?.is_none() {
+            return self
+                .view
+                .count_edges(filter)
+                .map_err(|error| expired(&error));
+        }
+        let mut count = 0;
+        self.visit_edges(filter, budget, &mut |_| {
+            count += 1;
+            ControlFlow::Continue(())
+        })?;
+        Ok(count)
+    }
+
+    /// The nodes around nodes that pass a filter, one for each edge.
+    pub(super) fn walk_nodes(
+        &self,
+        from: &[NodeRef],
+        direction: Direction,
+        filter: &Filter<ElementKey>,
+        budget: &Budget<'_>,
+        visit: &mut dyn FnMut(NodeRef) -> ControlFlow<()>,
+    ) -> Result<(), QueryError> {
+        if self.part.is_none() && weight(filter) <= MAX_WEIGHT {
+            let visit = &mut |_, node| visit(node);
+            let walked = self.view.walk_nodes(from, direction, filter, visit);
+            return walked.map_err(|error| expired(&error));
+        }
+        let mut failed = Ok(());
+        let visit = &mut |_, edge: &EdgeRef, node: &NodeRef| match self.has_edge(edge.index()) {
+            true => offer(node.clone(), filter, budget, visit, &mut failed),
+            false => ControlFlow::Continue(()),
+        };
+        self.view
+            .walk(from, direction, visit)
+            .map_err(|error| expired(&error))?;
+        failed
+    }
+
+    /// The edges of nodes that pass a filter.
+    pub(super) fn walk_edges(
+        &self,
+        from: &[NodeRef],
+        direction: Direction,
+        filter: &Filter<ElementKey>,
+        budget: &Budget<'_>,
+        visit: &mut dyn FnMut(EdgeRef) -> ControlFlow<()>,
+    ) -> Result<(), QueryError> {
+        let everything = Filter::everything();
+        let light = if weight(filter) <= MAX_WEIGHT {
+            filter
+        } else {
+            &everything
+        };
+        let mut failed = Ok(());
+        let visit = &mut |_, edge: EdgeRef| match self.has_edge(edge.index()) {
+            true => offer(edge, filter, budget, visit, &mut failed),
+            false => ControlFlow::Continue(()),
+        };
+        let walked = self.view.walk_edges(from, direction, light, visit);
+        walked.map_err(|error| expired(&error))?;
+        failed
+    }
+
+    /// The edges around nodes by their numbers, without reading any element.
+    pub(super) fn hop(
+        &self,
+        from: &[u32],
+        direction: Direction,
+        visit: &mut dyn FnMut(Hop) -> ControlFlow<()>,
+    ) -> Result<(), QueryError> {
+        let visit = &mut |which, edge, node| match self.has_edge(edge) {
+            true => visit(Hop { which, edge, node }),
+            false => ControlFlow::Continue(()),
+        };
+        self.view
+            .hop(from, direction, visit)
+            .map_err(|error| expired(&error))
+    }
+
+    /// The hops over edges that pass a filter.
+    pub(super) fn hops(
+        &self,
+        from: &[u32],
+        direction: Direction,
+        filter: &Filter<ElementKey>,
+        budget: &Budget<'_>,
+    ) -> Result<Vec<Hop>, QueryError> {
+        let mut room = budget.room();
+        let mut hops = Vec::new();
+        let mut failed = Ok(());
+        self.hop(from, direction, &mut |hop| {
+            failed = budget.tick().and_then(|()| room.add(size_of::<Hop>()));
+            hops.push(hop);
+            if failed.is_err() {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        })?;
+        failed?;
+        if filter.is_everything() {
+            return Ok(hops);
+        }
+        let numbers: Vec<u32> = hops.iter().map(|hop| hop.edge).collect();
+        let mut passing = NumberSet::default();
+        self.fetch_edges(&numbers, &mut |edge| {
+            if filter.matches(&**edge) {
+                passing.insert(edge.index());
+            }
+            ControlFlow::Continue(())
+        })?;
+        hops.retain(|hop| passing.contains(hop.edge));
+        Ok(hops)
+    }
+
+    pub(super) fn fetch_nodes(
+        &self,
+        numbers: &[u32],
+        visit: &mut dyn FnMut(NodeRef) -> ControlFlow<()>,
+    ) -> Result<(), QueryError> {
+        self.view
+            .fetch_nodes(numbers, visit)
+            .map_err(|error| expired(&error))
+    }
+
+    pub(super) fn fetch_edges(
+        &self,
+        numbers: &[u32],
+        visit: &mut dyn FnMut(EdgeRef) -> ControlFlow<()>,
+    ) -> Result<(), QueryError> {
+        self.view
+            .fetch_edges(numbers, visit)
+            .map_err(|error| expired(&error))
+    }
+
+    /// Parent and child of each edge.
+    pub(super) fn visit_ends(
+        &self,
+        edges: &[EdgeRef],
+        visit: &mut dyn FnMut(NodeRef, NodeRef) -> ControlFlow<()>,
+    ) -> Result<(), QueryError> {
+        self.view
+            .visit_ends(edges, visit)
+            .map_err(|error| expired(&error))
+    }
+
+    /// The part of a filter that may be tested while the graph is held, where the whole would
+    /// hold it too long; the whole is then tested outside.
+    fn too_much(
+        &self,
+        filter: &Filter<ElementKey>,
+    ) -> Result<Option<Filter<ElementKey>>, QueryError> {
+        let all = weight(filter);
+        if all <= MAX_WEIGHT {
+            return Ok(None);
+        }
+        let by_index = self
+            .view
+            .probe(filter)
+            .map_err(|error| expired(&error))?
+            .is_some();
+        if by_index && all <= MAX_INDEXED_WEIGHT {
+            return Ok(None);
+        }
+        let parts = match filter {
+            Filter::All(parts) => parts.as_slice(),
+            _ => &[],
+        };
+        let mut room = MAX_WEIGHT;
+        let mut light = Vec::new();
+        for part in parts {
+            if let Some(rest) = room.checked_sub(weight(part)) {
+                room = rest;
+                light.push(part.clone());
+            }
+        }
+        Ok(Some(Filter::All(light)))
+    }
+
+    fn has_node(&self, number: u32) -> bool {
+        self.part
+            .as_ref()
+            .is_none_or(|part| part.node_numbers.contains(number))
+    }
+
+    fn has_edge(&self, number: u32) -> bool {
+        self.part
+            .as_ref()
+            .is_none_or(|part| part.edge_numbers.contains(number))
+    }
+}
+
+/// Hands an element on if it passes a filter.
+fn offer<R: Row>(
+    row: R,
+    filter: &Filter<ElementKey>,
+    budget: &Budget<'_>,
+    visit: &mut dyn FnMut(R) -> ControlFlow<()>,
+    failed: &mut Result<(), QueryError>,
+) -> ControlFlow<()> {
+    *failed = budget.tick();
+    match failed {
+        Err(_) => ControlFlow::Break(()),
+        Ok(()) if row.passes(filter) => visit(row),
+        Ok(()) => ControlFlow::Continue(()),
+    }
+}
+
+fn sift<R: Row>(
+    rows: impl Iterator<Item = R>,
+    filter: &Filter<ElementKey>,
+    budget: &Budget<'_>,
+    visit: &mut dyn FnMut(R) -> ControlFlow<()>,
+) -> Result<(), QueryError> {
+    let mut failed = Ok(());
+    for row in rows {
+        if offer(row, filter, budget, visit, &mut failed).is_break() {
+            break;
+        }
+    }
+    failed
+}
+
+/// About how many comparisons a filter takes.
+fn weight(filter: &Filter<ElementKey>) -> usize {
+    match filter {
+        Filter::All(filters) | Filter::Any(filters) => filters.iter().map(weight).sum(),
+        Filter::Not(filter) => weight(filter),
+        Filter::Test(_, Predicate::Regex(_)) => 16,
+        Filter::Test(..) => 1,
+    }
+}
+
+/// A stretch of the view tests 256 elements: some hundred microseconds at most.
+const MAX_WEIGHT: usize = 64;
+/// An index lets few elements come to the test.
+const MAX_INDEXED_WEIGHT: usize = 1024;
+
+fn expired(error: &GraphError) -> QueryError {
+    QueryError::limit(error.to_string())
+        .help("the graph changed so much meanwhile that the past it needs is gone; ask again")
+}
