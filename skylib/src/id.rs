@@ -43,6 +43,14 @@ impl Id {
     pub fn is_empty(&self) -> bool {
         matches!(&self.0, Repr::Text(text) if text.is_empty())
     }
+
+    /// Lends the text, made on the stack where it is not held.
+    pub fn with_text<R>(&self, then: impl FnOnce(&str) -> R) -> R {
+        match &self.0 {
+            Repr::Uuid(uuid) => then(uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer())),
+            Repr::Text(text) => then(text),
+        }
+    }
 }
 
 impl From<&str> for Id {

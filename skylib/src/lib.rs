@@ -3,12 +3,15 @@
 pub mod api;
 pub mod capture;
 pub mod decode;
+#[cfg(feature = "engine")]
+pub mod engine;
 pub mod filter;
 pub mod flow;
 pub mod graph;
 pub mod gremlin;
 pub mod id;
 pub mod packet;
+pub mod pcap_file;
 pub mod proto;
 pub mod store;
 #[cfg(any(feature = "afpacket", feature = "netlink"))]

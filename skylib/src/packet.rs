@@ -19,6 +19,8 @@ impl LinkType {
     pub const NULL: Self = Self(0);
     /// Ethernet.
     pub const ETHERNET: Self = Self(1);
+    /// Point-to-point protocol, with or without HDLC framing.
+    pub const PPP: Self = Self(9);
     /// Raw IP, as some systems number it in files (DLT_RAW).
     pub const RAW_DLT: Self = Self(12);
     /// Raw IP of OpenBSD (DLT_RAW).

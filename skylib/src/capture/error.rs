@@ -8,13 +8,16 @@ use crate::packet::LinkType;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CaptureError {
-    /// The process may not open packet sockets.
+    /// The process lacks a privilege.
     #[error(
-        "cannot capture on {interface}: needs CAP_NET_RAW (run as root or: setcap cap_net_raw+ep {program})"
+        "cannot capture on {interface}: needs {capability} (run as root or: setcap {}+ep {program})",
+        capability.to_lowercase()
     )]
     NotPermitted {
         /// The interface.
         interface: String,
+        /// Name of the privilege, for example `CAP_NET_RAW`.
+        capability: String,
         /// The file of the running program.
         program: String,
     },

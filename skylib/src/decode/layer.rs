@@ -16,8 +16,8 @@ pub struct Layer(u8);
 /// ```
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct LayersPath {
-    // Codes from the first byte on, the rest zero: equality and hashing see 16 plain bytes.
-    codes: [u8; Self::CAPACITY],
+    // One byte a layer, the innermost in the lowest: pushing needs no length.
+    codes: u128,
 }
 
 macro_rules! layers {
@@ -201,55 +201,67 @@ impl LayersPath {
 
     /// How many layers there are.
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.codes
-            .iter()
-            .position(|code| *code == 0)
-            .unwrap_or(Self::CAPACITY)
+    pub const fn len(&self) -> usize {
+        Self::CAPACITY - self.codes.leading_zeros() as usize / 8
     }
 
     /// Whether there are none.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.codes[0] == 0
+        self.codes == 0
+    }
+
+    /// Whether there is no room for another layer.
+    #[must_use]
+    pub const fn is_full(&self) -> bool {
+        self.codes >> 120 != 0
     }
 
     /// The layers, outermost first.
-    pub fn iter(&self) -> impl Iterator<Item = Layer> + '_ {
+    pub fn iter(&self) -> impl Iterator<Item = Layer> + use<> {
         self.codes
-            .iter()
-            .take_while(|code| **code != 0)
-            .map(|code| Layer(*code))
+            .to_be_bytes()
+            .into_iter()
+            .filter(|code| *code != 0)
+            .map(Layer)
     }
 
     /// Whether a layer is among them.
     #[must_use]
     pub fn contains(&self, layer: Layer) -> bool {
-        self.codes.contains(&layer.0)
+        self.iter().any(|other| other == layer)
     }
 
     /// The innermost layer.
     #[must_use]
-    pub fn last(&self) -> Option<Layer> {
-        self.iter().last()
+    pub const fn last(&self) -> Option<Layer> {
+        match self.codes as u8 {
+            0 => None,
+            code => Some(Layer(code)),
+        }
     }
 
     /// The layer that names the application: the innermost one that the path shows.
     #[must_use]
     pub fn application(&self) -> Option<Layer> {
-        self.iter()
-            .filter(|layer| *layer != Layer::LINUX_SLL)
-            .last()
+        self.last().filter(|layer| *layer != Layer::LINUX_SLL)
     }
 
     /// Puts a layer at the inner end; false if the path is full.
-    pub fn push(&mut self, layer: Layer) -> bool {
-        let len = self.len();
-        let Some(slot) = self.codes.get_mut(len) else {
+    pub const fn push(&mut self, layer: Layer) -> bool {
+        if self.is_full() {
             return false;
-        };
-        *slot = layer.0;
+        }
+        self.codes = self.codes << 8 | layer.0 as u128;
         true
+    }
+
+    /// The path with a layer more at the inner end; of a full one the outermost layer is lost.
+    #[inline(always)]
+    pub(super) const fn with(self, layer: Layer) -> Self {
+        Self {
+            codes: self.codes << 8 | layer.0 as u128,
+        }
     }
 }
 
@@ -257,8 +269,8 @@ impl FromIterator<Layer> for LayersPath {
     /// Takes the first [`LayersPath::CAPACITY`] layers.
     fn from_iter<I: IntoIterator<Item = Layer>>(layers: I) -> Self {
         let mut path = Self::default();
-        for (slot, layer) in path.codes.iter_mut().zip(layers) {
-            *slot = layer.0;
+        for layer in layers.into_iter().take(Self::CAPACITY) {
+            path.push(layer);
         }
         path
     }

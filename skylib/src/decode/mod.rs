@@ -19,9 +19,25 @@
 //! assert!(stopped.is_err(), "an IPv4 header of zeros is damaged");
 //! ```
 
+mod cooked;
 mod error;
+mod fast;
+mod geneve;
+mod gre;
+mod gtp;
+mod headers;
+mod icmp;
 mod layer;
+mod leaf;
+mod link;
+mod llc;
+mod mpls;
 mod part;
+mod ports;
+mod ppp;
+mod sctp;
+mod vxlan;
+mod walk;
 
 pub use error::DecodeError;
 pub use layer::{Layer, LayersPath};
@@ -29,6 +45,8 @@ pub use part::{
     IcmpEcho, IcmpHeader, IcmpType, IpAddress, LinkHeader, NetworkHeader, NetworkProtocol, Part,
     Parts, TcpFlags, TransportHeader, TransportProtocol,
 };
+
+use walk::{Step, Walk};
 
 use crate::packet::{LinkType, PacketRef};
 
@@ -70,35 +88,35 @@ impl Decoder {
     /// decoded before that place; with no part at all there is nothing to make a flow from.
     pub fn decode(&self, packet: PacketRef<'_>, parts: &mut Parts) -> Result<(), DecodeError> {
         parts.clear();
-        if packet.link_type != LinkType::ETHERNET {
-            return Err(DecodeError::LinkType(packet.link_type.0));
+        if packet.link_type == LinkType::ETHERNET
+            && fast::decode(&self.options, packet.data, packet.wire_len, parts).is_some()
+        {
+            return Ok(());
         }
-        let Some(header) = packet.data.first_chunk::<14>() else {
-            let had = packet.data.len() as u32;
-            return Err(DecodeError::Truncated {
-                layer: Layer::ETHERNET,
-                offset: 0,
-                wanted: 14,
-                had,
-            });
+        self.decode_generally(packet, parts)
+    }
+
+    fn decode_generally(
+        &self,
+        packet: PacketRef<'_>,
+        parts: &mut Parts,
+    ) -> Result<(), DecodeError> {
+        let first: Step = match packet.link_type {
+            LinkType::ETHERNET => headers::ethernet,
+            LinkType::RAW
+            | LinkType::RAW_DLT
+            | LinkType::RAW_OPENBSD
+            | LinkType::IPV4
+            | LinkType::IPV6 => headers::ip,
+            LinkType::LINUX_SLL => cooked::linux_sll,
+            LinkType::LINUX_SLL2 => cooked::linux_sll2,
+            LinkType::NULL | LinkType::LOOP => cooked::loopback,
+            LinkType::PPP => ppp::link,
+            LinkType(other) => return Err(DecodeError::LinkType(other)),
         };
-        let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, t0, t1] = *header;
-        parts.parts[0] = Part {
-            layers: [Layer::ETHERNET].into_iter().collect(),
-            link: Some(LinkHeader {
-                source: [s0, s1, s2, s3, s4, s5],
-                destination: [d0, d1, d2, d3, d4, d5],
-                vlan_id: 0,
-            }),
-            length: i64::from(packet.wire_len),
-            ..Part::default()
-        };
-        parts.len = 1;
-        let protocol = u16::from_be_bytes([t0, t1]);
-        Err(DecodeError::UnknownProtocol {
-            layer: Layer::ETHERNET,
-            protocol,
-            offset: 14,
-        })
+        Walk::new(&self.options, packet.data, packet.wire_len, parts).run(first)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -371,6 +371,19 @@ impl TcpFlags {
     }
 }
 
+impl IcmpHeader {
+    /// What the message adds to the identity of its flow: type, code and identifier in one number.
+    ///
+    // COMPAT: identifiers equal to Skydive's, which takes no code from an ICMPv6 echo.
+    pub(super) const fn key(&self, protocol: NetworkProtocol) -> u32 {
+        let code = match protocol {
+            NetworkProtocol::Ipv6 if self.echo.is_some() => 0,
+            _ => self.code,
+        };
+        (self.kind as u32) << 24 | (code as u32) << 16 | self.id as u32
+    }
+}
+
 impl IcmpType {
     /// The type of an ICMPv4 message from its type byte (RFC 792, 950, 1256).
     #[must_use]

@@ -11,7 +11,8 @@ use crossbeam_channel::{Receiver, Sender};
 use parking_lot::RwLock;
 
 use super::subscription::Bus;
-use crate::flow::{Flow, FlowSource};
+use crate::capture::CaptureHandle;
+use crate::flow::{Flow, FlowQuery, FlowQueryError, FlowSet, FlowSource};
 use crate::proto::{FLOW, Outgoing};
 use crate::time::{Clock, Timestamp};
 
@@ -36,12 +37,13 @@ const BULK_FLOWS: usize = 100;
 
 /// All flow tables of this process behind one [`FlowSource`].
 pub struct FlowHub {
-    tables: RwLock<Vec<(TableId, Arc<dyn FlowSource>)>>,
+    tables: RwLock<Vec<(TableId, CaptureHandle)>>,
     next_table: AtomicUsize,
     sender: Sender<Vec<Flow>>,
     receiver: Receiver<Vec<Flow>>,
     buffered: AtomicUsize,
     dropped: AtomicU64,
+    silent: AtomicU64,
     options: FlowOptions,
     /// Who listens to the flows.
     pub(super) bus: Bus<Outgoing>,
@@ -61,13 +63,14 @@ impl FlowHub {
             receiver,
             buffered: AtomicUsize::new(0),
             dropped: AtomicU64::new(0),
+            silent: AtomicU64::new(0),
             options,
             bus: Bus::default(),
         }
     }
 
     /// Adds a table to those that queries ask.
-    pub fn add_table(&self, table: Arc<dyn FlowSource>) -> TableId {
+    pub fn add_table(&self, table: CaptureHandle) -> TableId {
         let id = TableId(self.next_table.fetch_add(1, Ordering::Relaxed));
         self.tables.write().push((id, table));
         id
@@ -81,6 +84,11 @@ impl FlowHub {
     /// Flows dropped because the batcher could not keep up.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// How often a query went without a table's answer.
+    pub fn silent(&self) -> u64 {
+        self.silent.load(Ordering::Relaxed)
     }
 
     /// Takes flows for the subscribers; never waits.
@@ -99,11 +107,6 @@ impl FlowHub {
         if self.sender.send(flows).is_err() {
             self.buffered.fetch_sub(count, Ordering::Relaxed);
         }
-    }
-
-    /// The tables there are now.
-    pub(super) fn tables(&self) -> Vec<Arc<dyn FlowSource>> {
-        self.tables.read().iter().map(|(_, table)| Arc::clone(table)).collect()
     }
 
     /// Gathers flows into messages until told to stop; the body of the batcher thread.
@@ -160,6 +163,39 @@ impl FlowHub {
         }
     }
 }
+
+impl FlowSource for FlowHub {
+    /// Asks every table at once and merges what they answer in the query's order. A table that
+    /// does not answer in time counts as empty.
+    fn query(&self, query: &FlowQuery) -> Result<FlowSet, FlowQueryError> {
+        if query.time.is_some() {
+            return Err(FlowQueryError::NoStorage);
+        }
+        // A table may leave out what comes after the range, but what comes before it is known only
+        // once all are merged.
+        let part = FlowQuery { range: query.range.map(|(_, to)| (0, to)), ..query.clone() };
+        let tables: Vec<CaptureHandle> = self.tables.read().iter().map(|(_, t)| t.clone()).collect();
+        let asked: Vec<_> = tables.iter().map(|table| table.ask(&part, PATIENCE)).collect();
+        let mut merged = FlowSet::default();
+        for pending in asked {
+            match pending.and_then(|pending| pending.wait(PATIENCE)) {
+                Ok(set) => merged.merge(set, part.sort, part.dedup)?,
+                Err(FlowQueryError::Source { reason }) => {
+                    self.silent.fetch_add(1, Ordering::Relaxed);
+                    tracing::warn!(reason, "a flow table did not answer");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if let Some((from, to)) = query.range {
+            merged.slice(from, to);
+        }
+        Ok(merged)
+    }
+}
+
+/// How long a query waits for a table.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How often the batcher looks at the clock.
 const STEP: Duration = Duration::from_millis(100);

@@ -21,6 +21,7 @@ mod entry;
 mod flows;
 mod hub;
 mod on_demand;
+mod probes;
 mod query;
 mod subscription;
 mod target;
@@ -30,7 +31,6 @@ pub use flows::{FlowHub, FlowOptions, TableId};
 pub use hub::{LOG_LIMIT, LoggedEvent, SharedGraph};
 pub use subscription::{Bus, BusMessage, PATIENCE, SubscribeOptions, Subscription};
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -40,6 +40,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use self::on_demand::{CaptureDefaults, Controller, OnDemand};
+use self::probes::HostOptions;
 use self::query::QueryRunner;
 use crate::api::{CaptureSpec, ResourceStore};
 use crate::flow::FlowTableOptions;
@@ -48,7 +49,8 @@ use crate::gremlin::{Answer, Limits, Query, QueryError};
 use crate::proto::Outgoing;
 use crate::store::{DocStore, MemoryStore, StoreError};
 use crate::time::{Clock, SystemClock};
-use crate::topology::{HostOptions, ProbeSet, ProbeStatus, TidProcessor};
+use crate::topology::tid::TidProcessor;
+use crate::topology::{ProbeSet, ProbeStatus};
 
 /// What an engine does. Complete by definition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,8 +145,8 @@ pub enum EngineError {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Status {
-    /// State of each probe, by name.
-    pub probes: BTreeMap<String, ProbeStatus>,
+    /// How each probe is; none in an analyzer.
+    pub probes: Vec<ProbeStatus>,
     /// Captures kept.
     pub captures: usize,
     /// Nodes in the graph.
@@ -174,7 +176,7 @@ impl Engine {
             tracing::error!(id = document.id, reason = document.reason, "kept capture left out");
         }
         let origin = format!("agent.{}", options.host);
-        let processors: Vec<Box<dyn Processor>> = vec![Box::new(TidProcessor::new(&origin))];
+        let processors: Vec<Box<dyn Processor>> = vec![Box::new(TidProcessor::new(origin.as_str()))];
         let clock = Arc::clone(&options.clock);
         let graph = Arc::new(SharedGraph::new(Graph::new(), Arc::clone(&clock), processors));
         let flows = Arc::new(FlowHub::new(options.flows));
@@ -215,13 +217,13 @@ impl Engine {
         ))?;
         if options.role == Role::AllInOne {
             let host = HostOptions {
-                host: options.host.as_str().into(),
-                origin: origin.as_str().into(),
-                metadata: options.host_metadata,
-                netns_path: options.netns_path,
+                host: &options.host,
+                origin: &origin,
+                metadata: &options.host_metadata,
+                netns_path: options.netns_path.as_deref(),
                 metrics_period: options.metrics_period,
             };
-            *engine.0.probes.lock() = Some(ProbeSet::start(graph, host));
+            *engine.0.probes.lock() = Some(probes::start(&graph, &host));
         }
         if let Some(spec) = options.startup_capture {
             match engine.0.captures.create(spec, None) {

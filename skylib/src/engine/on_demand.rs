@@ -21,7 +21,7 @@ use super::subscription::Bus;
 use super::target::{CaptureTarget, is_capturable};
 use crate::api::{CaptureSpec, CaptureType, ResourceStore};
 use crate::capture::{
-    AfPacket, BpfProgram, Capture, CaptureOptions, CaptureStats, PacketSource, link_type_of_encap,
+    AfPacket, BpfProgram, Capture, CaptureOptions, CaptureStats, link_type_of_encap,
 };
 use crate::flow::{Flow, FlowSink, FlowTable, FlowTableOptions};
 use crate::graph::{GraphAccess, GraphEvent, Node, NodeId};
@@ -32,6 +32,9 @@ use crate::time::{Clock, Timestamp};
 
 /// How often queries are evaluated at most while the graph keeps changing.
 const CHECK_PERIOD: Duration = Duration::from_secs(1);
+
+/// How long a capture may take to tell its counters; they are asked again a period later.
+const REPORT_PATIENCE: Duration = Duration::from_millis(200);
 
 /// Starts and stops captures; shared by the resource API, the dispatcher and its own thread.
 pub(super) struct Controller {
@@ -50,7 +53,6 @@ struct Pending {
     created: bool,
     deleted: Vec<String>,
     gone_nodes: Vec<NodeId>,
-    ended: Vec<(Key, String)>,
     stop: bool,
 }
 
@@ -183,9 +185,6 @@ impl OnDemand {
             for capture in pending.deleted {
                 self.stop_where(|key| key.capture == capture);
             }
-            for (key, error) in pending.ended {
-                self.ended(&key, error);
-            }
             let now = self.clock.now();
             self.expire(now);
             if pending.created || pending.graph_changed {
@@ -211,8 +210,7 @@ impl OnDemand {
             let urgent = pending.stop
                 || pending.created
                 || !pending.deleted.is_empty()
-                || !pending.gone_nodes.is_empty()
-                || !pending.ended.is_empty();
+                || !pending.gone_nodes.is_empty();
             if urgent || (pending.graph_changed && may_check) {
                 let keep_for_later = pending.graph_changed && !may_check && !pending.created;
                 let taken = std::mem::take(&mut *pending);
@@ -311,23 +309,11 @@ impl OnDemand {
         let target = target?;
         let table = self.table_of(spec, &target)?;
         let source = AfPacket::open(&options_of(spec, &target)?).map_err(|e| with_causes(&e))?;
-        let controller = Arc::downgrade(&self.controller);
-        let ended_key = key.clone();
-        let capture = Capture::start(
-            &target.interface,
-            Box::new(source) as Box<dyn PacketSource>,
-            table,
-            Box::new(HubSink(Arc::downgrade(&self.flows))),
-            Arc::clone(&self.clock),
-            Box::new(move |error| {
-                if let (Some(controller), Some(error)) = (controller.upgrade(), error) {
-                    let error = with_causes(&error);
-                    controller.tell(|pending| pending.ended.push((ended_key, error)));
-                }
-            }),
-        )
-        .map_err(|e| with_causes(&e))?;
-        let table = self.flows.add_table(capture.flows());
+        let sink = HubSink(Arc::downgrade(&self.flows));
+        let capture =
+            Capture::start(&target.interface, source, table, sink, Arc::clone(&self.clock))
+                .map_err(|e| with_causes(&e))?;
+        let table = self.flows.add_table(capture.handle().clone());
         Ok((capture, table))
     }
 
@@ -351,40 +337,43 @@ impl OnDemand {
     }
 
     /// A capture ended by itself: its interface went away, or reading failed.
-    fn ended(&mut self, key: &Key, error: String) {
-        let Some(running) = self.running.remove(key) else { return };
-        tracing::warn!(capture = %key.capture, node = %key.node, %error, "capture ended");
+    fn ended(&mut self, key: Key) {
+        let Some(running) = self.running.remove(&key) else { return };
         let spec = Arc::clone(&running.spec);
-        self.close(running);
+        let error = match self.close(running) {
+            Some(error) => error,
+            None => "the capture ended".to_owned(),
+        };
+        tracing::warn!(capture = %key.capture, node = %key.node, %error, "capture ended");
         let failed = Running { spec, state: State::Failed { error } };
-        self.show(key, &failed);
-        self.running.insert(key.clone(), failed);
+        self.show(&key, &failed);
+        self.running.insert(key, failed);
     }
 
+    /// Stops what runs under some keys, all at once: each takes its last packets.
     fn stop_where(&mut self, which: impl Fn(&Key) -> bool) {
         let keys: Vec<Key> = self.running.keys().filter(|key| which(key)).cloned().collect();
         let stopped: Vec<(Key, Running)> =
             keys.into_iter().filter_map(|key| self.running.remove_entry(&key)).collect();
-        // All are told before any is waited for.
-        for (_, running) in &stopped {
-            if let State::Active { capture, .. } = &running.state {
-                capture.request_stop();
+        let this = &*self;
+        std::thread::scope(|scope| {
+            for (key, running) in stopped {
+                scope.spawn(move || {
+                    this.close(running);
+                    this.graph.update_as(None, |graph, now| {
+                        entry::remove(graph, &key.node, &key.capture, now);
+                    });
+                });
             }
-        }
-        for (key, running) in stopped {
-            self.close(running);
-            self.graph.update_as(None, |graph, now| {
-                entry::remove(graph, &key.node, &key.capture, now);
-            });
-        }
+        });
     }
 
-    /// Ends a capture; its last flows have gone to the hub when this returns.
-    fn close(&self, running: Running) {
-        if let State::Active { capture, table, .. } = running.state {
-            self.flows.remove_table(table);
-            capture.stop();
-        }
+    /// Ends a capture; its last flows have gone to the hub when this returns. Tells why it had
+    /// ended by itself, if it had.
+    fn close(&self, running: Running) -> Option<String> {
+        let State::Active { capture, table, .. } = running.state else { return None };
+        self.flows.remove_table(table);
+        capture.stop().err().map(|error| with_causes(&error))
     }
 
     fn expire(&self, now: Timestamp) {
@@ -400,15 +389,18 @@ impl OnDemand {
         }
     }
 
+    /// Shows the counters that moved, and captures that ended by themselves.
     fn refresh_stats(&mut self) {
-        let mut changed = Vec::new();
+        let (mut ended, mut changed) = (Vec::new(), Vec::new());
         for (key, running) in &mut self.running {
-            if let State::Active { capture, shown, .. } = &mut running.state {
-                let stats = capture.stats();
-                if stats != *shown {
-                    *shown = stats;
-                    changed.push(key.clone());
-                }
+            let State::Active { capture, shown, .. } = &mut running.state else { continue };
+            if capture.is_finished() {
+                ended.push(key.clone());
+            } else if let Some(report) = capture.handle().report(REPORT_PATIENCE)
+                && report.packets != *shown
+            {
+                *shown = report.packets;
+                changed.push(key.clone());
             }
         }
         for key in changed {
@@ -416,6 +408,7 @@ impl OnDemand {
                 self.show(&key, running);
             }
         }
+        ended.into_iter().for_each(|key| self.ended(key));
     }
 
     fn show(&self, key: &Key, running: &Running) {

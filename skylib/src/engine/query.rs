@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::flows::FlowHub;
 use super::hub::SharedGraph;
-use crate::flow::{FlowQuery, FlowQueryError, FlowSet, FlowSource};
 use crate::graph::GraphView;
 use crate::gremlin::{Answer, Context, Limits, Query, QueryError};
 use crate::time::Clock;
@@ -33,26 +32,5 @@ impl QueryRunner {
             limits: self.limits,
             interrupt,
         })
-    }
-}
-
-impl FlowSource for FlowHub {
-    /// Asks every table at once and merges what they answer in the query's order.
-    fn query(&self, query: &FlowQuery) -> Result<FlowSet, FlowQueryError> {
-        if query.time.is_some() {
-            return Err(FlowQueryError::NoStorage);
-        }
-        // A table may leave out what comes after the range, but what comes before it is known only
-        // once all are merged.
-        let part = FlowQuery { range: query.range.map(|(_, to)| (0, to)), ..query.clone() };
-        let mut merged = FlowSet::default();
-        for table in self.tables() {
-            let set = table.query(&part)?;
-            merged.merge(set, part.sort, part.dedup)?;
-        }
-        if let Some((from, to)) = query.range {
-            merged.slice(from, to);
-        }
-        Ok(merged)
     }
 }

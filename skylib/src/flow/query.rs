@@ -80,9 +80,9 @@ impl FlowQuery {
     /// # Errors
     /// [`FlowQueryError::FieldNotFound`] if a flow lacks a field to sort or deduplicate by.
     pub fn answer(&self, flows: Vec<Flow>) -> Result<FlowSet, FlowQueryError> {
-        let mut set = FlowSet::from_flows(flows);
-        set.flows.retain(|flow| self.wants_node(&flow.node_tid));
-        set.filter(&self.filter);
+        let filter = self.filter.map_keys(&mut |name| FlowField::parse(name));
+        let is_asked = |flow: &Flow| self.wants_node(&flow.node_tid) && filter.matches(flow);
+        let mut set = FlowSet::from_flows(flows.into_iter().filter(is_asked).collect());
         self.arrange(&mut set)?;
         Ok(set)
     }
@@ -166,7 +166,11 @@ mod tests {
                 .collect::<Vec<_>>(),
             ["c"]
         );
-        assert_eq!((set.start, set.end), (0, 9));
+        assert_eq!(
+            (set.start, set.end),
+            (0, 9),
+            "of all that passed the filter"
+        );
         let elsewhere = FlowQuery {
             node_tids: Some(vec!["t2".into()]),
             ..query

@@ -1,6 +1,7 @@
 //! What nodes and edges have in common: ids, times, revisions, metadata.
 
 use std::fmt;
+use std::hash::Hash;
 
 use super::{Edge, Metadata, Node};
 use crate::id::Id;
@@ -107,18 +108,54 @@ impl EdgeId {
 
 /// The part of a node and of an edge that changes the same way in both.
 pub(super) trait Element: Clone {
+    type Id: Clone + Eq + Hash;
+    fn id(&self) -> &Self::Id;
     fn metadata(&self) -> &Metadata;
+    fn fields(&self) -> Fields<'_>;
     /// The same element with other metadata.
     fn revised(&self, metadata: Metadata, revision: i64, updated_at: Timestamp) -> Self;
     /// The same element, gone.
     fn deleted(&self, now: Timestamp) -> Self;
 }
 
+/// What an element holds beside its metadata.
+pub(super) struct Fields<'a> {
+    pub(super) id: &'a Id,
+    pub(super) host: &'a str,
+    pub(super) origin: &'a str,
+    pub(super) created_at: Timestamp,
+    pub(super) updated_at: Timestamp,
+    pub(super) deleted_at: Option<Timestamp>,
+    pub(super) revision: i64,
+    /// Parent and child of an edge.
+    pub(super) ends: Option<(&'a NodeId, &'a NodeId)>,
+}
+
 macro_rules! element {
-    ($name:ident) => {
+    ($name:ident, $id:ident, |$this:ident| $ends:expr) => {
         impl Element for $name {
+            type Id = $id;
+
+            fn id(&self) -> &$id {
+                &self.id
+            }
+
             fn metadata(&self) -> &Metadata {
                 &self.metadata
+            }
+
+            fn fields(&self) -> Fields<'_> {
+                let $this = self;
+                Fields {
+                    id: self.id.as_id(),
+                    host: &self.host,
+                    origin: &self.origin,
+                    created_at: self.created_at,
+                    updated_at: self.updated_at,
+                    deleted_at: self.deleted_at,
+                    revision: self.revision,
+                    ends: $ends,
+                }
             }
 
             fn revised(&self, metadata: Metadata, revision: i64, updated_at: Timestamp) -> Self {
@@ -140,5 +177,5 @@ macro_rules! element {
     };
 }
 
-element!(Node);
-element!(Edge);
+element!(Node, NodeId, |_node| None);
+element!(Edge, EdgeId, |edge| Some((&edge.parent, &edge.child)));

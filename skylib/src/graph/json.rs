@@ -1,82 +1,162 @@
 //! Nodes and edges as JSON, key order and input rules as clients know them.
 
+use std::fmt;
+
 use serde::de::Error as _;
 use serde::ser::SerializeStruct;
 
+use super::element::Element;
 use super::{Edge, EdgeId, GraphError, Metadata, Node, NodeId};
+use crate::id::Id;
 use crate::time::Timestamp;
 use crate::value::Text;
 
-impl serde::Serialize for Node {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut fields = serializer.serialize_struct("Node", 8)?;
-        fields.serialize_field("ID", &self.id)?;
-        fields.serialize_field("Metadata", &self.metadata)?;
-        fields.serialize_field("Host", &self.host)?;
-        fields.serialize_field("Origin", &self.origin)?;
-        fields.serialize_field("CreatedAt", &self.created_at.as_ms())?;
-        fields.serialize_field("UpdatedAt", &self.updated_at.as_ms())?;
-        fields.serialize_field("DeletedAt", &self.deleted_at.map(Timestamp::as_ms))?;
-        fields.serialize_field("Revision", &self.revision)?;
-        fields.end()
+fn write<E: Element, S: serde::Serializer>(element: &E, serializer: S) -> Result<S::Ok, S::Error> {
+    let fields = element.fields();
+    let len = if fields.ends.is_some() { 10 } else { 8 };
+    let mut json = serializer.serialize_struct("Element", len)?;
+    json.serialize_field("ID", fields.id)?;
+    json.serialize_field("Metadata", element.metadata())?;
+    json.serialize_field("Host", fields.host)?;
+    json.serialize_field("Origin", fields.origin)?;
+    json.serialize_field("CreatedAt", &fields.created_at.as_ms())?;
+    json.serialize_field("UpdatedAt", &fields.updated_at.as_ms())?;
+    json.serialize_field("DeletedAt", &fields.deleted_at.map(Timestamp::as_ms))?;
+    json.serialize_field("Revision", &fields.revision)?;
+    if let Some((parent, child)) = fields.ends {
+        json.serialize_field("Parent", parent)?;
+        json.serialize_field("Child", child)?;
     }
+    json.end()
 }
 
-impl serde::Serialize for Edge {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut fields = serializer.serialize_struct("Edge", 10)?;
-        fields.serialize_field("ID", &self.id)?;
-        fields.serialize_field("Metadata", &self.metadata)?;
-        fields.serialize_field("Host", &self.host)?;
-        fields.serialize_field("Origin", &self.origin)?;
-        fields.serialize_field("CreatedAt", &self.created_at.as_ms())?;
-        fields.serialize_field("UpdatedAt", &self.updated_at.as_ms())?;
-        fields.serialize_field("DeletedAt", &self.deleted_at.map(Timestamp::as_ms))?;
-        fields.serialize_field("Revision", &self.revision)?;
-        fields.serialize_field("Parent", &self.parent)?;
-        fields.serialize_field("Child", &self.child)?;
-        fields.end()
-    }
-}
-
-/// What may be written of an element; everything may be missing or `null`.
-#[derive(serde::Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+/// What is written of an element; everything may be missing or `null`.
 #[derive(Default)]
 struct Wire {
-    #[serde(rename = "ID")]
-    id: Option<String>,
+    id: Option<Id>,
     metadata: Option<Metadata>,
     host: Option<Text>,
     origin: Option<Text>,
-    created_at: Option<i64>,
-    updated_at: Option<i64>,
-    deleted_at: Option<i64>,
+    created_at: Option<Ms>,
+    updated_at: Option<Ms>,
+    deleted_at: Option<Ms>,
     revision: Option<i64>,
-    parent: Option<String>,
-    child: Option<String>,
+    parent: Option<Id>,
+    child: Option<Id>,
 }
 
-fn time(ms: Option<i64>) -> Timestamp {
-    ms.map_or(Timestamp::ZERO, Timestamp::from_ms)
+/// Milliseconds, written as an integer and nothing else.
+#[derive(Clone, Copy)]
+struct Ms(Timestamp);
+
+impl<'de> serde::Deserialize<'de> for Ms {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        i64::deserialize(deserializer).map(|ms| Self(Timestamp::from_ms(ms)))
+    }
+}
+
+/// The keys in their usual spelling and order.
+const KEYS: [&str; 10] = [
+    "ID",
+    "Metadata",
+    "Host",
+    "Origin",
+    "CreatedAt",
+    "UpdatedAt",
+    "DeletedAt",
+    "Revision",
+    "Parent",
+    "Child",
+];
+
+/// Which of [`KEYS`] a key is, and whether in its usual spelling.
+struct Key(Option<(usize, bool)>);
+
+impl<'de> serde::Deserialize<'de> for Key {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl serde::de::Visitor<'_> for Visitor {
+            type Value = Key;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a key")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Key, E> {
+                let exact = KEYS
+                    .iter()
+                    .position(|key| *key == text)
+                    .map(|key| (key, true));
+                let like = |key: &&str| key.eq_ignore_ascii_case(text);
+                let key = exact.or_else(|| Some((KEYS.iter().position(like)?, false)));
+                Ok(Key(key))
+            }
+        }
+        deserializer.deserialize_identifier(Visitor)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Wire {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = Wire;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a graph element")
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Wire, A::Error> {
+                let mut wire = Wire::default();
+                // COMPAT: hand-written clients; any case will do, the usual spelling wins.
+                let mut settled = [false; KEYS.len()];
+                while let Some(Key(key)) = map.next_key()? {
+                    let Some((key, is_exact)) = key.filter(|(key, exact)| *exact || !settled[*key])
+                    else {
+                        map.next_value::<serde::de::IgnoredAny>()?;
+                        continue;
+                    };
+                    settled[key] |= is_exact;
+                    match key {
+                        0 => wire.id = map.next_value()?,
+                        1 => wire.metadata = map.next_value()?,
+                        2 => wire.host = map.next_value()?,
+                        3 => wire.origin = map.next_value()?,
+                        4 => wire.created_at = map.next_value()?,
+                        5 => wire.updated_at = map.next_value()?,
+                        6 => wire.deleted_at = map.next_value()?,
+                        7 => wire.revision = map.next_value()?,
+                        8 => wire.parent = map.next_value()?,
+                        _ => wire.child = map.next_value()?,
+                    }
+                }
+                Ok(wire)
+            }
+        }
+        deserializer.deserialize_struct("Element", &KEYS, Visitor)
+    }
+}
+
+fn time(ms: Option<Ms>) -> Timestamp {
+    ms.map_or(Timestamp::ZERO, |ms| ms.0)
+}
+
+fn named(id: Option<Id>, missing: GraphError) -> Result<Id, GraphError> {
+    id.filter(|id| !id.is_empty()).ok_or(missing)
 }
 
 impl TryFrom<Wire> for Node {
     type Error = GraphError;
 
     fn try_from(wire: Wire) -> Result<Self, GraphError> {
-        let id = NodeId::from(wire.id.unwrap_or_default());
-        if id.is_empty() {
-            return Err(GraphError::MissingId);
-        }
         Ok(Self {
-            id,
+            id: NodeId::from(named(wire.id, GraphError::MissingId)?),
             metadata: wire.metadata.unwrap_or_default(),
             host: wire.host.unwrap_or_default(),
             origin: wire.origin.unwrap_or_default(),
             created_at: time(wire.created_at),
             updated_at: time(wire.updated_at),
-            deleted_at: wire.deleted_at.map(Timestamp::from_ms),
+            deleted_at: wire.deleted_at.map(|ms| ms.0),
             revision: wire.revision.unwrap_or_default(),
         })
     }
@@ -86,37 +166,31 @@ impl TryFrom<Wire> for Edge {
     type Error = GraphError;
 
     fn try_from(wire: Wire) -> Result<Self, GraphError> {
-        let id = EdgeId::from(wire.id.unwrap_or_default());
-        if id.is_empty() {
-            return Err(GraphError::MissingId);
-        }
-        let parent = NodeId::from(wire.parent.unwrap_or_default());
-        if parent.is_empty() {
-            return Err(GraphError::MissingParent);
-        }
-        let child = NodeId::from(wire.child.unwrap_or_default());
-        if child.is_empty() {
-            return Err(GraphError::MissingChild);
-        }
         Ok(Self {
-            id,
-            parent,
-            child,
+            id: EdgeId::from(named(wire.id, GraphError::MissingId)?),
+            parent: NodeId::from(named(wire.parent, GraphError::MissingParent)?),
+            child: NodeId::from(named(wire.child, GraphError::MissingChild)?),
             metadata: wire.metadata.unwrap_or_default(),
             host: wire.host.unwrap_or_default(),
             origin: wire.origin.unwrap_or_default(),
             created_at: time(wire.created_at),
             updated_at: time(wire.updated_at),
-            deleted_at: wire.deleted_at.map(Timestamp::from_ms),
+            deleted_at: wire.deleted_at.map(|ms| ms.0),
             revision: wire.revision.unwrap_or_default(),
         })
     }
 }
 
-macro_rules! reading {
+macro_rules! json {
     ($name:ident) => {
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                write(self, serializer)
+            }
+        }
+
         impl<'de> serde::Deserialize<'de> for $name {
-            /// Times that are missing are left at zero: see `stamp`.
+            /// Times that are missing stay at zero: see `stamp`.
             fn deserialize<D: serde::Deserializer<'de>>(de: D) -> Result<Self, D::Error> {
                 Self::try_from(Wire::deserialize(de)?).map_err(D::Error::custom)
             }
@@ -126,8 +200,8 @@ macro_rules! reading {
             /// Reads one element from JSON; missing times become `now`.
             ///
             /// # Errors
-            /// `No ID found for graph element` and its like for what is missing, or where the
-            /// text is no such JSON.
+            /// `No ID found for graph element` and its like for what is missing;
+            /// [`GraphError::Malformed`] where the text is no such JSON.
             pub fn from_json(json: &[u8], now: Timestamp) -> Result<Self, GraphError> {
                 let wire: Wire = serde_json::from_slice(json)
                     .map_err(|error| GraphError::Malformed(error.to_string()))?;
@@ -148,8 +222,8 @@ macro_rules! reading {
     };
 }
 
-reading!(Node);
-reading!(Edge);
+json!(Node);
+json!(Edge);
 
 #[cfg(test)]
 mod tests {
@@ -176,9 +250,23 @@ mod tests {
             edge(r#"{"ID":"e","Parent":"p"}"#).unwrap_err(),
             "child ID wrong format"
         );
-        assert!(node(r#"{"ID":"n","CreatedAt":"1"}"#).is_err());
-        assert!(node(r#"{"ID":"n","CreatedAt":1.0}"#).is_err());
-        let node = node(r#"{"ID":"n","Metadata":null,"CreatedAt":null}"#).unwrap();
+        for bad in [
+            r#"{"ID":"n","CreatedAt":"1"}"#,
+            r#"{"ID":"n","CreatedAt":1.0}"#,
+            r#"{"ID":"n","Metadata":[]}"#,
+            r#"{"ID":7}"#,
+            "null",
+            "[]",
+        ] {
+            assert!(
+                matches!(
+                    Node::from_json(bad.as_bytes(), now),
+                    Err(GraphError::Malformed(_))
+                ),
+                "{bad}"
+            );
+        }
+        let node = node(r#"{"ID":"n","Metadata":null,"CreatedAt":null,"Odd":[{}]}"#).unwrap();
         assert_eq!(
             (node.created_at, node.revision, node.metadata.len()),
             (now, 0, 0)
@@ -193,5 +281,19 @@ mod tests {
             + r#""Parent":"p","Child":"c"}"#;
         let edge: Edge = serde_json::from_str(&json).unwrap();
         assert_eq!(serde_json::to_string(&edge).unwrap(), json);
+    }
+
+    #[test]
+    fn keys_of_any_case_are_read_the_usual_spelling_wins() {
+        let read = |json: &str| serde_json::from_str::<Node>(json).unwrap();
+        let node = read(r#"{"id":"n","REVISION":3,"metadata":{"a":1}}"#);
+        assert_eq!((node.revision, node.metadata.len()), (3, 1));
+        assert_eq!(read(r#"{"ID":"a","id":"b"}"#).id, NodeId::from("a"));
+        assert_eq!(read(r#"{"id":"b","ID":"a"}"#).id, NodeId::from("a"));
+        assert_eq!(
+            read(r#"{"ID":"b","ID":"a"}"#).id,
+            NodeId::from("a"),
+            "the last wins"
+        );
     }
 }

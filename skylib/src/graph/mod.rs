@@ -33,30 +33,47 @@ mod edge;
 mod element;
 mod error;
 mod event;
+mod index;
 mod json;
+mod key;
 mod metadata;
 mod node;
 mod order;
+mod plan;
+mod posting;
+#[cfg(test)]
+mod properties;
+mod revisions;
+pub mod schema;
+mod sharing;
 mod storage;
 #[cfg(test)]
 mod tests;
+mod view;
+mod views;
+mod walk;
 
 pub use access::{GraphAccess, GraphWriter, Processor};
 pub use edge::Edge;
 pub use element::{EdgeId, NodeId};
 pub use error::GraphError;
 pub use event::GraphEvent;
+pub use key::{ElementKey, MetadataKey};
 pub use metadata::{Metadata, MetadataOp};
 pub use node::Node;
+pub use plan::IndexProbe;
+pub use view::{EdgeRef, ElementRef, GraphView, NodeRef};
 
 use std::fmt;
 use std::sync::Arc;
 
 use self::element::Element;
-use self::storage::{EdgeIndex, NodeIndex, Storage};
-use crate::filter::Predicate;
+use self::index::DEFAULT_KEYS;
+use self::sharing::Sharing;
+use self::storage::{EdgeIndex, NodeIndex, PastLimits, Storage};
+use crate::filter::{Fields as _, Predicate};
 use crate::time::Timestamp;
-use crate::value::{Found, Path, ShapeTable, Value};
+use crate::value::{Text, Value};
 
 /// Which edges of a node: those it is the parent of, those it is the child of, or all.
 ///
@@ -75,29 +92,56 @@ pub enum Direction {
 #[derive(Default)]
 pub struct Graph {
     storage: Storage,
-    shapes: ShapeTable,
+    sharing: Sharing,
     events: Vec<GraphEvent>,
 }
 
 /// Changes.
 impl Graph {
-    /// An empty graph.
+    /// An empty graph that indexes `Type`, `Name`, `TID`, `MAC` and `Manager`.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An empty graph that indexes these metadata keys as well.
+    ///
+    /// ```
+    /// use skylib::graph::Graph;
+    /// let graph = Graph::with_indexes(["Docker.Labels.app", "Name"]);
+    /// assert_eq!(graph.indexed_keys().count(), 6);
+    /// ```
+    pub fn with_indexes<'a>(keys: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut all = DEFAULT_KEYS.to_vec();
+        for key in keys {
+            if !all.contains(&key) {
+                all.push(key);
+            }
+        }
+        Self {
+            storage: Storage::with_indexes(all),
+            ..Self::default()
+        }
+    }
+
+    /// Bounds what is kept of the past for open views; the oldest view expires beyond it.
+    ///
+    /// 65 536 revisions and 64 MiB unless set.
+    pub const fn set_past_limits(&mut self, revisions: usize, bytes: usize) {
+        self.storage
+            .set_past_limits(PastLimits { revisions, bytes });
     }
 
     /// Adds a node as it is.
     ///
     /// # Errors
     /// [`GraphError::NodeConflict`] where its id is taken, [`GraphError::MissingId`] for an empty one.
-    pub fn add_node(&mut self, mut node: Node) -> Result<(), GraphError> {
+    pub fn add_node(&mut self, node: Node) -> Result<(), GraphError> {
         if node.id.is_empty() {
             return Err(GraphError::MissingId);
         }
-        node.metadata = self.shapes.intern(&node.metadata);
-        let node = Arc::new(node);
-        self.storage.add_node(Arc::clone(&node))?;
+        let node = Arc::new(self.sharing.node(node));
+        self.storage.add_node(&node)?;
         self.events.push(GraphEvent::NodeAdded(node));
         Ok(())
     }
@@ -107,12 +151,11 @@ impl Graph {
     /// # Errors
     /// [`GraphError::EdgeConflict`] where its id is taken, [`GraphError::ParentNotFound`] and then
     /// [`GraphError::ChildNotFound`] where an end is not there.
-    pub fn add_edge(&mut self, mut edge: Edge) -> Result<(), GraphError> {
+    pub fn add_edge(&mut self, edge: Edge) -> Result<(), GraphError> {
         if edge.id.is_empty() {
             return Err(GraphError::MissingId);
         }
-        edge.metadata = self.shapes.intern(&edge.metadata);
-        let edge = Arc::new(edge);
+        let edge = Arc::new(self.sharing.edge(edge));
         self.storage.add_edge(Arc::clone(&edge))?;
         self.events.push(GraphEvent::EdgeAdded(edge));
         Ok(())
@@ -350,24 +393,22 @@ impl Graph {
             .flat_map(move |index| self.storage.edges_of(index, direction))
     }
 
-    /// The nodes whose metadata holds a value at a dotted key, by the equality of filters: text
-    /// matches only text, a list matches if one of its elements does.
+    /// The nodes that hold a value at a key, by the equality of filters: text matches only text, a
+    /// list matches if one of its elements does. Indexed keys are looked up, others cost a scan.
     pub fn find_nodes<'a>(
         &'a self,
         key: &str,
         value: &Value,
-    ) -> impl Iterator<Item = &'a Arc<Node>> + use<'a> {
-        let wanted = equality(value);
-        let path = Path::new(key);
-        self.nodes().filter(move |node| {
-            wanted
-                .as_ref()
-                .is_some_and(|wanted| match path.find(&node.metadata) {
-                    Some(Found::One(value)) => wanted.matches(value),
-                    Some(Found::Many(values)) => values.iter().any(|v| wanted.matches(v)),
-                    None => false,
-                })
-        })
+    ) -> Box<dyn Iterator<Item = &'a Arc<Node>> + 'a> {
+        let Some(wanted) = equality(value) else {
+            return Box::new(std::iter::empty());
+        };
+        if let Some(posting) = self.storage.posting(key, &wanted) {
+            let found = self.storage.posted(posting, 0);
+            return Box::new(found.filter_map(|(_, i)| self.storage.node_at(i, self.sequence())));
+        }
+        let key = ElementKey::parse(key);
+        Box::new(self.nodes().filter(move |node| node.test(&key, &wanted)))
     }
 
     /// The first edge from a parent to a child that a test accepts.
@@ -388,26 +429,33 @@ impl Graph {
     pub const fn sequence(&self) -> u64 {
         self.storage.sequence()
     }
+
+    /// The metadata keys that are indexed.
+    pub fn indexed_keys(&self) -> impl Iterator<Item = &str> {
+        self.storage.indexed_keys().map(Text::as_str)
+    }
+
+    pub(in crate::graph) const fn storage(&self) -> &Storage {
+        &self.storage
+    }
 }
 
 impl Graph {
     fn revise_node(&mut self, index: NodeIndex, change: Option<Change<Node>>) -> bool {
-        let Some(Change { mut element, ops }) = change else {
+        let Some(Change { element, ops }) = change else {
             return false;
         };
-        element.metadata = self.shapes.intern(&element.metadata);
-        let node = Arc::new(element);
+        let node = Arc::new(self.sharing.node(element));
         self.storage.revise_node(index, Arc::clone(&node));
         self.events.push(GraphEvent::NodeUpdated { node, ops });
         true
     }
 
     fn revise_edge(&mut self, index: EdgeIndex, change: Option<Change<Edge>>) -> bool {
-        let Some(Change { mut element, ops }) = change else {
+        let Some(Change { element, ops }) = change else {
             return false;
         };
-        element.metadata = self.shapes.intern(&element.metadata);
-        let edge = Arc::new(element);
+        let edge = Arc::new(self.sharing.edge(element));
         self.storage.revise_edge(index, Arc::clone(&edge));
         self.events.push(GraphEvent::EdgeUpdated { edge, ops });
         true

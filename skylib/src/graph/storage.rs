@@ -1,53 +1,127 @@
-//! Where the elements are: `petgraph` for the structure, lists for the order, tables for the ids.
+//! Where the elements are: `petgraph` for the structure, lists for the order, tables for the ids,
+//! and beside them what open views need of the past.
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
-use petgraph::stable_graph::StableDiGraph;
-use petgraph::visit::EdgeRef as _;
+use petgraph::stable_graph::{StableDiGraph, WalkNeighbors};
 
+use super::element::Element as _;
+use super::index::{DEFAULT_KEYS, Indexes};
 use super::order::Order;
+use super::posting::Posting;
+use super::revisions::{Dropped, Mark, Revisions};
+use super::views::Views;
 use super::{Direction, Edge, EdgeId, GraphError, Node, NodeId};
+use crate::filter::Predicate;
+use crate::value::Text;
 
 /// Number of a node; used again after the node has gone.
 pub(super) type NodeIndex = petgraph::stable_graph::NodeIndex<u32>;
 /// Number of an edge; used again after the edge has gone.
 pub(super) type EdgeIndex = petgraph::stable_graph::EdgeIndex<u32>;
 
-#[derive(Default)]
 pub(super) struct Storage {
-    graph: StableDiGraph<Arc<Node>, (), u32>,
-    /// What the edges hold, apart from the structure that walks read.
+    /// An edge weighs eight bytes here, so that walks read little.
+    graph: StableDiGraph<Slot, Mark, u32>,
+    /// What the edges hold.
     edges: Vec<Option<Arc<Edge>>>,
     hasher: DefaultHashBuilder,
+    /// Of the living.
     node_ids: HashTable<NodeIndex>,
     edge_ids: HashTable<EdgeIndex>,
     node_order: Order,
     edge_order: Order,
+    indexes: Indexes,
     sequence: u64,
+    node_past: Revisions<Node>,
+    edge_past: Revisions<Edge>,
+    views: Arc<Views>,
+    limits: PastLimits,
 }
 
+/// A node in the structure.
+struct Slot {
+    mark: Mark,
+    /// The change that brought it: nodes are ordered by it.
+    born: u64,
+    node: Arc<Node>,
+}
+
+/// How much of the past open views may hold.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PastLimits {
+    pub(super) revisions: usize,
+    pub(super) bytes: usize,
+}
+
+/// Things kept that are dropped with one change; more than a change can add but for deletions of
+/// nodes with many edges.
+const DROPS_PER_CHANGE: usize = 64;
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self::with_indexes(DEFAULT_KEYS)
+    }
+}
+
+/// Changes.
 impl Storage {
-    pub(super) fn add_node(&mut self, node: Arc<Node>) -> Result<NodeIndex, GraphError> {
+    pub(super) fn with_indexes<'a>(keys: impl IntoIterator<Item = &'a str>) -> Self {
+        Self {
+            graph: StableDiGraph::default(),
+            edges: Vec::new(),
+            hasher: DefaultHashBuilder::default(),
+            node_ids: HashTable::new(),
+            edge_ids: HashTable::new(),
+            node_order: Order::default(),
+            edge_order: Order::default(),
+            indexes: Indexes::new(keys),
+            sequence: 0,
+            node_past: Revisions::default(),
+            edge_past: Revisions::default(),
+            views: Arc::default(),
+            limits: PastLimits {
+                revisions: 1 << 16,
+                bytes: 64 << 20,
+            },
+        }
+    }
+
+    pub(super) const fn set_past_limits(&mut self, limits: PastLimits) {
+        self.limits = limits;
+    }
+
+    pub(super) fn add_node(&mut self, node: &Arc<Node>) -> Result<(), GraphError> {
         if self.find_node(&node.id).is_ok() {
             return Err(GraphError::NodeConflict);
         }
         let hash = self.hasher.hash_one(&node.id);
+        let born = self.sequence + 1;
+        let slot = Slot {
+            mark: Mark::new(born),
+            born,
+            node: Arc::clone(node),
+        };
         let index = self
             .graph
-            .try_add_node(node)
+            .try_add_node(slot)
             .map_err(|_| GraphError::Full)?;
+        self.begin_change();
         let (graph, hasher) = (&self.graph, &self.hasher);
         self.node_ids.insert_unique(hash, index, |i| {
-            graph.node_weight(*i).map_or(0, |n| hasher.hash_one(&n.id))
+            graph
+                .node_weight(*i)
+                .map_or(0, |slot| hasher.hash_one(&slot.node.id))
         });
         self.node_order.push(index.index());
-        self.sequence += 1;
-        Ok(index)
+        self.indexes
+            .add(number(index.index()), &node.metadata, born_in(&self.graph));
+        Ok(())
     }
 
-    pub(super) fn add_edge(&mut self, edge: Arc<Edge>) -> Result<EdgeIndex, GraphError> {
+    pub(super) fn add_edge(&mut self, edge: Arc<Edge>) -> Result<(), GraphError> {
         if self.find_edge(&edge.id).is_ok() {
             return Err(GraphError::EdgeConflict);
         }
@@ -58,10 +132,12 @@ impl Storage {
             .find_node(&edge.child)
             .map_err(|_| GraphError::ChildNotFound)?;
         let hash = self.hasher.hash_one(&edge.id);
+        let mark = Mark::new(self.sequence + 1);
         let index = self
             .graph
-            .try_add_edge(parent, child, ())
+            .try_add_edge(parent, child, mark)
             .map_err(|_| GraphError::Full)?;
+        self.begin_change();
         if self.edges.len() <= index.index() {
             self.edges.resize(index.index() + 1, None);
         }
@@ -70,96 +146,208 @@ impl Storage {
         self.edge_ids.insert_unique(hash, index, |i| {
             edges[i.index()]
                 .as_ref()
-                .map_or(0, |e| hasher.hash_one(&e.id))
+                .map_or(0, |edge| hasher.hash_one(&edge.id))
         });
         self.edge_order.push(index.index());
-        self.sequence += 1;
-        Ok(index)
+        Ok(())
     }
 
     pub(super) fn revise_node(&mut self, index: NodeIndex, node: Arc<Node>) {
-        if let Some(slot) = self.graph.node_weight_mut(index) {
-            *slot = node;
-            self.sequence += 1;
+        let newest_view = self.begin_change();
+        let Some(slot) = self.graph.node_weight_mut(index) else {
+            return;
+        };
+        let mark = std::mem::replace(&mut slot.mark, Mark::new(self.sequence));
+        let former = std::mem::replace(&mut slot.node, node);
+        let node = Arc::clone(&slot.node);
+        let raw = number(index.index());
+        self.indexes
+            .update(raw, &former.metadata, &node.metadata, born_in(&self.graph));
+        if newest_view.is_some_and(|view| mark.is_seen_at(view)) {
+            self.node_past.keep(raw, mark, former, self.sequence);
         }
     }
 
     pub(super) fn revise_edge(&mut self, index: EdgeIndex, edge: Arc<Edge>) {
-        if let Some(slot) = self.edges.get_mut(index.index()) {
-            *slot = Some(edge);
-            self.sequence += 1;
+        let newest_view = self.begin_change();
+        let Some(slot) = self.edges.get_mut(index.index()) else {
+            return;
+        };
+        let Some(mark) = self.graph.edge_weight_mut(index) else {
+            return;
+        };
+        let mark = std::mem::replace(mark, Mark::new(self.sequence));
+        if let Some(former) = slot.replace(edge)
+            && newest_view.is_some_and(|view| mark.is_seen_at(view))
+        {
+            self.edge_past
+                .keep(number(index.index()), mark, former, self.sequence);
         }
     }
 
     /// Removes a node and its edges; gives back the edges in the order of [`Storage::edges_of`].
     pub(super) fn delete_node(&mut self, index: NodeIndex) -> (Vec<Arc<Edge>>, Option<Arc<Node>>) {
-        let edges = self.edge_indexes(index, Direction::Both);
+        let newest_view = self.begin_change();
+        let edges = self.live_edges(index, Direction::Both);
         // The newest first: petgraph finds it at once, at this end at least.
-        let mut gone: Vec<_> = edges
-            .iter()
-            .rev()
-            .filter_map(|(edge, _)| self.delete_edge(*edge))
-            .collect();
+        let remove = |(edge, _): &_| self.remove_edge(*edge, newest_view);
+        let mut gone: Vec<_> = edges.iter().rev().filter_map(remove).collect();
         gone.reverse();
-        let node = self.graph.remove_node(index);
-        if let Some(node) = &node {
-            let hash = self.hasher.hash_one(&node.id);
-            if let Ok(entry) = self.node_ids.find_entry(hash, |i| *i == index) {
-                entry.remove();
-            }
-            self.node_order.remove(index.index());
-            self.sequence += 1;
-        }
-        (gone, node)
+        (gone, self.remove_node(index, newest_view))
     }
 
     pub(super) fn delete_edge(&mut self, index: EdgeIndex) -> Option<Arc<Edge>> {
-        let edge = self.edges.get_mut(index.index())?.take()?;
-        self.graph.remove_edge(index);
+        let newest_view = self.begin_change();
+        self.remove_edge(index, newest_view)
+    }
+
+    /// Counts a change, drops what no view needs any more, and tells the newest open view.
+    fn begin_change(&mut self) -> Option<u64> {
+        self.sequence += 1;
+        if self.node_past.len() + self.edge_past.len() == 0 {
+            return self.views.range().map(|(_, newest)| newest);
+        }
+        loop {
+            let range = self.views.range();
+            let oldest = range.map_or(u64::MAX, |(oldest, _)| oldest);
+            self.drop_past(oldest);
+            if !self.is_past_full() || !self.is_needed(oldest) {
+                return range.map(|(_, newest)| newest);
+            }
+            self.views.expire(oldest);
+        }
+    }
+
+    fn drop_past(&mut self, oldest_view: u64) {
+        for _ in 0..DROPS_PER_CHANGE {
+            // Edges first: petgraph would remove those of a node along with it.
+            match self.edge_past.drop_one(oldest_view) {
+                Dropped::Element(index) => self.free_edge(EdgeIndex::new(index as usize)),
+                Dropped::Revision => {}
+                Dropped::Nothing => match self.node_past.drop_one(oldest_view) {
+                    Dropped::Element(index) => self.free_node(NodeIndex::new(index as usize)),
+                    Dropped::Revision => {}
+                    Dropped::Nothing => return,
+                },
+            }
+        }
+    }
+
+    fn is_past_full(&self) -> bool {
+        self.node_past.len() + self.edge_past.len() > self.limits.revisions
+            || self.node_past.bytes() + self.edge_past.bytes() > self.limits.bytes
+    }
+
+    /// Whether an open view still needs what is next to be dropped.
+    fn is_needed(&self, oldest_view: u64) -> bool {
+        let ends = [self.node_past.oldest_end(), self.edge_past.oldest_end()];
+        ends.into_iter().flatten().all(|end| end > oldest_view)
+    }
+
+    fn remove_node(&mut self, index: NodeIndex, newest_view: Option<u64>) -> Option<Arc<Node>> {
+        let raw = number(index.index());
+        let slot = self
+            .graph
+            .node_weight_mut(index)
+            .filter(|slot| !slot.mark.is_gone())?;
+        let (mark, node) = (slot.mark, Arc::clone(&slot.node));
+        slot.mark = mark.gone();
+        let hash = self.hasher.hash_one(&node.id);
+        if let Ok(entry) = self.node_ids.find_entry(hash, |i| *i == index) {
+            entry.remove();
+        }
+        self.indexes
+            .remove(raw, &node.metadata, born_in(&self.graph));
+        let is_seen = newest_view.is_some_and(|view| mark.is_seen_at(view));
+        if is_seen || self.node_past.has(raw) {
+            self.node_past.bury(raw, &node, self.sequence);
+        } else {
+            self.free_node(index);
+        }
+        Some(node)
+    }
+
+    fn remove_edge(&mut self, index: EdgeIndex, newest_view: Option<u64>) -> Option<Arc<Edge>> {
+        let raw = number(index.index());
+        let mark = self
+            .graph
+            .edge_weight_mut(index)
+            .filter(|mark| !mark.is_gone())?;
+        let is_seen = newest_view.is_some_and(|view| mark.is_seen_at(view));
+        *mark = mark.gone();
+        let edge = Arc::clone(self.edges.get(index.index())?.as_ref()?);
         let hash = self.hasher.hash_one(&edge.id);
         if let Ok(entry) = self.edge_ids.find_entry(hash, |i| *i == index) {
             entry.remove();
         }
-        self.edge_order.remove(index.index());
-        self.sequence += 1;
+        if is_seen || self.edge_past.has(raw) {
+            self.edge_past.bury(raw, &edge, self.sequence);
+        } else {
+            self.free_edge(index);
+        }
         Some(edge)
     }
 
+    fn free_node(&mut self, index: NodeIndex) {
+        if let Some(slot) = self.graph.remove_node(index) {
+            self.node_past.forget(slot.node.id(), number(index.index()));
+            self.node_order.remove(index.index());
+        }
+    }
+
+    fn free_edge(&mut self, index: EdgeIndex) {
+        self.graph.remove_edge(index);
+        if let Some(edge) = self.edges.get_mut(index.index()).and_then(Option::take) {
+            self.edge_past.forget(edge.id(), number(index.index()));
+            self.edge_order.remove(index.index());
+        }
+    }
+}
+
+/// The graph as it is now.
+impl Storage {
     pub(super) fn find_node(&self, id: &NodeId) -> Result<(NodeIndex, &Arc<Node>), GraphError> {
         let hash = self.hasher.hash_one(id);
-        let is_it = |i: &NodeIndex| self.graph.node_weight(*i).is_some_and(|n| n.id == *id);
+        let is_it = |i: &NodeIndex| self.graph.node_weight(*i).is_some_and(|s| s.node.id == *id);
         let index = *self
             .node_ids
             .find(hash, is_it)
             .ok_or(GraphError::NodeNotFound)?;
-        Ok((
-            index,
-            self.graph
-                .node_weight(index)
-                .ok_or(GraphError::NodeNotFound)?,
-        ))
+        let slot = self
+            .graph
+            .node_weight(index)
+            .ok_or(GraphError::NodeNotFound)?;
+        Ok((index, &slot.node))
     }
 
     pub(super) fn find_edge(&self, id: &EdgeId) -> Result<(EdgeIndex, &Arc<Edge>), GraphError> {
         let hash = self.hasher.hash_one(id);
-        let is_it = |i: &EdgeIndex| self.edge(*i).is_some_and(|e| e.id == *id);
+        let is_it = |i: &EdgeIndex| self.newest_edge(*i).is_some_and(|edge| edge.id == *id);
         let index = *self
             .edge_ids
             .find(hash, is_it)
             .ok_or(GraphError::EdgeNotFound)?;
-        Ok((index, self.edge(index).ok_or(GraphError::EdgeNotFound)?))
+        Ok((
+            index,
+            self.newest_edge(index).ok_or(GraphError::EdgeNotFound)?,
+        ))
     }
 
     pub(super) fn nodes(&self) -> impl Iterator<Item = &Arc<Node>> {
-        self.node_order
+        let slots = self
+            .node_order
             .iter()
-            .filter_map(|i| self.graph.node_weight(NodeIndex::new(i)))
+            .filter_map(|i| self.graph.node_weight(NodeIndex::new(i)));
+        slots
+            .filter(|slot| !slot.mark.is_gone())
+            .map(|slot| &slot.node)
     }
 
     pub(super) fn edges(&self) -> impl Iterator<Item = &Arc<Edge>> {
-        self.edge_order
-            .iter()
-            .filter_map(|i| self.edge(EdgeIndex::new(i)))
+        let indexes = self.edge_order.iter().map(EdgeIndex::new);
+        indexes
+            .filter(|i| self.is_live_edge(*i))
+            .filter_map(|i| self.newest_edge(i))
     }
 
     pub(super) fn node_count(&self) -> usize {
@@ -174,36 +362,233 @@ impl Storage {
         self.sequence
     }
 
+    /// The keys that are indexed.
+    pub(super) fn indexed_keys(&self) -> impl Iterator<Item = &Text> {
+        self.indexes.keys()
+    }
+
+    /// The nodes whose value at a key equals a literal; `None` where no index can tell.
+    pub(super) fn posting(&self, key: &str, predicate: &Predicate) -> Option<Option<&Posting>> {
+        self.indexes.find(key, predicate)
+    }
+
+    pub(super) const fn views(&self) -> &Arc<Views> {
+        &self.views
+    }
+
+    /// The living nodes of a posting that came after `birth`, with the change that brought them.
+    pub(super) fn posted<'a>(
+        &'a self,
+        posting: Option<&'a Posting>,
+        birth: u64,
+    ) -> impl Iterator<Item = (u64, NodeIndex)> + use<'a> {
+        let born = born_in(&self.graph);
+        let indexes = posting
+            .into_iter()
+            .flat_map(move |posting| posting.after(birth, born));
+        indexes.map(move |index| (born(index), NodeIndex::new(index as usize)))
+    }
+
     pub(super) fn edges_of(
         &self,
         index: NodeIndex,
         direction: Direction,
     ) -> impl Iterator<Item = (&Arc<Edge>, &Arc<Node>)> {
-        self.edge_indexes(index, direction)
-            .into_iter()
-            .filter_map(|(edge, node)| Some((self.edge(edge)?, self.graph.node_weight(node)?)))
-    }
-
-    fn edge(&self, index: EdgeIndex) -> Option<&Arc<Edge>> {
-        self.edges.get(index.index())?.as_ref()
+        let edges = self.live_edges(index, direction).into_iter();
+        edges.filter_map(|(edge, node)| {
+            Some((self.newest_edge(edge)?, &self.graph.node_weight(node)?.node))
+        })
     }
 
     /// Edges and the nodes at their other ends; outgoing first, oldest first, loops once.
-    fn edge_indexes(&self, index: NodeIndex, direction: Direction) -> Vec<(EdgeIndex, NodeIndex)> {
+    fn live_edges(&self, index: NodeIndex, direction: Direction) -> Vec<(EdgeIndex, NodeIndex)> {
         let mut found = Vec::new();
-        if direction != Direction::In {
-            let out = self.graph.edges_directed(index, petgraph::Outgoing);
-            found.extend(out.map(|e| (e.id(), e.target())));
-            found.reverse();
-        }
-        if direction != Direction::Out {
+        for side in sides(direction) {
             let from = found.len();
-            let loops = direction == Direction::Both;
-            let incoming = self.graph.edges_directed(index, petgraph::Incoming);
-            let incoming = incoming.filter(|e| !(loops && e.source() == index));
-            found.extend(incoming.map(|e| (e.id(), e.source())));
+            let mut walker = self.walker(index, *side);
+            while let Some((edge, node)) = walker.next(&self.graph) {
+                if self.is_live_edge(edge) && !is_second_sight(direction, *side, index, node) {
+                    found.push((edge, node));
+                }
+            }
             found[from..].reverse();
         }
         found
     }
+
+    fn newest_edge(&self, index: EdgeIndex) -> Option<&Arc<Edge>> {
+        self.edges.get(index.index())?.as_ref()
+    }
+
+    fn is_live_edge(&self, index: EdgeIndex) -> bool {
+        self.graph
+            .edge_weight(index)
+            .is_some_and(|mark| !mark.is_gone())
+    }
+}
+
+/// The graph as of a sequence number at which a view is open.
+impl Storage {
+    pub(super) fn node_at(&self, index: NodeIndex, sequence: u64) -> Option<&Arc<Node>> {
+        let slot = self.graph.node_weight(index)?;
+        if slot.mark.is_seen_at(sequence) {
+            return Some(&slot.node);
+        }
+        self.node_past
+            .at(number(index.index()), slot.mark, &slot.node, sequence)
+    }
+
+    pub(super) fn edge_at(&self, index: EdgeIndex, sequence: u64) -> Option<&Arc<Edge>> {
+        let mark = *self.graph.edge_weight(index)?;
+        let newest = self.newest_edge(index)?;
+        if mark.is_seen_at(sequence) {
+            return Some(newest);
+        }
+        self.edge_past
+            .at(number(index.index()), mark, newest, sequence)
+    }
+
+    pub(super) fn has_edge_at(&self, index: EdgeIndex, sequence: u64) -> bool {
+        self.graph
+            .edge_weight(index)
+            .is_some_and(|mark| mark.is_seen_at(sequence))
+            || self.edge_at(index, sequence).is_some()
+    }
+
+    pub(super) fn find_node_at(
+        &self,
+        id: &NodeId,
+        sequence: u64,
+    ) -> Option<(NodeIndex, &Arc<Node>)> {
+        let living = self.find_node(id).ok().map(|(index, _)| index);
+        let gone = self
+            .node_past
+            .gone(id)
+            .iter()
+            .map(|index| NodeIndex::new(*index as usize));
+        living
+            .into_iter()
+            .chain(gone)
+            .find_map(|i| Some((i, self.node_at(i, sequence)?)))
+    }
+
+    pub(super) fn find_edge_at(
+        &self,
+        id: &EdgeId,
+        sequence: u64,
+    ) -> Option<(EdgeIndex, &Arc<Edge>)> {
+        let living = self.find_edge(id).ok().map(|(index, _)| index);
+        let gone = self
+            .edge_past
+            .gone(id)
+            .iter()
+            .map(|index| EdgeIndex::new(*index as usize));
+        living
+            .into_iter()
+            .chain(gone)
+            .find_map(|i| Some((i, self.edge_at(i, sequence)?)))
+    }
+
+    /// Whether a view sees a node's newest revision, which is the one that is indexed.
+    pub(super) fn is_newest_at(&self, index: NodeIndex, sequence: u64) -> bool {
+        self.graph
+            .node_weight(index)
+            .is_some_and(|slot| slot.mark.is_seen_at(sequence))
+    }
+
+    /// The change that brought a node.
+    pub(super) fn born(&self, index: NodeIndex) -> u64 {
+        self.graph.node_weight(index).map_or(0, |slot| slot.born)
+    }
+
+    /// Whether an edge came after `sequence`, and so every one that follows in the order.
+    ///
+    /// A change of an edge that a view can see leaves a former revision, so an edge with none that
+    /// changed after the view was opened was not there.
+    pub(super) fn is_edge_younger(&self, index: EdgeIndex, sequence: u64) -> bool {
+        self.graph
+            .edge_weight(index)
+            .is_some_and(|mark| !mark.is_seen_at(sequence))
+            && !self.edge_past.has(number(index.index()))
+    }
+
+    pub(super) fn node_after(&self, index: Option<NodeIndex>) -> Option<NodeIndex> {
+        self.node_order
+            .after(index.map(NodeIndex::index))
+            .map(NodeIndex::new)
+    }
+
+    pub(super) fn edge_after(&self, index: Option<EdgeIndex>) -> Option<EdgeIndex> {
+        self.edge_order
+            .after(index.map(EdgeIndex::index))
+            .map(EdgeIndex::new)
+    }
+
+    /// The nodes that changed or went after `sequence`, each as often as it did.
+    pub(super) fn nodes_changed_after(&self, sequence: u64) -> impl Iterator<Item = NodeIndex> {
+        self.node_past
+            .changed_after(sequence)
+            .map(|index| NodeIndex::new(index as usize))
+    }
+
+    pub(super) fn ends(&self, index: EdgeIndex) -> Option<(NodeIndex, NodeIndex)> {
+        self.graph.edge_endpoints(index)
+    }
+
+    /// Steps over the edges on one side of a node, newest first; see [`Storage::step`].
+    pub(super) fn walker(&self, index: NodeIndex, side: petgraph::Direction) -> Walker {
+        self.graph.neighbors_directed(index, side).detach()
+    }
+
+    /// The next edge and the node at its other end, of all edges that are held.
+    pub(super) fn step(&self, walker: &mut Walker) -> Option<(EdgeIndex, NodeIndex)> {
+        walker.next(&self.graph)
+    }
+}
+
+#[cfg(test)]
+impl Storage {
+    /// Revisions and elements kept for views.
+    pub(super) fn kept(&self) -> usize {
+        self.node_past.len() + self.edge_past.len()
+    }
+
+    /// Nodes and edges in the structure, gone ones included.
+    pub(super) fn held(&self) -> (usize, usize) {
+        (self.graph.node_count(), self.graph.edge_count())
+    }
+}
+
+pub(super) type Walker = WalkNeighbors<u32>;
+
+/// The sides of a node that a direction takes in, in the order they are walked.
+pub(super) const fn sides(direction: Direction) -> &'static [petgraph::Direction] {
+    match direction {
+        Direction::Out => &[petgraph::Outgoing],
+        Direction::In => &[petgraph::Incoming],
+        Direction::Both => &[petgraph::Outgoing, petgraph::Incoming],
+    }
+}
+
+/// Whether an edge is a loop that the walk over the other side has given already.
+pub(super) fn is_second_sight(
+    direction: Direction,
+    side: petgraph::Direction,
+    from: NodeIndex,
+    to: NodeIndex,
+) -> bool {
+    direction == Direction::Both && side == petgraph::Incoming && from == to
+}
+
+fn born_in(graph: &StableDiGraph<Slot, Mark, u32>) -> impl Fn(u32) -> u64 + Copy + '_ {
+    |index| {
+        graph
+            .node_weight(NodeIndex::new(index as usize))
+            .map_or(0, |slot| slot.born)
+    }
+}
+
+/// petgraph's indexes are 32 bits wide here.
+fn number(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(u32::MAX)
 }

@@ -368,7 +368,9 @@ impl fmt::Display for Param {
             Self::Now => f.write_str("NOW"),
             Self::Forever => f.write_str("FOREVER"),
             Self::Metadata(pairs) => {
-                let params = pairs.iter().flat_map(|(k, v)| [Self::Text(k.clone()), v.clone()]);
+                let params = pairs
+                    .iter()
+                    .flat_map(|(k, v)| [Self::Text(k.clone()), v.clone()]);
                 call(f, "Metadata", params)
             }
             Self::Predicate(predicate, params) => call(f, predicate.name(), params),

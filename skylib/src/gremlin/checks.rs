@@ -12,8 +12,8 @@ use crate::value::Text;
 /// Makes a step of a word and its parameters; `None` where no step has that name.
 pub(super) fn step(word: &str, params: Vec<Param>) -> Option<Result<Step, String>> {
     let step = match word.to_ascii_uppercase().as_str() {
-        "V" => element("V", params).map(Step::V),
-        "E" => element("E", params).map(Step::E),
+        "V" => element("V", &params).map(Step::V),
+        "E" => element("E", &params).map(Step::E),
         "AT" | "CONTEXT" => Ok(Step::At(params)),
         "HAS" => Ok(Step::Has(params)),
         "HASEITHER" => Ok(Step::HasEither(params)),
@@ -28,9 +28,12 @@ pub(super) fn step(word: &str, params: Vec<Param>) -> Option<Result<Step, String
         "OUTV" => Ok(Step::Walk(Walk::OutV, params)),
         "INV" => Ok(Step::Walk(Walk::InV, params)),
         "BOTHV" => Ok(Step::Walk(Walk::BothV, params)),
-        "DEDUP" => texts(&params)
-            .map(Step::Dedup)
-            .ok_or_else(|| format!("Dedup parameters have to be string keys : {}", list(&params))),
+        "DEDUP" => texts(&params).map(Step::Dedup).ok_or_else(|| {
+            format!(
+                "Dedup parameters have to be string keys : {}",
+                list(&params)
+            )
+        }),
         "LIMIT" => match <[Param; 1]>::try_from(params) {
             Ok([count]) => Ok(Step::Limit(count)),
             Err(params) => Err(format!("Limit requires 1 parameter : {}", list(&params))),
@@ -44,20 +47,25 @@ pub(super) fn step(word: &str, params: Vec<Param>) -> Option<Result<Step, String
         "COUNT" => Err(format!("Count accepts no parameter : {}", list(&params))),
         "VALUES" => one_key("Values", &params).map(Step::Values),
         "AS" => one_key("As", &params).map(Step::As),
-        "VALUEMAP" if params.is_empty() => {
-            Err(format!("ValueMap requires at least on parameter : {}", list(&params)))
-        }
+        "VALUEMAP" if params.is_empty() => Err(format!(
+            "ValueMap requires at least on parameter : {}",
+            list(&params)
+        )),
         "VALUEMAP" => texts(&params).map(Step::ValueMap).ok_or_else(|| {
-            format!("ValueMap parameters have to be string keys : {}", list(&params))
+            format!(
+                "ValueMap parameters have to be string keys : {}",
+                list(&params)
+            )
         }),
         "KEYS" => Ok(Step::Keys(params)),
         "SUM" => Ok(Step::Sum(params)),
-        "SELECT" if params.is_empty() => {
-            Err(format!("Select requires at least one key : {}", list(&params)))
-        }
+        "SELECT" if params.is_empty() => Err(format!(
+            "Select requires at least one key : {}",
+            list(&params)
+        )),
         "SELECT" => Ok(Step::Select(params)),
         "SUBGRAPH" => Ok(Step::SubGraph(params)),
-        "SHORTESTPATHTO" => shortest_path(params),
+        "SHORTESTPATHTO" => shortest_path(&params),
         "DESCENDANTS" => hierarchy(Hierarchy::Descendants, params),
         "ASCENDANTS" => hierarchy(Hierarchy::Ascendants, params),
         "NEIGHBORS" => hierarchy(Hierarchy::Neighbors, params),
@@ -92,12 +100,18 @@ pub(super) fn step_names() -> impl Iterator<Item = &'static str> {
     USAGES.iter().map(|(name, _)| *name)
 }
 
-fn element(name: &str, params: Vec<Param>) -> Result<Option<Text>, String> {
-    match params.as_slice() {
+fn element(name: &str, params: &[Param]) -> Result<Option<Text>, String> {
+    match params {
         [] => Ok(None),
         [Param::Text(id)] => Ok(Some(id.clone())),
-        [_] => Err(format!("{name} parameter must be a string : {}", list(&params))),
-        _ => Err(format!("{name} accepts at most one parameter : {}", list(&params))),
+        [_] => Err(format!(
+            "{name} parameter must be a string : {}",
+            list(params)
+        )),
+        _ => Err(format!(
+            "{name} accepts at most one parameter : {}",
+            list(params)
+        )),
     }
 }
 
@@ -110,13 +124,19 @@ fn only_key(name: &str, params: Vec<Param>) -> Result<Text, String> {
 }
 
 fn only_key_error(name: &str, params: &[Param]) -> String {
-    format!("{name} accepts only one parameter of type string : {}", list(params))
+    format!(
+        "{name} accepts only one parameter of type string : {}",
+        list(params)
+    )
 }
 
 fn one_key(name: &str, params: &[Param]) -> Result<Text, String> {
     match params {
         [Param::Text(key)] => Ok(key.clone()),
-        [_] => Err(format!("{name} parameter has to be a string key : {}", list(params))),
+        [_] => Err(format!(
+            "{name} parameter has to be a string key : {}",
+            list(params)
+        )),
         _ => Err(format!("{name} requires 1 parameter : {}", list(params))),
     }
 }
@@ -134,24 +154,29 @@ fn sort(params: &[Param]) -> Result<Step, String> {
         [] => Ok(Step::Sort(None, None)),
         [Param::Text(key)] => Ok(Step::Sort(None, Some(key.clone()))),
         [Param::Order(order), Param::Text(key)] => Ok(Step::Sort(Some(*order), Some(key.clone()))),
-        [other] => Err(format!("Sort parameter has to be a string key : {}", string(other))),
-        [Param::Order(_), other] => {
-            Err(format!("Second sort parameter has to be a string key : {}", string(other)))
-        }
+        [other] => Err(format!(
+            "Sort parameter has to be a string key : {}",
+            string(other)
+        )),
+        [Param::Order(_), other] => Err(format!(
+            "Second sort parameter has to be a string key : {}",
+            string(other)
+        )),
         [other, _] => Err(format!("Use ASC or DESC predicate : {}", string(other))),
-        _ => Err(format!("Sort accepts 1 predicate and 1 string parameter : {}", list(params))),
+        _ => Err(format!(
+            "Sort accepts 1 predicate and 1 string parameter : {}",
+            list(params)
+        )),
     }
 }
 
-fn shortest_path(params: Vec<Param>) -> Result<Step, String> {
+fn shortest_path(params: &[Param]) -> Result<Step, String> {
     let mut iter = params.iter();
     match (iter.next(), iter.next(), iter.next()) {
-        (Some(target), edges, None) => {
-            Ok(Step::ShortestPathTo(target.clone(), edges.cloned()))
-        }
+        (Some(target), edges, None) => Ok(Step::ShortestPathTo(target.clone(), edges.cloned())),
         _ => Err(format!(
             "ShortestPathTo predicate accepts only 1 or 2 parameters : {}",
-            list(&params)
+            list(params)
         )),
     }
 }
@@ -220,8 +245,13 @@ fn workflow(mut params: Vec<Param>) -> Result<Step, String> {
     }
 }
 
-const METRIC_FIELDS: [&str; 5] =
-    ["LastUpdateMetric", "SFlow", "SFlow.LastUpdateMetric", "Ovs", "Ovs.LastUpdateMetric"];
+const METRIC_FIELDS: [&str; 5] = [
+    "LastUpdateMetric",
+    "SFlow",
+    "SFlow.LastUpdateMetric",
+    "Ovs",
+    "Ovs.LastUpdateMetric",
+];
 
 const USAGES: &[(&str, &str)] = &[
     ("G", "G"),
@@ -254,7 +284,10 @@ const USAGES: &[(&str, &str)] = &[
     ("As", "As(name)"),
     ("Select", "Select(name, …)"),
     ("SubGraph", "SubGraph([key, value, …])"),
-    ("ShortestPathTo", "ShortestPathTo(Metadata(key, value, …)[, Metadata(key, value, …)])"),
+    (
+        "ShortestPathTo",
+        "ShortestPathTo(Metadata(key, value, …)[, Metadata(key, value, …)])",
+    ),
     ("Descendants", "Descendants([key, value, …][, depth])"),
     ("Ascendants", "Ascendants([key, value, …][, depth])"),
     ("Neighbors", "Neighbors([key, value, …][, depth])"),
@@ -291,7 +324,10 @@ mod tests {
     fn hierarchies_take_pairs_and_a_depth() {
         let text = |t: &str| Param::Text(t.into());
         let made = |params: Vec<Param>| step("Neighbors", params).unwrap();
-        assert_eq!(made(vec![]), Ok(Step::Hierarchy(Hierarchy::Neighbors, vec![], None)));
+        assert_eq!(
+            made(vec![]),
+            Ok(Step::Hierarchy(Hierarchy::Neighbors, vec![], None))
+        );
         let pair = vec![text("k"), Param::Int(3)];
         assert_eq!(
             made(pair.clone()),

@@ -46,22 +46,36 @@ struct Place {
 impl QueryError {
     /// A query that cannot be read.
     pub(super) fn parse(message: impl Into<String>) -> Self {
-        Self { kind: QueryErrorKind::Parse, message: message.into(), place: None, help: None }
+        Self {
+            kind: QueryErrorKind::Parse,
+            message: message.into(),
+            place: None,
+            help: None,
+        }
     }
 
     /// A query that cannot be run.
     pub(super) fn execute(message: impl Into<String>) -> Self {
-        Self { kind: QueryErrorKind::Execute, ..Self::parse(message) }
+        Self {
+            kind: QueryErrorKind::Execute,
+            ..Self::parse(message)
+        }
     }
 
     /// A query that asks too much.
     pub(super) fn limit(message: impl Into<String>) -> Self {
-        Self { kind: QueryErrorKind::Limit, ..Self::parse(message) }
+        Self {
+            kind: QueryErrorKind::Limit,
+            ..Self::parse(message)
+        }
     }
 
     /// A query nobody waits for any more.
     pub(super) fn interrupted() -> Self {
-        Self { kind: QueryErrorKind::Interrupted, ..Self::parse("query interrupted") }
+        Self {
+            kind: QueryErrorKind::Interrupted,
+            ..Self::parse("query interrupted")
+        }
     }
 
     /// The same error, at a byte of the query, unless it already has its place.
@@ -106,7 +120,12 @@ impl QueryError {
 impl fmt::Display for QueryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)?;
-        if let Some(Place { offset, line, column }) = self.place {
+        if let Some(Place {
+            offset,
+            line,
+            column,
+        }) = self.place
+        {
             write!(f, "\nat byte {offset} (line {line}, column {column})")?;
         }
         match (&self.help, self.place) {
@@ -156,8 +175,13 @@ mod tests {
     fn the_place_is_counted_in_bytes_lines_and_characters() {
         let query = "G.V()\n .Has('é', x)";
         let offset = query.find('x').unwrap();
-        let error = QueryError::parse("bad x").at(query, offset).help("expected y");
-        assert_eq!(error.to_string(), "bad x\nat byte 18 (line 2, column 12): expected y");
+        let error = QueryError::parse("bad x")
+            .at(query, offset)
+            .help("expected y");
+        assert_eq!(
+            error.to_string(),
+            "bad x\nat byte 18 (line 2, column 12): expected y"
+        );
         assert_eq!(error.clone().at(query, 0), error, "the first place stays");
     }
 

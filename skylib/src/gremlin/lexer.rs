@@ -35,14 +35,19 @@ impl<'a> Lexer<'a> {
     /// A NUL ends the query (COMPAT: whatever stands behind it was never read).
     pub(super) fn new(query: &'a str) -> Self {
         let end = query.find('\0').unwrap_or(query.len());
-        Self { query: &query[..end], at: 0 }
+        Self {
+            query: &query[..end],
+            at: 0,
+        }
     }
 
     pub(super) fn next(&mut self) -> Token<'a> {
         let rest = &self.query[self.at..];
         self.at += rest.len() - rest.trim_start_matches([' ', '\t', '\n', '\r']).len();
         let mut chars = self.query[self.at..].chars();
-        let Some(first) = chars.next() else { return self.take(TokenKind::End, 0) };
+        let Some(first) = chars.next() else {
+            return self.take(TokenKind::End, 0);
+        };
         match first {
             '(' => self.take(TokenKind::Open, 1),
             ')' => self.take(TokenKind::Close, 1),
@@ -67,7 +72,11 @@ impl<'a> Lexer<'a> {
         let inner = &self.query[start + 1..];
         let len = inner.find(['\'', '"']).unwrap_or(inner.len());
         self.at = (start + len + 2).min(self.query.len());
-        Token { kind: TokenKind::Text, text: &inner[..len], span: start..self.at }
+        Token {
+            kind: TokenKind::Text,
+            text: &inner[..len],
+            span: start..self.at,
+        }
     }
 
     /// Digits and dots; COMPAT: a letter behind them spoils the number and is reported alone.
@@ -92,7 +101,11 @@ impl<'a> Lexer<'a> {
     fn take(&mut self, kind: TokenKind, len: usize) -> Token<'a> {
         let span = self.at..self.at + len;
         self.at = span.end;
-        Token { kind, text: &self.query[span.clone()], span }
+        Token {
+            kind,
+            text: &self.query[span.clone()],
+            span,
+        }
     }
 }
 
@@ -131,7 +144,13 @@ mod tests {
         use TokenKind::{Comma, Text, Word};
         assert_eq!(
             kinds("'a\",\"b'x'open \\"),
-            [(Text, "a"), (Comma, ","), (Text, "b"), (Word, "x"), (Text, "open \\")]
+            [
+                (Text, "a"),
+                (Comma, ","),
+                (Text, "b"),
+                (Word, "x"),
+                (Text, "open \\")
+            ]
         );
         assert_eq!(Lexer::new("'").next().span, 0..1);
     }

@@ -25,9 +25,22 @@ pub(super) fn optional(params: &[Param]) -> Result<Filter, String> {
     element_filter(params, Filter::All)
 }
 
-/// Pairs of which one must hold (edge filters of the hierarchy steps).
+/// Pairs of which one must hold .
 pub(super) fn either_pair(params: &[Param]) -> Result<Filter, String> {
-    Ok(Filter::Any(pairs(params)?.map(|pair| test_of(pair?)).collect::<Result<_, _>>()?))
+    Ok(Filter::Any(
+        pairs(params)?
+            .map(|pair| test_of(pair?))
+            .collect::<Result<_, _>>()?,
+    ))
+}
+
+/// Pairs that must all hold.
+pub(super) fn all_pairs(params: &[Param]) -> Result<Filter, String> {
+    Ok(Filter::All(
+        pairs(params)?
+            .map(|pair| test_of(pair?))
+            .collect::<Result<_, _>>()?,
+    ))
 }
 
 /// Pairs that must all hold on a flow.
@@ -72,7 +85,11 @@ fn element_filter(
         [Param::Text(key)] => Ok(present(key)),
         [_] => Err("Key must be a string".to_owned()),
         _ if params.len() % 2 == 1 => Err("params should be a list of key,value".to_owned()),
-        _ => Ok(combine(pairs(params)?.map(|pair| test_of(pair?)).collect::<Result<_, _>>()?)),
+        _ => Ok(combine(
+            pairs(params)?
+                .map(|pair| test_of(pair?))
+                .collect::<Result<_, _>>()?,
+        )),
     }
 }
 
@@ -83,7 +100,10 @@ fn pairs(params: &[Param]) -> Result<impl Iterator<Item = Result<Pair<'_>, Strin
         return Err("At least two parameters must be provided".to_owned());
     }
     if params.len() % 2 == 1 {
-        return Err(format!("slice must be defined by pair k,v: {}", list(params)));
+        return Err(format!(
+            "slice must be defined by pair k,v: {}",
+            list(params)
+        ));
     }
     Ok(params.chunks_exact(2).map(|pair| match &pair[0] {
         Param::Text(key) => Ok((key, &pair[1])),
@@ -114,7 +134,9 @@ fn test_of((key, literal): Pair<'_>) -> Result<Filter, String> {
 /// The filter for one key and what it must be.
 fn test(key: &Text, literal: &Param) -> Result<Filter, String> {
     use filter::Predicate as Test;
-    let Param::Predicate(predicate, params) = literal else { return equal(key, literal) };
+    let Param::Predicate(predicate, params) = literal else {
+        return equal(key, literal);
+    };
     let is = |test: Test| Filter::test(key.clone(), test);
     let int = |i: usize| params.get(i).and_then(to_int);
     let one_int = || int(0).ok_or_else(|| not_int(&predicate.name().to_ascii_uppercase()));
@@ -147,16 +169,21 @@ fn test(key: &Text, literal: &Param) -> Result<Filter, String> {
         }
         Predicate::Within if params.is_empty() => nothing(),
         Predicate::Within => Filter::Any(members(key, params)?),
-        Predicate::Without => {
-            Filter::All(members(key, params)?.into_iter().map(Filter::negate).collect())
-        }
+        Predicate::Without => Filter::All(
+            members(key, params)?
+                .into_iter()
+                .map(Filter::negate)
+                .collect(),
+        ),
         Predicate::Regex => is(Test::Regex(pattern(first(params)?)?)),
         Predicate::Ipv4Range => is(Test::Ipv4Range(network(first(params)?)?)),
     })
 }
 
 fn first(params: &[Param]) -> Result<&Param, String> {
-    params.first().ok_or_else(|| "At least one parameter must be provided".to_owned())
+    params
+        .first()
+        .ok_or_else(|| "At least one parameter must be provided".to_owned())
 }
 
 fn not_int(name: &str) -> String {
@@ -176,9 +203,10 @@ fn equal(key: &Text, literal: &Param) -> Result<Filter, String> {
 /// Equalities as `Within` has them: strings as strings, everything else as a number.
 fn members(key: &Text, params: &[Param]) -> Result<Vec<Filter>, String> {
     let member = |literal: &Param| match literal {
-        Param::Bool(bool) => {
-            Ok(Filter::test(key.clone(), filter::Predicate::Int(i64::from(*bool))))
-        }
+        Param::Bool(bool) => Ok(Filter::test(
+            key.clone(),
+            filter::Predicate::Int(i64::from(*bool)),
+        )),
         other => equal(key, other),
     };
     params.iter().map(member).collect()

@@ -7,4 +7,5 @@ pub mod ethtool;
 pub mod netns;
 #[cfg(feature = "afpacket")]
 pub mod socket;
+pub mod timer;
 pub mod wake;

@@ -1,11 +1,10 @@
 //! `AfPacket`: the packets of a live interface, from the kernel's ring.
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::block::{BlockReader, TAG_LEN, Treatment};
@@ -13,7 +12,10 @@ use super::bpf::{LiveFilter, MAX_PACKET};
 use super::ring::Ring;
 use super::{Batch, BpfProgram, CaptureError, CaptureOptions, CaptureStats, PacketSource, Waker};
 use crate::packet::{LinkType, PacketBatch, PacketHeader};
+use crate::sys::capability::Capability;
+use crate::sys::netns;
 use crate::sys::socket::{InterfaceInfo, PacketSocket, RingShape};
+use crate::sys::wake::Wake;
 
 /// The packets of a live interface, both directions unless asked otherwise.
 ///
@@ -39,7 +41,7 @@ pub struct AfPacket {
     index: u32,
     socket: PacketSocket,
     ring: Ring,
-    wake: Arc<OwnedFd>,
+    wake: Arc<Wake>,
     link_type: LinkType,
     treatment: Treatment,
     /// Frames that got their tag back have to pass this too.
@@ -66,7 +68,7 @@ impl AfPacket {
     pub fn open(options: &CaptureOptions) -> Result<Self, CaptureError> {
         let interface = options.interface.clone();
         let fail = |error: io::Error| on_open(options, error);
-        let socket = PacketSocket::open().map_err(fail)?;
+        let socket = open_socket(options)?;
         let info = socket.interface(&interface).map_err(fail)?;
         if !info.up {
             return Err(CaptureError::InterfaceDown(interface));
@@ -101,8 +103,7 @@ impl AfPacket {
                 error,
             )
         })?;
-        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
-            .map_err(|error| CaptureError::io("make an event descriptor", error))?;
+        let wake = Wake::new().map_err(fail)?;
         start(&socket, info, options).map_err(fail)?;
         Ok(Self {
             interface,
@@ -172,7 +173,7 @@ impl AfPacket {
         };
         let mut descriptors = [
             PollFd::new(&self.socket, PollFlags::IN | PollFlags::ERR),
-            PollFd::new(&self.wake, PollFlags::IN),
+            PollFd::new(&*self.wake, PollFlags::IN),
         ];
         match poll(&mut descriptors, Some(&timeout)) {
             Ok(_) | Err(Errno::INTR) => {}
@@ -186,11 +187,7 @@ impl AfPacket {
         let failed = descriptors[0]
             .revents()
             .intersects(PollFlags::ERR | PollFlags::HUP);
-        let woken = descriptors[1].revents().contains(PollFlags::IN);
-        if woken {
-            // Only resets the counter; another thread may have been faster, which is as well.
-            rustix::io::read(&*self.wake, &mut [0; 8]).ok();
-        }
+        self.wake.clear();
         if failed || self.down {
             self.look_after_interface()
         } else {
@@ -265,11 +262,23 @@ impl PacketSource for AfPacket {
 
     fn waker(&self) -> Waker {
         let wake = Arc::clone(&self.wake);
-        Waker::new(move || {
-            // Fails only when the counter is full, and then the source is awake already.
-            rustix::io::write(&*wake, &1_u64.to_le_bytes()).ok();
-        })
+        Waker::new(move || wake.raise())
     }
+}
+
+/// A socket in the namespace of the interface; it stays there, this thread does not go there.
+fn open_socket(options: &CaptureOptions) -> Result<PacketSocket, CaptureError> {
+    let opened = match &options.netns {
+        None => PacketSocket::open(),
+        Some(path) => netns::run_in(path, PacketSocket::open).map_err(|source| {
+            if source.kind() == io::ErrorKind::PermissionDenied {
+                return not_permitted(options, Capability::SysAdmin);
+            }
+            let action = format!("enter network namespace {}", path.display());
+            CaptureError::io(action, source)
+        })?,
+    };
+    opened.map_err(|error| on_open(options, error))
 }
 
 /// What comes after everything else is ready: frames arrive from here on.
@@ -287,11 +296,7 @@ fn start(socket: &PacketSocket, info: InterfaceInfo, options: &CaptureOptions) -
 fn on_open(options: &CaptureOptions, error: io::Error) -> CaptureError {
     let interface = options.interface.clone();
     match error.raw_os_error() {
-        Some(libc::EPERM | libc::EACCES) => {
-            let program = std::env::current_exe().ok();
-            let program = program.map_or("FILE".to_owned(), |path| path.display().to_string());
-            CaptureError::NotPermitted { interface, program }
-        }
+        Some(libc::EPERM | libc::EACCES) => not_permitted(options, Capability::NetRaw),
         Some(libc::ENODEV) => {
             let netns = options
                 .netns
@@ -301,6 +306,15 @@ fn on_open(options: &CaptureOptions, error: io::Error) -> CaptureError {
         }
         Some(libc::ENETDOWN) => CaptureError::InterfaceDown(interface),
         _ => CaptureError::io(format!("capture on {interface}"), error),
+    }
+}
+
+fn not_permitted(options: &CaptureOptions, missing: Capability) -> CaptureError {
+    let program = std::env::current_exe().ok();
+    CaptureError::NotPermitted {
+        interface: options.interface.clone(),
+        capability: missing.to_string(),
+        program: program.map_or("FILE".to_owned(), |path| path.display().to_string()),
     }
 }
 

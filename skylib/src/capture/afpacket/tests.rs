@@ -298,6 +298,32 @@ fn without_the_capability_the_error_says_which() {
     });
 }
 
+#[test]
+fn an_interface_of_another_namespace_is_captured_from_outside() {
+    in_new_namespace(|| {
+        add_pair();
+        let inside = format!("/proc/self/task/{}/ns/net", rustix::thread::gettid());
+        let left = sender("left");
+        let outside = std::thread::spawn(move || {
+            // A namespace of its own again, where there is no such interface.
+            in_new_namespace(move || {
+                let options = CaptureOptions::new("right").with_netns(&inside);
+                let mut source = AfPacket::open(&options).expect("a source");
+                left.send(&frame(0x0800, &udp(1, 2, 18))).expect("sent");
+                assert_eq!(take(&mut source, 1).len(), 1);
+                assert!(AfPacket::open(&CaptureOptions::new("right")).is_err());
+                let error = AfPacket::open(&CaptureOptions::new("eth9").with_netns(&inside));
+                let wanted = format!(r#"interface "eth9" not found in network namespace {inside}"#);
+                assert_eq!(error.unwrap_err().to_string(), wanted);
+            });
+        });
+        outside.join().expect("the thread outside");
+        let error = AfPacket::open(&CaptureOptions::new("left").with_netns("/run/no-such"));
+        let error = error.unwrap_err().to_string();
+        assert_eq!(error, "cannot enter network namespace /run/no-such");
+    });
+}
+
 #[cfg(feature = "pcap")]
 mod filters {
     use super::super::super::BpfFilter;

@@ -29,10 +29,10 @@ fn flow() -> Flow {
             ab_bytes: 100,
             ..FlowMetric::default()
         }),
-        vrrpv2: Some(Vrrpv2Layer {
+        vrrpv2: Some(Box::new(Vrrpv2Layer {
             priority: 7,
             ..Vrrpv2Layer::default()
-        }),
+        })),
         raw_packets_captured: 3,
         finish_type: FinishType::TcpFin,
         ..Flow::default()

@@ -54,13 +54,13 @@ pub struct Flow {
     pub icmp: Option<IcmpLayer>,
     /// Contents of DHCPv4, if asked for.
     #[serde(rename = "DHCPv4", skip_serializing_if = "Option::is_none")]
-    pub dhcpv4: Option<Dhcpv4Layer>,
+    pub dhcpv4: Option<Box<Dhcpv4Layer>>,
     /// Contents of DNS, if asked for.
     #[serde(rename = "DNS", skip_serializing_if = "Option::is_none")]
-    pub dns: Option<DnsLayer>,
+    pub dns: Option<Box<DnsLayer>>,
     /// Contents of VRRP, if asked for.
     #[serde(rename = "VRRPv2", skip_serializing_if = "Option::is_none")]
-    pub vrrpv2: Option<Vrrpv2Layer>,
+    pub vrrpv2: Option<Box<Vrrpv2Layer>>,
     /// Change since the previous update of the table.
     #[serde(rename = "LastUpdateMetric", skip_serializing_if = "Option::is_none")]
     pub last_update_metric: Option<FlowMetric>,

@@ -122,10 +122,10 @@ fn protobuf_has_the_field_numbers_of_the_original() {
             ..FlowLayer::default()
         }),
         finish_type: FinishType::Timeout,
-        vrrpv2: Some(Vrrpv2Layer {
+        vrrpv2: Some(Box::new(Vrrpv2Layer {
             adver_int: 1,
             ..Vrrpv2Layer::default()
-        }),
+        })),
         ..Flow::default()
     };
     let wanted = [

@@ -35,7 +35,12 @@ pub(super) fn parse(query: &str) -> Result<Vec<(Step, usize)>, QueryError> {
         let message = format!("query is longer than {MAX_QUERY_BYTES} bytes");
         return Err(QueryError::parse(message));
     }
-    Parser { query, lexer: Lexer::new(query), patterns: 0 }.query()
+    Parser {
+        query,
+        lexer: Lexer::new(query),
+        patterns: 0,
+    }
+    .query()
 }
 
 struct Parser<'a> {
@@ -152,7 +157,9 @@ impl<'a> Parser<'a> {
             Ok(number) if number.is_finite() => Ok(Param::Float(number)),
             _ => {
                 let message = format!("Expected number token, got: {}", token.text);
-                Err(self.error(message, token).help("a number has one dot at most"))
+                Err(self
+                    .error(message, token)
+                    .help("a number has one dot at most"))
             }
         }
     }
@@ -170,8 +177,12 @@ impl<'a> Parser<'a> {
                 Param::Metadata(metadata(params).map_err(|m| self.error(m, word))?)
             }
             name => {
-                let known = PREDICATES.iter().find(|p| p.name().eq_ignore_ascii_case(name));
-                let Some(&predicate) = known else { return Err(self.unexpected(word)) };
+                let known = PREDICATES
+                    .iter()
+                    .find(|p| p.name().eq_ignore_ascii_case(name));
+                let Some(&predicate) = known else {
+                    return Err(self.unexpected(word));
+                };
                 let params = self.params(depth + 1)?;
                 self.check_predicate(predicate, &params, word)?;
                 Param::Predicate(predicate, params)
@@ -197,8 +208,10 @@ impl<'a> Parser<'a> {
         }
         if predicate == Predicate::Regex {
             if !matches!(params, [Param::Text(_)]) {
-                let message =
-                    format!("REGEX predicate expects a string as parameter, got: {}", word.text);
+                let message = format!(
+                    "REGEX predicate expects a string as parameter, got: {}",
+                    word.text
+                );
                 return Err(self.error(message, word));
             }
             self.patterns += 1;
@@ -211,12 +224,18 @@ impl<'a> Parser<'a> {
     }
 
     fn unexpected(&self, token: &Token<'_>) -> QueryError {
-        let message = format!("Unexpected token while parsing parameters, got: {}", token.text);
+        let message = format!(
+            "Unexpected token while parsing parameters, got: {}",
+            token.text
+        );
         let error = self.error(message, token);
         if token.kind != TokenKind::Word {
             return error.help("expected a value, a predicate or `)`");
         }
-        match nearest(token.text, PREDICATES.iter().map(|p| p.name()).chain(KEYWORDS)) {
+        match nearest(
+            token.text,
+            PREDICATES.iter().map(|p| p.name()).chain(KEYWORDS),
+        ) {
             Some(word) => error.help(format!("did you mean `{word}`?")),
             None => error.help("expected a value, a predicate or `)`; text stands between quotes"),
         }
@@ -240,12 +259,17 @@ fn is_word(token: &Token<'_>, word: &str) -> bool {
 /// Words that mean something inside parentheses only.
 fn is_reserved(word: &str) -> bool {
     KEYWORDS.iter().any(|k| k.eq_ignore_ascii_case(word))
-        || PREDICATES.iter().any(|p| p.name().eq_ignore_ascii_case(word))
+        || PREDICATES
+            .iter()
+            .any(|p| p.name().eq_ignore_ascii_case(word))
 }
 
 fn metadata(params: Vec<Param>) -> Result<Vec<(Text, Param)>, String> {
     if params.len() % 2 == 1 {
-        return Err(format!("slice must be defined by pair k,v: {}", list(&params)));
+        return Err(format!(
+            "slice must be defined by pair k,v: {}",
+            list(&params)
+        ));
     }
     let mut pairs = Vec::with_capacity(params.len() / 2);
     let mut params = params.into_iter();
@@ -275,3 +299,6 @@ const PREDICATES: [Predicate; 13] = [
     Predicate::Regex,
     Predicate::Ipv4Range,
 ];
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,276 @@
+//! `Capture`: one source driven into one flow table on a thread of its own.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, bounded};
+
+use super::{Batch, CaptureError, CaptureStats, PacketSource, Waker};
+use crate::flow::{
+    FlowQuery, FlowQueryError, FlowSet, FlowSink, FlowSource, FlowTable, FlowTableStats,
+};
+use crate::time::Clock;
+
+/// A running capture: packets of one source become flows of one table, on a thread of its own.
+///
+/// The table's timers follow the clock. Flows go to the sink on that thread; a sink that blocks
+/// makes the source drop packets, which is counted. Dropping a capture stops it.
+///
+/// ```no_run
+/// use std::sync::Arc;
+/// use skylib::capture::{AfPacket, CaptureOptions};
+/// use skylib::flow::{Flow, FlowQuery, FlowSource, FlowTableOptions};
+/// use skylib::time::SystemClock;
+/// use skylib::{Capture, FlowTable};
+///
+/// let source = AfPacket::open(&CaptureOptions::new("eth0"))?;
+/// let table = FlowTable::new(FlowTableOptions::default());
+/// let (sender, flows) = std::sync::mpsc::channel();
+/// let sink = move |batch: Vec<Flow>| sender.send(batch).unwrap_or_default();
+/// let capture = Capture::start("eth0", source, table, sink, Arc::new(SystemClock))?;
+/// println!("{} flows so far", capture.handle().query(&FlowQuery::default())?.flows.len());
+/// let stats = capture.stop()?;
+/// println!("{} packets in {} flows", stats.packets.received, flows.iter().flatten().count());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Capture {
+    handle: CaptureHandle,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<Result<CaptureReport, CaptureError>>>,
+}
+
+/// What a capture has seen so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CaptureReport {
+    /// Of the source.
+    pub packets: CaptureStats,
+    /// Of the table.
+    pub flows: FlowTableStats,
+}
+
+impl Capture {
+    /// Starts a thread of a name; it ends when the source does, or is stopped.
+    ///
+    /// # Errors
+    /// When the system has no thread left.
+    pub fn start(
+        name: &str,
+        source: impl PacketSource + 'static,
+        table: FlowTable,
+        sink: impl FlowSink + Send + 'static,
+        clock: Arc<dyn Clock>,
+    ) -> io::Result<Self> {
+        let (questions, asked) = bounded(QUESTIONS);
+        let stop = Arc::new(AtomicBool::new(false));
+        let handle = CaptureHandle { questions, waker: source.waker() };
+        let worker = Worker { source, table, sink, clock, asked, stop: Arc::clone(&stop) };
+        let builder = thread::Builder::new().name(format!("capture {name}"));
+        let thread = Some(builder.spawn(move || worker.run())?);
+        Ok(Self { handle, stop, thread })
+    }
+
+    /// Asks this capture from anywhere; stays valid, without answers, when the capture ends.
+    #[must_use]
+    pub const fn handle(&self) -> &CaptureHandle {
+        &self.handle
+    }
+
+    /// Whether the source has come to its end, or failed; [`Capture::stop`] tells which.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Ends the capture: packets that wait in the source are still counted, then all flows go to
+    /// the sink.
+    ///
+    /// # Errors
+    /// Why the source could not go on, if it had ended by itself.
+    ///
+    /// # Panics
+    /// When the sink panicked.
+    pub fn stop(mut self) -> Result<CaptureReport, CaptureError> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.handle.waker.wake();
+        self.join()
+    }
+
+    /// Waits for the source to end by itself.
+    ///
+    /// # Errors
+    /// Why the source could not go on.
+    ///
+    /// # Panics
+    /// When the sink panicked.
+    pub fn wait(mut self) -> Result<CaptureReport, CaptureError> {
+        self.join()
+    }
+
+    fn join(&mut self) -> Result<CaptureReport, CaptureError> {
+        let Some(thread) = self.thread.take() else { return Ok(CaptureReport::default()) };
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            self.stop.store(true, Ordering::Relaxed);
+            self.handle.waker.wake();
+            // A panic of the thread has been printed; another one here would end the process.
+            thread.join().ok();
+        }
+    }
+}
+
+/// The way to ask a running capture, for any thread.
+#[derive(Clone, Debug)]
+pub struct CaptureHandle {
+    questions: Sender<Question>,
+    waker: Waker,
+}
+
+impl CaptureHandle {
+    /// Asks for flows without waiting for them, so that many captures can be asked at once.
+    ///
+    /// Waits only when the capture has 64 questions before this one, and at most for `patience`.
+    ///
+    /// # Errors
+    /// [`FlowQueryError::Source`] when it does not take the question in that time.
+    pub fn ask(
+        &self,
+        query: &FlowQuery,
+        patience: Duration,
+    ) -> Result<PendingFlows, FlowQueryError> {
+        let (reply, pending) = bounded(1);
+        let question = Question::Flows(Box::new(query.clone()), reply);
+        match self.questions.send_timeout(question, patience) {
+            Ok(()) => {
+                self.waker.wake();
+                Ok(PendingFlows(pending))
+            }
+            Err(SendTimeoutError::Timeout(_)) => Err(failure("too many questions")),
+            // It was stopped: a table that is gone has no flows.
+            Err(SendTimeoutError::Disconnected(_)) => Ok(PendingFlows(pending)),
+        }
+    }
+
+    /// What the capture has seen; none when it has ended or does not answer within `patience`.
+    #[must_use]
+    pub fn report(&self, patience: Duration) -> Option<CaptureReport> {
+        let (reply, pending) = bounded(1);
+        self.questions.send_timeout(Question::Report(reply), patience).ok()?;
+        self.waker.wake();
+        pending.recv_timeout(patience).ok()
+    }
+}
+
+impl FlowSource for CaptureHandle {
+    /// Waits for the answer for ten seconds.
+    fn query(&self, query: &FlowQuery) -> Result<FlowSet, FlowQueryError> {
+        self.ask(query, PATIENCE)?.wait(PATIENCE)
+    }
+}
+
+/// An answer on its way.
+#[derive(Debug)]
+pub struct PendingFlows(Receiver<Result<FlowSet, FlowQueryError>>);
+
+impl PendingFlows {
+    /// The answer; that of a capture which has ended is empty.
+    ///
+    /// # Errors
+    /// The table's, or [`FlowQueryError::Source`] when it takes longer than `patience`.
+    pub fn wait(self, patience: Duration) -> Result<FlowSet, FlowQueryError> {
+        match self.0.recv_timeout(patience) {
+            Ok(answer) => answer,
+            Err(RecvTimeoutError::Timeout) => Err(failure("no answer in time")),
+            Err(RecvTimeoutError::Disconnected) => Ok(FlowSet::default()),
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Question {
+    Flows(Box<FlowQuery>, Sender<Result<FlowSet, FlowQueryError>>),
+    Report(Sender<CaptureReport>),
+}
+
+struct Worker<P, S> {
+    source: P,
+    table: FlowTable,
+    sink: S,
+    clock: Arc<dyn Clock>,
+    asked: Receiver<Question>,
+    stop: Arc<AtomicBool>,
+}
+
+impl<P: PacketSource, S: FlowSink> Worker<P, S> {
+    fn run(mut self) -> Result<CaptureReport, CaptureError> {
+        let outcome = self.work();
+        self.table.flush(self.clock.now(), &mut self.sink);
+        outcome.map(|()| self.report())
+    }
+
+    fn work(&mut self) -> Result<(), CaptureError> {
+        while !self.stop.load(Ordering::Relaxed) {
+            self.table.tick(self.clock.now(), &mut self.sink);
+            self.answer();
+            match self.source.next_batch(TICK)? {
+                Batch::Packets(batch) => self.table.process(&batch),
+                Batch::Timeout => {}
+                Batch::End => return Ok(()),
+            }
+        }
+        self.take_rest()
+    }
+
+    /// Packets that came before the stop and wait in the source.
+    fn take_rest(&mut self) -> Result<(), CaptureError> {
+        for _ in 0..REST {
+            match self.source.next_batch(LAST_WAIT)? {
+                Batch::Packets(batch) => self.table.process(&batch),
+                Batch::Timeout | Batch::End => break,
+            }
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self) {
+        // At most as many as fit in the channel, so that packets get their turn.
+        for question in self.asked.try_iter().take(QUESTIONS).collect::<Vec<_>>() {
+            // Whoever asked may have given up; then nobody misses the answer.
+            match question {
+                Question::Flows(query, reply) => reply.send(self.table.query(&query)).ok(),
+                Question::Report(reply) => reply.send(self.report()).ok(),
+            };
+        }
+    }
+
+    fn report(&mut self) -> CaptureReport {
+        CaptureReport { packets: self.source.stats(), flows: self.table.stats() }
+    }
+}
+
+fn failure(reason: &str) -> FlowQueryError {
+    FlowQueryError::Source { reason: reason.to_owned() }
+}
+
+/// Questions that may wait for one capture.
+const QUESTIONS: usize = 64;
+
+/// How long the table's timers may be late.
+const TICK: Duration = Duration::from_millis(200);
+
+/// Longer than a ring keeps a block that is not full.
+const LAST_WAIT: Duration = Duration::from_millis(20);
+
+/// Batches taken after a stop; a source that never ends must not keep the capture from doing so.
+const REST: usize = 256;
+
+const PATIENCE: Duration = Duration::from_secs(10);

@@ -1,0 +1,391 @@
+//! The fast lane: packets made of nothing but the commonest headers, all of them whole.
+//!
+//! Ethernet with up to four tags, ARP, IPv4 without options, IPv6 without extension headers, TCP,
+//! UDP (with DNS, NTP), ICMP echoes, and the tunnels VXLAN, GRE and Geneve around the same again.
+//! Anything else is "not mine" and goes the general way from its first byte, so the two agree or
+//! one of them is wrong; a property test says that they agree.
+
+use super::headers::{ETHER_TYPE_IPV4, ETHER_TYPE_IPV6};
+use super::part::{
+    IcmpEcho, IcmpHeader, IcmpType, IpAddress, LinkHeader, NetworkHeader, NetworkProtocol, Part,
+    Parts, TcpFlags, TransportHeader, TransportProtocol,
+};
+use super::{DecoderOptions, Layer, LayersPath, leaf, ports};
+
+/// Decodes an Ethernet frame; `None` if it is not for this lane, then `parts` may hold anything.
+pub(super) fn decode(
+    options: &DecoderOptions,
+    data: &[u8],
+    wire_len: u32,
+    parts: &mut Parts,
+) -> Option<()> {
+    // Without a length on the wire the rules for it are the general way's.
+    if wire_len == 0 {
+        return None;
+    }
+    let mut lane = Lane {
+        options,
+        wire_len,
+        rest: data,
+        offset: 0,
+    };
+    let mut start = Start::Ethernet;
+    for index in 0..Parts::CAPACITY {
+        let next = lane.part(start, parts.parts.get_mut(index)?)?;
+        match next {
+            Some(next) => start = next,
+            None => {
+                parts.len = index + 1;
+                return Some(());
+            }
+        }
+    }
+    None
+}
+
+struct Lane<'a> {
+    options: &'a DecoderOptions,
+    wire_len: u32,
+    rest: &'a [u8],
+    /// Where `rest` starts in the captured bytes.
+    offset: u32,
+}
+
+/// The first header of a part.
+#[derive(Clone, Copy)]
+enum Start {
+    Ethernet,
+    Ipv4,
+    Ipv6,
+}
+
+/// What a header leads to: another part, or the end.
+type Next = Option<Start>;
+
+impl<'a> Lane<'a> {
+    #[inline(always)]
+    fn part(&mut self, start: Start, part: &mut Part) -> Option<Next> {
+        *part = Part {
+            offset: self.offset,
+            length: (i64::from(self.wire_len) - i64::from(self.offset)).max(0),
+            ..Part::default()
+        };
+        match start {
+            Start::Ethernet => self.ethernet(part),
+            Start::Ipv4 => self.ipv4(part),
+            Start::Ipv6 => self.ipv6(part),
+        }
+    }
+
+    #[inline(always)]
+    fn ethernet(&mut self, part: &mut Part) -> Option<Next> {
+        let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, t0, t1] = *self.take::<14>()?;
+        let mut ether_type = u16::from_be_bytes([t0, t1]);
+        let mut layers = LayersPath::default().with(Layer::ETHERNET);
+        let mut vlan_id = 0;
+        let mut shift = 0;
+        while matches!(ether_type, 0x8100 | 0x88a8) {
+            let [i0, i1, t0, t1] = *self.take::<4>()?;
+            if shift == MAX_TAGS * 12 {
+                return None;
+            }
+            vlan_id |= i64::from(u16::from_be_bytes([i0, i1]) & 0xfff) << shift;
+            shift += 12;
+            ether_type = u16::from_be_bytes([t0, t1]);
+            layers = layers.with(Layer::DOT1Q);
+        }
+        part.layers = layers;
+        part.link = Some(LinkHeader {
+            source: [s0, s1, s2, s3, s4, s5],
+            destination: [d0, d1, d2, d3, d4, d5],
+            vlan_id,
+        });
+        match ether_type {
+            ETHER_TYPE_IPV4 => self.ipv4(part),
+            ETHER_TYPE_IPV6 => self.ipv6(part),
+            0x0806 => self.arp(part),
+            _ => None,
+        }
+    }
+
+    #[inline(always)]
+    fn arp(&self, part: &mut Part) -> Option<Next> {
+        let [_, _, _, _, hardware_len, protocol_len, _, _] = *self.rest.first_chunk::<8>()?;
+        let len = 8 + 2 * (usize::from(hardware_len) + usize::from(protocol_len));
+        part.layers = part.layers.with(Layer::ARP);
+        (self.rest.len() >= len).then_some(None)
+    }
+
+    #[inline(always)]
+    fn ipv4(&mut self, part: &mut Part) -> Option<Next> {
+        let [
+            v,
+            _,
+            l0,
+            l1,
+            _,
+            _,
+            f0,
+            f1,
+            ttl,
+            protocol,
+            _,
+            _,
+            s0,
+            s1,
+            s2,
+            s3,
+            d0,
+            d1,
+            d2,
+            d3,
+        ] = *self.take::<20>()?;
+        let is_fragment = u16::from_be_bytes([f0, f1]) & 0x3fff != 0;
+        if v != 0x45 || is_fragment {
+            return None;
+        }
+        let payload_len = match u16::from_be_bytes([l0, l1]) {
+            0 => self.rest.len(),
+            total_len => usize::from(total_len).checked_sub(20)?,
+        };
+        self.limit(payload_len);
+        part.layers = part.layers.with(Layer::IPV4);
+        part.network = Some(NetworkHeader {
+            protocol: NetworkProtocol::Ipv4,
+            hop_limit: ttl,
+            source: IpAddress::v4([s0, s1, s2, s3]),
+            destination: IpAddress::v4([d0, d1, d2, d3]),
+            length: 20 + payload_len as u32,
+            tunnel_id: 0,
+        });
+        match protocol {
+            6 => self.tcp(part),
+            17 => self.udp(part),
+            1 => self.icmpv4(part),
+            47 => self.gre(part),
+            _ => None,
+        }
+    }
+
+    #[inline(always)]
+    fn ipv6(&mut self, part: &mut Part) -> Option<Next> {
+        let [v, _, _, _, l0, l1, protocol, hop_limit, ..] = *self.rest.first_chunk::<40>()?;
+        let source = *self.rest.get(8..)?.first_chunk()?;
+        let destination = *self.rest.get(24..)?.first_chunk()?;
+        self.take::<40>()?;
+        let payload_len = u16::from_be_bytes([l0, l1]);
+        if v >> 4 != 6 || payload_len == 0 {
+            return None;
+        }
+        self.limit(usize::from(payload_len));
+        part.layers = part.layers.with(Layer::IPV6);
+        part.network = Some(NetworkHeader {
+            protocol: NetworkProtocol::Ipv6,
+            hop_limit,
+            source: IpAddress::v6(source),
+            destination: IpAddress::v6(destination),
+            length: u32::from(payload_len),
+            tunnel_id: 0,
+        });
+        match protocol {
+            6 => self.tcp(part),
+            17 => self.udp(part),
+            58 => self.icmpv6_echo(part),
+            47 => self.gre(part),
+            _ => None,
+        }
+    }
+
+    #[inline(always)]
+    fn tcp(&self, part: &mut Part) -> Option<Next> {
+        let [
+            s0,
+            s1,
+            d0,
+            d1,
+            q0,
+            q1,
+            q2,
+            q3,
+            _,
+            _,
+            _,
+            _,
+            data_offset,
+            flags,
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+        ] = *self.rest.first_chunk::<20>()?;
+        let header_len = usize::from(data_offset >> 4) * 4;
+        if header_len < 20 {
+            return None;
+        }
+        part.layers = part.layers.with(Layer::TCP);
+        part.transport = Some(TransportHeader {
+            protocol: TransportProtocol::Tcp,
+            has_ports: true,
+            source: u16::from_be_bytes([s0, s1]),
+            destination: u16::from_be_bytes([d0, d1]),
+            flags: TcpFlags(flags),
+            sequence: u32::from_be_bytes([q0, q1, q2, q3]),
+            payload_offset: self.offset + header_len as u32,
+            payload_len: self.rest.len().checked_sub(header_len)? as u32,
+        });
+        Some(None)
+    }
+
+    #[inline(always)]
+    fn udp(&mut self, part: &mut Part) -> Option<Next> {
+        let [s0, s1, d0, d1, l0, l1, _, _] = *self.take::<8>()?;
+        match u16::from_be_bytes([l0, l1]) {
+            0 => {}
+            len => self.limit(usize::from(len).checked_sub(8)?),
+        }
+        let (source, destination) = (u16::from_be_bytes([s0, s1]), u16::from_be_bytes([d0, d1]));
+        part.layers = part.layers.with(Layer::UDP);
+        part.transport = Some(TransportHeader {
+            protocol: TransportProtocol::Udp,
+            has_ports: true,
+            source,
+            destination,
+            flags: TcpFlags::default(),
+            sequence: 0,
+            payload_offset: self.offset,
+            payload_len: self.rest.len() as u32,
+        });
+        if self.rest.is_empty() {
+            return Some(None);
+        }
+        let layer =
+            ports::layer(destination, self.options).or_else(|| ports::layer(source, self.options));
+        match layer {
+            None => Some(None),
+            Some(Layer::VXLAN) => self.vxlan(part),
+            Some(Layer::GENEVE) => self.geneve(part),
+            Some(layer @ (Layer::DNS | Layer::NTP)) => {
+                part.layers = part.layers.with(layer);
+                (self.rest.len() >= leaf::least_len(layer)).then_some(None)
+            }
+            Some(_) => None,
+        }
+    }
+
+    #[inline(always)]
+    fn vxlan(&mut self, part: &mut Part) -> Option<Next> {
+        let [_, _, _, _, v0, v1, v2, _] = *self.take::<8>()?;
+        part.layers = part.layers.with(Layer::VXLAN);
+        self.virtual_network(part, u32::from_be_bytes([0, v0, v1, v2]), Start::Ethernet)
+    }
+
+    #[inline(always)]
+    fn geneve(&mut self, part: &mut Part) -> Option<Next> {
+        let [options, _, p0, p1, v0, v1, v2, _] = *self.take::<8>()?;
+        let options_len = (options & 0x3f) * 4;
+        self.rest = self.rest.get(usize::from(options_len)..)?;
+        self.offset += u32::from(options_len);
+        part.layers = part.layers.with(Layer::GENEVE);
+        let start = start(u16::from_be_bytes([p0, p1]))?;
+        self.virtual_network(part, u32::from_be_bytes([0, v0, v1, v2]), start)
+    }
+
+    #[inline(always)]
+    fn virtual_network(&self, part: &mut Part, id: u32, start: Start) -> Option<Next> {
+        part.tunnel_end = Some(id);
+        part.network.as_mut()?.tunnel_id = i64::from(id);
+        (!self.rest.is_empty()).then_some(Some(start))
+    }
+
+    /// Key and sequence number; neither checksum nor version 1.
+    #[inline(always)]
+    fn gre(&mut self, part: &mut Part) -> Option<Next> {
+        let [flags, version, p0, p1] = *self.take::<4>()?;
+        if flags & !0x30 != 0 || version != 0 {
+            return None;
+        }
+        if flags & 0x20 != 0 {
+            let key = u32::from_be_bytes(*self.take::<4>()?);
+            part.network.as_mut()?.tunnel_id = i64::from(key);
+        }
+        if flags & 0x10 != 0 {
+            self.take::<4>()?;
+        }
+        part.layers = part.layers.with(Layer::GRE);
+        let start = start(u16::from_be_bytes([p0, p1]))?;
+        (!self.rest.is_empty()).then_some(Some(start))
+    }
+
+    #[inline(always)]
+    fn icmpv4(&self, part: &mut Part) -> Option<Next> {
+        let [kind, code, _, _, id0, id1, _, _] = *self.rest.first_chunk::<8>()?;
+        let header = IcmpHeader {
+            kind: IcmpType::from_v4(kind),
+            code,
+            id: u16::from_be_bytes([id0, id1]),
+            echo: match kind {
+                8 => Some(IcmpEcho::Request),
+                0 => Some(IcmpEcho::Reply),
+                _ => None,
+            },
+        };
+        part.layers = part.layers.with(Layer::ICMPV4);
+        part.icmp = Some(header);
+        part.icmp_key = Some(header.key(NetworkProtocol::Ipv4));
+        Some(None)
+    }
+
+    #[inline(always)]
+    fn icmpv6_echo(&self, part: &mut Part) -> Option<Next> {
+        let [kind @ (128 | 129), code, _, _, id0, id1, _, _] = *self.rest.first_chunk::<8>()?
+        else {
+            return None;
+        };
+        let header = IcmpHeader {
+            kind: IcmpType::Echo,
+            code,
+            id: u16::from_be_bytes([id0, id1]),
+            echo: Some(if kind == 128 {
+                IcmpEcho::Request
+            } else {
+                IcmpEcho::Reply
+            }),
+        };
+        part.layers = part.layers.with(Layer::ICMPV6).with(Layer::ICMPV6_ECHO);
+        part.icmp = Some(header);
+        part.icmp_key = Some(header.key(NetworkProtocol::Ipv6));
+        Some(None)
+    }
+
+    /// The next header; its bytes are no longer in `rest` then.
+    #[inline(always)]
+    fn take<const N: usize>(&mut self) -> Option<&'a [u8; N]> {
+        let (header, rest) = self.rest.split_first_chunk()?;
+        self.rest = rest;
+        self.offset += N as u32;
+        Some(header)
+    }
+
+    /// Ends the payload after so many bytes.
+    #[inline(always)]
+    fn limit(&mut self, len: usize) {
+        if let Some(payload) = self.rest.get(..len) {
+            self.rest = payload;
+        }
+    }
+}
+
+/// What a tunnel with an EtherType starts the next part with.
+#[inline(always)]
+const fn start(ether_type: u16) -> Option<Start> {
+    match ether_type {
+        0x6558 => Some(Start::Ethernet),
+        ETHER_TYPE_IPV4 => Some(Start::Ipv4),
+        ETHER_TYPE_IPV6 => Some(Start::Ipv6),
+        _ => None,
+    }
+}
+
+const MAX_TAGS: u32 = 4;

@@ -1,0 +1,63 @@
+//! Stream control transmission (RFC 9260): the header, and a layer for every chunk.
+
+use super::headers::short_transport;
+use super::part::{TcpFlags, TransportHeader, TransportProtocol};
+use super::walk::{Next, Walk};
+use super::{DecodeError, Layer};
+
+pub(super) fn decode(walk: &mut Walk<'_, '_>) -> Result<Next, DecodeError> {
+    let Some(&[s0, s1, d0, d1, ..]) = walk.rest().first_chunk::<12>() else {
+        return Err(short_transport(
+            walk,
+            TransportProtocol::Sctp,
+            Layer::SCTP,
+            12,
+        ));
+    };
+    let payload_offset = walk.offset() + 12;
+    walk.push(Layer::SCTP, 12)?;
+    walk.found_transport(TransportHeader {
+        protocol: TransportProtocol::Sctp,
+        has_ports: true,
+        source: u16::from_be_bytes([s0, s1]),
+        destination: u16::from_be_bytes([d0, d1]),
+        flags: TcpFlags::default(),
+        sequence: 0,
+        payload_offset: payload_offset as u32,
+        payload_len: walk.rest().len() as u32,
+    });
+    Ok(Next::Header(chunk))
+}
+
+fn chunk(walk: &mut Walk<'_, '_>) -> Result<Next, DecodeError> {
+    let (layer, least) = match walk.rest().first() {
+        Some(0) => (Layer::SCTP_DATA, 16),
+        Some(1) => (Layer::SCTP_INIT, 20),
+        Some(2) => (Layer::SCTP_INIT_ACK, 20),
+        Some(3) => (Layer::SCTP_SACK, 16),
+        Some(4) => (Layer::SCTP_HEARTBEAT, 4),
+        Some(5) => (Layer::SCTP_HEARTBEAT_ACK, 4),
+        Some(6) => (Layer::SCTP_ABORT, 4),
+        Some(7) => (Layer::SCTP_SHUTDOWN, 8),
+        Some(8) => (Layer::SCTP_SHUTDOWN_ACK, 4),
+        Some(9) => (Layer::SCTP_ERROR, 4),
+        Some(10) => (Layer::SCTP_COOKIE_ECHO, 4),
+        Some(11) => (Layer::SCTP_COOKIE_ACK, 4),
+        Some(14) => (Layer::SCTP_SHUTDOWN_COMPLETE, 4),
+        _ => (Layer::SCTP_UNKNOWN, 4),
+    };
+    // Chunks may be many more than a path holds: those it shows are the first ones.
+    if walk.path_is_full() {
+        return Ok(Next::End);
+    }
+    if walk.rest().len() < least {
+        return Err(walk.truncated(layer, least));
+    }
+    let [_, _, l0, l1] = *walk.chunk::<4>(layer)?;
+    let len = usize::from(u16::from_be_bytes([l0, l1]));
+    if len < 4 {
+        return Err(walk.malformed(layer));
+    }
+    walk.push(layer, len.next_multiple_of(4))?;
+    Ok(Next::Header(chunk))
+}

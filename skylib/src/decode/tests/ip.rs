@@ -1,0 +1,289 @@
+//! IP, its extensions, transports, and what they carry.
+
+use super::*;
+
+#[test]
+fn a_tcp_segment_tells_its_ends() {
+    let mut payload = tcp(0x12);
+    payload.extend(b"hello");
+    let (parts, result) = decode(&ethernet(0x0800, &ipv4(6, &payload)));
+    assert_eq!(result, Ok(()));
+    let [part] = &*parts else {
+        panic!("one part, not {parts:?}")
+    };
+    assert_eq!(part.layers.to_string(), "Ethernet/IPv4/TCP");
+    let link = part.link.unwrap();
+    assert_eq!(link.source, [2, 0, 0, 0, 0x0a, 1]);
+    assert_eq!(link.destination, [2, 0, 0, 0, 0x0b, 2]);
+    let network = part.network.unwrap();
+    assert_eq!(network.source.to_string(), "10.1.0.9");
+    assert_eq!(network.destination.to_string(), "10.1.0.2");
+    assert_eq!((network.hop_limit, network.length), (64, 45));
+    let transport = part.transport.unwrap();
+    assert_eq!((transport.source, transport.destination), (40000, 80));
+    assert!(transport.flags.contains(TcpFlags::SYN) && transport.flags.contains(TcpFlags::ACK));
+    assert_eq!(
+        (
+            transport.sequence,
+            transport.payload_offset,
+            transport.payload_len
+        ),
+        (1000, 54, 5)
+    );
+    assert_eq!((part.offset, part.length), (0, 59));
+}
+
+#[test]
+fn padding_behind_the_ip_datagram_is_no_payload() {
+    let mut frame = ethernet(0x0800, &ipv4(17, &udp(5000, 6000, b"abc")));
+    frame.resize(60, 0);
+    let (parts, _) = decode(&frame);
+    assert_eq!(parts[0].transport.unwrap().payload_len, 3);
+    assert_eq!(parts[0].length, 60);
+}
+
+#[test]
+fn ip_in_ip_shows_the_outer_addresses_and_the_inner_ports() {
+    let mut inner = ipv4(6, &tcp(2));
+    inner[12] = 192;
+    let (parts, result) = decode(&ethernet(0x0800, &ipv4(94, &inner)));
+    assert_eq!(result, Ok(()));
+    assert_eq!(paths(&parts), ["Ethernet/IPv4/IPv4/TCP"]);
+    assert_eq!(parts[0].network.unwrap().source.to_string(), "10.1.0.9");
+    assert_eq!(parts[0].transport.unwrap().destination, 80);
+}
+
+#[test]
+fn ipv4_within_ipv6_shows_ipv4_but_is_known_by_ipv6() {
+    let (parts, result) = decode(&ethernet(0x86dd, &ipv6(4, &ipv4(1, ECHO))));
+    assert_eq!(result, Ok(()));
+    assert_eq!(paths(&parts), ["Ethernet/IPv6/IPv4/ICMPv4"]);
+    assert_eq!(parts[0].network.unwrap().protocol, NetworkProtocol::Ipv4);
+    assert_eq!(parts.key_network(0).unwrap().0.to_string(), "2001:db8::9");
+    assert_eq!(parts[0].icmp.unwrap().id, 0x1234);
+}
+
+#[test]
+fn fragments_stop_at_their_name() {
+    let mut datagram = ipv4(17, &udp(1, 53, &[0; 20]));
+    for offset in [0x2000_u16, 0x0001, 0x1fff] {
+        datagram[6..8].copy_from_slice(&offset.to_be_bytes());
+        assert_eq!(
+            clean_paths(&ethernet(0x0800, &datagram)),
+            ["Ethernet/IPv4/Fragment"]
+        );
+    }
+    datagram[6..8].copy_from_slice(&0x4000_u16.to_be_bytes());
+    assert_eq!(
+        clean_paths(&ethernet(0x0800, &datagram)),
+        ["Ethernet/IPv4/UDP/DNS"]
+    );
+    let fragment = [&hex("11 00 0001 00000001")[..], &udp(1, 2, b"")].concat();
+    assert_eq!(
+        clean_paths(&ethernet(0x86dd, &ipv6(44, &fragment))),
+        ["Ethernet/IPv6/IPv6Fragment/Fragment"]
+    );
+}
+
+#[test]
+fn icmp_of_the_other_ip_version_counts_for_the_key_only() {
+    let (parts, _) = decode(&ethernet(0x86dd, &ipv6(1, ECHO)));
+    assert_eq!(
+        (parts[0].icmp, parts[0].icmp_key),
+        (None, Some(2 << 24 | 0x1234))
+    );
+}
+
+#[test]
+fn icmpv6_messages_are_named() {
+    let message = |kind: u8, body: &[u8]| {
+        let message = [&[kind, 0, 0, 0][..], body].concat();
+        clean_paths(&ethernet(0x86dd, &ipv6(58, &message))).remove(0)
+    };
+    for (kind, len, name) in [
+        (128, 4, "Echo"),
+        (129, 20, "Echo"),
+        (133, 4, "RouterSolicitation"),
+        (134, 12, "RouterAdvertisement"),
+        (135, 20, "NeighborSolicitation"),
+        (136, 20, "NeighborAdvertisement"),
+        (137, 36, "Redirect"),
+    ] {
+        assert_eq!(
+            message(kind, &vec![0; len]),
+            format!("Ethernet/IPv6/ICMPv6/ICMPv6{name}")
+        );
+    }
+    for (kind, len, name) in [
+        (130, 20, "MLDv1MulticastListenerQuery"),
+        (130, 24, "MLDv2MulticastListenerQuery"),
+        (131, 20, "MLDv1MulticastListenerReport"),
+        (132, 20, "MLDv1MulticastListenerDone"),
+        (143, 4, "MLDv2MulticastListenerReport"),
+    ] {
+        assert_eq!(
+            message(kind, &vec![0; len]),
+            format!("Ethernet/IPv6/ICMPv6/{name}")
+        );
+    }
+    assert_eq!(message(1, &[0; 8]), "Ethernet/IPv6/ICMPv6");
+}
+
+#[test]
+fn echo_halves_share_kind_and_id() {
+    let message = |kind| hex(&format!("{kind:02x} 07 0000 0309 0001"));
+    for (kind, echo) in [(128, IcmpEcho::Request), (129, IcmpEcho::Reply)] {
+        let (parts, _) = decode(&ethernet(0x86dd, &ipv6(58, &message(kind))));
+        let icmp = parts[0].icmp.unwrap();
+        assert_eq!((icmp.kind, icmp.code, icmp.id), (IcmpType::Echo, 7, 777));
+        assert_eq!(
+            (icmp.echo, parts[0].icmp_key),
+            (Some(echo), Some(2 << 24 | 777))
+        );
+    }
+}
+
+#[test]
+fn extension_headers_are_layers() {
+    let payload = [
+        &hex("2b00 0104 00000000 3c00 0000 00000000 1100 0104 00000000")[..],
+        &udp(1, 2, b""),
+    ];
+    assert_eq!(
+        clean_paths(&ethernet(0x86dd, &ipv6(0, &payload.concat()))),
+        ["Ethernet/IPv6/IPv6HopByHop/IPv6Routing/IPv6Destination/UDP"]
+    );
+    assert_eq!(
+        clean_paths(&ethernet(0x86dd, &ipv6(59, b"abc"))),
+        ["Ethernet/IPv6"]
+    );
+}
+
+#[test]
+fn other_protocols_over_ip_are_named() {
+    let name = |protocol: u8, payload: &[u8]| {
+        clean_paths(&ethernet(0x0800, &ipv4(protocol, payload))).remove(0)
+    };
+    assert_eq!(name(2, &hex("11000000 00000000")), "Ethernet/IPv4/IGMP");
+    assert_eq!(name(27, &[0; 9]), "Ethernet/IPv4/RUDP");
+    assert_eq!(name(50, &[0; 16]), "Ethernet/IPv4/IPSecESP");
+    assert_eq!(
+        name(
+            51,
+            &[&hex("06 01 0000 00000001 00000001")[..], &tcp(2)].concat()
+        ),
+        "Ethernet/IPv4/IPSecAH/TCP"
+    );
+    assert_eq!(
+        name(89, &[&[2, 1][..], &[0; 22]].concat()),
+        "Ethernet/IPv4/OSPF"
+    );
+    assert_eq!(
+        name(
+            97,
+            &[&hex("3000")[..], &ethernet(0x0800, &ipv4(1, ECHO))].concat()
+        ),
+        "Ethernet/IPv4/EtherIP/Ethernet/IPv4/ICMPv4"
+    );
+    assert_eq!(
+        name(112, &hex("21076401 0001ba52 0a0100fe")),
+        "Ethernet/IPv4/VRRP"
+    );
+    assert_eq!(name(136, &[0; 8]), "Ethernet/IPv4/UDPLite");
+    assert_eq!(name(41, &ipv6(6, &tcp(2))), "Ethernet/IPv4/IPv6/TCP");
+    assert_eq!(
+        clean_paths(&ethernet(
+            0x0800,
+            &ipv4(137, &[&hex("00010140")[..], &ipv4(1, ECHO)].concat())
+        )),
+        ["Ethernet/IPv4/MPLS", "IPv4/ICMPv4"]
+    );
+}
+
+#[test]
+fn sctp_chunks_are_layers_as_far_as_the_path_holds() {
+    let head = hex("0001 0002 00000000 00000000");
+    let sack = hex("03000010 00000001 00000000 00000000");
+    let data = hex("00030011 00000001 0000 0000 00000000 61 000000");
+    let packet = [&head[..], &sack, &data].concat();
+    let (parts, result) = decode(&ethernet(0x0800, &ipv4(132, &packet)));
+    assert_eq!(result, Ok(()));
+    assert_eq!(paths(&parts), ["Ethernet/IPv4/SCTP/SCTPSack/SCTPData"]);
+    assert_eq!(
+        parts[0].transport.unwrap().protocol,
+        TransportProtocol::Sctp
+    );
+    assert_eq!(parts[0].transport.unwrap().destination, 2);
+
+    let many = [&head[..], &hex("0b000004").repeat(30)].concat();
+    let (parts, result) = decode(&ethernet(0x0800, &ipv4(132, &many)));
+    assert_eq!(
+        (parts[0].layers.len(), result),
+        (LayersPath::CAPACITY, Ok(()))
+    );
+}
+
+#[test]
+fn application_protocols_are_told_by_port_and_shape() {
+    let name = |port: u16, payload: &[u8]| {
+        let (parts, result) = decode(&ethernet(0x0800, &ipv4(17, &udp(40000, port, payload))));
+        (paths(&parts).remove(0), result.is_ok())
+    };
+    let udp_only = ("Ethernet/IPv4/UDP".to_owned(), false);
+    for (port, least, application) in [
+        (53, 12, "DNS"),
+        (123, 48, "NTP"),
+        (547, 4, "DHCPv6"),
+        (546, 4, "DHCPv6"),
+        (6343, 28, "SFlow"),
+    ] {
+        let payload = vec![0; least];
+        assert_eq!(
+            name(port, &payload),
+            (format!("Ethernet/IPv4/UDP/{application}"), true)
+        );
+        assert_eq!(name(port, &payload[1..]), udp_only, "{application}");
+    }
+    let mut dhcp = vec![0; 236];
+    dhcp.extend([99, 130, 83, 99]);
+    assert_eq!(
+        name(67, &dhcp),
+        ("Ethernet/IPv4/UDP/DHCPv4".to_owned(), true)
+    );
+    assert_eq!(name(68, &[0; 240]), udp_only);
+    let bfd = [&hex("20c00318")[..], &[0; 20]].concat();
+    assert_eq!(name(3784, &bfd), ("Ethernet/IPv4/UDP/BFD".to_owned(), true));
+    assert_eq!(name(3784, &[0; 24]), udp_only);
+    assert_eq!(
+        name(5060, b"OPTIONS sip:a SIP/2.0\r\n").0,
+        "Ethernet/IPv4/UDP/SIP"
+    );
+    assert_eq!(name(5060, b"SIP/2.0 200 OK\r\n").0, "Ethernet/IPv4/UDP/SIP");
+    assert_eq!(name(5060, b"\0\0\0\0\r\n"), udp_only);
+    assert_eq!(name(9999, b"x"), ("Ethernet/IPv4/UDP".to_owned(), true));
+}
+
+#[test]
+fn parts_forget_the_packet_before() {
+    let mut parts = Parts::new();
+    let decoder = Decoder::default();
+    let packet = |data| PacketRef {
+        link_type: LinkType::ETHERNET,
+        timestamp: Timestamp::ZERO,
+        data,
+        wire_len: 60,
+    };
+    let gre = ethernet(
+        0x0800,
+        &ipv4(47, &[&hex("0000 0800")[..], &ipv4(6, &tcp(2))].concat()),
+    );
+    assert_eq!(decoder.decode(packet(&gre), &mut parts), Ok(()));
+    assert_eq!(parts.len(), 2);
+    let echo = ethernet(0x0800, &ipv4(1, ECHO));
+    assert_eq!(decoder.decode(packet(&echo), &mut parts), Ok(()));
+    assert_eq!(
+        (parts.len(), parts.key_transport(0), parts.without_flow()),
+        (1, None, 0)
+    );
+    assert_eq!(parts[0].transport, None);
+}

@@ -1,0 +1,243 @@
+//! Identifiers of a flow: `UUID`, `TrackingID` and `L3TrackingID`, equal to the original's.
+
+use super::key::FlowKey;
+use crate::time::Timestamp;
+
+/// What identifies a flow, as numbers; text is their hex without padding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Identifiers {
+    /// This flow at this capture point.
+    pub(super) uuid: u64,
+    /// The same traffic anywhere.
+    pub(super) tracking_id: u64,
+    /// The same traffic anywhere, layer 3 and up.
+    pub(super) l3_tracking_id: u64,
+}
+
+impl Identifiers {
+    /// Of a flow with this key, inside another one (0: none), begun then and seen there.
+    pub(super) fn new(key: &FlowKey, parent_uuid: u64, start: Timestamp, node_tid: &str) -> Self {
+        let mut hash = XxHash::new(0);
+        key.write_l3(&mut hash);
+        let l3_tracking_id = hash.digest();
+        let mut tracking_id = l3_tracking_id;
+        if key.counts_link() {
+            let (low, high) = key.macs();
+            hash.write(&low);
+            hash.write(&high);
+            hash.write_u64(3);
+            tracking_id = hash.digest();
+        }
+        if parent_uuid != 0 {
+            let (text, len) = hex(parent_uuid);
+            hash.write(text.get(..len).unwrap_or_default());
+        }
+        let mut uuid = XxHash::new(hash.digest());
+        uuid.write(&start.as_ms().to_be_bytes());
+        uuid.write(node_tid.as_bytes());
+        Self {
+            uuid: uuid.digest(),
+            tracking_id,
+            l3_tracking_id,
+        }
+    }
+}
+
+/// A number as lower-case hex without leading zeros, and how many digits it has.
+pub(super) fn hex(number: u64) -> ([u8; 16], usize) {
+    let mut text = [b'0'; 16];
+    let len = (u64::BITS - number.leading_zeros()).div_ceil(4).max(1) as usize;
+    let mut rest = number;
+    for digit in text.iter_mut().take(len).rev() {
+        *digit = b"0123456789abcdef"[(rest & 15) as usize];
+        rest >>= 4;
+    }
+    (text, len)
+}
+
+/// xxHash 64 as the original's implementation computes it.
+///
+// COMPAT: every client that compares identifiers. Reading the digest of 32 bytes or more changes
+// the state that later writes go on from, so only the first digest of a stream is the standard one.
+#[derive(Clone, Debug)]
+pub(super) struct XxHash {
+    seed: u64,
+    lanes: [u64; 4],
+    buffer: [u8; STRIPE],
+    buffered: usize,
+    total: u64,
+}
+
+impl XxHash {
+    /// An empty stream.
+    pub(super) const fn new(seed: u64) -> Self {
+        let lanes = [
+            seed.wrapping_add(PRIME_1).wrapping_add(PRIME_2),
+            seed.wrapping_add(PRIME_2),
+            seed,
+            seed.wrapping_sub(PRIME_1),
+        ];
+        Self {
+            seed,
+            lanes,
+            buffer: [0; STRIPE],
+            buffered: 0,
+            total: 0,
+        }
+    }
+
+    /// Takes bytes in.
+    pub(super) fn write(&mut self, mut bytes: &[u8]) {
+        self.total += bytes.len() as u64;
+        while !bytes.is_empty() {
+            let room = &mut self.buffer[self.buffered..];
+            let (now, later) = bytes.split_at(room.len().min(bytes.len()));
+            room[..now.len()].copy_from_slice(now);
+            self.buffered += now.len();
+            bytes = later;
+            if self.buffered == STRIPE {
+                self.buffered = 0;
+                let (words, _) = self.buffer.as_chunks::<8>();
+                for (lane, word) in self.lanes.iter_mut().zip(words) {
+                    *lane = round(*lane, u64::from_le_bytes(*word));
+                }
+            }
+        }
+    }
+
+    /// Takes a number in, most significant byte first.
+    pub(super) fn write_u64(&mut self, number: u64) {
+        self.write(&number.to_be_bytes());
+    }
+
+    /// The hash of what was written so far; see the type for what reading does.
+    pub(super) fn digest(&mut self) -> u64 {
+        let mut hash = self.seed.wrapping_add(PRIME_5);
+        if self.total >= STRIPE as u64 {
+            let [a, b, c, d] = self.lanes;
+            hash = a
+                .rotate_left(1)
+                .wrapping_add(b.rotate_left(7))
+                .wrapping_add(c.rotate_left(12))
+                .wrapping_add(d.rotate_left(18));
+            for lane in &mut self.lanes {
+                *lane = lane.wrapping_mul(PRIME_2);
+                hash ^= lane.rotate_left(31).wrapping_mul(PRIME_1);
+                hash = hash.wrapping_mul(PRIME_1).wrapping_add(PRIME_4);
+            }
+        }
+        hash = hash.wrapping_add(self.total);
+        let (words, tail) = self.buffer[..self.buffered].as_chunks::<8>();
+        for word in words {
+            hash ^= round(0, u64::from_le_bytes(*word));
+            hash = hash
+                .rotate_left(27)
+                .wrapping_mul(PRIME_1)
+                .wrapping_add(PRIME_4);
+        }
+        let (halves, tail) = tail.as_chunks::<4>();
+        for half in halves {
+            hash ^= u64::from(u32::from_le_bytes(*half)).wrapping_mul(PRIME_1);
+            hash = hash
+                .rotate_left(23)
+                .wrapping_mul(PRIME_2)
+                .wrapping_add(PRIME_3);
+        }
+        for byte in tail {
+            hash ^= u64::from(*byte).wrapping_mul(PRIME_5);
+            hash = hash.rotate_left(11).wrapping_mul(PRIME_1);
+        }
+        hash ^= hash >> 33;
+        hash = hash.wrapping_mul(PRIME_2);
+        hash ^= hash >> 29;
+        hash = hash.wrapping_mul(PRIME_3);
+        hash ^ (hash >> 32)
+    }
+}
+
+const fn round(lane: u64, word: u64) -> u64 {
+    lane.wrapping_add(word.wrapping_mul(PRIME_2))
+        .rotate_left(31)
+        .wrapping_mul(PRIME_1)
+}
+
+/// Bytes taken in at a time.
+const STRIPE: usize = 32;
+// Constants of the xxHash specification.
+const PRIME_1: u64 = 0x9e37_79b1_85eb_ca87;
+const PRIME_2: u64 = 0xc2b2_ae3d_27d4_eb4f;
+const PRIME_3: u64 = 0x1656_67b1_9e37_79f9;
+const PRIME_4: u64 = 0x85eb_ca77_c2b2_ae63;
+const PRIME_5: u64 = 0x27d4_eb2f_1656_67c5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hash(seed: u64, bytes: &[u8]) -> u64 {
+        let mut hash = XxHash::new(seed);
+        hash.write(bytes);
+        hash.digest()
+    }
+
+    #[test]
+    fn the_first_digest_is_the_standard_one() {
+        // Test vectors of the xxHash specification's reference implementation.
+        assert_eq!(hash(0, b""), 0xef46_db37_51d8_e999);
+        assert_eq!(hash(0, b"a"), 0xd24e_c4f1_a98c_6e5b);
+        assert_eq!(hash(0, b"abc"), 0x44bc_2cf5_ad77_0999);
+        let text = b"Nobody inspects the spammish repetition";
+        assert_eq!(hash(0, text), 0xfbce_a83c_8a37_8bf1);
+    }
+
+    #[test]
+    fn later_digests_of_a_long_stream_differ() {
+        let mut short = XxHash::new(0);
+        short.write(&[1; 31]);
+        assert_eq!(short.digest(), short.digest());
+        let mut long = XxHash::new(0);
+        long.write(&[1; 32]);
+        assert_ne!(long.digest(), long.digest());
+    }
+
+    #[test]
+    fn writes_may_be_cut_anywhere() {
+        let bytes: Vec<u8> = (0..100).collect();
+        for cut in 0..100 {
+            let mut hash_ = XxHash::new(7);
+            hash_.write(&bytes[..cut]);
+            hash_.write(&bytes[cut..]);
+            assert_eq!(hash_.digest(), hash(7, &bytes));
+        }
+    }
+
+    #[test]
+    fn the_worked_example_of_the_original() {
+        let mut hash = XxHash::new(0);
+        hash.write(&[10, 1, 0, 9, 10, 1, 0, 2]);
+        hash.write_u64(1);
+        hash.write(&[0x9c, 0x40, 0, 0x50]);
+        hash.write_u64(4);
+        assert_eq!(hash.digest(), 0x6567_d7b5_60dc_8760);
+        hash.write(&[2, 0, 0, 0, 0x0a, 1, 2, 0, 0, 0, 0x0b, 2]);
+        hash.write_u64(3);
+        assert_eq!(hash.digest(), 0xd24e_b3b2_93ff_d4c4);
+        let key = hash.digest();
+        assert_eq!(key, 0xcfdf_f329_738b_92bc);
+        let mut uuid = XxHash::new(key);
+        uuid.write_u64(1_600_000_000_000);
+        uuid.write(b"node-1");
+        assert_eq!(uuid.digest(), 0x650a_e6e4_6b29_f27b);
+    }
+
+    #[test]
+    fn hex_has_no_leading_zeros() {
+        let text = |number| {
+            let (text, len) = hex(number);
+            String::from_utf8_lossy(&text[..len]).into_owned()
+        };
+        assert_eq!(text(0), "0");
+        assert_eq!(text(0xedf), "edf");
+        assert_eq!(text(u64::MAX), "ffffffffffffffff");
+    }
+}

@@ -1,0 +1,425 @@
+//! From entries to the records clients see; here identifiers and texts are made.
+
+use std::fmt::{self, Write};
+
+use super::FlowTable;
+use super::entry::{
+    Counters, Entry, HAS_ICMP, HAS_LINK, HAS_NETWORK, HAS_OTHER_NETWORK, OtherNetwork, Rare,
+};
+use super::paths::PathInfo;
+use crate::decode::IpAddress;
+use crate::filter::{Fields, Predicate};
+use crate::flow::field::{FlowField, FlowFields, IntField, PlainInt, TextField};
+use crate::flow::ident::hex;
+use crate::flow::metric::FlowMetric;
+use crate::flow::record::{Flow, FlowLayer, FlowProtocol, IcmpLayer, IcmpType, TransportLayer};
+use crate::flow::tcp::TcpMetric;
+use crate::value::Text;
+
+impl FlowTable {
+    /// A flow as a query sees it.
+    pub(super) fn flow(&self, entry: &Entry) -> Flow {
+        self.record(entry, self.last_interval(entry))
+    }
+
+    /// A flow as an update sends it; its raw packets go with it.
+    pub(super) fn updated_flow(&mut self, record: u32, now: i64) -> Flow {
+        let entry = self.arena.get(record);
+        let flow = self.record(entry, Some(self.current_interval(entry, now)));
+        let rare = entry.cold.rare;
+        if let Some(rare) = self.rare.get_mut(rare) {
+            rare.raw = Vec::new();
+        }
+        flow
+    }
+
+    /// A flow that leaves before an update would send it.
+    pub(super) fn leaving_flow(&self, record: u32) -> Flow {
+        let entry = self.arena.get(record);
+        let metric = if entry.hot.touched == self.timers.interval() {
+            Some(self.current_interval(entry, entry.hot.last))
+        } else {
+            self.last_interval(entry)
+        };
+        self.record(entry, metric)
+    }
+
+    /// A flow that was silent for longer than its application may be.
+    pub(super) fn timed_out_flow(&self, record: u32, now: i64) -> Flow {
+        let entry = self.arena.get(record);
+        let metric = if self.options.recorded {
+            // COMPAT: recorded values of the original, which tells its last interval twice.
+            self.last_interval(entry)
+        } else {
+            Some(Counters::default().metric(self.timers.updated()[0], now, 0))
+        };
+        self.record(entry, metric)
+    }
+
+    /// What the current interval added, up to a time.
+    fn current_interval(&self, entry: &Entry, now: i64) -> FlowMetric {
+        let base = self
+            .intervals
+            .get(entry.cold.interval)
+            .map_or_else(Counters::default, |i| i.base);
+        let is_new = entry.cold.born == self.timers.interval();
+        let start = if is_new {
+            entry.cold.start
+        } else {
+            self.timers.updated()[0]
+        };
+        entry
+            .counters()
+            .since(base)
+            .metric(start, now, entry.hot.rtt)
+    }
+
+    /// What the interval before the current one added; `None` if the flow is younger.
+    fn last_interval(&self, entry: &Entry) -> Option<FlowMetric> {
+        let current = self.timers.interval();
+        if entry.cold.born == current {
+            return None;
+        }
+        let last = current.wrapping_sub(1);
+        let slot = self.intervals.get(entry.cold.interval);
+        let (counters, rtt) = if entry.hot.touched == current {
+            slot.map_or_else(Default::default, |slot| (slot.before, slot.rtt))
+        } else if entry.hot.touched == last {
+            let base = slot.map_or_else(Counters::default, |slot| slot.base);
+            (entry.counters().since(base), entry.hot.rtt)
+        } else {
+            Default::default()
+        };
+        let [end, begin] = self.timers.updated();
+        let start = if entry.cold.born == last {
+            entry.cold.start
+        } else {
+            begin
+        };
+        Some(counters.metric(start, end, rtt))
+    }
+
+    fn record(&self, entry: &Entry, last_update_metric: Option<FlowMetric>) -> Flow {
+        let (cold, hot) = (&entry.cold, &entry.hot);
+        let rare = self.rare.get(cold.rare);
+        let ids = self.identifiers(entry);
+        let path = self.path(entry);
+        let link = (cold.layers & HAS_LINK != 0).then(|| {
+            let (a, b) = entry.macs();
+            FlowLayer {
+                protocol: FlowProtocol::Ethernet,
+                a: short_text(Mac(a)),
+                b: short_text(Mac(b)),
+                id: cold.vlan_id,
+            }
+        });
+        let network = self.network(entry).map(|network| FlowLayer {
+            protocol: if network.is_v4 {
+                FlowProtocol::Ipv4
+            } else {
+                FlowProtocol::Ipv6
+            },
+            a: short_text(network.source),
+            b: short_text(network.destination),
+            id: cold.tunnel_id.into(),
+        });
+        let transport = entry.transport().map(|protocol| TransportLayer {
+            protocol,
+            a: cold.ports[0].into(),
+            b: cold.ports[1].into(),
+            id: 0,
+        });
+        let icmp = (cold.layers & HAS_ICMP != 0).then(|| icmp(cold.icmp));
+        Flow {
+            uuid: hex_text(ids.uuid),
+            layers_path: path.text.clone(),
+            application: self.application(entry, &path).clone(),
+            link,
+            network,
+            transport,
+            icmp,
+            last_update_metric,
+            metric: Some(entry.counters().metric(cold.start, hot.last, hot.rtt)),
+            tcp_metric: rare.and_then(tcp_metric),
+            start: cold.start,
+            last: hot.last,
+            tracking_id: hex_text(ids.tracking_id),
+            l3_tracking_id: hex_text(ids.l3_tracking_id),
+            parent_uuid: match cold.parent_uuid {
+                0 => Text::default(),
+                uuid => hex_text(uuid),
+            },
+            node_tid: self.options.node_tid.clone(),
+            capture_id: self.options.capture_id.clone(),
+            last_raw_packets: rare.map(|rare| rare.raw.clone()).unwrap_or_default(),
+            raw_packets_captured: rare.map_or(0, |rare| rare.captured.into()),
+            finish_type: hot.finish,
+            ..Flow::default()
+        }
+    }
+
+    /// The queue a flow belongs to.
+    pub(super) fn class(&self, record: u32) -> u8 {
+        let entry = self.arena.get(record);
+        let path = self.path(entry);
+        match self.port_name(entry) {
+            Some(name) => super::packet::timeout_class(&self.options, name),
+            None => path.class,
+        }
+    }
+
+    fn path(&self, entry: &Entry) -> std::borrow::Cow<'_, PathInfo> {
+        use std::borrow::Cow;
+        if let Some(path) = self.paths.get(entry.cold.path) {
+            return Cow::Borrowed(path);
+        }
+        let path = self
+            .rare
+            .get(entry.cold.rare)
+            .and_then(|rare| rare.path)
+            .unwrap_or_default();
+        let class = |name: &str| super::packet::timeout_class(&self.options, name);
+        Cow::Owned(PathInfo::new(&path, class))
+    }
+
+    fn application<'a>(&'a self, entry: &Entry, path: &'a PathInfo) -> &'a Text {
+        self.port_name(entry).unwrap_or(&path.application)
+    }
+
+    fn port_name(&self, entry: &Entry) -> Option<&Text> {
+        let [a, b] = entry.cold.ports;
+        self.options
+            .application_ports
+            .text(entry.transport()?, a, b)
+    }
+
+    fn network(&self, entry: &Entry) -> Option<OtherNetwork> {
+        if entry.cold.layers & HAS_NETWORK == 0 {
+            return None;
+        }
+        if entry.cold.layers & HAS_OTHER_NETWORK != 0 {
+            return self.rare.get(entry.cold.rare).and_then(|rare| rare.network);
+        }
+        let (source, destination) = entry.addresses();
+        let is_v4 = entry.key.is_v4();
+        let address = |octets: [u8; 16]| {
+            let [a, b, c, d, ..] = octets;
+            if is_v4 {
+                IpAddress::v4([a, b, c, d])
+            } else {
+                IpAddress::v6(octets)
+            }
+        };
+        Some(OtherNetwork {
+            is_v4,
+            source: address(source),
+            destination: address(destination),
+        })
+    }
+
+    /// An entry with its fields readable, without making the record.
+    pub(super) const fn live<'a>(&'a self, entry: &'a Entry) -> Live<'a> {
+        Live { table: self, entry }
+    }
+}
+
+fn icmp(packed: u32) -> IcmpLayer {
+    let [kind, code, id @ ..] = packed.to_be_bytes();
+    IcmpLayer {
+        kind: IcmpType::from_number(kind.into()).unwrap_or_default(),
+        code: code.into(),
+        id: u16::from_be_bytes(id).into(),
+    }
+}
+
+fn tcp_metric(rare: &Rare) -> Option<TcpMetric> {
+    let times = rare.tcp?;
+    Some(TcpMetric {
+        ab_syn_start: times.syn[0],
+        ba_syn_start: times.syn[1],
+        ab_syn_ttl: times.ttl[0].into(),
+        ba_syn_ttl: times.ttl[1].into(),
+        ab_fin_start: times.fin[0],
+        ba_fin_start: times.fin[1],
+        ab_rst_start: times.rst[0],
+        ba_rst_start: times.rst[1],
+        ..TcpMetric::default()
+    })
+}
+
+/// A live entry: what a filter looks at.
+pub(super) struct Live<'a> {
+    table: &'a FlowTable,
+    entry: &'a Entry,
+}
+
+impl FlowFields for Live<'_> {
+    fn int(&self, field: IntField) -> Option<i64> {
+        let (cold, hot) = (&self.entry.cold, &self.entry.hot);
+        let rare = || self.table.rare.get(cold.rare);
+        match field {
+            IntField::Metric(field) => Some(
+                self.entry
+                    .counters()
+                    .metric(cold.start, hot.last, hot.rtt)
+                    .get(field),
+            ),
+            IntField::LastUpdateMetric(field) => self
+                .table
+                .last_interval(self.entry)
+                .map(|metric| metric.get(field)),
+            IntField::TcpMetric(key) => rare().and_then(tcp_metric).map(|metric| metric.get(key)),
+            IntField::Plain(field) => Some(match field {
+                PlainInt::Start => cold.start,
+                PlainInt::Last => hot.last,
+                PlainInt::RawPacketsCaptured => rare().map_or(0, |rare| rare.captured.into()),
+                PlainInt::FinishType => i64::from(hot.finish as u8),
+                PlainInt::LinkId if cold.layers & HAS_LINK != 0 => cold.vlan_id,
+                PlainInt::NetworkId if cold.layers & HAS_NETWORK != 0 => cold.tunnel_id.into(),
+                PlainInt::TransportA => self.entry.transport().map(|_| cold.ports[0].into())?,
+                PlainInt::TransportB => self.entry.transport().map(|_| cold.ports[1].into())?,
+                PlainInt::TransportId => self.entry.transport().map(|_| 0)?,
+                PlainInt::IcmpCode if cold.layers & HAS_ICMP != 0 => icmp(cold.icmp).code.into(),
+                PlainInt::IcmpId if cold.layers & HAS_ICMP != 0 => icmp(cold.icmp).id.into(),
+                _ => return None,
+            }),
+        }
+    }
+
+    fn with_text<R>(&self, field: TextField, read: impl FnOnce(&str) -> R) -> Option<R> {
+        let (table, entry) = (self.table, self.entry);
+        let has = |layer: u8| (entry.cold.layers & layer != 0).then_some(());
+        let mut text = ShortText::new();
+        match field {
+            TextField::Uuid => text.put(Hex(table.identifiers(entry).uuid)),
+            TextField::TrackingId => text.put(Hex(table.identifiers(entry).tracking_id)),
+            TextField::L3TrackingId => text.put(Hex(table.identifiers(entry).l3_tracking_id)),
+            TextField::ParentUuid if entry.cold.parent_uuid == 0 => {}
+            TextField::ParentUuid => text.put(Hex(entry.cold.parent_uuid)),
+            TextField::LayersPath => return Some(read(&table.path(entry).text)),
+            TextField::Application => {
+                return Some(read(table.application(entry, &table.path(entry))));
+            }
+            TextField::NodeTid => return Some(read(&table.options.node_tid)),
+            TextField::CaptureId => return Some(read(&table.options.capture_id)),
+            TextField::LinkProtocol => {
+                has(HAS_LINK)?;
+                return Some(read(FlowProtocol::Ethernet.name()));
+            }
+            TextField::LinkA => {
+                has(HAS_LINK)?;
+                text.put(Mac(entry.macs().0));
+            }
+            TextField::LinkB => {
+                has(HAS_LINK)?;
+                text.put(Mac(entry.macs().1));
+            }
+            TextField::NetworkProtocol => {
+                let is_v4 = table.network(entry)?.is_v4;
+                let protocol = if is_v4 {
+                    FlowProtocol::Ipv4
+                } else {
+                    FlowProtocol::Ipv6
+                };
+                return Some(read(protocol.name()));
+            }
+            TextField::NetworkA => text.put(table.network(entry)?.source),
+            TextField::NetworkB => text.put(table.network(entry)?.destination),
+            TextField::TransportProtocol => return Some(read(entry.transport()?.name())),
+            TextField::IcmpType => {
+                has(HAS_ICMP)?;
+                return Some(read(icmp(entry.cold.icmp).kind.name()));
+            }
+            TextField::DnsOpCode | TextField::DnsResponseCode => return None,
+        }
+        Some(read(text.as_str()))
+    }
+}
+
+impl Fields<Option<FlowField>> for Live<'_> {
+    fn test(&self, key: &Option<FlowField>, predicate: &Predicate) -> bool {
+        key.as_ref()
+            .is_some_and(|key| self.test_field(key, predicate))
+    }
+}
+
+/// A MAC address in lower-case hex.
+struct Mac([u8; 6]);
+
+impl fmt::Display for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut text = [b':'; 17];
+        for (byte, place) in self.0.iter().zip(text.chunks_mut(3)) {
+            if let [high, low, ..] = place {
+                *high = DIGITS[usize::from(byte >> 4)];
+                *low = DIGITS[usize::from(byte & 15)];
+            }
+        }
+        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
+    }
+}
+
+struct Hex(u64);
+
+impl fmt::Display for Hex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (digits, len) = hex(self.0);
+        f.write_str(
+            digits
+                .get(..len)
+                .and_then(|d| std::str::from_utf8(d).ok())
+                .unwrap_or_default(),
+        )
+    }
+}
+
+fn hex_text(number: u64) -> Text {
+    short_text(Hex(number))
+}
+
+fn short_text(value: impl fmt::Display) -> Text {
+    let mut text = ShortText::new();
+    text.put(value);
+    Text::from(text.as_str())
+}
+
+/// Addresses and numbers as text, on the stack.
+struct ShortText {
+    bytes: [u8; 48],
+    len: usize,
+}
+
+impl ShortText {
+    const fn new() -> Self {
+        Self {
+            bytes: [0; 48],
+            len: 0,
+        }
+    }
+
+    fn put(&mut self, value: impl fmt::Display) {
+        // No address is longer; a value that were would be cut.
+        let cut = write!(self, "{value}");
+        debug_assert!(cut.is_ok());
+    }
+
+    fn as_str(&self) -> &str {
+        self.bytes
+            .get(..self.len)
+            .and_then(|b| std::str::from_utf8(b).ok())
+            .unwrap_or_default()
+    }
+}
+
+impl Write for ShortText {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = self
+            .bytes
+            .get_mut(self.len..self.len + text.len())
+            .ok_or(fmt::Error)?;
+        room.copy_from_slice(text.as_bytes());
+        self.len += text.len();
+        Ok(())
+    }
+}

@@ -1,0 +1,219 @@
+//! `FlowTable`: packets in, flows out.
+
+mod arena;
+mod entry;
+mod export;
+mod packet;
+mod paths;
+mod queue;
+mod timer;
+
+use std::hash::{BuildHasher, Hasher};
+
+use self::arena::Arena;
+use self::entry::{Interval, Rare, Slab};
+use self::packet::Pending;
+use self::paths::Paths;
+use self::queue::Queue;
+use self::timer::Timers;
+use super::field::FlowField;
+use super::index::Index;
+use super::options::FlowTableOptions;
+use super::query::{FlowQuery, FlowQueryError};
+use super::record::Flow;
+use super::set::FlowSet;
+use super::stats::FlowTableStats;
+use crate::decode::{Decoder, Parts};
+use crate::packet::{PacketBatch, PacketRef};
+
+/// The flows of one capture point.
+///
+/// One thread writes it; it reads no clock: packets carry their times, and timers run when told
+/// ([`FlowTable::tick`]). Memory is bounded by [`FlowTableOptions::max_entries`] and
+/// [`FlowTableOptions::max_bytes`].
+///
+/// ```
+/// use skylib::flow::{FlowQuery, FlowTable, FlowTableOptions};
+/// use skylib::packet::{LinkType, PacketBatch, PacketHeader};
+/// use skylib::time::Timestamp;
+///
+/// // An ARP request of 02:00:00:00:0a:01.
+/// let mut frame = vec![0xff; 6];
+/// frame.extend([2, 0, 0, 0, 0x0a, 1, 0x08, 0x06, 0, 1, 8, 0, 6, 4, 0, 1]);
+/// frame.resize(60, 0);
+/// let headers =
+///     [PacketHeader { timestamp: Timestamp::from_ms(5), offset: 0, captured_len: 60, wire_len: 60 }];
+/// let batch = PacketBatch { link_type: LinkType::ETHERNET, buffer: &frame, headers: &headers };
+///
+/// let mut table = FlowTable::new(FlowTableOptions::default());
+/// table.process(&batch);
+/// let set = table.query(&FlowQuery::default())?;
+/// assert_eq!(set.flows[0].layers_path.as_str(), "Ethernet/ARP");
+///
+/// let mut sent = Vec::new();
+/// table.flush(Timestamp::from_ms(9), &mut sent);
+/// assert_eq!((table.len(), sent.len()), (0, 1));
+/// # Ok::<(), skylib::flow::FlowQueryError>(())
+/// ```
+pub struct FlowTable {
+    options: FlowTableOptions,
+    seed: u64,
+    decoder: Decoder,
+    filter: Option<Box<dyn PacketFilter>>,
+    index: Index,
+    arena: Arena,
+    intervals: Slab<Interval>,
+    rare: Slab<Rare>,
+    paths: Paths,
+    /// Flows by age; the first queue, and one for each application with a timeout.
+    queues: Vec<Queue>,
+    /// Records with packets since the previous update, and records with an end seen.
+    touched: Vec<u32>,
+    finishing: Vec<u32>,
+    timers: Timers,
+    /// The most flows that both bounds allow.
+    limit: usize,
+    /// Evicted flows that wait to be sent.
+    evicted: Vec<Flow>,
+    stats: FlowTableStats,
+    parts: Parts,
+    first_parts: Parts,
+    pending: Vec<Pending>,
+}
+
+/// Which packets count; made from a filter text by the capture layer.
+pub trait PacketFilter: Send {
+    /// Whether a packet counts.
+    fn matches(&self, packet: &PacketRef<'_>) -> bool;
+}
+
+impl FlowTable {
+    /// An empty table.
+    #[must_use]
+    pub fn new(options: FlowTableOptions) -> Self {
+        let seed = options
+            .seed
+            .unwrap_or_else(|| std::hash::RandomState::new().build_hasher().finish());
+        let by_bytes = options
+            .max_bytes
+            .map_or(usize::MAX, |bytes| bytes / Self::flow_bytes(&options));
+        Self {
+            seed,
+            decoder: Decoder::new(options.decoder.clone()),
+            filter: None,
+            index: Index::new(),
+            arena: Arena::new(),
+            intervals: Slab::new(),
+            rare: Slab::new(),
+            paths: Paths::default(),
+            queues: vec![Queue::new(); 1 + options.application_timeouts.len().min(MAX_TIMEOUTS)],
+            touched: Vec::new(),
+            finishing: Vec::new(),
+            timers: Timers::new(options.update, options.expire),
+            limit: options.max_entries.min(by_bytes).max(1),
+            evicted: Vec::new(),
+            stats: FlowTableStats::default(),
+            parts: Parts::new(),
+            first_parts: Parts::new(),
+            pending: Vec::with_capacity(BATCH * 2),
+            options,
+        }
+    }
+
+    /// Counts only packets that pass; `None` counts all.
+    pub fn set_filter(&mut self, filter: Option<Box<dyn PacketFilter>>) {
+        self.filter = filter;
+    }
+
+    /// Counts packets. Those of one table come in order, as one thread captured them.
+    pub fn process(&mut self, batch: &PacketBatch<'_>) {
+        for headers in batch.headers.chunks(BATCH) {
+            self.process_batch(&PacketBatch { headers, ..*batch });
+        }
+    }
+
+    /// The flows asked for, as they are now.
+    ///
+    /// # Errors
+    /// [`FlowQueryError::FieldNotFound`] if a flow lacks a field to sort or deduplicate by.
+    pub fn query(&self, query: &FlowQuery) -> Result<FlowSet, FlowQueryError> {
+        if !query.wants_node(&self.options.node_tid) {
+            return Ok(FlowSet::default());
+        }
+        let filter = query.filter.map_keys(&mut |name| FlowField::parse(name));
+        let flows = self
+            .arena
+            .iter()
+            .filter(|entry| filter.matches(&self.live(entry)));
+        let mut set = FlowSet::from_flows(flows.map(|entry| self.flow(entry)).collect());
+        query.arrange(&mut set)?;
+        Ok(set)
+    }
+
+    /// Number of flows.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Whether there is no flow.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What it is made of.
+    #[must_use]
+    pub const fn options(&self) -> &FlowTableOptions {
+        &self.options
+    }
+
+    /// What was counted so far.
+    #[must_use]
+    pub fn stats(&self) -> FlowTableStats {
+        let lists = self.touched.capacity() + self.finishing.capacity();
+        let bytes = self.arena.bytes()
+            + self.index.bytes()
+            + self.intervals.bytes()
+            + self.rare.bytes()
+            + lists * size_of::<u32>();
+        FlowTableStats {
+            flows: self.len(),
+            bytes,
+            ..self.stats
+        }
+    }
+
+    /// What a flow takes at most, all told: its entry, its share of index and lists, former
+    /// intervals, and what the options add.
+    const fn flow_bytes(options: &FlowTableOptions) -> usize {
+        let entry = size_of::<entry::Entry>() + size_of::<Interval>();
+        let index = 4 * size_of::<u64>();
+        let lists = 4 * size_of::<u32>();
+        let rare = if options.extra_tcp_metric || options.raw_packet_limit > 0 {
+            size_of::<Rare>()
+        } else {
+            0
+        };
+        let raw = options.raw_packet_limit as usize * RAW_PACKET_BYTES;
+        entry + index + lists + rare + raw
+    }
+}
+
+impl std::fmt::Debug for FlowTable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FlowTable")
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Packets decoded before the first of them is counted, so that the memory they need is there.
+const BATCH: usize = 32;
+/// Applications with a timeout that are told apart.
+const MAX_TIMEOUTS: usize = 255;
+/// What a raw packet is reckoned with: the default snap length and its record.
+const RAW_PACKET_BYTES: usize = 256 + 64;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,546 @@
+//! What a packet does to the table: finds or begins its flows, and counts.
+
+use prost::bytes::Bytes;
+
+use super::FlowTable;
+use super::entry::{
+    END_FIN, Entry, HAS_ICMP, HAS_LINK, HAS_NETWORK, HAS_OTHER_NETWORK, HAS_SCTP, HAS_TCP,
+    HAS_TRANSPORT, HAS_UDP, HOT_ALIVE, HOT_FINISHING, HOT_LISTED, HOT_SWAPPED, HOT_USED, Interval,
+    NONE, OtherNetwork, Rare, TcpTimes,
+};
+use crate::decode::{IcmpEcho, NetworkProtocol, Part, TcpFlags, TransportProtocol};
+use crate::flow::ident::Identifiers;
+use crate::flow::key::{FlowKey, PacketKey};
+use crate::flow::memory_hint::prefetch;
+use crate::flow::options::LayerKeyMode;
+use crate::flow::record::{FinishType, RawPacket};
+use crate::packet::{PacketBatch, PacketRef};
+use crate::time::Timestamp;
+
+/// A part of a packet on its way into the table.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pending {
+    key: FlowKey,
+    hash: u64,
+    timestamp: Timestamp,
+    bytes: u64,
+    /// Number of the packet in the batch, and of the part in the packet.
+    packet: u32,
+    part: u32,
+    /// Where the part starts in the packet.
+    offset: u32,
+    /// The part around this one, in the list of pending ones; [`NONE`]: none.
+    parent: u32,
+    /// Where it was counted; [`NONE`] as long as it is not.
+    record: u32,
+    source_port: u16,
+    tcp: TcpFlags,
+    hop_limit: u8,
+    echo: Option<IcmpEcho>,
+    /// See [`PacketKey`].
+    is_swapped: bool,
+    is_local: bool,
+    is_counted: bool,
+}
+
+impl FlowTable {
+    /// Decodes and keys all packets, then looks for all flows, then counts: what one packet needs
+    /// from memory comes while others are worked on.
+    pub(super) fn process_batch(&mut self, batch: &PacketBatch<'_>) {
+        let mut pending = std::mem::take(&mut self.pending);
+        pending.clear();
+        for (number, packet) in (0_u32..).zip(batch.iter()) {
+            self.decode(packet, number, &mut pending);
+        }
+        for part in &pending {
+            let tag_only = self.index.find(part.hash, |_| true);
+            if let Some(record) = tag_only {
+                let entry = self.arena.get(record);
+                prefetch(&entry.key);
+                prefetch(&entry.hot);
+            }
+        }
+        for at in 0..pending.len() {
+            let part = pending[at];
+            let arena = &self.arena;
+            let found = self
+                .index
+                .find(part.hash, |r| arena.get(r).key.is_same(&part.key));
+            let record = match found {
+                Some(record) => {
+                    self.count(record, &part, false);
+                    record
+                }
+                None => {
+                    let packet = batch.headers[part.packet as usize];
+                    let packet = packet.packet(batch.buffer, batch.link_type);
+                    let parent = pending
+                        .get(part.parent as usize)
+                        .map(|parent| parent.record);
+                    let Some(record) = self.begin(&part, parent, packet) else {
+                        continue;
+                    };
+                    self.count(record, &part, true);
+                    record
+                }
+            };
+            if self.options.raw_packet_limit > 0 {
+                let packet = batch.headers[part.packet as usize];
+                let packet = packet.packet(batch.buffer, batch.link_type);
+                self.keep_raw(record, packet, part.offset);
+            }
+            pending[at].record = record;
+        }
+        self.pending = pending;
+    }
+
+    fn decode(&mut self, packet: PacketRef<'_>, number: u32, pending: &mut Vec<Pending>) {
+        self.stats.packets += 1;
+        if self
+            .filter
+            .as_ref()
+            .is_some_and(|filter| !filter.matches(&packet))
+        {
+            self.stats.filtered += 1;
+            return;
+        }
+        if let Err(stopped) = self.decoder.decode(packet, &mut self.parts) {
+            self.stats.stopped.count(stopped);
+        }
+        self.stats.parts_without_flow += self.parts.without_flow() as u64;
+        let mut parent = NONE;
+        let mut parent_hash = 0;
+        for (index, part) in self.parts.iter().enumerate() {
+            let mode = self.options.layer_key_mode;
+            let Some(key) = PacketKey::new(&self.parts, index, mode, parent_hash) else {
+                continue;
+            };
+            let hash = key.key.hash(self.seed);
+            self.index.prefetch(hash);
+            let at = u32::try_from(pending.len()).unwrap_or(NONE);
+            pending.push(self.pending(part, &key, hash, packet.timestamp, (number, index, parent)));
+            (parent, parent_hash) = (at, hash);
+        }
+        if parent == NONE {
+            self.stats.without_flow += 1;
+        }
+    }
+
+    #[inline]
+    fn pending(
+        &self,
+        part: &Part,
+        key: &PacketKey,
+        hash: u64,
+        timestamp: Timestamp,
+        (packet, index, parent): (u32, usize, u32),
+    ) -> Pending {
+        let network_bytes = part.network.map_or(0, |network| u64::from(network.length));
+        let part_bytes = u64::try_from(part.length).unwrap_or(0);
+        let by_link = part.link.is_some() || self.options.layer_key_mode == LayerKeyMode::L3;
+        let is_counted = part.network.is_some()
+            || self.options.layer_key_mode == LayerKeyMode::L2
+            // COMPAT: recorded values of the original, which needs IP here.
+            || !self.options.recorded;
+        let transport = part.transport;
+        Pending {
+            key: key.key,
+            hash,
+            timestamp,
+            bytes: if by_link { part_bytes } else { network_bytes },
+            packet,
+            part: u32::try_from(index).unwrap_or(NONE),
+            offset: part.offset,
+            parent,
+            record: NONE,
+            source_port: transport.map_or(0, |transport| transport.source),
+            tcp: transport.map_or(TcpFlags(0), |transport| transport.flags),
+            hop_limit: part.network.map_or(0, |network| network.hop_limit),
+            echo: part.icmp.and_then(|icmp| icmp.echo),
+            is_swapped: key.is_swapped,
+            is_local: key.is_local,
+            is_counted,
+        }
+    }
+
+    /// Begins a flow; `None` if there are no more record numbers.
+    #[cold]
+    fn begin(
+        &mut self,
+        pending: &Pending,
+        parent: Option<u32>,
+        packet: PacketRef<'_>,
+    ) -> Option<u32> {
+        let parent_uuid = parent
+            .filter(|record| *record != NONE)
+            .map_or(0, |record| self.identifiers(self.arena.get(record)).uuid);
+        while self.index.len() >= self.limit {
+            self.evict();
+        }
+        let record = self.arena.allocate()?;
+        // The same bytes give the same parts; keeping those of every packet would cost more.
+        let mut parts = std::mem::take(&mut self.first_parts);
+        let stopped = self.decoder.decode(packet, &mut parts);
+        debug_assert!(
+            stopped.is_ok() || !parts.is_empty(),
+            "a part was there before"
+        );
+        let part = parts
+            .get(pending.part as usize)
+            .copied()
+            .unwrap_or_default();
+        let other_network = part.network.filter(|network| {
+            let ends = parts.key_network(pending.part as usize);
+            ends != Some((network.source, network.destination))
+        });
+        self.first_parts = parts;
+
+        let mut rare = Rare::default();
+        let mut layers = layers(&part);
+        if let Some(network) = other_network {
+            layers |= HAS_OTHER_NETWORK;
+            rare.network = Some(OtherNetwork {
+                is_v4: network.protocol == NetworkProtocol::Ipv4,
+                source: network.source,
+                destination: network.destination,
+            });
+        }
+        if self.options.extra_tcp_metric && layers & HAS_TRANSPORT == HAS_TCP {
+            rare.tcp = Some(TcpTimes::default());
+        }
+        let class = |name: &str| timeout_class(&self.options, name);
+        let path = self.paths.number(&part.layers, class);
+        if path.is_none() {
+            rare.path = Some(part.layers);
+        }
+        let keeps_rare = other_network.is_some() || rare.tcp.is_some() || path.is_none();
+        let rare = if keeps_rare {
+            self.rare.insert(rare)
+        } else {
+            NONE
+        };
+
+        let entry = self.arena.get_mut(record);
+        let listed = entry.hot.flags & (HOT_LISTED | HOT_FINISHING);
+        entry.key = pending.key;
+        entry.hot = super::entry::Hot {
+            last: i64::MIN,
+            touched: self.timers.interval(),
+            flags: listed | HOT_ALIVE | if pending.is_swapped { HOT_SWAPPED } else { 0 },
+            ..Default::default()
+        };
+        entry.cold = super::entry::Cold {
+            start: pending.timestamp.as_ms(),
+            parent_uuid,
+            vlan_id: part.link.map_or(0, |link| link.vlan_id),
+            ports: part
+                .transport
+                .map_or([0; 2], |ports| [ports.source, ports.destination]),
+            icmp: part.icmp.map_or(0, |icmp| {
+                u32::from(icmp.kind as u8) << 24 | u32::from(icmp.code) << 16 | u32::from(icmp.id)
+            }),
+            tunnel_id: part.network.map_or(0, |network| {
+                u32::try_from(network.tunnel_id).unwrap_or(u32::MAX)
+            }),
+            path: path.unwrap_or(u16::MAX),
+            class: 0,
+            layers,
+            interval: NONE,
+            rare,
+            previous: NONE,
+            next: NONE,
+            born: self.timers.interval(),
+        };
+        let class = self.class(record);
+        self.arena.get_mut(record).cold.class = class;
+        if listed & HOT_LISTED == 0 {
+            self.arena.get_mut(record).hot.flags |= HOT_LISTED;
+            self.touched.push(record);
+        }
+        self.queues[usize::from(class)].push(&mut self.arena, record);
+        self.index.insert(pending.hash, record);
+        self.stats.begun += 1;
+        Some(record)
+    }
+
+    /// Counts a part for its flow.
+    #[inline]
+    fn count(&mut self, record: u32, pending: &Pending, is_first: bool) {
+        if self.arena.get(record).hot.touched != self.timers.interval() {
+            self.begin_interval(record);
+        }
+        let recorded = self.options.recorded;
+        let entry = self.arena.get_mut(record);
+        let is_same_way = (entry.hot.flags & HOT_SWAPPED != 0) == pending.is_swapped;
+        let hot = &mut entry.hot;
+        if !is_first {
+            hot.flags |= HOT_USED;
+        }
+        let now = pending.timestamp.as_ms();
+        hot.last = if recorded { now } else { hot.last.max(now) };
+        if pending.is_counted {
+            // COMPAT: counters of local traffic, whose ends only ports tell apart, equal the
+            // original's, which compares the ports the wrong way round.
+            let is_ab = if pending.is_local && entry.cold.layers & HAS_TRANSPORT != 0 {
+                entry.cold.ports[0] > pending.source_port
+            } else {
+                is_same_way
+            };
+            let way = usize::from(!is_ab);
+            hot.packets[way] += 1;
+            hot.bytes[way] += pending.bytes;
+        }
+        if pending.tcp != TcpFlags(0) || pending.echo.is_some() {
+            measure(entry, pending);
+            let ends = TcpFlags::SYN.0 | TcpFlags::FIN.0 | TcpFlags::RST.0;
+            if pending.tcp.0 & ends != 0 {
+                self.follow_tcp(record, pending, is_same_way, is_first);
+            }
+        }
+    }
+
+    /// The first packet of a flow in an interval: keeps what the intervals before counted.
+    #[cold]
+    fn begin_interval(&mut self, record: u32) {
+        let current = self.timers.interval();
+        let entry = self.arena.get_mut(record);
+        let totals = entry.counters();
+        let former = self
+            .intervals
+            .get(entry.cold.interval)
+            .copied()
+            .unwrap_or_default();
+        let was_last = entry.hot.touched == current.wrapping_sub(1);
+        let interval = Interval {
+            base: totals,
+            before: if was_last {
+                totals.since(former.base)
+            } else {
+                Default::default()
+            },
+            rtt: if was_last { entry.hot.rtt } else { 0 },
+        };
+        match self.intervals.get_mut(entry.cold.interval) {
+            Some(slot) => *slot = interval,
+            None => entry.cold.interval = self.intervals.insert(interval),
+        }
+        entry.hot.touched = current;
+        if entry.hot.flags & HOT_LISTED == 0 {
+            entry.hot.flags |= HOT_LISTED;
+            self.touched.push(record);
+        }
+    }
+
+    /// SYN, FIN and RST.
+    fn follow_tcp(&mut self, record: u32, pending: &Pending, is_same_way: bool, is_first: bool) {
+        let recorded = self.options.recorded;
+        let has = |flag| pending.tcp.contains(flag);
+        let entry = self.arena.get_mut(record);
+        if entry.cold.layers & HAS_TRANSPORT != HAS_TCP {
+            return;
+        }
+        let way = usize::from(!is_same_way);
+        if let Some(times) = self
+            .rare
+            .get_mut(entry.cold.rare)
+            .and_then(|r| r.tcp.as_mut())
+        {
+            let now = pending.timestamp.as_ms();
+            // COMPAT: the original goes by addresses alone, so all is from A where they are equal.
+            let from = if recorded && pending.is_local { 0 } else { way };
+            if has(TcpFlags::SYN) {
+                // COMPAT: recorded values of the original, which takes A's second SYN for B's.
+                let from = if recorded && times.syn[from] != 0 {
+                    1
+                } else {
+                    from
+                };
+                if times.syn[from] == 0 {
+                    times.syn[from] = now;
+                    times.ttl[from] = pending.hop_limit;
+                }
+            }
+            if has(TcpFlags::FIN) {
+                times.fin[from] = now;
+            }
+            if has(TcpFlags::RST) {
+                times.rst[from] = now;
+            }
+        }
+        let hot = &mut entry.hot;
+        if has(TcpFlags::FIN) {
+            hot.ends |= END_FIN[way];
+        }
+        let both = END_FIN[0] | END_FIN[1];
+        let is_closed = if recorded {
+            is_first && has(TcpFlags::FIN)
+        } else {
+            hot.ends == both
+        };
+        let is_reset = has(TcpFlags::RST) && (is_first || !recorded);
+        if hot.finish == FinishType::NotFinished && (is_closed || is_reset) {
+            hot.finish = if is_closed {
+                FinishType::TcpFin
+            } else {
+                FinishType::TcpRst
+            };
+            if hot.flags & HOT_FINISHING == 0 {
+                hot.flags |= HOT_FINISHING;
+                self.finishing.push(record);
+            }
+        }
+    }
+
+    /// Keeps a packet with its flow, if it is one of the first.
+    fn keep_raw(&mut self, record: u32, packet: PacketRef<'_>, offset: u32) {
+        let entry = self.arena.get_mut(record);
+        if entry.cold.rare == NONE {
+            entry.cold.rare = self.rare.insert(Rare::default());
+        }
+        let link_type = match entry.cold.layers {
+            layers if layers & HAS_LINK != 0 => 1,
+            layers if layers & HAS_NETWORK == 0 => 0,
+            _ if entry.key.is_v4() => 228,
+            _ => 229,
+        };
+        let Some(rare) = self.rare.get_mut(entry.cold.rare) else {
+            return;
+        };
+        if rare.captured >= self.options.raw_packet_limit {
+            return;
+        }
+        rare.captured += 1;
+        rare.raw.push(RawPacket {
+            timestamp: packet.timestamp.as_ms(),
+            index: rare.captured.into(),
+            data: Bytes::copy_from_slice(packet.data.get(offset as usize..).unwrap_or_default()),
+            link_type,
+        });
+    }
+
+    /// Sends and removes the flow that was not used for longest, in about.
+    #[cold]
+    fn evict(&mut self) {
+        for chance in 0.. {
+            let arena = &self.arena;
+            let fronts = self.queues.iter().enumerate();
+            let oldest = fronts
+                .filter_map(|(class, queue)| queue.front().map(|record| (class, record)))
+                .min_by_key(|(_, record)| arena.get(*record).hot.last);
+            let Some((class, record)) = oldest else {
+                return;
+            };
+            let entry = self.arena.get_mut(record);
+            if entry.hot.flags & HOT_USED != 0 && chance < MAX_CHANCES {
+                entry.hot.flags &= !HOT_USED;
+                let queue = &mut self.queues[class];
+                queue.unlink(&mut self.arena, record);
+                queue.push(&mut self.arena, record);
+                continue;
+            }
+            let flow = self.leaving_flow(record);
+            self.remove(record);
+            self.stats.evicted += 1;
+            if self.evicted.len() < MAX_EVICTED {
+                self.evicted.push(flow);
+            } else {
+                self.stats.evicted_unsent += 1;
+            }
+            return;
+        }
+    }
+
+    /// Forgets a flow.
+    pub(super) fn remove(&mut self, record: u32) {
+        let entry = self.arena.get_mut(record);
+        let (hash, cold) = (entry.key.hash(self.seed), entry.cold);
+        entry.hot.flags &= HOT_LISTED | HOT_FINISHING;
+        self.index.remove(hash, record);
+        self.queues[usize::from(cold.class)].unlink(&mut self.arena, record);
+        self.intervals.remove(cold.interval);
+        self.rare.remove(cold.rare);
+        self.arena.release(record);
+    }
+
+    pub(super) fn identifiers(&self, entry: &Entry) -> Identifiers {
+        let start = Timestamp::from_ms(entry.cold.start);
+        Identifiers::new(
+            &entry.key,
+            entry.cold.parent_uuid,
+            start,
+            &self.options.node_tid,
+        )
+    }
+}
+
+/// Round-trip time: from a SYN or an echo request to what answers it.
+fn measure(entry: &mut Entry, pending: &Pending) {
+    let hot = &mut entry.hot;
+    let now = pending.timestamp.as_ns();
+    let (asks, answers) = match pending.echo {
+        Some(echo) => (echo == IcmpEcho::Request, echo == IcmpEcho::Reply),
+        None => {
+            let syn = pending.tcp.contains(TcpFlags::SYN);
+            let acknowledges = pending.tcp.contains(TcpFlags::ACK);
+            (
+                syn,
+                syn && acknowledges || pending.tcp.contains(TcpFlags::RST),
+            )
+        }
+    };
+    if asks && hot.pending == 0 {
+        hot.pending = now;
+    } else if answers && hot.pending != 0 {
+        hot.rtt = now.saturating_sub(hot.pending);
+        hot.pending = 0;
+    }
+}
+
+/// Which layers a flow has.
+fn layers(part: &Part) -> u8 {
+    let mut layers = 0;
+    if part.link.is_some() {
+        layers |= HAS_LINK;
+    }
+    // An IP header too short for its addresses is no end of anything.
+    if part
+        .network
+        .is_some_and(|network| !network.source.is_none())
+    {
+        layers |= HAS_NETWORK;
+    }
+    if part.icmp.is_some() {
+        layers |= HAS_ICMP;
+    }
+    layers
+        | match part.transport.map(|transport| transport.protocol) {
+            Some(TransportProtocol::Tcp) => HAS_TCP,
+            Some(TransportProtocol::Udp) => HAS_UDP,
+            Some(_) => HAS_SCTP,
+            None => 0,
+        }
+}
+
+/// The queue of flows of an application.
+pub(super) fn timeout_class(options: &crate::flow::FlowTableOptions, application: &str) -> u8 {
+    let timeouts = options
+        .application_timeouts
+        .iter()
+        .take(super::MAX_TIMEOUTS);
+    let mut numbered = (1_u8..).zip(timeouts);
+    let found = numbered.find(|(_, (name, timeout))| {
+        // COMPAT: recorded values of the original, where only upper-case names can match.
+        let is_named = if options.recorded {
+            name.to_uppercase() == application
+        } else {
+            name.eq_ignore_ascii_case(application)
+        };
+        is_named && !timeout.is_zero()
+    });
+    found.map_or(0, |(class, _)| class)
+}
+
+/// How many flows in use an eviction passes over.
+const MAX_CHANCES: u32 = 64;
+/// The most evicted flows that wait to be sent.
+const MAX_EVICTED: usize = 1 << 14;

@@ -1,0 +1,297 @@
+//! `ElementKey`: a key of a query, compiled for nodes and edges.
+
+use super::element::Element;
+use super::{Edge, Node};
+use crate::filter::{Fields, Filter, Predicate};
+use crate::value::{Found, Path, Text, Value};
+
+/// What a key names on a node or an edge.
+///
+/// ```
+/// use skylib::filter::{Filter, Predicate};
+/// use skylib::graph::{ElementKey, Metadata, Node};
+/// use skylib::time::Timestamp;
+///
+/// let metadata = Metadata::from_iter([("Name", "eth0")]);
+/// let node = Node::new("n", "edge-01", "", metadata, Timestamp::ZERO);
+/// let filter = Filter::test("Name", Predicate::Text("eth0".into()))
+///     .and(Filter::test("@Host", Predicate::Text("edge-01".into())));
+/// assert!(ElementKey::compile(&filter).matches(&node));
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum ElementKey {
+    /// `@ID`
+    Id,
+    /// `@Host`
+    Host,
+    /// `@Origin`
+    Origin,
+    /// `@CreatedAt`, milliseconds.
+    CreatedAt,
+    /// `@UpdatedAt`, milliseconds.
+    UpdatedAt,
+    /// `@DeletedAt`, milliseconds; not there while the element lives.
+    DeletedAt,
+    /// `@Revision`
+    Revision,
+    /// `Parent`: the parent's id on an edge, metadata on a node.
+    Parent(MetadataKey),
+    /// `Child`: the child's id on an edge, metadata on a node.
+    Child(MetadataKey),
+    /// Anything else.
+    Metadata(MetadataKey),
+}
+
+impl ElementKey {
+    /// Understands a key; whatever is not known otherwise is metadata, `Metadata.` before it cut off.
+    #[must_use]
+    pub fn parse(name: &str) -> Self {
+        match name {
+            "@ID" => Self::Id,
+            "@Host" => Self::Host,
+            "@Origin" => Self::Origin,
+            "@CreatedAt" => Self::CreatedAt,
+            "@UpdatedAt" => Self::UpdatedAt,
+            "@DeletedAt" => Self::DeletedAt,
+            "@Revision" => Self::Revision,
+            "Parent" => Self::Parent(MetadataKey::new(name)),
+            "Child" => Self::Child(MetadataKey::new(name)),
+            _ => Self::Metadata(MetadataKey::new(
+                name.strip_prefix("Metadata.").unwrap_or(name),
+            )),
+        }
+    }
+
+    /// The filter with its keys understood.
+    #[must_use]
+    pub fn compile(filter: &Filter) -> Filter<Self> {
+        filter.map_keys(&mut |key| Self::parse(key))
+    }
+
+    /// The metadata key that this is on a node.
+    #[must_use]
+    pub const fn metadata_of_node(&self) -> Option<&MetadataKey> {
+        match self {
+            Self::Parent(key) | Self::Child(key) | Self::Metadata(key) => Some(key),
+            _ => None,
+        }
+    }
+}
+
+impl From<&str> for ElementKey {
+    fn from(name: &str) -> Self {
+        Self::parse(name)
+    }
+}
+
+/// A dotted metadata key, and where it stood in the key lists met last.
+#[derive(Clone, Debug)]
+pub struct MetadataKey {
+    name: Text,
+    path: Path,
+}
+
+impl MetadataKey {
+    fn new(name: &str) -> Self {
+        Self {
+            name: Text::from(name),
+            path: Path::new(name),
+        }
+    }
+
+    /// The dotted key.
+    #[must_use]
+    pub const fn name(&self) -> &Text {
+        &self.name
+    }
+
+    /// For lookups.
+    #[must_use]
+    pub const fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// A field as tests see it.
+enum Field<'a> {
+    Absent,
+    Text(&'a str),
+    Int(i64),
+    Found(Found<'a>),
+}
+
+impl Field<'_> {
+    fn test(&self, predicate: &Predicate) -> bool {
+        match self {
+            Self::Absent => false,
+            Self::Text(text) => predicate.matches_text(text),
+            Self::Int(number) => predicate.matches_int(*number),
+            Self::Found(Found::One(value)) => predicate.matches(value),
+            // Arrays inside the found ones are not looked into (COMPAT: Gremlin clients).
+            Self::Found(Found::Many(values)) => {
+                matches!(predicate, Predicate::Present)
+                    || values
+                        .iter()
+                        .any(|v| !matches!(v, Value::List(_)) && predicate.matches(v))
+            }
+        }
+    }
+
+    fn value(&self) -> Option<Value> {
+        match self {
+            Self::Absent => None,
+            Self::Text(text) => Some(Value::from(*text)),
+            Self::Int(number) => Some(Value::Int(*number)),
+            Self::Found(Found::One(value)) => Some((*value).clone()),
+            Self::Found(Found::Many(values)) => Some(Value::list(values.iter().copied().cloned())),
+        }
+    }
+}
+
+fn with_field<E: Element, R>(
+    element: &E,
+    key: &ElementKey,
+    then: impl FnOnce(Field<'_>) -> R,
+) -> R {
+    let fields = element.fields();
+    let end = match (key, fields.ends) {
+        (ElementKey::Parent(_), Some((parent, _))) => Some(parent),
+        (ElementKey::Child(_), Some((_, child))) => Some(child),
+        _ => None,
+    };
+    if let Some(end) = end {
+        return end.as_id().with_text(|id| then(Field::Text(id)));
+    }
+    match key {
+        ElementKey::Id => fields.id.with_text(|id| then(Field::Text(id))),
+        ElementKey::Host => then(Field::Text(fields.host)),
+        ElementKey::Origin => then(Field::Text(fields.origin)),
+        ElementKey::CreatedAt => then(Field::Int(fields.created_at.as_ms())),
+        ElementKey::UpdatedAt => then(Field::Int(fields.updated_at.as_ms())),
+        ElementKey::DeletedAt => then(
+            fields
+                .deleted_at
+                .map_or(Field::Absent, |time| Field::Int(time.as_ms())),
+        ),
+        ElementKey::Revision => then(Field::Int(fields.revision)),
+        ElementKey::Parent(key) | ElementKey::Child(key) | ElementKey::Metadata(key) => then(
+            key.path
+                .find(element.metadata())
+                .map_or(Field::Absent, Field::Found),
+        ),
+    }
+}
+
+macro_rules! fields {
+    ($name:ident) => {
+        impl $name {
+            /// What a key holds; the hits of all elements of an array on the way as a list.
+            #[must_use]
+            pub fn value(&self, key: &ElementKey) -> Option<Value> {
+                with_field(self, key, |field| field.value())
+            }
+        }
+
+        impl Fields<ElementKey> for $name {
+            fn test(&self, key: &ElementKey, predicate: &Predicate) -> bool {
+                with_field(self, key, |field| field.test(predicate))
+            }
+        }
+    };
+}
+
+fields!(Node);
+fields!(Edge);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::filter::Pattern;
+    use crate::time::Timestamp;
+
+    fn element<E: serde::de::DeserializeOwned>(metadata: &str) -> E {
+        let json = format!(
+            r#"{{"ID":"i","Host":"h","Origin":"agent.h","CreatedAt":1,"UpdatedAt":2,"Revision":3,
+            "Parent":"p","Child":"c","Metadata":{metadata}}}"#
+        );
+        serde_json::from_str(&json).unwrap()
+    }
+
+    fn has<E: Fields<ElementKey>>(element: &E, key: &str, predicate: Predicate) -> bool {
+        Filter::test(key, predicate)
+            .map_keys(&mut |key| ElementKey::parse(key))
+            .matches(element)
+    }
+
+    fn text(text: &str) -> Predicate {
+        Predicate::Text(text.into())
+    }
+
+    #[test]
+    fn fields_of_the_element_itself() {
+        let node: Node = element("{}");
+        assert!(has(&node, "@ID", text("i")));
+        assert!(has(
+            &node,
+            "@Origin",
+            Predicate::Regex(Pattern::new("agent.*").unwrap())
+        ));
+        assert!(has(&node, "@CreatedAt", Predicate::Gt(0)));
+        assert!(has(&node, "@UpdatedAt", Predicate::Int(2)));
+        assert!(has(&node, "@Revision", Predicate::Int(3)));
+        assert!(
+            !has(&node, "@Revision", text("3")),
+            "text matches only text"
+        );
+        assert!(
+            !has(&node, "@DeletedAt", Predicate::Present),
+            "while it lives"
+        );
+        assert!(
+            !has(&node, "ID", Predicate::Present),
+            "metadata without the sign"
+        );
+        let gone = Node {
+            deleted_at: Some(Timestamp::from_ms(9)),
+            ..node
+        };
+        assert!(has(&gone, "@DeletedAt", Predicate::Int(9)));
+        assert_eq!(gone.value(&ElementKey::parse("@Host")), Some("h".into()));
+    }
+
+    #[test]
+    fn ends_are_fields_of_edges_and_metadata_of_nodes() {
+        let edge: Edge = element(r#"{"Parent":"x"}"#);
+        assert!(has(&edge, "Parent", text("p")) && has(&edge, "Child", text("c")));
+        assert!(has(&edge, "Parent", Predicate::Present));
+        let node: Node = element(r#"{"Parent":"x"}"#);
+        assert!(has(&node, "Parent", text("x")) && !has(&node, "Child", Predicate::Present));
+    }
+
+    #[test]
+    fn metadata_by_dotted_keys() {
+        let json = r#"{"A":{"B":1},"Ifs":[{"N":1,"T":["a"]},{"N":"2"}],"@x":true,"L":["q"]}"#;
+        let (node, edge): (Node, Edge) = (element(json), element(json));
+        assert!(has(&node, "Metadata.A.B", Predicate::Int(1)));
+        assert!(has(&node, "Ifs.N", Predicate::Int(2)));
+        assert!(
+            !has(&node, "Ifs.T", text("a")),
+            "arrays of arrays are not flattened"
+        );
+        assert!(
+            has(&node, "Ifs.Zzz", Predicate::Present),
+            "there through an array"
+        );
+        assert!(has(&node, "@x", Predicate::Bool(true)));
+        assert!(
+            has(&edge, "L", text("q")),
+            "edges' arrays match like nodes'"
+        );
+        assert_eq!(
+            node.value(&ElementKey::parse("Ifs.N")),
+            Some(vec![1.into(), Value::from("2")].into())
+        );
+        assert_eq!(node.value(&ElementKey::parse("A.X")), None);
+    }
+}

@@ -1,0 +1,313 @@
+//! Steps that let elements through one by one: `Has`, `HasNot`, `Dedup`, `Limit`, `Range`.
+//!
+//! Such steps in a row are one pipe behind the step that finds the elements, so that a filter, a
+//! page and a count over a million nodes hold nothing.
+
+use std::cmp::Ordering;
+use std::ops::ControlFlow;
+
+use hashbrown::HashSet;
+
+use crate::filter::Filter;
+use crate::flow::SortOrder;
+use crate::graph::{EdgeRef, ElementKey, NodeRef};
+use crate::gremlin::budget::{Budget, Room};
+use crate::gremlin::error::QueryError;
+use crate::gremlin::number_set::NumberSet;
+use crate::gremlin::plan::Page;
+use crate::value::{Text, Value};
+
+/// A node or an edge on its way through a query.
+pub(in crate::gremlin) trait Row: Clone {
+    /// Its number in the view, as unique as its id.
+    fn number(&self) -> u32;
+    /// Whether nothing but its number is known: it meets no stage that looks into elements.
+    const IS_BLIND: bool = false;
+    fn passes(&self, filter: &Filter<ElementKey>) -> bool;
+    fn value(&self, key: &ElementKey) -> Option<Value>;
+}
+
+impl Row for NodeRef {
+    fn number(&self) -> u32 {
+        self.index()
+    }
+
+    fn passes(&self, filter: &Filter<ElementKey>) -> bool {
+        filter.matches(&***self)
+    }
+
+    fn value(&self, key: &ElementKey) -> Option<Value> {
+        (**self).value(key)
+    }
+}
+
+impl Row for EdgeRef {
+    fn number(&self) -> u32 {
+        self.index()
+    }
+
+    fn passes(&self, filter: &Filter<ElementKey>) -> bool {
+        filter.matches(&***self)
+    }
+
+    fn value(&self, key: &ElementKey) -> Option<Value> {
+        (**self).value(key)
+    }
+}
+
+impl Row for u32 {
+    const IS_BLIND: bool = true;
+
+    fn number(&self) -> u32 {
+        *self
+    }
+
+    fn passes(&self, filter: &Filter<ElementKey>) -> bool {
+        filter.is_everything()
+    }
+
+    fn value(&self, _: &ElementKey) -> Option<Value> {
+        None
+    }
+}
+
+/// One thing an element must get past.
+pub(in crate::gremlin) enum Stage {
+    Filter(Filter<ElementKey>),
+    Page(Pager),
+    Dedup(Dedup),
+}
+
+/// Where elements go that a step finds.
+pub(in crate::gremlin) struct Pipe<'b, 'a, R> {
+    stages: Vec<Stage>,
+    budget: &'b Budget<'a>,
+    room: Room<'b, 'a>,
+    /// `None` while only their number is wanted.
+    rows: Option<Vec<R>>,
+    count: u64,
+    failed: Option<QueryError>,
+}
+
+/// What came out of a pipe.
+pub(in crate::gremlin) enum Piped<R> {
+    Rows(Vec<R>),
+    Count(u64),
+}
+
+impl<R> Piped<R> {
+    /// The elements of a pipe that does not only count.
+    pub(in crate::gremlin) fn into_rows(self) -> Vec<R> {
+        match self {
+            Self::Rows(rows) => rows,
+            Self::Count(_) => Vec::new(),
+        }
+    }
+}
+
+impl<'b, 'a, R: Row> Pipe<'b, 'a, R> {
+    pub(in crate::gremlin) fn new(
+        stages: Vec<Stage>,
+        only_count: bool,
+        budget: &'b Budget<'a>,
+    ) -> Self {
+        let rows = (!only_count).then(Vec::new);
+        Self {
+            stages,
+            budget,
+            room: budget.room(),
+            rows,
+            count: 0,
+            failed: None,
+        }
+    }
+
+    /// Whether nothing can get through (any more).
+    pub(in crate::gremlin) fn is_closed(&self) -> bool {
+        self.failed.is_some()
+            || self
+                .stages
+                .iter()
+                .any(|s| matches!(s, Stage::Page(pager) if pager.is_over()))
+    }
+
+    /// Offers an element; breaks when no more are wanted.
+    pub(in crate::gremlin) fn push(&mut self, row: R) -> ControlFlow<()> {
+        match self.take(row) {
+            Ok(()) if self.is_closed() => ControlFlow::Break(()),
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                self.failed = Some(error);
+                ControlFlow::Break(())
+            }
+        }
+    }
+
+    /// The end of the input.
+    pub(in crate::gremlin) fn finish(self) -> Result<Piped<R>, QueryError> {
+        match (self.failed, self.rows) {
+            (Some(error), _) => Err(error),
+            (None, Some(rows)) => Ok(Piped::Rows(rows)),
+            (None, None) => Ok(Piped::Count(self.count)),
+        }
+    }
+
+    fn take(&mut self, row: R) -> Result<(), QueryError> {
+        self.budget.tick()?;
+        for stage in &mut self.stages {
+            let passes = match stage {
+                Stage::Filter(filter) => row.passes(filter),
+                Stage::Page(pager) => pager.next(),
+                Stage::Dedup(dedup) => dedup.is_new(&row, &mut self.room)?,
+            };
+            if !passes {
+                return Ok(());
+            }
+        }
+        self.count += 1;
+        if let Some(rows) = &mut self.rows {
+            self.room.add(size_of::<R>())?;
+            rows.push(row);
+        }
+        Ok(())
+    }
+}
+
+/// Counts elements off against a page.
+pub(in crate::gremlin) struct Pager {
+    page: Page,
+    seen: u64,
+}
+
+impl Pager {
+    pub(in crate::gremlin) const fn new(page: Page) -> Self {
+        Self { page, seen: 0 }
+    }
+
+    const fn next(&mut self) -> bool {
+        let position = self.seen;
+        self.seen += 1;
+        self.page.from <= position && position < self.page.to
+    }
+
+    const fn is_over(&self) -> bool {
+        self.seen >= self.page.to || self.page.from >= self.page.to
+    }
+}
+
+/// Cuts a finished list.
+pub(in crate::gremlin) fn cut<T>(list: Vec<T>, page: Page) -> Vec<T> {
+    let position = |p: u64| usize::try_from(p).unwrap_or(usize::MAX);
+    let (from, to) = (position(page.from), position(page.to));
+    list.into_iter().take(to).skip(from).collect()
+}
+
+/// What of `Dedup` has been seen.
+pub(in crate::gremlin) enum Dedup {
+    ById(NumberSet),
+    /// COMPAT: the found values alone decide; which keys they were under does not, and elements
+    /// that have none of the keys are all kept.
+    ByValues(Vec<ElementKey>, HashSet<Vec<Distinct>>),
+}
+
+impl Dedup {
+    pub(in crate::gremlin) fn new(keys: &[Text]) -> Self {
+        match keys {
+            [] => Self::ById(NumberSet::default()),
+            keys => {
+                let keys = keys.iter().map(|key| ElementKey::parse(key)).collect();
+                Self::ByValues(keys, HashSet::new())
+            }
+        }
+    }
+
+    fn is_new<R: Row>(&mut self, row: &R, room: &mut Room<'_, '_>) -> Result<bool, QueryError> {
+        match self {
+            Self::ById(seen) => Ok(seen.insert(row.number())),
+            Self::ByValues(keys, seen) => {
+                let found: Vec<Distinct> = keys
+                    .iter()
+                    .filter_map(|key| row.value(key))
+                    .map(Distinct::new)
+                    .collect();
+                if found.is_empty() {
+                    return Ok(true);
+                }
+                let bytes = found.iter().map(Distinct::bytes).sum();
+                let new = seen.insert(found);
+                if new {
+                    room.add_bytes(bytes)?;
+                }
+                Ok(new)
+            }
+        }
+    }
+}
+
+/// A value that can be looked up: numbers as the language counts them, anything else by content.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(in crate::gremlin) enum Distinct {
+    Int(i64),
+    Text(Text),
+    Json(String),
+}
+
+impl Distinct {
+    pub(in crate::gremlin) fn new(value: Value) -> Self {
+        match (value.to_int(), value) {
+            (Some(number), _) => Self::Int(number),
+            (None, Value::Text(text)) => Self::Text(text),
+            (None, other) => Self::Json(serde_json::to_string(&other).unwrap_or_default()),
+        }
+    }
+
+    pub(in crate::gremlin) fn bytes(&self) -> usize {
+        size_of::<Self>()
+            + match self {
+                Self::Int(_) => 0,
+                Self::Text(text) => text.heap_bytes(),
+                Self::Json(text) => text.len(),
+            }
+    }
+}
+
+/// Orders elements by a key: by number where all have numbers or nothing, else numbers before
+/// texts. What is missing counts as 0, or as the empty text. Equal ones keep their order.
+pub(in crate::gremlin) fn sort<R: Row>(rows: &mut Vec<R>, order: SortOrder, key: &ElementKey) {
+    let rank = |row: &R| row.value(key).and_then(|value| Rank::new(&value));
+    let mut ranked: Vec<(Option<Rank>, R)> = rows.drain(..).map(|row| (rank(&row), row)).collect();
+    let has_text = ranked
+        .iter()
+        .any(|(rank, _)| matches!(rank, Some(Rank::Text(_))));
+    let missing = if has_text {
+        Rank::Text(Text::default())
+    } else {
+        Rank::Int(0)
+    };
+    let compare = |a: &Option<Rank>, b: &Option<Rank>| -> Ordering {
+        a.as_ref()
+            .unwrap_or(&missing)
+            .cmp(b.as_ref().unwrap_or(&missing))
+    };
+    match order {
+        SortOrder::Ascending => ranked.sort_by(|(a, _), (b, _)| compare(a, b)),
+        SortOrder::Descending => ranked.sort_by(|(a, _), (b, _)| compare(b, a)),
+    }
+    rows.extend(ranked.into_iter().map(|(_, row)| row));
+}
+
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    Int(i64),
+    Text(Text),
+}
+
+impl Rank {
+    fn new(value: &Value) -> Option<Self> {
+        match (value.to_int(), value) {
+            (Some(number), _) => Some(Self::Int(number)),
+            (None, Value::Text(text)) => Some(Self::Text(text.clone())),
+            _ => None,
+        }
+    }
+}

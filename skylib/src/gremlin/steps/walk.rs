@@ -1,0 +1,44 @@
+//! `Out`, `In`, `Both`, `OutE`, `InE`, `BothE`, `OutV`, `InV`, `BothV`: one result for each edge.
+
+use std::ops::ControlFlow;
+
+use super::select::{Pipe, Row};
+use crate::filter::Filter;
+use crate::graph::{Direction, EdgeRef, ElementKey, NodeRef};
+use crate::gremlin::ast::Walk;
+use crate::gremlin::error::QueryError;
+use crate::gremlin::scope::Scope;
+
+/// The direction of a step that starts from nodes.
+pub(in crate::gremlin) const fn direction(walk: Walk) -> Direction {
+    match walk {
+        Walk::Out | Walk::OutE | Walk::OutV => Direction::Out,
+        Walk::In | Walk::InE | Walk::InV => Direction::In,
+        Walk::Both | Walk::BothE | Walk::BothV => Direction::Both,
+    }
+}
+
+/// From edges to their ends.
+///
+/// COMPAT: `InV` is the parent and `OutV` the child, the reverse of TinkerPop.
+pub(in crate::gremlin) fn ends(
+    scope: &Scope<'_>,
+    edges: &[EdgeRef],
+    walk: Walk,
+    filter: &Filter<ElementKey>,
+    pipe: &mut Pipe<'_, '_, NodeRef>,
+) -> Result<(), QueryError> {
+    scope.visit_ends(edges, &mut |parent, child| {
+        let (parent, child) = match walk {
+            Walk::InV => (Some(parent), None),
+            Walk::OutV => (None, Some(child)),
+            _ => (Some(parent), Some(child)),
+        };
+        for node in parent.into_iter().chain(child) {
+            if node.passes(filter) && pipe.push(node).is_break() {
+                return ControlFlow::Break(());
+            }
+        }
+        ControlFlow::Continue(())
+    })
+}

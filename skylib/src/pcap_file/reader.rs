@@ -1,0 +1,330 @@
+//! Reading classic pcap.
+
+use std::io::{self, Read};
+
+use super::{
+    FILE_HEADER_LEN, FileFormat, MAGIC_MICROSECONDS, MAGIC_NANOSECONDS, MAX_RECORD_LEN,
+    PcapFileError, RECORD_HEADER_LEN, Resolution, VERSION,
+};
+use crate::packet::{LinkType, PacketBatch, PacketHeader};
+use crate::time::Timestamp;
+
+/// Reads a classic pcap file from its beginning to its end.
+///
+/// Both byte orders and both resolutions are read. The reader asks its source for as much as its
+/// buffer of 1 MiB takes, but waits for no more than one whole record: it can follow a pipe.
+#[derive(Debug)]
+pub struct PcapReader<R> {
+    source: R,
+    header: FileHeader,
+    buffer: Box<[u8]>,
+    /// The unread bytes of the buffer.
+    start: usize,
+    end: usize,
+    /// Where `start` is in the file.
+    offset: u64,
+    headers: Vec<PacketHeader>,
+    state: State,
+}
+
+/// What the file header says.
+#[derive(Clone, Copy, Debug)]
+struct FileHeader {
+    is_big_endian: bool,
+    resolution: Resolution,
+    snap_len: u32,
+    link_type: LinkType,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// There may be more to read.
+    Open,
+    /// The source has ended; the buffer may still hold records.
+    Drained,
+    /// All is said, the error about the end too if there was one.
+    Ended,
+}
+
+impl<R: Read> PcapReader<R> {
+    /// Reads the file header.
+    ///
+    /// # Errors
+    ///
+    /// The source fails or is too short, or the file is of another format or version.
+    pub fn new(source: R) -> Result<Self, PcapFileError> {
+        let mut reader = Self {
+            source,
+            header: FileHeader {
+                is_big_endian: false,
+                resolution: Resolution::Microseconds,
+                snap_len: 0,
+                link_type: LinkType::NULL,
+            },
+            buffer: vec![0; BUFFER_LEN].into_boxed_slice(),
+            start: 0,
+            end: 0,
+            offset: 0,
+            headers: Vec::with_capacity(MAX_BATCH),
+            state: State::Open,
+        };
+        reader.header = reader.read_file_header()?;
+        Ok(reader)
+    }
+
+    /// The next packets, as many as are at hand (512 at most); `None` at the end of the file.
+    ///
+    /// # Errors
+    ///
+    /// The source fails, in which case the call may be repeated, or the file is damaged here: that
+    /// is said once, after the packets before the damage, and ends the file.
+    pub fn next_batch(&mut self) -> Result<Option<PacketBatch<'_>>, PcapFileError> {
+        self.headers.clear();
+        loop {
+            if self.state == State::Ended {
+                return Ok(None);
+            }
+            if let Err(damage) = self.parse_records() {
+                self.state = State::Ended;
+                return Err(damage);
+            }
+            if !self.headers.is_empty() {
+                break;
+            }
+            match self.state {
+                State::Open => self.fill()?,
+                State::Drained | State::Ended => self.finish()?,
+            }
+        }
+        let link_type = self.header.link_type;
+        Ok(Some(PacketBatch {
+            link_type,
+            buffer: &self.buffer,
+            headers: &self.headers,
+        }))
+    }
+
+    /// Type of the first header of every packet.
+    pub const fn link_type(&self) -> LinkType {
+        self.header.link_type
+    }
+
+    /// How fine the timestamps are.
+    pub const fn resolution(&self) -> Resolution {
+        self.header.resolution
+    }
+
+    /// The longest packet the capture was to keep, in bytes; not every writer keeps to it.
+    pub const fn snap_len(&self) -> u32 {
+        self.header.snap_len
+    }
+
+    /// Bytes of the file that have been handed out so far.
+    pub const fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    fn read_file_header(&mut self) -> Result<FileHeader, PcapFileError> {
+        while self.end < FILE_HEADER_LEN && self.state == State::Open {
+            self.fill()?;
+        }
+        let bytes = self.unread();
+        let magic = match bytes.first_chunk::<4>() {
+            Some(magic) => u32::from_le_bytes(*magic),
+            None => {
+                return Err(PcapFileError::ShortHeader {
+                    had: bytes.len() as u64,
+                });
+            }
+        };
+        let (is_big_endian, resolution) = match (magic, magic.swap_bytes()) {
+            (MAGIC_MICROSECONDS, _) => (false, Resolution::Microseconds),
+            (MAGIC_NANOSECONDS, _) => (false, Resolution::Nanoseconds),
+            (_, MAGIC_MICROSECONDS) => (true, Resolution::Microseconds),
+            (_, MAGIC_NANOSECONDS) => (true, Resolution::Nanoseconds),
+            _ => return Err(PcapFileError::Format(FileFormat::of(magic.to_le_bytes()))),
+        };
+        let Some(header) = bytes.first_chunk::<FILE_HEADER_LEN>() else {
+            return Err(PcapFileError::ShortHeader {
+                had: bytes.len() as u64,
+            });
+        };
+        let [
+            _,
+            _,
+            _,
+            _,
+            v0,
+            v1,
+            v2,
+            v3,
+            ..,
+            n0,
+            n1,
+            n2,
+            n3,
+            l0,
+            l1,
+            l2,
+            l3,
+        ] = *header;
+        let word = |bytes| word(bytes, is_big_endian);
+        let (first, second) = (word([v0, v1, 0, 0]), word([0, 0, v2, v3]));
+        // Two numbers of 16 bits stand in one word each way round.
+        let (major, minor) = if is_big_endian {
+            ((first >> 16) as u16, second as u16)
+        } else {
+            (first as u16, (second >> 16) as u16)
+        };
+        if (major, minor) != VERSION {
+            return Err(PcapFileError::Version { major, minor });
+        }
+        // The upper half says how long frame check sequences are, which nobody needs here.
+        let link_type = LinkType(word([l0, l1, l2, l3]) as u16);
+        let snap_len = word([n0, n1, n2, n3]);
+        self.advance(FILE_HEADER_LEN);
+        Ok(FileHeader {
+            is_big_endian,
+            resolution,
+            snap_len,
+            link_type,
+        })
+    }
+
+    /// Makes headers of the whole records in the buffer.
+    fn parse_records(&mut self) -> Result<(), PcapFileError> {
+        let FileHeader {
+            is_big_endian,
+            resolution,
+            ..
+        } = self.header;
+        let mut at = self.start;
+        let unread = self.buffer.get(..self.end).unwrap_or_default();
+        let mut damage = None;
+        while self.headers.len() < MAX_BATCH
+            && let Some((header, data)) = unread
+                .get(at..)
+                .and_then(|rest| rest.split_first_chunk::<RECORD_HEADER_LEN>())
+        {
+            let [
+                s0,
+                s1,
+                s2,
+                s3,
+                f0,
+                f1,
+                f2,
+                f3,
+                c0,
+                c1,
+                c2,
+                c3,
+                w0,
+                w1,
+                w2,
+                w3,
+            ] = *header;
+            let word = |bytes| word(bytes, is_big_endian);
+            let captured_len = word([c0, c1, c2, c3]);
+            if captured_len > MAX_RECORD_LEN {
+                damage = Some(PcapFileError::LongRecord {
+                    offset: self.offset + (at - self.start) as u64,
+                    len: u64::from(captured_len),
+                });
+                break;
+            }
+            if data.len() < captured_len as usize {
+                break;
+            }
+            let scale = match resolution {
+                Resolution::Microseconds => 1_000,
+                Resolution::Nanoseconds => 1,
+            };
+            let seconds = i64::from(word([s0, s1, s2, s3]));
+            let fraction = i64::from(word([f0, f1, f2, f3]));
+            self.headers.push(PacketHeader {
+                timestamp: Timestamp::from_ns(seconds * 1_000_000_000 + fraction * scale),
+                offset: (at + RECORD_HEADER_LEN) as u32,
+                captured_len,
+                wire_len: word([w0, w1, w2, w3]),
+            });
+            at += RECORD_HEADER_LEN + captured_len as usize;
+        }
+        self.advance(at - self.start);
+        match damage {
+            // The packets before it come first; the next call finds the damage again.
+            Some(damage) if self.headers.is_empty() => Err(damage),
+            _ => Ok(()),
+        }
+    }
+
+    /// The source has ended: so must the last record.
+    fn finish(&mut self) -> Result<(), PcapFileError> {
+        self.state = State::Ended;
+        let (rest, had) = (self.unread(), self.unread().len() as u64);
+        if had == 0 {
+            return Ok(());
+        }
+        let data_len = match rest.first_chunk::<RECORD_HEADER_LEN>() {
+            Some([.., c0, c1, c2, c3, _, _, _, _]) => {
+                word([*c0, *c1, *c2, *c3], self.header.is_big_endian)
+            }
+            None => 0,
+        };
+        let wanted = RECORD_HEADER_LEN as u64 + u64::from(data_len);
+        Err(PcapFileError::ShortRecord {
+            offset: self.offset,
+            wanted,
+            had,
+        })
+    }
+
+    /// Moves what is unread to the front and reads once.
+    fn fill(&mut self) -> Result<(), PcapFileError> {
+        self.buffer.copy_within(self.start..self.end, 0);
+        (self.start, self.end) = (0, self.end - self.start);
+        let free = self.buffer.get_mut(self.end..).unwrap_or_default();
+        let read = loop {
+            match self.source.read(free) {
+                Ok(read) => break read.min(free.len()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(source) => {
+                    return Err(PcapFileError::Io {
+                        offset: self.offset + self.end as u64,
+                        source,
+                    });
+                }
+            }
+        };
+        self.end += read;
+        if read == 0 {
+            self.state = State::Drained;
+        }
+        Ok(())
+    }
+
+    fn unread(&self) -> &[u8] {
+        self.buffer.get(self.start..self.end).unwrap_or_default()
+    }
+
+    fn advance(&mut self, len: usize) {
+        self.start += len;
+        self.offset += len as u64;
+    }
+}
+
+/// A number of the file in its byte order.
+#[inline(always)]
+const fn word(bytes: [u8; 4], is_big_endian: bool) -> u32 {
+    if is_big_endian {
+        u32::from_be_bytes(bytes)
+    } else {
+        u32::from_le_bytes(bytes)
+    }
+}
+
+/// Small enough for the processor's cache, large enough for the system calls not to count; any
+/// record fits with room to spare.
+const BUFFER_LEN: usize = 1 << 20;
+/// Packets of one batch at most; so many are still in the cache when the decoder comes to them.
+const MAX_BATCH: usize = 512;

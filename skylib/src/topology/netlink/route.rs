@@ -1,0 +1,233 @@
+//! Routes: from `RTM_NEWROUTE` to the routing tables of a link.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::wire::{attributes, u16_at, u32_at};
+use crate::value::{Map, Value};
+
+/// One route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Route {
+    /// Number of its table.
+    pub(crate) table: u32,
+    /// `RTPROT_` number: who made it.
+    pub(crate) protocol: u8,
+    pub(crate) destination: IpAddr,
+    pub(crate) prefix: u8,
+    /// Preferred source address.
+    pub(crate) source: Option<IpAddr>,
+    pub(crate) hops: Vec<NextHop>,
+}
+
+/// One way a route leaves by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NextHop {
+    pub(crate) gateway: Option<IpAddr>,
+    pub(crate) priority: u32,
+    /// The link.
+    pub(crate) index: u32,
+}
+
+impl Route {
+    /// Reads the payload; `None` for other families and for routes learnt from others (cloned).
+    pub(crate) fn parse(payload: &[u8]) -> Option<Self> {
+        let unspecified = match i32::from(*payload.first()?) {
+            libc::AF_INET => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            libc::AF_INET6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+            _ => return None,
+        };
+        if u32_at(payload, 8)? & libc::RTM_F_CLONED != 0 {
+            return None;
+        }
+        let mut route = Self {
+            table: u32::from(*payload.get(4)?),
+            protocol: *payload.get(5)?,
+            destination: unspecified,
+            prefix: *payload.get(1)?,
+            source: None,
+            hops: Vec::new(),
+        };
+        let (mut gateway, mut priority, mut link) = (None, 0, None);
+        for attribute in attributes(payload, HEADER) {
+            match attribute.kind() {
+                libc::RTA_DST => route.destination = attribute.ip().unwrap_or(unspecified),
+                libc::RTA_TABLE => route.table = attribute.u32().unwrap_or(route.table),
+                libc::RTA_PREFSRC => route.source = attribute.ip(),
+                libc::RTA_PRIORITY => priority = attribute.u32().unwrap_or(0),
+                libc::RTA_OIF => link = attribute.u32(),
+                libc::RTA_GATEWAY => gateway = attribute.ip(),
+                libc::RTA_VIA => gateway = via(attribute.bytes()),
+                libc::RTA_MULTIPATH => route.read_hops(attribute.bytes()),
+                _ => {}
+            }
+        }
+        for hop in &mut route.hops {
+            hop.priority = priority;
+        }
+        if let Some(index) = link {
+            route.hops.insert(
+                0,
+                NextHop {
+                    gateway,
+                    priority,
+                    index,
+                },
+            );
+        }
+        Some(route)
+    }
+
+    /// Reads the `struct rtnexthop`s of a multipath route.
+    fn read_hops(&mut self, mut bytes: &[u8]) {
+        while let (Some(length), Some(index)) = (u16_at(bytes, 0), u32_at(bytes, 4)) {
+            let length = usize::from(length);
+            let Some(hop) = bytes.get(..length).filter(|hop| hop.len() >= HOP_HEADER) else {
+                return;
+            };
+            let mut gateway = None;
+            for attribute in attributes(hop, HOP_HEADER) {
+                match attribute.kind() {
+                    libc::RTA_GATEWAY => gateway = attribute.ip(),
+                    libc::RTA_VIA => gateway = via(attribute.bytes()),
+                    _ => {}
+                }
+            }
+            self.hops.push(NextHop {
+                gateway,
+                priority: 0,
+                index,
+            });
+            bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
+        }
+    }
+}
+
+/// `struct rtvia`: a gateway of another family than the route.
+fn via(bytes: &[u8]) -> Option<IpAddr> {
+    match i32::from(u16_at(bytes, 0)?) {
+        libc::AF_INET => Some(Ipv4Addr::from(*bytes.get(2..)?.first_chunk::<4>()?).into()),
+        libc::AF_INET6 => Some(Ipv6Addr::from(*bytes.get(2..)?.first_chunk::<16>()?).into()),
+        _ => None,
+    }
+}
+
+/// The routes of a namespace, sorted by the links they leave by.
+#[derive(Default)]
+pub(crate) struct RoutesByLink {
+    links: HashMap<u32, Tables>,
+    /// Routes seen.
+    pub(crate) count: usize,
+    /// Routes not kept because their link has [`MAX_ROUTES`].
+    pub(crate) left_out: usize,
+}
+
+impl RoutesByLink {
+    pub(crate) fn add(&mut self, route: &Route) {
+        self.count += 1;
+        for (i, hop) in route.hops.iter().enumerate() {
+            if route.hops[..i]
+                .iter()
+                .any(|earlier| earlier.index == hop.index)
+            {
+                continue;
+            }
+            if !self.links.entry(hop.index).or_default().add(route) {
+                self.left_out += 1;
+            }
+        }
+    }
+
+    /// The routing tables of each link as metadata.
+    pub(crate) fn into_values(self) -> HashMap<u32, Value> {
+        self.links
+            .into_iter()
+            .map(|(index, tables)| (index, tables.to_value()))
+            .collect()
+    }
+}
+
+/// The routes that leave by one link.
+#[derive(Default)]
+struct Tables {
+    tables: BTreeMap<u32, RoutingTable>,
+    count: usize,
+}
+
+#[derive(Default)]
+struct RoutingTable {
+    source: Option<IpAddr>,
+    routes: Vec<(u8, IpAddr, u8, Vec<NextHop>)>,
+    positions: HashMap<(u8, IpAddr, u8), usize>,
+}
+
+impl Tables {
+    fn add(&mut self, route: &Route) -> bool {
+        if self.count >= MAX_ROUTES {
+            return false;
+        }
+        self.count += 1;
+        let is_new = !self.tables.contains_key(&route.table);
+        let table = self.tables.entry(route.table).or_default();
+        if is_new {
+            table.source = route.source;
+        }
+        let key = (route.protocol, route.destination, route.prefix);
+        let position = *table.positions.entry(key).or_insert_with(|| {
+            table.routes.push((key.0, key.1, key.2, Vec::new()));
+            table.routes.len() - 1
+        });
+        let hops = &mut table.routes[position].3;
+        for hop in &route.hops {
+            if !hops
+                .iter()
+                .any(|h| h.gateway == hop.gateway && h.index == hop.index)
+            {
+                hops.push(*hop);
+            }
+        }
+        true
+    }
+
+    fn to_value(&self) -> Value {
+        let text = |ip: Option<IpAddr>| ip.map(|ip| ip.to_string()).unwrap_or_default();
+        let tables = self.tables.iter().map(|(id, table)| {
+            let routes = table
+                .routes
+                .iter()
+                .map(|(protocol, destination, prefix, hops)| {
+                    let hops = hops.iter().map(NextHop::to_map);
+                    Map::from_iter([
+                        ("Protocol", Value::from(u32::from(*protocol))),
+                        ("Prefix", format!("{destination}/{prefix}").into()),
+                        ("NextHops", Value::list(hops)),
+                    ])
+                });
+            Map::from_iter([
+                ("ID", Value::from(*id)),
+                ("Src", text(table.source).into()),
+                ("Routes", Value::list(routes)),
+            ])
+        });
+        Value::list(tables)
+    }
+}
+
+impl NextHop {
+    fn to_map(&self) -> Map {
+        let mut map = Map::from_iter([("Priority", self.priority), ("IfIndex", self.index)]);
+        if let Some(gateway) = self.gateway {
+            map.set("IP", gateway.to_string());
+        }
+        map
+    }
+}
+
+/// Routes shown of one link; a full Internet table as metadata of one node would be of no use.
+pub(crate) const MAX_ROUTES: usize = 10_000;
+
+/// Bytes of `struct rtmsg`.
+const HEADER: usize = 12;
+
+/// Bytes of `struct rtnexthop`.
+const HOP_HEADER: usize = 8;

@@ -1,0 +1,94 @@
+//! Counters of links: `struct rtnl_link_stats64` and the metrics made of two samples.
+
+use super::wire::{attributes, u32_at};
+use crate::time::Timestamp;
+use crate::value::{Map, Value};
+
+/// The counters of one link, in the kernel's order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counters([u64; NAMES.len()]);
+
+impl Counters {
+    /// Reads the kernel's structure; what an older kernel does not have is zero.
+    #[expect(clippy::host_endian_bytes, reason = "route netlink is in host order")]
+    pub(crate) fn parse(bytes: &[u8]) -> Self {
+        let mut counters = Self::default();
+        let words = bytes
+            .as_chunks()
+            .0
+            .iter()
+            .map(|word| u64::from_ne_bytes(*word));
+        for (slot, value) in counters.0.iter_mut().zip(words) {
+            *slot = value;
+        }
+        counters
+    }
+
+    /// Whether nothing was counted.
+    pub(crate) fn is_zero(&self) -> bool {
+        self.0.iter().all(|count| *count == 0)
+    }
+
+    /// What was counted since an earlier sample. A counter that went back was reset, and then all
+    /// count from zero.
+    pub(crate) fn since(&self, earlier: &Self) -> Self {
+        let mut delta = *self;
+        for (slot, before) in delta.0.iter_mut().zip(&earlier.0) {
+            match slot.checked_sub(*before) {
+                Some(difference) => *slot = difference,
+                None => return *self,
+            }
+        }
+        delta
+    }
+
+    /// The metadata value: what is not zero, with the span it was counted in where there is one.
+    pub(crate) fn to_value(self, start: Option<Timestamp>, last: Option<Timestamp>) -> Value {
+        let named = NAMES.iter().zip(self.0).filter(|(_, count)| *count != 0);
+        let counts = named.map(|(name, count)| (*name, Value::from(count)));
+        let times = [("Start", start), ("Last", last)];
+        let times = times
+            .into_iter()
+            .filter_map(|(name, t)| Some((name, t?.as_ms().into())));
+        counts.chain(times).collect::<Map>().into()
+    }
+}
+
+/// Reads an `RTM_NEWSTATS` payload: the link and its counters.
+pub(crate) fn parse(payload: &[u8]) -> Option<(u32, Counters)> {
+    let index = u32_at(payload, 4)?;
+    let stats = attributes(payload, HEADER).find(|a| a.kind() == IFLA_STATS_LINK_64)?;
+    Some((index, Counters::parse(stats.bytes())))
+}
+
+/// Metadata names of the fields of `struct rtnl_link_stats64` (`linux/if_link.h`).
+const NAMES: [&str; 23] = [
+    "RxPackets",
+    "TxPackets",
+    "RxBytes",
+    "TxBytes",
+    "RxErrors",
+    "TxErrors",
+    "RxDropped",
+    "TxDropped",
+    "Multicast",
+    "Collisions",
+    "RxLengthErrors",
+    "RxOverErrors",
+    "RxCrcErrors",
+    "RxFrameErrors",
+    "RxFifoErrors",
+    "RxMissedErrors",
+    "TxAbortedErrors",
+    "TxCarrierErrors",
+    "TxFifoErrors",
+    "TxHeartbeatErrors",
+    "TxWindowErrors",
+    "RxCompressed",
+    "TxCompressed",
+];
+
+/// Bytes of `struct if_stats_msg`.
+const HEADER: usize = 12;
+
+const IFLA_STATS_LINK_64: u16 = 1;

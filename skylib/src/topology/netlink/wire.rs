@@ -1,0 +1,209 @@
+//! Reading kernel messages: attributes one at a time, so that an odd one costs only itself.
+
+use std::net::IpAddr;
+
+use netlink_packet_core::{NlaBuffer, NlasIterator, parse_ip, parse_string};
+
+use super::address::AddressMessage;
+use super::link::LinkMessage;
+use super::neighbor::NeighborMessage;
+use crate::value::{Text, Value};
+
+/// What the kernel reports about a namespace.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Event {
+    /// A link came or changed; all its attributes.
+    Link(Box<LinkMessage>),
+    /// A link went.
+    LinkGone(u32),
+    /// A link changed in a way that the message does not tell; it has to be asked for.
+    LinkUnclear(u32),
+    /// An address came (or is confirmed).
+    Address(AddressMessage),
+    /// An address went.
+    AddressGone(AddressMessage),
+    /// A neighbour or forwarding entry came or changed.
+    Neighbor(NeighborMessage),
+    /// A neighbour or forwarding entry went.
+    NeighborGone(NeighborMessage),
+    /// Some route came, changed or went.
+    Routes,
+    /// The routing tables of a link as metadata; never from one message, but from a full list.
+    RoutesOf(u32, Option<Value>),
+}
+
+impl Event {
+    /// Reads one message; `None` for kinds that are of no interest and for damaged ones.
+    pub(crate) fn parse(kind: u16, payload: &[u8]) -> Option<Self> {
+        match kind {
+            libc::RTM_NEWLINK | libc::RTM_DELLINK => Self::parse_link(kind, payload),
+            libc::RTM_NEWADDR => AddressMessage::parse(payload).map(Self::Address),
+            libc::RTM_DELADDR => AddressMessage::parse(payload).map(Self::AddressGone),
+            libc::RTM_NEWNEIGH => NeighborMessage::parse(payload).map(Self::Neighbor),
+            libc::RTM_DELNEIGH => NeighborMessage::parse(payload).map(Self::NeighborGone),
+            libc::RTM_NEWROUTE | libc::RTM_DELROUTE => Some(Self::Routes),
+            _ => None,
+        }
+    }
+
+    fn parse_link(kind: u16, payload: &[u8]) -> Option<Self> {
+        let family = *payload.first()?;
+        let index = u32_at(payload, 4)?;
+        if i32::from(family) != libc::AF_UNSPEC {
+            // The bridge's view of a port: its end means that the master changed.
+            return (kind == libc::RTM_DELLINK).then_some(Self::LinkUnclear(index));
+        }
+        if kind == libc::RTM_DELLINK {
+            return Some(Self::LinkGone(index));
+        }
+        match LinkMessage::parse(payload) {
+            // Wireless events come as a link message with next to nothing in it.
+            Some(link) if link.is_complete => Some(Self::Link(Box::new(link))),
+            _ => Some(Self::LinkUnclear(index)),
+        }
+    }
+}
+
+/// The attributes after a header of `skip` bytes, up to the first damaged one.
+pub(super) fn attributes(payload: &[u8], skip: usize) -> impl Iterator<Item = Attribute<'_>> {
+    let bytes = payload.get(skip..).unwrap_or_default();
+    NlasIterator::new(bytes)
+        .map_while(Result::ok)
+        .map(Attribute)
+}
+
+/// One attribute.
+#[derive(Clone, Copy)]
+pub(super) struct Attribute<'a>(NlaBuffer<&'a [u8]>);
+
+impl<'a> Attribute<'a> {
+    pub(super) fn kind(&self) -> u16 {
+        self.0.kind()
+    }
+
+    /// The attribute as the packet crate's parsers take it.
+    pub(super) const fn nla(&self) -> &NlaBuffer<&'a [u8]> {
+        &self.0
+    }
+
+    pub(super) fn bytes(&self) -> &'a [u8] {
+        let inner = self.0.into_inner();
+        inner
+            .get(4..usize::from(self.0.length()))
+            .unwrap_or_default()
+    }
+
+    pub(super) fn u8(&self) -> Option<u8> {
+        self.bytes().first().copied()
+    }
+
+    pub(super) fn u16(&self) -> Option<u16> {
+        u16_at(self.bytes(), 0)
+    }
+
+    pub(super) fn u32(&self) -> Option<u32> {
+        u32_at(self.bytes(), 0)
+    }
+
+    pub(super) fn i32(&self) -> Option<i32> {
+        self.u32().map(u32::cast_signed)
+    }
+
+    pub(super) fn text(&self) -> Option<Text> {
+        parse_string(self.bytes()).ok().map(Text::from)
+    }
+
+    pub(super) fn ip(&self) -> Option<IpAddr> {
+        parse_ip(self.bytes()).ok()
+    }
+
+    pub(super) fn nested(&self) -> impl Iterator<Item = Self> {
+        attributes(self.bytes(), 0)
+    }
+}
+
+#[expect(clippy::host_endian_bytes, reason = "route netlink is in host order")]
+pub(super) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    bytes
+        .get(at..)?
+        .first_chunk()
+        .copied()
+        .map(u16::from_ne_bytes)
+}
+
+#[expect(clippy::host_endian_bytes, reason = "route netlink is in host order")]
+pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes
+        .get(at..)?
+        .first_chunk()
+        .copied()
+        .map(u32::from_ne_bytes)
+}
+
+/// A hardware address of any length in lower-case colon notation.
+pub(super) fn colon_hex(bytes: &[u8]) -> Text {
+    use std::fmt::Write;
+    let mut text = String::with_capacity(bytes.len() * 3);
+    for (i, byte) in bytes.iter().enumerate() {
+        let colon = if i == 0 { "" } else { ":" };
+        // Writing to a string cannot fail.
+        let _ok = write!(text, "{colon}{byte:02x}");
+    }
+    Text::from(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn hardware_addresses_of_any_length_are_written_alike() {
+        assert_eq!(
+            colon_hex(&[0x02, 0, 0, 0, 0x0a, 0xff]).as_str(),
+            "02:00:00:00:0a:ff"
+        );
+        assert_eq!(colon_hex(&[10, 0, 0, 1]).as_str(), "0a:00:00:01");
+        assert_eq!(colon_hex(&[]).as_str(), "");
+    }
+
+    #[test]
+    fn the_end_of_a_bridge_port_asks_for_the_link() {
+        let mut payload = [0_u8; 16];
+        payload[0] = 7; // AF_BRIDGE
+        payload[4..8].copy_from_slice(&9_u32.to_ne_bytes());
+        assert_eq!(
+            Event::parse(libc::RTM_DELLINK, &payload),
+            Some(Event::LinkUnclear(9))
+        );
+        assert_eq!(Event::parse(libc::RTM_NEWLINK, &payload), None);
+        payload[0] = 0;
+        assert_eq!(
+            Event::parse(libc::RTM_DELLINK, &payload),
+            Some(Event::LinkGone(9))
+        );
+    }
+
+    #[test]
+    fn a_link_message_without_its_attributes_is_unclear() {
+        let mut payload = [0_u8; 16];
+        payload[4..8].copy_from_slice(&9_u32.to_ne_bytes());
+        assert_eq!(
+            Event::parse(libc::RTM_NEWLINK, &payload),
+            Some(Event::LinkUnclear(9))
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_a_parser_panic(
+            kind in 16_u16..40,
+            payload in proptest::collection::vec(any::<u8>(), 0..200),
+        ) {
+            let _event = Event::parse(kind, &payload);
+            let _route = super::super::route::Route::parse(&payload);
+            let _stats = super::super::stats::parse(&payload);
+        }
+    }
+}

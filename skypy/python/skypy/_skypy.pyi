@@ -1,0 +1,32 @@
+import os
+from typing import Any, Iterator, Union, overload
+
+__version__: str
+
+class SkydiveError(Exception):
+    """The base of all exceptions of this package."""
+
+class CaptureError(SkydiveError):
+    """A capture that cannot be read, or not to its end."""
+
+class Flows:
+    """The flows of a capture, in the order in which they left the flow table."""
+
+    @property
+    def packets(self) -> int: ...
+    def to_dicts(self) -> list[dict[str, Any]]: ...
+    def __len__(self) -> int: ...
+    @overload
+    def __getitem__(self, index: int, /) -> dict[str, Any]: ...
+    @overload
+    def __getitem__(self, index: slice, /) -> list[dict[str, Any]]: ...
+    def __iter__(self) -> Iterator[dict[str, Any]]: ...
+    def __repr__(self) -> str: ...
+
+def flows(
+    path: Union[str, os.PathLike[str]],
+    *,
+    layer_key: str = "L2",
+    extra_tcp_metric: bool = False,
+) -> Flows:
+    """Reads a capture file and gives its flows."""
