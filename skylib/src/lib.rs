@@ -5,6 +5,7 @@ pub mod capture;
 pub mod decode;
 #[cfg(feature = "engine")]
 pub mod engine;
+mod error;
 pub mod filter;
 pub mod flow;
 pub mod graph;
@@ -19,3 +20,8 @@ pub mod sys;
 pub mod time;
 pub mod topology;
 pub mod value;
+
+pub use capture::Capture;
+pub use error::{Error, Result};
+pub use flow::FlowTable;
+pub use graph::Graph;

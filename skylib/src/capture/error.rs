@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::packet::LinkType;
+use crate::pcap_file::PcapFileError;
 
 /// Why a source cannot be opened or go on.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +59,14 @@ pub enum CaptureError {
         program: LinkType,
         /// What the source has.
         packets: LinkType,
+    },
+    /// A capture file is damaged, or is none; the cause says where.
+    #[error("cannot read {name}")]
+    File {
+        /// The file.
+        name: String,
+        /// Where and why.
+        source: PcapFileError,
     },
     /// The kernel or the disk says no.
     #[error("cannot {action}")]

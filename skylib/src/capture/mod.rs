@@ -6,16 +6,22 @@ mod afpacket;
 mod block;
 mod bpf;
 mod error;
+mod file;
 mod options;
+mod replay;
 #[cfg(feature = "afpacket")]
 mod ring;
 mod source;
 #[cfg(all(test, feature = "afpacket"))]
 mod testing;
+mod worker;
 
 #[cfg(feature = "afpacket")]
 pub use afpacket::AfPacket;
 pub use bpf::{BpfFilter, BpfInstruction, BpfProgram};
 pub use error::CaptureError;
+pub use file::{FileProgress, PcapFile};
 pub use options::{CaptureOptions, DEFAULT_HEADER_SIZE, link_type_of_encap};
+pub use replay::replay;
 pub use source::{Batch, CaptureStats, PacketSource, Waker};
+pub use worker::{Capture, CaptureHandle, CaptureReport, PendingFlows};

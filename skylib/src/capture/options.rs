@@ -11,7 +11,7 @@ use crate::packet::LinkType;
 /// ```
 /// use skylib::capture::CaptureOptions;
 /// let options = CaptureOptions::new("eth0").with_header_size(96);
-/// assert_eq!(options.ring_bytes(), 4 << 20);
+/// assert_eq!(options.ring_bytes(), 8 << 20);
 /// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -55,7 +55,7 @@ impl CaptureOptions {
             outgoing: true,
             fanout: None,
             block_size: 128 << 10,
-            block_count: 32,
+            block_count: 64,
             retire: Duration::from_millis(10),
         }
     }

@@ -45,6 +45,8 @@ pub struct FlowTableOptions {
     pub application_ports: ApplicationPorts,
     /// Applications whose silent flows leave earlier, at the first update after that time.
     pub application_timeouts: Vec<(Text, Duration)>,
+    /// Whether flows are sent only when they leave, each once, instead of at every update too.
+    pub leaving_only: bool,
     /// Whether to give the values the original has been recorded with where ours are mended:
     /// `Last` that goes back, ends seen in a first packet only, SYN times on the wrong side, no
     /// counting without IP in [`LayerKeyMode::L3`], last intervals told twice.
@@ -72,6 +74,7 @@ impl Default for FlowTableOptions {
                 ("ARP".into(), Duration::from_secs(10)),
                 ("DNS".into(), Duration::from_secs(10)),
             ],
+            leaving_only: false,
             recorded: false,
             seed: None,
             decoder: DecoderOptions::default(),
@@ -106,6 +109,7 @@ setters! {
     with_extra_tcp_metric extra_tcp_metric bool;
     with_application_ports application_ports ApplicationPorts;
     with_application_timeouts application_timeouts Vec<(Text, Duration)>;
+    with_leaving_only leaving_only bool;
     with_recorded recorded bool;
     with_seed seed u64;
     with_decoder decoder DecoderOptions;

@@ -116,6 +116,14 @@ pub trait FlowSource: Send + Sync {
     /// # Errors
     /// See [`FlowQueryError`].
     fn query(&self, query: &FlowQuery) -> Result<FlowSet, FlowQueryError>;
+
+    /// How many flows [`FlowSource::query`] would give.
+    ///
+    /// # Errors
+    /// See [`FlowQueryError`].
+    fn count(&self, query: &FlowQuery) -> Result<u64, FlowQueryError> {
+        Ok(self.query(query)?.flows.len() as u64)
+    }
 }
 
 /// Where a table sends flows: each update, and each flow that leaves.

@@ -30,6 +30,7 @@ mod machine;
 mod tests;
 
 use super::CaptureError;
+use crate::flow::PacketFilter;
 use crate::packet::{LinkType, PacketRef};
 
 #[cfg(feature = "afpacket")]
@@ -124,6 +125,12 @@ impl BpfProgram {
     #[must_use]
     pub fn matches(&self, packet: &PacketRef<'_>) -> bool {
         packet.link_type == self.link_type && self.run(packet.data, packet.wire_len) != 0
+    }
+}
+
+impl PacketFilter for BpfProgram {
+    fn matches(&self, packet: &PacketRef<'_>) -> bool {
+        Self::matches(self, packet)
     }
 }
 

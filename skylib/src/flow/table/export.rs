@@ -12,14 +12,14 @@ use crate::filter::{Fields, Predicate};
 use crate::flow::field::{FlowField, FlowFields, IntField, PlainInt, TextField};
 use crate::flow::ident::hex;
 use crate::flow::metric::FlowMetric;
-use crate::flow::record::{Flow, FlowLayer, FlowProtocol, IcmpLayer, IcmpType, TransportLayer};
+use crate::flow::record::{FinishType, Flow, FlowLayer, FlowProtocol, IcmpLayer, IcmpType, TransportLayer};
 use crate::flow::tcp::TcpMetric;
 use crate::value::Text;
 
 impl FlowTable {
     /// A flow as a query sees it.
     pub(super) fn flow(&self, entry: &Entry) -> Flow {
-        self.record(entry, self.last_interval(entry))
+        self.record(entry, self.visible_interval(entry))
     }
 
     /// A flow as an update sends it; its raw packets go with it.
@@ -36,12 +36,7 @@ impl FlowTable {
     /// A flow that leaves before an update would send it.
     pub(super) fn leaving_flow(&self, record: u32) -> Flow {
         let entry = self.arena.get(record);
-        let metric = if entry.hot.touched == self.timers.interval() {
-            Some(self.current_interval(entry, entry.hot.last))
-        } else {
-            self.last_interval(entry)
-        };
-        self.record(entry, metric)
+        self.record(entry, self.leaving_interval(entry))
     }
 
     /// A flow that was silent for longer than its application may be.
@@ -72,6 +67,32 @@ impl FlowTable {
             .counters()
             .since(base)
             .metric(start, now, entry.hot.rtt)
+    }
+
+    /// What a flow tells of its latest interval when it leaves.
+    fn leaving_interval(&self, entry: &Entry) -> Option<FlowMetric> {
+        if entry.hot.touched == self.timers.interval() {
+            Some(self.current_interval(entry, entry.hot.last))
+        } else {
+            self.last_interval(entry)
+        }
+    }
+
+    /// What queries see of a flow's latest interval.
+    fn visible_interval(&self, entry: &Entry) -> Option<FlowMetric> {
+        if self.has_ended {
+            self.leaving_interval(entry)
+        } else {
+            self.last_interval(entry)
+        }
+    }
+
+    /// How a flow ended, as queries see it.
+    fn visible_finish(&self, entry: &Entry) -> FinishType {
+        match entry.hot.finish {
+            FinishType::NotFinished if self.has_ended => FinishType::Timeout,
+            finish => finish,
+        }
     }
 
     /// What the interval before the current one added; `None` if the flow is younger.
@@ -153,7 +174,7 @@ impl FlowTable {
             capture_id: self.options.capture_id.clone(),
             last_raw_packets: rare.map(|rare| rare.raw.clone()).unwrap_or_default(),
             raw_packets_captured: rare.map_or(0, |rare| rare.captured.into()),
-            finish_type: hot.finish,
+            finish_type: self.visible_finish(entry),
             ..Flow::default()
         }
     }
@@ -266,14 +287,14 @@ impl FlowFields for Live<'_> {
             ),
             IntField::LastUpdateMetric(field) => self
                 .table
-                .last_interval(self.entry)
+                .visible_interval(self.entry)
                 .map(|metric| metric.get(field)),
             IntField::TcpMetric(key) => rare().and_then(tcp_metric).map(|metric| metric.get(key)),
             IntField::Plain(field) => Some(match field {
                 PlainInt::Start => cold.start,
                 PlainInt::Last => hot.last,
                 PlainInt::RawPacketsCaptured => rare().map_or(0, |rare| rare.captured.into()),
-                PlainInt::FinishType => i64::from(hot.finish as u8),
+                PlainInt::FinishType => i64::from(self.table.visible_finish(self.entry) as u8),
                 PlainInt::LinkId if cold.layers & HAS_LINK != 0 => cold.vlan_id,
                 PlainInt::NetworkId if cold.layers & HAS_NETWORK != 0 => cold.tunnel_id.into(),
                 PlainInt::TransportA => self.entry.transport().map(|_| cold.ports[0].into())?,

@@ -11,7 +11,7 @@ mod timer;
 use std::hash::{BuildHasher, Hasher};
 
 use self::arena::Arena;
-use self::entry::{Interval, Rare, Slab};
+use self::entry::{Entry, Interval, Rare, Slab};
 use self::packet::Pending;
 use self::paths::Paths;
 use self::queue::Queue;
@@ -75,6 +75,8 @@ pub struct FlowTable {
     limit: usize,
     /// Evicted flows that wait to be sent.
     evicted: Vec<Flow>,
+    /// Whether [`FlowTable::end`] has been called.
+    has_ended: bool,
     stats: FlowTableStats,
     parts: Parts,
     first_parts: Parts,
@@ -112,6 +114,7 @@ impl FlowTable {
             timers: Timers::new(options.update, options.expire),
             limit: options.max_entries.min(by_bytes).max(1),
             evicted: Vec::new(),
+            has_ended: false,
             stats: FlowTableStats::default(),
             parts: Parts::new(),
             first_parts: Parts::new(),
@@ -148,6 +151,25 @@ impl FlowTable {
         let mut set = FlowSet::from_flows(flows.map(|entry| self.flow(entry)).collect());
         query.arrange(&mut set)?;
         Ok(set)
+    }
+
+    /// How many flows [`FlowTable::query`] would give; without order and bounds, none is made.
+    ///
+    /// # Errors
+    /// [`FlowQueryError::FieldNotFound`] if a flow lacks a field to sort or deduplicate by.
+    pub fn count_flows(&self, query: &FlowQuery) -> Result<u64, FlowQueryError> {
+        if query.sort.is_some() || query.dedup.is_some() || query.range.is_some() {
+            return Ok(self.query(query)?.flows.len() as u64);
+        }
+        if !query.wants_node(&self.options.node_tid) {
+            return Ok(0);
+        }
+        if query.filter.is_everything() {
+            return Ok(self.len() as u64);
+        }
+        let filter = query.filter.map_keys(&mut |name| FlowField::parse(name));
+        let passes = |entry: &&Entry| filter.matches(&self.live(entry));
+        Ok(self.arena.iter().filter(passes).count() as u64)
     }
 
     /// Number of flows.
@@ -187,7 +209,7 @@ impl FlowTable {
     /// What a flow takes at most, all told: its entry, its share of index and lists, former
     /// intervals, and what the options add.
     const fn flow_bytes(options: &FlowTableOptions) -> usize {
-        let entry = size_of::<entry::Entry>() + size_of::<Interval>();
+        let entry = size_of::<Entry>() + size_of::<Interval>();
         let index = 4 * size_of::<u64>();
         let lists = 4 * size_of::<u32>();
         let rare = if options.extra_tcp_metric || options.raw_packet_limit > 0 {

@@ -139,13 +139,14 @@ impl FlowTable {
         for record in touched.drain(..) {
             let entry = self.arena.get_mut(record);
             entry.hot.flags &= !HOT_LISTED;
-            if entry.is_alive() && entry.hot.touched == self.timers.interval {
+            let is_due = entry.is_alive() && entry.hot.touched == self.timers.interval;
+            if is_due && !self.options.leaving_only {
                 let flow = self.updated_flow(record, now);
                 out.push(flow);
             }
         }
         self.touched = touched;
-        self.drop_finished(now);
+        self.drop_finished(now, &mut out);
         for class in 1..self.queues.len() {
             self.time_out(class, now, &mut out);
         }
@@ -191,14 +192,21 @@ impl FlowTable {
         out.send();
     }
 
+    /// Ends all flows where they are: for a table that is only asked from now on. Queries find
+    /// what [`FlowTable::flush`] would send.
+    pub fn end(&mut self, sink: &mut dyn FlowSink) {
+        self.send_evicted(sink);
+        self.has_ended = true;
+    }
+
     fn send_evicted(&mut self, sink: &mut dyn FlowSink) {
         if !self.evicted.is_empty() {
             sink.flows(std::mem::take(&mut self.evicted));
         }
     }
 
-    /// Removes flows that ended a while ago; they have been sent.
-    fn drop_finished(&mut self, now: i64) {
+    /// Removes flows that ended a while ago; updates have sent them.
+    fn drop_finished(&mut self, now: i64, out: &mut Outbox<'_>) {
         let mut finishing = std::mem::take(&mut self.finishing);
         finishing.retain(|record| {
             let entry = self.arena.get_mut(*record);
@@ -208,6 +216,9 @@ impl FlowTable {
             }
             entry.hot.flags &= !HOT_FINISHING;
             if has_ended {
+                if self.options.leaving_only {
+                    out.push(self.leaving_flow(*record));
+                }
                 self.remove(*record);
             }
             false
@@ -245,7 +256,7 @@ impl FlowTable {
         if !was_finished {
             hot.finish = FinishType::Timeout;
         }
-        if !was_finished || is_unsent {
+        if !was_finished || is_unsent || self.options.leaving_only {
             out.push(self.leaving_flow(record));
         }
         self.remove(record);

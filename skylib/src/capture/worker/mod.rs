@@ -22,18 +22,25 @@ use crate::time::Clock;
 /// ```no_run
 /// use std::sync::Arc;
 /// use skylib::capture::{AfPacket, CaptureOptions};
-/// use skylib::flow::{Flow, FlowQuery, FlowSource, FlowTableOptions};
+/// use skylib::flow::{Flow, FlowQuery, FlowSink, FlowSource, FlowTableOptions};
 /// use skylib::time::SystemClock;
 /// use skylib::{Capture, FlowTable};
 ///
+/// struct Printer;
+/// impl FlowSink for Printer {
+///     fn flows(&mut self, flows: Vec<Flow>) {
+///         for flow in flows {
+///             println!("{} {}", flow.uuid, flow.layers_path);
+///         }
+///     }
+/// }
+///
 /// let source = AfPacket::open(&CaptureOptions::new("eth0"))?;
 /// let table = FlowTable::new(FlowTableOptions::default());
-/// let (sender, flows) = std::sync::mpsc::channel();
-/// let sink = move |batch: Vec<Flow>| sender.send(batch).unwrap_or_default();
-/// let capture = Capture::start("eth0", source, table, sink, Arc::new(SystemClock))?;
-/// println!("{} flows so far", capture.handle().query(&FlowQuery::default())?.flows.len());
-/// let stats = capture.stop()?;
-/// println!("{} packets in {} flows", stats.packets.received, flows.iter().flatten().count());
+/// let capture = Capture::start("eth0", source, table, Printer, Arc::new(SystemClock))?;
+/// let flows = capture.handle().query(&FlowQuery::default())?;
+/// println!("{} flows so far", flows.flows.len());
+/// println!("{:?}", capture.stop()?);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
@@ -67,11 +74,25 @@ impl Capture {
     ) -> io::Result<Self> {
         let (questions, asked) = bounded(QUESTIONS);
         let stop = Arc::new(AtomicBool::new(false));
-        let handle = CaptureHandle { questions, waker: source.waker() };
-        let worker = Worker { source, table, sink, clock, asked, stop: Arc::clone(&stop) };
+        let handle = CaptureHandle {
+            questions,
+            waker: source.waker(),
+        };
+        let worker = Worker {
+            source,
+            table,
+            sink,
+            clock,
+            asked,
+            stop: Arc::clone(&stop),
+        };
         let builder = thread::Builder::new().name(format!("capture {name}"));
         let thread = Some(builder.spawn(move || worker.run())?);
-        Ok(Self { handle, stop, thread })
+        Ok(Self {
+            handle,
+            stop,
+            thread,
+        })
     }
 
     /// Asks this capture from anywhere; stays valid, without answers, when the capture ends.
@@ -112,8 +133,12 @@ impl Capture {
     }
 
     fn join(&mut self) -> Result<CaptureReport, CaptureError> {
-        let Some(thread) = self.thread.take() else { return Ok(CaptureReport::default()) };
-        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        let Some(thread) = self.thread.take() else {
+            return Ok(CaptureReport::default());
+        };
+        thread
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 }
 
@@ -164,7 +189,9 @@ impl CaptureHandle {
     #[must_use]
     pub fn report(&self, patience: Duration) -> Option<CaptureReport> {
         let (reply, pending) = bounded(1);
-        self.questions.send_timeout(Question::Report(reply), patience).ok()?;
+        self.questions
+            .send_timeout(Question::Report(reply), patience)
+            .ok()?;
         self.waker.wake();
         pending.recv_timeout(patience).ok()
     }
@@ -253,12 +280,17 @@ impl<P: PacketSource, S: FlowSink> Worker<P, S> {
     }
 
     fn report(&mut self) -> CaptureReport {
-        CaptureReport { packets: self.source.stats(), flows: self.table.stats() }
+        CaptureReport {
+            packets: self.source.stats(),
+            flows: self.table.stats(),
+        }
     }
 }
 
 fn failure(reason: &str) -> FlowQueryError {
-    FlowQueryError::Source { reason: reason.to_owned() }
+    FlowQueryError::Source {
+        reason: reason.to_owned(),
+    }
 }
 
 /// Questions that may wait for one capture.
@@ -274,3 +306,6 @@ const LAST_WAIT: Duration = Duration::from_millis(20);
 const REST: usize = 256;
 
 const PATIENCE: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests;

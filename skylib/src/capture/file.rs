@@ -1,0 +1,371 @@
+//! Capture files as a source of packets: paths and standard input are opened here.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Cursor, Read};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use flate2::read::MultiGzDecoder;
+
+use super::{Batch, BpfFilter, BpfProgram, CaptureError, CaptureStats, PacketSource};
+use crate::packet::{LinkType, PacketBatch, PacketHeader};
+use crate::pcap_file::{PcapFileError, PcapReader};
+
+/// A capture file in the pcap format, plain or compressed by gzip.
+///
+/// Damage in a file is an error that says where, after all packets before it. Reading a pipe waits
+/// for its other end, for as long as that takes.
+///
+/// ```
+/// # use skylib::packet::{LinkType, PacketRef};
+/// # use skylib::pcap_file::{PcapWriter, Resolution};
+/// # use skylib::time::Timestamp;
+/// # let mut writer = PcapWriter::new(Vec::new(), LinkType::ETHERNET, Resolution::Nanoseconds)?;
+/// # let (timestamp, data) = (Timestamp::ZERO, &[0xff; 60]);
+/// # writer.write(&PacketRef { link_type: LinkType::ETHERNET, timestamp, data, wire_len: 60 })?;
+/// # let bytes = std::io::Cursor::new(writer.into_inner());
+/// use std::time::Duration;
+/// use skylib::capture::{Batch, PacketSource, PcapFile};
+///
+/// let mut file = PcapFile::from_reader("bytes in memory", bytes)?;
+/// let mut packets = 0;
+/// while let Batch::Packets(batch) = file.next_batch(Duration::ZERO)? {
+///     packets += batch.headers.len();
+/// }
+/// assert_eq!(packets, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct PcapFile {
+    name: String,
+    reader: PcapReader<Box<dyn Read + Send>>,
+    filter: Option<BpfProgram>,
+    /// Packets of the present batch that pass the filter.
+    headers: Vec<PacketHeader>,
+    received: u64,
+    progress: FileProgress,
+}
+
+impl PcapFile {
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// When it cannot be opened, or is no capture file.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, CaptureError> {
+        let path = path.as_ref();
+        let open = || {
+            let file = File::open(path)?;
+            let metadata = file.metadata()?;
+            Ok((file, metadata.is_file().then_some(metadata.len())))
+        };
+        let name = path.display().to_string();
+        let (file, total) =
+            open().map_err(|error: io::Error| CaptureError::io(format!("open {name}"), error))?;
+        Self::new(name, file, total)
+    }
+
+    /// Reads standard input.
+    ///
+    /// # Errors
+    /// When it is no capture file.
+    pub fn stdin() -> Result<Self, CaptureError> {
+        Self::new("standard input".to_owned(), io::stdin(), None)
+    }
+
+    /// Reads from something else; the name is for error messages.
+    ///
+    /// # Errors
+    /// When it is no capture file.
+    pub fn from_reader(
+        name: impl Into<String>,
+        reader: impl Read + Send + 'static,
+    ) -> Result<Self, CaptureError> {
+        Self::new(name.into(), reader, None)
+    }
+
+    /// Hands out only the packets that pass a filter.
+    ///
+    /// # Errors
+    /// When the filter does not fit the link type of the file.
+    pub fn with_filter(mut self, filter: &BpfFilter) -> Result<Self, CaptureError> {
+        self.filter = Some(filter.program(self.reader.link_type(), 0)?);
+        Ok(self)
+    }
+
+    /// How far reading has come.
+    #[must_use]
+    pub fn progress(&self) -> FileProgress {
+        self.progress.clone()
+    }
+
+    fn new(
+        name: String,
+        reader: impl Read + Send + 'static,
+        total: Option<u64>,
+    ) -> Result<Self, CaptureError> {
+        let progress = FileProgress {
+            read: Arc::default(),
+            total,
+        };
+        let counted = Counted {
+            reader,
+            read: Arc::clone(&progress.read),
+        };
+        let opened = decompressed(counted)
+            .map_err(|source| PcapFileError::Io { offset: 0, source })
+            .and_then(PcapReader::new);
+        match opened {
+            Ok(reader) => {
+                let (filter, headers) = (None, Vec::new());
+                Ok(Self {
+                    name,
+                    reader,
+                    filter,
+                    headers,
+                    received: 0,
+                    progress,
+                })
+            }
+            Err(source) => Err(CaptureError::File { name, source }),
+        }
+    }
+}
+
+impl PacketSource for PcapFile {
+    fn link_type(&self) -> LinkType {
+        self.reader.link_type()
+    }
+
+    fn next_batch(&mut self, _wait: Duration) -> Result<Batch<'_>, CaptureError> {
+        let batch = match self.reader.next_batch() {
+            Ok(Some(batch)) => batch,
+            Ok(None) => return Ok(Batch::End),
+            Err(source) => {
+                return Err(CaptureError::File {
+                    name: self.name.clone(),
+                    source,
+                });
+            }
+        };
+        let Some(filter) = &self.filter else {
+            self.received += batch.headers.len() as u64;
+            return Ok(Batch::Packets(batch));
+        };
+        let passes =
+            |header: &&PacketHeader| filter.matches(&header.packet(batch.buffer, batch.link_type));
+        self.headers.clear();
+        self.headers.extend(batch.headers.iter().filter(passes));
+        self.received += self.headers.len() as u64;
+        if self.headers.is_empty() {
+            return Ok(Batch::Timeout);
+        }
+        Ok(Batch::Packets(PacketBatch {
+            headers: &self.headers,
+            ..batch
+        }))
+    }
+
+    fn stats(&mut self) -> CaptureStats {
+        CaptureStats {
+            received: self.received,
+            ..CaptureStats::default()
+        }
+    }
+}
+
+impl fmt::Debug for PcapFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PcapFile")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How far reading a file has come; follows the reading from any thread.
+#[derive(Clone, Debug)]
+pub struct FileProgress {
+    read: Arc<AtomicU64>,
+    total: Option<u64>,
+}
+
+impl FileProgress {
+    /// Bytes read from the file, compressed as they are.
+    #[must_use]
+    pub fn read_bytes(&self) -> u64 {
+        self.read.load(Ordering::Relaxed)
+    }
+
+    /// Bytes the file had when it was opened; none for pipes and the like.
+    #[must_use]
+    pub const fn total_bytes(&self) -> Option<u64> {
+        self.total
+    }
+}
+
+/// The content of a file, told to be compressed by its first bytes.
+fn decompressed(mut reader: impl Read + Send + 'static) -> io::Result<Box<dyn Read + Send>> {
+    let mut magic = [0; GZIP_MAGIC.len()];
+    let mut had = 0;
+    while had < magic.len() {
+        match reader.read(&mut magic[had..]) {
+            Ok(0) => break,
+            Ok(count) => had += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let whole = Cursor::new(magic).take(had as u64).chain(reader);
+    Ok(if magic == GZIP_MAGIC {
+        Box::new(MultiGzDecoder::new(whole))
+    } else {
+        Box::new(whole)
+    })
+}
+
+/// Counts the bytes that are read.
+struct Counted<R> {
+    reader: R,
+    read: Arc<AtomicU64>,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.reader.read(buffer)?;
+        self.read.fetch_add(count as u64, Ordering::Relaxed);
+        Ok(count)
+    }
+}
+
+/// First bytes of a gzip file (RFC 1952, section 2.3.1).
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+    use crate::packet::PacketRef;
+    use crate::pcap_file::{PcapWriter, Resolution};
+    use crate::time::Timestamp;
+
+    fn file(packets: usize) -> Vec<u8> {
+        let link_type = LinkType::ETHERNET;
+        let mut writer =
+            PcapWriter::new(Vec::new(), link_type, Resolution::Microseconds).expect("in memory");
+        for number in 0..packets {
+            let mut data = [0; 60];
+            data[12..14].copy_from_slice(if number % 3 == 0 { &[8, 6] } else { &[8, 0] });
+            let timestamp = Timestamp::from_ms(1000 + number as i64);
+            let packet = PacketRef {
+                link_type,
+                timestamp,
+                data: &data,
+                wire_len: 60,
+            };
+            writer.write(&packet).expect("in memory");
+        }
+        writer.into_inner()
+    }
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(bytes).expect("in memory");
+        encoder.finish().expect("in memory")
+    }
+
+    /// Packets handed out, and the error at the end if there is one.
+    fn read(mut source: PcapFile) -> (u64, Option<String>) {
+        let mut packets = 0;
+        loop {
+            match source.next_batch(Duration::ZERO) {
+                Ok(Batch::Packets(batch)) => packets += batch.headers.len() as u64,
+                Ok(Batch::Timeout) => {}
+                Ok(Batch::End) => break,
+                Err(error) => {
+                    let source = std::error::Error::source(&error)
+                        .expect("a cause")
+                        .to_string();
+                    return (packets, Some(format!("{error}: {source}")));
+                }
+            }
+        }
+        assert_eq!(source.stats().received, packets);
+        (packets, None)
+    }
+
+    #[test]
+    fn plain_and_compressed_files_give_the_same() {
+        let plain = file(1000);
+        // Two members, as rotated files that were joined have them.
+        let compressed = [gzip(&plain[..5000]), gzip(&plain[5000..])].concat();
+        for bytes in [plain, compressed] {
+            let source = PcapFile::from_reader("x", Cursor::new(bytes)).expect("a file");
+            assert_eq!(source.link_type(), LinkType::ETHERNET);
+            assert_eq!(read(source), (1000, None));
+        }
+    }
+
+    #[test]
+    fn damage_is_told_after_the_packets_before_it() {
+        let mut cut = file(10);
+        cut.truncate(24 + 3 * 76 + 20);
+        let source = PcapFile::from_reader("x.pcap", Cursor::new(cut)).expect("a file");
+        let (packets, error) = read(source);
+        assert_eq!(packets, 3);
+        let error = error.expect("an error");
+        assert!(
+            error.starts_with("cannot read x.pcap: byte 252: "),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn what_is_no_capture_file_says_so() {
+        let error = |bytes: &'static [u8]| {
+            let error = PcapFile::from_reader("x", bytes).expect_err("no capture file");
+            std::error::Error::source(&error)
+                .expect("a cause")
+                .to_string()
+        };
+        assert!(error(b"hello, world, I am a text").contains("no capture file"));
+        assert!(error(b"").contains("ends within its header"));
+        assert!(error(b"\x1f").contains("ends within its header"));
+    }
+
+    #[test]
+    fn a_path_that_is_not_there_is_named() {
+        let error = PcapFile::open("/no/such/file.pcap").expect_err("no such file");
+        assert_eq!(error.to_string(), "cannot open /no/such/file.pcap");
+    }
+
+    #[test]
+    fn progress_counts_the_bytes_of_the_file() {
+        let folder = std::env::temp_dir().join(format!("skylib-file-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let path = folder.join("x.pcap.gz");
+        let bytes = gzip(&file(100));
+        std::fs::write(&path, &bytes).expect("written");
+        let source = PcapFile::open(&path).expect("a file");
+        let progress = source.progress();
+        assert_eq!(progress.total_bytes(), Some(bytes.len() as u64));
+        assert_eq!(read(source), (100, None));
+        assert_eq!(progress.read_bytes(), bytes.len() as u64);
+        std::fs::remove_dir_all(&folder).expect("removed");
+    }
+
+    #[cfg(feature = "pcap")]
+    #[test]
+    fn a_filter_lets_only_its_packets_through() {
+        let filter = BpfFilter::parse("arp").expect("an expression");
+        let source = PcapFile::from_reader("x", Cursor::new(file(1000))).expect("a file");
+        assert_eq!(
+            read(source.with_filter(&filter).expect("it fits")),
+            (334, None)
+        );
+        let none = BpfFilter::parse("ip6").expect("an expression");
+        let source = PcapFile::from_reader("x", Cursor::new(file(1000))).expect("a file");
+        assert_eq!(read(source.with_filter(&none).expect("it fits")), (0, None));
+    }
+}
