@@ -1,6 +1,9 @@
 //! Identifiers of graph elements: random, derived, or given by a client.
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::num::NonZeroU8;
 
 use arcstr::ArcStr;
 use uuid::Uuid;
@@ -13,29 +16,57 @@ use uuid::Uuid;
 /// assert_eq!(id.to_string(), "244b8e78-8653-5ef8-839b-dc0efa1201a0");
 /// assert_eq!(Id::from("eth0").to_string(), "eth0");
 /// ```
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Id(Repr);
 
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq)]
 enum Repr {
-    Uuid(Uuid),
+    Uuid(Packed),
     Text(ArcStr),
+}
+
+/// A UUID whose version and variant nibbles stand together in front, where they are never both
+/// zero: that leaves room for [`Repr::Text`] in the same sixteen bytes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Packed {
+    nibbles: NonZeroU8,
+    rest: [u8; 15],
+}
+
+// A node holds one, an edge three.
+const _: () = assert!(size_of::<Id>() == 16);
+
+impl Packed {
+    fn new(uuid: Uuid) -> Option<Self> {
+        let [a, b, c, d, e, f, version, g, variant, h, i, j, k, l, m, n] = uuid.into_bytes();
+        let nibbles = NonZeroU8::new((version & 0xf0) | (variant >> 4))?;
+        let low = (version << 4) | (variant & 0x0f);
+        Some(Self {
+            nibbles,
+            rest: [a, b, c, d, e, f, low, g, h, i, j, k, l, m, n],
+        })
+    }
+
+    const fn uuid(self) -> Uuid {
+        let [a, b, c, d, e, f, low, g, h, i, j, k, l, m, n] = self.rest;
+        let nibbles = self.nibbles.get();
+        let version = (nibbles & 0xf0) | (low >> 4);
+        let variant = (nibbles << 4) | (low & 0x0f);
+        Uuid::from_bytes([a, b, c, d, e, f, version, g, variant, h, i, j, k, l, m, n])
+    }
 }
 
 impl Id {
     /// A random identifier (UUID version 4).
     #[must_use]
     pub fn random() -> Self {
-        Self(Repr::Uuid(Uuid::new_v4()))
+        Self::from(Uuid::new_v4())
     }
 
     /// The identifier that follows from a text: UUID version 5 in the OID namespace.
     #[must_use]
     pub fn derived(text: &str) -> Self {
-        Self(Repr::Uuid(Uuid::new_v5(
-            &Uuid::NAMESPACE_OID,
-            text.as_bytes(),
-        )))
+        Self::from(Uuid::new_v5(&Uuid::NAMESPACE_OID, text.as_bytes()))
     }
 
     /// Whether the text is empty, which no element may have.
@@ -47,8 +78,22 @@ impl Id {
     /// Lends the text, made on the stack where it is not held.
     pub fn with_text<R>(&self, then: impl FnOnce(&str) -> R) -> R {
         match &self.0 {
-            Repr::Uuid(uuid) => then(uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer())),
+            Repr::Uuid(packed) => then(
+                packed
+                    .uuid()
+                    .hyphenated()
+                    .encode_lower(&mut Uuid::encode_buffer()),
+            ),
             Repr::Text(text) => then(text),
+        }
+    }
+}
+
+impl From<Uuid> for Id {
+    fn from(uuid: Uuid) -> Self {
+        match Packed::new(uuid) {
+            Some(packed) => Self(Repr::Uuid(packed)),
+            None => Self(Repr::Text(ArcStr::from(uuid.to_string()))),
         }
     }
 }
@@ -56,10 +101,11 @@ impl Id {
 impl From<&str> for Id {
     fn from(text: &str) -> Self {
         // Only the exact spelling that Display gives back may take the short form.
-        if text.len() == 36 && !text.bytes().any(|b| b.is_ascii_uppercase()) {
-            if let Ok(uuid) = Uuid::try_parse(text) {
-                return Self(Repr::Uuid(uuid));
-            }
+        if text.len() == 36
+            && !text.bytes().any(|b| b.is_ascii_uppercase())
+            && let Ok(uuid) = Uuid::try_parse(text)
+        {
+            return Self::from(uuid);
         }
         Self(Repr::Text(ArcStr::from(text)))
     }
@@ -71,12 +117,46 @@ impl From<String> for Id {
     }
 }
 
+impl PartialOrd for Id {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Id {
+    /// The order of the texts.
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.with_text(|a| other.with_text(|b| a.cmp(b)))
+    }
+}
+
+impl Hash for Id {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match &self.0 {
+            Repr::Uuid(Packed {
+                nibbles,
+                rest: [a, b, c, d, e, f, g, tail @ ..],
+            }) => {
+                state.write_u64(u64::from_le_bytes([
+                    nibbles.get(),
+                    *a,
+                    *b,
+                    *c,
+                    *d,
+                    *e,
+                    *f,
+                    *g,
+                ]));
+                state.write_u64(u64::from_le_bytes(*tail));
+            }
+            Repr::Text(text) => text.as_str().hash(state),
+        }
+    }
+}
+
 impl fmt::Display for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Repr::Uuid(uuid) => fmt::Display::fmt(uuid, f),
-            Repr::Text(text) => f.pad(text),
-        }
+        self.with_text(|text| f.pad(text))
     }
 }
 
@@ -88,19 +168,25 @@ impl fmt::Debug for Id {
 
 impl serde::Serialize for Id {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match &self.0 {
-            Repr::Uuid(uuid) => {
-                serializer.serialize_str(uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer()))
-            }
-            Repr::Text(text) => serializer.serialize_str(text),
-        }
+        self.with_text(|text| serializer.serialize_str(text))
     }
 }
 
 impl<'de> serde::Deserialize<'de> for Id {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        Ok(Self::from(text.as_ref()))
+        struct Visitor;
+        impl serde::de::Visitor<'_> for Visitor {
+            type Value = Id;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Id, E> {
+                Ok(Id::from(text))
+            }
+        }
+        deserializer.deserialize_str(Visitor)
     }
 }
 
@@ -114,10 +200,17 @@ mod tests {
             "276ec92a-884b-5251-af04-080c9c22b304",
             "276EC92A-884B-5251-AF04-080C9C22B304",
             "276ec92a884b5251af04080c9c22b304",
+            "276ec92a-884b-0251-0f04-080c9c22b304",
+            "276ec92a-884b-0251-cf04-080c9c22b304",
+            "00000000-0000-0000-0000-000000000000",
+            "ffffffff-ffff-ffff-ffff-ffffffffffff",
             "",
             "x",
         ] {
             assert_eq!(Id::from(text).to_string(), text);
+            let json = serde_json::to_string(text).unwrap();
+            assert_eq!(serde_json::from_str::<Id>(&json).unwrap(), Id::from(text));
+            assert_eq!(serde_json::to_string(&Id::from(text)).unwrap(), json);
         }
     }
 

@@ -5,6 +5,7 @@ pub mod capture;
 pub mod decode;
 #[cfg(feature = "engine")]
 pub mod engine;
+mod error;
 pub mod filter;
 pub mod flow;
 pub mod graph;
@@ -21,4 +22,6 @@ pub mod topology;
 pub mod value;
 
 pub use capture::Capture;
+pub use error::{Error, Result};
 pub use flow::FlowTable;
+pub use graph::Graph;

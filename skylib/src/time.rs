@@ -3,6 +3,7 @@
 //! Nothing below the engine reads a clock; a test drives a whole day with a [`ManualClock`].
 
 use std::fmt;
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -14,35 +15,46 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// assert_eq!(t.as_ms(), 1_600_000_000_123);
 /// assert_eq!(t.as_ns() % 1_000_000, 0);
 /// ```
-#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Timestamp(i64);
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(
+    /// The sign bit turned over, which keeps the order and leaves zero, the earliest of all, for
+    /// `None`: an optional time takes no more room than a time.
+    NonZeroU64,
+);
+
+const _: () = assert!(size_of::<Option<Timestamp>>() == 8);
+
+const SIGN: u64 = 1 << 63;
 
 impl Timestamp {
     /// The epoch, also used for "not yet".
-    pub const ZERO: Self = Self(0);
+    pub const ZERO: Self = Self::from_ns(0);
 
     /// From nanoseconds since the epoch.
     #[must_use]
     pub const fn from_ns(ns: i64) -> Self {
-        Self(ns)
+        match NonZeroU64::new(ns.cast_unsigned() ^ SIGN) {
+            Some(ns) => Self(ns),
+            None => Self(NonZeroU64::MIN),
+        }
     }
 
     /// From milliseconds since the epoch; saturates at the ends of the range (years 1677 to 2262).
     #[must_use]
     pub const fn from_ms(ms: i64) -> Self {
-        Self(ms.saturating_mul(1_000_000))
+        Self::from_ns(ms.saturating_mul(1_000_000))
     }
 
     /// Nanoseconds since the epoch.
     #[must_use]
     pub const fn as_ns(self) -> i64 {
-        self.0
+        (self.0.get() ^ SIGN).cast_signed()
     }
 
     /// Milliseconds since the epoch, truncated.
     #[must_use]
     pub const fn as_ms(self) -> i64 {
-        self.0 / 1_000_000
+        self.as_ns() / 1_000_000
     }
 
     /// As RFC 3339 text in UTC, with up to nine digits of fraction and none that are idle.
@@ -54,7 +66,10 @@ impl Timestamp {
     /// ```
     #[must_use]
     pub fn to_rfc3339(self) -> String {
-        let (seconds, ns) = (self.0.div_euclid(1_000_000_000), self.0.rem_euclid(1_000_000_000));
+        let (seconds, ns) = (
+            self.as_ns().div_euclid(1_000_000_000),
+            self.as_ns().rem_euclid(1_000_000_000),
+        );
         let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
         let (year, month, day) = civil_date(days);
         let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
@@ -67,25 +82,23 @@ impl Timestamp {
     /// Later by a duration, saturating.
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {
-        Self(
-            self.0
-                .saturating_add(i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)),
-        )
+        let ns = i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
+        Self::from_ns(self.as_ns().saturating_add(ns))
     }
 
     /// Earlier by a duration, saturating.
     #[must_use]
     pub fn minus(self, duration: Duration) -> Self {
-        Self(
-            self.0
-                .saturating_sub(i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)),
-        )
+        let ns = i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
+        Self::from_ns(self.as_ns().saturating_sub(ns))
     }
 
     /// The time passed since an earlier point; zero if that point is later.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
-        Duration::from_nanos(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+        Duration::from_nanos(
+            u64::try_from(self.as_ns().saturating_sub(earlier.as_ns())).unwrap_or(0),
+        )
     }
 }
 
@@ -101,8 +114,18 @@ const fn civil_date(days: i64) -> (i64, i64, i64) {
     let day = day - (365 * year + year / 4 - year / 100);
     let month = (5 * day + 2) / 153;
     let day = day - (153 * month + 2) / 5 + 1;
-    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    let (month, next) = if month < 10 {
+        (month + 3, 0)
+    } else {
+        (month - 9, 1)
+    };
     (era * 400 + year + next, month, day)
+}
+
+impl Default for Timestamp {
+    fn default() -> Self {
+        Self::ZERO
+    }
 }
 
 impl fmt::Debug for Timestamp {
@@ -110,8 +133,8 @@ impl fmt::Debug for Timestamp {
         write!(
             f,
             "{}.{:09}",
-            self.0.div_euclid(1_000_000_000),
-            self.0.rem_euclid(1_000_000_000)
+            self.as_ns().div_euclid(1_000_000_000),
+            self.as_ns().rem_euclid(1_000_000_000)
         )
     }
 }
@@ -145,7 +168,7 @@ impl Clock for SystemClock {
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default()
             .as_nanos();
-        Timestamp(i64::try_from(ns).unwrap_or(i64::MAX))
+        Timestamp::from_ns(i64::try_from(ns).unwrap_or(i64::MAX))
     }
 }
 
@@ -157,24 +180,39 @@ impl ManualClock {
     /// A clock that stands at a time.
     #[must_use]
     pub const fn new(now: Timestamp) -> Self {
-        Self(AtomicI64::new(now.0))
+        Self(AtomicI64::new(now.as_ns()))
     }
 
     /// Moves on.
     pub fn advance(&self, by: Duration) {
-        self.0.store(self.now().plus(by).0, Ordering::Relaxed);
+        self.0.store(self.now().plus(by).as_ns(), Ordering::Relaxed);
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        Timestamp(self.0.load(Ordering::Relaxed))
+        Timestamp::from_ns(self.0.load(Ordering::Relaxed))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nanoseconds_come_back_in_their_order() {
+        let times = [i64::MIN + 1, -1, 0, 1, i64::MAX];
+        assert!(times.is_sorted_by_key(|ns| Timestamp::from_ns(*ns)));
+        for ns in times {
+            assert_eq!(Timestamp::from_ns(ns).as_ns(), ns);
+        }
+        assert_eq!(
+            Timestamp::from_ns(i64::MIN).as_ns(),
+            i64::MIN + 1,
+            "the one that has no room"
+        );
+        assert_eq!(Timestamp::default(), Timestamp::from_ns(0));
+    }
 
     #[test]
     fn arithmetic_saturates() {
@@ -192,7 +230,10 @@ mod tests {
         assert_eq!(shown(4_107_542_400), "2100-03-01T00:00:00Z");
         assert_eq!(shown(-1), "1969-12-31T23:59:59Z");
         assert_eq!(shown(1_600_000_020), "2020-09-13T12:27:00Z");
-        assert_eq!(Timestamp::from_ns(10).to_rfc3339(), "1970-01-01T00:00:00.00000001Z");
+        assert_eq!(
+            Timestamp::from_ns(10).to_rfc3339(),
+            "1970-01-01T00:00:00.00000001Z"
+        );
     }
 
     #[test]

@@ -12,8 +12,8 @@ use parking_lot::RwLock;
 
 use super::subscription::Bus;
 use crate::capture::CaptureHandle;
-use crate::flow::{Flow, FlowQuery, FlowQueryError, FlowSet, FlowSource};
-use crate::proto::{FLOW, Outgoing};
+use crate::flow::{Flow, FlowQuery, FlowQueryError, FlowSet, FlowSource, FlowStats, MergeOptions};
+use crate::proto::{FLOW, Outgoing, STATS};
 use crate::time::{Clock, Timestamp};
 
 /// How flows are gathered.
@@ -109,6 +109,14 @@ impl FlowHub {
         }
     }
 
+    /// Sends statistics of a capture at once.
+    pub(super) fn send_stats(&self, stats: &FlowStats) {
+        if self.bus.is_wanted(STATS) {
+            let json = serde_json::to_vec(stats).unwrap_or_default();
+            self.bus.send(&Arc::new(Outgoing::object(STATS, "stats", json)));
+        }
+    }
+
     /// Gathers flows into messages until told to stop; the body of the batcher thread.
     ///
     /// What is buffered when `stopped` turns true still goes out.
@@ -176,10 +184,11 @@ impl FlowSource for FlowHub {
         let part = FlowQuery { range: query.range.map(|(_, to)| (0, to)), ..query.clone() };
         let tables: Vec<CaptureHandle> = self.tables.read().iter().map(|(_, t)| t.clone()).collect();
         let asked: Vec<_> = tables.iter().map(|table| table.ask(&part, PATIENCE)).collect();
+        let order = MergeOptions { sort: part.sort, dedup: part.dedup };
         let mut merged = FlowSet::default();
         for pending in asked {
             match pending.and_then(|pending| pending.wait(PATIENCE)) {
-                Ok(set) => merged.merge(set, part.sort, part.dedup)?,
+                Ok(set) => merged.merge(set, &order)?,
                 Err(FlowQueryError::Source { reason }) => {
                     self.silent.fetch_add(1, Ordering::Relaxed);
                     tracing::warn!(reason, "a flow table did not answer");

@@ -10,7 +10,7 @@
 //! let engine = Engine::start(EngineOptions::new("edge-01"))?;
 //! let answer = engine.query("G.V().Count()", &|| false)?;
 //! let mut json = Vec::new();
-//! answer.write_json(&mut json);
+//! answer.write_json(&mut json)?;
 //! assert_eq!(json, b"0");
 //! engine.stop();
 //! # Ok::<(), Box<dyn std::error::Error>>(())

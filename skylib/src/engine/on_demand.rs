@@ -21,9 +21,9 @@ use super::subscription::Bus;
 use super::target::{CaptureTarget, is_capturable};
 use crate::api::{CaptureSpec, CaptureType, ResourceStore};
 use crate::capture::{
-    AfPacket, BpfProgram, Capture, CaptureOptions, CaptureStats, link_type_of_encap,
+    AfPacket, BpfProgram, Capture, CaptureOptions, CaptureReport, CaptureStats, link_type_of_encap,
 };
-use crate::flow::{Flow, FlowSink, FlowTable, FlowTableOptions};
+use crate::flow::{Flow, FlowSink, FlowStats, FlowTable, FlowTableOptions};
 use crate::graph::{GraphAccess, GraphEvent, Node, NodeId};
 use crate::gremlin::{Answer, Query};
 use crate::packet::LinkType;
@@ -32,6 +32,9 @@ use crate::time::{Clock, Timestamp};
 
 /// How often queries are evaluated at most while the graph keeps changing.
 const CHECK_PERIOD: Duration = Duration::from_secs(1);
+
+/// How often statistics of captures go to the flow subscribers.
+const STATS_MESSAGES: Duration = Duration::from_secs(10);
 
 /// How long a capture may take to tell its counters; they are asked again a period later.
 const REPORT_PATIENCE: Duration = Duration::from_millis(200);
@@ -144,8 +147,17 @@ struct Running {
 }
 
 enum State {
-    Active { capture: Capture, table: TableId, shown: CaptureStats },
+    Active(Box<Active>),
     Failed { error: String },
+}
+
+struct Active {
+    capture: Capture,
+    table: TableId,
+    /// What was last asked of the capture.
+    report: CaptureReport,
+    /// What it was when statistics were last sent.
+    told: CaptureReport,
 }
 
 impl OnDemand {
@@ -174,6 +186,7 @@ impl OnDemand {
         self.controller.created();
         let mut last_check = Timestamp::ZERO;
         let mut next_stats = self.clock.now().plus(self.defaults.stats_period);
+        let mut next_messages = self.clock.now().plus(STATS_MESSAGES);
         loop {
             let pending = self.wait(last_check, next_stats);
             if pending.stop {
@@ -194,6 +207,10 @@ impl OnDemand {
             if next_stats <= now {
                 next_stats = now.plus(self.defaults.stats_period);
                 self.refresh_stats();
+            }
+            if next_messages <= now {
+                next_messages = now.plus(STATS_MESSAGES);
+                self.send_stats();
             }
             self.count();
         }
@@ -252,7 +269,7 @@ impl OnDemand {
             for node in nodes {
                 let key = Key { capture: spec.uuid.clone(), node: node.id.clone() };
                 match self.running.get(&key) {
-                    Some(Running { state: State::Active { .. }, .. }) => {}
+                    Some(Running { state: State::Active(_), .. }) => {}
                     _ => self.start(key, &spec, &node),
                 }
             }
@@ -273,10 +290,11 @@ impl OnDemand {
     }
 
     fn start(&mut self, key: Key, spec: &Arc<CaptureSpec>, node: &Node) {
-        let state = match self.open(&key, spec, node) {
+        let state = match self.open(spec, node) {
             Ok((capture, table)) => {
                 tracing::info!(capture = %key.capture, node = %key.node, "capture started");
-                State::Active { capture, table, shown: CaptureStats::default() }
+                let report = CaptureReport::default();
+                State::Active(Box::new(Active { capture, table, report, told: report }))
             }
             Err(error) => {
                 let known = self.running.get(&key).and_then(Running::error);
@@ -294,12 +312,7 @@ impl OnDemand {
         self.running.insert(key, running);
     }
 
-    fn open(
-        &self,
-        key: &Key,
-        spec: &CaptureSpec,
-        node: &Node,
-    ) -> Result<(Capture, TableId), String> {
+    fn open(&self, spec: &CaptureSpec, node: &Node) -> Result<(Capture, TableId), String> {
         match spec.capture_type {
             None | Some(CaptureType::AfPacket | CaptureType::Pcap) => {}
             Some(other) => return Err(format!("{} captures are not supported yet", other.name())),
@@ -371,9 +384,9 @@ impl OnDemand {
     /// Ends a capture; its last flows have gone to the hub when this returns. Tells why it had
     /// ended by itself, if it had.
     fn close(&self, running: Running) -> Option<String> {
-        let State::Active { capture, table, .. } = running.state else { return None };
-        self.flows.remove_table(table);
-        capture.stop().err().map(|error| with_causes(&error))
+        let State::Active(active) = running.state else { return None };
+        self.flows.remove_table(active.table);
+        active.capture.stop().err().map(|error| with_causes(&error))
     }
 
     fn expire(&self, now: Timestamp) {
@@ -393,14 +406,14 @@ impl OnDemand {
     fn refresh_stats(&mut self) {
         let (mut ended, mut changed) = (Vec::new(), Vec::new());
         for (key, running) in &mut self.running {
-            let State::Active { capture, shown, .. } = &mut running.state else { continue };
-            if capture.is_finished() {
+            let State::Active(active) = &mut running.state else { continue };
+            if active.capture.is_finished() {
                 ended.push(key.clone());
-            } else if let Some(report) = capture.handle().report(REPORT_PATIENCE)
-                && report.packets != *shown
-            {
-                *shown = report.packets;
-                changed.push(key.clone());
+            } else if let Some(report) = active.capture.handle().report(REPORT_PATIENCE) {
+                if report.packets != active.report.packets {
+                    changed.push(key.clone());
+                }
+                active.report = report;
             }
         }
         for key in changed {
@@ -411,9 +424,19 @@ impl OnDemand {
         ended.into_iter().for_each(|key| self.ended(key));
     }
 
+    /// Tells the flow subscribers what each capture saw since they were last told.
+    fn send_stats(&mut self) {
+        for (key, running) in &mut self.running {
+            if let State::Active(active) = &mut running.state {
+                self.flows.send_stats(&stats_between(&key.capture, &active.told, &active.report));
+                active.told = active.report;
+            }
+        }
+    }
+
     fn show(&self, key: &Key, running: &Running) {
         let stats = match &running.state {
-            State::Active { shown, .. } => *shown,
+            State::Active(active) => active.report.packets,
             State::Failed { .. } => CaptureStats::default(),
         };
         let entry = CaptureEntry { spec: &running.spec, stats, error: running.error() };
@@ -434,7 +457,7 @@ impl OnDemand {
 impl Running {
     fn error(&self) -> Option<&str> {
         match &self.state {
-            State::Active { .. } => None,
+            State::Active(_) => None,
             State::Failed { error } => Some(error),
         }
     }
@@ -458,6 +481,18 @@ impl FlowSink for HubSink {
         if let Some(hub) = self.0.upgrade() {
             hub.push(flows);
         }
+    }
+}
+
+fn stats_between(capture: &str, before: &CaptureReport, now: &CaptureReport) -> FlowStats {
+    let since = |now: u64, before: u64| i64::try_from(now.saturating_sub(before)).unwrap_or(0);
+    FlowStats {
+        capture_id: capture.into(),
+        flow_count: i64::try_from(now.flows.flows).unwrap_or(i64::MAX),
+        flow_dropped: since(now.flows.evicted, before.flows.evicted),
+        kernel_flow_dropped: 0,
+        packets_dropped: since(now.packets.dropped, before.packets.dropped),
+        packets_received: since(now.packets.received, before.packets.received),
     }
 }
 
@@ -493,4 +528,20 @@ fn with_causes(error: &dyn std::error::Error) -> String {
 
 fn earlier(a: Option<Timestamp>, b: Timestamp) -> Option<Timestamp> {
     Some(a.map_or(b, |a| a.min(b)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statistics_are_told_as_differences() {
+        let (mut before, mut now) = (CaptureReport::default(), CaptureReport::default());
+        (before.packets.received, before.packets.dropped) = (10, 1);
+        (now.packets.received, now.packets.dropped) = (25, 3);
+        (now.flows.flows, now.flows.evicted) = (7, 2);
+        let stats = stats_between("c1", &before, &now);
+        assert_eq!((stats.packets_received, stats.packets_dropped), (15, 2));
+        assert_eq!((stats.flow_count, stats.flow_dropped), (7, 2));
+    }
 }

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::Metadata;
-use super::posting::Posting;
+use super::posting::Chunks;
 use crate::filter::Predicate;
 use crate::value::{Found, Path, Text, Value};
 
@@ -26,7 +26,34 @@ struct Index {
     key: Text,
     /// Only ever used through `&mut`, where the lock costs nothing; a path alone is not `Sync`.
     path: Mutex<Path>,
-    table: HashTable<(Value, Posting)>,
+    table: HashTable<(Value, Entry)>,
+    /// What entries with more than one node point to.
+    many: Vec<Chunks>,
+    /// Places in `many` that are empty.
+    free: Vec<u32>,
+}
+
+/// The only node that has a value, or, with the top bit set, where its nodes are: a table of names
+/// and addresses is the biggest part of an index.
+#[derive(Clone, Copy)]
+struct Entry(u32);
+
+const MANY: u32 = 1 << 31;
+
+/// The nodes that have a value; see [`Indexes::find`].
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Posting<'a> {
+    One(u32),
+    Many(&'a Chunks),
+}
+
+impl Posting<'_> {
+    pub(super) const fn len(&self) -> usize {
+        match self {
+            Self::One(_) => 1,
+            Self::Many(chunks) => chunks.len(),
+        }
+    }
 }
 
 impl Indexes {
@@ -35,6 +62,8 @@ impl Indexes {
             key: Text::from(key),
             path: Mutex::new(Path::new(key)),
             table: HashTable::new(),
+            many: Vec::new(),
+            free: Vec::new(),
         };
         Self {
             indexes: keys.into_iter().map(index).collect(),
@@ -97,7 +126,7 @@ impl Indexes {
     }
 
     /// The nodes whose value at a key equals a literal; `None` where no index can tell.
-    pub(super) fn find(&self, key: &str, predicate: &Predicate) -> Option<Option<&Posting>> {
+    pub(super) fn find(&self, key: &str, predicate: &Predicate) -> Option<Option<Posting<'_>>> {
         let index = self.indexes.iter().find(|index| index.key == *key)?;
         let value = match predicate {
             Predicate::Text(text) => Value::Text(text.clone()),
@@ -105,35 +134,57 @@ impl Indexes {
             _ => return None,
         };
         let hash = hash(&value, &self.hasher);
-        Some(
-            index
-                .table
-                .find(hash, |(held, _)| *held == value)
-                .map(|(_, posting)| posting),
-        )
+        let entry = index.table.find(hash, |(held, _)| *held == value);
+        Some(entry.map(|(_, entry)| index.posting(*entry)))
     }
 }
 
 impl Index {
+    fn posting(&self, Entry(entry): Entry) -> Posting<'_> {
+        match entry
+            .checked_sub(MANY)
+            .and_then(|place| self.many.get(place as usize))
+        {
+            Some(chunks) => Posting::Many(chunks),
+            None => Posting::One(entry),
+        }
+    }
+
     fn insert(
         &mut self,
         value: Value,
         index: u32,
         hasher: &DefaultHashBuilder,
-        born: impl Fn(u32) -> u64,
+        born: impl Fn(u32) -> u64 + Copy,
     ) {
         let hash_of = |value: &Value| hash(value, hasher);
-        match self
-            .table
-            .find_mut(hash_of(&value), |(held, _)| *held == value)
+        let hash = hash_of(&value);
+        let Some((_, Entry(entry))) = self.table.find_mut(hash, |(held, _)| *held == value) else {
+            self.table
+                .insert_unique(hash, (value, Entry(index)), |(held, _)| hash_of(held));
+            return;
+        };
+        if let Some(chunks) = entry
+            .checked_sub(MANY)
+            .and_then(|i| self.many.get_mut(i as usize))
         {
-            Some((_, posting)) => posting.insert(index, born),
-            None => {
-                let hash = hash_of(&value);
-                self.table
-                    .insert_unique(hash, (value, Posting::One(index)), |(v, _)| hash_of(v));
-            }
+            chunks.insert(index, born);
+            return;
         }
+        let mut chunks = Chunks::default();
+        chunks.insert(*entry, born);
+        chunks.insert(index, born);
+        let place = match self.free.pop() {
+            Some(place) => {
+                self.many[place as usize] = chunks;
+                place
+            }
+            None => {
+                self.many.push(chunks);
+                self.many.len() as u32 - 1
+            }
+        };
+        *entry = MANY | place;
     }
 
     fn remove(
@@ -141,14 +192,23 @@ impl Index {
         value: &Value,
         index: u32,
         hasher: &DefaultHashBuilder,
-        born: impl Fn(u32) -> u64,
+        born: impl Fn(u32) -> u64 + Copy,
     ) {
-        if let Ok(mut entry) = self
+        let found = self
             .table
-            .find_entry(hash(value, hasher), |(held, _)| held == value)
-            && entry.get_mut().1.remove(index, born)
-        {
-            entry.remove();
+            .find_entry(hash(value, hasher), |(held, _)| held == value);
+        let Ok(mut found) = found else { return };
+        let Entry(entry) = &mut found.get_mut().1;
+        let Some(place) = entry.checked_sub(MANY) else {
+            found.remove();
+            return;
+        };
+        let chunks = &mut self.many[place as usize];
+        chunks.remove(index, born);
+        if let Some(last) = chunks.only() {
+            *entry = last;
+            *chunks = Chunks::default();
+            self.free.push(place);
         }
     }
 

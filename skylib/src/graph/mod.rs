@@ -404,7 +404,9 @@ impl Graph {
             return Box::new(std::iter::empty());
         };
         if let Some(posting) = self.storage.posting(key, &wanted) {
-            let found = self.storage.posted(posting, 0);
+            let found = posting
+                .into_iter()
+                .flat_map(|posting| self.storage.posted(posting, 0));
             return Box::new(found.filter_map(|(_, i)| self.storage.node_at(i, self.sequence())));
         }
         let key = ElementKey::parse(key);

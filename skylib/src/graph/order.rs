@@ -1,5 +1,7 @@
 //! The order in which elements came, as a linked list beside them.
 
+use super::storage::make_room;
+
 /// A list of element numbers: append, remove and step in constant time, 8 bytes an element.
 ///
 /// `petgraph` gives the numbers of elements that have gone to new ones, so the numbers themselves
@@ -21,9 +23,7 @@ struct Link {
 impl Order {
     /// Appends a number that is not in the list.
     pub(super) fn push(&mut self, index: usize) {
-        if self.links.len() <= index {
-            self.links.resize(index + 1, Link::default());
-        }
+        make_room(&mut self.links, index);
         let place = place(index);
         self.links[index] = Link {
             before: self.last,

@@ -103,7 +103,7 @@ impl IndexProbe {
             .any_of
             .iter()
             .filter_map(|predicate| storage.posting(&self.key, predicate)?)
-            .map(|posting| Box::new(storage.posted(Some(posting), birth)) as Box<_>)
+            .map(|posting| Box::new(storage.posted(posting, birth)) as Box<_>)
             .collect();
         if !others.is_empty() {
             let after = (

@@ -2,32 +2,42 @@
 
 use std::hash::{BuildHasher, Hash, Hasher};
 
-use hashbrown::{DefaultHashBuilder, HashSet, HashTable};
+use hashbrown::{DefaultHashBuilder, HashSet};
 
 use super::{Edge, Node};
 use crate::value::{Map, ShapeTable, Text, Value};
 
-/// What elements share: key lists, hosts and origins, and the metadata of edges, of which most have
-/// one of a few relation types and nothing else.
+/// What elements share: key lists, hosts and origins, the whole metadata of edges, of which most
+/// have one of a few relation types and nothing else, and the objects and arrays in the metadata of
+/// nodes, of which many interfaces have the same (features, routes of a fresh namespace).
 ///
-/// Bounded: a table that has filled up is begun anew, which costs nothing but some sharing.
+/// Bounded: what is forgotten costs nothing but some sharing.
 #[derive(Default)]
 pub(super) struct Sharing {
     shapes: ShapeTable,
     texts: HashSet<Text>,
-    maps: HashTable<Map>,
     hasher: DefaultHashBuilder,
+    /// A value stands at the place its hash names, until another one with that place comes.
+    values: Vec<Value>,
 }
 
 const MAX_TEXTS: usize = 1 << 16;
-const MAX_MAPS: usize = 1 << 12;
-/// Bigger maps are seldom equal.
-const MAX_KEYS: usize = 4;
+const PLACES: usize = 1 << 12;
 
 impl Sharing {
     pub(super) fn node(&mut self, node: Node) -> Node {
+        let mut metadata = self.shapes.intern(&node.metadata);
+        if metadata
+            .iter()
+            .any(|(_, value)| matches!(value, Value::Map(_) | Value::List(_)))
+        {
+            metadata = metadata.map_values(|value| match value {
+                Value::Map(_) | Value::List(_) => self.value(value.clone()),
+                other => other.clone(),
+            });
+        }
         Node {
-            metadata: self.shapes.intern(&node.metadata),
+            metadata,
             host: self.text(node.host),
             origin: self.text(node.origin),
             ..node
@@ -35,9 +45,12 @@ impl Sharing {
     }
 
     pub(super) fn edge(&mut self, edge: Edge) -> Edge {
-        let metadata = self.shapes.intern(&edge.metadata);
+        let mut metadata = self.shapes.intern(&edge.metadata);
+        if let Value::Map(shared) = self.value(Value::Map(metadata.clone())) {
+            metadata = shared;
+        }
         Edge {
-            metadata: self.map(metadata),
+            metadata,
             host: self.text(edge.host),
             origin: self.text(edge.origin),
             ..edge
@@ -56,43 +69,33 @@ impl Sharing {
             .clone()
     }
 
-    fn map(&mut self, map: Map) -> Map {
+    fn value(&mut self, value: Value) -> Value {
         let mut state = self.hasher.build_hasher();
-        if !(1..=MAX_KEYS).contains(&map.len()) || !hash(&map, &mut state) {
-            return map;
+        hash(&value, &mut state);
+        if self.values.is_empty() {
+            self.values.resize(PLACES, Value::Null);
         }
-        let hash = state.finish();
-        if let Some(known) = self.maps.find(hash, |known| *known == map) {
-            return known.clone();
+        let place = &mut self.values[state.finish() as usize % PLACES];
+        if *place != value {
+            *place = value;
         }
-        if self.maps.len() >= MAX_MAPS {
-            self.maps.clear();
-        }
-        let hasher = &self.hasher;
-        self.maps
-            .insert_unique(hash, map.clone(), |map| hash_of(map, hasher));
-        map
+        place.clone()
     }
 }
 
-fn hash_of(map: &Map, hasher: &DefaultHashBuilder) -> u64 {
-    let mut state = hasher.build_hasher();
-    hash(map, &mut state);
-    state.finish()
-}
-
-/// Hashes a map of plain values; `false` for any other.
-fn hash(map: &Map, state: &mut impl Hasher) -> bool {
-    map.iter().all(|(key, value)| {
-        key.as_str().hash(state);
-        match value {
-            Value::Text(text) => text.hash(state),
-            Value::Int(number) => number.hash(state),
-            Value::Bool(bool) => bool.hash(state),
-            _ => return false,
-        }
-        true
-    })
+fn hash(value: &Value, state: &mut impl Hasher) {
+    match value {
+        Value::Null => state.write_u8(0),
+        Value::Bool(bool) => state.write_u8(1 + u8::from(*bool)),
+        Value::Int(number) => state.write_i64(*number),
+        Value::Float(number) => state.write_u64(number.to_bits()),
+        Value::Text(text) => text.hash(state),
+        Value::List(list) => list.iter().for_each(|value| hash(value, state)),
+        Value::Map(map) => map.iter().for_each(|(key, value)| {
+            key.as_str().hash(state);
+            hash(value, state);
+        }),
+    }
 }
 
 #[cfg(test)]
@@ -101,18 +104,19 @@ mod tests {
     use crate::graph::Metadata;
     use crate::time::Timestamp;
 
+    const ORIGIN: &str = "agent.a-host-of-some-length";
+
     #[test]
     fn equal_edges_share_what_they_hold() {
         let mut sharing = Sharing::default();
         let mut edge = |relation: &str| {
             let metadata = Metadata::from_iter([("RelationType", relation)]);
-            let origin = "agent.a-host-of-some-length";
             sharing.edge(Edge::new(
                 "e",
                 "p",
                 "c",
                 "h",
-                origin,
+                ORIGIN,
                 metadata,
                 Timestamp::ZERO,
             ))
@@ -125,21 +129,40 @@ mod tests {
     }
 
     #[test]
+    fn nodes_share_equal_objects_and_nothing_else_changes() {
+        let mut sharing = Sharing::default();
+        let json = r#"{"Features":{"rx":true,"tx":[1,2.5,null]},"IPV4":["a","b"],"Name":"x"}"#;
+        let metadata: Metadata = serde_json::from_str(json).unwrap();
+        let mut node = |metadata: &Metadata| {
+            sharing.node(Node::new(
+                "n",
+                "h",
+                ORIGIN,
+                metadata.clone(),
+                Timestamp::ZERO,
+            ))
+        };
+        let a = node(&metadata);
+        let b = node(&serde_json::from_str(json).unwrap());
+        assert_eq!((&a.metadata, &b.metadata), (&metadata, &metadata));
+        let inside = |node: &Node| {
+            let features = node.metadata.get("Features").and_then(Value::as_map);
+            std::ptr::from_ref(features.unwrap().value_at(0).unwrap())
+        };
+        assert_eq!(inside(&a), inside(&b));
+        let other = Metadata::from_iter([("Features", Value::list(["a"]))]);
+        assert_eq!(node(&other).metadata, other);
+    }
+
+    #[test]
     fn hostile_variety_does_not_pile_up() {
         let mut sharing = Sharing::default();
-        for i in 0..3 * MAX_MAPS {
+        for i in 0..MAX_TEXTS + 10 {
             let metadata = Metadata::from_iter([("K", Value::from(i as i64))]);
             let origin = format!("an origin longer than fourteen bytes {i}");
-            sharing.edge(Edge::new(
-                "e",
-                "p",
-                "c",
-                "",
-                origin,
-                metadata,
-                Timestamp::ZERO,
-            ));
+            let edge = Edge::new("e", "p", "c", "", origin, metadata.clone(), Timestamp::ZERO);
+            assert_eq!(sharing.edge(edge).metadata, metadata);
         }
-        assert!(sharing.maps.len() <= MAX_MAPS && sharing.texts.len() <= MAX_TEXTS);
+        assert!(sharing.values.len() == PLACES && sharing.texts.len() <= MAX_TEXTS);
     }
 }

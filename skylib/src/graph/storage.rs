@@ -8,9 +8,8 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use petgraph::stable_graph::{StableDiGraph, WalkNeighbors};
 
 use super::element::Element as _;
-use super::index::{DEFAULT_KEYS, Indexes};
+use super::index::{DEFAULT_KEYS, Indexes, Posting};
 use super::order::Order;
-use super::posting::Posting;
 use super::revisions::{Dropped, Mark, Revisions};
 use super::views::Views;
 use super::{Direction, Edge, EdgeId, GraphError, Node, NodeId};
@@ -133,14 +132,16 @@ impl Storage {
             .map_err(|_| GraphError::ChildNotFound)?;
         let hash = self.hasher.hash_one(&edge.id);
         let mark = Mark::new(self.sequence + 1);
+        if self.graph.edge_count() == self.graph.capacity().1 {
+            self.graph
+                .reserve_exact_edges(room_for(self.graph.edge_count())?);
+        }
         let index = self
             .graph
             .try_add_edge(parent, child, mark)
             .map_err(|_| GraphError::Full)?;
         self.begin_change();
-        if self.edges.len() <= index.index() {
-            self.edges.resize(index.index() + 1, None);
-        }
+        make_room(&mut self.edges, index.index());
         self.edges[index.index()] = Some(edge);
         let (edges, hasher) = (&self.edges, &self.hasher);
         self.edge_ids.insert_unique(hash, index, |i| {
@@ -368,7 +369,7 @@ impl Storage {
     }
 
     /// The nodes whose value at a key equals a literal; `None` where no index can tell.
-    pub(super) fn posting(&self, key: &str, predicate: &Predicate) -> Option<Option<&Posting>> {
+    pub(super) fn posting(&self, key: &str, predicate: &Predicate) -> Option<Option<Posting<'_>>> {
         self.indexes.find(key, predicate)
     }
 
@@ -379,13 +380,15 @@ impl Storage {
     /// The living nodes of a posting that came after `birth`, with the change that brought them.
     pub(super) fn posted<'a>(
         &'a self,
-        posting: Option<&'a Posting>,
+        posting: Posting<'a>,
         birth: u64,
     ) -> impl Iterator<Item = (u64, NodeIndex)> + use<'a> {
         let born = born_in(&self.graph);
-        let indexes = posting
-            .into_iter()
-            .flat_map(move |posting| posting.after(birth, born));
+        let (one, many) = match posting {
+            Posting::One(index) => (Some(index).filter(|index| born(*index) > birth), None),
+            Posting::Many(chunks) => (None, Some(chunks.after(birth, born))),
+        };
+        let indexes = one.into_iter().chain(many.into_iter().flatten());
         indexes.map(move |index| (born(index), NodeIndex::new(index as usize)))
     }
 
@@ -585,6 +588,29 @@ fn born_in(graph: &StableDiGraph<Slot, Mark, u32>) -> impl Fn(u32) -> u64 + Copy
         graph
             .node_weight(NodeIndex::new(index as usize))
             .map_or(0, |slot| slot.born)
+    }
+}
+
+/// How many more elements to make room for when there is none: doubling would leave a third of a
+/// big graph's memory unused.
+fn room_for(len: usize) -> Result<usize, GraphError> {
+    if len >= MAX_ELEMENTS {
+        Err(GraphError::Full)
+    } else {
+        Ok(len / 4 + 64)
+    }
+}
+
+/// Indexes need the top bit of a number for themselves.
+const MAX_ELEMENTS: usize = 1 << 31;
+
+/// Makes sure that there is a place for an element.
+pub(super) fn make_room<T: Default>(places: &mut Vec<T>, index: usize) {
+    if places.capacity() <= index {
+        places.reserve_exact(index + 1 - places.len() + index / 4 + 64);
+    }
+    if places.len() <= index {
+        places.resize_with(index + 1, T::default);
     }
 }
 

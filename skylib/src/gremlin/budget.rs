@@ -23,7 +23,10 @@ pub struct Limits {
 impl Default for Limits {
     /// Enough for a graph of a million nodes as a whole.
     fn default() -> Self {
-        Self { max_elements: 8_000_000, max_bytes: 512 << 20 }
+        Self {
+            max_elements: 8_000_000,
+            max_bytes: 512 << 20,
+        }
     }
 }
 
@@ -31,7 +34,10 @@ impl Limits {
     /// With this many elements at most.
     #[must_use]
     pub const fn with_max_elements(self, max_elements: usize) -> Self {
-        Self { max_elements, ..self }
+        Self {
+            max_elements,
+            ..self
+        }
     }
 
     /// With this many bytes at most.
@@ -52,14 +58,19 @@ pub(super) struct Budget<'a> {
 
 impl<'a> Budget<'a> {
     pub(super) fn new(limits: Limits, interrupt: &'a (dyn Fn() -> bool + Sync)) -> Self {
-        Self { limits, interrupt, ticks: Cell::new(0), kept: Cell::new(0) }
+        Self {
+            limits,
+            interrupt,
+            ticks: Cell::new(0),
+            kept: Cell::new(0),
+        }
     }
 
     /// One element's work; every now and then asks whether anybody still waits.
     pub(super) fn tick(&self) -> Result<(), QueryError> {
         let ticks = self.ticks.get().wrapping_add(1);
         self.ticks.set(ticks);
-        if ticks % STRETCH == 0 && (self.interrupt)() {
+        if ticks.is_multiple_of(STRETCH) && (self.interrupt)() {
             return Err(QueryError::interrupted());
         }
         Ok(())
@@ -81,13 +92,19 @@ impl<'a> Budget<'a> {
 
     /// Room for a new result.
     pub(super) const fn room(&self) -> Room<'_, 'a> {
-        Room { budget: self, elements: 0, bytes: 0 }
+        Room {
+            budget: self,
+            elements: 0,
+            bytes: 0,
+        }
     }
 
     fn check_bytes(&self, bytes: usize) -> Result<(), QueryError> {
         let max = self.limits.max_bytes;
         if bytes.saturating_add(self.kept.get()) > max {
-            return Err(QueryError::limit(format!("query holds more than {max} bytes")));
+            return Err(QueryError::limit(format!(
+                "query holds more than {max} bytes"
+            )));
         }
         Ok(())
     }
@@ -106,7 +123,9 @@ impl Room<'_, '_> {
         self.elements += 1;
         let max = self.budget.limits.max_elements;
         if self.elements > max {
-            return Err(QueryError::limit(format!("query finds more than {max} elements")));
+            return Err(QueryError::limit(format!(
+                "query finds more than {max} elements"
+            )));
         }
         self.add_bytes(bytes)
     }
@@ -134,7 +153,10 @@ mod tests {
         assert_eq!(room.add(10), Ok(()));
         assert_eq!(room.add(10), Ok(()));
         assert_eq!(room.add(10).unwrap_err().kind(), QueryErrorKind::Limit);
-        assert_eq!(budget.room().add(101).unwrap_err().message(), "query holds more than 100 bytes");
+        assert_eq!(
+            budget.room().add(101).unwrap_err().message(),
+            "query holds more than 100 bytes"
+        );
         assert_eq!(budget.keep(60), Ok(()));
         assert!(budget.room().add(60).is_err(), "what is kept counts");
         let interrupted = (0..STRETCH).find_map(|_| budget.tick().err());

@@ -12,8 +12,8 @@ use crate::value::Text;
 /// Makes a step of a word and its parameters; `None` where no step has that name.
 pub(super) fn step(word: &str, params: Vec<Param>) -> Option<Result<Step, String>> {
     let step = match word.to_ascii_uppercase().as_str() {
-        "V" => element("V", params).map(Step::V),
-        "E" => element("E", params).map(Step::E),
+        "V" => element("V", &params).map(Step::V),
+        "E" => element("E", &params).map(Step::E),
         "AT" | "CONTEXT" => Ok(Step::At(params)),
         "HAS" => Ok(Step::Has(params)),
         "HASEITHER" => Ok(Step::HasEither(params)),
@@ -65,7 +65,7 @@ pub(super) fn step(word: &str, params: Vec<Param>) -> Option<Result<Step, String
         )),
         "SELECT" => Ok(Step::Select(params)),
         "SUBGRAPH" => Ok(Step::SubGraph(params)),
-        "SHORTESTPATHTO" => shortest_path(params),
+        "SHORTESTPATHTO" => shortest_path(&params),
         "DESCENDANTS" => hierarchy(Hierarchy::Descendants, params),
         "ASCENDANTS" => hierarchy(Hierarchy::Ascendants, params),
         "NEIGHBORS" => hierarchy(Hierarchy::Neighbors, params),
@@ -100,17 +100,17 @@ pub(super) fn step_names() -> impl Iterator<Item = &'static str> {
     USAGES.iter().map(|(name, _)| *name)
 }
 
-fn element(name: &str, params: Vec<Param>) -> Result<Option<Text>, String> {
-    match params.as_slice() {
+fn element(name: &str, params: &[Param]) -> Result<Option<Text>, String> {
+    match params {
         [] => Ok(None),
         [Param::Text(id)] => Ok(Some(id.clone())),
         [_] => Err(format!(
             "{name} parameter must be a string : {}",
-            list(&params)
+            list(params)
         )),
         _ => Err(format!(
             "{name} accepts at most one parameter : {}",
-            list(&params)
+            list(params)
         )),
     }
 }
@@ -170,13 +170,13 @@ fn sort(params: &[Param]) -> Result<Step, String> {
     }
 }
 
-fn shortest_path(params: Vec<Param>) -> Result<Step, String> {
+fn shortest_path(params: &[Param]) -> Result<Step, String> {
     let mut iter = params.iter();
     match (iter.next(), iter.next(), iter.next()) {
         (Some(target), edges, None) => Ok(Step::ShortestPathTo(target.clone(), edges.cloned())),
         _ => Err(format!(
             "ShortestPathTo predicate accepts only 1 or 2 parameters : {}",
-            list(&params)
+            list(params)
         )),
     }
 }

@@ -1,10 +1,15 @@
 //! `Data`: what steps pass on while a query runs.
 
+use std::ops::ControlFlow;
 use std::rc::Rc;
+use std::sync::Arc;
 
-use super::steps::metrics::Metric;
+use super::error::QueryError;
+use super::scope::Scope;
+use super::steps::metrics::Metrics;
+use super::steps::select::Row;
 use crate::flow::{Flow, FlowSet, RawPacket};
-use crate::graph::{EdgeRef, NodeRef};
+use crate::graph::{Edge, EdgeRef, Node, NodeRef};
 use crate::value::{Text, Value};
 
 /// The result of the steps so far.
@@ -20,8 +25,7 @@ pub(super) enum Data {
     Flows(FlowSet),
     /// Flows by tracking id.
     Groups(Vec<(Text, Vec<Flow>)>),
-    /// Metrics by the id of a node or a flow.
-    Metrics(Vec<(Text, Vec<Metric>)>),
+    Metrics(Metrics),
     RawPackets(Vec<(Text, Vec<RawPacket>)>),
     Sockets(Vec<(Text, Vec<Value>)>),
     NextHops(Vec<(Text, Value)>),
@@ -53,5 +57,58 @@ impl<R> Rows<R> {
 impl<R> From<Vec<R>> for Rows<R> {
     fn from(refs: Vec<R>) -> Self {
         Self::Refs(Rc::new(refs))
+    }
+}
+
+/// Nodes or edges, for what is done alike with both.
+pub(super) trait Element: Row {
+    /// The element without its number.
+    type Whole;
+    fn data(rows: Rows<Self>) -> Data;
+    fn into_whole(self) -> Self::Whole;
+    fn fetch(
+        scope: &Scope<'_>,
+        numbers: &[u32],
+        visit: &mut dyn FnMut(Self) -> ControlFlow<()>,
+    ) -> Result<(), QueryError>;
+}
+
+impl Element for NodeRef {
+    type Whole = Arc<Node>;
+
+    fn data(rows: Rows<Self>) -> Data {
+        Data::Nodes(rows)
+    }
+
+    fn into_whole(self) -> Arc<Node> {
+        self.into_element()
+    }
+
+    fn fetch(
+        scope: &Scope<'_>,
+        numbers: &[u32],
+        visit: &mut dyn FnMut(Self) -> ControlFlow<()>,
+    ) -> Result<(), QueryError> {
+        scope.fetch_nodes(numbers, visit)
+    }
+}
+
+impl Element for EdgeRef {
+    type Whole = Arc<Edge>;
+
+    fn data(rows: Rows<Self>) -> Data {
+        Data::Edges(rows)
+    }
+
+    fn into_whole(self) -> Arc<Edge> {
+        self.into_element()
+    }
+
+    fn fetch(
+        scope: &Scope<'_>,
+        numbers: &[u32],
+        visit: &mut dyn FnMut(Self) -> ControlFlow<()>,
+    ) -> Result<(), QueryError> {
+        scope.fetch_edges(numbers, visit)
     }
 }

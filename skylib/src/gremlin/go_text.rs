@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 
 use super::ast::Param;
 use crate::flow::SortOrder;
+use crate::value::Value;
 
 /// `%v` of a parameter list: `[a 1 true]`.
 pub(super) fn list(params: &[Param]) -> String {
@@ -48,6 +49,28 @@ fn float(number: f64) -> String {
             format!("{mantissa}e{sign}{:02}", exponent.abs())
         }
         _ => format!("{number}"),
+    }
+}
+
+/// `%v` of a metadata value: `[a b]`, `map[k:v]`.
+pub(super) fn metadata(value: &Value) -> String {
+    match value {
+        Value::Null => "<nil>".to_owned(),
+        Value::Bool(bool) => bool.to_string(),
+        Value::Int(number) => number.to_string(),
+        Value::Float(number) => float(*number),
+        Value::Text(text) => text.as_str().to_owned(),
+        Value::List(list) => {
+            let words: Vec<String> = list.iter().map(metadata).collect();
+            format!("[{}]", words.join(" "))
+        }
+        Value::Map(map) => {
+            let words: Vec<String> = map
+                .iter()
+                .map(|(key, value)| format!("{key}:{}", metadata(value)))
+                .collect();
+            format!("map[{}]", words.join(" "))
+        }
     }
 }
 

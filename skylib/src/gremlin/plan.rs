@@ -5,6 +5,8 @@
 //! a page by `V`, nearly everything by `Flows`), and compiles every filter. What cannot be done
 //! becomes an operation that fails: a step before it may fail first, and then that is the answer.
 
+use std::time::Duration;
+
 use super::ast::{FlowNodes, Hierarchy, Param, Step, Walk};
 use super::error::QueryError;
 use super::go_text;
@@ -62,8 +64,8 @@ pub(super) enum Operation {
     MoreThan,
     /// Metrics under a key of nodes, or of flows.
     Metrics(Text),
-    /// Metrics added up in slots of so many milliseconds.
-    Aggregates(i64),
+    /// Metrics added up in slots of this length.
+    Aggregates(Duration),
     RawPackets,
     Sockets,
     NextHop(Text),
@@ -341,13 +343,15 @@ impl<'a> Planner<'a> {
             }
             Step::Aggregates(params) => {
                 let seconds = match params.as_slice() {
-                    [] => Some(30),
-                    [Param::Int(seconds)] if *seconds > 0 => Some(*seconds),
-                    _ => None,
+                    [] => 30,
+                    [Param::Int(seconds)] => u64::try_from(*seconds).unwrap_or(0),
+                    _ => 0,
                 };
-                let slot_ms = seconds.and_then(|s| s.checked_mul(1000));
-                let slot_ms = slot_ms.ok_or("Aggregates parameter has to be a positive number")?;
-                Ok(self.push_to(Kind::Metrics, Operation::Aggregates(slot_ms)))
+                if seconds == 0 {
+                    return Err("Aggregates parameter has to be a positive number".to_owned());
+                }
+                let slot = Duration::from_secs(seconds);
+                Ok(self.push_to(Kind::Metrics, Operation::Aggregates(slot)))
             }
             _ => Err(self.kind.refuses(step)),
         }

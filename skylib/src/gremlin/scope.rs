@@ -7,7 +7,9 @@ use super::budget::Budget;
 use super::error::QueryError;
 use super::number_set::NumberSet;
 use crate::filter::Filter;
-use crate::graph::{Direction, EdgeId, EdgeRef, ElementKey, GraphError, GraphView, NodeId, NodeRef};
+use crate::graph::{
+    Direction, EdgeId, EdgeRef, ElementKey, GraphError, GraphView, NodeId, NodeRef,
+};
 
 /// What `V`, `E` and walks find.
 #[derive(Clone)]
@@ -64,17 +66,19 @@ impl<'a> Scope<'a> {
         self.part = Some(Rc::new(part));
     }
 
-    pub(super) const fn is_whole(&self) -> bool {
-        self.part.is_none()
-    }
-
     pub(super) fn node(&self, id: &str) -> Result<Option<NodeRef>, QueryError> {
-        let found = self.view.node_by_id(&NodeId::from(id)).map_err(expired)?;
+        let found = self
+            .view
+            .node_by_id(&NodeId::from(id))
+            .map_err(|error| expired(&error))?;
         Ok(found.filter(|node| self.has_node(node.index())))
     }
 
     pub(super) fn edge(&self, id: &str) -> Result<Option<EdgeRef>, QueryError> {
-        let found = self.view.edge_by_id(&EdgeId::from(id)).map_err(expired)?;
+        let found = self
+            .view
+            .edge_by_id(&EdgeId::from(id))
+            .map_err(|error| expired(&error))?;
         Ok(found.filter(|edge| self.has_edge(edge.index())))
     }
 
@@ -84,7 +88,10 @@ impl<'a> Scope<'a> {
         visit: &mut dyn FnMut(NodeRef) -> ControlFlow<()>,
     ) -> Result<(), QueryError> {
         match &self.part {
-            None => self.view.visit_nodes(filter, visit).map_err(expired),
+            None => self
+                .view
+                .visit_nodes(filter, visit)
+                .map_err(|error| expired(&error)),
             Some(part) => {
                 let passing = part.nodes.iter().filter(|node| filter.matches(&****node));
                 let _stopped = passing.cloned().try_for_each(visit);
@@ -99,7 +106,10 @@ impl<'a> Scope<'a> {
         visit: &mut dyn FnMut(EdgeRef) -> ControlFlow<()>,
     ) -> Result<(), QueryError> {
         match &self.part {
-            None => self.view.visit_edges(filter, visit).map_err(expired),
+            None => self
+                .view
+                .visit_edges(filter, visit)
+                .map_err(|error| expired(&error)),
             Some(part) => {
                 let passing = part.edges.iter().filter(|edge| filter.matches(&****edge));
                 let _stopped = passing.cloned().try_for_each(visit);
@@ -111,7 +121,10 @@ impl<'a> Scope<'a> {
     /// The number of nodes where the view can tell it faster than a visit.
     pub(super) fn count_nodes(&self, filter: &Filter<ElementKey>) -> Result<usize, QueryError> {
         match &self.part {
-            None => self.view.count_nodes(filter).map_err(expired),
+            None => self
+                .view
+                .count_nodes(filter)
+                .map_err(|error| expired(&error)),
             Some(part) => Ok(part.nodes.iter().filter(|n| filter.matches(&****n)).count()),
         }
     }
@@ -119,7 +132,10 @@ impl<'a> Scope<'a> {
     /// The number of edges.
     pub(super) fn count_edges(&self, filter: &Filter<ElementKey>) -> Result<usize, QueryError> {
         match &self.part {
-            None => self.view.count_edges(filter).map_err(expired),
+            None => self
+                .view
+                .count_edges(filter)
+                .map_err(|error| expired(&error)),
             Some(part) => Ok(part.edges.iter().filter(|e| filter.matches(&****e)).count()),
         }
     }
@@ -134,7 +150,10 @@ impl<'a> Scope<'a> {
     ) -> Result<(), QueryError> {
         let Some(part) = &self.part else {
             let mut visit = |_, node| visit(node);
-            return self.view.walk_nodes(from, direction, filter, &mut visit).map_err(expired);
+            return self
+                .view
+                .walk_nodes(from, direction, filter, &mut visit)
+                .map_err(|error| expired(&error));
         };
         let visit = &mut |_, edge: &EdgeRef, node: &NodeRef| {
             if part.edge_numbers.contains(edge.index()) && filter.matches(&***node) {
@@ -142,7 +161,9 @@ impl<'a> Scope<'a> {
             }
             ControlFlow::Continue(())
         };
-        self.view.walk(from, direction, visit).map_err(expired)
+        self.view
+            .walk(from, direction, visit)
+            .map_err(|error| expired(&error))
     }
 
     /// The edges of nodes that pass a filter.
@@ -157,7 +178,9 @@ impl<'a> Scope<'a> {
             true => visit(edge),
             false => ControlFlow::Continue(()),
         };
-        self.view.walk_edges(from, direction, filter, visit).map_err(expired)
+        self.view
+            .walk_edges(from, direction, filter, visit)
+            .map_err(|error| expired(&error))
     }
 
     /// The edges around nodes by their numbers, without reading any element.
@@ -171,7 +194,9 @@ impl<'a> Scope<'a> {
             true => visit(Hop { which, edge, node }),
             false => ControlFlow::Continue(()),
         };
-        self.view.hop(from, direction, visit).map_err(expired)
+        self.view
+            .hop(from, direction, visit)
+            .map_err(|error| expired(&error))
     }
 
     /// The hops over edges that pass a filter.
@@ -188,7 +213,11 @@ impl<'a> Scope<'a> {
         self.hop(from, direction, &mut |hop| {
             failed = budget.tick().and_then(|()| room.add(size_of::<Hop>()));
             hops.push(hop);
-            if failed.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if failed.is_err() {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
         })?;
         failed?;
         if filter.is_everything() {
@@ -211,7 +240,9 @@ impl<'a> Scope<'a> {
         numbers: &[u32],
         visit: &mut dyn FnMut(NodeRef) -> ControlFlow<()>,
     ) -> Result<(), QueryError> {
-        self.view.fetch_nodes(numbers, visit).map_err(expired)
+        self.view
+            .fetch_nodes(numbers, visit)
+            .map_err(|error| expired(&error))
     }
 
     pub(super) fn fetch_edges(
@@ -219,7 +250,9 @@ impl<'a> Scope<'a> {
         numbers: &[u32],
         visit: &mut dyn FnMut(EdgeRef) -> ControlFlow<()>,
     ) -> Result<(), QueryError> {
-        self.view.fetch_edges(numbers, visit).map_err(expired)
+        self.view
+            .fetch_edges(numbers, visit)
+            .map_err(|error| expired(&error))
     }
 
     /// Parent and child of each edge.
@@ -228,19 +261,25 @@ impl<'a> Scope<'a> {
         edges: &[EdgeRef],
         visit: &mut dyn FnMut(NodeRef, NodeRef) -> ControlFlow<()>,
     ) -> Result<(), QueryError> {
-        self.view.visit_ends(edges, visit).map_err(expired)
+        self.view
+            .visit_ends(edges, visit)
+            .map_err(|error| expired(&error))
     }
 
     fn has_node(&self, number: u32) -> bool {
-        self.part.as_ref().is_none_or(|part| part.node_numbers.contains(number))
+        self.part
+            .as_ref()
+            .is_none_or(|part| part.node_numbers.contains(number))
     }
 
     fn has_edge(&self, number: u32) -> bool {
-        self.part.as_ref().is_none_or(|part| part.edge_numbers.contains(number))
+        self.part
+            .as_ref()
+            .is_none_or(|part| part.edge_numbers.contains(number))
     }
 }
 
-fn expired(error: GraphError) -> QueryError {
+fn expired(error: &GraphError) -> QueryError {
     QueryError::limit(error.to_string())
         .help("the graph changed so much meanwhile that the past it needs is gone; ask again")
 }

@@ -17,12 +17,14 @@
 
 mod message;
 mod outgoing;
+mod pieces;
 mod protobuf;
 mod topology;
 
 pub use message::{Message, Object, write_message};
 pub use outgoing::{Outgoing, UpdatePolicy};
-pub use topology::{GraphMessage, PartialUpdate, SyncReplyWriter, SyncRequest};
+pub use pieces::JsonPieces;
+pub use topology::{GraphMessage, PartialUpdate, SyncRequest};
 
 use crate::api::json::JsonError;
 use crate::graph::GraphError;

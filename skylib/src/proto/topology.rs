@@ -2,8 +2,7 @@
 
 use serde::de::DeserializeOwned;
 
-use super::message::{write_json, write_json_head};
-use super::{GRAPH, Message, Object, ProtoError};
+use super::{Message, Object, ProtoError};
 use crate::api::json::{JsonError, Members};
 use crate::api::schema::{self, SchemaError};
 use crate::graph::{Edge, EdgeId, Graph, GraphError, MetadataOp, Node, NodeId};
@@ -241,89 +240,11 @@ impl<I: From<String>> PartialUpdate<I> {
     }
 }
 
-/// Writes a good `SyncReply` in JSON piece by piece, so that a large graph is on its way while it
-/// is still being written.
-///
-/// ```
-/// use skylib::proto::{Encoding, SyncReplyWriter};
-/// let mut out = Vec::new();
-/// SyncReplyWriter::begin(&mut out, "u1").finish(&mut out);
-/// let wanted = concat!(r#"{"Namespace":"Graph","Type":"SyncReply","UUID":"u1","Status":200,"#,
-///                      r#""Obj":{"Nodes":[],"Edges":[]}}"#);
-/// assert_eq!(String::from_utf8(out)?, wanted);
-/// # Ok::<(), std::string::FromUtf8Error>(())
-/// ```
-#[derive(Debug)]
-pub struct SyncReplyWriter {
-    part: Part,
-    has_envelope: bool,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Part {
-    Nodes { any: bool },
-    Edges { any: bool },
-}
-
-impl SyncReplyWriter {
-    /// Begins a whole message; an empty `uuid` is left out.
-    pub fn begin(out: &mut Vec<u8>, uuid: &str) -> Self {
-        write_json_head(out, GRAPH, "SyncReply", uuid, 200);
-        out.extend_from_slice(b"{\"Nodes\":[");
-        Self {
-            part: Part::Nodes { any: false },
-            has_envelope: true,
-        }
-    }
-
-    /// Begins the object alone, for an envelope in another encoding or a plain HTTP answer.
-    pub fn begin_object(out: &mut Vec<u8>) -> Self {
-        out.extend_from_slice(b"{\"Nodes\":[");
-        Self {
-            part: Part::Nodes { any: false },
-            has_envelope: false,
-        }
-    }
-
-    /// Adds a node. All nodes come before the first edge; a later one is left out.
-    pub fn node(&mut self, out: &mut Vec<u8>, node: &Node) {
-        if let Part::Nodes { any } = &mut self.part {
-            if std::mem::replace(any, true) {
-                out.push(b',');
-            }
-            write_json(out, node);
-        }
-    }
-
-    /// Adds an edge.
-    pub fn edge(&mut self, out: &mut Vec<u8>, edge: &Edge) {
-        self.begin_edges(out);
-        if let Part::Edges { any } = &mut self.part {
-            if std::mem::replace(any, true) {
-                out.push(b',');
-            }
-            write_json(out, edge);
-        }
-    }
-
-    /// Ends the message.
-    pub fn finish(mut self, out: &mut Vec<u8>) {
-        self.begin_edges(out);
-        out.extend_from_slice(if self.has_envelope { b"]}}" } else { b"]}" });
-    }
-
-    fn begin_edges(&mut self, out: &mut Vec<u8>) {
-        if matches!(self.part, Part::Nodes { .. }) {
-            out.extend_from_slice(b"],\"Edges\":[");
-            self.part = Part::Edges { any: false };
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::graph::GraphEvent;
+    use crate::proto::GRAPH;
 
     const NOW: Timestamp = Timestamp::from_ms(1_000);
 
@@ -549,28 +470,5 @@ mod tests {
         assert_eq!(graph.node(&"q1".into()).unwrap().origin, *"t.q");
         let events = send(&mut graph, "SyncReply", r#"{"Nodes":[]}"#).unwrap();
         assert_eq!(events, ["-p2 at 1000", "-f at 1000", "-p3 at 1000"]);
-    }
-
-    #[test]
-    fn sync_replies_are_written_in_pieces() {
-        let n = |id: &str| Node::new(id, "", "", Default::default(), NOW);
-        let e = Edge::new("e", "a", "b", "", "", Default::default(), NOW);
-        let mut out = Vec::new();
-        let mut writer = SyncReplyWriter::begin(&mut out, "");
-        writer.node(&mut out, &n("a"));
-        writer.node(&mut out, &n("b"));
-        writer.edge(&mut out, &e);
-        writer.edge(&mut out, &e);
-        writer.node(&mut out, &n("late"));
-        writer.finish(&mut out);
-        let value: serde_json::Value = serde_json::from_slice(&out).unwrap();
-        assert_eq!(value["Obj"]["Nodes"].as_array().unwrap().len(), 2);
-        assert_eq!(value["Obj"]["Edges"].as_array().unwrap().len(), 2);
-        assert_eq!(value.get("UUID"), None);
-        let mut out = Vec::new();
-        let mut writer = SyncReplyWriter::begin_object(&mut out);
-        writer.node(&mut out, &n("a"));
-        writer.finish(&mut out);
-        assert!(out.starts_with(br#"{"Nodes":[{"ID":"a""#) && out.ends_with(br#"}],"Edges":[]}"#));
     }
 }

@@ -44,6 +44,8 @@
 
 #[cfg(feature = "netlink")]
 pub mod host;
+#[cfg(all(test, feature = "netlink"))]
+mod kernel_tests;
 #[cfg(feature = "netlink")]
 pub mod netlink;
 #[cfg(feature = "netlink")]

@@ -84,7 +84,7 @@ impl<'a> Watcher<'a> {
             run_path: &probe.run_path,
             context,
             folder: Folder::new()?,
-            mounts: File::open("/proc/self/mountinfo").ok(),
+            mounts: File::open("/proc/thread-self/mountinfo").ok(),
             timer: Timer::new()?,
             pending: BTreeMap::new(),
             known: BTreeSet::new(),

@@ -1,10 +1,11 @@
 //! `Map`: an immutable-by-sharing object whose sorted key list is kept apart from its values.
 
 use std::fmt;
-use std::sync::Arc;
+use std::hash::{Hash, Hasher};
 
 use arcstr::ArcStr;
 use hashbrown::HashSet;
+use triomphe::{Arc, ThinArc};
 
 use super::{Path, Value};
 
@@ -24,16 +25,16 @@ use super::{Path, Value};
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, Default)]
-pub struct Map {
-    shape: Shape,
-    values: Arc<[Value]>,
-}
+pub struct Map(Option<ThinArc<Shape, Value>>);
+
+// Eight bytes, and one allocation with the values in it: a node and its nested objects hold many.
+const _: () = assert!(size_of::<Map>() == 8);
 
 impl Map {
     /// An empty object.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub const fn new() -> Self {
+        Self(None)
     }
 
     /// Builds from pairs in any order; of equal keys the last wins.
@@ -48,34 +49,50 @@ impl Map {
             }
         }
         let (keys, values): (Vec<ArcStr>, Vec<Value>) = unique.into_iter().unzip();
-        Self {
-            shape: Shape(keys.into()),
-            values: values.into(),
+        Self::from_parts(Shape::new(keys), values.into_iter())
+    }
+
+    /// As many values as the shape has keys.
+    fn from_parts(shape: Shape, values: impl ExactSizeIterator<Item = Value>) -> Self {
+        if values.len() == 0 {
+            return Self::new();
         }
+        Self(Some(ThinArc::from_header_and_iter(shape, values)))
+    }
+
+    /// The same keys with other values.
+    #[must_use]
+    pub fn map_values(&self, value: impl FnMut(&Value) -> Value) -> Self {
+        Self::from_parts(self.shape().clone(), self.values().iter().map(value))
+    }
+
+    fn values(&self) -> &[Value] {
+        self.0.as_ref().map_or(&[], |map| &map.slice)
     }
 
     /// Number of keys.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.values.len()
+        self.values().len()
     }
 
     /// Whether there is no key.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.values.is_empty()
+        self.0.is_none()
     }
 
     /// The value of a literal key; dots have no meaning here.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Value> {
-        self.values.get(self.shape.position(key)?)
+        let map = self.0.as_ref()?;
+        map.slice.get(map.header.header.position(key)?)
     }
 
     /// The value at a position of [`Map::shape`].
     #[must_use]
     pub fn value_at(&self, position: usize) -> Option<&Value> {
-        self.values.get(position)
+        self.values().get(position)
     }
 
     /// The first value on a dotted path that goes through objects only.
@@ -91,44 +108,56 @@ impl Map {
 
     /// The shared key list.
     #[must_use]
-    pub const fn shape(&self) -> &Shape {
-        &self.shape
+    pub fn shape(&self) -> &Shape {
+        self.0
+            .as_ref()
+            .map_or(&Shape::EMPTY, |map| &map.header.header)
     }
 
     /// Keys and values, by key.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&ArcStr, &Value)> {
-        self.shape.0.iter().zip(self.values.iter())
+        self.shape().keys().iter().zip(self.values())
     }
 
     /// Sets a literal key.
     pub fn set(&mut self, key: &str, value: impl Into<Value>) {
         let value = value.into();
-        match self.shape.0.binary_search_by(|k| k.as_str().cmp(key)) {
-            Ok(position) => Arc::make_mut(&mut self.values)[position] = value,
+        match self.shape().search(key) {
+            Ok(position) => self.replace(position, value),
             Err(position) => {
-                let mut keys = self.shape.0.to_vec();
-                let mut values = self.values.to_vec();
+                let mut keys = self.shape().keys().to_vec();
+                let mut values = self.values().to_vec();
                 keys.insert(position, ArcStr::from(key));
                 values.insert(position, value);
-                *self = Self {
-                    shape: Shape(keys.into()),
-                    values: values.into(),
-                };
+                *self = Self::from_parts(Shape::new(keys), values.into_iter());
             }
+        }
+    }
+
+    fn replace(&mut self, position: usize, value: Value) {
+        let Some(map) = &mut self.0 else { return };
+        let unique = map.with_arc_mut(|map| match Arc::get_mut(map) {
+            Some(map) => {
+                map.slice_mut()[position] = value.clone();
+                true
+            }
+            None => false,
+        });
+        if !unique {
+            let mut values = map.slice.to_vec();
+            values[position] = value;
+            *self = Self::from_parts(map.header.header.clone(), values.into_iter());
         }
     }
 
     /// Removes a literal key and tells what it held.
     pub fn remove(&mut self, key: &str) -> Option<Value> {
-        let position = self.shape.position(key)?;
-        let mut keys = self.shape.0.to_vec();
-        let mut values = self.values.to_vec();
+        let position = self.shape().position(key)?;
+        let mut keys = self.shape().keys().to_vec();
+        let mut values = self.values().to_vec();
         keys.remove(position);
         let old = values.remove(position);
-        *self = Self {
-            shape: Shape(keys.into()),
-            values: values.into(),
-        };
+        *self = Self::from_parts(Shape::new(keys), values.into_iter());
         Some(old)
     }
 
@@ -143,7 +172,7 @@ impl Map {
         };
         let mut inner = match self.get(head) {
             None => Self::new(),
-            Some(Value::Map(inner)) => inner.as_ref().clone(),
+            Some(Value::Map(inner)) => inner.clone(),
             Some(_) => return false,
         };
         let done = inner.set_path(rest, value);
@@ -162,7 +191,7 @@ impl Map {
         let Some(Value::Map(inner)) = self.get(head) else {
             return false;
         };
-        let mut inner = inner.as_ref().clone();
+        let mut inner = inner.clone();
         if !inner.remove_path(rest) {
             return false;
         }
@@ -177,15 +206,21 @@ impl Map {
     /// Bytes held on the heap, shared parts counted as if owned (an upper bound).
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
-        let values: usize = self.values.iter().map(Value::heap_bytes).sum();
-        values + size_of_val(&*self.values) + 2 * size_of::<usize>()
+        let values: usize = self.values().iter().map(Value::heap_bytes).sum();
+        values + size_of_val(self.values()) + if self.is_empty() { 0 } else { HEADER }
     }
 }
 
+/// Reference count, key list, number of values.
+const HEADER: usize = 3 * size_of::<usize>();
+
 impl PartialEq for Map {
     fn eq(&self, other: &Self) -> bool {
-        (self.shape.is_same(&other.shape) || self.shape.0 == other.shape.0)
-            && (Arc::ptr_eq(&self.values, &other.values) || self.values == other.values)
+        let is_same = match (&self.0, &other.0) {
+            (Some(a), Some(b)) => a.ptr() == b.ptr(),
+            _ => false,
+        };
+        is_same || (self.shape() == other.shape() && self.values() == other.values())
     }
 }
 
@@ -202,32 +237,69 @@ impl<K: Into<ArcStr>, V: Into<Value>> FromIterator<(K, V)> for Map {
 }
 
 /// A sorted list of keys that many [`Map`]s share.
-#[derive(Clone, Default, PartialEq, Eq, Hash)]
-pub struct Shape(Arc<[ArcStr]>);
+#[derive(Clone, Default)]
+pub struct Shape(Option<ThinArc<(), ArcStr>>);
 
 impl Shape {
+    const EMPTY: Self = Self(None);
+
+    fn new(keys: Vec<ArcStr>) -> Self {
+        if keys.is_empty() {
+            return Self::EMPTY;
+        }
+        Self(Some(ThinArc::from_header_and_iter((), keys.into_iter())))
+    }
+
     /// Where a key stands.
     #[must_use]
     pub fn position(&self, key: &str) -> Option<usize> {
-        self.0.binary_search_by(|k| k.as_str().cmp(key)).ok()
+        self.search(key).ok()
+    }
+
+    fn search(&self, key: &str) -> Result<usize, usize> {
+        self.keys().binary_search_by(|k| k.as_str().cmp(key))
     }
 
     /// Whether both are the very same list in memory (a cheap test; `==` compares keys).
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+        self.address() == other.address()
     }
 
     /// The keys in order.
     #[must_use]
     pub fn keys(&self) -> &[ArcStr] {
-        &self.0
+        self.0.as_ref().map_or(&[], |keys| &keys.slice)
+    }
+
+    fn address(&self) -> *const std::ffi::c_void {
+        self.0.as_ref().map_or(std::ptr::null(), ThinArc::ptr)
+    }
+
+    fn is_shared(&self) -> bool {
+        self.0
+            .as_ref()
+            .is_some_and(|keys| ThinArc::strong_count(keys) > 1)
+    }
+}
+
+impl PartialEq for Shape {
+    fn eq(&self, other: &Self) -> bool {
+        self.is_same(other) || self.keys() == other.keys()
+    }
+}
+
+impl Eq for Shape {}
+
+impl Hash for Shape {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.keys().hash(state);
     }
 }
 
 impl fmt::Debug for Shape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.iter()).finish()
+        f.debug_list().entries(self.keys()).finish()
     }
 }
 
@@ -245,44 +317,38 @@ pub struct ShapeTable {
 impl ShapeTable {
     /// The same map on shared key lists, at every depth.
     pub fn intern(&mut self, map: &Map) -> Map {
-        let shape = self.shape(&map.shape);
-        let nested = |v: &Value| matches!(v, Value::Map(_) | Value::List(_));
-        if !map.values.iter().any(nested) {
-            return Map {
-                shape,
-                values: map.values.clone(),
-            };
+        let shape = self.shape(map.shape());
+        let is_nested = |v: &Value| matches!(v, Value::Map(_) | Value::List(_));
+        if shape.is_same(map.shape()) && !map.values().iter().any(is_nested) {
+            return map.clone();
         }
-        let values = map.values.iter().map(|v| self.value(v)).collect();
-        Map { shape, values }
+        let values = map.values().iter().map(|v| self.value(v));
+        Map::from_parts(shape, values)
     }
 
     fn value(&mut self, value: &Value) -> Value {
         match value {
-            Value::Map(map) => Value::Map(Arc::new(self.intern(map))),
-            Value::List(list) => {
-                Value::List(Arc::new(list.iter().map(|v| self.value(v)).collect()))
-            }
+            Value::Map(map) => Value::Map(self.intern(map)),
+            Value::List(list) => Value::List(list.iter().map(|v| self.value(v)).collect()),
             other => other.clone(),
         }
     }
 
     fn shape(&mut self, shape: &Shape) -> Shape {
+        if shape.keys().is_empty() {
+            return Shape::EMPTY;
+        }
         if let Some(known) = self.shapes.get(shape) {
             return known.clone();
         }
         if self.shapes.len() >= self.sweep_at.max(MIN_SWEEP) {
-            self.shapes.retain(|s| Arc::strong_count(&s.0) > 1);
+            self.shapes.retain(|shape| shape.is_shared());
             self.keys
                 .retain(|k| ArcStr::strong_count(k).is_none_or(|n| n > 1));
             self.sweep_at = 2 * self.shapes.len();
         }
-        let keys: Vec<ArcStr> = shape
-            .0
-            .iter()
-            .map(|k| self.keys.get_or_insert_with(k, ArcStr::clone).clone())
-            .collect();
-        let shared = Shape(keys.into());
+        let key = |k: &ArcStr| self.keys.get_or_insert_with(k, ArcStr::clone).clone();
+        let shared = Shape::new(shape.keys().iter().map(key).collect());
         self.shapes.insert(shared.clone());
         shared
     }

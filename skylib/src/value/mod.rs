@@ -11,16 +11,17 @@
 //! # Ok::<(), serde_json::Error>(())
 //! ```
 
+mod list;
 mod map;
 mod path;
 mod text;
 
+pub use list::List;
 pub use map::{Found, Map, Shape, ShapeTable};
 pub use path::Path;
 pub use text::Text;
 
 use std::fmt;
-use std::sync::Arc;
 
 /// One metadata value. Complete by definition: the kinds JSON has, with integers apart.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -37,9 +38,9 @@ pub enum Value {
     /// A string.
     Text(Text),
     /// An array.
-    List(Arc<Vec<Self>>),
+    List(List),
     /// An object.
-    Map(Arc<Map>),
+    Map(Map),
 }
 
 const _: () = assert!(size_of::<Value>() == 16);
@@ -47,7 +48,7 @@ const _: () = assert!(size_of::<Value>() == 16);
 impl Value {
     /// An array of anything that becomes a value.
     pub fn list<T: Into<Self>>(items: impl IntoIterator<Item = T>) -> Self {
-        Self::List(Arc::new(items.into_iter().map(Into::into).collect()))
+        Self::List(items.into_iter().map(Into::into).collect())
     }
 
     /// A number as the query language counts it: floats lose their fraction.
@@ -125,10 +126,8 @@ impl Value {
     pub fn heap_bytes(&self) -> usize {
         match self {
             Self::Text(text) => text.heap_bytes(),
-            Self::List(list) => {
-                list.iter().map(Self::heap_bytes).sum::<usize>() + size_of_val(&***list) + 40
-            }
-            Self::Map(map) => map.heap_bytes() + size_of::<Map>() + 16,
+            Self::List(list) => list.heap_bytes(),
+            Self::Map(map) => map.heap_bytes(),
             _ => 0,
         }
     }
@@ -228,7 +227,7 @@ impl From<Text> for Value {
 
 impl From<Map> for Value {
     fn from(value: Map) -> Self {
-        Self::Map(Arc::new(value))
+        Self::Map(value)
     }
 }
 
@@ -304,7 +303,7 @@ impl<'de> serde::de::Visitor<'de> for ValueVisitor {
         while let Some(value) = seq.next_element()? {
             list.push(value);
         }
-        Ok(Value::List(Arc::new(list)))
+        Ok(Value::List(list.into()))
     }
 
     fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {

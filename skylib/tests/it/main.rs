@@ -1,6 +1,11 @@
 //! Integration tests of the library, one binary.
+//!
+//! `gremlin_cases` and `flow_cases` run the recorded cases of the originals, of `tests/data` or of
+//! the file that the variable `GREMLIN_CASES` or `FLOW_CASES` names.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod flow_cases;
+mod flow_table;
+mod gremlin_cases;
 mod layering;

@@ -37,15 +37,17 @@ pub(in crate::gremlin) fn value_map(
     keys: &[Text],
     budget: &Budget<'_>,
 ) -> Result<Vec<Value>, QueryError> {
-    let keys: Vec<(ArcStr, ElementKey)> =
-        keys.iter().map(|key| (ArcStr::from(key.as_str()), ElementKey::parse(key))).collect();
+    let keys: Vec<(ArcStr, ElementKey)> = keys
+        .iter()
+        .map(|key| (ArcStr::from(key.as_str()), ElementKey::parse(key)))
+        .collect();
     let mut room = budget.room();
     let mut maps = Vec::new();
     for node in nodes {
         budget.tick()?;
-        let found = keys.iter().filter_map(|(name, key)| {
-            Some((name.clone(), node.value(key).and_then(shown)?))
-        });
+        let found = keys
+            .iter()
+            .filter_map(|(name, key)| Some((name.clone(), node.value(key).and_then(shown)?)));
         let map = Map::from_pairs(found);
         if !map.is_empty() {
             let value = Value::from(map);
@@ -85,8 +87,15 @@ pub(in crate::gremlin) fn keys(
     Ok(names)
 }
 
-const ELEMENT_KEYS: [&str; 7] =
-    ["@CreatedAt", "@DeletedAt", "@Host", "@ID", "@Origin", "@Revision", "@UpdatedAt"];
+const ELEMENT_KEYS: [&str; 7] = [
+    "@CreatedAt",
+    "@DeletedAt",
+    "@Host",
+    "@ID",
+    "@Origin",
+    "@Revision",
+    "@UpdatedAt",
+];
 
 /// Keys and the keys of the objects under them.
 #[derive(Default)]
@@ -151,7 +160,8 @@ pub(in crate::gremlin) fn sum(
             }
             None => {
                 if let Some(part) = scalar_in_the_way(node, &key) {
-                    let message = format!("{part} is not a supported type(map[string]interface {{}})");
+                    let message =
+                        format!("{part} is not a supported type(map[string]interface {{}})");
                     return Err(QueryError::execute(message));
                 }
             }
@@ -186,7 +196,11 @@ fn scalar_in_the_way(node: &Node, key: &ElementKey) -> Option<String> {
 /// The objects of a list that pass a filter; anything else goes.
 pub(in crate::gremlin) fn filter_list(list: Vec<Value>, filter: &Filter) -> Vec<Value> {
     let filter = filter.map_keys(&mut |key| Path::new(key));
-    let passes = |value: &Value| value.as_map().is_some_and(|map| filter.matches(&Object(map)));
+    let passes = |value: &Value| {
+        value
+            .as_map()
+            .is_some_and(|map| filter.matches(&Object(map)))
+    };
     list.into_iter().filter(passes).collect()
 }
 
@@ -208,5 +222,7 @@ impl Fields<Path> for Object<'_> {
 /// The values of a list that differ, the first of each.
 pub(in crate::gremlin) fn dedup_list(list: Vec<Value>) -> Vec<Value> {
     let mut seen = HashSet::with_capacity(list.len());
-    list.into_iter().filter(|value| seen.insert(Distinct::new(value.clone()))).collect()
+    list.into_iter()
+        .filter(|value| seen.insert(Distinct::new(value.clone())))
+        .collect()
 }

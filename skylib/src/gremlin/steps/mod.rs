@@ -1,3 +1,13 @@
 //! What the steps do, one file a family.
 
+pub(super) mod flows;
+pub(super) mod fold;
+pub(super) mod hierarchy;
+pub(super) mod metrics;
+pub(super) mod next_hop;
+pub(super) mod path;
+pub(super) mod select;
+pub(super) mod sockets;
+pub(super) mod subgraph;
 pub(super) mod time;
+pub(super) mod walk;

@@ -21,6 +21,8 @@ use crate::value::{Text, Value};
 pub(in crate::gremlin) trait Row: Clone {
     /// Its number in the view, as unique as its id.
     fn number(&self) -> u32;
+    /// Whether nothing but its number is known: it meets no stage that looks into elements.
+    const IS_BLIND: bool = false;
     fn passes(&self, filter: &Filter<ElementKey>) -> bool;
     fn value(&self, key: &ElementKey) -> Option<Value>;
 }
@@ -31,11 +33,11 @@ impl Row for NodeRef {
     }
 
     fn passes(&self, filter: &Filter<ElementKey>) -> bool {
-        filter.matches(self.node().as_ref())
+        filter.matches(&***self)
     }
 
     fn value(&self, key: &ElementKey) -> Option<Value> {
-        self.node().value(key)
+        (**self).value(key)
     }
 }
 
@@ -45,11 +47,27 @@ impl Row for EdgeRef {
     }
 
     fn passes(&self, filter: &Filter<ElementKey>) -> bool {
-        filter.matches(self.edge().as_ref())
+        filter.matches(&***self)
     }
 
     fn value(&self, key: &ElementKey) -> Option<Value> {
-        self.edge().value(key)
+        (**self).value(key)
+    }
+}
+
+impl Row for u32 {
+    const IS_BLIND: bool = true;
+
+    fn number(&self) -> u32 {
+        *self
+    }
+
+    fn passes(&self, filter: &Filter<ElementKey>) -> bool {
+        filter.is_everything()
+    }
+
+    fn value(&self, _: &ElementKey) -> Option<Value> {
+        None
     }
 }
 
@@ -58,12 +76,6 @@ pub(in crate::gremlin) enum Stage {
     Filter(Filter<ElementKey>),
     Page(Pager),
     Dedup(Dedup),
-}
-
-impl Stage {
-    pub(in crate::gremlin) fn filter(filter: &Filter) -> Self {
-        Self::Filter(filter.map_keys(&mut |key| ElementKey::parse(key)))
-    }
 }
 
 /// Where elements go that a step finds.
@@ -83,6 +95,16 @@ pub(in crate::gremlin) enum Piped<R> {
     Count(u64),
 }
 
+impl<R> Piped<R> {
+    /// The elements of a pipe that does not only count.
+    pub(in crate::gremlin) fn into_rows(self) -> Vec<R> {
+        match self {
+            Self::Rows(rows) => rows,
+            Self::Count(_) => Vec::new(),
+        }
+    }
+}
+
 impl<'b, 'a, R: Row> Pipe<'b, 'a, R> {
     pub(in crate::gremlin) fn new(
         stages: Vec<Stage>,
@@ -90,38 +112,35 @@ impl<'b, 'a, R: Row> Pipe<'b, 'a, R> {
         budget: &'b Budget<'a>,
     ) -> Self {
         let rows = (!only_count).then(Vec::new);
-        Self { stages, budget, room: budget.room(), rows, count: 0, failed: None }
-    }
-
-    /// The number of elements where that alone decides the answer: nothing sorts them out.
-    pub(in crate::gremlin) fn wants_only_total(&self) -> bool {
-        self.rows.is_none() && self.stages.is_empty()
-    }
-
-    /// Takes the number of elements instead of the elements.
-    pub(in crate::gremlin) fn total(&mut self, count: usize) {
-        self.count = u64::try_from(count).unwrap_or(u64::MAX);
+        Self {
+            stages,
+            budget,
+            room: budget.room(),
+            rows,
+            count: 0,
+            failed: None,
+        }
     }
 
     /// Whether nothing can get through (any more).
     pub(in crate::gremlin) fn is_closed(&self) -> bool {
         self.failed.is_some()
-            || self.stages.iter().any(|s| matches!(s, Stage::Page(pager) if pager.is_over()))
+            || self
+                .stages
+                .iter()
+                .any(|s| matches!(s, Stage::Page(pager) if pager.is_over()))
     }
 
     /// Offers an element; breaks when no more are wanted.
-    pub(in crate::gremlin) fn push(&mut self, row: &R) -> ControlFlow<()> {
+    pub(in crate::gremlin) fn push(&mut self, row: R) -> ControlFlow<()> {
         match self.take(row) {
             Ok(()) if self.is_closed() => ControlFlow::Break(()),
             Ok(()) => ControlFlow::Continue(()),
-            Err(error) => self.fail(error),
+            Err(error) => {
+                self.failed = Some(error);
+                ControlFlow::Break(())
+            }
         }
-    }
-
-    /// Gives up.
-    pub(in crate::gremlin) fn fail(&mut self, error: QueryError) -> ControlFlow<()> {
-        self.failed.get_or_insert(error);
-        ControlFlow::Break(())
     }
 
     /// The end of the input.
@@ -133,13 +152,13 @@ impl<'b, 'a, R: Row> Pipe<'b, 'a, R> {
         }
     }
 
-    fn take(&mut self, row: &R) -> Result<(), QueryError> {
+    fn take(&mut self, row: R) -> Result<(), QueryError> {
         self.budget.tick()?;
         for stage in &mut self.stages {
             let passes = match stage {
                 Stage::Filter(filter) => row.passes(filter),
                 Stage::Page(pager) => pager.next(),
-                Stage::Dedup(dedup) => dedup.is_new(row, &mut self.room)?,
+                Stage::Dedup(dedup) => dedup.is_new(&row, &mut self.room)?,
             };
             if !passes {
                 return Ok(());
@@ -148,7 +167,7 @@ impl<'b, 'a, R: Row> Pipe<'b, 'a, R> {
         self.count += 1;
         if let Some(rows) = &mut self.rows {
             self.room.add(size_of::<R>())?;
-            rows.push(row.clone());
+            rows.push(row);
         }
         Ok(())
     }
@@ -206,8 +225,11 @@ impl Dedup {
         match self {
             Self::ById(seen) => Ok(seen.insert(row.number())),
             Self::ByValues(keys, seen) => {
-                let found: Vec<Distinct> =
-                    keys.iter().filter_map(|key| row.value(key)).map(Distinct::new).collect();
+                let found: Vec<Distinct> = keys
+                    .iter()
+                    .filter_map(|key| row.value(key))
+                    .map(Distinct::new)
+                    .collect();
                 if found.is_empty() {
                     return Ok(true);
                 }
@@ -254,10 +276,18 @@ impl Distinct {
 pub(in crate::gremlin) fn sort<R: Row>(rows: &mut Vec<R>, order: SortOrder, key: &ElementKey) {
     let rank = |row: &R| row.value(key).and_then(|value| Rank::new(&value));
     let mut ranked: Vec<(Option<Rank>, R)> = rows.drain(..).map(|row| (rank(&row), row)).collect();
-    let has_text = ranked.iter().any(|(rank, _)| matches!(rank, Some(Rank::Text(_))));
-    let missing = if has_text { Rank::Text(Text::default()) } else { Rank::Int(0) };
+    let has_text = ranked
+        .iter()
+        .any(|(rank, _)| matches!(rank, Some(Rank::Text(_))));
+    let missing = if has_text {
+        Rank::Text(Text::default())
+    } else {
+        Rank::Int(0)
+    };
     let compare = |a: &Option<Rank>, b: &Option<Rank>| -> Ordering {
-        a.as_ref().unwrap_or(&missing).cmp(b.as_ref().unwrap_or(&missing))
+        a.as_ref()
+            .unwrap_or(&missing)
+            .cmp(b.as_ref().unwrap_or(&missing))
     };
     match order {
         SortOrder::Ascending => ranked.sort_by(|(a, _), (b, _)| compare(a, b)),

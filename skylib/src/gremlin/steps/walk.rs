@@ -18,38 +18,6 @@ pub(in crate::gremlin) const fn direction(walk: Walk) -> Direction {
     }
 }
 
-/// From nodes to the nodes around them.
-pub(in crate::gremlin) fn nodes_around(
-    scope: &Scope<'_>,
-    from: &[NodeRef],
-    walk: Walk,
-    filter: &Filter<ElementKey>,
-    pipe: &mut Pipe<'_, '_, NodeRef>,
-) -> Result<(), QueryError> {
-    scope.walk_nodes(from, direction(walk), filter, &mut |node| pipe.push(&node))
-}
-
-/// From nodes to their edges.
-pub(in crate::gremlin) fn edges_around(
-    scope: &Scope<'_>,
-    from: &[NodeRef],
-    walk: Walk,
-    filter: &Filter<ElementKey>,
-    pipe: &mut Pipe<'_, '_, EdgeRef>,
-) -> Result<(), QueryError> {
-    scope.walk_edges(from, direction(walk), filter, &mut |edge| pipe.push(&edge))
-}
-
-/// From nodes to the numbers of the nodes around them.
-pub(in crate::gremlin) fn numbers_around(
-    scope: &Scope<'_>,
-    from: &[u32],
-    walk: Walk,
-    pipe: &mut Pipe<'_, '_, u32>,
-) -> Result<(), QueryError> {
-    scope.hop(from, direction(walk), &mut |hop| pipe.push(&hop.node))
-}
-
 /// From edges to their ends.
 ///
 /// COMPAT: `InV` is the parent and `OutV` the child, the reverse of TinkerPop.
@@ -67,7 +35,7 @@ pub(in crate::gremlin) fn ends(
             _ => (Some(parent), Some(child)),
         };
         for node in parent.into_iter().chain(child) {
-            if node.passes(filter) && pipe.push(&node).is_break() {
+            if node.passes(filter) && pipe.push(node).is_break() {
                 return ControlFlow::Break(());
             }
         }

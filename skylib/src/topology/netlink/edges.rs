@@ -103,22 +103,26 @@ impl LinkTable {
         now: Timestamp,
         todo: &mut Todo,
     ) {
-        let Target::Link(other) = self.target(at) else {
-            self.set_edge(graph, at, |edges| &mut edges.peer, None, now);
-            return;
+        let other = match self.target(at) {
+            Target::Link(other) => Some(other),
+            _ => None,
         };
-        let answer = self.shown(graph, other).filter(|link| link.is_veth());
-        let answer = answer.map(|_| self.target(other));
-        if source == Source::Heard && answer != Some(Target::Link(at)) {
-            // One of the two messages is out of date: an end that is moved to another namespace
-            // or made anew says so, the end that stays does not.
+        let answering = other.and_then(|other| self.shown(graph, other));
+        let answer = answering
+            .filter(|link| link.is_veth())
+            .and(other)
+            .map(|o| self.target(o));
+        let is_mutual = answer == Some(Target::Link(at));
+        if source == Source::Heard && !is_mutual && self.target(at) != Target::Unresolved {
+            // One of the two messages is out of date: the end that is made last or moved to
+            // another namespace says so, the other end does not.
             todo.refresh.insert(at);
-            if matches!(answer, Some(Target::Link(_))) {
-                todo.refresh.insert(other);
+            if answer.is_some_and(|answer| answer != Target::Unresolved) {
+                todo.refresh.extend(other);
             }
         }
         let mut wanted = None;
-        if answer == Some(Target::Link(at)) {
+        if let Some(other) = other.filter(|_| is_mutual) {
             // The end with the larger index is the parent; of equal ones, the one whose namespace
             // came later.
             let place = |(namespace, index): LinkKey| (index, namespace);
@@ -134,7 +138,7 @@ impl LinkTable {
         }
         let edge = self.set_edge(graph, at, |edges| &mut edges.peer, wanted, now);
         if edge.is_some()
-            && let Some(link) = self.link_mut(other)
+            && let Some(link) = other.and_then(|other| self.link_mut(other))
         {
             link.edges.peer = edge;
         }

@@ -26,8 +26,6 @@ mod wire;
 mod worker;
 
 #[cfg(test)]
-mod kernel_tests;
-#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;

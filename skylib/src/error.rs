@@ -1,0 +1,41 @@
+//! `Error`: whatever can go wrong in the library, for callers who handle it in one place.
+
+/// Any error of the library.
+///
+/// ```
+/// use skylib::gremlin::Query;
+/// fn count() -> skylib::Result<()> {
+///     Query::parse("G.V(")?;
+///     Ok(())
+/// }
+/// assert!(matches!(count(), Err(skylib::Error::Query(_))));
+/// ```
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A source of packets cannot be opened or go on.
+    #[error(transparent)]
+    Capture(#[from] crate::capture::CaptureError),
+    /// The graph refused a change.
+    #[error(transparent)]
+    Graph(#[from] crate::graph::GraphError),
+    /// A query cannot be parsed or answered.
+    #[error(transparent)]
+    Query(#[from] crate::gremlin::QueryError),
+    /// Flows cannot be asked for.
+    #[error(transparent)]
+    FlowQuery(#[from] crate::flow::FlowQueryError),
+    /// A message cannot be decoded.
+    #[error(transparent)]
+    Proto(#[from] crate::proto::ProtoError),
+    /// Something cannot be kept.
+    #[error(transparent)]
+    Store(#[from] crate::store::StoreError),
+    /// The engine cannot start.
+    #[cfg(feature = "engine")]
+    #[error(transparent)]
+    Engine(#[from] crate::engine::EngineError),
+}
+
+/// What the library's functions return when anything can go wrong.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

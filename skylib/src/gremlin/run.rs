@@ -1,0 +1,555 @@
+//! Runs a plan: one operation after the other on what the one before left.
+//!
+//! Elements travel as numbers until somebody looks into them, and filters, pages and counts that
+//! follow the operation which finds elements run with it, so that nothing is gathered in between.
+
+use std::rc::Rc;
+
+use hashbrown::HashMap;
+
+use super::answer::Answer;
+use super::ast::Walk;
+use super::budget::Budget;
+use super::data::{Data, Element, Rows};
+use super::error::QueryError;
+use super::plan::Operation;
+use super::scope::{Part, Scope};
+use super::steps::metrics::Metrics;
+use super::steps::select::{self, Dedup, Pager, Pipe, Piped, Row, Stage};
+use super::steps::{flows, fold, hierarchy, next_hop, path, sockets, subgraph, walk};
+use super::{Context, Query};
+use crate::filter::Filter;
+use crate::flow::FlowSet;
+use crate::graph::{EdgeRef, ElementKey, NodeRef};
+use crate::value::{Text, Value};
+
+/// A query while it runs.
+pub(super) struct Run<'r> {
+    context: &'r Context<'r>,
+    budget: Budget<'r>,
+    scope: Scope<'r>,
+    /// Nodes by the names that `As` gave them.
+    marks: HashMap<Text, Rows<NodeRef>>,
+    query: &'r Query,
+    next: usize,
+}
+
+impl<'r> Run<'r> {
+    pub(super) fn new(query: &'r Query, context: &'r Context<'r>) -> Self {
+        Self {
+            context,
+            budget: Budget::new(context.limits, context.interrupt),
+            scope: Scope::whole(context.view),
+            marks: HashMap::new(),
+            query,
+            next: 0,
+        }
+    }
+
+    pub(super) fn answer(mut self) -> Result<Answer, QueryError> {
+        let query = self.query;
+        let mut data = Data::Graph;
+        while let Some((operation, step)) = query.plan.operations.get(self.next) {
+            self.budget.check()?;
+            self.next += 1;
+            data = self.apply(operation, data).map_err(|error| {
+                let offset = query.steps.get(*step).map_or(0, |(_, offset)| *offset);
+                error.at(&query.text, offset)
+            })?;
+        }
+        self.finish(data)
+    }
+
+    fn apply(&mut self, operation: &Operation, data: Data) -> Result<Data, QueryError> {
+        match (operation, data) {
+            (Operation::Fail(error), _) => Err(error.clone()),
+            (Operation::Graph, _) => Ok(Data::Graph),
+            (Operation::Time(time), _) => {
+                let asked = time.resolve(self.context.now);
+                let (start, last) = (asked.start.as_ms(), asked.last.as_ms());
+                let error = QueryError::execute("Backend does not support history");
+                Err(error.help(format!("asked for {start} to {last}, Unix ms")))
+            }
+            (Operation::Nodes(id, filter), _) => self.nodes(id.as_ref(), filter),
+            (Operation::Edges(id, filter), _) => self.edges(id.as_ref(), filter),
+            (Operation::Filter(_) | Operation::Dedup(_) | Operation::Page(_), data) => {
+                self.sift(operation, data)
+            }
+            (operation, Data::Nodes(rows)) => self.on_nodes(operation, rows),
+            (operation, Data::Edges(rows)) => self.on_edges(operation, &rows),
+            (operation, Data::Paths(paths)) => self.on_paths(operation, &paths),
+            (operation, Data::Flows(set)) => self.on_flows(operation, set),
+            (Operation::Flows(plan), Data::Graph) => {
+                flows::query(self.context.flows, plan, None, &self.budget).map(Data::Flows)
+            }
+            (operation, data) => fold_up(operation, data),
+        }
+    }
+
+    fn nodes(&mut self, id: Option<&Text>, filter: &Filter) -> Result<Data, QueryError> {
+        if let Some(id) = id {
+            let node = self.scope.node(id)?;
+            let missing = || QueryError::execute(format!("Node '{id}' does not exist"));
+            return Ok(Data::Nodes(Rows::from(vec![node.ok_or_else(missing)?])));
+        }
+        let filter = self.absorb_filters(filter);
+        if self.take_count() {
+            return self.scope.count_nodes(&filter).map(count);
+        }
+        let scope = self.scope.clone();
+        self.pipe(|pipe| scope.visit_nodes(&filter, &mut |node| pipe.push(node)))
+    }
+
+    fn edges(&mut self, id: Option<&Text>, filter: &Filter) -> Result<Data, QueryError> {
+        if let Some(id) = id {
+            let edge = self.scope.edge(id)?;
+            let missing = || QueryError::execute(format!("Edge '{id}' does not exist"));
+            return Ok(Data::Edges(Rows::from(vec![edge.ok_or_else(missing)?])));
+        }
+        let filter = self.absorb_filters(filter);
+        if self.take_count() {
+            return self.scope.count_edges(&filter).map(count);
+        }
+        let scope = self.scope.clone();
+        self.pipe(|pipe| scope.visit_edges(&filter, &mut |edge| pipe.push(edge)))
+    }
+
+    /// `Filter`, `Dedup` and `Page` where they could not run with what found the elements.
+    fn sift(&mut self, operation: &Operation, data: Data) -> Result<Data, QueryError> {
+        match (operation, data) {
+            (_, Data::Nodes(rows)) => self.sift_rows(&rows),
+            (_, Data::Edges(rows)) => self.sift_rows(&rows),
+            (Operation::Dedup(_), Data::Paths(paths)) => {
+                let numbers = paths.into_iter().flatten().collect();
+                self.sift_rows::<NodeRef>(&Rows::Numbers(Rc::new(numbers)))
+            }
+            (Operation::Filter(filter), Data::Sockets(list)) => {
+                Ok(Data::Sockets(sockets::filter(list, filter)))
+            }
+            (operation, data) => {
+                let list = match data {
+                    Data::List(list) => list,
+                    Data::Scalar(value) => vec![value],
+                    _ => return Err(misplaced()),
+                };
+                Ok(Data::List(match operation {
+                    Operation::Filter(filter) => fold::filter_list(list, filter),
+                    Operation::Dedup(_) => fold::dedup_list(list),
+                    Operation::Page(page) => select::cut(list, *page),
+                    _ => return Err(misplaced()),
+                }))
+            }
+        }
+    }
+
+    fn sift_rows<E: Element>(&mut self, rows: &Rows<E>) -> Result<Data, QueryError> {
+        // This operation is the first stage of the pipe.
+        self.next -= 1;
+        match rows {
+            Rows::Refs(refs) => self.pipe(|pipe| {
+                let _stopped = refs.iter().cloned().try_for_each(|row| pipe.push(row));
+                Ok(())
+            }),
+            Rows::Numbers(numbers) if self.is_blind_next() => self.pipe_numbers::<E>(|pipe| {
+                let _stopped = numbers.iter().try_for_each(|number| pipe.push(*number));
+                Ok(())
+            }),
+            Rows::Numbers(numbers) => {
+                let scope = self.scope.clone();
+                self.pipe(|pipe| E::fetch(&scope, numbers, &mut |row| pipe.push(row)))
+            }
+        }
+    }
+
+    fn walk(
+        &mut self,
+        walk: Walk,
+        filter: &Filter,
+        rows: &Rows<NodeRef>,
+    ) -> Result<Data, QueryError> {
+        let filter = self.absorb_filters(filter);
+        let scope = self.scope.clone();
+        let direction = walk::direction(walk);
+        match (filter.is_everything(), walk.gives_edges()) {
+            (true, false) => {
+                let from = numbers(rows);
+                self.pipe_numbers::<NodeRef>(|pipe| {
+                    scope.hop(&from, direction, &mut |hop| pipe.push(hop.node))
+                })
+            }
+            (true, true) => {
+                let from = numbers(rows);
+                self.pipe_numbers::<EdgeRef>(|pipe| {
+                    scope.hop(&from, direction, &mut |hop| pipe.push(hop.edge))
+                })
+            }
+            (false, false) => {
+                let from = self.refs(rows)?;
+                self.pipe(|pipe| {
+                    scope.walk_nodes(&from, direction, &filter, &mut |node| pipe.push(node))
+                })
+            }
+            (false, true) => {
+                let from = self.refs(rows)?;
+                self.pipe(|pipe| {
+                    scope.walk_edges(&from, direction, &filter, &mut |edge| pipe.push(edge))
+                })
+            }
+        }
+    }
+
+    fn on_nodes(&mut self, operation: &Operation, rows: Rows<NodeRef>) -> Result<Data, QueryError> {
+        let budget = &self.budget;
+        match operation {
+            Operation::Walk(walk, filter) => return self.walk(*walk, filter, &rows),
+            Operation::Count => return Ok(count(rows.len())),
+            Operation::As(name) => {
+                budget.keep(rows.bytes())?;
+                self.marks.insert(name.clone(), rows.clone());
+                return Ok(Data::Nodes(rows));
+            }
+            Operation::Select(names) => return self.select(names),
+            Operation::ShortestPath(target, edges) => {
+                let (target, edges) = (compiled(target), compiled(edges));
+                let from = numbers(&rows);
+                let paths = path::shortest_paths(&self.scope, &from, &target, &edges, budget);
+                return paths.map(Data::Paths);
+            }
+            Operation::Hierarchy(kind, filter, depth) => {
+                let (from, filter) = (numbers(&rows), compiled(filter));
+                let found =
+                    hierarchy::nodes_within(&self.scope, &from, *kind, &filter, *depth, budget)?;
+                return Ok(Data::Nodes(Rows::Numbers(Rc::new(found))));
+            }
+            _ => {}
+        }
+        let nodes = self.refs(&rows)?;
+        drop(rows);
+        match operation {
+            Operation::Sort(order, key) => {
+                let mut nodes = Rc::unwrap_or_clone(nodes);
+                select::sort(&mut nodes, *order, &ElementKey::parse(key));
+                Ok(Data::Nodes(Rows::from(nodes)))
+            }
+            Operation::Values(key) => fold::values(&nodes, key, budget).map(Data::List),
+            Operation::ValueMap(keys) => fold::value_map(&nodes, keys, budget).map(Data::List),
+            Operation::Keys => fold::keys(&nodes, budget).map(Data::List),
+            Operation::Sum(Some(key)) => {
+                fold::sum(&nodes, key, budget).map(|sum| Data::Scalar(Value::Int(sum)))
+            }
+            Operation::SubGraph(filter) => {
+                let nodes = Rc::unwrap_or_clone(nodes);
+                let part = subgraph::of_nodes(&self.scope, nodes, &compiled(filter), budget)?;
+                Ok(self.narrow(part))
+            }
+            Operation::Flows(plan) => {
+                flows::query(self.context.flows, plan, Some(&nodes), budget).map(Data::Flows)
+            }
+            Operation::Metrics(key) => Metrics::of_nodes(&nodes, key, budget).map(Data::Metrics),
+            Operation::Sockets => sockets::of_nodes(&nodes, budget).map(Data::Sockets),
+            Operation::NextHop(address) => {
+                next_hop::of_nodes(&nodes, address, budget).map(Data::NextHops)
+            }
+            _ => Err(misplaced()),
+        }
+    }
+
+    fn on_edges(
+        &mut self,
+        operation: &Operation,
+        rows: &Rows<EdgeRef>,
+    ) -> Result<Data, QueryError> {
+        match operation {
+            Operation::Count => Ok(count(rows.len())),
+            Operation::Walk(walk, filter) => {
+                let filter = self.absorb_filters(filter);
+                let edges = self.refs(rows)?;
+                let scope = self.scope.clone();
+                self.pipe(|pipe| walk::ends(&scope, &edges, *walk, &filter, pipe))
+            }
+            Operation::SubGraph(_) => {
+                let edges = self.refs(rows)?;
+                let part = subgraph::of_edges(&self.scope, &edges, &self.budget)?;
+                Ok(self.narrow(part))
+            }
+            _ => Err(misplaced()),
+        }
+    }
+
+    fn on_paths(&mut self, operation: &Operation, paths: &[Vec<u32>]) -> Result<Data, QueryError> {
+        let mut numbers: Vec<u32> = paths.iter().flatten().copied().collect();
+        let mut seen = super::number_set::NumberSet::default();
+        numbers.retain(|number| seen.insert(*number));
+        let nodes = self.refs::<NodeRef>(&Rows::Numbers(Rc::new(numbers)))?;
+        match operation {
+            Operation::SubGraph(filter) => {
+                let (nodes, filter) = (Rc::unwrap_or_clone(nodes), compiled(filter));
+                let part = subgraph::of_nodes(&self.scope, nodes, &filter, &self.budget)?;
+                Ok(self.narrow(part))
+            }
+            Operation::Flows(plan) => {
+                flows::query(self.context.flows, plan, Some(&nodes), &self.budget).map(Data::Flows)
+            }
+            _ => Err(misplaced()),
+        }
+    }
+
+    fn on_flows(&mut self, operation: &Operation, set: FlowSet) -> Result<Data, QueryError> {
+        let flows = set.flows;
+        match operation {
+            Operation::Count => Ok(count(flows.len())),
+            Operation::Values(key) => flows::values(&flows, key).map(Data::List),
+            Operation::Keys => Ok(Data::List(flows::keys(&flows))),
+            Operation::Sum(Some(key)) => {
+                flows::sum(&flows, key).map(|sum| Data::Scalar(Value::Int(sum)))
+            }
+            Operation::Group => Ok(Data::Groups(flows::group(flows))),
+            Operation::RawPackets => Ok(Data::RawPackets(flows::raw_packets(flows))),
+            Operation::Metrics(_) => Ok(Data::Metrics(Metrics::of_flows(&flows))),
+            Operation::Sockets => {
+                sockets::of_flows(&self.scope, &flows, &self.budget).map(Data::Sockets)
+            }
+            Operation::FlowNodes(which, filter) => {
+                let (scope, filter) = (self.scope.clone(), compiled(filter));
+                let found = flows::nodes(&scope, &flows, *which, &filter, &self.budget)?;
+                self.pipe_all(found)
+            }
+            Operation::FlowEnds(walk, filter) => {
+                let (scope, filter) = (self.scope.clone(), compiled(filter));
+                let found = flows::ends(&scope, &flows, *walk, &filter, &self.budget)?;
+                self.pipe_all(found)
+            }
+            _ => Err(misplaced()),
+        }
+    }
+
+    fn select(&mut self, names: &[Text]) -> Result<Data, QueryError> {
+        let mut room = self.budget.room();
+        let mut selected = Vec::new();
+        for name in names {
+            let rows = self.marks.get(name).ok_or_else(|| {
+                let message =
+                    format!("Key {name} not registered. Need to be registered using 'As' step");
+                QueryError::execute(message)
+            })?;
+            for node in self.refs(rows)?.iter() {
+                room.add(size_of::<NodeRef>())?;
+                selected.push(node.clone());
+            }
+        }
+        Ok(Data::Nodes(Rows::from(selected)))
+    }
+
+    /// Only a subgraph from now on; marks were nodes of the graph it was taken from.
+    fn narrow(&mut self, part: Part) -> Data {
+        self.scope.narrow(part);
+        self.marks.clear();
+        Data::Graph
+    }
+
+    fn finish(&self, data: Data) -> Result<Answer, QueryError> {
+        Ok(match data {
+            Data::Graph => return self.whole_graph(),
+            Data::Nodes(rows) => Answer::Nodes(self.elements(&rows)?),
+            Data::Edges(rows) => Answer::Edges(self.elements(&rows)?),
+            Data::Paths(paths) => {
+                let resolve =
+                    |path: Vec<u32>| self.elements::<NodeRef>(&Rows::Numbers(Rc::new(path)));
+                Answer::Paths(paths.into_iter().map(resolve).collect::<Result<_, _>>()?)
+            }
+            Data::List(list) if list.is_empty() => Answer::Value(Value::Null),
+            Data::List(list) => Answer::Value(Value::from(list)),
+            Data::Scalar(Value::Int(number)) => Answer::Number(number),
+            Data::Scalar(value) => Answer::Value(value),
+            Data::Flows(set) => Answer::Flows(set),
+            Data::Groups(groups) => Answer::Groups(groups),
+            Data::Metrics(metrics) => Answer::Metrics(metrics),
+            Data::RawPackets(packets) => Answer::RawPackets(packets),
+            Data::Sockets(sockets) => Answer::Sockets(sockets),
+            Data::NextHops(hops) => Answer::NextHops(hops),
+        })
+    }
+
+    fn whole_graph(&self) -> Result<Answer, QueryError> {
+        let everything = Filter::everything();
+        let mut nodes = Pipe::new(Vec::new(), false, &self.budget);
+        self.scope
+            .visit_nodes(&everything, &mut |node| nodes.push(node))?;
+        let mut edges = Pipe::new(Vec::new(), false, &self.budget);
+        self.scope
+            .visit_edges(&everything, &mut |edge| edges.push(edge))?;
+        let nodes = nodes
+            .finish()?
+            .into_rows()
+            .into_iter()
+            .map(NodeRef::into_element)
+            .collect();
+        let edges = edges
+            .finish()?
+            .into_rows()
+            .into_iter()
+            .map(EdgeRef::into_element)
+            .collect();
+        Ok(Answer::Graph { nodes, edges })
+    }
+
+    fn elements<E: Element>(&self, rows: &Rows<E>) -> Result<Vec<E::Whole>, QueryError> {
+        Ok(self
+            .refs(rows)?
+            .iter()
+            .cloned()
+            .map(E::into_whole)
+            .collect())
+    }
+
+    /// The elements themselves.
+    fn refs<E: Element>(&self, rows: &Rows<E>) -> Result<Rc<Vec<E>>, QueryError> {
+        let numbers = match rows {
+            Rows::Refs(refs) => return Ok(Rc::clone(refs)),
+            Rows::Numbers(numbers) => numbers,
+        };
+        let mut pipe = Pipe::new(Vec::new(), false, &self.budget);
+        E::fetch(&self.scope, numbers, &mut |row| pipe.push(row))?;
+        Ok(Rc::new(pipe.finish()?.into_rows()))
+    }
+
+    /// Lets elements through the filters, pages and counts that come next.
+    fn pipe<E: Element>(
+        &mut self,
+        fill: impl FnOnce(&mut Pipe<'_, '_, E>) -> Result<(), QueryError>,
+    ) -> Result<Data, QueryError> {
+        Ok(match self.piped(fill)? {
+            Piped::Rows(rows) => E::data(Rows::from(rows)),
+            Piped::Count(total) => count(total),
+        })
+    }
+
+    /// Lets numbers through the pages and counts that come next.
+    fn pipe_numbers<E: Element>(
+        &mut self,
+        fill: impl FnOnce(&mut Pipe<'_, '_, u32>) -> Result<(), QueryError>,
+    ) -> Result<Data, QueryError> {
+        Ok(match self.piped(fill)? {
+            Piped::Rows(numbers) => E::data(Rows::Numbers(Rc::new(numbers))),
+            Piped::Count(total) => count(total),
+        })
+    }
+
+    fn pipe_all<E: Element>(&mut self, found: Vec<E>) -> Result<Data, QueryError> {
+        self.pipe(|pipe| {
+            let _stopped = found.into_iter().try_for_each(|row| pipe.push(row));
+            Ok(())
+        })
+    }
+
+    fn piped<R: Row>(
+        &mut self,
+        fill: impl FnOnce(&mut Pipe<'_, '_, R>) -> Result<(), QueryError>,
+    ) -> Result<Piped<R>, QueryError> {
+        let stages = self.take_stages(R::IS_BLIND);
+        let only_count = self.take_count();
+        let mut pipe = Pipe::new(stages, only_count, &self.budget);
+        if !pipe.is_closed() {
+            fill(&mut pipe)?;
+        }
+        pipe.finish()
+    }
+
+    /// A filter and those that follow it at once, compiled for this run.
+    fn absorb_filters(&mut self, filter: &Filter) -> Filter<ElementKey> {
+        let mut all = filter.clone();
+        while let Some(Operation::Filter(more)) = self.peek() {
+            all = all.and(more.clone());
+            self.next += 1;
+        }
+        compiled(&all)
+    }
+
+    fn take_stages(&mut self, blind: bool) -> Vec<Stage> {
+        let mut stages = Vec::new();
+        while !blind || self.is_blind_next() {
+            match self.peek() {
+                Some(Operation::Filter(filter)) => stages.push(Stage::Filter(compiled(filter))),
+                Some(Operation::Dedup(keys)) => stages.push(Stage::Dedup(Dedup::new(keys))),
+                Some(Operation::Page(page)) => stages.push(Stage::Page(Pager::new(*page))),
+                _ => break,
+            }
+            self.next += 1;
+        }
+        stages
+    }
+
+    /// Whether the next operation needs to know no more of elements than their numbers.
+    fn is_blind_next(&self) -> bool {
+        match self.peek() {
+            Some(Operation::Dedup(keys)) => keys.is_empty(),
+            Some(Operation::Page(_)) => true,
+            _ => false,
+        }
+    }
+
+    fn take_count(&mut self) -> bool {
+        let taken = matches!(self.peek(), Some(Operation::Count));
+        self.next += usize::from(taken);
+        taken
+    }
+
+    fn peek(&self) -> Option<&'r Operation> {
+        self.query
+            .plan
+            .operations
+            .get(self.next)
+            .map(|(operation, _)| operation)
+    }
+}
+
+/// What needs neither the graph nor the flow tables.
+fn fold_up(operation: &Operation, data: Data) -> Result<Data, QueryError> {
+    match (operation, data) {
+        (Operation::Count, Data::List(list)) => Ok(count(list.len())),
+        (Operation::Count, Data::Metrics(metrics)) => Ok(count(metrics.len())),
+        (Operation::Keys, Data::Metrics(metrics)) => Ok(Data::List(metrics.keys())),
+        (Operation::Sum(None), Data::Metrics(metrics)) => Ok(Data::Scalar(
+            metrics
+                .sum()
+                .map_or(Value::Null, |metric| metric.to_value()),
+        )),
+        (Operation::Sum(Some(key)), Data::Metrics(metrics)) => {
+            let sum = metrics
+                .sum_of(key)
+                .ok_or_else(|| QueryError::execute("Field not found"))?;
+            Ok(Data::Scalar(Value::Int(sum)))
+        }
+        (Operation::Aggregates(slot), Data::Metrics(metrics)) => {
+            metrics.aggregate(None, *slot).map(Data::Metrics)
+        }
+        (Operation::MoreThan, Data::Groups(mut groups)) => {
+            groups.retain(|(_, flows)| flows.len() > 1);
+            Ok(Data::Groups(groups))
+        }
+        (Operation::Values(key), Data::Sockets(list)) => {
+            sockets::values(&list, key).map(Data::List)
+        }
+        _ => Err(misplaced()),
+    }
+}
+
+fn numbers(rows: &Rows<NodeRef>) -> Rc<Vec<u32>> {
+    match rows {
+        Rows::Numbers(numbers) => Rc::clone(numbers),
+        Rows::Refs(refs) => Rc::new(refs.iter().map(NodeRef::index).collect()),
+    }
+}
+
+fn compiled(filter: &Filter) -> Filter<ElementKey> {
+    filter.map_keys(&mut |key| ElementKey::parse(key))
+}
+
+fn count(total: impl TryInto<i64>) -> Data {
+    Data::Scalar(Value::Int(total.try_into().unwrap_or(i64::MAX)))
+}
+
+/// The planner lets no operation follow a result it has no use for.
+fn misplaced() -> QueryError {
+    QueryError::execute("Error while executing the query")
+}

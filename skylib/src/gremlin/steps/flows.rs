@@ -1,0 +1,278 @@
+//! `Flows` and what follows flows: values, sums, groups, raw packets, and the nodes they belong to.
+
+use std::ops::ControlFlow;
+
+use hashbrown::{HashMap, HashSet};
+
+use super::select::Row;
+use crate::filter::{Filter, Predicate};
+use crate::flow::{Flow, FlowField, FlowQuery, FlowQueryError, FlowSet, FlowSource, RawPacket};
+use crate::graph::{ElementKey, NodeRef};
+use crate::gremlin::ast::{FlowNodes, Walk};
+use crate::gremlin::budget::Budget;
+use crate::gremlin::error::QueryError;
+use crate::gremlin::plan::FlowPlan;
+use crate::gremlin::scope::Scope;
+use crate::value::{Text, Value};
+
+/// Asks for flows; with nodes, for those captured on them.
+pub(in crate::gremlin) fn query(
+    source: &dyn FlowSource,
+    plan: &FlowPlan,
+    nodes: Option<&[NodeRef]>,
+    budget: &Budget<'_>,
+) -> Result<FlowSet, QueryError> {
+    let node_tids = nodes.map(capturable_tids);
+    if node_tids.as_ref().is_some_and(Vec::is_empty) {
+        return Ok(FlowSet::default());
+    }
+    let query = FlowQuery {
+        filter: plan.filter.clone(),
+        node_tids,
+        sort: plan.sort,
+        dedup: plan.dedup,
+        range: plan.page.map(|page| (page.from, page.to)),
+        ..FlowQuery::default()
+    };
+    let set = source.query(&query).map_err(|error| match error {
+        FlowQueryError::FieldNotFound { .. } => {
+            QueryError::execute("Field not found").help(error.to_string())
+        }
+        other => QueryError::execute(other.to_string()),
+    })?;
+    let mut room = budget.room();
+    for _ in &set.flows {
+        budget.tick()?;
+        room.add(size_of::<Flow>())?;
+    }
+    Ok(set)
+}
+
+/// The `TID`s of the nodes that packets can be captured on.
+fn capturable_tids(nodes: &[NodeRef]) -> Vec<Text> {
+    let text = |node: &NodeRef, key: &str| match node.metadata.get(key) {
+        Some(Value::Text(text)) => Some(text.clone()),
+        _ => None,
+    };
+    let mut seen = HashSet::new();
+    let capturable = nodes
+        .iter()
+        .filter(|node| text(node, "Type").is_some_and(|t| CAPTURABLE.contains(&t.as_str())));
+    capturable
+        .filter_map(|node| text(node, TID))
+        .filter(|tid| seen.insert(tid.clone()))
+        .collect()
+}
+
+/// What each flow holds at a field.
+///
+/// # Errors
+/// A flow that lacks it.
+pub(in crate::gremlin) fn values(flows: &[Flow], key: &str) -> Result<Vec<Value>, QueryError> {
+    let field = FlowField::parse(key);
+    let value = |flow: &Flow| {
+        let found = field.as_ref().and_then(|field| flow.value(field));
+        found.ok_or_else(|| no_field(key))
+    };
+    flows.iter().map(value).collect()
+}
+
+/// The sum of what flows hold at a field.
+///
+/// # Errors
+/// A flow that lacks it.
+pub(in crate::gremlin) fn sum(flows: &[Flow], key: &str) -> Result<i64, QueryError> {
+    let field = FlowField::parse(key);
+    flows.iter().try_fold(0_i64, |sum, flow| {
+        let found = field.as_ref().and_then(|field| flow.value(field)?.to_int());
+        Ok(sum.saturating_add(found.ok_or_else(|| no_field(key))?))
+    })
+}
+
+fn no_field(key: &str) -> QueryError {
+    QueryError::execute("Field not found").help(format!("not every flow has `{key}`"))
+}
+
+/// The fields of flows.
+pub(in crate::gremlin) fn keys(flows: &[Flow]) -> Vec<Value> {
+    match flows {
+        [] => Vec::new(),
+        _ => FlowField::names()
+            .iter()
+            .map(|name| Value::from(*name))
+            .collect(),
+    }
+}
+
+/// Flows by tracking id, in the order the ids came.
+pub(in crate::gremlin) fn group(flows: Vec<Flow>) -> Vec<(Text, Vec<Flow>)> {
+    let mut positions: HashMap<Text, usize> = HashMap::new();
+    let mut groups: Vec<(Text, Vec<Flow>)> = Vec::new();
+    for flow in flows {
+        let position = *positions
+            .entry(flow.tracking_id.clone())
+            .or_insert(groups.len());
+        match groups.get_mut(position) {
+            Some((_, group)) => group.push(flow),
+            None => groups.push((flow.tracking_id.clone(), vec![flow])),
+        }
+    }
+    groups
+}
+
+/// The packets kept with each flow that has any, by its UUID.
+pub(in crate::gremlin) fn raw_packets(flows: Vec<Flow>) -> Vec<(Text, Vec<RawPacket>)> {
+    let packets = |flow: Flow| (flow.uuid, flow.last_raw_packets);
+    flows
+        .into_iter()
+        .map(packets)
+        .filter(|(_, packets)| !packets.is_empty())
+        .collect()
+}
+
+/// The nodes that flows belong to, flow by flow, repetitions kept.
+pub(in crate::gremlin) fn nodes(
+    scope: &Scope<'_>,
+    flows: &[Flow],
+    which: FlowNodes,
+    filter: &Filter<ElementKey>,
+    budget: &Budget<'_>,
+) -> Result<Vec<NodeRef>, QueryError> {
+    let tids = flows.iter().map(|flow| flow.node_tid.clone());
+    let by_tid = find(scope, &[TID], tids.collect(), budget)?;
+    let by_mac = match which {
+        FlowNodes::Nodes => find(scope, &["MAC"], macs(flows), budget)?,
+        FlowNodes::Hops | FlowNodes::CaptureNode => HashMap::new(),
+    };
+    let mut nodes = Vec::new();
+    for flow in flows {
+        let ends = flow
+            .link
+            .iter()
+            .flat_map(|link| [by_mac.get(&link.a), by_mac.get(&link.b)]);
+        let found = std::iter::once(by_tid.get(&flow.node_tid))
+            .chain(ends)
+            .flatten();
+        nodes.extend(found.filter(|node| node.passes(filter)).cloned());
+    }
+    Ok(nodes)
+}
+
+/// The nodes that own the addresses at one end or both of the flows' link layer.
+pub(in crate::gremlin) fn ends(
+    scope: &Scope<'_>,
+    flows: &[Flow],
+    walk: Walk,
+    filter: &Filter<ElementKey>,
+    budget: &Budget<'_>,
+) -> Result<Vec<NodeRef>, QueryError> {
+    let by_mac = find(scope, &["MAC", "PeerIntfMAC"], macs(flows), budget)?;
+    let mut nodes = Vec::new();
+    for link in flows.iter().filter_map(|flow| flow.link.as_ref()) {
+        let (a, b) = match walk {
+            Walk::In => (Some(&link.a), None),
+            Walk::Out => (None, Some(&link.b)),
+            _ => (Some(&link.a), Some(&link.b)),
+        };
+        let found = a.into_iter().chain(b).filter_map(|mac| by_mac.get(mac));
+        nodes.extend(found.filter(|node| node.passes(filter)).cloned());
+    }
+    Ok(nodes)
+}
+
+fn macs(flows: &[Flow]) -> HashSet<Text> {
+    let links = flows.iter().filter_map(|flow| flow.link.as_ref());
+    links
+        .flat_map(|link| [link.a.clone(), link.b.clone()])
+        .collect()
+}
+
+/// The first node for each wanted text at a key; what one key finds, the next is not asked for.
+fn find(
+    scope: &Scope<'_>,
+    keys: &[&str],
+    mut wanted: HashSet<Text>,
+    budget: &Budget<'_>,
+) -> Result<HashMap<Text, NodeRef>, QueryError> {
+    wanted.retain(|text| !text.is_empty());
+    let mut found = HashMap::new();
+    for name in keys {
+        wanted.retain(|text| !found.contains_key(text));
+        if wanted.is_empty() {
+            break;
+        }
+        let key = ElementKey::parse(name);
+        let is = |test: Predicate| Filter::Test(key.clone(), test);
+        // Few texts go through the index, many are looked up while all nodes pass by.
+        let candidates = if wanted.len() <= MAX_PROBES {
+            Filter::Any(
+                wanted
+                    .iter()
+                    .map(|text| is(Predicate::Text(text.clone())))
+                    .collect(),
+            )
+        } else {
+            is(Predicate::Present)
+        };
+        let mut failed = Ok(());
+        scope.visit_nodes(&candidates, &mut |node| {
+            failed = budget.tick();
+            let value = node.value(&key);
+            let texts = match &value {
+                Some(Value::List(list)) => list.as_slice(),
+                Some(one) => std::slice::from_ref(one),
+                None => &[],
+            };
+            for text in texts {
+                if let Value::Text(text) = text
+                    && wanted.contains(text)
+                {
+                    found.entry(text.clone()).or_insert_with(|| node.clone());
+                }
+            }
+            if failed.is_err() {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        })?;
+        failed?;
+    }
+    Ok(found)
+}
+
+const MAX_PROBES: usize = 256;
+const TID: &str = "TID";
+
+/// Types of nodes that packets can be captured on.
+const CAPTURABLE: [&str; 29] = [
+    "ovsbridge",
+    "ovsport",
+    "dpdkport",
+    "internal",
+    "veth",
+    "tun",
+    "bridge",
+    "dummy",
+    "gre",
+    "bond",
+    "can",
+    "hsr",
+    "ifb",
+    "macvlan",
+    "macvtap",
+    "vlan",
+    "vxlan",
+    "gretap",
+    "ip6gretap",
+    "geneve",
+    "ipoib",
+    "vcan",
+    "ipip",
+    "ipvlan",
+    "lowpan",
+    "ip6tnl",
+    "ip6gre",
+    "sit",
+    "device",
+];

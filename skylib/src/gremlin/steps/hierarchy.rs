@@ -1,0 +1,48 @@
+//! `Descendants`, `Ascendants`, `Neighbors`: all nodes within some edges of the given ones.
+
+use crate::filter::Filter;
+use crate::graph::{Direction, ElementKey};
+use crate::gremlin::ast::Hierarchy;
+use crate::gremlin::budget::Budget;
+use crate::gremlin::error::QueryError;
+use crate::gremlin::number_set::NumberSet;
+use crate::gremlin::scope::Scope;
+
+/// The numbers of the given nodes and of those around them, nearest first, each once.
+///
+/// `depth` is the number of edges to go, `None` as far as they lead.
+pub(in crate::gremlin) fn nodes_within(
+    scope: &Scope<'_>,
+    from: &[u32],
+    hierarchy: Hierarchy,
+    filter: &Filter<ElementKey>,
+    depth: Option<u64>,
+    budget: &Budget<'_>,
+) -> Result<Vec<u32>, QueryError> {
+    let direction = match hierarchy {
+        Hierarchy::Descendants => Direction::Out,
+        Hierarchy::Ascendants => Direction::In,
+        Hierarchy::Neighbors => Direction::Both,
+    };
+    let mut room = budget.room();
+    let mut seen = NumberSet::default();
+    let mut found: Vec<u32> = from
+        .iter()
+        .copied()
+        .filter(|number| seen.insert(*number))
+        .collect();
+    let mut level = 0;
+    let mut gone = 0;
+    while level < found.len() && depth.is_none_or(|depth| gone < depth) {
+        let hops = scope.hops(&found[level..], direction, filter, budget)?;
+        level = found.len();
+        for hop in hops {
+            if seen.insert(hop.node) {
+                room.add(size_of::<u32>())?;
+                found.push(hop.node);
+            }
+        }
+        gone += 1;
+    }
+    Ok(found)
+}

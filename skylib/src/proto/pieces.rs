@@ -1,0 +1,261 @@
+//! `JsonPieces`: JSON of many elements, made a piece at a time while it is being sent.
+
+use std::sync::Arc;
+use std::vec;
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use super::GRAPH;
+use super::message::{write_json, write_json_head};
+use crate::graph::{Edge, Node};
+
+/// The text of a graph, or a part of one, as an iterator of pieces of some 64 KiB.
+///
+/// Only handles of the elements are held, so a graph of any size is on its way after the first
+/// piece, and whoever reads slowly holds no text in memory.
+///
+/// ```
+/// use skylib::proto::JsonPieces;
+/// let text = JsonPieces::sync_reply("u1", vec![], vec![]).into_text();
+/// let wanted = concat!(r#"{"Namespace":"Graph","Type":"SyncReply","UUID":"u1","Status":200,"#,
+///                      r#""Obj":{"Nodes":[],"Edges":[]}}"#);
+/// assert_eq!(text, wanted.as_bytes());
+/// ```
+#[derive(Debug)]
+pub struct JsonPieces {
+    parts: vec::IntoIter<Part>,
+    current: Option<Part>,
+    /// Whether an element of the current list is written already.
+    inside: bool,
+}
+
+#[derive(Debug)]
+enum Part {
+    Text(Vec<u8>),
+    Nodes(vec::IntoIter<Arc<Node>>),
+    Edges(vec::IntoIter<Arc<Edge>>),
+}
+
+impl JsonPieces {
+    /// A good `SyncReply` with its envelope; an empty `uuid` is left out.
+    #[must_use]
+    pub fn sync_reply(uuid: &str, nodes: Vec<Arc<Node>>, edges: Vec<Arc<Edge>>) -> Self {
+        let mut head = Vec::with_capacity(160);
+        write_json_head(&mut head, GRAPH, "SyncReply", uuid, 200);
+        Self::of_graph(head, nodes, edges, "}")
+    }
+
+    /// `{"Nodes":[…],"Edges":[…]}`
+    #[must_use]
+    pub fn graph(nodes: Vec<Arc<Node>>, edges: Vec<Arc<Edge>>) -> Self {
+        Self::of_graph(Vec::new(), nodes, edges, "")
+    }
+
+    /// `[…]` of nodes.
+    #[must_use]
+    pub fn nodes(nodes: Vec<Arc<Node>>) -> Self {
+        Self::new(vec![
+            Part::text("["),
+            Part::Nodes(nodes.into_iter()),
+            Part::text("]"),
+        ])
+    }
+
+    /// `[…]` of edges.
+    #[must_use]
+    pub fn edges(edges: Vec<Arc<Edge>>) -> Self {
+        Self::new(vec![
+            Part::text("["),
+            Part::Edges(edges.into_iter()),
+            Part::text("]"),
+        ])
+    }
+
+    /// The same with text around it.
+    #[must_use]
+    pub fn between(self, before: &str, after: &str) -> Self {
+        let mut parts = vec![Part::text(before)];
+        parts.extend(self.current);
+        parts.extend(self.parts);
+        parts.push(Part::text(after));
+        Self::new(parts)
+    }
+
+    fn of_graph(
+        mut head: Vec<u8>,
+        nodes: Vec<Arc<Node>>,
+        edges: Vec<Arc<Edge>>,
+        tail: &str,
+    ) -> Self {
+        head.extend_from_slice(b"{\"Nodes\":[");
+        Self::new(vec![
+            Part::Text(head),
+            Part::Nodes(nodes.into_iter()),
+            Part::text("],\"Edges\":["),
+            Part::Edges(edges.into_iter()),
+            Part::text("]}"),
+            Part::text(tail),
+        ])
+    }
+
+    fn new(parts: Vec<Part>) -> Self {
+        Self {
+            parts: parts.into_iter(),
+            current: None,
+            inside: false,
+        }
+    }
+
+    /// Everything at once.
+    #[must_use]
+    pub fn into_text(self) -> Vec<u8> {
+        self.fold(Vec::new(), |mut text, piece| {
+            text.extend_from_slice(&piece);
+            text
+        })
+    }
+}
+
+impl Part {
+    fn text(text: &str) -> Self {
+        Self::Text(text.as_bytes().to_vec())
+    }
+
+    /// Adds to `out` until it is full; whether there is more.
+    fn fill(&mut self, out: &mut Vec<u8>, inside: &mut bool) -> bool {
+        match self {
+            Self::Text(text) => {
+                out.append(text);
+                false
+            }
+            Self::Nodes(nodes) => fill(out, nodes, inside),
+            Self::Edges(edges) => fill(out, edges, inside),
+        }
+    }
+}
+
+fn fill<T: Serialize>(
+    out: &mut Vec<u8>,
+    elements: &mut vec::IntoIter<Arc<T>>,
+    inside: &mut bool,
+) -> bool {
+    while out.len() < PIECE {
+        let Some(element) = elements.next() else {
+            return false;
+        };
+        if std::mem::replace(inside, true) {
+            out.push(b',');
+        }
+        write_json(out, &*element);
+    }
+    true
+}
+
+impl Iterator for JsonPieces {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        let mut out = Vec::with_capacity(ROOM);
+        while out.len() < PIECE {
+            if self.current.is_none() {
+                self.current = self.parts.next();
+                self.inside = false;
+            }
+            match &mut self.current {
+                None => break,
+                Some(part) => {
+                    if !part.fill(&mut out, &mut self.inside) {
+                        self.current = None;
+                    }
+                }
+            }
+        }
+        if out.is_empty() {
+            None
+        } else {
+            Some(out.into())
+        }
+    }
+}
+
+/// A piece is sent once it has so many bytes.
+const PIECE: usize = 64 << 10;
+/// Room for a piece and the element that filled it.
+const ROOM: usize = PIECE + (4 << 10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::Metadata;
+    use crate::time::Timestamp;
+
+    const AT: Timestamp = Timestamp::from_ms(1);
+
+    fn nodes(count: usize) -> Vec<Arc<Node>> {
+        let node = |i: usize| {
+            let metadata = Metadata::from_iter([("Name", "x".repeat(100))]);
+            Arc::new(Node::new(format!("n{i}"), "", "", metadata, AT))
+        };
+        (0..count).map(node).collect()
+    }
+
+    fn edges(count: usize) -> Vec<Arc<Edge>> {
+        let edge = |i: usize| {
+            Arc::new(Edge::new(
+                format!("e{i}"),
+                "a",
+                "b",
+                "",
+                "",
+                Metadata::new(),
+                AT,
+            ))
+        };
+        (0..count).map(edge).collect()
+    }
+
+    fn parsed(pieces: JsonPieces) -> serde_json::Value {
+        serde_json::from_slice(&pieces.into_text()).unwrap()
+    }
+
+    #[test]
+    fn pieces_make_one_document_of_any_size() {
+        for count in [0, 1, 2, 5_000] {
+            let value = parsed(JsonPieces::sync_reply("", nodes(count), edges(count)));
+            assert_eq!(value.get("UUID"), None);
+            assert_eq!(value["Status"], 200);
+            assert_eq!(value["Obj"]["Nodes"].as_array().unwrap().len(), count);
+            assert_eq!(value["Obj"]["Edges"].as_array().unwrap().len(), count);
+            assert_eq!(
+                parsed(JsonPieces::nodes(nodes(count)))
+                    .as_array()
+                    .unwrap()
+                    .len(),
+                count
+            );
+            assert_eq!(
+                parsed(JsonPieces::edges(edges(count)))
+                    .as_array()
+                    .unwrap()
+                    .len(),
+                count
+            );
+        }
+        let value = parsed(JsonPieces::graph(nodes(1), vec![]).between("[", "]"));
+        assert_eq!(value[0]["Nodes"][0]["ID"], "n0");
+    }
+
+    #[test]
+    fn pieces_are_neither_small_nor_large() {
+        let pieces: Vec<Bytes> = JsonPieces::graph(nodes(5_000), vec![]).collect();
+        assert!(pieces.len() > 5);
+        let (last, others) = pieces.split_last().unwrap();
+        assert!(!last.is_empty());
+        assert!(
+            others
+                .iter()
+                .all(|piece| (PIECE..ROOM).contains(&piece.len()))
+        );
+    }
+}

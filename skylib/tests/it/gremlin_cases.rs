@@ -1,0 +1,419 @@
+//! The recorded queries with their answers: every case of `tests/data/gremlin-cases.json`, or of
+//! the file that the environment variable `GREMLIN_CASES` names.
+//!
+//! A case passes with its `expect` or with one of its `also_ok`. Cases that need a step which does
+//! not run yet are counted as waiting, by area.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::Value as Json;
+use skylib::flow::{Flow, FlowMetric, FlowQuery, FlowQueryError, FlowSet, FlowSource};
+use skylib::graph::{Edge, EdgeId, Graph, GraphView, Metadata, MetadataOp, Node, NodeId};
+use skylib::gremlin::{Answer, Context, Metric, Metrics, Query, QueryError, QueryErrorKind};
+use skylib::time::{TimeSlice, Timestamp};
+use skylib::value::{Text, Value};
+
+#[derive(Deserialize)]
+struct Case {
+    name: String,
+    area: String,
+    #[serde(default)]
+    kind: String,
+    graph: GraphSpec,
+    #[serde(default)]
+    history: Vec<Event>,
+    #[serde(default)]
+    flows: Vec<Flow>,
+    query: String,
+    expect: Json,
+    #[serde(default)]
+    also_ok: Option<Vec<Json>>,
+    #[serde(default)]
+    metrics: BTreeMap<String, Vec<FlowMetric>>,
+    #[serde(default)]
+    at: i64,
+    #[serde(default)]
+    duration: i64,
+    #[serde(default)]
+    slice: u64,
+    #[serde(default)]
+    sum: bool,
+}
+
+#[derive(Deserialize)]
+struct GraphSpec {
+    nodes: Vec<NodeSpec>,
+    edges: Vec<EdgeSpec>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct NodeSpec {
+    id: String,
+    #[serde(default)]
+    host: String,
+    #[serde(default)]
+    origin: String,
+    created_at: Option<i64>,
+    #[serde(default)]
+    metadata: Metadata,
+}
+
+#[derive(Deserialize)]
+struct EdgeSpec {
+    id: String,
+    parent: String,
+    child: String,
+    #[serde(default)]
+    metadata: Metadata,
+}
+
+#[derive(Deserialize)]
+struct Event {
+    t: i64,
+    op: String,
+    node: Option<NodeSpec>,
+    edge: Option<EdgeSpec>,
+    #[serde(default)]
+    id: String,
+    #[serde(default)]
+    key: String,
+    #[serde(default)]
+    value: Value,
+}
+
+/// One table that answers at once.
+struct Table(Vec<Flow>);
+
+impl FlowSource for Table {
+    fn query(&self, query: &FlowQuery) -> Result<FlowSet, FlowQueryError> {
+        query.answer(self.0.clone())
+    }
+}
+
+/// What became of a case.
+enum Outcome {
+    Passed,
+    /// The step it needs does not run yet.
+    Waiting(String),
+    Failed {
+        got: String,
+    },
+}
+
+#[test]
+fn gremlin_cases() {
+    let default = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/gremlin-cases.json");
+    let path = std::env::var_os("GREMLIN_CASES").map_or(default, PathBuf::from);
+    let text = std::fs::read_to_string(&path).unwrap();
+    let cases: Vec<Case> = serde_json::from_str(&text).unwrap();
+    assert!(!cases.is_empty(), "{} holds no case", path.display());
+    let mut failed = 0;
+    let mut waiting: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for case in &cases {
+        match case.run() {
+            Outcome::Passed => {}
+            Outcome::Waiting(why) => {
+                waiting
+                    .entry(&case.area)
+                    .or_default()
+                    .push(format!("{} ({why})", case.name));
+            }
+            Outcome::Failed { got } => {
+                failed += 1;
+                println!("FAILED {}: {}", case.name, case.query);
+                println!("  expected {}", case.expect);
+                for also in case.also_ok.iter().flatten() {
+                    println!("  or       {also}");
+                }
+                println!("  got      {got}");
+            }
+        }
+    }
+    for (area, names) in &waiting {
+        println!("waiting in {area}: {}", names.len());
+        for name in names {
+            println!("  {name}");
+        }
+    }
+    let waiting: usize = waiting.values().map(Vec::len).sum();
+    println!("gremlin_cases: {waiting} waiting");
+    println!(
+        "gremlin_cases: {} run, {failed} failed",
+        cases.len() - waiting
+    );
+    assert_eq!(failed, 0, "see the output above");
+}
+
+impl Case {
+    fn run(&self) -> Outcome {
+        let got = if self.kind == "aggregates" {
+            self.aggregate()
+        } else {
+            self.ask()
+        };
+        if let Err(error) = &got {
+            let message = error.message();
+            let no_history = message == "Backend does not support history";
+            let waits = message.ends_with("is not supported yet")
+                || (no_history && !self.history.is_empty());
+            if waits && self.expect["message"] != message {
+                return Outcome::Waiting(message.to_owned());
+            }
+        }
+        let also_ok = self.also_ok.iter().flatten();
+        if std::iter::once(&self.expect)
+            .chain(also_ok)
+            .any(|wanted| agrees(&got, wanted))
+        {
+            return Outcome::Passed;
+        }
+        let got = match got {
+            Ok(answer) => serde_json::to_string(&answer).unwrap(),
+            Err(error) => format!("{:?} error: {error}", error.kind()),
+        };
+        Outcome::Failed { got }
+    }
+
+    fn ask(&self) -> Result<Answer, QueryError> {
+        let graph = self.build();
+        let table = Table(self.flows.clone());
+        let view = GraphView::open(&graph);
+        let query = Query::parse(&self.query)?;
+        let context = Context::new(&view, &table, NOW);
+        let answer = query.run(&context);
+        self.assert_same(&answer, &query.run(&context));
+        answer
+    }
+
+    fn assert_same(&self, first: &Result<Answer, QueryError>, second: &Result<Answer, QueryError>) {
+        match (first, second) {
+            (Ok(first), Ok(second)) => {
+                let json = |answer| serde_json::to_string(answer).unwrap();
+                assert_eq!(json(first), json(second), "{}: a second run", self.name);
+            }
+            (first, second) => {
+                assert_eq!(first.as_ref().err(), second.as_ref().err(), "{}", self.name);
+            }
+        }
+    }
+
+    fn aggregate(&self) -> Result<Answer, QueryError> {
+        let series = |(name, metrics): (&String, &Vec<FlowMetric>)| {
+            (
+                Text::from(name.as_str()),
+                metrics.iter().copied().map(Metric::Flow).collect(),
+            )
+        };
+        let metrics: Metrics = self.metrics.iter().map(series).collect();
+        let window = TimeSlice {
+            start: Timestamp::from_ms(self.at - self.duration),
+            last: Timestamp::from_ms(self.at),
+        };
+        let slots = metrics.aggregate(Some(window), Duration::from_secs(self.slice))?;
+        if !self.sum {
+            return Ok(Answer::Metrics(slots));
+        }
+        let sum = slots.sum().unwrap();
+        let value = serde_json::from_value(serde_json::to_value(sum).unwrap()).unwrap();
+        Ok(Answer::Value(value))
+    }
+
+    fn build(&self) -> Graph {
+        let mut graph = Graph::new();
+        for spec in &self.graph.nodes {
+            graph
+                .add_node(spec.node(spec.created_at.unwrap_or(1000)))
+                .unwrap();
+        }
+        for spec in &self.graph.edges {
+            graph.add_edge(spec.edge(1000)).unwrap();
+        }
+        for event in &self.history {
+            let now = Timestamp::from_ms(event.t);
+            match event.op.as_str() {
+                "addNode" => graph
+                    .add_node(event.node.as_ref().unwrap().node(event.t))
+                    .unwrap(),
+                "addEdge" => graph
+                    .add_edge(event.edge.as_ref().unwrap().edge(event.t))
+                    .unwrap(),
+                "setMetadata" => {
+                    let op = MetadataOp::set(event.key.as_str(), event.value.clone());
+                    assert!(
+                        graph
+                            .patch_node(&NodeId::from(&*event.id), &[op], now)
+                            .unwrap()
+                    );
+                }
+                "delEdge" => graph.delete_edge(&EdgeId::from(&*event.id), now).unwrap(),
+                "delNode" => graph.delete_node(&NodeId::from(&*event.id), now).unwrap(),
+                other => panic!("{}: unknown event {other}", self.name),
+            }
+        }
+        graph
+    }
+}
+
+impl NodeSpec {
+    fn node(&self, created_ms: i64) -> Node {
+        let created = Timestamp::from_ms(created_ms);
+        let metadata = self.metadata.clone();
+        Node::new(&*self.id, &*self.host, &*self.origin, metadata, created)
+    }
+}
+
+impl EdgeSpec {
+    fn edge(&self, created_ms: i64) -> Edge {
+        let created = Timestamp::from_ms(created_ms);
+        Edge::new(
+            &*self.id,
+            &*self.parent,
+            &*self.child,
+            "",
+            "",
+            self.metadata.clone(),
+            created,
+        )
+    }
+}
+
+/// Whether an answer is the one described.
+fn agrees(got: &Result<Answer, QueryError>, wanted: &Json) -> bool {
+    let answer = match got {
+        Ok(answer) => answer,
+        Err(error) => return wanted["type"] == "error" && is_error(error, wanted),
+    };
+    let json = serde_json::to_value(answer).unwrap();
+    let names = |of: &Json, key: &str| -> Option<Vec<String>> {
+        of.as_array()?
+            .iter()
+            .map(|e| Some(e[key].as_str()?.to_owned()))
+            .collect()
+    };
+    match (wanted["type"].as_str().unwrap(), answer) {
+        ("nodes", Answer::Nodes(_)) | ("edges", Answer::Edges(_)) => {
+            let revisions = &wanted["revisions"];
+            let pairs = |ids: &[String], revisions: &[Json]| -> Vec<Json> {
+                ids.iter()
+                    .zip(revisions)
+                    .map(|(id, r)| serde_json::json!([id, r]))
+                    .collect()
+            };
+            let ids = names(&json, "ID").unwrap();
+            let revisions_agree = revisions.as_array().is_none_or(|revisions| {
+                let found: Vec<Json> = json
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .map(|e| e["Revision"].clone())
+                    .collect();
+                let wanted_ids: Vec<String> = texts(&wanted["ids"]);
+                is_same(pairs(&ids, &found), pairs(&wanted_ids, revisions), wanted)
+            });
+            revisions_agree && are_names(ids, "ids", wanted)
+        }
+        ("flows", Answer::Flows(_)) => are_names(names_of_flows(&json), "uuids", wanted),
+        ("paths", Answer::Paths(_)) => {
+            let paths = json.as_array().unwrap().iter();
+            let paths = paths
+                .map(|path| Json::from(names(path, "ID").unwrap()))
+                .collect();
+            is_same(paths, wanted["paths"].as_array().unwrap().clone(), wanted)
+        }
+        ("groups", Answer::Groups(_)) => {
+            let groups = json[0].as_object().unwrap();
+            let groups = groups
+                .iter()
+                .map(|(id, flows)| (id.clone(), names_of_flows(flows)));
+            let groups: BTreeMap<String, Vec<String>> = groups.collect();
+            serde_json::to_value(groups).unwrap() == wanted["groups"]
+        }
+        ("values" | "valuemap", Answer::Value(Value::List(_))) => {
+            let found = json.as_array().unwrap().clone();
+            is_same(found, wanted["values"].as_array().unwrap().clone(), wanted)
+        }
+        ("number", Answer::Number(_)) => json == wanted["value"],
+        ("null", _) => json.is_null(),
+        ("empty_list", _) => json == Json::Array(Vec::new()),
+        ("subgraph", Answer::Graph { .. }) => {
+            let side = |key: &str, name: &str| {
+                let found = &json[0][key];
+                let null_agrees = wanted
+                    .get(format!("{name}_is_null"))
+                    .is_none_or(|null| found.is_null() == (*null == Json::Bool(true)));
+                let ids = names(found, "ID").unwrap_or_default();
+                null_agrees && are_names(ids, name, wanted)
+            };
+            side("Nodes", "nodes") && side("Edges", "edges")
+        }
+        ("json", _) => json == wanted["json"],
+        _ => false,
+    }
+}
+
+fn is_error(error: &QueryError, wanted: &Json) -> bool {
+    let stage = match error.kind() {
+        QueryErrorKind::Parse => "parse",
+        _ => "exec",
+    };
+    if wanted["any_message"] == true {
+        return true;
+    }
+    let message = wanted["message"].as_str().unwrap();
+    let first_words = |text: &str| text.split(' ').take(3).collect::<Vec<_>>().join(" ");
+    let message_agrees = match wanted["message_loose"] == true {
+        true => first_words(error.message()) == first_words(message),
+        false => error.message() == message && error.to_string().starts_with(message),
+    };
+    message_agrees && wanted["stage"] == stage
+}
+
+/// Compares names with the list under a key, or with `any_of` and a length.
+fn are_names(found: Vec<String>, key: &str, wanted: &Json) -> bool {
+    if let Some(any_of) = wanted.get("any_of") {
+        let allowed = texts(any_of);
+        let len = |key: &str| {
+            wanted[key]
+                .as_u64()
+                .map(|len| usize::try_from(len).unwrap())
+        };
+        return found.iter().all(|name| allowed.contains(name))
+            && len("len").is_none_or(|len| found.len() == len)
+            && len("max_len").is_none_or(|len| found.len() <= len);
+    }
+    let json = |names: Vec<String>| names.into_iter().map(Json::from).collect();
+    is_same(json(found), json(texts(&wanted[key])), wanted)
+}
+
+/// Equal as lists if `ordered`, else as multisets.
+fn is_same(mut found: Vec<Json>, mut wanted_list: Vec<Json>, wanted: &Json) -> bool {
+    if wanted["ordered"] != true {
+        found.sort_by_key(Json::to_string);
+        wanted_list.sort_by_key(Json::to_string);
+    }
+    found == wanted_list
+}
+
+fn names_of_flows(flows: &Json) -> Vec<String> {
+    flows
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|flow| flow["UUID"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+fn texts(list: &Json) -> Vec<String> {
+    list.as_array()
+        .unwrap()
+        .iter()
+        .map(|text| text.as_str().unwrap().to_owned())
+        .collect()
+}
+
+/// Later than everything that the histories hold.
+const NOW: Timestamp = Timestamp::from_ms(1_800_000_000_000);
