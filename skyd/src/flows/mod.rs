@@ -12,7 +12,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use clap::{Args, ValueEnum, value_parser};
 use skylib::FlowTable;
 use skylib::capture::{BpfFilter, PcapFile, ReplayedFlows, replay};
@@ -134,7 +134,7 @@ fn work(args: &FlowsArgs, out: &mut dyn Write, report: &mut Report) -> anyhow::R
         .with_leaving_only(true)
         .with_max_entries(usize::MAX)
         .with_max_bytes(args.max_bytes);
-    let mut progress = Progress::new(file.progress());
+    let progress = Progress::new(file.progress());
     let (outcome, stats, end) = if let Some(query) = query {
         let mut each = || {
             progress.show();
@@ -149,7 +149,11 @@ fn work(args: &FlowsArgs, out: &mut dyn Write, report: &mut Report) -> anyhow::R
         let mut printer = FlowPrinter::new(out, args.format, args.extra_tcp_metric, &failed);
         let mut each = || {
             progress.show();
-            if failed.get() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if failed.get() {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
         };
         let end = replay(&mut file, &mut table, &mut printer, &mut each);
         progress.clear();
@@ -158,7 +162,9 @@ fn work(args: &FlowsArgs, out: &mut dyn Write, report: &mut Report) -> anyhow::R
     report.summary = summary(&stats, file.filtered());
     if stats.evicted > 0 {
         let (flows, bytes) = (stats.evicted, args.max_bytes);
-        report.warnings.push(format!("{flows} flows left early: more would take over {bytes} bytes"));
+        report.warnings.push(format!(
+            "{flows} flows left early: more would take over {bytes} bytes"
+        ));
     }
     end.map_err(anyhow::Error::from).and(outcome)
 }
@@ -181,7 +187,11 @@ fn refuse_unsupported(args: &FlowsArgs) -> anyhow::Result<()> {
 }
 
 fn open(path: &Path) -> anyhow::Result<PcapFile> {
-    Ok(if path == Path::new("-") { PcapFile::stdin()? } else { PcapFile::open(path)? })
+    Ok(if path == Path::new("-") {
+        PcapFile::stdin()?
+    } else {
+        PcapFile::open(path)?
+    })
 }
 
 fn answer(query: &Query, flows: &ReplayedFlows, out: &mut dyn Write) -> anyhow::Result<()> {
@@ -189,7 +199,9 @@ fn answer(query: &Query, flows: &ReplayedFlows, out: &mut dyn Write) -> anyhow::
     let graph = Graph::new();
     let view = GraphView::open(&graph);
     // Nobody else waits: the query may take what the machine has.
-    let limits = Limits::default().with_max_elements(usize::MAX).with_max_bytes(usize::MAX);
+    let limits = Limits::default()
+        .with_max_elements(usize::MAX)
+        .with_max_bytes(usize::MAX);
     let context = Context::new(&view, flows, SystemClock.now()).with_limits(limits);
     let answer = query.run(&context)?;
     let mut out = io::BufWriter::new(out);
@@ -229,6 +241,8 @@ fn layer_key(text: &str) -> Result<LayerKeyMode, &'static str> {
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let cause = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>());
+    let cause = error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<io::Error>());
     cause.is_some_and(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
 }

@@ -41,7 +41,12 @@ impl<'a> FlowPrinter<'a> {
             },
         };
         failed.set(error.is_some());
-        Self { form, first: true, error, failed }
+        Self {
+            form,
+            first: true,
+            error,
+            failed,
+        }
     }
 
     /// Writes what is left.

@@ -16,7 +16,10 @@ impl Progress {
                 ProgressBar::new(total),
                 "{wide_bar} {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}, {eta} left",
             ),
-            None => (ProgressBar::no_length(), "{binary_bytes}, {binary_bytes_per_sec}"),
+            None => (
+                ProgressBar::no_length(),
+                "{binary_bytes}, {binary_bytes_per_sec}",
+            ),
         };
         // A template that were wrong leaves the usual look.
         if let Ok(style) = ProgressStyle::with_template(template) {
