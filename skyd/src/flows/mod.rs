@@ -214,11 +214,17 @@ fn answer(query: &Query, flows: &ReplayedFlows, out: &mut dyn Write) -> anyhow::
 fn summary(stats: &FlowTableStats, filtered: u64) -> String {
     let (flows, packets, peak) = (stats.begun, stats.packets, peak_rss_bytes());
     let mut line = format!("flows {flows} packets {packets} peak_rss_bytes {peak}");
+    // Packets decoded in part count for the flows of that part.
+    let stopped = &stats.stopped;
     let left_out = [
         ("filtered", filtered),
         ("without_flow", stats.without_flow),
         ("parts_without_flow", stats.parts_without_flow),
-        ("partly_decoded", stats.stopped.total()),
+        ("link_type_unknown", stopped.link_type),
+        ("truncated", stopped.truncated),
+        ("malformed", stopped.malformed),
+        ("unknown_protocol", stopped.unknown_protocol),
+        ("too_deep", stopped.too_deep),
         ("evicted", stats.evicted),
     ];
     for (what, count) in left_out.iter().filter(|(_, count)| *count > 0) {

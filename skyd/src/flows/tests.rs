@@ -100,7 +100,7 @@ fn json_is_one_array_and_ndjson_one_object_a_line() {
         report.summary
     );
     assert!(
-        report.summary.ends_with(" without_flow 1 partly_decoded 1"),
+        report.summary.ends_with(" without_flow 1 truncated 1"),
         "{}",
         report.summary
     );
