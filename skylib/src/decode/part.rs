@@ -247,11 +247,35 @@ impl Parts {
         }
     }
 
+    /// Whether there is one part and its own headers identify its flow: what
+    /// [`Parts::key_network`] and [`Parts::key_transport`] would tell is what the part shows.
+    #[inline]
+    #[must_use]
+    pub const fn is_plain(&self) -> bool {
+        self.len == 1 && self.first_network.is_none() && self.first_transport.is_none()
+    }
+
     pub(super) fn clear(&mut self) {
         self.len = 0;
         self.without_flow = 0;
         self.first_network = None;
         self.first_transport = None;
+    }
+}
+
+impl Part {
+    /// Empties a part of an earlier packet, field by field: cheaper than writing it all anew.
+    #[inline(always)]
+    pub(super) fn begin(&mut self, offset: u32, length: i64) {
+        self.layers = LayersPath::default();
+        self.link = None;
+        self.network = None;
+        self.transport = None;
+        self.icmp = None;
+        self.icmp_key = None;
+        self.tunnel_end = None;
+        self.offset = offset;
+        self.length = length.max(0);
     }
 }
 

@@ -4,11 +4,9 @@
 //! (lower MAC first where layer 2 counts, else lower address, else lower port), so the key also
 //! holds everything those identifiers are made of.
 
-use std::cmp::Ordering;
-
 use super::ident::XxHash;
 use super::options::LayerKeyMode;
-use crate::decode::{IpAddress, NetworkProtocol, Parts, TransportHeader, TransportProtocol};
+use crate::decode::{IpAddress, NetworkProtocol, Part, Parts, TransportHeader, TransportProtocol};
 
 /// The key of a flow: compared as words, ends in canonical order.
 ///
@@ -36,55 +34,139 @@ pub(super) struct PacketKey {
 
 impl PacketKey {
     /// The key of a part, inside the flow whose key has this hash (0: none).
-    #[inline]
+    #[inline(always)]
     pub(super) fn new(
         parts: &Parts,
         index: usize,
+        part: &Part,
         mode: LayerKeyMode,
         parent: u64,
-    ) -> Option<Self> {
-        let part = parts.get(index)?;
-        let network = parts.key_network(index);
-        let link = part.link.map(|link| (link.source, link.destination));
-        let counted_link = link.filter(|_| mode == LayerKeyMode::L2 || network.is_none());
-        let (mut flags, ports, tunnel_port, port_order) =
-            transport_words(parts.key_transport(index), part.tunnel_end);
-        let link_order = counted_link.map_or(Ordering::Equal, |(a, b)| a.cmp(&b));
-        let order = link_order
-            .then_with(|| network.map_or(Ordering::Equal, |(a, b)| a.cmp(&b).then(port_order)));
-        let is_swapped = order.is_gt();
-        let is_local = link_order.is_eq()
-            && part.transport.is_some()
-            && part
-                .network
-                .is_some_and(|network| network.source == network.destination);
+    ) -> Self {
+        let is_plain = index > 0 || parts.is_plain();
+        let ends = if is_plain {
+            Ends::of(part)
+        } else {
+            Ends::of_packet(parts, index)
+        };
+        let transport = if is_plain {
+            part.transport.as_ref()
+        } else {
+            parts.key_transport(index)
+        };
+        let (source_mac, destination_mac) = match &part.link {
+            Some(link) => (mac_number(link.source), mac_number(link.destination)),
+            None => (0, 0),
+        };
+        let counts_link =
+            part.link.is_some() && (mode == LayerKeyMode::L2 || ends.flags & (IPV4 | IPV6) == 0);
+        let (transport_flags, ports, tunnel_port) = transport_words(transport, part.tunnel_end);
 
-        let mut words = [0; 8];
-        if let Some((source, destination)) = network {
-            flags |= network_flags(source, parts);
-            let (low, high) = exchanged(source, destination, is_swapped);
-            [words[0], words[1]] = address_words(low);
-            [words[2], words[3]] = address_words(high);
-        }
-        let (first, second) = exchanged(ports[0], ports[1], is_swapped && flags & TUNNEL == 0);
-        words[4] = u64::from(first) | u64::from(second) << 16;
-        if let Some(icmp) = part.icmp_key {
-            flags |= ICMP;
-            words[4] |= u64::from(icmp) << 32;
-        }
-        words[5] = parent;
-        if counted_link.is_some() {
-            flags |= LINK;
-        }
-        let (low, high) = link.unwrap_or_default();
-        let (low, high) = exchanged(mac_number(low), mac_number(high), is_swapped);
-        words[6] = u64::from(flags) | u64::from(tunnel_port) << 16 | (low & 0xffff_ffff) << 32;
-        words[7] = low >> 32 | high << 16;
-        Some(Self {
-            key: FlowKey(words),
+        let is_same_link = !counts_link || source_mac == destination_mac;
+        let is_same_network = ends.source == ends.destination;
+        let is_swapped = if !is_same_link {
+            source_mac > destination_mac
+        } else if !is_same_network {
+            ends.source > ends.destination
+        } else {
+            ends.flags & (IPV4 | IPV6) != 0 && has_descending_ports(transport, part.tunnel_end)
+        };
+        let is_local = is_same_link && is_local(part);
+
+        let (low, high) = exchanged(ends.source, ends.destination, is_swapped);
+        let (first, second) = exchanged(
+            ports[0],
+            ports[1],
+            is_swapped && transport_flags & TUNNEL == 0,
+        );
+        let (low_mac, high_mac) = exchanged(source_mac, destination_mac, is_swapped);
+        let link_flag = if counts_link { LINK } else { 0 };
+        let (icmp_flag, icmp) = part.icmp_key.map_or((0, 0), |icmp| (ICMP, icmp));
+        let flags = ends.flags | transport_flags | icmp_flag | link_flag;
+        let key = FlowKey([
+            upper_half(low),
+            lower_half(low),
+            upper_half(high),
+            lower_half(high),
+            u64::from(first) | u64::from(second) << 16 | u64::from(icmp) << 32,
+            parent,
+            u64::from(flags) | u64::from(tunnel_port) << 16 | low_mac >> 16 << 32,
+            low_mac & 0xffff | high_mac << 16,
+        ]);
+        Self {
+            key,
             is_swapped,
             is_local,
-        })
+        }
+    }
+}
+
+/// The two addresses of a key as numbers, most significant byte first; 0 where there are none.
+#[derive(Clone, Copy)]
+struct Ends {
+    flags: u16,
+    source: u128,
+    destination: u128,
+}
+
+impl Ends {
+    #[inline(always)]
+    fn of(part: &Part) -> Self {
+        match &part.network {
+            Some(network) => Self::new(
+                &network.source,
+                &network.destination,
+                Some(network.protocol),
+            ),
+            None => Self {
+                flags: 0,
+                source: 0,
+                destination: 0,
+            },
+        }
+    }
+
+    #[cold]
+    fn of_packet(parts: &Parts, index: usize) -> Self {
+        let protocol = parts
+            .iter()
+            .find_map(|part| part.network)
+            .map(|network| network.protocol);
+        match parts.key_network(index) {
+            Some((source, destination)) => Self::new(&source, &destination, protocol),
+            None => Self {
+                flags: 0,
+                source: 0,
+                destination: 0,
+            },
+        }
+    }
+
+    #[inline(always)]
+    fn new(source: &IpAddress, destination: &IpAddress, protocol: Option<NetworkProtocol>) -> Self {
+        let flags = if source.is_v4() {
+            IPV4 | ADDRESSES_4
+        } else if !source.is_none() {
+            IPV6 | ADDRESSES_16
+        } else if protocol == Some(NetworkProtocol::Ipv6) {
+            // Cut short: the version alone is known.
+            IPV6
+        } else {
+            IPV4
+        };
+        Self {
+            flags,
+            source: u128::from_be_bytes(source.octets()),
+            destination: u128::from_be_bytes(destination.octets()),
+        }
+    }
+}
+
+/// Whether a part's own addresses are equal, so that only ports tell its ends apart.
+#[inline(always)]
+fn is_local(part: &Part) -> bool {
+    match (&part.network, &part.transport) {
+        (Some(network), Some(_)) => network.source.octets() == network.destination.octets(),
+        _ => false,
     }
 }
 
@@ -161,20 +243,18 @@ impl FlowKey {
 
     /// Lower and upper MAC.
     pub(super) fn macs(&self) -> ([u8; 6], [u8; 6]) {
-        let [_, _, _, _, l0, l1, l2, l3] = self.0[6].to_le_bytes();
-        let [l4, l5, h0, h1, h2, h3, h4, h5] = self.0[7].to_le_bytes();
-        ([l0, l1, l2, l3, l4, l5], [h0, h1, h2, h3, h4, h5])
+        let low = self.0[6] >> 32 << 16 | self.0[7] & 0xffff;
+        let mac = |number: u64| {
+            let [_, _, mac @ ..] = number.to_be_bytes();
+            mac
+        };
+        (mac(low), mac(self.0[7] >> 16))
     }
 
     /// Lower and upper address; of IPv4 the first four bytes.
     pub(super) fn addresses(&self) -> ([u8; 16], [u8; 16]) {
-        let address = |a: u64, b: u64| {
-            let mut octets = [0; 16];
-            let (upper, lower) = octets.split_at_mut(8);
-            upper.copy_from_slice(&a.to_le_bytes());
-            lower.copy_from_slice(&b.to_le_bytes());
-            octets
-        };
+        let address =
+            |upper: u64, lower: u64| (u128::from(upper) << 64 | u128::from(lower)).to_be_bytes();
         (address(self.0[0], self.0[1]), address(self.0[2], self.0[3]))
     }
 
@@ -199,74 +279,60 @@ impl FlowKey {
     }
 }
 
-/// Flags, the two ports (or the halves of a network identifier), a tunnel's port, and how the two
-/// ends compare.
-#[inline]
-fn transport_words(
-    header: Option<&TransportHeader>,
-    tunnel: Option<u32>,
-) -> (u16, [u16; 2], u16, Ordering) {
+/// Flags, the two ports (or the halves of a network identifier) and a tunnel's port.
+#[inline(always)]
+fn transport_words(header: Option<&TransportHeader>, tunnel: Option<u32>) -> (u16, [u16; 2], u16) {
     let Some(header) = header else {
-        return (0, [0; 2], 0, Ordering::Equal);
+        return (0, [0; 2], 0);
     };
-    let (source, destination) = (header.source, header.destination);
-    if let (Some(vni), TransportProtocol::Udp) = (tunnel, header.protocol) {
-        let [v0, v1, v2, v3] = vni.to_be_bytes();
-        let order = [v0, v1, v2, v3][..].cmp(&destination.to_be_bytes()[..]);
-        let halves = [u16::from_be_bytes([v2, v3]), u16::from_be_bytes([v0, v1])];
-        return (TUNNEL, halves, destination, order);
-    }
     let flags = match header.protocol {
         TransportProtocol::Tcp => TCP,
         TransportProtocol::Udp => UDP,
         _ => SCTP,
     };
-    if header.has_ports {
-        (
-            flags | PORTS,
-            [source, destination],
-            0,
-            source.cmp(&destination),
-        )
-    } else {
-        (flags, [0; 2], 0, Ordering::Equal)
+    match tunnel {
+        Some(vni) if flags == UDP => {
+            let [v0, v1, v2, v3] = vni.to_be_bytes();
+            let halves = [u16::from_be_bytes([v2, v3]), u16::from_be_bytes([v0, v1])];
+            (TUNNEL, halves, header.destination)
+        }
+        _ if header.has_ports => (flags | PORTS, [header.source, header.destination], 0),
+        _ => (flags, [0; 2], 0),
     }
 }
 
-#[inline]
-fn network_flags(address: IpAddress, parts: &Parts) -> u16 {
-    match address.as_bytes().len() {
-        4 => IPV4 | ADDRESSES_4,
-        16 => IPV6 | ADDRESSES_16,
-        // Cut short: the version alone is known.
-        _ => match parts
-            .iter()
-            .find_map(|part| part.network)
-            .map(|network| network.protocol)
-        {
-            Some(NetworkProtocol::Ipv6) => IPV6,
-            _ => IPV4,
-        },
+/// Whether the upper end of the transport comes first; of a tunnel, its identifier and its port
+/// are compared as bytes.
+#[cold]
+fn has_descending_ports(header: Option<&TransportHeader>, tunnel: Option<u32>) -> bool {
+    let Some(header) = header else { return false };
+    match tunnel {
+        Some(vni) if header.protocol == TransportProtocol::Udp => {
+            vni.to_be_bytes()[..] > header.destination.to_be_bytes()[..]
+        }
+        _ => header.has_ports && header.source > header.destination,
     }
 }
 
-#[inline]
-fn address_words(address: IpAddress) -> [u64; 2] {
-    let octets = address.octets();
-    let (words, _) = octets.as_chunks::<8>();
-    match words {
-        [a, b] => [u64::from_le_bytes(*a), u64::from_le_bytes(*b)],
-        _ => [0; 2],
-    }
-}
-
-#[inline]
+#[inline(always)]
 const fn mac_number(mac: [u8; 6]) -> u64 {
     let [a, b, c, d, e, f] = mac;
-    u64::from_le_bytes([a, b, c, d, e, f, 0, 0])
+    u64::from_be_bytes([0, 0, a, b, c, d, e, f])
 }
 
-#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "half of the number")]
+#[inline(always)]
+const fn upper_half(number: u128) -> u64 {
+    (number >> 64) as u64
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "half of the number")]
+#[inline(always)]
+const fn lower_half(number: u128) -> u64 {
+    number as u64
+}
+
+#[inline(always)]
 fn exchanged<T>(a: T, b: T, exchange: bool) -> (T, T) {
     if exchange { (b, a) } else { (a, b) }
 }

@@ -5,6 +5,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod captures;
+mod allocations;
 mod flow_cases;
+mod flow_table;
 mod gremlin_cases;
 mod layering;

@@ -234,17 +234,17 @@ pub(super) struct TcpTimes {
     pub(super) rst: [i64; 2],
 }
 
-/// Values by slot number; slots of removed ones are used again.
+/// Values by slot number, in chunks; slots of removed ones are used again.
 #[derive(Debug)]
 pub(super) struct Slab<T> {
-    slots: Vec<T>,
+    chunks: Vec<Vec<T>>,
     free: Vec<u32>,
 }
 
 impl<T: Default> Slab<T> {
     pub(super) const fn new() -> Self {
         Self {
-            slots: Vec::new(),
+            chunks: Vec::new(),
             free: Vec::new(),
         }
     }
@@ -252,12 +252,26 @@ impl<T: Default> Slab<T> {
     /// A slot for a value; [`NONE`] if there are no more numbers.
     pub(super) fn insert(&mut self, value: T) -> u32 {
         if let Some(slot) = self.free.pop() {
-            self.slots[slot as usize] = value;
+            if let Some(place) = self.get_mut(slot) {
+                *place = value;
+            }
             return slot;
         }
-        match u32::try_from(self.slots.len()) {
-            Ok(slot) if slot != NONE => {
-                self.slots.push(value);
+        if self
+            .chunks
+            .last()
+            .is_none_or(|chunk| chunk.len() == SLAB_CHUNK)
+        {
+            self.chunks.push(Vec::with_capacity(SLAB_CHUNK));
+        }
+        let full = (self.chunks.len() - 1) * SLAB_CHUNK;
+        match self
+            .chunks
+            .last_mut()
+            .map(|chunk| (u32::try_from(full + chunk.len()), chunk))
+        {
+            Some((Ok(slot), chunk)) if slot != NONE => {
+                chunk.push(value);
                 slot
             }
             _ => NONE,
@@ -265,21 +279,48 @@ impl<T: Default> Slab<T> {
     }
 
     pub(super) fn get(&self, slot: u32) -> Option<&T> {
-        self.slots.get(slot as usize)
+        self.chunks
+            .get(slot as usize / SLAB_CHUNK)?
+            .get(slot as usize % SLAB_CHUNK)
     }
 
     pub(super) fn get_mut(&mut self, slot: u32) -> Option<&mut T> {
-        self.slots.get_mut(slot as usize)
+        self.chunks
+            .get_mut(slot as usize / SLAB_CHUNK)?
+            .get_mut(slot as usize % SLAB_CHUNK)
     }
 
     /// Frees a slot; [`NONE`] is no slot.
     pub(super) fn remove(&mut self, slot: u32) -> Option<T> {
-        let value = std::mem::take(self.slots.get_mut(slot as usize)?);
+        let value = std::mem::take(self.get_mut(slot)?);
         self.free.push(slot);
         Some(value)
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.slots.capacity() * size_of::<T>() + self.free.capacity() * size_of::<u32>()
+        self.chunks.len() * SLAB_CHUNK * size_of::<T>() + self.free.capacity() * size_of::<u32>()
+    }
+}
+
+/// Values of a chunk of a [`Slab`].
+const SLAB_CHUNK: usize = 512;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_are_used_again() {
+        let mut slab = Slab::new();
+        let count = 3 * SLAB_CHUNK as u32;
+        let slots: Vec<u32> = (0..count).map(|value| slab.insert(value)).collect();
+        assert_eq!(slots, Vec::from_iter(0..count));
+        assert_eq!(slab.remove(700), Some(700));
+        assert_eq!(slab.remove(NONE), None);
+        assert_eq!((slab.insert(7), slab.insert(8)), (700, count));
+        assert_eq!(
+            (slab.get(700), slab.get(count), slab.get(count + 1)),
+            (Some(&7), Some(&8), None)
+        );
     }
 }

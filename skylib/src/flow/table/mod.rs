@@ -118,7 +118,7 @@ impl FlowTable {
             stats: FlowTableStats::default(),
             parts: Parts::new(),
             first_parts: Parts::new(),
-            pending: Vec::with_capacity(BATCH * 2),
+            pending: vec![Pending::NONE; BATCH * Parts::CAPACITY],
             options,
         }
     }
@@ -211,7 +211,8 @@ impl FlowTable {
     const fn flow_bytes(options: &FlowTableOptions) -> usize {
         let entry = size_of::<Entry>() + size_of::<Interval>();
         let index = 4 * size_of::<u64>();
-        let lists = 4 * size_of::<u32>();
+        // Touched, finishing, and free slots of both slabs; a list may have room for twice its content.
+        let lists = 8 * size_of::<u32>();
         let rare = if options.extra_tcp_metric || options.raw_packet_limit > 0 {
             size_of::<Rare>()
         } else {

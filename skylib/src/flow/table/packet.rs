@@ -24,77 +24,119 @@ pub(super) struct Pending {
     hash: u64,
     timestamp: Timestamp,
     bytes: u64,
-    /// Number of the packet in the batch, and of the part in the packet.
-    packet: u32,
-    part: u32,
     /// Where the part starts in the packet.
     offset: u32,
     /// The part around this one, in the list of pending ones; [`NONE`]: none.
     parent: u32,
-    /// Where it was counted; [`NONE`] as long as it is not.
+    /// Where it may be or has been counted; [`NONE`] as long as neither is known.
     record: u32,
-    source_port: u16,
+    /// Number of the packet in the batch, and of the part in the packet.
+    packet: u16,
+    part: u8,
     tcp: TcpFlags,
+    source_port: u16,
     hop_limit: u8,
-    echo: Option<IcmpEcho>,
-    /// See [`PacketKey`].
-    is_swapped: bool,
-    is_local: bool,
-    is_counted: bool,
+    /// `IS_*`.
+    flags: u8,
 }
+
+impl Pending {
+    /// Nothing yet.
+    pub(super) const NONE: Self = Self {
+        key: FlowKey::NONE,
+        hash: 0,
+        timestamp: Timestamp::ZERO,
+        bytes: 0,
+        offset: 0,
+        parent: NONE,
+        record: NONE,
+        packet: 0,
+        part: 0,
+        tcp: TcpFlags(0),
+        source_port: 0,
+        hop_limit: 0,
+        flags: 0,
+    };
+}
+
+/// See [`PacketKey`].
+const IS_SWAPPED: u8 = 0x01;
+const IS_LOCAL: u8 = 0x02;
+/// Whether its packets and bytes count.
+const IS_COUNTED: u8 = 0x04;
+const IS_REQUEST: u8 = 0x08;
+const IS_REPLY: u8 = 0x10;
 
 impl FlowTable {
     /// Decodes and keys all packets, then looks for all flows, then counts: what one packet needs
     /// from memory comes while others are worked on.
     pub(super) fn process_batch(&mut self, batch: &PacketBatch<'_>) {
-        let mut pending = std::mem::take(&mut self.pending);
-        pending.clear();
-        for (number, packet) in (0_u32..).zip(batch.iter()) {
-            self.decode(packet, number, &mut pending);
+        let mut slots = std::mem::take(&mut self.pending);
+        let mut len = 0;
+        for (number, packet) in (0_u16..).zip(batch.iter()) {
+            self.decode(packet, number, &mut slots, &mut len);
         }
-        for part in &pending {
-            let tag_only = self.index.find(part.hash, |_| true);
-            if let Some(record) = tag_only {
-                let entry = self.arena.get(record);
+        let pending = &mut slots[..len];
+        for part in pending.iter_mut() {
+            // Whatever has this tag is the flow, but for one in four thousand millions.
+            part.record = self.index.find(part.hash, |_| true).unwrap_or(NONE);
+            if part.record != NONE {
+                let entry = self.arena.get(part.record);
                 prefetch(&entry.key);
                 prefetch(&entry.hot);
             }
         }
         for at in 0..pending.len() {
-            let part = pending[at];
-            let arena = &self.arena;
-            let found = self
-                .index
-                .find(part.hash, |r| arena.get(r).key.is_same(&part.key));
-            let record = match found {
+            let part = &pending[at];
+            let record = match self.find(part) {
                 Some(record) => {
-                    self.count(record, &part, false);
+                    self.count(record, part, false);
                     record
                 }
                 None => {
-                    let packet = batch.headers[part.packet as usize];
-                    let packet = packet.packet(batch.buffer, batch.link_type);
                     let parent = pending
                         .get(part.parent as usize)
                         .map(|parent| parent.record);
-                    let Some(record) = self.begin(&part, parent, packet) else {
+                    let packet = packet_of(batch, part);
+                    let Some(record) = self.begin(part, parent, packet) else {
                         continue;
                     };
-                    self.count(record, &part, true);
+                    self.count(record, part, true);
                     record
                 }
             };
             if self.options.raw_packet_limit > 0 {
-                let packet = batch.headers[part.packet as usize];
-                let packet = packet.packet(batch.buffer, batch.link_type);
-                self.keep_raw(record, packet, part.offset);
+                self.keep_raw(record, packet_of(batch, part), part.offset);
             }
             pending[at].record = record;
         }
-        self.pending = pending;
+        self.pending = slots;
     }
 
-    fn decode(&mut self, packet: PacketRef<'_>, number: u32, pending: &mut Vec<Pending>) {
+    /// The record of a part's flow.
+    #[inline(always)]
+    fn find(&self, part: &Pending) -> Option<u32> {
+        if part.record == NONE {
+            // It may have begun in this batch.
+            return self
+                .index
+                .find(part.hash, |r| self.arena.get(r).key.is_same(&part.key));
+        }
+        if self.arena.get(part.record).key.is_same(&part.key) {
+            return Some(part.record);
+        }
+        self.index
+            .find(part.hash, |r| self.arena.get(r).key.is_same(&part.key))
+    }
+
+    #[inline(always)]
+    fn decode(
+        &mut self,
+        packet: PacketRef<'_>,
+        number: u16,
+        slots: &mut [Pending],
+        len: &mut usize,
+    ) {
         self.stats.packets += 1;
         if self
             .filter
@@ -108,58 +150,56 @@ impl FlowTable {
             self.stats.stopped.count(stopped);
         }
         self.stats.parts_without_flow += self.parts.without_flow() as u64;
+        let mode = self.options.layer_key_mode;
         let mut parent = NONE;
         let mut parent_hash = 0;
         for (index, part) in self.parts.iter().enumerate() {
-            let mode = self.options.layer_key_mode;
-            let Some(key) = PacketKey::new(&self.parts, index, mode, parent_hash) else {
-                continue;
-            };
+            let key = PacketKey::new(&self.parts, index, part, mode, parent_hash);
             let hash = key.key.hash(self.seed);
             self.index.prefetch(hash);
-            let at = u32::try_from(pending.len()).unwrap_or(NONE);
-            pending.push(self.pending(part, &key, hash, packet.timestamp, (number, index, parent)));
-            (parent, parent_hash) = (at, hash);
+            let by_link = part.link.is_some() || mode == LayerKeyMode::L3;
+            let mut flags = 0;
+            // COMPAT: recorded values of the original, which counts nothing without IP in L3 mode.
+            if part.network.is_some() || mode == LayerKeyMode::L2 || !self.options.recorded {
+                flags |= IS_COUNTED;
+            }
+            if key.is_swapped {
+                flags |= IS_SWAPPED;
+            }
+            if key.is_local {
+                flags |= IS_LOCAL;
+            }
+            flags |= match part.icmp.and_then(|icmp| icmp.echo) {
+                None => 0,
+                Some(IcmpEcho::Request) => IS_REQUEST,
+                Some(IcmpEcho::Reply) => IS_REPLY,
+            };
+            let Some(slot) = slots.get_mut(*len) else {
+                break;
+            };
+            slot.key = key.key;
+            slot.hash = hash;
+            slot.timestamp = packet.timestamp;
+            slot.bytes = match &part.network {
+                Some(network) if !by_link => network.length.into(),
+                _ => u64::try_from(part.length).unwrap_or(0),
+            };
+            slot.offset = part.offset;
+            slot.parent = parent;
+            slot.packet = number;
+            slot.part = index as u8;
+            (slot.tcp, slot.source_port) = match &part.transport {
+                Some(transport) => (transport.flags, transport.source),
+                None => (TcpFlags(0), 0),
+            };
+            slot.hop_limit = part.network.as_ref().map_or(0, |network| network.hop_limit);
+            slot.flags = flags;
+            parent = *len as u32;
+            parent_hash = hash;
+            *len += 1;
         }
         if parent == NONE {
             self.stats.without_flow += 1;
-        }
-    }
-
-    #[inline]
-    fn pending(
-        &self,
-        part: &Part,
-        key: &PacketKey,
-        hash: u64,
-        timestamp: Timestamp,
-        (packet, index, parent): (u32, usize, u32),
-    ) -> Pending {
-        let network_bytes = part.network.map_or(0, |network| u64::from(network.length));
-        let part_bytes = u64::try_from(part.length).unwrap_or(0);
-        let by_link = part.link.is_some() || self.options.layer_key_mode == LayerKeyMode::L3;
-        let is_counted = part.network.is_some()
-            || self.options.layer_key_mode == LayerKeyMode::L2
-            // COMPAT: recorded values of the original, which needs IP here.
-            || !self.options.recorded;
-        let transport = part.transport;
-        Pending {
-            key: key.key,
-            hash,
-            timestamp,
-            bytes: if by_link { part_bytes } else { network_bytes },
-            packet,
-            part: u32::try_from(index).unwrap_or(NONE),
-            offset: part.offset,
-            parent,
-            record: NONE,
-            source_port: transport.map_or(0, |transport| transport.source),
-            tcp: transport.map_or(TcpFlags(0), |transport| transport.flags),
-            hop_limit: part.network.map_or(0, |network| network.hop_limit),
-            echo: part.icmp.and_then(|icmp| icmp.echo),
-            is_swapped: key.is_swapped,
-            is_local: key.is_local,
-            is_counted,
         }
     }
 
@@ -226,7 +266,13 @@ impl FlowTable {
         entry.hot = super::entry::Hot {
             last: i64::MIN,
             touched: self.timers.interval(),
-            flags: listed | HOT_ALIVE | if pending.is_swapped { HOT_SWAPPED } else { 0 },
+            flags: listed
+                | HOT_ALIVE
+                | if pending.flags & IS_SWAPPED != 0 {
+                    HOT_SWAPPED
+                } else {
+                    0
+                },
             ..Default::default()
         };
         entry.cold = super::entry::Cold {
@@ -264,24 +310,26 @@ impl FlowTable {
     }
 
     /// Counts a part for its flow.
-    #[inline]
+    #[inline(always)]
     fn count(&mut self, record: u32, pending: &Pending, is_first: bool) {
-        if self.arena.get(record).hot.touched != self.timers.interval() {
-            self.begin_interval(record);
-        }
+        let interval = self.timers.interval();
         let recorded = self.options.recorded;
-        let entry = self.arena.get_mut(record);
-        let is_same_way = (entry.hot.flags & HOT_SWAPPED != 0) == pending.is_swapped;
+        let mut entry = self.arena.get_mut(record);
+        if entry.hot.touched != interval {
+            self.begin_interval(record);
+            entry = self.arena.get_mut(record);
+        }
+        let is_same_way = (entry.hot.flags & HOT_SWAPPED != 0) == (pending.flags & IS_SWAPPED != 0);
         let hot = &mut entry.hot;
         if !is_first {
             hot.flags |= HOT_USED;
         }
         let now = pending.timestamp.as_ms();
         hot.last = if recorded { now } else { hot.last.max(now) };
-        if pending.is_counted {
+        if pending.flags & IS_COUNTED != 0 {
             // COMPAT: counters of local traffic, whose ends only ports tell apart, equal the
             // original's, which compares the ports the wrong way round.
-            let is_ab = if pending.is_local && entry.cold.layers & HAS_TRANSPORT != 0 {
+            let is_ab = if pending.flags & IS_LOCAL != 0 && entry.cold.layers & HAS_TRANSPORT != 0 {
                 entry.cold.ports[0] > pending.source_port
             } else {
                 is_same_way
@@ -290,12 +338,10 @@ impl FlowTable {
             hot.packets[way] += 1;
             hot.bytes[way] += pending.bytes;
         }
-        if pending.tcp != TcpFlags(0) || pending.echo.is_some() {
+        let ends = TcpFlags::SYN.0 | TcpFlags::FIN.0 | TcpFlags::RST.0;
+        if pending.tcp.0 & ends != 0 || pending.flags & (IS_REQUEST | IS_REPLY) != 0 {
             measure(entry, pending);
-            let ends = TcpFlags::SYN.0 | TcpFlags::FIN.0 | TcpFlags::RST.0;
-            if pending.tcp.0 & ends != 0 {
-                self.follow_tcp(record, pending, is_same_way, is_first);
-            }
+            self.follow_tcp(record, pending, is_same_way, is_first);
         }
     }
 
@@ -347,7 +393,11 @@ impl FlowTable {
         {
             let now = pending.timestamp.as_ms();
             // COMPAT: the original goes by addresses alone, so all is from A where they are equal.
-            let from = if recorded && pending.is_local { 0 } else { way };
+            let from = if recorded && pending.flags & IS_LOCAL != 0 {
+                0
+            } else {
+                way
+            };
             if has(TcpFlags::SYN) {
                 // COMPAT: recorded values of the original, which takes A's second SYN for B's.
                 let from = if recorded && times.syn[from] != 0 {
@@ -454,6 +504,7 @@ impl FlowTable {
     pub(super) fn remove(&mut self, record: u32) {
         let entry = self.arena.get_mut(record);
         let (hash, cold) = (entry.key.hash(self.seed), entry.cold);
+        entry.key = FlowKey::NONE;
         entry.hot.flags &= HOT_LISTED | HOT_FINISHING;
         self.index.remove(hash, record);
         self.queues[usize::from(cold.class)].unlink(&mut self.arena, record);
@@ -473,21 +524,19 @@ impl FlowTable {
     }
 }
 
+fn packet_of<'a>(batch: &PacketBatch<'a>, part: &Pending) -> PacketRef<'a> {
+    let header = batch.headers[usize::from(part.packet)];
+    header.packet(batch.buffer, batch.link_type)
+}
+
 /// Round-trip time: from a SYN or an echo request to what answers it.
 fn measure(entry: &mut Entry, pending: &Pending) {
     let hot = &mut entry.hot;
     let now = pending.timestamp.as_ns();
-    let (asks, answers) = match pending.echo {
-        Some(echo) => (echo == IcmpEcho::Request, echo == IcmpEcho::Reply),
-        None => {
-            let syn = pending.tcp.contains(TcpFlags::SYN);
-            let acknowledges = pending.tcp.contains(TcpFlags::ACK);
-            (
-                syn,
-                syn && acknowledges || pending.tcp.contains(TcpFlags::RST),
-            )
-        }
-    };
+    let has = |flag| pending.tcp.contains(flag);
+    let syn = has(TcpFlags::SYN);
+    let asks = syn || pending.flags & IS_REQUEST != 0;
+    let answers = syn && has(TcpFlags::ACK) || has(TcpFlags::RST) || pending.flags & IS_REPLY != 0;
     if asks && hot.pending == 0 {
         hot.pending = now;
     } else if answers && hot.pending != 0 {

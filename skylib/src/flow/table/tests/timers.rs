@@ -1,0 +1,316 @@
+//! When flows are sent and leave.
+
+use super::*;
+
+#[test]
+fn updates_tell_what_the_interval_added() {
+    let mut table = table();
+    feed_long(&mut table, 1_000, &tcp(A, B, ACK), 100);
+    assert_eq!(only(&table).last_update_metric, None);
+
+    let sent = update(&mut table, 60_000);
+    let metric = sent[0].last_update_metric.unwrap();
+    assert_eq!(
+        (metric.ab_bytes, metric.start, metric.last),
+        (100, 1_000, 60_000)
+    );
+    assert_eq!(
+        only(&table).last_update_metric,
+        Some(metric),
+        "queries see the same"
+    );
+
+    feed_long(&mut table, 61_000, &tcp(A, B, ACK), 300);
+    assert_eq!(
+        only(&table).last_update_metric,
+        Some(metric),
+        "until the next update"
+    );
+    let sent = update(&mut table, 120_000);
+    let metric = sent[0].last_update_metric.unwrap();
+    assert_eq!(
+        (metric.ab_bytes, metric.start, metric.last),
+        (300, 60_000, 120_000)
+    );
+    assert_eq!(sent[0].metric.unwrap().ab_bytes, 400);
+
+    assert!(
+        update(&mut table, 180_000).is_empty(),
+        "nothing came, nothing is sent"
+    );
+    let metric = only(&table).last_update_metric.unwrap();
+    assert_eq!(
+        (metric.ab_bytes, metric.start, metric.last),
+        (0, 120_000, 180_000)
+    );
+
+    feed_long(&mut table, 181_000, &tcp(B, A, ACK), 70);
+    let metric = only(&table).last_update_metric.unwrap();
+    assert_eq!((metric.ba_bytes, metric.start), (0, 120_000));
+    let sent = update(&mut table, 240_000);
+    let metric = sent[0].last_update_metric.unwrap();
+    assert_eq!(
+        (metric.ab_bytes, metric.ba_bytes, metric.start),
+        (0, 70, 180_000)
+    );
+    assert_eq!(sent.len(), 1);
+}
+
+#[test]
+fn the_round_trip_time_of_an_interval_is_the_total_s() {
+    let mut table = table();
+    feed(&mut table, 1_000, &tcp(A, B, SYN));
+    feed(&mut table, 1_005, &tcp(B, A, SYN | ACK));
+    assert_eq!(
+        update(&mut table, 60_000)[0]
+            .last_update_metric
+            .unwrap()
+            .rtt,
+        5_000_000
+    );
+    feed(&mut table, 61_000, &tcp(B, A, ACK));
+    assert_eq!(
+        update(&mut table, 120_000)[0]
+            .last_update_metric
+            .unwrap()
+            .rtt,
+        5_000_000
+    );
+}
+
+#[test]
+fn a_silent_flow_leaves_at_the_second_expiry() {
+    let mut table = table();
+    feed(&mut table, 1_000, &tcp(A, B, ACK));
+    feed(&mut table, 1_000, &udp(A, B, &[]));
+    assert!(expire(&mut table, 10_000).is_empty());
+    feed(&mut table, 12_000, &udp(A, B, &[]));
+    let sent = expire(&mut table, 20_000);
+    assert_eq!(sent.len(), 1);
+    assert_eq!(sent[0].finish_type, FinishType::Timeout);
+    let metric = sent[0].last_update_metric.unwrap();
+    assert_eq!(
+        (metric.ab_packets, metric.start, metric.last),
+        (1, 1_000, 1_000)
+    );
+    assert_eq!(only(&table).application.as_str(), "UDP");
+    assert_eq!(expire(&mut table, 30_000).len(), 1);
+    assert!(table.is_empty());
+}
+
+#[test]
+fn expiry_after_an_update_leaves_the_last_interval_as_it_was() {
+    let mut table = table();
+    feed(&mut table, 1_000, &tcp(A, B, ACK));
+    expire(&mut table, 2_000);
+    update(&mut table, 3_000);
+    let sent = expire(&mut table, 4_000);
+    let metric = sent[0].last_update_metric.unwrap();
+    assert_eq!((metric.ab_packets, metric.last), (1, 3_000));
+}
+
+#[test]
+fn a_flush_sends_everything() {
+    let mut table = table();
+    feed(&mut table, 1_000, &tcp(A, B, ACK));
+    feed(&mut table, 1_000, &arp(1));
+    feed(&mut table, 1_000, &udp(A, B, &[]));
+    let mut sent = Vec::new();
+    table.flush(ms(2_000), &mut sent);
+    assert_eq!((table.len(), sent.len()), (0, 3));
+    assert!(
+        sent.iter()
+            .all(|flow| flow.finish_type == FinishType::Timeout)
+    );
+    let metric = sent[0].last_update_metric.unwrap();
+    assert_eq!(
+        (metric.start, metric.last),
+        (1_000, 1_000),
+        "up to the flow's own end"
+    );
+    feed(&mut table, 3_000, &tcp(A, B, ACK));
+    assert_eq!(only(&table).start, 3_000);
+}
+
+#[test]
+fn a_finished_flow_waits_for_stragglers() {
+    let mut table = table();
+    feed(&mut table, 1_000, &tcp(A, B, FIN));
+    feed(&mut table, 1_000, &tcp(B, A, FIN));
+    let sent = update(&mut table, 10_000);
+    assert_eq!(sent[0].finish_type, FinishType::TcpFin);
+    feed(&mut table, 11_000, &tcp(A, B, ACK));
+    assert_eq!(
+        update(&mut table, 20_000).len(),
+        1,
+        "it goes on as the same flow"
+    );
+    assert_eq!(table.len(), 1);
+    assert!(update(&mut table, 30_000).is_empty());
+    assert!(table.is_empty());
+}
+
+#[test]
+fn a_finished_flow_that_had_packets_is_sent_when_it_leaves() {
+    for (mut table, wanted) in [(table(), 1), (recorded(), 0)] {
+        feed(&mut table, 1_000, &tcp(A, B, FIN));
+        feed(&mut table, 1_000, &tcp(B, A, RST));
+        update(&mut table, 2_000);
+        feed(&mut table, 3_000, &tcp(A, B, FIN));
+        let mut sent = Vec::new();
+        table.flush(ms(4_000), &mut sent);
+        assert_eq!(sent.len(), wanted);
+    }
+}
+
+fn application_timeouts() -> FlowTableOptions {
+    let seconds = Duration::from_secs;
+    FlowTableOptions::default().with_application_timeouts(vec![
+        ("arp".into(), seconds(10)),
+        ("Dns".into(), seconds(20)),
+    ])
+}
+
+#[test]
+fn applications_time_out_at_updates() {
+    let mut table = FlowTable::new(application_timeouts());
+    let query = [0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1];
+    feed(&mut table, 0, &arp(1));
+    feed(&mut table, 0, &udp(A, End(2, 53), &query));
+    feed(&mut table, 0, &tcp(A, B, ACK));
+    assert_eq!(update(&mut table, 15_000).len(), 3, "touched flows stay");
+    let sent = update(&mut table, 16_000);
+    assert_eq!(sent.len(), 1);
+    assert_eq!(
+        (sent[0].application.as_str(), sent[0].finish_type),
+        ("ARP", FinishType::Timeout)
+    );
+    let metric = sent[0].last_update_metric.unwrap();
+    assert_eq!(
+        (metric.ab_packets, metric.start, metric.last),
+        (0, 15_000, 16_000)
+    );
+    let sent = update(&mut table, 21_000);
+    assert_eq!(sent[0].application.as_str(), "DNS");
+    assert_eq!(only(&table).application.as_str(), "TCP");
+}
+
+#[test]
+fn the_original_timed_out_upper_case_names_only_and_told_twice() {
+    let options = FlowTableOptions::default().with_recorded(true);
+    let timeouts = vec![
+        ("icmpv4".into(), Duration::from_secs(1)),
+        ("arp".into(), Duration::from_secs(1)),
+    ];
+    let mut table = FlowTable::new(options.with_application_timeouts(timeouts));
+    let echo = ethernet(1, 2, 0x0800, &ipv4(1, 2, 1, &[8, 0, 0, 0, 0, 1, 0, 1]));
+    feed(&mut table, 0, &echo);
+    feed(&mut table, 0, &arp(1));
+    update(&mut table, 5_000);
+    let sent = update(&mut table, 10_000);
+    assert_eq!(sent.len(), 1);
+    assert_eq!(sent[0].application.as_str(), "ARP");
+    let metric = sent[0].last_update_metric.unwrap();
+    assert_eq!((metric.ab_packets, metric.last), (1, 5_000));
+}
+
+/// Notes how many flows came in each call.
+#[derive(Default)]
+struct Calls(Vec<usize>);
+
+impl FlowSink for Calls {
+    fn flows(&mut self, flows: Vec<Flow>) {
+        self.0.push(flows.len());
+    }
+}
+
+#[test]
+fn ticks_run_what_is_due() {
+    let options = FlowTableOptions::default().with_update(Duration::from_secs(10));
+    let mut table = FlowTable::new(options.with_expire(Duration::from_secs(30)));
+    let mut calls = Calls::default();
+    table.tick(ms(0), &mut calls);
+    feed(&mut table, 1_000, &tcp(A, B, ACK));
+    table.tick(ms(9_999), &mut calls);
+    assert!(calls.0.is_empty());
+    table.tick(ms(10_050), &mut calls);
+    assert_eq!(calls.0, [1]);
+    let metric = only(&table).last_update_metric.unwrap();
+    assert_eq!(metric.last, 10_050, "a little late is late");
+    table.tick(ms(59_000), &mut calls);
+    assert_eq!((calls.0.len(), table.len()), (1, 1));
+    table.tick(ms(60_000), &mut calls);
+    assert_eq!(
+        (calls.0.len(), table.len()),
+        (2, 0),
+        "it left at the second expiry"
+    );
+}
+
+#[test]
+fn a_long_pause_is_made_up_for_and_a_mad_clock_is_no_loop() {
+    let mut table = table();
+    let mut sent: Vec<Flow> = Vec::new();
+    table.tick(ms(0), &mut sent);
+    feed(&mut table, 1, &tcp(A, B, ACK));
+    table.tick(ms(i64::MAX / 1_000_000), &mut sent);
+    assert!(table.is_empty());
+    assert_eq!(sent.len(), 2, "one update, one expiry");
+    assert_eq!(sent[0].last_update_metric.unwrap().last, 60_000);
+    feed(&mut table, 1, &tcp(A, B, ACK));
+    table.tick(ms(0), &mut sent);
+    assert_eq!(table.len(), 1, "a clock that goes back runs nothing");
+}
+
+#[test]
+fn a_replay_runs_the_timers_between_packets() {
+    let frame = tcp(A, B, ACK);
+    let len = u32::try_from(frame.len()).unwrap();
+    let at = |timestamp| PacketHeader {
+        timestamp: ms(timestamp),
+        offset: 0,
+        captured_len: len,
+        wire_len: len,
+    };
+    let headers = [at(0), at(1_000), at(61_000), at(62_000), at(3_600_000)];
+    let batch = PacketBatch {
+        link_type: LinkType::ETHERNET,
+        buffer: &frame,
+        headers: &headers,
+    };
+    let mut table = table();
+    let mut sent: Vec<Flow> = Vec::new();
+    table.replay(&batch, &mut sent);
+    let told: Vec<_> = sent
+        .iter()
+        .map(|flow| {
+            (
+                flow.metric.unwrap().ab_packets,
+                flow.finish_type,
+                flow.start,
+            )
+        })
+        .collect();
+    let wanted = [
+        (2, FinishType::NotFinished, 0),
+        (4, FinishType::NotFinished, 0),
+        (4, FinishType::Timeout, 0),
+    ];
+    assert_eq!(told, wanted);
+    assert_eq!(
+        only(&table).start,
+        3_600_000,
+        "after an hour it is another flow"
+    );
+}
+
+#[test]
+fn many_flows_are_sent_some_at_a_time() {
+    let mut table = table();
+    for port in 0..5000 {
+        feed(&mut table, 1, &tcp(End(1, port), B, ACK));
+    }
+    let mut calls = Calls::default();
+    table.update(ms(60_000), &mut calls);
+    assert_eq!(calls.0, [4096, 904]);
+}
