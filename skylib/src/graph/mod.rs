@@ -127,7 +127,7 @@ impl Graph {
 
     /// Bounds what is kept of the past for open views; the oldest view expires beyond it.
     ///
-    /// 65 536 revisions and 64 MiB unless set.
+    /// 262 144 revisions and deleted elements, and 128 MiB, unless set.
     pub const fn set_past_limits(&mut self, revisions: usize, bytes: usize) {
         self.storage
             .set_past_limits(PastLimits { revisions, bytes });

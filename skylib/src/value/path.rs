@@ -31,7 +31,7 @@ struct Part {
 /// A key list, and where the part stands in it.
 type Seen = (Shape, Option<usize>);
 
-const MEMO: usize = 8;
+const MEMO: usize = 16;
 
 impl Part {
     fn new(key: &str) -> Self {
@@ -60,7 +60,9 @@ impl Path {
         if part.key.is_empty() {
             return None;
         }
-        let memo = &mut part.memo.borrow_mut()[shape.address() as usize / 64 % MEMO];
+        // Fibonacci hashing: addresses differ in a few bits in the middle.
+        let place = (shape.address() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 60;
+        let memo = &mut part.memo.borrow_mut()[place as usize % MEMO];
         match memo {
             Some((known, position)) if known.is_same(shape) => *position,
             _ => {

@@ -84,8 +84,9 @@ impl Storage {
             edge_past: Revisions::default(),
             views: Arc::default(),
             limits: PastLimits {
-                revisions: 1 << 16,
-                bytes: 64 << 20,
+                // A publisher of 100 000 nodes that starts over is held by a view opened before.
+                revisions: 1 << 18,
+                bytes: 128 << 20,
             },
         }
     }
