@@ -22,7 +22,7 @@ pub(crate) enum Command {
     Analyzer(DaemonArgs),
     /// Watch this host for an analyzer elsewhere.
     Agent(DaemonArgs),
-    /// The flows of a capture file, printed or asked; needs no daemon and no privilege.
+    /// The flows of a capture file, printed or asked.
     Flows(FlowsArgs),
 }
 

@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::Parser;
 use skylib::engine::{Engine, Role};
 use tokio::sync::watch;
@@ -39,20 +39,21 @@ fn main() -> ExitCode {
         Command::Flows(args) => return flows::run(&args),
         Command::Allinone(args) => run_daemon(Role::AllInOne, args),
         Command::Analyzer(args) => run_daemon(Role::Analyzer, args),
-        Command::Agent(_) => Err(anyhow::anyhow!(
+        Command::Agent(_) => Err(anyhow!(
             "the agent role is not supported yet: `skyd allinone` watches this host and serves it"
         )),
+        Command::Flows(args) => return flows::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            #[expect(clippy::print_stderr, reason = "there may be no log yet")]
-            {
-                eprintln!("skyd: {error:#}");
-            }
-            ExitCode::FAILURE
-        }
+        Err(error) => fail(&error),
     }
+}
+
+#[expect(clippy::print_stderr, reason = "there may be no log yet")]
+fn fail(error: &anyhow::Error) -> ExitCode {
+    eprintln!("skyd: {error:#}");
+    ExitCode::FAILURE
 }
 
 fn run_daemon(role: Role, args: DaemonArgs) -> anyhow::Result<()> {

@@ -76,12 +76,6 @@ impl Config {
             .unwrap_or_default()
     }
 
-    /// True or false.
-    pub(crate) fn flag(&self, name: &str) -> bool {
-        self.read(name, |_, value| kind::flag(value))
-            .unwrap_or_default()
-    }
-
     /// A whole number.
     pub(crate) fn count(&self, name: &str) -> usize {
         let number = self.read(name, Kind::count).unwrap_or_default();
@@ -105,12 +99,6 @@ impl Config {
     /// Host and port; `None` where nothing is written and there is no default.
     pub(crate) fn address(&self, name: &str) -> Option<ServiceAddress> {
         self.read(name, |_, value| kind::address(value))
-    }
-
-    /// Texts.
-    pub(crate) fn list(&self, name: &str) -> Vec<String> {
-        self.read(name, |_, value| kind::list(value))
-            .unwrap_or_default()
     }
 
     /// A tree, as it was written.
