@@ -23,7 +23,7 @@
 
 use std::net::Ipv4Addr;
 
-use regex::Regex;
+use regex::{Regex, RegexBuilder};
 
 use crate::value::{Text, Value};
 
@@ -223,13 +223,15 @@ impl Pattern {
     /// # Errors
     /// The expression's fault in words, the pattern itself left out.
     pub fn new(pattern: &str) -> Result<Self, String> {
+        let compile = |text: &str| {
+            let compiled = RegexBuilder::new(text)
+                .size_limit(MAX_PATTERN_BYTES)
+                .build();
+            compiled.map_err(|error| reason(&error))
+        };
         // Compiled alone first, so that a stray parenthesis cannot pair with the anchoring group.
-        Regex::new(pattern).map_err(|e| reason(&e))?;
-        regex::RegexBuilder::new(&format!("^(?:{pattern})$"))
-            .size_limit(1 << 20)
-            .build()
-            .map(Self)
-            .map_err(|e| reason(&e))
+        compile(pattern)?;
+        compile(&format!("^(?:{pattern})$")).map(Self)
     }
 
     /// The anchored expression.
@@ -238,6 +240,9 @@ impl Pattern {
         self.0.as_str()
     }
 }
+
+/// Largest compiled expression.
+const MAX_PATTERN_BYTES: usize = 1 << 20;
 
 fn reason(error: &regex::Error) -> String {
     let text = error.to_string();
@@ -307,6 +312,11 @@ mod tests {
         assert!(!pattern("a|b").matches_text("ab"));
         assert!(Pattern::new("a)(b").is_err());
         assert!(Pattern::new("[").unwrap_err().contains("unclosed"));
+        assert!(
+            Pattern::new("(?:a{1000}){1000}")
+                .unwrap_err()
+                .contains("exceeds size limit")
+        );
     }
 
     #[test]

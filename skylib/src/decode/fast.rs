@@ -65,11 +65,10 @@ type Next = Option<Start>;
 impl<'a> Lane<'a> {
     #[inline(always)]
     fn part(&mut self, start: Start, part: &mut Part) -> Option<Next> {
-        *part = Part {
-            offset: self.offset,
-            length: (i64::from(self.wire_len) - i64::from(self.offset)).max(0),
-            ..Part::default()
-        };
+        part.begin(
+            self.offset,
+            i64::from(self.wire_len) - i64::from(self.offset),
+        );
         match start {
             Start::Ethernet => self.ethernet(part),
             Start::Ipv4 => self.ipv4(part),

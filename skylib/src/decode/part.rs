@@ -263,6 +263,22 @@ impl Parts {
     }
 }
 
+impl Part {
+    /// Empties a part of an earlier packet, field by field: cheaper than writing it all anew.
+    #[inline(always)]
+    pub(super) fn begin(&mut self, offset: u32, length: i64) {
+        self.layers = LayersPath::default();
+        self.link = None;
+        self.network = None;
+        self.transport = None;
+        self.icmp = None;
+        self.icmp_key = None;
+        self.tunnel_end = None;
+        self.offset = offset;
+        self.length = length.max(0);
+    }
+}
+
 impl Default for Parts {
     fn default() -> Self {
         Self::new()

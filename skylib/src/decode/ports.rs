@@ -16,6 +16,7 @@ pub(super) fn next(source: u16, destination: u16, options: &DecoderOptions) -> N
 }
 
 /// The layer a UDP port stands for.
+#[inline]
 pub(super) fn layer(port: u16, options: &DecoderOptions) -> Option<Layer> {
     if options.mpls_udp_ports.contains(&port) {
         return Some(Layer::MPLS);
@@ -24,6 +25,7 @@ pub(super) fn layer(port: u16, options: &DecoderOptions) -> Option<Layer> {
 }
 
 /// The layer that everybody takes a UDP port for.
+#[inline]
 pub(super) const fn well_known(port: u16) -> Option<Layer> {
     Some(match port {
         53 => Layer::DNS,

@@ -31,16 +31,20 @@ impl Chunks {
     pub(super) fn insert(&mut self, index: u32, born: impl Fn(u32) -> u64) {
         self.len += 1;
         let birth = born(index);
-        let at = self
-            .chunks
-            .partition_point(|c| born(c[0]) < birth)
-            .saturating_sub(1);
+        // New nodes are the youngest: no search for them.
+        let last = self.chunks.last().and_then(|chunk| chunk.last());
+        let is_youngest = last.is_none_or(|last| born(*last) < birth);
+        let at = if is_youngest {
+            self.chunks.len().saturating_sub(1)
+        } else {
+            self.chunks
+                .partition_point(|c| born(c[0]) < birth)
+                .saturating_sub(1)
+        };
         let Some(chunk) = self.chunks.get_mut(at) else {
             self.chunks.push(vec![index]);
             return;
         };
-        // New nodes are the youngest: no search for them.
-        let is_youngest = chunk.last().is_none_or(|last| born(*last) < birth);
         let place = if is_youngest {
             chunk.len()
         } else {

@@ -56,6 +56,8 @@ mod predicate;
 mod run;
 mod scope;
 mod steps;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::str::FromStr;

@@ -242,3 +242,144 @@ fn network(literal: &Param) -> Result<Ipv4Network, String> {
     };
     Ipv4Network::parse(text).ok_or_else(|| format!("invalid CIDR address: {text}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::filter::Fields;
+    use crate::value::{Found, Map, Path};
+
+    struct Element(Map);
+
+    impl Fields for Element {
+        fn test(&self, key: &Text, predicate: &filter::Predicate) -> bool {
+            match Path::new(key).find(&self.0) {
+                Some(Found::One(value)) => predicate.matches(value),
+                Some(Found::Many(values)) => values.into_iter().any(|v| predicate.matches(v)),
+                None => false,
+            }
+        }
+    }
+
+    fn text(text: &str) -> Param {
+        Param::Text(text.into())
+    }
+
+    fn of(predicate: Predicate, params: &[Param]) -> Param {
+        Param::Predicate(predicate, params.to_vec())
+    }
+
+    fn holds(json: &str, literal: Param) -> bool {
+        let element = Element(serde_json::from_str(json).unwrap());
+        all_of(&[text("k"), literal]).unwrap().matches(&element)
+    }
+
+    fn error(literal: Param) -> String {
+        all_of(&[text("k"), literal]).unwrap_err()
+    }
+
+    #[test]
+    fn not_equal_wants_the_key_or_does_not() {
+        let (other, same, missing) = (r#"{"k":"b"}"#, r#"{"k":"a"}"#, "{}");
+        for (predicate, wanted) in [(Predicate::Ne, false), (Predicate::Nee, true)] {
+            let literal = || of(predicate, &[text("a")]);
+            assert!(holds(other, literal()));
+            assert!(!holds(same, literal()));
+            assert_eq!(holds(missing, literal()), wanted);
+            let not_true = || of(predicate, &[Param::Bool(true)]);
+            assert!(holds(r#"{"k":false}"#, not_true()));
+            assert!(!holds(r#"{"k":"b"}"#, not_true()) && !holds(missing, not_true()));
+        }
+        assert!(!holds(
+            r#"{"k":["a","b"]}"#,
+            of(Predicate::Ne, &[text("a")])
+        ));
+    }
+
+    #[test]
+    fn ranges_differ_in_their_ends() {
+        let within = |predicate: Predicate| -> Vec<i64> {
+            let literal = || of(predicate, &[Param::Int(2), Param::Int(4)]);
+            (1..=5)
+                .filter(|n| holds(&format!(r#"{{"k":{n}}}"#), literal()))
+                .collect()
+        };
+        assert_eq!(within(Predicate::Inside), [3]);
+        assert_eq!(within(Predicate::Between), [2, 3]);
+        assert_eq!(within(Predicate::Outside), [1, 5]);
+        assert_eq!(
+            error(of(Predicate::Between, &[text("x"), text("y")])),
+            "Between values should be of int64 type"
+        );
+        assert_eq!(
+            error(of(Predicate::Lte, &[Param::Now])),
+            "LTE values should be of int64 type"
+        );
+        assert!(holds(r#"{"k":2}"#, of(Predicate::Lt, &[text("3")])));
+    }
+
+    #[test]
+    fn lists_of_literals_take_booleans_for_numbers() {
+        let members = [text("a"), Param::Bool(true), Param::Float(2.9)];
+        for inside in ["\"a\"", "1", "true", "2", "\"0x2\""] {
+            let json = format!(r#"{{"k":{inside}}}"#);
+            assert!(holds(&json, of(Predicate::Within, &members)), "{inside}");
+            assert!(!holds(&json, of(Predicate::Without, &members)), "{inside}");
+        }
+        assert!(!holds("{}", of(Predicate::Within, &members)));
+        assert!(holds("{}", of(Predicate::Without, &members)));
+        assert!(
+            !holds("{}", of(Predicate::Within, &[])) && holds("{}", of(Predicate::Without, &[]))
+        );
+    }
+
+    #[test]
+    fn wrong_literals_are_told_apart() {
+        for (literal, wanted) in [
+            (Param::Now, "unable to cast NOW to int64"),
+            (
+                of(Predicate::Ne, &[Param::Forever]),
+                "unable to cast FOREVER to int64",
+            ),
+            (
+                of(Predicate::Regex, &[text("^a")]),
+                "Regex are anchored by default, ^ and $ don't have to be provided",
+            ),
+            (
+                of(Predicate::Ipv4Range, &[Param::Int(1)]),
+                "Ipv4Range value has to be a string",
+            ),
+            (
+                of(Predicate::Ipv4Range, &[text("fe80::/64")]),
+                "invalid CIDR address: fe80::/64",
+            ),
+        ] {
+            assert_eq!(error(literal), wanted);
+        }
+        assert!(error(of(Predicate::Regex, &[text("(")])).starts_with("error parsing regexp: "));
+    }
+
+    #[test]
+    fn either_end_of_a_flow_is_meant_by_its_layer() {
+        let filter = flow_pairs(&[text("Transport"), Param::Int(80)]).unwrap();
+        let port = filter::Predicate::Int(80);
+        let ends = vec![
+            Filter::test("Transport.A", port.clone()),
+            Filter::test("Transport.B", port),
+        ];
+        assert_eq!(filter, Filter::All(vec![Filter::Any(ends)]));
+        assert_eq!(
+            flow_pairs(&[text("k")]).unwrap_err(),
+            "At least two parameters must be provided"
+        );
+        let odd = [text("a"), Param::Int(1), text("b")];
+        assert_eq!(
+            flow_pairs(&odd).unwrap_err(),
+            "slice must be defined by pair k,v: [a 1 b]"
+        );
+        assert_eq!(
+            all_of(&odd).unwrap_err(),
+            "params should be a list of key,value"
+        );
+    }
+}

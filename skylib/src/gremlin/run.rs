@@ -94,10 +94,10 @@ impl<'r> Run<'r> {
         }
         let filter = self.absorb_filters(filter);
         if self.take_count() {
-            return self.scope.count_nodes(&filter).map(count);
+            return self.scope.count_nodes(&filter, &self.budget).map(count);
         }
         let scope = self.scope.clone();
-        self.pipe(|pipe| scope.visit_nodes(&filter, &mut |node| pipe.push(node)))
+        self.pipe(|pipe| scope.visit_nodes(&filter, pipe.budget(), &mut |node| pipe.push(node)))
     }
 
     fn edges(&mut self, id: Option<&Text>, filter: &Filter) -> Result<Data, QueryError> {
@@ -108,10 +108,10 @@ impl<'r> Run<'r> {
         }
         let filter = self.absorb_filters(filter);
         if self.take_count() {
-            return self.scope.count_edges(&filter).map(count);
+            return self.scope.count_edges(&filter, &self.budget).map(count);
         }
         let scope = self.scope.clone();
-        self.pipe(|pipe| scope.visit_edges(&filter, &mut |edge| pipe.push(edge)))
+        self.pipe(|pipe| scope.visit_edges(&filter, pipe.budget(), &mut |edge| pipe.push(edge)))
     }
 
     /// `Filter`, `Dedup` and `Page` where they could not run with what found the elements.
@@ -124,7 +124,7 @@ impl<'r> Run<'r> {
                 self.sift_rows::<NodeRef>(&Rows::Numbers(Rc::new(numbers)))
             }
             (Operation::Filter(filter), Data::Sockets(list)) => {
-                Ok(Data::Sockets(sockets::filter(list, filter)))
+                sockets::filter(list, filter, &self.budget).map(Data::Sockets)
             }
             (operation, data) => {
                 let list = match data {
@@ -133,8 +133,8 @@ impl<'r> Run<'r> {
                     _ => return Err(misplaced()),
                 };
                 Ok(Data::List(match operation {
-                    Operation::Filter(filter) => fold::filter_list(list, filter),
-                    Operation::Dedup(_) => fold::dedup_list(list),
+                    Operation::Filter(filter) => fold::filter_list(list, filter, &self.budget)?,
+                    Operation::Dedup(_) => fold::dedup_list(list, &self.budget)?,
                     Operation::Page(page) => select::cut(list, *page),
                     _ => return Err(misplaced()),
                 }))
@@ -186,13 +186,19 @@ impl<'r> Run<'r> {
             (false, false) => {
                 let from = self.refs(rows)?;
                 self.pipe(|pipe| {
-                    scope.walk_nodes(&from, direction, &filter, &mut |node| pipe.push(node))
+                    let budget = pipe.budget();
+                    scope.walk_nodes(&from, direction, &filter, budget, &mut |node| {
+                        pipe.push(node)
+                    })
                 })
             }
             (false, true) => {
                 let from = self.refs(rows)?;
                 self.pipe(|pipe| {
-                    scope.walk_edges(&from, direction, &filter, &mut |edge| pipe.push(edge))
+                    let budget = pipe.budget();
+                    scope.walk_edges(&from, direction, &filter, budget, &mut |edge| {
+                        pipe.push(edge)
+                    })
                 })
             }
         }
@@ -228,7 +234,7 @@ impl<'r> Run<'r> {
         match operation {
             Operation::Sort(order, key) => {
                 let mut nodes = Rc::unwrap_or_clone(nodes);
-                select::sort(&mut nodes, *order, &ElementKey::parse(key));
+                select::sort(&mut nodes, *order, &ElementKey::parse(key), budget)?;
                 Ok(Data::Nodes(Rows::from(nodes)))
             }
             Operation::Values(key) => fold::values(&nodes, key, budget).map(Data::List),
@@ -374,10 +380,10 @@ impl<'r> Run<'r> {
         let everything = Filter::everything();
         let mut nodes = Pipe::new(Vec::new(), false, &self.budget);
         self.scope
-            .visit_nodes(&everything, &mut |node| nodes.push(node))?;
+            .visit_nodes(&everything, &self.budget, &mut |node| nodes.push(node))?;
         let mut edges = Pipe::new(Vec::new(), false, &self.budget);
         self.scope
-            .visit_edges(&everything, &mut |edge| edges.push(edge))?;
+            .visit_edges(&everything, &self.budget, &mut |edge| edges.push(edge))?;
         let nodes = nodes
             .finish()?
             .into_rows()

@@ -6,7 +6,8 @@ use std::rc::Rc;
 use super::budget::Budget;
 use super::error::QueryError;
 use super::number_set::NumberSet;
-use crate::filter::Filter;
+use super::steps::select::Row;
+use crate::filter::{Filter, Predicate};
 use crate::graph::{
     Direction, EdgeId, EdgeRef, ElementKey, GraphError, GraphView, NodeId, NodeRef,
 };
@@ -82,62 +83,96 @@ impl<'a> Scope<'a> {
         Ok(found.filter(|edge| self.has_edge(edge.index())))
     }
 
+    /// The nodes that pass a filter.
     pub(super) fn visit_nodes(
         &self,
         filter: &Filter<ElementKey>,
+        budget: &Budget<'_>,
         visit: &mut dyn FnMut(NodeRef) -> ControlFlow<()>,
     ) -> Result<(), QueryError> {
-        match &self.part {
+        if let Some(part) = &self.part {
+            return sift(part.nodes.iter().cloned(), filter, budget, visit);
+        }
+        match self.too_much(filter)? {
             None => self
                 .view
                 .visit_nodes(filter, visit)
                 .map_err(|error| expired(&error)),
-            Some(part) => {
-                let passing = part.nodes.iter().filter(|node| filter.matches(&****node));
-                let _stopped = passing.cloned().try_for_each(visit);
-                Ok(())
+            Some(light) => {
+                let mut failed = Ok(());
+                let visit = &mut |node| offer(node, filter, budget, visit, &mut failed);
+                self.view
+                    .visit_nodes(&light, visit)
+                    .map_err(|error| expired(&error))?;
+                failed
             }
         }
     }
 
+    /// The edges that pass a filter.
     pub(super) fn visit_edges(
         &self,
         filter: &Filter<ElementKey>,
+        budget: &Budget<'_>,
         visit: &mut dyn FnMut(EdgeRef) -> ControlFlow<()>,
     ) -> Result<(), QueryError> {
-        match &self.part {
+        if let Some(part) = &self.part {
+            return sift(part.edges.iter().cloned(), filter, budget, visit);
+        }
+        match self.too_much(filter)? {
             None => self
                 .view
                 .visit_edges(filter, visit)
                 .map_err(|error| expired(&error)),
-            Some(part) => {
-                let passing = part.edges.iter().filter(|edge| filter.matches(&****edge));
-                let _stopped = passing.cloned().try_for_each(visit);
-                Ok(())
+            Some(light) => {
+                let mut failed = Ok(());
+                let visit = &mut |edge| offer(edge, filter, budget, visit, &mut failed);
+                self.view
+                    .visit_edges(&light, visit)
+                    .map_err(|error| expired(&error))?;
+                failed
             }
         }
     }
 
-    /// The number of nodes where the view can tell it faster than a visit.
-    pub(super) fn count_nodes(&self, filter: &Filter<ElementKey>) -> Result<usize, QueryError> {
-        match &self.part {
-            None => self
+    /// The number of nodes that pass a filter.
+    pub(super) fn count_nodes(
+        &self,
+        filter: &Filter<ElementKey>,
+        budget: &Budget<'_>,
+    ) -> Result<usize, QueryError> {
+        if self.part.is_none() && self.too_much(filter)?.is_none() {
+            return self
                 .view
                 .count_nodes(filter)
-                .map_err(|error| expired(&error)),
-            Some(part) => Ok(part.nodes.iter().filter(|n| filter.matches(&****n)).count()),
+                .map_err(|error| expired(&error));
         }
+        let mut count = 0;
+        self.visit_nodes(filter, budget, &mut |_| {
+            count += 1;
+            ControlFlow::Continue(())
+        })?;
+        Ok(count)
     }
 
-    /// The number of edges.
-    pub(super) fn count_edges(&self, filter: &Filter<ElementKey>) -> Result<usize, QueryError> {
-        match &self.part {
-            None => self
+    /// The number of edges that pass a filter.
+    pub(super) fn count_edges(
+        &self,
+        filter: &Filter<ElementKey>,
+        budget: &Budget<'_>,
+    ) -> Result<usize, QueryError> {
+        if self.part.is_none() && self.too_much(filter)?.is_none() {
+            return self
                 .view
                 .count_edges(filter)
-                .map_err(|error| expired(&error)),
-            Some(part) => Ok(part.edges.iter().filter(|e| filter.matches(&****e)).count()),
+                .map_err(|error| expired(&error));
         }
+        let mut count = 0;
+        self.visit_edges(filter, budget, &mut |_| {
+            count += 1;
+            ControlFlow::Continue(())
+        })?;
+        Ok(count)
     }
 
     /// The nodes around nodes that pass a filter, one for each edge.
@@ -146,24 +181,23 @@ impl<'a> Scope<'a> {
         from: &[NodeRef],
         direction: Direction,
         filter: &Filter<ElementKey>,
+        budget: &Budget<'_>,
         visit: &mut dyn FnMut(NodeRef) -> ControlFlow<()>,
     ) -> Result<(), QueryError> {
-        let Some(part) = &self.part else {
-            let mut visit = |_, node| visit(node);
-            return self
-                .view
-                .walk_nodes(from, direction, filter, &mut visit)
-                .map_err(|error| expired(&error));
-        };
-        let visit = &mut |_, edge: &EdgeRef, node: &NodeRef| {
-            if part.edge_numbers.contains(edge.index()) && filter.matches(&***node) {
-                return visit(node.clone());
-            }
-            ControlFlow::Continue(())
+        if self.part.is_none() && weight(filter) <= MAX_WEIGHT {
+            let visit = &mut |_, node| visit(node);
+            let walked = self.view.walk_nodes(from, direction, filter, visit);
+            return walked.map_err(|error| expired(&error));
+        }
+        let mut failed = Ok(());
+        let visit = &mut |_, edge: &EdgeRef, node: &NodeRef| match self.has_edge(edge.index()) {
+            true => offer(node.clone(), filter, budget, visit, &mut failed),
+            false => ControlFlow::Continue(()),
         };
         self.view
             .walk(from, direction, visit)
-            .map_err(|error| expired(&error))
+            .map_err(|error| expired(&error))?;
+        failed
     }
 
     /// The edges of nodes that pass a filter.
@@ -172,15 +206,23 @@ impl<'a> Scope<'a> {
         from: &[NodeRef],
         direction: Direction,
         filter: &Filter<ElementKey>,
+        budget: &Budget<'_>,
         visit: &mut dyn FnMut(EdgeRef) -> ControlFlow<()>,
     ) -> Result<(), QueryError> {
+        let everything = Filter::everything();
+        let light = if weight(filter) <= MAX_WEIGHT {
+            filter
+        } else {
+            &everything
+        };
+        let mut failed = Ok(());
         let visit = &mut |_, edge: EdgeRef| match self.has_edge(edge.index()) {
-            true => visit(edge),
+            true => offer(edge, filter, budget, visit, &mut failed),
             false => ControlFlow::Continue(()),
         };
-        self.view
-            .walk_edges(from, direction, filter, visit)
-            .map_err(|error| expired(&error))
+        let walked = self.view.walk_edges(from, direction, light, visit);
+        walked.map_err(|error| expired(&error))?;
+        failed
     }
 
     /// The edges around nodes by their numbers, without reading any element.
@@ -266,6 +308,39 @@ impl<'a> Scope<'a> {
             .map_err(|error| expired(&error))
     }
 
+    /// The part of a filter that may be tested while the graph is held, where the whole would
+    /// hold it too long; the whole is then tested outside.
+    fn too_much(
+        &self,
+        filter: &Filter<ElementKey>,
+    ) -> Result<Option<Filter<ElementKey>>, QueryError> {
+        let all = weight(filter);
+        if all <= MAX_WEIGHT {
+            return Ok(None);
+        }
+        let by_index = self
+            .view
+            .probe(filter)
+            .map_err(|error| expired(&error))?
+            .is_some();
+        if by_index && all <= MAX_INDEXED_WEIGHT {
+            return Ok(None);
+        }
+        let parts = match filter {
+            Filter::All(parts) => parts.as_slice(),
+            _ => &[],
+        };
+        let mut room = MAX_WEIGHT;
+        let mut light = Vec::new();
+        for part in parts {
+            if let Some(rest) = room.checked_sub(weight(part)) {
+                room = rest;
+                light.push(part.clone());
+            }
+        }
+        Ok(Some(Filter::All(light)))
+    }
+
     fn has_node(&self, number: u32) -> bool {
         self.part
             .as_ref()
@@ -278,6 +353,52 @@ impl<'a> Scope<'a> {
             .is_none_or(|part| part.edge_numbers.contains(number))
     }
 }
+
+/// Hands an element on if it passes a filter.
+fn offer<R: Row>(
+    row: R,
+    filter: &Filter<ElementKey>,
+    budget: &Budget<'_>,
+    visit: &mut dyn FnMut(R) -> ControlFlow<()>,
+    failed: &mut Result<(), QueryError>,
+) -> ControlFlow<()> {
+    *failed = budget.tick();
+    match failed {
+        Err(_) => ControlFlow::Break(()),
+        Ok(()) if row.passes(filter) => visit(row),
+        Ok(()) => ControlFlow::Continue(()),
+    }
+}
+
+fn sift<R: Row>(
+    rows: impl Iterator<Item = R>,
+    filter: &Filter<ElementKey>,
+    budget: &Budget<'_>,
+    visit: &mut dyn FnMut(R) -> ControlFlow<()>,
+) -> Result<(), QueryError> {
+    let mut failed = Ok(());
+    for row in rows {
+        if offer(row, filter, budget, visit, &mut failed).is_break() {
+            break;
+        }
+    }
+    failed
+}
+
+/// About how many comparisons a filter takes.
+fn weight(filter: &Filter<ElementKey>) -> usize {
+    match filter {
+        Filter::All(filters) | Filter::Any(filters) => filters.iter().map(weight).sum(),
+        Filter::Not(filter) => weight(filter),
+        Filter::Test(_, Predicate::Regex(_)) => 16,
+        Filter::Test(..) => 1,
+    }
+}
+
+/// A stretch of the view tests 256 elements: some hundred microseconds at most.
+const MAX_WEIGHT: usize = 64;
+/// An index lets few elements come to the test.
+const MAX_INDEXED_WEIGHT: usize = 1024;
 
 fn expired(error: &GraphError) -> QueryError {
     QueryError::limit(error.to_string())

@@ -44,7 +44,8 @@
 
 #[cfg(feature = "netlink")]
 pub mod host;
-#[cfg(all(test, feature = "netlink"))]
+#[cfg(test)]
+#[cfg(feature = "netlink")]
 mod kernel_tests;
 #[cfg(feature = "netlink")]
 pub mod netlink;

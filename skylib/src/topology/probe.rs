@@ -337,7 +337,7 @@ mod tests {
         }
 
         fn run(self: Box<Self>, _: &ProbeContext) -> Result<(), ProbeError> {
-            panic!("on purpose")
+            std::panic::resume_unwind(Box::new("on purpose"))
         }
     }
 

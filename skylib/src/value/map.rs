@@ -7,7 +7,7 @@ use arcstr::ArcStr;
 use hashbrown::HashSet;
 use triomphe::{Arc, ThinArc};
 
-use super::{Path, Value};
+use super::{Path, Value, words};
 
 /// A JSON object: keys sorted bytewise, values beside them; clones share both.
 ///
@@ -53,7 +53,7 @@ impl Map {
     }
 
     /// As many values as the shape has keys.
-    fn from_parts(shape: Shape, values: impl ExactSizeIterator<Item = Value>) -> Self {
+    pub(super) fn from_parts(shape: Shape, values: impl ExactSizeIterator<Item = Value>) -> Self {
         if values.len() == 0 {
             return Self::new();
         }
@@ -243,7 +243,7 @@ pub struct Shape(Option<ThinArc<(), ArcStr>>);
 impl Shape {
     const EMPTY: Self = Self(None);
 
-    fn new(keys: Vec<ArcStr>) -> Self {
+    pub(super) fn new(keys: Vec<ArcStr>) -> Self {
         if keys.is_empty() {
             return Self::EMPTY;
         }
@@ -272,7 +272,7 @@ impl Shape {
         self.0.as_ref().map_or(&[], |keys| &keys.slice)
     }
 
-    fn address(&self) -> *const std::ffi::c_void {
+    pub(super) fn address(&self) -> *const std::ffi::c_void {
         self.0.as_ref().map_or(std::ptr::null(), ThinArc::ptr)
     }
 
@@ -310,6 +310,8 @@ impl fmt::Debug for Shape {
 #[derive(Default)]
 pub struct ShapeTable {
     shapes: HashSet<Shape>,
+    /// Where those lists are: a map that has one already needs no look at its keys.
+    addresses: HashSet<usize>,
     keys: HashSet<ArcStr>,
     sweep_at: usize,
 }
@@ -317,19 +319,34 @@ pub struct ShapeTable {
 impl ShapeTable {
     /// The same map on shared key lists, at every depth.
     pub fn intern(&mut self, map: &Map) -> Map {
-        let shape = self.shape(map.shape());
-        let is_nested = |v: &Value| matches!(v, Value::Map(_) | Value::List(_));
-        if shape.is_same(map.shape()) && !map.values().iter().any(is_nested) {
+        if self.is_interned(map) {
             return map.clone();
         }
+        let shape = self.shape(map.shape());
         let values = map.values().iter().map(|v| self.value(v));
         Map::from_parts(shape, values)
+    }
+
+    fn is_interned(&self, map: &Map) -> bool {
+        let is_known = |shape: &Shape| self.addresses.contains(&(shape.address() as usize));
+        map.is_empty()
+            || (is_known(map.shape()) && map.values().iter().all(|v| self.is_interned_value(v)))
+    }
+
+    fn is_interned_value(&self, value: &Value) -> bool {
+        match value {
+            Value::Map(map) => self.is_interned(map),
+            Value::List(list) => list.iter().all(|v| self.is_interned_value(v)),
+            _ => true,
+        }
     }
 
     fn value(&mut self, value: &Value) -> Value {
         match value {
             Value::Map(map) => Value::Map(self.intern(map)),
-            Value::List(list) => Value::List(list.iter().map(|v| self.value(v)).collect()),
+            Value::List(list) if !self.is_interned_value(value) => {
+                Value::List(list.iter().map(|v| self.value(v)).collect())
+            }
             other => other.clone(),
         }
     }
@@ -343,12 +360,27 @@ impl ShapeTable {
         }
         if self.shapes.len() >= self.sweep_at.max(MIN_SWEEP) {
             self.shapes.retain(|shape| shape.is_shared());
+            self.addresses = self
+                .shapes
+                .iter()
+                .map(|shape| shape.address() as usize)
+                .collect();
             self.keys
                 .retain(|k| ArcStr::strong_count(k).is_none_or(|n| n > 1));
             self.sweep_at = 2 * self.shapes.len();
         }
         let key = |k: &ArcStr| self.keys.get_or_insert_with(k, ArcStr::clone).clone();
-        let shared = Shape::new(shape.keys().iter().map(key).collect());
+        let keys: Vec<ArcStr> = shape.keys().iter().map(key).collect();
+        let is_made_of_them = keys
+            .iter()
+            .zip(shape.keys())
+            .all(|(a, b)| ArcStr::ptr_eq(a, b));
+        let shared = if is_made_of_them {
+            shape.clone()
+        } else {
+            Shape::new(keys)
+        };
+        self.addresses.insert(shared.address() as usize);
         self.shapes.insert(shared.clone());
         shared
     }
@@ -402,12 +434,8 @@ impl<'de> serde::Deserialize<'de> for Map {
                 f.write_str("an object")
             }
 
-            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Map, A::Error> {
-                let mut pairs = Vec::new();
-                while let Some((key, value)) = map.next_entry::<String, Value>()? {
-                    pairs.push((ArcStr::from(key), value));
-                }
-                Ok(Map::from_pairs(pairs))
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<Map, A::Error> {
+                words::read(map)
             }
         }
         deserializer.deserialize_map(Visitor)
@@ -493,6 +521,25 @@ mod tests {
         assert!(a.shape().is_same(b.shape()));
         assert_eq!(a, map(r#"{"X":{"K":1},"Y":[{"K":2}]}"#));
         assert_eq!(table.len(), 2);
+    }
+
+    #[test]
+    fn interning_again_changes_nothing() {
+        let mut table = ShapeTable::default();
+        let a = table.intern(&map(r#"{"X":{"K":1},"Y":[{"K":2},3],"Z":{}}"#));
+        let built = Map::from_iter([("X", Value::from(Map::from_iter([("K", 1)])))]);
+        let address = |map: &Map| map.0.as_ref().unwrap().ptr();
+        assert_eq!(address(&table.intern(&a)), address(&a));
+        let b = table.intern(&built);
+        assert_eq!((&b, address(&table.intern(&b))), (&built, address(&b)));
+        let inner = |map: &Map| {
+            map.get("X")
+                .and_then(Value::as_map)
+                .unwrap()
+                .shape()
+                .clone()
+        };
+        assert!(inner(&a).is_same(&inner(&b)));
     }
 
     #[test]

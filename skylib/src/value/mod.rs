@@ -15,6 +15,7 @@ mod list;
 mod map;
 mod path;
 mod text;
+mod words;
 
 pub use list::List;
 pub use map::{Found, Map, Shape, ShapeTable};
@@ -306,12 +307,8 @@ impl<'de> serde::de::Visitor<'de> for ValueVisitor {
         Ok(Value::List(list.into()))
     }
 
-    fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-        let mut pairs = Vec::new();
-        while let Some((key, value)) = map.next_entry::<String, Value>()? {
-            pairs.push((arcstr::ArcStr::from(key), value));
-        }
-        Ok(Value::from(Map::from_pairs(pairs)))
+    fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<Value, A::Error> {
+        words::read(map).map(Value::Map)
     }
 }
 

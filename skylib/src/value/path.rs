@@ -24,19 +24,30 @@ pub struct Path {
 
 struct Part {
     key: String,
-    memo: RefCell<Option<(Shape, Option<usize>)>>,
+    /// By address of the key list: elements of several kinds take turns.
+    memo: RefCell<[Option<Seen>; MEMO]>,
+}
+
+/// A key list, and where the part stands in it.
+type Seen = (Shape, Option<usize>);
+
+const MEMO: usize = 8;
+
+impl Part {
+    fn new(key: &str) -> Self {
+        Self {
+            key: key.to_owned(),
+            memo: RefCell::default(),
+        }
+    }
 }
 
 impl Path {
     /// Splits at dots; an empty key is found nowhere.
     #[must_use]
     pub fn new(dotted: &str) -> Self {
-        let part = |key: &str| Part {
-            key: key.to_owned(),
-            memo: RefCell::new(None),
-        };
         Self {
-            parts: dotted.split('.').map(part).collect(),
+            parts: dotted.split('.').map(Part::new).collect(),
         }
     }
 
@@ -49,8 +60,8 @@ impl Path {
         if part.key.is_empty() {
             return None;
         }
-        let mut memo = part.memo.borrow_mut();
-        match &*memo {
+        let memo = &mut part.memo.borrow_mut()[shape.address() as usize / 64 % MEMO];
+        match memo {
             Some((known, position)) if known.is_same(shape) => *position,
             _ => {
                 let position = shape.position(&part.key);
@@ -63,12 +74,8 @@ impl Path {
 
 impl Clone for Path {
     fn clone(&self) -> Self {
-        let part = |p: &Part| Part {
-            key: p.key.clone(),
-            memo: RefCell::new(None),
-        };
         Self {
-            parts: self.parts.iter().map(part).collect(),
+            parts: self.parts.iter().map(|part| Part::new(&part.key)).collect(),
         }
     }
 }

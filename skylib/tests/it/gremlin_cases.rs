@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use skylib::flow::{Flow, FlowMetric, FlowQuery, FlowQueryError, FlowSet, FlowSource};
 use skylib::graph::{Edge, EdgeId, Graph, GraphView, Metadata, MetadataOp, Node, NodeId};
 use skylib::gremlin::{Answer, Context, Metric, Metrics, Query, QueryError, QueryErrorKind};
@@ -148,6 +148,64 @@ fn gremlin_cases() {
     assert_eq!(failed, 0, "see the output above");
 }
 
+#[test]
+fn the_comparison_refuses_what_it_should() {
+    let answer = |case: &str| -> Result<Answer, QueryError> {
+        let case: Case = serde_json::from_str(case).unwrap();
+        case.ask()
+    };
+    let nodes = r#""graph":{"nodes":[{"id":"a","metadata":{"K":1}},{"id":"b"}],"edges":[]}"#;
+    let ask = |query: &str| {
+        answer(&format!(
+            r#"{{"name":"","area":"",{nodes},"query":"{query}","expect":null}}"#
+        ))
+    };
+    let check = |query: &str, wanted: Json| agrees(&ask(query), &wanted);
+    assert!(check("G.V()", json!({"type": "nodes", "ids": ["b", "a"]})));
+    assert!(!check(
+        "G.V()",
+        json!({"type": "nodes", "ids": ["b", "a"], "ordered": true})
+    ));
+    assert!(!check("G.V()", json!({"type": "nodes", "ids": ["a"]})));
+    assert!(!check("G.V()", json!({"type": "edges", "ids": ["a", "b"]})));
+    assert!(!check(
+        "G.V()",
+        json!({"type": "nodes", "ids": ["a", "b"], "revisions": [1, 2]})
+    ));
+    assert!(!check(
+        "G.V()",
+        json!({"type": "nodes", "len": 1, "any_of": ["a", "b"]})
+    ));
+    assert!(!check("G.V()", json!({"type": "empty_list"})));
+    assert!(!check(
+        "G.V().Values('K')",
+        json!({"type": "values", "values": ["1"]})
+    ));
+    assert!(!check(
+        "G.V().Count()",
+        json!({"type": "number", "value": 3})
+    ));
+    assert!(!check(
+        "G",
+        json!({"type": "subgraph", "nodes": ["a", "b"], "edges": [], "nodes_is_null": true})
+    ));
+    let error =
+        |stage: &str, message: &str| json!({"type": "error", "stage": stage, "message": message});
+    assert!(check(
+        "G.V(1)",
+        error("parse", "V parameter must be a string : [1]")
+    ));
+    assert!(!check(
+        "G.V(1)",
+        error("exec", "V parameter must be a string : [1]")
+    ));
+    assert!(!check(
+        "G.V(1)",
+        error("parse", "V parameter must be a string : [2]")
+    ));
+    assert!(!check("G.V()", error("exec", "x")));
+}
+
 impl Case {
     fn run(&self) -> Outcome {
         let got = if self.kind == "aggregates" {
@@ -192,8 +250,8 @@ impl Case {
     fn assert_same(&self, first: &Result<Answer, QueryError>, second: &Result<Answer, QueryError>) {
         match (first, second) {
             (Ok(first), Ok(second)) => {
-                let json = |answer| serde_json::to_string(answer).unwrap();
-                assert_eq!(json(first), json(second), "{}: a second run", self.name);
+                let text = |answer| serde_json::to_string(answer).unwrap();
+                assert_eq!(text(first), text(second), "{}: a second run", self.name);
             }
             (first, second) => {
                 assert_eq!(first.as_ref().err(), second.as_ref().err(), "{}", self.name);
@@ -300,7 +358,7 @@ fn agrees(got: &Result<Answer, QueryError>, wanted: &Json) -> bool {
             let pairs = |ids: &[String], revisions: &[Json]| -> Vec<Json> {
                 ids.iter()
                     .zip(revisions)
-                    .map(|(id, r)| serde_json::json!([id, r]))
+                    .map(|(id, r)| json!([id, r]))
                     .collect()
             };
             let ids = names(&json, "ID").unwrap();

@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod captures;
 mod allocations;
 mod flow_cases;
 mod flow_table;

@@ -215,7 +215,7 @@ fn find(
             is(Predicate::Present)
         };
         let mut failed = Ok(());
-        scope.visit_nodes(&candidates, &mut |node| {
+        scope.visit_nodes(&candidates, budget, &mut |node| {
             failed = budget.tick();
             let value = node.value(&key);
             let texts = match &value {

@@ -194,14 +194,23 @@ fn scalar_in_the_way(node: &Node, key: &ElementKey) -> Option<String> {
 }
 
 /// The objects of a list that pass a filter; anything else goes.
-pub(in crate::gremlin) fn filter_list(list: Vec<Value>, filter: &Filter) -> Vec<Value> {
+pub(in crate::gremlin) fn filter_list(
+    list: Vec<Value>,
+    filter: &Filter,
+    budget: &Budget<'_>,
+) -> Result<Vec<Value>, QueryError> {
     let filter = filter.map_keys(&mut |key| Path::new(key));
-    let passes = |value: &Value| {
-        value
+    let mut passing = Vec::new();
+    for value in list {
+        budget.tick()?;
+        if value
             .as_map()
             .is_some_and(|map| filter.matches(&Object(map)))
-    };
-    list.into_iter().filter(passes).collect()
+        {
+            passing.push(value);
+        }
+    }
+    Ok(passing)
 }
 
 struct Object<'a>(&'a Map);
@@ -220,9 +229,20 @@ impl Fields<Path> for Object<'_> {
 }
 
 /// The values of a list that differ, the first of each.
-pub(in crate::gremlin) fn dedup_list(list: Vec<Value>) -> Vec<Value> {
-    let mut seen = HashSet::with_capacity(list.len());
-    list.into_iter()
-        .filter(|value| seen.insert(Distinct::new(value.clone())))
-        .collect()
+pub(in crate::gremlin) fn dedup_list(
+    list: Vec<Value>,
+    budget: &Budget<'_>,
+) -> Result<Vec<Value>, QueryError> {
+    let mut room = budget.room();
+    let mut seen = HashSet::new();
+    let mut different = Vec::new();
+    for value in list {
+        budget.tick()?;
+        let key = Distinct::new(value.clone());
+        room.add(key.bytes())?;
+        if seen.insert(key) {
+            different.push(value);
+        }
+    }
+    Ok(different)
 }

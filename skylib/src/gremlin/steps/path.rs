@@ -26,7 +26,7 @@ pub(in crate::gremlin) fn shortest_paths(
     if !sources.is_empty() {
         let mut room = budget.room();
         let mut failed = Ok(());
-        scope.visit_nodes(target, &mut |node| {
+        scope.visit_nodes(target, budget, &mut |node| {
             targets.push(node.index());
             failed = budget.tick().and_then(|()| room.add(size_of::<u32>()));
             if failed.is_err() {

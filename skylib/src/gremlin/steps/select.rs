@@ -122,6 +122,11 @@ impl<'b, 'a, R: Row> Pipe<'b, 'a, R> {
         }
     }
 
+    /// What the query may take.
+    pub(in crate::gremlin) const fn budget(&self) -> &'b Budget<'a> {
+        self.budget
+    }
+
     /// Whether nothing can get through (any more).
     pub(in crate::gremlin) fn is_closed(&self) -> bool {
         self.failed.is_some()
@@ -273,9 +278,19 @@ impl Distinct {
 
 /// Orders elements by a key: by number where all have numbers or nothing, else numbers before
 /// texts. What is missing counts as 0, or as the empty text. Equal ones keep their order.
-pub(in crate::gremlin) fn sort<R: Row>(rows: &mut Vec<R>, order: SortOrder, key: &ElementKey) {
-    let rank = |row: &R| row.value(key).and_then(|value| Rank::new(&value));
-    let mut ranked: Vec<(Option<Rank>, R)> = rows.drain(..).map(|row| (rank(&row), row)).collect();
+pub(in crate::gremlin) fn sort<R: Row>(
+    rows: &mut Vec<R>,
+    order: SortOrder,
+    key: &ElementKey,
+    budget: &Budget<'_>,
+) -> Result<(), QueryError> {
+    let mut room = budget.room();
+    let mut ranked: Vec<(Option<Rank>, R)> = Vec::with_capacity(rows.len());
+    for row in rows.drain(..) {
+        budget.tick()?;
+        room.add(size_of::<(Option<Rank>, R)>())?;
+        ranked.push((row.value(key).and_then(|value| Rank::new(&value)), row));
+    }
     let has_text = ranked
         .iter()
         .any(|(rank, _)| matches!(rank, Some(Rank::Text(_))));
@@ -294,6 +309,7 @@ pub(in crate::gremlin) fn sort<R: Row>(rows: &mut Vec<R>, order: SortOrder, key:
         SortOrder::Descending => ranked.sort_by(|(a, _), (b, _)| compare(b, a)),
     }
     rows.extend(ranked.into_iter().map(|(_, row)| row));
+    Ok(())
 }
 
 #[derive(PartialEq, Eq, PartialOrd, Ord)]

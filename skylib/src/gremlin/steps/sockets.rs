@@ -52,7 +52,7 @@ pub(in crate::gremlin) fn of_flows(
     let mut failed = Ok(());
     let holders =
         Filter::test(KEY, Predicate::Present).map_keys(&mut |key: &Text| ElementKey::parse(key));
-    scope.visit_nodes(&holders, &mut |node| {
+    scope.visit_nodes(&holders, budget, &mut |node| {
         failed = budget
             .tick()
             .and_then(|()| take(&node, &mut wanted, &mut room));
@@ -101,13 +101,16 @@ fn take(
 pub(in crate::gremlin) fn filter(
     sockets: Vec<(Text, Vec<Value>)>,
     filter: &Filter,
-) -> Vec<(Text, Vec<Value>)> {
-    let kept = |(id, list): (Text, Vec<Value>)| (id, fold::filter_list(list, filter));
-    sockets
-        .into_iter()
-        .map(kept)
-        .filter(|(_, list)| !list.is_empty())
-        .collect()
+    budget: &Budget<'_>,
+) -> Result<Vec<(Text, Vec<Value>)>, QueryError> {
+    let mut kept = Vec::new();
+    for (id, list) in sockets {
+        let list = fold::filter_list(list, filter, budget)?;
+        if !list.is_empty() {
+            kept.push((id, list));
+        }
+    }
+    Ok(kept)
 }
 
 /// One field of every connection.

@@ -69,6 +69,15 @@ fn lost_messages_lead_to_a_new_look_at_everything() {
         lab.wait("what came", |g| g.node("came").is_some());
         lab.wait("what changed", |g| g.int("br0", "MTU") == Some(1234));
         lab.wait("what went", |g| g.node("doomed").is_none());
+        let sockets = std::fs::read_to_string("/proc/thread-self/net/netlink").unwrap();
+        let drops = sockets
+            .lines()
+            .skip(1)
+            .filter_map(|l| l.split_whitespace().nth(8));
+        assert!(
+            drops.map(|n| n.parse::<u64>().unwrap()).sum::<u64>() > 0,
+            "nothing was lost"
+        );
         ip("link set br0 mtu 1235");
         lab.wait("what happened later", |g| g.int("br0", "MTU") == Some(1235));
         assert_eq!(lab.status("netlink").error, None);

@@ -196,7 +196,7 @@ impl Tables {
                 .routes
                 .iter()
                 .map(|(protocol, destination, prefix, hops)| {
-                    let hops = hops.iter().map(NextHop::to_map);
+                    let hops = hops.iter().map(|hop| hop.to_map());
                     Map::from_iter([
                         ("Protocol", Value::from(u32::from(*protocol))),
                         ("Prefix", format!("{destination}/{prefix}").into()),
@@ -214,7 +214,7 @@ impl Tables {
 }
 
 impl NextHop {
-    fn to_map(&self) -> Map {
+    fn to_map(self) -> Map {
         let mut map = Map::from_iter([("Priority", self.priority), ("IfIndex", self.index)]);
         if let Some(gateway) = self.gateway {
             map.set("IP", gateway.to_string());

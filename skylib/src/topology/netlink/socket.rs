@@ -185,7 +185,7 @@ impl RequestSocket {
         let mut found = Vec::new();
         let message = RouteNetlinkMessage::GetStats(request);
         self.ask(&message, NLM_F_DUMP, &mut |_, payload| {
-            found.extend(stats::parse(payload))
+            found.extend(stats::parse(payload));
         })?;
         Ok(found)
     }
@@ -286,7 +286,6 @@ fn messages(datagram: &[u8]) -> impl Iterator<Item = NetlinkBuffer<&[u8]>> {
 }
 
 /// The error number at the start of an `NLMSG_ERROR` or `NLMSG_DONE`, negative; 0 is success.
-#[expect(clippy::host_endian_bytes, reason = "netlink is in host order")]
 fn result_of(payload: &[u8]) -> io::Result<()> {
     match payload.first_chunk().copied().map(i32::from_ne_bytes) {
         None | Some(0..) => Ok(()),

@@ -24,6 +24,14 @@ impl Counters {
         counters
     }
 
+    /// Packets received and sent, nothing else.
+    #[cfg(test)]
+    pub(crate) fn packets(received: u64, sent: u64) -> Self {
+        let mut counters = Self::default();
+        counters.0[..2].copy_from_slice(&[received, sent]);
+        counters
+    }
+
     /// Whether nothing was counted.
     pub(crate) fn is_zero(&self) -> bool {
         self.0.iter().all(|count| *count == 0)

@@ -1,12 +1,13 @@
 //! `Answer`: what a query gives, and how it is written for clients.
 
+mod dot;
+mod pcap;
+
 use std::io;
 use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
-use super::error::QueryError;
-use super::go_text;
 use super::steps::metrics::Metrics;
 use crate::flow::{Flow, FlowSet, RawPacket};
 use crate::graph::{Edge, Node};
@@ -65,56 +66,6 @@ impl Answer {
     pub fn write_json(&self, out: impl io::Write) -> io::Result<()> {
         serde_json::to_writer(out, self).map_err(io::Error::from)
     }
-
-    /// Writes a graph in the DOT language of Graphviz.
-    ///
-    /// # Errors
-    /// An answer that is no graph; the text is what clients are told.
-    pub fn write_dot(&self, out: &mut Vec<u8>) -> Result<(), QueryError> {
-        let Self::Graph { nodes, edges } = self else {
-            return Err(QueryError::execute("Only graph can be outputted as dot"));
-        };
-        let mut text = String::from("digraph g {\n");
-        let titles: hashbrown::HashMap<_, _> =
-            nodes.iter().map(|node| (&node.id, title(node))).collect();
-        for node in nodes {
-            let title = title(node);
-            text.push_str(&format!("\"{title}\" [label=\"{title}"));
-            for key in DOT_KEYS {
-                if let Some(value) = node.metadata.get(key) {
-                    text.push_str(&format!(
-                        "\\n{key} = {}",
-                        escaped(&go_text::metadata(value))
-                    ));
-                }
-            }
-            text.push_str("\"]\n");
-        }
-        for edge in edges {
-            let (Some(parent), Some(child)) = (titles.get(&edge.parent), titles.get(&edge.child))
-            else {
-                continue;
-            };
-            text.push_str(&format!("\"{parent}\" -> \"{child}\""));
-            let relation = edge.metadata.get("RelationType").and_then(Value::as_text);
-            if let Some(relation) = relation.filter(|relation| !relation.is_empty()) {
-                let direction = if relation == "layer2" {
-                    "both"
-                } else {
-                    "forward"
-                };
-                let relation = escaped(relation);
-                let quote = if is_dot_word(&relation) { "" } else { "\"" };
-                text.push_str(&format!(
-                    " [label={quote}{relation}{quote},dir={direction}]"
-                ));
-            }
-            text.push('\n');
-        }
-        text.push('}');
-        out.extend_from_slice(text.as_bytes());
-        Ok(())
-    }
 }
 
 /// `[{"name": …}]`, or `[]` for none.
@@ -164,52 +115,9 @@ impl Serialize for Answer {
     }
 }
 
-/// A node's name and the beginning of its id.
-fn title(node: &Node) -> String {
-    let name = node
-        .metadata
-        .get("Name")
-        .and_then(Value::as_text)
-        .unwrap_or_default();
-    let id: String = node.id.to_string().chars().take(8).collect();
-    escaped(&format!("{name}-{id}"))
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('"', "\\\"")
-}
-
-/// Whether a text needs no quotes in DOT.
-fn is_dot_word(text: &str) -> bool {
-    !text.starts_with(|c: char| c.is_ascii_digit())
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-}
-
-const DOT_KEYS: [&str; 6] = ["Type", "IfIndex", "State", "TID", "IPV4", "IPV6"];
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::Metadata;
-    use crate::time::Timestamp;
-
-    fn node(id: &str, metadata: &str) -> Arc<Node> {
-        let metadata: Metadata = serde_json::from_str(metadata).unwrap();
-        Arc::new(Node::new(id, "", "", metadata, Timestamp::ZERO))
-    }
-
-    fn edge(metadata: &str) -> Arc<Edge> {
-        let metadata: Metadata = serde_json::from_str(metadata).unwrap();
-        Arc::new(Edge::new(
-            "e",
-            "0123456789",
-            "b",
-            "",
-            "",
-            metadata,
-            Timestamp::ZERO,
-        ))
-    }
 
     fn json(answer: &Answer) -> String {
         serde_json::to_string(answer).unwrap()
@@ -234,39 +142,5 @@ mod tests {
     fn keyed_answers_are_one_object_in_an_array() {
         let sockets = vec![("n1".into(), vec![Value::Int(1)]), ("n2".into(), vec![])];
         assert_eq!(json(&Answer::Sockets(sockets)), r#"[{"n1":[1],"n2":[]}]"#);
-    }
-
-    #[test]
-    fn graphs_are_drawn() {
-        let answer = Answer::Graph {
-            nodes: vec![
-                node(
-                    "0123456789",
-                    r#"{"Name":"eth\"0","Type":"device","IPV4":["a","b"],"X":1}"#,
-                ),
-                node("b", r#"{"IfIndex":7}"#),
-            ],
-            edges: vec![
-                edge(r#"{"RelationType":"layer2"}"#),
-                edge(r#"{"RelationType":"own er"}"#),
-                edge("{}"),
-            ],
-        };
-        let mut dot = Vec::new();
-        answer.write_dot(&mut dot).unwrap();
-        assert_eq!(
-            String::from_utf8(dot).unwrap(),
-            r#"digraph g {
-"eth\"0-01234567" [label="eth\"0-01234567\nType = device\nIPV4 = [a b]"]
-"-b" [label="-b\nIfIndex = 7"]
-"eth\"0-01234567" -> "-b" [label=layer2,dir=both]
-"eth\"0-01234567" -> "-b" [label="own er",dir=forward]
-"eth\"0-01234567" -> "-b"
-}"#
-        );
-        let error = Answer::Nodes(vec![])
-            .write_dot(&mut Vec::new())
-            .unwrap_err();
-        assert_eq!(error.message(), "Only graph can be outputted as dot");
     }
 }

@@ -1,0 +1,146 @@
+//! Messages as the kernel sends them, and what becomes of them in the graph; no privilege needed.
+
+mod messages;
+mod pairs;
+mod table;
+
+use std::collections::HashMap;
+
+use super::interface::LinkFacts;
+use super::link::LinkMessage;
+use super::table::{LinkTable, NamespaceKey, Source, Todo};
+use super::wire::Event;
+use crate::graph::{Direction, Edge, Graph, GraphEvent, Metadata, MetadataOp, Node, NodeId};
+use crate::time::Timestamp;
+use crate::value::{Map, Text, Value};
+
+/// A graph and a table, with time standing still unless it is moved.
+struct Fixture {
+    graph: Graph,
+    table: LinkTable,
+    facts: HashMap<u32, LinkFacts>,
+    now: Timestamp,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        Self {
+            graph: Graph::new(),
+            table: LinkTable::new("edge-01".into(), "agent.edge-01".into()),
+            facts: HashMap::new(),
+            now: Timestamp::from_ms(1000),
+        }
+    }
+
+    /// A namespace with its node.
+    fn namespace(&mut self, name: &str) -> NamespaceKey {
+        let node = NodeId::random();
+        let metadata = Metadata::from_iter([("Name", name), ("Type", "netns")]);
+        let node_of = Node::new(node.clone(), "edge-01", "agent.edge-01", metadata, self.now);
+        self.graph.add_node(node_of).unwrap();
+        self.graph.take_events();
+        self.table.add_namespace(node, name.into())
+    }
+
+    fn heard(&mut self, key: NamespaceKey, events: Vec<Event>) -> Todo {
+        self.table.apply(
+            &mut self.graph,
+            key,
+            events,
+            &self.facts,
+            Source::Heard,
+            self.now,
+        )
+    }
+
+    fn asked(&mut self, key: NamespaceKey, events: Vec<Event>) -> Todo {
+        self.table.apply(
+            &mut self.graph,
+            key,
+            events,
+            &self.facts,
+            Source::Asked,
+            self.now,
+        )
+    }
+
+    /// The node of a name; of several, the one that came last.
+    fn node(&self, name: &str) -> Option<&Node> {
+        let named = |n: &&Node| n.metadata.get("Name").and_then(Value::as_text) == Some(name);
+        self.graph.nodes().map(|n| &**n).filter(named).last()
+    }
+
+    fn json(&self, name: &str, key: &str) -> String {
+        let value = self.node(name).and_then(|node| node.metadata.get(key));
+        value
+            .map(|v| serde_json::to_string(v).unwrap())
+            .unwrap_or_default()
+    }
+
+    /// Layer 2 edges as "parent>child Type", sorted.
+    fn edges(&self) -> Vec<String> {
+        let name = |id: &NodeId| {
+            self.graph
+                .node(id)
+                .unwrap()
+                .metadata
+                .get("Name")
+                .unwrap()
+                .as_text()
+                .unwrap()
+                .to_owned()
+        };
+        let layer2 = |e: &&Edge| e.metadata.get("RelationType") == Some(&"layer2".into());
+        let edges = self.graph.edges().map(|e| &**e).filter(layer2);
+        let mut edges: Vec<String> = edges
+            .map(|e| {
+                let kind = e
+                    .metadata
+                    .get("Type")
+                    .and_then(Value::as_text)
+                    .unwrap_or("-");
+                format!("{}>{} {kind}", name(&e.parent), name(&e.child))
+            })
+            .collect();
+        edges.sort();
+        edges
+    }
+}
+
+/// A link of some kind; change what matters.
+fn link(index: u32, name: &str, kind: &str) -> LinkMessage {
+    LinkMessage {
+        index,
+        hardware: 1,
+        flags: 1,
+        name: name.into(),
+        kind: (!kind.is_empty()).then(|| Text::from(kind)),
+        mtu: 1500,
+        is_complete: true,
+        ..LinkMessage::default()
+    }
+}
+
+/// One end of a pair.
+fn veth(index: u32, name: &str, peer: u32, nsid: Option<i32>) -> LinkMessage {
+    LinkMessage {
+        link: peer,
+        link_netnsid: nsid,
+        ..link(index, name, "veth")
+    }
+}
+
+fn told(links: impl IntoIterator<Item = LinkMessage>) -> Vec<Event> {
+    links
+        .into_iter()
+        .map(|link| Event::Link(Box::new(link)))
+        .collect()
+}
+
+fn hex(text: &str) -> Vec<u8> {
+    let digits: String = text.split_whitespace().collect();
+    let pairs = (0..digits.len()).step_by(2);
+    pairs
+        .map(|i| u8::from_str_radix(&digits[i..i + 2], 16).unwrap())
+        .collect()
+}

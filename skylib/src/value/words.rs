@@ -1,0 +1,150 @@
+//! Keys met while reading, so that reading the same kind of object again allocates none.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::hash::{BuildHasher, Hasher};
+
+use arcstr::ArcStr;
+use hashbrown::{DefaultHashBuilder, HashSet, HashTable};
+
+use super::{Map, Shape, Value};
+
+thread_local! {
+    static WORDS: RefCell<Words> = RefCell::default();
+}
+
+/// The keys and key lists that this thread read last.
+#[derive(Default)]
+struct Words {
+    keys: HashSet<ArcStr>,
+    /// Made of those keys, so that the addresses of the keys tell lists apart.
+    shapes: HashTable<Shape>,
+    hasher: DefaultHashBuilder,
+}
+
+/// What is kept for good, a thread: bounded, for keys may come from anybody.
+const MAX_WORDS: usize = 2048;
+const MAX_LENGTH: usize = 64;
+const MAX_KEYS: usize = 64;
+
+impl Words {
+    fn key(&mut self, text: &str) -> ArcStr {
+        if text.len() > MAX_LENGTH {
+            return ArcStr::from(text);
+        }
+        if self.keys.len() >= MAX_WORDS {
+            self.keys.clear();
+            self.shapes.clear();
+        }
+        self.keys
+            .get_or_insert_with(text, |text| ArcStr::from(text))
+            .clone()
+    }
+
+    fn shape(&mut self, pairs: &[(ArcStr, Value)]) -> Shape {
+        let hash = hash_of(&self.hasher, pairs.iter().map(|(key, _)| key));
+        let is_it = |shape: &Shape| {
+            let keys = shape.keys();
+            keys.len() == pairs.len()
+                && keys
+                    .iter()
+                    .zip(pairs)
+                    .all(|(a, (b, _))| ArcStr::ptr_eq(a, b))
+        };
+        if let Some(known) = self.shapes.find(hash, is_it) {
+            return known.clone();
+        }
+        let shape = Shape::new(pairs.iter().map(|(key, _)| key.clone()).collect());
+        if pairs.len() <= MAX_KEYS {
+            if self.shapes.len() >= MAX_WORDS {
+                self.shapes.clear();
+            }
+            let hasher = &self.hasher;
+            let rehash = |shape: &Shape| hash_of(hasher, shape.keys().iter());
+            self.shapes.insert_unique(hash, shape.clone(), rehash);
+        }
+        shape
+    }
+}
+
+fn hash_of<'a>(hasher: &DefaultHashBuilder, keys: impl Iterator<Item = &'a ArcStr>) -> u64 {
+    let mut state = hasher.build_hasher();
+    keys.for_each(|key| state.write_usize(key.as_ptr() as usize));
+    state.finish()
+}
+
+/// A key as it is read.
+struct Key(ArcStr);
+
+impl<'de> serde::Deserialize<'de> for Key {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl serde::de::Visitor<'_> for Visitor {
+            type Value = Key;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a key")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Key, E> {
+                Ok(Key(WORDS.with_borrow_mut(|words| words.key(text))))
+            }
+        }
+        deserializer.deserialize_str(Visitor)
+    }
+}
+
+/// Reads an object; of equal keys the last wins.
+pub(super) fn read<'de, A: serde::de::MapAccess<'de>>(mut map: A) -> Result<Map, A::Error> {
+    let mut pairs: Vec<(ArcStr, Value)> = Vec::new();
+    while let Some((Key(key), value)) = map.next_entry()? {
+        pairs.push((key, value));
+    }
+    pairs.sort_by(|a, b| a.0.cmp(&b.0));
+    pairs.dedup_by(|later, kept| {
+        let is_same = later.0 == kept.0;
+        if is_same {
+            std::mem::swap(later, kept);
+        }
+        is_same
+    });
+    let shape = WORDS.with_borrow_mut(|words| words.shape(&pairs));
+    Ok(Map::from_parts(
+        shape,
+        pairs.into_iter().map(|(_, value)| value),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(json: &str) -> Map {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn objects_of_one_kind_share_their_keys_from_the_start() {
+        let (a, b) = (map(r#"{"B":1,"A":{"C":2}}"#), map(r#"{"A":{"C":3},"B":4}"#));
+        assert!(a.shape().is_same(b.shape()));
+        assert_eq!(a.get("B"), Some(&Value::Int(1)));
+        assert!(!map(r#"{"A":1}"#).shape().is_same(b.shape()));
+    }
+
+    #[test]
+    fn of_equal_keys_the_last_wins() {
+        assert_eq!(map(r#"{"A":1,"B":0,"A":2,"A":3}"#), map(r#"{"A":3,"B":0}"#));
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded() {
+        for i in 0..3 * MAX_WORDS {
+            assert_eq!(map(&format!(r#"{{"key{i}":{i}}}"#)).len(), 1);
+        }
+        map(&format!(r#"{{"{}":1}}"#, "k".repeat(1000)));
+        WORDS.with_borrow(|words| {
+            assert!(words.keys.len() <= MAX_WORDS && words.shapes.len() <= MAX_WORDS);
+            assert!(words.keys.iter().all(|key| key.len() <= MAX_LENGTH));
+        });
+    }
+}

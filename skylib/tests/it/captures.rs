@@ -1,0 +1,230 @@
+//! Every capture of the shared folder: read without loss, decoded without panic, and both as
+//! independent readers see it.
+//!
+//! The folder is `SHARED_PCAP`, else `shared/pcap` beside the repository.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use etherparse::{
+    LaxLinkExtSlice, LaxNetSlice, LaxSlicedPacket, NetSlice, SlicedPacket, TransportSlice,
+};
+use skylib::decode::{Decoder, DecoderOptions, IpAddress, Layer, Parts};
+use skylib::packet::{LinkType, PacketRef};
+use skylib::pcap_file::{FileFormat, PcapFileError, PcapReader};
+
+#[test]
+fn every_capture_is_read_and_decoded() {
+    let Some(files) = captures() else { return };
+    let decoder = Decoder::new(DecoderOptions::default());
+    let mut parts = Parts::new();
+    let (mut files_read, mut packets, mut flows, mut stopped) = (0, 0, 0, 0);
+    let mut ended = Vec::new();
+    for path in files {
+        let mut reader = match PcapReader::new(File::open(&path).unwrap()) {
+            Ok(reader) => reader,
+            Err(PcapFileError::Format(FileFormat::PcapNg)) => continue,
+            Err(error) => panic!("{}: {error}", path.display()),
+        };
+        files_read += 1;
+        loop {
+            match reader.next_batch() {
+                Ok(Some(batch)) => {
+                    for packet in batch.iter() {
+                        packets += 1;
+                        stopped += usize::from(decoder.decode(packet, &mut parts).is_err());
+                        flows += parts.len();
+                        check_parts(&packet, &parts);
+                    }
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    ended.push((path, error));
+                    break;
+                }
+            }
+        }
+    }
+    println!(
+        "{files_read} captures, {packets} packets, {flows} parts, {stopped} walks ended early"
+    );
+    assert!(ended.is_empty(), "{ended:?}");
+    assert!(
+        files_read >= 14,
+        "the folder holds at least its own captures"
+    );
+}
+
+/// What holds of the parts of any packet.
+fn check_parts(packet: &PacketRef<'_>, parts: &Parts) {
+    for (index, part) in parts.iter().enumerate() {
+        assert!(!part.layers.is_empty());
+        assert!(part.link.is_some() || part.network.is_some());
+        assert!(part.offset as usize <= packet.data.len());
+        assert!(part.length >= 0);
+        assert!(part.transport.is_none() || part.network.is_some());
+        assert!(index == 0 || part.offset > parts[index - 1].offset);
+        if let Some(transport) = &part.transport {
+            let end = transport.payload_offset + transport.payload_len;
+            assert!(end as usize <= packet.data.len());
+        }
+    }
+}
+
+#[test]
+fn etherparse_sees_the_same_ends() {
+    let Some(files) = captures() else { return };
+    let decoder = Decoder::new(DecoderOptions::default());
+    let mut parts = Parts::new();
+    let (mut addresses, mut ports) = (0, 0);
+    for path in files {
+        let Ok(mut reader) = PcapReader::new(File::open(&path).unwrap()) else {
+            continue;
+        };
+        if reader.link_type() != LinkType::ETHERNET {
+            continue;
+        }
+        let mut number = 0;
+        while let Ok(Some(batch)) = reader.next_batch() {
+            for packet in batch.iter() {
+                number += 1;
+                let place = format!("{} packet {number}", path.display());
+                let _ = decoder.decode(packet, &mut parts);
+                let Ok(lax) = LaxSlicedPacket::from_ethernet(packet.data) else {
+                    continue;
+                };
+                // MACsec is not decoded here.
+                if lax
+                    .link_exts
+                    .iter()
+                    .any(|ext| matches!(ext, LaxLinkExtSlice::Macsec(_)))
+                {
+                    continue;
+                }
+                if let Some(ends) = lax_ends(&lax) {
+                    assert_eq!(parts.key_network(0), Some(ends), "{place}");
+                    addresses += 1;
+                }
+                // Nor are whole datagrams in the guise of fragments.
+                if parts
+                    .iter()
+                    .any(|part| part.layers.contains(Layer::IPV6_FRAGMENT))
+                {
+                    continue;
+                }
+                // Only of packets that the strict reader finds sound: the lax one goes on where
+                // lengths contradict each other.
+                let Ok(strict) = SlicedPacket::from_ethernet(packet.data) else {
+                    continue;
+                };
+                if let (Some(NetSlice::Ipv4(_) | NetSlice::Ipv6(_)), Some(ends)) =
+                    (&strict.net, strict_ports(&strict))
+                {
+                    let found = parts.key_transport(0).map(|t| (t.source, t.destination));
+                    assert_eq!(found, Some(ends), "{place}");
+                    ports += 1;
+                }
+            }
+        }
+    }
+    println!("{addresses} address pairs, {ports} port pairs agree");
+    assert!(addresses > 0 && ports > 0);
+}
+
+fn lax_ends(packet: &LaxSlicedPacket<'_>) -> Option<(IpAddress, IpAddress)> {
+    match packet.net.as_ref()? {
+        LaxNetSlice::Ipv4(ip) => {
+            let header = ip.header();
+            Some((
+                IpAddress::v4(header.source()),
+                IpAddress::v4(header.destination()),
+            ))
+        }
+        LaxNetSlice::Ipv6(ip) => {
+            let header = ip.header();
+            Some((
+                IpAddress::v6(header.source()),
+                IpAddress::v6(header.destination()),
+            ))
+        }
+        LaxNetSlice::Arp(_) => None,
+    }
+}
+
+fn strict_ports(packet: &SlicedPacket<'_>) -> Option<(u16, u16)> {
+    match packet.transport.as_ref()? {
+        TransportSlice::Tcp(tcp) => Some((tcp.source_port(), tcp.destination_port())),
+        TransportSlice::Udp(udp) => Some((udp.source_port(), udp.destination_port())),
+        _ => None,
+    }
+}
+
+#[cfg(feature = "pcap")]
+#[test]
+fn libpcap_reads_the_same_packets() {
+    let Some(files) = captures() else { return };
+    let mut compared = 0;
+    for path in files {
+        let Ok(mut reader) = PcapReader::new(File::open(&path).unwrap()) else {
+            continue;
+        };
+        let mut oracle = match pcap::Capture::from_file(&path) {
+            Ok(oracle) => oracle,
+            Err(error) => panic!("{}: {error}", path.display()),
+        };
+        while let Ok(Some(batch)) = reader.next_batch() {
+            for packet in batch.iter() {
+                let place = format!("{} packet {compared}", path.display());
+                let expected = oracle.next_packet().expect(&place);
+                let header = expected.header;
+                // libpcap cuts what is longer than the snap length.
+                assert!(packet.data.starts_with(expected.data), "{place}");
+                assert_eq!(packet.wire_len, header.len, "{place}");
+                let us = header.ts.tv_sec * 1_000_000 + header.ts.tv_usec;
+                assert_eq!(packet.timestamp.as_ns() / 1_000, us, "{place}");
+                compared += 1;
+            }
+        }
+        assert!(
+            oracle.next_packet().is_err(),
+            "{} has more packets",
+            path.display()
+        );
+    }
+    println!("{compared} packets are the same");
+    assert!(compared > 0);
+}
+
+/// All capture files, or none where the folder is missing.
+#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
+fn captures() -> Option<Vec<PathBuf>> {
+    let folder = std::env::var_os("SHARED_PCAP").map_or_else(
+        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/pcap"),
+        PathBuf::from,
+    );
+    let mut found = Vec::new();
+    collect(&folder, &mut found);
+    if found.is_empty() {
+        eprintln!(
+            "SKIPPED: no captures in {}; name a folder of them in SHARED_PCAP",
+            folder.display()
+        );
+        return None;
+    }
+    found.sort();
+    Some(found)
+}
+
+fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            collect(&path, found);
+        } else if path
+            .extension()
+            .is_some_and(|extension| extension == "pcap")
+        {
+            found.push(path);
+        }
+    }
+}
