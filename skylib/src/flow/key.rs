@@ -320,7 +320,6 @@ const fn mac_number(mac: [u8; 6]) -> u64 {
     u64::from_be_bytes([0, 0, a, b, c, d, e, f])
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "half of the number")]
 #[inline(always)]
 const fn upper_half(number: u128) -> u64 {
     (number >> 64) as u64

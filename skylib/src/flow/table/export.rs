@@ -12,7 +12,9 @@ use crate::filter::{Fields, Predicate};
 use crate::flow::field::{FlowField, FlowFields, IntField, PlainInt, TextField};
 use crate::flow::ident::hex;
 use crate::flow::metric::FlowMetric;
-use crate::flow::record::{FinishType, Flow, FlowLayer, FlowProtocol, IcmpLayer, IcmpType, TransportLayer};
+use crate::flow::record::{
+    FinishType, Flow, FlowLayer, FlowProtocol, IcmpLayer, IcmpType, TransportLayer,
+};
 use crate::flow::tcp::TcpMetric;
 use crate::value::Text;
 
