@@ -1,6 +1,7 @@
 //! `FlowTable`: packets in, flows out.
 
 mod arena;
+mod begin;
 mod entry;
 mod export;
 mod packet;
