@@ -175,25 +175,36 @@ impl FlowKey {
     pub(super) const NONE: Self = Self([0; 8]);
 
     /// Whether two keys name the same flow.
-    #[inline]
-    pub(super) fn is_same(&self, other: &Self) -> bool {
-        let (mask_6, mask_7) = self.masks();
-        let different = |i: usize| self.0[i] ^ other.0[i];
-        let upper = different(0) | different(1) | different(2) | different(3);
-        let lower = different(4) | different(5) | different(6) & mask_6 | different(7) & mask_7;
-        upper | lower == 0
+    #[inline(always)]
+    pub(super) fn is_same(&self, other: &Self, mode: LayerKeyMode) -> bool {
+        match mode {
+            LayerKeyMode::L2 => self.0 == other.0,
+            LayerKeyMode::L3 => self.without_macs().0 == other.without_macs().0,
+        }
     }
 
     /// A hash that nobody without the seed can steer.
-    #[inline]
-    pub(super) fn hash(&self, seed: u64) -> u64 {
-        let (mask_6, mask_7) = self.masks();
-        let [w0, w1, w2, w3, w4, w5, w6, w7] = self.0;
+    #[inline(always)]
+    pub(super) fn hash(&self, seed: u64, mode: LayerKeyMode) -> u64 {
+        let [w0, w1, w2, w3, w4, w5, w6, w7] = match mode {
+            LayerKeyMode::L2 => self.0,
+            LayerKeyMode::L3 => self.without_macs().0,
+        };
         let a = fold(w0 ^ seed, w1 ^ MIX[0]);
         let b = fold(w2 ^ seed, w3 ^ MIX[1]);
         let c = fold(w4 ^ seed, w5 ^ MIX[2]);
-        let d = fold(w6 & mask_6 ^ seed, w7 & mask_7 ^ MIX[3]);
+        let d = fold(w6 ^ seed, w7 ^ MIX[3]);
         fold(a ^ b.rotate_left(23) ^ MIX[1], c ^ d.rotate_left(41) ^ seed)
+    }
+
+    /// The key without MACs that do not count.
+    fn without_macs(&self) -> Self {
+        let mut key = *self;
+        if !self.counts_link() {
+            key.0[6] &= 0xffff_ffff;
+            key.0[7] = 0;
+        }
+        key
     }
 
     /// Writes what identifies layer 3 and up in the original's order.
@@ -267,16 +278,6 @@ impl FlowKey {
     const fn flags(&self) -> u16 {
         self.0[6] as u16
     }
-
-    /// Which bits of the last two words count.
-    #[inline]
-    const fn masks(&self) -> (u64, u64) {
-        if self.counts_link() {
-            (u64::MAX, u64::MAX)
-        } else {
-            (0xffff_ffff, 0)
-        }
-    }
 }
 
 /// Flags, the two ports (or the halves of a network identifier) and a tunnel's port.
@@ -320,7 +321,6 @@ const fn mac_number(mac: [u8; 6]) -> u64 {
     u64::from_be_bytes([0, 0, a, b, c, d, e, f])
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "half of the number")]
 #[inline(always)]
 const fn upper_half(number: u128) -> u64 {
     (number >> 64) as u64

@@ -1,6 +1,27 @@
 //! Flows: who talks to whom, how much, since when.
 //!
-//! A [`Flow`] is the record clients see; a [`FlowSet`] answers a [`FlowQuery`].
+//! A [`FlowTable`] makes flows of packets. What clients see of one is a [`Flow`]; a [`FlowSet`]
+//! answers a [`FlowQuery`], from tables and from whatever else is a [`FlowSource`].
+//!
+//! The life of a flow:
+//!
+//! ```text
+//!   packet ── decode ──▶ part ── key ──▶ known? ── no ──▶ begins: entry, queue, "touched"
+//!                                          │ yes                │
+//!                                          ▼                    ▼
+//!                                       counted ◀───────────────┘
+//!                                          │
+//!           update, 60 s ◀── "touched" ────┤  sent whole; its last interval is kept for queries
+//!                                          │
+//!     ended by TCP, 15 s silent ───────────┤  sent by an update before, leaves
+//!     silent longer than its application ──┤  sent, leaves
+//!     silent from one expiry to the next ──┤  sent, leaves
+//!     table full, longest unused ──────────┤  sent, leaves, counted as evicted
+//!     flush ───────────────────────────────┘  sent, leaves
+//! ```
+//!
+//! No timer looks at flows in use: an update goes along the list of touched ones, an expiry along
+//! queues that begin with the oldest.
 
 mod application;
 mod csv;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
-use skylib::flow::{Flow, FlowQuery, FlowTable, FlowTableOptions};
+use skylib::flow::{Flow, FlowQuery, FlowTable, FlowTableOptions, LayerKeyMode};
 use skylib::packet::{LinkType, PacketBatch, PacketHeader};
 use skylib::pcap_file::PcapReader;
 use skylib::time::Timestamp;
@@ -237,4 +237,53 @@ fn scenario_expire_now_sends_all() {
     let mut sent: Vec<Flow> = Vec::new();
     table.flush(Timestamp::from_ms(i64::MAX), &mut sent);
     assert_eq!((table.len(), sent.len()), (0, 100));
+}
+
+#[test]
+fn every_packet_of_every_capture_is_counted_once() {
+    let root = std::env::var_os("SHARED_PCAP").map_or_else(|| shared("pcap"), PathBuf::from);
+    let mut folders = vec![root];
+    let mut files = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if count_outermost(&path) {
+                files += 1;
+            }
+        }
+    }
+    println!("{files} captures read");
+}
+
+/// Whether the file is a capture; fails if a packet is in no outermost flow or in two.
+fn count_outermost(path: &Path) -> bool {
+    let Ok(mut reader) = File::open(path)
+        .map_err(drop)
+        .and_then(|f| PcapReader::new(f).map_err(drop))
+    else {
+        return false;
+    };
+    for mode in [LayerKeyMode::L2, LayerKeyMode::L3] {
+        let mut table = FlowTable::new(FlowTableOptions::default().with_layer_key_mode(mode));
+        while let Ok(Some(batch)) = reader.next_batch() {
+            table.process(&batch);
+        }
+        let stats = table.stats();
+        let flows = table.query(&FlowQuery::default()).unwrap().flows;
+        let outermost = flows.iter().filter(|flow| flow.parent_uuid.is_empty());
+        let metrics = outermost.map(|flow| flow.metric.unwrap());
+        let packets: i64 = metrics
+            .map(|metric| metric.ab_packets + metric.ba_packets)
+            .sum();
+        let wanted = i64::try_from(stats.packets - stats.without_flow).unwrap();
+        assert_eq!(packets, wanted, "{path:?} {mode:?}");
+        let mut sent: Vec<Flow> = Vec::new();
+        table.flush(Timestamp::ZERO, &mut sent);
+        assert_eq!(sent.len() as u64, stats.begun, "{path:?} {mode:?}");
+        assert_eq!(table.stats().flows, 0);
+        reader = PcapReader::new(File::open(path).unwrap()).unwrap();
+    }
+    true
 }

@@ -104,15 +104,15 @@ impl FlowSet {
         match (&options.sort, &options.dedup) {
             (None, None) => self.flows.extend(other.flows),
             (Some((field, order)), dedup) => {
-                let before = self.flows.len();
-                self.flows.extend(other.flows);
-                let mut result = self.sort(Some(*field), *order);
-                if let (Ok(()), Some(dedup)) = (&result, dedup) {
-                    result = self.dedup(*dedup);
+                let dedup = dedup.map(|field| field.unwrap_or(FlowField::TRACKING_ID));
+                for flow in self.flows.iter().chain(&other.flows) {
+                    key(flow, field)?;
+                    dedup.map_or(Ok(()), |field| key(flow, &field).map(drop))?;
                 }
-                if let Err(error) = result {
-                    self.flows.truncate(before);
-                    return Err(error);
+                let (ours, theirs) = (self.keyed(field)?, other.keyed_by(field)?);
+                self.flows = merged(ours, theirs, *order);
+                if dedup.is_some() {
+                    self.dedup(dedup)?;
                 }
             }
             (None, Some(dedup)) => {
@@ -167,6 +167,28 @@ impl FlowSet {
 
     fn keyed_by(mut self, field: &FlowField) -> Result<Vec<(Key, Flow)>, FlowQueryError> {
         self.keyed(field)
+    }
+}
+
+/// Two sorted lists as one; of equals the left one goes first upwards, the right one downwards.
+fn merged(left: Vec<(Key, Flow)>, right: Vec<(Key, Flow)>, order: SortOrder) -> Vec<Flow> {
+    let mut flows = Vec::with_capacity(left.len() + right.len());
+    let (mut left, mut right) = (left.into_iter().peekable(), right.into_iter().peekable());
+    loop {
+        let takes_left = match (left.peek(), right.peek()) {
+            (Some(l), Some(r)) if order == SortOrder::Ascending => l.0 <= r.0,
+            (Some(l), Some(r)) => l.0 > r.0,
+            (left, _) => left.is_some(),
+        };
+        let next = if takes_left {
+            left.next()
+        } else {
+            right.next()
+        };
+        match next {
+            Some((_, flow)) => flows.push(flow),
+            None => return flows,
+        }
     }
 }
 

@@ -97,6 +97,28 @@ fn merge_keeps_the_order_and_widens_the_span() {
 }
 
 #[test]
+fn merged_sets_are_as_one_sorted_set() {
+    let flows: Vec<Flow> = (0..40)
+        .map(|i| flow(&i.to_string(), "", i, i * 7 % 5))
+        .collect();
+    for order in [SortOrder::Ascending, SortOrder::Descending] {
+        for cut in [0, 1, 20, 40] {
+            let (left, right) = flows.split_at(cut);
+            let mut set = FlowSet::from_flows(left.to_vec());
+            let mut other = FlowSet::from_flows(right.to_vec());
+            set.sort(None, order).unwrap();
+            other.sort(None, order).unwrap();
+            let sort = Some((FlowField::LAST, order));
+            set.merge(other, &MergeOptions { sort, dedup: None })
+                .unwrap();
+            let mut whole = FlowSet::from_flows(flows.clone());
+            whole.sort(None, order).unwrap();
+            assert_eq!(set.flows, whole.flows, "{order:?} {cut}");
+        }
+    }
+}
+
+#[test]
 fn equals_keep_their_order_upwards_and_change_it_downwards() {
     let flows = vec![
         flow("x", "1", 0, 5),

@@ -6,7 +6,6 @@ use crate::flow::memory_hint::huge_pages;
 /// Entries by number; numbers of removed ones are used again.
 #[derive(Debug)]
 pub(super) struct Arena {
-    /// One small chunk, then large ones.
     chunks: Vec<Vec<Entry>>,
     /// Entries there are, in use or not.
     len: u32,
@@ -23,25 +22,29 @@ impl Arena {
         }
     }
 
-    /// The entry of a number that [`Arena::allocate`] gave.
+    /// The entry of a number that [`Arena::insert`] gave.
     #[inline]
     pub(super) fn get(&self, number: u32) -> &Entry {
         let (chunk, offset) = place(number);
         &self.chunks[chunk][offset]
     }
 
-    /// The entry of a number that [`Arena::allocate`] gave.
+    /// The entry of a number that [`Arena::insert`] gave.
     #[inline]
     pub(super) fn get_mut(&mut self, number: u32) -> &mut Entry {
         let (chunk, offset) = place(number);
         &mut self.chunks[chunk][offset]
     }
 
-    /// A number to use; what its entry held stays. `None` if there are no more numbers.
-    pub(super) fn allocate(&mut self) -> Option<u32> {
+    /// A number for an entry; flags that outlive a flow stay as they were in its place.
+    /// `None` if there are no more numbers.
+    pub(super) fn insert(&mut self, mut entry: Entry) -> Option<u32> {
         if self.free != NONE {
             let number = self.free;
-            self.free = self.get(number).cold.next;
+            let place = self.get_mut(number);
+            entry.hot.flags |= place.hot.flags;
+            let next = std::mem::replace(place, entry).cold.next;
+            self.free = next;
             return Some(number);
         }
         if self.len == NONE {
@@ -50,11 +53,14 @@ impl Arena {
         let number = self.len;
         let (chunk, offset) = place(number);
         if offset == 0 {
-            let mut entries = Vec::with_capacity(if chunk == 0 { FIRST } else { CHUNK } as usize);
-            huge_pages(&mut entries);
+            // Only what is written takes memory; huge pages would take more from small tables.
+            let mut entries = Vec::with_capacity(CHUNK as usize);
+            if chunk > 0 {
+                huge_pages(&mut entries);
+            }
             self.chunks.push(entries);
         }
-        self.chunks[chunk].push(Entry::vacant());
+        self.chunks[chunk].push(entry);
         self.len += 1;
         Some(number)
     }
@@ -82,46 +88,42 @@ impl Arena {
 
 #[inline]
 const fn place(number: u32) -> (usize, usize) {
-    if number < FIRST {
-        (0, number as usize)
-    } else {
-        let rest = number - FIRST;
-        (1 + (rest / CHUNK) as usize, (rest % CHUNK) as usize)
-    }
+    ((number / CHUNK) as usize, (number % CHUNK) as usize)
 }
 
-/// Entries of the first chunk, for the many tables that stay small.
-const FIRST: u32 = 1 << 12;
-/// Entries of the others: 12 MiB, room for huge pages.
+/// Entries of a chunk: 12 MiB, room for huge pages.
 const CHUNK: u32 = 1 << 16;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::table::entry::HOT_ALIVE;
+    use crate::flow::table::entry::{HOT_ALIVE, HOT_LISTED};
 
     #[test]
     fn numbers_are_used_again_and_entries_stay() {
         let mut arena = Arena::new();
-        let count = FIRST + CHUNK + 10;
-        for wanted in 0..count {
-            let number = arena.allocate().unwrap();
-            assert_eq!(number, wanted);
-            let entry = arena.get_mut(number);
-            entry.cold.start = i64::from(number);
+        let count = CHUNK + 10;
+        let entry = |start: u32| {
+            let mut entry = Entry::vacant();
+            entry.cold.start = i64::from(start);
             entry.hot.flags = HOT_ALIVE;
+            entry
+        };
+        for wanted in 0..count {
+            assert_eq!(arena.insert(entry(wanted)), Some(wanted));
         }
         assert!((0..count).all(|number| arena.get(number).cold.start == i64::from(number)));
-        for number in [5, FIRST + 1] {
-            arena.get_mut(number).hot.flags = 0;
+        for number in [5, CHUNK + 1] {
+            arena.get_mut(number).hot.flags = HOT_LISTED;
             arena.release(number);
         }
         assert_eq!(arena.iter().count(), count as usize - 2);
         assert_eq!(
-            [arena.allocate(), arena.allocate()],
-            [Some(FIRST + 1), Some(5)]
+            [arena.insert(entry(0)), arena.insert(entry(0))],
+            [Some(CHUNK + 1), Some(5)]
         );
-        assert_eq!(arena.allocate(), Some(count));
+        assert_eq!(arena.get(5).hot.flags, HOT_ALIVE | HOT_LISTED);
+        assert_eq!(arena.insert(entry(0)), Some(count));
         assert_eq!(arena.bytes(), (count as usize + 1) * size_of::<Entry>());
     }
 }

@@ -12,7 +12,9 @@ use crate::filter::{Fields, Predicate};
 use crate::flow::field::{FlowField, FlowFields, IntField, PlainInt, TextField};
 use crate::flow::ident::hex;
 use crate::flow::metric::FlowMetric;
-use crate::flow::record::{FinishType, Flow, FlowLayer, FlowProtocol, IcmpLayer, IcmpType, TransportLayer};
+use crate::flow::record::{
+    FinishType, Flow, FlowLayer, FlowProtocol, IcmpLayer, IcmpType, TransportLayer,
+};
 use crate::flow::tcp::TcpMetric;
 use crate::value::Text;
 
@@ -180,11 +182,10 @@ impl FlowTable {
     }
 
     /// The queue a flow belongs to.
-    pub(super) fn class(&self, record: u32) -> u8 {
-        let entry = self.arena.get(record);
+    pub(super) fn class(&self, entry: &Entry) -> u8 {
         let path = self.path(entry);
         match self.port_name(entry) {
-            Some(name) => super::packet::timeout_class(&self.options, name),
+            Some(name) => super::begin::timeout_class(&self.options, name),
             None => path.class,
         }
     }
@@ -199,7 +200,7 @@ impl FlowTable {
             .get(entry.cold.rare)
             .and_then(|rare| rare.path)
             .unwrap_or_default();
-        let class = |name: &str| super::packet::timeout_class(&self.options, name);
+        let class = |name: &str| super::begin::timeout_class(&self.options, name);
         Cow::Owned(PathInfo::new(&path, class))
     }
 

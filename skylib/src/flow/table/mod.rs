@@ -1,6 +1,7 @@
 //! `FlowTable`: packets in, flows out.
 
 mod arena;
+mod begin;
 mod entry;
 mod export;
 mod packet;
@@ -212,7 +213,7 @@ impl FlowTable {
         let entry = size_of::<Entry>() + size_of::<Interval>();
         let index = 4 * size_of::<u64>();
         // Touched, finishing, and free slots of both slabs; a list may have room for twice its content.
-        let lists = 8 * size_of::<u32>();
+        let lists = 2 * 4 * size_of::<u32>();
         let rare = if options.extra_tcp_metric || options.raw_packet_limit > 0 {
             size_of::<Rare>()
         } else {

@@ -4,11 +4,10 @@ use prost::bytes::Bytes;
 
 use super::FlowTable;
 use super::entry::{
-    END_FIN, Entry, HAS_ICMP, HAS_LINK, HAS_NETWORK, HAS_OTHER_NETWORK, HAS_SCTP, HAS_TCP,
-    HAS_TRANSPORT, HAS_UDP, HOT_ALIVE, HOT_FINISHING, HOT_LISTED, HOT_SWAPPED, HOT_USED, Interval,
-    NONE, OtherNetwork, Rare, TcpTimes,
+    END_FIN, Entry, HAS_LINK, HAS_NETWORK, HAS_TCP, HAS_TRANSPORT, HOT_FINISHING, HOT_LISTED,
+    HOT_SWAPPED, HOT_USED, Interval, NONE, Rare,
 };
-use crate::decode::{IcmpEcho, NetworkProtocol, Part, TcpFlags, TransportProtocol};
+use crate::decode::{IcmpEcho, TcpFlags};
 use crate::flow::ident::Identifiers;
 use crate::flow::key::{FlowKey, PacketKey};
 use crate::flow::memory_hint::prefetch;
@@ -20,9 +19,9 @@ use crate::time::Timestamp;
 /// A part of a packet on its way into the table.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pending {
-    key: FlowKey,
-    hash: u64,
-    timestamp: Timestamp,
+    pub(super) key: FlowKey,
+    pub(super) hash: u64,
+    pub(super) timestamp: Timestamp,
     bytes: u64,
     /// Where the part starts in the packet.
     offset: u32,
@@ -32,12 +31,12 @@ pub(super) struct Pending {
     record: u32,
     /// Number of the packet in the batch, and of the part in the packet.
     packet: u16,
-    part: u8,
+    pub(super) part: u8,
     tcp: TcpFlags,
     source_port: u16,
     hop_limit: u8,
     /// `IS_*`.
-    flags: u8,
+    pub(super) flags: u8,
 }
 
 impl Pending {
@@ -60,7 +59,7 @@ impl Pending {
 }
 
 /// See [`PacketKey`].
-const IS_SWAPPED: u8 = 0x01;
+pub(super) const IS_SWAPPED: u8 = 0x01;
 const IS_LOCAL: u8 = 0x02;
 /// Whether its packets and bytes count.
 const IS_COUNTED: u8 = 0x04;
@@ -71,6 +70,7 @@ impl FlowTable {
     /// Decodes and keys all packets, then looks for all flows, then counts: what one packet needs
     /// from memory comes while others are worked on.
     pub(super) fn process_batch(&mut self, batch: &PacketBatch<'_>) {
+        self.stats.packets += batch.headers.len() as u64;
         let mut slots = std::mem::take(&mut self.pending);
         let mut len = 0;
         for (number, packet) in (0_u16..).zip(batch.iter()) {
@@ -116,17 +116,13 @@ impl FlowTable {
     /// The record of a part's flow.
     #[inline(always)]
     fn find(&self, part: &Pending) -> Option<u32> {
-        if part.record == NONE {
-            // It may have begun in this batch.
-            return self
-                .index
-                .find(part.hash, |r| self.arena.get(r).key.is_same(&part.key));
-        }
-        if self.arena.get(part.record).key.is_same(&part.key) {
+        let mode = self.options.layer_key_mode;
+        let is = |record: u32| self.arena.get(record).key.is_same(&part.key, mode);
+        if part.record != NONE && is(part.record) {
             return Some(part.record);
         }
-        self.index
-            .find(part.hash, |r| self.arena.get(r).key.is_same(&part.key))
+        // It may have begun in this batch.
+        self.index.find(part.hash, is)
     }
 
     #[inline(always)]
@@ -137,7 +133,6 @@ impl FlowTable {
         slots: &mut [Pending],
         len: &mut usize,
     ) {
-        self.stats.packets += 1;
         if self
             .filter
             .as_ref()
@@ -155,7 +150,7 @@ impl FlowTable {
         let mut parent_hash = 0;
         for (index, part) in self.parts.iter().enumerate() {
             let key = PacketKey::new(&self.parts, index, part, mode, parent_hash);
-            let hash = key.key.hash(self.seed);
+            let hash = key.key.hash(self.seed, mode);
             self.index.prefetch(hash);
             let by_link = part.link.is_some() || mode == LayerKeyMode::L3;
             let mut flags = 0;
@@ -201,112 +196,6 @@ impl FlowTable {
         if parent == NONE {
             self.stats.without_flow += 1;
         }
-    }
-
-    /// Begins a flow; `None` if there are no more record numbers.
-    #[cold]
-    fn begin(
-        &mut self,
-        pending: &Pending,
-        parent: Option<u32>,
-        packet: PacketRef<'_>,
-    ) -> Option<u32> {
-        let parent_uuid = parent
-            .filter(|record| *record != NONE)
-            .map_or(0, |record| self.identifiers(self.arena.get(record)).uuid);
-        while self.index.len() >= self.limit {
-            self.evict();
-        }
-        let record = self.arena.allocate()?;
-        // The same bytes give the same parts; keeping those of every packet would cost more.
-        let mut parts = std::mem::take(&mut self.first_parts);
-        let stopped = self.decoder.decode(packet, &mut parts);
-        debug_assert!(
-            stopped.is_ok() || !parts.is_empty(),
-            "a part was there before"
-        );
-        let part = parts
-            .get(pending.part as usize)
-            .copied()
-            .unwrap_or_default();
-        let other_network = part.network.filter(|network| {
-            let ends = parts.key_network(pending.part as usize);
-            ends != Some((network.source, network.destination))
-        });
-        self.first_parts = parts;
-
-        let mut rare = Rare::default();
-        let mut layers = layers(&part);
-        if let Some(network) = other_network {
-            layers |= HAS_OTHER_NETWORK;
-            rare.network = Some(OtherNetwork {
-                is_v4: network.protocol == NetworkProtocol::Ipv4,
-                source: network.source,
-                destination: network.destination,
-            });
-        }
-        if self.options.extra_tcp_metric && layers & HAS_TRANSPORT == HAS_TCP {
-            rare.tcp = Some(TcpTimes::default());
-        }
-        let class = |name: &str| timeout_class(&self.options, name);
-        let path = self.paths.number(&part.layers, class);
-        if path.is_none() {
-            rare.path = Some(part.layers);
-        }
-        let keeps_rare = other_network.is_some() || rare.tcp.is_some() || path.is_none();
-        let rare = if keeps_rare {
-            self.rare.insert(rare)
-        } else {
-            NONE
-        };
-
-        let entry = self.arena.get_mut(record);
-        let listed = entry.hot.flags & (HOT_LISTED | HOT_FINISHING);
-        entry.key = pending.key;
-        entry.hot = super::entry::Hot {
-            last: i64::MIN,
-            touched: self.timers.interval(),
-            flags: listed
-                | HOT_ALIVE
-                | if pending.flags & IS_SWAPPED != 0 {
-                    HOT_SWAPPED
-                } else {
-                    0
-                },
-            ..Default::default()
-        };
-        entry.cold = super::entry::Cold {
-            start: pending.timestamp.as_ms(),
-            parent_uuid,
-            vlan_id: part.link.map_or(0, |link| link.vlan_id),
-            ports: part
-                .transport
-                .map_or([0; 2], |ports| [ports.source, ports.destination]),
-            icmp: part.icmp.map_or(0, |icmp| {
-                u32::from(icmp.kind as u8) << 24 | u32::from(icmp.code) << 16 | u32::from(icmp.id)
-            }),
-            tunnel_id: part.network.map_or(0, |network| {
-                u32::try_from(network.tunnel_id).unwrap_or(u32::MAX)
-            }),
-            path: path.unwrap_or(u16::MAX),
-            class: 0,
-            layers,
-            interval: NONE,
-            rare,
-            previous: NONE,
-            next: NONE,
-            born: self.timers.interval(),
-        };
-        let class = self.class(record);
-        self.arena.get_mut(record).cold.class = class;
-        if listed & HOT_LISTED == 0 {
-            self.arena.get_mut(record).hot.flags |= HOT_LISTED;
-            self.touched.push(record);
-        }
-        self.queues[usize::from(class)].push(&mut self.arena, record);
-        self.index.insert(pending.hash, record);
-        self.stats.begun += 1;
-        Some(record)
     }
 
     /// Counts a part for its flow.
@@ -380,43 +269,12 @@ impl FlowTable {
     /// SYN, FIN and RST.
     fn follow_tcp(&mut self, record: u32, pending: &Pending, is_same_way: bool, is_first: bool) {
         let recorded = self.options.recorded;
+        let way = usize::from(!is_same_way);
+        if self.options.extra_tcp_metric {
+            self.note_times(record, pending, way);
+        }
         let has = |flag| pending.tcp.contains(flag);
         let entry = self.arena.get_mut(record);
-        if entry.cold.layers & HAS_TRANSPORT != HAS_TCP {
-            return;
-        }
-        let way = usize::from(!is_same_way);
-        if let Some(times) = self
-            .rare
-            .get_mut(entry.cold.rare)
-            .and_then(|r| r.tcp.as_mut())
-        {
-            let now = pending.timestamp.as_ms();
-            // COMPAT: the original goes by addresses alone, so all is from A where they are equal.
-            let from = if recorded && pending.flags & IS_LOCAL != 0 {
-                0
-            } else {
-                way
-            };
-            if has(TcpFlags::SYN) {
-                // COMPAT: recorded values of the original, which takes A's second SYN for B's.
-                let from = if recorded && times.syn[from] != 0 {
-                    1
-                } else {
-                    from
-                };
-                if times.syn[from] == 0 {
-                    times.syn[from] = now;
-                    times.ttl[from] = pending.hop_limit;
-                }
-            }
-            if has(TcpFlags::FIN) {
-                times.fin[from] = now;
-            }
-            if has(TcpFlags::RST) {
-                times.rst[from] = now;
-            }
-        }
         let hot = &mut entry.hot;
         if has(TcpFlags::FIN) {
             hot.ends |= END_FIN[way];
@@ -428,7 +286,9 @@ impl FlowTable {
             hot.ends == both
         };
         let is_reset = has(TcpFlags::RST) && (is_first || !recorded);
-        if hot.finish == FinishType::NotFinished && (is_closed || is_reset) {
+        let ends_now = hot.finish == FinishType::NotFinished && (is_closed || is_reset);
+        // A flow of that key may have begun without TCP of its own: a tunnel known by what is in it.
+        if ends_now && entry.cold.layers & HAS_TRANSPORT == HAS_TCP {
             hot.finish = if is_closed {
                 FinishType::TcpFin
             } else {
@@ -438,6 +298,41 @@ impl FlowTable {
                 hot.flags |= HOT_FINISHING;
                 self.finishing.push(record);
             }
+        }
+    }
+
+    /// Times and TTL of SYN, FIN and RST.
+    fn note_times(&mut self, record: u32, pending: &Pending, way: usize) {
+        let recorded = self.options.recorded;
+        let has = |flag| pending.tcp.contains(flag);
+        let rare = self.arena.get(record).cold.rare;
+        let Some(times) = self.rare.get_mut(rare).and_then(|rare| rare.tcp.as_mut()) else {
+            return;
+        };
+        let now = pending.timestamp.as_ms();
+        // COMPAT: the original goes by addresses alone, so all is from A where they are equal.
+        let from = if recorded && pending.flags & IS_LOCAL != 0 {
+            0
+        } else {
+            way
+        };
+        if has(TcpFlags::SYN) {
+            // COMPAT: recorded values of the original, which takes A's second SYN for B's.
+            let from = if recorded && times.syn[from] != 0 {
+                1
+            } else {
+                from
+            };
+            if times.syn[from] == 0 {
+                times.syn[from] = now;
+                times.ttl[from] = pending.hop_limit;
+            }
+        }
+        if has(TcpFlags::FIN) {
+            times.fin[from] = now;
+        }
+        if has(TcpFlags::RST) {
+            times.rst[from] = now;
         }
     }
 
@@ -470,7 +365,7 @@ impl FlowTable {
 
     /// Sends and removes the flow that was not used for longest, in about.
     #[cold]
-    fn evict(&mut self) {
+    pub(super) fn evict(&mut self) {
         for chance in 0.. {
             let arena = &self.arena;
             let fronts = self.queues.iter().enumerate();
@@ -503,7 +398,10 @@ impl FlowTable {
     /// Forgets a flow.
     pub(super) fn remove(&mut self, record: u32) {
         let entry = self.arena.get_mut(record);
-        let (hash, cold) = (entry.key.hash(self.seed), entry.cold);
+        let (hash, cold) = (
+            entry.key.hash(self.seed, self.options.layer_key_mode),
+            entry.cold,
+        );
         entry.key = FlowKey::NONE;
         entry.hot.flags &= HOT_LISTED | HOT_FINISHING;
         self.index.remove(hash, record);
@@ -543,50 +441,6 @@ fn measure(entry: &mut Entry, pending: &Pending) {
         hot.rtt = now.saturating_sub(hot.pending);
         hot.pending = 0;
     }
-}
-
-/// Which layers a flow has.
-fn layers(part: &Part) -> u8 {
-    let mut layers = 0;
-    if part.link.is_some() {
-        layers |= HAS_LINK;
-    }
-    // An IP header too short for its addresses is no end of anything.
-    if part
-        .network
-        .is_some_and(|network| !network.source.is_none())
-    {
-        layers |= HAS_NETWORK;
-    }
-    if part.icmp.is_some() {
-        layers |= HAS_ICMP;
-    }
-    layers
-        | match part.transport.map(|transport| transport.protocol) {
-            Some(TransportProtocol::Tcp) => HAS_TCP,
-            Some(TransportProtocol::Udp) => HAS_UDP,
-            Some(_) => HAS_SCTP,
-            None => 0,
-        }
-}
-
-/// The queue of flows of an application.
-pub(super) fn timeout_class(options: &crate::flow::FlowTableOptions, application: &str) -> u8 {
-    let timeouts = options
-        .application_timeouts
-        .iter()
-        .take(super::MAX_TIMEOUTS);
-    let mut numbered = (1_u8..).zip(timeouts);
-    let found = numbered.find(|(_, (name, timeout))| {
-        // COMPAT: recorded values of the original, where only upper-case names can match.
-        let is_named = if options.recorded {
-            name.to_uppercase() == application
-        } else {
-            name.eq_ignore_ascii_case(application)
-        };
-        is_named && !timeout.is_zero()
-    });
-    found.map_or(0, |(class, _)| class)
 }
 
 /// How many flows in use an eviction passes over.

@@ -81,6 +81,7 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flow::table::entry::Entry;
 
     fn order(queue: &Queue, arena: &Arena) -> Vec<u32> {
         std::iter::successors(queue.front(), |record| queue.after(arena, *record)).collect()
@@ -90,7 +91,7 @@ mod tests {
     fn records_leave_from_anywhere() {
         let (mut arena, mut queue) = (Arena::new(), Queue::new());
         for _ in 0..5 {
-            let record = arena.allocate().unwrap();
+            let record = arena.insert(Entry::vacant()).unwrap();
             queue.push(&mut arena, record);
         }
         queue.unlink(&mut arena, 2);
@@ -108,11 +109,11 @@ mod tests {
     fn the_mark_moves_back_when_its_record_leaves() {
         let (mut arena, mut queue) = (Arena::new(), Queue::new());
         for _ in 0..3 {
-            let record = arena.allocate().unwrap();
+            let record = arena.insert(Entry::vacant()).unwrap();
             queue.push(&mut arena, record);
         }
         queue.mark();
-        let late = arena.allocate().unwrap();
+        let late = arena.insert(Entry::vacant()).unwrap();
         queue.push(&mut arena, late);
         queue.unlink(&mut arena, 2);
         queue.unlink(&mut arena, 0);

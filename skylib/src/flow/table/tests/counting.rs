@@ -154,7 +154,8 @@ fn a_header_within_another_version_keeps_both_addresses_apart() {
 
 #[test]
 fn the_end_of_a_connection_is_seen() {
-    let cases: [(&[(End, End, u8)], FinishType); 5] = [
+    type Packets<'a> = &'a [(End, End, u8)];
+    let cases: [(Packets<'_>, FinishType); 5] = [
         (&[(A, B, FIN | ACK), (B, A, FIN | ACK)], FinishType::TcpFin),
         (
             &[(A, B, FIN | ACK), (A, B, FIN | ACK)],

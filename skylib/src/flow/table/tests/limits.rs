@@ -115,7 +115,7 @@ fn paths_beyond_the_list_are_kept_with_their_flows() {
         let kinds = (0..pattern.ilog2()).map(|bit| [60, 51][usize::from(pattern >> bit & 1)]);
         let kinds: Vec<u8> = kinds.chain([17]).collect();
         for pair in kinds.windows(2) {
-            extensions.extend([pair[1], pair[0] / 60 ^ 1, 1, 4, 0, 0, 0, 0]);
+            extensions.extend([pair[1], u8::from(pair[0] != 60), 1, 4, 0, 0, 0, 0]);
             extensions.resize(extensions.len() + if pair[0] == 51 { 4 } else { 0 }, 0);
         }
         extensions.extend(udp_datagram(5, 6, &[]));

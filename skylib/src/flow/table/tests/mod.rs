@@ -227,11 +227,30 @@ fn queries_filter_sort_and_cut() {
         .collect();
     assert_eq!(ports, [9, 8]);
     assert_eq!((set.start, set.end), (50, 90));
+    let counted = |query: &FlowQuery| table.count_flows(query).unwrap();
+    assert_eq!(counted(&query), 2);
+    assert_eq!(
+        counted(&FlowQuery {
+            sort: None,
+            range: None,
+            ..query.clone()
+        }),
+        5
+    );
+    assert_eq!(counted(&FlowQuery::default()), 9);
     let elsewhere = FlowQuery {
         node_tids: Some(vec!["t2".into()]),
         ..query
     };
     assert_eq!(table.query(&elsewhere).unwrap(), FlowSet::default());
+    assert_eq!(
+        counted(&FlowQuery {
+            sort: None,
+            range: None,
+            ..elsewhere
+        }),
+        0
+    );
 }
 
 #[test]

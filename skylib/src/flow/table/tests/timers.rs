@@ -314,3 +314,48 @@ fn many_flows_are_sent_some_at_a_time() {
     table.update(ms(60_000), &mut calls);
     assert_eq!(calls.0, [4096, 904]);
 }
+
+#[test]
+fn flows_that_are_sent_when_they_leave_are_sent_once() {
+    let mut table = FlowTable::new(FlowTableOptions::default().with_leaving_only(true));
+    feed(&mut table, 1_000, &tcp(A, B, ACK));
+    feed(&mut table, 1_000, &tcp(End(1, 5), B, RST));
+    feed(&mut table, 1_000, &arp(1));
+    assert!(update(&mut table, 10_000).is_empty());
+    let sent = update(&mut table, 20_000);
+    let ends: Vec<_> = sent.iter().map(|flow| flow.finish_type).collect();
+    assert_eq!(
+        ends,
+        [FinishType::TcpRst, FinishType::Timeout],
+        "its hold and ARP's time are over"
+    );
+    let mut sent: Vec<Flow> = Vec::new();
+    table.flush(ms(30_000), &mut sent);
+    assert_eq!(sent.len(), 1);
+    assert_eq!(sent[0].metric.unwrap().ab_packets, 1);
+}
+
+#[test]
+fn an_ended_table_answers_with_what_a_flush_would_send() {
+    let mut table = table();
+    feed(&mut table, 1_000, &tcp(A, B, ACK));
+    feed(&mut table, 1_000, &tcp(End(1, 5), B, RST));
+    update(&mut table, 10_000);
+    feed(&mut table, 11_000, &tcp(A, B, ACK));
+    let mut sent: Vec<Flow> = Vec::new();
+    table.end(&mut sent);
+    assert!(sent.is_empty());
+    let answer = flows(&table);
+    let timed_out = FlowQuery {
+        filter: Filter::test("FinishType", Predicate::Int(1)),
+        ..FlowQuery::default()
+    };
+    assert_eq!(table.query(&timed_out).unwrap().flows, answer[..1]);
+    table.flush(ms(20_000), &mut sent);
+    assert_eq!(
+        sent,
+        answer[..1],
+        "the other one has been sent by the update"
+    );
+    assert_eq!(answer[1].finish_type, FinishType::TcpRst);
+}
