@@ -287,3 +287,25 @@ fn parts_forget_the_packet_before() {
     );
     assert_eq!(parts[0].transport, None);
 }
+
+#[test]
+fn plain_packets_are_plain_either_way() {
+    let plain = ethernet(0x0800, &ipv4(6, &tcp(2)));
+    for wire_len in [0, 54] {
+        let (parts, _) = decode_with(
+            DecoderOptions::default(),
+            LinkType::ETHERNET,
+            &plain,
+            wire_len,
+        );
+        assert!(parts.is_plain());
+    }
+    // What it shows is not what it is known by.
+    assert!(
+        !decode(&ethernet(0x86dd, &ipv6(4, &ipv4(1, ECHO))))
+            .0
+            .is_plain()
+    );
+    let gre = [&hex("0000 0800")[..], &ipv4(6, &tcp(2))].concat();
+    assert!(!decode(&ethernet(0x0800, &ipv4(47, &gre))).0.is_plain());
+}
