@@ -30,7 +30,7 @@ pub(crate) fn check(input: &[u8]) {
         .expect("memory takes what is written");
     let mut written = 0;
     read(input, |packet| {
-        written += usize::from(writer.write(packet).is_ok())
+        written += usize::from(writer.write(packet).is_ok());
     });
     let mut again = 0;
     let end = read(&*writer.into_inner(), |_| again += 1);

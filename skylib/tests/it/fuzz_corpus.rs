@@ -45,9 +45,7 @@ fn replay(target: &str, check: fn(&[u8]), seeds: &Seeds) {
         );
     }
     for entry in fs::read_dir(&folder).unwrap() {
-        let path = entry.unwrap().path();
-        println!("{}", path.display());
-        check(&fs::read(path).unwrap());
+        check(&fs::read(entry.unwrap().path()).unwrap());
     }
 }
 
