@@ -260,6 +260,8 @@ fn application_protocols_are_told_by_port_and_shape() {
     );
     assert_eq!(name(5060, b"SIP/2.0 200 OK\r\n").0, "Ethernet/IPv4/UDP/SIP");
     assert_eq!(name(5060, b"\0\0\0\0\r\n"), udp_only);
+    assert_eq!(name(5060, b"HELLO\0 SIP/2.0\r\n"), udp_only);
+    assert_eq!(name(5060, b"HELLO world\r\n SIP/2.0"), udp_only);
     assert_eq!(name(9999, b"x"), ("Ethernet/IPv4/UDP".to_owned(), true));
 }
 
