@@ -218,7 +218,6 @@ impl Parts {
     }
 
     /// Source and destination that identify a part's flow on layer 3.
-    ///
     // COMPAT: identifiers equal to Skydive's. The first part takes the first IP header of the
     // whole packet, so that the flow of an MPLS path is known by the addresses within.
     #[must_use]
@@ -232,7 +231,6 @@ impl Parts {
     }
 
     /// The transport header that identifies a part's flow.
-    ///
     // COMPAT: as for `key_network`: the flow of a GRE tunnel is known by the ports within too.
     #[must_use]
     pub fn key_transport(&self, index: usize) -> Option<&TransportHeader> {
@@ -413,7 +411,6 @@ impl TcpFlags {
 
 impl IcmpHeader {
     /// What the message adds to the identity of its flow: type, code and identifier in one number.
-    ///
     // COMPAT: identifiers equal to Skydive's, which takes no code from an ICMPv6 echo.
     pub(super) const fn key(&self, protocol: NetworkProtocol) -> u32 {
         let code = match protocol {
