@@ -1,7 +1,8 @@
 //! The fast lane: packets made of nothing but the commonest headers, all of them whole.
 //!
 //! Ethernet with up to four tags, ARP, IPv4 without options, IPv6 without extension headers, TCP,
-//! UDP (with DNS, NTP), ICMP echoes, and the tunnels VXLAN, GRE and Geneve around the same again.
+//! UDP with what it carries, ICMP echoes, and the tunnels VXLAN, GRE and Geneve around the same
+//! again. The one failure it knows is a port that promises an application which is not there.
 //! Anything else is "not mine" and goes the general way from its first byte, so the two agree or
 //! one of them is wrong; a property test says that they agree.
 
@@ -10,37 +11,65 @@ use super::part::{
     IcmpEcho, IcmpHeader, IcmpType, IpAddress, LinkHeader, NetworkHeader, NetworkProtocol, Part,
     Parts, TcpFlags, TransportHeader, TransportProtocol,
 };
-use super::{DecoderOptions, Layer, LayersPath, leaf, ports};
+use super::{DecodeError, DecoderOptions, Layer, LayersPath, leaf, ports};
 
-/// Decodes an Ethernet frame; `None` if it is not for this lane, then `parts` may hold anything.
+/// What the lane has done with a packet.
+pub(super) enum Outcome {
+    /// All of it.
+    Done,
+    /// All, but the payload of UDP is not the layer that its port promises.
+    // The error itself would be copied through memory for every packet, which costs more than all
+    // of TCP.
+    Missing(Layer),
+    /// Nothing; the parts may hold anything.
+    NotMine,
+}
+
+/// Decodes an Ethernet frame.
 pub(super) fn decode(
     options: &DecoderOptions,
     data: &[u8],
     wire_len: u32,
     parts: &mut Parts,
-) -> Option<()> {
+) -> Outcome {
     // Without a length on the wire the rules for it are the general way's.
     if wire_len == 0 {
-        return None;
+        return Outcome::NotMine;
     }
     let mut lane = Lane {
         options,
         wire_len,
         rest: data,
         offset: 0,
+        missing: None,
     };
     let mut start = Start::Ethernet;
-    for index in 0..Parts::CAPACITY {
-        let next = lane.part(start, parts.parts.get_mut(index)?)?;
-        match next {
-            Some(next) => start = next,
-            None => {
+    for (index, part) in parts.parts.iter_mut().enumerate() {
+        match lane.part(start, part) {
+            None => return Outcome::NotMine,
+            Some(Some(next)) => start = next,
+            Some(None) => {
                 parts.len = index + 1;
-                return Some(());
+                return lane.missing.map_or(Outcome::Done, Outcome::Missing);
             }
         }
     }
-    None
+    Outcome::NotMine
+}
+
+/// The error to [`Outcome::Missing`].
+#[cold]
+pub(super) fn missing(layer: Layer, data: &[u8], parts: &Parts) -> Result<(), DecodeError> {
+    let Some(transport) = parts.last().and_then(|part| part.transport) else {
+        return Ok(());
+    };
+    let payload = data
+        .get(transport.payload_offset as usize..)
+        .unwrap_or_default();
+    let payload = payload
+        .get(..transport.payload_len as usize)
+        .unwrap_or_default();
+    leaf::check(layer, payload, transport.payload_offset)
 }
 
 struct Lane<'a> {
@@ -49,6 +78,7 @@ struct Lane<'a> {
     rest: &'a [u8],
     /// Where `rest` starts in the captured bytes.
     offset: u32,
+    missing: Option<Layer>,
 }
 
 /// The first header of a part.
@@ -265,11 +295,15 @@ impl<'a> Lane<'a> {
             None => Some(None),
             Some(Layer::VXLAN) => self.vxlan(part),
             Some(Layer::GENEVE) => self.geneve(part),
-            Some(layer @ (Layer::DNS | Layer::NTP)) => {
-                part.layers = part.layers.with(layer);
-                (self.rest.len() >= leaf::least_len(layer)).then_some(None)
+            Some(Layer::GTPV1U | Layer::MPLS) => None,
+            Some(layer) => {
+                if leaf::is_sound(layer, self.rest) {
+                    part.layers = part.layers.with(layer);
+                } else {
+                    self.missing = Some(layer);
+                }
+                Some(None)
             }
-            Some(_) => None,
         }
     }
 

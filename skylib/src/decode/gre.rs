@@ -48,7 +48,6 @@ pub(super) fn decode(walk: &mut Walk<'_, '_>) -> Result<Next, DecodeError> {
 }
 
 /// ERSPAN type II: eight bytes that make no layer, then the mirrored frame.
-///
 // COMPAT: Skydive counts these eight bytes for the mirrored flow.
 pub(super) fn erspan(walk: &mut Walk<'_, '_>) -> Result<Next, DecodeError> {
     if walk.rest().len() < 8 {

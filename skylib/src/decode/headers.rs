@@ -175,7 +175,6 @@ pub(super) fn ipv6(walk: &mut Walk<'_, '_>) -> Result<Next, DecodeError> {
 }
 
 /// Notes an IP header that is too short for its addresses.
-///
 // COMPAT: Skydive shows such a layer in the path and identifies the flow by empty addresses.
 fn short_ip(walk: &mut Walk<'_, '_>, protocol: NetworkProtocol, error: DecodeError) -> DecodeError {
     let layer = match protocol {
@@ -360,7 +359,6 @@ fn udp(walk: &mut Walk<'_, '_>) -> Result<Next, DecodeError> {
 }
 
 /// Notes a transport header that is too short for its ports.
-///
 // COMPAT: Skydive shows such a layer in the path and identifies the flow by empty ports.
 pub(super) fn short_transport(
     walk: &mut Walk<'_, '_>,

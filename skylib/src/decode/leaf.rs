@@ -15,14 +15,33 @@ enum Flaw {
 }
 
 pub(super) fn decode(walk: &mut Walk<'_, '_>, layer: Layer) -> Result<(), DecodeError> {
-    match check(layer, walk.rest()) {
-        Ok(()) => walk.push(layer, 0),
-        Err(Flaw::Wants(len)) => Err(walk.truncated(layer, len)),
-        Err(Flaw::Malformed) => Err(walk.malformed(layer)),
-    }
+    check(layer, walk.rest(), walk.offset() as u32)?;
+    walk.push(layer, 0)
 }
 
-fn check(layer: Layer, data: &[u8]) -> Result<(), Flaw> {
+/// Whether a layer has the right shape.
+#[inline]
+pub(super) fn is_sound(layer: Layer, data: &[u8]) -> bool {
+    shape(layer, data).is_ok()
+}
+
+/// What is wrong with the shape of the layer at this offset, if anything is.
+pub(super) fn check(layer: Layer, data: &[u8], offset: u32) -> Result<(), DecodeError> {
+    shape(layer, data).map_err(|flaw| match flaw {
+        Flaw::Wants(wanted) => {
+            let (wanted, had) = (wanted as u32, data.len() as u32);
+            DecodeError::Truncated {
+                layer,
+                offset,
+                wanted,
+                had,
+            }
+        }
+        Flaw::Malformed => DecodeError::Malformed { layer, offset },
+    })
+}
+
+fn shape(layer: Layer, data: &[u8]) -> Result<(), Flaw> {
     let least = least_len(layer);
     if data.len() < least {
         return Err(Flaw::Wants(least));
@@ -52,7 +71,7 @@ fn check(layer: Layer, data: &[u8]) -> Result<(), Flaw> {
 }
 
 /// The least bytes a layer has.
-pub(super) const fn least_len(layer: Layer) -> usize {
+const fn least_len(layer: Layer) -> usize {
     match layer {
         Layer::STP
         | Layer::EAP
@@ -123,9 +142,19 @@ fn check_vrrp(data: &[u8]) -> Result<(), Flaw> {
 
 /// Whether a request or status line of SIP stands first (RFC 3261, 7).
 fn is_sip(data: &[u8]) -> bool {
+    if data.starts_with(b"SIP/") {
+        return true;
+    }
+    // Binary data ends here, before anything is searched in it.
+    let method_len = data
+        .iter()
+        .take_while(|byte| byte.is_ascii_uppercase())
+        .count();
+    if method_len == 0 || data.get(method_len) != Some(&b' ') {
+        return false;
+    }
     let line = data.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let line = line.trim_ascii_end();
-    line.starts_with(b"SIP/") || line.windows(5).any(|window| window == b" SIP/")
+    line.windows(5).any(|window| window == b" SIP/")
 }
 
 /// What marks DHCP among BOOTP messages (RFC 2131, 3).

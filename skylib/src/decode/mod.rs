@@ -46,6 +46,7 @@ pub use part::{
     Parts, TcpFlags, TransportHeader, TransportProtocol,
 };
 
+use fast::Outcome;
 use walk::{Step, Walk};
 
 use crate::packet::{LinkType, PacketRef};
@@ -88,12 +89,14 @@ impl Decoder {
     /// decoded before that place; with no part at all there is nothing to make a flow from.
     pub fn decode(&self, packet: PacketRef<'_>, parts: &mut Parts) -> Result<(), DecodeError> {
         parts.clear();
-        if packet.link_type == LinkType::ETHERNET
-            && fast::decode(&self.options, packet.data, packet.wire_len, parts).is_some()
-        {
-            return Ok(());
+        if packet.link_type != LinkType::ETHERNET {
+            return self.decode_generally(packet, parts);
         }
-        self.decode_generally(packet, parts)
+        match fast::decode(&self.options, packet.data, packet.wire_len, parts) {
+            Outcome::Done => Ok(()),
+            Outcome::Missing(layer) => fast::missing(layer, packet.data, parts),
+            Outcome::NotMine => self.decode_generally(packet, parts),
+        }
     }
 
     fn decode_generally(

@@ -218,23 +218,19 @@ impl Parts {
     }
 
     /// Source and destination that identify a part's flow on layer 3.
-    ///
     // COMPAT: identifiers equal to Skydive's. The first part takes the first IP header of the
     // whole packet, so that the flow of an MPLS path is known by the addresses within.
     #[must_use]
     pub fn key_network(&self, index: usize) -> Option<(IpAddress, IpAddress)> {
-        let ends = |part: &Part| {
-            part.network
-                .map(|header| (header.source, header.destination))
-        };
         match index {
-            0 => self.first_network.or_else(|| self.iter().find_map(ends)),
-            _ => self.get(index).and_then(ends),
+            0 => self
+                .first_network
+                .or_else(|| self.iter().find_map(Part::ends)),
+            _ => self.get(index).and_then(Part::ends),
         }
     }
 
     /// The transport header that identifies a part's flow.
-    ///
     // COMPAT: as for `key_network`: the flow of a GRE tunnel is known by the ports within too.
     #[must_use]
     pub fn key_transport(&self, index: usize) -> Option<&TransportHeader> {
@@ -255,6 +251,18 @@ impl Parts {
         self.len == 1 && self.first_network.is_none() && self.first_transport.is_none()
     }
 
+    /// Keeps the first headers of the packet only where the parts show others.
+    pub(super) fn forget_what_parts_show(&mut self) {
+        let shown_network = self.iter().find_map(Part::ends);
+        if self.first_network == shown_network {
+            self.first_network = None;
+        }
+        let shown_transport = self.iter().find_map(|part| part.transport);
+        if self.first_transport == shown_transport {
+            self.first_transport = None;
+        }
+    }
+
     pub(super) fn clear(&mut self) {
         self.len = 0;
         self.without_flow = 0;
@@ -264,6 +272,12 @@ impl Parts {
 }
 
 impl Part {
+    /// Source and destination of `network`.
+    fn ends(&self) -> Option<(IpAddress, IpAddress)> {
+        self.network
+            .map(|header| (header.source, header.destination))
+    }
+
     /// Empties a part of an earlier packet, field by field: cheaper than writing it all anew.
     #[inline(always)]
     pub(super) fn begin(&mut self, offset: u32, length: i64) {
@@ -397,7 +411,6 @@ impl TcpFlags {
 
 impl IcmpHeader {
     /// What the message adds to the identity of its flow: type, code and identifier in one number.
-    ///
     // COMPAT: identifiers equal to Skydive's, which takes no code from an ICMPv6 echo.
     pub(super) const fn key(&self, protocol: NetworkProtocol) -> u32 {
         let code = match protocol {

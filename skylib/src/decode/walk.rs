@@ -93,6 +93,7 @@ impl<'a, 'p> Walk<'a, 'p> {
             }
         };
         self.close_part();
+        self.parts.forget_what_parts_show();
         result
     }
 

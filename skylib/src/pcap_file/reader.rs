@@ -12,7 +12,7 @@ use crate::time::Timestamp;
 /// Reads a classic pcap file from its beginning to its end.
 ///
 /// Both byte orders and both resolutions are read. The reader asks its source for as much as its
-/// buffer of 1 MiB takes, but waits for no more than one whole record: it can follow a pipe.
+/// buffer of 512 KiB takes, but waits for no more than one whole record: it can follow a pipe.
 #[derive(Debug)]
 pub struct PcapReader<R> {
     source: R,
@@ -325,6 +325,6 @@ const fn word(bytes: [u8; 4], is_big_endian: bool) -> u32 {
 
 /// Small enough for the processor's cache, large enough for the system calls not to count; any
 /// record fits with room to spare.
-const BUFFER_LEN: usize = 1 << 20;
+const BUFFER_LEN: usize = 1 << 19;
 /// Packets of one batch at most; so many are still in the cache when the decoder comes to them.
 const MAX_BATCH: usize = 512;

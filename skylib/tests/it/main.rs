@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod captures;
+mod fuzz_corpus;
 mod allocations;
 mod flow_cases;
 mod flow_table;

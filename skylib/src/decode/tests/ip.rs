@@ -260,6 +260,8 @@ fn application_protocols_are_told_by_port_and_shape() {
     );
     assert_eq!(name(5060, b"SIP/2.0 200 OK\r\n").0, "Ethernet/IPv4/UDP/SIP");
     assert_eq!(name(5060, b"\0\0\0\0\r\n"), udp_only);
+    assert_eq!(name(5060, b"HELLO\0 SIP/2.0\r\n"), udp_only);
+    assert_eq!(name(5060, b"HELLO world\r\n SIP/2.0"), udp_only);
     assert_eq!(name(9999, b"x"), ("Ethernet/IPv4/UDP".to_owned(), true));
 }
 
@@ -286,4 +288,26 @@ fn parts_forget_the_packet_before() {
         (1, None, 0)
     );
     assert_eq!(parts[0].transport, None);
+}
+
+#[test]
+fn plain_packets_are_plain_either_way() {
+    let plain = ethernet(0x0800, &ipv4(6, &tcp(2)));
+    for wire_len in [0, 54] {
+        let (parts, _) = decode_with(
+            DecoderOptions::default(),
+            LinkType::ETHERNET,
+            &plain,
+            wire_len,
+        );
+        assert!(parts.is_plain());
+    }
+    // What it shows is not what it is known by.
+    assert!(
+        !decode(&ethernet(0x86dd, &ipv6(4, &ipv4(1, ECHO))))
+            .0
+            .is_plain()
+    );
+    let gre = [&hex("0000 0800")[..], &ipv4(6, &tcp(2))].concat();
+    assert!(!decode(&ethernet(0x0800, &ipv4(47, &gre))).0.is_plain());
 }

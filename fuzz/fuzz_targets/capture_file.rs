@@ -1,0 +1,8 @@
+//! A capture file.
+
+#![no_main]
+
+#[path = "../checks/capture_file.rs"]
+mod capture_file;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| capture_file::check(input));
