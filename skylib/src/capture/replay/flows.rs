@@ -42,7 +42,12 @@ impl ReplayedFlows {
     pub(super) fn new(shards: impl IntoIterator<Item = (EncodedFlows, FlowTable)>) -> Self {
         let shards = shards.into_iter();
         Self {
-            shards: shards.map(|(left, table)| Shard { left, table: Mutex::new(table) }).collect(),
+            shards: shards
+                .map(|(left, table)| Shard {
+                    left,
+                    table: Mutex::new(table),
+                })
+                .collect(),
         }
     }
 
@@ -60,13 +65,21 @@ impl ReplayedFlows {
 #[cfg(test)]
 impl ReplayedFlows {
     pub(super) fn packets_of_shards(&self) -> Vec<u64> {
-        self.shards.iter().map(|shard| shard.with_table(FlowTable::stats).packets).collect()
+        self.shards
+            .iter()
+            .map(|shard| shard.with_table(FlowTable::stats).packets)
+            .collect()
     }
 }
 
 impl FlowSource for ReplayedFlows {
     fn query(&self, query: &FlowQuery) -> Result<FlowSet, FlowQueryError> {
-        let unordered = FlowQuery { sort: None, dedup: None, range: None, ..query.clone() };
+        let unordered = FlowQuery {
+            sort: None,
+            dedup: None,
+            range: None,
+            ..query.clone()
+        };
         let mut flows = Vec::new();
         for shard in &self.shards {
             flows.extend(shard.left(query));
@@ -101,8 +114,7 @@ impl Shard {
 
     /// Flows that have left the table and pass a query, order and bounds apart.
     fn left(&self, query: &FlowQuery) -> impl Iterator<Item = Flow> {
-        let passes =
-            |flow: &Flow| query.wants_node(&flow.node_tid) && query.filter.matches(flow);
+        let passes = |flow: &Flow| query.wants_node(&flow.node_tid) && query.filter.matches(flow);
         self.left.iter().filter(passes)
     }
 }

@@ -45,7 +45,10 @@ impl Replay {
     /// With tables of these options; their bounds on flows hold for all tables together.
     #[must_use]
     pub const fn new(options: FlowTableOptions) -> Self {
-        Self { options, threads: NonZeroUsize::MIN }
+        Self {
+            options,
+            threads: NonZeroUsize::MIN,
+        }
     }
 
     /// With this many threads that count flows.
@@ -71,7 +74,10 @@ impl Replay {
         let mut table = FlowTable::new(self.options.clone());
         let mut latest = Timestamp::ZERO;
         let end = feed(source, each, &mut |batch| {
-            latest = batch.headers.last().map_or(latest, |header| header.timestamp);
+            latest = batch
+                .headers
+                .last()
+                .map_or(latest, |header| header.timestamp);
             table.replay(batch, sink);
         });
         table.flush(latest, sink);

@@ -10,8 +10,8 @@ use std::thread::{self, ScopedJoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::flows::{EncodedFlows, ReplayedFlows};
 use super::feed;
+use super::flows::{EncodedFlows, ReplayedFlows};
 use crate::capture::{CaptureError, PacketSource};
 use crate::decode::{Decoder, Parts};
 use crate::flow::{Flow, FlowSink, FlowTable, FlowTableOptions, FlowTableStats};
@@ -45,8 +45,10 @@ pub(super) fn collect(
     source: &mut dyn PacketSource,
     each: &mut dyn FnMut() -> ControlFlow<()>,
 ) -> (ReplayedFlows, Result<(), CaptureError>) {
-    let tables: Vec<_> =
-        tables.iter().map(|options| options.clone().with_leaving_only(true)).collect();
+    let tables: Vec<_> = tables
+        .iter()
+        .map(|options| options.clone().with_leaving_only(true))
+        .collect();
     let (shards, end) = count(&tables, source, each, |table, work| {
         let mut left = EncodedFlows::default();
         follow(table, work, &mut left);
@@ -81,7 +83,9 @@ fn count<T: Send>(
             None => Ok(()),
         };
         let join = |thread: ScopedJoinHandle<'_, T>| {
-            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            thread
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         };
         (threads.into_iter().map(join).collect(), end)
     })
@@ -93,9 +97,20 @@ fn follow(table: &mut FlowTable, work: Receiver<Work>, sink: &mut dyn FlowSink) 
     for work in work {
         match work {
             Work::Tick(now) => table.tick(now, sink),
-            Work::Packets { link_type, buffer, headers } => {
+            Work::Packets {
+                link_type,
+                buffer,
+                headers,
+            } => {
                 latest = headers.last().map_or(latest, |header| header.timestamp);
-                table.replay(&PacketBatch { link_type, buffer: &buffer, headers: &headers }, sink);
+                table.replay(
+                    &PacketBatch {
+                        link_type,
+                        buffer: &buffer,
+                        headers: &headers,
+                    },
+                    sink,
+                );
             }
         }
     }
@@ -106,7 +121,11 @@ enum Work {
     /// A timer is due.
     Tick(Timestamp),
     /// Packets of this shard, in a buffer that all shards share.
-    Packets { link_type: LinkType, buffer: Arc<Vec<u8>>, headers: Vec<PacketHeader> },
+    Packets {
+        link_type: LinkType,
+        buffer: Arc<Vec<u8>>,
+        headers: Vec<PacketHeader>,
+    },
 }
 
 /// Hands packets out to the shards.
@@ -140,7 +159,10 @@ impl Reader {
                 self.tick(header.timestamp);
             }
             let shard = self.shard(header.packet(batch.buffer, batch.link_type));
-            let moved = PacketHeader { offset: header.offset.saturating_sub(start), ..*header };
+            let moved = PacketHeader {
+                offset: header.offset.saturating_sub(start),
+                ..*header
+            };
             self.headers[shard].push(moved);
         }
         self.send(batch.link_type, &buffer);
@@ -149,12 +171,30 @@ impl Reader {
 
     /// The bytes of a batch in a buffer of our own, and where they started.
     fn copy(&mut self, batch: &PacketBatch<'_>) -> (Arc<Vec<u8>>, u32) {
-        let ends = batch.headers.iter().map(|header| (header.offset, header.captured_len));
-        let start = ends.clone().map(|(offset, _)| offset).min().unwrap_or_default();
-        let end = ends.map(|(offset, len)| offset.saturating_add(len)).max().unwrap_or_default();
-        let bytes = batch.buffer.get(start as usize..end as usize).unwrap_or_default();
-        let unused = self.buffers.iter_mut().position(|buffer| Arc::get_mut(buffer).is_some());
-        let mut buffer = unused.map(|index| self.buffers.swap_remove(index)).unwrap_or_default();
+        let ends = batch
+            .headers
+            .iter()
+            .map(|header| (header.offset, header.captured_len));
+        let start = ends
+            .clone()
+            .map(|(offset, _)| offset)
+            .min()
+            .unwrap_or_default();
+        let end = ends
+            .map(|(offset, len)| offset.saturating_add(len))
+            .max()
+            .unwrap_or_default();
+        let bytes = batch
+            .buffer
+            .get(start as usize..end as usize)
+            .unwrap_or_default();
+        let unused = self
+            .buffers
+            .iter_mut()
+            .position(|buffer| Arc::get_mut(buffer).is_some());
+        let mut buffer = unused
+            .map(|index| self.buffers.swap_remove(index))
+            .unwrap_or_default();
         if let Some(buffer) = Arc::get_mut(&mut buffer) {
             buffer.clear();
             buffer.extend_from_slice(bytes);
@@ -169,7 +209,13 @@ impl Reader {
                 let headers = std::mem::replace(headers, room);
                 let buffer = Arc::clone(buffer);
                 // A thread that is gone has panicked, which is told when it is joined.
-                queue.send(Work::Packets { link_type, buffer, headers }).ok();
+                queue
+                    .send(Work::Packets {
+                        link_type,
+                        buffer,
+                        headers,
+                    })
+                    .ok();
             }
         }
     }
@@ -240,8 +286,12 @@ fn unordered(a: &[u8], b: &[u8]) -> u64 {
     let number = |bytes: &[u8]| {
         let (words, rest) = bytes.as_chunks::<4>();
         let word = |word: &[u8; 4]| u64::from(u32::from_be_bytes(*word));
-        let folded = words.iter().map(word).fold(0_u64, |sum, word| (sum << 7) ^ sum ^ word);
-        rest.iter().fold(folded, |sum, byte| (sum << 8) ^ u64::from(*byte))
+        let folded = words
+            .iter()
+            .map(word)
+            .fold(0_u64, |sum, word| (sum << 7) ^ sum ^ word);
+        rest.iter()
+            .fold(folded, |sum, byte| (sum << 8) ^ u64::from(*byte))
     };
     let (a, b) = (number(a), number(b));
     (a ^ b).wrapping_add(a.wrapping_mul(b))
@@ -252,7 +302,10 @@ struct SharedSink<'a, 'b>(&'a Mutex<&'b mut (dyn FlowSink + Send)>);
 
 impl FlowSink for SharedSink<'_, '_> {
     fn flows(&mut self, flows: Vec<Flow>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).flows(flows);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .flows(flows);
     }
 }
 
@@ -264,4 +317,4 @@ impl FlowSink for Nowhere {
 }
 
 /// Batches that may wait for one shard.
-const QUEUE: usize = 16;
+const QUEUE: usize = 8;

@@ -146,8 +146,7 @@ fn order_and_bounds_go_over_both_halves() {
 fn damage_leaves_the_flows_before_it() {
     let mut bytes = long_capture();
     bytes.truncate(bytes.len() - 1);
-    let (flows, end) =
-        collected(bytes);
+    let (flows, end) = collected(bytes);
     assert!(end.is_err());
     assert_eq!(flows.count(&FlowQuery::default()), Ok(4));
 }
@@ -191,7 +190,12 @@ fn mixed_capture() -> Vec<u8> {
         };
         let timestamp = Timestamp::from_ms(1_600_000_000_000 + number * 1800 + i64::from(gap));
         let wire_len = u32::try_from(data.len()).expect("a short packet");
-        let packet = PacketRef { link_type, timestamp, data: &data, wire_len };
+        let packet = PacketRef {
+            link_type,
+            timestamp,
+            data: &data,
+            wire_len,
+        };
         writer.write(&packet).expect("in memory");
     }
     writer.into_inner()
@@ -201,7 +205,9 @@ fn mixed_capture() -> Vec<u8> {
 fn more_threads_give_the_same_flows() {
     for options in [
         FlowTableOptions::default(),
-        FlowTableOptions::default().with_leaving_only(true).with_extra_tcp_metric(true),
+        FlowTableOptions::default()
+            .with_leaving_only(true)
+            .with_extra_tcp_metric(true),
     ] {
         let by = |threads: usize| {
             let threads = NonZeroUsize::new(threads).expect("a number of threads");
@@ -212,7 +218,10 @@ fn more_threads_give_the_same_flows() {
             // Memory is another matter.
             stats.bytes = 0;
             flows.sort_by_key(|flow| {
-                let update = flow.last_update_metric.as_ref().map_or(0, |metric| metric.last);
+                let update = flow
+                    .last_update_metric
+                    .as_ref()
+                    .map_or(0, |metric| metric.last);
                 (flow.uuid.clone(), update, flow.finish_type as u8)
             });
             (stats, flows)
@@ -235,15 +244,25 @@ fn more_threads_keep_all_flows_too() {
     let threads = NonZeroUsize::new(3).expect("a number of threads");
     let replay = Replay::new(FlowTableOptions::default());
     let (one, _) = replay.collect(&mut source(mixed_capture()), &mut go_on);
-    let (more, _) = replay.with_threads(threads).collect(&mut source(mixed_capture()), &mut go_on);
+    let (more, _) = replay
+        .with_threads(threads)
+        .collect(&mut source(mixed_capture()), &mut go_on);
     let flows = |source: &ReplayedFlows| {
         let mut flows = source.query(&FlowQuery::default()).expect("flows").flows;
         flows.sort_by_key(|flow| (flow.uuid.clone(), flow.start));
         flows
     };
     assert_eq!(flows(&one), flows(&more));
-    assert_eq!(one.count(&FlowQuery::default()), more.count(&FlowQuery::default()));
-    assert!(more.packets_of_shards().iter().all(|packets| *packets > 100), "work for everybody");
+    assert_eq!(
+        one.count(&FlowQuery::default()),
+        more.count(&FlowQuery::default())
+    );
+    assert!(
+        more.packets_of_shards()
+            .iter()
+            .all(|packets| *packets > 100),
+        "work for everybody"
+    );
 }
 
 #[test]
