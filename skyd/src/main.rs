@@ -1,30 +1,127 @@
 //! The daemon and command line of `skylib`: configuration, HTTP, WebSocket and process life.
 
+mod app;
+mod cli;
+mod compress;
+mod config;
+mod cors;
 mod flows;
+mod log;
+mod options;
+mod respond;
+mod router;
+mod routes;
+mod server;
+mod signal;
+mod socket;
+mod whole_graph;
+mod ws;
 
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use anyhow::{Context, bail};
+use clap::Parser;
+use skylib::engine::{Engine, Role};
+use tokio::sync::watch;
+
+use crate::app::App;
+use crate::cli::{Cli, Command, DaemonArgs};
+use crate::config::{Config, Sources};
+use crate::signal::Signals;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Live network topology and flows: a graph, traffic tied to it, one query language over both.
-#[derive(Debug, Parser)]
-#[command(name = "skyd", version, arg_required_else_help = true)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// The flows of a capture file, printed or asked.
-    Flows(flows::FlowsArgs),
-}
-
 fn main() -> ExitCode {
-    match Cli::parse().command {
-        Command::Flows(args) => flows::run(&args),
+    let result = match Cli::parse().command {
+        Command::Allinone(args) => run_daemon(Role::AllInOne, args),
+        Command::Analyzer(args) => run_daemon(Role::Analyzer, args),
+        Command::Flows(args) => return flows::run(&args),
+        Command::Agent(_) => Err(anyhow::anyhow!(
+            "the agent role is not supported yet: `skyd allinone` watches this host and serves it"
+        )),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            #[expect(clippy::print_stderr, reason = "there may be no log yet")]
+            {
+                eprintln!("skyd: {error:#}");
+            }
+            ExitCode::FAILURE
+        }
     }
 }
+
+fn run_daemon(role: Role, args: DaemonArgs) -> anyhow::Result<()> {
+    let config = Config::load(&Sources {
+        files: args.files,
+        environment: std::env::vars().collect(),
+        settings: args.settings,
+    })?;
+    log::start(&config.text("logging.level"));
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    raise_descriptor_limit();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let result = runtime.block_on(serve(role, &config));
+    // Connections that are still open end here, in the middle of whatever they do.
+    runtime.shutdown_timeout(LAST_MOMENT);
+    result
+}
+
+async fn serve(role: Role, config: &Config) -> anyhow::Result<()> {
+    let Some(address) = config.address("analyzer.listen") else {
+        bail!("analyzer.listen: an address expected");
+    };
+    let mut signals = Signals::new().context("cannot receive signals")?;
+    let replaced_backends = options::replaced_backends(config)?;
+    let listener = server::listen(&address).await?;
+    let engine = Engine::start(options::engine_options(role, config)?)?;
+    let app = Arc::new(App::new(engine.clone(), config, replaced_backends));
+    let (stop, stopping) = watch::channel(false);
+    let place = listener.local_addr().context("the socket has no address")?;
+    tracing::info!(host = engine.host(), "listening on {place}");
+    let serving = tokio::spawn(server::serve(listener, app, stopping));
+
+    let signal = signals.wait().await;
+    tracing::info!("{signal}: ending");
+    stop.send_replace(true);
+    // Subscribers still get what the captures leave behind; their queues end with the engine.
+    let ended = tokio::task::spawn_blocking(move || engine.stop());
+    if tokio::time::timeout(ENGINE_END, ended).await.is_err() {
+        tracing::warn!("the engine did not end in time");
+    }
+    let connections = async {
+        drop(serving.await);
+        stop.closed().await;
+    };
+    if tokio::time::timeout(CONNECTIONS_END, connections)
+        .await
+        .is_err()
+    {
+        tracing::debug!("connections are cut");
+    }
+    Ok(())
+}
+
+/// Every client takes a descriptor; the usual soft limit of 1024 is far below the hard one.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
+}
+
+/// How long each part of the end may take; together less than two seconds.
+const ENGINE_END: Duration = Duration::from_millis(1_200);
+const CONNECTIONS_END: Duration = Duration::from_millis(300);
+const LAST_MOMENT: Duration = Duration::from_millis(200);

@@ -5,6 +5,7 @@ use serde::{Serialize, Serializer};
 use super::address::ServiceAddress;
 use super::json::{JsonError, Members};
 use super::{Resource, ValidationError};
+use crate::flow::LayerKeyMode;
 
 /// A capture that a client wants: on every node of a query, with these settings.
 ///
@@ -12,7 +13,8 @@ use super::{Resource, ValidationError};
 /// left out where the original leaves them out.
 ///
 /// ```
-/// use skylib::api::{CaptureSpec, LayerKeyMode};
+/// use skylib::api::CaptureSpec;
+/// use skylib::flow::LayerKeyMode;
 /// let text = r#"{"gremlinquery": "G.V().Has('Name', 'eth0')", "SamplingRate": 1}"#;
 /// let spec = CaptureSpec::from_json(text, LayerKeyMode::L2)?;
 /// assert_eq!(spec.gremlin_query, "G.V().Has('Name', 'eth0')");
@@ -72,7 +74,7 @@ pub struct CaptureSpec {
     #[serde(rename = "ReassembleTCP")]
     pub reassemble_tcp: bool,
     /// Which layers tell flows apart.
-    #[serde(rename = "LayerKeyMode")]
+    #[serde(rename = "LayerKeyMode", serialize_with = "write_mode")]
     pub layer_key_mode: LayerKeyMode,
     /// Application layers decoded: 1 VRRP, 2 DNS, 4 DHCPv4.
     #[serde(rename = "ExtraLayers", skip_serializing_if = "is_zero")]
@@ -234,44 +236,6 @@ pub trait ExpressionChecker {
     fn check_bpf(&self, filter: &str) -> Result<(), String>;
 }
 
-/// Which layers tell one flow from another.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum LayerKeyMode {
-    /// All layers, link addresses included.
-    #[default]
-    L2,
-    /// From the network layer up.
-    L3,
-}
-
-impl LayerKeyMode {
-    /// Reads the wire name.
-    #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
-        match name {
-            "L2" => Some(Self::L2),
-            "L3" => Some(Self::L3),
-            _ => None,
-        }
-    }
-
-    /// The wire name.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::L2 => "L2",
-            Self::L3 => "L3",
-        }
-    }
-}
-
-impl Serialize for LayerKeyMode {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.name())
-    }
-}
-
 /// A way to capture. Complete by definition: the types the API accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CaptureType {
@@ -361,6 +325,17 @@ impl Serialize for CaptureType {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.name())
     }
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde calls it with a reference"
+)]
+fn write_mode<S: Serializer>(mode: &LayerKeyMode, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(match mode {
+        LayerKeyMode::L2 => "L2",
+        LayerKeyMode::L3 => "L3",
+    })
 }
 
 fn unknown_type(name: &str) -> JsonError {

@@ -9,9 +9,9 @@ mod capture;
 pub mod duration;
 pub mod json;
 mod resource;
-pub mod schema;
 
-pub use capture::{CaptureAbilities, CaptureSpec, CaptureType, ExpressionChecker, LayerKeyMode};
+pub use crate::flow::LayerKeyMode;
+pub use capture::{CaptureAbilities, CaptureSpec, CaptureType, ExpressionChecker};
 pub use resource::{Resource, ResourceError, ResourceStore, Unreadable};
 
 /// A resource that a client sent breaks a rule.

@@ -45,6 +45,7 @@ mod posting;
 mod properties;
 mod revisions;
 pub mod schema;
+mod select;
 mod sharing;
 mod storage;
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, Hash, Hasher};
 use hashbrown::{DefaultHashBuilder, HashSet};
 
 use super::{Edge, Node};
-use crate::value::{Map, ShapeTable, Text, Value};
+use crate::value::{ShapeTable, Text, Value};
 
 /// What elements share: key lists, hosts and origins, the whole metadata of edges, of which most
 /// have one of a few relation types and nothing else, and the objects and arrays in the metadata of

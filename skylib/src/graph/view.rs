@@ -1,11 +1,11 @@
 //! `GraphView`: the graph as of one moment, for queries that run while it goes on changing.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::{ControlFlow, Deref};
 use std::sync::Arc;
 
 use super::plan::{self, IndexProbe};
+use super::select::{Count, Visit};
 use super::storage::{EdgeIndex, NodeIndex, Storage};
 use super::views::Views;
 use super::walk::Walk;
@@ -43,7 +43,7 @@ use crate::filter::Filter;
 pub struct GraphView<'a> {
     access: &'a dyn GraphAccess,
     views: Arc<Views>,
-    sequence: u64,
+    pub(super) sequence: u64,
     node_count: usize,
     edge_count: usize,
 }
@@ -169,13 +169,7 @@ impl<'a> GraphView<'a> {
         filter: &Filter<ElementKey>,
         visit: &mut dyn FnMut(NodeRef) -> ControlFlow<()>,
     ) -> Result<(), GraphError> {
-        self.select_nodes(
-            filter,
-            &mut Visit {
-                buffer: Vec::new(),
-                visit,
-            },
-        )
+        self.select_nodes(filter, &mut Visit::new(visit))
     }
 
     /// The edges that pass a filter, in the order they came.
@@ -187,13 +181,7 @@ impl<'a> GraphView<'a> {
         filter: &Filter<ElementKey>,
         visit: &mut dyn FnMut(EdgeRef) -> ControlFlow<()>,
     ) -> Result<(), GraphError> {
-        self.scan::<EdgeIndex>(
-            filter,
-            &mut Visit {
-                buffer: Vec::new(),
-                visit,
-            },
-        )
+        self.scan::<EdgeIndex>(filter, &mut Visit::new(visit))
     }
 
     /// How many nodes pass a filter; an index is used where one helps.
@@ -213,9 +201,9 @@ impl<'a> GraphView<'a> {
         if let Some(count) = known {
             return Ok(count);
         }
-        let mut count = Count(0);
+        let mut count = Count::default();
         self.select_nodes(filter, &mut count)?;
-        Ok(count.0)
+        Ok(count.get())
     }
 
     /// How many edges pass a filter.
@@ -226,9 +214,9 @@ impl<'a> GraphView<'a> {
         if filter.is_everything() {
             return Ok(self.edge_count);
         }
-        let mut count = Count(0);
+        let mut count = Count::default();
         self.scan::<EdgeIndex>(filter, &mut count)?;
-        Ok(count.0)
+        Ok(count.get())
     }
 
     /// How [`GraphView::visit_nodes`] would look for nodes: by an index, or through all (`None`).
@@ -414,7 +402,7 @@ impl<'a> GraphView<'a> {
 
 impl GraphView<'_> {
     /// Runs a piece of work on the graph.
-    fn stretch<R>(&self, work: impl FnOnce(&Storage) -> R) -> Result<R, GraphError> {
+    pub(super) fn stretch<R>(&self, work: impl FnOnce(&Storage) -> R) -> Result<R, GraphError> {
         let mut work = Some(work);
         let mut answer = None;
         self.access.read(&mut |graph| {
@@ -477,94 +465,6 @@ impl GraphView<'_> {
             }
         }
     }
-
-    fn select_nodes(
-        &self,
-        filter: &Filter<ElementKey>,
-        sink: &mut dyn Sink<Node>,
-    ) -> Result<(), GraphError> {
-        match self.probe(filter)? {
-            Some(probe) => self.probe_nodes(&probe, filter, sink),
-            None => self.scan::<NodeIndex>(filter, sink),
-        }
-    }
-
-    fn scan<K: Kind>(
-        &self,
-        filter: &Filter<ElementKey>,
-        sink: &mut dyn Sink<K::Element>,
-    ) -> Result<(), GraphError> {
-        // The last element seen: it stays where it is as long as this view is open.
-        let mut last = None;
-        loop {
-            let more = self.stretch(|storage| {
-                let mut at = last;
-                let mut seen = 0;
-                while seen < STRETCH {
-                    at = K::after(storage, at);
-                    let Some(index) = at else { return false };
-                    match K::at(storage, index, self.sequence) {
-                        Some(element) => {
-                            if K::matches(filter, element) {
-                                sink.take(index.number(), element);
-                            }
-                            last = at;
-                            seen += 1;
-                        }
-                        None if K::is_younger(storage, index, self.sequence) => return false,
-                        None => {}
-                    }
-                }
-                true
-            })?;
-            if sink.flush().is_break() || !more {
-                return Ok(());
-            }
-        }
-    }
-
-    /// The nodes an index names, and those that changed since the view was opened and that it
-    /// would have named then.
-    fn probe_nodes(
-        &self,
-        probe: &IndexProbe,
-        filter: &Filter<ElementKey>,
-        sink: &mut dyn Sink<Node>,
-    ) -> Result<(), GraphError> {
-        let mut birth = 0;
-        let mut looked_at = self.sequence;
-        let mut changed = BTreeSet::new();
-        loop {
-            let more = self.stretch(|storage| {
-                for index in storage.nodes_changed_after(looked_at) {
-                    let born = storage.born(index);
-                    let is_hit = |node: &Arc<Node>| filter.matches(&**node);
-                    if born > birth && storage.node_at(index, self.sequence).is_some_and(is_hit) {
-                        changed.insert((born, index));
-                    }
-                }
-                looked_at = storage.sequence();
-                let found = probe.merge(storage, birth, &changed).enumerate();
-                for (seen, (born, index)) in found {
-                    if seen == STRETCH || born > self.sequence {
-                        return seen == STRETCH;
-                    }
-                    birth = born;
-                    let Some(node) = storage.node_at(index, self.sequence) else {
-                        continue;
-                    };
-                    let is_sure = probe.is_exact() && storage.is_newest_at(index, self.sequence);
-                    if is_sure || filter.matches(&**node) {
-                        sink.take(index.index(), node);
-                    }
-                }
-                false
-            })?;
-            if sink.flush().is_break() || !more {
-                return Ok(());
-            }
-        }
-    }
 }
 
 impl Drop for GraphView<'_> {
@@ -576,96 +476,5 @@ impl Drop for GraphView<'_> {
 impl fmt::Debug for GraphView<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "GraphView(at {})", self.sequence)
-    }
-}
-
-/// Nodes or edges, for the scan.
-trait Kind: Copy {
-    type Element;
-    fn number(self) -> usize;
-    fn after(storage: &Storage, last: Option<Self>) -> Option<Self>;
-    fn at(storage: &Storage, index: Self, sequence: u64) -> Option<&Arc<Self::Element>>;
-    fn is_younger(storage: &Storage, index: Self, sequence: u64) -> bool;
-    fn matches(filter: &Filter<ElementKey>, element: &Self::Element) -> bool;
-}
-
-impl Kind for NodeIndex {
-    type Element = Node;
-
-    fn number(self) -> usize {
-        self.index()
-    }
-
-    fn after(storage: &Storage, last: Option<Self>) -> Option<Self> {
-        storage.node_after(last)
-    }
-
-    fn at(storage: &Storage, index: Self, sequence: u64) -> Option<&Arc<Node>> {
-        storage.node_at(index, sequence)
-    }
-
-    fn is_younger(storage: &Storage, index: Self, sequence: u64) -> bool {
-        storage.born(index) > sequence
-    }
-
-    fn matches(filter: &Filter<ElementKey>, node: &Node) -> bool {
-        filter.matches(node)
-    }
-}
-
-impl Kind for EdgeIndex {
-    type Element = Edge;
-
-    fn number(self) -> usize {
-        self.index()
-    }
-
-    fn after(storage: &Storage, last: Option<Self>) -> Option<Self> {
-        storage.edge_after(last)
-    }
-
-    fn at(storage: &Storage, index: Self, sequence: u64) -> Option<&Arc<Edge>> {
-        storage.edge_at(index, sequence)
-    }
-
-    fn is_younger(storage: &Storage, index: Self, sequence: u64) -> bool {
-        storage.is_edge_younger(index, sequence)
-    }
-
-    fn matches(filter: &Filter<ElementKey>, edge: &Edge) -> bool {
-        filter.matches(edge)
-    }
-}
-
-/// Where selected elements go: taken within a stretch, handed on after it.
-trait Sink<E> {
-    fn take(&mut self, index: usize, element: &Arc<E>);
-    fn flush(&mut self) -> ControlFlow<()>;
-}
-
-struct Visit<'v, E> {
-    buffer: Vec<ElementRef<E>>,
-    visit: &'v mut dyn FnMut(ElementRef<E>) -> ControlFlow<()>,
-}
-
-impl<E> Sink<E> for Visit<'_, E> {
-    fn take(&mut self, index: usize, element: &Arc<E>) {
-        self.buffer.push(ElementRef::new(index, element));
-    }
-
-    fn flush(&mut self) -> ControlFlow<()> {
-        self.buffer.drain(..).try_for_each(&mut *self.visit)
-    }
-}
-
-struct Count(usize);
-
-impl<E> Sink<E> for Count {
-    fn take(&mut self, _: usize, _: &Arc<E>) {
-        self.0 += 1;
-    }
-
-    fn flush(&mut self) -> ControlFlow<()> {
-        ControlFlow::Continue(())
     }
 }

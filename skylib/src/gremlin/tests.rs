@@ -552,3 +552,11 @@ fn values_come_as_the_language_counts_them() {
         .collect();
     assert_eq!(dotted, ["M.K", "M.K.D"]);
 }
+
+#[test]
+fn queries_and_answers_cross_threads() {
+    fn is_shared<T: Send + Sync>() {}
+    is_shared::<Query>();
+    is_shared::<Answer>();
+    is_shared::<QueryError>();
+}

@@ -20,11 +20,13 @@ mod outgoing;
 mod pieces;
 mod protobuf;
 mod topology;
+mod view;
 
 pub use message::{Message, Object, write_message};
 pub use outgoing::{Outgoing, UpdatePolicy};
 pub use pieces::JsonPieces;
 pub use topology::{GraphMessage, PartialUpdate, SyncRequest};
+pub use view::{FilteredView, NodeFilter};
 
 use crate::api::json::JsonError;
 use crate::graph::GraphError;

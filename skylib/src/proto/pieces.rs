@@ -52,6 +52,25 @@ impl JsonPieces {
         Self::of_graph(Vec::new(), nodes, edges, "")
     }
 
+    /// `[{"Nodes":…,"Edges":…}]` as a query answers it: a list without elements is `null`.
+    #[must_use]
+    pub fn answer(nodes: Vec<Arc<Node>>, edges: Vec<Arc<Edge>>) -> Self {
+        let mut parts = vec![Part::text("[{\"Nodes\":")];
+        if nodes.is_empty() {
+            parts.push(Part::text("null"));
+        } else {
+            parts.extend(Self::nodes(nodes).parts);
+        }
+        parts.push(Part::text(",\"Edges\":"));
+        if edges.is_empty() {
+            parts.push(Part::text("null"));
+        } else {
+            parts.extend(Self::edges(edges).parts);
+        }
+        parts.push(Part::text("}]"));
+        Self::new(parts)
+    }
+
     /// `[…]` of nodes.
     #[must_use]
     pub fn nodes(nodes: Vec<Arc<Node>>) -> Self {
@@ -244,6 +263,16 @@ mod tests {
         }
         let value = parsed(JsonPieces::graph(nodes(1), vec![]).between("[", "]"));
         assert_eq!(value[0]["Nodes"][0]["ID"], "n0");
+    }
+
+    #[test]
+    fn answers_say_null_for_a_list_without_elements() {
+        let text = |n, e| String::from_utf8(JsonPieces::answer(nodes(n), edges(e)).into_text());
+        assert_eq!(text(0, 0).unwrap(), r#"[{"Nodes":null,"Edges":null}]"#);
+        let both = text(2, 1).unwrap();
+        let value: serde_json::Value = serde_json::from_str(&both).unwrap();
+        assert_eq!(value[0]["Nodes"][1]["ID"], "n1");
+        assert_eq!(value[0]["Edges"][0]["ID"], "e0");
     }
 
     #[test]

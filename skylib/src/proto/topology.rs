@@ -4,7 +4,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Message, Object, ProtoError};
 use crate::api::json::{JsonError, Members};
-use crate::api::schema::{self, SchemaError};
+use crate::graph::schema::{self, SchemaError};
 use crate::graph::{Edge, EdgeId, Graph, GraphError, MetadataOp, Node, NodeId};
 use crate::time::Timestamp;
 use crate::value::Text;
@@ -118,10 +118,10 @@ impl GraphMessage {
     pub fn check_schema(&self) -> Result<(), SchemaError> {
         match self {
             Self::NodeAdded(node) | Self::NodeUpdated(node) | Self::NodeDeleted(node) => {
-                schema::check_node(node)
+                schema::check_node_metadata(&node.metadata)
             }
             Self::EdgeAdded(edge) | Self::EdgeUpdated(edge) | Self::EdgeDeleted(edge) => {
-                schema::check_edge(edge)
+                schema::check_edge_metadata(&edge.metadata)
             }
             Self::Sync { .. } | Self::NodePartiallyUpdated(_) | Self::EdgePartiallyUpdated(_) => {
                 Ok(())

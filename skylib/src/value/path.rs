@@ -25,8 +25,11 @@ pub struct Path {
 struct Part {
     key: String,
     /// By address of the key list: elements of several kinds take turns.
-    memo: RefCell<[Option<(Shape, Option<usize>)>; MEMO]>,
+    memo: RefCell<[Option<Seen>; MEMO]>,
 }
+
+/// A key list, and where the part stands in it.
+type Seen = (Shape, Option<usize>);
 
 const MEMO: usize = 8;
 

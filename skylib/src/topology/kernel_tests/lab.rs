@@ -114,13 +114,17 @@ impl Lab {
     }
 
     pub(super) fn start_with(&mut self, options: NetlinkOptions) {
-        let target = ProbeTarget::new(self.shared.clone(), "lab", ORIGIN, self.root.clone());
-        let namespaces = Namespaces::new(target, options);
+        let namespaces = self.namespaces(options);
         self.probes.start(NetlinkProbe::new(&namespaces)).unwrap();
         self.probes
             .start(NetnsProbe::new(&namespaces, &self.run_path))
             .unwrap();
         self.wait("the loopback interface", |g| g.count(&[("Name", "lo")]) > 0);
+    }
+
+    pub(super) fn namespaces(&self, options: NetlinkOptions) -> Arc<Namespaces> {
+        let target = ProbeTarget::new(self.shared.clone(), "lab", ORIGIN, self.root.clone());
+        Namespaces::new(target, options)
     }
 
     /// Makes a namespace the way `ip netns add` does: first the file, then the mount.

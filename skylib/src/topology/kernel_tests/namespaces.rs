@@ -4,6 +4,8 @@ use std::path::Path;
 
 use super::lab::{View, ip, run, text};
 use crate::graph::GraphEvent;
+use crate::topology::netlink::{NetlinkOptions, NetlinkProbe};
+use crate::topology::netns::NetnsProbe;
 
 #[test]
 fn a_namespace_is_shown_with_what_is_in_it_and_goes_with_it() {
@@ -85,7 +87,7 @@ fn the_folder_may_come_late_and_go_and_come_back() {
     run(|mut lab| {
         let parent = lab.run_path.clone();
         lab.run_path = parent.join("run/netns");
-        lab.start_with(crate::topology::netlink::NetlinkOptions::default());
+        lab.start_with(NetlinkOptions::default());
         lab.make_run_path();
         lab.add_netns("a");
         lab.wait("late", |g| g.inside("a", "lo").is_some());
@@ -224,6 +226,34 @@ fn an_end_that_moves_is_found_again() {
                 "the key no longer applies"
             );
             assert_eq!(g.json("roam", "LinkNetNsName"), "");
+        });
+    });
+}
+
+#[test]
+fn the_order_in_which_probes_start_does_not_matter() {
+    run(|mut lab| {
+        lab.make_run_path();
+        for name in ["o1", "o2"] {
+            lab.add_netns(name);
+            let inside = lab.inhabitant(name);
+            ip(&format!(
+                "link add v{name} type veth peer name eth0 netns {}",
+                inside.0.id()
+            ));
+        }
+        let namespaces = lab.namespaces(NetlinkOptions::default());
+        lab.probes
+            .start(NetnsProbe::new(&namespaces, &lab.run_path))
+            .unwrap();
+        lab.wait("what is inside", |g| {
+            g.inside("o1", "eth0").is_some() && g.inside("o2", "eth0").is_some()
+        });
+        // Those inside look for the host's namespace in vain, until it comes.
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        lab.probes.start(NetlinkProbe::new(&namespaces)).unwrap();
+        lab.wait("pairs", |g| {
+            g.layer2(g.inside("o1", "eth0")).len() == 1 && g.layer2(g.node("vo2")).len() == 1
         });
     });
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -54,7 +54,14 @@ pub(super) struct Shared {
     pub(super) options: NetlinkOptions,
     /// Locked inside graph transactions, never around them.
     table: Mutex<LinkTable>,
-    members: Mutex<BTreeMap<NamespaceKey, Arc<Member>>>,
+    members: Mutex<Members>,
+}
+
+/// Namespaces by key, and how many there have ever been.
+#[derive(Default)]
+struct Members {
+    by_key: BTreeMap<NamespaceKey, Arc<Member>>,
+    arrivals: u64,
 }
 
 /// A namespace as the threads of others see it.
@@ -65,6 +72,8 @@ pub(super) struct Member {
     pub(super) wake: Wake,
     /// Whether links here point to namespaces that nobody knows.
     pub(super) wants_nsids: AtomicBool,
+    /// The how manieth this is to be made known to the others.
+    pub(super) arrival: AtomicU64,
     name: Text,
     inbox: Mutex<BTreeSet<u32>>,
     context: ProbeContext,
@@ -185,6 +194,7 @@ impl Namespaces {
             netns,
             wake,
             wants_nsids: AtomicBool::new(false),
+            arrival: AtomicU64::new(0),
             name: name.into(),
             inbox: Mutex::default(),
             context: context.clone(),
@@ -238,7 +248,7 @@ impl Namespaces {
 
     /// Takes a namespace whose thread has ended out of table and graph.
     fn remove(&self, known: &Known) {
-        lock(&self.shared.members).remove(&known.member.key);
+        lock(&self.shared.members).by_key.remove(&known.member.key);
         let todo = self.shared.target.update(|graph, now| {
             let todo = self
                 .shared
@@ -285,14 +295,18 @@ impl Shared {
         lock(&self.table)
     }
 
-    /// Namespaces registered after one, or all of them, oldest first.
-    pub(super) fn members_after(&self, key: Option<NamespaceKey>) -> Vec<Arc<Member>> {
+    /// Namespaces that came after the first so many, in the order they came.
+    pub(super) fn members_after(&self, arrival: u64) -> Vec<Arc<Member>> {
+        let place = |member: &Arc<Member>| member.arrival.load(Ordering::Relaxed);
         let members = lock(&self.members);
-        members
+        let mut found: Vec<Arc<Member>> = members
+            .by_key
             .values()
-            .filter(|m| key.is_none_or(|key| m.key > key))
+            .filter(|m| place(m) > arrival)
             .cloned()
-            .collect()
+            .collect();
+        found.sort_by_key(place);
+        found
     }
 
     /// Lets the threads know what they have to ask.
@@ -302,12 +316,16 @@ impl Shared {
         }
         let members = lock(&self.members);
         for (key, index) in todo.refresh {
-            if let Some(member) = members.get(&key) {
+            if let Some(member) = members.by_key.get(&key) {
                 lock(&member.inbox).insert(index);
                 member.wake.raise();
             }
         }
-        for member in todo.unresolved.iter().filter_map(|key| members.get(key)) {
+        for member in todo
+            .unresolved
+            .iter()
+            .filter_map(|key| members.by_key.get(key))
+        {
             member.wake.raise();
         }
     }
@@ -319,6 +337,7 @@ impl Shared {
             netns: Netns::current()?,
             wake: Wake::new()?,
             wants_nsids: AtomicBool::new(false),
+            arrival: AtomicU64::new(0),
             name: Text::default(),
             inbox: Mutex::default(),
             context: context.clone(),
@@ -331,7 +350,7 @@ impl Shared {
             |_| Sockets::open(),
             || context.running(),
         );
-        lock(&self.members).remove(&key);
+        lock(&self.members).by_key.remove(&key);
         Ok(())
     }
 
@@ -368,11 +387,11 @@ impl Shared {
     /// Makes a namespace known to those whose links may point into it.
     fn welcome(&self, member: &Arc<Member>) {
         let mut members = lock(&self.members);
-        members.insert(member.key, Arc::clone(member));
-        for other in members
-            .values()
-            .filter(|m| m.wants_nsids.load(Ordering::Relaxed))
-        {
+        members.arrivals += 1;
+        member.arrival.store(members.arrivals, Ordering::Relaxed);
+        members.by_key.insert(member.key, Arc::clone(member));
+        let wanting = |m: &&Arc<Member>| m.wants_nsids.load(Ordering::Relaxed);
+        for other in members.by_key.values().filter(wanting) {
             other.wake.raise();
         }
     }

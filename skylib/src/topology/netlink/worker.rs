@@ -70,9 +70,9 @@ struct Pending {
 /// Whom we have asked for which number.
 #[derive(Debug, Default)]
 struct NsidSearch {
-    /// Numbers that none of the namespaces up to `asked` has.
+    /// Numbers that none of the first `asked` namespaces has.
     hopeless: BTreeSet<i32>,
-    asked: Option<NamespaceKey>,
+    asked: u64,
 }
 
 impl<'a> Worker<'a> {
@@ -235,9 +235,12 @@ impl<'a> Worker<'a> {
         if wanted.is_empty() {
             return;
         }
+        // Before looking who is there: who comes later looks at this.
+        self.member.wants_nsids.store(true, Ordering::Relaxed);
         let only_newer = wanted.is_subset(&self.nsids.hopeless);
-        let asked_before = self.nsids.asked.filter(|_| only_newer);
-        let others = self.shared.members_after(asked_before);
+        let others = self
+            .shared
+            .members_after(if only_newer { self.nsids.asked } else { 0 });
         let mut found = Vec::new();
         // The newest first: it is most likely the reason for asking.
         for other in others.iter().rev().filter(|other| other.key != key) {
@@ -251,7 +254,10 @@ impl<'a> Worker<'a> {
                 break;
             }
         }
-        self.nsids.asked = others.last().map(|other| other.key).max(self.nsids.asked);
+        let last = others
+            .last()
+            .map(|other| other.arrival.load(Ordering::Relaxed));
+        self.nsids.asked = last.unwrap_or(self.nsids.asked);
         self.member
             .wants_nsids
             .store(!wanted.is_empty(), Ordering::Relaxed);

@@ -1,27 +1,29 @@
 //! Where the elements are: `petgraph` for the structure, lists for the order, tables for the ids,
 //! and beside them what open views need of the past.
 
+mod at;
+
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 use petgraph::stable_graph::{StableDiGraph, WalkNeighbors};
 
-use super::element::Element as _;
-use super::index::{DEFAULT_KEYS, Indexes, Posting};
-use super::order::Order;
-use super::revisions::{Dropped, Mark, Revisions};
-use super::views::Views;
-use super::{Direction, Edge, EdgeId, GraphError, Node, NodeId};
 use crate::filter::Predicate;
+use crate::graph::element::Element as _;
+use crate::graph::index::{DEFAULT_KEYS, Indexes, Posting};
+use crate::graph::order::Order;
+use crate::graph::revisions::{Dropped, Mark, Revisions};
+use crate::graph::views::Views;
+use crate::graph::{Direction, Edge, EdgeId, GraphError, Node, NodeId};
 use crate::value::Text;
 
 /// Number of a node; used again after the node has gone.
-pub(super) type NodeIndex = petgraph::stable_graph::NodeIndex<u32>;
+pub(in crate::graph) type NodeIndex = petgraph::stable_graph::NodeIndex<u32>;
 /// Number of an edge; used again after the edge has gone.
-pub(super) type EdgeIndex = petgraph::stable_graph::EdgeIndex<u32>;
+pub(in crate::graph) type EdgeIndex = petgraph::stable_graph::EdgeIndex<u32>;
 
-pub(super) struct Storage {
+pub(in crate::graph) struct Storage {
     /// An edge weighs eight bytes here, so that walks read little.
     graph: StableDiGraph<Slot, Mark, u32>,
     /// What the edges hold.
@@ -50,9 +52,9 @@ struct Slot {
 
 /// How much of the past open views may hold.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct PastLimits {
-    pub(super) revisions: usize,
-    pub(super) bytes: usize,
+pub(in crate::graph) struct PastLimits {
+    pub(in crate::graph) revisions: usize,
+    pub(in crate::graph) bytes: usize,
 }
 
 /// Things kept that are dropped with one change; more than a change can add but for deletions of
@@ -67,7 +69,7 @@ impl Default for Storage {
 
 /// Changes.
 impl Storage {
-    pub(super) fn with_indexes<'a>(keys: impl IntoIterator<Item = &'a str>) -> Self {
+    pub(in crate::graph) fn with_indexes<'a>(keys: impl IntoIterator<Item = &'a str>) -> Self {
         Self {
             graph: StableDiGraph::default(),
             edges: Vec::new(),
@@ -88,11 +90,11 @@ impl Storage {
         }
     }
 
-    pub(super) const fn set_past_limits(&mut self, limits: PastLimits) {
+    pub(in crate::graph) const fn set_past_limits(&mut self, limits: PastLimits) {
         self.limits = limits;
     }
 
-    pub(super) fn add_node(&mut self, node: &Arc<Node>) -> Result<(), GraphError> {
+    pub(in crate::graph) fn add_node(&mut self, node: &Arc<Node>) -> Result<(), GraphError> {
         if self.find_node(&node.id).is_ok() {
             return Err(GraphError::NodeConflict);
         }
@@ -120,7 +122,7 @@ impl Storage {
         Ok(())
     }
 
-    pub(super) fn add_edge(&mut self, edge: Arc<Edge>) -> Result<(), GraphError> {
+    pub(in crate::graph) fn add_edge(&mut self, edge: Arc<Edge>) -> Result<(), GraphError> {
         if self.find_edge(&edge.id).is_ok() {
             return Err(GraphError::EdgeConflict);
         }
@@ -153,7 +155,7 @@ impl Storage {
         Ok(())
     }
 
-    pub(super) fn revise_node(&mut self, index: NodeIndex, node: Arc<Node>) {
+    pub(in crate::graph) fn revise_node(&mut self, index: NodeIndex, node: Arc<Node>) {
         let newest_view = self.begin_change();
         let Some(slot) = self.graph.node_weight_mut(index) else {
             return;
@@ -169,7 +171,7 @@ impl Storage {
         }
     }
 
-    pub(super) fn revise_edge(&mut self, index: EdgeIndex, edge: Arc<Edge>) {
+    pub(in crate::graph) fn revise_edge(&mut self, index: EdgeIndex, edge: Arc<Edge>) {
         let newest_view = self.begin_change();
         let Some(slot) = self.edges.get_mut(index.index()) else {
             return;
@@ -187,7 +189,10 @@ impl Storage {
     }
 
     /// Removes a node and its edges; gives back the edges in the order of [`Storage::edges_of`].
-    pub(super) fn delete_node(&mut self, index: NodeIndex) -> (Vec<Arc<Edge>>, Option<Arc<Node>>) {
+    pub(in crate::graph) fn delete_node(
+        &mut self,
+        index: NodeIndex,
+    ) -> (Vec<Arc<Edge>>, Option<Arc<Node>>) {
         let newest_view = self.begin_change();
         let edges = self.live_edges(index, Direction::Both);
         // The newest first: petgraph finds it at once, at this end at least.
@@ -197,7 +202,7 @@ impl Storage {
         (gone, self.remove_node(index, newest_view))
     }
 
-    pub(super) fn delete_edge(&mut self, index: EdgeIndex) -> Option<Arc<Edge>> {
+    pub(in crate::graph) fn delete_edge(&mut self, index: EdgeIndex) -> Option<Arc<Edge>> {
         let newest_view = self.begin_change();
         self.remove_edge(index, newest_view)
     }
@@ -307,7 +312,10 @@ impl Storage {
 
 /// The graph as it is now.
 impl Storage {
-    pub(super) fn find_node(&self, id: &NodeId) -> Result<(NodeIndex, &Arc<Node>), GraphError> {
+    pub(in crate::graph) fn find_node(
+        &self,
+        id: &NodeId,
+    ) -> Result<(NodeIndex, &Arc<Node>), GraphError> {
         let hash = self.hasher.hash_one(id);
         let is_it = |i: &NodeIndex| self.graph.node_weight(*i).is_some_and(|s| s.node.id == *id);
         let index = *self
@@ -321,7 +329,10 @@ impl Storage {
         Ok((index, &slot.node))
     }
 
-    pub(super) fn find_edge(&self, id: &EdgeId) -> Result<(EdgeIndex, &Arc<Edge>), GraphError> {
+    pub(in crate::graph) fn find_edge(
+        &self,
+        id: &EdgeId,
+    ) -> Result<(EdgeIndex, &Arc<Edge>), GraphError> {
         let hash = self.hasher.hash_one(id);
         let is_it = |i: &EdgeIndex| self.newest_edge(*i).is_some_and(|edge| edge.id == *id);
         let index = *self
@@ -334,7 +345,7 @@ impl Storage {
         ))
     }
 
-    pub(super) fn nodes(&self) -> impl Iterator<Item = &Arc<Node>> {
+    pub(in crate::graph) fn nodes(&self) -> impl Iterator<Item = &Arc<Node>> {
         let slots = self
             .node_order
             .iter()
@@ -344,41 +355,45 @@ impl Storage {
             .map(|slot| &slot.node)
     }
 
-    pub(super) fn edges(&self) -> impl Iterator<Item = &Arc<Edge>> {
+    pub(in crate::graph) fn edges(&self) -> impl Iterator<Item = &Arc<Edge>> {
         let indexes = self.edge_order.iter().map(EdgeIndex::new);
         indexes
             .filter(|i| self.is_live_edge(*i))
             .filter_map(|i| self.newest_edge(i))
     }
 
-    pub(super) fn node_count(&self) -> usize {
+    pub(in crate::graph) fn node_count(&self) -> usize {
         self.node_ids.len()
     }
 
-    pub(super) fn edge_count(&self) -> usize {
+    pub(in crate::graph) fn edge_count(&self) -> usize {
         self.edge_ids.len()
     }
 
-    pub(super) const fn sequence(&self) -> u64 {
+    pub(in crate::graph) const fn sequence(&self) -> u64 {
         self.sequence
     }
 
     /// The keys that are indexed.
-    pub(super) fn indexed_keys(&self) -> impl Iterator<Item = &Text> {
+    pub(in crate::graph) fn indexed_keys(&self) -> impl Iterator<Item = &Text> {
         self.indexes.keys()
     }
 
     /// The nodes whose value at a key equals a literal; `None` where no index can tell.
-    pub(super) fn posting(&self, key: &str, predicate: &Predicate) -> Option<Option<Posting<'_>>> {
+    pub(in crate::graph) fn posting(
+        &self,
+        key: &str,
+        predicate: &Predicate,
+    ) -> Option<Option<Posting<'_>>> {
         self.indexes.find(key, predicate)
     }
 
-    pub(super) const fn views(&self) -> &Arc<Views> {
+    pub(in crate::graph) const fn views(&self) -> &Arc<Views> {
         &self.views
     }
 
     /// The living nodes of a posting that came after `birth`, with the change that brought them.
-    pub(super) fn posted<'a>(
+    pub(in crate::graph) fn posted<'a>(
         &'a self,
         posting: Posting<'a>,
         birth: u64,
@@ -392,7 +407,7 @@ impl Storage {
         indexes.map(move |index| (born(index), NodeIndex::new(index as usize)))
     }
 
-    pub(super) fn edges_of(
+    pub(in crate::graph) fn edges_of(
         &self,
         index: NodeIndex,
         direction: Direction,
@@ -430,142 +445,23 @@ impl Storage {
     }
 }
 
-/// The graph as of a sequence number at which a view is open.
-impl Storage {
-    pub(super) fn node_at(&self, index: NodeIndex, sequence: u64) -> Option<&Arc<Node>> {
-        let slot = self.graph.node_weight(index)?;
-        if slot.mark.is_seen_at(sequence) {
-            return Some(&slot.node);
-        }
-        self.node_past
-            .at(number(index.index()), slot.mark, &slot.node, sequence)
-    }
-
-    pub(super) fn edge_at(&self, index: EdgeIndex, sequence: u64) -> Option<&Arc<Edge>> {
-        let mark = *self.graph.edge_weight(index)?;
-        let newest = self.newest_edge(index)?;
-        if mark.is_seen_at(sequence) {
-            return Some(newest);
-        }
-        self.edge_past
-            .at(number(index.index()), mark, newest, sequence)
-    }
-
-    pub(super) fn has_edge_at(&self, index: EdgeIndex, sequence: u64) -> bool {
-        self.graph
-            .edge_weight(index)
-            .is_some_and(|mark| mark.is_seen_at(sequence))
-            || self.edge_at(index, sequence).is_some()
-    }
-
-    pub(super) fn find_node_at(
-        &self,
-        id: &NodeId,
-        sequence: u64,
-    ) -> Option<(NodeIndex, &Arc<Node>)> {
-        let living = self.find_node(id).ok().map(|(index, _)| index);
-        let gone = self
-            .node_past
-            .gone(id)
-            .iter()
-            .map(|index| NodeIndex::new(*index as usize));
-        living
-            .into_iter()
-            .chain(gone)
-            .find_map(|i| Some((i, self.node_at(i, sequence)?)))
-    }
-
-    pub(super) fn find_edge_at(
-        &self,
-        id: &EdgeId,
-        sequence: u64,
-    ) -> Option<(EdgeIndex, &Arc<Edge>)> {
-        let living = self.find_edge(id).ok().map(|(index, _)| index);
-        let gone = self
-            .edge_past
-            .gone(id)
-            .iter()
-            .map(|index| EdgeIndex::new(*index as usize));
-        living
-            .into_iter()
-            .chain(gone)
-            .find_map(|i| Some((i, self.edge_at(i, sequence)?)))
-    }
-
-    /// Whether a view sees a node's newest revision, which is the one that is indexed.
-    pub(super) fn is_newest_at(&self, index: NodeIndex, sequence: u64) -> bool {
-        self.graph
-            .node_weight(index)
-            .is_some_and(|slot| slot.mark.is_seen_at(sequence))
-    }
-
-    /// The change that brought a node.
-    pub(super) fn born(&self, index: NodeIndex) -> u64 {
-        self.graph.node_weight(index).map_or(0, |slot| slot.born)
-    }
-
-    /// Whether an edge came after `sequence`, and so every one that follows in the order.
-    ///
-    /// A change of an edge that a view can see leaves a former revision, so an edge with none that
-    /// changed after the view was opened was not there.
-    pub(super) fn is_edge_younger(&self, index: EdgeIndex, sequence: u64) -> bool {
-        self.graph
-            .edge_weight(index)
-            .is_some_and(|mark| !mark.is_seen_at(sequence))
-            && !self.edge_past.has(number(index.index()))
-    }
-
-    pub(super) fn node_after(&self, index: Option<NodeIndex>) -> Option<NodeIndex> {
-        self.node_order
-            .after(index.map(NodeIndex::index))
-            .map(NodeIndex::new)
-    }
-
-    pub(super) fn edge_after(&self, index: Option<EdgeIndex>) -> Option<EdgeIndex> {
-        self.edge_order
-            .after(index.map(EdgeIndex::index))
-            .map(EdgeIndex::new)
-    }
-
-    /// The nodes that changed or went after `sequence`, each as often as it did.
-    pub(super) fn nodes_changed_after(&self, sequence: u64) -> impl Iterator<Item = NodeIndex> {
-        self.node_past
-            .changed_after(sequence)
-            .map(|index| NodeIndex::new(index as usize))
-    }
-
-    pub(super) fn ends(&self, index: EdgeIndex) -> Option<(NodeIndex, NodeIndex)> {
-        self.graph.edge_endpoints(index)
-    }
-
-    /// Steps over the edges on one side of a node, newest first; see [`Storage::step`].
-    pub(super) fn walker(&self, index: NodeIndex, side: petgraph::Direction) -> Walker {
-        self.graph.neighbors_directed(index, side).detach()
-    }
-
-    /// The next edge and the node at its other end, of all edges that are held.
-    pub(super) fn step(&self, walker: &mut Walker) -> Option<(EdgeIndex, NodeIndex)> {
-        walker.next(&self.graph)
-    }
-}
-
 #[cfg(test)]
 impl Storage {
     /// Revisions and elements kept for views.
-    pub(super) fn kept(&self) -> usize {
+    pub(in crate::graph) fn kept(&self) -> usize {
         self.node_past.len() + self.edge_past.len()
     }
 
     /// Nodes and edges in the structure, gone ones included.
-    pub(super) fn held(&self) -> (usize, usize) {
+    pub(in crate::graph) fn held(&self) -> (usize, usize) {
         (self.graph.node_count(), self.graph.edge_count())
     }
 }
 
-pub(super) type Walker = WalkNeighbors<u32>;
+pub(in crate::graph) type Walker = WalkNeighbors<u32>;
 
 /// The sides of a node that a direction takes in, in the order they are walked.
-pub(super) const fn sides(direction: Direction) -> &'static [petgraph::Direction] {
+pub(in crate::graph) const fn sides(direction: Direction) -> &'static [petgraph::Direction] {
     match direction {
         Direction::Out => &[petgraph::Outgoing],
         Direction::In => &[petgraph::Incoming],
@@ -574,7 +470,7 @@ pub(super) const fn sides(direction: Direction) -> &'static [petgraph::Direction
 }
 
 /// Whether an edge is a loop that the walk over the other side has given already.
-pub(super) fn is_second_sight(
+pub(in crate::graph) fn is_second_sight(
     direction: Direction,
     side: petgraph::Direction,
     from: NodeIndex,
@@ -605,7 +501,7 @@ fn room_for(len: usize) -> Result<usize, GraphError> {
 const MAX_ELEMENTS: usize = 1 << 31;
 
 /// Makes sure that there is a place for an element.
-pub(super) fn make_room<T: Default>(places: &mut Vec<T>, index: usize) {
+pub(in crate::graph) fn make_room<T: Default>(places: &mut Vec<T>, index: usize) {
     if places.capacity() <= index {
         places.reserve_exact(index + 1 - places.len() + index / 4 + 64);
     }

@@ -1,0 +1,172 @@
+//! What every handler works with: the engine, the limits, who is connected.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::StatusCode;
+use hyper::body::Incoming;
+use skylib::engine::{Engine, SubscribeOptions};
+use skylib::flow::LayerKeyMode;
+use tokio::sync::Semaphore;
+
+use crate::config::Config;
+use crate::options::{self, ReplacedBackend};
+use crate::respond::{self, Response};
+use crate::socket::Connections;
+use crate::ws::Pools;
+
+/// The daemon, as its handlers see it.
+pub(crate) struct App {
+    pub(crate) engine: Engine,
+    pub(crate) limits: Limits,
+    pub(crate) connections: Arc<Connections>,
+    pub(crate) pools: Pools,
+    /// What a capture gets whose client names none.
+    pub(crate) layer_key_mode: LayerKeyMode,
+    /// Store backends that were asked for and are not there, for the status.
+    pub(crate) replaced_backends: Vec<ReplacedBackend>,
+    queries: Semaphore,
+}
+
+/// Bounds of what clients may do.
+#[derive(Clone, Debug)]
+pub(crate) struct Limits {
+    pub(crate) header_bytes: usize,
+    pub(crate) header_timeout: Duration,
+    pub(crate) body_bytes: usize,
+    pub(crate) body_timeout: Duration,
+    pub(crate) write_timeout: Duration,
+    pub(crate) query_timeout: Duration,
+    pub(crate) ping_delay: Duration,
+    pub(crate) pong_timeout: Duration,
+    pub(crate) ws_message_bytes: usize,
+    pub(crate) ws_queue_bytes: usize,
+    pub(crate) ws_queue_messages: usize,
+}
+
+impl App {
+    pub(crate) fn new(
+        engine: Engine,
+        config: &Config,
+        replaced_backends: Vec<ReplacedBackend>,
+    ) -> Self {
+        let limits = Limits {
+            header_bytes: config.bytes("http.limits.header_bytes"),
+            header_timeout: config.duration("http.limits.header_timeout"),
+            body_bytes: config.bytes("http.limits.body_bytes"),
+            body_timeout: config.duration("http.limits.body_timeout"),
+            write_timeout: config.duration("http.limits.write_timeout"),
+            query_timeout: config.duration("http.limits.query_timeout"),
+            ping_delay: config.duration("http.ws.ping_delay"),
+            pong_timeout: config.duration("http.ws.pong_timeout"),
+            ws_message_bytes: config.bytes("http.limits.ws_message_bytes"),
+            ws_queue_bytes: config.bytes("http.limits.ws_queue_bytes"),
+            ws_queue_messages: config.count("http.ws.queue_size"),
+        };
+        Self {
+            engine,
+            limits,
+            connections: Connections::new(config.count("http.limits.connections")),
+            pools: Pools::default(),
+            layer_key_mode: options::layer_key_mode(config),
+            replaced_backends,
+            queries: Semaphore::new(config.count("http.limits.queries")),
+        }
+    }
+
+    /// The queue of one WebSocket client; no namespaces means all.
+    pub(crate) fn subscribe_options(&self, namespaces: Option<Vec<String>>) -> SubscribeOptions {
+        SubscribeOptions {
+            max_messages: self.limits.ws_queue_messages,
+            max_bytes: self.limits.ws_queue_bytes,
+            namespaces,
+        }
+    }
+
+    /// Runs blocking work with the engine on a thread that may block, within the time and the
+    /// number of queries there may be. The work is told to stop when the caller goes away.
+    pub(crate) async fn run_query<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Engine, &Interrupt) -> T + Send + 'static,
+    ) -> Result<T, QueryFailure> {
+        let _turn = self
+            .queries
+            .acquire()
+            .await
+            .map_err(|_| QueryFailure::Stopped)?;
+        let (interrupt, _guard) = Interrupt::new();
+        let engine = self.engine.clone();
+        let running = tokio::task::spawn_blocking(move || work(&engine, &interrupt));
+        match tokio::time::timeout(self.limits.query_timeout, running).await {
+            Ok(Ok(result)) => Ok(result),
+            Ok(Err(_)) => Err(QueryFailure::Stopped),
+            Err(_) => Err(QueryFailure::TooLong(self.limits.query_timeout)),
+        }
+    }
+
+    /// Reads a request's body as text; what is not UTF-8 becomes U+FFFD.
+    pub(crate) async fn read_body(&self, body: Incoming) -> Result<String, Response> {
+        let bytes = self.read_bytes(body).await?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    async fn read_bytes(&self, body: Incoming) -> Result<Bytes, Response> {
+        let limit = self.limits.body_bytes;
+        let whole = Limited::new(body, limit).collect();
+        let mut refusal = match tokio::time::timeout(self.limits.body_timeout, whole).await {
+            Ok(Ok(whole)) => return Ok(whole.to_bytes()),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => {
+                let text =
+                    format!("the body is longer than {limit} bytes (http.limits.body_bytes)");
+                respond::error_text(StatusCode::PAYLOAD_TOO_LARGE, &text)
+            }
+            Ok(Err(error)) => respond::bad_request(&*error),
+            Err(_) => {
+                let text = "the body took too long to arrive (http.limits.body_timeout)";
+                respond::error_text(StatusCode::REQUEST_TIMEOUT, text)
+            }
+        };
+        // The rest of the body is not read, so the next request could not be found.
+        respond::close(refusal.headers_mut());
+        Err(refusal)
+    }
+}
+
+/// Tells a running query whether to give up.
+#[derive(Clone, Debug)]
+pub(crate) struct Interrupt(Arc<AtomicBool>);
+
+/// Interrupts when dropped: the caller has its answer or does not want it any more.
+pub(crate) struct InterruptGuard(Arc<AtomicBool>);
+
+impl Interrupt {
+    fn new() -> (Self, InterruptGuard) {
+        let flag = Arc::new(AtomicBool::new(false));
+        (Self(Arc::clone(&flag)), InterruptGuard(flag))
+    }
+
+    /// Whether to give up.
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for InterruptGuard {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Why a query has no result of its own.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+pub(crate) enum QueryFailure {
+    /// It took too long.
+    #[error("the query was ended after {} s (http.limits.query_timeout)", .0.as_secs_f64())]
+    TooLong(Duration),
+    /// The daemon ends, or the query met a fault in our code.
+    #[error("the query was stopped")]
+    Stopped,
+}

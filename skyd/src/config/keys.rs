@@ -1,0 +1,238 @@
+//! Every key of the configuration, with its kind and default.
+//!
+//! Names are those of the original, so that its files go on working; `*` stands for one part that
+//! the user chooses. Keys that only the original's other parts read are [`Kind::Free`]: known, so
+//! that they cause no warning, and not looked into.
+
+use super::kind::Kind::{
+    self, Address, Bytes, Choice, Count, Duration, Flag, Free, Interval, List, Secret, Text,
+};
+
+/// One key.
+#[derive(Debug)]
+pub(crate) struct Key {
+    /// Dotted name in lower case, `*` for a part that the user chooses.
+    pub(crate) name: &'static str,
+    /// What values it takes.
+    pub(crate) kind: Kind,
+    /// The value where nothing is written, as one would write it; empty for none.
+    pub(crate) default: &'static str,
+}
+
+const fn key(name: &'static str, kind: Kind, default: &'static str) -> Key {
+    Key {
+        name,
+        kind,
+        default,
+    }
+}
+
+const fn free(name: &'static str) -> Key {
+    key(name, Free, "")
+}
+
+/// Positive numbers.
+const SOME: Kind = Count {
+    min: 1,
+    max: 1 << 40,
+};
+const PORT: Kind = Count { min: 1, max: 65535 };
+const LEVELS: Kind = Choice(&[
+    "ERROR", "WARNING", "WARN", "NOTICE", "INFO", "DEBUG", "TRACE",
+]);
+
+pub(crate) const KEYS: &[Key] = &[
+    key("host_id", Text, ""),
+    key("analyzers", List, ""),
+    // Where clients connect, and who may.
+    key("analyzer.listen", Address, "127.0.0.1:8082"),
+    key("analyzer.auth.api.backend", Text, "noauth"),
+    key("analyzer.auth.cluster.backend", Text, "noauth"),
+    key("analyzer.auth.cluster.username", Text, ""),
+    key("analyzer.auth.cluster.password", Secret, ""),
+    key("agent.listen", Address, "127.0.0.1:8081"),
+    key("agent.auth.api.backend", Text, "noauth"),
+    key("agent.auth.cluster.username", Text, ""),
+    key("agent.auth.cluster.password", Secret, ""),
+    key("auth.*.type", Choice(&["noauth", "basic", "keystone"]), ""),
+    key("auth.*.file", Text, ""),
+    key("auth.*.users", Free, ""),
+    key("auth.*.role", Text, "admin"),
+    key("auth.*.auth_url", Text, ""),
+    key("auth.*.tenant_name", Text, "admin"),
+    key("auth.*.domain_name", Text, "Default"),
+    // What is kept, and where.
+    key("analyzer.topology.backend", Text, "local"),
+    key("analyzer.flow.backend", Text, "local"),
+    key("analyzer.flow.max_buffer_size", SOME, "100000"),
+    key("storage.local.path", Text, ""),
+    key("storage.local.max_age", Interval, "24h"),
+    key("storage.local.max_bytes", Bytes, "512MiB"),
+    key("storage.*.driver", Text, ""),
+    free("storage.*"),
+    // Captures that are there from the start.
+    key("analyzer.startup.capture_gremlin", Text, ""),
+    key("analyzer.startup.capture_bpf", Text, ""),
+    key("analyzer.startup.capture_type", Text, ""),
+    // The live host.
+    key("agent.topology.probes", List, "ovsdb"),
+    key("agent.topology.netlink.metrics_update", Interval, "30"),
+    key("agent.topology.netns.run_path", Text, "/var/run/netns"),
+    key(
+        "agent.topology.docker.url",
+        Text,
+        "unix:///var/run/docker.sock",
+    ),
+    key(
+        "agent.topology.docker.netns.run_path",
+        Text,
+        "/var/run/docker/netns",
+    ),
+    free("agent.topology"),
+    free("agent.metadata"),
+    free("agent.metadata_config"),
+    key("agent.capture.stats_update", Interval, "1"),
+    key("agent.flow.pcapsocket.bind_address", Text, "127.0.0.1"),
+    key("agent.flow.pcapsocket.min_port", PORT, "8100"),
+    key("agent.flow.pcapsocket.max_port", PORT, "8132"),
+    free("agent.flow"),
+    free("agent"),
+    // Flows.
+    key("flow.update", Interval, "60"),
+    key("flow.expire", Interval, "600"),
+    key("flow.max_entries", SOME, "500000"),
+    key("flow.protocol", Choice(&["udp", "websocket"]), "udp"),
+    key("flow.default_layer_key_mode", Choice(&["L2", "L3"]), "L2"),
+    key("flow.application_ports.tcp", Free, ""),
+    key("flow.application_ports.udp", Free, ""),
+    key("flow.application_timeout.arp", Duration, "10"),
+    key("flow.application_timeout.dns", Duration, "10"),
+    free("flow.application_timeout"),
+    // HTTP and WebSocket.
+    key("http.ws.ping_delay", Interval, "2"),
+    key("http.ws.pong_timeout", Interval, "5"),
+    key("http.ws.queue_size", SOME, "100000"),
+    key("http.ws.enable_write_compression", Flag, "true"),
+    free("http.ws.bulk_maxmsgs"),
+    free("http.ws.bulk_maxdelay"),
+    key("http.limits.connections", SOME, "10000"),
+    key("http.limits.header_bytes", Bytes, "64KiB"),
+    key("http.limits.header_timeout", Interval, "30"),
+    key("http.limits.body_bytes", Bytes, "16MiB"),
+    key("http.limits.body_timeout", Interval, "60"),
+    key("http.limits.write_timeout", Interval, "10"),
+    key("http.limits.queries", SOME, "64"),
+    key("http.limits.query_timeout", Interval, "60"),
+    key("http.limits.ws_queue_bytes", Bytes, "64MiB"),
+    key("http.limits.ws_message_bytes", Bytes, "256MiB"),
+    key("http.rest.debug", Flag, "false"),
+    free("http.cookie"),
+    // SPP: recording to files.
+    key("spp.listen", Address, ""),
+    free("spp.ports"),
+    free("spp.pcaps"),
+    // The log.
+    key("logging.level", LEVELS, "INFO"),
+    free("logging"),
+    // Read by parts of the original that are not here.
+    free("tls"),
+    free("rbac"),
+    free("etcd"),
+    free("ovs"),
+    free("ui"),
+    free("dpdk"),
+    free("cache"),
+    free("plugin"),
+    free("opencontrail"),
+    free("analyzer.topology"),
+    free("analyzer.flow"),
+    free("analyzer.replication"),
+    free("analyzer.cluster"),
+    free("analyzer.peers"),
+    free("analyzer.ssh_enabled"),
+];
+
+/// Old names, and where their value goes unless the new name has one.
+pub(crate) const RENAMED: &[(&str, &[&str])] = &[
+    (
+        "auth.type",
+        &[
+            "analyzer.auth.api.backend",
+            "analyzer.auth.cluster.backend",
+            "agent.auth.api.backend",
+        ],
+    ),
+    (
+        "auth.analyzer_username",
+        &[
+            "analyzer.auth.cluster.username",
+            "agent.auth.cluster.username",
+        ],
+    ),
+    (
+        "auth.analyzer_password",
+        &[
+            "analyzer.auth.cluster.password",
+            "agent.auth.cluster.password",
+        ],
+    ),
+    ("analyzer.storage.backend", &["analyzer.flow.backend"]),
+    (
+        "analyzer.storage.max_flow_buffer_size",
+        &["analyzer.flow.max_buffer_size"],
+    ),
+    ("graph.backend", &["analyzer.topology.backend"]),
+    ("agent.flow.stats_update", &["agent.capture.stats_update"]),
+    (
+        "agent.flow.pcapsocket.port_min",
+        &["agent.flow.pcapsocket.min_port"],
+    ),
+    (
+        "agent.flow.pcapsocket.port_max",
+        &["agent.flow.pcapsocket.max_port"],
+    ),
+    ("docker.url", &["agent.topology.docker.url"]),
+    (
+        "docker.netns.run_path",
+        &["agent.topology.docker.netns.run_path"],
+    ),
+    ("netns.run_path", &["agent.topology.netns.run_path"]),
+    ("sflow.bind_address", &["agent.flow.sflow.bind_address"]),
+    ("sflow.port_min", &["agent.flow.sflow.port_min"]),
+    ("sflow.port_max", &["agent.flow.sflow.port_max"]),
+    ("k8s.config_file", &["analyzer.topology.k8s.config_file"]),
+    ("k8s.probes", &["analyzer.topology.k8s.probes"]),
+];
+
+/// The key that a path belongs to, and how many parts of the path its name takes.
+///
+/// More parts beat fewer, and a part that is named beats one that the user chooses.
+pub(crate) fn find(path: &[String]) -> Option<(&'static Key, usize)> {
+    let fits = |key: &&Key| {
+        let mut names = key.name.split('.');
+        let mut parts = path.iter();
+        names.by_ref().all(|name| {
+            parts
+                .next()
+                .is_some_and(|part| name == "*" || name.eq_ignore_ascii_case(part))
+        })
+    };
+    KEYS.iter()
+        .filter(fits)
+        .map(|key| (key, key.name.split('.').count()))
+        .filter(|(key, parts)| *parts == path.len() || key.kind == Free)
+        .max_by_key(|(key, parts)| (*parts, !key.name.contains('*')))
+}
+
+/// Whether some key's name begins with this path and goes on.
+pub(crate) fn is_branch(path: &[String]) -> bool {
+    let leads = |name: &str| {
+        let mut names = name.split('.');
+        path.iter().all(|part| {
+            names
+                .next()
+                .is_some_and(|name| name == "*" || name.eq_ignore_ascii_case(part))
+        }) && names.next().is_some()
+    };
+    KEYS.iter().any(|key| leads(key.name)) || RENAMED.iter().any(|(name, _)| leads(name))
+}

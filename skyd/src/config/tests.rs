@@ -1,0 +1,254 @@
+//! Tests of the configuration.
+
+use super::*;
+
+fn load(
+    text: &str,
+    environment: &[(&str, &str)],
+    settings: &[&str],
+) -> Result<Config, ConfigError> {
+    let mut config = Config {
+        values: BTreeMap::new(),
+        warnings: Vec::new(),
+    };
+    config.add_tree("skydive.yml", &mut Vec::new(), yaml(text).unwrap())?;
+    for (name, text) in environment {
+        config.add_variable(name, text)?;
+    }
+    for setting in settings {
+        let (name, text) = setting.split_once('=').unwrap();
+        config.add_text("--set", name, text)?;
+    }
+    config.apply_renamed()?;
+    Ok(config)
+}
+
+fn read(yaml: &str) -> Config {
+    load(yaml, &[], &[]).unwrap()
+}
+
+#[test]
+fn typed_keys_inside_free_trees_are_found() {
+    let config = read(
+        "agent: {topology: {netlink: {metrics_update: 5}, runc: {run_path: [/a]}}, metadata: {A: {b: 1}}}\n\
+         storage: {local: {max_age: 1h}, mine: {driver: elasticsearch, hosts: [h]}}\n",
+    );
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+    assert_eq!(
+        config.duration("agent.topology.netlink.metrics_update"),
+        Duration::from_secs(5)
+    );
+    assert_eq!(
+        config.tree("agent.topology").unwrap()["runc"]["run_path"][0],
+        "/a"
+    );
+    assert_eq!(config.tree("agent.metadata").unwrap()["A"]["b"], 1);
+    assert_eq!(
+        config.duration("storage.local.max_age"),
+        Duration::from_secs(3600)
+    );
+    assert_eq!(config.text("storage.mine.driver"), "elasticsearch");
+    assert_eq!(config.tree("storage.mine").unwrap()["hosts"][0], "h");
+    assert!(
+        refused("agent: {topology: {netlink: {metrics_update: 0}}}").contains("metrics_update")
+    );
+}
+
+fn refused(yaml: &str) -> String {
+    load(yaml, &[], &[]).unwrap_err().to_string()
+}
+
+#[test]
+fn nothing_written_means_the_defaults() {
+    let config = read("");
+    assert_eq!(
+        config.address("analyzer.listen").unwrap().to_string(),
+        "127.0.0.1:8082"
+    );
+    assert_eq!(
+        config.duration("http.ws.ping_delay"),
+        Duration::from_secs(2)
+    );
+    assert_eq!(config.count("http.ws.queue_size"), 100_000);
+    assert_eq!(config.bytes("http.limits.ws_queue_bytes"), 64 << 20);
+    assert!(config.flag("http.ws.enable_write_compression"));
+    assert_eq!(config.list("agent.topology.probes"), ["ovsdb"]);
+    assert_eq!(config.address("spp.listen"), None);
+    assert_eq!(config.text("storage.local.path"), "");
+    assert!(config.warnings.is_empty());
+}
+
+#[test]
+fn every_default_is_a_value_its_key_takes() {
+    for key in KEYS.iter().filter(|key| !key.default.is_empty()) {
+        let value = key.kind.value_of(key.default).unwrap();
+        assert_eq!(key.kind.check(&value), Ok(()), "{}", key.name);
+    }
+}
+
+#[test]
+fn later_sources_win_and_keys_match_in_any_case() {
+    let yaml = "Analyzer:\n  LISTEN: 127.0.0.1:1\n  flow: {backend: memory}\n";
+    let variables = [
+        ("SKYDIVE_ANALYZER_LISTEN", "127.0.0.1:2"),
+        ("SKYD_HOST_ID", "007"),
+    ];
+    let config = load(yaml, &[], &[]).unwrap();
+    assert_eq!(config.address("analyzer.listen").unwrap().port, 1);
+    assert_eq!(config.text("analyzer.flow.backend"), "memory");
+    let config = load(yaml, &variables, &[]).unwrap();
+    assert_eq!(config.address("analyzer.listen").unwrap().port, 2);
+    assert_eq!(
+        config.text("host_id"),
+        "007",
+        "a text stays as it is written"
+    );
+    let config = load(
+        yaml,
+        &variables,
+        &["analyzer.listen=127.0.0.1:3", "Flow.Update=5m"],
+    )
+    .unwrap();
+    assert_eq!(config.address("analyzer.listen").unwrap().port, 3);
+    assert_eq!(config.duration("flow.update"), Duration::from_secs(300));
+}
+
+#[test]
+fn later_files_are_laid_over_earlier_ones() {
+    let mut config = read("ui: {theme: dark, topology: {favorites: {a: G}}}\nanalyzers: [a:1]\n");
+    let second = "ui: {theme: light, topology: {favorites: {b: G}}}\nanalyzers: [b:2]\n";
+    config
+        .add_tree("second", &mut Vec::new(), yaml(second).unwrap())
+        .unwrap();
+    let wanted = serde_json::json!(
+        {"theme": "light", "topology": {"favorites": {"a": "G", "b": "G"}}}
+    );
+    assert_eq!(config.tree("ui"), Some(&wanted));
+    assert_eq!(config.list("analyzers"), ["b:2"]);
+}
+
+#[test]
+fn an_unknown_key_is_one_warning() {
+    let config = read("analyzer: {listenn: 5}\nnonsense: {a: {b: 1}, c: 2}\nflow: {update: 3}\n");
+    assert_eq!(
+        config.warnings,
+        [
+            "skydive.yml: unknown key analyzer.listenn",
+            "skydive.yml: unknown key nonsense"
+        ]
+    );
+    assert_eq!(config.duration("flow.update"), Duration::from_secs(3));
+    let config = load(
+        "",
+        &[("SKYDIVE_USERNAME", "x"), ("PATH", "y")],
+        &["no.such=1"],
+    )
+    .unwrap();
+    assert_eq!(config.warnings, ["--set: unknown key no.such"]);
+}
+
+#[test]
+fn a_bad_value_is_named_with_what_is_allowed() {
+    assert_eq!(
+        refused("flow: {update: 0}"),
+        "skydive.yml: flow.update: 0 is not allowed, a length of time greater than zero: seconds, \
+         or 90s, 5m, 24h expected"
+    );
+    assert_eq!(
+        refused("flow: {protocol: tcp}"),
+        "skydive.yml: flow.protocol: \"tcp\" is not allowed, one of udp, websocket expected"
+    );
+    assert_eq!(
+        load("", &[("SKYDIVE_ANALYZER_LISTEN", "here")], &[])
+            .unwrap_err()
+            .to_string(),
+        "SKYDIVE_ANALYZER_LISTEN: analyzer.listen: \"here\" is not allowed, an address: \
+         host:port, [v6]:port, :port or port expected"
+    );
+    assert_eq!(
+        refused("analyzer: 5"),
+        "skydive.yml: analyzer: keys expected below it, not a value"
+    );
+    assert!(refused("http: {limits: {connections: many}}").contains("a whole number from 1 to"));
+}
+
+#[test]
+fn secrets_are_never_shown() {
+    let error = refused("agent: {auth: {cluster: {password: [hunter2]}}}");
+    assert!(
+        error.contains("(hidden)") && !error.contains("hunter2"),
+        "{error}"
+    );
+    let error = yaml("auth: {a: {users: {admin: hunter2").unwrap_err();
+    assert!(!error.contains("hunter2"), "{error}");
+}
+
+#[test]
+fn names_the_user_chooses_have_types_too() {
+    let config = read(
+        "auth: {conformance: {type: noauth}, mine: {type: basic, users: {Admin: pass}}}\n\
+         analyzer: {auth: {api: {backend: conformance}, cluster: {backend: mine}}}\n",
+    );
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+    assert_eq!(config.backend_type("analyzer.auth.api.backend"), "noauth");
+    assert_eq!(
+        config.backend_type("analyzer.auth.cluster.backend"),
+        "basic"
+    );
+    assert_eq!(config.backend_type("agent.auth.api.backend"), "noauth");
+    let users = config.tree("auth.mine.users").unwrap();
+    assert_eq!(users["Admin"], "pass", "names inside keep their case");
+    assert!(refused("auth: {mine: {type: kerberos}}").contains("one of noauth, basic, keystone"));
+}
+
+#[test]
+fn lists_and_trees_may_come_as_text() {
+    let config = load(
+        "",
+        &[("SKYDIVE_ANALYZERS", "a:1 b:2")],
+        &[
+            "spp.ports={phy: [eth0], ring: {\"0\": lo}}",
+            "agent.topology.probes=[netlink, netns]",
+        ],
+    )
+    .unwrap();
+    assert_eq!(config.list("analyzers"), ["a:1", "b:2"]);
+    assert_eq!(config.list("agent.topology.probes"), ["netlink", "netns"]);
+    assert_eq!(config.tree("spp.ports").unwrap()["ring"]["0"], "lo");
+    assert!(load("", &[], &["spp.ports={phy: ["]).is_err());
+}
+
+#[test]
+fn old_names_go_on_working_with_a_warning() {
+    let config = read("graph: {backend: memory}\nagent: {flow: {stats_update: 7}}\n");
+    assert_eq!(config.text("analyzer.topology.backend"), "memory");
+    assert_eq!(
+        config.duration("agent.capture.stats_update"),
+        Duration::from_secs(7)
+    );
+    assert_eq!(config.warnings.len(), 2, "{:?}", config.warnings);
+    let config = read("graph: {backend: memory}\nanalyzer: {topology: {backend: local}}\n");
+    assert_eq!(
+        config.text("analyzer.topology.backend"),
+        "local",
+        "the new name wins"
+    );
+    assert!(refused("auth: {type: 5}\nagent: {flow: {stats_update: no}}").contains("stats_update"));
+}
+
+#[test]
+fn hostile_yaml_is_refused_in_time() {
+    let bomb = "a: &a [x,x,x,x,x,x,x,x,x]\n".to_owned()
+        + &(1..12)
+            .map(|i| {
+                let (this, last) = (char::from(b'a' + i), char::from(b'a' + i - 1));
+                format!(
+                    "{this}: &{this} [{}]\n",
+                    vec![format!("*{last}"); 9].join(",")
+                )
+            })
+            .collect::<String>();
+    assert!(yaml(&bomb).is_err());
+    assert!(yaml(&"[".repeat(100_000)).is_err());
+    assert!(yaml("a: b: c").is_err());
+}

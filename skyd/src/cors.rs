@@ -1,0 +1,134 @@
+//! Requests of web pages that come from another server.
+
+use hyper::StatusCode;
+use hyper::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, HeaderValue, ORIGIN,
+};
+
+use crate::respond::{self, Response};
+
+/// Answers `OPTIONS`, which never reaches a route.
+pub(crate) fn preflight(headers: &HeaderMap) -> Response {
+    if !headers.contains_key(ORIGIN) {
+        return respond::bare(StatusCode::OK);
+    }
+    let Some(method) = headers.get(ACCESS_CONTROL_REQUEST_METHOD) else {
+        return respond::bare(StatusCode::BAD_REQUEST);
+    };
+    let Some(method) = METHODS.iter().find(|known| method == **known) else {
+        return respond::bare(StatusCode::METHOD_NOT_ALLOWED);
+    };
+    let asked = headers.get_all(ACCESS_CONTROL_REQUEST_HEADERS).iter();
+    let names = asked
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|list| list.split(','));
+    let mut allowed = Vec::new();
+    for name in names.map(str::trim).filter(|name| !name.is_empty()) {
+        let is = |known: &&&str| known.eq_ignore_ascii_case(name);
+        match (OURS.iter().find(is), ALWAYS.iter().find(is)) {
+            (Some(known), _) => allowed.push(*known),
+            (None, Some(_)) => {}
+            (None, None) => return respond::bare(StatusCode::FORBIDDEN),
+        }
+    }
+    let mut response = respond::bare(StatusCode::OK);
+    allow(&mut response);
+    let answer = response.headers_mut();
+    if let Ok(value) = HeaderValue::from_str(&allowed.join(","))
+        && !allowed.is_empty()
+    {
+        answer.insert(ACCESS_CONTROL_ALLOW_HEADERS, value);
+    }
+    if !matches!(*method, "GET" | "HEAD" | "POST") {
+        answer.insert(
+            ACCESS_CONTROL_ALLOW_METHODS,
+            HeaderValue::from_static(method),
+        );
+    }
+    response
+}
+
+/// Lets any page read the answer.
+pub(crate) fn allow(response: &mut Response) {
+    let any = HeaderValue::from_static("*");
+    response
+        .headers_mut()
+        .insert(ACCESS_CONTROL_ALLOW_ORIGIN, any);
+}
+
+const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+const OURS: &[&str] = &[
+    "X-Requested-With",
+    "Content-Type",
+    "Authorization",
+    "X-Auth-Token",
+];
+const ALWAYS: &[&str] = &["Accept", "Accept-Language", "Content-Language", "Origin"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(pairs: &[(&'static str, &'static str)]) -> Response {
+        let headers = pairs
+            .iter()
+            .map(|(name, value)| {
+                let name = hyper::header::HeaderName::from_static(name);
+                (name, HeaderValue::from_static(value))
+            })
+            .collect();
+        preflight(&headers)
+    }
+
+    const FROM: (&str, &str) = ("origin", "http://ui.example");
+
+    #[test]
+    fn each_case_has_its_status() {
+        let method = |name| ("access-control-request-method", name);
+        let names = |list| ("access-control-request-headers", list);
+        assert_eq!(asked(&[]).status(), 200);
+        assert_eq!(asked(&[FROM]).status(), 400);
+        assert_eq!(asked(&[FROM, method("TRACE")]).status(), 405);
+        assert_eq!(
+            asked(&[FROM, method("get")]).status(),
+            405,
+            "methods have a case"
+        );
+        assert_eq!(
+            asked(&[FROM, method("GET"), names("x-other")]).status(),
+            403
+        );
+        assert_eq!(asked(&[FROM, method("PATCH")]).status(), 200);
+    }
+
+    #[test]
+    fn what_is_allowed_is_named() {
+        let response = asked(&[
+            FROM,
+            ("access-control-request-method", "DELETE"),
+            (
+                "access-control-request-headers",
+                "x-auth-token, accept,CONTENT-TYPE",
+            ),
+        ]);
+        let headers = response.headers();
+        assert_eq!(headers[ACCESS_CONTROL_ALLOW_ORIGIN], "*");
+        assert_eq!(
+            headers[ACCESS_CONTROL_ALLOW_HEADERS],
+            "X-Auth-Token,Content-Type"
+        );
+        assert_eq!(headers[ACCESS_CONTROL_ALLOW_METHODS], "DELETE");
+        let response = asked(&[FROM, ("access-control-request-method", "POST")]);
+        assert!(
+            !response
+                .headers()
+                .contains_key(ACCESS_CONTROL_ALLOW_METHODS)
+        );
+        assert!(
+            !response
+                .headers()
+                .contains_key(ACCESS_CONTROL_ALLOW_HEADERS)
+        );
+    }
+}

@@ -1,0 +1,208 @@
+//! From the configuration to the engine's options.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use serde_json::Value as Json;
+use skylib::api::{CaptureSpec, CaptureType};
+use skylib::engine::{EngineOptions, Role};
+use skylib::flow::{FlowProtocol, FlowTableOptions, LayerKeyMode};
+use skylib::store::RedbStore;
+use skylib::value::Map;
+
+use crate::config::Config;
+
+/// Everything the engine needs to know; opens the store of resources.
+///
+/// # Errors
+/// When a setting asks for something that is not there, or the store cannot be opened.
+pub(crate) fn engine_options(role: Role, config: &Config) -> anyhow::Result<EngineOptions> {
+    refuse_missing_authentication(config)?;
+    let folder = data_folder(config);
+    let store = RedbStore::open(&folder.join("meta.redb")).with_context(|| {
+        format!(
+            "storage.local.path: cannot keep resources in {}",
+            folder.display()
+        )
+    })?;
+    if let Some(aside) = store.set_aside() {
+        tracing::error!(file = %aside.display(), "the store was damaged and has been set aside");
+    }
+    let mut options = EngineOptions::new(host_id(config));
+    options.role = role;
+    options.documents = Arc::new(store);
+    options.table = flow_table(config)?;
+    options.flows.max_buffered = config.count("analyzer.flow.max_buffer_size");
+    options.stats_period = config.duration("agent.capture.stats_update");
+    options.metrics_period = config.duration("agent.topology.netlink.metrics_update");
+    let netns = config.text("agent.topology.netns.run_path");
+    options.netns_path = (!netns.is_empty()).then(|| PathBuf::from(netns));
+    options.host_metadata = host_metadata(config)?;
+    options.startup_capture = startup_capture(config)?;
+    Ok(options)
+}
+
+/// What a capture gets whose client names none.
+pub(crate) fn layer_key_mode(config: &Config) -> LayerKeyMode {
+    LayerKeyMode::parse(
+        &config
+            .text("flow.default_layer_key_mode")
+            .to_ascii_uppercase(),
+    )
+    .unwrap_or_default()
+}
+
+/// A store backend that was asked for and is not there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ReplacedBackend {
+    /// The setting that asks for it.
+    pub(crate) key: &'static str,
+    /// What it asks for.
+    pub(crate) wanted: String,
+}
+
+/// Backends that a configuration of the original may name and that are not built: `local` takes
+/// their place, and the status says so.
+///
+/// # Errors
+/// When a name is that of no backend at all.
+pub(crate) fn replaced_backends(config: &Config) -> anyhow::Result<Vec<ReplacedBackend>> {
+    let mut replaced = Vec::new();
+    for key in ["analyzer.topology.backend", "analyzer.flow.backend"] {
+        let name = config.text(key);
+        let driver = match config.text(&format!("storage.{name}.driver")) {
+            empty if empty.is_empty() => name.clone(),
+            driver => driver,
+        };
+        match driver.as_str() {
+            "local" | "memory" => {}
+            "clickhouse" | "elasticsearch" | "orientdb" => {
+                tracing::warn!("{key}: {driver} is not supported yet, local is used instead");
+                replaced.push(ReplacedBackend { key, wanted: name });
+            }
+            _ => bail!(
+                "{key}: {name:?} is not allowed, one of local, memory, clickhouse, elasticsearch \
+                 or a storage.<name> with such a driver expected"
+            ),
+        }
+    }
+    Ok(replaced)
+}
+
+/// Serving without the authentication that was asked for would open what was meant to be closed.
+fn refuse_missing_authentication(config: &Config) -> anyhow::Result<()> {
+    for key in ["analyzer.auth.api.backend", "analyzer.auth.cluster.backend"] {
+        let kind = config.backend_type(key);
+        if kind != "noauth" {
+            bail!("{key}: authentication of type {kind:?} is not supported yet, noauth expected");
+        }
+    }
+    if config.tree("tls").is_some_and(wants_tls) {
+        bail!("tls: not supported yet, leave its certificates and keys unset");
+    }
+    Ok(())
+}
+
+fn wants_tls(tls: &Json) -> bool {
+    let set = |key: &str| {
+        tls.get(key)
+            .and_then(Json::as_str)
+            .is_some_and(|path| !path.is_empty())
+    };
+    (set("ca_cert") && set("client_cert") && set("client_key"))
+        || (set("server_cert") && set("server_key"))
+}
+
+fn flow_table(config: &Config) -> anyhow::Result<FlowTableOptions> {
+    let mut table = FlowTableOptions::default()
+        .with_update(config.duration("flow.update"))
+        .with_expire(config.duration("flow.expire"))
+        .with_max_entries(config.count("flow.max_entries"));
+    table.application_timeouts = [("ARP", "arp"), ("DNS", "dns")]
+        .map(|(name, key)| {
+            (
+                name.into(),
+                config.duration(&format!("flow.application_timeout.{key}")),
+            )
+        })
+        .into();
+    for (key, protocol) in [
+        ("flow.application_ports.tcp", FlowProtocol::Tcp),
+        ("flow.application_ports.udp", FlowProtocol::Udp),
+    ] {
+        let Some(ports) = config.tree(key) else {
+            continue;
+        };
+        let ports = ports
+            .as_object()
+            .with_context(|| format!("{key}: port: name expected"))?;
+        for (port, name) in ports {
+            let (Ok(port), Some(name)) = (port.parse::<u16>(), name.as_str()) else {
+                bail!("{key}: {port}: {name} is not allowed, a port and a name expected");
+            };
+            table.application_ports.set(protocol, port, name);
+        }
+    }
+    Ok(table)
+}
+
+fn host_id(config: &Config) -> String {
+    match config.text("host_id") {
+        empty if empty.is_empty() => rustix::system::uname()
+            .nodename()
+            .to_string_lossy()
+            .into_owned(),
+        id => id,
+    }
+}
+
+fn data_folder(config: &Config) -> PathBuf {
+    let written = config.text("storage.local.path");
+    if !written.is_empty() {
+        return PathBuf::from(written);
+    }
+    if rustix::process::geteuid().is_root() {
+        return PathBuf::from("/var/lib/skyd");
+    }
+    let variable = |name| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|p| p.is_absolute())
+    };
+    variable("XDG_DATA_HOME")
+        .or_else(|| variable("HOME").map(|home| home.join(".local/share")))
+        .unwrap_or_else(std::env::temp_dir)
+        .join("skyd")
+}
+
+fn host_metadata(config: &Config) -> anyhow::Result<Map> {
+    match config.tree("agent.metadata") {
+        None => Ok(Map::new()),
+        Some(tree) => {
+            serde_json::from_value(tree.clone()).context("agent.metadata: keys and values expected")
+        }
+    }
+}
+
+fn startup_capture(config: &Config) -> anyhow::Result<Option<CaptureSpec>> {
+    let query = config.text("analyzer.startup.capture_gremlin");
+    if query.is_empty() {
+        return Ok(None);
+    }
+    let capture_type = match config.text("analyzer.startup.capture_type").as_str() {
+        "" => None,
+        name => Some(CaptureType::parse(name).with_context(|| {
+            let names = CaptureType::ALL.map(CaptureType::name).join(", ");
+            let key = "analyzer.startup.capture_type";
+            format!("{key}: {name:?} is not allowed, one of {names} expected")
+        })?),
+    };
+    Ok(Some(CaptureSpec {
+        gremlin_query: query,
+        bpf_filter: config.text("analyzer.startup.capture_bpf"),
+        capture_type,
+        layer_key_mode: layer_key_mode(config),
+        ..CaptureSpec::default()
+    }))
+}

@@ -1,0 +1,258 @@
+//! Bodies, statuses and errors as the original's clients know them.
+//!
+//! Errors are plain text, never JSON: either the message and a line feed, or a bare status.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use hyper::body::{Frame, SizeHint};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, LOCATION};
+use hyper::{HeaderMap, StatusCode};
+use serde::Serialize;
+use skylib::api::ResourceError;
+use skylib::engine::CaptureCreateError;
+
+use crate::compress::Encoder;
+
+/// An answer.
+pub(crate) type Response = hyper::Response<Body>;
+
+/// A body: whole, or pieces as they are made; compressed on its way where asked for.
+pub(crate) struct Body {
+    pieces: Pieces,
+    encoder: Option<Encoder>,
+}
+
+enum Pieces {
+    Whole(Bytes),
+    Lazy(Box<dyn Iterator<Item = Bytes> + Send>),
+    Ended,
+}
+
+impl Body {
+    /// All of it at once.
+    pub(crate) fn whole(bytes: impl Into<Bytes>) -> Self {
+        Self {
+            pieces: Pieces::Whole(bytes.into()),
+            encoder: None,
+        }
+    }
+
+    /// Pieces that are made when the client has taken those before; each must be made quickly.
+    pub(crate) fn lazy(mut pieces: impl Iterator<Item = Bytes> + Send + 'static) -> Self {
+        let first = pieces.next().unwrap_or_default();
+        match pieces.next() {
+            None => Self::whole(first),
+            Some(second) => {
+                let all = [first, second].into_iter().chain(pieces);
+                Self {
+                    pieces: Pieces::Lazy(Box::new(all)),
+                    encoder: None,
+                }
+            }
+        }
+    }
+
+    /// The bytes, if they are all there.
+    pub(crate) fn as_whole(&self) -> Option<&Bytes> {
+        match (&self.pieces, &self.encoder) {
+            (Pieces::Whole(bytes), None) => Some(bytes),
+            _ => None,
+        }
+    }
+
+    /// Compresses piece by piece from here on.
+    pub(crate) fn encode_with(&mut self, encoder: Encoder) {
+        self.encoder = Some(encoder);
+    }
+
+    fn next_piece(&mut self) -> Option<Bytes> {
+        match &mut self.pieces {
+            Pieces::Whole(bytes) => {
+                // Compressing goes on in slices, so that one large body does not hold up others.
+                let len = if self.encoder.is_some() {
+                    SLICE.min(bytes.len())
+                } else {
+                    bytes.len()
+                };
+                let piece = bytes.split_to(len);
+                if bytes.is_empty() {
+                    self.pieces = Pieces::Ended;
+                }
+                Some(piece)
+            }
+            Pieces::Lazy(pieces) => {
+                let piece = pieces.next();
+                if piece.is_none() {
+                    self.pieces = Pieces::Ended;
+                }
+                piece
+            }
+            Pieces::Ended => None,
+        }
+    }
+}
+
+/// Bytes compressed at a time.
+const SLICE: usize = 64 << 10;
+
+impl hyper::body::Body for Body {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        loop {
+            let out = match (self.next_piece(), self.encoder.as_mut()) {
+                (Some(piece), Some(encoder)) => encoder.encode(&piece),
+                (Some(piece), None) => piece,
+                (None, Some(_)) => match self.encoder.take() {
+                    Some(encoder) => encoder.finish(),
+                    None => return Poll::Ready(None),
+                },
+                (None, None) => return Poll::Ready(None),
+            };
+            if !out.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(out))));
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.pieces {
+            Pieces::Whole(bytes) => bytes.is_empty() && self.encoder.is_none(),
+            Pieces::Lazy(_) => false,
+            Pieces::Ended => self.encoder.is_none(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.as_whole() {
+            Some(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            None => SizeHint::default(),
+        }
+    }
+}
+
+/// JSON and a line feed.
+pub(crate) fn json<T: Serialize + ?Sized>(status: StatusCode, value: &T) -> Response {
+    match serde_json::to_vec(value) {
+        Ok(mut text) => {
+            text.push(b'\n');
+            typed(status, JSON, text)
+        }
+        Err(error) => error_text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    }
+}
+
+/// Bytes of a content type.
+pub(crate) fn typed(
+    status: StatusCode,
+    content_type: &'static str,
+    body: impl Into<Bytes>,
+) -> Response {
+    with_body(status, content_type, Body::whole(body))
+}
+
+/// A body of a content type.
+pub(crate) fn with_body(status: StatusCode, content_type: &'static str, body: Body) -> Response {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+/// An error with its text.
+pub(crate) fn error_text(status: StatusCode, message: &str) -> Response {
+    let mut response = typed(status, "text/plain; charset=utf-8", format!("{message}\n"));
+    let no_sniff = HeaderValue::from_static("nosniff");
+    response
+        .headers_mut()
+        .insert("x-content-type-options", no_sniff);
+    response
+}
+
+/// A status and nothing else.
+pub(crate) fn bare(status: StatusCode) -> Response {
+    let mut response = Response::new(Body::whole(Bytes::new()));
+    *response.status_mut() = status;
+    response
+}
+
+/// A status and nothing else, after which the connection ends.
+pub(crate) fn bare_and_close(status: StatusCode) -> Response {
+    let mut response = bare(status);
+    close(response.headers_mut());
+    response
+}
+
+/// Ends the connection after this answer.
+pub(crate) fn close(headers: &mut HeaderMap) {
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+}
+
+/// The same thing stands elsewhere.
+pub(crate) fn moved(location: &str) -> Response {
+    let mut response = bare(StatusCode::MOVED_PERMANENTLY);
+    match HeaderValue::from_str(location) {
+        Ok(location) => {
+            response.headers_mut().insert(LOCATION, location);
+            response
+        }
+        Err(_) => not_found(),
+    }
+}
+
+/// No such path.
+pub(crate) fn not_found() -> Response {
+    error_text(StatusCode::NOT_FOUND, "404 page not found")
+}
+
+/// No such resource, such as `Capture 'x' not found`.
+pub(crate) fn no_resource(title: &str, id: &str) -> Response {
+    error_text(StatusCode::NOT_FOUND, &format!("{title} '{id}' not found"))
+}
+
+/// A request that cannot be understood.
+pub(crate) fn bad_request(error: &dyn std::error::Error) -> Response {
+    error_text(StatusCode::BAD_REQUEST, &with_causes(error))
+}
+
+/// Something of ours failed.
+pub(crate) fn failed(what: &str, error: &dyn std::error::Error) -> Response {
+    let text = with_causes(error);
+    tracing::error!(error = text, "{what}");
+    error_text(StatusCode::INTERNAL_SERVER_ERROR, &text)
+}
+
+/// Why a capture was not created.
+pub(crate) fn create_error(error: &CaptureCreateError) -> Response {
+    match error {
+        CaptureCreateError::Resource(ResourceError::Duplicate) => {
+            error_text(StatusCode::CONFLICT, &error.to_string())
+        }
+        CaptureCreateError::Resource(_) => failed("a capture could not be kept", error),
+        _ => bad_request(error),
+    }
+}
+
+/// An error and its causes in one line.
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    text
+}
+
+/// Content type of every JSON body.
+pub(crate) const JSON: &str = "application/json; charset=UTF-8";

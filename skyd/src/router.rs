@@ -1,0 +1,304 @@
+//! One table: method and path → handler, and what happens to paths that are not in it.
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use hyper::body::Incoming;
+use hyper::{Method, Request, StatusCode};
+
+use crate::app::App;
+use crate::respond::{self, Response};
+use crate::{routes, ws};
+
+/// A request on its way to its handler.
+pub(crate) struct Call {
+    /// The daemon.
+    pub(crate) app: Arc<App>,
+    /// The request.
+    pub(crate) request: Request<Incoming>,
+    /// What follows a prefix route, percent-decoded: the id of a resource.
+    pub(crate) id: String,
+    /// Who asks.
+    pub(crate) peer: SocketAddr,
+}
+
+type Answer = Pin<Box<dyn Future<Output = Response> + Send>>;
+
+#[derive(Clone, Copy)]
+struct Route {
+    /// `None` for any.
+    method: Option<&'static str>,
+    path: &'static str,
+    /// Whether it stands for everything below `path` and a slash, not for `path` itself.
+    below: bool,
+    handler: fn(Call) -> Answer,
+}
+
+const fn at(method: &'static str, path: &'static str, handler: fn(Call) -> Answer) -> Route {
+    Route {
+        method: Some(method),
+        path,
+        below: false,
+        handler,
+    }
+}
+
+const fn below(method: &'static str, path: &'static str, handler: fn(Call) -> Answer) -> Route {
+    Route {
+        method: Some(method),
+        path,
+        below: true,
+        handler,
+    }
+}
+
+/// WebSocket endpoints take any method: what is no upgrade is told so.
+const fn ws(path: &'static str, handler: fn(Call) -> Answer) -> Route {
+    Route {
+        method: None,
+        path,
+        below: false,
+        handler,
+    }
+}
+
+const ROUTES: &[Route] = &[
+    at("GET", "/api", |call| Box::pin(routes::api::root(call))),
+    at("GET", "/api/status", |call| {
+        Box::pin(routes::status::show(call))
+    }),
+    at("GET", "/api/topology", |call| {
+        Box::pin(routes::topology::whole(call))
+    }),
+    at("POST", "/api/topology", |call| {
+        Box::pin(routes::topology::query(call))
+    }),
+    at("GET", "/api/capture", |call| {
+        Box::pin(routes::capture::list(call))
+    }),
+    at("POST", "/api/capture", |call| {
+        Box::pin(routes::capture::create(call))
+    }),
+    below("GET", "/api/capture", |call| {
+        Box::pin(routes::capture::show(call))
+    }),
+    below("PATCH", "/api/capture", |call| {
+        Box::pin(routes::capture::update(call))
+    }),
+    below("DELETE", "/api/capture", |call| {
+        Box::pin(routes::capture::delete(call))
+    }),
+    ws("/ws/subscriber", |call| Box::pin(ws::subscriber(call))),
+    ws("/ws/subscriber/flow", |call| Box::pin(ws::flow(call))),
+    ws("/ws/publisher", |call| Box::pin(ws::publisher(call))),
+    ws("/ws/pubsub", |call| Box::pin(ws::pubsub(call))),
+    ws("/ws/agent/topology", |call| Box::pin(ws::cluster(call))),
+    ws("/ws/replication", |call| Box::pin(ws::cluster(call))),
+];
+
+/// Answers a request.
+pub(crate) async fn route(app: Arc<App>, request: Request<Incoming>, peer: SocketAddr) -> Response {
+    match resolve(request.method(), request.uri().path()) {
+        Resolution::Found(handler, id) => {
+            handler(Call {
+                app,
+                request,
+                id,
+                peer,
+            })
+            .await
+        }
+        Resolution::Moved(path) => match request.uri().query() {
+            Some(query) => respond::moved(&format!("{path}?{query}")),
+            None => respond::moved(&path),
+        },
+        Resolution::WrongMethod => respond::bare(StatusCode::METHOD_NOT_ALLOWED),
+        Resolution::NotFound => respond::not_found(),
+    }
+}
+
+enum Resolution {
+    Found(fn(Call) -> Answer, String),
+    Moved(String),
+    WrongMethod,
+    NotFound,
+}
+
+fn resolve(method: &Method, path: &str) -> Resolution {
+    let clean = cleaned(path);
+    if clean != path {
+        return Resolution::Moved(clean);
+    }
+    let fits = |route: &&Route| route.method.is_none_or(|name| method == name);
+    let at = |path: &str| {
+        ROUTES
+            .iter()
+            .filter(|r| !r.below && r.path == path)
+            .collect::<Vec<_>>()
+    };
+    let exact = at(path);
+    if !exact.is_empty() {
+        return match exact.into_iter().find(fits) {
+            Some(route) => Resolution::Found(route.handler, String::new()),
+            None => Resolution::WrongMethod,
+        };
+    }
+    // With a slash too many, what has the method without it is told to leave it out.
+    let mut known = false;
+    if let Some(without) = path.strip_suffix('/') {
+        let exact = at(without);
+        known = !exact.is_empty();
+        if exact.iter().any(fits) {
+            return Resolution::Moved(without.to_owned());
+        }
+    }
+    let rest = |route: &Route| path.strip_prefix(route.path)?.strip_prefix('/');
+    let mut prefixes = ROUTES
+        .iter()
+        .filter(|r| r.below)
+        .filter(|r| rest(r).is_some())
+        .peekable();
+    known |= prefixes.peek().is_some();
+    match prefixes.find(fits) {
+        Some(route) => Resolution::Found(
+            route.handler,
+            percent_decoded(rest(route).unwrap_or_default()),
+        ),
+        None if known => Resolution::WrongMethod,
+        None => Resolution::NotFound,
+    }
+}
+
+/// The path without empty, `.` and `..` parts; a slash at the end stays.
+fn cleaned(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    let mut clean = format!("/{}", parts.join("/"));
+    if clean.len() > 1 && (path.ends_with('/') || path.ends_with("/.")) {
+        clean.push('/');
+    }
+    // A browser reads a backslash as a slash: it must not make another server of the next part.
+    clean.replace('\\', "%5C")
+}
+
+/// `%41` is `A`; what is no such escape stays, what is not UTF-8 becomes U+FFFD.
+pub(crate) fn percent_decoded(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at) {
+        let hex = |i: usize| bytes.get(at + i).and_then(|b| char::from(*b).to_digit(16));
+        match (byte, hex(1), hex(2)) {
+            (b'%', Some(high), Some(low)) => {
+                out.push(u8::try_from(high * 16 + low).unwrap_or_default());
+                at += 3;
+            }
+            _ => {
+                out.push(*byte);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(method: &str, path: &str) -> String {
+        match resolve(&method.parse().unwrap(), path) {
+            Resolution::Found(_, id) => format!("found {id}"),
+            Resolution::Moved(path) => format!("301 {path}"),
+            Resolution::WrongMethod => "405".to_owned(),
+            Resolution::NotFound => "404".to_owned(),
+        }
+    }
+
+    #[test]
+    fn every_route_is_found_by_its_method() {
+        for route in ROUTES {
+            let method = route.method.unwrap_or("GET");
+            let path = if route.below {
+                format!("{}/x", route.path)
+            } else {
+                route.path.to_owned()
+            };
+            assert!(shown(method, &path).starts_with("found"), "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn known_paths_refuse_other_methods() {
+        for (method, path) in [
+            ("HEAD", "/api"),
+            ("POST", "/api"),
+            ("PUT", "/api/capture"),
+            ("PATCH", "/api/capture"),
+            ("DELETE", "/api/capture"),
+            ("POST", "/api/capture/x"),
+            ("PUT", "/api/capture/"),
+            ("DELETE", "/api/topology/"),
+        ] {
+            assert_eq!(shown(method, path), "405", "{method} {path}");
+        }
+        assert_eq!(shown("POST", "/ws/subscriber"), "found ");
+    }
+
+    #[test]
+    fn slashes_too_many_are_redirected() {
+        for (path, to) in [
+            ("/api/", "/api"),
+            ("/api/capture/", "/api/capture"),
+            ("/ws/subscriber/", "/ws/subscriber"),
+            ("//api", "/api"),
+            ("/api//capture", "/api/capture"),
+            ("/api/./capture", "/api/capture"),
+            ("/x/../api", "/api"),
+            ("/../../etc", "/etc"),
+            ("//evil.example/%2e%2e", "/evil.example/%2e%2e"),
+            ("//\\evil.example", "/%5Cevil.example"),
+        ] {
+            assert_eq!(shown("GET", path), format!("301 {to}"), "{path}");
+        }
+        assert_eq!(shown("POST", "/api/capture/"), "301 /api/capture");
+        assert_eq!(
+            shown("DELETE", "/api/capture/"),
+            "found ",
+            "an empty id is the handler's"
+        );
+        assert_eq!(shown("PATCH", "/api/capture/"), "found ");
+    }
+
+    #[test]
+    fn ids_are_all_that_follows_and_decoded() {
+        assert_eq!(shown("GET", "/api/capture/a/b%20c%2Fd"), "found a/b c/d");
+        assert_eq!(shown("GET", "/api/capture/%zz%4"), "found %zz%4");
+        assert_eq!(shown("GET", "/api/capture/%ff"), "found \u{fffd}");
+    }
+
+    #[test]
+    fn other_paths_are_not_found() {
+        for path in [
+            "/",
+            "/apix",
+            "/api/nothing",
+            "/ws/nothing",
+            "/ws",
+            "/api/capturex/y",
+            "*",
+        ] {
+            let path = if path == "*" { "/*" } else { path };
+            assert_eq!(shown("GET", path), "404", "{path}");
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! The handlers: parse, one call into the library, respond.
+
+pub(crate) mod api;
+pub(crate) mod capture;
+pub(crate) mod status;
+pub(crate) mod topology;

@@ -1,0 +1,218 @@
+//! `/api/topology`: the whole graph, and queries.
+
+use hyper::StatusCode;
+use hyper::header::ACCEPT;
+use skylib::api::json::Members;
+use skylib::flow::RawPacket;
+use skylib::gremlin::Answer;
+use skylib::packet::{LinkType, PacketRef};
+use skylib::pcap_file::{PcapFileError, PcapWriter, Resolution};
+use skylib::proto::JsonPieces;
+use skylib::time::Timestamp;
+
+use crate::app::QueryFailure;
+use crate::respond::{self, Body, JSON, Response};
+use crate::router::Call;
+use crate::whole_graph::WholeGraph;
+
+/// `GET /api/topology`
+pub(crate) async fn whole(call: Call) -> Response {
+    match call
+        .app
+        .run_query(|engine, _| WholeGraph::collect(engine))
+        .await
+    {
+        Ok(Ok(graph)) => {
+            let text = JsonPieces::graph(graph.nodes, graph.edges).between("", "\n");
+            respond::with_body(StatusCode::OK, JSON, Body::lazy(text))
+        }
+        Ok(Err(error)) => respond::error_text(StatusCode::NOT_ACCEPTABLE, &error.to_string()),
+        Err(error) => query_stopped(error),
+    }
+}
+
+/// `POST /api/topology`
+pub(crate) async fn query(call: Call) -> Response {
+    let Call { app, request, .. } = call;
+    let (head, body) = request.into_parts();
+    let text = match app.read_body(body).await {
+        Ok(text) => text,
+        Err(refusal) => return refusal,
+    };
+    let query = match query_of(&text) {
+        Ok(Some(query)) => query,
+        Ok(None) => return respond::bare(StatusCode::NO_CONTENT),
+        Err(refusal) => return refusal,
+    };
+    let format = Format::of(head.headers.get(ACCEPT).map(|value| value.as_bytes()));
+    let answered = app
+        .run_query(move |engine, interrupt| {
+            engine
+                .query(&query, &|| interrupt.is_set())
+                .map(|answer| format.body(answer))
+        })
+        .await;
+    match answered {
+        Ok(Ok(Ok(body))) => respond::with_body(StatusCode::OK, format.content_type(), body),
+        Ok(Ok(Err(reason))) => {
+            let text = format!("Error while encoding response: {reason}");
+            respond::error_text(StatusCode::NOT_ACCEPTABLE, &text)
+        }
+        Ok(Err(error)) => respond::error_text(StatusCode::BAD_REQUEST, &error.to_string()),
+        Err(error) => query_stopped(error),
+    }
+}
+
+/// The query of a body; none where there is no body or no text in it.
+fn query_of(body: &str) -> Result<Option<String>, Response> {
+    if matches!(body.trim_ascii(), "" | "null") {
+        return Ok(None);
+    }
+    let mut query = String::new();
+    let read = Members::first_of(body).and_then(|m| m.read("GremlinQuery", &mut query));
+    read.map_err(|error| respond::bad_request(&error))?;
+    Ok(Some(query).filter(|query| !query.is_empty()))
+}
+
+fn query_stopped(error: QueryFailure) -> Response {
+    respond::error_text(StatusCode::SERVICE_UNAVAILABLE, &error.to_string())
+}
+
+/// How an answer is written. Complete by definition: the formats of the API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    Json,
+    Dot,
+    Pcap,
+}
+
+impl Format {
+    /// The whole header decides, letter by letter; anything unknown means JSON.
+    fn of(accept: Option<&[u8]>) -> Self {
+        match accept {
+            Some(b"text/vnd.graphviz") => Self::Dot,
+            Some(b"application/vnd.tcpdump.pcap") => Self::Pcap,
+            _ => Self::Json,
+        }
+    }
+
+    const fn content_type(self) -> &'static str {
+        match self {
+            Self::Json => JSON,
+            Self::Dot => "text/vnd.graphviz; charset=UTF-8",
+            Self::Pcap => "application/vnd.tcpdump.pcap; charset=UTF-8",
+        }
+    }
+
+    /// The body; the error says why the answer has no such form.
+    fn body(self, answer: Answer) -> Result<Body, String> {
+        let mut out = Vec::new();
+        match (self, answer) {
+            // Elements are written while they are sent: there may be a million of them.
+            (Self::Json, Answer::Nodes(nodes)) => {
+                return Ok(Body::lazy(JsonPieces::nodes(nodes).between("", "\n")));
+            }
+            (Self::Json, Answer::Edges(edges)) => {
+                return Ok(Body::lazy(JsonPieces::edges(edges).between("", "\n")));
+            }
+            (Self::Json, Answer::Graph { nodes, edges }) => {
+                return Ok(Body::lazy(
+                    JsonPieces::answer(nodes, edges).between("", "\n"),
+                ));
+            }
+            (Self::Json, answer) => {
+                answer
+                    .write_json(&mut out)
+                    .map_err(|error| error.to_string())?;
+                out.push(b'\n');
+            }
+            (Self::Dot, answer) => {
+                answer
+                    .write_dot(&mut out)
+                    .map_err(|error| error.to_string())?;
+            }
+            (Self::Pcap, Answer::RawPackets(packets)) => {
+                let packets = packets.iter().flat_map(|(_, packets)| packets);
+                write_pcap(&mut out, packets).map_err(|error| error.to_string())?;
+            }
+            (Self::Pcap, _) => {
+                return Err("Only RawPackets step result can be outputted as pcap".to_owned());
+            }
+        }
+        Ok(Body::whole(out))
+    }
+}
+
+/// A capture file of packets; those that do not begin with an Ethernet header are left out.
+fn write_pcap<'a>(
+    out: &mut Vec<u8>,
+    packets: impl Iterator<Item = &'a RawPacket>,
+) -> Result<(), PcapFileError> {
+    let mut file = PcapWriter::new(out, LinkType::ETHERNET, Resolution::Microseconds)?;
+    let ethernet = u32::from(LinkType::ETHERNET.0);
+    for packet in packets.filter(|packet| packet.link_type == ethernet) {
+        file.write(&PacketRef {
+            link_type: LinkType::ETHERNET,
+            timestamp: Timestamp::from_ms(packet.timestamp),
+            data: &packet.data,
+            wire_len: u32::try_from(packet.data.len()).unwrap_or(u32::MAX),
+        })?;
+    }
+    file.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_without_a_query_have_none() {
+        for body in [
+            "",
+            " ",
+            "null",
+            "{}",
+            r#"{"GremlinQuery":""}"#,
+            r#"{"gremlinquery":null}"#,
+        ] {
+            assert!(matches!(query_of(body), Ok(None)), "{body}");
+        }
+        assert_eq!(
+            query_of(r#"{"gremlinQuery":"G"} x"#)
+                .ok()
+                .flatten()
+                .as_deref(),
+            Some("G")
+        );
+        for body in ["{", "[]", "5", r#"{"GremlinQuery":5}"#] {
+            assert_eq!(query_of(body).unwrap_err().status(), 400, "{body}");
+        }
+    }
+
+    #[test]
+    fn the_format_is_chosen_by_the_whole_header() {
+        assert_eq!(Format::of(Some(b"text/vnd.graphviz")), Format::Dot);
+        assert_eq!(Format::of(Some(b"text/vnd.graphviz, */*")), Format::Json);
+        assert_eq!(
+            Format::of(Some(b"application/vnd.tcpdump.pcap")),
+            Format::Pcap
+        );
+        assert_eq!(Format::of(None), Format::Json);
+    }
+
+    #[test]
+    fn raw_packets_become_a_capture_file() {
+        let packet = |link_type| RawPacket {
+            timestamp: 1_700_000_000_123,
+            index: 1,
+            data: vec![7; 60].into(),
+            link_type,
+        };
+        let mut out = Vec::new();
+        write_pcap(&mut out, [packet(1), packet(101), packet(1)].iter()).unwrap();
+        assert_eq!(out.len(), 24 + 2 * (16 + 60));
+        assert_eq!(&out[..4], 0xa1b2_c3d4_u32.to_le_bytes());
+        assert_eq!(&out[24..28], 1_700_000_000_u32.to_le_bytes());
+        assert_eq!(&out[28..32], 123_000_u32.to_le_bytes());
+    }
+}

@@ -1,0 +1,160 @@
+//! The accept loop: sockets in, answers out, each connection within its limits.
+
+use std::convert::Infallible;
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use futures_util::FutureExt;
+use hyper::body::Incoming;
+use hyper::header::ORIGIN;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use skylib::api::address::ServiceAddress;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+use crate::app::App;
+use crate::compress::{self, Coding};
+use crate::cors;
+use crate::respond::{self, Response};
+use crate::router::route;
+use crate::socket::ClientSocket;
+
+/// Opens the socket to listen on; a name stands for the first of its addresses that works.
+pub(crate) async fn listen(address: &ServiceAddress) -> anyhow::Result<TcpListener> {
+    TcpListener::bind((address.host.as_str(), address.port))
+        .await
+        .with_context(|| format!("analyzer.listen: cannot listen on {address}"))
+}
+
+/// Serves until `stop` says so. Connections go on for a moment to finish their answers.
+pub(crate) async fn serve(listener: TcpListener, app: Arc<App>, stop: watch::Receiver<bool>) {
+    let mut stopping = stop.clone();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stopped(&mut stopping) => return,
+        };
+        match accepted {
+            Ok((stream, peer)) => accept(stream, peer, &app, &stop),
+            Err(error) if is_of_one_client(error.kind()) => {}
+            Err(error) => {
+                // Out of descriptors or memory: nothing is gained by trying in a tight loop.
+                tracing::error!(%error, "cannot accept connections");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+fn accept(stream: TcpStream, peer: SocketAddr, app: &Arc<App>, stop: &watch::Receiver<bool>) {
+    match app.connections.admit() {
+        Some(permit) => {
+            // Small messages must not wait for the acknowledgement of others.
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%peer, %error, "TCP_NODELAY");
+            }
+            let socket = ClientSocket::new(stream, app.limits.write_timeout, permit);
+            tokio::spawn(connection(socket, peer, Arc::clone(app), stop.clone()));
+        }
+        None => {
+            tokio::spawn(turn_away(stream));
+        }
+    }
+}
+
+/// One connection from its first byte to its last as HTTP.
+async fn connection(
+    socket: ClientSocket,
+    peer: SocketAddr,
+    app: Arc<App>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let limits = &app.limits;
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(limits.header_timeout)
+        .max_header_size(limits.header_bytes)
+        .max_buf_size(limits.header_bytes.max(MIN_BUFFER));
+    let service = service_fn(|request| answer(Arc::clone(&app), request, peer));
+    let served = http
+        .serve_connection(TokioIo::new(socket), service)
+        .with_upgrades();
+    let mut served = std::pin::pin!(served);
+    let result = tokio::select! {
+        result = served.as_mut() => result,
+        () = stopped(&mut stop) => {
+            served.as_mut().graceful_shutdown();
+            served.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(%peer, error = respond::with_causes(&error), "connection ended");
+    }
+}
+
+/// Waits until the daemon ends.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // An error says that nobody is left who could tell: the end, too.
+    drop(stop.wait_for(|stop| *stop).await);
+}
+
+/// Compression outermost, then what other servers' pages may see, then the route.
+async fn answer(
+    app: Arc<App>,
+    request: Request<Incoming>,
+    peer: SocketAddr,
+) -> Result<Response, Infallible> {
+    let coding = Coding::of(request.headers());
+    let mut response = if request.method() == Method::OPTIONS {
+        cors::preflight(request.headers())
+    } else {
+        let from_elsewhere = request.headers().contains_key(ORIGIN);
+        let mut response = guarded(app, request, peer).await;
+        if from_elsewhere {
+            cors::allow(&mut response);
+        }
+        response
+    };
+    compress::apply(&mut response, coding);
+    Ok(response)
+}
+
+/// A fault in one handler is this request's alone.
+async fn guarded(app: Arc<App>, request: Request<Incoming>, peer: SocketAddr) -> Response {
+    let place = format!("{} {}", request.method(), request.uri().path());
+    let answer = AssertUnwindSafe(route(app, request, peer))
+        .catch_unwind()
+        .await;
+    answer.unwrap_or_else(|_| {
+        tracing::error!(request = place, "the handler panicked");
+        respond::error_text(StatusCode::INTERNAL_SERVER_ERROR, "internal error")
+    })
+}
+
+/// There are too many already.
+async fn turn_away(mut stream: TcpStream) {
+    let answer =
+        b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    let sent = tokio::time::timeout(Duration::from_secs(1), stream.write_all(answer));
+    if let Ok(Err(error)) = sent.await {
+        tracing::debug!(%error, "a connection was turned away");
+    }
+}
+
+fn is_of_one_client(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::ConnectionRefused
+    )
+}
+
+/// hyper's own lower bound.
+const MIN_BUFFER: usize = 8192;

@@ -1,0 +1,294 @@
+//! What a client says when it connects, and whether that makes a WebSocket of the connection.
+
+use std::net::SocketAddr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hyper::header::{
+    CONNECTION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use hyper::{Request, StatusCode, Version};
+use skylib::proto::{Encoding, UpdatePolicy};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use crate::respond::{self, Response};
+use crate::router::percent_decoded;
+use crate::routes::api::SERVICE;
+
+/// Who a client says it is and what it wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Hello {
+    /// Its identity within the endpoint; address and port of its socket if it gives none.
+    pub(crate) host_id: String,
+    /// Its kind; required.
+    pub(crate) client_type: String,
+    /// `json`, `protobuf`, or empty for JSON; as it was written.
+    pub(crate) protocol: String,
+    /// Namespaces it wants; `None` for all.
+    pub(crate) namespaces: Option<Vec<String>>,
+    /// Whether it named any namespace itself.
+    pub(crate) chose_namespaces: bool,
+    /// Gremlin expression of the part of the graph that it wants; empty for all.
+    pub(crate) filter: String,
+    /// `full` or `partial`, as it was written.
+    pub(crate) policy: String,
+    /// Whether what it publishes goes when it goes.
+    pub(crate) deletes_on_disconnect: bool,
+}
+
+impl Hello {
+    /// Reads headers, and for what is not in them the query string: browsers cannot set headers.
+    pub(crate) fn of<B>(request: &Request<B>, peer: SocketAddr) -> Self {
+        let headers = request.headers();
+        let parameters = parameters(request.uri().query().unwrap_or_default());
+        let value = |name: &str| {
+            let written = headers.get(name).map(text).filter(|text| !text.is_empty());
+            let name = name.to_ascii_lowercase();
+            let parameter = || parameters.iter().find(|(key, _)| *key == name);
+            written
+                .or_else(|| parameter().map(|(_, value)| value.clone()))
+                .unwrap_or_default()
+        };
+        let mut host_id = value("x-host-id");
+        if host_id.is_empty() {
+            host_id = peer.to_string();
+        }
+        // Namespaces of both places add up; commas do not part them.
+        let mut namespaces: Vec<String> = headers
+            .get_all("x-websocket-namespace")
+            .iter()
+            .map(text)
+            .collect();
+        let more = parameters
+            .iter()
+            .filter(|(key, _)| key == "x-websocket-namespace");
+        namespaces.extend(more.map(|(_, value)| value.clone()));
+        let chose_namespaces = !namespaces.is_empty();
+        let all = !chose_namespaces || namespaces.iter().any(|name| name == "*");
+        Self {
+            host_id,
+            client_type: value("x-client-type"),
+            protocol: value("x-client-protocol"),
+            namespaces: (!all).then_some(namespaces),
+            chose_namespaces,
+            filter: value("x-gremlin-filter"),
+            policy: value("x-update-policy"),
+            deletes_on_disconnect: headers
+                .get("x-persistence-policy")
+                .is_some_and(|policy| policy == "DeleteOnDisconnect"),
+        }
+    }
+
+    /// How it wants its messages; the error is why it is turned away.
+    pub(crate) fn encoding(&self) -> Result<Encoding, Refusal> {
+        if self.client_type.is_empty() {
+            return Err(Refusal::NoClientType);
+        }
+        Encoding::parse(&self.protocol).ok_or_else(|| Refusal::Protocol(self.protocol.clone()))
+    }
+
+    /// How it wants to hear of updates; the error is why it is turned away.
+    pub(crate) fn update_policy(&self) -> Result<UpdatePolicy, Refusal> {
+        UpdatePolicy::parse(&self.policy).ok_or_else(|| Refusal::Policy(self.policy.clone()))
+    }
+
+    /// Whether it wants messages of a namespace.
+    pub(crate) fn wants(&self, namespace: &str) -> bool {
+        self.namespaces
+            .as_ref()
+            .is_none_or(|names| names.iter().any(|name| name == namespace))
+    }
+
+    /// The origin of what it publishes.
+    pub(crate) fn origin(&self) -> String {
+        format!("{}.{}", self.client_type, self.host_id)
+    }
+}
+
+/// Why a client is turned away after the handshake, by a close frame.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refusal {
+    /// It does not say what it is.
+    #[error("no X-Client-Type")]
+    NoClientType,
+    /// It wants messages in a way that is not known.
+    #[error("X-Client-Protocol {0:?} is none of json, protobuf")]
+    Protocol(String),
+    /// It wants updates in a way that is not known.
+    #[error("X-Update-Policy {0:?} is none of full, partial")]
+    Policy(String),
+    /// Its filter is none.
+    #[error("X-Gremlin-Filter: {0}")]
+    Filter(String),
+}
+
+/// The key that answers a proper upgrade request; `None` if it is none.
+pub(crate) fn accept_key<B>(request: &Request<B>) -> Option<String> {
+    let headers = request.headers();
+    let has = |name: HeaderName, token: &str| {
+        let lists = headers
+            .get_all(name)
+            .iter()
+            .filter_map(|value| value.to_str().ok());
+        lists
+            .flat_map(|list| list.split(','))
+            .any(|item| item.trim().eq_ignore_ascii_case(token))
+    };
+    let key = headers.get(SEC_WEBSOCKET_KEY)?;
+    let is_upgrade = request.method() == hyper::Method::GET
+        && request.version() == Version::HTTP_11
+        && has(CONNECTION, "upgrade")
+        && has(UPGRADE, "websocket")
+        && headers
+            .get(SEC_WEBSOCKET_VERSION)
+            .is_some_and(|version| version == "13")
+        && STANDARD
+            .decode(key.as_bytes())
+            .is_ok_and(|bytes| bytes.len() == 16);
+    is_upgrade.then(|| derive_accept_key(key.as_bytes()))
+}
+
+/// The answer that makes the connection a WebSocket.
+pub(crate) fn switching(accept_key: &str, server_id: &str) -> Response {
+    let mut response = respond::bare(StatusCode::SWITCHING_PROTOCOLS);
+    let headers = response.headers_mut();
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    insert_text(headers, SEC_WEBSOCKET_ACCEPT, accept_key);
+    // COMPAT: Go clients give up when one of these is missing.
+    insert_text(headers, HeaderName::from_static("x-host-id"), server_id);
+    insert_text(headers, HeaderName::from_static("x-service-type"), SERVICE);
+    response
+}
+
+fn insert_text(headers: &mut HeaderMap, name: HeaderName, text: &str) {
+    let value = HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
+    headers.insert(name, value);
+}
+
+fn text(value: &HeaderValue) -> String {
+    String::from_utf8_lossy(value.as_bytes()).into_owned()
+}
+
+/// Names and values of a query string, decoded.
+fn parameters(query: &str) -> Vec<(String, String)> {
+    let decoded = |text: &str| percent_decoded(&text.replace('+', " "));
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    pairs
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        .map(|(name, value)| (decoded(name), decoded(value)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(uri: &str, headers: &[(&str, &str)]) -> Request<()> {
+        let mut request = Request::builder().uri(uri);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(()).unwrap()
+    }
+
+    fn hello(uri: &str, headers: &[(&str, &str)]) -> Hello {
+        Hello::of(&request(uri, headers), "127.0.0.1:5000".parse().unwrap())
+    }
+
+    #[test]
+    fn headers_beat_parameters_and_both_have_defaults() {
+        let uri = "/ws/subscriber?x-client-type=webui&x-host-id=tab%201&x-update-policy=partial\
+                   &x-gremlin-filter=G.V%28%29.Has%28%27a%27%2C+%27b%27%29&X-Client-Protocol=xml";
+        let said = hello(uri, &[("X-Host-ID", "mine"), ("X-Update-Policy", "")]);
+        assert_eq!(
+            (said.host_id.as_str(), said.client_type.as_str()),
+            ("mine", "webui")
+        );
+        assert_eq!(said.filter, "G.V().Has('a', 'b')");
+        assert_eq!(
+            said.update_policy(),
+            Ok(UpdatePolicy::Partial),
+            "an empty header is none"
+        );
+        assert_eq!(
+            said.encoding(),
+            Ok(Encoding::Json),
+            "parameter names have a case"
+        );
+        assert_eq!(said.origin(), "webui.mine");
+        let said = hello("/", &[]);
+        assert_eq!(said.host_id, "127.0.0.1:5000");
+        assert_eq!(said.encoding(), Err(Refusal::NoClientType));
+        assert!(!said.deletes_on_disconnect);
+    }
+
+    #[test]
+    fn namespaces_add_up_and_star_is_all() {
+        let two = [
+            ("X-Websocket-Namespace", "Alert"),
+            ("X-Websocket-Namespace", "Graph"),
+        ];
+        let said = hello("/?x-websocket-namespace=flow", &two);
+        assert!(said.wants("Alert") && said.wants("Graph") && said.wants("flow"));
+        assert!(!said.wants("stats") && !said.wants("graph"));
+        let said = hello("/", &[("X-Websocket-Namespace", "Graph,Alert")]);
+        assert!(!said.wants("Graph"), "commas part nothing");
+        let said = hello("/", &[("X-Websocket-Namespace", "*")]);
+        assert!(said.wants("Graph") && said.chose_namespaces);
+        assert!(hello("/", &[]).wants("anything"));
+        assert!(
+            !hello("/?x-websocket-namespace=", &[]).wants("Graph"),
+            "the namespace \"\""
+        );
+    }
+
+    #[test]
+    fn what_is_not_known_is_refused() {
+        let with = |name, value| hello("/", &[("X-Client-Type", "t"), (name, value)]);
+        assert!(with("X-Client-Protocol", "xml").encoding().is_err());
+        assert_eq!(
+            with("X-Client-Protocol", "protobuf").encoding(),
+            Ok(Encoding::Protobuf)
+        );
+        assert!(
+            with("X-Update-Policy", "sometimes")
+                .update_policy()
+                .is_err()
+        );
+        assert!(with("X-Persistence-Policy", "DeleteOnDisconnect").deletes_on_disconnect);
+        assert!(!with("X-Persistence-Policy", "deleteondisconnect").deletes_on_disconnect);
+    }
+
+    #[test]
+    fn only_a_proper_upgrade_is_accepted() {
+        let proper = [
+            ("Upgrade", "websocket"),
+            ("Connection", "keep-alive, Upgrade"),
+            ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+            ("Sec-WebSocket-Version", "13"),
+        ];
+        let key = accept_key(&request("/", &proper));
+        assert_eq!(
+            key.as_deref(),
+            Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
+            "RFC 6455, 1.3"
+        );
+        for missing in 0..proper.len() {
+            let mut headers = proper.to_vec();
+            headers.remove(missing);
+            assert_eq!(
+                accept_key(&request("/", &headers)),
+                None,
+                "without {:?}",
+                proper[missing]
+            );
+        }
+        for (at, value) in [(1, "close"), (2, "c2hvcnQ="), (2, "not base64"), (3, "8")] {
+            let mut headers = proper;
+            headers[at].1 = value;
+            assert_eq!(accept_key(&request("/", &headers)), None, "{value}");
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! One WebSocket connection: frames in and out, pings, and every way it can end.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{FutureExt, SinkExt, StreamExt};
+use skylib::proto::Encoding;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{Interval, MissedTickBehavior, timeout};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
+use tokio_tungstenite::tungstenite::protocol::frame::{CloseFrame, Frame};
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+
+use super::opcode::OpcodeBlind;
+use crate::app::Limits;
+use crate::socket::ClientSocket;
+
+type Socket = WebSocketStream<OpcodeBlind<ClientSocket>>;
+
+/// A connection after its handshake.
+pub(crate) struct Link {
+    pub(crate) reader: Reader,
+    pub(crate) writer: Writer,
+}
+
+/// How a connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The client said so, and its close frame has been echoed.
+    Closed,
+    /// The stream is over.
+    Lost,
+    /// The client answers no more pings.
+    Silent,
+    /// We have nothing more to say: the daemon ends, or the client did not keep up.
+    Cut,
+    /// We say so, with this code.
+    Close(CloseCode),
+}
+
+/// What a client may send to an endpoint.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Traffic {
+    /// Short requests.
+    Requests,
+    /// As much as it likes, in messages of up to so many bytes.
+    Bulk(usize),
+}
+
+impl Link {
+    /// Takes over an upgraded connection; `early` is what came with the handshake.
+    pub(crate) async fn new(
+        socket: ClientSocket,
+        early: Bytes,
+        limits: &Limits,
+        traffic: Traffic,
+        encoding: Encoding,
+    ) -> Self {
+        let (buffer, message) = match traffic {
+            Traffic::Requests => (4 << 10, REQUEST_BYTES.min(limits.ws_message_bytes)),
+            Traffic::Bulk(bytes) => (64 << 10, bytes),
+        };
+        let config = WebSocketConfig::default()
+            .read_buffer_size(buffer)
+            .write_buffer_size(WRITE_BUFFER)
+            .max_message_size(Some(message))
+            .max_frame_size(Some(message));
+        let mut socket = OpcodeBlind::new(socket);
+        let mut early = Vec::from(early);
+        socket.pass(&mut early);
+        let socket = Socket::from_partially_read(socket, early, Role::Server, Some(config)).await;
+        let (sink, stream) = socket.split();
+        let mut ping = tokio::time::interval(limits.ping_delay);
+        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self {
+            reader: Reader {
+                stream,
+                patience: limits.ping_delay + limits.pong_timeout,
+            },
+            writer: Writer {
+                sink,
+                ping,
+                opcode: match encoding {
+                    Encoding::Json => Data::Text,
+                    Encoding::Protobuf => Data::Binary,
+                },
+            },
+        }
+    }
+
+    /// Ends the connection the way its end asks for.
+    pub(crate) async fn finish(self, end: End) {
+        let Ok(mut socket) = self.writer.sink.reunite(self.reader.stream) else {
+            return;
+        };
+        if let End::Close(code) = end {
+            let frame = CloseFrame {
+                code,
+                reason: "".into(),
+            };
+            if !matches!(
+                timeout(LAST_WORDS, socket.close(Some(frame))).await,
+                Ok(Ok(()))
+            ) {
+                return;
+            }
+        }
+        if matches!(end, End::Close(_) | End::Closed) {
+            drop(timeout(LAST_WORDS, linger(socket.get_mut().get_mut())).await);
+        }
+    }
+}
+
+/// Ends our side and reads what still comes: closing with bytes unread would be a reset, which may
+/// overtake the close frame.
+async fn linger(socket: &mut ClientSocket) -> std::io::Result<()> {
+    socket.shutdown().await?;
+    let mut rest = [0; 1024];
+    for _ in 0..1024 {
+        if socket.read(&mut rest).await? == 0 {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The half that reads.
+pub(crate) struct Reader {
+    stream: SplitStream<Socket>,
+    /// How long the client may send nothing at all, not even a pong.
+    patience: Duration,
+}
+
+impl Reader {
+    /// The next message, whichever kind of frame it came in. Pings are answered on the way.
+    ///
+    /// # Errors
+    /// How the connection ends.
+    pub(crate) async fn next(&mut self) -> Result<Bytes, End> {
+        loop {
+            let Ok(frame) = timeout(self.patience, self.stream.next()).await else {
+                return Err(End::Silent);
+            };
+            if let Some(message) = message_of(frame)? {
+                return Ok(message);
+            }
+        }
+    }
+
+    /// The next message if it is there already.
+    pub(crate) fn try_next(&mut self) -> Option<Result<Bytes, End>> {
+        loop {
+            let frame = self.stream.next().now_or_never()?;
+            match message_of(frame) {
+                Ok(Some(message)) => return Some(Ok(message)),
+                Ok(None) => {}
+                Err(end) => return Some(Err(end)),
+            }
+        }
+    }
+}
+
+fn message_of(frame: Option<Result<Message, Error>>) -> Result<Option<Bytes>, End> {
+    match frame {
+        None => Err(End::Closed),
+        // There are no text frames here: see `OpcodeBlind`.
+        Some(Ok(Message::Text(text))) => Ok(Some(text.into())),
+        Some(Ok(Message::Binary(bytes))) => Ok(Some(bytes)),
+        // After a close frame the next call sends the echo and finds the end.
+        Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_))) => {
+            Ok(None)
+        }
+        Some(Err(error)) => Err(match error {
+            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => End::Lost,
+            Error::Protocol(_) => End::Close(CloseCode::Protocol),
+            Error::Capacity(CapacityError::MessageTooLong { .. }) => End::Close(CloseCode::Size),
+            _ => End::Lost,
+        }),
+    }
+}
+
+/// The half that writes.
+pub(crate) struct Writer {
+    sink: SplitSink<Socket, Message>,
+    ping: Interval,
+    opcode: Data,
+}
+
+impl Writer {
+    /// Waits until the next ping is due; the first is at once.
+    pub(crate) async fn ping_time(&mut self) {
+        self.ping.tick().await;
+    }
+
+    /// Sends a ping.
+    pub(crate) async fn ping(&mut self) -> Result<(), End> {
+        self.sink
+            .send(Message::Ping(Bytes::new()))
+            .await
+            .map_err(|_| End::Lost)
+    }
+
+    /// Sends one message.
+    pub(crate) async fn send(&mut self, message: Bytes) -> Result<(), End> {
+        self.feed(message).await?;
+        self.flush().await
+    }
+
+    /// Puts a message into the buffer, which goes out when it is full or flushed.
+    pub(crate) async fn feed(&mut self, message: Bytes) -> Result<(), End> {
+        self.feed_frame(message, OpCode::Data(self.opcode), true)
+            .await
+    }
+
+    /// Sends what is in the buffer.
+    pub(crate) async fn flush(&mut self) -> Result<(), End> {
+        self.sink.flush().await.map_err(|_| End::Lost)
+    }
+
+    /// Sends one message as fragments, each made when those before have been taken.
+    pub(crate) async fn send_pieces(
+        &mut self,
+        pieces: impl Iterator<Item = Bytes>,
+    ) -> Result<(), End> {
+        let mut pieces = pieces.peekable();
+        let mut opcode = OpCode::Data(self.opcode);
+        while let Some(piece) = pieces.next() {
+            self.feed_frame(piece, opcode, pieces.peek().is_none())
+                .await?;
+            opcode = OpCode::Data(Data::Continue);
+            if self.ping.tick().now_or_never().is_some() {
+                self.ping().await?;
+            }
+        }
+        self.flush().await
+    }
+
+    async fn feed_frame(
+        &mut self,
+        payload: Bytes,
+        opcode: OpCode,
+        is_last: bool,
+    ) -> Result<(), End> {
+        // A frame made by hand: whatever we send is UTF-8 already and need not be looked at again
+        // for each receiver.
+        let frame = Frame::message(payload, opcode, is_last);
+        self.sink
+            .feed(Message::Frame(frame))
+            .await
+            .map_err(|_| End::Lost)
+    }
+
+    /// Waits for something else and sends the pings that are due meanwhile.
+    pub(crate) async fn pinging<T>(&mut self, work: impl Future<Output = T>) -> Result<T, End> {
+        let mut work = std::pin::pin!(work);
+        loop {
+            tokio::select! {
+                result = work.as_mut() => return Ok(result),
+                () = self.ping_time() => self.ping().await?,
+            }
+        }
+    }
+}
+
+/// Bytes gathered before they are written to the socket.
+const WRITE_BUFFER: usize = 128 << 10;
+/// Longest message of a client that only asks.
+const REQUEST_BYTES: usize = 1 << 20;
+/// How long a client has to take our close frame and end its side.
+const LAST_WORDS: Duration = Duration::from_secs(1);

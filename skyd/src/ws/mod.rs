@@ -1,0 +1,172 @@
+//! The WebSocket endpoints: from the upgrade request to the end of the session.
+//!
+//! ```text
+//! upgrade request ─ Hello ─ 409 taken? 426 no upgrade? ─ 101 ─┬─ refused: close 1000
+//!                                                             └─ session: Reader ⇄ Writer
+//! ```
+
+mod flow;
+mod handshake;
+mod link;
+mod opcode;
+mod pool;
+mod publisher;
+mod selection;
+mod subscriber;
+
+pub(crate) use pool::{ConnectionStatus, Endpoint, Pools};
+
+use std::sync::Arc;
+
+use hyper::StatusCode;
+use hyper::header::{HeaderValue, SEC_WEBSOCKET_VERSION};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use skylib::proto::{Encoding, UpdatePolicy};
+use skylib::time::{Clock, SystemClock};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
+use self::handshake::{Hello, Refusal};
+use self::link::{End, Link, Traffic};
+use self::pool::Membership;
+use crate::app::App;
+use crate::respond::{self, Response};
+use crate::router::Call;
+use crate::socket::ClientSocket;
+
+/// `/ws/subscriber`: the graph and notifications to clients.
+pub(crate) async fn subscriber(call: Call) -> Response {
+    open(call, Endpoint::Subscriber)
+}
+
+/// `/ws/subscriber/flow`: flows to clients.
+pub(crate) async fn flow(call: Call) -> Response {
+    open(call, Endpoint::Flow)
+}
+
+/// `/ws/publisher`: clients that write the graph.
+pub(crate) async fn publisher(call: Call) -> Response {
+    open(call, Endpoint::Publisher)
+}
+
+/// `/ws/pubsub`: both on one connection.
+pub(crate) async fn pubsub(call: Call) -> Response {
+    open(call, Endpoint::Pubsub)
+}
+
+/// `/ws/agent/topology`, `/ws/replication`: for agents and other analyzers, which are not served.
+pub(crate) async fn cluster(call: Call) -> Response {
+    let Some(key) = handshake::accept_key(&call.request) else {
+        return no_upgrade();
+    };
+    let hello = Hello::of(&call.request, call.peer);
+    if let Err(refusal) = hello.encoding() {
+        let response = handshake::switching(&key, call.app.engine.host());
+        let upgrade = hyper::upgrade::on(call.request);
+        tokio::spawn(refuse(call.app, upgrade, hello, refusal));
+        return response;
+    }
+    let text = "agents and other analyzers are not served yet";
+    let mut response = respond::error_text(StatusCode::NOT_IMPLEMENTED, text);
+    respond::close(response.headers_mut());
+    response
+}
+
+/// A client whose handshake is done.
+pub(crate) struct Client {
+    pub(crate) app: Arc<App>,
+    pub(crate) hello: Hello,
+    pub(crate) encoding: Encoding,
+    pub(crate) policy: UpdatePolicy,
+    pub(crate) place: Membership,
+}
+
+fn open(call: Call, endpoint: Endpoint) -> Response {
+    let Call {
+        app, request, peer, ..
+    } = call;
+    let hello = Hello::of(&request, peer);
+    if app.pools.is_taken(endpoint, &hello.host_id) {
+        return respond::bare_and_close(StatusCode::CONFLICT);
+    }
+    let Some(key) = handshake::accept_key(&request) else {
+        return no_upgrade();
+    };
+    let response = handshake::switching(&key, app.engine.host());
+    let upgrade = hyper::upgrade::on(request);
+    let accepted = hello.encoding().and_then(|encoding| match endpoint {
+        // Nobody else looks at the policy.
+        Endpoint::Subscriber | Endpoint::Pubsub => Ok((encoding, hello.update_policy()?)),
+        Endpoint::Publisher | Endpoint::Flow => Ok((encoding, UpdatePolicy::Full)),
+    });
+    match accepted {
+        Err(refusal) => {
+            tokio::spawn(refuse(app, upgrade, hello, refusal));
+        }
+        Ok((encoding, policy)) => {
+            let now = SystemClock.now();
+            let Some(place) = app.pools.reserve(endpoint, &hello, peer, now) else {
+                return respond::bare_and_close(StatusCode::CONFLICT);
+            };
+            let client = Client {
+                app,
+                hello,
+                encoding,
+                policy,
+                place,
+            };
+            tokio::spawn(session(upgrade, client, endpoint));
+        }
+    }
+    response
+}
+
+fn no_upgrade() -> Response {
+    let mut response = respond::bare_and_close(StatusCode::UPGRADE_REQUIRED);
+    response
+        .headers_mut()
+        .insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    response
+}
+
+/// One client from its first frame to its last.
+async fn session(upgrade: OnUpgrade, client: Client, endpoint: Endpoint) {
+    let traffic = match endpoint {
+        Endpoint::Subscriber | Endpoint::Flow => Traffic::Requests,
+        Endpoint::Publisher | Endpoint::Pubsub => Traffic::Bulk(client.app.limits.ws_message_bytes),
+    };
+    let Some(mut link) = take_over(upgrade, &client.app, traffic, client.encoding).await else {
+        return;
+    };
+    let name = &client.hello.host_id;
+    let end = match endpoint {
+        Endpoint::Subscriber => subscriber::run(&client, &mut link).await,
+        Endpoint::Flow => flow::run(&client, &mut link).await,
+        Endpoint::Publisher => publisher::run(&client, &mut link).await,
+        Endpoint::Pubsub => publisher::run_pubsub(&client, &mut link).await,
+    };
+    tracing::debug!(client = name, ?endpoint, ?end, "WebSocket ended");
+    // The id is free as soon as the client is gone, not when the last bytes are.
+    drop(client);
+    link.finish(end).await;
+}
+
+/// Turns a client away that the original, too, lets in only to close the connection.
+async fn refuse(app: Arc<App>, upgrade: OnUpgrade, hello: Hello, refusal: Refusal) {
+    tracing::debug!(client = hello.host_id, %refusal, "WebSocket refused");
+    if let Some(link) = take_over(upgrade, &app, Traffic::Requests, Encoding::Json).await {
+        link.finish(End::Close(CloseCode::Normal)).await;
+    }
+}
+
+async fn take_over(
+    upgrade: OnUpgrade,
+    app: &App,
+    traffic: Traffic,
+    encoding: Encoding,
+) -> Option<Link> {
+    let upgraded = upgrade.await.ok()?;
+    let parts = upgraded.downcast::<TokioIo<ClientSocket>>().ok()?;
+    let socket = parts.io.into_inner();
+    Some(Link::new(socket, parts.read_buf, &app.limits, traffic, encoding).await)
+}

@@ -1,0 +1,224 @@
+//! `/ws/publisher` and `/ws/pubsub`: clients that write the graph.
+
+use bytes::Bytes;
+use skylib::graph::{Graph, GraphError};
+use skylib::proto::{Encoding, GRAPH, GraphMessage, JsonPieces, Message, write_message};
+use skylib::time::Timestamp;
+use skylib::value::Text;
+use tokio::sync::mpsc;
+use tokio::task::block_in_place;
+
+use super::Client;
+use super::link::{End, Link, Reader, Writer};
+use super::subscriber::Subscriber;
+use crate::whole_graph::WholeGraph;
+
+/// Applies what the client sends until the connection ends.
+pub(crate) async fn run(client: &Client, link: &mut Link) -> End {
+    client.place.join();
+    let (requests, asked) = mpsc::channel(REQUESTS);
+    let mut publisher = Publisher::new(client);
+    let Link { reader, writer } = link;
+    let end = tokio::select! {
+        end = publisher.read(reader, &requests) => end,
+        end = answer(client, writer, asked) => end,
+    };
+    publisher.leave();
+    end
+}
+
+/// A publisher that is a subscriber too; the subscriber answers its requests.
+pub(crate) async fn run_pubsub(client: &Client, link: &mut Link) -> End {
+    // Notifications about resources are for subscribers only.
+    let graph = client.hello.wants(GRAPH).then(|| GRAPH.to_owned());
+    let namespaces = Some(graph.into_iter().collect());
+    let mut subscriber = match Subscriber::open(client, &mut link.writer, namespaces).await {
+        Ok(subscriber) => subscriber,
+        Err(end) => return end,
+    };
+    let (requests, asked) = mpsc::channel(REQUESTS);
+    let mut publisher = Publisher::new(client);
+    let Link { reader, writer } = link;
+    let end = tokio::select! {
+        end = publisher.read(reader, &requests) => end,
+        end = subscriber.write(writer, asked) => end,
+    };
+    publisher.leave();
+    end
+}
+
+/// Requests that wait for their answer; while there are more, no further messages are read.
+const REQUESTS: usize = 4;
+
+/// Sends the whole graph to a publisher that asks for it.
+async fn answer(client: &Client, writer: &mut Writer, mut asked: mpsc::Receiver<Message>) -> End {
+    loop {
+        let done = tokio::select! {
+            () = writer.ping_time() => writer.ping().await,
+            Some(request) = asked.recv() => whole_graph(client, writer, &request).await,
+        };
+        if let Err(end) = done {
+            return end;
+        }
+    }
+}
+
+async fn whole_graph(client: &Client, writer: &mut Writer, request: &Message) -> Result<(), End> {
+    let collecting = client
+        .app
+        .run_query(|engine, _| WholeGraph::collect(engine));
+    let Ok(Ok(graph)) = writer.pinging(collecting).await? else {
+        return Ok(());
+    };
+    let uuid = request.uuid.as_deref().unwrap_or_default();
+    match client.encoding {
+        Encoding::Json => {
+            writer
+                .send_pieces(JsonPieces::sync_reply(uuid, graph.nodes, graph.edges))
+                .await
+        }
+        Encoding::Protobuf => {
+            let text = JsonPieces::graph(graph.nodes, graph.edges).into_text();
+            let write = |out: &mut Vec<u8>| *out = text;
+            let reply = write_message(client.encoding, GRAPH, "SyncReply", uuid, 200, write);
+            writer.send(reply.into()).await
+        }
+    }
+}
+
+/// Writes what a client sends into the graph, in its name.
+struct Publisher<'a> {
+    client: &'a Client,
+    origin: Text,
+    /// Whether it has sent anything about the graph.
+    is_author: bool,
+}
+
+impl<'a> Publisher<'a> {
+    fn new(client: &'a Client) -> Self {
+        let origin = client.hello.origin().as_str().into();
+        Self {
+            client,
+            origin,
+            is_author: false,
+        }
+    }
+
+    /// Reads until the end. Messages that are there already are applied together.
+    async fn read(&mut self, reader: &mut Reader, requests: &mpsc::Sender<Message>) -> End {
+        loop {
+            let mut batch = match reader.next().await {
+                Ok(first) => vec![first],
+                Err(end) => return end,
+            };
+            let mut bytes = batch[0].len();
+            let mut end = None;
+            while batch.len() < BATCH_MESSAGES && bytes < BATCH_BYTES && end.is_none() {
+                match reader.try_next() {
+                    Some(Ok(frame)) => {
+                        bytes += frame.len();
+                        batch.push(frame);
+                    }
+                    Some(Err(over)) => end = Some(over),
+                    None => break,
+                }
+            }
+            let mut frames = batch.into_iter();
+            while let Some(request) = block_in_place(|| self.apply(&mut frames)) {
+                // A reply in a namespace that the client does not want is not sent.
+                if self.client.hello.wants(GRAPH) && requests.send(request).await.is_err() {
+                    return End::Cut;
+                }
+            }
+            if let Some(end) = end {
+                return end;
+            }
+        }
+    }
+
+    /// Applies messages in one transaction, up to the next request, which is handed back.
+    fn apply(&mut self, frames: &mut impl Iterator<Item = Bytes>) -> Option<Message> {
+        let mut changes = Vec::new();
+        let mut request = None;
+        for frame in frames {
+            match self.understand(&frame) {
+                Ok(Understood::Change(change)) => changes.push(change),
+                Ok(Understood::Request(message)) => {
+                    request = Some(message);
+                    break;
+                }
+                Ok(Understood::Nothing) => {}
+                Err(reason) => self.drop_message(&reason),
+            }
+        }
+        if !changes.is_empty() {
+            let author = Some(self.client.place.id());
+            let origin = self.origin.clone();
+            let work = |graph: &mut Graph, now: Timestamp| {
+                let apply = |change: GraphMessage| change.apply(graph, &origin, now).err();
+                changes
+                    .into_iter()
+                    .filter_map(apply)
+                    .collect::<Vec<GraphError>>()
+            };
+            for error in self.client.app.engine.graph().update_as(author, work) {
+                self.drop_message(&error.to_string());
+            }
+        }
+        request
+    }
+
+    fn understand(&mut self, frame: &Bytes) -> Result<Understood, String> {
+        let message =
+            Message::decode(frame, self.client.encoding).map_err(|error| error.to_string())?;
+        if message.namespace != GRAPH {
+            return Ok(Understood::Nothing);
+        }
+        self.is_author = true;
+        if message.kind == "SyncRequest" {
+            return Ok(Understood::Request(message));
+        }
+        let Some(mut change) = GraphMessage::decode(&message).map_err(|error| error.to_string())?
+        else {
+            return Ok(Understood::Nothing);
+        };
+        change.check_schema().map_err(|error| error.to_string())?;
+        change.set_origin(&self.origin);
+        Ok(Understood::Change(change))
+    }
+
+    /// The sender is not told: it never asked.
+    fn drop_message(&self, reason: &str) {
+        tracing::debug!(
+            client = self.client.hello.host_id,
+            reason,
+            "message dropped"
+        );
+        self.client.place.count_dropped(1);
+    }
+
+    /// The client is gone, and with it what it brought, if it wanted it so.
+    fn leave(&self) {
+        if self.is_author && self.client.hello.deletes_on_disconnect {
+            block_in_place(|| {
+                self.client
+                    .app
+                    .engine
+                    .graph()
+                    .update_as(None, |graph, now| {
+                        graph.delete_origin(&self.origin, now);
+                    });
+            });
+        }
+    }
+}
+
+enum Understood {
+    Change(GraphMessage),
+    Request(Message),
+    Nothing,
+}
+
+/// Messages applied in one transaction: the graph is held for about a millisecond.
+const BATCH_MESSAGES: usize = 256;
+const BATCH_BYTES: usize = 1 << 20;

@@ -1,0 +1,289 @@
+//! `/ws/subscriber`: what happens to the graph, and the graph itself on request.
+//!
+//! A reply shows the graph as of one change. Events up to that change that have arrived go out
+//! before the reply, later ones after it: what a client builds on the reply misses nothing.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use skylib::engine::Subscription;
+use skylib::proto::{Encoding, GRAPH, JsonPieces, Message, Outgoing, SyncRequest, write_message};
+use tokio::sync::mpsc;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
+use super::Client;
+use super::handshake::Refusal;
+use super::link::{End, Link, Reader, Writer};
+use super::selection::{self, Selection, SelectionError};
+use crate::whole_graph::WholeGraph;
+
+/// Sends events and answers requests until the connection ends.
+pub(crate) async fn run(client: &Client, link: &mut Link) -> End {
+    let namespaces = client.hello.namespaces.clone();
+    let mut subscriber = match Subscriber::open(client, &mut link.writer, namespaces).await {
+        Ok(subscriber) => subscriber,
+        Err(end) => return end,
+    };
+    let (requests, asked) = mpsc::channel(REQUESTS);
+    let Link { reader, writer } = link;
+    tokio::select! {
+        end = read(client, reader, requests) => end,
+        end = subscriber.write(writer, asked) => end,
+    }
+}
+
+/// Requests that wait for their answer; while there are more, no further messages are read.
+const REQUESTS: usize = 4;
+
+/// Takes requests and ignores everything else: a subscriber writes nothing.
+async fn read(client: &Client, reader: &mut Reader, requests: mpsc::Sender<Message>) -> End {
+    loop {
+        let frame = match reader.next().await {
+            Ok(frame) => frame,
+            Err(end) => return end,
+        };
+        match Message::decode(&frame, client.encoding) {
+            Ok(message) if message.namespace == GRAPH && message.kind == "SyncRequest" => {
+                // A reply in a namespace that the client does not want is not sent.
+                if client.hello.wants(GRAPH) && requests.send(message).await.is_err() {
+                    return End::Cut;
+                }
+            }
+            Ok(_) => {}
+            Err(error) => drop_message(client, &error.to_string()),
+        }
+    }
+}
+
+fn drop_message(client: &Client, reason: &str) {
+    tracing::debug!(client = client.hello.host_id, reason, "message dropped");
+    client.place.count_dropped(1);
+}
+
+/// The sending side of a subscriber.
+pub(crate) struct Subscriber<'a> {
+    client: &'a Client,
+    events: Subscription<Outgoing>,
+    /// An event that belongs after the reply that is being made.
+    held: Option<Arc<Outgoing>>,
+    /// The part of the graph the client wants; `None` for all of it.
+    selection: Option<Selection>,
+}
+
+impl<'a> Subscriber<'a> {
+    /// Begins to queue events; evaluates the filter that came with the handshake.
+    ///
+    /// # Errors
+    /// How the connection ends, where the filter is none.
+    pub(crate) async fn open(
+        client: &'a Client,
+        writer: &mut Writer,
+        namespaces: Option<Vec<String>>,
+    ) -> Result<Self, End> {
+        let options = client.app.subscribe_options(namespaces);
+        let events = client.app.engine.subscribe_graph(options);
+        let mut subscriber = Self {
+            client,
+            events,
+            held: None,
+            selection: None,
+        };
+        let filter = &client.hello.filter;
+        if !filter.is_empty() {
+            // The first ping tells the client that it counts: not before the filter does.
+            match selection::evaluate(&client.app, filter, 0).await {
+                Ok(found) => subscriber.selection = found.selection,
+                Err(error) => {
+                    let refusal = Refusal::Filter(error.to_string());
+                    tracing::debug!(client = client.hello.host_id, %refusal, "WebSocket refused");
+                    return Err(End::Close(CloseCode::Normal));
+                }
+            }
+        }
+        client.place.join();
+        writer.ping_time().await;
+        writer.ping().await?;
+        Ok(subscriber)
+    }
+
+    /// Sends until the connection or the subscription ends.
+    pub(crate) async fn write(
+        &mut self,
+        writer: &mut Writer,
+        mut asked: mpsc::Receiver<Message>,
+    ) -> End {
+        loop {
+            let done = tokio::select! {
+                biased;
+                () = writer.ping_time() => writer.ping().await,
+                Some(request) = asked.recv() => self.answer(writer, &request).await,
+                event = next(&mut self.held, &mut self.events) => match event {
+                    Some(event) => self.deliver(writer, event).await,
+                    None => Err(End::Cut),
+                },
+            };
+            if let Err(end) = done {
+                return end;
+            }
+        }
+    }
+
+    /// Sends an event and those that are queued behind it, together.
+    async fn deliver(&mut self, writer: &mut Writer, first: Arc<Outgoing>) -> Result<(), End> {
+        let mut next = Some(first);
+        let mut batch = Vec::new();
+        for _ in 0..BATCH {
+            let Some(event) = next.take() else { break };
+            match &mut self.selection {
+                None => self.feed(writer, &event).await?,
+                Some(selection) if selection.is_local() => {
+                    let told = selection.follow(&self.client.app, &event);
+                    // What the client did itself moves its view on, but is not told to it.
+                    if event.author() != Some(self.client.place.id()) {
+                        for message in told {
+                            self.feed(writer, &message).await?;
+                        }
+                    }
+                }
+                Some(_) => batch.push(event),
+            }
+            next = self.events.try_next();
+        }
+        self.held = next;
+        if let Some(selection) = &mut self.selection
+            && !batch.is_empty()
+        {
+            let own = self.client.place.id();
+            let refreshing = selection.refresh(&self.client.app, &batch, own);
+            let messages = writer.pinging(refreshing).await?;
+            for message in messages {
+                self.feed(writer, &message).await?;
+            }
+        }
+        writer.flush().await
+    }
+
+    async fn feed(&self, writer: &mut Writer, message: &Outgoing) -> Result<(), End> {
+        if message.author() == Some(self.client.place.id()) {
+            return Ok(());
+        }
+        writer
+            .feed(message.encoded(self.client.encoding, self.client.policy))
+            .await
+    }
+
+    /// Answers a request for the graph; one that cannot be understood is dropped.
+    async fn answer(&mut self, writer: &mut Writer, message: &Message) -> Result<(), End> {
+        let request = match SyncRequest::decode(&message.object) {
+            Ok(request) => request,
+            Err(error) => {
+                drop_message(self.client, &error.to_string());
+                return Ok(());
+            }
+        };
+        let uuid = message.uuid.as_deref().unwrap_or_default();
+        match writer.pinging(self.graph_for(&request)).await? {
+            Ok(graph) => {
+                self.deliver_until(writer, graph.sequence).await?;
+                self.send_graph(writer, uuid, graph).await
+            }
+            Err(error) => {
+                let text = match error {
+                    SelectionError::NoHistory => Bytes::from_static(b"null"),
+                    error => serde_json::to_vec(&error.to_string())
+                        .unwrap_or_default()
+                        .into(),
+                };
+                self.send_reply(writer, uuid, 400, &text).await
+            }
+        }
+    }
+
+    /// What the reply shows; a filter that comes with the request is kept for later events.
+    async fn graph_for(&mut self, request: &SyncRequest) -> Result<WholeGraph, SelectionError> {
+        let app = &self.client.app;
+        let filter = match (&request.filter, &self.selection) {
+            (Some(filter), _) => filter.clone(),
+            (None, Some(selection)) => selection.text().to_owned(),
+            (None, None) => String::new(),
+        };
+        let found = selection::evaluate(app, &filter, request.time_ms).await;
+        let found = found.map_err(|error| error.for_client(&filter, &self.client.hello.host_id))?;
+        // A look into the past leaves the view of the present alone, but for a new filter.
+        if request.time_ms == 0 {
+            self.selection = found.selection;
+        } else if request.filter.is_some() {
+            let present = selection::evaluate(app, &filter, 0).await;
+            self.selection = present.map(|found| found.selection).unwrap_or_default();
+        }
+        Ok(found.graph)
+    }
+
+    /// Sends the events that belong before a reply.
+    async fn deliver_until(&mut self, writer: &mut Writer, sequence: u64) -> Result<(), End> {
+        while self.held.is_none() {
+            let Some(event) = self.events.try_next() else {
+                break;
+            };
+            if event.sequence() > sequence {
+                self.held = Some(event);
+            } else if self.selection.is_none() {
+                self.feed(writer, &event).await?;
+            }
+            // With a filter the view is that of the reply already, and the event in it.
+        }
+        Ok(())
+    }
+
+    async fn send_graph(
+        &self,
+        writer: &mut Writer,
+        uuid: &str,
+        graph: WholeGraph,
+    ) -> Result<(), End> {
+        match self.client.encoding {
+            Encoding::Json => {
+                writer
+                    .send_pieces(JsonPieces::sync_reply(uuid, graph.nodes, graph.edges))
+                    .await
+            }
+            Encoding::Protobuf => {
+                let text = JsonPieces::graph(graph.nodes, graph.edges).into_text();
+                self.send_reply(writer, uuid, 200, &text).await
+            }
+        }
+    }
+
+    async fn send_reply(
+        &self,
+        writer: &mut Writer,
+        uuid: &str,
+        status: i64,
+        object: &[u8],
+    ) -> Result<(), End> {
+        let write = |out: &mut Vec<u8>| out.extend_from_slice(object);
+        let reply = write_message(
+            self.client.encoding,
+            GRAPH,
+            "SyncReply",
+            uuid,
+            status,
+            write,
+        );
+        writer.send(reply.into()).await
+    }
+}
+
+/// The event that was held back, else the next one.
+async fn next(
+    held: &mut Option<Arc<Outgoing>>,
+    events: &mut Subscription<Outgoing>,
+) -> Option<Arc<Outgoing>> {
+    match held.take() {
+        Some(event) => Some(event),
+        None => events.next().await,
+    }
+}
+
+/// Events sent before requests and pings are looked at again.
+const BATCH: usize = 1024;
