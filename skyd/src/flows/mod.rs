@@ -176,7 +176,7 @@ fn refuse_unsupported(args: &FlowsArgs) -> anyhow::Result<()> {
         ("--ip-defrag", args.ip_defrag),
         ("--reassemble-tcp", args.reassemble_tcp),
     ];
-    for (option, _) in asked.iter().filter(|(_, asked)| *asked) {
+    if let Some((option, _)) = asked.iter().find(|(_, asked)| *asked) {
         bail!("{option} is not supported yet");
     }
     if args.query.is_some() && args.format != Format::Json {
