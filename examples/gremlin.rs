@@ -14,7 +14,7 @@ fn main() -> Result<()> {
         vec![
             "G.V().Has('Type', 'bridge').Out().Values('Name')".to_owned(),
             "G.V().Has('MTU', GT(1500)).Count()".to_owned(),
-            "G.V().ShortestPathTo(Metadata('Name', 'eth1'))".to_owned(),
+            "G.V().Has('Name', 'eth1').In().Values('Name')".to_owned(),
         ]
     } else {
         queries
