@@ -22,7 +22,7 @@ pub(crate) enum Command {
     Analyzer(DaemonArgs),
     /// Watch this host for an analyzer elsewhere.
     Agent(DaemonArgs),
-    /// The flows of a capture file, printed or asked.
+    /// Print the flows of a capture file, or answer a query about them.
     Flows(FlowsArgs),
 }
 

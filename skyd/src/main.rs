@@ -36,7 +36,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Flows(args) => return flows::run(&args),
         Command::Allinone(args) => run_daemon(Role::AllInOne, args),
         Command::Analyzer(args) => run_daemon(Role::Analyzer, args),
         Command::Agent(_) => Err(anyhow!(

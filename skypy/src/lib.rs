@@ -1,5 +1,8 @@
 //! The compiled half of the Python package `skypy`: names and conversions, no logic.
-#![expect(clippy::needless_pass_by_value, reason = "signatures are those of Python")]
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "signatures are those of Python"
+)]
 
 mod error;
 mod flow;

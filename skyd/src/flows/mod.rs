@@ -5,17 +5,17 @@ mod progress;
 #[cfg(test)]
 mod tests;
 
-use std::cell::Cell;
 use std::fmt::Write as _;
 use std::io::{self, Write};
+use std::num::NonZeroU8;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::bail;
 use clap::{Args, ValueEnum, value_parser};
-use skylib::FlowTable;
-use skylib::capture::{BpfFilter, PcapFile, ReplayedFlows, replay};
+use skylib::capture::{BpfFilter, PcapFile, Replay, ReplayedFlows};
 use skylib::flow::{FlowTableOptions, FlowTableStats, LayerKeyMode};
 use skylib::graph::{Graph, GraphView};
 use skylib::gremlin::{Context, Limits, Query};
@@ -75,9 +75,9 @@ pub(crate) struct FlowsArgs {
     #[arg(long)]
     recorded: bool,
 
-    /// Threads to use, all told.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u16).range(1..))]
-    threads: u16,
+    /// Threads that count flows; 1 is one thread in all, more have another that reads.
+    #[arg(long, value_name = "N", default_value = "1")]
+    threads: NonZeroU8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -90,7 +90,7 @@ enum Format {
 /// Runs the command on the standard streams.
 pub(crate) fn run(args: &FlowsArgs) -> ExitCode {
     let mut report = Report::default();
-    let outcome = work(args, &mut io::stdout().lock(), &mut report);
+    let outcome = work(args, &mut io::stdout(), &mut report);
     let mut stderr = io::stderr().lock();
     let mut code = ExitCode::SUCCESS;
     for warning in report.warnings {
@@ -119,7 +119,7 @@ struct Report {
 }
 
 /// Reads the file and writes to `out` what is asked for.
-fn work(args: &FlowsArgs, out: &mut dyn Write, report: &mut Report) -> anyhow::Result<()> {
+fn work(args: &FlowsArgs, out: &mut (dyn Write + Send), report: &mut Report) -> anyhow::Result<()> {
     refuse_unsupported(args)?;
     let query = args.query.as_deref().map(Query::parse).transpose()?;
     let mut file = open(&args.file)?;
@@ -135,29 +135,29 @@ fn work(args: &FlowsArgs, out: &mut dyn Write, report: &mut Report) -> anyhow::R
         .with_max_entries(usize::MAX)
         .with_max_bytes(args.max_bytes);
     let progress = Progress::new(file.progress());
+    let replay = Replay::new(options).with_threads(args.threads.into());
     let (outcome, stats, end) = if let Some(query) = query {
         let mut each = || {
             progress.show();
             ControlFlow::Continue(())
         };
-        let (flows, end) = ReplayedFlows::new(&mut file, options, &mut each);
+        let (flows, end) = replay.collect(&mut file, &mut each);
         progress.clear();
         (answer(&query, &flows, out), flows.stats(), end)
     } else {
-        let mut table = FlowTable::new(options);
-        let failed = Cell::new(false);
+        let failed = AtomicBool::new(false);
         let mut printer = FlowPrinter::new(out, args.format, args.extra_tcp_metric, &failed);
         let mut each = || {
             progress.show();
-            if failed.get() {
+            if failed.load(Ordering::Relaxed) {
                 ControlFlow::Break(())
             } else {
                 ControlFlow::Continue(())
             }
         };
-        let end = replay(&mut file, &mut table, &mut printer, &mut each);
+        let (stats, end) = replay.run(&mut file, &mut printer, &mut each);
         progress.clear();
-        (printer.finish().map_err(Into::into), table.stats(), end)
+        (printer.finish().map_err(Into::into), stats, end)
     };
     report.summary = summary(&stats, file.filtered());
     if stats.evicted > 0 {
@@ -175,9 +175,8 @@ fn refuse_unsupported(args: &FlowsArgs) -> anyhow::Result<()> {
         ("--extra-layer", !args.extra_layer.is_empty()),
         ("--ip-defrag", args.ip_defrag),
         ("--reassemble-tcp", args.reassemble_tcp),
-        ("--threads above 1", args.threads > 1),
     ];
-    for (option, _) in asked.iter().filter(|(_, asked)| *asked) {
+    if let Some((option, _)) = asked.iter().find(|(_, asked)| *asked) {
         bail!("{option} is not supported yet");
     }
     if args.query.is_some() && args.format != Format::Json {

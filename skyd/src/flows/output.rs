@@ -1,7 +1,7 @@
 //! Flows as they leave the table, printed.
 
-use std::cell::Cell;
 use std::io::{self, BufWriter, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use skylib::flow::{CsvWriter, Flow, FlowSink};
 
@@ -9,11 +9,11 @@ use super::Format;
 
 /// Prints each flow it gets; after an error of the output, none.
 pub(super) struct FlowPrinter<'a> {
-    form: Form<BufWriter<&'a mut dyn Write>>,
+    form: Form<BufWriter<&'a mut (dyn Write + Send)>>,
     first: bool,
     error: Option<io::Error>,
     /// Tells whoever feeds this that it is of no use any more.
-    failed: &'a Cell<bool>,
+    failed: &'a AtomicBool,
 }
 
 enum Form<W: Write> {
@@ -26,10 +26,10 @@ enum Form<W: Write> {
 
 impl<'a> FlowPrinter<'a> {
     pub(super) fn new(
-        out: &'a mut dyn Write,
+        out: &'a mut (dyn Write + Send),
         format: Format,
         tcp_metric: bool,
-        failed: &'a Cell<bool>,
+        failed: &'a AtomicBool,
     ) -> Self {
         let out = BufWriter::with_capacity(BUFFER, out);
         let (form, error) = match format {
@@ -40,7 +40,7 @@ impl<'a> FlowPrinter<'a> {
                 Err(error) => (Form::Nothing, Some(error)),
             },
         };
-        failed.set(error.is_some());
+        failed.store(error.is_some(), Ordering::Relaxed);
         Self {
             form,
             first: true,
@@ -89,7 +89,7 @@ impl FlowSink for FlowPrinter<'_> {
                 return;
             }
             self.error = self.print(&flow).err();
-            self.failed.set(self.error.is_some());
+            self.failed.store(self.error.is_some(), Ordering::Relaxed);
         }
     }
 }

@@ -167,6 +167,22 @@ fn queries_find_the_packets_that_are_kept() {
 }
 
 #[test]
+fn more_threads_print_the_same_flows() {
+    let trace = Trace::new(&trace());
+    let sorted = |threads: &str| {
+        let (out, report, error) = trace.run(&["--format", "ndjson", "--threads", threads]);
+        assert_eq!(error, None);
+        assert!(report.summary.starts_with("flows 3 packets 5 "));
+        let mut lines: Vec<_> = out.lines().map(str::to_owned).collect();
+        lines.sort_unstable();
+        lines
+    };
+    assert_eq!(sorted("2"), sorted("1"));
+    let (out, _, _) = trace.run(&["--threads", "3", "--query", "G.Flows().Count()"]);
+    assert_eq!(out, "3\n");
+}
+
+#[test]
 fn a_filter_keeps_packets_out() {
     let (out, report, error) = Trace::new(&trace()).run(&["--bpf", "udp", "--format", "ndjson"]);
     assert_eq!(error, None);

@@ -373,7 +373,10 @@ mod tests {
         let none = BpfFilter::parse("ip6").expect("an expression");
         let source = PcapFile::from_reader("x", Cursor::new(file(1000))).expect("a file");
         let mut source = source.with_filter(&none).expect("it fits");
-        while !matches!(source.next_batch(Duration::ZERO).expect("no damage"), Batch::End) {}
+        while !matches!(
+            source.next_batch(Duration::ZERO).expect("no damage"),
+            Batch::End
+        ) {}
         assert_eq!((source.stats().received, source.filtered()), (0, 1000));
     }
 }

@@ -24,6 +24,6 @@ pub use bpf::{BpfFilter, BpfInstruction, BpfProgram};
 pub use error::CaptureError;
 pub use file::{FileProgress, PcapFile};
 pub use options::{CaptureOptions, DEFAULT_HEADER_SIZE, link_type_of_encap};
-pub use replay::{ReplayedFlows, replay};
+pub use replay::{Replay, ReplayedFlows};
 pub use source::{Batch, CaptureStats, PacketSource, Waker};
 pub use worker::{Capture, CaptureHandle, CaptureReport, PendingFlows};

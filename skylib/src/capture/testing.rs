@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::process::Command;
 use std::thread;
+use std::time::Duration;
 
 use crate::sys::socket::PacketSocket;
 
@@ -30,12 +31,13 @@ pub(super) fn in_new_namespace(test: impl FnOnce() + Send + 'static) {
     }
 }
 
-/// Runs `ip` with some words in this thread's namespace.
-pub(super) fn ip(words: &str) {
+/// Runs `ip` with some words in this thread's namespace; gives what it prints.
+pub(super) fn ip(words: &str) -> String {
     let output = Command::new("ip").args(words.split(' ')).output();
     let output = output.expect("the tool ip (Debian package iproute2)");
     let message = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "ip {words}: {message}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 /// A pair of connected interfaces, `left` and `right`, that stay silent by themselves.
@@ -47,6 +49,19 @@ pub(super) fn add_pair() {
         ip(&format!("link set {end} arp off"));
         ip(&format!("link set {end} up"));
     }
+    wait_for_pair();
+}
+
+/// Waits until both ends can send, which the kernel settles some time after they are up.
+pub(super) fn wait_for_pair() {
+    let can_send = |end: &str| ip(&format!("link show {end}")).contains("state UP");
+    for _ in 0..500 {
+        if can_send("left") && can_send("right") {
+            return;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    panic!("the pair does not come up");
 }
 
 /// A socket that sends frames on an interface of this thread's namespace.

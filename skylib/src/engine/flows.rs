@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, Sender};
 use parking_lot::RwLock;
 
 use super::subscription::Bus;
-use crate::capture::CaptureHandle;
+use crate::capture::{CaptureHandle, PendingFlows};
 use crate::flow::{Flow, FlowQuery, FlowQueryError, FlowSet, FlowSource, FlowStats, MergeOptions};
 use crate::proto::{FLOW, Outgoing, STATS};
 use crate::time::{Clock, Timestamp};
@@ -182,13 +182,49 @@ impl FlowSource for FlowHub {
         // A table may leave out what comes after the range, but what comes before it is known only
         // once all are merged.
         let part = FlowQuery { range: query.range.map(|(_, to)| (0, to)), ..query.clone() };
-        let tables: Vec<CaptureHandle> = self.tables.read().iter().map(|(_, t)| t.clone()).collect();
-        let asked: Vec<_> = tables.iter().map(|table| table.ask(&part, PATIENCE)).collect();
         let order = MergeOptions { sort: part.sort, dedup: part.dedup };
         let mut merged = FlowSet::default();
+        for set in self.ask_all(
+            |table| table.ask(&part, PATIENCE),
+            |pending| pending.wait(PATIENCE),
+        )? {
+            merged.merge(set, &order)?;
+        }
+        if let Some((from, to)) = query.range {
+            merged.slice(from, to);
+        }
+        Ok(merged)
+    }
+
+    /// Without order, duplicates and bounds every table counts for itself.
+    fn count(&self, query: &FlowQuery) -> Result<u64, FlowQueryError> {
+        if query.time.is_some() {
+            return Err(FlowQueryError::NoStorage);
+        }
+        if query.sort.is_some() || query.dedup.is_some() || query.range.is_some() {
+            return Ok(self.query(query)?.flows.len() as u64);
+        }
+        let counts = self.ask_all(
+            |table| table.ask_count(query, PATIENCE),
+            |pending| pending.wait_count(PATIENCE),
+        )?;
+        Ok(counts.into_iter().sum())
+    }
+}
+
+impl FlowHub {
+    /// Asks all tables, then waits for each. One that does not answer is counted and left out.
+    fn ask_all<T>(
+        &self,
+        ask: impl Fn(&CaptureHandle) -> Result<PendingFlows, FlowQueryError>,
+        wait: impl Fn(PendingFlows) -> Result<T, FlowQueryError>,
+    ) -> Result<Vec<T>, FlowQueryError> {
+        let tables: Vec<CaptureHandle> = self.tables.read().iter().map(|(_, t)| t.clone()).collect();
+        let asked: Vec<_> = tables.iter().map(ask).collect();
+        let mut answers = Vec::with_capacity(asked.len());
         for pending in asked {
-            match pending.and_then(|pending| pending.wait(PATIENCE)) {
-                Ok(set) => merged.merge(set, &order)?,
+            match pending.and_then(&wait) {
+                Ok(answer) => answers.push(answer),
                 Err(FlowQueryError::Source { reason }) => {
                     self.silent.fetch_add(1, Ordering::Relaxed);
                     tracing::warn!(reason, "a flow table did not answer");
@@ -196,10 +232,7 @@ impl FlowSource for FlowHub {
                 Err(error) => return Err(error),
             }
         }
-        if let Some((from, to)) = query.range {
-            merged.slice(from, to);
-        }
-        Ok(merged)
+        Ok(answers)
     }
 }
 

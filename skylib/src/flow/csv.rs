@@ -130,7 +130,9 @@ mod tests {
         let mut csv = CsvWriter::new(Vec::new(), tcp_metric).expect("in memory");
         csv.write(flow).expect("in memory");
         let text = String::from_utf8(csv.into_inner()).expect("text");
-        text.lines().map(|line| line.split(',').map(str::to_owned).collect()).collect()
+        text.lines()
+            .map(|line| line.split(',').map(str::to_owned).collect())
+            .collect()
     }
 
     #[test]
@@ -143,15 +145,28 @@ mod tests {
     #[test]
     fn values_stand_under_their_names_and_what_is_missing_is_empty() {
         let flow = Flow {
-            link: Some(FlowLayer { a: "02:00:00:00:00:01".into(), id: 5, ..FlowLayer::default() }),
-            metric: Some(FlowMetric { ab_packets: 7, ..FlowMetric::default() }),
-            tcp_metric: Some(TcpMetric { ab_syn_ttl: 64, ..TcpMetric::default() }),
+            link: Some(FlowLayer {
+                a: "02:00:00:00:00:01".into(),
+                id: 5,
+                ..FlowLayer::default()
+            }),
+            metric: Some(FlowMetric {
+                ab_packets: 7,
+                ..FlowMetric::default()
+            }),
+            tcp_metric: Some(TcpMetric {
+                ab_syn_ttl: 64,
+                ..TcpMetric::default()
+            }),
             start: 1000,
             ..Flow::default()
         };
         let lines = lines(true, &flow);
         let value = |name: &str| {
-            let column = lines[0].iter().position(|column| column == name).expect("a column");
+            let column = lines[0]
+                .iter()
+                .position(|column| column == name)
+                .expect("a column");
             lines[1][column].as_str()
         };
         assert_eq!(lines[0].len(), lines[1].len());

@@ -57,5 +57,5 @@ pub use record::{
 };
 pub use set::{FlowSet, MergeOptions, SortOrder};
 pub use stats::{FlowMessage, FlowStats, FlowTableStats, StopCounts};
-pub use table::{FlowTable, PacketFilter};
+pub use table::{FlowScan, FlowTable, PacketFilter};
 pub use tcp::{TcpMetric, TcpMetricKey};

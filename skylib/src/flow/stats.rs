@@ -1,5 +1,7 @@
 //! What a table counted, and the message agents send about it.
 
+use std::ops::AddAssign;
+
 use serde::{Deserialize, Serialize};
 
 use super::record::Flow;
@@ -47,6 +49,32 @@ pub struct StopCounts {
     pub unknown_protocol: u64,
     /// Nested too deeply.
     pub too_deep: u64,
+}
+
+impl AddAssign for FlowTableStats {
+    /// Several tables as if they were one.
+    fn add_assign(&mut self, other: Self) {
+        self.flows += other.flows;
+        self.bytes += other.bytes;
+        self.packets += other.packets;
+        self.filtered += other.filtered;
+        self.without_flow += other.without_flow;
+        self.parts_without_flow += other.parts_without_flow;
+        self.stopped += other.stopped;
+        self.begun += other.begun;
+        self.evicted += other.evicted;
+        self.evicted_unsent += other.evicted_unsent;
+    }
+}
+
+impl AddAssign for StopCounts {
+    fn add_assign(&mut self, other: Self) {
+        self.link_type += other.link_type;
+        self.truncated += other.truncated;
+        self.malformed += other.malformed;
+        self.unknown_protocol += other.unknown_protocol;
+        self.too_deep += other.too_deep;
+    }
 }
 
 impl StopCounts {

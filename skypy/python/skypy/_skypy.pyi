@@ -1,5 +1,7 @@
 import os
-from typing import Any, Iterator, Union, overload
+from typing import Any, Iterator, Union, final, overload
+
+__all__ = ["CaptureError", "Flows", "SkydiveError", "__version__", "flows"]
 
 __version__: str
 
@@ -9,6 +11,7 @@ class SkydiveError(Exception):
 class CaptureError(SkydiveError):
     """A capture that cannot be read, or not to its end."""
 
+@final
 class Flows:
     """The flows of a capture, in the order in which they left the flow table."""
 

@@ -1,5 +1,5 @@
 use super::super::frames::{frame, tagged, udp};
-use super::super::testing::{add_pair, in_new_namespace, ip, sender};
+use super::super::testing::{add_pair, in_new_namespace, ip, sender, wait_for_pair};
 use super::*;
 use crate::time::{Clock, SystemClock};
 
@@ -250,6 +250,7 @@ fn a_capture_outlives_the_interface_being_down() {
             Ok(Batch::Timeout)
         ));
         ip("link set right up");
+        wait_for_pair();
         left.send(&frame(0x0800, &udp(1, 2, 18))).expect("sent");
         let mut packets = Vec::new();
         for _ in 0..20 {

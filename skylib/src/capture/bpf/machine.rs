@@ -129,7 +129,8 @@ fn is_known(code: u16) -> bool {
             _ => false,
         },
         RET => matches!(code & !CLASS, 0 | RETURN_A),
-        _ => matches!(code & !CLASS, 0 | TXA),
+        MISC => matches!(code & !CLASS, 0 | TXA),
+        _ => false,
     }
 }
 

@@ -1,5 +1,6 @@
 //! `Capture`: one source driven into one flow table on a thread of its own.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +11,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, bo
 
 use super::{Batch, CaptureError, CaptureStats, PacketSource, Waker};
 use crate::flow::{
-    FlowQuery, FlowQueryError, FlowSet, FlowSink, FlowSource, FlowTable, FlowTableStats,
+    FlowQuery, FlowQueryError, FlowScan, FlowSet, FlowSink, FlowSource, FlowTable, FlowTableStats,
 };
 use crate::time::Clock;
 
@@ -84,6 +85,7 @@ impl Capture {
             sink,
             clock,
             asked,
+            scans: VecDeque::new(),
             stop: Arc::clone(&stop),
         };
         let builder = thread::Builder::new().name(format!("capture {name}"));
@@ -172,9 +174,27 @@ impl CaptureHandle {
         query: &FlowQuery,
         patience: Duration,
     ) -> Result<PendingFlows, FlowQueryError> {
+        self.scan(FlowScan::new(query.clone()), patience)
+    }
+
+    /// Asks how many flows there are, likewise.
+    ///
+    /// # Errors
+    /// As [`CaptureHandle::ask`].
+    pub fn ask_count(
+        &self,
+        query: &FlowQuery,
+        patience: Duration,
+    ) -> Result<PendingFlows, FlowQueryError> {
+        self.scan(FlowScan::count(query.clone()), patience)
+    }
+
+    fn scan(&self, scan: FlowScan, patience: Duration) -> Result<PendingFlows, FlowQueryError> {
         let (reply, pending) = bounded(1);
-        let question = Question::Flows(Box::new(query.clone()), reply);
-        match self.questions.send_timeout(question, patience) {
+        match self
+            .questions
+            .send_timeout(Question::Flows(Box::new(scan), reply), patience)
+        {
             Ok(()) => {
                 self.waker.wake();
                 Ok(PendingFlows(pending))
@@ -202,11 +222,15 @@ impl FlowSource for CaptureHandle {
     fn query(&self, query: &FlowQuery) -> Result<FlowSet, FlowQueryError> {
         self.ask(query, PATIENCE)?.wait(PATIENCE)
     }
+
+    fn count(&self, query: &FlowQuery) -> Result<u64, FlowQueryError> {
+        self.ask_count(query, PATIENCE)?.wait_count(PATIENCE)
+    }
 }
 
-/// An answer on its way.
+/// An answer on its way. What costs time, such as sorting, is done by whoever waits for it.
 #[derive(Debug)]
-pub struct PendingFlows(Receiver<Result<FlowSet, FlowQueryError>>);
+pub struct PendingFlows(Receiver<Box<FlowScan>>);
 
 impl PendingFlows {
     /// The answer; that of a capture which has ended is empty.
@@ -214,17 +238,31 @@ impl PendingFlows {
     /// # Errors
     /// The table's, or [`FlowQueryError::Source`] when it takes longer than `patience`.
     pub fn wait(self, patience: Duration) -> Result<FlowSet, FlowQueryError> {
+        self.scan(patience)?
+            .map_or_else(|| Ok(FlowSet::default()), |scan| scan.into_flows())
+    }
+
+    /// How many flows the answer has, for [`CaptureHandle::ask_count`].
+    ///
+    /// # Errors
+    /// As [`PendingFlows::wait`].
+    pub fn wait_count(self, patience: Duration) -> Result<u64, FlowQueryError> {
+        self.scan(patience)?.map_or(Ok(0), |scan| scan.into_count())
+    }
+
+    /// The finished scan; none when the capture has ended.
+    fn scan(self, patience: Duration) -> Result<Option<Box<FlowScan>>, FlowQueryError> {
         match self.0.recv_timeout(patience) {
-            Ok(answer) => answer,
+            Ok(scan) => Ok(Some(scan)),
             Err(RecvTimeoutError::Timeout) => Err(failure("no answer in time")),
-            Err(RecvTimeoutError::Disconnected) => Ok(FlowSet::default()),
+            Err(RecvTimeoutError::Disconnected) => Ok(None),
         }
     }
 }
 
 #[derive(Debug)]
 enum Question {
-    Flows(Box<FlowQuery>, Sender<Result<FlowSet, FlowQueryError>>),
+    Flows(Box<FlowScan>, Sender<Box<FlowScan>>),
     Report(Sender<CaptureReport>),
 }
 
@@ -234,12 +272,17 @@ struct Worker<P, S> {
     sink: S,
     clock: Arc<dyn Clock>,
     asked: Receiver<Question>,
+    /// Questions that are being answered, a stretch at a time.
+    scans: VecDeque<(Box<FlowScan>, Sender<Box<FlowScan>>)>,
     stop: Arc<AtomicBool>,
 }
 
 impl<P: PacketSource, S: FlowSink> Worker<P, S> {
     fn run(mut self) -> Result<CaptureReport, CaptureError> {
         let outcome = self.work();
+        while !self.scans.is_empty() {
+            self.scan();
+        }
         self.table.flush(self.clock.now(), &mut self.sink);
         outcome.map(|()| self.report())
     }
@@ -247,8 +290,15 @@ impl<P: PacketSource, S: FlowSink> Worker<P, S> {
     fn work(&mut self) -> Result<(), CaptureError> {
         while !self.stop.load(Ordering::Relaxed) {
             self.table.tick(self.clock.now(), &mut self.sink);
-            self.answer();
-            match self.source.next_batch(TICK)? {
+            self.listen();
+            self.scan();
+            // While somebody waits for an answer, only packets that are there come before it.
+            let wait = if self.scans.is_empty() {
+                TICK
+            } else {
+                Duration::ZERO
+            };
+            match self.source.next_batch(wait)? {
                 Batch::Packets(batch) => self.table.process(&batch),
                 Batch::Timeout => {}
                 Batch::End => return Ok(()),
@@ -268,14 +318,27 @@ impl<P: PacketSource, S: FlowSink> Worker<P, S> {
         Ok(())
     }
 
-    fn answer(&mut self) {
-        // At most as many as fit in the channel, so that packets get their turn.
-        for question in self.asked.try_iter().take(QUESTIONS).collect::<Vec<_>>() {
-            // Whoever asked may have given up; then nobody misses the answer.
+    /// Takes questions, as many as are answered at a time.
+    fn listen(&mut self) {
+        while self.scans.len() < SCANS
+            && let Ok(question) = self.asked.try_recv()
+        {
             match question {
-                Question::Flows(query, reply) => reply.send(self.table.query(&query)).ok(),
-                Question::Report(reply) => reply.send(self.report()).ok(),
-            };
+                Question::Flows(scan, reply) => self.scans.push_back((scan, reply)),
+                // Whoever asked may have given up; then nobody misses the answer.
+                Question::Report(reply) => _ = reply.send(self.report()),
+            }
+        }
+    }
+
+    /// Goes on with one of the questions.
+    fn scan(&mut self) {
+        if let Some((mut scan, reply)) = self.scans.pop_front() {
+            if self.table.scan(&mut scan, STRETCH) {
+                reply.send(scan).ok();
+            } else {
+                self.scans.push_back((scan, reply));
+            }
         }
     }
 
@@ -295,6 +358,12 @@ fn failure(reason: &str) -> FlowQueryError {
 
 /// Questions that may wait for one capture.
 const QUESTIONS: usize = 64;
+
+/// Of these, answered at the same time.
+const SCANS: usize = 4;
+
+/// Entries of the table looked at between two batches of packets: about a millisecond's work.
+const STRETCH: u32 = 1024;
 
 /// How long the table's timers may be late.
 const TICK: Duration = Duration::from_millis(200);

@@ -12,7 +12,7 @@ const LONG: Duration = Duration::from_secs(10);
 
 /// Batches of ARP requests of several senders, then whatever the end is.
 struct Script {
-    batches: VecDeque<Vec<u8>>,
+    batches: VecDeque<Vec<u16>>,
     end: fn() -> Result<Batch<'static>, CaptureError>,
     buffer: Vec<u8>,
     headers: Vec<PacketHeader>,
@@ -21,7 +21,7 @@ struct Script {
 }
 
 impl Script {
-    fn new(batches: &[&[u8]], end: fn() -> Result<Batch<'static>, CaptureError>) -> Self {
+    fn new(batches: &[&[u16]], end: fn() -> Result<Batch<'static>, CaptureError>) -> Self {
         Self {
             batches: batches.iter().map(|senders| senders.to_vec()).collect(),
             end,
@@ -48,8 +48,9 @@ impl PacketSource for Script {
         for sender in senders {
             let offset = u32::try_from(self.buffer.len()).expect("a short buffer");
             self.buffer.extend([0xff; 6]);
+            let [high, low] = sender.to_be_bytes();
             self.buffer
-                .extend([2, 0, 0, 0, 0, sender, 0x08, 0x06, 0, 1, 8, 0, 6, 4, 0, 1]);
+                .extend([2, 0, 0, 0, high, low, 0x08, 0x06, 0, 1, 8, 0, 6, 4, 0, 1]);
             self.buffer.extend([0; 38]);
             let timestamp = Timestamp::from_ms(1000);
             let header = PacketHeader {
@@ -164,6 +165,55 @@ fn flows_can_be_asked_for_while_packets_come() {
             .len(),
         0
     );
+}
+
+#[test]
+fn a_long_answer_is_made_in_stretches() {
+    let senders: Vec<u16> = (0..2500).collect();
+    let mut source = Script::new(&[&senders], || Ok(Batch::End));
+    let mut table = FlowTable::new(FlowTableOptions::default());
+    let Ok(Batch::Packets(batch)) = source.next_batch(LONG) else {
+        panic!("packets")
+    };
+    table.process(&batch);
+    let (_questions, asked) = bounded(1);
+    let mut worker = Worker {
+        source,
+        table,
+        sink: Shared::default(),
+        clock: clock(),
+        asked,
+        scans: VecDeque::new(),
+        stop: Arc::default(),
+    };
+    let (reply, answer) = bounded(1);
+    let filter = Filter::test("Start", Predicate::Gt(0));
+    let query = FlowQuery {
+        filter,
+        ..FlowQuery::default()
+    };
+    worker
+        .scans
+        .push_back((Box::new(FlowScan::new(query)), reply));
+    worker.scan();
+    worker.scan();
+    assert!(answer.is_empty(), "half of the table has been looked at");
+    worker.scan();
+    let found = PendingFlows(answer).wait(LONG).expect("an answer");
+    assert_eq!((found.flows.len(), worker.scans.len()), (2500, 0));
+}
+
+#[test]
+fn a_question_that_waits_at_the_end_is_answered_before_the_flows_leave() {
+    let (capture, _sink) = start(Script::new(&[&[1, 2]], || Ok(Batch::Timeout)), &clock());
+    let handle = capture.handle().clone();
+    while handle.report(LONG).expect("an answer").packets.received < 2 {}
+    let pending = handle.ask(&FlowQuery::default(), LONG).expect("taken");
+    while !handle.questions.is_empty() {
+        thread::yield_now();
+    }
+    capture.stop().expect("no error");
+    assert_eq!(pending.wait(LONG).expect("flows").flows.len(), 2);
 }
 
 #[test]

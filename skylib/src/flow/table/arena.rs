@@ -72,12 +72,15 @@ impl Arena {
         self.free = number;
     }
 
-    /// All entries in use, by number.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {
-        self.chunks
-            .iter()
-            .flatten()
-            .filter(|entry| entry.is_alive())
+    /// Entries in use from a number up to another, by number.
+    pub(super) fn stretch(&self, from: u32, to: u32) -> impl Iterator<Item = &Entry> {
+        let numbers = from..to.min(self.len);
+        numbers.map(|number| self.get(number)).filter(|entry| entry.is_alive())
+    }
+
+    /// One more than the highest number.
+    pub(super) const fn end(&self) -> u32 {
+        self.len
     }
 
     /// Bytes of the entries there are.
@@ -117,7 +120,8 @@ mod tests {
             arena.get_mut(number).hot.flags = HOT_LISTED;
             arena.release(number);
         }
-        assert_eq!(arena.iter().count(), count as usize - 2);
+        assert_eq!(arena.stretch(0, u32::MAX).count(), count as usize - 2);
+        assert_eq!(arena.stretch(4, 7).count(), 2);
         assert_eq!(
             [arena.insert(entry(0)), arena.insert(entry(0))],
             [Some(CHUNK + 1), Some(5)]

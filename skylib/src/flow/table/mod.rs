@@ -7,6 +7,7 @@ mod export;
 mod packet;
 mod paths;
 mod queue;
+mod scan;
 mod timer;
 
 use std::hash::{BuildHasher, Hasher};
@@ -16,13 +17,11 @@ use self::entry::{Entry, Interval, Rare, Slab};
 use self::packet::Pending;
 use self::paths::Paths;
 use self::queue::Queue;
+pub use self::scan::FlowScan;
 use self::timer::Timers;
-use super::field::FlowField;
 use super::index::Index;
 use super::options::FlowTableOptions;
-use super::query::{FlowQuery, FlowQueryError};
 use super::record::Flow;
-use super::set::FlowSet;
 use super::stats::FlowTableStats;
 use crate::decode::{Decoder, Parts};
 use crate::packet::{PacketBatch, PacketRef};
@@ -134,43 +133,6 @@ impl FlowTable {
         for headers in batch.headers.chunks(BATCH) {
             self.process_batch(&PacketBatch { headers, ..*batch });
         }
-    }
-
-    /// The flows asked for, as they are now.
-    ///
-    /// # Errors
-    /// [`FlowQueryError::FieldNotFound`] if a flow lacks a field to sort or deduplicate by.
-    pub fn query(&self, query: &FlowQuery) -> Result<FlowSet, FlowQueryError> {
-        if !query.wants_node(&self.options.node_tid) {
-            return Ok(FlowSet::default());
-        }
-        let filter = query.filter.map_keys(&mut |name| FlowField::parse(name));
-        let flows = self
-            .arena
-            .iter()
-            .filter(|entry| filter.matches(&self.live(entry)));
-        let mut set = FlowSet::from_flows(flows.map(|entry| self.flow(entry)).collect());
-        query.arrange(&mut set)?;
-        Ok(set)
-    }
-
-    /// How many flows [`FlowTable::query`] would give; without order and bounds, none is made.
-    ///
-    /// # Errors
-    /// [`FlowQueryError::FieldNotFound`] if a flow lacks a field to sort or deduplicate by.
-    pub fn count_flows(&self, query: &FlowQuery) -> Result<u64, FlowQueryError> {
-        if query.sort.is_some() || query.dedup.is_some() || query.range.is_some() {
-            return Ok(self.query(query)?.flows.len() as u64);
-        }
-        if !query.wants_node(&self.options.node_tid) {
-            return Ok(0);
-        }
-        if query.filter.is_everything() {
-            return Ok(self.len() as u64);
-        }
-        let filter = query.filter.map_keys(&mut |name| FlowField::parse(name));
-        let passes = |entry: &&Entry| filter.matches(&self.live(entry));
-        Ok(self.arena.iter().filter(passes).count() as u64)
     }
 
     /// Number of flows.

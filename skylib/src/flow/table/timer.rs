@@ -110,12 +110,18 @@ impl FlowTable {
         }
     }
 
+    /// When a timer is due; none before the first [`FlowTable::tick`].
+    #[must_use]
+    pub fn due(&self) -> Option<Timestamp> {
+        self.timers.update.due.min(self.timers.expire.due)
+    }
+
     /// Counts packets of the past, the timers following their times.
     pub fn replay(&mut self, batch: &PacketBatch<'_>, sink: &mut dyn FlowSink) {
         let mut headers = batch.headers;
         while let Some(first) = headers.first() {
             self.tick(first.timestamp, sink);
-            let due = self.timers.update.due.min(self.timers.expire.due);
+            let due = self.due();
             let is_later = |time| due.is_some_and(|due| due <= time);
             let later = headers.iter().position(|header| is_later(header.timestamp));
             // The first one never waits: its time has just been ticked.

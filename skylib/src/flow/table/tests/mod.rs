@@ -3,7 +3,9 @@ use std::time::Duration;
 use super::*;
 use crate::filter::{Fields, Filter, Predicate};
 use crate::flow::field::FlowFields;
-use crate::flow::{FinishType, FlowProtocol, FlowSink, LayerKeyMode, SortOrder};
+use crate::flow::{
+    FinishType, FlowField, FlowProtocol, FlowQuery, FlowSet, FlowSink, LayerKeyMode, SortOrder,
+};
 use crate::packet::{LinkType, PacketHeader};
 use crate::time::Timestamp;
 
@@ -178,7 +180,7 @@ fn what_filters_see_of_an_entry_is_what_its_record_says() {
     );
     feed(&mut table, 1006, &ethernet(1, 2, 0x0800, &in_in_other));
     for round in 0..3 {
-        for entry in table.arena.iter() {
+        for entry in table.arena.stretch(0, u32::MAX) {
             let (live, flow) = (table.live(entry), table.flow(entry));
             for field in FlowField::names()
                 .iter()

@@ -1,0 +1,59 @@
+//! A small graph, and questions about it: `cargo run --example gremlin -- "G.V().Count()"`
+
+use anyhow::Result;
+use skylib::flow::{FlowQuery, FlowQueryError, FlowSet, FlowSource};
+use skylib::graph::{Edge, Graph, GraphView, Metadata, Node};
+use skylib::gremlin::{Context, Query};
+use skylib::time::{Clock, SystemClock, Timestamp};
+
+fn main() -> Result<()> {
+    let now = SystemClock.now();
+    let graph = two_interfaces_on_a_bridge(now)?;
+    let queries: Vec<String> = std::env::args().skip(1).collect();
+    let queries = if queries.is_empty() {
+        vec![
+            "G.V().Has('Type', 'bridge').Out().Values('Name')".to_owned(),
+            "G.V().Has('MTU', GT(1500)).Count()".to_owned(),
+            "G.V().Has('Name', 'eth1').In().Values('Name')".to_owned(),
+        ]
+    } else {
+        queries
+    };
+    let view = GraphView::open(&graph);
+    for text in queries {
+        let answer = Query::parse(&text)?.run(&Context::new(&view, &NoFlows, now))?;
+        println!("{text}\n  {}", serde_json::to_string(&answer)?);
+    }
+    Ok(())
+}
+
+fn two_interfaces_on_a_bridge(now: Timestamp) -> Result<Graph> {
+    let mut graph = Graph::new();
+    for (name, kind, mtu) in [
+        ("br0", "bridge", 1500),
+        ("eth0", "device", 1500),
+        ("eth1", "device", 9000),
+    ] {
+        let mut metadata = Metadata::new();
+        metadata.set("Name", name);
+        metadata.set("Type", kind);
+        metadata.set("MTU", mtu);
+        graph.add_node(Node::new(name, "host", "example", metadata, now))?;
+    }
+    for port in ["eth0", "eth1"] {
+        let mut metadata = Metadata::new();
+        metadata.set("RelationType", "layer2");
+        let id = format!("br0-{port}");
+        graph.add_edge(Edge::new(id, "br0", port, "host", "example", metadata, now))?;
+    }
+    Ok(graph)
+}
+
+/// This example has a graph only.
+struct NoFlows;
+
+impl FlowSource for NoFlows {
+    fn query(&self, _: &FlowQuery) -> Result<FlowSet, FlowQueryError> {
+        Ok(FlowSet::default())
+    }
+}

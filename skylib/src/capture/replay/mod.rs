@@ -1,0 +1,131 @@
+//! Whole captures turned into flows at once, by capture time.
+
+mod flows;
+mod shards;
+#[cfg(test)]
+mod tests;
+
+use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use self::flows::EncodedFlows;
+pub use self::flows::ReplayedFlows;
+use super::{Batch, CaptureError, PacketSource};
+use crate::flow::{FlowSink, FlowTable, FlowTableOptions, FlowTableStats};
+use crate::packet::PacketBatch;
+use crate::time::Timestamp;
+
+/// Turns all that a source has into flows; the tables' timers follow the time of the packets.
+///
+/// With one thread, the default, that is the thread of the caller. With more, this many count
+/// flows while the caller's thread reads and hands the packets out; the flows are the same, their
+/// order is not.
+///
+/// ```no_run
+/// use std::ops::ControlFlow;
+/// use skylib::capture::{PcapFile, Replay};
+/// use skylib::flow::FlowTableOptions;
+///
+/// let mut file = PcapFile::open("trace.pcap")?;
+/// let mut flows = Vec::new();
+/// let replay = Replay::new(FlowTableOptions::default().with_leaving_only(true));
+/// let (stats, end) = replay.run(&mut file, &mut flows, &mut || ControlFlow::Continue(()));
+/// end?;
+/// println!("{} flows, {} packets", flows.len(), stats.packets);
+/// # Ok::<(), skylib::capture::CaptureError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Replay {
+    options: FlowTableOptions,
+    threads: NonZeroUsize,
+}
+
+impl Replay {
+    /// With tables of these options; their bounds on flows hold for all tables together.
+    #[must_use]
+    pub const fn new(options: FlowTableOptions) -> Self {
+        Self {
+            options,
+            threads: NonZeroUsize::MIN,
+        }
+    }
+
+    /// With this many threads that count flows.
+    #[must_use]
+    pub const fn with_threads(mut self, threads: NonZeroUsize) -> Self {
+        self.threads = threads;
+        self
+    }
+
+    /// Reads a source to its end, or to an error, which is the second value: the sink has had the
+    /// flows of everything before it all the same.
+    ///
+    /// `each` is called between batches and can end the work early.
+    pub fn run(
+        &self,
+        source: &mut dyn PacketSource,
+        sink: &mut (dyn FlowSink + Send),
+        each: &mut dyn FnMut() -> ControlFlow<()>,
+    ) -> (FlowTableStats, Result<(), CaptureError>) {
+        if self.threads.get() > 1 {
+            return shards::run(&self.tables(), source, sink, each);
+        }
+        let mut table = FlowTable::new(self.options.clone());
+        let mut latest = Timestamp::ZERO;
+        let end = feed(source, each, &mut |batch| {
+            latest = batch
+                .headers
+                .last()
+                .map_or(latest, |header| header.timestamp);
+            table.replay(batch, sink);
+        });
+        table.flush(latest, sink);
+        (table.stats(), end)
+    }
+
+    /// Reads a source likewise and keeps all flows, to be asked.
+    pub fn collect(
+        &self,
+        source: &mut dyn PacketSource,
+        each: &mut dyn FnMut() -> ControlFlow<()>,
+    ) -> (ReplayedFlows, Result<(), CaptureError>) {
+        if self.threads.get() > 1 {
+            return shards::collect(&self.tables(), source, each);
+        }
+        let mut table = FlowTable::new(self.options.clone().with_leaving_only(true));
+        let mut left = EncodedFlows::default();
+        let end = feed(source, each, &mut |batch| table.replay(batch, &mut left));
+        table.end(&mut left);
+        (ReplayedFlows::new([(left, table)]), end)
+    }
+
+    /// Options of each of the tables.
+    fn tables(&self) -> Vec<FlowTableOptions> {
+        let mut options = self.options.clone();
+        options.max_entries = options.max_entries.div_ceil(self.threads.get());
+        options.max_bytes = options.max_bytes.map(|bytes| bytes / self.threads);
+        vec![options; self.threads.get()]
+    }
+}
+
+/// Hands on what a source has until it ends, fails, or `each` has had enough.
+fn feed(
+    source: &mut dyn PacketSource,
+    each: &mut dyn FnMut() -> ControlFlow<()>,
+    take: &mut dyn FnMut(&PacketBatch<'_>),
+) -> Result<(), CaptureError> {
+    loop {
+        match source.next_batch(WAIT)? {
+            Batch::Packets(batch) => take(&batch),
+            Batch::Timeout => {}
+            Batch::End => return Ok(()),
+        }
+        if each().is_break() {
+            return Ok(());
+        }
+    }
+}
+
+/// How long a source may wait, so that the work can be ended meanwhile.
+const WAIT: Duration = Duration::from_millis(200);

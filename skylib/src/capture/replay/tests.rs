@@ -1,0 +1,282 @@
+use std::io::Cursor;
+
+use super::*;
+use crate::capture::PcapFile;
+use crate::capture::frames::{frame, tagged, udp};
+use crate::filter::{Filter, Predicate};
+use crate::flow::{FinishType, Flow, FlowField, FlowQuery, FlowSource, SortOrder};
+use crate::packet::{LinkType, PacketRef};
+use crate::pcap_file::{PcapWriter, Resolution};
+
+const MINUTE: i64 = 60_000;
+
+/// A file of UDP packets, each with its time in ms and its source port.
+fn file(packets: &[(i64, u16)]) -> Vec<u8> {
+    let (link_type, resolution) = (LinkType::ETHERNET, Resolution::Microseconds);
+    let mut writer = PcapWriter::new(Vec::new(), link_type, resolution).expect("in memory");
+    for &(ms, port) in packets {
+        let data = &frame(0x0800, &udp(port, 9, 18))[..];
+        let timestamp = Timestamp::from_ms(1_600_000_000_000 + ms);
+        let packet = PacketRef {
+            link_type,
+            timestamp,
+            data,
+            wire_len: 60,
+        };
+        writer.write(&packet).expect("in memory");
+    }
+    writer.into_inner()
+}
+
+fn source(bytes: Vec<u8>) -> PcapFile {
+    PcapFile::from_reader("test", Cursor::new(bytes)).expect("a file")
+}
+
+fn go_on() -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
+fn records(bytes: Vec<u8>, options: FlowTableOptions) -> Vec<Flow> {
+    let mut flows = Vec::new();
+    let (stats, end) = Replay::new(options).run(&mut source(bytes), &mut flows, &mut go_on);
+    end.expect("no damage");
+    assert_eq!(stats.flows, 0);
+    flows
+}
+
+fn collected(bytes: Vec<u8>) -> (ReplayedFlows, Result<(), CaptureError>) {
+    Replay::new(FlowTableOptions::default()).collect(&mut source(bytes), &mut go_on)
+}
+
+/// Flows that live in the table at the end, flows that expired, and one that came back.
+fn long_capture() -> Vec<u8> {
+    let mut packets = vec![(0, 1), (1, 2), (2, 2)];
+    packets.extend((1..=25).map(|minute| (minute * MINUTE, 3)));
+    packets.extend([(26 * MINUTE, 1), (26 * MINUTE + 1, 4)]);
+    file(&packets)
+}
+
+fn packets_of(flow: &Flow) -> (i64, i64) {
+    let port = flow.transport.as_ref().map_or(0, |transport| transport.a);
+    let packets = flow.metric.as_ref().map_or(0, |metric| metric.ab_packets);
+    (port, packets)
+}
+
+#[test]
+fn the_timers_follow_capture_time() {
+    let flows = records(
+        long_capture(),
+        FlowTableOptions::default().with_leaving_only(true),
+    );
+    let mut found: Vec<_> = flows.iter().map(packets_of).collect();
+    found.sort_unstable();
+    assert_eq!(found, [(1, 1), (1, 1), (2, 2), (3, 25), (4, 1)]);
+    assert!(
+        flows
+            .iter()
+            .all(|flow| flow.finish_type == FinishType::Timeout)
+    );
+}
+
+#[test]
+fn without_leaving_only_updates_are_sent_too() {
+    let options = FlowTableOptions::default();
+    let all = records(long_capture(), options.clone()).len();
+    let leaving = records(long_capture(), options.with_leaving_only(true)).len();
+    assert!(all > leaving + 20, "{all} records, {leaving} leave");
+}
+
+#[test]
+fn a_query_finds_each_record_as_it_would_be_sent() {
+    let sent = records(
+        long_capture(),
+        FlowTableOptions::default().with_leaving_only(true),
+    );
+    let (flows, end) = collected(long_capture());
+    end.expect("no damage");
+    let mut found = flows.query(&FlowQuery::default()).expect("flows").flows;
+    let key = |flow: &Flow| (flow.uuid.clone(), flow.start);
+    let mut sent = sent;
+    found.sort_by_key(key);
+    sent.sort_by_key(key);
+    assert_eq!(found, sent);
+    assert_eq!(flows.count(&FlowQuery::default()), Ok(5));
+    assert_eq!(flows.stats().packets, 30);
+}
+
+#[test]
+fn order_and_bounds_go_over_both_halves() {
+    let (flows, _) = collected(long_capture());
+    let ports = |query: &FlowQuery| -> Vec<_> {
+        let set = flows.query(query).expect("flows");
+        assert_eq!(flows.count(query), Ok(set.flows.len() as u64));
+        set.flows.iter().map(|flow| packets_of(flow).0).collect()
+    };
+    let sort = FlowField::parse("Transport.A").map(|field| (field, SortOrder::Descending));
+    let sorted = FlowQuery {
+        sort,
+        ..FlowQuery::default()
+    };
+    assert_eq!(ports(&sorted), [4, 3, 2, 1, 1]);
+    assert_eq!(
+        ports(&FlowQuery {
+            range: Some((1, 3)),
+            ..sorted.clone()
+        }),
+        [3, 2]
+    );
+    let filter = Filter::test("Transport.A", Predicate::Lt(2));
+    assert_eq!(
+        ports(&FlowQuery {
+            filter,
+            ..FlowQuery::default()
+        }),
+        [1, 1]
+    );
+    let dedup = Some(FlowField::parse("Transport.A"));
+    assert_eq!(ports(&FlowQuery { dedup, ..sorted }), [4, 3, 2, 1]);
+    let elsewhere = FlowQuery {
+        node_tids: Some(vec!["x".into()]),
+        ..FlowQuery::default()
+    };
+    assert!(ports(&elsewhere).is_empty());
+}
+
+#[test]
+fn damage_leaves_the_flows_before_it() {
+    let mut bytes = long_capture();
+    bytes.truncate(bytes.len() - 1);
+    let (flows, end) = collected(bytes);
+    assert!(end.is_err());
+    assert_eq!(flows.count(&FlowQuery::default()), Ok(4));
+}
+
+#[test]
+fn the_work_can_be_ended_early() {
+    let mut flows = Vec::new();
+    let mut calls = 0;
+    let mut stop = || {
+        calls += 1;
+        ControlFlow::Break(())
+    };
+    let replay = Replay::new(FlowTableOptions::default());
+    let (_, end) = replay.run(&mut source(long_capture()), &mut flows, &mut stop);
+    end.expect("no damage");
+    assert!(!flows.is_empty() && calls == 1);
+}
+
+/// Flows between forty pairs of addresses, tagged or not, both ways, and some without addresses;
+/// over two hours, so that timers run.
+fn mixed_capture() -> Vec<u8> {
+    let (link_type, resolution) = (LinkType::ETHERNET, Resolution::Nanoseconds);
+    let mut writer = PcapWriter::new(Vec::new(), link_type, resolution).expect("in memory");
+    let mut random = 1_u32;
+    for number in 0..4000_i64 {
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let [pair, port, kind, gap] = random.to_le_bytes();
+        let mut packet = udp(u16::from(port % 4), 9, 18);
+        packet[15] = pair % 40;
+        if kind % 2 == 0 {
+            let (source, destination) = packet[12..20].split_at_mut(4);
+            source.swap_with_slice(destination);
+        }
+        let data = match kind % 16 {
+            2 | 3 => tagged(&frame(0x0800, &packet), 0x8100, 5),
+            4 => tagged(&tagged(&frame(0x0800, &packet), 0x88a8, 6), 0x8100, 5),
+            5 => frame(0x0806, &packet),
+            6 => frame(0x0800, &packet[..10]),
+            7 => frame(0x8847, &[&[0, 0, 0x11, 64], &packet[..]].concat()),
+            _ => frame(0x0800, &packet),
+        };
+        let timestamp = Timestamp::from_ms(1_600_000_000_000 + number * 1800 + i64::from(gap));
+        let wire_len = u32::try_from(data.len()).expect("a short packet");
+        let packet = PacketRef {
+            link_type,
+            timestamp,
+            data: &data,
+            wire_len,
+        };
+        writer.write(&packet).expect("in memory");
+    }
+    writer.into_inner()
+}
+
+#[test]
+fn more_threads_give_the_same_flows() {
+    for options in [
+        FlowTableOptions::default(),
+        FlowTableOptions::default()
+            .with_leaving_only(true)
+            .with_extra_tcp_metric(true),
+    ] {
+        let by = |threads: usize| {
+            let threads = NonZeroUsize::new(threads).expect("a number of threads");
+            let replay = Replay::new(options.clone()).with_threads(threads);
+            let mut flows: Vec<Flow> = Vec::new();
+            let (mut stats, end) = replay.run(&mut source(mixed_capture()), &mut flows, &mut go_on);
+            end.expect("no damage");
+            // Memory is another matter.
+            stats.bytes = 0;
+            flows.sort_by_key(|flow| {
+                let update = flow
+                    .last_update_metric
+                    .as_ref()
+                    .map_or(0, |metric| metric.last);
+                (flow.uuid.clone(), update, flow.finish_type as u8)
+            });
+            (stats, flows)
+        };
+        let (stats, flows) = by(1);
+        assert!(flows.len() > 200 && stats.stopped.truncated > 0);
+        for threads in 2..=3 {
+            let (other_stats, other) = by(threads);
+            assert_eq!(other_stats, stats, "{threads} threads");
+            for (flow, other) in flows.iter().zip(&other) {
+                assert_eq!(flow, other, "{threads} threads");
+            }
+            assert_eq!(flows.len(), other.len());
+        }
+    }
+}
+
+#[test]
+fn more_threads_keep_all_flows_too() {
+    let threads = NonZeroUsize::new(3).expect("a number of threads");
+    let replay = Replay::new(FlowTableOptions::default());
+    let (one, _) = replay.collect(&mut source(mixed_capture()), &mut go_on);
+    let (more, _) = replay
+        .with_threads(threads)
+        .collect(&mut source(mixed_capture()), &mut go_on);
+    let flows = |source: &ReplayedFlows| {
+        let mut flows = source.query(&FlowQuery::default()).expect("flows").flows;
+        flows.sort_by_key(|flow| (flow.uuid.clone(), flow.start));
+        flows
+    };
+    assert_eq!(flows(&one), flows(&more));
+    assert_eq!(
+        one.count(&FlowQuery::default()),
+        more.count(&FlowQuery::default())
+    );
+    assert!(
+        more.packets_of_shards()
+            .iter()
+            .all(|packets| *packets > 100),
+        "work for everybody"
+    );
+}
+
+#[test]
+fn more_threads_tell_damage_and_can_be_ended() {
+    let threads = NonZeroUsize::new(2).expect("a number of threads");
+    let replay = Replay::new(FlowTableOptions::default()).with_threads(threads);
+    let mut bytes = long_capture();
+    bytes.truncate(bytes.len() - 1);
+    let (flows, end) = replay.collect(&mut source(bytes), &mut go_on);
+    assert!(end.is_err());
+    assert_eq!(flows.count(&FlowQuery::default()), Ok(4));
+    let mut sent: Vec<Flow> = Vec::new();
+    let mut stop = || ControlFlow::Break(());
+    let (stats, end) = replay.run(&mut source(long_capture()), &mut sent, &mut stop);
+    end.expect("no damage");
+    assert!(stats.packets > 0 && !sent.is_empty());
+}
