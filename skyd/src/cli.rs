@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::flows::FlowsArgs;
+
 /// Live network topology and flows: a graph, traffic tied to it, one query language over both.
 #[derive(Debug, Parser)]
 #[command(name = "skyd", version, arg_required_else_help = true)]
@@ -20,6 +22,8 @@ pub(crate) enum Command {
     Analyzer(DaemonArgs),
     /// Watch this host for an analyzer elsewhere.
     Agent(DaemonArgs),
+    /// The flows of a capture file, printed or asked; needs no daemon and no privilege.
+    Flows(FlowsArgs),
 }
 
 /// What every kind of daemon takes.

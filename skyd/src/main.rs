@@ -5,6 +5,7 @@ mod cli;
 mod compress;
 mod config;
 mod cors;
+mod flows;
 mod log;
 mod options;
 mod respond;
@@ -35,6 +36,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
+        Command::Flows(args) => return flows::run(&args),
         Command::Allinone(args) => run_daemon(Role::AllInOne, args),
         Command::Analyzer(args) => run_daemon(Role::Analyzer, args),
         Command::Agent(_) => Err(anyhow::anyhow!(

@@ -7,6 +7,8 @@ mod block;
 mod bpf;
 mod error;
 mod file;
+#[cfg(test)]
+mod frames;
 mod options;
 mod replay;
 #[cfg(feature = "afpacket")]
@@ -22,6 +24,6 @@ pub use bpf::{BpfFilter, BpfInstruction, BpfProgram};
 pub use error::CaptureError;
 pub use file::{FileProgress, PcapFile};
 pub use options::{CaptureOptions, DEFAULT_HEADER_SIZE, link_type_of_encap};
-pub use replay::replay;
+pub use replay::{ReplayedFlows, replay};
 pub use source::{Batch, CaptureStats, PacketSource, Waker};
 pub use worker::{Capture, CaptureHandle, CaptureReport, PendingFlows};

@@ -3,6 +3,7 @@
 //! A [`Flow`] is the record clients see; a [`FlowSet`] answers a [`FlowQuery`].
 
 mod application;
+mod csv;
 mod field;
 mod ident;
 mod index;
@@ -21,6 +22,7 @@ mod wire;
 
 pub use application::ApplicationPorts;
 
+pub use csv::CsvWriter;
 pub use field::{FlowField, IntField, MetricField, ObjectField, PlainInt, TextField};
 pub use layers::{
     Dhcpv4Layer, DnsLayer, DnsMx, DnsOpt, DnsQuestion, DnsRecord, DnsSoa, DnsSrv, DnsTimestamp,

@@ -12,7 +12,7 @@ use super::ast::Walk;
 use super::budget::Budget;
 use super::data::{Data, Element, Rows};
 use super::error::QueryError;
-use super::plan::Operation;
+use super::plan::{FlowPlan, Operation};
 use super::scope::{Part, Scope};
 use super::steps::metrics::Metrics;
 use super::steps::select::{self, Dedup, Pager, Pipe, Piped, Row, Stage};
@@ -79,11 +79,17 @@ impl<'r> Run<'r> {
             (operation, Data::Edges(rows)) => self.on_edges(operation, &rows),
             (operation, Data::Paths(paths)) => self.on_paths(operation, &paths),
             (operation, Data::Flows(set)) => self.on_flows(operation, set),
-            (Operation::Flows(plan), Data::Graph) => {
-                flows::query(self.context.flows, plan, None, &self.budget).map(Data::Flows)
-            }
+            (Operation::Flows(plan), Data::Graph) => self.flows(plan, None),
             (operation, data) => fold_up(operation, data),
         }
+    }
+
+    /// Flows, or only how many when that is all that is asked.
+    fn flows(&mut self, plan: &FlowPlan, nodes: Option<&[NodeRef]>) -> Result<Data, QueryError> {
+        if self.take_count() {
+            return flows::count(self.context.flows, plan, nodes).map(count);
+        }
+        flows::query(self.context.flows, plan, nodes, &self.budget).map(Data::Flows)
     }
 
     fn nodes(&mut self, id: Option<&Text>, filter: &Filter) -> Result<Data, QueryError> {
@@ -248,9 +254,7 @@ impl<'r> Run<'r> {
                 let part = subgraph::of_nodes(&self.scope, nodes, &compiled(filter), budget)?;
                 Ok(self.narrow(part))
             }
-            Operation::Flows(plan) => {
-                flows::query(self.context.flows, plan, Some(&nodes), budget).map(Data::Flows)
-            }
+            Operation::Flows(plan) => self.flows(plan, Some(&nodes)),
             Operation::Metrics(key) => Metrics::of_nodes(&nodes, key, budget).map(Data::Metrics),
             Operation::Sockets => sockets::of_nodes(&nodes, budget).map(Data::Sockets),
             Operation::NextHop(address) => {
@@ -293,9 +297,7 @@ impl<'r> Run<'r> {
                 let part = subgraph::of_nodes(&self.scope, nodes, &filter, &self.budget)?;
                 Ok(self.narrow(part))
             }
-            Operation::Flows(plan) => {
-                flows::query(self.context.flows, plan, Some(&nodes), &self.budget).map(Data::Flows)
-            }
+            Operation::Flows(plan) => self.flows(plan, Some(&nodes)),
             _ => Err(misplaced()),
         }
     }

@@ -1,4 +1,5 @@
-use super::super::testing::{add_pair, frame, in_new_namespace, ip, sender, tagged, udp};
+use super::super::frames::{frame, tagged, udp};
+use super::super::testing::{add_pair, in_new_namespace, ip, sender};
 use super::*;
 use crate::time::{Clock, SystemClock};
 

@@ -89,12 +89,12 @@ fn a_program_matches_only_its_own_link_type() {
     assert_eq!(program.run(&[], 0), 64);
 }
 
-#[cfg(all(feature = "pcap", feature = "afpacket"))]
+#[cfg(feature = "pcap")]
 mod with_libpcap {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::capture::testing::{frame, tagged, udp};
+    use crate::capture::frames::{frame, tagged, udp};
 
     const EXPRESSIONS: [&str; 24] = [
         "",

@@ -22,30 +22,53 @@ pub(in crate::gremlin) fn query(
     nodes: Option<&[NodeRef]>,
     budget: &Budget<'_>,
 ) -> Result<FlowSet, QueryError> {
-    let node_tids = nodes.map(capturable_tids);
-    if node_tids.as_ref().is_some_and(Vec::is_empty) {
+    let Some(query) = flow_query(plan, nodes) else {
         return Ok(FlowSet::default());
-    }
-    let query = FlowQuery {
-        filter: plan.filter.clone(),
-        node_tids,
-        sort: plan.sort,
-        dedup: plan.dedup,
-        range: plan.page.map(|page| (page.from, page.to)),
-        ..FlowQuery::default()
     };
-    let set = source.query(&query).map_err(|error| match error {
-        FlowQueryError::FieldNotFound { .. } => {
-            QueryError::execute("Field not found").help(error.to_string())
-        }
-        other => QueryError::execute(other.to_string()),
-    })?;
+    let set = source.query(&query).map_err(execution_error)?;
     let mut room = budget.room();
     for _ in &set.flows {
         budget.tick()?;
         room.add(size_of::<Flow>())?;
     }
     Ok(set)
+}
+
+/// How many flows [`query`] would give; none of them is made.
+pub(in crate::gremlin) fn count(
+    source: &dyn FlowSource,
+    plan: &FlowPlan,
+    nodes: Option<&[NodeRef]>,
+) -> Result<u64, QueryError> {
+    let Some(query) = flow_query(plan, nodes) else {
+        return Ok(0);
+    };
+    source.count(&query).map_err(execution_error)
+}
+
+/// What to ask the source; nothing when no node can have flows.
+fn flow_query(plan: &FlowPlan, nodes: Option<&[NodeRef]>) -> Option<FlowQuery> {
+    let node_tids = nodes.map(capturable_tids);
+    if node_tids.as_ref().is_some_and(Vec::is_empty) {
+        return None;
+    }
+    Some(FlowQuery {
+        filter: plan.filter.clone(),
+        node_tids,
+        sort: plan.sort,
+        dedup: plan.dedup,
+        range: plan.page.map(|page| (page.from, page.to)),
+        ..FlowQuery::default()
+    })
+}
+
+fn execution_error(error: FlowQueryError) -> QueryError {
+    match error {
+        FlowQueryError::FieldNotFound { .. } => {
+            QueryError::execute("Field not found").help(error.to_string())
+        }
+        other => QueryError::execute(other.to_string()),
+    }
 }
 
 /// The `TID`s of the nodes that packets can be captured on.
@@ -276,3 +299,36 @@ const CAPTURABLE: [&str; 29] = [
     "sit",
     "device",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::{Graph, GraphView};
+    use crate::gremlin::{Answer, Context, Query};
+    use crate::time::Timestamp;
+
+    /// Knows how many flows there are and has none of them.
+    struct Counter;
+
+    impl FlowSource for Counter {
+        fn query(&self, _: &FlowQuery) -> Result<FlowSet, FlowQueryError> {
+            Ok(FlowSet::default())
+        }
+
+        fn count(&self, query: &FlowQuery) -> Result<u64, FlowQueryError> {
+            Ok(if query.filter.is_everything() { 7 } else { 3 })
+        }
+    }
+
+    #[test]
+    fn a_count_is_asked_for_as_such() {
+        let graph = Graph::new();
+        let view = GraphView::open(&graph);
+        let context = Context::new(&view, &Counter, Timestamp::ZERO);
+        let answer = |text: &str| Query::parse(text).unwrap().run(&context).unwrap();
+        assert_eq!(answer("G.Flows().Count()"), Answer::Number(7));
+        assert_eq!(answer("G.Flows().Has('Application', 'DNS').Count()"), Answer::Number(3));
+        assert_eq!(answer("G.V().Flows().Count()"), Answer::Number(0));
+        assert_eq!(answer("G.Flows()"), Answer::Flows(FlowSet::default()));
+    }
+}

@@ -253,6 +253,13 @@ impl Drop for Lab {
 /// A process that waits.
 pub(super) struct Inhabitant(pub(super) Child);
 
+impl Inhabitant {
+    /// One in the namespace of the calling thread.
+    pub(super) fn here() -> Self {
+        Self(Command::new("sleep").arg("60").spawn().unwrap())
+    }
+}
+
 impl Drop for Inhabitant {
     fn drop(&mut self) {
         self.0.kill().unwrap();
@@ -263,8 +270,8 @@ impl Drop for Inhabitant {
 /// Questions about a graph.
 pub(super) struct View<'a>(pub(super) &'a Graph);
 
-impl View<'_> {
-    pub(super) fn nodes(&self, pairs: &[(&str, &str)]) -> Vec<&Node> {
+impl<'a> View<'a> {
+    pub(super) fn nodes(&self, pairs: &[(&str, &str)]) -> Vec<&'a Node> {
         let matches = |node: &&Node| {
             pairs
                 .iter()
@@ -278,23 +285,26 @@ impl View<'_> {
     }
 
     /// The only node of a name.
-    pub(super) fn node(&self, name: &str) -> Option<&Node> {
+    pub(super) fn node(&self, name: &str) -> Option<&'a Node> {
         match self.nodes(&[("Name", name)])[..] {
             [node] => Some(node),
             _ => None,
         }
     }
 
-    /// The only node of a name inside a named namespace.
-    pub(super) fn inside(&self, namespace: &str, name: &str) -> Option<&Node> {
-        let root = self
-            .nodes(&[("Name", namespace), ("Type", "netns")])
-            .first()?
-            .id
-            .clone();
+    /// The newest node of a name inside a named namespace.
+    pub(super) fn inside(&self, namespace: &str, name: &str) -> Option<&'a Node> {
+        self.nodes(&[("Name", namespace), ("Type", "netns")])
+            .first()?;
+        self.child(namespace, name)
+    }
+
+    /// The newest node of a name that the node of another name owns.
+    pub(super) fn child(&self, owner: &str, name: &str) -> Option<&'a Node> {
+        let owner = self.nodes(&[("Name", owner)]).first()?.id.clone();
         let children = self
             .0
-            .edges_of(&root, Direction::Out)
+            .edges_of(&owner, Direction::Out)
             .map(|(_, node)| &**node);
         children.filter(|node| text(node, "Name") == name).last()
     }
@@ -317,7 +327,7 @@ impl View<'_> {
     }
 
     /// The layer 2 edges of a node.
-    pub(super) fn layer2(&self, node: Option<&Node>) -> Vec<&Edge> {
+    pub(super) fn layer2(&self, node: Option<&Node>) -> Vec<&'a Edge> {
         let Some(node) = node else { return Vec::new() };
         let edges = self
             .0

@@ -4,3 +4,4 @@ mod lab;
 mod links;
 mod namespaces;
 mod running;
+mod storm;

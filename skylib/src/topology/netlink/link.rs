@@ -276,7 +276,9 @@ fn state_name(state: u8) -> &'static str {
     }
 }
 
-/// The names of the flags that the graph shows; null where none is set.
+/// The names of the flags that the graph shows.
+///
+/// COMPAT: every client; null where none is set.
 fn link_flags(flags: u32) -> Value {
     let set = LINK_FLAGS.iter().filter(|(bit, _)| flags & bit != 0);
     let names: Vec<Value> = set.map(|(_, name)| Value::from(*name)).collect();

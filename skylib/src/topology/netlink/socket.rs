@@ -100,6 +100,34 @@ impl AsFd for EventSocket {
     }
 }
 
+/// How an answer came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    Whole,
+    /// Something changed while a table was read, or a part of it was cut off.
+    Torn,
+}
+
+/// A table as events.
+#[derive(Debug, Default)]
+struct Dump {
+    events: Vec<Event>,
+    is_torn: bool,
+}
+
+impl Dump {
+    /// The events, if none is missing: what is missing would be taken for gone, and no message
+    /// would bring it back.
+    fn whole(self) -> io::Result<Vec<Event>> {
+        if self.is_torn {
+            return Err(io::Error::other(
+                "interfaces change faster than they can be listed",
+            ));
+        }
+        Ok(self.events)
+    }
+}
+
 /// Asks the kernel about one namespace.
 #[derive(Debug)]
 pub(super) struct RequestSocket {
@@ -125,7 +153,8 @@ impl RequestSocket {
 
     /// All links, as events.
     pub(super) fn links(&mut self) -> io::Result<Vec<Event>> {
-        self.dump_events(&RouteNetlinkMessage::GetLink(LinkMessage::default()))
+        let request = RouteNetlinkMessage::GetLink(LinkMessage::default());
+        self.dump_events(&request)?.whole()
     }
 
     /// One link; `None` where there is none of that index.
@@ -138,7 +167,7 @@ impl RequestSocket {
             found = Event::parse(kind, payload);
         });
         match answer {
-            Ok(()) => Ok(found),
+            Ok(_) => Ok(found),
             Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(None),
             Err(error) => Err(error),
         }
@@ -146,24 +175,27 @@ impl RequestSocket {
 
     /// All addresses, as events.
     pub(super) fn addresses(&mut self) -> io::Result<Vec<Event>> {
-        self.dump_events(&RouteNetlinkMessage::GetAddress(AddressMessage::default()))
+        let request = RouteNetlinkMessage::GetAddress(AddressMessage::default());
+        self.dump_events(&request)?.whole()
     }
 
     /// All IPv4 and IPv6 neighbours, as events.
     pub(super) fn neighbors(&mut self) -> io::Result<Vec<Event>> {
-        self.dump_events(&RouteNetlinkMessage::GetNeighbour(
-            NeighbourMessage::default(),
-        ))
+        let request = RouteNetlinkMessage::GetNeighbour(NeighbourMessage::default());
+        Ok(self.dump_events(&request)?.events)
     }
 
     /// All forwarding entries, as events.
     pub(super) fn forwarding(&mut self) -> io::Result<Vec<Event>> {
         let mut request = NeighbourMessage::default();
         request.header.family = AddressFamily::Bridge;
-        self.dump_events(&RouteNetlinkMessage::GetNeighbour(request))
+        Ok(self
+            .dump_events(&RouteNetlinkMessage::GetNeighbour(request))?
+            .events)
     }
 
-    /// All routes, each handed to `each` as the payload of its message.
+    /// All routes, each handed to `each` as the payload of its message. They may be torn: what
+    /// changes them meanwhile is announced as an event, which leads to the next look.
     pub(super) fn routes(&mut self, each: &mut dyn FnMut(&[u8])) -> io::Result<()> {
         for family in [AddressFamily::Inet, AddressFamily::Inet6] {
             let mut request = RouteMessage::default();
@@ -205,31 +237,26 @@ impl RequestSocket {
         Ok(found)
     }
 
-    fn dump_events(&mut self, message: &RouteNetlinkMessage) -> io::Result<Vec<Event>> {
-        let mut events = Vec::new();
-        // A table that changed while it was read may come out torn; events will mend what is
-        // still torn after some tries.
+    fn dump_events(&mut self, message: &RouteNetlinkMessage) -> io::Result<Dump> {
+        let mut dump = Dump::default();
         for _ in 0..DUMP_TRIES {
-            events.clear();
-            let mut each = |kind, payload: &[u8]| events.extend(Event::parse(kind, payload));
-            match self.ask(message, NLM_F_DUMP, &mut each) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                other => {
-                    other?;
-                    break;
-                }
+            dump.events.clear();
+            let mut each = |kind, payload: &[u8]| dump.events.extend(Event::parse(kind, payload));
+            dump.is_torn = self.ask(message, NLM_F_DUMP, &mut each)? == Answer::Torn;
+            if !dump.is_torn {
+                break;
             }
         }
-        Ok(events)
+        Ok(dump)
     }
 
-    /// One request and its answers. `Interrupted` tells of a torn dump.
+    /// One request and its answers, each handed to `each` by kind and payload.
     fn ask(
         &mut self,
         request: &RouteNetlinkMessage,
         flags: u16,
         each: &mut dyn FnMut(u16, &[u8]),
-    ) -> io::Result<()> {
+    ) -> io::Result<Answer> {
         self.sequence = self.sequence.wrapping_add(1);
         let mut message = NetlinkMessage::from(request.clone());
         message.header.flags = NLM_F_REQUEST | flags;
@@ -238,34 +265,33 @@ impl RequestSocket {
         let mut bytes = vec![0; message.buffer_len()];
         message.serialize(&mut bytes);
         self.socket.send(&bytes, 0)?;
-        let mut torn = false;
+        let mut answer = Answer::Whole;
         loop {
             self.buffer.clear();
-            let length = self.socket.recv(&mut self.buffer, libc::MSG_TRUNC)?;
+            let length = match self.socket.recv(&mut self.buffer, libc::MSG_TRUNC) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                other => other?,
+            };
             if length > self.buffer.len() {
+                // The rest of the dump has to be read before the next one may begin.
                 self.buffer.reserve(length);
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    format!("a kernel answer of {length} bytes did not fit"),
-                ));
+                answer = Answer::Torn;
             }
-            for answer in messages(&self.buffer) {
-                if answer.sequence_number() != self.sequence {
+            for message in messages(&self.buffer) {
+                if message.sequence_number() != self.sequence {
                     continue;
                 }
-                torn |= answer.flags() & NLM_F_DUMP_INTR != 0;
-                match answer.message_type() {
+                if message.flags() & NLM_F_DUMP_INTR != 0 {
+                    answer = Answer::Torn;
+                }
+                match message.message_type() {
                     NLMSG_ERROR | NLMSG_DONE => {
-                        result_of(answer.payload())?;
-                        if torn {
-                            return Err(io::ErrorKind::Interrupted.into());
-                        }
-                        return Ok(());
+                        return result_of(message.payload()).map(|()| answer);
                     }
                     kind => {
-                        each(kind, answer.payload());
+                        each(kind, message.payload());
                         if flags & NLM_F_DUMP == 0 {
-                            return Ok(());
+                            return Ok(answer);
                         }
                     }
                 }
@@ -311,4 +337,5 @@ const READ_BUFFER: usize = 64 << 10;
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-const DUMP_TRIES: usize = 4;
+/// Times a table is read that changes while it is read.
+const DUMP_TRIES: usize = 8;

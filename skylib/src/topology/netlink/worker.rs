@@ -217,8 +217,11 @@ impl<'a> Worker<'a> {
         }
         let mut events = Vec::new();
         for index in links {
-            let event = self.sockets.requests.link(index)?;
-            events.push(event.unwrap_or(Event::LinkGone(index)));
+            match self.sockets.requests.link(index)? {
+                // Asking again would give the same.
+                Some(Event::LinkUnclear(_)) => {}
+                event => events.push(event.unwrap_or(Event::LinkGone(index))),
+            }
         }
         let facts = self.facts(&events);
         let todo = self.update(|table, graph, key, now| {
@@ -308,11 +311,7 @@ impl<'a> Worker<'a> {
                 routes.add(&route);
             }
         };
-        match self.sockets.requests.routes(&mut each) {
-            // Torn: shown as it is, the change that tore it is announced as an event.
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            other => other?,
-        }
+        self.sockets.requests.routes(&mut each)?;
         self.route_count = routes.count;
         let text = format!(
             "{} routes are not shown, {MAX_ROUTES} a link are",

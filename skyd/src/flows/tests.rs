@@ -1,0 +1,270 @@
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use clap::Parser;
+use serde_json::Value;
+
+use super::*;
+
+#[derive(Parser)]
+struct Line {
+    #[command(flatten)]
+    args: FlowsArgs,
+}
+
+/// A capture file in a folder of its own, gone with the value.
+struct Trace(PathBuf);
+
+impl Trace {
+    fn new(bytes: &[u8]) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let folder =
+            std::env::temp_dir().join(format!("skyd-flows-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("trace.pcap"), bytes).unwrap();
+        Self(folder)
+    }
+
+    /// What the command prints and says for this file with further arguments.
+    fn run(&self, arguments: &[&str]) -> (String, Report, Option<String>) {
+        let path = self.0.join("trace.pcap");
+        let line = [&["flows", path.to_str().unwrap()], arguments].concat();
+        let args = Line::try_parse_from(line).unwrap().args;
+        let (mut out, mut report) = (Vec::new(), Report::default());
+        let error = work(&args, &mut out, &mut report)
+            .err()
+            .map(|error| format!("{error:#}"));
+        (String::from_utf8(out).unwrap(), report, error)
+    }
+}
+
+impl Drop for Trace {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+/// Three UDP packets of two flows, an ARP request, and one frame that makes no flow.
+fn trace() -> Vec<u8> {
+    let mut file = Vec::new();
+    for word in [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 65535, 1] {
+        file.extend(word.to_le_bytes());
+    }
+    let ethernet = [2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1];
+    let udp = |port: u8| {
+        let mut frame = ethernet.to_vec();
+        frame.extend([
+            8, 0, 0x45, 0, 0, 32, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2,
+        ]);
+        frame.extend([0x10, port, 0x20, 0, 0, 12, 0, 0, 1, 2, 3, 4]);
+        frame
+    };
+    let arp = [&ethernet[..], &[8, 6, 0, 1, 8, 0, 6, 4, 0, 1], &[0; 20]].concat();
+    for (second, frame) in [udp(1), udp(2), udp(1), arp, vec![1, 2, 3]]
+        .iter()
+        .enumerate()
+    {
+        let len = u32::try_from(frame.len()).unwrap();
+        for word in [1_600_000_000 + second as u32, 0, len, len] {
+            file.extend(word.to_le_bytes());
+        }
+        file.extend(frame);
+    }
+    file
+}
+
+fn paths(flows: &[Value]) -> Vec<&str> {
+    let mut paths: Vec<_> = flows
+        .iter()
+        .map(|flow| flow["LayersPath"].as_str().unwrap())
+        .collect();
+    paths.sort_unstable();
+    paths
+}
+
+#[test]
+fn json_is_one_array_and_ndjson_one_object_a_line() {
+    let trace = Trace::new(&trace());
+    let (out, report, error) = trace.run(&[]);
+    assert_eq!(error, None);
+    let array: Vec<Value> = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        paths(&array),
+        ["Ethernet/ARP", "Ethernet/IPv4/UDP", "Ethernet/IPv4/UDP"]
+    );
+    assert!(
+        report
+            .summary
+            .starts_with("flows 3 packets 5 peak_rss_bytes "),
+        "{}",
+        report.summary
+    );
+    assert!(
+        report.summary.ends_with(" without_flow 1 truncated 1"),
+        "{}",
+        report.summary
+    );
+    let (out, _, _) = trace.run(&["--format", "ndjson"]);
+    let lines: Vec<Value> = out
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let key = |flow: &Value| flow["UUID"].to_string();
+    let (mut array, mut lines) = (array, lines);
+    array.sort_by_key(key);
+    lines.sort_by_key(key);
+    assert_eq!(lines, array);
+}
+
+#[test]
+fn csv_has_a_line_of_names() {
+    let (out, _, error) = Trace::new(&trace()).run(&["--format", "csv"]);
+    assert_eq!(error, None);
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!(lines.len(), 4);
+    assert!(lines[0].starts_with("UUID,ParentUUID,LayersPath,"));
+    assert!(!lines[0].contains("TCPMetric"));
+    let (out, _, _) = Trace::new(&trace()).run(&["--format", "csv", "--extra-tcp-metric"]);
+    assert!(
+        out.lines()
+            .next()
+            .unwrap()
+            .ends_with(",TCPMetric.BARstStart")
+    );
+}
+
+#[test]
+fn a_query_sees_every_flow_and_prints_only_its_answer() {
+    let trace = Trace::new(&trace());
+    let answer = |query: &str| {
+        let (out, report, error) = trace.run(&["--query", query]);
+        assert_eq!(error, None);
+        assert!(report.summary.starts_with("flows 3 packets 5 "));
+        out
+    };
+    assert_eq!(answer("G.Flows().Count()"), "3\n");
+    assert_eq!(answer("G.Flows().Has('Application', 'ARP').Count()"), "1\n");
+    assert_eq!(answer("G.Flows().Sum('Metric.ABPackets')"), "4\n");
+    assert_eq!(answer("G.V()"), "[]\n");
+    let flows: Vec<Value> = serde_json::from_str(&answer("G.Flows().Sort()")).unwrap();
+    assert_eq!(
+        flows[0]["FinishType"], 1,
+        "as it is printed without a query"
+    );
+}
+
+#[test]
+fn queries_find_the_packets_that_are_kept() {
+    let trace = Trace::new(&trace());
+    let (out, _, error) = trace.run(&[
+        "--raw-packets",
+        "1",
+        "--query",
+        "G.Flows().Has('Application','ARP').RawPackets()",
+    ]);
+    assert_eq!(error, None);
+    assert!(out.contains(r#""LinkType":1"#), "{out}");
+}
+
+#[test]
+fn a_filter_keeps_packets_out() {
+    let (out, report, error) = Trace::new(&trace()).run(&["--bpf", "udp", "--format", "ndjson"]);
+    assert_eq!(error, None);
+    assert_eq!(out.lines().count(), 2);
+    assert!(
+        report.summary.starts_with("flows 2 packets 3 "),
+        "{}",
+        report.summary
+    );
+    assert!(
+        report.summary.ends_with(" filtered 2"),
+        "{}",
+        report.summary
+    );
+}
+
+#[test]
+fn flows_before_the_damage_are_printed_and_its_place_is_told() {
+    let mut bytes = trace();
+    bytes.truncate(bytes.len() - 2);
+    let trace = Trace::new(&bytes);
+    let (out, report, error) = trace.run(&[]);
+    assert_eq!(serde_json::from_str::<Vec<Value>>(&out).unwrap().len(), 3);
+    assert!(report.summary.starts_with("flows 3 packets 4 "));
+    let error = error.unwrap();
+    let wanted = format!(
+        "cannot read {}: byte {}: ",
+        trace.0.join("trace.pcap").display(),
+        bytes.len() - 17
+    );
+    assert!(error.starts_with(&wanted), "{error}");
+    let (out, _, error) = trace.run(&["--query", "G.Flows().Count()"]);
+    assert_eq!((out.as_str(), error.is_some()), ("3\n", true));
+}
+
+#[test]
+fn a_table_that_is_too_small_says_how_many_left_early() {
+    let mut bytes = trace();
+    bytes.extend(&trace()[24..]);
+    let (out, report, error) = Trace::new(&bytes).run(&["--max-bytes", "1", "--format", "ndjson"]);
+    assert_eq!(error, None);
+    assert!(out.lines().count() > 3);
+    assert!(report.summary.contains(" evicted "), "{}", report.summary);
+    assert!(report.warnings[0].ends_with("left early: more would take over 1 bytes"));
+}
+
+#[test]
+fn what_cannot_be_done_is_refused_before_anything_is_read() {
+    let trace = Trace::new(b"no capture");
+    let error = |arguments: &[&str]| {
+        let (out, report, error) = trace.run(arguments);
+        assert_eq!((out.as_str(), report.summary.as_str()), ("", ""));
+        error.unwrap()
+    };
+    assert_eq!(error(&["--ip-defrag"]), "--ip-defrag is not supported yet");
+    assert_eq!(
+        error(&["--reassemble-tcp"]),
+        "--reassemble-tcp is not supported yet"
+    );
+    assert_eq!(
+        error(&["--extra-layer", "DNS"]),
+        "--extra-layer is not supported yet"
+    );
+    assert!(error(&["--query", "G.V().Nope()"]).contains("Nope"));
+    assert!(error(&["--query", "G", "--format", "csv"]).contains("no other --format"));
+    assert!(error(&[]).contains("no capture file"));
+}
+
+#[test]
+fn wrong_arguments_are_refused() {
+    for arguments in [
+        &["flows"][..],
+        &["flows", "x", "--raw-packets", "11"],
+        &["flows", "x", "--layer-key", "L4"],
+        &["flows", "x", "--format", "xml"],
+        &["flows", "x", "--threads", "0"],
+        &["flows", "x", "--max-bytes", "-1"],
+    ] {
+        assert!(Line::try_parse_from(arguments).is_err(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn an_output_that_ends_early_ends_the_work() {
+    struct Full;
+    impl Write for Full {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let trace = Trace::new(&trace());
+    let path = trace.0.join("trace.pcap");
+    let args = Line::try_parse_from(["flows", path.to_str().unwrap()])
+        .unwrap()
+        .args;
+    let error = work(&args, &mut Full, &mut Report::default()).unwrap_err();
+    assert!(is_broken_pipe(&error), "{error:#}");
+}

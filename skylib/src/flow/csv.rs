@@ -1,0 +1,172 @@
+//! Flows as lines of comma-separated values (RFC 4180), for spreadsheets and databases.
+
+use std::io::{self, Write};
+
+use super::field::FlowField;
+use super::record::Flow;
+use crate::value::Value;
+
+/// Writes flows as lines of fixed columns.
+///
+/// ```
+/// use skylib::flow::{CsvWriter, Flow};
+/// let mut csv = CsvWriter::new(Vec::new(), false)?;
+/// csv.write(&Flow { uuid: "a1".into(), layers_path: "Ethernet/ARP".into(), ..Flow::default() })?;
+/// let text = String::from_utf8(csv.into_inner())?;
+/// assert!(text.starts_with("UUID,ParentUUID,LayersPath,Application,Link.A,"));
+/// assert_eq!(text.lines().nth(1).map(|line| line.starts_with("a1,,Ethernet/ARP,")), Some(true));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct CsvWriter<W> {
+    out: W,
+    fields: Vec<Option<FlowField>>,
+}
+
+impl<W: Write> CsvWriter<W> {
+    /// Writes the names of the columns; those of the TCP metric if asked for.
+    ///
+    /// # Errors
+    /// Those of the output.
+    pub fn new(mut out: W, tcp_metric: bool) -> io::Result<Self> {
+        let tcp: &[&str] = if tcp_metric { &TCP_COLUMNS } else { &[] };
+        let names = [&COLUMNS, tcp].concat();
+        writeln!(out, "{}", names.join(","))?;
+        let fields = names.iter().map(|name| FlowField::parse(name)).collect();
+        Ok(Self { out, fields })
+    }
+
+    /// Writes a line; what a flow lacks stays empty.
+    ///
+    /// # Errors
+    /// Those of the output.
+    pub fn write(&mut self, flow: &Flow) -> io::Result<()> {
+        for (column, field) in self.fields.iter().enumerate() {
+            if column > 0 {
+                self.out.write_all(b",")?;
+            }
+            match field.as_ref().and_then(|field| flow.value(field)) {
+                Some(Value::Int(number)) => write!(self.out, "{number}")?,
+                Some(Value::Text(text)) => write_text(&mut self.out, &text)?,
+                _ => {}
+            }
+        }
+        self.out.write_all(b"\n")
+    }
+
+    /// Flushes the output.
+    ///
+    /// # Errors
+    /// Those of the output.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+
+    /// The output.
+    pub fn into_inner(self) -> W {
+        self.out
+    }
+}
+
+fn write_text(out: &mut impl Write, text: &str) -> io::Result<()> {
+    if text.contains([',', '"', '\n', '\r']) {
+        write!(out, "\"{}\"", text.replace('"', "\"\""))
+    } else {
+        out.write_all(text.as_bytes())
+    }
+}
+
+/// Names that [`FlowField::parse`] knows.
+const COLUMNS: [&str; 30] = [
+    "UUID",
+    "ParentUUID",
+    "LayersPath",
+    "Application",
+    "Link.A",
+    "Link.B",
+    "Link.ID",
+    "Network.Protocol",
+    "Network.A",
+    "Network.B",
+    "Network.ID",
+    "Transport.Protocol",
+    "Transport.A",
+    "Transport.B",
+    "ICMP.Type",
+    "ICMP.Code",
+    "ICMP.ID",
+    "Start",
+    "Last",
+    "Metric.ABPackets",
+    "Metric.ABBytes",
+    "Metric.BAPackets",
+    "Metric.BABytes",
+    "Metric.RTT",
+    "FinishType",
+    "RawPacketsCaptured",
+    "TrackingID",
+    "L3TrackingID",
+    "NodeTID",
+    "CaptureID",
+];
+
+const TCP_COLUMNS: [&str; 8] = [
+    "TCPMetric.ABSynStart",
+    "TCPMetric.BASynStart",
+    "TCPMetric.ABSynTTL",
+    "TCPMetric.BASynTTL",
+    "TCPMetric.ABFinStart",
+    "TCPMetric.BAFinStart",
+    "TCPMetric.ABRstStart",
+    "TCPMetric.BARstStart",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::{FlowLayer, FlowMetric, TcpMetric};
+
+    fn lines(tcp_metric: bool, flow: &Flow) -> Vec<Vec<String>> {
+        let mut csv = CsvWriter::new(Vec::new(), tcp_metric).expect("in memory");
+        csv.write(flow).expect("in memory");
+        let text = String::from_utf8(csv.into_inner()).expect("text");
+        text.lines().map(|line| line.split(',').map(str::to_owned).collect()).collect()
+    }
+
+    #[test]
+    fn every_column_is_a_field() {
+        for name in COLUMNS.iter().chain(&TCP_COLUMNS) {
+            assert!(FlowField::parse(name).is_some(), "{name}");
+        }
+    }
+
+    #[test]
+    fn values_stand_under_their_names_and_what_is_missing_is_empty() {
+        let flow = Flow {
+            link: Some(FlowLayer { a: "02:00:00:00:00:01".into(), id: 5, ..FlowLayer::default() }),
+            metric: Some(FlowMetric { ab_packets: 7, ..FlowMetric::default() }),
+            tcp_metric: Some(TcpMetric { ab_syn_ttl: 64, ..TcpMetric::default() }),
+            start: 1000,
+            ..Flow::default()
+        };
+        let lines = lines(true, &flow);
+        let value = |name: &str| {
+            let column = lines[0].iter().position(|column| column == name).expect("a column");
+            lines[1][column].as_str()
+        };
+        assert_eq!(lines[0].len(), lines[1].len());
+        assert_eq!(value("Link.A"), "02:00:00:00:00:01");
+        assert_eq!(value("Link.ID"), "5");
+        assert_eq!(value("Metric.ABPackets"), "7");
+        assert_eq!(value("TCPMetric.ABSynTTL"), "64");
+        assert_eq!(value("Start"), "1000");
+        assert_eq!((value("Network.A"), value("ICMP.Code")), ("", ""));
+    }
+
+    #[test]
+    fn text_with_commas_or_quotes_is_quoted() {
+        let mut out = Vec::new();
+        write_text(&mut out, r#"a,"b""#).expect("in memory");
+        assert_eq!(out, br#""a,""b""""#);
+    }
+}
