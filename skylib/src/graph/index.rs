@@ -1,5 +1,6 @@
 //! Secondary indexes: from a metadata key and a value to the nodes that have it.
 
+use std::cmp::Ordering;
 use std::hash::BuildHasher;
 use std::sync::{Mutex, PoisonError};
 
@@ -116,10 +117,13 @@ impl Indexes {
                 continue;
             }
             let (old, new) = (table.values(old), table.values(new));
-            for value in old.iter().filter(|value| !new.contains(value)) {
+            let is_in = |value: &Value, sorted: &[Value]| {
+                sorted.binary_search_by(|held| order(held, value)).is_ok()
+            };
+            for value in old.iter().filter(|value| !is_in(value, &new)) {
                 table.remove(value, index, &self.hasher, born);
             }
-            for value in new.into_iter().filter(|value| !old.contains(value)) {
+            for value in new.into_iter().filter(|value| !is_in(value, &old)) {
                 table.insert(value, index, &self.hasher, born);
             }
         }
@@ -212,7 +216,7 @@ impl Index {
         }
     }
 
-    /// What a node is entered under, each value once.
+    /// What a node is entered under, each value once, in [`order`].
     fn values(&mut self, metadata: &Metadata) -> Vec<Value> {
         let mut values = Vec::new();
         match self
@@ -228,6 +232,8 @@ impl Index {
             Some(Found::One(value)) => enter(value, &mut values),
             Some(Found::Many(found)) => found.iter().for_each(|value| enter(value, &mut values)),
         }
+        values.sort_unstable_by(order);
+        values.dedup();
         values
     }
 
@@ -244,13 +250,15 @@ impl Index {
 
 /// The values that equality finds a value by.
 fn enter(value: &Value, values: &mut Vec<Value>) {
-    let text = matches!(value, Value::Text(_)).then(|| value.clone());
-    let number = value.to_int().map(Value::Int);
-    for value in text.into_iter().chain(number) {
-        if !values.contains(&value) {
-            values.push(value);
-        }
+    if let Value::Text(_) = value {
+        values.push(value.clone());
     }
+    values.extend(value.to_int().map(Value::Int));
+}
+
+/// An order of texts and integers.
+fn order(a: &Value, b: &Value) -> Ordering {
+    (a.as_int(), a.as_text()).cmp(&(b.as_int(), b.as_text()))
 }
 
 fn hash(value: &Value, hasher: &DefaultHashBuilder) -> u64 {

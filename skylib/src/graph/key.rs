@@ -156,7 +156,11 @@ fn with_field<E: Element, R>(
 ) -> R {
     // Nearly every key is this, and a scan asks for it of every element.
     if let ElementKey::Metadata(key) = key {
-        return then(key.path.find(element.metadata()).map_or(Field::Absent, Field::Found));
+        return then(
+            key.path
+                .find(element.metadata())
+                .map_or(Field::Absent, Field::Found),
+        );
     }
     let fields = element.fields();
     let end = match (key, fields.ends) {

@@ -1,6 +1,10 @@
 //! Changes of metadata: single operations, and the difference of two states.
 
-use crate::value::{Map, Text, Value};
+use std::collections::BTreeMap;
+
+use arcstr::ArcStr;
+
+use crate::value::{MAX_DEPTH, Map, Text, Value};
 
 /// What is known about a node or an edge.
 pub type Metadata = Map;
@@ -67,6 +71,129 @@ impl MetadataOp {
                 metadata.get_path(key) != Some(value) && metadata.set_path(key, value.clone())
             }
             Self::Delete { key } => metadata.remove_path(key),
+        }
+    }
+}
+
+/// Applies operations one after the other; gives back those that changed anything.
+pub(super) fn apply_all(ops: &[MetadataOp], metadata: &mut Metadata) -> Vec<MetadataOp> {
+    if ops.len() <= FEW {
+        return ops
+            .iter()
+            .filter(|op| op.apply(metadata))
+            .cloned()
+            .collect();
+    }
+    // Each change of a map copies it: many at once are made on a tree.
+    let mut draft = Draft::from(&*metadata);
+    let done = ops.iter().filter(|op| draft.apply(op)).cloned().collect();
+    *metadata = draft.into_map();
+    done
+}
+
+const FEW: usize = 8;
+
+/// Metadata while it is changed in many places.
+#[derive(Default)]
+struct Draft(BTreeMap<ArcStr, Branch>);
+
+enum Branch {
+    /// As it was.
+    Value(Value),
+    /// An object with changes in it.
+    Changed(Draft),
+}
+
+impl Draft {
+    fn apply(&mut self, op: &MetadataOp) -> bool {
+        match op {
+            MetadataOp::Set { key, value } => {
+                key.split('.').nth(MAX_DEPTH).is_none() && self.set(key, value)
+            }
+            MetadataOp::Delete { key } => self.delete(key),
+        }
+    }
+
+    fn set(&mut self, key: &str, value: &Value) -> bool {
+        let Some((head, rest)) = key.split_once('.') else {
+            if self.0.get(key).is_some_and(|held| held.is(value)) {
+                return false;
+            }
+            self.0
+                .insert(ArcStr::from(key), Branch::Value(value.clone()));
+            return true;
+        };
+        match self.0.get_mut(head) {
+            Some(branch) => branch.open().is_some_and(|inner| inner.set(rest, value)),
+            None => {
+                let mut inner = Self::default();
+                inner.set(rest, value);
+                self.0.insert(ArcStr::from(head), Branch::Changed(inner));
+                true
+            }
+        }
+    }
+
+    fn delete(&mut self, key: &str) -> bool {
+        let Some((head, rest)) = key.split_once('.') else {
+            return self.0.remove(key).is_some();
+        };
+        let Some(inner) = self.0.get_mut(head).and_then(Branch::open) else {
+            return false;
+        };
+        let done = inner.delete(rest);
+        if done && inner.0.is_empty() {
+            self.0.remove(head);
+        }
+        done
+    }
+
+    fn into_map(self) -> Map {
+        Map::from_pairs(
+            self.0
+                .into_iter()
+                .map(|(key, branch)| (key, branch.into_value())),
+        )
+    }
+}
+
+impl From<&Map> for Draft {
+    fn from(map: &Map) -> Self {
+        let branch = |(key, value): (&ArcStr, &Value)| (key.clone(), Branch::Value(value.clone()));
+        Self(map.iter().map(branch).collect())
+    }
+}
+
+impl Branch {
+    /// The object this is, ready for changes.
+    fn open(&mut self) -> Option<&mut Draft> {
+        if let Self::Value(Value::Map(map)) = self {
+            *self = Self::Changed(Draft::from(&*map));
+        }
+        match self {
+            Self::Changed(draft) => Some(draft),
+            Self::Value(_) => None,
+        }
+    }
+
+    fn is(&self, value: &Value) -> bool {
+        match (self, value) {
+            (Self::Value(held), _) => held == value,
+            (Self::Changed(draft), Value::Map(map)) => {
+                let branches = draft.0.iter().zip(map.iter());
+                draft.0.len() == map.len()
+                    && branches
+                        .into_iter()
+                        .all(|((a, held), (b, value))| a == b && held.is(value))
+            }
+            _ => false,
+        }
+    }
+
+    fn into_value(self) -> Value {
+        match self {
+            Self::Value(value) => value,
+            Self::Changed(draft) => Value::Map(draft.into_map()),
         }
     }
 }
@@ -141,6 +268,7 @@ impl<'de> serde::Deserialize<'de> for MetadataOp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn map(json: &str) -> Map {
         serde_json::from_str(json).unwrap()
@@ -183,6 +311,49 @@ mod tests {
         );
         assert!(!MetadataOp::delete("X").apply(&mut m));
         assert_eq!(m, map(r#"{"A":1}"#));
+    }
+
+    fn op() -> impl Strategy<Value = MetadataOp> {
+        let key = proptest::collection::vec(prop_oneof!["A", "B", "C"], 1..4);
+        let value = prop_oneof![
+            Just("1"),
+            Just(r#""x""#),
+            Just("{}"),
+            Just(r#"{"A":1}"#),
+            Just(r#"{"B":{"A":1,"C":[{}]}}"#),
+        ];
+        (key, proptest::option::of(value)).prop_map(|(key, value)| match value {
+            Some(json) => MetadataOp::Set {
+                key: key.join(".").into(),
+                value: serde_json::from_str(json).unwrap(),
+            },
+            None => MetadataOp::delete(key.join(".")),
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn many_at_once_do_what_one_after_the_other_does(
+            ops in proptest::collection::vec(op(), FEW + 1..60),
+        ) {
+            let (mut a, mut b) = (map(r#"{"A":{"A":{"A":1}},"B":2}"#), Map::new());
+            for start in [&mut a, &mut b] {
+                let mut wanted = start.clone();
+                let done: Vec<_> = ops.iter().filter(|op| op.apply(&mut wanted)).cloned().collect();
+                prop_assert_eq!(apply_all(&ops, start), done);
+                prop_assert_eq!(&*start, &wanted);
+            }
+        }
+    }
+
+    #[test]
+    fn a_flood_of_operations_takes_no_square_of_time() {
+        let ops: Vec<_> = (0..100_000)
+            .map(|i| MetadataOp::set(format!("k.{i}"), i))
+            .collect();
+        let mut metadata = Map::new();
+        assert_eq!(apply_all(&ops, &mut metadata).len(), ops.len());
+        assert_eq!(metadata.get_path("k.99999"), Some(&Value::Int(99_999)));
     }
 
     #[test]

@@ -512,11 +512,7 @@ fn patched<E: Element>(
     at: Timestamp,
 ) -> Option<Change<E>> {
     let mut metadata = old.metadata().clone();
-    let done: Vec<MetadataOp> = ops
-        .iter()
-        .filter(|op| op.apply(&mut metadata))
-        .cloned()
-        .collect();
+    let done = metadata::apply_all(ops, &mut metadata);
     Some(Change {
         element: old.revised(metadata, revision, at),
         ops: Some(done.into()),

@@ -163,8 +163,13 @@ impl Map {
 
     /// Sets a dotted path, creating the objects on the way.
     ///
-    /// Returns `false` and changes nothing where something that is no object is in the way.
+    /// Returns `false` and changes nothing where something that is no object is in the way, or for
+    /// a path of more than 64 parts (nobody means that, and depth costs stack).
     pub fn set_path(&mut self, dotted: &str, value: impl Into<Value>) -> bool {
+        dotted.split('.').nth(MAX_DEPTH).is_none() && self.set_path_at(dotted, value.into())
+    }
+
+    fn set_path_at(&mut self, dotted: &str, value: Value) -> bool {
         let (head, rest) = split_path(dotted);
         let Some(rest) = rest else {
             self.set(head, value);
@@ -175,7 +180,7 @@ impl Map {
             Some(Value::Map(inner)) => inner.clone(),
             Some(_) => return false,
         };
-        let done = inner.set_path(rest, value);
+        let done = inner.set_path_at(rest, value);
         if done {
             self.set(head, inner);
         }
@@ -411,6 +416,9 @@ impl fmt::Debug for ShapeTable {
 
 const MIN_SWEEP: usize = 1024;
 
+/// Parts of a path that may be set.
+pub(crate) const MAX_DEPTH: usize = 64;
+
 fn split_path(dotted: &str) -> (&str, Option<&str>) {
     match dotted.split_once('.') {
         Some((head, rest)) => (head, Some(rest)),
@@ -502,6 +510,16 @@ mod tests {
         assert!(m.remove_path("B.C.D"));
         assert!(!m.remove_path("B.C.D"));
         assert_eq!(m, map(r#"{"A":1}"#));
+    }
+
+    #[test]
+    fn nobody_digs_too_deep() {
+        let mut m = Map::new();
+        assert!(!m.set_path(&"a.".repeat(1_000_000), 1));
+        assert!(!m.remove_path(&"a.".repeat(1_000_000)));
+        assert!(m.is_empty());
+        assert!(m.set_path(&["a"; MAX_DEPTH].join("."), 1));
+        assert!(Path::new(&"a.".repeat(1_000_000)).find(&m).is_none());
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod text;
 mod words;
 
 pub use list::List;
+pub(crate) use map::MAX_DEPTH;
 pub use map::{Found, Map, Shape, ShapeTable};
 pub use path::Path;
 pub use text::Text;

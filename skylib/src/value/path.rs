@@ -24,8 +24,8 @@ pub struct Path {
 
 struct Part {
     key: String,
-    /// By address of the key list: elements of several kinds take turns.
-    memo: RefCell<[Option<Seen>; MEMO]>,
+    /// By address of the key list, for elements of several kinds take turns; empty until needed.
+    memo: RefCell<Vec<Option<Seen>>>,
 }
 
 /// A key list, and where the part stands in it.
@@ -62,7 +62,11 @@ impl Path {
         }
         // Fibonacci hashing: addresses differ in a few bits in the middle.
         let place = (shape.address() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 60;
-        let memo = &mut part.memo.borrow_mut()[place as usize % MEMO];
+        let mut memo = part.memo.borrow_mut();
+        if memo.is_empty() {
+            memo.resize(MEMO, None);
+        }
+        let memo = &mut memo[place as usize];
         match memo {
             Some((known, position)) if known.is_same(shape) => *position,
             _ => {
