@@ -204,7 +204,7 @@ fn namespaces_choose_what_comes_replies_included() {
 
 #[test]
 fn a_client_that_never_reads_stops_nobody_and_is_cut_off() {
-    let daemon = Daemon::with(&["http.ws.queue_size=10"]);
+    let daemon = Daemon::with(&["http.ws.queue_size=10", "http.limits.write_timeout=1"]);
     let mut alive = client(&daemon, "/ws/subscriber", &[]);
     let frozen = client(&daemon, "/ws/subscriber", &[("X-Host-ID", "frozen")]);
     let mut publisher = client(&daemon, "/ws/publisher", &[]);
