@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::StatusCode;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use skylib::engine::{Engine, SubscribeOptions};
 use skylib::flow::LayerKeyMode;
 use tokio::sync::Semaphore;
@@ -115,24 +115,29 @@ impl App {
 
     async fn read_bytes(&self, body: Incoming) -> Result<Bytes, Response> {
         let limit = self.limits.body_bytes;
+        let is_too_long = body.size_hint().lower() > limit as u64;
         let whole = Limited::new(body, limit).collect();
-        let mut refusal = match tokio::time::timeout(self.limits.body_timeout, whole).await {
-            Ok(Ok(whole)) => return Ok(whole.to_bytes()),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => {
-                let text =
-                    format!("the body is longer than {limit} bytes (http.limits.body_bytes)");
-                respond::error_text(StatusCode::PAYLOAD_TOO_LARGE, &text)
-            }
-            Ok(Err(error)) => respond::bad_request(&*error),
-            Err(_) => {
-                let text = "the body took too long to arrive (http.limits.body_timeout)";
-                respond::error_text(StatusCode::REQUEST_TIMEOUT, text)
-            }
+        let mut refusal = match tokio::time::timeout(self.limits.body_timeout, whole) {
+            _ if is_too_long => too_long(limit),
+            arriving => match arriving.await {
+                Ok(Ok(whole)) => return Ok(whole.to_bytes()),
+                Ok(Err(error)) if error.is::<LengthLimitError>() => too_long(limit),
+                Ok(Err(error)) => respond::bad_request(&*error),
+                Err(_) => {
+                    let text = "the body took too long to arrive (http.limits.body_timeout)";
+                    respond::error_text(StatusCode::REQUEST_TIMEOUT, text)
+                }
+            },
         };
         // The rest of the body is not read, so the next request could not be found.
         respond::close(refusal.headers_mut());
         Err(refusal)
     }
+}
+
+fn too_long(limit: usize) -> Response {
+    let text = format!("the body is longer than {limit} bytes (http.limits.body_bytes)");
+    respond::error_text(StatusCode::PAYLOAD_TOO_LARGE, &text)
 }
 
 /// Tells a running query whether to give up.
@@ -169,4 +174,72 @@ pub(crate) enum QueryFailure {
     /// The daemon ends, or the query met a fault in our code.
     #[error("the query was stopped")]
     Stopped,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use futures_util::FutureExt;
+    use skylib::engine::EngineOptions;
+
+    use super::*;
+    use crate::config::Sources;
+
+    fn app(setting: &str) -> App {
+        let settings = vec!["http.limits.queries=1".to_owned(), setting.to_owned()];
+        let config = Config::load(&Sources {
+            settings,
+            ..Sources::default()
+        })
+        .unwrap();
+        let engine = Engine::start(EngineOptions::new("test")).unwrap();
+        App::new(engine, &config, Vec::new())
+    }
+
+    /// Runs until told to stop, then says so.
+    fn endless(done: mpsc::Sender<()>) -> impl FnOnce(&Engine, &Interrupt) + Send {
+        move |_, interrupt| {
+            while !interrupt.is_set() {
+                std::thread::yield_now();
+            }
+            done.send(()).unwrap();
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_query_whose_client_went_away_is_told_to_stop() {
+        let app = app("http.limits.query_timeout=1h");
+        let (done, stopped) = mpsc::channel();
+        {
+            let mut waiting = std::pin::pin!(app.run_query(endless(done)));
+            // It has begun once it was polled; then its client hangs up.
+            assert!((&mut waiting).now_or_never().is_none());
+        }
+        stopped.recv_timeout(Duration::from_secs(20)).unwrap();
+        let next = app.run_query(|engine, _| engine.host().to_owned()).await;
+        assert_eq!(next.unwrap(), "test", "its turn is free again");
+        app.engine.stop();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_query_that_takes_too_long_is_ended() {
+        let app = app("http.limits.query_timeout=50ms");
+        let (done, stopped) = mpsc::channel();
+        let failure = app.run_query(endless(done)).await.unwrap_err();
+        let text = "the query was ended after 0.05 s (http.limits.query_timeout)";
+        assert_eq!(failure.to_string(), text);
+        stopped.recv_timeout(Duration::from_secs(20)).unwrap();
+        app.engine.stop();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_query_that_panics_fails_alone() {
+        let app = app("http.limits.query_timeout=1h");
+        let failed = app.run_query(|_, _| panic!("a fault in our code")).await;
+        let failed: Result<(), QueryFailure> = failed;
+        assert!(matches!(failed, Err(QueryFailure::Stopped)));
+        assert!(app.run_query(|_, _| ()).await.is_ok());
+        app.engine.stop();
+    }
 }

@@ -22,6 +22,7 @@ pub(crate) async fn run(client: &Client, link: &mut Link) -> End {
                 () = writer.ping_time() => writer.ping().await?,
                 message = flows.next() => {
                     let mut message = message.ok_or(End::Cut)?;
+                    writer.pace().await;
                     loop {
                         let bytes = message.encoded(client.encoding, UpdatePolicy::Full);
                         writer.feed(bytes).await?;

@@ -7,7 +7,7 @@ use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use skylib::proto::Encoding;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::{Interval, MissedTickBehavior, timeout};
+use tokio::time::{Instant, Interval, MissedTickBehavior, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError};
@@ -84,6 +84,7 @@ impl Link {
             writer: Writer {
                 sink,
                 ping,
+                next_flush: Instant::now(),
                 opcode: match encoding {
                     Encoding::Json => Data::Text,
                     Encoding::Protobuf => Data::Binary,
@@ -188,6 +189,7 @@ pub(crate) struct Writer {
     sink: SplitSink<Socket, Message>,
     ping: Interval,
     opcode: Data,
+    next_flush: Instant,
 }
 
 impl Writer {
@@ -218,7 +220,16 @@ impl Writer {
 
     /// Sends what is in the buffer.
     pub(crate) async fn flush(&mut self) -> Result<(), End> {
+        self.next_flush = Instant::now() + COALESCE;
         self.sink.flush().await.map_err(|_| End::Lost)
+    }
+
+    /// Waits where the last flush was just now: what comes meanwhile goes out together, since it is
+    /// the system call that costs.
+    pub(crate) async fn pace(&mut self) {
+        if Instant::now() < self.next_flush {
+            tokio::time::sleep_until(self.next_flush).await;
+        }
     }
 
     /// Sends one message as fragments, each made when those before have been taken.
@@ -266,6 +277,8 @@ impl Writer {
     }
 }
 
+/// Messages of a stream are sent at most so often.
+const COALESCE: Duration = Duration::from_millis(1);
 /// Bytes gathered before they are written to the socket.
 const WRITE_BUFFER: usize = 128 << 10;
 /// Longest message of a client that only asks.

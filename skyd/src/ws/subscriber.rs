@@ -130,6 +130,7 @@ impl<'a> Subscriber<'a> {
 
     /// Sends an event and those that are queued behind it, together.
     async fn deliver(&mut self, writer: &mut Writer, first: Arc<Outgoing>) -> Result<(), End> {
+        writer.pace().await;
         let mut next = Some(first);
         let mut batch = Vec::new();
         for _ in 0..BATCH {

@@ -72,15 +72,16 @@ impl Outgoing {
     /// The message for something that happened to the graph.
     #[must_use]
     pub fn graph_event(event: GraphEvent) -> Self {
-        let weight = BASE_WEIGHT
-            + match &event {
-                GraphEvent::NodeAdded(node)
-                | GraphEvent::NodeUpdated { node, .. }
-                | GraphEvent::NodeDeleted(node) => node.metadata.heap_bytes(),
-                GraphEvent::EdgeAdded(edge)
-                | GraphEvent::EdgeUpdated { edge, .. }
-                | GraphEvent::EdgeDeleted(edge) => edge.metadata.heap_bytes(),
-            };
+        let metadata = match &event {
+            GraphEvent::NodeAdded(node)
+            | GraphEvent::NodeUpdated { node, .. }
+            | GraphEvent::NodeDeleted(node) => node.metadata.heap_bytes(),
+            GraphEvent::EdgeAdded(edge)
+            | GraphEvent::EdgeUpdated { edge, .. }
+            | GraphEvent::EdgeDeleted(edge) => edge.metadata.heap_bytes(),
+        };
+        // Once as it is, once as text.
+        let weight = BASE_WEIGHT + 2 * metadata;
         Self::new(Cow::Borrowed(GRAPH), Content::Graph(event), weight)
     }
 
@@ -294,7 +295,7 @@ impl Serialize for Partial<'_> {
 }
 
 /// What an element weighs besides its metadata: ids, times, the envelope.
-const BASE_WEIGHT: usize = 400;
+const BASE_WEIGHT: usize = 700;
 const STATUS_OK: i64 = 200;
 
 #[cfg(test)]

@@ -1,0 +1,99 @@
+//! `/api/capture`: resources that outlive the process.
+
+use serde_json::json;
+
+use crate::client::{get, post, request};
+use crate::daemon::{Daemon, Folder};
+use rustix::process::Signal;
+
+const BODY: &str = r#"{"GremlinQuery":"G.V().Has('Name','nothing')"}"#;
+
+#[test]
+fn captures_are_there_after_a_restart_even_after_a_kill() {
+    let folder = Folder::new();
+    let mut ids = Vec::new();
+    for signal in [Signal::KILL, Signal::TERM] {
+        let mut daemon = Daemon::in_folder(&folder.0, &[]);
+        let body = format!(r#"{{"GremlinQuery":"G.V().Has('Name','c{}')"}}"#, ids.len());
+        let created = post(&daemon, "/api/capture", &body);
+        assert_eq!(created.status, 201, "{}", created.text());
+        ids.push(created.json()["UUID"].as_str().unwrap().to_owned());
+        daemon.stop(signal);
+    }
+    let daemon = Daemon::in_folder(&folder.0, &[]);
+    let all = get(&daemon, "/api/capture").json();
+    ids.sort();
+    assert_eq!(
+        all.as_object().unwrap().keys().collect::<Vec<_>>(),
+        ids.iter().collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn a_time_to_live_ends_a_capture() {
+    let daemon = Daemon::start();
+    let create = |ttl: &str| {
+        request(
+            &daemon,
+            "POST",
+            "/api/capture",
+            &[("X-Resource-TTL", ttl)],
+            BODY.as_bytes(),
+        )
+    };
+    for ttl in ["soon", "5", "-3s"] {
+        let answer = create(ttl);
+        assert_eq!(answer.status, 400);
+        assert!(
+            answer.text().starts_with("invalid ttl: "),
+            "{}",
+            answer.text()
+        );
+    }
+    assert_eq!(create("1s").status, 201);
+    assert_eq!(
+        get(&daemon, "/api/capture")
+            .json()
+            .as_object()
+            .unwrap()
+            .len(),
+        1
+    );
+    while get(&daemon, "/api/capture").json() != json!({}) {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_body_may_be_yaml_when_it_says_so() {
+    let daemon = Daemon::start();
+    let yaml = b"GremlinQuery: G.V().Has('Name','nothing')\nName: mine\n";
+    let create = |kind| {
+        request(
+            &daemon,
+            "POST",
+            "/api/capture",
+            &[("Content-Type", kind)],
+            yaml,
+        )
+    };
+    assert_eq!(
+        create("application/yaml; charset=utf-8").status,
+        400,
+        "read as JSON"
+    );
+    let created = create("application/yaml");
+    assert_eq!(
+        (created.status, created.json()["Name"].as_str()),
+        (201, Some("mine"))
+    );
+}
+
+#[test]
+fn the_default_layer_key_mode_is_that_of_the_configuration() {
+    let daemon = Daemon::with(&["flow.default_layer_key_mode=L3"]);
+    assert_eq!(
+        post(&daemon, "/api/capture", BODY).json()["LayerKeyMode"],
+        "L3"
+    );
+}

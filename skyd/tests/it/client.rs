@@ -1,0 +1,401 @@
+//! Raw HTTP and WebSocket, with no help from the libraries the daemon uses.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use serde_json::Value;
+
+use crate::daemon::{Daemon, PATIENCE};
+
+/// An answer as it came.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let found = self
+            .headers
+            .iter()
+            .find(|(key, _)| key.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_str())
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.text()))
+    }
+}
+
+/// A connection on which bytes are sent and answers read.
+pub(crate) struct Connection {
+    pub(crate) stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Connection {
+    pub(crate) fn open(daemon: &Daemon) -> Self {
+        let stream = TcpStream::connect(daemon.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self {
+            stream,
+            buffer: Vec::new(),
+        }
+    }
+
+    /// Sends bytes; that the daemon may have hung up already is for the reading side to find.
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        drop(self.stream.write_all(bytes.as_ref()));
+    }
+
+    /// Reads one answer; `None` where the connection ends before its first byte.
+    pub(crate) fn answer(&mut self) -> Option<Answer> {
+        self.answer_to("GET")
+    }
+
+    /// Reads the answer to a method: that to `HEAD` has no body.
+    pub(crate) fn answer_to(&mut self, method: &str) -> Option<Answer> {
+        let end = loop {
+            if let Some(end) = find(&self.buffer, b"\r\n\r\n") {
+                break end;
+            }
+            if !self.more() {
+                assert!(
+                    self.buffer.is_empty(),
+                    "{:?}",
+                    String::from_utf8_lossy(&self.buffer)
+                );
+                return None;
+            }
+        };
+        let head: Vec<u8> = self.buffer.drain(..end + 4).collect();
+        let head = String::from_utf8(head).unwrap();
+        let mut lines = head.lines();
+        let status = lines
+            .next()
+            .unwrap()
+            .split(' ')
+            .nth(1)
+            .unwrap()
+            .parse()
+            .unwrap();
+        let headers: Vec<(String, String)> = lines
+            .filter_map(|line| line.split_once(':'))
+            .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
+            .collect();
+        let mut answer = Answer {
+            status,
+            headers,
+            body: Vec::new(),
+        };
+        if method == "HEAD" || matches!(status, 101 | 204 | 304) {
+            return Some(answer);
+        }
+        answer.body = if answer.header("transfer-encoding") == Some("chunked") {
+            self.chunks()
+        } else if let Some(length) = answer.header("content-length") {
+            let length = length.parse().unwrap();
+            self.exactly(length)
+        } else {
+            while self.more() {}
+            std::mem::take(&mut self.buffer)
+        };
+        Some(answer)
+    }
+
+    fn chunks(&mut self) -> Vec<u8> {
+        let mut body = Vec::new();
+        loop {
+            let end = loop {
+                if let Some(end) = find(&self.buffer, b"\r\n") {
+                    break end;
+                }
+                assert!(self.more(), "the stream ends inside a chunk");
+            };
+            let line: Vec<u8> = self.buffer.drain(..end + 2).collect();
+            let size = String::from_utf8(line).unwrap();
+            let size = usize::from_str_radix(size.trim(), 16).unwrap();
+            let chunk = self.exactly(size + 2);
+            if size == 0 {
+                return body;
+            }
+            body.extend_from_slice(&chunk[..size]);
+        }
+    }
+
+    fn exactly(&mut self, length: usize) -> Vec<u8> {
+        while self.buffer.len() < length {
+            assert!(self.more(), "the stream ends too early");
+        }
+        self.buffer.drain(..length).collect()
+    }
+
+    /// Reads some bytes; `false` at the end of the stream.
+    fn more(&mut self) -> bool {
+        let mut block = [0; 65_536];
+        match self.stream.read(&mut block) {
+            Ok(0) => false,
+            Ok(length) => {
+                self.buffer.extend_from_slice(&block[..length]);
+                true
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => false,
+            Err(error) => panic!("{error}, after {:?}", String::from_utf8_lossy(&self.buffer)),
+        }
+    }
+
+    /// Whether the daemon has ended the connection, or ends it in time, with nothing more said.
+    pub(crate) fn ends(&mut self) -> bool {
+        !self.more() && self.buffer.is_empty()
+    }
+}
+
+fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
+    bytes.windows(what.len()).position(|window| window == what)
+}
+
+/// One request on a connection of its own.
+pub(crate) fn request(
+    daemon: &Daemon,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Answer {
+    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n");
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    if !body.is_empty() || matches!(method, "POST" | "PATCH") {
+        head.push_str(&format!("Content-Length: {}\r\n", body.len()));
+    }
+    head.push_str("\r\n");
+    let mut connection = Connection::open(daemon);
+    connection.send(head);
+    connection.send(body);
+    connection.answer_to(method).expect("an answer")
+}
+
+pub(crate) fn get(daemon: &Daemon, path: &str) -> Answer {
+    request(daemon, "GET", path, &[], b"")
+}
+
+pub(crate) fn post(daemon: &Daemon, path: &str, body: &str) -> Answer {
+    request(daemon, "POST", path, &[], body.as_bytes())
+}
+
+/// The answer to a query.
+pub(crate) fn query(daemon: &Daemon, gremlin: &str) -> Value {
+    let body = serde_json::json!({ "GremlinQuery": gremlin }).to_string();
+    let answer = post(daemon, "/api/topology", &body);
+    assert_eq!(answer.status, 200, "{gremlin}: {}", answer.text());
+    answer.json()
+}
+
+/// A frame as the daemon sent it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Frame {
+    pub(crate) is_last: bool,
+    pub(crate) opcode: u8,
+    pub(crate) payload: Vec<u8>,
+}
+
+pub(crate) const TEXT: u8 = 1;
+pub(crate) const BINARY: u8 = 2;
+pub(crate) const CLOSE: u8 = 8;
+pub(crate) const PING: u8 = 9;
+pub(crate) const PONG: u8 = 10;
+
+/// A WebSocket client; pings are answered as long as it reads.
+pub(crate) struct WebSocket {
+    pub(crate) connection: Connection,
+    /// Fragments of the largest message so far.
+    pub(crate) most_fragments: usize,
+}
+
+impl WebSocket {
+    /// Connects and waits for the first ping, which says that the client counts.
+    pub(crate) fn open(daemon: &Daemon, path: &str, headers: &[(&str, &str)]) -> Self {
+        let mut socket = Self::try_open(daemon, path, headers).expect("101");
+        let first = socket.frame().expect("a ping");
+        assert_eq!(first.opcode, PING, "{first:?}");
+        socket.send_frame(0x80 | PONG, &first.payload);
+        socket
+    }
+
+    /// Connects; the error is the answer that is not 101.
+    pub(crate) fn try_open(
+        daemon: &Daemon,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<Self, Answer> {
+        let mut connection = Connection::open(daemon);
+        let mut head = format!(
+            "GET {path} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+        );
+        for (name, value) in headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        connection.send(head + "\r\n");
+        let answer = connection.answer().expect("an answer");
+        if answer.status != 101 {
+            return Err(answer);
+        }
+        // RFC 6455, 1.3: the accept value of the sample key.
+        let accept = answer.header("sec-websocket-accept");
+        assert_eq!(accept, Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+        Ok(Self {
+            connection,
+            most_fragments: 0,
+        })
+    }
+
+    /// Sends one frame with this first byte, masked.
+    pub(crate) fn send_frame(&mut self, first: u8, payload: &[u8]) {
+        let mut bytes = vec![first];
+        match payload.len() {
+            length @ 0..126 => bytes.push(0x80 | u8::try_from(length).unwrap()),
+            length @ 126..65_536 => {
+                bytes.push(0x80 | 126);
+                bytes.extend(u16::try_from(length).unwrap().to_be_bytes());
+            }
+            length => {
+                bytes.push(0x80 | 127);
+                bytes.extend((length as u64).to_be_bytes());
+            }
+        }
+        let key = [0x12, 0x34, 0x56, 0x78];
+        bytes.extend(key);
+        bytes.extend(
+            payload
+                .iter()
+                .zip(key.iter().cycle())
+                .map(|(byte, key)| byte ^ key),
+        );
+        self.connection.send(bytes);
+    }
+
+    /// Sends a message in a text frame.
+    pub(crate) fn send(&mut self, text: impl AsRef<str>) {
+        self.send_frame(0x80 | TEXT, text.as_ref().as_bytes());
+    }
+
+    /// Sends a message of the namespace `Graph`.
+    pub(crate) fn send_graph(&mut self, kind: &str, object: Value) {
+        let message = serde_json::json!({
+            "Namespace": "Graph", "Type": kind, "UUID": "u", "Status": 200, "Obj": object,
+        });
+        self.send(message.to_string());
+    }
+
+    /// The next frame; `None` at the end of the stream.
+    pub(crate) fn frame(&mut self) -> Option<Frame> {
+        let head = self.bytes(2)?;
+        assert_eq!(head[0] & 0x70, 0, "reserved bits");
+        let length = match head[1] {
+            126 => self
+                .bytes(2)?
+                .iter()
+                .fold(0, |sum, byte| sum << 8 | usize::from(*byte)),
+            127 => self
+                .bytes(8)?
+                .iter()
+                .fold(0, |sum, byte| sum << 8 | usize::from(*byte)),
+            short => {
+                assert!(short < 126, "a server masks nothing");
+                usize::from(short)
+            }
+        };
+        let payload = self.bytes(length)?;
+        Some(Frame {
+            is_last: head[0] & 0x80 != 0,
+            opcode: head[0] & 0x0f,
+            payload,
+        })
+    }
+
+    /// The next message and the opcode of its first frame; `None` at the end of the stream.
+    pub(crate) fn next(&mut self) -> Option<(u8, Vec<u8>)> {
+        let mut whole: Option<(u8, Vec<u8>)> = None;
+        let mut fragments = 0;
+        loop {
+            let frame = self.frame()?;
+            match frame.opcode {
+                PING => self.send_frame(0x80 | PONG, &frame.payload),
+                PONG => {}
+                CLOSE => return None,
+                opcode => {
+                    assert_eq!(opcode == 0, whole.is_some(), "fragments out of order");
+                    let message = whole.get_or_insert((opcode, Vec::new()));
+                    message.1.extend(frame.payload);
+                    fragments += 1;
+                    if frame.is_last {
+                        self.most_fragments = self.most_fragments.max(fragments);
+                        return whole;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The next message of a JSON client.
+    pub(crate) fn message(&mut self) -> Value {
+        let (opcode, bytes) = self.next().expect("a message");
+        assert_eq!(opcode, TEXT);
+        serde_json::from_slice(&bytes).unwrap()
+    }
+
+    /// What the next message tells of the graph: its type and the id of its element.
+    pub(crate) fn event(&mut self) -> String {
+        let message = self.message();
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        format!("{} {}", text(&message["Type"]), text(&message["Obj"]["ID"]))
+    }
+
+    /// Asks for the graph and gives the reply; what comes before it is left out.
+    pub(crate) fn sync(&mut self, request: Value) -> Value {
+        self.send_graph("SyncRequest", request);
+        loop {
+            let message = self.message();
+            if message["Type"] == "SyncReply" {
+                return message;
+            }
+        }
+    }
+
+    /// The code of the close frame that comes next among pings, and whether the stream then ends.
+    pub(crate) fn closed(&mut self) -> (Option<u16>, bool) {
+        loop {
+            match self.frame() {
+                None => return (None, true),
+                Some(frame) if frame.opcode == CLOSE => {
+                    let code = frame
+                        .payload
+                        .first_chunk()
+                        .map(|code| u16::from_be_bytes(*code));
+                    self.send_frame(0x80 | CLOSE, &frame.payload);
+                    return (code, self.frame().is_none());
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
+    fn bytes(&mut self, length: usize) -> Option<Vec<u8>> {
+        while self.connection.buffer.len() < length {
+            if !self.connection.more() {
+                return None;
+            }
+        }
+        Some(self.connection.buffer.drain(..length).collect())
+    }
+}

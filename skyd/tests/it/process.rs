@@ -1,0 +1,144 @@
+//! Life and death of the process.
+
+use std::io::Write;
+use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::client::{Connection, WebSocket, get};
+use crate::daemon::{Daemon, Folder, command};
+
+#[test]
+fn a_signal_ends_it_in_time_whoever_is_connected() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut daemon = Daemon::start();
+        let who = [("X-Client-Type", "test")];
+        let mut subscriber = WebSocket::open(&daemon, "/ws/subscriber", &who);
+        let mut publisher = WebSocket::open(&daemon, "/ws/publisher", &who);
+        publisher.sync(json!({}));
+        let mut idle = Connection::open(&daemon);
+        let mut half = Connection::open(&daemon);
+        half.send("POST /api/topology HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{");
+        let (status, took) = daemon.stop(signal);
+        assert!(status.success(), "{status}: {}", daemon.log());
+        assert!(took < Duration::from_secs(2), "{took:?}");
+        assert!(idle.ends());
+        assert!(half.ends());
+        assert_eq!(subscriber.next(), None, "without a close frame");
+        assert_eq!(publisher.next(), None);
+    }
+}
+
+/// Runs a daemon that must not start; what it says.
+fn refused(role: &str, settings: &[&str], file: Option<&str>) -> String {
+    let folder = Folder::new();
+    let mut command = command(role, &folder.0, settings);
+    if file.is_some() {
+        command.args(["-c", "-"]).stdin(Stdio::piped());
+    }
+    let mut process = command.spawn().unwrap();
+    if let (Some(text), Some(mut stdin)) = (file, process.stdin.take()) {
+        stdin.write_all(text.as_bytes()).unwrap();
+    }
+    let output = process.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn a_bad_setting_ends_the_start_with_its_name_and_what_is_allowed() {
+    for (setting, told) in [
+        (
+            "flow.update=never",
+            "flow.update: \"never\" is not allowed, a length of time",
+        ),
+        (
+            "analyzer.flow.backend=none",
+            "analyzer.flow.backend: \"none\" is not allowed, one of",
+        ),
+        (
+            "analyzer.startup.capture_gremlin",
+            "--set analyzer.startup.capture_gremlin: key=value",
+        ),
+        (
+            "analyzer.listen=192.0.2.1:1",
+            "analyzer.listen: cannot listen on 192.0.2.1:1: ",
+        ),
+        (
+            "storage.local.path=/proc/nothing",
+            "storage.local.path: cannot keep resources in",
+        ),
+    ] {
+        let said = refused("analyzer", &[setting], None);
+        assert!(said.contains(told), "{setting}: {said}");
+    }
+    let said = refused("analyzer", &[], Some("analyzer:\n  listen: [1, 2]\n"));
+    assert!(
+        said.contains("-: analyzer.listen: [1,2] is not allowed, an address"),
+        "{said}"
+    );
+    let said = refused("analyzer", &[], Some("a: [\n"));
+    assert!(
+        said.contains("skyd: -: ") && said.contains("line"),
+        "{said}"
+    );
+}
+
+#[test]
+fn what_is_not_there_yet_is_refused_not_ignored() {
+    let file = "auth: {mine: {type: basic, users: {admin: hunter2}}}\n\
+                analyzer: {auth: {api: {backend: mine}}}\n";
+    let said = refused("analyzer", &[], Some(file));
+    assert!(
+        said.contains("authentication of type \"basic\" is not supported yet"),
+        "{said}"
+    );
+    assert!(!said.contains("hunter2"));
+    let said = refused("analyzer", &["tls.server_cert=a", "tls.server_key=b"], None);
+    assert!(said.contains("tls: not supported yet"), "{said}");
+    let said = refused("agent", &[], None);
+    assert!(
+        said.contains("the agent role is not supported yet"),
+        "{said}"
+    );
+}
+
+#[test]
+fn an_unknown_key_is_one_warning() {
+    let daemon = Daemon::with(&["no.such.key=1", "no.such.other=2"]);
+    assert_eq!(
+        daemon.log().matches("unknown key").count(),
+        2,
+        "{}",
+        daemon.log()
+    );
+    assert_eq!(get(&daemon, "/api").status, 200);
+}
+
+#[test]
+fn two_daemons_do_not_share_a_data_folder() {
+    let folder = Folder::new();
+    let _first = Daemon::in_folder(&folder.0, &[]);
+    let store = format!("storage.local.path={}", folder.0.join("store").display());
+    let said = refused("analyzer", &[&store], None);
+    assert!(
+        said.contains("meta.redb is in use by another process"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_damaged_store_is_set_aside_and_told() {
+    let folder = Folder::new();
+    std::fs::create_dir_all(folder.0.join("store")).unwrap();
+    std::fs::write(folder.0.join("store/meta.redb"), "torn").unwrap();
+    let daemon = Daemon::in_folder(&folder.0, &[]);
+    assert!(
+        daemon.log().contains("meta.redb.damaged-1"),
+        "{}",
+        daemon.log()
+    );
+    assert_eq!(get(&daemon, "/api/capture").json(), json!({}));
+}

@@ -1,0 +1,136 @@
+//! `/ws/publisher` and `/ws/pubsub`: clients that write the graph.
+
+use serde_json::json;
+
+use crate::client::{WebSocket, query};
+use crate::daemon::Daemon;
+use crate::http::node;
+
+fn client(daemon: &Daemon, path: &str, id: &str, more: &[(&str, &str)]) -> WebSocket {
+    let mut headers = vec![("X-Client-Type", "test"), ("X-Host-ID", id)];
+    headers.extend(more);
+    WebSocket::open(daemon, path, &headers)
+}
+
+#[test]
+fn what_is_published_has_its_publishers_origin() {
+    let daemon = Daemon::start();
+    let mut publisher = client(&daemon, "/ws/publisher", "p", &[]);
+    let mut claims = node("a");
+    claims["Origin"] = json!("agent.other");
+    publisher.send_graph("NodeAdded", claims.clone());
+    claims["ID"] = json!("b");
+    publisher.send_graph("Sync", json!({"Nodes": [node("a"), claims]}));
+    publisher.sync(json!({}));
+    let origins = query(&daemon, "G.V().Values('@Origin')");
+    assert_eq!(origins, json!(["test.p", "test.p"]));
+}
+
+#[test]
+fn bad_messages_change_nothing_and_hurt_nobody() {
+    let daemon = Daemon::start();
+    let mut publisher = client(&daemon, "/ws/publisher", "p", &[]);
+    for (kind, object) in [
+        ("NodeAdded", json!({"ID": "x"})),
+        (
+            "NodeAdded",
+            json!({"ID": "", "Metadata": {"Name": "x", "Type": "device"}}),
+        ),
+        ("NodeAdded", json!([])),
+        ("NodeAdded", json!(null)),
+        ("Sync", json!(null)),
+        ("Sync", json!({"Nodes": [null]})),
+        ("SyncReply", json!({})),
+        (
+            "EdgeAdded",
+            json!({"ID": "e", "Parent": "a", "Child": "b", "Metadata": {"RelationType": "x"}}),
+        ),
+        ("NodeDeleted", node("absent")),
+        (
+            "NodePartiallyUpdated",
+            json!({"ID": "absent", "Revision": 3, "Ops": []}),
+        ),
+        ("Nonsense", json!({})),
+    ] {
+        publisher.send_graph(kind, object);
+    }
+    publisher.send_graph("NodeAdded", node("good"));
+    let reply = publisher.sync(json!({}));
+    assert_eq!(reply["Obj"]["Nodes"].as_array().unwrap().len(), 1);
+    assert_eq!(reply["Obj"]["Nodes"][0]["ID"], "good");
+}
+
+#[test]
+fn a_publisher_may_take_its_elements_with_it() {
+    let daemon = Daemon::start();
+    let mut subscriber = client(&daemon, "/ws/subscriber", "s", &[]);
+    let goes = [("X-Persistence-Policy", "DeleteOnDisconnect")];
+    let mut leaving = client(&daemon, "/ws/publisher", "leaving", &goes);
+    let mut staying = client(&daemon, "/ws/publisher", "staying", &[]);
+    leaving.send_graph("NodeAdded", node("a"));
+    leaving.sync(json!({}));
+    staying.send_graph("NodeAdded", node("b"));
+    staying.sync(json!({}));
+    drop(staying);
+    drop(leaving);
+    let events: Vec<String> = (0..3).map(|_| subscriber.event()).collect();
+    assert_eq!(events, ["NodeAdded a", "NodeAdded b", "NodeDeleted a"]);
+    assert_eq!(query(&daemon, "G.V().Values('Name')"), json!(["b"]));
+}
+
+#[test]
+fn a_pubsub_client_hears_of_all_but_itself() {
+    let daemon = Daemon::start();
+    for filter in [
+        "",
+        "G.V().Has('Type', 'device').SubGraph()",
+        "G.V().Limit(9).SubGraph()",
+    ] {
+        let filter = [("X-Gremlin-Filter", filter)];
+        let mut one = client(&daemon, "/ws/pubsub", "one", &filter);
+        let mut two = client(&daemon, "/ws/pubsub", "two", &filter);
+        one.send_graph("NodeAdded", node("of-one"));
+        assert_eq!(two.event(), "NodeAdded of-one");
+        two.send_graph("NodeAdded", node("of-two"));
+        assert_eq!(one.event(), "NodeAdded of-two", "{filter:?}");
+        two.send_graph("NodeDeleted", node("of-one"));
+        assert_eq!(one.event(), "NodeDeleted of-one", "{filter:?}");
+        one.send_graph("NodeDeleted", node("of-two"));
+        assert_eq!(two.event(), "NodeDeleted of-two", "{filter:?}");
+        // Nothing else came: the reply is next.
+        one.send_graph("SyncRequest", json!({}));
+        assert_eq!(one.message()["Type"], "SyncReply");
+        drop((one, two));
+        while client_count(&daemon) > 0 {
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// Connections other than the one that asks; the endpoint pubsub has no entry in the status.
+fn client_count(daemon: &Daemon) -> u64 {
+    let status = crate::client::get(daemon, "/api/status").json();
+    status["Queues"]["Connections"].as_u64().unwrap() - 1
+}
+
+#[test]
+fn a_large_load_arrives_whole_and_in_order() {
+    let daemon = Daemon::start();
+    let mut publisher = client(&daemon, "/ws/publisher", "p", &[]);
+    for i in 0..3_000 {
+        publisher.send_graph("NodeAdded", node(&format!("n{i}")));
+        if i > 0 {
+            let (parent, child) = (format!("n{}", i - 1), format!("n{i}"));
+            let edge = json!({"ID": format!("e{i}"), "Parent": parent, "Child": child,
+                              "Metadata": {"RelationType": "layer2"}});
+            publisher.send_graph("EdgeAdded", edge);
+        }
+    }
+    let reply = publisher.sync(json!({}));
+    assert_eq!(reply["Obj"]["Nodes"].as_array().unwrap().len(), 3_000);
+    assert_eq!(reply["Obj"]["Edges"].as_array().unwrap().len(), 2_999);
+    assert!(
+        publisher.most_fragments > 5,
+        "a large graph comes in pieces"
+    );
+}

@@ -1,0 +1,234 @@
+//! `/ws/subscriber`: events, synchronisation, filters.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::client::{WebSocket, post, query};
+use crate::daemon::Daemon;
+use crate::http::node;
+
+fn client(daemon: &Daemon, path: &str, more: &[(&str, &str)]) -> WebSocket {
+    let mut headers = vec![("X-Client-Type", "test")];
+    headers.extend(more);
+    WebSocket::open(daemon, path, &headers)
+}
+
+fn patch(id: &str, revision: i64, key: &str, value: Value) -> Value {
+    json!({"ID": id, "Revision": revision, "Ops": [{"Type": 1, "Key": key, "Value": value}]})
+}
+
+#[test]
+fn updates_come_whole_or_as_what_changed() {
+    let daemon = Daemon::start();
+    let mut full = client(&daemon, "/ws/subscriber", &[]);
+    let mut partial = client(&daemon, "/ws/subscriber?x-update-policy=Partial", &[]);
+    let mut publisher = client(&daemon, "/ws/publisher", &[]);
+    publisher.send_graph("NodeAdded", node("a"));
+    publisher.send_graph(
+        "NodePartiallyUpdated",
+        patch("a", 5, "Ext.Id", json!("p-1")),
+    );
+    for socket in [&mut full, &mut partial] {
+        assert_eq!(socket.event(), "NodeAdded a");
+    }
+    let update = full.message();
+    assert_eq!(
+        (&update["Type"], &update["Obj"]["Revision"]),
+        (&json!("NodeUpdated"), &json!(5))
+    );
+    assert_eq!(update["Obj"]["Metadata"]["Ext"], json!({"Id": "p-1"}));
+    let update = partial.message();
+    assert_eq!(update["Type"], "NodePartiallyUpdated");
+    assert_eq!(
+        update["Obj"]["Ops"],
+        json!([{"Type": 1, "Key": "Ext.Id", "Value": "p-1"}])
+    );
+    assert_eq!(update["Obj"].get("Metadata"), None);
+}
+
+/// A client that believes the reply and then each event must end with the graph as it is, however
+/// the two race.
+#[test]
+fn a_reply_and_the_events_after_it_miss_nothing() {
+    let daemon = Daemon::start();
+    let mut publisher = client(&daemon, "/ws/publisher", &[]);
+    for i in 0..50 {
+        publisher.send_graph("NodeAdded", node(&format!("n{i}")));
+    }
+    publisher.sync(json!({}));
+    let writer = std::thread::spawn(move || {
+        for round in 1..40 {
+            for i in 0..50 {
+                let id = format!("n{i}");
+                match (round + i) % 7 {
+                    0 => publisher.send_graph("NodeDeleted", node(&id)),
+                    1 => publisher.send_graph("NodeAdded", node(&id)),
+                    _ => publisher
+                        .send_graph("NodePartiallyUpdated", patch(&id, round, "R", json!(round))),
+                }
+            }
+        }
+        publisher.send_graph("NodeAdded", node("last"));
+        publisher.sync(json!({}))
+    });
+    let mut states: Vec<BTreeMap<String, Value>> = Vec::new();
+    for _ in 0..4 {
+        let mut socket = client(&daemon, "/ws/subscriber", &[]);
+        let reply = socket.sync(json!({}));
+        let mut nodes: BTreeMap<String, Value> = BTreeMap::new();
+        for node in reply["Obj"]["Nodes"].as_array().unwrap() {
+            nodes.insert(
+                node["ID"].as_str().unwrap().to_owned(),
+                node["Metadata"].clone(),
+            );
+        }
+        while !nodes.contains_key("last") {
+            let message = socket.message();
+            let id = message["Obj"]["ID"].as_str().unwrap().to_owned();
+            match message["Type"].as_str().unwrap() {
+                "NodeDeleted" => drop(nodes.remove(&id)),
+                _ => drop(nodes.insert(id, message["Obj"]["Metadata"].clone())),
+            }
+        }
+        states.push(nodes);
+    }
+    let truth = writer.join().unwrap();
+    let truth: BTreeMap<String, Value> = truth["Obj"]["Nodes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|node| {
+            (
+                node["ID"].as_str().unwrap().to_owned(),
+                node["Metadata"].clone(),
+            )
+        })
+        .collect();
+    for state in states {
+        assert_eq!(state, truth);
+    }
+}
+
+#[test]
+fn filters_follow_the_graph_whether_they_look_at_one_node_or_at_many() {
+    let daemon = Daemon::start();
+    let mut publisher = client(&daemon, "/ws/publisher", &[]);
+    let local = "G.V().Has('Color', 'red').SubGraph()";
+    let wide = "G.V().Has('Color', 'red').Dedup().Limit(100).SubGraph()";
+    let mut sockets = [local, wide]
+        .map(|filter| client(&daemon, "/ws/subscriber", &[("X-Gremlin-Filter", filter)]));
+    publisher.send_graph("NodeAdded", node("a"));
+    publisher.send_graph("NodeAdded", node("b"));
+    let edge = json!({"ID": "e", "Parent": "a", "Child": "b", "Metadata": {"RelationType": "x"}});
+    publisher.send_graph("EdgeAdded", edge);
+    let mut told = |publisher: &mut WebSocket, kind: &str, object: Value, wanted: &[&str]| {
+        publisher.send_graph(kind, object);
+        publisher.sync(json!({}));
+        for socket in &mut sockets {
+            let events: Vec<String> = wanted.iter().map(|_| socket.event()).collect();
+            assert_eq!(events, wanted);
+        }
+    };
+    let color = |id, revision, color: &str| patch(id, revision, "Color", json!(color));
+    let update = "NodePartiallyUpdated";
+    told(
+        &mut publisher,
+        update,
+        color("a", 2, "red"),
+        &["NodeAdded a", "NodeUpdated a"],
+    );
+    told(
+        &mut publisher,
+        update,
+        color("b", 2, "red"),
+        &["NodeAdded b", "EdgeAdded e", "NodeUpdated b"],
+    );
+    told(
+        &mut publisher,
+        update,
+        color("a", 3, "blue"),
+        &["NodeDeleted a", "EdgeDeleted e"],
+    );
+    told(&mut publisher, "NodeDeleted", node("b"), &["NodeDeleted b"]);
+}
+
+#[test]
+fn a_filter_that_is_none_is_answered_in_the_words_of_the_original() {
+    let daemon = Daemon::start();
+    let mut socket = client(&daemon, "/ws/subscriber", &[("X-Host-ID", "me")]);
+    for (filter, text) in [
+        ("G.V(", "Invalid Gremlin filter 'G.V(' for client me"),
+        ("G.V()", "Gremlin query 'G.V()' did not return a graph"),
+    ] {
+        let reply = socket.sync(json!({ "GremlinFilter": filter }));
+        assert_eq!(
+            (&reply["Status"], &reply["Obj"]),
+            (&json!(400), &json!(text))
+        );
+    }
+    let failing = "G.V('absent').SubGraph()";
+    assert_eq!(
+        socket.sync(json!({ "GremlinFilter": failing }))["Status"],
+        400
+    );
+    assert_eq!(
+        socket.sync(json!({}))["Status"],
+        200,
+        "the view is as before"
+    );
+    let bad = [("X-Client-Type", "test"), ("X-Gremlin-Filter", "G.V(")];
+    let mut refused = WebSocket::try_open(&daemon, "/ws/subscriber", &bad).expect("101");
+    assert_eq!(refused.closed(), (Some(1000), true));
+}
+
+#[test]
+fn namespaces_choose_what_comes_replies_included() {
+    let daemon = Daemon::start();
+    let notes = [("X-Websocket-Namespace", "OnDemandCaptureNotification")];
+    let mut socket = client(&daemon, "/ws/subscriber", &notes);
+    socket.send_graph("SyncRequest", json!({}));
+    crate::http::fill(&daemon, 3);
+    let created = post(
+        &daemon,
+        "/api/capture",
+        r#"{"GremlinQuery":"G.V().Has('Name','x')"}"#,
+    );
+    let message = socket.message();
+    assert_eq!(message["Namespace"], "OnDemandCaptureNotification");
+    assert_eq!(
+        (&message["Type"], &message["Obj"]["UUID"]),
+        (&json!("Added"), &created.json()["UUID"])
+    );
+}
+
+#[test]
+fn a_client_that_never_reads_stops_nobody_and_is_cut_off() {
+    let daemon = Daemon::with(&["http.ws.queue_size=10", "http.limits.write_timeout=1"]);
+    let mut alive = client(&daemon, "/ws/subscriber", &[]);
+    let frozen = client(&daemon, "/ws/subscriber", &[("X-Host-ID", "frozen")]);
+    let mut publisher = client(&daemon, "/ws/publisher", &[]);
+    let reader = std::thread::spawn(move || {
+        for i in 0..400 {
+            assert_eq!(alive.event(), format!("NodeAdded n{i}"));
+        }
+        alive
+    });
+    for i in 0..400 {
+        let mut big = node(&format!("n{i}"));
+        big["Metadata"]["Blob"] = json!("y".repeat(100_000));
+        publisher.send_graph("NodeAdded", big);
+    }
+    reader.join().unwrap();
+    assert_eq!(query(&daemon, "G.V().Count()"), 400);
+    loop {
+        let status = crate::client::get(&daemon, "/api/status").json();
+        if status["Queues"]["GraphSubscribersCutOff"] == 1
+            && status["Subscribers"]["frozen"].is_null()
+        {
+            break;
+        }
+        std::thread::yield_now();
+    }
+    drop(frozen);
+}

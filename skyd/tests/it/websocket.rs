@@ -1,0 +1,175 @@
+//! The WebSocket protocol itself: handshake, frames, pings, ends.
+
+use serde_json::json;
+
+use crate::client::{BINARY, CLOSE, Frame, PING, PONG, TEXT, WebSocket, get};
+use crate::daemon::Daemon;
+
+const WHO: [(&str, &str); 1] = [("X-Client-Type", "test")];
+
+fn subscriber(daemon: &Daemon) -> WebSocket {
+    WebSocket::open(daemon, "/ws/subscriber", &WHO)
+}
+
+#[test]
+fn a_client_without_a_type_is_let_in_and_turned_away() {
+    let daemon = Daemon::start();
+    for path in [
+        "/ws/subscriber",
+        "/ws/publisher",
+        "/ws/pubsub",
+        "/ws/agent/topology",
+    ] {
+        let mut socket = WebSocket::try_open(&daemon, path, &[]).expect("101");
+        assert_eq!(socket.closed(), (Some(1000), true), "{path}");
+    }
+    let answer = WebSocket::try_open(&daemon, "/ws/agent/topology", &WHO)
+        .err()
+        .unwrap();
+    assert_eq!(
+        (answer.status, answer.header("connection")),
+        (501, Some("close"))
+    );
+    assert_eq!(
+        answer.text(),
+        "agents and other analyzers are not served yet\n"
+    );
+}
+
+#[test]
+fn an_identity_is_taken_once_until_its_client_goes() {
+    let daemon = Daemon::start();
+    let twin = [WHO[0], ("X-Host-ID", "twin")];
+    let first = WebSocket::open(&daemon, "/ws/subscriber", &twin);
+    let answer = WebSocket::try_open(&daemon, "/ws/subscriber", &twin)
+        .err()
+        .unwrap();
+    assert_eq!(
+        (answer.status, answer.header("connection")),
+        (409, Some("close"))
+    );
+    let _other = WebSocket::open(&daemon, "/ws/publisher", &twin);
+    drop(first);
+    while WebSocket::try_open(&daemon, "/ws/subscriber", &twin).is_err() {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn pings_are_answered_between_fragments() {
+    let daemon = Daemon::start();
+    let mut socket = subscriber(&daemon);
+    let text = br#"{"Namespace":"Graph","Type":"SyncRequest","UUID":"f","Obj":{}}"#;
+    let (first, second) = text.split_at(20);
+    socket.send_frame(TEXT, first);
+    socket.send_frame(0x80 | PING, b"between");
+    socket.send_frame(0x80, second);
+    let pong = socket.frame().unwrap();
+    assert_eq!(
+        pong,
+        Frame {
+            is_last: true,
+            opcode: PONG,
+            payload: b"between".to_vec()
+        }
+    );
+    assert_eq!(socket.message()["UUID"], "f");
+}
+
+#[test]
+fn each_end_has_its_code() {
+    let daemon = Daemon::with(&["http.limits.ws_message_bytes=100000"]);
+    let close = |code: u16| [&code.to_be_bytes()[..], b"why"].concat();
+    for (what, first, payload, wanted) in [
+        ("a close", 0x80 | CLOSE, close(1000), Some(1000)),
+        (
+            "a close of an application",
+            0x80 | CLOSE,
+            close(3001),
+            Some(3001),
+        ),
+        ("a close without a code", 0x80 | CLOSE, vec![], None),
+        (
+            "a close with half a code",
+            0x80 | CLOSE,
+            vec![3],
+            Some(1002),
+        ),
+        ("a code that is none", 0x80 | CLOSE, close(1005), Some(1002)),
+        ("a reserved bit", 0xc0 | TEXT, b"{}".to_vec(), Some(1002)),
+        ("a reserved opcode", 0x83, b"{}".to_vec(), Some(1002)),
+        ("a fragment of nothing", 0x80, b"{}".to_vec(), Some(1002)),
+        ("half a ping", PING, vec![], Some(1002)),
+        ("a long ping", 0x80 | PING, vec![0; 126], Some(1002)),
+        ("too much", 0x80 | TEXT, vec![b' '; 100_001], Some(1009)),
+    ] {
+        let mut socket = subscriber(&daemon);
+        socket.send_frame(first, &payload);
+        assert_eq!(socket.closed(), (wanted, true), "{what}");
+    }
+    let mut socket = subscriber(&daemon);
+    socket.connection.send([0x80 | TEXT, 2, b'{', b'}']);
+    assert_eq!(socket.closed(), (Some(1002), true), "not masked");
+    let mut socket = subscriber(&daemon);
+    socket.connection.send([
+        0x82, 0xff, 0x7f, 255, 255, 255, 255, 255, 255, 255, 1, 2, 3, 4,
+    ]);
+    assert_eq!(
+        socket.closed(),
+        (Some(1009), true),
+        "a length beyond all bounds"
+    );
+    assert_eq!(get(&daemon, "/api").status, 200);
+}
+
+#[test]
+fn what_cannot_be_understood_is_dropped_and_nothing_else() {
+    let daemon = Daemon::start();
+    let mut socket = subscriber(&daemon);
+    socket.send_frame(0x80 | TEXT, b"\xff\xfe");
+    socket.send_frame(0x80 | BINARY, b"");
+    for text in [
+        "",
+        "[]",
+        "5",
+        "{}",
+        r#"{"Namespace":"Graph","Type":"SyncRequest","Obj":"text"}"#,
+    ] {
+        socket.send(text);
+    }
+    assert_eq!(socket.sync(json!({}))["Status"], 200);
+}
+
+#[test]
+fn who_answers_no_ping_is_dropped() {
+    let daemon = Daemon::with(&["http.ws.ping_delay=0.1", "http.ws.pong_timeout=0.2"]);
+    let mut mute = subscriber(&daemon);
+    let mut pings = 0;
+    while let Some(frame) = mute.frame() {
+        assert_eq!(frame.opcode, PING, "the stream ends without a close frame");
+        pings += 1;
+    }
+    assert!((1..10).contains(&pings), "{pings}");
+}
+
+#[test]
+fn the_declared_protocol_counts_not_the_opcode() {
+    let daemon = Daemon::start();
+    let mut socket = subscriber(&daemon);
+    let text = br#"{"Namespace":"Graph","Type":"SyncRequest","UUID":"b","Obj":{}}"#;
+    socket.send_frame(0x80 | BINARY, text);
+    assert_eq!(socket.message()["UUID"], "b");
+    let binary = [WHO[0], ("X-Client-Protocol", "protobuf")];
+    let mut socket = WebSocket::open(&daemon, "/ws/subscriber", &binary);
+    // Namespace, Type, Status 200 (not UTF-8), Obj.
+    let request = b"\x0a\x05Graph\x12\x0bSyncRequest\x20\xc8\x01\x32\x02{}";
+    for opcode in [TEXT, BINARY] {
+        socket.send_frame(0x80 | opcode, request);
+        let (opcode, reply) = socket.next().unwrap();
+        assert_eq!(opcode, BINARY);
+        assert!(
+            reply.starts_with(b"\x0a\x05Graph\x12\x09SyncReply\x20\xc8\x01\x32"),
+            "{reply:x?}"
+        );
+    }
+}
