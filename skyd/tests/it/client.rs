@@ -251,8 +251,9 @@ impl WebSocket {
             return Err(answer);
         }
         // RFC 6455, 1.3: the accept value of the sample key.
-        let accept = answer.header("sec-websocket-accept");
-        assert_eq!(accept, Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+        if answer.header("sec-websocket-accept") != Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=") {
+            return Err(answer);
+        }
         Ok(Self {
             connection,
             most_fragments: 0,

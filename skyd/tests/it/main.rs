@@ -1,5 +1,12 @@
 //! The daemon as a process, spoken to over raw sockets.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::disallowed_methods, reason = "a daemon runs by the real clock")]
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "literals read better without a borrow"
+)]
+
 mod captures;
 mod client;
 mod daemon;

@@ -8,9 +8,7 @@ use parking_lot::Mutex;
 
 use super::on_demand::{Controller, notify};
 use super::subscription::Bus;
-use crate::api::{
-    CaptureSpec, ExpressionChecker, LayerKeyMode, ResourceError, ResourceStore, ValidationError,
-};
+use crate::api::{CaptureSpec, ExpressionChecker, ResourceError, ResourceStore, ValidationError};
 use crate::capture::BpfProgram;
 use crate::gremlin::Query;
 use crate::packet::LinkType;
@@ -34,7 +32,12 @@ impl Captures {
         graph_bus: Arc<Bus<Outgoing>>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { store, controller, graph_bus, clock }
+        Self {
+            store,
+            controller,
+            graph_bus,
+            clock,
+        }
     }
 
     /// Validates and keeps a capture, which then starts on every node of its query.
@@ -64,7 +67,13 @@ impl Captures {
         let store = self.store.lock();
         let with_count = |spec: &CaptureSpec| {
             let count = counts.get(&spec.uuid).copied().unwrap_or(0);
-            (spec.uuid.clone(), CaptureSpec { count, ..spec.clone() })
+            (
+                spec.uuid.clone(),
+                CaptureSpec {
+                    count,
+                    ..spec.clone()
+                },
+            )
         };
         store.iter().map(with_count).collect()
     }
@@ -85,7 +94,12 @@ impl Captures {
     #[must_use]
     pub fn get(&self, id: &str) -> Option<CaptureSpec> {
         let spec = self.store.lock().get(id).cloned()?;
-        let count = self.controller.active_counts().get(id).copied().unwrap_or(0);
+        let count = self
+            .controller
+            .active_counts()
+            .get(id)
+            .copied()
+            .unwrap_or(0);
         Some(CaptureSpec { count, ..spec })
     }
 
@@ -135,11 +149,3 @@ fn check_bpf(filter: &str) -> Result<(), String> {
 }
 
 const MAX_SNAP_LEN: u32 = 4096;
-
-/// What a capture gets when its client names no layer-key mode.
-pub(super) fn flow_mode(mode: LayerKeyMode) -> crate::flow::LayerKeyMode {
-    match mode {
-        LayerKeyMode::L2 => crate::flow::LayerKeyMode::L2,
-        LayerKeyMode::L3 => crate::flow::LayerKeyMode::L3,
-    }
-}

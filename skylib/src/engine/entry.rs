@@ -22,7 +22,14 @@ impl CaptureEntry<'_> {
             ("PacketsDropped", Value::from(self.stats.dropped)),
             ("PacketsIfDropped", Value::from(self.stats.if_dropped)),
             ("ID", Value::from(self.spec.uuid.as_str())),
-            ("State", Value::from(if self.error.is_some() { "error" } else { "active" })),
+            (
+                "State",
+                Value::from(if self.error.is_some() {
+                    "error"
+                } else {
+                    "active"
+                }),
+            ),
         ]);
         let texts = [
             ("Name", self.spec.name.as_str()),
@@ -54,9 +61,16 @@ pub(super) fn remove(graph: &mut Graph, node: &NodeId, capture: &str, now: Times
 }
 
 fn others(graph: &Graph, node: &NodeId, capture: &str) -> Vec<Value> {
-    let list = graph.node(node).and_then(|node| node.metadata.get(KEY)).and_then(Value::as_list);
+    let list = graph
+        .node(node)
+        .and_then(|node| node.metadata.get(KEY))
+        .and_then(Value::as_list);
     let entries = list.unwrap_or_default();
-    entries.iter().filter(|entry| id_of(entry) != capture).cloned().collect()
+    entries
+        .iter()
+        .filter(|entry| id_of(entry) != capture)
+        .cloned()
+        .collect()
 }
 
 fn set(graph: &mut Graph, node: &NodeId, entries: Vec<Value>, now: Timestamp) {
@@ -70,7 +84,11 @@ fn set(graph: &mut Graph, node: &NodeId, entries: Vec<Value>, now: Timestamp) {
 }
 
 fn id_of(entry: &Value) -> &str {
-    entry.as_map().and_then(|map| map.get("ID")).and_then(Value::as_text).unwrap_or_default()
+    entry
+        .as_map()
+        .and_then(|map| map.get("ID"))
+        .and_then(Value::as_text)
+        .unwrap_or_default()
 }
 
 const KEY: &str = "Captures";
@@ -83,17 +101,27 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_ms(1);
 
     fn spec(uuid: &str) -> CaptureSpec {
-        CaptureSpec { uuid: uuid.to_owned(), ..CaptureSpec::default() }
+        CaptureSpec {
+            uuid: uuid.to_owned(),
+            ..CaptureSpec::default()
+        }
     }
 
     #[test]
     fn entries_come_change_and_go() {
         let mut graph = Graph::new();
         let id = NodeId::from("n");
-        graph.add_node(Node::new("n", "h", "o", Metadata::new(), NOW)).unwrap();
+        graph
+            .add_node(Node::new("n", "h", "o", Metadata::new(), NOW))
+            .unwrap();
         let (a, b) = (spec("a"), spec("b"));
         let show = |spec, error, graph: &mut Graph| {
-            CaptureEntry { spec, stats: CaptureStats::default(), error }.show(graph, &id, NOW);
+            CaptureEntry {
+                spec,
+                stats: CaptureStats::default(),
+                error,
+            }
+            .show(graph, &id, NOW);
         };
         let shown = |graph: &Graph| {
             let captures = graph.node(&id).unwrap().metadata.get("Captures").cloned();
@@ -111,7 +139,11 @@ mod tests {
         );
         let revision = graph.node(&id).unwrap().revision;
         show(&b, None, &mut graph);
-        assert_eq!(graph.node(&id).unwrap().revision, revision, "the same again is no change");
+        assert_eq!(
+            graph.node(&id).unwrap().revision,
+            revision,
+            "the same again is no change"
+        );
         remove(&mut graph, &id, "b", NOW);
         remove(&mut graph, &id, "a", NOW);
         assert_eq!(shown(&graph), "null");

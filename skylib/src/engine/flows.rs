@@ -28,7 +28,10 @@ pub struct FlowOptions {
 impl Default for FlowOptions {
     /// 5 s, 100 000 flows.
     fn default() -> Self {
-        Self { bulk_delay: Duration::from_secs(5), max_buffered: 100_000 }
+        Self {
+            bulk_delay: Duration::from_secs(5),
+            max_buffered: 100_000,
+        }
     }
 }
 
@@ -113,7 +116,8 @@ impl FlowHub {
     pub(super) fn send_stats(&self, stats: &FlowStats) {
         if self.bus.is_wanted(STATS) {
             let json = serde_json::to_vec(stats).unwrap_or_default();
-            self.bus.send(&Arc::new(Outgoing::object(STATS, "stats", json)));
+            self.bus
+                .send(&Arc::new(Outgoing::object(STATS, "stats", json)));
         }
     }
 
@@ -154,7 +158,8 @@ impl FlowHub {
         }
         let message = |namespace: String, flows: &[&Flow]| {
             let json = serde_json::to_vec(flows).unwrap_or_default();
-            self.bus.send(&Arc::new(Outgoing::object(namespace, "store", json)));
+            self.bus
+                .send(&Arc::new(Outgoing::object(namespace, "store", json)));
         };
         if self.bus.is_wanted(FLOW) {
             message(FLOW.to_owned(), &flows.iter().collect::<Vec<_>>());
@@ -166,7 +171,10 @@ impl FlowHub {
             let namespace = format!("{FLOW}/{capture}");
             if self.bus.is_wanted(&namespace) {
                 let of_capture = |flow: &&Flow| flow.capture_id.as_str() == capture;
-                message(namespace, &flows.iter().filter(of_capture).collect::<Vec<_>>());
+                message(
+                    namespace,
+                    &flows.iter().filter(of_capture).collect::<Vec<_>>(),
+                );
             }
         }
     }
@@ -181,8 +189,14 @@ impl FlowSource for FlowHub {
         }
         // A table may leave out what comes after the range, but what comes before it is known only
         // once all are merged.
-        let part = FlowQuery { range: query.range.map(|(_, to)| (0, to)), ..query.clone() };
-        let order = MergeOptions { sort: part.sort, dedup: part.dedup };
+        let part = FlowQuery {
+            range: query.range.map(|(_, to)| (0, to)),
+            ..query.clone()
+        };
+        let order = MergeOptions {
+            sort: part.sort,
+            dedup: part.dedup,
+        };
         let mut merged = FlowSet::default();
         for set in self.ask_all(
             |table| table.ask(&part, PATIENCE),
@@ -219,7 +233,8 @@ impl FlowHub {
         ask: impl Fn(&CaptureHandle) -> Result<PendingFlows, FlowQueryError>,
         wait: impl Fn(PendingFlows) -> Result<T, FlowQueryError>,
     ) -> Result<Vec<T>, FlowQueryError> {
-        let tables: Vec<CaptureHandle> = self.tables.read().iter().map(|(_, t)| t.clone()).collect();
+        let tables: Vec<CaptureHandle> =
+            self.tables.read().iter().map(|(_, t)| t.clone()).collect();
         let asked: Vec<_> = tables.iter().map(ask).collect();
         let mut answers = Vec::with_capacity(asked.len());
         for pending in asked {

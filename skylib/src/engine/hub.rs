@@ -78,7 +78,11 @@ impl SharedGraph {
         }
         let sequence = graph.sequence();
         let mut log = self.log.lock();
-        let logged = |event| LoggedEvent { event, sequence, author };
+        let logged = |event| LoggedEvent {
+            event,
+            sequence,
+            author,
+        };
         log.events.extend(events.into_iter().map(logged));
         drop(graph);
         self.written.notify_one();

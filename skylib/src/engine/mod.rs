@@ -173,12 +173,21 @@ impl Engine {
     pub fn start(options: EngineOptions) -> Result<Self, EngineError> {
         let (store, unreadable) = ResourceStore::open(Arc::clone(&options.documents))?;
         for document in unreadable {
-            tracing::error!(id = document.id, reason = document.reason, "kept capture left out");
+            tracing::error!(
+                id = document.id,
+                reason = document.reason,
+                "kept capture left out"
+            );
         }
         let origin = format!("agent.{}", options.host);
-        let processors: Vec<Box<dyn Processor>> = vec![Box::new(TidProcessor::new(origin.as_str()))];
+        let processors: Vec<Box<dyn Processor>> =
+            vec![Box::new(TidProcessor::new(origin.as_str()))];
         let clock = Arc::clone(&options.clock);
-        let graph = Arc::new(SharedGraph::new(Graph::new(), Arc::clone(&clock), processors));
+        let graph = Arc::new(SharedGraph::new(
+            Graph::new(),
+            Arc::clone(&clock),
+            processors,
+        ));
         let flows = Arc::new(FlowHub::new(options.flows));
         let graph_bus = Arc::new(Bus::default());
         let controller = Arc::new(Controller::new());
@@ -213,7 +222,10 @@ impl Engine {
             resources,
             queries,
             graph_bus,
-            CaptureDefaults { table: options.table.clone(), stats_period: options.stats_period },
+            CaptureDefaults {
+                table: options.table.clone(),
+                stats_period: options.stats_period,
+            },
         ))?;
         if options.role == Role::AllInOne {
             let host = HostOptions {
@@ -248,7 +260,9 @@ impl Engine {
     }
 
     fn spawn(&self, name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), EngineError> {
-        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(body)?;
+        let thread = std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(body)?;
         self.0.threads.lock().push(thread);
         Ok(())
     }
@@ -326,7 +340,12 @@ impl Engine {
     pub fn status(&self) -> Status {
         let inner = &self.0;
         let mut status = Status {
-            probes: inner.probes.lock().as_ref().map(ProbeSet::status).unwrap_or_default(),
+            probes: inner
+                .probes
+                .lock()
+                .as_ref()
+                .map(ProbeSet::status)
+                .unwrap_or_default(),
             captures: inner.captures.len(),
             events_waiting: inner.graph.log_len(),
             graph_subscribers_cut_off: inner.graph_bus.cut_off(),
@@ -352,8 +371,9 @@ impl Engine {
             probes.stop();
         }
         // The batcher must outlive the captures: it takes their last flows.
-        let (on_demand, others): (Vec<_>, Vec<_>) =
-            threads.into_iter().partition(|thread| thread.thread().name() == Some("on-demand"));
+        let (on_demand, others): (Vec<_>, Vec<_>) = threads
+            .into_iter()
+            .partition(|thread| thread.thread().name() == Some("on-demand"));
         join(on_demand);
         inner.stopping.store(true, Ordering::Relaxed);
         inner.graph.close_log();

@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-use super::captures::flow_mode;
 use super::entry::{self, CaptureEntry};
 use super::flows::{FlowHub, TableId};
 use super::hub::SharedGraph;
@@ -233,7 +232,10 @@ impl OnDemand {
                 let taken = std::mem::take(&mut *pending);
                 if keep_for_later {
                     pending.graph_changed = true;
-                    return Pending { graph_changed: false, ..taken };
+                    return Pending {
+                        graph_changed: false,
+                        ..taken
+                    };
                 }
                 return taken;
             }
@@ -248,7 +250,9 @@ impl OnDemand {
                 None => self.controller.wake.wait(&mut pending),
                 Some(until) if until <= now => return Pending::default(),
                 Some(until) => {
-                    self.controller.wake.wait_for(&mut pending, until.since(now));
+                    self.controller
+                        .wake
+                        .wait_for(&mut pending, until.since(now));
                 }
             }
         }
@@ -267,9 +271,15 @@ impl OnDemand {
             };
             let spec = Arc::new(spec);
             for node in nodes {
-                let key = Key { capture: spec.uuid.clone(), node: node.id.clone() };
+                let key = Key {
+                    capture: spec.uuid.clone(),
+                    node: node.id.clone(),
+                };
                 match self.running.get(&key) {
-                    Some(Running { state: State::Active(_), .. }) => {}
+                    Some(Running {
+                        state: State::Active(_),
+                        ..
+                    }) => {}
                     _ => self.start(key, &spec, &node),
                 }
             }
@@ -278,7 +288,10 @@ impl OnDemand {
 
     fn select(&self, spec: &CaptureSpec) -> Result<Vec<Arc<Node>>, String> {
         let query = Query::parse(&spec.gremlin_query).map_err(|e| e.to_string())?;
-        let answer = self.queries.run(&query, &|| false).map_err(|e| e.to_string())?;
+        let answer = self
+            .queries
+            .run(&query, &|| false)
+            .map_err(|e| e.to_string())?;
         let nodes = match answer {
             Answer::Nodes(nodes) => nodes,
             Answer::Paths(paths) => paths.into_iter().flatten().collect(),
@@ -294,7 +307,12 @@ impl OnDemand {
             Ok((capture, table)) => {
                 tracing::info!(capture = %key.capture, node = %key.node, "capture started");
                 let report = CaptureReport::default();
-                State::Active(Box::new(Active { capture, table, report, told: report }))
+                State::Active(Box::new(Active {
+                    capture,
+                    table,
+                    report,
+                    told: report,
+                }))
             }
             Err(error) => {
                 let known = self.running.get(&key).and_then(Running::error);
@@ -304,7 +322,10 @@ impl OnDemand {
                 State::Failed { error }
             }
         };
-        let running = Running { spec: Arc::clone(spec), state };
+        let running = Running {
+            spec: Arc::clone(spec),
+            state,
+        };
         self.show(&key, &running);
         if running.error().is_none() {
             notify(&self.graph_bus, "NodeUpdated", spec);
@@ -318,14 +339,20 @@ impl OnDemand {
             Some(other) => return Err(format!("{} captures are not supported yet", other.name())),
         }
         let mut target = Err(String::new());
-        self.graph.read(&mut |graph| target = CaptureTarget::of(graph, node));
+        self.graph
+            .read(&mut |graph| target = CaptureTarget::of(graph, node));
         let target = target?;
         let table = self.table_of(spec, &target)?;
         let source = AfPacket::open(&options_of(spec, &target)?).map_err(|e| with_causes(&e))?;
         let sink = HubSink(Arc::downgrade(&self.flows));
-        let capture =
-            Capture::start(&target.interface, source, table, sink, Arc::clone(&self.clock))
-                .map_err(|e| with_causes(&e))?;
+        let capture = Capture::start(
+            &target.interface,
+            source,
+            table,
+            sink,
+            Arc::clone(&self.clock),
+        )
+        .map_err(|e| with_causes(&e))?;
         let table = self.flows.add_table(capture.handle().clone());
         Ok((capture, table))
     }
@@ -335,7 +362,10 @@ impl OnDemand {
             (spec.ip_defrag, "IPDefrag"),
             (spec.reassemble_tcp, "ReassembleTCP"),
             (spec.extra_layers != 0, "ExtraLayers"),
-            (!spec.target.is_empty() || !matches!(&*spec.target_type, "" | "local"), "Target"),
+            (
+                !spec.target.is_empty() || !matches!(&*spec.target_type, "" | "local"),
+                "Target",
+            ),
         ];
         if let Some((_, option)) = later.iter().find(|(asked, _)| *asked) {
             return Err(format!("the option {option} is not supported yet"));
@@ -343,7 +373,7 @@ impl OnDemand {
         let mut options = self.defaults.table.clone();
         options.node_tid = target.tid.as_str().into();
         options.capture_id = spec.uuid.as_str().into();
-        options.layer_key_mode = flow_mode(spec.layer_key_mode);
+        options.layer_key_mode = spec.layer_key_mode;
         options.raw_packet_limit = u32::try_from(spec.raw_packet_limit).unwrap_or(0);
         options.extra_tcp_metric = spec.extra_tcp_metric;
         Ok(FlowTable::new(options))
@@ -351,23 +381,35 @@ impl OnDemand {
 
     /// A capture ended by itself: its interface went away, or reading failed.
     fn ended(&mut self, key: Key) {
-        let Some(running) = self.running.remove(&key) else { return };
+        let Some(running) = self.running.remove(&key) else {
+            return;
+        };
         let spec = Arc::clone(&running.spec);
         let error = match self.close(running) {
             Some(error) => error,
             None => "the capture ended".to_owned(),
         };
         tracing::warn!(capture = %key.capture, node = %key.node, %error, "capture ended");
-        let failed = Running { spec, state: State::Failed { error } };
+        let failed = Running {
+            spec,
+            state: State::Failed { error },
+        };
         self.show(&key, &failed);
         self.running.insert(key, failed);
     }
 
     /// Stops what runs under some keys, all at once: each takes its last packets.
     fn stop_where(&mut self, which: impl Fn(&Key) -> bool) {
-        let keys: Vec<Key> = self.running.keys().filter(|key| which(key)).cloned().collect();
-        let stopped: Vec<(Key, Running)> =
-            keys.into_iter().filter_map(|key| self.running.remove_entry(&key)).collect();
+        let keys: Vec<Key> = self
+            .running
+            .keys()
+            .filter(|key| which(key))
+            .cloned()
+            .collect();
+        let stopped: Vec<(Key, Running)> = keys
+            .into_iter()
+            .filter_map(|key| self.running.remove_entry(&key))
+            .collect();
         let this = &*self;
         std::thread::scope(|scope| {
             for (key, running) in stopped {
@@ -384,7 +426,9 @@ impl OnDemand {
     /// Ends a capture; its last flows have gone to the hub when this returns. Tells why it had
     /// ended by itself, if it had.
     fn close(&self, running: Running) -> Option<String> {
-        let State::Active(active) = running.state else { return None };
+        let State::Active(active) = running.state else {
+            return None;
+        };
         self.flows.remove_table(active.table);
         active.capture.stop().err().map(|error| with_causes(&error))
     }
@@ -406,7 +450,9 @@ impl OnDemand {
     fn refresh_stats(&mut self) {
         let (mut ended, mut changed) = (Vec::new(), Vec::new());
         for (key, running) in &mut self.running {
-            let State::Active(active) = &mut running.state else { continue };
+            let State::Active(active) = &mut running.state else {
+                continue;
+            };
             if active.capture.is_finished() {
                 ended.push(key.clone());
             } else if let Some(report) = active.capture.handle().report(REPORT_PATIENCE) {
@@ -428,7 +474,8 @@ impl OnDemand {
     fn send_stats(&mut self) {
         for (key, running) in &mut self.running {
             if let State::Active(active) = &mut running.state {
-                self.flows.send_stats(&stats_between(&key.capture, &active.told, &active.report));
+                self.flows
+                    .send_stats(&stats_between(&key.capture, &active.told, &active.report));
                 active.told = active.report;
             }
         }
@@ -439,8 +486,13 @@ impl OnDemand {
             State::Active(active) => active.report.packets,
             State::Failed { .. } => CaptureStats::default(),
         };
-        let entry = CaptureEntry { spec: &running.spec, stats, error: running.error() };
-        self.graph.update_as(None, |graph, now| entry.show(graph, &key.node, now));
+        let entry = CaptureEntry {
+            spec: &running.spec,
+            stats,
+            error: running.error(),
+        };
+        self.graph
+            .update_as(None, |graph, now| entry.show(graph, &key.node, now));
     }
 
     fn count(&self) {

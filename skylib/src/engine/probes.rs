@@ -28,7 +28,13 @@ pub(super) fn start(graph: &Arc<SharedGraph>, options: &HostOptions<'_>) -> Prob
     let root = NodeId::random();
     let metadata = HostInfo::read().to_metadata(options.host, options.metadata);
     let added = graph.update_as(None, |graph, now| {
-        graph.add_node(Node::new(root.clone(), options.host, options.origin, metadata, now))
+        graph.add_node(Node::new(
+            root.clone(),
+            options.host,
+            options.origin,
+            metadata,
+            now,
+        ))
     });
     if let Err(error) = added {
         tracing::error!(%error, "no node for this host");

@@ -32,13 +32,19 @@ pub struct SubscribeOptions {
 impl Default for SubscribeOptions {
     /// All namespaces, 100 000 messages, 64 MiB.
     fn default() -> Self {
-        Self { max_messages: 100_000, max_bytes: 64 << 20, namespaces: None }
+        Self {
+            max_messages: 100_000,
+            max_bytes: 64 << 20,
+            namespaces: None,
+        }
     }
 }
 
 impl SubscribeOptions {
     fn wants(&self, namespace: &str) -> bool {
-        self.namespaces.as_ref().is_none_or(|names| names.iter().any(|name| name == namespace))
+        self.namespaces
+            .as_ref()
+            .is_none_or(|names| names.iter().any(|name| name == namespace))
     }
 }
 
@@ -91,7 +97,10 @@ pub struct Subscription<T>(Arc<Queue<T>>);
 
 impl<T> Default for Bus<T> {
     fn default() -> Self {
-        Self { queues: Mutex::new(Vec::new()), cut_off: AtomicU64::new(0) }
+        Self {
+            queues: Mutex::new(Vec::new()),
+            cut_off: AtomicU64::new(0),
+        }
     }
 }
 
@@ -100,7 +109,11 @@ impl<T: BusMessage> Bus<T> {
     pub fn subscribe(&self, options: SubscribeOptions) -> Subscription<T> {
         let queue = Arc::new(Queue {
             options,
-            state: Mutex::new(State { messages: VecDeque::new(), bytes: 0, closed: false }),
+            state: Mutex::new(State {
+                messages: VecDeque::new(),
+                bytes: 0,
+                closed: false,
+            }),
             filled: Notify::new(),
             drained: Condvar::new(),
         });
@@ -110,7 +123,10 @@ impl<T: BusMessage> Bus<T> {
 
     /// Whether somebody wants messages of a namespace, so that they need to be made.
     pub fn is_wanted(&self, namespace: &str) -> bool {
-        self.queues.lock().iter().any(|queue| queue.options.wants(namespace))
+        self.queues
+            .lock()
+            .iter()
+            .any(|queue| queue.options.wants(namespace))
     }
 
     /// Number of subscribers.
@@ -139,7 +155,9 @@ impl<T: BusMessage> Bus<T> {
             }
         }
         if gone {
-            self.queues.lock().retain(|queue| !queue.state.lock().closed);
+            self.queues
+                .lock()
+                .retain(|queue| !queue.state.lock().closed);
         }
     }
 
@@ -171,8 +189,16 @@ impl<T: BusMessage> Queue<T> {
             // takes a message now and then to hold everybody up does not.
             let wanted = (state.messages.len() - state.messages.len() / 64).max(1);
             let still_full = |state: &mut State<T>| !state.closed && state.messages.len() >= wanted;
-            if self.drained.wait_while_for(&mut state, still_full, PATIENCE).timed_out() {
-                *state = State { messages: VecDeque::new(), bytes: 0, closed: true };
+            if self
+                .drained
+                .wait_while_for(&mut state, still_full, PATIENCE)
+                .timed_out()
+            {
+                *state = State {
+                    messages: VecDeque::new(),
+                    bytes: 0,
+                    closed: true,
+                };
                 self.filled.notify_one();
                 return Push::Stuck;
             }
@@ -200,7 +226,8 @@ impl<T> State<T> {
     /// A message larger than the whole queue still passes when it is the only one.
     fn is_full(&self, options: &SubscribeOptions, weight: usize) -> bool {
         !self.messages.is_empty()
-            && (self.messages.len() >= options.max_messages || self.bytes + weight > options.max_bytes)
+            && (self.messages.len() >= options.max_messages
+                || self.bytes + weight > options.max_bytes)
     }
 }
 
@@ -257,7 +284,11 @@ mod tests {
 
     impl BusMessage for u32 {
         fn namespace(&self) -> &str {
-            if self.is_multiple_of(2) { "even" } else { "odd" }
+            if self.is_multiple_of(2) {
+                "even"
+            } else {
+                "odd"
+            }
         }
 
         fn weight(&self) -> usize {
@@ -266,14 +297,20 @@ mod tests {
     }
 
     fn limits(max_messages: usize) -> SubscribeOptions {
-        SubscribeOptions { max_messages, ..SubscribeOptions::default() }
+        SubscribeOptions {
+            max_messages,
+            ..SubscribeOptions::default()
+        }
     }
 
     #[test]
     fn subscribers_get_the_namespaces_they_asked_for() {
         let bus = Bus::default();
         let namespaces = Some(vec!["odd".to_owned()]);
-        let mut odd = bus.subscribe(SubscribeOptions { namespaces, ..limits(10) });
+        let mut odd = bus.subscribe(SubscribeOptions {
+            namespaces,
+            ..limits(10)
+        });
         assert!(bus.is_wanted("odd") && !bus.is_wanted("even"));
         for i in 0..5_u32 {
             bus.send(&Arc::new(i));
@@ -290,7 +327,9 @@ mod tests {
             bus.send(&Arc::new(i));
         }
         for subscription in &mut all {
-            let got: Vec<u32> = std::iter::from_fn(|| subscription.try_next()).map(|m| *m).collect();
+            let got: Vec<u32> = std::iter::from_fn(|| subscription.try_next())
+                .map(|m| *m)
+                .collect();
             assert_eq!(got, (0..50).collect::<Vec<_>>());
         }
     }
@@ -331,7 +370,9 @@ mod tests {
         assert_eq!(alive.len(), 10);
         assert!(alive.try_next().is_some());
         assert!(frozen.is_empty(), "its memory is given back");
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
         let mut frozen = frozen;
         assert!(runtime.block_on(frozen.next()).is_none());
     }

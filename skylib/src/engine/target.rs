@@ -21,13 +21,22 @@ impl CaptureTarget {
     /// # Errors
     /// What the node lacks, in the words of the original.
     pub(super) fn of(graph: &Graph, node: &Node) -> Result<Self, String> {
-        let text = |key: &str| node.metadata.get(key).and_then(Value::as_text).unwrap_or_default();
+        let text = |key: &str| {
+            node.metadata
+                .get(key)
+                .and_then(Value::as_text)
+                .unwrap_or_default()
+        };
         let name = text("Name");
         let id = &node.id;
         if name.is_empty() {
             return Err(format!("No name for node {id}"));
         }
-        let flags = node.metadata.get("LinkFlags").and_then(Value::as_list).unwrap_or_default();
+        let flags = node
+            .metadata
+            .get("LinkFlags")
+            .and_then(Value::as_list)
+            .unwrap_or_default();
         if !flags.iter().any(|flag| flag.as_text() == Some("UP")) {
             return Err(format!("Can't start capture on node down {name}"));
         }
@@ -49,9 +58,32 @@ impl CaptureTarget {
 
 /// Node types that packets can be captured on by a packet socket.
 const CAPTURABLE: &[&str] = &[
-    "bond", "bridge", "can", "device", "dummy", "geneve", "gre", "gretap", "hsr", "ifb", "internal",
-    "ip6gre", "ip6gretap", "ip6tnl", "ipip", "ipoib", "ipvlan", "lowpan", "macvlan", "macvtap",
-    "sit", "tun", "vcan", "veth", "vlan", "vxlan",
+    "bond",
+    "bridge",
+    "can",
+    "device",
+    "dummy",
+    "geneve",
+    "gre",
+    "gretap",
+    "hsr",
+    "ifb",
+    "internal",
+    "ip6gre",
+    "ip6gretap",
+    "ip6tnl",
+    "ipip",
+    "ipoib",
+    "ipvlan",
+    "lowpan",
+    "macvlan",
+    "macvtap",
+    "sit",
+    "tun",
+    "vcan",
+    "veth",
+    "vlan",
+    "vxlan",
 ];
 
 /// Whether packets can be captured on a node of this host, by its `Type`.
@@ -65,10 +97,12 @@ fn namespace_of(graph: &Graph, id: &NodeId) -> Option<PathBuf> {
     let mut id = id.clone();
     // Ownership is a tree; the bound only guards against edges that a client made into a circle.
     for _ in 0..MAX_OWNERS {
-        let owner = graph.edges_of(&id, Direction::In).find_map(|(edge, owner)| {
-            let relation = edge.metadata.get("RelationType").and_then(Value::as_text);
-            (relation == Some("ownership")).then_some(owner)
-        })?;
+        let owner = graph
+            .edges_of(&id, Direction::In)
+            .find_map(|(edge, owner)| {
+                let relation = edge.metadata.get("RelationType").and_then(Value::as_text);
+                (relation == Some("ownership")).then_some(owner)
+            })?;
         let text = |key: &str| owner.metadata.get(key).and_then(Value::as_text);
         if text("Type") == Some("netns") {
             return text("Path").map(PathBuf::from);
@@ -95,7 +129,9 @@ mod tests {
 
     fn own(graph: &mut Graph, parent: &str, child: &str) {
         let metadata = Metadata::from_iter([("RelationType", "ownership")]);
-        graph.add_edge(Edge::new("", parent, child, "h", "agent.h", metadata, NOW)).unwrap();
+        graph
+            .add_edge(Edge::new("", parent, child, "h", "agent.h", metadata, NOW))
+            .unwrap();
     }
 
     #[test]
@@ -103,7 +139,10 @@ mod tests {
         let mut graph = Graph::new();
         for (id, metadata) in [
             ("host", r#"{"Type":"host","Name":"h"}"#),
-            ("ns", r#"{"Type":"netns","Name":"blue","Path":"/run/netns/blue"}"#),
+            (
+                "ns",
+                r#"{"Type":"netns","Name":"blue","Path":"/run/netns/blue"}"#,
+            ),
             (
                 "eth0",
                 r#"{"Type":"veth","Name":"eth0","EncapType":"ether","TID":"t","LinkFlags":["UP"]}"#,
@@ -125,7 +164,9 @@ mod tests {
     fn owners_in_a_circle_end_the_search() {
         let mut graph = Graph::new();
         for id in ["a", "b"] {
-            graph.add_node(node(id, r#"{"Type":"device","Name":"x"}"#)).unwrap();
+            graph
+                .add_node(node(id, r#"{"Type":"device","Name":"x"}"#))
+                .unwrap();
         }
         own(&mut graph, "a", "b");
         own(&mut graph, "b", "a");
@@ -134,11 +175,13 @@ mod tests {
 
     #[test]
     fn a_node_that_lacks_something_says_what() {
-        let refusal = |metadata: &str| {
-            CaptureTarget::of(&Graph::new(), &node("n1", metadata)).unwrap_err()
-        };
+        let refusal =
+            |metadata: &str| CaptureTarget::of(&Graph::new(), &node("n1", metadata)).unwrap_err();
         assert_eq!(refusal("{}"), "No name for node n1");
-        assert_eq!(refusal(r#"{"Name":"e"}"#), "Can't start capture on node down e");
+        assert_eq!(
+            refusal(r#"{"Name":"e"}"#),
+            "Can't start capture on node down e"
+        );
         let up = r#"{"Name":"e","LinkFlags":["UP"]}"#;
         assert_eq!(refusal(up), "No EncapType for node n1");
         let encap = r#"{"Name":"e","LinkFlags":["UP"],"EncapType":"ether"}"#;

@@ -10,17 +10,28 @@ fn engine(options: EngineOptions) -> Engine {
 
 fn json(engine: &Engine, query: &str) -> String {
     let mut out = Vec::new();
-    engine.query(query, &|| false).unwrap().write_json(&mut out).unwrap();
+    engine
+        .query(query, &|| false)
+        .unwrap()
+        .write_json(&mut out)
+        .unwrap();
     String::from_utf8(out).unwrap()
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+    tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap()
+        .block_on(future)
 }
 
 fn next(subscription: &mut Subscription<Outgoing>) -> Message {
     let message = block_on(subscription.next()).unwrap();
-    Message::decode(&message.encoded(Encoding::Json, UpdatePolicy::Full), Encoding::Json).unwrap()
+    Message::decode(
+        &message.encoded(Encoding::Json, UpdatePolicy::Full),
+        Encoding::Json,
+    )
+    .unwrap()
 }
 
 fn add(engine: &Engine, id: &str, name: &str) -> Result<(), GraphError> {
@@ -31,7 +42,10 @@ fn add(engine: &Engine, id: &str, name: &str) -> Result<(), GraphError> {
 }
 
 fn capture(query: &str) -> CaptureSpec {
-    CaptureSpec { gremlin_query: query.to_owned(), ..CaptureSpec::default() }
+    CaptureSpec {
+        gremlin_query: query.to_owned(),
+        ..CaptureSpec::default()
+    }
 }
 
 #[test]
@@ -47,7 +61,10 @@ fn changes_reach_subscribers_in_order_and_queries_at_once() {
         let message = next(&mut subscription);
         assert_eq!(message.kind, "NodeAdded");
         let start = format!(r#"{{"ID":"n{i}","#);
-        assert!(message.object.json().unwrap().starts_with(&start), "{message:?}");
+        assert!(
+            message.object.json().unwrap().starts_with(&start),
+            "{message:?}"
+        );
     }
     engine.stop();
     assert!(block_on(subscription.next()).is_none(), "the end is told");
@@ -56,16 +73,31 @@ fn changes_reach_subscribers_in_order_and_queries_at_once() {
 #[test]
 fn captures_are_kept_counted_and_deleted() {
     let documents: Arc<MemoryStore> = Arc::default();
-    let options =
-        || EngineOptions { documents: Arc::clone(&documents) as _, ..EngineOptions::new("h") };
+    let options = || EngineOptions {
+        documents: Arc::clone(&documents) as _,
+        ..EngineOptions::new("h")
+    };
     let first = engine(options());
     let mut told = first.subscribe_graph(SubscribeOptions::default());
-    let kept = first.captures().create(capture("G.V().Has('Name', 'none')"), None).unwrap();
+    let kept = first
+        .captures()
+        .create(capture("G.V().Has('Name', 'none')"), None)
+        .unwrap();
     assert_eq!((next(&mut told).kind.as_str(), kept.count), ("Added", 0));
-    let refused = first.captures().create(capture(&kept.gremlin_query), None).unwrap_err();
+    let refused = first
+        .captures()
+        .create(capture(&kept.gremlin_query), None)
+        .unwrap_err();
     assert_eq!(refused.to_string(), "duplicated resource");
-    let invalid = first.captures().create(capture("G.V("), None).unwrap_err().to_string();
-    assert!(invalid.starts_with("GremlinQuery: Not a valid Gremlin expression: "), "{invalid}");
+    let invalid = first
+        .captures()
+        .create(capture("G.V("), None)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        invalid.starts_with("GremlinQuery: Not a valid Gremlin expression: "),
+        "{invalid}"
+    );
     first.stop();
 
     let second = engine(options());
@@ -79,12 +111,18 @@ fn captures_are_kept_counted_and_deleted() {
 #[test]
 fn captures_expire() {
     let clock = Arc::new(crate::time::ManualClock::new(Timestamp::from_ms(1_000)));
-    let engine = engine(EngineOptions { clock: Arc::clone(&clock) as _, ..EngineOptions::new("h") });
+    let engine = engine(EngineOptions {
+        clock: Arc::clone(&clock) as _,
+        ..EngineOptions::new("h")
+    });
     let second = Some(Duration::from_secs(1));
     let spec = engine.captures().create(capture("G.V()"), second).unwrap();
     clock.advance(Duration::from_secs(2));
     // Creating another one wakes the controller, which looks at the clock then.
-    engine.captures().create(capture("G.V().Has('Name', 'x')"), None).unwrap();
+    engine
+        .captures()
+        .create(capture("G.V().Has('Name', 'x')"), None)
+        .unwrap();
     while engine.captures().get(&spec.uuid).is_some() {
         std::thread::yield_now();
     }
@@ -96,12 +134,21 @@ fn captures_expire() {
 fn a_capture_that_cannot_start_says_why_on_its_node() {
     let engine = engine(EngineOptions::new("h"));
     add(&engine, "n1", "down0").unwrap();
-    let spec = engine.captures().create(capture("G.V().Has('Name', 'down0')"), None).unwrap();
-    let query = format!("G.V().Has('Captures.ID', '{}').Values('Captures.Error')", spec.uuid);
+    let spec = engine
+        .captures()
+        .create(capture("G.V().Has('Name', 'down0')"), None)
+        .unwrap();
+    let query = format!(
+        "G.V().Has('Captures.ID', '{}').Values('Captures.Error')",
+        spec.uuid
+    );
     while json(&engine, &query) == "null" {
         std::thread::yield_now();
     }
-    assert_eq!(json(&engine, &query), r#"[["Can't start capture on node down down0"]]"#);
+    assert_eq!(
+        json(&engine, &query),
+        r#"[["Can't start capture on node down down0"]]"#
+    );
     assert_eq!(engine.captures().get(&spec.uuid).unwrap().count, 0);
     engine.captures().delete(&spec.uuid).unwrap();
     while json(&engine, "G.V().HasKey('Captures')") != "[]" {
@@ -112,13 +159,24 @@ fn a_capture_that_cannot_start_says_why_on_its_node() {
 
 #[test]
 fn flows_are_gathered_into_messages_and_the_rest_goes_out_at_the_end() {
-    let flows = FlowOptions { bulk_delay: Duration::from_secs(3600), max_buffered: 150 };
-    let engine = engine(EngineOptions { flows, ..EngineOptions::new("h") });
+    let flows = FlowOptions {
+        bulk_delay: Duration::from_secs(3600),
+        max_buffered: 150,
+    };
+    let engine = engine(EngineOptions {
+        flows,
+        ..EngineOptions::new("h")
+    });
     let mut all = engine.subscribe_flows(SubscribeOptions::default());
     let namespaces = Some(vec!["flow/c1".to_owned()]);
-    let mut one =
-        engine.subscribe_flows(SubscribeOptions { namespaces, ..SubscribeOptions::default() });
-    let flow = |capture: &str| Flow { capture_id: capture.into(), ..Flow::default() };
+    let mut one = engine.subscribe_flows(SubscribeOptions {
+        namespaces,
+        ..SubscribeOptions::default()
+    });
+    let flow = |capture: &str| Flow {
+        capture_id: capture.into(),
+        ..Flow::default()
+    };
     engine.flows().push(vec![flow("c1"); 60]);
     engine.flows().push(vec![flow("c2"); 60]);
     engine.flows().push(vec![flow("c2"); 151]);
@@ -131,11 +189,20 @@ fn flows_are_gathered_into_messages_and_the_rest_goes_out_at_the_end() {
     let store = |namespace: &str, flows| (namespace.to_owned(), "store".to_owned(), flows);
     assert_eq!(count(&next(&mut all)), store("flow", 100));
     engine.stop();
-    let mut rest = [next(&mut all), next(&mut all), next(&mut all), next(&mut all)]
-        .map(|message| count(&message));
+    let mut rest = [
+        next(&mut all),
+        next(&mut all),
+        next(&mut all),
+        next(&mut all),
+    ]
+    .map(|message| count(&message));
     rest.sort();
-    let wanted =
-        [store("flow", 20), store("flow/c1", 60), store("flow/c2", 20), store("flow/c2", 40)];
+    let wanted = [
+        store("flow", 20),
+        store("flow/c1", 60),
+        store("flow/c2", 20),
+        store("flow/c2", 40),
+    ];
     assert_eq!(rest, wanted);
     assert_eq!(count(&next(&mut one)), store("flow/c1", 60));
     assert!(block_on(one.next()).is_none());
@@ -143,13 +210,23 @@ fn flows_are_gathered_into_messages_and_the_rest_goes_out_at_the_end() {
 
 #[test]
 fn all_in_one_shows_its_own_host() {
-    let options = EngineOptions { role: Role::AllInOne, ..EngineOptions::new("edge-01") };
-    let engine = engine(EngineOptions { netns_path: None, ..options });
+    let options = EngineOptions {
+        role: Role::AllInOne,
+        ..EngineOptions::new("edge-01")
+    };
+    let engine = engine(EngineOptions {
+        netns_path: None,
+        ..options
+    });
     assert_eq!(
         json(&engine, "G.V().Has('Type', 'host').Values('TID')"),
         r#"["276ec92a-884b-5251-af04-080c9c22b304"]"#
     );
-    while json(&engine, "G.V().Has('Type', 'host').Out('Name', 'lo').HasKey('TID')") == "[]" {
+    while json(
+        &engine,
+        "G.V().Has('Type', 'host').Out('Name', 'lo').HasKey('TID')",
+    ) == "[]"
+    {
         std::thread::yield_now();
     }
     let status = engine.status();

@@ -98,8 +98,8 @@ fn imports(source: &str) -> BTreeSet<String> {
                 .chars()
                 .take_while(|c| c.is_ascii_lowercase() || *c == '_')
                 .collect();
-            if rest.starts_with('{') {
-                let inside = rest[1..].split('}').next().unwrap_or_default();
+            if let Some(inside) = rest.strip_prefix('{') {
+                let inside = inside.split('}').next().unwrap_or_default();
                 for part in inside.split(',') {
                     let name = part.trim().split("::").next().unwrap_or_default();
                     found.insert(name.trim_end_matches("{").to_owned());

@@ -5,10 +5,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-mod captures;
-mod fuzz_corpus;
 mod allocations;
+mod captures;
 mod flow_cases;
 mod flow_table;
+mod fuzz_corpus;
 mod gremlin_cases;
 mod layering;

@@ -75,7 +75,9 @@ impl Arena {
     /// Entries in use from a number up to another, by number.
     pub(super) fn stretch(&self, from: u32, to: u32) -> impl Iterator<Item = &Entry> {
         let numbers = from..to.min(self.len);
-        numbers.map(|number| self.get(number)).filter(|entry| entry.is_alive())
+        numbers
+            .map(|number| self.get(number))
+            .filter(|entry| entry.is_alive())
     }
 
     /// One more than the highest number.

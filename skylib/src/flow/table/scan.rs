@@ -44,14 +44,25 @@ impl FlowScan {
             Some((_, to)) if query.sort.is_none() && query.dedup.is_none() => to,
             _ => u64::MAX,
         };
-        Self { query, filter, counts: false, next: 0, enough, count: 0, flows: Vec::new() }
+        Self {
+            query,
+            filter,
+            counts: false,
+            next: 0,
+            enough,
+            count: 0,
+            flows: Vec::new(),
+        }
     }
 
     /// For how many there are; makes no record unless order or duplicates matter.
     #[must_use]
     pub fn count(query: FlowQuery) -> Self {
         let counts = query.sort.is_none() && query.dedup.is_none();
-        Self { counts, ..Self::new(query) }
+        Self {
+            counts,
+            ..Self::new(query)
+        }
     }
 
     /// What was found, in the query's order and bounds.
@@ -146,9 +157,18 @@ mod tests {
             frame.extend([0x08, 0x06, 0, 1, 8, 0, 6, 4, 0, 1]);
             frame.resize(60, 0);
             let timestamp = Timestamp::from_ms(i64::from(sender));
-            let headers = [PacketHeader { timestamp, offset: 0, captured_len: 60, wire_len: 60 }];
+            let headers = [PacketHeader {
+                timestamp,
+                offset: 0,
+                captured_len: 60,
+                wire_len: 60,
+            }];
             let link_type = LinkType::ETHERNET;
-            table.process(&PacketBatch { link_type, buffer: &frame, headers: &headers });
+            table.process(&PacketBatch {
+                link_type,
+                buffer: &frame,
+                headers: &headers,
+            });
         }
         table
     }
@@ -161,7 +181,10 @@ mod tests {
     fn stretches_find_what_one_look_finds() {
         let table = table(100);
         let filter = Filter::test("Start", Predicate::Gte(30));
-        let query = FlowQuery { filter, ..FlowQuery::default() };
+        let query = FlowQuery {
+            filter,
+            ..FlowQuery::default()
+        };
         let mut scan = FlowScan::new(query.clone());
         assert_eq!(stretches(&table, &mut scan, 7), 15);
         assert_eq!(scan.into_flows().unwrap(), table.query(&query).unwrap());
@@ -173,12 +196,18 @@ mod tests {
     #[test]
     fn a_bound_without_order_ends_the_look_early() {
         let table = table(100);
-        let query = FlowQuery { range: Some((2, 5)), ..FlowQuery::default() };
+        let query = FlowQuery {
+            range: Some((2, 5)),
+            ..FlowQuery::default()
+        };
         let mut scan = FlowScan::new(query.clone());
         assert_eq!(stretches(&table, &mut scan, 1), 6);
         assert_eq!(scan.into_flows().unwrap().flows.len(), 3);
         assert_eq!(table.count_flows(&query), Ok(3));
-        let late = FlowQuery { range: Some((98, 105)), ..FlowQuery::default() };
+        let late = FlowQuery {
+            range: Some((98, 105)),
+            ..FlowQuery::default()
+        };
         assert_eq!(table.count_flows(&late), Ok(2));
     }
 
@@ -186,17 +215,26 @@ mod tests {
     fn order_and_duplicates_matter_to_a_count() {
         let table = table(10);
         let dedup = Some(FlowField::parse("Link.B"));
-        let query = FlowQuery { dedup, ..FlowQuery::default() };
+        let query = FlowQuery {
+            dedup,
+            ..FlowQuery::default()
+        };
         assert_eq!(table.count_flows(&query), Ok(1));
         let sort = FlowField::parse("ICMP.ID").map(|field| (field, SortOrder::Ascending));
-        let query = FlowQuery { sort, ..FlowQuery::default() };
+        let query = FlowQuery {
+            sort,
+            ..FlowQuery::default()
+        };
         assert!(table.count_flows(&query).is_err());
     }
 
     #[test]
     fn other_nodes_have_no_flows_here() {
         let table = table(10);
-        let query = FlowQuery { node_tids: Some(vec!["t2".into()]), ..FlowQuery::default() };
+        let query = FlowQuery {
+            node_tids: Some(vec!["t2".into()]),
+            ..FlowQuery::default()
+        };
         assert_eq!(table.count_flows(&query), Ok(0));
         assert!(table.query(&query).unwrap().flows.is_empty());
     }

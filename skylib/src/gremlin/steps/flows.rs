@@ -327,7 +327,10 @@ mod tests {
         let context = Context::new(&view, &Counter, Timestamp::ZERO);
         let answer = |text: &str| Query::parse(text).unwrap().run(&context).unwrap();
         assert_eq!(answer("G.Flows().Count()"), Answer::Number(7));
-        assert_eq!(answer("G.Flows().Has('Application', 'DNS').Count()"), Answer::Number(3));
+        assert_eq!(
+            answer("G.Flows().Has('Application', 'DNS').Count()"),
+            Answer::Number(3)
+        );
         assert_eq!(answer("G.V().Flows().Count()"), Answer::Number(0));
         assert_eq!(answer("G.Flows()"), Answer::Flows(FlowSet::default()));
     }
