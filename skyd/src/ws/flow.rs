@@ -36,13 +36,17 @@ pub(crate) async fn run(client: &Client, link: &mut Link) -> End {
             }
         }
     };
-    tokio::select! {
+    let end = tokio::select! {
         end = ignore(reader) => end,
         end = write => match end {
             Ok(never) => never,
             Err(end) => end,
         },
+    };
+    if end == End::Stuck {
+        flows.give_up();
     }
+    end
 }
 
 /// Reads until the end and looks at nothing.

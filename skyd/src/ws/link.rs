@@ -1,5 +1,6 @@
 //! One WebSocket connection: frames in and out, pings, and every way it can end.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -36,6 +37,8 @@ pub(crate) enum End {
     Lost,
     /// The client answers no more pings.
     Silent,
+    /// The client takes no more bytes.
+    Stuck,
     /// We have nothing more to say: the daemon ends, or the client did not keep up.
     Cut,
     /// We say so, with this code.
@@ -203,7 +206,7 @@ impl Writer {
         self.sink
             .send(Message::Ping(Bytes::new()))
             .await
-            .map_err(|_| End::Lost)
+            .map_err(|error| end_of(&error))
     }
 
     /// Sends one message.
@@ -221,7 +224,7 @@ impl Writer {
     /// Sends what is in the buffer.
     pub(crate) async fn flush(&mut self) -> Result<(), End> {
         self.next_flush = Instant::now() + COALESCE;
-        self.sink.flush().await.map_err(|_| End::Lost)
+        self.sink.flush().await.map_err(|error| end_of(&error))
     }
 
     /// Waits where the last flush was just now: what comes meanwhile goes out together, since it is
@@ -262,7 +265,7 @@ impl Writer {
         self.sink
             .feed(Message::Frame(frame))
             .await
-            .map_err(|_| End::Lost)
+            .map_err(|error| end_of(&error))
     }
 
     /// Waits for something else and sends the pings that are due meanwhile.
@@ -274,6 +277,14 @@ impl Writer {
                 () = self.ping_time() => self.ping().await?,
             }
         }
+    }
+}
+
+/// How a connection ends that can no longer be written to.
+fn end_of(error: &Error) -> End {
+    match error {
+        Error::Io(error) if error.kind() == ErrorKind::TimedOut => End::Stuck,
+        _ => End::Lost,
     }
 }
 

@@ -123,6 +123,9 @@ impl<'a> Subscriber<'a> {
                 },
             };
             if let Err(end) = done {
+                if end == End::Stuck {
+                    self.events.give_up();
+                }
                 return end;
             }
         }

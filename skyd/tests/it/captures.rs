@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::client::{get, post, request};
-use crate::daemon::{Daemon, Folder};
+use crate::daemon::{Daemon, Folder, until};
 use rustix::process::Signal;
 
 const BODY: &str = r#"{"GremlinQuery":"G.V().Has('Name','nothing')"}"#;
@@ -59,9 +59,9 @@ fn a_time_to_live_ends_a_capture() {
             .len(),
         1
     );
-    while get(&daemon, "/api/capture").json() != json!({}) {
-        std::thread::yield_now();
-    }
+    until("the capture is gone", || {
+        get(&daemon, "/api/capture").json() == json!({})
+    });
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::io::Read;
 use serde_json::json;
 
 use crate::client::{Connection, WebSocket, get, post, query, request};
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, until};
 
 #[test]
 fn each_kind_of_error_has_its_form() {
@@ -269,9 +269,9 @@ fn the_status_shows_who_is_connected_and_what_was_lost() {
     assert_eq!(status["Captures"], json!({"IsMaster": true}));
     assert_eq!(status.get("BackendsReplacedByLocal"), None);
     drop(publisher);
-    while get(&daemon, "/api/status").json()["Publishers"] != json!({}) {
-        std::thread::yield_now();
-    }
+    until("the publisher is gone", || {
+        get(&daemon, "/api/status").json()["Publishers"] == json!({})
+    });
 }
 
 #[test]

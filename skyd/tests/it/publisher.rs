@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::client::{WebSocket, query};
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, until};
 use crate::http::node;
 
 fn client(daemon: &Daemon, path: &str, id: &str, more: &[(&str, &str)]) -> WebSocket {
@@ -101,9 +101,7 @@ fn a_pubsub_client_hears_of_all_but_itself() {
         one.send_graph("SyncRequest", json!({}));
         assert_eq!(one.message()["Type"], "SyncReply");
         drop((one, two));
-        while client_count(&daemon) > 0 {
-            std::thread::yield_now();
-        }
+        until("all are gone", || client_count(&daemon) == 0);
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::client::{WebSocket, post, query};
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, until};
 use crate::http::node;
 
 fn client(daemon: &Daemon, path: &str, more: &[(&str, &str)]) -> WebSocket {
@@ -221,14 +221,9 @@ fn a_client_that_never_reads_stops_nobody_and_is_cut_off() {
     }
     reader.join().unwrap();
     assert_eq!(query(&daemon, "G.V().Count()"), 400);
-    loop {
+    until("the frozen one is cut off", || {
         let status = crate::client::get(&daemon, "/api/status").json();
-        if status["Queues"]["GraphSubscribersCutOff"] == 1
-            && status["Subscribers"]["frozen"].is_null()
-        {
-            break;
-        }
-        std::thread::yield_now();
-    }
+        status["Queues"]["GraphSubscribersCutOff"] == 1 && status["Subscribers"]["frozen"].is_null()
+    });
     drop(frozen);
 }

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::client::{BINARY, CLOSE, Frame, PING, PONG, TEXT, WebSocket, get};
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, until};
 
 const WHO: [(&str, &str); 1] = [("X-Client-Type", "test")];
 
@@ -50,9 +50,9 @@ fn an_identity_is_taken_once_until_its_client_goes() {
     );
     let _other = WebSocket::open(&daemon, "/ws/publisher", &twin);
     drop(first);
-    while WebSocket::try_open(&daemon, "/ws/subscriber", &twin).is_err() {
-        std::thread::yield_now();
-    }
+    until("the name is free", || {
+        WebSocket::try_open(&daemon, "/ws/subscriber", &twin).is_ok()
+    });
 }
 
 #[test]

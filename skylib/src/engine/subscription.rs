@@ -71,7 +71,7 @@ impl BusMessage for Outgoing {
 #[derive(Debug)]
 pub struct Bus<T> {
     queues: Mutex<Vec<Arc<Queue<T>>>>,
-    cut_off: AtomicU64,
+    cut_off: Arc<AtomicU64>,
 }
 
 #[derive(Debug)]
@@ -82,6 +82,8 @@ struct Queue<T> {
     filled: Notify,
     /// Wakes the bus: something was taken.
     drained: Condvar,
+    /// The bus's count of subscribers cut off.
+    cut_off: Arc<AtomicU64>,
 }
 
 #[derive(Debug)]
@@ -99,7 +101,7 @@ impl<T> Default for Bus<T> {
     fn default() -> Self {
         Self {
             queues: Mutex::new(Vec::new()),
-            cut_off: AtomicU64::new(0),
+            cut_off: Arc::default(),
         }
     }
 }
@@ -116,6 +118,7 @@ impl<T: BusMessage> Bus<T> {
             }),
             filled: Notify::new(),
             drained: Condvar::new(),
+            cut_off: Arc::clone(&self.cut_off),
         });
         self.queues.lock().push(Arc::clone(&queue));
         Subscription(queue)
@@ -145,14 +148,7 @@ impl<T: BusMessage> Bus<T> {
         let mut gone = false;
         let wanted = |queue: &&Arc<Queue<T>>| queue.options.wants(message.namespace());
         for queue in queues.iter().filter(wanted) {
-            match queue.push(message) {
-                Push::Done => {}
-                Push::Closed => gone = true,
-                Push::Stuck => {
-                    gone = true;
-                    self.cut_off.fetch_add(1, Ordering::Relaxed);
-                }
-            }
+            gone |= !queue.push(message);
         }
         if gone {
             self.queues
@@ -174,14 +170,9 @@ impl<T: BusMessage> Bus<T> {
     }
 }
 
-enum Push {
-    Done,
-    Closed,
-    Stuck,
-}
-
 impl<T: BusMessage> Queue<T> {
-    fn push(&self, message: &Arc<T>) -> Push {
+    /// Whether there is still somebody to read it.
+    fn push(&self, message: &Arc<T>) -> bool {
         let weight = message.weight();
         let mut state = self.state.lock();
         if state.is_full(&self.options, weight) {
@@ -194,27 +185,35 @@ impl<T: BusMessage> Queue<T> {
                 .wait_while_for(&mut state, still_full, PATIENCE)
                 .timed_out()
             {
-                *state = State {
-                    messages: VecDeque::new(),
-                    bytes: 0,
-                    closed: true,
-                };
-                self.filled.notify_one();
-                return Push::Stuck;
+                self.cut(&mut state);
             }
         }
         if state.closed {
-            return Push::Closed;
+            return false;
         }
         state.messages.push_back(Arc::clone(message));
         state.bytes += weight;
         drop(state);
         self.filled.notify_one();
-        Push::Done
+        true
     }
 }
 
 impl<T> Queue<T> {
+    /// Drops what is queued, for good, and counts it.
+    fn cut(&self, state: &mut State<T>) {
+        if !state.closed {
+            *state = State {
+                messages: VecDeque::new(),
+                bytes: 0,
+                closed: true,
+            };
+            self.cut_off.fetch_add(1, Ordering::Relaxed);
+            self.filled.notify_one();
+            self.drained.notify_one();
+        }
+    }
+
     fn close(&self) {
         self.state.lock().closed = true;
         self.filled.notify_one();
@@ -248,6 +247,12 @@ impl<T: BusMessage> Subscription<T> {
             }
             self.0.filled.notified().await;
         }
+    }
+
+    /// Ends the subscription because whoever it is for takes nothing any more; counted among those
+    /// [cut off](Bus::cut_off).
+    pub fn give_up(&self) {
+        self.0.cut(&mut self.0.state.lock());
     }
 
     /// The next message if one is there, to write several at once.
