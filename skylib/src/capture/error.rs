@@ -10,17 +10,14 @@ use crate::pcap_file::PcapFileError;
 #[non_exhaustive]
 pub enum CaptureError {
     /// The process lacks a privilege.
-    #[error(
-        "cannot capture on {interface}: needs {capability} (run as root or: setcap {}+ep {program})",
-        capability.to_lowercase()
-    )]
+    #[error("cannot capture on {interface}: needs {capability} ({remedy})")]
     NotPermitted {
         /// The interface.
         interface: String,
         /// Name of the privilege, for example `CAP_NET_RAW`.
         capability: String,
-        /// The file of the running program.
-        program: String,
+        /// How to grant it.
+        remedy: String,
     },
     /// There is no interface of that name where it was looked for.
     #[error("interface {interface:?} not found{}", place(.netns))]

@@ -48,6 +48,7 @@ use crate::graph::{Graph, Processor};
 use crate::gremlin::{Answer, Limits, Query, QueryError};
 use crate::proto::Outgoing;
 use crate::store::{DocStore, MemoryStore, StoreError};
+use crate::sys::capability::Capability;
 use crate::time::{Clock, SystemClock};
 use crate::topology::tid::TidProcessor;
 use crate::topology::{ProbeSet, ProbeStatus};
@@ -228,6 +229,9 @@ impl Engine {
             },
         ))?;
         if options.role == Role::AllInOne {
+            if let Some(missing) = Capability::missing() {
+                tracing::warn!("{missing}; everything else works");
+            }
             let host = HostOptions {
                 host: &options.host,
                 origin: &origin,

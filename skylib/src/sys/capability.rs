@@ -25,13 +25,19 @@ impl Capability {
         capabilities(None).is_ok_and(|sets| sets.effective.contains(self.bit()))
     }
 
-    /// Those the calling thread lacks.
+    /// What the calling thread cannot do and how to grant it, in one line; `None` if it can do
+    /// everything.
     #[must_use]
-    pub fn missing() -> Vec<Self> {
-        Self::ALL
+    pub fn missing() -> Option<String> {
+        let missing: Vec<Self> = Self::ALL
             .into_iter()
-            .filter(|c| !c.is_effective())
-            .collect()
+            .filter(|capability| !capability.is_effective())
+            .collect();
+        let needs: Vec<String> = missing
+            .iter()
+            .map(|capability| format!("{} needs {capability}", capability.purpose()))
+            .collect();
+        (!missing.is_empty()).then(|| format!("{} ({})", needs.join(", "), remedy(&missing)))
     }
 
     /// What cannot be done without it and how to grant it, in one line.
@@ -42,15 +48,21 @@ impl Capability {
     /// ```
     #[must_use]
     pub fn help(self) -> String {
-        let what = match self {
+        format!("{} needs {self} ({})", self.purpose(), self.remedy())
+    }
+
+    /// How to grant it, in one line.
+    #[must_use]
+    pub fn remedy(self) -> String {
+        remedy(&[self])
+    }
+
+    const fn purpose(self) -> &'static str {
+        match self {
             Self::NetRaw => "capturing packets",
             Self::NetAdmin => "promiscuous mode and interface settings",
             Self::SysAdmin => "entering network namespaces",
-        };
-        let program = std::env::current_exe()
-            .map_or_else(|_| "PROGRAM".to_owned(), |path| path.display().to_string());
-        let flag = self.to_string().to_lowercase();
-        format!("{what} needs {self}: run as root, or `setcap {flag}+ep {program}`")
+        }
     }
 
     const fn bit(self) -> CapabilitySet {
@@ -70,6 +82,18 @@ impl fmt::Display for Capability {
             Self::SysAdmin => "CAP_SYS_ADMIN",
         })
     }
+}
+
+fn remedy(wanted: &[Capability]) -> String {
+    let program = std::env::current_exe()
+        .map_or_else(|_| "PROGRAM".to_owned(), |path| path.display().to_string());
+    // setcap replaces what a file has: those it gives already are named again.
+    let flags: Vec<String> = Capability::ALL
+        .into_iter()
+        .filter(|capability| wanted.contains(capability) || capability.is_effective())
+        .map(|capability| capability.to_string().to_lowercase())
+        .collect();
+    format!("run as root or: setcap {}+ep {program}", flags.join(","))
 }
 
 #[cfg(test)]
@@ -97,8 +121,28 @@ mod tests {
     fn help_names_the_privilege_and_the_remedy() {
         let help = Capability::NetRaw.help();
         assert!(
-            help.contains("CAP_NET_RAW") && help.contains("setcap cap_net_raw+ep"),
+            help.contains("CAP_NET_RAW") && help.contains("setcap cap_net_raw"),
             "{help}"
+        );
+    }
+
+    #[test]
+    fn one_command_grants_all_that_is_missing() {
+        let without_any = || {
+            let empty = rustix::thread::CapabilitySets {
+                effective: CapabilitySet::empty(),
+                permitted: CapabilitySet::empty(),
+                inheritable: CapabilitySet::empty(),
+            };
+            rustix::thread::set_capabilities(None, empty).unwrap();
+            Capability::missing().unwrap()
+        };
+        // Capabilities belong to a thread.
+        let text = std::thread::spawn(without_any).join().unwrap();
+        assert!(
+            text.starts_with("capturing packets needs CAP_NET_RAW, ")
+                && text.contains("setcap cap_net_raw,cap_net_admin,cap_sys_admin+ep /"),
+            "{text}"
         );
     }
 }

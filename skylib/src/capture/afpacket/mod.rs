@@ -310,11 +310,10 @@ fn on_open(options: &CaptureOptions, error: io::Error) -> CaptureError {
 }
 
 fn not_permitted(options: &CaptureOptions, missing: Capability) -> CaptureError {
-    let program = std::env::current_exe().ok();
     CaptureError::NotPermitted {
         interface: options.interface.clone(),
         capability: missing.to_string(),
-        program: program.map_or("FILE".to_owned(), |path| path.display().to_string()),
+        remedy: missing.remedy(),
     }
 }
 
