@@ -1,12 +1,16 @@
 //! A machine for a test: a private network namespace with probes that fill a graph.
 
+use std::fs::File;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use rustix::thread::{UnshareFlags, unshare_unsafe};
+use rustix::mount::{MountPropagationFlags, mount_change};
+use rustix::process::{chroot, fchdir};
+use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
 
 use crate::graph::{
     Direction, Edge, Graph, GraphEvent, GraphWriter, Metadata, Node, NodeId, Processor,
@@ -26,17 +30,32 @@ pub(super) fn run(test: impl FnOnce(Lab) + Send) {
     let Some(netns) = private() else { return };
     netns
         .run(|| {
-            // Mounts of other tests must not be seen here, nor ours there.
-            #[expect(
-                unsafe_code,
-                reason = "rustix marks unshare unsafe because of CLONE_FILES"
-            )]
-            // SAFETY: a new mount namespace shares no memory and no descriptors anew.
-            unsafe { unshare_unsafe(UnshareFlags::NEWNS) }.unwrap();
-            sh("mount --make-rprivate /");
+            take_mounts_private();
             test(Lab::new());
         })
         .unwrap();
+}
+
+/// Mounts of other tests must not be seen by this thread, nor its own by them.
+fn take_mounts_private() {
+    #[expect(
+        unsafe_code,
+        reason = "rustix marks unshare unsafe because of CLONE_FILES"
+    )]
+    // SAFETY: a new mount namespace shares no memory and no descriptors anew.
+    unsafe { unshare_unsafe(UnshareFlags::NEWNS) }.unwrap();
+    // In a chroot `/` is no mount and cannot be changed: entering the namespace anew leads to its
+    // true root, and the descriptor back.
+    let root = File::open("/").unwrap();
+    let mounts = File::open("/proc/thread-self/ns/mnt").unwrap();
+    move_into_link_name_space(mounts.as_fd(), Some(LinkNameSpaceType::Mount)).unwrap();
+    mount_change(
+        "/",
+        MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
+    )
+    .unwrap();
+    fchdir(&root).unwrap();
+    chroot(".").unwrap();
 }
 
 /// The graph with its owner.
