@@ -93,10 +93,10 @@ fn run(
     query: &Query,
     interrupt: &Interrupt,
 ) -> Result<WholeGraph, SelectionError> {
-    // The answer may hold later changes too; telling those again does no harm.
-    let sequence = engine.graph().view().sequence();
+    let view = engine.graph().view();
+    let sequence = view.sequence();
     match engine
-        .run(query, &|| interrupt.is_set())
+        .run_on(&view, query, &|| interrupt.is_set())
         .map_err(SelectionError::Failed)?
     {
         Answer::Graph { nodes, edges } => Ok(WholeGraph {
@@ -130,20 +130,21 @@ impl Selection {
             })
     }
 
-    /// Runs the filter again after some events; what to tell. A filter that fails selects nothing.
-    pub(crate) async fn refresh(
+    /// Runs the filter again; `None` where that takes too long. A filter that fails selects nothing.
+    pub(crate) async fn run_again(&self, app: &App) -> Option<WholeGraph> {
+        let query = Arc::clone(&self.query);
+        let work = move |engine: &Engine, interrupt: &Interrupt| run(engine, &query, interrupt);
+        let graph = app.run_query(work).await.ok()?;
+        Some(graph.unwrap_or_default())
+    }
+
+    /// Moves on to what the filter selects after some events; what to tell.
+    pub(crate) fn replace(
         &mut self,
-        app: &App,
+        graph: &WholeGraph,
         events: &[Arc<Outgoing>],
         own: u64,
     ) -> Vec<Arc<Outgoing>> {
-        let query = Arc::clone(&self.query);
-        let work = move |engine: &Engine, interrupt: &Interrupt| run(engine, &query, interrupt);
-        let graph = match app.run_query(work).await {
-            Ok(Ok(graph)) => graph,
-            Ok(Err(_)) => WholeGraph::default(),
-            Err(_) => return Vec::new(),
-        };
         self.view
             .replace(&graph.nodes, &graph.edges, events, Some(own))
     }

@@ -4,6 +4,7 @@
 //! before the reply, later ones after it: what a client builds on the reply misses nothing.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use skylib::engine::Subscription;
@@ -154,17 +155,47 @@ impl<'a> Subscriber<'a> {
             next = self.events.try_next();
         }
         self.held = next;
-        if let Some(selection) = &mut self.selection
-            && !batch.is_empty()
-        {
-            let own = self.client.place.id();
-            let refreshing = selection.refresh(&self.client.app, &batch, own);
-            let messages = writer.pinging(refreshing).await?;
-            for message in messages {
-                self.feed(writer, &message).await?;
-            }
+        if !batch.is_empty() {
+            self.refresh(writer, batch).await?;
         }
         writer.flush().await
+    }
+
+    /// Runs the filter again after some events and tells what that changes.
+    async fn refresh(
+        &mut self,
+        writer: &mut Writer,
+        mut batch: Vec<Arc<Outgoing>>,
+    ) -> Result<(), End> {
+        let Some(selection) = &mut self.selection else {
+            return Ok(());
+        };
+        let running = selection.run_again(&self.client.app);
+        let Some(graph) = writer.pinging(running).await? else {
+            return Ok(());
+        };
+        // The graph may be ahead of the events, which tell who made each change: they are on their
+        // way, unless the engine ends.
+        let until = tokio::time::Instant::now() + EVENTS_ARRIVE;
+        let sequences = batch.iter().map(|event| event.sequence());
+        let mut seen = sequences.max().unwrap_or_default();
+        while seen < graph.sequence {
+            let next = next(&mut self.held, &mut self.events);
+            let Ok(Some(event)) = tokio::time::timeout_at(until, next).await else {
+                break;
+            };
+            if event.sequence() > graph.sequence {
+                self.held = Some(event);
+                break;
+            }
+            seen = seen.max(event.sequence());
+            batch.push(event);
+        }
+        let own = self.client.place.id();
+        for message in selection.replace(&graph, &batch, own) {
+            self.feed(writer, &message).await?;
+        }
+        Ok(())
     }
 
     async fn feed(&self, writer: &mut Writer, message: &Outgoing) -> Result<(), End> {
@@ -288,6 +319,9 @@ async fn next(
         None => events.next().await,
     }
 }
+
+/// How long an event may be on its way from the graph to its subscribers.
+const EVENTS_ARRIVE: Duration = Duration::from_millis(100);
 
 /// Events sent before requests and pings are looked at again.
 const BATCH: usize = 1024;

@@ -104,9 +104,14 @@ class Lab:
 
     def ping(self, count):
         done = subprocess.run(
-            ["ip", "netns", "exec", self.left, "ping", "-q", "-c", str(count), "-i", "0.05", "192.0.2.2"],
+            [*inside(self.left), "ping", "-q", "-c", str(count), "-i", "0.05", "192.0.2.2"],
             capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def inside(namespace):
+    """What to put before a command; `ip netns exec` also mounts, which fails in a chroot."""
+    return ["nsenter", f"--net=/run/netns/{namespace}"]
 
 
 def sh(command):
@@ -124,8 +129,8 @@ def lab(tmp_path):
         for name in (left, right):
             sh(f"ip netns add {name}")
             stack.callback(sh, f"ip netns del {name}")
-            sh(f"ip netns exec {name} sysctl -qw net.ipv6.conf.all.disable_ipv6=1 "
-               f"net.ipv6.conf.default.disable_ipv6=1")
+            off = "for f in all default; do echo 1 > /proc/sys/net/ipv6/conf/$f/disable_ipv6; done"
+            sh(f"{' '.join(inside(name))} sh -c '{off}'")
         sh(f"ip -n {left} link add eth0 type veth peer name eth0 netns {right}")
         for name, address in ((left, "192.0.2.1/24"), (right, "192.0.2.2/24")):
             sh(f"ip -n {name} addr add {address} dev eth0")

@@ -44,7 +44,7 @@ use self::probes::HostOptions;
 use self::query::QueryRunner;
 use crate::api::{CaptureSpec, ResourceStore};
 use crate::flow::FlowTableOptions;
-use crate::graph::{Graph, Processor};
+use crate::graph::{Graph, GraphView, Processor};
 use crate::gremlin::{Answer, Limits, Query, QueryError};
 use crate::proto::Outgoing;
 use crate::store::{DocStore, MemoryStore, StoreError};
@@ -306,7 +306,20 @@ impl Engine {
         query: &Query,
         interrupt: &(dyn Fn() -> bool + Sync),
     ) -> Result<Answer, QueryError> {
-        self.0.queries.run(query, interrupt)
+        self.run_on(&self.0.graph.view(), query, interrupt)
+    }
+
+    /// Runs a parsed query on a view of the graph that the caller keeps.
+    ///
+    /// # Errors
+    /// See [`QueryError`].
+    pub fn run_on(
+        &self,
+        view: &GraphView<'_>,
+        query: &Query,
+        interrupt: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Answer, QueryError> {
+        self.0.queries.run(view, query, interrupt)
     }
 
     /// The graph.

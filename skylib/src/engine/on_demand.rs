@@ -288,9 +288,10 @@ impl OnDemand {
 
     fn select(&self, spec: &CaptureSpec) -> Result<Vec<Arc<Node>>, String> {
         let query = Query::parse(&spec.gremlin_query).map_err(|e| e.to_string())?;
+        let view = self.queries.graph.view();
         let answer = self
             .queries
-            .run(&query, &|| false)
+            .run(&view, &query, &|| false)
             .map_err(|e| e.to_string())?;
         let nodes = match answer {
             Answer::Nodes(nodes) => nodes,

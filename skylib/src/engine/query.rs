@@ -18,15 +18,15 @@ pub(super) struct QueryRunner {
 }
 
 impl QueryRunner {
-    /// Runs a query on the graph as of now. `interrupt` is asked now and then whether to give up.
+    /// Runs a query. `interrupt` is asked now and then whether to give up.
     pub(super) fn run(
         &self,
+        view: &GraphView<'_>,
         query: &Query,
         interrupt: &(dyn Fn() -> bool + Sync),
     ) -> Result<Answer, QueryError> {
-        let view = GraphView::open(&*self.graph);
         query.run(&Context {
-            view: &view,
+            view,
             flows: &*self.flows,
             now: self.clock.now(),
             limits: self.limits,
