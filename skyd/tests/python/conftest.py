@@ -104,14 +104,14 @@ class Lab:
 
     def ping(self, count):
         done = subprocess.run(
-            [*inside(self.left), "ping", "-q", "-c", str(count), "-i", "0.05", "192.0.2.2"],
+            [*inside(self.left).split(), "ping", "-q", "-c", str(count), "-i", "0.05", "192.0.2.2"],
             capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
 
 
 def inside(namespace):
-    """What to put before a command; `ip netns exec` also mounts, which fails in a chroot."""
-    return ["nsenter", f"--net=/run/netns/{namespace}"]
+    """What to put before a command; `ip` itself also mounts, which fails in a chroot."""
+    return f"nsenter --net=/run/netns/{namespace}"
 
 
 def sh(command):
@@ -130,11 +130,11 @@ def lab(tmp_path):
             sh(f"ip netns add {name}")
             stack.callback(sh, f"ip netns del {name}")
             off = "for f in all default; do echo 1 > /proc/sys/net/ipv6/conf/$f/disable_ipv6; done"
-            sh(f"{' '.join(inside(name))} sh -c '{off}'")
-        sh(f"ip -n {left} link add eth0 type veth peer name eth0 netns {right}")
+            sh(f"{inside(name)} sh -c '{off}'")
+        sh(f"{inside(left)} ip link add eth0 type veth peer name eth0 netns {right}")
         for name, address in ((left, "192.0.2.1/24"), (right, "192.0.2.2/24")):
-            sh(f"ip -n {name} addr add {address} dev eth0")
-            sh(f"ip -n {name} link set eth0 up")
+            sh(f"{inside(name)} ip addr add {address} dev eth0")
+            sh(f"{inside(name)} ip link set eth0 up")
         daemon = Daemon(tmp_path, settings=("flow.update=1", "flow.expire=600"))
         stack.callback(daemon.stop)
         yield Lab(daemon, left, right)

@@ -18,6 +18,16 @@ fn json(engine: &Engine, query: &str) -> String {
     String::from_utf8(out).unwrap()
 }
 
+/// Waits for something that must come.
+fn until(is_so: impl Fn() -> bool) {
+    let began = SystemClock.now();
+    while !is_so() {
+        let waited = SystemClock.now().as_ms() - began.as_ms();
+        assert!(waited < 20_000, "not within 20 s");
+        std::thread::yield_now();
+    }
+}
+
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread()
         .build()
@@ -123,9 +133,7 @@ fn captures_expire() {
         .captures()
         .create(capture("G.V().Has('Name', 'x')"), None)
         .unwrap();
-    while engine.captures().get(&spec.uuid).is_some() {
-        std::thread::yield_now();
-    }
+    until(|| engine.captures().get(&spec.uuid).is_none());
     assert_eq!(engine.captures().list().len(), 1);
     engine.stop();
 }
@@ -142,18 +150,14 @@ fn a_capture_that_cannot_start_says_why_on_its_node() {
         "G.V().Has('Captures.ID', '{}').Values('Captures.Error')",
         spec.uuid
     );
-    while json(&engine, &query) == "null" {
-        std::thread::yield_now();
-    }
+    until(|| json(&engine, &query) != "null");
     assert_eq!(
         json(&engine, &query),
         r#"[["Can't start capture on node down down0"]]"#
     );
     assert_eq!(engine.captures().get(&spec.uuid).unwrap().count, 0);
     engine.captures().delete(&spec.uuid).unwrap();
-    while json(&engine, "G.V().HasKey('Captures')") != "[]" {
-        std::thread::yield_now();
-    }
+    until(|| json(&engine, "G.V().HasKey('Captures')") == "[]");
     engine.stop();
 }
 
@@ -222,13 +226,8 @@ fn all_in_one_shows_its_own_host() {
         json(&engine, "G.V().Has('Type', 'host').Values('TID')"),
         r#"["276ec92a-884b-5251-af04-080c9c22b304"]"#
     );
-    while json(
-        &engine,
-        "G.V().Has('Type', 'host').Out('Name', 'lo').HasKey('TID')",
-    ) == "[]"
-    {
-        std::thread::yield_now();
-    }
+    let lo = "G.V().Has('Type', 'host').Out('Name', 'lo').HasKey('TID')";
+    until(|| json(&engine, lo) != "[]");
     let status = engine.status();
     assert_eq!(status.probes.len(), 1);
     assert!(status.nodes >= 2 && status.edges >= 1);

@@ -250,6 +250,17 @@ impl Lab {
         std::mem::take(&mut self.shared.inner.lock().unwrap().2)
     }
 
+    /// Waits until a probe says so.
+    pub(super) fn wait_status(&self, name: &str, test: impl Fn(&ProbeStatus) -> bool) {
+        let began = SystemClock.now();
+        while !test(&self.status(name)) {
+            let waited = SystemClock.now().as_ms() - began.as_ms();
+            let patience = i64::try_from(PATIENCE.as_millis()).unwrap();
+            assert!(waited < patience, "never said: {:?}", self.status(name));
+            std::thread::yield_now();
+        }
+    }
+
     pub(super) fn status(&self, name: &str) -> ProbeStatus {
         self.probes
             .status()

@@ -97,9 +97,7 @@ fn without_the_privilege_to_enter_the_own_namespace_is_shown_all_the_same() {
         lab.start();
         set_capabilities(None, all).unwrap();
         lab.wait("the namespace itself", |g| g.node("closed").is_some());
-        while lab.status("netns").error.is_none() {
-            std::thread::yield_now();
-        }
+        lab.wait_status("netns", |status| status.error.is_some());
         let error = lab.status("netns").error.unwrap();
         assert!(
             error.contains("closed") && error.contains("CAP_SYS_ADMIN"),
@@ -116,7 +114,7 @@ fn without_the_privilege_to_enter_the_own_namespace_is_shown_all_the_same() {
         });
         lab.del_netns("closed");
         lab.wait("gone", |g| g.node("closed").is_none());
-        assert_eq!(lab.status("netns").error, None);
+        lab.wait_status("netns", |status| status.error.is_none());
     });
 }
 
