@@ -1,4 +1,4 @@
-//! Live network topology, flows and Gremlin queries over both, as a library.
+#![doc = include_str!("../README.md")]
 
 pub mod api;
 pub mod capture;

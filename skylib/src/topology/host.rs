@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::graph::Metadata;
 use crate::sys::cpu::{Cpu, parse_cpuinfo, parse_list};
-use crate::value::{Map, Text, Value};
+use crate::value::{Map, Value};
 
 /// What is known about a host, read once.
 ///
@@ -250,24 +250,6 @@ fn virtualization(
         return Some(("kvm", "host"));
     }
     loaded("vboxdrv").then_some(("vbox", "host"))
-}
-
-/// The name of a host where none is configured: what `hostname` says.
-///
-/// ```
-/// assert!(!skylib::topology::host::default_host_id().is_empty());
-/// ```
-#[must_use]
-pub fn default_host_id() -> Text {
-    let name = rustix::system::uname()
-        .nodename()
-        .to_string_lossy()
-        .into_owned();
-    if name.is_empty() {
-        "localhost".into()
-    } else {
-        name.into()
-    }
 }
 
 #[cfg(test)]
