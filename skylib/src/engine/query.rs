@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::flows::FlowHub;
 use super::hub::SharedGraph;
 use crate::graph::GraphView;
-use crate::gremlin::{Answer, Context, Limits, Query, QueryError};
+use crate::gremlin::{Answer, Context, Explanation, Limits, Query, QueryError};
 use crate::time::Clock;
 
 /// What a query needs to run; cheap to clone.
@@ -24,8 +24,25 @@ impl QueryRunner {
         query: &Query,
         interrupt: &(dyn Fn() -> bool + Sync),
     ) -> Result<Answer, QueryError> {
+        self.with_context(interrupt, |context| query.run(context))
+    }
+
+    /// Runs a query and tells how, see [`QueryRunner::run`].
+    pub(super) fn explain(
+        &self,
+        query: &Query,
+        interrupt: &(dyn Fn() -> bool + Sync),
+    ) -> Explanation {
+        self.with_context(interrupt, |context| query.explain(context))
+    }
+
+    fn with_context<T>(
+        &self,
+        interrupt: &(dyn Fn() -> bool + Sync),
+        work: impl FnOnce(&Context<'_>) -> T,
+    ) -> T {
         let view = GraphView::open(&*self.graph);
-        query.run(&Context {
+        work(&Context {
             view: &view,
             flows: &*self.flows,
             now: self.clock.now(),

@@ -46,6 +46,7 @@ mod budget;
 mod checks;
 mod data;
 mod error;
+mod explain;
 mod go_text;
 mod kind;
 mod lexer;
@@ -66,8 +67,10 @@ pub use answer::Answer;
 pub use ast::{FlowNodes, Hierarchy, Param, Predicate, Step, Walk};
 pub use budget::Limits;
 pub use error::{QueryError, QueryErrorKind};
+pub use explain::{Access, ExplainedAnswer, ExplainedOperation, ExplainedStep, Explanation};
 pub use steps::metrics::{InterfaceMetric, Metric, Metrics};
 
+use self::explain::Trace;
 use self::plan::Plan;
 use self::run::Run;
 use crate::flow::FlowSource;
@@ -115,7 +118,11 @@ impl Query {
     /// # Errors
     /// See [`QueryErrorKind`].
     pub fn run(&self, context: &Context<'_>) -> Result<Answer, QueryError> {
-        Run::new(self, context).answer()
+        Run::new(self, context, None).answer()
+    }
+
+    fn run_traced(&self, context: &Context<'_>, trace: &mut Trace) -> Result<Answer, QueryError> {
+        Run::new(self, context, Some(trace)).answer()
     }
 }
 

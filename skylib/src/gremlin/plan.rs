@@ -21,6 +21,8 @@ use crate::value::Text;
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
     pub(super) operations: Vec<(Operation, usize)>,
+    /// Steps that the operations stand for; fewer than there are when one of them must fail.
+    pub(super) planned: usize,
 }
 
 /// One thing to do with the result so far.
@@ -103,11 +105,12 @@ impl Plan {
             if let Some((step, offset)) = steps.get(at) {
                 let help = format!("in `{}`, which gets {}", step.name(), planner.kind.words());
                 let error = QueryError::execute(message).at(query, *offset).help(help);
-                planner.operations.push((Operation::Fail(error), at));
+                planner.push(Operation::Fail(error));
             }
         }
         Self {
             operations: planner.operations,
+            planned: planner.next,
         }
     }
 }
