@@ -35,6 +35,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! [`Traversal`] is the same in Rust instead of text, [`Query::explain`] tells how a query is
+//! answered, `docs/gremlin.md` is the guide for users.
+//!
 //! The text goes through a lexer and a parser to [`Step`]s (which print as query text again), the
 //! steps to a plan: which of them fit together, what is absorbed by what, filters compiled. Hostile
 //! queries are bounded in length, steps, nesting and patterns when parsed, and by [`Limits`] and an
@@ -59,6 +62,7 @@ mod scope;
 mod steps;
 #[cfg(test)]
 mod tests;
+pub mod traversal;
 
 use std::fmt;
 use std::str::FromStr;
@@ -69,6 +73,7 @@ pub use budget::Limits;
 pub use error::{QueryError, QueryErrorKind};
 pub use explain::{Access, ExplainedAnswer, ExplainedOperation, ExplainedStep, Explanation};
 pub use steps::metrics::{InterfaceMetric, Metric, Metrics};
+pub use traversal::{Conditions, Only, Traversal};
 
 use self::explain::Trace;
 use self::plan::Plan;
@@ -106,6 +111,28 @@ impl Query {
             steps,
             plan,
         })
+    }
+
+    /// Plans steps that were not made of text; their text stands for them in errors.
+    fn from_steps(steps: Vec<Step>) -> Result<Self, QueryError> {
+        let mut text = String::from("G");
+        let place = |step: Step| {
+            let offset = text.len() + 1;
+            text = format!("{text}.{step}");
+            (step, offset)
+        };
+        let steps: Vec<(Step, usize)> = steps.into_iter().map(place).collect();
+        for (step, offset) in &steps {
+            checks::again(step).map_err(|message| {
+                let error = QueryError::parse(message).at(&text, *offset);
+                match checks::usage(step.name()) {
+                    Some(usage) => error.help(format!("expected `{usage}`")),
+                    None => error,
+                }
+            })?;
+        }
+        let plan = Plan::new(&text, &steps);
+        Ok(Self { text, steps, plan })
     }
 
     /// The steps after the leading `G`.
