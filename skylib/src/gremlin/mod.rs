@@ -46,6 +46,8 @@
 mod answer;
 mod ast;
 mod budget;
+#[cfg(test)]
+mod catalogue;
 mod checks;
 mod data;
 mod error;

@@ -61,10 +61,14 @@ impl<'r> Run<'r> {
             self.budget.check()?;
             self.note(|trace, next| trace.begin(next, data.len()));
             self.next += 1;
-            data = self.apply(operation, data).map_err(|error| {
-                let offset = query.steps.get(*step).map_or(0, |(_, offset)| *offset);
-                error.at(&query.text, offset)
-            })?;
+            data = self
+                .apply(operation, data)
+                .map_err(|error| match query.steps.get(*step) {
+                    Some((step, offset)) => error
+                        .at(&query.text, *offset)
+                        .help(format!("in `{}`", step.name())),
+                    None => error,
+                })?;
             self.note(|trace, next| trace.end(next, data.len()));
         }
         self.finish(data)

@@ -125,13 +125,15 @@ fn an_earlier_step_fails_before_a_later_one() {
     assert_eq!(
         error.to_string(),
         "LT values should be of int64 type\n\
-         at byte 11 (line 2, column 2): in `Has`, which gets nodes"
+         at byte 11 (line 2, column 2): in `Has`, which gets nodes; expected \
+         `Has(key[, value, …])`"
     );
     let error = run(&graph, "G.V().Values('Name').Sort()").unwrap_err();
     assert_eq!(
         error.to_string(),
         "Invalid step 'Sort' on '*traversal.GraphTraversalValue'\n\
-         at byte 21 (line 1, column 22): in `Sort`, which gets values"
+         at byte 21 (line 1, column 22): `Sort` cannot follow values; expected one of \
+         Has, Dedup, Limit, Range, Count"
     );
 }
 
