@@ -59,6 +59,8 @@ mod number_set;
 mod parser;
 mod plan;
 mod predicate;
+#[cfg(test)]
+mod properties;
 mod run;
 mod scope;
 mod steps;

@@ -55,7 +55,8 @@ impl Trace {
         }
         let counts = has_count.then_some(1);
         for (row, after) in self.rows[first..].iter_mut().zip(passed.chain(counts)) {
-            row.elements_in = Some(elements);
+            // What began with a finished list got all of it, though a page may look at less.
+            row.elements_in = row.elements_in.or(Some(elements));
             row.elements_out = Some(after);
             elements = after;
         }
