@@ -21,6 +21,7 @@
 //! assert!(!filter.matches(&Port(85)));
 //! ```
 
+use std::fmt;
 use std::net::Ipv4Addr;
 
 use regex::{Regex, RegexBuilder};
@@ -283,6 +284,13 @@ impl Ipv4Network {
             && address
                 .parse::<Ipv4Addr>()
                 .is_ok_and(|a| u32::from(a) & self.mask == self.address)
+    }
+}
+
+impl fmt::Display for Ipv4Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let address = Ipv4Addr::from(self.address);
+        write!(f, "{address}/{}", self.mask.count_ones())
     }
 }
 

@@ -25,3 +25,4 @@ pub use capture::Capture;
 pub use error::{Error, Result};
 pub use flow::FlowTable;
 pub use graph::Graph;
+pub use gremlin::Traversal;

@@ -3,6 +3,7 @@
 use hyper::StatusCode;
 use hyper::header::ACCEPT;
 use skylib::api::json::{JsonError, Members};
+use skylib::engine::Engine;
 use skylib::flow::RawPacket;
 use skylib::gremlin::Answer;
 use skylib::packet::{LinkType, PacketRef};
@@ -10,7 +11,7 @@ use skylib::pcap_file::{PcapFileError, PcapWriter, Resolution};
 use skylib::proto::JsonPieces;
 use skylib::time::Timestamp;
 
-use crate::app::QueryFailure;
+use crate::app::{App, Interrupt, QueryFailure};
 use crate::respond::{self, Body, JSON, Response};
 use crate::router::Call;
 use crate::whole_graph::WholeGraph;
@@ -39,11 +40,17 @@ pub(crate) async fn query(call: Call) -> Response {
         Ok(text) => text,
         Err(refusal) => return refusal,
     };
-    let query = match query_of(&text) {
-        Ok(Some(query)) => query,
+    let Asked {
+        query,
+        is_explained,
+    } = match query_of(&text) {
+        Ok(Some(asked)) => asked,
         Ok(None) => return respond::bare(StatusCode::NO_CONTENT),
         Err(error) => return respond::bad_request(&error),
     };
+    if is_explained {
+        return explain(&app, query).await;
+    }
     let format = Format::of(head.headers.get(ACCEPT).map(|value| value.as_bytes()));
     let answered = app
         .run_query(move |engine, interrupt| {
@@ -63,14 +70,38 @@ pub(crate) async fn query(call: Call) -> Response {
     }
 }
 
-/// The query of a body; none where there is no body or no text in it.
-fn query_of(body: &str) -> Result<Option<String>, JsonError> {
+/// How a query is answered, always as JSON.
+async fn explain(app: &App, query: String) -> Response {
+    let work = move |engine: &Engine, stop: &Interrupt| engine.explain(&query, &|| stop.is_set());
+    match app.run_query(work).await {
+        Ok(Ok(explanation)) => respond::json(StatusCode::OK, &explanation),
+        Ok(Err(error)) => respond::error_text(StatusCode::BAD_REQUEST, &error.to_string()),
+        Err(error) => query_stopped(error),
+    }
+}
+
+/// What a body asks for.
+#[derive(Debug, PartialEq)]
+struct Asked {
+    query: String,
+    /// How the query is answered instead of its answer; ours, no client of the original asks it.
+    is_explained: bool,
+}
+
+/// What a body asks for; nothing where there is no body or no query in it.
+fn query_of(body: &str) -> Result<Option<Asked>, JsonError> {
     if matches!(body.trim_ascii(), "" | "null") {
         return Ok(None);
     }
-    let mut query = String::new();
-    Members::first_of(body)?.read("GremlinQuery", &mut query)?;
-    Ok(Some(query).filter(|query| !query.is_empty()))
+    let (mut query, mut is_explained) = (String::new(), false);
+    let members = Members::first_of(body)?;
+    members.read("GremlinQuery", &mut query)?;
+    members.read("Explain", &mut is_explained)?;
+    let asked = Asked {
+        query,
+        is_explained,
+    };
+    Ok(Some(asked).filter(|asked| !asked.query.is_empty()))
 }
 
 fn query_stopped(error: QueryFailure) -> Response {
@@ -177,13 +208,21 @@ mod tests {
             assert!(matches!(query_of(body), Ok(None)), "{body}");
         }
         assert_eq!(
-            query_of(r#"{"gremlinQuery":"G"} x"#)
-                .ok()
-                .flatten()
-                .as_deref(),
-            Some("G")
+            query_of(r#"{"gremlinQuery":"G"} x"#).unwrap(),
+            Some(Asked {
+                query: "G".to_owned(),
+                is_explained: false
+            })
         );
-        for body in ["{", "[]", "5", r#"{"GremlinQuery":5}"#] {
+        let asked = query_of(r#"{"GremlinQuery":"G","Explain":true}"#).unwrap();
+        assert!(asked.unwrap().is_explained);
+        for body in [
+            "{",
+            "[]",
+            "5",
+            r#"{"GremlinQuery":5}"#,
+            r#"{"GremlinQuery":"G","Explain":1}"#,
+        ] {
             assert!(query_of(body).is_err(), "{body}");
         }
     }

@@ -192,6 +192,63 @@ fn queries_are_answered_in_the_format_asked_for() {
 }
 
 #[test]
+fn a_query_is_explained_when_asked() {
+    let daemon = Daemon::start();
+    fill(&daemon, 300);
+    let asked = |body: serde_json::Value| {
+        let dot = [("Accept", "text/vnd.graphviz")];
+        request(
+            &daemon,
+            "POST",
+            "/api/topology",
+            &dot,
+            body.to_string().as_bytes(),
+        )
+    };
+    let query = "G.V().Has('Type', 'device').Limit(7).Values('Name')";
+    let answer = asked(json!({ "GremlinQuery": query, "Explain": true }));
+    assert_eq!(answer.status, 200);
+    assert_eq!(
+        answer.header("content-type"),
+        Some("application/json; charset=UTF-8")
+    );
+    let explained = answer.json();
+    assert_eq!(explained["Query"], query);
+    let source = &explained["Steps"][0];
+    assert_eq!(
+        source["Absorbed"],
+        json!(["Has('Type', 'device')", "Limit(7)"])
+    );
+    assert_eq!(
+        source["Operations"][0]["Access"],
+        json!({"Kind": "index", "Key": "Type", "Estimated": 300})
+    );
+    assert_eq!(
+        (&source["Estimated"], &source["Out"]),
+        (&json!(7), &json!(7))
+    );
+    assert_eq!(
+        explained["Answer"],
+        json!({"Kind": "values", "Elements": 7})
+    );
+
+    let answer = asked(json!({ "GremlinQuery": "G.V(", "Explain": true }));
+    assert_eq!(
+        (answer.status, &answer.text()[..14]),
+        (400, "Expected right")
+    );
+    let answer = asked(json!({ "GremlinQuery": "G.V('x')", "Explain": true })).json();
+    assert!(
+        answer["Error"]
+            .as_str()
+            .unwrap()
+            .starts_with("Node 'x' does not exist")
+    );
+    let body = r#"{"GremlinQuery": "G.V().Count()", "Explain": false}"#;
+    assert_eq!(post(&daemon, "/api/topology", body).text(), "300\n");
+}
+
+#[test]
 fn bodies_are_read_as_loosely_as_the_original_reads_them() {
     let daemon = Daemon::start();
     for (body, status, text) in [

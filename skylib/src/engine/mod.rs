@@ -45,7 +45,7 @@ use self::query::QueryRunner;
 use crate::api::{CaptureSpec, ResourceStore};
 use crate::flow::FlowTableOptions;
 use crate::graph::{Graph, GraphView, Processor};
-use crate::gremlin::{Answer, Limits, Query, QueryError};
+use crate::gremlin::{Answer, Explanation, Limits, Query, QueryError};
 use crate::proto::Outgoing;
 use crate::store::{DocStore, MemoryStore, StoreError};
 use crate::sys::capability::Capability;
@@ -320,6 +320,22 @@ impl Engine {
         interrupt: &(dyn Fn() -> bool + Sync),
     ) -> Result<Answer, QueryError> {
         self.0.queries.run(view, query, interrupt)
+    }
+
+    /// Parses and runs a query and tells how it was answered, see [`Query::explain`].
+    ///
+    /// # Errors
+    /// A text that is no query; a query that fails later is explained as far as it came.
+    pub fn explain(
+        &self,
+        text: &str,
+        interrupt: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Explanation, QueryError> {
+        let view = self.0.graph.view();
+        Ok(self
+            .0
+            .queries
+            .explain(&view, &Query::parse(text)?, interrupt))
     }
 
     /// The graph.

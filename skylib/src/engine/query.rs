@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::flows::FlowHub;
 use super::hub::SharedGraph;
 use crate::graph::GraphView;
-use crate::gremlin::{Answer, Context, Limits, Query, QueryError};
+use crate::gremlin::{Answer, Context, Explanation, Limits, Query, QueryError};
 use crate::time::Clock;
 
 /// What a query needs to run; cheap to clone.
@@ -25,12 +25,30 @@ impl QueryRunner {
         query: &Query,
         interrupt: &(dyn Fn() -> bool + Sync),
     ) -> Result<Answer, QueryError> {
-        query.run(&Context {
+        query.run(&self.context(view, interrupt))
+    }
+
+    /// Runs a query and tells how, see [`QueryRunner::run`].
+    pub(super) fn explain(
+        &self,
+        view: &GraphView<'_>,
+        query: &Query,
+        interrupt: &(dyn Fn() -> bool + Sync),
+    ) -> Explanation {
+        query.explain(&self.context(view, interrupt))
+    }
+
+    fn context<'a>(
+        &'a self,
+        view: &'a GraphView<'a>,
+        interrupt: &'a (dyn Fn() -> bool + Sync),
+    ) -> Context<'a> {
+        Context {
             view,
             flows: &*self.flows,
             now: self.clock.now(),
             limits: self.limits,
             interrupt,
-        })
+        }
     }
 }

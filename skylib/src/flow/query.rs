@@ -126,6 +126,13 @@ pub trait FlowSource: Send + Sync {
     }
 }
 
+/// Flows at hand, for tests and for queries about the graph alone; time is not looked at.
+impl FlowSource for FlowSet {
+    fn query(&self, query: &FlowQuery) -> Result<FlowSet, FlowQueryError> {
+        query.answer(self.flows.clone())
+    }
+}
+
 /// Where a table sends flows: each update, and each flow that leaves.
 pub trait FlowSink {
     /// Takes whole records; a later record of the same `uuid` replaces the earlier.

@@ -37,6 +37,8 @@ mod index;
 mod json;
 mod key;
 mod metadata;
+#[cfg(test)]
+mod mutations;
 mod node;
 mod order;
 mod plan;

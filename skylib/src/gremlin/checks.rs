@@ -69,7 +69,7 @@ pub(super) fn step(word: &str, params: Vec<Param>) -> Option<Result<Step, String
         "DESCENDANTS" => hierarchy(Hierarchy::Descendants, params),
         "ASCENDANTS" => hierarchy(Hierarchy::Ascendants, params),
         "NEIGHBORS" => hierarchy(Hierarchy::Neighbors, params),
-        "FLOWS" => flows(params),
+        "FLOWS" => flows(&params).map(|()| Step::Flows(params)),
         "HOPS" => Ok(Step::FlowNodes(FlowNodes::Hops, params)),
         "NODES" => Ok(Step::FlowNodes(FlowNodes::Nodes, params)),
         "CAPTURENODE" | "NODE" => Ok(Step::FlowNodes(FlowNodes::CaptureNode, params)),
@@ -85,6 +85,15 @@ pub(super) fn step(word: &str, params: Vec<Param>) -> Option<Result<Step, String
         _ => return None,
     };
     Some(step)
+}
+
+/// Checks a step that was not made of text: filters that [`step`] refuses are refused here too.
+pub(super) fn again(step: &Step) -> Result<(), String> {
+    match step {
+        Step::Flows(params) => flows(params),
+        Step::Hierarchy(kind, pairs, _) => edges(*kind, pairs),
+        _ => Ok(()),
+    }
 }
 
 /// How a step is written, for people.
@@ -194,22 +203,27 @@ fn hierarchy(kind: Hierarchy, mut params: Vec<Param>) -> Result<Step, String> {
             }
         }
     }
-    if !params.is_empty() {
-        predicate::either_pair(&params).map_err(|error| {
-            format!(
-                "{name} accepts an optional number of key/value tuples and an optional depth: \
-                 {error}"
-            )
-        })?;
-    }
+    edges(kind, &params)?;
     Ok(Step::Hierarchy(kind, params, depth))
 }
 
-fn flows(params: Vec<Param>) -> Result<Step, String> {
-    if !params.is_empty() {
-        predicate::flow_pairs(&params)?;
+fn edges(kind: Hierarchy, pairs: &[Param]) -> Result<(), String> {
+    if !pairs.is_empty() {
+        predicate::either_pair(pairs).map_err(|error| {
+            format!(
+                "{} accepts an optional number of key/value tuples and an optional depth: {error}",
+                kind.name()
+            )
+        })?;
     }
-    Ok(Step::Flows(params))
+    Ok(())
+}
+
+fn flows(params: &[Param]) -> Result<(), String> {
+    if !params.is_empty() {
+        predicate::flow_pairs(params)?;
+    }
+    Ok(())
 }
 
 fn metrics(params: &[Param]) -> Result<Step, String> {

@@ -31,6 +31,27 @@ pub(super) enum Data {
     NextHops(Vec<(Text, Value)>),
 }
 
+impl Data {
+    /// Number of elements; a graph is not counted.
+    pub(super) fn len(&self) -> Option<u64> {
+        let len = match self {
+            Self::Graph => return None,
+            Self::Nodes(rows) => rows.len(),
+            Self::Edges(rows) => rows.len(),
+            Self::Paths(paths) => paths.len(),
+            Self::List(list) => list.len(),
+            Self::Scalar(_) => 1,
+            Self::Flows(set) => set.flows.len(),
+            Self::Groups(groups) => groups.len(),
+            Self::Metrics(metrics) => metrics.len(),
+            Self::RawPackets(packets) => packets.len(),
+            Self::Sockets(sockets) => sockets.len(),
+            Self::NextHops(hops) => hops.len(),
+        };
+        Some(len as u64)
+    }
+}
+
 /// Elements: as numbers as long as nobody looked into them.
 #[derive(Clone)]
 pub(super) enum Rows<R> {

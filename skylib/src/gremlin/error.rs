@@ -141,13 +141,16 @@ pub(super) fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) 
     if word.len() > 64 {
         return None;
     }
-    let allowed = 1 + word.chars().count() / 4;
+    let len = word.chars().count();
+    // A word of which no letter stays is another word.
+    let allowed = (1 + len / 5).min(len.saturating_sub(1));
+    let first = |text: &str| text.chars().next().map(|c| c.to_ascii_lowercase());
     names
         .into_iter()
-        .map(|name| (distance(word, name), name))
-        .filter(|(distance, _)| *distance <= allowed)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, name)| name)
+        .map(|name| (distance(word, name), first(name) != first(word), name))
+        .filter(|(distance, ..)| *distance <= allowed)
+        .min_by_key(|(distance, is_other_start, _)| (*distance, *is_other_start))
+        .map(|(.., name)| name)
 }
 
 /// Letters to insert, drop or change to get from one word to the other, case aside.
@@ -191,6 +194,8 @@ mod tests {
         assert_eq!(nearest("Hass", names), Some("Has"));
         assert_eq!(nearest("has_key", names), Some("HasKey"));
         assert_eq!(nearest("shortestpth", names), Some("ShortestPathTo"));
+        assert_eq!(nearest("Ot", ["At", "Out", "Oct"]), Some("Out"));
+        assert_eq!(nearest("V", ["E", "G"]), None);
         assert_eq!(nearest("Foo", names), None);
         assert_eq!(nearest("", names), None);
     }

@@ -35,6 +35,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! [`Traversal`] is the same in Rust instead of text, [`Query::explain`] tells how a query is
+//! answered, `docs/gremlin.md` is the guide for users.
+//!
 //! The text goes through a lexer and a parser to [`Step`]s (which print as query text again), the
 //! steps to a plan: which of them fit together, what is absorbed by what, filters compiled. Hostile
 //! queries are bounded in length, steps, nesting and patterns when parsed, and by [`Limits`] and an
@@ -43,9 +46,12 @@
 mod answer;
 mod ast;
 mod budget;
+#[cfg(test)]
+mod catalogue;
 mod checks;
 mod data;
 mod error;
+mod explain;
 mod go_text;
 mod kind;
 mod lexer;
@@ -53,11 +59,14 @@ mod number_set;
 mod parser;
 mod plan;
 mod predicate;
+#[cfg(test)]
+mod properties;
 mod run;
 mod scope;
 mod steps;
 #[cfg(test)]
 mod tests;
+pub mod traversal;
 
 use std::fmt;
 use std::str::FromStr;
@@ -66,8 +75,11 @@ pub use answer::Answer;
 pub use ast::{FlowNodes, Hierarchy, Param, Predicate, Step, Walk};
 pub use budget::Limits;
 pub use error::{QueryError, QueryErrorKind};
+pub use explain::{Access, ExplainedAnswer, ExplainedOperation, ExplainedStep, Explanation};
 pub use steps::metrics::{InterfaceMetric, Metric, Metrics};
+pub use traversal::{Conditions, Only, Traversal};
 
+use self::explain::Trace;
 use self::plan::Plan;
 use self::run::Run;
 use crate::flow::FlowSource;
@@ -105,6 +117,28 @@ impl Query {
         })
     }
 
+    /// Plans steps that were not made of text; their text stands for them in errors.
+    fn from_steps(steps: Vec<Step>) -> Result<Self, QueryError> {
+        let mut text = String::from("G");
+        let place = |step: Step| {
+            let offset = text.len() + 1;
+            text = format!("{text}.{step}");
+            (step, offset)
+        };
+        let steps: Vec<(Step, usize)> = steps.into_iter().map(place).collect();
+        for (step, offset) in &steps {
+            checks::again(step).map_err(|message| {
+                let error = QueryError::parse(message).at(&text, *offset);
+                match checks::usage(step.name()) {
+                    Some(usage) => error.help(format!("expected `{usage}`")),
+                    None => error,
+                }
+            })?;
+        }
+        let plan = Plan::new(&text, &steps);
+        Ok(Self { text, steps, plan })
+    }
+
     /// The steps after the leading `G`.
     pub fn steps(&self) -> impl ExactSizeIterator<Item = &Step> {
         self.steps.iter().map(|(step, _)| step)
@@ -115,7 +149,11 @@ impl Query {
     /// # Errors
     /// See [`QueryErrorKind`].
     pub fn run(&self, context: &Context<'_>) -> Result<Answer, QueryError> {
-        Run::new(self, context).answer()
+        Run::new(self, context, None).answer()
+    }
+
+    fn run_traced(&self, context: &Context<'_>, trace: &mut Trace) -> Result<Answer, QueryError> {
+        Run::new(self, context, Some(trace)).answer()
     }
 }
 

@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use super::ast::{FlowNodes, Hierarchy, Param, Step, Walk};
+use super::checks;
 use super::error::QueryError;
 use super::go_text;
 use super::kind::Kind;
@@ -21,6 +22,8 @@ use crate::value::Text;
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
     pub(super) operations: Vec<(Operation, usize)>,
+    /// Steps that the operations stand for; fewer than there are when one of them must fail.
+    pub(super) planned: usize,
 }
 
 /// One thing to do with the result so far.
@@ -101,13 +104,24 @@ impl Plan {
         if let Err(message) = planner.run() {
             let at = planner.next.saturating_sub(1);
             if let Some((step, offset)) = steps.get(at) {
-                let help = format!("in `{}`, which gets {}", step.name(), planner.kind.words());
+                let help = match steps.get(planner.step) {
+                    Some((by, _)) if at != planner.step => {
+                        let usage = checks::usage(step.name()).unwrap_or_default();
+                        format!(
+                            "in `{}`, part of `{}`; expected `{usage}`",
+                            step.name(),
+                            by.name()
+                        )
+                    }
+                    _ => planner.kind.help(step),
+                };
                 let error = QueryError::execute(message).at(query, *offset).help(help);
-                planner.operations.push((Operation::Fail(error), at));
+                planner.push(Operation::Fail(error));
             }
         }
         Self {
             operations: planner.operations,
+            planned: planner.next,
         }
     }
 }

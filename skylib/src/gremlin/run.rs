@@ -12,6 +12,7 @@ use super::ast::Walk;
 use super::budget::Budget;
 use super::data::{Data, Element, Rows};
 use super::error::QueryError;
+use super::explain::{Access, Trace};
 use super::plan::{FlowPlan, Operation};
 use super::scope::{Part, Scope};
 use super::steps::metrics::Metrics;
@@ -32,10 +33,16 @@ pub(super) struct Run<'r> {
     marks: HashMap<Text, Rows<NodeRef>>,
     query: &'r Query,
     next: usize,
+    /// Notes for those who want to know how.
+    trace: Option<&'r mut Trace>,
 }
 
 impl<'r> Run<'r> {
-    pub(super) fn new(query: &'r Query, context: &'r Context<'r>) -> Self {
+    pub(super) fn new(
+        query: &'r Query,
+        context: &'r Context<'r>,
+        trace: Option<&'r mut Trace>,
+    ) -> Self {
         Self {
             context,
             budget: Budget::new(context.limits, context.interrupt),
@@ -43,6 +50,7 @@ impl<'r> Run<'r> {
             marks: HashMap::new(),
             query,
             next: 0,
+            trace,
         }
     }
 
@@ -51,11 +59,17 @@ impl<'r> Run<'r> {
         let mut data = Data::Graph;
         while let Some((operation, step)) = query.plan.operations.get(self.next) {
             self.budget.check()?;
+            self.note(|trace, next| trace.begin(next, data.len()));
             self.next += 1;
-            data = self.apply(operation, data).map_err(|error| {
-                let offset = query.steps.get(*step).map_or(0, |(_, offset)| *offset);
-                error.at(&query.text, offset)
-            })?;
+            data = self
+                .apply(operation, data)
+                .map_err(|error| match query.steps.get(*step) {
+                    Some((step, offset)) => error
+                        .at(&query.text, *offset)
+                        .help(format!("in `{}`", step.name())),
+                    None => error,
+                })?;
+            self.note(|trace, next| trace.end(next, data.len()));
         }
         self.finish(data)
     }
@@ -86,8 +100,10 @@ impl<'r> Run<'r> {
 
     /// Flows, or only how many when that is all that is asked.
     fn flows(&mut self, plan: &FlowPlan, nodes: Option<&[NodeRef]>) -> Result<Data, QueryError> {
+        self.note(|trace, _| trace.found_by(Access::Flows));
         if self.take_count() {
-            return flows::count(self.context.flows, plan, nodes).map(count);
+            let total = flows::count(self.context.flows, plan, nodes)?;
+            return Ok(self.counted(total));
         }
         flows::query(self.context.flows, plan, nodes, &self.budget).map(Data::Flows)
     }
@@ -96,11 +112,14 @@ impl<'r> Run<'r> {
         if let Some(id) = id {
             let node = self.scope.node(id)?;
             let missing = || QueryError::execute(format!("Node '{id}' does not exist"));
+            self.note(|trace, _| trace.found_by(Access::Id));
             return Ok(Data::Nodes(Rows::from(vec![node.ok_or_else(missing)?])));
         }
         let filter = self.absorb_filters(filter);
+        self.note_access(&filter, Scope::node_access)?;
         if self.take_count() {
-            return self.scope.count_nodes(&filter, &self.budget).map(count);
+            let total = self.scope.count_nodes(&filter, &self.budget)?;
+            return Ok(self.counted(total as u64));
         }
         let scope = self.scope.clone();
         self.pipe(|pipe| scope.visit_nodes(&filter, pipe.budget(), &mut |node| pipe.push(node)))
@@ -110,11 +129,14 @@ impl<'r> Run<'r> {
         if let Some(id) = id {
             let edge = self.scope.edge(id)?;
             let missing = || QueryError::execute(format!("Edge '{id}' does not exist"));
+            self.note(|trace, _| trace.found_by(Access::Id));
             return Ok(Data::Edges(Rows::from(vec![edge.ok_or_else(missing)?])));
         }
         let filter = self.absorb_filters(filter);
+        self.note_access(&filter, |_, _| Ok(Access::Scan))?;
         if self.take_count() {
-            return self.scope.count_edges(&filter, &self.budget).map(count);
+            let total = self.scope.count_edges(&filter, &self.budget)?;
+            return Ok(self.counted(total as u64));
         }
         let scope = self.scope.clone();
         self.pipe(|pipe| scope.visit_edges(&filter, pipe.budget(), &mut |edge| pipe.push(edge)))
@@ -174,6 +196,7 @@ impl<'r> Run<'r> {
         rows: &Rows<NodeRef>,
     ) -> Result<Data, QueryError> {
         let filter = self.absorb_filters(filter);
+        self.note(|trace, _| trace.found_by(Access::Adjacency));
         let scope = self.scope.clone();
         let direction = walk::direction(walk);
         match (filter.is_everything(), walk.gives_edges()) {
@@ -273,6 +296,7 @@ impl<'r> Run<'r> {
             Operation::Count => Ok(count(rows.len())),
             Operation::Walk(walk, filter) => {
                 let filter = self.absorb_filters(filter);
+                self.note(|trace, _| trace.found_by(Access::Adjacency));
                 let edges = self.refs(rows)?;
                 let scope = self.scope.clone();
                 self.pipe(|pipe| walk::ends(&scope, &edges, *walk, &filter, pipe))
@@ -454,13 +478,50 @@ impl<'r> Run<'r> {
         &mut self,
         fill: impl FnOnce(&mut Pipe<'_, '_, R>) -> Result<(), QueryError>,
     ) -> Result<Piped<R>, QueryError> {
+        let first = self.next;
         let stages = self.take_stages(R::IS_BLIND);
         let only_count = self.take_count();
         let mut pipe = Pipe::new(stages, only_count, &self.budget);
         if !pipe.is_closed() {
             fill(&mut pipe)?;
         }
+        if let Some(trace) = &mut self.trace {
+            trace.piped(first, pipe.passed(), only_count);
+        }
         pipe.finish()
+    }
+
+    /// The number of elements the operation at work found and the count behind it asks for.
+    fn counted(&mut self, total: u64) -> Data {
+        self.note(|trace, next| trace.piped(next - 1, std::iter::once(total), true));
+        count(total)
+    }
+
+    /// Makes a note about the operations up to the next, if anybody wants it.
+    fn note(&mut self, make: impl FnOnce(&mut Trace, usize)) {
+        if let Some(trace) = &mut self.trace {
+            make(trace, self.next);
+        }
+    }
+
+    /// Notes how elements that pass a filter are found.
+    fn note_access(
+        &mut self,
+        filter: &Filter<ElementKey>,
+        access: impl FnOnce(&Scope<'r>, &Filter<ElementKey>) -> Result<Access, QueryError>,
+    ) -> Result<(), QueryError> {
+        if let Some(trace) = &mut self.trace {
+            let counts = matches!(
+                self.query.plan.operations.get(self.next),
+                Some((Operation::Count, _))
+            );
+            let access = match self.scope.is_whole() && filter.is_everything() && counts {
+                true => Access::Totals,
+                false => access(&self.scope, filter)?,
+            };
+            trace.found_by(access);
+        }
+        Ok(())
     }
 
     /// A filter and those that follow it at once, compiled for this run.

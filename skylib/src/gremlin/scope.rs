@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use super::budget::Budget;
 use super::error::QueryError;
+use super::explain::Access;
 use super::number_set::NumberSet;
 use super::steps::select::Row;
 use crate::filter::{Filter, Predicate};
@@ -62,6 +63,11 @@ impl<'a> Scope<'a> {
         Self { view, part: None }
     }
 
+    /// Whether it is the whole view.
+    pub(super) const fn is_whole(&self) -> bool {
+        self.part.is_none()
+    }
+
     /// Only these elements from now on.
     pub(super) fn narrow(&mut self, part: Part) {
         self.part = Some(Rc::new(part));
@@ -107,6 +113,18 @@ impl<'a> Scope<'a> {
                 failed
             }
         }
+    }
+
+    /// How [`Scope::visit_nodes`] finds them.
+    pub(super) fn node_access(&self, filter: &Filter<ElementKey>) -> Result<Access, QueryError> {
+        if self.part.is_some() {
+            return Ok(Access::Scan);
+        }
+        let probe = self.view.probe(filter).map_err(|error| expired(&error))?;
+        Ok(probe.map_or(Access::Scan, |probe| Access::Index {
+            key: probe.key().clone(),
+            estimate: probe.estimate(),
+        }))
     }
 
     /// The edges that pass a filter.

@@ -18,12 +18,12 @@ impl FlowSource for Table {
     }
 }
 
-fn metadata(json: &str) -> Metadata {
+pub(super) fn metadata(json: &str) -> Metadata {
     serde_json::from_str(json).unwrap()
 }
 
 /// Nodes with a name and a type each, and edges by the positions of their ends.
-fn graph(kinds: &[u8], edges: &[(usize, usize, bool)]) -> Graph {
+pub(super) fn graph(kinds: &[u8], edges: &[(usize, usize, bool)]) -> Graph {
     let mut graph = Graph::new();
     for (number, kind) in kinds.iter().enumerate() {
         let json = format!(r#"{{"Name":"n{number}","Type":"t{kind}","Kind":{kind}}}"#);
@@ -59,12 +59,12 @@ fn chain(len: usize) -> Graph {
     graph(&vec![0; len], &edges)
 }
 
-fn run(graph: &Graph, query: &str) -> Result<Answer, QueryError> {
+pub(super) fn run(graph: &Graph, query: &str) -> Result<Answer, QueryError> {
     let view = GraphView::open(graph);
     Query::parse(query)?.run(&Context::new(&view, &Table(Vec::new()), Timestamp::ZERO))
 }
 
-fn json(graph: &Graph, query: &str) -> String {
+pub(super) fn json(graph: &Graph, query: &str) -> String {
     match run(graph, query) {
         Ok(answer) => serde_json::to_string(&answer).unwrap(),
         Err(error) => error.to_string(),
@@ -72,7 +72,7 @@ fn json(graph: &Graph, query: &str) -> String {
 }
 
 /// Ids of nodes or edges.
-fn ids(graph: &Graph, query: &str) -> Vec<String> {
+pub(super) fn ids(graph: &Graph, query: &str) -> Vec<String> {
     match run(graph, query).unwrap() {
         Answer::Nodes(nodes) => nodes.iter().map(|node| node.id.to_string()).collect(),
         Answer::Edges(edges) => edges.iter().map(|edge| edge.id.to_string()).collect(),
@@ -125,13 +125,15 @@ fn an_earlier_step_fails_before_a_later_one() {
     assert_eq!(
         error.to_string(),
         "LT values should be of int64 type\n\
-         at byte 11 (line 2, column 2): in `Has`, which gets nodes"
+         at byte 11 (line 2, column 2): in `Has`, which gets nodes; expected \
+         `Has(key[, value, …])`"
     );
     let error = run(&graph, "G.V().Values('Name').Sort()").unwrap_err();
     assert_eq!(
         error.to_string(),
         "Invalid step 'Sort' on '*traversal.GraphTraversalValue'\n\
-         at byte 21 (line 1, column 22): in `Sort`, which gets values"
+         at byte 21 (line 1, column 22): `Sort` cannot follow values; expected one of \
+         Has, Dedup, Limit, Range, Count"
     );
 }
 
@@ -408,7 +410,7 @@ fn flows_lead_back_to_nodes() {
 }
 
 /// Steps that keep nodes nodes.
-fn node_step() -> impl Strategy<Value = String> {
+pub(super) fn node_step() -> impl Strategy<Value = String> {
     let kind = 0..3_u8;
     prop_oneof![
         kind.clone().prop_map(|k| format!("Has('Type','t{k}')")),

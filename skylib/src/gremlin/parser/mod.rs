@@ -174,7 +174,8 @@ impl<'a> Parser<'a> {
             "FOREVER" => Param::Forever,
             "METADATA" => {
                 let params = self.params(depth + 1)?;
-                Param::Metadata(metadata(params).map_err(|m| self.error(m, word))?)
+                let usage = "expected `Metadata(key, value, …)`";
+                Param::Metadata(metadata(params).map_err(|m| self.error(m, word).help(usage))?)
             }
             name => {
                 let known = PREDICATES
@@ -204,7 +205,7 @@ impl<'a> Parser<'a> {
         if params.len() != wanted {
             let name = predicate.name().to_ascii_uppercase();
             let message = format!("{number} expected with {name}: {}", list(params));
-            return Err(self.error(message, word));
+            return Err(self.error(message, word).help(usage(predicate)));
         }
         if predicate == Predicate::Regex {
             if !matches!(params, [Param::Text(_)]) {
@@ -212,7 +213,7 @@ impl<'a> Parser<'a> {
                     "REGEX predicate expects a string as parameter, got: {}",
                     word.text
                 );
-                return Err(self.error(message, word));
+                return Err(self.error(message, word).help(usage(predicate)));
             }
             self.patterns += 1;
             if self.patterns > MAX_PATTERNS {
@@ -262,6 +263,19 @@ fn is_reserved(word: &str) -> bool {
         || PREDICATES
             .iter()
             .any(|p| p.name().eq_ignore_ascii_case(word))
+}
+
+/// How a predicate is written, for people.
+fn usage(predicate: Predicate) -> String {
+    let params = match predicate {
+        Predicate::Ne | Predicate::Nee => "value",
+        Predicate::Lt | Predicate::Lte | Predicate::Gt | Predicate::Gte => "number",
+        Predicate::Inside | Predicate::Outside | Predicate::Between => "from, to",
+        Predicate::Within | Predicate::Without => "value, …",
+        Predicate::Regex => "'pattern'",
+        Predicate::Ipv4Range => "'address/length'",
+    };
+    format!("expected `{}({params})`", predicate.name())
 }
 
 fn metadata(params: Vec<Param>) -> Result<Vec<(Text, Param)>, String> {

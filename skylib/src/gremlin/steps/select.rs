@@ -80,7 +80,10 @@ pub(in crate::gremlin) enum Stage {
 
 /// Where elements go that a step finds.
 pub(in crate::gremlin) struct Pipe<'b, 'a, R> {
-    stages: Vec<Stage>,
+    /// Each with the number of elements that got past it.
+    stages: Vec<(Stage, u64)>,
+    /// Elements offered.
+    offered: u64,
     budget: &'b Budget<'a>,
     room: Room<'b, 'a>,
     /// `None` while only their number is wanted.
@@ -113,7 +116,8 @@ impl<'b, 'a, R: Row> Pipe<'b, 'a, R> {
     ) -> Self {
         let rows = (!only_count).then(Vec::new);
         Self {
-            stages,
+            stages: stages.into_iter().map(|stage| (stage, 0)).collect(),
+            offered: 0,
             budget,
             room: budget.room(),
             rows,
@@ -133,7 +137,13 @@ impl<'b, 'a, R: Row> Pipe<'b, 'a, R> {
             || self
                 .stages
                 .iter()
-                .any(|s| matches!(s, Stage::Page(pager) if pager.is_over()))
+                .any(|(s, _)| matches!(s, Stage::Page(pager) if pager.is_over()))
+    }
+
+    /// How many elements were offered, then how many got past each stage.
+    pub(in crate::gremlin) fn passed(&self) -> impl Iterator<Item = u64> {
+        let stages = self.stages.iter().map(|(_, passed)| *passed);
+        std::iter::once(self.offered).chain(stages)
     }
 
     /// Offers an element; breaks when no more are wanted.
@@ -159,7 +169,8 @@ impl<'b, 'a, R: Row> Pipe<'b, 'a, R> {
 
     fn take(&mut self, row: R) -> Result<(), QueryError> {
         self.budget.tick()?;
-        for stage in &mut self.stages {
+        self.offered += 1;
+        for (stage, passed) in &mut self.stages {
             let passes = match stage {
                 Stage::Filter(filter) => row.passes(filter),
                 Stage::Page(pager) => pager.next(),
@@ -168,6 +179,7 @@ impl<'b, 'a, R: Row> Pipe<'b, 'a, R> {
             if !passes {
                 return Ok(());
             }
+            *passed += 1;
         }
         self.count += 1;
         if let Some(rows) = &mut self.rows {

@@ -1,0 +1,201 @@
+//! Operations in words.
+
+use std::fmt::{self, Display as _};
+
+use crate::filter::{Filter, Predicate};
+use crate::flow::{FlowField, SortOrder};
+use crate::gremlin::ast::{FlowNodes, Walk};
+use crate::gremlin::plan::{FlowPlan, Operation, Page};
+use crate::value::Text;
+
+/// What an operation does.
+pub(super) fn of(operation: &Operation) -> String {
+    match operation {
+        Operation::Graph => "the graph".to_owned(),
+        Operation::Time(_) => "the graph at another time".to_owned(),
+        Operation::Nodes(id, filter) => source("node", id.as_ref(), filter),
+        Operation::Edges(id, filter) => source("edge", id.as_ref(), filter),
+        Operation::Walk(walk, filter) => format!("{}{}", walked(*walk), Where(filter)),
+        Operation::Filter(filter) => format!("those{}", Where(filter)),
+        Operation::Dedup(keys) if keys.is_empty() => "each once".to_owned(),
+        Operation::Dedup(keys) => format!("the first of each {}", names(keys)),
+        Operation::Page(page) => paged(*page),
+        Operation::Sort(order, key) => format!("sorted by {key}{}", ordered(*order)),
+        Operation::Count => "how many".to_owned(),
+        Operation::Values(key) => format!("values of {key}"),
+        Operation::ValueMap(keys) => format!("values of {}", names(keys)),
+        Operation::Keys => "names of keys".to_owned(),
+        Operation::Sum(Some(key)) => format!("sum of {key}"),
+        Operation::Sum(None) => "sum of every field".to_owned(),
+        Operation::As(name) => format!("remembered as {name}"),
+        Operation::Select(names_) => format!("those remembered as {}", names(names_)),
+        Operation::SubGraph(filter) => format!("subgraph{}", over(filter)),
+        Operation::ShortestPath(target, edges) => {
+            format!(
+                "shortest paths to the nearest node{}{}",
+                Where(target),
+                over(edges)
+            )
+        }
+        Operation::Hierarchy(hierarchy, filter, depth) => {
+            let name = hierarchy.name().to_lowercase();
+            match depth {
+                Some(depth) => format!("{name} within {depth} edges{}", Where(filter)),
+                None => format!("{name}, however far{}", over(filter)),
+            }
+        }
+        Operation::Flows(plan) => flows(plan),
+        Operation::FlowNodes(FlowNodes::Nodes, filter) => {
+            format!(
+                "nodes the flows were captured on and their ends{}",
+                Where(filter)
+            )
+        }
+        Operation::FlowNodes(_, filter) => {
+            format!("nodes the flows were captured on{}", Where(filter))
+        }
+        Operation::FlowEnds(walk, filter) => {
+            let end = match walk {
+                Walk::In => "A end",
+                Walk::Out => "B end",
+                _ => "ends",
+            };
+            format!("nodes at the flows' {end}{}", Where(filter))
+        }
+        Operation::Group => "by TrackingID".to_owned(),
+        Operation::MoreThan => "groups of more than one".to_owned(),
+        Operation::Metrics(key) => format!("metrics, of nodes under {key}"),
+        Operation::Aggregates(slot) => format!("added up in slots of {} s", slot.as_secs()),
+        Operation::RawPackets => "raw packets".to_owned(),
+        Operation::Sockets => "sockets".to_owned(),
+        Operation::NextHop(address) => format!("next hops towards {address}"),
+        Operation::Fail(error) => format!("fails: {}", error.message()),
+    }
+}
+
+fn source(what: &str, id: Option<&Text>, filter: &Filter) -> String {
+    match id {
+        Some(id) => format!("the {what} {id}"),
+        None if filter.is_everything() => format!("all {what}s"),
+        None => format!("{what}s{}", Where(filter)),
+    }
+}
+
+const fn walked(walk: Walk) -> &'static str {
+    match walk {
+        Walk::Out => "children",
+        Walk::In => "parents",
+        Walk::Both => "neighbours",
+        Walk::OutE => "edges to children",
+        Walk::InE => "edges to parents",
+        Walk::BothE => "edges",
+        Walk::OutV => "their child ends",
+        Walk::InV => "their parent ends",
+        Walk::BothV => "both their ends",
+    }
+}
+
+fn flows(plan: &FlowPlan) -> String {
+    let mut words = format!("flows{}", Where(&plan.filter));
+    if let Some((field, order)) = plan.sort {
+        words += &format!(", sorted by {field}{}", ordered(order));
+    }
+    if let Some(field) = plan.dedup {
+        let field = field.unwrap_or(FlowField::TRACKING_ID);
+        words += &format!(", the first of each {field}");
+    }
+    if let Some(page) = plan.page {
+        words += &format!(", {}", paged(page));
+    }
+    words
+}
+
+const fn ordered(order: SortOrder) -> &'static str {
+    match order {
+        SortOrder::Ascending => "",
+        SortOrder::Descending => ", largest first",
+    }
+}
+
+fn paged(page: Page) -> String {
+    format!("from position {} up to {}", page.from, page.to)
+}
+
+fn names(names: &[Text]) -> String {
+    let names: Vec<&str> = names.iter().map(Text::as_str).collect();
+    names.join(", ")
+}
+
+fn over(edges: &Filter) -> String {
+    match edges.is_everything() {
+        true => String::new(),
+        false => format!(" over edges{}", Where(edges)),
+    }
+}
+
+/// ` where …`, or nothing for the filter that everything passes.
+struct Where<'a>(&'a Filter);
+
+impl fmt::Display for Where<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.is_everything() {
+            true => Ok(()),
+            false => write!(f, " where {}", Words(self.0)),
+        }
+    }
+}
+
+/// A filter in words.
+struct Words<'a>(&'a Filter);
+
+impl fmt::Display for Words<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            filter if filter.is_everything() => f.write_str("true"),
+            Filter::All(filters) => joined(f, filters, " and "),
+            Filter::Any(filters) => joined(f, filters, " or "),
+            Filter::Not(filter) if filter.is_everything() => f.write_str("false"),
+            Filter::Not(filter) => write!(f, "not {}", Inner(filter)),
+            Filter::Test(key, predicate) => match predicate {
+                Predicate::Present => write!(f, "{key} is there"),
+                Predicate::Text(text) => write!(f, "{key} = '{text}'"),
+                Predicate::Int(number) => write!(f, "{key} = {number}"),
+                Predicate::Bool(bool) => write!(f, "{key} = {bool}"),
+                Predicate::Lt(number) => write!(f, "{key} < {number}"),
+                Predicate::Lte(number) => write!(f, "{key} <= {number}"),
+                Predicate::Gt(number) => write!(f, "{key} > {number}"),
+                Predicate::Gte(number) => write!(f, "{key} >= {number}"),
+                Predicate::Regex(pattern) => write!(f, "{key} matches {}", pattern.as_str()),
+                Predicate::Ipv4Range(network) => write!(f, "{key} in {network}"),
+            },
+        }
+    }
+}
+
+fn joined(f: &mut fmt::Formatter<'_>, filters: &[Filter], word: &str) -> fmt::Result {
+    for (i, filter) in filters.iter().enumerate() {
+        if i > 0 {
+            f.write_str(word)?;
+        }
+        if filters.len() == 1 {
+            Words(filter).fmt(f)?;
+        } else {
+            Inner(filter).fmt(f)?;
+        }
+    }
+    Ok(())
+}
+
+/// A filter within another: in parentheses where it is made of several.
+struct Inner<'a>(&'a Filter);
+
+impl fmt::Display for Inner<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Filter::All(filters) | Filter::Any(filters) if filters.len() > 1 => {
+                write!(f, "({})", Words(self.0))
+            }
+            filter => Words(filter).fmt(f),
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! The guide `docs/gremlin.md`: every query in it runs, and answers what the guide says.
+
+use std::path::Path;
+
+use serde_json::Value as Json;
+use skylib::flow::{Flow, FlowSet};
+use skylib::graph::{Edge, Graph, GraphView, Node};
+use skylib::gremlin::{Answer, Context, Explanation, Query, QueryError};
+use skylib::time::Timestamp;
+
+/// A fenced block: what stands behind its fence, and its text.
+struct Block<'a> {
+    kind: &'a str,
+    text: &'a str,
+}
+
+struct Network {
+    graph: Graph,
+    flows: FlowSet,
+}
+
+#[test]
+fn queries_of_the_guide_answer_what_it_says() {
+    let guide = guide();
+    let blocks = blocks(&guide);
+    let network = Network::of(&blocks);
+    let mut answered = 0;
+    for pair in blocks.windows(2) {
+        let [query, answer] = pair else { continue };
+        match (query.kind, answer.kind) {
+            ("gremlin", "json") => {
+                let got = serde_json::to_value(network.run(query.text).unwrap()).unwrap();
+                let wanted: Json = serde_json::from_str(answer.text).unwrap();
+                assert_eq!(got, wanted, "{}", query.text);
+                answered += 1;
+            }
+            ("gremlin error", "text") => {
+                let error = network.run(query.text).unwrap_err();
+                assert_eq!(error.to_string(), answer.text.trim_end(), "{}", query.text);
+            }
+            ("gremlin" | "gremlin error", other) => {
+                panic!("{}: followed by {other:?}, not by its answer", query.text)
+            }
+            _ => {}
+        }
+    }
+    assert!(answered > 12, "only {answered} queries found");
+}
+
+#[test]
+fn what_stands_within_sentences_of_the_guide_is_good_too() {
+    let guide = guide();
+    let network = Network::of(&blocks(&guide));
+    let prose = guide.split("```").step_by(2);
+    let words = prose.flat_map(|text| text.split('`').skip(1).step_by(2));
+    let (mut queries, mut steps) = (0, 0);
+    for text in words {
+        if text == "G" || text.starts_with("G.") {
+            match network.run(text) {
+                // Nothing keeps the past of the guide's network.
+                Err(error) if error.message() == "Backend does not support history" => {
+                    assert!(text.starts_with("G.At("), "{text}");
+                }
+                result => assert!(result.is_ok(), "{text}: {result:?}"),
+            }
+            queries += 1;
+        } else if text.contains('(') {
+            let step = Query::parse(&format!("G.V().{text}"));
+            let value = Query::parse(&format!("G.V().Has('Name', {text})"));
+            assert!(step.is_ok() || value.is_ok(), "{text}: {step:?}, {value:?}");
+            steps += 1;
+        }
+    }
+    assert!(
+        queries > 10 && steps > 50,
+        "only {queries} queries, {steps} steps found"
+    );
+}
+
+#[test]
+fn the_plan_in_the_guide_is_the_plan() {
+    let guide = guide();
+    let blocks = blocks(&guide);
+    let network = Network::of(&blocks);
+    let wanted = blocks
+        .iter()
+        .find(|block| block.kind == "json explain")
+        .unwrap();
+    let wanted: Json = serde_json::from_str(wanted.text).unwrap();
+    let explained = network.explain(wanted["Query"].as_str().unwrap());
+    assert_eq!(serde_json::to_value(explained).unwrap(), wanted);
+}
+
+fn guide() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/gremlin.md");
+    std::fs::read_to_string(path).unwrap()
+}
+
+fn blocks(guide: &str) -> Vec<Block<'_>> {
+    let fenced = guide.split("```").skip(1).step_by(2);
+    fenced
+        .map(|fenced| {
+            let (kind, text) = fenced.split_once('\n').unwrap();
+            Block { kind, text }
+        })
+        .collect()
+}
+
+impl Network {
+    fn of(blocks: &[Block<'_>]) -> Self {
+        let network = blocks
+            .iter()
+            .find(|block| block.kind == "json network")
+            .unwrap();
+        let network: Json = serde_json::from_str(network.text).unwrap();
+        let text = |json: &Json| json.as_str().unwrap_or_default().to_owned();
+        let mut graph = Graph::new();
+        for node in network["Nodes"].as_array().unwrap() {
+            let metadata = serde_json::from_value(node["Metadata"].clone()).unwrap();
+            let node = Node::new(text(&node["ID"]), "", "", metadata, Timestamp::ZERO);
+            graph.add_node(node).unwrap();
+        }
+        for edge in network["Edges"].as_array().unwrap() {
+            let metadata = serde_json::from_value(edge["Metadata"].clone()).unwrap();
+            let (parent, child) = (text(&edge["Parent"]), text(&edge["Child"]));
+            let id = format!("{parent}-{child}-{}", edge["Metadata"]["RelationType"]);
+            let edge = Edge::new(id, parent, child, "", "", metadata, Timestamp::ZERO);
+            graph.add_edge(edge).unwrap();
+        }
+        let flows: Vec<Flow> = serde_json::from_value(network["Flows"].clone()).unwrap();
+        let flows = FlowSet::from_flows(flows);
+        Self { graph, flows }
+    }
+
+    fn run(&self, query: &str) -> Result<Answer, QueryError> {
+        let view = GraphView::open(&self.graph);
+        let now = Timestamp::from_ms(1_700_000_000_000);
+        Query::parse(query.trim())?.run(&Context::new(&view, &self.flows, now))
+    }
+
+    fn explain(&self, query: &str) -> Explanation {
+        let view = GraphView::open(&self.graph);
+        let now = Timestamp::from_ms(1_700_000_000_000);
+        let query = Query::parse(query).unwrap();
+        query.explain(&Context::new(&view, &self.flows, now))
+    }
+}
