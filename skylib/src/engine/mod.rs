@@ -44,6 +44,7 @@ use self::probes::HostOptions;
 use self::query::QueryRunner;
 use crate::api::{CaptureSpec, ResourceStore};
 use crate::flow::FlowTableOptions;
+use crate::graph::history::{History, HistoryStatus};
 use crate::graph::{Graph, Processor};
 use crate::gremlin::{Answer, Limits, Query, QueryError};
 use crate::proto::Outgoing;
@@ -72,6 +73,8 @@ pub struct EngineOptions {
     pub host: String,
     /// Where resources are kept.
     pub documents: Arc<dyn DocStore>,
+    /// Where the graph's past is kept; none is not, and queries that ask for it are refused.
+    pub history: Option<Arc<dyn History>>,
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
     /// Settings of every capture's flow table.
@@ -99,6 +102,7 @@ impl EngineOptions {
             role: Role::Analyzer,
             host: host.into(),
             documents: Arc::new(MemoryStore::default()),
+            history: None,
             clock: Arc::new(SystemClock),
             table: FlowTableOptions::default(),
             flows: FlowOptions::default(),
@@ -160,6 +164,8 @@ pub struct Status {
     pub graph_subscribers_cut_off: u64,
     /// Subscribers of flows that were cut off because they stopped reading.
     pub flow_subscribers_cut_off: u64,
+    /// How much of the graph's past is kept; `None` where it is not.
+    pub history: Option<HistoryStatus>,
     /// Flows that no subscriber got because the batcher could not keep up.
     pub flows_dropped: u64,
 }
@@ -184,11 +190,8 @@ impl Engine {
         let processors: Vec<Box<dyn Processor>> =
             vec![Box::new(TidProcessor::new(origin.as_str()))];
         let clock = Arc::clone(&options.clock);
-        let graph = Arc::new(SharedGraph::new(
-            Graph::new(),
-            Arc::clone(&clock),
-            processors,
-        ));
+        let graph = SharedGraph::new(Graph::new(), Arc::clone(&clock), processors);
+        let graph = Arc::new(graph.with_history(options.history));
         let flows = Arc::new(FlowHub::new(options.flows));
         let graph_bus = Arc::new(Bus::default());
         let controller = Arc::new(Controller::new());
@@ -355,6 +358,7 @@ impl Engine {
             graph_subscribers_cut_off: inner.graph_bus.cut_off(),
             flow_subscribers_cut_off: inner.flows.bus.cut_off(),
             flows_dropped: inner.flows.dropped(),
+            history: inner.graph.history().map(History::status),
             ..Status::default()
         };
         use crate::graph::GraphAccess;

@@ -18,7 +18,7 @@ pub(super) struct QueryRunner {
 }
 
 impl QueryRunner {
-    /// Runs a query on the graph as of now. `interrupt` is asked now and then whether to give up.
+    /// Runs a query on the graph, as of now unless it asks for the past. `interrupt` is asked now and then whether to give up.
     pub(super) fn run(
         &self,
         query: &Query,
@@ -27,6 +27,7 @@ impl QueryRunner {
         let view = GraphView::open(&*self.graph);
         query.run(&Context {
             view: &view,
+            history: self.graph.history(),
             flows: &*self.flows,
             now: self.clock.now(),
             limits: self.limits,

@@ -11,4 +11,5 @@ mod flow_cases;
 mod flow_table;
 mod fuzz_corpus;
 mod gremlin_cases;
+mod history;
 mod layering;

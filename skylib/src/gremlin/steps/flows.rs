@@ -13,6 +13,7 @@ use crate::gremlin::budget::Budget;
 use crate::gremlin::error::QueryError;
 use crate::gremlin::plan::FlowPlan;
 use crate::gremlin::scope::Scope;
+use crate::time::When;
 use crate::value::{Text, Value};
 
 /// Asks for flows; with nodes, for those captured on them.
@@ -20,9 +21,10 @@ pub(in crate::gremlin) fn query(
     source: &dyn FlowSource,
     plan: &FlowPlan,
     nodes: Option<&[NodeRef]>,
+    when: Option<When>,
     budget: &Budget<'_>,
 ) -> Result<FlowSet, QueryError> {
-    let Some(query) = flow_query(plan, nodes) else {
+    let Some(query) = flow_query(plan, nodes, when) else {
         return Ok(FlowSet::default());
     };
     let set = source.query(&query).map_err(execution_error)?;
@@ -39,15 +41,16 @@ pub(in crate::gremlin) fn count(
     source: &dyn FlowSource,
     plan: &FlowPlan,
     nodes: Option<&[NodeRef]>,
+    when: Option<When>,
 ) -> Result<u64, QueryError> {
-    let Some(query) = flow_query(plan, nodes) else {
+    let Some(query) = flow_query(plan, nodes, when) else {
         return Ok(0);
     };
     source.count(&query).map_err(execution_error)
 }
 
 /// What to ask the source; nothing when no node can have flows.
-fn flow_query(plan: &FlowPlan, nodes: Option<&[NodeRef]>) -> Option<FlowQuery> {
+fn flow_query(plan: &FlowPlan, nodes: Option<&[NodeRef]>, when: Option<When>) -> Option<FlowQuery> {
     let node_tids = nodes.map(capturable_tids);
     if node_tids.as_ref().is_some_and(Vec::is_empty) {
         return None;
@@ -58,7 +61,7 @@ fn flow_query(plan: &FlowPlan, nodes: Option<&[NodeRef]>) -> Option<FlowQuery> {
         sort: plan.sort,
         dedup: plan.dedup,
         range: plan.page.map(|page| (page.from, page.to)),
-        ..FlowQuery::default()
+        time: when.map(When::slice),
     })
 }
 
