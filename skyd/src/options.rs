@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use serde_json::Value as Json;
@@ -9,7 +10,7 @@ use skylib::api::{CaptureSpec, CaptureType};
 use skylib::engine::{EngineOptions, Role};
 use skylib::flow::{FlowProtocol, FlowTableOptions, LayerKeyMode};
 use skylib::graph::history::{History, HistoryLimits, MemoryHistory};
-use skylib::store::RedbStore;
+use skylib::store::{FlowStore, FlowStoreLimits, MemoryFlowStore, RedbStore};
 use skylib::value::Map;
 
 use crate::config::Config;
@@ -33,8 +34,9 @@ pub(crate) fn engine_options(role: Role, config: &Config) -> anyhow::Result<Engi
     let mut options = EngineOptions::new(host_id(config));
     options.role = role;
     options.documents = Arc::new(store);
-    options.history = topology_history(config);
     options.table = flow_table(config)?;
+    options.history = topology_history(config);
+    options.flow_store = flow_store(config, options.table.expire);
     options.flows.max_buffered = config.count("analyzer.flow.max_buffer_size");
     options.stats_period = config.duration("agent.capture.stats_update");
     options.metrics_period = config.duration("agent.topology.netlink.metrics_update");
@@ -105,8 +107,27 @@ fn topology_history(config: &Config) -> Option<Arc<dyn History>> {
     }
     let limits = HistoryLimits::default()
         .with_max_age(config.duration("storage.local.max_age"))
-        .with_max_bytes(config.bytes("storage.local.max_bytes"));
+        .with_max_bytes(history_bytes(config));
     Some(Arc::new(MemoryHistory::new(limits)))
+}
+
+/// Where flows are kept; nowhere with the backend `memory`. `expire` is that of the flow tables.
+fn flow_store(config: &Config, expire: Duration) -> Option<Arc<dyn FlowStore>> {
+    if driver(config, FLOW_BACKEND) == "memory" {
+        return None;
+    }
+    let limits = FlowStoreLimits::default()
+        .with_max_age(config.duration("storage.local.max_age"))
+        .with_max_bytes(history_bytes(config))
+        .with_grace(expire);
+    Some(Arc::new(MemoryFlowStore::new(limits)))
+}
+
+/// What topology and flows may take each: the bytes are those of both.
+fn history_bytes(config: &Config) -> usize {
+    let backends = [TOPOLOGY_BACKEND, FLOW_BACKEND];
+    let kept = backends.map(|key| usize::from(driver(config, key) != "memory"));
+    config.bytes("storage.local.max_bytes") / kept.iter().sum::<usize>().max(1)
 }
 
 const TOPOLOGY_BACKEND: &str = "analyzer.topology.backend";

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use hyper::StatusCode;
 use serde::Serialize;
 use skylib::graph::history::HistoryStatus;
+use skylib::store::FlowStoreStatus;
 use skylib::time::Timestamp;
 
 use crate::respond::{self, Response};
@@ -43,6 +44,7 @@ pub(crate) async fn show(call: Call) -> Response {
         },
         history: History {
             topology: engine.history.as_ref().map(TopologyHistory::of),
+            flows: engine.flow_store.as_ref().map(FlowHistory::of),
         },
         backends_replaced_by_local: app
             .replaced_backends
@@ -108,6 +110,7 @@ struct Election {
 #[serde(rename_all = "PascalCase")]
 struct History {
     topology: Option<TopologyHistory>,
+    flows: Option<FlowHistory>,
 }
 
 #[derive(Serialize)]
@@ -131,6 +134,27 @@ impl TopologyHistory {
             oldest: status.oldest.map(Timestamp::as_ms),
             evicted: status.evicted,
             expired_readers: status.expired_readers,
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct FlowHistory {
+    flows: usize,
+    bytes: usize,
+    /// From when on everything is there, Unix ms; `null` before the first flow.
+    oldest: Option<i64>,
+    evicted: u64,
+}
+
+impl FlowHistory {
+    fn of(status: &FlowStoreStatus) -> Self {
+        Self {
+            flows: status.flows,
+            bytes: status.bytes,
+            oldest: status.oldest.map(Timestamp::as_ms),
+            evicted: status.evicted,
         }
     }
 }

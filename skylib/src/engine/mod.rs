@@ -48,7 +48,7 @@ use crate::graph::history::{History, HistoryStatus};
 use crate::graph::{Graph, Processor};
 use crate::gremlin::{Answer, Limits, Query, QueryError};
 use crate::proto::Outgoing;
-use crate::store::{DocStore, MemoryStore, StoreError};
+use crate::store::{DocStore, FlowStore, FlowStoreStatus, MemoryStore, StoreError};
 use crate::sys::capability::Capability;
 use crate::time::{Clock, SystemClock};
 use crate::topology::tid::TidProcessor;
@@ -75,6 +75,8 @@ pub struct EngineOptions {
     pub documents: Arc<dyn DocStore>,
     /// Where the graph's past is kept; none is not, and queries that ask for it are refused.
     pub history: Option<Arc<dyn History>>,
+    /// Where flows are kept; nowhere means that queries for flows of the past are refused.
+    pub flow_store: Option<Arc<dyn FlowStore>>,
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
     /// Settings of every capture's flow table.
@@ -103,6 +105,7 @@ impl EngineOptions {
             host: host.into(),
             documents: Arc::new(MemoryStore::default()),
             history: None,
+            flow_store: None,
             clock: Arc::new(SystemClock),
             table: FlowTableOptions::default(),
             flows: FlowOptions::default(),
@@ -166,7 +169,9 @@ pub struct Status {
     pub flow_subscribers_cut_off: u64,
     /// How much of the graph's past is kept; `None` where it is not.
     pub history: Option<HistoryStatus>,
-    /// Flows that no subscriber got because the batcher could not keep up.
+    /// How many flows are kept; `None` where none are.
+    pub flow_store: Option<FlowStoreStatus>,
+    /// Flows that neither subscribers nor the store got because the batcher could not keep up.
     pub flows_dropped: u64,
 }
 
@@ -192,7 +197,7 @@ impl Engine {
         let clock = Arc::clone(&options.clock);
         let graph = SharedGraph::new(Graph::new(), Arc::clone(&clock), processors);
         let graph = Arc::new(graph.with_history(options.history));
-        let flows = Arc::new(FlowHub::new(options.flows));
+        let flows = Arc::new(FlowHub::new(options.flows).with_store(options.flow_store));
         let graph_bus = Arc::new(Bus::default());
         let controller = Arc::new(Controller::new());
         let resources = Arc::new(Mutex::new(store));
@@ -358,6 +363,7 @@ impl Engine {
             graph_subscribers_cut_off: inner.graph_bus.cut_off(),
             flow_subscribers_cut_off: inner.flows.bus.cut_off(),
             flows_dropped: inner.flows.dropped(),
+            flow_store: inner.flows.store().map(FlowStore::status),
             history: inner.graph.history().map(History::status),
             ..Status::default()
         };

@@ -202,6 +202,9 @@ impl OnDemand {
             if let Some(history) = self.graph.history() {
                 history.expire(now);
             }
+            if let Some(store) = self.flows.store() {
+                store.expire(now);
+            }
             if pending.created || pending.graph_changed {
                 last_check = now;
                 self.check();

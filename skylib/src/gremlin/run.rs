@@ -342,7 +342,13 @@ impl<'r> Run<'r> {
             }
             Operation::Group => Ok(Data::Groups(flows::group(flows))),
             Operation::RawPackets => Ok(Data::RawPackets(flows::raw_packets(flows))),
-            Operation::Metrics(_) => Ok(Data::Metrics(Metrics::of_flows(&flows))),
+            Operation::Metrics(_) => match self.when {
+                None => Ok(Data::Metrics(Metrics::of_flows(&flows))),
+                Some(when) => {
+                    let source = self.context.flows;
+                    flows::past_metrics(source, &flows, when, &self.budget).map(Data::Metrics)
+                }
+            },
             Operation::Sockets => {
                 sockets::of_flows(&self.scope, &flows, &self.budget).map(Data::Sockets)
             }

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use hashbrown::{HashMap, HashSet};
 
+use super::metrics::{Metric, Metrics};
 use super::select::Row;
 use crate::filter::{Filter, Predicate};
 use crate::flow::{Flow, FlowField, FlowQuery, FlowQueryError, FlowSet, FlowSource, RawPacket};
@@ -47,6 +48,30 @@ pub(in crate::gremlin) fn count(
         return Ok(0);
     };
     source.count(&query).map_err(execution_error)
+}
+
+/// What was counted in flows at a time, update by update.
+pub(in crate::gremlin) fn past_metrics(
+    source: &dyn FlowSource,
+    flows: &[Flow],
+    when: When,
+    budget: &Budget<'_>,
+) -> Result<Metrics, QueryError> {
+    let uuids: Vec<Text> = flows.iter().map(|flow| flow.uuid.clone()).collect();
+    let found = source.metrics(&uuids, when.slice());
+    let found = found.map_err(execution_error)?;
+    let mut room = budget.room();
+    for (_, metrics) in &found {
+        budget.tick()?;
+        metrics
+            .iter()
+            .try_for_each(|_| room.add(size_of::<Metric>()))?;
+    }
+    let series = |(uuid, metrics): (Text, Vec<_>)| {
+        let metrics = metrics.into_iter().map(Metric::Flow).collect();
+        (uuid, metrics)
+    };
+    Ok(found.into_iter().map(series).collect())
 }
 
 /// What to ask the source; nothing when no node can have flows.
