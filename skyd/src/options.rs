@@ -2,13 +2,15 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use serde_json::Value as Json;
 use skylib::api::{CaptureSpec, CaptureType};
 use skylib::engine::{EngineOptions, Role};
 use skylib::flow::{FlowProtocol, FlowTableOptions, LayerKeyMode};
-use skylib::store::RedbStore;
+use skylib::graph::history::{History, HistoryLimits, MemoryHistory};
+use skylib::store::{FlowStore, FlowStoreLimits, MemoryFlowStore, RedbStore};
 use skylib::value::Map;
 
 use crate::config::Config;
@@ -33,6 +35,8 @@ pub(crate) fn engine_options(role: Role, config: &Config) -> anyhow::Result<Engi
     options.role = role;
     options.documents = Arc::new(store);
     options.table = flow_table(config)?;
+    options.history = topology_history(config);
+    options.flow_store = flow_store(config, options.table.expire);
     options.flows.max_buffered = config.count("analyzer.flow.max_buffer_size");
     options.stats_period = config.duration("agent.capture.stats_update");
     options.metrics_period = config.duration("agent.topology.netlink.metrics_update");
@@ -69,12 +73,9 @@ pub(crate) struct ReplacedBackend {
 /// When a name is that of no backend at all.
 pub(crate) fn replaced_backends(config: &Config) -> anyhow::Result<Vec<ReplacedBackend>> {
     let mut replaced = Vec::new();
-    for key in ["analyzer.topology.backend", "analyzer.flow.backend"] {
+    for key in [TOPOLOGY_BACKEND, FLOW_BACKEND] {
         let name = config.text(key);
-        let driver = match config.text(&format!("storage.{name}.driver")) {
-            empty if empty.is_empty() => name.clone(),
-            driver => driver,
-        };
+        let driver = driver(config, key);
         match driver.as_str() {
             "local" | "memory" => {}
             "clickhouse" | "elasticsearch" | "orientdb" => {
@@ -89,6 +90,48 @@ pub(crate) fn replaced_backends(config: &Config) -> anyhow::Result<Vec<ReplacedB
     }
     Ok(replaced)
 }
+
+/// What stands behind the backend that a key names.
+fn driver(config: &Config, key: &str) -> String {
+    let name = config.text(key);
+    match config.text(&format!("storage.{name}.driver")) {
+        empty if empty.is_empty() => name,
+        driver => driver,
+    }
+}
+
+/// Where the graph's past is kept; nowhere with the backend `memory`, as in the original.
+fn topology_history(config: &Config) -> Option<Arc<dyn History>> {
+    if driver(config, TOPOLOGY_BACKEND) == "memory" {
+        return None;
+    }
+    let limits = HistoryLimits::default()
+        .with_max_age(config.duration("storage.local.max_age"))
+        .with_max_bytes(history_bytes(config));
+    Some(Arc::new(MemoryHistory::new(limits)))
+}
+
+/// Where flows are kept; nowhere with the backend `memory`. `expire` is that of the flow tables.
+fn flow_store(config: &Config, expire: Duration) -> Option<Arc<dyn FlowStore>> {
+    if driver(config, FLOW_BACKEND) == "memory" {
+        return None;
+    }
+    let limits = FlowStoreLimits::default()
+        .with_max_age(config.duration("storage.local.max_age"))
+        .with_max_bytes(history_bytes(config))
+        .with_grace(expire);
+    Some(Arc::new(MemoryFlowStore::new(limits)))
+}
+
+/// What topology and flows may take each: the bytes are those of both.
+fn history_bytes(config: &Config) -> usize {
+    let backends = [TOPOLOGY_BACKEND, FLOW_BACKEND];
+    let kept = backends.map(|key| usize::from(driver(config, key) != "memory"));
+    config.bytes("storage.local.max_bytes") / kept.iter().sum::<usize>().max(1)
+}
+
+const TOPOLOGY_BACKEND: &str = "analyzer.topology.backend";
+const FLOW_BACKEND: &str = "analyzer.flow.backend";
 
 /// Serving without the authentication that was asked for would open what was meant to be closed.
 fn refuse_missing_authentication(config: &Config) -> anyhow::Result<()> {

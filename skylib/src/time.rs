@@ -148,6 +148,38 @@ pub struct TimeSlice {
     pub last: Timestamp,
 }
 
+/// Which time a question about the past means. Complete by definition.
+///
+/// The two differ even where a slice is one instant long: a point has one revision of each element,
+/// the latest, and a slice has every revision that touches it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// As it was at one instant.
+    At(Timestamp),
+    /// All there was in a stretch of time.
+    During(TimeSlice),
+}
+
+impl When {
+    /// The stretch of time, one instant for a point.
+    ///
+    /// ```
+    /// use skylib::time::{Timestamp, When};
+    /// let noon = Timestamp::from_ms(43_200_000);
+    /// assert_eq!(When::At(noon).slice().start, noon);
+    /// ```
+    #[must_use]
+    pub const fn slice(self) -> TimeSlice {
+        match self {
+            Self::At(instant) => TimeSlice {
+                start: instant,
+                last: instant,
+            },
+            Self::During(slice) => slice,
+        }
+    }
+}
+
 /// Where the engine takes its time from.
 pub trait Clock: Send + Sync {
     /// The current time.

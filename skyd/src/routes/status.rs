@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use hyper::StatusCode;
 use serde::Serialize;
+use skylib::graph::history::HistoryStatus;
+use skylib::store::FlowStoreStatus;
+use skylib::time::Timestamp;
 
 use crate::respond::{self, Response};
 use crate::router::Call;
@@ -39,6 +42,10 @@ pub(crate) async fn show(call: Call) -> Response {
             flows_dropped: engine.flows_dropped,
             messages_dropped: app.pools.messages_dropped(),
         },
+        history: History {
+            topology: engine.history.as_ref().map(TopologyHistory::of),
+            flows: engine.flow_store.as_ref().map(FlowHistory::of),
+        },
         backends_replaced_by_local: app
             .replaced_backends
             .iter()
@@ -59,6 +66,7 @@ struct Status<'a> {
     captures: Election,
     probes: BTreeMap<&'static str, Probe>,
     queues: Queues,
+    history: History,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     backends_replaced_by_local: BTreeMap<&'static str, &'a str>,
 }
@@ -95,6 +103,60 @@ struct Peers {
 #[serde(rename_all = "PascalCase")]
 struct Election {
     is_master: bool,
+}
+
+/// How much of the past is kept; `null` where none is.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct History {
+    topology: Option<TopologyHistory>,
+    flows: Option<FlowHistory>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct TopologyHistory {
+    revisions: usize,
+    bytes: usize,
+    index_bytes: usize,
+    /// From when on everything is there, Unix ms; `null` before anything happened.
+    oldest: Option<i64>,
+    evicted: u64,
+    expired_readers: u64,
+}
+
+impl TopologyHistory {
+    fn of(status: &HistoryStatus) -> Self {
+        Self {
+            revisions: status.revisions,
+            bytes: status.bytes,
+            index_bytes: status.index_bytes,
+            oldest: status.oldest.map(Timestamp::as_ms),
+            evicted: status.evicted,
+            expired_readers: status.expired_readers,
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct FlowHistory {
+    flows: usize,
+    bytes: usize,
+    /// From when on everything is there, Unix ms; `null` before the first flow.
+    oldest: Option<i64>,
+    evicted: u64,
+}
+
+impl FlowHistory {
+    fn of(status: &FlowStoreStatus) -> Self {
+        Self {
+            flows: status.flows,
+            bytes: status.bytes,
+            oldest: status.oldest.map(Timestamp::as_ms),
+            evicted: status.evicted,
+        }
+    }
 }
 
 /// What waits, and what a full queue cost.

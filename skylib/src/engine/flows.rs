@@ -1,4 +1,5 @@
-//! Flows of all captures: asked as one source, gathered into batches for the subscribers.
+//! Flows of all captures: asked as one source, gathered into batches for the subscribers, and kept
+//! in a store, which answers for the past.
 //!
 //! Capture threads hand finished updates over without ever waiting: when more than
 //! [`FlowOptions::max_buffered`] flows wait for the batcher, the rest is dropped and counted.
@@ -12,9 +13,13 @@ use parking_lot::RwLock;
 
 use super::subscription::Bus;
 use crate::capture::{CaptureHandle, PendingFlows};
-use crate::flow::{Flow, FlowQuery, FlowQueryError, FlowSet, FlowSource, FlowStats, MergeOptions};
+use crate::flow::{
+    Flow, FlowMetric, FlowQuery, FlowQueryError, FlowSet, FlowSource, FlowStats, MergeOptions,
+};
 use crate::proto::{FLOW, Outgoing, STATS};
-use crate::time::{Clock, Timestamp};
+use crate::store::FlowStore;
+use crate::time::{Clock, TimeSlice, Timestamp};
+use crate::value::Text;
 
 /// How flows are gathered.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +43,7 @@ impl Default for FlowOptions {
 /// Flows in one message to subscribers.
 const BULK_FLOWS: usize = 100;
 
-/// All flow tables of this process behind one [`FlowSource`].
+/// All flow tables of this process, and what has left them, behind one [`FlowSource`].
 pub struct FlowHub {
     tables: RwLock<Vec<(TableId, CaptureHandle)>>,
     next_table: AtomicUsize,
@@ -48,6 +53,7 @@ pub struct FlowHub {
     dropped: AtomicU64,
     silent: AtomicU64,
     options: FlowOptions,
+    store: Option<Arc<dyn FlowStore>>,
     /// Who listens to the flows.
     pub(super) bus: Bus<Outgoing>,
 }
@@ -68,8 +74,19 @@ impl FlowHub {
             dropped: AtomicU64::new(0),
             silent: AtomicU64::new(0),
             options,
+            store: None,
             bus: Bus::default(),
         }
+    }
+
+    /// Keeps what the captures send, and asks there for the past.
+    pub(super) fn with_store(self, store: Option<Arc<dyn FlowStore>>) -> Self {
+        Self { store, ..self }
+    }
+
+    /// Where flows of the past are kept.
+    pub fn store(&self) -> Option<&dyn FlowStore> {
+        self.store.as_deref()
     }
 
     /// Adds a table to those that queries ask.
@@ -94,9 +111,9 @@ impl FlowHub {
         self.silent.load(Ordering::Relaxed)
     }
 
-    /// Takes flows for the subscribers; never waits.
+    /// Takes flows for the subscribers and the store; never waits.
     pub fn push(&self, flows: Vec<Flow>) {
-        if flows.is_empty() || self.bus.is_empty() {
+        if flows.is_empty() || (self.bus.is_empty() && self.store.is_none()) {
             return;
         }
         // The channel is unbounded, the count of flows in it is not: a batch of one and a batch of
@@ -132,8 +149,11 @@ impl FlowHub {
             let now = clock.now();
             if let Ok(flows) = received {
                 self.buffered.fetch_sub(flows.len(), Ordering::Relaxed);
-                pending.extend(flows);
-                due.get_or_insert(now.plus(self.options.bulk_delay));
+                let flows = self.keep(flows, now);
+                if !flows.is_empty() {
+                    pending.extend(flows);
+                    due.get_or_insert(now.plus(self.options.bulk_delay));
+                }
             }
             let stop = stopped() && self.receiver.is_empty();
             while pending.len() >= BULK_FLOWS {
@@ -148,6 +168,21 @@ impl FlowHub {
             if stop {
                 return;
             }
+        }
+    }
+
+    /// Puts flows into the store; gives back what subscribers are to get.
+    fn keep(&self, flows: Vec<Flow>, now: Timestamp) -> Vec<Flow> {
+        match &self.store {
+            Some(store) if self.bus.is_empty() => {
+                store.put(flows, now);
+                Vec::new()
+            }
+            Some(store) => {
+                store.put(flows.clone(), now);
+                flows
+            }
+            None => flows,
         }
     }
 
@@ -185,7 +220,7 @@ impl FlowSource for FlowHub {
     /// does not answer in time counts as empty.
     fn query(&self, query: &FlowQuery) -> Result<FlowSet, FlowQueryError> {
         if query.time.is_some() {
-            return Err(FlowQueryError::NoStorage);
+            return self.past()?.query(query);
         }
         // A table may leave out what comes after the range, but what comes before it is known only
         // once all are merged.
@@ -213,7 +248,7 @@ impl FlowSource for FlowHub {
     /// Without order, duplicates and bounds every table counts for itself.
     fn count(&self, query: &FlowQuery) -> Result<u64, FlowQueryError> {
         if query.time.is_some() {
-            return Err(FlowQueryError::NoStorage);
+            return self.past()?.count(query);
         }
         if query.sort.is_some() || query.dedup.is_some() || query.range.is_some() {
             return Ok(self.query(query)?.flows.len() as u64);
@@ -224,9 +259,21 @@ impl FlowSource for FlowHub {
         )?;
         Ok(counts.into_iter().sum())
     }
+
+    fn metrics(
+        &self,
+        uuids: &[Text],
+        time: TimeSlice,
+    ) -> Result<Vec<(Text, Vec<FlowMetric>)>, FlowQueryError> {
+        Ok(self.past()?.metrics(uuids, time))
+    }
 }
 
 impl FlowHub {
+    fn past(&self) -> Result<&dyn FlowStore, FlowQueryError> {
+        self.store().ok_or(FlowQueryError::NoStorage)
+    }
+
     /// Asks all tables, then waits for each. One that does not answer is counted and left out.
     fn ask_all<T>(
         &self,

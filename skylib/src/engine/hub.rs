@@ -1,7 +1,8 @@
 //! The one owner of the graph: applies mutations in order and hands their events on in that order.
 //!
 //! Writers run their transaction under the write lock ([`GraphWriter::update`]); its events are
-//! put into a log before the lock is given back, so the log's order is the order of the changes.
+//! put into a log before the lock is given back, so the log's order is the order of the changes;
+//! the history, where there is one, takes them down at the same moment.
 //! Nothing is sent to anybody while the graph is held: the dispatcher thread takes the log's
 //! events and feeds the subscriptions. A log that is full makes the writers wait *outside* the
 //! lock, so readers and queries are never held up by a slow subscriber.
@@ -11,6 +12,7 @@ use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex, RwLock};
 
+use crate::graph::history::History;
 use crate::graph::{Graph, GraphAccess, GraphEvent, GraphView, GraphWriter, Processor};
 use crate::time::{Clock, Timestamp};
 
@@ -19,6 +21,7 @@ pub struct SharedGraph {
     graph: RwLock<Graph>,
     clock: Arc<dyn Clock>,
     processors: Mutex<Vec<Box<dyn Processor>>>,
+    history: Option<Arc<dyn History>>,
     log: Mutex<Log>,
     /// Wakes the dispatcher.
     written: Condvar,
@@ -50,10 +53,23 @@ impl SharedGraph {
             graph: RwLock::new(graph),
             clock,
             processors: Mutex::new(processors),
+            history: None,
             log: Mutex::new(Log::default()),
             written: Condvar::new(),
             drained: Condvar::new(),
         }
+    }
+
+    /// Takes down in a history, within each transaction, what happens from now on; what is in the
+    /// graph already must be in it.
+    #[must_use]
+    pub fn with_history(self, history: Option<Arc<dyn History>>) -> Self {
+        Self { history, ..self }
+    }
+
+    /// Where the past is kept.
+    pub fn history(&self) -> Option<&dyn History> {
+        self.history.as_deref()
     }
 
     /// The graph as of now, for a query.
@@ -75,6 +91,9 @@ impl SharedGraph {
         let events = self.settle(&mut graph, now);
         if events.is_empty() {
             return result;
+        }
+        if let Some(history) = &self.history {
+            history.record(&events, now);
         }
         let sequence = graph.sequence();
         let mut log = self.log.lock();

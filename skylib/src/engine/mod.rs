@@ -44,10 +44,11 @@ use self::probes::HostOptions;
 use self::query::QueryRunner;
 use crate::api::{CaptureSpec, ResourceStore};
 use crate::flow::FlowTableOptions;
+use crate::graph::history::{History, HistoryStatus};
 use crate::graph::{Graph, GraphView, Processor};
 use crate::gremlin::{Answer, Explanation, Limits, Query, QueryError};
 use crate::proto::Outgoing;
-use crate::store::{DocStore, MemoryStore, StoreError};
+use crate::store::{DocStore, FlowStore, FlowStoreStatus, MemoryStore, StoreError};
 use crate::sys::capability::Capability;
 use crate::time::{Clock, SystemClock};
 use crate::topology::tid::TidProcessor;
@@ -72,6 +73,10 @@ pub struct EngineOptions {
     pub host: String,
     /// Where resources are kept.
     pub documents: Arc<dyn DocStore>,
+    /// Where the graph's past is kept; none is not, and queries that ask for it are refused.
+    pub history: Option<Arc<dyn History>>,
+    /// Where flows are kept; nowhere means that queries for flows of the past are refused.
+    pub flow_store: Option<Arc<dyn FlowStore>>,
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
     /// Settings of every capture's flow table.
@@ -99,6 +104,8 @@ impl EngineOptions {
             role: Role::Analyzer,
             host: host.into(),
             documents: Arc::new(MemoryStore::default()),
+            history: None,
+            flow_store: None,
             clock: Arc::new(SystemClock),
             table: FlowTableOptions::default(),
             flows: FlowOptions::default(),
@@ -160,7 +167,11 @@ pub struct Status {
     pub graph_subscribers_cut_off: u64,
     /// Subscribers of flows that were cut off because they stopped reading.
     pub flow_subscribers_cut_off: u64,
-    /// Flows that no subscriber got because the batcher could not keep up.
+    /// How much of the graph's past is kept; `None` where it is not.
+    pub history: Option<HistoryStatus>,
+    /// How many flows are kept; `None` where none are.
+    pub flow_store: Option<FlowStoreStatus>,
+    /// Flows that neither subscribers nor the store got because the batcher could not keep up.
     pub flows_dropped: u64,
 }
 
@@ -184,12 +195,9 @@ impl Engine {
         let processors: Vec<Box<dyn Processor>> =
             vec![Box::new(TidProcessor::new(origin.as_str()))];
         let clock = Arc::clone(&options.clock);
-        let graph = Arc::new(SharedGraph::new(
-            Graph::new(),
-            Arc::clone(&clock),
-            processors,
-        ));
-        let flows = Arc::new(FlowHub::new(options.flows));
+        let graph = SharedGraph::new(Graph::new(), Arc::clone(&clock), processors);
+        let graph = Arc::new(graph.with_history(options.history));
+        let flows = Arc::new(FlowHub::new(options.flows).with_store(options.flow_store));
         let graph_bus = Arc::new(Bus::default());
         let controller = Arc::new(Controller::new());
         let resources = Arc::new(Mutex::new(store));
@@ -384,6 +392,8 @@ impl Engine {
             graph_subscribers_cut_off: inner.graph_bus.cut_off(),
             flow_subscribers_cut_off: inner.flows.bus.cut_off(),
             flows_dropped: inner.flows.dropped(),
+            flow_store: inner.flows.store().map(FlowStore::status),
+            history: inner.graph.history().map(History::status),
             ..Status::default()
         };
         use crate::graph::GraphAccess;

@@ -199,6 +199,12 @@ impl OnDemand {
             }
             let now = self.clock.now();
             self.expire(now);
+            if let Some(history) = self.graph.history() {
+                history.expire(now);
+            }
+            if let Some(store) = self.flows.store() {
+                store.expire(now);
+            }
             if pending.created || pending.graph_changed {
                 last_check = now;
                 self.check();

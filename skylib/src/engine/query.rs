@@ -18,7 +18,8 @@ pub(super) struct QueryRunner {
 }
 
 impl QueryRunner {
-    /// Runs a query. `interrupt` is asked now and then whether to give up.
+    /// Runs a query; what asks for the past is answered from the history, whatever the view.
+    /// `interrupt` is asked now and then whether to give up.
     pub(super) fn run(
         &self,
         view: &GraphView<'_>,
@@ -45,6 +46,7 @@ impl QueryRunner {
     ) -> Context<'a> {
         Context {
             view,
+            history: self.graph.history(),
             flows: &*self.flows,
             now: self.clock.now(),
             limits: self.limits,

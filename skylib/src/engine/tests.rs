@@ -246,3 +246,75 @@ fn a_view_stays_as_it_was_opened() {
     drop(view);
     engine.stop();
 }
+
+#[test]
+fn what_is_over_is_found_in_the_past() {
+    use crate::graph::NodeId;
+    use crate::graph::history::{HistoryLimits, MemoryHistory};
+    use crate::store::{FlowStoreLimits, MemoryFlowStore};
+    use crate::time::ManualClock;
+
+    let clock = Arc::new(ManualClock::new(Timestamp::from_ms(1_700_000_000_000)));
+    let hour = Duration::from_secs(3600);
+    let history = MemoryHistory::new(HistoryLimits::default().with_max_age(hour));
+    let engine = engine(EngineOptions {
+        clock: Arc::clone(&clock) as Arc<dyn Clock>,
+        history: Some(Arc::new(history)),
+        flow_store: Some(Arc::new(MemoryFlowStore::new(FlowStoreLimits::default()))),
+        ..EngineOptions::new("h")
+    });
+    add(&engine, "n1", "a").unwrap();
+    let minute = Duration::from_secs(60);
+    clock.advance(minute);
+    let deleted = engine.graph().update_as(None, |graph, now| {
+        graph.delete_node(&NodeId::from("n1"), now)
+    });
+    deleted.unwrap();
+    let metric = crate::flow::FlowMetric {
+        ab_bytes: 7,
+        start: 1_700_000_000_000,
+        last: 1_700_000_010_000,
+        ..crate::flow::FlowMetric::default()
+    };
+    let flow = |uuid: &str| Flow {
+        uuid: uuid.into(),
+        start: 1_700_000_000_000,
+        last: 1_700_000_010_000,
+        last_update_metric: Some(metric),
+        ..Flow::default()
+    };
+    engine.flows().push(vec![flow("f1"), flow("f2")]);
+    while engine.status().flow_store.unwrap().flows < 2 {
+        std::thread::yield_now();
+    }
+    clock.advance(minute);
+    assert_eq!(json(&engine, "G.V().Count()"), "0");
+    assert_eq!(json(&engine, "G.At('-90s').V().Values('Name')"), r#"["a"]"#);
+    assert_eq!(json(&engine, "G.Flows()"), "[]");
+    assert_eq!(json(&engine, "G.At('-90s').Flows().Count()"), "2");
+    assert_eq!(
+        json(
+            &engine,
+            "G.At('-90s').Flows().Has('UUID', 'f2').Values('UUID')"
+        ),
+        r#"["f2"]"#
+    );
+    assert_eq!(json(&engine, "G.At('-3m').Flows().Count()"), "0");
+    let sum = "Metrics().Sum('ABBytes')";
+    assert_eq!(
+        json(&engine, &format!("G.At(NOW, 600).Flows().{sum}")),
+        "14"
+    );
+    assert_eq!(
+        json(&engine, &format!("G.At(1700000005, 5).Flows().{sum}")),
+        "0"
+    );
+    let status = engine.status().history.unwrap();
+    assert_eq!((status.revisions, status.evicted), (1, 0));
+    clock.advance(hour);
+    // The next change ages what is kept.
+    add(&engine, "n2", "b").unwrap();
+    let status = engine.status().history.unwrap();
+    assert_eq!((status.revisions, status.evicted), (0, 1));
+    engine.stop();
+}

@@ -1,6 +1,7 @@
 //! `FlowQuery`: what a client asks of flow tables and stores, and who answers.
 
 use super::field::FlowField;
+use super::metric::FlowMetric;
 use super::record::Flow;
 use super::set::{FlowSet, SortOrder};
 use crate::filter::Filter;
@@ -123,6 +124,20 @@ pub trait FlowSource: Send + Sync {
     /// See [`FlowQueryError`].
     fn count(&self, query: &FlowQuery) -> Result<u64, FlowQueryError> {
         Ok(self.query(query)?.flows.len() as u64)
+    }
+
+    /// What was counted in flows of the past, update by update, oldest first; at an instant, up to
+    /// it. Flows of which nothing is known are left out.
+    ///
+    /// # Errors
+    /// [`FlowQueryError::NoStorage`] of a source that has only the present.
+    fn metrics(
+        &self,
+        uuids: &[Text],
+        time: TimeSlice,
+    ) -> Result<Vec<(Text, Vec<FlowMetric>)>, FlowQueryError> {
+        let _ = (uuids, time);
+        Err(FlowQueryError::NoStorage)
     }
 }
 

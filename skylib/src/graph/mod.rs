@@ -33,6 +33,7 @@ mod edge;
 mod element;
 mod error;
 mod event;
+pub mod history;
 mod index;
 mod json;
 mod key;

@@ -10,7 +10,7 @@ use crate::filter::Filter;
 
 /// A change; elements by number, so that ids are used again.
 #[derive(Clone, Debug)]
-enum Step {
+pub(super) enum Step {
     AddNode(u8, u8),
     AddEdge(u8, u8, u8),
     PatchNode(u8, u8),
@@ -24,7 +24,7 @@ enum Step {
 const NODES: u8 = 24;
 const EDGES: u8 = 40;
 
-fn step() -> impl Strategy<Value = Step> {
+pub(super) fn step() -> impl Strategy<Value = Step> {
     let (node, edge, value) = (0..NODES, 0..EDGES, 0..5_u8);
     prop_oneof![
         6 => (node.clone(), value.clone()).prop_map(|(n, v)| Step::AddNode(n, v)),
@@ -50,7 +50,7 @@ fn metadata(value: u8) -> Metadata {
     serde_json::from_str(json).unwrap()
 }
 
-fn filters() -> Vec<Filter<ElementKey>> {
+pub(super) fn filters() -> Vec<Filter<ElementKey>> {
     let text = |key: &str, text: &str| Filter::test(key, Predicate::Text(text.into()));
     let int = |key: &str, number| Filter::test(key, Predicate::Int(number));
     let filters = [
@@ -88,11 +88,11 @@ fn origin(number: u8) -> String {
     format!("o.{}", number % 3)
 }
 
-fn graph() -> Graph {
+pub(super) fn graph() -> Graph {
     Graph::with_indexes(["Ifs.MAC"])
 }
 
-fn apply(graph: &mut Graph, step: &Step, now: Timestamp) {
+pub(super) fn apply(graph: &mut Graph, step: &Step, now: Timestamp) {
     let set = |value: &u8| {
         [
             MetadataOp::set("K", format!("{value}")),

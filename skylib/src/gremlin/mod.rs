@@ -63,6 +63,7 @@ mod predicate;
 mod properties;
 mod run;
 mod scope;
+mod source;
 mod steps;
 #[cfg(test)]
 mod tests;
@@ -84,6 +85,7 @@ use self::plan::Plan;
 use self::run::Run;
 use crate::flow::FlowSource;
 use crate::graph::GraphView;
+use crate::graph::history::History;
 use crate::time::Timestamp;
 
 /// A parsed query: immutable, shared among threads, run as often as needed.
@@ -177,6 +179,8 @@ impl fmt::Display for Query {
 pub struct Context<'a> {
     /// The graph.
     pub view: &'a GraphView<'a>,
+    /// The graph's past; without one a query cannot ask for it.
+    pub history: Option<&'a dyn History>,
     /// The flows.
     pub flows: &'a dyn FlowSource,
     /// The time that `NOW` and durations mean.
@@ -193,10 +197,48 @@ impl<'a> Context<'a> {
     pub fn new(view: &'a GraphView<'a>, flows: &'a dyn FlowSource, now: Timestamp) -> Self {
         Self {
             view,
+            history: None,
             flows,
             now,
             limits: Limits::default(),
             interrupt: &|| false,
+        }
+    }
+
+    /// With a past, for `At` and `Context`.
+    ///
+    /// ```
+    /// use skylib::flow::FlowSet;
+    /// use skylib::graph::history::{History, HistoryLimits, MemoryHistory};
+    /// use skylib::graph::{Graph, GraphView, Metadata, Node, NodeId};
+    /// use skylib::gremlin::{Answer, Context, Query};
+    /// use skylib::time::Timestamp;
+    /// # use skylib::flow::{FlowQuery, FlowQueryError, FlowSource};
+    /// # struct NoFlows;
+    /// # impl FlowSource for NoFlows {
+    /// #     fn query(&self, _: &FlowQuery) -> Result<FlowSet, FlowQueryError> {
+    /// #         Ok(FlowSet::default())
+    /// #     }
+    /// # }
+    /// let history = MemoryHistory::new(HistoryLimits::default());
+    /// let mut graph = Graph::new();
+    /// let at = |s: i64| Timestamp::from_ms(s * 1000);
+    /// graph.add_node(Node::new("eth0", "", "", Metadata::new(), at(100)))?;
+    /// graph.delete_node(&NodeId::from("eth0"), at(200))?;
+    /// history.record(&graph.take_events(), at(200));
+    ///
+    /// let view = GraphView::open(&graph);
+    /// let context = Context::new(&view, &NoFlows, at(300)).with_history(&history);
+    /// let count = |text: &str| Query::parse(text)?.run(&context);
+    /// assert_eq!(count("G.V().Count()")?, Answer::Number(0));
+    /// assert_eq!(count("G.At(150).V().Count()")?, Answer::Number(1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub const fn with_history(self, history: &'a dyn History) -> Self {
+        Self {
+            history: Some(history),
+            ..self
         }
     }
 

@@ -22,6 +22,7 @@ use super::{Context, Query};
 use crate::filter::Filter;
 use crate::flow::FlowSet;
 use crate::graph::{EdgeRef, ElementKey, NodeRef};
+use crate::time::{TimeSlice, When};
 use crate::value::{Text, Value};
 
 /// A query while it runs.
@@ -29,6 +30,8 @@ pub(super) struct Run<'r> {
     context: &'r Context<'r>,
     budget: Budget<'r>,
     scope: Scope<'r>,
+    /// The time it looks at; none for now.
+    when: Option<When>,
     /// Nodes by the names that `As` gave them.
     marks: HashMap<Text, Rows<NodeRef>>,
     query: &'r Query,
@@ -47,6 +50,7 @@ impl<'r> Run<'r> {
             context,
             budget: Budget::new(context.limits, context.interrupt),
             scope: Scope::whole(context.view),
+            when: None,
             marks: HashMap::new(),
             query,
             next: 0,
@@ -78,12 +82,7 @@ impl<'r> Run<'r> {
         match (operation, data) {
             (Operation::Fail(error), _) => Err(error.clone()),
             (Operation::Graph, _) => Ok(Data::Graph),
-            (Operation::Time(time), _) => {
-                let asked = time.resolve(self.context.now);
-                let (start, last) = (asked.start.as_ms(), asked.last.as_ms());
-                let error = QueryError::execute("Backend does not support history");
-                Err(error.help(format!("asked for {start} to {last}, Unix ms")))
-            }
+            (Operation::Time(time), _) => self.travel(time.resolve(self.context.now)),
             (Operation::Nodes(id, filter), _) => self.nodes(id.as_ref(), filter),
             (Operation::Edges(id, filter), _) => self.edges(id.as_ref(), filter),
             (Operation::Filter(_) | Operation::Dedup(_) | Operation::Page(_), data) => {
@@ -94,7 +93,35 @@ impl<'r> Run<'r> {
             (operation, Data::Paths(paths)) => self.on_paths(operation, &paths),
             (operation, Data::Flows(set)) => self.on_flows(operation, set),
             (Operation::Flows(plan), Data::Graph) => self.flows(plan, None),
+            (Operation::Aggregates(slot), Data::Metrics(metrics)) => {
+                metrics.aggregate(self.window(), *slot).map(Data::Metrics)
+            }
             (operation, data) => fold_up(operation, data),
+        }
+    }
+
+    /// From now on the graph as it was; marks were nodes of the graph before.
+    fn travel(&mut self, when: When) -> Result<Data, QueryError> {
+        let error = || QueryError::execute("Backend does not support history");
+        if self.scope.is_part() {
+            return Err(error().help("a subgraph has no past; put `At` before the first step"));
+        }
+        let history = self.context.history.ok_or_else(|| {
+            let asked = when.slice();
+            let (start, last) = (asked.start.as_ms(), asked.last.as_ms());
+            error().help(format!("asked for {start} to {last}, Unix ms"))
+        })?;
+        self.scope = Scope::past(history, when);
+        self.when = Some(when);
+        self.marks.clear();
+        Ok(Data::Graph)
+    }
+
+    /// The slice of time it looks at; none at an instant.
+    const fn window(&self) -> Option<TimeSlice> {
+        match self.when {
+            Some(When::During(slice)) => Some(slice),
+            _ => None,
         }
     }
 
@@ -102,10 +129,10 @@ impl<'r> Run<'r> {
     fn flows(&mut self, plan: &FlowPlan, nodes: Option<&[NodeRef]>) -> Result<Data, QueryError> {
         self.note(|trace, _| trace.found_by(Access::Flows));
         if self.take_count() {
-            let total = flows::count(self.context.flows, plan, nodes)?;
+            let total = flows::count(self.context.flows, plan, nodes, self.when)?;
             return Ok(self.counted(total));
         }
-        flows::query(self.context.flows, plan, nodes, &self.budget).map(Data::Flows)
+        flows::query(self.context.flows, plan, nodes, self.when, &self.budget).map(Data::Flows)
     }
 
     fn nodes(&mut self, id: Option<&Text>, filter: &Filter) -> Result<Data, QueryError> {
@@ -206,7 +233,7 @@ impl<'r> Run<'r> {
                     scope.hop(&from, direction, &mut |hop| pipe.push(hop.node))
                 })
             }
-            (true, true) => {
+            (true, true) if !scope.is_past() => {
                 let from = numbers(rows);
                 self.pipe_numbers::<EdgeRef>(|pipe| {
                     scope.hop(&from, direction, &mut |hop| pipe.push(hop.edge))
@@ -221,7 +248,7 @@ impl<'r> Run<'r> {
                     })
                 })
             }
-            (false, true) => {
+            (_, true) => {
                 let from = self.refs(rows)?;
                 self.pipe(|pipe| {
                     let budget = pipe.budget();
@@ -278,7 +305,9 @@ impl<'r> Run<'r> {
                 Ok(self.narrow(part))
             }
             Operation::Flows(plan) => self.flows(plan, Some(&nodes)),
-            Operation::Metrics(key) => Metrics::of_nodes(&nodes, key, budget).map(Data::Metrics),
+            Operation::Metrics(key) => {
+                Metrics::of_nodes(&nodes, key, self.when, budget).map(Data::Metrics)
+            }
             Operation::Sockets => sockets::of_nodes(&nodes, budget).map(Data::Sockets),
             Operation::NextHop(address) => {
                 next_hop::of_nodes(&nodes, address, budget).map(Data::NextHops)
@@ -337,7 +366,13 @@ impl<'r> Run<'r> {
             }
             Operation::Group => Ok(Data::Groups(flows::group(flows))),
             Operation::RawPackets => Ok(Data::RawPackets(flows::raw_packets(flows))),
-            Operation::Metrics(_) => Ok(Data::Metrics(Metrics::of_flows(&flows))),
+            Operation::Metrics(_) => match self.when {
+                None => Ok(Data::Metrics(Metrics::of_flows(&flows))),
+                Some(when) => {
+                    let source = self.context.flows;
+                    flows::past_metrics(source, &flows, when, &self.budget).map(Data::Metrics)
+                }
+            },
             Operation::Sockets => {
                 sockets::of_flows(&self.scope, &flows, &self.budget).map(Data::Sockets)
             }
@@ -539,7 +574,9 @@ impl<'r> Run<'r> {
         while !blind || self.is_blind_next() {
             match self.peek() {
                 Some(Operation::Filter(filter)) => stages.push(Stage::Filter(compiled(filter))),
-                Some(Operation::Dedup(keys)) => stages.push(Stage::Dedup(Dedup::new(keys))),
+                Some(Operation::Dedup(keys)) => {
+                    stages.push(Stage::Dedup(Dedup::new(keys, self.scope.identities())));
+                }
                 Some(Operation::Page(page)) => stages.push(Stage::Page(Pager::new(*page))),
                 _ => break,
             }
@@ -588,9 +625,6 @@ fn fold_up(operation: &Operation, data: Data) -> Result<Data, QueryError> {
                 .sum_of(key)
                 .ok_or_else(|| QueryError::execute("Field not found"))?;
             Ok(Data::Scalar(Value::Int(sum)))
-        }
-        (Operation::Aggregates(slot), Data::Metrics(metrics)) => {
-            metrics.aggregate(None, *slot).map(Data::Metrics)
         }
         (Operation::MoreThan, Data::Groups(mut groups)) => {
             groups.retain(|(_, flows)| flows.len() > 1);

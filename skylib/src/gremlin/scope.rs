@@ -1,4 +1,4 @@
-//! `Scope`: the part of a view that a query sees, the whole of it or a subgraph.
+//! `Scope`: the part of a view that a query sees, the whole of it or a subgraph, now or in the past.
 
 use std::ops::ControlFlow;
 use std::rc::Rc;
@@ -7,16 +7,19 @@ use super::budget::Budget;
 use super::error::QueryError;
 use super::explain::Access;
 use super::number_set::NumberSet;
+use super::source::{View, VisitEnds};
 use super::steps::select::Row;
 use crate::filter::{Filter, Predicate};
+use crate::graph::history::{History, Identities, PastView};
 use crate::graph::{
     Direction, EdgeId, EdgeRef, ElementKey, GraphError, GraphView, NodeId, NodeRef,
 };
+use crate::time::When;
 
 /// What `V`, `E` and walks find.
 #[derive(Clone)]
 pub(super) struct Scope<'a> {
-    view: &'a GraphView<'a>,
+    view: View<'a>,
     /// `None`: everything.
     part: Option<Rc<Part>>,
 }
@@ -60,7 +63,33 @@ impl Part {
 
 impl<'a> Scope<'a> {
     pub(super) const fn whole(view: &'a GraphView<'a>) -> Self {
-        Self { view, part: None }
+        Self {
+            view: View::Live(view),
+            part: None,
+        }
+    }
+
+    /// Everything there was at a time.
+    pub(super) fn past(history: &'a dyn History, when: When) -> Self {
+        Self {
+            view: View::Past(Rc::new(PastView::open(history, when))),
+            part: None,
+        }
+    }
+
+    /// Whether it is only a subgraph.
+    pub(super) const fn is_part(&self) -> bool {
+        self.part.is_some()
+    }
+
+    /// Whether a walk may meet several revisions of an element.
+    pub(super) const fn is_past(&self) -> bool {
+        matches!(self.view, View::Past(_))
+    }
+
+    /// Which numbers stand for the same element.
+    pub(super) fn identities(&self) -> Identities {
+        self.view.identities()
     }
 
     /// Whether it is the whole view.
@@ -208,9 +237,11 @@ impl<'a> Scope<'a> {
             return walked.map_err(|error| expired(&error));
         }
         let mut failed = Ok(());
-        let visit = &mut |_, edge: &EdgeRef, node: &NodeRef| match self.has_edge(edge.index()) {
-            true => offer(node.clone(), filter, budget, visit, &mut failed),
-            false => ControlFlow::Continue(()),
+        let visit = &mut |_, edge: &EdgeRef, node: &NodeRef| {
+            if self.has_hop(edge.index(), node.index()) {
+                return offer(node.clone(), filter, budget, visit, &mut failed);
+            }
+            ControlFlow::Continue(())
         };
         self.view
             .walk(from, direction, visit)
@@ -250,9 +281,11 @@ impl<'a> Scope<'a> {
         direction: Direction,
         visit: &mut dyn FnMut(Hop) -> ControlFlow<()>,
     ) -> Result<(), QueryError> {
-        let visit = &mut |which, edge, node| match self.has_edge(edge) {
-            true => visit(Hop { which, edge, node }),
-            false => ControlFlow::Continue(()),
+        let visit = &mut |which, edge, node| {
+            if self.has_hop(edge, node) {
+                return visit(Hop { which, edge, node });
+            }
+            ControlFlow::Continue(())
         };
         self.view
             .hop(from, direction, visit)
@@ -315,11 +348,11 @@ impl<'a> Scope<'a> {
             .map_err(|error| expired(&error))
     }
 
-    /// Parent and child of each edge.
+    /// Parent and child of each edge, each in all its revisions.
     pub(super) fn visit_ends(
         &self,
         edges: &[EdgeRef],
-        visit: &mut dyn FnMut(NodeRef, NodeRef) -> ControlFlow<()>,
+        visit: VisitEnds<'_>,
     ) -> Result<(), QueryError> {
         self.view
             .visit_ends(edges, visit)
@@ -363,6 +396,11 @@ impl<'a> Scope<'a> {
         self.part
             .as_ref()
             .is_none_or(|part| part.node_numbers.contains(number))
+    }
+
+    /// Whether an edge and the node it leads to are in; of a node other revisions may be.
+    fn has_hop(&self, edge: u32, node: u32) -> bool {
+        self.has_edge(edge) && self.has_node(node)
     }
 
     fn has_edge(&self, number: u32) -> bool {

@@ -1,8 +1,11 @@
-//! Where things are kept: documents by kind and id, behind a trait.
+//! Where things are kept, each kind behind a trait: documents by kind and id, flows by time.
 //!
 //! [`DocStore`] holds what users configure (captures, rules, alerts …): small JSON documents that
 //! must survive a crash once their creation was acknowledged. [`MemoryStore`] forgets them at the
 //! end of the process, `RedbStore` (feature `store-local`) keeps them in one file.
+//!
+//! [`FlowStore`] holds flows after they have left the tables; [`MemoryFlowStore`] a bounded number of
+//! them in memory.
 //!
 //! ```
 //! use skylib::store::{DocStore, MemoryStore};
@@ -13,10 +16,14 @@
 //! # Ok::<(), skylib::store::StoreError>(())
 //! ```
 
+mod flow_memory;
+mod flows;
 #[cfg(feature = "store-local")]
 mod local;
 mod memory;
 
+pub use flow_memory::MemoryFlowStore;
+pub use flows::{FlowStore, FlowStoreLimits, FlowStoreStatus};
 #[cfg(feature = "store-local")]
 pub use local::RedbStore;
 pub use memory::MemoryStore;

@@ -12,4 +12,5 @@ mod flow_table;
 mod fuzz_corpus;
 mod gremlin_cases;
 mod gremlin_guide;
+mod history;
 mod layering;

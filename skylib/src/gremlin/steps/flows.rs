@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use hashbrown::{HashMap, HashSet};
 
+use super::metrics::{Metric, Metrics};
 use super::select::Row;
 use crate::filter::{Filter, Predicate};
 use crate::flow::{Flow, FlowField, FlowQuery, FlowQueryError, FlowSet, FlowSource, RawPacket};
@@ -13,6 +14,7 @@ use crate::gremlin::budget::Budget;
 use crate::gremlin::error::QueryError;
 use crate::gremlin::plan::FlowPlan;
 use crate::gremlin::scope::Scope;
+use crate::time::When;
 use crate::value::{Text, Value};
 
 /// Asks for flows; with nodes, for those captured on them.
@@ -20,9 +22,10 @@ pub(in crate::gremlin) fn query(
     source: &dyn FlowSource,
     plan: &FlowPlan,
     nodes: Option<&[NodeRef]>,
+    when: Option<When>,
     budget: &Budget<'_>,
 ) -> Result<FlowSet, QueryError> {
-    let Some(query) = flow_query(plan, nodes) else {
+    let Some(query) = flow_query(plan, nodes, when) else {
         return Ok(FlowSet::default());
     };
     let set = source.query(&query).map_err(execution_error)?;
@@ -39,15 +42,40 @@ pub(in crate::gremlin) fn count(
     source: &dyn FlowSource,
     plan: &FlowPlan,
     nodes: Option<&[NodeRef]>,
+    when: Option<When>,
 ) -> Result<u64, QueryError> {
-    let Some(query) = flow_query(plan, nodes) else {
+    let Some(query) = flow_query(plan, nodes, when) else {
         return Ok(0);
     };
     source.count(&query).map_err(execution_error)
 }
 
+/// What was counted in flows at a time, update by update.
+pub(in crate::gremlin) fn past_metrics(
+    source: &dyn FlowSource,
+    flows: &[Flow],
+    when: When,
+    budget: &Budget<'_>,
+) -> Result<Metrics, QueryError> {
+    let uuids: Vec<Text> = flows.iter().map(|flow| flow.uuid.clone()).collect();
+    let found = source.metrics(&uuids, when.slice());
+    let found = found.map_err(execution_error)?;
+    let mut room = budget.room();
+    for (_, metrics) in &found {
+        budget.tick()?;
+        metrics
+            .iter()
+            .try_for_each(|_| room.add(size_of::<Metric>()))?;
+    }
+    let series = |(uuid, metrics): (Text, Vec<_>)| {
+        let metrics = metrics.into_iter().map(Metric::Flow).collect();
+        (uuid, metrics)
+    };
+    Ok(found.into_iter().map(series).collect())
+}
+
 /// What to ask the source; nothing when no node can have flows.
-fn flow_query(plan: &FlowPlan, nodes: Option<&[NodeRef]>) -> Option<FlowQuery> {
+fn flow_query(plan: &FlowPlan, nodes: Option<&[NodeRef]>, when: Option<When>) -> Option<FlowQuery> {
     let node_tids = nodes.map(capturable_tids);
     if node_tids.as_ref().is_some_and(Vec::is_empty) {
         return None;
@@ -58,7 +86,7 @@ fn flow_query(plan: &FlowPlan, nodes: Option<&[NodeRef]>) -> Option<FlowQuery> {
         sort: plan.sort,
         dedup: plan.dedup,
         range: plan.page.map(|page| (page.from, page.to)),
-        ..FlowQuery::default()
+        time: when.map(When::slice),
     })
 }
 

@@ -25,11 +25,12 @@ pub(in crate::gremlin) fn nodes_within(
         Hierarchy::Neighbors => Direction::Both,
     };
     let mut room = budget.room();
+    let identities = scope.identities();
     let mut seen = NumberSet::default();
     let mut found: Vec<u32> = from
         .iter()
         .copied()
-        .filter(|number| seen.insert(*number))
+        .filter(|number| seen.insert(identities.of(*number)))
         .collect();
     let mut level = 0;
     let mut gone = 0;
@@ -37,7 +38,7 @@ pub(in crate::gremlin) fn nodes_within(
         let hops = scope.hops(&found[level..], direction, filter, budget)?;
         level = found.len();
         for hop in hops {
-            if seen.insert(hop.node) {
+            if seen.insert(identities.of(hop.node)) {
                 room.add(size_of::<u32>())?;
                 found.push(hop.node);
             }

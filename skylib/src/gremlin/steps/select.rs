@@ -10,6 +10,7 @@ use hashbrown::HashSet;
 
 use crate::filter::Filter;
 use crate::flow::SortOrder;
+use crate::graph::history::Identities;
 use crate::graph::{EdgeRef, ElementKey, NodeRef};
 use crate::gremlin::budget::{Budget, Room};
 use crate::gremlin::error::QueryError;
@@ -221,16 +222,16 @@ pub(in crate::gremlin) fn cut<T>(list: Vec<T>, page: Page) -> Vec<T> {
 
 /// What of `Dedup` has been seen.
 pub(in crate::gremlin) enum Dedup {
-    ById(NumberSet),
+    ById(NumberSet, Identities),
     /// COMPAT: the found values alone decide; which keys they were under does not, and elements
     /// that have none of the keys are all kept.
     ByValues(Vec<ElementKey>, HashSet<Vec<Distinct>>),
 }
 
 impl Dedup {
-    pub(in crate::gremlin) fn new(keys: &[Text]) -> Self {
+    pub(in crate::gremlin) fn new(keys: &[Text], identities: Identities) -> Self {
         match keys {
-            [] => Self::ById(NumberSet::default()),
+            [] => Self::ById(NumberSet::default(), identities),
             keys => {
                 let keys = keys.iter().map(|key| ElementKey::parse(key)).collect();
                 Self::ByValues(keys, HashSet::new())
@@ -240,7 +241,7 @@ impl Dedup {
 
     fn is_new<R: Row>(&mut self, row: &R, room: &mut Room<'_, '_>) -> Result<bool, QueryError> {
         match self {
-            Self::ById(seen) => Ok(seen.insert(row.number())),
+            Self::ById(seen, identities) => Ok(seen.insert(identities.of(row.number()))),
             Self::ByValues(keys, seen) => {
                 let found: Vec<Distinct> = keys
                     .iter()

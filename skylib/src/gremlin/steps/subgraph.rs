@@ -19,8 +19,14 @@ pub(in crate::gremlin) fn of_nodes(
     filter: &Filter<ElementKey>,
     budget: &Budget<'_>,
 ) -> Result<Part, QueryError> {
+    let identities = scope.identities();
     let mut members = NumberSet::default();
-    if !nodes.iter().all(|node| members.insert(node.index())) {
+    let mut ids = NumberSet::default();
+    let is_new = |node: &NodeRef| {
+        members.insert(node.index());
+        ids.insert(identities.of(node.index()))
+    };
+    if !nodes.iter().all(is_new) {
         let message = "Error while adding node to SubGraph: Node ID conflict";
         return Err(QueryError::execute(message).help("put `Dedup()` before `SubGraph`"));
     }
@@ -44,8 +50,9 @@ pub(in crate::gremlin) fn of_nodes(
     // By number, which is about the order in which they came.
     inside.sort_unstable();
     let mut edges = Vec::new();
+    let mut known_edges = NumberSet::default();
     scope.fetch_edges(&inside, &mut |edge| {
-        if filter.matches(&**edge) {
+        if filter.matches(&**edge) && known_edges.insert(identities.of(edge.index())) {
             edges.push(edge);
         }
         ControlFlow::Continue(())
@@ -59,22 +66,21 @@ pub(in crate::gremlin) fn of_edges(
     edges: &[EdgeRef],
     budget: &Budget<'_>,
 ) -> Result<Part, QueryError> {
+    let identities = scope.identities();
     let mut known_edges = NumberSet::default();
     let edges: Vec<EdgeRef> = edges
         .iter()
-        .filter(|edge| known_edges.insert(edge.index()))
+        .filter(|edge| known_edges.insert(identities.of(edge.index())))
         .cloned()
         .collect();
     let mut known_nodes = NumberSet::default();
     let mut nodes = Vec::new();
     let mut failed = Ok(());
-    scope.visit_ends(&edges, &mut |parent, child| {
+    scope.visit_ends(&edges, &mut |parents, children| {
         failed = budget.tick();
-        nodes.extend(
-            [parent, child]
-                .into_iter()
-                .filter(|node| known_nodes.insert(node.index())),
-        );
+        let both = parents.iter().chain(children);
+        let new = both.filter(|node| known_nodes.insert(identities.of(node.index())));
+        nodes.extend(new.cloned());
         if failed.is_err() {
             ControlFlow::Break(())
         } else {

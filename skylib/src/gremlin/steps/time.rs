@@ -1,7 +1,7 @@
 //! `At(instant[, duration])`: which time a query looks at.
 
 use crate::gremlin::ast::Param;
-use crate::time::{TimeSlice, Timestamp};
+use crate::time::{TimeSlice, Timestamp, When};
 
 /// The time asked for, not yet tied to a clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,17 +43,17 @@ impl TimeContext {
     }
 
     /// The time asked for, seen from now; without a duration one instant.
-    pub(in crate::gremlin) fn resolve(self, now: Timestamp) -> TimeSlice {
+    pub(in crate::gremlin) fn resolve(self, now: Timestamp) -> When {
         let last = match self.instant {
             Instant::At(instant) => instant,
             Instant::FromNow(ns) => Timestamp::from_ns(now.as_ns().saturating_add(ns)),
         };
         let start = match self.back {
-            None => last,
+            None => return When::At(last),
             Some(Back::Forever) => Timestamp::ZERO,
             Some(Back::By(ns)) => Timestamp::from_ns(last.as_ns().saturating_sub(ns)),
         };
-        TimeSlice { start, last }
+        When::During(TimeSlice { start, last })
     }
 
     fn instant(param: &Param) -> Result<Instant, String> {
@@ -210,7 +210,7 @@ mod tests {
 
     fn at(params: &[Param]) -> Result<(i64, i64), String> {
         let now = Timestamp::from_ms(1_700_000_000_000);
-        let slice = TimeContext::new(params)?.resolve(now);
+        let slice = TimeContext::new(params)?.resolve(now).slice();
         Ok((slice.start.as_ms(), slice.last.as_ms()))
     }
 

@@ -28,14 +28,14 @@ pub(in crate::gremlin) fn ends(
     filter: &Filter<ElementKey>,
     pipe: &mut Pipe<'_, '_, NodeRef>,
 ) -> Result<(), QueryError> {
-    scope.visit_ends(edges, &mut |parent, child| {
-        let (parent, child) = match walk {
-            Walk::InV => (Some(parent), None),
-            Walk::OutV => (None, Some(child)),
-            _ => (Some(parent), Some(child)),
+    scope.visit_ends(edges, &mut |parents, children| {
+        let (parents, children) = match walk {
+            Walk::InV => (parents, &[][..]),
+            Walk::OutV => (&[][..], children),
+            _ => (parents, children),
         };
-        for node in parent.into_iter().chain(child) {
-            if node.passes(filter) && pipe.push(node).is_break() {
+        for node in parents.iter().chain(children) {
+            if node.passes(filter) && pipe.push(node.clone()).is_break() {
                 return ControlFlow::Break(());
             }
         }

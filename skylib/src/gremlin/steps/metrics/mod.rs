@@ -11,7 +11,7 @@ use crate::flow::{Flow, FlowMetric, MetricField};
 use crate::graph::{ElementKey, NodeRef};
 use crate::gremlin::budget::Budget;
 use crate::gremlin::error::QueryError;
-use crate::time::TimeSlice;
+use crate::time::{TimeSlice, When};
 use crate::value::{Map, Text, Value};
 
 /// What was counted in a stretch of time, on an interface or in a flow.
@@ -135,10 +135,12 @@ impl Metrics {
         }
     }
 
-    /// The metrics of nodes under a key; nodes without it are passed over.
+    /// The metrics of nodes under a key; nodes without it are passed over, in a slice of time also
+    /// those whose metric does not lie inside it.
     pub(in crate::gremlin) fn of_nodes(
         nodes: &[NodeRef],
         key: &str,
+        when: Option<When>,
         budget: &Budget<'_>,
     ) -> Result<Self, QueryError> {
         let key = ElementKey::parse(key);
@@ -151,6 +153,11 @@ impl Metrics {
                 Some(Value::Map(map)) => Metric::Interface(InterfaceMetric::from_map(&map)),
                 Some(_) => return Err(QueryError::execute("wrong interface metric type")),
             };
+            if let Some(When::During(slice)) = when
+                && (metric.start() <= slice.start.as_ms() || metric.last() >= slice.last.as_ms())
+            {
+                continue;
+            }
             room.add(size_of::<Metric>())?;
             let series = found.entry(node.id.to_string().into()).or_default();
             if !series.iter().any(|known| known.start() == metric.start()) {

@@ -1,0 +1,401 @@
+//! `MemoryHistory`: a bounded stretch of the past in memory.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use super::chain::{Chain, Chains, Ended, Window};
+use super::{History, HistoryLimits, HistoryStatus, PastReader, Revision, Visit};
+use crate::graph::element::Element;
+use crate::graph::view::STRETCH;
+use crate::graph::{Direction, Edge, EdgeId, GraphError, GraphEvent, Node, NodeId};
+use crate::time::{Timestamp, When};
+
+/// The past in memory, bounded by age and by bytes.
+///
+/// Revisions of the present are shared with the graph and cost an entry in an index; what has ended
+/// is dropped, oldest first, once it is too old or too much. Readers take the lock for stretches of
+/// 256 elements and let the recorder in between; what they may still need is kept as long as it
+/// exceeds the bytes by no more than a quarter, then they expire.
+pub struct MemoryHistory {
+    limits: HistoryLimits,
+    state: RwLock<State>,
+}
+
+#[derive(Default)]
+struct State {
+    nodes: Chains<Node>,
+    edges: Chains<Edge>,
+    /// Edges by the nodes at their ends; see [`end_key`].
+    ends: BTreeSet<u64>,
+    /// What has ended, in the order in which it was recorded.
+    ended: VecDeque<Dropping>,
+    /// Number of the last change recorded.
+    recorded: u64,
+    readers: Readers,
+    status: HistoryStatus,
+}
+
+/// Who reads.
+#[derive(Default)]
+struct Readers {
+    open: BTreeSet<u64>,
+    next: u64,
+    /// Readers with lower numbers have lost something.
+    expired_below: u64,
+}
+
+/// A revision that goes when its time has come.
+struct Dropping {
+    /// When its end was recorded.
+    at: Timestamp,
+    place: u32,
+    bytes: u32,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Node,
+    Edge,
+}
+
+impl MemoryHistory {
+    /// An empty history.
+    #[must_use]
+    pub fn new(limits: HistoryLimits) -> Self {
+        Self {
+            limits,
+            state: RwLock::default(),
+        }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl History for MemoryHistory {
+    fn record(&self, events: &[GraphEvent], now: Timestamp) {
+        let mut state = self.write();
+        if !events.is_empty() {
+            state.status.oldest.get_or_insert(now);
+        }
+        for event in events {
+            state.take(event, now);
+        }
+        state.evict(
+            &self.limits,
+            now,
+            events.len().saturating_mul(DROPS_PER_EVENT),
+        );
+    }
+
+    fn expire(&self, now: Timestamp) {
+        while self.write().evict(&self.limits, now, DROPS_AT_ONCE) {}
+    }
+
+    fn status(&self) -> HistoryStatus {
+        let state = self.read();
+        HistoryStatus {
+            revisions: state.ended.len(),
+            index_bytes: state.index_bytes(),
+            ..state.status
+        }
+    }
+
+    fn open<'a>(&'a self, when: When) -> Box<dyn PastReader + 'a> {
+        let mut state = self.write();
+        let number = state.readers.next;
+        state.readers.next += 1;
+        state.readers.open.insert(number);
+        Box::new(Reader {
+            history: self,
+            number,
+            window: Window {
+                when,
+                recorded: state.recorded,
+            },
+        })
+    }
+}
+
+impl State {
+    fn take(&mut self, event: &GraphEvent, now: Timestamp) {
+        self.recorded += 1;
+        let number = self.recorded;
+        let (ended, kind) = match event {
+            GraphEvent::NodeAdded(node) | GraphEvent::NodeUpdated { node, .. } => {
+                (self.nodes.put(node, number).1, Kind::Node)
+            }
+            GraphEvent::NodeDeleted(node) => (self.nodes.end(node, number), Kind::Node),
+            GraphEvent::EdgeAdded(edge) | GraphEvent::EdgeUpdated { edge, .. } => {
+                let (place, ended) = self.edges.put(edge, number);
+                for key in self.end_keys(place, edge) {
+                    self.ends.insert(key);
+                }
+                (ended, Kind::Edge)
+            }
+            GraphEvent::EdgeDeleted(edge) => (self.edges.end(edge, number), Kind::Edge),
+        };
+        if let Some(Ended { place, bytes }) = ended {
+            let bytes = u32::try_from(bytes + size_of::<Dropping>()).unwrap_or(u32::MAX);
+            self.status.bytes += bytes as usize;
+            self.ended.push_back(Dropping {
+                at: now,
+                place,
+                bytes,
+                kind,
+            });
+        }
+    }
+
+    /// Drops what must go and may, at most so many revisions; whether there is more.
+    fn evict(&mut self, limits: &HistoryLimits, now: Timestamp, most: usize) -> bool {
+        let too_old = now.minus(limits.max_age);
+        let max_held = limits.max_bytes.saturating_add(limits.max_bytes / 4);
+        let mut dropped = 0;
+        while let Some(oldest) = self.ended.front() {
+            let over_held = self.status.bytes > max_held;
+            let must_go = self.status.bytes > limits.max_bytes || oldest.at < too_old;
+            let is_held = !self.readers.open.is_empty();
+            if !must_go || (is_held && !over_held) {
+                return false;
+            }
+            if dropped >= most && !over_held {
+                return true;
+            }
+            if is_held {
+                self.expire_readers();
+            }
+            dropped += 1;
+            self.drop_oldest();
+        }
+        false
+    }
+
+    fn expire_readers(&mut self) {
+        let readers = &mut self.readers;
+        self.status.expired_readers += readers.open.len() as u64;
+        readers.open.clear();
+        readers.expired_below = readers.next;
+    }
+
+    fn drop_oldest(&mut self) {
+        let Some(oldest) = self.ended.pop_front() else {
+            return;
+        };
+        self.status.bytes -= oldest.bytes as usize;
+        self.status.evicted += 1;
+        self.status.oldest = self.status.oldest.max(Some(oldest.at));
+        match oldest.kind {
+            Kind::Node => {
+                self.nodes.drop_oldest(oldest.place);
+            }
+            Kind::Edge => {
+                if let Some(edge) = self.edges.drop_oldest(oldest.place) {
+                    self.forget_ends(oldest.place, &edge);
+                }
+            }
+        }
+    }
+
+    /// Takes an edge out of its nodes' lists unless other revisions have the same ends.
+    fn forget_ends(&mut self, place: u32, dropped: &Edge) {
+        let is_same = |edge: &Edge| edge.parent == dropped.parent && edge.child == dropped.child;
+        if !self
+            .edges
+            .chain(place)
+            .is_some_and(|chain| chain.any(is_same))
+        {
+            for key in self.end_keys(place, dropped) {
+                self.ends.remove(&key);
+            }
+        }
+    }
+
+    fn end_keys(&self, place: u32, edge: &Edge) -> impl Iterator<Item = u64> + use<> {
+        let parent = self.nodes.find(&edge.parent);
+        let child = self.nodes.find(&edge.child);
+        let parent = parent.map(|node| end_key(node, Side::Out, place));
+        let child = child.map(|node| end_key(node, Side::In, place));
+        parent.into_iter().chain(child)
+    }
+
+    fn index_bytes(&self) -> usize {
+        // A tree's nodes are on average three quarters full.
+        let ends = self.ends.len() * size_of::<u64>() * 4 / 3;
+        self.nodes.index_bytes() + self.edges.index_bytes() + ends
+    }
+}
+
+/// One end of an edge.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Out,
+    In,
+}
+
+/// A number that orders edges by the node at one end, the side they are on, and their place.
+const fn end_key(node: u32, side: Side, edge: u32) -> u64 {
+    let side = match side {
+        Side::Out => 0,
+        Side::In => 1 << 31,
+    };
+    (node as u64) << 32 | side | (edge & PLACE) as u64
+}
+
+/// The part of an end key that names an edge.
+const PLACE: u32 = (1 << 31) - 1;
+
+/// Revisions dropped with an event that is recorded; more than one adds.
+const DROPS_PER_EVENT: usize = 4;
+/// Revisions dropped before others get the lock.
+const DROPS_AT_ONCE: usize = 1024;
+
+struct Reader<'a> {
+    history: &'a MemoryHistory,
+    number: u64,
+    window: Window,
+}
+
+impl Reader<'_> {
+    /// Runs a piece of work on what is recorded.
+    fn stretch<R>(&self, work: impl FnOnce(&State) -> R) -> Result<R, GraphError> {
+        let state = self.history.read();
+        if self.number < state.readers.expired_below {
+            return Err(GraphError::ViewExpired);
+        }
+        Ok(work(&state))
+    }
+
+    fn all<E: Element>(
+        &self,
+        chains: impl Fn(&State) -> &Chains<E>,
+        visit: Visit<'_, E>,
+    ) -> Result<(), GraphError> {
+        let mut last = None;
+        loop {
+            let mut found = Vec::new();
+            let more = self.stretch(|state| {
+                let chains = chains(state);
+                for _ in 0..STRETCH {
+                    let Some(place) = chains.after(last) else {
+                        return false;
+                    };
+                    last = Some(place);
+                    let chain = chains.chain(place);
+                    found.extend(chain.into_iter().flat_map(|c| c.within(self.window)));
+                }
+                true
+            })?;
+            if found.into_iter().try_for_each(&mut *visit).is_break() || !more {
+                return Ok(());
+            }
+        }
+    }
+
+    fn one<E: Element>(
+        &self,
+        chains: impl Fn(&State) -> &Chains<E>,
+        id: &E::Id,
+        visit: Visit<'_, E>,
+    ) -> Result<(), GraphError> {
+        let found: Vec<Revision<E>> = self.stretch(|state| {
+            let chains = chains(state);
+            let chain = chains.find(id).and_then(|place| chains.chain(place));
+            let within = |chain: &Chain<E>| chain.within(self.window).collect();
+            chain.map(within).unwrap_or_default()
+        })?;
+        let _stopped = found.into_iter().try_for_each(visit);
+        Ok(())
+    }
+
+    /// The edges on one side of a node, each with the change that brought it.
+    fn side(&self, id: &NodeId, side: Side) -> Result<Vec<(u64, Revision<Edge>)>, GraphError> {
+        let mut found = Vec::new();
+        let mut next = 0;
+        loop {
+            let more = self.stretch(|state| {
+                let Some(node) = state.nodes.find(id) else {
+                    return false;
+                };
+                let keys = end_key(node, side, next)..=end_key(node, side, PLACE);
+                let mut looked_at = 0;
+                for key in state.ends.range(keys).take(STRETCH) {
+                    let place = *key as u32 & PLACE;
+                    next = place + 1;
+                    looked_at += 1;
+                    let Some(chain) = state.edges.chain(place) else {
+                        continue;
+                    };
+                    let is_there = |edge: &Edge| match side {
+                        Side::Out => edge.parent == *id,
+                        Side::In => edge.child == *id,
+                    };
+                    let revisions = chain.within(self.window);
+                    let there = revisions.filter(|revision| is_there(&revision.element));
+                    found.extend(there.map(|revision| (chain.born(), revision)));
+                }
+                looked_at == STRETCH && next <= PLACE
+            })?;
+            if !more {
+                break;
+            }
+        }
+        found.sort_by_key(|(born, revision)| (*born, revision.number));
+        Ok(found)
+    }
+}
+
+impl PastReader for Reader<'_> {
+    fn nodes(&self, visit: Visit<'_, Node>) -> Result<(), GraphError> {
+        self.all(|state| &state.nodes, visit)
+    }
+
+    fn edges(&self, visit: Visit<'_, Edge>) -> Result<(), GraphError> {
+        self.all(|state| &state.edges, visit)
+    }
+
+    fn node(&self, id: &NodeId, visit: Visit<'_, Node>) -> Result<(), GraphError> {
+        self.one(|state| &state.nodes, id, visit)
+    }
+
+    fn edge(&self, id: &EdgeId, visit: Visit<'_, Edge>) -> Result<(), GraphError> {
+        self.one(|state| &state.edges, id, visit)
+    }
+
+    fn edges_of(
+        &self,
+        id: &NodeId,
+        direction: Direction,
+        visit: Visit<'_, Edge>,
+    ) -> Result<(), GraphError> {
+        let sides: &[Side] = match direction {
+            Direction::Out => &[Side::Out],
+            Direction::In => &[Side::In],
+            Direction::Both => &[Side::Out, Side::In],
+        };
+        for side in sides {
+            for (_, revision) in self.side(id, *side)? {
+                let edge = &revision.element;
+                // A loop was given with the outgoing ones.
+                let is_second_sight =
+                    direction == Direction::Both && *side == Side::In && edge.parent == edge.child;
+                if !is_second_sight && visit(revision).is_break() {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Reader<'_> {
+    fn drop(&mut self) {
+        self.history.write().readers.open.remove(&self.number);
+    }
+}
