@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::bail;
 use clap::{Args, ValueEnum, value_parser};
 use skylib::capture::{BpfFilter, PcapFile, Replay, ReplayedFlows};
-use skylib::flow::{FlowTableOptions, FlowTableStats, LayerKeyMode};
+use skylib::flow::{ExtraLayers, FlowTableOptions, FlowTableStats, LayerKeyMode};
 use skylib::graph::{Graph, GraphView};
 use skylib::gremlin::{Context, Limits, Query};
 use skylib::time::{Clock, SystemClock};
@@ -51,9 +51,9 @@ pub(crate) struct FlowsArgs {
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = value_parser!(u32).range(..=10))]
     raw_packets: u32,
 
-    /// Contents of DNS, DHCPv4, VRRP (not supported yet).
-    #[arg(long, value_name = "NAMES")]
-    extra_layer: Vec<String>,
+    /// Add the contents of these layers to their flows: DNS, DHCPv4, VRRP, or all.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = extra_layers)]
+    extra_layer: Vec<ExtraLayers>,
 
     /// Add times and TTL of SYN, FIN and RST to TCP flows.
     #[arg(long)]
@@ -126,10 +126,13 @@ fn work(args: &FlowsArgs, out: &mut (dyn Write + Send), report: &mut Report) -> 
     if let Some(text) = &args.bpf {
         file = file.with_filter(&BpfFilter::parse(text.as_str())?)?;
     }
+    let extra_layers = args.extra_layer.iter();
+    let extra_layers = extra_layers.fold(ExtraLayers::NONE, |all, layers| all.with(*layers));
     let options = FlowTableOptions::default()
         .with_layer_key_mode(args.layer_key)
         .with_raw_packet_limit(args.raw_packets)
         .with_extra_tcp_metric(args.extra_tcp_metric)
+        .with_extra_layers(extra_layers)
         .with_recorded(args.recorded)
         .with_leaving_only(true)
         .with_max_entries(usize::MAX)
@@ -172,7 +175,6 @@ fn work(args: &FlowsArgs, out: &mut (dyn Write + Send), report: &mut Report) -> 
 /// What the table does not do, it does not pretend to.
 fn refuse_unsupported(args: &FlowsArgs) -> anyhow::Result<()> {
     let asked = [
-        ("--extra-layer", !args.extra_layer.is_empty()),
         ("--ip-defrag", args.ip_defrag),
         ("--reassemble-tcp", args.reassemble_tcp),
     ];
@@ -243,6 +245,10 @@ fn peak_rss_bytes() -> u64 {
 
 fn layer_key(text: &str) -> Result<LayerKeyMode, &'static str> {
     LayerKeyMode::parse(text).ok_or("L2 or L3")
+}
+
+fn extra_layers(name: &str) -> Result<ExtraLayers, &'static str> {
+    ExtraLayers::parse(name).ok_or("DNS, DHCPv4, VRRP or all")
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

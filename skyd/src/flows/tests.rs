@@ -242,10 +242,6 @@ fn what_cannot_be_done_is_refused_before_anything_is_read() {
         error(&["--reassemble-tcp"]),
         "--reassemble-tcp is not supported yet"
     );
-    assert_eq!(
-        error(&["--extra-layer", "DNS"]),
-        "--extra-layer is not supported yet"
-    );
     assert!(error(&["--query", "G.V().Nope()"]).contains("Nope"));
     assert!(error(&["--query", "G", "--format", "csv"]).contains("no other --format"));
     assert!(error(&[]).contains("no capture file"));
@@ -257,6 +253,7 @@ fn wrong_arguments_are_refused() {
         &["flows"][..],
         &["flows", "x", "--raw-packets", "11"],
         &["flows", "x", "--layer-key", "L4"],
+        &["flows", "x", "--extra-layer", "DNS,HTTP"],
         &["flows", "x", "--format", "xml"],
         &["flows", "x", "--threads", "0"],
         &["flows", "x", "--max-bytes", "-1"],

@@ -20,6 +20,8 @@
 //! ```
 
 mod cooked;
+mod dhcpv4;
+mod dns;
 mod error;
 mod fast;
 mod geneve;
@@ -36,15 +38,19 @@ mod part;
 mod ports;
 mod ppp;
 mod sctp;
+mod vrrp;
 mod vxlan;
 mod walk;
 
+pub use dhcpv4::Dhcpv4Message;
+pub use dns::{DnsData, DnsMessage, DnsQuery, DnsResource};
 pub use error::DecodeError;
 pub use layer::{Layer, LayersPath};
 pub use part::{
     IcmpEcho, IcmpHeader, IcmpType, IpAddress, LinkHeader, NetworkHeader, NetworkProtocol, Part,
     Parts, TcpFlags, TransportHeader, TransportProtocol,
 };
+pub use vrrp::VrrpMessage;
 
 use fast::Outcome;
 use walk::{Step, Walk};

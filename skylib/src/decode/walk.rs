@@ -238,6 +238,11 @@ impl<'a, 'p> Walk<'a, 'p> {
         self.part.tunnel_end = Some(id);
     }
 
+    /// The rest is a layer that nothing is looked for behind.
+    pub(super) fn found_leaf(&mut self) {
+        self.parts.leaf = Some((self.offset as u32, self.end as u32));
+    }
+
     /// Where the next header starts.
     pub(super) const fn offset(&self) -> usize {
         self.offset

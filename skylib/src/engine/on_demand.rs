@@ -22,7 +22,7 @@ use crate::api::{CaptureSpec, CaptureType, ResourceStore};
 use crate::capture::{
     AfPacket, BpfProgram, Capture, CaptureOptions, CaptureReport, CaptureStats, link_type_of_encap,
 };
-use crate::flow::{Flow, FlowSink, FlowStats, FlowTable, FlowTableOptions};
+use crate::flow::{ExtraLayers, Flow, FlowSink, FlowStats, FlowTable, FlowTableOptions};
 use crate::graph::{GraphAccess, GraphEvent, Node, NodeId};
 use crate::gremlin::{Answer, Query};
 use crate::packet::LinkType;
@@ -361,7 +361,6 @@ impl OnDemand {
         let later = [
             (spec.ip_defrag, "IPDefrag"),
             (spec.reassemble_tcp, "ReassembleTCP"),
-            (spec.extra_layers != 0, "ExtraLayers"),
             (
                 !spec.target.is_empty() || !matches!(&*spec.target_type, "" | "local"),
                 "Target",
@@ -376,6 +375,7 @@ impl OnDemand {
         options.layer_key_mode = spec.layer_key_mode;
         options.raw_packet_limit = u32::try_from(spec.raw_packet_limit).unwrap_or(0);
         options.extra_tcp_metric = spec.extra_tcp_metric;
+        options.extra_layers = ExtraLayers::from_bits(spec.extra_layers);
         Ok(FlowTable::new(options))
     }
 

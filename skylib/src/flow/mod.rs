@@ -25,6 +25,7 @@
 
 mod application;
 mod csv;
+mod extra;
 mod field;
 mod ident;
 mod index;
@@ -44,6 +45,7 @@ mod wire;
 pub use application::ApplicationPorts;
 
 pub use csv::CsvWriter;
+pub use extra::ExtraLayers;
 pub use field::{FlowField, IntField, MetricField, ObjectField, PlainInt, TextField};
 pub use layers::{
     Dhcpv4Layer, DnsLayer, DnsMx, DnsOpt, DnsQuestion, DnsRecord, DnsSoa, DnsSrv, DnsTimestamp,

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use super::application::ApplicationPorts;
+use super::extra::ExtraLayers;
 use crate::decode::DecoderOptions;
 use crate::value::Text;
 
 /// Settings of a [`FlowTable`](super::FlowTable).
 ///
-/// IPv4 defragmentation, TCP reassembly and the contents of extra layers (DNS, DHCPv4, VRRP) are
-/// not among them: the table does not do these, so whoever is asked for them has to refuse.
+/// IPv4 defragmentation and TCP reassembly are not among them: the table does not do these, so
+/// whoever is asked for them has to refuse.
 ///
 /// ```
 /// use skylib::flow::{FlowTableOptions, LayerKeyMode};
@@ -41,6 +42,8 @@ pub struct FlowTableOptions {
     pub raw_packet_limit: u32,
     /// Whether TCP flows get a [`TcpMetric`](super::TcpMetric) (times and TTL of SYN, FIN, RST).
     pub extra_tcp_metric: bool,
+    /// Layers whose contents become part of the flow.
+    pub extra_layers: ExtraLayers,
     /// Names of applications by port.
     pub application_ports: ApplicationPorts,
     /// Applications whose silent flows leave earlier, at the first update after that time.
@@ -69,6 +72,7 @@ impl Default for FlowTableOptions {
             max_bytes: None,
             raw_packet_limit: 0,
             extra_tcp_metric: false,
+            extra_layers: ExtraLayers::NONE,
             application_ports: ApplicationPorts::default(),
             application_timeouts: vec![
                 ("ARP".into(), Duration::from_secs(10)),
@@ -107,6 +111,7 @@ setters! {
     with_max_bytes max_bytes usize;
     with_raw_packet_limit raw_packet_limit u32;
     with_extra_tcp_metric extra_tcp_metric bool;
+    with_extra_layers extra_layers ExtraLayers;
     with_application_ports application_ports ApplicationPorts;
     with_application_timeouts application_timeouts Vec<(Text, Duration)>;
     with_leaving_only leaving_only bool;

@@ -33,6 +33,8 @@ pub struct FlowTableStats {
     pub evicted: u64,
     /// Of these, flows lost as nobody fetched them in time.
     pub evicted_unsent: u64,
+    /// Messages of extra layers that found no room.
+    pub contents_left_out: u64,
 }
 
 /// Packets whose decoding stopped early, by reason.
@@ -64,6 +66,7 @@ impl AddAssign for FlowTableStats {
         self.begun += other.begun;
         self.evicted += other.evicted;
         self.evicted_unsent += other.evicted_unsent;
+        self.contents_left_out += other.contents_left_out;
     }
 }
 

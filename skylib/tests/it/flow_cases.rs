@@ -13,7 +13,7 @@ use serde_json::Value;
 #[cfg(feature = "pcap")]
 use skylib::capture::BpfProgram;
 use skylib::decode::DecoderOptions;
-use skylib::flow::{Flow, FlowQuery, FlowTable, FlowTableOptions, LayerKeyMode};
+use skylib::flow::{ExtraLayers, Flow, FlowQuery, FlowTable, FlowTableOptions, LayerKeyMode};
 use skylib::packet::{LinkType, PacketBatch, PacketHeader};
 use skylib::pcap_file::PcapReader;
 use skylib::time::Timestamp;
@@ -63,6 +63,7 @@ fn run(case: &Value) -> Option<FlowTable> {
     }
     let mode = LayerKeyMode::parse(text("layer_key_mode")).unwrap_or_default();
     let limit = options["raw_packet_limit"].as_u64().unwrap_or_default();
+    let layers = options["extra_layers"].as_u64().unwrap_or_default();
     let mut table = FlowTable::new(
         FlowTableOptions::default()
             .with_node_tid(text("node_tid"))
@@ -70,6 +71,7 @@ fn run(case: &Value) -> Option<FlowTable> {
             .with_layer_key_mode(mode)
             .with_raw_packet_limit(u32::try_from(limit).unwrap())
             .with_extra_tcp_metric(flag("extra_tcp_metric"))
+            .with_extra_layers(ExtraLayers::from_bits(u32::try_from(layers).unwrap()))
             .with_recorded(true)
             .with_decoder(decoder)
             // No timer runs in a case.
@@ -122,11 +124,6 @@ fn waits_for(case: &Value) -> BTreeSet<&'static str> {
         {
             waits.insert("whole datagrams of ip_defrag");
         }
-        for layer in EXTRA_LAYERS {
-            if flow.get(layer).is_some() {
-                waits.insert("contents of extra_layers");
-            }
-        }
         let counters = flow["TCPMetric"].as_object();
         if counters.is_some_and(|all| all.iter().any(|(key, n)| is_reassembly(key) && *n != 0)) {
             waits.insert("counters of reassemble_tcp");
@@ -137,8 +134,6 @@ fn waits_for(case: &Value) -> BTreeSet<&'static str> {
     }
     waits
 }
-
-const EXTRA_LAYERS: [&str; 3] = ["DNS", "DHCPv4", "VRRPv2"];
 
 /// Whether a field of `TCPMetric` comes from reassembly.
 fn is_reassembly(key: &str) -> bool {
@@ -272,11 +267,6 @@ fn without(mut flow: Value, waits: &BTreeSet<&str>) -> Value {
     };
     if waits.contains("IPMetric of ip_defrag") {
         fields.remove("IPMetric");
-    }
-    if waits.contains("contents of extra_layers") {
-        EXTRA_LAYERS
-            .iter()
-            .for_each(|layer| drop(fields.remove(*layer)));
     }
     if waits.contains("counters of reassemble_tcp")
         && let Some(metric) = fields.get_mut("TCPMetric").and_then(Value::as_object_mut)

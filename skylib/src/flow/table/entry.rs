@@ -1,5 +1,6 @@
 //! What a table holds of a flow: three cache lines, and slabs for what few flows have.
 
+use crate::flow::extra::ExtraContents;
 use crate::flow::key::FlowKey;
 use crate::flow::metric::FlowMetric;
 use crate::flow::record::{FinishType, FlowProtocol, RawPacket};
@@ -216,6 +217,8 @@ pub(super) struct Rare {
     pub(super) network: Option<OtherNetwork>,
     /// Layers that found no room in the table's list.
     pub(super) path: Option<crate::decode::LayersPath>,
+    /// What an extra layer told.
+    pub(super) contents: Option<Box<ExtraContents>>,
 }
 
 /// Ends on layer 3 of a flow that is known by others: IPv4 within IPv6 and the like.

@@ -153,6 +153,7 @@ impl FlowTable {
             id: 0,
         });
         let icmp = (cold.layers & HAS_ICMP != 0).then(|| icmp(cold.icmp));
+        let contents = self.contents(entry);
         Flow {
             uuid: hex_text(ids.uuid),
             layers_path: path.text.clone(),
@@ -177,7 +178,7 @@ impl FlowTable {
             last_raw_packets: rare.map(|rare| rare.raw.clone()).unwrap_or_default(),
             raw_packets_captured: rare.map_or(0, |rare| rare.captured.into()),
             finish_type: self.visible_finish(entry),
-            ..Flow::default()
+            ..contents
         }
     }
 
@@ -303,7 +304,8 @@ impl FlowFields for Live<'_> {
                 PlainInt::TransportId => self.entry.transport().map(|_| 0)?,
                 PlainInt::IcmpCode if cold.layers & HAS_ICMP != 0 => icmp(cold.icmp).code.into(),
                 PlainInt::IcmpId if cold.layers & HAS_ICMP != 0 => icmp(cold.icmp).id.into(),
-                _ => return None,
+                // The contents of extra layers.
+                _ => return self.table.contents(self.entry).int(IntField::Plain(field)),
             }),
         }
     }
@@ -352,7 +354,9 @@ impl FlowFields for Live<'_> {
                 has(HAS_ICMP)?;
                 return Some(read(icmp(entry.cold.icmp).kind.name()));
             }
-            TextField::DnsOpCode | TextField::DnsResponseCode => return None,
+            TextField::DnsOpCode | TextField::DnsResponseCode => {
+                return table.contents(entry).text(field).map(read);
+            }
         }
         Some(read(text.as_str()))
     }

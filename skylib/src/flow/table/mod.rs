@@ -2,6 +2,7 @@
 
 mod arena;
 mod begin;
+mod contents;
 mod entry;
 mod export;
 mod packet;
@@ -75,6 +76,8 @@ pub struct FlowTable {
     limit: usize,
     /// Evicted flows that wait to be sent.
     evicted: Vec<Flow>,
+    /// Bytes of the contents of extra layers.
+    contents_bytes: usize,
     /// Whether [`FlowTable::end`] has been called.
     has_ended: bool,
     stats: FlowTableStats,
@@ -96,9 +99,9 @@ impl FlowTable {
         let seed = options
             .seed
             .unwrap_or_else(|| std::hash::RandomState::new().build_hasher().finish());
-        let by_bytes = options
-            .max_bytes
-            .map_or(usize::MAX, |bytes| bytes / Self::flow_bytes(&options));
+        let by_bytes = options.max_bytes.map_or(usize::MAX, |bytes| {
+            (bytes - contents::contents_limit(&options)) / Self::flow_bytes(&options)
+        });
         Self {
             seed,
             decoder: Decoder::new(options.decoder.clone()),
@@ -114,6 +117,7 @@ impl FlowTable {
             timers: Timers::new(options.update, options.expire),
             limit: options.max_entries.min(by_bytes).max(1),
             evicted: Vec::new(),
+            contents_bytes: 0,
             has_ended: false,
             stats: FlowTableStats::default(),
             parts: Parts::new(),
@@ -161,12 +165,18 @@ impl FlowTable {
             + self.index.bytes()
             + self.intervals.bytes()
             + self.rare.bytes()
+            + self.contents_bytes
             + lists * size_of::<u32>();
         FlowTableStats {
             flows: self.len(),
             bytes,
             ..self.stats
         }
+    }
+
+    /// Whether options make more flows than a few have a [`Rare`].
+    const fn keeps_rare(options: &FlowTableOptions) -> bool {
+        options.extra_tcp_metric || options.raw_packet_limit > 0 || !options.extra_layers.is_none()
     }
 
     /// What a flow takes at most, all told: its entry, its share of index and lists, former
@@ -176,7 +186,7 @@ impl FlowTable {
         let index = 4 * size_of::<u64>();
         // Touched, finishing, and free slots of both slabs; a list may have room for twice its content.
         let lists = 2 * 4 * size_of::<u32>();
-        let rare = if options.extra_tcp_metric || options.raw_packet_limit > 0 {
+        let rare = if Self::keeps_rare(options) {
             size_of::<Rare>()
         } else {
             0

@@ -3,6 +3,7 @@
 use prost::bytes::Bytes;
 
 use super::FlowTable;
+use super::contents::Contents;
 use super::entry::{
     END_FIN, Entry, HAS_LINK, HAS_NETWORK, HAS_TCP, HAS_TRANSPORT, HOT_FINISHING, HOT_LISTED,
     HOT_SWAPPED, HOT_USED, Interval, NONE, Rare,
@@ -37,6 +38,8 @@ pub(super) struct Pending {
     hop_limit: u8,
     /// `IS_*`.
     pub(super) flags: u8,
+    /// Valid with [`HAS_CONTENTS`].
+    pub(super) contents: Contents,
 }
 
 impl Pending {
@@ -55,6 +58,7 @@ impl Pending {
         source_port: 0,
         hop_limit: 0,
         flags: 0,
+        contents: Contents::NONE,
     };
 }
 
@@ -65,6 +69,8 @@ const IS_LOCAL: u8 = 0x02;
 const IS_COUNTED: u8 = 0x04;
 const IS_REQUEST: u8 = 0x08;
 const IS_REPLY: u8 = 0x10;
+/// Whether it has contents of an extra layer that its flow wants.
+const HAS_CONTENTS: u8 = 0x20;
 
 impl FlowTable {
     /// Decodes and keys all packets, then looks for all flows, then counts: what one packet needs
@@ -88,7 +94,8 @@ impl FlowTable {
         }
         for at in 0..pending.len() {
             let part = &pending[at];
-            let record = match self.find(part) {
+            let found = self.find(part);
+            let record = match found {
                 Some(record) => {
                     self.count(record, part, false);
                     record
@@ -107,6 +114,9 @@ impl FlowTable {
             };
             if self.options.raw_packet_limit > 0 {
                 self.keep_raw(record, packet_of(batch, part), part.offset);
+            }
+            if part.flags & HAS_CONTENTS != 0 {
+                self.keep_contents(record, part, packet_of(batch, part), found.is_none());
             }
             pending[at].record = record;
         }
@@ -195,6 +205,12 @@ impl FlowTable {
         }
         if parent == NONE {
             self.stats.without_flow += 1;
+        } else if !self.options.extra_layers.is_none()
+            && let Some(contents) = self.contents_of(&self.parts)
+            && let Some(innermost) = slots.get_mut(parent as usize)
+        {
+            innermost.contents = contents;
+            innermost.flags |= HAS_CONTENTS;
         }
     }
 
@@ -407,7 +423,10 @@ impl FlowTable {
         self.index.remove(hash, record);
         self.queues[usize::from(cold.class)].unlink(&mut self.arena, record);
         self.intervals.remove(cold.interval);
-        self.rare.remove(cold.rare);
+        let rare = self.rare.remove(cold.rare);
+        if let Some(contents) = rare.and_then(|rare| rare.contents) {
+            self.contents_bytes -= contents.held();
+        }
         self.arena.release(record);
     }
 
