@@ -59,7 +59,7 @@ pub(crate) struct FlowsArgs {
     #[arg(long)]
     extra_tcp_metric: bool,
 
-    /// Join IPv4 fragments (not supported yet).
+    /// Join IPv4 fragments to datagrams.
     #[arg(long)]
     ip_defrag: bool,
 
@@ -132,6 +132,7 @@ fn work(args: &FlowsArgs, out: &mut (dyn Write + Send), report: &mut Report) -> 
         .with_layer_key_mode(args.layer_key)
         .with_raw_packet_limit(args.raw_packets)
         .with_extra_tcp_metric(args.extra_tcp_metric)
+        .with_ip_defrag(args.ip_defrag)
         .with_extra_layers(extra_layers)
         .with_recorded(args.recorded)
         .with_leaving_only(true)
@@ -174,10 +175,7 @@ fn work(args: &FlowsArgs, out: &mut (dyn Write + Send), report: &mut Report) -> 
 
 /// What the table does not do, it does not pretend to.
 fn refuse_unsupported(args: &FlowsArgs) -> anyhow::Result<()> {
-    let asked = [
-        ("--ip-defrag", args.ip_defrag),
-        ("--reassemble-tcp", args.reassemble_tcp),
-    ];
+    let asked = [("--reassemble-tcp", args.reassemble_tcp)];
     if let Some((option, _)) = asked.iter().find(|(_, asked)| *asked) {
         bail!("{option} is not supported yet");
     }
@@ -226,6 +224,9 @@ fn summary(stats: &FlowTableStats, filtered: u64) -> String {
         ("malformed", stopped.malformed),
         ("unknown_protocol", stopped.unknown_protocol),
         ("too_deep", stopped.too_deep),
+        ("fragments_refused", stats.fragments.refused),
+        ("fragments_lost", stats.fragments.lost),
+        ("contents_left_out", stats.contents_left_out),
         ("evicted", stats.evicted),
     ];
     for (what, count) in left_out.iter().filter(|(_, count)| *count > 0) {

@@ -237,7 +237,6 @@ fn what_cannot_be_done_is_refused_before_anything_is_read() {
         assert_eq!((out.as_str(), report.summary.as_str()), ("", ""));
         error.unwrap()
     };
-    assert_eq!(error(&["--ip-defrag"]), "--ip-defrag is not supported yet");
     assert_eq!(
         error(&["--reassemble-tcp"]),
         "--reassemble-tcp is not supported yet"

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::ops::{Deref, Range};
 
-use super::{Layer, LayersPath};
+use super::{Fragment, Layer, LayersPath};
 
 /// The parts of one packet, outermost first; made once and filled anew for every packet.
 ///
@@ -22,6 +22,7 @@ pub struct Parts {
     pub(super) first_transport: Option<TransportHeader>,
     /// Begin and end of the layer that ends the packet, where the transport does not tell.
     pub(super) leaf: Option<(u32, u32)>,
+    pub(super) fragment: Option<Fragment>,
 }
 
 /// One stretch of a packet's layers: what makes one flow of the chain.
@@ -211,6 +212,7 @@ impl Parts {
             first_network: None,
             first_transport: None,
             leaf: None,
+            fragment: None,
         }
     }
 
@@ -271,6 +273,12 @@ impl Parts {
         Some((layer, start..end))
     }
 
+    /// Where the packet's first IPv4 header is, if it begins a fragment that may be joined.
+    #[must_use]
+    pub const fn fragment(&self) -> Option<Fragment> {
+        self.fragment
+    }
+
     /// Keeps the first headers of the packet only where the parts show others.
     pub(super) fn forget_what_parts_show(&mut self) {
         let shown_network = self.iter().find_map(Part::ends);
@@ -289,6 +297,7 @@ impl Parts {
         self.first_network = None;
         self.first_transport = None;
         self.leaf = None;
+        self.fragment = None;
     }
 }
 

@@ -359,7 +359,6 @@ impl OnDemand {
 
     fn table_of(&self, spec: &CaptureSpec, target: &CaptureTarget) -> Result<FlowTable, String> {
         let later = [
-            (spec.ip_defrag, "IPDefrag"),
             (spec.reassemble_tcp, "ReassembleTCP"),
             (
                 !spec.target.is_empty() || !matches!(&*spec.target_type, "" | "local"),
@@ -375,6 +374,7 @@ impl OnDemand {
         options.layer_key_mode = spec.layer_key_mode;
         options.raw_packet_limit = u32::try_from(spec.raw_packet_limit).unwrap_or(0);
         options.extra_tcp_metric = spec.extra_tcp_metric;
+        options.ip_defrag = spec.ip_defrag;
         options.extra_layers = ExtraLayers::from_bits(spec.extra_layers);
         Ok(FlowTable::new(options))
     }

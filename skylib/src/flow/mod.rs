@@ -58,6 +58,6 @@ pub use record::{
     FinishType, Flow, FlowLayer, FlowProtocol, IcmpLayer, IcmpType, RawPacket, TransportLayer,
 };
 pub use set::{FlowSet, MergeOptions, SortOrder};
-pub use stats::{FlowMessage, FlowStats, FlowTableStats, StopCounts};
+pub use stats::{FlowMessage, FlowStats, FlowTableStats, FragmentCounts, StopCounts};
 pub use table::{FlowScan, FlowTable, PacketFilter};
 pub use tcp::{TcpMetric, TcpMetricKey};

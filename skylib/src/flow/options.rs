@@ -9,8 +9,8 @@ use crate::value::Text;
 
 /// Settings of a [`FlowTable`](super::FlowTable).
 ///
-/// IPv4 defragmentation and TCP reassembly are not among them: the table does not do these, so
-/// whoever is asked for them has to refuse.
+/// TCP reassembly is not among them: the table does not do it, so whoever is asked for it has to
+/// refuse.
 ///
 /// ```
 /// use skylib::flow::{FlowTableOptions, LayerKeyMode};
@@ -42,6 +42,8 @@ pub struct FlowTableOptions {
     pub raw_packet_limit: u32,
     /// Whether TCP flows get a [`TcpMetric`](super::TcpMetric) (times and TTL of SYN, FIN, RST).
     pub extra_tcp_metric: bool,
+    /// Whether IPv4 fragments are joined; IPv4 flows then get an [`IpMetric`](super::IpMetric).
+    pub ip_defrag: bool,
     /// Layers whose contents become part of the flow.
     pub extra_layers: ExtraLayers,
     /// Names of applications by port.
@@ -51,7 +53,7 @@ pub struct FlowTableOptions {
     /// Whether flows are sent only when they leave, each once, instead of at every update too.
     pub leaving_only: bool,
     /// Whether to give the values the original has been recorded with where ours are mended:
-    /// `Last` that goes back, ends seen in a first packet only, SYN times on the wrong side, no
+    /// `Last` that goes back, the last one of joined fragments counted alone, ends seen in a first packet only, SYN times on the wrong side, no
     /// counting without IP in [`LayerKeyMode::L3`], last intervals told twice.
     pub recorded: bool,
     /// Secret of the hash of keys; random unless given.
@@ -72,6 +74,7 @@ impl Default for FlowTableOptions {
             max_bytes: None,
             raw_packet_limit: 0,
             extra_tcp_metric: false,
+            ip_defrag: false,
             extra_layers: ExtraLayers::NONE,
             application_ports: ApplicationPorts::default(),
             application_timeouts: vec![
@@ -111,6 +114,7 @@ setters! {
     with_max_bytes max_bytes usize;
     with_raw_packet_limit raw_packet_limit u32;
     with_extra_tcp_metric extra_tcp_metric bool;
+    with_ip_defrag ip_defrag bool;
     with_extra_layers extra_layers ExtraLayers;
     with_application_ports application_ports ApplicationPorts;
     with_application_timeouts application_timeouts Vec<(Text, Duration)>;

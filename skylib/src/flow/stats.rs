@@ -35,6 +35,20 @@ pub struct FlowTableStats {
     pub evicted_unsent: u64,
     /// Messages of extra layers that found no room.
     pub contents_left_out: u64,
+    /// IPv4 fragments, where these are joined.
+    pub fragments: FragmentCounts,
+}
+
+/// What became of IPv4 fragments. Those neither joined nor refused nor lost wait.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FragmentCounts {
+    /// Joined to a packet that was counted.
+    pub joined: u64,
+    /// Left out: damaged, or in contradiction to others.
+    pub refused: u64,
+    /// Left out: others did not come in time, or there was no room to wait for them.
+    pub lost: u64,
 }
 
 /// Packets whose decoding stopped early, by reason.
@@ -67,6 +81,9 @@ impl AddAssign for FlowTableStats {
         self.evicted += other.evicted;
         self.evicted_unsent += other.evicted_unsent;
         self.contents_left_out += other.contents_left_out;
+        self.fragments.joined += other.fragments.joined;
+        self.fragments.refused += other.fragments.refused;
+        self.fragments.lost += other.fragments.lost;
     }
 }
 

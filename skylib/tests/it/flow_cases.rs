@@ -71,6 +71,7 @@ fn run(case: &Value) -> Option<FlowTable> {
             .with_layer_key_mode(mode)
             .with_raw_packet_limit(u32::try_from(limit).unwrap())
             .with_extra_tcp_metric(flag("extra_tcp_metric"))
+            .with_ip_defrag(flag("ip_defrag"))
             .with_extra_layers(ExtraLayers::from_bits(u32::try_from(layers).unwrap()))
             .with_recorded(true)
             .with_decoder(decoder)
@@ -115,15 +116,6 @@ fn waits_for(case: &Value) -> BTreeSet<&'static str> {
     let golden = case["golden_flows"].as_array().into_iter().flatten();
     let golden = golden.chain(case["golden_flows_sample"].as_array().into_iter().flatten());
     for flow in golden {
-        if flow.get("IPMetric").is_some() {
-            waits.insert("IPMetric of ip_defrag");
-        }
-        if flow["LayersPath"]
-            .as_str()
-            .is_some_and(|path| path.contains("Fragment/"))
-        {
-            waits.insert("whole datagrams of ip_defrag");
-        }
         let counters = flow["TCPMetric"].as_object();
         if counters.is_some_and(|all| all.iter().any(|(key, n)| is_reassembly(key) && *n != 0)) {
             waits.insert("counters of reassemble_tcp");
@@ -147,7 +139,7 @@ fn check(case: &Value, table: &FlowTable, waits: &BTreeSet<&str>) -> Vec<String>
     let flows = table.query(&FlowQuery::default()).unwrap().flows;
     let mut faults = Vec::new();
     let is_unfiltered = waits.contains("bpf (feature pcap)") && !all_pass(case);
-    if waits.contains("whole datagrams of ip_defrag") || is_unfiltered {
+    if is_unfiltered {
         // Without these other flows come out; nothing is left to compare.
         return faults;
     }
@@ -265,9 +257,6 @@ fn without(mut flow: Value, waits: &BTreeSet<&str>) -> Value {
     let Some(fields) = flow.as_object_mut() else {
         return flow;
     };
-    if waits.contains("IPMetric of ip_defrag") {
-        fields.remove("IPMetric");
-    }
     if waits.contains("counters of reassemble_tcp")
         && let Some(metric) = fields.get_mut("TCPMetric").and_then(Value::as_object_mut)
     {

@@ -82,11 +82,14 @@ impl FlowTable {
         self.contents_bytes = self.contents_bytes + contents.held() - held;
     }
 
-    /// The contents kept with a flow, in a record of nothing else.
+    /// The contents and fragments of a flow, in a record of nothing else.
     pub(super) fn contents(&self, entry: &Entry) -> Flow {
         let mut flow = Flow::default();
-        let rare = self.rare.get(entry.cold.rare);
-        if let Some(contents) = rare.and_then(|rare| rare.contents.as_ref()) {
+        let Some(rare) = self.rare.get(entry.cold.rare) else {
+            return flow;
+        };
+        flow.ip_metric = rare.ip;
+        if let Some(contents) = &rare.contents {
             contents.fill(&mut flow);
         }
         flow

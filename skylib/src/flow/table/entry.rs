@@ -2,7 +2,7 @@
 
 use crate::flow::extra::ExtraContents;
 use crate::flow::key::FlowKey;
-use crate::flow::metric::FlowMetric;
+use crate::flow::metric::{FlowMetric, IpMetric};
 use crate::flow::record::{FinishType, FlowProtocol, RawPacket};
 
 /// A flow in the table. The first line decides whether a packet belongs to it, the second is
@@ -217,6 +217,8 @@ pub(super) struct Rare {
     pub(super) network: Option<OtherNetwork>,
     /// Layers that found no room in the table's list.
     pub(super) path: Option<crate::decode::LayersPath>,
+    /// What defragmentation saw.
+    pub(super) ip: Option<IpMetric>,
     /// What an extra layer told.
     pub(super) contents: Option<Box<ExtraContents>>,
 }

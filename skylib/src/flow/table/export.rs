@@ -304,7 +304,7 @@ impl FlowFields for Live<'_> {
                 PlainInt::TransportId => self.entry.transport().map(|_| 0)?,
                 PlainInt::IcmpCode if cold.layers & HAS_ICMP != 0 => icmp(cold.icmp).code.into(),
                 PlainInt::IcmpId if cold.layers & HAS_ICMP != 0 => icmp(cold.icmp).id.into(),
-                // The contents of extra layers.
+                // Fragments and the contents of extra layers.
                 _ => return self.table.contents(self.entry).int(IntField::Plain(field)),
             }),
         }

@@ -5,6 +5,7 @@ mod begin;
 mod contents;
 mod entry;
 mod export;
+mod fragments;
 mod packet;
 mod paths;
 mod queue;
@@ -15,6 +16,7 @@ use std::hash::{BuildHasher, Hasher};
 
 use self::arena::Arena;
 use self::entry::{Entry, Interval, Rare, Slab};
+use self::fragments::Fragments;
 use self::packet::Pending;
 use self::paths::Paths;
 use self::queue::Queue;
@@ -78,6 +80,8 @@ pub struct FlowTable {
     evicted: Vec<Flow>,
     /// Bytes of the contents of extra layers.
     contents_bytes: usize,
+    /// Where fragments wait, if they are joined.
+    fragments: Option<Box<Fragments>>,
     /// Whether [`FlowTable::end`] has been called.
     has_ended: bool,
     stats: FlowTableStats,
@@ -99,8 +103,9 @@ impl FlowTable {
         let seed = options
             .seed
             .unwrap_or_else(|| std::hash::RandomState::new().build_hasher().finish());
+        let others = contents::contents_limit(&options) + fragments::fragments_limit(&options);
         let by_bytes = options.max_bytes.map_or(usize::MAX, |bytes| {
-            (bytes - contents::contents_limit(&options)) / Self::flow_bytes(&options)
+            bytes.saturating_sub(others) / Self::flow_bytes(&options)
         });
         Self {
             seed,
@@ -118,6 +123,7 @@ impl FlowTable {
             limit: options.max_entries.min(by_bytes).max(1),
             evicted: Vec::new(),
             contents_bytes: 0,
+            fragments: Fragments::new(&options),
             has_ended: false,
             stats: FlowTableStats::default(),
             parts: Parts::new(),
@@ -166,6 +172,10 @@ impl FlowTable {
             + self.intervals.bytes()
             + self.rare.bytes()
             + self.contents_bytes
+            + self
+                .fragments
+                .as_ref()
+                .map_or(0, |fragments| fragments.bytes())
             + lists * size_of::<u32>();
         FlowTableStats {
             flows: self.len(),
@@ -176,7 +186,10 @@ impl FlowTable {
 
     /// Whether options make more flows than a few have a [`Rare`].
     const fn keeps_rare(options: &FlowTableOptions) -> bool {
-        options.extra_tcp_metric || options.raw_packet_limit > 0 || !options.extra_layers.is_none()
+        options.extra_tcp_metric
+            || options.ip_defrag
+            || options.raw_packet_limit > 0
+            || !options.extra_layers.is_none()
     }
 
     /// What a flow takes at most, all told: its entry, its share of index and lists, former
