@@ -63,7 +63,7 @@ pub(crate) struct FlowsArgs {
     #[arg(long)]
     ip_defrag: bool,
 
-    /// Follow TCP streams (not supported yet).
+    /// Add to TCP flows what of their streams came late or is missing.
     #[arg(long)]
     reassemble_tcp: bool,
 
@@ -120,7 +120,7 @@ struct Report {
 
 /// Reads the file and writes to `out` what is asked for.
 fn work(args: &FlowsArgs, out: &mut (dyn Write + Send), report: &mut Report) -> anyhow::Result<()> {
-    refuse_unsupported(args)?;
+    refuse_contradictions(args)?;
     let query = args.query.as_deref().map(Query::parse).transpose()?;
     let mut file = open(&args.file)?;
     if let Some(text) = &args.bpf {
@@ -132,6 +132,7 @@ fn work(args: &FlowsArgs, out: &mut (dyn Write + Send), report: &mut Report) -> 
         .with_layer_key_mode(args.layer_key)
         .with_raw_packet_limit(args.raw_packets)
         .with_extra_tcp_metric(args.extra_tcp_metric)
+        .with_reassemble_tcp(args.reassemble_tcp)
         .with_ip_defrag(args.ip_defrag)
         .with_extra_layers(extra_layers)
         .with_recorded(args.recorded)
@@ -150,7 +151,8 @@ fn work(args: &FlowsArgs, out: &mut (dyn Write + Send), report: &mut Report) -> 
         (answer(&query, &flows, out), flows.stats(), end)
     } else {
         let failed = AtomicBool::new(false);
-        let mut printer = FlowPrinter::new(out, args.format, args.extra_tcp_metric, &failed);
+        let has_tcp_metric = args.extra_tcp_metric || args.reassemble_tcp;
+        let mut printer = FlowPrinter::new(out, args.format, has_tcp_metric, &failed);
         let mut each = || {
             progress.show();
             if failed.load(Ordering::Relaxed) {
@@ -173,12 +175,8 @@ fn work(args: &FlowsArgs, out: &mut (dyn Write + Send), report: &mut Report) -> 
     end.map_err(anyhow::Error::from).and(outcome)
 }
 
-/// What the table does not do, it does not pretend to.
-fn refuse_unsupported(args: &FlowsArgs) -> anyhow::Result<()> {
-    let asked = [("--reassemble-tcp", args.reassemble_tcp)];
-    if let Some((option, _)) = asked.iter().find(|(_, asked)| *asked) {
-        bail!("{option} is not supported yet");
-    }
+/// Options that contradict each other.
+fn refuse_contradictions(args: &FlowsArgs) -> anyhow::Result<()> {
     if args.query.is_some() && args.format != Format::Json {
         bail!("an answer to --query is JSON: no other --format goes with it");
     }
@@ -224,6 +222,7 @@ fn summary(stats: &FlowTableStats, filtered: u64) -> String {
         ("malformed", stopped.malformed),
         ("unknown_protocol", stopped.unknown_protocol),
         ("too_deep", stopped.too_deep),
+        ("streams_cut", stats.streams_cut),
         ("fragments_refused", stats.fragments.refused),
         ("fragments_lost", stats.fragments.lost),
         ("contents_left_out", stats.contents_left_out),

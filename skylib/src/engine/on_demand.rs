@@ -358,15 +358,8 @@ impl OnDemand {
     }
 
     fn table_of(&self, spec: &CaptureSpec, target: &CaptureTarget) -> Result<FlowTable, String> {
-        let later = [
-            (spec.reassemble_tcp, "ReassembleTCP"),
-            (
-                !spec.target.is_empty() || !matches!(&*spec.target_type, "" | "local"),
-                "Target",
-            ),
-        ];
-        if let Some((_, option)) = later.iter().find(|(asked, _)| *asked) {
-            return Err(format!("the option {option} is not supported yet"));
+        if !spec.target.is_empty() || !matches!(&*spec.target_type, "" | "local") {
+            return Err("the option Target is not supported yet".to_owned());
         }
         let mut options = self.defaults.table.clone();
         options.node_tid = target.tid.as_str().into();
@@ -374,6 +367,7 @@ impl OnDemand {
         options.layer_key_mode = spec.layer_key_mode;
         options.raw_packet_limit = u32::try_from(spec.raw_packet_limit).unwrap_or(0);
         options.extra_tcp_metric = spec.extra_tcp_metric;
+        options.reassemble_tcp = spec.reassemble_tcp;
         options.ip_defrag = spec.ip_defrag;
         options.extra_layers = ExtraLayers::from_bits(spec.extra_layers);
         Ok(FlowTable::new(options))

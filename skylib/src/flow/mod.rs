@@ -38,6 +38,7 @@ mod query;
 mod record;
 mod set;
 mod stats;
+mod stream;
 mod table;
 mod tcp;
 mod wire;

@@ -9,9 +9,6 @@ use crate::value::Text;
 
 /// Settings of a [`FlowTable`](super::FlowTable).
 ///
-/// TCP reassembly is not among them: the table does not do it, so whoever is asked for it has to
-/// refuse.
-///
 /// ```
 /// use skylib::flow::{FlowTableOptions, LayerKeyMode};
 /// use std::time::Duration;
@@ -42,6 +39,9 @@ pub struct FlowTableOptions {
     pub raw_packet_limit: u32,
     /// Whether TCP flows get a [`TcpMetric`](super::TcpMetric) (times and TTL of SYN, FIN, RST).
     pub extra_tcp_metric: bool,
+    /// Whether TCP streams are followed: what of them came late, what is missing, how they began
+    /// and ended. The counters show streams that are done.
+    pub reassemble_tcp: bool,
     /// Whether IPv4 fragments are joined; IPv4 flows then get an [`IpMetric`](super::IpMetric).
     pub ip_defrag: bool,
     /// Layers whose contents become part of the flow.
@@ -54,7 +54,8 @@ pub struct FlowTableOptions {
     pub leaving_only: bool,
     /// Whether to give the values the original has been recorded with where ours are mended:
     /// `Last` that goes back, the last one of joined fragments counted alone, ends seen in a first packet only, SYN times on the wrong side, no
-    /// counting without IP in [`LayerKeyMode::L3`], last intervals told twice.
+    /// counting without IP in [`LayerKeyMode::L3`], last intervals told twice, TCP within UDP not
+    /// followed.
     pub recorded: bool,
     /// Secret of the hash of keys; random unless given.
     pub seed: Option<u64>,
@@ -74,6 +75,7 @@ impl Default for FlowTableOptions {
             max_bytes: None,
             raw_packet_limit: 0,
             extra_tcp_metric: false,
+            reassemble_tcp: false,
             ip_defrag: false,
             extra_layers: ExtraLayers::NONE,
             application_ports: ApplicationPorts::default(),
@@ -114,6 +116,7 @@ setters! {
     with_max_bytes max_bytes usize;
     with_raw_packet_limit raw_packet_limit u32;
     with_extra_tcp_metric extra_tcp_metric bool;
+    with_reassemble_tcp reassemble_tcp bool;
     with_ip_defrag ip_defrag bool;
     with_extra_layers extra_layers ExtraLayers;
     with_application_ports application_ports ApplicationPorts;

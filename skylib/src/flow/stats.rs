@@ -35,6 +35,8 @@ pub struct FlowTableStats {
     pub evicted_unsent: u64,
     /// Messages of extra layers that found no room.
     pub contents_left_out: u64,
+    /// Times a TCP stream went on without what it waited for, as there was no room to wait.
+    pub streams_cut: u64,
     /// IPv4 fragments, where these are joined.
     pub fragments: FragmentCounts,
 }
@@ -81,6 +83,7 @@ impl AddAssign for FlowTableStats {
         self.evicted += other.evicted;
         self.evicted_unsent += other.evicted_unsent;
         self.contents_left_out += other.contents_left_out;
+        self.streams_cut += other.streams_cut;
         self.fragments.joined += other.fragments.joined;
         self.fragments.refused += other.fragments.refused;
         self.fragments.lost += other.fragments.lost;

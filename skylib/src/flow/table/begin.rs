@@ -62,7 +62,8 @@ impl FlowTable {
                 destination: network.destination,
             });
         }
-        if self.options.extra_tcp_metric && layers & HAS_TRANSPORT == HAS_TCP {
+        let wants_tcp = self.options.extra_tcp_metric || self.options.reassemble_tcp;
+        if wants_tcp && layers & HAS_TRANSPORT == HAS_TCP {
             rare.tcp = Some(TcpTimes::default());
         }
         let class = |name: &str| timeout_class(&self.options, name);

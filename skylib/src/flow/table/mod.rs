@@ -10,6 +10,7 @@ mod packet;
 mod paths;
 mod queue;
 mod scan;
+mod segments;
 mod timer;
 
 use std::hash::{BuildHasher, Hasher};
@@ -26,6 +27,7 @@ use super::index::Index;
 use super::options::FlowTableOptions;
 use super::record::Flow;
 use super::stats::FlowTableStats;
+use super::stream::Streams;
 use crate::decode::{Decoder, Parts};
 use crate::packet::{PacketBatch, PacketRef};
 
@@ -80,8 +82,12 @@ pub struct FlowTable {
     evicted: Vec<Flow>,
     /// Bytes of the contents of extra layers.
     contents_bytes: usize,
+    /// Bytes of TCP segments that wait for others.
+    segment_bytes: usize,
     /// Where fragments wait, if they are joined.
     fragments: Option<Box<Fragments>>,
+    /// Whether an option wants more of packets than headers and lengths.
+    looks_inside: bool,
     /// Whether [`FlowTable::end`] has been called.
     has_ended: bool,
     stats: FlowTableStats,
@@ -103,7 +109,9 @@ impl FlowTable {
         let seed = options
             .seed
             .unwrap_or_else(|| std::hash::RandomState::new().build_hasher().finish());
-        let others = contents::contents_limit(&options) + fragments::fragments_limit(&options);
+        let others = contents::contents_limit(&options)
+            + fragments::fragments_limit(&options)
+            + segments::segments_limit(&options);
         let by_bytes = options.max_bytes.map_or(usize::MAX, |bytes| {
             bytes.saturating_sub(others) / Self::flow_bytes(&options)
         });
@@ -123,7 +131,9 @@ impl FlowTable {
             limit: options.max_entries.min(by_bytes).max(1),
             evicted: Vec::new(),
             contents_bytes: 0,
+            segment_bytes: 0,
             fragments: Fragments::new(&options),
+            looks_inside: options.reassemble_tcp || !options.extra_layers.is_none(),
             has_ended: false,
             stats: FlowTableStats::default(),
             parts: Parts::new(),
@@ -172,6 +182,7 @@ impl FlowTable {
             + self.intervals.bytes()
             + self.rare.bytes()
             + self.contents_bytes
+            + self.segment_bytes
             + self
                 .fragments
                 .as_ref()
@@ -187,6 +198,7 @@ impl FlowTable {
     /// Whether options make more flows than a few have a [`Rare`].
     const fn keeps_rare(options: &FlowTableOptions) -> bool {
         options.extra_tcp_metric
+            || options.reassemble_tcp
             || options.ip_defrag
             || options.raw_packet_limit > 0
             || !options.extra_layers.is_none()
@@ -205,7 +217,12 @@ impl FlowTable {
             0
         };
         let raw = options.raw_packet_limit as usize * RAW_PACKET_BYTES;
-        entry + index + lists + rare + raw
+        let streams = if options.reassemble_tcp {
+            size_of::<Streams>()
+        } else {
+            0
+        };
+        entry + index + lists + rare + raw + streams
     }
 }
 

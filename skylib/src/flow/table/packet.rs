@@ -6,7 +6,7 @@ use super::FlowTable;
 use super::contents::Contents;
 use super::entry::{
     END_FIN, Entry, HAS_LINK, HAS_NETWORK, HAS_TCP, HAS_TRANSPORT, HOT_FINISHING, HOT_LISTED,
-    HOT_SWAPPED, HOT_USED, Interval, NONE, Rare,
+    HOT_USED, Interval, NONE, Rare,
 };
 use super::fragments::{Fragments, JoinedPacket};
 use crate::decode::{DecodeError, IcmpEcho, TcpFlags};
@@ -34,13 +34,16 @@ pub(super) struct Pending {
     /// Number of the packet in the batch or among its joined ones, and of the part in the packet.
     packet: u16,
     pub(super) part: u8,
-    tcp: TcpFlags,
+    pub(super) tcp: TcpFlags,
     source_port: u16,
     hop_limit: u8,
     /// `IS_*`.
     pub(super) flags: u8,
     /// Valid with [`HAS_CONTENTS`].
     pub(super) contents: Contents,
+    /// Sequence number and length of the payload, valid with [`IS_SEGMENT`].
+    pub(super) sequence: u32,
+    pub(super) payload_len: u32,
 }
 
 impl Pending {
@@ -60,6 +63,8 @@ impl Pending {
         hop_limit: 0,
         flags: 0,
         contents: Contents::NONE,
+        sequence: 0,
+        payload_len: 0,
     };
 }
 
@@ -74,6 +79,8 @@ const IS_REPLY: u8 = 0x10;
 const HAS_CONTENTS: u8 = 0x20;
 /// Whether it came with every fragment of the joined packet.
 pub(super) const IS_FRAGMENTED: u8 = 0x40;
+/// Whether it is a TCP segment that its flow follows.
+const IS_SEGMENT: u8 = 0x80;
 
 impl FlowTable {
     /// Decodes and keys all packets, then looks for all flows, then counts: what one packet needs
@@ -128,6 +135,9 @@ impl FlowTable {
             }
             if self.options.raw_packet_limit > 0 {
                 self.keep_raw(record, packets.of(part), part.offset);
+            }
+            if part.flags & IS_SEGMENT != 0 {
+                self.follow_segment(record, part);
             }
             if part.flags & HAS_CONTENTS != 0 {
                 self.keep_contents(record, part, packets.of(part), found.is_none());
@@ -234,12 +244,27 @@ impl FlowTable {
         }
         if parent == NONE {
             self.stats.without_flow += 1;
-        } else if !self.options.extra_layers.is_none()
-            && let Some(contents) = self.contents_of(&self.parts)
+        } else if self.looks_inside
             && let Some(innermost) = slots.get_mut(parent as usize)
+        {
+            self.look_inside(packet, innermost);
+        }
+    }
+
+    /// Notes what an innermost part tells beside its headers.
+    #[inline(never)]
+    fn look_inside(&self, packet: PacketRef<'_>, innermost: &mut Pending) {
+        if !self.options.extra_layers.is_none()
+            && let Some(contents) = self.contents_of(&self.parts)
         {
             innermost.contents = contents;
             innermost.flags |= HAS_CONTENTS;
+        }
+        if self.options.reassemble_tcp
+            && let Some((sequence, payload_len)) = self.segment_of(packet, &self.parts)
+        {
+            (innermost.sequence, innermost.payload_len) = (sequence, payload_len);
+            innermost.flags |= IS_SEGMENT;
         }
     }
 
@@ -253,7 +278,7 @@ impl FlowTable {
             self.begin_interval(record);
             entry = self.arena.get_mut(record);
         }
-        let is_same_way = (entry.hot.flags & HOT_SWAPPED != 0) == (pending.flags & IS_SWAPPED != 0);
+        let is_same_way = entry.is_same_way(pending.flags);
         let hot = &mut entry.hot;
         if !is_first {
             hot.flags |= HOT_USED;
@@ -455,8 +480,9 @@ impl FlowTable {
         self.queues[usize::from(cold.class)].unlink(&mut self.arena, record);
         self.intervals.remove(cold.interval);
         let rare = self.rare.remove(cold.rare);
-        if let Some(contents) = rare.and_then(|rare| rare.contents) {
-            self.contents_bytes -= contents.held();
+        if let Some(rare) = rare {
+            self.contents_bytes -= rare.contents.map_or(0, |contents| contents.held());
+            self.segment_bytes -= rare.streams.map_or(0, |streams| streams.held());
         }
         self.arena.release(record);
     }
