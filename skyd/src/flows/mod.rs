@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::bail;
 use clap::{Args, ValueEnum, value_parser};
 use skylib::capture::{BpfFilter, PcapFile, Replay, ReplayedFlows};
-use skylib::flow::{FlowTableOptions, FlowTableStats, LayerKeyMode};
+use skylib::flow::{ExtraLayers, FlowTableOptions, FlowTableStats, LayerKeyMode};
 use skylib::graph::{Graph, GraphView};
 use skylib::gremlin::{Context, Limits, Query};
 use skylib::time::{Clock, SystemClock};
@@ -51,19 +51,19 @@ pub(crate) struct FlowsArgs {
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = value_parser!(u32).range(..=10))]
     raw_packets: u32,
 
-    /// Contents of DNS, DHCPv4, VRRP (not supported yet).
-    #[arg(long, value_name = "NAMES")]
-    extra_layer: Vec<String>,
+    /// Add the contents of these layers to their flows: DNS, DHCPv4, VRRP, or all.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = extra_layers)]
+    extra_layer: Vec<ExtraLayers>,
 
     /// Add times and TTL of SYN, FIN and RST to TCP flows.
     #[arg(long)]
     extra_tcp_metric: bool,
 
-    /// Join IPv4 fragments (not supported yet).
+    /// Join IPv4 fragments to datagrams.
     #[arg(long)]
     ip_defrag: bool,
 
-    /// Follow TCP streams (not supported yet).
+    /// Add to TCP flows what of their streams came late or is missing.
     #[arg(long)]
     reassemble_tcp: bool,
 
@@ -120,16 +120,21 @@ struct Report {
 
 /// Reads the file and writes to `out` what is asked for.
 fn work(args: &FlowsArgs, out: &mut (dyn Write + Send), report: &mut Report) -> anyhow::Result<()> {
-    refuse_unsupported(args)?;
+    refuse_contradictions(args)?;
     let query = args.query.as_deref().map(Query::parse).transpose()?;
     let mut file = open(&args.file)?;
     if let Some(text) = &args.bpf {
         file = file.with_filter(&BpfFilter::parse(text.as_str())?)?;
     }
+    let extra_layers = args.extra_layer.iter();
+    let extra_layers = extra_layers.fold(ExtraLayers::NONE, |all, layers| all.with(*layers));
     let options = FlowTableOptions::default()
         .with_layer_key_mode(args.layer_key)
         .with_raw_packet_limit(args.raw_packets)
         .with_extra_tcp_metric(args.extra_tcp_metric)
+        .with_reassemble_tcp(args.reassemble_tcp)
+        .with_ip_defrag(args.ip_defrag)
+        .with_extra_layers(extra_layers)
         .with_recorded(args.recorded)
         .with_leaving_only(true)
         .with_max_entries(usize::MAX)
@@ -146,7 +151,8 @@ fn work(args: &FlowsArgs, out: &mut (dyn Write + Send), report: &mut Report) -> 
         (answer(&query, &flows, out), flows.stats(), end)
     } else {
         let failed = AtomicBool::new(false);
-        let mut printer = FlowPrinter::new(out, args.format, args.extra_tcp_metric, &failed);
+        let has_tcp_metric = args.extra_tcp_metric || args.reassemble_tcp;
+        let mut printer = FlowPrinter::new(out, args.format, has_tcp_metric, &failed);
         let mut each = || {
             progress.show();
             if failed.load(Ordering::Relaxed) {
@@ -169,16 +175,8 @@ fn work(args: &FlowsArgs, out: &mut (dyn Write + Send), report: &mut Report) -> 
     end.map_err(anyhow::Error::from).and(outcome)
 }
 
-/// What the table does not do, it does not pretend to.
-fn refuse_unsupported(args: &FlowsArgs) -> anyhow::Result<()> {
-    let asked = [
-        ("--extra-layer", !args.extra_layer.is_empty()),
-        ("--ip-defrag", args.ip_defrag),
-        ("--reassemble-tcp", args.reassemble_tcp),
-    ];
-    if let Some((option, _)) = asked.iter().find(|(_, asked)| *asked) {
-        bail!("{option} is not supported yet");
-    }
+/// Options that contradict each other.
+fn refuse_contradictions(args: &FlowsArgs) -> anyhow::Result<()> {
     if args.query.is_some() && args.format != Format::Json {
         bail!("an answer to --query is JSON: no other --format goes with it");
     }
@@ -224,6 +222,10 @@ fn summary(stats: &FlowTableStats, filtered: u64) -> String {
         ("malformed", stopped.malformed),
         ("unknown_protocol", stopped.unknown_protocol),
         ("too_deep", stopped.too_deep),
+        ("streams_cut", stats.streams_cut),
+        ("fragments_refused", stats.fragments.refused),
+        ("fragments_lost", stats.fragments.lost),
+        ("contents_left_out", stats.contents_left_out),
         ("evicted", stats.evicted),
     ];
     for (what, count) in left_out.iter().filter(|(_, count)| *count > 0) {
@@ -243,6 +245,10 @@ fn peak_rss_bytes() -> u64 {
 
 fn layer_key(text: &str) -> Result<LayerKeyMode, &'static str> {
     LayerKeyMode::parse(text).ok_or("L2 or L3")
+}
+
+fn extra_layers(name: &str) -> Result<ExtraLayers, &'static str> {
+    ExtraLayers::parse(name).ok_or("DNS, DHCPv4, VRRP or all")
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

@@ -237,18 +237,68 @@ fn what_cannot_be_done_is_refused_before_anything_is_read() {
         assert_eq!((out.as_str(), report.summary.as_str()), ("", ""));
         error.unwrap()
     };
-    assert_eq!(error(&["--ip-defrag"]), "--ip-defrag is not supported yet");
-    assert_eq!(
-        error(&["--reassemble-tcp"]),
-        "--reassemble-tcp is not supported yet"
-    );
-    assert_eq!(
-        error(&["--extra-layer", "DNS"]),
-        "--extra-layer is not supported yet"
-    );
     assert!(error(&["--query", "G.V().Nope()"]).contains("Nope"));
     assert!(error(&["--query", "G", "--format", "csv"]).contains("no other --format"));
     assert!(error(&[]).contains("no capture file"));
+}
+
+#[test]
+fn more_of_packets_is_read_if_asked_for() {
+    let mut file = trace()[..24].to_vec();
+    let ip = |id: u8, more: u8, unit: u8, protocol: u8, payload: &[u8]| {
+        let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0, 0x45, 0, 0];
+        frame.push(20 + payload.len() as u8);
+        frame.extend([
+            0, id, more, unit, 64, protocol, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2,
+        ]);
+        frame.extend(payload);
+        frame
+    };
+    let mut dns = vec![0x10, 1, 0, 53, 0, 28, 0, 0];
+    dns.extend(b"\0\x07\x01\0\0\x01\0\0\0\0\0\0\x01a\0\0\x01\0\x01\0");
+    let reset = [
+        0x10, 1, 0, 80, 0, 0, 0, 9, 0, 0, 0, 0, 0x50, 0x04, 0, 0, 0, 0, 0, 0, 1,
+    ];
+    let frames = [
+        ip(1, 0x20, 0, 17, &dns[..16]),
+        ip(1, 0, 2, 17, &dns[16..]),
+        ip(2, 0, 0, 6, &reset),
+        ip(3, 0x20, 0, 17, &dns[..16]),
+    ];
+    for frame in frames {
+        let len = u32::try_from(frame.len()).unwrap();
+        for word in [1_600_000_000, 0, len, len] {
+            file.extend(word.to_le_bytes());
+        }
+        file.extend(frame);
+    }
+    let trace = Trace::new(&file);
+    let (out, report, error) = trace.run(&[
+        "--extra-layer",
+        "dns,VRRP",
+        "--ip-defrag",
+        "--reassemble-tcp",
+    ]);
+    assert_eq!(error, None);
+    assert!(
+        report.summary.ends_with(" fragments_lost 1"),
+        "{}",
+        report.summary
+    );
+    let flows: Vec<Value> = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        paths(&flows),
+        ["Ethernet/IPv4/Fragment/UDP/DNS", "Ethernet/IPv4/TCP"]
+    );
+    let find = |key: &str| flows.iter().find(|flow| flow.get(key).is_some()).unwrap();
+    assert_eq!(find("DNS")["DNS"]["questions"][0]["name"], "a");
+    assert_eq!(find("DNS")["IPMetric"]["Fragments"], 1);
+    let metric = &find("TCPMetric")["TCPMetric"];
+    assert_eq!(
+        (&metric["ABBytes"], &metric["ABSawEnd"]),
+        (&1.into(), &1.into())
+    );
+    assert_eq!(metric["ABRstStart"], 0);
 }
 
 #[test]
@@ -257,6 +307,7 @@ fn wrong_arguments_are_refused() {
         &["flows"][..],
         &["flows", "x", "--raw-packets", "11"],
         &["flows", "x", "--layer-key", "L4"],
+        &["flows", "x", "--extra-layer", "DNS,HTTP"],
         &["flows", "x", "--format", "xml"],
         &["flows", "x", "--threads", "0"],
         &["flows", "x", "--max-bytes", "-1"],

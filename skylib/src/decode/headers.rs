@@ -131,13 +131,21 @@ pub(super) fn ipv4(walk: &mut Walk<'_, '_>) -> Result<Next, DecodeError> {
     };
     walk.set_length(total_len as i64);
     walk.limit(total_len);
+    let offset = walk.offset();
+    let is_first = !std::mem::replace(&mut walk.has_ipv4, true);
     walk.push(
         Layer::IPV4,
         header.as_ref().map_or(20, |header| header.slice().len()),
     )?;
     walk.found_network(network);
     let header = header?;
+    if is_first && walk.is_joined {
+        walk.push(Layer::FRAGMENT, 0)?;
+    }
     if header.is_fragmenting_payload() {
+        if is_first && !header.dont_fragment() {
+            walk.found_fragment(offset);
+        }
         return Ok(Next::Leaf(Layer::FRAGMENT));
     }
     ip_protocol(walk, Layer::IPV4, header.protocol().0)

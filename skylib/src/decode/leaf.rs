@@ -16,6 +16,7 @@ enum Flaw {
 
 pub(super) fn decode(walk: &mut Walk<'_, '_>, layer: Layer) -> Result<(), DecodeError> {
     check(layer, walk.rest(), walk.offset() as u32)?;
+    walk.found_leaf();
     walk.push(layer, 0)
 }
 

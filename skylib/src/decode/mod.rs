@@ -20,6 +20,9 @@
 //! ```
 
 mod cooked;
+mod defrag;
+mod dhcpv4;
+mod dns;
 mod error;
 mod fast;
 mod geneve;
@@ -36,15 +39,20 @@ mod part;
 mod ports;
 mod ppp;
 mod sctp;
+mod vrrp;
 mod vxlan;
 mod walk;
 
+pub use defrag::{DefragOptions, Defragmenter, Fragment, Joined, Joining};
+pub use dhcpv4::Dhcpv4Message;
+pub use dns::{DnsData, DnsMessage, DnsQuery, DnsResource};
 pub use error::DecodeError;
 pub use layer::{Layer, LayersPath};
 pub use part::{
     IcmpEcho, IcmpHeader, IcmpType, IpAddress, LinkHeader, NetworkHeader, NetworkProtocol, Part,
     Parts, TcpFlags, TransportHeader, TransportProtocol,
 };
+pub use vrrp::VrrpMessage;
 
 use fast::Outcome;
 use walk::{Step, Walk};
@@ -90,19 +98,35 @@ impl Decoder {
     pub fn decode(&self, packet: PacketRef<'_>, parts: &mut Parts) -> Result<(), DecodeError> {
         parts.clear();
         if packet.link_type != LinkType::ETHERNET {
-            return self.decode_generally(packet, parts);
+            return self.decode_generally(packet, parts, false);
         }
         match fast::decode(&self.options, packet.data, packet.wire_len, parts) {
             Outcome::Done => Ok(()),
             Outcome::Missing(layer) => fast::missing(layer, packet.data, parts),
-            Outcome::NotMine => self.decode_generally(packet, parts),
+            Outcome::NotMine => self.decode_generally(packet, parts, false),
         }
+    }
+
+    /// Decodes a packet that a [`Defragmenter`] joined: `Fragment` stands in the path behind its
+    /// first IPv4 header.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Decoder::decode`].
+    pub fn decode_joined(
+        &self,
+        packet: PacketRef<'_>,
+        parts: &mut Parts,
+    ) -> Result<(), DecodeError> {
+        parts.clear();
+        self.decode_generally(packet, parts, true)
     }
 
     fn decode_generally(
         &self,
         packet: PacketRef<'_>,
         parts: &mut Parts,
+        is_joined: bool,
     ) -> Result<(), DecodeError> {
         let first: Step = match packet.link_type {
             LinkType::ETHERNET => headers::ethernet,
@@ -117,7 +141,9 @@ impl Decoder {
             LinkType::PPP => ppp::link,
             LinkType(other) => return Err(DecodeError::LinkType(other)),
         };
-        Walk::new(&self.options, packet.data, packet.wire_len, parts).run(first)
+        let mut walk = Walk::new(&self.options, packet.data, packet.wire_len, parts);
+        walk.is_joined = is_joined;
+        walk.run(first)
     }
 }
 

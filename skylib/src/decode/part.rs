@@ -2,9 +2,9 @@
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 
-use super::LayersPath;
+use super::{Fragment, Layer, LayersPath};
 
 /// The parts of one packet, outermost first; made once and filled anew for every packet.
 ///
@@ -20,6 +20,9 @@ pub struct Parts {
     pub(super) first_network: Option<(IpAddress, IpAddress)>,
     /// First transport header of the packet, where no part shows it as its `transport`.
     pub(super) first_transport: Option<TransportHeader>,
+    /// Begin and end of the layer that ends the packet, where the transport does not tell.
+    pub(super) leaf: Option<(u32, u32)>,
+    pub(super) fragment: Option<Fragment>,
 }
 
 /// One stretch of a packet's layers: what makes one flow of the chain.
@@ -208,6 +211,8 @@ impl Parts {
             without_flow: 0,
             first_network: None,
             first_transport: None,
+            leaf: None,
+            fragment: None,
         }
     }
 
@@ -251,6 +256,29 @@ impl Parts {
         self.len == 1 && self.first_network.is_none() && self.first_transport.is_none()
     }
 
+    /// The innermost layer of the packet and where its bytes start and end in the captured ones;
+    /// of use where that layer is an application or stands right behind IP.
+    #[must_use]
+    pub fn innermost(&self) -> Option<(Layer, Range<u32>)> {
+        let part = self.last()?;
+        let layer = part.layers.application()?;
+        let (start, end) = match (self.leaf, &part.transport) {
+            (Some(ends), _) => ends,
+            (None, Some(transport)) => {
+                let start = transport.payload_offset;
+                (start, start + transport.payload_len)
+            }
+            (None, None) => return None,
+        };
+        Some((layer, start..end))
+    }
+
+    /// Where the packet's first IPv4 header is, if it begins a fragment that may be joined.
+    #[must_use]
+    pub const fn fragment(&self) -> Option<Fragment> {
+        self.fragment
+    }
+
     /// Keeps the first headers of the packet only where the parts show others.
     pub(super) fn forget_what_parts_show(&mut self) {
         let shown_network = self.iter().find_map(Part::ends);
@@ -268,6 +296,8 @@ impl Parts {
         self.without_flow = 0;
         self.first_network = None;
         self.first_transport = None;
+        self.leaf = None;
+        self.fragment = None;
     }
 }
 

@@ -4,7 +4,7 @@ use super::part::{
     IcmpHeader, IpAddress, NetworkHeader, NetworkProtocol, Part, Parts, TransportHeader,
     TransportProtocol,
 };
-use super::{DecodeError, DecoderOptions, Layer, leaf};
+use super::{DecodeError, DecoderOptions, Fragment, Layer, leaf};
 
 /// A walk from the first header inwards.
 ///
@@ -27,6 +27,10 @@ pub(super) struct Walk<'a, 'p> {
     found: Found,
     /// The next layer begins a new part.
     is_cut: bool,
+    /// Whether fragments were joined behind the first IPv4 header.
+    pub(super) is_joined: bool,
+    /// Whether an IPv4 header was there.
+    pub(super) has_ipv4: bool,
 }
 
 /// The first headers of each kind in the current part.
@@ -76,6 +80,8 @@ impl<'a, 'p> Walk<'a, 'p> {
             part: Part::default(),
             found: Found::default(),
             is_cut: false,
+            is_joined: false,
+            has_ipv4: false,
         }
     }
 
@@ -236,6 +242,20 @@ impl<'a, 'p> Walk<'a, 'p> {
     pub(super) const fn found_virtual_network(&mut self, id: u32) {
         self.found.tunnel_id = id;
         self.part.tunnel_end = Some(id);
+    }
+
+    /// The rest is the payload of a fragment, whose IPv4 header starts there.
+    pub(super) fn found_fragment(&mut self, header: usize) {
+        self.parts.fragment = Some(Fragment {
+            header: header as u32,
+            payload: self.offset as u32,
+            end: self.end as u32,
+        });
+    }
+
+    /// The rest is a layer that nothing is looked for behind.
+    pub(super) fn found_leaf(&mut self) {
+        self.parts.leaf = Some((self.offset as u32, self.end as u32));
     }
 
     /// Where the next header starts.

@@ -22,7 +22,7 @@ use crate::api::{CaptureSpec, CaptureType, ResourceStore};
 use crate::capture::{
     AfPacket, BpfProgram, Capture, CaptureOptions, CaptureReport, CaptureStats, link_type_of_encap,
 };
-use crate::flow::{Flow, FlowSink, FlowStats, FlowTable, FlowTableOptions};
+use crate::flow::{ExtraLayers, Flow, FlowSink, FlowStats, FlowTable, FlowTableOptions};
 use crate::graph::{GraphAccess, GraphEvent, Node, NodeId};
 use crate::gremlin::{Answer, Query};
 use crate::packet::LinkType;
@@ -365,17 +365,8 @@ impl OnDemand {
     }
 
     fn table_of(&self, spec: &CaptureSpec, target: &CaptureTarget) -> Result<FlowTable, String> {
-        let later = [
-            (spec.ip_defrag, "IPDefrag"),
-            (spec.reassemble_tcp, "ReassembleTCP"),
-            (spec.extra_layers != 0, "ExtraLayers"),
-            (
-                !spec.target.is_empty() || !matches!(&*spec.target_type, "" | "local"),
-                "Target",
-            ),
-        ];
-        if let Some((_, option)) = later.iter().find(|(asked, _)| *asked) {
-            return Err(format!("the option {option} is not supported yet"));
+        if !spec.target.is_empty() || !matches!(&*spec.target_type, "" | "local") {
+            return Err("the option Target is not supported yet".to_owned());
         }
         let mut options = self.defaults.table.clone();
         options.node_tid = target.tid.as_str().into();
@@ -383,6 +374,9 @@ impl OnDemand {
         options.layer_key_mode = spec.layer_key_mode;
         options.raw_packet_limit = u32::try_from(spec.raw_packet_limit).unwrap_or(0);
         options.extra_tcp_metric = spec.extra_tcp_metric;
+        options.reassemble_tcp = spec.reassemble_tcp;
+        options.ip_defrag = spec.ip_defrag;
+        options.extra_layers = ExtraLayers::from_bits(spec.extra_layers);
         Ok(FlowTable::new(options))
     }
 

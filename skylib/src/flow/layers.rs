@@ -1,7 +1,4 @@
-//! Extra layers of a flow record: DNS, DHCPv4 and VRRP contents as agents send them.
-//!
-//! The table of this library does not fill them yet; they are kept when a flow comes from an agent
-//! that does.
+//! Extra layers of a flow record: DNS, DHCPv4 and VRRP contents as clients see them.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

@@ -25,6 +25,7 @@
 
 mod application;
 mod csv;
+mod extra;
 mod field;
 mod ident;
 mod index;
@@ -37,6 +38,7 @@ mod query;
 mod record;
 mod set;
 mod stats;
+mod stream;
 mod table;
 mod tcp;
 mod wire;
@@ -44,6 +46,7 @@ mod wire;
 pub use application::ApplicationPorts;
 
 pub use csv::CsvWriter;
+pub use extra::ExtraLayers;
 pub use field::{FlowField, IntField, MetricField, ObjectField, PlainInt, TextField};
 pub use layers::{
     Dhcpv4Layer, DnsLayer, DnsMx, DnsOpt, DnsQuestion, DnsRecord, DnsSoa, DnsSrv, DnsTimestamp,
@@ -56,6 +59,6 @@ pub use record::{
     FinishType, Flow, FlowLayer, FlowProtocol, IcmpLayer, IcmpType, RawPacket, TransportLayer,
 };
 pub use set::{FlowSet, MergeOptions, SortOrder};
-pub use stats::{FlowMessage, FlowStats, FlowTableStats, StopCounts};
+pub use stats::{FlowMessage, FlowStats, FlowTableStats, FragmentCounts, StopCounts};
 pub use table::{FlowScan, FlowTable, PacketFilter};
 pub use tcp::{TcpMetric, TcpMetricKey};

@@ -3,13 +3,11 @@
 use std::time::Duration;
 
 use super::application::ApplicationPorts;
+use super::extra::ExtraLayers;
 use crate::decode::DecoderOptions;
 use crate::value::Text;
 
 /// Settings of a [`FlowTable`](super::FlowTable).
-///
-/// IPv4 defragmentation, TCP reassembly and the contents of extra layers (DNS, DHCPv4, VRRP) are
-/// not among them: the table does not do these, so whoever is asked for them has to refuse.
 ///
 /// ```
 /// use skylib::flow::{FlowTableOptions, LayerKeyMode};
@@ -41,6 +39,13 @@ pub struct FlowTableOptions {
     pub raw_packet_limit: u32,
     /// Whether TCP flows get a [`TcpMetric`](super::TcpMetric) (times and TTL of SYN, FIN, RST).
     pub extra_tcp_metric: bool,
+    /// Whether TCP streams are followed: what of them came late, what is missing, how they began
+    /// and ended. The counters show streams that are done.
+    pub reassemble_tcp: bool,
+    /// Whether IPv4 fragments are joined; IPv4 flows then get an [`IpMetric`](super::IpMetric).
+    pub ip_defrag: bool,
+    /// Layers whose contents become part of the flow.
+    pub extra_layers: ExtraLayers,
     /// Names of applications by port.
     pub application_ports: ApplicationPorts,
     /// Applications whose silent flows leave earlier, at the first update after that time.
@@ -48,8 +53,9 @@ pub struct FlowTableOptions {
     /// Whether flows are sent only when they leave, each once, instead of at every update too.
     pub leaving_only: bool,
     /// Whether to give the values the original has been recorded with where ours are mended:
-    /// `Last` that goes back, ends seen in a first packet only, SYN times on the wrong side, no
-    /// counting without IP in [`LayerKeyMode::L3`], last intervals told twice.
+    /// `Last` that goes back, the last one of joined fragments counted alone, ends seen in a first packet only, SYN times on the wrong side, no
+    /// counting without IP in [`LayerKeyMode::L3`], last intervals told twice, TCP within UDP not
+    /// followed.
     pub recorded: bool,
     /// Secret of the hash of keys; random unless given.
     pub seed: Option<u64>,
@@ -69,6 +75,9 @@ impl Default for FlowTableOptions {
             max_bytes: None,
             raw_packet_limit: 0,
             extra_tcp_metric: false,
+            reassemble_tcp: false,
+            ip_defrag: false,
+            extra_layers: ExtraLayers::NONE,
             application_ports: ApplicationPorts::default(),
             application_timeouts: vec![
                 ("ARP".into(), Duration::from_secs(10)),
@@ -107,6 +116,9 @@ setters! {
     with_max_bytes max_bytes usize;
     with_raw_packet_limit raw_packet_limit u32;
     with_extra_tcp_metric extra_tcp_metric bool;
+    with_reassemble_tcp reassemble_tcp bool;
+    with_ip_defrag ip_defrag bool;
+    with_extra_layers extra_layers ExtraLayers;
     with_application_ports application_ports ApplicationPorts;
     with_application_timeouts application_timeouts Vec<(Text, Duration)>;
     with_leaving_only leaving_only bool;

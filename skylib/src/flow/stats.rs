@@ -33,6 +33,24 @@ pub struct FlowTableStats {
     pub evicted: u64,
     /// Of these, flows lost as nobody fetched them in time.
     pub evicted_unsent: u64,
+    /// Messages of extra layers that found no room.
+    pub contents_left_out: u64,
+    /// Times a TCP stream went on without what it waited for, as there was no room to wait.
+    pub streams_cut: u64,
+    /// IPv4 fragments, where these are joined.
+    pub fragments: FragmentCounts,
+}
+
+/// What became of IPv4 fragments. Those neither joined nor refused nor lost wait.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FragmentCounts {
+    /// Joined to a packet that was counted.
+    pub joined: u64,
+    /// Left out: damaged, or in contradiction to others.
+    pub refused: u64,
+    /// Left out: others did not come in time, or there was no room to wait for them.
+    pub lost: u64,
 }
 
 /// Packets whose decoding stopped early, by reason.
@@ -64,6 +82,11 @@ impl AddAssign for FlowTableStats {
         self.begun += other.begun;
         self.evicted += other.evicted;
         self.evicted_unsent += other.evicted_unsent;
+        self.contents_left_out += other.contents_left_out;
+        self.streams_cut += other.streams_cut;
+        self.fragments.joined += other.fragments.joined;
+        self.fragments.refused += other.fragments.refused;
+        self.fragments.lost += other.fragments.lost;
     }
 }
 

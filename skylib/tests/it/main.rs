@@ -7,6 +7,8 @@
 
 mod allocations;
 mod captures;
+// Filters are compiled by libpcap.
+#[cfg(feature = "pcap")]
 mod flow_cases;
 mod flow_table;
 mod fuzz_corpus;

@@ -20,7 +20,7 @@ fn lanes_agree(
         wire_len,
     };
     let (mut fast, mut general) = (Parts::new(), Parts::new());
-    let result = decoder.decode_generally(packet, &mut general);
+    let result = decoder.decode_generally(packet, &mut general, false);
     let fast_result = match fast::decode(options, data, wire_len, &mut fast) {
         Outcome::Done => Some(Ok(())),
         Outcome::Missing(layer) => Some(fast::missing(layer, data, &fast)),

@@ -6,9 +6,10 @@ use super::entry::{
     HAS_TRANSPORT, HAS_UDP, HOT_ALIVE, HOT_LISTED, HOT_SWAPPED, Hot, NONE, OtherNetwork, Rare,
     TcpTimes,
 };
-use super::packet::{IS_SWAPPED, Pending};
+use super::fragments::has_ip_metric;
+use super::packet::{IS_SWAPPED, Packets, Pending};
 use crate::decode::{NetworkProtocol, Part, TransportProtocol};
-use crate::packet::PacketRef;
+use crate::flow::metric::IpMetric;
 
 impl FlowTable {
     /// Begins a flow; `None` if there are no more record numbers.
@@ -17,7 +18,7 @@ impl FlowTable {
         &mut self,
         pending: &Pending,
         parent: Option<u32>,
-        packet: PacketRef<'_>,
+        packets: Packets<'_>,
     ) -> Option<u32> {
         let parent_uuid = parent
             .filter(|record| *record != NONE)
@@ -27,7 +28,12 @@ impl FlowTable {
         }
         // The same bytes give the same parts; keeping those of every packet would cost more.
         let mut parts = std::mem::take(&mut self.first_parts);
-        let stopped = self.decoder.decode(packet, &mut parts);
+        let packet = packets.of(pending);
+        let stopped = if packets.joined(pending).is_some() {
+            self.decoder.decode_joined(packet, &mut parts)
+        } else {
+            self.decoder.decode(packet, &mut parts)
+        };
         debug_assert!(
             stopped.is_ok() || !parts.is_empty(),
             "a part was there before"
@@ -40,9 +46,13 @@ impl FlowTable {
             let ends = parts.key_network(pending.part as usize);
             ends != Some((network.source, network.destination))
         });
+        let has_ip_metric = self.options.ip_defrag && has_ip_metric(&parts, pending.part as usize);
         self.first_parts = parts;
 
-        let mut rare = Rare::default();
+        let mut rare = Rare {
+            ip: has_ip_metric.then(IpMetric::default),
+            ..Rare::default()
+        };
         let mut layers = layers(&part);
         if let Some(network) = other_network {
             layers |= HAS_OTHER_NETWORK;
@@ -52,7 +62,8 @@ impl FlowTable {
                 destination: network.destination,
             });
         }
-        if self.options.extra_tcp_metric && layers & HAS_TRANSPORT == HAS_TCP {
+        let wants_tcp = self.options.extra_tcp_metric || self.options.reassemble_tcp;
+        if wants_tcp && layers & HAS_TRANSPORT == HAS_TCP {
             rare.tcp = Some(TcpTimes::default());
         }
         let class = |name: &str| timeout_class(&self.options, name);
@@ -60,7 +71,8 @@ impl FlowTable {
         if path.is_none() {
             rare.path = Some(part.layers);
         }
-        let keeps_rare = other_network.is_some() || rare.tcp.is_some() || path.is_none();
+        let keeps_rare =
+            other_network.is_some() || rare.tcp.is_some() || has_ip_metric || path.is_none();
         let rare = if keeps_rare {
             self.rare.insert(rare)
         } else {

@@ -1,8 +1,10 @@
 //! What a table holds of a flow: three cache lines, and slabs for what few flows have.
 
+use crate::flow::extra::ExtraContents;
 use crate::flow::key::FlowKey;
-use crate::flow::metric::FlowMetric;
+use crate::flow::metric::{FlowMetric, IpMetric};
 use crate::flow::record::{FinishType, FlowProtocol, RawPacket};
+use crate::flow::stream::Streams;
 
 /// A flow in the table. The first line decides whether a packet belongs to it, the second is
 /// written by every packet, the third when the flow begins, is sent or leaves.
@@ -125,6 +127,11 @@ impl Entry {
         }
     }
 
+    /// Whether a packet with these `IS_*` goes from A to B.
+    pub(super) const fn is_same_way(&self, flags: u8) -> bool {
+        (self.hot.flags & HOT_SWAPPED != 0) == (flags & super::packet::IS_SWAPPED != 0)
+    }
+
     /// A's and B's MAC.
     pub(super) fn macs(&self) -> ([u8; 6], [u8; 6]) {
         let (low, high) = self.key.macs();
@@ -216,6 +223,12 @@ pub(super) struct Rare {
     pub(super) network: Option<OtherNetwork>,
     /// Layers that found no room in the table's list.
     pub(super) path: Option<crate::decode::LayersPath>,
+    /// Its TCP streams, if they are followed.
+    pub(super) streams: Option<Box<Streams>>,
+    /// What defragmentation saw.
+    pub(super) ip: Option<IpMetric>,
+    /// What an extra layer told.
+    pub(super) contents: Option<Box<ExtraContents>>,
 }
 
 /// Ends on layer 3 of a flow that is known by others: IPv4 within IPv6 and the like.

@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use super::FlowTable;
 use super::entry::{
-    Counters, Entry, HAS_ICMP, HAS_LINK, HAS_NETWORK, HAS_OTHER_NETWORK, OtherNetwork, Rare,
+    Counters, Entry, HAS_ICMP, HAS_LINK, HAS_NETWORK, HAS_OTHER_NETWORK, OtherNetwork,
 };
 use super::paths::PathInfo;
 use crate::decode::IpAddress;
@@ -15,19 +15,18 @@ use crate::flow::metric::FlowMetric;
 use crate::flow::record::{
     FinishType, Flow, FlowLayer, FlowProtocol, IcmpLayer, IcmpType, TransportLayer,
 };
-use crate::flow::tcp::TcpMetric;
 use crate::value::Text;
 
 impl FlowTable {
     /// A flow as a query sees it.
     pub(super) fn flow(&self, entry: &Entry) -> Flow {
-        self.record(entry, self.visible_interval(entry))
+        self.record(entry, self.visible_interval(entry), false)
     }
 
     /// A flow as an update sends it; its raw packets go with it.
     pub(super) fn updated_flow(&mut self, record: u32, now: i64) -> Flow {
         let entry = self.arena.get(record);
-        let flow = self.record(entry, Some(self.current_interval(entry, now)));
+        let flow = self.record(entry, Some(self.current_interval(entry, now)), false);
         let rare = entry.cold.rare;
         if let Some(rare) = self.rare.get_mut(rare) {
             rare.raw = Vec::new();
@@ -38,7 +37,7 @@ impl FlowTable {
     /// A flow that leaves before an update would send it.
     pub(super) fn leaving_flow(&self, record: u32) -> Flow {
         let entry = self.arena.get(record);
-        self.record(entry, self.leaving_interval(entry))
+        self.record(entry, self.leaving_interval(entry), true)
     }
 
     /// A flow that was silent for longer than its application may be.
@@ -50,7 +49,7 @@ impl FlowTable {
         } else {
             Some(Counters::default().metric(self.timers.updated()[0], now, 0))
         };
-        self.record(entry, metric)
+        self.record(entry, metric, true)
     }
 
     /// What the current interval added, up to a time.
@@ -122,7 +121,7 @@ impl FlowTable {
         Some(counters.metric(start, end, rtt))
     }
 
-    fn record(&self, entry: &Entry, last_update_metric: Option<FlowMetric>) -> Flow {
+    fn record(&self, entry: &Entry, last_update_metric: Option<FlowMetric>, leaves: bool) -> Flow {
         let (cold, hot) = (&entry.cold, &entry.hot);
         let rare = self.rare.get(cold.rare);
         let ids = self.identifiers(entry);
@@ -153,6 +152,7 @@ impl FlowTable {
             id: 0,
         });
         let icmp = (cold.layers & HAS_ICMP != 0).then(|| icmp(cold.icmp));
+        let contents = self.contents(entry);
         Flow {
             uuid: hex_text(ids.uuid),
             layers_path: path.text.clone(),
@@ -163,7 +163,7 @@ impl FlowTable {
             icmp,
             last_update_metric,
             metric: Some(entry.counters().metric(cold.start, hot.last, hot.rtt)),
-            tcp_metric: rare.and_then(tcp_metric),
+            tcp_metric: self.tcp_metric(entry, leaves),
             start: cold.start,
             last: hot.last,
             tracking_id: hex_text(ids.tracking_id),
@@ -177,7 +177,7 @@ impl FlowTable {
             last_raw_packets: rare.map(|rare| rare.raw.clone()).unwrap_or_default(),
             raw_packets_captured: rare.map_or(0, |rare| rare.captured.into()),
             finish_type: self.visible_finish(entry),
-            ..Flow::default()
+            ..contents
         }
     }
 
@@ -254,21 +254,6 @@ fn icmp(packed: u32) -> IcmpLayer {
     }
 }
 
-fn tcp_metric(rare: &Rare) -> Option<TcpMetric> {
-    let times = rare.tcp?;
-    Some(TcpMetric {
-        ab_syn_start: times.syn[0],
-        ba_syn_start: times.syn[1],
-        ab_syn_ttl: times.ttl[0].into(),
-        ba_syn_ttl: times.ttl[1].into(),
-        ab_fin_start: times.fin[0],
-        ba_fin_start: times.fin[1],
-        ab_rst_start: times.rst[0],
-        ba_rst_start: times.rst[1],
-        ..TcpMetric::default()
-    })
-}
-
 /// A live entry: what a filter looks at.
 pub(super) struct Live<'a> {
     table: &'a FlowTable,
@@ -290,7 +275,10 @@ impl FlowFields for Live<'_> {
                 .table
                 .visible_interval(self.entry)
                 .map(|metric| metric.get(field)),
-            IntField::TcpMetric(key) => rare().and_then(tcp_metric).map(|metric| metric.get(key)),
+            IntField::TcpMetric(key) => {
+                let metric = self.table.tcp_metric(self.entry, false);
+                metric.map(|metric| metric.get(key))
+            }
             IntField::Plain(field) => Some(match field {
                 PlainInt::Start => cold.start,
                 PlainInt::Last => hot.last,
@@ -303,7 +291,8 @@ impl FlowFields for Live<'_> {
                 PlainInt::TransportId => self.entry.transport().map(|_| 0)?,
                 PlainInt::IcmpCode if cold.layers & HAS_ICMP != 0 => icmp(cold.icmp).code.into(),
                 PlainInt::IcmpId if cold.layers & HAS_ICMP != 0 => icmp(cold.icmp).id.into(),
-                _ => return None,
+                // Fragments and the contents of extra layers.
+                _ => return self.table.contents(self.entry).int(IntField::Plain(field)),
             }),
         }
     }
@@ -352,7 +341,9 @@ impl FlowFields for Live<'_> {
                 has(HAS_ICMP)?;
                 return Some(read(icmp(entry.cold.icmp).kind.name()));
             }
-            TextField::DnsOpCode | TextField::DnsResponseCode => return None,
+            TextField::DnsOpCode | TextField::DnsResponseCode => {
+                return table.contents(entry).text(field).map(read);
+            }
         }
         Some(read(text.as_str()))
     }

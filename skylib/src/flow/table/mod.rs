@@ -2,18 +2,22 @@
 
 mod arena;
 mod begin;
+mod contents;
 mod entry;
 mod export;
+mod fragments;
 mod packet;
 mod paths;
 mod queue;
 mod scan;
+mod segments;
 mod timer;
 
 use std::hash::{BuildHasher, Hasher};
 
 use self::arena::Arena;
 use self::entry::{Entry, Interval, Rare, Slab};
+use self::fragments::Fragments;
 use self::packet::Pending;
 use self::paths::Paths;
 use self::queue::Queue;
@@ -23,6 +27,7 @@ use super::index::Index;
 use super::options::FlowTableOptions;
 use super::record::Flow;
 use super::stats::FlowTableStats;
+use super::stream::Streams;
 use crate::decode::{Decoder, Parts};
 use crate::packet::{PacketBatch, PacketRef};
 
@@ -75,6 +80,14 @@ pub struct FlowTable {
     limit: usize,
     /// Evicted flows that wait to be sent.
     evicted: Vec<Flow>,
+    /// Bytes of the contents of extra layers.
+    contents_bytes: usize,
+    /// Bytes of TCP segments that wait for others.
+    segment_bytes: usize,
+    /// Where fragments wait, if they are joined.
+    fragments: Option<Box<Fragments>>,
+    /// Whether an option wants more of packets than headers and lengths.
+    looks_inside: bool,
     /// Whether [`FlowTable::end`] has been called.
     has_ended: bool,
     stats: FlowTableStats,
@@ -96,9 +109,12 @@ impl FlowTable {
         let seed = options
             .seed
             .unwrap_or_else(|| std::hash::RandomState::new().build_hasher().finish());
-        let by_bytes = options
-            .max_bytes
-            .map_or(usize::MAX, |bytes| bytes / Self::flow_bytes(&options));
+        let others = contents::contents_limit(&options)
+            + fragments::fragments_limit(&options)
+            + segments::segments_limit(&options);
+        let by_bytes = options.max_bytes.map_or(usize::MAX, |bytes| {
+            bytes.saturating_sub(others) / Self::flow_bytes(&options)
+        });
         Self {
             seed,
             decoder: Decoder::new(options.decoder.clone()),
@@ -114,6 +130,10 @@ impl FlowTable {
             timers: Timers::new(options.update, options.expire),
             limit: options.max_entries.min(by_bytes).max(1),
             evicted: Vec::new(),
+            contents_bytes: 0,
+            segment_bytes: 0,
+            fragments: Fragments::new(&options),
+            looks_inside: options.reassemble_tcp || !options.extra_layers.is_none(),
             has_ended: false,
             stats: FlowTableStats::default(),
             parts: Parts::new(),
@@ -161,12 +181,27 @@ impl FlowTable {
             + self.index.bytes()
             + self.intervals.bytes()
             + self.rare.bytes()
+            + self.contents_bytes
+            + self.segment_bytes
+            + self
+                .fragments
+                .as_ref()
+                .map_or(0, |fragments| fragments.bytes())
             + lists * size_of::<u32>();
         FlowTableStats {
             flows: self.len(),
             bytes,
             ..self.stats
         }
+    }
+
+    /// Whether options make more flows than a few have a [`Rare`].
+    const fn keeps_rare(options: &FlowTableOptions) -> bool {
+        options.extra_tcp_metric
+            || options.reassemble_tcp
+            || options.ip_defrag
+            || options.raw_packet_limit > 0
+            || !options.extra_layers.is_none()
     }
 
     /// What a flow takes at most, all told: its entry, its share of index and lists, former
@@ -176,13 +211,18 @@ impl FlowTable {
         let index = 4 * size_of::<u64>();
         // Touched, finishing, and free slots of both slabs; a list may have room for twice its content.
         let lists = 2 * 4 * size_of::<u32>();
-        let rare = if options.extra_tcp_metric || options.raw_packet_limit > 0 {
+        let rare = if Self::keeps_rare(options) {
             size_of::<Rare>()
         } else {
             0
         };
         let raw = options.raw_packet_limit as usize * RAW_PACKET_BYTES;
-        entry + index + lists + rare + raw
+        let streams = if options.reassemble_tcp {
+            size_of::<Streams>()
+        } else {
+            0
+        };
+        entry + index + lists + rare + raw + streams
     }
 }
 

@@ -3,11 +3,13 @@
 use prost::bytes::Bytes;
 
 use super::FlowTable;
+use super::contents::Contents;
 use super::entry::{
     END_FIN, Entry, HAS_LINK, HAS_NETWORK, HAS_TCP, HAS_TRANSPORT, HOT_FINISHING, HOT_LISTED,
-    HOT_SWAPPED, HOT_USED, Interval, NONE, Rare,
+    HOT_USED, Interval, NONE, Rare,
 };
-use crate::decode::{IcmpEcho, TcpFlags};
+use super::fragments::{Fragments, JoinedPacket};
+use crate::decode::{DecodeError, IcmpEcho, TcpFlags};
 use crate::flow::ident::Identifiers;
 use crate::flow::key::{FlowKey, PacketKey};
 use crate::flow::memory_hint::prefetch;
@@ -22,21 +24,26 @@ pub(super) struct Pending {
     pub(super) key: FlowKey,
     pub(super) hash: u64,
     pub(super) timestamp: Timestamp,
-    bytes: u64,
+    pub(super) bytes: u64,
     /// Where the part starts in the packet.
     offset: u32,
     /// The part around this one, in the list of pending ones; [`NONE`]: none.
     parent: u32,
     /// Where it may be or has been counted; [`NONE`] as long as neither is known.
     record: u32,
-    /// Number of the packet in the batch, and of the part in the packet.
+    /// Number of the packet in the batch or among its joined ones, and of the part in the packet.
     packet: u16,
     pub(super) part: u8,
-    tcp: TcpFlags,
+    pub(super) tcp: TcpFlags,
     source_port: u16,
     hop_limit: u8,
     /// `IS_*`.
     pub(super) flags: u8,
+    /// Valid with [`HAS_CONTENTS`].
+    pub(super) contents: Contents,
+    /// Sequence number and length of the payload, valid with [`IS_SEGMENT`].
+    pub(super) sequence: u32,
+    pub(super) payload_len: u32,
 }
 
 impl Pending {
@@ -55,6 +62,9 @@ impl Pending {
         source_port: 0,
         hop_limit: 0,
         flags: 0,
+        contents: Contents::NONE,
+        sequence: 0,
+        payload_len: 0,
     };
 }
 
@@ -62,9 +72,15 @@ impl Pending {
 pub(super) const IS_SWAPPED: u8 = 0x01;
 const IS_LOCAL: u8 = 0x02;
 /// Whether its packets and bytes count.
-const IS_COUNTED: u8 = 0x04;
+pub(super) const IS_COUNTED: u8 = 0x04;
 const IS_REQUEST: u8 = 0x08;
 const IS_REPLY: u8 = 0x10;
+/// Whether it has contents of an extra layer that its flow wants.
+const HAS_CONTENTS: u8 = 0x20;
+/// Whether it came with every fragment of the joined packet.
+pub(super) const IS_FRAGMENTED: u8 = 0x40;
+/// Whether it is a TCP segment that its flow follows.
+const IS_SEGMENT: u8 = 0x80;
 
 impl FlowTable {
     /// Decodes and keys all packets, then looks for all flows, then counts: what one packet needs
@@ -73,9 +89,22 @@ impl FlowTable {
         self.stats.packets += batch.headers.len() as u64;
         let mut slots = std::mem::take(&mut self.pending);
         let mut len = 0;
-        for (number, packet) in (0_u16..).zip(batch.iter()) {
-            self.decode(packet, number, &mut slots, &mut len);
+        if let Some(fragments) = &mut self.fragments {
+            fragments.begin_batch();
+            for (number, packet) in (0_u16..).zip(batch.iter()) {
+                self.decode_joining(packet, number, &mut slots, &mut len);
+            }
+        } else {
+            for (number, packet) in (0_u16..).zip(batch.iter()) {
+                self.decode(packet, number, &mut slots, &mut len);
+            }
         }
+        // Packets are looked at while flows change.
+        let fragments = self.fragments.take();
+        let packets = Packets {
+            batch,
+            fragments: fragments.as_deref(),
+        };
         let pending = &mut slots[..len];
         for part in pending.iter_mut() {
             // Whatever has this tag is the flow, but for one in four thousand millions.
@@ -88,28 +117,34 @@ impl FlowTable {
         }
         for at in 0..pending.len() {
             let part = &pending[at];
-            let record = match self.find(part) {
-                Some(record) => {
-                    self.count(record, part, false);
-                    record
-                }
+            let found = self.find(part);
+            let (record, way) = match found {
+                Some(record) => (record, self.count(record, part, false)),
                 None => {
                     let parent = pending
                         .get(part.parent as usize)
                         .map(|parent| parent.record);
-                    let packet = packet_of(batch, part);
-                    let Some(record) = self.begin(part, parent, packet) else {
+                    let Some(record) = self.begin(part, parent, packets) else {
                         continue;
                     };
-                    self.count(record, part, true);
-                    record
+                    (record, self.count(record, part, true))
                 }
             };
+            if let Some(joined) = packets.joined(part) {
+                self.count_fragments(record, part, joined, way, found.is_none());
+            }
             if self.options.raw_packet_limit > 0 {
-                self.keep_raw(record, packet_of(batch, part), part.offset);
+                self.keep_raw(record, packets.of(part), part.offset);
+            }
+            if part.flags & IS_SEGMENT != 0 {
+                self.follow_segment(record, part);
+            }
+            if part.flags & HAS_CONTENTS != 0 {
+                self.keep_contents(record, part, packets.of(part), found.is_none());
             }
             pending[at].record = record;
         }
+        self.fragments = fragments;
         self.pending = slots;
     }
 
@@ -141,7 +176,21 @@ impl FlowTable {
             self.stats.filtered += 1;
             return;
         }
-        if let Err(stopped) = self.decoder.decode(packet, &mut self.parts) {
+        let stopped = self.decoder.decode(packet, &mut self.parts);
+        self.take_parts(packet, number, stopped, slots, len);
+    }
+
+    /// Keys the parts of a packet.
+    #[inline(always)]
+    pub(super) fn take_parts(
+        &mut self,
+        packet: PacketRef<'_>,
+        number: u16,
+        stopped: Result<(), DecodeError>,
+        slots: &mut [Pending],
+        len: &mut usize,
+    ) {
+        if let Err(stopped) = stopped {
             self.stats.stopped.count(stopped);
         }
         self.stats.parts_without_flow += self.parts.without_flow() as u64;
@@ -195,12 +244,33 @@ impl FlowTable {
         }
         if parent == NONE {
             self.stats.without_flow += 1;
+        } else if self.looks_inside
+            && let Some(innermost) = slots.get_mut(parent as usize)
+        {
+            self.look_inside(packet, innermost);
         }
     }
 
-    /// Counts a part for its flow.
+    /// Notes what an innermost part tells beside its headers.
+    #[inline(never)]
+    fn look_inside(&self, packet: PacketRef<'_>, innermost: &mut Pending) {
+        if !self.options.extra_layers.is_none()
+            && let Some(contents) = self.contents_of(&self.parts)
+        {
+            innermost.contents = contents;
+            innermost.flags |= HAS_CONTENTS;
+        }
+        if self.options.reassemble_tcp
+            && let Some((sequence, payload_len)) = self.segment_of(packet, &self.parts)
+        {
+            (innermost.sequence, innermost.payload_len) = (sequence, payload_len);
+            innermost.flags |= IS_SEGMENT;
+        }
+    }
+
+    /// Counts a part for its flow; tells whether it goes from A to B (0) or back (1).
     #[inline(always)]
-    fn count(&mut self, record: u32, pending: &Pending, is_first: bool) {
+    fn count(&mut self, record: u32, pending: &Pending, is_first: bool) -> usize {
         let interval = self.timers.interval();
         let recorded = self.options.recorded;
         let mut entry = self.arena.get_mut(record);
@@ -208,13 +278,14 @@ impl FlowTable {
             self.begin_interval(record);
             entry = self.arena.get_mut(record);
         }
-        let is_same_way = (entry.hot.flags & HOT_SWAPPED != 0) == (pending.flags & IS_SWAPPED != 0);
+        let is_same_way = entry.is_same_way(pending.flags);
         let hot = &mut entry.hot;
         if !is_first {
             hot.flags |= HOT_USED;
         }
         let now = pending.timestamp.as_ms();
         hot.last = if recorded { now } else { hot.last.max(now) };
+        let mut way = usize::from(!is_same_way);
         if pending.flags & IS_COUNTED != 0 {
             // COMPAT: counters of local traffic, whose ends only ports tell apart, equal the
             // original's, which compares the ports the wrong way round.
@@ -223,7 +294,7 @@ impl FlowTable {
             } else {
                 is_same_way
             };
-            let way = usize::from(!is_ab);
+            way = usize::from(!is_ab);
             hot.packets[way] += 1;
             hot.bytes[way] += pending.bytes;
         }
@@ -232,6 +303,7 @@ impl FlowTable {
             measure(entry, pending);
             self.follow_tcp(record, pending, is_same_way, is_first);
         }
+        way
     }
 
     /// The first packet of a flow in an interval: keeps what the intervals before counted.
@@ -407,7 +479,11 @@ impl FlowTable {
         self.index.remove(hash, record);
         self.queues[usize::from(cold.class)].unlink(&mut self.arena, record);
         self.intervals.remove(cold.interval);
-        self.rare.remove(cold.rare);
+        let rare = self.rare.remove(cold.rare);
+        if let Some(rare) = rare {
+            self.contents_bytes -= rare.contents.map_or(0, |contents| contents.held());
+            self.segment_bytes -= rare.streams.map_or(0, |streams| streams.held());
+        }
         self.arena.release(record);
     }
 
@@ -422,9 +498,30 @@ impl FlowTable {
     }
 }
 
-fn packet_of<'a>(batch: &PacketBatch<'a>, part: &Pending) -> PacketRef<'a> {
-    let header = batch.headers[usize::from(part.packet)];
-    header.packet(batch.buffer, batch.link_type)
+/// The packets that parts come from.
+#[derive(Clone, Copy)]
+pub(super) struct Packets<'a> {
+    batch: &'a PacketBatch<'a>,
+    fragments: Option<&'a Fragments>,
+}
+
+impl<'a> Packets<'a> {
+    /// The packet of a part, if it was joined.
+    #[inline(always)]
+    pub(super) fn joined(&self, part: &Pending) -> Option<&'a JoinedPacket> {
+        self.fragments?.joined(part.packet)
+    }
+
+    /// The packet of a part.
+    pub(super) fn of(&self, part: &Pending) -> PacketRef<'a> {
+        match self.joined(part) {
+            Some(joined) => joined.packet(),
+            None => {
+                let header = self.batch.headers[usize::from(part.packet)];
+                header.packet(self.batch.buffer, self.batch.link_type)
+            }
+        }
+    }
 }
 
 /// Round-trip time: from a SYN or an echo request to what answers it.

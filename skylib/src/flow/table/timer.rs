@@ -139,6 +139,7 @@ impl FlowTable {
     /// were silent for as long as their application may.
     pub fn update(&mut self, now: Timestamp, sink: &mut dyn FlowSink) {
         self.send_evicted(sink);
+        self.expire_fragments(Some(now));
         let now = now.as_ms();
         let mut out = Outbox::new(sink);
         let mut touched = std::mem::take(&mut self.touched);
@@ -189,6 +190,7 @@ impl FlowTable {
     /// Sends and removes all flows: what the end of a capture does.
     pub fn flush(&mut self, _now: Timestamp, sink: &mut dyn FlowSink) {
         self.send_evicted(sink);
+        self.expire_fragments(None);
         let mut out = Outbox::new(sink);
         for class in 0..self.queues.len() {
             while let Some(record) = self.queues[class].front() {
@@ -202,6 +204,7 @@ impl FlowTable {
     /// what [`FlowTable::flush`] would send.
     pub fn end(&mut self, sink: &mut dyn FlowSink) {
         self.send_evicted(sink);
+        self.expire_fragments(None);
         self.has_ended = true;
     }
 

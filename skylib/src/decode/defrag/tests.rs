@@ -1,0 +1,198 @@
+use super::*;
+use crate::decode::{Decoder, DecoderOptions, Layer, Parts};
+use crate::packet::LinkType;
+
+/// An Ethernet frame with a fragment of the datagram `id`: from this unit on, so many bytes.
+fn frame(id: u8, unit: u16, len: u16, is_last: bool) -> Vec<u8> {
+    let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0, 0x45, 0];
+    frame.extend((20 + len).to_be_bytes());
+    frame.extend([0, id]);
+    frame.extend((unit | u16::from(!is_last) << 13).to_be_bytes());
+    frame.extend([64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
+    frame.extend((0..len).map(|byte| (unit * 8 + byte) as u8));
+    frame
+}
+
+struct Rig {
+    defragmenter: Defragmenter,
+    joined: Vec<u8>,
+}
+
+impl Rig {
+    fn new(options: DefragOptions) -> Self {
+        Self {
+            defragmenter: Defragmenter::new(options),
+            joined: Vec::new(),
+        }
+    }
+
+    /// Hands over a frame, cut to `captured` bytes, that comes at a second.
+    fn add_cut(&mut self, second: i64, frame: &[u8], captured: usize) -> Joining {
+        let packet = PacketRef {
+            link_type: LinkType::ETHERNET,
+            timestamp: Timestamp::from_ms(second * 1000),
+            data: &frame[..captured],
+            wire_len: frame.len() as u32,
+        };
+        let mut parts = Parts::new();
+        let decoder = Decoder::new(DecoderOptions::default());
+        decoder.decode(packet, &mut parts).ok();
+        let fragment = parts.fragment().unwrap();
+        let joining = self.defragmenter.add(packet, fragment, &mut self.joined);
+        assert!(self.defragmenter.bytes() <= self.defragmenter.options.max_bytes);
+        joining
+    }
+
+    fn add(&mut self, second: i64, frame: &[u8]) -> Joining {
+        self.add_cut(second, frame, frame.len())
+    }
+}
+
+fn rig() -> Rig {
+    Rig::new(DefragOptions::default())
+}
+
+fn waited(joining: Joining) -> Option<u32> {
+    match joining {
+        Joining::Whole(joined) => Some(joined.waited),
+        _ => None,
+    }
+}
+
+#[test]
+fn fragments_in_any_order_give_the_packet_as_it_was() {
+    let pieces = [(0, 16, false), (2, 24, false), (5, 3, true)];
+    for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0]] {
+        let mut rig = rig();
+        let mut whole = None;
+        for at in order {
+            let (unit, len, is_last) = pieces[at];
+            assert_eq!(whole, None);
+            whole = waited(rig.add(1, &frame(1, unit, len, is_last)));
+        }
+        assert_eq!(whole, Some(2));
+        assert_eq!(rig.joined, {
+            let mut whole = frame(1, 0, 43, true);
+            whole[14 + 6] = 0;
+            whole
+        });
+        assert!(rig.defragmenter.is_empty());
+        assert_eq!(rig.defragmenter.bytes(), 0);
+    }
+}
+
+#[test]
+fn what_came_first_stays_where_fragments_overlap() {
+    let mut rig = rig();
+    rig.add(1, &frame(1, 1, 16, false));
+    let mut other = frame(1, 0, 32, false);
+    other[34..].fill(0xee);
+    assert_eq!(rig.add(1, &other), Joining::Waiting);
+    assert_eq!(rig.add(1, &other), Joining::Waiting, "a duplicate");
+    assert_eq!(waited(rig.add(1, &frame(1, 4, 4, true))), Some(3));
+    let payload = &rig.joined[34..];
+    assert_eq!(payload[..8], [0xee; 8]);
+    assert_eq!(payload[8..24], Vec::from_iter(8..24)[..]);
+    assert_eq!(payload[24..32], [0xee; 8]);
+    assert_eq!(payload[32..], [32, 33, 34, 35]);
+}
+
+#[test]
+fn a_fragment_that_contradicts_the_end_is_refused() {
+    // "Teardrop": the second lies within the first; what it says of the end is wrong.
+    let mut rig = rig();
+    assert_eq!(rig.add(1, &frame(1, 0, 40, false)), Joining::Waiting);
+    assert_eq!(rig.add(1, &frame(1, 3, 4, true)), Joining::Refused);
+    let Joining::Whole(joined) = rig.add(1, &frame(1, 5, 4, true)) else {
+        panic!("not whole");
+    };
+    assert_eq!((joined.waited, joined.refused), (1, 1));
+    assert_eq!(rig.add(1, &frame(2, 5, 8, true)), Joining::Waiting);
+    assert_eq!(rig.add(1, &frame(2, 4, 24, false)), Joining::Refused);
+    assert_eq!(rig.add(1, &frame(2, 6, 8, true)), Joining::Refused);
+}
+
+#[test]
+fn impossible_lengths_are_refused() {
+    let mut rig = rig();
+    for wrong in [
+        frame(1, 1, 12, false),
+        frame(1, 1, 0, true),
+        // "Ping of death": it would end behind 65535 bytes.
+        frame(1, 0x1fff, 8, true),
+    ] {
+        assert_eq!(rig.add(1, &wrong), Joining::Refused);
+    }
+    assert!(rig.defragmenter.is_empty());
+    let options = DefragOptions::default().with_least_last(8);
+    let mut strict = Rig::new(options);
+    assert_eq!(strict.add(1, &frame(1, 1, 7, true)), Joining::Refused);
+}
+
+#[test]
+fn a_datagram_with_a_hole_is_given_up_in_time() {
+    let mut rig = rig();
+    rig.add(1, &frame(1, 0, 8, false));
+    rig.add(31, &frame(2, 0, 8, false));
+    assert_eq!(rig.defragmenter.len(), 2);
+    assert_eq!(rig.add(32, &frame(1, 1, 8, true)), Joining::Waiting);
+    assert_eq!((rig.defragmenter.len(), rig.defragmenter.lost()), (2, 1));
+    rig.defragmenter.expire(Timestamp::from_ms(62_000));
+    assert_eq!((rig.defragmenter.len(), rig.defragmenter.lost()), (1, 2));
+    rig.defragmenter.clear();
+    assert_eq!((rig.defragmenter.bytes(), rig.defragmenter.lost()), (0, 3));
+}
+
+#[test]
+fn a_flood_stays_within_its_bounds() {
+    let options = DefragOptions::default()
+        .with_max_datagrams(20)
+        .with_max_bytes(20_000);
+    let mut rig = Rig::new(options);
+    for round in 0..1000 {
+        rig.add(1, &frame((round % 251) as u8, 1, 800, false));
+        assert!(rig.defragmenter.len() <= 20);
+        assert!(rig.defragmenter.order.len() <= 2 * 20 + SPARE + 1);
+    }
+    // Datagrams that become whole leave no trace.
+    for id in 0..200 {
+        rig.add(1, &frame(id, 0, 8, false));
+        rig.add(1, &frame(id, 1, 8, true));
+    }
+    assert!(rig.defragmenter.order.len() <= 2 * 20 + SPARE + 1);
+    assert!(rig.defragmenter.lost() > 900);
+}
+
+#[test]
+fn a_packet_cut_short_by_the_capture_is_joined_up_to_there() {
+    let mut rig = rig();
+    let first = frame(1, 0, 800, false);
+    rig.add_cut(1, &first, 100);
+    let Joining::Whole(joined) = rig.add(1, &frame(1, 100, 80, true)) else {
+        panic!("not whole");
+    };
+    assert_eq!((rig.joined.len(), joined.wire_len), (100, 34 + 880));
+    assert_eq!(joined.waited_wire_bytes, 834);
+    assert_eq!((joined.waited_ip_bytes, joined.last_ip_bytes), (820, 100));
+}
+
+#[test]
+fn the_joined_packet_shows_that_it_was_fragmented() {
+    let mut rig = rig();
+    let mut data = frame(1, 0, 16, false);
+    data[34..42].copy_from_slice(&[0, 5, 0, 6, 0, 24, 0, 0]);
+    rig.add(1, &data);
+    rig.add(1, &frame(1, 2, 8, true));
+    let packet = PacketRef {
+        link_type: LinkType::ETHERNET,
+        timestamp: Timestamp::ZERO,
+        data: &rig.joined,
+        wire_len: rig.joined.len() as u32,
+    };
+    let (decoder, mut parts) = (Decoder::new(DecoderOptions::default()), Parts::new());
+    assert_eq!(decoder.decode_joined(packet, &mut parts), Ok(()));
+    assert_eq!(parts[0].layers.to_string(), "Ethernet/IPv4/Fragment/UDP");
+    assert_eq!(parts[0].layers.application(), Some(Layer::UDP));
+    assert_eq!(parts[0].transport.unwrap().destination, 6);
+    assert_eq!(parts.fragment(), None);
+}

@@ -1,0 +1,65 @@
+//! Contents of DHCPv4 messages (RFC 2131).
+
+/// The fixed fields of a DHCPv4 message.
+///
+/// ```
+/// let mut bytes = [0; 240];
+/// bytes[8..10].copy_from_slice(&[0, 3]);
+/// let message = skylib::decode::Dhcpv4Message::new(&bytes).ok_or("cut short")?;
+/// assert_eq!(message.seconds, 3);
+/// # Ok::<(), &str>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dhcpv4Message<'a> {
+    /// Length of a hardware address, in bytes.
+    pub hardware_len: u8,
+    /// Relay agents passed.
+    pub hops: u8,
+    /// Identifier of the transaction.
+    pub transaction: u32,
+    /// Seconds since the client began.
+    pub seconds: u16,
+    /// Flags; the highest bit asks for a broadcast answer.
+    pub flags: u16,
+    /// Name of the server, padded with zeros.
+    pub server_name: &'a [u8; 64],
+    /// Name of the boot file, padded with zeros.
+    pub file: &'a [u8; 128],
+}
+
+impl<'a> Dhcpv4Message<'a> {
+    /// Bytes of the fixed fields.
+    pub const LEN: usize = 236;
+
+    /// Reads the fixed fields; `None` if they are not whole.
+    #[must_use]
+    pub fn new(data: &'a [u8]) -> Option<Self> {
+        let [_, _, hardware_len, hops, x0, x1, x2, x3, s0, s1, f0, f1] = *data.first_chunk()?;
+        Some(Self {
+            hardware_len,
+            hops,
+            transaction: u32::from_be_bytes([x0, x1, x2, x3]),
+            seconds: u16::from_be_bytes([s0, s1]),
+            flags: u16::from_be_bytes([f0, f1]),
+            server_name: data.get(44..)?.first_chunk()?,
+            file: data.get(108..)?.first_chunk()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_stand_where_the_standard_has_them() {
+        let data: Vec<u8> = (0..=255).collect();
+        let message = Dhcpv4Message::new(&data[..Dhcpv4Message::LEN]).unwrap();
+        assert_eq!((message.hardware_len, message.hops), (2, 3));
+        assert_eq!(message.transaction, 0x0405_0607);
+        assert_eq!((message.seconds, message.flags), (0x0809, 0x0a0b));
+        assert_eq!((message.server_name[0], message.server_name[63]), (44, 107));
+        assert_eq!((message.file[0], message.file[127]), (108, 235));
+        assert_eq!(Dhcpv4Message::new(&data[..Dhcpv4Message::LEN - 1]), None);
+    }
+}

@@ -1,0 +1,371 @@
+//! IPv4 fragments on their way into the table: joined first, then counted as one packet.
+
+use super::FlowTable;
+use super::packet::{IS_COUNTED, IS_FRAGMENTED, Pending};
+use crate::decode::{
+    DefragOptions, Defragmenter, Fragment, Joined, Joining, Layer, NetworkProtocol, Parts,
+};
+use crate::flow::options::FlowTableOptions;
+use crate::packet::{LinkType, PacketRef};
+use crate::time::Timestamp;
+
+/// What a table needs to join fragments.
+#[derive(Debug)]
+pub(super) struct Fragments {
+    defragmenter: Defragmenter,
+    /// Packets joined in the current batch; those behind `len` are there to be used again.
+    joined: Vec<JoinedPacket>,
+    len: usize,
+}
+
+/// A packet made of fragments.
+#[derive(Clone, Debug)]
+pub(super) struct JoinedPacket {
+    frame: Vec<u8>,
+    link_type: LinkType,
+    timestamp: Timestamp,
+    joined: Joined,
+}
+
+/// Marks the number of a joined packet among those of a batch.
+const IS_JOINED: u16 = 0x8000;
+
+impl Fragments {
+    /// For these options; `None` if they do not ask for it.
+    pub(super) fn new(options: &FlowTableOptions) -> Option<Box<Self>> {
+        if !options.ip_defrag {
+            return None;
+        }
+        // COMPAT: recorded values of the original, which joins no short last fragment.
+        let least_last = if options.recorded { 8 } else { 1 };
+        let limits = DefragOptions::default()
+            .with_max_bytes(fragments_limit(options))
+            .with_least_last(least_last);
+        Some(Box::new(Self {
+            defragmenter: Defragmenter::new(limits),
+            joined: Vec::new(),
+            len: 0,
+        }))
+    }
+
+    /// Bytes held.
+    pub(super) fn bytes(&self) -> usize {
+        let frames = self.joined.iter().map(|packet| packet.frame.capacity());
+        self.defragmenter.bytes() + frames.sum::<usize>()
+    }
+
+    /// Forgets the packets of the batch before.
+    pub(super) const fn begin_batch(&mut self) {
+        self.len = 0;
+    }
+
+    /// The joined packet of a number in the batch.
+    pub(super) fn joined(&self, number: u16) -> Option<&JoinedPacket> {
+        if number & IS_JOINED == 0 {
+            return None;
+        }
+        self.joined.get(usize::from(number & !IS_JOINED))
+    }
+
+    fn add(&mut self, packet: PacketRef<'_>, fragment: Fragment) -> Joining {
+        if self.len == self.joined.len() {
+            self.joined.push(JoinedPacket {
+                frame: Vec::new(),
+                link_type: packet.link_type,
+                timestamp: Timestamp::ZERO,
+                joined: Joined::default(),
+            });
+        }
+        let Some(place) = self.joined.get_mut(self.len) else {
+            return Joining::Refused;
+        };
+        let joining = self.defragmenter.add(packet, fragment, &mut place.frame);
+        if let Joining::Whole(joined) = joining {
+            place.link_type = packet.link_type;
+            place.timestamp = packet.timestamp;
+            place.joined = joined;
+            self.len += 1;
+        }
+        joining
+    }
+}
+
+impl JoinedPacket {
+    /// The packet as it would have come in one.
+    pub(super) fn packet(&self) -> PacketRef<'_> {
+        PacketRef {
+            link_type: self.link_type,
+            timestamp: self.timestamp,
+            data: &self.frame,
+            wire_len: self.joined.wire_len,
+        }
+    }
+}
+
+impl FlowTable {
+    /// Decodes and keys a packet, or the one it makes whole.
+    #[inline(never)]
+    pub(super) fn decode_joining(
+        &mut self,
+        packet: PacketRef<'_>,
+        number: u16,
+        slots: &mut [Pending],
+        len: &mut usize,
+    ) {
+        let stopped = self.decoder.decode(packet, &mut self.parts);
+        let Some(fragment) = self.parts.fragment() else {
+            if self.passes(packet) {
+                self.take_parts(packet, number, stopped, slots, len);
+            }
+            return;
+        };
+        let Some(mut fragments) = self.fragments.take() else {
+            return;
+        };
+        match fragments.add(packet, fragment) {
+            Joining::Whole(joined) => {
+                self.stats.fragments.joined += u64::from(joined.waited) + 1;
+                let index = fragments.len - 1;
+                if let Some(whole) = fragments.joined.get(index) {
+                    self.take_joined(whole, index, packet, slots, len);
+                }
+            }
+            Joining::Refused => self.stats.fragments.refused += 1,
+            _ => {}
+        }
+        self.stats.fragments.lost = fragments.defragmenter.lost();
+        self.fragments = Some(fragments);
+    }
+
+    /// Keys a joined packet; `last` is the one that made it whole.
+    fn take_joined(
+        &mut self,
+        whole: &JoinedPacket,
+        index: usize,
+        last: PacketRef<'_>,
+        slots: &mut [Pending],
+        len: &mut usize,
+    ) {
+        let (packet, joined) = (whole.packet(), &whole.joined);
+        if !self.passes(packet) {
+            self.stats.filtered += u64::from(joined.waited);
+            return;
+        }
+        // COMPAT: recorded values of the original, which counts the last fragment only.
+        let (fragments, wire_bytes, ip_bytes) = if self.options.recorded {
+            (1, 0, 0)
+        } else {
+            let fragments = u64::from(joined.waited) + 1;
+            (fragments, joined.waited_wire_bytes, joined.waited_ip_bytes)
+        };
+        let first = *len;
+        let stopped = self.decoder.decode_joined(packet, &mut self.parts);
+        self.take_parts(packet, IS_JOINED | index as u16, stopped, slots, len);
+        // What lies around the datagram came with every fragment.
+        let mut layers = self.parts.iter().map(|part| part.layers);
+        let inmost = layers.position(|layers| layers.contains(Layer::FRAGMENT));
+        let outer = inmost.map_or(0, |inmost| inmost + 1);
+        let pending = slots.get_mut(first..*len).unwrap_or_default();
+        for (part, slot) in self.parts.iter().zip(pending).take(outer) {
+            slot.bytes = if part.link.is_some() || part.network.is_none() {
+                let before = u64::from(part.offset) * fragments;
+                (wire_bytes + u64::from(last.wire_len)).saturating_sub(before)
+            } else {
+                ip_bytes + u64::from(joined.last_ip_bytes)
+            };
+            slot.flags |= IS_FRAGMENTED;
+        }
+    }
+
+    /// Counts for a flow what its packet was before it was joined.
+    #[cold]
+    pub(super) fn count_fragments(
+        &mut self,
+        record: u32,
+        pending: &Pending,
+        packet: &JoinedPacket,
+        way: usize,
+        is_first: bool,
+    ) {
+        let (recorded, joined) = (self.options.recorded, &packet.joined);
+        let entry = self.arena.get_mut(record);
+        let wanted = IS_COUNTED | IS_FRAGMENTED;
+        if pending.flags & wanted == wanted && !recorded {
+            entry.hot.packets[way] += u64::from(joined.waited);
+        }
+        // COMPAT: recorded values of the original, which tells of a flow's first datagram only.
+        if recorded && !is_first {
+            return;
+        }
+        let rare = self.rare.get_mut(entry.cold.rare);
+        if let Some(metric) = rare.and_then(|rare| rare.ip.as_mut()) {
+            metric.fragments += i64::from(joined.waited);
+            metric.fragment_errors += i64::from(joined.refused);
+        }
+    }
+
+    /// Gives up datagrams that have waited for too long; all of them without a time.
+    pub(super) fn expire_fragments(&mut self, now: Option<Timestamp>) {
+        if let Some(fragments) = &mut self.fragments {
+            match now {
+                Some(now) => fragments.defragmenter.expire(now),
+                None => fragments.defragmenter.clear(),
+            }
+            self.stats.fragments.lost = fragments.defragmenter.lost();
+        }
+    }
+
+    fn passes(&mut self, packet: PacketRef<'_>) -> bool {
+        let filter = self.filter.as_ref();
+        let passes = filter.is_none_or(|filter| filter.matches(&packet));
+        self.stats.filtered += u64::from(!passes);
+        passes
+    }
+}
+
+/// Whether the innermost flow of a packet gets a metric of fragments.
+pub(super) fn has_ip_metric(parts: &Parts, index: usize) -> bool {
+    let is_v4 = |protocol| protocol == NetworkProtocol::Ipv4;
+    let mut networks = parts.iter().filter_map(|part| part.network);
+    index + 1 == parts.len() && networks.any(|network| is_v4(network.protocol))
+}
+
+/// The most bytes of fragments in a table: part of its bound, if it has one.
+pub(super) fn fragments_limit(options: &FlowTableOptions) -> usize {
+    let most = DefragOptions::default().max_bytes;
+    match options.max_bytes {
+        _ if !options.ip_defrag => 0,
+        Some(bytes) => (bytes / 8).min(most),
+        None => most,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::{Flow, FlowQuery};
+    use crate::packet::{PacketBatch, PacketHeader};
+
+    /// The fragment of a UDP datagram of 24 bytes: its 8 bytes of this number.
+    fn fragment(id: u8, number: u8) -> Vec<u8> {
+        let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0];
+        let more = if number < 2 { 0x20 } else { 0 };
+        frame.extend([0x45, 0, 0, 28, 0, id, more, number, 64, 17, 0, 0]);
+        frame.extend([10, 0, 0, 1, 10, 0, 0, 2]);
+        frame.extend([0, 5, 0, 6, 0, 24, 0, 0]);
+        frame
+    }
+
+    fn process(table: &mut FlowTable, frames: &[Vec<u8>]) {
+        let (mut buffer, mut headers) = (Vec::new(), Vec::new());
+        for (second, frame) in (0..).zip(frames) {
+            headers.push(PacketHeader {
+                timestamp: Timestamp::from_ms(1000 * second),
+                offset: buffer.len() as u32,
+                captured_len: frame.len() as u32,
+                wire_len: 60,
+            });
+            buffer.extend(frame);
+        }
+        table.process(&PacketBatch {
+            link_type: LinkType::ETHERNET,
+            buffer: &buffer,
+            headers: &headers,
+        });
+    }
+
+    fn table(recorded: bool) -> FlowTable {
+        FlowTable::new(
+            FlowTableOptions::default()
+                .with_ip_defrag(true)
+                .with_recorded(recorded),
+        )
+    }
+
+    fn flows(table: &FlowTable) -> Vec<Flow> {
+        table.query(&FlowQuery::default()).unwrap().flows
+    }
+
+    #[test]
+    fn every_fragment_counts_once_its_datagram_is_whole() {
+        for (recorded, packets, bytes, fragments) in [(false, 6, 360, 4), (true, 2, 120, 2)] {
+            let mut table = table(recorded);
+            let both = [1, 2].map(|id| [2, 0, 1].map(|number| fragment(id, number)));
+            process(&mut table, both.as_flattened());
+            let flows = flows(&table);
+            assert_eq!(flows.len(), 1);
+            assert_eq!(flows[0].layers_path.as_str(), "Ethernet/IPv4/Fragment/UDP");
+            let metric = flows[0].metric.unwrap();
+            assert_eq!((metric.ab_packets, metric.ab_bytes), (packets, bytes));
+            assert_eq!(flows[0].ip_metric.unwrap().fragments, fragments);
+            assert_eq!(table.stats().fragments.joined, 6);
+        }
+    }
+
+    #[test]
+    fn a_tunnel_counts_every_fragment_and_what_it_carries_once() {
+        // A datagram with GRE and ICMP in it, cut behind 8 bytes.
+        let mut gre = vec![0, 0, 8, 0, 0x45, 0, 0, 28, 0, 0, 0, 0];
+        gre.extend([64, 1, 0, 0, 192, 168, 0, 1, 192, 168, 0, 2]);
+        gre.extend([8, 0, 0, 0, 0, 1, 0, 1]);
+        let frames = [&gre[..8], &gre[8..]].map(|payload| {
+            let number = u8::from(payload.len() > 8);
+            let mut frame = fragment(1, number);
+            frame[17] = 20 + payload.len() as u8;
+            frame[20] = if number == 0 { 0x20 } else { 0 };
+            frame[23] = 47;
+            frame.truncate(34);
+            frame.extend(payload);
+            frame
+        });
+        let mut table = table(false);
+        process(&mut table, &frames);
+        let flows = flows(&table);
+        let found = |path: &str| {
+            let flow = flows.iter().find(|flow| flow.layers_path.as_str() == path);
+            let metric = flow.unwrap().metric.unwrap();
+            (metric.ab_packets, metric.ab_bytes)
+        };
+        assert_eq!(found("Ethernet/IPv4/Fragment/GRE"), (2, 120));
+        assert_eq!(found("IPv4/ICMPv4"), (1, 28));
+        let inner = flows.iter().find(|flow| !flow.parent_uuid.is_empty());
+        assert_eq!(inner.unwrap().ip_metric.unwrap().fragments, 1);
+    }
+
+    #[test]
+    fn a_filter_sees_the_joined_packet() {
+        struct PortSix;
+        impl super::super::PacketFilter for PortSix {
+            fn matches(&self, packet: &PacketRef<'_>) -> bool {
+                packet.data.get(36..38) == Some(&[0, 6]) && packet.data.len() == 58
+            }
+        }
+        let mut table = table(false);
+        table.set_filter(Some(Box::new(PortSix)));
+        process(&mut table, &[0, 1, 2].map(|number| fragment(1, number)));
+        assert_eq!((table.len(), table.stats().filtered), (1, 0));
+    }
+
+    #[test]
+    fn fragments_that_never_meet_are_counted_as_lost() {
+        let mut table = table(false);
+        process(&mut table, &[fragment(1, 0), fragment(2, 2)]);
+        assert_eq!((table.len(), table.stats().fragments.lost), (0, 0));
+        table.update(Timestamp::from_ms(30_500), &mut Vec::<Flow>::new());
+        assert_eq!(table.stats().fragments.lost, 1);
+        table.flush(Timestamp::from_ms(30_500), &mut Vec::<Flow>::new());
+        assert_eq!(table.stats().fragments.lost, 2);
+    }
+
+    #[test]
+    fn fragments_stand_alone_unless_asked_for() {
+        let mut table = FlowTable::new(FlowTableOptions::default());
+        process(&mut table, &[0, 1, 2].map(|number| fragment(1, number)));
+        let flows = flows(&table);
+        assert_eq!(flows[0].layers_path.as_str(), "Ethernet/IPv4/Fragment");
+        assert_eq!(
+            (flows[0].metric.unwrap().ab_packets, flows[0].ip_metric),
+            (3, None)
+        );
+    }
+}
