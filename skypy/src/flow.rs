@@ -15,9 +15,9 @@ use crate::error::from_capture;
 
 /// Reads a capture file and gives its flows.
 ///
-/// The file is pcap, also compressed by gzip. `layer_key` is "L2" if MAC addresses tell flows
-/// apart, "L3" if they do only where there is no IP; `extra_tcp_metric` adds times and TTL of SYN,
-/// FIN and RST. Timers follow the time in the file: a connection that was silent for long is two
+/// The file is pcap or pcapng, also compressed by gzip, LZ4 or zstd. `layer_key` is "L2" if MAC
+/// addresses tell flows apart, "L3" if they do only where there is no IP; `extra_tcp_metric` adds
+/// times and TTL of SYN, FIN and RST. Timers follow the time in the file: a connection that was silent for long is two
 /// flows. Other Python threads run meanwhile.
 ///
 /// Raises `OSError` if the file cannot be opened, `CaptureError` if it is no capture file or is

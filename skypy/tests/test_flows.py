@@ -80,6 +80,32 @@ def test_compressed_files_are_read(tmp_path):
     assert len(skypy.flows(path)) == 1
 
 
+def pcapng(frames):
+    """A file of big-endian pcapng with enhanced packet blocks."""
+
+    def block(kind, body):
+        length = struct.pack(">I", 12 + len(body))
+        return struct.pack(">I", kind) + length + body + length
+
+    file = [
+        block(0x0A0D0D0A, struct.pack(">IHHq", 0x1A2B3C4D, 1, 0, -1)),
+        block(1, struct.pack(">HHI", 1, 0, 0)),
+    ]
+    for second, frame in enumerate(frames):
+        ticks = (1_600_000_000 + second) * 1_000_000
+        head = struct.pack(">IIIII", 0, ticks >> 32, ticks & 0xFFFFFFFF, len(frame), len(frame))
+        file.append(block(6, head + frame + bytes(-len(frame) % 4)))
+    return b"".join(file)
+
+
+def test_pcapng_gives_the_same_flows(trace, tmp_path):
+    path = tmp_path / "trace.pcapng"
+    path.write_bytes(pcapng([udp(1000, 2000), udp(1000, 2000), udp(1001, 2000), arp()]))
+    wanted = skypy.flows(trace).to_dicts()
+    key = lambda flow: flow["UUID"]  # noqa: E731
+    assert sorted(skypy.flows(path).to_dicts(), key=key) == sorted(wanted, key=key)
+
+
 def test_options(trace):
     l3 = skypy.flows(trace, layer_key="L3")
     udp_flow = next(flow for flow in l3 if "Transport" in flow)

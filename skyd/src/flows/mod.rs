@@ -27,7 +27,8 @@ use self::progress::Progress;
 /// What `skyd flows` takes.
 #[derive(Args, Debug)]
 pub(crate) struct FlowsArgs {
-    /// Capture file (pcap, also compressed by gzip), `-` for the standard input.
+    /// Capture file (pcap or pcapng, also compressed by gzip, LZ4 or zstd), `-` for the standard
+    /// input.
     file: PathBuf,
 
     /// Answer a Gremlin query about all flows of the file, as `POST /api/topology` would, instead

@@ -1,7 +1,12 @@
+use std::io::Cursor;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use clap::Parser;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use serde_json::Value;
+use skylib::packet::{LinkType, PacketRef};
+use skylib::pcap_file::{CaptureReader, PcapNgWriter};
 
 use super::*;
 
@@ -216,6 +221,73 @@ fn flows_before_the_damage_are_printed_and_its_place_is_told() {
     assert!(error.starts_with(&wanted), "{error}");
     let (out, _, error) = trace.run(&["--query", "G.Flows().Count()"]);
     assert_eq!((out.as_str(), error.is_some()), ("3\n", true));
+}
+
+/// The same packets as pcapng, from two interfaces: those with Ethernet, then some without it.
+fn pcapng_trace() -> Vec<u8> {
+    let mut reader = CaptureReader::new(Cursor::new(trace())).unwrap();
+    let mut writer = PcapNgWriter::new(Vec::new()).unwrap();
+    let batch = reader.next_batch().unwrap().unwrap();
+    writer.write_batch(&batch).unwrap();
+    for packet in batch.iter().take(2) {
+        writer
+            .write(&PacketRef {
+                link_type: LinkType::RAW,
+                data: &packet.data[14..],
+                ..packet
+            })
+            .unwrap();
+    }
+    writer.into_inner()
+}
+
+#[test]
+fn pcapng_is_read_with_all_its_link_types() {
+    let trace = Trace::new(&pcapng_trace());
+    for arguments in [
+        &["--format", "ndjson"][..],
+        &["--format", "ndjson", "--bpf", "udp"],
+    ] {
+        let (out, report, error) = trace.run(arguments);
+        assert_eq!(error, None);
+        let lines = out.lines().filter(|line| line.contains("UDP"));
+        let flows: Vec<Value> = lines
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        assert_eq!(
+            paths(&flows),
+            [
+                "Ethernet/IPv4/UDP",
+                "Ethernet/IPv4/UDP",
+                "IPv4/UDP",
+                "IPv4/UDP"
+            ]
+        );
+        assert!(report.summary.contains(" packets "), "{}", report.summary);
+    }
+}
+
+#[test]
+fn compressed_files_give_the_same_flows_and_name_their_damage() {
+    let plain = trace();
+    let count = ["--query", "G.Flows().Count()"];
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+    gzip.write_all(&plain).unwrap();
+    let gzip = gzip.finish().unwrap();
+    let trace = Trace::new(&gzip);
+    let (out, _, error) = trace.run(&count);
+    assert_eq!((out.as_str(), error), ("3\n", None));
+    let cut = Trace::new(&gzip[..gzip.len() - 3]);
+    let (out, _, error) = cut.run(&count);
+    assert_eq!(out, "3\n");
+    let wanted = format!(
+        "cannot read {}: byte {} of what is compressed: gzip, byte {} of the file: ",
+        cut.0.join("trace.pcap").display(),
+        plain.len(),
+        gzip.len() - 3
+    );
+    let error = error.unwrap();
+    assert!(error.starts_with(&wanted), "{error}");
 }
 
 #[test]

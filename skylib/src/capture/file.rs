@@ -2,19 +2,17 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Cursor, Read};
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use flate2::read::MultiGzDecoder;
-
 use super::{Batch, BpfFilter, BpfProgram, CaptureError, CaptureStats, PacketSource};
 use crate::packet::{LinkType, PacketBatch, PacketHeader};
-use crate::pcap_file::{PcapFileError, PcapReader};
+use crate::pcap_file::CaptureReader;
 
-/// A capture file in the pcap format, plain or compressed by gzip.
+/// A capture file: pcap or pcapng, plain or compressed by gzip, LZ4 or zstd.
 ///
 /// Damage in a file is an error that says where, after all packets before it. Reading a pipe waits
 /// for its other end, for as long as that takes.
@@ -40,8 +38,8 @@ use crate::pcap_file::{PcapFileError, PcapReader};
 /// ```
 pub struct PcapFile {
     name: String,
-    reader: PcapReader<Box<dyn Read + Send>>,
-    filter: Option<BpfProgram>,
+    reader: CaptureReader<Box<dyn Read + Send>>,
+    filter: Option<Filter>,
     /// Packets of the present batch that pass the filter.
     headers: Vec<PacketHeader>,
     received: u64,
@@ -88,10 +86,16 @@ impl PcapFile {
 
     /// Hands out only the packets that pass a filter.
     ///
+    /// A filter text is compiled anew where a file goes on with another link type; where it makes
+    /// no sense on that one, the file ends with the error.
+    ///
     /// # Errors
-    /// When the filter does not fit the link type of the file.
+    /// When the filter does not fit the link type that the file begins with.
     pub fn with_filter(mut self, filter: &BpfFilter) -> Result<Self, CaptureError> {
-        self.filter = Some(filter.program(self.reader.link_type(), 0)?);
+        self.filter = Some(Filter {
+            source: filter.clone(),
+            program: filter.program(self.reader.link_type(), 0)?,
+        });
         Ok(self)
     }
 
@@ -120,10 +124,7 @@ impl PcapFile {
             reader,
             read: Arc::clone(&progress.read),
         };
-        let opened = decompressed(counted)
-            .map_err(|source| PcapFileError::Io { offset: 0, source })
-            .and_then(PcapReader::new);
-        match opened {
+        match CaptureReader::new(Box::new(counted) as Box<dyn Read + Send>) {
             Ok(reader) => Ok(Self {
                 name,
                 reader,
@@ -154,12 +155,13 @@ impl PacketSource for PcapFile {
                 });
             }
         };
-        let Some(filter) = &self.filter else {
+        let Some(filter) = &mut self.filter else {
             self.received += batch.headers.len() as u64;
             return Ok(Batch::Packets(batch));
         };
+        let program = filter.program(batch.link_type)?;
         let passes =
-            |header: &&PacketHeader| filter.matches(&header.packet(batch.buffer, batch.link_type));
+            |header: &&PacketHeader| program.matches(&header.packet(batch.buffer, batch.link_type));
         self.headers.clear();
         self.headers.extend(batch.headers.iter().filter(passes));
         self.received += self.headers.len() as u64;
@@ -210,24 +212,19 @@ impl FileProgress {
     }
 }
 
-/// The content of a file, told to be compressed by its first bytes.
-fn decompressed(mut reader: impl Read + Send + 'static) -> io::Result<Box<dyn Read + Send>> {
-    let mut magic = [0; GZIP_MAGIC.len()];
-    let mut had = 0;
-    while had < magic.len() {
-        match reader.read(&mut magic[had..]) {
-            Ok(0) => break,
-            Ok(count) => had += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+/// A filter and its program for the link type at hand.
+struct Filter {
+    source: BpfFilter,
+    program: BpfProgram,
+}
+
+impl Filter {
+    fn program(&mut self, link_type: LinkType) -> Result<&BpfProgram, CaptureError> {
+        if self.program.link_type() != link_type {
+            self.program = self.source.program(link_type, 0)?;
         }
+        Ok(&self.program)
     }
-    let whole = Cursor::new(magic).take(had as u64).chain(reader);
-    Ok(if magic == GZIP_MAGIC {
-        Box::new(MultiGzDecoder::new(whole))
-    } else {
-        Box::new(whole)
-    })
 }
 
 /// Counts the bytes that are read.
@@ -244,16 +241,13 @@ impl<R: Read> Read for Counted<R> {
     }
 }
 
-/// First bytes of a gzip file (RFC 1952, section 2.3.1).
-const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
-
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
+    use std::io::{Cursor, Write};
 
     use super::*;
     use crate::packet::PacketRef;
-    use crate::pcap_file::{PcapWriter, Resolution};
+    use crate::pcap_file::{PcapNgWriter, PcapWriter, Resolution};
     use crate::time::Timestamp;
 
     fn file(packets: usize) -> Vec<u8> {
@@ -290,10 +284,9 @@ mod tests {
                 Ok(Batch::Timeout) => {}
                 Ok(Batch::End) => break,
                 Err(error) => {
-                    let source = std::error::Error::source(&error)
-                        .expect("a cause")
-                        .to_string();
-                    return (packets, Some(format!("{error}: {source}")));
+                    let source = std::error::Error::source(&error);
+                    let cause = source.map(|cause| format!(": {cause}")).unwrap_or_default();
+                    return (packets, Some(format!("{error}{cause}")));
                 }
             }
         }
@@ -378,5 +371,42 @@ mod tests {
             Batch::End
         ) {}
         assert_eq!((source.stats().received, source.filtered()), (0, 1000));
+    }
+    #[cfg(feature = "pcap")]
+    #[test]
+    fn a_filter_is_made_anew_for_each_link_type() {
+        let mut ip = crate::capture::frames::udp(1, 2, 10);
+        let ethernet = crate::capture::frames::frame(0x0800, &ip);
+        ip[9] = 1;
+        let icmp = crate::capture::frames::frame(0x0800, &ip);
+        let mut writer = PcapNgWriter::new(Vec::new()).expect("in memory");
+        let mut write = |link_type, data: &[u8]| {
+            let timestamp = Timestamp::ZERO;
+            let wire_len = 60;
+            let packet = PacketRef {
+                link_type,
+                timestamp,
+                data,
+                wire_len,
+            };
+            writer.write(&packet).expect("in memory");
+        };
+        for _ in 0..3 {
+            write(LinkType::ETHERNET, &ethernet);
+            write(LinkType::ETHERNET, &icmp);
+            write(LinkType::RAW, &ethernet[14..]);
+            write(LinkType::RAW, &icmp[14..]);
+        }
+        write(LinkType(189), &[0; 64]);
+        write(LinkType::RAW, &ethernet[14..]);
+        let bytes = Cursor::new(writer.into_inner());
+        let filter = BpfFilter::parse("udp").expect("an expression");
+        let source = PcapFile::from_reader("x", bytes.clone()).expect("a file");
+        assert_eq!(read(source), (14, None));
+        let source = PcapFile::from_reader("x", bytes).expect("a file");
+        let (packets, error) = read(source.with_filter(&filter).expect("it fits"));
+        assert_eq!(packets, 6);
+        let error = error.expect("no filter for USB");
+        assert!(error.starts_with("invalid BPF filter \"udp\""), "{error}");
     }
 }

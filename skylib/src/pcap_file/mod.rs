@@ -1,8 +1,10 @@
-//! Capture files: the classic pcap format, read from and written to anything that does I/O.
+//! Capture files: pcap and pcapng, read from and written to anything that does I/O.
 //!
-//! [`PcapReader`] hands out batches that borrow its buffer, so no packet is copied; damage in a
-//! file ends it with an error that says where, after everything before it has been handed out.
-//! [`PcapWriter`] writes files that every tool reads.
+//! [`CaptureReader`] reads both, plain or compressed, as the first bytes of a file tell; it stands
+//! on [`PcapReader`], [`PcapNgReader`] and [`Decompressor`]. Readers hand out batches that borrow
+//! their buffer, so no packet is copied; damage in a file ends it with an error that says where,
+//! after everything before it has been handed out. [`PcapWriter`] writes files that every tool
+//! reads, [`PcapNgWriter`] such as hold packets of several link types.
 //!
 //! ```
 //! use skylib::packet::{LinkType, PacketRef};
@@ -23,15 +25,22 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod buffer;
+mod capture_reader;
+mod compressed;
 mod error;
+mod pcapng;
 mod reader;
 mod writer;
 
+pub use capture_reader::CaptureReader;
+pub use compressed::{Compression, DecompressionError, Decompressor};
 pub use error::{FileFormat, PcapFileError};
+pub use pcapng::{PcapNgReader, PcapNgWriter};
 pub use reader::PcapReader;
 pub use writer::PcapWriter;
 
-/// How fine the timestamps of a file are; complete, as the format knows no other.
+/// How fine the timestamps of a classic file are; complete, as the format knows no other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resolution {
     /// Microseconds, which every tool reads.
@@ -45,6 +54,8 @@ pub enum Resolution {
 /// A longer one is damage, and its length would be an allocation of the file's choice.
 pub const MAX_RECORD_LEN: u32 = 262_144;
 
+/// Packets of one batch at most; so many are still in the cache when the decoder comes to them.
+const MAX_BATCH: usize = 512;
 /// Bytes of the file header.
 const FILE_HEADER_LEN: usize = 24;
 /// Bytes of a record's header.

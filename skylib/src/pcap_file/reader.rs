@@ -1,30 +1,27 @@
 //! Reading classic pcap.
 
-use std::io::{self, Read};
+use std::io::Read;
 
+use super::buffer::Buffer;
 use super::{
-    FILE_HEADER_LEN, FileFormat, MAGIC_MICROSECONDS, MAGIC_NANOSECONDS, MAX_RECORD_LEN,
+    FILE_HEADER_LEN, FileFormat, MAGIC_MICROSECONDS, MAGIC_NANOSECONDS, MAX_BATCH, MAX_RECORD_LEN,
     PcapFileError, RECORD_HEADER_LEN, Resolution, VERSION,
 };
 use crate::packet::{LinkType, PacketBatch, PacketHeader};
 use crate::time::Timestamp;
 
-/// Reads a classic pcap file from its beginning to its end.
+/// Reads a classic pcap file from its beginning to its end; [`CaptureReader`](super::CaptureReader)
+/// reads pcapng and compressed files too.
 ///
 /// Both byte orders and both resolutions are read. The reader asks its source for as much as its
 /// buffer of 512 KiB takes, but waits for no more than one whole record: it can follow a pipe.
 #[derive(Debug)]
 pub struct PcapReader<R> {
-    source: R,
     header: FileHeader,
-    buffer: Box<[u8]>,
-    /// The unread bytes of the buffer.
-    start: usize,
-    end: usize,
-    /// Where `start` is in the file.
-    offset: u64,
+    buffer: Buffer<R>,
     headers: Vec<PacketHeader>,
-    state: State,
+    /// All is said, the error about the end too if there was one.
+    has_ended: bool,
 }
 
 /// What the file header says.
@@ -36,16 +33,6 @@ struct FileHeader {
     link_type: LinkType,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    /// There may be more to read.
-    Open,
-    /// The source has ended; the buffer may still hold records.
-    Drained,
-    /// All is said, the error about the end too if there was one.
-    Ended,
-}
-
 impl<R: Read> PcapReader<R> {
     /// Reads the file header.
     ///
@@ -54,19 +41,15 @@ impl<R: Read> PcapReader<R> {
     /// The source fails or is too short, or the file is of another format or version.
     pub fn new(source: R) -> Result<Self, PcapFileError> {
         let mut reader = Self {
-            source,
             header: FileHeader {
                 is_big_endian: false,
                 resolution: Resolution::Microseconds,
                 snap_len: 0,
                 link_type: LinkType::NULL,
             },
-            buffer: vec![0; BUFFER_LEN].into_boxed_slice(),
-            start: 0,
-            end: 0,
-            offset: 0,
+            buffer: Buffer::new(source),
             headers: Vec::with_capacity(MAX_BATCH),
-            state: State::Open,
+            has_ended: false,
         };
         reader.header = reader.read_file_header()?;
         Ok(reader)
@@ -81,25 +64,28 @@ impl<R: Read> PcapReader<R> {
     pub fn next_batch(&mut self) -> Result<Option<PacketBatch<'_>>, PcapFileError> {
         self.headers.clear();
         loop {
-            if self.state == State::Ended {
+            if self.has_ended {
                 return Ok(None);
             }
             if let Err(damage) = self.parse_records() {
-                self.state = State::Ended;
+                self.has_ended = true;
                 return Err(damage);
             }
             if !self.headers.is_empty() {
                 break;
             }
-            match self.state {
-                State::Open => self.fill()?,
-                State::Drained | State::Ended => self.finish()?,
+            if self.buffer.is_drained {
+                self.has_ended = true;
+                self.check_end()?;
+            } else if let Err(error) = self.buffer.fill() {
+                self.has_ended = error.is_final();
+                return Err(error);
             }
         }
         let link_type = self.header.link_type;
         Ok(Some(PacketBatch {
             link_type,
-            buffer: &self.buffer,
+            buffer: &self.buffer.bytes,
             headers: &self.headers,
         }))
     }
@@ -121,14 +107,14 @@ impl<R: Read> PcapReader<R> {
 
     /// Bytes of the file that have been handed out so far.
     pub const fn offset(&self) -> u64 {
-        self.offset
+        self.buffer.offset
     }
 
     fn read_file_header(&mut self) -> Result<FileHeader, PcapFileError> {
-        while self.end < FILE_HEADER_LEN && self.state == State::Open {
-            self.fill()?;
+        while self.buffer.end < FILE_HEADER_LEN && !self.buffer.is_drained {
+            self.buffer.fill()?;
         }
-        let bytes = self.unread();
+        let bytes = self.buffer.unread();
         let magic = match bytes.first_chunk::<4>() {
             Some(magic) => u32::from_le_bytes(*magic),
             None => {
@@ -182,7 +168,7 @@ impl<R: Read> PcapReader<R> {
         // The upper half says how long frame check sequences are, which nobody needs here.
         let link_type = LinkType(word([l0, l1, l2, l3]) as u16);
         let snap_len = word([n0, n1, n2, n3]);
-        self.advance(FILE_HEADER_LEN);
+        self.buffer.advance(FILE_HEADER_LEN);
         Ok(FileHeader {
             is_big_endian,
             resolution,
@@ -198,8 +184,11 @@ impl<R: Read> PcapReader<R> {
             resolution,
             ..
         } = self.header;
-        let mut at = self.start;
-        let unread = self.buffer.get(..self.end).unwrap_or_default();
+        let Buffer {
+            start, end, offset, ..
+        } = self.buffer;
+        let mut at = start;
+        let unread = self.buffer.bytes.get(..end).unwrap_or_default();
         let mut damage = None;
         while self.headers.len() < MAX_BATCH
             && let Some((header, data)) = unread
@@ -228,7 +217,7 @@ impl<R: Read> PcapReader<R> {
             let captured_len = word([c0, c1, c2, c3]);
             if captured_len > MAX_RECORD_LEN {
                 damage = Some(PcapFileError::LongRecord {
-                    offset: self.offset + (at - self.start) as u64,
+                    offset: offset + (at - start) as u64,
                     len: u64::from(captured_len),
                 });
                 break;
@@ -250,7 +239,7 @@ impl<R: Read> PcapReader<R> {
             });
             at += RECORD_HEADER_LEN + captured_len as usize;
         }
-        self.advance(at - self.start);
+        self.buffer.advance(at - start);
         match damage {
             // The packets before it come first; the next call finds the damage again.
             Some(damage) if self.headers.is_empty() => Err(damage),
@@ -259,9 +248,9 @@ impl<R: Read> PcapReader<R> {
     }
 
     /// The source has ended: so must the last record.
-    fn finish(&mut self) -> Result<(), PcapFileError> {
-        self.state = State::Ended;
-        let (rest, had) = (self.unread(), self.unread().len() as u64);
+    fn check_end(&self) -> Result<(), PcapFileError> {
+        let rest = self.buffer.unread();
+        let had = rest.len() as u64;
         if had == 0 {
             return Ok(());
         }
@@ -273,58 +262,19 @@ impl<R: Read> PcapReader<R> {
         };
         let wanted = RECORD_HEADER_LEN as u64 + u64::from(data_len);
         Err(PcapFileError::ShortRecord {
-            offset: self.offset,
+            offset: self.buffer.offset,
             wanted,
             had,
         })
-    }
-
-    /// Moves what is unread to the front and reads once.
-    fn fill(&mut self) -> Result<(), PcapFileError> {
-        self.buffer.copy_within(self.start..self.end, 0);
-        (self.start, self.end) = (0, self.end - self.start);
-        let free = self.buffer.get_mut(self.end..).unwrap_or_default();
-        let read = loop {
-            match self.source.read(free) {
-                Ok(read) => break read.min(free.len()),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(source) => {
-                    return Err(PcapFileError::Io {
-                        offset: self.offset + self.end as u64,
-                        source,
-                    });
-                }
-            }
-        };
-        self.end += read;
-        if read == 0 {
-            self.state = State::Drained;
-        }
-        Ok(())
-    }
-
-    fn unread(&self) -> &[u8] {
-        self.buffer.get(self.start..self.end).unwrap_or_default()
-    }
-
-    fn advance(&mut self, len: usize) {
-        self.start += len;
-        self.offset += len as u64;
     }
 }
 
 /// A number of the file in its byte order.
 #[inline(always)]
-const fn word(bytes: [u8; 4], is_big_endian: bool) -> u32 {
+pub(super) const fn word(bytes: [u8; 4], is_big_endian: bool) -> u32 {
     if is_big_endian {
         u32::from_be_bytes(bytes)
     } else {
         u32::from_le_bytes(bytes)
     }
 }
-
-/// Small enough for the processor's cache, large enough for the system calls not to count; any
-/// record fits with room to spare.
-const BUFFER_LEN: usize = 1 << 19;
-/// Packets of one batch at most; so many are still in the cache when the decoder comes to them.
-const MAX_BATCH: usize = 512;

@@ -4,14 +4,18 @@
 //! The folder is `SHARED_PCAP`, else `shared/pcap` beside the repository.
 
 use std::fs::{self, File};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use etherparse::{
     LaxLinkExtSlice, LaxNetSlice, LaxSlicedPacket, NetSlice, SlicedPacket, TransportSlice,
 };
+use skylib::capture::{PcapFile, Replay};
 use skylib::decode::{Decoder, DecoderOptions, IpAddress, Layer, Parts};
+use skylib::flow::{Flow, FlowTableOptions};
 use skylib::packet::{LinkType, PacketRef};
-use skylib::pcap_file::{FileFormat, PcapFileError, PcapReader};
+use skylib::pcap_file::{CaptureReader, FileFormat};
 
 #[test]
 fn every_capture_is_read_and_decoded() {
@@ -21,9 +25,8 @@ fn every_capture_is_read_and_decoded() {
     let (mut files_read, mut packets, mut flows, mut stopped) = (0, 0, 0, 0);
     let mut ended = Vec::new();
     for path in files {
-        let mut reader = match PcapReader::new(File::open(&path).unwrap()) {
+        let mut reader = match CaptureReader::new(File::open(&path).unwrap()) {
             Ok(reader) => reader,
-            Err(PcapFileError::Format(FileFormat::PcapNg)) => continue,
             Err(error) => panic!("{}: {error}", path.display()),
         };
         files_read += 1;
@@ -55,6 +58,77 @@ fn every_capture_is_read_and_decoded() {
     );
 }
 
+#[test]
+fn as_many_packets_are_metered_as_another_reader_counts() {
+    let Some(files) = captures() else { return };
+    let Some((reader, counts)) = independent_counts(&files) else {
+        return;
+    };
+    let decoder = Decoder::new(DecoderOptions::default());
+    let mut parts = Parts::new();
+    let (mut packets, mut stopped_early, mut pcapng) = (0, 0, 0);
+    for (path, count) in files.iter().zip(counts) {
+        let name = path.display();
+        let mut file = PcapFile::open(path).unwrap();
+        let mut flows: Vec<Flow> = Vec::new();
+        let replay = Replay::new(FlowTableOptions::default());
+        let go_on = &mut || ControlFlow::Continue(());
+        let (stats, end) = replay.run(&mut file, &mut flows, go_on);
+        assert!(end.is_ok(), "{name}: {end:?}");
+        assert_eq!(stats.packets, count, "{name}");
+        let stopped = &stats.stopped;
+        let reasons = stopped.link_type
+            + stopped.truncated
+            + stopped.malformed
+            + stopped.unknown_protocol
+            + stopped.too_deep;
+        let mut undecodable = 0;
+        let mut reader_again = CaptureReader::new(File::open(path).unwrap()).unwrap();
+        while let Ok(Some(batch)) = reader_again.next_batch() {
+            let stops = |packet| decoder.decode(packet, &mut parts).is_err();
+            undecodable += batch.iter().map(stops).filter(|stops| *stops).count() as u64;
+        }
+        assert_eq!(reasons, undecodable, "{name}: {stats:?}");
+        packets += stats.packets;
+        stopped_early += undecodable;
+        pcapng += usize::from(reader_again.format() == FileFormat::PcapNg);
+    }
+    println!(
+        "{} captures, {pcapng} of them pcapng: {packets} packets as {reader} counts them, \
+        {stopped_early} decoded in part, each with its reason",
+        files.len()
+    );
+}
+
+/// Packets of each file, counted by a program that is not ours, and its name.
+#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
+fn independent_counts(files: &[PathBuf]) -> Option<(&'static str, Vec<u64>)> {
+    let number = |text: &str| text.parse::<u64>().unwrap();
+    if let Ok(output) = Command::new("capinfos").arg("-rTmc").args(files).output() {
+        let text = String::from_utf8(output.stdout).unwrap();
+        let counts: Vec<_> = text
+            .lines()
+            .map(|line| number(line.rsplit_once(',').unwrap().1))
+            .collect();
+        assert_eq!(counts.len(), files.len());
+        return Some(("capinfos", counts));
+    }
+    if Command::new("tcpdump").arg("--version").output().is_ok() {
+        let count = |path: &PathBuf| {
+            let output = Command::new("tcpdump")
+                .arg("-r")
+                .arg(path)
+                .arg("--count")
+                .output();
+            let text = String::from_utf8(output.unwrap().stdout).unwrap();
+            number(text.split_whitespace().next().unwrap())
+        };
+        return Some(("tcpdump", files.iter().map(count).collect()));
+    }
+    eprintln!("SKIPPED: neither capinfos nor tcpdump is installed (apt-get install tshark)");
+    None
+}
+
 /// What holds of the parts of any packet.
 fn check_parts(packet: &PacketRef<'_>, parts: &Parts) {
     for (index, part) in parts.iter().enumerate() {
@@ -78,14 +152,14 @@ fn etherparse_sees_the_same_ends() {
     let mut parts = Parts::new();
     let (mut addresses, mut ports) = (0, 0);
     for path in files {
-        let Ok(mut reader) = PcapReader::new(File::open(&path).unwrap()) else {
+        let Ok(mut reader) = CaptureReader::new(File::open(&path).unwrap()) else {
             continue;
         };
-        if reader.link_type() != LinkType::ETHERNET {
-            continue;
-        }
         let mut number = 0;
         while let Ok(Some(batch)) = reader.next_batch() {
+            if batch.link_type != LinkType::ETHERNET {
+                continue;
+            }
             for packet in batch.iter() {
                 number += 1;
                 let place = format!("{} packet {number}", path.display());
@@ -165,7 +239,7 @@ fn libpcap_reads_the_same_packets() {
     let Some(files) = captures() else { return };
     let mut compared = 0;
     for path in files {
-        let Ok(mut reader) = PcapReader::new(File::open(&path).unwrap()) else {
+        let Ok(mut reader) = CaptureReader::new(File::open(&path).unwrap()) else {
             continue;
         };
         let mut oracle = match pcap::Capture::from_file(&path) {
@@ -222,7 +296,7 @@ fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
             collect(&path, found);
         } else if path
             .extension()
-            .is_some_and(|extension| extension == "pcap")
+            .is_some_and(|extension| extension == "pcap" || extension == "pcapng")
         {
             found.push(path);
         }

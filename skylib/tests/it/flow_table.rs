@@ -9,7 +9,7 @@ use std::process::Command;
 use serde_json::Value;
 use skylib::flow::{Flow, FlowQuery, FlowTable, FlowTableOptions, LayerKeyMode};
 use skylib::packet::{LinkType, PacketBatch, PacketHeader};
-use skylib::pcap_file::PcapReader;
+use skylib::pcap_file::{CaptureReader, PcapReader};
 use skylib::time::Timestamp;
 
 use crate::allocations;
@@ -261,7 +261,7 @@ fn every_packet_of_every_capture_is_counted_once() {
 fn count_outermost(path: &Path) -> bool {
     let Ok(mut reader) = File::open(path)
         .map_err(drop)
-        .and_then(|f| PcapReader::new(f).map_err(drop))
+        .and_then(|f| CaptureReader::new(f).map_err(drop))
     else {
         return false;
     };
@@ -283,7 +283,7 @@ fn count_outermost(path: &Path) -> bool {
         table.flush(Timestamp::ZERO, &mut sent);
         assert_eq!(sent.len() as u64, stats.begun, "{path:?} {mode:?}");
         assert_eq!(table.stats().flows, 0);
-        reader = PcapReader::new(File::open(path).unwrap()).unwrap();
+        reader = CaptureReader::new(File::open(path).unwrap()).unwrap();
     }
     true
 }

@@ -1,0 +1,8 @@
+//! A file compressed by gzip, LZ4 or zstd.
+
+#![no_main]
+
+#[path = "../checks/compressed.rs"]
+mod compressed;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| compressed::check(input));

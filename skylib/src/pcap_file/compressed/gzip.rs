@@ -1,0 +1,152 @@
+//! gzip (RFC 1952) around deflate.
+//!
+//! flate2's own reader loses what the decoder made before damage, so only its decoder is used.
+
+use std::io::{self, Read};
+
+use flate2::{Crc, Decompress, FlushDecompress, Status};
+
+use super::input::Input;
+use super::{CUT, OTHER_DATA, WRONG_CHECKSUM, text};
+
+/// Reads all members of a gzip file.
+#[derive(Debug)]
+pub(super) struct Gzip<R> {
+    pub(super) input: Input<R>,
+    inflate: Decompress,
+    checksum: Crc,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Stage {
+    Header,
+    Body,
+    Trailer,
+}
+
+impl<R: Read> Gzip<R> {
+    pub(super) fn new(input: Input<R>) -> Self {
+        Self {
+            input,
+            inflate: Decompress::new(false),
+            checksum: Crc::new(),
+            stage: Stage::Header,
+        }
+    }
+
+    /// At least a byte, or none at the end; else what is wrong.
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, String> {
+        loop {
+            match self.stage {
+                Stage::Header if self.input.peek(1).map_err(|error| text(&error))?.is_empty() => {
+                    return Ok(0);
+                }
+                Stage::Header => {
+                    self.read_header()?;
+                    self.stage = Stage::Body;
+                }
+                Stage::Body => {
+                    let made = self.inflate(buffer)?;
+                    if made > 0 {
+                        return Ok(made);
+                    }
+                }
+                Stage::Trailer => {
+                    self.check_trailer()?;
+                    self.inflate.reset(false);
+                    self.checksum.reset();
+                    self.stage = Stage::Header;
+                }
+            }
+        }
+    }
+
+    /// Makes some bytes; an error that made some as well is told by the next call.
+    fn inflate(&mut self, buffer: &mut [u8]) -> Result<usize, String> {
+        let at_hand = self.input.at_hand().map_err(|error| text(&error))?;
+        let is_last = at_hand.is_empty();
+        let (taken, made) = (self.inflate.total_in(), self.inflate.total_out());
+        let result = self
+            .inflate
+            .decompress(at_hand, buffer, FlushDecompress::None);
+        let taken = (self.inflate.total_in() - taken) as usize;
+        let made = (self.inflate.total_out() - made) as usize;
+        self.input.consume(taken);
+        self.checksum.update(buffer.get(..made).unwrap_or_default());
+        match result {
+            Ok(Status::StreamEnd) => self.stage = Stage::Trailer,
+            Err(error) if made == 0 => return Err(error.to_string()),
+            _ if is_last && made == 0 => return Err(CUT.to_owned()),
+            _ => {}
+        }
+        Ok(made)
+    }
+
+    fn read_header(&mut self) -> Result<(), String> {
+        let mut header = [0; 10];
+        if !matches!(
+            self.input.peek(2).map_err(|error| text(&error))?,
+            [0x1f, 0x8b]
+        ) {
+            return Err(OTHER_DATA.to_owned());
+        }
+        self.input
+            .read_exact(&mut header)
+            .map_err(|error| text(&error))?;
+        let [_, _, method, flags, ..] = header;
+        if method != DEFLATE {
+            return Err("compressed by another method than deflate".to_owned());
+        }
+        if flags & EXTRA != 0 {
+            let mut len = [0; 2];
+            self.input
+                .read_exact(&mut len)
+                .map_err(|error| text(&error))?;
+            let len = u16::from_le_bytes(len);
+            self.input
+                .skip(u64::from(len))
+                .map_err(|error| text(&error))?;
+        }
+        for field in [NAME, COMMENT] {
+            if flags & field != 0 {
+                self.skip_text().map_err(|error| text(&error))?;
+            }
+        }
+        if flags & HEADER_CHECKSUM != 0 {
+            self.input.skip(2).map_err(|error| text(&error))?;
+        }
+        Ok(())
+    }
+
+    /// Goes past a text that ends with a zero.
+    fn skip_text(&mut self) -> io::Result<()> {
+        loop {
+            let mut byte = [0];
+            self.input.read_exact(&mut byte)?;
+            if byte == [0] {
+                return Ok(());
+            }
+        }
+    }
+
+    fn check_trailer(&mut self) -> Result<(), String> {
+        let mut trailer = [0; 8];
+        self.input
+            .read_exact(&mut trailer)
+            .map_err(|error| text(&error))?;
+        let [sum @ .., _, _, _, _] = trailer;
+        let [_, _, _, _, len @ ..] = trailer;
+        let is_right = u32::from_le_bytes(sum) == self.checksum.sum()
+            && u32::from_le_bytes(len) == self.checksum.amount();
+        is_right
+            .then_some(())
+            .ok_or_else(|| WRONG_CHECKSUM.to_owned())
+    }
+}
+
+const DEFLATE: u8 = 8;
+const HEADER_CHECKSUM: u8 = 1 << 1;
+const EXTRA: u8 = 1 << 2;
+const NAME: u8 = 1 << 3;
+const COMMENT: u8 = 1 << 4;

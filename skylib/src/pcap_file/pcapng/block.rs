@@ -1,0 +1,242 @@
+//! The blocks of a pcapng file.
+
+use super::interface::Section;
+use crate::packet::LinkType;
+use crate::pcap_file::buffer::Buffer;
+use crate::pcap_file::reader::word;
+use crate::pcap_file::{FileFormat, MAX_RECORD_LEN, PcapFileError};
+use crate::time::Timestamp;
+
+/// A whole block in the buffer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Block<'a> {
+    pub(super) kind: u32,
+    /// With type and both lengths.
+    pub(super) len: usize,
+    pub(super) body: &'a [u8],
+    pub(super) is_big_endian: bool,
+}
+
+/// What is there of a block.
+pub(super) enum Found<'a> {
+    Whole(Block<'a>),
+    /// Too few bytes.
+    Short,
+    /// One of this length that is neither needed nor fits the buffer.
+    ToSkip(u64),
+}
+
+impl<'a> Block<'a> {
+    /// Looks at the bytes behind the previous block, which end at this offset.
+    pub(super) fn find(
+        unread: &'a [u8],
+        is_big_endian: bool,
+        offset: u64,
+    ) -> Result<Found<'a>, PcapFileError> {
+        let Some(head) = unread.first_chunk::<HEAD_LEN>() else {
+            return Ok(Found::Short);
+        };
+        let (kind, long_len, is_big_endian) = Self::head(head, is_big_endian, offset)?;
+        let bad = |reason| PcapFileError::BadBlock {
+            offset,
+            kind,
+            reason,
+        };
+        let is_needed = matches!(
+            kind,
+            SECTION | INTERFACE | OBSOLETE_PACKET | SIMPLE_PACKET | ENHANCED_PACKET
+        );
+        let len = long_len as usize;
+        if len > Buffer::<&[u8]>::LEN {
+            return if is_needed || long_len > MAX_BLOCK_LEN {
+                Err(bad("longer than any can be"))
+            } else {
+                Ok(Found::ToSkip(long_len))
+            };
+        }
+        let Some((block, _)) = unread.split_at_checked(len) else {
+            return Ok(Found::Short);
+        };
+        let (Some(body), Some(trailer)) = (block.get(8..len - 4), block.last_chunk::<4>()) else {
+            return Err(bad("too short to be one"));
+        };
+        if word(*trailer, is_big_endian) as usize != len {
+            return Err(bad("its two lengths differ"));
+        }
+        Ok(Found::Whole(Self {
+            kind,
+            len,
+            body,
+            is_big_endian,
+        }))
+    }
+
+    /// Type, length and byte order from the first bytes of a block.
+    pub(super) fn head(
+        head: &[u8; HEAD_LEN],
+        is_big_endian: bool,
+        offset: u64,
+    ) -> Result<(u32, u64, bool), PcapFileError> {
+        let [k0, k1, k2, k3, l0, l1, l2, l3, m0, m1, m2, m3] = *head;
+        let (kind, len, magic) = ([k0, k1, k2, k3], [l0, l1, l2, l3], [m0, m1, m2, m3]);
+        // Nothing is known before the first section.
+        if offset == 0 && word(kind, false) != SECTION {
+            return Err(PcapFileError::Format(FileFormat::of(kind)));
+        }
+        let mut is_big_endian = is_big_endian;
+        // The type of a section reads the same in both byte orders.
+        if word(kind, false) == SECTION {
+            is_big_endian = match word(magic, false) {
+                BYTE_ORDER => false,
+                SWAPPED_BYTE_ORDER => true,
+                _ => {
+                    return Err(PcapFileError::BadBlock {
+                        offset,
+                        kind: SECTION,
+                        reason: "its byte order is unknown",
+                    });
+                }
+            };
+        }
+        let kind = word(kind, is_big_endian);
+        let len = word(len, is_big_endian);
+        if !len.is_multiple_of(4) || len < MIN_BLOCK_LEN {
+            return Err(PcapFileError::BadBlock {
+                offset,
+                kind,
+                reason: "no block can be of its length",
+            });
+        }
+        Ok((kind, u64::from(len), is_big_endian))
+    }
+}
+
+/// A packet of a block.
+pub(super) struct Packet {
+    pub(super) link_type: LinkType,
+    pub(super) timestamp: Timestamp,
+    /// Where its bytes start in the block.
+    pub(super) data_offset: usize,
+    pub(super) captured_len: u32,
+    pub(super) wire_len: u32,
+}
+
+impl Packet {
+    #[inline]
+    pub(super) fn new(
+        block: &Block<'_>,
+        section: &Section,
+        latest: Timestamp,
+        offset: u64,
+    ) -> Result<Self, PcapFileError> {
+        let is_big_endian = block.is_big_endian;
+        let bad = |reason| PcapFileError::BadBlock {
+            offset,
+            kind: block.kind,
+            reason,
+        };
+        let interface = |number: u32| {
+            let interface = section.interfaces.get(number as usize);
+            interface.ok_or_else(|| bad("the interface it names has not been described"))
+        };
+        if block.kind == SIMPLE_PACKET {
+            let Some((original, data)) = block.body.split_first_chunk::<4>() else {
+                return Err(bad("too short to be one"));
+            };
+            let interface = interface(0)?;
+            let wire_len = word(*original, is_big_endian);
+            let kept = (data.len() as u32).min(wire_len);
+            let captured_len = match interface.snap_len {
+                0 => kept,
+                snap_len => kept.min(snap_len),
+            };
+            check_len(captured_len, offset)?;
+            return Ok(Self {
+                link_type: interface.link_type,
+                timestamp: latest,
+                data_offset: 12,
+                captured_len,
+                wire_len,
+            });
+        }
+        let Some((head, data)) = block.body.split_first_chunk::<20>() else {
+            return Err(bad("too short to be one"));
+        };
+        let [
+            i0,
+            i1,
+            i2,
+            i3,
+            h0,
+            h1,
+            h2,
+            h3,
+            t0,
+            t1,
+            t2,
+            t3,
+            c0,
+            c1,
+            c2,
+            c3,
+            w0,
+            w1,
+            w2,
+            w3,
+        ] = *head;
+        let word = |bytes| word(bytes, is_big_endian);
+        let number = match block.kind {
+            // The other half of the word counts drops.
+            OBSOLETE_PACKET => u32::from(half(head, 0, is_big_endian)),
+            _ => word([i0, i1, i2, i3]),
+        };
+        let interface = interface(number)?;
+        let captured_len = word([c0, c1, c2, c3]);
+        check_len(captured_len, offset)?;
+        if captured_len as usize > data.len() {
+            return Err(bad("shorter than the packet it holds"));
+        }
+        let ticks = u64::from(word([h0, h1, h2, h3])) << 32 | u64::from(word([t0, t1, t2, t3]));
+        Ok(Self {
+            link_type: interface.link_type,
+            timestamp: interface.clock.timestamp(ticks),
+            data_offset: 28,
+            captured_len,
+            wire_len: word([w0, w1, w2, w3]),
+        })
+    }
+}
+
+fn check_len(captured_len: u32, offset: u64) -> Result<(), PcapFileError> {
+    let len = u64::from(captured_len);
+    match captured_len > MAX_RECORD_LEN {
+        true => Err(PcapFileError::LongRecord { offset, len }),
+        false => Ok(()),
+    }
+}
+
+/// Two bytes of a block as a number; 0 where it is shorter.
+pub(super) fn half(bytes: &[u8], at: usize, is_big_endian: bool) -> u16 {
+    let half = bytes.get(at..).and_then(|rest| rest.first_chunk::<2>());
+    let half = half.copied().unwrap_or_default();
+    if is_big_endian {
+        u16::from_be_bytes(half)
+    } else {
+        u16::from_le_bytes(half)
+    }
+}
+
+/// Type, length, and the byte order of a section or what else comes next.
+pub(super) const HEAD_LEN: usize = 12;
+/// Type and both lengths.
+const MIN_BLOCK_LEN: u32 = 12;
+/// As long a block as Wireshark takes for one.
+const MAX_BLOCK_LEN: u64 = 16 << 20;
+
+pub(super) const INTERFACE: u32 = 1;
+pub(super) const OBSOLETE_PACKET: u32 = 2;
+pub(super) const SIMPLE_PACKET: u32 = 3;
+pub(super) const ENHANCED_PACKET: u32 = 6;
+pub(super) const SECTION: u32 = 0x0a0d_0d0a;
+const BYTE_ORDER: u32 = 0x1a2b_3c4d;
+const SWAPPED_BYTE_ORDER: u32 = BYTE_ORDER.swap_bytes();

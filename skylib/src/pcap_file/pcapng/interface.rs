@@ -1,0 +1,179 @@
+//! The interfaces of a pcapng file and their clocks.
+
+use super::block::half;
+use crate::packet::LinkType;
+use crate::pcap_file::reader::word;
+use crate::time::Timestamp;
+
+/// What holds for the blocks of one section.
+#[derive(Debug, Default)]
+pub(super) struct Section {
+    pub(super) is_big_endian: bool,
+    pub(super) interfaces: Vec<Interface>,
+}
+
+/// What a section says of one interface.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Interface {
+    pub(super) link_type: LinkType,
+    /// Bytes kept of a packet; 0 is all.
+    pub(super) snap_len: u32,
+    pub(super) clock: InterfaceClock,
+}
+
+impl Interface {
+    /// From the body of its block, or what is wrong with it.
+    pub(super) fn new(body: &[u8], is_big_endian: bool) -> Result<Self, &'static str> {
+        let Some((head, mut options)) = body.split_first_chunk::<8>() else {
+            return Err("too short to be one");
+        };
+        let [.., s0, s1, s2, s3] = *head;
+        let (mut resolution, mut offset_s) = (DEFAULT_RESOLUTION, 0);
+        while options.len() >= 4 {
+            let code = half(options, 0, is_big_endian);
+            let len = usize::from(half(options, 2, is_big_endian));
+            if code == END_OF_OPTIONS {
+                break;
+            }
+            let value = options.get(4..4 + len);
+            let value = value.ok_or("shorter than one of its options")?;
+            match (code, value) {
+                (TIME_RESOLUTION, [value]) => resolution = *value,
+                (TIME_OFFSET, value) => {
+                    let value = value.try_into();
+                    let value = value.map_err(|_| "its time offset is not of 8 bytes")?;
+                    offset_s = match is_big_endian {
+                        true => i64::from_be_bytes(value),
+                        false => i64::from_le_bytes(value),
+                    };
+                }
+                (TIME_RESOLUTION, _) => return Err("its time resolution is not of one byte"),
+                _ => {}
+            }
+            options = options
+                .get(4 + len.next_multiple_of(4)..)
+                .unwrap_or_default();
+        }
+        Ok(Self {
+            link_type: LinkType(half(head, 0, is_big_endian)),
+            snap_len: word([s0, s1, s2, s3], is_big_endian),
+            clock: InterfaceClock::new(resolution, offset_s),
+        })
+    }
+}
+
+/// How the times of an interface's packets read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct InterfaceClock {
+    unit: Unit,
+    offset_ns: i64,
+}
+
+/// What makes nanoseconds of its ticks.
+#[derive(Clone, Copy, Debug)]
+enum Unit {
+    Multiply(u64),
+    Divide(u64),
+    /// Ticks are fractions of a second, this power of two of them.
+    Binary(u8),
+}
+
+impl InterfaceClock {
+    /// From the options `if_tsresol` and `if_tsoffset`.
+    fn new(resolution: u8, offset_s: i64) -> Self {
+        let exponent = resolution & 0x7f;
+        let unit = if resolution & 0x80 != 0 {
+            Unit::Binary(exponent)
+        } else {
+            match 9_u32.checked_sub(u32::from(exponent)) {
+                Some(power) => Unit::Multiply(10_u64.pow(power)),
+                None => {
+                    let power = u32::from(exponent) - 9;
+                    10_u64
+                        .checked_pow(power)
+                        .map_or(Unit::Multiply(0), Unit::Divide)
+                }
+            }
+        };
+        Self {
+            unit,
+            offset_ns: offset_s.saturating_mul(1_000_000_000),
+        }
+    }
+
+    /// The time of so many ticks; what no timestamp can say is as late as one can be.
+    #[inline]
+    pub(super) fn timestamp(&self, ticks: u64) -> Timestamp {
+        let ns = match self.unit {
+            Unit::Multiply(factor) => ticks.saturating_mul(factor),
+            Unit::Divide(divisor) => ticks / divisor,
+            Unit::Binary(exponent) => {
+                let ns = (u128::from(ticks) * 1_000_000_000) >> exponent;
+                u64::try_from(ns).unwrap_or(u64::MAX)
+            }
+        };
+        let ns = i64::try_from(ns).unwrap_or(i64::MAX);
+        Timestamp::from_ns(ns.saturating_add(self.offset_ns))
+    }
+}
+
+const END_OF_OPTIONS: u16 = 0;
+const TIME_RESOLUTION: u16 = 9;
+const TIME_OFFSET: u16 = 14;
+/// Microseconds.
+const DEFAULT_RESOLUTION: u8 = 6;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_of_every_resolution_become_nanoseconds() {
+        for (resolution, ticks, ns) in [
+            (0, 5, 5_000_000_000),
+            (6, 1_600_000_000_123_456, 1_600_000_000_123_456_000),
+            (9, 1_600_000_000_123_456_789, 1_600_000_000_123_456_789),
+            (12, 1_999, 1),
+            (127, u64::MAX, 0),
+            (0x80, 7, 7_000_000_000),
+            (0x80 | 32, 3 << 31, 1_500_000_000),
+            (0x80 | 127, u64::MAX, 0),
+            (3, u64::MAX, i64::MAX),
+            (0x80, u64::MAX, i64::MAX),
+        ] {
+            let clock = InterfaceClock::new(resolution, 0);
+            assert_eq!(clock.timestamp(ticks).as_ns(), ns, "{resolution:#x}");
+        }
+    }
+
+    #[test]
+    fn the_offset_may_be_of_either_sign_and_too_large() {
+        let ns = |offset| InterfaceClock::new(6, offset).timestamp(5_000_000).as_ns();
+        assert_eq!(ns(10), 15_000_000_000);
+        assert_eq!(ns(-10), -5_000_000_000);
+        assert_eq!(ns(i64::MAX), i64::MAX);
+        assert_eq!(ns(i64::MIN), i64::MIN + 5_000_000_000);
+    }
+
+    #[test]
+    fn options_that_cannot_be_read_are_said() {
+        let body = |options: &[u8]| [&[1, 0, 0, 0, 0, 0, 4, 0], options].concat();
+        let error = |options: &[u8]| Interface::new(&body(options), false).unwrap_err();
+        assert_eq!(error(&[9, 0, 5, 0, 9]), "shorter than one of its options");
+        assert_eq!(
+            error(&[9, 0, 2, 0, 9, 9, 0, 0]),
+            "its time resolution is not of one byte"
+        );
+        assert_eq!(
+            error(&[14, 0, 1, 0, 9, 0, 0, 0]),
+            "its time offset is not of 8 bytes"
+        );
+        assert!(Interface::new(&[1, 0, 0], false).is_err());
+        // Nothing counts behind the end.
+        let interface = Interface::new(&body(&[0, 0, 0, 0, 9, 0, 9, 9]), false).unwrap();
+        assert_eq!(
+            (interface.link_type, interface.snap_len),
+            (LinkType::ETHERNET, 0x4_0000)
+        );
+    }
+}
