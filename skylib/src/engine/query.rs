@@ -33,7 +33,9 @@ impl QueryRunner {
         query: &Query,
         interrupt: &(dyn Fn() -> bool + Sync),
     ) -> Explanation {
-        self.with_context(interrupt, |context| query.explain(context))
+        self.with_context(interrupt, |context| {
+            query.explain_timed(context, &*self.clock)
+        })
     }
 
     fn with_context<T>(

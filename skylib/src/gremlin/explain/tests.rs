@@ -3,7 +3,7 @@
 use super::*;
 use crate::flow::{Flow, FlowSet};
 use crate::graph::{Edge, Graph, GraphView, Metadata, Node};
-use crate::time::Timestamp;
+use crate::time::{ManualClock, Timestamp};
 
 /// A bridge `b` with ports `p0` to `p9`, each of which owns an address node.
 fn graph() -> Graph {
@@ -126,6 +126,11 @@ fn elements_are_found_by_what_helps() {
         [Some(Access::Flows)]
     );
     assert_eq!(
+        accesses("G.V('b').ShortestPathTo(Metadata('Name','p1'))"),
+        [Some(Access::Id), index("Name", 1)],
+        "the targets"
+    );
+    assert_eq!(
         accesses("G.V().Has('Type','device').SubGraph().V().Has('Type','device')"),
         [index("Type", 10), None, Some(Access::Scan)],
         "a subgraph has no index"
@@ -170,6 +175,31 @@ fn a_query_that_fails_is_explained_as_far_as_it_came() {
     let first_line = json["Error"].as_str().unwrap().lines().next();
     assert_eq!(first_line, Some("Node 'nope' does not exist"));
     assert_eq!(json.get("Answer"), None);
+}
+
+#[test]
+fn time_is_told_by_a_clock() {
+    /// A clock that goes on by a millisecond whenever somebody looks.
+    struct Ticking(ManualClock);
+    impl Clock for Ticking {
+        fn now(&self) -> Timestamp {
+            self.0.advance(Duration::from_millis(1));
+            self.0.now()
+        }
+    }
+    let graph = graph();
+    let view = GraphView::open(&graph);
+    let flows = FlowSet::default();
+    let context = Context::new(&view, &flows, Timestamp::ZERO);
+    let clock = Ticking(ManualClock::new(Timestamp::ZERO));
+    let query = Query::parse("G.V().Has('Type','device').Out().Count()").unwrap();
+    let explained = query.explain_timed(&context, &clock);
+    let took: Vec<_> = explained.steps.iter().map(|step| step.took).collect();
+    let tick = Some(Duration::from_millis(1));
+    assert_eq!(took, [tick, tick, None], "the count ran with the walk");
+    let json = serde_json::to_value(&explained).unwrap();
+    assert_eq!(json["Steps"][0]["Microseconds"], 1000);
+    assert_eq!(json["Steps"][2].get("Microseconds"), None);
 }
 
 #[test]
