@@ -178,6 +178,82 @@ fn a_query_that_fails_is_explained_as_far_as_it_came() {
 }
 
 #[test]
+fn operations_are_told_in_words() {
+    let words = |query: &str| {
+        let steps = explain(query).steps;
+        let operations = steps.into_iter().flat_map(|step| step.operations);
+        operations
+            .map(|o| o.operation)
+            .collect::<Vec<_>>()
+            .join("; ")
+    };
+    for (query, wanted) in [
+        (
+            "G.V().Has('a', 'x', 'b', Ne(1))",
+            "nodes where a = 'x' and (b is there and not b = 1)",
+        ),
+        (
+            "G.V().HasEither('a', true, 'b', Regex('x.*'))",
+            "all nodes; those where a = true or b matches 'x.*'",
+        ),
+        (
+            "G.V().Has('a', Ipv4Range('10.1.2.3/8'))",
+            "nodes where a in 10.0.0.0/8",
+        ),
+        (
+            "G.V().Has('a', Inside(1, 9)).Has('b', Between(1, 9))",
+            "nodes where a > 1 and a < 9; those where b >= 1 and b < 9",
+        ),
+        (
+            "G.V().Has('a', Within(1, 2)).Has('a', Without('x'))",
+            "nodes where a = 1 or a = 2; those where not a = 'x'",
+        ),
+        ("G.V().Has('a', Within())", "nodes where false"),
+        (
+            "G.V('b').OutE('a', 1).OutV().HasNot('z')",
+            "the node b; edges to children where a = 1; their child ends; those where not z is there",
+        ),
+        (
+            "G.E().BothV().Dedup('a', 'b').Sort(DESC, 'c')",
+            "all edges; both their ends; the first of each a, b; sorted by c, largest first",
+        ),
+        (
+            "G.V().Ascendants(0)",
+            "all nodes; ascendants, however far over edges where RelationType = 'ownership'",
+        ),
+        (
+            "G.V('b').ShortestPathTo(Metadata('a', 1), Metadata('b', 2)).Dedup().SubGraph('c')",
+            "the node b; shortest paths to the nearest node where a = 1 over edges where b = 2; each \
+             once; subgraph over edges where c is there",
+        ),
+        (
+            "G.V().As('m').In().Select('m').ValueMap('a', 'b')",
+            "all nodes; remembered as m; parents; those remembered as m; values of a, b",
+        ),
+        (
+            "G.V().Metrics().Aggregates().Sum()",
+            "all nodes; metrics, of nodes under LastUpdateMetric; added up in slots of 30 s; sum of every field",
+        ),
+        (
+            "G.Flows().Both('a').Sockets()",
+            "flows; nodes at the flows' ends where a is there; sockets",
+        ),
+        (
+            "G.Flows().Hops().NextHop('::1')",
+            "flows; nodes the flows were captured on; next hops towards ::1",
+        ),
+        (
+            "G.Flows().Group().MoreThan()",
+            "flows; by TrackingID; groups of more than one",
+        ),
+        ("G.At(NOW)", "the graph at another time"),
+        ("G", ""),
+    ] {
+        assert_eq!(words(query), wanted, "{query}");
+    }
+}
+
+#[test]
 fn time_is_told_by_a_clock() {
     /// A clock that goes on by a millisecond whenever somebody looks.
     struct Ticking(ManualClock);
