@@ -1,9 +1,10 @@
-//! A small graph, and questions about it: `cargo run --example gremlin -- "G.V().Count()"`
+//! A small graph, questions about it, and how they are answered:
+//! `cargo run --example gremlin -- "G.V().Count()"`
 
 use anyhow::Result;
-use skylib::flow::{FlowQuery, FlowQueryError, FlowSet, FlowSource};
+use skylib::flow::FlowSet;
 use skylib::graph::{Edge, Graph, GraphView, Metadata, Node};
-use skylib::gremlin::{Context, Query};
+use skylib::gremlin::{Context, Predicate, Query};
 use skylib::time::{Clock, SystemClock, Timestamp};
 
 fn main() -> Result<()> {
@@ -20,10 +21,22 @@ fn main() -> Result<()> {
         queries
     };
     let view = GraphView::open(&graph);
+    let no_flows = FlowSet::default();
     for text in queries {
-        let answer = Query::parse(&text)?.run(&Context::new(&view, &NoFlows, now))?;
+        let query = Query::parse(&text)?;
+        let context = Context::new(&view, &no_flows, now);
+        let answer = query.run(&context)?;
         println!("{text}\n  {}", serde_json::to_string(&answer)?);
+        println!("{}", query.explain(&context));
     }
+
+    // The same in Rust instead of text.
+    let jumbo = graph
+        .traversal()
+        .v()
+        .has("MTU", Predicate::gt(1500))
+        .values("Name");
+    println!("{jumbo}\n  {}", serde_json::to_string(&jumbo.run(now)?)?);
     Ok(())
 }
 
@@ -47,13 +60,4 @@ fn two_interfaces_on_a_bridge(now: Timestamp) -> Result<Graph> {
         graph.add_edge(Edge::new(id, "br0", port, "host", "example", metadata, now))?;
     }
     Ok(graph)
-}
-
-/// This example has a graph only.
-struct NoFlows;
-
-impl FlowSource for NoFlows {
-    fn query(&self, _: &FlowQuery) -> Result<FlowSet, FlowQueryError> {
-        Ok(FlowSet::default())
-    }
 }

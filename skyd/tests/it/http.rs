@@ -232,6 +232,8 @@ fn a_query_is_explained_when_asked() {
         json!({"Kind": "values", "Elements": 7})
     );
 
+    assert!(source["Microseconds"].is_u64(), "{source}");
+
     let answer = asked(json!({ "GremlinQuery": "G.V(", "Explain": true }));
     assert_eq!(
         (answer.status, &answer.text()[..14]),

@@ -330,7 +330,7 @@ impl Engine {
         self.0.queries.run(view, query, interrupt)
     }
 
-    /// Parses and runs a query and tells how it was answered, see [`Query::explain`].
+    /// Parses and runs a query and tells how it was answered, see [`Query::explain_timed`].
     ///
     /// # Errors
     /// A text that is no query; a query that fails later is explained as far as it came.

@@ -36,7 +36,7 @@ impl QueryRunner {
         query: &Query,
         interrupt: &(dyn Fn() -> bool + Sync),
     ) -> Explanation {
-        query.explain(&self.context(view, interrupt))
+        query.explain_timed(&self.context(view, interrupt), &*self.clock)
     }
 
     fn context<'a>(

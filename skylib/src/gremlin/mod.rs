@@ -80,7 +80,6 @@ pub use explain::{Access, ExplainedAnswer, ExplainedOperation, ExplainedStep, Ex
 pub use steps::metrics::{InterfaceMetric, Metric, Metrics};
 pub use traversal::{Conditions, Only, Traversal};
 
-use self::explain::Trace;
 use self::plan::Plan;
 use self::run::Run;
 use crate::flow::FlowSource;
@@ -151,11 +150,7 @@ impl Query {
     /// # Errors
     /// See [`QueryErrorKind`].
     pub fn run(&self, context: &Context<'_>) -> Result<Answer, QueryError> {
-        Run::new(self, context, None).answer()
-    }
-
-    fn run_traced(&self, context: &Context<'_>, trace: &mut Trace) -> Result<Answer, QueryError> {
-        Run::new(self, context, Some(trace)).answer()
+        Run::new(self, context, None).answer().0
     }
 }
 

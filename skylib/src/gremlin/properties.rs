@@ -25,32 +25,39 @@ fn mixed(choice: u8) -> Metadata {
     })
 }
 
-/// A filter: indexed keys more often than others.
+/// A key and what it must be: indexed keys and equalities more often than others.
 fn condition() -> impl Strategy<Value = String> {
     let key = prop::sample::select(vec![
         "Name", "Name", "Type", "Type", "Ifs.MAC", "MTU", "@ID",
     ]);
     let literal = || {
         prop::sample::select(vec![
-            "'a'", "'b'", "'x'", "'m'", "'n3'", "42", "'42'", "1", "0", "7", "true", "false", "2.5",
+            "'a'", "'b'", "'x'", "'y'", "'m'", "'n3'", "42", "1", "0", "7", "'42'", "true", "2.5",
         ])
     };
+    let literals = || prop::collection::vec(literal(), 0..6).prop_map(|l| l.join(","));
     let predicate = prop_oneof![
         4 => literal().prop_map(str::to_owned),
-        2 => prop::collection::vec(literal(), 0..4).prop_map(|l| format!("Within({})", l.join(","))),
-        1 => prop::collection::vec(literal(), 0..4).prop_map(|l| format!("Without({})", l.join(","))),
-        1 => literal().prop_map(|l| format!("Ne({l})")),
-        1 => literal().prop_map(|l| format!("Nee({l})")),
-        1 => (-1..50_i64).prop_map(|n| format!("Gte({n})")),
+        5 => literals().prop_map(|literals| format!("Within({literals})")),
+        1 => literals().prop_map(|literals| format!("Without({literals})")),
+        1 => literal().prop_map(|literal| format!("Ne({literal})")),
+        1 => literal().prop_map(|literal| format!("Nee({literal})")),
+        1 => (-1..50_i64).prop_map(|number| format!("Gte({number})")),
         1 => Just("Regex('a|x|0.*')".to_owned()),
     ];
     (key, predicate).prop_map(|(key, predicate)| format!("'{key}',{predicate}"))
 }
 
+/// One filter step or two; most with one condition only, so that something passes.
 fn filters() -> impl Strategy<Value = String> {
-    let step = prop_oneof![Just("Has"), Just("HasEither")];
-    let filter = (step, prop::collection::vec(condition(), 1..4))
-        .prop_map(|(step, conditions)| format!(".{step}({})", conditions.join(",")));
+    let joined = |conditions: Vec<String>| conditions.join(",");
+    let filter = prop_oneof![
+        3 => condition().prop_map(|condition| format!(".Has({condition})")),
+        1 => prop::collection::vec(condition(), 2..4).prop_map(joined)
+            .prop_map(|conditions| format!(".Has({conditions})")),
+        2 => prop::collection::vec(condition(), 2..5).prop_map(joined)
+            .prop_map(|conditions| format!(".HasEither({conditions})")),
+    ];
     prop::collection::vec(filter, 1..3).prop_map(|filters| filters.concat())
 }
 
@@ -158,7 +165,7 @@ impl GraphAccess for Busy {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(ProptestConfig::with_cases(1500))]
 
     #[test]
     fn an_index_finds_what_a_scan_finds(
@@ -183,6 +190,10 @@ proptest! {
         let query = format!("G.V(){filters}.Dedup().Sort('Nope').Range({from},{to})");
         prop_assert_eq!(ids(&graph, &query), paged);
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
     fn paths_are_those_of_a_breadth_first_search(

@@ -37,14 +37,14 @@ pub(super) struct Run<'r> {
     query: &'r Query,
     next: usize,
     /// Notes for those who want to know how.
-    trace: Option<&'r mut Trace>,
+    trace: Option<Trace<'r>>,
 }
 
 impl<'r> Run<'r> {
     pub(super) fn new(
         query: &'r Query,
         context: &'r Context<'r>,
-        trace: Option<&'r mut Trace>,
+        trace: Option<Trace<'r>>,
     ) -> Self {
         Self {
             context,
@@ -58,7 +58,11 @@ impl<'r> Run<'r> {
         }
     }
 
-    pub(super) fn answer(mut self) -> Result<Answer, QueryError> {
+    pub(super) fn answer(mut self) -> (Result<Answer, QueryError>, Option<Trace<'r>>) {
+        (self.run(), self.trace)
+    }
+
+    fn run(&mut self) -> Result<Answer, QueryError> {
         let query = self.query;
         let mut data = Data::Graph;
         while let Some((operation, step)) = query.plan.operations.get(self.next) {
@@ -143,7 +147,10 @@ impl<'r> Run<'r> {
             return Ok(Data::Nodes(Rows::from(vec![node.ok_or_else(missing)?])));
         }
         let filter = self.absorb_filters(filter);
-        self.note_access(&filter, Scope::node_access)?;
+        let only_count = self.is_count_next();
+        if let Some(trace) = &mut self.trace {
+            trace.found_by(self.scope.node_access(&filter, only_count)?);
+        }
         if self.take_count() {
             let total = self.scope.count_nodes(&filter, &self.budget)?;
             return Ok(self.counted(total as u64));
@@ -160,7 +167,10 @@ impl<'r> Run<'r> {
             return Ok(Data::Edges(Rows::from(vec![edge.ok_or_else(missing)?])));
         }
         let filter = self.absorb_filters(filter);
-        self.note_access(&filter, |_, _| Ok(Access::Scan))?;
+        let only_count = self.is_count_next();
+        if let Some(trace) = &mut self.trace {
+            trace.found_by(self.scope.edge_access(&filter, only_count));
+        }
         if self.take_count() {
             let total = self.scope.count_edges(&filter, &self.budget)?;
             return Ok(self.counted(total as u64));
@@ -273,11 +283,17 @@ impl<'r> Run<'r> {
             Operation::Select(names) => return self.select(names),
             Operation::ShortestPath(target, edges) => {
                 let (target, edges) = (compiled(target), compiled(edges));
+                if let Some(trace) = &mut self.trace {
+                    trace.found_by(self.scope.node_access(&target, false)?);
+                }
                 let from = numbers(&rows);
                 let paths = path::shortest_paths(&self.scope, &from, &target, &edges, budget);
                 return paths.map(Data::Paths);
             }
             Operation::Hierarchy(kind, filter, depth) => {
+                if let Some(trace) = &mut self.trace {
+                    trace.found_by(Access::Adjacency);
+                }
                 let (from, filter) = (numbers(&rows), compiled(filter));
                 let found =
                     hierarchy::nodes_within(&self.scope, &from, *kind, &filter, *depth, budget)?;
@@ -533,30 +549,10 @@ impl<'r> Run<'r> {
     }
 
     /// Makes a note about the operations up to the next, if anybody wants it.
-    fn note(&mut self, make: impl FnOnce(&mut Trace, usize)) {
+    fn note(&mut self, make: impl FnOnce(&mut Trace<'r>, usize)) {
         if let Some(trace) = &mut self.trace {
             make(trace, self.next);
         }
-    }
-
-    /// Notes how elements that pass a filter are found.
-    fn note_access(
-        &mut self,
-        filter: &Filter<ElementKey>,
-        access: impl FnOnce(&Scope<'r>, &Filter<ElementKey>) -> Result<Access, QueryError>,
-    ) -> Result<(), QueryError> {
-        if let Some(trace) = &mut self.trace {
-            let counts = matches!(
-                self.query.plan.operations.get(self.next),
-                Some((Operation::Count, _))
-            );
-            let access = match self.scope.is_whole() && filter.is_everything() && counts {
-                true => Access::Totals,
-                false => access(&self.scope, filter)?,
-            };
-            trace.found_by(access);
-        }
-        Ok(())
     }
 
     /// A filter and those that follow it at once, compiled for this run.
@@ -594,8 +590,12 @@ impl<'r> Run<'r> {
         }
     }
 
+    fn is_count_next(&self) -> bool {
+        matches!(self.peek(), Some(Operation::Count))
+    }
+
     fn take_count(&mut self) -> bool {
-        let taken = matches!(self.peek(), Some(Operation::Count));
+        let taken = self.is_count_next();
         self.next += usize::from(taken);
         taken
     }

@@ -92,11 +92,6 @@ impl<'a> Scope<'a> {
         self.view.identities()
     }
 
-    /// Whether it is the whole view.
-    pub(super) const fn is_whole(&self) -> bool {
-        self.part.is_none()
-    }
-
     /// Only these elements from now on.
     pub(super) fn narrow(&mut self, part: Part) {
         self.part = Some(Rc::new(part));
@@ -144,16 +139,28 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// How [`Scope::visit_nodes`] finds them.
-    pub(super) fn node_access(&self, filter: &Filter<ElementKey>) -> Result<Access, QueryError> {
-        if self.part.is_some() {
-            return Ok(Access::Scan);
+    /// How [`Scope::visit_nodes`] or, to count them, [`Scope::count_nodes`] finds them.
+    pub(super) fn node_access(
+        &self,
+        filter: &Filter<ElementKey>,
+        only_count: bool,
+    ) -> Result<Access, QueryError> {
+        if self.part.is_some() || filter.is_everything() {
+            return Ok(self.edge_access(filter, only_count));
         }
         let probe = self.view.probe(filter).map_err(|error| expired(&error))?;
         Ok(probe.map_or(Access::Scan, |probe| Access::Index {
             key: probe.key().clone(),
             estimate: probe.estimate(),
         }))
+    }
+
+    /// How [`Scope::visit_edges`] or, to count them, [`Scope::count_edges`] finds them.
+    pub(super) fn edge_access(&self, filter: &Filter<ElementKey>, only_count: bool) -> Access {
+        match self.part.is_none() && !self.is_past() && filter.is_everything() && only_count {
+            true => Access::Totals,
+            false => Access::Scan,
+        }
     }
 
     /// The edges that pass a filter.

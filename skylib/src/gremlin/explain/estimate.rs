@@ -13,7 +13,7 @@ use crate::gremlin::plan::{Operation, Plan};
 use crate::value::Text;
 
 /// An estimate for each operation; none where there is nothing to go by (flows, for one).
-pub(super) fn all(plan: &Plan, trace: &Trace, totals: (usize, usize)) -> Vec<Option<u64>> {
+pub(super) fn all(plan: &Plan, trace: &Trace<'_>, totals: (usize, usize)) -> Vec<Option<u64>> {
     let mut estimator = Estimator {
         nodes: totals.0 as f64,
         edges: totals.1 as f64,

@@ -6,12 +6,15 @@ mod trace;
 mod words;
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
 use super::answer::Answer;
 use super::error::QueryError;
+use super::run::Run;
 use super::{Context, Query};
+use crate::time::Clock;
 use crate::value::Text;
 
 pub(super) use trace::Trace;
@@ -86,6 +89,14 @@ pub struct ExplainedStep {
     /// Elements it passed on; none for a graph, and where it did not run.
     #[serde(rename = "Out")]
     pub elements_out: Option<u64>,
+    /// How long it took, together with the steps behind it that ran with it; none for those, and
+    /// where nobody looked at a clock.
+    #[serde(
+        rename = "Microseconds",
+        serialize_with = "as_microseconds",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub took: Option<Duration>,
     /// What it does, one thing after the other.
     #[serde(rename = "Operations")]
     pub operations: Vec<ExplainedOperation>,
@@ -159,8 +170,19 @@ impl Query {
     /// It costs what the answer would. A query that fails is explained as far as it came.
     #[must_use]
     pub fn explain(&self, context: &Context<'_>) -> Explanation {
-        let mut trace = Trace::new(self.plan.operations.len());
-        let ran = self.run_traced(context, &mut trace);
+        self.explained(context, None)
+    }
+
+    /// As [`Query::explain`], with the time that each step took by a clock.
+    #[must_use]
+    pub fn explain_timed(&self, context: &Context<'_>, clock: &dyn Clock) -> Explanation {
+        self.explained(context, Some(clock))
+    }
+
+    fn explained(&self, context: &Context<'_>, clock: Option<&dyn Clock>) -> Explanation {
+        let new_trace = || Trace::new(self.plan.operations.len(), clock);
+        let (ran, trace) = Run::new(self, context, Some(new_trace())).answer();
+        let trace = trace.unwrap_or_else(new_trace);
         let totals = (context.view.node_count(), context.view.edge_count());
         let estimates = estimate::all(&self.plan, &trace, totals);
         let (answer, error) = match ran {
@@ -177,7 +199,7 @@ impl Query {
         }
     }
 
-    fn explained_steps(&self, trace: &Trace, estimates: &[Option<u64>]) -> Vec<ExplainedStep> {
+    fn explained_steps(&self, trace: &Trace<'_>, estimates: &[Option<u64>]) -> Vec<ExplainedStep> {
         let mut steps: Vec<ExplainedStep> = Vec::new();
         let operations = &self.plan.operations;
         let mut last = None;
@@ -196,12 +218,18 @@ impl Query {
                     estimated: None,
                     elements_in: measured.elements_in,
                     elements_out: None,
+                    took: None,
                     operations: Vec::new(),
                 });
             }
             if let Some(step) = steps.last_mut() {
                 step.estimated = estimated;
                 step.elements_out = measured.elements_out;
+                step.took = step
+                    .took
+                    .into_iter()
+                    .chain(measured.took)
+                    .reduce(|a, b| a + b);
                 step.operations.push(ExplainedOperation {
                     operation: words::of(operation),
                     access: measured.access.clone(),
@@ -283,6 +311,13 @@ fn as_text<S: Serializer>(error: &Option<QueryError>, serializer: S) -> Result<S
         Some(error) => serializer.collect_str(error),
         None => serializer.serialize_none(),
     }
+}
+
+fn as_microseconds<S: Serializer>(
+    took: &Option<Duration>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    took.map(|took| took.as_micros()).serialize(serializer)
 }
 
 #[cfg(test)]

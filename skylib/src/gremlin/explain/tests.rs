@@ -3,7 +3,7 @@
 use super::*;
 use crate::flow::{Flow, FlowSet};
 use crate::graph::{Edge, Graph, GraphView, Metadata, Node};
-use crate::time::Timestamp;
+use crate::time::{ManualClock, Timestamp};
 
 /// A bridge `b` with ports `p0` to `p9`, each of which owns an address node.
 fn graph() -> Graph {
@@ -126,6 +126,11 @@ fn elements_are_found_by_what_helps() {
         [Some(Access::Flows)]
     );
     assert_eq!(
+        accesses("G.V('b').ShortestPathTo(Metadata('Name','p1'))"),
+        [Some(Access::Id), index("Name", 1)],
+        "the targets"
+    );
+    assert_eq!(
         accesses("G.V().Has('Type','device').SubGraph().V().Has('Type','device')"),
         [index("Type", 10), None, Some(Access::Scan)],
         "a subgraph has no index"
@@ -170,6 +175,107 @@ fn a_query_that_fails_is_explained_as_far_as_it_came() {
     let first_line = json["Error"].as_str().unwrap().lines().next();
     assert_eq!(first_line, Some("Node 'nope' does not exist"));
     assert_eq!(json.get("Answer"), None);
+}
+
+#[test]
+fn operations_are_told_in_words() {
+    let words = |query: &str| {
+        let steps = explain(query).steps;
+        let operations = steps.into_iter().flat_map(|step| step.operations);
+        operations
+            .map(|o| o.operation)
+            .collect::<Vec<_>>()
+            .join("; ")
+    };
+    for (query, wanted) in [
+        (
+            "G.V().Has('a', 'x', 'b', Ne(1))",
+            "nodes where a = 'x' and (b is there and not b = 1)",
+        ),
+        (
+            "G.V().HasEither('a', true, 'b', Regex('x.*'))",
+            "all nodes; those where a = true or b matches 'x.*'",
+        ),
+        (
+            "G.V().Has('a', Ipv4Range('10.1.2.3/8'))",
+            "nodes where a in 10.0.0.0/8",
+        ),
+        (
+            "G.V().Has('a', Inside(1, 9)).Has('b', Between(1, 9))",
+            "nodes where a > 1 and a < 9; those where b >= 1 and b < 9",
+        ),
+        (
+            "G.V().Has('a', Within(1, 2)).Has('a', Without('x'))",
+            "nodes where a = 1 or a = 2; those where not a = 'x'",
+        ),
+        ("G.V().Has('a', Within())", "nodes where false"),
+        (
+            "G.V('b').OutE('a', 1).OutV().HasNot('z')",
+            "the node b; edges to children where a = 1; their child ends; those where not z is there",
+        ),
+        (
+            "G.E().BothV().Dedup('a', 'b').Sort(DESC, 'c')",
+            "all edges; both their ends; the first of each a, b; sorted by c, largest first",
+        ),
+        (
+            "G.V().Ascendants(0)",
+            "all nodes; ascendants, however far over edges where RelationType = 'ownership'",
+        ),
+        (
+            "G.V('b').ShortestPathTo(Metadata('a', 1), Metadata('b', 2)).Dedup().SubGraph('c')",
+            "the node b; shortest paths to the nearest node where a = 1 over edges where b = 2; each \
+             once; subgraph over edges where c is there",
+        ),
+        (
+            "G.V().As('m').In().Select('m').ValueMap('a', 'b')",
+            "all nodes; remembered as m; parents; those remembered as m; values of a, b",
+        ),
+        (
+            "G.V().Metrics().Aggregates().Sum()",
+            "all nodes; metrics, of nodes under LastUpdateMetric; added up in slots of 30 s; sum of every field",
+        ),
+        (
+            "G.Flows().Both('a').Sockets()",
+            "flows; nodes at the flows' ends where a is there; sockets",
+        ),
+        (
+            "G.Flows().Hops().NextHop('::1')",
+            "flows; nodes the flows were captured on; next hops towards ::1",
+        ),
+        (
+            "G.Flows().Group().MoreThan()",
+            "flows; by TrackingID; groups of more than one",
+        ),
+        ("G.At(NOW)", "the graph at another time"),
+        ("G", ""),
+    ] {
+        assert_eq!(words(query), wanted, "{query}");
+    }
+}
+
+#[test]
+fn time_is_told_by_a_clock() {
+    /// A clock that goes on by a millisecond whenever somebody looks.
+    struct Ticking(ManualClock);
+    impl Clock for Ticking {
+        fn now(&self) -> Timestamp {
+            self.0.advance(Duration::from_millis(1));
+            self.0.now()
+        }
+    }
+    let graph = graph();
+    let view = GraphView::open(&graph);
+    let flows = FlowSet::default();
+    let context = Context::new(&view, &flows, Timestamp::ZERO);
+    let clock = Ticking(ManualClock::new(Timestamp::ZERO));
+    let query = Query::parse("G.V().Has('Type','device').Out().Count()").unwrap();
+    let explained = query.explain_timed(&context, &clock);
+    let took: Vec<_> = explained.steps.iter().map(|step| step.took).collect();
+    let tick = Some(Duration::from_millis(1));
+    assert_eq!(took, [tick, tick, None], "the count ran with the walk");
+    let json = serde_json::to_value(&explained).unwrap();
+    assert_eq!(json["Steps"][0]["Microseconds"], 1000);
+    assert_eq!(json["Steps"][2].get("Microseconds"), None);
 }
 
 #[test]

@@ -1,13 +1,18 @@
 //! What is noted of each operation while a query runs.
 
+use std::time::Duration;
+
 use super::Access;
+use crate::time::{Clock, Timestamp};
 
 /// Notes on the operations of a plan.
-#[derive(Debug)]
-pub(in crate::gremlin) struct Trace {
+pub(in crate::gremlin) struct Trace<'c> {
     rows: Vec<Measured>,
     /// The operation at work, with those that run with it.
     current: usize,
+    clock: Option<&'c dyn Clock>,
+    /// When it began.
+    began: Timestamp,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -16,13 +21,16 @@ pub(super) struct Measured {
     pub(super) elements_out: Option<u64>,
     pub(super) access: Option<Access>,
     pub(super) is_pushed_down: bool,
+    pub(super) took: Option<Duration>,
 }
 
-impl Trace {
-    pub(super) fn new(operations: usize) -> Self {
+impl<'c> Trace<'c> {
+    pub(super) fn new(operations: usize, clock: Option<&'c dyn Clock>) -> Self {
         Self {
             rows: vec![Measured::default(); operations],
             current: 0,
+            clock,
+            began: Timestamp::ZERO,
         }
     }
 
@@ -34,6 +42,9 @@ impl Trace {
     pub(in crate::gremlin) fn begin(&mut self, operation: usize, elements: Option<u64>) {
         self.current = operation;
         self.rows[operation].elements_in = elements;
+        if let Some(clock) = self.clock {
+            self.began = clock.now();
+        }
     }
 
     /// How the operation at work finds elements.
@@ -64,6 +75,11 @@ impl Trace {
 
     /// The operation at work is done, as are those up to another that ran with it.
     pub(in crate::gremlin) fn end(&mut self, next: usize, elements: Option<u64>) {
+        if let Some(clock) = self.clock {
+            // A clock that was set back meanwhile tells no time at all.
+            let ns = clock.now().as_ns().saturating_sub(self.began.as_ns());
+            self.rows[self.current].took = u64::try_from(ns).ok().map(Duration::from_nanos);
+        }
         for row in &mut self.rows[self.current + 1..next] {
             row.is_pushed_down = true;
         }

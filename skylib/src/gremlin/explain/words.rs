@@ -165,7 +165,13 @@ impl fmt::Display for Words<'_> {
                 Predicate::Lte(number) => write!(f, "{key} <= {number}"),
                 Predicate::Gt(number) => write!(f, "{key} > {number}"),
                 Predicate::Gte(number) => write!(f, "{key} >= {number}"),
-                Predicate::Regex(pattern) => write!(f, "{key} matches {}", pattern.as_str()),
+                Predicate::Regex(pattern) => {
+                    let anchored = pattern.as_str();
+                    let inner = anchored
+                        .strip_prefix("^(?:")
+                        .and_then(|p| p.strip_suffix(")$"));
+                    write!(f, "{key} matches '{}'", inner.unwrap_or(anchored))
+                }
                 Predicate::Ipv4Range(network) => write!(f, "{key} in {network}"),
             },
         }
