@@ -166,6 +166,18 @@ fn damage_is_told_after_what_is_before_it() {
     let content = text(300_000);
     for (compression, compress) in FORMS {
         let whole = compress(&content);
+        // A few bytes at first, as whoever looks at the format does.
+        let mut file = whole.clone();
+        let at = file.len() / 20;
+        file[at..at + 9].fill(0xff);
+        let mut reader = Decompressor::new(&*file).unwrap();
+        let mut found = [0; 4];
+        reader.read_exact(&mut found).unwrap();
+        assert_eq!(found, content[..4]);
+        let mut rest = vec![0; 5000];
+        reader.read_exact(&mut rest).unwrap();
+        assert!(rest == content[4..5004], "{compression}");
+
         let (mut least, mut errors) = (usize::MAX, 0);
         for place in 0..40 {
             let mut file = whole.clone();
