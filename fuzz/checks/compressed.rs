@@ -8,10 +8,13 @@ use skylib::pcap_file::{CaptureReader, Decompressor};
 pub(crate) fn check(input: &[u8]) {
     let (whole, end) = read(input);
     let (dripped, dripped_end) = read(Drip(input));
-    assert_eq!(whole.len(), dripped.len());
-    assert!(whole == dripped);
-    if whole.len() < MOST as usize {
-        assert_eq!(end, dripped_end);
+    // How far a decoder goes on behind the damage may depend on what it has at hand.
+    assert!(whole.starts_with(&dripped) || dripped.starts_with(&whole));
+    if whole.len().max(dripped.len()) < MOST as usize {
+        assert_eq!(end.is_some(), dripped_end.is_some());
+    }
+    if end.is_none() && dripped_end.is_none() {
+        assert_eq!(whole.len(), dripped.len());
     }
     if let Ok(mut reader) = CaptureReader::new(input) {
         let mut bytes = 0;

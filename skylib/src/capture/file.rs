@@ -247,7 +247,7 @@ mod tests {
 
     use super::*;
     use crate::packet::PacketRef;
-    use crate::pcap_file::{PcapNgWriter, PcapWriter, Resolution};
+    use crate::pcap_file::{PcapWriter, Resolution};
     use crate::time::Timestamp;
 
     fn file(packets: usize) -> Vec<u8> {
@@ -375,10 +375,13 @@ mod tests {
     #[cfg(feature = "pcap")]
     #[test]
     fn a_filter_is_made_anew_for_each_link_type() {
-        let mut ip = crate::capture::frames::udp(1, 2, 10);
-        let ethernet = crate::capture::frames::frame(0x0800, &ip);
+        use crate::capture::frames::{frame, udp};
+        use crate::pcap_file::PcapNgWriter;
+
+        let mut ip = udp(1, 2, 10);
+        let ethernet = frame(0x0800, &ip);
         ip[9] = 1;
-        let icmp = crate::capture::frames::frame(0x0800, &ip);
+        let icmp = frame(0x0800, &ip);
         let mut writer = PcapNgWriter::new(Vec::new()).expect("in memory");
         let mut write = |link_type, data: &[u8]| {
             let timestamp = Timestamp::ZERO;

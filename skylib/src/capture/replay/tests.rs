@@ -265,6 +265,56 @@ fn more_threads_keep_all_flows_too() {
     );
 }
 
+/// Work that is done within a minute, or else waits for ever.
+fn in_time<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let (done, result) = std::sync::mpsc::channel();
+    std::thread::spawn(move || done.send(work()));
+    let minute = Duration::from_secs(60);
+    result.recv_timeout(minute).expect("nobody waits for ever")
+}
+
+#[test]
+fn no_thread_waits_for_one_that_waits_for_it() {
+    // A timer before each packet is far more work than may wait; all packets are of one shard.
+    let packets: Vec<_> = (0..5000_i64)
+        .map(|number| (number * 20 * MINUTE, 1))
+        .collect();
+    let bytes = file(&packets);
+    for threads in 2..=4 {
+        let bytes = bytes.clone();
+        let (flows, stats) = in_time(move || {
+            let threads = NonZeroUsize::new(threads).expect("a number of threads");
+            let replay = Replay::new(FlowTableOptions::default()).with_threads(threads);
+            let mut flows: Vec<Flow> = Vec::new();
+            let (stats, end) = replay.run(&mut source(bytes), &mut flows, &mut go_on);
+            end.expect("no damage");
+            (flows.len(), stats)
+        });
+        assert_eq!((stats.packets, stats.begun), (5000, 5000));
+        assert!(flows >= 5000);
+    }
+}
+
+#[test]
+fn a_panic_of_one_thread_ends_all() {
+    /// A sink that takes nothing.
+    struct Broken;
+    impl FlowSink for Broken {
+        fn flows(&mut self, _: Vec<Flow>) {
+            panic!("this is what the test is about");
+        }
+    }
+    let threads = NonZeroUsize::new(3).expect("a number of threads");
+    let outcome = in_time(move || {
+        std::panic::catch_unwind(|| {
+            let replay = Replay::new(FlowTableOptions::default()).with_threads(threads);
+            let (_, end) = replay.run(&mut source(mixed_capture()), &mut Broken, &mut go_on);
+            end.is_ok()
+        })
+    });
+    assert!(outcome.is_err(), "it is told to whoever waits");
+}
+
 #[test]
 fn more_threads_tell_damage_and_can_be_ended() {
     let threads = NonZeroUsize::new(2).expect("a number of threads");

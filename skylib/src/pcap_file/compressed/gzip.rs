@@ -1,6 +1,7 @@
 //! gzip (RFC 1952) around deflate.
 //!
-//! flate2's own reader loses what the decoder made before damage, so only its decoder is used.
+//! flate2's own reader loses what the decoder made before damage, so only its decoder is used; and
+//! that one loses what does not fit the output it is given, so it is given a large one.
 
 use std::io::{self, Read};
 
@@ -16,6 +17,11 @@ pub(super) struct Gzip<R> {
     inflate: Decompress,
     checksum: Crc,
     stage: Stage,
+    /// What was made of the input.
+    content: Box<[u8]>,
+    /// Where in it the bytes are that have not been handed out.
+    unread: usize,
+    end: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -32,12 +38,21 @@ impl<R: Read> Gzip<R> {
             inflate: Decompress::new(false),
             checksum: Crc::new(),
             stage: Stage::Header,
+            content: vec![0; CONTENT_LEN].into_boxed_slice(),
+            unread: 0,
+            end: 0,
         }
     }
 
     /// At least a byte, or none at the end; else what is wrong.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, String> {
         loop {
+            let mut unread = self.content.get(self.unread..self.end).unwrap_or_default();
+            if !unread.is_empty() {
+                let count = unread.read(buffer).unwrap_or_default();
+                self.unread += count;
+                return Ok(count);
+            }
             match self.stage {
                 Stage::Header if self.input.peek(1).map_err(|error| text(&error))?.is_empty() => {
                     return Ok(0);
@@ -46,12 +61,7 @@ impl<R: Read> Gzip<R> {
                     self.read_header()?;
                     self.stage = Stage::Body;
                 }
-                Stage::Body => {
-                    let made = self.inflate(buffer)?;
-                    if made > 0 {
-                        return Ok(made);
-                    }
-                }
+                Stage::Body => self.inflate()?,
                 Stage::Trailer => {
                     self.check_trailer()?;
                     self.inflate.reset(false);
@@ -63,24 +73,26 @@ impl<R: Read> Gzip<R> {
     }
 
     /// Makes some bytes; an error that made some as well is told by the next call.
-    fn inflate(&mut self, buffer: &mut [u8]) -> Result<usize, String> {
+    fn inflate(&mut self) -> Result<(), String> {
         let at_hand = self.input.at_hand().map_err(|error| text(&error))?;
         let is_last = at_hand.is_empty();
         let (taken, made) = (self.inflate.total_in(), self.inflate.total_out());
         let result = self
             .inflate
-            .decompress(at_hand, buffer, FlushDecompress::None);
+            .decompress(at_hand, &mut self.content, FlushDecompress::None);
         let taken = (self.inflate.total_in() - taken) as usize;
         let made = (self.inflate.total_out() - made) as usize;
         self.input.consume(taken);
-        self.checksum.update(buffer.get(..made).unwrap_or_default());
+        (self.unread, self.end) = (0, made);
+        self.checksum
+            .update(self.content.get(..made).unwrap_or_default());
         match result {
             Ok(Status::StreamEnd) => self.stage = Stage::Trailer,
             Err(error) if made == 0 => return Err(error.to_string()),
             _ if is_last && made == 0 => return Err(CUT.to_owned()),
             _ => {}
         }
-        Ok(made)
+        Ok(())
     }
 
     fn read_header(&mut self) -> Result<(), String> {
@@ -144,6 +156,9 @@ impl<R: Read> Gzip<R> {
             .ok_or_else(|| WRONG_CHECKSUM.to_owned())
     }
 }
+
+/// More than the 32 KiB that the decoder holds back at most.
+const CONTENT_LEN: usize = 1 << 16;
 
 const DEFLATE: u8 = 8;
 const HEADER_CHECKSUM: u8 = 1 << 1;

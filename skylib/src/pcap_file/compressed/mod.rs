@@ -123,7 +123,7 @@ impl<R: Read> Decompressor<R> {
         let (result, compression, input) = match &mut self.stream {
             Stream::Plain(_) => return self.read(buffer),
             Stream::Gzip(gzip) => (gzip.read(buffer), Compression::Gzip, &mut gzip.input),
-            Stream::Lz4(lz4) => (lz4.read(buffer), Compression::Lz4, lz4.input()),
+            Stream::Lz4(lz4) => (lz4.read(buffer), Compression::Lz4, &mut lz4.input),
             Stream::Zstd(zstd) => (zstd.read(buffer), Compression::Zstd, &mut zstd.input),
         };
         result.map_err(|reason| {
