@@ -90,6 +90,7 @@ impl<'r> Run<'r> {
     fn travel(&mut self, when: When) -> Result<Data, QueryError> {
         let error = || QueryError::execute("Backend does not support history");
         if self.scope.is_part() {
+            // COMPAT: the original made a new graph without a past of it.
             return Err(error().help("a subgraph has no past; put `At` before the first step"));
         }
         let history = self.context.history.ok_or_else(|| {

@@ -191,21 +191,27 @@ impl<E: Element> Chain<E> {
     /// The revisions of a window, oldest first; only the last of them at a point.
     pub(super) fn within(&self, window: Window) -> impl Iterator<Item = Revision<E>> {
         let slice = window.when.slice();
+        // COMPAT: both ends of a revision belong to it.
         let is_over = |span: &Span<E>| match span.end {
             Some(end) => end.number <= window.recorded && end.at < slice.start,
             None => false,
         };
         let has_begun = |span: &Span<E>| span.number <= window.recorded && span.from <= slice.last;
-        let begun = self.former.partition_point(has_begun);
-        let over = self.former.partition_point(is_over).min(begun);
         let newest = Some(&self.newest).filter(|span| has_begun(span) && !is_over(span));
-        let skipped = match (window.when, &newest) {
-            (When::During(_), _) => over,
-            (When::At(_), Some(_)) => begun,
-            (When::At(_), None) => over.max(begun.saturating_sub(1)),
+        let former = match window.when {
+            // Everything before has ended when the newest begins.
+            When::At(_) if has_begun(&self.newest) => 0..0,
+            when => {
+                let begun = self.former.partition_point(has_begun);
+                let over = self.former.partition_point(is_over).min(begun);
+                match when {
+                    When::At(_) => over.max(begun.saturating_sub(1))..begun,
+                    When::During(_) => over..begun,
+                }
+            }
         };
-        let former = self.former.range(skipped..begun);
-        former.chain(newest).map(|span| Revision {
+        let spans = self.former.range(former).chain(newest);
+        spans.map(|span| Revision {
             element: Arc::clone(&span.element),
             number: span.number,
         })

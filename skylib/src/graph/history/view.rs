@@ -81,6 +81,7 @@ impl<'a> PastView<'a> {
     /// [`GraphError::ViewExpired`], as everywhere here.
     pub fn node_by_id(&self, id: &NodeId) -> Result<Option<NodeRef>, GraphError> {
         let mut found = None;
+        // COMPAT: of several the first.
         self.reader.node(id, &mut |revision| {
             found = Some(revision);
             ControlFlow::Break(())
@@ -205,6 +206,7 @@ impl<'a> PastView<'a> {
                 } else {
                     &edge.parent
                 };
+                // COMPAT: revisions multiply, whether they met or not.
                 for other in self.nodes_by_id(other)? {
                     if visit(which, &edge, &other).is_break() {
                         return Ok(());
