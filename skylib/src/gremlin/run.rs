@@ -60,7 +60,9 @@ impl<'r> Run<'r> {
                 let offset = query.steps.get(*step).map_or(0, |(_, offset)| *offset);
                 error.at(&query.text, offset)
             })?;
+            self.budget.read_with(self.scope.bytes())?;
         }
+        self.budget.check()?;
         self.finish(data)
     }
 
@@ -98,7 +100,7 @@ impl<'r> Run<'r> {
             let (start, last) = (asked.start.as_ms(), asked.last.as_ms());
             error().help(format!("asked for {start} to {last}, Unix ms"))
         })?;
-        self.scope = Scope::past(history, when);
+        self.scope = Scope::past(history, when, self.context.interrupt);
         self.when = Some(when);
         self.marks.clear();
         Ok(Data::Graph)
@@ -422,6 +424,7 @@ impl<'r> Run<'r> {
         let mut edges = Pipe::new(Vec::new(), false, &self.budget);
         self.scope
             .visit_edges(&everything, &self.budget, &mut |edge| edges.push(edge))?;
+        self.budget.check()?;
         let nodes = nodes
             .finish()?
             .into_rows()
