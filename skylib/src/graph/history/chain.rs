@@ -76,7 +76,8 @@ impl<E: Element> Chains<E> {
                 end: None,
             };
             let former = std::mem::replace(newest, span);
-            let bytes = weight(&*former.element);
+            let metadata = former.element.metadata();
+            let bytes = metadata.unshared_bytes(element.metadata()) + overhead::<E>();
             chain.former.push_back(former);
             return (place, open.then_some(Ended { place, bytes }));
         }
@@ -102,7 +103,7 @@ impl<E: Element> Chains<E> {
             number,
         });
         newest.element = Arc::clone(gone);
-        let bytes = weight(&**gone);
+        let bytes = gone.metadata().heap_bytes() + overhead::<E>();
         Some(Ended { place, bytes })
     }
 
@@ -241,7 +242,7 @@ const fn in_ms(time: Timestamp) -> Timestamp {
     Timestamp::from_ms(time.as_ms())
 }
 
-/// Bytes that go with a revision, what it shares counted as if owned.
-fn weight<E: Element>(element: &E) -> usize {
-    element.metadata().heap_bytes() + size_of::<E>() + size_of::<Span<E>>()
+/// Bytes that a revision takes beside its metadata.
+const fn overhead<E>() -> usize {
+    size_of::<E>() + size_of::<Span<E>>()
 }
