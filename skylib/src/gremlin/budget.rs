@@ -54,6 +54,8 @@ pub(super) struct Budget<'a> {
     ticks: Cell<u32>,
     /// Bytes that stay for the whole query.
     kept: Cell<usize>,
+    /// Bytes that reading the past takes at the moment.
+    reading: Cell<usize>,
 }
 
 impl<'a> Budget<'a> {
@@ -63,6 +65,7 @@ impl<'a> Budget<'a> {
             interrupt,
             ticks: Cell::new(0),
             kept: Cell::new(0),
+            reading: Cell::new(0),
         }
     }
 
@@ -90,6 +93,12 @@ impl<'a> Budget<'a> {
         self.check_bytes(0)
     }
 
+    /// Takes note of what reading holds by now.
+    pub(super) fn read_with(&self, bytes: usize) -> Result<(), QueryError> {
+        self.reading.set(bytes);
+        self.check_bytes(0)
+    }
+
     /// Room for a new result.
     pub(super) const fn room(&self) -> Room<'_, 'a> {
         Room {
@@ -101,7 +110,8 @@ impl<'a> Budget<'a> {
 
     fn check_bytes(&self, bytes: usize) -> Result<(), QueryError> {
         let max = self.limits.max_bytes;
-        if bytes.saturating_add(self.kept.get()) > max {
+        let held = self.kept.get().saturating_add(self.reading.get());
+        if bytes.saturating_add(held) > max {
             return Err(QueryError::limit(format!(
                 "query holds more than {max} bytes"
             )));

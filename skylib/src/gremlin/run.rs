@@ -77,8 +77,10 @@ impl<'r> Run<'r> {
                         .help(format!("in `{}`", step.name())),
                     None => error,
                 })?;
+            self.budget.read_with(self.scope.bytes())?;
             self.note(|trace, next| trace.end(next, data.len()));
         }
+        self.budget.check()?;
         self.finish(data)
     }
 
@@ -108,6 +110,7 @@ impl<'r> Run<'r> {
     fn travel(&mut self, when: When) -> Result<Data, QueryError> {
         let error = || QueryError::execute("Backend does not support history");
         if self.scope.is_part() {
+            // COMPAT: the original made a new graph without a past of it.
             return Err(error().help("a subgraph has no past; put `At` before the first step"));
         }
         let history = self.context.history.ok_or_else(|| {
@@ -115,7 +118,7 @@ impl<'r> Run<'r> {
             let (start, last) = (asked.start.as_ms(), asked.last.as_ms());
             error().help(format!("asked for {start} to {last}, Unix ms"))
         })?;
-        self.scope = Scope::past(history, when);
+        self.scope = Scope::past(history, when, self.context.interrupt);
         self.when = Some(when);
         self.marks.clear();
         Ok(Data::Graph)
@@ -461,6 +464,7 @@ impl<'r> Run<'r> {
         let mut edges = Pipe::new(Vec::new(), false, &self.budget);
         self.scope
             .visit_edges(&everything, &self.budget, &mut |edge| edges.push(edge))?;
+        self.budget.check()?;
         let nodes = nodes
             .finish()?
             .into_rows()

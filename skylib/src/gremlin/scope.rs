@@ -70,10 +70,23 @@ impl<'a> Scope<'a> {
     }
 
     /// Everything there was at a time.
-    pub(super) fn past(history: &'a dyn History, when: When) -> Self {
+    pub(super) fn past(
+        history: &'a dyn History,
+        when: When,
+        interrupt: &'a (dyn Fn() -> bool + Sync),
+    ) -> Self {
+        let view = PastView::open(history, when).with_interrupt(interrupt);
         Self {
-            view: View::Past(Rc::new(PastView::open(history, when))),
+            view: View::Past(Rc::new(view)),
             part: None,
+        }
+    }
+
+    /// Bytes that reading holds beside what is found.
+    pub(super) fn bytes(&self) -> usize {
+        match &self.view {
+            View::Live(_) => 0,
+            View::Past(past) => past.bytes(),
         }
     }
 

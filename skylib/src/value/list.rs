@@ -67,13 +67,19 @@ impl<'a> IntoIterator for &'a List {
     }
 }
 
-impl PartialEq for List {
-    fn eq(&self, other: &Self) -> bool {
-        let is_same = match (&self.0, &other.0) {
+impl List {
+    /// Whether both are the same memory.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
             (Some(a), Some(b)) => a.ptr() == b.ptr(),
             _ => false,
-        };
-        is_same || **self == **other
+        }
+    }
+}
+
+impl PartialEq for List {
+    fn eq(&self, other: &Self) -> bool {
+        self.is_same(other) || **self == **other
     }
 }
 

@@ -212,20 +212,31 @@ impl Map {
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
         let values: usize = self.values().iter().map(Value::heap_bytes).sum();
-        values + size_of_val(self.values()) + if self.is_empty() { 0 } else { HEADER }
+        values + self.own_bytes()
+    }
+
+    /// The same without what the values hold.
+    pub(super) fn own_bytes(&self) -> usize {
+        size_of_val(self.values()) + if self.is_empty() { 0 } else { HEADER }
     }
 }
 
 /// Reference count, key list, number of values.
 const HEADER: usize = 3 * size_of::<usize>();
 
-impl PartialEq for Map {
-    fn eq(&self, other: &Self) -> bool {
-        let is_same = match (&self.0, &other.0) {
+impl Map {
+    /// Whether both are the same memory.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
             (Some(a), Some(b)) => a.ptr() == b.ptr(),
             _ => false,
-        };
-        is_same || (self.shape() == other.shape() && self.values() == other.values())
+        }
+    }
+}
+
+impl PartialEq for Map {
+    fn eq(&self, other: &Self) -> bool {
+        self.is_same(other) || (self.shape() == other.shape() && self.values() == other.values())
     }
 }
 

@@ -15,6 +15,7 @@ mod list;
 mod map;
 mod path;
 mod text;
+mod unshared;
 mod words;
 
 pub use list::List;

@@ -3,7 +3,7 @@
 use skylib::flow::{FlowQuery, FlowQueryError, FlowSet, FlowSource};
 use skylib::graph::history::{History, HistoryLimits, MemoryHistory};
 use skylib::graph::{Edge, EdgeId, Graph, GraphView, Metadata, MetadataOp, Node, NodeId};
-use skylib::gremlin::{Answer, Context, Query};
+use skylib::gremlin::{Answer, Context, Limits, Query, QueryErrorKind};
 use skylib::time::Timestamp;
 
 struct NoFlows;
@@ -46,6 +46,33 @@ fn past() -> (Graph, MemoryHistory) {
 }
 
 const BASE: i64 = 1_700_000_000_000;
+
+#[test]
+fn a_question_about_the_past_has_limits_too() {
+    let (graph, history) = past();
+    let view = GraphView::open(&graph);
+    let now = Timestamp::from_ms(BASE + 100_000);
+    let context = Context::new(&view, &NoFlows, now).with_history(&history);
+    let few = context.with_limits(Limits::default().with_max_bytes(100));
+    let kind = |query: &str, context: &Context<'_>| {
+        let answer = Query::parse(query).unwrap().run(context);
+        answer.map_err(|error| error.kind())
+    };
+    assert_eq!(
+        kind("G.At(1700000060, 60).V().Limit(2).Count()", &few),
+        Err(QueryErrorKind::Limit)
+    );
+    assert_eq!(
+        kind("G.At(1700000060, 60).V().Count()", &few),
+        Ok(Answer::Number(5)),
+        "a count holds nothing"
+    );
+    let impatient = context.with_interrupt(&|| true);
+    assert_eq!(
+        kind("G.At(1700000060, 60)", &impatient),
+        Err(QueryErrorKind::Interrupted)
+    );
+}
 
 #[test]
 fn walks_multiply_revisions_and_steps_by_id_do_not() {

@@ -76,7 +76,8 @@ impl<E: Element> Chains<E> {
                 end: None,
             };
             let former = std::mem::replace(newest, span);
-            let bytes = weight(&*former.element);
+            let metadata = former.element.metadata();
+            let bytes = metadata.unshared_bytes(element.metadata()) + overhead::<E>();
             chain.former.push_back(former);
             return (place, open.then_some(Ended { place, bytes }));
         }
@@ -102,7 +103,7 @@ impl<E: Element> Chains<E> {
             number,
         });
         newest.element = Arc::clone(gone);
-        let bytes = weight(&**gone);
+        let bytes = gone.metadata().heap_bytes() + overhead::<E>();
         Some(Ended { place, bytes })
     }
 
@@ -191,21 +192,27 @@ impl<E: Element> Chain<E> {
     /// The revisions of a window, oldest first; only the last of them at a point.
     pub(super) fn within(&self, window: Window) -> impl Iterator<Item = Revision<E>> {
         let slice = window.when.slice();
+        // COMPAT: both ends of a revision belong to it.
         let is_over = |span: &Span<E>| match span.end {
             Some(end) => end.number <= window.recorded && end.at < slice.start,
             None => false,
         };
         let has_begun = |span: &Span<E>| span.number <= window.recorded && span.from <= slice.last;
-        let begun = self.former.partition_point(has_begun);
-        let over = self.former.partition_point(is_over).min(begun);
         let newest = Some(&self.newest).filter(|span| has_begun(span) && !is_over(span));
-        let skipped = match (window.when, &newest) {
-            (When::During(_), _) => over,
-            (When::At(_), Some(_)) => begun,
-            (When::At(_), None) => over.max(begun.saturating_sub(1)),
+        let former = match window.when {
+            // Everything before has ended when the newest begins.
+            When::At(_) if has_begun(&self.newest) => 0..0,
+            when => {
+                let begun = self.former.partition_point(has_begun);
+                let over = self.former.partition_point(is_over).min(begun);
+                match when {
+                    When::At(_) => over.max(begun.saturating_sub(1))..begun,
+                    When::During(_) => over..begun,
+                }
+            }
         };
-        let former = self.former.range(skipped..begun);
-        former.chain(newest).map(|span| Revision {
+        let spans = self.former.range(former).chain(newest);
+        spans.map(|span| Revision {
             element: Arc::clone(&span.element),
             number: span.number,
         })
@@ -235,7 +242,7 @@ const fn in_ms(time: Timestamp) -> Timestamp {
     Timestamp::from_ms(time.as_ms())
 }
 
-/// Bytes that go with a revision, what it shares counted as if owned.
-fn weight<E: Element>(element: &E) -> usize {
-    element.metadata().heap_bytes() + size_of::<E>() + size_of::<Span<E>>()
+/// Bytes that a revision takes beside its metadata.
+const fn overhead<E>() -> usize {
+    size_of::<E>() + size_of::<Span<E>>()
 }

@@ -282,7 +282,10 @@ impl Reader<'_> {
             let mut found = Vec::new();
             let more = self.stretch(|state| {
                 let chains = chains(state);
-                for _ in 0..STRETCH {
+                let mut looked_at = 0;
+                // A chain may have many revisions of a slice.
+                while looked_at < STRETCH && found.len() < STRETCH {
+                    looked_at += 1;
                     let Some(place) = chains.after(last) else {
                         return false;
                     };
@@ -324,11 +327,13 @@ impl Reader<'_> {
                     return false;
                 };
                 let keys = end_key(node, side, next)..=end_key(node, side, PLACE);
-                let mut looked_at = 0;
-                for key in state.ends.range(keys).take(STRETCH) {
+                let full = found.len() + STRETCH;
+                for (looked_at, key) in state.ends.range(keys).enumerate() {
+                    if looked_at == STRETCH || found.len() >= full {
+                        return true;
+                    }
                     let place = *key as u32 & PLACE;
                     next = place + 1;
-                    looked_at += 1;
                     let Some(chain) = state.edges.chain(place) else {
                         continue;
                     };
@@ -340,7 +345,7 @@ impl Reader<'_> {
                     let there = revisions.filter(|revision| is_there(&revision.element));
                     found.extend(there.map(|revision| (chain.born(), revision)));
                 }
-                looked_at == STRETCH && next <= PLACE
+                false
             })?;
             if !more {
                 break;

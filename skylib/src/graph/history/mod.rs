@@ -123,7 +123,7 @@ pub struct Revision<E> {
 pub struct HistoryStatus {
     /// Former revisions, gone elements included; those of the present are not counted.
     pub revisions: usize,
-    /// Bytes they take, approximately: what they share is counted as if owned.
+    /// Bytes they take, approximately; what a revision shares with the next one counts once.
     pub bytes: usize,
     /// Bytes of the index by which elements are found, those of the present included.
     pub index_bytes: usize,

@@ -7,8 +7,9 @@ use std::rc::Rc;
 
 use hashbrown::HashMap;
 
-use super::{History, PastReader, Revision};
+use super::{History, PastReader, Revision, Visit};
 use crate::filter::Filter;
+use crate::graph::view::STRETCH;
 use crate::graph::{
     Direction, Edge, EdgeId, EdgeRef, ElementKey, GraphError, Node, NodeId, NodeRef,
 };
@@ -24,6 +25,7 @@ type VisitEnds<'v> = &'v mut dyn FnMut(&[NodeRef], &[NodeRef]) -> ControlFlow<()
 /// end, and [`PastView::identities`] tells which of them are the same element.
 pub struct PastView<'a> {
     reader: Box<dyn PastReader + 'a>,
+    interrupt: &'a (dyn Fn() -> bool + Sync),
     is_slice: bool,
     known: RefCell<Known>,
     identities: Identities,
@@ -63,10 +65,27 @@ impl<'a> PastView<'a> {
     pub fn open(history: &'a dyn History, when: When) -> Self {
         Self {
             reader: history.open(when),
+            interrupt: &|| false,
             is_slice: matches!(when, When::During(_)),
             known: RefCell::default(),
             identities: Identities::default(),
         }
+    }
+
+    /// With somebody who is asked now and then whether to stop; once it answers true, visits and
+    /// counts end early, and what they gave is not all.
+    #[must_use]
+    pub fn with_interrupt(self, interrupt: &'a (dyn Fn() -> bool + Sync)) -> Self {
+        Self { interrupt, ..self }
+    }
+
+    /// Bytes that the view holds itself, approximately: for each revision met its number.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let known = self.known.borrow();
+        let firsts = known.nodes.len() + known.edges.len();
+        let row = size_of::<Element>() + 2 * size_of::<(u64, u32)>() + size_of::<u32>();
+        known.rows.len() * row + firsts * 2 * size_of::<(NodeId, u32)>()
     }
 
     /// Which revisions belong to the same element.
@@ -81,6 +100,7 @@ impl<'a> PastView<'a> {
     /// [`GraphError::ViewExpired`], as everywhere here.
     pub fn node_by_id(&self, id: &NodeId) -> Result<Option<NodeRef>, GraphError> {
         let mut found = None;
+        // COMPAT: of several the first.
         self.reader.node(id, &mut |revision| {
             found = Some(revision);
             ControlFlow::Break(())
@@ -111,7 +131,7 @@ impl<'a> PastView<'a> {
         visit: &mut dyn FnMut(NodeRef) -> ControlFlow<()>,
     ) -> Result<(), GraphError> {
         let mut found = Vec::new();
-        self.reader.nodes(&mut |revision| {
+        self.nodes(&mut |revision| {
             if !filter.matches(&*revision.element) {
                 return ControlFlow::Continue(());
             }
@@ -137,7 +157,7 @@ impl<'a> PastView<'a> {
         visit: &mut dyn FnMut(EdgeRef) -> ControlFlow<()>,
     ) -> Result<(), GraphError> {
         let mut found = Vec::new();
-        self.reader.edges(&mut |revision| {
+        self.edges(&mut |revision| {
             if !filter.matches(&*revision.element) {
                 return ControlFlow::Continue(());
             }
@@ -159,7 +179,7 @@ impl<'a> PastView<'a> {
     /// [`GraphError::ViewExpired`].
     pub fn count_nodes(&self, filter: &Filter<ElementKey>) -> Result<usize, GraphError> {
         let mut count = 0;
-        self.reader.nodes(&mut |revision| {
+        self.nodes(&mut |revision| {
             count += usize::from(filter.matches(&*revision.element));
             ControlFlow::Continue(())
         })?;
@@ -172,7 +192,7 @@ impl<'a> PastView<'a> {
     /// [`GraphError::ViewExpired`].
     pub fn count_edges(&self, filter: &Filter<ElementKey>) -> Result<usize, GraphError> {
         let mut count = 0;
-        self.reader.edges(&mut |revision| {
+        self.edges(&mut |revision| {
             count += usize::from(filter.matches(&*revision.element));
             ControlFlow::Continue(())
         })?;
@@ -205,6 +225,7 @@ impl<'a> PastView<'a> {
                 } else {
                     &edge.parent
                 };
+                // COMPAT: revisions multiply, whether they met or not.
                 for other in self.nodes_by_id(other)? {
                     if visit(which, &edge, &other).is_break() {
                         return Ok(());
@@ -313,6 +334,28 @@ impl<'a> PastView<'a> {
             }
         }
         Ok(())
+    }
+
+    fn nodes(&self, visit: Visit<'_, Node>) -> Result<(), GraphError> {
+        let mut visit = self.patient(visit);
+        self.reader.nodes(&mut visit)
+    }
+
+    fn edges(&self, visit: Visit<'_, Edge>) -> Result<(), GraphError> {
+        let mut visit = self.patient(visit);
+        self.reader.edges(&mut visit)
+    }
+
+    /// Visits as long as somebody waits.
+    fn patient<E>(&self, visit: Visit<'_, E>) -> impl FnMut(Revision<E>) -> ControlFlow<()> {
+        let mut seen = 0_usize;
+        move |revision| {
+            seen += 1;
+            if seen.is_multiple_of(STRETCH) && (self.interrupt)() {
+                return ControlFlow::Break(());
+            }
+            visit(revision)
+        }
     }
 
     fn nodes_by_id(&self, id: &NodeId) -> Result<Vec<NodeRef>, GraphError> {

@@ -153,6 +153,7 @@ impl Metrics {
                 Some(Value::Map(map)) => Metric::Interface(InterfaceMetric::from_map(&map)),
                 Some(_) => return Err(QueryError::execute("wrong interface metric type")),
             };
+            // COMPAT: not even the ends may touch.
             if let Some(When::During(slice)) = when
                 && (metric.start() <= slice.start.as_ms() || metric.last() >= slice.last.as_ms())
             {
