@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
-use skylib::flow::{Flow, FlowQuery, FlowTable, FlowTableOptions, LayerKeyMode};
+use skylib::flow::{ExtraLayers, Flow, FlowQuery, FlowTable, FlowTableOptions, LayerKeyMode};
 use skylib::packet::{LinkType, PacketBatch, PacketHeader};
 use skylib::pcap_file::{CaptureReader, PcapReader};
 use skylib::time::Timestamp;
@@ -200,6 +200,52 @@ fn packets_of_known_flows_allocate_nothing() {
     });
     assert_eq!(allocations, 0);
     assert_eq!(table.stats().packets, 60_000);
+}
+
+/// Packets that options look into: DNS questions, TCP in order, and datagrams of two fragments.
+fn looked_into() -> Packets {
+    let mut packets = Packets {
+        buffer: Vec::new(),
+        headers: Vec::new(),
+    };
+    let mut push = |id: u8, fragment: [u8; 2], protocol: u8, payload: &[u8]| {
+        let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0, 0x45, 0, 0];
+        frame.push(20 + payload.len() as u8);
+        frame.extend([0, id, fragment[0], fragment[1], 64, protocol, 0, 0]);
+        frame.extend([10, 0, 0, 1, 10, 0, 0, 2]);
+        frame.extend(payload);
+        packets.push(Timestamp::from_ms(1), &frame, 60);
+    };
+    for id in 0..100 {
+        let ports = [16, id, 0, 53];
+        let dns = [&ports[..], &[0, 20, 0, 0], &[0; 12]].concat();
+        push(id, [0, 0], 17, &dns);
+        push(id, [0x20, 0], 17, &dns[..16]);
+        push(id, [0, 2], 17, &dns[16..]);
+        let segment = |sequence: u8, flags: u8| {
+            let mut segment = [&ports[..], &[0, 0, 0, sequence, 0, 0, 0, 0, 0x50, flags]].concat();
+            segment.extend([0; 6]);
+            segment
+        };
+        push(id, [0, 0], 6, &segment(0, 0x02));
+        push(id, [0, 0], 6, &[segment(1, 0x10), vec![0; 5]].concat());
+    }
+    packets
+}
+
+#[test]
+fn packets_that_are_looked_into_allocate_nothing_once_memory_is_there() {
+    let packets = looked_into();
+    let options = FlowTableOptions::default()
+        .with_ip_defrag(true)
+        .with_reassemble_tcp(true)
+        .with_extra_layers(ExtraLayers::ALL);
+    let mut table = FlowTable::new(options);
+    table.process(&packets.batch());
+    table.process(&packets.batch());
+    let ((), allocations) = allocations::count(|| table.process(&packets.batch()));
+    assert_eq!(allocations, 0);
+    assert_eq!(table.stats().fragments.joined, 3 * 200);
 }
 
 #[test]

@@ -15,6 +15,10 @@ mod capture_file;
 mod compressed;
 #[path = "../../../fuzz/checks/gremlin.rs"]
 mod gremlin;
+#[path = "../../../fuzz/checks/contents.rs"]
+mod contents;
+#[path = "../../../fuzz/checks/joining.rs"]
+mod joining;
 #[path = "../../../fuzz/checks/packet.rs"]
 mod packet;
 #[path = "../../../fuzz/checks/pcapng.rs"]
@@ -43,6 +47,16 @@ fn pcapng_files() {
 #[test]
 fn compressed_files() {
     replay("compressed", compressed::check, &compressed_seeds());
+}
+
+#[test]
+fn fragments_and_segments() {
+    replay("joining", joining::check, &joining_seeds());
+}
+
+#[test]
+fn contents_of_extra_layers() {
+    replay("contents", contents::check, &contents_seeds());
 }
 
 /// Seeds of a target by name.
@@ -523,6 +537,67 @@ fn compressed_seeds() -> Vec<(&'static str, Vec<u8>)> {
         ("zstd_cut", zstd[..12].to_vec()),
         ("zstd", zstd),
         ("gzip", gzip),
+}
+
+/// Six bytes a packet: kind and time, datagram and port, place, length, content, damage.
+fn joining_seeds() -> Vec<(&'static str, Vec<u8>)> {
+    vec![
+        (
+            "fragments",
+            hex("000100220900 000103220900 000102210900 000106850900"),
+        ),
+        (
+            "overlaps",
+            hex("000102240900 000100260500 000101240700 000106040900"),
+        ),
+        (
+            "teardrop",
+            hex("0001002a0900 000103020900 00010a040900 000100220900"),
+        ),
+        ("timeout", hex("000100220900 f80000000000 f80102040900")),
+        (
+            "connection",
+            hex("010000000900 030000001200 01000a0a1000 030000011000 010000001100 030008001100"),
+        ),
+        (
+            "gaps",
+            hex("010000000200 01003a201000 01001a201000 01005a041100 f90000000000 010099020400"),
+        ),
+        ("mid_stream", hex("0100804010c5 0100a0401000 010060401400")),
+        ("damaged", hex("0001002209c9 0001022209d1 0500000509ff")),
+    ]
+}
+
+/// The first byte tells the layer: 0 DNS, 1 DHCPv4, 2 VRRP.
+fn contents_seeds() -> Vec<(&'static str, Vec<u8>)> {
+    let question = "0007 0100 0001 0000 0000 0000 01 61 02 696f 00 0001 0001";
+    let mut dhcp = vec![0; 245];
+    (dhcp[0], dhcp[3], dhcp[10]) = (1, 6, 3);
+    dhcp[237..241].copy_from_slice(&[99, 130, 83, 99]);
+    vec![
+        ("dns_question", hex(&format!("00 {question}"))),
+        (
+            "dns_answer",
+            hex("00 0007 8180 0001 0003 0000 0001 01 61 00 00ff 0001 \
+                c00c 0005 0001 00000009 0004 01 62 c00c \
+                c00c 0006 0001 00000009 001a 01 6d 00 01 72 00 00000001 00000002 00000003 00000004 00000005 \
+                c00c 0010 0001 00000009 0004 03 616263 \
+                00 0029 1000 00000000 0006 000a 0002 ff79"),
+        ),
+        (
+            "dns_pointer_to_itself",
+            hex("00 0007 0100 0001 0000 0000 0000 c00c 0001 0001"),
+        ),
+        (
+            "dns_cut",
+            hex("00 0007 0100 0005 0005 0005 0005 01 61 00 00"),
+        ),
+        ("dhcp", dhcp),
+        (
+            "vrrp",
+            hex("02 21 07 64 01 00 01 ba52 0a0100fe 0000000000000000"),
+        ),
+        ("short", hex("02 21")),
     ]
 }
 

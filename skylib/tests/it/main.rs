@@ -10,6 +10,7 @@ mod captures;
 // Filters are compiled by libpcap.
 #[cfg(feature = "pcap")]
 mod flow_cases;
+mod flow_scenarios;
 mod flow_table;
 mod fuzz_corpus;
 mod gremlin_cases;

@@ -1,3 +1,6 @@
+use proptest::collection::vec;
+use proptest::prelude::*;
+
 use super::*;
 use crate::decode::{Decoder, DecoderOptions, Layer, Parts};
 use crate::packet::LinkType;
@@ -195,4 +198,41 @@ fn the_joined_packet_shows_that_it_was_fragmented() {
     assert_eq!(parts[0].layers.application(), Some(Layer::UDP));
     assert_eq!(parts[0].transport.unwrap().destination, 6);
     assert_eq!(parts.fragment(), None);
+}
+
+proptest! {
+    #[test]
+    fn any_cut_in_any_order_gives_the_payload(
+        payload in vec(any::<u8>(), 9..2000),
+        cuts in vec(1_usize..249, 1..20),
+        order in any::<u64>(),
+    ) {
+        let mut ends: Vec<usize> = cuts.iter().map(|cut| cut * 8).collect();
+        ends.retain(|end| *end < payload.len());
+        ends.extend([8, payload.len()]);
+        ends.sort_unstable();
+        ends.dedup();
+        let mut start = 0;
+        let mut fragments: Vec<Vec<u8>> = Vec::new();
+        for end in ends {
+            let piece = &payload[start..end];
+            let is_last = end == payload.len();
+            let mut fragment = frame(1, (start / 8) as u16, piece.len() as u16, is_last);
+            fragment[34..].copy_from_slice(piece);
+            fragments.push(fragment);
+            start = end;
+        }
+        // Any order that depends on nothing but the number.
+        fragments.sort_by_cached_key(|fragment| fragment[20..22].iter().fold(order, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3).rotate_left(29)
+        }));
+        let mut rig = rig();
+        let last = fragments.pop().unwrap();
+        for fragment in &fragments {
+            prop_assert_eq!(rig.add(1, fragment), Joining::Waiting);
+        }
+        prop_assert_eq!(waited(rig.add(1, &last)), Some(fragments.len() as u32));
+        prop_assert_eq!(&rig.joined[34..], &payload[..]);
+        prop_assert_eq!(rig.defragmenter.bytes(), 0);
+    }
 }

@@ -164,7 +164,7 @@ impl FlowTable {
         // What lies around the datagram came with every fragment.
         let mut layers = self.parts.iter().map(|part| part.layers);
         let inmost = layers.position(|layers| layers.contains(Layer::FRAGMENT));
-        let outer = inmost.map_or(0, |inmost| inmost + 1);
+        let outer = inmost.map_or(self.parts.len(), |inmost| inmost + 1);
         let pending = slots.get_mut(first..*len).unwrap_or_default();
         for (part, slot) in self.parts.iter().zip(pending).take(outer) {
             slot.bytes = if part.link.is_some() || part.network.is_none() {
