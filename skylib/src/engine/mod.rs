@@ -21,6 +21,7 @@ mod entry;
 mod flows;
 mod hub;
 mod on_demand;
+mod opening;
 mod probes;
 mod query;
 mod subscription;
@@ -39,7 +40,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use self::on_demand::{CaptureDefaults, Controller, OnDemand};
+use self::on_demand::{Controller, OnDemand};
+use self::opening::Opener;
 use self::probes::HostOptions;
 use self::query::QueryRunner;
 use crate::api::{CaptureSpec, ResourceStore};
@@ -218,15 +220,20 @@ impl Engine {
             stopping: Arc::default(),
             threads: Mutex::default(),
         }));
+        let opener = Opener {
+            graph: Arc::clone(&graph),
+            flows,
+            table: options.table.clone(),
+            clock,
+            origin: origin.clone(),
+        };
         engine.start_threads(OnDemand::new(
             controller,
             resources,
             queries,
             graph_bus,
-            CaptureDefaults {
-                table: options.table.clone(),
-                stats_period: options.stats_period,
-            },
+            opener,
+            options.stats_period,
         ))?;
         if options.role == Role::AllInOne {
             if let Some(missing) = Capability::missing() {

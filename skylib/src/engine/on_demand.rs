@@ -7,7 +7,7 @@
 //! could not be opened as well, and that is tried again when the graph changes.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
@@ -15,17 +15,15 @@ use parking_lot::{Condvar, Mutex};
 use super::entry::{self, CaptureEntry};
 use super::flows::{FlowHub, TableId};
 use super::hub::SharedGraph;
+use super::opening::{Opener, with_causes};
 use super::query::QueryRunner;
 use super::subscription::Bus;
-use super::target::{CaptureTarget, is_capturable};
-use crate::api::{CaptureSpec, CaptureType, ResourceStore};
-use crate::capture::{
-    AfPacket, BpfProgram, Capture, CaptureOptions, CaptureReport, CaptureStats, link_type_of_encap,
-};
-use crate::flow::{Flow, FlowSink, FlowStats, FlowTable, FlowTableOptions};
-use crate::graph::{GraphAccess, GraphEvent, Node, NodeId};
+use super::target::is_capturable;
+use crate::api::{CaptureSpec, ResourceStore};
+use crate::capture::{Capture, CaptureReport, CaptureStats};
+use crate::flow::FlowStats;
+use crate::graph::{GraphEvent, Node, NodeId};
 use crate::gremlin::{Answer, Query};
-use crate::packet::LinkType;
 use crate::proto::Outgoing;
 use crate::time::{Clock, Timestamp};
 
@@ -118,14 +116,6 @@ impl Controller {
     }
 }
 
-/// Settings of captures that no client sets.
-#[derive(Clone, Debug)]
-pub(super) struct CaptureDefaults {
-    pub(super) table: FlowTableOptions,
-    /// How often counters in the nodes' metadata are refreshed.
-    pub(super) stats_period: Duration,
-}
-
 /// The thread's own state.
 pub(super) struct OnDemand {
     controller: Arc<Controller>,
@@ -134,7 +124,9 @@ pub(super) struct OnDemand {
     flows: Arc<FlowHub>,
     graph_bus: Arc<Bus<Outgoing>>,
     queries: QueryRunner,
-    defaults: CaptureDefaults,
+    opener: Opener,
+    /// How often counters in the nodes' metadata are refreshed.
+    stats_period: Duration,
     clock: Arc<dyn Clock>,
     running: HashMap<Key, Running>,
 }
@@ -165,7 +157,8 @@ impl OnDemand {
         resources: Arc<Mutex<ResourceStore<CaptureSpec>>>,
         queries: QueryRunner,
         graph_bus: Arc<Bus<Outgoing>>,
-        defaults: CaptureDefaults,
+        opener: Opener,
+        stats_period: Duration,
     ) -> Self {
         Self {
             controller,
@@ -175,7 +168,8 @@ impl OnDemand {
             graph_bus,
             clock: Arc::clone(&queries.clock),
             queries,
-            defaults,
+            opener,
+            stats_period,
             running: HashMap::new(),
         }
     }
@@ -184,7 +178,7 @@ impl OnDemand {
     pub(super) fn run(mut self) {
         self.controller.created();
         let mut last_check = Timestamp::ZERO;
-        let mut next_stats = self.clock.now().plus(self.defaults.stats_period);
+        let mut next_stats = self.clock.now().plus(self.stats_period);
         let mut next_messages = self.clock.now().plus(STATS_MESSAGES);
         loop {
             let pending = self.wait(last_check, next_stats);
@@ -204,7 +198,7 @@ impl OnDemand {
                 self.check();
             }
             if next_stats <= now {
-                next_stats = now.plus(self.defaults.stats_period);
+                next_stats = now.plus(self.stats_period);
                 self.refresh_stats();
             }
             if next_messages <= now {
@@ -299,12 +293,14 @@ impl OnDemand {
             _ => Vec::new(),
         };
         let mut seen = HashSet::new();
-        let wanted = |node: &Arc<Node>| is_capturable(node) && seen.insert(node.id.clone());
+        let wanted = |node: &Arc<Node>| {
+            is_capturable(node, &self.opener.origin) && seen.insert(node.id.clone())
+        };
         Ok(nodes.into_iter().filter(wanted).collect())
     }
 
     fn start(&mut self, key: Key, spec: &Arc<CaptureSpec>, node: &Node) {
-        let state = match self.open(spec, node) {
+        let state = match self.opener.open(spec, node) {
             Ok((capture, table)) => {
                 tracing::info!(capture = %key.capture, node = %key.node, "capture started");
                 let report = CaptureReport::default();
@@ -332,52 +328,6 @@ impl OnDemand {
             notify(&self.graph_bus, "NodeUpdated", spec);
         }
         self.running.insert(key, running);
-    }
-
-    fn open(&self, spec: &CaptureSpec, node: &Node) -> Result<(Capture, TableId), String> {
-        match spec.capture_type {
-            None | Some(CaptureType::AfPacket | CaptureType::Pcap) => {}
-            Some(other) => return Err(format!("{} captures are not supported yet", other.name())),
-        }
-        let mut target = Err(String::new());
-        self.graph
-            .read(&mut |graph| target = CaptureTarget::of(graph, node));
-        let target = target?;
-        let table = self.table_of(spec, &target)?;
-        let source = AfPacket::open(&options_of(spec, &target)?).map_err(|e| with_causes(&e))?;
-        let sink = HubSink(Arc::downgrade(&self.flows));
-        let capture = Capture::start(
-            &target.interface,
-            source,
-            table,
-            sink,
-            Arc::clone(&self.clock),
-        )
-        .map_err(|e| with_causes(&e))?;
-        let table = self.flows.add_table(capture.handle().clone());
-        Ok((capture, table))
-    }
-
-    fn table_of(&self, spec: &CaptureSpec, target: &CaptureTarget) -> Result<FlowTable, String> {
-        let later = [
-            (spec.ip_defrag, "IPDefrag"),
-            (spec.reassemble_tcp, "ReassembleTCP"),
-            (spec.extra_layers != 0, "ExtraLayers"),
-            (
-                !spec.target.is_empty() || !matches!(&*spec.target_type, "" | "local"),
-                "Target",
-            ),
-        ];
-        if let Some((_, option)) = later.iter().find(|(asked, _)| *asked) {
-            return Err(format!("the option {option} is not supported yet"));
-        }
-        let mut options = self.defaults.table.clone();
-        options.node_tid = target.tid.as_str().into();
-        options.capture_id = spec.uuid.as_str().into();
-        options.layer_key_mode = spec.layer_key_mode;
-        options.raw_packet_limit = u32::try_from(spec.raw_packet_limit).unwrap_or(0);
-        options.extra_tcp_metric = spec.extra_tcp_metric;
-        Ok(FlowTable::new(options))
     }
 
     /// A capture ended by itself: its interface went away, or reading failed.
@@ -526,17 +476,6 @@ pub(super) fn notify(bus: &Bus<Outgoing>, kind: &'static str, spec: &CaptureSpec
 
 const NOTIFICATIONS: &str = "OnDemandCaptureNotification";
 
-/// Hands a capture's flows to the hub, as long as there is one.
-struct HubSink(Weak<FlowHub>);
-
-impl FlowSink for HubSink {
-    fn flows(&mut self, flows: Vec<Flow>) {
-        if let Some(hub) = self.0.upgrade() {
-            hub.push(flows);
-        }
-    }
-}
-
 fn stats_between(capture: &str, before: &CaptureReport, now: &CaptureReport) -> FlowStats {
     let since = |now: u64, before: u64| i64::try_from(now.saturating_sub(before)).unwrap_or(0);
     FlowStats {
@@ -547,36 +486,6 @@ fn stats_between(capture: &str, before: &CaptureReport, now: &CaptureReport) -> 
         packets_dropped: since(now.packets.dropped, before.packets.dropped),
         packets_received: since(now.packets.received, before.packets.received),
     }
-}
-
-fn options_of(spec: &CaptureSpec, target: &CaptureTarget) -> Result<CaptureOptions, String> {
-    let mut options = CaptureOptions::new(&target.interface);
-    if let Some(path) = &target.netns {
-        options = options.with_netns(path);
-    }
-    let link_type = link_type_of_encap(&target.encap_type).unwrap_or(LinkType::ETHERNET);
-    options = options.with_link_type(link_type);
-    if spec.header_size != 0 {
-        options = options.with_header_size(u32::try_from(spec.header_size).unwrap_or(0));
-    }
-    if !spec.bpf_filter.is_empty() {
-        let program = BpfProgram::compile(&spec.bpf_filter, link_type, options.header_size)
-            .map_err(|e| with_causes(&e))?;
-        options = options.with_filter(program);
-    }
-    Ok(options)
-}
-
-/// An error and what caused it, in one line.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 fn earlier(a: Option<Timestamp>, b: Timestamp) -> Option<Timestamp> {
