@@ -30,6 +30,10 @@ pub(crate) async fn show(call: Call) -> Response {
             .iter()
             .map(|probe| (probe.name, Probe::of(probe)))
             .collect(),
+        store: Store {
+            captures: engine.captures,
+            error: engine.store_problem,
+        },
         queues: Queues {
             connections: app.connections.open(),
             connections_refused: app.connections.refused(),
@@ -58,6 +62,7 @@ struct Status<'a> {
     alerts: Election,
     captures: Election,
     probes: BTreeMap<&'static str, Probe>,
+    store: Store,
     queues: Queues,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     backends_replaced_by_local: BTreeMap<&'static str, &'a str>,
@@ -95,6 +100,16 @@ struct Peers {
 #[serde(rename_all = "PascalCase")]
 struct Election {
     is_master: bool,
+}
+
+/// What is kept.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Store {
+    captures: usize,
+    /// Why the last change could not be kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
 }
 
 /// What waits, and what a full queue cost.

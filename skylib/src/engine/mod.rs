@@ -17,15 +17,19 @@
 //! ```
 
 mod captures;
+mod controller;
 mod entry;
+mod expiry;
 mod flows;
 mod hub;
 mod on_demand;
 mod opening;
 mod probes;
 mod query;
+mod running;
 mod subscription;
 mod target;
+mod watched;
 
 pub use captures::{CaptureCreateError, Captures};
 pub use flows::{FlowHub, FlowOptions, TableId};
@@ -40,13 +44,14 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use self::on_demand::{Controller, OnDemand};
+use self::controller::Controller;
+use self::on_demand::{OnDemand, OnDemandOptions};
 use self::opening::Opener;
 use self::probes::HostOptions;
 use self::query::QueryRunner;
-use crate::api::{CaptureSpec, ResourceStore};
+use crate::api::{CaptureSpec, ResourceError, ResourceStore};
 use crate::flow::FlowTableOptions;
-use crate::graph::{Graph, GraphView, Processor};
+use crate::graph::{Graph, GraphAccess, GraphView, Processor};
 use crate::gremlin::{Answer, Limits, Query, QueryError};
 use crate::proto::Outgoing;
 use crate::store::{DocStore, MemoryStore, StoreError};
@@ -90,6 +95,10 @@ pub struct EngineOptions {
     pub host_metadata: crate::value::Map,
     /// Bounds of one query.
     pub limits: Limits,
+    /// How many captures may be kept.
+    pub max_captures: usize,
+    /// How many captures may be active on nodes, each with its own packet ring and flow table.
+    pub max_active_captures: usize,
     /// A capture to create at start; one like it that is there already is fine.
     pub startup_capture: Option<CaptureSpec>,
 }
@@ -109,6 +118,8 @@ impl EngineOptions {
             netns_path: Some(PathBuf::from("/var/run/netns")),
             host_metadata: crate::value::Map::new(),
             limits: Limits::default(),
+            max_captures: 1_000,
+            max_active_captures: 256,
             startup_capture: None,
         }
     }
@@ -152,6 +163,8 @@ pub struct Status {
     pub probes: Vec<ProbeStatus>,
     /// Captures kept.
     pub captures: usize,
+    /// Why the last change of a capture could not be kept, if it could not.
+    pub store_problem: Option<String>,
     /// Nodes in the graph.
     pub nodes: usize,
     /// Edges in the graph.
@@ -193,8 +206,8 @@ impl Engine {
         ));
         let flows = Arc::new(FlowHub::new(options.flows));
         let graph_bus = Arc::new(Bus::default());
-        let controller = Arc::new(Controller::new());
-        let resources = Arc::new(Mutex::new(store));
+        let controller = Arc::new(Controller::default());
+        let resources = Arc::new(store.with_limit(options.max_captures));
         let queries = QueryRunner {
             graph: Arc::clone(&graph),
             flows: Arc::clone(&flows),
@@ -233,7 +246,10 @@ impl Engine {
             queries,
             graph_bus,
             opener,
-            options.stats_period,
+            OnDemandOptions {
+                stats_period: options.stats_period,
+                max_active: options.max_active_captures,
+            },
         ))?;
         if options.role == Role::AllInOne {
             if let Some(missing) = Capability::missing() {
@@ -250,7 +266,7 @@ impl Engine {
         }
         if let Some(spec) = options.startup_capture {
             match engine.0.captures.create(spec, None) {
-                Ok(_) | Err(CaptureCreateError::Resource(_)) => {}
+                Ok(_) | Err(CaptureCreateError::Resource(ResourceError::Duplicate)) => {}
                 Err(error) => tracing::error!(%error, "no start-up capture"),
             }
         }
@@ -371,13 +387,13 @@ impl Engine {
                 .map(ProbeSet::status)
                 .unwrap_or_default(),
             captures: inner.captures.len(),
+            store_problem: inner.captures.store_problem(),
             events_waiting: inner.graph.log_len(),
             graph_subscribers_cut_off: inner.graph_bus.cut_off(),
             flow_subscribers_cut_off: inner.flows.bus.cut_off(),
             flows_dropped: inner.flows.dropped(),
             ..Status::default()
         };
-        use crate::graph::GraphAccess;
         inner.graph.read(&mut |graph| {
             (status.nodes, status.edges) = (graph.node_count(), graph.edge_count());
         });

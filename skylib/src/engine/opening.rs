@@ -7,6 +7,7 @@ use super::hub::SharedGraph;
 use super::target::CaptureTarget;
 use crate::api::{CaptureSpec, CaptureType};
 use crate::capture::{AfPacket, BpfProgram, Capture, CaptureOptions, link_type_of_encap};
+use crate::error::with_causes;
 use crate::flow::{Flow, FlowSink, FlowTable, FlowTableOptions};
 use crate::graph::{GraphAccess, Node};
 use crate::packet::LinkType;
@@ -105,16 +106,4 @@ fn options_of(spec: &CaptureSpec, target: &CaptureTarget) -> Result<CaptureOptio
         options = options.with_filter(program);
     }
     Ok(options)
-}
-
-/// An error and what caused it, in one line.
-pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
