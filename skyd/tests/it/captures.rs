@@ -39,7 +39,7 @@ fn one_capture_too_many_is_refused_in_words() {
     assert_eq!(
         refused.text(),
         "there are 1 capture resources already, as many as may be, delete one first \
-         (http.limits.captures)"
+         (http.limits.captures)\n"
     );
     assert_eq!(
         get(&daemon, "/api/status").json()["Store"],
