@@ -228,7 +228,14 @@ impl OnDemand {
         let spec = Arc::clone(&watched.spec);
         let is_stopping = || self.controller.is_stopping();
         let nodes = watched.select(&self.queries, &self.opener.origin, &is_stopping);
-        let mut left_out = 0;
+        if self.controller.is_stopping() {
+            return;
+        }
+        let (nodes, mut problem) = match nodes {
+            Ok(nodes) => (nodes, None),
+            Err(problem) => (Vec::new(), Some(problem)),
+        };
+        let mut is_full = false;
         for node in nodes {
             let key = Key {
                 capture: id.to_owned(),
@@ -236,14 +243,15 @@ impl OnDemand {
             };
             match self.running.get(&key) {
                 Some(running) if running.is_active() => {}
-                None if self.running.len() >= MAX_ENTRIES => left_out += 1,
+                None if self.running.len() >= MAX_ENTRIES => is_full = true,
                 _ => self.start(key, &spec, &node),
             }
         }
-        if left_out > 0
-            && let Some(watched) = self.watched.get_mut(id)
-        {
-            watched.warn(format!("{left_out} nodes too many"));
+        if is_full {
+            problem = Some(format!("{MAX_ENTRIES} captures on nodes are known already"));
+        }
+        if let Some(watched) = self.watched.get_mut(id) {
+            watched.tell(problem);
         }
     }
 
@@ -271,14 +279,13 @@ impl OnDemand {
             }
         };
         let is_active = running.is_active();
-        self.keep(key, running);
-        if is_active {
+        if self.keep(key, running) && is_active {
             notify(&self.graph_bus, "NodeUpdated", spec);
         }
     }
 
-    /// Shows a capture on its node and keeps it in mind, unless the node has gone meanwhile.
-    fn keep(&mut self, key: Key, running: Running) {
+    /// Shows a capture on its node and keeps it in mind; closes it where the node has gone meanwhile.
+    fn keep(&mut self, key: Key, running: Running) -> bool {
         self.controller.watch(&key.node);
         let entry = running.entry();
         let is_shown = self
@@ -289,9 +296,11 @@ impl OnDemand {
             let before = self.running.insert(key, running);
             self.changed |= before.is_none_or(|before| before.is_active() != is_active);
         } else {
-            self.changed |= self.running.remove(&key).is_some();
+            self.running.remove(&key);
             self.close(running);
+            self.changed = true;
         }
+        is_shown
     }
 
     /// A capture ended by itself: its interface went away, or reading failed.

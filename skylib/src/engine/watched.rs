@@ -32,13 +32,14 @@ impl Watched {
 
     /// The nodes of `own` origin that the query selects and that packets can be captured on.
     ///
-    /// A query that fails, or takes more than [`QUERY_TIME`], selects none; that is logged once.
+    /// # Errors
+    /// When the query fails, or takes more than [`QUERY_TIME`].
     pub(super) fn select(
         &mut self,
         queries: &QueryRunner,
         own: &str,
         is_stopping: &(dyn Fn() -> bool + Sync),
-    ) -> Vec<Arc<Node>> {
+    ) -> Result<Vec<Arc<Node>>, String> {
         let began = queries.clock.now();
         let is_late = || queries.clock.now().since(began) >= QUERY_TIME;
         let answer = match &self.query {
@@ -53,26 +54,17 @@ impl Watched {
             Err(error) => Err(error.to_string()),
         };
         self.cost = queries.clock.now().since(began);
-        match answer {
-            Ok(answer) => {
-                self.problem = None;
-                capturable(answer, own)
-            }
-            Err(problem) => {
-                if !is_stopping() {
-                    self.warn(problem);
-                }
-                Vec::new()
-            }
-        }
+        answer.map(|answer| capturable(answer, own))
     }
 
-    /// Logs what is wrong with this capture, unless it was the same the last time.
-    pub(super) fn warn(&mut self, problem: String) {
-        if self.problem.as_ref() != Some(&problem) {
-            tracing::warn!(capture = %self.spec.uuid, problem, "the capture's query failed");
-            self.problem = Some(problem);
+    /// Logs what was wrong this time, unless it was the same the last time.
+    pub(super) fn tell(&mut self, problem: Option<String>) {
+        if self.problem != problem
+            && let Some(problem) = &problem
+        {
+            tracing::warn!(capture = %self.spec.uuid, problem, "not all nodes are captured on");
         }
+        self.problem = problem;
     }
 }
 
@@ -144,21 +136,18 @@ mod tests {
     #[test]
     fn a_query_that_takes_too_long_is_ended() {
         let mut watched = watched();
-        assert_eq!(
-            watched.select(&queries(1), "agent.h", &|| false).len(),
-            5_000
-        );
-        assert_eq!(watched.problem, None);
-        let slow = queries(400);
-        assert!(watched.select(&slow, "agent.h", &|| false).is_empty());
-        assert_eq!(watched.problem.as_deref(), Some("it takes more than 1s"));
+        let nodes = watched.select(&queries(1), "agent.h", &|| false);
+        assert_eq!(nodes.unwrap().len(), 5_000);
+        let problem = watched.select(&queries(400), "agent.h", &|| false);
+        assert_eq!(problem.unwrap_err(), "it takes more than 1s");
         assert!(watched.cost >= QUERY_TIME);
     }
 
     #[test]
     fn a_query_ends_with_the_thread() {
         let mut watched = watched();
-        assert!(watched.select(&queries(1), "agent.h", &|| true).is_empty());
-        assert_eq!(watched.problem, None, "nothing is wrong with it");
+        let ended = watched.select(&queries(0), "agent.h", &|| true);
+        assert!(ended.is_err());
+        assert_eq!(watched.cost, Duration::ZERO);
     }
 }
