@@ -237,6 +237,10 @@ pub(crate) fn create_error(error: &CaptureCreateError) -> Response {
         CaptureCreateError::Resource(ResourceError::Duplicate) => {
             error_text(StatusCode::CONFLICT, &error.to_string())
         }
+        CaptureCreateError::Resource(ResourceError::Full { .. }) => {
+            let text = format!("{error} (http.limits.captures)");
+            error_text(StatusCode::FORBIDDEN, &text)
+        }
         CaptureCreateError::Resource(_) => failed("a capture could not be kept", error),
         _ => bad_request(error),
     }

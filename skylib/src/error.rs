@@ -39,3 +39,15 @@ pub enum Error {
 
 /// What the library's functions return when anything can go wrong.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An error and what caused it, in one line.
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

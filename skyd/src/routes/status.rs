@@ -33,6 +33,10 @@ pub(crate) async fn show(call: Call) -> Response {
             .iter()
             .map(|probe| (probe.name, Probe::of(probe)))
             .collect(),
+        store: Store {
+            captures: engine.captures,
+            error: engine.store_problem,
+        },
         queues: Queues {
             connections: app.connections.open(),
             connections_refused: app.connections.refused(),
@@ -65,6 +69,7 @@ struct Status<'a> {
     alerts: Election,
     captures: Election,
     probes: BTreeMap<&'static str, Probe>,
+    store: Store,
     queues: Queues,
     history: History,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -157,6 +162,16 @@ impl FlowHistory {
             evicted: status.evicted,
         }
     }
+}
+
+/// What is kept.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Store {
+    captures: usize,
+    /// Why the last change could not be kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
 }
 
 /// What waits, and what a full queue cost.

@@ -30,6 +30,24 @@ fn captures_are_there_after_a_restart_even_after_a_kill() {
 }
 
 #[test]
+fn one_capture_too_many_is_refused_in_words() {
+    let daemon = Daemon::with(&["http.limits.captures=1"]);
+    assert_eq!(post(&daemon, "/api/capture", BODY).status, 201);
+    let other = r#"{"GremlinQuery":"G.V().Has('Name','other')"}"#;
+    let refused = post(&daemon, "/api/capture", other);
+    assert_eq!(refused.status, 403);
+    assert_eq!(
+        refused.text(),
+        "there are 1 capture resources already, as many as may be, delete one first \
+         (http.limits.captures)\n"
+    );
+    assert_eq!(
+        get(&daemon, "/api/status").json()["Store"],
+        json!({"Captures": 1})
+    );
+}
+
+#[test]
 fn a_time_to_live_ends_a_capture() {
     let daemon = Daemon::start();
     let create = |ttl: &str| {

@@ -140,6 +140,17 @@ impl CaptureSpec {
                 message,
             })
         };
+        // Before anything is parsed.
+        for (field, text, limit) in [
+            ("GremlinQuery", &self.gremlin_query, MAX_QUERY_BYTES),
+            ("BPFFilter", &self.bpf_filter, MAX_TEXT_BYTES),
+            ("Name", &self.name, MAX_TEXT_BYTES),
+            ("Description", &self.description, MAX_TEXT_BYTES),
+        ] {
+            if text.len() > limit {
+                return refuse(field, format!("A valid length is <= {limit} bytes"));
+            }
+        }
         let gremlin = match self.gremlin_query.as_str() {
             "" => Err("it is empty".to_owned()),
             query => expressions.check_gremlin(query),
@@ -347,6 +358,8 @@ fn unknown_type(name: &str) -> JsonError {
     }
 }
 
+const MAX_QUERY_BYTES: usize = 64 << 10;
+const MAX_TEXT_BYTES: usize = 4 << 10;
 const MAX_RAW_PACKETS: i64 = 10;
 const HEADER_SIZES: std::ops::RangeInclusive<i64> = 14..=4096;
 
@@ -497,6 +510,29 @@ mod tests {
         ] {
             let json = format!(r#"{{"GremlinQuery":"G",{good}}}"#);
             spec(&json).validate(&Words).unwrap();
+        }
+    }
+
+    #[test]
+    fn texts_have_a_length() {
+        for (field, limit) in [
+            ("GremlinQuery", 65_536),
+            ("BPFFilter", 4_096),
+            ("Name", 4_096),
+            ("Description", 4_096),
+        ] {
+            let text = |length| {
+                let text = "x".repeat(length);
+                match field {
+                    "GremlinQuery" => format!(r#"{{"GremlinQuery":"{text}"}}"#),
+                    _ => format!(r#"{{"GremlinQuery":"G","{field}":"{text}"}}"#),
+                }
+            };
+            spec(&text(limit)).validate(&Words).unwrap();
+            assert_eq!(
+                refusal(&text(limit + 1)),
+                format!("{field}: A valid length is <= {limit} bytes")
+            );
         }
     }
 

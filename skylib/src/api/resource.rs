@@ -1,12 +1,13 @@
 //! `ResourceStore`: one kind of resource, in memory for reading and in a `DocStore` for keeps.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use serde::Serialize;
 
 use super::json::{JsonError, Members};
+use crate::error::with_causes;
 use crate::id::Id;
 use crate::store::{DocStore, StoreError};
 use crate::time::Timestamp;
@@ -34,7 +35,8 @@ pub trait Resource: Clone + Serialize {
     }
 }
 
-/// All resources of one kind. Reading is from memory; a change is durable before it returns.
+/// All resources of one kind. A change is durable before it returns; reading is from memory and
+/// never waits for the disk.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -43,23 +45,34 @@ pub trait Resource: Clone + Serialize {
 /// use skylib::store::MemoryStore;
 /// use skylib::time::Timestamp;
 ///
-/// let (mut captures, _) = ResourceStore::<CaptureSpec>::open(Arc::new(MemoryStore::default()))?;
+/// let (captures, _) = ResourceStore::<CaptureSpec>::open(Arc::new(MemoryStore::default()))?;
 /// let now = Timestamp::from_ms(1_000);
 /// let ttl = Some(Duration::from_secs(5));
-/// let id = captures.create(CaptureSpec::default(), ttl, now)?.uuid;
+/// let id = captures.create(CaptureSpec::default(), ttl, now)?.uuid.clone();
 /// assert!(captures.get(&id).is_some());
 /// assert_eq!(captures.next_expiry(), Some(Timestamp::from_ms(6_000)));
-/// assert_eq!(captures.expire(Timestamp::from_ms(6_000))?.len(), 1);
+/// let (expired, outcome) = captures.expire(Timestamp::from_ms(6_000));
+/// outcome?;
+/// assert_eq!(expired.len(), 1);
 /// assert!(captures.get(&id).is_none());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct ResourceStore<R> {
     documents: Arc<dyn DocStore>,
-    entries: BTreeMap<String, Entry<R>>,
+    /// How many there may be.
+    limit: usize,
+    /// Held for a whole change, the disk included: changes come one after another.
+    changing: Mutex<()>,
+    /// Never held while anything waits.
+    entries: RwLock<Entries<R>>,
+    /// Why the last change could not be kept.
+    problem: Mutex<Option<String>>,
 }
 
+type Entries<R> = BTreeMap<String, Entry<R>>;
+
 struct Entry<R> {
-    resource: R,
+    resource: Arc<R>,
     expires_at: Option<Timestamp>,
 }
 
@@ -88,7 +101,20 @@ impl<R: Resource> ResourceStore<R> {
                 Err(reason) => unreadable.push(Unreadable { id, reason }),
             }
         }
-        Ok((Self { documents, entries }, unreadable))
+        let store = Self {
+            documents,
+            limit: usize::MAX,
+            changing: Mutex::default(),
+            entries: RwLock::new(entries),
+            problem: Mutex::default(),
+        };
+        Ok((store, unreadable))
+    }
+
+    /// Sets how many resources there may be; those that were kept before stay.
+    #[must_use]
+    pub fn with_limit(self, limit: usize) -> Self {
+        Self { limit, ..self }
     }
 
     /// Adds a resource under a fresh random id and returns it with that id.
@@ -96,72 +122,85 @@ impl<R: Resource> ResourceStore<R> {
     /// The time to live is cut to whole seconds (to one second below that); zero means none.
     ///
     /// # Errors
-    /// When the resource is a duplicate or cannot be kept; nothing has changed then.
+    /// When the resource is a duplicate, one too many, or cannot be kept; nothing has changed then.
     pub fn create(
-        &mut self,
+        &self,
         mut resource: R,
         ttl: Option<Duration>,
         now: Timestamp,
-    ) -> Result<R, ResourceError> {
-        if self
-            .entries
-            .values()
-            .any(|entry| resource.is_duplicate_of(&entry.resource))
-        {
-            return Err(ResourceError::Duplicate);
-        }
+    ) -> Result<Arc<R>, ResourceError> {
+        let _changing = self.change();
+        self.check_room_for(&resource)?;
         let id = Id::random().to_string();
         resource.set_id(id.clone());
         let expires_at = ttl
             .filter(|ttl| !ttl.is_zero())
             .map(|ttl| now.plus(Duration::from_secs(ttl.as_secs().max(1))));
         let document = write_document(&resource, expires_at);
-        self.documents.put(R::KIND, &id, &document)?;
-        self.entries.insert(
-            id,
-            Entry {
-                resource: resource.clone(),
-                expires_at,
-            },
-        );
+        self.note(self.documents.put(R::KIND, &id, &document))?;
+        let resource = Arc::new(resource);
+        let entry = Entry {
+            resource: Arc::clone(&resource),
+            expires_at,
+        };
+        self.write().insert(id, entry);
         Ok(resource)
+    }
+
+    fn check_room_for(&self, resource: &R) -> Result<(), ResourceError> {
+        let entries = self.read();
+        if entries
+            .values()
+            .any(|entry| resource.is_duplicate_of(&entry.resource))
+        {
+            return Err(ResourceError::Duplicate);
+        }
+        if entries.len() >= self.limit {
+            return Err(ResourceError::Full {
+                kind: R::KIND,
+                limit: self.limit,
+            });
+        }
+        Ok(())
     }
 
     /// Removes a resource and returns it; `None` if there is none of that id.
     ///
     /// # Errors
     /// When the store fails; the resource is still there then.
-    pub fn delete(&mut self, id: &str) -> Result<Option<R>, StoreError> {
-        if !self.entries.contains_key(id) {
+    pub fn delete(&self, id: &str) -> Result<Option<Arc<R>>, StoreError> {
+        let _changing = self.change();
+        if !self.read().contains_key(id) {
             return Ok(None);
         }
-        self.documents.delete(R::KIND, id)?;
-        Ok(self.entries.remove(id).map(|entry| entry.resource))
+        self.note(self.documents.delete(R::KIND, id))?;
+        Ok(self.write().remove(id).map(|entry| entry.resource))
     }
 
-    /// Removes everything whose time to live is over and returns it.
-    ///
-    /// # Errors
-    /// When the store fails; what is left is tried again by the next call.
-    pub fn expire(&mut self, now: Timestamp) -> Result<Vec<R>, StoreError> {
+    /// Removes everything whose time to live is over and returns it, up to the first failure of
+    /// the store; what is left is tried again by the next call.
+    pub fn expire(&self, now: Timestamp) -> (Vec<Arc<R>>, Result<(), StoreError>) {
         let due = |entry: &Entry<R>| entry.expires_at.is_some_and(|end| end <= now);
         let ids: Vec<String> = self
-            .entries
+            .read()
             .iter()
             .filter(|(_, entry)| due(entry))
             .map(|(id, _)| id.clone())
             .collect();
         let mut expired = Vec::with_capacity(ids.len());
         for id in ids {
-            expired.extend(self.delete(&id)?);
+            match self.delete(&id) {
+                Ok(resource) => expired.extend(resource),
+                Err(error) => return (expired, Err(error)),
+            }
         }
-        Ok(expired)
+        (expired, Ok(()))
     }
 
     /// When the next time to live ends, if any has one.
     #[must_use]
     pub fn next_expiry(&self) -> Option<Timestamp> {
-        self.entries
+        self.read()
             .values()
             .filter_map(|entry| entry.expires_at)
             .min()
@@ -169,25 +208,57 @@ impl<R: Resource> ResourceStore<R> {
 
     /// One resource.
     #[must_use]
-    pub fn get(&self, id: &str) -> Option<&R> {
-        self.entries.get(id).map(|entry| &entry.resource)
+    pub fn get(&self, id: &str) -> Option<Arc<R>> {
+        self.read().get(id).map(|entry| Arc::clone(&entry.resource))
     }
 
     /// All resources, ordered by id.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = &R> {
-        self.entries.values().map(|entry| &entry.resource)
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<R>> {
+        self.read()
+            .values()
+            .map(|entry| Arc::clone(&entry.resource))
+            .collect()
     }
 
     /// Number of resources.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.read().len()
     }
 
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.read().is_empty()
+    }
+
+    /// Why the last change could not be kept, if it could not.
+    #[must_use]
+    pub fn problem(&self) -> Option<String> {
+        let problem = self.problem.lock();
+        problem.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Remembers how a change of the store went.
+    fn note<T>(&self, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
+        let problem = outcome.as_ref().err().map(|error| with_causes(error));
+        *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = problem;
+        outcome
+    }
+
+    // The map is changed by single calls, so that a panic elsewhere leaves it whole.
+
+    fn change(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Entries<R>> {
+        self.entries.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Entries<R>> {
+        self.entries.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -219,7 +290,7 @@ fn read_document<R: Resource>(bytes: &[u8]) -> Result<Entry<R>, String> {
     let object = members.get("Object").ok_or("no Object in it")?;
     let resource = R::from_stored(object.get()).map_err(|e| e.to_string())?;
     Ok(Entry {
-        resource,
+        resource: Arc::new(resource),
         expires_at: expires_at.map(Timestamp::from_ms),
     })
 }
@@ -231,6 +302,14 @@ pub enum ResourceError {
     /// There is one like it. COMPAT: clients of the original know this text.
     #[error("duplicated resource")]
     Duplicate,
+    /// There are as many as there may be.
+    #[error("there are {limit} {kind} resources already, as many as may be, delete one first")]
+    Full {
+        /// Which resources.
+        kind: &'static str,
+        /// How many there may be.
+        limit: usize,
+    },
     /// It could not be kept.
     #[error("cannot keep the resource")]
     Store(#[from] StoreError),
@@ -238,6 +317,8 @@ pub enum ResourceError {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+
     use super::*;
     use crate::api::CaptureSpec;
     use crate::store::{Document, MemoryStore};
@@ -262,24 +343,27 @@ mod tests {
     #[test]
     fn resources_come_back_after_a_restart() {
         let documents = Arc::new(MemoryStore::default());
-        let mut captures = open(&documents);
+        let captures = open(&documents);
         let mut mine = capture("G.V()");
         mine.uuid = "mine".to_owned();
         let kept = captures.create(mine, None, NOW).unwrap();
         assert_eq!(kept.uuid.len(), 36, "a client's own id is replaced");
         let gone = captures.create(capture("G.E()"), None, NOW).unwrap();
-        assert_eq!(captures.delete(&gone.uuid).unwrap(), Some(gone.clone()));
+        assert_eq!(
+            captures.delete(&gone.uuid).unwrap(),
+            Some(Arc::clone(&gone))
+        );
         assert_eq!(captures.delete(&gone.uuid).unwrap(), None);
         drop(captures);
         let captures = open(&documents);
-        assert_eq!(captures.iter().collect::<Vec<_>>(), [&kept]);
-        assert_eq!(captures.get(&kept.uuid), Some(&kept));
+        assert_eq!(captures.all(), [Arc::clone(&kept)]);
+        assert_eq!(captures.get(&kept.uuid), Some(kept));
         assert_eq!(captures.len(), 1);
     }
 
     #[test]
     fn duplicates_are_refused_and_change_nothing() {
-        let mut captures = open(&Arc::default());
+        let captures = open(&Arc::default());
         captures.create(capture("G"), None, NOW).unwrap();
         let error = captures.create(capture("G"), None, NOW).unwrap_err();
         assert_eq!(error.to_string(), "duplicated resource");
@@ -287,27 +371,92 @@ mod tests {
     }
 
     #[test]
+    fn one_too_many_is_refused_until_another_goes() {
+        let captures = open(&Arc::default()).with_limit(2);
+        let first = captures.create(capture("a"), None, NOW).unwrap();
+        captures.create(capture("b"), None, NOW).unwrap();
+        let error = captures.create(capture("c"), None, NOW).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "there are 2 capture resources already, as many as may be, delete one first"
+        );
+        captures.delete(&first.uuid).unwrap();
+        captures.create(capture("c"), None, NOW).unwrap();
+    }
+
+    /// A store whose disk answers when it is told to.
+    struct Slow {
+        documents: MemoryStore,
+        began: mpsc::SyncSender<()>,
+        go_on: Mutex<mpsc::Receiver<()>>,
+    }
+
+    impl DocStore for Slow {
+        fn get(&self, kind: &str, id: &str) -> Result<Option<Vec<u8>>, StoreError> {
+            self.documents.get(kind, id)
+        }
+
+        fn list(&self, kind: &str) -> Result<Vec<Document>, StoreError> {
+            self.documents.list(kind)
+        }
+
+        fn put(&self, kind: &str, id: &str, document: &[u8]) -> Result<(), StoreError> {
+            self.began.send(()).unwrap();
+            let patience = Duration::from_secs(10);
+            let told = self.go_on.lock().unwrap().recv_timeout(patience);
+            told.expect("readers that do not wait");
+            self.documents.put(kind, id, document)
+        }
+
+        fn delete(&self, kind: &str, id: &str) -> Result<bool, StoreError> {
+            self.documents.delete(kind, id)
+        }
+    }
+
+    #[test]
+    fn reading_never_waits_for_the_disk() {
+        let (began, has_begun) = mpsc::sync_channel(1);
+        let (tell, go_on) = mpsc::channel();
+        let slow = Slow {
+            documents: MemoryStore::default(),
+            began,
+            go_on: Mutex::new(go_on),
+        };
+        let (captures, _) = Captures::open(Arc::new(slow)).unwrap();
+        let ttl = Some(Duration::from_secs(1));
+        std::thread::scope(|scope| {
+            let create = scope.spawn(|| captures.create(capture("G"), ttl, NOW).unwrap());
+            has_begun.recv().unwrap();
+            assert!(captures.all().is_empty() && captures.is_empty());
+            assert_eq!((captures.get("a"), captures.next_expiry()), (None, None));
+            tell.send(()).unwrap();
+            create.join().unwrap();
+        });
+        assert_eq!(captures.len(), 1);
+    }
+
+    #[test]
     fn times_to_live_are_whole_seconds_and_survive_a_restart() {
         let documents = Arc::new(MemoryStore::default());
-        let mut captures = open(&documents);
+        let captures = open(&documents);
         let ms = |ms| Some(Duration::from_millis(ms));
         captures.create(capture("a"), ms(2_900), NOW).unwrap();
         captures.create(capture("b"), ms(250), NOW).unwrap();
         captures.create(capture("c"), ms(0), NOW).unwrap();
         captures.create(capture("d"), None, NOW).unwrap();
         drop(captures);
-        let mut captures = open(&documents);
+        let captures = open(&documents);
         let at = |seconds| NOW.plus(Duration::from_secs(seconds));
-        let names = |expired: Vec<CaptureSpec>| {
-            expired
-                .into_iter()
-                .map(|c| c.gremlin_query)
-                .collect::<Vec<_>>()
+        let expire = |captures: &Captures, now| {
+            let (expired, outcome) = captures.expire(now);
+            outcome.unwrap();
+            let names = expired.iter().map(|c| c.gremlin_query.clone());
+            names.collect::<Vec<_>>()
         };
-        assert!(captures.expire(NOW).unwrap().is_empty());
+        assert!(expire(&captures, NOW).is_empty());
         assert_eq!(captures.next_expiry(), Some(at(1)));
-        assert_eq!(names(captures.expire(at(1)).unwrap()), ["b"]);
-        assert_eq!(names(captures.expire(at(2)).unwrap()), ["a"]);
+        assert_eq!(expire(&captures, at(1)), ["b"]);
+        assert_eq!(expire(&captures, at(2)), ["a"]);
         assert_eq!(captures.next_expiry(), None);
         assert_eq!(open(&documents).len(), 2);
     }
@@ -325,7 +474,7 @@ mod tests {
         }
         documents.put("capture", "4", b"\xff").unwrap();
         let (captures, unreadable) = Captures::open(Arc::clone(&documents) as _).unwrap();
-        assert_eq!(captures.iter().collect::<Vec<_>>(), [&good]);
+        assert_eq!(captures.all(), [good]);
         let ids: Vec<&str> = unreadable.iter().map(|u| u.id.as_str()).collect();
         assert_eq!(ids, ["1", "2", "3", "4"]);
         assert_eq!(documents.list("capture").unwrap().len(), 5);
@@ -367,13 +516,13 @@ mod tests {
 
     #[test]
     fn a_failing_store_leaves_everything_as_it_was() {
-        let (mut captures, _) = Captures::open(Arc::new(Full)).unwrap();
+        let (captures, _) = Captures::open(Arc::new(Full)).unwrap();
         assert!(matches!(
             captures.create(capture("G"), None, NOW),
             Err(ResourceError::Store(StoreError::File { .. }))
         ));
         assert!(captures.delete("a").is_err());
-        assert!(captures.expire(NOW).is_err());
+        assert!(captures.expire(NOW).1.is_err());
         assert_eq!(captures.len(), 1);
     }
 }

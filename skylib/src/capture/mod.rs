@@ -26,4 +26,4 @@ pub use file::{FileProgress, PcapFile};
 pub use options::{CaptureOptions, DEFAULT_HEADER_SIZE, link_type_of_encap};
 pub use replay::{Replay, ReplayedFlows};
 pub use source::{Batch, CaptureStats, PacketSource, Waker};
-pub use worker::{Capture, CaptureHandle, CaptureReport, PendingFlows};
+pub use worker::{Capture, CaptureHandle, CaptureReport, PendingFlows, PendingReport};

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
-
-use super::on_demand::{Controller, notify};
+use super::controller::Controller;
+use super::on_demand::notify;
 use super::subscription::Bus;
 use crate::api::{CaptureSpec, ExpressionChecker, ResourceError, ResourceStore, ValidationError};
 use crate::capture::BpfProgram;
@@ -19,7 +18,7 @@ use crate::time::Clock;
 /// The capture resources of an engine; changes reach the running captures by themselves.
 #[derive(Clone)]
 pub struct Captures {
-    store: Arc<Mutex<ResourceStore<CaptureSpec>>>,
+    store: Arc<ResourceStore<CaptureSpec>>,
     controller: Arc<Controller>,
     graph_bus: Arc<Bus<Outgoing>>,
     clock: Arc<dyn Clock>,
@@ -27,7 +26,7 @@ pub struct Captures {
 
 impl Captures {
     pub(super) fn new(
-        store: Arc<Mutex<ResourceStore<CaptureSpec>>>,
+        store: Arc<ResourceStore<CaptureSpec>>,
         controller: Arc<Controller>,
         graph_bus: Arc<Bus<Outgoing>>,
         clock: Arc<dyn Clock>,
@@ -54,34 +53,28 @@ impl Captures {
     ) -> Result<CaptureSpec, CaptureCreateError> {
         spec.validate(&Checker)?;
         let spec = CaptureSpec { count: 0, ..spec };
-        let spec = self.store.lock().create(spec, ttl, self.clock.now())?;
+        let spec = self.store.create(spec, ttl, self.clock.now())?;
         self.controller.created();
         notify(&self.graph_bus, "Added", &spec);
-        Ok(spec)
+        Ok(Arc::unwrap_or_clone(spec))
     }
 
     /// All captures by id, with the number of nodes each is active on.
     #[must_use]
     pub fn list(&self) -> BTreeMap<String, CaptureSpec> {
         let counts = self.controller.active_counts();
-        let store = self.store.lock();
-        let with_count = |spec: &CaptureSpec| {
+        let with_count = |spec: Arc<CaptureSpec>| {
             let count = counts.get(&spec.uuid).copied().unwrap_or(0);
-            (
-                spec.uuid.clone(),
-                CaptureSpec {
-                    count,
-                    ..spec.clone()
-                },
-            )
+            let spec = Arc::unwrap_or_clone(spec);
+            (spec.uuid.clone(), CaptureSpec { count, ..spec })
         };
-        store.iter().map(with_count).collect()
+        self.store.all().into_iter().map(with_count).collect()
     }
 
     /// Number of captures.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.store.lock().len()
+        self.store.len()
     }
 
     /// Whether there is none.
@@ -90,10 +83,16 @@ impl Captures {
         self.len() == 0
     }
 
+    /// Why the last change could not be kept, if it could not.
+    #[must_use]
+    pub fn store_problem(&self) -> Option<String> {
+        self.store.problem()
+    }
+
     /// One capture.
     #[must_use]
     pub fn get(&self, id: &str) -> Option<CaptureSpec> {
-        let spec = self.store.lock().get(id).cloned()?;
+        let spec = Arc::unwrap_or_clone(self.store.get(id)?);
         let count = self
             .controller
             .active_counts()
@@ -108,7 +107,7 @@ impl Captures {
     /// # Errors
     /// When the store fails; the capture goes on then.
     pub fn delete(&self, id: &str) -> Result<bool, StoreError> {
-        let deleted = self.store.lock().delete(id)?;
+        let deleted = self.store.delete(id)?;
         if let Some(spec) = &deleted {
             self.controller.deleted(&spec.uuid);
             notify(&self.graph_bus, "Deleted", spec);

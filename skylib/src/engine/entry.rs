@@ -44,13 +44,13 @@ impl CaptureEntry<'_> {
         map
     }
 
-    /// Adds or replaces this capture's entry; nothing happens where the node is gone or shows the
-    /// same already.
-    pub(super) fn show(&self, graph: &mut Graph, node: &NodeId, now: Timestamp) {
+    /// Adds or replaces this capture's entry; nothing happens where the node shows the same already.
+    /// `false` where the node is gone.
+    pub(super) fn show(&self, graph: &mut Graph, node: &NodeId, now: Timestamp) -> bool {
         let mut entries = others(graph, node, &self.spec.uuid);
         entries.push(Value::from(self.to_map()));
         entries.sort_by(|a, b| id_of(a).cmp(id_of(b)));
-        set(graph, node, entries, now);
+        set(graph, node, entries, now)
     }
 }
 
@@ -73,14 +73,15 @@ fn others(graph: &Graph, node: &NodeId, capture: &str) -> Vec<Value> {
         .collect()
 }
 
-fn set(graph: &mut Graph, node: &NodeId, entries: Vec<Value>, now: Timestamp) {
+/// Whether the node is there.
+fn set(graph: &mut Graph, node: &NodeId, entries: Vec<Value>, now: Timestamp) -> bool {
     let op = if entries.is_empty() {
         MetadataOp::delete(KEY)
     } else {
         MetadataOp::set(KEY, Value::from(entries))
     };
-    // The node may have gone since; its entries went with it.
-    graph.patch_node(node, &[op], now).ok();
+    // All that can be wrong is that the node has gone since; its entries went with it.
+    graph.patch_node(node, &[op], now).is_ok()
 }
 
 fn id_of(entry: &Value) -> &str {
@@ -121,14 +122,14 @@ mod tests {
                 stats: CaptureStats::default(),
                 error,
             }
-            .show(graph, &id, NOW);
+            .show(graph, &id, NOW)
         };
         let shown = |graph: &Graph| {
             let captures = graph.node(&id).unwrap().metadata.get("Captures").cloned();
             serde_json::to_string(&captures).unwrap()
         };
-        show(&b, None, &mut graph);
-        show(&a, Some("no such device"), &mut graph);
+        assert!(show(&b, None, &mut graph));
+        assert!(show(&a, Some("no such device"), &mut graph));
         let counters = r#""PacketsDropped":0,"PacketsIfDropped":0,"PacketsReceived":0"#;
         assert_eq!(
             shown(&graph),
@@ -138,7 +139,7 @@ mod tests {
             )
         );
         let revision = graph.node(&id).unwrap().revision;
-        show(&b, None, &mut graph);
+        assert!(show(&b, None, &mut graph));
         assert_eq!(
             graph.node(&id).unwrap().revision,
             revision,
@@ -148,5 +149,7 @@ mod tests {
         remove(&mut graph, &id, "a", NOW);
         assert_eq!(shown(&graph), "null");
         remove(&mut graph, &"gone".into(), "a", NOW);
+        graph.delete_node(&id, NOW).unwrap();
+        assert!(!show(&a, None, &mut graph), "the node is gone");
     }
 }

@@ -17,14 +17,19 @@
 //! ```
 
 mod captures;
+mod controller;
 mod entry;
+mod expiry;
 mod flows;
 mod hub;
 mod on_demand;
+mod opening;
 mod probes;
 mod query;
+mod running;
 mod subscription;
 mod target;
+mod watched;
 
 pub use captures::{CaptureCreateError, Captures};
 pub use flows::{FlowHub, FlowOptions, TableId};
@@ -39,13 +44,15 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use self::on_demand::{CaptureDefaults, Controller, OnDemand};
+use self::controller::Controller;
+use self::on_demand::{OnDemand, OnDemandOptions};
+use self::opening::Opener;
 use self::probes::HostOptions;
 use self::query::QueryRunner;
-use crate::api::{CaptureSpec, ResourceStore};
+use crate::api::{CaptureSpec, ResourceError, ResourceStore};
 use crate::flow::FlowTableOptions;
 use crate::graph::history::{History, HistoryStatus};
-use crate::graph::{Graph, GraphView, Processor};
+use crate::graph::{Graph, GraphAccess, GraphView, Processor};
 use crate::gremlin::{Answer, Explanation, Limits, Query, QueryError};
 use crate::proto::Outgoing;
 use crate::store::{DocStore, FlowStore, FlowStoreStatus, MemoryStore, StoreError};
@@ -93,6 +100,10 @@ pub struct EngineOptions {
     pub host_metadata: crate::value::Map,
     /// Bounds of one query.
     pub limits: Limits,
+    /// How many captures may be kept.
+    pub max_captures: usize,
+    /// How many captures may be active on nodes, each with its own packet ring and flow table.
+    pub max_active_captures: usize,
     /// A capture to create at start; one like it that is there already is fine.
     pub startup_capture: Option<CaptureSpec>,
 }
@@ -114,6 +125,8 @@ impl EngineOptions {
             netns_path: Some(PathBuf::from("/var/run/netns")),
             host_metadata: crate::value::Map::new(),
             limits: Limits::default(),
+            max_captures: 1_000,
+            max_active_captures: 256,
             startup_capture: None,
         }
     }
@@ -157,6 +170,8 @@ pub struct Status {
     pub probes: Vec<ProbeStatus>,
     /// Captures kept.
     pub captures: usize,
+    /// Why the last change of a capture could not be kept, if it could not.
+    pub store_problem: Option<String>,
     /// Nodes in the graph.
     pub nodes: usize,
     /// Edges in the graph.
@@ -199,8 +214,8 @@ impl Engine {
         let graph = Arc::new(graph.with_history(options.history));
         let flows = Arc::new(FlowHub::new(options.flows).with_store(options.flow_store));
         let graph_bus = Arc::new(Bus::default());
-        let controller = Arc::new(Controller::new());
-        let resources = Arc::new(Mutex::new(store));
+        let controller = Arc::new(Controller::default());
+        let resources = Arc::new(store.with_limit(options.max_captures));
         let queries = QueryRunner {
             graph: Arc::clone(&graph),
             flows: Arc::clone(&flows),
@@ -226,14 +241,22 @@ impl Engine {
             stopping: Arc::default(),
             threads: Mutex::default(),
         }));
+        let opener = Opener {
+            graph: Arc::clone(&graph),
+            flows,
+            table: options.table.clone(),
+            clock,
+            origin: origin.clone(),
+        };
         engine.start_threads(OnDemand::new(
             controller,
             resources,
             queries,
             graph_bus,
-            CaptureDefaults {
-                table: options.table.clone(),
+            opener,
+            OnDemandOptions {
                 stats_period: options.stats_period,
+                max_active: options.max_active_captures,
             },
         ))?;
         if options.role == Role::AllInOne {
@@ -251,7 +274,7 @@ impl Engine {
         }
         if let Some(spec) = options.startup_capture {
             match engine.0.captures.create(spec, None) {
-                Ok(_) | Err(CaptureCreateError::Resource(_)) => {}
+                Ok(_) | Err(CaptureCreateError::Resource(ResourceError::Duplicate)) => {}
                 Err(error) => tracing::error!(%error, "no start-up capture"),
             }
         }
@@ -388,6 +411,7 @@ impl Engine {
                 .map(ProbeSet::status)
                 .unwrap_or_default(),
             captures: inner.captures.len(),
+            store_problem: inner.captures.store_problem(),
             events_waiting: inner.graph.log_len(),
             graph_subscribers_cut_off: inner.graph_bus.cut_off(),
             flow_subscribers_cut_off: inner.flows.bus.cut_off(),
@@ -396,7 +420,6 @@ impl Engine {
             history: inner.graph.history().map(History::status),
             ..Status::default()
         };
-        use crate::graph::GraphAccess;
         inner.graph.read(&mut |graph| {
             (status.nodes, status.edges) = (graph.node_count(), graph.edge_count());
         });

@@ -18,9 +18,12 @@ pub(super) struct CaptureTarget {
 impl CaptureTarget {
     /// Reads the node and its owners.
     ///
+    /// Only what this engine's own probes wrote says which namespace to enter: `own` is their
+    /// origin. Anybody may publish a node that names a file.
+    ///
     /// # Errors
     /// What the node lacks, in the words of the original.
-    pub(super) fn of(graph: &Graph, node: &Node) -> Result<Self, String> {
+    pub(super) fn of(graph: &Graph, node: &Node, own: &str) -> Result<Self, String> {
         let text = |key: &str| {
             node.metadata
                 .get(key)
@@ -51,7 +54,7 @@ impl CaptureTarget {
             interface: name.to_owned(),
             encap_type: encap_type.to_owned(),
             tid: tid.to_owned(),
-            netns: namespace_of(graph, &node.id),
+            netns: namespace_of(graph, &node.id, own),
         })
     }
 }
@@ -86,14 +89,15 @@ const CAPTURABLE: &[&str] = &[
     "vxlan",
 ];
 
-/// Whether packets can be captured on a node of this host, by its `Type`.
-pub(super) fn is_capturable(node: &Node) -> bool {
+/// Whether packets can be captured on a node, by its `Type`: one of `own` origin, for the names of
+/// other hosts mean other interfaces here, or none.
+pub(super) fn is_capturable(node: &Node, own: &str) -> bool {
     let kind = node.metadata.get("Type").and_then(Value::as_text);
-    !node.host.is_empty() && kind.is_some_and(|kind| CAPTURABLE.binary_search(&kind).is_ok())
+    &*node.origin == own && kind.is_some_and(|kind| CAPTURABLE.binary_search(&kind).is_ok())
 }
 
 /// The file of the nearest `netns` among a node's owners.
-fn namespace_of(graph: &Graph, id: &NodeId) -> Option<PathBuf> {
+fn namespace_of(graph: &Graph, id: &NodeId, own: &str) -> Option<PathBuf> {
     let mut id = id.clone();
     // Ownership is a tree; the bound only guards against edges that a client made into a circle.
     for _ in 0..MAX_OWNERS {
@@ -101,7 +105,8 @@ fn namespace_of(graph: &Graph, id: &NodeId) -> Option<PathBuf> {
             .edges_of(&id, Direction::In)
             .find_map(|(edge, owner)| {
                 let relation = edge.metadata.get("RelationType").and_then(Value::as_text);
-                (relation == Some("ownership")).then_some(owner)
+                let is_own = &*edge.origin == own && &*owner.origin == own;
+                (is_own && relation == Some("ownership")).then_some(owner)
             })?;
         let text = |key: &str| owner.metadata.get(key).and_then(Value::as_text);
         if text("Type") == Some("netns") {
@@ -121,16 +126,17 @@ mod tests {
     use crate::time::Timestamp;
 
     const NOW: Timestamp = Timestamp::from_ms(1);
+    const OWN: &str = "agent.h";
 
     fn node(id: &str, metadata: &str) -> Node {
         let metadata: Metadata = serde_json::from_str(metadata).unwrap();
-        Node::new(id, "h", "agent.h", metadata, NOW)
+        Node::new(id, "h", OWN, metadata, NOW)
     }
 
     fn own(graph: &mut Graph, parent: &str, child: &str) {
         let metadata = Metadata::from_iter([("RelationType", "ownership")]);
         graph
-            .add_edge(Edge::new("", parent, child, "h", "agent.h", metadata, NOW))
+            .add_edge(Edge::new("", parent, child, "h", OWN, metadata, NOW))
             .unwrap();
     }
 
@@ -153,11 +159,39 @@ mod tests {
         own(&mut graph, "host", "ns");
         own(&mut graph, "ns", "eth0");
         let eth0 = graph.node(&"eth0".into()).unwrap();
-        let target = CaptureTarget::of(&graph, eth0).unwrap();
+        let target = CaptureTarget::of(&graph, eth0, OWN).unwrap();
         assert_eq!(target.netns, Some(PathBuf::from("/run/netns/blue")));
         assert_eq!(target.interface, "eth0");
-        assert!(is_capturable(eth0));
-        assert!(!is_capturable(graph.node(&"ns".into()).unwrap()));
+        assert!(is_capturable(eth0, OWN));
+        assert!(
+            !is_capturable(eth0, "agent.other"),
+            "a node of another host"
+        );
+        assert!(!is_capturable(graph.node(&"ns".into()).unwrap(), OWN));
+    }
+
+    #[test]
+    fn namespaces_that_others_publish_are_not_entered() {
+        let mut graph = Graph::new();
+        let eth0 =
+            r#"{"Type":"veth","Name":"eth0","EncapType":"ether","TID":"t","LinkFlags":["UP"]}"#;
+        graph.add_node(node("eth0", eth0)).unwrap();
+        let evil = r#"{"Type":"netns","Name":"evil","Path":"/tmp/pipe"}"#;
+        let mut evil = node("evil", evil);
+        evil.origin = "pub.evil".into();
+        graph.add_node(evil).unwrap();
+        own(&mut graph, "evil", "eth0");
+        let target = |graph: &Graph| {
+            CaptureTarget::of(graph, graph.node(&"eth0".into()).unwrap(), OWN).unwrap()
+        };
+        assert_eq!(target(&graph).netns, None, "their node");
+
+        let blue = r#"{"Type":"netns","Name":"blue","Path":"/run/netns/blue"}"#;
+        graph.add_node(node("blue", blue)).unwrap();
+        let metadata = Metadata::from_iter([("RelationType", "ownership")]);
+        let edge = Edge::new("", "blue", "eth0", "h", "pub.evil", metadata, NOW);
+        graph.add_edge(edge).unwrap();
+        assert_eq!(target(&graph).netns, None, "their edge");
     }
 
     #[test]
@@ -170,13 +204,14 @@ mod tests {
         }
         own(&mut graph, "a", "b");
         own(&mut graph, "b", "a");
-        assert_eq!(namespace_of(&graph, &"a".into()), None);
+        assert_eq!(namespace_of(&graph, &"a".into(), OWN), None);
     }
 
     #[test]
     fn a_node_that_lacks_something_says_what() {
-        let refusal =
-            |metadata: &str| CaptureTarget::of(&Graph::new(), &node("n1", metadata)).unwrap_err();
+        let refusal = |metadata: &str| {
+            CaptureTarget::of(&Graph::new(), &node("n1", metadata), OWN).unwrap_err()
+        };
         assert_eq!(refusal("{}"), "No name for node n1");
         assert_eq!(
             refusal(r#"{"Name":"e"}"#),

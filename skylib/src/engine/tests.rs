@@ -47,7 +47,7 @@ fn next(subscription: &mut Subscription<Outgoing>) -> Message {
 fn add(engine: &Engine, id: &str, name: &str) -> Result<(), GraphError> {
     engine.graph().update_as(None, |graph, now| {
         let metadata = Metadata::from_iter([("Name", name), ("Type", "device")]);
-        graph.add_node(Node::new(id, "h", "test.h", metadata, now))
+        graph.add_node(Node::new(id, "h", "agent.h", metadata, now))
     })
 }
 
@@ -158,6 +158,24 @@ fn a_capture_that_cannot_start_says_why_on_its_node() {
     assert_eq!(engine.captures().get(&spec.uuid).unwrap().count, 0);
     engine.captures().delete(&spec.uuid).unwrap();
     until(|| json(&engine, "G.V().HasKey('Captures')") == "[]");
+    engine.stop();
+}
+
+#[test]
+fn nodes_of_other_hosts_are_not_captured_here() {
+    let engine = engine(EngineOptions::new("h"));
+    let metadata = Metadata::from_iter([("Name", "lo"), ("Type", "device")]);
+    engine.graph().update_as(None, |graph, now| {
+        let node = Node::new("theirs", "elsewhere", "agent.elsewhere", metadata, now);
+        graph.add_node(node).unwrap();
+    });
+    add(&engine, "ours", "down0").unwrap();
+    engine.captures().create(capture("G.V()"), None).unwrap();
+    until(|| json(&engine, "G.V().HasKey('Captures')") != "[]");
+    assert_eq!(
+        json(&engine, "G.V().HasKey('Captures').Values('Name')"),
+        r#"["down0"]"#
+    );
     engine.stop();
 }
 

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use redb::{
     Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition,
@@ -14,10 +15,17 @@ use super::{DocStore, Document, StoreError};
 /// any moment leaves either the old or the new document.
 ///
 /// A file that is damaged (torn by a failing disk, or something else under that name) is renamed
-/// and a new one begun; [`RedbStore::set_aside`] says where the old one went.
+/// and a new one begun; [`RedbStore::set_aside`] says where the old one went. That happens at the
+/// start only: a file that a running process cannot use any more is left as it is.
+///
+/// A disk that fails and works again, such as one that was full, is no reason to start anew: the
+/// file is opened again when it is next asked for something.
 #[derive(Debug)]
 pub struct RedbStore {
-    database: Database,
+    path: PathBuf,
+    create: fn(&Path) -> Result<Database, DatabaseError>,
+    /// None after a failure, as long as the file cannot be opened again.
+    database: Mutex<Option<Database>>,
     set_aside: Option<PathBuf>,
 }
 
@@ -28,27 +36,32 @@ impl RedbStore {
     /// When the folder or the file cannot be written, another process has the file open, or a
     /// newer version wrote it.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
+        Self::open_by(path, create)
+    }
+
+    fn open_by(
+        path: &Path,
+        create: fn(&Path) -> Result<Database, DatabaseError>,
+    ) -> Result<Self, StoreError> {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).map_err(|e| file_error("create folder", folder, e))?;
         }
-        let (database, set_aside) = match Self::database(path) {
+        let (database, set_aside) = match create(path) {
             Ok(database) => (database, None),
             Err(error) if is_damage(&error) => {
                 let aside = free_name(path);
                 fs::rename(path, &aside).map_err(|e| file_error("set aside", path, e))?;
-                (
-                    Self::database(path).map_err(|e| open_error(path, e))?,
-                    Some(aside),
-                )
+                (create(path).map_err(|e| open_error(path, e))?, Some(aside))
             }
             Err(error) => return Err(open_error(path, error)),
         };
-        let store = Self {
-            database,
+        check_version(&database, path)?;
+        Ok(Self {
+            path: path.to_owned(),
+            create,
+            database: Mutex::new(Some(database)),
             set_aside,
-        };
-        store.check_version(path)?;
-        Ok(store)
+        })
     }
 
     /// Where a damaged file was moved when this store was opened.
@@ -57,86 +70,107 @@ impl RedbStore {
         self.set_aside.as_deref()
     }
 
-    fn database(path: &Path) -> Result<Database, DatabaseError> {
-        // The file is small, so reading it whole at the start is cheap and finds damage early.
-        Database::builder()
-            .set_cache_size(CACHE_BYTES)
-            .set_check_integrity_on_open(true)
-            .create(path)
+    /// Does something with the database. Once reading or writing has failed, redb refuses
+    /// everything until the file was closed and opened; then that is done first.
+    fn with<T>(&self, work: impl Fn(&Database) -> Result<T, redb::Error>) -> Result<T, StoreError> {
+        let mut database = self.database.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(opened) = &*database {
+            match work(opened) {
+                Err(redb::Error::PreviousIo) => {}
+                outcome => return outcome.map_err(failed),
+            }
+            // It holds a lock on the file.
+            *database = None;
+        }
+        let opened = (self.create)(&self.path).map_err(|e| open_error(&self.path, e))?;
+        work(database.insert(opened)).map_err(failed)
     }
+}
 
-    /// Writes the format number into a new file, and makes both tables so that reads find them.
-    fn check_version(&self, path: &Path) -> Result<(), StoreError> {
-        let change = self.database.begin_write().map_err(failed)?;
-        {
-            change.open_table(DOCUMENTS).map_err(failed)?;
-            let mut properties = change.open_table(PROPERTIES).map_err(failed)?;
-            let found = properties
-                .get(FORMAT)
-                .map_err(failed)?
-                .map(|number| number.value());
-            match found {
-                Some(found) if found > FORMAT_NUMBER => {
-                    let path = path.to_owned();
-                    return Err(StoreError::Version {
-                        path,
-                        found,
-                        supported: FORMAT_NUMBER,
-                    });
-                }
-                Some(_) => return Ok(()),
-                None => {
-                    properties.insert(FORMAT, FORMAT_NUMBER).map_err(failed)?;
-                }
+fn create(path: &Path) -> Result<Database, DatabaseError> {
+    builder().create(path)
+}
+
+fn builder() -> redb::Builder {
+    let mut builder = Database::builder();
+    builder.set_cache_size(CACHE_BYTES);
+    // The file is small, so reading it whole at the start is cheap and finds damage early.
+    builder.set_check_integrity_on_open(true);
+    builder
+}
+
+/// Writes the format number into a new file, and makes both tables so that reads find them.
+fn check_version(database: &Database, path: &Path) -> Result<(), StoreError> {
+    let change = database.begin_write().map_err(failed)?;
+    {
+        change.open_table(DOCUMENTS).map_err(failed)?;
+        let mut properties = change.open_table(PROPERTIES).map_err(failed)?;
+        let found = properties
+            .get(FORMAT)
+            .map_err(failed)?
+            .map(|number| number.value());
+        match found {
+            Some(found) if found > FORMAT_NUMBER => {
+                let path = path.to_owned();
+                return Err(StoreError::Version {
+                    path,
+                    found,
+                    supported: FORMAT_NUMBER,
+                });
+            }
+            Some(_) => return Ok(()),
+            None => {
+                properties.insert(FORMAT, FORMAT_NUMBER).map_err(failed)?;
             }
         }
-        change.commit().map_err(failed)
     }
+    change.commit().map_err(failed)
 }
 
 impl DocStore for RedbStore {
     fn get(&self, kind: &str, id: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        let view = self.database.begin_read().map_err(failed)?;
-        let documents = view.open_table(DOCUMENTS).map_err(failed)?;
-        let document = documents.get((kind, id)).map_err(failed)?;
-        Ok(document.map(|bytes| bytes.value().to_vec()))
+        self.with(|database| {
+            let view = database.begin_read()?;
+            let documents = view.open_table(DOCUMENTS)?;
+            let document = documents.get((kind, id))?;
+            Ok(document.map(|bytes| bytes.value().to_vec()))
+        })
     }
 
     fn list(&self, kind: &str) -> Result<Vec<Document>, StoreError> {
-        let view = self.database.begin_read().map_err(failed)?;
-        let documents = view.open_table(DOCUMENTS).map_err(failed)?;
-        let mut found = Vec::new();
-        for entry in documents.range((kind, "")..).map_err(failed)? {
-            let (key, bytes) = entry.map_err(failed)?;
-            let (entry_kind, id) = key.value();
-            if entry_kind != kind {
-                break;
+        self.with(|database| {
+            let view = database.begin_read()?;
+            let documents = view.open_table(DOCUMENTS)?;
+            let mut found = Vec::new();
+            for entry in documents.range((kind, "")..)? {
+                let (key, bytes) = entry?;
+                let (entry_kind, id) = key.value();
+                if entry_kind != kind {
+                    break;
+                }
+                found.push((id.to_owned(), bytes.value().to_vec()));
             }
-            found.push((id.to_owned(), bytes.value().to_vec()));
-        }
-        Ok(found)
+            Ok(found)
+        })
     }
 
     fn put(&self, kind: &str, id: &str, document: &[u8]) -> Result<(), StoreError> {
-        let change = self.database.begin_write().map_err(failed)?;
-        {
-            let mut documents = change.open_table(DOCUMENTS).map_err(failed)?;
-            documents.insert((kind, id), document).map_err(failed)?;
-        }
-        change.commit().map_err(failed)
+        self.with(|database| {
+            let change = database.begin_write()?;
+            change.open_table(DOCUMENTS)?.insert((kind, id), document)?;
+            Ok(change.commit()?)
+        })
     }
 
     fn delete(&self, kind: &str, id: &str) -> Result<bool, StoreError> {
-        let change = self.database.begin_write().map_err(failed)?;
-        let found = {
-            let mut documents = change.open_table(DOCUMENTS).map_err(failed)?;
-            let old = documents.remove((kind, id)).map_err(failed)?;
-            old.is_some()
-        };
-        if found {
-            change.commit().map_err(failed)?;
-        }
-        Ok(found)
+        self.with(|database| {
+            let change = database.begin_write()?;
+            let found = change.open_table(DOCUMENTS)?.remove((kind, id))?.is_some();
+            if found {
+                change.commit()?;
+            }
+            Ok(found)
+        })
     }
 }
 
@@ -193,9 +227,13 @@ fn free_name(path: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+    use redb::StorageBackend;
+    use redb::backends::FileBackend;
 
     use super::*;
+    use crate::error::with_causes;
     use crate::store::tests::keeps_documents_apart_by_kind_and_id;
 
     struct Folder(PathBuf);
@@ -313,17 +351,87 @@ mod tests {
         store.put("capture", "a", b"1").unwrap();
     }
 
+    /// A file on a disk that fails as long as it is told to.
+    #[derive(Debug)]
+    struct Disk(FileBackend);
+
+    static FAILS: AtomicBool = AtomicBool::new(false);
+
+    impl Disk {
+        fn create(path: &Path) -> Result<Database, DatabaseError> {
+            let mut options = fs::File::options();
+            let options = options.read(true).write(true).create(true).truncate(false);
+            let file = options.open(path).map_err(StorageError::from)?;
+            builder().create_with_backend(Self(FileBackend::new(file)?))
+        }
+
+        fn check() -> std::io::Result<()> {
+            if FAILS.load(Ordering::Relaxed) {
+                return Err(ErrorKind::StorageFull.into());
+            }
+            Ok(())
+        }
+    }
+
+    impl StorageBackend for Disk {
+        fn len(&self) -> std::io::Result<u64> {
+            self.0.len()
+        }
+
+        fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
+            self.0.read(offset, out)
+        }
+
+        fn set_len(&self, len: u64) -> std::io::Result<()> {
+            Self::check()?;
+            self.0.set_len(len)
+        }
+
+        fn sync_data(&self) -> std::io::Result<()> {
+            self.0.sync_data()
+        }
+
+        fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
+            Self::check()?;
+            self.0.write(offset, data)
+        }
+    }
+
+    #[test]
+    fn a_disk_that_works_again_is_used_again() {
+        let folder = Folder::new();
+        let store = RedbStore::open_by(&folder.file(), Disk::create).unwrap();
+        store.put("capture", "a", b"1").unwrap();
+        FAILS.store(true, Ordering::Relaxed);
+        for _ in 0..3 {
+            let error = store.put("capture", "b", b"2").unwrap_err();
+            assert!(
+                with_causes(&error).contains("no storage space"),
+                "{error:?}"
+            );
+        }
+        FAILS.store(false, Ordering::Relaxed);
+        store.put("capture", "c", b"3").unwrap();
+        let kept = [("a", b"1"), ("c", b"3")].map(|(id, text)| (id.to_owned(), text.to_vec()));
+        assert_eq!(store.list("capture").unwrap(), kept);
+        drop(store);
+        let store = RedbStore::open(&folder.file()).unwrap();
+        assert_eq!(
+            (store.set_aside(), store.list("capture").unwrap().len()),
+            (None, 2)
+        );
+    }
+
     #[test]
     fn a_newer_format_is_left_alone() {
         let folder = Folder::new();
         let store = RedbStore::open(&folder.file()).unwrap();
-        let change = store.database.begin_write().unwrap();
-        change
-            .open_table(PROPERTIES)
-            .unwrap()
-            .insert(FORMAT, 9)
-            .unwrap();
-        change.commit().unwrap();
+        let write_format = |database: &Database| {
+            let change = database.begin_write()?;
+            change.open_table(PROPERTIES)?.insert(FORMAT, 9)?;
+            Ok(change.commit()?)
+        };
+        store.with(write_format).unwrap();
         drop(store);
         let error = RedbStore::open(&folder.file()).unwrap_err().to_string();
         assert!(

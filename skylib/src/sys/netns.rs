@@ -5,11 +5,11 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::Path;
 use std::thread;
 
-use rustix::fs::{fstat, fstatfs};
+use rustix::fs::{Mode, OFlags, fstat, fstatfs, open};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// What tells one namespace from another: the numbers of its file in the kernel's `nsfs`.
@@ -34,15 +34,21 @@ pub struct Netns {
 impl Netns {
     /// Opens a namespace file such as `/var/run/netns/blue` or `/proc/4123/ns/net`.
     ///
+    /// A file that is none is looked at but never opened: the names come from outside, and opening
+    /// a pipe would wait for its other end, opening a device may do anything.
+    ///
     /// # Errors
     /// `InvalidInput` when the file is none (a name that `ip netns add` has created but not yet
     /// mounted), otherwise what the system says.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
-        if fstatfs(&file)?.f_type != NSFS_MAGIC {
+        let place = open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+        if fstatfs(&place)?.f_type != NSFS_MAGIC {
             let text = format!("{} is no namespace", path.display());
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
+        // The same file again, whatever stands at the path by now.
+        let same = format!("/proc/self/fd/{}", place.as_raw_fd());
+        let file = File::from(open(same, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?);
         let stat = fstat(&file)?;
         Ok(Self {
             file,
@@ -148,6 +154,21 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
         let error = identity(Path::new("/nowhere/at/all")).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_pipe_is_no_namespace_and_nobody_waits_for_its_other_end() {
+        let path = std::env::temp_dir().join(format!("skylib-fifo-{}", std::process::id()));
+        drop(std::fs::remove_file(&path));
+        let mode = Mode::RUSR | Mode::WUSR;
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        let (tell, told) = std::sync::mpsc::channel();
+        let there = path.clone();
+        thread::spawn(move || tell.send(identity(&there)));
+        let found = told.recv_timeout(std::time::Duration::from_secs(10));
+        std::fs::remove_file(&path).unwrap();
+        let error = found.expect("an answer at once").unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
     }
 
     #[test]

@@ -13,10 +13,10 @@ use skylib::time::Timestamp;
 mod capture_file;
 #[path = "../../../fuzz/checks/compressed.rs"]
 mod compressed;
-#[path = "../../../fuzz/checks/gremlin.rs"]
-mod gremlin;
 #[path = "../../../fuzz/checks/contents.rs"]
 mod contents;
+#[path = "../../../fuzz/checks/gremlin.rs"]
+mod gremlin;
 #[path = "../../../fuzz/checks/joining.rs"]
 mod joining;
 #[path = "../../../fuzz/checks/packet.rs"]
@@ -537,6 +537,7 @@ fn compressed_seeds() -> Vec<(&'static str, Vec<u8>)> {
         ("zstd_cut", zstd[..12].to_vec()),
         ("zstd", zstd),
         ("gzip", gzip),
+    ]
 }
 
 /// Six bytes a packet: kind and time, datagram and port, place, length, content, damage.

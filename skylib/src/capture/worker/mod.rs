@@ -109,6 +109,13 @@ impl Capture {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
+    /// Asks the capture to end without waiting for it, so that many end at once; [`Capture::stop`]
+    /// waits then.
+    pub fn ask_to_stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.handle.waker.wake();
+    }
+
     /// Ends the capture: packets that wait in the source are still counted, then all flows go to
     /// the sink.
     ///
@@ -118,8 +125,7 @@ impl Capture {
     /// # Panics
     /// When the sink panicked.
     pub fn stop(mut self) -> Result<CaptureReport, CaptureError> {
-        self.stop.store(true, Ordering::Relaxed);
-        self.handle.waker.wake();
+        self.ask_to_stop();
         self.join()
     }
 
@@ -147,8 +153,7 @@ impl Capture {
 impl Drop for Capture {
     fn drop(&mut self) {
         if let Some(thread) = self.thread.take() {
-            self.stop.store(true, Ordering::Relaxed);
-            self.handle.waker.wake();
+            self.ask_to_stop();
             // A panic of the thread has been printed; another one here would end the process.
             thread.join().ok();
         }
@@ -208,12 +213,17 @@ impl CaptureHandle {
     /// What the capture has seen; none when it has ended or does not answer within `patience`.
     #[must_use]
     pub fn report(&self, patience: Duration) -> Option<CaptureReport> {
+        self.ask_report()?.wait(patience)
+    }
+
+    /// Asks what the capture has seen without waiting, so that many captures can be asked at once;
+    /// none when it has ended or has 64 questions before this one.
+    #[must_use]
+    pub fn ask_report(&self) -> Option<PendingReport> {
         let (reply, pending) = bounded(1);
-        self.questions
-            .send_timeout(Question::Report(reply), patience)
-            .ok()?;
+        self.questions.try_send(Question::Report(reply)).ok()?;
         self.waker.wake();
-        pending.recv_timeout(patience).ok()
+        Some(PendingReport(pending))
     }
 }
 
@@ -257,6 +267,18 @@ impl PendingFlows {
             Err(RecvTimeoutError::Timeout) => Err(failure("no answer in time")),
             Err(RecvTimeoutError::Disconnected) => Ok(None),
         }
+    }
+}
+
+/// What a capture has seen, on its way.
+#[derive(Debug)]
+pub struct PendingReport(Receiver<CaptureReport>);
+
+impl PendingReport {
+    /// The answer; none when the capture has ended or does not answer within `patience`.
+    #[must_use]
+    pub fn wait(self, patience: Duration) -> Option<CaptureReport> {
+        self.0.recv_timeout(patience).ok()
     }
 }
 

@@ -244,6 +244,28 @@ fn many_can_ask_at_once() {
 }
 
 #[test]
+fn captures_that_are_busy_can_all_be_asked_before_one_answers() {
+    static GATE: Mutex<()> = Mutex::new(());
+    let busy = || {
+        drop(GATE.lock());
+        Ok(Batch::Timeout)
+    };
+    let closed = GATE.lock().expect("no panic");
+    let captures = [1, 2].map(|_| start(Script::new(&[], busy), &clock()).0);
+    let asked: Vec<_> = captures.iter().map(|c| c.handle().ask_report()).collect();
+    let busy = captures[0].handle().ask_report().expect("taken");
+    assert_eq!(busy.wait(Duration::from_millis(1)), None);
+    drop(closed);
+    for pending in asked {
+        assert!(pending.expect("taken").wait(LONG).is_some());
+    }
+    captures.iter().for_each(Capture::ask_to_stop);
+    for capture in captures {
+        capture.stop().expect("no error");
+    }
+}
+
+#[test]
 fn stopping_takes_the_packets_that_wait_and_sends_the_flows() {
     let source = Script::new(&[&[1], &[2], &[3]], || Ok(Batch::Timeout));
     let woken = Arc::clone(&source.woken);
