@@ -20,6 +20,7 @@ mod captures;
 mod entry;
 mod flows;
 mod hub;
+mod monotonic;
 mod on_demand;
 mod probes;
 mod query;
@@ -28,7 +29,7 @@ mod target;
 
 pub use captures::{CaptureCreateError, Captures};
 pub use flows::{FlowHub, FlowOptions, TableId};
-pub use hub::{LOG_LIMIT, LoggedEvent, SharedGraph};
+pub use hub::{LOG_BYTES, LOG_LIMIT, LoggedEvent, SharedGraph};
 pub use subscription::{Bus, BusMessage, PATIENCE, SubscribeOptions, Subscription};
 
 use std::path::PathBuf;
