@@ -121,6 +121,8 @@ pub(crate) const KEYS: &[Key] = &[
     key("http.limits.body_bytes", Bytes, "16MiB"),
     key("http.limits.body_timeout", Interval, "60"),
     key("http.limits.write_timeout", Interval, "10"),
+    // Long bodies and messages of all clients that arrive at one time.
+    key("http.limits.incoming_bytes", Bytes, "512MiB"),
     key("http.limits.queries", SOME, "64"),
     key("http.limits.query_timeout", Interval, "60"),
     key("http.limits.ws_queue_bytes", Bytes, "64MiB"),

@@ -163,6 +163,8 @@ pub struct Status {
     pub flow_subscribers_cut_off: u64,
     /// Flows that no subscriber got because the batcher could not keep up.
     pub flows_dropped: u64,
+    /// How often a query went without the answer of a capture's flow table.
+    pub flow_tables_silent: u64,
 }
 
 impl Engine {
@@ -369,6 +371,7 @@ impl Engine {
             graph_subscribers_cut_off: inner.graph_bus.cut_off(),
             flow_subscribers_cut_off: inner.flows.bus.cut_off(),
             flows_dropped: inner.flows.dropped(),
+            flow_tables_silent: inner.flows.silent(),
             ..Status::default()
         };
         use crate::graph::GraphAccess;
