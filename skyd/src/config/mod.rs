@@ -1,8 +1,8 @@
 //! The configuration: defaults, then files, then the environment, then `--set`, the later wins.
 //!
 //! Files are YAML with the original's key names, in any case. An unknown key is a warning, and one
-//! warning names all that are known and have no effect; a
-//! value that its key does not take ends the start with the key, the value and what is allowed.
+//! warning names all that are known and have no effect; a value that its key does not take ends the
+//! start with the key, the value and what is allowed.
 
 mod keys;
 mod kind;
