@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::StatusCode;
 use hyper::body::{Body as _, Incoming};
@@ -12,6 +12,7 @@ use skylib::engine::{Engine, SubscribeOptions};
 use skylib::flow::LayerKeyMode;
 use tokio::sync::Semaphore;
 
+use crate::budget::{Budget, NoRoom};
 use crate::config::Config;
 use crate::options::{self, ReplacedBackend};
 use crate::respond::{self, Response};
@@ -23,12 +24,14 @@ pub(crate) struct App {
     pub(crate) engine: Engine,
     pub(crate) limits: Limits,
     pub(crate) connections: Arc<Connections>,
+    pub(crate) incoming: Arc<Budget>,
     pub(crate) pools: Pools,
     /// What a capture gets whose client names none.
     pub(crate) layer_key_mode: LayerKeyMode,
     /// Store backends that were asked for and are not there, for the status.
     pub(crate) replaced_backends: Vec<ReplacedBackend>,
-    queries: Semaphore,
+    /// A turn is over when its work is, not when nobody waits for it any more.
+    queries: Arc<Semaphore>,
 }
 
 /// Bounds of what clients may do.
@@ -70,10 +73,11 @@ impl App {
             engine,
             limits,
             connections: Connections::new(config.count("http.limits.connections")),
+            incoming: Budget::new(config.bytes("http.limits.incoming_bytes")),
             pools: Pools::default(),
             layer_key_mode: options::layer_key_mode(config),
             replaced_backends,
-            queries: Semaphore::new(config.count("http.limits.queries")),
+            queries: Arc::new(Semaphore::new(config.count("http.limits.queries"))),
         }
     }
 
@@ -92,18 +96,23 @@ impl App {
         &self,
         work: impl FnOnce(&Engine, &Interrupt) -> T + Send + 'static,
     ) -> Result<T, QueryFailure> {
-        let _turn = self
-            .queries
-            .acquire()
-            .await
-            .map_err(|_| QueryFailure::Stopped)?;
+        let timeout = self.limits.query_timeout;
+        let turn = Arc::clone(&self.queries).acquire_owned();
+        let turn = match tokio::time::timeout(timeout, turn).await {
+            Ok(Ok(turn)) => turn,
+            Ok(Err(_)) => return Err(QueryFailure::Stopped),
+            Err(_) => return Err(QueryFailure::NoTurn(timeout)),
+        };
         let (interrupt, _guard) = Interrupt::new();
         let engine = self.engine.clone();
-        let running = tokio::task::spawn_blocking(move || work(&engine, &interrupt));
-        match tokio::time::timeout(self.limits.query_timeout, running).await {
+        let running = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            work(&engine, &interrupt)
+        });
+        match tokio::time::timeout(timeout, running).await {
             Ok(Ok(result)) => Ok(result),
             Ok(Err(_)) => Err(QueryFailure::Stopped),
-            Err(_) => Err(QueryFailure::TooLong(self.limits.query_timeout)),
+            Err(_) => Err(QueryFailure::TooLong(timeout)),
         }
     }
 
@@ -116,12 +125,15 @@ impl App {
     async fn read_bytes(&self, body: Incoming) -> Result<Bytes, Response> {
         let limit = self.limits.body_bytes;
         let is_too_long = body.size_hint().lower() > limit as u64;
-        let whole = Limited::new(body, limit).collect();
+        let whole = self.gather(Limited::new(body, limit));
         let mut refusal = match tokio::time::timeout(self.limits.body_timeout, whole) {
             _ if is_too_long => too_long(limit),
             arriving => match arriving.await {
-                Ok(Ok(whole)) => return Ok(whole.to_bytes()),
+                Ok(Ok(whole)) => return Ok(whole),
                 Ok(Err(error)) if error.is::<LengthLimitError>() => too_long(limit),
+                Ok(Err(error)) if error.is::<NoRoom>() => {
+                    respond::error_text(StatusCode::SERVICE_UNAVAILABLE, &error.to_string())
+                }
                 Ok(Err(error)) => respond::bad_request(&*error),
                 Err(_) => {
                     let text = "the body took too long to arrive (http.limits.body_timeout)";
@@ -133,7 +145,22 @@ impl App {
         respond::close(refusal.headers_mut());
         Err(refusal)
     }
+
+    /// All of a body, within what all clients may send at a time.
+    async fn gather(&self, mut body: Limited<Incoming>) -> Result<Bytes, BoxError> {
+        let mut claim = self.incoming.claim();
+        let mut whole = BytesMut::new();
+        while let Some(frame) = body.frame().await {
+            if let Ok(data) = frame?.into_data() {
+                claim.grow_to(whole.len() + data.len())?;
+                whole.extend_from_slice(&data);
+            }
+        }
+        Ok(whole.freeze())
+    }
 }
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 fn too_long(limit: usize) -> Response {
     let text = format!("the body is longer than {limit} bytes (http.limits.body_bytes)");
@@ -171,6 +198,9 @@ pub(crate) enum QueryFailure {
     /// It took too long.
     #[error("the query was ended after {} s (http.limits.query_timeout)", .0.as_secs_f64())]
     TooLong(Duration),
+    /// Too many others were running all the time.
+    #[error("no turn for the query in {} s (http.limits.queries)", .0.as_secs_f64())]
+    NoTurn(Duration),
     /// The daemon ends, or the query met a fault in our code.
     #[error("the query was stopped")]
     Stopped,
@@ -182,6 +212,7 @@ mod tests {
 
     use futures_util::FutureExt;
     use skylib::engine::EngineOptions;
+    use tokio::time::Instant;
 
     use super::*;
     use crate::config::Sources;
@@ -230,6 +261,23 @@ mod tests {
         let text = "the query was ended after 0.05 s (http.limits.query_timeout)";
         assert_eq!(failure.to_string(), text);
         stopped.recv_timeout(Duration::from_secs(20)).unwrap();
+        app.engine.stop();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_query_that_does_not_stop_keeps_its_turn() {
+        let app = app("http.limits.query_timeout=50ms");
+        let (release, held) = mpsc::channel::<()>();
+        let stubborn = app.run_query(move |_, _| held.recv()).await;
+        assert!(matches!(stubborn, Err(QueryFailure::TooLong(_))));
+        let second = app.run_query(|_, _| ()).await.unwrap_err();
+        let text = "no turn for the query in 0.05 s (http.limits.queries)";
+        assert_eq!(second.to_string(), text);
+        drop(release);
+        let began = Instant::now();
+        while app.run_query(|_, _| ()).await.is_err() {
+            assert!(began.elapsed() < Duration::from_secs(20));
+        }
         app.engine.stop();
     }
 

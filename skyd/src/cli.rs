@@ -20,7 +20,7 @@ pub(crate) enum Command {
     Allinone(DaemonArgs),
     /// Serve a graph that agents and publishers fill.
     Analyzer(DaemonArgs),
-    /// Watch this host for an analyzer elsewhere.
+    /// Watch this host for an analyzer elsewhere (not supported yet).
     Agent(DaemonArgs),
     /// Print the flows of a capture file, or answer a query about them.
     Flows(FlowsArgs),
@@ -62,6 +62,14 @@ mod tests {
         };
         assert_eq!(args.files, [PathBuf::from("a.yml"), PathBuf::from("-")]);
         assert_eq!(args.settings, ["flow.update=5", "a=b=c"]);
+    }
+
+    #[test]
+    fn the_help_says_what_is_not_there_yet() {
+        let help = <Cli as clap::CommandFactory>::command().render_long_help();
+        let help = help.to_string();
+        let agent = help.lines().find(|line| line.contains("agent  ")).unwrap();
+        assert!(agent.contains("(not supported yet)"), "{help}");
     }
 
     #[test]

@@ -1,4 +1,6 @@
 //! Requests of web pages that come from another server.
+//!
+//! COMPAT: any may read all, as the web UI is often served from elsewhere.
 
 use hyper::StatusCode;
 use hyper::header::{

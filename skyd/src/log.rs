@@ -1,6 +1,6 @@
 //! The log: to the standard error, one line an event.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
 
 use tracing_subscriber::EnvFilter;
 
@@ -9,12 +9,39 @@ use tracing_subscriber::EnvFilter;
 pub(crate) fn start(level: &str) {
     let filter =
         EnvFilter::try_from_env("SKYD_LOG").unwrap_or_else(|_| EnvFilter::new(name(level)));
-    let stderr = std::io::stderr;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_ansi(stderr().is_terminal())
-        .with_writer(stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(|| OneLine(io::stderr()))
         .init();
+}
+
+/// Escapes line ends within an event, which comes in one piece: what a client sends, such as a
+/// query, must not pass for an event of its own.
+struct OneLine<W>(W);
+
+impl<W: Write> Write for OneLine<W> {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let (line, end) = match event.split_last() {
+            Some((b'\n', line)) => (line, &b"\n"[..]),
+            _ => (event, &b""[..]),
+        };
+        let mut escaped = Vec::with_capacity(event.len());
+        for byte in line {
+            match byte {
+                b'\n' => escaped.extend(b"\\n"),
+                b'\r' => escaped.extend(b"\\r"),
+                byte => escaped.push(*byte),
+            }
+        }
+        escaped.extend(end);
+        self.0.write_all(&escaped)?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 /// Our name of one of the original's levels.
@@ -25,5 +52,20 @@ fn name(level: &str) -> &'static str {
         "DEBUG" => "debug",
         "TRACE" => "trace",
         _ => "info",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_one_line_whatever_is_in_it() {
+        let mut log = OneLine(Vec::new());
+        log.write_all(b"WARN bad query: here\r\nINFO all is well\n")
+            .unwrap();
+        log.write_all(b"next\n").unwrap();
+        let wanted = "WARN bad query: here\\r\\nINFO all is well\nnext\n";
+        assert_eq!(String::from_utf8(log.0).unwrap(), wanted);
     }
 }

@@ -1,6 +1,7 @@
 //! The daemon and command line of `skylib`: configuration, HTTP, WebSocket and process life.
 
 mod app;
+mod budget;
 mod cli;
 mod compress;
 mod config;

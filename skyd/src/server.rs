@@ -1,7 +1,7 @@
 //! The accept loop: sockets in, answers out, each connection within its limits.
 
 use std::convert::Infallible;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use skylib::api::address::ServiceAddress;
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 use tokio::sync::watch;
 
 use crate::app::App;
@@ -29,9 +29,31 @@ use crate::socket::ClientSocket;
 
 /// Opens the socket to listen on; a name stands for the first of its addresses that works.
 pub(crate) async fn listen(address: &ServiceAddress) -> anyhow::Result<TcpListener> {
-    TcpListener::bind((address.host.as_str(), address.port))
+    bind(address)
         .await
         .with_context(|| format!("analyzer.listen: cannot listen on {address}"))
+}
+
+/// As [`TcpListener::bind`] does it, but with room for more connections that wait to be accepted.
+async fn bind(address: &ServiceAddress) -> io::Result<TcpListener> {
+    let mut failed = None;
+    for place in lookup_host((address.host.as_str(), address.port)).await? {
+        match bind_to(place) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => failed = Some(error),
+        }
+    }
+    Err(failed.unwrap_or_else(|| ErrorKind::AddrNotAvailable.into()))
+}
+
+fn bind_to(place: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match place {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    socket.set_reuseaddr(true)?;
+    socket.bind(place)?;
+    socket.listen(BACKLOG)
 }
 
 /// Serves until `stop` says so. Connections go on for a moment to finish their answers.
@@ -156,5 +178,25 @@ fn is_of_one_client(kind: ErrorKind) -> bool {
     )
 }
 
+/// Connections that may wait to be accepted, as far as the system allows
+/// (`net.core.somaxconn`): a fleet that comes back after a restart comes at once.
+const BACKLOG: u32 = 4096;
 /// hyper's own lower bound.
 const MIN_BUFFER: usize = 8192;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn many_connections_may_wait_to_be_accepted() {
+        let allowed = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
+        let many = allowed.trim().parse::<usize>().unwrap().min(400);
+        let address = ServiceAddress::parse("127.0.0.1:0").unwrap();
+        let listener = listen(&address).await.unwrap();
+        let place = listener.local_addr().unwrap();
+        let connect = |_| std::net::TcpStream::connect_timeout(&place, Duration::from_secs(1));
+        let waiting: Result<Vec<_>, _> = (0..many).map(connect).collect();
+        assert_eq!(waiting.unwrap().len(), many);
+    }
+}

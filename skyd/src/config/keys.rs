@@ -1,8 +1,8 @@
 //! Every key of the configuration, with its kind and default.
 //!
 //! Names are those of the original, so that its files go on working; `*` stands for one part that
-//! the user chooses. Keys that only the original's other parts read are [`Kind::Free`]: known, so
-//! that they cause no warning, and not looked into.
+//! the user chooses. Keys that only the original's other parts read are known, so that they can be
+//! named as being without effect; many are trees of kind [`Kind::Free`], not looked into.
 
 use super::kind::Kind::{
     self, Address, Bytes, Choice, Count, Duration, Flag, Free, Interval, List, Secret, Text,
@@ -17,6 +17,8 @@ pub(crate) struct Key {
     pub(crate) kind: Kind,
     /// The value where nothing is written, as one would write it; empty for none.
     pub(crate) default: &'static str,
+    /// Whether somebody here looks at it; else writing it has no effect, which is a warning.
+    pub(crate) is_read: bool,
 }
 
 const fn key(name: &'static str, kind: Kind, default: &'static str) -> Key {
@@ -24,11 +26,20 @@ const fn key(name: &'static str, kind: Kind, default: &'static str) -> Key {
         name,
         kind,
         default,
+        is_read: true,
+    }
+}
+
+/// What only parts of the original read that are not here.
+const fn unread(name: &'static str, kind: Kind, default: &'static str) -> Key {
+    Key {
+        is_read: false,
+        ..key(name, kind, default)
     }
 }
 
 const fn free(name: &'static str) -> Key {
-    key(name, Free, "")
+    unread(name, Free, "")
 }
 
 /// Positive numbers.
@@ -43,24 +54,24 @@ const LEVELS: Kind = Choice(&[
 
 pub(crate) const KEYS: &[Key] = &[
     key("host_id", Text, ""),
-    key("analyzers", List, ""),
+    unread("analyzers", List, ""),
     // Where clients connect, and who may.
     key("analyzer.listen", Address, "127.0.0.1:8082"),
     key("analyzer.auth.api.backend", Text, "noauth"),
     key("analyzer.auth.cluster.backend", Text, "noauth"),
-    key("analyzer.auth.cluster.username", Text, ""),
-    key("analyzer.auth.cluster.password", Secret, ""),
-    key("agent.listen", Address, "127.0.0.1:8081"),
-    key("agent.auth.api.backend", Text, "noauth"),
-    key("agent.auth.cluster.username", Text, ""),
-    key("agent.auth.cluster.password", Secret, ""),
+    unread("analyzer.auth.cluster.username", Text, ""),
+    unread("analyzer.auth.cluster.password", Secret, ""),
+    unread("agent.listen", Address, "127.0.0.1:8081"),
+    unread("agent.auth.api.backend", Text, "noauth"),
+    unread("agent.auth.cluster.username", Text, ""),
+    unread("agent.auth.cluster.password", Secret, ""),
     key("auth.*.type", Choice(&["noauth", "basic", "keystone"]), ""),
-    key("auth.*.file", Text, ""),
-    key("auth.*.users", Free, ""),
-    key("auth.*.role", Text, "admin"),
-    key("auth.*.auth_url", Text, ""),
-    key("auth.*.tenant_name", Text, "admin"),
-    key("auth.*.domain_name", Text, "Default"),
+    unread("auth.*.file", Text, ""),
+    unread("auth.*.users", Free, ""),
+    unread("auth.*.role", Text, "admin"),
+    unread("auth.*.auth_url", Text, ""),
+    unread("auth.*.tenant_name", Text, "admin"),
+    unread("auth.*.domain_name", Text, "Default"),
     // What is kept, and where.
     key("analyzer.topology.backend", Text, "local"),
     key("analyzer.flow.backend", Text, "local"),
@@ -75,34 +86,34 @@ pub(crate) const KEYS: &[Key] = &[
     key("analyzer.startup.capture_bpf", Text, ""),
     key("analyzer.startup.capture_type", Text, ""),
     // The live host.
-    key("agent.topology.probes", List, "ovsdb"),
+    unread("agent.topology.probes", List, "ovsdb"),
     key("agent.topology.netlink.metrics_update", Interval, "30"),
     key("agent.topology.netns.run_path", Text, "/var/run/netns"),
-    key(
+    unread(
         "agent.topology.docker.url",
         Text,
         "unix:///var/run/docker.sock",
     ),
-    key(
+    unread(
         "agent.topology.docker.netns.run_path",
         Text,
         "/var/run/docker/netns",
     ),
     free("agent.topology"),
-    free("agent.metadata"),
+    key("agent.metadata", Free, ""),
     free("agent.metadata_config"),
     key("agent.capture.max_active", SOME, "256"),
     key("agent.capture.stats_update", Interval, "1"),
-    key("agent.flow.pcapsocket.bind_address", Text, "127.0.0.1"),
-    key("agent.flow.pcapsocket.min_port", PORT, "8100"),
-    key("agent.flow.pcapsocket.max_port", PORT, "8132"),
+    unread("agent.flow.pcapsocket.bind_address", Text, "127.0.0.1"),
+    unread("agent.flow.pcapsocket.min_port", PORT, "8100"),
+    unread("agent.flow.pcapsocket.max_port", PORT, "8132"),
     free("agent.flow"),
     free("agent"),
     // Flows.
     key("flow.update", Interval, "60"),
     key("flow.expire", Interval, "600"),
     key("flow.max_entries", SOME, "500000"),
-    key("flow.protocol", Choice(&["udp", "websocket"]), "udp"),
+    unread("flow.protocol", Choice(&["udp", "websocket"]), "udp"),
     key("flow.default_layer_key_mode", Choice(&["L2", "L3"]), "L2"),
     key("flow.application_ports.tcp", Free, ""),
     key("flow.application_ports.udp", Free, ""),
@@ -113,7 +124,7 @@ pub(crate) const KEYS: &[Key] = &[
     key("http.ws.ping_delay", Interval, "2"),
     key("http.ws.pong_timeout", Interval, "5"),
     key("http.ws.queue_size", SOME, "100000"),
-    key("http.ws.enable_write_compression", Flag, "true"),
+    unread("http.ws.enable_write_compression", Flag, "true"),
     free("http.ws.bulk_maxmsgs"),
     free("http.ws.bulk_maxdelay"),
     key("http.limits.captures", SOME, "1000"),
@@ -123,21 +134,23 @@ pub(crate) const KEYS: &[Key] = &[
     key("http.limits.body_bytes", Bytes, "16MiB"),
     key("http.limits.body_timeout", Interval, "60"),
     key("http.limits.write_timeout", Interval, "10"),
+    // Long bodies and messages of all clients that arrive at one time.
+    key("http.limits.incoming_bytes", Bytes, "512MiB"),
     key("http.limits.queries", SOME, "64"),
     key("http.limits.query_timeout", Interval, "60"),
     key("http.limits.ws_queue_bytes", Bytes, "64MiB"),
     key("http.limits.ws_message_bytes", Bytes, "256MiB"),
-    key("http.rest.debug", Flag, "false"),
+    unread("http.rest.debug", Flag, "false"),
     free("http.cookie"),
     // SPP: recording to files.
-    key("spp.listen", Address, ""),
+    unread("spp.listen", Address, ""),
     free("spp.ports"),
     free("spp.pcaps"),
     // The log.
     key("logging.level", LEVELS, "INFO"),
     free("logging"),
     // Read by parts of the original that are not here.
-    free("tls"),
+    key("tls", Free, ""),
     free("rbac"),
     free("etcd"),
     free("ovs"),

@@ -1,13 +1,15 @@
 //! The configuration: defaults, then files, then the environment, then `--set`, the later wins.
 //!
-//! Files are YAML with the original's key names, in any case. An unknown key is one warning; a
-//! value that its key does not take ends the start with the key, the value and what is allowed.
+//! Files are YAML with the original's key names, in any case. An unknown key is a warning, and one
+//! warning names all that are known and have no effect; a value that its key does not take ends the
+//! start with the key, the value and what is allowed.
 
 mod keys;
 mod kind;
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -67,6 +69,7 @@ impl Config {
             config.add_text("--set", name.trim(), text)?;
         }
         config.apply_renamed()?;
+        config.warn_of_unread();
         Ok(config)
     }
 
@@ -234,6 +237,25 @@ impl Config {
         }
     }
 
+    /// Names what is written and has no effect, in one line: configurations of the original have
+    /// much of it.
+    fn warn_of_unread(&mut self) {
+        let is_unread = |name: &&String| {
+            let path: Vec<String> = name.split('.').map(str::to_owned).collect();
+            keys::find(&path).is_some_and(|(key, _)| !key.is_read)
+        };
+        let names: Vec<&str> = self
+            .values
+            .keys()
+            .filter(is_unread)
+            .map(String::as_str)
+            .collect();
+        if !names.is_empty() {
+            self.warnings
+                .push(format!("without effect here: {}", names.join(", ")));
+        }
+    }
+
     fn apply_renamed(&mut self) -> Result<(), ConfigError> {
         for (old, new_names) in RENAMED {
             let Some(value) = self.values.remove(*old) else {
@@ -268,10 +290,9 @@ pub(crate) fn yaml(text: &str) -> Result<Value, String> {
 
 fn read_file(path: &Path) -> Result<Value, ConfigError> {
     let text = if path == Path::new("-") {
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).map(|_| text)
+        read_bounded(io::stdin())
     } else {
-        std::fs::read_to_string(path)
+        File::open(path).and_then(read_bounded)
     };
     let place = path.display().to_string();
     let text = text.map_err(|source| ConfigError::File {
@@ -280,6 +301,19 @@ fn read_file(path: &Path) -> Result<Value, ConfigError> {
     })?;
     yaml(&text).map_err(|reason| ConfigError::Yaml { place, reason })
 }
+
+/// All of a source, which may be one that never ends.
+fn read_bounded(source: impl Read) -> io::Result<String> {
+    let mut text = String::new();
+    source.take(LONGEST_FILE + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > LONGEST_FILE {
+        let reason = format!("longer than {LONGEST_FILE} bytes");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
+    }
+    Ok(text)
+}
+
+const LONGEST_FILE: u64 = 1 << 20;
 
 fn joined(path: &[String]) -> String {
     path.join(".").to_ascii_lowercase()
@@ -308,7 +342,7 @@ pub(crate) enum ConfigError {
         /// The file.
         path: String,
         /// What the system said.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// A text is not YAML.
     #[error("{place}: {reason}")]

@@ -40,10 +40,13 @@ pub(crate) async fn show(call: Call) -> Response {
         queues: Queues {
             connections: app.connections.open(),
             connections_refused: app.connections.refused(),
+            incoming_bytes: app.incoming.used(),
+            incoming_refused: app.incoming.refused(),
             events_waiting: engine.events_waiting,
             graph_subscribers_cut_off: engine.graph_subscribers_cut_off,
             flow_subscribers_cut_off: engine.flow_subscribers_cut_off,
             flows_dropped: engine.flows_dropped,
+            flow_tables_silent: engine.flow_tables_silent,
             messages_dropped: app.pools.messages_dropped(),
         },
         history: History {
@@ -180,9 +183,12 @@ struct Store {
 struct Queues {
     connections: usize,
     connections_refused: usize,
+    incoming_bytes: usize,
+    incoming_refused: u64,
     events_waiting: usize,
     graph_subscribers_cut_off: u64,
     flow_subscribers_cut_off: u64,
     flows_dropped: u64,
+    flow_tables_silent: u64,
     messages_dropped: u64,
 }

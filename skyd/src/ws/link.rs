@@ -17,7 +17,8 @@ use tokio_tungstenite::tungstenite::protocol::frame::{CloseFrame, Frame};
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use super::opcode::OpcodeBlind;
-use crate::app::Limits;
+use crate::app::App;
+use crate::budget::Arrived;
 use crate::socket::ClientSocket;
 
 type Socket = WebSocketStream<OpcodeBlind<ClientSocket>>;
@@ -59,10 +60,11 @@ impl Link {
     pub(crate) async fn new(
         socket: ClientSocket,
         early: Bytes,
-        limits: &Limits,
+        app: &App,
         traffic: Traffic,
         encoding: Encoding,
     ) -> Self {
+        let limits = &app.limits;
         let (buffer, message) = match traffic {
             Traffic::Requests => (4 << 10, REQUEST_BYTES.min(limits.ws_message_bytes)),
             Traffic::Bulk(bytes) => (64 << 10, bytes),
@@ -72,7 +74,8 @@ impl Link {
             .write_buffer_size(WRITE_BUFFER)
             .max_message_size(Some(message))
             .max_frame_size(Some(message));
-        let mut socket = OpcodeBlind::new(socket);
+        let arrived = Arrived::default();
+        let mut socket = OpcodeBlind::new(socket, app.incoming.claim(), arrived.clone());
         let mut early = Vec::from(early);
         socket.pass(&mut early);
         let socket = Socket::from_partially_read(socket, early, Role::Server, Some(config)).await;
@@ -82,6 +85,7 @@ impl Link {
         Self {
             reader: Reader {
                 stream,
+                arrived,
                 patience: limits.ping_delay + limits.pong_timeout,
             },
             writer: Writer {
@@ -135,16 +139,20 @@ async fn linger(socket: &mut ClientSocket) -> std::io::Result<()> {
 /// The half that reads.
 pub(crate) struct Reader {
     stream: SplitStream<Socket>,
+    /// What the messages handed out weigh.
+    arrived: Arrived,
     /// How long the client may send nothing at all, not even a pong.
     patience: Duration,
 }
 
 impl Reader {
-    /// The next message, whichever kind of frame it came in. Pings are answered on the way.
+    /// The next message, whichever kind of frame it came in; those before have been worked
+    /// through. Pings are answered on the way.
     ///
     /// # Errors
     /// How the connection ends.
     pub(crate) async fn next(&mut self) -> Result<Bytes, End> {
+        self.arrived.clear();
         loop {
             let Ok(frame) = timeout(self.patience, self.stream.next()).await else {
                 return Err(End::Silent);
@@ -182,6 +190,9 @@ fn message_of(frame: Option<Result<Message, Error>>) -> Result<Option<Bytes>, En
             Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => End::Lost,
             Error::Protocol(_) => End::Close(CloseCode::Protocol),
             Error::Capacity(CapacityError::MessageTooLong { .. }) => End::Close(CloseCode::Size),
+            Error::Io(error) if error.kind() == ErrorKind::OutOfMemory => {
+                End::Close(CloseCode::Again)
+            }
             _ => End::Lost,
         }),
     }

@@ -168,5 +168,5 @@ async fn take_over(
     let upgraded = upgrade.await.ok()?;
     let parts = upgraded.downcast::<TokioIo<ClientSocket>>().ok()?;
     let socket = parts.io.into_inner();
-    Some(Link::new(socket, parts.read_buf, &app.limits, traffic, encoding).await)
+    Some(Link::new(socket, parts.read_buf, app, traffic, encoding).await)
 }

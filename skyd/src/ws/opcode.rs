@@ -3,18 +3,30 @@
 //! COMPAT: a client declares how it writes (`X-Client-Protocol`) and its frames' opcodes do not
 //! count: Go clients send JSON in binary frames, and protobuf may come in text frames. The WebSocket
 //! library would refuse text that is not UTF-8, so it is shown binary frames only.
+//!
+//! Whoever knows where messages begin and end also knows what they weigh while they arrive.
 
-use std::io::Result;
+use std::io::{Error, ErrorKind, Result};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::budget::{Arrived, Claim};
 
 /// A stream of a client's frames in which every text frame has become a binary one.
 #[derive(Debug)]
 pub(crate) struct OpcodeBlind<S> {
     stream: S,
     place: Place,
+    /// Whether the frame is the last of a message: no control frame, and FIN is set.
+    is_last: bool,
+    /// Whether the frame is one of a message.
+    is_data: bool,
+    /// Bytes of the message so far.
+    length: usize,
+    arriving: Claim,
+    arrived: Arrived,
 }
 
 /// What the next byte is.
@@ -35,10 +47,15 @@ enum Place {
 }
 
 impl<S> OpcodeBlind<S> {
-    pub(crate) const fn new(stream: S) -> Self {
+    pub(crate) const fn new(stream: S, arriving: Claim, arrived: Arrived) -> Self {
         Self {
             stream,
             place: Place::Opcode,
+            is_last: false,
+            is_data: false,
+            length: 0,
+            arriving,
+            arrived,
         }
     }
 
@@ -52,6 +69,8 @@ impl<S> OpcodeBlind<S> {
         while let Some((first, rest)) = std::mem::take(&mut bytes).split_first_mut() {
             let next = match self.place {
                 Place::Opcode => {
+                    self.is_data = *first & CONTROL == 0;
+                    self.is_last = self.is_data && *first & FIN != 0;
                     if *first & OPCODE == TEXT {
                         *first = (*first & !OPCODE) | BINARY;
                     }
@@ -94,20 +113,35 @@ impl<S> OpcodeBlind<S> {
                         .unwrap_or(usize::MAX)
                         .min(rest.len());
                     bytes = &mut rest[skip..];
+                    if self.is_data {
+                        self.length += 1 + skip;
+                    }
                     self.place = match left - 1 - skip as u64 {
-                        0 => Place::Opcode,
+                        0 => self.frame_ends(),
                         left => Place::Payload(left),
                     };
                     continue;
                 }
             };
             self.place = if next == Place::Payload(0) {
-                Place::Opcode
+                self.frame_ends()
             } else {
                 next
             };
             bytes = rest;
         }
+    }
+}
+
+impl<S> OpcodeBlind<S> {
+    fn frame_ends(&mut self) -> Place {
+        if self.is_last {
+            self.length = 0;
+            let next = self.arriving.another();
+            self.arrived
+                .add(std::mem::replace(&mut self.arriving, next));
+        }
+        Place::Opcode
     }
 }
 
@@ -121,6 +155,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for OpcodeBlind<S> {
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
         if let Some(new) = buffer.filled_mut().get_mut(before..) {
             self.pass(new);
+            let length = self.length;
+            self.arriving
+                .grow_to(length)
+                .map_err(|error| Error::new(ErrorKind::OutOfMemory, error))?;
         }
         read
     }
@@ -144,13 +182,21 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for OpcodeBlind<S> {
     }
 }
 
+const FIN: u8 = 0x80;
 const OPCODE: u8 = 0x0f;
+/// Set in the opcodes of control frames.
+const CONTROL: u8 = 0x08;
 const TEXT: u8 = 0x1;
 const BINARY: u8 = 0x2;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::budget::Budget;
+
+    fn blind() -> OpcodeBlind<()> {
+        OpcodeBlind::new((), Budget::new(0).claim(), Arrived::default())
+    }
 
     /// A client's frame: opcode with its high bits, and a payload that looks like frames itself.
     fn frame(first: u8, length: usize, mask: bool) -> Vec<u8> {
@@ -201,7 +247,7 @@ mod tests {
             .flat_map(|(f, n, m)| frame(seen(*f), *n, *m))
             .collect();
         for step in [1, 2, 3, 7, 1000, sent.len()] {
-            let mut blind = OpcodeBlind::new(());
+            let mut blind = blind();
             let mut bytes = sent.clone();
             bytes.chunks_mut(step).for_each(|chunk| blind.pass(chunk));
             assert!(bytes == wanted, "in steps of {step}");
@@ -211,7 +257,7 @@ mod tests {
 
     #[test]
     fn a_length_beyond_all_bounds_does_no_harm() {
-        let mut blind = OpcodeBlind::new(());
+        let mut blind = blind();
         let mut bytes = [
             0x81, 0xff, 255, 255, 255, 255, 255, 255, 255, 255, 0x81, 0x81,
         ];

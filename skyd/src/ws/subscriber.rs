@@ -1,7 +1,8 @@
 //! `/ws/subscriber`: what happens to the graph, and the graph itself on request.
 //!
-//! A reply shows the graph as of one change. Events up to that change that have arrived go out
-//! before the reply, later ones after it: what a client builds on the reply misses nothing.
+//! A reply shows the graph as of one change. Events up to that change go out before the reply or,
+//! where they come too late for that, not at all; later ones go out after it: what a client builds
+//! on the reply misses nothing, and nothing takes it back to an older state.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,8 +66,10 @@ fn drop_message(client: &Client, reason: &str) {
 pub(crate) struct Subscriber<'a> {
     client: &'a Client,
     events: Subscription<Outgoing>,
-    /// An event that belongs after the reply that is being made.
+    /// An event taken from the queue and not sent yet: the first of the next batch.
     held: Option<Arc<Outgoing>>,
+    /// The last change in what the client knows from a reply.
+    shown: u64,
     /// The part of the graph the client wants; `None` for all of it.
     selection: Option<Selection>,
 }
@@ -87,6 +90,7 @@ impl<'a> Subscriber<'a> {
             client,
             events,
             held: None,
+            shown: 0,
             selection: None,
         };
         let filter = &client.hello.filter;
@@ -139,6 +143,10 @@ impl<'a> Subscriber<'a> {
         let mut batch = Vec::new();
         for _ in 0..BATCH {
             let Some(event) = next.take() else { break };
+            if self.is_shown(&event) {
+                next = self.events.try_next();
+                continue;
+            }
             match &mut self.selection {
                 None => self.feed(writer, &event).await?,
                 Some(selection) if selection.is_local() => {
@@ -219,7 +227,10 @@ impl<'a> Subscriber<'a> {
         let uuid = message.uuid.as_deref().unwrap_or_default();
         match writer.pinging(self.graph_for(&request)).await? {
             Ok(graph) => {
-                self.deliver_until(writer, graph.sequence).await?;
+                // What the graph was like in the past says nothing of the events.
+                if request.time_ms == 0 {
+                    self.deliver_until(writer, graph.sequence).await?;
+                }
                 self.send_graph(writer, uuid, graph).await
             }
             Err(error) => {
@@ -254,20 +265,26 @@ impl<'a> Subscriber<'a> {
         Ok(found.graph)
     }
 
-    /// Sends the events that belong before a reply.
+    /// Sends the events that belong before a reply; those that are still to come are in it.
     async fn deliver_until(&mut self, writer: &mut Writer, sequence: u64) -> Result<(), End> {
-        while self.held.is_none() {
-            let Some(event) = self.events.try_next() else {
-                break;
-            };
+        while let Some(event) = self.held.take().or_else(|| self.events.try_next()) {
             if event.sequence() > sequence {
                 self.held = Some(event);
-            } else if self.selection.is_none() {
-                self.feed(writer, &event).await?;
+                break;
             }
             // With a filter the view is that of the reply already, and the event in it.
+            let is_due = self.selection.is_none() || event.event().is_none();
+            if is_due && !self.is_shown(&event) {
+                self.feed(writer, &event).await?;
+            }
         }
+        self.shown = sequence;
         Ok(())
+    }
+
+    /// Whether the client knows of an event from a reply, and perhaps of newer ones.
+    fn is_shown(&self, event: &Outgoing) -> bool {
+        event.event().is_some() && event.sequence() <= self.shown
     }
 
     async fn send_graph(

@@ -3,8 +3,8 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use crate::client::{Connection, get, post};
-use crate::daemon::{Daemon, PATIENCE};
+use crate::client::{Connection, TEXT, WebSocket, get, post};
+use crate::daemon::{Daemon, PATIENCE, until};
 
 /// What bytes on a new connection are answered with; 0 where it just ends.
 fn status_of(daemon: &Daemon, bytes: impl AsRef<[u8]>) -> u16 {
@@ -165,4 +165,43 @@ fn connections_have_a_bound_and_a_place_is_free_again() {
         }
         assert!(began.elapsed() < PATIENCE);
     }
+}
+
+/// A hundred clients that each send as much as one may must not fill the memory.
+#[test]
+fn what_arrives_at_one_time_has_a_bound() {
+    let daemon = Daemon::with(&["http.limits.incoming_bytes=6MiB"]);
+    let queues = || get(&daemon, "/api/status").json()["Queues"].clone();
+    let open = |name| {
+        let headers = [("X-Client-Type", "test"), ("X-Host-ID", name)];
+        WebSocket::open(&daemon, "/ws/publisher", &headers)
+    };
+    let block = vec![b' '; 4 << 20];
+    // The first fragment of a message.
+    let mut first = open("first");
+    first.send_frame(TEXT, &block);
+    until("it is counted", || {
+        queues()["IncomingBytes"].as_u64() >= Some(4 << 20)
+    });
+    let mut second = open("second");
+    second.send_frame(TEXT, &block);
+    assert_eq!(second.closed().0, Some(1013));
+    let mut body = Connection::open(&daemon);
+    let length = block.len();
+    body.send(format!(
+        "POST /api/topology HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n"
+    ));
+    body.send(&block);
+    assert_eq!(body.answer().unwrap().status, 503);
+    assert_eq!(queues()["IncomingRefused"], 2);
+    // What has been worked through is given back.
+    first.send_frame(0x80, b" ");
+    until("it is given back", || queues()["IncomingBytes"] == 0);
+    second = open("second");
+    second.send_frame(TEXT, &block);
+    until("there is room again", || {
+        queues()["IncomingBytes"].as_u64() >= Some(4 << 20)
+    });
+    drop(second);
+    until("it is given back", || queues()["IncomingBytes"] == 0);
 }

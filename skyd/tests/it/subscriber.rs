@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use rustix::net::sockopt::set_socket_recv_buffer_size;
 use serde_json::{Value, json};
 
 use crate::client::{WebSocket, post, query};
@@ -107,6 +108,48 @@ fn a_reply_and_the_events_after_it_miss_nothing() {
         .collect();
     for state in states {
         assert_eq!(state, truth);
+    }
+}
+
+/// The daemon is in the middle of many events when it is asked for the graph.
+#[test]
+fn no_event_takes_a_reply_back_to_an_older_state() {
+    let daemon = Daemon::with(&["http.limits.ws_queue_bytes=256MiB"]);
+    let filter = [("X-Gremlin-Filter", "G.V().Has('Pad').SubGraph()")];
+    let mut sockets = [&[][..], &filter].map(|more| {
+        let socket = client(&daemon, "/ws/subscriber", more);
+        set_socket_recv_buffer_size(&socket.connection.stream, 65_536).unwrap();
+        socket
+    });
+    let mut publisher = client(&daemon, "/ws/publisher", &[]);
+    let mut large = node("a");
+    large["Metadata"]["Pad"] = json!("x".repeat(5_000));
+    publisher.send_graph("NodeAdded", large);
+    let mut update = |version: i64| {
+        let change = patch("a", version, "V", json!(version));
+        publisher.send_graph("NodePartiallyUpdated", change);
+    };
+    // More than sockets hold.
+    (1..=6_000).for_each(&mut update);
+    until("all is applied", || {
+        query(&daemon, "G.V().Values('V')") == json!([6_000])
+    });
+    for socket in &mut sockets {
+        socket.send_graph("SyncRequest", json!({}));
+    }
+    for (socket, end) in sockets.iter_mut().zip(6_001..) {
+        let mut last = 0;
+        while last < end {
+            let message = socket.message();
+            let mut node = &message["Obj"];
+            if message["Type"] == "SyncReply" {
+                node = &node["Nodes"][0];
+                update(end);
+            }
+            let version = node["Metadata"]["V"].as_i64().unwrap_or_default();
+            assert!(version >= last, "{version} after {last}");
+            last = version;
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender};
 use parking_lot::RwLock;
 
+use super::monotonic;
 use super::subscription::Bus;
 use crate::capture::{CaptureHandle, PendingFlows};
 use crate::flow::{
@@ -28,14 +29,17 @@ pub struct FlowOptions {
     pub bulk_delay: Duration,
     /// Flows that may wait for the batcher.
     pub max_buffered: usize,
+    /// How long a query waits for the tables, all of them together.
+    pub table_patience: Duration,
 }
 
 impl Default for FlowOptions {
-    /// 5 s, 100 000 flows.
+    /// 5 s, 100 000 flows, 5 s.
     fn default() -> Self {
         Self {
             bulk_delay: Duration::from_secs(5),
             max_buffered: 100_000,
+            table_patience: Duration::from_secs(5),
         }
     }
 }
@@ -234,8 +238,8 @@ impl FlowSource for FlowHub {
         };
         let mut merged = FlowSet::default();
         for set in self.ask_all(
-            |table| table.ask(&part, PATIENCE),
-            |pending| pending.wait(PATIENCE),
+            |table, patience| table.ask(&part, patience),
+            PendingFlows::wait,
         )? {
             merged.merge(set, &order)?;
         }
@@ -254,8 +258,8 @@ impl FlowSource for FlowHub {
             return Ok(self.query(query)?.flows.len() as u64);
         }
         let counts = self.ask_all(
-            |table| table.ask_count(query, PATIENCE),
-            |pending| pending.wait_count(PATIENCE),
+            |table, patience| table.ask_count(query, patience),
+            PendingFlows::wait_count,
         )?;
         Ok(counts.into_iter().sum())
     }
@@ -274,18 +278,21 @@ impl FlowHub {
         self.store().ok_or(FlowQueryError::NoStorage)
     }
 
-    /// Asks all tables, then waits for each. One that does not answer is counted and left out.
+    /// Asks all tables, then waits for them up to one common end. One that has not answered by
+    /// then is counted and left out.
     fn ask_all<T>(
         &self,
-        ask: impl Fn(&CaptureHandle) -> Result<PendingFlows, FlowQueryError>,
-        wait: impl Fn(PendingFlows) -> Result<T, FlowQueryError>,
+        ask: impl Fn(&CaptureHandle, Duration) -> Result<PendingFlows, FlowQueryError>,
+        wait: impl Fn(PendingFlows, Duration) -> Result<T, FlowQueryError>,
     ) -> Result<Vec<T>, FlowQueryError> {
+        let end = monotonic::now() + self.options.table_patience;
+        let left = || end.saturating_duration_since(monotonic::now());
         let tables: Vec<CaptureHandle> =
             self.tables.read().iter().map(|(_, t)| t.clone()).collect();
-        let asked: Vec<_> = tables.iter().map(ask).collect();
+        let asked: Vec<_> = tables.iter().map(|table| ask(table, left())).collect();
         let mut answers = Vec::with_capacity(asked.len());
         for pending in asked {
-            match pending.and_then(&wait) {
+            match pending.and_then(|pending| wait(pending, left())) {
                 Ok(answer) => answers.push(answer),
                 Err(FlowQueryError::Source { reason }) => {
                     self.silent.fetch_add(1, Ordering::Relaxed);
@@ -298,8 +305,68 @@ impl FlowHub {
     }
 }
 
-/// How long a query waits for a table.
-const PATIENCE: Duration = Duration::from_secs(5);
-
 /// How often the batcher looks at the clock.
 const STEP: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::{Batch, Capture, CaptureError, CaptureStats, PacketSource};
+    use crate::flow::{FlowSink, FlowTable, FlowTableOptions};
+    use crate::packet::LinkType;
+    use crate::time::SystemClock;
+
+    /// Says that it hangs and does so until its other end is dropped.
+    struct Hanging(Sender<()>, Receiver<()>);
+
+    impl PacketSource for Hanging {
+        fn link_type(&self) -> LinkType {
+            LinkType::ETHERNET
+        }
+
+        fn next_batch(&mut self, _: Duration) -> Result<Batch<'_>, CaptureError> {
+            self.0.send(()).ok();
+            self.1.recv().ok();
+            Ok(Batch::End)
+        }
+
+        fn stats(&mut self) -> CaptureStats {
+            CaptureStats::default()
+        }
+    }
+
+    struct Nowhere;
+
+    impl FlowSink for Nowhere {
+        fn flows(&mut self, _: Vec<Flow>) {}
+    }
+
+    #[test]
+    fn tables_that_do_not_answer_are_waited_for_together() {
+        let patience = Duration::from_millis(200);
+        let hub = FlowHub::new(FlowOptions {
+            table_patience: patience,
+            ..FlowOptions::default()
+        });
+        // Dropped last: a capture ends when its source does.
+        let captures: Vec<Capture>;
+        let (_hold, held) = crossbeam_channel::bounded(0);
+        let (hangs, hanging) = crossbeam_channel::bounded(10);
+        captures = (0..10)
+            .map(|_| {
+                let table = FlowTable::new(FlowTableOptions::default());
+                let source = Hanging(hangs.clone(), held.clone());
+                let capture =
+                    Capture::start("x", source, table, Nowhere, Arc::new(SystemClock)).unwrap();
+                hub.add_table(capture.handle().clone());
+                capture
+            })
+            .collect();
+        assert_eq!(hanging.iter().take(captures.len()).count(), 10);
+        let began = monotonic::now();
+        assert_eq!(hub.count(&FlowQuery::default()).unwrap(), 0);
+        let took = began.elapsed();
+        assert!(took >= patience && took < 5 * patience, "{took:?}");
+        assert_eq!(hub.silent(), 10);
+    }
+}

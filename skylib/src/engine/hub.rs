@@ -32,6 +32,10 @@ pub struct SharedGraph {
 #[derive(Default)]
 struct Log {
     events: VecDeque<LoggedEvent>,
+    /// What the events keep alive.
+    bytes: usize,
+    /// Events that the dispatcher has taken and is busy with, and what they keep alive.
+    taken: (usize, usize),
     closed: bool,
 }
 
@@ -44,6 +48,8 @@ pub struct LoggedEvent {
     pub sequence: u64,
     /// The writer's connection, where it has one that wants no echo of its own changes.
     pub author: Option<u64>,
+    /// Roughly how much memory it keeps alive.
+    bytes: usize,
 }
 
 impl SharedGraph {
@@ -79,7 +85,8 @@ impl SharedGraph {
 
     /// [`GraphWriter::update`] in the name of a connection.
     ///
-    /// Blocks while [`LOG_LIMIT`] events wait for the dispatcher, after the change is done.
+    /// Blocks while [`LOG_LIMIT`] events or [`LOG_BYTES`] wait for the dispatcher, after the change
+    /// is done.
     pub fn update_as<R>(
         &self,
         author: Option<u64>,
@@ -96,16 +103,21 @@ impl SharedGraph {
             history.record(&events, now);
         }
         let sequence = graph.sequence();
+        let logged: Vec<LoggedEvent> = events
+            .into_iter()
+            .map(|event| LoggedEvent {
+                bytes: size_of::<LoggedEvent>() + event.metadata_bytes(),
+                event,
+                sequence,
+                author,
+            })
+            .collect();
         let mut log = self.log.lock();
-        let logged = |event| LoggedEvent {
-            event,
-            sequence,
-            author,
-        };
-        log.events.extend(events.into_iter().map(logged));
+        log.bytes += bytes_of(&logged);
+        log.events.extend(logged);
         drop(graph);
         self.written.notify_one();
-        while log.events.len() > LOG_LIMIT && !log.closed {
+        while log.is_full() && !log.closed {
             self.drained.wait(&mut log);
         }
         result
@@ -126,18 +138,23 @@ impl SharedGraph {
         events
     }
 
-    /// Waits for events and takes all there are; `None` once closed and empty.
+    /// Waits for events and takes some; `None` once closed and empty. They count as waiting until
+    /// the next call.
     pub(super) fn take_log(&self) -> Option<Vec<LoggedEvent>> {
         let mut log = self.log.lock();
+        log.taken = (0, 0);
+        self.drained.notify_all();
         while log.events.is_empty() {
             if log.closed {
                 return None;
             }
             self.written.wait(&mut log);
         }
-        let events = log.events.drain(..).collect();
-        drop(log);
-        self.drained.notify_all();
+        let some = log.events.len().min(LOG_STEP);
+        let events: Vec<LoggedEvent> = log.events.drain(..some).collect();
+        let bytes = bytes_of(&events);
+        log.bytes -= bytes;
+        log.taken = (events.len(), bytes);
         Some(events)
     }
 
@@ -150,12 +167,32 @@ impl SharedGraph {
 
     /// Events waiting for the dispatcher.
     pub fn log_len(&self) -> usize {
-        self.log.lock().events.len()
+        self.log.lock().len()
     }
+}
+
+impl Log {
+    fn len(&self) -> usize {
+        self.events.len() + self.taken.0
+    }
+
+    fn is_full(&self) -> bool {
+        self.len() > LOG_LIMIT || self.bytes + self.taken.1 > LOG_BYTES
+    }
+}
+
+fn bytes_of(events: &[LoggedEvent]) -> usize {
+    events.iter().map(|logged| logged.bytes).sum()
 }
 
 /// Events that may wait for the dispatcher before writers are slowed down.
 pub const LOG_LIMIT: usize = 100_000;
+
+/// Memory that they may keep alive, in bytes; one transaction may go beyond.
+pub const LOG_BYTES: usize = 64 << 20;
+
+/// Events that the dispatcher takes at a time.
+const LOG_STEP: usize = 1_024;
 
 impl GraphAccess for SharedGraph {
     fn read(&self, work: &mut dyn FnMut(&Graph)) {
@@ -166,5 +203,47 @@ impl GraphAccess for SharedGraph {
 impl GraphWriter for SharedGraph {
     fn update(&self, work: &mut dyn FnMut(&mut Graph, Timestamp)) {
         self.update_as(None, work);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::graph::{Metadata, Node};
+    use crate::time::ManualClock;
+
+    fn shared() -> Arc<SharedGraph> {
+        let clock = Arc::new(ManualClock::new(Timestamp::from_ms(1)));
+        Arc::new(SharedGraph::new(Graph::new(), clock, Vec::new()))
+    }
+
+    #[test]
+    fn few_large_events_fill_the_log_as_many_small_ones_do() {
+        let graph = shared();
+        let writer = Arc::clone(&graph);
+        let (done, written) = mpsc::channel();
+        let large = LOG_BYTES / 8;
+        let thread = std::thread::spawn(move || {
+            for i in 0..20 {
+                writer.update_as(None, |graph, now| {
+                    let metadata = Metadata::from_iter([("Pad", "x".repeat(large).as_str())]);
+                    let node = Node::new(format!("n{i}").as_str(), "", "", metadata, now);
+                    graph.add_node(node).unwrap();
+                });
+                done.send(i).unwrap();
+            }
+        });
+        let told = || std::iter::from_fn(|| written.recv_timeout(Duration::from_millis(200)).ok());
+        assert!(told().count() < 8, "the writer waits");
+        // What the dispatcher is busy with still counts.
+        let mut seen = graph.take_log().unwrap().len();
+        assert_eq!(told().count(), 0);
+        while seen < 20 {
+            seen += graph.take_log().unwrap().len();
+        }
+        thread.join().unwrap();
     }
 }

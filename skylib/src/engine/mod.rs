@@ -22,6 +22,7 @@ mod entry;
 mod expiry;
 mod flows;
 mod hub;
+mod monotonic;
 mod on_demand;
 mod opening;
 mod probes;
@@ -33,7 +34,7 @@ mod watched;
 
 pub use captures::{CaptureCreateError, Captures};
 pub use flows::{FlowHub, FlowOptions, TableId};
-pub use hub::{LOG_LIMIT, LoggedEvent, SharedGraph};
+pub use hub::{LOG_BYTES, LOG_LIMIT, LoggedEvent, SharedGraph};
 pub use subscription::{Bus, BusMessage, PATIENCE, SubscribeOptions, Subscription};
 
 use std::path::PathBuf;
@@ -188,6 +189,8 @@ pub struct Status {
     pub flow_store: Option<FlowStoreStatus>,
     /// Flows that neither subscribers nor the store got because the batcher could not keep up.
     pub flows_dropped: u64,
+    /// How often a query went without the answer of a capture's flow table.
+    pub flow_tables_silent: u64,
 }
 
 impl Engine {
@@ -418,6 +421,7 @@ impl Engine {
             flows_dropped: inner.flows.dropped(),
             flow_store: inner.flows.store().map(FlowStore::status),
             history: inner.graph.history().map(History::status),
+            flow_tables_silent: inner.flows.silent(),
             ..Status::default()
         };
         inner.graph.read(&mut |graph| {

@@ -2,20 +2,22 @@
 //!
 //! A [`Bus`] hands every message to all its [`Subscription`]s. A queue that is full slows the bus
 //! down as long as its reader keeps taking messages, so a reader that keeps up with its own socket
-//! loses nothing; one that has not made room within [`PATIENCE`] is cut off, counted, and touches
-//! nobody else.
+//! loses nothing; one whose queue is full and that has taken nothing to speak of for [`PATIENCE`]
+//! is cut off, counted, and touches nobody else. Every reader's patience runs from when *it* last
+//! got on, full queue or not: many that freeze together hold the bus up no longer than one.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::Notify;
 
+use super::monotonic;
 use crate::proto::Outgoing;
 
-/// How long a full queue may hold up the bus before its reader is cut off.
+/// How long a reader may take nothing before it is cut off, once its queue is full.
 pub const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a subscriber wants, and how much may wait for it.
@@ -71,7 +73,18 @@ impl BusMessage for Outgoing {
 #[derive(Debug)]
 pub struct Bus<T> {
     queues: Mutex<Vec<Arc<Queue<T>>>>,
-    cut_off: Arc<AtomicU64>,
+    shared: Arc<Shared>,
+}
+
+/// What a bus and its queues share.
+#[derive(Debug, Default)]
+struct Shared {
+    /// Held by a sender while it looks for room, until it waits for [`Shared::freed`].
+    search: Mutex<()>,
+    /// Wakes senders: a queue that had no room may have some, or was closed.
+    freed: Condvar,
+    /// Subscribers cut off.
+    cut_off: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -80,10 +93,7 @@ struct Queue<T> {
     state: Mutex<State<T>>,
     /// Wakes the reader: something arrived, or the queue was closed.
     filled: Notify,
-    /// Wakes the bus: something was taken.
-    drained: Condvar,
-    /// The bus's count of subscribers cut off.
-    cut_off: Arc<AtomicU64>,
+    shared: Arc<Shared>,
 }
 
 #[derive(Debug)]
@@ -91,6 +101,14 @@ struct State<T> {
     messages: VecDeque<Arc<T>>,
     bytes: usize,
     closed: bool,
+    /// When the reader last got on.
+    since: Instant,
+    /// Messages to be taken until it counts as getting on: a 64th of what waited then. A reader
+    /// that keeps reading does so in [`PATIENCE`]; one that takes a message now and then to hold
+    /// everybody up does not.
+    owed: usize,
+    /// Whether a sender waits for room here.
+    is_awaited: bool,
 }
 
 /// The receiving end of a [`Bus`].
@@ -101,7 +119,7 @@ impl<T> Default for Bus<T> {
     fn default() -> Self {
         Self {
             queues: Mutex::new(Vec::new()),
-            cut_off: Arc::default(),
+            shared: Arc::default(),
         }
     }
 }
@@ -115,10 +133,12 @@ impl<T: BusMessage> Bus<T> {
                 messages: VecDeque::new(),
                 bytes: 0,
                 closed: false,
+                since: monotonic::now(),
+                owed: 1,
+                is_awaited: false,
             }),
             filled: Notify::new(),
-            drained: Condvar::new(),
-            cut_off: Arc::clone(&self.cut_off),
+            shared: Arc::clone(&self.shared),
         });
         self.queues.lock().push(Arc::clone(&queue));
         Subscription(queue)
@@ -142,13 +162,23 @@ impl<T: BusMessage> Bus<T> {
         self.len() == 0
     }
 
-    /// Puts a message into every queue; waits at most [`PATIENCE`] for each full one.
+    /// Puts a message into every queue; waits for those that are full together, for each until
+    /// its reader has got on or has not done so for [`PATIENCE`].
     pub fn send(&self, message: &Arc<T>) {
         let queues = self.queues.lock().clone();
         let mut gone = false;
-        let wanted = |queue: &&Arc<Queue<T>>| queue.options.wants(message.namespace());
-        for queue in queues.iter().filter(wanted) {
-            gone |= !queue.push(message);
+        let mut full: Vec<&Queue<T>> = Vec::new();
+        for queue in &queues {
+            if queue.options.wants(message.namespace()) {
+                match queue.push(message, false) {
+                    Push::Done => {}
+                    Push::Closed => gone = true,
+                    Push::Full(_) => full.push(queue),
+                }
+            }
+        }
+        if !full.is_empty() {
+            gone |= self.wait_for_room(message, full);
         }
         if gone {
             self.queues
@@ -157,9 +187,32 @@ impl<T: BusMessage> Bus<T> {
         }
     }
 
+    /// Puts a message into queues that are full; whether some were closed.
+    fn wait_for_room(&self, message: &Arc<T>, mut full: Vec<&Queue<T>>) -> bool {
+        let mut gone = false;
+        // A reader that makes room after it was looked at waits for this lock to say so.
+        let mut search = self.shared.search.lock();
+        loop {
+            let mut limit: Option<Instant> = None;
+            full.retain(|queue| match queue.push(message, true) {
+                Push::Done => false,
+                Push::Closed => {
+                    gone = true;
+                    false
+                }
+                Push::Full(until) => {
+                    limit = Some(limit.map_or(until, |limit| limit.min(until)));
+                    true
+                }
+            });
+            let Some(limit) = limit else { return gone };
+            self.shared.freed.wait_until(&mut search, limit);
+        }
+    }
+
     /// How many subscribers were cut off because they stopped reading.
     pub fn cut_off(&self) -> u64 {
-        self.cut_off.load(Ordering::Relaxed)
+        self.shared.cut_off.load(Ordering::Relaxed)
     }
 
     /// Ends every subscription once its reader has taken what is queued.
@@ -170,54 +223,96 @@ impl<T: BusMessage> Bus<T> {
     }
 }
 
+/// What became of a message.
+enum Push {
+    Done,
+    /// Nobody reads the queue any more.
+    Closed,
+    /// There is no room; the reader has until then to get on.
+    Full(Instant),
+}
+
 impl<T: BusMessage> Queue<T> {
-    /// Whether there is still somebody to read it.
-    fn push(&self, message: &Arc<T>) -> bool {
+    /// Puts a message in if there is room; cuts the reader off if it has run out of time.
+    fn push(&self, message: &Arc<T>, is_awaited: bool) -> Push {
         let weight = message.weight();
         let mut state = self.state.lock();
-        if state.is_full(&self.options, weight) {
-            // A reader that keeps reading frees a good part of its queue in that time; one that
-            // takes a message now and then to hold everybody up does not.
-            let wanted = (state.messages.len() - state.messages.len() / 64).max(1);
-            let still_full = |state: &mut State<T>| !state.closed && state.messages.len() >= wanted;
-            if self
-                .drained
-                .wait_while_for(&mut state, still_full, PATIENCE)
-                .timed_out()
-            {
-                self.cut(&mut state);
-            }
-        }
         if state.closed {
-            return false;
+            return Push::Closed;
+        }
+        if state.is_full(&self.options, weight) {
+            let until = state.since + PATIENCE;
+            if monotonic::now() < until {
+                state.is_awaited |= is_awaited;
+                return Push::Full(until);
+            }
+            self.cut(&mut state);
+            return Push::Closed;
+        }
+        if state.messages.is_empty() {
+            state.got_on();
         }
         state.messages.push_back(Arc::clone(message));
         state.bytes += weight;
         drop(state);
         self.filled.notify_one();
-        true
+        Push::Done
     }
+
+    fn take(&self) -> Taken<T> {
+        let mut state = self.state.lock();
+        let Some(message) = state.messages.pop_front() else {
+            return if state.closed {
+                Taken::Closed
+            } else {
+                Taken::Nothing
+            };
+        };
+        state.bytes -= message.weight();
+        state.owed -= 1;
+        if state.owed == 0 {
+            state.got_on();
+            if std::mem::take(&mut state.is_awaited) {
+                drop(state);
+                self.shared.wake_senders();
+            }
+        }
+        Taken::Message(message)
+    }
+}
+
+/// What a reader finds in its queue.
+enum Taken<T> {
+    Message(Arc<T>),
+    Nothing,
+    /// Nothing, and nothing will come.
+    Closed,
 }
 
 impl<T> Queue<T> {
     /// Drops what is queued, for good, and counts it.
     fn cut(&self, state: &mut State<T>) {
         if !state.closed {
-            *state = State {
-                messages: VecDeque::new(),
-                bytes: 0,
-                closed: true,
-            };
-            self.cut_off.fetch_add(1, Ordering::Relaxed);
+            state.closed = true;
+            state.messages = VecDeque::new();
+            state.bytes = 0;
+            self.shared.cut_off.fetch_add(1, Ordering::Relaxed);
             self.filled.notify_one();
-            self.drained.notify_one();
         }
     }
 
     fn close(&self) {
         self.state.lock().closed = true;
         self.filled.notify_one();
-        self.drained.notify_one();
+        self.shared.wake_senders();
+    }
+}
+
+impl Shared {
+    /// Called without any queue's lock, which senders take while they hold theirs.
+    fn wake_senders(&self) {
+        drop(self.search.lock());
+        self.freed.notify_all();
     }
 }
 
@@ -228,24 +323,22 @@ impl<T> State<T> {
             && (self.messages.len() >= options.max_messages
                 || self.bytes + weight > options.max_bytes)
     }
+
+    fn got_on(&mut self) {
+        self.since = monotonic::now();
+        self.owed = (self.messages.len() / 64).max(1);
+    }
 }
 
 impl<T: BusMessage> Subscription<T> {
     /// The next message; `None` once the subscription has been closed or cut off.
     pub async fn next(&mut self) -> Option<Arc<T>> {
         loop {
-            {
-                let mut state = self.0.state.lock();
-                if let Some(message) = state.messages.pop_front() {
-                    state.bytes -= message.weight();
-                    self.0.drained.notify_one();
-                    return Some(message);
-                }
-                if state.closed {
-                    return None;
-                }
+            match self.0.take() {
+                Taken::Message(message) => return Some(message),
+                Taken::Closed => return None,
+                Taken::Nothing => self.0.filled.notified().await,
             }
-            self.0.filled.notified().await;
         }
     }
 
@@ -253,15 +346,15 @@ impl<T: BusMessage> Subscription<T> {
     /// [cut off](Bus::cut_off).
     pub fn give_up(&self) {
         self.0.cut(&mut self.0.state.lock());
+        self.0.shared.wake_senders();
     }
 
     /// The next message if one is there, to write several at once.
     pub fn try_next(&mut self) -> Option<Arc<T>> {
-        let mut state = self.0.state.lock();
-        let message = state.messages.pop_front()?;
-        state.bytes -= message.weight();
-        self.0.drained.notify_one();
-        Some(message)
+        match self.0.take() {
+            Taken::Message(message) => Some(message),
+            Taken::Nothing | Taken::Closed => None,
+        }
     }
 
     /// Messages waiting.
@@ -380,6 +473,57 @@ mod tests {
             .unwrap();
         let mut frozen = frozen;
         assert!(runtime.block_on(frozen.next()).is_none());
+    }
+
+    #[test]
+    fn many_that_stopped_hold_the_others_up_no_longer_than_one() {
+        let bus = Bus::default();
+        // They fill up one after another.
+        let frozen: Vec<_> = (2..22).map(|room| bus.subscribe(limits(room))).collect();
+        let alive = bus.subscribe(limits(100));
+        let began = monotonic::now();
+        for i in 0..30_u32 {
+            bus.send(&Arc::new(i));
+        }
+        let took = began.elapsed();
+        assert_eq!((bus.cut_off(), alive.len()), (20, 30));
+        assert!(took >= PATIENCE && took < 3 * PATIENCE, "{took:?}");
+        drop(frozen);
+    }
+
+    #[test]
+    fn a_large_message_waits_until_there_is_room_for_all_of_it() {
+        struct Sized(usize);
+        impl BusMessage for Sized {
+            fn namespace(&self) -> &str {
+                ""
+            }
+
+            fn weight(&self) -> usize {
+                self.0
+            }
+        }
+        let bus = Arc::new(Bus::default());
+        let mut subscription = bus.subscribe(SubscribeOptions {
+            max_bytes: 1_000,
+            ..limits(1_000)
+        });
+        for _ in 0..500 {
+            bus.send(&Arc::new(Sized(2)));
+        }
+        let sender = Arc::clone(&bus);
+        let writer = std::thread::spawn(move || sender.send(&Arc::new(Sized(900))));
+        let queue = Arc::clone(&subscription.0);
+        let mut most = 0;
+        for _ in 0..501 {
+            while subscription.try_next().is_none() {
+                std::thread::yield_now();
+            }
+            most = most.max(queue.state.lock().bytes);
+        }
+        writer.join().unwrap();
+        assert!(most <= 1_000, "{most}");
+        assert_eq!(bus.cut_off(), 0);
     }
 
     #[test]

@@ -184,6 +184,7 @@ fn flows_are_gathered_into_messages_and_the_rest_goes_out_at_the_end() {
     let flows = FlowOptions {
         bulk_delay: Duration::from_secs(3600),
         max_buffered: 150,
+        ..FlowOptions::default()
     };
     let engine = engine(EngineOptions {
         flows,

@@ -34,3 +34,18 @@ pub enum GraphEvent {
     /// An edge went.
     EdgeDeleted(Arc<Edge>),
 }
+
+impl GraphEvent {
+    /// Roughly how many bytes its element's metadata takes.
+    #[must_use]
+    pub fn metadata_bytes(&self) -> usize {
+        match self {
+            Self::NodeAdded(node) | Self::NodeUpdated { node, .. } | Self::NodeDeleted(node) => {
+                node.metadata.heap_bytes()
+            }
+            Self::EdgeAdded(edge) | Self::EdgeUpdated { edge, .. } | Self::EdgeDeleted(edge) => {
+                edge.metadata.heap_bytes()
+            }
+        }
+    }
+}

@@ -72,16 +72,8 @@ impl Outgoing {
     /// The message for something that happened to the graph.
     #[must_use]
     pub fn graph_event(event: GraphEvent) -> Self {
-        let metadata = match &event {
-            GraphEvent::NodeAdded(node)
-            | GraphEvent::NodeUpdated { node, .. }
-            | GraphEvent::NodeDeleted(node) => node.metadata.heap_bytes(),
-            GraphEvent::EdgeAdded(edge)
-            | GraphEvent::EdgeUpdated { edge, .. }
-            | GraphEvent::EdgeDeleted(edge) => edge.metadata.heap_bytes(),
-        };
         // Once as it is, once as text.
-        let weight = BASE_WEIGHT + 2 * metadata;
+        let weight = BASE_WEIGHT + 2 * event.metadata_bytes();
         Self::new(Cow::Borrowed(GRAPH), Content::Graph(event), weight)
     }
 

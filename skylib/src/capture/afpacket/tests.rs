@@ -204,8 +204,14 @@ fn a_waker_ends_the_wait_at_once() {
             matches!(source.next_batch(LONG), Ok(Batch::Timeout)),
             "woken before the wait"
         );
+        let waiting = format!("/proc/self/task/{}/status", rustix::thread::gettid());
         let thread = std::thread::spawn(move || {
-            std::thread::sleep(Duration::from_millis(50));
+            let begun = SystemClock.now();
+            let is_asleep =
+                || std::fs::read_to_string(&waiting).is_ok_and(|s| s.contains("S (sleeping)"));
+            while !is_asleep() && SystemClock.now().since(begun) < LONG {
+                std::thread::yield_now();
+            }
             waker.wake();
         });
         let before = SystemClock.now();

@@ -111,7 +111,9 @@ fn a_mount_that_comes_late_is_seen() {
         lab.wait("one", |g| g.inside("a", "lo").is_some());
         let hidden = lab.run_path.join("a");
         std::fs::write(lab.run_path.join("late"), "").unwrap();
-        std::thread::sleep(std::time::Duration::from_millis(100));
+        // Names are looked at in the order in which they come.
+        lab.add_netns("next");
+        lab.wait("the next", |g| g.inside("next", "lo").is_some());
         lab.del_netns("a");
         lab.wait("gone", |g| g.node("a").is_none());
         lab.add_netns("late");
@@ -250,7 +252,12 @@ fn the_order_in_which_probes_start_does_not_matter() {
             g.inside("o1", "eth0").is_some() && g.inside("o2", "eth0").is_some()
         });
         // Those inside look for the host's namespace in vain, until it comes.
-        std::thread::sleep(std::time::Duration::from_millis(100));
+        lab.wait("the name of nobody", |g| {
+            ["o1", "o2"].iter().all(|name| {
+                let end = g.inside(name, "eth0");
+                end.is_some_and(|end| end.metadata.get("LinkNetNsName").is_some())
+            })
+        });
         lab.probes.start(NetlinkProbe::new(&namespaces)).unwrap();
         lab.wait("pairs", |g| {
             g.layer2(g.inside("o1", "eth0")).len() == 1 && g.layer2(g.node("vo2")).len() == 1

@@ -124,7 +124,6 @@ fn idle_threads_sleep() {
         lab.start();
         lab.add_netns("quiet");
         lab.wait("it", |g| g.inside("quiet", "lo").is_some());
-        std::thread::sleep(Duration::from_millis(500));
         let switches = || {
             let mut found = Vec::new();
             for task in std::fs::read_dir("/proc/self/task").unwrap().flatten() {
@@ -149,9 +148,13 @@ fn idle_threads_sleep() {
             found.sort();
             found
         };
-        let before = switches();
-        assert_eq!(before.len(), 3, "{before:?}");
-        std::thread::sleep(Duration::from_millis(1500));
-        assert_eq!(switches(), before);
+        // What has just begun still settles; then a quiet time must come.
+        let is_quiet = || {
+            let before = switches();
+            assert_eq!(before.len(), 3, "{before:?}");
+            std::thread::park_timeout(Duration::from_millis(1500));
+            switches() == before
+        };
+        assert!((0..5).any(|_| is_quiet()), "{:?}", switches());
     });
 }
