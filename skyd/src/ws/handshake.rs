@@ -118,6 +118,9 @@ pub(crate) enum Refusal {
     /// It wants updates in a way that is not known.
     #[error("X-Update-Policy {0:?} is none of full, partial")]
     Policy(String),
+    /// It would write in the name of the daemon's own probes.
+    #[error("the origin {0} is the daemon's own")]
+    Origin(String),
     /// Its filter is none.
     #[error("X-Gremlin-Filter: {0}")]
     Filter(String),

@@ -95,6 +95,12 @@ fn open(call: Call, endpoint: Endpoint) -> Response {
     let response = handshake::switching(&key, app.engine.host());
     let upgrade = hyper::upgrade::on(request);
     let accepted = hello.encoding().and_then(|encoding| match endpoint {
+        // What has the origin of the probes is trusted to say where to capture.
+        Endpoint::Publisher | Endpoint::Pubsub
+            if hello.origin() == format!("agent.{}", app.engine.host()) =>
+        {
+            Err(Refusal::Origin(hello.origin()))
+        }
         // Nobody else looks at the policy.
         Endpoint::Subscriber | Endpoint::Pubsub => Ok((encoding, hello.update_policy()?)),
         Endpoint::Publisher | Endpoint::Flow => Ok((encoding, UpdatePolicy::Full)),

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::client::{WebSocket, query};
+use crate::client::{CLOSE, WebSocket, query};
 use crate::daemon::{Daemon, until};
 use crate::http::node;
 
@@ -103,6 +103,18 @@ fn a_pubsub_client_hears_of_all_but_itself() {
         drop((one, two));
         until("all are gone", || client_count(&daemon) == 0);
     }
+}
+
+#[test]
+fn nobody_publishes_in_the_name_of_the_probes() {
+    let daemon = Daemon::with(&["host_id=here"]);
+    for path in ["/ws/publisher", "/ws/pubsub"] {
+        let headers = [("X-Client-Type", "agent"), ("X-Host-ID", "here")];
+        let mut socket = WebSocket::try_open(&daemon, path, &headers).unwrap();
+        // A client that is let in gets a ping first.
+        assert_eq!(socket.frame().unwrap().opcode, CLOSE, "{path}");
+    }
+    client(&daemon, "/ws/publisher", "elsewhere", &[]);
 }
 
 /// Connections other than the one that asks; the endpoint pubsub has no entry in the status.

@@ -26,8 +26,17 @@ fn flow_cases() {
     let file: Value = serde_json::from_reader(File::open(&path).unwrap()).unwrap();
     let cases = file["cases"].as_array().unwrap();
     assert!(!cases.is_empty(), "{path:?} has no case");
-    let mut failed = 0;
+    // A clone alone has no captures. Once they or the cases are named, none may be missing.
+    let is_bare = ["SHARED_PCAP", "FLOW_CASES"]
+        .iter()
+        .all(|name| std::env::var_os(name).is_none())
+        && !capture_folder().exists();
+    let (mut failed, mut skipped) = (0, 0);
     for case in cases {
+        if is_bare && case["kind"] == "pcap" {
+            skipped += 1;
+            continue;
+        }
         let mut faults = unknown_fields(case);
         match run(case) {
             Ok(table) => check(case, &table, &mut faults),
@@ -39,7 +48,10 @@ fn flow_cases() {
             faults.iter().for_each(|fault| println!("  {fault}"));
         }
     }
-    println!("flow_cases: {} run, {failed} failed", cases.len());
+    if skipped > 0 {
+        println!("SKIPPED {skipped} cases: no captures; name their folder in SHARED_PCAP");
+    }
+    println!("flow_cases: {} run, {failed} failed", cases.len() - skipped);
     assert_eq!(failed, 0);
 }
 
@@ -337,12 +349,15 @@ fn bytes(hex: &str) -> Vec<u8> {
         .collect()
 }
 
-/// A capture of the shared folder.
-fn open_capture(name: &str) -> Result<File, String> {
-    let folder = std::env::var_os("SHARED_PCAP").map_or_else(
+fn capture_folder() -> PathBuf {
+    std::env::var_os("SHARED_PCAP").map_or_else(
         || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/pcap"),
         PathBuf::from,
-    );
-    let path = folder.join(name);
+    )
+}
+
+/// A capture of the shared folder.
+fn open_capture(name: &str) -> Result<File, String> {
+    let path = capture_folder().join(name);
     File::open(&path).map_err(|error| format!("{}: {error}; set SHARED_PCAP", path.display()))
 }
