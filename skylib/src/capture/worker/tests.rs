@@ -1,6 +1,6 @@
 use std::collections::VecDeque;
 use std::sync::Mutex;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 
 use super::*;
 use crate::filter::{Filter, Predicate};
@@ -246,12 +246,21 @@ fn many_can_ask_at_once() {
 #[test]
 fn captures_that_are_busy_can_all_be_asked_before_one_answers() {
     static GATE: Mutex<()> = Mutex::new(());
+    static AT_THE_GATE: AtomicUsize = AtomicUsize::new(0);
     let busy = || {
-        drop(GATE.lock());
+        AT_THE_GATE.fetch_add(1, Ordering::SeqCst);
+        let open = GATE.lock();
+        AT_THE_GATE.fetch_sub(1, Ordering::SeqCst);
+        drop(open);
         Ok(Batch::Timeout)
     };
-    let closed = GATE.lock().expect("no panic");
     let captures = [1, 2].map(|_| start(Script::new(&[], busy), &clock()).0);
+    // Declared after the captures: should the test fail, their threads can still end.
+    let closed = GATE.lock().expect("no panic");
+    while AT_THE_GATE.load(Ordering::SeqCst) < captures.len() {
+        assert!(captures.iter().all(|capture| !capture.is_finished()));
+        thread::yield_now();
+    }
     let asked: Vec<_> = captures.iter().map(|c| c.handle().ask_report()).collect();
     let busy = captures[0].handle().ask_report().expect("taken");
     assert_eq!(busy.wait(Duration::from_millis(1)), None);
