@@ -60,7 +60,7 @@ impl Capability {
     const fn purpose(self) -> &'static str {
         match self {
             Self::NetRaw => "capturing packets",
-            Self::NetAdmin => "promiscuous mode and interface settings",
+            Self::NetAdmin => "promiscuous mode",
             Self::SysAdmin => "entering network namespaces",
         }
     }
