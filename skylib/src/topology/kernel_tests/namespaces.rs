@@ -63,10 +63,11 @@ fn each_namespace_has_one_node_and_our_own_none() {
         lab.make_run_path();
         lab.add_netns("a");
         lab.bind_netns(Path::new("/proc/thread-self/ns/net"), "ours");
-        lab.start();
-        lab.wait("one", |g| g.inside("a", "lo").is_some());
+        // Before the start: that a later path of what is known has been seen, nothing shows.
         let first = lab.run_path.join("a");
         lab.bind_netns(&first, "b");
+        lab.start();
+        lab.wait("one", |g| g.inside("a", "lo").is_some());
         lab.add_netns("c");
         lab.wait("a later one", |g| g.inside("c", "lo").is_some());
         assert_eq!(lab.look(|g| g.count(&[("Type", "netns")])), 2);
