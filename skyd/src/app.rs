@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::options::{self, ReplacedBackend};
 use crate::respond::{self, Response};
 use crate::socket::Connections;
+use crate::upload::{UploadLimits, Uploads};
 use crate::ws::Pools;
 
 /// The daemon, as its handlers see it.
@@ -26,6 +27,7 @@ pub(crate) struct App {
     pub(crate) config: Config,
     pub(crate) connections: Arc<Connections>,
     pub(crate) incoming: Arc<Budget>,
+    pub(crate) uploads: Uploads,
     pub(crate) pools: Pools,
     /// What a capture gets whose client names none.
     pub(crate) layer_key_mode: LayerKeyMode,
@@ -70,12 +72,18 @@ impl App {
             ws_queue_bytes: config.bytes("http.limits.ws_queue_bytes"),
             ws_queue_messages: config.count("http.ws.queue_size"),
         };
+        let patience = limits.body_timeout;
         Self {
             engine,
             limits,
             config: config.clone(),
             connections: Connections::new(config.count("http.limits.connections")),
             incoming: Budget::new(config.bytes("http.limits.incoming_bytes")),
+            uploads: Uploads::new(UploadLimits {
+                count: config.count("http.limits.uploads"),
+                bytes: config.bytes("http.limits.upload_bytes") as u64,
+                patience,
+            }),
             pools: Pools::default(),
             layer_key_mode: options::layer_key_mode(config),
             replaced_backends,
@@ -177,7 +185,7 @@ pub(crate) struct Interrupt(Arc<AtomicBool>);
 pub(crate) struct InterruptGuard(Arc<AtomicBool>);
 
 impl Interrupt {
-    fn new() -> (Self, InterruptGuard) {
+    pub(crate) fn new() -> (Self, InterruptGuard) {
         let flag = Arc::new(AtomicBool::new(false));
         (Self(Arc::clone(&flag)), InterruptGuard(flag))
     }

@@ -14,6 +14,7 @@ mod routes;
 mod server;
 mod signal;
 mod socket;
+mod upload;
 mod whole_graph;
 mod ws;
 

@@ -101,6 +101,9 @@ const ROUTES: &[Route] = &[
     at("POST", "/api/topology", |call| {
         Box::pin(routes::topology::query(call))
     }),
+    at("POST", "/api/pcap", |call| {
+        Box::pin(routes::pcap::upload(call))
+    }),
     at("GET", "/api/capture", |call| {
         Box::pin(routes::capture::list(call))
     }),

@@ -3,5 +3,6 @@
 pub(crate) mod api;
 pub(crate) mod capture;
 pub(crate) mod config;
+pub(crate) mod pcap;
 pub(crate) mod status;
 pub(crate) mod topology;

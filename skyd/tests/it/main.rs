@@ -14,6 +14,7 @@ mod daemon;
 mod history;
 mod hostile;
 mod http;
+mod pcap;
 mod process;
 mod publisher;
 mod subscriber;

@@ -18,7 +18,7 @@ use crate::flow::{
     Flow, FlowMetric, FlowQuery, FlowQueryError, FlowSet, FlowSource, FlowStats, MergeOptions,
 };
 use crate::proto::{FLOW, Outgoing, STATS};
-use crate::store::FlowStore;
+use crate::store::{FlowStore, FlowStoreLimits, MemoryFlowStore};
 use crate::time::{Clock, TimeSlice, Timestamp};
 use crate::value::Text;
 
@@ -58,6 +58,8 @@ pub struct FlowHub {
     silent: AtomicU64,
     options: FlowOptions,
     store: Option<Arc<dyn FlowStore>>,
+    /// Flows of files where there is no store; queries find them among the present ones.
+    imports: MemoryFlowStore,
     /// Who listens to the flows.
     pub(super) bus: Bus<Outgoing>,
 }
@@ -79,6 +81,7 @@ impl FlowHub {
             silent: AtomicU64::new(0),
             options,
             store: None,
+            imports: MemoryFlowStore::new(FlowStoreLimits::default()),
             bus: Bus::default(),
         }
     }
@@ -86,6 +89,33 @@ impl FlowHub {
     /// Keeps what the captures send, and asks there for the past.
     pub(super) fn with_store(self, store: Option<Arc<dyn FlowStore>>) -> Self {
         Self { store, ..self }
+    }
+
+    /// Keeps flows of files for this long where there is no store.
+    pub(super) fn with_imports_for(self, age: Duration) -> Self {
+        let limits = FlowStoreLimits::default()
+            .with_max_age(age)
+            .with_max_bytes(IMPORT_BYTES);
+        Self {
+            imports: MemoryFlowStore::new(limits),
+            ..self
+        }
+    }
+
+    /// Keeps flows of a file.
+    pub(super) fn keep_imported(&self, flows: Vec<Flow>, now: Timestamp) {
+        match &self.store {
+            Some(store) => store.put(flows, now),
+            None => self.imports.put(flows, now),
+        }
+    }
+
+    /// Drops what is kept and has become too old.
+    pub(super) fn expire(&self, now: Timestamp) {
+        match &self.store {
+            Some(store) => store.expire(now),
+            None => self.imports.expire(now),
+        }
     }
 
     /// Where flows of the past are kept.
@@ -236,7 +266,7 @@ impl FlowSource for FlowHub {
             sort: part.sort,
             dedup: part.dedup,
         };
-        let mut merged = FlowSet::default();
+        let mut merged = self.imports.query(&part)?;
         for set in self.ask_all(
             |table, patience| table.ask(&part, patience),
             PendingFlows::wait,
@@ -261,7 +291,7 @@ impl FlowSource for FlowHub {
             |table, patience| table.ask_count(query, patience),
             PendingFlows::wait_count,
         )?;
-        Ok(counts.into_iter().sum())
+        Ok(self.imports.count(query)? + counts.into_iter().sum::<u64>())
     }
 
     fn metrics(
@@ -304,6 +334,9 @@ impl FlowHub {
         Ok(answers)
     }
 }
+
+/// Bytes of flows of files where there is no store.
+const IMPORT_BYTES: usize = 64 << 20;
 
 /// How often the batcher looks at the clock.
 const STEP: Duration = Duration::from_millis(100);

@@ -22,6 +22,7 @@ mod entry;
 mod expiry;
 mod flows;
 mod hub;
+mod import;
 mod monotonic;
 mod on_demand;
 mod opening;
@@ -35,8 +36,10 @@ mod watched;
 pub use captures::{CaptureCreateError, Captures};
 pub use flows::{FlowHub, FlowOptions, TableId};
 pub use hub::{LOG_BYTES, LOG_LIMIT, LoggedEvent, SharedGraph};
+pub use import::Imported;
 pub use subscription::{Bus, BusMessage, PATIENCE, SubscribeOptions, Subscription};
 
+use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -46,11 +49,13 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use self::controller::Controller;
+use self::import::Importer;
 use self::on_demand::{OnDemand, OnDemandOptions};
 use self::opening::Opener;
 use self::probes::HostOptions;
 use self::query::QueryRunner;
 use crate::api::{CaptureSpec, ResourceError, ResourceStore};
+use crate::capture::CaptureError;
 use crate::flow::FlowTableOptions;
 use crate::graph::history::{History, HistoryStatus};
 use crate::graph::{Graph, GraphAccess, GraphView, Processor};
@@ -146,6 +151,7 @@ struct Inner {
     captures: Captures,
     controller: Arc<Controller>,
     queries: QueryRunner,
+    importer: Importer,
     probes: Mutex<Option<ProbeSet>>,
     stopping: Arc<AtomicBool>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -215,7 +221,10 @@ impl Engine {
         let clock = Arc::clone(&options.clock);
         let graph = SharedGraph::new(Graph::new(), Arc::clone(&clock), processors);
         let graph = Arc::new(graph.with_history(options.history));
-        let flows = Arc::new(FlowHub::new(options.flows).with_store(options.flow_store));
+        let flows = FlowHub::new(options.flows)
+            .with_store(options.flow_store)
+            .with_imports_for(options.table.expire);
+        let flows = Arc::new(flows);
         let graph_bus = Arc::new(Bus::default());
         let controller = Arc::new(Controller::default());
         let resources = Arc::new(store.with_limit(options.max_captures));
@@ -240,6 +249,11 @@ impl Engine {
             captures,
             controller: Arc::clone(&controller),
             queries: queries.clone(),
+            importer: Importer::new(
+                options.table.clone(),
+                Arc::clone(&flows),
+                Arc::clone(&clock),
+            ),
             probes: Mutex::new(None),
             stopping: Arc::default(),
             threads: Mutex::default(),
@@ -370,6 +384,42 @@ impl Engine {
             .0
             .queries
             .explain(&view, &Query::parse(text)?, interrupt))
+    }
+
+    /// Counts a capture file of any kind that is read here into flows, which are kept where those
+    /// of captures are and asked for by the time of their packets; without a store they are among
+    /// the present ones for as long as a silent flow would be. Subscribers do not get them.
+    ///
+    /// Blocks until the file has come to its end, however large it is, and takes no more memory
+    /// than its flow table. `name` is what errors call it. `interrupt` is asked now and then and
+    /// ends the work by answering `true`: what was read until then is kept. A file that ends within
+    /// a record counts up to there, see [`Imported::cut`].
+    ///
+    /// ```
+    /// use skylib::engine::{Engine, EngineOptions};
+    /// # use skylib::packet::{LinkType, PacketRef};
+    /// # use skylib::pcap_file::{PcapWriter, Resolution};
+    /// # use skylib::time::Timestamp;
+    /// # let mut writer = PcapWriter::new(Vec::new(), LinkType::ETHERNET, Resolution::Nanoseconds)?;
+    /// # let (timestamp, data) = (Timestamp::from_ms(1), &[0xff; 60]);
+    /// # writer.write(&PacketRef { link_type: LinkType::ETHERNET, timestamp, data, wire_len: 60 })?;
+    /// # let file = std::io::Cursor::new(writer.into_inner());
+    /// let engine = Engine::start(EngineOptions::new("edge-01"))?;
+    /// let imported = engine.import("trace.pcap", file, &|| false)?;
+    /// assert_eq!((imported.packets, imported.flows, imported.cut), (1, 1, None));
+    /// # engine.stop();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When it is no capture file, or damaged: the flows of what came before the damage are kept.
+    pub fn import(
+        &self,
+        name: &str,
+        file: impl Read + Send + 'static,
+        interrupt: &dyn Fn() -> bool,
+    ) -> Result<Imported, CaptureError> {
+        self.0.importer.import(name, file, interrupt)
     }
 
     /// The graph.
