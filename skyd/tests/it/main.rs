@@ -13,6 +13,7 @@ mod daemon;
 mod history;
 mod hostile;
 mod http;
+mod ingestion;
 mod process;
 mod publisher;
 mod subscriber;

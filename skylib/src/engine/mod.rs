@@ -22,9 +22,11 @@ mod entry;
 mod expiry;
 mod flows;
 mod hub;
+mod ingestion;
 mod monotonic;
 mod on_demand;
 mod opening;
+mod parcels;
 mod probes;
 mod query;
 mod running;
@@ -35,6 +37,7 @@ mod watched;
 pub use captures::{CaptureCreateError, Captures};
 pub use flows::{FlowHub, FlowOptions, TableId};
 pub use hub::{LOG_BYTES, LOG_LIMIT, LoggedEvent, SharedGraph};
+pub use ingestion::IngestionStatus;
 pub use subscription::{Bus, BusMessage, PATIENCE, SubscribeOptions, Subscription};
 
 use std::path::PathBuf;
@@ -105,6 +108,8 @@ pub struct EngineOptions {
     pub max_captures: usize,
     /// How many captures may be active on nodes, each with its own packet ring and flow table.
     pub max_active_captures: usize,
+    /// Whether captures are opened on this host's nodes; else whoever writes these captures.
+    pub captures_here: bool,
     /// A capture to create at start; one like it that is there already is fine.
     pub startup_capture: Option<CaptureSpec>,
 }
@@ -128,6 +133,7 @@ impl EngineOptions {
             limits: Limits::default(),
             max_captures: 1_000,
             max_active_captures: 256,
+            captures_here: true,
             startup_capture: None,
         }
     }
@@ -140,6 +146,7 @@ pub struct Engine(Arc<Inner>);
 struct Inner {
     role: Role,
     host: String,
+    origin: String,
     graph: Arc<SharedGraph>,
     flows: Arc<FlowHub>,
     graph_bus: Arc<Bus<Outgoing>>,
@@ -191,6 +198,8 @@ pub struct Status {
     pub flows_dropped: u64,
     /// How often a query went without the answer of a capture's flow table.
     pub flow_tables_silent: u64,
+    /// What agents have sent of their flows.
+    pub ingestion: IngestionStatus,
 }
 
 impl Engine {
@@ -234,6 +243,7 @@ impl Engine {
         let engine = Self(Arc::new(Inner {
             role: options.role,
             host: options.host.clone(),
+            origin: origin.clone(),
             graph: Arc::clone(&graph),
             flows: Arc::clone(&flows),
             graph_bus: Arc::clone(&graph_bus),
@@ -260,6 +270,7 @@ impl Engine {
             OnDemandOptions {
                 stats_period: options.stats_period,
                 max_active: options.max_active_captures,
+                is_here: options.captures_here,
             },
         ))?;
         if options.role == Role::AllInOne {
@@ -309,6 +320,12 @@ impl Engine {
     #[must_use]
     pub fn host(&self) -> &str {
         &self.0.host
+    }
+
+    /// Origin of what the probes of this host write, here or in an agent: `agent.<host>`.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        &self.0.origin
     }
 
     /// What this engine does.
@@ -422,6 +439,7 @@ impl Engine {
             flow_store: inner.flows.store().map(FlowStore::status),
             history: inner.graph.history().map(History::status),
             flow_tables_silent: inner.flows.silent(),
+            ingestion: inner.flows.ingestion_status(),
             ..Status::default()
         };
         inner.graph.read(&mut |graph| {
