@@ -82,6 +82,12 @@ impl Daemon {
         }
     }
 
+    /// Its name in the graph.
+    pub(crate) fn host(&self) -> String {
+        let root = crate::client::get(self, "/api").json();
+        root["Host"].as_str().unwrap().to_owned()
+    }
+
     /// What it has written to its log so far.
     pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().join("\n")

@@ -10,6 +10,7 @@
 mod captures;
 mod client;
 mod daemon;
+mod elements;
 mod history;
 mod hostile;
 mod http;
