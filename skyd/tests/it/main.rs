@@ -9,6 +9,7 @@
 
 mod captures;
 mod client;
+mod config;
 mod daemon;
 mod elements;
 mod history;
