@@ -24,6 +24,7 @@ use crate::ws::Pools;
 pub(crate) struct App {
     pub(crate) engine: Engine,
     pub(crate) limits: Limits,
+    pub(crate) config: Config,
     pub(crate) connections: Arc<Connections>,
     pub(crate) incoming: Arc<Budget>,
     pub(crate) pools: Pools,
@@ -75,6 +76,7 @@ impl App {
         Self {
             engine,
             limits,
+            config: config.clone(),
             connections: Connections::new(config.count("http.limits.connections")),
             incoming: Budget::new(config.bytes("http.limits.incoming_bytes")),
             pools: Pools::default(),

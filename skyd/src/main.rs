@@ -4,7 +4,6 @@ mod app;
 mod budget;
 mod cli;
 mod compress;
-mod config;
 mod cors;
 mod datagrams;
 mod flows;
@@ -25,6 +24,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use clap::Parser;
+use skyd::config;
 use skylib::engine::{Engine, Role};
 use tokio::sync::watch;
 
@@ -65,7 +65,7 @@ fn fail(error: &anyhow::Error) -> ExitCode {
 fn run_daemon(role: Role, args: DaemonArgs) -> anyhow::Result<()> {
     let config = Config::load(&Sources {
         files: args.files,
-        environment: std::env::vars().collect(),
+        environment: environment(),
         settings: args.settings,
     })?;
     log::start(&config.text("logging.level"));
@@ -81,6 +81,16 @@ fn run_daemon(role: Role, args: DaemonArgs) -> anyhow::Result<()> {
     // Connections that are still open end here, in the middle of whatever they do.
     runtime.shutdown_timeout(LAST_MOMENT);
     result
+}
+
+/// Variables with names that are text; values that are not become texts that no key takes.
+fn environment() -> Vec<(String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| {
+            let value = value.to_string_lossy().into_owned();
+            Some((name.into_string().ok()?, value))
+        })
+        .collect()
 }
 
 async fn serve(role: Role, config: &Config) -> anyhow::Result<()> {

@@ -45,6 +45,8 @@ pub(crate) fn engine_options(role: Role, config: &Config) -> anyhow::Result<Engi
     options.netns_path = (!netns.is_empty()).then(|| PathBuf::from(netns));
     options.host_metadata = host_metadata(config)?;
     options.max_captures = config.count("http.limits.captures");
+    options.max_nodes = config.count("http.limits.nodes");
+    options.max_edges = config.count("http.limits.edges");
     options.max_active_captures = config.count("agent.capture.max_active");
     options.captures_here = role == Role::AllInOne;
     options.startup_capture = startup_capture(config)?;

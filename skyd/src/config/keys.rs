@@ -128,6 +128,8 @@ pub(crate) const KEYS: &[Key] = &[
     free("http.ws.bulk_maxmsgs"),
     free("http.ws.bulk_maxdelay"),
     key("http.limits.captures", SOME, "1000"),
+    key("http.limits.nodes", SOME, "1000000"),
+    key("http.limits.edges", SOME, "4000000"),
     key("http.limits.connections", SOME, "10000"),
     key("http.limits.header_bytes", Bytes, "64KiB"),
     key("http.limits.header_timeout", Interval, "30"),

@@ -9,7 +9,9 @@
 
 mod captures;
 mod client;
+mod config;
 mod daemon;
+mod elements;
 mod history;
 mod hostile;
 mod http;

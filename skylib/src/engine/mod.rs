@@ -17,7 +17,9 @@
 //! ```
 
 mod captures;
+mod collection;
 mod controller;
+mod elements;
 mod entry;
 mod expiry;
 mod flows;
@@ -35,6 +37,8 @@ mod target;
 mod watched;
 
 pub use captures::{CaptureCreateError, Captures};
+pub use collection::Collection;
+pub use elements::Elements;
 pub use flows::{FlowHub, FlowOptions, TableId};
 pub use hub::{LOG_BYTES, LOG_LIMIT, LoggedEvent, SharedGraph};
 pub use ingestion::IngestionStatus;
@@ -56,7 +60,7 @@ use self::query::QueryRunner;
 use crate::api::{CaptureSpec, ResourceError, ResourceStore};
 use crate::flow::FlowTableOptions;
 use crate::graph::history::{History, HistoryStatus};
-use crate::graph::{Graph, GraphAccess, GraphView, Processor};
+use crate::graph::{Edge, Graph, GraphAccess, GraphView, Node, Processor};
 use crate::gremlin::{Answer, Explanation, Limits, Query, QueryError};
 use crate::proto::Outgoing;
 use crate::store::{DocStore, FlowStore, FlowStoreStatus, MemoryStore, StoreError};
@@ -106,6 +110,10 @@ pub struct EngineOptions {
     pub limits: Limits,
     /// How many captures may be kept.
     pub max_captures: usize,
+    /// How many nodes there may be for clients to add another.
+    pub max_nodes: usize,
+    /// How many edges there may be for clients to add another.
+    pub max_edges: usize,
     /// How many captures may be active on nodes, each with its own packet ring and flow table.
     pub max_active_captures: usize,
     /// Whether captures are opened on this host's nodes; else whoever writes these captures.
@@ -132,6 +140,8 @@ impl EngineOptions {
             host_metadata: crate::value::Map::new(),
             limits: Limits::default(),
             max_captures: 1_000,
+            max_nodes: 1_000_000,
+            max_edges: 4_000_000,
             max_active_captures: 256,
             captures_here: true,
             startup_capture: None,
@@ -151,6 +161,8 @@ struct Inner {
     flows: Arc<FlowHub>,
     graph_bus: Arc<Bus<Outgoing>>,
     captures: Captures,
+    nodes: Elements<Node>,
+    edges: Elements<Edge>,
     controller: Arc<Controller>,
     queries: QueryRunner,
     probes: Mutex<Option<ProbeSet>>,
@@ -248,6 +260,18 @@ impl Engine {
             flows: Arc::clone(&flows),
             graph_bus: Arc::clone(&graph_bus),
             captures,
+            nodes: Elements::new(
+                Arc::clone(&graph),
+                Arc::clone(&queries.clock),
+                options.host.clone(),
+                options.max_nodes,
+            ),
+            edges: Elements::new(
+                Arc::clone(&graph),
+                Arc::clone(&queries.clock),
+                options.host.clone(),
+                options.max_edges,
+            ),
             controller: Arc::clone(&controller),
             queries: queries.clone(),
             probes: Mutex::new(None),
@@ -405,6 +429,18 @@ impl Engine {
     #[must_use]
     pub fn captures(&self) -> &Captures {
         &self.0.captures
+    }
+
+    /// The nodes of the graph, as clients manage them.
+    #[must_use]
+    pub fn nodes(&self) -> &Elements<Node> {
+        &self.0.nodes
+    }
+
+    /// The edges of the graph, as clients manage them.
+    #[must_use]
+    pub fn edges(&self) -> &Elements<Edge> {
+        &self.0.edges
     }
 
     /// What happens to the graph from now on, and notifications about resources.
