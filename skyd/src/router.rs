@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode};
+use skylib::engine::Engine;
 
 use crate::app::App;
 use crate::respond::{self, Response};
+use crate::routes::resource;
 use crate::{routes, ws};
 
 /// A request on its way to its handler.
@@ -119,12 +121,43 @@ const ROUTES: &[Route] = &[
     below("DELETE", "/api/capture", |call| {
         Box::pin(routes::capture::delete(call))
     }),
+    at("GET", "/api/node", |call| {
+        Box::pin(resource::list(call, Engine::nodes))
+    }),
+    at("POST", "/api/node", |call| {
+        Box::pin(resource::create(call, Engine::nodes))
+    }),
+    below("GET", "/api/node", |call| {
+        Box::pin(resource::show(call, Engine::nodes))
+    }),
+    below("PATCH", "/api/node", |call| {
+        Box::pin(resource::update(call, Engine::nodes))
+    }),
+    below("DELETE", "/api/node", |call| {
+        Box::pin(resource::delete(call, Engine::nodes))
+    }),
+    at("GET", "/api/edge", |call| {
+        Box::pin(resource::list(call, Engine::edges))
+    }),
+    at("POST", "/api/edge", |call| {
+        Box::pin(resource::create(call, Engine::edges))
+    }),
+    below("GET", "/api/edge", |call| {
+        Box::pin(resource::show(call, Engine::edges))
+    }),
+    below("PATCH", "/api/edge", |call| {
+        Box::pin(resource::update(call, Engine::edges))
+    }),
+    below("DELETE", "/api/edge", |call| {
+        Box::pin(resource::delete(call, Engine::edges))
+    }),
     ws("/ws/subscriber", |call| Box::pin(ws::subscriber(call))),
     ws("/ws/subscriber/flow", |call| Box::pin(ws::flow(call))),
     ws("/ws/publisher", |call| Box::pin(ws::publisher(call))),
     ws("/ws/pubsub", |call| Box::pin(ws::pubsub(call))),
-    ws("/ws/agent/topology", |call| Box::pin(ws::cluster(call))),
-    ws("/ws/replication", |call| Box::pin(ws::cluster(call))),
+    ws("/ws/agent/topology", |call| Box::pin(ws::agent(call))),
+    ws("/ws/agent/flow", |call| Box::pin(ws::agent_flow(call))),
+    ws("/ws/replication", |call| Box::pin(ws::replication(call))),
 ];
 
 /// Answers a request.

@@ -11,10 +11,15 @@ mod captures;
 mod client;
 mod config;
 mod daemon;
+mod elements;
 mod history;
 mod hostile;
 mod http;
+<<<<<<< HEAD
 mod pcap;
+=======
+mod ingestion;
+>>>>>>> main
 mod process;
 mod publisher;
 mod subscriber;
