@@ -87,16 +87,15 @@ impl Daemon {
         }
     }
 
-<<<<<<< HEAD
     /// Its process id.
     pub(crate) fn id(&self) -> u32 {
         self.process.id()
-=======
+    }
+
     /// Its name in the graph.
     pub(crate) fn host(&self) -> String {
         let root = crate::client::get(self, "/api").json();
         root["Host"].as_str().unwrap().to_owned()
->>>>>>> main
     }
 
     /// What it has written to its log so far.

@@ -15,11 +15,8 @@ mod elements;
 mod history;
 mod hostile;
 mod http;
-<<<<<<< HEAD
-mod pcap;
-=======
 mod ingestion;
->>>>>>> main
+mod pcap;
 mod process;
 mod publisher;
 mod subscriber;

@@ -19,7 +19,7 @@ use crate::flow::{
     Flow, FlowMetric, FlowQuery, FlowQueryError, FlowSet, FlowSource, FlowStats, MergeOptions,
 };
 use crate::proto::{FLOW, Outgoing, STATS};
-use crate::store::{FlowStore, FlowStoreLimits, MemoryFlowStore};
+use crate::store::FlowStore;
 use crate::time::{Clock, TimeSlice, Timestamp};
 use crate::value::Text;
 
@@ -66,8 +66,6 @@ pub struct FlowHub {
     silent: AtomicU64,
     options: FlowOptions,
     store: Option<Arc<dyn FlowStore>>,
-    /// Flows of files where there is no store; queries find them among the present ones.
-    imports: MemoryFlowStore,
     /// Who listens to the flows.
     pub(super) bus: Bus<Outgoing>,
 }
@@ -86,7 +84,6 @@ impl FlowHub {
             silent: AtomicU64::new(0),
             options,
             store: None,
-            imports: MemoryFlowStore::new(FlowStoreLimits::default()),
             bus: Bus::default(),
         }
     }
@@ -96,30 +93,11 @@ impl FlowHub {
         Self { store, ..self }
     }
 
-    /// Keeps flows of files for this long where there is no store.
-    pub(super) fn with_imports_for(self, age: Duration) -> Self {
-        let limits = FlowStoreLimits::default()
-            .with_max_age(age)
-            .with_max_bytes(IMPORT_BYTES);
-        Self {
-            imports: MemoryFlowStore::new(limits),
-            ..self
-        }
-    }
-
-    /// Keeps flows of a file.
+    /// Keeps flows of a file; where there is no store, among those that agents sent.
     pub(super) fn keep_imported(&self, flows: Vec<Flow>, now: Timestamp) {
         match &self.store {
             Some(store) => store.put(flows, now),
-            None => self.imports.put(flows, now),
-        }
-    }
-
-    /// Drops what is kept and has become too old.
-    pub(super) fn expire(&self, now: Timestamp) {
-        match &self.store {
-            Some(store) => store.expire(now),
-            None => self.imports.expire(now),
+            None => self.ingestion.put(flows, now),
         }
     }
 
@@ -280,7 +258,7 @@ impl FlowSource for FlowHub {
             sort: part.sort,
             dedup: part.dedup,
         };
-        let mut merged = self.imports.query(&part)?;
+        let mut merged = FlowSet::default();
         for set in self.ask_all(
             |table, patience| table.ask(&part, patience),
             PendingFlows::wait,
@@ -308,11 +286,7 @@ impl FlowSource for FlowHub {
             |table, patience| table.ask_count(query, patience),
             PendingFlows::wait_count,
         )?;
-<<<<<<< HEAD
-        Ok(self.imports.count(query)? + counts.into_iter().sum::<u64>())
-=======
         Ok(counts.into_iter().sum::<u64>() + self.ingestion.count(query)?)
->>>>>>> main
     }
 
     fn metrics(
@@ -355,9 +329,6 @@ impl FlowHub {
         Ok(answers)
     }
 }
-
-/// Bytes of flows of files where there is no store.
-const IMPORT_BYTES: usize = 64 << 20;
 
 /// How often the batcher looks at the clock.
 const STEP: Duration = Duration::from_millis(100);

@@ -24,11 +24,8 @@ mod entry;
 mod expiry;
 mod flows;
 mod hub;
-<<<<<<< HEAD
 mod import;
-=======
 mod ingestion;
->>>>>>> main
 mod monotonic;
 mod on_demand;
 mod opening;
@@ -45,11 +42,8 @@ pub use collection::Collection;
 pub use elements::Elements;
 pub use flows::{FlowHub, FlowOptions, TableId};
 pub use hub::{LOG_BYTES, LOG_LIMIT, LoggedEvent, SharedGraph};
-<<<<<<< HEAD
 pub use import::Imported;
-=======
 pub use ingestion::IngestionStatus;
->>>>>>> main
 pub use subscription::{Bus, BusMessage, PATIENCE, SubscribeOptions, Subscription};
 
 use std::io::Read;
@@ -248,10 +242,7 @@ impl Engine {
         let clock = Arc::clone(&options.clock);
         let graph = SharedGraph::new(Graph::new(), Arc::clone(&clock), processors);
         let graph = Arc::new(graph.with_history(options.history));
-        let flows = FlowHub::new(options.flows)
-            .with_store(options.flow_store)
-            .with_imports_for(options.table.expire);
-        let flows = Arc::new(flows);
+        let flows = Arc::new(FlowHub::new(options.flows).with_store(options.flow_store));
         let graph_bus = Arc::new(Bus::default());
         let controller = Arc::new(Controller::default());
         let resources = Arc::new(store.with_limit(options.max_captures));
@@ -435,7 +426,7 @@ impl Engine {
 
     /// Counts a capture file of any kind that is read here into flows, which are kept where those
     /// of captures are and asked for by the time of their packets; without a store they are among
-    /// the present ones for as long as a silent flow would be. Subscribers do not get them.
+    /// the present ones for as long as those that agents sent. Subscribers do not get them.
     ///
     /// Blocks until the file has come to its end, however large it is, and takes no more memory
     /// than its flow table. `name` is what errors call it. `interrupt` is asked now and then and

@@ -169,7 +169,9 @@ impl OnDemand {
         if let Some(history) = self.graph.history() {
             history.expire(now);
         }
-        self.flows.expire(now);
+        if let Some(store) = self.flows.store() {
+            store.expire(now);
+        }
         if self.next_stats <= now {
             self.next_stats = now.plus(self.options.stats_period);
             self.refresh_stats();
