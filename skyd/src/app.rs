@@ -16,6 +16,7 @@ use crate::budget::{Budget, NoRoom};
 use crate::config::Config;
 use crate::datagrams::FlowTransport;
 use crate::options::{self, ReplacedBackend};
+use crate::requests::Requests;
 use crate::respond::{self, Response};
 use crate::socket::Connections;
 use crate::upload::{UploadLimits, Uploads};
@@ -29,6 +30,7 @@ pub(crate) struct App {
     pub(crate) connections: Arc<Connections>,
     pub(crate) incoming: Arc<Budget>,
     pub(crate) uploads: Uploads,
+    pub(crate) requests: Requests,
     pub(crate) pools: Pools,
     pub(crate) flow_transport: FlowTransport,
     /// What a capture gets whose client names none.
@@ -82,6 +84,7 @@ impl App {
             config: config.clone(),
             connections: Connections::new(config.count("http.limits.connections")),
             incoming: Budget::new(config.bytes("http.limits.incoming_bytes")),
+            requests: Requests::default(),
             uploads: Uploads::new(UploadLimits {
                 count: config.count("http.limits.uploads"),
                 bytes: config.bytes("http.limits.upload_bytes") as u64,

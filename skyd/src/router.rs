@@ -94,6 +94,9 @@ const ROUTES: &[Route] = &[
     at("GET", "/api/status", |call| {
         Box::pin(routes::status::show(call))
     }),
+    at("GET", "/metrics", |call| {
+        Box::pin(routes::metrics::show(call))
+    }),
     part("GET", "/api/config", "", |call| {
         Box::pin(routes::config::show(call))
     }),

@@ -53,16 +53,22 @@ impl Uploads {
         self.refused.load(Ordering::Relaxed)
     }
 
-    /// The right to upload until it is dropped; none while others have all.
-    pub(crate) fn admit(&self) -> Result<OwnedSemaphorePermit, Response> {
-        Arc::clone(&self.turns).try_acquire_owned().map_err(|_| {
+    /// The right to upload until it is dropped; none, which is counted, while others have all.
+    pub(crate) fn admit(&self) -> Option<OwnedSemaphorePermit> {
+        let turn = Arc::clone(&self.turns).try_acquire_owned().ok();
+        if turn.is_none() {
             self.refused.fetch_add(1, Ordering::Relaxed);
-            let text = format!(
-                "{} uploads are running, try again later (http.limits.uploads)",
-                self.limits.count
-            );
-            respond::error_text(StatusCode::SERVICE_UNAVAILABLE, &text)
-        })
+        }
+        turn
+    }
+
+    /// The answer to one that was not admitted.
+    pub(crate) fn too_many(&self) -> Response {
+        let text = format!(
+            "{} uploads are running, try again later (http.limits.uploads)",
+            self.limits.count
+        );
+        respond::error_text(StatusCode::SERVICE_UNAVAILABLE, &text)
     }
 
     /// Hands a body on until it ends or the reader has had enough; the error is the answer to a

@@ -19,9 +19,8 @@ use crate::upload;
 /// called JSON.
 pub(crate) async fn upload(call: Call) -> Response {
     let Call { app, request, .. } = call;
-    let turn = match app.uploads.admit() {
-        Ok(turn) => turn,
-        Err(refusal) => return refused(refusal),
+    let Some(turn) = app.uploads.admit() else {
+        return refused(app.uploads.too_many());
     };
     let (sender, receiver) = upload::pipe();
     let (interrupt, _guard) = Interrupt::new();

@@ -16,6 +16,7 @@ mod history;
 mod hostile;
 mod http;
 mod ingestion;
+mod metrics;
 mod pcap;
 mod process;
 mod publisher;

@@ -35,6 +35,7 @@ mod query;
 mod running;
 mod subscription;
 mod target;
+mod totals;
 mod watched;
 
 pub use captures::{CaptureCreateError, Captures};
@@ -45,6 +46,7 @@ pub use hub::{LOG_BYTES, LOG_LIMIT, LoggedEvent, SharedGraph};
 pub use import::Imported;
 pub use ingestion::IngestionStatus;
 pub use subscription::{Bus, BusMessage, PATIENCE, SubscribeOptions, Subscription};
+pub use totals::CaptureTotals;
 
 use std::io::Read;
 use std::path::PathBuf;
@@ -196,6 +198,8 @@ pub struct Status {
     pub probes: Vec<ProbeStatus>,
     /// Captures kept.
     pub captures: usize,
+    /// What all captures have seen.
+    pub capture_totals: CaptureTotals,
     /// Why the last change of a capture could not be kept, if it could not.
     pub store_problem: Option<String>,
     /// Nodes in the graph.
@@ -515,6 +519,7 @@ impl Engine {
                 .unwrap_or_default(),
             captures: inner.captures.len(),
             store_problem: inner.captures.store_problem(),
+            capture_totals: inner.controller.totals(),
             events_waiting: inner.graph.log_len(),
             graph_subscribers_cut_off: inner.graph_bus.cut_off(),
             flow_subscribers_cut_off: inner.flows.bus.cut_off(),
