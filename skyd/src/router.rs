@@ -8,6 +8,7 @@ use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode};
 
 use crate::app::App;
+use crate::auth::{self, Access, READ, WRITE};
 use crate::respond::{self, Response};
 use crate::{routes, ws};
 
@@ -32,76 +33,123 @@ struct Route {
     path: &'static str,
     /// Whether it stands for everything below `path` and a slash, not for `path` itself.
     below: bool,
-    handler: fn(Call) -> Answer,
+    access: Access,
+    handler: Handler,
 }
 
-const fn at(method: &'static str, path: &'static str, handler: fn(Call) -> Answer) -> Route {
+type Handler = fn(Call) -> Answer;
+
+const fn at(method: &'static str, path: &'static str, access: Access, handler: Handler) -> Route {
     Route {
         method: Some(method),
         path,
         below: false,
+        access,
         handler,
     }
 }
 
-const fn below(method: &'static str, path: &'static str, handler: fn(Call) -> Answer) -> Route {
+const fn below(
+    method: &'static str,
+    path: &'static str,
+    access: Access,
+    handler: Handler,
+) -> Route {
     Route {
-        method: Some(method),
-        path,
         below: true,
-        handler,
+        ..at(method, path, access, handler)
     }
 }
 
-/// WebSocket endpoints take any method: what is no upgrade is told so.
-const fn ws(path: &'static str, handler: fn(Call) -> Answer) -> Route {
+/// A path that takes any method. WebSocket endpoints do: what is no upgrade is told so.
+const fn any(path: &'static str, access: Access, handler: Handler) -> Route {
     Route {
         method: None,
-        path,
-        below: false,
-        handler,
+        ..at("", path, access, handler)
     }
 }
 
 const ROUTES: &[Route] = &[
-    at("GET", "/api", |call| Box::pin(routes::api::root(call))),
-    at("GET", "/api/status", |call| {
+    any("/login", Access::Open, |call| {
+        Box::pin(routes::login::login(call))
+    }),
+    at("GET", "/api", Access::User, |call| {
+        Box::pin(routes::api::root(call))
+    }),
+    at("GET", "/api/status", Access::to(READ, "status"), |call| {
         Box::pin(routes::status::show(call))
     }),
-    at("GET", "/api/topology", |call| {
-        Box::pin(routes::topology::whole(call))
-    }),
-    at("POST", "/api/topology", |call| {
-        Box::pin(routes::topology::query(call))
-    }),
-    at("GET", "/api/capture", |call| {
+    at(
+        "GET",
+        "/api/topology",
+        Access::to(READ, "topology"),
+        |call| Box::pin(routes::topology::whole(call)),
+    ),
+    at(
+        "POST",
+        "/api/topology",
+        Access::to(READ, "topology"),
+        |call| Box::pin(routes::topology::query(call)),
+    ),
+    at("GET", "/api/capture", Access::to(READ, "capture"), |call| {
         Box::pin(routes::capture::list(call))
     }),
-    at("POST", "/api/capture", |call| {
-        Box::pin(routes::capture::create(call))
+    at(
+        "POST",
+        "/api/capture",
+        Access::to(WRITE, "capture").says_why(),
+        |call| Box::pin(routes::capture::create(call)),
+    ),
+    below(
+        "GET",
+        "/api/capture",
+        Access::to(READ, "capture").says_why(),
+        |call| Box::pin(routes::capture::show(call)),
+    ),
+    below(
+        "PATCH",
+        "/api/capture",
+        Access::to(WRITE, "capture"),
+        |call| Box::pin(routes::capture::update(call)),
+    ),
+    below(
+        "DELETE",
+        "/api/capture",
+        Access::to(WRITE, "capture").says_why(),
+        |call| Box::pin(routes::capture::delete(call)),
+    ),
+    any("/ws/subscriber", Access::Socket, |call| {
+        Box::pin(ws::subscriber(call))
     }),
-    below("GET", "/api/capture", |call| {
-        Box::pin(routes::capture::show(call))
+    any("/ws/subscriber/flow", Access::Socket, |call| {
+        Box::pin(ws::flow(call))
     }),
-    below("PATCH", "/api/capture", |call| {
-        Box::pin(routes::capture::update(call))
+    any("/ws/publisher", Access::Socket, |call| {
+        Box::pin(ws::publisher(call))
     }),
-    below("DELETE", "/api/capture", |call| {
-        Box::pin(routes::capture::delete(call))
+    any("/ws/pubsub", Access::Socket, |call| {
+        Box::pin(ws::pubsub(call))
     }),
-    ws("/ws/subscriber", |call| Box::pin(ws::subscriber(call))),
-    ws("/ws/subscriber/flow", |call| Box::pin(ws::flow(call))),
-    ws("/ws/publisher", |call| Box::pin(ws::publisher(call))),
-    ws("/ws/pubsub", |call| Box::pin(ws::pubsub(call))),
-    ws("/ws/agent/topology", |call| Box::pin(ws::cluster(call))),
-    ws("/ws/replication", |call| Box::pin(ws::cluster(call))),
+    any("/ws/agent/topology", Access::Cluster, |call| {
+        Box::pin(ws::cluster(call))
+    }),
+    any("/ws/replication", Access::Cluster, |call| {
+        Box::pin(ws::cluster(call))
+    }),
 ];
 
 /// Answers a request.
-pub(crate) async fn route(app: Arc<App>, request: Request<Incoming>, peer: SocketAddr) -> Response {
+pub(crate) async fn route(
+    app: Arc<App>,
+    mut request: Request<Incoming>,
+    peer: SocketAddr,
+) -> Response {
     match resolve(request.method(), request.uri().path()) {
-        Resolution::Found(handler, id) => {
-            handler(Call {
+        Resolution::Found(route, id) => {
+            if let Err(refusal) = auth::admit(&app, route.access, &mut request, peer).await {
+                return refusal;
+            }
+            (route.handler)(Call {
                 app,
                 request,
                 id,
@@ -119,7 +167,7 @@ pub(crate) async fn route(app: Arc<App>, request: Request<Incoming>, peer: Socke
 }
 
 enum Resolution {
-    Found(fn(Call) -> Answer, String),
+    Found(&'static Route, String),
     Moved(String),
     WrongMethod,
     NotFound,
@@ -140,7 +188,7 @@ fn resolve(method: &Method, path: &str) -> Resolution {
     let exact = at(path);
     if !exact.is_empty() {
         return match exact.into_iter().find(fits) {
-            Some(route) => Resolution::Found(route.handler, String::new()),
+            Some(route) => Resolution::Found(route, String::new()),
             None => Resolution::WrongMethod,
         };
     }
@@ -161,10 +209,7 @@ fn resolve(method: &Method, path: &str) -> Resolution {
         .peekable();
     known |= prefixes.peek().is_some();
     match prefixes.find(fits) {
-        Some(route) => Resolution::Found(
-            route.handler,
-            percent_decoded(rest(route).unwrap_or_default()),
-        ),
+        Some(route) => Resolution::Found(route, percent_decoded(rest(route).unwrap_or_default())),
         None if known => Resolution::WrongMethod,
         None => Resolution::NotFound,
     }
@@ -234,6 +279,32 @@ mod tests {
                 route.path.to_owned()
             };
             assert!(shown(method, &path).starts_with("found"), "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn only_what_gives_nothing_away_is_open() {
+        let open = ROUTES.iter().filter(|route| route.access == Access::Open);
+        assert_eq!(open.map(|route| route.path).collect::<Vec<_>>(), ["/login"]);
+        for route in ROUTES {
+            let is_cluster = ["/ws/agent/", "/ws/replication"]
+                .iter()
+                .any(|start| route.path.starts_with(start));
+            let is_socket = route.path.starts_with("/ws/") && !is_cluster;
+            assert_eq!(
+                route.access == Access::Cluster,
+                is_cluster,
+                "{}",
+                route.path
+            );
+            assert_eq!(route.access == Access::Socket, is_socket, "{}", route.path);
+            if route.path.starts_with("/api/") {
+                assert!(
+                    matches!(route.access, Access::Granted { .. }),
+                    "{}",
+                    route.path
+                );
+            }
         }
     }
 

@@ -268,11 +268,11 @@ fn what_is_written_and_not_read_is_named() {
     let mut config = read(
         "agent: {topology: {probes: [docker]}, metadata: {a: b}}\nflow: {protocol: udp, update: 5}\n\
          http: {rest: {debug: true}, ws: {enable_write_compression: false, ping_delay: 3}}\n\
-         rbac: {model: {}}\nstorage: {local: {path: /x, max_age: 1h}}\nlogging: {level: INFO}\n",
+         etcd: {embedded: true}\nstorage: {local: {path: /x, max_age: 1h}}\nlogging: {level: INFO}\n",
     );
     config.warn_of_unread();
-    let wanted = "without effect here: agent.topology.probes, flow.protocol, http.rest.debug, \
-                  http.ws.enable_write_compression, rbac";
+    let wanted = "without effect here: agent.topology.probes, etcd, flow.protocol, \
+                  http.rest.debug, http.ws.enable_write_compression";
     assert_eq!(config.warnings, [wanted]);
     let mut plain = read("flow: {update: 5}");
     plain.warn_of_unread();

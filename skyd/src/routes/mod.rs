@@ -2,5 +2,6 @@
 
 pub(crate) mod api;
 pub(crate) mod capture;
+pub(crate) mod login;
 pub(crate) mod status;
 pub(crate) mod topology;
