@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use crate::auth::Auth;
 use crate::budget::{Budget, NoRoom};
 use crate::config::Config;
+use crate::datagrams::FlowTransport;
 use crate::options::{self, ReplacedBackend};
 use crate::respond::{self, Response};
 use crate::socket::Connections;
@@ -25,9 +26,11 @@ pub(crate) struct App {
     pub(crate) engine: Engine,
     pub(crate) auth: Auth,
     pub(crate) limits: Limits,
+    pub(crate) config: Config,
     pub(crate) connections: Arc<Connections>,
     pub(crate) incoming: Arc<Budget>,
     pub(crate) pools: Pools,
+    pub(crate) flow_transport: FlowTransport,
     /// What a capture gets whose client names none.
     pub(crate) layer_key_mode: LayerKeyMode,
     /// Store backends that were asked for and are not there, for the status.
@@ -57,6 +60,7 @@ impl App {
         engine: Engine,
         config: &Config,
         auth: Auth,
+        flow_transport: FlowTransport,
         replaced_backends: Vec<ReplacedBackend>,
     ) -> Self {
         let limits = Limits {
@@ -76,9 +80,11 @@ impl App {
             engine,
             auth,
             limits,
+            config: config.clone(),
             connections: Connections::new(config.count("http.limits.connections")),
             incoming: Budget::new(config.bytes("http.limits.incoming_bytes")),
             pools: Pools::default(),
+            flow_transport,
             layer_key_mode: options::layer_key_mode(config),
             replaced_backends,
             queries: Arc::new(Semaphore::new(config.count("http.limits.queries"))),
@@ -246,7 +252,7 @@ mod tests {
         .unwrap();
         let engine = Engine::start(EngineOptions::new("test")).unwrap();
         let auth = auth::from_config(&config).unwrap();
-        App::new(engine, &config, auth, Vec::new())
+        App::new(engine, &config, auth, FlowTransport::WebSocket, Vec::new())
     }
 
     /// Runs until told to stop, then says so.

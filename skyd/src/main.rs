@@ -5,8 +5,8 @@ mod auth;
 mod budget;
 mod cli;
 mod compress;
-mod config;
 mod cors;
+mod datagrams;
 mod flows;
 mod form;
 mod log;
@@ -26,12 +26,14 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use clap::Parser;
+use skyd::config;
 use skylib::engine::{Engine, Role};
 use tokio::sync::watch;
 
 use crate::app::App;
 use crate::cli::{Cli, Command, DaemonArgs};
 use crate::config::{Config, Sources};
+use crate::datagrams::FlowTransport;
 use crate::signal::Signals;
 
 #[global_allocator]
@@ -65,7 +67,7 @@ fn fail(error: &anyhow::Error) -> ExitCode {
 fn run_daemon(role: Role, args: DaemonArgs) -> anyhow::Result<()> {
     let config = Config::load(&Sources {
         files: args.files,
-        environment: std::env::vars().collect(),
+        environment: environment(),
         settings: args.settings,
     })?;
     log::start(&config.text("logging.level"));
@@ -83,6 +85,16 @@ fn run_daemon(role: Role, args: DaemonArgs) -> anyhow::Result<()> {
     result
 }
 
+/// Variables with names that are text; values that are not become texts that no key takes.
+fn environment() -> Vec<(String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| {
+            let value = value.to_string_lossy().into_owned();
+            Some((name.into_string().ok()?, value))
+        })
+        .collect()
+}
+
 async fn serve(role: Role, config: &Config) -> anyhow::Result<()> {
     let Some(address) = config.address("analyzer.listen") else {
         bail!("analyzer.listen: an address expected");
@@ -92,9 +104,21 @@ async fn serve(role: Role, config: &Config) -> anyhow::Result<()> {
     let auth = auth::from_config(config)?;
     let listener = server::listen(&address).await?;
     let engine = Engine::start(options::engine_options(role, config)?)?;
-    let app = Arc::new(App::new(engine.clone(), config, auth, replaced_backends));
-    let (stop, stopping) = watch::channel(false);
     let place = listener.local_addr().context("the socket has no address")?;
+    let flow_transport = match config.text("flow.protocol").as_str() {
+        "websocket" => FlowTransport::WebSocket,
+        _ => FlowTransport::udp(place),
+    };
+    let app = App::new(
+        engine.clone(),
+        config,
+        auth,
+        flow_transport,
+        replaced_backends,
+    );
+    let app = Arc::new(app);
+    let (stop, stopping) = watch::channel(false);
+    tokio::spawn(datagrams::receive(Arc::clone(&app), stopping.clone()));
     tracing::info!(host = engine.host(), "listening on {place}");
     let serving = tokio::spawn(server::serve(listener, Arc::clone(&app), stopping));
 

@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode};
+use skylib::engine::Engine;
 
 use crate::app::App;
-use crate::auth::{self, Access, READ, WRITE};
+use crate::auth::{self, Access, read, write};
 use crate::respond::{self, Response};
+use crate::routes::resource;
 use crate::{routes, ws};
 
 /// A request on its way to its handler.
@@ -18,12 +20,13 @@ pub(crate) struct Call {
     pub(crate) app: Arc<App>,
     /// The request.
     pub(crate) request: Request<Incoming>,
-    /// What follows a prefix route, percent-decoded: the id of a resource.
+    /// The part of the path that the route leaves open, percent-decoded: the id of a resource.
     pub(crate) id: String,
     /// Who asks.
     pub(crate) peer: SocketAddr,
 }
 
+type Handler = fn(Call) -> Answer;
 type Answer = Pin<Box<dyn Future<Output = Response> + Send>>;
 
 #[derive(Clone, Copy)]
@@ -31,19 +34,27 @@ struct Route {
     /// `None` for any.
     method: Option<&'static str>,
     path: &'static str,
-    /// Whether it stands for everything below `path` and a slash, not for `path` itself.
-    below: bool,
+    reach: Reach,
     access: Access,
     handler: Handler,
 }
 
-type Handler = fn(Call) -> Answer;
+/// Which paths a route stands for besides its own. Complete by definition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reach {
+    /// None.
+    Itself,
+    /// Not its own, but everything below it and a slash.
+    Below,
+    /// Not its own, but one part below it and what comes `after` that.
+    Part { after: &'static str },
+}
 
 const fn at(method: &'static str, path: &'static str, access: Access, handler: Handler) -> Route {
     Route {
         method: Some(method),
         path,
-        below: false,
+        reach: Reach::Itself,
         access,
         handler,
     }
@@ -56,7 +67,20 @@ const fn below(
     handler: Handler,
 ) -> Route {
     Route {
-        below: true,
+        reach: Reach::Below,
+        ..at(method, path, access, handler)
+    }
+}
+
+const fn part(
+    method: &'static str,
+    path: &'static str,
+    after: &'static str,
+    access: Access,
+    handler: Handler,
+) -> Route {
+    Route {
+        reach: Reach::Part { after },
         ..at(method, path, access, handler)
     }
 }
@@ -76,48 +100,63 @@ const ROUTES: &[Route] = &[
     at("GET", "/api", Access::User, |call| {
         Box::pin(routes::api::root(call))
     }),
-    at("GET", "/api/status", Access::to(READ, "status"), |call| {
+    at("GET", "/api/status", read("status"), |call| {
         Box::pin(routes::status::show(call))
     }),
-    at(
-        "GET",
-        "/api/topology",
-        Access::to(READ, "topology"),
-        |call| Box::pin(routes::topology::whole(call)),
-    ),
-    at(
-        "POST",
-        "/api/topology",
-        Access::to(READ, "topology"),
-        |call| Box::pin(routes::topology::query(call)),
-    ),
-    at("GET", "/api/capture", Access::to(READ, "capture"), |call| {
+    part("GET", "/api/config", "", read("config"), |call| {
+        Box::pin(routes::config::show(call))
+    }),
+    at("GET", "/api/topology", read("topology"), |call| {
+        Box::pin(routes::topology::whole(call))
+    }),
+    at("POST", "/api/topology", read("topology"), |call| {
+        Box::pin(routes::topology::query(call))
+    }),
+    at("GET", "/api/capture", read("capture"), |call| {
         Box::pin(routes::capture::list(call))
     }),
-    at(
-        "POST",
-        "/api/capture",
-        Access::to(WRITE, "capture").says_why(),
-        |call| Box::pin(routes::capture::create(call)),
-    ),
-    below(
-        "GET",
-        "/api/capture",
-        Access::to(READ, "capture").says_why(),
-        |call| Box::pin(routes::capture::show(call)),
-    ),
-    below(
-        "PATCH",
-        "/api/capture",
-        Access::to(WRITE, "capture"),
-        |call| Box::pin(routes::capture::update(call)),
-    ),
-    below(
-        "DELETE",
-        "/api/capture",
-        Access::to(WRITE, "capture").says_why(),
-        |call| Box::pin(routes::capture::delete(call)),
-    ),
+    at("POST", "/api/capture", write("capture").told(), |call| {
+        Box::pin(routes::capture::create(call))
+    }),
+    below("GET", "/api/capture", read("capture").told(), |call| {
+        Box::pin(routes::capture::show(call))
+    }),
+    below("PATCH", "/api/capture", write("capture"), |call| {
+        Box::pin(routes::capture::update(call))
+    }),
+    below("DELETE", "/api/capture", write("capture").told(), |call| {
+        Box::pin(routes::capture::delete(call))
+    }),
+    at("GET", "/api/node", read("node"), |call| {
+        Box::pin(resource::list(call, Engine::nodes))
+    }),
+    at("POST", "/api/node", write("node").told(), |call| {
+        Box::pin(resource::create(call, Engine::nodes))
+    }),
+    below("GET", "/api/node", read("node").told(), |call| {
+        Box::pin(resource::show(call, Engine::nodes))
+    }),
+    below("PATCH", "/api/node", write("node"), |call| {
+        Box::pin(resource::update(call, Engine::nodes))
+    }),
+    below("DELETE", "/api/node", write("node").told(), |call| {
+        Box::pin(resource::delete(call, Engine::nodes))
+    }),
+    at("GET", "/api/edge", read("edge"), |call| {
+        Box::pin(resource::list(call, Engine::edges))
+    }),
+    at("POST", "/api/edge", write("edge").told(), |call| {
+        Box::pin(resource::create(call, Engine::edges))
+    }),
+    below("GET", "/api/edge", read("edge").told(), |call| {
+        Box::pin(resource::show(call, Engine::edges))
+    }),
+    below("PATCH", "/api/edge", write("edge"), |call| {
+        Box::pin(resource::update(call, Engine::edges))
+    }),
+    below("DELETE", "/api/edge", write("edge").told(), |call| {
+        Box::pin(resource::delete(call, Engine::edges))
+    }),
     any("/ws/subscriber", Access::Socket, |call| {
         Box::pin(ws::subscriber(call))
     }),
@@ -131,10 +170,13 @@ const ROUTES: &[Route] = &[
         Box::pin(ws::pubsub(call))
     }),
     any("/ws/agent/topology", Access::Cluster, |call| {
-        Box::pin(ws::cluster(call))
+        Box::pin(ws::agent(call))
+    }),
+    any("/ws/agent/flow", Access::Cluster, |call| {
+        Box::pin(ws::agent_flow(call))
     }),
     any("/ws/replication", Access::Cluster, |call| {
-        Box::pin(ws::cluster(call))
+        Box::pin(ws::replication(call))
     }),
 ];
 
@@ -178,16 +220,16 @@ fn resolve(method: &Method, path: &str) -> Resolution {
     if clean != path {
         return Resolution::Moved(clean);
     }
-    let fits = |route: &&Route| route.method.is_none_or(|name| method == name);
+    let fits = |route: &Route| route.method.is_none_or(|name| method == name);
     let at = |path: &str| {
         ROUTES
             .iter()
-            .filter(|r| !r.below && r.path == path)
+            .filter(|r| r.reach == Reach::Itself && r.path == path)
             .collect::<Vec<_>>()
     };
     let exact = at(path);
     if !exact.is_empty() {
-        return match exact.into_iter().find(fits) {
+        return match exact.into_iter().find(|route| fits(route)) {
             Some(route) => Resolution::Found(route, String::new()),
             None => Resolution::WrongMethod,
         };
@@ -197,21 +239,34 @@ fn resolve(method: &Method, path: &str) -> Resolution {
     if let Some(without) = path.strip_suffix('/') {
         let exact = at(without);
         known = !exact.is_empty();
-        if exact.iter().any(fits) {
+        if exact.iter().any(|route| fits(route)) {
             return Resolution::Moved(without.to_owned());
         }
     }
-    let rest = |route: &Route| path.strip_prefix(route.path)?.strip_prefix('/');
-    let mut prefixes = ROUTES
+    let mut others = ROUTES
         .iter()
-        .filter(|r| r.below)
-        .filter(|r| rest(r).is_some())
+        .filter_map(|route| Some((route, route.open_part(path)?)))
         .peekable();
-    known |= prefixes.peek().is_some();
-    match prefixes.find(fits) {
-        Some(route) => Resolution::Found(route, percent_decoded(rest(route).unwrap_or_default())),
+    known |= others.peek().is_some();
+    match others.find(|(route, _)| fits(route)) {
+        Some((route, id)) => Resolution::Found(route, percent_decoded(id)),
         None if known => Resolution::WrongMethod,
         None => Resolution::NotFound,
+    }
+}
+
+impl Route {
+    /// What a path has where this route leaves it open; none where it is not of this route, or
+    /// the route leaves nothing open.
+    fn open_part<'a>(&self, path: &'a str) -> Option<&'a str> {
+        let rest = path.strip_prefix(self.path)?.strip_prefix('/')?;
+        match self.reach {
+            Reach::Itself => None,
+            Reach::Below => Some(rest),
+            Reach::Part { after } => rest
+                .strip_suffix(after)
+                .filter(|part| !part.is_empty() && !part.contains('/')),
+        }
     }
 }
 
@@ -273,10 +328,10 @@ mod tests {
     fn every_route_is_found_by_its_method() {
         for route in ROUTES {
             let method = route.method.unwrap_or("GET");
-            let path = if route.below {
-                format!("{}/x", route.path)
-            } else {
-                route.path.to_owned()
+            let path = match route.reach {
+                Reach::Itself => route.path.to_owned(),
+                Reach::Below => format!("{}/x", route.path),
+                Reach::Part { after } => format!("{}/x{after}", route.path),
             };
             assert!(shown(method, &path).starts_with("found"), "{method} {path}");
         }
@@ -286,24 +341,13 @@ mod tests {
     fn only_what_gives_nothing_away_is_open() {
         let open = ROUTES.iter().filter(|route| route.access == Access::Open);
         assert_eq!(open.map(|route| route.path).collect::<Vec<_>>(), ["/login"]);
-        for route in ROUTES {
-            let is_cluster = ["/ws/agent/", "/ws/replication"]
-                .iter()
-                .any(|start| route.path.starts_with(start));
-            let is_socket = route.path.starts_with("/ws/") && !is_cluster;
-            assert_eq!(
-                route.access == Access::Cluster,
-                is_cluster,
-                "{}",
-                route.path
-            );
-            assert_eq!(route.access == Access::Socket, is_socket, "{}", route.path);
-            if route.path.starts_with("/api/") {
-                assert!(
-                    matches!(route.access, Access::Granted { .. }),
-                    "{}",
-                    route.path
-                );
+        for Route { path, access, .. } in ROUTES {
+            let is_cluster = path.starts_with("/ws/agent/") || *path == "/ws/replication";
+            let is_socket = path.starts_with("/ws/") && !is_cluster;
+            assert_eq!(*access == Access::Cluster, is_cluster, "{path}");
+            assert_eq!(*access == Access::Socket, is_socket, "{path}");
+            if path.starts_with("/api/") {
+                assert!(matches!(access, Access::Granted { .. }), "{path}");
             }
         }
     }
@@ -355,6 +399,21 @@ mod tests {
         assert_eq!(shown("GET", "/api/capture/a/b%20c%2Fd"), "found a/b c/d");
         assert_eq!(shown("GET", "/api/capture/%zz%4"), "found %zz%4");
         assert_eq!(shown("GET", "/api/capture/%ff"), "found \u{fffd}");
+    }
+
+    #[test]
+    fn one_part_is_one_part() {
+        assert_eq!(shown("GET", "/api/config/ui.theme"), "found ui.theme");
+        assert_eq!(shown("GET", "/api/config/a%2Fb"), "found a/b");
+        assert_eq!(shown("POST", "/api/config/ui"), "405");
+        for path in [
+            "/api/config",
+            "/api/config/",
+            "/api/config/a/b",
+            "/api/config/a/",
+        ] {
+            assert_eq!(shown("GET", path), "404", "{path}");
+        }
     }
 
     #[test]

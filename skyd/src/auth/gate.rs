@@ -32,23 +32,27 @@ pub(crate) enum Access {
     Cluster,
 }
 
-/// The action of routes that change nothing.
-pub(crate) const READ: &str = "read";
-/// The action of routes that change something.
-pub(crate) const WRITE: &str = "write";
+/// Users who may read an object; the refusal is a bare status.
+pub(crate) const fn read(object: &'static str) -> Access {
+    granted("read", object)
+}
+
+/// Users who may change an object; the refusal is a bare status.
+pub(crate) const fn write(object: &'static str) -> Access {
+    granted("write", object)
+}
+
+const fn granted(action: &'static str, object: &'static str) -> Access {
+    Access::Granted {
+        object,
+        action,
+        says_why: false,
+    }
+}
 
 impl Access {
-    /// Users who may do `action` to `object`; the refusal is a bare status.
-    pub(crate) const fn to(action: &'static str, object: &'static str) -> Self {
-        Self::Granted {
-            object,
-            action,
-            says_why: false,
-        }
-    }
-
-    /// As it is, but the refusal says why: so do the routes of one resource, but for `PATCH`.
-    pub(crate) const fn says_why(self) -> Self {
+    /// As it is, but the refusal says why: so do creating, showing and deleting a resource.
+    pub(crate) const fn told(self) -> Self {
         match self {
             Self::Granted { object, action, .. } => Self::Granted {
                 object,

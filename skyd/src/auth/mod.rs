@@ -13,7 +13,7 @@ mod policy;
 mod session;
 mod settings;
 
-pub(crate) use gate::{Access, READ, WRITE, admit, refused};
+pub(crate) use gate::{Access, admit, read, refused, write};
 pub(crate) use policy::{Permission, User};
 pub(crate) use settings::from_config;
 
