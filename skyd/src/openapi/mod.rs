@@ -47,6 +47,12 @@ struct Kind {
 impl Kind {
     /// The methods of `/api/<kind>`.
     fn all(&self) -> Value {
+        let mut created = answer("It is kept, as shown.", &self.answered());
+        for what in ["show", "update", "delete"] {
+            let id = format!("$response.body#/{}", self.id);
+            let link = json!({"operationId": self.operation(what), "parameters": {"id": id}});
+            created["links"][what] = link;
+        }
         let mut parameters = Vec::new();
         if self.id == "UUID" {
             parameters.push(json!({
@@ -58,6 +64,7 @@ impl Kind {
             "get": {
                 "tags": ["Resources"],
                 "summary": format!("All of kind {}, by their ids.", self.name),
+                "operationId": self.operation("list"),
                 "responses": with_errors(json!({
                     "200": answer("All there are.", &json!({
                         "type": "object", "additionalProperties": self.answered(),
@@ -67,14 +74,13 @@ impl Kind {
             "post": {
                 "tags": ["Resources"],
                 "summary": format!("Creates one of kind {}.", self.name),
+                "operationId": self.operation("create"),
                 "parameters": parameters,
                 "requestBody": {"required": true, "content": {
                     "application/json": {"schema": self.sent(), "example": (self.example)()},
                     "application/yaml": {"schema": self.sent()},
                 }},
-                "responses": with_errors(json!({
-                    "201": answer("It is kept, as shown.", &self.answered()),
-                }), &["400", "401", "403", "405", "408", "409", "413", "503"]),
+                "responses": with_errors(json!({"201": created}), &["400", "401", "403", "405", "408", "409", "413", "503"]),
             },
         })
     }
@@ -87,11 +93,13 @@ impl Kind {
             "get": {
                 "tags": ["Resources"],
                 "summary": format!("One of kind {}.", self.name),
+                "operationId": self.operation("show"),
                 "responses": with_errors(json!({"200": found}), &["301", "401", "404", "405"]),
             },
             "patch": {
                 "tags": ["Resources"],
                 "summary": format!("Changes one of kind {}, where that can be done.", self.name),
+                "operationId": self.operation("update"),
                 "requestBody": {"required": true, "content": {
                     "application/json": {"schema": {"$ref": "#/components/schemas/Patch"}},
                 }},
@@ -105,6 +113,7 @@ impl Kind {
             "delete": {
                 "tags": ["Resources"],
                 "summary": format!("Deletes one of kind {}.", self.name),
+                "operationId": self.operation("delete"),
                 "responses": with_errors(json!({
                     "200": {"description": "It is gone.", "content": {
                         "text/plain": {"schema": {"type": "string", "maxLength": 0}},
@@ -112,6 +121,11 @@ impl Kind {
                 }), &["301", "400", "401", "404", "405"]),
             },
         })
+    }
+
+    /// Names an operation among all, such as `capture-create`.
+    fn operation(&self, what: &str) -> String {
+        format!("{}-{what}", self.name)
     }
 
     fn sent(&self) -> Value {
