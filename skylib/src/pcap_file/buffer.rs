@@ -77,7 +77,7 @@ impl<R: Read> Buffer<R> {
     }
 
     fn empty() -> Arc<[u8]> {
-        Arc::from(vec![0; Self::LEN])
+        std::iter::repeat_n(0, Self::LEN).collect()
     }
 
     pub(super) fn unread(&self) -> &[u8] {

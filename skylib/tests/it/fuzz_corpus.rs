@@ -636,6 +636,7 @@ fn bpf_seeds() -> Vec<(&'static str, Vec<u8>)> {
                 0102030405060708090a0b0c 0800 000000000000000000000000000000000000",
             ),
         ),
+        ("unset_memory", text(4, &[45, 2, 33])),
         (
             "program_without_end",
             hex("ff 0005 00 00 ffffffff 0000000000000000"),
