@@ -20,7 +20,7 @@ use crate::config::Config;
 /// # Errors
 /// When a setting asks for something that is not there, or the store cannot be opened.
 pub(crate) fn engine_options(role: Role, config: &Config) -> anyhow::Result<EngineOptions> {
-    refuse_missing_authentication(config)?;
+    refuse_tls(config)?;
     let folder = data_folder(config);
     let store = RedbStore::open(&folder.join("meta.redb")).with_context(|| {
         format!(
@@ -38,13 +38,17 @@ pub(crate) fn engine_options(role: Role, config: &Config) -> anyhow::Result<Engi
     options.history = topology_history(config);
     options.flow_store = flow_store(config, options.table.expire);
     options.flows.max_buffered = config.count("analyzer.flow.max_buffer_size");
+    options.flows.live_age = options.table.expire + options.table.update;
     options.stats_period = config.duration("agent.capture.stats_update");
     options.metrics_period = config.duration("agent.topology.netlink.metrics_update");
     let netns = config.text("agent.topology.netns.run_path");
     options.netns_path = (!netns.is_empty()).then(|| PathBuf::from(netns));
     options.host_metadata = host_metadata(config)?;
     options.max_captures = config.count("http.limits.captures");
+    options.max_nodes = config.count("http.limits.nodes");
+    options.max_edges = config.count("http.limits.edges");
     options.max_active_captures = config.count("agent.capture.max_active");
+    options.captures_here = role == Role::AllInOne;
     options.startup_capture = startup_capture(config)?;
     Ok(options)
 }
@@ -135,14 +139,8 @@ fn history_bytes(config: &Config) -> usize {
 const TOPOLOGY_BACKEND: &str = "analyzer.topology.backend";
 const FLOW_BACKEND: &str = "analyzer.flow.backend";
 
-/// Serving without the authentication that was asked for would open what was meant to be closed.
-fn refuse_missing_authentication(config: &Config) -> anyhow::Result<()> {
-    for key in ["analyzer.auth.api.backend", "analyzer.auth.cluster.backend"] {
-        let kind = config.backend_type(key);
-        if kind != "noauth" {
-            bail!("{key}: authentication of type {kind:?} is not supported yet, noauth expected");
-        }
-    }
+/// Serving without the encryption that was asked for would show what was meant to be hidden.
+fn refuse_tls(config: &Config) -> anyhow::Result<()> {
     if config.tree("tls").is_some_and(wants_tls) {
         bail!("tls: not supported yet, leave its certificates and keys unset");
     }

@@ -20,6 +20,7 @@ use super::opening::Opener;
 use super::query::QueryRunner;
 use super::running::{Key, Running, State};
 use super::subscription::Bus;
+use super::totals::CaptureTotals;
 use super::watched::Watched;
 use crate::api::{CaptureSpec, ResourceStore};
 use crate::error::with_causes;
@@ -46,6 +47,8 @@ pub(super) struct OnDemandOptions {
     pub(super) stats_period: Duration,
     /// How many captures may be active at a time, each with a ring and a flow table.
     pub(super) max_active: usize,
+    /// Whether this process captures; else the agents do on which the nodes are, this host's too.
+    pub(super) is_here: bool,
 }
 
 /// The thread's own state.
@@ -70,6 +73,8 @@ pub(super) struct OnDemand {
     running: HashMap<Key, Running>,
     /// How many of them are active.
     active: usize,
+    /// What those saw that have ended.
+    past: CaptureTotals,
     /// Whether others have yet to be told what runs.
     changed: bool,
     next_stats: Timestamp,
@@ -104,6 +109,7 @@ impl OnDemand {
             pause: Pause::default(),
             running: HashMap::new(),
             active: 0,
+            past: CaptureTotals::default(),
             changed: false,
             next_stats: now.plus(options.stats_period),
             next_messages: now.plus(STATS_MESSAGES),
@@ -228,6 +234,9 @@ impl OnDemand {
 
     /// Starts a capture on every node that its query selects and where it does not run.
     fn evaluate(&mut self, id: &str) {
+        if !self.options.is_here {
+            return;
+        }
         let Some(watched) = self.watched.get_mut(id) else {
             return;
         };
@@ -356,7 +365,16 @@ impl OnDemand {
         };
         self.active -= 1;
         self.flows.remove_table(active.table);
-        active.capture.stop().err().map(|error| with_causes(&error))
+        match active.capture.stop() {
+            Ok(report) => {
+                self.past.add_ended(&report);
+                None
+            }
+            Err(error) => {
+                self.past.add_ended(&active.report);
+                Some(with_causes(&error))
+            }
+        }
     }
 
     /// Shows the counters that moved, and captures that ended by themselves.
@@ -396,6 +414,7 @@ impl OnDemand {
             }
         });
         ended.into_iter().for_each(|key| self.ended(key));
+        self.show_totals();
     }
 
     /// Tells the flow subscribers what each capture saw since they were last told.
@@ -418,6 +437,18 @@ impl OnDemand {
             }
         }
         self.controller.show(counts, nodes);
+        self.show_totals();
+    }
+
+    fn show_totals(&self) {
+        let mut totals = self.past;
+        for running in self.running.values() {
+            match &running.state {
+                State::Active(active) => totals.add_active(&active.report),
+                State::Failed { .. } => totals.failed += 1,
+            }
+        }
+        self.controller.show_totals(totals);
     }
 }
 
@@ -459,6 +490,7 @@ mod tests {
             origin: "agent.h".to_owned(),
         };
         let options = OnDemandOptions {
+            is_here: true,
             stats_period: Duration::from_secs(1),
             max_active,
         };
