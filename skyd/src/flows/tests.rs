@@ -10,7 +10,7 @@ use skylib::pcap_file::{CaptureReader, PcapNgWriter};
 
 use super::*;
 
-#[derive(Parser)]
+#[derive(Debug, Parser)]
 struct Line {
     #[command(flatten)]
     args: FlowsArgs,
