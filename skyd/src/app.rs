@@ -9,12 +9,11 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::StatusCode;
 use hyper::body::{Body as _, Incoming};
 use skylib::engine::{Engine, SubscribeOptions};
-use skylib::flow::LayerKeyMode;
 use tokio::sync::Semaphore;
 
 use crate::budget::{Budget, NoRoom};
 use crate::config::Config;
-use crate::options::{self, ReplacedBackend};
+use crate::options::ReplacedBackend;
 use crate::respond::{self, Response};
 use crate::socket::Connections;
 use crate::ws::Pools;
@@ -27,8 +26,6 @@ pub(crate) struct App {
     pub(crate) connections: Arc<Connections>,
     pub(crate) incoming: Arc<Budget>,
     pub(crate) pools: Pools,
-    /// What a capture gets whose client names none.
-    pub(crate) layer_key_mode: LayerKeyMode,
     /// Store backends that were asked for and are not there, for the status.
     pub(crate) replaced_backends: Vec<ReplacedBackend>,
     /// A turn is over when its work is, not when nobody waits for it any more.
@@ -77,7 +74,6 @@ impl App {
             connections: Connections::new(config.count("http.limits.connections")),
             incoming: Budget::new(config.bytes("http.limits.incoming_bytes")),
             pools: Pools::default(),
-            layer_key_mode: options::layer_key_mode(config),
             replaced_backends,
             queries: Arc::new(Semaphore::new(config.count("http.limits.queries"))),
         }

@@ -104,19 +104,97 @@ const ROUTES: &[Route] = &[
         Box::pin(routes::topology::query(call))
     }),
     at("GET", "/api/capture", |call| {
-        Box::pin(routes::capture::list(call))
+        Box::pin(resource::list(call, Engine::captures))
     }),
     at("POST", "/api/capture", |call| {
-        Box::pin(routes::capture::create(call))
+        Box::pin(resource::create(call, Engine::captures))
     }),
     below("GET", "/api/capture", |call| {
-        Box::pin(routes::capture::show(call))
+        Box::pin(resource::show(call, Engine::captures))
     }),
     below("PATCH", "/api/capture", |call| {
-        Box::pin(routes::capture::update(call))
+        Box::pin(resource::update(call, Engine::captures))
     }),
     below("DELETE", "/api/capture", |call| {
-        Box::pin(routes::capture::delete(call))
+        Box::pin(resource::delete(call, Engine::captures))
+    }),
+    at("GET", "/api/injectpacket", |call| {
+        Box::pin(resource::list(call, Engine::injections))
+    }),
+    at("POST", "/api/injectpacket", |call| {
+        Box::pin(resource::create(call, Engine::injections))
+    }),
+    below("GET", "/api/injectpacket", |call| {
+        Box::pin(resource::show(call, Engine::injections))
+    }),
+    below("PATCH", "/api/injectpacket", |call| {
+        Box::pin(resource::update(call, Engine::injections))
+    }),
+    below("DELETE", "/api/injectpacket", |call| {
+        Box::pin(resource::delete(call, Engine::injections))
+    }),
+    at("GET", "/api/alert", |call| {
+        Box::pin(resource::list(call, Engine::alerts))
+    }),
+    at("POST", "/api/alert", |call| {
+        Box::pin(resource::create(call, Engine::alerts))
+    }),
+    below("GET", "/api/alert", |call| {
+        Box::pin(resource::show(call, Engine::alerts))
+    }),
+    below("PATCH", "/api/alert", |call| {
+        Box::pin(resource::update(call, Engine::alerts))
+    }),
+    below("DELETE", "/api/alert", |call| {
+        Box::pin(resource::delete(call, Engine::alerts))
+    }),
+    at("GET", "/api/workflow", |call| {
+        Box::pin(resource::list(call, Engine::workflows))
+    }),
+    at("POST", "/api/workflow", |call| {
+        Box::pin(resource::create(call, Engine::workflows))
+    }),
+    below("GET", "/api/workflow", |call| {
+        Box::pin(resource::show(call, Engine::workflows))
+    }),
+    below("PATCH", "/api/workflow", |call| {
+        Box::pin(resource::update(call, Engine::workflows))
+    }),
+    below("DELETE", "/api/workflow", |call| {
+        Box::pin(resource::delete(call, Engine::workflows))
+    }),
+    part("POST", "/api/workflow", "/call", |call| {
+        Box::pin(routes::workflow::call(call))
+    }),
+    at("GET", "/api/noderule", |call| {
+        Box::pin(resource::list(call, Engine::node_rules))
+    }),
+    at("POST", "/api/noderule", |call| {
+        Box::pin(resource::create(call, Engine::node_rules))
+    }),
+    below("GET", "/api/noderule", |call| {
+        Box::pin(resource::show(call, Engine::node_rules))
+    }),
+    below("PATCH", "/api/noderule", |call| {
+        Box::pin(resource::update(call, Engine::node_rules))
+    }),
+    below("DELETE", "/api/noderule", |call| {
+        Box::pin(resource::delete(call, Engine::node_rules))
+    }),
+    at("GET", "/api/edgerule", |call| {
+        Box::pin(resource::list(call, Engine::edge_rules))
+    }),
+    at("POST", "/api/edgerule", |call| {
+        Box::pin(resource::create(call, Engine::edge_rules))
+    }),
+    below("GET", "/api/edgerule", |call| {
+        Box::pin(resource::show(call, Engine::edge_rules))
+    }),
+    below("PATCH", "/api/edgerule", |call| {
+        Box::pin(resource::update(call, Engine::edge_rules))
+    }),
+    below("DELETE", "/api/edgerule", |call| {
+        Box::pin(resource::delete(call, Engine::edge_rules))
     }),
     at("GET", "/api/node", |call| {
         Box::pin(resource::list(call, Engine::nodes))

@@ -17,5 +17,6 @@ mod hostile;
 mod http;
 mod process;
 mod publisher;
+mod resources;
 mod subscriber;
 mod websocket;
