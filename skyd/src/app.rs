@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 
 use crate::budget::{Budget, NoRoom};
 use crate::config::Config;
+use crate::datagrams::FlowTransport;
 use crate::options::ReplacedBackend;
 use crate::respond::{self, Response};
 use crate::socket::Connections;
@@ -26,6 +27,7 @@ pub(crate) struct App {
     pub(crate) connections: Arc<Connections>,
     pub(crate) incoming: Arc<Budget>,
     pub(crate) pools: Pools,
+    pub(crate) flow_transport: FlowTransport,
     /// Store backends that were asked for and are not there, for the status.
     pub(crate) replaced_backends: Vec<ReplacedBackend>,
     /// A turn is over when its work is, not when nobody waits for it any more.
@@ -52,6 +54,7 @@ impl App {
     pub(crate) fn new(
         engine: Engine,
         config: &Config,
+        flow_transport: FlowTransport,
         replaced_backends: Vec<ReplacedBackend>,
     ) -> Self {
         let limits = Limits {
@@ -74,6 +77,7 @@ impl App {
             connections: Connections::new(config.count("http.limits.connections")),
             incoming: Budget::new(config.bytes("http.limits.incoming_bytes")),
             pools: Pools::default(),
+            flow_transport,
             replaced_backends,
             queries: Arc::new(Semaphore::new(config.count("http.limits.queries"))),
         }
@@ -223,7 +227,7 @@ mod tests {
         })
         .unwrap();
         let engine = Engine::start(EngineOptions::new("test")).unwrap();
-        App::new(engine, &config, Vec::new())
+        App::new(engine, &config, FlowTransport::WebSocket, Vec::new())
     }
 
     /// Runs until told to stop, then says so.

@@ -5,6 +5,7 @@ mod budget;
 mod cli;
 mod compress;
 mod cors;
+mod datagrams;
 mod flows;
 mod log;
 mod options;
@@ -30,6 +31,7 @@ use tokio::sync::watch;
 use crate::app::App;
 use crate::cli::{Cli, Command, DaemonArgs};
 use crate::config::{Config, Sources};
+use crate::datagrams::FlowTransport;
 use crate::signal::Signals;
 
 #[global_allocator]
@@ -99,9 +101,15 @@ async fn serve(role: Role, config: &Config) -> anyhow::Result<()> {
     let replaced_backends = options::replaced_backends(config)?;
     let listener = server::listen(&address).await?;
     let engine = Engine::start(options::engine_options(role, config)?)?;
-    let app = Arc::new(App::new(engine.clone(), config, replaced_backends));
-    let (stop, stopping) = watch::channel(false);
     let place = listener.local_addr().context("the socket has no address")?;
+    let flow_transport = match config.text("flow.protocol").as_str() {
+        "websocket" => FlowTransport::WebSocket,
+        _ => FlowTransport::udp(place),
+    };
+    let app = App::new(engine.clone(), config, flow_transport, replaced_backends);
+    let app = Arc::new(app);
+    let (stop, stopping) = watch::channel(false);
+    tokio::spawn(datagrams::receive(Arc::clone(&app), stopping.clone()));
     tracing::info!(host = engine.host(), "listening on {place}");
     let serving = tokio::spawn(server::serve(listener, app, stopping));
 

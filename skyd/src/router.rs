@@ -230,8 +230,9 @@ const ROUTES: &[Route] = &[
     ws("/ws/subscriber/flow", |call| Box::pin(ws::flow(call))),
     ws("/ws/publisher", |call| Box::pin(ws::publisher(call))),
     ws("/ws/pubsub", |call| Box::pin(ws::pubsub(call))),
-    ws("/ws/agent/topology", |call| Box::pin(ws::cluster(call))),
-    ws("/ws/replication", |call| Box::pin(ws::cluster(call))),
+    ws("/ws/agent/topology", |call| Box::pin(ws::agent(call))),
+    ws("/ws/agent/flow", |call| Box::pin(ws::agent_flow(call))),
+    ws("/ws/replication", |call| Box::pin(ws::replication(call))),
 ];
 
 /// Answers a request.

@@ -113,7 +113,7 @@ pub(crate) const KEYS: &[Key] = &[
     key("flow.update", Interval, "60"),
     key("flow.expire", Interval, "600"),
     key("flow.max_entries", SOME, "500000"),
-    unread("flow.protocol", Choice(&["udp", "websocket"]), "udp"),
+    key("flow.protocol", Choice(&["udp", "websocket"]), "udp"),
     key("flow.default_layer_key_mode", Choice(&["L2", "L3"]), "L2"),
     key("flow.application_ports.tcp", Free, ""),
     key("flow.application_ports.udp", Free, ""),

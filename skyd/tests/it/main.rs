@@ -15,6 +15,7 @@ mod elements;
 mod history;
 mod hostile;
 mod http;
+mod ingestion;
 mod process;
 mod publisher;
 mod resources;

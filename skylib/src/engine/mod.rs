@@ -24,10 +24,12 @@ mod entry;
 mod expiry;
 mod flows;
 mod hub;
+mod ingestion;
 mod kinds;
 mod monotonic;
 mod on_demand;
 mod opening;
+mod parcels;
 mod probes;
 mod query;
 mod resources;
@@ -40,6 +42,7 @@ pub use collection::Collection;
 pub use elements::Elements;
 pub use flows::{FlowHub, FlowOptions, TableId};
 pub use hub::{LOG_BYTES, LOG_LIMIT, LoggedEvent, SharedGraph};
+pub use ingestion::IngestionStatus;
 pub use kinds::ResourceLimits;
 pub use resources::Resources;
 pub use subscription::{Bus, BusMessage, PATIENCE, SubscribeOptions, Subscription};
@@ -117,6 +120,8 @@ pub struct EngineOptions {
     pub resources: ResourceLimits,
     /// How many captures may be active on nodes, each with its own packet ring and flow table.
     pub max_active_captures: usize,
+    /// Whether captures are opened on this host's nodes; else whoever writes these captures.
+    pub captures_here: bool,
     /// A capture to create at start; one like it that is there already is fine.
     pub startup_capture: Option<CaptureSpec>,
 }
@@ -141,6 +146,7 @@ impl EngineOptions {
             layer_key_mode: LayerKeyMode::default(),
             resources: ResourceLimits::default(),
             max_active_captures: 256,
+            captures_here: true,
             startup_capture: None,
         }
     }
@@ -153,6 +159,7 @@ pub struct Engine(Arc<Inner>);
 struct Inner {
     role: Role,
     host: String,
+    origin: String,
     graph: Arc<SharedGraph>,
     flows: Arc<FlowHub>,
     graph_bus: Arc<Bus<Outgoing>>,
@@ -204,6 +211,8 @@ pub struct Status {
     pub flows_dropped: u64,
     /// How often a query went without the answer of a capture's flow table.
     pub flow_tables_silent: u64,
+    /// What agents have sent of their flows.
+    pub ingestion: IngestionStatus,
 }
 
 impl Engine {
@@ -241,6 +250,7 @@ impl Engine {
         let engine = Self(Arc::new(Inner {
             role: options.role,
             host: options.host.clone(),
+            origin: origin.clone(),
             graph: Arc::clone(&graph),
             flows: Arc::clone(&flows),
             graph_bus: Arc::clone(&graph_bus),
@@ -268,6 +278,7 @@ impl Engine {
             OnDemandOptions {
                 stats_period: options.stats_period,
                 max_active: options.max_active_captures,
+                is_here: options.captures_here,
             },
         ))?;
         if options.role == Role::AllInOne {
@@ -317,6 +328,12 @@ impl Engine {
     #[must_use]
     pub fn host(&self) -> &str {
         &self.0.host
+    }
+
+    /// Origin of what the probes of this host write, here or in an agent: `agent.<host>`.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        &self.0.origin
     }
 
     /// What this engine does.
@@ -472,6 +489,7 @@ impl Engine {
             flow_store: inner.flows.store().map(FlowStore::status),
             history: inner.graph.history().map(History::status),
             flow_tables_silent: inner.flows.silent(),
+            ingestion: inner.flows.ingestion_status(),
             ..Status::default()
         };
         inner.graph.read(&mut |graph| {
