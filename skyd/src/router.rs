@@ -147,6 +147,9 @@ const ROUTES: &[Route] = &[
     at("GET", "/api/status", read("status"), |call| {
         Box::pin(routes::status::show(call))
     }),
+    at("GET", "/metrics", read("status"), |call| {
+        Box::pin(routes::metrics::show(call))
+    }),
     part("GET", "/api/config", "", read("config"), |call| {
         Box::pin(routes::config::show(call))
     }),
@@ -163,6 +166,9 @@ const ROUTES: &[Route] = &[
         write("workflow.call"),
         |call| Box::pin(routes::workflow::call(call)),
     ),
+    at("POST", "/api/pcap", write("pcap"), |call| {
+        Box::pin(routes::pcap::upload(call))
+    }),
     any("/ws/subscriber", Access::Socket, |call| {
         Box::pin(ws::subscriber(call))
     }),

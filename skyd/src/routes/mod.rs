@@ -3,6 +3,8 @@
 pub(crate) mod api;
 pub(crate) mod config;
 pub(crate) mod login;
+pub(crate) mod metrics;
+pub(crate) mod pcap;
 pub(crate) mod resource;
 pub(crate) mod status;
 pub(crate) mod topology;

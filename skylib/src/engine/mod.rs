@@ -24,6 +24,7 @@ mod entry;
 mod expiry;
 mod flows;
 mod hub;
+mod import;
 mod ingestion;
 mod kinds;
 mod monotonic;
@@ -36,18 +37,22 @@ mod resources;
 mod running;
 mod subscription;
 mod target;
+mod totals;
 mod watched;
 
 pub use collection::Collection;
 pub use elements::Elements;
 pub use flows::{FlowHub, FlowOptions, TableId};
 pub use hub::{LOG_BYTES, LOG_LIMIT, LoggedEvent, SharedGraph};
+pub use import::Imported;
 pub use ingestion::IngestionStatus;
 pub use kinds::ResourceLimits;
 pub use resources::Resources;
 pub use subscription::{Bus, BusMessage, PATIENCE, SubscribeOptions, Subscription};
+pub use totals::CaptureTotals;
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -57,6 +62,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use self::controller::Controller;
+use self::import::Importer;
 use self::kinds::Kinds;
 use self::on_demand::{OnDemand, OnDemandOptions};
 use self::opening::Opener;
@@ -64,6 +70,7 @@ use self::probes::HostOptions;
 use self::query::QueryRunner;
 use self::resources::Surroundings;
 use crate::api::{AlertSpec, CaptureSpec, EdgeRule, Injection, NodeRule, ResourceError, Workflow};
+use crate::capture::CaptureError;
 use crate::flow::{FlowTableOptions, LayerKeyMode};
 use crate::graph::history::{History, HistoryStatus};
 use crate::graph::{Edge, Graph, GraphAccess, GraphView, Node, Processor};
@@ -166,6 +173,7 @@ struct Inner {
     kinds: Kinds,
     controller: Arc<Controller>,
     queries: QueryRunner,
+    importer: Importer,
     probes: Mutex<Option<ProbeSet>>,
     stopping: Arc<AtomicBool>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -191,6 +199,8 @@ pub struct Status {
     pub probes: Vec<ProbeStatus>,
     /// How many resources are kept, by their kind.
     pub resources: BTreeMap<&'static str, usize>,
+    /// What all captures have seen.
+    pub capture_totals: CaptureTotals,
     /// Why the last change of a resource could not be kept, if it could not.
     pub store_problem: Option<String>,
     /// Nodes in the graph.
@@ -257,6 +267,11 @@ impl Engine {
             kinds,
             controller: Arc::clone(&controller),
             queries: queries.clone(),
+            importer: Importer::new(
+                options.table.clone(),
+                Arc::clone(&flows),
+                Arc::clone(&clock),
+            ),
             probes: Mutex::new(None),
             stopping: Arc::default(),
             threads: Mutex::default(),
@@ -397,6 +412,42 @@ impl Engine {
             .explain(&view, &Query::parse(text)?, interrupt))
     }
 
+    /// Counts a capture file of any kind that is read here into flows, which are kept where those
+    /// of captures are and asked for by the time of their packets; without a store they are among
+    /// the present ones for as long as those that agents sent. Subscribers do not get them.
+    ///
+    /// Blocks until the file has come to its end, however large it is, and takes no more memory
+    /// than its flow table. `name` is what errors call it. `interrupt` is asked now and then and
+    /// ends the work by answering `true`: what was read until then is kept. A file that ends within
+    /// a record counts up to there, see [`Imported::cut`].
+    ///
+    /// ```
+    /// use skylib::engine::{Engine, EngineOptions};
+    /// # use skylib::packet::{LinkType, PacketRef};
+    /// # use skylib::pcap_file::{PcapWriter, Resolution};
+    /// # use skylib::time::Timestamp;
+    /// # let mut writer = PcapWriter::new(Vec::new(), LinkType::ETHERNET, Resolution::Nanoseconds)?;
+    /// # let (timestamp, data) = (Timestamp::from_ms(1), &[0xff; 60]);
+    /// # writer.write(&PacketRef { link_type: LinkType::ETHERNET, timestamp, data, wire_len: 60 })?;
+    /// # let file = std::io::Cursor::new(writer.into_inner());
+    /// let engine = Engine::start(EngineOptions::new("edge-01"))?;
+    /// let imported = engine.import("trace.pcap", file, &|| false)?;
+    /// assert_eq!((imported.packets, imported.flows, imported.cut), (1, 1, None));
+    /// # engine.stop();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When it is no capture file, or damaged: the flows of what came before the damage are kept.
+    pub fn import(
+        &self,
+        name: &str,
+        file: impl Read + Send + 'static,
+        interrupt: &dyn Fn() -> bool,
+    ) -> Result<Imported, CaptureError> {
+        self.0.importer.import(name, file, interrupt)
+    }
+
     /// The graph.
     #[must_use]
     pub fn graph(&self) -> &Arc<SharedGraph> {
@@ -482,6 +533,7 @@ impl Engine {
                 .unwrap_or_default(),
             resources: inner.kinds.counts(),
             store_problem: inner.kinds.store_problem(),
+            capture_totals: inner.controller.totals(),
             events_waiting: inner.graph.log_len(),
             graph_subscribers_cut_off: inner.graph_bus.cut_off(),
             flow_subscribers_cut_off: inner.flows.bus.cut_off(),
