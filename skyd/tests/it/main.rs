@@ -21,5 +21,6 @@ mod metrics;
 mod pcap;
 mod process;
 mod publisher;
+mod resources;
 mod subscriber;
 mod websocket;
