@@ -327,7 +327,7 @@ pub(crate) fn percent_decoded(text: &str) -> String {
 /// Methods and paths of all routes, `{}` for what is open in them; no method is any.
 #[cfg(test)]
 pub(crate) fn table() -> impl Iterator<Item = (Option<&'static str>, String)> {
-    ROUTES.iter().map(|route| {
+    routes().map(|route| {
         let path = match route.reach {
             Reach::Itself => route.path.to_owned(),
             Reach::Below => format!("{}/{{}}", route.path),
