@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 
 use crate::budget::{Budget, NoRoom};
 use crate::config::Config;
+use crate::datagrams::FlowTransport;
 use crate::options::{self, ReplacedBackend};
 use crate::respond::{self, Response};
 use crate::socket::Connections;
@@ -23,9 +24,11 @@ use crate::ws::Pools;
 pub(crate) struct App {
     pub(crate) engine: Engine,
     pub(crate) limits: Limits,
+    pub(crate) config: Config,
     pub(crate) connections: Arc<Connections>,
     pub(crate) incoming: Arc<Budget>,
     pub(crate) pools: Pools,
+    pub(crate) flow_transport: FlowTransport,
     /// What a capture gets whose client names none.
     pub(crate) layer_key_mode: LayerKeyMode,
     /// Store backends that were asked for and are not there, for the status.
@@ -54,6 +57,7 @@ impl App {
     pub(crate) fn new(
         engine: Engine,
         config: &Config,
+        flow_transport: FlowTransport,
         replaced_backends: Vec<ReplacedBackend>,
     ) -> Self {
         let limits = Limits {
@@ -72,9 +76,11 @@ impl App {
         Self {
             engine,
             limits,
+            config: config.clone(),
             connections: Connections::new(config.count("http.limits.connections")),
             incoming: Budget::new(config.bytes("http.limits.incoming_bytes")),
             pools: Pools::default(),
+            flow_transport,
             layer_key_mode: options::layer_key_mode(config),
             replaced_backends,
             queries: Arc::new(Semaphore::new(config.count("http.limits.queries"))),
@@ -225,7 +231,7 @@ mod tests {
         })
         .unwrap();
         let engine = Engine::start(EngineOptions::new("test")).unwrap();
-        App::new(engine, &config, Vec::new())
+        App::new(engine, &config, FlowTransport::WebSocket, Vec::new())
     }
 
     /// Runs until told to stop, then says so.

@@ -4,8 +4,8 @@ mod app;
 mod budget;
 mod cli;
 mod compress;
-mod config;
 mod cors;
+mod datagrams;
 mod flows;
 mod log;
 mod options;
@@ -24,12 +24,14 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use clap::Parser;
+use skyd::config;
 use skylib::engine::{Engine, Role};
 use tokio::sync::watch;
 
 use crate::app::App;
 use crate::cli::{Cli, Command, DaemonArgs};
 use crate::config::{Config, Sources};
+use crate::datagrams::FlowTransport;
 use crate::signal::Signals;
 
 #[global_allocator]
@@ -63,7 +65,7 @@ fn fail(error: &anyhow::Error) -> ExitCode {
 fn run_daemon(role: Role, args: DaemonArgs) -> anyhow::Result<()> {
     let config = Config::load(&Sources {
         files: args.files,
-        environment: std::env::vars().collect(),
+        environment: environment(),
         settings: args.settings,
     })?;
     log::start(&config.text("logging.level"));
@@ -81,6 +83,16 @@ fn run_daemon(role: Role, args: DaemonArgs) -> anyhow::Result<()> {
     result
 }
 
+/// Variables with names that are text; values that are not become texts that no key takes.
+fn environment() -> Vec<(String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| {
+            let value = value.to_string_lossy().into_owned();
+            Some((name.into_string().ok()?, value))
+        })
+        .collect()
+}
+
 async fn serve(role: Role, config: &Config) -> anyhow::Result<()> {
     let Some(address) = config.address("analyzer.listen") else {
         bail!("analyzer.listen: an address expected");
@@ -89,9 +101,15 @@ async fn serve(role: Role, config: &Config) -> anyhow::Result<()> {
     let replaced_backends = options::replaced_backends(config)?;
     let listener = server::listen(&address).await?;
     let engine = Engine::start(options::engine_options(role, config)?)?;
-    let app = Arc::new(App::new(engine.clone(), config, replaced_backends));
-    let (stop, stopping) = watch::channel(false);
     let place = listener.local_addr().context("the socket has no address")?;
+    let flow_transport = match config.text("flow.protocol").as_str() {
+        "websocket" => FlowTransport::WebSocket,
+        _ => FlowTransport::udp(place),
+    };
+    let app = App::new(engine.clone(), config, flow_transport, replaced_backends);
+    let app = Arc::new(app);
+    let (stop, stopping) = watch::channel(false);
+    tokio::spawn(datagrams::receive(Arc::clone(&app), stopping.clone()));
     tracing::info!(host = engine.host(), "listening on {place}");
     let serving = tokio::spawn(server::serve(listener, app, stopping));
 

@@ -246,6 +246,19 @@ pub(crate) fn create_error(error: &CaptureCreateError) -> Response {
     }
 }
 
+/// Why a resource was not created, changed or deleted.
+pub(crate) fn resource_error(error: &ResourceError) -> Response {
+    match error {
+        ResourceError::Duplicate => error_text(StatusCode::CONFLICT, &error.to_string()),
+        ResourceError::Full { kind, .. } => {
+            let text = format!("{error} (http.limits.{kind}s)");
+            error_text(StatusCode::FORBIDDEN, &text)
+        }
+        ResourceError::Store(_) => failed("a resource could not be kept", error),
+        _ => bad_request(error),
+    }
+}
+
 /// An error and its causes in one line.
 pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();

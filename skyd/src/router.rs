@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode};
+use skylib::engine::Engine;
 
 use crate::app::App;
 use crate::respond::{self, Response};
+use crate::routes::resource;
 use crate::{routes, ws};
 
 /// A request on its way to its handler.
@@ -17,7 +19,7 @@ pub(crate) struct Call {
     pub(crate) app: Arc<App>,
     /// The request.
     pub(crate) request: Request<Incoming>,
-    /// What follows a prefix route, percent-decoded: the id of a resource.
+    /// The part of the path that the route leaves open, percent-decoded: the id of a resource.
     pub(crate) id: String,
     /// Who asks.
     pub(crate) peer: SocketAddr,
@@ -30,16 +32,26 @@ struct Route {
     /// `None` for any.
     method: Option<&'static str>,
     path: &'static str,
-    /// Whether it stands for everything below `path` and a slash, not for `path` itself.
-    below: bool,
+    reach: Reach,
     handler: fn(Call) -> Answer,
+}
+
+/// Which paths a route stands for besides its own. Complete by definition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reach {
+    /// None.
+    Itself,
+    /// Not its own, but everything below it and a slash.
+    Below,
+    /// Not its own, but one part below it and what comes `after` that.
+    Part { after: &'static str },
 }
 
 const fn at(method: &'static str, path: &'static str, handler: fn(Call) -> Answer) -> Route {
     Route {
         method: Some(method),
         path,
-        below: false,
+        reach: Reach::Itself,
         handler,
     }
 }
@@ -48,7 +60,21 @@ const fn below(method: &'static str, path: &'static str, handler: fn(Call) -> An
     Route {
         method: Some(method),
         path,
-        below: true,
+        reach: Reach::Below,
+        handler,
+    }
+}
+
+const fn part(
+    method: &'static str,
+    path: &'static str,
+    after: &'static str,
+    handler: fn(Call) -> Answer,
+) -> Route {
+    Route {
+        method: Some(method),
+        path,
+        reach: Reach::Part { after },
         handler,
     }
 }
@@ -58,7 +84,7 @@ const fn ws(path: &'static str, handler: fn(Call) -> Answer) -> Route {
     Route {
         method: None,
         path,
-        below: false,
+        reach: Reach::Itself,
         handler,
     }
 }
@@ -67,6 +93,9 @@ const ROUTES: &[Route] = &[
     at("GET", "/api", |call| Box::pin(routes::api::root(call))),
     at("GET", "/api/status", |call| {
         Box::pin(routes::status::show(call))
+    }),
+    part("GET", "/api/config", "", |call| {
+        Box::pin(routes::config::show(call))
     }),
     at("GET", "/api/topology", |call| {
         Box::pin(routes::topology::whole(call))
@@ -89,12 +118,43 @@ const ROUTES: &[Route] = &[
     below("DELETE", "/api/capture", |call| {
         Box::pin(routes::capture::delete(call))
     }),
+    at("GET", "/api/node", |call| {
+        Box::pin(resource::list(call, Engine::nodes))
+    }),
+    at("POST", "/api/node", |call| {
+        Box::pin(resource::create(call, Engine::nodes))
+    }),
+    below("GET", "/api/node", |call| {
+        Box::pin(resource::show(call, Engine::nodes))
+    }),
+    below("PATCH", "/api/node", |call| {
+        Box::pin(resource::update(call, Engine::nodes))
+    }),
+    below("DELETE", "/api/node", |call| {
+        Box::pin(resource::delete(call, Engine::nodes))
+    }),
+    at("GET", "/api/edge", |call| {
+        Box::pin(resource::list(call, Engine::edges))
+    }),
+    at("POST", "/api/edge", |call| {
+        Box::pin(resource::create(call, Engine::edges))
+    }),
+    below("GET", "/api/edge", |call| {
+        Box::pin(resource::show(call, Engine::edges))
+    }),
+    below("PATCH", "/api/edge", |call| {
+        Box::pin(resource::update(call, Engine::edges))
+    }),
+    below("DELETE", "/api/edge", |call| {
+        Box::pin(resource::delete(call, Engine::edges))
+    }),
     ws("/ws/subscriber", |call| Box::pin(ws::subscriber(call))),
     ws("/ws/subscriber/flow", |call| Box::pin(ws::flow(call))),
     ws("/ws/publisher", |call| Box::pin(ws::publisher(call))),
     ws("/ws/pubsub", |call| Box::pin(ws::pubsub(call))),
-    ws("/ws/agent/topology", |call| Box::pin(ws::cluster(call))),
-    ws("/ws/replication", |call| Box::pin(ws::cluster(call))),
+    ws("/ws/agent/topology", |call| Box::pin(ws::agent(call))),
+    ws("/ws/agent/flow", |call| Box::pin(ws::agent_flow(call))),
+    ws("/ws/replication", |call| Box::pin(ws::replication(call))),
 ];
 
 /// Answers a request.
@@ -130,16 +190,16 @@ fn resolve(method: &Method, path: &str) -> Resolution {
     if clean != path {
         return Resolution::Moved(clean);
     }
-    let fits = |route: &&Route| route.method.is_none_or(|name| method == name);
+    let fits = |route: &Route| route.method.is_none_or(|name| method == name);
     let at = |path: &str| {
         ROUTES
             .iter()
-            .filter(|r| !r.below && r.path == path)
+            .filter(|r| r.reach == Reach::Itself && r.path == path)
             .collect::<Vec<_>>()
     };
     let exact = at(path);
     if !exact.is_empty() {
-        return match exact.into_iter().find(fits) {
+        return match exact.into_iter().find(|route| fits(route)) {
             Some(route) => Resolution::Found(route.handler, String::new()),
             None => Resolution::WrongMethod,
         };
@@ -149,24 +209,34 @@ fn resolve(method: &Method, path: &str) -> Resolution {
     if let Some(without) = path.strip_suffix('/') {
         let exact = at(without);
         known = !exact.is_empty();
-        if exact.iter().any(fits) {
+        if exact.iter().any(|route| fits(route)) {
             return Resolution::Moved(without.to_owned());
         }
     }
-    let rest = |route: &Route| path.strip_prefix(route.path)?.strip_prefix('/');
-    let mut prefixes = ROUTES
+    let mut others = ROUTES
         .iter()
-        .filter(|r| r.below)
-        .filter(|r| rest(r).is_some())
+        .filter_map(|route| Some((route, route.open_part(path)?)))
         .peekable();
-    known |= prefixes.peek().is_some();
-    match prefixes.find(fits) {
-        Some(route) => Resolution::Found(
-            route.handler,
-            percent_decoded(rest(route).unwrap_or_default()),
-        ),
+    known |= others.peek().is_some();
+    match others.find(|(route, _)| fits(route)) {
+        Some((route, id)) => Resolution::Found(route.handler, percent_decoded(id)),
         None if known => Resolution::WrongMethod,
         None => Resolution::NotFound,
+    }
+}
+
+impl Route {
+    /// What a path has where this route leaves it open; none where it is not of this route, or
+    /// the route leaves nothing open.
+    fn open_part<'a>(&self, path: &'a str) -> Option<&'a str> {
+        let rest = path.strip_prefix(self.path)?.strip_prefix('/')?;
+        match self.reach {
+            Reach::Itself => None,
+            Reach::Below => Some(rest),
+            Reach::Part { after } => rest
+                .strip_suffix(after)
+                .filter(|part| !part.is_empty() && !part.contains('/')),
+        }
     }
 }
 
@@ -228,10 +298,10 @@ mod tests {
     fn every_route_is_found_by_its_method() {
         for route in ROUTES {
             let method = route.method.unwrap_or("GET");
-            let path = if route.below {
-                format!("{}/x", route.path)
-            } else {
-                route.path.to_owned()
+            let path = match route.reach {
+                Reach::Itself => route.path.to_owned(),
+                Reach::Below => format!("{}/x", route.path),
+                Reach::Part { after } => format!("{}/x{after}", route.path),
             };
             assert!(shown(method, &path).starts_with("found"), "{method} {path}");
         }
@@ -284,6 +354,21 @@ mod tests {
         assert_eq!(shown("GET", "/api/capture/a/b%20c%2Fd"), "found a/b c/d");
         assert_eq!(shown("GET", "/api/capture/%zz%4"), "found %zz%4");
         assert_eq!(shown("GET", "/api/capture/%ff"), "found \u{fffd}");
+    }
+
+    #[test]
+    fn one_part_is_one_part() {
+        assert_eq!(shown("GET", "/api/config/ui.theme"), "found ui.theme");
+        assert_eq!(shown("GET", "/api/config/a%2Fb"), "found a/b");
+        assert_eq!(shown("POST", "/api/config/ui"), "405");
+        for path in [
+            "/api/config",
+            "/api/config/",
+            "/api/config/a/b",
+            "/api/config/a/",
+        ] {
+            assert_eq!(shown("GET", path), "404", "{path}");
+        }
     }
 
     #[test]

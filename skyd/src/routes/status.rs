@@ -19,7 +19,7 @@ pub(crate) async fn show(call: Call) -> Response {
     let clients = |endpoint| app.pools.status(endpoint);
     let master = Election { is_master: true };
     let status = Status {
-        agents: BTreeMap::new(),
+        agents: clients(Endpoint::Agent),
         peers: Peers {
             incomers: BTreeMap::new(),
             outgoers: BTreeMap::new(),
@@ -49,6 +49,16 @@ pub(crate) async fn show(call: Call) -> Response {
             flow_tables_silent: engine.flow_tables_silent,
             messages_dropped: app.pools.messages_dropped(),
         },
+        flow_ingestion: Ingestion {
+            transport: app.flow_transport.name(),
+            error: app.flow_transport.problem(),
+            messages: engine.ingestion.messages,
+            flows: engine.ingestion.flows,
+            refused: engine.ingestion.refused,
+            dropped_by_kernel: app.flow_transport.dropped_by_kernel(),
+            live_flows: engine.ingestion.live_flows,
+            live_bytes: engine.ingestion.live_bytes,
+        },
         history: History {
             topology: engine.history.as_ref().map(TopologyHistory::of),
             flows: engine.flow_store.as_ref().map(FlowHistory::of),
@@ -74,6 +84,7 @@ struct Status<'a> {
     probes: BTreeMap<&'static str, Probe>,
     store: Store,
     queues: Queues,
+    flow_ingestion: Ingestion,
     history: History,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     backends_replaced_by_local: BTreeMap<&'static str, &'a str>,
@@ -175,6 +186,27 @@ struct Store {
     /// Why the last change could not be kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+}
+
+/// What agents have sent of their flows; what then found no room is in `Queues.FlowsDropped`.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Ingestion {
+    /// `udp` or `websocket`.
+    transport: &'static str,
+    /// Why none can come.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    messages: u64,
+    flows: u64,
+    /// Messages that were none, or too large.
+    refused: u64,
+    /// Datagrams that came faster than they were read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dropped_by_kernel: Option<u64>,
+    /// Flows that queries about the present find.
+    live_flows: usize,
+    live_bytes: usize,
 }
 
 /// What waits, and what a full queue cost.

@@ -21,6 +21,10 @@ pub(crate) enum Endpoint {
     Pubsub,
     /// `/ws/subscriber/flow`
     Flow,
+    /// `/ws/agent/topology`
+    Agent,
+    /// `/ws/agent/flow`
+    AgentFlow,
 }
 
 /// The clients of all endpoints. A client's id is taken at most once in each.

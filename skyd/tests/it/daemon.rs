@@ -53,7 +53,12 @@ impl Daemon {
 
     /// An analyzer whose data outlives it.
     pub(crate) fn in_folder(folder: &Path, settings: &[&str]) -> Self {
-        let mut process = command("analyzer", folder, settings).spawn().unwrap();
+        Self::spawn(command("analyzer", folder, settings))
+    }
+
+    /// What a command line runs.
+    pub(crate) fn spawn(mut command: Command) -> Self {
+        let mut process = command.spawn().unwrap();
         let stderr = BufReader::new(process.stderr.take().unwrap());
         let log = Arc::new(Mutex::new(Vec::new()));
         let (found, place) = mpsc::channel();
@@ -80,6 +85,12 @@ impl Daemon {
             log,
             _folder: None,
         }
+    }
+
+    /// Its name in the graph.
+    pub(crate) fn host(&self) -> String {
+        let root = crate::client::get(self, "/api").json();
+        root["Host"].as_str().unwrap().to_owned()
     }
 
     /// What it has written to its log so far.

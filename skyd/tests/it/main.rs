@@ -9,10 +9,13 @@
 
 mod captures;
 mod client;
+mod config;
 mod daemon;
+mod elements;
 mod history;
 mod hostile;
 mod http;
+mod ingestion;
 mod process;
 mod publisher;
 mod subscriber;

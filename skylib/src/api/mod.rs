@@ -7,19 +7,17 @@
 pub mod address;
 mod capture;
 pub mod duration;
+mod edge;
+mod element;
+mod error;
 pub mod json;
+mod node;
+mod patch;
 mod resource;
 
 pub use crate::flow::LayerKeyMode;
 pub use capture::{CaptureAbilities, CaptureSpec, CaptureType, ExpressionChecker};
-pub use resource::{Resource, ResourceError, ResourceStore, Unreadable};
-
-/// A resource that a client sent breaks a rule.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}{message}", field.map(|name| format!("{name}: ")).unwrap_or_default())]
-pub struct ValidationError {
-    /// The field at fault, if it is one field.
-    pub field: Option<&'static str>,
-    /// The rule, in the words of the original.
-    pub message: String,
-}
+pub use element::{GraphResource, read_element};
+pub use error::{PatchError, ResourceError, ValidationError};
+pub use patch::{JsonPatch, JsonPatchError, MAX_OPERATIONS};
+pub use resource::{Resource, ResourceStore, Unreadable};

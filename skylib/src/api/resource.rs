@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::ResourceError;
 use super::json::{JsonError, Members};
 use crate::error::with_causes;
 use crate::id::Id;
@@ -293,26 +294,6 @@ fn read_document<R: Resource>(bytes: &[u8]) -> Result<Entry<R>, String> {
         resource: Arc::new(resource),
         expires_at: expires_at.map(Timestamp::from_ms),
     })
-}
-
-/// Why a resource was not created.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ResourceError {
-    /// There is one like it. COMPAT: clients of the original know this text.
-    #[error("duplicated resource")]
-    Duplicate,
-    /// There are as many as there may be.
-    #[error("there are {limit} {kind} resources already, as many as may be, delete one first")]
-    Full {
-        /// Which resources.
-        kind: &'static str,
-        /// How many there may be.
-        limit: usize,
-    },
-    /// It could not be kept.
-    #[error("cannot keep the resource")]
-    Store(#[from] StoreError),
 }
 
 #[cfg(test)]

@@ -17,14 +17,18 @@
 //! ```
 
 mod captures;
+mod collection;
 mod controller;
+mod elements;
 mod entry;
 mod expiry;
 mod flows;
 mod hub;
+mod ingestion;
 mod monotonic;
 mod on_demand;
 mod opening;
+mod parcels;
 mod probes;
 mod query;
 mod running;
@@ -33,8 +37,11 @@ mod target;
 mod watched;
 
 pub use captures::{CaptureCreateError, Captures};
+pub use collection::Collection;
+pub use elements::Elements;
 pub use flows::{FlowHub, FlowOptions, TableId};
 pub use hub::{LOG_BYTES, LOG_LIMIT, LoggedEvent, SharedGraph};
+pub use ingestion::IngestionStatus;
 pub use subscription::{Bus, BusMessage, PATIENCE, SubscribeOptions, Subscription};
 
 use std::path::PathBuf;
@@ -53,7 +60,7 @@ use self::query::QueryRunner;
 use crate::api::{CaptureSpec, ResourceError, ResourceStore};
 use crate::flow::FlowTableOptions;
 use crate::graph::history::{History, HistoryStatus};
-use crate::graph::{Graph, GraphAccess, GraphView, Processor};
+use crate::graph::{Edge, Graph, GraphAccess, GraphView, Node, Processor};
 use crate::gremlin::{Answer, Explanation, Limits, Query, QueryError};
 use crate::proto::Outgoing;
 use crate::store::{DocStore, FlowStore, FlowStoreStatus, MemoryStore, StoreError};
@@ -103,8 +110,14 @@ pub struct EngineOptions {
     pub limits: Limits,
     /// How many captures may be kept.
     pub max_captures: usize,
+    /// How many nodes there may be for clients to add another.
+    pub max_nodes: usize,
+    /// How many edges there may be for clients to add another.
+    pub max_edges: usize,
     /// How many captures may be active on nodes, each with its own packet ring and flow table.
     pub max_active_captures: usize,
+    /// Whether captures are opened on this host's nodes; else whoever writes these captures.
+    pub captures_here: bool,
     /// A capture to create at start; one like it that is there already is fine.
     pub startup_capture: Option<CaptureSpec>,
 }
@@ -127,7 +140,10 @@ impl EngineOptions {
             host_metadata: crate::value::Map::new(),
             limits: Limits::default(),
             max_captures: 1_000,
+            max_nodes: 1_000_000,
+            max_edges: 4_000_000,
             max_active_captures: 256,
+            captures_here: true,
             startup_capture: None,
         }
     }
@@ -140,10 +156,13 @@ pub struct Engine(Arc<Inner>);
 struct Inner {
     role: Role,
     host: String,
+    origin: String,
     graph: Arc<SharedGraph>,
     flows: Arc<FlowHub>,
     graph_bus: Arc<Bus<Outgoing>>,
     captures: Captures,
+    nodes: Elements<Node>,
+    edges: Elements<Edge>,
     controller: Arc<Controller>,
     queries: QueryRunner,
     probes: Mutex<Option<ProbeSet>>,
@@ -191,6 +210,8 @@ pub struct Status {
     pub flows_dropped: u64,
     /// How often a query went without the answer of a capture's flow table.
     pub flow_tables_silent: u64,
+    /// What agents have sent of their flows.
+    pub ingestion: IngestionStatus,
 }
 
 impl Engine {
@@ -234,10 +255,23 @@ impl Engine {
         let engine = Self(Arc::new(Inner {
             role: options.role,
             host: options.host.clone(),
+            origin: origin.clone(),
             graph: Arc::clone(&graph),
             flows: Arc::clone(&flows),
             graph_bus: Arc::clone(&graph_bus),
             captures,
+            nodes: Elements::new(
+                Arc::clone(&graph),
+                Arc::clone(&queries.clock),
+                options.host.clone(),
+                options.max_nodes,
+            ),
+            edges: Elements::new(
+                Arc::clone(&graph),
+                Arc::clone(&queries.clock),
+                options.host.clone(),
+                options.max_edges,
+            ),
             controller: Arc::clone(&controller),
             queries: queries.clone(),
             probes: Mutex::new(None),
@@ -260,6 +294,7 @@ impl Engine {
             OnDemandOptions {
                 stats_period: options.stats_period,
                 max_active: options.max_active_captures,
+                is_here: options.captures_here,
             },
         ))?;
         if options.role == Role::AllInOne {
@@ -309,6 +344,12 @@ impl Engine {
     #[must_use]
     pub fn host(&self) -> &str {
         &self.0.host
+    }
+
+    /// Origin of what the probes of this host write, here or in an agent: `agent.<host>`.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        &self.0.origin
     }
 
     /// What this engine does.
@@ -390,6 +431,18 @@ impl Engine {
         &self.0.captures
     }
 
+    /// The nodes of the graph, as clients manage them.
+    #[must_use]
+    pub fn nodes(&self) -> &Elements<Node> {
+        &self.0.nodes
+    }
+
+    /// The edges of the graph, as clients manage them.
+    #[must_use]
+    pub fn edges(&self) -> &Elements<Edge> {
+        &self.0.edges
+    }
+
     /// What happens to the graph from now on, and notifications about resources.
     #[must_use]
     pub fn subscribe_graph(&self, options: SubscribeOptions) -> Subscription<Outgoing> {
@@ -422,6 +475,7 @@ impl Engine {
             flow_store: inner.flows.store().map(FlowStore::status),
             history: inner.graph.history().map(History::status),
             flow_tables_silent: inner.flows.silent(),
+            ingestion: inner.flows.ingestion_status(),
             ..Status::default()
         };
         inner.graph.read(&mut |graph| {

@@ -46,6 +46,8 @@ pub(super) struct OnDemandOptions {
     pub(super) stats_period: Duration,
     /// How many captures may be active at a time, each with a ring and a flow table.
     pub(super) max_active: usize,
+    /// Whether this process captures; else the agents do on which the nodes are, this host's too.
+    pub(super) is_here: bool,
 }
 
 /// The thread's own state.
@@ -228,6 +230,9 @@ impl OnDemand {
 
     /// Starts a capture on every node that its query selects and where it does not run.
     fn evaluate(&mut self, id: &str) {
+        if !self.options.is_here {
+            return;
+        }
         let Some(watched) = self.watched.get_mut(id) else {
             return;
         };
@@ -459,6 +464,7 @@ mod tests {
             origin: "agent.h".to_owned(),
         };
         let options = OnDemandOptions {
+            is_here: true,
             stats_period: Duration::from_secs(1),
             max_active,
         };
