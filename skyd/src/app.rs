@@ -10,6 +10,7 @@ use hyper::StatusCode;
 use hyper::body::{Body as _, Incoming};
 use skylib::engine::{Engine, SubscribeOptions};
 use skylib::flow::LayerKeyMode;
+use skylib::spp::SppCtl;
 use tokio::sync::Semaphore;
 
 use crate::budget::{Budget, NoRoom};
@@ -29,6 +30,8 @@ pub(crate) struct App {
     pub(crate) incoming: Arc<Budget>,
     pub(crate) pools: Pools,
     pub(crate) flow_transport: FlowTransport,
+    /// SPP's processes, if any are configured.
+    pub(crate) spp: Option<Arc<SppCtl>>,
     /// What a capture gets whose client names none.
     pub(crate) layer_key_mode: LayerKeyMode,
     /// Store backends that were asked for and are not there, for the status.
@@ -81,6 +84,7 @@ impl App {
             incoming: Budget::new(config.bytes("http.limits.incoming_bytes")),
             pools: Pools::default(),
             flow_transport,
+            spp: None,
             layer_key_mode: options::layer_key_mode(config),
             replaced_backends,
             queries: Arc::new(Semaphore::new(config.count("http.limits.queries"))),

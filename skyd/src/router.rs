@@ -148,6 +148,11 @@ const ROUTES: &[Route] = &[
     below("DELETE", "/api/edge", |call| {
         Box::pin(resource::delete(call, Engine::edges))
     }),
+    below("GET", "/v1", |call| Box::pin(routes::spp::call(call))),
+    below("HEAD", "/v1", |call| Box::pin(routes::spp::call(call))),
+    below("PUT", "/v1", |call| Box::pin(routes::spp::call(call))),
+    below("POST", "/v1", |call| Box::pin(routes::spp::call(call))),
+    below("DELETE", "/v1", |call| Box::pin(routes::spp::call(call))),
     ws("/ws/subscriber", |call| Box::pin(ws::subscriber(call))),
     ws("/ws/subscriber/flow", |call| Box::pin(ws::flow(call))),
     ws("/ws/publisher", |call| Box::pin(ws::publisher(call))),

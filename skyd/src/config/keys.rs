@@ -145,9 +145,11 @@ pub(crate) const KEYS: &[Key] = &[
     unread("http.rest.debug", Flag, "false"),
     free("http.cookie"),
     // SPP: recording to files.
-    unread("spp.listen", Address, ""),
-    free("spp.ports"),
-    free("spp.pcaps"),
+    key("spp.listen", Address, ""),
+    key("spp.ports", Free, ""),
+    key("spp.pcaps", Free, ""),
+    key("spp.launch.root", Text, ""),
+    key("spp.secondaries.listen", Address, ""),
     // The log.
     key("logging.level", LEVELS, "INFO"),
     free("logging"),

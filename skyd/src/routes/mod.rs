@@ -4,5 +4,6 @@ pub(crate) mod api;
 pub(crate) mod capture;
 pub(crate) mod config;
 pub(crate) mod resource;
+pub(crate) mod spp;
 pub(crate) mod status;
 pub(crate) mod topology;

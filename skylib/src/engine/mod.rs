@@ -33,6 +33,8 @@ mod probes;
 mod query;
 mod running;
 mod subscription;
+#[cfg(feature = "spp")]
+mod tap;
 mod target;
 mod watched;
 
@@ -165,6 +167,9 @@ struct Inner {
     edges: Elements<Edge>,
     controller: Arc<Controller>,
     queries: QueryRunner,
+    /// Settings of every flow table.
+    #[cfg(feature = "spp")]
+    table: FlowTableOptions,
     probes: Mutex<Option<ProbeSet>>,
     stopping: Arc<AtomicBool>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -274,6 +279,8 @@ impl Engine {
             ),
             controller: Arc::clone(&controller),
             queries: queries.clone(),
+            #[cfg(feature = "spp")]
+            table: options.table.clone(),
             probes: Mutex::new(None),
             stopping: Arc::default(),
             threads: Mutex::default(),

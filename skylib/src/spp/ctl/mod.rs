@@ -222,6 +222,12 @@ impl SppCtl {
         cpu::layout(Path::new("/sys/devices/system/cpu"))
     }
 
+    /// What is said of processes of other kinds, which there are none of.
+    #[must_use]
+    pub fn no_process(&self, id: &str) -> SppError {
+        SppError::NoProcess(normal(id))
+    }
+
     /// Whether there is a primary.
     ///
     /// # Errors
