@@ -7,12 +7,13 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::StatusCode;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::{Body, Incoming};
 use skylib::engine::{Engine, SubscribeOptions};
 use skylib::flow::LayerKeyMode;
 use skylib::spp::SppCtl;
 use tokio::sync::Semaphore;
 
+use crate::auth::Auth;
 use crate::budget::{Budget, NoRoom};
 use crate::config::Config;
 use crate::datagrams::FlowTransport;
@@ -24,6 +25,7 @@ use crate::ws::Pools;
 /// The daemon, as its handlers see it.
 pub(crate) struct App {
     pub(crate) engine: Engine,
+    pub(crate) auth: Auth,
     pub(crate) limits: Limits,
     pub(crate) config: Config,
     pub(crate) connections: Arc<Connections>,
@@ -60,6 +62,7 @@ impl App {
     pub(crate) fn new(
         engine: Engine,
         config: &Config,
+        auth: Auth,
         flow_transport: FlowTransport,
         replaced_backends: Vec<ReplacedBackend>,
     ) -> Self {
@@ -78,6 +81,7 @@ impl App {
         };
         Self {
             engine,
+            auth,
             limits,
             config: config.clone(),
             connections: Connections::new(config.count("http.limits.connections")),
@@ -128,12 +132,21 @@ impl App {
 
     /// Reads a request's body as text; what is not UTF-8 becomes U+FFFD.
     pub(crate) async fn read_body(&self, body: Incoming) -> Result<String, Response> {
-        let bytes = self.read_bytes(body).await?;
+        let bytes = self.read_bytes(body, self.limits.body_bytes).await?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    async fn read_bytes(&self, body: Incoming) -> Result<Bytes, Response> {
-        let limit = self.limits.body_bytes;
+    /// Reads a form; nothing of the body is left.
+    pub(crate) async fn read_form(&self, body: &mut Incoming) -> Result<String, Response> {
+        let limit = self.limits.body_bytes.min(LONGEST_FORM);
+        let bytes = self.read_bytes(body, limit).await?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    async fn read_bytes<B>(&self, body: B, limit: usize) -> Result<Bytes, Response>
+    where
+        B: Body<Data = Bytes, Error = hyper::Error> + Unpin,
+    {
         let is_too_long = body.size_hint().lower() > limit as u64;
         let whole = self.gather(Limited::new(body, limit));
         let mut refusal = match tokio::time::timeout(self.limits.body_timeout, whole) {
@@ -157,7 +170,10 @@ impl App {
     }
 
     /// All of a body, within what all clients may send at a time.
-    async fn gather(&self, mut body: Limited<Incoming>) -> Result<Bytes, BoxError> {
+    async fn gather<B>(&self, mut body: Limited<B>) -> Result<Bytes, BoxError>
+    where
+        B: Body<Data = Bytes, Error = hyper::Error> + Unpin,
+    {
         let mut claim = self.incoming.claim();
         let mut whole = BytesMut::new();
         while let Some(frame) = body.frame().await {
@@ -176,6 +192,9 @@ fn too_long(limit: usize) -> Response {
     let text = format!("the body is longer than {limit} bytes (http.limits.body_bytes)");
     respond::error_text(StatusCode::PAYLOAD_TOO_LARGE, &text)
 }
+
+/// User and password, or a token; no form has more.
+const LONGEST_FORM: usize = 64 << 10;
 
 /// Tells a running query whether to give up.
 #[derive(Clone, Debug)]
@@ -225,6 +244,7 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
+    use crate::auth;
     use crate::config::Sources;
 
     fn app(setting: &str) -> App {
@@ -235,7 +255,8 @@ mod tests {
         })
         .unwrap();
         let engine = Engine::start(EngineOptions::new("test")).unwrap();
-        App::new(engine, &config, FlowTransport::WebSocket, Vec::new())
+        let auth = auth::from_config(&config).unwrap();
+        App::new(engine, &config, auth, FlowTransport::WebSocket, Vec::new())
     }
 
     /// Runs until told to stop, then says so.

@@ -1,12 +1,14 @@
 //! The daemon and command line of `skylib`: configuration, HTTP, WebSocket and process life.
 
 mod app;
+mod auth;
 mod budget;
 mod cli;
 mod compress;
 mod cors;
 mod datagrams;
 mod flows;
+mod form;
 mod log;
 mod options;
 mod respond;
@@ -101,6 +103,7 @@ async fn serve(role: Role, config: &Config) -> anyhow::Result<()> {
     };
     let mut signals = Signals::new().context("cannot receive signals")?;
     let replaced_backends = options::replaced_backends(config)?;
+    let auth = auth::from_config(config)?;
     let listener = server::listen("analyzer.listen", &address).await?;
     let engine = Engine::start(options::engine_options(role, config)?)?;
     let place = listener.local_addr().context("the socket has no address")?;
@@ -109,7 +112,13 @@ async fn serve(role: Role, config: &Config) -> anyhow::Result<()> {
         _ => FlowTransport::udp(place),
     };
     let spp = spp::start(config, &engine).await?;
-    let mut app = App::new(engine.clone(), config, flow_transport, replaced_backends);
+    let mut app = App::new(
+        engine.clone(),
+        config,
+        auth,
+        flow_transport,
+        replaced_backends,
+    );
     app.spp = spp.as_ref().map(|spp| Arc::clone(&spp.ctl));
     let recordings = app.spp.clone();
     let app = Arc::new(app);
@@ -125,9 +134,19 @@ async fn serve(role: Role, config: &Config) -> anyhow::Result<()> {
         let (app, stopping) = (Arc::clone(&app), stopping.clone());
         tokio::spawn(spp.serve(app, stopping));
     }
-    let serving = tokio::spawn(server::serve(listener, Door::Main, app, stopping));
+    let serving = tokio::spawn(server::serve(
+        listener,
+        Door::Main,
+        Arc::clone(&app),
+        stopping,
+    ));
 
-    let signal = signals.wait().await;
+    let signal = loop {
+        match signals.next().await {
+            signal::Request::End(signal) => break signal,
+            signal::Request::Reload => reload(&app),
+        }
+    };
     tracing::info!("{signal}: ending");
     stop.send_replace(true);
     let recorded = tokio::task::spawn_blocking(move || {
@@ -152,6 +171,14 @@ async fn serve(role: Role, config: &Config) -> anyhow::Result<()> {
         tracing::debug!("connections are cut");
     }
     Ok(())
+}
+
+/// Reads certificates and password files again.
+fn reload(app: &App) {
+    match app.auth.reload() {
+        Ok(()) => tracing::info!("SIGHUP: files have been read again"),
+        Err(error) => tracing::error!(error, "SIGHUP: users stay as they were"),
+    }
 }
 
 /// Every client takes a descriptor; the usual soft limit of 1024 is far below the hard one.
