@@ -19,5 +19,6 @@ mod http;
 mod ingestion;
 mod process;
 mod publisher;
+mod spp;
 mod subscriber;
 mod websocket;
