@@ -18,8 +18,10 @@ use crate::budget::{Budget, NoRoom};
 use crate::config::Config;
 use crate::datagrams::FlowTransport;
 use crate::options::{self, ReplacedBackend};
+use crate::requests::Requests;
 use crate::respond::{self, Response};
 use crate::socket::Connections;
+use crate::upload::{UploadLimits, Uploads};
 use crate::ws::Pools;
 
 /// The daemon, as its handlers see it.
@@ -30,6 +32,8 @@ pub(crate) struct App {
     pub(crate) config: Config,
     pub(crate) connections: Arc<Connections>,
     pub(crate) incoming: Arc<Budget>,
+    pub(crate) uploads: Uploads,
+    pub(crate) requests: Requests,
     pub(crate) pools: Pools,
     pub(crate) flow_transport: FlowTransport,
     /// SPP's processes, if any are configured.
@@ -79,6 +83,7 @@ impl App {
             ws_queue_bytes: config.bytes("http.limits.ws_queue_bytes"),
             ws_queue_messages: config.count("http.ws.queue_size"),
         };
+        let patience = limits.body_timeout;
         Self {
             engine,
             auth,
@@ -86,6 +91,12 @@ impl App {
             config: config.clone(),
             connections: Connections::new(config.count("http.limits.connections")),
             incoming: Budget::new(config.bytes("http.limits.incoming_bytes")),
+            requests: Requests::default(),
+            uploads: Uploads::new(UploadLimits {
+                count: config.count("http.limits.uploads"),
+                bytes: config.bytes("http.limits.upload_bytes") as u64,
+                patience,
+            }),
             pools: Pools::default(),
             flow_transport,
             spp: None,
@@ -204,7 +215,7 @@ pub(crate) struct Interrupt(Arc<AtomicBool>);
 pub(crate) struct InterruptGuard(Arc<AtomicBool>);
 
 impl Interrupt {
-    fn new() -> (Self, InterruptGuard) {
+    pub(crate) fn new() -> (Self, InterruptGuard) {
         let flag = Arc::new(AtomicBool::new(false));
         (Self(Arc::clone(&flag)), InterruptGuard(flag))
     }

@@ -103,6 +103,9 @@ const ROUTES: &[Route] = &[
     at("GET", "/api/status", read("status"), |call| {
         Box::pin(routes::status::show(call))
     }),
+    at("GET", "/metrics", read("status"), |call| {
+        Box::pin(routes::metrics::show(call))
+    }),
     part("GET", "/api/config", "", read("config"), |call| {
         Box::pin(routes::config::show(call))
     }),
@@ -111,6 +114,9 @@ const ROUTES: &[Route] = &[
     }),
     at("POST", "/api/topology", read("topology"), |call| {
         Box::pin(routes::topology::query(call))
+    }),
+    at("POST", "/api/pcap", write("pcap"), |call| {
+        Box::pin(routes::pcap::upload(call))
     }),
     at("GET", "/api/capture", read("capture"), |call| {
         Box::pin(routes::capture::list(call))

@@ -170,6 +170,8 @@ async fn answer(
         return Ok(routes::spp::answer(app, request).await);
     }
     let coding = Coding::of(request.headers());
+    let method = request.method().clone();
+    let counted = Arc::clone(&app);
     let mut response = if request.method() == Method::OPTIONS {
         cors::preflight(request.headers())
     } else {
@@ -181,6 +183,7 @@ async fn answer(
         response
     };
     compress::apply(&mut response, coding);
+    counted.requests.count(&method, response.status());
     Ok(response)
 }
 

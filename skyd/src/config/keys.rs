@@ -135,6 +135,8 @@ pub(crate) const KEYS: &[Key] = &[
     key("http.limits.header_timeout", Interval, "30"),
     key("http.limits.body_bytes", Bytes, "16MiB"),
     key("http.limits.body_timeout", Interval, "60"),
+    key("http.limits.uploads", SOME, "4"),
+    key("http.limits.upload_bytes", Bytes, "16GiB"),
     key("http.limits.write_timeout", Interval, "10"),
     // Long bodies and messages of all clients that arrive at one time.
     key("http.limits.incoming_bytes", Bytes, "512MiB"),

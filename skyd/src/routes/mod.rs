@@ -4,6 +4,8 @@ pub(crate) mod api;
 pub(crate) mod capture;
 pub(crate) mod config;
 pub(crate) mod login;
+pub(crate) mod metrics;
+pub(crate) mod pcap;
 pub(crate) mod resource;
 pub(crate) mod spp;
 pub(crate) mod status;

@@ -17,6 +17,8 @@ mod history;
 mod hostile;
 mod http;
 mod ingestion;
+mod metrics;
+mod pcap;
 mod process;
 mod publisher;
 mod spp;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
+use super::totals::CaptureTotals;
 use crate::graph::{GraphEvent, NodeId};
 use crate::time::{Clock, Timestamp};
 
@@ -14,6 +15,7 @@ pub(super) struct Controller {
     pending: Mutex<Pending>,
     wake: Condvar,
     shown: Mutex<Shown>,
+    totals: Mutex<CaptureTotals>,
 }
 
 /// What the capture thread has to look at.
@@ -38,6 +40,15 @@ struct Shown {
 }
 
 impl Controller {
+    /// What all captures have seen.
+    pub(super) fn totals(&self) -> CaptureTotals {
+        *self.totals.lock()
+    }
+
+    pub(super) fn show_totals(&self, totals: CaptureTotals) {
+        *self.totals.lock() = totals;
+    }
+
     /// A capture resource came: its nodes are looked up at once.
     pub(super) fn created(&self) {
         self.tell(|pending| pending.created = true);

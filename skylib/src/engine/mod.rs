@@ -24,6 +24,7 @@ mod entry;
 mod expiry;
 mod flows;
 mod hub;
+mod import;
 mod ingestion;
 mod monotonic;
 mod on_demand;
@@ -36,6 +37,7 @@ mod subscription;
 #[cfg(feature = "spp")]
 mod tap;
 mod target;
+mod totals;
 mod watched;
 
 pub use captures::{CaptureCreateError, Captures};
@@ -43,9 +45,12 @@ pub use collection::Collection;
 pub use elements::Elements;
 pub use flows::{FlowHub, FlowOptions, TableId};
 pub use hub::{LOG_BYTES, LOG_LIMIT, LoggedEvent, SharedGraph};
+pub use import::Imported;
 pub use ingestion::IngestionStatus;
 pub use subscription::{Bus, BusMessage, PATIENCE, SubscribeOptions, Subscription};
+pub use totals::CaptureTotals;
 
+use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -55,11 +60,13 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use self::controller::Controller;
+use self::import::Importer;
 use self::on_demand::{OnDemand, OnDemandOptions};
 use self::opening::Opener;
 use self::probes::HostOptions;
 use self::query::QueryRunner;
 use crate::api::{CaptureSpec, ResourceError, ResourceStore};
+use crate::capture::CaptureError;
 use crate::flow::FlowTableOptions;
 use crate::graph::history::{History, HistoryStatus};
 use crate::graph::{Edge, Graph, GraphAccess, GraphView, Node, Processor};
@@ -170,6 +177,7 @@ struct Inner {
     /// Settings of every flow table.
     #[cfg(feature = "spp")]
     table: FlowTableOptions,
+    importer: Importer,
     probes: Mutex<Option<ProbeSet>>,
     stopping: Arc<AtomicBool>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -195,6 +203,8 @@ pub struct Status {
     pub probes: Vec<ProbeStatus>,
     /// Captures kept.
     pub captures: usize,
+    /// What all captures have seen.
+    pub capture_totals: CaptureTotals,
     /// Why the last change of a capture could not be kept, if it could not.
     pub store_problem: Option<String>,
     /// Nodes in the graph.
@@ -281,6 +291,11 @@ impl Engine {
             queries: queries.clone(),
             #[cfg(feature = "spp")]
             table: options.table.clone(),
+            importer: Importer::new(
+                options.table.clone(),
+                Arc::clone(&flows),
+                Arc::clone(&clock),
+            ),
             probes: Mutex::new(None),
             stopping: Arc::default(),
             threads: Mutex::default(),
@@ -420,6 +435,42 @@ impl Engine {
             .explain(&view, &Query::parse(text)?, interrupt))
     }
 
+    /// Counts a capture file of any kind that is read here into flows, which are kept where those
+    /// of captures are and asked for by the time of their packets; without a store they are among
+    /// the present ones for as long as those that agents sent. Subscribers do not get them.
+    ///
+    /// Blocks until the file has come to its end, however large it is, and takes no more memory
+    /// than its flow table. `name` is what errors call it. `interrupt` is asked now and then and
+    /// ends the work by answering `true`: what was read until then is kept. A file that ends within
+    /// a record counts up to there, see [`Imported::cut`].
+    ///
+    /// ```
+    /// use skylib::engine::{Engine, EngineOptions};
+    /// # use skylib::packet::{LinkType, PacketRef};
+    /// # use skylib::pcap_file::{PcapWriter, Resolution};
+    /// # use skylib::time::Timestamp;
+    /// # let mut writer = PcapWriter::new(Vec::new(), LinkType::ETHERNET, Resolution::Nanoseconds)?;
+    /// # let (timestamp, data) = (Timestamp::from_ms(1), &[0xff; 60]);
+    /// # writer.write(&PacketRef { link_type: LinkType::ETHERNET, timestamp, data, wire_len: 60 })?;
+    /// # let file = std::io::Cursor::new(writer.into_inner());
+    /// let engine = Engine::start(EngineOptions::new("edge-01"))?;
+    /// let imported = engine.import("trace.pcap", file, &|| false)?;
+    /// assert_eq!((imported.packets, imported.flows, imported.cut), (1, 1, None));
+    /// # engine.stop();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When it is no capture file, or damaged: the flows of what came before the damage are kept.
+    pub fn import(
+        &self,
+        name: &str,
+        file: impl Read + Send + 'static,
+        interrupt: &dyn Fn() -> bool,
+    ) -> Result<Imported, CaptureError> {
+        self.0.importer.import(name, file, interrupt)
+    }
+
     /// The graph.
     #[must_use]
     pub fn graph(&self) -> &Arc<SharedGraph> {
@@ -475,6 +526,7 @@ impl Engine {
                 .unwrap_or_default(),
             captures: inner.captures.len(),
             store_problem: inner.captures.store_problem(),
+            capture_totals: inner.controller.totals(),
             events_waiting: inner.graph.log_len(),
             graph_subscribers_cut_off: inner.graph_bus.cut_off(),
             flow_subscribers_cut_off: inner.flows.bus.cut_off(),

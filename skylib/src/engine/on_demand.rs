@@ -20,6 +20,7 @@ use super::opening::Opener;
 use super::query::QueryRunner;
 use super::running::{Key, Running, State};
 use super::subscription::Bus;
+use super::totals::CaptureTotals;
 use super::watched::Watched;
 use crate::api::{CaptureSpec, ResourceStore};
 use crate::error::with_causes;
@@ -72,6 +73,8 @@ pub(super) struct OnDemand {
     running: HashMap<Key, Running>,
     /// How many of them are active.
     active: usize,
+    /// What those saw that have ended.
+    past: CaptureTotals,
     /// Whether others have yet to be told what runs.
     changed: bool,
     next_stats: Timestamp,
@@ -106,6 +109,7 @@ impl OnDemand {
             pause: Pause::default(),
             running: HashMap::new(),
             active: 0,
+            past: CaptureTotals::default(),
             changed: false,
             next_stats: now.plus(options.stats_period),
             next_messages: now.plus(STATS_MESSAGES),
@@ -361,7 +365,16 @@ impl OnDemand {
         };
         self.active -= 1;
         self.flows.remove_table(active.table);
-        active.capture.stop().err().map(|error| with_causes(&error))
+        match active.capture.stop() {
+            Ok(report) => {
+                self.past.add_ended(&report);
+                None
+            }
+            Err(error) => {
+                self.past.add_ended(&active.report);
+                Some(with_causes(&error))
+            }
+        }
     }
 
     /// Shows the counters that moved, and captures that ended by themselves.
@@ -401,6 +414,7 @@ impl OnDemand {
             }
         });
         ended.into_iter().for_each(|key| self.ended(key));
+        self.show_totals();
     }
 
     /// Tells the flow subscribers what each capture saw since they were last told.
@@ -423,6 +437,18 @@ impl OnDemand {
             }
         }
         self.controller.show(counts, nodes);
+        self.show_totals();
+    }
+
+    fn show_totals(&self) {
+        let mut totals = self.past;
+        for running in self.running.values() {
+            match &running.state {
+                State::Active(active) => totals.add_active(&active.report),
+                State::Failed { .. } => totals.failed += 1,
+            }
+        }
+        self.controller.show_totals(totals);
     }
 }
 
