@@ -9,7 +9,6 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::StatusCode;
 use hyper::body::{Body, Incoming};
 use skylib::engine::{Engine, SubscribeOptions};
-use skylib::flow::LayerKeyMode;
 use skylib::spp::SppCtl;
 use tokio::sync::Semaphore;
 
@@ -17,7 +16,7 @@ use crate::auth::Auth;
 use crate::budget::{Budget, NoRoom};
 use crate::config::Config;
 use crate::datagrams::FlowTransport;
-use crate::options::{self, ReplacedBackend};
+use crate::options::ReplacedBackend;
 use crate::requests::Requests;
 use crate::respond::{self, Response};
 use crate::socket::Connections;
@@ -38,8 +37,6 @@ pub(crate) struct App {
     pub(crate) flow_transport: FlowTransport,
     /// SPP's processes, if any are configured.
     pub(crate) spp: Option<Arc<SppCtl>>,
-    /// What a capture gets whose client names none.
-    pub(crate) layer_key_mode: LayerKeyMode,
     /// Store backends that were asked for and are not there, for the status.
     pub(crate) replaced_backends: Vec<ReplacedBackend>,
     /// A turn is over when its work is, not when nobody waits for it any more.
@@ -100,7 +97,6 @@ impl App {
             pools: Pools::default(),
             flow_transport,
             spp: None,
-            layer_key_mode: options::layer_key_mode(config),
             replaced_backends,
             queries: Arc::new(Semaphore::new(config.count("http.limits.queries"))),
         }

@@ -172,11 +172,11 @@ fn topology(page: &mut Page, engine: &Status) {
         let is_running = probe.state.to_string() == "running";
         probes.sample(&[("probe", probe.name)], u8::from(is_running));
     }
-    page.gauge(
-        "skyd_captures_kept",
-        "Captures kept as resources.",
-        engine.captures,
-    );
+    let help = "Resources kept.";
+    let mut kept = page.family(MetricKind::Gauge, "skyd_resources_kept", help);
+    for (kind, count) in &engine.resources {
+        kept.sample(&[("kind", kind)], *count);
+    }
     let help = "1 while the last change of a resource could not be kept.";
     page.gauge(
         "skyd_store_failed",

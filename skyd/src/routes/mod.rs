@@ -1,7 +1,6 @@
 //! The handlers: parse, one call into the library, respond.
 
 pub(crate) mod api;
-pub(crate) mod capture;
 pub(crate) mod config;
 pub(crate) mod login;
 pub(crate) mod metrics;
@@ -10,3 +9,4 @@ pub(crate) mod resource;
 pub(crate) mod spp;
 pub(crate) mod status;
 pub(crate) mod topology;
+pub(crate) mod workflow;

@@ -21,6 +21,7 @@ mod metrics;
 mod pcap;
 mod process;
 mod publisher;
+mod resources;
 mod spp;
 mod subscriber;
 mod websocket;

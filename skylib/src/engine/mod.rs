@@ -26,12 +26,14 @@ mod flows;
 mod hub;
 mod import;
 mod ingestion;
+mod kinds;
 mod monotonic;
 mod on_demand;
 mod opening;
 mod parcels;
 mod probes;
 mod query;
+mod resources;
 mod running;
 mod subscription;
 #[cfg(feature = "spp")]
@@ -40,16 +42,18 @@ mod target;
 mod totals;
 mod watched;
 
-pub use captures::{CaptureCreateError, Captures};
 pub use collection::Collection;
 pub use elements::Elements;
 pub use flows::{FlowHub, FlowOptions, TableId};
 pub use hub::{LOG_BYTES, LOG_LIMIT, LoggedEvent, SharedGraph};
 pub use import::Imported;
 pub use ingestion::IngestionStatus;
+pub use kinds::ResourceLimits;
+pub use resources::Resources;
 pub use subscription::{Bus, BusMessage, PATIENCE, SubscribeOptions, Subscription};
 pub use totals::CaptureTotals;
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -61,13 +65,15 @@ use parking_lot::Mutex;
 
 use self::controller::Controller;
 use self::import::Importer;
+use self::kinds::Kinds;
 use self::on_demand::{OnDemand, OnDemandOptions};
 use self::opening::Opener;
 use self::probes::HostOptions;
 use self::query::QueryRunner;
-use crate::api::{CaptureSpec, ResourceError, ResourceStore};
+use self::resources::Surroundings;
+use crate::api::{AlertSpec, CaptureSpec, EdgeRule, Injection, NodeRule, ResourceError, Workflow};
 use crate::capture::CaptureError;
-use crate::flow::FlowTableOptions;
+use crate::flow::{FlowTableOptions, LayerKeyMode};
 use crate::graph::history::{History, HistoryStatus};
 use crate::graph::{Edge, Graph, GraphAccess, GraphView, Node, Processor};
 use crate::gremlin::{Answer, Explanation, Limits, Query, QueryError};
@@ -117,12 +123,10 @@ pub struct EngineOptions {
     pub host_metadata: crate::value::Map,
     /// Bounds of one query.
     pub limits: Limits,
-    /// How many captures may be kept.
-    pub max_captures: usize,
-    /// How many nodes there may be for clients to add another.
-    pub max_nodes: usize,
-    /// How many edges there may be for clients to add another.
-    pub max_edges: usize,
+    /// What a capture has whose client does not say how flows are told apart.
+    pub layer_key_mode: LayerKeyMode,
+    /// How many resources of each kind there may be.
+    pub resources: ResourceLimits,
     /// How many captures may be active on nodes, each with its own packet ring and flow table.
     pub max_active_captures: usize,
     /// Whether captures are opened on this host's nodes; else whoever writes these captures.
@@ -148,9 +152,8 @@ impl EngineOptions {
             netns_path: Some(PathBuf::from("/var/run/netns")),
             host_metadata: crate::value::Map::new(),
             limits: Limits::default(),
-            max_captures: 1_000,
-            max_nodes: 1_000_000,
-            max_edges: 4_000_000,
+            layer_key_mode: LayerKeyMode::default(),
+            resources: ResourceLimits::default(),
             max_active_captures: 256,
             captures_here: true,
             startup_capture: None,
@@ -169,9 +172,7 @@ struct Inner {
     graph: Arc<SharedGraph>,
     flows: Arc<FlowHub>,
     graph_bus: Arc<Bus<Outgoing>>,
-    captures: Captures,
-    nodes: Elements<Node>,
-    edges: Elements<Edge>,
+    kinds: Kinds,
     controller: Arc<Controller>,
     queries: QueryRunner,
     /// Settings of every flow table.
@@ -201,11 +202,11 @@ pub enum EngineError {
 pub struct Status {
     /// How each probe is; none in an analyzer.
     pub probes: Vec<ProbeStatus>,
-    /// Captures kept.
-    pub captures: usize,
+    /// How many resources are kept, by their kind.
+    pub resources: BTreeMap<&'static str, usize>,
     /// What all captures have seen.
     pub capture_totals: CaptureTotals,
-    /// Why the last change of a capture could not be kept, if it could not.
+    /// Why the last change of a resource could not be kept, if it could not.
     pub store_problem: Option<String>,
     /// Nodes in the graph.
     pub nodes: usize,
@@ -237,14 +238,6 @@ impl Engine {
     /// # Errors
     /// When kept resources cannot be read or a thread cannot be started.
     pub fn start(options: EngineOptions) -> Result<Self, EngineError> {
-        let (store, unreadable) = ResourceStore::open(Arc::clone(&options.documents))?;
-        for document in unreadable {
-            tracing::error!(
-                id = document.id,
-                reason = document.reason,
-                "kept capture left out"
-            );
-        }
         let origin = format!("agent.{}", options.host);
         let processors: Vec<Box<dyn Processor>> =
             vec![Box::new(TidProcessor::new(origin.as_str()))];
@@ -254,19 +247,21 @@ impl Engine {
         let flows = Arc::new(FlowHub::new(options.flows).with_store(options.flow_store));
         let graph_bus = Arc::new(Bus::default());
         let controller = Arc::new(Controller::default());
-        let resources = Arc::new(store.with_limit(options.max_captures));
         let queries = QueryRunner {
             graph: Arc::clone(&graph),
             flows: Arc::clone(&flows),
             clock: Arc::clone(&clock),
             limits: options.limits,
         };
-        let captures = Captures::new(
-            Arc::clone(&resources),
-            Arc::clone(&controller),
-            Arc::clone(&graph_bus),
-            Arc::clone(&clock),
-        );
+        let surroundings = Surroundings {
+            queries: queries.clone(),
+            bus: Arc::clone(&graph_bus),
+            layer_key_mode: options.layer_key_mode,
+        };
+        let (documents, limits) = (&options.documents, options.resources);
+        let (kinds, captures) =
+            Kinds::open(documents, limits, &options.host, surroundings, &controller)?;
+        let expiries = kinds.expiries();
         let engine = Self(Arc::new(Inner {
             role: options.role,
             host: options.host.clone(),
@@ -274,19 +269,7 @@ impl Engine {
             graph: Arc::clone(&graph),
             flows: Arc::clone(&flows),
             graph_bus: Arc::clone(&graph_bus),
-            captures,
-            nodes: Elements::new(
-                Arc::clone(&graph),
-                Arc::clone(&queries.clock),
-                options.host.clone(),
-                options.max_nodes,
-            ),
-            edges: Elements::new(
-                Arc::clone(&graph),
-                Arc::clone(&queries.clock),
-                options.host.clone(),
-                options.max_edges,
-            ),
+            kinds,
             controller: Arc::clone(&controller),
             queries: queries.clone(),
             #[cfg(feature = "spp")]
@@ -309,10 +292,11 @@ impl Engine {
         };
         engine.start_threads(OnDemand::new(
             controller,
-            resources,
+            captures,
             queries,
             graph_bus,
             opener,
+            expiries,
             OnDemandOptions {
                 stats_period: options.stats_period,
                 max_active: options.max_active_captures,
@@ -333,8 +317,8 @@ impl Engine {
             *engine.0.probes.lock() = Some(probes::start(&graph, &host));
         }
         if let Some(spec) = options.startup_capture {
-            match engine.0.captures.create(spec, None) {
-                Ok(_) | Err(CaptureCreateError::Resource(ResourceError::Duplicate)) => {}
+            match engine.captures().add(spec, None) {
+                Ok(_) | Err(ResourceError::Duplicate) => {}
                 Err(error) => tracing::error!(%error, "no start-up capture"),
             }
         }
@@ -485,20 +469,50 @@ impl Engine {
 
     /// The captures.
     #[must_use]
-    pub fn captures(&self) -> &Captures {
-        &self.0.captures
+    pub fn captures(&self) -> &Resources<CaptureSpec> {
+        &self.0.kinds.captures
+    }
+
+    /// The packet injections.
+    #[must_use]
+    pub fn injections(&self) -> &Resources<Injection> {
+        &self.0.kinds.injections
+    }
+
+    /// The alerts.
+    #[must_use]
+    pub fn alerts(&self) -> &Resources<AlertSpec> {
+        &self.0.kinds.alerts
+    }
+
+    /// The workflows.
+    #[must_use]
+    pub fn workflows(&self) -> &Resources<Workflow> {
+        &self.0.kinds.workflows
+    }
+
+    /// The node rules.
+    #[must_use]
+    pub fn node_rules(&self) -> &Resources<NodeRule> {
+        &self.0.kinds.node_rules
+    }
+
+    /// The edge rules.
+    #[must_use]
+    pub fn edge_rules(&self) -> &Resources<EdgeRule> {
+        &self.0.kinds.edge_rules
     }
 
     /// The nodes of the graph, as clients manage them.
     #[must_use]
     pub fn nodes(&self) -> &Elements<Node> {
-        &self.0.nodes
+        &self.0.kinds.nodes
     }
 
     /// The edges of the graph, as clients manage them.
     #[must_use]
     pub fn edges(&self) -> &Elements<Edge> {
-        &self.0.edges
+        &self.0.kinds.edges
     }
 
     /// What happens to the graph from now on, and notifications about resources.
@@ -524,8 +538,8 @@ impl Engine {
                 .as_ref()
                 .map(ProbeSet::status)
                 .unwrap_or_default(),
-            captures: inner.captures.len(),
-            store_problem: inner.captures.store_problem(),
+            resources: inner.kinds.counts(),
+            store_problem: inner.kinds.store_problem(),
             capture_totals: inner.controller.totals(),
             events_waiting: inner.graph.log_len(),
             graph_subscribers_cut_off: inner.graph_bus.cut_off(),

@@ -18,6 +18,7 @@ use super::flows::FlowHub;
 use super::hub::SharedGraph;
 use super::opening::Opener;
 use super::query::QueryRunner;
+use super::resources::notify;
 use super::running::{Key, Running, State};
 use super::subscription::Bus;
 use super::totals::CaptureTotals;
@@ -62,7 +63,7 @@ pub(super) struct OnDemand {
     opener: Opener,
     options: OnDemandOptions,
     clock: Arc<dyn Clock>,
-    expiry: Expiry,
+    expiries: Vec<Expiry>,
     watched: HashMap<String, Watched>,
     /// Captures whose queries are to be evaluated, the next one last.
     queue: Vec<String>,
@@ -88,13 +89,14 @@ impl OnDemand {
         queries: QueryRunner,
         graph_bus: Arc<Bus<Outgoing>>,
         opener: Opener,
+        expiries: Vec<Expiry>,
         options: OnDemandOptions,
     ) -> Self {
         let clock = Arc::clone(&queries.clock);
         let now = clock.now();
         Self {
             controller,
-            expiry: Expiry::new(Arc::clone(&resources)),
+            expiries,
             resources,
             graph: Arc::clone(&queries.graph),
             flows: Arc::clone(&queries.flows),
@@ -160,15 +162,15 @@ impl OnDemand {
 
     fn next_chore(&self) -> Option<Timestamp> {
         let stats = (!self.running.is_empty()).then_some(self.next_stats);
-        self.expiry.next().into_iter().chain(stats).min()
+        let expiries = self.expiries.iter().filter_map(Expiry::next);
+        expiries.chain(stats).min()
     }
 
     /// Does what comes with time.
     fn do_chores(&mut self) {
         let now = self.clock.now();
-        for spec in self.expiry.expire(now) {
-            self.controller.deleted(&spec.uuid);
-            notify(&self.graph_bus, "Deleted", &spec);
+        for expiry in &mut self.expiries {
+            expiry.expire(now);
         }
         if let Some(history) = self.graph.history() {
             history.expire(now);
@@ -295,7 +297,7 @@ impl OnDemand {
         };
         let is_active = running.is_active();
         if self.keep(key, running) && is_active {
-            notify(&self.graph_bus, "NodeUpdated", spec);
+            notify(&self.graph_bus, "NodeUpdated", &**spec);
         }
     }
 
@@ -452,16 +454,6 @@ impl OnDemand {
     }
 }
 
-/// Tells the graph's subscribers of a capture resource.
-pub(super) fn notify(bus: &Bus<Outgoing>, kind: &'static str, spec: &CaptureSpec) {
-    if bus.is_wanted(NOTIFICATIONS) {
-        let json = serde_json::to_vec(spec).unwrap_or_default();
-        bus.send(&Arc::new(Outgoing::object(NOTIFICATIONS, kind, json)));
-    }
-}
-
-const NOTIFICATIONS: &str = "OnDemandCaptureNotification";
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -501,6 +493,7 @@ mod tests {
             queries,
             Arc::default(),
             opener,
+            Vec::new(),
             options,
         )
     }

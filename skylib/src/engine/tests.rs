@@ -91,17 +91,17 @@ fn captures_are_kept_counted_and_deleted() {
     let mut told = first.subscribe_graph(SubscribeOptions::default());
     let kept = first
         .captures()
-        .create(capture("G.V().Has('Name', 'none')"), None)
+        .add(capture("G.V().Has('Name', 'none')"), None)
         .unwrap();
     assert_eq!((next(&mut told).kind.as_str(), kept.count), ("Added", 0));
     let refused = first
         .captures()
-        .create(capture(&kept.gremlin_query), None)
+        .add(capture(&kept.gremlin_query), None)
         .unwrap_err();
     assert_eq!(refused.to_string(), "duplicated resource");
     let invalid = first
         .captures()
-        .create(capture("G.V("), None)
+        .add(capture("G.V("), None)
         .unwrap_err()
         .to_string();
     assert!(
@@ -112,7 +112,7 @@ fn captures_are_kept_counted_and_deleted() {
 
     let second = engine(options());
     assert_eq!(second.captures().get(&kept.uuid), Some(kept.clone()));
-    assert_eq!(second.captures().list().len(), 1);
+    assert_eq!(second.captures().len(), 1);
     assert!(second.captures().delete(&kept.uuid).unwrap());
     assert!(!second.captures().delete(&kept.uuid).unwrap());
     second.stop();
@@ -126,15 +126,15 @@ fn captures_expire() {
         ..EngineOptions::new("h")
     });
     let second = Some(Duration::from_secs(1));
-    let spec = engine.captures().create(capture("G.V()"), second).unwrap();
+    let spec = engine.captures().add(capture("G.V()"), second).unwrap();
     clock.advance(Duration::from_secs(2));
     // Creating another one wakes the controller, which looks at the clock then.
     engine
         .captures()
-        .create(capture("G.V().Has('Name', 'x')"), None)
+        .add(capture("G.V().Has('Name', 'x')"), None)
         .unwrap();
     until(|| engine.captures().get(&spec.uuid).is_none());
-    assert_eq!(engine.captures().list().len(), 1);
+    assert_eq!(engine.captures().len(), 1);
     engine.stop();
 }
 
@@ -144,7 +144,7 @@ fn a_capture_that_cannot_start_says_why_on_its_node() {
     add(&engine, "n1", "down0").unwrap();
     let spec = engine
         .captures()
-        .create(capture("G.V().Has('Name', 'down0')"), None)
+        .add(capture("G.V().Has('Name', 'down0')"), None)
         .unwrap();
     let query = format!(
         "G.V().Has('Captures.ID', '{}').Values('Captures.Error')",
@@ -170,7 +170,7 @@ fn nodes_of_other_hosts_are_not_captured_here() {
         graph.add_node(node).unwrap();
     });
     add(&engine, "ours", "down0").unwrap();
-    engine.captures().create(capture("G.V()"), None).unwrap();
+    engine.captures().add(capture("G.V()"), None).unwrap();
     until(|| json(&engine, "G.V().HasKey('Captures')") != "[]");
     assert_eq!(
         json(&engine, "G.V().HasKey('Captures').Values('Name')"),
