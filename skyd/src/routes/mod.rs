@@ -8,5 +8,6 @@ pub(crate) mod pcap;
 pub(crate) mod resource;
 pub(crate) mod spp;
 pub(crate) mod status;
+pub(crate) mod swagger;
 pub(crate) mod topology;
 pub(crate) mod workflow;
