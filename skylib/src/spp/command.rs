@@ -271,7 +271,7 @@ mod tests {
         assert!(refusal(long.as_bytes()).len() < 200);
     }
 
-    fn launch(body: Value, root: &Path) -> Result<PcapSpec, SppError> {
+    fn launch(body: &Value, root: &Path) -> Result<PcapSpec, SppError> {
         Launch::parse(body.to_string().as_bytes())?.spec(root)
     }
 
@@ -286,14 +286,14 @@ mod tests {
     #[test]
     fn a_launch_gives_the_instance_of_its_options() {
         let root = folder("launch");
-        let spec = launch(body(), root.path()).unwrap();
+        let spec = launch(&body(), root.path()).unwrap();
         assert_eq!((spec.client_id, spec.fsize), (4, 5000));
         assert_eq!(spec.port.to_string(), "phy:0 nq 1");
         assert_eq!(spec.cores, [1, 2, 3, 7]);
         assert_eq!(spec.out_dir, root.path().canonicalize().unwrap());
         let mut other = body();
         other["eal"] = serde_json::json!({"-c": "0xf0", "--master-lcore": 6, "--proc-type": "x"});
-        assert_eq!(launch(other, root.path()).unwrap().cores, [6, 4, 5, 7]);
+        assert_eq!(launch(&other, root.path()).unwrap().cores, [6, 4, 5, 7]);
     }
 
     #[test]
@@ -304,7 +304,7 @@ mod tests {
         let to = |place: Value| {
             let mut body = body();
             body["app"]["--out-dir"] = place;
-            launch(body, root.path()).map(|spec| spec.out_dir)
+            launch(&body, root.path()).map(|spec| spec.out_dir)
         };
         let inside = root.path().canonicalize().unwrap().join("in");
         assert_eq!(to("in".into()).unwrap(), inside);
@@ -321,7 +321,7 @@ mod tests {
     #[test]
     fn what_a_launch_lacks_is_said_in_order() {
         let root = folder("lacks");
-        let refusal = |body: Value| launch(body, root.path()).unwrap_err().to_string();
+        let refusal = |body: Value| launch(&body, root.path()).unwrap_err().to_string();
         assert_eq!(refusal(serde_json::json!({})), "key(client_id) required.");
         assert_eq!(
             refusal(serde_json::json!({"client_id": 1})),

@@ -199,7 +199,7 @@ fn bus_address(interface: &Path) -> Option<String> {
                 .all(|f| f.bytes().all(|b| b.is_ascii_hexdigit()))
     };
     let parts = device.iter().filter_map(|part| part.to_str());
-    let pci = parts.filter(is_pci).last().map(str::to_owned);
+    let pci = parts.rev().find(is_pci).map(str::to_owned);
     Some(pci.unwrap_or_else(|| device.display().to_string()))
 }
 

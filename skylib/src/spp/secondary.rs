@@ -107,20 +107,22 @@ impl Secondary {
 fn exchange(stream: &mut TcpStream, command: &str, patience: Duration) -> Result<Reply, LinkError> {
     let end = now() + patience;
     set_timeouts(stream, patience)?;
-    stream.write_all(command.as_bytes()).map_err(of_io)?;
+    stream
+        .write_all(command.as_bytes())
+        .map_err(|error| of_io(&error))?;
     let mut reply = Vec::new();
     let mut piece = [0; 4096];
     loop {
         let left = end.saturating_duration_since(now());
         if left.is_zero() {
-            return Err(of_io(ErrorKind::TimedOut.into()));
+            return Err(of_io(&ErrorKind::TimedOut.into()));
         }
         set_timeouts(stream, left)?;
         let length = match stream.read(&mut piece) {
             Ok(0) => return Err(LinkError::Gone),
             Ok(length) => length,
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            Err(error) => return Err(of_io(error)),
+            Err(error) => return Err(of_io(&error)),
         };
         // Some processes send the zero at the end of their text.
         reply.extend(piece[..length].iter().filter(|byte| **byte != 0));
@@ -149,10 +151,10 @@ fn set_timeouts(stream: &TcpStream, timeout: Duration) -> Result<(), LinkError> 
     stream
         .set_read_timeout(timeout)
         .and_then(|()| stream.set_write_timeout(timeout))
-        .map_err(of_io)
+        .map_err(|error| of_io(&error))
 }
 
-fn of_io(error: io::Error) -> LinkError {
+fn of_io(error: &io::Error) -> LinkError {
     match error.kind() {
         ErrorKind::TimedOut | ErrorKind::WouldBlock => {
             LinkError::Broken(format!("nothing came within {} s", PATIENCE.as_secs()))

@@ -100,7 +100,7 @@ fn the_next_file_begins_when_there_is_more_than_fsize() {
 fn long_packets_fill_blocks_and_come_back() {
     let folder = folder("long");
     let mut recorder = open(&spec(&folder), &Arc::default()).unwrap();
-    let data: Vec<u8> = (0..65_535_u32).map(|i| (i * i >> 3) as u8).collect();
+    let data: Vec<u8> = (0..65_535_u32).map(|i| ((i * i) >> 3) as u8).collect();
     for i in 0..50 {
         recorder.write(&packet(&data[..65_535 - i * 7], 5)).unwrap();
     }
