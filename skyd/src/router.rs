@@ -172,6 +172,21 @@ const ROUTES: &[Route] = &[
     at("POST", "/api/pcap", write("pcap"), |call| {
         Box::pin(routes::pcap::upload(call))
     }),
+    below("GET", "/v1", read("spp"), |call| {
+        Box::pin(routes::spp::call(call))
+    }),
+    below("HEAD", "/v1", read("spp"), |call| {
+        Box::pin(routes::spp::call(call))
+    }),
+    below("PUT", "/v1", write("spp"), |call| {
+        Box::pin(routes::spp::call(call))
+    }),
+    below("POST", "/v1", write("spp"), |call| {
+        Box::pin(routes::spp::call(call))
+    }),
+    below("DELETE", "/v1", write("spp"), |call| {
+        Box::pin(routes::spp::call(call))
+    }),
     any("/ws/subscriber", Access::Socket, |call| {
         Box::pin(ws::subscriber(call))
     }),
