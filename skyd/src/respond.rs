@@ -242,7 +242,9 @@ pub(crate) fn resource_error(error: &ResourceError) -> Response {
             let text = format!("{error} (http.limits.resource_bytes)");
             error_text(StatusCode::FORBIDDEN, &text)
         }
-        ResourceError::Store(_) => failed("a resource could not be kept", error),
+        ResourceError::Store(_) | ResourceError::Unkept(_) => {
+            failed("a resource could not be kept", error)
+        }
         _ => bad_request(error),
     }
 }
