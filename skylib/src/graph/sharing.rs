@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, Hash, Hasher};
 
 use hashbrown::{DefaultHashBuilder, HashSet};
 
-use super::{Edge, Node};
+use super::{Edge, Metadata, Node};
 use crate::value::{ShapeTable, Text, Value};
 
 /// What elements share: key lists, hosts and origins, the whole metadata of edges, of which most
@@ -26,14 +26,13 @@ const PLACES: usize = 1 << 12;
 
 impl Sharing {
     pub(super) fn node(&mut self, node: Node) -> Node {
-        let mut metadata = self.shapes.intern(&node.metadata);
-        if metadata
-            .iter()
-            .any(|(_, value)| matches!(value, Value::Map(_) | Value::List(_)))
-        {
-            metadata = metadata.map_values(|value| match value {
-                Value::Map(_) | Value::List(_) => self.value(value.clone()),
-                other => other.clone(),
+        let mut metadata = self.shapes.intern_owned(node.metadata);
+        let is_shared = |value: &Value| matches!(value, Value::Map(_) | Value::List(_));
+        if metadata.iter().any(|(_, value)| is_shared(value)) {
+            metadata.update_values(|value| {
+                if is_shared(value) {
+                    *value = self.value(std::mem::take(value));
+                }
             });
         }
         Node {
@@ -45,10 +44,11 @@ impl Sharing {
     }
 
     pub(super) fn edge(&mut self, edge: Edge) -> Edge {
-        let mut metadata = self.shapes.intern(&edge.metadata);
-        if let Value::Map(shared) = self.value(Value::Map(metadata.clone())) {
-            metadata = shared;
-        }
+        let metadata = self.shapes.intern_owned(edge.metadata);
+        let metadata = match self.value(Value::Map(metadata)) {
+            Value::Map(shared) => shared,
+            _ => Metadata::new(),
+        };
         Edge {
             metadata,
             host: self.text(edge.host),
@@ -83,6 +83,7 @@ impl Sharing {
     }
 }
 
+/// Equal values on interned key lists have equal hashes.
 fn hash(value: &Value, state: &mut impl Hasher) {
     match value {
         Value::Null => state.write_u8(0),
@@ -91,17 +92,16 @@ fn hash(value: &Value, state: &mut impl Hasher) {
         Value::Float(number) => state.write_u64(number.to_bits()),
         Value::Text(text) => text.hash(state),
         Value::List(list) => list.iter().for_each(|value| hash(value, state)),
-        Value::Map(map) => map.iter().for_each(|(key, value)| {
-            key.as_str().hash(state);
-            hash(value, state);
-        }),
+        Value::Map(map) => {
+            state.write_usize(map.shape().address() as usize);
+            map.iter().for_each(|(_, value)| hash(value, state));
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::Metadata;
     use crate::time::Timestamp;
 
     const ORIGIN: &str = "agent.a-host-of-some-length";

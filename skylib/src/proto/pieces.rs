@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::vec;
 
 use bytes::Bytes;
-use serde::Serialize;
 
 use super::GRAPH;
-use super::message::{write_json, write_json_head};
-use crate::graph::{Edge, Node};
+use super::message::write_json_head;
+use crate::graph::{Edge, Node, WriteJson};
+use crate::value::JsonWriter;
 
 /// The text of a graph, or a part of one, as an iterator of pieces of some 64 KiB.
 ///
@@ -142,10 +142,10 @@ impl Part {
     }
 
     /// Adds to `out` until it is full; whether there is more.
-    fn fill(&mut self, out: &mut Vec<u8>, inside: &mut bool) -> bool {
+    fn fill(&mut self, out: &mut JsonWriter, inside: &mut bool) -> bool {
         match self {
             Self::Text(text) => {
-                out.append(text);
+                out.raw(text);
                 false
             }
             Self::Nodes(nodes) => fill(out, nodes, inside),
@@ -154,8 +154,8 @@ impl Part {
     }
 }
 
-fn fill<T: Serialize>(
-    out: &mut Vec<u8>,
+fn fill<T: WriteJson>(
+    out: &mut JsonWriter,
     elements: &mut vec::IntoIter<Arc<T>>,
     inside: &mut bool,
 ) -> bool {
@@ -164,9 +164,9 @@ fn fill<T: Serialize>(
             return false;
         };
         if std::mem::replace(inside, true) {
-            out.push(b',');
+            out.constant(b",");
         }
-        write_json(out, &*element);
+        element.write_json(out);
     }
     true
 }
@@ -175,7 +175,7 @@ impl Iterator for JsonPieces {
     type Item = Bytes;
 
     fn next(&mut self) -> Option<Bytes> {
-        let mut out = Vec::with_capacity(ROOM);
+        let mut out = JsonWriter::with_room(ROOM);
         while out.len() < PIECE {
             if self.current.is_none() {
                 self.current = self.parts.next();
@@ -190,11 +190,7 @@ impl Iterator for JsonPieces {
                 }
             }
         }
-        if out.is_empty() {
-            None
-        } else {
-            Some(out.into())
-        }
+        (out.len() > 0).then(|| out.into_text().into())
     }
 }
 

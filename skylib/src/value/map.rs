@@ -7,6 +7,7 @@ use arcstr::ArcStr;
 use hashbrown::HashSet;
 use triomphe::{Arc, ThinArc};
 
+use super::json::{KeyJson, KeyJsons};
 use super::{Path, Value, words};
 
 /// A JSON object: keys sorted bytewise, values beside them; clones share both.
@@ -60,10 +61,21 @@ impl Map {
         Self(Some(ThinArc::from_header_and_iter(shape, values)))
     }
 
-    /// The same keys with other values.
-    #[must_use]
-    pub fn map_values(&self, value: impl FnMut(&Value) -> Value) -> Self {
-        Self::from_parts(self.shape().clone(), self.values().iter().map(value))
+    /// Changes the values and keeps the keys; in place unless others share the map.
+    pub(crate) fn update_values(&mut self, mut update: impl FnMut(&mut Value)) {
+        let Some(map) = &mut self.0 else { return };
+        let is_done = map.with_arc_mut(|map| match Arc::get_mut(map) {
+            Some(map) => {
+                map.slice_mut().iter_mut().for_each(&mut update);
+                true
+            }
+            None => false,
+        });
+        if !is_done {
+            let mut values = map.slice.to_vec();
+            values.iter_mut().for_each(update);
+            *self = Self::from_parts(map.header.header.clone(), values.into_iter());
+        }
     }
 
     fn values(&self) -> &[Value] {
@@ -254,7 +266,7 @@ impl<K: Into<ArcStr>, V: Into<Value>> FromIterator<(K, V)> for Map {
 
 /// A sorted list of keys that many [`Map`]s share.
 #[derive(Clone, Default)]
-pub struct Shape(Option<ThinArc<(), ArcStr>>);
+pub struct Shape(Option<ThinArc<KeyJsons, ArcStr>>);
 
 impl Shape {
     const EMPTY: Self = Self(None);
@@ -263,7 +275,8 @@ impl Shape {
         if keys.is_empty() {
             return Self::EMPTY;
         }
-        Self(Some(ThinArc::from_header_and_iter((), keys.into_iter())))
+        let json = KeyJsons::new();
+        Self(Some(ThinArc::from_header_and_iter(json, keys.into_iter())))
     }
 
     /// Where a key stands.
@@ -288,7 +301,16 @@ impl Shape {
         self.0.as_ref().map_or(&[], |keys| &keys.slice)
     }
 
-    pub(super) fn address(&self) -> *const std::ffi::c_void {
+    /// The keys as they are written.
+    pub(super) fn json_keys(&self) -> &[KeyJson] {
+        let Some(shape) = &self.0 else { return &[] };
+        shape.header.header.get_or_init(|| {
+            let keys = shape.slice.iter().enumerate();
+            keys.map(|(i, key)| KeyJson::new(i, key)).collect()
+        })
+    }
+
+    pub(crate) fn address(&self) -> *const std::ffi::c_void {
         self.0.as_ref().map_or(std::ptr::null(), ThinArc::ptr)
     }
 
@@ -335,8 +357,13 @@ pub struct ShapeTable {
 impl ShapeTable {
     /// The same map on shared key lists, at every depth.
     pub fn intern(&mut self, map: &Map) -> Map {
-        if self.is_interned(map) {
-            return map.clone();
+        self.intern_owned(map.clone())
+    }
+
+    /// [`ShapeTable::intern`], which leaves a map alone that is on shared key lists already.
+    pub(crate) fn intern_owned(&mut self, map: Map) -> Map {
+        if self.is_interned(&map) {
+            return map;
         }
         let shape = self.shape(map.shape());
         let values = map.values().iter().map(|v| self.value(v));
