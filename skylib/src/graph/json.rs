@@ -352,7 +352,7 @@ mod tests {
         let fast = |element: &dyn WriteJson| {
             let mut out = JsonWriter::with_room(0);
             element.write_json(&mut out);
-            String::from_utf8(out.into_text()).unwrap()
+            String::from_utf8(out.as_bytes().to_vec()).unwrap()
         };
         assert_eq!(fast(&living), serde_json::to_string(&living).unwrap());
         assert_eq!(fast(&gone), serde_json::to_string(&gone).unwrap());

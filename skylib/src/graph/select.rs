@@ -1,14 +1,13 @@
 //! How a view finds the elements that pass a filter: through all of them, or by an index.
 
 use std::collections::BTreeSet;
-use std::hint::black_box;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::plan::IndexProbe;
 use super::storage::{EdgeIndex, NodeIndex, Storage};
 use super::view::{ElementRef, GraphView, STRETCH};
-use super::{Edge, ElementKey, GraphError, Metadata, Node};
+use super::{Edge, ElementKey, GraphError, Node};
 use crate::filter::Filter;
 
 impl GraphView<'_> {
@@ -34,51 +33,29 @@ impl GraphView<'_> {
         let mut last = None;
         loop {
             let more = self.stretch(|storage| {
-                let mut seen: [Seen<'_, K>; STRETCH] = [None; STRETCH];
-                let (count, more) = self.gather::<K>(storage, &mut last, &mut seen);
-                for (index, element) in seen[..count].iter().flatten() {
-                    if K::matches(filter, element) {
-                        sink.take(index.number(), element);
+                let mut at = last;
+                let mut seen = 0;
+                while seen < STRETCH {
+                    at = K::after(storage, at);
+                    let Some(index) = at else { return false };
+                    match K::at(storage, index, self.sequence) {
+                        Some(element) => {
+                            if K::matches(filter, element) {
+                                sink.take(index.number(), element);
+                            }
+                            last = at;
+                            seen += 1;
+                        }
+                        None if K::is_younger(storage, index, self.sequence) => return false,
+                        None => {}
                     }
                 }
-                more
+                true
             })?;
             if sink.flush().is_break() || !more {
                 return Ok(());
             }
         }
-    }
-
-    /// The next elements of a stretch, and whether there may be more.
-    ///
-    /// Their memory is asked for here, many at a time, so that it is there when they are tested:
-    /// testing one after the other would wait for each.
-    fn gather<'s, K: Kind>(
-        &self,
-        storage: &'s Storage,
-        last: &mut Option<K>,
-        seen: &mut [Seen<'s, K>; STRETCH],
-    ) -> (usize, bool) {
-        let mut at = *last;
-        for (count, place) in seen.iter_mut().enumerate() {
-            loop {
-                at = K::after(storage, at);
-                let Some(index) = at else {
-                    return (count, false);
-                };
-                match K::at(storage, index, self.sequence) {
-                    Some(element) => {
-                        black_box(K::metadata(element).len());
-                        *place = Some((index, element));
-                        *last = at;
-                        break;
-                    }
-                    None if K::is_younger(storage, index, self.sequence) => return (count, false),
-                    None => {}
-                }
-            }
-        }
-        (STRETCH, true)
     }
 
     /// The nodes an index names, and those that changed since the view was opened and that it
@@ -125,9 +102,6 @@ impl GraphView<'_> {
     }
 }
 
-/// An element of a stretch, and its number.
-type Seen<'s, K> = Option<(K, &'s Arc<<K as Kind>::Element>)>;
-
 /// Nodes or edges, for the scan.
 pub(super) trait Kind: Copy {
     type Element;
@@ -136,7 +110,6 @@ pub(super) trait Kind: Copy {
     fn at(storage: &Storage, index: Self, sequence: u64) -> Option<&Arc<Self::Element>>;
     fn is_younger(storage: &Storage, index: Self, sequence: u64) -> bool;
     fn matches(filter: &Filter<ElementKey>, element: &Self::Element) -> bool;
-    fn metadata(element: &Self::Element) -> &Metadata;
 }
 
 impl Kind for NodeIndex {
@@ -161,10 +134,6 @@ impl Kind for NodeIndex {
     fn matches(filter: &Filter<ElementKey>, node: &Node) -> bool {
         filter.matches(node)
     }
-
-    fn metadata(node: &Node) -> &Metadata {
-        &node.metadata
-    }
 }
 
 impl Kind for EdgeIndex {
@@ -188,10 +157,6 @@ impl Kind for EdgeIndex {
 
     fn matches(filter: &Filter<ElementKey>, edge: &Edge) -> bool {
         filter.matches(edge)
-    }
-
-    fn metadata(edge: &Edge) -> &Metadata {
-        &edge.metadata
     }
 }
 

@@ -27,13 +27,8 @@ const PLACES: usize = 1 << 12;
 impl Sharing {
     pub(super) fn node(&mut self, node: Node) -> Node {
         let mut metadata = self.shapes.intern_owned(node.metadata);
-        let is_shared = |value: &Value| matches!(value, Value::Map(_) | Value::List(_));
         if metadata.iter().any(|(_, value)| is_shared(value)) {
-            metadata.update_values(|value| {
-                if is_shared(value) {
-                    *value = self.value(std::mem::take(value));
-                }
-            });
+            metadata.update_values(|value| self.share(value));
         }
         Node {
             metadata,
@@ -55,6 +50,18 @@ impl Sharing {
             origin: self.text(edge.origin),
             ..edge
         }
+    }
+
+    /// The same of objects and arrays, the objects in an object first.
+    fn share(&mut self, value: &mut Value) {
+        if !is_shared(value) {
+            return;
+        }
+        if let Value::Map(map) = value {
+            // One that others hold has been here before.
+            map.update_unshared(|value| self.share(value));
+        }
+        *value = self.value(std::mem::take(value));
     }
 
     fn text(&mut self, text: Text) -> Text {
@@ -83,7 +90,11 @@ impl Sharing {
     }
 }
 
-/// Equal values on interned key lists have equal hashes.
+const fn is_shared(value: &Value) -> bool {
+    matches!(value, Value::Map(_) | Value::List(_))
+}
+
+/// Equal values on interned key lists have equal hashes, once what is in them is shared.
 fn hash(value: &Value, state: &mut impl Hasher) {
     match value {
         Value::Null => state.write_u8(0),
@@ -94,7 +105,10 @@ fn hash(value: &Value, state: &mut impl Hasher) {
         Value::List(list) => list.iter().for_each(|value| hash(value, state)),
         Value::Map(map) => {
             state.write_usize(map.shape().address() as usize);
-            map.iter().for_each(|(_, value)| hash(value, state));
+            map.iter().for_each(|(_, value)| match value {
+                Value::Map(map) => state.write_usize(map.address() as usize),
+                other => hash(other, state),
+            });
         }
     }
 }
@@ -152,6 +166,23 @@ mod tests {
         assert_eq!(inside(&a), inside(&b));
         let other = Metadata::from_iter([("Features", Value::list(["a"]))]);
         assert_eq!(node(&other).metadata, other);
+    }
+
+    #[test]
+    fn objects_share_what_is_in_them() {
+        let mut sharing = Sharing::default();
+        let mut node = |app: &str| {
+            let json = format!(r#"{{"Docker":{{"App":"{app}","Labels":{{"io":{{"pod":"x"}}}}}}}}"#);
+            let metadata: Metadata = serde_json::from_str(&json).unwrap();
+            let node = sharing.node(Node::new("n", "", "", metadata.clone(), Timestamp::ZERO));
+            assert_eq!(node.metadata, metadata);
+            node.metadata
+        };
+        let (a, b) = (node("a"), node("b"));
+        let labels = |metadata: &Metadata| metadata.get_path("Docker.Labels").cloned();
+        let address = |value: Option<Value>| value.and_then(|v| v.as_map().map(Metadata::address));
+        assert_eq!(address(labels(&a)), address(labels(&b)));
+        assert_ne!(a, b);
     }
 
     #[test]

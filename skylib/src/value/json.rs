@@ -42,12 +42,6 @@ impl JsonWriter {
         self.at = 0;
     }
 
-    /// What is written, on its own.
-    pub(crate) fn into_text(mut self) -> Vec<u8> {
-        self.text.truncate(self.at);
-        self.text
-    }
-
     /// Text that is JSON already.
     pub(crate) fn raw(&mut self, json: &[u8]) {
         copy(self.room(json.len()), json);
@@ -95,6 +89,14 @@ impl JsonWriter {
             self.constant(b"-");
         }
         let number = number.unsigned_abs();
+        if number < EIGHT_DIGITS {
+            let digits = eight_digits(number);
+            let zeros = (digits.trailing_zeros() / 8).min(7);
+            let digits = digits | u64::from_le_bytes([b'0'; 8]);
+            *self.block() = (digits >> (8 * zeros)).to_le_bytes();
+            self.at += 8 - zeros as usize;
+            return;
+        }
         let (high, low) = (number / SIXTEEN_DIGITS, number % SIXTEEN_DIGITS);
         if high > 0 {
             self.digits(high, false);
@@ -328,7 +330,7 @@ mod tests {
         writer.clear();
         write(&mut writer);
         assert_eq!(writer.as_bytes().len(), writer.len());
-        String::from_utf8(writer.into_text()).unwrap()
+        String::from_utf8(writer.as_bytes().to_vec()).unwrap()
     }
 
     fn value() -> impl Strategy<Value = Value> {

@@ -63,19 +63,28 @@ impl Map {
 
     /// Changes the values and keeps the keys; in place unless others share the map.
     pub(crate) fn update_values(&mut self, mut update: impl FnMut(&mut Value)) {
-        let Some(map) = &mut self.0 else { return };
-        let is_done = map.with_arc_mut(|map| match Arc::get_mut(map) {
+        if !self.update_unshared(&mut update) {
+            let mut values = self.values().to_vec();
+            values.iter_mut().for_each(update);
+            *self = Self::from_parts(self.shape().clone(), values.into_iter());
+        }
+    }
+
+    /// [`Map::update_values`] unless others share the map: then it stays, and `false` says so.
+    pub(crate) fn update_unshared(&mut self, mut update: impl FnMut(&mut Value)) -> bool {
+        let Some(map) = &mut self.0 else { return true };
+        map.with_arc_mut(|map| match Arc::get_mut(map) {
             Some(map) => {
                 map.slice_mut().iter_mut().for_each(&mut update);
                 true
             }
             None => false,
-        });
-        if !is_done {
-            let mut values = map.slice.to_vec();
-            values.iter_mut().for_each(update);
-            *self = Self::from_parts(map.header.header.clone(), values.into_iter());
-        }
+        })
+    }
+
+    /// Where its values are, to tell shared maps apart.
+    pub(crate) fn address(&self) -> *const std::ffi::c_void {
+        self.0.as_ref().map_or(std::ptr::null(), ThinArc::ptr)
     }
 
     fn values(&self) -> &[Value] {
@@ -502,22 +511,30 @@ impl Path {
     ///
     /// An array on the way is searched element by element, and the lookup then succeeds even with
     /// no hit at all (COMPAT: `HasKey('Ifs.Zzz')` is true where `Ifs` is an array).
+    #[inline]
     pub fn find<'a>(&self, map: &'a Map) -> Option<Found<'a>> {
-        self.find_from(0, map)
+        let value = map.value_at(self.position(0, map.shape())?)?;
+        self.find_in(1, value)
     }
 
     fn find_from<'a>(&self, depth: usize, map: &'a Map) -> Option<Found<'a>> {
         let value = map.value_at(self.position(depth, map.shape())?)?;
-        if depth + 1 == self.len() {
+        self.find_in(depth + 1, value)
+    }
+
+    /// The rest of the path, from `depth` on.
+    #[inline]
+    fn find_in<'a>(&self, depth: usize, value: &'a Value) -> Option<Found<'a>> {
+        if depth == self.len() {
             return Some(Found::One(value));
         }
         match value {
-            Value::Map(inner) => self.find_from(depth + 1, inner),
+            Value::Map(inner) => self.find_from(depth, inner),
             Value::List(list) => {
                 let mut hits = Vec::new();
                 for element in list.iter() {
                     if let Value::Map(inner) = element {
-                        match self.find_from(depth + 1, inner) {
+                        match self.find_from(depth, inner) {
                             Some(Found::One(value)) => hits.push(value),
                             Some(Found::Many(values)) => hits.extend(values),
                             None => {}

@@ -495,14 +495,18 @@ impl Nodes for StableDiGraph<Slot, Mark, u32> {
     }
 }
 
-/// How many more elements to make room for when there is none: doubling would leave a third of a
-/// big graph's memory unused.
 fn room_for(len: usize) -> Result<usize, GraphError> {
     if len >= MAX_ELEMENTS {
         Err(GraphError::Full)
     } else {
-        Ok(len / 4 + 64)
+        Ok(more(len))
     }
+}
+
+/// How many more elements to make room for when there is none: doubling would leave a third of a
+/// big graph's memory unused.
+const fn more(len: usize) -> usize {
+    len / 8 + 64
 }
 
 /// Indexes need the top bit of a number for themselves.
@@ -511,7 +515,7 @@ const MAX_ELEMENTS: usize = 1 << 31;
 /// Makes sure that there is a place for an element.
 pub(in crate::graph) fn make_room<T: Default>(places: &mut Vec<T>, index: usize) {
     if places.capacity() <= index {
-        places.reserve_exact(index + 1 - places.len() + index / 4 + 64);
+        places.reserve_exact(index + 1 - places.len() + more(index));
     }
     if places.len() <= index {
         places.resize_with(index + 1, T::default);

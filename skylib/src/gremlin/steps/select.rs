@@ -149,13 +149,12 @@ impl<'b, 'a, R: Row> Pipe<'b, 'a, R> {
 
     /// Offers an element; breaks when no more are wanted.
     pub(in crate::gremlin) fn push(&mut self, row: R) -> ControlFlow<()> {
-        match self.take(row) {
-            Ok(()) if self.is_closed() => ControlFlow::Break(()),
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => {
-                self.failed = Some(error);
-                ControlFlow::Break(())
-            }
+        if let Err(error) = self.take(row) {
+            self.failed = Some(error);
+        }
+        match self.is_closed() {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
         }
     }
 
