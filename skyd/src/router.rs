@@ -6,9 +6,12 @@ use std::sync::Arc;
 
 use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode};
+use skylib::engine::Engine;
 
 use crate::app::App;
+use crate::auth::{self, Access, read, write};
 use crate::respond::{self, Response};
+use crate::routes::resource;
 use crate::{routes, ws};
 
 /// A request on its way to its handler.
@@ -17,12 +20,13 @@ pub(crate) struct Call {
     pub(crate) app: Arc<App>,
     /// The request.
     pub(crate) request: Request<Incoming>,
-    /// What follows a prefix route, percent-decoded: the id of a resource.
+    /// The part of the path that the route leaves open, percent-decoded: the id of a resource.
     pub(crate) id: String,
     /// Who asks.
     pub(crate) peer: SocketAddr,
 }
 
+type Handler = fn(Call) -> Answer;
 type Answer = Pin<Box<dyn Future<Output = Response> + Send>>;
 
 #[derive(Clone, Copy)]
@@ -30,78 +34,176 @@ struct Route {
     /// `None` for any.
     method: Option<&'static str>,
     path: &'static str,
-    /// Whether it stands for everything below `path` and a slash, not for `path` itself.
-    below: bool,
-    handler: fn(Call) -> Answer,
+    reach: Reach,
+    access: Access,
+    handler: Handler,
 }
 
-const fn at(method: &'static str, path: &'static str, handler: fn(Call) -> Answer) -> Route {
+/// Which paths a route stands for besides its own. Complete by definition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reach {
+    /// None.
+    Itself,
+    /// Not its own, but everything below it and a slash.
+    Below,
+    /// Not its own, but one part below it and what comes `after` that.
+    Part { after: &'static str },
+}
+
+const fn at(method: &'static str, path: &'static str, access: Access, handler: Handler) -> Route {
     Route {
         method: Some(method),
         path,
-        below: false,
+        reach: Reach::Itself,
+        access,
         handler,
     }
 }
 
-const fn below(method: &'static str, path: &'static str, handler: fn(Call) -> Answer) -> Route {
+const fn below(
+    method: &'static str,
+    path: &'static str,
+    access: Access,
+    handler: Handler,
+) -> Route {
     Route {
-        method: Some(method),
-        path,
-        below: true,
-        handler,
+        reach: Reach::Below,
+        ..at(method, path, access, handler)
     }
 }
 
-/// WebSocket endpoints take any method: what is no upgrade is told so.
-const fn ws(path: &'static str, handler: fn(Call) -> Answer) -> Route {
+const fn part(
+    method: &'static str,
+    path: &'static str,
+    after: &'static str,
+    access: Access,
+    handler: Handler,
+) -> Route {
+    Route {
+        reach: Reach::Part { after },
+        ..at(method, path, access, handler)
+    }
+}
+
+/// A path that takes any method. WebSocket endpoints do: what is no upgrade is told so.
+const fn any(path: &'static str, access: Access, handler: Handler) -> Route {
     Route {
         method: None,
-        path,
-        below: false,
-        handler,
+        ..at("", path, access, handler)
     }
+}
+
+/// What clients do to resources of one kind.
+macro_rules! resource {
+    ($kind:literal, $of:path) => {
+        &[
+            at("GET", concat!("/api/", $kind), read($kind), |call| {
+                Box::pin(resource::list(call, $of))
+            }),
+            at(
+                "POST",
+                concat!("/api/", $kind),
+                write($kind).told(),
+                |call| Box::pin(resource::create(call, $of)),
+            ),
+            below("GET", concat!("/api/", $kind), read($kind).told(), |call| {
+                Box::pin(resource::show(call, $of))
+            }),
+            below("PATCH", concat!("/api/", $kind), write($kind), |call| {
+                Box::pin(resource::update(call, $of))
+            }),
+            below(
+                "DELETE",
+                concat!("/api/", $kind),
+                write($kind).told(),
+                |call| Box::pin(resource::delete(call, $of)),
+            ),
+        ]
+    };
+}
+
+const RESOURCES: &[&[Route]] = &[
+    resource!("capture", Engine::captures),
+    resource!("injectpacket", Engine::injections),
+    resource!("alert", Engine::alerts),
+    resource!("workflow", Engine::workflows),
+    resource!("node", Engine::nodes),
+    resource!("edge", Engine::edges),
+    resource!("noderule", Engine::node_rules),
+    resource!("edgerule", Engine::edge_rules),
+];
+
+fn routes() -> impl Iterator<Item = &'static Route> {
+    ROUTES.iter().chain(RESOURCES.iter().copied().flatten())
 }
 
 const ROUTES: &[Route] = &[
-    at("GET", "/api", |call| Box::pin(routes::api::root(call))),
-    at("GET", "/api/status", |call| {
+    any("/login", Access::Open, |call| {
+        Box::pin(routes::login::login(call))
+    }),
+    at("GET", "/api", Access::User, |call| {
+        Box::pin(routes::api::root(call))
+    }),
+    at("GET", "/api/status", read("status"), |call| {
         Box::pin(routes::status::show(call))
     }),
-    at("GET", "/api/topology", |call| {
+    at("GET", "/metrics", read("status"), |call| {
+        Box::pin(routes::metrics::show(call))
+    }),
+    part("GET", "/api/config", "", read("config"), |call| {
+        Box::pin(routes::config::show(call))
+    }),
+    at("GET", "/api/topology", read("topology"), |call| {
         Box::pin(routes::topology::whole(call))
     }),
-    at("POST", "/api/topology", |call| {
+    at("POST", "/api/topology", read("topology"), |call| {
         Box::pin(routes::topology::query(call))
     }),
-    at("GET", "/api/capture", |call| {
-        Box::pin(routes::capture::list(call))
+    part(
+        "POST",
+        "/api/workflow",
+        "/call",
+        write("workflow.call"),
+        |call| Box::pin(routes::workflow::call(call)),
+    ),
+    at("POST", "/api/pcap", write("pcap"), |call| {
+        Box::pin(routes::pcap::upload(call))
     }),
-    at("POST", "/api/capture", |call| {
-        Box::pin(routes::capture::create(call))
+    any("/ws/subscriber", Access::Socket, |call| {
+        Box::pin(ws::subscriber(call))
     }),
-    below("GET", "/api/capture", |call| {
-        Box::pin(routes::capture::show(call))
+    any("/ws/subscriber/flow", Access::Socket, |call| {
+        Box::pin(ws::flow(call))
     }),
-    below("PATCH", "/api/capture", |call| {
-        Box::pin(routes::capture::update(call))
+    any("/ws/publisher", Access::Socket, |call| {
+        Box::pin(ws::publisher(call))
     }),
-    below("DELETE", "/api/capture", |call| {
-        Box::pin(routes::capture::delete(call))
+    any("/ws/pubsub", Access::Socket, |call| {
+        Box::pin(ws::pubsub(call))
     }),
-    ws("/ws/subscriber", |call| Box::pin(ws::subscriber(call))),
-    ws("/ws/subscriber/flow", |call| Box::pin(ws::flow(call))),
-    ws("/ws/publisher", |call| Box::pin(ws::publisher(call))),
-    ws("/ws/pubsub", |call| Box::pin(ws::pubsub(call))),
-    ws("/ws/agent/topology", |call| Box::pin(ws::cluster(call))),
-    ws("/ws/replication", |call| Box::pin(ws::cluster(call))),
+    any("/ws/agent/topology", Access::Cluster, |call| {
+        Box::pin(ws::agent(call))
+    }),
+    any("/ws/agent/flow", Access::Cluster, |call| {
+        Box::pin(ws::agent_flow(call))
+    }),
+    any("/ws/replication", Access::Cluster, |call| {
+        Box::pin(ws::replication(call))
+    }),
 ];
 
 /// Answers a request.
-pub(crate) async fn route(app: Arc<App>, request: Request<Incoming>, peer: SocketAddr) -> Response {
+pub(crate) async fn route(
+    app: Arc<App>,
+    mut request: Request<Incoming>,
+    peer: SocketAddr,
+) -> Response {
     match resolve(request.method(), request.uri().path()) {
-        Resolution::Found(handler, id) => {
-            handler(Call {
+        Resolution::Found(route, id) => {
+            if let Err(refusal) = auth::admit(&app, route.access, &mut request, peer).await {
+                return refusal;
+            }
+            (route.handler)(Call {
                 app,
                 request,
                 id,
@@ -119,7 +221,7 @@ pub(crate) async fn route(app: Arc<App>, request: Request<Incoming>, peer: Socke
 }
 
 enum Resolution {
-    Found(fn(Call) -> Answer, String),
+    Found(&'static Route, String),
     Moved(String),
     WrongMethod,
     NotFound,
@@ -130,17 +232,16 @@ fn resolve(method: &Method, path: &str) -> Resolution {
     if clean != path {
         return Resolution::Moved(clean);
     }
-    let fits = |route: &&Route| route.method.is_none_or(|name| method == name);
+    let fits = |route: &Route| route.method.is_none_or(|name| method == name);
     let at = |path: &str| {
-        ROUTES
-            .iter()
-            .filter(|r| !r.below && r.path == path)
+        routes()
+            .filter(|r| r.reach == Reach::Itself && r.path == path)
             .collect::<Vec<_>>()
     };
     let exact = at(path);
     if !exact.is_empty() {
-        return match exact.into_iter().find(fits) {
-            Some(route) => Resolution::Found(route.handler, String::new()),
+        return match exact.into_iter().find(|route| fits(route)) {
+            Some(route) => Resolution::Found(route, String::new()),
             None => Resolution::WrongMethod,
         };
     }
@@ -149,24 +250,33 @@ fn resolve(method: &Method, path: &str) -> Resolution {
     if let Some(without) = path.strip_suffix('/') {
         let exact = at(without);
         known = !exact.is_empty();
-        if exact.iter().any(fits) {
+        if exact.iter().any(|route| fits(route)) {
             return Resolution::Moved(without.to_owned());
         }
     }
-    let rest = |route: &Route| path.strip_prefix(route.path)?.strip_prefix('/');
-    let mut prefixes = ROUTES
-        .iter()
-        .filter(|r| r.below)
-        .filter(|r| rest(r).is_some())
+    let mut others = routes()
+        .filter_map(|route| Some((route, route.open_part(path)?)))
         .peekable();
-    known |= prefixes.peek().is_some();
-    match prefixes.find(fits) {
-        Some(route) => Resolution::Found(
-            route.handler,
-            percent_decoded(rest(route).unwrap_or_default()),
-        ),
+    known |= others.peek().is_some();
+    match others.find(|(route, _)| fits(route)) {
+        Some((route, id)) => Resolution::Found(route, percent_decoded(id)),
         None if known => Resolution::WrongMethod,
         None => Resolution::NotFound,
+    }
+}
+
+impl Route {
+    /// What a path has where this route leaves it open; none where it is not of this route, or
+    /// the route leaves nothing open.
+    fn open_part<'a>(&self, path: &'a str) -> Option<&'a str> {
+        let rest = path.strip_prefix(self.path)?.strip_prefix('/')?;
+        match self.reach {
+            Reach::Itself => None,
+            Reach::Below => Some(rest),
+            Reach::Part { after } => rest
+                .strip_suffix(after)
+                .filter(|part| !part.is_empty() && !part.contains('/')),
+        }
     }
 }
 
@@ -226,14 +336,29 @@ mod tests {
 
     #[test]
     fn every_route_is_found_by_its_method() {
-        for route in ROUTES {
+        for route in routes() {
             let method = route.method.unwrap_or("GET");
-            let path = if route.below {
-                format!("{}/x", route.path)
-            } else {
-                route.path.to_owned()
+            let path = match route.reach {
+                Reach::Itself => route.path.to_owned(),
+                Reach::Below => format!("{}/x", route.path),
+                Reach::Part { after } => format!("{}/x{after}", route.path),
             };
             assert!(shown(method, &path).starts_with("found"), "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn only_what_gives_nothing_away_is_open() {
+        let open = routes().filter(|route| route.access == Access::Open);
+        assert_eq!(open.map(|route| route.path).collect::<Vec<_>>(), ["/login"]);
+        for Route { path, access, .. } in routes() {
+            let is_cluster = path.starts_with("/ws/agent/") || *path == "/ws/replication";
+            let is_socket = path.starts_with("/ws/") && !is_cluster;
+            assert_eq!(*access == Access::Cluster, is_cluster, "{path}");
+            assert_eq!(*access == Access::Socket, is_socket, "{path}");
+            if path.starts_with("/api/") {
+                assert!(matches!(access, Access::Granted { .. }), "{path}");
+            }
         }
     }
 
@@ -284,6 +409,21 @@ mod tests {
         assert_eq!(shown("GET", "/api/capture/a/b%20c%2Fd"), "found a/b c/d");
         assert_eq!(shown("GET", "/api/capture/%zz%4"), "found %zz%4");
         assert_eq!(shown("GET", "/api/capture/%ff"), "found \u{fffd}");
+    }
+
+    #[test]
+    fn one_part_is_one_part() {
+        assert_eq!(shown("GET", "/api/config/ui.theme"), "found ui.theme");
+        assert_eq!(shown("GET", "/api/config/a%2Fb"), "found a/b");
+        assert_eq!(shown("POST", "/api/config/ui"), "405");
+        for path in [
+            "/api/config",
+            "/api/config/",
+            "/api/config/a/b",
+            "/api/config/a/",
+        ] {
+            assert_eq!(shown("GET", path), "404", "{path}");
+        }
     }
 
     #[test]

@@ -1,51 +1,89 @@
 //! The configuration: defaults, then files, then the environment, then `--set`, the later wins.
 //!
-//! Files are YAML with the original's key names, in any case. An unknown key is a warning, and one
-//! warning names all that are known and have no effect; a value that its key does not take ends the
-//! start with the key, the value and what is allowed.
+//! Files are YAML with the original's key names, in any case. A key that is unknown, or known and
+//! without effect, is a warning; a value that its key does not take ends the start with the key, the
+//! value and what is allowed.
 
+mod file;
 mod keys;
 mod kind;
+mod shown;
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
 use skylib::api::address::ServiceAddress;
 
+use self::file::read_file;
 use self::keys::{KEYS, Key, RENAMED};
 use self::kind::Kind;
 
 /// Where values come from besides the defaults.
 #[derive(Debug, Default)]
-pub(crate) struct Sources {
+pub struct Sources {
     /// Files, `-` for the standard input; without any, the original's default file if it is there.
-    pub(crate) files: Vec<PathBuf>,
+    pub files: Vec<PathBuf>,
     /// Variables of the environment.
-    pub(crate) environment: Vec<(String, String)>,
+    pub environment: Vec<(String, String)>,
     /// `key=value` of the command line.
-    pub(crate) settings: Vec<String>,
+    pub settings: Vec<String>,
 }
 
 /// The values of all keys, checked.
-#[derive(Debug)]
-pub(crate) struct Config {
+#[derive(Clone, Debug)]
+pub struct Config {
     /// By dotted key in lower case; only what some source wrote.
     values: BTreeMap<String, Value>,
     /// What the user should know, to be logged once there is a log.
-    pub(crate) warnings: Vec<String>,
+    pub warnings: Vec<String>,
 }
 
 impl Config {
-    /// Reads all sources.
-    pub(crate) fn load(sources: &Sources) -> Result<Self, ConfigError> {
-        let mut config = Self {
+    /// Reads one YAML text; `place` is what errors call it. Nothing else is looked at.
+    ///
+    /// ```
+    /// use skyd::config::Config;
+    /// let config = Config::parse("skydive.yml", "flow: {update: 5m}")?;
+    /// assert_eq!(config.duration("flow.update").as_secs(), 300);
+    /// let error = Config::parse("skydive.yml", "flow: {update: never}").unwrap_err();
+    /// assert!(error.to_string().starts_with("skydive.yml: flow.update: \"never\" is not allowed"));
+    /// # Ok::<(), skyd::config::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When it is no YAML, or a value is none that its key takes.
+    pub fn parse(place: &str, text: &str) -> Result<Self, ConfigError> {
+        let mut config = Self::empty();
+        let tree = yaml(text).map_err(|reason| ConfigError::Yaml {
+            place: place.to_owned(),
+            reason,
+        })?;
+        config.add_tree(place, &mut Vec::new(), tree)?;
+        config.finish()
+    }
+
+    const fn empty() -> Self {
+        Self {
             values: BTreeMap::new(),
             warnings: Vec::new(),
-        };
+        }
+    }
+
+    fn finish(mut self) -> Result<Self, ConfigError> {
+        self.apply_renamed()?;
+        self.warn_of_unread();
+        Ok(self)
+    }
+
+    /// Reads all sources.
+    ///
+    /// # Errors
+    /// When a file cannot be read, or a value is none that its key takes.
+    pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
+        let mut config = Self::empty();
         let default_file = Path::new(DEFAULT_FILE);
         if sources.files.is_empty() && default_file.exists() {
             match read_file(default_file) {
@@ -68,31 +106,29 @@ impl Config {
             };
             config.add_text("--set", name.trim(), text)?;
         }
-        config.apply_renamed()?;
-        config.warn_of_unread();
-        Ok(config)
+        config.finish()
     }
 
     /// Text; empty where nothing is written and there is no default.
-    pub(crate) fn text(&self, name: &str) -> String {
+    pub fn text(&self, name: &str) -> String {
         self.read(name, |_, value| kind::text(value))
             .unwrap_or_default()
     }
 
     /// A whole number.
-    pub(crate) fn count(&self, name: &str) -> usize {
+    pub fn count(&self, name: &str) -> usize {
         let number = self.read(name, Kind::count).unwrap_or_default();
         usize::try_from(number).unwrap_or_default()
     }
 
     /// A length of time.
-    pub(crate) fn duration(&self, name: &str) -> Duration {
+    pub fn duration(&self, name: &str) -> Duration {
         self.read(name, |_, value| kind::time(value))
             .unwrap_or_default()
     }
 
     /// A size in bytes.
-    pub(crate) fn bytes(&self, name: &str) -> usize {
+    pub fn bytes(&self, name: &str) -> usize {
         let bytes = self
             .read(name, |_, value| kind::bytes(value))
             .unwrap_or_default();
@@ -100,17 +136,22 @@ impl Config {
     }
 
     /// Host and port; `None` where nothing is written and there is no default.
-    pub(crate) fn address(&self, name: &str) -> Option<ServiceAddress> {
+    pub fn address(&self, name: &str) -> Option<ServiceAddress> {
         self.read(name, |_, value| kind::address(value))
     }
 
     /// A tree, as it was written.
-    pub(crate) fn tree(&self, name: &str) -> Option<&Value> {
+    pub fn tree(&self, name: &str) -> Option<&Value> {
         self.values.get(&name.to_ascii_lowercase())
     }
 
+    /// Whether some source wrote a value.
+    pub fn is_written(&self, name: &str) -> bool {
+        self.values.contains_key(&name.to_ascii_lowercase())
+    }
+
     /// The kind of an authentication backend: its `type`, else its own name.
-    pub(crate) fn backend_type(&self, key: &str) -> String {
+    pub fn backend_type(&self, key: &str) -> String {
         let name = self.text(key);
         let written = self.text(&format!("auth.{name}.type"));
         if written.is_empty() { name } else { written }
@@ -139,6 +180,12 @@ impl Config {
     ) -> Result<(), ConfigError> {
         if value.is_null() {
             return Ok(());
+        }
+        if path.len() > DEEPEST {
+            return Err(ConfigError::TooDeep {
+                place: place.to_owned(),
+                key: path[..3].join("."),
+            });
         }
         if let Some((name, _)) = RENAMED.iter().find(|(name, _)| *name == joined(path)) {
             self.values.insert((*name).to_owned(), value);
@@ -237,23 +284,17 @@ impl Config {
         }
     }
 
-    /// Names what is written and has no effect, in one line: configurations of the original have
-    /// much of it.
+    /// Names each key that is written and has no effect: configurations of the original have some.
     fn warn_of_unread(&mut self) {
         let is_unread = |name: &&String| {
             let path: Vec<String> = name.split('.').map(str::to_owned).collect();
             keys::find(&path).is_some_and(|(key, _)| !key.is_read)
         };
-        let names: Vec<&str> = self
-            .values
-            .keys()
-            .filter(is_unread)
-            .map(String::as_str)
+        let names = self.values.keys().filter(is_unread);
+        let warnings: Vec<String> = names
+            .map(|name| format!("{name} is written and has no effect here"))
             .collect();
-        if !names.is_empty() {
-            self.warnings
-                .push(format!("without effect here: {}", names.join(", ")));
-        }
+        self.warnings.extend(warnings);
     }
 
     fn apply_renamed(&mut self) -> Result<(), ConfigError> {
@@ -276,8 +317,11 @@ impl Config {
     }
 }
 
-/// Reads a YAML text; the error never quotes the text, which may hold passwords.
-pub(crate) fn yaml(text: &str) -> Result<Value, String> {
+/// Reads a YAML text.
+///
+/// # Errors
+/// What is wrong and where; it never quotes the text, which may hold passwords.
+pub fn yaml(text: &str) -> Result<Value, String> {
     if text.trim().is_empty() {
         return Ok(Value::Null);
     }
@@ -287,33 +331,6 @@ pub(crate) fn yaml(text: &str) -> Result<Value, String> {
     };
     serde_saphyr::from_str_with_options(text, options).map_err(|error| error.to_string())
 }
-
-fn read_file(path: &Path) -> Result<Value, ConfigError> {
-    let text = if path == Path::new("-") {
-        read_bounded(io::stdin())
-    } else {
-        File::open(path).and_then(read_bounded)
-    };
-    let place = path.display().to_string();
-    let text = text.map_err(|source| ConfigError::File {
-        path: place.clone(),
-        source,
-    })?;
-    yaml(&text).map_err(|reason| ConfigError::Yaml { place, reason })
-}
-
-/// All of a source, which may be one that never ends.
-fn read_bounded(source: impl Read) -> io::Result<String> {
-    let mut text = String::new();
-    source.take(LONGEST_FILE + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > LONGEST_FILE {
-        let reason = format!("longer than {LONGEST_FILE} bytes");
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
-    }
-    Ok(text)
-}
-
-const LONGEST_FILE: u64 = 1 << 20;
 
 fn joined(path: &[String]) -> String {
     path.join(".").to_ascii_lowercase()
@@ -331,11 +348,14 @@ fn merge(into: &mut Value, from: Value) {
     }
 }
 
+/// Parts of a key at most: what is made of it is walked through part by part.
+const DEEPEST: usize = 64;
+
 const DEFAULT_FILE: &str = "/etc/skydive/skydive.yml";
 
 /// Why the configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ConfigError {
+pub enum ConfigError {
     /// A file cannot be read.
     #[error("cannot read {path}")]
     File {
@@ -351,6 +371,14 @@ pub(crate) enum ConfigError {
         place: String,
         /// What is wrong, with line and column.
         reason: String,
+    },
+    /// A key of more parts than any has.
+    #[error("{place}: {key}...: a key of more than {DEEPEST} parts")]
+    TooDeep {
+        /// Where it is written.
+        place: String,
+        /// Its first parts.
+        key: String,
     },
     /// `--set` without an equals sign.
     #[error("--set {0}: key=value expected")]

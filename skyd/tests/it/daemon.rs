@@ -53,7 +53,12 @@ impl Daemon {
 
     /// An analyzer whose data outlives it.
     pub(crate) fn in_folder(folder: &Path, settings: &[&str]) -> Self {
-        let mut process = command("analyzer", folder, settings).spawn().unwrap();
+        Self::spawn(command("analyzer", folder, settings))
+    }
+
+    /// What a command line runs.
+    pub(crate) fn spawn(mut command: Command) -> Self {
+        let mut process = command.spawn().unwrap();
         let stderr = BufReader::new(process.stderr.take().unwrap());
         let log = Arc::new(Mutex::new(Vec::new()));
         let (found, place) = mpsc::channel();
@@ -82,9 +87,27 @@ impl Daemon {
         }
     }
 
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Its name in the graph.
+    pub(crate) fn host(&self) -> String {
+        let root = crate::client::get(self, "/api").json();
+        root["Host"].as_str().unwrap().to_owned()
+    }
+
     /// What it has written to its log so far.
     pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().join("\n")
+    }
+
+    /// Sends SIGHUP and waits until the log says what came of it.
+    pub(crate) fn hang_up(&self, told: &str) {
+        let before = self.log().matches(told).count();
+        kill_process(Pid::from_child(&self.process), Signal::HUP).unwrap();
+        until(told, || self.log().matches(told).count() > before);
     }
 
     /// Sends a signal, waits for the end, and tells how it ended and how long that took.

@@ -7,13 +7,20 @@
     reason = "literals read better without a borrow"
 )]
 
+mod auth;
 mod captures;
 mod client;
+mod config;
 mod daemon;
+mod elements;
 mod history;
 mod hostile;
 mod http;
+mod ingestion;
+mod metrics;
+mod pcap;
 mod process;
 mod publisher;
+mod resources;
 mod subscriber;
 mod websocket;

@@ -30,12 +30,7 @@ impl<'a> Members<'a> {
     /// # Errors
     /// When the text is empty, not JSON, or its first value is no object.
     pub fn first_of(text: &'a str) -> Result<Self, JsonError> {
-        let mut values = serde_json::Deserializer::from_str(text).into_iter::<&'a RawValue>();
-        match values.next() {
-            None => Err(JsonError::Empty),
-            Some(Err(error)) => Err(JsonError::Syntax(error)),
-            Some(Ok(value)) => Self::of(value),
-        }
+        Self::of(first_value(text)?)
     }
 
     /// Reads a text that must be one object and nothing else.
@@ -51,11 +46,7 @@ impl<'a> Members<'a> {
     /// # Errors
     /// When it is no object.
     pub fn of(value: &'a RawValue) -> Result<Self, JsonError> {
-        match kind_of(value) {
-            "an object" => Self::whole(value.get()),
-            "null" => Err(JsonError::Null),
-            found => Err(JsonError::NotAnObject(found)),
-        }
+        Self::whole(object(value)?.get())
     }
 
     /// The last value written under a key, in whatever case.
@@ -135,6 +126,30 @@ impl<'de: 'a, 'a> Deserialize<'de> for Key<'a> {
         }
 
         deserializer.deserialize_str(Text).map(Key)
+    }
+}
+
+/// The object at the beginning of a text, undecoded; what follows it is ignored.
+///
+/// # Errors
+/// When the text is empty, not JSON, or its first value is no object.
+pub fn first_object(text: &str) -> Result<&RawValue, JsonError> {
+    object(first_value(text)?)
+}
+
+fn first_value(text: &str) -> Result<&RawValue, JsonError> {
+    let mut values = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
+    match values.next() {
+        None => Err(JsonError::Empty),
+        Some(value) => value.map_err(JsonError::Syntax),
+    }
+}
+
+fn object(value: &RawValue) -> Result<&RawValue, JsonError> {
+    match kind_of(value) {
+        "an object" => Ok(value),
+        "null" => Err(JsonError::Null),
+        found => Err(JsonError::NotAnObject(found)),
     }
 }
 

@@ -41,6 +41,7 @@ mod stats;
 mod stream;
 mod table;
 mod tcp;
+mod weight;
 mod wire;
 
 pub use application::ApplicationPorts;

@@ -36,7 +36,7 @@
 //! ```
 //!
 //! [`Traversal`] is the same in Rust instead of text, [`Query::explain`] tells how a query is
-//! answered, `docs/gremlin.md` is the guide for users.
+//! answered, [`live`] how its answer is followed; `docs/gremlin.md` is the guide for users.
 //!
 //! The text goes through a lexer and a parser to [`Step`]s (which print as query text again), the
 //! steps to a plan: which of them fit together, what is absorbed by what, filters compiled. Hostile
@@ -55,6 +55,7 @@ mod explain;
 mod go_text;
 mod kind;
 mod lexer;
+pub mod live;
 mod number_set;
 mod parser;
 mod plan;
@@ -78,6 +79,7 @@ pub use budget::Limits;
 pub use error::{QueryError, QueryErrorKind};
 pub use explain::{Access, ExplainedAnswer, ExplainedOperation, ExplainedStep, Explanation};
 pub use steps::metrics::{InterfaceMetric, Metric, Metrics};
+pub(crate) use steps::next_hop::next_hop;
 pub use traversal::{Conditions, Only, Traversal};
 
 use self::plan::Plan;

@@ -86,7 +86,7 @@ fn distances(nodes: usize, links: &[Link], targets: &[usize], any: bool) -> Vec<
 
 /// One change of a graph; elements by number.
 #[derive(Clone, Debug)]
-enum Change {
+pub(super) enum Change {
     AddNode(usize, u8),
     SetKind(usize, u8),
     DeleteNode(usize),
@@ -95,7 +95,7 @@ enum Change {
     DeleteEdge(usize),
 }
 
-fn change() -> impl Strategy<Value = Change> {
+pub(super) fn change() -> impl Strategy<Value = Change> {
     let node = || 0..16_usize;
     let edge = || 0..30_usize;
     prop_oneof![
@@ -110,7 +110,7 @@ fn change() -> impl Strategy<Value = Change> {
 
 impl Change {
     /// Makes the change; one that cannot be made changes nothing.
-    fn apply(&self, graph: &mut Graph) {
+    pub(super) fn apply(&self, graph: &mut Graph) {
         let now = Timestamp::from_ms(9);
         let node = |n: &usize| NodeId::from(format!("n{n}"));
         let edge = |e: &usize| EdgeId::from(format!("e{e}"));

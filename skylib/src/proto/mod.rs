@@ -15,6 +15,7 @@
 //! # Ok::<(), skylib::proto::ProtoError>(())
 //! ```
 
+mod flow;
 mod message;
 mod outgoing;
 mod pieces;
@@ -22,6 +23,7 @@ mod protobuf;
 mod topology;
 mod view;
 
+pub use flow::decode_flow_message;
 pub use message::{Message, Object, write_message};
 pub use outgoing::{Outgoing, UpdatePolicy};
 pub use pieces::JsonPieces;
@@ -79,4 +81,10 @@ pub enum ProtoError {
     /// A synchronisation without any list.
     #[error("neither Nodes nor Edges")]
     NoLists,
+    /// It ends within a part of it.
+    #[error("cut short")]
+    Truncated,
+    /// It holds more of something than there may be.
+    #[error("more than {1} {0}")]
+    TooMuch(&'static str, usize),
 }

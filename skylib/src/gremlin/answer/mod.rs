@@ -59,6 +59,26 @@ pub enum Answer {
 }
 
 impl Answer {
+    /// Of what kind it is: `graph`, `nodes`, `edges`, `paths`, `flows`, `groups`, `metrics`,
+    /// `rawpackets`, `sockets`, `nexthops`, `values` or `number`.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Graph { .. } => "graph",
+            Self::Nodes(_) => "nodes",
+            Self::Edges(_) => "edges",
+            Self::Paths(_) => "paths",
+            Self::Flows(_) => "flows",
+            Self::Groups(_) => "groups",
+            Self::Metrics(_) => "metrics",
+            Self::RawPackets(_) => "rawpackets",
+            Self::Sockets(_) => "sockets",
+            Self::NextHops(_) => "nexthops",
+            Self::Value(_) => "values",
+            Self::Number(_) => "number",
+        }
+    }
+
     /// Writes JSON; elements go out one by one, nothing is built up.
     ///
     /// # Errors

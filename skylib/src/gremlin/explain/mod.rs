@@ -246,22 +246,24 @@ impl Query {
 
 impl ExplainedAnswer {
     fn new(answer: &Answer) -> Self {
-        let (kind, elements) = match answer {
-            Answer::Graph { nodes, edges } => ("graph", nodes.len() + edges.len()),
-            Answer::Nodes(nodes) => ("nodes", nodes.len()),
-            Answer::Edges(edges) => ("edges", edges.len()),
-            Answer::Paths(paths) => ("paths", paths.len()),
-            Answer::Flows(set) => ("flows", set.flows.len()),
-            Answer::Groups(groups) => ("groups", groups.len()),
-            Answer::Metrics(metrics) => ("metrics", metrics.len()),
-            Answer::RawPackets(packets) => ("rawpackets", packets.len()),
-            Answer::Sockets(sockets) => ("sockets", sockets.len()),
-            Answer::NextHops(hops) => ("nexthops", hops.len()),
-            Answer::Value(value) => ("values", value.as_list().map_or(0, <[_]>::len)),
-            Answer::Number(_) => ("number", 1),
+        let elements = match answer {
+            Answer::Graph { nodes, edges } => nodes.len() + edges.len(),
+            Answer::Nodes(nodes) => nodes.len(),
+            Answer::Edges(edges) => edges.len(),
+            Answer::Paths(paths) => paths.len(),
+            Answer::Flows(set) => set.flows.len(),
+            Answer::Groups(groups) => groups.len(),
+            Answer::Metrics(metrics) => metrics.len(),
+            Answer::RawPackets(packets) => packets.len(),
+            Answer::Sockets(sockets) => sockets.len(),
+            Answer::NextHops(hops) => hops.len(),
+            Answer::Value(value) => value.as_list().map_or(0, <[_]>::len),
+            Answer::Number(_) => 1,
         };
-        let elements = elements as u64;
-        Self { kind, elements }
+        Self {
+            kind: answer.kind(),
+            elements: elements as u64,
+        }
     }
 }
 

@@ -1,0 +1,204 @@
+//! `/api/<kind>`: what clients do to every kind of resource.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hyper::StatusCode;
+use hyper::header::{CONTENT_TYPE, HeaderMap};
+use serde::Serialize;
+use skylib::api::{PatchError, ResourceError};
+use skylib::engine::{Collection, Engine};
+
+use crate::app::App;
+use crate::config;
+use crate::respond::{self, Body, Response};
+use crate::router::Call;
+
+/// Where the engine has a kind.
+type Of<C> = fn(&Engine) -> &C;
+
+/// `GET /api/<kind>`
+pub(crate) async fn list<C: Collection + 'static>(call: Call, of: Of<C>) -> Response {
+    match blocking(&call.app, move |app| of(&app.engine).all()).await {
+        Some(Ok(all)) => {
+            let all = all.into_iter().map(|item| (C::id_of(&item), item));
+            let body = Body::lazy(MapPieces::new(all.collect()));
+            respond::with_body(StatusCode::OK, respond::JSON, body)
+        }
+        Some(Err(error)) => respond::failed("resources could not be listed", &error),
+        None => respond::bare(StatusCode::INTERNAL_SERVER_ERROR),
+    }
+}
+
+/// `GET /api/<kind>/{id}`
+pub(crate) async fn show<C: Collection + 'static>(call: Call, of: Of<C>) -> Response {
+    match of(&call.app.engine).get(&call.id) {
+        Some(item) => respond::json(StatusCode::OK, &item),
+        None => respond::no_resource(&title(C::KIND), &call.id),
+    }
+}
+
+/// `POST /api/<kind>`
+pub(crate) async fn create<C: Collection + 'static>(call: Call, of: Of<C>) -> Response {
+    let Call { app, request, .. } = call;
+    let (head, body) = request.into_parts();
+    let text = match app.read_body(body).await {
+        Ok(text) => text,
+        Err(refusal) => return refusal,
+    };
+    let text = match as_json(&head.headers, text) {
+        Ok(text) => text,
+        Err(reason) => return respond::error_text(StatusCode::BAD_REQUEST, &reason),
+    };
+    let ttl = head.headers.get("x-resource-ttl");
+    let ttl = ttl.map(|ttl| String::from_utf8_lossy(ttl.as_bytes()).into_owned());
+    let create = move |app: &App| of(&app.engine).create(&text, ttl.as_deref());
+    match blocking(&app, create).await {
+        Some(Ok(item)) => respond::json(StatusCode::CREATED, &item),
+        Some(Err(error)) => respond::resource_error(&error),
+        None => respond::bare(StatusCode::INTERNAL_SERVER_ERROR),
+    }
+}
+
+/// `PATCH /api/<kind>/{id}`
+pub(crate) async fn update<C: Collection + 'static>(call: Call, of: Of<C>) -> Response {
+    let Call {
+        app, request, id, ..
+    } = call;
+    if id.is_empty() {
+        return respond::bare(StatusCode::BAD_REQUEST);
+    }
+    let patch = match app.read_body(request.into_body()).await {
+        Ok(text) => text,
+        Err(refusal) => return refusal,
+    };
+    match blocking(&app, move |app| of(&app.engine).patch(&id, &patch)).await {
+        Some(Ok(Some(item))) => respond::json(StatusCode::OK, &item),
+        Some(Ok(None)) => respond::bare(StatusCode::NOT_MODIFIED),
+        Some(Err(PatchError::NotFound)) => respond::bare(StatusCode::NOT_FOUND),
+        Some(Err(PatchError::Updating(
+            error @ (ResourceError::Store(_) | ResourceError::TooLarge { .. }),
+        ))) => respond::resource_error(&error),
+        Some(Err(error)) => respond::bad_request(&error),
+        None => respond::bare(StatusCode::INTERNAL_SERVER_ERROR),
+    }
+}
+
+/// `DELETE /api/<kind>/{id}`
+pub(crate) async fn delete<C: Collection + 'static>(call: Call, of: Of<C>) -> Response {
+    if call.id.is_empty() {
+        return respond::error_text(StatusCode::BAD_REQUEST, "Bad Request");
+    }
+    let id = call.id.clone();
+    match blocking(&call.app, move |app| of(&app.engine).delete(&id)).await {
+        Some(Ok(true)) => respond::typed(StatusCode::OK, "text/plain", ""),
+        Some(Ok(false)) => respond::no_resource(&title(C::KIND), &call.id),
+        Some(Err(error)) => respond::resource_error(&error),
+        None => respond::bare(StatusCode::INTERNAL_SERVER_ERROR),
+    }
+}
+
+/// Waits for the disk or the graph on a thread that may wait.
+async fn blocking<T: Send + 'static>(
+    app: &Arc<App>,
+    work: impl FnOnce(&App) -> T + Send + 'static,
+) -> Option<T> {
+    let app = Arc::clone(app);
+    tokio::task::spawn_blocking(move || work(&app)).await.ok()
+}
+
+/// The body as JSON; it may be YAML with the same keys when the request says so, in these words.
+fn as_json(headers: &HeaderMap, text: String) -> Result<String, String> {
+    match headers.get(CONTENT_TYPE) {
+        Some(kind) if kind == "application/yaml" => Ok(config::yaml(&text)?.to_string()),
+        _ => Ok(text),
+    }
+}
+
+/// The kind as the original writes it in its messages: `Capture`, `Noderule`.
+fn title(kind: &str) -> String {
+    let mut letters = kind.chars();
+    let first = letters.next().map(|letter| letter.to_ascii_uppercase());
+    first.into_iter().chain(letters).collect()
+}
+
+/// All of a kind, for the status: `Captures`.
+pub(crate) fn plural(kind: &str) -> String {
+    title(kind) + "s"
+}
+
+/// `{"<id>":{…},…}`, made a piece at a time while it is being sent.
+struct MapPieces<T> {
+    items: std::vec::IntoIter<(String, Arc<T>)>,
+    state: MapState,
+}
+
+enum MapState {
+    Begin,
+    Inside,
+    Ended,
+}
+
+impl<T: Serialize> MapPieces<T> {
+    fn new(items: Vec<(String, Arc<T>)>) -> Self {
+        Self {
+            items: items.into_iter(),
+            state: MapState::Begin,
+        }
+    }
+}
+
+impl<T: Serialize> Iterator for MapPieces<T> {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        let mut piece = Vec::with_capacity(PIECE + 1024);
+        match self.state {
+            MapState::Begin => piece.push(b'{'),
+            MapState::Inside => {}
+            MapState::Ended => return None,
+        }
+        while piece.len() < PIECE {
+            let Some((id, item)) = self.items.next() else {
+                piece.extend_from_slice(b"}\n");
+                self.state = MapState::Ended;
+                break;
+            };
+            if !matches!(
+                std::mem::replace(&mut self.state, MapState::Inside),
+                MapState::Begin
+            ) {
+                piece.push(b',');
+            }
+            // Writing plain fields into memory cannot fail.
+            let _written = serde_json::to_writer(&mut piece, &id);
+            piece.push(b':');
+            let _written = serde_json::to_writer(&mut piece, &*item);
+        }
+        Some(piece.into())
+    }
+}
+
+/// Bytes of text made at a time.
+const PIECE: usize = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_map_in_pieces_is_one_object() {
+        for count in [0, 1, 2, 20_000] {
+            let items: Vec<_> = (0..count)
+                .map(|n| (format!("\"{n}\""), Arc::new(n)))
+                .collect();
+            let pieces: Vec<Bytes> = MapPieces::new(items).collect();
+            assert_eq!(pieces.len() > 1, count > 10_000);
+            let text = pieces.concat();
+            assert!(text.ends_with(b"}\n"));
+            let map: serde_json::Map<_, _> = serde_json::from_slice(&text).unwrap();
+            assert_eq!(map.len(), count);
+            assert!((0..count).all(|n| map[&format!("\"{n}\"")] == n));
+        }
+    }
+}

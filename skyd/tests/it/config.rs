@@ -1,0 +1,152 @@
+//! The configuration: a whole one of the original, what goes wrong, and what is shown of it.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+use skyd::config::{Config, Sources};
+
+use crate::client::{get, request};
+use crate::daemon::{Daemon, Folder, command};
+
+#[path = "../../../fuzz/checks/config.rs"]
+mod check;
+
+fn site() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/skydive.yml")
+}
+
+#[test]
+fn whatever_is_taken_for_a_file_is_read_or_refused() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/config");
+    let mut files = 0;
+    for entry in std::fs::read_dir(corpus).unwrap() {
+        check::check(&std::fs::read(entry.unwrap().path()).unwrap());
+        files += 1;
+    }
+    assert!(files > 20, "{files}");
+}
+
+#[test]
+fn every_key_of_the_original_is_known() {
+    let config = Config::load(&Sources {
+        files: vec![site()],
+        ..Sources::default()
+    })
+    .unwrap();
+    for warning in &config.warnings {
+        assert!(!warning.contains("unknown key"), "{warning}");
+    }
+    assert_eq!(config.text("host_id"), "analyzer-paris-1");
+    assert_eq!(config.text("flow.default_layer_key_mode"), "L3");
+    assert_eq!(
+        config.text("storage.myelasticsearch.driver"),
+        "elasticsearch"
+    );
+    assert_eq!(config.count("http.ws.queue_size"), 10_000);
+}
+
+#[test]
+fn a_daemon_starts_with_the_original_s_file() {
+    let folder = Folder::new();
+    let mut command = command("analyzer", &folder.0, &[]);
+    command.arg("-c").arg(site());
+    let daemon = Daemon::spawn(command);
+    assert_eq!(get(&daemon, "/api").json()["Host"], "analyzer-paris-1");
+    let log = daemon.log();
+    assert_eq!(
+        log.matches("etcd is written and has no effect here")
+            .count(),
+        1,
+        "{log}"
+    );
+    assert!(!log.contains("unknown key"), "{log}");
+    assert!(!log.contains("-password"), "{log}");
+    let shown = |key: &str| get(&daemon, &format!("/api/config/{key}")).json();
+    assert_eq!(shown("ui.topology.default_filter"), json!("namespaces"));
+    assert_eq!(shown("analyzer.topology.probes"), json!(["k8s", "istio"]));
+    for key in ["auth", "storage", "analyzer", "agent", "http"] {
+        let text = shown(key).to_string();
+        assert!(
+            !text.contains("-password") && !text.contains("7d1f0c"),
+            "{key}: {text}"
+        );
+    }
+}
+
+#[test]
+fn a_bad_value_ends_the_start_and_says_what_is_allowed() {
+    for (setting, wanted) in [
+        (
+            "flow.update=soon",
+            "--set: flow.update: \"soon\" is not allowed, a length of time greater than zero",
+        ),
+        (
+            "logging.level=LOUD",
+            "logging.level: \"LOUD\" is not allowed, one of ERROR, WARNING",
+        ),
+        (
+            "analyzer.flow.backend=nowhere",
+            "analyzer.flow.backend: \"nowhere\"",
+        ),
+    ] {
+        let folder = Folder::new();
+        let mut command = command("analyzer", &folder.0, &[setting]);
+        let ended = command.output().unwrap();
+        let text = String::from_utf8_lossy(&ended.stderr);
+        assert!(
+            !ended.status.success() && text.contains(wanted),
+            "{setting}: {text}"
+        );
+    }
+}
+
+#[test]
+fn the_environment_is_read_under_both_names_and_below_the_command_line() {
+    let folder = Folder::new();
+    let mut command = command("analyzer", &folder.0, &["flow.expire=90"]);
+    command
+        .env("SKYDIVE_HOST_ID", "from-skydive")
+        .env("SKYD_FLOW_UPDATE", "7")
+        .env("SKYDIVE_FLOW_EXPIRE", "80");
+    let daemon = Daemon::spawn(command);
+    assert_eq!(get(&daemon, "/api").json()["Host"], "from-skydive");
+    assert_eq!(get(&daemon, "/api/config/flow.update").json(), 7);
+    assert_eq!(get(&daemon, "/api/config/flow.expire").json(), 90);
+}
+
+#[test]
+fn a_key_that_is_not_set_is_an_empty_text() {
+    let daemon = Daemon::start();
+    for key in [
+        "no.such",
+        "ui",
+        "analyzer.startup.capture_gremlin",
+        "%00",
+        "a%20b",
+        "...",
+    ] {
+        let answer = get(&daemon, &format!("/api/config/{key}"));
+        assert_eq!(
+            (answer.status, answer.text().as_str()),
+            (200, "\"\"\n"),
+            "{key}"
+        );
+    }
+    assert_eq!(
+        get(&daemon, "/api/config/ANALYZER.Flow.Backend").json(),
+        "local"
+    );
+    for (method, path, status) in [
+        ("GET", "/api/config", 404),
+        ("GET", "/api/config/", 404),
+        ("GET", "/api/config/a/b", 404),
+        ("POST", "/api/config/ui", 405),
+        ("HEAD", "/api/config/ui", 405),
+    ] {
+        assert_eq!(
+            request(&daemon, method, path, &[], b"").status,
+            status,
+            "{method} {path}"
+        );
+    }
+}

@@ -1,0 +1,105 @@
+//! Nodes and edges as resources: parts of the live graph that clients bring.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::ResourceError;
+use super::json;
+use crate::graph::schema::SchemaError;
+use crate::graph::{Graph, GraphError, GraphView, Metadata};
+use crate::time::Timestamp;
+
+/// What clients do to nodes and edges in the same way.
+pub trait GraphResource: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
+    /// Path segment in the API and kind in the store: `node`, `edge`.
+    const KIND: &'static str;
+
+    /// Reads a client's element; what it leaves out of the times is `now`.
+    ///
+    /// # Errors
+    /// When the text is no such element, in the words of the original.
+    fn from_json(text: &[u8], now: Timestamp) -> Result<Self, GraphError>;
+
+    /// What it must look like.
+    ///
+    /// # Errors
+    /// All that is wrong with it.
+    fn check(&self) -> Result<(), SchemaError>;
+
+    /// Its name in the graph.
+    fn id(&self) -> String;
+
+    /// Who brought it.
+    fn origin(&self) -> &str;
+
+    /// Sets who brought it.
+    fn set_origin(&mut self, origin: &str);
+
+    /// What is known about it.
+    fn metadata(&self) -> &Metadata;
+
+    /// Makes it one that lives.
+    fn revive(&mut self);
+
+    /// What clients cannot change is as it was before.
+    fn protect(_metadata: &mut Metadata, _before: &Metadata) {}
+
+    /// How many there are.
+    fn count(graph: &Graph) -> usize;
+
+    /// The one with an id.
+    fn find(graph: &Graph, id: &str) -> Option<Arc<Self>>;
+
+    /// All as of one moment.
+    ///
+    /// # Errors
+    /// [`GraphError::ViewExpired`].
+    fn all(view: &GraphView<'_>) -> Result<Vec<Arc<Self>>, GraphError>;
+
+    /// Puts it into a graph.
+    ///
+    /// # Errors
+    /// When its id is taken, or an end of an edge is not there.
+    fn add(self, graph: &mut Graph) -> Result<(), GraphError>;
+
+    /// Replaces its metadata; `false` where they are equal already.
+    ///
+    /// # Errors
+    /// When it is not there.
+    fn set_metadata(
+        graph: &mut Graph,
+        id: &str,
+        metadata: Metadata,
+        now: Timestamp,
+    ) -> Result<bool, GraphError>;
+
+    /// Takes it out of a graph.
+    ///
+    /// # Errors
+    /// When it is not there.
+    fn delete(graph: &mut Graph, id: &str, now: Timestamp) -> Result<(), GraphError>;
+}
+
+/// Reads the element at the beginning of a client's text and checks it.
+///
+/// ```
+/// use skylib::api::read_element;
+/// use skylib::graph::Node;
+/// use skylib::time::Timestamp;
+/// let text = r#"{"ID":"n1","Metadata":{"Name":"eth0","Type":"device"}} and more"#;
+/// let node: Node = read_element(text, Timestamp::from_ms(7))?;
+/// assert_eq!(node.created_at.as_ms(), 7);
+/// # Ok::<(), skylib::api::ResourceError>(())
+/// ```
+///
+/// # Errors
+/// When the text is no such element, or breaks the schema of its kind.
+pub fn read_element<E: GraphResource>(text: &str, now: Timestamp) -> Result<E, ResourceError> {
+    let object = json::first_object(text)?;
+    let mut element = E::from_json(object.get().as_bytes(), now)?;
+    element.check()?;
+    element.revive();
+    Ok(element)
+}
