@@ -173,9 +173,9 @@ mod tests {
         let mut sharing = Sharing::default();
         let mut node = |app: &str| {
             let json = format!(r#"{{"Docker":{{"App":"{app}","Labels":{{"io":{{"pod":"x"}}}}}}}}"#);
-            let metadata: Metadata = serde_json::from_str(&json).unwrap();
-            let node = sharing.node(Node::new("n", "", "", metadata.clone(), Timestamp::ZERO));
-            assert_eq!(node.metadata, metadata);
+            let read = || serde_json::from_str::<Metadata>(&json).unwrap();
+            let node = sharing.node(Node::new("n", "", "", read(), Timestamp::ZERO));
+            assert_eq!(node.metadata, read());
             node.metadata
         };
         let (a, b) = (node("a"), node("b"));
