@@ -11,6 +11,7 @@ mod exposition;
 mod flows;
 mod form;
 mod log;
+mod openapi;
 mod options;
 mod process;
 mod requests;

@@ -147,6 +147,9 @@ const ROUTES: &[Route] = &[
     at("GET", "/api/status", read("status"), |call| {
         Box::pin(routes::status::show(call))
     }),
+    at("GET", "/swagger.json", read("status"), |call| {
+        Box::pin(routes::swagger::show(call))
+    }),
     at("GET", "/metrics", read("status"), |call| {
         Box::pin(routes::metrics::show(call))
     }),
@@ -319,6 +322,19 @@ pub(crate) fn percent_decoded(text: &str) -> String {
         }
     }
     String::from_utf8_lossy(&out).into_owned()
+}
+
+/// Methods and paths of all routes, `{}` for what is open in them; no method is any.
+#[cfg(test)]
+pub(crate) fn table() -> impl Iterator<Item = (Option<&'static str>, String)> {
+    ROUTES.iter().map(|route| {
+        let path = match route.reach {
+            Reach::Itself => route.path.to_owned(),
+            Reach::Below => format!("{}/{{}}", route.path),
+            Reach::Part { after } => format!("{}/{{}}{after}", route.path),
+        };
+        (route.method, path)
+    })
 }
 
 #[cfg(test)]

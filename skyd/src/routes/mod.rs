@@ -7,5 +7,6 @@ pub(crate) mod metrics;
 pub(crate) mod pcap;
 pub(crate) mod resource;
 pub(crate) mod status;
+pub(crate) mod swagger;
 pub(crate) mod topology;
 pub(crate) mod workflow;
