@@ -23,8 +23,12 @@ pub(super) struct Chains<E: Element> {
 
 /// The revisions of one element. Their times follow each other whatever clocks they come from:
 /// each begins when the one before ends, or later.
+#[expect(
+    clippy::box_collection,
+    reason = "a pointer instead of four words, in each of a million elements"
+)]
 pub(super) struct Chain<E> {
-    /// Most elements never change: a pointer is all the room they get for this.
+    /// None of most elements, which never change.
     former: Option<Box<VecDeque<Span<E>>>>,
     newest: Span<E>,
     /// Number of the change that brought the element.
