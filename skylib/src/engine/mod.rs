@@ -37,6 +37,8 @@ mod query;
 mod resources;
 mod running;
 mod subscription;
+#[cfg(feature = "spp")]
+mod tap;
 mod target;
 mod totals;
 mod watched;
@@ -179,6 +181,9 @@ struct Inner {
     keeper: Option<Arc<Keeper>>,
     controller: Arc<Controller>,
     queries: QueryRunner,
+    /// Settings of every flow table.
+    #[cfg(feature = "spp")]
+    table: FlowTableOptions,
     importer: Importer,
     probes: Mutex<Option<ProbeSet>>,
     stopping: Arc<AtomicBool>,
@@ -281,6 +286,8 @@ impl Engine {
             keeper: keeper.clone(),
             controller: Arc::clone(&controller),
             queries: queries.clone(),
+            #[cfg(feature = "spp")]
+            table: options.table.clone(),
             importer: Importer::new(
                 options.table.clone(),
                 Arc::clone(&flows),
