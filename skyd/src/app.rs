@@ -19,12 +19,14 @@ use crate::datagrams::FlowTransport;
 use crate::options::{self, ReplacedBackend};
 use crate::respond::{self, Response};
 use crate::socket::Connections;
+use crate::tls::Tls;
 use crate::ws::Pools;
 
 /// The daemon, as its handlers see it.
 pub(crate) struct App {
     pub(crate) engine: Engine,
     pub(crate) auth: Auth,
+    pub(crate) tls: Option<Tls>,
     pub(crate) limits: Limits,
     pub(crate) config: Config,
     pub(crate) connections: Arc<Connections>,
@@ -60,6 +62,7 @@ impl App {
         engine: Engine,
         config: &Config,
         auth: Auth,
+        tls: Option<Tls>,
         flow_transport: FlowTransport,
         replaced_backends: Vec<ReplacedBackend>,
     ) -> Self {
@@ -79,6 +82,7 @@ impl App {
         Self {
             engine,
             auth,
+            tls,
             limits,
             config: config.clone(),
             connections: Connections::new(config.count("http.limits.connections")),
@@ -252,7 +256,14 @@ mod tests {
         .unwrap();
         let engine = Engine::start(EngineOptions::new("test")).unwrap();
         let auth = auth::from_config(&config).unwrap();
-        App::new(engine, &config, auth, FlowTransport::WebSocket, Vec::new())
+        App::new(
+            engine,
+            &config,
+            auth,
+            None,
+            FlowTransport::WebSocket,
+            Vec::new(),
+        )
     }
 
     /// Runs until told to stop, then says so.

@@ -44,7 +44,8 @@ class Daemon:
             command += ["--set", setting]
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        self.wait(lambda: self.request("GET", "/api")[0] == 200, "the daemon to start", 20)
+        # 401 with passwords, 400 where TLS is spoken.
+        self.wait(lambda: self.request("GET", "/api")[0] in (200, 400, 401), "the daemon to start", 20)
 
     def request(self, method, path, body=None, headers=None):
         data = json.dumps(body).encode() if body is not None else None
