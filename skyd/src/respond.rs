@@ -12,7 +12,7 @@ use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, LOCATION};
 use hyper::{HeaderMap, StatusCode};
 use serde::Serialize;
 use skylib::api::ResourceError;
-use skylib::engine::CaptureCreateError;
+use skylib::spp::SppError;
 
 use crate::compress::Encoder;
 use crate::idle::Working;
@@ -241,21 +241,6 @@ pub(crate) fn failed(what: &str, error: &dyn std::error::Error) -> Response {
     error_text(StatusCode::INTERNAL_SERVER_ERROR, &text)
 }
 
-/// Why a capture was not created.
-pub(crate) fn create_error(error: &CaptureCreateError) -> Response {
-    match error {
-        CaptureCreateError::Resource(ResourceError::Duplicate) => {
-            error_text(StatusCode::CONFLICT, &error.to_string())
-        }
-        CaptureCreateError::Resource(ResourceError::Full { .. }) => {
-            let text = format!("{error} (http.limits.captures)");
-            error_text(StatusCode::FORBIDDEN, &text)
-        }
-        CaptureCreateError::Resource(_) => failed("a capture could not be kept", error),
-        _ => bad_request(error),
-    }
-}
-
 /// Why a resource was not created, changed or deleted.
 pub(crate) fn resource_error(error: &ResourceError) -> Response {
     match error {
@@ -264,9 +249,31 @@ pub(crate) fn resource_error(error: &ResourceError) -> Response {
             let text = format!("{error} (http.limits.{kind}s)");
             error_text(StatusCode::FORBIDDEN, &text)
         }
+        ResourceError::TooLarge { .. } => {
+            let text = format!("{error} (http.limits.resource_bytes)");
+            error_text(StatusCode::FORBIDDEN, &text)
+        }
         ResourceError::Store(_) => failed("a resource could not be kept", error),
         _ => bad_request(error),
     }
+}
+
+/// A text as SPP's control process sends it.
+pub(crate) fn spp_text(status: StatusCode, text: impl Into<Bytes>) -> Response {
+    typed(status, "text/plain", text)
+}
+
+/// Why a request of SPP's API cannot be done.
+pub(crate) fn spp_error(error: &SppError) -> Response {
+    let (status, prefix) = match error {
+        SppError::NoProcess(_) | SppError::NoPrimary => (StatusCode::NOT_FOUND, ""),
+        SppError::NotJson | SppError::KeyRequired(_) | SppError::InvalidKey { .. } => {
+            (StatusCode::BAD_REQUEST, "")
+        }
+        SppError::NoAnswer { .. } => (StatusCode::INTERNAL_SERVER_ERROR, ""),
+        _ => (StatusCode::BAD_REQUEST, "command error: "),
+    };
+    spp_text(status, format!("{prefix}{error}"))
 }
 
 /// An error and its causes in one line.

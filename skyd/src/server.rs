@@ -24,16 +24,29 @@ use tokio_rustls::TlsAcceptor;
 use crate::app::App;
 use crate::compress::{self, Coding};
 use crate::cors;
-use crate::idle::{Waiter, Working};
+use crate::idle::Waiter;
 use crate::respond::{self, Response};
 use crate::router::route;
+use crate::routes;
 use crate::socket::{ClientSocket, Permit, Transport};
 
 /// Opens the socket to listen on; a name stands for the first of its addresses that works.
-pub(crate) async fn listen(address: &ServiceAddress) -> anyhow::Result<TcpListener> {
+///
+/// # Errors
+/// When it cannot, with the key that names the address.
+pub(crate) async fn listen(key: &str, address: &ServiceAddress) -> anyhow::Result<TcpListener> {
     bind(address)
         .await
-        .with_context(|| format!("analyzer.listen: cannot listen on {address}"))
+        .with_context(|| format!("{key}: cannot listen on {address}"))
+}
+
+/// What is behind a listener. Complete by definition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Door {
+    /// Everything.
+    Main,
+    /// SPP's API, for everybody who can connect.
+    Spp,
 }
 
 /// As [`TcpListener::bind`] does it, but with room for more connections that wait to be accepted.
@@ -59,7 +72,12 @@ fn bind_to(place: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Serves until `stop` says so. Connections go on for a moment to finish their answers.
-pub(crate) async fn serve(listener: TcpListener, app: Arc<App>, stop: watch::Receiver<bool>) {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    door: Door,
+    app: Arc<App>,
+    stop: watch::Receiver<bool>,
+) {
     let mut stopping = stop.clone();
     loop {
         let accepted = tokio::select! {
@@ -67,7 +85,7 @@ pub(crate) async fn serve(listener: TcpListener, app: Arc<App>, stop: watch::Rec
             () = stopped(&mut stopping) => return,
         };
         match accepted {
-            Ok((stream, peer)) => accept(stream, peer, &app, &stop),
+            Ok((stream, peer)) => accept(stream, peer, door, &app, &stop),
             Err(error) if is_of_one_client(error.kind()) => {}
             Err(error) => {
                 // Out of descriptors or memory: nothing is gained by trying in a tight loop.
@@ -78,7 +96,13 @@ pub(crate) async fn serve(listener: TcpListener, app: Arc<App>, stop: watch::Rec
     }
 }
 
-fn accept(stream: TcpStream, peer: SocketAddr, app: &Arc<App>, stop: &watch::Receiver<bool>) {
+fn accept(
+    stream: TcpStream,
+    peer: SocketAddr,
+    door: Door,
+    app: &Arc<App>,
+    stop: &watch::Receiver<bool>,
+) {
     match app.connections.admit() {
         Some(permit) => {
             // Small messages must not wait for the acknowledgement of others.
@@ -89,7 +113,7 @@ fn accept(stream: TcpStream, peer: SocketAddr, app: &Arc<App>, stop: &watch::Rec
             let (app, stop) = (Arc::clone(app), stop.clone());
             tokio::spawn(async move {
                 tokio::select! {
-                    () = connection(stream, peer, permit, &waiter, app, stop) => {}
+                    () = connection(stream, peer, door, permit, &waiter, app, stop) => {}
                     () = waiter.closed() => tracing::debug!(%peer, "closed to make place"),
                 }
             });
@@ -104,12 +128,15 @@ fn accept(stream: TcpStream, peer: SocketAddr, app: &Arc<App>, stop: &watch::Rec
 async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
+    door: Door,
     permit: Permit,
     waiter: &Arc<Waiter>,
     app: Arc<App>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let transport = match &app.tls {
+    // SPP's clients know of no TLS.
+    let tls = app.tls.as_ref().filter(|_| door == Door::Main);
+    let transport = match tls {
         None => Transport::Plain(stream),
         Some(tls) => {
             let handshake = handshake(stream, tls.acceptor());
@@ -129,7 +156,12 @@ async fn connection(
         .max_buf_size(limits.header_bytes.max(MIN_BUFFER));
     let service = service_fn(|request| {
         let working = waiter.work();
-        answer(Arc::clone(&app), request, peer, working)
+        let answering = answer(Arc::clone(&app), request, peer, door);
+        async move {
+            let mut response = answering.await;
+            response.body_mut().keep(working);
+            Ok::<_, Infallible>(response)
+        }
     });
     let served = http
         .serve_connection(TokioIo::new(socket), service)
@@ -173,10 +205,15 @@ async fn answer(
     app: Arc<App>,
     request: Request<Incoming>,
     peer: SocketAddr,
-    working: Working,
-) -> Result<Response, Infallible> {
+    door: Door,
+) -> Response {
+    if door == Door::Spp {
+        return routes::spp::answer(app, request).await;
+    }
     let is_encrypted = app.tls.is_some();
     let coding = Coding::of(request.headers());
+    let method = request.method().clone();
+    let counted = Arc::clone(&app);
     let mut response = if request.method() == Method::OPTIONS {
         cors::preflight(request.headers())
     } else {
@@ -190,12 +227,11 @@ async fn answer(
     compress::apply(&mut response, coding);
     if is_encrypted {
         let always = HeaderValue::from_static("max-age=63072000; includeSubDomains");
-        response
-            .headers_mut()
-            .insert(STRICT_TRANSPORT_SECURITY, always);
+        let headers = response.headers_mut();
+        headers.insert(STRICT_TRANSPORT_SECURITY, always);
     }
-    response.body_mut().keep(working);
-    Ok(response)
+    counted.requests.count(&method, response.status());
+    response
 }
 
 /// A fault in one handler is this request's alone.
@@ -242,7 +278,7 @@ mod tests {
         let allowed = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
         let many = allowed.trim().parse::<usize>().unwrap().min(400);
         let address = ServiceAddress::parse("127.0.0.1:0").unwrap();
-        let listener = listen(&address).await.unwrap();
+        let listener = listen("analyzer.listen", &address).await.unwrap();
         let place = listener.local_addr().unwrap();
         let connect = |_| std::net::TcpStream::connect_timeout(&place, Duration::from_secs(1));
         let waiting: Result<Vec<_>, _> = (0..many).map(connect).collect();

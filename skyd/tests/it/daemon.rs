@@ -87,6 +87,11 @@ impl Daemon {
         }
     }
 
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Its name in the graph.
     pub(crate) fn host(&self) -> String {
         let root = crate::client::get(self, "/api").json();
@@ -96,11 +101,6 @@ impl Daemon {
     /// What it has written to its log so far.
     pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().join("\n")
-    }
-
-    /// The number of its process.
-    pub(crate) fn id(&self) -> u32 {
-        self.process.id()
     }
 
     /// Sends SIGHUP and waits until the log says what came of it.

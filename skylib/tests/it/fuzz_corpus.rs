@@ -9,6 +9,9 @@ use skylib::packet::{LinkType, PacketRef};
 use skylib::pcap_file::{PcapNgWriter, PcapWriter, Resolution};
 use skylib::time::Timestamp;
 
+#[cfg(feature = "pcap")]
+#[path = "../../../fuzz/checks/bpf.rs"]
+mod bpf;
 #[path = "../../../fuzz/checks/capture_file.rs"]
 mod capture_file;
 #[path = "../../../fuzz/checks/compressed.rs"]
@@ -23,6 +26,9 @@ mod joining;
 mod packet;
 #[path = "../../../fuzz/checks/pcapng.rs"]
 mod pcapng;
+#[cfg(feature = "spp")]
+#[path = "../../../fuzz/checks/spp.rs"]
+mod spp;
 
 #[test]
 fn packets() {
@@ -54,9 +60,22 @@ fn fragments_and_segments() {
     replay("joining", joining::check, &joining_seeds());
 }
 
+#[cfg(feature = "spp")]
+#[test]
+fn requests_and_replies_of_spp() {
+    replay("spp", spp::check, &spp_seeds());
+}
+
 #[test]
 fn contents_of_extra_layers() {
     replay("contents", contents::check, &contents_seeds());
+}
+
+#[cfg(feature = "pcap")]
+#[test]
+fn filter_texts_and_programs() {
+    assert_eq!(bpf::text(&[38, 29, 77]), "udp port 53");
+    replay("bpf", bpf::check, &bpf_seeds());
 }
 
 /// Seeds of a target by name.
@@ -602,10 +621,66 @@ fn contents_seeds() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
+/// Link type, number of words, words, packet; or 255 and a program.
+#[cfg(feature = "pcap")]
+fn bpf_seeds() -> Vec<(&'static str, Vec<u8>)> {
+    let packet = &packet_seeds()[0].1[2..];
+    let text =
+        |link_type: u8, words: &[u8]| [&[link_type, words.len() as u8][..], words, packet].concat();
+    vec![
+        ("everything", text(0, &[])),
+        ("port", text(0, &[38, 29, 77])),
+        (
+            "host_or_flags",
+            text(0, &[27, 88, 2, 63, 14, 4, 64, 15, 65, 5, 20, 72]),
+        ),
+        ("vlan_twice", text(0, &[42, 73, 1, 42, 1, 46, 22, 78])),
+        ("raw_net6", text(1, &[34, 1, 28, 94])),
+        ("cooked", text(2, &[37, 30, 83])),
+        ("syntax_error", text(0, &[29, 1, 4])),
+        (
+            "program",
+            hex(
+                "ff 0028 00 00 0000000c 0015 00 01 00000800 0006 00 00 00000040 0006 00 00 00000000 \
+                0102030405060708090a0b0c 0800 000000000000000000000000000000000000",
+            ),
+        ),
+        ("unset_memory", text(4, &[45, 2, 33])),
+        (
+            "program_without_end",
+            hex("ff 0005 00 00 ffffffff 0000000000000000"),
+        ),
+    ]
+}
+
 fn hex(text: &str) -> Vec<u8> {
     let digits: Vec<u32> = text.chars().filter_map(|c| c.to_digit(16)).collect();
     digits
         .chunks_exact(2)
         .map(|pair| (pair[0] << 4 | pair[1]) as u8)
         .collect()
+}
+
+#[cfg(feature = "spp")]
+fn spp_seeds() -> Vec<(&'static str, Vec<u8>)> {
+    let launch = br#"{"client_id":"4","proc_name":"spp_pcap","eal":{"-l":"1-3","--proc-type":"x"},"app":{"-c":"phy:0"}}"#;
+    let outside = br#"{"client_id":4,"proc_name":"spp_pcap","eal":{"-c":"0xe","--proc-type":"x"},"app":{"-c":"phy:0","--out-dir":"../../.."}}"#;
+    let reply = br#"{"results":[{"result":"error","error_details":{"message":"Invalid value (command)"}}]}"#;
+    let status =
+        br#"{"results":[{"result":"success"}],"info":{"client-id":1,"status":"idle","core":[]}}"#;
+    let seed = |kind: u8, body: &[u8]| [&[kind], body].concat();
+    vec![
+        ("start", seed(0, br#"{"action":"start"}"#)),
+        (
+            "no_action",
+            seed(0, br#"{"action":["start"],"action":null}"#),
+        ),
+        ("launch", seed(1, launch)),
+        ("launch_outside", seed(1, outside)),
+        ("refusal", seed(2, reply)),
+        ("status", seed(2, status)),
+        ("array", seed(2, br#"[[{"result":"error"}],1,"pcap"]"#)),
+        ("port", seed(3, b"phy:0 nq 1")),
+        ("no_port", seed(3, "phy:\u{661} nq".as_bytes())),
+    ]
 }
