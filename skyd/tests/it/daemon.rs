@@ -98,6 +98,12 @@ impl Daemon {
         self.log.lock().unwrap().join("\n")
     }
 
+    /// How many files and sockets it has open.
+    pub(crate) fn descriptors(&self) -> usize {
+        let folder = format!("/proc/{}/fd", self.process.id());
+        std::fs::read_dir(folder).unwrap().count()
+    }
+
     /// Sends a signal, waits for the end, and tells how it ended and how long that took.
     pub(crate) fn stop(&mut self, signal: Signal) -> (ExitStatus, Duration) {
         let began = Instant::now();

@@ -14,6 +14,7 @@ mod daemon;
 mod elements;
 mod history;
 mod hostile;
+mod hostile_websocket;
 mod http;
 mod ingestion;
 mod process;
