@@ -7,11 +7,12 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::StatusCode;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::{Body, Incoming};
 use skylib::engine::{Engine, SubscribeOptions};
 use skylib::flow::LayerKeyMode;
 use tokio::sync::Semaphore;
 
+use crate::auth::Auth;
 use crate::budget::{Budget, NoRoom};
 use crate::config::Config;
 use crate::datagrams::FlowTransport;
@@ -23,6 +24,7 @@ use crate::ws::Pools;
 /// The daemon, as its handlers see it.
 pub(crate) struct App {
     pub(crate) engine: Engine,
+    pub(crate) auth: Auth,
     pub(crate) limits: Limits,
     pub(crate) config: Config,
     pub(crate) connections: Arc<Connections>,
@@ -57,6 +59,7 @@ impl App {
     pub(crate) fn new(
         engine: Engine,
         config: &Config,
+        auth: Auth,
         flow_transport: FlowTransport,
         replaced_backends: Vec<ReplacedBackend>,
     ) -> Self {
@@ -75,6 +78,7 @@ impl App {
         };
         Self {
             engine,
+            auth,
             limits,
             config: config.clone(),
             connections: Connections::new(config.count("http.limits.connections")),
@@ -124,12 +128,21 @@ impl App {
 
     /// Reads a request's body as text; what is not UTF-8 becomes U+FFFD.
     pub(crate) async fn read_body(&self, body: Incoming) -> Result<String, Response> {
-        let bytes = self.read_bytes(body).await?;
+        let bytes = self.read_bytes(body, self.limits.body_bytes).await?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    async fn read_bytes(&self, body: Incoming) -> Result<Bytes, Response> {
-        let limit = self.limits.body_bytes;
+    /// Reads a form; nothing of the body is left.
+    pub(crate) async fn read_form(&self, body: &mut Incoming) -> Result<String, Response> {
+        let limit = self.limits.body_bytes.min(LONGEST_FORM);
+        let bytes = self.read_bytes(body, limit).await?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    async fn read_bytes<B>(&self, body: B, limit: usize) -> Result<Bytes, Response>
+    where
+        B: Body<Data = Bytes, Error = hyper::Error> + Unpin,
+    {
         let is_too_long = body.size_hint().lower() > limit as u64;
         let whole = self.gather(Limited::new(body, limit));
         let mut refusal = match tokio::time::timeout(self.limits.body_timeout, whole) {
@@ -153,7 +166,10 @@ impl App {
     }
 
     /// All of a body, within what all clients may send at a time.
-    async fn gather(&self, mut body: Limited<Incoming>) -> Result<Bytes, BoxError> {
+    async fn gather<B>(&self, mut body: Limited<B>) -> Result<Bytes, BoxError>
+    where
+        B: Body<Data = Bytes, Error = hyper::Error> + Unpin,
+    {
         let mut claim = self.incoming.claim();
         let mut whole = BytesMut::new();
         while let Some(frame) = body.frame().await {
@@ -172,6 +188,9 @@ fn too_long(limit: usize) -> Response {
     let text = format!("the body is longer than {limit} bytes (http.limits.body_bytes)");
     respond::error_text(StatusCode::PAYLOAD_TOO_LARGE, &text)
 }
+
+/// User and password, or a token; no form has more.
+const LONGEST_FORM: usize = 64 << 10;
 
 /// Tells a running query whether to give up.
 #[derive(Clone, Debug)]
@@ -221,6 +240,7 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
+    use crate::auth;
     use crate::config::Sources;
 
     fn app(setting: &str) -> App {
@@ -231,7 +251,8 @@ mod tests {
         })
         .unwrap();
         let engine = Engine::start(EngineOptions::new("test")).unwrap();
-        App::new(engine, &config, FlowTransport::WebSocket, Vec::new())
+        let auth = auth::from_config(&config).unwrap();
+        App::new(engine, &config, auth, FlowTransport::WebSocket, Vec::new())
     }
 
     /// Runs until told to stop, then says so.

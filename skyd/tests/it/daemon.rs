@@ -104,6 +104,13 @@ impl Daemon {
         std::fs::read_dir(folder).unwrap().count()
     }
 
+    /// Sends SIGHUP and waits until the log says what came of it.
+    pub(crate) fn hang_up(&self, told: &str) {
+        let before = self.log().matches(told).count();
+        kill_process(Pid::from_child(&self.process), Signal::HUP).unwrap();
+        until(told, || self.log().matches(told).count() > before);
+    }
+
     /// Sends a signal, waits for the end, and tells how it ended and how long that took.
     pub(crate) fn stop(&mut self, signal: Signal) -> (ExitStatus, Duration) {
         let began = Instant::now();

@@ -7,6 +7,7 @@
     reason = "literals read better without a borrow"
 )]
 
+mod auth;
 mod captures;
 mod client;
 mod config;
