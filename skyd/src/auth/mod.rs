@@ -13,11 +13,11 @@ mod policy;
 mod session;
 mod settings;
 
-use std::net::IpAddr;
-
 pub(crate) use gate::{Access, admit, read, refused, write};
 pub(crate) use policy::{Permission, User};
 pub(crate) use settings::from_config;
+
+use std::net::IpAddr;
 
 use self::basic::Basic;
 use self::policy::Policy;

