@@ -121,7 +121,7 @@ impl Server {
             .take(2)
             .map(|field| field.parse::<u64>().expect("ticks"))
             .sum();
-        ticks as f64 / rustix::param::clock_ticks_per_second() as f64
+        ticks as f64 / USER_HZ
     }
 
     pub(crate) fn resident_bytes(&self) -> u64 {
@@ -158,3 +158,6 @@ impl Drop for Server {
         }
     }
 }
+
+/// What the kernel counts processor time in, for programs, on every usual machine.
+const USER_HZ: f64 = 100.0;
