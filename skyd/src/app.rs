@@ -9,16 +9,17 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::StatusCode;
 use hyper::body::{Body, Incoming};
 use skylib::engine::{Engine, SubscribeOptions};
-use skylib::flow::LayerKeyMode;
 use tokio::sync::Semaphore;
 
 use crate::auth::Auth;
 use crate::budget::{Budget, NoRoom};
 use crate::config::Config;
 use crate::datagrams::FlowTransport;
-use crate::options::{self, ReplacedBackend};
+use crate::options::ReplacedBackend;
+use crate::requests::Requests;
 use crate::respond::{self, Response};
 use crate::socket::Connections;
+use crate::upload::{UploadLimits, Uploads};
 use crate::ws::Pools;
 
 /// The daemon, as its handlers see it.
@@ -29,10 +30,10 @@ pub(crate) struct App {
     pub(crate) config: Config,
     pub(crate) connections: Arc<Connections>,
     pub(crate) incoming: Arc<Budget>,
+    pub(crate) uploads: Uploads,
+    pub(crate) requests: Requests,
     pub(crate) pools: Pools,
     pub(crate) flow_transport: FlowTransport,
-    /// What a capture gets whose client names none.
-    pub(crate) layer_key_mode: LayerKeyMode,
     /// Store backends that were asked for and are not there, for the status.
     pub(crate) replaced_backends: Vec<ReplacedBackend>,
     /// A turn is over when its work is, not when nobody waits for it any more.
@@ -76,6 +77,7 @@ impl App {
             ws_queue_bytes: config.bytes("http.limits.ws_queue_bytes"),
             ws_queue_messages: config.count("http.ws.queue_size"),
         };
+        let patience = limits.body_timeout;
         Self {
             engine,
             auth,
@@ -83,9 +85,14 @@ impl App {
             config: config.clone(),
             connections: Connections::new(config.count("http.limits.connections")),
             incoming: Budget::new(config.bytes("http.limits.incoming_bytes")),
+            requests: Requests::default(),
+            uploads: Uploads::new(UploadLimits {
+                count: config.count("http.limits.uploads"),
+                bytes: config.bytes("http.limits.upload_bytes") as u64,
+                patience,
+            }),
             pools: Pools::default(),
             flow_transport,
-            layer_key_mode: options::layer_key_mode(config),
             replaced_backends,
             queries: Arc::new(Semaphore::new(config.count("http.limits.queries"))),
         }
@@ -200,7 +207,7 @@ pub(crate) struct Interrupt(Arc<AtomicBool>);
 pub(crate) struct InterruptGuard(Arc<AtomicBool>);
 
 impl Interrupt {
-    fn new() -> (Self, InterruptGuard) {
+    pub(crate) fn new() -> (Self, InterruptGuard) {
         let flag = Arc::new(AtomicBool::new(false));
         (Self(Arc::clone(&flag)), InterruptGuard(flag))
     }

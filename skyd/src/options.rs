@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use serde_json::Value as Json;
 use skylib::api::{CaptureSpec, CaptureType};
-use skylib::engine::{EngineOptions, Role};
+use skylib::engine::{EngineOptions, ResourceLimits, Role};
 use skylib::flow::{FlowProtocol, FlowTableOptions, LayerKeyMode};
 use skylib::graph::history::{History, HistoryLimits, MemoryHistory};
 use skylib::store::{FlowStore, FlowStoreLimits, MemoryFlowStore, RedbStore};
@@ -44,17 +44,30 @@ pub(crate) fn engine_options(role: Role, config: &Config) -> anyhow::Result<Engi
     let netns = config.text("agent.topology.netns.run_path");
     options.netns_path = (!netns.is_empty()).then(|| PathBuf::from(netns));
     options.host_metadata = host_metadata(config)?;
-    options.max_captures = config.count("http.limits.captures");
-    options.max_nodes = config.count("http.limits.nodes");
-    options.max_edges = config.count("http.limits.edges");
+    options.layer_key_mode = layer_key_mode(config);
+    options.resources = resource_limits(config);
     options.max_active_captures = config.count("agent.capture.max_active");
     options.captures_here = role == Role::AllInOne;
     options.startup_capture = startup_capture(config)?;
     Ok(options)
 }
 
+fn resource_limits(config: &Config) -> ResourceLimits {
+    let mut limits = ResourceLimits::default();
+    limits.captures = config.count("http.limits.captures");
+    limits.injections = config.count("http.limits.injectpackets");
+    limits.alerts = config.count("http.limits.alerts");
+    limits.workflows = config.count("http.limits.workflows");
+    limits.node_rules = config.count("http.limits.noderules");
+    limits.edge_rules = config.count("http.limits.edgerules");
+    limits.nodes = config.count("http.limits.nodes");
+    limits.edges = config.count("http.limits.edges");
+    limits.bytes = config.bytes("http.limits.resource_bytes");
+    limits
+}
+
 /// What a capture gets whose client names none.
-pub(crate) fn layer_key_mode(config: &Config) -> LayerKeyMode {
+fn layer_key_mode(config: &Config) -> LayerKeyMode {
     LayerKeyMode::parse(
         &config
             .text("flow.default_layer_key_mode")

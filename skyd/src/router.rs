@@ -93,6 +93,50 @@ const fn any(path: &'static str, access: Access, handler: Handler) -> Route {
     }
 }
 
+/// What clients do to resources of one kind.
+macro_rules! resource {
+    ($kind:literal, $of:path) => {
+        &[
+            at("GET", concat!("/api/", $kind), read($kind), |call| {
+                Box::pin(resource::list(call, $of))
+            }),
+            at(
+                "POST",
+                concat!("/api/", $kind),
+                write($kind).told(),
+                |call| Box::pin(resource::create(call, $of)),
+            ),
+            below("GET", concat!("/api/", $kind), read($kind).told(), |call| {
+                Box::pin(resource::show(call, $of))
+            }),
+            below("PATCH", concat!("/api/", $kind), write($kind), |call| {
+                Box::pin(resource::update(call, $of))
+            }),
+            below(
+                "DELETE",
+                concat!("/api/", $kind),
+                write($kind).told(),
+                |call| Box::pin(resource::delete(call, $of)),
+            ),
+        ]
+    };
+}
+
+const RESOURCES: &[&[Route]] = &[
+    resource!("capture", Engine::captures),
+    resource!("injectpacket", Engine::injections),
+    resource!("alert", Engine::alerts),
+    resource!("workflow", Engine::workflows),
+    resource!("node", Engine::nodes),
+    resource!("edge", Engine::edges),
+    resource!("noderule", Engine::node_rules),
+    resource!("edgerule", Engine::edge_rules),
+];
+
+fn routes() -> impl Iterator<Item = &'static Route> {
+    ROUTES.iter().chain(RESOURCES.iter().copied().flatten())
+}
+
 const ROUTES: &[Route] = &[
     any("/login", Access::Open, |call| {
         Box::pin(routes::login::login(call))
@@ -103,6 +147,12 @@ const ROUTES: &[Route] = &[
     at("GET", "/api/status", read("status"), |call| {
         Box::pin(routes::status::show(call))
     }),
+    at("GET", "/swagger.json", read("status"), |call| {
+        Box::pin(routes::swagger::show(call))
+    }),
+    at("GET", "/metrics", read("status"), |call| {
+        Box::pin(routes::metrics::show(call))
+    }),
     part("GET", "/api/config", "", read("config"), |call| {
         Box::pin(routes::config::show(call))
     }),
@@ -112,50 +162,15 @@ const ROUTES: &[Route] = &[
     at("POST", "/api/topology", read("topology"), |call| {
         Box::pin(routes::topology::query(call))
     }),
-    at("GET", "/api/capture", read("capture"), |call| {
-        Box::pin(routes::capture::list(call))
-    }),
-    at("POST", "/api/capture", write("capture").told(), |call| {
-        Box::pin(routes::capture::create(call))
-    }),
-    below("GET", "/api/capture", read("capture").told(), |call| {
-        Box::pin(routes::capture::show(call))
-    }),
-    below("PATCH", "/api/capture", write("capture"), |call| {
-        Box::pin(routes::capture::update(call))
-    }),
-    below("DELETE", "/api/capture", write("capture").told(), |call| {
-        Box::pin(routes::capture::delete(call))
-    }),
-    at("GET", "/api/node", read("node"), |call| {
-        Box::pin(resource::list(call, Engine::nodes))
-    }),
-    at("POST", "/api/node", write("node").told(), |call| {
-        Box::pin(resource::create(call, Engine::nodes))
-    }),
-    below("GET", "/api/node", read("node").told(), |call| {
-        Box::pin(resource::show(call, Engine::nodes))
-    }),
-    below("PATCH", "/api/node", write("node"), |call| {
-        Box::pin(resource::update(call, Engine::nodes))
-    }),
-    below("DELETE", "/api/node", write("node").told(), |call| {
-        Box::pin(resource::delete(call, Engine::nodes))
-    }),
-    at("GET", "/api/edge", read("edge"), |call| {
-        Box::pin(resource::list(call, Engine::edges))
-    }),
-    at("POST", "/api/edge", write("edge").told(), |call| {
-        Box::pin(resource::create(call, Engine::edges))
-    }),
-    below("GET", "/api/edge", read("edge").told(), |call| {
-        Box::pin(resource::show(call, Engine::edges))
-    }),
-    below("PATCH", "/api/edge", write("edge"), |call| {
-        Box::pin(resource::update(call, Engine::edges))
-    }),
-    below("DELETE", "/api/edge", write("edge").told(), |call| {
-        Box::pin(resource::delete(call, Engine::edges))
+    part(
+        "POST",
+        "/api/workflow",
+        "/call",
+        write("workflow.call"),
+        |call| Box::pin(routes::workflow::call(call)),
+    ),
+    at("POST", "/api/pcap", write("pcap"), |call| {
+        Box::pin(routes::pcap::upload(call))
     }),
     any("/ws/subscriber", Access::Socket, |call| {
         Box::pin(ws::subscriber(call))
@@ -222,8 +237,7 @@ fn resolve(method: &Method, path: &str) -> Resolution {
     }
     let fits = |route: &Route| route.method.is_none_or(|name| method == name);
     let at = |path: &str| {
-        ROUTES
-            .iter()
+        routes()
             .filter(|r| r.reach == Reach::Itself && r.path == path)
             .collect::<Vec<_>>()
     };
@@ -243,8 +257,7 @@ fn resolve(method: &Method, path: &str) -> Resolution {
             return Resolution::Moved(without.to_owned());
         }
     }
-    let mut others = ROUTES
-        .iter()
+    let mut others = routes()
         .filter_map(|route| Some((route, route.open_part(path)?)))
         .peekable();
     known |= others.peek().is_some();
@@ -311,6 +324,19 @@ pub(crate) fn percent_decoded(text: &str) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
+/// Methods and paths of all routes, `{}` for what is open in them; no method is any.
+#[cfg(test)]
+pub(crate) fn table() -> impl Iterator<Item = (Option<&'static str>, String)> {
+    ROUTES.iter().map(|route| {
+        let path = match route.reach {
+            Reach::Itself => route.path.to_owned(),
+            Reach::Below => format!("{}/{{}}", route.path),
+            Reach::Part { after } => format!("{}/{{}}{after}", route.path),
+        };
+        (route.method, path)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -326,7 +352,7 @@ mod tests {
 
     #[test]
     fn every_route_is_found_by_its_method() {
-        for route in ROUTES {
+        for route in routes() {
             let method = route.method.unwrap_or("GET");
             let path = match route.reach {
                 Reach::Itself => route.path.to_owned(),
@@ -339,9 +365,9 @@ mod tests {
 
     #[test]
     fn only_what_gives_nothing_away_is_open() {
-        let open = ROUTES.iter().filter(|route| route.access == Access::Open);
+        let open = routes().filter(|route| route.access == Access::Open);
         assert_eq!(open.map(|route| route.path).collect::<Vec<_>>(), ["/login"]);
-        for Route { path, access, .. } in ROUTES {
+        for Route { path, access, .. } in routes() {
             let is_cluster = path.starts_with("/ws/agent/") || *path == "/ws/replication";
             let is_socket = path.starts_with("/ws/") && !is_cluster;
             assert_eq!(*access == Access::Cluster, is_cluster, "{path}");

@@ -135,6 +135,8 @@ async fn answer(
     peer: SocketAddr,
 ) -> Result<Response, Infallible> {
     let coding = Coding::of(request.headers());
+    let method = request.method().clone();
+    let counted = Arc::clone(&app);
     let mut response = if request.method() == Method::OPTIONS {
         cors::preflight(request.headers())
     } else {
@@ -146,6 +148,7 @@ async fn answer(
         response
     };
     compress::apply(&mut response, coding);
+    counted.requests.count(&method, response.status());
     Ok(response)
 }
 

@@ -10,6 +10,7 @@ use skylib::time::Timestamp;
 
 use crate::respond::{self, Response};
 use crate::router::Call;
+use crate::routes::resource;
 use crate::ws::{ConnectionStatus, Endpoint};
 
 /// `GET /api/status`
@@ -34,7 +35,11 @@ pub(crate) async fn show(call: Call) -> Response {
             .map(|probe| (probe.name, Probe::of(probe)))
             .collect(),
         store: Store {
-            captures: engine.captures,
+            resources: engine
+                .resources
+                .iter()
+                .map(|(kind, count)| (resource::plural(kind), *count))
+                .collect(),
             error: engine.store_problem,
         },
         queues: Queues {
@@ -42,6 +47,8 @@ pub(crate) async fn show(call: Call) -> Response {
             connections_refused: app.connections.refused(),
             incoming_bytes: app.incoming.used(),
             incoming_refused: app.incoming.refused(),
+            uploads: app.uploads.running(),
+            uploads_refused: app.uploads.refused(),
             events_waiting: engine.events_waiting,
             graph_subscribers_cut_off: engine.graph_subscribers_cut_off,
             flow_subscribers_cut_off: engine.flow_subscribers_cut_off,
@@ -182,7 +189,9 @@ impl FlowHistory {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Store {
-    captures: usize,
+    /// How many of each kind, such as `Captures`.
+    #[serde(flatten)]
+    resources: BTreeMap<String, usize>,
     /// Why the last change could not be kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
@@ -217,6 +226,8 @@ struct Queues {
     connections_refused: usize,
     incoming_bytes: usize,
     incoming_refused: u64,
+    uploads: usize,
+    uploads_refused: u64,
     events_waiting: usize,
     graph_subscribers_cut_off: u64,
     flow_subscribers_cut_off: u64,

@@ -100,6 +100,12 @@ impl Pools {
             .collect()
     }
 
+    /// How many clients an endpoint has.
+    pub(crate) fn count(&self, endpoint: Endpoint) -> usize {
+        let clients = self.0.clients();
+        clients.keys().filter(|(of, _)| *of == endpoint).count()
+    }
+
     /// Counts messages of clients that were not understood or not allowed.
     pub(crate) fn count_dropped(&self, messages: u64) {
         self.0.dropped.fetch_add(messages, Ordering::Relaxed);

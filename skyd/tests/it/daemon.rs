@@ -87,6 +87,11 @@ impl Daemon {
         }
     }
 
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Its name in the graph.
     pub(crate) fn host(&self) -> String {
         let root = crate::client::get(self, "/api").json();

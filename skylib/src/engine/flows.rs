@@ -93,6 +93,14 @@ impl FlowHub {
         Self { store, ..self }
     }
 
+    /// Keeps flows of a file; where there is no store, among those that agents sent.
+    pub(super) fn keep_imported(&self, flows: Vec<Flow>, now: Timestamp) {
+        match &self.store {
+            Some(store) => store.put(flows, now),
+            None => self.ingestion.put(flows, now),
+        }
+    }
+
     /// Where flows of the past are kept.
     pub fn store(&self) -> Option<&dyn FlowStore> {
         self.store.as_deref()
