@@ -147,6 +147,9 @@ const ROUTES: &[Route] = &[
     at("GET", "/api/status", read("status"), |call| {
         Box::pin(routes::status::show(call))
     }),
+    at("GET", "/swagger.json", read("status"), |call| {
+        Box::pin(routes::swagger::show(call))
+    }),
     at("GET", "/metrics", read("status"), |call| {
         Box::pin(routes::metrics::show(call))
     }),
@@ -168,6 +171,21 @@ const ROUTES: &[Route] = &[
     ),
     at("POST", "/api/pcap", write("pcap"), |call| {
         Box::pin(routes::pcap::upload(call))
+    }),
+    below("GET", "/v1", read("spp"), |call| {
+        Box::pin(routes::spp::call(call))
+    }),
+    below("HEAD", "/v1", read("spp"), |call| {
+        Box::pin(routes::spp::call(call))
+    }),
+    below("PUT", "/v1", write("spp"), |call| {
+        Box::pin(routes::spp::call(call))
+    }),
+    below("POST", "/v1", write("spp"), |call| {
+        Box::pin(routes::spp::call(call))
+    }),
+    below("DELETE", "/v1", write("spp"), |call| {
+        Box::pin(routes::spp::call(call))
     }),
     any("/ws/subscriber", Access::Socket, |call| {
         Box::pin(ws::subscriber(call))
@@ -319,6 +337,19 @@ pub(crate) fn percent_decoded(text: &str) -> String {
         }
     }
     String::from_utf8_lossy(&out).into_owned()
+}
+
+/// Methods and paths of all routes, `{}` for what is open in them; no method is any.
+#[cfg(test)]
+pub(crate) fn table() -> impl Iterator<Item = (Option<&'static str>, String)> {
+    routes().map(|route| {
+        let path = match route.reach {
+            Reach::Itself => route.path.to_owned(),
+            Reach::Below => format!("{}/{{}}", route.path),
+            Reach::Part { after } => format!("{}/{{}}{after}", route.path),
+        };
+        (route.method, path)
+    })
 }
 
 #[cfg(test)]

@@ -22,5 +22,6 @@ mod pcap;
 mod process;
 mod publisher;
 mod resources;
+mod spp;
 mod subscriber;
 mod websocket;

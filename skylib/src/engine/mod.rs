@@ -36,6 +36,8 @@ mod query;
 mod resources;
 mod running;
 mod subscription;
+#[cfg(feature = "spp")]
+mod tap;
 mod target;
 mod totals;
 mod watched;
@@ -173,6 +175,9 @@ struct Inner {
     kinds: Kinds,
     controller: Arc<Controller>,
     queries: QueryRunner,
+    /// Settings of every flow table.
+    #[cfg(feature = "spp")]
+    table: FlowTableOptions,
     importer: Importer,
     probes: Mutex<Option<ProbeSet>>,
     stopping: Arc<AtomicBool>,
@@ -267,6 +272,8 @@ impl Engine {
             kinds,
             controller: Arc::clone(&controller),
             queries: queries.clone(),
+            #[cfg(feature = "spp")]
+            table: options.table.clone(),
             importer: Importer::new(
                 options.table.clone(),
                 Arc::clone(&flows),
