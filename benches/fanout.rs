@@ -9,6 +9,11 @@
 //! `SKYD` and `FANOUT_PEER` name the programs, `FANOUT_PAIRS` the number of pairs (5),
 //! `FANOUT_CLIENTS` the numbers of clients (`1,10,100`). See `make bench-fanout`.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a benchmark runs by the real clock"
+)]
+
 #[path = "fanout/clients.rs"]
 mod clients;
 #[path = "fanout/feed.rs"]
