@@ -18,6 +18,8 @@ pub(crate) use gate::{Access, admit, read, refused, write};
 pub(crate) use policy::{Permission, User};
 pub(crate) use settings::from_config;
 
+use std::net::IpAddr;
+
 use self::basic::Basic;
 use self::keystone::Keystone;
 use self::policy::Policy;
@@ -130,6 +132,16 @@ impl Auth {
     /// Whether everybody may use the API.
     pub(crate) fn is_open(&self) -> bool {
         self.api.is_open()
+    }
+
+    /// Whether flows may come from an address in datagrams, which carry no credentials.
+    ///
+    /// COMPAT: where agents have a backend they may go on sending flows without it.
+    pub(crate) fn takes_datagrams_of(&self, peer: IpAddr) -> bool {
+        match self.cluster {
+            Cluster::Backend(_) => true,
+            Cluster::Loopback => peer.to_canonical().is_loopback(),
+        }
     }
 
     /// Reads password files again; those that cannot be read leave everything as it was.

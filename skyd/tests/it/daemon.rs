@@ -103,6 +103,12 @@ impl Daemon {
         self.log.lock().unwrap().join("\n")
     }
 
+    /// How many files and sockets it has open.
+    pub(crate) fn descriptors(&self) -> usize {
+        let folder = format!("/proc/{}/fd", self.process.id());
+        std::fs::read_dir(folder).unwrap().count()
+    }
+
     /// Sends SIGHUP and waits until the log says what came of it.
     pub(crate) fn hang_up(&self, told: &str) {
         let before = self.log().matches(told).count();

@@ -15,6 +15,7 @@ mod daemon;
 mod elements;
 mod history;
 mod hostile;
+mod hostile_websocket;
 mod http;
 mod ingestion;
 mod keystone;
