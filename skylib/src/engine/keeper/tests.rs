@@ -219,7 +219,7 @@ fn edges_wait_for_nodes_that_others_bring() {
     add(&first, "a");
     add(&first, "b");
     first.graph.update_kept(None, |graph, _| {
-        graph.add_edge(edge("e", "a", "b")).unwrap()
+        graph.add_edge(edge("e", "a", "b")).unwrap();
     });
     drop(first);
     let second = Kept::open(&disk);
