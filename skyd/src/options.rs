@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use serde_json::Value as Json;
 use skylib::api::{CaptureSpec, CaptureType};
 use skylib::engine::{EngineOptions, ResourceLimits, Role};
 use skylib::flow::{FlowProtocol, FlowTableOptions, LayerKeyMode};
@@ -20,7 +19,6 @@ use crate::config::Config;
 /// # Errors
 /// When a setting asks for something that is not there, or the store cannot be opened.
 pub(crate) fn engine_options(role: Role, config: &Config) -> anyhow::Result<EngineOptions> {
-    refuse_tls(config)?;
     let folder = data_folder(config);
     let store = RedbStore::open(&folder.join("meta.redb")).with_context(|| {
         format!(
@@ -151,24 +149,6 @@ fn history_bytes(config: &Config) -> usize {
 
 const TOPOLOGY_BACKEND: &str = "analyzer.topology.backend";
 const FLOW_BACKEND: &str = "analyzer.flow.backend";
-
-/// Serving without the encryption that was asked for would show what was meant to be hidden.
-fn refuse_tls(config: &Config) -> anyhow::Result<()> {
-    if config.tree("tls").is_some_and(wants_tls) {
-        bail!("tls: not supported yet, leave its certificates and keys unset");
-    }
-    Ok(())
-}
-
-fn wants_tls(tls: &Json) -> bool {
-    let set = |key: &str| {
-        tls.get(key)
-            .and_then(Json::as_str)
-            .is_some_and(|path| !path.is_empty())
-    };
-    (set("ca_cert") && set("client_cert") && set("client_key"))
-        || (set("server_cert") && set("server_key"))
-}
 
 fn flow_table(config: &Config) -> anyhow::Result<FlowTableOptions> {
     let mut table = FlowTableOptions::default()
