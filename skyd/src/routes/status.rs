@@ -46,6 +46,7 @@ pub(crate) async fn show(call: Call) -> Response {
         queues: Queues {
             connections: app.connections.open(),
             connections_refused: app.connections.refused(),
+            connections_closed_idle: app.connections.waiting().closed(),
             incoming_bytes: app.incoming.used(),
             incoming_refused: app.incoming.refused(),
             uploads: app.uploads.running(),
@@ -232,6 +233,7 @@ struct Ingestion {
 struct Queues {
     connections: usize,
     connections_refused: usize,
+    connections_closed_idle: u64,
     incoming_bytes: usize,
     incoming_refused: u64,
     uploads: usize,
