@@ -33,8 +33,8 @@ pub struct PcapProcess {
     interface: Option<String>,
     clock: Arc<dyn Clock>,
     tap: Option<Arc<dyn FlowTap>>,
-    /// When the last run began, in seconds; held while one starts.
-    began: Mutex<i64>,
+    /// Held while a run starts.
+    life: Mutex<Life>,
     run: Mutex<Option<Arc<Run>>>,
     /// Of all runs before the present or last one.
     before: Mutex<PcapStats>,
@@ -53,7 +53,10 @@ impl PcapProcess {
             interface,
             clock,
             tap: None,
-            began: Mutex::new(i64::MIN),
+            life: Mutex::new(Life {
+                began: i64::MIN,
+                is_over: false,
+            }),
             run: Mutex::default(),
             before: Mutex::default(),
         })
@@ -77,9 +80,12 @@ impl PcapProcess {
     ///
     /// # Errors
     /// When the port, the folder or a privilege is not there, or the run before is not written yet;
-    /// it is idle then.
+    /// it is idle then. [`SppError::NoProcess`] after [`PcapProcess::exit`].
     pub fn start(&self) -> Result<(), SppError> {
-        let mut began = self.began.lock();
+        let mut life = self.life.lock();
+        if life.is_over {
+            return Err(SppError::NoProcess(self.spec.client_id.to_string()));
+        }
         let last = self.run.lock().clone();
         if let Some(run) = &last
             && !run.is_over()
@@ -97,9 +103,9 @@ impl PcapProcess {
                 port: self.spec.port.to_string(),
                 interface: "no interface".to_owned(),
             })?;
-        let time = self.free_time(*began)?;
+        let time = self.free_time(life.began)?;
         let run = Run::start(&self.spec, interface, time, self.tap.as_ref())?;
-        *began = time;
+        life.began = time;
         let mut current = self.run.lock();
         if let Some(last) = last {
             let mut before = self.before.lock();
@@ -126,6 +132,15 @@ impl PcapProcess {
         } else {
             Err(SppError::StillWriting)
         }
+    }
+
+    /// Ends the capture for good: nothing starts any more, also what is about to.
+    ///
+    /// # Errors
+    /// As [`PcapProcess::stop`].
+    pub fn exit(&self, patience: Duration) -> Result<(), SppError> {
+        self.life.lock().is_over = true;
+        self.stop(patience)
     }
 
     /// Says that the capture is to end, without waiting.
@@ -196,6 +211,20 @@ impl PcapProcess {
                 folder: self.spec.out_dir.clone(),
                 source: std::io::ErrorKind::AlreadyExists.into(),
             })
+    }
+}
+
+/// What happened to an instance.
+#[derive(Clone, Copy, Debug)]
+struct Life {
+    /// When the last run began, in seconds.
+    began: i64,
+    is_over: bool,
+}
+
+impl Drop for PcapProcess {
+    fn drop(&mut self) {
+        self.ask_to_stop();
     }
 }
 

@@ -180,7 +180,7 @@ impl SppCtl {
         }
         match process {
             Process::Pcap(process) => {
-                if process.stop(EXIT_PATIENCE).is_err() {
+                if process.exit(EXIT_PATIENCE).is_err() {
                     tracing::warn!(id, "what it captured is still being written");
                 }
             }
@@ -261,7 +261,8 @@ impl SppCtl {
         self.add(launch.spec(root)?)
     }
 
-    /// Ends all captures of this library, all at once; tells whether everything was written in time.
+    /// Ends all captures of this library for good, all at once; tells whether everything was written
+    /// in time.
     pub fn stop(&self, patience: Duration) -> bool {
         let instances = self.instances();
         for instance in &instances {
@@ -270,7 +271,7 @@ impl SppCtl {
         thread::scope(|scope| {
             let ended: Vec<_> = instances
                 .iter()
-                .map(|instance| scope.spawn(move || instance.stop(patience).is_ok()))
+                .map(|instance| scope.spawn(move || instance.exit(patience).is_ok()))
                 .collect();
             ended.into_iter().all(|ended| ended.join().unwrap_or(false))
         })

@@ -107,3 +107,17 @@ fn the_virtual_primary_launches_instances() {
     ctl.delete("4").unwrap();
     ctl.launch(launch).unwrap();
 }
+
+#[test]
+fn what_is_deleted_does_not_start_any_more() {
+    let ctl = ctl();
+    ctl.add(spec(1)).unwrap();
+    // A request that has found it before another one deletes it.
+    let found = ctl.instances().remove(0);
+    assert!(matches!(
+        found.start(),
+        Err(SppError::PortNotAvailable { .. })
+    ));
+    ctl.delete("1").unwrap();
+    assert!(matches!(found.start(), Err(SppError::NoProcess(_))));
+}
