@@ -1,6 +1,6 @@
 //! A `skyd` process of a test's own, on a free port, with a data folder that goes with it.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -164,6 +164,22 @@ pub(crate) fn command(role: &str, folder: &Path, settings: &[&str]) -> Command {
         }
     }
     command
+}
+
+/// Runs a daemon that must not start; what it says.
+pub(crate) fn refused(role: &str, settings: &[&str], file: Option<&str>) -> String {
+    let folder = Folder::new();
+    let mut command = command(role, &folder.0, settings);
+    if file.is_some() {
+        command.args(["-c", "-"]).stdin(Stdio::piped());
+    }
+    let mut process = command.spawn().unwrap();
+    if let (Some(text), Some(mut stdin)) = (file, process.stdin.take()) {
+        stdin.write_all(text.as_bytes()).unwrap();
+    }
+    let output = process.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    String::from_utf8(output.stderr).unwrap()
 }
 
 /// Waits for something that must come.
