@@ -12,6 +12,7 @@ mod captures;
 mod client;
 mod config;
 mod daemon;
+mod durability;
 mod elements;
 mod history;
 mod hostile;
