@@ -43,6 +43,12 @@ pub(crate) fn engine_options(role: Role, config: &Config) -> anyhow::Result<Engi
     let netns = config.text("agent.topology.netns.run_path");
     options.netns_path = (!netns.is_empty()).then(|| PathBuf::from(netns));
     options.host_metadata = host_metadata(config)?;
+    options.live.interval = config.duration("live.interval");
+    options.live.timed_interval = config.duration("live.timed_interval");
+    options.live.max_time = config.duration("live.max_time");
+    options.live.max_queries = config.count("live.max_queries");
+    options.live.max_items = config.count("live.max_items");
+    options.live.max_items_of_all = config.count("live.max_items_of_all");
     options.max_captures = config.count("http.limits.captures");
     options.max_nodes = config.count("http.limits.nodes");
     options.max_edges = config.count("http.limits.edges");

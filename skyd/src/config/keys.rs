@@ -139,11 +139,20 @@ pub(crate) const KEYS: &[Key] = &[
     // Long bodies and messages of all clients that arrive at one time.
     key("http.limits.incoming_bytes", Bytes, "512MiB"),
     key("http.limits.queries", SOME, "64"),
+    // Live queries of one connection.
+    key("http.limits.live_queries", SOME, "16"),
     key("http.limits.query_timeout", Interval, "60"),
     key("http.limits.ws_queue_bytes", Bytes, "64MiB"),
     key("http.limits.ws_message_bytes", Bytes, "256MiB"),
     unread("http.rest.debug", Flag, "false"),
     free("http.cookie"),
+    // Live queries: how often they tell, what they may take.
+    key("live.interval", Interval, "100ms"),
+    key("live.timed_interval", Interval, "5"),
+    key("live.max_time", Interval, "2"),
+    key("live.max_queries", SOME, "1000"),
+    key("live.max_items", SOME, "100000"),
+    key("live.max_items_of_all", SOME, "2000000"),
     // SPP: recording to files.
     unread("spp.listen", Address, ""),
     free("spp.ports"),

@@ -42,12 +42,20 @@ pub(crate) async fn show(call: Call) -> Response {
             connections_refused: app.connections.refused(),
             incoming_bytes: app.incoming.used(),
             incoming_refused: app.incoming.refused(),
+            queries_running: app.queries_running(),
             events_waiting: engine.events_waiting,
             graph_subscribers_cut_off: engine.graph_subscribers_cut_off,
             flow_subscribers_cut_off: engine.flow_subscribers_cut_off,
             flows_dropped: engine.flows_dropped,
             flow_tables_silent: engine.flow_tables_silent,
             messages_dropped: app.pools.messages_dropped(),
+        },
+        live: Live {
+            queries: engine.live.queries,
+            items: engine.live.items,
+            runs: engine.live.runs,
+            overruns: engine.live.overruns,
+            ended: engine.live.ended,
         },
         history: History {
             topology: engine.history.as_ref().map(TopologyHistory::of),
@@ -74,6 +82,7 @@ struct Status<'a> {
     probes: BTreeMap<&'static str, Probe>,
     store: Store,
     queues: Queues,
+    live: Live,
     history: History,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     backends_replaced_by_local: BTreeMap<&'static str, &'a str>,
@@ -111,6 +120,18 @@ struct Peers {
 #[serde(rename_all = "PascalCase")]
 struct Election {
     is_master: bool,
+}
+
+/// How live queries do.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Live {
+    queries: usize,
+    items: usize,
+    runs: u64,
+    /// How often events came too fast and all queries ran again.
+    overruns: u64,
+    ended: u64,
 }
 
 /// How much of the past is kept; `null` where none is.
@@ -185,6 +206,7 @@ struct Queues {
     connections_refused: usize,
     incoming_bytes: usize,
     incoming_refused: u64,
+    queries_running: usize,
     events_waiting: usize,
     graph_subscribers_cut_off: u64,
     flow_subscribers_cut_off: u64,

@@ -8,6 +8,7 @@
 mod flow;
 mod handshake;
 mod link;
+mod live;
 mod opcode;
 mod pool;
 mod publisher;

@@ -7,6 +7,7 @@
     reason = "literals read better without a borrow"
 )]
 
+mod cancel;
 mod captures;
 mod client;
 mod config;
@@ -15,6 +16,7 @@ mod elements;
 mod history;
 mod hostile;
 mod http;
+mod live;
 mod process;
 mod publisher;
 mod subscriber;

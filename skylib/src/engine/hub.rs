@@ -48,8 +48,10 @@ pub struct LoggedEvent {
     pub sequence: u64,
     /// The writer's connection, where it has one that wants no echo of its own changes.
     pub author: Option<u64>,
+    /// Whether it is the last of its transaction.
+    pub is_last: bool,
     /// Roughly how much memory it keeps alive.
-    bytes: usize,
+    pub(super) bytes: usize,
 }
 
 impl SharedGraph {
@@ -103,9 +105,12 @@ impl SharedGraph {
             history.record(&events, now);
         }
         let sequence = graph.sequence();
+        let last = events.len() - 1;
         let logged: Vec<LoggedEvent> = events
             .into_iter()
-            .map(|event| LoggedEvent {
+            .enumerate()
+            .map(|(place, event)| LoggedEvent {
+                is_last: place == last,
                 bytes: size_of::<LoggedEvent>() + event.metadata_bytes(),
                 event,
                 sequence,

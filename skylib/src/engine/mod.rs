@@ -24,6 +24,7 @@ mod entry;
 mod expiry;
 mod flows;
 mod hub;
+mod live;
 mod monotonic;
 mod on_demand;
 mod opening;
@@ -39,6 +40,7 @@ pub use collection::Collection;
 pub use elements::Elements;
 pub use flows::{FlowHub, FlowOptions, TableId};
 pub use hub::{LOG_BYTES, LOG_LIMIT, LoggedEvent, SharedGraph};
+pub use live::{LiveClient, LiveNews, LiveOptions, LiveRefusal, LiveStatus, LiveTicket};
 pub use subscription::{Bus, BusMessage, PATIENCE, SubscribeOptions, Subscription};
 
 use std::path::PathBuf;
@@ -50,6 +52,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use self::controller::Controller;
+use self::live::LiveHub;
 use self::on_demand::{OnDemand, OnDemandOptions};
 use self::opening::Opener;
 use self::probes::HostOptions;
@@ -105,6 +108,8 @@ pub struct EngineOptions {
     pub host_metadata: crate::value::Map,
     /// Bounds of one query.
     pub limits: Limits,
+    /// How often live queries tell, and what they may take.
+    pub live: LiveOptions,
     /// How many captures may be kept.
     pub max_captures: usize,
     /// How many nodes there may be for clients to add another.
@@ -134,6 +139,7 @@ impl EngineOptions {
             netns_path: Some(PathBuf::from("/var/run/netns")),
             host_metadata: crate::value::Map::new(),
             limits: Limits::default(),
+            live: LiveOptions::default(),
             max_captures: 1_000,
             max_nodes: 1_000_000,
             max_edges: 4_000_000,
@@ -158,6 +164,7 @@ struct Inner {
     edges: Elements<Edge>,
     controller: Arc<Controller>,
     queries: QueryRunner,
+    live: Arc<LiveHub>,
     probes: Mutex<Option<ProbeSet>>,
     stopping: Arc<AtomicBool>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -203,6 +210,8 @@ pub struct Status {
     pub flows_dropped: u64,
     /// How often a query went without the answer of a capture's flow table.
     pub flow_tables_silent: u64,
+    /// How live queries do.
+    pub live: LiveStatus,
 }
 
 impl Engine {
@@ -264,6 +273,7 @@ impl Engine {
             ),
             controller: Arc::clone(&controller),
             queries: queries.clone(),
+            live: Arc::new(LiveHub::new(options.live, queries.clone())),
             probes: Mutex::new(None),
             stopping: Arc::default(),
             threads: Mutex::default(),
@@ -311,8 +321,12 @@ impl Engine {
     fn start_threads(&self, on_demand: OnDemand) -> Result<(), EngineError> {
         let inner = &self.0;
         let (graph, bus) = (Arc::clone(&inner.graph), Arc::clone(&inner.graph_bus));
-        let controller = Arc::clone(&inner.controller);
-        self.spawn("dispatch", move || dispatch(&graph, &bus, &controller))?;
+        let (controller, live) = (Arc::clone(&inner.controller), Arc::clone(&inner.live));
+        self.spawn("dispatch", move || {
+            dispatch(&graph, &bus, &controller, &live)
+        })?;
+        let live = Arc::clone(&inner.live);
+        self.spawn("live", move || live.run())?;
         let (flows, stopping) = (Arc::clone(&inner.flows), Arc::clone(&inner.stopping));
         let clock = Arc::clone(&inner.queries.clock);
         self.spawn("flow-batch", move || {
@@ -396,6 +410,12 @@ impl Engine {
             .explain(&view, &Query::parse(text)?, interrupt))
     }
 
+    /// Live queries for one client, so many at a time; see [`LiveClient`].
+    #[must_use]
+    pub fn live_client(&self, max_queries: usize) -> LiveClient {
+        LiveClient::new(&self.0.live, max_queries)
+    }
+
     /// The graph.
     #[must_use]
     pub fn graph(&self) -> &Arc<SharedGraph> {
@@ -458,6 +478,7 @@ impl Engine {
             flow_store: inner.flows.store().map(FlowStore::status),
             history: inner.graph.history().map(History::status),
             flow_tables_silent: inner.flows.silent(),
+            live: inner.live.status(),
             ..Status::default()
         };
         inner.graph.read(&mut |graph| {
@@ -483,6 +504,7 @@ impl Engine {
         join(on_demand);
         inner.stopping.store(true, Ordering::Relaxed);
         inner.graph.close_log();
+        inner.live.stop();
         join(others);
         inner.graph_bus.close();
         inner.flows.bus.close();
@@ -499,10 +521,11 @@ fn join(threads: Vec<JoinHandle<()>>) {
 }
 
 /// Hands the graph's events to the capture controller and the subscribers.
-fn dispatch(graph: &SharedGraph, bus: &Bus<Outgoing>, controller: &Controller) {
+fn dispatch(graph: &SharedGraph, bus: &Bus<Outgoing>, controller: &Controller, live: &LiveHub) {
     while let Some(events) = graph.take_log() {
         for logged in events {
             controller.graph_event(&logged.event);
+            live.graph_event(&logged);
             if bus.is_wanted(crate::proto::GRAPH) {
                 let message = Outgoing::graph_event(logged.event)
                     .with_sequence(logged.sequence)

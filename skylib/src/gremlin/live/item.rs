@@ -93,7 +93,9 @@ impl Serialize for Item {
             Self::Flow(flow) => flow.serialize(serializer),
             Self::Group(flows) => flows.serialize(serializer),
             Self::Metrics(metrics) => metrics.serialize(serializer),
-            Self::RawPackets(packets) => packets.serialize(serializer),
+            Self::RawPackets(packets) => Some(packets)
+                .filter(|packets| !packets.is_empty())
+                .serialize(serializer),
             Self::Value(value) => value.serialize(serializer),
         }
     }

@@ -156,7 +156,8 @@ impl Reach {
             | Operation::FlowEnds(..)
             | Operation::Group
             | Operation::MoreThan
-            | Operation::RawPackets => {
+            | Operation::RawPackets
+            | Operation::Bpf(_) => {
                 (self.is_timed, self.walks, self.keys) = (true, true, None);
                 self.nodes.push(Filter::everything());
             }
