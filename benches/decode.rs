@@ -8,7 +8,7 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use skylib::decode::{Decoder, DecoderOptions, Parts};
 use skylib::packet::{LinkType, PacketRef};
-use skylib::pcap_file::{PcapReader, PcapWriter, Resolution};
+use skylib::pcap_file::{PcapNgReader, PcapNgWriter, PcapReader, PcapWriter, Resolution};
 use skylib::time::Timestamp;
 
 fn decode(criterion: &mut Criterion) {
@@ -20,6 +20,22 @@ fn decode(criterion: &mut Criterion) {
     group.bench_function("read", |bencher| {
         bencher.iter(|| {
             let mut reader = PcapReader::new(file.as_slice()).expect("a capture file");
+            let mut bytes = 0;
+            while let Some(batch) = reader.next_batch().expect("an undamaged file") {
+                bytes += batch
+                    .headers
+                    .iter()
+                    .map(|header| u64::from(header.wire_len))
+                    .sum::<u64>();
+            }
+            black_box(bytes)
+        });
+    });
+
+    let blocks = pcapng(&file);
+    group.bench_function("read_pcapng", |bencher| {
+        bencher.iter(|| {
+            let mut reader = PcapNgReader::new(blocks.as_slice()).expect("a capture file");
             let mut bytes = 0;
             while let Some(batch) = reader.next_batch().expect("an undamaged file") {
                 bytes += batch
@@ -99,6 +115,16 @@ fn file() -> Vec<u8> {
         Some(path) => std::fs::read(path).expect("BENCH_PCAP names a readable file"),
         None => mixed_file(20_000),
     }
+}
+
+/// The same packets as pcapng.
+fn pcapng(file: &[u8]) -> Vec<u8> {
+    let mut reader = PcapReader::new(file).expect("a capture file");
+    let mut writer = PcapNgWriter::new(Vec::new()).expect("in memory");
+    while let Some(batch) = reader.next_batch().expect("an undamaged file") {
+        writer.write_batch(&batch).expect("in memory");
+    }
+    writer.into_inner()
 }
 
 fn owned_packets(file: &[u8]) -> Vec<OwnedPacket> {

@@ -7,28 +7,33 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::StatusCode;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::{Body, Incoming};
 use skylib::engine::{Engine, SubscribeOptions};
-use skylib::flow::LayerKeyMode;
 use tokio::sync::Semaphore;
 
+use crate::auth::Auth;
 use crate::budget::{Budget, NoRoom};
 use crate::config::Config;
-use crate::options::{self, ReplacedBackend};
+use crate::datagrams::FlowTransport;
+use crate::options::ReplacedBackend;
+use crate::requests::Requests;
 use crate::respond::{self, Response};
 use crate::socket::Connections;
+use crate::upload::{UploadLimits, Uploads};
 use crate::ws::Pools;
 
 /// The daemon, as its handlers see it.
 pub(crate) struct App {
     pub(crate) engine: Engine,
+    pub(crate) auth: Auth,
     pub(crate) limits: Limits,
     pub(crate) config: Config,
     pub(crate) connections: Arc<Connections>,
     pub(crate) incoming: Arc<Budget>,
+    pub(crate) uploads: Uploads,
+    pub(crate) requests: Requests,
     pub(crate) pools: Pools,
-    /// What a capture gets whose client names none.
-    pub(crate) layer_key_mode: LayerKeyMode,
+    pub(crate) flow_transport: FlowTransport,
     /// Store backends that were asked for and are not there, for the status.
     pub(crate) replaced_backends: Vec<ReplacedBackend>,
     /// A turn is over when its work is, not when nobody waits for it any more.
@@ -57,6 +62,8 @@ impl App {
     pub(crate) fn new(
         engine: Engine,
         config: &Config,
+        auth: Auth,
+        flow_transport: FlowTransport,
         replaced_backends: Vec<ReplacedBackend>,
     ) -> Self {
         let limits = Limits {
@@ -74,15 +81,23 @@ impl App {
             queries: config.count("http.limits.queries"),
             live_queries: config.count("http.limits.live_queries"),
         };
+        let patience = limits.body_timeout;
         Self {
             engine,
             queries: Arc::new(Semaphore::new(limits.queries)),
+            auth,
             limits,
             config: config.clone(),
             connections: Connections::new(config.count("http.limits.connections")),
             incoming: Budget::new(config.bytes("http.limits.incoming_bytes")),
+            requests: Requests::default(),
+            uploads: Uploads::new(UploadLimits {
+                count: config.count("http.limits.uploads"),
+                bytes: config.bytes("http.limits.upload_bytes") as u64,
+                patience,
+            }),
             pools: Pools::default(),
-            layer_key_mode: options::layer_key_mode(config),
+            flow_transport,
             replaced_backends,
         }
     }
@@ -130,12 +145,21 @@ impl App {
 
     /// Reads a request's body as text; what is not UTF-8 becomes U+FFFD.
     pub(crate) async fn read_body(&self, body: Incoming) -> Result<String, Response> {
-        let bytes = self.read_bytes(body).await?;
+        let bytes = self.read_bytes(body, self.limits.body_bytes).await?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    async fn read_bytes(&self, body: Incoming) -> Result<Bytes, Response> {
-        let limit = self.limits.body_bytes;
+    /// Reads a form; nothing of the body is left.
+    pub(crate) async fn read_form(&self, body: &mut Incoming) -> Result<String, Response> {
+        let limit = self.limits.body_bytes.min(LONGEST_FORM);
+        let bytes = self.read_bytes(body, limit).await?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    async fn read_bytes<B>(&self, body: B, limit: usize) -> Result<Bytes, Response>
+    where
+        B: Body<Data = Bytes, Error = hyper::Error> + Unpin,
+    {
         let is_too_long = body.size_hint().lower() > limit as u64;
         let whole = self.gather(Limited::new(body, limit));
         let mut refusal = match tokio::time::timeout(self.limits.body_timeout, whole) {
@@ -159,7 +183,10 @@ impl App {
     }
 
     /// All of a body, within what all clients may send at a time.
-    async fn gather(&self, mut body: Limited<Incoming>) -> Result<Bytes, BoxError> {
+    async fn gather<B>(&self, mut body: Limited<B>) -> Result<Bytes, BoxError>
+    where
+        B: Body<Data = Bytes, Error = hyper::Error> + Unpin,
+    {
         let mut claim = self.incoming.claim();
         let mut whole = BytesMut::new();
         while let Some(frame) = body.frame().await {
@@ -179,6 +206,9 @@ fn too_long(limit: usize) -> Response {
     respond::error_text(StatusCode::PAYLOAD_TOO_LARGE, &text)
 }
 
+/// User and password, or a token; no form has more.
+const LONGEST_FORM: usize = 64 << 10;
+
 /// Tells a running query whether to give up.
 #[derive(Clone, Debug)]
 pub(crate) struct Interrupt(Arc<AtomicBool>);
@@ -187,7 +217,7 @@ pub(crate) struct Interrupt(Arc<AtomicBool>);
 pub(crate) struct InterruptGuard(Arc<AtomicBool>);
 
 impl Interrupt {
-    fn new() -> (Self, InterruptGuard) {
+    pub(crate) fn new() -> (Self, InterruptGuard) {
         let flag = Arc::new(AtomicBool::new(false));
         (Self(Arc::clone(&flag)), InterruptGuard(flag))
     }
@@ -227,6 +257,7 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
+    use crate::auth;
     use crate::config::Sources;
 
     fn app(setting: &str) -> App {
@@ -237,7 +268,8 @@ mod tests {
         })
         .unwrap();
         let engine = Engine::start(EngineOptions::new("test")).unwrap();
-        App::new(engine, &config, Vec::new())
+        let auth = auth::from_config(&config).unwrap();
+        App::new(engine, &config, auth, FlowTransport::WebSocket, Vec::new())
     }
 
     /// Runs until told to stop, then says so.

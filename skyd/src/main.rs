@@ -1,19 +1,27 @@
 //! The daemon and command line of `skylib`: configuration, HTTP, WebSocket and process life.
 
 mod app;
+mod auth;
 mod budget;
 mod cli;
 mod compress;
 mod cors;
+mod datagrams;
+mod exposition;
 mod flows;
+mod form;
 mod log;
+mod openapi;
 mod options;
+mod process;
+mod requests;
 mod respond;
 mod router;
 mod routes;
 mod server;
 mod signal;
 mod socket;
+mod upload;
 mod whole_graph;
 mod ws;
 
@@ -30,6 +38,7 @@ use tokio::sync::watch;
 use crate::app::App;
 use crate::cli::{Cli, Command, DaemonArgs};
 use crate::config::{Config, Sources};
+use crate::datagrams::FlowTransport;
 use crate::signal::Signals;
 
 #[global_allocator]
@@ -97,15 +106,33 @@ async fn serve(role: Role, config: &Config) -> anyhow::Result<()> {
     };
     let mut signals = Signals::new().context("cannot receive signals")?;
     let replaced_backends = options::replaced_backends(config)?;
+    let auth = auth::from_config(config)?;
     let listener = server::listen(&address).await?;
     let engine = Engine::start(options::engine_options(role, config)?)?;
-    let app = Arc::new(App::new(engine.clone(), config, replaced_backends));
-    let (stop, stopping) = watch::channel(false);
     let place = listener.local_addr().context("the socket has no address")?;
+    let flow_transport = match config.text("flow.protocol").as_str() {
+        "websocket" => FlowTransport::WebSocket,
+        _ => FlowTransport::udp(place),
+    };
+    let app = App::new(
+        engine.clone(),
+        config,
+        auth,
+        flow_transport,
+        replaced_backends,
+    );
+    let app = Arc::new(app);
+    let (stop, stopping) = watch::channel(false);
+    tokio::spawn(datagrams::receive(Arc::clone(&app), stopping.clone()));
     tracing::info!(host = engine.host(), "listening on {place}");
-    let serving = tokio::spawn(server::serve(listener, app, stopping));
+    let serving = tokio::spawn(server::serve(listener, Arc::clone(&app), stopping));
 
-    let signal = signals.wait().await;
+    let signal = loop {
+        match signals.next().await {
+            signal::Request::End(signal) => break signal,
+            signal::Request::Reload => reload(&app),
+        }
+    };
     tracing::info!("{signal}: ending");
     stop.send_replace(true);
     // Subscribers still get what the captures leave behind; their queues end with the engine.
@@ -124,6 +151,14 @@ async fn serve(role: Role, config: &Config) -> anyhow::Result<()> {
         tracing::debug!("connections are cut");
     }
     Ok(())
+}
+
+/// Reads certificates and password files again.
+fn reload(app: &App) {
+    match app.auth.reload() {
+        Ok(()) => tracing::info!("SIGHUP: files have been read again"),
+        Err(error) => tracing::error!(error, "SIGHUP: users stay as they were"),
+    }
 }
 
 /// Every client takes a descriptor; the usual soft limit of 1024 is far below the hard one.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use serde_json::Value as Json;
 use skylib::api::{CaptureSpec, CaptureType};
-use skylib::engine::{EngineOptions, Role};
+use skylib::engine::{EngineOptions, ResourceLimits, Role};
 use skylib::flow::{FlowProtocol, FlowTableOptions, LayerKeyMode};
 use skylib::graph::history::{History, HistoryLimits, MemoryHistory};
 use skylib::store::{FlowStore, FlowStoreLimits, MemoryFlowStore, RedbStore};
@@ -20,7 +20,7 @@ use crate::config::Config;
 /// # Errors
 /// When a setting asks for something that is not there, or the store cannot be opened.
 pub(crate) fn engine_options(role: Role, config: &Config) -> anyhow::Result<EngineOptions> {
-    refuse_missing_authentication(config)?;
+    refuse_tls(config)?;
     let folder = data_folder(config);
     let store = RedbStore::open(&folder.join("meta.redb")).with_context(|| {
         format!(
@@ -38,6 +38,7 @@ pub(crate) fn engine_options(role: Role, config: &Config) -> anyhow::Result<Engi
     options.history = topology_history(config);
     options.flow_store = flow_store(config, options.table.expire);
     options.flows.max_buffered = config.count("analyzer.flow.max_buffer_size");
+    options.flows.live_age = options.table.expire + options.table.update;
     options.stats_period = config.duration("agent.capture.stats_update");
     options.metrics_period = config.duration("agent.topology.netlink.metrics_update");
     let netns = config.text("agent.topology.netns.run_path");
@@ -48,17 +49,31 @@ pub(crate) fn engine_options(role: Role, config: &Config) -> anyhow::Result<Engi
     options.live.max_time = config.duration("live.max_time");
     options.live.max_queries = config.count("live.max_queries");
     options.live.max_items = config.count("live.max_items");
-    options.live.max_items_of_all = config.count("live.max_items_of_all");
-    options.max_captures = config.count("http.limits.captures");
-    options.max_nodes = config.count("http.limits.nodes");
-    options.max_edges = config.count("http.limits.edges");
+    options.live.max_bytes = config.bytes("live.max_bytes");
+    options.layer_key_mode = layer_key_mode(config);
+    options.resources = resource_limits(config);
     options.max_active_captures = config.count("agent.capture.max_active");
+    options.captures_here = role == Role::AllInOne;
     options.startup_capture = startup_capture(config)?;
     Ok(options)
 }
 
+fn resource_limits(config: &Config) -> ResourceLimits {
+    let mut limits = ResourceLimits::default();
+    limits.captures = config.count("http.limits.captures");
+    limits.injections = config.count("http.limits.injectpackets");
+    limits.alerts = config.count("http.limits.alerts");
+    limits.workflows = config.count("http.limits.workflows");
+    limits.node_rules = config.count("http.limits.noderules");
+    limits.edge_rules = config.count("http.limits.edgerules");
+    limits.nodes = config.count("http.limits.nodes");
+    limits.edges = config.count("http.limits.edges");
+    limits.bytes = config.bytes("http.limits.resource_bytes");
+    limits
+}
+
 /// What a capture gets whose client names none.
-pub(crate) fn layer_key_mode(config: &Config) -> LayerKeyMode {
+fn layer_key_mode(config: &Config) -> LayerKeyMode {
     LayerKeyMode::parse(
         &config
             .text("flow.default_layer_key_mode")
@@ -143,14 +158,8 @@ fn history_bytes(config: &Config) -> usize {
 const TOPOLOGY_BACKEND: &str = "analyzer.topology.backend";
 const FLOW_BACKEND: &str = "analyzer.flow.backend";
 
-/// Serving without the authentication that was asked for would open what was meant to be closed.
-fn refuse_missing_authentication(config: &Config) -> anyhow::Result<()> {
-    for key in ["analyzer.auth.api.backend", "analyzer.auth.cluster.backend"] {
-        let kind = config.backend_type(key);
-        if kind != "noauth" {
-            bail!("{key}: authentication of type {kind:?} is not supported yet, noauth expected");
-        }
-    }
+/// Serving without the encryption that was asked for would show what was meant to be hidden.
+fn refuse_tls(config: &Config) -> anyhow::Result<()> {
     if config.tree("tls").is_some_and(wants_tls) {
         bail!("tls: not supported yet, leave its certificates and keys unset");
     }

@@ -12,7 +12,6 @@ use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, LOCATION};
 use hyper::{HeaderMap, StatusCode};
 use serde::Serialize;
 use skylib::api::ResourceError;
-use skylib::engine::CaptureCreateError;
 
 use crate::compress::Encoder;
 
@@ -231,27 +230,16 @@ pub(crate) fn failed(what: &str, error: &dyn std::error::Error) -> Response {
     error_text(StatusCode::INTERNAL_SERVER_ERROR, &text)
 }
 
-/// Why a capture was not created.
-pub(crate) fn create_error(error: &CaptureCreateError) -> Response {
-    match error {
-        CaptureCreateError::Resource(ResourceError::Duplicate) => {
-            error_text(StatusCode::CONFLICT, &error.to_string())
-        }
-        CaptureCreateError::Resource(ResourceError::Full { .. }) => {
-            let text = format!("{error} (http.limits.captures)");
-            error_text(StatusCode::FORBIDDEN, &text)
-        }
-        CaptureCreateError::Resource(_) => failed("a capture could not be kept", error),
-        _ => bad_request(error),
-    }
-}
-
 /// Why a resource was not created, changed or deleted.
 pub(crate) fn resource_error(error: &ResourceError) -> Response {
     match error {
         ResourceError::Duplicate => error_text(StatusCode::CONFLICT, &error.to_string()),
         ResourceError::Full { kind, .. } => {
             let text = format!("{error} (http.limits.{kind}s)");
+            error_text(StatusCode::FORBIDDEN, &text)
+        }
+        ResourceError::TooLarge { .. } => {
+            let text = format!("{error} (http.limits.resource_bytes)");
             error_text(StatusCode::FORBIDDEN, &text)
         }
         ResourceError::Store(_) => failed("a resource could not be kept", error),

@@ -9,6 +9,7 @@ use hyper::{Method, Request, StatusCode};
 use skylib::engine::Engine;
 
 use crate::app::App;
+use crate::auth::{self, Access, read, write};
 use crate::respond::{self, Response};
 use crate::routes::resource;
 use crate::{routes, ws};
@@ -25,6 +26,7 @@ pub(crate) struct Call {
     pub(crate) peer: SocketAddr,
 }
 
+type Handler = fn(Call) -> Answer;
 type Answer = Pin<Box<dyn Future<Output = Response> + Send>>;
 
 #[derive(Clone, Copy)]
@@ -33,7 +35,8 @@ struct Route {
     method: Option<&'static str>,
     path: &'static str,
     reach: Reach,
-    handler: fn(Call) -> Answer,
+    access: Access,
+    handler: Handler,
 }
 
 /// Which paths a route stands for besides its own. Complete by definition.
@@ -47,21 +50,25 @@ enum Reach {
     Part { after: &'static str },
 }
 
-const fn at(method: &'static str, path: &'static str, handler: fn(Call) -> Answer) -> Route {
+const fn at(method: &'static str, path: &'static str, access: Access, handler: Handler) -> Route {
     Route {
         method: Some(method),
         path,
         reach: Reach::Itself,
+        access,
         handler,
     }
 }
 
-const fn below(method: &'static str, path: &'static str, handler: fn(Call) -> Answer) -> Route {
+const fn below(
+    method: &'static str,
+    path: &'static str,
+    access: Access,
+    handler: Handler,
+) -> Route {
     Route {
-        method: Some(method),
-        path,
         reach: Reach::Below,
-        handler,
+        ..at(method, path, access, handler)
     }
 }
 
@@ -69,98 +76,137 @@ const fn part(
     method: &'static str,
     path: &'static str,
     after: &'static str,
-    handler: fn(Call) -> Answer,
+    access: Access,
+    handler: Handler,
 ) -> Route {
     Route {
-        method: Some(method),
-        path,
         reach: Reach::Part { after },
-        handler,
+        ..at(method, path, access, handler)
     }
 }
 
-/// WebSocket endpoints take any method: what is no upgrade is told so.
-const fn ws(path: &'static str, handler: fn(Call) -> Answer) -> Route {
+/// A path that takes any method. WebSocket endpoints do: what is no upgrade is told so.
+const fn any(path: &'static str, access: Access, handler: Handler) -> Route {
     Route {
         method: None,
-        path,
-        reach: Reach::Itself,
-        handler,
+        ..at("", path, access, handler)
     }
+}
+
+/// What clients do to resources of one kind.
+macro_rules! resource {
+    ($kind:literal, $of:path) => {
+        &[
+            at("GET", concat!("/api/", $kind), read($kind), |call| {
+                Box::pin(resource::list(call, $of))
+            }),
+            at(
+                "POST",
+                concat!("/api/", $kind),
+                write($kind).told(),
+                |call| Box::pin(resource::create(call, $of)),
+            ),
+            below("GET", concat!("/api/", $kind), read($kind).told(), |call| {
+                Box::pin(resource::show(call, $of))
+            }),
+            below("PATCH", concat!("/api/", $kind), write($kind), |call| {
+                Box::pin(resource::update(call, $of))
+            }),
+            below(
+                "DELETE",
+                concat!("/api/", $kind),
+                write($kind).told(),
+                |call| Box::pin(resource::delete(call, $of)),
+            ),
+        ]
+    };
+}
+
+const RESOURCES: &[&[Route]] = &[
+    resource!("capture", Engine::captures),
+    resource!("injectpacket", Engine::injections),
+    resource!("alert", Engine::alerts),
+    resource!("workflow", Engine::workflows),
+    resource!("node", Engine::nodes),
+    resource!("edge", Engine::edges),
+    resource!("noderule", Engine::node_rules),
+    resource!("edgerule", Engine::edge_rules),
+];
+
+fn routes() -> impl Iterator<Item = &'static Route> {
+    ROUTES.iter().chain(RESOURCES.iter().copied().flatten())
 }
 
 const ROUTES: &[Route] = &[
-    at("GET", "/api", |call| Box::pin(routes::api::root(call))),
-    at("GET", "/api/status", |call| {
+    any("/login", Access::Open, |call| {
+        Box::pin(routes::login::login(call))
+    }),
+    at("GET", "/api", Access::User, |call| {
+        Box::pin(routes::api::root(call))
+    }),
+    at("GET", "/api/status", read("status"), |call| {
         Box::pin(routes::status::show(call))
     }),
-    part("GET", "/api/config", "", |call| {
+    at("GET", "/swagger.json", read("status"), |call| {
+        Box::pin(routes::swagger::show(call))
+    }),
+    at("GET", "/metrics", read("status"), |call| {
+        Box::pin(routes::metrics::show(call))
+    }),
+    part("GET", "/api/config", "", read("config"), |call| {
         Box::pin(routes::config::show(call))
     }),
-    at("GET", "/api/topology", |call| {
+    at("GET", "/api/topology", read("topology"), |call| {
         Box::pin(routes::topology::whole(call))
     }),
-    at("POST", "/api/topology", |call| {
+    at("POST", "/api/topology", read("topology"), |call| {
         Box::pin(routes::topology::query(call))
     }),
-    at("GET", "/api/capture", |call| {
-        Box::pin(routes::capture::list(call))
+    part(
+        "POST",
+        "/api/workflow",
+        "/call",
+        write("workflow.call"),
+        |call| Box::pin(routes::workflow::call(call)),
+    ),
+    at("POST", "/api/pcap", write("pcap"), |call| {
+        Box::pin(routes::pcap::upload(call))
     }),
-    at("POST", "/api/capture", |call| {
-        Box::pin(routes::capture::create(call))
+    any("/ws/subscriber", Access::Socket, |call| {
+        Box::pin(ws::subscriber(call))
     }),
-    below("GET", "/api/capture", |call| {
-        Box::pin(routes::capture::show(call))
+    any("/ws/subscriber/flow", Access::Socket, |call| {
+        Box::pin(ws::flow(call))
     }),
-    below("PATCH", "/api/capture", |call| {
-        Box::pin(routes::capture::update(call))
+    any("/ws/publisher", Access::Socket, |call| {
+        Box::pin(ws::publisher(call))
     }),
-    below("DELETE", "/api/capture", |call| {
-        Box::pin(routes::capture::delete(call))
+    any("/ws/pubsub", Access::Socket, |call| {
+        Box::pin(ws::pubsub(call))
     }),
-    at("GET", "/api/node", |call| {
-        Box::pin(resource::list(call, Engine::nodes))
+    any("/ws/agent/topology", Access::Cluster, |call| {
+        Box::pin(ws::agent(call))
     }),
-    at("POST", "/api/node", |call| {
-        Box::pin(resource::create(call, Engine::nodes))
+    any("/ws/agent/flow", Access::Cluster, |call| {
+        Box::pin(ws::agent_flow(call))
     }),
-    below("GET", "/api/node", |call| {
-        Box::pin(resource::show(call, Engine::nodes))
+    any("/ws/replication", Access::Cluster, |call| {
+        Box::pin(ws::replication(call))
     }),
-    below("PATCH", "/api/node", |call| {
-        Box::pin(resource::update(call, Engine::nodes))
-    }),
-    below("DELETE", "/api/node", |call| {
-        Box::pin(resource::delete(call, Engine::nodes))
-    }),
-    at("GET", "/api/edge", |call| {
-        Box::pin(resource::list(call, Engine::edges))
-    }),
-    at("POST", "/api/edge", |call| {
-        Box::pin(resource::create(call, Engine::edges))
-    }),
-    below("GET", "/api/edge", |call| {
-        Box::pin(resource::show(call, Engine::edges))
-    }),
-    below("PATCH", "/api/edge", |call| {
-        Box::pin(resource::update(call, Engine::edges))
-    }),
-    below("DELETE", "/api/edge", |call| {
-        Box::pin(resource::delete(call, Engine::edges))
-    }),
-    ws("/ws/subscriber", |call| Box::pin(ws::subscriber(call))),
-    ws("/ws/subscriber/flow", |call| Box::pin(ws::flow(call))),
-    ws("/ws/publisher", |call| Box::pin(ws::publisher(call))),
-    ws("/ws/pubsub", |call| Box::pin(ws::pubsub(call))),
-    ws("/ws/agent/topology", |call| Box::pin(ws::cluster(call))),
-    ws("/ws/replication", |call| Box::pin(ws::cluster(call))),
 ];
 
 /// Answers a request.
-pub(crate) async fn route(app: Arc<App>, request: Request<Incoming>, peer: SocketAddr) -> Response {
+pub(crate) async fn route(
+    app: Arc<App>,
+    mut request: Request<Incoming>,
+    peer: SocketAddr,
+) -> Response {
     match resolve(request.method(), request.uri().path()) {
-        Resolution::Found(handler, id) => {
-            handler(Call {
+        Resolution::Found(route, id) => {
+            if let Err(refusal) = auth::admit(&app, route.access, &mut request, peer).await {
+                return refusal;
+            }
+            (route.handler)(Call {
                 app,
                 request,
                 id,
@@ -178,7 +224,7 @@ pub(crate) async fn route(app: Arc<App>, request: Request<Incoming>, peer: Socke
 }
 
 enum Resolution {
-    Found(fn(Call) -> Answer, String),
+    Found(&'static Route, String),
     Moved(String),
     WrongMethod,
     NotFound,
@@ -191,15 +237,14 @@ fn resolve(method: &Method, path: &str) -> Resolution {
     }
     let fits = |route: &Route| route.method.is_none_or(|name| method == name);
     let at = |path: &str| {
-        ROUTES
-            .iter()
+        routes()
             .filter(|r| r.reach == Reach::Itself && r.path == path)
             .collect::<Vec<_>>()
     };
     let exact = at(path);
     if !exact.is_empty() {
         return match exact.into_iter().find(|route| fits(route)) {
-            Some(route) => Resolution::Found(route.handler, String::new()),
+            Some(route) => Resolution::Found(route, String::new()),
             None => Resolution::WrongMethod,
         };
     }
@@ -212,13 +257,12 @@ fn resolve(method: &Method, path: &str) -> Resolution {
             return Resolution::Moved(without.to_owned());
         }
     }
-    let mut others = ROUTES
-        .iter()
+    let mut others = routes()
         .filter_map(|route| Some((route, route.open_part(path)?)))
         .peekable();
     known |= others.peek().is_some();
     match others.find(|(route, _)| fits(route)) {
-        Some((route, id)) => Resolution::Found(route.handler, percent_decoded(id)),
+        Some((route, id)) => Resolution::Found(route, percent_decoded(id)),
         None if known => Resolution::WrongMethod,
         None => Resolution::NotFound,
     }
@@ -280,6 +324,19 @@ pub(crate) fn percent_decoded(text: &str) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
+/// Methods and paths of all routes, `{}` for what is open in them; no method is any.
+#[cfg(test)]
+pub(crate) fn table() -> impl Iterator<Item = (Option<&'static str>, String)> {
+    ROUTES.iter().map(|route| {
+        let path = match route.reach {
+            Reach::Itself => route.path.to_owned(),
+            Reach::Below => format!("{}/{{}}", route.path),
+            Reach::Part { after } => format!("{}/{{}}{after}", route.path),
+        };
+        (route.method, path)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -295,7 +352,7 @@ mod tests {
 
     #[test]
     fn every_route_is_found_by_its_method() {
-        for route in ROUTES {
+        for route in routes() {
             let method = route.method.unwrap_or("GET");
             let path = match route.reach {
                 Reach::Itself => route.path.to_owned(),
@@ -303,6 +360,21 @@ mod tests {
                 Reach::Part { after } => format!("{}/x{after}", route.path),
             };
             assert!(shown(method, &path).starts_with("found"), "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn only_what_gives_nothing_away_is_open() {
+        let open = routes().filter(|route| route.access == Access::Open);
+        assert_eq!(open.map(|route| route.path).collect::<Vec<_>>(), ["/login"]);
+        for Route { path, access, .. } in routes() {
+            let is_cluster = path.starts_with("/ws/agent/") || *path == "/ws/replication";
+            let is_socket = path.starts_with("/ws/") && !is_cluster;
+            assert_eq!(*access == Access::Cluster, is_cluster, "{path}");
+            assert_eq!(*access == Access::Socket, is_socket, "{path}");
+            if path.starts_with("/api/") {
+                assert!(matches!(access, Access::Granted { .. }), "{path}");
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::Context;
 use futures_util::FutureExt;
 use hyper::body::Incoming;
-use hyper::header::ORIGIN;
+use hyper::header::{ACCESS_CONTROL_ALLOW_ORIGIN, ORIGIN};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, StatusCode};
@@ -135,17 +135,20 @@ async fn answer(
     peer: SocketAddr,
 ) -> Result<Response, Infallible> {
     let coding = Coding::of(request.headers());
+    let method = request.method().clone();
+    let counted = Arc::clone(&app);
     let mut response = if request.method() == Method::OPTIONS {
         cors::preflight(request.headers())
     } else {
         let from_elsewhere = request.headers().contains_key(ORIGIN);
         let mut response = guarded(app, request, peer).await;
-        if from_elsewhere {
+        if from_elsewhere && !response.headers().contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
             cors::allow(&mut response);
         }
         response
     };
     compress::apply(&mut response, coding);
+    counted.requests.count(&method, response.status());
     Ok(response)
 }
 

@@ -1,5 +1,6 @@
 //! Flows of capture files.
 
+use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,38 +8,83 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use pyo3::exceptions::{PyIndexError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyList, PySlice};
-use skylib::capture::{PcapFile, Replay};
-use skylib::flow::{Flow, FlowTableOptions, LayerKeyMode};
+use pyo3::types::{PyBytes, PyDict, PyList, PySlice};
+use skylib::capture::{BpfFilter, PcapFile, Replay};
+use skylib::flow::{ExtraLayers, Flow, FlowTableOptions, LayerKeyMode};
 
 use crate::error::from_capture;
 
 /// Reads a capture file and gives its flows.
 ///
-/// The file is pcap or pcapng, also compressed by gzip, LZ4 or zstd. `layer_key` is "L2" if MAC
-/// addresses tell flows apart, "L3" if they do only where there is no IP; `extra_tcp_metric` adds
-/// times and TTL of SYN, FIN and RST. Timers follow the time in the file: a connection that was silent for long is two
-/// flows. Other Python threads run meanwhile.
+/// The file is pcap or pcapng, also compressed by gzip, LZ4 or zstd. Timers follow the time in the
+/// file: a connection that was silent for long is two flows. Other Python threads run meanwhile.
+/// Options are those of `skyd flows`:
+///
+/// - `bpf`: only packets that pass this filter, in the language of tcpdump;
+/// - `layer_key`: "L2" if MAC addresses tell flows apart, "L3" if only where there is no IP;
+/// - `raw_packets`: keep so many packets of each flow (0 to 10), see `Flows.raw_packets`;
+/// - `extra_layer`: names of layers whose contents are added, "DNS", "DHCPv4", "VRRP" or "all", one
+///   text with commas or a sequence;
+/// - `extra_tcp_metric`: add times and TTL of SYN, FIN and RST;
+/// - `ip_defrag`: join IPv4 fragments;
+/// - `reassemble_tcp`: add what of TCP streams came late or is missing;
+/// - `max_bytes`: most memory for flows in the table; of more, the least recently used leave early;
+/// - `recorded`: give the values Skydive has been recorded with where ours are mended;
+/// - `threads`: threads to work with, all told.
 ///
 /// Raises `OSError` if the file cannot be opened, `CaptureError` if it is no capture file or is
-/// damaged, `ValueError` for a `layer_key` that is neither.
+/// damaged, `ValueError` for an option without sense.
 #[pyfunction]
-#[pyo3(signature = (path, *, layer_key = "L2", extra_tcp_metric = false))]
+#[pyo3(signature = (
+    path, *, bpf = None, layer_key = "L2", raw_packets = 0, extra_layer = None,
+    extra_tcp_metric = false, ip_defrag = false, reassemble_tcp = false, max_bytes = 2 << 30,
+    recorded = false, threads = 1,
+))]
+#[expect(clippy::too_many_arguments, reason = "keywords of Python")]
 pub(crate) fn flows(
     py: Python<'_>,
     path: PathBuf,
+    bpf: Option<&str>,
     layer_key: &str,
+    raw_packets: u32,
+    extra_layer: Option<LayerNames>,
     extra_tcp_metric: bool,
+    ip_defrag: bool,
+    reassemble_tcp: bool,
+    max_bytes: usize,
+    recorded: bool,
+    threads: usize,
 ) -> PyResult<Flows> {
-    let mode = LayerKeyMode::parse(layer_key)
-        .ok_or_else(|| PyValueError::new_err(format!("layer_key is L2 or L3, not {layer_key}")))?;
+    let refused = |text: String| Err(PyValueError::new_err(text));
+    let Some(mode) = LayerKeyMode::parse(layer_key) else {
+        return refused(format!("layer_key is L2 or L3, not {layer_key}"));
+    };
+    if raw_packets > MAX_RAW_PACKETS {
+        return refused(format!(
+            "raw_packets is 0 to {MAX_RAW_PACKETS}, not {raw_packets}"
+        ));
+    }
+    let Some(threads) = NonZeroUsize::new(threads).filter(|threads| threads.get() < 256) else {
+        return refused(format!("threads is 1 to 255, not {threads}"));
+    };
+    let extra_layers = extra_layer.map_or(Ok(ExtraLayers::NONE), LayerNames::parse)?;
+    let filter = bpf.map(filter).transpose()?;
     let options = FlowTableOptions::default()
         .with_layer_key_mode(mode)
+        .with_raw_packet_limit(raw_packets)
+        .with_extra_layers(extra_layers)
         .with_extra_tcp_metric(extra_tcp_metric)
+        .with_ip_defrag(ip_defrag)
+        .with_reassemble_tcp(reassemble_tcp)
+        .with_recorded(recorded)
         .with_leaving_only(true)
-        .with_max_entries(usize::MAX);
+        .with_max_entries(usize::MAX)
+        .with_max_bytes(max_bytes);
     py.detach(|| {
         let mut file = PcapFile::open(path).map_err(from_capture)?;
+        if let Some(filter) = &filter {
+            file = file.with_filter(filter).map_err(from_capture)?;
+        }
         let mut flows: Vec<Flow> = Vec::new();
         let mut interrupt = None;
         let mut batches = 0_u32;
@@ -53,7 +99,8 @@ pub(crate) fn flows(
                 ControlFlow::Continue(())
             }
         };
-        let (stats, end) = Replay::new(options).run(&mut file, &mut flows, &mut each);
+        let replay = Replay::new(options).with_threads(threads);
+        let (stats, end) = replay.run(&mut file, &mut flows, &mut each);
         interrupt.map_or(Ok(()), Err)?;
         end.map_err(from_capture)?;
         Ok(Flows {
@@ -61,6 +108,43 @@ pub(crate) fn flows(
             packets: stats.packets,
         })
     })
+}
+
+/// The filter of a text.
+#[cfg(feature = "pcap")]
+fn filter(text: &str) -> PyResult<BpfFilter> {
+    BpfFilter::parse(text).map_err(|error| PyValueError::new_err(error.to_string()))
+}
+
+#[cfg(not(feature = "pcap"))]
+fn filter(text: &str) -> PyResult<BpfFilter> {
+    let text = format!("no filter {text:?}: this package was built without libpcap");
+    Err(PyValueError::new_err(text))
+}
+
+/// Names of extra layers.
+#[derive(FromPyObject)]
+pub(crate) enum LayerNames {
+    Text(String),
+    List(Vec<String>),
+}
+
+impl LayerNames {
+    fn parse(self) -> PyResult<ExtraLayers> {
+        let names = match self {
+            Self::Text(names) => names.split(',').map(str::to_owned).collect(),
+            Self::List(names) => names,
+        };
+        let mut layers = ExtraLayers::NONE;
+        for name in names {
+            layers = layers.with(ExtraLayers::parse(name.trim()).ok_or_else(|| {
+                PyValueError::new_err(format!(
+                    "extra_layer is DNS, DHCPv4, VRRP or all, not {name}"
+                ))
+            })?);
+        }
+        Ok(layers)
+    }
 }
 
 /// The flows of a capture, in the order in which they left the flow table.
@@ -88,6 +172,29 @@ impl Flows {
             list.append(to_dict(py, flow)?)?;
         }
         Ok(list)
+    }
+
+    /// The packets kept of each flow, by UUID: a list of dicts with `Timestamp` (Unix ms), `Index`
+    /// (from 1), `Data` (bytes, from the first layer of the flow on) and `LinkType`.
+    fn raw_packets<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let all = PyDict::new(py);
+        for flow in self
+            .flows
+            .iter()
+            .filter(|flow| !flow.last_raw_packets.is_empty())
+        {
+            let list = PyList::empty(py);
+            for packet in &flow.last_raw_packets {
+                let dict = PyDict::new(py);
+                dict.set_item("Timestamp", packet.timestamp)?;
+                dict.set_item("Index", packet.index)?;
+                dict.set_item("Data", PyBytes::new(py, &packet.data))?;
+                dict.set_item("LinkType", packet.link_type)?;
+                list.append(dict)?;
+            }
+            all.set_item(flow.uuid.as_str(), list)?;
+        }
+        Ok(all)
     }
 
     const fn __len__(&self) -> usize {
@@ -181,3 +288,6 @@ fn to_dict<'py>(py: Python<'py>, flow: &Flow) -> PyResult<Bound<'py, PyDict>> {
 
 /// Batches between two looks for a signal such as Ctrl-C.
 const BATCHES_PER_CHECK: u32 = 64;
+
+/// As many packets of a flow as captures may keep.
+const MAX_RAW_PACKETS: u32 = 10;

@@ -116,6 +116,95 @@ def test_options(trace):
         skypy.flows(trace, "L3")
 
 
+def ipv4(protocol, payload, number=0, fragment=0):
+    header = struct.pack(
+        ">BBHHHBBH4s4s", 0x45, 0, 20 + len(payload), number, fragment, 64, protocol, 0,
+        bytes([10, 0, 0, 1]), bytes([10, 0, 0, 2]))
+    return ETHERNET + b"\x08\x00" + header + payload
+
+
+def tcp(sequence, flags, payload=b""):
+    header = struct.pack(">HHIIBBHHH", 4000, 80, sequence, 0, 0x50, flags, 0, 0, 0)
+    return ipv4(6, header + payload)
+
+
+QUESTION = struct.pack(">HHHHHH", 7, 0x100, 1, 0, 0, 0) + b"\x01a\x02io\x00\x00\x01\x00\x01"
+
+
+def test_a_filter_keeps_packets_out(trace):
+    flows = skypy.flows(trace, bpf="udp src port 1000")
+    assert (len(flows), flows.packets) == (1, 2)
+    assert len(skypy.flows(trace, bpf="")) == 3
+    with pytest.raises(ValueError, match='invalid BPF filter "port"'):
+        skypy.flows(trace, bpf="port")
+
+
+def test_packets_are_kept_with_their_flows(trace):
+    flows = skypy.flows(trace, raw_packets=1, bpf="udp src port 1000")
+    kept = flows.raw_packets()
+    assert list(kept) == [flows[0]["UUID"]]
+    assert kept[flows[0]["UUID"]] == [
+        {"Timestamp": 1_600_000_000_000, "Index": 1, "Data": udp(1000, 2000), "LinkType": 1}
+    ]
+    assert flows[0]["RawPacketsCaptured"] == 1
+    assert skypy.flows(trace).raw_packets() == {}
+    with pytest.raises(ValueError, match="raw_packets is 0 to 10, not 11"):
+        skypy.flows(trace, raw_packets=11)
+
+
+def test_fragments_are_joined_and_their_contents_read(tmp_path):
+    path = tmp_path / "fragments.pcap"
+    datagram = struct.pack(">HHHH", 4000, 53, 8 + len(QUESTION), 0) + QUESTION
+    path.write_bytes(pcap([
+        ipv4(17, datagram[:16], 9, 0x2000), ipv4(17, datagram[16:], 9, 2)]))
+    apart = skypy.flows(path)
+    assert {flow["LayersPath"] for flow in apart} == {"Ethernet/IPv4/Fragment"}
+    for names in ("DNS", "dns,VRRP", ["DNS"], ("all",)):
+        (flow,) = skypy.flows(path, ip_defrag=True, extra_layer=names)
+        assert flow["LayersPath"] == "Ethernet/IPv4/Fragment/UDP/DNS"
+        assert flow["DNS"]["questions"] == [{"name": "a.io", "type": "A", "class": "IN"}]
+        assert flow["IPMetric"] == {"Fragments": 1, "FragmentErrors": 0}
+    with pytest.raises(ValueError, match="extra_layer is DNS, DHCPv4, VRRP or all, not HTTP"):
+        skypy.flows(path, extra_layer="DNS,HTTP")
+    with pytest.raises(TypeError):
+        skypy.flows(path, extra_layer=7)
+
+
+def test_streams_are_followed(tmp_path):
+    path = tmp_path / "streams.pcap"
+    path.write_bytes(pcap([
+        tcp(100, 2), tcp(106, 16, b"world"), tcp(101, 16, b"hello"), tcp(111, 17)]))
+    (plain,) = skypy.flows(path)
+    assert "TCPMetric" not in plain
+    (times,) = skypy.flows(path, extra_tcp_metric=True)
+    assert times["TCPMetric"]["ABSynStart"] == 1_600_000_000_000
+    assert times["TCPMetric"]["ABBytes"] == 0
+    (followed,) = skypy.flows(path, reassemble_tcp=True)
+    metric = followed["TCPMetric"]
+    assert (metric["ABBytes"], metric["ABSegmentOutOfOrder"], metric["ABSawEnd"]) == (10, 1, 1)
+
+
+def test_threads_and_bounds(trace):
+    key = lambda flow: flow["UUID"]  # noqa: E731
+    wanted = sorted(skypy.flows(trace).to_dicts(), key=key)
+    assert sorted(skypy.flows(trace, threads=3).to_dicts(), key=key) == wanted
+    for threads in (0, 256):
+        with pytest.raises(ValueError, match=f"threads is 1 to 255, not {threads}"):
+            skypy.flows(trace, threads=threads)
+    with pytest.raises(OverflowError):
+        skypy.flows(trace, max_bytes=-1)
+    # Room for one flow at a time: each new one sends another away.
+    assert len(skypy.flows(trace, max_bytes=1)) == 3
+
+
+def test_recorded_values(tmp_path):
+    path = tmp_path / "ends.pcap"
+    path.write_bytes(pcap([tcp(100, 2), tcp(101, 4)]))
+    (ours,) = skypy.flows(path)
+    (theirs,) = skypy.flows(path, recorded=True)
+    assert (ours["FinishType"], theirs["FinishType"]) == (3, 1)
+
+
 def test_a_missing_file_is_the_error_python_has_for_it(tmp_path):
     with pytest.raises(FileNotFoundError, match="cannot open .*nope.pcap"):
         skypy.flows(tmp_path / "nope.pcap")

@@ -145,6 +145,11 @@ impl Config {
         self.values.get(&name.to_ascii_lowercase())
     }
 
+    /// Whether some source wrote a value.
+    pub fn is_written(&self, name: &str) -> bool {
+        self.values.contains_key(&name.to_ascii_lowercase())
+    }
+
     /// The kind of an authentication backend: its `type`, else its own name.
     pub fn backend_type(&self, key: &str) -> String {
         let name = self.text(key);

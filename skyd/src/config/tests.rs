@@ -257,15 +257,14 @@ fn what_is_written_and_not_read_is_named() {
     let mut config = read(
         "agent: {topology: {probes: [docker]}, metadata: {a: b}}\nflow: {protocol: udp, update: 5}\n\
          http: {rest: {debug: true}, ws: {enable_write_compression: false, ping_delay: 3}}\n\
-         rbac: {model: {}}\nstorage: {local: {path: /x, max_age: 1h}}\nlogging: {level: INFO}\n",
+         etcd: {embedded: true}\nstorage: {local: {path: /x, max_age: 1h}}\nlogging: {level: INFO}\n",
     );
     config.warn_of_unread();
     let wanted = [
         "agent.topology.probes",
-        "flow.protocol",
+        "etcd",
         "http.rest.debug",
         "http.ws.enable_write_compression",
-        "rbac",
     ]
     .map(|key| format!("{key} is written and has no effect here"));
     assert_eq!(config.warnings, wanted);

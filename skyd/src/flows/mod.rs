@@ -26,6 +26,7 @@ use self::progress::Progress;
 
 /// What `skyd flows` takes.
 #[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct FlowsArgs {
     /// Capture file (pcap or pcapng, also compressed by gzip, LZ4 or zstd), `-` for the standard
     /// input.
@@ -76,7 +77,7 @@ pub(crate) struct FlowsArgs {
     #[arg(long)]
     recorded: bool,
 
-    /// Threads that count flows; 1 is one thread in all, more have another that reads.
+    /// Threads to work with, all told.
     #[arg(long, value_name = "N", default_value = "1")]
     threads: NonZeroU8,
 }
@@ -87,6 +88,13 @@ enum Format {
     Ndjson,
     Csv,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  skyd flows trace.pcap --format csv > flows.csv
+  skyd flows trace.pcapng.zst --query \"G.Flows().Has('Application','DNS').Count()\"
+  skyd flows trace.pcap --extra-layer DNS --query \"G.Flows().Has('DNS.QDCount',1).Limit(3)\"
+  tcpdump -w - -c 1000 | skyd flows - --format ndjson --bpf 'tcp port 443' --reassemble-tcp";
 
 /// Runs the command on the standard streams.
 pub(crate) fn run(args: &FlowsArgs) -> ExitCode {

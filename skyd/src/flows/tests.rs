@@ -10,7 +10,7 @@ use skylib::pcap_file::{CaptureReader, PcapNgWriter};
 
 use super::*;
 
-#[derive(Parser)]
+#[derive(Debug, Parser)]
 struct Line {
     #[command(flatten)]
     args: FlowsArgs,
@@ -398,6 +398,37 @@ fn more_of_packets_is_read_if_asked_for() {
         (&1.into(), &1.into())
     );
     assert_eq!(metric["ABRstStart"], 0);
+}
+
+#[test]
+fn the_examples_of_the_help_are_right() {
+    let help = Line::try_parse_from(["flows", "--help"])
+        .unwrap_err()
+        .to_string();
+    assert!(help.contains("Examples:"), "{help}");
+    for example in EXAMPLES.lines().skip(1) {
+        let (_, command) = example.split_once("skyd ").unwrap();
+        let command = command.split(" > ").next().unwrap();
+        let args = Line::try_parse_from(shell_words(command)).unwrap().args;
+        if let Some(query) = &args.query {
+            Query::parse(query).unwrap();
+        }
+    }
+}
+
+/// The words of a line as a shell takes them: between blanks, or between quotes.
+fn shell_words(line: &str) -> Vec<String> {
+    let (mut words, mut word, mut quote) = (Vec::new(), String::new(), None);
+    for letter in line.chars() {
+        match (quote, letter) {
+            (Some(open), _) if open == letter => quote = None,
+            (None, '"' | '\'') => quote = Some(letter),
+            (None, ' ') => words.push(std::mem::take(&mut word)),
+            _ => word.push(letter),
+        }
+    }
+    words.push(word);
+    words
 }
 
 #[test]

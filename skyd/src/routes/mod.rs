@@ -1,8 +1,12 @@
 //! The handlers: parse, one call into the library, respond.
 
 pub(crate) mod api;
-pub(crate) mod capture;
 pub(crate) mod config;
+pub(crate) mod login;
+pub(crate) mod metrics;
+pub(crate) mod pcap;
 pub(crate) mod resource;
 pub(crate) mod status;
+pub(crate) mod swagger;
 pub(crate) mod topology;
+pub(crate) mod workflow;

@@ -34,7 +34,7 @@ pub(crate) async fn list<C: Collection + 'static>(call: Call, of: Of<C>) -> Resp
 pub(crate) async fn show<C: Collection + 'static>(call: Call, of: Of<C>) -> Response {
     match of(&call.app.engine).get(&call.id) {
         Some(item) => respond::json(StatusCode::OK, &item),
-        None => respond::no_resource(&title::<C>(), &call.id),
+        None => respond::no_resource(&title(C::KIND), &call.id),
     }
 }
 
@@ -76,9 +76,9 @@ pub(crate) async fn update<C: Collection + 'static>(call: Call, of: Of<C>) -> Re
         Some(Ok(Some(item))) => respond::json(StatusCode::OK, &item),
         Some(Ok(None)) => respond::bare(StatusCode::NOT_MODIFIED),
         Some(Err(PatchError::NotFound)) => respond::bare(StatusCode::NOT_FOUND),
-        Some(Err(PatchError::Updating(error @ ResourceError::Store(_)))) => {
-            respond::resource_error(&error)
-        }
+        Some(Err(PatchError::Updating(
+            error @ (ResourceError::Store(_) | ResourceError::TooLarge { .. }),
+        ))) => respond::resource_error(&error),
         Some(Err(error)) => respond::bad_request(&error),
         None => respond::bare(StatusCode::INTERNAL_SERVER_ERROR),
     }
@@ -92,7 +92,7 @@ pub(crate) async fn delete<C: Collection + 'static>(call: Call, of: Of<C>) -> Re
     let id = call.id.clone();
     match blocking(&call.app, move |app| of(&app.engine).delete(&id)).await {
         Some(Ok(true)) => respond::typed(StatusCode::OK, "text/plain", ""),
-        Some(Ok(false)) => respond::no_resource(&title::<C>(), &call.id),
+        Some(Ok(false)) => respond::no_resource(&title(C::KIND), &call.id),
         Some(Err(error)) => respond::resource_error(&error),
         None => respond::bare(StatusCode::INTERNAL_SERVER_ERROR),
     }
@@ -116,10 +116,15 @@ fn as_json(headers: &HeaderMap, text: String) -> Result<String, String> {
 }
 
 /// The kind as the original writes it in its messages: `Capture`, `Noderule`.
-fn title<C: Collection>() -> String {
-    let mut letters = C::KIND.chars();
+fn title(kind: &str) -> String {
+    let mut letters = kind.chars();
     let first = letters.next().map(|letter| letter.to_ascii_uppercase());
     first.into_iter().chain(letters).collect()
+}
+
+/// All of a kind, for the status: `Captures`.
+pub(crate) fn plural(kind: &str) -> String {
+    title(kind) + "s"
 }
 
 /// `{"<id>":{…},…}`, made a piece at a time while it is being sent.

@@ -10,6 +10,7 @@ use skylib::time::Timestamp;
 
 use crate::respond::{self, Response};
 use crate::router::Call;
+use crate::routes::resource;
 use crate::ws::{ConnectionStatus, Endpoint};
 
 /// `GET /api/status`
@@ -19,7 +20,7 @@ pub(crate) async fn show(call: Call) -> Response {
     let clients = |endpoint| app.pools.status(endpoint);
     let master = Election { is_master: true };
     let status = Status {
-        agents: BTreeMap::new(),
+        agents: clients(Endpoint::Agent),
         peers: Peers {
             incomers: BTreeMap::new(),
             outgoers: BTreeMap::new(),
@@ -34,7 +35,11 @@ pub(crate) async fn show(call: Call) -> Response {
             .map(|probe| (probe.name, Probe::of(probe)))
             .collect(),
         store: Store {
-            captures: engine.captures,
+            resources: engine
+                .resources
+                .iter()
+                .map(|(kind, count)| (resource::plural(kind), *count))
+                .collect(),
             error: engine.store_problem,
         },
         queues: Queues {
@@ -43,6 +48,8 @@ pub(crate) async fn show(call: Call) -> Response {
             incoming_bytes: app.incoming.used(),
             incoming_refused: app.incoming.refused(),
             queries_running: app.queries_running(),
+            uploads: app.uploads.running(),
+            uploads_refused: app.uploads.refused(),
             events_waiting: engine.events_waiting,
             graph_subscribers_cut_off: engine.graph_subscribers_cut_off,
             flow_subscribers_cut_off: engine.flow_subscribers_cut_off,
@@ -53,9 +60,20 @@ pub(crate) async fn show(call: Call) -> Response {
         live: Live {
             queries: engine.live.queries,
             items: engine.live.items,
+            bytes: engine.live.bytes,
             runs: engine.live.runs,
             overruns: engine.live.overruns,
             ended: engine.live.ended,
+        },
+        flow_ingestion: Ingestion {
+            transport: app.flow_transport.name(),
+            error: app.flow_transport.problem(),
+            messages: engine.ingestion.messages,
+            flows: engine.ingestion.flows,
+            refused: engine.ingestion.refused,
+            dropped_by_kernel: app.flow_transport.dropped_by_kernel(),
+            live_flows: engine.ingestion.live_flows,
+            live_bytes: engine.ingestion.live_bytes,
         },
         history: History {
             topology: engine.history.as_ref().map(TopologyHistory::of),
@@ -83,6 +101,7 @@ struct Status<'a> {
     store: Store,
     queues: Queues,
     live: Live,
+    flow_ingestion: Ingestion,
     history: History,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     backends_replaced_by_local: BTreeMap<&'static str, &'a str>,
@@ -128,6 +147,7 @@ struct Election {
 struct Live {
     queries: usize,
     items: usize,
+    bytes: usize,
     runs: u64,
     /// How often events came too fast and all queries ran again.
     overruns: u64,
@@ -192,10 +212,33 @@ impl FlowHistory {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Store {
-    captures: usize,
+    /// How many of each kind, such as `Captures`.
+    #[serde(flatten)]
+    resources: BTreeMap<String, usize>,
     /// Why the last change could not be kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+}
+
+/// What agents have sent of their flows; what then found no room is in `Queues.FlowsDropped`.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Ingestion {
+    /// `udp` or `websocket`.
+    transport: &'static str,
+    /// Why none can come.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    messages: u64,
+    flows: u64,
+    /// Messages that were none, or too large.
+    refused: u64,
+    /// Datagrams that came faster than they were read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dropped_by_kernel: Option<u64>,
+    /// Flows that queries about the present find.
+    live_flows: usize,
+    live_bytes: usize,
 }
 
 /// What waits, and what a full queue cost.
@@ -207,6 +250,8 @@ struct Queues {
     incoming_bytes: usize,
     incoming_refused: u64,
     queries_running: usize,
+    uploads: usize,
+    uploads_refused: u64,
     events_waiting: usize,
     graph_subscribers_cut_off: u64,
     flow_subscribers_cut_off: u64,

@@ -12,8 +12,8 @@ use hyper::{Request, StatusCode, Version};
 use skylib::proto::{Encoding, UpdatePolicy};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use crate::form;
 use crate::respond::{self, Response};
-use crate::router::percent_decoded;
 use crate::routes::api::SERVICE;
 
 /// Who a client says it is and what it wants.
@@ -41,7 +41,7 @@ impl Hello {
     /// Reads headers, and for what is not in them the query string: browsers cannot set headers.
     pub(crate) fn of<B>(request: &Request<B>, peer: SocketAddr) -> Self {
         let headers = request.headers();
-        let parameters = parameters(request.uri().query().unwrap_or_default());
+        let parameters = form::pairs(request.uri().query().unwrap_or_default());
         let value = |name: &str| {
             let written = headers.get(name).map(text).filter(|text| !text.is_empty());
             let name = name.to_ascii_lowercase();
@@ -172,16 +172,6 @@ fn insert_text(headers: &mut HeaderMap, name: HeaderName, text: &str) {
 
 fn text(value: &HeaderValue) -> String {
     String::from_utf8_lossy(value.as_bytes()).into_owned()
-}
-
-/// Names and values of a query string, decoded.
-fn parameters(query: &str) -> Vec<(String, String)> {
-    let decoded = |text: &str| percent_decoded(&text.replace('+', " "));
-    let pairs = query.split('&').filter(|pair| !pair.is_empty());
-    pairs
-        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-        .map(|(name, value)| (decoded(name), decoded(value)))
-        .collect()
 }
 
 #[cfg(test)]

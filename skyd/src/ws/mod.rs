@@ -5,6 +5,7 @@
 //!                                                             └─ session: Reader ⇄ Writer
 //! ```
 
+mod agent_flow;
 mod flow;
 mod handshake;
 mod link;
@@ -23,6 +24,7 @@ use hyper::StatusCode;
 use hyper::header::{HeaderValue, SEC_WEBSOCKET_VERSION};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use skylib::engine::Role;
 use skylib::proto::{Encoding, UpdatePolicy};
 use skylib::time::{Clock, SystemClock};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -30,7 +32,9 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use self::handshake::{Hello, Refusal};
 use self::link::{End, Link, Traffic};
 use self::pool::Membership;
+use self::publisher::Writing;
 use crate::app::App;
+use crate::datagrams::FlowTransport;
 use crate::respond::{self, Response};
 use crate::router::Call;
 use crate::socket::ClientSocket;
@@ -55,8 +59,21 @@ pub(crate) async fn pubsub(call: Call) -> Response {
     open(call, Endpoint::Pubsub)
 }
 
-/// `/ws/agent/topology`, `/ws/replication`: for agents and other analyzers, which are not served.
-pub(crate) async fn cluster(call: Call) -> Response {
+/// `/ws/agent/topology`: agents that write their part of the graph.
+pub(crate) async fn agent(call: Call) -> Response {
+    open(call, Endpoint::Agent)
+}
+
+/// `/ws/agent/flow`: agents that send their flows, unless those come as datagrams.
+pub(crate) async fn agent_flow(call: Call) -> Response {
+    match call.app.flow_transport {
+        FlowTransport::WebSocket => open(call, Endpoint::AgentFlow),
+        FlowTransport::Udp(_) | FlowTransport::NoSocket(_) => respond::not_found(),
+    }
+}
+
+/// `/ws/replication`: for other analyzers, which are not served.
+pub(crate) async fn replication(call: Call) -> Response {
     let Some(key) = handshake::accept_key(&call.request) else {
         return no_upgrade();
     };
@@ -67,7 +84,7 @@ pub(crate) async fn cluster(call: Call) -> Response {
         tokio::spawn(refuse(call.app, upgrade, hello, refusal));
         return response;
     }
-    let text = "agents and other analyzers are not served yet";
+    let text = "other analyzers are not served yet";
     let mut response = respond::error_text(StatusCode::NOT_IMPLEMENTED, text);
     respond::close(response.headers_mut());
     response
@@ -80,6 +97,14 @@ pub(crate) struct Client {
     pub(crate) encoding: Encoding,
     pub(crate) policy: UpdatePolicy,
     pub(crate) place: Membership,
+}
+
+impl Client {
+    /// A message that was not understood or not allowed; the sender is not told: it never asked.
+    fn drop_message(&self, reason: &str) {
+        tracing::debug!(client = self.hello.host_id, reason, "message dropped");
+        self.place.count_dropped(1);
+    }
 }
 
 fn open(call: Call, endpoint: Endpoint) -> Response {
@@ -97,14 +122,20 @@ fn open(call: Call, endpoint: Endpoint) -> Response {
     let upgrade = hyper::upgrade::on(request);
     let accepted = hello.encoding().and_then(|encoding| match endpoint {
         // What has the origin of the probes is trusted to say where to capture.
-        Endpoint::Publisher | Endpoint::Pubsub
-            if hello.origin() == format!("agent.{}", app.engine.host()) =>
+        Endpoint::Publisher | Endpoint::Pubsub if hello.origin() == app.engine.origin() => {
+            Err(Refusal::Origin(hello.origin()))
+        }
+        // The agent of this very host is welcome where this daemon does not watch it itself.
+        Endpoint::Agent
+            if hello.origin() == app.engine.origin() && app.engine.role() == Role::AllInOne =>
         {
             Err(Refusal::Origin(hello.origin()))
         }
         // Nobody else looks at the policy.
         Endpoint::Subscriber | Endpoint::Pubsub => Ok((encoding, hello.update_policy()?)),
-        Endpoint::Publisher | Endpoint::Flow => Ok((encoding, UpdatePolicy::Full)),
+        Endpoint::Publisher | Endpoint::Flow | Endpoint::Agent | Endpoint::AgentFlow => {
+            Ok((encoding, UpdatePolicy::Full))
+        }
     });
     match accepted {
         Err(refusal) => {
@@ -140,7 +171,12 @@ fn no_upgrade() -> Response {
 async fn session(upgrade: OnUpgrade, client: Client, endpoint: Endpoint) {
     let traffic = match endpoint {
         Endpoint::Subscriber | Endpoint::Flow => Traffic::Requests,
-        Endpoint::Publisher | Endpoint::Pubsub => Traffic::Bulk(client.app.limits.ws_message_bytes),
+        Endpoint::Publisher | Endpoint::Pubsub | Endpoint::Agent => {
+            Traffic::Bulk(client.app.limits.ws_message_bytes)
+        }
+        Endpoint::AgentFlow => {
+            Traffic::Bulk(agent_flow::MESSAGE_BYTES.min(client.app.limits.ws_message_bytes))
+        }
     };
     let Some(mut link) = take_over(upgrade, &client.app, traffic, client.encoding).await else {
         return;
@@ -149,7 +185,9 @@ async fn session(upgrade: OnUpgrade, client: Client, endpoint: Endpoint) {
     let end = match endpoint {
         Endpoint::Subscriber => subscriber::run(&client, &mut link).await,
         Endpoint::Flow => flow::run(&client, &mut link).await,
-        Endpoint::Publisher => publisher::run(&client, &mut link).await,
+        Endpoint::Publisher => publisher::run(&client, &mut link, Writing::InItsName).await,
+        Endpoint::Agent => publisher::run(&client, &mut link, Writing::AsSent).await,
+        Endpoint::AgentFlow => agent_flow::run(&client, &mut link).await,
         Endpoint::Pubsub => publisher::run_pubsub(&client, &mut link).await,
     };
     tracing::debug!(client = name, ?endpoint, ?end, "WebSocket ended");

@@ -21,6 +21,10 @@ pub(crate) enum Endpoint {
     Pubsub,
     /// `/ws/subscriber/flow`
     Flow,
+    /// `/ws/agent/topology`
+    Agent,
+    /// `/ws/agent/flow`
+    AgentFlow,
 }
 
 /// The clients of all endpoints. A client's id is taken at most once in each.
@@ -94,6 +98,12 @@ impl Pools {
         of_endpoint
             .map(|((_, id), status)| (id.clone(), status.clone()))
             .collect()
+    }
+
+    /// How many clients an endpoint has.
+    pub(crate) fn count(&self, endpoint: Endpoint) -> usize {
+        let clients = self.0.clients();
+        clients.keys().filter(|(of, _)| *of == endpoint).count()
     }
 
     /// Counts messages of clients that were not understood or not allowed.

@@ -1,4 +1,7 @@
-//! `/ws/publisher` and `/ws/pubsub`: clients that write the graph.
+//! `/ws/publisher`, `/ws/pubsub` and `/ws/agent/topology`: clients that write the graph.
+//!
+//! What agents send has no schema and keeps its origins: an agent hands on what its own publishers
+//! wrote. Publishers write in their own name only.
 
 use bytes::Bytes;
 use skylib::graph::{Graph, GraphError};
@@ -14,10 +17,10 @@ use super::subscriber::Subscriber;
 use crate::whole_graph::WholeGraph;
 
 /// Applies what the client sends until the connection ends.
-pub(crate) async fn run(client: &Client, link: &mut Link) -> End {
+pub(crate) async fn run(client: &Client, link: &mut Link, writing: Writing) -> End {
     client.place.join();
     let (requests, asked) = mpsc::channel(REQUESTS);
-    let mut publisher = Publisher::new(client, false);
+    let mut publisher = Publisher::new(client, writing, false);
     let Link { reader, writer } = link;
     let end = tokio::select! {
         end = publisher.read(reader, &requests) => end,
@@ -37,7 +40,7 @@ pub(crate) async fn run_pubsub(client: &Client, link: &mut Link) -> End {
         Err(end) => return end,
     };
     let (requests, asked) = mpsc::channel(REQUESTS);
-    let mut publisher = Publisher::new(client, true);
+    let mut publisher = Publisher::new(client, Writing::InItsName, true);
     let Link { reader, writer } = link;
     let end = tokio::select! {
         end = publisher.read(reader, &requests) => end,
@@ -45,6 +48,15 @@ pub(crate) async fn run_pubsub(client: &Client, link: &mut Link) -> End {
     };
     publisher.leave();
     end
+}
+
+/// In whose name a client writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Writing {
+    /// In its own, elements that follow the schema.
+    InItsName,
+    /// In whosever it says, but for that of this daemon's probes: an agent.
+    AsSent,
 }
 
 /// Requests that wait for their answer; while there are more, no further messages are read.
@@ -89,6 +101,7 @@ async fn whole_graph(client: &Client, writer: &mut Writer, request: &Message) ->
 /// Writes what a client sends into the graph, in its name.
 struct Publisher<'a> {
     client: &'a Client,
+    writing: Writing,
     origin: Text,
     /// Whether it has sent anything about the graph.
     is_author: bool,
@@ -97,10 +110,11 @@ struct Publisher<'a> {
 }
 
 impl<'a> Publisher<'a> {
-    fn new(client: &'a Client, is_subscriber: bool) -> Self {
+    fn new(client: &'a Client, writing: Writing, is_subscriber: bool) -> Self {
         let origin = client.hello.origin().as_str().into();
         Self {
             client,
+            writing,
             origin,
             is_author: false,
             is_subscriber,
@@ -152,7 +166,7 @@ impl<'a> Publisher<'a> {
                     break;
                 }
                 Ok(Understood::Nothing) => {}
-                Err(reason) => self.drop_message(&reason),
+                Err(reason) => self.client.drop_message(&reason),
             }
         }
         if !changes.is_empty() {
@@ -166,7 +180,7 @@ impl<'a> Publisher<'a> {
                     .collect::<Vec<GraphError>>()
             };
             for error in self.client.app.engine.graph().update_as(author, work) {
-                self.drop_message(&error.to_string());
+                self.client.drop_message(&error.to_string());
             }
         }
         request
@@ -189,19 +203,19 @@ impl<'a> Publisher<'a> {
         else {
             return Ok(Understood::Nothing);
         };
-        change.check_schema().map_err(|error| error.to_string())?;
-        change.set_origin(&self.origin);
+        match self.writing {
+            Writing::InItsName => {
+                change.check_schema().map_err(|error| error.to_string())?;
+                change.set_origin(&self.origin);
+            }
+            Writing::AsSent => {
+                let probes = self.client.app.engine.origin();
+                if self.origin != probes && change.has_origin(probes) {
+                    return Err(format!("it is in the name of {probes}"));
+                }
+            }
+        }
         Ok(Understood::Change(change))
-    }
-
-    /// The sender is not told: it never asked.
-    fn drop_message(&self, reason: &str) {
-        tracing::debug!(
-            client = self.client.hello.host_id,
-            reason,
-            "message dropped"
-        );
-        self.client.place.count_dropped(1);
     }
 
     /// The client is gone, and with it what it brought, if it wanted it so.

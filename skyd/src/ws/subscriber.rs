@@ -61,14 +61,9 @@ async fn read(client: &Client, reader: &mut Reader, requests: mpsc::Sender<Messa
                 }
             }
             Ok(_) => {}
-            Err(error) => drop_message(client, &error.to_string()),
+            Err(error) => client.drop_message(&error.to_string()),
         }
     }
-}
-
-fn drop_message(client: &Client, reason: &str) {
-    tracing::debug!(client = client.hello.host_id, reason, "message dropped");
-    client.place.count_dropped(1);
 }
 
 /// The sending side of a subscriber.
@@ -238,7 +233,7 @@ impl<'a> Subscriber<'a> {
         let request = match SyncRequest::decode(&message.object) {
             Ok(request) => request,
             Err(error) => {
-                drop_message(self.client, &error.to_string());
+                self.client.drop_message(&error.to_string());
                 return Ok(());
             }
         };

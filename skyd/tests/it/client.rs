@@ -24,6 +24,14 @@ impl Answer {
         found.map(|(_, value)| value.as_str())
     }
 
+    pub(crate) fn all(&self, name: &str) -> Vec<&str> {
+        let fitting = self
+            .headers
+            .iter()
+            .filter(|(key, _)| key.eq_ignore_ascii_case(name));
+        fitting.map(|(_, value)| value.as_str()).collect()
+    }
+
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }

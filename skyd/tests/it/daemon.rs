@@ -87,6 +87,11 @@ impl Daemon {
         }
     }
 
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Its name in the graph.
     pub(crate) fn host(&self) -> String {
         let root = crate::client::get(self, "/api").json();
@@ -96,6 +101,13 @@ impl Daemon {
     /// What it has written to its log so far.
     pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().join("\n")
+    }
+
+    /// Sends SIGHUP and waits until the log says what came of it.
+    pub(crate) fn hang_up(&self, told: &str) {
+        let before = self.log().matches(told).count();
+        kill_process(Pid::from_child(&self.process), Signal::HUP).unwrap();
+        until(told, || self.log().matches(told).count() > before);
     }
 
     /// Sends a signal, waits for the end, and tells how it ended and how long that took.

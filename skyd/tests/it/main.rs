@@ -7,6 +7,7 @@
     reason = "literals read better without a borrow"
 )]
 
+mod auth;
 mod cancel;
 mod captures;
 mod client;
@@ -16,8 +17,12 @@ mod elements;
 mod history;
 mod hostile;
 mod http;
+mod ingestion;
 mod live;
+mod metrics;
+mod pcap;
 mod process;
 mod publisher;
+mod resources;
 mod subscriber;
 mod websocket;

@@ -67,6 +67,22 @@ fn a_bad_setting_ends_the_start_with_its_name_and_what_is_allowed() {
             "analyzer.listen: cannot listen on 192.0.2.1:1: ",
         ),
         (
+            "analyzer.auth.api.backend=nobody",
+            "analyzer.auth.api.backend: \"nobody\" is no type of authentication, one of noauth",
+        ),
+        (
+            "analyzer.auth.api.backend=basic",
+            "auth.basic: either file (htpasswd) or users expected",
+        ),
+        (
+            "rbac.policy=[\"p, ann, capture\"]",
+            "rbac.policy: \"p, ann, capture\" is not allowed",
+        ),
+        (
+            "rbac.model.matchers=true",
+            "rbac.model.matchers: only the usual model is supported",
+        ),
+        (
             "storage.local.path=/proc/nothing",
             "storage.local.path: cannot keep resources in",
         ),
@@ -79,6 +95,24 @@ fn a_bad_setting_ends_the_start_with_its_name_and_what_is_allowed() {
         said.contains("-: analyzer.listen: [1,2] is not allowed, an address"),
         "{said}"
     );
+    for users in [
+        "{admin: [hunter2]}",
+        "{a: \"\"}",
+        "{}",
+        "hunter2",
+        "{\"a:b\": hunter2}",
+    ] {
+        let file = format!(
+            "auth: {{mine: {{type: basic, users: {users}}}}}\n\
+             analyzer: {{auth: {{api: {{backend: mine}}}}}}\n"
+        );
+        let said = refused("analyzer", &[], Some(&file));
+        assert!(
+            said.contains("auth.mine.users: ") && said.contains("expected") || users == "{}",
+            "{said}"
+        );
+        assert!(!said.contains("hunter2"), "{said}");
+    }
     let said = refused("analyzer", &[], Some("a: [\n"));
     assert!(
         said.contains("skyd: -: ") && said.contains("line"),
@@ -88,14 +122,6 @@ fn a_bad_setting_ends_the_start_with_its_name_and_what_is_allowed() {
 
 #[test]
 fn what_is_not_there_yet_is_refused_not_ignored() {
-    let file = "auth: {mine: {type: basic, users: {admin: hunter2}}}\n\
-                analyzer: {auth: {api: {backend: mine}}}\n";
-    let said = refused("analyzer", &[], Some(file));
-    assert!(
-        said.contains("authentication of type \"basic\" is not supported yet"),
-        "{said}"
-    );
-    assert!(!said.contains("hunter2"));
     let said = refused("analyzer", &["tls.server_cert=a", "tls.server_key=b"], None);
     assert!(said.contains("tls: not supported yet"), "{said}");
     let said = refused("agent", &[], None);

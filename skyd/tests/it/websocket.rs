@@ -19,21 +19,19 @@ fn a_client_without_a_type_is_let_in_and_turned_away() {
         "/ws/publisher",
         "/ws/pubsub",
         "/ws/agent/topology",
+        "/ws/replication",
     ] {
         let mut socket = WebSocket::try_open(&daemon, path, &[]).expect("101");
         assert_eq!(socket.closed(), (Some(1000), true), "{path}");
     }
-    let answer = WebSocket::try_open(&daemon, "/ws/agent/topology", &WHO)
+    let answer = WebSocket::try_open(&daemon, "/ws/replication", &WHO)
         .err()
         .unwrap();
     assert_eq!(
         (answer.status, answer.header("connection")),
         (501, Some("close"))
     );
-    assert_eq!(
-        answer.text(),
-        "agents and other analyzers are not served yet\n"
-    );
+    assert_eq!(answer.text(), "other analyzers are not served yet\n");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 """A live daemon, and two network namespaces joined by a veth pair, for the client tests."""
 
+import base64
 import contextlib
 import json
 import os
@@ -34,7 +35,7 @@ def free_port():
 class Daemon:
     """A `skyd` process with a scratch data folder."""
 
-    def __init__(self, folder, mode="allinone", settings=()):
+    def __init__(self, folder, mode="allinone", settings=(), credentials=None):
         self.port = free_port()
         self.endpoint = f"127.0.0.1:{self.port}"
         self.log = folder / "skyd.log"
@@ -44,12 +45,17 @@ class Daemon:
             command += ["--set", setting]
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self.authorization = {}
+        if credentials:
+            token = base64.b64encode(":".join(credentials).encode()).decode()
+            self.authorization = {"Authorization": f"Basic {token}"}
         self.wait(lambda: self.request("GET", "/api")[0] == 200, "the daemon to start", 20)
 
     def request(self, method, path, body=None, headers=None):
         data = json.dumps(body).encode() if body is not None else None
         request = urllib.request.Request(
-            f"http://{self.endpoint}{path}", data, headers or {"Content-Type": "application/json"},
+            f"http://{self.endpoint}{path}", data,
+            {**self.authorization, **(headers or {"Content-Type": "application/json"})},
             method=method)
         try:
             with urllib.request.urlopen(request, timeout=10) as reply:

@@ -4,7 +4,7 @@ use serde::{Serialize, Serializer};
 
 use super::address::ServiceAddress;
 use super::json::{JsonError, Members};
-use super::{Resource, ValidationError};
+use super::{Defaults, ExpressionChecker, Resource, ResourceError, ValidationError};
 use crate::flow::LayerKeyMode;
 
 /// A capture that a client wants: on every node of a query, with these settings.
@@ -133,13 +133,8 @@ impl CaptureSpec {
     ///
     /// # Errors
     /// The first field that is wrong, in the words of the original.
-    pub fn validate(&self, expressions: &dyn ExpressionChecker) -> Result<(), ValidationError> {
-        let refuse = |field, message: String| {
-            Err(ValidationError {
-                field: Some(field),
-                message,
-            })
-        };
+    fn check(&self, expressions: &dyn ExpressionChecker) -> Result<(), ValidationError> {
+        let refuse = |field, message: String| Err(ValidationError::of(field, message));
         // Before anything is parsed.
         for (field, text, limit) in [
             ("GremlinQuery", &self.gremlin_query, MAX_QUERY_BYTES),
@@ -151,16 +146,7 @@ impl CaptureSpec {
                 return refuse(field, format!("A valid length is <= {limit} bytes"));
             }
         }
-        let gremlin = match self.gremlin_query.as_str() {
-            "" => Err("it is empty".to_owned()),
-            query => expressions.check_gremlin(query),
-        };
-        if let Err(why) = gremlin {
-            return refuse(
-                "GremlinQuery",
-                format!("Not a valid Gremlin expression: {why}"),
-            );
-        }
+        expressions.check_query("GremlinQuery", &self.gremlin_query)?;
         if !self.bpf_filter.is_empty()
             && let Err(why) = expressions.check_bpf(&self.bpf_filter)
         {
@@ -198,16 +184,17 @@ impl CaptureSpec {
         ];
         match asked.iter().find(|(wanted, able, _)| *wanted && !able) {
             None => Ok(()),
-            Some((_, _, what)) => Err(ValidationError {
-                field: None,
-                message: format!("{} capture doesn't support {what}", capture_type.name()),
-            }),
+            Some((_, _, what)) => Err(ValidationError::whole(format!(
+                "{} capture doesn't support {what}",
+                capture_type.name()
+            ))),
         }
     }
 }
 
 impl Resource for CaptureSpec {
     const KIND: &'static str = "capture";
+    const NAMESPACE: Option<&'static str> = Some("OnDemandCaptureNotification");
 
     fn id(&self) -> &str {
         &self.uuid
@@ -217,10 +204,25 @@ impl Resource for CaptureSpec {
         self.uuid = id;
     }
 
-    fn from_stored(text: &str) -> Result<Self, JsonError> {
-        Self::from_json(text, LayerKeyMode::L2)
+    fn read(text: &str, defaults: &Defaults) -> Result<Self, JsonError> {
+        let capture = Self::from_json(text, defaults.layer_key_mode)?;
+        Ok(Self {
+            count: 0,
+            ..capture
+        })
     }
 
+    fn validate(&self, expressions: &dyn ExpressionChecker) -> Result<(), ResourceError> {
+        Ok(self.check(expressions)?)
+    }
+
+    fn conflict_with(&self, other: &Self) -> Option<ResourceError> {
+        self.is_duplicate_of(other)
+            .then_some(ResourceError::Duplicate)
+    }
+}
+
+impl CaptureSpec {
     /// The same nodes by the same type: twice the same packets, or a type that takes a node whole.
     fn is_duplicate_of(&self, other: &Self) -> bool {
         let shared = self
@@ -230,21 +232,6 @@ impl Resource for CaptureSpec {
             && self.gremlin_query == other.gremlin_query
             && (!shared || self.bpf_filter == other.bpf_filter)
     }
-}
-
-/// Checks texts whose languages this layer does not know: handed in by the engine.
-pub trait ExpressionChecker {
-    /// Whether a query parses; the reason if not.
-    ///
-    /// # Errors
-    /// The reason in words, with the place.
-    fn check_gremlin(&self, query: &str) -> Result<(), String>;
-
-    /// Whether a packet filter compiles; the reason if not.
-    ///
-    /// # Errors
-    /// The reason in words.
-    fn check_bpf(&self, filter: &str) -> Result<(), String>;
 }
 
 /// A way to capture. Complete by definition: the types the API accepts.
@@ -369,28 +356,8 @@ fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::Words;
     use super::*;
-
-    /// Knows one bad word in each language.
-    struct Words;
-
-    impl ExpressionChecker for Words {
-        fn check_gremlin(&self, query: &str) -> Result<(), String> {
-            if query == "nonsense" {
-                Err("expected `G`".to_owned())
-            } else {
-                Ok(())
-            }
-        }
-
-        fn check_bpf(&self, filter: &str) -> Result<(), String> {
-            if filter == "err_port" {
-                Err("syntax error".to_owned())
-            } else {
-                Ok(())
-            }
-        }
-    }
 
     fn spec(json: &str) -> CaptureSpec {
         CaptureSpec::from_json(json, LayerKeyMode::L2).unwrap()
@@ -417,7 +384,10 @@ mod tests {
             .replace("GremlinQuery", "gremlinQUERY")
             .replace("IPDefrag", "ipdefrag");
         assert_eq!(spec(&lower), spec(json));
-        assert_eq!(CaptureSpec::from_stored(json).unwrap(), spec(json));
+        assert_eq!(
+            CaptureSpec::from_json(json, LayerKeyMode::L2).unwrap(),
+            spec(json)
+        );
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Why clients' changes are refused.
 
+use super::duration::DurationError;
 use super::json::JsonError;
 use super::patch::JsonPatchError;
 use crate::graph::GraphError;
@@ -14,6 +15,24 @@ pub struct ValidationError {
     pub field: Option<&'static str>,
     /// The rule, in the words of the original.
     pub message: String,
+}
+
+impl ValidationError {
+    /// One field breaks a rule.
+    pub(super) fn of(field: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            field: Some(field),
+            message: message.into(),
+        }
+    }
+
+    /// The resource as a whole breaks a rule.
+    pub(super) fn whole(message: impl Into<String>) -> Self {
+        Self {
+            field: None,
+            message: message.into(),
+        }
+    }
 }
 
 /// Why a resource was not created or changed.
@@ -46,6 +65,17 @@ pub enum ResourceError {
         /// How many there may be.
         limit: usize,
     },
+    /// They take as much room as they may.
+    #[error("the {kind} resources take {limit} bytes already, as much as may be, delete one first")]
+    TooLarge {
+        /// Which resources.
+        kind: &'static str,
+        /// How many bytes they may take.
+        limit: usize,
+    },
+    /// The time to live cannot be read.
+    #[error("invalid ttl")]
+    Ttl(#[from] DurationError),
     /// It could not be kept.
     #[error("cannot keep the resource")]
     Store(#[from] StoreError),

@@ -1,23 +1,37 @@
-//! What clients create and the daemon keeps: captures now, alerts and rules on the same ground.
+//! What clients create and the daemon keeps: captures, alerts, rules, workflows, injections.
 //!
 //! A [`Resource`] is read from a client's JSON, validated, given an id and put into a
 //! [`ResourceStore`], which keeps it in a [`DocStore`](crate::store::DocStore) until it is deleted
 //! or its time to live is over. Nothing here reads a clock: `now` is an argument.
 
 pub mod address;
+mod alert;
 mod capture;
+mod date;
 pub mod duration;
 mod edge;
+mod edge_rule;
 mod element;
 mod error;
+mod injection;
 pub mod json;
 mod node;
+mod node_rule;
 mod patch;
 mod resource;
+#[cfg(test)]
+mod testing;
+mod workflow;
 
 pub use crate::flow::LayerKeyMode;
-pub use capture::{CaptureAbilities, CaptureSpec, CaptureType, ExpressionChecker};
+pub use alert::AlertSpec;
+pub use capture::{CaptureAbilities, CaptureSpec, CaptureType};
+pub use date::Date;
+pub use edge_rule::EdgeRule;
 pub use element::{GraphResource, read_element};
 pub use error::{PatchError, ResourceError, ValidationError};
+pub use injection::Injection;
+pub use node_rule::NodeRule;
 pub use patch::{JsonPatch, JsonPatchError, MAX_OPERATIONS};
-pub use resource::{Resource, ResourceStore, Unreadable};
+pub use resource::{Defaults, ExpressionChecker, NodeFinder, Resource, ResourceStore, Unreadable};
+pub use workflow::{Workflow, WorkflowChoice, WorkflowParameter, workflow_parameters};

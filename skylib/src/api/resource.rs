@@ -6,17 +6,24 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::ResourceError;
 use super::json::{JsonError, Members};
+use super::{JsonPatch, LayerKeyMode, PatchError, ResourceError, ValidationError};
 use crate::error::with_causes;
+use crate::graph::Node;
 use crate::id::Id;
 use crate::store::{DocStore, StoreError};
 use crate::time::Timestamp;
 
 /// Something clients create, list and delete under an id.
-pub trait Resource: Clone + Serialize {
+pub trait Resource: Clone + PartialEq + Serialize + Send + Sync + 'static {
     /// Path segment in the API and kind in the store, such as `capture`.
     const KIND: &'static str;
+
+    /// Whether clients may change it once it is there.
+    const IS_UPDATABLE: bool = false;
+
+    /// Where subscribers are told that one came or went, if anywhere.
+    const NAMESPACE: Option<&'static str> = None;
 
     /// Identifier; empty before the store has given one.
     fn id(&self) -> &str;
@@ -24,16 +31,92 @@ pub trait Resource: Clone + Serialize {
     /// Takes the identifier that the store gives.
     fn set_id(&mut self, id: String);
 
-    /// Reads back what serialising gave.
+    /// Reads a client's JSON, and what serialising gave.
     ///
     /// # Errors
-    /// When the text is something else.
-    fn from_stored(text: &str) -> Result<Self, JsonError>;
+    /// When the text is no JSON object, or a member has the wrong type.
+    fn read(text: &str, defaults: &Defaults) -> Result<Self, JsonError>;
 
-    /// Whether a second one like this must be refused.
-    fn is_duplicate_of(&self, _other: &Self) -> bool {
-        false
+    /// Checks every field by itself, and that they agree.
+    ///
+    /// # Errors
+    /// The first rule that is broken, in the words of the original.
+    fn validate(&self, expressions: &dyn ExpressionChecker) -> Result<(), ResourceError>;
+
+    /// Checks that the nodes it needs are there.
+    ///
+    /// # Errors
+    /// What is missing, in the words of the original.
+    fn check_nodes(&self, _nodes: &dyn NodeFinder) -> Result<(), ResourceError> {
+        Ok(())
     }
+
+    /// Why it cannot be beside another one, if it cannot.
+    fn conflict_with(&self, _other: &Self) -> Option<ResourceError> {
+        None
+    }
+}
+
+/// What a resource has where its client says nothing.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct Defaults {
+    /// The time.
+    pub now: Timestamp,
+    /// How a capture tells flows apart.
+    pub layer_key_mode: LayerKeyMode,
+}
+
+impl Defaults {
+    /// Sets the time.
+    #[must_use]
+    pub const fn with_now(self, now: Timestamp) -> Self {
+        Self { now, ..self }
+    }
+
+    /// Sets how a capture tells flows apart.
+    #[must_use]
+    pub const fn with_layer_key_mode(self, layer_key_mode: LayerKeyMode) -> Self {
+        Self {
+            layer_key_mode,
+            ..self
+        }
+    }
+}
+
+/// Checks texts whose languages this layer does not know: handed in by the engine.
+pub trait ExpressionChecker {
+    /// Whether a query parses; the reason if not.
+    ///
+    /// # Errors
+    /// The reason in words, with the place.
+    fn check_gremlin(&self, query: &str) -> Result<(), String>;
+
+    /// Whether a packet filter compiles; the reason if not.
+    ///
+    /// # Errors
+    /// The reason in words.
+    fn check_bpf(&self, filter: &str) -> Result<(), String>;
+
+    /// Whether a field is a query that parses.
+    ///
+    /// # Errors
+    /// In the words of the original.
+    fn check_query(&self, field: &'static str, query: &str) -> Result<(), ValidationError> {
+        let checked = match query {
+            "" => Err("it is empty".to_owned()),
+            query => self.check_gremlin(query),
+        };
+        checked.map_err(|why| {
+            ValidationError::of(field, format!("Not a valid Gremlin expression: {why}"))
+        })
+    }
+}
+
+/// Asks the graph: handed in by the engine.
+pub trait NodeFinder {
+    /// The first node of a query; none where it yields other things, or fails.
+    fn first_node(&self, query: &str) -> Option<Arc<Node>>;
 }
 
 /// All resources of one kind. A change is durable before it returns; reading is from memory and
@@ -62,6 +145,8 @@ pub struct ResourceStore<R> {
     documents: Arc<dyn DocStore>,
     /// How many there may be.
     limit: usize,
+    /// How many bytes they may take.
+    max_bytes: usize,
     /// Held for a whole change, the disk included: changes come one after another.
     changing: Mutex<()>,
     /// Never held while anything waits.
@@ -75,6 +160,8 @@ type Entries<R> = BTreeMap<String, Entry<R>>;
 struct Entry<R> {
     resource: Arc<R>,
     expires_at: Option<Timestamp>,
+    /// Length of the document.
+    bytes: usize,
 }
 
 /// A document that is no resource of its kind; it is left in the store.
@@ -105,6 +192,7 @@ impl<R: Resource> ResourceStore<R> {
         let store = Self {
             documents,
             limit: usize::MAX,
+            max_bytes: usize::MAX,
             changing: Mutex::default(),
             entries: RwLock::new(entries),
             problem: Mutex::default(),
@@ -116,6 +204,12 @@ impl<R: Resource> ResourceStore<R> {
     #[must_use]
     pub fn with_limit(self, limit: usize) -> Self {
         Self { limit, ..self }
+    }
+
+    /// Sets how many bytes they may take together as they are kept.
+    #[must_use]
+    pub fn with_max_bytes(self, max_bytes: usize) -> Self {
+        Self { max_bytes, ..self }
     }
 
     /// Adds a resource under a fresh random id and returns it with that id.
@@ -137,26 +231,92 @@ impl<R: Resource> ResourceStore<R> {
         let expires_at = ttl
             .filter(|ttl| !ttl.is_zero())
             .map(|ttl| now.plus(Duration::from_secs(ttl.as_secs().max(1))));
+        self.keep(id, resource, expires_at)
+    }
+
+    /// Changes a resource by a JSON patch; what comes out is read and checked as one that comes new.
+    ///
+    /// Returns it, or `None` where nothing changed.
+    ///
+    /// # Errors
+    /// When there is none of that id, the patch fails, or what comes out is not taken; nothing has
+    /// changed then.
+    pub fn patch(
+        &self,
+        id: &str,
+        patch: &str,
+        defaults: &Defaults,
+        expressions: &dyn ExpressionChecker,
+    ) -> Result<Option<Arc<R>>, PatchError> {
+        let _changing = self.change();
+        let (before, expires_at) = match self.read().get(id) {
+            Some(entry) => (Arc::clone(&entry.resource), entry.expires_at),
+            None => return Err(PatchError::NotFound),
+        };
+        let patch = JsonPatch::parse(patch).map_err(PatchError::Incorrect)?;
+        let unreadable = |error: JsonError| PatchError::Creating(error.into());
+        let document = serde_json::to_value(&*before);
+        let mut document = document.map_err(|error| unreadable(JsonError::Syntax(error)))?;
+        patch.apply(&mut document).map_err(PatchError::Applying)?;
+        let mut after = R::read(&document.to_string(), defaults).map_err(unreadable)?;
+        after.set_id(id.to_owned());
+        after
+            .validate(expressions)
+            .map_err(PatchError::Validating)?;
+        if !R::IS_UPDATABLE {
+            return Err(PatchError::Updating(ResourceError::NotUpdatable));
+        }
+        if after == *before {
+            return Ok(None);
+        }
+        let conflict = self.conflict(&after, Some(id));
+        conflict.map_or(Ok(()), |error| Err(PatchError::Updating(error)))?;
+        let kept = self.keep(id.to_owned(), after, expires_at);
+        kept.map(Some).map_err(PatchError::Updating)
+    }
+
+    /// Writes a resource down, then shows it.
+    fn keep(
+        &self,
+        id: String,
+        resource: R,
+        expires_at: Option<Timestamp>,
+    ) -> Result<Arc<R>, ResourceError> {
         let document = write_document(&resource, expires_at);
+        let bytes = document.len();
+        let others = self
+            .read()
+            .iter()
+            .filter(|(other, _)| **other != id)
+            .map(|(_, e)| e.bytes)
+            .sum::<usize>();
+        if others + bytes > self.max_bytes {
+            return Err(ResourceError::TooLarge {
+                kind: R::KIND,
+                limit: self.max_bytes,
+            });
+        }
         self.note(self.documents.put(R::KIND, &id, &document))?;
         let resource = Arc::new(resource);
         let entry = Entry {
             resource: Arc::clone(&resource),
             expires_at,
+            bytes,
         };
         self.write().insert(id, entry);
         Ok(resource)
     }
 
-    fn check_room_for(&self, resource: &R) -> Result<(), ResourceError> {
+    /// Why one cannot be beside those that are there, but for one.
+    fn conflict(&self, resource: &R, but: Option<&str>) -> Option<ResourceError> {
         let entries = self.read();
-        if entries
-            .values()
-            .any(|entry| resource.is_duplicate_of(&entry.resource))
-        {
-            return Err(ResourceError::Duplicate);
-        }
-        if entries.len() >= self.limit {
+        let mut others = entries.iter().filter(|(id, _)| but != Some(id.as_str()));
+        others.find_map(|(_, entry)| resource.conflict_with(&entry.resource))
+    }
+
+    fn check_room_for(&self, resource: &R) -> Result<(), ResourceError> {
+        self.conflict(resource, None).map_or(Ok(()), Err)?;
+        if self.len() >= self.limit {
             return Err(ResourceError::Full {
                 kind: R::KIND,
                 limit: self.limit,
@@ -289,8 +449,9 @@ fn read_document<R: Resource>(bytes: &[u8]) -> Result<Entry<R>, String> {
         .read("ExpiresAt", &mut expires_at)
         .map_err(|e| e.to_string())?;
     let object = members.get("Object").ok_or("no Object in it")?;
-    let resource = R::from_stored(object.get()).map_err(|e| e.to_string())?;
+    let resource = R::read(object.get(), &Defaults::default()).map_err(|e| e.to_string())?;
     Ok(Entry {
+        bytes: bytes.len(),
         resource: Arc::new(resource),
         expires_at: expires_at.map(Timestamp::from_ms),
     })

@@ -181,6 +181,10 @@ impl PacketSource for PcapFile {
             ..CaptureStats::default()
         }
     }
+
+    fn shared_buffer(&self) -> Option<Arc<[u8]>> {
+        Some(self.reader.shared_buffer())
+    }
 }
 
 impl fmt::Debug for PcapFile {

@@ -22,6 +22,12 @@ pub trait PacketSource: Send {
     /// Running totals since the source was opened.
     fn stats(&mut self) -> CaptureStats;
 
+    /// The buffer of the latest batch, where that can be kept while the source goes on: it fills
+    /// another one then. A source gives always or never; the default is never.
+    fn shared_buffer(&self) -> Option<Arc<[u8]>> {
+        None
+    }
+
     /// Ends the waiting of [`PacketSource::next_batch`] from another thread. The default does
     /// nothing, which is right for sources that do not wait.
     fn waker(&self) -> Waker {

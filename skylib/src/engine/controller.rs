@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
+use super::totals::CaptureTotals;
 use crate::graph::{GraphEvent, NodeId};
 use crate::time::{Clock, Timestamp};
 
@@ -14,6 +15,7 @@ pub(super) struct Controller {
     pending: Mutex<Pending>,
     wake: Condvar,
     shown: Mutex<Shown>,
+    totals: Mutex<CaptureTotals>,
 }
 
 /// What the capture thread has to look at.
@@ -23,6 +25,8 @@ pub(super) struct Pending {
     pub(super) graph_changed: bool,
     /// A capture came: look at once.
     pub(super) created: bool,
+    /// A resource ends sooner than all others.
+    pub(super) time_set: bool,
     pub(super) deleted: Vec<String>,
     pub(super) gone_nodes: Vec<NodeId>,
     pub(super) stop: bool,
@@ -38,9 +42,23 @@ struct Shown {
 }
 
 impl Controller {
+    /// What all captures have seen.
+    pub(super) fn totals(&self) -> CaptureTotals {
+        *self.totals.lock()
+    }
+
+    pub(super) fn show_totals(&self, totals: CaptureTotals) {
+        *self.totals.lock() = totals;
+    }
+
     /// A capture resource came: its nodes are looked up at once.
     pub(super) fn created(&self) {
         self.tell(|pending| pending.created = true);
+    }
+
+    /// A resource came whose time to live ends.
+    pub(super) fn time_set(&self) {
+        self.tell(|pending| pending.time_set = true);
     }
 
     /// A capture resource went: everything that runs for it stops.
@@ -135,7 +153,11 @@ impl Controller {
 
 impl Pending {
     fn is_urgent(&self) -> bool {
-        self.stop || self.created || !self.deleted.is_empty() || !self.gone_nodes.is_empty()
+        self.stop
+            || self.created
+            || self.time_set
+            || !self.deleted.is_empty()
+            || !self.gone_nodes.is_empty()
     }
 
     fn take_urgent(&mut self) -> Self {

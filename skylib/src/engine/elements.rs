@@ -22,16 +22,15 @@ pub struct Elements<E> {
 }
 
 impl<E: GraphResource> Elements<E> {
+    /// Of a graph on a host.
     pub(super) fn new(
-        graph: Arc<SharedGraph>,
-        clock: Arc<dyn Clock>,
-        host: String,
+        (graph, clock, host): &(Arc<SharedGraph>, Arc<dyn Clock>, String),
         limit: usize,
     ) -> Self {
         Self {
-            graph,
-            clock,
-            host,
+            graph: Arc::clone(graph),
+            clock: Arc::clone(clock),
+            host: host.clone(),
             limit,
             kind: PhantomData,
         }

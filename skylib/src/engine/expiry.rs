@@ -1,15 +1,15 @@
-//! Ends captures whose time to live is over, as often as a store that fails allows.
+//! Ends resources whose time to live is over, as often as a store that fails allows.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::api::{CaptureSpec, ResourceStore};
+use super::resources::Mortal;
 use crate::error::with_causes;
 use crate::time::Timestamp;
 
-/// Deletes captures in time; after a failure of the store it waits, longer each time.
+/// Deletes resources of one kind in time; after a failure of the store it waits, longer each time.
 pub(super) struct Expiry {
-    resources: Arc<ResourceStore<CaptureSpec>>,
+    resources: Arc<dyn Mortal>,
     failure: Option<Failure>,
 }
 
@@ -20,7 +20,7 @@ struct Failure {
 }
 
 impl Expiry {
-    pub(super) const fn new(resources: Arc<ResourceStore<CaptureSpec>>) -> Self {
+    pub(super) fn new(resources: Arc<dyn Mortal>) -> Self {
         Self {
             resources,
             failure: None,
@@ -34,17 +34,22 @@ impl Expiry {
         Some(due.max(retry_at.unwrap_or(due)))
     }
 
-    /// Deletes what is due and returns it.
-    pub(super) fn expire(&mut self, now: Timestamp) -> Vec<Arc<CaptureSpec>> {
+    /// Deletes what is due.
+    pub(super) fn expire(&mut self, now: Timestamp) {
         if self.next().is_none_or(|next| now < next) {
-            return Vec::new();
+            return;
         }
-        let (expired, outcome) = self.resources.expire(now);
+        let outcome = self.resources.expire(now);
         let before = self.failure.take();
+        let kind = self.resources.kind();
         if let Err(error) = outcome {
             let text = with_causes(&error);
             if before.as_ref().is_none_or(|before| before.text != text) {
-                tracing::error!(error = text, "expired captures stay until the store works");
+                tracing::error!(
+                    error = text,
+                    kind,
+                    "expired resources stay until the store works"
+                );
             }
             let wait = before.map_or(FIRST_WAIT, |before| (before.wait * 2).min(LONGEST_WAIT));
             self.failure = Some(Failure {
@@ -53,9 +58,8 @@ impl Expiry {
                 retry_at: now.plus(wait),
             });
         } else if before.is_some() {
-            tracing::info!("the store works again, expired captures are gone");
+            tracing::info!(kind, "the store works again, expired resources are gone");
         }
-        expired
     }
 }
 
@@ -67,7 +71,24 @@ mod tests {
     use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
     use super::*;
+    use crate::api::{AlertSpec, ResourceStore};
     use crate::store::{DocStore, Document, MemoryStore, StoreError};
+
+    type Alerts = ResourceStore<AlertSpec>;
+
+    impl Mortal for Alerts {
+        fn kind(&self) -> &'static str {
+            "alert"
+        }
+
+        fn next_expiry(&self) -> Option<Timestamp> {
+            Self::next_expiry(self)
+        }
+
+        fn expire(&self, now: Timestamp) -> Result<(), StoreError> {
+            Self::expire(self, now).1
+        }
+    }
 
     /// A store that fails to delete, and counts how often it was asked to.
     #[derive(Default)]
@@ -106,19 +127,20 @@ mod tests {
     #[test]
     fn a_failing_store_is_tried_again_less_and_less_often() {
         let documents = Arc::new(Failing::default());
-        let (resources, _) = ResourceStore::open(Arc::clone(&documents) as _).unwrap();
+        let (resources, _) = Alerts::open(Arc::clone(&documents) as _).unwrap();
         let resources = Arc::new(resources);
         let at = |seconds| Timestamp::from_ms(1_000).plus(Duration::from_secs(seconds));
         let second = Some(Duration::from_secs(1));
-        let spec = CaptureSpec::default();
-        resources.create(spec, second, at(0)).unwrap();
-        let mut expiry = Expiry::new(resources);
+        let alert = AlertSpec::default();
+        resources.create(alert, second, at(0)).unwrap();
+        let mut expiry = Expiry::new(Arc::clone(&resources) as _);
         assert_eq!(expiry.next(), Some(at(1)));
         let mut tried = Vec::new();
         for now in 0..200 {
             let before = documents.deletes.load(Ordering::Relaxed);
             for _ in 0..3 {
-                assert!(expiry.expire(at(now)).is_empty());
+                expiry.expire(at(now));
+                assert_eq!(resources.len(), 1);
             }
             assert!(expiry.next() > Some(at(now)), "nobody spins at {now}");
             if documents.deletes.load(Ordering::Relaxed) != before {
@@ -127,8 +149,10 @@ mod tests {
         }
         assert_eq!(tried, [1, 2, 4, 8, 16, 32, 64, 124, 184]);
         documents.works.store(true, Ordering::Relaxed);
-        assert!(expiry.expire(at(243)).is_empty());
-        assert_eq!(expiry.expire(at(244)).len(), 1);
+        expiry.expire(at(243));
+        assert_eq!(resources.len(), 1);
+        expiry.expire(at(244));
+        assert!(resources.is_empty());
         assert_eq!(expiry.next(), None);
     }
 }

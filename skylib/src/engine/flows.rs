@@ -1,17 +1,18 @@
 //! Flows of all captures: asked as one source, gathered into batches for the subscribers, and kept
 //! in a store, which answers for the past.
 //!
-//! Capture threads hand finished updates over without ever waiting: when more than
+//! Capture threads and agents hand updates over without ever waiting: when more than
 //! [`FlowOptions::max_buffered`] flows wait for the batcher, the rest is dropped and counted.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender};
 use parking_lot::RwLock;
 
+use super::ingestion::Ingestion;
 use super::monotonic;
+use super::parcels::{Parcel, Parcels};
 use super::subscription::Bus;
 use crate::capture::{CaptureHandle, PendingFlows};
 use crate::flow::{
@@ -29,16 +30,25 @@ pub struct FlowOptions {
     pub bulk_delay: Duration,
     /// Flows that may wait for the batcher.
     pub max_buffered: usize,
+    /// Bytes that they may take.
+    pub max_buffered_bytes: usize,
+    /// How long a flow that an agent sent answers live queries without another update.
+    pub live_age: Duration,
+    /// Bytes that such flows may take; those longest without an update go first.
+    pub live_bytes: usize,
     /// How long a query waits for the tables, all of them together.
     pub table_patience: Duration,
 }
 
 impl Default for FlowOptions {
-    /// 5 s, 100 000 flows, 5 s.
+    /// 5 s, 100 000 flows, 256 MiB, 11 minutes, 64 MiB, 5 s.
     fn default() -> Self {
         Self {
             bulk_delay: Duration::from_secs(5),
             max_buffered: 100_000,
+            max_buffered_bytes: 256 << 20,
+            live_age: Duration::from_secs(660),
+            live_bytes: 64 << 20,
             table_patience: Duration::from_secs(5),
         }
     }
@@ -51,10 +61,8 @@ const BULK_FLOWS: usize = 100;
 pub struct FlowHub {
     tables: RwLock<Vec<(TableId, CaptureHandle)>>,
     next_table: AtomicUsize,
-    sender: Sender<Vec<Flow>>,
-    receiver: Receiver<Vec<Flow>>,
-    buffered: AtomicUsize,
-    dropped: AtomicU64,
+    pub(super) parcels: Parcels,
+    pub(super) ingestion: Ingestion,
     silent: AtomicU64,
     options: FlowOptions,
     store: Option<Arc<dyn FlowStore>>,
@@ -68,14 +76,11 @@ pub struct TableId(usize);
 
 impl FlowHub {
     pub(super) fn new(options: FlowOptions) -> Self {
-        let (sender, receiver) = crossbeam_channel::unbounded();
         Self {
             tables: RwLock::new(Vec::new()),
             next_table: AtomicUsize::new(0),
-            sender,
-            receiver,
-            buffered: AtomicUsize::new(0),
-            dropped: AtomicU64::new(0),
+            parcels: Parcels::new(options.max_buffered, options.max_buffered_bytes),
+            ingestion: Ingestion::new(options.live_age, options.live_bytes),
             silent: AtomicU64::new(0),
             options,
             store: None,
@@ -86,6 +91,14 @@ impl FlowHub {
     /// Keeps what the captures send, and asks there for the past.
     pub(super) fn with_store(self, store: Option<Arc<dyn FlowStore>>) -> Self {
         Self { store, ..self }
+    }
+
+    /// Keeps flows of a file; where there is no store, among those that agents sent.
+    pub(super) fn keep_imported(&self, flows: Vec<Flow>, now: Timestamp) {
+        match &self.store {
+            Some(store) => store.put(flows, now),
+            None => self.ingestion.put(flows, now),
+        }
     }
 
     /// Where flows of the past are kept.
@@ -107,7 +120,7 @@ impl FlowHub {
 
     /// Flows dropped because the batcher could not keep up.
     pub fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
+        self.parcels.dropped()
     }
 
     /// How often a query went without a table's answer.
@@ -115,22 +128,16 @@ impl FlowHub {
         self.silent.load(Ordering::Relaxed)
     }
 
-    /// Takes flows for the subscribers and the store; never waits.
+    /// Takes flows of a capture for the subscribers and the store; never waits.
     pub fn push(&self, flows: Vec<Flow>) {
-        if flows.is_empty() || (self.bus.is_empty() && self.store.is_none()) {
+        if self.bus.is_empty() && self.store.is_none() {
             return;
         }
-        // The channel is unbounded, the count of flows in it is not: a batch of one and a batch of
-        // a whole table must not weigh the same.
-        let count = flows.len();
-        if self.buffered.fetch_add(count, Ordering::Relaxed) + count > self.options.max_buffered {
-            self.buffered.fetch_sub(count, Ordering::Relaxed);
-            self.dropped.fetch_add(count as u64, Ordering::Relaxed);
-            return;
-        }
-        if self.sender.send(flows).is_err() {
-            self.buffered.fetch_sub(count, Ordering::Relaxed);
-        }
+        self.parcels.push(Parcel {
+            flows,
+            stats: None,
+            is_foreign: false,
+        });
     }
 
     /// Sends statistics of a capture at once.
@@ -149,17 +156,26 @@ impl FlowHub {
         let mut pending: Vec<Flow> = Vec::new();
         let mut due: Option<Timestamp> = None;
         loop {
-            let received = self.receiver.recv_timeout(STEP);
+            let received = self.parcels.receive(STEP);
             let now = clock.now();
-            if let Ok(flows) = received {
-                self.buffered.fetch_sub(flows.len(), Ordering::Relaxed);
-                let flows = self.keep(flows, now);
-                if !flows.is_empty() {
-                    pending.extend(flows);
-                    due.get_or_insert(now.plus(self.options.bulk_delay));
+            match received {
+                None => self.ingestion.expire(now),
+                Some(parcel) => {
+                    if let Some(stats) = &parcel.stats {
+                        self.send_stats(stats);
+                    }
+                    let flows = self.keep(parcel, now);
+                    if !flows.is_empty() {
+                        pending.extend(flows);
+                        due.get_or_insert(now.plus(self.options.bulk_delay));
+                    }
                 }
             }
-            let stop = stopped() && self.receiver.is_empty();
+            let mut stop = stopped();
+            if stop {
+                self.parcels.close();
+                stop = self.parcels.is_empty();
+            }
             while pending.len() >= BULK_FLOWS {
                 let rest = pending.split_off(BULK_FLOWS);
                 self.send(&std::mem::replace(&mut pending, rest));
@@ -175,8 +191,14 @@ impl FlowHub {
         }
     }
 
-    /// Puts flows into the store; gives back what subscribers are to get.
-    fn keep(&self, flows: Vec<Flow>, now: Timestamp) -> Vec<Flow> {
+    /// Puts flows where queries find them; gives back what subscribers are to get.
+    fn keep(&self, parcel: Parcel, now: Timestamp) -> Vec<Flow> {
+        let Parcel {
+            flows, is_foreign, ..
+        } = parcel;
+        if is_foreign && !flows.is_empty() {
+            self.ingestion.put(flows.clone(), now);
+        }
         match &self.store {
             Some(store) if self.bus.is_empty() => {
                 store.put(flows, now);
@@ -243,6 +265,9 @@ impl FlowSource for FlowHub {
         )? {
             merged.merge(set, &order)?;
         }
+        if !self.ingestion.is_empty() {
+            merged.merge(self.ingestion.query(&part)?, &order)?;
+        }
         if let Some((from, to)) = query.range {
             merged.slice(from, to);
         }
@@ -261,7 +286,7 @@ impl FlowSource for FlowHub {
             |table, patience| table.ask_count(query, patience),
             PendingFlows::wait_count,
         )?;
-        Ok(counts.into_iter().sum())
+        Ok(counts.into_iter().sum::<u64>() + self.ingestion.count(query)?)
     }
 
     fn metrics(
@@ -310,6 +335,8 @@ const STEP: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests {
+    use crossbeam_channel::{Receiver, Sender};
+
     use super::*;
     use crate::capture::{Batch, Capture, CaptureError, CaptureStats, PacketSource};
     use crate::flow::{FlowSink, FlowTable, FlowTableOptions};

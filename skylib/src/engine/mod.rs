@@ -24,25 +24,37 @@ mod entry;
 mod expiry;
 mod flows;
 mod hub;
+mod import;
+mod ingestion;
+mod kinds;
 mod live;
 mod monotonic;
 mod on_demand;
 mod opening;
+mod parcels;
 mod probes;
 mod query;
+mod resources;
 mod running;
 mod subscription;
 mod target;
+mod totals;
 mod watched;
 
-pub use captures::{CaptureCreateError, Captures};
 pub use collection::Collection;
 pub use elements::Elements;
 pub use flows::{FlowHub, FlowOptions, TableId};
 pub use hub::{LOG_BYTES, LOG_LIMIT, LoggedEvent, SharedGraph};
+pub use import::Imported;
+pub use ingestion::IngestionStatus;
+pub use kinds::ResourceLimits;
 pub use live::{LiveClient, LiveNews, LiveOptions, LiveRefusal, LiveStatus, LiveTicket};
+pub use resources::Resources;
 pub use subscription::{Bus, BusMessage, PATIENCE, SubscribeOptions, Subscription};
+pub use totals::CaptureTotals;
 
+use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -52,13 +64,17 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use self::controller::Controller;
+use self::import::Importer;
+use self::kinds::Kinds;
 use self::live::LiveHub;
 use self::on_demand::{OnDemand, OnDemandOptions};
 use self::opening::Opener;
 use self::probes::HostOptions;
 use self::query::QueryRunner;
-use crate::api::{CaptureSpec, ResourceError, ResourceStore};
-use crate::flow::FlowTableOptions;
+use self::resources::Surroundings;
+use crate::api::{AlertSpec, CaptureSpec, EdgeRule, Injection, NodeRule, ResourceError, Workflow};
+use crate::capture::CaptureError;
+use crate::flow::{FlowTableOptions, LayerKeyMode};
 use crate::graph::history::{History, HistoryStatus};
 use crate::graph::{Edge, Graph, GraphAccess, GraphView, Node, Processor};
 use crate::gremlin::{Answer, Explanation, Limits, Query, QueryError};
@@ -110,14 +126,14 @@ pub struct EngineOptions {
     pub limits: Limits,
     /// How often live queries tell, and what they may take.
     pub live: LiveOptions,
-    /// How many captures may be kept.
-    pub max_captures: usize,
-    /// How many nodes there may be for clients to add another.
-    pub max_nodes: usize,
-    /// How many edges there may be for clients to add another.
-    pub max_edges: usize,
+    /// What a capture has whose client does not say how flows are told apart.
+    pub layer_key_mode: LayerKeyMode,
+    /// How many resources of each kind there may be.
+    pub resources: ResourceLimits,
     /// How many captures may be active on nodes, each with its own packet ring and flow table.
     pub max_active_captures: usize,
+    /// Whether captures are opened on this host's nodes; else whoever writes these captures.
+    pub captures_here: bool,
     /// A capture to create at start; one like it that is there already is fine.
     pub startup_capture: Option<CaptureSpec>,
 }
@@ -140,10 +156,10 @@ impl EngineOptions {
             host_metadata: crate::value::Map::new(),
             limits: Limits::default(),
             live: LiveOptions::default(),
-            max_captures: 1_000,
-            max_nodes: 1_000_000,
-            max_edges: 4_000_000,
+            layer_key_mode: LayerKeyMode::default(),
+            resources: ResourceLimits::default(),
             max_active_captures: 256,
+            captures_here: true,
             startup_capture: None,
         }
     }
@@ -156,15 +172,15 @@ pub struct Engine(Arc<Inner>);
 struct Inner {
     role: Role,
     host: String,
+    origin: String,
     graph: Arc<SharedGraph>,
     flows: Arc<FlowHub>,
     graph_bus: Arc<Bus<Outgoing>>,
-    captures: Captures,
-    nodes: Elements<Node>,
-    edges: Elements<Edge>,
+    kinds: Kinds,
     controller: Arc<Controller>,
     queries: QueryRunner,
     live: Arc<LiveHub>,
+    importer: Importer,
     probes: Mutex<Option<ProbeSet>>,
     stopping: Arc<AtomicBool>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -188,9 +204,11 @@ pub enum EngineError {
 pub struct Status {
     /// How each probe is; none in an analyzer.
     pub probes: Vec<ProbeStatus>,
-    /// Captures kept.
-    pub captures: usize,
-    /// Why the last change of a capture could not be kept, if it could not.
+    /// How many resources are kept, by their kind.
+    pub resources: BTreeMap<&'static str, usize>,
+    /// What all captures have seen.
+    pub capture_totals: CaptureTotals,
+    /// Why the last change of a resource could not be kept, if it could not.
     pub store_problem: Option<String>,
     /// Nodes in the graph.
     pub nodes: usize,
@@ -212,6 +230,8 @@ pub struct Status {
     pub flow_tables_silent: u64,
     /// How live queries do.
     pub live: LiveStatus,
+    /// What agents have sent of their flows.
+    pub ingestion: IngestionStatus,
 }
 
 impl Engine {
@@ -222,14 +242,6 @@ impl Engine {
     /// # Errors
     /// When kept resources cannot be read or a thread cannot be started.
     pub fn start(options: EngineOptions) -> Result<Self, EngineError> {
-        let (store, unreadable) = ResourceStore::open(Arc::clone(&options.documents))?;
-        for document in unreadable {
-            tracing::error!(
-                id = document.id,
-                reason = document.reason,
-                "kept capture left out"
-            );
-        }
         let origin = format!("agent.{}", options.host);
         let processors: Vec<Box<dyn Processor>> =
             vec![Box::new(TidProcessor::new(origin.as_str()))];
@@ -239,41 +251,37 @@ impl Engine {
         let flows = Arc::new(FlowHub::new(options.flows).with_store(options.flow_store));
         let graph_bus = Arc::new(Bus::default());
         let controller = Arc::new(Controller::default());
-        let resources = Arc::new(store.with_limit(options.max_captures));
         let queries = QueryRunner {
             graph: Arc::clone(&graph),
             flows: Arc::clone(&flows),
             clock: Arc::clone(&clock),
             limits: options.limits,
         };
-        let captures = Captures::new(
-            Arc::clone(&resources),
-            Arc::clone(&controller),
-            Arc::clone(&graph_bus),
-            Arc::clone(&clock),
-        );
+        let surroundings = Surroundings {
+            queries: queries.clone(),
+            bus: Arc::clone(&graph_bus),
+            layer_key_mode: options.layer_key_mode,
+        };
+        let (documents, limits) = (&options.documents, options.resources);
+        let (kinds, captures) =
+            Kinds::open(documents, limits, &options.host, surroundings, &controller)?;
+        let expiries = kinds.expiries();
         let engine = Self(Arc::new(Inner {
             role: options.role,
             host: options.host.clone(),
+            origin: origin.clone(),
             graph: Arc::clone(&graph),
             flows: Arc::clone(&flows),
             graph_bus: Arc::clone(&graph_bus),
-            captures,
-            nodes: Elements::new(
-                Arc::clone(&graph),
-                Arc::clone(&queries.clock),
-                options.host.clone(),
-                options.max_nodes,
-            ),
-            edges: Elements::new(
-                Arc::clone(&graph),
-                Arc::clone(&queries.clock),
-                options.host.clone(),
-                options.max_edges,
-            ),
+            kinds,
             controller: Arc::clone(&controller),
             queries: queries.clone(),
-            live: Arc::new(LiveHub::new(options.live, queries.clone())),
+            live: Arc::new(LiveHub::new(options.live.clone(), queries.clone())),
+            importer: Importer::new(
+                options.table.clone(),
+                Arc::clone(&flows),
+                Arc::clone(&clock),
+            ),
             probes: Mutex::new(None),
             stopping: Arc::default(),
             threads: Mutex::default(),
@@ -287,13 +295,15 @@ impl Engine {
         };
         engine.start_threads(OnDemand::new(
             controller,
-            resources,
+            captures,
             queries,
             graph_bus,
             opener,
+            expiries,
             OnDemandOptions {
                 stats_period: options.stats_period,
                 max_active: options.max_active_captures,
+                is_here: options.captures_here,
             },
         ))?;
         if options.role == Role::AllInOne {
@@ -310,8 +320,8 @@ impl Engine {
             *engine.0.probes.lock() = Some(probes::start(&graph, &host));
         }
         if let Some(spec) = options.startup_capture {
-            match engine.0.captures.create(spec, None) {
-                Ok(_) | Err(CaptureCreateError::Resource(ResourceError::Duplicate)) => {}
+            match engine.captures().add(spec, None) {
+                Ok(_) | Err(ResourceError::Duplicate) => {}
                 Err(error) => tracing::error!(%error, "no start-up capture"),
             }
         }
@@ -347,6 +357,12 @@ impl Engine {
     #[must_use]
     pub fn host(&self) -> &str {
         &self.0.host
+    }
+
+    /// Origin of what the probes of this host write, here or in an agent: `agent.<host>`.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        &self.0.origin
     }
 
     /// What this engine does.
@@ -416,6 +432,42 @@ impl Engine {
         LiveClient::new(&self.0.live, max_queries)
     }
 
+    /// Counts a capture file of any kind that is read here into flows, which are kept where those
+    /// of captures are and asked for by the time of their packets; without a store they are among
+    /// the present ones for as long as those that agents sent. Subscribers do not get them.
+    ///
+    /// Blocks until the file has come to its end, however large it is, and takes no more memory
+    /// than its flow table. `name` is what errors call it. `interrupt` is asked now and then and
+    /// ends the work by answering `true`: what was read until then is kept. A file that ends within
+    /// a record counts up to there, see [`Imported::cut`].
+    ///
+    /// ```
+    /// use skylib::engine::{Engine, EngineOptions};
+    /// # use skylib::packet::{LinkType, PacketRef};
+    /// # use skylib::pcap_file::{PcapWriter, Resolution};
+    /// # use skylib::time::Timestamp;
+    /// # let mut writer = PcapWriter::new(Vec::new(), LinkType::ETHERNET, Resolution::Nanoseconds)?;
+    /// # let (timestamp, data) = (Timestamp::from_ms(1), &[0xff; 60]);
+    /// # writer.write(&PacketRef { link_type: LinkType::ETHERNET, timestamp, data, wire_len: 60 })?;
+    /// # let file = std::io::Cursor::new(writer.into_inner());
+    /// let engine = Engine::start(EngineOptions::new("edge-01"))?;
+    /// let imported = engine.import("trace.pcap", file, &|| false)?;
+    /// assert_eq!((imported.packets, imported.flows, imported.cut), (1, 1, None));
+    /// # engine.stop();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When it is no capture file, or damaged: the flows of what came before the damage are kept.
+    pub fn import(
+        &self,
+        name: &str,
+        file: impl Read + Send + 'static,
+        interrupt: &dyn Fn() -> bool,
+    ) -> Result<Imported, CaptureError> {
+        self.0.importer.import(name, file, interrupt)
+    }
+
     /// The graph.
     #[must_use]
     pub fn graph(&self) -> &Arc<SharedGraph> {
@@ -430,20 +482,50 @@ impl Engine {
 
     /// The captures.
     #[must_use]
-    pub fn captures(&self) -> &Captures {
-        &self.0.captures
+    pub fn captures(&self) -> &Resources<CaptureSpec> {
+        &self.0.kinds.captures
+    }
+
+    /// The packet injections.
+    #[must_use]
+    pub fn injections(&self) -> &Resources<Injection> {
+        &self.0.kinds.injections
+    }
+
+    /// The alerts.
+    #[must_use]
+    pub fn alerts(&self) -> &Resources<AlertSpec> {
+        &self.0.kinds.alerts
+    }
+
+    /// The workflows.
+    #[must_use]
+    pub fn workflows(&self) -> &Resources<Workflow> {
+        &self.0.kinds.workflows
+    }
+
+    /// The node rules.
+    #[must_use]
+    pub fn node_rules(&self) -> &Resources<NodeRule> {
+        &self.0.kinds.node_rules
+    }
+
+    /// The edge rules.
+    #[must_use]
+    pub fn edge_rules(&self) -> &Resources<EdgeRule> {
+        &self.0.kinds.edge_rules
     }
 
     /// The nodes of the graph, as clients manage them.
     #[must_use]
     pub fn nodes(&self) -> &Elements<Node> {
-        &self.0.nodes
+        &self.0.kinds.nodes
     }
 
     /// The edges of the graph, as clients manage them.
     #[must_use]
     pub fn edges(&self) -> &Elements<Edge> {
-        &self.0.edges
+        &self.0.kinds.edges
     }
 
     /// What happens to the graph from now on, and notifications about resources.
@@ -469,8 +551,9 @@ impl Engine {
                 .as_ref()
                 .map(ProbeSet::status)
                 .unwrap_or_default(),
-            captures: inner.captures.len(),
-            store_problem: inner.captures.store_problem(),
+            resources: inner.kinds.counts(),
+            store_problem: inner.kinds.store_problem(),
+            capture_totals: inner.controller.totals(),
             events_waiting: inner.graph.log_len(),
             graph_subscribers_cut_off: inner.graph_bus.cut_off(),
             flow_subscribers_cut_off: inner.flows.bus.cut_off(),
@@ -479,6 +562,7 @@ impl Engine {
             history: inner.graph.history().map(History::status),
             flow_tables_silent: inner.flows.silent(),
             live: inner.live.status(),
+            ingestion: inner.flows.ingestion_status(),
             ..Status::default()
         };
         inner.graph.read(&mut |graph| {

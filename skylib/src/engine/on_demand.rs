@@ -18,8 +18,10 @@ use super::flows::FlowHub;
 use super::hub::SharedGraph;
 use super::opening::Opener;
 use super::query::QueryRunner;
+use super::resources::notify;
 use super::running::{Key, Running, State};
 use super::subscription::Bus;
+use super::totals::CaptureTotals;
 use super::watched::Watched;
 use crate::api::{CaptureSpec, ResourceStore};
 use crate::error::with_causes;
@@ -46,6 +48,8 @@ pub(super) struct OnDemandOptions {
     pub(super) stats_period: Duration,
     /// How many captures may be active at a time, each with a ring and a flow table.
     pub(super) max_active: usize,
+    /// Whether this process captures; else the agents do on which the nodes are, this host's too.
+    pub(super) is_here: bool,
 }
 
 /// The thread's own state.
@@ -59,7 +63,7 @@ pub(super) struct OnDemand {
     opener: Opener,
     options: OnDemandOptions,
     clock: Arc<dyn Clock>,
-    expiry: Expiry,
+    expiries: Vec<Expiry>,
     watched: HashMap<String, Watched>,
     /// Captures whose queries are to be evaluated, the next one last.
     queue: Vec<String>,
@@ -70,6 +74,8 @@ pub(super) struct OnDemand {
     running: HashMap<Key, Running>,
     /// How many of them are active.
     active: usize,
+    /// What those saw that have ended.
+    past: CaptureTotals,
     /// Whether others have yet to be told what runs.
     changed: bool,
     next_stats: Timestamp,
@@ -83,13 +89,14 @@ impl OnDemand {
         queries: QueryRunner,
         graph_bus: Arc<Bus<Outgoing>>,
         opener: Opener,
+        expiries: Vec<Expiry>,
         options: OnDemandOptions,
     ) -> Self {
         let clock = Arc::clone(&queries.clock);
         let now = clock.now();
         Self {
             controller,
-            expiry: Expiry::new(Arc::clone(&resources)),
+            expiries,
             resources,
             graph: Arc::clone(&queries.graph),
             flows: Arc::clone(&queries.flows),
@@ -104,6 +111,7 @@ impl OnDemand {
             pause: Pause::default(),
             running: HashMap::new(),
             active: 0,
+            past: CaptureTotals::default(),
             changed: false,
             next_stats: now.plus(options.stats_period),
             next_messages: now.plus(STATS_MESSAGES),
@@ -154,15 +162,15 @@ impl OnDemand {
 
     fn next_chore(&self) -> Option<Timestamp> {
         let stats = (!self.running.is_empty()).then_some(self.next_stats);
-        self.expiry.next().into_iter().chain(stats).min()
+        let expiries = self.expiries.iter().filter_map(Expiry::next);
+        expiries.chain(stats).min()
     }
 
     /// Does what comes with time.
     fn do_chores(&mut self) {
         let now = self.clock.now();
-        for spec in self.expiry.expire(now) {
-            self.controller.deleted(&spec.uuid);
-            notify(&self.graph_bus, "Deleted", &spec);
+        for expiry in &mut self.expiries {
+            expiry.expire(now);
         }
         if let Some(history) = self.graph.history() {
             history.expire(now);
@@ -228,6 +236,9 @@ impl OnDemand {
 
     /// Starts a capture on every node that its query selects and where it does not run.
     fn evaluate(&mut self, id: &str) {
+        if !self.options.is_here {
+            return;
+        }
         let Some(watched) = self.watched.get_mut(id) else {
             return;
         };
@@ -286,7 +297,7 @@ impl OnDemand {
         };
         let is_active = running.is_active();
         if self.keep(key, running) && is_active {
-            notify(&self.graph_bus, "NodeUpdated", spec);
+            notify(&self.graph_bus, "NodeUpdated", &**spec);
         }
     }
 
@@ -356,7 +367,16 @@ impl OnDemand {
         };
         self.active -= 1;
         self.flows.remove_table(active.table);
-        active.capture.stop().err().map(|error| with_causes(&error))
+        match active.capture.stop() {
+            Ok(report) => {
+                self.past.add_ended(&report);
+                None
+            }
+            Err(error) => {
+                self.past.add_ended(&active.report);
+                Some(with_causes(&error))
+            }
+        }
     }
 
     /// Shows the counters that moved, and captures that ended by themselves.
@@ -396,6 +416,7 @@ impl OnDemand {
             }
         });
         ended.into_iter().for_each(|key| self.ended(key));
+        self.show_totals();
     }
 
     /// Tells the flow subscribers what each capture saw since they were last told.
@@ -418,18 +439,20 @@ impl OnDemand {
             }
         }
         self.controller.show(counts, nodes);
+        self.show_totals();
+    }
+
+    fn show_totals(&self) {
+        let mut totals = self.past;
+        for running in self.running.values() {
+            match &running.state {
+                State::Active(active) => totals.add_active(&active.report),
+                State::Failed { .. } => totals.failed += 1,
+            }
+        }
+        self.controller.show_totals(totals);
     }
 }
-
-/// Tells the graph's subscribers of a capture resource.
-pub(super) fn notify(bus: &Bus<Outgoing>, kind: &'static str, spec: &CaptureSpec) {
-    if bus.is_wanted(NOTIFICATIONS) {
-        let json = serde_json::to_vec(spec).unwrap_or_default();
-        bus.send(&Arc::new(Outgoing::object(NOTIFICATIONS, kind, json)));
-    }
-}
-
-const NOTIFICATIONS: &str = "OnDemandCaptureNotification";
 
 #[cfg(test)]
 mod tests {
@@ -459,6 +482,7 @@ mod tests {
             origin: "agent.h".to_owned(),
         };
         let options = OnDemandOptions {
+            is_here: true,
             stats_period: Duration::from_secs(1),
             max_active,
         };
@@ -469,6 +493,7 @@ mod tests {
             queries,
             Arc::default(),
             opener,
+            Vec::new(),
             options,
         )
     }

@@ -91,17 +91,17 @@ fn captures_are_kept_counted_and_deleted() {
     let mut told = first.subscribe_graph(SubscribeOptions::default());
     let kept = first
         .captures()
-        .create(capture("G.V().Has('Name', 'none')"), None)
+        .add(capture("G.V().Has('Name', 'none')"), None)
         .unwrap();
     assert_eq!((next(&mut told).kind.as_str(), kept.count), ("Added", 0));
     let refused = first
         .captures()
-        .create(capture(&kept.gremlin_query), None)
+        .add(capture(&kept.gremlin_query), None)
         .unwrap_err();
     assert_eq!(refused.to_string(), "duplicated resource");
     let invalid = first
         .captures()
-        .create(capture("G.V("), None)
+        .add(capture("G.V("), None)
         .unwrap_err()
         .to_string();
     assert!(
@@ -112,7 +112,7 @@ fn captures_are_kept_counted_and_deleted() {
 
     let second = engine(options());
     assert_eq!(second.captures().get(&kept.uuid), Some(kept.clone()));
-    assert_eq!(second.captures().list().len(), 1);
+    assert_eq!(second.captures().len(), 1);
     assert!(second.captures().delete(&kept.uuid).unwrap());
     assert!(!second.captures().delete(&kept.uuid).unwrap());
     second.stop();
@@ -126,15 +126,15 @@ fn captures_expire() {
         ..EngineOptions::new("h")
     });
     let second = Some(Duration::from_secs(1));
-    let spec = engine.captures().create(capture("G.V()"), second).unwrap();
+    let spec = engine.captures().add(capture("G.V()"), second).unwrap();
     clock.advance(Duration::from_secs(2));
     // Creating another one wakes the controller, which looks at the clock then.
     engine
         .captures()
-        .create(capture("G.V().Has('Name', 'x')"), None)
+        .add(capture("G.V().Has('Name', 'x')"), None)
         .unwrap();
     until(|| engine.captures().get(&spec.uuid).is_none());
-    assert_eq!(engine.captures().list().len(), 1);
+    assert_eq!(engine.captures().len(), 1);
     engine.stop();
 }
 
@@ -144,7 +144,7 @@ fn a_capture_that_cannot_start_says_why_on_its_node() {
     add(&engine, "n1", "down0").unwrap();
     let spec = engine
         .captures()
-        .create(capture("G.V().Has('Name', 'down0')"), None)
+        .add(capture("G.V().Has('Name', 'down0')"), None)
         .unwrap();
     let query = format!(
         "G.V().Has('Captures.ID', '{}').Values('Captures.Error')",
@@ -170,7 +170,7 @@ fn nodes_of_other_hosts_are_not_captured_here() {
         graph.add_node(node).unwrap();
     });
     add(&engine, "ours", "down0").unwrap();
-    engine.captures().create(capture("G.V()"), None).unwrap();
+    engine.captures().add(capture("G.V()"), None).unwrap();
     until(|| json(&engine, "G.V().HasKey('Captures')") != "[]");
     assert_eq!(
         json(&engine, "G.V().HasKey('Captures').Values('Name')"),
@@ -183,7 +183,6 @@ fn nodes_of_other_hosts_are_not_captured_here() {
 fn flows_are_gathered_into_messages_and_the_rest_goes_out_at_the_end() {
     let flows = FlowOptions {
         bulk_delay: Duration::from_secs(3600),
-        max_buffered: 150,
         ..FlowOptions::default()
     };
     let engine = engine(EngineOptions {
@@ -202,8 +201,6 @@ fn flows_are_gathered_into_messages_and_the_rest_goes_out_at_the_end() {
     };
     engine.flows().push(vec![flow("c1"); 60]);
     engine.flows().push(vec![flow("c2"); 60]);
-    engine.flows().push(vec![flow("c2"); 151]);
-    assert_eq!(engine.flows().dropped(), 151, "more than may wait");
     let count = |message: &Message| {
         let list: Vec<serde_json::Value> =
             serde_json::from_str(message.object.json().unwrap()).unwrap();
@@ -335,5 +332,120 @@ fn what_is_over_is_found_in_the_past() {
     add(&engine, "n2", "b").unwrap();
     let status = engine.status().history.unwrap();
     assert_eq!((status.revisions, status.evicted), (0, 1));
+    engine.stop();
+}
+
+/// A capture file of UDP packets to port 53, a second apart from 2016 on.
+fn trace(packets: u8) -> Vec<u8> {
+    use crate::packet::{LinkType, PacketRef};
+    use crate::pcap_file::{PcapWriter, Resolution};
+    let link_type = LinkType::ETHERNET;
+    let mut file = PcapWriter::new(Vec::new(), link_type, Resolution::Microseconds).unwrap();
+    for i in 0..packets {
+        let mut data = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0, 0x45, 0, 0, 40];
+        data.extend([0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, i, 10, 0, 1, 1]);
+        data.extend([0x10, 0, 0, 53, 0, 20, 0, 0, 0, 1, 1, 0]);
+        data.extend([0; 8]);
+        let timestamp = Timestamp::from_ms(1_454_659_514_000 + 1000 * i64::from(i));
+        let wire_len = 54;
+        file.write(&PacketRef {
+            link_type,
+            timestamp,
+            data: &data,
+            wire_len,
+        })
+        .unwrap();
+    }
+    file.into_inner()
+}
+
+fn import(engine: &Engine, file: Vec<u8>) -> Result<Imported, String> {
+    let imported = engine.import("x", std::io::Cursor::new(file), &|| false);
+    imported.map_err(|error| crate::error::with_causes(&error))
+}
+
+#[test]
+fn flows_of_a_file_are_kept_at_the_time_of_its_packets() {
+    use crate::graph::history::{HistoryLimits, MemoryHistory};
+    use crate::store::{FlowStoreLimits, MemoryFlowStore};
+    let store = Arc::new(MemoryFlowStore::new(FlowStoreLimits::default()));
+    let engine = engine(EngineOptions {
+        flow_store: Some(store),
+        history: Some(Arc::new(MemoryHistory::new(HistoryLimits::default()))),
+        ..EngineOptions::new("h")
+    });
+    let imported = import(&engine, trace(3)).unwrap();
+    assert_eq!(
+        (imported.packets, imported.flows, imported.cut),
+        (3, 3, None)
+    );
+    let at = |query: &str| json(&engine, &format!("G.At(1454659514){query}"));
+    assert_eq!(at(".Flows().Has('Application', 'DNS').Count()"), "1");
+    assert_eq!(json(&engine, "G.At(1454659516, 5).Flows().Count()"), "3");
+    assert_eq!(json(&engine, "G.Flows().Count()"), "0", "it is long over");
+    let metrics = json(&engine, "G.At(1454659516, 5).Flows().Metrics().Sum()");
+    assert!(metrics.contains(r#""ABPackets":3"#), "{metrics}");
+    import(&engine, trace(3)).unwrap();
+    assert_eq!(
+        json(&engine, "G.At(1454659516, 5).Flows().Count()"),
+        "3",
+        "the same file again"
+    );
+    engine.stop();
+}
+
+#[test]
+fn flows_of_a_file_are_among_the_present_ones_without_a_store() {
+    let clock = Arc::new(crate::time::ManualClock::new(Timestamp::from_ms(
+        1_700_000_000_000,
+    )));
+    let engine = engine(EngineOptions {
+        clock: clock.clone(),
+        ..EngineOptions::new("h")
+    });
+    assert_eq!(import(&engine, trace(5)).unwrap().flows, 5);
+    assert_eq!(
+        json(&engine, "G.Flows().Has('Application', 'DNS').Count()"),
+        "5"
+    );
+    let two = json(&engine, "G.Flows().Sort().Range(1, 3).Values('Network.A')");
+    assert_eq!(two.matches("10.0.0.").count(), 2, "{two}");
+    clock.advance(Duration::from_secs(700));
+    until(|| json(&engine, "G.Flows().Count()") == "0");
+    engine.stop();
+}
+
+#[test]
+fn damage_in_a_file_is_an_error_and_a_missing_end_is_not() {
+    let engine = engine(EngineOptions::new("h"));
+    let mut cut = trace(2);
+    cut.truncate(cut.len() - 3);
+    let imported = import(&engine, cut).unwrap();
+    assert_eq!(imported.packets, 1);
+    assert!(imported.cut.unwrap().starts_with("byte 94: "));
+    assert_eq!(json(&engine, "G.Flows().Count()"), "1");
+    let mut damaged = trace(3);
+    damaged[94 + 8..94 + 12].fill(0xff);
+    let error = import(&engine, damaged).unwrap_err();
+    assert!(
+        error.contains("byte 94: a record of 4294967295 bytes"),
+        "{error}"
+    );
+    for (file, wanted) in [
+        (&b""[..], "byte 0: the file ends within its header"),
+        (b"GET / HTTP/1.1", "byte 0: the file is no capture file"),
+    ] {
+        let error = import(&engine, file.to_vec()).unwrap_err();
+        assert!(error.contains(wanted), "{error}");
+    }
+    engine.stop();
+}
+
+#[test]
+fn a_file_that_is_broken_off_counts_up_to_there() {
+    let engine = engine(EngineOptions::new("h"));
+    let file = std::io::Cursor::new(trace(200));
+    engine.import("x", file, &|| true).unwrap();
+    assert_ne!(json(&engine, "G.Flows().Count()"), "0");
     engine.stop();
 }

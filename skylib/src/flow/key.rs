@@ -15,12 +15,26 @@ use crate::decode::{IpAddress, NetworkProtocol, Part, Parts, TransportHeader, Tr
 /// | 0–1, 2–3 | lower and upper address, 4 or 16 bytes, rest zero |
 /// | 4 | ports or a tunnel's network identifier (32 bits), ICMP (32) |
 /// | 5 | hash of the key of the flow around this one; 0 if there is none |
-/// | 6–7 | which of these count (16 bits), a tunnel's port (16), lower and upper MAC (48 + 48) |
+/// | 6 | which of these count (16 bits), lower MAC (48) |
+/// | 7 | a tunnel's port (16), upper MAC (48) |
 ///
 /// The MACs are there for every Ethernet flow, also where they do not count.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 pub(super) struct FlowKey([u64; 8]);
+
+/// What makes the hashes of one table different from those of any other.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HashSeed(u64, u64);
+
+impl HashSeed {
+    /// From one secret number.
+    pub(super) const fn new(secret: u64) -> Self {
+        // Digits of pi: odd-looking words without structure.
+        let other = fold(secret ^ 0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344);
+        Self(secret, other)
+    }
+}
 
 /// A key, and how one packet lies in it.
 #[derive(Clone, Copy, Debug)]
@@ -33,16 +47,17 @@ pub(super) struct PacketKey {
 }
 
 impl PacketKey {
-    /// The key of a part, inside the flow whose key has this hash (0: none).
+    /// The key of a part, inside the flow whose key has this hash (0: none). `is_plain`: its own
+    /// headers identify its flow.
     #[inline(always)]
     pub(super) fn new(
         parts: &Parts,
         index: usize,
         part: &Part,
+        is_plain: bool,
         mode: LayerKeyMode,
         parent: u64,
     ) -> Self {
-        let is_plain = index > 0 || parts.is_plain();
         let ends = if is_plain {
             Ends::of(part)
         } else {
@@ -62,13 +77,10 @@ impl PacketKey {
         let (transport_flags, ports, tunnel_port) = transport_words(transport, part.tunnel_end);
 
         let is_same_link = !counts_link || source_mac == destination_mac;
-        let is_same_network = ends.source == ends.destination;
-        let is_swapped = if !is_same_link {
-            source_mac > destination_mac
-        } else if !is_same_network {
-            ends.source > ends.destination
+        let is_swapped = if is_same_link {
+            ends.is_swapped(transport, part.tunnel_end)
         } else {
-            ends.flags & (IPV4 | IPV6) != 0 && has_descending_ports(transport, part.tunnel_end)
+            source_mac > destination_mac
         };
         let is_local = is_same_link && is_local(part);
 
@@ -89,8 +101,8 @@ impl PacketKey {
             lower_half(high),
             u64::from(first) | u64::from(second) << 16 | u64::from(icmp) << 32,
             parent,
-            u64::from(flags) | u64::from(tunnel_port) << 16 | low_mac >> 16 << 32,
-            low_mac & 0xffff | high_mac << 16,
+            u64::from(flags) | low_mac << 16,
+            u64::from(tunnel_port) | high_mac << 16,
         ]);
         Self {
             key,
@@ -159,6 +171,17 @@ impl Ends {
             destination: u128::from_be_bytes(destination.octets()),
         }
     }
+
+    /// Whether the source is the upper end, where MACs do not tell.
+    // Out of line, as MACs mostly do.
+    #[inline(never)]
+    fn is_swapped(&self, header: Option<&TransportHeader>, tunnel: Option<u32>) -> bool {
+        if self.source == self.destination {
+            self.flags & (IPV4 | IPV6) != 0 && has_descending_ports(header, tunnel)
+        } else {
+            self.source > self.destination
+        }
+    }
 }
 
 /// Whether a part's own addresses are equal, so that only ports tell its ends apart.
@@ -178,31 +201,43 @@ impl FlowKey {
     #[inline(always)]
     pub(super) fn is_same(&self, other: &Self, mode: LayerKeyMode) -> bool {
         match mode {
-            LayerKeyMode::L2 => self.0 == other.0,
-            LayerKeyMode::L3 => self.without_macs().0 == other.without_macs().0,
+            LayerKeyMode::L2 => self.has_words_of(other),
+            LayerKeyMode::L3 => self.without_macs().has_words_of(&other.without_macs()),
         }
+    }
+
+    /// Equality without a look at which word differs: shorter than a call of `memcmp`.
+    #[inline(always)]
+    fn has_words_of(&self, other: &Self) -> bool {
+        let words = self.0.iter().zip(&other.0);
+        words.fold(0, |different, (a, b)| different | (a ^ b)) == 0
     }
 
     /// A hash that nobody without the seed can steer.
     #[inline(always)]
-    pub(super) fn hash(&self, seed: u64, mode: LayerKeyMode) -> u64 {
+    pub(super) fn hash(&self, seed: HashSeed, mode: LayerKeyMode) -> u64 {
         let [w0, w1, w2, w3, w4, w5, w6, w7] = match mode {
             LayerKeyMode::L2 => self.0,
             LayerKeyMode::L3 => self.without_macs().0,
         };
-        let a = fold(w0 ^ seed, w1 ^ MIX[0]);
-        let b = fold(w2 ^ seed, w3 ^ MIX[1]);
-        let c = fold(w4 ^ seed, w5 ^ MIX[2]);
-        let d = fold(w6 ^ seed, w7 ^ MIX[3]);
-        fold(a ^ b.rotate_left(23) ^ MIX[1], c ^ d.rotate_left(41) ^ seed)
+        // Both factors hold a secret: whoever knew one could make the product zero.
+        let HashSeed(s, t) = seed;
+        let a = fold(w0 ^ s, w1 ^ t);
+        let b = fold(w2 ^ s, w3 ^ t);
+        let c = fold(w4 ^ s, w5 ^ t);
+        let d = fold(w6 ^ s, w7 ^ t);
+        fold(
+            a ^ b.rotate_left(23) ^ t,
+            c.rotate_left(11) ^ d.rotate_left(41) ^ s,
+        )
     }
 
     /// The key without MACs that do not count.
     fn without_macs(&self) -> Self {
         let mut key = *self;
         if !self.counts_link() {
-            key.0[6] &= 0xffff_ffff;
-            key.0[7] = 0;
+            key.0[6] &= 0xffff;
+            key.0[7] &= 0xffff;
         }
         key
     }
@@ -254,12 +289,11 @@ impl FlowKey {
 
     /// Lower and upper MAC.
     pub(super) fn macs(&self) -> ([u8; 6], [u8; 6]) {
-        let low = self.0[6] >> 32 << 16 | self.0[7] & 0xffff;
         let mac = |number: u64| {
             let [_, _, mac @ ..] = number.to_be_bytes();
             mac
         };
-        (mac(low), mac(self.0[7] >> 16))
+        (mac(self.0[6] >> 16), mac(self.0[7] >> 16))
     }
 
     /// Lower and upper address; of IPv4 the first four bytes.
@@ -270,8 +304,8 @@ impl FlowKey {
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "a field of 16 bits")]
-    fn tunnel_port(&self) -> u16 {
-        (self.0[6] >> 16) as u16
+    const fn tunnel_port(&self) -> u16 {
+        self.0[7] as u16
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "a field of 16 bits")]
@@ -344,14 +378,6 @@ const fn fold(a: u64, b: u64) -> u64 {
     let product = a as u128 * b as u128;
     product as u64 ^ (product >> 64) as u64
 }
-
-/// Digits of pi: odd-looking words without structure.
-const MIX: [u64; 4] = [
-    0x243f_6a88_85a3_08d3,
-    0x1319_8a2e_0370_7344,
-    0xa409_3822_299f_31d0,
-    0x082e_fa98_ec4e_6c89,
-];
 
 const IPV4: u16 = 0x01;
 const IPV6: u16 = 0x02;

@@ -42,6 +42,7 @@ mod stats;
 mod stream;
 mod table;
 mod tcp;
+mod weight;
 mod wire;
 
 pub use application::ApplicationPorts;

@@ -55,7 +55,7 @@ impl QueryError {
     }
 
     /// A query that cannot be run.
-    pub(super) fn execute(message: impl Into<String>) -> Self {
+    pub(crate) fn execute(message: impl Into<String>) -> Self {
         Self {
             kind: QueryErrorKind::Execute,
             ..Self::parse(message)

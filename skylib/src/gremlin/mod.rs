@@ -80,6 +80,7 @@ pub use budget::Limits;
 pub use error::{QueryError, QueryErrorKind};
 pub use explain::{Access, ExplainedAnswer, ExplainedOperation, ExplainedStep, Explanation};
 pub use steps::metrics::{InterfaceMetric, Metric, Metrics};
+pub(crate) use steps::next_hop::next_hop;
 pub use traversal::{Conditions, Only, Traversal};
 
 use self::plan::Plan;

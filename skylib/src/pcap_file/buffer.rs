@@ -1,6 +1,7 @@
 //! The stretch of a file that is in memory.
 
 use std::io::{self, Read};
+use std::sync::Arc;
 
 use super::PcapFileError;
 
@@ -11,7 +12,9 @@ use super::PcapFileError;
 #[derive(Debug)]
 pub(super) struct Buffer<R> {
     source: R,
-    pub(super) bytes: Box<[u8]>,
+    pub(super) bytes: Arc<[u8]>,
+    /// Former ones that others still had when more room was needed.
+    lent: Vec<Arc<[u8]>>,
     /// The unread bytes.
     pub(super) start: usize,
     pub(super) end: usize,
@@ -25,7 +28,8 @@ impl<R: Read> Buffer<R> {
     pub(super) fn new(source: R) -> Self {
         Self {
             source,
-            bytes: vec![0; Self::LEN].into_boxed_slice(),
+            bytes: Self::empty(),
+            lent: Vec::new(),
             start: 0,
             end: 0,
             offset: 0,
@@ -33,11 +37,12 @@ impl<R: Read> Buffer<R> {
         }
     }
 
-    /// Moves what is unread to the front and reads once.
+    /// Moves what is unread to the front and reads once, into another buffer if somebody has kept
+    /// this one.
     pub(super) fn fill(&mut self) -> Result<(), PcapFileError> {
-        self.bytes.copy_within(self.start..self.end, 0);
-        (self.start, self.end) = (0, self.end - self.start);
-        let free = self.bytes.get_mut(self.end..).unwrap_or_default();
+        self.make_room();
+        let bytes = Arc::get_mut(&mut self.bytes).unwrap_or_default();
+        let free = bytes.get_mut(self.end..).unwrap_or_default();
         let read = loop {
             match self.source.read(free) {
                 Ok(read) => break read.min(free.len()),
@@ -51,6 +56,28 @@ impl<R: Read> Buffer<R> {
         self.end += read;
         self.is_drained = read == 0;
         Ok(())
+    }
+
+    /// Moves what is unread to the front of a buffer that nobody else has.
+    fn make_room(&mut self) {
+        let unread = self.start..self.end;
+        (self.start, self.end) = (0, unread.len());
+        if let Some(bytes) = Arc::get_mut(&mut self.bytes) {
+            bytes.copy_within(unread, 0);
+            return;
+        }
+        let is_free = |lent: &mut Arc<[u8]>| Arc::get_mut(lent).is_some();
+        let free = self.lent.iter_mut().position(is_free);
+        let mut other = free.map_or_else(Self::empty, |free| self.lent.swap_remove(free));
+        let room = Arc::get_mut(&mut other).and_then(|bytes| bytes.get_mut(..self.end));
+        if let (Some(room), Some(unread)) = (room, self.bytes.get(unread)) {
+            room.copy_from_slice(unread);
+        }
+        self.lent.push(std::mem::replace(&mut self.bytes, other));
+    }
+
+    fn empty() -> Arc<[u8]> {
+        std::iter::repeat_n(0, Self::LEN).collect()
     }
 
     pub(super) fn unread(&self) -> &[u8] {

@@ -1,6 +1,7 @@
 //! Reading capture files of any kind.
 
 use std::io::{Chain, Cursor, Read, Take};
+use std::sync::Arc;
 
 use super::{Compression, Decompressor, FileFormat, PcapFileError, PcapNgReader, PcapReader};
 use crate::packet::{LinkType, PacketBatch};
@@ -87,6 +88,15 @@ impl<R: Read> CaptureReader<R> {
         match &self.reader {
             FormatReader::Pcap(reader) => reader.link_type(),
             FormatReader::PcapNg(reader) => reader.link_type(),
+        }
+    }
+
+    /// The buffer of the latest batch, to be kept while the reader goes on: as long as somebody
+    /// has it, the reader fills others.
+    pub fn shared_buffer(&self) -> Arc<[u8]> {
+        match &self.reader {
+            FormatReader::Pcap(reader) => reader.shared_buffer(),
+            FormatReader::PcapNg(reader) => reader.shared_buffer(),
         }
     }
 

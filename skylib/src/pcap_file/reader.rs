@@ -1,6 +1,7 @@
 //! Reading classic pcap.
 
 use std::io::Read;
+use std::sync::Arc;
 
 use super::buffer::Buffer;
 use super::{
@@ -103,6 +104,11 @@ impl<R: Read> PcapReader<R> {
     /// The longest packet the capture was to keep, in bytes; not every writer keeps to it.
     pub const fn snap_len(&self) -> u32 {
         self.header.snap_len
+    }
+
+    /// See [`CaptureReader::shared_buffer`](super::CaptureReader::shared_buffer).
+    pub(super) fn shared_buffer(&self) -> Arc<[u8]> {
+        Arc::clone(&self.buffer.bytes)
     }
 
     /// Bytes of the file that have been handed out so far.

@@ -15,6 +15,7 @@
 //! # Ok::<(), skylib::proto::ProtoError>(())
 //! ```
 
+mod flow;
 mod live;
 mod message;
 mod outgoing;
@@ -23,6 +24,7 @@ mod protobuf;
 mod topology;
 mod view;
 
+pub use flow::decode_flow_message;
 pub use live::{LIVE, LiveRequest, live_error, live_reply, live_update};
 pub use message::{Message, Object, write_message};
 pub use outgoing::{Outgoing, UpdatePolicy};
@@ -93,4 +95,10 @@ pub enum ProtoError {
     /// A synchronisation without any list.
     #[error("neither Nodes nor Edges")]
     NoLists,
+    /// It ends within a part of it.
+    #[error("cut short")]
+    Truncated,
+    /// It holds more of something than there may be.
+    #[error("more than {1} {0}")]
+    TooMuch(&'static str, usize),
 }

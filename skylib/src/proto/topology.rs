@@ -150,6 +150,23 @@ impl GraphMessage {
         }
     }
 
+    /// Whether it brings or updates an element of an origin.
+    #[must_use]
+    pub fn has_origin(&self, origin: &str) -> bool {
+        match self {
+            Self::Sync { nodes, edges } => {
+                nodes.iter().any(|node| *node.origin == *origin)
+                    || edges.iter().any(|edge| *edge.origin == *origin)
+            }
+            Self::NodeAdded(node) | Self::NodeUpdated(node) => *node.origin == *origin,
+            Self::EdgeAdded(edge) | Self::EdgeUpdated(edge) => *edge.origin == *origin,
+            Self::NodeDeleted(_)
+            | Self::EdgeDeleted(_)
+            | Self::NodePartiallyUpdated(_)
+            | Self::EdgePartiallyUpdated(_) => false,
+        }
+    }
+
     /// Does to the graph what the message says. `origin` is the sender's, for a `Sync`.
     ///
     /// Elements that are known already are left alone, and so are updates whose revision is not

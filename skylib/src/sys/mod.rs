@@ -8,4 +8,5 @@ pub mod netns;
 #[cfg(feature = "afpacket")]
 pub mod socket;
 pub mod timer;
+pub mod udp;
 pub mod wake;

@@ -5,10 +5,13 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::Value;
-use skylib::flow::{ExtraLayers, Flow, FlowQuery, FlowTable, FlowTableOptions, LayerKeyMode};
-use skylib::packet::{LinkType, PacketBatch, PacketHeader};
+use skylib::flow::{
+    ExtraLayers, Flow, FlowQuery, FlowTable, FlowTableOptions, LayerKeyMode, PacketFilter,
+};
+use skylib::packet::{LinkType, PacketBatch, PacketHeader, PacketRef};
 use skylib::pcap_file::{CaptureReader, PcapReader};
 use skylib::time::Timestamp;
 
@@ -190,16 +193,33 @@ fn connections(count: u32) -> Packets {
 
 #[test]
 fn packets_of_known_flows_allocate_nothing() {
+    /// A filter that looks and lets through.
+    struct NotEmpty;
+    impl PacketFilter for NotEmpty {
+        fn matches(&self, packet: &PacketRef<'_>) -> bool {
+            !packet.data.is_empty()
+        }
+    }
     let packets = connections(20_000);
-    let options = FlowTableOptions::default().with_extra_tcp_metric(true);
-    let mut table = FlowTable::new(options);
-    table.process(&packets.batch());
-    let ((), allocations) = allocations::count(|| {
+    let options = FlowTableOptions::default;
+    for options in [
+        options().with_extra_tcp_metric(true),
+        options().with_layer_key_mode(LayerKeyMode::L3),
+        options().with_recorded(true),
+        options().with_raw_packet_limit(1),
+        options().with_leaving_only(true).with_max_bytes(64 << 20),
+        options().with_application_timeouts(vec![("TCP".into(), Duration::from_secs(10))]),
+    ] {
+        let mut table = FlowTable::new(options);
+        table.set_filter(Some(Box::new(NotEmpty)));
         table.process(&packets.batch());
-        table.process(&packets.batch());
-    });
-    assert_eq!(allocations, 0);
-    assert_eq!(table.stats().packets, 60_000);
+        let ((), allocations) = allocations::count(|| {
+            table.process(&packets.batch());
+            table.process(&packets.batch());
+        });
+        assert_eq!(allocations, 0, "{:?}", table.options());
+        assert_eq!(table.stats().packets, 60_000);
+    }
 }
 
 /// Packets that options look into: DNS questions, TCP in order, and datagrams of two fragments.

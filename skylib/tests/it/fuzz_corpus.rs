@@ -9,6 +9,9 @@ use skylib::packet::{LinkType, PacketRef};
 use skylib::pcap_file::{PcapNgWriter, PcapWriter, Resolution};
 use skylib::time::Timestamp;
 
+#[cfg(feature = "pcap")]
+#[path = "../../../fuzz/checks/bpf.rs"]
+mod bpf;
 #[path = "../../../fuzz/checks/capture_file.rs"]
 mod capture_file;
 #[path = "../../../fuzz/checks/compressed.rs"]
@@ -64,6 +67,13 @@ fn fragments_and_segments() {
 #[test]
 fn contents_of_extra_layers() {
     replay("contents", contents::check, &contents_seeds());
+}
+
+#[cfg(feature = "pcap")]
+#[test]
+fn filter_texts_and_programs() {
+    assert_eq!(bpf::text(&[38, 29, 77]), "udp port 53");
+    replay("bpf", bpf::check, &bpf_seeds());
 }
 
 /// Seeds of a target by name.
@@ -678,6 +688,38 @@ fn contents_seeds() -> Vec<(&'static str, Vec<u8>)> {
             hex("02 21 07 64 01 00 01 ba52 0a0100fe 0000000000000000"),
         ),
         ("short", hex("02 21")),
+    ]
+}
+
+/// Link type, number of words, words, packet; or 255 and a program.
+#[cfg(feature = "pcap")]
+fn bpf_seeds() -> Vec<(&'static str, Vec<u8>)> {
+    let packet = &packet_seeds()[0].1[2..];
+    let text =
+        |link_type: u8, words: &[u8]| [&[link_type, words.len() as u8][..], words, packet].concat();
+    vec![
+        ("everything", text(0, &[])),
+        ("port", text(0, &[38, 29, 77])),
+        (
+            "host_or_flags",
+            text(0, &[27, 88, 2, 63, 14, 4, 64, 15, 65, 5, 20, 72]),
+        ),
+        ("vlan_twice", text(0, &[42, 73, 1, 42, 1, 46, 22, 78])),
+        ("raw_net6", text(1, &[34, 1, 28, 94])),
+        ("cooked", text(2, &[37, 30, 83])),
+        ("syntax_error", text(0, &[29, 1, 4])),
+        (
+            "program",
+            hex(
+                "ff 0028 00 00 0000000c 0015 00 01 00000800 0006 00 00 00000040 0006 00 00 00000000 \
+                0102030405060708090a0b0c 0800 000000000000000000000000000000000000",
+            ),
+        ),
+        ("unset_memory", text(4, &[45, 2, 33])),
+        (
+            "program_without_end",
+            hex("ff 0005 00 00 ffffffff 0000000000000000"),
+        ),
     ]
 }
 

@@ -1,5 +1,5 @@
 import os
-from typing import Any, Iterator, Union, final, overload
+from typing import Any, Iterator, Optional, Sequence, Union, final, overload
 
 __all__ = ["CaptureError", "Flows", "SkydiveError", "__version__", "flows"]
 
@@ -18,6 +18,7 @@ class Flows:
     @property
     def packets(self) -> int: ...
     def to_dicts(self) -> list[dict[str, Any]]: ...
+    def raw_packets(self) -> dict[str, list[dict[str, Any]]]: ...
     def __len__(self) -> int: ...
     @overload
     def __getitem__(self, index: int, /) -> dict[str, Any]: ...
@@ -29,7 +30,15 @@ class Flows:
 def flows(
     path: Union[str, os.PathLike[str]],
     *,
+    bpf: Optional[str] = None,
     layer_key: str = "L2",
+    raw_packets: int = 0,
+    extra_layer: Union[str, Sequence[str], None] = None,
     extra_tcp_metric: bool = False,
+    ip_defrag: bool = False,
+    reassemble_tcp: bool = False,
+    max_bytes: int = 2147483648,
+    recorded: bool = False,
+    threads: int = 1,
 ) -> Flows:
     """Reads a capture file and gives its flows."""

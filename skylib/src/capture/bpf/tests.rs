@@ -25,6 +25,17 @@ fn programs_that_do_not_end_or_leave_their_bounds_are_refused() {
     assert!(refused(&[(0x02, 0, 0, 16), (6, 0, 0, 1)]).ends_with("scratch memory beyond its end"));
     assert!(refused(&[(0x60, 0, 0, 16), (6, 0, 0, 1)]).ends_with("scratch memory beyond its end"));
     assert!(refused(&[(0x34, 0, 0, 0), (6, 0, 0, 1)]).ends_with("divides by zero"));
+    let unset = "reads scratch memory that may not be set";
+    assert!(refused(&[(0x60, 0, 0, 1), (6, 0, 0, 1)]).ends_with(unset));
+    // One of two ways sets it.
+    let stores = [
+        (0x15, 0, 1, 0),
+        (0x02, 0, 0, 3),
+        (0x61, 0, 0, 3),
+        (6, 0, 0, 1),
+    ];
+    assert!(refused(&stores).ends_with(unset));
+    assert!(program(&stores[1..]).is_ok());
     for code in [0x38, 0xb4, 0x8c, 0xa8, 0x0d, 0x1e, 0x27, 0xffff, 0x10, 0x21] {
         assert!(
             refused(&[(code, 0, 0, 0), (6, 0, 0, 1)]).ends_with("unknown code"),
@@ -203,6 +214,14 @@ mod with_libpcap {
         assert!(error("ip\0").ends_with("contains a zero byte"));
         let long = "ip or ".repeat(4000) + "ip";
         assert!(error(&long).ends_with("longer than 16384 bytes"));
+    }
+
+    #[test]
+    fn a_program_of_libpcap_that_reads_what_nobody_wrote_is_refused() {
+        let compile = |text| BpfProgram::compile(text, LinkType::NULL, 0);
+        let error = compile("geneve or ip").unwrap_err().to_string();
+        assert!(error.contains("reads scratch memory"), "{error}");
+        assert!(compile("ip or geneve").is_ok());
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! Whole captures turned into flows at once, by capture time.
 
+mod desk;
 mod flows;
 mod shards;
+mod steering;
 #[cfg(test)]
 mod tests;
 
@@ -18,9 +20,8 @@ use crate::time::Timestamp;
 
 /// Turns all that a source has into flows; the tables' timers follow the time of the packets.
 ///
-/// With one thread, the default, that is the thread of the caller. With more, this many count
-/// flows while the caller's thread reads and hands the packets out; the flows are the same, their
-/// order is not.
+/// With one thread, the default, that is the thread of the caller. With more, the caller's is one
+/// of them; the flows are the same, their order is not.
 ///
 /// ```no_run
 /// use std::ops::ControlFlow;
@@ -51,7 +52,7 @@ impl Replay {
         }
     }
 
-    /// With this many threads that count flows.
+    /// With this many threads in all.
     #[must_use]
     pub const fn with_threads(mut self, threads: NonZeroUsize) -> Self {
         self.threads = threads;
@@ -61,7 +62,7 @@ impl Replay {
     /// Reads a source to its end, or to an error, which is the second value: the sink has had the
     /// flows of everything before it all the same.
     ///
-    /// `each` is called between batches and can end the work early.
+    /// `each` is called between batches, on the caller's thread, and can end the work early.
     pub fn run(
         &self,
         source: &mut dyn PacketSource,

@@ -4,7 +4,9 @@ use super::*;
 use crate::capture::PcapFile;
 use crate::capture::frames::{frame, tagged, udp};
 use crate::filter::{Filter, Predicate};
-use crate::flow::{FinishType, Flow, FlowField, FlowQuery, FlowSource, SortOrder};
+use crate::flow::{
+    ExtraLayers, FinishType, Flow, FlowField, FlowQuery, FlowSource, LayerKeyMode, SortOrder,
+};
 use crate::packet::{LinkType, PacketRef};
 use crate::pcap_file::{PcapWriter, Resolution};
 
@@ -201,6 +203,144 @@ fn mixed_capture() -> Vec<u8> {
     writer.into_inner()
 }
 
+/// Datagrams in fragments, TCP segments in disorder and DNS messages between twenty pairs of
+/// addresses, in and out of GRE.
+fn joined_capture() -> Vec<u8> {
+    let (link_type, resolution) = (LinkType::ETHERNET, Resolution::Nanoseconds);
+    let mut writer = PcapWriter::new(Vec::new(), link_type, resolution).expect("in memory");
+    let mut random = 7_u32;
+    for number in 0..6000_i64 {
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let [_, kind, pair, which] = random.to_le_bytes();
+        let mut ip = match kind % 4 {
+            0 => {
+                // Half of a datagram; more follow the first.
+                let mut ip = udp(4000, 9, 16);
+                let place = which % 2;
+                ip[5] = which / 128;
+                ip[6] = (1 - place) << 5;
+                ip[7] = place * 3;
+                ip
+            }
+            1 => {
+                let mut ip = udp(5000, 53, 22);
+                ip[28..40].copy_from_slice(&[0, which, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
+                ip[40..50].copy_from_slice(b"\x01a\x02io\0\0\x01\0\x01");
+                ip
+            }
+            _ => {
+                let mut ip = udp(6000, 80, 40);
+                ip[9] = 6;
+                ip[24..28].copy_from_slice(&(u32::from(which) * 28).to_be_bytes());
+                ip[32] = 5 << 4;
+                ip[33] = if which < 3 { 2 } else { 16 };
+                ip
+            }
+        };
+        ip[15] = pair % 20;
+        if kind & 0x10 != 0 {
+            let mut outer = udp(0, 0, 0)[..20].to_vec();
+            let len = u16::try_from(24 + ip.len()).expect("a short packet");
+            outer[2..4].copy_from_slice(&len.to_be_bytes());
+            outer[9] = 47;
+            outer[15] = pair % 3;
+            ip = [&outer[..], &[0, 0, 8, 0], &ip].concat();
+        }
+        let data = frame(0x0800, &ip);
+        let packet = PacketRef {
+            link_type,
+            timestamp: Timestamp::from_ms(1_600_000_000_000 + number * 20),
+            data: &data,
+            wire_len: u32::try_from(data.len()).expect("a short packet"),
+        };
+        writer.write(&packet).expect("in memory");
+    }
+    writer.into_inner()
+}
+
+/// Flows and statistics by so many threads, in an order that they do not change.
+fn by_threads(
+    bytes: &[u8],
+    options: &FlowTableOptions,
+    threads: usize,
+) -> (FlowTableStats, Vec<Flow>) {
+    let threads = NonZeroUsize::new(threads).expect("a number of threads");
+    let replay = Replay::new(options.clone()).with_threads(threads);
+    let mut flows: Vec<Flow> = Vec::new();
+    let (mut stats, end) = replay.run(&mut source(bytes.to_vec()), &mut flows, &mut go_on);
+    end.expect("no damage");
+    // Memory is another matter.
+    stats.bytes = 0;
+    flows.sort_by_key(|flow| {
+        let update = flow
+            .last_update_metric
+            .as_ref()
+            .map_or(0, |metric| metric.last);
+        (flow.uuid.clone(), update, flow.finish_type as u8)
+    });
+    (stats, flows)
+}
+
+#[test]
+fn more_threads_join_and_follow_the_same() {
+    let bytes = joined_capture();
+    let base = FlowTableOptions::default()
+        .with_ip_defrag(true)
+        .with_reassemble_tcp(true)
+        .with_extra_tcp_metric(true)
+        .with_extra_layers(ExtraLayers::ALL)
+        .with_raw_packet_limit(3);
+    for options in [
+        base.clone(),
+        base.clone().with_layer_key_mode(LayerKeyMode::L3),
+        base.with_recorded(true).with_leaving_only(true),
+    ] {
+        let (stats, flows) = by_threads(&bytes, &options, 1);
+        assert!(stats.fragments.joined > 100 && stats.fragments.lost > 10);
+        let has = |wanted: &dyn Fn(&Flow) -> bool| flows.iter().any(wanted);
+        assert!(has(&|flow| flow.dns.is_some()) && has(&|flow| !flow.parent_uuid.is_empty()));
+        let disorder = |flow: &Flow| flow.tcp_metric.map_or(0, |tcp| tcp.ab_segment_out_of_order);
+        assert!(has(&|flow| disorder(flow) > 0));
+        for threads in 2..=4 {
+            let (other_stats, other) = by_threads(&bytes, &options, threads);
+            assert_eq!(other_stats, stats, "{threads} threads");
+            assert_eq!(other.len(), flows.len(), "{threads} threads");
+            for (flow, other) in flows.iter().zip(&other) {
+                assert_eq!(flow, other, "{threads} threads");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_source_that_keeps_its_buffer_to_itself_gives_the_same() {
+    /// A file that lends nothing.
+    struct Private(PcapFile);
+    impl PacketSource for Private {
+        fn link_type(&self) -> LinkType {
+            self.0.link_type()
+        }
+        fn next_batch(&mut self, wait: Duration) -> Result<Batch<'_>, CaptureError> {
+            self.0.next_batch(wait)
+        }
+        fn stats(&mut self) -> crate::capture::CaptureStats {
+            self.0.stats()
+        }
+    }
+    let bytes = mixed_capture();
+    let threads = NonZeroUsize::new(2).expect("a number of threads");
+    let replay = Replay::new(FlowTableOptions::default()).with_threads(threads);
+    let mut flows: Vec<Flow> = Vec::new();
+    let mut private = Private(source(bytes.clone()));
+    let (stats, end) = replay.run(&mut private, &mut flows, &mut go_on);
+    end.expect("no damage");
+    let (wanted, records) = by_threads(&bytes, &FlowTableOptions::default(), 1);
+    assert_eq!(
+        (stats.packets, flows.len()),
+        (wanted.packets, records.len())
+    );
+}
+
 #[test]
 fn more_threads_give_the_same_flows() {
     for options in [
@@ -209,23 +349,8 @@ fn more_threads_give_the_same_flows() {
             .with_leaving_only(true)
             .with_extra_tcp_metric(true),
     ] {
-        let by = |threads: usize| {
-            let threads = NonZeroUsize::new(threads).expect("a number of threads");
-            let replay = Replay::new(options.clone()).with_threads(threads);
-            let mut flows: Vec<Flow> = Vec::new();
-            let (mut stats, end) = replay.run(&mut source(mixed_capture()), &mut flows, &mut go_on);
-            end.expect("no damage");
-            // Memory is another matter.
-            stats.bytes = 0;
-            flows.sort_by_key(|flow| {
-                let update = flow
-                    .last_update_metric
-                    .as_ref()
-                    .map_or(0, |metric| metric.last);
-                (flow.uuid.clone(), update, flow.finish_type as u8)
-            });
-            (stats, flows)
-        };
+        let bytes = mixed_capture();
+        let by = |threads| by_threads(&bytes, &options, threads);
         let (stats, flows) = by(1);
         assert!(flows.len() > 200 && stats.stopped.truncated > 0);
         for threads in 2..=3 {

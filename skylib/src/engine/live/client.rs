@@ -350,7 +350,7 @@ impl LiveTicket {
         if let Some(Update::Failed(error)) = update {
             return Err(error);
         }
-        if !hub.has_room(query.len()) {
+        if !hub.has_room(query.bytes()) {
             return Err(hub.no_room());
         }
         *self.slot.news.lock() = update.map(LiveNews::Update);

@@ -1,5 +1,6 @@
 //! `Follower`: a live query that the thread looks after.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -85,7 +86,10 @@ impl Follower {
         }
         let began = self.told;
         let is_given_up = || self.slot.is_closed();
-        let result = hub.refresh(&mut self.query, &is_given_up);
+        // A fault in our code ends this query, not all of them.
+        let run = AssertUnwindSafe(|| hub.refresh(&mut self.query, &is_given_up));
+        let result = catch_unwind(run)
+            .unwrap_or_else(|_| Err(QueryError::execute("the query met a fault in the daemon")));
         self.told = monotonic::now();
         self.ran = self.told;
         self.took = self.told - began;

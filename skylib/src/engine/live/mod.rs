@@ -45,13 +45,13 @@ pub struct LiveOptions {
     pub max_queries: usize,
     /// Items in the answer of one.
     pub max_items: usize,
-    /// Items in the answers of all together, approximately.
-    pub max_items_of_all: usize,
+    /// Bytes that the answers of all together take beside the graph, approximately.
+    pub max_bytes: usize,
 }
 
 impl Default for LiveOptions {
     /// Ten times a second, flows every five seconds, two seconds a run, a thousand queries of
-    /// 100 000 items each and two million together.
+    /// 100 000 items each and 256 MiB together.
     fn default() -> Self {
         Self {
             interval: Duration::from_millis(100),
@@ -59,7 +59,7 @@ impl Default for LiveOptions {
             max_time: Duration::from_secs(2),
             max_queries: 1_000,
             max_items: 100_000,
-            max_items_of_all: 2_000_000,
+            max_bytes: 256 << 20,
         }
     }
 }
@@ -72,6 +72,8 @@ pub struct LiveStatus {
     pub queries: usize,
     /// Items in their answers.
     pub items: usize,
+    /// Bytes that these take beside the graph, approximately.
+    pub bytes: usize,
     /// How often one ran again.
     pub runs: u64,
     /// How often events came faster than they were taken note of, so that all queries ran again.
@@ -91,6 +93,7 @@ pub(super) struct LiveHub {
     is_stopped: AtomicBool,
     queries: AtomicUsize,
     items: AtomicUsize,
+    bytes: AtomicUsize,
     runs: AtomicU64,
     overruns: AtomicU64,
     ended: AtomicU64,
@@ -123,6 +126,7 @@ impl LiveHub {
             is_stopped: AtomicBool::new(false),
             queries: AtomicUsize::new(0),
             items: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
             runs: AtomicU64::new(0),
             overruns: AtomicU64::new(0),
             ended: AtomicU64::new(0),
@@ -181,16 +185,16 @@ impl LiveHub {
         })
     }
 
-    /// Whether there is room for so many items more.
+    /// Whether there is room for so many bytes more.
     fn has_room(&self, more: usize) -> bool {
-        let items = self.items.load(Ordering::Relaxed).saturating_add(more);
-        items <= self.options.max_items_of_all
+        let bytes = self.bytes.load(Ordering::Relaxed).saturating_add(more);
+        bytes <= self.options.max_bytes
     }
 
     fn no_room(&self) -> QueryError {
-        let max = self.options.max_items_of_all;
+        let max = self.options.max_bytes;
         QueryError::limit(format!(
-            "all live queries together may hold {max} items (live.max_items_of_all)"
+            "all live queries together may hold {max} bytes (live.max_bytes)"
         ))
     }
 
@@ -204,8 +208,8 @@ impl LiveHub {
             // Events went by between its first run and now.
             follower.query.doubt();
         }
-        self.items
-            .fetch_add(follower.query.len(), Ordering::Relaxed);
+        self.bytes
+            .fetch_add(follower.query.bytes(), Ordering::Relaxed);
         inbox.opened.push(follower);
         self.filled.notify_one();
         true
@@ -257,16 +261,21 @@ impl LiveHub {
             follower.end(self, QueryError::limit(text));
         }
         followers.retain(|follower| !follower.slot.is_closed());
-        let mut items: usize = followers.iter().map(|follower| follower.query.len()).sum();
-        while items > self.options.max_items_of_all {
+        let mut bytes: usize = followers
+            .iter()
+            .map(|follower| follower.query.bytes())
+            .sum();
+        while bytes > self.options.max_bytes {
             let sizes = followers.iter().enumerate();
-            let largest = sizes.max_by_key(|(_, follower)| follower.query.len());
+            let largest = sizes.max_by_key(|(_, follower)| follower.query.bytes());
             let Some((place, _)) = largest else { break };
             let follower = followers.swap_remove(place);
-            items -= follower.query.len();
+            bytes -= follower.query.bytes();
             follower.end(self, self.no_room());
         }
+        let items = followers.iter().map(|follower| follower.query.len()).sum();
         self.items.store(items, Ordering::Relaxed);
+        self.bytes.store(bytes, Ordering::Relaxed);
     }
 
     /// Waits until there is something to do, with events until some time at least; `None` once
@@ -326,6 +335,7 @@ impl LiveHub {
         LiveStatus {
             queries: self.queries.load(Ordering::Relaxed),
             items: self.items.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
             runs: self.runs.load(Ordering::Relaxed),
             overruns: self.overruns.load(Ordering::Relaxed),
             ended: self.ended.load(Ordering::Relaxed),

@@ -245,7 +245,7 @@ fn names_and_numbers_are_bounded_and_come_free_again() {
 fn a_query_that_comes_to_hold_too_much_ends() {
     let engine = engine(LiveOptions {
         max_items: 2,
-        max_items_of_all: 3,
+        max_bytes: 2_000,
         ..fast()
     });
     let client = engine.live_client(4);
@@ -253,12 +253,14 @@ fn a_query_that_comes_to_hold_too_much_ends() {
     add(&engine, "b", "x");
     open(&client, "all", "G.V()");
     recv(&client);
-    let error = client
-        .begin("more")
-        .unwrap()
-        .open("G.V()", &|| false)
-        .unwrap_err();
-    let text = "all live queries together may hold 3 items (live.max_items_of_all)";
+    let pad = "x".repeat(2_000);
+    update(&engine, |graph, now| {
+        graph.patch_node(&NodeId::from("a"), &[MetadataOp::set("Pad", pad)], now)
+    })
+    .unwrap();
+    let ticket = client.begin("more").unwrap();
+    let error = ticket.open("G.V().Values('Pad')", &|| false).unwrap_err();
+    let text = "all live queries together may hold 2000 bytes (live.max_bytes)";
     assert_eq!(error.message(), text);
     // It holds two; a third enters.
     add(&engine, "c", "x");

@@ -24,6 +24,7 @@ use self::queue::Queue;
 pub use self::scan::FlowScan;
 use self::timer::Timers;
 use super::index::Index;
+use super::key::HashSeed;
 use super::options::FlowTableOptions;
 use super::record::Flow;
 use super::stats::FlowTableStats;
@@ -62,7 +63,7 @@ use crate::packet::{PacketBatch, PacketRef};
 /// ```
 pub struct FlowTable {
     options: FlowTableOptions,
-    seed: u64,
+    seed: HashSeed,
     decoder: Decoder,
     filter: Option<Box<dyn PacketFilter>>,
     index: Index,
@@ -116,7 +117,7 @@ impl FlowTable {
             bytes.saturating_sub(others) / Self::flow_bytes(&options)
         });
         Self {
-            seed,
+            seed: HashSeed::new(seed),
             decoder: Decoder::new(options.decoder.clone()),
             filter: None,
             index: Index::new(),

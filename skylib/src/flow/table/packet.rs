@@ -105,6 +105,8 @@ impl FlowTable {
             batch,
             fragments: fragments.as_deref(),
         };
+        let keeps_more =
+            self.looks_inside || fragments.is_some() || self.options.raw_packet_limit > 0;
         let pending = &mut slots[..len];
         for part in pending.iter_mut() {
             // Whatever has this tag is the flow, but for one in four thousand millions.
@@ -130,22 +132,37 @@ impl FlowTable {
                     (record, self.count(record, part, true))
                 }
             };
-            if let Some(joined) = packets.joined(part) {
-                self.count_fragments(record, part, joined, way, found.is_none());
-            }
-            if self.options.raw_packet_limit > 0 {
-                self.keep_raw(record, packets.of(part), part.offset);
-            }
-            if part.flags & IS_SEGMENT != 0 {
-                self.follow_segment(record, part);
-            }
-            if part.flags & HAS_CONTENTS != 0 {
-                self.keep_contents(record, part, packets.of(part), found.is_none());
+            if keeps_more {
+                self.keep_more(record, part, packets, way, found.is_none());
             }
             pending[at].record = record;
         }
         self.fragments = fragments;
         self.pending = slots;
+    }
+
+    /// Keeps what options want of a part beside its packet and bytes.
+    #[inline(never)]
+    fn keep_more(
+        &mut self,
+        record: u32,
+        part: &Pending,
+        packets: Packets<'_>,
+        way: usize,
+        is_first: bool,
+    ) {
+        if let Some(joined) = packets.joined(part) {
+            self.count_fragments(record, part, joined, way, is_first);
+        }
+        if self.options.raw_packet_limit > 0 {
+            self.keep_raw(record, packets.of(part), part.offset);
+        }
+        if part.flags & IS_SEGMENT != 0 {
+            self.follow_segment(record, part);
+        }
+        if part.flags & HAS_CONTENTS != 0 {
+            self.keep_contents(record, part, packets.of(part), is_first);
+        }
     }
 
     /// The record of a part's flow.
@@ -197,8 +214,10 @@ impl FlowTable {
         let mode = self.options.layer_key_mode;
         let mut parent = NONE;
         let mut parent_hash = 0;
+        let is_plain = self.parts.is_plain();
         for (index, part) in self.parts.iter().enumerate() {
-            let key = PacketKey::new(&self.parts, index, part, mode, parent_hash);
+            let is_plain = is_plain || index > 0;
+            let key = PacketKey::new(&self.parts, index, part, is_plain, mode, parent_hash);
             let hash = key.key.hash(self.seed, mode);
             self.index.prefetch(hash);
             let by_link = part.link.is_some() || mode == LayerKeyMode::L3;

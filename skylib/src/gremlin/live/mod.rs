@@ -128,6 +128,15 @@ impl LiveQuery {
         }
     }
 
+    /// Bytes that the answer takes beside the graph, approximately.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match &self.state {
+            State::Answered(told) => told.bytes(),
+            State::New | State::Failed(_) => 0,
+        }
+    }
+
     /// Whether there is no item in the answer.
     #[must_use]
     pub fn is_empty(&self) -> bool {

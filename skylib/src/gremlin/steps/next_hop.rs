@@ -30,8 +30,9 @@ pub(in crate::gremlin) fn of_nodes(
     Ok(found)
 }
 
-/// The next hop of the most specific route of the first table that has one.
-fn next_hop(metadata: &Metadata, wanted: IpAddr) -> Option<Value> {
+/// The next hop of the most specific route of the first table that has one: an object with `IP`,
+/// `MAC`, `IfIndex`, `Priority`.
+pub(crate) fn next_hop(metadata: &Metadata, wanted: IpAddr) -> Option<Value> {
     let tables = metadata.get("RoutingTables")?.as_list()?;
     let hop = tables.iter().find_map(|table| {
         let routes = table

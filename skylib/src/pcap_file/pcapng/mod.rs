@@ -7,6 +7,7 @@ mod tests;
 mod writer;
 
 use std::io::Read;
+use std::sync::Arc;
 
 use self::block::{
     Block, ENHANCED_PACKET, Found, HEAD_LEN, INTERFACE, OBSOLETE_PACKET, Packet, SECTION,
@@ -115,6 +116,11 @@ impl<R: Read> PcapNgReader<R> {
     /// Ethernet for a file without interfaces.
     pub const fn link_type(&self) -> LinkType {
         self.link_type
+    }
+
+    /// See [`CaptureReader::shared_buffer`](super::CaptureReader::shared_buffer).
+    pub(super) fn shared_buffer(&self) -> Arc<[u8]> {
+        Arc::clone(&self.buffer.bytes)
     }
 
     /// Bytes of the file that have been handed out or passed over so far.

@@ -180,7 +180,10 @@ impl State {
             None => Kept::new(flow.uuid.clone()),
         };
         kept.take(&flow, packets, now);
-        kept.forget_before(now.minus(limits.max_age).as_ms());
+        // Flows of a file may be years old: what counts is how long before their end it was.
+        let seen = now.as_ms().min(kept.last);
+        let seen = Timestamp::from_ms(seen).minus(limits.max_age);
+        kept.forget_before(seen.as_ms());
         self.status.bytes += kept.bytes();
         self.flows.insert(self.updates, Arc::new(kept));
     }

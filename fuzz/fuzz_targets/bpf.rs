@@ -1,0 +1,8 @@
+//! A filter text with a packet, or a filter program.
+
+#![no_main]
+
+#[path = "../checks/bpf.rs"]
+mod bpf;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| bpf::check(input));

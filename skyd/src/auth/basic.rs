@@ -1,0 +1,386 @@
+//! The backend `basic`: users and passwords of the configuration, or of an `htpasswd` file.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ring::rand::SystemRandom;
+use ring::{digest, hmac};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use super::htpasswd::{self, Stored};
+use super::policy::User;
+use super::session::Sessions;
+use super::{Denied, Login};
+
+/// Users with passwords.
+pub(crate) struct Basic {
+    users: RwLock<Arc<Users>>,
+    file: Option<PathBuf>,
+    default_role: String,
+    sessions: Sessions,
+    /// Slow hashes are checked by a few threads; the others wait, and not for ever.
+    turns: Arc<Semaphore>,
+}
+
+/// Names and passwords.
+struct Users {
+    stored: HashMap<String, Stored>,
+    /// The cost of the slowest hash: every check takes as long.
+    cost: u32,
+    recent: Recent,
+}
+
+impl Basic {
+    /// Users whose passwords are in the configuration.
+    ///
+    /// # Errors
+    /// When the system has no random bytes.
+    pub(crate) fn of_users(
+        users: Vec<(String, String)>,
+        default_role: String,
+        idle: Duration,
+    ) -> Result<Self, String> {
+        let users = users
+            .into_iter()
+            .map(|(name, password)| (name, Stored::Clear(password)));
+        let users = Users::new(users.collect())?;
+        Ok(Self::new(users, None, default_role, idle))
+    }
+
+    /// Users of an `htpasswd` file.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or one of its lines.
+    pub(crate) fn of_file(
+        file: PathBuf,
+        default_role: String,
+        idle: Duration,
+    ) -> Result<Self, String> {
+        let users = Users::read(&file)?;
+        Ok(Self::new(users, Some(file), default_role, idle))
+    }
+
+    fn new(users: Users, file: Option<PathBuf>, default_role: String, idle: Duration) -> Self {
+        Self {
+            users: RwLock::new(Arc::new(users)),
+            file,
+            default_role,
+            sessions: Sessions::new(idle),
+            turns: Arc::new(Semaphore::new(CHECKS_AT_A_TIME)),
+        }
+    }
+
+    /// Reads the file again. Sessions of users that are gone or have another password end.
+    ///
+    /// # Errors
+    /// When it cannot be read: the users stay as they are.
+    pub(crate) fn reload(&self) -> Result<(), String> {
+        let Some(file) = &self.file else {
+            return Ok(());
+        };
+        let new = Arc::new(Users::read(file)?);
+        let mut users = self.users.write().unwrap_or_else(PoisonError::into_inner);
+        let old = std::mem::replace(&mut *users, Arc::clone(&new));
+        drop(users);
+        self.sessions
+            .end_where(|name| old.stored.get(name) != new.stored.get(name));
+        Ok(())
+    }
+
+    /// Begins a session.
+    ///
+    /// # Errors
+    /// [`Denied`] for a user or password that is none.
+    pub(crate) async fn login(&self, name: &str, password: &str) -> Result<Login, Denied> {
+        self.check(name, password).await?;
+        let token = self
+            .sessions
+            .begin(name, Instant::now())
+            .ok_or(Denied::Busy)?;
+        Ok(Login {
+            user: self.user(name),
+            token,
+        })
+    }
+
+    /// Who a secret belongs to: a session's token, or the Base64 of `user:password`.
+    ///
+    /// # Errors
+    /// [`Denied`] when it is neither.
+    pub(crate) async fn verify(&self, secret: &str) -> Result<User, Denied> {
+        if let Some(name) = self.sessions.user(secret, Instant::now()) {
+            return Ok(self.user(&name));
+        }
+        let pair = STANDARD
+            .decode(secret)
+            .ok()
+            .and_then(|bytes| String::from_utf8(bytes).ok());
+        let pair = pair.ok_or(Denied::Credentials)?;
+        let (name, password) = pair.split_once(':').ok_or(Denied::Credentials)?;
+        self.check(name, password).await?;
+        Ok(self.user(name))
+    }
+
+    fn user(&self, name: &str) -> User {
+        User {
+            name: name.to_owned(),
+            default_role: self.default_role.clone(),
+        }
+    }
+
+    async fn check(&self, name: &str, password: &str) -> Result<(), Denied> {
+        if password.len() > LONGEST_PASSWORD {
+            return Err(Denied::Credentials);
+        }
+        let users = Arc::clone(&self.users.read().unwrap_or_else(PoisonError::into_inner));
+        if users.cost == 0 {
+            return users.verify(name, password);
+        }
+        let now = Instant::now();
+        if users.recent.has(name, password, now) {
+            return Ok(());
+        }
+        let turn = Arc::clone(&self.turns).acquire_owned();
+        let Ok(Ok(turn)) = tokio::time::timeout(LONGEST_WAIT, turn).await else {
+            return Err(Denied::Busy);
+        };
+        let pair = (name.to_owned(), password.to_owned());
+        let checked = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            users.verify(&pair.0, &pair.1)?;
+            users.recent.add(&pair.0, &pair.1, now);
+            Ok(())
+        });
+        checked.await.map_err(|_| Denied::Busy)?
+    }
+}
+
+impl Users {
+    fn new(users: Vec<(String, Stored)>) -> Result<Self, String> {
+        let cost = users.iter().map(|(_, stored)| stored.cost()).max();
+        Ok(Self {
+            stored: users.into_iter().collect(),
+            cost: cost.unwrap_or_default(),
+            recent: Recent::new()?,
+        })
+    }
+
+    fn read(file: &PathBuf) -> Result<Self, String> {
+        let mut text = String::new();
+        File::open(file)
+            .and_then(|file| file.take(LONGEST_FILE).read_to_string(&mut text))
+            .map_err(|error| format!("{}: {error}", file.display()))?;
+        let users = htpasswd::parse(&text).map_err(|why| format!("{}: {why}", file.display()))?;
+        if users.is_empty() {
+            return Err(format!("{}: there is no user in it", file.display()));
+        }
+        Self::new(users)
+    }
+
+    /// Whoever is asked about, the slowest kind of hash is computed: how long an answer takes
+    /// does not tell which users there are.
+    fn verify(&self, name: &str, password: &str) -> Result<(), Denied> {
+        let stored = self.stored.get(name);
+        let is_right = stored.is_some_and(|stored| stored.verify(password));
+        if stored.is_none_or(|stored| stored.cost() < self.cost) {
+            let _wrong = Stored::nobody(self.cost).verify(password);
+        }
+        if is_right {
+            Ok(())
+        } else {
+            Err(Denied::Credentials)
+        }
+    }
+}
+
+/// Pairs that were right a moment ago: a client that sends its password with every request need
+/// not wait for a slow hash each time. What is kept are keyed digests.
+struct Recent {
+    key: hmac::Key,
+    digests: Mutex<HashMap<Vec<u8>, Instant>>,
+}
+
+impl Recent {
+    fn new() -> Result<Self, String> {
+        let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new());
+        Ok(Self {
+            key: key.map_err(|_| "the system has no random bytes".to_owned())?,
+            digests: Mutex::default(),
+        })
+    }
+
+    fn digest(&self, name: &str, password: &str) -> Vec<u8> {
+        let mut context = hmac::Context::with_key(&self.key);
+        for part in [name, password] {
+            context.update(digest::digest(&digest::SHA256, part.as_bytes()).as_ref());
+        }
+        context.sign().as_ref().to_vec()
+    }
+
+    fn has(&self, name: &str, password: &str, now: Instant) -> bool {
+        let digest = self.digest(name, password);
+        let digests = self.digests.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = digests.get(&digest).map(|since| now.duration_since(*since));
+        since.is_some_and(|since| since < RECENT)
+    }
+
+    fn add(&self, name: &str, password: &str, now: Instant) {
+        let digest = self.digest(name, password);
+        let mut digests = self.digests.lock().unwrap_or_else(PoisonError::into_inner);
+        digests.retain(|_, since| now.duration_since(*since) < RECENT);
+        digests.insert(digest, now);
+    }
+}
+
+/// How long a pair that was right is taken for right.
+const RECENT: Duration = Duration::from_secs(60);
+/// Slow checks that run at one time.
+const CHECKS_AT_A_TIME: usize = 4;
+/// How long a check waits for its turn.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// Hashing a password that fills a whole head would keep a thread busy.
+const LONGEST_PASSWORD: usize = 1024;
+const LONGEST_FILE: u64 = 16 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WEEK: Duration = Duration::from_secs(604_800);
+
+    fn clear(users: &[(&str, &str)]) -> Basic {
+        let users = users
+            .iter()
+            .map(|(name, password)| ((*name).into(), (*password).into()));
+        Basic::of_users(users.collect(), "guest".to_owned(), WEEK).unwrap()
+    }
+
+    fn base64(text: &str) -> String {
+        STANDARD.encode(text)
+    }
+
+    #[tokio::test]
+    async fn passwords_and_tokens_stand_for_users() {
+        let basic = clear(&[("ann", "one:two"), ("bob", "b")]);
+        let user = basic.verify(&base64("ann:one:two")).await.unwrap();
+        assert_eq!(
+            (user.name.as_str(), user.default_role.as_str()),
+            ("ann", "guest")
+        );
+        let login = basic.login("bob", "b").await.unwrap();
+        assert_eq!(basic.verify(&login.token).await.unwrap().name, "bob");
+        assert_ne!(login.token, base64("bob:b"), "the password is not shown");
+        for wrong in [
+            "",
+            "Basic",
+            "%%%",
+            "ann:one:two",
+            &base64("ann"),
+            &base64("ann:"),
+            &base64("ann:one"),
+            &base64("ANN:one:two"),
+            &base64("ann:b"),
+            &base64(":"),
+            &base64(&format!("ann:{}", "x".repeat(100_000))),
+            &STANDARD.encode([0xff, b':', 0xff]),
+            &login.token[1..],
+            &login.token.to_ascii_uppercase(),
+        ] {
+            assert_eq!(
+                basic.verify(wrong).await,
+                Err(Denied::Credentials),
+                "{wrong:.80}"
+            );
+        }
+        assert_eq!(
+            basic.login("bob", "").await.unwrap_err(),
+            Denied::Credentials
+        );
+        assert_eq!(
+            basic.login("eve", "b").await.unwrap_err(),
+            Denied::Credentials
+        );
+    }
+
+    /// The file of a test, removed at its end.
+    struct PasswordFile(PathBuf);
+
+    impl PasswordFile {
+        fn with(name: &str, text: &str) -> Self {
+            let file = format!("skyd-htpasswd-{name}-{}", std::process::id());
+            let file = Self(std::env::temp_dir().join(file));
+            std::fs::write(&file.0, text).unwrap();
+            file
+        }
+    }
+
+    impl Drop for PasswordFile {
+        fn drop(&mut self) {
+            drop(std::fs::remove_file(&self.0));
+        }
+    }
+
+    const ANN: &str = "ann:$2y$05$ViShHRlUaPXnRxu3Llz05.vnQYmJcmVjmrVaBJSyCKC63ngGMuWHK\n";
+    const BOB: &str = "bob:{SHA}/vNB+F2HQ559kaLUZbmHHvZrXpg=\n";
+    const OTHER_ANN: &str = "ann:$2y$05$jY/xXiPWhu07gEWP8a/lXOZ0iAP2usszHx/pw7RpY.yn3OpK1FrBS\n";
+
+    #[tokio::test]
+    async fn a_file_that_is_read_again_ends_the_sessions_of_those_who_changed() {
+        let file = PasswordFile::with("reload", &format!("{ANN}{BOB}"));
+        let basic = Basic::of_file(file.0.clone(), "admin".to_owned(), WEEK).unwrap();
+        let secret = base64("ann:s3cret");
+        // Twice: the second time it is remembered.
+        for _ in 0..2 {
+            assert_eq!(basic.verify(&secret).await.unwrap().name, "ann");
+        }
+        let ann = basic.login("ann", "s3cret").await.unwrap().token;
+        let bob = basic.login("bob", "s3cret").await.unwrap().token;
+        std::fs::write(&file.0, "torn").unwrap();
+        let error = basic.reload().unwrap_err();
+        assert!(error.contains("line 1: user:hash expected"), "{error}");
+        assert!(
+            basic.verify(&ann).await.is_ok(),
+            "a bad file changes nothing"
+        );
+        std::fs::write(&file.0, format!("{OTHER_ANN}{BOB}")).unwrap();
+        basic.reload().unwrap();
+        assert!(basic.verify(&ann).await.is_err());
+        assert!(basic.verify(&secret).await.is_err());
+        assert!(basic.verify(&bob).await.is_ok());
+        assert!(basic.login("ann", "").await.is_ok());
+    }
+
+    #[test]
+    fn unknown_users_cost_as_much_as_wrong_passwords() {
+        let users = htpasswd::parse(&format!("{ANN}{BOB}")).unwrap();
+        let users = Users::new(users).unwrap();
+        assert_eq!(users.cost, 5, "the slowest kind, for everybody");
+        for (name, password, is_right) in [
+            ("ann", "s3cret", true),
+            ("bob", "s3cret", true),
+            ("ann", "x", false),
+            ("eve", "s3cret", false),
+        ] {
+            assert_eq!(users.verify(name, password).is_ok(), is_right, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_file_without_users_is_refused() {
+        let file = PasswordFile::with("empty", "# nobody\n");
+        let refused = |path: PathBuf| {
+            Basic::of_file(path, "admin".to_owned(), WEEK)
+                .err()
+                .unwrap()
+        };
+        assert!(refused(file.0.clone()).contains("there is no user in it"));
+        assert!(refused("/nowhere".into()).contains("/nowhere: No such file"));
+    }
+}

@@ -1,0 +1,304 @@
+//! Passwords as they are kept: in clear text, or hashed as Apache's `htpasswd` does it.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use md5::{Digest, Md5};
+use ring::digest;
+use subtle::ConstantTimeEq;
+
+/// How a password is kept; a password is only ever compared in constant time.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Stored {
+    /// As it is.
+    Clear(String),
+    /// `$2y$…`, with its cost.
+    Bcrypt(String, u32),
+    /// `$apr1$…` or `$1$…`: the magic between the first two dollars, the salt, and the whole.
+    Md5 {
+        /// With both dollars.
+        magic: &'static str,
+        /// At most eight bytes.
+        salt: String,
+        /// The 22 letters behind the salt.
+        hash: String,
+    },
+    /// `{SHA}…`
+    Sha1(Vec<u8>),
+}
+
+impl Stored {
+    /// Reads the part of a line behind the colon.
+    ///
+    /// # Errors
+    /// When it is of a kind that is not supported; the text does not quote it.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        for magic in ["$apr1$", "$1$"] {
+            let Some(rest) = text.strip_prefix(magic) else {
+                continue;
+            };
+            return match rest.split_once('$') {
+                Some((salt, hash)) if hash.len() == 22 => Ok(Self::Md5 {
+                    magic,
+                    salt: salt.chars().take(8).collect(),
+                    hash: hash.to_owned(),
+                }),
+                _ => Err(format!("a {magic} hash that is none")),
+            };
+        }
+        if let Some(hash) = text.strip_prefix("{SHA}") {
+            return match STANDARD.decode(hash) {
+                Ok(hash) if hash.len() == digest::SHA1_OUTPUT_LEN => Ok(Self::Sha1(hash)),
+                _ => Err("a {SHA} hash that is none".to_owned()),
+            };
+        }
+        if ["$2a$", "$2b$", "$2x$", "$2y$"]
+            .iter()
+            .any(|magic| text.starts_with(magic))
+        {
+            let parts: bcrypt::HashParts = text
+                .parse()
+                .map_err(|_| "a bcrypt hash that is none".to_owned())?;
+            let cost = parts.get_cost();
+            return match cost {
+                4..=MOST_COST => Ok(Self::Bcrypt(text.to_owned(), cost)),
+                _ => Err(format!(
+                    "bcrypt with cost {cost}, 4 to {MOST_COST} expected"
+                )),
+            };
+        }
+        Err("its hash is none of bcrypt, apr1, {SHA} (htpasswd -B, -m, -s)".to_owned())
+    }
+
+    /// Whether this is the password. Takes as long as the hash is made for: up to seconds.
+    pub(crate) fn verify(&self, password: &str) -> bool {
+        match self {
+            Self::Clear(clear) => is_same(clear.as_bytes(), password.as_bytes()),
+            Self::Bcrypt(hash, _) => bcrypt::verify(password, hash).unwrap_or(false),
+            Self::Md5 { magic, salt, hash } => {
+                let made = md5_crypt(password.as_bytes(), salt.as_bytes(), magic.as_bytes());
+                is_same(hash.as_bytes(), made.as_bytes())
+            }
+            Self::Sha1(hash) => {
+                let algorithm = &digest::SHA1_FOR_LEGACY_USE_ONLY;
+                is_same(
+                    hash,
+                    digest::digest(algorithm, password.as_bytes()).as_ref(),
+                )
+            }
+        }
+    }
+
+    /// What a check costs: 0 for next to nothing.
+    pub(crate) fn cost(&self) -> u32 {
+        match self {
+            Self::Clear(_) | Self::Sha1(_) => 0,
+            Self::Md5 { .. } => 1,
+            Self::Bcrypt(_, cost) => *cost,
+        }
+    }
+
+    /// Something that costs as much to check and is no password's hash.
+    pub(crate) fn nobody(cost: u32) -> Self {
+        match cost {
+            0 => Self::Sha1(vec![0; digest::SHA1_OUTPUT_LEN]),
+            1..4 => Self::Md5 {
+                magic: "$apr1$",
+                salt: "nobody..".to_owned(),
+                hash: "-".repeat(22),
+            },
+            // The last letter of a salt carries two bits only; this one is a proper salt.
+            cost => Self::Bcrypt(
+                format!("$2y${cost:02}$......................{}", ".".repeat(31)),
+                cost,
+            ),
+        }
+    }
+}
+
+/// Whether two secrets are equal; how long this takes tells nothing about them.
+pub(crate) fn is_same(one: &[u8], other: &[u8]) -> bool {
+    // Digests are of one length, whatever the secrets are.
+    let digest = |bytes| digest::digest(&digest::SHA256, bytes);
+    digest(one).as_ref().ct_eq(digest(other).as_ref()).into()
+}
+
+/// The users of an `htpasswd` file.
+///
+/// # Errors
+/// The number of the line that is none and why.
+pub(crate) fn parse(text: &str) -> Result<Vec<(String, Stored)>, String> {
+    let mut users: Vec<(String, Stored)> = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let number = index + 1;
+        let (name, stored) = line
+            .split_once(':')
+            .ok_or_else(|| format!("line {number}: user:hash expected"))?;
+        let stored =
+            Stored::parse(stored).map_err(|why| format!("line {number}: {name}: {why}"))?;
+        users.retain(|(known, _)| known != name);
+        users.push((name.to_owned(), stored));
+    }
+    Ok(users)
+}
+
+/// The hash of MD5-crypt, as Poul-Henning Kamp made it; Apache's differs in its magic only.
+fn md5_crypt(password: &[u8], salt: &[u8], magic: &[u8]) -> String {
+    let mut hash = Md5::new();
+    for part in [password, salt, password] {
+        hash.update(part);
+    }
+    let inner = hash.finalize();
+    let mut hash = Md5::new();
+    for part in [password, magic, salt] {
+        hash.update(part);
+    }
+    for block in password.chunks(inner.len()) {
+        hash.update(&inner[..block.len()]);
+    }
+    let mut bits = password.len();
+    while bits > 0 {
+        let byte = if bits & 1 == 1 { 0 } else { password[0] };
+        hash.update([byte]);
+        bits >>= 1;
+    }
+    let mut state = hash.finalize();
+    for round in 0..1000 {
+        let mut hash = Md5::new();
+        let (first, last): (&[u8], &[u8]) = if round % 2 == 1 {
+            (password, &state)
+        } else {
+            (&state, password)
+        };
+        hash.update(first);
+        if round % 3 != 0 {
+            hash.update(salt);
+        }
+        if round % 7 != 0 {
+            hash.update(password);
+        }
+        hash.update(last);
+        state = hash.finalize();
+    }
+    let mut text = String::with_capacity(22);
+    let mut letters = |high: u8, middle: u8, low: u8, count: usize| {
+        let mut bits = u32::from(high) << 16 | u32::from(middle) << 8 | u32::from(low);
+        for _ in 0..count {
+            text.push(char::from(LETTERS[(bits & 63) as usize]));
+            bits >>= 6;
+        }
+    };
+    for [high, middle, low] in [[0, 6, 12], [1, 7, 13], [2, 8, 14], [3, 9, 15], [4, 10, 5]] {
+        letters(state[high], state[middle], state[low], 4);
+    }
+    letters(0, 0, state[11], 2);
+    text
+}
+
+const LETTERS: &[u8; 64] = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+/// A check with this cost takes some seconds already.
+const MOST_COST: u32 = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Made with `htpasswd -nb` and `-B`, `-m`, `-s`, and with `openssl passwd -1`.
+    #[test]
+    fn what_htpasswd_and_openssl_made_is_verified() {
+        let long = "x".repeat(100);
+        for (password, hashes) in [
+            (
+                "s3cret",
+                [
+                    "$2y$05$ViShHRlUaPXnRxu3Llz05.vnQYmJcmVjmrVaBJSyCKC63ngGMuWHK",
+                    "$apr1$XBY1OgR2$8pftPwFC1VuxG6rbaBdE7.",
+                    "{SHA}/vNB+F2HQ559kaLUZbmHHvZrXpg=",
+                    "$1$abcdefgh$7.vq19w/w3Vm.hk1FOA7Q/",
+                ],
+            ),
+            (
+                "pässwörd with blanks: and colon",
+                [
+                    "$2y$05$yJDL.av7Gxli1hLRQC96S.4TlDidUanEnmkJi7.XqybPZfLbi35PC",
+                    "$apr1$M9eM1QsW$gWKutV3RovG9qc6U3Y0eP0",
+                    "{SHA}CHBtiggMa4vtFDZzgH3U5nGEgpY=",
+                    "$1$abcdefgh$MdMGMNPHAQfoHhqVtcoQa0",
+                ],
+            ),
+            (
+                &long,
+                [
+                    "$2y$05$mGqiBr8WRlzg8haE5yDIE.tm2iBXe1uG1caq90apegHQhDABUKfau",
+                    "$apr1$q3UrzhaP$JwtX95G8yCiS9T6TCZTJ3/",
+                    "{SHA}UOSDaQ7EgfSvf2+1JLK5nrFxZWU=",
+                    "$1$abcdefgh$ax3Kvr/hbxTbyc0QiTLcg/",
+                ],
+            ),
+        ] {
+            for hash in hashes {
+                let stored = Stored::parse(hash).unwrap();
+                assert!(stored.verify(password), "{hash}");
+                for wrong in ["", "S3cret", "s3cret ", "s3cre", hash] {
+                    assert!(!stored.verify(wrong), "{hash} {wrong}");
+                }
+            }
+        }
+        let empty = "$apr1$eJVa2s5J$.m4rFHNkrLUzbt0.4HWgh0";
+        assert!(Stored::parse(empty).unwrap().verify(""));
+    }
+
+    #[test]
+    fn a_file_has_users_comments_and_later_lines_that_win() {
+        let text = "# ours\n\nann:{SHA}/vNB+F2HQ559kaLUZbmHHvZrXpg=\r\n bob:{SHA}2jmj7l5rSw0yVb/vlWAYkK/YBwk=\n\
+                    ann:{SHA}2jmj7l5rSw0yVb/vlWAYkK/YBwk=\n";
+        let users = parse(text).unwrap();
+        let names: Vec<&str> = users.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["bob", "ann"]);
+        assert!(users[1].1.verify("") && !users[1].1.verify("s3cret"));
+    }
+
+    #[test]
+    fn other_hashes_are_refused_without_showing_them() {
+        for (line, told) in [
+            (
+                "ann:hunter2",
+                "line 1: ann: its hash is none of bcrypt, apr1, {SHA}",
+            ),
+            (
+                "ann:$6$K2Su43zLgNhcSdWe$8J7TiLPrRKDDK",
+                "its hash is none of",
+            ),
+            ("ann:4Uyn.XX2JpP7I", "its hash is none of"),
+            ("ann:{SHA}x", "a {SHA} hash that is none"),
+            ("ann:$apr1$salt", "a $apr1$ hash that is none"),
+            ("ann:$2y$05$short", "a bcrypt hash that is none"),
+            (
+                "ann:$2y$31$ViShHRlUaPXnRxu3Llz05.vnQYmJcmVjmrVaBJSyCKC63ngGMuWHK",
+                "bcrypt with cost 31",
+            ),
+            ("hunter2", "line 1: user:hash expected"),
+        ] {
+            let error = parse(line).err().unwrap();
+            assert!(error.contains(told), "{line}: {error}");
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn nobody_is_let_in_at_any_cost() {
+        for cost in [0, 1, 4, 5] {
+            let nobody = Stored::nobody(cost);
+            assert_eq!(nobody.cost(), cost);
+            assert!(!nobody.verify("") && !nobody.verify("nobody"));
+        }
+        // As slow as a real one: the hash is computed, not refused for its form.
+        let Stored::Bcrypt(hash, _) = Stored::nobody(5) else {
+            panic!("bcrypt expected");
+        };
+        assert!(!bcrypt::verify("x", &hash).unwrap());
+    }
+}

@@ -1,0 +1,271 @@
+//! What a user may: rules that name a user or a role, an object and an action.
+//!
+//! A user has its own rules and those of its roles. Something is allowed when a rule allows it and
+//! none denies it; what no rule names is denied.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+/// All rules, and who has which role.
+#[derive(Clone, Debug)]
+pub(crate) struct Policy {
+    rules: Vec<Rule>,
+    /// User (or role) and a role it has.
+    roles: Vec<(String, String)>,
+}
+
+#[derive(Clone, Debug)]
+struct Rule {
+    subject: String,
+    object: String,
+    action: String,
+    is_allowed: bool,
+}
+
+/// One entry of what a user may, as `/login` tells it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Permission {
+    pub(crate) object: String,
+    pub(crate) action: String,
+    pub(crate) allowed: bool,
+}
+
+impl Default for Policy {
+    /// The rules of the roles `admin` and `guest`.
+    fn default() -> Self {
+        let mut rules = Vec::new();
+        let mut rule = |subject: &str, object: &str, action: &str, is_allowed| {
+            rules.push(Rule {
+                subject: subject.to_owned(),
+                object: object.to_owned(),
+                action: action.to_owned(),
+                is_allowed,
+            });
+        };
+        for (object, actions, guest) in BUILT_IN {
+            for action in *actions {
+                rule("admin", object, action, true);
+                if let Some(is_allowed) = guest {
+                    rule("guest", object, action, *is_allowed);
+                }
+            }
+        }
+        Self {
+            rules,
+            roles: Vec::new(),
+        }
+    }
+}
+
+impl Policy {
+    /// Adds a line of a policy: `p, subject, object, action, allow` (or `deny`), or
+    /// `g, user, role`. Empty lines and those that begin with `#` say nothing.
+    ///
+    /// # Errors
+    /// When it is neither, with what is expected.
+    pub(crate) fn add(&mut self, line: &str) -> Result<(), String> {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            return Ok(());
+        }
+        let fields: Vec<&str> = line.split(',').map(str::trim).collect();
+        match fields.as_slice() {
+            ["p", subject, object, action, effect @ ("allow" | "deny")] => self.rules.push(Rule {
+                subject: (*subject).to_owned(),
+                object: (*object).to_owned(),
+                action: (*action).to_owned(),
+                is_allowed: *effect == "allow",
+            }),
+            ["g", user, role] => self.roles.push(((*user).to_owned(), (*role).to_owned())),
+            _ => {
+                return Err(format!(
+                    "{line:?} is not allowed, \"p, subject, object, action, allow|deny\" or \
+                     \"g, user, role\" expected"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a user may; it has the `default_role` if no line gives it a role.
+    pub(crate) fn allows(&self, user: &User, object: &str, action: &str) -> bool {
+        let subjects = self.subjects(user);
+        let mut fitting = self
+            .rules
+            .iter()
+            .filter(|rule| rule.object == object && rule.action == action)
+            .filter(|rule| subjects.contains(&rule.subject.as_str()))
+            .peekable();
+        fitting.peek().is_some() && fitting.all(|rule| rule.is_allowed)
+    }
+
+    /// All that the rules say about a user.
+    pub(crate) fn permissions(&self, user: &User) -> Vec<Permission> {
+        let subjects = self.subjects(user);
+        let mut all: BTreeMap<(&str, &str), bool> = BTreeMap::new();
+        for rule in &self.rules {
+            if subjects.contains(&rule.subject.as_str()) {
+                let allowed = all.entry((&rule.object, &rule.action)).or_insert(true);
+                *allowed &= rule.is_allowed;
+            }
+        }
+        all.into_iter()
+            .map(|((object, action), allowed)| Permission {
+                object: object.to_owned(),
+                action: action.to_owned(),
+                allowed,
+            })
+            .collect()
+    }
+
+    /// The names whose rules count for a user: its own, its roles', and the roles of those.
+    fn subjects<'a>(&'a self, user: &'a User) -> Vec<&'a str> {
+        let mut subjects = vec![user.name.as_str()];
+        if !self.roles.iter().any(|(name, _)| *name == user.name) {
+            subjects.push(&user.default_role);
+        }
+        let mut at = 0;
+        while let Some(subject) = subjects.get(at).copied() {
+            for (name, role) in &self.roles {
+                if name == subject && !subjects.contains(&role.as_str()) {
+                    subjects.push(role);
+                }
+            }
+            at += 1;
+        }
+        subjects
+    }
+}
+
+/// Somebody whom a backend knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct User {
+    pub(crate) name: String,
+    /// The role it has where the policy gives it none.
+    pub(crate) default_role: String,
+}
+
+/// Object, its actions, and what a guest is told about them; an admin may all.
+const BUILT_IN: &[(&str, &[&str], Option<bool>)] = &[
+    ("alert", READ_WRITE, Some(false)),
+    ("capture", READ_WRITE, Some(false)),
+    ("capture", &["rawpackets"], Some(false)),
+    ("config", &["read"], Some(false)),
+    ("edge", READ_WRITE, None),
+    ("edgerule", READ_WRITE, None),
+    ("injectpacket", READ_WRITE, Some(false)),
+    ("node", READ_WRITE, None),
+    ("noderule", READ_WRITE, None),
+    ("pcap", &["write"], Some(false)),
+    ("status", &["read"], Some(true)),
+    ("topology", &["read"], Some(true)),
+    ("websocket", &["/ws/subscriber"], Some(true)),
+    ("websocket", &["/ws/pubsub"], None),
+    (
+        "websocket",
+        &[
+            "/ws/agent/flow",
+            "/ws/agent/topology",
+            "/ws/publisher",
+            "/ws/replication",
+            "/ws/subscriber/flow",
+        ],
+        Some(false),
+    ),
+    ("workflow", READ_WRITE, Some(false)),
+    ("workflow.call", &["write"], None),
+];
+const READ_WRITE: &[&str] = &["read", "write"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(name: &str, default_role: &str) -> User {
+        User {
+            name: name.to_owned(),
+            default_role: default_role.to_owned(),
+        }
+    }
+
+    fn policy(lines: &[&str]) -> Policy {
+        let mut policy = Policy::default();
+        for line in lines {
+            policy.add(line).unwrap();
+        }
+        policy
+    }
+
+    #[test]
+    fn an_admin_may_all_a_guest_looks_at_the_topology() {
+        let policy = policy(&[]);
+        let (admin, guest) = (user("eve", "admin"), user("eve", "guest"));
+        for (object, actions, for_guest) in BUILT_IN {
+            for action in *actions {
+                assert!(policy.allows(&admin, object, action), "{object} {action}");
+                let allowed = policy.allows(&guest, object, action);
+                assert_eq!(allowed, *for_guest == Some(true), "{object} {action}");
+            }
+        }
+        assert!(!policy.allows(&admin, "capture", "fly"));
+        assert!(!policy.allows(&admin, "nothing", "read"));
+        assert!(!policy.allows(&user("eve", "nobody"), "topology", "read"));
+        assert!(
+            policy.allows(&user("admin", "nobody"), "pcap", "write"),
+            "by its own name"
+        );
+    }
+
+    #[test]
+    fn lines_add_roles_and_rules_and_a_denial_beats_all() {
+        let policy = policy(&[
+            "# who may what",
+            "",
+            "p, operator, noderule, write, allow",
+            "p, operator, capture, write, allow",
+            "g,bob,operator",
+            "g, operator, guest",
+            "p, ann, topology, read, deny",
+            "g, loop, loop2",
+            "g, loop2, loop",
+        ]);
+        let bob = user("bob", "admin");
+        assert!(policy.allows(&bob, "noderule", "write"));
+        assert!(!policy.allows(&bob, "capture", "write"), "a guest's denial");
+        assert!(
+            policy.allows(&bob, "topology", "read"),
+            "the role of its role"
+        );
+        assert!(
+            !policy.allows(&bob, "noderule", "read"),
+            "its default role is gone"
+        );
+        let ann = user("ann", "admin");
+        assert!(!policy.allows(&ann, "topology", "read"));
+        assert!(policy.allows(&ann, "status", "read"));
+        assert!(!policy.allows(&user("loop", "admin"), "status", "read"));
+        let told = policy.permissions(&ann);
+        let about = |object: &str| told.iter().find(|p| p.object == object).unwrap().allowed;
+        assert!(!about("topology") && about("status"));
+        assert!(policy.permissions(&user("x", "nobody")).is_empty());
+    }
+
+    #[test]
+    fn a_line_that_is_none_is_refused() {
+        for line in [
+            "p, a, b, c",
+            "p, a, b, c, maybe",
+            "g, a",
+            "x, a, b",
+            "allow",
+        ] {
+            let error = Policy::default().add(line).unwrap_err();
+            assert!(
+                error.contains(line) && error.contains("expected"),
+                "{error}"
+            );
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Sessions: what `/login` hands out instead of sending the password around.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use ring::rand::{SecureRandom, SystemRandom};
+use tokio::time::Instant;
+
+/// The sessions of a backend, by their tokens.
+///
+/// A session ends when it has not been used for a while, when its user logged in much more often
+/// since, and with the process.
+pub(crate) struct Sessions {
+    idle: Duration,
+    most: usize,
+    random: SystemRandom,
+    open: Mutex<HashMap<String, Session>>,
+}
+
+struct Session {
+    user: String,
+    used: Instant,
+}
+
+impl Sessions {
+    /// Sessions that end after `idle` without use.
+    pub(crate) fn new(idle: Duration) -> Self {
+        Self {
+            idle,
+            most: MOST,
+            random: SystemRandom::new(),
+            open: Mutex::default(),
+        }
+    }
+
+    /// Begins a session; `None` where the system has no random bytes.
+    pub(crate) fn begin(&self, user: &str, now: Instant) -> Option<String> {
+        let mut bytes = [0; 32];
+        self.random.fill(&mut bytes).ok()?;
+        let mut token = String::with_capacity(64);
+        for byte in bytes {
+            write!(token, "{byte:02x}").ok()?;
+        }
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.retain(|_, session| now.duration_since(session.used) < self.idle);
+        let of_user = open.iter().filter(|(_, session)| session.user == user);
+        if of_user.clone().count() >= self.most {
+            let oldest = of_user.min_by_key(|(_, session)| session.used);
+            if let Some(oldest) = oldest.map(|(token, _)| token.clone()) {
+                open.remove(&oldest);
+            }
+        }
+        let session = Session {
+            user: user.to_owned(),
+            used: now,
+        };
+        open.insert(token.clone(), session);
+        Some(token)
+    }
+
+    /// Whose session this is, which counts as a use of it.
+    pub(crate) fn user(&self, token: &str, now: Instant) -> Option<String> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let session = open.get_mut(token)?;
+        if now.duration_since(session.used) >= self.idle {
+            open.remove(token);
+            return None;
+        }
+        session.used = now;
+        Some(session.user.clone())
+    }
+
+    /// Ends those of the users that a test names.
+    pub(crate) fn end_where(&self, is_over: impl Fn(&str) -> bool) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.retain(|_, session| !is_over(&session.user));
+    }
+}
+
+/// Sessions of one user: scripts log in at each start and never log out.
+const MOST: usize = 1000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sessions(most: usize) -> Sessions {
+        Sessions {
+            most,
+            ..Sessions::new(Duration::from_secs(60))
+        }
+    }
+
+    #[test]
+    fn a_session_lasts_while_it_is_used() {
+        let sessions = sessions(9);
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let token = sessions.begin("ann", start).unwrap();
+        assert_eq!(sessions.user(&token, at(59)).as_deref(), Some("ann"));
+        assert_eq!(sessions.user(&token, at(118)).as_deref(), Some("ann"));
+        assert_eq!(sessions.user(&token, at(178)), None);
+        assert_eq!(sessions.user(&token, at(178)), None);
+        assert_eq!(sessions.user("", at(0)), None);
+    }
+
+    #[test]
+    fn tokens_are_long_and_differ() {
+        let sessions = sessions(9);
+        let now = Instant::now();
+        let tokens = [0; 3].map(|_| sessions.begin("ann", now).unwrap());
+        assert!(tokens.iter().all(|token| token.len() == 64));
+        assert!(tokens[0] != tokens[1] && tokens[1] != tokens[2]);
+    }
+
+    #[test]
+    fn the_longest_unused_session_of_the_same_user_makes_room() {
+        let sessions = sessions(2);
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let other = sessions.begin("bob", at(0)).unwrap();
+        let [first, second] = [1, 2].map(|s| sessions.begin("ann", at(s)).unwrap());
+        assert!(sessions.user(&first, at(3)).is_some());
+        let third = sessions.begin("ann", at(4)).unwrap();
+        assert_eq!(sessions.user(&second, at(5)), None);
+        for token in [&first, &third, &other] {
+            assert!(sessions.user(token, at(5)).is_some());
+        }
+        sessions.end_where(|user| user == "ann");
+        assert_eq!(sessions.user(&first, at(5)), None);
+        assert!(sessions.user(&other, at(5)).is_some());
+    }
+}

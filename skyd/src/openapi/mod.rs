@@ -1,0 +1,267 @@
+//! The OpenAPI document of the interface, as `/swagger.json` serves it.
+//!
+//! What is alike for all kinds of resources is written here, the rest stands in `document.json`.
+//! A test holds it against the table of the router, route by route.
+
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+/// The document as text.
+pub(crate) fn text() -> Bytes {
+    static TEXT: LazyLock<Bytes> = LazyLock::new(|| {
+        let mut text = document().to_string();
+        text.push('\n');
+        text.into()
+    });
+    TEXT.clone()
+}
+
+fn document() -> Value {
+    // It is part of the program; a test reads it.
+    let mut document: Value =
+        serde_json::from_str(include_str!("document.json")).unwrap_or_default();
+    document["info"]["version"] = env!("CARGO_PKG_VERSION").into();
+    for kind in KINDS {
+        document["paths"][format!("/api/{}", kind.name)] = kind.all();
+        document["paths"][format!("/api/{}/{{id}}", kind.name)] = kind.one();
+    }
+    document
+}
+
+/// A kind of resources.
+struct Kind {
+    /// As it stands in paths.
+    name: &'static str,
+    /// The schema of what is answered.
+    schema: &'static str,
+    /// The schema of what is sent.
+    input: &'static str,
+    /// What names one.
+    id: &'static str,
+    /// A body that is accepted.
+    example: fn() -> Value,
+}
+
+impl Kind {
+    /// The methods of `/api/<kind>`.
+    fn all(&self) -> Value {
+        let mut created = answer("It is kept, as shown.", &self.answered());
+        for what in ["show", "update", "delete"] {
+            let id = format!("$response.body#/{}", self.id);
+            let link = json!({"operationId": self.operation(what), "parameters": {"id": id}});
+            created["links"][what] = link;
+        }
+        let mut parameters = Vec::new();
+        if self.id == "UUID" {
+            parameters.push(json!({
+                "name": "X-Resource-TTL", "in": "header", "schema": {"type": "string"},
+                "description": "After what time it is deleted: 30s, 5m, 1h30m.",
+            }));
+        }
+        json!({
+            "get": {
+                "tags": ["Resources"],
+                "summary": format!("All of kind {}, by their ids.", self.name),
+                "operationId": self.operation("list"),
+                "responses": with_errors(json!({
+                    "200": answer("All there are.", &json!({
+                        "type": "object", "additionalProperties": self.answered(),
+                    })),
+                }), &["401", "405"]),
+            },
+            "post": {
+                "tags": ["Resources"],
+                "summary": format!("Creates one of kind {}.", self.name),
+                "operationId": self.operation("create"),
+                "parameters": parameters,
+                "requestBody": {"required": true, "content": {
+                    "application/json": {"schema": self.sent(), "example": (self.example)()},
+                    "application/yaml": {"schema": self.sent()},
+                }},
+                "responses": with_errors(json!({"201": created}), &["400", "401", "403", "405", "408", "409", "413", "503"]),
+            },
+        })
+    }
+
+    /// The methods of `/api/<kind>/{id}`.
+    fn one(&self) -> Value {
+        let found = answer("The one.", &self.answered());
+        json!({
+            "parameters": [{"$ref": "#/components/parameters/Id"}],
+            "get": {
+                "tags": ["Resources"],
+                "summary": format!("One of kind {}.", self.name),
+                "operationId": self.operation("show"),
+                "responses": with_errors(json!({"200": found}), &["301", "401", "404", "405"]),
+            },
+            "patch": {
+                "tags": ["Resources"],
+                "summary": format!("Changes one of kind {}, where that can be done.", self.name),
+                "operationId": self.operation("update"),
+                "requestBody": {"required": true, "content": {
+                    "application/json": {"schema": {"$ref": "#/components/schemas/Patch"}},
+                }},
+                "responses": with_errors(json!({
+                    "200": found,
+                    "304": {"description": "The patch changes nothing."},
+                    // Without a text, unlike that of other methods.
+                    "404": {"description": "No such thing."},
+                }), &["301", "400", "401", "405", "408", "413", "503"]),
+            },
+            "delete": {
+                "tags": ["Resources"],
+                "summary": format!("Deletes one of kind {}.", self.name),
+                "operationId": self.operation("delete"),
+                "responses": with_errors(json!({
+                    "200": {"description": "It is gone.", "content": {
+                        "text/plain": {"schema": {"type": "string", "maxLength": 0}},
+                    }},
+                }), &["301", "400", "401", "404", "405"]),
+            },
+        })
+    }
+
+    /// Names an operation among all, such as `capture-create`.
+    fn operation(&self, what: &str) -> String {
+        format!("{}-{what}", self.name)
+    }
+
+    fn sent(&self) -> Value {
+        json!({"$ref": format!("#/components/schemas/{}", self.input)})
+    }
+
+    fn answered(&self) -> Value {
+        let schema = format!("#/components/schemas/{}", self.schema);
+        json!({"allOf": [{"$ref": schema}, {"required": [self.id]}]})
+    }
+}
+
+fn answer(description: &str, schema: &Value) -> Value {
+    json!({"description": description, "content": {"application/json": {"schema": schema}}})
+}
+
+/// Adds the errors of these statuses.
+fn with_errors(mut responses: Value, statuses: &[&str]) -> Value {
+    for status in statuses {
+        let name = match *status {
+            "301" => "Moved",
+            "400" => "BadRequest",
+            "401" => "Unauthorized",
+            "403" => "Full",
+            "404" => "NotFound",
+            "405" => "Forbidden",
+            "408" => "TooSlow",
+            "409" => "Duplicate",
+            "413" => "TooLong",
+            _ => "Busy",
+        };
+        responses[*status] = json!({"$ref": format!("#/components/responses/{name}")});
+    }
+    responses
+}
+
+const KINDS: &[Kind] = &[
+    Kind {
+        name: "capture",
+        schema: "Capture",
+        input: "Capture",
+        id: "UUID",
+        example: || json!({"GremlinQuery": "G.V().Has('Name', 'eth0')"}),
+    },
+    Kind {
+        name: "node",
+        schema: "Node",
+        input: "NodeInput",
+        id: "ID",
+        example: || json!({"ID": "rack-17", "Metadata": {"Name": "rack-17", "Type": "rack"}}),
+    },
+    Kind {
+        name: "edge",
+        schema: "Edge",
+        input: "EdgeInput",
+        id: "ID",
+        example: || {
+            let metadata = json!({"RelationType": "ownership"});
+            json!({"ID": "e1", "Parent": "rack-17", "Child": "host-4", "Metadata": metadata})
+        },
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::router::table;
+
+    /// Methods and paths of the document, the names of what is open left out.
+    fn described() -> BTreeSet<(String, String)> {
+        let document = document();
+        let paths = document["paths"].as_object().unwrap();
+        let methods = |path: &Value| -> Vec<String> {
+            let names = path.as_object().unwrap().keys();
+            names
+                .filter(|name| *name != "parameters")
+                .map(|name| name.to_uppercase())
+                .collect()
+        };
+        let entries = paths.iter().flat_map(|(path, entry)| {
+            let path: String = path
+                .split('{')
+                .map(|part| match part.split_once('}') {
+                    Some((_, rest)) => format!("{{}}{rest}"),
+                    None => part.to_owned(),
+                })
+                .collect();
+            methods(entry)
+                .into_iter()
+                .map(move |method| (method, path.clone()))
+        });
+        entries.collect()
+    }
+
+    #[test]
+    fn the_document_has_every_route_and_no_other() {
+        let described = described();
+        let mut left = described.clone();
+        for (method, path) in table() {
+            let of_route: Vec<_> = left
+                .iter()
+                .filter(|(m, p)| *p == path && method.is_none_or(|method| m == method))
+                .cloned()
+                .collect();
+            assert!(!of_route.is_empty(), "{method:?} {path} is not described");
+            for entry in of_route {
+                left.remove(&entry);
+            }
+        }
+        assert_eq!(left, BTreeSet::new(), "described, and not in the table");
+    }
+
+    #[test]
+    fn what_it_refers_to_is_there() {
+        fn references<'a>(value: &'a Value, found: &mut BTreeSet<&'a str>) {
+            match value {
+                Value::Object(members) => {
+                    found.extend(members.get("$ref").and_then(Value::as_str));
+                    members
+                        .values()
+                        .for_each(|member| references(member, found));
+                }
+                Value::Array(items) => items.iter().for_each(|item| references(item, found)),
+                _ => {}
+            }
+        }
+        let document = document();
+        let mut found = BTreeSet::new();
+        references(&document, &mut found);
+        assert!(found.len() > 10);
+        for reference in found {
+            let place = reference.strip_prefix('#').unwrap();
+            assert!(document.pointer(place).is_some(), "{reference}");
+        }
+        assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
+    }
+}

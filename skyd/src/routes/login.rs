@@ -1,0 +1,82 @@
+//! `/login`: a token for user and password.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hyper::header::{
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue, LOCATION, ORIGIN,
+    SET_COOKIE,
+};
+use hyper::{Method, StatusCode};
+use serde::Serialize;
+
+use crate::auth::{self, Permission};
+use crate::form;
+use crate::respond::{self, Response};
+use crate::router::Call;
+
+/// `POST /login`; any other method leads to the web page.
+pub(crate) async fn login(call: Call) -> Response {
+    let Call {
+        app,
+        mut request,
+        peer,
+        ..
+    } = call;
+    if request.method() != Method::POST {
+        let mut response = respond::bare(StatusCode::FOUND);
+        let root = HeaderValue::from_static("/");
+        response.headers_mut().insert(LOCATION, root);
+        return response;
+    }
+    let mut pairs = match app.read_form(request.body_mut()).await {
+        Ok(text) => form::pairs(&text),
+        Err(refusal) => return refusal,
+    };
+    pairs.extend(form::pairs(request.uri().query().unwrap_or_default()));
+    let (name, password) = (
+        form::value(&pairs, "username"),
+        form::value(&pairs, "password"),
+    );
+    let (Some(name), Some(password)) = (name, password) else {
+        let text = "No credentials provided";
+        return respond::typed(StatusCode::UNAUTHORIZED, "text/plain; charset=utf-8", text);
+    };
+    let (login, permissions) = match app.auth.login(&name, &password).await {
+        Ok(done) => done,
+        Err(denied) => return auth::refused(&denied, peer),
+    };
+    let mut response = answer(&login.token, &permissions);
+    if let Some(origin) = request.headers().get(ORIGIN) {
+        let headers = response.headers_mut();
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+        let yes = HeaderValue::from_static("true");
+        headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, yes);
+    }
+    response
+}
+
+fn answer(token: &str, permissions: &[Permission]) -> Response {
+    #[derive(Serialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Answer<'a> {
+        token: &'a str,
+        permissions: Option<&'a [Permission]>,
+    }
+
+    let permissions = (!permissions.is_empty()).then_some(permissions);
+    let mut response = respond::json(StatusCode::OK, &Answer { token, permissions });
+    if !token.is_empty() {
+        set_cookie(&mut response, "authtoken", token);
+    }
+    let list = serde_json::to_vec(&permissions).unwrap_or_default();
+    set_cookie(&mut response, "permissions", &STANDARD.encode(list));
+    response
+}
+
+/// COMPAT: scripts of the web UI read and clear these cookies, so they may be seen by scripts and
+/// end with the browser; `Lax` keeps other sites from using them.
+fn set_cookie(response: &mut Response, name: &str, value: &str) {
+    if let Ok(cookie) = HeaderValue::from_str(&format!("{name}={value}; Path=/; SameSite=Lax")) {
+        response.headers_mut().append(SET_COOKIE, cookie);
+    }
+}

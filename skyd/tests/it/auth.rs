@@ -1,0 +1,317 @@
+//! Credentials and permissions.
+
+use serde_json::json;
+
+use crate::client::{Answer, WebSocket, get, post, request};
+use crate::daemon::{Daemon, Folder};
+
+const BASIC: &[&str] = &[
+    "auth.mine.type=basic",
+    "auth.mine.users={ann: one, bob: two, carl: three}",
+    "auth.mine.role=guest",
+    "analyzer.auth.api.backend=mine",
+    "rbac.policy=[\"g, ann, admin\", \"p, carl, capture, read, allow\"]",
+];
+/// `ann:one`
+const ANN: &str = "YW5uOm9uZQ==";
+/// `bob:two`
+const BOB: &str = "Ym9iOnR3bw==";
+/// `carl:three`
+const CARL: &str = "Y2FybDp0aHJlZQ==";
+const TYPE: (&str, &str) = ("X-Client-Type", "test");
+const QUERY: &[u8] = br#"{"GremlinQuery": "G.V()"}"#;
+
+fn as_user(daemon: &Daemon, method: &str, path: &str, token: &str, body: &[u8]) -> Answer {
+    request(daemon, method, path, &[("X-Auth-Token", token)], body)
+}
+
+fn is_401(answer: &Answer) {
+    assert_eq!(
+        (answer.status, answer.text().as_str()),
+        (401, "Wrong credentials")
+    );
+    assert_eq!(
+        answer.header("content-type"),
+        Some("text/plain; charset=utf-8")
+    );
+    assert_eq!(answer.header("www-authenticate"), None);
+}
+
+#[test]
+fn every_carrier_is_read_and_the_first_one_counts() {
+    let daemon = Daemon::with(BASIC);
+    is_401(&get(&daemon, "/api"));
+    let basic = format!("Basic {ANN}");
+    let bearer = format!("bearer {ANN}");
+    let cookie = format!("a=b;authtoken={ANN}; ");
+    let quoted = format!("authtoken=\"Basic {ANN}\"");
+    let wrong = format!("authtoken={BOB}x");
+    for (headers, status) in [
+        (vec![("Authorization", basic.as_str())], 200),
+        (vec![("Authorization", ANN)], 200),
+        (vec![("Authorization", &bearer)], 200),
+        (vec![("X-Auth-Token", ANN)], 200),
+        (vec![("Cookie", &cookie)], 200),
+        (vec![("Cookie", &quoted)], 200),
+        (vec![("Cookie", ""), ("Authorization", &basic)], 200),
+        (vec![("Cookie", &wrong), ("Authorization", &basic)], 401),
+        (vec![("Authorization", "Basic"), ("X-Auth-Token", ANN)], 401),
+        (vec![("Authorization", "Basic ")], 401),
+        (vec![("Authorization", "Basic %%%")], 401),
+        (vec![("X-Auth-Token", "\u{fc}")], 401),
+    ] {
+        let answer = request(&daemon, "GET", "/api", &headers, b"");
+        assert_eq!(answer.status, status, "{headers:?}");
+    }
+    assert_eq!(
+        get(&daemon, &format!("/api?x-auth-token={ANN}")).status,
+        200
+    );
+    assert_eq!(
+        get(&daemon, "/api?x-auth-token=YW5uOm9uZQ%3D%3D").status,
+        200
+    );
+    is_401(&get(&daemon, &format!("/api?X-Auth-Token={ANN}")));
+    // A form is read for its token; then the handler finds an empty body.
+    let form = ("Content-Type", "application/x-www-form-urlencoded");
+    let body = format!("x-auth-token={ANN}");
+    let answer = request(&daemon, "POST", "/api/topology", &[form], body.as_bytes());
+    assert_eq!(answer.status, 204);
+    is_401(&request(&daemon, "POST", "/api/topology", &[form], QUERY));
+    // What curl sends: a form by its type, JSON in truth.
+    let headers = [form, ("Authorization", basic.as_str())];
+    assert_eq!(
+        request(&daemon, "POST", "/api/topology", &headers, QUERY).status,
+        200
+    );
+}
+
+#[test]
+fn a_login_gives_a_token_that_every_carrier_takes() {
+    let daemon = Daemon::with(BASIC);
+    let form = ("Content-Type", "application/x-www-form-urlencoded");
+    let origin = ("Origin", "http://ui.example");
+    let login = |body: &str| request(&daemon, "POST", "/login", &[form, origin], body.as_bytes());
+    let answer = login("username=ann&password=one");
+    assert_eq!(answer.status, 200);
+    assert_eq!(
+        answer.header("access-control-allow-origin"),
+        Some("http://ui.example")
+    );
+    assert_eq!(
+        answer.header("access-control-allow-credentials"),
+        Some("true")
+    );
+    let token = answer.json()["Token"].as_str().unwrap().to_owned();
+    assert_eq!(token.len(), 64);
+    let cookies = answer.all("set-cookie");
+    assert_eq!(
+        cookies[0],
+        format!("authtoken={token}; Path=/; SameSite=Lax")
+    );
+    assert!(cookies[1].starts_with("permissions=W3") && cookies[1].contains("; Path=/"));
+    let permissions = answer.json()["Permissions"].clone();
+    let write = json!({"Object": "capture", "Action": "write", "Allowed": true});
+    assert!(
+        permissions.as_array().unwrap().contains(&write),
+        "{permissions}"
+    );
+    for headers in [
+        [("Cookie", format!("authtoken={token}"))],
+        [("Authorization", format!("Bearer {token}"))],
+        [("X-Auth-Token", token.clone())],
+    ] {
+        let headers = headers
+            .each_ref()
+            .map(|(name, value)| (*name, value.as_str()));
+        assert_eq!(
+            request(&daemon, "GET", "/api/status", &headers, b"").status,
+            200
+        );
+    }
+    assert_eq!(
+        get(&daemon, &format!("/api?x-auth-token={token}")).status,
+        200
+    );
+    // In the query, too; and wrong in any way.
+    assert_eq!(
+        post(&daemon, "/login?username=bob&password=two", "").status,
+        200
+    );
+    for body in [
+        "username=ann&password=two",
+        "username=eve&password=",
+        "username=&password=",
+    ] {
+        is_401(&login(body));
+    }
+    for body in ["", "username=ann", "password=one", "{\"username\":\"ann\"}"] {
+        let answer = login(body);
+        assert_eq!(
+            (answer.status, answer.text().as_str()),
+            (401, "No credentials provided")
+        );
+    }
+    let answer = get(&daemon, "/login?username=ann&password=one");
+    assert_eq!((answer.status, answer.header("location")), (302, Some("/")));
+    assert_eq!(login(&"x".repeat(100_000)).status, 413);
+    // Nothing of it in the log.
+    let log = daemon.log();
+    for secret in ["one", "two", token.as_str(), ANN] {
+        assert!(!log.contains(&format!("={secret}")) && !log.contains(&format!("\"{secret}\"")));
+    }
+    assert!(!log.contains(&token) && !log.contains(ANN));
+    // A token dies with the process that made it.
+    drop(daemon);
+    let daemon = Daemon::with(BASIC);
+    is_401(&as_user(&daemon, "GET", "/api", &token, b""));
+}
+
+#[test]
+fn without_authentication_a_login_always_succeeds() {
+    let daemon = Daemon::start();
+    let answer = post(&daemon, "/login?username=u&password=p", "");
+    assert_eq!((answer.status, &answer.json()["Token"]), (200, &json!("")));
+    assert_eq!(answer.all("set-cookie").len(), 1);
+    assert_eq!(
+        post(&daemon, "/login", "").text(),
+        "No credentials provided"
+    );
+    assert_eq!(as_user(&daemon, "GET", "/api", "nonsense", b"").status, 200);
+}
+
+#[test]
+fn users_do_what_their_rules_allow() {
+    let daemon = Daemon::with(BASIC);
+    let by = |token: &str, method: &str, path: &str| {
+        let answer = as_user(
+            &daemon,
+            method,
+            path,
+            token,
+            b"{\"GremlinQuery\": \"G.V()\"}",
+        );
+        (answer.status, answer.text())
+    };
+    let bare = (405, String::new());
+    let told = |user: &str, what: &str| {
+        (
+            405,
+            format!("'{user}' has no '{what}' permission on 'capture'\n"),
+        )
+    };
+    assert_eq!(by(ANN, "POST", "/api/capture").0, 201);
+    assert_eq!(by(ANN, "GET", "/api/capture").0, 200);
+    // A guest looks at topology and status; it has its role at its first request.
+    for path in ["/api", "/api/status", "/api/topology"] {
+        assert_eq!(by(BOB, "GET", path).0, 200, "{path}");
+    }
+    assert_eq!(by(BOB, "POST", "/api/topology").0, 200);
+    assert_eq!(by(BOB, "GET", "/api/capture"), bare);
+    assert_eq!(by(BOB, "PATCH", "/api/capture/x"), bare);
+    assert_eq!(by(BOB, "GET", "/api/capture/x"), told("bob", "read"));
+    assert_eq!(by(BOB, "POST", "/api/capture"), told("bob", "write"));
+    assert_eq!(by(BOB, "DELETE", "/api/capture/x"), told("bob", "write"));
+    // A rule of one's own beside that of the role, which denies.
+    assert_eq!(by(CARL, "GET", "/api/capture"), bare, "a denial beats all");
+    // What is wrong with the path comes first.
+    assert_eq!(get(&daemon, "/api/nothing").status, 404);
+    assert_eq!(
+        request(&daemon, "PUT", "/api/capture", &[], b"").status,
+        405
+    );
+    assert_eq!(get(&daemon, "/api/capture/").status, 301);
+    // Preflights need no credentials.
+    let preflight = [
+        ("Origin", "http://x"),
+        ("Access-Control-Request-Method", "GET"),
+    ];
+    assert_eq!(
+        request(&daemon, "OPTIONS", "/api/status", &preflight, b"").status,
+        200
+    );
+}
+
+#[test]
+fn sockets_ask_for_credentials_and_permission_before_anything_else() {
+    let daemon = Daemon::with(BASIC);
+    let open = |path: &str, token: &str| {
+        let headers = [TYPE, ("X-Auth-Token", token)];
+        WebSocket::try_open(&daemon, path, &headers).map_err(|answer| answer.status)
+    };
+    for path in [
+        "/ws/subscriber",
+        "/ws/publisher",
+        "/ws/pubsub",
+        "/ws/subscriber/flow",
+    ] {
+        assert!(open(path, ANN).is_ok(), "{path}");
+        is_401(&WebSocket::try_open(&daemon, path, &[TYPE]).err().unwrap());
+        is_401(&get(&daemon, path));
+        assert_eq!(as_user(&daemon, "GET", path, ANN, b"").status, 426);
+        if path != "/ws/subscriber" {
+            let answer = as_user(&daemon, "GET", path, BOB, b"");
+            assert_eq!(
+                (answer.status, answer.header("connection")),
+                (403, Some("close"))
+            );
+            assert!(answer.body.is_empty());
+        }
+    }
+    assert!(open("/ws/subscriber", BOB).is_ok());
+}
+
+#[test]
+fn the_cluster_has_a_backend_of_its_own() {
+    let daemon = Daemon::with(BASIC);
+    assert!(
+        daemon
+            .log()
+            .contains("analyzer.auth.cluster.backend opens their endpoints"),
+        "{}",
+        daemon.log()
+    );
+    // This machine's agents go on without credentials.
+    assert_ne!(get(&daemon, "/ws/agent/topology").status, 401);
+    let mut settings = BASIC.to_vec();
+    settings.push("analyzer.auth.cluster.backend=mine");
+    let daemon = Daemon::with(&settings);
+    is_401(&get(&daemon, "/ws/agent/topology"));
+    is_401(&get(&daemon, "/ws/replication"));
+    // Whom the backend knows is an admin there.
+    assert_eq!(
+        as_user(&daemon, "GET", "/ws/agent/topology", BOB, b"").status,
+        426
+    );
+    assert!(!daemon.log().contains("opens their endpoints"));
+}
+
+#[test]
+fn users_may_come_from_a_file_that_is_read_again_at_a_signal() {
+    let folder = Folder::new();
+    let file = folder.0.join("htpasswd");
+    // `s3cret` each: bcrypt, apr1, SHA; made with Apache's `htpasswd -nb`.
+    let users = "ann:$2y$05$ViShHRlUaPXnRxu3Llz05.vnQYmJcmVjmrVaBJSyCKC63ngGMuWHK\n\
+                 bob:$apr1$XBY1OgR2$8pftPwFC1VuxG6rbaBdE7.\n\
+                 carl:{SHA}/vNB+F2HQ559kaLUZbmHHvZrXpg=\n";
+    std::fs::write(&file, users).unwrap();
+    let setting = format!("auth.basic.file={}", file.display());
+    let daemon = Daemon::with(&["analyzer.auth.api.backend=basic", &setting]);
+    // `ann:s3cret`, `bob:s3cret`, `carl:s3cret`, `eve:s3cret`
+    let tokens = ["YW5uOnMzY3JldA==", "Ym9iOnMzY3JldA==", "Y2FybDpzM2NyZXQ="];
+    for token in tokens {
+        assert_eq!(
+            as_user(&daemon, "GET", "/api/capture", token, b"").status,
+            200
+        );
+    }
+    is_401(&as_user(&daemon, "GET", "/api", "ZXZlOnMzY3JldA==", b""));
+    is_401(&as_user(&daemon, "GET", "/api", "YW5uOnMzY3JlVA==", b""));
+    std::fs::write(&file, users.lines().next().unwrap()).unwrap();
+    daemon.hang_up("files have been read again");
+    assert_eq!(as_user(&daemon, "GET", "/api", tokens[0], b"").status, 200);
+    is_401(&as_user(&daemon, "GET", "/api", tokens[1], b""));
+    std::fs::write(&file, "ann:$6$salt$hash").unwrap();
+    daemon.hang_up("users stay as they were");
+    assert_eq!(as_user(&daemon, "GET", "/api", tokens[0], b"").status, 200);
+}

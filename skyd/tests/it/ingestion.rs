@@ -1,0 +1,337 @@
+//! Agents: their flows over WebSocket and UDP, and their part of the graph.
+
+use std::net::UdpSocket;
+
+use prost::Message;
+use serde_json::{Value, json};
+use skylib::flow::{Flow, FlowLayer, FlowMessage, FlowMetric, FlowProtocol, FlowStats, RawPacket};
+
+use crate::client::{BINARY, CLOSE, WebSocket, get, query};
+use crate::daemon::{Daemon, until};
+use crate::http::node;
+
+const OVER_WEBSOCKET: &str = "flow.protocol=websocket";
+const WHO: (&str, &str) = ("X-Client-Type", "agent");
+
+fn feed(daemon: &Daemon) -> WebSocket {
+    WebSocket::open(daemon, "/ws/agent/flow", &[WHO])
+}
+
+fn listener(daemon: &Daemon) -> WebSocket {
+    WebSocket::open(daemon, "/ws/subscriber/flow", &[WHO])
+}
+
+fn agent(daemon: &Daemon, name: &str) -> WebSocket {
+    let goes = ("X-Persistence-Policy", "DeleteOnDisconnect");
+    WebSocket::open(
+        daemon,
+        "/ws/agent/topology",
+        &[WHO, ("X-Host-ID", name), goes],
+    )
+}
+
+fn flow(uuid: &str) -> Flow {
+    Flow {
+        uuid: uuid.into(),
+        layers_path: "Ethernet/IPv4/UDP/DNS".into(),
+        application: "DNS".into(),
+        capture_id: "cap-1".into(),
+        node_tid: "tid-1".into(),
+        network: Some(FlowLayer {
+            protocol: FlowProtocol::Ipv4,
+            a: "10.0.0.1".into(),
+            b: "10.0.0.2".into(),
+            id: 0,
+        }),
+        metric: Some(FlowMetric {
+            ab_packets: 3,
+            ab_bytes: 180,
+            ..FlowMetric::default()
+        }),
+        start: 1_600_000_000_000,
+        last: 1_600_000_001_000,
+        ..Flow::default()
+    }
+}
+
+fn message(flows: Vec<Flow>) -> Vec<u8> {
+    FlowMessage { flows, stats: None }.encode_to_vec()
+}
+
+/// So many flows that they are sent on at once.
+fn hundred(first: &str) -> Vec<Flow> {
+    let more = (1..100).map(|i| flow(&format!("{first}-{i}")));
+    std::iter::once(flow(first)).chain(more).collect()
+}
+
+fn ingestion(daemon: &Daemon) -> Value {
+    get(daemon, "/api/status").json()["FlowIngestion"].clone()
+}
+
+#[test]
+fn flows_over_websocket_reach_subscribers_queries_and_the_past() {
+    let daemon = Daemon::with(&[OVER_WEBSOCKET]);
+    let mut subscriber = listener(&daemon);
+    let mut agent = feed(&daemon);
+    agent.send_frame(0x80 | BINARY, &message(hundred("f")));
+    let told = subscriber.message();
+    assert_eq!(
+        (&told["Namespace"], &told["Type"]),
+        (&json!("flow"), &json!("store"))
+    );
+    let flows = told["Obj"].as_array().unwrap();
+    assert_eq!(flows.len(), 100);
+    assert_eq!(flows[0]["UUID"], "f");
+    assert_eq!(flows[0]["Network"]["A"], "10.0.0.1");
+    let stats = FlowStats {
+        capture_id: "cap-1".into(),
+        packets_received: 9,
+        ..FlowStats::default()
+    };
+    let stats = FlowMessage {
+        flows: Vec::new(),
+        stats: Some(stats),
+    };
+    agent.send_frame(0x80 | BINARY, &stats.encode_to_vec());
+    let told = subscriber.message();
+    assert_eq!(
+        (&told["Namespace"], &told["Obj"]["PacketsReceived"]),
+        (&json!("stats"), &json!(9))
+    );
+    assert_eq!(query(&daemon, "G.Flows().Count()"), json!(100));
+    let found = query(&daemon, "G.Flows().Has('UUID', 'f')");
+    assert_eq!(found, json!([flows[0]]));
+    assert_eq!(
+        query(&daemon, "G.Flows().Has('CaptureID', 'other')"),
+        json!([])
+    );
+    assert_eq!(query(&daemon, "G.Flows().Limit(7).Count()"), json!(7));
+    let past = query(&daemon, "G.At(1600000000500, 10).Flows().Count()");
+    assert_eq!(past, json!(100));
+    // A flow that is told again takes the place of what was known of it.
+    let mut again = flow("f");
+    again.last += 5_000;
+    agent.send_frame(0x80 | BINARY, &message(vec![again]));
+    until("the update is found", || {
+        query(&daemon, "G.Flows().Has('UUID', 'f').Values('Last')")
+            == json!([1_600_000_006_000_i64])
+    });
+    assert_eq!(query(&daemon, "G.Flows().Count()"), json!(100));
+    let status = ingestion(&daemon);
+    assert_eq!(
+        (&status["Transport"], &status["Messages"]),
+        (&json!("websocket"), &json!(3))
+    );
+    assert_eq!(
+        (&status["Flows"], &status["LiveFlows"]),
+        (&json!(101), &json!(100))
+    );
+}
+
+#[test]
+fn flows_of_agents_are_found_on_the_nodes_they_name() {
+    let daemon = Daemon::with(&[OVER_WEBSOCKET]);
+    let mut agent = agent(&daemon, "ag-1");
+    let mut interface = node("if1");
+    interface["Metadata"]["TID"] = json!("tid-1");
+    agent.send_graph("NodeAdded", interface);
+    agent.send_graph("NodeAdded", node("if2"));
+    agent.sync(json!({}));
+    feed(&daemon).send_frame(0x80 | BINARY, &message(vec![flow("f")]));
+    until("the flow is found", || {
+        query(&daemon, "G.V('if1').Flows().Count()") == json!(1)
+    });
+    assert_eq!(query(&daemon, "G.V('if2').Flows()"), json!([]));
+    assert_eq!(
+        query(&daemon, "G.Flows().Nodes().Values('Name')"),
+        json!(["if1"])
+    );
+}
+
+#[test]
+fn flows_come_as_datagrams_by_default() {
+    let daemon = Daemon::start();
+    let answer = WebSocket::try_open(&daemon, "/ws/agent/flow", &[WHO])
+        .err()
+        .unwrap();
+    assert_eq!(answer.status, 404);
+    let mut subscriber = listener(&daemon);
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let send = |bytes: &[u8]| socket.send_to(bytes, daemon.address).unwrap();
+    for junk in [
+        &b""[..],
+        b"{\"Flows\":[]}",
+        b"\x0a\xff\xff\xff\xff\xff\x0f",
+        b"\x0a\x03\x0a\x01\xff",
+    ] {
+        send(junk);
+    }
+    send(&vec![0xff; 60_000]);
+    for flow in hundred("u") {
+        send(&message(vec![flow]));
+    }
+    let told = subscriber.message();
+    assert_eq!(told["Obj"].as_array().unwrap().len(), 100);
+    let status = ingestion(&daemon);
+    assert_eq!(
+        (&status["Transport"], &status["DroppedByKernel"]),
+        (&json!("udp"), &json!(0))
+    );
+    // The empty one is a message with nothing in it.
+    assert_eq!(
+        (&status["Messages"], &status["Refused"]),
+        (&json!(101), &json!(4))
+    );
+    assert_eq!(query(&daemon, "G.Flows().Count()"), json!(100));
+}
+
+#[test]
+fn a_port_that_is_taken_leaves_the_rest_to_work() {
+    let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let listen = format!("analyzer.listen={}", taken.local_addr().unwrap());
+    let daemon = Daemon::with(&[&listen]);
+    assert_eq!(get(&daemon, "/api").status, 200);
+    let error = ingestion(&daemon)["Error"].as_str().unwrap().to_owned();
+    assert!(error.contains("in use"), "{error}");
+}
+
+#[test]
+fn what_the_batcher_cannot_take_is_dropped_and_counted() {
+    let daemon = Daemon::with(&[OVER_WEBSOCKET, "analyzer.flow.max_buffer_size=30"]);
+    feed(&daemon).send_frame(0x80 | BINARY, &message(hundred("f")));
+    let dropped = || get(&daemon, "/api/status").json()["Queues"]["FlowsDropped"].clone();
+    until("some are dropped", || dropped() == json!(70));
+    until("the others are there", || {
+        query(&daemon, "G.Flows().Count()") == json!(30)
+    });
+}
+
+#[test]
+fn hostile_feeds_hurt_nobody() {
+    let daemon = Daemon::with(&[OVER_WEBSOCKET]);
+    let mut agent = feed(&daemon);
+    let mut odd = flow("odd");
+    odd.start = i64::MIN;
+    odd.last = i64::MAX;
+    odd.raw_packets_captured = -1;
+    odd.last_update_metric = Some(FlowMetric {
+        ab_bytes: i64::MIN,
+        ba_bytes: i64::MAX,
+        start: i64::MAX,
+        last: i64::MIN,
+        rtt: -1,
+        ..FlowMetric::default()
+    });
+    odd.metric = odd.last_update_metric;
+    odd.last_raw_packets = vec![RawPacket {
+        timestamp: i64::MIN,
+        index: -5,
+        link_type: u32::MAX,
+        ..RawPacket::default()
+    }];
+    let empty = Flow::default();
+    let unnamed = (0..3).map(|_| empty.clone());
+    let mut both = odd.clone();
+    both.uuid = "both".into();
+    agent.send_frame(
+        0x80 | BINARY,
+        &message(unnamed.chain([odd, both]).collect()),
+    );
+    // Not protobuf, broken, text, and a million flows of two bytes each.
+    for junk in [&b"\xff\xff\xff"[..], b"", b"{}", b"\x0a\x05abc"] {
+        agent.send_frame(0x80 | BINARY, junk);
+    }
+    agent.send_frame(0x80 | BINARY, &b"\x0a\x00".repeat(1 << 20));
+    agent.send_frame(0x81, &message(vec![flow("in a text frame")]));
+    until("the last is there", || {
+        query(&daemon, "G.Flows().Has('UUID', 'in a text frame').Count()") == json!(1)
+    });
+    for gremlin in [
+        "G.Flows().Sort()",
+        "G.Flows().Sort('Start')",
+        "G.Flows().Dedup().Count()",
+        "G.Flows().Metrics().Sum()",
+        "G.Flows().RawPackets()",
+        "G.Flows().Sum('Metric.ABBytes')",
+        "G.Flows().Has('Last', Gt(0)).Limit(2)",
+        "G.At(1600000000500, 10).Flows().Metrics()",
+        "G.Context('now', 3600).Flows().Metrics().Aggregates()",
+    ] {
+        let body = json!({ "GremlinQuery": gremlin }).to_string();
+        let status = crate::client::post(&daemon, "/api/topology", &body).status;
+        assert!(matches!(status, 200 | 400), "{gremlin}: {status}");
+    }
+    let refused = ingestion(&daemon)["Refused"].as_u64().unwrap();
+    assert_eq!(refused, 4, "three that are none, one that is too much");
+    // A message beyond all bounds ends its connection.
+    agent.send_frame(0x80 | BINARY, &vec![0; (16 << 20) + 1]);
+    assert_eq!(agent.closed().0, Some(1009));
+    assert_eq!(get(&daemon, "/api").status, 200);
+}
+
+#[test]
+fn an_agent_writes_as_it_says_and_takes_its_own_with_it() {
+    let daemon = Daemon::with(&["host_id=here"]);
+    let mut subscriber = WebSocket::open(&daemon, "/ws/subscriber", &[WHO]);
+    let mut agent = agent(&daemon, "ag-1");
+    let of = |id: &str, origin: &str| {
+        let mut node = node(id);
+        node["Origin"] = json!(origin);
+        node
+    };
+    let nodes = json!({"Nodes": [of("own", "agent.ag-1"), of("of-a-publisher", "tool.x")]});
+    agent.send_graph("Sync", nodes);
+    // No schema, no origin.
+    agent.send_graph("NodeAdded", json!({"ID": "bare", "Metadata": {}}));
+    // In the name of the probes of this very host.
+    agent.send_graph("NodeAdded", of("false", "agent.here"));
+    agent.send_graph(
+        "Sync",
+        json!({"Nodes": [of("own", "agent.ag-1"), of("false", "agent.here")]}),
+    );
+    agent.sync(json!({}));
+    let events: Vec<String> = (0..3).map(|_| subscriber.event()).collect();
+    assert_eq!(
+        events,
+        [
+            "NodeAdded own",
+            "NodeAdded of-a-publisher",
+            "NodeAdded bare"
+        ]
+    );
+    let status = get(&daemon, "/api/status").json();
+    assert_eq!(status["Agents"]["ag-1"]["ServiceType"], "agent");
+    assert_eq!(status["Queues"]["MessagesDropped"], 2);
+    drop(agent);
+    assert_eq!(subscriber.event(), "NodeDeleted own");
+    assert_eq!(query(&daemon, "G.V().Count()"), json!(2));
+}
+
+#[test]
+fn the_agent_of_this_host_is_welcome_where_nobody_else_watches_it() {
+    let daemon = Daemon::with(&["host_id=here"]);
+    let mut agent = agent(&daemon, "here");
+    let mut interface = node("if1");
+    interface["Origin"] = json!("agent.here");
+    interface["Metadata"]["LinkFlags"] = json!(["UP"]);
+    interface["Metadata"]["EncapType"] = json!("ether");
+    interface["Metadata"]["TID"] = json!("t");
+    agent.send_graph("NodeAdded", interface);
+    agent.sync(json!({}));
+    // Its captures are its own: this daemon opens none.
+    let body = json!({"GremlinQuery": "G.V('if1')"}).to_string();
+    assert_eq!(
+        crate::client::post(&daemon, "/api/capture", &body).status,
+        201
+    );
+    let mut other = WebSocket::open(&daemon, "/ws/publisher", &[WHO, ("X-Host-ID", "other")]);
+    for i in 0..20 {
+        other.send_graph("NodeAdded", node(&format!("n{i}")));
+    }
+    other.sync(json!({}));
+    assert_eq!(query(&daemon, "G.V().HasKey('Captures')"), json!([]));
+    // As a publisher nobody may be it.
+    let headers = [WHO, ("X-Host-ID", "here")];
+    let mut socket = WebSocket::try_open(&daemon, "/ws/publisher", &headers).unwrap();
+    assert_eq!(socket.frame().unwrap().opcode, CLOSE);
+}

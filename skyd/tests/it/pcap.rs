@@ -1,0 +1,270 @@
+//! Capture files handed in: what becomes of them, and what they may cost.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use serde_json::json;
+use skylib::packet::{LinkType, PacketRef};
+use skylib::pcap_file::{PcapNgWriter, PcapWriter, Resolution};
+use skylib::time::Timestamp;
+
+use crate::client::{Answer, Connection, get, query, request};
+use crate::daemon::{Daemon, until};
+
+/// A DNS question of a host, a second after the one of the host before.
+fn question(host: u8) -> (Timestamp, Vec<u8>) {
+    let mut data = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0, 0x45, 0, 0, 40];
+    data.extend([0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, host, 10, 0, 1, 1]);
+    data.extend([0x10, 0, 0, 53, 0, 20, 0, 0, 0, 1, 1, 0]);
+    data.extend([0; 8]);
+    (
+        Timestamp::from_ms(1_454_659_514_000 + 1000 * i64::from(host)),
+        data,
+    )
+}
+
+fn packet((timestamp, data): &(Timestamp, Vec<u8>)) -> PacketRef<'_> {
+    PacketRef {
+        link_type: LinkType::ETHERNET,
+        timestamp: *timestamp,
+        data,
+        wire_len: u32::try_from(data.len()).unwrap(),
+    }
+}
+
+fn trace(packets: u8) -> Vec<u8> {
+    let mut file =
+        PcapWriter::new(Vec::new(), LinkType::ETHERNET, Resolution::Microseconds).unwrap();
+    for host in 0..packets {
+        file.write(&packet(&question(host))).unwrap();
+    }
+    file.into_inner()
+}
+
+fn upload(daemon: &Daemon, file: &[u8]) -> Answer {
+    request(daemon, "POST", "/api/pcap", &[], file)
+}
+
+/// How many DNS flows there were about the time of the trace.
+fn found(daemon: &Daemon) -> serde_json::Value {
+    query(
+        daemon,
+        "G.At(1454659530, 60).Flows().Has('Application', 'DNS').Count()",
+    )
+}
+
+#[test]
+fn files_of_every_kind_become_flows_at_their_time() {
+    let plain = trace(3);
+    let gzip = {
+        let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        out.write_all(&plain).unwrap();
+        out.finish().unwrap()
+    };
+    let pcapng = {
+        let mut file = PcapNgWriter::new(Vec::new()).unwrap();
+        for host in 0..3 {
+            file.write(&packet(&question(host))).unwrap();
+        }
+        file.into_inner()
+    };
+    for (what, file) in [("pcap", &plain), ("gzip", &gzip), ("pcapng", &pcapng)] {
+        let daemon = Daemon::start();
+        let answer = upload(&daemon, file);
+        assert_eq!((answer.status, answer.text().as_str()), (202, ""), "{what}");
+        assert_eq!(
+            answer.header("content-type"),
+            Some("application/json; charset=UTF-8")
+        );
+        assert_eq!(found(&daemon), 3, "{what}");
+        assert_eq!(
+            query(&daemon, "G.Flows().Count()"),
+            0,
+            "they are not of now"
+        );
+    }
+}
+
+/// The recorded scenario `pcap-upload`, with the capture it names.
+#[test]
+fn scenario_pcap_upload() {
+    let folder = std::env::var_os("SHARED_PCAP").map_or_else(
+        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/pcap"),
+        PathBuf::from,
+    );
+    let path = folder.join("eth-ip4-arp-dns-req-http-google.pcap");
+    let Ok(file) = std::fs::read(&path) else {
+        assert!(
+            std::env::var_os("SHARED_PCAP").is_none(),
+            "{path:?} is missing"
+        );
+        println!("SKIPPED: no captures; name their folder in SHARED_PCAP");
+        return;
+    };
+    let daemon = Daemon::start();
+    assert_eq!(upload(&daemon, &file).status, 202);
+    let flows = query(
+        &daemon,
+        "G.At(1454659514).Flows().Has('Application', 'DNS')",
+    );
+    assert_eq!(flows.as_array().unwrap().len(), 2, "{flows}");
+    for flow in flows.as_array().unwrap() {
+        assert_eq!(
+            (&flow["FinishType"], flow.get("NodeTID")),
+            (&json!(1), None),
+            "{flow}"
+        );
+        assert_eq!(
+            flow["LastUpdateMetric"]["ABBytes"], flow["Metric"]["ABBytes"],
+            "{flow}"
+        );
+    }
+}
+
+#[test]
+fn without_a_store_flows_are_among_the_present_ones() {
+    let daemon = Daemon::with(&["analyzer.flow.backend=memory"]);
+    assert_eq!(upload(&daemon, &trace(3)).status, 202);
+    assert_eq!(
+        query(&daemon, "G.Flows().Has('Application', 'DNS').Count()"),
+        3
+    );
+}
+
+#[test]
+fn a_file_that_is_none_or_damaged_is_refused_with_the_place() {
+    let daemon = Daemon::start();
+    let mut damaged = trace(3);
+    damaged[94 + 8..94 + 12].fill(0xff);
+    let mut bad_gzip = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3];
+    bad_gzip.extend([0xff; 50]);
+    for (file, wanted) in [
+        (&b""[..], "byte 0: the file ends within its header"),
+        (b"{}", "byte 2: the file ends within its header"),
+        (b"no capture at all", "byte 0: the file is no capture file"),
+        (&trace(1)[..20], "byte 20: the file ends within its header"),
+        (&damaged, "byte 94: a record of 4294967295 bytes"),
+        (&bad_gzip, "byte 0 of what is compressed: gzip, byte"),
+    ] {
+        let answer = upload(&daemon, file);
+        assert_eq!(answer.status, 400, "{wanted}");
+        assert_eq!(
+            answer.header("content-type"),
+            Some("text/plain; charset=utf-8")
+        );
+        assert!(answer.text().starts_with(wanted), "{}", answer.text());
+    }
+    assert_eq!(found(&daemon), 1, "what came before the damage counts");
+    let cut = trace(5);
+    assert_eq!(
+        upload(&daemon, &cut[..cut.len() - 1]).status,
+        202,
+        "one still being written"
+    );
+    assert_eq!(found(&daemon), 4);
+}
+
+/// Kilobytes that the daemon has had in memory at most.
+fn peak_kilobytes(daemon: &Daemon) -> u64 {
+    let path = format!("/proc/{}/status", daemon.id());
+    let status = std::fs::read_to_string(path).unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmHWM:"))
+        .unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_large_file_takes_no_memory() {
+    let daemon = Daemon::start();
+    assert_eq!(upload(&daemon, &trace(3)).status, 202);
+    let before = peak_kilobytes(&daemon);
+    // One megabyte of records, 64 times.
+    let header = trace(0);
+    let mut file =
+        PcapWriter::new(Vec::new(), LinkType::ETHERNET, Resolution::Microseconds).unwrap();
+    let (timestamp, mut data) = question(7);
+    data.resize(1_000, 0);
+    for _ in 0..1_000 {
+        file.write(&packet(&(timestamp, data.clone()))).unwrap();
+    }
+    let records = &file.into_inner()[header.len()..];
+    let length = header.len() + 64 * records.len();
+    let mut connection = Connection::open(&daemon);
+    connection.send(format!(
+        "POST /api/pcap HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n"
+    ));
+    connection.send(&header);
+    for _ in 0..64 {
+        connection.send(records);
+    }
+    assert_eq!(connection.answer().unwrap().status, 202);
+    let grown = peak_kilobytes(&daemon) - before;
+    assert!(grown < 16 << 10, "{grown} kB more for 64 MB");
+    let packets = query(
+        &daemon,
+        "G.At(1454659530, 60).Flows().Has('Network.A', '10.0.0.7').Sum('Metric.ABPackets')",
+    );
+    assert_eq!(packets, 64_000);
+}
+
+#[test]
+fn uploads_are_bounded_in_number_and_length() {
+    let daemon = Daemon::with(&["http.limits.uploads=1", "http.limits.upload_bytes=10000"]);
+    let mut first = Connection::open(&daemon);
+    first.send("POST /api/pcap HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let status = |name: &str| get(&daemon, "/api/status").json()["Queues"][name].clone();
+    until("the first upload runs", || status("Uploads") == 1);
+    let answer = upload(&daemon, &trace(1));
+    assert_eq!(
+        (answer.status, answer.header("connection")),
+        (503, Some("close"))
+    );
+    assert!(
+        answer.text().contains("http.limits.uploads"),
+        "{}",
+        answer.text()
+    );
+    assert_eq!(status("UploadsRefused"), 1);
+    // Other requests are none of its business.
+    assert_eq!(query(&daemon, "G.V().Count()"), 0);
+    let file = trace(2);
+    first.send(format!("{:x}\r\n", file.len()));
+    first.send(&file);
+    first.send("\r\n0\r\n\r\n");
+    assert_eq!(first.answer().unwrap().status, 202);
+    until("its turn is over", || status("Uploads") == 0);
+    let answer = upload(&daemon, &trace(200));
+    assert_eq!(answer.status, 413);
+    assert!(
+        answer.text().contains("http.limits.upload_bytes"),
+        "{}",
+        answer.text()
+    );
+    until("that one's too", || status("Uploads") == 0);
+}
+
+#[test]
+fn an_upload_that_is_broken_off_or_drips_gives_its_turn_back() {
+    let daemon = Daemon::with(&["http.limits.uploads=1", "http.limits.body_timeout=300ms"]);
+    let status = |name: &str| get(&daemon, "/api/status").json()["Queues"][name].clone();
+    let file = trace(4);
+    let mut gone = Connection::open(&daemon);
+    gone.send("POST /api/pcap HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n");
+    gone.send(&file);
+    until("its packets are there", || status("Uploads") == 1);
+    drop(gone);
+    until("its turn is over", || status("Uploads") == 0);
+    assert_eq!(found(&daemon), 4, "what came counts");
+    let mut drips = Connection::open(&daemon);
+    drips.send("POST /api/pcap HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n");
+    let answer = drips.answer().unwrap();
+    assert_eq!(answer.status, 408);
+    assert!(
+        answer.text().contains("http.limits.body_timeout"),
+        "{}",
+        answer.text()
+    );
+    until("its turn is over", || status("Uploads") == 0);
+}

@@ -1,0 +1,384 @@
+//! Alerts, workflows, rules, injections: kept and validated, whatever becomes of them later.
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::client::{Answer, get, post, request};
+use crate::daemon::{Daemon, Folder, until};
+
+/// A good body of each kind, how the kind is called in messages, and whether it can be changed.
+const KINDS: [(&str, &str, &str, bool); 5] = [
+    (
+        "alert",
+        "Alert",
+        r#"{"Expression":"G.V()","Name":"a"}"#,
+        true,
+    ),
+    (
+        "workflow",
+        "Workflow",
+        r#"{"Name":"w","Source":"function() {}"}"#,
+        true,
+    ),
+    (
+        "noderule",
+        "Noderule",
+        r#"{"Action":"create","Metadata":{"Name":"n","Type":"t"}}"#,
+        false,
+    ),
+    (
+        "edgerule",
+        "Edgerule",
+        r#"{"Src":"G","Dst":"G","Metadata":{"RelationType":"x"}}"#,
+        false,
+    ),
+    (
+        "injectpacket",
+        "Injectpacket",
+        r#"{"Src":"G.V('n')","Type":"udp4","Pcap":"AAEC"}"#,
+        false,
+    ),
+];
+
+fn with_node() -> Daemon {
+    let daemon = Daemon::start();
+    add_node(&daemon);
+    daemon
+}
+
+fn add_node(daemon: &Daemon) {
+    let node = r#"{"ID":"n","Metadata":{"Name":"n","Type":"device"}}"#;
+    assert_eq!(post(daemon, "/api/node", node).status, 201);
+}
+
+fn patch(daemon: &Daemon, path: &str, patch: &Value) -> Answer {
+    request(daemon, "PATCH", path, &[], patch.to_string().as_bytes())
+}
+
+#[test]
+fn each_kind_is_created_shown_and_deleted() {
+    let daemon = with_node();
+    for (kind, title, body, _) in KINDS {
+        let path = format!("/api/{kind}");
+        assert_eq!(get(&daemon, &path).json(), json!({}), "{kind}");
+        let mut sent: Value = serde_json::from_str(body).unwrap();
+        sent["UUID"] = json!("mine");
+        let created = post(&daemon, &path, &sent.to_string());
+        assert_eq!(created.status, 201, "{kind}: {}", created.text());
+        let json = "application/json; charset=UTF-8";
+        assert_eq!(created.header("content-type"), Some(json));
+        let id = created.json()["UUID"].as_str().unwrap().to_owned();
+        assert_eq!(id.len(), 36, "{kind}: the server gives the id");
+        let one = format!("{path}/{id}");
+        assert_eq!(get(&daemon, &one).json(), created.json());
+        assert_eq!(get(&daemon, &path).json(), json!({ &id: created.json() }));
+        let store = &get(&daemon, "/api/status").json()["Store"];
+        assert_eq!(store[format!("{title}s")], 1, "{store}");
+        let deleted = request(&daemon, "DELETE", &one, &[], b"");
+        assert_eq!((deleted.status, deleted.text()), (200, String::new()));
+        assert_eq!(deleted.header("content-type"), Some("text/plain"));
+        let text = format!("{title} '{id}' not found\n");
+        for method in ["GET", "DELETE"] {
+            let gone = request(&daemon, method, &one, &[], b"");
+            assert_eq!((gone.status, gone.text()), (404, text.clone()));
+        }
+        let gone = patch(&daemon, &one, &json!([]));
+        assert_eq!((gone.status, gone.text()), (404, String::new()));
+    }
+}
+
+#[test]
+fn what_may_change_is_changed_by_a_patch_and_stays_changed() {
+    let folder = Folder::new();
+    let mut kept = Vec::new();
+    let mut daemon = Daemon::in_folder(&folder.0, &[]);
+    add_node(&daemon);
+    for (kind, _, body, is_updatable) in KINDS {
+        let created = post(&daemon, &format!("/api/{kind}"), body).json();
+        let path = format!("/api/{kind}/{}", created["UUID"].as_str().unwrap());
+        let rename = json!([
+            {"op": "add", "path": "/Description", "value": "new"},
+            {"op": "replace", "path": "/UUID", "value": "other"},
+        ]);
+        let patched = patch(&daemon, &path, &rename);
+        if !is_updatable {
+            let text = "updating resource with patched version: resource not updatable\n";
+            assert_eq!(
+                (patched.status, patched.text().as_str()),
+                (400, text),
+                "{kind}"
+            );
+            continue;
+        }
+        assert_eq!(patched.status, 200, "{kind}: {}", patched.text());
+        let mut wanted = created.clone();
+        wanted["Description"] = json!("new");
+        assert_eq!(patched.json(), wanted);
+        let again = patch(&daemon, &path, &rename);
+        assert_eq!((again.status, again.text()), (304, String::new()));
+        kept.push((path, wanted));
+    }
+    daemon.stop(Signal::KILL);
+    let daemon = Daemon::in_folder(&folder.0, &[]);
+    for (path, wanted) in kept {
+        assert_eq!(get(&daemon, &path).json(), wanted);
+    }
+    assert_eq!(
+        get(&daemon, "/api/injectpacket")
+            .json()
+            .as_object()
+            .unwrap()
+            .len(),
+        1
+    );
+}
+
+#[test]
+fn a_patch_that_fails_says_at_which_point() {
+    let daemon = Daemon::start();
+    let alert = post(&daemon, "/api/alert", KINDS[0].2).json();
+    let path = format!("/api/alert/{}", alert["UUID"].as_str().unwrap());
+    for (body, text) in [
+        ("{bad", "incorrect JSON patch: "),
+        ("", "incorrect JSON patch: EOF"),
+        (
+            r#"{"op":"remove","path":"/Name"}"#,
+            "incorrect JSON patch: ",
+        ),
+        (
+            r#"[{"op":"remove","path":"/Action"}]"#,
+            "applying JSON patch to resource: operation 0",
+        ),
+        (
+            r#"[{"op":"replace","path":"/Name","value":[1]}]"#,
+            "creating a new resource from the patched JSON body: Name: ",
+        ),
+        (
+            r#"[{"op":"replace","path":"","value":7}]"#,
+            "creating a new resource from the patched JSON body: expected an object",
+        ),
+        (
+            r#"[{"op":"add","path":"/Action","value":"ftp://x"}]"#,
+            "validating patched resource: Action: regular expression mismatch",
+        ),
+    ] {
+        let refused = request(&daemon, "PATCH", &path, &[], body.as_bytes());
+        assert_eq!(refused.status, 400, "{body}");
+        assert!(refused.text().starts_with(text), "{}", refused.text());
+    }
+    assert_eq!(get(&daemon, &path).json(), alert);
+    for name in ["v", "w"] {
+        post(&daemon, "/api/workflow", &json!({"Name": name}).to_string());
+    }
+    let all = get(&daemon, "/api/workflow").json();
+    let (id, _) = all
+        .as_object()
+        .unwrap()
+        .iter()
+        .find(|(_, w)| w["Name"] == "v")
+        .unwrap();
+    let rename = json!([{"op": "replace", "path": "/Name", "value": "w"}]);
+    let refused = patch(&daemon, &format!("/api/workflow/{id}"), &rename);
+    let text = "updating resource with patched version: Duplicate workflow, name=w\n";
+    assert_eq!((refused.status, refused.text().as_str()), (400, text));
+    let again = post(&daemon, "/api/workflow", r#"{"Name":"w"}"#);
+    assert_eq!(
+        (again.status, again.text().as_str()),
+        (400, "Duplicate workflow, name=w\n")
+    );
+}
+
+#[test]
+fn a_time_to_live_ends_each_kind() {
+    let daemon = with_node();
+    for (kind, _, body, _) in KINDS {
+        let path = format!("/api/{kind}");
+        let ttl = [("X-Resource-TTL", "1s")];
+        let created = request(&daemon, "POST", &path, &ttl, body.as_bytes());
+        assert_eq!(created.status, 201, "{kind}");
+        let bad = [("X-Resource-TTL", "soon")];
+        let refused = request(&daemon, "POST", &path, &bad, body.as_bytes());
+        // Two workflows of one name are told apart later.
+        assert_eq!(
+            (refused.status, refused.text().as_str()),
+            (400, "invalid ttl: invalid duration \"soon\"\n")
+        );
+    }
+    for (kind, ..) in KINDS {
+        until("the resource is gone", || {
+            get(&daemon, &format!("/api/{kind}")).json() == json!({})
+        });
+    }
+    let node = r#"{"ID":"m","Metadata":{"Name":"m","Type":"device"}}"#;
+    let ttl = [("X-Resource-TTL", "soon")];
+    let made = request(&daemon, "POST", "/api/node", &ttl, node.as_bytes());
+    assert_eq!(made.status, 201, "nodes have no time to live");
+}
+
+#[test]
+fn each_kind_is_bounded() {
+    let settings = KINDS.map(|(kind, ..)| format!("http.limits.{kind}s=1"));
+    let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+    let daemon = Daemon::with(&settings);
+    add_node(&daemon);
+    for (kind, _, body, _) in KINDS {
+        let path = format!("/api/{kind}");
+        assert_eq!(post(&daemon, &path, body).status, 201);
+        let other = body.replace(r#""Name":"w""#, r#""Name":"v""#);
+        let refused = post(&daemon, &path, &other);
+        let text = format!(
+            "there are 1 {kind} resources already, as many as may be, delete one first \
+             (http.limits.{kind}s)\n"
+        );
+        assert_eq!((refused.status, refused.text()), (403, text));
+    }
+}
+
+#[test]
+fn the_room_of_a_kind_is_bounded() {
+    let daemon = Daemon::with(&["http.limits.resource_bytes=4KiB"]);
+    let alert = |length| json!({"Expression": "x".repeat(length)}).to_string();
+    let first = post(&daemon, "/api/alert", &alert(3_000)).json();
+    let refused = post(&daemon, "/api/alert", &alert(2_000));
+    let text = "the alert resources take 4096 bytes already, as much as may be, delete one first \
+                (http.limits.resource_bytes)\n";
+    assert_eq!((refused.status, refused.text().as_str()), (403, text));
+    let path = format!("/api/alert/{}", first["UUID"].as_str().unwrap());
+    let grow = json!([{"op": "add", "path": "/Name", "value": "x".repeat(2_000)}]);
+    let refused = patch(&daemon, &path, &grow);
+    assert_eq!(refused.status, 403, "{}", refused.text());
+    let shrink = json!([{"op": "replace", "path": "/Expression", "value": "x".repeat(1_000)}]);
+    assert_eq!(patch(&daemon, &path, &shrink).status, 200);
+    assert_eq!(post(&daemon, "/api/alert", &alert(2_000)).status, 201);
+}
+
+#[test]
+fn a_workflow_is_not_called_without_reason() {
+    let daemon = Daemon::start();
+    let made = post(&daemon, "/api/workflow", r#"{"Name":"w"}"#).json();
+    let id = made["UUID"].as_str().unwrap();
+    for (path, body, text) in [
+        ("none", "{}", "No workflow found with ID: none\n"),
+        ("none", "", "EOF\n"),
+        ("none", "[]", "expected an object, got an array\n"),
+        (
+            "none",
+            r#"{"Params":{}}"#,
+            "Params: invalid type: map, expected a sequence\n",
+        ),
+        (
+            id,
+            r#"{"Params":[1]}"#,
+            "workflow \"w\" is kept but cannot be run",
+        ),
+    ] {
+        let refused = post(&daemon, &format!("/api/workflow/{path}/call"), body);
+        assert_eq!(refused.status, 400);
+        assert!(refused.text().starts_with(text), "{}", refused.text());
+    }
+    assert_eq!(get(&daemon, "/api/workflow/none/call").status, 404);
+}
+
+#[test]
+fn bodies_that_are_no_resource_are_refused_in_words() {
+    let daemon = Daemon::start();
+    let deep = format!(
+        r#"{{"Metadata":{}{}}}"#,
+        "[".repeat(50_000),
+        "]".repeat(50_000)
+    );
+    let deep_metadata = format!(
+        r#"{{"ID":"x","Action":"update","Metadata":{}1{}}}"#,
+        r#"{"a":"#.repeat(5_000),
+        "}".repeat(5_000)
+    );
+    for kind in [
+        "alert",
+        "workflow",
+        "noderule",
+        "edgerule",
+        "injectpacket",
+        "node",
+        "edge",
+        "capture",
+    ] {
+        let path = format!("/api/{kind}");
+        for body in [
+            "",
+            "null",
+            "[]",
+            "7",
+            "\"x\"",
+            "{",
+            "{}",
+            r#"{"UUID":{}}"#,
+            r#"{"ID":[],"Name":{}}"#,
+            r#"{"Name":1e999}"#,
+            r#"{"Metadata":1e5,"Parameters":"x","Count":184467440737095516160,"ID":""}"#,
+            "\u{0}",
+            &deep,
+            &deep_metadata,
+        ] {
+            let refused = post(&daemon, &path, body);
+            let start: String = body.chars().take(40).collect();
+            assert_eq!(refused.status, 400, "{kind} {start}");
+            assert!(refused.text().len() > 1, "{kind} {start}");
+        }
+        let odd = request(
+            &daemon,
+            "POST",
+            &path,
+            &[],
+            b"{\"Name\":[\"\xff\xfe\"],\"ID\":[\"\xff\"],\"Src\":1,\"GremlinQuery\":\"\xff\"}",
+        );
+        assert_eq!(odd.status, 400, "{kind}");
+        assert_eq!(get(&daemon, &path).json(), json!({}), "{kind}");
+    }
+}
+
+#[test]
+fn odd_bodies_are_read_as_the_original_reads_them() {
+    let daemon = Daemon::start();
+    let text =
+        b"{\"expression\":\"a\",\"EXPRESSION\":\"G\xff\",\"Name\":null,\"Odd\":[{}]} trailing";
+    let made = request(&daemon, "POST", "/api/alert", &[], text);
+    assert_eq!(made.status, 201, "{}", made.text());
+    assert_eq!(made.json()["Expression"], "G\u{fffd}");
+    let yaml = b"Name: w\nParameters:\n- {Name: p, Default: [1, x]}\n";
+    let kind = [("Content-Type", "application/yaml")];
+    let made = request(&daemon, "POST", "/api/workflow", &kind, yaml);
+    assert_eq!(made.json()["Parameters"][0]["Default"], json!([1, "x"]));
+    let yaml = b"ID: one\nMetadata: {Name: one, Type: two, MTU: 1500}\n";
+    let made = request(&daemon, "POST", "/api/node", &kind, yaml);
+    assert_eq!(made.json()["Metadata"]["MTU"], 1500, "{}", made.text());
+}
+
+#[test]
+fn ids_are_taken_as_they_come() {
+    let daemon = Daemon::start();
+    for id in [
+        "a/b/c",
+        "..",
+        "a%2Fb",
+        "%",
+        "%zz",
+        "ü ñ",
+        "?x=1#y",
+        "a//b/./..",
+        "call",
+    ] {
+        let node = json!({"ID": id, "Metadata": {"Name": "n", "Type": "t"}});
+        assert_eq!(post(&daemon, "/api/node", &node.to_string()).status, 201);
+        let escaped: String = id.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let path = format!("/api/node/{escaped}");
+        assert_eq!(get(&daemon, &path).json()["ID"], id);
+        assert_eq!(
+            request(&daemon, "DELETE", &path, &[], b"").status,
+            200,
+            "{id}"
+        );
+    }
+    assert_eq!(get(&daemon, "/api/node").json(), json!({}));
+    assert_eq!(get(&daemon, "/api/node/../alert").status, 301);
+    assert_eq!(get(&daemon, "/api/alert/%2e%2e%2f%2e%2e").status, 404);
+}

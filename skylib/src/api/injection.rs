@@ -1,0 +1,428 @@
+//! `Injection`: packets to send, as clients ask for it.
+
+use std::net::IpAddr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::Serialize;
+
+use super::json::{JsonError, Members};
+use super::{
+    Date, Defaults, ExpressionChecker, NodeFinder, Resource, ResourceError, ValidationError,
+};
+use crate::graph::Node;
+use crate::gremlin::next_hop;
+use crate::value::Value;
+
+/// Packets that a client wants sent from one node towards another.
+///
+/// ```
+/// use skylib::api::{Defaults, Injection, Resource};
+/// let text = r#"{"Src":"G.V('a')","DstIP":"192.0.2.1","Type":"icmp4","Increment":false}"#;
+/// let injection = Injection::read(text, &Defaults::default())?;
+/// assert_eq!((injection.packet_type.as_str(), injection.count), ("icmp4", 0));
+/// # Ok::<(), skylib::api::json::JsonError>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Injection {
+    /// Identifier, given by the server.
+    #[serde(rename = "UUID")]
+    pub uuid: String,
+    /// The node that sends.
+    #[serde(rename = "Src")]
+    pub src: String,
+    /// The node that they are for; empty where `dst_ip` says it.
+    #[serde(rename = "Dst")]
+    pub dst: String,
+    /// TCP or UDP port of the sender.
+    #[serde(rename = "SrcPort")]
+    pub src_port: u16,
+    /// TCP or UDP port of the receiver.
+    #[serde(rename = "DstPort")]
+    pub dst_port: u16,
+    /// Address of the sender, perhaps with a prefix length; empty for that of the node.
+    #[serde(rename = "SrcIP")]
+    pub src_ip: String,
+    /// Address of the receiver, perhaps with a prefix length; empty for that of the node.
+    #[serde(rename = "DstIP")]
+    pub dst_ip: String,
+    /// Link address of the sender; empty for that of the node.
+    #[serde(rename = "SrcMAC")]
+    pub src_mac: String,
+    /// Link address of the receiver; empty for that of the next hop or of the node.
+    #[serde(rename = "DstMAC")]
+    pub dst_mac: String,
+    /// `icmp4`, `icmp6`, `tcp4`, `tcp6`, `udp4`, `udp6`.
+    #[serde(rename = "Type")]
+    pub packet_type: String,
+    /// What is in the packets.
+    #[serde(rename = "Payload")]
+    pub payload: String,
+    /// How many.
+    #[serde(rename = "Count")]
+    pub count: u64,
+    /// Identifier of an echo request.
+    #[serde(rename = "ICMPID")]
+    pub icmp_id: u16,
+    /// Milliseconds between packets.
+    #[serde(rename = "Interval")]
+    pub interval: u64,
+    /// `unique`, `random` or empty.
+    #[serde(rename = "Mode")]
+    pub mode: String,
+    /// Bytes by which the payload grows from packet to packet.
+    #[serde(rename = "IncrementPayload")]
+    pub increment_payload: i64,
+    /// When to begin.
+    #[serde(rename = "StartTime")]
+    pub start_time: Date,
+    /// Packets to send instead, a capture file in Base64.
+    #[serde(rename = "Pcap")]
+    pub pcap: Option<String>,
+    /// Time to live of the IP packets.
+    #[serde(rename = "TTL")]
+    pub ttl: u8,
+}
+
+impl Injection {
+    /// Whether this is about IPv6.
+    fn address_key(&self) -> &'static str {
+        if self.packet_type.ends_with('6') {
+            "IPV6"
+        } else {
+            "IPV4"
+        }
+    }
+
+    /// Address of the receiver.
+    fn destination_ip(&self, node: Option<&Node>) -> Result<String, ValidationError> {
+        if !self.dst_ip.is_empty() {
+            return Ok(self.dst_ip.clone());
+        }
+        let node = node.ok_or_else(|| ValidationError::whole("No destination node and IP"))?;
+        first_text(node, self.address_key())
+            .ok_or_else(|| ValidationError::whole("No destination IP in node"))
+    }
+
+    /// Whether packets find their way over the link.
+    fn has_destination_mac(&self, source: &Node, destination: Option<&Node>, ip: &str) -> bool {
+        let hop = || {
+            next_hop(&source.metadata, address(ip)?)?
+                .as_map()?
+                .get("MAC")
+                .cloned()
+        };
+        !self.dst_mac.is_empty()
+            || hop().is_some()
+            || destination.is_some_and(|node| {
+                let keys = ["ExtID.attached-mac", "MAC"];
+                keys.iter().any(|key| first_text(node, key).is_some())
+            })
+    }
+}
+
+impl Resource for Injection {
+    const KIND: &'static str = "injectpacket";
+    const NAMESPACE: Option<&'static str> = Some("OnDemandPacketInjectionNotification");
+
+    fn id(&self) -> &str {
+        &self.uuid
+    }
+
+    fn set_id(&mut self, id: String) {
+        self.uuid = id;
+    }
+
+    fn read(text: &str, _: &Defaults) -> Result<Self, JsonError> {
+        let members = Members::first_of(text)?;
+        let mut injection = Self::default();
+        members.read("UUID", &mut injection.uuid)?;
+        members.read("Src", &mut injection.src)?;
+        members.read("Dst", &mut injection.dst)?;
+        members.read("SrcPort", &mut injection.src_port)?;
+        members.read("DstPort", &mut injection.dst_port)?;
+        members.read("SrcIP", &mut injection.src_ip)?;
+        members.read("DstIP", &mut injection.dst_ip)?;
+        members.read("SrcMAC", &mut injection.src_mac)?;
+        members.read("DstMAC", &mut injection.dst_mac)?;
+        members.read("Type", &mut injection.packet_type)?;
+        members.read("Payload", &mut injection.payload)?;
+        members.read("Count", &mut injection.count)?;
+        members.read("ICMPID", &mut injection.icmp_id)?;
+        members.read("Interval", &mut injection.interval)?;
+        members.read("Mode", &mut injection.mode)?;
+        members.read("IncrementPayload", &mut injection.increment_payload)?;
+        members.read("StartTime", &mut injection.start_time)?;
+        members.read("Pcap", &mut injection.pcap)?;
+        members.read("TTL", &mut injection.ttl)?;
+        if let Some(pcap) = &injection.pcap
+            && let Err(error) = BASE64.decode(pcap)
+        {
+            return Err(JsonError::Member {
+                key: "Pcap",
+                reason: format!("not Base64: {error}"),
+            });
+        }
+        Ok(injection)
+    }
+
+    fn validate(&self, _: &dyn ExpressionChecker) -> Result<(), ResourceError> {
+        for (field, text) in [("SrcIP", &self.src_ip), ("DstIP", &self.dst_ip)] {
+            if !text.is_empty() && !is_ip_or_cidr(text) {
+                return Err(ValidationError::of(field, "Not a IP or CIDR address").into());
+            }
+        }
+        for (field, text) in [("SrcMAC", &self.src_mac), ("DstMAC", &self.dst_mac)] {
+            if !text.is_empty() && !is_mac(text) {
+                return Err(ValidationError::of(field, "Not a MAC address").into());
+            }
+        }
+        let types = ["icmp4", "icmp6", "tcp4", "tcp6", "udp4", "udp6"];
+        if !types.contains(&self.packet_type.as_str()) {
+            return Err(ValidationError::whole("given type is not supported").into());
+        }
+        if !["", "unique", "random"].contains(&self.mode.as_str()) {
+            return Err(ValidationError::whole("given mode is not supported").into());
+        }
+        Ok(())
+    }
+
+    fn check_nodes(&self, nodes: &dyn NodeFinder) -> Result<(), ResourceError> {
+        let refuse = |text: &str| Err(ValidationError::whole(text).into());
+        let Some(source) = nodes.first_node(&self.src) else {
+            return refuse(&format!(
+                "Not able to find a source node for '{}'",
+                self.src
+            ));
+        };
+        if self.pcap.as_ref().is_some_and(|pcap| !pcap.is_empty()) {
+            return Ok(());
+        }
+        if self.src_ip.is_empty() && first_text(&source, self.address_key()).is_none() {
+            return refuse("No source IP in node");
+        }
+        let destination = if self.dst.is_empty() {
+            None
+        } else {
+            nodes.first_node(&self.dst)
+        };
+        let ip = self.destination_ip(destination.as_deref())?;
+        if self.src_mac.is_empty() && first_text(&source, "MAC").is_none() {
+            return refuse("No source MAC in node");
+        }
+        if !self.has_destination_mac(&source, destination.as_deref(), &ip) {
+            return refuse("Failed to resolve destination MAC address");
+        }
+        Ok(())
+    }
+}
+
+/// A text, or the first of a list of texts.
+fn first_text(node: &Node, key: &str) -> Option<String> {
+    let text = match node.metadata.get_path(key)? {
+        Value::List(items) => items.first()?.as_text()?,
+        value => value.as_text()?,
+    };
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+/// The address without its prefix length.
+fn address(text: &str) -> Option<IpAddr> {
+    let (address, _) = text.split_once('/').unwrap_or((text, ""));
+    address.parse().ok()
+}
+
+fn is_ip_or_cidr(text: &str) -> bool {
+    let Some((ip, length)) = text.split_once('/') else {
+        return text.parse::<IpAddr>().is_ok();
+    };
+    let longest = match ip.parse() {
+        Ok(IpAddr::V4(_)) => 32,
+        Ok(IpAddr::V6(_)) => 128,
+        Err(_) => return false,
+    };
+    let is_number = !length.is_empty() && length.bytes().all(|byte| byte.is_ascii_digit());
+    is_number && length.parse().is_ok_and(|length: u8| length <= longest)
+}
+
+/// Six, eight or twenty bytes in hexadecimal: by twos behind colons or hyphens, or by fours behind
+/// dots.
+fn is_mac(text: &str) -> bool {
+    let forms = [(':', 2), ('-', 2), ('.', 4)];
+    forms.iter().any(|&(separator, digits)| {
+        let mut parts = 0;
+        let is_part = |part: &str| {
+            parts += 1;
+            part.len() == digits && part.bytes().all(|byte| byte.is_ascii_hexdigit())
+        };
+        text.split(separator).all(is_part) && [6, 8, 20].contains(&(parts * digits / 2))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::testing::{accepts, refusal};
+    use super::*;
+    use crate::graph::Metadata;
+    use crate::time::Timestamp;
+
+    /// Finds nodes by their id.
+    struct Nodes(Vec<Arc<Node>>);
+
+    impl NodeFinder for Nodes {
+        fn first_node(&self, query: &str) -> Option<Arc<Node>> {
+            self.0
+                .iter()
+                .find(|node| node.id.to_string() == query)
+                .cloned()
+        }
+    }
+
+    fn nodes() -> Nodes {
+        let routes = r#"[{"Routes":[{"NextHops":[{"IP":"10.0.0.9"}]}]}]"#;
+        let neighbors = r#"[{"IP":"10.0.0.9","MAC":"02:00:00:00:00:09"}]"#;
+        let whole = format!(
+            r#"{{"IPV4":["10.0.0.1/24"],"MAC":"02:00:00:00:00:01","RoutingTables":{routes},
+                "Neighbors":{neighbors}}}"#
+        );
+        let made = [
+            ("whole", whole.as_str()),
+            ("bare", "{}"),
+            ("ip", r#"{"IPV4":"10.0.0.2/24"}"#),
+            (
+                "mac",
+                r#"{"IPV4":["10.0.0.3/24"],"MAC":"02:00:00:00:00:03"}"#,
+            ),
+            (
+                "port",
+                r#"{"IPV4":["10.0.0.4/24"],"ExtID":{"attached-mac":"02:00:00:00:00:04"}}"#,
+            ),
+        ];
+        let node = |(id, metadata)| {
+            let metadata: Metadata = serde_json::from_str(metadata).unwrap();
+            Arc::new(Node::new(id, "", "", metadata, Timestamp::ZERO))
+        };
+        Nodes(made.map(node).into())
+    }
+
+    fn found(json: &str) -> String {
+        let injection = Injection::read(json, &Defaults::default()).unwrap();
+        injection
+            .check_nodes(&nodes())
+            .map_or_else(|error| error.to_string(), |()| String::new())
+    }
+
+    #[test]
+    fn each_rule_has_the_words_of_the_original() {
+        for (json, text) in [
+            ("{}", "given type is not supported"),
+            (r#"{"Type":"smoke"}"#, "given type is not supported"),
+            (
+                r#"{"Type":"udp4","Mode":"odd"}"#,
+                "given mode is not supported",
+            ),
+            (
+                r#"{"Type":"udp4","SrcIP":"10.0.0"}"#,
+                "SrcIP: Not a IP or CIDR address",
+            ),
+            (
+                r#"{"Type":"udp4","DstIP":"10.0.0.1/33"}"#,
+                "DstIP: Not a IP or CIDR address",
+            ),
+            (
+                r#"{"Type":"udp4","DstIP":"::1/"}"#,
+                "DstIP: Not a IP or CIDR address",
+            ),
+            (
+                r#"{"Type":"udp4","SrcMAC":"02:00:00:00:00"}"#,
+                "SrcMAC: Not a MAC address",
+            ),
+            (
+                r#"{"Type":"udp4","DstMAC":"02:00:00-00:00:00"}"#,
+                "DstMAC: Not a MAC address",
+            ),
+            (
+                r#"{"SrcPort":65536}"#,
+                "SrcPort: invalid value: integer `65536`, expected u16",
+            ),
+            (
+                r#"{"Count":-1}"#,
+                "Count: invalid value: integer `-1`, expected u64",
+            ),
+            (
+                r#"{"Pcap":"?"}"#,
+                "Pcap: not Base64: Invalid symbol 63, offset 0.",
+            ),
+        ] {
+            assert_eq!(refusal::<Injection>(json), text);
+        }
+        for good in [
+            r#""SrcIP":"10.0.0.1/24","DstIP":"2001:db8::1""#,
+            r#""SrcMAC":"02-00-00-00-00-0A","DstMAC":"0200.0000.000a.0000""#,
+            r#""Mode":"random","Pcap":"AAEC","StartTime":"2030-01-01T00:00:00Z""#,
+            r#""Mode":"unique","Pcap":null"#,
+        ] {
+            accepts::<Injection>(&format!(r#"{{"Type":"tcp6",{good}}}"#));
+        }
+    }
+
+    #[test]
+    fn all_members_are_shown() {
+        let json = concat!(
+            r#"{"UUID":"","Src":"","Dst":"","SrcPort":0,"DstPort":0,"SrcIP":"","DstIP":"","#,
+            r#""SrcMAC":"","DstMAC":"","Type":"icmp4","Payload":"","Count":0,"ICMPID":0,"#,
+            r#""Interval":0,"Mode":"","IncrementPayload":0,"StartTime":"0001-01-01T00:00:00Z","#,
+            r#""Pcap":null,"TTL":0}"#
+        );
+        assert_eq!(accepts::<Injection>(r#"{"Type":"icmp4"}"#), json);
+        assert_eq!(accepts::<Injection>(json), json);
+    }
+
+    #[test]
+    fn what_is_sent_must_find_its_way() {
+        for (members, text) in [
+            (
+                r#""Src":"none""#,
+                "Not able to find a source node for 'none'",
+            ),
+            (r#""Src":"bare","Dst":"mac""#, "No source IP in node"),
+            (r#""Src":"whole""#, "No destination node and IP"),
+            (
+                r#""Src":"whole","Dst":"none""#,
+                "No destination node and IP",
+            ),
+            (r#""Src":"whole","Dst":"bare""#, "No destination IP in node"),
+            (r#""Src":"ip","Dst":"mac""#, "No source MAC in node"),
+            (
+                r#""Src":"mac","Dst":"ip""#,
+                "Failed to resolve destination MAC address",
+            ),
+            (
+                r#""Src":"mac","DstIP":"10.9.9.9""#,
+                "Failed to resolve destination MAC address",
+            ),
+            (r#""Src":"mac","Dst":"port""#, ""),
+            (r#""Src":"mac","Dst":"whole""#, ""),
+            (r#""Src":"whole","Dst":"ip""#, ""),
+            (r#""Src":"whole","DstIP":"10.9.9.9/8""#, ""),
+            (r#""Src":"bare","Pcap":"AAEC""#, ""),
+            (
+                r#""Src":"bare","SrcIP":"::1","SrcMAC":"02:00:00:00:00:01","DstIP":"::2",
+                   "DstMAC":"02:00:00:00:00:02""#,
+                "",
+            ),
+        ] {
+            assert_eq!(
+                found(&format!(r#"{{"Type":"icmp4",{members}}}"#)),
+                text,
+                "{members}"
+            );
+        }
+        assert_eq!(
+            found(r#"{"Type":"icmp6","Src":"mac"}"#),
+            "No source IP in node"
+        );
+    }
+}
