@@ -9,6 +9,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::StatusCode;
 use hyper::body::{Body, Incoming};
 use skylib::engine::{Engine, SubscribeOptions};
+use skylib::spp::SppCtl;
 use tokio::sync::Semaphore;
 
 use crate::auth::Auth;
@@ -34,6 +35,8 @@ pub(crate) struct App {
     pub(crate) requests: Requests,
     pub(crate) pools: Pools,
     pub(crate) flow_transport: FlowTransport,
+    /// SPP's processes, if any are configured.
+    pub(crate) spp: Option<Arc<SppCtl>>,
     /// Store backends that were asked for and are not there, for the status.
     pub(crate) replaced_backends: Vec<ReplacedBackend>,
     /// A turn is over when its work is, not when nobody waits for it any more.
@@ -98,6 +101,7 @@ impl App {
             }),
             pools: Pools::default(),
             flow_transport,
+            spp: None,
             replaced_backends,
         }
     }

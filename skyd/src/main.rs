@@ -21,6 +21,7 @@ mod routes;
 mod server;
 mod signal;
 mod socket;
+mod spp;
 mod upload;
 mod whole_graph;
 mod ws;
@@ -39,6 +40,7 @@ use crate::app::App;
 use crate::cli::{Cli, Command, DaemonArgs};
 use crate::config::{Config, Sources};
 use crate::datagrams::FlowTransport;
+use crate::server::Door;
 use crate::signal::Signals;
 
 #[global_allocator]
@@ -107,25 +109,42 @@ async fn serve(role: Role, config: &Config) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("cannot receive signals")?;
     let replaced_backends = options::replaced_backends(config)?;
     let auth = auth::from_config(config)?;
-    let listener = server::listen(&address).await?;
+    let listener = server::listen("analyzer.listen", &address).await?;
     let engine = Engine::start(options::engine_options(role, config)?)?;
     let place = listener.local_addr().context("the socket has no address")?;
     let flow_transport = match config.text("flow.protocol").as_str() {
         "websocket" => FlowTransport::WebSocket,
         _ => FlowTransport::udp(place),
     };
-    let app = App::new(
+    let spp = spp::start(config, &engine).await?;
+    let mut app = App::new(
         engine.clone(),
         config,
         auth,
         flow_transport,
         replaced_backends,
     );
+    app.spp = spp.as_ref().map(|spp| Arc::clone(&spp.ctl));
+    let recordings = app.spp.clone();
     let app = Arc::new(app);
     let (stop, stopping) = watch::channel(false);
     tokio::spawn(datagrams::receive(Arc::clone(&app), stopping.clone()));
     tracing::info!(host = engine.host(), "listening on {place}");
-    let serving = tokio::spawn(server::serve(listener, Arc::clone(&app), stopping));
+    if let Some(spp) = spp {
+        let place = spp
+            .listener
+            .local_addr()
+            .context("the socket has no address")?;
+        tracing::info!("SPP's API is at {place}");
+        let (app, stopping) = (Arc::clone(&app), stopping.clone());
+        tokio::spawn(spp.serve(app, stopping));
+    }
+    let serving = tokio::spawn(server::serve(
+        listener,
+        Door::Main,
+        Arc::clone(&app),
+        stopping,
+    ));
 
     let signal = loop {
         match signals.next().await {
@@ -135,10 +154,16 @@ async fn serve(role: Role, config: &Config) -> anyhow::Result<()> {
     };
     tracing::info!("{signal}: ending");
     stop.send_replace(true);
+    let recorded = tokio::task::spawn_blocking(move || {
+        recordings.is_none_or(|recordings| recordings.stop(RECORDINGS_END))
+    });
     // Subscribers still get what the captures leave behind; their queues end with the engine.
     let ended = tokio::task::spawn_blocking(move || engine.stop());
     if tokio::time::timeout(ENGINE_END, ended).await.is_err() {
         tracing::warn!("the engine did not end in time");
+    }
+    if !recorded.await.unwrap_or(false) {
+        tracing::warn!("what was captured is not all written");
     }
     let connections = async {
         drop(serving.await);
@@ -179,7 +204,9 @@ fn allow_huge_pages(are_allowed: bool) {
     }
 }
 
-/// How long each part of the end may take; together less than two seconds.
+/// How long recordings may be written at the end, while everything else ends.
+const RECORDINGS_END: Duration = Duration::from_millis(2_500);
+/// How long each other part of the end may take; together less than two seconds.
 const ENGINE_END: Duration = Duration::from_millis(1_200);
 const CONNECTIONS_END: Duration = Duration::from_millis(300);
 const LAST_MOMENT: Duration = Duration::from_millis(200);

@@ -12,6 +12,7 @@ use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, LOCATION};
 use hyper::{HeaderMap, StatusCode};
 use serde::Serialize;
 use skylib::api::ResourceError;
+use skylib::spp::SppError;
 
 use crate::compress::Encoder;
 
@@ -245,6 +246,24 @@ pub(crate) fn resource_error(error: &ResourceError) -> Response {
         ResourceError::Store(_) => failed("a resource could not be kept", error),
         _ => bad_request(error),
     }
+}
+
+/// A text as SPP's control process sends it.
+pub(crate) fn spp_text(status: StatusCode, text: impl Into<Bytes>) -> Response {
+    typed(status, "text/plain", text)
+}
+
+/// Why a request of SPP's API cannot be done.
+pub(crate) fn spp_error(error: &SppError) -> Response {
+    let (status, prefix) = match error {
+        SppError::NoProcess(_) | SppError::NoPrimary => (StatusCode::NOT_FOUND, ""),
+        SppError::NotJson | SppError::KeyRequired(_) | SppError::InvalidKey { .. } => {
+            (StatusCode::BAD_REQUEST, "")
+        }
+        SppError::NoAnswer { .. } => (StatusCode::INTERNAL_SERVER_ERROR, ""),
+        _ => (StatusCode::BAD_REQUEST, "command error: "),
+    };
+    spp_text(status, format!("{prefix}{error}"))
 }
 
 /// An error and its causes in one line.

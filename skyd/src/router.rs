@@ -172,6 +172,21 @@ const ROUTES: &[Route] = &[
     at("POST", "/api/pcap", write("pcap"), |call| {
         Box::pin(routes::pcap::upload(call))
     }),
+    below("GET", "/v1", read("spp"), |call| {
+        Box::pin(routes::spp::call(call))
+    }),
+    below("HEAD", "/v1", read("spp"), |call| {
+        Box::pin(routes::spp::call(call))
+    }),
+    below("PUT", "/v1", write("spp"), |call| {
+        Box::pin(routes::spp::call(call))
+    }),
+    below("POST", "/v1", write("spp"), |call| {
+        Box::pin(routes::spp::call(call))
+    }),
+    below("DELETE", "/v1", write("spp"), |call| {
+        Box::pin(routes::spp::call(call))
+    }),
     any("/ws/subscriber", Access::Socket, |call| {
         Box::pin(ws::subscriber(call))
     }),
@@ -327,7 +342,7 @@ pub(crate) fn percent_decoded(text: &str) -> String {
 /// Methods and paths of all routes, `{}` for what is open in them; no method is any.
 #[cfg(test)]
 pub(crate) fn table() -> impl Iterator<Item = (Option<&'static str>, String)> {
-    ROUTES.iter().map(|route| {
+    routes().map(|route| {
         let path = match route.reach {
             Reach::Itself => route.path.to_owned(),
             Reach::Below => format!("{}/{{}}", route.path),

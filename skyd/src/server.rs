@@ -25,13 +25,26 @@ use crate::compress::{self, Coding};
 use crate::cors;
 use crate::respond::{self, Response};
 use crate::router::route;
+use crate::routes;
 use crate::socket::ClientSocket;
 
 /// Opens the socket to listen on; a name stands for the first of its addresses that works.
-pub(crate) async fn listen(address: &ServiceAddress) -> anyhow::Result<TcpListener> {
+///
+/// # Errors
+/// When it cannot, with the key that names the address.
+pub(crate) async fn listen(key: &str, address: &ServiceAddress) -> anyhow::Result<TcpListener> {
     bind(address)
         .await
-        .with_context(|| format!("analyzer.listen: cannot listen on {address}"))
+        .with_context(|| format!("{key}: cannot listen on {address}"))
+}
+
+/// What is behind a listener. Complete by definition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Door {
+    /// Everything.
+    Main,
+    /// SPP's API, for everybody who can connect.
+    Spp,
 }
 
 /// As [`TcpListener::bind`] does it, but with room for more connections that wait to be accepted.
@@ -57,7 +70,12 @@ fn bind_to(place: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Serves until `stop` says so. Connections go on for a moment to finish their answers.
-pub(crate) async fn serve(listener: TcpListener, app: Arc<App>, stop: watch::Receiver<bool>) {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    door: Door,
+    app: Arc<App>,
+    stop: watch::Receiver<bool>,
+) {
     let mut stopping = stop.clone();
     loop {
         let accepted = tokio::select! {
@@ -65,7 +83,7 @@ pub(crate) async fn serve(listener: TcpListener, app: Arc<App>, stop: watch::Rec
             () = stopped(&mut stopping) => return,
         };
         match accepted {
-            Ok((stream, peer)) => accept(stream, peer, &app, &stop),
+            Ok((stream, peer)) => accept(stream, peer, door, &app, &stop),
             Err(error) if is_of_one_client(error.kind()) => {}
             Err(error) => {
                 // Out of descriptors or memory: nothing is gained by trying in a tight loop.
@@ -76,7 +94,13 @@ pub(crate) async fn serve(listener: TcpListener, app: Arc<App>, stop: watch::Rec
     }
 }
 
-fn accept(stream: TcpStream, peer: SocketAddr, app: &Arc<App>, stop: &watch::Receiver<bool>) {
+fn accept(
+    stream: TcpStream,
+    peer: SocketAddr,
+    door: Door,
+    app: &Arc<App>,
+    stop: &watch::Receiver<bool>,
+) {
     match app.connections.admit() {
         Some(permit) => {
             // Small messages must not wait for the acknowledgement of others.
@@ -84,7 +108,13 @@ fn accept(stream: TcpStream, peer: SocketAddr, app: &Arc<App>, stop: &watch::Rec
                 tracing::debug!(%peer, %error, "TCP_NODELAY");
             }
             let socket = ClientSocket::new(stream, app.limits.write_timeout, permit);
-            tokio::spawn(connection(socket, peer, Arc::clone(app), stop.clone()));
+            tokio::spawn(connection(
+                socket,
+                peer,
+                door,
+                Arc::clone(app),
+                stop.clone(),
+            ));
         }
         None => {
             tokio::spawn(turn_away(stream));
@@ -96,6 +126,7 @@ fn accept(stream: TcpStream, peer: SocketAddr, app: &Arc<App>, stop: &watch::Rec
 async fn connection(
     socket: ClientSocket,
     peer: SocketAddr,
+    door: Door,
     app: Arc<App>,
     mut stop: watch::Receiver<bool>,
 ) {
@@ -105,7 +136,7 @@ async fn connection(
         .header_read_timeout(limits.header_timeout)
         .max_header_size(limits.header_bytes)
         .max_buf_size(limits.header_bytes.max(MIN_BUFFER));
-    let service = service_fn(|request| answer(Arc::clone(&app), request, peer));
+    let service = service_fn(|request| answer(Arc::clone(&app), request, peer, door));
     let served = http
         .serve_connection(TokioIo::new(socket), service)
         .with_upgrades();
@@ -133,7 +164,11 @@ async fn answer(
     app: Arc<App>,
     request: Request<Incoming>,
     peer: SocketAddr,
+    door: Door,
 ) -> Result<Response, Infallible> {
+    if door == Door::Spp {
+        return Ok(routes::spp::answer(app, request).await);
+    }
     let coding = Coding::of(request.headers());
     let method = request.method().clone();
     let counted = Arc::clone(&app);
@@ -196,7 +231,7 @@ mod tests {
         let allowed = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
         let many = allowed.trim().parse::<usize>().unwrap().min(400);
         let address = ServiceAddress::parse("127.0.0.1:0").unwrap();
-        let listener = listen(&address).await.unwrap();
+        let listener = listen("analyzer.listen", &address).await.unwrap();
         let place = listener.local_addr().unwrap();
         let connect = |_| std::net::TcpStream::connect_timeout(&place, Duration::from_secs(1));
         let waiting: Result<Vec<_>, _> = (0..many).map(connect).collect();

@@ -31,6 +31,10 @@ pub enum Error {
     /// Something cannot be kept.
     #[error(transparent)]
     Store(#[from] crate::store::StoreError),
+    /// A recording cannot be controlled.
+    #[cfg(feature = "spp")]
+    #[error(transparent)]
+    Spp(#[from] crate::spp::SppError),
     /// The engine cannot start.
     #[cfg(feature = "engine")]
     #[error(transparent)]

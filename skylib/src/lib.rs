@@ -14,6 +14,8 @@ pub mod id;
 pub mod packet;
 pub mod pcap_file;
 pub mod proto;
+#[cfg(feature = "spp")]
+pub mod spp;
 pub mod store;
 #[cfg(any(feature = "afpacket", feature = "netlink"))]
 pub mod sys;

@@ -159,6 +159,7 @@ const BUILT_IN: &[(&str, &[&str], Option<bool>)] = &[
     ("node", READ_WRITE, None),
     ("noderule", READ_WRITE, None),
     ("pcap", &["write"], Some(false)),
+    ("spp", READ_WRITE, Some(false)),
     ("status", &["read"], Some(true)),
     ("topology", &["read"], Some(true)),
     ("websocket", &["/ws/subscriber"], Some(true)),

@@ -171,9 +171,11 @@ pub(crate) const KEYS: &[Key] = &[
     key("rbac.model.policy_effect", Free, ""),
     key("rbac.model.matchers", Free, ""),
     // SPP: recording to files.
-    unread("spp.listen", Address, ""),
-    free("spp.ports"),
-    free("spp.pcaps"),
+    key("spp.listen", Address, ""),
+    key("spp.ports", Free, ""),
+    key("spp.pcaps", Free, ""),
+    key("spp.launch.root", Text, ""),
+    key("spp.secondaries.listen", Address, ""),
     // The log.
     key("logging.level", LEVELS, "INFO"),
     free("logging"),

@@ -171,6 +171,50 @@ const KINDS: &[Kind] = &[
         example: || json!({"GremlinQuery": "G.V().Has('Name', 'eth0')"}),
     },
     Kind {
+        name: "injectpacket",
+        schema: "Injectpacket",
+        input: "Injectpacket",
+        id: "UUID",
+        example: || {
+            let (from, to) = ("G.V().Has('Name', 'eth0')", "G.V().Has('Name', 'eth1')");
+            json!({"Src": from, "Dst": to, "Type": "icmp4", "Count": 1})
+        },
+    },
+    Kind {
+        name: "alert",
+        schema: "Alert",
+        input: "Alert",
+        id: "UUID",
+        example: || {
+            let down = "G.V().Has('State', 'DOWN')";
+            json!({"Expression": down, "Action": "https://alerts.example", "Trigger": "graph"})
+        },
+    },
+    Kind {
+        name: "workflow",
+        schema: "Workflow",
+        input: "Workflow",
+        id: "UUID",
+        example: || json!({"Name": "hello", "Source": "function hello() { return 'hello' }"}),
+    },
+    Kind {
+        name: "noderule",
+        schema: "Noderule",
+        input: "Noderule",
+        id: "UUID",
+        example: || json!({"Action": "create", "Metadata": {"Name": "tor1", "Type": "switch"}}),
+    },
+    Kind {
+        name: "edgerule",
+        schema: "Edgerule",
+        input: "Edgerule",
+        id: "UUID",
+        example: || {
+            let (from, to) = ("G.V().Has('Name', 'tor1')", "G.V().Has('Type', 'host')");
+            json!({"Src": from, "Dst": to, "Metadata": {"RelationType": "layer2"}})
+        },
+    },
+    Kind {
         name: "node",
         schema: "Node",
         input: "NodeInput",

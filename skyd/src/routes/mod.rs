@@ -6,6 +6,7 @@ pub(crate) mod login;
 pub(crate) mod metrics;
 pub(crate) mod pcap;
 pub(crate) mod resource;
+pub(crate) mod spp;
 pub(crate) mod status;
 pub(crate) mod swagger;
 pub(crate) mod topology;

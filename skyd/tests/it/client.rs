@@ -1,7 +1,7 @@
 //! Raw HTTP and WebSocket, with no help from the libraries the daemon uses.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 
 use serde_json::Value;
 
@@ -49,7 +49,11 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) fn open(daemon: &Daemon) -> Self {
-        let stream = TcpStream::connect(daemon.address).unwrap();
+        Self::open_at(daemon.address)
+    }
+
+    pub(crate) fn open_at(place: SocketAddr) -> Self {
+        let stream = TcpStream::connect(place).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
@@ -178,6 +182,17 @@ pub(crate) fn request(
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> Answer {
+    request_to(daemon.address, method, path, headers, body)
+}
+
+/// One request to an address, on a connection of its own.
+pub(crate) fn request_to(
+    place: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Answer {
     let mut head = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n");
     for (name, value) in headers {
         head.push_str(&format!("{name}: {value}\r\n"));
@@ -186,7 +201,7 @@ pub(crate) fn request(
         head.push_str(&format!("Content-Length: {}\r\n", body.len()));
     }
     head.push_str("\r\n");
-    let mut connection = Connection::open(daemon);
+    let mut connection = Connection::open_at(place);
     connection.send(head);
     connection.send(body);
     connection.answer_to(method).expect("an answer")

@@ -24,5 +24,6 @@ mod pcap;
 mod process;
 mod publisher;
 mod resources;
+mod spp;
 mod subscriber;
 mod websocket;

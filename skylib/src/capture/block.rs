@@ -32,6 +32,11 @@ impl BlockReader {
         }
     }
 
+    /// Packets that have not been read yet.
+    pub(super) const fn left(&self) -> u32 {
+        self.left
+    }
+
     /// Whether all packets of the block have been read.
     pub(super) const fn is_done(&self) -> bool {
         self.left == 0

@@ -1,7 +1,7 @@
 //! Frames for tests.
 
 /// An Ethernet frame with some type and payload.
-pub(super) fn frame(ether_type: u16, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(ether_type: u16, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1];
     frame.extend(ether_type.to_be_bytes());
     frame.extend(payload);
@@ -9,7 +9,7 @@ pub(super) fn frame(ether_type: u16, payload: &[u8]) -> Vec<u8> {
 }
 
 /// The same frame with a VLAN tag.
-pub(super) fn tagged(frame: &[u8], protocol: u16, control: u16) -> Vec<u8> {
+pub(crate) fn tagged(frame: &[u8], protocol: u16, control: u16) -> Vec<u8> {
     let mut tagged = frame[..12].to_vec();
     tagged.extend(protocol.to_be_bytes());
     tagged.extend(control.to_be_bytes());
@@ -18,7 +18,7 @@ pub(super) fn tagged(frame: &[u8], protocol: u16, control: u16) -> Vec<u8> {
 }
 
 /// An IPv4 packet with UDP, with so many bytes of payload.
-pub(super) fn udp(source_port: u16, destination_port: u16, payload: usize) -> Vec<u8> {
+pub(crate) fn udp(source_port: u16, destination_port: u16, payload: usize) -> Vec<u8> {
     let length = |bytes: usize| u16::try_from(bytes).expect("a short packet").to_be_bytes();
     let mut packet = vec![0x45, 0];
     packet.extend(length(28 + payload));

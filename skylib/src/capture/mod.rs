@@ -8,14 +8,14 @@ mod bpf;
 mod error;
 mod file;
 #[cfg(test)]
-mod frames;
+pub(crate) mod frames;
 mod options;
 mod replay;
 #[cfg(feature = "afpacket")]
 mod ring;
 mod source;
 #[cfg(all(test, feature = "afpacket"))]
-mod testing;
+pub(crate) mod testing;
 mod worker;
 
 #[cfg(feature = "afpacket")]

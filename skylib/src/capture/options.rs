@@ -32,8 +32,11 @@ pub struct CaptureOptions {
     /// Whether the frames this host sends are captured. On the loopback interface they never are,
     /// since each comes in again and would count twice.
     pub outgoing: bool,
-    /// Number of a group of sources that share the interface's packets, flow by flow.
+    /// Number of a group of sources that share the interface's packets, flow by flow; 0 founds a
+    /// new one, whose number the source tells.
     pub fanout: Option<u16>,
+    /// Whether nothing is received until the source is told to, so that several begin together.
+    pub paused: bool,
     /// Bytes of one block of the ring, a power of two from 4096.
     pub block_size: u32,
     /// Blocks of the ring. All its memory is taken when the capture starts.
@@ -54,6 +57,7 @@ impl CaptureOptions {
             promiscuous: true,
             outgoing: true,
             fanout: None,
+            paused: false,
             block_size: 128 << 10,
             block_count: 64,
             retire: Duration::from_millis(10),
@@ -102,11 +106,19 @@ impl CaptureOptions {
         self
     }
 
-    /// As one of several sources that share the packets; the group's number is this process's own
-    /// choice, unique in the network namespace.
+    /// As one of several sources that share the packets. The first founds a group, 0, and tells its
+    /// number to the others; any other number is this process's own choice, unique in the network
+    /// namespace.
     #[must_use]
     pub const fn with_fanout(mut self, group: u16) -> Self {
         self.fanout = Some(group);
+        self
+    }
+
+    /// Opened without receiving, until the source is resumed.
+    #[must_use]
+    pub const fn with_paused(mut self, paused: bool) -> Self {
+        self.paused = paused;
         self
     }
 

@@ -35,6 +35,24 @@ pub trait PacketSource: Send {
     }
 }
 
+impl PacketSource for Box<dyn PacketSource> {
+    fn link_type(&self) -> LinkType {
+        (**self).link_type()
+    }
+
+    fn next_batch(&mut self, wait: Duration) -> Result<Batch<'_>, CaptureError> {
+        (**self).next_batch(wait)
+    }
+
+    fn stats(&mut self) -> CaptureStats {
+        (**self).stats()
+    }
+
+    fn waker(&self) -> Waker {
+        (**self).waker()
+    }
+}
+
 /// What [`PacketSource::next_batch`] found. Complete by definition.
 #[derive(Clone, Copy, Debug)]
 pub enum Batch<'a> {

@@ -9,7 +9,7 @@ use crate::sys::socket::PacketSocket;
 
 /// Runs a test on a thread in a new network namespace, which goes with it; says so loudly when
 /// that is not allowed.
-pub(super) fn in_new_namespace(test: impl FnOnce() + Send + 'static) {
+pub(crate) fn in_new_namespace(test: impl FnOnce() + Send + 'static) {
     let run = move || {
         #[expect(unsafe_code, reason = "a namespace of this thread alone")]
         // SAFETY: only the namespace of this short-lived thread changes; no descriptors or
@@ -32,7 +32,7 @@ pub(super) fn in_new_namespace(test: impl FnOnce() + Send + 'static) {
 }
 
 /// Runs `ip` with some words in this thread's namespace; gives what it prints.
-pub(super) fn ip(words: &str) -> String {
+pub(crate) fn ip(words: &str) -> String {
     let output = Command::new("ip").args(words.split(' ')).output();
     let output = output.expect("the tool ip (Debian package iproute2)");
     let message = String::from_utf8_lossy(&output.stderr);
@@ -41,7 +41,7 @@ pub(super) fn ip(words: &str) -> String {
 }
 
 /// A pair of connected interfaces, `left` and `right`, that stay silent by themselves.
-pub(super) fn add_pair() {
+pub(crate) fn add_pair() {
     ip("link add left type veth peer name right");
     for end in ["left", "right"] {
         // No IPv6, hence no router solicitations between the packets of the test.
@@ -53,7 +53,7 @@ pub(super) fn add_pair() {
 }
 
 /// Waits until both ends can send, which the kernel settles some time after they are up.
-pub(super) fn wait_for_pair() {
+pub(crate) fn wait_for_pair() {
     let can_send = |end: &str| ip(&format!("link show {end}")).contains("state UP");
     for _ in 0..500 {
         if can_send("left") && can_send("right") {
@@ -65,7 +65,7 @@ pub(super) fn wait_for_pair() {
 }
 
 /// A socket that sends frames on an interface of this thread's namespace.
-pub(super) fn sender(interface: &str) -> PacketSocket {
+pub(crate) fn sender(interface: &str) -> PacketSocket {
     let socket = PacketSocket::open().expect("a packet socket");
     let index = socket.interface(interface).expect("the interface").index;
     socket.bind_to_send(index).expect("bound");

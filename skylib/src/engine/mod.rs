@@ -37,6 +37,8 @@ mod query;
 mod resources;
 mod running;
 mod subscription;
+#[cfg(feature = "spp")]
+mod tap;
 mod target;
 mod totals;
 mod watched;
@@ -180,6 +182,9 @@ struct Inner {
     controller: Arc<Controller>,
     queries: QueryRunner,
     live: Arc<LiveHub>,
+    /// Settings of every flow table.
+    #[cfg(feature = "spp")]
+    table: FlowTableOptions,
     importer: Importer,
     probes: Mutex<Option<ProbeSet>>,
     stopping: Arc<AtomicBool>,
@@ -277,6 +282,8 @@ impl Engine {
             controller: Arc::clone(&controller),
             queries: queries.clone(),
             live: Arc::new(LiveHub::new(options.live.clone(), queries.clone())),
+            #[cfg(feature = "spp")]
+            table: options.table.clone(),
             importer: Importer::new(
                 options.table.clone(),
                 Arc::clone(&flows),

@@ -74,7 +74,7 @@ impl Opener {
 }
 
 /// Hands a capture's flows to the hub, as long as there is one.
-struct HubSink(Weak<FlowHub>);
+pub(super) struct HubSink(pub(super) Weak<FlowHub>);
 
 impl FlowSink for HubSink {
     fn flows(&mut self, flows: Vec<Flow>) {

@@ -39,6 +39,8 @@ pub use error::{FileFormat, PcapFileError};
 pub use pcapng::{PcapNgReader, PcapNgWriter};
 pub use reader::PcapReader;
 pub use writer::PcapWriter;
+#[cfg(feature = "spp")]
+pub(crate) use writer::{file_header, record_header};
 
 /// How fine the timestamps of a classic file are; complete, as the format knows no other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,9 +59,9 @@ pub const MAX_RECORD_LEN: u32 = 262_144;
 /// Packets of one batch at most; so many are still in the cache when the decoder comes to them.
 const MAX_BATCH: usize = 512;
 /// Bytes of the file header.
-const FILE_HEADER_LEN: usize = 24;
+pub(crate) const FILE_HEADER_LEN: usize = 24;
 /// Bytes of a record's header.
-const RECORD_HEADER_LEN: usize = 16;
+pub(crate) const RECORD_HEADER_LEN: usize = 16;
 /// First four bytes of a file with microseconds, as a number.
 const MAGIC_MICROSECONDS: u32 = 0xa1b2_c3d4;
 /// First four bytes of a file with nanoseconds, as a number.

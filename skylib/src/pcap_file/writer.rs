@@ -3,8 +3,8 @@
 use std::io::Write;
 
 use super::{
-    MAGIC_MICROSECONDS, MAGIC_NANOSECONDS, MAX_RECORD_LEN, PcapFileError, RECORD_HEADER_LEN,
-    Resolution, VERSION,
+    FILE_HEADER_LEN, MAGIC_MICROSECONDS, MAGIC_NANOSECONDS, MAX_RECORD_LEN, PcapFileError,
+    RECORD_HEADER_LEN, Resolution, VERSION,
 };
 use crate::packet::{LinkType, PacketBatch, PacketRef};
 
@@ -29,18 +29,7 @@ impl<W: Write> PcapWriter<W> {
         link_type: LinkType,
         resolution: Resolution,
     ) -> Result<Self, PcapFileError> {
-        let magic = match resolution {
-            Resolution::Microseconds => MAGIC_MICROSECONDS,
-            Resolution::Nanoseconds => MAGIC_NANOSECONDS,
-        };
-        let mut header = Vec::with_capacity(super::FILE_HEADER_LEN);
-        header.extend(magic.to_le_bytes());
-        header.extend(VERSION.0.to_le_bytes());
-        header.extend(VERSION.1.to_le_bytes());
-        // Time zone and accuracy, which nobody sets.
-        header.extend([0; 8]);
-        header.extend(MAX_RECORD_LEN.to_le_bytes());
-        header.extend(u32::from(link_type.0).to_le_bytes());
+        let header = file_header(link_type, resolution, MAX_RECORD_LEN);
         let mut writer = Self {
             target,
             resolution,
@@ -57,16 +46,6 @@ impl<W: Write> PcapWriter<W> {
     /// The packet has a time or a length that the format cannot hold, then nothing is written; or
     /// the target fails.
     pub fn write(&mut self, packet: &PacketRef<'_>) -> Result<(), PcapFileError> {
-        let ns = packet.timestamp.as_ns();
-        let seconds = ns.div_euclid(1_000_000_000);
-        let fraction = ns.rem_euclid(1_000_000_000) as u32;
-        let fraction = match self.resolution {
-            Resolution::Microseconds => fraction / 1_000,
-            Resolution::Nanoseconds => fraction,
-        };
-        let Ok(seconds) = u32::try_from(seconds) else {
-            return Err(PcapFileError::Time { seconds });
-        };
         if packet.data.len() > MAX_RECORD_LEN as usize {
             let len = packet.data.len() as u64;
             return Err(PcapFileError::LongRecord {
@@ -74,11 +53,7 @@ impl<W: Write> PcapWriter<W> {
                 len,
             });
         }
-        let mut header = [0; RECORD_HEADER_LEN];
-        let words = [seconds, fraction, packet.data.len() as u32, packet.wire_len];
-        for (field, word) in header.chunks_exact_mut(4).zip(words) {
-            field.copy_from_slice(&word.to_le_bytes());
-        }
+        let header = record_header(packet, self.resolution)?;
         self.put(&header)?;
         self.put(packet.data)
     }
@@ -122,4 +97,50 @@ impl<W: Write> PcapWriter<W> {
         self.written += bytes.len() as u64;
         Ok(())
     }
+}
+
+/// The beginning of a file.
+pub(crate) fn file_header(
+    link_type: LinkType,
+    resolution: Resolution,
+    snap_len: u32,
+) -> [u8; FILE_HEADER_LEN] {
+    let magic = match resolution {
+        Resolution::Microseconds => MAGIC_MICROSECONDS,
+        Resolution::Nanoseconds => MAGIC_NANOSECONDS,
+    };
+    let version = u32::from(VERSION.0) | u32::from(VERSION.1) << 16;
+    // In the middle time zone and accuracy, which nobody sets.
+    let words = [magic, version, 0, 0, snap_len, u32::from(link_type.0)];
+    let mut header = [0; FILE_HEADER_LEN];
+    for (field, word) in header.chunks_exact_mut(4).zip(words) {
+        field.copy_from_slice(&word.to_le_bytes());
+    }
+    header
+}
+
+/// What stands before a packet's bytes.
+///
+/// # Errors
+/// [`PcapFileError::Time`] when the format cannot hold the packet's time.
+pub(crate) fn record_header(
+    packet: &PacketRef<'_>,
+    resolution: Resolution,
+) -> Result<[u8; RECORD_HEADER_LEN], PcapFileError> {
+    let ns = packet.timestamp.as_ns();
+    let seconds = ns.div_euclid(1_000_000_000);
+    let fraction = ns.rem_euclid(1_000_000_000) as u32;
+    let fraction = match resolution {
+        Resolution::Microseconds => fraction / 1_000,
+        Resolution::Nanoseconds => fraction,
+    };
+    let Ok(seconds) = u32::try_from(seconds) else {
+        return Err(PcapFileError::Time { seconds });
+    };
+    let mut header = [0; RECORD_HEADER_LEN];
+    let words = [seconds, fraction, packet.data.len() as u32, packet.wire_len];
+    for (field, word) in header.chunks_exact_mut(4).zip(words) {
+        field.copy_from_slice(&word.to_le_bytes());
+    }
+    Ok(header)
 }

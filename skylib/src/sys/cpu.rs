@@ -1,5 +1,9 @@
 //! The processors of this machine as `/proc/cpuinfo` and `sysfs` tell.
 
+use std::io;
+
+use rustix::thread::{CpuSet, sched_setaffinity};
+
 /// One logical processor. Text is empty and numbers are zero where the kernel says nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cpu {
@@ -91,6 +95,20 @@ pub fn parse_list(text: &str) -> Vec<u32> {
     numbers
 }
 
+/// Keeps the calling thread on one processor.
+///
+/// # Errors
+/// `InvalidInput` when there is no such processor, or this process may not use it.
+pub fn pin(number: u32) -> io::Result<()> {
+    let index = number as usize;
+    if index >= CpuSet::MAX_CPU {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let mut set = CpuSet::new();
+    set.set(index);
+    Ok(sched_setaffinity(None, &set)?)
+}
+
 fn leading_number(text: &str) -> u32 {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     text[..digits].parse().unwrap_or(0)
@@ -127,6 +145,23 @@ mod tests {
         };
         assert_eq!(cpus[0], wanted);
         assert_eq!((cpus[1].number, cpus[1].core_id.as_str()), (1, "1"));
+    }
+
+    #[test]
+    fn a_thread_can_be_kept_on_a_processor_that_exists() {
+        let outcomes = std::thread::spawn(|| {
+            let allowed = rustix::thread::sched_getaffinity(None).unwrap();
+            let first = (0..CpuSet::MAX_CPU).find(|n| allowed.is_set(*n)).unwrap();
+            let pinned = pin(u32::try_from(first).unwrap());
+            let now = rustix::thread::sched_getaffinity(None).unwrap();
+            (
+                pinned.is_ok(),
+                now.count(),
+                now.is_set(first),
+                pin(1_000_000).is_err(),
+            )
+        });
+        assert_eq!(outcomes.join().unwrap(), (true, 1, true, true));
     }
 
     #[test]

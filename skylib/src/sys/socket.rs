@@ -170,9 +170,32 @@ impl PacketSocket {
     /// # Errors
     /// `EINVAL` when the socket is not bound or the group has another mode or interface.
     pub fn join_fanout(&self, group: u16) -> io::Result<()> {
-        let mode = libc::PACKET_FANOUT_HASH | libc::PACKET_FANOUT_FLAG_DEFRAG;
-        let request = u32::from(group) | (mode << 16);
+        let request = u32::from(group) | (FANOUT_MODE << 16);
         self.set_option(libc::SOL_PACKET, libc::PACKET_FANOUT, &request)
+    }
+
+    /// Founds such a group under a number that nobody in this namespace has (Linux 4.13 and later);
+    /// tells the number.
+    ///
+    /// # Errors
+    /// `EINVAL` when the socket is not bound.
+    pub fn found_fanout(&self) -> io::Result<u16> {
+        let request = (FANOUT_MODE | PACKET_FANOUT_FLAG_UNIQUEID) << 16;
+        self.set_option(libc::SOL_PACKET, libc::PACKET_FANOUT, &request)?;
+        let mut group: libc::c_int = 0;
+        let mut length = size_of_val(&group) as libc::socklen_t;
+        #[expect(unsafe_code, reason = "rustix has no packet socket options")]
+        // SAFETY: `group` is valid for `length` bytes and both outlive the call.
+        check(unsafe {
+            libc::getsockopt(
+                self.0.as_raw_fd(),
+                libc::SOL_PACKET,
+                libc::PACKET_FANOUT,
+                (&raw mut group).cast(),
+                &raw mut length,
+            )
+        })?;
+        Ok((group & 0xffff) as u16)
     }
 
     /// Sets the filter that decides in the kernel which frames are kept and how many bytes of each:
@@ -325,3 +348,8 @@ fn interface_request(name: &str) -> io::Result<libc::ifreq> {
 const SOCKADDR_LEN: libc::socklen_t = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
 
 const FRAME_SIZE: u32 = 2048;
+
+const FANOUT_MODE: u32 = libc::PACKET_FANOUT_HASH | libc::PACKET_FANOUT_FLAG_DEFRAG;
+
+/// Of `linux/if_packet.h`; the libc crate lacks it.
+const PACKET_FANOUT_FLAG_UNIQUEID: u32 = 0x2000;

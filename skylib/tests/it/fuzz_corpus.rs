@@ -28,6 +28,9 @@ mod joining;
 mod packet;
 #[path = "../../../fuzz/checks/pcapng.rs"]
 mod pcapng;
+#[cfg(feature = "spp")]
+#[path = "../../../fuzz/checks/spp.rs"]
+mod spp;
 
 #[test]
 fn packets() {
@@ -62,6 +65,12 @@ fn compressed_files() {
 #[test]
 fn fragments_and_segments() {
     replay("joining", joining::check, &joining_seeds());
+}
+
+#[cfg(feature = "spp")]
+#[test]
+fn requests_and_replies_of_spp() {
+    replay("spp", spp::check, &spp_seeds());
 }
 
 #[test]
@@ -729,4 +738,28 @@ fn hex(text: &str) -> Vec<u8> {
         .chunks_exact(2)
         .map(|pair| (pair[0] << 4 | pair[1]) as u8)
         .collect()
+}
+
+#[cfg(feature = "spp")]
+fn spp_seeds() -> Vec<(&'static str, Vec<u8>)> {
+    let launch = br#"{"client_id":"4","proc_name":"spp_pcap","eal":{"-l":"1-3","--proc-type":"x"},"app":{"-c":"phy:0"}}"#;
+    let outside = br#"{"client_id":4,"proc_name":"spp_pcap","eal":{"-c":"0xe","--proc-type":"x"},"app":{"-c":"phy:0","--out-dir":"../../.."}}"#;
+    let reply = br#"{"results":[{"result":"error","error_details":{"message":"Invalid value (command)"}}]}"#;
+    let status =
+        br#"{"results":[{"result":"success"}],"info":{"client-id":1,"status":"idle","core":[]}}"#;
+    let seed = |kind: u8, body: &[u8]| [&[kind], body].concat();
+    vec![
+        ("start", seed(0, br#"{"action":"start"}"#)),
+        (
+            "no_action",
+            seed(0, br#"{"action":["start"],"action":null}"#),
+        ),
+        ("launch", seed(1, launch)),
+        ("launch_outside", seed(1, outside)),
+        ("refusal", seed(2, reply)),
+        ("status", seed(2, status)),
+        ("array", seed(2, br#"[[{"result":"error"}],1,"pcap"]"#)),
+        ("port", seed(3, b"phy:0 nq 1")),
+        ("no_port", seed(3, "phy:\u{661} nq".as_bytes())),
+    ]
 }

@@ -57,6 +57,13 @@ pub struct AfPacket {
     blocks: u32,
     /// Whether the interface was down when last looked at.
     down: bool,
+    /// The kernel's part of the filter.
+    kernel_filter: Vec<(u16, u8, u8, u32)>,
+    /// Packets of the blocks opened so far.
+    opened: u64,
+    /// Whether nothing more is received, and how often the rest was waited for.
+    ending: Option<u32>,
+    fanout_group: Option<u16>,
 }
 
 impl AfPacket {
@@ -86,7 +93,12 @@ impl AfPacket {
             None => BpfProgram::everything(link_type, options.header_size),
         };
         let filter = LiveFilter::new(program);
-        socket.attach_filter(&filter.kernel).map_err(fail)?;
+        let first = if options.paused {
+            NOTHING
+        } else {
+            &filter.kernel
+        };
+        socket.attach_filter(first).map_err(fail)?;
         if !options.outgoing || info.hardware == ARPHRD_LOOPBACK {
             socket.ignore_outgoing().map_err(fail)?;
         }
@@ -104,7 +116,7 @@ impl AfPacket {
             )
         })?;
         let wake = Wake::new().map_err(fail)?;
-        start(&socket, info, options).map_err(fail)?;
+        let fanout_group = start(&socket, info, options).map_err(fail)?;
         Ok(Self {
             interface,
             index: info.index,
@@ -123,7 +135,59 @@ impl AfPacket {
             rejected: 0,
             blocks: 0,
             down: false,
+            kernel_filter: filter.kernel,
+            opened: 0,
+            ending: None,
+            fanout_group,
         })
+    }
+
+    /// Number of the group of sources it belongs to.
+    #[must_use]
+    pub const fn fanout_group(&self) -> Option<u16> {
+        self.fanout_group
+    }
+
+    /// Begins to receive, if it was opened paused.
+    ///
+    /// # Errors
+    /// When the kernel refuses the filter.
+    pub fn resume(&mut self) -> Result<(), CaptureError> {
+        self.ending = None;
+        self.socket
+            .attach_filter(&self.kernel_filter)
+            .map_err(|error| CaptureError::io(format!("capture on {}", self.interface), error))
+    }
+
+    /// Receives nothing more. What is in the ring can still be read, also what the kernel has not
+    /// given away yet; after the last packet comes [`Batch::End`].
+    ///
+    /// A socket that is only closed would lose that rest, and the other sources of its group would
+    /// get its flows.
+    pub fn end_intake(&mut self) {
+        if self.ending.is_none() {
+            // A kernel that refuses this filter would have refused the first.
+            self.socket.attach_filter(NOTHING).ok();
+            self.ending = Some(0);
+        }
+    }
+
+    /// Whether nothing is left to read, after waiting for what the kernel still holds back.
+    fn has_ended(&mut self) -> bool {
+        self.fetch_stats();
+        let kept = self.stats.received.saturating_sub(self.stats.dropped);
+        let waits = self.ending.unwrap_or_default();
+        if self.opened >= kept || waits == LAST_WAITS {
+            return true;
+        }
+        self.ending = Some(waits + 1);
+        let mut socket = [PollFd::new(&self.socket, PollFlags::IN)];
+        // Nothing to do about an error here but to look again.
+        poll(&mut socket, Some(&RETIRED)).ok();
+        if socket[0].revents().contains(PollFlags::ERR) {
+            self.socket.take_error().ok();
+        }
+        false
     }
 
     /// Fills the batch from what lies in the ring; false when there is nothing.
@@ -141,7 +205,11 @@ impl AfPacket {
             let Some(block) = self.ring.block() else {
                 return false;
             };
-            let reader = self.reader.get_or_insert_with(|| BlockReader::new(block));
+            let reader = self.reader.get_or_insert_with(|| {
+                let reader = BlockReader::new(block);
+                self.opened += u64::from(reader.left());
+                reader
+            });
             while self.headers.len() < BATCH && !reader.is_done() {
                 let Some((header, tagged)) = reader.next(block, self.treatment) else {
                     continue;
@@ -238,9 +306,17 @@ impl PacketSource for AfPacket {
 
     fn next_batch(&mut self, wait: Duration) -> Result<Batch<'_>, CaptureError> {
         if !self.fill() {
-            self.wait(wait)?;
-            if !self.fill() {
-                return Ok(Batch::Timeout);
+            if self.ending.is_some() {
+                while !self.fill() {
+                    if self.has_ended() {
+                        return Ok(Batch::End);
+                    }
+                }
+            } else {
+                self.wait(wait)?;
+                if !self.fill() {
+                    return Ok(Batch::Timeout);
+                }
             }
         }
         let buffer = self.ring.block().map_or(&[][..], |block| &*block);
@@ -281,16 +357,26 @@ fn open_socket(options: &CaptureOptions) -> Result<PacketSocket, CaptureError> {
     opened.map_err(|error| on_open(options, error))
 }
 
-/// What comes after everything else is ready: frames arrive from here on.
-fn start(socket: &PacketSocket, info: InterfaceInfo, options: &CaptureOptions) -> io::Result<()> {
+/// What comes after everything else is ready: frames arrive from here on. Tells the number of the
+/// group that was joined.
+fn start(
+    socket: &PacketSocket,
+    info: InterfaceInfo,
+    options: &CaptureOptions,
+) -> io::Result<Option<u16>> {
     socket.bind(info.index)?;
     if options.promiscuous && info.hardware == ARPHRD_ETHER {
         // Some drivers cannot; what reaches the host is still captured.
         socket.set_promiscuous(info.index).ok();
     }
-    options
-        .fanout
-        .map_or(Ok(()), |group| socket.join_fanout(group))
+    match options.fanout {
+        None => Ok(None),
+        Some(0) => socket.found_fanout().map(Some),
+        Some(group) => {
+            socket.join_fanout(group)?;
+            Ok(Some(group))
+        }
+    }
 }
 
 fn on_open(options: &CaptureOptions, error: io::Error) -> CaptureError {
@@ -340,6 +426,18 @@ const BATCH: usize = 256;
 const BLOCKS_PER_FETCH: u32 = 1 << 16;
 
 const DOWN_CHECK: Duration = Duration::from_millis(100);
+
+/// The filter that no packet passes: `return 0`.
+const NOTHING: &[(u16, u8, u8, u32)] = &[(6, 0, 0, 0)];
+
+/// How long the kernel's timer of blocks that are not full is waited for, at a time.
+const RETIRED: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 2_000_000,
+};
+
+/// And how often: some ring times later nothing comes any more, whatever the counters say.
+const LAST_WAITS: u32 = 250;
 
 #[cfg(test)]
 mod tests;

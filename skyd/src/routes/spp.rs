@@ -1,0 +1,320 @@
+//! SPP's REST API, `/v1`: on a listener of its own, and on the main one for who may.
+//!
+//! Which answers are SPP's own, to the letter, says `docs/COMPAT.md`.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, HeaderValue};
+use hyper::{Method, Request, StatusCode};
+use serde::Serialize;
+use skylib::spp::{SppCtl, SppError};
+
+use crate::app::App;
+use crate::respond::{self, Response};
+use crate::router::{Call, percent_decoded};
+
+/// A request on the main listener.
+pub(crate) async fn call(call: Call) -> Response {
+    answer(call.app, call.request).await
+}
+
+/// A request on either listener.
+pub(crate) async fn answer(app: Arc<App>, request: Request<Incoming>) -> Response {
+    let Some(ctl) = app.spp.clone() else {
+        return respond::not_found();
+    };
+    let (deed, id) = match resolve(request.method(), request.uri().path()) {
+        Resolution::Found(deed, id) => (deed, id),
+        Resolution::WrongMethod(allow) => return wrong_method(&allow),
+        Resolution::NotFound => {
+            let path = request.uri().path();
+            return respond::spp_text(StatusCode::NOT_FOUND, format!("Not found: '{path}'"));
+        }
+    };
+    let body = if matches!(deed, Deed::Capture | Deed::Launch) {
+        match read_body(&app, request.into_body()).await {
+            Ok(body) => body,
+            Err(refusal) => return refusal,
+        }
+    } else {
+        Bytes::new()
+    };
+    // Most of these wait for nothing, but a process elsewhere or a slow disk may take its time.
+    let done = tokio::task::spawn_blocking(move || deed.done(&ctl, &id, &body)).await;
+    done.unwrap_or_else(|_| {
+        tracing::error!("a request of SPP's API panicked");
+        respond::spp_text(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
+    })
+}
+
+/// What a route stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Deed {
+    Processes,
+    CpuUsage,
+    CpuLayout,
+    Show,
+    Delete,
+    Capture,
+    PrimaryStatus,
+    Launch,
+    /// What a virtual primary cannot do.
+    Primary,
+    /// What there are no processes for.
+    Other,
+}
+
+impl Deed {
+    fn done(self, ctl: &SppCtl, id: &str, body: &[u8]) -> Response {
+        let unit = |outcome: Result<(), SppError>| match outcome {
+            Ok(()) => respond::bare(StatusCode::NO_CONTENT),
+            Err(error) => respond::spp_error(&error),
+        };
+        match self {
+            Self::Processes => json(Ok(ctl.processes())),
+            Self::CpuUsage => json(Ok(ctl.cpu_usage())),
+            Self::CpuLayout => match ctl.cpu_layout() {
+                layout if layout.is_empty() => respond::bare(StatusCode::NO_CONTENT),
+                layout => json(Ok(layout)),
+            },
+            Self::Show => json(ctl.pcap(id)),
+            Self::Delete => unit(ctl.delete(id)),
+            Self::Capture => unit(ctl.capture(id, body)),
+            Self::PrimaryStatus => json(ctl.primary_status()),
+            Self::Launch => unit(ctl.launch(body)),
+            Self::Primary => unit(ctl.primary().and_then(|()| {
+                let text = "the virtual primary only launches spp_pcap".to_owned();
+                Err(SppError::Refused(text))
+            })),
+            Self::Other => unit(Err(ctl.no_process(id))),
+        }
+    }
+}
+
+/// Paths, and what each method does there, in the order of the header `Allow`. `#` stands for an
+/// id, `*` for any name.
+const ROUTES: &[(&str, &[(&str, Deed)])] = &[
+    ("processes", &[("GET", Deed::Processes)]),
+    ("cpu_usage", &[("GET", Deed::CpuUsage)]),
+    ("cpu_layout", &[("GET", Deed::CpuLayout)]),
+    ("pcaps/#", &[("DELETE", Deed::Delete), ("GET", Deed::Show)]),
+    ("pcaps/#/capture", &[("PUT", Deed::Capture)]),
+    ("primary", &[("DELETE", Deed::Primary)]),
+    (
+        "primary/status",
+        &[("DELETE", Deed::Primary), ("GET", Deed::PrimaryStatus)],
+    ),
+    ("primary/launch", &[("PUT", Deed::Launch)]),
+    ("primary/forward", &[("PUT", Deed::Primary)]),
+    ("primary/ports", &[("PUT", Deed::Primary)]),
+    (
+        "primary/patches",
+        &[("DELETE", Deed::Primary), ("PUT", Deed::Primary)],
+    ),
+    (
+        "primary/flow_rules/port_id/#",
+        &[("DELETE", Deed::Primary), ("POST", Deed::Primary)],
+    ),
+    (
+        "primary/flow_rules/port_id/#/validate",
+        &[("POST", Deed::Primary)],
+    ),
+    (
+        "primary/flow_rules/#/port_id/#",
+        &[("DELETE", Deed::Primary)],
+    ),
+    ("nfvs/#", &[("DELETE", Deed::Other), ("GET", Deed::Other)]),
+    ("nfvs/#/forward", &[("PUT", Deed::Other)]),
+    ("nfvs/#/ports", &[("PUT", Deed::Other)]),
+    (
+        "nfvs/#/patches",
+        &[("DELETE", Deed::Other), ("PUT", Deed::Other)],
+    ),
+    ("vfs/#", &[("DELETE", Deed::Other), ("GET", Deed::Other)]),
+    ("vfs/#/components", &[("POST", Deed::Other)]),
+    ("vfs/#/components/*", &[("DELETE", Deed::Other)]),
+    ("vfs/#/components/*/ports", &[("PUT", Deed::Other)]),
+    ("vfs/#/classifier_table", &[("PUT", Deed::Other)]),
+    (
+        "mirrors/#",
+        &[("DELETE", Deed::Other), ("GET", Deed::Other)],
+    ),
+    ("mirrors/#/components", &[("POST", Deed::Other)]),
+    ("mirrors/#/components/*", &[("DELETE", Deed::Other)]),
+    ("mirrors/#/components/*/ports", &[("PUT", Deed::Other)]),
+];
+
+#[derive(Debug, PartialEq, Eq)]
+enum Resolution {
+    /// And the id in the path.
+    Found(Deed, String),
+    /// These would do.
+    WrongMethod(String),
+    NotFound,
+}
+
+fn resolve(method: &Method, path: &str) -> Resolution {
+    let path = percent_decoded(path);
+    let Some(path) = path.trim_start_matches('/').strip_prefix("v1/") else {
+        return Resolution::NotFound;
+    };
+    let Some((id, methods)) = ROUTES
+        .iter()
+        .find_map(|(pattern, methods)| Some((matched(pattern, path)?, methods)))
+    else {
+        return Resolution::NotFound;
+    };
+    // COMPAT: spp-ctl's framework answers HEAD wherever it answers GET.
+    let wanted = if method == Method::HEAD {
+        "GET"
+    } else {
+        method.as_str()
+    };
+    match methods.iter().find(|(name, _)| *name == wanted) {
+        Some((_, deed)) => Resolution::Found(*deed, id.to_owned()),
+        None => {
+            let names: Vec<&str> = methods.iter().map(|(name, _)| *name).collect();
+            Resolution::WrongMethod(names.join(","))
+        }
+    }
+}
+
+/// The first id in a path that fits a pattern.
+fn matched<'a>(pattern: &str, path: &'a str) -> Option<&'a str> {
+    let mut id = "";
+    let (mut wanted, mut parts) = (pattern.split('/'), path.split('/'));
+    loop {
+        match (wanted.next(), parts.next()) {
+            (None, None) => return Some(id),
+            (Some("#"), Some(part)) if is_id(part) => {
+                if id.is_empty() {
+                    id = part;
+                }
+            }
+            (Some("*"), Some(part)) if !part.is_empty() => {}
+            (Some(wanted), Some(part)) if wanted == part => {}
+            _ => return None,
+        }
+    }
+}
+
+fn is_id(part: &str) -> bool {
+    let digits = part.strip_prefix('-').unwrap_or(part);
+    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn json<T: Serialize>(outcome: Result<T, SppError>) -> Response {
+    match outcome.map(|value| serde_json::to_vec(&value)) {
+        Ok(Ok(text)) => respond::typed(StatusCode::OK, "application/json", text),
+        Ok(Err(error)) => respond::spp_text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+        Err(error) => respond::spp_error(&error),
+    }
+}
+
+fn wrong_method(allow: &str) -> Response {
+    let mut response = respond::spp_text(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed.");
+    if let Ok(allow) = HeaderValue::from_str(allow) {
+        response.headers_mut().insert(ALLOW, allow);
+    }
+    response
+}
+
+/// The body, whatever the request calls it. One that is too long is as good as none: that it is no
+/// JSON comes after there being a process of that id.
+async fn read_body(app: &App, body: Incoming) -> Result<Bytes, Response> {
+    let whole = Limited::new(body, LONGEST_BODY).collect();
+    match tokio::time::timeout(app.limits.body_timeout, whole).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Ok(Bytes::new()),
+        Ok(Err(error)) => {
+            let mut refusal = respond::spp_text(StatusCode::BAD_REQUEST, error.to_string());
+            respond::close(refusal.headers_mut());
+            Err(refusal)
+        }
+        Err(_) => {
+            let text = "the body took too long to arrive (http.limits.body_timeout)";
+            let mut refusal = respond::spp_text(StatusCode::REQUEST_TIMEOUT, text);
+            respond::close(refusal.headers_mut());
+            Err(refusal)
+        }
+    }
+}
+
+/// What SPP allows for JSON.
+const LONGEST_BODY: usize = 100 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(method: &str, path: &str) -> String {
+        match resolve(&method.parse().unwrap(), path) {
+            Resolution::Found(deed, id) => format!("{deed:?} {id}"),
+            Resolution::WrongMethod(allow) => format!("405 {allow}"),
+            Resolution::NotFound => "404".to_owned(),
+        }
+    }
+
+    #[test]
+    fn routes_are_found_by_method_and_path() {
+        for (method, path, wanted) in [
+            ("GET", "/v1/processes", "Processes "),
+            ("HEAD", "//v1/processes", "Processes "),
+            ("GET", "/v1/pcaps/001", "Show 001"),
+            ("DELETE", "/v1/pcaps/-1", "Delete -1"),
+            ("PUT", "/v1/p%63aps/7/capture", "Capture 7"),
+            ("GET", "/v1/vfs/3", "Other 3"),
+            ("PUT", "/v1/vfs/3/components/fw1/ports", "Other 3"),
+            ("DELETE", "/v1/primary/flow_rules/4/port_id/5", "Primary 4"),
+            (
+                "POST",
+                "/v1/primary/flow_rules/port_id/0/validate",
+                "Primary 0",
+            ),
+            ("GET", "/v1/pcaps/9/capture", "405 PUT"),
+            ("HEAD", "/v1/pcaps/9/capture", "405 PUT"),
+            ("POST", "/v1/pcaps/9", "405 DELETE,GET"),
+            ("OPTIONS", "/v1/processes", "405 GET"),
+            ("POST", "/v1/primary/status", "405 DELETE,GET"),
+            ("PUT", "/v1/mirrors/1", "405 DELETE,GET"),
+        ] {
+            assert_eq!(shown(method, path), wanted, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn everything_else_is_not_found() {
+        for path in [
+            "/",
+            "/v1",
+            "/v1/",
+            "/v1/foo",
+            "/V1/processes",
+            "/v1/processes/",
+            "/v1/pcaps",
+            "/v1/pcaps/",
+            "/v1/pcaps/abc",
+            "/v1/pcaps/1.5",
+            "/v1/pcaps/-",
+            "/v1/pcaps/+1",
+            "/v1/pcaps/1/",
+            "/v1/pcaps/1/capture/",
+            "/v1//processes",
+            "/x/v1/processes",
+            "/v1/vfs/1/components//ports",
+            "/v1/pcaps/\u{661}",
+        ] {
+            assert_eq!(shown("GET", path), "404", "{path}");
+        }
+    }
+
+    #[test]
+    fn methods_stand_in_the_order_in_which_they_are_told() {
+        for (path, methods) in ROUTES {
+            assert!(methods.is_sorted_by_key(|(name, _)| *name), "{path}");
+        }
+    }
+}

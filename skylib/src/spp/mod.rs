@@ -1,0 +1,73 @@
+//! SPP's packet capture under its own REST API: interfaces recorded to rotated, compressed files.
+//!
+//! [`SppCtl`] is what SPP calls `spp-ctl`: a table of processes by id. Its processes are instances
+//! of this library ([`PcapProcess`]), or real ones of SPP that connect ([`SecondaryServer`]). An
+//! instance that runs has a thread and a packet ring for every writer; the kernel hands each flow
+//! to one of them.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use skylib::spp::{PcapSpec, Ports, SppCtl};
+//! use skylib::time::SystemClock;
+//!
+//! let ctl = SppCtl::new(Ports::new(["eth0"]), Arc::new(SystemClock));
+//! ctl.add(PcapSpec::new(1, "phy:0".parse()?))?;
+//! assert_eq!(ctl.processes().len(), 1);
+//! assert!(ctl.pcap("1")?.get().contains(r#""status":"idle""#));
+//! let refused = ctl.capture("1", br#"{"action": "restart"}"#).unwrap_err();
+//! assert_eq!(refused.to_string(), "invalid key(action): restart.");
+//! # Ok::<(), skylib::spp::SppError>(())
+//! ```
+
+mod block_file;
+mod command;
+mod cpu;
+mod ctl;
+mod error;
+#[cfg(test)]
+mod kernel_tests;
+mod link;
+mod pcap;
+mod port;
+mod primary;
+mod recorder;
+mod reply;
+mod run;
+mod secondary;
+mod shared;
+mod spec;
+#[cfg(test)]
+mod testing;
+mod writer;
+
+pub use command::{Action, Launch};
+pub use cpu::{CoreLayout, SocketLayout};
+pub use ctl::{CpuUsage, ProcessEntry, SppCtl};
+pub use error::SppError;
+pub use link::SecondaryServer;
+pub use pcap::{CoreStatus, PcapProcess, PcapStatus, RunStats, RxPort};
+pub use port::{PortId, PortKind, Ports};
+pub use primary::{PhyPort, PrimaryStatus, Queues};
+pub use reply::Reply;
+pub use shared::PcapStats;
+pub use spec::PcapSpec;
+
+use std::path::Path;
+
+use crate::capture::PacketSource;
+
+/// Where the packets of instances go besides their files.
+pub trait FlowTap: Send + Sync {
+    /// Reads a source of an interface to its end, on the calling thread or another one.
+    fn drive(&self, interface: &str, netns: Option<&Path>, source: Box<dyn PacketSource>);
+}
+
+/// What clients sent, short enough to be shown to them.
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(LONGEST_SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+const LONGEST_SHOWN: usize = 64;

@@ -1,0 +1,121 @@
+//! The virtual primary: what SPP's owner of all ports would tell, from the kernel's counters.
+
+use std::fs;
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::Ports;
+
+/// How the virtual primary is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct PrimaryStatus {
+    /// Its core, which is nobody's.
+    #[serde(rename = "master-lcore")]
+    pub master_lcore: u32,
+    /// All of its cores.
+    pub lcores: Vec<u32>,
+    /// The interfaces that are `phy:0` and so on.
+    pub phy_ports: Vec<PhyPort>,
+    /// None: rings have no counters of their own here.
+    pub ring_ports: [u32; 0],
+    /// None.
+    pub pipes: [u32; 0],
+}
+
+/// One interface, its counters since the system began.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct PhyPort {
+    /// Its number.
+    pub id: usize,
+    /// Packets received.
+    pub rx: u64,
+    /// Packets sent.
+    pub tx: u64,
+    /// Packets that could not be sent.
+    pub tx_drop: u64,
+    /// Its address.
+    pub eth: String,
+    /// Its queues.
+    pub nof_queues: Queues,
+}
+
+/// How many queues an interface has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Queues {
+    /// To receive.
+    pub rx: usize,
+    /// To send.
+    pub tx: usize,
+}
+
+impl PrimaryStatus {
+    /// Reads a folder such as `/sys/class/net`; what is not there is 0.
+    pub(super) fn read(ports: &Ports, folder: &Path) -> Self {
+        let phy_ports = ports
+            .phy()
+            .iter()
+            .enumerate()
+            .map(|(id, name)| PhyPort::read(id, &folder.join(name)))
+            .collect();
+        Self {
+            master_lcore: 0,
+            lcores: vec![0],
+            phy_ports,
+            ring_ports: [],
+            pipes: [],
+        }
+    }
+}
+
+impl PhyPort {
+    fn read(id: usize, folder: &Path) -> Self {
+        let text = |file: &str| {
+            let text = fs::read_to_string(folder.join(file)).unwrap_or_default();
+            text.trim().to_owned()
+        };
+        let counter = |name: &str| text(&format!("statistics/{name}")).parse().unwrap_or(0);
+        let queues: Vec<String> = fs::read_dir(folder.join("queues"))
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .collect();
+        let count = |kind| queues.iter().filter(|name| name.starts_with(kind)).count();
+        Self {
+            id,
+            rx: counter("rx_packets"),
+            tx: counter("tx_packets"),
+            tx_drop: counter("tx_dropped"),
+            eth: text("address"),
+            nof_queues: Queues {
+                rx: count("rx-"),
+                tx: count("tx-"),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::folder;
+    use super::*;
+
+    #[test]
+    fn the_keys_are_those_that_the_command_line_of_spp_reads() {
+        let folder = folder("primary");
+        let eth0 = folder.path().join("eth0");
+        for queue in ["rx-0", "rx-1", "tx-0"] {
+            fs::create_dir_all(eth0.join("queues").join(queue)).unwrap();
+        }
+        fs::create_dir(eth0.join("statistics")).unwrap();
+        fs::write(eth0.join("statistics/rx_packets"), "17\n").unwrap();
+        fs::write(eth0.join("address"), "02:00:00:00:00:01\n").unwrap();
+        let status = PrimaryStatus::read(&Ports::new(["eth0", "gone"]), folder.path());
+        assert_eq!(
+            serde_json::to_string(&status).unwrap(),
+            r#"{"master-lcore":0,"lcores":[0],"phy_ports":[{"id":0,"rx":17,"tx":0,"tx_drop":0,"eth":"02:00:00:00:00:01","nof_queues":{"rx":2,"tx":1}},{"id":1,"rx":0,"tx":0,"tx_drop":0,"eth":"","nof_queues":{"rx":0,"tx":0}}],"ring_ports":[],"pipes":[]}"#
+        );
+    }
+}

@@ -1,0 +1,124 @@
+//! What processes of SPP answer to a command.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::shortened;
+
+/// A reply of a process.
+///
+/// ```
+/// use skylib::spp::Reply;
+/// let text = br#"{"results":[{"result":"success"}],"client_id":3,"process_type":"pcap"}"#;
+/// let reply = Reply::parse(text).map_err(|error| error.to_string())?;
+/// assert_eq!((reply.client_id, reply.process_type.as_deref()), (Some(3), Some("pcap")));
+/// # Ok::<(), String>(())
+/// ```
+#[derive(Debug, Default, Deserialize)]
+#[non_exhaustive]
+pub struct Reply {
+    /// How it went, by command; there is only one.
+    #[serde(default)]
+    results: Vec<CommandResult>,
+    /// The process's id, if that was asked for.
+    #[serde(default)]
+    pub client_id: Option<i64>,
+    /// Its kind, likewise.
+    #[serde(default)]
+    pub process_type: Option<String>,
+    /// How it is, likewise.
+    #[serde(default)]
+    pub info: Option<Box<RawValue>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct CommandResult {
+    #[serde(default)]
+    result: String,
+    #[serde(default)]
+    error_details: Option<ErrorDetails>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct ErrorDetails {
+    #[serde(default)]
+    message: String,
+}
+
+/// The processors that a status names.
+#[derive(Debug, Deserialize)]
+pub(super) struct Cores {
+    #[serde(rename = "master-lcore")]
+    pub(super) master: u32,
+    #[serde(default)]
+    pub(super) core: Vec<Core>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Core {
+    pub(super) core: u32,
+}
+
+impl Reply {
+    /// Reads a whole reply.
+    ///
+    /// # Errors
+    /// Where it is no JSON, not yet or at all: [`serde_json::Error::is_eof`] tells which.
+    pub fn parse(bytes: &[u8]) -> Result<Self, serde_json::Error> {
+        // An array of values would do for the fields in their order.
+        if bytes
+            .trim_ascii_start()
+            .first()
+            .is_some_and(|byte| *byte != b'{')
+        {
+            return Err(serde::de::Error::custom("an object expected"));
+        }
+        serde_json::from_slice(bytes)
+    }
+
+    /// Why the command was refused, if it was.
+    #[must_use]
+    pub fn refusal(&self) -> Option<String> {
+        let first = self.results.first().filter(|r| r.result == "error")?;
+        let message = first.error_details.as_ref().map(|d| d.message.as_str());
+        Some(shortened(message.unwrap_or("error")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_error_in_the_first_result_is_one() {
+        let refusal = |text: &str| Reply::parse(text.as_bytes()).unwrap().refusal();
+        let message = r#"{"results":[{"result":"error","error_details":{"message":"Invalid value (command)"}}]}"#;
+        assert_eq!(refusal(message).unwrap(), "Invalid value (command)");
+        assert_eq!(
+            refusal(r#"{"results":[{"result":"error"}]}"#).unwrap(),
+            "error"
+        );
+        for text in [
+            "{}",
+            r#"{"results":[]}"#,
+            r#"{"results":[{"result":"success"},{"result":"error"}]}"#,
+        ] {
+            assert_eq!(refusal(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn half_a_reply_is_told_from_none() {
+        let whole = br#"{"results":[{"result":"success"}],"info":{"status":"idle"}}"#;
+        assert_eq!(
+            Reply::parse(whole).unwrap().info.unwrap().get(),
+            r#"{"status":"idle"}"#
+        );
+        for end in 0..whole.len() {
+            assert!(Reply::parse(&whole[..end]).unwrap_err().is_eof(), "{end}");
+        }
+        for text in [&b"nonsense"[..], b"{]", b"[]", b"5", b"{\"results\":5}"] {
+            assert!(!Reply::parse(text).unwrap_err().is_eof(), "{text:?}");
+        }
+    }
+}
