@@ -149,8 +149,12 @@ pub enum Predicate {
 impl Predicate {
     /// Whether a value satisfies the predicate.
     #[must_use]
+    #[inline]
     pub fn matches(&self, value: &Value) -> bool {
         match (self, value) {
+            // What most scans ask for.
+            (_, Value::Int(number)) => self.matches_int(*number),
+            (Self::Text(wanted), Value::Text(text)) => wanted == text,
             (Self::Present, _) => true,
             (_, Value::List(list)) => list.iter().any(|v| self.matches_one(v)),
             _ => self.matches_one(value),

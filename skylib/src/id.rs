@@ -75,6 +75,14 @@ impl Id {
         matches!(&self.0, Repr::Text(text) if text.is_empty())
     }
 
+    /// The UUID that this is, in its usual spelling.
+    pub(crate) const fn as_uuid(&self) -> Option<Uuid> {
+        match self.0 {
+            Repr::Uuid(packed) => Some(packed.uuid()),
+            Repr::Text(_) => None,
+        }
+    }
+
     /// Lends the text, made on the stack where it is not held.
     pub fn with_text<R>(&self, then: impl FnOnce(&str) -> R) -> R {
         match &self.0 {

@@ -8,9 +8,11 @@
 //! lock, so readers and queries are never held up by a slow subscriber.
 
 use std::collections::VecDeque;
+use std::hint::spin_loop;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use parking_lot::{Condvar, Mutex, RwLock};
+use parking_lot::{Condvar, Mutex, RwLock, RwLockWriteGuard};
 
 use crate::graph::history::History;
 use crate::graph::{Graph, GraphAccess, GraphEvent, GraphView, GraphWriter, Processor};
@@ -19,6 +21,8 @@ use crate::time::{Clock, Timestamp};
 /// The graph of a running engine, shared among probes, clients and queries.
 pub struct SharedGraph {
     graph: RwLock<Graph>,
+    /// Writers that have the lock or want it.
+    writers: AtomicUsize,
     clock: Arc<dyn Clock>,
     processors: Mutex<Vec<Box<dyn Processor>>>,
     history: Option<Arc<dyn History>>,
@@ -59,6 +63,7 @@ impl SharedGraph {
     pub fn new(graph: Graph, clock: Arc<dyn Clock>, processors: Vec<Box<dyn Processor>>) -> Self {
         Self {
             graph: RwLock::new(graph),
+            writers: AtomicUsize::new(0),
             clock,
             processors: Mutex::new(processors),
             history: None,
@@ -94,7 +99,8 @@ impl SharedGraph {
         author: Option<u64>,
         work: impl FnOnce(&mut Graph, Timestamp) -> R,
     ) -> R {
-        let mut graph = self.graph.write();
+        let turn = Turn::new(&self.writers);
+        let mut graph = self.write();
         let now = self.clock.now();
         let result = work(&mut graph, now);
         let events = self.settle(&mut graph, now);
@@ -121,11 +127,25 @@ impl SharedGraph {
         log.bytes += bytes_of(&logged);
         log.events.extend(logged);
         drop(graph);
+        drop(turn);
         self.written.notify_one();
         while log.is_full() && !log.closed {
             self.drained.wait(&mut log);
         }
         result
+    }
+
+    /// The lock for a writer. One that sleeps until a stretch is over needs longer to wake up than
+    /// the stretch took, and readers wait with it: it stays awake for as long as a stretch takes.
+    fn write(&self) -> RwLockWriteGuard<'_, Graph> {
+        let soon = (0..STRETCH_SPINS).find_map(|_| {
+            let graph = self.graph.try_write();
+            if graph.is_none() {
+                spin_loop();
+            }
+            graph
+        });
+        soon.unwrap_or_else(|| self.graph.write())
     }
 
     /// Lets the processors react until nothing changes any more; all events in causal order.
@@ -199,8 +219,34 @@ pub const LOG_BYTES: usize = 64 << 20;
 /// Events that the dispatcher takes at a time.
 const LOG_STEP: usize = 1_024;
 
+/// A writer from when it wants the lock until it has given it back.
+struct Turn<'a>(&'a AtomicUsize);
+
+impl<'a> Turn<'a> {
+    fn new(writers: &'a AtomicUsize) -> Self {
+        writers.fetch_add(1, Ordering::Relaxed);
+        Self(writers)
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Looks at a lock that take about as long as a stretch.
+const STRETCH_SPINS: usize = 1_000;
+
 impl GraphAccess for SharedGraph {
+    /// Lets writers that wait go first, for otherwise they would find the lock taken again at once.
     fn read(&self, work: &mut dyn FnMut(&Graph)) {
+        for _ in 0..STRETCH_SPINS {
+            if self.writers.load(Ordering::Relaxed) == 0 {
+                break;
+            }
+            spin_loop();
+        }
         work(&self.graph.read());
     }
 }

@@ -6,6 +6,7 @@ use std::hash::Hash;
 use super::{Edge, Metadata, Node};
 use crate::id::Id;
 use crate::time::Timestamp;
+use crate::value::Text;
 
 /// Declares an id type: text on the outside, 16 bytes where it is a UUID.
 macro_rules! id_type {
@@ -121,8 +122,8 @@ pub(super) trait Element: Clone {
 /// What an element holds beside its metadata.
 pub(super) struct Fields<'a> {
     pub(super) id: &'a Id,
-    pub(super) host: &'a str,
-    pub(super) origin: &'a str,
+    pub(super) host: &'a Text,
+    pub(super) origin: &'a Text,
     pub(super) created_at: Timestamp,
     pub(super) updated_at: Timestamp,
     pub(super) deleted_at: Option<Timestamp>,

@@ -62,6 +62,7 @@ pub use edge::Edge;
 pub use element::{EdgeId, NodeId};
 pub use error::GraphError;
 pub use event::GraphEvent;
+pub(crate) use json::WriteJson;
 pub use key::{ElementKey, MetadataKey};
 pub use metadata::{Metadata, MetadataOp};
 pub use node::Node;

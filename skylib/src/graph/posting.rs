@@ -18,15 +18,6 @@ impl Chunks {
         self.len
     }
 
-    /// The only number, where there is but one.
-    pub(super) fn only(&self) -> Option<u32> {
-        self.chunks
-            .first()?
-            .first()
-            .copied()
-            .filter(|_| self.len == 1)
-    }
-
     /// Adds a number that is not there.
     pub(super) fn insert(&mut self, index: u32, born: impl Fn(u32) -> u64) {
         self.len += 1;

@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, Hash, Hasher};
 
 use hashbrown::{DefaultHashBuilder, HashSet};
 
-use super::{Edge, Node};
+use super::{Edge, Metadata, Node};
 use crate::value::{ShapeTable, Text, Value};
 
 /// What elements share: key lists, hosts and origins, the whole metadata of edges, of which most
@@ -26,15 +26,9 @@ const PLACES: usize = 1 << 12;
 
 impl Sharing {
     pub(super) fn node(&mut self, node: Node) -> Node {
-        let mut metadata = self.shapes.intern(&node.metadata);
-        if metadata
-            .iter()
-            .any(|(_, value)| matches!(value, Value::Map(_) | Value::List(_)))
-        {
-            metadata = metadata.map_values(|value| match value {
-                Value::Map(_) | Value::List(_) => self.value(value.clone()),
-                other => other.clone(),
-            });
+        let mut metadata = self.shapes.intern_owned(node.metadata);
+        if metadata.iter().any(|(_, value)| is_shared(value)) {
+            metadata.update_values(|value| self.share(value));
         }
         Node {
             metadata,
@@ -45,16 +39,29 @@ impl Sharing {
     }
 
     pub(super) fn edge(&mut self, edge: Edge) -> Edge {
-        let mut metadata = self.shapes.intern(&edge.metadata);
-        if let Value::Map(shared) = self.value(Value::Map(metadata.clone())) {
-            metadata = shared;
-        }
+        let metadata = self.shapes.intern_owned(edge.metadata);
+        let metadata = match self.value(Value::Map(metadata)) {
+            Value::Map(shared) => shared,
+            _ => Metadata::new(),
+        };
         Edge {
             metadata,
             host: self.text(edge.host),
             origin: self.text(edge.origin),
             ..edge
         }
+    }
+
+    /// The same of objects and arrays, the objects in an object first.
+    fn share(&mut self, value: &mut Value) {
+        if !is_shared(value) {
+            return;
+        }
+        if let Value::Map(map) = value {
+            // One that others hold has been here before.
+            map.update_unshared(|value| self.share(value));
+        }
+        *value = self.value(std::mem::take(value));
     }
 
     fn text(&mut self, text: Text) -> Text {
@@ -83,6 +90,11 @@ impl Sharing {
     }
 }
 
+const fn is_shared(value: &Value) -> bool {
+    matches!(value, Value::Map(_) | Value::List(_))
+}
+
+/// Equal values on interned key lists have equal hashes, once what is in them is shared.
 fn hash(value: &Value, state: &mut impl Hasher) {
     match value {
         Value::Null => state.write_u8(0),
@@ -91,17 +103,19 @@ fn hash(value: &Value, state: &mut impl Hasher) {
         Value::Float(number) => state.write_u64(number.to_bits()),
         Value::Text(text) => text.hash(state),
         Value::List(list) => list.iter().for_each(|value| hash(value, state)),
-        Value::Map(map) => map.iter().for_each(|(key, value)| {
-            key.as_str().hash(state);
-            hash(value, state);
-        }),
+        Value::Map(map) => {
+            state.write_usize(map.shape().address() as usize);
+            map.iter().for_each(|(_, value)| match value {
+                Value::Map(map) => state.write_usize(map.address() as usize),
+                other => hash(other, state),
+            });
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::Metadata;
     use crate::time::Timestamp;
 
     const ORIGIN: &str = "agent.a-host-of-some-length";
@@ -152,6 +166,23 @@ mod tests {
         assert_eq!(inside(&a), inside(&b));
         let other = Metadata::from_iter([("Features", Value::list(["a"]))]);
         assert_eq!(node(&other).metadata, other);
+    }
+
+    #[test]
+    fn objects_share_what_is_in_them() {
+        let mut sharing = Sharing::default();
+        let mut node = |app: &str| {
+            let json = format!(r#"{{"Docker":{{"App":"{app}","Labels":{{"io":{{"pod":"x"}}}}}}}}"#);
+            let read = || serde_json::from_str::<Metadata>(&json).unwrap();
+            let node = sharing.node(Node::new("n", "", "", read(), Timestamp::ZERO));
+            assert_eq!(node.metadata, read());
+            node.metadata
+        };
+        let (a, b) = (node("a"), node("b"));
+        let labels = |metadata: &Metadata| metadata.get_path("Docker.Labels").cloned();
+        let address = |value: Option<Value>| value.and_then(|v| v.as_map().map(Metadata::address));
+        assert_eq!(address(labels(&a)), address(labels(&b)));
+        assert_ne!(a, b);
     }
 
     #[test]

@@ -316,7 +316,7 @@ impl<'a> GraphView<'a> {
         let mut walk = Walk::new(from.iter().copied(), direction);
         loop {
             let more = self.stretch(|storage| walk.advance(storage, self.sequence))?;
-            for (which, edge, node) in walk.take() {
+            for &(which, edge, node) in walk.take(usize::MAX) {
                 let (edge, node) = (edge.index() as u32, node.index() as u32);
                 if visit(which, edge, node).is_break() {
                     return Ok(());
@@ -450,7 +450,7 @@ impl GraphView<'_> {
         loop {
             let more = self.stretch(|storage| {
                 let more = walk.is_ready() || walk.advance(storage, self.sequence);
-                for (which, edge, node) in walk.take().take(STRETCH) {
+                for &(which, edge, node) in walk.take(STRETCH) {
                     found.extend(read(storage, which, edge, node).map(|read| (which, read)));
                 }
                 more || walk.is_ready()

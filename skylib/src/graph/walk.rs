@@ -12,16 +12,21 @@ pub(super) struct Walk<I> {
     direction: Direction,
     /// How many nodes were begun.
     begun: usize,
-    current: Option<Current>,
-    gathered: Vec<(EdgeIndex, NodeIndex)>,
-    ready: std::collections::VecDeque<(usize, EdgeIndex, NodeIndex)>,
+    paused: Option<Paused>,
+    /// Which node, the edge, the node at its other end.
+    found: Vec<(usize, EdgeIndex, NodeIndex)>,
+    /// How many of them were taken.
+    taken: usize,
+    /// How many of them are of sides that were walked to the end.
+    complete: usize,
 }
 
-struct Current {
+/// Where a stretch ended.
+struct Paused {
     node: NodeIndex,
     side: usize,
-    /// Stands before an edge that the view sees, which therefore stays, or at the beginning.
-    walker: Option<Walker>,
+    /// Stands before an edge that the view sees, which therefore stays.
+    walker: Walker,
 }
 
 impl<I: Iterator<Item = u32>> Walk<I> {
@@ -30,28 +35,36 @@ impl<I: Iterator<Item = u32>> Walk<I> {
             from: from.into_iter(),
             direction,
             begun: 0,
-            current: None,
-            gathered: Vec::new(),
-            ready: std::collections::VecDeque::new(),
+            paused: None,
+            found: Vec::new(),
+            taken: 0,
+            complete: 0,
         }
     }
 
     /// Whether there is something to take.
-    pub(super) fn is_ready(&self) -> bool {
-        !self.ready.is_empty()
+    pub(super) const fn is_ready(&self) -> bool {
+        self.taken < self.complete
     }
 
-    /// Which node, the edge, the node at its other end.
-    pub(super) fn take(&mut self) -> impl Iterator<Item = (usize, EdgeIndex, NodeIndex)> {
-        std::iter::from_fn(|| self.ready.pop_front())
+    /// Which node, the edge, the node at its other end; of so many edges at most.
+    pub(super) fn take(&mut self, most: usize) -> &[(usize, EdgeIndex, NodeIndex)] {
+        let from = self.taken;
+        self.taken = self.complete.min(from.saturating_add(most));
+        &self.found[from..self.taken]
     }
 
     /// Walks a stretch on; tells whether there is more to come.
     pub(super) fn advance(&mut self, storage: &Storage, sequence: u64) -> bool {
+        self.found.drain(..self.taken);
+        self.complete -= self.taken;
+        self.taken = 0;
+        let sides = sides(self.direction);
         let mut spent = 0;
-        while spent < STRETCH {
-            let current = match &mut self.current {
-                Some(current) => current,
+        loop {
+            let (node, mut side, mut walker) = match self.paused.take() {
+                Some(paused) => (paused.node, paused.side, paused.walker),
+                None if spent >= STRETCH => return true,
                 None => {
                     let Some(node) = self.from.next() else {
                         return false;
@@ -59,44 +72,38 @@ impl<I: Iterator<Item = u32>> Walk<I> {
                     self.begun += 1;
                     spent += 1;
                     let node = NodeIndex::new(node as usize);
-                    self.current.insert(Current {
-                        node,
-                        side: 0,
-                        walker: None,
-                    })
+                    (node, 0, storage.walker(node, sides[0]))
                 }
             };
-            let Some(side) = sides(self.direction).get(current.side) else {
-                self.current = None;
-                continue;
-            };
-            let walker = current
-                .walker
-                .get_or_insert_with(|| storage.walker(current.node, *side));
+            let which = self.begun - 1;
             loop {
                 let before = walker.clone();
-                let Some((edge, node)) = storage.step(walker) else {
-                    let which = self.begun - 1;
-                    let turned = self.gathered.drain(..).rev();
-                    self.ready
-                        .extend(turned.map(|(edge, node)| (which, edge, node)));
-                    current.side += 1;
-                    current.walker = None;
-                    break;
-                };
-                if !storage.has_edge_at(edge, sequence) {
+                if let Some((edge, other)) = storage.step(&mut walker) {
+                    if !storage.has_edge_at(edge, sequence) {
+                        continue;
+                    }
+                    if spent >= STRETCH {
+                        self.paused = Some(Paused {
+                            node,
+                            side,
+                            walker: before,
+                        });
+                        return true;
+                    }
+                    spent += 1;
+                    if !is_second_sight(self.direction, sides[side], node, other) {
+                        self.found.push((which, edge, other));
+                    }
                     continue;
                 }
-                if spent >= STRETCH {
-                    *walker = before;
-                    return true;
-                }
-                spent += 1;
-                if !is_second_sight(self.direction, *side, current.node, node) {
-                    self.gathered.push((edge, node));
+                self.found[self.complete..].reverse();
+                self.complete = self.found.len();
+                side += 1;
+                match sides.get(side) {
+                    Some(side) => walker = storage.walker(node, *side),
+                    None => break,
                 }
             }
         }
-        true
     }
 }

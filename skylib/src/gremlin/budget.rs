@@ -70,11 +70,12 @@ impl<'a> Budget<'a> {
     }
 
     /// One element's work; every now and then asks whether anybody still waits.
+    #[inline]
     pub(super) fn tick(&self) -> Result<(), QueryError> {
         let ticks = self.ticks.get().wrapping_add(1);
         self.ticks.set(ticks);
-        if ticks.is_multiple_of(STRETCH) && (self.interrupt)() {
-            return Err(QueryError::interrupted());
+        if ticks.is_multiple_of(STRETCH) {
+            return self.check();
         }
         Ok(())
     }

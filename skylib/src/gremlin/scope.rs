@@ -329,15 +329,20 @@ impl<'a> Scope<'a> {
         direction: Direction,
         visit: &mut dyn FnMut(Hop) -> ControlFlow<()>,
     ) -> Result<(), QueryError> {
-        let visit = &mut |which, edge, node| {
-            if self.has_hop(edge, node) {
-                return visit(Hop { which, edge, node });
+        let hopped = match self.is_part() {
+            false => {
+                let visit = &mut |which, edge, node| visit(Hop { which, edge, node });
+                self.view.hop(from, direction, visit)
             }
-            ControlFlow::Continue(())
+            true => {
+                let visit = &mut |which, edge, node| match self.has_hop(edge, node) {
+                    true => visit(Hop { which, edge, node }),
+                    false => ControlFlow::Continue(()),
+                };
+                self.view.hop(from, direction, visit)
+            }
         };
-        self.view
-            .hop(from, direction, visit)
-            .map_err(|error| expired(&error))
+        hopped.map_err(|error| expired(&error))
     }
 
     /// The hops over edges that pass a filter.

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::vec;
 
 use bytes::Bytes;
-use serde::Serialize;
 
 use super::GRAPH;
-use super::message::{write_json, write_json_head};
-use crate::graph::{Edge, Node};
+use super::message::write_json_head;
+use crate::graph::{Edge, Node, WriteJson};
+use crate::value::JsonWriter;
 
 /// The text of a graph, or a part of one, as an iterator of pieces of some 64 KiB.
 ///
@@ -28,6 +28,8 @@ pub struct JsonPieces {
     current: Option<Part>,
     /// Whether an element of the current list is written already.
     inside: bool,
+    /// What is written but no part of a piece yet: little enough to stay near the processor.
+    json: JsonWriter,
 }
 
 #[derive(Debug)]
@@ -123,6 +125,7 @@ impl JsonPieces {
             parts: parts.into_iter(),
             current: None,
             inside: false,
+            json: JsonWriter::with_room(2 * MOUTHFUL),
         }
     }
 
@@ -146,32 +149,32 @@ impl Part {
         Self::Text(text.as_bytes().to_vec())
     }
 
-    /// Adds to `out` until it is full; whether there is more.
-    fn fill(&mut self, out: &mut Vec<u8>, inside: &mut bool) -> bool {
+    /// Writes until it has enough for now; whether there is more.
+    fn fill(&mut self, json: &mut JsonWriter, inside: &mut bool) -> bool {
         match self {
             Self::Text(text) => {
-                out.append(text);
+                json.raw(text);
                 false
             }
-            Self::Nodes(nodes) => fill(out, nodes, inside),
-            Self::Edges(edges) => fill(out, edges, inside),
+            Self::Nodes(nodes) => fill(json, nodes, inside),
+            Self::Edges(edges) => fill(json, edges, inside),
         }
     }
 }
 
-fn fill<T: Serialize>(
-    out: &mut Vec<u8>,
+fn fill<T: WriteJson>(
+    json: &mut JsonWriter,
     elements: &mut vec::IntoIter<Arc<T>>,
     inside: &mut bool,
 ) -> bool {
-    while out.len() < PIECE {
+    while json.len() < MOUTHFUL {
         let Some(element) = elements.next() else {
             return false;
         };
         if std::mem::replace(inside, true) {
-            out.push(b',');
+            json.constant(b",");
         }
-        write_json(out, &*element);
+        element.write_json(json);
     }
     true
 }
@@ -189,24 +192,24 @@ impl Iterator for JsonPieces {
             match &mut self.current {
                 None => break,
                 Some(part) => {
-                    if !part.fill(&mut out, &mut self.inside) {
+                    if !part.fill(&mut self.json, &mut self.inside) {
                         self.current = None;
                     }
+                    out.extend_from_slice(self.json.as_bytes());
+                    self.json.clear();
                 }
             }
         }
-        if out.is_empty() {
-            None
-        } else {
-            Some(out.into())
-        }
+        (!out.is_empty()).then(|| out.into())
     }
 }
 
 /// A piece is sent once it has so many bytes.
 const PIECE: usize = 64 << 10;
+/// Bytes written before they are added to a piece.
+const MOUTHFUL: usize = 4 << 10;
 /// Room for a piece and the element that filled it.
-const ROOM: usize = PIECE + (4 << 10);
+const ROOM: usize = PIECE + 2 * MOUTHFUL;
 
 #[cfg(test)]
 mod tests {

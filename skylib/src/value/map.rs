@@ -7,6 +7,7 @@ use arcstr::ArcStr;
 use hashbrown::HashSet;
 use triomphe::{Arc, ThinArc};
 
+use super::json::{KeyJson, KeyJsons};
 use super::{Path, Value, words};
 
 /// A JSON object: keys sorted bytewise, values beside them; clones share both.
@@ -60,10 +61,30 @@ impl Map {
         Self(Some(ThinArc::from_header_and_iter(shape, values)))
     }
 
-    /// The same keys with other values.
-    #[must_use]
-    pub fn map_values(&self, value: impl FnMut(&Value) -> Value) -> Self {
-        Self::from_parts(self.shape().clone(), self.values().iter().map(value))
+    /// Changes the values and keeps the keys; in place unless others share the map.
+    pub(crate) fn update_values(&mut self, mut update: impl FnMut(&mut Value)) {
+        if !self.update_unshared(&mut update) {
+            let mut values = self.values().to_vec();
+            values.iter_mut().for_each(update);
+            *self = Self::from_parts(self.shape().clone(), values.into_iter());
+        }
+    }
+
+    /// [`Map::update_values`] unless others share the map: then it stays, and `false` says so.
+    pub(crate) fn update_unshared(&mut self, mut update: impl FnMut(&mut Value)) -> bool {
+        let Some(map) = &mut self.0 else { return true };
+        map.with_arc_mut(|map| match Arc::get_mut(map) {
+            Some(map) => {
+                map.slice_mut().iter_mut().for_each(&mut update);
+                true
+            }
+            None => false,
+        })
+    }
+
+    /// Where its values are, to tell shared maps apart.
+    pub(crate) fn address(&self) -> *const std::ffi::c_void {
+        self.0.as_ref().map_or(std::ptr::null(), ThinArc::ptr)
     }
 
     fn values(&self) -> &[Value] {
@@ -254,7 +275,7 @@ impl<K: Into<ArcStr>, V: Into<Value>> FromIterator<(K, V)> for Map {
 
 /// A sorted list of keys that many [`Map`]s share.
 #[derive(Clone, Default)]
-pub struct Shape(Option<ThinArc<(), ArcStr>>);
+pub struct Shape(Option<ThinArc<KeyJsons, ArcStr>>);
 
 impl Shape {
     const EMPTY: Self = Self(None);
@@ -263,7 +284,8 @@ impl Shape {
         if keys.is_empty() {
             return Self::EMPTY;
         }
-        Self(Some(ThinArc::from_header_and_iter((), keys.into_iter())))
+        let json = KeyJsons::new();
+        Self(Some(ThinArc::from_header_and_iter(json, keys.into_iter())))
     }
 
     /// Where a key stands.
@@ -288,7 +310,16 @@ impl Shape {
         self.0.as_ref().map_or(&[], |keys| &keys.slice)
     }
 
-    pub(super) fn address(&self) -> *const std::ffi::c_void {
+    /// The keys as they are written.
+    pub(super) fn json_keys(&self) -> &[KeyJson] {
+        let Some(shape) = &self.0 else { return &[] };
+        shape.header.header.get_or_init(|| {
+            let keys = shape.slice.iter().enumerate();
+            keys.map(|(i, key)| KeyJson::new(i, key)).collect()
+        })
+    }
+
+    pub(crate) fn address(&self) -> *const std::ffi::c_void {
         self.0.as_ref().map_or(std::ptr::null(), ThinArc::ptr)
     }
 
@@ -335,8 +366,13 @@ pub struct ShapeTable {
 impl ShapeTable {
     /// The same map on shared key lists, at every depth.
     pub fn intern(&mut self, map: &Map) -> Map {
-        if self.is_interned(map) {
-            return map.clone();
+        self.intern_owned(map.clone())
+    }
+
+    /// [`ShapeTable::intern`], which leaves a map alone that is on shared key lists already.
+    pub(crate) fn intern_owned(&mut self, map: Map) -> Map {
+        if self.is_interned(&map) {
+            return map;
         }
         let shape = self.shape(map.shape());
         let values = map.values().iter().map(|v| self.value(v));
@@ -475,22 +511,30 @@ impl Path {
     ///
     /// An array on the way is searched element by element, and the lookup then succeeds even with
     /// no hit at all (COMPAT: `HasKey('Ifs.Zzz')` is true where `Ifs` is an array).
+    #[inline]
     pub fn find<'a>(&self, map: &'a Map) -> Option<Found<'a>> {
-        self.find_from(0, map)
+        let value = map.value_at(self.position(0, map.shape())?)?;
+        self.find_in(1, value)
     }
 
     fn find_from<'a>(&self, depth: usize, map: &'a Map) -> Option<Found<'a>> {
         let value = map.value_at(self.position(depth, map.shape())?)?;
-        if depth + 1 == self.len() {
+        self.find_in(depth + 1, value)
+    }
+
+    /// The rest of the path, from `depth` on.
+    #[inline]
+    fn find_in<'a>(&self, depth: usize, value: &'a Value) -> Option<Found<'a>> {
+        if depth == self.len() {
             return Some(Found::One(value));
         }
         match value {
-            Value::Map(inner) => self.find_from(depth + 1, inner),
+            Value::Map(inner) => self.find_from(depth, inner),
             Value::List(list) => {
                 let mut hits = Vec::new();
                 for element in list.iter() {
                     if let Value::Map(inner) = element {
-                        match self.find_from(depth + 1, inner) {
+                        match self.find_from(depth, inner) {
                             Some(Found::One(value)) => hits.push(value),
                             Some(Found::Many(values)) => hits.extend(values),
                             None => {}

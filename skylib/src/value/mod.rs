@@ -11,6 +11,7 @@
 //! # Ok::<(), serde_json::Error>(())
 //! ```
 
+mod json;
 mod list;
 mod map;
 mod path;
@@ -18,6 +19,7 @@ mod text;
 mod unshared;
 mod words;
 
+pub(crate) use json::JsonWriter;
 pub use list::List;
 pub(crate) use map::MAX_DEPTH;
 pub use map::{Found, Map, Shape, ShapeTable};

@@ -24,14 +24,17 @@ pub struct Path {
 
 struct Part {
     key: String,
-    /// By address of the key list, for elements of several kinds take turns; empty until needed.
+    /// By address of the key list, for elements of several kinds take turns; empty until needed,
+    /// and larger while two lists that take turns have the same place.
     memo: RefCell<Vec<Option<Seen>>>,
 }
 
 /// A key list, and where the part stands in it.
 type Seen = (Shape, Option<usize>);
 
+/// Places for key lists, at first and at most.
 const MEMO: usize = 16;
+const MAX_MEMO: usize = 1024;
 
 impl Part {
     fn new(key: &str) -> Self {
@@ -39,6 +42,27 @@ impl Part {
             key: key.to_owned(),
             memo: RefCell::default(),
         }
+    }
+
+    /// Where the part stands in a key list, and takes a note of it.
+    #[cold]
+    fn look(&self, shape: &Shape) -> Option<usize> {
+        let mut memo = self.memo.borrow_mut();
+        let position = shape.position(&self.key);
+        if memo.is_empty() {
+            memo.resize(MEMO, None);
+        }
+        while memo[place(shape, memo.len())].is_some() && memo.len() < MAX_MEMO {
+            let mut larger = vec![None; 2 * memo.len()];
+            for seen in memo.drain(..).flatten() {
+                let place = place(&seen.0, larger.len());
+                larger[place] = Some(seen);
+            }
+            *memo = larger;
+        }
+        let place = place(shape, memo.len());
+        memo[place] = Some((shape.clone(), position));
+        position
     }
 }
 
@@ -60,22 +84,21 @@ impl Path {
         if part.key.is_empty() {
             return None;
         }
-        // Fibonacci hashing: addresses differ in a few bits in the middle.
-        let place = (shape.address() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 60;
-        let mut memo = part.memo.borrow_mut();
-        if memo.is_empty() {
-            memo.resize(MEMO, None);
-        }
-        let memo = &mut memo[place as usize];
-        match memo {
-            Some((known, position)) if known.is_same(shape) => *position,
+        let memo = part.memo.borrow();
+        match memo.get(place(shape, memo.len())) {
+            Some(Some((known, position))) if known.is_same(shape) => *position,
             _ => {
-                let position = shape.position(&part.key);
-                *memo = Some((shape.clone(), position));
-                position
+                drop(memo);
+                part.look(shape)
             }
         }
     }
+}
+
+/// Fibonacci hashing: addresses differ in a few bits in the middle.
+fn place(shape: &Shape, places: usize) -> usize {
+    let mixed = (shape.address() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed >> 32) as usize & places.wrapping_sub(1)
 }
 
 impl Clone for Path {

@@ -40,6 +40,15 @@ impl Text {
         }
     }
 
+    /// The text where it is inline: room for the longest of them, and how much of it counts. The
+    /// rest is spaces.
+    pub(super) const fn inline(&self) -> Option<(&[u8; INLINE], usize)> {
+        match &self.0 {
+            Repr::Inline { len, bytes } => Some((bytes, *len as usize)),
+            Repr::Shared(_) => None,
+        }
+    }
+
     /// Bytes held on the heap (shared by all clones), for memory accounting.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
@@ -58,7 +67,7 @@ impl Default for Text {
 
 impl From<&str> for Text {
     fn from(text: &str) -> Self {
-        let mut bytes = [0; INLINE];
+        let mut bytes = [b' '; INLINE];
         match bytes.get_mut(..text.len()) {
             Some(slot) => {
                 slot.copy_from_slice(text.as_bytes());

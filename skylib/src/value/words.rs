@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher};
+use std::rc::Rc;
 
 use arcstr::ArcStr;
 use hashbrown::{DefaultHashBuilder, HashSet, HashTable};
@@ -19,13 +20,25 @@ struct Words {
     keys: HashSet<ArcStr>,
     /// Made of those keys, so that the addresses of the keys tell lists apart.
     shapes: HashTable<Shape>,
+    /// Keys in the order in which they were read, which is mostly that of an object read before.
+    orders: HashTable<Order>,
     hasher: DefaultHashBuilder,
+}
+
+/// The keys of an object as they were read.
+struct Order {
+    read: Vec<ArcStr>,
+    shape: Shape,
+    /// Where each key of the shape was read.
+    places: Rc<[u16]>,
 }
 
 /// What is kept for good, a thread: bounded, for keys may come from anybody.
 const MAX_WORDS: usize = 2048;
 const MAX_LENGTH: usize = 64;
 const MAX_KEYS: usize = 64;
+/// Keys that there is room for at once.
+const USUAL_KEYS: usize = 16;
 
 impl Words {
     fn key(&mut self, text: &str) -> ArcStr {
@@ -35,27 +48,53 @@ impl Words {
         if self.keys.len() >= MAX_WORDS {
             self.keys.clear();
             self.shapes.clear();
+            self.orders.clear();
         }
         self.keys
             .get_or_insert_with(text, |text| ArcStr::from(text))
             .clone()
     }
 
+    /// What is known about objects with these keys in this order.
+    fn order(&self, pairs: &[(ArcStr, Value)]) -> Option<(Shape, Rc<[u16]>)> {
+        let hash = hash_of(&self.hasher, pairs.iter().map(|(key, _)| key));
+        let is_it = |order: &Order| is_same(&order.read, pairs.iter().map(|(key, _)| key));
+        let order = self.orders.find(hash, is_it)?;
+        Some((order.shape.clone(), Rc::clone(&order.places)))
+    }
+
+    fn remember(&mut self, read: Vec<ArcStr>, shape: &Shape) {
+        let place = |key: &ArcStr| {
+            let place = read.iter().position(|k| ArcStr::ptr_eq(k, key));
+            place.and_then(|place| u16::try_from(place).ok())
+        };
+        let places: Option<Rc<[u16]>> = shape.keys().iter().map(place).collect();
+        // A key that was read twice stands in the list once.
+        let Some(places) = places.filter(|p| p.len() == read.len() && is_kept(&read)) else {
+            return;
+        };
+        if self.orders.len() >= MAX_WORDS {
+            self.orders.clear();
+        }
+        let hasher = &self.hasher;
+        let hash = hash_of(hasher, read.iter());
+        let order = Order {
+            read,
+            shape: shape.clone(),
+            places,
+        };
+        let rehash = |order: &Order| hash_of(hasher, order.read.iter());
+        self.orders.insert_unique(hash, order, rehash);
+    }
+
     fn shape(&mut self, pairs: &[(ArcStr, Value)]) -> Shape {
         let hash = hash_of(&self.hasher, pairs.iter().map(|(key, _)| key));
-        let is_it = |shape: &Shape| {
-            let keys = shape.keys();
-            keys.len() == pairs.len()
-                && keys
-                    .iter()
-                    .zip(pairs)
-                    .all(|(a, (b, _))| ArcStr::ptr_eq(a, b))
-        };
+        let is_it = |shape: &Shape| is_same(shape.keys(), pairs.iter().map(|(key, _)| key));
         if let Some(known) = self.shapes.find(hash, is_it) {
             return known.clone();
         }
         let shape = Shape::new(pairs.iter().map(|(key, _)| key.clone()).collect());
-        if pairs.len() <= MAX_KEYS {
+        if is_kept(shape.keys()) {
             if self.shapes.len() >= MAX_WORDS {
                 self.shapes.clear();
             }
@@ -65,6 +104,19 @@ impl Words {
         }
         shape
     }
+}
+
+/// Whether keys are few and short enough to be kept together.
+fn is_kept(keys: &[ArcStr]) -> bool {
+    keys.len() <= MAX_KEYS && keys.iter().all(|key| key.len() <= MAX_LENGTH)
+}
+
+/// Whether keys are the very same in memory.
+fn is_same<'a>(known: &[ArcStr], mut keys: impl ExactSizeIterator<Item = &'a ArcStr>) -> bool {
+    known.len() == keys.len()
+        && known
+            .iter()
+            .all(|a| keys.next().is_some_and(|b| ArcStr::ptr_eq(a, b)))
 }
 
 fn hash_of<'a>(hasher: &DefaultHashBuilder, keys: impl Iterator<Item = &'a ArcStr>) -> u64 {
@@ -96,10 +148,17 @@ impl<'de> serde::Deserialize<'de> for Key {
 
 /// Reads an object; of equal keys the last wins.
 pub(super) fn read<'de, A: serde::de::MapAccess<'de>>(mut map: A) -> Result<Map, A::Error> {
-    let mut pairs: Vec<(ArcStr, Value)> = Vec::new();
+    let mut pairs: Vec<(ArcStr, Value)> = Vec::with_capacity(USUAL_KEYS);
     while let Some((Key(key), value)) = map.next_entry()? {
         pairs.push((key, value));
     }
+    if let Some((shape, places)) = WORDS.with_borrow(|words| words.order(&pairs)) {
+        let values = places
+            .iter()
+            .map(|place| std::mem::take(&mut pairs[usize::from(*place)].1));
+        return Ok(Map::from_parts(shape, values));
+    }
+    let read: Vec<ArcStr> = pairs.iter().map(|(key, _)| key.clone()).collect();
     pairs.sort_by(|a, b| a.0.cmp(&b.0));
     pairs.dedup_by(|later, kept| {
         let is_same = later.0 == kept.0;
@@ -108,7 +167,11 @@ pub(super) fn read<'de, A: serde::de::MapAccess<'de>>(mut map: A) -> Result<Map,
         }
         is_same
     });
-    let shape = WORDS.with_borrow_mut(|words| words.shape(&pairs));
+    let shape = WORDS.with_borrow_mut(|words| {
+        let shape = words.shape(&pairs);
+        words.remember(read, &shape);
+        shape
+    });
     Ok(Map::from_parts(
         shape,
         pairs.into_iter().map(|(_, value)| value),
@@ -137,6 +200,24 @@ mod tests {
     }
 
     #[test]
+    fn keys_are_sorted_in_whatever_order_they_come() {
+        for _ in 0..2 {
+            for json in [
+                r#"{"A":1,"B":2,"C":3}"#,
+                r#"{"C":3,"A":1,"B":2}"#,
+                r#"{"B":0,"C":3,"B":2,"A":1}"#,
+            ] {
+                let read = map(json);
+                assert_eq!(
+                    serde_json::to_string(&read).unwrap(),
+                    r#"{"A":1,"B":2,"C":3}"#
+                );
+                assert!(read.shape().is_same(map(r#"{"A":0,"B":0,"C":0}"#).shape()));
+            }
+        }
+    }
+
+    #[test]
     fn what_is_kept_is_bounded() {
         for i in 0..3 * MAX_WORDS {
             assert_eq!(map(&format!(r#"{{"key{i}":{i}}}"#)).len(), 1);
@@ -144,6 +225,9 @@ mod tests {
         map(&format!(r#"{{"{}":1}}"#, "k".repeat(1000)));
         WORDS.with_borrow(|words| {
             assert!(words.keys.len() <= MAX_WORDS && words.shapes.len() <= MAX_WORDS);
+            assert!(words.orders.len() <= MAX_WORDS);
+            assert!(words.shapes.iter().all(|shape| is_kept(shape.keys())));
+            assert!(words.orders.iter().all(|order| is_kept(&order.read)));
             assert!(words.keys.iter().all(|key| key.len() <= MAX_LENGTH));
         });
     }

@@ -9,6 +9,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use super::Revision;
 use crate::graph::element::Element;
 use crate::graph::order::Order;
+use crate::graph::storage::make_room;
 use crate::time::{Timestamp, When};
 
 /// All elements of one kind by place, by id and in the order they came.
@@ -22,8 +23,13 @@ pub(super) struct Chains<E: Element> {
 
 /// The revisions of one element. Their times follow each other whatever clocks they come from:
 /// each begins when the one before ends, or later.
+#[expect(
+    clippy::box_collection,
+    reason = "a pointer instead of four words, in each of a million elements"
+)]
 pub(super) struct Chain<E> {
-    former: VecDeque<Span<E>>,
+    /// None of most elements, which never change.
+    former: Option<Box<VecDeque<Span<E>>>>,
     newest: Span<E>,
     /// Number of the change that brought the element.
     born: u64,
@@ -78,7 +84,7 @@ impl<E: Element> Chains<E> {
             let former = std::mem::replace(newest, span);
             let metadata = former.element.metadata();
             let bytes = metadata.unshared_bytes(element.metadata()) + overhead::<E>();
-            chain.former.push_back(former);
+            chain.former.get_or_insert_default().push_back(former);
             return (place, open.then_some(Ended { place, bytes }));
         }
         let span = Span {
@@ -110,9 +116,11 @@ impl<E: Element> Chains<E> {
     /// Drops an element's oldest revision, which must have ended; the element with its last one.
     pub(super) fn drop_oldest(&mut self, place: u32) -> Option<Arc<E>> {
         let chain = self.chain_mut(place)?;
-        if let Some(span) = chain.former.pop_front() {
-            if chain.former.is_empty() {
-                chain.former = VecDeque::new();
+        if let Some(former) = &mut chain.former
+            && let Some(span) = former.pop_front()
+        {
+            if former.is_empty() {
+                chain.former = None;
             }
             return Some(span.element);
         }
@@ -171,14 +179,15 @@ impl<E: Element> Chains<E> {
     fn add(&mut self, span: Span<E>) -> u32 {
         let hash = self.hasher.hash_one(span.element.id());
         let chain = Chain {
-            former: VecDeque::new(),
+            former: None,
             born: span.number,
             newest: span,
         };
         let place = self.free.pop().unwrap_or_else(|| {
-            self.chains.push(None);
+            let place = self.chains.len();
+            make_room(&mut self.chains, place);
             // A graph holds less than 2^32 elements, and so does a history in a memory.
-            u32::try_from(self.chains.len() - 1).unwrap_or(u32::MAX)
+            u32::try_from(place).unwrap_or(u32::MAX)
         });
         if let Some(slot) = self.chains.get_mut(place as usize) {
             *slot = Some(chain);
@@ -213,19 +222,29 @@ impl<E: Element> Chain<E> {
             // Everything before has ended when the newest begins.
             When::At(_) if has_begun(&self.newest) => 0..0,
             when => {
-                let begun = self.former.partition_point(has_begun);
-                let over = self.former.partition_point(is_over).min(begun);
+                let begun = self.before(has_begun);
+                let over = self.before(is_over).min(begun);
                 match when {
                     When::At(_) => over.max(begun.saturating_sub(1))..begun,
                     When::During(_) => over..begun,
                 }
             }
         };
-        let spans = self.former.range(former).chain(newest);
+        let spans = self
+            .former
+            .iter()
+            .flat_map(move |f| f.range(former.clone()));
+        let spans = spans.chain(newest);
         spans.map(|span| Revision {
             element: Arc::clone(&span.element),
             number: span.number,
         })
+    }
+
+    /// How many former revisions, of which those that fulfil a test come first, do so.
+    fn before(&self, test: impl Fn(&Span<E>) -> bool) -> usize {
+        let former = self.former.as_ref();
+        former.map_or(0, |former| former.partition_point(test))
     }
 
     /// Whether any revision fulfils a test.
@@ -235,7 +254,8 @@ impl<E: Element> Chain<E> {
 
     /// All revisions, oldest first.
     pub(super) fn all(&self) -> impl Iterator<Item = &E> + Clone {
-        let spans = self.former.iter().chain(std::iter::once(&self.newest));
+        let former = self.former.iter().flat_map(|former| former.iter());
+        let spans = former.chain(std::iter::once(&self.newest));
         spans.map(|span| &*span.element)
     }
 }

@@ -27,10 +27,10 @@ impl Storage {
     }
 
     pub(in crate::graph) fn has_edge_at(&self, index: EdgeIndex, sequence: u64) -> bool {
-        self.graph
-            .edge_weight(index)
-            .is_some_and(|mark| mark.is_seen_at(sequence))
-            || self.edge_at(index, sequence).is_some()
+        match self.graph.edge_weight(index) {
+            Some(mark) if mark.is_seen_at(sequence) => true,
+            _ => self.edge_at(index, sequence).is_some(),
+        }
     }
 
     pub(in crate::graph) fn find_node_at(

@@ -11,11 +11,11 @@ use petgraph::stable_graph::{StableDiGraph, WalkNeighbors};
 
 use crate::filter::Predicate;
 use crate::graph::element::Element as _;
-use crate::graph::index::{DEFAULT_KEYS, Indexes, Posting};
+use crate::graph::index::{DEFAULT_KEYS, Indexes, Nodes, Posting};
 use crate::graph::order::Order;
 use crate::graph::revisions::{Dropped, Mark, Revisions};
 use crate::graph::views::Views;
-use crate::graph::{Direction, Edge, EdgeId, GraphError, Node, NodeId};
+use crate::graph::{Direction, Edge, EdgeId, GraphError, Metadata, Node, NodeId};
 use crate::value::Text;
 
 /// Number of a node; used again after the node has gone.
@@ -106,6 +106,10 @@ impl Storage {
             born,
             node: Arc::clone(node),
         };
+        if self.graph.node_count() == self.graph.capacity().0 {
+            self.graph
+                .reserve_exact_nodes(room_for(self.graph.node_count())?);
+        }
         let index = self
             .graph
             .try_add_node(slot)
@@ -119,7 +123,7 @@ impl Storage {
         });
         self.node_order.push(index.index());
         self.indexes
-            .add(number(index.index()), &node.metadata, born_in(&self.graph));
+            .add(number(index.index()), &node.metadata, &self.graph);
         Ok(())
     }
 
@@ -166,7 +170,7 @@ impl Storage {
         let node = Arc::clone(&slot.node);
         let raw = number(index.index());
         self.indexes
-            .update(raw, &former.metadata, &node.metadata, born_in(&self.graph));
+            .update(raw, &former.metadata, &node.metadata, &self.graph);
         if newest_view.is_some_and(|view| mark.is_seen_at(view)) {
             self.node_past.keep(raw, mark, former, self.sequence);
         }
@@ -263,8 +267,7 @@ impl Storage {
         if let Ok(entry) = self.node_ids.find_entry(hash, |i| *i == index) {
             entry.remove();
         }
-        self.indexes
-            .remove(raw, &node.metadata, born_in(&self.graph));
+        self.indexes.remove(raw, &node.metadata, &self.graph);
         let is_seen = newest_view.is_some_and(|view| mark.is_seen_at(view));
         if is_seen || self.node_past.has(raw) {
             self.node_past.bury(raw, &node, self.sequence);
@@ -386,7 +389,7 @@ impl Storage {
         key: &str,
         predicate: &Predicate,
     ) -> Option<Option<Posting<'_>>> {
-        self.indexes.find(key, predicate)
+        self.indexes.find(key, predicate, &self.graph)
     }
 
     pub(in crate::graph) const fn views(&self) -> &Arc<Views> {
@@ -399,7 +402,7 @@ impl Storage {
         posting: Posting<'a>,
         birth: u64,
     ) -> impl Iterator<Item = (u64, NodeIndex)> + use<'a> {
-        let born = born_in(&self.graph);
+        let born = |index| self.graph.born(index);
         let (one, many) = match posting {
             Posting::One(index) => (Some(index).filter(|index| born(*index) > birth), None),
             Posting::Many(chunks) => (None, Some(chunks.after(birth, born))),
@@ -480,22 +483,30 @@ pub(in crate::graph) fn is_second_sight(
     direction == Direction::Both && side == petgraph::Incoming && from == to
 }
 
-fn born_in(graph: &StableDiGraph<Slot, Mark, u32>) -> impl Fn(u32) -> u64 + Copy + '_ {
-    |index| {
-        graph
-            .node_weight(NodeIndex::new(index as usize))
+impl Nodes for StableDiGraph<Slot, Mark, u32> {
+    fn born(&self, index: u32) -> u64 {
+        self.node_weight(NodeIndex::new(index as usize))
             .map_or(0, |slot| slot.born)
+    }
+
+    fn metadata(&self, index: u32) -> Option<&Metadata> {
+        let slot = self.node_weight(NodeIndex::new(index as usize))?;
+        Some(&slot.node.metadata)
+    }
+}
+
+fn room_for(len: usize) -> Result<usize, GraphError> {
+    if len >= MAX_ELEMENTS {
+        Err(GraphError::Full)
+    } else {
+        Ok(more(len))
     }
 }
 
 /// How many more elements to make room for when there is none: doubling would leave a third of a
 /// big graph's memory unused.
-fn room_for(len: usize) -> Result<usize, GraphError> {
-    if len >= MAX_ELEMENTS {
-        Err(GraphError::Full)
-    } else {
-        Ok(len / 4 + 64)
-    }
+const fn more(len: usize) -> usize {
+    len / 8 + 64
 }
 
 /// Indexes need the top bit of a number for themselves.
@@ -504,7 +515,7 @@ const MAX_ELEMENTS: usize = 1 << 31;
 /// Makes sure that there is a place for an element.
 pub(in crate::graph) fn make_room<T: Default>(places: &mut Vec<T>, index: usize) {
     if places.capacity() <= index {
-        places.reserve_exact(index + 1 - places.len() + index / 4 + 64);
+        places.reserve_exact(index + 1 - places.len() + more(index));
     }
     if places.len() <= index {
         places.resize_with(index + 1, T::default);

@@ -10,8 +10,8 @@ use serde::{Serialize, Serializer};
 
 use super::steps::metrics::Metrics;
 use crate::flow::{Flow, FlowSet, RawPacket};
-use crate::graph::{Edge, Node};
-use crate::value::{Text, Value};
+use crate::graph::{Edge, Node, WriteJson};
+use crate::value::{JsonWriter, Text, Value};
 
 /// The result of a query. Serialises as the JSON that clients expect of each kind.
 ///
@@ -83,10 +83,80 @@ impl Answer {
     ///
     /// # Errors
     /// Those of the writer; a `Vec` has none.
-    pub fn write_json(&self, out: impl io::Write) -> io::Result<()> {
-        serde_json::to_writer(out, self).map_err(io::Error::from)
+    pub fn write_json(&self, mut out: impl io::Write) -> io::Result<()> {
+        match self {
+            Self::Graph { nodes, edges } => {
+                let mut list = ListWriter::new(out);
+                list.write("[{\"Nodes\":", nodes, "null")?;
+                list.write(",\"Edges\":", edges, "null")?;
+                list.end("}]")
+            }
+            Self::Nodes(nodes) => {
+                let mut list = ListWriter::new(out);
+                list.write("", nodes, "[]")?;
+                list.end("")
+            }
+            Self::Edges(edges) => {
+                let mut list = ListWriter::new(out);
+                list.write("", edges, "[]")?;
+                list.end("")
+            }
+            _ => serde_json::to_writer(&mut out, self).map_err(io::Error::from),
+        }
     }
 }
+
+/// Writes elements in pieces of some 64 KiB.
+struct ListWriter<W> {
+    out: W,
+    json: JsonWriter,
+}
+
+impl<W: io::Write> ListWriter<W> {
+    fn new(out: W) -> Self {
+        Self {
+            out,
+            json: JsonWriter::with_room(0),
+        }
+    }
+
+    /// What stands before, and the elements; `none` in place of an empty list.
+    fn write<E: WriteJson>(
+        &mut self,
+        before: &str,
+        elements: &[Arc<E>],
+        none: &str,
+    ) -> io::Result<()> {
+        self.json.raw(before.as_bytes());
+        if elements.is_empty() {
+            self.json.raw(none.as_bytes());
+            return Ok(());
+        }
+        for (i, element) in elements.iter().enumerate() {
+            self.json.constant(if i > 0 { b"," } else { b"[" });
+            element.write_json(&mut self.json);
+            if self.json.len() >= PIECE {
+                self.flush()?;
+            }
+        }
+        self.json.constant(b"]");
+        Ok(())
+    }
+
+    fn end(mut self, after: &str) -> io::Result<()> {
+        self.json.raw(after.as_bytes());
+        self.flush()
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.write_all(self.json.as_bytes())?;
+        self.json.clear();
+        Ok(())
+    }
+}
+
+/// Bytes handed on at once.
+const PIECE: usize = 64 << 10;
 
 /// `[{"name": …}]`, or `[]` for none.
 fn keyed<'a, S: Serializer, T: Serialize + 'a>(
@@ -148,9 +218,31 @@ impl Serialize for Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::graph::Metadata;
+    use crate::time::Timestamp;
 
+    /// Both ways to write.
     fn json(answer: &Answer) -> String {
-        serde_json::to_string(answer).unwrap()
+        let text = serde_json::to_string(answer).unwrap();
+        let mut written = Vec::new();
+        answer.write_json(&mut written).unwrap();
+        assert_eq!(String::from_utf8(written).unwrap(), text);
+        text
+    }
+
+    #[test]
+    fn long_lists_are_written_in_pieces_that_fit_together() {
+        let node = |i| Node::new(format!("n{i}"), "h", "", Metadata::new(), Timestamp::ZERO);
+        let nodes: Vec<_> = (0..2_000).map(|i| Arc::new(node(i))).collect();
+        let edge = Edge::new("e", "n1", "n2", "", "", Metadata::new(), Timestamp::ZERO);
+        let edges = vec![Arc::new(edge)];
+        assert!(json(&Answer::Nodes(nodes.clone())).len() > PIECE);
+        let both = json(&Answer::Graph {
+            nodes,
+            edges: edges.clone(),
+        });
+        assert!(both.ends_with(r#""Parent":"n1","Child":"n2"}]}]"#));
+        assert!(json(&Answer::Edges(edges)).starts_with("[{"));
     }
 
     #[test]

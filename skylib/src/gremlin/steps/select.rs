@@ -90,6 +90,8 @@ pub(in crate::gremlin) struct Pipe<'b, 'a, R> {
     /// `None` while only their number is wanted.
     rows: Option<Vec<R>>,
     count: u64,
+    /// Whether a page has all it wants.
+    is_over: bool,
     failed: Option<QueryError>,
 }
 
@@ -116,7 +118,9 @@ impl<'b, 'a, R: Row> Pipe<'b, 'a, R> {
         budget: &'b Budget<'a>,
     ) -> Self {
         let rows = (!only_count).then(Vec::new);
+        let is_over = |stage: &Stage| matches!(stage, Stage::Page(pager) if pager.is_over());
         Self {
+            is_over: stages.iter().any(is_over),
             stages: stages.into_iter().map(|stage| (stage, 0)).collect(),
             offered: 0,
             budget,
@@ -133,12 +137,8 @@ impl<'b, 'a, R: Row> Pipe<'b, 'a, R> {
     }
 
     /// Whether nothing can get through (any more).
-    pub(in crate::gremlin) fn is_closed(&self) -> bool {
-        self.failed.is_some()
-            || self
-                .stages
-                .iter()
-                .any(|(s, _)| matches!(s, Stage::Page(pager) if pager.is_over()))
+    pub(in crate::gremlin) const fn is_closed(&self) -> bool {
+        self.is_over || self.failed.is_some()
     }
 
     /// How many elements were offered, then how many got past each stage.
@@ -149,13 +149,12 @@ impl<'b, 'a, R: Row> Pipe<'b, 'a, R> {
 
     /// Offers an element; breaks when no more are wanted.
     pub(in crate::gremlin) fn push(&mut self, row: R) -> ControlFlow<()> {
-        match self.take(row) {
-            Ok(()) if self.is_closed() => ControlFlow::Break(()),
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => {
-                self.failed = Some(error);
-                ControlFlow::Break(())
-            }
+        if let Err(error) = self.take(row) {
+            self.failed = Some(error);
+        }
+        match self.is_closed() {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
         }
     }
 
@@ -174,7 +173,11 @@ impl<'b, 'a, R: Row> Pipe<'b, 'a, R> {
         for (stage, passed) in &mut self.stages {
             let passes = match stage {
                 Stage::Filter(filter) => row.passes(filter),
-                Stage::Page(pager) => pager.next(),
+                Stage::Page(pager) => {
+                    let passes = pager.next();
+                    self.is_over |= pager.is_over();
+                    passes
+                }
                 Stage::Dedup(dedup) => dedup.is_new(&row, &mut self.room)?,
             };
             if !passes {
