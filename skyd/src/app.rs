@@ -20,6 +20,7 @@ use crate::options::ReplacedBackend;
 use crate::requests::Requests;
 use crate::respond::{self, Response};
 use crate::socket::Connections;
+use crate::tls::Tls;
 use crate::upload::{UploadLimits, Uploads};
 use crate::ws::Pools;
 
@@ -27,6 +28,7 @@ use crate::ws::Pools;
 pub(crate) struct App {
     pub(crate) engine: Engine,
     pub(crate) auth: Auth,
+    pub(crate) tls: Option<Tls>,
     pub(crate) limits: Limits,
     pub(crate) config: Config,
     pub(crate) connections: Arc<Connections>,
@@ -66,6 +68,7 @@ impl App {
         engine: Engine,
         config: &Config,
         auth: Auth,
+        tls: Option<Tls>,
         flow_transport: FlowTransport,
         replaced_backends: Vec<ReplacedBackend>,
     ) -> Self {
@@ -89,6 +92,7 @@ impl App {
             engine,
             queries: Arc::new(Semaphore::new(limits.queries)),
             auth,
+            tls,
             limits,
             config: config.clone(),
             connections: Connections::new(config.count("http.limits.connections")),
@@ -273,7 +277,14 @@ mod tests {
         .unwrap();
         let engine = Engine::start(EngineOptions::new("test")).unwrap();
         let auth = auth::from_config(&config).unwrap();
-        App::new(engine, &config, auth, FlowTransport::WebSocket, Vec::new())
+        App::new(
+            engine,
+            &config,
+            auth,
+            None,
+            FlowTransport::WebSocket,
+            Vec::new(),
+        )
     }
 
     /// Runs until told to stop, then says so.

@@ -1,16 +1,15 @@
 //! From the configuration to the engine's options.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use serde_json::Value as Json;
 use skylib::api::{CaptureSpec, CaptureType};
 use skylib::engine::{EngineOptions, ResourceLimits, Role};
 use skylib::flow::{FlowProtocol, FlowTableOptions, LayerKeyMode};
 use skylib::graph::history::{History, HistoryLimits, MemoryHistory};
-use skylib::store::{FlowStore, FlowStoreLimits, MemoryFlowStore, RedbStore};
+use skylib::store::{DocStore, FlowStore, FlowStoreLimits, MemoryFlowStore, RedbStore};
 use skylib::value::Map;
 
 use crate::config::Config;
@@ -20,20 +19,12 @@ use crate::config::Config;
 /// # Errors
 /// When a setting asks for something that is not there, or the store cannot be opened.
 pub(crate) fn engine_options(role: Role, config: &Config) -> anyhow::Result<EngineOptions> {
-    refuse_tls(config)?;
     let folder = data_folder(config);
-    let store = RedbStore::open(&folder.join("meta.redb")).with_context(|| {
-        format!(
-            "storage.local.path: cannot keep resources in {}",
-            folder.display()
-        )
-    })?;
-    if let Some(aside) = store.set_aside() {
-        tracing::error!(file = %aside.display(), "the store was damaged and has been set aside");
-    }
+    let store = open_store(&folder, "meta.redb")?;
     let mut options = EngineOptions::new(host_id(config));
     options.role = role;
     options.documents = Arc::new(store);
+    options.elements = elements(config, &folder)?;
     options.table = flow_table(config)?;
     options.history = topology_history(config);
     options.flow_store = flow_store(config, options.table.expire);
@@ -56,6 +47,26 @@ pub(crate) fn engine_options(role: Role, config: &Config) -> anyhow::Result<Engi
     options.captures_here = role == Role::AllInOne;
     options.startup_capture = startup_capture(config)?;
     Ok(options)
+}
+
+fn open_store(folder: &Path, file: &str) -> anyhow::Result<RedbStore> {
+    let store = RedbStore::open(&folder.join(file)).with_context(|| {
+        let folder = folder.display();
+        format!("storage.local.path: cannot keep resources in {folder}")
+    })?;
+    if let Some(aside) = store.set_aside() {
+        tracing::error!(file = %aside.display(), "the store was damaged and has been set aside");
+    }
+    Ok(store)
+}
+
+/// Where nodes and edges are kept that clients bring; nowhere with the backend `memory`, as in the
+/// original.
+fn elements(config: &Config, folder: &Path) -> anyhow::Result<Option<Arc<dyn DocStore>>> {
+    if driver(config, TOPOLOGY_BACKEND) == "memory" {
+        return Ok(None);
+    }
+    Ok(Some(Arc::new(open_store(folder, "graph.redb")?)))
 }
 
 fn resource_limits(config: &Config) -> ResourceLimits {
@@ -157,24 +168,6 @@ fn history_bytes(config: &Config) -> usize {
 
 const TOPOLOGY_BACKEND: &str = "analyzer.topology.backend";
 const FLOW_BACKEND: &str = "analyzer.flow.backend";
-
-/// Serving without the encryption that was asked for would show what was meant to be hidden.
-fn refuse_tls(config: &Config) -> anyhow::Result<()> {
-    if config.tree("tls").is_some_and(wants_tls) {
-        bail!("tls: not supported yet, leave its certificates and keys unset");
-    }
-    Ok(())
-}
-
-fn wants_tls(tls: &Json) -> bool {
-    let set = |key: &str| {
-        tls.get(key)
-            .and_then(Json::as_str)
-            .is_some_and(|path| !path.is_empty())
-    };
-    (set("ca_cert") && set("client_cert") && set("client_key"))
-        || (set("server_cert") && set("server_key"))
-}
 
 fn flow_table(config: &Config) -> anyhow::Result<FlowTableOptions> {
     let mut table = FlowTableOptions::default()

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use hyper::StatusCode;
 use serde::Serialize;
 use skylib::graph::history::HistoryStatus;
+use skylib::spp::PcapStatus;
 use skylib::store::FlowStoreStatus;
 use skylib::time::Timestamp;
 
@@ -45,6 +46,7 @@ pub(crate) async fn show(call: Call) -> Response {
         queues: Queues {
             connections: app.connections.open(),
             connections_refused: app.connections.refused(),
+            connections_closed_idle: app.connections.waiting().closed(),
             incoming_bytes: app.incoming.used(),
             incoming_refused: app.incoming.refused(),
             queries_running: app.queries_running(),
@@ -79,6 +81,10 @@ pub(crate) async fn show(call: Call) -> Response {
             topology: engine.history.as_ref().map(TopologyHistory::of),
             flows: engine.flow_store.as_ref().map(FlowHistory::of),
         },
+        spp: app.spp.as_ref().map(|ctl| {
+            let statuses = ctl.instances().into_iter().map(|process| process.status());
+            statuses.map(|status| (status.client_id, status)).collect()
+        }),
         backends_replaced_by_local: app
             .replaced_backends
             .iter()
@@ -103,6 +109,9 @@ struct Status<'a> {
     live: Live,
     flow_ingestion: Ingestion,
     history: History,
+    /// SPP's instances by id, as its own API shows them.
+    #[serde(rename = "SPP", skip_serializing_if = "Option::is_none")]
+    spp: Option<BTreeMap<u8, PcapStatus>>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     backends_replaced_by_local: BTreeMap<&'static str, &'a str>,
 }
@@ -247,6 +256,7 @@ struct Ingestion {
 struct Queues {
     connections: usize,
     connections_refused: usize,
+    connections_closed_idle: u64,
     incoming_bytes: usize,
     incoming_refused: u64,
     queries_running: usize,

@@ -179,7 +179,13 @@ impl<'a> Publisher<'a> {
                     .filter_map(apply)
                     .collect::<Vec<GraphError>>()
             };
-            for error in self.client.app.engine.graph().update_as(author, work) {
+            let graph = self.client.app.engine.graph();
+            let errors = if self.client.hello.deletes_on_disconnect {
+                graph.update_as(author, work)
+            } else {
+                graph.update_kept(author, work)
+            };
+            for error in errors {
                 self.client.drop_message(&error.to_string());
             }
         }

@@ -308,7 +308,7 @@ fn users_may_come_from_a_file_that_is_read_again_at_a_signal() {
     is_401(&as_user(&daemon, "GET", "/api", "ZXZlOnMzY3JldA==", b""));
     is_401(&as_user(&daemon, "GET", "/api", "YW5uOnMzY3JlVA==", b""));
     std::fs::write(&file, users.lines().next().unwrap()).unwrap();
-    daemon.hang_up("files have been read again");
+    daemon.hang_up("users have been read again");
     assert_eq!(as_user(&daemon, "GET", "/api", tokens[0], b"").status, 200);
     is_401(&as_user(&daemon, "GET", "/api", tokens[1], b""));
     std::fs::write(&file, "ann:$6$salt$hash").unwrap();

@@ -26,6 +26,7 @@ mod flows;
 mod hub;
 mod import;
 mod ingestion;
+mod keeper;
 mod kinds;
 mod live;
 mod monotonic;
@@ -67,6 +68,7 @@ use parking_lot::Mutex;
 
 use self::controller::Controller;
 use self::import::Importer;
+use self::keeper::{Keeper, ReturningEdges};
 use self::kinds::Kinds;
 use self::live::LiveHub;
 use self::on_demand::{OnDemand, OnDemandOptions};
@@ -106,6 +108,8 @@ pub struct EngineOptions {
     pub host: String,
     /// Where resources are kept.
     pub documents: Arc<dyn DocStore>,
+    /// Where nodes and edges are kept that clients bring; none is not, and they end with the process.
+    pub elements: Option<Arc<dyn DocStore>>,
     /// Where the graph's past is kept; none is not, and queries that ask for it are refused.
     pub history: Option<Arc<dyn History>>,
     /// Where flows are kept; nowhere means that queries for flows of the past are refused.
@@ -147,6 +151,7 @@ impl EngineOptions {
             role: Role::Analyzer,
             host: host.into(),
             documents: Arc::new(MemoryStore::default()),
+            elements: None,
             history: None,
             flow_store: None,
             clock: Arc::new(SystemClock),
@@ -179,6 +184,7 @@ struct Inner {
     flows: Arc<FlowHub>,
     graph_bus: Arc<Bus<Outgoing>>,
     kinds: Kinds,
+    keeper: Option<Arc<Keeper>>,
     controller: Arc<Controller>,
     queries: QueryRunner,
     live: Arc<LiveHub>,
@@ -248,11 +254,18 @@ impl Engine {
     /// When kept resources cannot be read or a thread cannot be started.
     pub fn start(options: EngineOptions) -> Result<Self, EngineError> {
         let origin = format!("agent.{}", options.host);
-        let processors: Vec<Box<dyn Processor>> =
+        let keeper = options.elements.map(|store| Arc::new(Keeper::new(store)));
+        let mut processors: Vec<Box<dyn Processor>> =
             vec![Box::new(TidProcessor::new(origin.as_str()))];
+        if let Some(keeper) = &keeper {
+            processors.push(Box::new(ReturningEdges(Arc::clone(keeper))));
+        }
         let clock = Arc::clone(&options.clock);
         let graph = SharedGraph::new(Graph::new(), Arc::clone(&clock), processors);
-        let graph = Arc::new(graph.with_history(options.history));
+        let graph = graph
+            .with_history(options.history)
+            .with_keeper(keeper.clone());
+        let graph = Arc::new(graph);
         let flows = Arc::new(FlowHub::new(options.flows).with_store(options.flow_store));
         let graph_bus = Arc::new(Bus::default());
         let controller = Arc::new(Controller::default());
@@ -279,6 +292,7 @@ impl Engine {
             flows: Arc::clone(&flows),
             graph_bus: Arc::clone(&graph_bus),
             kinds,
+            keeper: keeper.clone(),
             controller: Arc::clone(&controller),
             queries: queries.clone(),
             live: Arc::new(LiveHub::new(options.live.clone(), queries.clone())),
@@ -313,6 +327,12 @@ impl Engine {
                 is_here: options.captures_here,
             },
         ))?;
+        if let Some(keeper) = keeper {
+            let load = |graph: &mut Graph, _| keeper.load(graph, &origin);
+            engine.0.graph.update_as(None, load)?;
+            let clock = Arc::clone(&options.clock);
+            engine.spawn("keeper", move || keeper.run(&*clock))?;
+        }
         if options.role == Role::AllInOne {
             if let Some(missing) = Capability::missing() {
                 tracing::warn!("{missing}; everything else works");
@@ -558,8 +578,8 @@ impl Engine {
                 .as_ref()
                 .map(ProbeSet::status)
                 .unwrap_or_default(),
-            resources: inner.kinds.counts(),
-            store_problem: inner.kinds.store_problem(),
+            resources: inner.resources(),
+            store_problem: inner.store_problem(),
             capture_totals: inner.controller.totals(),
             events_waiting: inner.graph.log_len(),
             graph_subscribers_cut_off: inner.graph_bus.cut_off(),
@@ -594,11 +614,32 @@ impl Engine {
             .partition(|thread| thread.thread().name() == Some("on-demand"));
         join(on_demand);
         inner.stopping.store(true, Ordering::Relaxed);
+        if let Some(keeper) = &inner.keeper {
+            keeper.stop();
+        }
         inner.graph.close_log();
         inner.live.stop();
         join(others);
         inner.graph_bus.close();
         inner.flows.bus.close();
+    }
+}
+
+impl Inner {
+    /// How many resources are kept, by their kind.
+    fn resources(&self) -> BTreeMap<&'static str, usize> {
+        let mut counts = self.kinds.counts();
+        if let Some(keeper) = &self.keeper {
+            let (nodes, edges) = keeper.counts();
+            counts.extend([("node", nodes), ("edge", edges)]);
+        }
+        counts
+    }
+
+    fn store_problem(&self) -> Option<String> {
+        let keeper = self.keeper.as_ref();
+        let unwritten = || keeper.and_then(|keeper| keeper.problem());
+        self.kinds.store_problem().or_else(unwritten)
     }
 }
 

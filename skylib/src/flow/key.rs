@@ -31,8 +31,9 @@ impl HashSeed {
     /// From one secret number.
     pub(super) const fn new(secret: u64) -> Self {
         // Digits of pi: odd-looking words without structure.
-        let other = fold(secret ^ 0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344);
-        Self(secret, other)
+        let first = fold(secret ^ 0xa409_3822_299f_31d0, 0x082e_fa98_ec4e_6c89);
+        let second = fold(secret ^ 0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344);
+        Self(first, second)
     }
 }
 
@@ -392,3 +393,25 @@ const PORTS: u16 = 0x40;
 const TUNNEL: u16 = 0x80;
 const ICMP: u16 = 0x100;
 const LINK: u16 = 0x200;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_word_of_a_key_hides_another() {
+        // Whoever sends IPv6 chooses whole words; no value may make the others count for nothing.
+        let values = [0, 1, u64::MAX, 0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344];
+        for (place, other) in (0..8).flat_map(|place| (0..8).map(move |other| (place, other))) {
+            for (secret, value) in [0, 1, 0xfeed, u64::MAX].into_iter().zip(values) {
+                let mut key = FlowKey([value; 8]);
+                let seed = HashSeed::new(secret);
+                let hash = |key: &FlowKey| key.hash(seed, LayerKeyMode::L2);
+                key.0[place] = 7;
+                let before = hash(&key);
+                key.0[other] ^= 0x100;
+                assert_ne!(before, hash(&key), "{place} {other} {value:#x}");
+            }
+        }
+    }
+}

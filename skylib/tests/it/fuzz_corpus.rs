@@ -86,9 +86,9 @@ fn filter_texts_and_programs() {
 }
 
 /// Seeds of a target by name.
-type Seeds = [(&'static str, Vec<u8>)];
+pub(crate) type Seeds = [(&'static str, Vec<u8>)];
 
-fn replay(target: &str, check: fn(&[u8]), seeds: &Seeds) {
+pub(crate) fn replay(target: &str, check: fn(&[u8]), seeds: &Seeds) {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("../fuzz/corpus")
         .join(target);

@@ -38,6 +38,22 @@ fn a_tunnel_is_told_by_its_source_port_too() {
 }
 
 #[test]
+fn the_destination_port_decides_before_the_source_port() {
+    let question = hex("0007 0100 0001 0000 0000 0000 01 61 00 0001 0001");
+    let path = |source, destination| {
+        let (parts, _) = decode(&ethernet(
+            0x0800,
+            &ipv4(17, &udp(source, destination, &question)),
+        ));
+        paths(&parts).remove(0)
+    };
+    // A client that took the port of a tunnel asks for a name; what comes back looks like a tunnel.
+    assert_eq!(path(8472, 53), "Ethernet/IPv4/UDP/DNS");
+    assert_eq!(path(53, 8472), "Ethernet/IPv4/UDP/VXLAN");
+    assert_eq!(path(8472, 7000), "Ethernet/IPv4/UDP/VXLAN");
+}
+
+#[test]
 fn a_tunnel_with_nothing_in_it_is_one_part() {
     for payload in [hex("08000000 00002a 00"), hex("00 00 6558 00002a 00")] {
         let port = if payload[0] == 8 { 4789 } else { 6081 };
