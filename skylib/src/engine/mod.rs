@@ -360,7 +360,7 @@ impl Engine {
         let (graph, bus) = (Arc::clone(&inner.graph), Arc::clone(&inner.graph_bus));
         let (controller, live) = (Arc::clone(&inner.controller), Arc::clone(&inner.live));
         self.spawn("dispatch", move || {
-            dispatch(&graph, &bus, &controller, &live)
+            dispatch(&graph, &bus, &controller, &live);
         })?;
         let live = Arc::clone(&inner.live);
         self.spawn("live", move || live.run())?;

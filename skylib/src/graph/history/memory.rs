@@ -209,7 +209,7 @@ impl State {
                     let others = chain.into_iter().flat_map(Chain::all);
                     let others = others.map(|node| &node.metadata);
                     let next = others.clone().next();
-                    self.names.drop(oldest.place, &node.metadata, next, others);
+                    self.names.drop(oldest.place, &node.metadata, next, &others);
                 }
             }
             Kind::Edge => {

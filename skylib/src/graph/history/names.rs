@@ -49,7 +49,7 @@ impl Names {
         place: u32,
         metadata: &Metadata,
         next: Option<&Metadata>,
-        others: impl Iterator<Item = &'m Metadata> + Clone,
+        others: &(impl Iterator<Item = &'m Metadata> + Clone),
     ) {
         for key in DEFAULT_KEYS {
             let value = metadata.get(key);
