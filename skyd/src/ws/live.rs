@@ -15,12 +15,15 @@ use tokio::task::JoinSet;
 use super::Client;
 use crate::app::QueryFailure;
 
+/// What came of a query that ran for the first time.
+type Opened = Result<Result<(), QueryError>, QueryFailure>;
+
 /// What one connection follows.
 pub(crate) struct LiveQueries<'a> {
     client: &'a Client,
     queries: LiveClient,
     /// Queries that run for the first time.
-    opening: JoinSet<(String, Result<Result<(), QueryError>, QueryFailure>)>,
+    opening: JoinSet<(String, Opened)>,
 }
 
 impl<'a> LiveQueries<'a> {
@@ -91,11 +94,7 @@ impl<'a> LiveQueries<'a> {
     }
 
     /// What is wrong with a query that ran for the first time; its answer is news like any other.
-    fn opened(
-        &self,
-        name: &str,
-        opened: Result<Result<(), QueryError>, QueryFailure>,
-    ) -> Option<JsonPieces> {
+    fn opened(&self, name: &str, opened: Opened) -> Option<JsonPieces> {
         match opened {
             Ok(Ok(())) => None,
             // It was cancelled, and the client knows.
