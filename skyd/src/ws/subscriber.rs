@@ -72,7 +72,7 @@ pub(crate) struct Subscriber<'a> {
     events: Subscription<Outgoing>,
     /// An event taken from the queue and not sent yet: the first of the next batch.
     held: Option<Arc<Outgoing>>,
-    /// The last change in what the client knows from a reply.
+    /// The last change that the client knows from a reply, or that was before it came.
     shown: u64,
     /// The part of the graph the client wants; `None` for all of it.
     selection: Option<Selection>,
@@ -95,7 +95,8 @@ impl<'a> Subscriber<'a> {
             client,
             events,
             held: None,
-            shown: 0,
+            // What happened before may still be on its way to the queue.
+            shown: client.app.engine.graph().view().sequence(),
             selection: None,
             live: LiveQueries::new(client),
         };
@@ -103,7 +104,10 @@ impl<'a> Subscriber<'a> {
         if !filter.is_empty() {
             // The first ping tells the client that it counts: not before the filter does.
             match selection::evaluate(&client.app, filter, 0).await {
-                Ok(found) => subscriber.selection = found.selection,
+                Ok(found) => {
+                    subscriber.selection = found.selection;
+                    subscriber.shown = found.graph.sequence;
+                }
                 Err(error) => {
                     let refusal = Refusal::Filter(error.to_string());
                     tracing::debug!(client = client.hello.host_id, %refusal, "WebSocket refused");
