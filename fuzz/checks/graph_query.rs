@@ -128,6 +128,7 @@ impl World {
     }
 
     /// Runs something within limits.
+    #[allow(clippy::panic_in_result_fn, reason = "a check that fails must be seen")]
     fn within<R>(
         &self,
         run: impl FnOnce(&Context<'_>) -> Result<R, QueryError>,
@@ -149,6 +150,7 @@ impl World {
         result
     }
 
+    #[allow(clippy::panic_in_result_fn, reason = "a check that fails must be seen")]
     fn run(&self, query: &Query) -> Result<Answer, QueryError> {
         let outcome = self.within(|context| query.run(context));
         match &outcome {

@@ -229,7 +229,7 @@ fn a_client_that_stops_reading_holds_up_nobody_and_ends_with_the_answer() {
         let list = &mut lists[which];
         match news(&mut sockets[which]) {
             (kind, _, _, object) if kind == "Answer" => {
-                *list = object["Answer"].as_array().unwrap().clone()
+                *list = object["Answer"].as_array().unwrap().clone();
             }
             (kind, _, _, object) if kind == "Changes" => apply(list, &object["Changes"]),
             other => panic!("{other:?}"),
