@@ -261,11 +261,15 @@ pub(crate) fn resource_error(error: &ResourceError) -> Response {
 }
 
 /// A text as SPP's control process sends it.
+///
+/// COMPAT: SPP's command line and scripts. No line feed, no charset.
 pub(crate) fn spp_text(status: StatusCode, text: impl Into<Bytes>) -> Response {
     typed(status, "text/plain", text)
 }
 
 /// Why a request of SPP's API cannot be done.
+///
+/// COMPAT: SPP's command line keeps silent on 400, 404 and 500 and complains of any other status.
 pub(crate) fn spp_error(error: &SppError) -> Response {
     let (status, prefix) = match error {
         SppError::NoProcess(_) | SppError::NoPrimary => (StatusCode::NOT_FOUND, ""),
