@@ -4,7 +4,7 @@ SHELL := /bin/bash
 VENV  := target/venv
 DATA  := skyd-data
 
-.PHONY: deps run test python bench fuzz
+.PHONY: deps run test python bench bench-fanout fuzz
 
 # System packages: installed as root or with passwordless sudo, else named with the command.
 deps:
@@ -26,6 +26,11 @@ python:
 
 bench:
 	cargo bench -p benches
+
+# Frames a second to many WebSocket clients; beside gorilla/websocket where there is Go.
+bench-fanout:
+	cargo build --release -p skyd
+	@.ci/bench-fanout
 
 # A minute for each target; FUZZ_SECONDS=600 for more.
 fuzz:

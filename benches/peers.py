@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Our graph beside networkx, rustworkx and igraph on the same topologies, in the same run.
 
-  benches/peers.py [--tools DIR] [--venv DIR] [--rounds N] [SIZE | TOPOLOGY]...
+  benches/peers.py [--tools DIR] [--venv DIR] [--rounds N] [--no-writer] [SIZE | TOPOLOGY]...
 
 A SIZE (100000 and 1000000 unless said otherwise) is made by DIR/make_topology.py, once, into
 target/topology-SIZE.json; a TOPOLOGY is such a file, its truth beside it. The peers run by
@@ -57,6 +57,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--tools", default=os.environ.get("SKYD_TOOLS", os.path.join(ROOT, "..", "shared", "tools")))
     p.add_argument("--venv", default=os.path.join(ROOT, "target", "peers-venv"))
+    p.add_argument("--binary", help="a build of the benchmark `figures`, to use instead of building it")
     p.add_argument("--rounds", type=int, help="default 5, of more than 300 000 nodes 2")
     p.add_argument("--no-writer", action="store_true", help="leave out the queries beside a writer")
     p.add_argument("--plain", nargs="+", help=argparse.SUPPRESS)
@@ -68,7 +69,7 @@ def main():
     if not os.path.exists(script):
         p.error("no %s: say with --tools or SKYD_TOOLS where peers_graph.py and make_topology.py are" % script)
     python = environment(opt.venv)
-    binary = build()
+    binary = opt.binary or build()
     figures = {}
     for name in opt.topology:
         file = topology(name, opt.tools)

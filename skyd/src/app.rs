@@ -20,6 +20,7 @@ use crate::options::ReplacedBackend;
 use crate::requests::Requests;
 use crate::respond::{self, Response};
 use crate::socket::Connections;
+use crate::tls::Tls;
 use crate::upload::{UploadLimits, Uploads};
 use crate::ws::Pools;
 
@@ -27,6 +28,7 @@ use crate::ws::Pools;
 pub(crate) struct App {
     pub(crate) engine: Engine,
     pub(crate) auth: Auth,
+    pub(crate) tls: Option<Tls>,
     pub(crate) limits: Limits,
     pub(crate) config: Config,
     pub(crate) connections: Arc<Connections>,
@@ -57,6 +59,8 @@ pub(crate) struct Limits {
     pub(crate) ws_message_bytes: usize,
     pub(crate) ws_queue_bytes: usize,
     pub(crate) ws_queue_messages: usize,
+    pub(crate) queries: usize,
+    pub(crate) live_queries: usize,
 }
 
 impl App {
@@ -64,6 +68,7 @@ impl App {
         engine: Engine,
         config: &Config,
         auth: Auth,
+        tls: Option<Tls>,
         flow_transport: FlowTransport,
         replaced_backends: Vec<ReplacedBackend>,
     ) -> Self {
@@ -79,11 +84,15 @@ impl App {
             ws_message_bytes: config.bytes("http.limits.ws_message_bytes"),
             ws_queue_bytes: config.bytes("http.limits.ws_queue_bytes"),
             ws_queue_messages: config.count("http.ws.queue_size"),
+            queries: config.count("http.limits.queries"),
+            live_queries: config.count("http.limits.live_queries"),
         };
         let patience = limits.body_timeout;
         Self {
             engine,
+            queries: Arc::new(Semaphore::new(limits.queries)),
             auth,
+            tls,
             limits,
             config: config.clone(),
             connections: Connections::new(config.count("http.limits.connections")),
@@ -98,7 +107,6 @@ impl App {
             flow_transport,
             spp: None,
             replaced_backends,
-            queries: Arc::new(Semaphore::new(config.count("http.limits.queries"))),
         }
     }
 
@@ -109,6 +117,12 @@ impl App {
             max_bytes: self.limits.ws_queue_bytes,
             namespaces,
         }
+    }
+
+    /// Queries that have their turn.
+    pub(crate) fn queries_running(&self) -> usize {
+        let free = self.queries.available_permits();
+        self.limits.queries.saturating_sub(free)
     }
 
     /// Runs blocking work with the engine on a thread that may block, within the time and the
@@ -263,7 +277,14 @@ mod tests {
         .unwrap();
         let engine = Engine::start(EngineOptions::new("test")).unwrap();
         let auth = auth::from_config(&config).unwrap();
-        App::new(engine, &config, auth, FlowTransport::WebSocket, Vec::new())
+        App::new(
+            engine,
+            &config,
+            auth,
+            None,
+            FlowTransport::WebSocket,
+            Vec::new(),
+        )
     }
 
     /// Runs until told to stop, then says so.

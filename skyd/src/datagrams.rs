@@ -84,6 +84,10 @@ pub(crate) async fn receive(app: Arc<App>, mut stop: watch::Receiver<bool>) {
             _ = stop.wait_for(|stop| *stop) => return,
         };
         match received {
+            Ok((_, peer)) if !app.auth.takes_datagrams_of(peer.ip()) => {
+                tracing::debug!(%peer, "datagram of another machine dropped");
+                app.pools.count_dropped(1);
+            }
             Ok((length, peer)) => {
                 if let Err(reason) = app.engine.flows().ingest(&buffer[..length]) {
                     tracing::debug!(%peer, %reason, "datagram dropped");

@@ -10,6 +10,7 @@ mod datagrams;
 mod exposition;
 mod flows;
 mod form;
+mod idle;
 mod log;
 mod openapi;
 mod options;
@@ -22,10 +23,12 @@ mod server;
 mod signal;
 mod socket;
 mod spp;
+mod tls;
 mod upload;
 mod whole_graph;
 mod ws;
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,6 +45,7 @@ use crate::config::{Config, Sources};
 use crate::datagrams::FlowTransport;
 use crate::server::Door;
 use crate::signal::Signals;
+use crate::tls::Tls;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -109,6 +113,7 @@ async fn serve(role: Role, config: &Config) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("cannot receive signals")?;
     let replaced_backends = options::replaced_backends(config)?;
     let auth = auth::from_config(config)?;
+    let tls = Tls::from_config(config)?;
     let listener = server::listen("analyzer.listen", &address).await?;
     let engine = Engine::start(options::engine_options(role, config)?)?;
     let place = listener.local_addr().context("the socket has no address")?;
@@ -121,6 +126,7 @@ async fn serve(role: Role, config: &Config) -> anyhow::Result<()> {
         engine.clone(),
         config,
         auth,
+        tls,
         flow_transport,
         replaced_backends,
     );
@@ -129,12 +135,21 @@ async fn serve(role: Role, config: &Config) -> anyhow::Result<()> {
     let app = Arc::new(app);
     let (stop, stopping) = watch::channel(false);
     tokio::spawn(datagrams::receive(Arc::clone(&app), stopping.clone()));
+    warn_if_open(&app, place);
     tracing::info!(host = engine.host(), "listening on {place}");
     if let Some(spp) = spp {
+        let main_place = place;
         let place = spp
             .listener
             .local_addr()
             .context("the socket has no address")?;
+        if is_reached_by_others(place) {
+            tracing::warn!(
+                "whoever reaches {place} may command SPP's processes: spp.listen=127.0.0.1:{} \
+                 keeps others out, who still find it below /v1 of {main_place}",
+                place.port()
+            );
+        }
         tracing::info!("SPP's API is at {place}");
         let (app, stopping) = (Arc::clone(&app), stopping.clone());
         tokio::spawn(spp.serve(app, stopping));
@@ -178,11 +193,35 @@ async fn serve(role: Role, config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Whether an address is not this machine's alone.
+fn is_reached_by_others(place: SocketAddr) -> bool {
+    !place.ip().to_canonical().is_loopback()
+}
+
+fn warn_if_open(app: &App, place: SocketAddr) {
+    if app.auth.is_open() && is_reached_by_others(place) {
+        tracing::warn!(
+            "without authentication, whoever reaches {place} may see and change everything: \
+             analyzer.auth.api.backend asks for passwords, analyzer.listen=127.0.0.1:{} keeps \
+             others out",
+            place.port()
+        );
+    }
+}
+
 /// Reads certificates and password files again.
 fn reload(app: &App) {
     match app.auth.reload() {
-        Ok(()) => tracing::info!("SIGHUP: files have been read again"),
+        Ok(()) => tracing::info!("SIGHUP: users have been read again"),
         Err(error) => tracing::error!(error, "SIGHUP: users stay as they were"),
+    }
+    match app.tls.as_ref().map(Tls::reload) {
+        None => {}
+        Some(Ok(())) => tracing::info!("SIGHUP: certificates have been read again"),
+        Some(Err(error)) => {
+            let error = format!("{error:#}");
+            tracing::error!(error, "SIGHUP: certificates stay as they were");
+        }
     }
 }
 

@@ -1,16 +1,15 @@
 //! From the configuration to the engine's options.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use serde_json::Value as Json;
 use skylib::api::{CaptureSpec, CaptureType};
 use skylib::engine::{EngineOptions, ResourceLimits, Role};
 use skylib::flow::{FlowProtocol, FlowTableOptions, LayerKeyMode};
 use skylib::graph::history::{History, HistoryLimits, MemoryHistory};
-use skylib::store::{FlowStore, FlowStoreLimits, MemoryFlowStore, RedbStore};
+use skylib::store::{DocStore, FlowStore, FlowStoreLimits, MemoryFlowStore, RedbStore};
 use skylib::value::Map;
 
 use crate::config::Config;
@@ -20,20 +19,12 @@ use crate::config::Config;
 /// # Errors
 /// When a setting asks for something that is not there, or the store cannot be opened.
 pub(crate) fn engine_options(role: Role, config: &Config) -> anyhow::Result<EngineOptions> {
-    refuse_tls(config)?;
     let folder = data_folder(config);
-    let store = RedbStore::open(&folder.join("meta.redb")).with_context(|| {
-        format!(
-            "storage.local.path: cannot keep resources in {}",
-            folder.display()
-        )
-    })?;
-    if let Some(aside) = store.set_aside() {
-        tracing::error!(file = %aside.display(), "the store was damaged and has been set aside");
-    }
+    let store = open_store(&folder, "meta.redb")?;
     let mut options = EngineOptions::new(host_id(config));
     options.role = role;
     options.documents = Arc::new(store);
+    options.elements = elements(config, &folder)?;
     options.table = flow_table(config)?;
     options.history = topology_history(config);
     options.flow_store = flow_store(config, options.table.expire);
@@ -44,12 +35,38 @@ pub(crate) fn engine_options(role: Role, config: &Config) -> anyhow::Result<Engi
     let netns = config.text("agent.topology.netns.run_path");
     options.netns_path = (!netns.is_empty()).then(|| PathBuf::from(netns));
     options.host_metadata = host_metadata(config)?;
+    options.live.interval = config.duration("live.interval");
+    options.live.timed_interval = config.duration("live.timed_interval");
+    options.live.max_time = config.duration("live.max_time");
+    options.live.max_queries = config.count("live.max_queries");
+    options.live.max_items = config.count("live.max_items");
+    options.live.max_bytes = config.bytes("live.max_bytes");
     options.layer_key_mode = layer_key_mode(config);
     options.resources = resource_limits(config);
     options.max_active_captures = config.count("agent.capture.max_active");
     options.captures_here = role == Role::AllInOne;
     options.startup_capture = startup_capture(config)?;
     Ok(options)
+}
+
+fn open_store(folder: &Path, file: &str) -> anyhow::Result<RedbStore> {
+    let store = RedbStore::open(&folder.join(file)).with_context(|| {
+        let folder = folder.display();
+        format!("storage.local.path: cannot keep resources in {folder}")
+    })?;
+    if let Some(aside) = store.set_aside() {
+        tracing::error!(file = %aside.display(), "the store was damaged and has been set aside");
+    }
+    Ok(store)
+}
+
+/// Where nodes and edges are kept that clients bring; nowhere with the backend `memory`, as in the
+/// original.
+fn elements(config: &Config, folder: &Path) -> anyhow::Result<Option<Arc<dyn DocStore>>> {
+    if driver(config, TOPOLOGY_BACKEND) == "memory" {
+        return Ok(None);
+    }
+    Ok(Some(Arc::new(open_store(folder, "graph.redb")?)))
 }
 
 fn resource_limits(config: &Config) -> ResourceLimits {
@@ -151,24 +168,6 @@ fn history_bytes(config: &Config) -> usize {
 
 const TOPOLOGY_BACKEND: &str = "analyzer.topology.backend";
 const FLOW_BACKEND: &str = "analyzer.flow.backend";
-
-/// Serving without the encryption that was asked for would show what was meant to be hidden.
-fn refuse_tls(config: &Config) -> anyhow::Result<()> {
-    if config.tree("tls").is_some_and(wants_tls) {
-        bail!("tls: not supported yet, leave its certificates and keys unset");
-    }
-    Ok(())
-}
-
-fn wants_tls(tls: &Json) -> bool {
-    let set = |key: &str| {
-        tls.get(key)
-            .and_then(Json::as_str)
-            .is_some_and(|path| !path.is_empty())
-    };
-    (set("ca_cert") && set("client_cert") && set("client_key"))
-        || (set("server_cert") && set("server_key"))
-}
 
 fn flow_table(config: &Config) -> anyhow::Result<FlowTableOptions> {
     let mut table = FlowTableOptions::default()

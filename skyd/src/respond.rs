@@ -15,6 +15,7 @@ use skylib::api::ResourceError;
 use skylib::spp::SppError;
 
 use crate::compress::Encoder;
+use crate::idle::Working;
 
 /// An answer.
 pub(crate) type Response = hyper::Response<Body>;
@@ -23,6 +24,8 @@ pub(crate) type Response = hyper::Response<Body>;
 pub(crate) struct Body {
     pieces: Pieces,
     encoder: Option<Encoder>,
+    /// Its request counts as worked on until the body is gone.
+    working: Option<Working>,
 }
 
 enum Pieces {
@@ -37,6 +40,7 @@ impl Body {
         Self {
             pieces: Pieces::Whole(bytes.into()),
             encoder: None,
+            working: None,
         }
     }
 
@@ -50,6 +54,7 @@ impl Body {
                 Self {
                     pieces: Pieces::Lazy(Box::new(all)),
                     encoder: None,
+                    working: None,
                 }
             }
         }
@@ -61,6 +66,11 @@ impl Body {
             (Pieces::Whole(bytes), None) => Some(bytes),
             _ => None,
         }
+    }
+
+    /// Keeps the request counted as worked on until the body is gone.
+    pub(crate) fn keep(&mut self, working: Working) {
+        self.working = Some(working);
     }
 
     /// Compresses piece by piece from here on.
@@ -243,17 +253,23 @@ pub(crate) fn resource_error(error: &ResourceError) -> Response {
             let text = format!("{error} (http.limits.resource_bytes)");
             error_text(StatusCode::FORBIDDEN, &text)
         }
-        ResourceError::Store(_) => failed("a resource could not be kept", error),
+        ResourceError::Store(_) | ResourceError::Unkept(_) => {
+            failed("a resource could not be kept", error)
+        }
         _ => bad_request(error),
     }
 }
 
 /// A text as SPP's control process sends it.
+///
+/// COMPAT: SPP's command line and scripts. No line feed, no charset.
 pub(crate) fn spp_text(status: StatusCode, text: impl Into<Bytes>) -> Response {
     typed(status, "text/plain", text)
 }
 
 /// Why a request of SPP's API cannot be done.
+///
+/// COMPAT: SPP's command line keeps silent on 400, 404 and 500 and complains of any other status.
 pub(crate) fn spp_error(error: &SppError) -> Response {
     let (status, prefix) = match error {
         SppError::NoProcess(_) | SppError::NoPrimary => (StatusCode::NOT_FOUND, ""),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::Context;
 use futures_util::FutureExt;
 use hyper::body::Incoming;
-use hyper::header::{ACCESS_CONTROL_ALLOW_ORIGIN, ORIGIN};
+use hyper::header::{ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue, ORIGIN, STRICT_TRANSPORT_SECURITY};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, StatusCode};
@@ -19,14 +19,16 @@ use skylib::api::address::ServiceAddress;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
 
 use crate::app::App;
 use crate::compress::{self, Coding};
 use crate::cors;
+use crate::idle::Waiter;
 use crate::respond::{self, Response};
 use crate::router::route;
 use crate::routes;
-use crate::socket::ClientSocket;
+use crate::socket::{ClientSocket, Permit, Transport};
 
 /// Opens the socket to listen on; a name stands for the first of its addresses that works.
 ///
@@ -107,14 +109,14 @@ fn accept(
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%peer, %error, "TCP_NODELAY");
             }
-            let socket = ClientSocket::new(stream, app.limits.write_timeout, permit);
-            tokio::spawn(connection(
-                socket,
-                peer,
-                door,
-                Arc::clone(app),
-                stop.clone(),
-            ));
+            let waiter = app.connections.waiting().enter();
+            let (app, stop) = (Arc::clone(app), stop.clone());
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = connection(stream, peer, door, permit, &waiter, app, stop) => {}
+                    () = waiter.closed() => tracing::debug!(%peer, "closed to make place"),
+                }
+            });
         }
         None => {
             tokio::spawn(turn_away(stream));
@@ -124,19 +126,43 @@ fn accept(
 
 /// One connection from its first byte to its last as HTTP.
 async fn connection(
-    socket: ClientSocket,
+    stream: TcpStream,
     peer: SocketAddr,
     door: Door,
+    permit: Permit,
+    waiter: &Arc<Waiter>,
     app: Arc<App>,
     mut stop: watch::Receiver<bool>,
 ) {
+    // SPP's clients know of no TLS.
+    let tls = app.tls.as_ref().filter(|_| door == Door::Main);
+    let transport = match tls {
+        None => Transport::Plain(stream),
+        Some(tls) => {
+            let handshake = handshake(stream, tls.acceptor());
+            match tokio::time::timeout(app.limits.header_timeout, handshake).await {
+                Ok(Ok(transport)) => transport,
+                Ok(Err(error)) => return tracing::debug!(%peer, %error, "no TLS"),
+                Err(_) => return tracing::debug!(%peer, "no TLS in time"),
+            }
+        }
+    };
+    let socket = ClientSocket::new(transport, app.limits.write_timeout, permit);
     let limits = &app.limits;
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
         .max_header_size(limits.header_bytes)
         .max_buf_size(limits.header_bytes.max(MIN_BUFFER));
-    let service = service_fn(|request| answer(Arc::clone(&app), request, peer, door));
+    let service = service_fn(|request| {
+        let working = waiter.work();
+        let answering = answer(Arc::clone(&app), request, peer, door);
+        async move {
+            let mut response = answering.await;
+            response.body_mut().keep(working);
+            Ok::<_, Infallible>(response)
+        }
+    });
     let served = http
         .serve_connection(TokioIo::new(socket), service)
         .with_upgrades();
@@ -153,6 +179,21 @@ async fn connection(
     }
 }
 
+/// Begins TLS. Who speaks HTTP instead is told so, as browsers and scripts show nothing else.
+async fn handshake(mut stream: TcpStream, acceptor: TlsAcceptor) -> io::Result<Transport> {
+    let mut first = [0];
+    stream.peek(&mut first).await?;
+    if first[0].is_ascii_alphabetic() {
+        stream.write_all(NO_TLS).await?;
+        return Err(ErrorKind::InvalidData.into());
+    }
+    Ok(Transport::Tls(Box::new(acceptor.accept(stream).await?)))
+}
+
+const NO_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\
+    Content-Type: text/plain; charset=utf-8\r\nContent-Length: 31\r\n\r\n\
+    https is spoken here, not http\n";
+
 /// Waits until the daemon ends.
 async fn stopped(stop: &mut watch::Receiver<bool>) {
     // An error says that nobody is left who could tell: the end, too.
@@ -165,10 +206,11 @@ async fn answer(
     request: Request<Incoming>,
     peer: SocketAddr,
     door: Door,
-) -> Result<Response, Infallible> {
+) -> Response {
     if door == Door::Spp {
-        return Ok(routes::spp::answer(app, request).await);
+        return routes::spp::answer(app, request).await;
     }
+    let is_encrypted = app.tls.is_some();
     let coding = Coding::of(request.headers());
     let method = request.method().clone();
     let counted = Arc::clone(&app);
@@ -183,8 +225,13 @@ async fn answer(
         response
     };
     compress::apply(&mut response, coding);
+    if is_encrypted {
+        let always = HeaderValue::from_static("max-age=63072000; includeSubDomains");
+        let headers = response.headers_mut();
+        headers.insert(STRICT_TRANSPORT_SECURITY, always);
+    }
     counted.requests.count(&method, response.status());
-    Ok(response)
+    response
 }
 
 /// A fault in one handler is this request's alone.

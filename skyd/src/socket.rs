@@ -10,11 +10,14 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
+use tokio_rustls::server::TlsStream;
+
+use crate::idle::Waiting;
 
 /// A connection, HTTP first and perhaps WebSocket later.
 #[derive(Debug)]
 pub(crate) struct ClientSocket {
-    stream: TcpStream,
+    transport: Transport,
     write_timeout: Duration,
     /// Runs while the peer's window is full.
     stalled: Option<Pin<Box<Sleep>>>,
@@ -23,12 +26,19 @@ pub(crate) struct ClientSocket {
 
 impl ClientSocket {
     /// Fails writes once the peer has taken no byte for `write_timeout`.
-    pub(crate) fn new(stream: TcpStream, write_timeout: Duration, permit: Permit) -> Self {
+    pub(crate) fn new(transport: Transport, write_timeout: Duration, permit: Permit) -> Self {
         Self {
-            stream,
+            transport,
             write_timeout,
             stalled: None,
             _permit: permit,
+        }
+    }
+
+    fn bytes(&mut self) -> Pin<&mut (dyn Bytes + Send)> {
+        match &mut self.transport {
+            Transport::Plain(stream) => Pin::new(stream),
+            Transport::Tls(stream) => Pin::new(stream.as_mut()),
         }
     }
 
@@ -55,7 +65,7 @@ impl AsyncRead for ClientSocket {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        self.bytes().poll_read(cx, buffer)
     }
 }
 
@@ -65,7 +75,7 @@ impl AsyncWrite for ClientSocket {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        let written = self.bytes().poll_write(cx, bytes);
         self.watch(cx, written)
     }
 
@@ -74,22 +84,41 @@ impl AsyncWrite for ClientSocket {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        let written = self.bytes().poll_write_vectored(cx, slices);
         self.watch(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        match &self.transport {
+            Transport::Plain(stream) => stream.is_write_vectored(),
+            Transport::Tls(stream) => stream.is_write_vectored(),
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        // What TLS has not got rid of yet waits here.
+        let flushed = self.bytes().poll_flush(cx);
+        self.watch(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let ended = self.bytes().poll_shutdown(cx);
+        self.watch(cx, ended)
     }
 }
+
+/// How bytes come and go.
+#[derive(Debug)]
+pub(crate) enum Transport {
+    /// As they are.
+    Plain(TcpStream),
+    /// Encrypted.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+trait Bytes: AsyncRead + AsyncWrite + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Bytes for T {}
 
 /// How many connections there are, and how many there may be.
 #[derive(Debug)]
@@ -97,6 +126,7 @@ pub(crate) struct Connections {
     open: AtomicUsize,
     refused: AtomicUsize,
     limit: usize,
+    waiting: Arc<Waiting>,
 }
 
 impl Connections {
@@ -105,12 +135,15 @@ impl Connections {
             open: AtomicUsize::new(0),
             refused: AtomicUsize::new(0),
             limit,
+            waiting: Arc::default(),
         })
     }
 
-    /// Counts one more, unless there are as many as there may be.
+    /// Counts one more. Where there are as many as there may be, one that waits for a request is
+    /// closed for it; if all are at work, there is no place.
     pub(crate) fn admit(self: &Arc<Self>) -> Option<Permit> {
-        if self.open.fetch_add(1, Ordering::Relaxed) >= self.limit {
+        let open = self.open.fetch_add(1, Ordering::Relaxed);
+        if open >= self.limit && !self.waiting.close_one() {
             self.open.fetch_sub(1, Ordering::Relaxed);
             self.refused.fetch_add(1, Ordering::Relaxed);
             return None;
@@ -121,6 +154,11 @@ impl Connections {
     /// Connections there are.
     pub(crate) fn open(&self) -> usize {
         self.open.load(Ordering::Relaxed)
+    }
+
+    /// Those that wait for a request.
+    pub(crate) fn waiting(&self) -> &Arc<Waiting> {
+        &self.waiting
     }
 
     /// Connections turned away since the start.
@@ -152,6 +190,9 @@ mod tests {
         let first = connections.admit().unwrap();
         let _second = connections.admit().unwrap();
         assert!(connections.admit().is_none());
+        let waiter = connections.waiting().enter();
+        assert!(connections.admit().is_some(), "one that waits makes place");
+        drop(waiter);
         drop(first);
         assert!(connections.admit().is_some());
         assert_eq!((connections.open(), connections.refused()), (1, 1));
@@ -165,7 +206,8 @@ mod tests {
             .unwrap();
         let (stream, _) = listener.accept().await.unwrap();
         let permit = Connections::new(1).admit().unwrap();
-        let mut socket = ClientSocket::new(stream, Duration::from_millis(50), permit);
+        let mut socket =
+            ClientSocket::new(Transport::Plain(stream), Duration::from_millis(50), permit);
         let block = vec![0; 1 << 20];
         let error = loop {
             if let Err(error) = socket.write_all(&block).await {

@@ -152,7 +152,7 @@ pub(crate) fn refused(denied: &Denied, peer: SocketAddr) -> Response {
     tracing::debug!(%peer, "{denied}");
     let status = match denied {
         Denied::Busy => StatusCode::SERVICE_UNAVAILABLE,
-        Denied::Credentials => StatusCode::UNAUTHORIZED,
+        Denied::Credentials | Denied::Backend(_) => StatusCode::UNAUTHORIZED,
     };
     respond::typed(status, "text/plain; charset=utf-8", denied.to_string())
 }

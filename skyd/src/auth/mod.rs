@@ -9,6 +9,7 @@ mod basic;
 mod carrier;
 mod gate;
 mod htpasswd;
+mod keystone;
 mod policy;
 mod session;
 mod settings;
@@ -17,7 +18,10 @@ pub(crate) use gate::{Access, admit, read, refused, write};
 pub(crate) use policy::{Permission, User};
 pub(crate) use settings::from_config;
 
+use std::net::IpAddr;
+
 use self::basic::Basic;
+use self::keystone::Keystone;
 use self::policy::Policy;
 
 /// The backends and the policy of a daemon.
@@ -33,6 +37,8 @@ pub(crate) enum Backend {
     Open,
     /// With a password that is known here.
     Basic(Basic),
+    /// With a token of OpenStack's identity service.
+    Keystone(Keystone),
 }
 
 /// Who may connect to the endpoints of agents and other analyzers.
@@ -57,6 +63,9 @@ pub(crate) enum Denied {
     /// There are no credentials, or wrong ones.
     #[error("Wrong credentials")]
     Credentials,
+    /// The service that knows them does not know these, or cannot be asked.
+    #[error("{0}")]
+    Backend(String),
     /// They cannot be checked now.
     #[error("credentials cannot be checked now, try again later")]
     Busy,
@@ -74,6 +83,10 @@ impl Backend {
                 let credentials = credentials.ok_or(Denied::Credentials)?;
                 basic.verify(carrier::secret(credentials)).await
             }
+            Self::Keystone(keystone) => {
+                let credentials = credentials.ok_or(Denied::Credentials)?;
+                keystone.verify(carrier::secret(credentials)).await
+            }
         }
     }
 
@@ -84,13 +97,14 @@ impl Backend {
                 token: String::new(),
             }),
             Self::Basic(basic) => basic.login(name, password).await,
+            Self::Keystone(keystone) => keystone.login(name, password).await,
         }
     }
 
     /// Reads again what it has of files.
     fn reload(&self) -> Result<(), String> {
         match self {
-            Self::Open => Ok(()),
+            Self::Open | Self::Keystone(_) => Ok(()),
             Self::Basic(basic) => basic.reload(),
         }
     }
@@ -118,6 +132,16 @@ impl Auth {
     /// Whether everybody may use the API.
     pub(crate) fn is_open(&self) -> bool {
         self.api.is_open()
+    }
+
+    /// Whether flows may come from an address in datagrams, which carry no credentials.
+    ///
+    /// COMPAT: where agents have a backend they may go on sending flows without it.
+    pub(crate) fn takes_datagrams_of(&self, peer: IpAddr) -> bool {
+        match self.cluster {
+            Cluster::Backend(_) => true,
+            Cluster::Loopback => peer.to_canonical().is_loopback(),
+        }
     }
 
     /// Reads password files again; those that cannot be read leave everything as it was.

@@ -7,9 +7,11 @@ use anyhow::{Context, anyhow, bail};
 use serde_json::Value;
 
 use super::basic::Basic;
+use super::keystone::Keystone;
 use super::policy::Policy;
 use super::{Auth, Backend, Cluster};
 use crate::config::Config;
+use crate::tls;
 
 /// Everything the configuration says about authentication and permissions.
 ///
@@ -40,6 +42,7 @@ fn backend(config: &Config, key: &str) -> anyhow::Result<Backend> {
     match config.backend_type(key).as_str() {
         "noauth" => Ok(Backend::Open),
         "basic" => Ok(Backend::Basic(basic(config, &name, role, idle)?)),
+        "keystone" => Ok(Backend::Keystone(keystone(config, &name, role)?)),
         other => bail!(
             "{key}: {other:?} is no type of authentication, one of noauth, basic, keystone or a \
              name with auth.<name>.type expected"
@@ -58,6 +61,25 @@ fn basic(config: &Config, name: &str, role: String, idle: Duration) -> anyhow::R
             .map_err(|why| anyhow!("{users_key}: {why}")),
         _ => bail!("auth.{name}: either file (htpasswd) or users expected"),
     }
+}
+
+fn keystone(config: &Config, name: &str, role: String) -> anyhow::Result<Keystone> {
+    let text = |key: &str| config.text(&format!("auth.{name}.{key}"));
+    let address = text("auth_url");
+    if address.is_empty() {
+        bail!("auth.{name}.auth_url: the address of Keystone expected, http://host:5000");
+    }
+    // Written empty, the domain says that version 2 is spoken.
+    let (project, domain) = (text("tenant_name"), text("domain_name"));
+    let authorities = match config.text(tls::CA_CERT) {
+        path if path.is_empty() => None,
+        path => {
+            let roots = tls::roots(&path.into()).with_context(|| tls::CA_CERT.to_owned());
+            Some(roots?)
+        }
+    };
+    Keystone::new(&address, project, domain, role, authorities)
+        .with_context(|| format!("auth.{name}.auth_url"))
 }
 
 /// Names and passwords; errors never quote a password.

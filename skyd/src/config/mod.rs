@@ -127,6 +127,13 @@ impl Config {
             .unwrap_or_default()
     }
 
+    /// True or false; false where nothing is written and there is no default.
+    #[must_use]
+    pub fn flag(&self, name: &str) -> bool {
+        self.read(name, |_, value| kind::flag(value))
+            .unwrap_or_default()
+    }
+
     /// A size in bytes.
     pub fn bytes(&self, name: &str) -> usize {
         let bytes = self

@@ -2,6 +2,7 @@
 
 use hyper::StatusCode;
 use skylib::engine::{CaptureTotals, Status};
+use skylib::spp::PcapStatus;
 
 use crate::app::App;
 use crate::exposition::{CONTENT_TYPE, MetricKind, Page};
@@ -26,6 +27,7 @@ pub(crate) async fn show(call: Call) -> Response {
     flows(&mut page, &engine, app);
     topology(&mut page, &engine);
     clients(&mut page, &engine, app);
+    recordings(&mut page, app);
     respond::typed(StatusCode::OK, CONTENT_TYPE, page.into_text())
 }
 
@@ -122,6 +124,38 @@ fn captures(page: &mut Page, totals: &CaptureTotals) {
         help,
         flows.evicted_unsent,
     );
+}
+
+/// SPP's instances, of each what all of its runs did.
+fn recordings(page: &mut Page, app: &App) {
+    let Some(ctl) = &app.spp else {
+        return;
+    };
+    let statuses: Vec<_> = ctl.instances().iter().map(|p| p.status()).collect();
+    let mut family = |kind, name, help, figure: fn(&PcapStatus) -> u64| {
+        let mut family = page.family(kind, name, help);
+        for status in &statuses {
+            let id = status.client_id.to_string();
+            family.sample(&[("client_id", &id)], figure(status));
+        }
+    };
+    let help = "1 while an instance records.";
+    family(MetricKind::Gauge, "skyd_spp_running", help, |status| {
+        u64::from(status.status == "running")
+    });
+    let counter = MetricKind::Counter;
+    let help = "Packets that came, the lost ones included.";
+    family(counter, "skyd_spp_packets_total", help, |s| s.totals.rx);
+    let help = "Packets in the files, or on their way there.";
+    family(counter, "skyd_spp_packets_written_total", help, |s| {
+        s.totals.written
+    });
+    let help = "Packets lost: the ring was full, or a file took no more.";
+    family(counter, "skyd_spp_packets_dropped_total", help, |s| {
+        s.totals.drop
+    });
+    let help = "Files completed.";
+    family(counter, "skyd_spp_files_total", help, |s| s.totals.files);
 }
 
 fn flows(page: &mut Page, engine: &Status, app: &App) {

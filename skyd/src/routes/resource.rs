@@ -77,7 +77,9 @@ pub(crate) async fn update<C: Collection + 'static>(call: Call, of: Of<C>) -> Re
         Some(Ok(None)) => respond::bare(StatusCode::NOT_MODIFIED),
         Some(Err(PatchError::NotFound)) => respond::bare(StatusCode::NOT_FOUND),
         Some(Err(PatchError::Updating(
-            error @ (ResourceError::Store(_) | ResourceError::TooLarge { .. }),
+            error @ (ResourceError::Store(_)
+            | ResourceError::Unkept(_)
+            | ResourceError::TooLarge { .. }),
         ))) => respond::resource_error(&error),
         Some(Err(error)) => respond::bad_request(&error),
         None => respond::bare(StatusCode::INTERNAL_SERVER_ERROR),

@@ -246,6 +246,15 @@ async fn read_body(app: &App, body: Incoming) -> Result<Bytes, Response> {
 /// What SPP allows for JSON.
 const LONGEST_BODY: usize = 100 << 10;
 
+/// Whether there is something at a path for a method.
+#[cfg(test)]
+pub(crate) fn has(method: &str, path: &str) -> bool {
+    let Ok(method) = method.parse() else {
+        return false;
+    };
+    matches!(resolve(&method, path), Resolution::Found(..))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

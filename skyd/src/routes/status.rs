@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use hyper::StatusCode;
 use serde::Serialize;
 use skylib::graph::history::HistoryStatus;
+use skylib::spp::PcapStatus;
 use skylib::store::FlowStoreStatus;
 use skylib::time::Timestamp;
 
@@ -45,8 +46,10 @@ pub(crate) async fn show(call: Call) -> Response {
         queues: Queues {
             connections: app.connections.open(),
             connections_refused: app.connections.refused(),
+            connections_closed_idle: app.connections.waiting().closed(),
             incoming_bytes: app.incoming.used(),
             incoming_refused: app.incoming.refused(),
+            queries_running: app.queries_running(),
             uploads: app.uploads.running(),
             uploads_refused: app.uploads.refused(),
             events_waiting: engine.events_waiting,
@@ -55,6 +58,14 @@ pub(crate) async fn show(call: Call) -> Response {
             flows_dropped: engine.flows_dropped,
             flow_tables_silent: engine.flow_tables_silent,
             messages_dropped: app.pools.messages_dropped(),
+        },
+        live: Live {
+            queries: engine.live.queries,
+            items: engine.live.items,
+            bytes: engine.live.bytes,
+            runs: engine.live.runs,
+            overruns: engine.live.overruns,
+            ended: engine.live.ended,
         },
         flow_ingestion: Ingestion {
             transport: app.flow_transport.name(),
@@ -70,6 +81,10 @@ pub(crate) async fn show(call: Call) -> Response {
             topology: engine.history.as_ref().map(TopologyHistory::of),
             flows: engine.flow_store.as_ref().map(FlowHistory::of),
         },
+        spp: app.spp.as_ref().map(|ctl| {
+            let statuses = ctl.instances().into_iter().map(|process| process.status());
+            statuses.map(|status| (status.client_id, status)).collect()
+        }),
         backends_replaced_by_local: app
             .replaced_backends
             .iter()
@@ -91,8 +106,12 @@ struct Status<'a> {
     probes: BTreeMap<&'static str, Probe>,
     store: Store,
     queues: Queues,
+    live: Live,
     flow_ingestion: Ingestion,
     history: History,
+    /// SPP's instances by id, as its own API shows them.
+    #[serde(rename = "SPP", skip_serializing_if = "Option::is_none")]
+    spp: Option<BTreeMap<u8, PcapStatus>>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     backends_replaced_by_local: BTreeMap<&'static str, &'a str>,
 }
@@ -129,6 +148,19 @@ struct Peers {
 #[serde(rename_all = "PascalCase")]
 struct Election {
     is_master: bool,
+}
+
+/// How live queries do.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Live {
+    queries: usize,
+    items: usize,
+    bytes: usize,
+    runs: u64,
+    /// How often events came too fast and all queries ran again.
+    overruns: u64,
+    ended: u64,
 }
 
 /// How much of the past is kept; `null` where none is.
@@ -224,8 +256,10 @@ struct Ingestion {
 struct Queues {
     connections: usize,
     connections_refused: usize,
+    connections_closed_idle: u64,
     incoming_bytes: usize,
     incoming_refused: u64,
+    queries_running: usize,
     uploads: usize,
     uploads_refused: u64,
     events_waiting: usize,

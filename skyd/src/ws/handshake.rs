@@ -25,7 +25,7 @@ pub(crate) struct Hello {
     pub(crate) client_type: String,
     /// `json`, `protobuf`, or empty for JSON; as it was written.
     pub(crate) protocol: String,
-    /// Namespaces it wants; `None` for all.
+    /// Namespaces it wants, sorted; `None` for all.
     pub(crate) namespaces: Option<Vec<String>>,
     /// Whether it named any namespace itself.
     pub(crate) chose_namespaces: bool,
@@ -64,6 +64,9 @@ impl Hello {
             .iter()
             .filter(|(key, _)| key == "x-websocket-namespace");
         namespaces.extend(more.map(|(_, value)| value.clone()));
+        // Every message is looked up in them.
+        namespaces.sort_unstable();
+        namespaces.dedup();
         let chose_namespaces = !namespaces.is_empty();
         let all = !chose_namespaces || namespaces.iter().any(|name| name == "*");
         Self {
@@ -95,9 +98,11 @@ impl Hello {
 
     /// Whether it wants messages of a namespace.
     pub(crate) fn wants(&self, namespace: &str) -> bool {
-        self.namespaces
-            .as_ref()
-            .is_none_or(|names| names.iter().any(|name| name == namespace))
+        self.namespaces.as_ref().is_none_or(|names| {
+            names
+                .binary_search_by(|name| name.as_str().cmp(namespace))
+                .is_ok()
+        })
     }
 
     /// The origin of what it publishes.

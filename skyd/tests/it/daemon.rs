@@ -1,6 +1,6 @@
 //! A `skyd` process of a test's own, on a free port, with a data folder that goes with it.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -103,6 +103,12 @@ impl Daemon {
         self.log.lock().unwrap().join("\n")
     }
 
+    /// How many files and sockets it has open.
+    pub(crate) fn descriptors(&self) -> usize {
+        let folder = format!("/proc/{}/fd", self.process.id());
+        std::fs::read_dir(folder).unwrap().count()
+    }
+
     /// Sends SIGHUP and waits until the log says what came of it.
     pub(crate) fn hang_up(&self, told: &str) {
         let before = self.log().matches(told).count();
@@ -158,6 +164,22 @@ pub(crate) fn command(role: &str, folder: &Path, settings: &[&str]) -> Command {
         }
     }
     command
+}
+
+/// Runs a daemon that must not start; what it says.
+pub(crate) fn refused(role: &str, settings: &[&str], file: Option<&str>) -> String {
+    let folder = Folder::new();
+    let mut command = command(role, &folder.0, settings);
+    if file.is_some() {
+        command.args(["-c", "-"]).stdin(Stdio::piped());
+    }
+    let mut process = command.spawn().unwrap();
+    if let (Some(text), Some(mut stdin)) = (file, process.stdin.take()) {
+        stdin.write_all(text.as_bytes()).unwrap();
+    }
+    let output = process.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    String::from_utf8(output.stderr).unwrap()
 }
 
 /// Waits for something that must come.

@@ -3,6 +3,7 @@
 use std::net::UdpSocket;
 
 use prost::Message;
+use rustix::net::sockopt::set_socket_recv_buffer_size;
 use serde_json::{Value, json};
 use skylib::flow::{Flow, FlowLayer, FlowMessage, FlowMetric, FlowProtocol, FlowStats, RawPacket};
 
@@ -185,6 +186,42 @@ fn flows_come_as_datagrams_by_default() {
     assert_eq!(query(&daemon, "G.Flows().Count()"), json!(100));
 }
 
+/// Datagrams carry no credentials.
+#[test]
+fn where_the_interface_is_closed_only_this_machine_sends_flows() {
+    let daemon = Daemon::with(&[
+        "analyzer.listen=0.0.0.0:0",
+        "auth.mine.type=basic",
+        "auth.mine.users={admin: pass}",
+        "analyzer.auth.api.backend=mine",
+    ]);
+    let port = daemon.address.port();
+    let status = || {
+        let basic = [("Authorization", "Basic YWRtaW46cGFzcw==")];
+        let answer = crate::client::request(&daemon, "GET", "/api/status", &basic, b"");
+        answer.json()
+    };
+    // Nothing is sent: only the way to an address is looked up.
+    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+    let own = socket
+        .connect("192.0.2.1:9")
+        .and_then(|()| socket.local_addr());
+    let from = |address: std::net::IpAddr| {
+        let socket = UdpSocket::bind((address, 0)).unwrap();
+        socket
+            .send_to(&message(vec![flow("f")]), (address, port))
+            .unwrap();
+    };
+    if let Ok(own) = own {
+        from(own.ip());
+        until("it is dropped", || {
+            status()["Queues"]["MessagesDropped"] == 1
+        });
+    }
+    from([127, 0, 0, 1].into());
+    until("it is taken", || status()["FlowIngestion"]["Flows"] == 1);
+}
+
 #[test]
 fn a_port_that_is_taken_leaves_the_rest_to_work() {
     let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -205,6 +242,48 @@ fn what_the_batcher_cannot_take_is_dropped_and_counted() {
         query(&daemon, "G.Flows().Count()") == json!(30)
     });
 }
+
+/// A flow as large as its queue is small: what one that does not read leaves behind is soon full.
+#[test]
+fn one_that_stops_reading_takes_nothing_from_the_others() {
+    let daemon = Daemon::with(&[OVER_WEBSOCKET, "http.limits.ws_queue_bytes=1MiB"]);
+    let mut others: Vec<WebSocket> = (0..5).map(|_| listener(&daemon)).collect();
+    let frozen = listener(&daemon);
+    set_socket_recv_buffer_size(&frozen.connection.stream, 4_096).unwrap();
+    let mut agent = feed(&daemon);
+    let readers: Vec<_> = others
+        .drain(..)
+        .map(|mut socket| {
+            std::thread::spawn(move || {
+                let numbers =
+                    (0..MESSAGES).map(|_| socket.message()["Obj"]["PacketsReceived"].clone());
+                numbers.eq((0..MESSAGES).map(|number| json!(number)))
+            })
+        })
+        .collect();
+    let mut stats = FlowStats {
+        capture_id: "c".repeat(4_000).as_str().into(),
+        ..FlowStats::default()
+    };
+    for number in 0..MESSAGES {
+        stats.packets_received = number;
+        let message = FlowMessage {
+            flows: Vec::new(),
+            stats: Some(stats.clone()),
+        };
+        agent.send_frame(0x80 | BINARY, &message.encode_to_vec());
+    }
+    for reader in readers {
+        assert!(reader.join().unwrap(), "every message came, in order");
+    }
+    until("it is cut off and counted", || {
+        get(&daemon, "/api/status").json()["Queues"]["FlowSubscribersCutOff"] == 1
+    });
+    drop(frozen);
+}
+
+/// More than a socket's buffers hold.
+const MESSAGES: i64 = 3_000;
 
 #[test]
 fn hostile_feeds_hurt_nobody() {

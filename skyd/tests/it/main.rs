@@ -8,15 +8,20 @@
 )]
 
 mod auth;
+mod cancel;
 mod captures;
 mod client;
 mod config;
 mod daemon;
+mod durability;
 mod elements;
 mod history;
 mod hostile;
+mod hostile_websocket;
 mod http;
 mod ingestion;
+mod keystone;
+mod live;
 mod metrics;
 mod pcap;
 mod process;
@@ -24,4 +29,5 @@ mod publisher;
 mod resources;
 mod spp;
 mod subscriber;
+mod tls;
 mod websocket;

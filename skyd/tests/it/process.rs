@@ -1,14 +1,12 @@
 //! Life and death of the process.
 
-use std::io::Write;
-use std::process::Stdio;
 use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::json;
 
 use crate::client::{Connection, WebSocket, get};
-use crate::daemon::{Daemon, Folder, command};
+use crate::daemon::{Daemon, Folder, refused};
 
 #[test]
 fn a_signal_ends_it_in_time_whoever_is_connected() {
@@ -29,22 +27,6 @@ fn a_signal_ends_it_in_time_whoever_is_connected() {
         assert_eq!(subscriber.next(), None, "without a close frame");
         assert_eq!(publisher.next(), None);
     }
-}
-
-/// Runs a daemon that must not start; what it says.
-fn refused(role: &str, settings: &[&str], file: Option<&str>) -> String {
-    let folder = Folder::new();
-    let mut command = command(role, &folder.0, settings);
-    if file.is_some() {
-        command.args(["-c", "-"]).stdin(Stdio::piped());
-    }
-    let mut process = command.spawn().unwrap();
-    if let (Some(text), Some(mut stdin)) = (file, process.stdin.take()) {
-        stdin.write_all(text.as_bytes()).unwrap();
-    }
-    let output = process.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    String::from_utf8(output.stderr).unwrap()
 }
 
 #[test]
@@ -122,8 +104,6 @@ fn a_bad_setting_ends_the_start_with_its_name_and_what_is_allowed() {
 
 #[test]
 fn what_is_not_there_yet_is_refused_not_ignored() {
-    let said = refused("analyzer", &["tls.server_cert=a", "tls.server_key=b"], None);
-    assert!(said.contains("tls: not supported yet"), "{said}");
     let said = refused("agent", &[], None);
     assert!(
         said.contains("the agent role is not supported yet"),

@@ -183,7 +183,15 @@ fn the_main_listener_has_the_same_api_with_its_own_manners() {
     let origin = [("Origin", "http://evil.example")];
     let answer = request_to(place, "GET", "/v1/processes", &origin, b"");
     assert_eq!(answer.header("access-control-allow-origin"), None);
+    let status = get(main, "/api/status").json();
+    assert_eq!(status["SPP"]["2"]["status"], "idle");
+    let metrics = get(main, "/metrics").text();
+    assert!(
+        metrics.contains("skyd_spp_packets_total{client_id=\"2\"} 0\n"),
+        "{metrics}"
+    );
     let without = Daemon::start();
+    assert_eq!(get(without.address, "/api/status").json().get("SPP"), None);
     assert_eq!(get(without.address, "/v1/processes").status, 404);
 }
 

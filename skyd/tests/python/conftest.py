@@ -49,7 +49,8 @@ class Daemon:
         if credentials:
             token = base64.b64encode(":".join(credentials).encode()).decode()
             self.authorization = {"Authorization": f"Basic {token}"}
-        self.wait(lambda: self.request("GET", "/api")[0] == 200, "the daemon to start", 20)
+        # 401 with passwords, 400 where TLS is spoken.
+        self.wait(lambda: self.request("GET", "/api")[0] in (200, 400, 401), "the daemon to start", 20)
 
     def request(self, method, path, body=None, headers=None):
         data = json.dumps(body).encode() if body is not None else None

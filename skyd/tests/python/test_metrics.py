@@ -29,7 +29,7 @@ def test_the_page_is_one_that_prometheus_reads(daemon):
     assert all(family.samples for name, family in families.items()
                if name not in ("skyd_probe_running",))
     assert value(families, "skyd_graph_nodes") == 0
-    assert value(families, "process_cpu_seconds") > 0
+    assert value(families, "process_resident_memory_bytes") > 0
 
 
 def test_captures_and_their_packets_are_counted(lab):

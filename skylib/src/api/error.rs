@@ -76,6 +76,9 @@ pub enum ResourceError {
     /// The time to live cannot be read.
     #[error("invalid ttl")]
     Ttl(#[from] DurationError),
+    /// A change of the graph could not be written down.
+    #[error("cannot keep the element: {0}")]
+    Unkept(String),
     /// It could not be kept.
     #[error("cannot keep the resource")]
     Store(#[from] StoreError),

@@ -59,6 +59,17 @@ impl<E: GraphResource> Elements<E> {
         E::find(graph, &id).ok_or(ResourceError::Graph(GraphError::MissingId))
     }
 
+    /// Takes back what could not be kept, unless somebody has changed it since.
+    fn undo(&self, added: &Arc<E>) {
+        let id = added.id();
+        self.graph.update_as(None, |graph, now| {
+            if E::find(graph, &id).is_some_and(|held| Arc::ptr_eq(&held, added)) {
+                // It is there: we have just seen it.
+                let _deleted = E::delete(graph, &id, now);
+            }
+        });
+    }
+
     /// The element that a patch makes of one.
     fn patched(element: &E, patch: &JsonPatch) -> Result<E, PatchError> {
         let unreadable = |error| PatchError::Creating(GraphError::Malformed(error).into());
@@ -85,8 +96,13 @@ impl<E: GraphResource> Collection for Elements<E> {
             element.set_origin(&format!("api.{}", self.host));
         }
         self.check_origin(element.origin())?;
-        self.graph
-            .update_as(None, |graph, _| self.add(graph, element))
+        let add = |graph: &mut Graph, _| self.add(graph, element);
+        let added = self.graph.update_kept(None, add)?;
+        if let Err(reason) = self.graph.flush() {
+            self.undo(&added);
+            return Err(ResourceError::Unkept(reason));
+        }
+        Ok(added)
     }
 
     fn get(&self, id: &str) -> Option<Arc<E>> {
@@ -110,7 +126,8 @@ impl<E: GraphResource> Collection for Elements<E> {
         element.id()
     }
 
-    /// Only metadata change; what else a patch does is ignored.
+    /// Only metadata change; what else a patch does is ignored. An error of the store means that the
+    /// change is made and not durable yet.
     fn patch(&self, id: &str, patch: &str) -> Result<Option<Arc<E>>, PatchError> {
         let mut element = self.get(id).ok_or(PatchError::NotFound)?;
         let patch = JsonPatch::parse(patch).map_err(PatchError::Incorrect)?;
@@ -130,16 +147,24 @@ impl<E: GraphResource> Collection for Elements<E> {
                 Ok(Outcome::Done(element))
             };
             match self.graph.update_as(None, change)? {
-                Outcome::Done(element) => return Ok(element),
+                Outcome::Done(element) => {
+                    let kept = self.graph.flush().map_err(ResourceError::Unkept);
+                    kept.map_err(PatchError::Updating)?;
+                    return Ok(element);
+                }
                 Outcome::Missed(held) => element = held,
             }
         }
     }
 
+    /// An error of the store means that the element is gone, but may come back with a restart.
     fn delete(&self, id: &str) -> Result<bool, ResourceError> {
         let delete = |graph: &mut Graph, now: Timestamp| E::delete(graph, id, now);
         match self.graph.update_as(None, delete) {
-            Ok(()) => Ok(true),
+            Ok(()) => {
+                self.graph.flush().map_err(ResourceError::Unkept)?;
+                Ok(true)
+            }
             Err(GraphError::NodeNotFound | GraphError::EdgeNotFound) => Ok(false),
             Err(error) => Err(error.into()),
         }

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::{Condvar, Mutex, RwLock, RwLockWriteGuard};
 
+use super::keeper::Keeper;
 use crate::graph::history::History;
 use crate::graph::{Graph, GraphAccess, GraphEvent, GraphView, GraphWriter, Processor};
 use crate::time::{Clock, Timestamp};
@@ -26,6 +27,7 @@ pub struct SharedGraph {
     clock: Arc<dyn Clock>,
     processors: Mutex<Vec<Box<dyn Processor>>>,
     history: Option<Arc<dyn History>>,
+    keeper: Option<Arc<Keeper>>,
     log: Mutex<Log>,
     /// Wakes the dispatcher.
     written: Condvar,
@@ -52,8 +54,10 @@ pub struct LoggedEvent {
     pub sequence: u64,
     /// The writer's connection, where it has one that wants no echo of its own changes.
     pub author: Option<u64>,
+    /// Whether it is the last of its transaction.
+    pub is_last: bool,
     /// Roughly how much memory it keeps alive.
-    bytes: usize,
+    pub(super) bytes: usize,
 }
 
 impl SharedGraph {
@@ -65,6 +69,7 @@ impl SharedGraph {
             clock,
             processors: Mutex::new(processors),
             history: None,
+            keeper: None,
             log: Mutex::new(Log::default()),
             written: Condvar::new(),
             drained: Condvar::new(),
@@ -76,6 +81,20 @@ impl SharedGraph {
     #[must_use]
     pub fn with_history(self, history: Option<Arc<dyn History>>) -> Self {
         Self { history, ..self }
+    }
+
+    /// Keeps what is to outlive the process from now on.
+    #[must_use]
+    pub(super) fn with_keeper(self, keeper: Option<Arc<Keeper>>) -> Self {
+        Self { keeper, ..self }
+    }
+
+    /// Waits until what was changed before is durable, as far as it is kept.
+    ///
+    /// # Errors
+    /// Why it could not be written; it is tried again later.
+    pub(super) fn flush(&self) -> Result<(), String> {
+        self.keeper.as_ref().map_or(Ok(()), |keeper| keeper.flush())
     }
 
     /// Where the past is kept.
@@ -97,6 +116,25 @@ impl SharedGraph {
         author: Option<u64>,
         work: impl FnOnce(&mut Graph, Timestamp) -> R,
     ) -> R {
+        self.transact(author, false, work)
+    }
+
+    /// [`SharedGraph::update_as`]; what is added outlives the process, where elements are kept. It
+    /// is written soon, not at once.
+    pub fn update_kept<R>(
+        &self,
+        author: Option<u64>,
+        work: impl FnOnce(&mut Graph, Timestamp) -> R,
+    ) -> R {
+        self.transact(author, true, work)
+    }
+
+    fn transact<R>(
+        &self,
+        author: Option<u64>,
+        is_kept: bool,
+        work: impl FnOnce(&mut Graph, Timestamp) -> R,
+    ) -> R {
         let turn = Turn::new(&self.writers);
         let mut graph = self.write();
         let now = self.clock.now();
@@ -108,10 +146,16 @@ impl SharedGraph {
         if let Some(history) = &self.history {
             history.record(&events, now);
         }
+        if let Some(keeper) = &self.keeper {
+            keeper.record(&events, is_kept);
+        }
         let sequence = graph.sequence();
+        let last = events.len() - 1;
         let logged: Vec<LoggedEvent> = events
             .into_iter()
-            .map(|event| LoggedEvent {
+            .enumerate()
+            .map(|(place, event)| LoggedEvent {
+                is_last: place == last,
                 bytes: size_of::<LoggedEvent>() + event.metadata_bytes(),
                 event,
                 sequence,

@@ -26,7 +26,9 @@ mod flows;
 mod hub;
 mod import;
 mod ingestion;
+mod keeper;
 mod kinds;
+mod live;
 mod monotonic;
 mod on_demand;
 mod opening;
@@ -49,6 +51,7 @@ pub use hub::{LOG_BYTES, LOG_LIMIT, LoggedEvent, SharedGraph};
 pub use import::Imported;
 pub use ingestion::IngestionStatus;
 pub use kinds::ResourceLimits;
+pub use live::{LiveClient, LiveNews, LiveOptions, LiveRefusal, LiveStatus, LiveTicket};
 pub use resources::Resources;
 pub use subscription::{Bus, BusMessage, PATIENCE, SubscribeOptions, Subscription};
 pub use totals::CaptureTotals;
@@ -65,7 +68,9 @@ use parking_lot::Mutex;
 
 use self::controller::Controller;
 use self::import::Importer;
+use self::keeper::{Keeper, ReturningEdges};
 use self::kinds::Kinds;
+use self::live::LiveHub;
 use self::on_demand::{OnDemand, OnDemandOptions};
 use self::opening::Opener;
 use self::probes::HostOptions;
@@ -103,6 +108,8 @@ pub struct EngineOptions {
     pub host: String,
     /// Where resources are kept.
     pub documents: Arc<dyn DocStore>,
+    /// Where nodes and edges are kept that clients bring; none is not, and they end with the process.
+    pub elements: Option<Arc<dyn DocStore>>,
     /// Where the graph's past is kept; none is not, and queries that ask for it are refused.
     pub history: Option<Arc<dyn History>>,
     /// Where flows are kept; nowhere means that queries for flows of the past are refused.
@@ -123,6 +130,8 @@ pub struct EngineOptions {
     pub host_metadata: crate::value::Map,
     /// Bounds of one query.
     pub limits: Limits,
+    /// How often live queries tell, and what they may take.
+    pub live: LiveOptions,
     /// What a capture has whose client does not say how flows are told apart.
     pub layer_key_mode: LayerKeyMode,
     /// How many resources of each kind there may be.
@@ -142,6 +151,7 @@ impl EngineOptions {
             role: Role::Analyzer,
             host: host.into(),
             documents: Arc::new(MemoryStore::default()),
+            elements: None,
             history: None,
             flow_store: None,
             clock: Arc::new(SystemClock),
@@ -152,6 +162,7 @@ impl EngineOptions {
             netns_path: Some(PathBuf::from("/var/run/netns")),
             host_metadata: crate::value::Map::new(),
             limits: Limits::default(),
+            live: LiveOptions::default(),
             layer_key_mode: LayerKeyMode::default(),
             resources: ResourceLimits::default(),
             max_active_captures: 256,
@@ -173,8 +184,10 @@ struct Inner {
     flows: Arc<FlowHub>,
     graph_bus: Arc<Bus<Outgoing>>,
     kinds: Kinds,
+    keeper: Option<Arc<Keeper>>,
     controller: Arc<Controller>,
     queries: QueryRunner,
+    live: Arc<LiveHub>,
     /// Settings of every flow table.
     #[cfg(feature = "spp")]
     table: FlowTableOptions,
@@ -226,6 +239,8 @@ pub struct Status {
     pub flows_dropped: u64,
     /// How often a query went without the answer of a capture's flow table.
     pub flow_tables_silent: u64,
+    /// How live queries do.
+    pub live: LiveStatus,
     /// What agents have sent of their flows.
     pub ingestion: IngestionStatus,
 }
@@ -239,11 +254,18 @@ impl Engine {
     /// When kept resources cannot be read or a thread cannot be started.
     pub fn start(options: EngineOptions) -> Result<Self, EngineError> {
         let origin = format!("agent.{}", options.host);
-        let processors: Vec<Box<dyn Processor>> =
+        let keeper = options.elements.map(|store| Arc::new(Keeper::new(store)));
+        let mut processors: Vec<Box<dyn Processor>> =
             vec![Box::new(TidProcessor::new(origin.as_str()))];
+        if let Some(keeper) = &keeper {
+            processors.push(Box::new(ReturningEdges(Arc::clone(keeper))));
+        }
         let clock = Arc::clone(&options.clock);
         let graph = SharedGraph::new(Graph::new(), Arc::clone(&clock), processors);
-        let graph = Arc::new(graph.with_history(options.history));
+        let graph = graph
+            .with_history(options.history)
+            .with_keeper(keeper.clone());
+        let graph = Arc::new(graph);
         let flows = Arc::new(FlowHub::new(options.flows).with_store(options.flow_store));
         let graph_bus = Arc::new(Bus::default());
         let controller = Arc::new(Controller::default());
@@ -270,8 +292,10 @@ impl Engine {
             flows: Arc::clone(&flows),
             graph_bus: Arc::clone(&graph_bus),
             kinds,
+            keeper: keeper.clone(),
             controller: Arc::clone(&controller),
             queries: queries.clone(),
+            live: Arc::new(LiveHub::new(options.live.clone(), queries.clone())),
             #[cfg(feature = "spp")]
             table: options.table.clone(),
             importer: Importer::new(
@@ -303,6 +327,12 @@ impl Engine {
                 is_here: options.captures_here,
             },
         ))?;
+        if let Some(keeper) = keeper {
+            let load = |graph: &mut Graph, _| keeper.load(graph, &origin);
+            engine.0.graph.update_as(None, load)?;
+            let clock = Arc::clone(&options.clock);
+            engine.spawn("keeper", move || keeper.run(&*clock))?;
+        }
         if options.role == Role::AllInOne {
             if let Some(missing) = Capability::missing() {
                 tracing::warn!("{missing}; everything else works");
@@ -328,8 +358,12 @@ impl Engine {
     fn start_threads(&self, on_demand: OnDemand) -> Result<(), EngineError> {
         let inner = &self.0;
         let (graph, bus) = (Arc::clone(&inner.graph), Arc::clone(&inner.graph_bus));
-        let controller = Arc::clone(&inner.controller);
-        self.spawn("dispatch", move || dispatch(&graph, &bus, &controller))?;
+        let (controller, live) = (Arc::clone(&inner.controller), Arc::clone(&inner.live));
+        self.spawn("dispatch", move || {
+            dispatch(&graph, &bus, &controller, &live);
+        })?;
+        let live = Arc::clone(&inner.live);
+        self.spawn("live", move || live.run())?;
         let (flows, stopping) = (Arc::clone(&inner.flows), Arc::clone(&inner.stopping));
         let clock = Arc::clone(&inner.queries.clock);
         self.spawn("flow-batch", move || {
@@ -417,6 +451,12 @@ impl Engine {
             .0
             .queries
             .explain(&view, &Query::parse(text)?, interrupt))
+    }
+
+    /// Live queries for one client, so many at a time; see [`LiveClient`].
+    #[must_use]
+    pub fn live_client(&self, max_queries: usize) -> LiveClient {
+        LiveClient::new(&self.0.live, max_queries)
     }
 
     /// Counts a capture file of any kind that is read here into flows, which are kept where those
@@ -538,8 +578,8 @@ impl Engine {
                 .as_ref()
                 .map(ProbeSet::status)
                 .unwrap_or_default(),
-            resources: inner.kinds.counts(),
-            store_problem: inner.kinds.store_problem(),
+            resources: inner.resources(),
+            store_problem: inner.store_problem(),
             capture_totals: inner.controller.totals(),
             events_waiting: inner.graph.log_len(),
             graph_subscribers_cut_off: inner.graph_bus.cut_off(),
@@ -548,6 +588,7 @@ impl Engine {
             flow_store: inner.flows.store().map(FlowStore::status),
             history: inner.graph.history().map(History::status),
             flow_tables_silent: inner.flows.silent(),
+            live: inner.live.status(),
             ingestion: inner.flows.ingestion_status(),
             ..Status::default()
         };
@@ -573,10 +614,32 @@ impl Engine {
             .partition(|thread| thread.thread().name() == Some("on-demand"));
         join(on_demand);
         inner.stopping.store(true, Ordering::Relaxed);
+        if let Some(keeper) = &inner.keeper {
+            keeper.stop();
+        }
         inner.graph.close_log();
+        inner.live.stop();
         join(others);
         inner.graph_bus.close();
         inner.flows.bus.close();
+    }
+}
+
+impl Inner {
+    /// How many resources are kept, by their kind.
+    fn resources(&self) -> BTreeMap<&'static str, usize> {
+        let mut counts = self.kinds.counts();
+        if let Some(keeper) = &self.keeper {
+            let (nodes, edges) = keeper.counts();
+            counts.extend([("node", nodes), ("edge", edges)]);
+        }
+        counts
+    }
+
+    fn store_problem(&self) -> Option<String> {
+        let keeper = self.keeper.as_ref();
+        let unwritten = || keeper.and_then(|keeper| keeper.problem());
+        self.kinds.store_problem().or_else(unwritten)
     }
 }
 
@@ -590,10 +653,11 @@ fn join(threads: Vec<JoinHandle<()>>) {
 }
 
 /// Hands the graph's events to the capture controller and the subscribers.
-fn dispatch(graph: &SharedGraph, bus: &Bus<Outgoing>, controller: &Controller) {
+fn dispatch(graph: &SharedGraph, bus: &Bus<Outgoing>, controller: &Controller, live: &LiveHub) {
     while let Some(events) = graph.take_log() {
         for logged in events {
             controller.graph_event(&logged.event);
+            live.graph_event(&logged);
             if bus.is_wanted(crate::proto::GRAPH) {
                 let message = Outgoing::graph_event(logged.event)
                     .with_sequence(logged.sequence)

@@ -85,7 +85,8 @@ impl Outgoing {
         json: impl Into<Bytes>,
     ) -> Self {
         let json = json.into();
-        let weight = BASE_WEIGHT + json.len();
+        // Once as it is, once in its envelope.
+        let weight = BASE_WEIGHT + 2 * json.len();
         Self::new(
             namespace.into(),
             Content::Object {

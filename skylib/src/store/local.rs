@@ -9,7 +9,7 @@ use redb::{
     Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition,
 };
 
-use super::{DocStore, Document, StoreError};
+use super::{Change, DocStore, Document, StoreError};
 
 /// Documents in a `redb` file: every change is on the disk before the call returns, and a crash at
 /// any moment leaves either the old or the new document.
@@ -170,6 +170,23 @@ impl DocStore for RedbStore {
                 change.commit()?;
             }
             Ok(found)
+        })
+    }
+
+    fn apply(&self, changes: &[Change]) -> Result<(), StoreError> {
+        self.with(|database| {
+            let all = database.begin_write()?;
+            {
+                let mut documents = all.open_table(DOCUMENTS)?;
+                for change in changes {
+                    let key = (change.kind, change.id.as_str());
+                    match &change.document {
+                        Some(document) => drop(documents.insert(key, document.as_slice())?),
+                        None => drop(documents.remove(key)?),
+                    }
+                }
+            }
+            Ok(all.commit()?)
         })
     }
 }

@@ -58,6 +58,32 @@ pub trait DocStore: Send + Sync {
     /// # Errors
     /// When the storage cannot be written; the document is then as it was before.
     fn delete(&self, kind: &str, id: &str) -> Result<bool, StoreError>;
+
+    /// Makes many changes; all at once, where the storage can.
+    ///
+    /// # Errors
+    /// When the storage cannot be written; some changes may have been made then, unless the storage
+    /// makes them all at once.
+    fn apply(&self, changes: &[Change]) -> Result<(), StoreError> {
+        for change in changes {
+            match &change.document {
+                Some(document) => self.put(change.kind, &change.id, document)?,
+                None => _ = self.delete(change.kind, &change.id)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A change of one document.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// Kind of the document.
+    pub kind: &'static str,
+    /// What it is kept under.
+    pub id: String,
+    /// What it is from now on; `None` for gone.
+    pub document: Option<Vec<u8>>,
 }
 
 /// Why a store failed.
@@ -128,6 +154,19 @@ mod tests {
             store.get("alertx", "1").unwrap().as_deref(),
             Some(&b"x"[..])
         );
+        let change = |id: &str, document: Option<&[u8]>| Change {
+            kind: "aler",
+            id: id.to_owned(),
+            document: document.map(<[u8]>::to_vec),
+        };
+        let changes = [
+            change("9", None),
+            change("8", Some(b"z")),
+            change("7", None),
+        ];
+        store.apply(&changes).unwrap();
+        let wanted: Vec<Document> = vec![("8".to_owned(), b"z".to_vec())];
+        assert_eq!(store.list("aler").unwrap(), wanted);
         store.put("alert", "", b"").unwrap();
         assert_eq!(store.get("alert", "").unwrap().as_deref(), Some(&b""[..]));
     }

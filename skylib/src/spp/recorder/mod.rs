@@ -19,6 +19,8 @@ use crate::sys::local_time::LocalTime;
 use crate::time::Timestamp;
 
 /// What the files of one writer in one run are called.
+///
+/// COMPAT: scripts that look for SPP's files.
 #[derive(Clone, Debug)]
 pub(super) struct FileNames {
     folder: PathBuf,
@@ -338,6 +340,8 @@ fn rename(from: &Path, to: &Path) -> io::Result<()> {
 pub(super) const SNAP_LEN: u32 = 65_535;
 
 /// The size of a file is counted from here, also of one that has no such header.
+///
+/// COMPAT: scripts that expect SPP's files. The header of the capture file is not counted.
 const FRAME_HEADER_LEN: u64 = 7;
 
 /// How long packets are in memory only, while others come.

@@ -1,0 +1,214 @@
+//! Frames a second from one feed to many WebSocket clients: `skyd` beside gorilla/websocket.
+//!
+//! Both servers get numbered messages on `/ws/agent/flow` and hand each on, as a text frame of
+//! 1 000 bytes, to every client of `/ws/subscriber/flow`: `skyd` reads statistics of a capture in
+//! protobuf and makes JSON of them, the peer relays the JSON that it is sent. Every client checks
+//! that every number comes, in order. The servers take turns; what counts is the ratio of a pair
+//! of runs next to each other.
+//!
+//! `SKYD` and `FANOUT_PEER` name the programs, `FANOUT_PAIRS` the number of pairs (5),
+//! `FANOUT_CLIENTS` the numbers of clients (`1,10,100`). See `make bench-fanout`.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a benchmark runs by the real clock"
+)]
+
+#[path = "fanout/clients.rs"]
+mod clients;
+#[path = "fanout/feed.rs"]
+mod feed;
+#[path = "fanout/server.rs"]
+mod server;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, Instant};
+
+use clients::{Clients, Received};
+use feed::Feed;
+use server::{Kind, Server};
+
+/// What the feed and the clients tell each other.
+pub(crate) struct Progress {
+    began: Instant,
+    /// When each message was sent, nanoseconds after the beginning.
+    sent: Vec<AtomicU64>,
+    /// How many messages the slowest client has.
+    arrived: AtomicU64,
+}
+
+impl Progress {
+    fn new(messages: u64) -> Self {
+        Self {
+            began: Instant::now(),
+            sent: (0..messages).map(|_| AtomicU64::new(0)).collect(),
+            arrived: AtomicU64::new(0),
+        }
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+/// How fast the feed sends.
+#[derive(Clone, Copy)]
+enum Pace {
+    /// As fast as the slowest client takes, this many messages ahead of it at the most.
+    Window(u64),
+    /// So many a second.
+    Rate(f64),
+}
+
+/// One run of one server.
+struct Run {
+    frames_per_second: f64,
+    cpu_us_per_frame: f64,
+    p99_ms: f64,
+}
+
+fn run(kind: Kind, clients: usize, messages: u64, pace: Pace) -> Run {
+    let server = Server::start(kind);
+    let mut listening = Clients::connect(&server, clients, None);
+    let mut feed = Feed::connect(&server, kind);
+    let progress = Arc::new(Progress::new(messages));
+    let cpu = server.cpu_seconds();
+    let began = Instant::now();
+    let sending = {
+        let progress = Arc::clone(&progress);
+        std::thread::spawn(move || {
+            feed.send(&progress, pace);
+            feed
+        })
+    };
+    let received = listening.receive_all(&progress);
+    let took = began.elapsed().as_secs_f64();
+    let used = server.cpu_seconds() - cpu;
+    drop(sending.join().expect("the feed"));
+    let Received { frames, p99 } = received;
+    assert_eq!(
+        frames,
+        messages * clients as u64,
+        "every client has every frame"
+    );
+    Run {
+        frames_per_second: frames as f64 / took,
+        cpu_us_per_frame: used * 1e6 / frames as f64,
+        p99_ms: p99.as_secs_f64() * 1e3,
+    }
+}
+
+/// One of the clients never reads: the others get everything, and the server stays small.
+fn run_frozen(clients: usize) {
+    let server = Server::start(Kind::Skyd);
+    let mut listening = Clients::connect(&server, clients - 1, None);
+    let frozen = Clients::connect(&server, 1, Some(4_096));
+    let mut feed = Feed::connect(&server, Kind::Skyd);
+    let before = server.resident_bytes();
+    let messages = 250_000;
+    let progress = Arc::new(Progress::new(messages));
+    let began = Instant::now();
+    let sending = {
+        let progress = Arc::clone(&progress);
+        std::thread::spawn(move || {
+            feed.send(&progress, Pace::Window(WINDOW));
+            feed
+        })
+    };
+    let received = listening.receive_all(&progress);
+    let took = began.elapsed().as_secs_f64();
+    drop(sending.join().expect("the feed"));
+    assert_eq!(received.frames, messages * (clients as u64 - 1));
+    let peak = server.peak_bytes();
+    println!(
+        "frozen: 1 of {clients} never reads; the others have all {} frames, {:.0} k frames/s; \
+         resident {} MiB before, {} MiB at its peak",
+        received.frames,
+        received.frames as f64 / took / 1e3,
+        before >> 20,
+        peak >> 20,
+    );
+    drop(frozen);
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn main() {
+    // `cargo test` runs benchmarks to see that they build and start.
+    if !std::env::args().any(|argument| argument == "--bench") {
+        return;
+    }
+    if std::env::var_os("SKYD").is_none() {
+        println!("fanout: left out, as SKYD names no daemon; `make bench-fanout` does");
+        return;
+    }
+    let pairs: usize = setting("FANOUT_PAIRS", "5").parse().expect("FANOUT_PAIRS");
+    let counts = setting("FANOUT_CLIENTS", "1,10,100");
+    let counts: Vec<usize> = counts
+        .split(',')
+        .map(|count| count.trim().parse().expect("FANOUT_CLIENTS"))
+        .collect();
+    let has_peer = std::env::var_os("FANOUT_PEER").is_some();
+    println!("text frames of {FRAME} bytes, {pairs} pairs of runs; every client had every frame");
+    for clients in counts {
+        let messages = (FRAMES / clients as u64).clamp(10_000, 300_000);
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        for _ in 0..pairs {
+            ours.push(run(Kind::Skyd, clients, messages, Pace::Window(WINDOW)));
+            if has_peer {
+                theirs.push(run(Kind::Peer, clients, messages, Pace::Window(WINDOW)));
+            }
+        }
+        report("skyd", clients, &ours);
+        if has_peer {
+            report("gorilla/websocket", clients, &theirs);
+            let pair = |(a, b): (&Run, &Run)| a.frames_per_second / b.frames_per_second;
+            let ratios: Vec<f64> = ours.iter().zip(&theirs).map(pair).collect();
+            let (least, most) = ratios
+                .iter()
+                .fold((f64::MAX, 0_f64), |(a, b), r| (a.min(*r), b.max(*r)));
+            let middle = median(ratios);
+            println!("  ratio, median of pairs {middle:.2} ({least:.2} to {most:.2})");
+        }
+        let slowest = ours.iter().chain(&theirs).map(|run| run.frames_per_second);
+        let half = slowest.fold(f64::MAX, f64::min) / 2.0 / clients as f64;
+        let messages = ((half * 2.0) as u64).clamp(1_000, 300_000);
+        let lag = |kind| {
+            let runs = (0..pairs.min(3)).map(|_| run(kind, clients, messages, Pace::Rate(half)));
+            median(runs.map(|run| run.p99_ms).collect())
+        };
+        let ours = lag(Kind::Skyd);
+        print!("  p99 lag at {half:.0} messages/s, half of the slowest run: skyd {ours:.2} ms");
+        if has_peer {
+            print!(", gorilla/websocket {:.2} ms", lag(Kind::Peer));
+        }
+        println!();
+    }
+    run_frozen(100);
+}
+
+fn report(name: &str, clients: usize, runs: &[Run]) {
+    let of = |value: fn(&Run) -> f64| median(runs.iter().map(value).collect());
+    println!(
+        "{clients:>4} clients, {name:<17} {:>8.0} k frames/s, {:.2} µs of processor a frame",
+        of(|run| run.frames_per_second) / 1e3,
+        of(|run| run.cpu_us_per_frame),
+    );
+}
+
+fn setting(name: &str, default: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| default.to_owned())
+}
+
+/// Payload of a frame, in bytes.
+pub(crate) const FRAME: usize = 1_000;
+/// Frames delivered in a run.
+const FRAMES: u64 = 1_000_000;
+/// Messages that the feed may be ahead of the slowest client.
+const WINDOW: u64 = 8_192;
+/// How long anything may take before the benchmark fails.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);

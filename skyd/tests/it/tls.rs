@@ -1,0 +1,278 @@
+//! HTTP and WebSocket over TLS, with certificates of a test's own authority.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+use crate::client::Connection;
+use crate::daemon::{Daemon, Folder, PATIENCE, refused};
+
+/// An authority, and files it has signed.
+struct Authority {
+    folder: Folder,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let mut parameters = CertificateParams::new(Vec::new()).unwrap();
+        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let certificate = parameters.self_signed(&key).unwrap();
+        let folder = Folder::new();
+        std::fs::write(folder.0.join("ca.pem"), certificate.pem()).unwrap();
+        let issuer = Issuer::new(parameters, key);
+        Self { folder, issuer }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.0.join(name)
+    }
+
+    /// Writes `NAME.pem` and `NAME.key`.
+    fn sign(&self, name: &str) {
+        let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let parameters = CertificateParams::new(names).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let certificate = parameters.signed_by(&key, &self.issuer).unwrap();
+        std::fs::write(self.path(&format!("{name}.pem")), certificate.pem()).unwrap();
+        std::fs::write(self.path(&format!("{name}.key")), key.serialize_pem()).unwrap();
+    }
+
+    /// Settings of a daemon that shows the certificate `server`, and others.
+    fn settings(&self, others: &[&str]) -> Vec<String> {
+        let server = ["pem", "key"].map(|kind| self.path(&format!("server.{kind}")));
+        let mut settings = vec![
+            format!("tls.server_cert={}", server[0].display()),
+            format!("tls.server_key={}", server[1].display()),
+            format!("tls.ca_cert={}", self.path("ca.pem").display()),
+        ];
+        settings.extend(others.iter().map(|setting| (*setting).to_owned()));
+        settings
+    }
+
+    fn daemon(&self, others: &[&str]) -> Daemon {
+        let settings = self.settings(others);
+        Daemon::with(&settings.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    /// A client that trusts this authority and may show a certificate.
+    fn client(&self, certificate: Option<(&Self, &str)>) -> Arc<ClientConfig> {
+        let mut roots = RootCertStore::empty();
+        let ca = CertificateDer::from_pem_file(self.path("ca.pem")).unwrap();
+        roots.add(ca).unwrap();
+        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots);
+        Arc::new(match certificate {
+            None => builder.with_no_client_auth(),
+            Some((authority, name)) => {
+                let path = |kind: &str| authority.path(&format!("{name}.{kind}"));
+                let certificate = CertificateDer::from_pem_file(path("pem")).unwrap();
+                let key = PrivateKeyDer::from_pem_file(path("key")).unwrap();
+                builder
+                    .with_client_auth_cert(vec![certificate], key)
+                    .unwrap()
+            }
+        })
+    }
+}
+
+type Encrypted = StreamOwned<ClientConnection, TcpStream>;
+
+fn connect(daemon: &Daemon, client: &Arc<ClientConfig>) -> Encrypted {
+    let name = ServerName::try_from("127.0.0.1").unwrap();
+    let stream = TcpStream::connect(daemon.address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    StreamOwned::new(
+        ClientConnection::new(Arc::clone(client), name).unwrap(),
+        stream,
+    )
+}
+
+/// The answer to a request, or why there is none.
+fn ask(daemon: &Daemon, client: &Arc<ClientConfig>, headers: &str) -> std::io::Result<String> {
+    let mut stream = connect(daemon, client);
+    let request = format!("GET /api HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n");
+    stream.write_all(request.as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+/// The certificate that the daemon shows.
+fn shown(daemon: &Daemon, client: &Arc<ClientConfig>) -> Vec<u8> {
+    let mut stream = connect(daemon, client);
+    while stream.conn.is_handshaking() {
+        stream.conn.complete_io(&mut stream.sock).unwrap();
+    }
+    stream.conn.peer_certificates().unwrap()[0].to_vec()
+}
+
+#[test]
+fn requests_and_sockets_are_served_over_tls() {
+    let authority = Authority::new();
+    authority.sign("server");
+    let daemon = authority.daemon(&[
+        "auth.basic.users={ann: one}",
+        "analyzer.auth.api.backend=basic",
+    ]);
+    let client = authority.client(None);
+    let answer = ask(&daemon, &client, "Authorization: Basic YW5uOm9uZQ==\r\n").unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(
+        answer.contains("strict-transport-security: max-age=63072000; includeSubDomains"),
+        "{answer}"
+    );
+    assert!(
+        ask(&daemon, &client, "")
+            .unwrap()
+            .ends_with("\r\n\r\nWrong credentials")
+    );
+    // A WebSocket: the answer, then the first ping.
+    let mut socket = connect(&daemon, &client);
+    socket
+        .write_all(
+            b"GET /ws/subscriber HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+              X-Client-Type: test\r\nX-Auth-Token: YW5uOm9uZQ==\r\n\r\n",
+        )
+        .unwrap();
+    let mut came = Vec::new();
+    while !came.windows(6).any(|end| end == b"\r\n\r\n\x89\x00") {
+        let mut block = [0; 4096];
+        let length = socket.read(&mut block).unwrap();
+        assert_ne!(length, 0, "{:?}", String::from_utf8_lossy(&came));
+        came.extend(&block[..length]);
+    }
+    assert!(came.starts_with(b"HTTP/1.1 101 "));
+    // Who trusts another authority does not go on, nor does who asks for another name.
+    let other = Authority::new();
+    assert!(ask(&daemon, &other.client(None), "").is_err());
+}
+
+#[test]
+fn a_port_of_tls_tells_who_speaks_http_and_hangs_up_on_the_rest() {
+    let authority = Authority::new();
+    authority.sign("server");
+    let daemon = authority.daemon(&["http.limits.header_timeout=0.3"]);
+    let mut plain = Connection::open(&daemon);
+    plain.send("GET /api HTTP/1.1\r\nHost: x\r\n\r\n");
+    let answer = plain.answer().unwrap();
+    let told = "https is spoken here, not http\n";
+    assert_eq!((answer.status, answer.text().as_str()), (400, told));
+    for start in [
+        &b""[..],
+        b"\x16",
+        b"\x16\x03\x01\x02\x00\x01",
+        b"\0\0\0\0",
+        &[0x16; 4000],
+    ] {
+        let mut connection = Connection::open(&daemon);
+        connection.send(start);
+        let mut rest = Vec::new();
+        // An alert of TLS at most, then the end.
+        drop(connection.stream.read_to_end(&mut rest));
+        assert!(rest.is_empty() || rest[0] == 0x15, "{rest:?}");
+    }
+    assert!(ask(&daemon, &authority.client(None), "").is_ok());
+}
+
+#[test]
+fn clients_show_certificates_where_they_must() {
+    let authority = Authority::new();
+    let other = Authority::new();
+    for name in ["server", "client"] {
+        authority.sign(name);
+        other.sign(name);
+    }
+    let daemon = authority.daemon(&["tls.require_client_cert=true"]);
+    let good = authority.client(Some((&authority, "client")));
+    assert!(
+        ask(&daemon, &good, "")
+            .unwrap()
+            .starts_with("HTTP/1.1 200 ")
+    );
+    for certificate in [None, Some((&other, "client"))] {
+        let client = authority.client(certificate);
+        let answer = ask(&daemon, &client, "");
+        assert!(answer.is_err(), "{answer:?}");
+    }
+}
+
+#[test]
+fn certificates_are_read_again_at_a_signal_and_bad_ones_are_not_taken() {
+    let authority = Authority::new();
+    authority.sign("server");
+    let daemon = authority.daemon(&[]);
+    let client = authority.client(None);
+    let first = shown(&daemon, &client);
+    authority.sign("server");
+    assert_eq!(shown(&daemon, &client), first, "nobody has asked yet");
+    daemon.hang_up("certificates have been read again");
+    let second = shown(&daemon, &client);
+    assert_ne!(first, second);
+    // A certificate that is none, then one of another key.
+    let kept = std::fs::read(authority.path("server.key")).unwrap();
+    std::fs::write(authority.path("server.pem"), "torn").unwrap();
+    daemon.hang_up("certificates stay as they were");
+    assert!(
+        daemon.log().contains("tls.server_cert: "),
+        "{}",
+        daemon.log()
+    );
+    authority.sign("server");
+    std::fs::write(authority.path("server.key"), kept).unwrap();
+    daemon.hang_up("certificates stay as they were");
+    assert_eq!(shown(&daemon, &client), second);
+}
+
+#[test]
+fn files_that_cannot_be_used_end_the_start() {
+    let authority = Authority::new();
+    authority.sign("server");
+    let settings = authority.settings(&[]);
+    let (certificate, key, ca) = (&settings[0], &settings[1], &settings[2]);
+    std::fs::write(authority.path("empty"), "").unwrap();
+    let empty = format!("tls.server_cert={}", authority.path("empty").display());
+    let wrong_key = key.replace("server.key", "ca.pem");
+    for (settings, told) in [
+        (
+            vec![certificate.as_str()],
+            "tls.server_key: the key of tls.server_cert expected",
+        ),
+        (
+            vec![key],
+            "tls.server_cert: the certificate of tls.server_key expected",
+        ),
+        (
+            vec![certificate, key, "tls.require_client_cert=yes"],
+            "tls.ca_cert expected",
+        ),
+        (
+            vec!["tls.require_client_cert=yes"],
+            "tls.server_cert and tls.server_key expected",
+        ),
+        (
+            vec![ca, "tls.client_cert=a", "tls.client_key=b"],
+            "expected beside tls.client_cert",
+        ),
+        (vec![&empty, key], "there is no certificate in it"),
+        (vec![certificate, &wrong_key], "tls.server_key: "),
+        (
+            vec!["tls.server_cert=/nowhere", key],
+            "tls.server_cert: /nowhere: ",
+        ),
+    ] {
+        let said = refused("analyzer", &settings, None);
+        assert!(said.contains(told), "{settings:?}: {said}");
+    }
+}

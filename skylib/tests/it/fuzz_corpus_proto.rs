@@ -1,0 +1,148 @@
+//! The corpus of the fuzz targets of what goes over WebSocket, replayed without a fuzzer.
+
+use crate::fuzz_corpus::replay;
+
+#[path = "../../../fuzz/checks/envelope.rs"]
+mod envelope;
+#[path = "../../../fuzz/checks/flow_message.rs"]
+mod flow_message;
+#[path = "../../../fuzz/checks/ws_message.rs"]
+mod ws_message;
+
+#[test]
+fn messages_of_publishers() {
+    replay("ws_message", ws_message::check, &ws_message_seeds());
+}
+
+#[test]
+fn protobuf_envelopes() {
+    replay("envelope", envelope::check, &envelope_seeds());
+}
+
+#[test]
+fn flows_of_agents() {
+    replay("flow_message", flow_message::check, &flow_message_seeds());
+}
+
+/// Envelopes, one a line.
+fn ws_message_seeds() -> [(&'static str, Vec<u8>); 8] {
+    let a = r#"{"Namespace":"Graph","Type":"NodeAdded","Obj":{"ID":"a","Metadata":{"Name":"a","Type":"device"},"Revision":1}}"#;
+    let b = a.replace(r#""a""#, r#""b""#);
+    let edge = r#"{"Namespace":"Graph","Type":"EdgeAdded","Obj":{"ID":"e","Parent":"a","Child":"b","Metadata":{"RelationType":"layer2"}}}"#;
+    let both = format!("{a}\n{b}\n{edge}\n");
+    let with = |more: &str| format!("{both}{more}").into_bytes();
+    [
+        ("adds", both.clone().into_bytes()),
+        (
+            "updates",
+            with(
+                r#"{"Namespace":"Graph","Type":"NodeUpdated","Obj":{"ID":"a","Metadata":{"Name":"x","Type":"y"},"Revision":2}}
+{"Namespace":"Graph","Type":"EdgeUpdated","Obj":{"ID":"e","Parent":"a","Child":"b","Metadata":{"RelationType":"x"},"Revision":2}}"#,
+            ),
+        ),
+        (
+            "partial",
+            with(
+                r#"{"Namespace":"Graph","Type":"NodePartiallyUpdated","Obj":{"ID":"a","UpdatedAt":5,"Revision":3,"Ops":[{"Type":1,"Key":"A.B","Value":{"C":[1,null,"x"]}},{"Type":2,"Key":"Name"}]}}
+{"Namespace":"Graph","Type":"EdgePartiallyUpdated","Obj":{"ID":"e","Revision":3,"Ops":null}}"#,
+            ),
+        ),
+        (
+            "deletes",
+            with(
+                r#"{"Namespace":"Graph","Type":"EdgeDeleted","Obj":{"ID":"e","Parent":"a","Child":"b"}}
+{"Namespace":"Graph","Type":"NodeDeleted","Obj":{"ID":"a","DeletedAt":7}}"#,
+            ),
+        ),
+        (
+            "sync",
+            with(
+                r#"{"Namespace":"Graph","Type":"Sync","Obj":{"Nodes":[{"ID":"c"},{"ID":"c"}],"Edges":null}}
+{"Namespace":"Graph","Type":"SyncRequest","UUID":"u","Obj":{"Time":5,"GremlinFilter":"G.V()"}}"#,
+            ),
+        ),
+        (
+            "nulls",
+            with(
+                r#"{"Namespace":"Graph","Type":"Sync","Obj":null}
+{"namespace":null,"type":null,"uuid":null,"status":null,"obj":null}"#,
+            ),
+        ),
+        (
+            "edges_of_numbers",
+            with(
+                r#"{"Namespace":"Graph","Type":"NodeAdded","Obj":{"ID":"m","CreatedAt":-9223372036854775808,"UpdatedAt":9223372036854775807,"Revision":-1,"Metadata":{"N":18446744073709551615,"F":1e308}}}"#,
+            ),
+        ),
+        (
+            "not_utf8",
+            b"{\"Namespace\":\"Graph\",\"Type\":\"NodeAdded\",\"Obj\":{\"ID\":\"\xff\"}}".to_vec(),
+        ),
+    ]
+}
+
+/// Fields as they stand on the wire.
+fn envelope_seeds() -> [(&'static str, Vec<u8>); 6] {
+    let head = b"\x0a\x05Graph\x12\x0bSyncRequest";
+    let with = |more: &[u8]| [head, more].concat();
+    [
+        ("bare", with(b"")),
+        ("whole", with(b"\x1a\x01u\x20\xc8\x01\x32\x02{}")),
+        ("format", with(b"\x28\x01\x32\x03\x0a\x01x")),
+        ("format_of_json", with(b"\x28\x01\x32\x02[]")),
+        (
+            "negative",
+            with(b"\x20\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x28\x7f"),
+        ),
+        ("cut", with(b"\x32\x05{}")),
+    ]
+}
+
+/// Messages as the library writes them, and one cut short.
+fn flow_message_seeds() -> [(&'static str, Vec<u8>); 5] {
+    use prost::Message;
+    use skylib::flow::{DnsLayer, DnsRecord, Flow, FlowMessage, FlowMetric, FlowStats, RawPacket};
+
+    let metric = FlowMetric {
+        ab_packets: 3,
+        ba_bytes: -1,
+        start: i64::MIN,
+        last: i64::MAX,
+        ..FlowMetric::default()
+    };
+    let flow = Flow {
+        uuid: "f".into(),
+        layers_path: "Ethernet/IPv4/UDP/DNS".into(),
+        start: 1_600_000_000_000,
+        last: 1_600_000_001_000,
+        metric: Some(metric),
+        last_update_metric: Some(metric),
+        dns: Some(Box::new(DnsLayer {
+            answers: vec![DnsRecord::default(); 3],
+            ..DnsLayer::default()
+        })),
+        last_raw_packets: vec![RawPacket {
+            timestamp: 5,
+            index: -1,
+            data: vec![0; 10].into(),
+            link_type: 1,
+        }],
+        ..Flow::default()
+    };
+    let wire = |flows, stats| FlowMessage { flows, stats }.encode_to_vec();
+    let stats = FlowStats {
+        packets_received: -1,
+        ..FlowStats::default()
+    };
+    let one = wire(vec![flow.clone()], None);
+    [
+        ("cut", one[..one.len() - 3].to_vec()),
+        ("one", one),
+        (
+            "several",
+            wire(vec![flow.clone(), Flow::default(), flow], None),
+        ),
+        ("statistics", wire(Vec::new(), Some(stats.clone()))),
+        ("both", wire(vec![Flow::default()], Some(stats))),
+    ]
+}
