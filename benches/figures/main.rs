@@ -97,7 +97,7 @@ fn best<R>(times: usize, mut work: impl FnMut() -> R) -> (f64, R) {
 fn figures(file: &str, copy: Option<&str>) {
     let text = read(file);
     let truth = truth(file);
-    let times = if text.len() > 400_000_000 { 1 } else { 3 };
+    let times = if text.len() > 400_000_000 { 2 } else { 3 };
     // The first load finds the allocator empty: the memory is measured there.
     let (before, resident) = (memory::in_use(), memory::resident());
     let start = Instant::now();

@@ -59,6 +59,8 @@ pub(crate) struct Limits {
     pub(crate) ws_message_bytes: usize,
     pub(crate) ws_queue_bytes: usize,
     pub(crate) ws_queue_messages: usize,
+    pub(crate) queries: usize,
+    pub(crate) live_queries: usize,
 }
 
 impl App {
@@ -82,10 +84,13 @@ impl App {
             ws_message_bytes: config.bytes("http.limits.ws_message_bytes"),
             ws_queue_bytes: config.bytes("http.limits.ws_queue_bytes"),
             ws_queue_messages: config.count("http.ws.queue_size"),
+            queries: config.count("http.limits.queries"),
+            live_queries: config.count("http.limits.live_queries"),
         };
         let patience = limits.body_timeout;
         Self {
             engine,
+            queries: Arc::new(Semaphore::new(limits.queries)),
             auth,
             tls,
             limits,
@@ -102,7 +107,6 @@ impl App {
             flow_transport,
             spp: None,
             replaced_backends,
-            queries: Arc::new(Semaphore::new(config.count("http.limits.queries"))),
         }
     }
 
@@ -113,6 +117,12 @@ impl App {
             max_bytes: self.limits.ws_queue_bytes,
             namespaces,
         }
+    }
+
+    /// Queries that have their turn.
+    pub(crate) fn queries_running(&self) -> usize {
+        let free = self.queries.available_permits();
+        self.limits.queries.saturating_sub(free)
     }
 
     /// Runs blocking work with the engine on a thread that may block, within the time and the

@@ -138,10 +138,18 @@ async fn serve(role: Role, config: &Config) -> anyhow::Result<()> {
     warn_if_open(&app, place);
     tracing::info!(host = engine.host(), "listening on {place}");
     if let Some(spp) = spp {
+        let main_place = place;
         let place = spp
             .listener
             .local_addr()
             .context("the socket has no address")?;
+        if is_reached_by_others(place) {
+            tracing::warn!(
+                "whoever reaches {place} may command SPP's processes: spp.listen=127.0.0.1:{} \
+                 keeps others out, who still find it below /v1 of {main_place}",
+                place.port()
+            );
+        }
         tracing::info!("SPP's API is at {place}");
         let (app, stopping) = (Arc::clone(&app), stopping.clone());
         tokio::spawn(spp.serve(app, stopping));
@@ -185,8 +193,13 @@ async fn serve(role: Role, config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Whether an address is not this machine's alone.
+fn is_reached_by_others(place: SocketAddr) -> bool {
+    !place.ip().to_canonical().is_loopback()
+}
+
 fn warn_if_open(app: &App, place: SocketAddr) {
-    if app.auth.is_open() && !place.ip().to_canonical().is_loopback() {
+    if app.auth.is_open() && is_reached_by_others(place) {
         tracing::warn!(
             "without authentication, whoever reaches {place} may see and change everything: \
              analyzer.auth.api.backend asks for passwords, analyzer.listen=127.0.0.1:{} keeps \

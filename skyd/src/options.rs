@@ -35,6 +35,12 @@ pub(crate) fn engine_options(role: Role, config: &Config) -> anyhow::Result<Engi
     let netns = config.text("agent.topology.netns.run_path");
     options.netns_path = (!netns.is_empty()).then(|| PathBuf::from(netns));
     options.host_metadata = host_metadata(config)?;
+    options.live.interval = config.duration("live.interval");
+    options.live.timed_interval = config.duration("live.timed_interval");
+    options.live.max_time = config.duration("live.max_time");
+    options.live.max_queries = config.count("live.max_queries");
+    options.live.max_items = config.count("live.max_items");
+    options.live.max_bytes = config.bytes("live.max_bytes");
     options.layer_key_mode = layer_key_mode(config);
     options.resources = resource_limits(config);
     options.max_active_captures = config.count("agent.capture.max_active");

@@ -149,11 +149,20 @@ pub(crate) const KEYS: &[Key] = &[
     // A session that nobody uses for so long ends.
     key("http.limits.session_idle", Interval, "168h"),
     key("http.limits.queries", SOME, "64"),
+    // Live queries of one connection.
+    key("http.limits.live_queries", SOME, "16"),
     key("http.limits.query_timeout", Interval, "60"),
     key("http.limits.ws_queue_bytes", Bytes, "64MiB"),
     key("http.limits.ws_message_bytes", Bytes, "256MiB"),
     unread("http.rest.debug", Flag, "false"),
     free("http.cookie"),
+    // Live queries: how often they tell, what they may take.
+    key("live.interval", Interval, "100ms"),
+    key("live.timed_interval", Interval, "5"),
+    key("live.max_time", Interval, "2"),
+    key("live.max_queries", SOME, "1000"),
+    key("live.max_items", SOME, "100000"),
+    key("live.max_bytes", Bytes, "256MiB"),
     // Who may do what.
     key("rbac.policy", Free, ""),
     key("rbac.model.request_definition", Free, ""),

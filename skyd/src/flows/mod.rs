@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::bail;
 use clap::{Args, ValueEnum, value_parser};
-use skylib::capture::{BpfFilter, PcapFile, Replay, ReplayedFlows};
+use skylib::capture::{BpfFilter, BpfFilters, PcapFile, Replay, ReplayedFlows};
 use skylib::flow::{ExtraLayers, FlowTableOptions, FlowTableStats, LayerKeyMode};
 use skylib::graph::{Graph, GraphView};
 use skylib::gremlin::{Context, Limits, Query};
@@ -208,7 +208,9 @@ fn answer(query: &Query, flows: &ReplayedFlows, out: &mut dyn Write) -> anyhow::
     let limits = Limits::default()
         .with_max_elements(usize::MAX)
         .with_max_bytes(usize::MAX);
-    let context = Context::new(&view, flows, SystemClock.now()).with_limits(limits);
+    let context = Context::new(&view, flows, SystemClock.now())
+        .with_packet_filters(&BpfFilters)
+        .with_limits(limits);
     let answer = query.run(&context)?;
     let mut out = io::BufWriter::new(out);
     answer.write_json(&mut out)?;

@@ -172,6 +172,33 @@ fn queries_find_the_packets_that_are_kept() {
 }
 
 #[test]
+fn the_packets_that_are_kept_can_be_filtered() {
+    let trace = Trace::new(&trace());
+    let run = |filter: &str| {
+        let query = format!("G.Flows().RawPackets().BPF('{filter}')");
+        let (out, _, error) = trace.run(&["--raw-packets", "2", "--query", &query]);
+        let lists: Value = serde_json::from_str(&out).unwrap_or_default();
+        let flows = lists[0]
+            .as_object()
+            .map(|flows| flows.values().cloned().collect::<Vec<_>>());
+        let count = |list: &Value| list.as_array().map(Vec::len);
+        let mut counts: Vec<_> = flows.unwrap_or_default().iter().map(count).collect();
+        counts.sort_unstable();
+        (counts, error)
+    };
+    assert_eq!(run("arp"), (vec![None, None, Some(1)], None));
+    assert_eq!(run("udp port 4097"), (vec![None, None, Some(2)], None));
+    assert_eq!(run(""), (vec![Some(1), Some(1), Some(2)], None));
+    let (_, error) = run("udp prot 1");
+    assert!(
+        error
+            .as_ref()
+            .is_some_and(|error| error.contains("syntax error")),
+        "{error:?}"
+    );
+}
+
+#[test]
 fn more_threads_print_the_same_flows() {
     let trace = Trace::new(&trace());
     let sorted = |threads: &str| {

@@ -49,6 +49,7 @@ pub(crate) async fn show(call: Call) -> Response {
             connections_closed_idle: app.connections.waiting().closed(),
             incoming_bytes: app.incoming.used(),
             incoming_refused: app.incoming.refused(),
+            queries_running: app.queries_running(),
             uploads: app.uploads.running(),
             uploads_refused: app.uploads.refused(),
             events_waiting: engine.events_waiting,
@@ -57,6 +58,14 @@ pub(crate) async fn show(call: Call) -> Response {
             flows_dropped: engine.flows_dropped,
             flow_tables_silent: engine.flow_tables_silent,
             messages_dropped: app.pools.messages_dropped(),
+        },
+        live: Live {
+            queries: engine.live.queries,
+            items: engine.live.items,
+            bytes: engine.live.bytes,
+            runs: engine.live.runs,
+            overruns: engine.live.overruns,
+            ended: engine.live.ended,
         },
         flow_ingestion: Ingestion {
             transport: app.flow_transport.name(),
@@ -97,6 +106,7 @@ struct Status<'a> {
     probes: BTreeMap<&'static str, Probe>,
     store: Store,
     queues: Queues,
+    live: Live,
     flow_ingestion: Ingestion,
     history: History,
     /// SPP's instances by id, as its own API shows them.
@@ -138,6 +148,19 @@ struct Peers {
 #[serde(rename_all = "PascalCase")]
 struct Election {
     is_master: bool,
+}
+
+/// How live queries do.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Live {
+    queries: usize,
+    items: usize,
+    bytes: usize,
+    runs: u64,
+    /// How often events came too fast and all queries ran again.
+    overruns: u64,
+    ended: u64,
 }
 
 /// How much of the past is kept; `null` where none is.
@@ -236,6 +259,7 @@ struct Queues {
     connections_closed_idle: u64,
     incoming_bytes: usize,
     incoming_refused: u64,
+    queries_running: usize,
     uploads: usize,
     uploads_refused: u64,
     events_waiting: usize,

@@ -9,6 +9,7 @@ mod agent_flow;
 mod flow;
 mod handshake;
 mod link;
+mod live;
 mod opcode;
 mod pool;
 mod publisher;

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use skylib::graph::{Graph, GraphError};
-use skylib::proto::{Encoding, GRAPH, GraphMessage, JsonPieces, Message, write_message};
+use skylib::proto::{Encoding, GRAPH, GraphMessage, JsonPieces, LIVE, Message, write_message};
 use skylib::time::Timestamp;
 use skylib::value::Text;
 use tokio::sync::mpsc;
@@ -20,7 +20,7 @@ use crate::whole_graph::WholeGraph;
 pub(crate) async fn run(client: &Client, link: &mut Link, writing: Writing) -> End {
     client.place.join();
     let (requests, asked) = mpsc::channel(REQUESTS);
-    let mut publisher = Publisher::new(client, writing);
+    let mut publisher = Publisher::new(client, writing, false);
     let Link { reader, writer } = link;
     let end = tokio::select! {
         end = publisher.read(reader, &requests) => end,
@@ -40,7 +40,7 @@ pub(crate) async fn run_pubsub(client: &Client, link: &mut Link) -> End {
         Err(end) => return end,
     };
     let (requests, asked) = mpsc::channel(REQUESTS);
-    let mut publisher = Publisher::new(client, Writing::InItsName);
+    let mut publisher = Publisher::new(client, Writing::InItsName, true);
     let Link { reader, writer } = link;
     let end = tokio::select! {
         end = publisher.read(reader, &requests) => end,
@@ -105,16 +105,19 @@ struct Publisher<'a> {
     origin: Text,
     /// Whether it has sent anything about the graph.
     is_author: bool,
+    /// Whether a subscriber on the same connection takes requests of its own.
+    is_subscriber: bool,
 }
 
 impl<'a> Publisher<'a> {
-    fn new(client: &'a Client, writing: Writing) -> Self {
+    fn new(client: &'a Client, writing: Writing, is_subscriber: bool) -> Self {
         let origin = client.hello.origin().as_str().into();
         Self {
             client,
             writing,
             origin,
             is_author: false,
+            is_subscriber,
         }
     }
 
@@ -140,7 +143,8 @@ impl<'a> Publisher<'a> {
             let mut frames = batch.into_iter();
             while let Some(request) = block_in_place(|| self.apply(&mut frames)) {
                 // A reply in a namespace that the client does not want is not sent.
-                if self.client.hello.wants(GRAPH) && requests.send(request).await.is_err() {
+                let is_wanted = request.namespace == LIVE || self.client.hello.wants(GRAPH);
+                if is_wanted && requests.send(request).await.is_err() {
                     return End::Cut;
                 }
             }
@@ -191,6 +195,9 @@ impl<'a> Publisher<'a> {
     fn understand(&mut self, frame: &Bytes) -> Result<Understood, String> {
         let message =
             Message::decode(frame, self.client.encoding).map_err(|error| error.to_string())?;
+        if message.namespace == LIVE && self.is_subscriber {
+            return Ok(Understood::Request(message));
+        }
         if message.namespace != GRAPH {
             return Ok(Understood::Nothing);
         }

@@ -1,4 +1,4 @@
-//! `/ws/subscriber`: what happens to the graph, and the graph itself on request.
+//! `/ws/subscriber`: what happens to the graph, and the graph itself or live queries on request.
 //!
 //! A reply shows the graph as of one change. Events up to that change go out before the reply or,
 //! where they come too late for that, not at all; later ones go out after it: what a client builds
@@ -9,13 +9,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use skylib::engine::Subscription;
-use skylib::proto::{Encoding, GRAPH, JsonPieces, Message, Outgoing, SyncRequest, write_message};
+use skylib::proto::{
+    Encoding, GRAPH, JsonPieces, LIVE, Message, Outgoing, SyncRequest, write_message,
+};
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use super::Client;
 use super::handshake::Refusal;
 use super::link::{End, Link, Reader, Writer};
+use super::live::LiveQueries;
 use super::selection::{self, Selection, SelectionError};
 use crate::whole_graph::WholeGraph;
 
@@ -51,6 +54,12 @@ async fn read(client: &Client, reader: &mut Reader, requests: mpsc::Sender<Messa
                     return End::Cut;
                 }
             }
+            // Whoever asks wants the answer, whatever namespaces it wants unasked.
+            Ok(message) if message.namespace == LIVE => {
+                if requests.send(message).await.is_err() {
+                    return End::Cut;
+                }
+            }
             Ok(_) => {}
             Err(error) => client.drop_message(&error.to_string()),
         }
@@ -63,10 +72,11 @@ pub(crate) struct Subscriber<'a> {
     events: Subscription<Outgoing>,
     /// An event taken from the queue and not sent yet: the first of the next batch.
     held: Option<Arc<Outgoing>>,
-    /// The last change in what the client knows from a reply.
+    /// The last change that the client knows from a reply, or that was before it came.
     shown: u64,
     /// The part of the graph the client wants; `None` for all of it.
     selection: Option<Selection>,
+    live: LiveQueries<'a>,
 }
 
 impl<'a> Subscriber<'a> {
@@ -85,14 +95,19 @@ impl<'a> Subscriber<'a> {
             client,
             events,
             held: None,
-            shown: 0,
+            // What happened before may still be on its way to the queue.
+            shown: client.app.engine.graph().view().sequence(),
             selection: None,
+            live: LiveQueries::new(client),
         };
         let filter = &client.hello.filter;
         if !filter.is_empty() {
             // The first ping tells the client that it counts: not before the filter does.
             match selection::evaluate(&client.app, filter, 0).await {
-                Ok(found) => subscriber.selection = found.selection,
+                Ok(found) => {
+                    subscriber.selection = found.selection;
+                    subscriber.shown = found.graph.sequence;
+                }
                 Err(error) => {
                     let refusal = Refusal::Filter(error.to_string());
                     tracing::debug!(client = client.hello.host_id, %refusal, "WebSocket refused");
@@ -117,6 +132,7 @@ impl<'a> Subscriber<'a> {
                 biased;
                 () = writer.ping_time() => writer.ping().await,
                 Some(request) = asked.recv() => self.answer(writer, &request).await,
+                message = self.live.next() => writer.send_pieces(message).await,
                 event = next(&mut self.held, &mut self.events) => match event {
                     Some(event) => self.deliver(writer, event).await,
                     None => Err(End::Cut),
@@ -210,8 +226,14 @@ impl<'a> Subscriber<'a> {
             .await
     }
 
-    /// Answers a request for the graph; one that cannot be understood is dropped.
+    /// Answers a request; one for the graph that cannot be understood is dropped.
     async fn answer(&mut self, writer: &mut Writer, message: &Message) -> Result<(), End> {
+        if message.namespace == LIVE {
+            return match self.live.ask(message) {
+                Some(reply) => writer.send_pieces(reply).await,
+                None => Ok(()),
+            };
+        }
         let request = match SyncRequest::decode(&message.object) {
             Ok(request) => request,
             Err(error) => {

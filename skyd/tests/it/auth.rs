@@ -278,12 +278,46 @@ fn the_cluster_has_a_backend_of_its_own() {
     let daemon = Daemon::with(&settings);
     is_401(&get(&daemon, "/ws/agent/topology"));
     is_401(&get(&daemon, "/ws/replication"));
+    // Credentials of one side are nothing on the other.
+    let other = [
+        "auth.other.type=basic",
+        "auth.other.users={agent: four}",
+        "analyzer.auth.cluster.backend=other",
+    ];
+    let agent = "YWdlbnQ6Zm91cg==";
+    let apart = Daemon::with(&[BASIC, &other].concat());
+    is_401(&as_user(&apart, "GET", "/ws/replication", ANN, b""));
+    is_401(&as_user(&apart, "GET", "/api", agent, b""));
+    assert_eq!(
+        as_user(&apart, "GET", "/ws/replication", agent, b"").status,
+        426
+    );
+    let token = post(&apart, "/login?username=ann&password=one", "").json()["Token"].clone();
+    is_401(&as_user(
+        &apart,
+        "GET",
+        "/ws/replication",
+        token.as_str().unwrap(),
+        b"",
+    ));
     // Whom the backend knows is an admin there.
     assert_eq!(
         as_user(&daemon, "GET", "/ws/agent/topology", BOB, b"").status,
         426
     );
     assert!(!daemon.log().contains("opens their endpoints"));
+}
+
+#[test]
+fn who_listens_to_all_the_world_without_passwords_is_warned() {
+    let warned = |settings: &[&str]| {
+        let daemon = Daemon::with(settings);
+        daemon.log().contains("whoever reaches")
+    };
+    let world = "analyzer.listen=0.0.0.0:0";
+    assert!(warned(&[world]));
+    assert!(!warned(&[]));
+    assert!(!warned(&[BASIC, &[world]].concat()));
 }
 
 #[test]

@@ -8,6 +8,7 @@
 )]
 
 mod auth;
+mod cancel;
 mod captures;
 mod client;
 mod config;
@@ -20,6 +21,7 @@ mod hostile_websocket;
 mod http;
 mod ingestion;
 mod keystone;
+mod live;
 mod metrics;
 mod pcap;
 mod process;

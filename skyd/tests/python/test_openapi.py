@@ -27,7 +27,7 @@ def test_the_daemon_keeps_to_its_document(recorder, tmp_path):
     document = f"http://{daemon.endpoint}/swagger.json"
     command = [sys.executable, "-m", "schemathesis.cli", "run", document, "--checks", ",".join(CHECKS),
                "--max-examples", "5", "--seed", "1", "--no-color", "--request-timeout", "20"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     assert daemon.process.poll() is None
 

@@ -20,6 +20,8 @@ mod worker;
 
 #[cfg(feature = "afpacket")]
 pub use afpacket::AfPacket;
+#[cfg(feature = "pcap")]
+pub use bpf::BpfFilters;
 pub use bpf::{BpfFilter, BpfInstruction, BpfProgram};
 pub use error::CaptureError;
 pub use file::{FileProgress, PcapFile};

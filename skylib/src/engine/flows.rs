@@ -158,17 +158,15 @@ impl FlowHub {
         loop {
             let received = self.parcels.receive(STEP);
             let now = clock.now();
-            match received {
-                None => self.ingestion.expire(now),
-                Some(parcel) => {
-                    if let Some(stats) = &parcel.stats {
-                        self.send_stats(stats);
-                    }
-                    let flows = self.keep(parcel, now);
-                    if !flows.is_empty() {
-                        pending.extend(flows);
-                        due.get_or_insert(now.plus(self.options.bulk_delay));
-                    }
+            self.ingestion.expire(now);
+            if let Some(parcel) = received {
+                if let Some(stats) = &parcel.stats {
+                    self.send_stats(stats);
+                }
+                let flows = self.keep(parcel, now);
+                if !flows.is_empty() {
+                    pending.extend(flows);
+                    due.get_or_insert(now.plus(self.options.bulk_delay));
                 }
             }
             let mut stop = stopped();
@@ -176,10 +174,11 @@ impl FlowHub {
                 self.parcels.close();
                 stop = self.parcels.is_empty();
             }
-            while pending.len() >= BULK_FLOWS {
-                let rest = pending.split_off(BULK_FLOWS);
-                self.send(&std::mem::replace(&mut pending, rest));
-            }
+            let whole = pending.len() - pending.len() % BULK_FLOWS;
+            pending[..whole]
+                .chunks(BULK_FLOWS)
+                .for_each(|flows| self.send(flows));
+            pending.drain(..whole);
             if stop || due.is_some_and(|due| due <= now) {
                 self.send(&pending);
                 pending.clear();

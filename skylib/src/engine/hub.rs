@@ -54,8 +54,10 @@ pub struct LoggedEvent {
     pub sequence: u64,
     /// The writer's connection, where it has one that wants no echo of its own changes.
     pub author: Option<u64>,
+    /// Whether it is the last of its transaction.
+    pub is_last: bool,
     /// Roughly how much memory it keeps alive.
-    bytes: usize,
+    pub(super) bytes: usize,
 }
 
 impl SharedGraph {
@@ -148,9 +150,12 @@ impl SharedGraph {
             keeper.record(&events, is_kept);
         }
         let sequence = graph.sequence();
+        let last = events.len() - 1;
         let logged: Vec<LoggedEvent> = events
             .into_iter()
-            .map(|event| LoggedEvent {
+            .enumerate()
+            .map(|(place, event)| LoggedEvent {
+                is_last: place == last,
                 bytes: size_of::<LoggedEvent>() + event.metadata_bytes(),
                 event,
                 sequence,

@@ -28,6 +28,7 @@ mod import;
 mod ingestion;
 mod keeper;
 mod kinds;
+mod live;
 mod monotonic;
 mod on_demand;
 mod opening;
@@ -50,6 +51,7 @@ pub use hub::{LOG_BYTES, LOG_LIMIT, LoggedEvent, SharedGraph};
 pub use import::Imported;
 pub use ingestion::IngestionStatus;
 pub use kinds::ResourceLimits;
+pub use live::{LiveClient, LiveNews, LiveOptions, LiveRefusal, LiveStatus, LiveTicket};
 pub use resources::Resources;
 pub use subscription::{Bus, BusMessage, PATIENCE, SubscribeOptions, Subscription};
 pub use totals::CaptureTotals;
@@ -68,6 +70,7 @@ use self::controller::Controller;
 use self::import::Importer;
 use self::keeper::{Keeper, ReturningEdges};
 use self::kinds::Kinds;
+use self::live::LiveHub;
 use self::on_demand::{OnDemand, OnDemandOptions};
 use self::opening::Opener;
 use self::probes::HostOptions;
@@ -127,6 +130,8 @@ pub struct EngineOptions {
     pub host_metadata: crate::value::Map,
     /// Bounds of one query.
     pub limits: Limits,
+    /// How often live queries tell, and what they may take.
+    pub live: LiveOptions,
     /// What a capture has whose client does not say how flows are told apart.
     pub layer_key_mode: LayerKeyMode,
     /// How many resources of each kind there may be.
@@ -157,6 +162,7 @@ impl EngineOptions {
             netns_path: Some(PathBuf::from("/var/run/netns")),
             host_metadata: crate::value::Map::new(),
             limits: Limits::default(),
+            live: LiveOptions::default(),
             layer_key_mode: LayerKeyMode::default(),
             resources: ResourceLimits::default(),
             max_active_captures: 256,
@@ -181,6 +187,7 @@ struct Inner {
     keeper: Option<Arc<Keeper>>,
     controller: Arc<Controller>,
     queries: QueryRunner,
+    live: Arc<LiveHub>,
     /// Settings of every flow table.
     #[cfg(feature = "spp")]
     table: FlowTableOptions,
@@ -232,6 +239,8 @@ pub struct Status {
     pub flows_dropped: u64,
     /// How often a query went without the answer of a capture's flow table.
     pub flow_tables_silent: u64,
+    /// How live queries do.
+    pub live: LiveStatus,
     /// What agents have sent of their flows.
     pub ingestion: IngestionStatus,
 }
@@ -286,6 +295,7 @@ impl Engine {
             keeper: keeper.clone(),
             controller: Arc::clone(&controller),
             queries: queries.clone(),
+            live: Arc::new(LiveHub::new(options.live.clone(), queries.clone())),
             #[cfg(feature = "spp")]
             table: options.table.clone(),
             importer: Importer::new(
@@ -348,8 +358,12 @@ impl Engine {
     fn start_threads(&self, on_demand: OnDemand) -> Result<(), EngineError> {
         let inner = &self.0;
         let (graph, bus) = (Arc::clone(&inner.graph), Arc::clone(&inner.graph_bus));
-        let controller = Arc::clone(&inner.controller);
-        self.spawn("dispatch", move || dispatch(&graph, &bus, &controller))?;
+        let (controller, live) = (Arc::clone(&inner.controller), Arc::clone(&inner.live));
+        self.spawn("dispatch", move || {
+            dispatch(&graph, &bus, &controller, &live);
+        })?;
+        let live = Arc::clone(&inner.live);
+        self.spawn("live", move || live.run())?;
         let (flows, stopping) = (Arc::clone(&inner.flows), Arc::clone(&inner.stopping));
         let clock = Arc::clone(&inner.queries.clock);
         self.spawn("flow-batch", move || {
@@ -437,6 +451,12 @@ impl Engine {
             .0
             .queries
             .explain(&view, &Query::parse(text)?, interrupt))
+    }
+
+    /// Live queries for one client, so many at a time; see [`LiveClient`].
+    #[must_use]
+    pub fn live_client(&self, max_queries: usize) -> LiveClient {
+        LiveClient::new(&self.0.live, max_queries)
     }
 
     /// Counts a capture file of any kind that is read here into flows, which are kept where those
@@ -568,6 +588,7 @@ impl Engine {
             flow_store: inner.flows.store().map(FlowStore::status),
             history: inner.graph.history().map(History::status),
             flow_tables_silent: inner.flows.silent(),
+            live: inner.live.status(),
             ingestion: inner.flows.ingestion_status(),
             ..Status::default()
         };
@@ -597,6 +618,7 @@ impl Engine {
             keeper.stop();
         }
         inner.graph.close_log();
+        inner.live.stop();
         join(others);
         inner.graph_bus.close();
         inner.flows.bus.close();
@@ -631,10 +653,11 @@ fn join(threads: Vec<JoinHandle<()>>) {
 }
 
 /// Hands the graph's events to the capture controller and the subscribers.
-fn dispatch(graph: &SharedGraph, bus: &Bus<Outgoing>, controller: &Controller) {
+fn dispatch(graph: &SharedGraph, bus: &Bus<Outgoing>, controller: &Controller, live: &LiveHub) {
     while let Some(events) = graph.take_log() {
         for logged in events {
             controller.graph_event(&logged.event);
+            live.graph_event(&logged);
             if bus.is_wanted(crate::proto::GRAPH) {
                 let message = Outgoing::graph_event(logged.event)
                     .with_sequence(logged.sequence)

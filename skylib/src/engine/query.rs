@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::flows::FlowHub;
 use super::hub::SharedGraph;
 use crate::graph::GraphView;
+use crate::gremlin::live::{LiveQuery, Update};
 use crate::gremlin::{Answer, Context, Explanation, Limits, Query, QueryError};
 use crate::time::Clock;
 
@@ -39,6 +40,19 @@ impl QueryRunner {
         query.explain_timed(&self.context(view, interrupt), &*self.clock)
     }
 
+    /// Runs a live query again, for an answer of so many items at most.
+    pub(super) fn refresh(
+        &self,
+        view: &GraphView<'_>,
+        query: &mut LiveQuery,
+        max_items: usize,
+        interrupt: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Option<Update>, QueryError> {
+        let max = self.limits.max_elements.min(max_items);
+        let context = self.context(view, interrupt);
+        query.refresh(&context.with_limits(self.limits.with_max_elements(max)))
+    }
+
     fn context<'a>(
         &'a self,
         view: &'a GraphView<'a>,
@@ -47,6 +61,10 @@ impl QueryRunner {
         Context {
             view,
             history: self.graph.history(),
+            #[cfg(feature = "pcap")]
+            packet_filters: Some(&crate::capture::BpfFilters),
+            #[cfg(not(feature = "pcap"))]
+            packet_filters: None,
             flows: &*self.flows,
             now: self.clock.now(),
             limits: self.limits,

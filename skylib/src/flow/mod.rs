@@ -27,6 +27,7 @@ mod application;
 mod csv;
 mod extra;
 mod field;
+mod filters;
 mod ident;
 mod index;
 mod key;
@@ -49,6 +50,7 @@ pub use application::ApplicationPorts;
 pub use csv::CsvWriter;
 pub use extra::ExtraLayers;
 pub use field::{FlowField, IntField, MetricField, ObjectField, PlainInt, TextField};
+pub use filters::PacketFilters;
 pub use layers::{
     Dhcpv4Layer, DnsLayer, DnsMx, DnsOpt, DnsQuestion, DnsRecord, DnsSoa, DnsSrv, DnsTimestamp,
     Vrrpv2Layer,

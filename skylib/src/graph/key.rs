@@ -69,6 +69,29 @@ impl ElementKey {
         filter.map_keys(&mut |key| Self::parse(key))
     }
 
+    /// The text that this filter wants at a key of a kind, whatever else it wants.
+    ///
+    /// ```
+    /// use skylib::filter::{Filter, Predicate};
+    /// use skylib::graph::ElementKey;
+    ///
+    /// let filter = Filter::test("Type", Predicate::Text("bridge".into()))
+    ///     .and(Filter::test("@ID", Predicate::Text("br0".into())));
+    /// let filter = ElementKey::compile(&filter);
+    /// let id = ElementKey::wanted(&filter, |key| matches!(key, ElementKey::Id));
+    /// assert_eq!(id.map(|id| id.as_str()), Some("br0"));
+    /// ```
+    #[must_use]
+    pub fn wanted(filter: &Filter<Self>, is_it: fn(&Self) -> bool) -> Option<&Text> {
+        match filter {
+            Filter::All(filters) => filters
+                .iter()
+                .find_map(|filter| Self::wanted(filter, is_it)),
+            Filter::Test(key, Predicate::Text(text)) if is_it(key) => Some(text),
+            _ => None,
+        }
+    }
+
     /// The metadata key that this is on a node.
     #[must_use]
     pub const fn metadata_of_node(&self) -> Option<&MetadataKey> {

@@ -55,7 +55,7 @@ impl QueryError {
     }
 
     /// A query that cannot be run.
-    pub(super) fn execute(message: impl Into<String>) -> Self {
+    pub(crate) fn execute(message: impl Into<String>) -> Self {
         Self {
             kind: QueryErrorKind::Execute,
             ..Self::parse(message)
@@ -63,7 +63,7 @@ impl QueryError {
     }
 
     /// A query that asks too much.
-    pub(super) fn limit(message: impl Into<String>) -> Self {
+    pub(crate) fn limit(message: impl Into<String>) -> Self {
         Self {
             kind: QueryErrorKind::Limit,
             ..Self::parse(message)
@@ -71,7 +71,7 @@ impl QueryError {
     }
 
     /// A query nobody waits for any more.
-    pub(super) fn interrupted() -> Self {
+    pub(crate) fn interrupted() -> Self {
         Self {
             kind: QueryErrorKind::Interrupted,
             ..Self::parse("query interrupted")

@@ -56,6 +56,7 @@ mod go_text;
 mod kind;
 mod lexer;
 pub mod live;
+mod lookup;
 mod number_set;
 mod parser;
 mod plan;
@@ -84,7 +85,7 @@ pub use traversal::{Conditions, Only, Traversal};
 
 use self::plan::Plan;
 use self::run::Run;
-use crate::flow::FlowSource;
+use crate::flow::{FlowSource, PacketFilters};
 use crate::graph::GraphView;
 use crate::graph::history::History;
 use crate::time::Timestamp;
@@ -180,6 +181,8 @@ pub struct Context<'a> {
     pub history: Option<&'a dyn History>,
     /// The flows.
     pub flows: &'a dyn FlowSource,
+    /// Makes the packet filters of `BPF`; without it a query cannot ask for them.
+    pub packet_filters: Option<&'a dyn PacketFilters>,
     /// The time that `NOW` and durations mean.
     pub now: Timestamp,
     /// What the query may take.
@@ -195,6 +198,7 @@ impl<'a> Context<'a> {
         Self {
             view,
             history: None,
+            packet_filters: None,
             flows,
             now,
             limits: Limits::default(),
@@ -235,6 +239,15 @@ impl<'a> Context<'a> {
     pub const fn with_history(self, history: &'a dyn History) -> Self {
         Self {
             history: Some(history),
+            ..self
+        }
+    }
+
+    /// With somebody who makes packet filters, for `BPF`.
+    #[must_use]
+    pub const fn with_packet_filters(self, filters: &'a dyn PacketFilters) -> Self {
+        Self {
+            packet_filters: Some(filters),
             ..self
         }
     }

@@ -70,6 +70,8 @@ pub(super) enum Operation {
     /// Metrics added up in slots of this length.
     Aggregates(Duration),
     RawPackets,
+    /// Those of the packets that a capture filter lets through.
+    Bpf(Text),
     Sockets,
     NextHop(Text),
     /// The end of what can be done.
@@ -391,7 +393,9 @@ impl<'a> Planner<'a> {
                 Ok(self.push_to(Kind::Groups, Operation::MoreThan))
             }
             (Kind::RawPackets, Step::Bpf(params)) => match params.as_slice() {
-                [Param::Text(_)] => unsupported(step),
+                [Param::Text(text)] => {
+                    Ok(self.push_to(Kind::RawPackets, Operation::Bpf(text.clone())))
+                }
                 [_] => Err("BPF parameter has to be a string".to_owned()),
                 _ => Err("BPF requires 1 parameter".to_owned()),
             },

@@ -196,6 +196,54 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
+    fn edges_that_a_filter_names_are_those_that_a_scan_finds(
+        kinds in prop::collection::vec(0..3_u8, 1..8),
+        links in prop::collection::vec((0..8_usize, 0..8_usize, any::<bool>()), 0..24),
+        deleted in prop::collection::vec(0..24_usize, 0..4),
+        added in prop::collection::vec((24..30_usize, 0..8_usize, 0..8_usize), 0..4),
+        key in prop::sample::select(vec!["@ID", "Parent", "Child"]),
+        number in 0..26_usize,
+        more in prop::sample::select(vec![
+            "", ".Has('RelationType','layer2')", ".HasEither('Parent','n1','Child','n2')",
+            ".Has('Child','n1')", ".Limit(2)", ".OutV()",
+        ]),
+    ) {
+        let mut graph = graph(&kinds, &links);
+        deleted.iter().for_each(|edge| Change::DeleteEdge(*edge).apply(&mut graph));
+        for (edge, parent, child) in added {
+            Change::AddEdge(edge, parent, child).apply(&mut graph);
+        }
+        let wanted = if key == "@ID" { format!("e{number}") } else { format!("n{}", number % 8) };
+        let filter = format!("Has('{key}','{wanted}'){more}");
+        // A subgraph looks at each of its edges.
+        let scanned = ids(&graph, &format!("G.E().SubGraph().E().{filter}"));
+        prop_assert_eq!(ids(&graph, &format!("G.E().{filter}")), scanned.clone());
+        let count = json(&graph, &format!("G.E().{filter}.Count()"));
+        prop_assert_eq!(count, scanned.len().to_string());
+    }
+
+    #[test]
+    fn a_page_of_what_is_sorted_is_cut_from_all_of_it(
+        kinds in prop::collection::vec(0..4_u8, 0..30),
+        mixed_in in prop::collection::vec(any::<u8>(), 0..8),
+        sort in prop::sample::select(vec![
+            "Sort('Kind')", "Sort(DESC,'Kind')", "Sort('Name')", "Sort(DESC,'Type')", "Sort('Nope')",
+        ]),
+        (from, to) in (0..12_usize, 0..40_usize),
+    ) {
+        let mut graph = graph(&kinds, &[]);
+        for (number, choice) in mixed_in.iter().enumerate() {
+            let id = format!("m{number}");
+            graph.add_node(Node::new(id, "", "", mixed(*choice), Timestamp::ZERO)).unwrap();
+        }
+        let all = ids(&graph, &format!("G.V().{sort}"));
+        let page: Vec<String> = all.into_iter().take(to).skip(from).collect();
+        prop_assert_eq!(&ids(&graph, &format!("G.V().{sort}.Range({from},{to})")), &page);
+        let count = json(&graph, &format!("G.V().{sort}.Range({from},{to}).Count()"));
+        prop_assert_eq!(count, page.len().to_string());
+    }
+
+    #[test]
     fn paths_are_those_of_a_breadth_first_search(
         kinds in prop::collection::vec(0..6_u8, 1..16),
         links in prop::collection::vec((0..16_usize, 0..16_usize, any::<bool>()), 0..24),

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use super::budget::Budget;
 use super::error::QueryError;
 use super::explain::Access;
+use super::lookup::Lookup;
 use super::number_set::NumberSet;
 use super::source::{View, VisitEnds};
 use super::steps::select::Row;
@@ -136,6 +137,9 @@ impl<'a> Scope<'a> {
         if let Some(part) = &self.part {
             return sift(part.nodes.iter().cloned(), filter, budget, visit);
         }
+        if let (Some(Lookup::Id(id)), false) = (Lookup::of_node(filter), self.is_past()) {
+            return sift(self.node(id)?.into_iter(), filter, budget, visit);
+        }
         match self.too_much(filter)? {
             None => self
                 .view
@@ -158,21 +162,23 @@ impl<'a> Scope<'a> {
         filter: &Filter<ElementKey>,
         only_count: bool,
     ) -> Result<Access, QueryError> {
-        if self.part.is_some() || filter.is_everything() {
+        if self.part.is_some() || filter.is_everything() || Lookup::of_node(filter).is_some() {
             return Ok(self.edge_access(filter, only_count));
         }
         let probe = self.view.probe(filter).map_err(|error| expired(&error))?;
-        Ok(probe.map_or(Access::Scan, |probe| Access::Index {
-            key: probe.key().clone(),
-            estimate: probe.estimate(),
+        Ok(probe.map_or(Access::Scan, |(key, estimate)| Access::Index {
+            key,
+            estimate,
         }))
     }
 
     /// How [`Scope::visit_edges`] or, to count them, [`Scope::count_edges`] finds them.
     pub(super) fn edge_access(&self, filter: &Filter<ElementKey>, only_count: bool) -> Access {
-        match self.part.is_none() && !self.is_past() && filter.is_everything() && only_count {
-            true => Access::Totals,
-            false => Access::Scan,
+        match Lookup::of_edge(filter) {
+            Some(lookup) if self.part.is_none() && lookup.works(self.is_past()) => lookup.access(),
+            _ if self.part.is_some() || self.is_past() => Access::Scan,
+            _ if filter.is_everything() && only_count => Access::Totals,
+            _ => Access::Scan,
         }
     }
 
@@ -185,6 +191,9 @@ impl<'a> Scope<'a> {
     ) -> Result<(), QueryError> {
         if let Some(part) = &self.part {
             return sift(part.edges.iter().cloned(), filter, budget, visit);
+        }
+        if let (Some(lookup), false) = (Lookup::of_edge(filter), self.is_past()) {
+            return self.look_up(lookup, filter, budget, visit);
         }
         match self.too_much(filter)? {
             None => self
@@ -202,13 +211,31 @@ impl<'a> Scope<'a> {
         }
     }
 
+    /// The edges that a filter names, of now.
+    fn look_up(
+        &self,
+        lookup: Lookup<'_>,
+        filter: &Filter<ElementKey>,
+        budget: &Budget<'_>,
+        visit: &mut dyn FnMut(EdgeRef) -> ControlFlow<()>,
+    ) -> Result<(), QueryError> {
+        let (end, direction) = match lookup {
+            Lookup::Id(id) => return sift(self.edge(id)?.into_iter(), filter, budget, visit),
+            Lookup::Parent(id) => (id, Direction::Out),
+            Lookup::Child(id) => (id, Direction::In),
+        };
+        let from: Vec<NodeRef> = self.node(end)?.into_iter().collect();
+        self.walk_edges(&from, direction, filter, budget, visit)
+    }
+
     /// The number of nodes that pass a filter.
     pub(super) fn count_nodes(
         &self,
         filter: &Filter<ElementKey>,
         budget: &Budget<'_>,
     ) -> Result<usize, QueryError> {
-        if self.part.is_none() && self.too_much(filter)?.is_none() {
+        let is_looked_up = Lookup::of_node(filter).is_some();
+        if self.part.is_none() && !is_looked_up && self.too_much(filter)?.is_none() {
             return self
                 .view
                 .count_nodes(filter)
@@ -228,7 +255,8 @@ impl<'a> Scope<'a> {
         filter: &Filter<ElementKey>,
         budget: &Budget<'_>,
     ) -> Result<usize, QueryError> {
-        if self.part.is_none() && self.too_much(filter)?.is_none() {
+        let is_looked_up = Lookup::of_edge(filter).is_some();
+        if self.part.is_none() && !is_looked_up && self.too_much(filter)?.is_none() {
             return self
                 .view
                 .count_edges(filter)

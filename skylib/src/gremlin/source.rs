@@ -6,8 +6,9 @@ use std::rc::Rc;
 use crate::filter::Filter;
 use crate::graph::history::{Identities, PastView};
 use crate::graph::{
-    Direction, EdgeId, EdgeRef, ElementKey, GraphError, GraphView, IndexProbe, NodeId, NodeRef,
+    Direction, EdgeId, EdgeRef, ElementKey, GraphError, GraphView, NodeId, NodeRef,
 };
+use crate::value::Text;
 
 /// Takes the parents and the children of an edge until it breaks.
 pub(super) type VisitEnds<'v> = &'v mut dyn FnMut(&[NodeRef], &[NodeRef]) -> ControlFlow<()>;
@@ -78,13 +79,17 @@ impl View<'_> {
         }
     }
 
+    /// The key whose index finds the nodes that pass a filter, and about how many it names.
     pub(super) fn probe(
         &self,
         filter: &Filter<ElementKey>,
-    ) -> Result<Option<IndexProbe>, GraphError> {
+    ) -> Result<Option<(Text, usize)>, GraphError> {
         match self {
-            Self::Live(view) => view.probe(filter),
-            Self::Past(_) => Ok(None),
+            Self::Live(view) => {
+                let probe = view.probe(filter)?;
+                Ok(probe.map(|probe| (probe.key().clone(), probe.estimate())))
+            }
+            Self::Past(past) => past.probe(filter),
         }
     }
 

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use proptest::prelude::*;
 
 use super::*;
-use crate::flow::{Flow, FlowQuery, FlowQueryError, FlowSet};
+use crate::flow::{Flow, FlowQuery, FlowQueryError, FlowSet, PacketFilter, RawPacket};
 use crate::graph::{Edge, Graph, Metadata, Node};
+use crate::packet::{LinkType, PacketRef};
 use crate::value::Value;
 
 /// One flow table that answers at once.
@@ -109,6 +110,80 @@ fn filters_pages_and_counts_run_with_what_finds_the_elements() {
         json(&graph, "G.E().Has('RelationType','layer2').Count()"),
         "2"
     );
+}
+
+/// Lets through what begins with the first byte of its text.
+struct FirstByte;
+
+impl PacketFilters for FirstByte {
+    fn compile(&self, text: &str, link_type: LinkType) -> Result<Box<dyn PacketFilter>, String> {
+        struct Filter(Option<u8>, LinkType);
+        impl PacketFilter for Filter {
+            fn matches(&self, packet: &PacketRef<'_>) -> bool {
+                assert_eq!(packet.link_type, self.1);
+                self.0.is_none() || packet.data.first() == self.0.as_ref()
+            }
+        }
+        match text {
+            "wrong" => Err("syntax error".to_owned()),
+            text => Ok(Box::new(Filter(text.bytes().next(), link_type))),
+        }
+    }
+}
+
+#[test]
+fn packets_are_filtered_by_whoever_knows_how() {
+    let packet = |data: &'static str, link_type| RawPacket {
+        data: data.as_bytes().into(),
+        link_type,
+        ..RawPacket::default()
+    };
+    let flow = |uuid: &str, packets: Vec<RawPacket>| Flow {
+        uuid: uuid.into(),
+        last_raw_packets: packets,
+        ..Flow::default()
+    };
+    let flows = Table(vec![
+        flow(
+            "f1",
+            vec![packet("abc", 1), packet("xyz", 1), packet("a", 101)],
+        ),
+        flow("f2", vec![packet("x", 1)]),
+        flow("f3", Vec::new()),
+    ]);
+    let graph = graph(&[], &[]);
+    let view = GraphView::open(&graph);
+    let context = Context::new(&view, &flows, Timestamp::ZERO);
+    let run = |text: &str, context: &Context<'_>| Query::parse(text)?.run(context);
+    let filtered = context.with_packet_filters(&FirstByte);
+    let answer = run("G.Flows().RawPackets().BPF('a')", &filtered).unwrap();
+    let Answer::RawPackets(kept) = &answer else {
+        panic!("{answer:?}")
+    };
+    let kept: Vec<(&str, usize)> = kept
+        .iter()
+        .map(|(id, list)| (id.as_str(), list.len()))
+        .collect();
+    assert_eq!(kept, [("f1", 2), ("f2", 0)]);
+    let json = serde_json::to_value(&answer).unwrap();
+    assert_eq!(json[0]["f2"], serde_json::Value::Null);
+    let all = run("G.Flows().RawPackets()", &filtered);
+    assert_eq!(run("G.Flows().RawPackets().BPF('')", &filtered), all);
+    let twice = run("G.Flows().RawPackets().BPF('a').BPF('x')", &filtered).unwrap();
+    assert_eq!(
+        serde_json::to_string(&twice).unwrap(),
+        r#"[{"f1":null,"f2":null}]"#
+    );
+    for text in [
+        "G.Flows().RawPackets().BPF('wrong')",
+        "G.Flows().Limit(0).RawPackets().BPF('wrong')",
+    ] {
+        let error = run(text, &filtered).unwrap_err();
+        assert_eq!(error.message(), "syntax error", "{text}");
+        assert_eq!(error.offset(), text.find("BPF"), "{text}");
+    }
+    let error = run("G.Flows().RawPackets().BPF('a')", &context).unwrap_err();
+    assert_eq!(error.message(), "BPF is not supported by this program");
 }
 
 #[test]

@@ -56,6 +56,43 @@ fn read_all(source: impl Read) -> (Vec<Written>, Option<PcapFileError>) {
     }
 }
 
+#[test]
+fn a_buffer_that_is_kept_stays_as_it_was() {
+    let packets: Vec<Written> = (0..3000)
+        .map(|number| (number, vec![(number % 251) as u8; 900], 900))
+        .collect();
+    let classic = file(&packets, Resolution::Nanoseconds);
+    let mut writer = PcapNgWriter::new(Vec::new()).unwrap();
+    let mut reader = PcapReader::new(&*classic).unwrap();
+    while let Some(batch) = reader.next_batch().unwrap() {
+        writer.write_batch(&batch).unwrap();
+    }
+    for file in [classic, writer.into_inner()] {
+        let mut reader = CaptureReader::new(&*file).unwrap();
+        let mut kept = Vec::new();
+        while let Some(headers) = reader
+            .next_batch()
+            .unwrap()
+            .map(|batch| batch.headers.to_vec())
+        {
+            kept.push((reader.shared_buffer(), headers));
+            // Some are kept to the end, some are given back and filled again.
+            if kept.len() % 3 == 0 {
+                kept.swap_remove(kept.len() / 2);
+            }
+        }
+        let buffers = kept.iter().map(|(buffer, _)| buffer.as_ptr());
+        assert!(buffers.collect::<std::collections::HashSet<_>>().len() > 1);
+        for (buffer, headers) in &kept {
+            for header in headers {
+                let packet = header.packet(buffer, LinkType::ETHERNET);
+                let number = usize::try_from(packet.timestamp.as_ns()).unwrap();
+                assert_eq!(packet.data, packets[number].1);
+            }
+        }
+    }
+}
+
 /// The other byte order of a file.
 fn swapped(file: &[u8]) -> Vec<u8> {
     let mut swapped = file.to_vec();

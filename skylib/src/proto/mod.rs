@@ -16,6 +16,7 @@
 //! ```
 
 mod flow;
+mod live;
 mod message;
 mod outgoing;
 mod pieces;
@@ -24,6 +25,7 @@ mod topology;
 mod view;
 
 pub use flow::decode_flow_message;
+pub use live::{LIVE, LiveRequest, live_error, live_reply, live_update};
 pub use message::{Message, Object, write_message};
 pub use outgoing::{Outgoing, UpdatePolicy};
 pub use pieces::JsonPieces;
@@ -62,6 +64,9 @@ pub const FLOW: &str = "flow";
 /// Statistics of captures.
 pub const STATS: &str = "stats";
 
+/// Longest name of a live query, in bytes.
+pub const MAX_NAME: usize = 128;
+
 /// Why a message was not understood. The sender is not told; the connection goes on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -78,6 +83,15 @@ pub enum ProtoError {
     /// The object must be JSON, not protobuf.
     #[error("the object of this message has no protobuf form")]
     NotJson,
+    /// A request about a live query without a name for it, or with a very long one.
+    #[error("a UUID of 1 to {MAX_NAME} bytes expected: it names the live query")]
+    NoName,
+    /// A request for a live query without a query.
+    #[error("GremlinQuery expected, the text of a query")]
+    NoQuery,
+    /// A request of another kind.
+    #[error("unknown Type {0:?}, Query or Cancel expected")]
+    UnknownKind(String),
     /// A synchronisation without any list.
     #[error("neither Nodes nor Edges")]
     NoLists,

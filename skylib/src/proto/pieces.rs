@@ -129,6 +129,11 @@ impl JsonPieces {
         }
     }
 
+    /// One text.
+    pub(super) fn whole(text: Vec<u8>) -> Self {
+        Self::new(vec![Part::Text(text)])
+    }
+
     /// Everything at once.
     #[must_use]
     pub fn into_text(self) -> Vec<u8> {

@@ -18,6 +18,8 @@ mod capture_file;
 mod compressed;
 #[path = "../../../fuzz/checks/contents.rs"]
 mod contents;
+#[path = "../../../fuzz/checks/graph_query.rs"]
+mod graph_query;
 #[path = "../../../fuzz/checks/gremlin.rs"]
 mod gremlin;
 #[path = "../../../fuzz/checks/joining.rs"]
@@ -43,6 +45,11 @@ fn capture_files() {
 #[test]
 fn queries() {
     replay("gremlin", gremlin::check, &query_seeds());
+}
+
+#[test]
+fn queries_of_small_graphs() {
+    replay("graph_query", graph_query::check, &graph_query_seeds());
 }
 
 #[test]
@@ -486,6 +493,78 @@ fn query_seeds() -> Vec<(&'static str, Vec<u8>)> {
         ("empty", Vec::new()),
     ];
     written.chain(made).collect()
+}
+
+/// Queries of what changed in the graph they are asked of; the others are those above.
+const GRAPH_QUERIES: &[(&str, &str)] = &[
+    ("then", "G.At(1700000005000).V().Has('Name', 'br0')"),
+    (
+        "then_count",
+        "G.At(1700000005000).V().Has('Type', 'veth').Count()",
+    ),
+    ("ago", "G.At('-3s').V().Out().Dedup()"),
+    ("slice", "G.At(NOW, '5s').V().Has('MTU', Gt(0))"),
+    (
+        "slice_walk",
+        "G.At('-1s', 4).V().BothE().BothV().Dedup('Type')",
+    ),
+    (
+        "slice_edges",
+        "G.Context(NOW, FOREVER).E().Has('RelationType', 'layer2').Count()",
+    ),
+    (
+        "past_either",
+        "G.At('-2s').V().HasEither('Name', 'a', 'Name', 42, 'TID', 'n1')",
+    ),
+    ("past_id", "G.At('-2s').V().Has('@ID', 'n3')"),
+    (
+        "past_path",
+        "G.At('-1s').V().ShortestPathTo(Metadata('Type', 'bridge'))",
+    ),
+    (
+        "past_subgraph",
+        "G.At('-1s').V().Has('Type', 'veth').SubGraph()",
+    ),
+    ("past_flows", "G.At('-1s').V().Flows().Count()"),
+    ("by_id", "G.V().Has('@ID', 'n3', 'Type', 'bridge')"),
+    ("by_parent", "G.E().Has('Parent', 'n1').OutV()"),
+    ("by_child", "G.E().Has('Child', 'n2').Count()"),
+    ("edge_by_id", "G.E().Has('@ID', 'e3')"),
+    ("largest", "G.V().Sort(DESC, 'MTU').Limit(3).Values('Name')"),
+    ("latest", "G.V().Sort(DESC, '@UpdatedAt').Range(1, 4)"),
+    ("revised", "G.V().Has('@Revision', Gt(1)).Count()"),
+    ("gone", "G.V('n3').Values('Name')"),
+    ("filtered", "G.Flows().RawPackets().BPF('a')"),
+    ("whole", "G.V().Has('Type', 'bridge').G"),
+    (
+        "nested",
+        "G.V().Has('Nest.k.n', 5).ValueMap('Nest', 'Metric')",
+    ),
+];
+
+/// A graph that comes, changes and goes, and a query behind it.
+fn graph_query_seeds() -> Vec<(&'static str, Vec<u8>)> {
+    let mut state = 7_u32;
+    let mut random = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    let queries = QUERIES.iter().chain(GRAPH_QUERIES);
+    let seed = |(name, text): &(&'static str, &str)| {
+        let mut seed = vec![40];
+        // First nodes, then edges, then anything.
+        for change in 0..40 {
+            let kind = match change {
+                0..8 => random() & 0xf8,
+                8..16 => random() & 0xf8 | 2,
+                _ => random(),
+            };
+            seed.extend([kind, random(), random()]);
+        }
+        seed.extend(text.as_bytes());
+        (*name, seed)
+    };
+    queries.map(seed).collect()
 }
 
 fn pcapng_seeds() -> Vec<(&'static str, Vec<u8>)> {

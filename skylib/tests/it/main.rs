@@ -18,3 +18,4 @@ mod gremlin_cases;
 mod gremlin_guide;
 mod history;
 mod layering;
+mod resource_corpus;

@@ -31,6 +31,8 @@ mod tests;
 
 use super::CaptureError;
 use crate::flow::PacketFilter;
+#[cfg(feature = "pcap")]
+use crate::flow::PacketFilters;
 use crate::packet::{LinkType, PacketRef};
 
 #[cfg(feature = "afpacket")]
@@ -125,6 +127,32 @@ impl BpfProgram {
     #[must_use]
     pub fn matches(&self, packet: &PacketRef<'_>) -> bool {
         packet.link_type == self.link_type && self.run(packet.data, packet.wire_len) != 0
+    }
+}
+
+/// Packet filters for queries, by libpcap.
+///
+/// ```
+/// # #[cfg(feature = "pcap")] {
+/// use skylib::capture::BpfFilters;
+/// use skylib::flow::PacketFilters;
+/// use skylib::packet::LinkType;
+/// let error = BpfFilters.compile("tcp prot 80", LinkType::ETHERNET).err();
+/// assert_eq!(error.as_deref(), Some("syntax error"));
+/// # }
+/// ```
+#[cfg(feature = "pcap")]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BpfFilters;
+
+#[cfg(feature = "pcap")]
+impl PacketFilters for BpfFilters {
+    fn compile(&self, text: &str, link_type: LinkType) -> Result<Box<dyn PacketFilter>, String> {
+        match BpfProgram::compile(text, link_type, 0) {
+            Ok(program) => Ok(Box::new(program)),
+            Err(CaptureError::Filter { message, .. }) => Err(message),
+            Err(error) => Err(error.to_string()),
+        }
     }
 }
 

@@ -313,6 +313,45 @@ fn more_threads_join_and_follow_the_same() {
 }
 
 #[test]
+fn packets_of_a_long_file_reach_their_threads_whole() {
+    let (link_type, resolution) = (LinkType::ETHERNET, Resolution::Nanoseconds);
+    let mut writer = PcapWriter::new(Vec::new(), link_type, resolution).expect("in memory");
+    for number in 0..4000_u16 {
+        let mut ip = udp(number, 9, 1000);
+        ip[15] = (number % 40).to_be_bytes()[1];
+        let end = ip.len();
+        ip[end - 2..].copy_from_slice(&number.to_be_bytes());
+        let packet = PacketRef {
+            link_type,
+            timestamp: Timestamp::from_ms(1_600_000_000_000 + i64::from(number)),
+            data: &frame(0x0800, &ip),
+            wire_len: 1042,
+        };
+        writer.write(&packet).expect("in memory");
+    }
+    let bytes = writer.into_inner();
+    let options = FlowTableOptions::default().with_raw_packet_limit(1);
+    let (stats, flows) = by_threads(&bytes, &options, 1);
+    let last_bytes = |flow: &Flow| {
+        let data = flow
+            .last_raw_packets
+            .first()
+            .map(|packet| packet.data.to_vec());
+        data.and_then(|data| data.last_chunk::<2>().copied())
+    };
+    let port = |flow: &Flow| flow.transport.as_ref().map_or(0, |transport| transport.a);
+    let marked = |flow: &&Flow| {
+        last_bytes(flow).map(|bytes| i64::from(u16::from_be_bytes(bytes))) == Some(port(flow))
+    };
+    assert_eq!(flows.iter().filter(marked).count(), 4000);
+    for threads in 2..=3 {
+        let (other_stats, other) = by_threads(&bytes, &options, threads);
+        assert_eq!(other_stats, stats);
+        assert!(other == flows, "{threads} threads");
+    }
+}
+
+#[test]
 fn a_source_that_keeps_its_buffer_to_itself_gives_the_same() {
     /// A file that lends nothing.
     struct Private(PcapFile);

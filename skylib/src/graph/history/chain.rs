@@ -136,6 +136,16 @@ impl<E: Element> Chains<E> {
         Some(chain.newest.element)
     }
 
+    /// The newest revision of the element with an id, also of one that has gone.
+    pub(super) fn newest(&self, id: &E::Id) -> Option<&Arc<E>> {
+        Some(&self.chain(self.find(id)?)?.newest.element)
+    }
+
+    /// Number of elements.
+    pub(super) fn len(&self) -> usize {
+        self.ids.len()
+    }
+
     /// Where the element with an id is.
     pub(super) fn find(&self, id: &E::Id) -> Option<u32> {
         let hash = self.hasher.hash_one(id);
@@ -239,9 +249,14 @@ impl<E: Element> Chain<E> {
 
     /// Whether any revision fulfils a test.
     pub(super) fn any(&self, test: impl FnMut(&E) -> bool) -> bool {
+        self.all().any(test)
+    }
+
+    /// All revisions, oldest first.
+    pub(super) fn all(&self) -> impl Iterator<Item = &E> + Clone {
         let former = self.former.iter().flat_map(|former| former.iter());
         let spans = former.chain(std::iter::once(&self.newest));
-        spans.map(|span| &*span.element).any(test)
+        spans.map(|span| &*span.element)
     }
 }
 

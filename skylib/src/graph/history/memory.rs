@@ -4,11 +4,14 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::chain::{Chain, Chains, Ended, Window};
+use super::names::{Lookup, Names};
 use super::{History, HistoryLimits, HistoryStatus, PastReader, Revision, Visit};
+use crate::filter::Filter;
 use crate::graph::element::Element;
 use crate::graph::view::STRETCH;
-use crate::graph::{Direction, Edge, EdgeId, GraphError, GraphEvent, Node, NodeId};
+use crate::graph::{Direction, Edge, EdgeId, ElementKey, GraphError, GraphEvent, Node, NodeId};
 use crate::time::{Timestamp, When};
+use crate::value::Text;
 
 /// The past in memory, bounded by age and by bytes.
 ///
@@ -25,6 +28,8 @@ pub struct MemoryHistory {
 struct State {
     nodes: Chains<Node>,
     edges: Chains<Edge>,
+    /// Nodes by what they are and were called.
+    names: Names,
     /// Edges by the nodes at their ends; see [`end_key`].
     ends: BTreeSet<u64>,
     /// What has ended, in the order in which it was recorded.
@@ -129,7 +134,13 @@ impl State {
         let number = self.recorded;
         let (ended, kind) = match event {
             GraphEvent::NodeAdded(node) | GraphEvent::NodeUpdated { node, .. } => {
-                (self.nodes.put(node, number).1, Kind::Node)
+                let before = self
+                    .nodes
+                    .newest(&node.id)
+                    .map(|node| node.metadata.clone());
+                let (place, ended) = self.nodes.put(node, number);
+                self.names.put(place, &node.metadata, before.as_ref());
+                (ended, Kind::Node)
             }
             GraphEvent::NodeDeleted(node) => (self.nodes.end(node, number), Kind::Node),
             GraphEvent::EdgeAdded(edge) | GraphEvent::EdgeUpdated { edge, .. } => {
@@ -193,7 +204,13 @@ impl State {
         self.status.oldest = self.status.oldest.max(Some(oldest.at));
         match oldest.kind {
             Kind::Node => {
-                self.nodes.drop_oldest(oldest.place);
+                if let Some(node) = self.nodes.drop_oldest(oldest.place) {
+                    let chain = self.nodes.chain(oldest.place);
+                    let others = chain.into_iter().flat_map(Chain::all);
+                    let others = others.map(|node| &node.metadata);
+                    let next = others.clone().next();
+                    self.names.drop(oldest.place, &node.metadata, next, &others);
+                }
             }
             Kind::Edge => {
                 if let Some(edge) = self.edges.drop_oldest(oldest.place) {
@@ -228,7 +245,7 @@ impl State {
     fn index_bytes(&self) -> usize {
         // A tree's nodes are on average three quarters full.
         let ends = self.ends.len() * size_of::<u64>() * 4 / 3;
-        self.nodes.index_bytes() + self.edges.index_bytes() + ends
+        self.nodes.index_bytes() + self.edges.index_bytes() + self.names.bytes() + ends
     }
 }
 
@@ -301,6 +318,11 @@ impl Reader<'_> {
         }
     }
 
+    /// What to look up for a filter, where that is better than to look at all nodes.
+    fn lookup(&self, filter: &Filter<ElementKey>) -> Result<Option<Lookup>, GraphError> {
+        self.stretch(|state| state.names.lookup(filter, state.nodes.len() / 2))
+    }
+
     fn one<E: Element>(
         &self,
         chains: impl Fn(&State) -> &Chains<E>,
@@ -359,6 +381,40 @@ impl Reader<'_> {
 impl PastReader for Reader<'_> {
     fn nodes(&self, visit: Visit<'_, Node>) -> Result<(), GraphError> {
         self.all(|state| &state.nodes, visit)
+    }
+
+    fn nodes_like(
+        &self,
+        filter: &Filter<ElementKey>,
+        visit: Visit<'_, Node>,
+    ) -> Result<(), GraphError> {
+        let Some(lookup) = self.lookup(filter)? else {
+            return self.nodes(visit);
+        };
+        // Places are not given to others as long as this reader is good.
+        let mut places: Vec<(u64, u32)> = self.stretch(|state| {
+            let born = |place| Some((state.nodes.chain(place)?.born(), place));
+            state.names.places(&lookup).filter_map(born).collect()
+        })?;
+        places.sort_unstable();
+        places.dedup();
+        for places in places.chunks(STRETCH) {
+            let found: Vec<Revision<Node>> = self.stretch(|state| {
+                let chains = places
+                    .iter()
+                    .filter_map(|(_, place)| state.nodes.chain(*place));
+                chains.flat_map(|chain| chain.within(self.window)).collect()
+            })?;
+            if found.into_iter().try_for_each(&mut *visit).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn probe(&self, filter: &Filter<ElementKey>) -> Result<Option<(Text, usize)>, GraphError> {
+        let lookup = self.lookup(filter)?;
+        Ok(lookup.map(|lookup| (lookup.key, lookup.count)))
     }
 
     fn edges(&self, visit: Visit<'_, Edge>) -> Result<(), GraphError> {

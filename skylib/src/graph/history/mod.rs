@@ -32,6 +32,7 @@
 mod chain;
 mod limits;
 mod memory;
+mod names;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -43,8 +44,10 @@ pub use view::{Identities, PastView};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::{Direction, Edge, EdgeId, GraphError, GraphEvent, Node, NodeId};
+use super::{Direction, Edge, EdgeId, ElementKey, GraphError, GraphEvent, Node, NodeId};
+use crate::filter::Filter;
 use crate::time::{Timestamp, When};
+use crate::value::Text;
 
 /// Keeps what has happened to a graph; shared by the graph's owner and those who ask.
 pub trait History: Send + Sync {
@@ -74,6 +77,30 @@ pub trait PastReader {
     /// # Errors
     /// [`GraphError::ViewExpired`].
     fn nodes(&self, visit: Visit<'_, Node>) -> Result<(), GraphError>;
+
+    /// Among other nodes those that pass a filter, in the order they came: an index may leave out
+    /// some that do not.
+    ///
+    /// # Errors
+    /// [`GraphError::ViewExpired`].
+    fn nodes_like(
+        &self,
+        filter: &Filter<ElementKey>,
+        visit: Visit<'_, Node>,
+    ) -> Result<(), GraphError> {
+        let _ = filter;
+        self.nodes(visit)
+    }
+
+    /// The key whose index [`PastReader::nodes_like`] would ask, and about how many nodes it names;
+    /// `None` where it would look at all of them.
+    ///
+    /// # Errors
+    /// [`GraphError::ViewExpired`].
+    fn probe(&self, filter: &Filter<ElementKey>) -> Result<Option<(Text, usize)>, GraphError> {
+        let _ = filter;
+        Ok(None)
+    }
 
     /// The edges, in the order they came.
     ///

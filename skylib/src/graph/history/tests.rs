@@ -272,6 +272,64 @@ proptest! {
 }
 
 #[test]
+fn what_was_called_so_is_found_without_looking_at_all() {
+    let history = MemoryHistory::new(HistoryLimits::default());
+    let mut graph = Graph::new();
+    for number in 0..100 {
+        let name = format!("eth{number}");
+        let metadata = Metadata::from_iter([("Name", name.as_str()), ("Type", "device")]);
+        graph
+            .add_node(Node::new(name, "", "", metadata, ms(10)))
+            .unwrap();
+    }
+    history.record(&graph.take_events(), ms(10));
+    let renamed = [
+        MetadataOp::set("Name", "uplink"),
+        MetadataOp::set("MTU", 9000),
+    ];
+    graph
+        .patch_node(&NodeId::from("eth7"), &renamed, ms(20))
+        .unwrap();
+    graph.delete_node(&NodeId::from("eth8"), ms(20)).unwrap();
+    history.record(&graph.take_events(), ms(20));
+    let named = |name: &str| {
+        ElementKey::compile(&Filter::test(
+            "Name",
+            crate::filter::Predicate::Text(name.into()),
+        ))
+    };
+    let at = |at: i64, name: &str| {
+        let past = PastView::open(&history, When::At(ms(at)));
+        let probe = past.probe(&named(name)).unwrap();
+        let probe = probe.map(|(key, count)| (key.to_string(), count));
+        (probe, nodes_of(&past, &named(name)).len())
+    };
+    let by_name = |count| Some(("Name".to_owned(), count));
+    assert_eq!(at(15, "eth7"), (by_name(1), 1));
+    assert_eq!(at(25, "eth7"), (by_name(1), 0), "it was called so once");
+    assert_eq!(at(25, "uplink"), (by_name(1), 1));
+    assert_eq!(at(15, "eth8"), (by_name(1), 1));
+    assert_eq!(at(25, "nobody"), (by_name(0), 0));
+    let devices = ElementKey::compile(&Filter::test(
+        "Type",
+        crate::filter::Predicate::Text("device".into()),
+    ));
+    let past = PastView::open(&history, When::At(ms(15)));
+    assert_eq!(
+        past.probe(&devices).unwrap(),
+        None,
+        "an index of nearly all nodes is none"
+    );
+    assert_eq!(nodes_of(&past, &devices).len(), 100);
+    drop(past);
+    // What is dropped is not found any more, nor are its names.
+    history.expire(ms(20).plus(Duration::from_secs(1_000_000)));
+    assert_eq!(at(25, "eth7"), (by_name(0), 0));
+    assert_eq!(at(25, "eth8"), (by_name(0), 0));
+    assert_eq!(at(25, "uplink"), (by_name(1), 1));
+}
+
+#[test]
 fn a_reader_that_holds_too_much_expires() {
     let history = MemoryHistory::new(HistoryLimits::default().with_max_bytes(10_000));
     let mut graph = Graph::new();

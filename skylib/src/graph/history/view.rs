@@ -14,6 +14,7 @@ use crate::graph::{
     Direction, Edge, EdgeId, EdgeRef, ElementKey, GraphError, Node, NodeId, NodeRef,
 };
 use crate::time::When;
+use crate::value::Text;
 
 /// Takes the parents and the children of an edge until it breaks.
 type VisitEnds<'v> = &'v mut dyn FnMut(&[NodeRef], &[NodeRef]) -> ControlFlow<()>;
@@ -131,7 +132,7 @@ impl<'a> PastView<'a> {
         visit: &mut dyn FnMut(NodeRef) -> ControlFlow<()>,
     ) -> Result<(), GraphError> {
         let mut found = Vec::new();
-        self.nodes(&mut |revision| {
+        self.nodes(filter, &mut |revision| {
             if !filter.matches(&*revision.element) {
                 return ControlFlow::Continue(());
             }
@@ -157,7 +158,7 @@ impl<'a> PastView<'a> {
         visit: &mut dyn FnMut(EdgeRef) -> ControlFlow<()>,
     ) -> Result<(), GraphError> {
         let mut found = Vec::new();
-        self.edges(&mut |revision| {
+        self.edges(filter, &mut |revision| {
             if !filter.matches(&*revision.element) {
                 return ControlFlow::Continue(());
             }
@@ -179,7 +180,7 @@ impl<'a> PastView<'a> {
     /// [`GraphError::ViewExpired`].
     pub fn count_nodes(&self, filter: &Filter<ElementKey>) -> Result<usize, GraphError> {
         let mut count = 0;
-        self.nodes(&mut |revision| {
+        self.nodes(filter, &mut |revision| {
             count += usize::from(filter.matches(&*revision.element));
             ControlFlow::Continue(())
         })?;
@@ -192,7 +193,7 @@ impl<'a> PastView<'a> {
     /// [`GraphError::ViewExpired`].
     pub fn count_edges(&self, filter: &Filter<ElementKey>) -> Result<usize, GraphError> {
         let mut count = 0;
-        self.edges(&mut |revision| {
+        self.edges(filter, &mut |revision| {
             count += usize::from(filter.matches(&*revision.element));
             ControlFlow::Continue(())
         })?;
@@ -336,14 +337,30 @@ impl<'a> PastView<'a> {
         Ok(())
     }
 
-    fn nodes(&self, visit: Visit<'_, Node>) -> Result<(), GraphError> {
+    /// Among others the nodes that pass a filter.
+    fn nodes(&self, filter: &Filter<ElementKey>, visit: Visit<'_, Node>) -> Result<(), GraphError> {
         let mut visit = self.patient(visit);
-        self.reader.nodes(&mut visit)
+        match ElementKey::wanted(filter, |key| matches!(key, ElementKey::Id)) {
+            Some(id) => self.reader.node(&NodeId::from(id.as_str()), &mut visit),
+            None => self.reader.nodes_like(filter, &mut visit),
+        }
     }
 
-    fn edges(&self, visit: Visit<'_, Edge>) -> Result<(), GraphError> {
+    fn edges(&self, filter: &Filter<ElementKey>, visit: Visit<'_, Edge>) -> Result<(), GraphError> {
         let mut visit = self.patient(visit);
-        self.reader.edges(&mut visit)
+        match ElementKey::wanted(filter, |key| matches!(key, ElementKey::Id)) {
+            Some(id) => self.reader.edge(&EdgeId::from(id.as_str()), &mut visit),
+            None => self.reader.edges(&mut visit),
+        }
+    }
+
+    /// The key whose index finds the nodes that pass a filter, and about how many it names; `None`
+    /// where all are looked at.
+    ///
+    /// # Errors
+    /// [`GraphError::ViewExpired`].
+    pub fn probe(&self, filter: &Filter<ElementKey>) -> Result<Option<(Text, usize)>, GraphError> {
+        self.reader.probe(filter)
     }
 
     /// Visits as long as somebody waits.

@@ -196,7 +196,17 @@ impl Serialize for Answer {
             Self::Metrics(metrics) => {
                 serializer.collect_seq((!metrics.is_empty()).then_some(metrics))
             }
-            Self::RawPackets(packets) => keyed(serializer, packets),
+            // COMPAT: of a flow of which `BPF` leaves no packet the list is null.
+            Self::RawPackets(flows) => {
+                let entries: Vec<(Text, Option<&[RawPacket]>)> = flows
+                    .iter()
+                    .map(|(uuid, list)| {
+                        let list = Some(list.as_slice()).filter(|list| !list.is_empty());
+                        (uuid.clone(), list)
+                    })
+                    .collect();
+                keyed(serializer, &entries)
+            }
             Self::Sockets(sockets) => keyed(serializer, sockets),
             Self::NextHops(hops) => keyed(serializer, hops),
             Self::Value(value) => value.serialize(serializer),

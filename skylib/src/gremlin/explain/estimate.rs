@@ -96,6 +96,7 @@ impl<'p> Estimator<'p> {
             | Operation::Group
             | Operation::MoreThan
             | Operation::RawPackets
+            | Operation::Bpf(_)
             | Operation::Fail(_) => None,
         }
     }

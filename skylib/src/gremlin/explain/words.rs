@@ -67,6 +67,7 @@ pub(super) fn of(operation: &Operation) -> String {
         Operation::Metrics(key) => format!("metrics, of nodes under {key}"),
         Operation::Aggregates(slot) => format!("added up in slots of {} s", slot.as_secs()),
         Operation::RawPackets => "raw packets".to_owned(),
+        Operation::Bpf(text) => format!("those that the filter {text:?} lets through"),
         Operation::Sockets => "sockets".to_owned(),
         Operation::NextHop(address) => format!("next hops towards {address}"),
         Operation::Fail(error) => format!("fails: {}", error.message()),

@@ -51,6 +51,26 @@ pub enum Key {
 }
 
 impl Item {
+    /// Bytes it holds that are not the graph's, approximately.
+    pub(super) fn bytes(&self) -> usize {
+        let packets = |packets: &[RawPacket]| -> usize {
+            packets
+                .iter()
+                .map(|packet| size_of::<RawPacket>() + packet.data.len())
+                .sum()
+        };
+        let flow = |flow: &Flow| size_of::<Flow>() + FLOW_TEXTS + packets(&flow.last_raw_packets);
+        match self {
+            Self::Node(_) | Self::Edge(_) => 0,
+            Self::Path(nodes) => size_of_val(&**nodes),
+            Self::Flow(one) => flow(one),
+            Self::Group(flows) => flows.iter().map(flow).sum(),
+            Self::Metrics(metrics) => size_of_val(&**metrics),
+            Self::RawPackets(list) => packets(list),
+            Self::Value(value) => value.heap_bytes(),
+        }
+    }
+
     /// Whether nothing of it changed.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
@@ -73,6 +93,9 @@ impl Item {
     }
 }
 
+/// What the texts of a flow take, in the mean.
+const FLOW_TEXTS: usize = 256;
+
 /// Equal, and mostly the very same.
 fn is_same<T: PartialEq>(one: &Arc<T>, other: &Arc<T>) -> bool {
     Arc::ptr_eq(one, other) || one == other
@@ -93,8 +116,22 @@ impl Serialize for Item {
             Self::Flow(flow) => flow.serialize(serializer),
             Self::Group(flows) => flows.serialize(serializer),
             Self::Metrics(metrics) => metrics.serialize(serializer),
-            Self::RawPackets(packets) => packets.serialize(serializer),
+            Self::RawPackets(packets) => Some(packets)
+                .filter(|packets| !packets.is_empty())
+                .serialize(serializer),
             Self::Value(value) => value.serialize(serializer),
+        }
+    }
+}
+
+impl Key {
+    /// Bytes it holds on the heap, approximately.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Id(_) => 0,
+            Self::Path(ids) => size_of_val(&**ids),
+            Self::Name(name) => name.heap_bytes(),
+            Self::Value(text) => text.len(),
         }
     }
 }

@@ -5,7 +5,7 @@
 //! forgotten, one that only changes an element of the answer is told without running the query
 //! again. For everything else the query runs again ([`LiveQuery::refresh`]), once for any number of
 //! events, and the difference is told. When that happens is up to whoever drives it; in a running
-//! [`Engine`](crate::engine::Engine) it is [`Engine::live`](crate::engine::Engine::live).
+//! `Engine` (feature `engine`) its thread `live` does.
 //!
 //! What is promised: the news come in order, and each leads to the answer as of one change of the
 //! graph, whose number it bears. After the last event and the [`Update`] it leads to, the answer
@@ -113,11 +113,26 @@ impl LiveQuery {
         self.reach.is_timed
     }
 
+    /// The change of the graph up to which the query saw it when it ran last; 0 before.
+    #[must_use]
+    pub const fn sequence(&self) -> u64 {
+        self.ran_at
+    }
+
     /// Number of items in the answer, which it holds on to.
     #[must_use]
     pub fn len(&self) -> usize {
         match &self.state {
             State::Answered(told) => told.len(),
+            State::New | State::Failed(_) => 0,
+        }
+    }
+
+    /// Bytes that the answer takes beside the graph, approximately.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match &self.state {
+            State::Answered(told) => told.bytes(),
             State::New | State::Failed(_) => 0,
         }
     }

@@ -20,6 +20,8 @@ pub(super) struct Reach {
     edges: Vec<Filter<ElementKey>>,
     /// Metadata that decides what is in the answer and where; `None` is all of it.
     keys: Option<Vec<Text>>,
+    /// Whether something has gone decides: what goes does not look as it did before.
+    sees_deletion: bool,
     /// The answer is exactly what passes one filter, in the order in which it came.
     plain: Option<Plain>,
 }
@@ -63,6 +65,7 @@ impl Reach {
             nodes: Vec::new(),
             edges: Vec::new(),
             keys: Some(Vec::new()),
+            sees_deletion: false,
             plain: Some(Plain::Graph),
         };
         let mut before = None;
@@ -156,7 +159,8 @@ impl Reach {
             | Operation::FlowEnds(..)
             | Operation::Group
             | Operation::MoreThan
-            | Operation::RawPackets => {
+            | Operation::RawPackets
+            | Operation::Bpf(_) => {
                 (self.is_timed, self.walks, self.keys) = (true, true, None);
                 self.nodes.push(Filter::everything());
             }
@@ -176,6 +180,7 @@ impl Reach {
     fn decide_by_key(&mut self, key: &str) {
         let key = ElementKey::parse(key);
         match (&key, key.metadata_of_node()) {
+            (ElementKey::DeletedAt, _) => self.sees_deletion = true,
             // Each change changes them.
             (ElementKey::UpdatedAt | ElementKey::Revision, _) => self.keys = None,
             (_, Some(metadata)) if metadata.name().is_empty() => self.keys = None,
@@ -198,6 +203,7 @@ impl Reach {
             Some(Plain::Nodes) => plain(fate, is_in, passes()),
             Some(Plain::Edges) => Meaning::Nothing,
             None => match fate {
+                Fate::Deleted if self.sees_deletion => Meaning::Unknown,
                 Fate::Added | Fate::Deleted if is_in || passes() => Meaning::Unknown,
                 Fate::Added | Fate::Deleted => Meaning::Nothing,
                 Fate::Updated(ops) => self.of_update(ops, is_in),
@@ -215,6 +221,7 @@ impl Reach {
             Some(Plain::Nodes) => Meaning::Nothing,
             None if !self.walks && self.edges.is_empty() => Meaning::Nothing,
             None => match fate {
+                Fate::Deleted if self.sees_deletion => Meaning::Unknown,
                 Fate::Added | Fate::Deleted if self.walks || is_in || passes() => Meaning::Unknown,
                 Fate::Added | Fate::Deleted => Meaning::Nothing,
                 Fate::Updated(ops) => self.of_update(ops, is_in),

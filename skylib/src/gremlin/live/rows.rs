@@ -70,12 +70,22 @@ impl Rows {
         }
     }
 
+    /// Bytes it takes beside the graph, approximately.
+    pub(super) fn bytes(&self) -> usize {
+        self.lists.iter().flatten().map(Row::bytes).sum()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.lists.iter().map(Vec::len).sum()
     }
 }
 
 impl Row {
+    /// Bytes it takes beside the graph, the index that finds it included, approximately.
+    pub(super) fn bytes(&self) -> usize {
+        2 * size_of::<Self>() + self.key.bytes() + self.item.bytes()
+    }
+
     pub(super) fn node(node: &Arc<Node>) -> Self {
         Self {
             key: Key::Id(node.id.as_id().clone()),

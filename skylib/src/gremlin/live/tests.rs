@@ -283,6 +283,7 @@ fn what_cannot_touch_the_answer_does_not_run_the_query() {
         ("G", &edge, news),
         ("G", &node_goes, doubt),
         ("G.E()", &node_goes, doubt),
+        ("G.V().HasNot('@DeletedAt').Count()", &node_goes, doubt),
         ("G.V('n0')", &note, news),
         ("G.V('n1')", &note, nothing),
         ("G.V().Has('@Revision',9)", &note, nothing),

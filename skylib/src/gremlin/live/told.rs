@@ -15,6 +15,7 @@ use crate::graph::GraphEvent;
 #[derive(Debug)]
 pub(super) struct Told {
     rows: Rows,
+    bytes: usize,
     news: [News; 2],
     /// Where nodes and edges stand, list by list; made when the first event asks.
     places: Option<[HashMap<Key, Places>; 2]>,
@@ -44,6 +45,7 @@ impl Told {
             changed: BTreeSet::new(),
         });
         Self {
+            bytes: rows.bytes(),
             rows,
             news,
             places: None,
@@ -52,6 +54,10 @@ impl Told {
 
     pub(super) fn len(&self) -> usize {
         self.rows.len()
+    }
+
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Makes of the answer what an event makes of it; `false` where only the query can tell.
@@ -109,6 +115,7 @@ impl Told {
             others: Vec::new(),
         };
         self.places(list).insert(row.key.clone(), places);
+        self.bytes += row.bytes();
         self.rows.lists[list].push(row);
     }
 

@@ -7,7 +7,7 @@ use hashbrown::{HashMap, HashSet};
 use super::metrics::{Metric, Metrics};
 use super::select::Row;
 use crate::filter::{Filter, Predicate};
-use crate::flow::{Flow, FlowField, FlowQuery, FlowQueryError, FlowSet, FlowSource, RawPacket};
+use crate::flow::{Flow, FlowField, FlowQuery, FlowQueryError, FlowSet, FlowSource};
 use crate::graph::{ElementKey, NodeRef};
 use crate::gremlin::ast::{FlowNodes, Walk};
 use crate::gremlin::budget::Budget;
@@ -169,16 +169,6 @@ pub(in crate::gremlin) fn group(flows: Vec<Flow>) -> Vec<(Text, Vec<Flow>)> {
         }
     }
     groups
-}
-
-/// The packets kept with each flow that has any, by its UUID.
-pub(in crate::gremlin) fn raw_packets(flows: Vec<Flow>) -> Vec<(Text, Vec<RawPacket>)> {
-    let packets = |flow: Flow| (flow.uuid, flow.last_raw_packets);
-    flows
-        .into_iter()
-        .map(packets)
-        .filter(|(_, packets)| !packets.is_empty())
-        .collect()
 }
 
 /// The nodes that flows belong to, flow by flow, repetitions kept.

@@ -6,6 +6,7 @@ pub(super) mod hierarchy;
 pub(super) mod metrics;
 pub(super) mod next_hop;
 pub(super) mod path;
+pub(super) mod raw_packets;
 pub(super) mod select;
 pub(super) mod sockets;
 pub(super) mod subgraph;

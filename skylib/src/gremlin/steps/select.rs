@@ -293,38 +293,50 @@ impl Distinct {
 }
 
 /// Orders elements by a key: by number where all have numbers or nothing, else numbers before
-/// texts. What is missing counts as 0, or as the empty text. Equal ones keep their order.
+/// texts. What is missing counts as 0, or as the empty text. Equal ones keep their order. Only the
+/// first `wanted` stay.
 pub(in crate::gremlin) fn sort<R: Row>(
     rows: &mut Vec<R>,
     order: SortOrder,
     key: &ElementKey,
+    wanted: usize,
     budget: &Budget<'_>,
 ) -> Result<(), QueryError> {
     let mut room = budget.room();
-    let mut ranked: Vec<(Option<Rank>, R)> = Vec::with_capacity(rows.len());
-    for row in rows.drain(..) {
+    let mut ranked: Vec<(Option<Rank>, usize, R)> = Vec::with_capacity(rows.len());
+    for (place, row) in rows.drain(..).enumerate() {
         budget.tick()?;
-        room.add(size_of::<(Option<Rank>, R)>())?;
-        ranked.push((row.value(key).and_then(|value| Rank::new(&value)), row));
+        room.add(size_of::<(Option<Rank>, usize, R)>())?;
+        let rank = row.value(key).and_then(|value| Rank::new(&value));
+        ranked.push((rank, place, row));
     }
     let has_text = ranked
         .iter()
-        .any(|(rank, _)| matches!(rank, Some(Rank::Text(_))));
+        .any(|(rank, ..)| matches!(rank, Some(Rank::Text(_))));
     let missing = if has_text {
         Rank::Text(Text::default())
     } else {
         Rank::Int(0)
     };
-    let compare = |a: &Option<Rank>, b: &Option<Rank>| -> Ordering {
-        a.as_ref()
-            .unwrap_or(&missing)
-            .cmp(b.as_ref().unwrap_or(&missing))
+    let compare = |a: &(Option<Rank>, usize, R), b: &(Option<Rank>, usize, R)| -> Ordering {
+        let (one, other) = (
+            a.0.as_ref().unwrap_or(&missing),
+            b.0.as_ref().unwrap_or(&missing),
+        );
+        let by_rank = match order {
+            SortOrder::Ascending => one.cmp(other),
+            SortOrder::Descending => other.cmp(one),
+        };
+        by_rank.then(a.1.cmp(&b.1))
     };
-    match order {
-        SortOrder::Ascending => ranked.sort_by(|(a, _), (b, _)| compare(a, b)),
-        SortOrder::Descending => ranked.sort_by(|(a, _), (b, _)| compare(b, a)),
+    if wanted < ranked.len() {
+        if let Some(last) = wanted.checked_sub(1) {
+            ranked.select_nth_unstable_by(last, compare);
+        }
+        ranked.truncate(wanted);
     }
-    rows.extend(ranked.into_iter().map(|(_, row)| row));
+    ranked.sort_unstable_by(compare);
+    rows.extend(ranked.into_iter().map(|(_, _, row)| row));
     Ok(())
 }
 

@@ -3,6 +3,9 @@
 //! Elements travel as numbers until somebody looks into them, and filters, pages and counts that
 //! follow the operation which finds elements run with it, so that nothing is gathered in between.
 
+mod finish;
+mod pipes;
+
 use std::rc::Rc;
 
 use hashbrown::HashMap;
@@ -16,8 +19,8 @@ use super::explain::{Access, Trace};
 use super::plan::{FlowPlan, Operation};
 use super::scope::{Part, Scope};
 use super::steps::metrics::Metrics;
-use super::steps::select::{self, Dedup, Pager, Pipe, Piped, Row, Stage};
-use super::steps::{flows, fold, hierarchy, next_hop, path, sockets, subgraph, walk};
+use super::steps::select;
+use super::steps::{flows, fold, hierarchy, next_hop, path, raw_packets, sockets, subgraph, walk};
 use super::{Context, Query};
 use crate::filter::Filter;
 use crate::flow::FlowSet;
@@ -101,6 +104,10 @@ impl<'r> Run<'r> {
             (Operation::Flows(plan), Data::Graph) => self.flows(plan, None),
             (Operation::Aggregates(slot), Data::Metrics(metrics)) => {
                 metrics.aggregate(self.window(), *slot).map(Data::Metrics)
+            }
+            (Operation::Bpf(text), Data::RawPackets(packets)) => {
+                let filters = self.context.packet_filters;
+                raw_packets::filter(packets, text, filters, &self.budget).map(Data::RawPackets)
             }
             (operation, data) => fold_up(operation, data),
         }
@@ -309,7 +316,13 @@ impl<'r> Run<'r> {
         match operation {
             Operation::Sort(order, key) => {
                 let mut nodes = Rc::unwrap_or_clone(nodes);
-                select::sort(&mut nodes, *order, &ElementKey::parse(key), budget)?;
+                // Of a long list only the page that follows need be in order.
+                let wanted = match self.peek() {
+                    Some(Operation::Page(page)) => usize::try_from(page.to).unwrap_or(usize::MAX),
+                    _ => usize::MAX,
+                };
+                let key = ElementKey::parse(key);
+                select::sort(&mut nodes, *order, &key, wanted, &self.budget)?;
                 Ok(Data::Nodes(Rows::from(nodes)))
             }
             Operation::Values(key) => fold::values(&nodes, key, budget).map(Data::List),
@@ -384,7 +397,7 @@ impl<'r> Run<'r> {
                 flows::sum(&flows, key).map(|sum| Data::Scalar(Value::Int(sum)))
             }
             Operation::Group => Ok(Data::Groups(flows::group(flows))),
-            Operation::RawPackets => Ok(Data::RawPackets(flows::raw_packets(flows))),
+            Operation::RawPackets => Ok(Data::RawPackets(raw_packets::of_flows(flows))),
             Operation::Metrics(_) => match self.when {
                 None => Ok(Data::Metrics(Metrics::of_flows(&flows))),
                 Some(when) => {
@@ -433,119 +446,6 @@ impl<'r> Run<'r> {
         Data::Graph
     }
 
-    fn finish(&self, data: Data) -> Result<Answer, QueryError> {
-        Ok(match data {
-            Data::Graph => return self.whole_graph(),
-            Data::Nodes(rows) => Answer::Nodes(self.elements(&rows)?),
-            Data::Edges(rows) => Answer::Edges(self.elements(&rows)?),
-            Data::Paths(paths) => {
-                let resolve =
-                    |path: Vec<u32>| self.elements::<NodeRef>(&Rows::Numbers(Rc::new(path)));
-                Answer::Paths(paths.into_iter().map(resolve).collect::<Result<_, _>>()?)
-            }
-            Data::List(list) if list.is_empty() => Answer::Value(Value::Null),
-            Data::List(list) => Answer::Value(Value::from(list)),
-            Data::Scalar(Value::Int(number)) => Answer::Number(number),
-            Data::Scalar(value) => Answer::Value(value),
-            Data::Flows(set) => Answer::Flows(set),
-            Data::Groups(groups) => Answer::Groups(groups),
-            Data::Metrics(metrics) => Answer::Metrics(metrics),
-            Data::RawPackets(packets) => Answer::RawPackets(packets),
-            Data::Sockets(sockets) => Answer::Sockets(sockets),
-            Data::NextHops(hops) => Answer::NextHops(hops),
-        })
-    }
-
-    fn whole_graph(&self) -> Result<Answer, QueryError> {
-        let everything = Filter::everything();
-        let mut nodes = Pipe::new(Vec::new(), false, &self.budget);
-        self.scope
-            .visit_nodes(&everything, &self.budget, &mut |node| nodes.push(node))?;
-        let mut edges = Pipe::new(Vec::new(), false, &self.budget);
-        self.scope
-            .visit_edges(&everything, &self.budget, &mut |edge| edges.push(edge))?;
-        self.budget.check()?;
-        let nodes = nodes
-            .finish()?
-            .into_rows()
-            .into_iter()
-            .map(NodeRef::into_element)
-            .collect();
-        let edges = edges
-            .finish()?
-            .into_rows()
-            .into_iter()
-            .map(EdgeRef::into_element)
-            .collect();
-        Ok(Answer::Graph { nodes, edges })
-    }
-
-    fn elements<E: Element>(&self, rows: &Rows<E>) -> Result<Vec<E::Whole>, QueryError> {
-        Ok(self
-            .refs(rows)?
-            .iter()
-            .cloned()
-            .map(E::into_whole)
-            .collect())
-    }
-
-    /// The elements themselves.
-    fn refs<E: Element>(&self, rows: &Rows<E>) -> Result<Rc<Vec<E>>, QueryError> {
-        let numbers = match rows {
-            Rows::Refs(refs) => return Ok(Rc::clone(refs)),
-            Rows::Numbers(numbers) => numbers,
-        };
-        let mut pipe = Pipe::new(Vec::new(), false, &self.budget);
-        E::fetch(&self.scope, numbers, &mut |row| pipe.push(row))?;
-        Ok(Rc::new(pipe.finish()?.into_rows()))
-    }
-
-    /// Lets elements through the filters, pages and counts that come next.
-    fn pipe<E: Element>(
-        &mut self,
-        fill: impl FnOnce(&mut Pipe<'_, '_, E>) -> Result<(), QueryError>,
-    ) -> Result<Data, QueryError> {
-        Ok(match self.piped(fill)? {
-            Piped::Rows(rows) => E::data(Rows::from(rows)),
-            Piped::Count(total) => count(total),
-        })
-    }
-
-    /// Lets numbers through the pages and counts that come next.
-    fn pipe_numbers<E: Element>(
-        &mut self,
-        fill: impl FnOnce(&mut Pipe<'_, '_, u32>) -> Result<(), QueryError>,
-    ) -> Result<Data, QueryError> {
-        Ok(match self.piped(fill)? {
-            Piped::Rows(numbers) => E::data(Rows::Numbers(Rc::new(numbers))),
-            Piped::Count(total) => count(total),
-        })
-    }
-
-    fn pipe_all<E: Element>(&mut self, found: Vec<E>) -> Result<Data, QueryError> {
-        self.pipe(|pipe| {
-            let _stopped = found.into_iter().try_for_each(|row| pipe.push(row));
-            Ok(())
-        })
-    }
-
-    fn piped<R: Row>(
-        &mut self,
-        fill: impl FnOnce(&mut Pipe<'_, '_, R>) -> Result<(), QueryError>,
-    ) -> Result<Piped<R>, QueryError> {
-        let first = self.next;
-        let stages = self.take_stages(R::IS_BLIND);
-        let only_count = self.take_count();
-        let mut pipe = Pipe::new(stages, only_count, &self.budget);
-        if !pipe.is_closed() {
-            fill(&mut pipe)?;
-        }
-        if let Some(trace) = &mut self.trace {
-            trace.piped(first, pipe.passed(), only_count);
-        }
-        pipe.finish()
-    }
-
     /// The number of elements the operation at work found and the count behind it asks for.
     fn counted(&mut self, total: u64) -> Data {
         self.note(|trace, next| trace.piped(next - 1, std::iter::once(total), true));
@@ -557,51 +457,6 @@ impl<'r> Run<'r> {
         if let Some(trace) = &mut self.trace {
             make(trace, self.next);
         }
-    }
-
-    /// A filter and those that follow it at once, compiled for this run.
-    fn absorb_filters(&mut self, filter: &Filter) -> Filter<ElementKey> {
-        let mut all = filter.clone();
-        while let Some(Operation::Filter(more)) = self.peek() {
-            all = all.and(more.clone());
-            self.next += 1;
-        }
-        compiled(&all)
-    }
-
-    fn take_stages(&mut self, blind: bool) -> Vec<Stage> {
-        let mut stages = Vec::new();
-        while !blind || self.is_blind_next() {
-            match self.peek() {
-                Some(Operation::Filter(filter)) => stages.push(Stage::Filter(compiled(filter))),
-                Some(Operation::Dedup(keys)) => {
-                    stages.push(Stage::Dedup(Dedup::new(keys, self.scope.identities())));
-                }
-                Some(Operation::Page(page)) => stages.push(Stage::Page(Pager::new(*page))),
-                _ => break,
-            }
-            self.next += 1;
-        }
-        stages
-    }
-
-    /// Whether the next operation needs to know no more of elements than their numbers.
-    fn is_blind_next(&self) -> bool {
-        match self.peek() {
-            Some(Operation::Dedup(keys)) => keys.is_empty(),
-            Some(Operation::Page(_)) => true,
-            _ => false,
-        }
-    }
-
-    fn is_count_next(&self) -> bool {
-        matches!(self.peek(), Some(Operation::Count))
-    }
-
-    fn take_count(&mut self) -> bool {
-        let taken = self.is_count_next();
-        self.next += usize::from(taken);
-        taken
     }
 
     fn peek(&self) -> Option<&'r Operation> {

@@ -1,0 +1,95 @@
+//! A query that is followed while the graph changes: `cargo run --example live_query`
+//!
+//! A running engine does this by itself (`Engine::live_client`); here it is done by hand, in one
+//! thread.
+
+use skylib::flow::FlowSet;
+use skylib::graph::{Edge, Graph, GraphView, Metadata, MetadataOp, Node, NodeId};
+use skylib::gremlin::live::{Followed, LiveQuery, Update};
+use skylib::gremlin::{Context, Query};
+use skylib::time::{Clock, SystemClock, Timestamp};
+
+type Step = fn(&mut Graph, Timestamp) -> anyhow::Result<()>;
+
+fn add(graph: &mut Graph, name: &str, kind: &str, now: Timestamp) -> anyhow::Result<()> {
+    let metadata = Metadata::from_iter([("Name", name), ("Type", kind), ("State", "UP")]);
+    graph.add_node(Node::new(name, "", "", metadata, now))?;
+    Ok(())
+}
+
+fn plug(graph: &mut Graph, name: &str, now: Timestamp) -> anyhow::Result<()> {
+    let metadata = Metadata::from_iter([("RelationType", "layer2")]);
+    graph.add_edge(Edge::new("", "br0", name, "", "", metadata, now))?;
+    Ok(())
+}
+
+/// What happens, one after the other.
+const STEPS: &[(&str, Step)] = &[
+    ("eth0 is plugged into br0", |graph, now| {
+        plug(graph, "eth0", now)
+    }),
+    (
+        "a host comes, which is none of our business",
+        |graph, now| add(graph, "host", "host", now),
+    ),
+    ("eth0 counts bytes", |graph, now| {
+        let ops = [MetadataOp::set("Metric.RxBytes", 1_000)];
+        graph.patch_node(&NodeId::from("eth0"), &ops, now)?;
+        Ok(())
+    }),
+    ("veth1 comes and is plugged in", |graph, now| {
+        add(graph, "veth1", "veth", now)?;
+        plug(graph, "veth1", now)
+    }),
+    ("eth0 goes", |graph, now| {
+        graph.delete_node(&NodeId::from("eth0"), now)?;
+        Ok(())
+    }),
+];
+
+fn main() -> anyhow::Result<()> {
+    let mut graph = Graph::new();
+    add(&mut graph, "br0", "bridge", SystemClock.now())?;
+    add(&mut graph, "eth0", "device", SystemClock.now())?;
+    let query = Query::parse("G.V().Has('Type', 'bridge').Out('State', 'UP')")?;
+    println!("{query}");
+    let mut live = LiveQuery::new(query);
+    let mut followed = Followed::default();
+    tell(&mut live, &graph, &mut followed)?;
+    for (what, step) in STEPS {
+        println!("\n{what}");
+        step(&mut graph, SystemClock.now())?;
+        for event in graph.take_events() {
+            live.note(&event, graph.sequence());
+        }
+        tell(&mut live, &graph, &mut followed)?;
+    }
+    Ok(())
+}
+
+/// Prints what is new, if anything is, and what that makes of the answer.
+fn tell(live: &mut LiveQuery, graph: &Graph, followed: &mut Followed) -> anyhow::Result<()> {
+    let update = if live.is_in_doubt() {
+        let view = GraphView::open(graph);
+        live.refresh(&Context::new(&view, &FlowSet::default(), SystemClock.now()))?
+    } else {
+        live.take_news()
+    };
+    let Some(update) = update else {
+        println!("  nothing new");
+        return Ok(());
+    };
+    match &update {
+        Update::Answer { answer, .. } => println!("  answer {}", serde_json::to_string(answer)?),
+        Update::Changes { changes, .. } => {
+            for change in changes {
+                println!("  {}", serde_json::to_string(change)?);
+            }
+        }
+        other => println!("  {other:?}"),
+    }
+    followed.apply(&update);
+    let names: Vec<String> = followed.items().map(|(key, _)| key.to_string()).collect();
+    println!("  now {names:?}");
+    Ok(())
+}

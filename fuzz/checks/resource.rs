@@ -1,0 +1,91 @@
+//! What must hold of any body of a resource, and of any JSON patch of it: the first byte tells the
+//! kind, a line feed parts body and patch.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use skylib::api::{
+    AlertSpec, CaptureSpec, Defaults, EdgeRule, ExpressionChecker, GraphResource, Injection,
+    NodeRule, Resource, ResourceStore, Workflow, read_element,
+};
+use skylib::graph::{Edge, Node};
+use skylib::gremlin::Query;
+use skylib::store::MemoryStore;
+use skylib::time::Timestamp;
+
+/// Panics if reading or patching does, if what is shown is not read as the same, or if a patch that
+/// fails changes anything.
+pub(crate) fn check(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    let mut letters = text.chars();
+    let kind = letters.next();
+    let (body, patch) = letters
+        .as_str()
+        .split_once('\n')
+        .unwrap_or((letters.as_str(), ""));
+    match kind {
+        Some('a') => kept::<AlertSpec>(body, patch),
+        Some('c') => kept::<CaptureSpec>(body, patch),
+        Some('e') => kept::<EdgeRule>(body, patch),
+        Some('i') => kept::<Injection>(body, patch),
+        Some('n') => kept::<NodeRule>(body, patch),
+        Some('w') => kept::<Workflow>(body, patch),
+        Some('N') => element::<Node>(body),
+        Some('E') => element::<Edge>(body),
+        _ => {}
+    }
+}
+
+/// Queries are parsed as the daemon does; packet filters are not.
+struct Checker;
+
+impl ExpressionChecker for Checker {
+    fn check_gremlin(&self, query: &str) -> Result<(), String> {
+        Query::parse(query)
+            .map(drop)
+            .map_err(|error| error.to_string())
+    }
+
+    fn check_bpf(&self, _: &str) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+fn kept<R: Resource>(body: &str, patch: &str) {
+    let defaults = Defaults::default();
+    let Ok(resource) = R::read(body, &defaults) else {
+        return;
+    };
+    let again = R::read(&shown(&resource), &defaults).expect("what was shown");
+    assert!(again == resource, "{body}");
+    if resource.validate(&Checker).is_err() {
+        return;
+    }
+    let documents = Arc::new(MemoryStore::default());
+    let (store, _) = ResourceStore::<R>::open(Arc::clone(&documents) as _).expect("a store");
+    let before = store.create(resource, None, Timestamp::ZERO).expect("room");
+    let patched = store.patch(before.id(), patch, &defaults, &Checker);
+    let after = store.get(before.id()).expect("the resource");
+    match patched {
+        Ok(Some(patched)) => {
+            assert!(R::IS_UPDATABLE && *patched == *after && *after != *before);
+            after.validate(&Checker).expect("what was let in");
+        }
+        Ok(None) | Err(_) => assert!(*after == *before, "{patch}"),
+    }
+    let (again, unreadable) = ResourceStore::<R>::open(documents).expect("a store");
+    assert!(unreadable.is_empty(), "{unreadable:?}");
+    assert!(again.get(before.id()).is_some_and(|kept| *kept == *after));
+}
+
+fn element<E: GraphResource + PartialEq>(body: &str) {
+    let now = Timestamp::from_ms(1);
+    if let Ok(element) = read_element::<E>(body, now) {
+        let again = read_element::<E>(&shown(&element), now).expect("what was shown");
+        assert!(again == element, "{body}");
+    }
+}
+
+fn shown<T: Serialize>(value: &T) -> String {
+    serde_json::to_string(value).expect("plain fields")
+}

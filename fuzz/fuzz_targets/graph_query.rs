@@ -1,0 +1,8 @@
+//! A small graph, its past, and a query.
+
+#![no_main]
+
+#[path = "../checks/graph_query.rs"]
+mod graph_query;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| graph_query::check(input));

@@ -1,0 +1,30 @@
+//! A query ends when whoever asked hangs up.
+
+use serde_json::json;
+
+use crate::client::{Connection, get, query};
+use crate::daemon::{Daemon, until};
+use crate::http::fill;
+
+#[test]
+fn a_query_whose_connection_is_closed_gives_its_turn_back() {
+    // One query at a time, and no other way for it to end before its time.
+    let daemon = Daemon::with(&["http.limits.queries=1", "http.limits.query_timeout=1h"]);
+    fill(&daemon, 10_000);
+    // Minutes of work.
+    let text = format!(
+        "G.V(){}.Count()",
+        ".Sort(DESC, 'Name').Sort('Name')".repeat(240)
+    );
+    let body = json!({ "GremlinQuery": text }).to_string();
+    let mut connection = Connection::open(&daemon);
+    connection.send(format!(
+        "POST /api/topology HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    ));
+    let running = || get(&daemon, "/api/status").json()["Queues"]["QueriesRunning"].clone();
+    until("it runs", || running() == 1);
+    drop(connection);
+    until("it has ended", || running() == 0);
+    assert_eq!(query(&daemon, "G.V().Count()"), json!(10_000));
+}

@@ -1,0 +1,340 @@
+//! Clients that listen well, badly or not at all, and what they may not have.
+
+use std::collections::HashMap;
+
+use super::*;
+use crate::engine::{Engine, EngineOptions};
+use crate::graph::{Edge, Graph, Metadata, MetadataOp, Node, NodeId};
+use crate::gremlin::QueryErrorKind;
+use crate::gremlin::live::{Change, Followed};
+use crate::time::Timestamp;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn engine(options: LiveOptions) -> Engine {
+    let mut engine = EngineOptions::new("test");
+    engine.live = options;
+    Engine::start(engine).unwrap()
+}
+
+/// Without much waiting.
+fn fast() -> LiveOptions {
+    LiveOptions {
+        interval: Duration::from_millis(1),
+        timed_interval: Duration::from_millis(20),
+        ..LiveOptions::default()
+    }
+}
+
+fn update<R>(engine: &Engine, work: impl FnOnce(&mut Graph, Timestamp) -> R) -> R {
+    engine.graph().update_as(None, work)
+}
+
+fn add(engine: &Engine, id: &str, kind: &str) {
+    update(engine, |graph, now| {
+        let metadata = Metadata::from_iter([("Type", kind), ("Name", id)]);
+        graph
+            .add_node(Node::new(id, "", "", metadata, now))
+            .unwrap();
+    });
+}
+
+fn open(client: &LiveClient, name: &str, text: &str) {
+    client.begin(name).unwrap().open(text, &|| false).unwrap();
+}
+
+fn recv(client: &LiveClient) -> (String, LiveNews) {
+    client.recv_timeout(PATIENCE).expect("news")
+}
+
+fn changes(client: &LiveClient) -> Vec<Change> {
+    match recv(client) {
+        (_, LiveNews::Update(Update::Changes { changes, .. })) => changes,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// What a client makes of everything it hears.
+#[derive(Default)]
+struct Heard(HashMap<String, (Followed, u64)>);
+
+impl Heard {
+    fn hear(&mut self, (name, news): (String, LiveNews)) {
+        let LiveNews::Update(update) = news else {
+            panic!("{name}: {news:?}")
+        };
+        let (followed, shown) = self.0.entry(name).or_default();
+        assert!(followed.apply(&update));
+        if let Update::Answer { sequence, .. } | Update::Changes { sequence, .. } = update {
+            assert!(*shown <= sequence, "never back");
+            *shown = sequence;
+        }
+    }
+}
+
+/// A change of one of a few elements.
+fn change(engine: &Engine, random: &mut impl FnMut(usize) -> usize) {
+    let (number, other) = (random(40), random(40));
+    let id = NodeId::from(format!("n{number}"));
+    let kind = format!("t{}", random(3));
+    update(engine, |graph, now| match random(6) {
+        0 | 1 => {
+            let metadata = Metadata::from_iter([("Type", kind.as_str())]);
+            graph.add_node(Node::new(id, "", "", metadata, now)).ok();
+        }
+        2 => drop(graph.delete_node(&id, now)),
+        3 => drop(graph.patch_node(&id, &[MetadataOp::set("Type", kind)], now)),
+        4 => drop(graph.patch_node(&id, &[MetadataOp::set("Metric.RxBytes", 1)], now)),
+        _ => {
+            let edge = Edge::new("", id, format!("n{other}"), "", "", Metadata::new(), now);
+            graph.add_edge(edge).ok();
+        }
+    });
+}
+
+#[test]
+fn whoever_follows_a_busy_engine_ends_with_the_answer_of_each_query() {
+    let engine = engine(fast());
+    let queries = [
+        "G",
+        "G.V().Has('Type','t1')",
+        "G.V().Has('Type','t1').Out().Has('Type','t2')",
+        "G.V().Sort(DESC,'@UpdatedAt').Limit(5)",
+        "G.E().Count()",
+        "G.V().Values('Type').Dedup()",
+        "G.V('n3').Both()",
+    ];
+    add(&engine, "n3", "t0");
+    let clients = [engine.live_client(9), engine.live_client(9)];
+    for client in &clients {
+        queries.iter().for_each(|text| open(client, text, text));
+    }
+    let mut heard = [Heard::default(), Heard::default()];
+    let mut seed = 1_u64;
+    let mut random = |below: usize| {
+        seed = seed
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) as usize % below
+    };
+    for round in 0..3_000 {
+        change(&engine, &mut random);
+        // One client listens all the time, the other now and then.
+        clients[0]
+            .try_next()
+            .into_iter()
+            .for_each(|news| heard[0].hear(news));
+        if round % 50 == 0 {
+            clients[1]
+                .try_next()
+                .into_iter()
+                .for_each(|news| heard[1].hear(news));
+        }
+    }
+    for (client, heard) in clients.iter().zip(&mut heard) {
+        let until = monotonic::now() + PATIENCE;
+        for text in queries {
+            loop {
+                let now = engine.query(text, &|| false);
+                let followed = heard.0.get(text).map(|(followed, _)| followed);
+                let is_like = followed.is_some_and(|followed| match &now {
+                    Ok(answer) => followed.is_like(answer),
+                    Err(error) => followed.error() == Some(error),
+                });
+                if is_like {
+                    break;
+                }
+                assert!(
+                    monotonic::now() < until,
+                    "{text}: {followed:?} is not {now:?}"
+                );
+                client
+                    .recv_timeout(Duration::from_secs(1))
+                    .into_iter()
+                    .for_each(|news| heard.hear(news));
+            }
+        }
+    }
+    let status = engine.status().live;
+    assert_eq!((status.queries, status.ended), (14, 0));
+    assert!(status.runs > 0 && status.items > 0, "{status:?}");
+    engine.stop();
+}
+
+#[test]
+fn a_client_that_takes_nothing_finds_everything_in_one_piece() {
+    let engine = engine(fast());
+    let (slow, quick) = (engine.live_client(2), engine.live_client(2));
+    for client in [&slow, &quick] {
+        open(client, "q", "G.V()");
+        assert!(matches!(
+            recv(client),
+            (_, LiveNews::Update(Update::Answer { .. }))
+        ));
+    }
+    let mut told = 0;
+    for number in 0..200 {
+        add(&engine, &format!("n{number}"), "x");
+        while told <= number {
+            told += changes(&quick).len();
+        }
+    }
+    let first = changes(&slow).len();
+    let rest = changes(&slow).len();
+    assert_eq!(
+        first + rest,
+        200,
+        "what it had not taken, and all that came meanwhile"
+    );
+    assert!(slow.recv_timeout(Duration::from_millis(50)).is_none());
+    engine.stop();
+}
+
+#[test]
+fn names_and_numbers_are_bounded_and_come_free_again() {
+    let engine = engine(LiveOptions {
+        max_queries: 3,
+        ..fast()
+    });
+    let (one, two) = (engine.live_client(2), engine.live_client(2));
+    open(&one, "a", "G.V()");
+    let ticket = one.begin("b").unwrap();
+    assert_eq!(
+        one.begin("a").unwrap_err(),
+        LiveRefusal::Taken("a".to_owned())
+    );
+    let many = one.begin("c").unwrap_err();
+    assert_eq!(
+        many.to_string(),
+        "a client may have 2 live queries; cancel one first"
+    );
+    open(&two, "a", "G.E()");
+    assert_eq!(two.begin("b").unwrap_err(), LiveRefusal::Full(3));
+    // One that comes to nothing, and one that is cancelled, make room.
+    let error = ticket.open("G.V().Hass()", &|| false).unwrap_err();
+    assert_eq!(
+        (error.kind(), error.offset()),
+        (QueryErrorKind::Parse, Some(6))
+    );
+    let missing = one
+        .begin("b")
+        .unwrap()
+        .open("G.V('nobody')", &|| false)
+        .unwrap_err();
+    assert_eq!(missing.message(), "Node 'nobody' does not exist");
+    let cancelled = one.begin("b").unwrap();
+    assert!(one.cancel("b") && !one.cancel("b"));
+    let error = cancelled.open("G.V()", &|| false).unwrap_err();
+    assert_eq!(error.kind(), QueryErrorKind::Interrupted);
+    assert!(one.cancel("a") && one.is_empty());
+    add(&engine, "n", "x");
+    assert!(
+        one.try_next().is_none(),
+        "nobody hears of a cancelled query"
+    );
+    drop(two);
+    let until = monotonic::now() + PATIENCE;
+    while engine.status().live.queries > 0 {
+        assert!(monotonic::now() < until, "{:?}", engine.status().live);
+        std::thread::yield_now();
+    }
+    engine.stop();
+}
+
+#[test]
+fn a_query_that_comes_to_hold_too_much_ends() {
+    let engine = engine(LiveOptions {
+        max_items: 2,
+        max_bytes: 2_000,
+        ..fast()
+    });
+    let client = engine.live_client(4);
+    add(&engine, "a", "x");
+    add(&engine, "b", "x");
+    open(&client, "all", "G.V()");
+    recv(&client);
+    let pad = "x".repeat(2_000);
+    update(&engine, |graph, now| {
+        graph.patch_node(&NodeId::from("a"), &[MetadataOp::set("Pad", pad)], now)
+    })
+    .unwrap();
+    let ticket = client.begin("more").unwrap();
+    let error = ticket.open("G.V().Values('Pad')", &|| false).unwrap_err();
+    let text = "all live queries together may hold 2000 bytes (live.max_bytes)";
+    assert_eq!(error.message(), text);
+    // It holds two; a third enters.
+    add(&engine, "c", "x");
+    loop {
+        match recv(&client) {
+            (name, LiveNews::Ended(error)) => {
+                assert_eq!(
+                    (name.as_str(), error.kind()),
+                    ("all", QueryErrorKind::Limit)
+                );
+                break;
+            }
+            (_, LiveNews::Update(Update::Changes { changes, .. })) => assert_eq!(changes.len(), 1),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(client.is_empty());
+    assert_eq!(engine.status().live.ended, 1);
+    engine.stop();
+}
+
+#[test]
+fn whoever_waits_is_woken_when_the_engine_stops() {
+    let engine = engine(fast());
+    let client = engine.live_client(1);
+    open(&client, "q", "G.V().Count()");
+    recv(&client);
+    let waiting = client.clone();
+    let thread = std::thread::spawn(move || waiting.recv_timeout(Duration::from_secs(3_600)));
+    engine.stop();
+    assert!(thread.join().unwrap().is_none());
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    assert!(runtime.block_on(client.next()).is_none());
+    let late = engine.live_client(1);
+    let error = late
+        .begin("q")
+        .unwrap()
+        .open("G.V()", &|| false)
+        .unwrap_err();
+    assert_eq!(error.kind(), QueryErrorKind::Interrupted);
+}
+
+#[test]
+fn a_query_whose_time_is_over_ends_and_says_so() {
+    let engine = engine(LiveOptions {
+        max_time: Duration::ZERO,
+        ..fast()
+    });
+    let client = engine.live_client(1);
+    let error = client
+        .begin("q")
+        .unwrap()
+        .open("G.V()", &|| false)
+        .unwrap_err();
+    assert_eq!(error.message(), "a live query may take 0 s (live.max_time)");
+    engine.stop();
+}
+
+#[test]
+fn flows_are_asked_for_now_and_then() {
+    let engine = engine(fast());
+    let client = engine.live_client(1);
+    open(&client, "flows", "G.Flows().Count()");
+    recv(&client);
+    let until = monotonic::now() + PATIENCE;
+    while engine.status().live.runs < 3 {
+        assert!(monotonic::now() < until);
+        std::thread::yield_now();
+    }
+    assert!(
+        client.try_next().is_none(),
+        "and nothing is told as long as nothing changes"
+    );
+    engine.stop();
+}

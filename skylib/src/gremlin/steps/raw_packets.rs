@@ -1,0 +1,67 @@
+//! `RawPackets` and `BPF`: packets kept with flows.
+
+use hashbrown::HashMap;
+
+use crate::flow::{Flow, PacketFilter, PacketFilters, RawPacket};
+use crate::gremlin::budget::Budget;
+use crate::gremlin::error::QueryError;
+use crate::packet::{LinkType, PacketRef};
+use crate::time::Timestamp;
+use crate::value::Text;
+
+/// The packets of each flow by its UUID; flows without any are passed over.
+pub(in crate::gremlin) fn of_flows(flows: Vec<Flow>) -> Vec<(Text, Vec<RawPacket>)> {
+    let packets = |flow: Flow| (flow.uuid, flow.last_raw_packets);
+    flows
+        .into_iter()
+        .map(packets)
+        .filter(|(_, packets)| !packets.is_empty())
+        .collect()
+}
+
+/// Those that a filter lets through; a flow stays also without any.
+pub(in crate::gremlin) fn filter(
+    mut flows: Vec<(Text, Vec<RawPacket>)>,
+    text: &str,
+    filters: Option<&dyn PacketFilters>,
+    budget: &Budget<'_>,
+) -> Result<Vec<(Text, Vec<RawPacket>)>, QueryError> {
+    let filters = filters.ok_or_else(|| {
+        QueryError::execute("BPF is not supported by this program")
+            .help("it was built without libpcap (feature `pcap`)")
+    })?;
+    let compile = |link_type| {
+        filters
+            .compile(text, link_type)
+            .map_err(QueryError::execute)
+    };
+    // A filter that is none is wrong also where there is no packet.
+    let mut compiled: HashMap<LinkType, Box<dyn PacketFilter>> = HashMap::new();
+    if flows.is_empty() {
+        compile(LinkType::ETHERNET)?;
+    }
+    for (_, packets) in &mut flows {
+        let mut failed = Ok(());
+        packets.retain(|packet| {
+            let passes = budget.tick().and_then(|()| {
+                let link_type = LinkType(u16::try_from(packet.link_type).unwrap_or_default());
+                if !compiled.contains_key(&link_type) {
+                    compiled.insert(link_type, compile(link_type)?);
+                }
+                let packet = PacketRef {
+                    link_type,
+                    timestamp: Timestamp::from_ms(packet.timestamp),
+                    data: &packet.data,
+                    wire_len: u32::try_from(packet.data.len()).unwrap_or(u32::MAX),
+                };
+                Ok(compiled[&link_type].matches(&packet))
+            });
+            passes.unwrap_or_else(|error| {
+                failed = Err(error);
+                false
+            })
+        });
+        failed?;
+    }
+    Ok(flows)
+}

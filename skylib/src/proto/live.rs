@@ -1,0 +1,278 @@
+//! Messages of live queries: what a client asks, and what it is told.
+
+use serde::Serialize;
+
+use super::message::{write_json, write_json_head, write_message};
+use super::{Encoding, JsonPieces, MAX_NAME, Message, ProtoError};
+use crate::api::json::Members;
+use crate::gremlin::live::{Change, Update};
+use crate::gremlin::{Answer, QueryError};
+
+/// Messages about live queries, which the original has none of. Each bears the name of its query,
+/// which the client chooses, as its UUID.
+pub const LIVE: &str = "Live";
+
+/// What a client asks.
+///
+/// ```
+/// use bytes::Bytes;
+/// use skylib::proto::{Encoding, LiveRequest, Message};
+/// let text = br#"{"Namespace":"Live","Type":"Query","UUID":"q1","Obj":{"GremlinQuery":"G.V()"}}"#;
+/// let message = Message::decode(&Bytes::from_static(text), Encoding::Json)?;
+/// let LiveRequest::Query { name, text } = LiveRequest::decode(&message)? else { panic!() };
+/// assert_eq!((name.as_str(), text.as_str()), ("q1", "G.V()"));
+/// # Ok::<(), skylib::proto::ProtoError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LiveRequest {
+    /// To follow a query.
+    Query {
+        /// What the client calls it.
+        name: String,
+        /// The query.
+        text: String,
+    },
+    /// To follow it no more.
+    Cancel {
+        /// What the client called it.
+        name: String,
+    },
+}
+
+impl LiveRequest {
+    /// Reads a message of the namespace [`LIVE`].
+    ///
+    /// # Errors
+    /// When name or query are missing, or it is none of these.
+    pub fn decode(message: &Message) -> Result<Self, ProtoError> {
+        let name = message.uuid.clone().unwrap_or_default();
+        if name.is_empty() || name.len() > MAX_NAME {
+            return Err(ProtoError::NoName);
+        }
+        match message.kind.as_str() {
+            "Query" => {
+                let mut text = String::new();
+                let object = message.object.json()?;
+                if object.trim_ascii() != "null" {
+                    Members::whole(object)?.read("GremlinQuery", &mut text)?;
+                }
+                if text.is_empty() {
+                    return Err(ProtoError::NoQuery);
+                }
+                Ok(Self::Query { name, text })
+            }
+            "Cancel" => Ok(Self::Cancel { name }),
+            other => Err(ProtoError::UnknownKind(other.to_owned())),
+        }
+    }
+}
+
+/// The message for some news of a live query: `Answer`, `Changes` or `Failed`.
+///
+/// ```
+/// use skylib::gremlin::{Answer, live::Update};
+/// use skylib::proto::{Encoding, live_update};
+/// let update = Update::Answer { answer: Answer::Number(7), sequence: 3 };
+/// let text = live_update(Encoding::Json, "q1", update).into_text();
+/// let wanted = concat!(r#"{"Namespace":"Live","Type":"Answer","UUID":"q1","Status":200,"#,
+///                      r#""Obj":{"Kind":"number","Sequence":3,"Answer":7}}"#);
+/// assert_eq!(text, wanted.as_bytes());
+/// ```
+#[must_use]
+pub fn live_update(encoding: Encoding, name: &str, update: Update) -> JsonPieces {
+    match update {
+        Update::Answer { answer, sequence } => {
+            let kind = answer.kind();
+            let before = format!(r#"{{"Kind":"{kind}","Sequence":{sequence},"Answer":"#);
+            let object = pieces_of(answer).between(&before, "}");
+            envelope(encoding, name, "Answer", OK, object)
+        }
+        Update::Changes { changes, sequence } => {
+            #[derive(Serialize)]
+            #[serde(rename_all = "PascalCase")]
+            struct Changes<'a> {
+                sequence: u64,
+                changes: &'a [Change],
+            }
+            let object = Changes {
+                sequence,
+                changes: &changes,
+            };
+            envelope(encoding, name, "Changes", OK, text_of(&object))
+        }
+        Update::Failed(error) => live_error(encoding, name, "Failed", BAD_REQUEST, &error),
+    }
+}
+
+/// The message for what is wrong with a live query.
+///
+/// `kind` is `Failed` for a query that goes on nevertheless, `Error` for one that does not.
+#[must_use]
+pub fn live_error(
+    encoding: Encoding,
+    name: &str,
+    kind: &str,
+    status: i64,
+    error: &QueryError,
+) -> JsonPieces {
+    let object = Wrong {
+        error: error.to_string(),
+        offset: error.offset(),
+    };
+    envelope(encoding, name, kind, status, text_of(&object))
+}
+
+/// The message for what became of a request; a text says what is wrong with it.
+#[must_use]
+pub fn live_reply(
+    encoding: Encoding,
+    name: &str,
+    kind: &str,
+    status: i64,
+    error: Option<String>,
+) -> JsonPieces {
+    let object = match error {
+        None => JsonPieces::whole(b"null".to_vec()),
+        Some(error) => text_of(&Wrong {
+            error,
+            offset: None,
+        }),
+    };
+    envelope(encoding, name, kind, status, object)
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Wrong {
+    error: String,
+    /// The byte of the query at fault.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offset: Option<usize>,
+}
+
+/// Elements are written while they are sent: there may be many.
+fn pieces_of(answer: Answer) -> JsonPieces {
+    match answer {
+        Answer::Nodes(nodes) => JsonPieces::nodes(nodes),
+        Answer::Edges(edges) => JsonPieces::edges(edges),
+        Answer::Graph { nodes, edges } => JsonPieces::answer(nodes, edges),
+        answer => text_of(&answer),
+    }
+}
+
+fn text_of(object: &impl Serialize) -> JsonPieces {
+    let mut text = Vec::new();
+    write_json(&mut text, object);
+    JsonPieces::whole(text)
+}
+
+fn envelope(
+    encoding: Encoding,
+    name: &str,
+    kind: &str,
+    status: i64,
+    object: JsonPieces,
+) -> JsonPieces {
+    match encoding {
+        Encoding::Json => {
+            let mut head = Vec::new();
+            write_json_head(&mut head, LIVE, kind, name, status);
+            object.between(&String::from_utf8_lossy(&head), "}")
+        }
+        Encoding::Protobuf => {
+            let text = object.into_text();
+            let write = |out: &mut Vec<u8>| out.extend_from_slice(&text);
+            JsonPieces::whole(write_message(encoding, LIVE, kind, name, status, write))
+        }
+    }
+}
+
+const OK: i64 = 200;
+const BAD_REQUEST: i64 = 400;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use serde_json::{Value as Json, json};
+
+    use super::*;
+    use crate::graph::{Metadata, Node};
+    use crate::gremlin::Query;
+    use crate::time::Timestamp;
+
+    fn request(text: &str) -> Result<LiveRequest, ProtoError> {
+        let frame = Bytes::copy_from_slice(text.as_bytes());
+        LiveRequest::decode(&Message::decode(&frame, Encoding::Json).unwrap())
+    }
+
+    #[test]
+    fn requests_that_are_none_say_what_is_wrong() {
+        let wrong = |text: &str| request(text).unwrap_err().to_string();
+        let name = "a UUID of 1 to 128 bytes expected: it names the live query";
+        assert_eq!(
+            wrong(r#"{"Type":"Query","Obj":{"GremlinQuery":"G"}}"#),
+            name
+        );
+        let long = "x".repeat(129);
+        assert_eq!(
+            wrong(&format!(r#"{{"Type":"Cancel","UUID":"{long}"}}"#)),
+            name
+        );
+        let query = "GremlinQuery expected, the text of a query";
+        assert_eq!(wrong(r#"{"Type":"Query","UUID":"a"}"#), query);
+        assert_eq!(
+            wrong(r#"{"Type":"Query","UUID":"a","Obj":{"GremlinQuery":""}}"#),
+            query
+        );
+        assert!(request(r#"{"Type":"Query","UUID":"a","Obj":{"GremlinQuery":5}}"#).is_err());
+        assert!(request(r#"{"Type":"Query","UUID":"a","Obj":[]}"#).is_err());
+        let unknown = "unknown Type \"query\", Query or Cancel expected";
+        assert_eq!(wrong(r#"{"Type":"query","UUID":"a"}"#), unknown);
+        let cancel = LiveRequest::Cancel {
+            name: "a".to_owned(),
+        };
+        assert_eq!(
+            request(r#"{"Type":"Cancel","UUID":"a","Obj":{"x":1}}"#).unwrap(),
+            cancel
+        );
+    }
+
+    #[test]
+    fn news_say_the_same_in_both_encodings() {
+        let node = Arc::new(Node::new("n", "", "", Metadata::new(), Timestamp::ZERO));
+        let error = Query::parse("G.V().Hass()").unwrap_err();
+        for update in [
+            Update::Answer {
+                answer: Answer::Nodes(vec![node]),
+                sequence: 4,
+            },
+            Update::Changes {
+                changes: Vec::new(),
+                sequence: 5,
+            },
+            Update::Failed(error),
+        ] {
+            let decode = |encoding| {
+                let bytes = live_update(encoding, "q\"1", update.clone()).into_text();
+                let message = Message::decode(&bytes.into(), encoding).unwrap();
+                assert_eq!(message.uuid.as_deref(), Some("q\"1"));
+                let object: Json = serde_json::from_str(message.object.json().unwrap()).unwrap();
+                (message.namespace, message.kind, message.status, object)
+            };
+            let (namespace, kind, status, object) = decode(Encoding::Json);
+            assert_eq!(namespace, "Live");
+            match kind.as_str() {
+                "Answer" => assert_eq!(object["Answer"][0]["ID"], "n"),
+                "Changes" => assert_eq!(object, json!({"Sequence": 5, "Changes": []})),
+                _ => assert_eq!((status, &object["Offset"]), (400, &json!(6))),
+            }
+            assert_eq!(
+                decode(Encoding::Protobuf),
+                (namespace, kind, status, object)
+            );
+        }
+    }
+}

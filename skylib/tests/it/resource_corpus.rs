@@ -1,0 +1,85 @@
+//! The corpus of the fuzz target for resources, replayed without a fuzzer.
+
+use crate::fuzz_corpus::replay;
+
+#[path = "../../../fuzz/checks/resource.rs"]
+mod resource;
+
+#[test]
+fn bodies_and_patches() {
+    replay("resource", resource::check, &seeds());
+}
+
+fn seeds() -> Vec<(&'static str, Vec<u8>)> {
+    let written = SEEDS
+        .iter()
+        .map(|(name, text)| (*name, text.as_bytes().to_vec()));
+    let deep = format!(
+        r#"n{{"Action":"update","Metadata":{}1{}}}"#,
+        r#"{"a":"#.repeat(200),
+        "}".repeat(200)
+    );
+    let doubling =
+        r#"{"op":"copy","from":"/Parameters","path":"/Parameters/0/Default"},"#.repeat(30);
+    let doubling = format!(
+        "w{{\"Name\":\"x\",\"Parameters\":[{{}}]}}\n[{}]",
+        doubling.trim_end_matches(',')
+    );
+    written
+        .chain([
+            ("deep", deep.into_bytes()),
+            ("doubling", doubling.into_bytes()),
+        ])
+        .collect()
+}
+
+/// Kind, body and, behind a line feed, a patch.
+const SEEDS: &[(&str, &str)] = &[
+    (
+        "alert",
+        "a{\"Expression\":\"G.V()\",\"Action\":\"http://h\",\"Trigger\":\"duration:5s\"}\n\
+         [{\"op\":\"add\",\"path\":\"/Name\",\"value\":\"n\"},{\"op\":\"remove\",\"path\":\"/Action\"}]",
+    ),
+    (
+        "alert_idle",
+        "a{\"Expression\":\"x\"}\n[{\"op\":\"test\",\"path\":\"/Expression\",\"value\":\"x\"},\
+         {\"op\":\"replace\",\"path\":\"/UUID\",\"value\":\"u\"}]",
+    ),
+    (
+        "alert_refused",
+        "a{\"Expression\":\"x\"}\n[{\"op\":\"move\",\"from\":\"/Expression\",\"path\":\"/Name\"}]",
+    ),
+    (
+        "capture",
+        "c{\"GremlinQuery\":\"G.V()\",\"ExtraLayers\":7,\"Count\":5,\"Type\":\"pcap\"}\n[]",
+    ),
+    (
+        "edge",
+        "E{\"ID\":\"e\",\"Parent\":\"a\",\"Child\":\"b\",\"Metadata\":{\"RelationType\":\"x\"}}",
+    ),
+    (
+        "edge_rule",
+        "e{\"Src\":\"G.V()\",\"Dst\":\"G.V()\",\"Metadata\":{\"RelationType\":\"x\",\"L\":[1,2.5,null]}}\n[]",
+    ),
+    (
+        "injection",
+        "i{\"Type\":\"tcp6\",\"SrcIP\":\"::1/64\",\"DstMAC\":\"0200.0000.000a\",\"Pcap\":\"AAEC\",\"TTL\":64,\
+         \"StartTime\":\"2030-01-02T03:04:05.6+07:00\"}\n[]",
+    ),
+    (
+        "node",
+        "N{\"id\":\"n\",\"ID\":\"m\",\"Metadata\":{\"Name\":\"n\",\"Type\":\"t\",\"F\":1.0,\"B\":1e300},\
+         \"CreatedAt\":null,\"DeletedAt\":5} trailing",
+    ),
+    (
+        "node_rule",
+        "n{\"action\":\"create\",\"ACTION\":\"update\",\"Query\":\"G.V()\",\"Metadata\":{\"a\":{\"b\":[]}}}\n[]",
+    ),
+    (
+        "workflow",
+        "w{\"Name\":\"x\",\"Parameters\":[{\"name\":\"p\",\"Default\":[1e5,18446744073709551615],\
+         \"Values\":[{\"Value\":\"v\"}]}]}\n\
+         [{\"op\":\"add\",\"path\":\"/Parameters/-\",\"value\":{}},\
+         {\"op\":\"copy\",\"from\":\"/Parameters/0\",\"path\":\"/Parameters/0\"}]",
+    ),
+];
