@@ -14,6 +14,7 @@ import argparse
 import ctypes
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -194,7 +195,7 @@ class Piped:
             if "dropped by kernel" in line:
                 lost = int(line.split()[0])
             elif "Packets received/dropped" in line:
-                lost = int(line.split(":")[-1].split("/")[1].split()[0])
+                lost = int(re.search(r": \d+/(\d+)", line).group(1))
         return seconds, [self.file], lost
 
 

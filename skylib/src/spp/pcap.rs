@@ -1,6 +1,8 @@
 //! `PcapProcess`: one instance, idle or running.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -33,8 +35,10 @@ pub struct PcapProcess {
     interface: Option<String>,
     clock: Arc<dyn Clock>,
     tap: Option<Arc<dyn FlowTap>>,
-    /// When the last run began, in seconds; held while one starts.
+    /// When the last run began, in seconds; held while a run starts.
     began: Mutex<i64>,
+    /// Whether nothing is to start any more.
+    is_over: AtomicBool,
     run: Mutex<Option<Arc<Run>>>,
     /// Of all runs before the present or last one.
     before: Mutex<PcapStats>,
@@ -54,6 +58,7 @@ impl PcapProcess {
             clock,
             tap: None,
             began: Mutex::new(i64::MIN),
+            is_over: AtomicBool::new(false),
             run: Mutex::default(),
             before: Mutex::default(),
         })
@@ -77,9 +82,16 @@ impl PcapProcess {
     ///
     /// # Errors
     /// When the port, the folder or a privilege is not there, or the run before is not written yet;
-    /// it is idle then.
+    /// it is idle then. [`SppError::StillStarting`] when another start takes long,
+    /// [`SppError::NoProcess`] after [`PcapProcess::exit`].
     pub fn start(&self) -> Result<(), SppError> {
-        let mut began = self.began.lock();
+        // What opens files on a disk that hangs holds this.
+        let began = self.began.try_lock_for(PATIENCE);
+        let mut began = began.ok_or(SppError::StillStarting)?;
+        let gone = || SppError::NoProcess(self.spec.client_id.to_string());
+        if self.is_over.load(Ordering::SeqCst) {
+            return Err(gone());
+        }
         let last = self.run.lock().clone();
         if let Some(run) = &last
             && !run.is_over()
@@ -97,13 +109,16 @@ impl PcapProcess {
                 port: self.spec.port.to_string(),
                 interface: "no interface".to_owned(),
             })?;
-        let time = self.free_time(*began)?;
-        let run = Run::start(&self.spec, interface, time, self.tap.as_ref())?;
-        *began = time;
+        let run = self.run_with_free_names(interface, &mut began)?;
         let mut current = self.run.lock();
         if let Some(last) = last {
             let mut before = self.before.lock();
             *before = before.plus(last.stats());
+        }
+        if self.is_over.load(Ordering::SeqCst) {
+            run.ask_to_stop();
+            *current = Some(Arc::new(run));
+            return Err(gone());
         }
         *current = Some(Arc::new(run));
         let id = self.spec.client_id;
@@ -126,6 +141,18 @@ impl PcapProcess {
         } else {
             Err(SppError::StillWriting)
         }
+    }
+
+    /// Ends the capture for good: nothing starts any more, also what is about to.
+    ///
+    /// # Errors
+    /// As [`PcapProcess::stop`].
+    pub fn exit(&self, patience: Duration) -> Result<(), SppError> {
+        self.is_over.store(true, Ordering::SeqCst);
+        // A start that is under way ends with a run to stop, or stops it itself later.
+        let started = self.began.try_lock_for(patience);
+        drop(started.ok_or(SppError::StillStarting)?);
+        self.stop(patience)
     }
 
     /// Says that the capture is to end, without waiting.
@@ -182,6 +209,23 @@ impl PcapProcess {
         self.before.lock().plus(present)
     }
 
+    /// Starts a run at the first second whose names nobody has. Another instance of the same port and
+    /// folder may take them in between.
+    fn run_with_free_names(&self, interface: &str, began: &mut i64) -> Result<Run, SppError> {
+        let mut others = MOST_OTHERS;
+        loop {
+            *began = self.free_time(*began)?;
+            match Run::start(&self.spec, interface, *began, self.tap.as_ref()) {
+                Err(SppError::Folder { source, .. })
+                    if source.kind() == ErrorKind::AlreadyExists && others > 0 =>
+                {
+                    others -= 1;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
     /// Now, or the first second from now that no other files are named by.
     fn free_time(&self, last: i64) -> Result<i64, SppError> {
         let now = self.clock.now().as_ns().div_euclid(1_000_000_000);
@@ -194,8 +238,14 @@ impl PcapProcess {
             .find(is_free)
             .ok_or_else(|| SppError::Folder {
                 folder: self.spec.out_dir.clone(),
-                source: std::io::ErrorKind::AlreadyExists.into(),
+                source: ErrorKind::AlreadyExists.into(),
             })
+    }
+}
+
+impl Drop for PcapProcess {
+    fn drop(&mut self) {
+        self.ask_to_stop();
     }
 }
 
@@ -258,3 +308,9 @@ pub struct RxPort {
 
 /// How many seconds ahead a free name is looked for.
 const MOST_SECONDS: i64 = 10_000;
+
+/// Other instances that may start at the same time: as many as there are ids.
+const MOST_OTHERS: u32 = 127;
+
+/// How long a start waits for another one of the same instance.
+const PATIENCE: Duration = Duration::from_secs(5);
