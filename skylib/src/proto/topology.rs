@@ -247,7 +247,9 @@ impl<I: From<String>> PartialUpdate<I> {
         if id.is_empty() {
             return Err(GraphError::MissingId.into());
         }
+        // Zero is no time, as it is in whole elements.
         let updated_at = updated_at.map(Timestamp::from_ms);
+        let updated_at = updated_at.filter(|time| *time != Timestamp::ZERO);
         Ok(Self {
             id: id.into(),
             updated_at,
@@ -451,6 +453,15 @@ mod tests {
         assert_eq!(
             patch(r#"{"ID":"a","UpdatedAt":9,"Revision":6,"Ops":null}"#),
             ["~a r6"]
+        );
+        let text = r#"{"ID":"b","UpdatedAt":0,"Revision":6,"Ops":null}"#;
+        send(&mut graph, "NodeAdded", &node("b", "")).unwrap();
+        send(&mut graph, "NodePartiallyUpdated", text).unwrap();
+        let held = graph.node(&"b".into()).unwrap();
+        assert_eq!(
+            (held.revision, held.updated_at),
+            (6, NOW),
+            "zero is no time"
         );
         let held = graph.node(&"a".into()).unwrap();
         assert_eq!(
