@@ -63,7 +63,7 @@ fn an_answer_is_followed_by_what_changes_it_until_it_is_cancelled() {
     let mut publisher = publisher(&daemon);
     publisher.send_graph("NodeAdded", typed("a", "bridge"));
     until("it is there", || {
-        query(&daemon, "G.V().Has('Name','a').Count()") == json!(1)
+        query(&daemon, "G.V().Has('@ID', 'a').Count()") == json!(1)
     });
     let mut socket = client(&daemon);
     follow(
@@ -102,7 +102,7 @@ fn an_answer_is_followed_by_what_changes_it_until_it_is_cancelled() {
     assert_eq!(news(&mut socket), cancelled);
     publisher.send_graph("NodeAdded", typed("c", "bridge"));
     until("it is there", || {
-        query(&daemon, "G.V().Has('Name','c').Count()") == json!(1)
+        query(&daemon, "G.V().Has('@ID', 'c').Count()") == json!(1)
     });
     // The next thing the client hears is the answer to what it asks next; the name is free.
     follow(&mut socket, "bridges", "G.V().Has('Type','bridge').Count()");
@@ -197,7 +197,7 @@ fn a_query_that_fails_for_a_while_comes_back_with_its_answer() {
     let mut publisher = publisher(&daemon);
     publisher.send_graph("NodeAdded", node("a"));
     until("it is there", || {
-        query(&daemon, "G.V().Has('Name','a').Count()") == json!(1)
+        query(&daemon, "G.V().Has('@ID', 'a').Count()") == json!(1)
     });
     let mut socket = client(&daemon);
     follow(&mut socket, "q", "G.V('a').Values('Name')");
