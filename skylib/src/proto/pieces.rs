@@ -182,7 +182,7 @@ impl Part {
             Self::Edges(edges) => fill(json, edges, inside, |edge, json| edge.write_json(json)),
             Self::Flows(flows) => fill(json, flows, inside, |flow, json| json.serialized(flow)),
             Self::Changes(changes) => fill(json, changes, inside, |change, json| {
-                json.serialized(change)
+                json.serialized(change);
             }),
         }
     }
