@@ -3,7 +3,7 @@
 use rustix::net::sockopt::set_socket_recv_buffer_size;
 use serde_json::{Value, json};
 
-use crate::client::{WebSocket, get};
+use crate::client::{WebSocket, get, query};
 use crate::daemon::{Daemon, until};
 use crate::http::node;
 
@@ -62,7 +62,9 @@ fn an_answer_is_followed_by_what_changes_it_until_it_is_cancelled() {
     let daemon = Daemon::start();
     let mut publisher = publisher(&daemon);
     publisher.send_graph("NodeAdded", typed("a", "bridge"));
-    publisher.sync(json!({}));
+    until("it is there", || {
+        query(&daemon, "G.V().Has('@ID', 'a').Count()") == json!(1)
+    });
     let mut socket = client(&daemon);
     follow(
         &mut socket,
@@ -99,7 +101,9 @@ fn an_answer_is_followed_by_what_changes_it_until_it_is_cancelled() {
     );
     assert_eq!(news(&mut socket), cancelled);
     publisher.send_graph("NodeAdded", typed("c", "bridge"));
-    publisher.sync(json!({}));
+    until("it is there", || {
+        query(&daemon, "G.V().Has('@ID', 'c').Count()") == json!(1)
+    });
     // The next thing the client hears is the answer to what it asks next; the name is free.
     follow(&mut socket, "bridges", "G.V().Has('Type','bridge').Count()");
     let (kind, _, _, object) = news(&mut socket);
@@ -192,7 +196,9 @@ fn a_query_that_fails_for_a_while_comes_back_with_its_answer() {
     let daemon = Daemon::start();
     let mut publisher = publisher(&daemon);
     publisher.send_graph("NodeAdded", node("a"));
-    publisher.sync(json!({}));
+    until("it is there", || {
+        query(&daemon, "G.V().Has('@ID', 'a').Count()") == json!(1)
+    });
     let mut socket = client(&daemon);
     follow(&mut socket, "q", "G.V('a').Values('Name')");
     assert_eq!(news(&mut socket).0, "Answer");

@@ -319,6 +319,8 @@ fn an_instance_is_launched_below_the_root_only() {
         status["phy_ports"][0]["nof_queues"]["rx"].is_u64(),
         "{status}"
     );
+    let cleared = request_to(place, "DELETE", "/v1/primary/status", &[], b"");
+    assert_eq!((cleared.status, cleared.text().as_str()), (204, ""));
     assert_eq!(
         request_to(place, "DELETE", "/v1/primary", &[], b"").status,
         400,
