@@ -85,6 +85,17 @@ impl<K> Filter<K> {
         }
     }
 
+    /// The part of it that says it all.
+    pub(crate) fn innermost(&self) -> &Self {
+        match self {
+            Self::All(filters) | Self::Any(filters) => match &filters[..] {
+                [only] => only.innermost(),
+                _ => self,
+            },
+            Self::Not(_) | Self::Test(..) => self,
+        }
+    }
+
     /// Whether an element passes.
     pub fn matches<F: Fields<K> + ?Sized>(&self, element: &F) -> bool {
         match self {
@@ -175,6 +186,7 @@ impl Predicate {
 
     /// Whether an integer field satisfies the predicate.
     #[must_use]
+    #[inline]
     pub fn matches_int(&self, number: i64) -> bool {
         match self {
             Self::Present => true,

@@ -60,6 +60,7 @@ enum Deed {
     Delete,
     Capture,
     PrimaryStatus,
+    ClearPrimary,
     Launch,
     /// What a virtual primary cannot do.
     Primary,
@@ -84,6 +85,7 @@ impl Deed {
             Self::Delete => unit(ctl.delete(id)),
             Self::Capture => unit(ctl.capture(id, body)),
             Self::PrimaryStatus => json(ctl.primary_status()),
+            Self::ClearPrimary => unit(ctl.clear_primary()),
             Self::Launch => unit(ctl.launch(body)),
             Self::Primary => unit(ctl.primary().and_then(|()| {
                 let text = "the virtual primary only launches spp_pcap".to_owned();
@@ -105,7 +107,7 @@ const ROUTES: &[(&str, &[(&str, Deed)])] = &[
     ("primary", &[("DELETE", Deed::Primary)]),
     (
         "primary/status",
-        &[("DELETE", Deed::Primary), ("GET", Deed::PrimaryStatus)],
+        &[("DELETE", Deed::ClearPrimary), ("GET", Deed::PrimaryStatus)],
     ),
     ("primary/launch", &[("PUT", Deed::Launch)]),
     ("primary/forward", &[("PUT", Deed::Primary)]),

@@ -1,7 +1,7 @@
 //! `ElementKey`: a key of a query, compiled for nodes and edges.
 
 use super::element::Element;
-use super::{Edge, Node};
+use super::{Edge, Metadata, Node};
 use crate::filter::{Fields, Filter, Predicate};
 use crate::value::{Found, Path, Text, Value};
 
@@ -172,19 +172,44 @@ impl Field<'_> {
     }
 }
 
+/// Whether an element passes, of which the metadata are at hand already.
+#[inline]
+pub(super) fn matches<E: Element>(
+    filter: &Filter<ElementKey>,
+    element: &E,
+    metadata: &Metadata,
+) -> bool {
+    let element = WithMetadata(element, metadata);
+    match filter {
+        // What most scans ask, without a call for every element.
+        Filter::Test(key, predicate) => element.test(key, predicate),
+        filter => filter.matches(&element),
+    }
+}
+
+struct WithMetadata<'a, E>(&'a E, &'a Metadata);
+
+impl<E: Element> Fields<ElementKey> for WithMetadata<'_, E> {
+    #[inline]
+    fn test(&self, key: &ElementKey, predicate: &Predicate) -> bool {
+        // Nearly every key is this, and a scan asks for it of every element.
+        if let ElementKey::Metadata(key) = key {
+            return match key.path.find(self.1) {
+                Some(Found::One(Value::Int(number))) => predicate.matches_int(*number),
+                Some(Found::One(value)) => predicate.matches(value),
+                Some(found) => Field::Found(found).test(predicate),
+                None => false,
+            };
+        }
+        with_field(self.0, key, |field| field.test(predicate))
+    }
+}
+
 fn with_field<E: Element, R>(
     element: &E,
     key: &ElementKey,
     then: impl FnOnce(Field<'_>) -> R,
 ) -> R {
-    // Nearly every key is this, and a scan asks for it of every element.
-    if let ElementKey::Metadata(key) = key {
-        return then(
-            key.path
-                .find(element.metadata())
-                .map_or(Field::Absent, Field::Found),
-        );
-    }
     let fields = element.fields();
     let end = match (key, fields.ends) {
         (ElementKey::Parent(_), Some((parent, _))) => Some(parent),
@@ -226,7 +251,7 @@ macro_rules! fields {
 
         impl Fields<ElementKey> for $name {
             fn test(&self, key: &ElementKey, predicate: &Predicate) -> bool {
-                with_field(self, key, |field| field.test(predicate))
+                WithMetadata(self, &self.metadata).test(key, predicate)
             }
         }
     };

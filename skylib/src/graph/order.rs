@@ -50,6 +50,7 @@ impl Order {
     }
 
     /// The number after one that is in the list; the first where none is given.
+    #[inline]
     pub(super) fn after(&self, index: Option<usize>) -> Option<usize> {
         let place = match index {
             None => self.first,

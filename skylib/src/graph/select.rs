@@ -1,13 +1,16 @@
 //! How a view finds the elements that pass a filter: through all of them, or by an index.
 
 use std::collections::BTreeSet;
+use std::hint::black_box;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use super::element::Element;
+use super::key::matches;
 use super::plan::IndexProbe;
 use super::storage::{EdgeIndex, NodeIndex, Storage};
 use super::view::{ElementRef, GraphView, STRETCH};
-use super::{Edge, ElementKey, GraphError, Node};
+use super::{Edge, ElementKey, GraphError, Metadata, Node};
 use crate::filter::Filter;
 
 impl GraphView<'_> {
@@ -29,33 +32,48 @@ impl GraphView<'_> {
         filter: &Filter<ElementKey>,
         sink: &mut dyn Sink<K::Element>,
     ) -> Result<(), GraphError> {
+        let filter = filter.innermost();
         // The last element seen: it stays where it is as long as this view is open.
         let mut last = None;
         loop {
             let more = self.stretch(|storage| {
-                let mut at = last;
-                let mut seen = 0;
-                while seen < STRETCH {
-                    at = K::after(storage, at);
-                    let Some(index) = at else { return false };
-                    match K::at(storage, index, self.sequence) {
-                        Some(element) => {
-                            if K::matches(filter, element) {
-                                sink.take(index.number(), element);
-                            }
-                            last = at;
-                            seen += 1;
-                        }
-                        None if K::is_younger(storage, index, self.sequence) => return false,
-                        None => {}
-                    }
+                // First what there is, then what passes: the tests wait for memory, and the less
+                // there is between two of them, the more of them wait at the same time.
+                let mut seen = Vec::with_capacity(STRETCH);
+                let more = self.gather::<K>(storage, &mut last, &mut seen);
+                if !filter.is_everything() {
+                    seen.retain(|found| found.passes(filter));
                 }
-                true
+                sink.take(&seen);
+                more
             })?;
             if sink.flush().is_break() || !more {
                 return Ok(());
             }
         }
+    }
+
+    /// The elements that follow in the order, as many as a stretch has; whether there may be more.
+    fn gather<'s, K: Kind>(
+        &self,
+        storage: &'s Storage,
+        last: &mut Option<K>,
+        seen: &mut Vec<Seen<'s, K::Element>>,
+    ) -> bool {
+        let mut at = *last;
+        while seen.len() < STRETCH {
+            at = K::after(storage, at);
+            let Some(index) = at else { return false };
+            match Seen::at(storage, index, self.sequence) {
+                Some(found) => {
+                    seen.push(found);
+                    *last = at;
+                }
+                None if K::is_younger(storage, index, self.sequence) => return false,
+                None => {}
+            }
+        }
+        true
     }
 
     /// The nodes an index names, and those that changed since the view was opened and that it
@@ -79,21 +97,25 @@ impl GraphView<'_> {
                     }
                 }
                 looked_at = storage.sequence();
+                let mut seen = Vec::new();
+                let mut more = false;
                 let found = probe.merge(storage, birth, &changed).enumerate();
-                for (seen, (born, index)) in found {
-                    if seen == STRETCH || born > self.sequence {
-                        return seen == STRETCH;
+                for (offered, (born, index)) in found {
+                    if offered == STRETCH || born > self.sequence {
+                        more = offered == STRETCH;
+                        break;
                     }
                     birth = born;
-                    let Some(node) = storage.node_at(index, self.sequence) else {
+                    let Some(found) = Seen::at(storage, index, self.sequence) else {
                         continue;
                     };
                     let is_sure = probe.is_exact() && storage.is_newest_at(index, self.sequence);
-                    if is_sure || filter.matches(&**node) {
-                        sink.take(index.index(), node);
+                    if is_sure || found.passes(filter) {
+                        seen.push(found);
                     }
                 }
-                false
+                sink.take(&seen);
+                more
             })?;
             if sink.flush().is_break() || !more {
                 return Ok(());
@@ -102,14 +124,41 @@ impl GraphView<'_> {
     }
 }
 
+/// An element that a view sees.
+pub(super) struct Seen<'s, E> {
+    index: usize,
+    element: &'s Arc<E>,
+    metadata: &'s Metadata,
+}
+
+impl<'s, E: Element> Seen<'s, E> {
+    #[inline]
+    fn at<K: Kind<Element = E>>(storage: &'s Storage, index: K, sequence: u64) -> Option<Self> {
+        let (element, metadata) = K::at(storage, index, sequence)?;
+        Some(Self {
+            index: index.number(),
+            element,
+            metadata,
+        })
+    }
+
+    #[inline]
+    fn passes(&self, filter: &Filter<ElementKey>) -> bool {
+        matches(filter, &**self.element, self.metadata)
+    }
+}
+
 /// Nodes or edges, for the scan.
 pub(super) trait Kind: Copy {
-    type Element;
+    type Element: Element;
     fn number(self) -> usize;
     fn after(storage: &Storage, last: Option<Self>) -> Option<Self>;
-    fn at(storage: &Storage, index: Self, sequence: u64) -> Option<&Arc<Self::Element>>;
+    fn at(
+        storage: &Storage,
+        index: Self,
+        sequence: u64,
+    ) -> Option<(&Arc<Self::Element>, &Metadata)>;
     fn is_younger(storage: &Storage, index: Self, sequence: u64) -> bool;
-    fn matches(filter: &Filter<ElementKey>, element: &Self::Element) -> bool;
 }
 
 impl Kind for NodeIndex {
@@ -123,16 +172,12 @@ impl Kind for NodeIndex {
         storage.node_after(last)
     }
 
-    fn at(storage: &Storage, index: Self, sequence: u64) -> Option<&Arc<Node>> {
-        storage.node_at(index, sequence)
+    fn at(storage: &Storage, index: Self, sequence: u64) -> Option<(&Arc<Node>, &Metadata)> {
+        storage.node_and_metadata_at(index, sequence)
     }
 
     fn is_younger(storage: &Storage, index: Self, sequence: u64) -> bool {
         storage.born(index) > sequence
-    }
-
-    fn matches(filter: &Filter<ElementKey>, node: &Node) -> bool {
-        filter.matches(node)
     }
 }
 
@@ -147,22 +192,19 @@ impl Kind for EdgeIndex {
         storage.edge_after(last)
     }
 
-    fn at(storage: &Storage, index: Self, sequence: u64) -> Option<&Arc<Edge>> {
-        storage.edge_at(index, sequence)
+    fn at(storage: &Storage, index: Self, sequence: u64) -> Option<(&Arc<Edge>, &Metadata)> {
+        let edge = storage.edge_at(index, sequence)?;
+        Some((edge, &edge.metadata))
     }
 
     fn is_younger(storage: &Storage, index: Self, sequence: u64) -> bool {
         storage.is_edge_younger(index, sequence)
     }
-
-    fn matches(filter: &Filter<ElementKey>, edge: &Edge) -> bool {
-        filter.matches(edge)
-    }
 }
 
 /// Where selected elements go: taken within a stretch, handed on after it.
 pub(super) trait Sink<E> {
-    fn take(&mut self, index: usize, element: &Arc<E>);
+    fn take(&mut self, seen: &[Seen<'_, E>]);
     fn flush(&mut self) -> ControlFlow<()>;
 }
 
@@ -181,8 +223,13 @@ impl<'v, E> Visit<'v, E> {
 }
 
 impl<E> Sink<E> for Visit<'_, E> {
-    fn take(&mut self, index: usize, element: &Arc<E>) {
-        self.buffer.push(ElementRef::new(index, element));
+    fn take(&mut self, seen: &[Seen<'_, E>]) {
+        // A clone writes, and nothing is read beyond it until its memory is there: read all first,
+        // so that they wait at the same time.
+        let clones: usize = seen.iter().map(|it| Arc::strong_count(it.element)).sum();
+        black_box(clones);
+        let refs = seen.iter().map(|it| ElementRef::new(it.index, it.element));
+        self.buffer.extend(refs);
     }
 
     fn flush(&mut self) -> ControlFlow<()> {
@@ -200,8 +247,8 @@ impl Count {
 }
 
 impl<E> Sink<E> for Count {
-    fn take(&mut self, _: usize, _: &Arc<E>) {
-        self.0 += 1;
+    fn take(&mut self, seen: &[Seen<'_, E>]) {
+        self.0 += seen.len();
     }
 
     fn flush(&mut self) -> ControlFlow<()> {

@@ -99,6 +99,8 @@ impl Launch {
             spec = spec.with_fsize(bytes);
         }
         spec.out_dir = self.out_dir(root)?;
+        // Who may write there could replace a folder by a link that leads out of the root.
+        spec.no_links = true;
         spec.check()?;
         Ok(spec)
     }
@@ -309,6 +311,7 @@ mod tests {
         let inside = root.path().canonicalize().unwrap().join("in");
         assert_eq!(to("in".into()).unwrap(), inside);
         assert_eq!(to(inside.to_str().unwrap().into()).unwrap(), inside);
+        assert!(launch(&body(), root.path()).unwrap().no_links);
         for place in ["..", "/", "out", "out/tmp", "in/../..", "nothing", "in/\0"] {
             assert!(
                 matches!(to(place.into()), Err(SppError::Folder { .. })),

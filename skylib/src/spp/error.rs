@@ -71,6 +71,12 @@ pub enum SppError {
     /// A thread cannot be started.
     #[error("cannot start a thread")]
     Thread(io::Error),
+    /// A writer's thread is gone, and nobody told it to go.
+    #[error("a writer has ended by itself")]
+    WriterEnded,
+    /// Another request is starting the capture, and its files or sockets take their time.
+    #[error("still opening files and sockets")]
+    StillStarting,
     /// What was captured before is not written yet.
     #[error("still writing what was captured")]
     StillWriting,

@@ -10,9 +10,10 @@ use std::thread;
 use std::time::Duration;
 
 use super::testing::{Folder, folder};
-use super::{PcapProcess, PcapSpec, PcapStats, Ports, SppCtl, SppError};
+use super::{FlowTap, PcapProcess, PcapSpec, PcapStats, Ports, SppCtl, SppError};
 use crate::capture::frames::{frame, tagged, udp};
 use crate::capture::testing::{add_pair, in_new_namespace, ip, sender, wait_for_pair};
+use crate::capture::{Batch, PacketSource};
 use crate::pcap_file::CaptureReader;
 use crate::sys::socket::PacketSocket;
 use crate::time::{Clock, SystemClock};
@@ -526,6 +527,84 @@ fn one_queue_of_several_is_captured_alone() {
             .collect();
         assert_eq!((counts[2], counts[0] + counts[1]), (400, 400), "{counts:?}");
         assert!(folder.names().iter().any(|name| name.contains(".phy0nq1.")));
+    });
+}
+
+#[test]
+fn instances_that_start_together_in_one_folder_all_have_their_files() {
+    in_new_namespace(|| {
+        add_pair();
+        let folder = folder("together");
+        let all: Vec<PcapProcess> = (0..4).map(|_| process(spec(&folder, 2))).collect();
+        for round in 1..=5 {
+            thread::scope(|scope| {
+                for process in &all {
+                    scope.spawn(|| process.start().unwrap());
+                }
+            });
+            assert!(all.iter().all(|process| status(process) == "running"));
+            for process in &all {
+                process.stop(LONG).unwrap();
+            }
+            assert_eq!(folder.names().len(), round * 8);
+        }
+    });
+}
+
+#[test]
+fn a_folder_that_became_a_link_is_not_followed_where_links_are_refused() {
+    in_new_namespace(|| {
+        add_pair();
+        let (root, outside) = (folder("inside"), folder("outside"));
+        let place = root.path().canonicalize().unwrap().join("x");
+        fs::create_dir(&place).unwrap();
+        let mut spec = spec(&root, 1).with_out_dir(&place);
+        spec.no_links = true;
+        let process = process(spec);
+        process.start().unwrap();
+        process.stop(LONG).unwrap();
+        fs::rename(&place, root.path().join("y")).unwrap();
+        std::os::unix::fs::symlink(outside.path(), &place).unwrap();
+        assert!(matches!(process.start(), Err(SppError::Folder { .. })));
+        assert_eq!((status(&process), outside.names().len()), ("idle", 0));
+    });
+}
+
+/// Reads a recording for a while, and then no more, as one does whose thread is ended.
+struct EndsEarly;
+
+impl FlowTap for EndsEarly {
+    fn drive(&self, _: &str, _: Option<&Path>, mut source: Box<dyn PacketSource>) {
+        let mut left = 10;
+        while left > 0 {
+            if let Ok(Batch::Packets(batch)) = source.next_batch(LONG) {
+                left -= batch.headers.len().min(left);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_writer_that_ends_early_ends_the_run_with_its_file_complete() {
+    in_new_namespace(|| {
+        add_pair();
+        let (sender, folder) = (sender("left"), folder("early"));
+        let mut spec = spec(&folder, 2);
+        spec.flows = true;
+        let process = process(spec).with_tap(Some(Arc::new(EndsEarly)));
+        process.start().unwrap();
+        for number in 0.. {
+            if status(&process) == "idle" {
+                break;
+            }
+            send(&sender, &numbered(number));
+        }
+        let error = process.status().stats.error.unwrap();
+        assert!(error.contains("ended by itself"), "{error}");
+        let stats = stats(&process);
+        assert_eq!(read_all(&folder).len() as u64, stats.written);
+        assert_eq!(stats.rx, stats.written + stats.drop);
+        assert!(folder.names().iter().all(|name| !name.ends_with(".tmp")));
     });
 }
 

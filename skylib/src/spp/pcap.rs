@@ -1,6 +1,8 @@
 //! `PcapProcess`: one instance, idle or running.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -33,8 +35,10 @@ pub struct PcapProcess {
     interface: Option<String>,
     clock: Arc<dyn Clock>,
     tap: Option<Arc<dyn FlowTap>>,
-    /// Held while a run starts.
-    life: Mutex<Life>,
+    /// When the last run began, in seconds; held while a run starts.
+    began: Mutex<i64>,
+    /// Whether nothing is to start any more.
+    is_over: AtomicBool,
     run: Mutex<Option<Arc<Run>>>,
     /// Of all runs before the present or last one.
     before: Mutex<PcapStats>,
@@ -53,10 +57,8 @@ impl PcapProcess {
             interface,
             clock,
             tap: None,
-            life: Mutex::new(Life {
-                began: i64::MIN,
-                is_over: false,
-            }),
+            began: Mutex::new(i64::MIN),
+            is_over: AtomicBool::new(false),
             run: Mutex::default(),
             before: Mutex::default(),
         })
@@ -80,11 +82,15 @@ impl PcapProcess {
     ///
     /// # Errors
     /// When the port, the folder or a privilege is not there, or the run before is not written yet;
-    /// it is idle then. [`SppError::NoProcess`] after [`PcapProcess::exit`].
+    /// it is idle then. [`SppError::StillStarting`] when another start takes long,
+    /// [`SppError::NoProcess`] after [`PcapProcess::exit`].
     pub fn start(&self) -> Result<(), SppError> {
-        let mut life = self.life.lock();
-        if life.is_over {
-            return Err(SppError::NoProcess(self.spec.client_id.to_string()));
+        // What opens files on a disk that hangs holds this.
+        let began = self.began.try_lock_for(PATIENCE);
+        let mut began = began.ok_or(SppError::StillStarting)?;
+        let gone = || SppError::NoProcess(self.spec.client_id.to_string());
+        if self.is_over.load(Ordering::SeqCst) {
+            return Err(gone());
         }
         let last = self.run.lock().clone();
         if let Some(run) = &last
@@ -103,13 +109,16 @@ impl PcapProcess {
                 port: self.spec.port.to_string(),
                 interface: "no interface".to_owned(),
             })?;
-        let time = self.free_time(life.began)?;
-        let run = Run::start(&self.spec, interface, time, self.tap.as_ref())?;
-        life.began = time;
+        let run = self.run_with_free_names(interface, &mut began)?;
         let mut current = self.run.lock();
         if let Some(last) = last {
             let mut before = self.before.lock();
             *before = before.plus(last.stats());
+        }
+        if self.is_over.load(Ordering::SeqCst) {
+            run.ask_to_stop();
+            *current = Some(Arc::new(run));
+            return Err(gone());
         }
         *current = Some(Arc::new(run));
         let id = self.spec.client_id;
@@ -139,7 +148,10 @@ impl PcapProcess {
     /// # Errors
     /// As [`PcapProcess::stop`].
     pub fn exit(&self, patience: Duration) -> Result<(), SppError> {
-        self.life.lock().is_over = true;
+        self.is_over.store(true, Ordering::SeqCst);
+        // A start that is under way ends with a run to stop, or stops it itself later.
+        let started = self.began.try_lock_for(patience);
+        drop(started.ok_or(SppError::StillStarting)?);
         self.stop(patience)
     }
 
@@ -197,6 +209,23 @@ impl PcapProcess {
         self.before.lock().plus(present)
     }
 
+    /// Starts a run at the first second whose names nobody has. Another instance of the same port and
+    /// folder may take them in between.
+    fn run_with_free_names(&self, interface: &str, began: &mut i64) -> Result<Run, SppError> {
+        let mut others = MOST_OTHERS;
+        loop {
+            *began = self.free_time(*began)?;
+            match Run::start(&self.spec, interface, *began, self.tap.as_ref()) {
+                Err(SppError::Folder { source, .. })
+                    if source.kind() == ErrorKind::AlreadyExists && others > 0 =>
+                {
+                    others -= 1;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
     /// Now, or the first second from now that no other files are named by.
     fn free_time(&self, last: i64) -> Result<i64, SppError> {
         let now = self.clock.now().as_ns().div_euclid(1_000_000_000);
@@ -209,17 +238,9 @@ impl PcapProcess {
             .find(is_free)
             .ok_or_else(|| SppError::Folder {
                 folder: self.spec.out_dir.clone(),
-                source: std::io::ErrorKind::AlreadyExists.into(),
+                source: ErrorKind::AlreadyExists.into(),
             })
     }
-}
-
-/// What happened to an instance.
-#[derive(Clone, Copy, Debug)]
-struct Life {
-    /// When the last run began, in seconds.
-    began: i64,
-    is_over: bool,
 }
 
 impl Drop for PcapProcess {
@@ -287,3 +308,9 @@ pub struct RxPort {
 
 /// How many seconds ahead a free name is looked for.
 const MOST_SECONDS: i64 = 10_000;
+
+/// Other instances that may start at the same time: as many as there are ids.
+const MOST_OTHERS: u32 = 127;
+
+/// How long a start waits for another one of the same instance.
+const PATIENCE: Duration = Duration::from_secs(5);

@@ -24,7 +24,7 @@ pub struct PrimaryStatus {
     pub pipes: [u32; 0],
 }
 
-/// One interface, its counters since the system began.
+/// One interface, its counters since the system began or they were cleared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct PhyPort {
@@ -68,9 +68,30 @@ impl PrimaryStatus {
             pipes: [],
         }
     }
+
+    /// The counters as if they had begun when others were read, of the same ports.
+    pub(super) fn since(mut self, cleared: &Self) -> Self {
+        let ports = self.phy_ports.into_iter().zip(&cleared.phy_ports);
+        self.phy_ports = ports.map(|(port, cleared)| port.since(cleared)).collect();
+        self
+    }
 }
 
 impl PhyPort {
+    /// An interface that is a new one by now counts from its own beginning.
+    fn since(self, cleared: &Self) -> Self {
+        let is_same = self.rx >= cleared.rx && self.tx >= cleared.tx;
+        if !is_same || self.tx_drop < cleared.tx_drop {
+            return self;
+        }
+        Self {
+            rx: self.rx - cleared.rx,
+            tx: self.tx - cleared.tx,
+            tx_drop: self.tx_drop - cleared.tx_drop,
+            ..self
+        }
+    }
+
     fn read(id: usize, folder: &Path) -> Self {
         let text = |file: &str| {
             let text = fs::read_to_string(folder.join(file)).unwrap_or_default();
@@ -113,6 +134,15 @@ mod tests {
         fs::write(eth0.join("statistics/rx_packets"), "17\n").unwrap();
         fs::write(eth0.join("address"), "02:00:00:00:00:01\n").unwrap();
         let status = PrimaryStatus::read(&Ports::new(["eth0", "gone"]), folder.path());
+        fs::write(eth0.join("statistics/rx_packets"), "20\n").unwrap();
+        let rx = |ports: &Ports| {
+            let later = PrimaryStatus::read(ports, folder.path());
+            later.since(&status).phy_ports[0].rx
+        };
+        let ports = Ports::new(["eth0", "gone"]);
+        assert_eq!(rx(&ports), 3);
+        fs::write(eth0.join("statistics/rx_packets"), "2\n").unwrap();
+        assert_eq!(rx(&ports), 2, "a new interface of that name");
         assert_eq!(
             serde_json::to_string(&status).unwrap(),
             r#"{"master-lcore":0,"lcores":[0],"phy_ports":[{"id":0,"rx":17,"tx":0,"tx_drop":0,"eth":"02:00:00:00:00:01","nof_queues":{"rx":2,"tx":1}},{"id":1,"rx":0,"tx":0,"tx_drop":0,"eth":"","nof_queues":{"rx":0,"tx":0}}],"ring_ports":[],"pipes":[]}"#

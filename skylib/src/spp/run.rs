@@ -48,6 +48,7 @@ impl Run {
         let (events, happened) = unbounded();
         let (received, all_received) = bounded(0);
         let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
         let mut threads = Vec::new();
         let mut comebacks = Vec::new();
         for (index, (source, recorder)) in sources.into_iter().zip(recorders).enumerate() {
@@ -101,8 +102,11 @@ impl Run {
         match started {
             Ok(_) => Ok(run),
             Err(error) => {
-                // The supervisor is gone, and with it what keeps writers waiting for interfaces.
-                run.ask_to_stop();
+                // There is no supervisor to end the writers that have begun.
+                stopped.store(true, Ordering::Relaxed);
+                for writer in &run.writers {
+                    writer.wake();
+                }
                 Err(SppError::Thread(error))
             }
         }

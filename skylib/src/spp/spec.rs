@@ -27,6 +27,8 @@ pub struct PcapSpec {
     pub pinned: bool,
     /// Folder of the files.
     pub out_dir: PathBuf,
+    /// Whether files are refused once a part of the folder's name is a symbolic link.
+    pub no_links: bool,
     /// Bytes of packets in a file, before compression, after which the next one begins.
     pub fsize: u64,
     /// Whether files are compressed (LZ4).
@@ -55,6 +57,7 @@ impl PcapSpec {
             cores: vec![1, 2, 3],
             pinned: false,
             out_dir: PathBuf::from("/tmp"),
+            no_links: false,
             fsize: 1 << 30,
             compressed: true,
             outgoing: false,
@@ -96,6 +99,11 @@ impl PcapSpec {
     #[must_use]
     pub const fn writers(&self) -> usize {
         self.cores.len().saturating_sub(2)
+    }
+
+    /// Bytes of all rings.
+    pub(super) const fn rings(&self) -> u64 {
+        self.writers() as u64 * self.ring_bytes as u64
     }
 
     /// Checks what can be checked without looking at the machine.

@@ -170,16 +170,23 @@ impl Writer {
     /// Everything is read: completes the file and waits for the others, so that none closes its
     /// socket, which would give its flows to them, while they still receive.
     fn end(&mut self) {
+        self.state = State::Over;
         self.received = None;
         if let Err(error) = self.recorder.finish() {
             self.events.send(Event::Failed(error)).ok();
         }
         self.settle();
         self.all_received.recv_timeout(OTHERS).ok();
-        self.state = State::Over;
     }
 
     fn fail(&mut self, error: SppError) {
+        self.complete(error);
+        self.all_received.recv_timeout(OTHERS).ok();
+    }
+
+    /// Receives no more and completes the file, as far as that can be done.
+    fn complete(&mut self, error: SppError) {
+        self.state = State::Over;
         self.events.send(Event::Failed(error)).ok();
         if let Some(source) = &mut self.source {
             source.end_intake();
@@ -189,8 +196,6 @@ impl Writer {
             tracing::warn!(%error, "the last file could not be completed");
         }
         self.settle();
-        self.all_received.recv_timeout(OTHERS).ok();
-        self.state = State::Over;
     }
 
     /// What came and is in no file is lost.
@@ -210,6 +215,15 @@ impl Writer {
             && let Err(error) = cpu::pin(core)
         {
             tracing::warn!(core, %error, "the core stays a label");
+        }
+    }
+}
+
+impl Drop for Writer {
+    /// Whoever reads it may end early: the run must not go on without its flows, unnoticed.
+    fn drop(&mut self) {
+        if self.state != State::Over {
+            self.complete(SppError::WriterEnded);
         }
     }
 }

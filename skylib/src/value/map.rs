@@ -87,6 +87,7 @@ impl Map {
         self.0.as_ref().map_or(std::ptr::null(), ThinArc::ptr)
     }
 
+    #[inline]
     fn values(&self) -> &[Value] {
         self.0.as_ref().map_or(&[], |map| &map.slice)
     }
@@ -112,6 +113,7 @@ impl Map {
 
     /// The value at a position of [`Map::shape`].
     #[must_use]
+    #[inline]
     pub fn value_at(&self, position: usize) -> Option<&Value> {
         self.values().get(position)
     }
@@ -129,6 +131,7 @@ impl Map {
 
     /// The shared key list.
     #[must_use]
+    #[inline]
     pub fn shape(&self) -> &Shape {
         self.0
             .as_ref()
@@ -278,7 +281,7 @@ impl<K: Into<ArcStr>, V: Into<Value>> FromIterator<(K, V)> for Map {
 pub struct Shape(Option<ThinArc<KeyJsons, ArcStr>>);
 
 impl Shape {
-    const EMPTY: Self = Self(None);
+    pub(super) const EMPTY: Self = Self(None);
 
     pub(super) fn new(keys: Vec<ArcStr>) -> Self {
         if keys.is_empty() {
@@ -319,6 +322,7 @@ impl Shape {
         })
     }
 
+    #[inline]
     pub(crate) fn address(&self) -> *const std::ffi::c_void {
         self.0.as_ref().map_or(std::ptr::null(), ThinArc::ptr)
     }
@@ -513,17 +517,19 @@ impl Path {
     /// no hit at all (COMPAT: `HasKey('Ifs.Zzz')` is true where `Ifs` is an array).
     #[inline]
     pub fn find<'a>(&self, map: &'a Map) -> Option<Found<'a>> {
-        let value = map.value_at(self.position(0, map.shape())?)?;
+        let value = map.value_at(self.position(0, map.shape()))?;
+        if self.len() == 1 {
+            return Some(Found::One(value));
+        }
         self.find_in(1, value)
     }
 
     fn find_from<'a>(&self, depth: usize, map: &'a Map) -> Option<Found<'a>> {
-        let value = map.value_at(self.position(depth, map.shape())?)?;
+        let value = map.value_at(self.position(depth, map.shape()))?;
         self.find_in(depth + 1, value)
     }
 
     /// The rest of the path, from `depth` on.
-    #[inline]
     fn find_in<'a>(&self, depth: usize, value: &'a Value) -> Option<Found<'a>> {
         if depth == self.len() {
             return Some(Found::One(value));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{EdgeIndex, NodeIndex, Storage, Walker, number};
-use crate::graph::{Edge, EdgeId, Node, NodeId};
+use crate::graph::{Edge, EdgeId, Metadata, Node, NodeId};
 
 /// The graph as of a sequence number at which a view is open.
 impl Storage {
@@ -14,6 +14,22 @@ impl Storage {
         }
         self.node_past
             .at(number(index.index()), slot.mark, &slot.node, sequence)
+    }
+
+    /// [`Storage::node_at`] with the node's metadata, which are reached without the node where it
+    /// is the newest revision.
+    #[inline]
+    pub(in crate::graph) fn node_and_metadata_at(
+        &self,
+        index: NodeIndex,
+        sequence: u64,
+    ) -> Option<(&Arc<Node>, &Metadata)> {
+        let slot = self.graph.node_weight(index)?;
+        if slot.mark.is_seen_at(sequence) {
+            return Some((&slot.node, &slot.metadata));
+        }
+        let node = self.node_at(index, sequence)?;
+        Some((node, &node.metadata))
     }
 
     pub(in crate::graph) fn edge_at(&self, index: EdgeIndex, sequence: u64) -> Option<&Arc<Edge>> {

@@ -48,6 +48,8 @@ struct Slot {
     /// The change that brought it: nodes are ordered by it.
     born: u64,
     node: Arc<Node>,
+    /// The node's: a scan that tests nothing else has the node itself left alone.
+    metadata: Metadata,
 }
 
 /// How much of the past open views may hold.
@@ -105,6 +107,7 @@ impl Storage {
             mark: Mark::new(born),
             born,
             node: Arc::clone(node),
+            metadata: node.metadata.clone(),
         };
         if self.graph.node_count() == self.graph.capacity().0 {
             self.graph
@@ -167,6 +170,7 @@ impl Storage {
         };
         let mark = std::mem::replace(&mut slot.mark, Mark::new(self.sequence));
         let former = std::mem::replace(&mut slot.node, node);
+        slot.metadata = slot.node.metadata.clone();
         let node = Arc::clone(&slot.node);
         let raw = number(index.index());
         self.indexes
@@ -491,7 +495,7 @@ impl Nodes for StableDiGraph<Slot, Mark, u32> {
 
     fn metadata(&self, index: u32) -> Option<&Metadata> {
         let slot = self.node_weight(NodeIndex::new(index as usize))?;
-        Some(&slot.node.metadata)
+        Some(&slot.metadata)
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -28,6 +28,8 @@ pub struct SppCtl {
     tap: Option<Arc<dyn FlowTap>>,
     /// Folder below which launched instances write; none is no virtual primary.
     launch_root: Option<PathBuf>,
+    /// The virtual primary's counters when they were cleared.
+    cleared: Mutex<Option<PrimaryStatus>>,
     /// In the order in which they came.
     processes: RwLock<Vec<Process>>,
 }
@@ -64,6 +66,7 @@ impl SppCtl {
             clock,
             tap: None,
             launch_root: None,
+            cleared: Mutex::default(),
             processes: RwLock::default(),
         }
     }
@@ -143,7 +146,8 @@ impl SppCtl {
             Process::Pcap(process) => Ok(as_json(&process.status())),
             Process::Secondary(process) => {
                 let reply = self.command(&process, "status")?;
-                reply.info.ok_or_else(|| SppError::NoAnswer {
+                let info = reply.info.filter(|info| info.get().starts_with('{'));
+                info.ok_or_else(|| SppError::NoAnswer {
                     id: process.id,
                     reason: "the reply has no info".to_owned(),
                 })
@@ -245,10 +249,25 @@ impl SppCtl {
     /// [`SppError::NoPrimary`] where there is none.
     pub fn primary_status(&self) -> Result<PrimaryStatus, SppError> {
         self.primary()?;
-        Ok(PrimaryStatus::read(
-            &self.ports,
-            Path::new("/sys/class/net"),
-        ))
+        let status = self.kernel_counters();
+        Ok(match &*self.cleared.lock() {
+            Some(cleared) => status.since(cleared),
+            None => status,
+        })
+    }
+
+    /// Lets the virtual primary's counters begin at 0; those of the kernel stay.
+    ///
+    /// # Errors
+    /// [`SppError::NoPrimary`] where there is none.
+    pub fn clear_primary(&self) -> Result<(), SppError> {
+        self.primary()?;
+        *self.cleared.lock() = Some(self.kernel_counters());
+        Ok(())
+    }
+
+    fn kernel_counters(&self) -> PrimaryStatus {
+        PrimaryStatus::read(&self.ports, Path::new("/sys/class/net"))
     }
 
     /// Starts an instance, as the body of the request says.
@@ -258,7 +277,17 @@ impl SppCtl {
     pub fn launch(&self, body: &[u8]) -> Result<(), SppError> {
         let launch = Launch::parse(body)?;
         let root = self.launch_root.as_ref().ok_or(SppError::NoPrimary)?;
-        self.add(launch.spec(root)?)
+        let spec = launch.spec(root)?;
+        let instances = self.instances();
+        let others = instances.iter().map(|instance| instance.spec().rings());
+        let bytes = others.sum::<u64>() + spec.rings();
+        if bytes > MOST_RINGS {
+            let (bytes, most) = (bytes >> 20, MOST_RINGS >> 20);
+            return Err(SppError::Spec(format!(
+                "the rings of all writers would take {bytes} MiB, {most} MiB are allowed to launch"
+            )));
+        }
+        self.add(spec)
     }
 
     /// Ends all captures of this library for good, all at once; tells whether everything was written
@@ -392,6 +421,10 @@ pub struct CpuUsage {
 }
 
 const PCAP: &str = "pcap";
+
+/// Bytes of the rings of all instances beyond which none is launched: the kernel cannot swap them
+/// out. Each id may have a writer.
+const MOST_RINGS: u64 = 1 << 30;
 
 /// How long a stop may write, before it is told that it has not ended yet.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);

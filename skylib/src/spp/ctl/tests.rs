@@ -104,8 +104,30 @@ fn the_virtual_primary_launches_instances() {
         r#"[{"type":"primary"},{"type":"pcap","client-id":4}]"#
     );
     assert_eq!(ctl.primary_status().unwrap().phy_ports.len(), 1);
+    assert!(ctl.clear_primary().is_ok());
     ctl.delete("4").unwrap();
     ctl.launch(launch).unwrap();
+}
+
+#[test]
+fn what_is_launched_cannot_take_all_memory() {
+    let root = folder("rings");
+    let ctl = ctl().with_launch_root(root.path());
+    let launch = |id: u8, cores: &str| {
+        let body = serde_json::json!({
+            "client_id": id, "proc_name": "spp_pcap",
+            "eal": {"-l": cores, "--proc-type": "secondary"}, "app": {"-c": "phy:0"},
+        });
+        ctl.launch(body.to_string().as_bytes())
+    };
+    launch(1, "1-66").unwrap();
+    launch(2, "1-66").unwrap();
+    let refusal = launch(3, "1-3").unwrap_err().to_string();
+    assert!(refusal.contains("1032 MiB, 1024 MiB"), "{refusal}");
+    ctl.delete("2").unwrap();
+    for id in 2..=65 {
+        launch(id, "1-3").unwrap();
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::fs::{CWD, Mode, OFlags, RenameFlags, ResolveFlags, openat2, renameat_with};
 use rustix::io::Errno;
 
 use super::block_file::{BLOCK_SIZE, BlockFile};
@@ -91,6 +91,7 @@ pub(super) struct Recorder {
     fsize: u64,
     compressed: bool,
     synced: bool,
+    no_links: bool,
     shared: Arc<WriterShared>,
     open: Option<OpenFile>,
     /// Number of the file that is open or was last.
@@ -130,6 +131,7 @@ impl Recorder {
             fsize: spec.fsize,
             compressed: spec.compressed,
             synced: spec.synced,
+            no_links: spec.no_links,
             shared,
             open: None,
             number: 0,
@@ -237,7 +239,7 @@ impl Recorder {
         self.number += 1;
         let name = self.names.file(self.number);
         let path = while_written(&name);
-        let made = create(&path).and_then(|file| {
+        let made = create(&path, self.no_links).and_then(|file| {
             let mut file = BlockFile::new(file, self.compressed);
             file.write(&file_header(self.link_type, self.resolution, SNAP_LEN))?;
             Ok(file)
@@ -314,11 +316,21 @@ impl Recorder {
     }
 }
 
-fn create(path: &Path) -> io::Result<File> {
+/// Creates a file that is not there; without links, also none on the way to it.
+fn create(path: &Path, no_links: bool) -> io::Result<File> {
+    if no_links {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let mode = Mode::from_raw_mode(MODE);
+        match openat2(CWD, path, flags, mode, ResolveFlags::NO_SYMLINKS) {
+            // Kernels before 5.6 cannot.
+            Err(Errno::NOSYS) => {}
+            outcome => return Ok(outcome?.into()),
+        }
+    }
     OpenOptions::new()
         .write(true)
         .create_new(true)
-        .mode(0o640)
+        .mode(MODE)
         .open(path)
 }
 
@@ -335,6 +347,9 @@ fn rename(from: &Path, to: &Path) -> io::Result<()> {
         outcome => Ok(outcome?),
     }
 }
+
+/// What its owner and group may do with a file.
+const MODE: u32 = 0o640;
 
 /// Bytes kept of a packet, and what the files say of it.
 pub(super) const SNAP_LEN: u32 = 65_535;
