@@ -207,6 +207,13 @@ pub(crate) fn close(headers: &mut HeaderMap) {
     headers.insert(CONNECTION, HeaderValue::from_static("close"));
 }
 
+/// Whether an answer ends its connection.
+pub(crate) fn is_last(headers: &HeaderMap) -> bool {
+    headers
+        .get(CONNECTION)
+        .is_some_and(|value| value == "close")
+}
+
 /// The same thing stands elsewhere.
 pub(crate) fn moved(location: &str) -> Response {
     let mut response = bare(StatusCode::MOVED_PERMANENTLY);

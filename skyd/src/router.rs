@@ -9,7 +9,7 @@ use hyper::{Method, Request, StatusCode};
 use skylib::engine::Engine;
 
 use crate::app::App;
-use crate::auth::{self, Access, read, write};
+use crate::auth::{self, Access, User, read, write};
 use crate::respond::{self, Response};
 use crate::routes::resource;
 use crate::{routes, ws};
@@ -22,8 +22,10 @@ pub(crate) struct Call {
     pub(crate) request: Request<Incoming>,
     /// The part of the path that the route leaves open, percent-decoded: the id of a resource.
     pub(crate) id: String,
-    /// Who asks.
+    /// Where it comes from.
     pub(crate) peer: SocketAddr,
+    /// Who asks, where that was asked.
+    pub(crate) user: Option<User>,
 }
 
 type Handler = fn(Call) -> Answer;
@@ -218,14 +220,16 @@ pub(crate) async fn route(
 ) -> Response {
     match resolve(request.method(), request.uri().path()) {
         Resolution::Found(route, id) => {
-            if let Err(refusal) = auth::admit(&app, route.access, &mut request, peer).await {
-                return refusal;
-            }
+            let user = match auth::admit(&app, route.access, &mut request, peer).await {
+                Ok(user) => user,
+                Err(refusal) => return refusal,
+            };
             (route.handler)(Call {
                 app,
                 request,
                 id,
                 peer,
+                user,
             })
             .await
         }

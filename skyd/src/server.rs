@@ -10,10 +10,12 @@ use std::time::Duration;
 use anyhow::Context;
 use futures_util::FutureExt;
 use hyper::body::Incoming;
-use hyper::header::{ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue, ORIGIN, STRICT_TRANSPORT_SECURITY};
+use hyper::header::{
+    ACCESS_CONTROL_ALLOW_ORIGIN, HOST, HeaderValue, ORIGIN, STRICT_TRANSPORT_SECURITY,
+};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request, StatusCode};
+use hyper::{Method, Request, StatusCode, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use skylib::api::address::ServiceAddress;
 use tokio::io::AsyncWriteExt;
@@ -28,7 +30,7 @@ use crate::idle::Waiter;
 use crate::respond::{self, Response};
 use crate::router::route;
 use crate::routes;
-use crate::socket::{ClientSocket, Permit, Transport};
+use crate::socket::{ClientSocket, Linger, Permit, Transport};
 
 /// Opens the socket to listen on; a name stands for the first of its addresses that works.
 ///
@@ -147,7 +149,9 @@ async fn connection(
             }
         }
     };
-    let socket = ClientSocket::new(transport, app.limits.write_timeout, permit);
+    let linger = Linger::default();
+    let patience = app.limits.write_timeout;
+    let socket = ClientSocket::new(transport, patience, linger.clone(), permit);
     let limits = &app.limits;
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
@@ -157,8 +161,12 @@ async fn connection(
     let service = service_fn(|request| {
         let working = waiter.work();
         let answering = answer(Arc::clone(&app), request, peer, door);
+        let linger = &linger;
         async move {
             let mut response = answering.await;
+            if respond::is_last(response.headers()) {
+                linger.ask();
+            }
             response.body_mut().keep(working);
             Ok::<_, Infallible>(response)
         }
@@ -214,7 +222,12 @@ async fn answer(
     let coding = Coding::of(request.headers());
     let method = request.method().clone();
     let counted = Arc::clone(&app);
-    let mut response = if request.method() == Method::OPTIONS {
+    let mut response = if !names_one_host(&request) {
+        let mut refusal =
+            respond::error_text(StatusCode::BAD_REQUEST, "exactly one Host header expected");
+        respond::close(refusal.headers_mut());
+        refusal
+    } else if request.method() == Method::OPTIONS {
         cors::preflight(request.headers())
     } else {
         let from_elsewhere = request.headers().contains_key(ORIGIN);
@@ -232,6 +245,12 @@ async fn answer(
     }
     counted.requests.count(&method, response.status());
     response
+}
+
+/// RFC 9112, 3.2: servers before this one must not disagree about whom a request is for.
+fn names_one_host(request: &Request<Incoming>) -> bool {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    request.version() < Version::HTTP_11 || hosts.next().is_some() && hosts.next().is_none()
 }
 
 /// A fault in one handler is this request's alone.

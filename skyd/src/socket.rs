@@ -3,11 +3,11 @@
 use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 use tokio_rustls::server::TlsStream;
@@ -21,18 +21,72 @@ pub(crate) struct ClientSocket {
     write_timeout: Duration,
     /// Runs while the peer's window is full.
     stalled: Option<Pin<Box<Sleep>>>,
+    linger: Linger,
+    /// Runs once our side has ended, while the peer still sends.
+    lingering: Option<Pin<Box<Sleep>>>,
     _permit: Permit,
+}
+
+/// Whether what a peer still sends is taken in when our side ends; clones are the same one.
+///
+/// To close a socket with bytes unread resets the connection, which may overtake the answer to a
+/// request that was refused before its body was there.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Linger(Arc<AtomicBool>);
+
+impl Linger {
+    /// The last answer was given before everything was read.
+    pub(crate) fn ask(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 impl ClientSocket {
     /// Fails writes once the peer has taken no byte for `write_timeout`.
-    pub(crate) fn new(transport: Transport, write_timeout: Duration, permit: Permit) -> Self {
+    pub(crate) fn new(
+        transport: Transport,
+        write_timeout: Duration,
+        linger: Linger,
+        permit: Permit,
+    ) -> Self {
         Self {
             transport,
             write_timeout,
             stalled: None,
+            linger,
+            lingering: None,
             _permit: permit,
         }
+    }
+
+    /// Ends when the peer has ended its side, or takes too long to.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let time = self
+            .lingering
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
+        if time.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        let mut rest = [0; 16 << 10];
+        for _ in 0..READS_IN_A_ROW {
+            let mut rest = ReadBuf::new(&mut rest);
+            let read = std::task::ready!(self.bytes().poll_read(cx, &mut rest));
+            if read.is_err() || rest.filled().is_empty() {
+                return Poll::Ready(());
+            }
+        }
+        // Others have their turn.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Ends our side and takes in what still comes.
+    ///
+    /// # Errors
+    /// When the connection is broken.
+    pub(crate) async fn end(&mut self) -> Result<()> {
+        self.linger.ask();
+        self.shutdown().await
     }
 
     fn bytes(&mut self) -> Pin<&mut (dyn Bytes + Send)> {
@@ -102,10 +156,21 @@ impl AsyncWrite for ClientSocket {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        let ended = self.bytes().poll_shutdown(cx);
-        self.watch(cx, ended)
+        if self.lingering.is_none() {
+            let ended = self.bytes().poll_shutdown(cx);
+            std::task::ready!(self.watch(cx, ended))?;
+        }
+        if self.linger.0.load(Ordering::Relaxed) {
+            std::task::ready!(self.poll_linger(cx));
+        }
+        Poll::Ready(Ok(()))
     }
 }
+
+/// How long a peer has to take the last words in and end its side.
+const LINGER: Duration = Duration::from_secs(2);
+/// Reads before others have their turn.
+const READS_IN_A_ROW: usize = 16;
 
 /// How bytes come and go.
 #[derive(Debug)]
@@ -179,7 +244,6 @@ impl Drop for Permit {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::AsyncWriteExt;
     use tokio::net::TcpListener;
 
     use super::*;
@@ -206,8 +270,9 @@ mod tests {
             .unwrap();
         let (stream, _) = listener.accept().await.unwrap();
         let permit = Connections::new(1).admit().unwrap();
-        let mut socket =
-            ClientSocket::new(Transport::Plain(stream), Duration::from_millis(50), permit);
+        let patience = Duration::from_millis(50);
+        let transport = Transport::Plain(stream);
+        let mut socket = ClientSocket::new(transport, patience, Linger::default(), permit);
         let block = vec![0; 1 << 20];
         let error = loop {
             if let Err(error) = socket.write_all(&block).await {
@@ -215,5 +280,27 @@ mod tests {
             }
         };
         assert_eq!(error.kind(), ErrorKind::TimedOut);
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn last_words_reach_a_peer_that_is_still_sending() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let place = listener.local_addr().unwrap();
+        let peer = tokio::task::spawn_blocking(move || {
+            let mut peer = std::net::TcpStream::connect(place).unwrap();
+            std::io::Write::write_all(&mut peer, &vec![0; 8 << 20]).unwrap();
+            let mut heard = String::new();
+            std::io::Read::read_to_string(&mut peer, &mut heard).unwrap();
+            heard
+        });
+        let (stream, _) = listener.accept().await.unwrap();
+        let permit = Connections::new(1).admit().unwrap();
+        let (transport, linger) = (Transport::Plain(stream), Linger::default());
+        linger.ask();
+        let mut socket = ClientSocket::new(transport, Duration::from_secs(60), linger, permit);
+        socket.write_all(b"no").await.unwrap();
+        socket.shutdown().await.unwrap();
+        drop(socket);
+        assert_eq!(peer.await.unwrap(), "no");
     }
 }

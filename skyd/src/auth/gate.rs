@@ -64,7 +64,7 @@ impl Access {
     }
 }
 
-/// Lets a request to a route pass, or answers it.
+/// Lets a request to a route pass, or answers it; the user, where the API's backend was asked.
 ///
 /// # Errors
 /// The answer to a request that may not pass.
@@ -73,13 +73,13 @@ pub(crate) async fn admit(
     access: Access,
     request: &mut Request<Incoming>,
     peer: SocketAddr,
-) -> Result<(), Response> {
+) -> Result<Option<User>, Response> {
     if access == Access::Open {
-        return Ok(());
+        return Ok(None);
     }
     let auth = &app.auth;
     if access == Access::Cluster {
-        return cluster(auth, request, peer).await;
+        return cluster(auth, request, peer).await.map(|()| None);
     }
     let credentials = if auth.is_open() {
         None
@@ -100,7 +100,7 @@ pub(crate) async fn admit(
         Access::Socket if !auth.policy.allows(&user, WEBSOCKET, path) => {
             Err(respond::bare_and_close(StatusCode::FORBIDDEN))
         }
-        _ => Ok(()),
+        _ => Ok(Some(user)),
     }
 }
 
@@ -162,9 +162,14 @@ fn no_permission(user: &User, object: &str, action: &str, says_why: bool) -> Res
     if !says_why {
         return respond::bare(StatusCode::METHOD_NOT_ALLOWED);
     }
-    let name = &user.name;
-    let text = format!("'{name}' has no '{action}' permission on '{object}'");
+    let text = missing(user, object, action);
     respond::error_text(StatusCode::METHOD_NOT_ALLOWED, &text)
+}
+
+/// Which permission a user lacks, in words.
+pub(super) fn missing(user: &User, object: &str, action: &str) -> String {
+    let name = &user.name;
+    format!("'{name}' has no '{action}' permission on '{object}'")
 }
 
 const WEBSOCKET: &str = "websocket";

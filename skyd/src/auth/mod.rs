@@ -129,6 +129,12 @@ impl Auth {
         Ok((login, permissions))
     }
 
+    /// Which permission a user lacks, in words; `None` where it may.
+    pub(crate) fn missing(&self, user: &User, object: &str, action: &str) -> Option<String> {
+        let may = self.policy.allows(user, object, action);
+        (!may).then(|| gate::missing(user, object, action))
+    }
+
     /// Whether everybody may use the API.
     pub(crate) fn is_open(&self) -> bool {
         self.api.is_open()

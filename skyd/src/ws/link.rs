@@ -7,7 +7,6 @@ use bytes::Bytes;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use skylib::proto::Encoding;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, Interval, MissedTickBehavior, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -118,22 +117,10 @@ impl Link {
             }
         }
         if matches!(end, End::Close(_) | End::Closed) {
-            drop(timeout(LAST_WORDS, linger(socket.get_mut().get_mut())).await);
+            // Whoever does not end its side in time is cut off.
+            drop(socket.get_mut().get_mut().end().await);
         }
     }
-}
-
-/// Ends our side and reads what still comes: closing with bytes unread would be a reset, which may
-/// overtake the close frame.
-async fn linger(socket: &mut ClientSocket) -> std::io::Result<()> {
-    socket.shutdown().await?;
-    let mut rest = [0; 1024];
-    for _ in 0..1024 {
-        if socket.read(&mut rest).await? == 0 {
-            break;
-        }
-    }
-    Ok(())
 }
 
 /// The half that reads.
@@ -188,7 +175,8 @@ fn message_of(frame: Option<Result<Message, Error>>) -> Result<Option<Bytes>, En
         }
         Some(Err(error)) => Err(match error {
             Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => End::Lost,
-            Error::Protocol(_) => End::Close(CloseCode::Protocol),
+            // The reason in a close frame is the only text that is looked at.
+            Error::Protocol(_) | Error::Utf8(_) => End::Close(CloseCode::Protocol),
             Error::Capacity(CapacityError::MessageTooLong { .. }) => End::Close(CloseCode::Size),
             Error::Io(error) if error.kind() == ErrorKind::OutOfMemory => {
                 End::Close(CloseCode::Again)
@@ -305,5 +293,5 @@ const COALESCE: Duration = Duration::from_millis(1);
 const WRITE_BUFFER: usize = 128 << 10;
 /// Longest message of a client that only asks.
 const REQUEST_BYTES: usize = 1 << 20;
-/// How long a client has to take our close frame and end its side.
+/// How long a client has to take our close frame.
 const LAST_WORDS: Duration = Duration::from_secs(1);

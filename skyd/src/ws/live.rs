@@ -10,7 +10,7 @@ use std::sync::Arc;
 use skylib::engine::{LiveClient, LiveNews, LiveRefusal};
 use skylib::gremlin::{QueryError, QueryErrorKind};
 use skylib::proto::{JsonPieces, LiveRequest, Message, live_error, live_reply, live_update};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, Id, JoinSet};
 
 use super::Client;
 use crate::app::QueryFailure;
@@ -22,8 +22,10 @@ type Opened = Result<Result<(), QueryError>, QueryFailure>;
 pub(crate) struct LiveQueries<'a> {
     client: &'a Client,
     queries: LiveClient,
-    /// Queries that run for the first time.
-    opening: JoinSet<(String, Opened)>,
+    /// Queries that run for the first time, those among them that were cancelled until they end.
+    opening: JoinSet<Opened>,
+    /// Their names, without those that were cancelled.
+    names: Vec<(String, AbortHandle)>,
 }
 
 impl<'a> LiveQueries<'a> {
@@ -33,6 +35,7 @@ impl<'a> LiveQueries<'a> {
             client,
             queries: app.engine.live_client(app.limits.live_queries),
             opening: JoinSet::new(),
+            names: Vec::new(),
         }
     }
 
@@ -40,13 +43,7 @@ impl<'a> LiveQueries<'a> {
     pub(crate) fn ask(&mut self, message: &Message) -> Option<JsonPieces> {
         match LiveRequest::decode(message) {
             Ok(LiveRequest::Query { name, text }) => self.open(name, text),
-            Ok(LiveRequest::Cancel { name }) => Some(match self.queries.cancel(&name) {
-                true => self.reply(&name, "Cancelled", 200, None),
-                false => {
-                    let error = format!("there is no live query named {name:?}");
-                    self.reply(&name, "Cancelled", 404, Some(error))
-                }
-            }),
+            Ok(LiveRequest::Cancel { name }) => Some(self.cancel(&name)),
             Ok(_) => None,
             Err(error) => {
                 let name = message.uuid.as_deref().unwrap_or_default();
@@ -55,14 +52,36 @@ impl<'a> LiveQueries<'a> {
         }
     }
 
+    /// Whether so many queries are on their way, cancelled ones included, that no more is to be
+    /// asked until some have ended.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.opening.len() >= 2 * self.client.app.limits.live_queries
+    }
+
+    fn cancel(&mut self, name: &str) -> JsonPieces {
+        // One that waits for its turn gives it up.
+        if let Some(at) = self.names.iter().position(|(other, _)| other == name) {
+            self.names.swap_remove(at).1.abort();
+        }
+        if self.queries.cancel(name) {
+            return self.reply(name, "Cancelled", 200, None);
+        }
+        let error = format!("there is no live query named {name:?}");
+        self.reply(name, "Cancelled", 404, Some(error))
+    }
+
     fn open(&mut self, name: String, text: String) -> Option<JsonPieces> {
+        if let Some(missing) = &self.client.no_queries {
+            return Some(self.reply(&name, "Error", 403, Some(missing.clone())));
+        }
         match self.queries.begin(name.as_str()) {
             Ok(ticket) => {
                 let app = Arc::clone(&self.client.app);
-                self.opening.spawn(async move {
-                    let open = app.run_query(move |_, stop| ticket.open(&text, &|| stop.is_set()));
-                    (name, open.await)
-                });
+                let open = async move {
+                    app.run_query(move |_, stop| ticket.open(&text, &|| stop.is_set()))
+                        .await
+                };
+                self.names.push((name, self.opening.spawn(open)));
                 None
             }
             Err(refusal) => {
@@ -80,10 +99,11 @@ impl<'a> LiveQueries<'a> {
     pub(crate) async fn next(&mut self) -> JsonPieces {
         loop {
             let message = tokio::select! {
-                Some(joined) = self.opening.join_next() => {
-                    // A fault in our code is an answer of `run_query`, not of the task.
-                    joined.ok().and_then(|(name, opened)| self.opened(&name, opened))
-                }
+                Some(joined) = self.opening.join_next_with_id() => match joined {
+                    Ok((task, opened)) => self.opened(task, opened),
+                    // It was cancelled: a fault in our code is an answer of `run_query`.
+                    Err(_) => None,
+                },
                 Some((name, news)) = self.queries.next() => Some(self.tell(&name, news)),
                 else => std::future::pending().await,
             };
@@ -94,13 +114,19 @@ impl<'a> LiveQueries<'a> {
     }
 
     /// What is wrong with a query that ran for the first time; its answer is news like any other.
-    fn opened(&self, name: &str, opened: Opened) -> Option<JsonPieces> {
+    fn opened(&mut self, task: Id, opened: Opened) -> Option<JsonPieces> {
+        // Of one that was cancelled the client wants to know nothing; its name may be another's.
+        let at = self
+            .names
+            .iter()
+            .position(|(_, other)| other.id() == task)?;
+        let (name, _) = self.names.swap_remove(at);
         match opened {
             Ok(Ok(())) => None,
-            // It was cancelled, and the client knows.
+            // It was cancelled as it began to be followed.
             Ok(Err(error)) if error.kind() == QueryErrorKind::Interrupted => None,
-            Ok(Err(error)) => Some(self.error(name, &error)),
-            Err(failure) => Some(self.reply(name, "Error", 503, Some(failure.to_string()))),
+            Ok(Err(error)) => Some(self.error(&name, &error)),
+            Err(failure) => Some(self.reply(&name, "Error", 503, Some(failure.to_string()))),
         }
     }
 

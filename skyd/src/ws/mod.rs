@@ -34,6 +34,7 @@ use self::link::{End, Link, Traffic};
 use self::pool::Membership;
 use self::publisher::Writing;
 use crate::app::App;
+use crate::auth::User;
 use crate::datagrams::FlowTransport;
 use crate::respond::{self, Response};
 use crate::router::Call;
@@ -97,6 +98,8 @@ pub(crate) struct Client {
     pub(crate) encoding: Encoding,
     pub(crate) policy: UpdatePolicy,
     pub(crate) place: Membership,
+    /// Why it may follow no queries, where it may not.
+    pub(crate) no_queries: Option<String>,
 }
 
 impl Client {
@@ -109,7 +112,11 @@ impl Client {
 
 fn open(call: Call, endpoint: Endpoint) -> Response {
     let Call {
-        app, request, peer, ..
+        app,
+        request,
+        peer,
+        user,
+        ..
     } = call;
     let hello = Hello::of(&request, peer);
     if app.pools.is_taken(endpoint, &hello.host_id) {
@@ -146,12 +153,16 @@ fn open(call: Call, endpoint: Endpoint) -> Response {
             let Some(place) = app.pools.reserve(endpoint, &hello, peer, now) else {
                 return respond::bare_and_close(StatusCode::CONFLICT);
             };
+            // Live queries tell what `POST /api/topology` tells, of flows, too.
+            let missing = |user: User| app.auth.missing(&user, "topology", "read");
+            let no_queries = user.and_then(missing);
             let client = Client {
                 app,
                 hello,
                 encoding,
                 policy,
                 place,
+                no_queries,
             };
             tokio::spawn(session(upgrade, client, endpoint));
         }

@@ -4,7 +4,7 @@
 //! wrote. Publishers write in their own name only.
 
 use bytes::Bytes;
-use skylib::graph::{Graph, GraphError};
+use skylib::graph::Graph;
 use skylib::proto::{Encoding, GRAPH, GraphMessage, JsonPieces, LIVE, Message, write_message};
 use skylib::time::Timestamp;
 use skylib::value::Text;
@@ -172,12 +172,21 @@ impl<'a> Publisher<'a> {
         if !changes.is_empty() {
             let author = Some(self.client.place.id());
             let origin = self.origin.clone();
+            let probes = self.client.app.engine.origin();
             let work = |graph: &mut Graph, now: Timestamp| {
-                let apply = |change: GraphMessage| change.apply(graph, &origin, now).err();
+                let apply = |change: GraphMessage| match change.contradicts(graph, probes) {
+                    Some(key) if *origin != *probes => {
+                        Some(format!("only {probes} may change its {key}"))
+                    }
+                    _ => change
+                        .apply(graph, &origin, now)
+                        .err()
+                        .map(|error| error.to_string()),
+                };
                 changes
                     .into_iter()
                     .filter_map(apply)
-                    .collect::<Vec<GraphError>>()
+                    .collect::<Vec<String>>()
             };
             let graph = self.client.app.engine.graph();
             let errors = if self.client.hello.deletes_on_disconnect {
@@ -186,7 +195,7 @@ impl<'a> Publisher<'a> {
                 graph.update_kept(author, work)
             };
             for error in errors {
-                self.client.drop_message(&error.to_string());
+                self.client.drop_message(&error);
             }
         }
         request

@@ -131,8 +131,8 @@ impl<'a> Subscriber<'a> {
             let done = tokio::select! {
                 biased;
                 () = writer.ping_time() => writer.ping().await,
-                Some(request) = asked.recv() => self.answer(writer, &request).await,
-                message = self.live.next() => writer.send_pieces(message).await,
+                Some(request) = asked.recv(), if !self.live.is_crowded() => self.answer(writer, &request).await,
+                message = self.live.next() => self.tell(writer, message).await,
                 event = next(&mut self.held, &mut self.events) => match event {
                     Some(event) => self.deliver(writer, event).await,
                     None => Err(End::Cut),
@@ -144,6 +144,15 @@ impl<'a> Subscriber<'a> {
                 }
                 return end;
             }
+        }
+    }
+
+    /// Sends news of a live query, and events that wait: many queries do not hold those up.
+    async fn tell(&mut self, writer: &mut Writer, news: JsonPieces) -> Result<(), End> {
+        writer.send_pieces(news).await?;
+        match self.held.take().or_else(|| self.events.try_next()) {
+            Some(event) => self.deliver(writer, event).await,
+            None => Ok(()),
         }
     }
 

@@ -261,6 +261,38 @@ fn sockets_ask_for_credentials_and_permission_before_anything_else() {
     assert!(open("/ws/subscriber", BOB).is_ok());
 }
 
+/// What a query would tell is told to nobody who may not ask it.
+#[test]
+fn live_queries_need_the_permission_of_queries() {
+    let policy = "rbac.policy=[\"g, ann, admin\", \"p, bob, topology, read, deny\"]";
+    let daemon = Daemon::with(&[&BASIC[..4], &[policy]].concat());
+    assert_eq!(
+        as_user(&daemon, "POST", "/api/topology", BOB, QUERY).status,
+        405
+    );
+    for (path, token, kind, status) in [
+        ("/ws/subscriber", BOB, "Error", 403),
+        ("/ws/subscriber", CARL, "Answer", 200),
+        ("/ws/pubsub", ANN, "Answer", 200),
+    ] {
+        let headers = [TYPE, ("X-Auth-Token", token)];
+        let mut socket = WebSocket::open(&daemon, path, &headers);
+        let message = json!({"Namespace": "Live", "Type": "Query", "UUID": "q",
+                             "Obj": {"GremlinQuery": "G.Flows()"}});
+        socket.send(message.to_string());
+        let answer = socket.message();
+        assert_eq!(
+            (answer["Type"].as_str(), answer["Status"].as_i64()),
+            (Some(kind), Some(status)),
+            "{path} {answer}"
+        );
+        if status == 403 {
+            let text = "'bob' has no 'read' permission on 'topology'";
+            assert_eq!(answer["Obj"]["Error"], text);
+        }
+    }
+}
+
 #[test]
 fn the_cluster_has_a_backend_of_its_own() {
     let daemon = Daemon::with(BASIC);

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::time::Instant;
 
 use serde_json::Value;
 
@@ -347,14 +348,19 @@ impl WebSocket {
         })
     }
 
-    /// The next message and the opcode of its first frame; `None` at the end of the stream.
+    /// The next message and the opcode of its first frame; `None` at the end of the stream. Pings
+    /// alone do not keep it waiting for ever.
     pub(crate) fn next(&mut self) -> Option<(u8, Vec<u8>)> {
         let mut whole: Option<(u8, Vec<u8>)> = None;
         let mut fragments = 0;
+        let began = Instant::now();
         loop {
             let frame = self.frame()?;
             match frame.opcode {
-                PING => self.send_frame(0x80 | PONG, &frame.payload),
+                PING => {
+                    assert!(began.elapsed() < PATIENCE, "no message within {PATIENCE:?}");
+                    self.send_frame(0x80 | PONG, &frame.payload);
+                }
                 PONG => {}
                 CLOSE => return None,
                 opcode => {
@@ -385,12 +391,13 @@ impl WebSocket {
         format!("{} {}", text(&message["Type"]), text(&message["Obj"]["ID"]))
     }
 
-    /// Asks for the graph and gives the reply; what comes before it is left out.
+    /// Asks for the graph and gives the reply, which says that all sent before has been worked
+    /// through; what comes before it is left out, replies to requests without a name included.
     pub(crate) fn sync(&mut self, request: Value) -> Value {
         self.send_graph("SyncRequest", request);
         loop {
             let message = self.message();
-            if message["Type"] == "SyncReply" {
+            if message["Type"] == "SyncReply" && message["UUID"] == "u" {
                 return message;
             }
         }
@@ -398,7 +405,9 @@ impl WebSocket {
 
     /// The code of the close frame that comes next among pings, and whether the stream then ends.
     pub(crate) fn closed(&mut self) -> (Option<u16>, bool) {
+        let began = Instant::now();
         loop {
+            assert!(began.elapsed() < PATIENCE, "not closed within {PATIENCE:?}");
             match self.frame() {
                 None => return (None, true),
                 Some(frame) if frame.opcode == CLOSE => {

@@ -116,21 +116,21 @@ impl Daemon {
         until(told, || self.log().matches(told).count() > before);
     }
 
-    /// Sends a signal, waits for the end, and tells how it ended and how long that took.
-    pub(crate) fn stop(&mut self, signal: Signal) -> (ExitStatus, Duration) {
+    /// Sends a signal, waits for the end, and tells how it ended.
+    pub(crate) fn stop(&mut self, signal: Signal) -> ExitStatus {
         let began = Instant::now();
         let pid = Pid::from_child(&self.process);
         kill_process(pid, signal).unwrap();
         loop {
             if let Some(status) = self.process.try_wait().unwrap() {
-                return (status, began.elapsed());
+                return status;
             }
             assert!(
                 began.elapsed() < PATIENCE,
                 "it does not end: {}",
                 self.log()
             );
-            std::thread::yield_now();
+            std::thread::park_timeout(Duration::from_millis(2));
         }
     }
 }
@@ -151,10 +151,13 @@ pub(crate) fn command(role: &str, folder: &Path, settings: &[&str]) -> Command {
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
     let store = format!("storage.local.path={}", folder.join("store").display());
-    for setting in ["analyzer.listen=127.0.0.1:0", &store]
-        .iter()
-        .chain(settings)
-    {
+    let always = [
+        "analyzer.listen=127.0.0.1:0",
+        &store,
+        // A client of a test reads when it is its turn, which on a busy machine may be late.
+        "http.ws.pong_timeout=120",
+    ];
+    for setting in always.iter().chain(settings) {
         command.args(["--set", setting]);
     }
     // Settings of the machine must not reach the tests.
@@ -190,9 +193,10 @@ pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
             began.elapsed() < PATIENCE,
             "not within {PATIENCE:?}: {what}"
         );
-        std::thread::yield_now();
+        // Whoever asks without a pause takes the time from the daemon that it asks.
+        std::thread::park_timeout(Duration::from_millis(2));
     }
 }
 
-/// How long anything may take before a test fails.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// How long anything may take before a test fails; the machine may be busy with other things.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);

@@ -268,6 +268,11 @@ fn requests_hidden_in_others_are_not_served() {
             format!("{chunked}2;{}\r\n{{}}\r\n0\r\n\r\n", "x".repeat(100_000)),
         ),
         (
+            "two hosts",
+            format!("GET /api HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n{hidden}"),
+        ),
+        ("no host", format!("GET /api HTTP/1.1\r\n\r\n{hidden}")),
+        (
             "a header without a name",
             format!("{post}: x\r\n\r\n{hidden}"),
         ),

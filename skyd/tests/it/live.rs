@@ -317,3 +317,29 @@ fn the_other_encoding_works_as_well() {
         "{text}"
     );
 }
+
+/// Queries that are given up before they had their turn leave nothing behind, not even an error
+/// under a name that is another query's by then.
+#[test]
+fn asking_and_cancelling_without_end_leaves_the_name_to_the_next() {
+    let daemon = Daemon::with(&["http.limits.queries=1"]);
+    let mut socket = client(&daemon);
+    let count = 500;
+    for _ in 0..count {
+        follow(&mut socket, "q", "G.V().Count()");
+        ask(&mut socket, "Cancel", "q", Value::Null);
+    }
+    follow(&mut socket, "q", "G.V().Values('Name')");
+    let mut cancelled = 0;
+    while cancelled < count {
+        match news(&mut socket) {
+            (kind, _, 200, _) if kind == "Cancelled" => cancelled += 1,
+            (kind, _, 200, object) if kind == "Answer" => assert_eq!(object["Kind"], "number"),
+            other => panic!("{other:?}"),
+        }
+    }
+    let (kind, name, _, object) = news(&mut socket);
+    assert_eq!((kind.as_str(), name.as_str()), ("Answer", "q"));
+    assert_eq!(object["Kind"], "values");
+    assert_eq!(get(&daemon, "/api/status").json()["Live"]["Queries"], 1);
+}

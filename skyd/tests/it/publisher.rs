@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::client::{CLOSE, WebSocket, query};
+use crate::client::{CLOSE, WebSocket, query, request};
 use crate::daemon::{Daemon, until};
 use crate::http::node;
 
@@ -115,6 +115,54 @@ fn nobody_publishes_in_the_name_of_the_probes() {
         assert_eq!(socket.frame().unwrap().opcode, CLOSE, "{path}");
     }
     client(&daemon, "/ws/publisher", "elsewhere", &[]);
+}
+
+/// Captures trust what the probes say, here those of an agent on this host.
+#[test]
+fn only_the_probes_say_what_captures_go_by() {
+    let daemon = Daemon::with(&["host_id=here"]);
+    let mut agent = WebSocket::open(
+        &daemon,
+        "/ws/agent/topology",
+        &[("X-Client-Type", "agent"), ("X-Host-ID", "here")],
+    );
+    let mut probed = node("ns");
+    probed["Origin"] = json!("agent.here");
+    probed["Metadata"] = json!({"Type": "netns", "Name": "blue", "Path": "/run/netns/blue"});
+    agent.send_graph("NodeAdded", probed.clone());
+    agent.sync(json!({}));
+    let paths = || query(&daemon, "G.V('ns').Values('Path')");
+    let mut elsewhere = WebSocket::open(
+        &daemon,
+        "/ws/agent/topology",
+        &[("X-Client-Type", "agent"), ("X-Host-ID", "elsewhere")],
+    );
+    let mut publisher = client(&daemon, "/ws/publisher", "p", &[]);
+    for socket in [&mut publisher, &mut elsewhere] {
+        let mut moved = node("ns");
+        moved["Metadata"] = json!({"Type": "netns", "Name": "blue", "Path": "/tmp/pipe"});
+        moved["Revision"] = json!(100);
+        socket.send_graph("NodeUpdated", moved);
+        let op = json!({"Type": 1, "Key": "Path", "Value": "/tmp/pipe"});
+        let update = json!({"ID": "ns", "Revision": 100, "Ops": [op]});
+        socket.send_graph("NodePartiallyUpdated", update);
+        socket.sync(json!({}));
+        assert_eq!(paths(), json!(["/run/netns/blue"]));
+    }
+    // To add to it is free, and the agent itself may change it.
+    let op = json!({"Type": 1, "Key": "Ext", "Value": 1});
+    let update = json!({"ID": "ns", "Revision": 100, "Ops": [op]});
+    publisher.send_graph("NodePartiallyUpdated", update);
+    publisher.sync(json!({}));
+    assert_eq!(query(&daemon, "G.V('ns').Values('Ext')"), json!([1]));
+    let patch = br#"[{"op": "add", "path": "/Metadata/Path", "value": "/tmp/pipe"}]"#;
+    let ignored = request(&daemon, "PATCH", "/api/node/ns", &[], patch);
+    assert_eq!(ignored.status, 304, "{}", ignored.text());
+    let op = json!({"Type": 1, "Key": "Path", "Value": "/run/netns/red"});
+    let update = json!({"ID": "ns", "Revision": 101, "Ops": [op]});
+    agent.send_graph("NodePartiallyUpdated", update);
+    agent.sync(json!({}));
+    assert_eq!(paths(), json!(["/run/netns/red"]));
 }
 
 /// Connections other than the one that asks; the endpoint pubsub has no entry in the status.

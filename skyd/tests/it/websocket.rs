@@ -94,6 +94,12 @@ fn each_end_has_its_code() {
             Some(1002),
         ),
         ("a code that is none", 0x80 | CLOSE, close(1005), Some(1002)),
+        (
+            "a reason that is no text",
+            0x80 | CLOSE,
+            b"\x03\xe8\xff\xff".to_vec(),
+            Some(1002),
+        ),
         ("a reserved bit", 0xc0 | TEXT, b"{}".to_vec(), Some(1002)),
         ("a reserved opcode", 0x83, b"{}".to_vec(), Some(1002)),
         ("a fragment of nothing", 0x80, b"{}".to_vec(), Some(1002)),

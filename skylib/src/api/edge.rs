@@ -11,6 +11,7 @@ use crate::time::Timestamp;
 
 impl GraphResource for Edge {
     const KIND: &'static str = "edge";
+    const DEFINING: &'static [&'static str] = &["RelationType"];
 
     fn from_json(text: &[u8], now: Timestamp) -> Result<Self, GraphError> {
         Self::from_json(text, now)

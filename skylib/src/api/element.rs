@@ -43,6 +43,10 @@ pub trait GraphResource: Clone + Serialize + DeserializeOwned + Send + Sync + 's
     /// Makes it one that lives.
     fn revive(&mut self);
 
+    /// Metadata by which a capture finds what to open. Of an element of this server's own probes
+    /// nobody else may say them.
+    const DEFINING: &'static [&'static str];
+
     /// What clients cannot change is as it was before.
     fn protect(_metadata: &mut Metadata, _before: &Metadata) {}
 

@@ -11,6 +11,7 @@ use crate::time::Timestamp;
 
 impl GraphResource for Node {
     const KIND: &'static str = "node";
+    const DEFINING: &'static [&'static str] = &["Type", "Name", "TID", "EncapType", "Path"];
 
     fn from_json(text: &[u8], now: Timestamp) -> Result<Self, GraphError> {
         Self::from_json(text, now)

@@ -8,7 +8,7 @@ use super::hub::SharedGraph;
 use crate::api::{
     GraphResource, JsonPatch, PatchError, ResourceError, ValidationError, read_element,
 };
-use crate::graph::{Graph, GraphAccess, GraphError};
+use crate::graph::{Graph, GraphAccess, GraphError, Metadata};
 use crate::time::{Clock, Timestamp};
 
 /// The nodes or the edges of an engine's graph, by whomever they were brought.
@@ -38,13 +38,17 @@ impl<E: GraphResource> Elements<E> {
 
     /// What has the origin of the probes is trusted to say where to capture.
     fn check_origin(&self, origin: &str) -> Result<(), ValidationError> {
-        if origin != format!("agent.{}", self.host) {
+        if !self.is_of_probes(origin) {
             return Ok(());
         }
         Err(ValidationError {
             field: Some("Origin"),
             message: format!("{origin} is that of this server's own probes"),
         })
+    }
+
+    fn is_of_probes(&self, origin: &str) -> bool {
+        origin.strip_prefix("agent.") == Some(self.host.as_str())
     }
 
     fn add(&self, graph: &mut Graph, element: E) -> Result<Arc<E>, ResourceError> {
@@ -135,6 +139,9 @@ impl<E: GraphResource> Collection for Elements<E> {
             let patched = Self::patched(&element, &patch)?;
             let mut metadata = patched.metadata().clone();
             E::protect(&mut metadata, element.metadata());
+            if self.is_of_probes(element.origin()) {
+                restore(&mut metadata, element.metadata(), E::DEFINING);
+            }
             let change = |graph: &mut Graph, now: Timestamp| {
                 let held = E::find(graph, id).ok_or(PatchError::NotFound)?;
                 if !Arc::ptr_eq(&held, &element) {
@@ -167,6 +174,16 @@ impl<E: GraphResource> Collection for Elements<E> {
             }
             Err(GraphError::NodeNotFound | GraphError::EdgeNotFound) => Ok(false),
             Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Makes some keys what they were before.
+fn restore(metadata: &mut Metadata, before: &Metadata, keys: &[&'static str]) {
+    for &key in keys {
+        match before.get(key) {
+            Some(value) => metadata.set(key, value.clone()),
+            None => drop(metadata.remove_path(key)),
         }
     }
 }

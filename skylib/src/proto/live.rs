@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::message::{write_json, write_json_head, write_message};
 use super::{Encoding, JsonPieces, MAX_NAME, Message, ProtoError};
 use crate::api::json::Members;
-use crate::gremlin::live::{Change, Update};
+use crate::gremlin::live::Update;
 use crate::gremlin::{Answer, QueryError};
 
 /// Messages about live queries, which the original has none of. Each bears the name of its query,
@@ -89,17 +89,9 @@ pub fn live_update(encoding: Encoding, name: &str, update: Update) -> JsonPieces
             envelope(encoding, name, "Answer", OK, object)
         }
         Update::Changes { changes, sequence } => {
-            #[derive(Serialize)]
-            #[serde(rename_all = "PascalCase")]
-            struct Changes<'a> {
-                sequence: u64,
-                changes: &'a [Change],
-            }
-            let object = Changes {
-                sequence,
-                changes: &changes,
-            };
-            envelope(encoding, name, "Changes", OK, text_of(&object))
+            let before = format!(r#"{{"Sequence":{sequence},"Changes":"#);
+            let object = JsonPieces::changes(changes).between(&before, "}");
+            envelope(encoding, name, "Changes", OK, object)
         }
         Update::Failed(error) => live_error(encoding, name, "Failed", BAD_REQUEST, &error),
     }
@@ -151,11 +143,12 @@ struct Wrong {
     offset: Option<usize>,
 }
 
-/// Elements are written while they are sent: there may be many.
+/// Elements and flows are written while they are sent: there may be many.
 fn pieces_of(answer: Answer) -> JsonPieces {
     match answer {
         Answer::Nodes(nodes) => JsonPieces::nodes(nodes),
         Answer::Edges(edges) => JsonPieces::edges(edges),
+        Answer::Flows(set) => JsonPieces::flows(set.flows),
         Answer::Graph { nodes, edges } => JsonPieces::answer(nodes, edges),
         answer => text_of(&answer),
     }

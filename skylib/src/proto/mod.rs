@@ -15,6 +15,7 @@
 //! # Ok::<(), skylib::proto::ProtoError>(())
 //! ```
 
+mod contradiction;
 mod flow;
 mod live;
 mod message;

@@ -7,7 +7,9 @@ use bytes::Bytes;
 
 use super::GRAPH;
 use super::message::write_json_head;
+use crate::flow::Flow;
 use crate::graph::{Edge, Node, WriteJson};
+use crate::gremlin::live::Change;
 use crate::value::JsonWriter;
 
 /// The text of a graph, or a part of one, as an iterator of pieces of some 64 KiB.
@@ -37,6 +39,8 @@ enum Part {
     Text(Vec<u8>),
     Nodes(vec::IntoIter<Arc<Node>>),
     Edges(vec::IntoIter<Arc<Edge>>),
+    Flows(vec::IntoIter<Flow>),
+    Changes(vec::IntoIter<Change>),
 }
 
 impl JsonPieces {
@@ -89,6 +93,24 @@ impl JsonPieces {
         Self::new(vec![
             Part::text("["),
             Part::Edges(edges.into_iter()),
+            Part::text("]"),
+        ])
+    }
+
+    /// `[…]` of flows.
+    pub(super) fn flows(flows: Vec<Flow>) -> Self {
+        Self::new(vec![
+            Part::text("["),
+            Part::Flows(flows.into_iter()),
+            Part::text("]"),
+        ])
+    }
+
+    /// `[…]` of changes of an answer.
+    pub(super) fn changes(changes: Vec<Change>) -> Self {
+        Self::new(vec![
+            Part::text("["),
+            Part::Changes(changes.into_iter()),
             Part::text("]"),
         ])
     }
@@ -156,16 +178,21 @@ impl Part {
                 json.raw(text);
                 false
             }
-            Self::Nodes(nodes) => fill(json, nodes, inside),
-            Self::Edges(edges) => fill(json, edges, inside),
+            Self::Nodes(nodes) => fill(json, nodes, inside, |node, json| node.write_json(json)),
+            Self::Edges(edges) => fill(json, edges, inside, |edge, json| edge.write_json(json)),
+            Self::Flows(flows) => fill(json, flows, inside, |flow, json| json.serialized(flow)),
+            Self::Changes(changes) => fill(json, changes, inside, |change, json| {
+                json.serialized(change);
+            }),
         }
     }
 }
 
-fn fill<T: WriteJson>(
+fn fill<T>(
     json: &mut JsonWriter,
-    elements: &mut vec::IntoIter<Arc<T>>,
+    elements: &mut vec::IntoIter<T>,
     inside: &mut bool,
+    write: impl Fn(&T, &mut JsonWriter),
 ) -> bool {
     while json.len() < MOUTHFUL {
         let Some(element) = elements.next() else {
@@ -174,7 +201,7 @@ fn fill<T: WriteJson>(
         if std::mem::replace(inside, true) {
             json.constant(b",");
         }
-        element.write_json(json);
+        write(&element, json);
     }
     true
 }
@@ -215,6 +242,7 @@ const ROOM: usize = PIECE + 2 * MOUTHFUL;
 mod tests {
     use super::*;
     use crate::graph::Metadata;
+    use crate::gremlin::live::{Item, Key, List};
     use crate::time::Timestamp;
 
     const AT: Timestamp = Timestamp::from_ms(1);
@@ -240,6 +268,16 @@ mod tests {
             ))
         };
         (0..count).map(edge).collect()
+    }
+
+    fn changes(count: usize) -> Vec<Change> {
+        let entered = |(at, node): (usize, Arc<Node>)| Change::Entered {
+            list: List::First,
+            at,
+            key: Key::Id(node.id.as_id().clone()),
+            item: Item::Node(node),
+        };
+        nodes(count).into_iter().enumerate().map(entered).collect()
     }
 
     fn parsed(pieces: JsonPieces) -> serde_json::Value {
@@ -285,14 +323,36 @@ mod tests {
 
     #[test]
     fn pieces_are_neither_small_nor_large() {
-        let pieces: Vec<Bytes> = JsonPieces::graph(nodes(5_000), vec![]).collect();
-        assert!(pieces.len() > 5);
-        let (last, others) = pieces.split_last().unwrap();
-        assert!(!last.is_empty());
-        assert!(
-            others
-                .iter()
-                .all(|piece| (PIECE..ROOM).contains(&piece.len()))
-        );
+        for pieces in [
+            JsonPieces::graph(nodes(5_000), vec![]),
+            JsonPieces::changes(changes(5_000)),
+        ] {
+            let pieces: Vec<Bytes> = pieces.collect();
+            assert!(pieces.len() > 5);
+            let (last, others) = pieces.split_last().unwrap();
+            assert!(!last.is_empty());
+            assert!(
+                others
+                    .iter()
+                    .all(|piece| (PIECE..ROOM).contains(&piece.len()))
+            );
+        }
+    }
+
+    #[test]
+    fn flows_and_changes_are_written_as_by_serde_json() {
+        let text = |pieces: JsonPieces| String::from_utf8(pieces.into_text()).unwrap();
+        for count in [0, 1, 300] {
+            let changes = changes(count);
+            let wanted = serde_json::to_string(&changes).unwrap();
+            assert_eq!(text(JsonPieces::changes(changes)), wanted);
+            let flow = |i: usize| Flow {
+                uuid: format!("f{i}").into(),
+                ..Flow::default()
+            };
+            let flows: Vec<Flow> = (0..count).map(flow).collect();
+            let wanted = serde_json::to_string(&flows).unwrap();
+            assert_eq!(text(JsonPieces::flows(flows)), wanted);
+        }
     }
 }

@@ -183,7 +183,7 @@ impl JsonWriter {
     }
 
     /// Whatever is rare, by `serde_json`.
-    fn serialized<T: Serialize + ?Sized>(&mut self, value: &T) {
+    pub(crate) fn serialized<T: Serialize + ?Sized>(&mut self, value: &T) {
         // A `Vec` takes everything, and so do strings and numbers.
         let text = serde_json::to_vec(value).unwrap_or_default();
         self.raw(&text);

@@ -162,3 +162,43 @@ impl fmt::Debug for Path {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::value::{Found, Map, Value};
+
+    fn found(path: &Path, map: &Map) -> Option<i64> {
+        match path.find(map)? {
+            Found::One(value) => value.as_int(),
+            Found::Many(_) => None,
+        }
+    }
+
+    #[test]
+    fn positions_are_right_among_more_key_lists_than_are_remembered() {
+        let places = PLACES << (2 * (MEMOS - 1));
+        let map = |i: usize| match i % 3 {
+            0 => Map::from_iter([(format!("A{i}"), 0), ("Name".to_owned(), 1)]),
+            1 => Map::from_iter([("Name".to_owned(), 1), (format!("Z{i}"), 0)]),
+            _ => Map::from_iter([(format!("A{i}"), 0), (format!("Z{i}"), 0)]),
+        };
+        let path = Path::new("Name");
+        let maps: Vec<Map> = (0..3 * places).map(map).collect();
+        for i in (0..maps.len()).chain((0..maps.len()).rev()) {
+            assert_eq!(found(&path, &maps[i]), (i % 3 < 2).then_some(1), "{i}");
+        }
+        assert_eq!(found(&path, &Map::new()), None);
+        // A key list that comes to stand where another was is not taken for it.
+        drop(maps);
+        for i in 0..places {
+            assert_eq!(found(&path, &map(i)), (i % 3 < 2).then_some(1), "{i}");
+        }
+    }
+
+    #[test]
+    fn an_empty_key_is_found_nowhere() {
+        let map = Map::from_iter([("", Value::Int(1))]);
+        assert_eq!(found(&Path::new(""), &map), None);
+    }
+}
