@@ -1,8 +1,8 @@
-//! The corpus of the fuzz target for resources, replayed without a fuzzer.
+//! Bodies of resources and their patches.
 
-use crate::fuzz_corpus::replay;
+use super::replay;
 
-#[path = "../../../fuzz/checks/resource.rs"]
+#[path = "../../../../fuzz/checks/resource.rs"]
 mod resource;
 
 #[test]

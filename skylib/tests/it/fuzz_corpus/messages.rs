@@ -1,12 +1,12 @@
-//! The corpus of the fuzz targets of what goes over WebSocket, replayed without a fuzzer.
+//! What goes over WebSocket.
 
-use crate::fuzz_corpus::replay;
+use super::replay;
 
-#[path = "../../../fuzz/checks/envelope.rs"]
+#[path = "../../../../fuzz/checks/envelope.rs"]
 mod envelope;
-#[path = "../../../fuzz/checks/flow_message.rs"]
+#[path = "../../../../fuzz/checks/flow_message.rs"]
 mod flow_message;
-#[path = "../../../fuzz/checks/ws_message.rs"]
+#[path = "../../../../fuzz/checks/ws_message.rs"]
 mod ws_message;
 
 #[test]
