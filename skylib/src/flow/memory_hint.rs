@@ -2,15 +2,18 @@
 //!
 //! On targets without such instructions they do nothing.
 
-/// Asks for the cache line where a value starts, to be read and written soon.
+/// Asks for the cache lines of a value, to be read and written soon.
 #[inline]
 pub(super) fn prefetch<T>(value: &T) {
     #[cfg(target_arch = "x86_64")]
     #[expect(unsafe_code, reason = "the prefetch instruction has no safe form")]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: the address comes from a live reference, and a prefetch never faults.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(value).cast()) };
+        let start = std::ptr::from_ref(value).cast::<i8>();
+        for line in (0..size_of::<T>()).step_by(CACHE_LINE) {
+            // SAFETY: the address lies within a live reference, and a prefetch never faults.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(start.add(line)) };
+        }
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = value;
@@ -41,6 +44,8 @@ pub(super) fn huge_pages<T>(vector: &mut Vec<T>) {
     let _ = vector;
 }
 
+/// Bytes that come from memory together.
+pub(super) const CACHE_LINE: usize = 64;
 #[cfg(target_os = "linux")]
 const PAGE: usize = 4096;
 #[cfg(target_os = "linux")]

@@ -68,7 +68,7 @@ impl<R: Read> CaptureReader<R> {
         })
     }
 
-    /// The next packets of one link type, as many as are at hand (512 at most); `None` at the end
+    /// The next packets of one link type, as many as are at hand (8192 at most); `None` at the end
     /// of the file.
     ///
     /// # Errors

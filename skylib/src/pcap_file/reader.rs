@@ -56,7 +56,7 @@ impl<R: Read> PcapReader<R> {
         Ok(reader)
     }
 
-    /// The next packets, as many as are at hand (512 at most); `None` at the end of the file.
+    /// The next packets, as many as are at hand (8192 at most); `None` at the end of the file.
     ///
     /// # Errors
     ///

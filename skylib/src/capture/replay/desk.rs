@@ -8,19 +8,50 @@ use super::WAIT;
 use super::steering::Steering;
 use crate::capture::{Batch, CaptureError, PacketSource};
 use crate::flow::{Flow, FlowSink, FlowTable, FlowTableOptions};
-use crate::packet::{LinkType, PacketHeader};
+use crate::packet::{LinkType, PacketBatch, PacketHeader};
 use crate::time::Timestamp;
 
-/// What a shard is to do next.
-pub(super) enum Work {
-    /// A timer is due.
-    Tick(Timestamp),
-    /// Packets of this shard, in a buffer that all shards share.
-    Packets {
-        link_type: LinkType,
-        buffer: Arc<[u8]>,
-        headers: Vec<PacketHeader>,
-    },
+/// What a shard is to do next: its packets of a buffer that all shards share.
+pub(super) struct Work {
+    link_type: LinkType,
+    buffer: Arc<[u8]>,
+    todo: Todo,
+}
+
+/// A shard's packets, and the times that timers are due at, each with the number of packets before.
+#[derive(Default)]
+struct Todo {
+    headers: Vec<PacketHeader>,
+    ticks: Vec<(usize, Timestamp)>,
+}
+
+impl Todo {
+    /// The lists, to be filled again.
+    fn emptied(mut self) -> Self {
+        self.headers.clear();
+        self.ticks.clear();
+        self
+    }
+}
+
+impl Work {
+    /// All packets in their order; after each batch but the last comes a time to tick.
+    pub(super) fn steps(&self) -> impl Iterator<Item = (PacketBatch<'_>, Option<Timestamp>)> {
+        let Todo { headers, ticks } = &self.todo;
+        let ticks = ticks.iter().map(|(end, now)| (*end, Some(*now)));
+        let stops = ticks.chain(std::iter::once((headers.len(), None)));
+        let mut start = 0;
+        stops.map(move |(end, now)| {
+            let headers = headers.get(start..end).unwrap_or_default();
+            start = end;
+            let batch = PacketBatch {
+                link_type: self.link_type,
+                buffer: &self.buffer,
+                headers,
+            };
+            (batch, now)
+        })
+    }
 }
 
 /// The work of all shards, each in its order.
@@ -31,6 +62,8 @@ pub(super) struct Desk<'s> {
 
 struct State<'s> {
     queues: Vec<VecDeque<Work>>,
+    /// Lists of work that is done, empty.
+    spare: Vec<Todo>,
     /// Not there while a thread reads.
     reader: Option<Reader<'s>>,
     /// Nothing more is read.
@@ -50,6 +83,7 @@ impl<'s> Desk<'s> {
     ) -> Self {
         let state = State {
             queues: (0..shards).map(|_| VecDeque::new()).collect(),
+            spare: Vec::new(),
             reader: Some(Reader::new(source, options, shards)),
             has_ended: false,
             is_abandoned: false,
@@ -61,14 +95,17 @@ impl<'s> Desk<'s> {
         }
     }
 
-    /// The next work of a shard; none when all is done. `each` is called now and then and can end
-    /// the reading.
+    /// The next work of a shard that is done with its previous one; none when all is done. `each` is
+    /// called now and then and can end the reading.
     pub(super) fn next(
         &self,
         shard: usize,
+        done: Option<Work>,
         each: &mut dyn FnMut() -> ControlFlow<()>,
     ) -> Option<Work> {
+        let done = done.map(|work| work.todo.emptied());
         let mut state = self.lock();
+        state.spare.extend(done);
         while !state.is_abandoned {
             let mut lengths = state.queues.iter().map(VecDeque::len);
             let runs_short = lengths.clone().any(|len| len < ENOUGH);
@@ -130,8 +167,15 @@ impl<'s> State<'s> {
         outcome: Result<ControlFlow<()>, CaptureError>,
         stops: bool,
     ) {
-        for (queue, work) in self.queues.iter_mut().zip(&mut reader.work) {
-            queue.extend(work.drain(..));
+        if let Some((link_type, buffer)) = reader.latest.take() {
+            for (queue, todo) in self.queues.iter_mut().zip(&mut reader.todo) {
+                let empty = self.spare.pop().unwrap_or_default();
+                queue.push_back(Work {
+                    link_type,
+                    buffer: Arc::clone(&buffer),
+                    todo: std::mem::replace(todo, empty),
+                });
+            }
         }
         self.reader = Some(reader);
         match outcome {
@@ -152,12 +196,9 @@ struct Reader<'s> {
     steering: Steering,
     /// A table without packets: it tells when timers are due.
     clock: FlowTable,
-    /// The packets of one batch, each with its shard.
-    steered: Vec<(PacketHeader, usize)>,
-    /// Packets of each shard since they were last made work.
-    headers: Vec<Vec<PacketHeader>>,
-    /// What was read for each shard.
-    work: Vec<Vec<Work>>,
+    /// Where the packets of the latest batch are, and what each shard has of them.
+    latest: Option<(LinkType, Arc<[u8]>)>,
+    todo: Vec<Todo>,
 }
 
 impl<'s> Reader<'s> {
@@ -166,63 +207,40 @@ impl<'s> Reader<'s> {
             source,
             steering: Steering::new(options.decoder.clone(), shards),
             clock: FlowTable::new(options.clone()),
-            steered: Vec::new(),
-            headers: vec![Vec::new(); shards],
-            work: (0..shards).map(|_| Vec::new()).collect(),
+            latest: None,
+            todo: (0..shards).map(|_| Todo::default()).collect(),
         }
     }
 
-    /// Reads one batch; breaks at the end.
+    /// Reads one batch, if there is one within a while; breaks at the end.
     fn read(&mut self) -> Result<ControlFlow<()>, CaptureError> {
         let is_shared = self.source.shared_buffer().is_some();
         let (link_type, copy) = match self.source.next_batch(WAIT)? {
             Batch::Packets(batch) => {
                 for header in batch.headers {
+                    let now = header.timestamp;
+                    if self.clock.due().is_none_or(|due| due <= now) {
+                        self.clock.tick(now, &mut Nowhere);
+                        for todo in &mut self.todo {
+                            todo.ticks.push((todo.headers.len(), now));
+                        }
+                    }
                     let packet = header.packet(batch.buffer, batch.link_type);
-                    self.steered.push((*header, self.steering.shard(packet)));
+                    if let Some(todo) = self.todo.get_mut(self.steering.shard(packet)) {
+                        todo.headers.push(*header);
+                    }
                 }
-                let copy = (!is_shared).then(|| Arc::from(batch.buffer));
-                (batch.link_type, copy)
+                (
+                    batch.link_type,
+                    (!is_shared).then(|| Arc::from(batch.buffer)),
+                )
             }
             Batch::Timeout => return Ok(ControlFlow::Continue(())),
             Batch::End => return Ok(ControlFlow::Break(())),
         };
-        if let Some(buffer) = copy.or_else(|| self.source.shared_buffer()) {
-            self.hand_out(link_type, &buffer);
-        }
+        let buffer = copy.or_else(|| self.source.shared_buffer());
+        self.latest = buffer.map(|buffer| (link_type, buffer));
         Ok(ControlFlow::Continue(()))
-    }
-
-    fn hand_out(&mut self, link_type: LinkType, buffer: &Arc<[u8]>) {
-        let mut steered = std::mem::take(&mut self.steered);
-        for (header, shard) in steered.drain(..) {
-            let now = header.timestamp;
-            if self.clock.due().is_none_or(|due| due <= now) {
-                self.make_work(link_type, buffer);
-                self.clock.tick(now, &mut Nowhere);
-                for work in &mut self.work {
-                    work.push(Work::Tick(now));
-                }
-            }
-            if let Some(headers) = self.headers.get_mut(shard) {
-                headers.push(header);
-            }
-        }
-        self.steered = steered;
-        self.make_work(link_type, buffer);
-    }
-
-    fn make_work(&mut self, link_type: LinkType, buffer: &Arc<[u8]>) {
-        for (work, headers) in self.work.iter_mut().zip(&mut self.headers) {
-            if !headers.is_empty() {
-                let room = Vec::with_capacity(headers.len());
-                work.push(Work::Packets {
-                    link_type,
-                    buffer: Arc::clone(buffer),
-                    headers: std::mem::replace(headers, room),
-                });
-            }
-        }
     }
 }
 
@@ -234,6 +252,6 @@ impl FlowSink for Nowhere {
 }
 
 /// With less work than this for any shard, more is read.
-const ENOUGH: usize = 4;
+const ENOUGH: usize = 3;
 /// With as much work as this for one shard, nothing is read.
-const MOST: usize = 16;
+const MOST: usize = 6;

@@ -8,11 +8,10 @@ use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
 use std::thread::{self, ScopedJoinHandle};
 
-use super::desk::{Desk, Work};
+use super::desk::Desk;
 use super::flows::{EncodedFlows, ReplayedFlows};
 use crate::capture::{CaptureError, PacketSource};
 use crate::flow::{Flow, FlowSink, FlowTable, FlowTableOptions, FlowTableStats};
-use crate::packet::PacketBatch;
 use crate::time::Timestamp;
 
 /// Counts on threads; flows go to the sink from all of them.
@@ -105,23 +104,19 @@ impl Shard<'_, '_> {
     /// Counts until there is no more; tells the time of the latest packet.
     fn follow(&mut self, table: &mut FlowTable, sink: &mut dyn FlowSink) -> Timestamp {
         let mut latest = Timestamp::ZERO;
-        while let Some(work) = self.desk.next(self.number, self.each) {
-            match work {
-                Work::Tick(now) => table.tick(now, sink),
-                Work::Packets {
-                    link_type,
-                    buffer,
-                    headers,
-                } => {
-                    latest = headers.last().map_or(latest, |header| header.timestamp);
-                    let batch = PacketBatch {
-                        link_type,
-                        buffer: &buffer,
-                        headers: &headers,
-                    };
-                    table.replay(&batch, sink);
+        let mut done = None;
+        while let Some(work) = self.desk.next(self.number, done, self.each) {
+            for (batch, tick) in work.steps() {
+                latest = batch
+                    .headers
+                    .last()
+                    .map_or(latest, |header| header.timestamp);
+                table.replay(&batch, sink);
+                if let Some(now) = tick {
+                    table.tick(now, sink);
                 }
             }
+            done = Some(work);
         }
         latest
     }

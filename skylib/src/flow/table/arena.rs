@@ -1,7 +1,7 @@
 //! Where a table keeps its entries: in chunks, so that growth moves nothing.
 
 use super::entry::{Entry, NONE};
-use crate::flow::memory_hint::huge_pages;
+use crate::flow::memory_hint::{huge_pages, prefetch};
 
 /// Entries by number; numbers of removed ones are used again.
 #[derive(Debug)]
@@ -60,7 +60,11 @@ impl Arena {
             }
             self.chunks.push(entries);
         }
-        self.chunks[chunk].push(entry);
+        let entries = &mut self.chunks[chunk];
+        entries.push(entry);
+        if let Some(next) = entries.spare_capacity_mut().get(AHEAD) {
+            prefetch(next);
+        }
         self.len += 1;
         Some(number)
     }
@@ -96,6 +100,8 @@ const fn place(number: u32) -> (usize, usize) {
     ((number / CHUNK) as usize, (number % CHUNK) as usize)
 }
 
+/// How many entries ahead memory is asked for.
+const AHEAD: usize = 4;
 /// Entries of a chunk: 12 MiB, room for huge pages.
 const CHUNK: u32 = 1 << 16;
 

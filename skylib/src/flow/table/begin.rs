@@ -121,7 +121,7 @@ impl FlowTable {
         let class = entry.cold.class;
         let record = self.arena.insert(entry)?;
         let hot = &mut self.arena.get_mut(record).hot;
-        if hot.flags & HOT_LISTED == 0 {
+        if hot.flags & HOT_LISTED == 0 && !self.options.leaving_only {
             hot.flags |= HOT_LISTED;
             self.touched.push(record);
         }

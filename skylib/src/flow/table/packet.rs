@@ -12,7 +12,7 @@ use super::fragments::{Fragments, JoinedPacket};
 use crate::decode::{DecodeError, IcmpEcho, TcpFlags};
 use crate::flow::ident::Identifiers;
 use crate::flow::key::{FlowKey, PacketKey};
-use crate::flow::memory_hint::prefetch;
+use crate::flow::memory_hint::{CACHE_LINE, prefetch};
 use crate::flow::options::LayerKeyMode;
 use crate::flow::record::{FinishType, RawPacket};
 use crate::packet::{PacketBatch, PacketRef};
@@ -95,7 +95,11 @@ impl FlowTable {
                 self.decode_joining(packet, number, &mut slots, &mut len);
             }
         } else {
+            for at in 0..AHEAD {
+                prefetch_packet(batch, at);
+            }
             for (number, packet) in (0_u16..).zip(batch.iter()) {
+                prefetch_packet(batch, usize::from(number) + AHEAD);
                 self.decode(packet, number, &mut slots, &mut len);
             }
         }
@@ -351,7 +355,7 @@ impl FlowTable {
             None => entry.cold.interval = self.intervals.insert(interval),
         }
         entry.hot.touched = current;
-        if entry.hot.flags & HOT_LISTED == 0 {
+        if entry.hot.flags & HOT_LISTED == 0 && !self.options.leaving_only {
             entry.hot.flags |= HOT_LISTED;
             self.touched.push(record);
         }
@@ -543,6 +547,18 @@ impl<'a> Packets<'a> {
     }
 }
 
+/// Asks for the headers of a packet, if there are that many.
+#[inline(always)]
+fn prefetch_packet(batch: &PacketBatch<'_>, at: usize) {
+    if let Some(header) = batch.headers.get(at) {
+        for line in [0, CACHE_LINE] {
+            if let Some(byte) = batch.buffer.get(header.offset as usize + line) {
+                prefetch(byte);
+            }
+        }
+    }
+}
+
 /// Round-trip time: from a SYN or an echo request to what answers it.
 fn measure(entry: &mut Entry, pending: &Pending) {
     let hot = &mut entry.hot;
@@ -559,6 +575,8 @@ fn measure(entry: &mut Entry, pending: &Pending) {
     }
 }
 
+/// How many packets ahead.
+const AHEAD: usize = 8;
 /// How many flows in use an eviction passes over.
 const MAX_CHANCES: u32 = 64;
 /// The most evicted flows that wait to be sent.

@@ -80,7 +80,7 @@ impl<R: Read> PcapNgReader<R> {
         Ok(reader)
     }
 
-    /// The next packets of one link type, as many as are at hand (512 at most); `None` at the end
+    /// The next packets of one link type, as many as are at hand (8192 at most); `None` at the end
     /// of the file.
     ///
     /// # Errors

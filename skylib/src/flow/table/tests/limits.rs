@@ -106,6 +106,21 @@ fn a_flow_takes_about_two_hundred_bytes() {
 }
 
 #[test]
+fn without_updates_no_list_is_kept_for_them() {
+    let mut table = FlowTable::new(FlowTableOptions::default().with_leaving_only(true));
+    // The last packet comes to a flow that an update has passed over.
+    for now in [1, 2, 3] {
+        feed(&mut table, now, &tcp(A, B, ACK));
+        feed(&mut table, now, &tcp(End(7, now as u16), B, ACK));
+        assert!(table.touched.is_empty());
+        table.update(Timestamp::from_ms(now), &mut Vec::new());
+    }
+    let mut sent = Vec::new();
+    table.flush(Timestamp::from_ms(4), &mut sent);
+    assert_eq!(sent.len(), 4);
+}
+
+#[test]
 fn paths_beyond_the_list_are_kept_with_their_flows() {
     let mut table = table();
     // Two kinds of extension headers in every order: more paths than are remembered.
