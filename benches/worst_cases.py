@@ -1,0 +1,180 @@
+#!/usr/bin/env python3
+"""The captures that cost `skyd flows` most, against a meter that does the least.
+
+    benches/worst_cases.py METER SKYD [--pairs 5] [--only NAME] [--folder FOLDER]
+
+Makes each capture anew (a million packets, 200 MB at most but for the jumbo frames), checks that
+skyd counts all of its packets and flows, and prints the share of METER, a program called with the
+capture alone, in skyd's elapsed time: median, least and most of so many pairs, on one core. The row
+`full table` compares skyd with itself instead: a table bounded to 20 MB against one that holds all
+flows, as time for each flow that leaves early.
+"""
+
+import argparse
+import os
+import re
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+
+from compare import run
+
+PACKETS = 1_000_000
+FLOWS = 10_000
+TCP, UDP = 6, 17
+SYN, ACK = 2, 16
+
+
+def transport(protocol, source_port, payload, flags=ACK):
+    """A segment or datagram to port 80."""
+    if protocol == TCP:
+        return struct.pack("!HHIIBBHHH", source_port, 80, 1, 1, 0x50, flags, 512, 0, 0) + payload
+    return struct.pack("!HHHH", source_port, 7000, 8 + len(payload), 0) + payload
+
+
+def frame4(number, protocol, content, destination=b"\x0a\xff\x00\x01"):
+    """Ethernet and IPv4, from an address of this number."""
+    source = struct.pack("!I", 0x0A000000 + number)
+    header = struct.pack(
+        "!BBHHHBBH4s4s", 0x45, 0, 20 + len(content), 0, 0, 64, protocol, 0, source, destination)
+    return b"\x02\0\0\0\0\x01\x02\0\0\0\0\x02\x08\x00" + header + content
+
+
+def frame6(number, protocol, content):
+    """Ethernet and IPv6 likewise."""
+    ends = b"\xfd" + bytes(11) + struct.pack("!I", number) + b"\xfd" + bytes(14) + b"\x01"
+    header = struct.pack("!IHBB", 0x60000000, len(content), protocol, 64)
+    return b"\x02\0\0\0\0\x01\x02\0\0\0\0\x02\x86\xdd" + header + ends + content
+
+
+def vxlan(number, inside):
+    """A frame within VXLAN between one pair of ends; the source port follows the flow within."""
+    outer = struct.pack("!HHHHII", 49152 + number % 16384, 4789, 16 + len(inside), 0, 1 << 27, 7 << 8)
+    return frame4(1, UDP, outer + inside)
+
+
+def small(number):
+    """60 bytes of TCP or UDP."""
+    protocol = (TCP, UDP)[number % 2]
+    content = transport(protocol, 1024 + number % 60_000, b"")
+    return frame4(number, protocol, content.ljust(26, b"\0"))
+
+
+def mixed(make):
+    """Flows in an order without a pattern that a cache could follow."""
+    frames = [make(number) for number in range(FLOWS)]
+    state = 1
+    for _ in range(PACKETS):
+        state = (state * 6364136223846793005 + 1442695040888963407) % (1 << 64)
+        yield frames[(state >> 33) % FLOWS]
+
+
+def new_flows():
+    """Every packet begins a TCP flow."""
+    for number in range(PACKETS):
+        content = transport(TCP, 1024 + number % 60_000, b"", SYN)
+        yield frame4(number, TCP, content).ljust(60, b"\0")
+
+
+def one_frame(frame, packets=PACKETS):
+    """One flow."""
+    for _ in range(packets):
+        yield frame
+
+
+def tcp(make, size):
+    """A maker of TCP frames of a size."""
+    return lambda number: make(number, TCP, transport(TCP, 1024 + number, bytes(size - 74)))
+
+
+# Name: frames, flows, nanoseconds from packet to packet.
+CASES = {
+    "every packet begins a flow": (new_flows, PACKETS, 1000),
+    "one flow": (lambda: one_frame(frame4(1, TCP, transport(TCP, 1024, bytes(200)))), 1, 1000),
+    "IPv6 only": (lambda: mixed(tcp(frame6, 200)), FLOWS, 1000),
+    "smallest frames": (lambda: mixed(small), FLOWS, 1000),
+    "time going backwards": (lambda: mixed(small), FLOWS, -1000),
+    "one pair of VXLAN ends": (
+        lambda: mixed(lambda number: vxlan(number, tcp(frame4, 130)(number))), FLOWS + 1, 1000),
+    "frames of 9014 bytes": (
+        lambda: one_frame(frame4(1, UDP, transport(UDP, 1024, bytes(8972))), 200_000), 1, 1000),
+}
+
+
+def write(path, frames, step):
+    """A classic pcap with nanoseconds; returns the number of packets."""
+    now, count = 1_700_000_000_000_000_000, 0
+    with open(path, "wb", buffering=1 << 20) as file:
+        file.write(struct.pack("<IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, 262_144, 1))
+        for frame in frames:
+            file.write(struct.pack("<IIII", now // 10**9, now % 10**9, len(frame), len(frame)))
+            file.write(frame)
+            now += step
+            count += 1
+    return count
+
+
+def skyd(binary, path, *options):
+    """The command, on one thread."""
+    return [binary, "flows", path, "--threads", "1", "--query", "G.Flows().Count()", *options]
+
+
+def check(command, flows, packets):
+    """Whether skyd finds what was written."""
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    found = re.search(r"flows (\d+) packets (\d+)", said)
+    if found is None or (int(found[1]), int(found[2])) != (flows, packets):
+        sys.exit(f"{flows} flows and {packets} packets were written, but skyd says: {said}")
+
+
+def compare(first, second, path, pairs):
+    """Elapsed times of both, pair by pair."""
+    times = []
+    for _ in range(pairs):
+        with open(path, "rb") as file:
+            while file.read(1 << 20):
+                pass
+        times.append((run(first, "1")[0], run(second, "1")[0]))
+    return times
+
+
+def print_row(name, figures):
+    """Median, least and most."""
+    low, high = min(figures), max(figures)
+    print(f"{name}: {statistics.median(figures):.2f} ({low:.2f} to {high:.2f})", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("meter")
+    parser.add_argument("skyd")
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--only", choices=[*CASES, "full table"])
+    parser.add_argument("--folder", help="where captures are made, 2 GB of room (a temporary one)")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
+        path = os.path.join(folder, "case.pcap")
+        for name, (frames, flows, step) in CASES.items():
+            if arguments.only not in (None, name):
+                continue
+            packets = write(path, frames(), step)
+            ours = skyd(arguments.skyd, path)
+            check(ours, flows, packets)
+            times = compare([arguments.meter, path], ours, path, arguments.pairs)
+            print_row(f"{name}, share", [meter / own for meter, own in times])
+        if arguments.only in (None, "full table"):
+            packets = write(path, new_flows(), 1000)
+            whole = skyd(arguments.skyd, path)
+            bounded = skyd(arguments.skyd, path, "--max-bytes", "20000000")
+            said = subprocess.run(bounded, capture_output=True, text=True, check=True).stderr
+            early = int(re.search(r"(\d+) flows left early", said)[1])
+            times = compare(whole, bounded, path, arguments.pairs)
+            print_row("full table, µs more for a flow that leaves early",
+                      [(second - first) / early * 1e6 for first, second in times])
+
+
+if __name__ == "__main__":
+    main()
