@@ -2,9 +2,9 @@
 //!
 //! The graph is what counts; the store follows it. [`Keeper::record`] is told of every event inside
 //! its transaction and notes which kept elements are to be written; a thread of its own writes what
-//! has come together, all in one transaction of the store, so that many changes cost one wait for
-//! the disk. Of an element only the newest revision waits, shared with the graph: however slow the
-//! disk, what waits is bounded by what is kept. Whoever must know that a change is durable calls
+//! has come together, thousands in one transaction of the store, so that many changes cost one wait
+//! for the disk. Of an element only the newest revision waits, shared with the graph: however slow
+//! the disk, what waits is bounded by what is kept. Whoever must know that a change is durable calls
 //! [`Keeper::flush`].
 
 mod waiting;
@@ -185,7 +185,7 @@ impl Keeper {
             let (batch, upto) = (std::mem::take(&mut state.pending), state.recorded);
             if !batch.is_empty() {
                 drop(state);
-                let outcome = self.documents.apply(&batch.changes());
+                let outcome = self.write(&batch);
                 state = self.state.lock();
                 pause = match outcome {
                     Ok(()) => {
@@ -203,6 +203,20 @@ impl Keeper {
             if state.stopping {
                 return;
             }
+        }
+    }
+}
+
+impl Keeper {
+    /// Writes in parts, so that only few of the documents are in memory at a time.
+    fn write(&self, batch: &Pending) -> Result<(), StoreError> {
+        let mut changes = batch.changes();
+        loop {
+            let part: Vec<Change> = changes.by_ref().take(PART).collect();
+            if part.is_empty() {
+                return Ok(());
+            }
+            self.documents.apply(&part)?;
         }
     }
 }
@@ -302,17 +316,11 @@ impl Pending {
         self.nodes.is_empty() && self.edges.is_empty()
     }
 
-    /// As the store takes them.
-    fn changes(&self) -> Vec<Change> {
-        let nodes = self
-            .nodes
-            .iter()
-            .map(|(id, node)| change(id.to_string(), node.as_deref()));
-        let edges = self
-            .edges
-            .iter()
-            .map(|(id, edge)| change(id.to_string(), edge.as_deref()));
-        nodes.chain(edges).collect()
+    /// As the store takes them, in its order: what is written together then lies together.
+    fn changes(&self) -> impl Iterator<Item = Change> {
+        let nodes = sorted(&self.nodes).map(|(id, node)| change(id.to_string(), node.as_deref()));
+        let edges = sorted(&self.edges).map(|(id, edge)| change(id.to_string(), edge.as_deref()));
+        nodes.chain(edges)
     }
 
     /// Puts back what was not written, unless there is something newer.
@@ -328,6 +336,12 @@ impl Pending {
             }
         }
     }
+}
+
+fn sorted<I: Ord, E>(elements: &HashMap<I, E>) -> impl Iterator<Item = (&I, &E)> {
+    let mut elements: Vec<_> = elements.iter().collect();
+    elements.sort_unstable_by_key(|(id, _)| *id);
+    elements.into_iter()
 }
 
 fn change<E: GraphResource>(id: String, element: Option<&E>) -> Change {
@@ -354,6 +368,9 @@ impl Processor for ReturningEdges {
         }
     }
 }
+
+/// Elements written in one transaction of the store, some megabytes as a rule.
+const PART: usize = 4096;
 
 /// How long changes come together that nobody waits for.
 const PAUSE: Duration = Duration::from_millis(500);

@@ -151,6 +151,22 @@ fn the_end_writes_what_nobody_waited_for() {
 }
 
 #[test]
+fn much_is_written_in_parts() {
+    let disk = Arc::new(Disk::default());
+    let kept_by = Kept::open(&disk);
+    let count = 2 * PART + 1;
+    kept_by.graph.update_kept(None, |graph, _| {
+        for number in 0..count {
+            graph.add_node(node(&format!("{number:05}"), "")).unwrap();
+        }
+    });
+    assert_eq!(kept_by.graph.flush(), Ok(()));
+    assert_eq!(disk.asked.load(Ordering::Relaxed), 3);
+    assert_eq!(kept(&disk), kept_by.ids());
+    assert_eq!(kept_by.keeper.counts(), (count, 0));
+}
+
+#[test]
 fn a_disk_that_fails_is_told_and_tried_again() {
     let disk = Arc::new(Disk::default());
     let keeper = Kept::open(&disk);
