@@ -1,7 +1,8 @@
 //! Reading a capture file and decoding its packets: nanoseconds a packet, each stage alone.
 //!
-//! `BENCH_PCAP=big.pcap cargo bench --bench decode` measures a file of yours (classic pcap); without
-//! it, a mix of 20 000 packets made here: TCP, UDP and DNS over IPv4 and IPv6, tags, tunnels.
+//! `BENCH_PCAP=big.pcap cargo bench --bench decode` measures a file of yours (classic pcap);
+//! without it, a mix of 20 000 packets made here: TCP, UDP and DNS over IPv4 and IPv6, tags,
+//! tunnels.
 
 use std::hint::black_box;
 

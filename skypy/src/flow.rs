@@ -287,7 +287,7 @@ fn to_dict<'py>(py: Python<'py>, flow: &Flow) -> PyResult<Bound<'py, PyDict>> {
 }
 
 /// Batches between two looks for a signal such as Ctrl-C.
-const BATCHES_PER_CHECK: u32 = 64;
+const BATCHES_PER_CHECK: u32 = 8;
 
 /// As many packets of a flow as captures may keep.
 const MAX_RAW_PACKETS: u32 = 10;

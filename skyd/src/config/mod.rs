@@ -1,8 +1,8 @@
 //! The configuration: defaults, then files, then the environment, then `--set`, the later wins.
 //!
 //! Files are YAML with the original's key names, in any case. A key that is unknown, or known and
-//! without effect, is a warning; a value that its key does not take ends the start with the key, the
-//! value and what is allowed.
+//! without effect, is a warning; a value that its key does not take ends the start with the key,
+//! the value and what is allowed.
 
 mod file;
 mod keys;

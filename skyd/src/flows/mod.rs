@@ -77,7 +77,7 @@ pub(crate) struct FlowsArgs {
     #[arg(long)]
     recorded: bool,
 
-    /// Threads to work with, all told.
+    /// Threads to work with, all told; each has an equal share of --max-bytes.
     #[arg(long, value_name = "N", default_value = "1")]
     threads: NonZeroU8,
 }

@@ -1,8 +1,8 @@
 //! Text frames read as binary ones.
 //!
 //! COMPAT: a client declares how it writes (`X-Client-Protocol`) and its frames' opcodes do not
-//! count: Go clients send JSON in binary frames, and protobuf may come in text frames. The WebSocket
-//! library would refuse text that is not UTF-8, so it is shown binary frames only.
+//! count: Go clients send JSON in binary frames, and protobuf may come in text frames. The
+//! WebSocket library would refuse text that is not UTF-8, so it is shown binary frames only.
 //!
 //! Whoever knows where messages begin and end also knows what they weigh while they arrive.
 

@@ -130,7 +130,8 @@ impl Selection {
             })
     }
 
-    /// Runs the filter again; `None` where that takes too long. A filter that fails selects nothing.
+    /// Runs the filter again; `None` where that takes too long. A filter that fails selects
+    /// nothing.
     pub(crate) async fn run_again(&self, app: &App) -> Option<WholeGraph> {
         let query = Arc::clone(&self.query);
         let work = move |engine: &Engine, interrupt: &Interrupt| run(engine, &query, interrupt);

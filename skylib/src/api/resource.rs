@@ -234,7 +234,8 @@ impl<R: Resource> ResourceStore<R> {
         self.keep(id, resource, expires_at)
     }
 
-    /// Changes a resource by a JSON patch; what comes out is read and checked as one that comes new.
+    /// Changes a resource by a JSON patch; what comes out is read and checked as one that comes
+    /// new.
     ///
     /// Returns it, or `None` where nothing changed.
     ///

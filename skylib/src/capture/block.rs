@@ -1,4 +1,5 @@
-//! What lies in a block of the ring (TPACKET_V3): packets one after the other, each behind a header.
+//! What lies in a block of the ring (TPACKET_V3): packets one after the other, each behind a
+//! header.
 
 use std::mem::offset_of;
 

@@ -51,12 +51,16 @@ impl PacketSource for Box<dyn PacketSource> {
     fn waker(&self) -> Waker {
         (**self).waker()
     }
+
+    fn shared_buffer(&self) -> Option<Arc<[u8]>> {
+        (**self).shared_buffer()
+    }
 }
 
 /// What [`PacketSource::next_batch`] found. Complete by definition.
 #[derive(Clone, Copy, Debug)]
 pub enum Batch<'a> {
-    /// Packets, at least one, at most some hundreds.
+    /// Packets, at least one, at most some thousands.
     Packets(PacketBatch<'a>),
     /// None so far; there may be some later.
     Timeout,

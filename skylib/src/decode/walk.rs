@@ -247,6 +247,7 @@ impl<'a, 'p> Walk<'a, 'p> {
     /// The rest is the payload of a fragment, whose IPv4 header starts there.
     pub(super) fn found_fragment(&mut self, header: usize) {
         self.parts.fragment = Some(Fragment {
+            outermost: self.parts.first_network.unwrap_or_default(),
             header: header as u32,
             payload: self.offset as u32,
             end: self.end as u32,

@@ -130,8 +130,8 @@ impl<E: GraphResource> Collection for Elements<E> {
         element.id()
     }
 
-    /// Only metadata change; what else a patch does is ignored. An error of the store means that the
-    /// change is made and not durable yet.
+    /// Only metadata change; what else a patch does is ignored. An error of the store means that
+    /// the change is made and not durable yet.
     fn patch(&self, id: &str, patch: &str) -> Result<Option<Arc<E>>, PatchError> {
         let mut element = self.get(id).ok_or(PatchError::NotFound)?;
         let patch = JsonPatch::parse(patch).map_err(PatchError::Incorrect)?;

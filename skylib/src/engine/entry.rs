@@ -44,8 +44,8 @@ impl CaptureEntry<'_> {
         map
     }
 
-    /// Adds or replaces this capture's entry; nothing happens where the node shows the same already.
-    /// `false` where the node is gone.
+    /// Adds or replaces this capture's entry; nothing happens where the node shows the same
+    /// already. `false` where the node is gone.
     pub(super) fn show(&self, graph: &mut Graph, node: &NodeId, now: Timestamp) -> bool {
         let mut entries = others(graph, node, &self.spec.uuid);
         entries.push(Value::from(self.to_map()));

@@ -108,7 +108,8 @@ pub struct EngineOptions {
     pub host: String,
     /// Where resources are kept.
     pub documents: Arc<dyn DocStore>,
-    /// Where nodes and edges are kept that clients bring; none is not, and they end with the process.
+    /// Where nodes and edges are kept that clients bring; none is not, and they end with the
+    /// process.
     pub elements: Option<Arc<dyn DocStore>>,
     /// Where the graph's past is kept; none is not, and queries that ask for it are refused.
     pub history: Option<Arc<dyn History>>,

@@ -301,7 +301,8 @@ impl OnDemand {
         }
     }
 
-    /// Shows a capture on its node and keeps it in mind; closes it where the node has gone meanwhile.
+    /// Shows a capture on its node and keeps it in mind; closes it where the node has gone
+    /// meanwhile.
     fn keep(&mut self, key: Key, running: Running) -> bool {
         self.controller.watch(&key.node);
         let entry = running.entry();

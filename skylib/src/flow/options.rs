@@ -53,9 +53,9 @@ pub struct FlowTableOptions {
     /// Whether flows are sent only when they leave, each once, instead of at every update too.
     pub leaving_only: bool,
     /// Whether to give the values the original has been recorded with where ours are mended:
-    /// `Last` that goes back, the last one of joined fragments counted alone, ends seen in a first packet only, SYN times on the wrong side, no
-    /// counting without IP in [`LayerKeyMode::L3`], last intervals told twice, TCP within UDP not
-    /// followed.
+    /// `Last` that goes back, the last one of joined fragments counted alone, ends seen in a first
+    /// packet only, SYN times on the wrong side, no counting without IP in [`LayerKeyMode::L3`],
+    /// last intervals told twice, TCP within UDP not followed.
     pub recorded: bool,
     /// Secret of the hash of keys; random unless given.
     pub seed: Option<u64>,

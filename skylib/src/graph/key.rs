@@ -44,7 +44,8 @@ pub enum ElementKey {
 }
 
 impl ElementKey {
-    /// Understands a key; whatever is not known otherwise is metadata, `Metadata.` before it cut off.
+    /// Understands a key; whatever is not known otherwise is metadata, `Metadata.` before it cut
+    /// off.
     #[must_use]
     pub fn parse(name: &str) -> Self {
         match name {

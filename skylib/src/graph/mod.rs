@@ -140,7 +140,8 @@ impl Graph {
     /// Adds a node as it is.
     ///
     /// # Errors
-    /// [`GraphError::NodeConflict`] where its id is taken, [`GraphError::MissingId`] for an empty one.
+    /// [`GraphError::NodeConflict`] where its id is taken, [`GraphError::MissingId`] for an empty
+    /// one.
     pub fn add_node(&mut self, node: Node) -> Result<(), GraphError> {
         if node.id.is_empty() {
             return Err(GraphError::MissingId);

@@ -1,4 +1,5 @@
-//! `Scope`: the part of a view that a query sees, the whole of it or a subgraph, now or in the past.
+//! `Scope`: the part of a view that a query sees, the whole of it or a subgraph, now or in the
+//! past.
 
 use std::ops::ControlFlow;
 use std::rc::Rc;

@@ -56,8 +56,8 @@ pub enum Resolution {
 /// A longer one is damage, and its length would be an allocation of the file's choice.
 pub const MAX_RECORD_LEN: u32 = 262_144;
 
-/// Packets of one batch at most: as a rule all of a buffer, so that of many threads the one that has
-/// filled it, whose cache it is in, also reads its records.
+/// Packets of one batch at most: as a rule all of a buffer, so that of many threads the one that
+/// has filled it, whose cache it is in, also reads its records.
 const MAX_BATCH: usize = 8192;
 /// Bytes of the file header.
 pub(crate) const FILE_HEADER_LEN: usize = 24;

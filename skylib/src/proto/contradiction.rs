@@ -8,8 +8,8 @@ impl GraphMessage {
     /// What it would change of an element of `origin` that only `origin` may say; `None` where
     /// nothing of the kind.
     ///
-    /// Captures follow what the probes of their host wrote: which interface a node is and which file
-    /// is its namespace. Anybody who may write the graph may add to it, but not rewrite that.
+    /// Captures follow what the probes of their host wrote: which interface a node is and which
+    /// file is its namespace. Anybody who may write the graph may add to it, but not rewrite that.
     #[must_use]
     pub fn contradicts(&self, graph: &Graph, origin: &str) -> Option<&'static str> {
         let node = |id: &NodeId| graph.node(id).filter(|held| &*held.origin == origin);

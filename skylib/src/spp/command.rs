@@ -16,7 +16,8 @@ pub enum Action {
 }
 
 impl Action {
-    /// Reads `{"action": "start"}`; other keys are ignored, of one that comes twice the last counts.
+    /// Reads `{"action": "start"}`; other keys are ignored, of one that comes twice the last
+    /// counts.
     ///
     /// ```
     /// use skylib::spp::Action;

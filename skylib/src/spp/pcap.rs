@@ -209,8 +209,8 @@ impl PcapProcess {
         self.before.lock().plus(present)
     }
 
-    /// Starts a run at the first second whose names nobody has. Another instance of the same port and
-    /// folder may take them in between.
+    /// Starts a run at the first second whose names nobody has. Another instance of the same port
+    /// and folder may take them in between.
     fn run_with_free_names(&self, interface: &str, began: &mut i64) -> Result<Run, SppError> {
         let mut others = MOST_OTHERS;
         loop {

@@ -4,8 +4,8 @@
 //! must survive a crash once their creation was acknowledged. [`MemoryStore`] forgets them at the
 //! end of the process, `RedbStore` (feature `store-local`) keeps them in one file.
 //!
-//! [`FlowStore`] holds flows after they have left the tables; [`MemoryFlowStore`] a bounded number of
-//! them in memory.
+//! [`FlowStore`] holds flows after they have left the tables; [`MemoryFlowStore`] a bounded number
+//! of them in memory.
 //!
 //! ```
 //! use skylib::store::{DocStore, MemoryStore};

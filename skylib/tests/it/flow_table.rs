@@ -275,7 +275,7 @@ fn flows_in_a_table_that_was_full_before_allocate_nothing() {
     let mut sent: Vec<Flow> = Vec::new();
     for _ in 0..2 {
         table.process(&packets.batch());
-        table.flush(Timestamp::from_ms(2), &mut sent);
+        table.flush(&mut sent);
         table.update(Timestamp::from_ms(2), &mut sent);
     }
     let ((), allocations) = allocations::count(|| table.process(&packets.batch()));
@@ -301,7 +301,7 @@ fn scenario_expire_now_sends_all() {
     let mut table = FlowTable::new(FlowTableOptions::default());
     table.process(&packets.batch());
     let mut sent: Vec<Flow> = Vec::new();
-    table.flush(Timestamp::from_ms(i64::MAX), &mut sent);
+    table.flush(&mut sent);
     assert_eq!((table.len(), sent.len()), (0, 100));
 }
 
@@ -346,7 +346,7 @@ fn count_outermost(path: &Path) -> bool {
         let wanted = i64::try_from(stats.packets - stats.without_flow).unwrap();
         assert_eq!(packets, wanted, "{path:?} {mode:?}");
         let mut sent: Vec<Flow> = Vec::new();
-        table.flush(Timestamp::ZERO, &mut sent);
+        table.flush(&mut sent);
         assert_eq!(sent.len() as u64, stats.begun, "{path:?} {mode:?}");
         assert_eq!(table.stats().flows, 0);
         reader = CaptureReader::new(File::open(path).unwrap()).unwrap();

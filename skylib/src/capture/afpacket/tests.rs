@@ -10,7 +10,8 @@ fn open(interface: &str) -> AfPacket {
     AfPacket::open(&CaptureOptions::new(interface)).expect("a source")
 }
 
-/// Packets (bytes, wire length) until there are `count`, or none for a tenth of a second (the ring gives up its blocks after 10 ms).
+/// Packets (bytes, wire length) until there are `count`, or none for a tenth of a second (the ring
+/// gives up its blocks after 10 ms).
 fn take(source: &mut AfPacket, count: usize) -> Vec<(Vec<u8>, u32)> {
     let mut packets = Vec::new();
     while packets.len() < count {

@@ -199,8 +199,8 @@ impl BpfFilter {
     /// The program for packets of a link type; a text keeps `snap_len` bytes (0: all).
     ///
     /// # Errors
-    /// [`CaptureError::FilterLinkType`] for a program of another link type, [`CaptureError::Filter`]
-    /// for a text that makes no sense on this one.
+    /// [`CaptureError::FilterLinkType`] for a program of another link type,
+    /// [`CaptureError::Filter`] for a text that makes no sense on this one.
     pub fn program(
         &self,
         link_type: LinkType,

@@ -95,18 +95,27 @@ impl<'s> Desk<'s> {
         }
     }
 
-    /// The next work of a shard that is done with its previous one; none when all is done. `each` is
-    /// called now and then and can end the reading.
+    /// The next work of a shard that is done with its previous one; none when all is done. `each`
+    /// is called after every piece of work and can end the reading.
     pub(super) fn next(
         &self,
         shard: usize,
         done: Option<Work>,
         each: &mut dyn FnMut() -> ControlFlow<()>,
     ) -> Option<Work> {
-        let done = done.map(|work| work.todo.emptied());
-        let mut state = self.lock();
-        state.spare.extend(done);
-        while !state.is_abandoned {
+        // Whatever `each` does, nobody waits for the lock meanwhile.
+        let mut stops = done.is_some() && each().is_break();
+        let mut done = done.map(|work| work.todo.emptied());
+        loop {
+            let mut state = self.lock();
+            state.spare.extend(done.take());
+            if stops && !state.has_ended {
+                state.has_ended = true;
+                self.changed.notify_all();
+            }
+            if state.is_abandoned {
+                return None;
+            }
             let mut lengths = state.queues.iter().map(VecDeque::len);
             let runs_short = lengths.clone().any(|len| len < ENOUGH);
             let has_room = lengths.all(|len| len < MOST);
@@ -117,9 +126,7 @@ impl<'s> Desk<'s> {
             {
                 drop(state);
                 let outcome = reader.read();
-                let stops = each().is_break();
-                state = self.lock();
-                state.take_over(reader, outcome, stops);
+                self.lock().take_over(reader, outcome);
                 self.changed.notify_all();
             } else if let Some(work) = state.queues.get_mut(shard)?.pop_front() {
                 // Somebody may wait for room.
@@ -130,20 +137,17 @@ impl<'s> Desk<'s> {
             } else if state.has_ended && state.reader.is_some() {
                 return None;
             } else {
-                let woken = self.changed.wait_timeout(state, WAIT);
-                state = woken.unwrap_or_else(PoisonError::into_inner).0;
-                if each().is_break() {
-                    state.has_ended = true;
-                }
+                drop(self.changed.wait_timeout(state, WAIT));
             }
+            stops = each().is_break();
         }
-        None
     }
 
-    /// Ends all work, as a thread has panicked.
-    pub(super) fn abandon(&self) {
+    /// Ends all work, as a thread is missing.
+    pub(super) fn abandon(&self, error: Option<CaptureError>) {
         let mut state = self.lock();
         state.is_abandoned = true;
+        state.error = error.or(state.error.take());
         self.changed.notify_all();
     }
 
@@ -165,7 +169,6 @@ impl<'s> State<'s> {
         &mut self,
         mut reader: Reader<'s>,
         outcome: Result<ControlFlow<()>, CaptureError>,
-        stops: bool,
     ) {
         if let Some((link_type, buffer)) = reader.latest.take() {
             for (queue, todo) in self.queues.iter_mut().zip(&mut reader.todo) {
@@ -179,7 +182,7 @@ impl<'s> State<'s> {
         }
         self.reader = Some(reader);
         match outcome {
-            Ok(ControlFlow::Continue(())) => self.has_ended |= stops,
+            Ok(ControlFlow::Continue(())) => {}
             Ok(ControlFlow::Break(())) => self.has_ended = true,
             Err(error) => {
                 self.has_ended = true;

@@ -16,12 +16,13 @@ pub use self::flows::ReplayedFlows;
 use super::{Batch, CaptureError, PacketSource};
 use crate::flow::{FlowSink, FlowTable, FlowTableOptions, FlowTableStats};
 use crate::packet::PacketBatch;
-use crate::time::Timestamp;
 
 /// Turns all that a source has into flows; the tables' timers follow the time of the packets.
 ///
 /// With one thread, the default, that is the thread of the caller. With more, the caller's is one
-/// of them; the flows are the same, their order is not.
+/// of them, and all packets between two addresses, or the two ends of a tunnel, go to the same one.
+/// The flows are the same, their order is not. Only where the packets' time goes back by half a
+/// minute and more may streams and datagrams that wait for a missing piece be given up at others.
 ///
 /// ```no_run
 /// use std::ops::ControlFlow;
@@ -43,7 +44,8 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// With tables of these options; their bounds on flows hold for all tables together.
+    /// With tables of these options; their bounds hold for all tables together, each having an equal
+    /// share: where most flows are between two addresses, more threads evict earlier.
     #[must_use]
     pub const fn new(options: FlowTableOptions) -> Self {
         Self {
@@ -73,15 +75,8 @@ impl Replay {
             return shards::run(&self.tables(), source, sink, each);
         }
         let mut table = FlowTable::new(self.options.clone());
-        let mut latest = Timestamp::ZERO;
-        let end = feed(source, each, &mut |batch| {
-            latest = batch
-                .headers
-                .last()
-                .map_or(latest, |header| header.timestamp);
-            table.replay(batch, sink);
-        });
-        table.flush(latest, sink);
+        let end = feed(source, each, &mut |batch| table.replay(batch, sink));
+        table.flush(sink);
         (table.stats(), end)
     }
 

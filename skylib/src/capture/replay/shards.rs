@@ -1,8 +1,8 @@
 //! Several threads that count flows, each with a table of its own.
 //!
 //! All packets between two addresses go to one shard, so every flow is in one table, together with
-//! the flow around it and the flows within. The threads read in turn, whichever has the least to do,
-//! and hand out buffers as they were filled: no packet is copied.
+//! the flow around it and the flows within. The threads read in turn, whichever sees first that
+//! work runs short, and hand out buffers as they were filled: no packet of a file is copied.
 
 use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
@@ -12,7 +12,6 @@ use super::desk::Desk;
 use super::flows::{EncodedFlows, ReplayedFlows};
 use crate::capture::{CaptureError, PacketSource};
 use crate::flow::{Flow, FlowSink, FlowTable, FlowTableOptions, FlowTableStats};
-use crate::time::Timestamp;
 
 /// Counts on threads; flows go to the sink from all of them.
 pub(super) fn run(
@@ -25,8 +24,8 @@ pub(super) fn run(
     let (shards, end) = count(tables, source, each, |shard| {
         let mut sink = SharedSink(&sink);
         let mut table = FlowTable::new(shard.options.clone());
-        let latest = shard.follow(&mut table, &mut sink);
-        table.flush(latest, &mut sink);
+        shard.follow(&mut table, &mut sink);
+        table.flush(&mut sink);
         table.stats()
     });
     let mut stats = FlowTableStats::default();
@@ -75,9 +74,18 @@ fn count<T: Send>(
                 each,
             })
         };
-        let others: Vec<_> = (1..tables.len())
-            .map(|number| scope.spawn(move || run(number, &mut || ControlFlow::Continue(()))))
-            .collect();
+        let mut others = Vec::new();
+        for number in 1..tables.len() {
+            let other = move || run(number, &mut || ControlFlow::Continue(()));
+            match thread::Builder::new().spawn_scoped(scope, other) {
+                Ok(thread) => others.push(thread),
+                Err(error) => {
+                    let action = format!("start thread {} of {}", number + 1, tables.len());
+                    desk.abandon(Some(CaptureError::io(action, error)));
+                    break;
+                }
+            }
+        }
         let first = run(0, each);
         let join = |thread: ScopedJoinHandle<'_, T>| {
             thread
@@ -101,16 +109,11 @@ struct Shard<'a, 's> {
 }
 
 impl Shard<'_, '_> {
-    /// Counts until there is no more; tells the time of the latest packet.
-    fn follow(&mut self, table: &mut FlowTable, sink: &mut dyn FlowSink) -> Timestamp {
-        let mut latest = Timestamp::ZERO;
+    /// Counts until there is no more.
+    fn follow(&mut self, table: &mut FlowTable, sink: &mut dyn FlowSink) {
         let mut done = None;
         while let Some(work) = self.desk.next(self.number, done, self.each) {
             for (batch, tick) in work.steps() {
-                latest = batch
-                    .headers
-                    .last()
-                    .map_or(latest, |header| header.timestamp);
                 table.replay(&batch, sink);
                 if let Some(now) = tick {
                     table.tick(now, sink);
@@ -118,7 +121,6 @@ impl Shard<'_, '_> {
             }
             done = Some(work);
         }
-        latest
     }
 }
 
@@ -126,7 +128,7 @@ impl Drop for Shard<'_, '_> {
     /// Nobody waits for a thread that has panicked.
     fn drop(&mut self) {
         if thread::panicking() {
-            self.desk.abandon();
+            self.desk.abandon(None);
         }
     }
 }

@@ -30,12 +30,12 @@ impl Steering {
         };
         // The upper half of the product spreads over the shards.
         let mixed = ends.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-        (mixed as usize * self.shards) >> 32
+        ((mixed * self.shards as u64) >> 32) as usize
     }
 
     /// What is the same in both directions of a flow, for any packet.
     #[cold]
-    fn decoded_ends(&mut self, packet: PacketRef<'_>) -> u64 {
+    pub(super) fn decoded_ends(&mut self, packet: PacketRef<'_>) -> u64 {
         // Packets decoded in part make flows of that part.
         self.decoder.decode(packet, &mut self.parts).ok();
         if let Some((source, destination)) = self.parts.key_network(0) {
@@ -46,34 +46,58 @@ impl Steering {
     }
 }
 
-/// The same for IP in Ethernet with whole headers, VLAN tags or not, without decoding it all.
-fn plain_ends(packet: &PacketRef<'_>) -> Option<u64> {
-    if packet.link_type != LinkType::ETHERNET {
-        return None;
+/// The same for IP with whole headers, without decoding it all: in Ethernet and Linux's cooked
+/// captures, VLAN tags or not, and alone.
+pub(super) fn plain_ends(packet: &PacketRef<'_>) -> Option<u64> {
+    let data = packet.data;
+    match packet.link_type {
+        LinkType::ETHERNET => tagged_ends(data.get(12..)?),
+        LinkType::LINUX_SLL => tagged_ends(data.get(14..)?),
+        LinkType::LINUX_SLL2 => ip_ends(*data.first_chunk()?, data.get(20..)?),
+        LinkType::RAW
+        | LinkType::RAW_DLT
+        | LinkType::RAW_OPENBSD
+        | LinkType::IPV4
+        | LinkType::IPV6 => match data.first()? >> 4 {
+            4 => ip_ends(IPV4, data),
+            6 => ip_ends(IPV6, data),
+            _ => None,
+        },
+        _ => None,
     }
-    let mut rest = packet.data.get(12..)?;
+}
+
+/// Of what an EtherType begins.
+fn tagged_ends(mut rest: &[u8]) -> Option<u64> {
     for _ in 0..3 {
         let (kind, inside) = rest.split_first_chunk::<2>()?;
         match *kind {
             [0x81, 0x00] | [0x88, 0xa8] => rest = inside.get(2..)?,
-            [0x08, 0x00] => {
-                let header: &[u8; 20] = inside.first_chunk()?;
-                let header_len = usize::from(header[0] & 0xf) * 4;
-                let total_len = usize::from(u16::from_be_bytes([header[2], header[3]]));
-                let is_whole = header[0] >> 4 == 4
-                    && (20..=inside.len()).contains(&header_len)
-                    && total_len >= header_len;
-                return is_whole.then(|| unordered(&header[12..16], &header[16..20]));
-            }
-            [0x86, 0xdd] => {
-                let header: &[u8; 40] = inside.first_chunk()?;
-                let is_whole = header[0] >> 4 == 6;
-                return is_whole.then(|| unordered(&header[8..24], &header[24..40]));
-            }
-            _ => return None,
+            kind => return ip_ends(kind, inside),
         }
     }
     None
+}
+
+/// Of what follows an EtherType, if that is IP.
+fn ip_ends(kind: [u8; 2], inside: &[u8]) -> Option<u64> {
+    match kind {
+        IPV4 => {
+            let header: &[u8; 20] = inside.first_chunk()?;
+            let header_len = usize::from(header[0] & 0xf) * 4;
+            let total_len = usize::from(u16::from_be_bytes([header[2], header[3]]));
+            let is_whole = header[0] >> 4 == 4
+                && (20..=inside.len()).contains(&header_len)
+                && total_len >= header_len;
+            is_whole.then(|| unordered(&header[12..16], &header[16..20]))
+        }
+        IPV6 => {
+            let header: &[u8; 40] = inside.first_chunk()?;
+            let is_whole = header[0] >> 4 == 6;
+            is_whole.then(|| unordered(&header[8..24], &header[24..40]))
+        }
+        _ => None,
+    }
 }
 
 /// A number of two addresses that does not tell which is which.
@@ -91,3 +115,7 @@ fn unordered(a: &[u8], b: &[u8]) -> u64 {
     let (a, b) = (number(a), number(b));
     (a ^ b).wrapping_add(a.wrapping_mul(b))
 }
+
+/// EtherTypes.
+const IPV4: [u8; 2] = [0x08, 0x00];
+const IPV6: [u8; 2] = [0x86, 0xdd];

@@ -1,14 +1,17 @@
 use std::io::Cursor;
 
+use super::steering::{self, Steering};
 use super::*;
 use crate::capture::PcapFile;
 use crate::capture::frames::{frame, tagged, udp};
+use crate::decode::DecoderOptions;
 use crate::filter::{Filter, Predicate};
 use crate::flow::{
     ExtraLayers, FinishType, Flow, FlowField, FlowQuery, FlowSource, LayerKeyMode, SortOrder,
 };
-use crate::packet::{LinkType, PacketRef};
-use crate::pcap_file::{PcapWriter, Resolution};
+use crate::packet::{LinkType, PacketHeader, PacketRef};
+use crate::pcap_file::{PcapNgWriter, PcapWriter, Resolution};
+use crate::time::Timestamp;
 
 const MINUTE: i64 = 60_000;
 
@@ -204,7 +207,7 @@ fn mixed_capture() -> Vec<u8> {
 }
 
 /// Datagrams in fragments, TCP segments in disorder and DNS messages between twenty pairs of
-/// addresses, in and out of GRE.
+/// addresses, in and out of GRE and IPv6.
 fn joined_capture() -> Vec<u8> {
     let (link_type, resolution) = (LinkType::ETHERNET, Resolution::Nanoseconds);
     let mut writer = PcapWriter::new(Vec::new(), link_type, resolution).expect("in memory");
@@ -238,7 +241,14 @@ fn joined_capture() -> Vec<u8> {
             }
         };
         ip[15] = pair % 20;
-        if kind & 0x10 != 0 {
+        if kind & 0x30 == 0x20 {
+            // The same fragments come in tunnels of IPv6, too.
+            let len = u16::try_from(ip.len())
+                .expect("a short packet")
+                .to_be_bytes();
+            let ends = [&[0xfd; 15][..], &[pair % 2], &[0xfe; 16]].concat();
+            ip = [&[0x60, 0, 0, 0, len[0], len[1], 4, 64], &ends[..], &ip].concat();
+        } else if kind & 0x10 != 0 {
             let mut outer = udp(0, 0, 0)[..20].to_vec();
             let len = u16::try_from(24 + ip.len()).expect("a short packet");
             outer[2..4].copy_from_slice(&len.to_be_bytes());
@@ -246,7 +256,7 @@ fn joined_capture() -> Vec<u8> {
             outer[15] = pair % 3;
             ip = [&outer[..], &[0, 0, 8, 0], &ip].concat();
         }
-        let data = frame(0x0800, &ip);
+        let data = frame(if ip[0] == 0x60 { 0x86dd } else { 0x0800 }, &ip);
         let packet = PacketRef {
             link_type,
             timestamp: Timestamp::from_ms(1_600_000_000_000 + number * 20),
@@ -401,6 +411,121 @@ fn more_threads_give_the_same_flows() {
             assert_eq!(flows.len(), other.len());
         }
     }
+}
+
+/// The packets of [`mixed_capture`] in turn as they were, as IP alone and behind the two headers of
+/// Linux's cooked captures.
+fn capture_of_many_links() -> Vec<u8> {
+    let mut ethernet = source(mixed_capture());
+    let mut writer = PcapNgWriter::new(Vec::new()).expect("in memory");
+    let mut number = 0;
+    while let Batch::Packets(batch) = ethernet.next_batch(WAIT).expect("no damage") {
+        for packet in batch.iter() {
+            let (kind, inside) = packet.data[12..].split_at(2);
+            let (link_type, data) = match number % 4 {
+                1 if kind == [8, 0] => (LinkType::RAW, inside.to_vec()),
+                2 => (LinkType::LINUX_SLL, [&[0; 14], kind, inside].concat()),
+                3 => (LinkType::LINUX_SLL2, [kind, &[0; 18], inside].concat()),
+                _ => (LinkType::ETHERNET, packet.data.to_vec()),
+            };
+            number += 1;
+            let packet = PacketRef {
+                link_type,
+                data: &data,
+                wire_len: u32::try_from(data.len()).expect("a short packet"),
+                ..packet
+            };
+            writer.write(&packet).expect("in memory");
+        }
+    }
+    writer.into_inner()
+}
+
+#[test]
+fn link_types_may_change_from_packet_to_packet() {
+    let (bytes, options) = (capture_of_many_links(), FlowTableOptions::default());
+    let (stats, flows) = by_threads(&bytes, &options, 1);
+    let is_cooked = |flow: &&Flow| flow.link.is_none() && flow.network.is_some();
+    assert!(flows.iter().filter(is_cooked).count() > 100);
+    for threads in 2..=3 {
+        let (other_stats, other) = by_threads(&bytes, &options, threads);
+        assert_eq!(other_stats, stats, "{threads} threads");
+        assert!(other == flows, "{threads} threads");
+    }
+}
+
+#[test]
+fn plain_headers_steer_like_decoded_ones() {
+    let mut file = source(capture_of_many_links());
+    let mut steering = Steering::new(DecoderOptions::default(), 1000);
+    let mut plain = 0;
+    while let Batch::Packets(batch) = file.next_batch(WAIT).expect("no damage") {
+        for packet in batch.iter() {
+            if let Some(ends) = steering::plain_ends(&packet) {
+                assert_eq!(ends, steering.decoded_ends(packet), "{:?}", packet.data);
+                plain += 1;
+            }
+        }
+    }
+    assert!(plain > 3000);
+}
+
+/// A source of packets of one shard, without an end.
+struct Endless(PacketHeader, Vec<u8>);
+
+impl PacketSource for Endless {
+    fn link_type(&self) -> LinkType {
+        LinkType::ETHERNET
+    }
+    fn next_batch(&mut self, _: Duration) -> Result<Batch<'_>, CaptureError> {
+        Ok(Batch::Packets(PacketBatch {
+            link_type: LinkType::ETHERNET,
+            buffer: &self.1,
+            headers: std::slice::from_ref(&self.0),
+        }))
+    }
+    fn stats(&mut self) -> crate::capture::CaptureStats {
+        crate::capture::CaptureStats::default()
+    }
+}
+
+#[test]
+fn whoever_has_the_work_can_end_it() {
+    for host in 0..8 {
+        let stats = in_time(move || {
+            let mut ip = udp(1, 9, 18);
+            ip[15] = host;
+            let data = frame(0x0800, &ip);
+            let header = PacketHeader {
+                timestamp: Timestamp::from_ms(1),
+                offset: 0,
+                captured_len: 60,
+                wire_len: 60,
+            };
+            let threads = NonZeroUsize::new(2).expect("a number of threads");
+            let replay = Replay::new(FlowTableOptions::default()).with_threads(threads);
+            let mut calls = 0;
+            let mut each = || {
+                calls += 1;
+                if calls < 1000 {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                }
+            };
+            let mut flows: Vec<Flow> = Vec::new();
+            let (stats, end) = replay.run(&mut Endless(header, data), &mut flows, &mut each);
+            end.expect("no damage");
+            stats
+        });
+        assert_eq!(stats.begun, 1);
+    }
+}
+
+#[test]
+fn a_boxed_file_lends_its_buffer_too() {
+    let boxed: Box<dyn PacketSource> = Box::new(source(long_capture()));
+    assert!(boxed.shared_buffer().is_some());
 }
 
 #[test]

@@ -305,7 +305,7 @@ impl<P: PacketSource, S: FlowSink> Worker<P, S> {
         while !self.scans.is_empty() {
             self.scan();
         }
-        self.table.flush(self.clock.now(), &mut self.sink);
+        self.table.flush(&mut self.sink);
         outcome.map(|()| self.report())
     }
 

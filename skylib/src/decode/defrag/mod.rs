@@ -7,6 +7,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
+use super::IpAddress;
 use crate::packet::PacketRef;
 use crate::time::Timestamp;
 
@@ -67,6 +68,8 @@ impl DefragOptions {
 /// [`Parts::fragment`](super::Parts::fragment).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fragment {
+    /// Addresses of the packet's first IP header, which may be one of IPv6 around this one.
+    pub(super) outermost: (IpAddress, IpAddress),
     /// Where the IPv4 header starts in the captured bytes.
     pub(super) header: u32,
     /// Where its payload starts.
@@ -147,9 +150,11 @@ pub struct Defragmenter {
     spare: Vec<Datagram>,
 }
 
-/// What fragments of one datagram have in common: addresses, identification and protocol.
+/// What fragments of one datagram have in common: addresses, identification and protocol, and the
+/// tunnel around them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Key {
+    outermost: (IpAddress, IpAddress),
     ends: [u8; 8],
     id: [u8; 2],
     protocol: u8,
@@ -204,9 +209,9 @@ impl Defragmenter {
         }
     }
 
-    /// Takes a packet whose first IPv4 header is that of a fragment. When it makes a datagram whole,
-    /// `frame` becomes the packet as it would have come without fragments: its own headers before
-    /// the joined payload.
+    /// Takes a packet whose first IPv4 header is that of a fragment. When it makes a datagram
+    /// whole, `frame` becomes the packet as it would have come without fragments: its own headers
+    /// before the joined payload.
     pub fn add(
         &mut self,
         packet: PacketRef<'_>,
@@ -438,6 +443,7 @@ fn read(data: &[u8], fragment: Fragment) -> Option<(Key, Range)> {
     let flags = u16::from_be_bytes([f0, f1]);
     let start = u32::from(flags & OFFSET) * UNIT;
     let key = Key {
+        outermost: fragment.outermost,
         ends,
         id: [i0, i1],
         protocol,

@@ -63,6 +63,24 @@ fn waited(joining: Joining) -> Option<u32> {
 }
 
 #[test]
+fn fragments_of_two_tunnels_are_not_joined() {
+    let in_ipv6 = |tunnel: u8, frame: &[u8]| {
+        let ip = &frame[14..];
+        let mut outer = frame[..12].to_vec();
+        outer.extend([0x86, 0xdd, 0x60, 0, 0, 0, 0, ip.len() as u8, 4, 64]);
+        outer.extend([[0xfd; 16], [tunnel; 16]].concat());
+        outer.extend(ip);
+        outer
+    };
+    let (first, last) = (frame(1, 0, 16, false), frame(1, 2, 8, true));
+    let mut rig = rig();
+    assert_eq!(rig.add(1, &in_ipv6(1, &first)), Joining::Waiting);
+    assert_eq!(rig.add(1, &in_ipv6(2, &last)), Joining::Waiting);
+    assert_eq!(rig.add(1, &last), Joining::Waiting);
+    assert_eq!(waited(rig.add(1, &in_ipv6(1, &last))), Some(1));
+}
+
+#[test]
 fn fragments_in_any_order_give_the_packet_as_it_was() {
     let pieces = [(0, 16, false), (2, 24, false), (5, 3, true)];
     for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0]] {

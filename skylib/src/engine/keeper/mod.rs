@@ -4,8 +4,8 @@
 //! its transaction and notes which kept elements are to be written; a thread of its own writes what
 //! has come together, thousands in one transaction of the store, so that many changes cost one wait
 //! for the disk. Of an element only the newest revision waits, shared with the graph: however slow
-//! the disk, what waits is bounded by what is kept. Whoever must know that a change is durable calls
-//! [`Keeper::flush`].
+//! the disk, what waits is bounded by what is kept. Whoever must know that a change is durable
+//! calls [`Keeper::flush`].
 
 mod waiting;
 

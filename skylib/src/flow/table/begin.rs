@@ -3,8 +3,7 @@
 use super::FlowTable;
 use super::entry::{
     Cold, Entry, HAS_ICMP, HAS_LINK, HAS_NETWORK, HAS_OTHER_NETWORK, HAS_SCTP, HAS_TCP,
-    HAS_TRANSPORT, HAS_UDP, HOT_ALIVE, HOT_LISTED, HOT_SWAPPED, Hot, NONE, OtherNetwork, Rare,
-    TcpTimes,
+    HAS_TRANSPORT, HAS_UDP, HOT_ALIVE, HOT_SWAPPED, Hot, NONE, OtherNetwork, Rare, TcpTimes,
 };
 use super::fragments::has_ip_metric;
 use super::packet::{IS_SWAPPED, Packets, Pending};
@@ -120,11 +119,7 @@ impl FlowTable {
         entry.cold.class = self.class(&entry);
         let class = entry.cold.class;
         let record = self.arena.insert(entry)?;
-        let hot = &mut self.arena.get_mut(record).hot;
-        if hot.flags & HOT_LISTED == 0 && !self.options.leaving_only {
-            hot.flags |= HOT_LISTED;
-            self.touched.push(record);
-        }
+        self.list_touched(record);
         self.queues[usize::from(class)].push(&mut self.arena, record);
         self.index.insert(pending.hash, record);
         self.stats.begun += 1;

@@ -197,7 +197,7 @@ mod tests {
         }
         assert!(table.stats().contents_left_out > 0);
         let mut sent: Vec<Flow> = Vec::new();
-        table.flush(Timestamp::from_ms(2), &mut sent);
+        table.flush(&mut sent);
         assert_eq!(table.contents_bytes, 0);
         assert!(sent.iter().any(|flow| flow.dns.is_some()));
     }

@@ -353,7 +353,7 @@ mod tests {
         assert_eq!((table.len(), table.stats().fragments.lost), (0, 0));
         table.update(Timestamp::from_ms(30_500), &mut Vec::<Flow>::new());
         assert_eq!(table.stats().fragments.lost, 1);
-        table.flush(Timestamp::from_ms(30_500), &mut Vec::<Flow>::new());
+        table.flush(&mut Vec::<Flow>::new());
         assert_eq!(table.stats().fragments.lost, 2);
     }
 

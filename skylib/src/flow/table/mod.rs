@@ -57,7 +57,7 @@ use crate::packet::{PacketBatch, PacketRef};
 /// assert_eq!(set.flows[0].layers_path.as_str(), "Ethernet/ARP");
 ///
 /// let mut sent = Vec::new();
-/// table.flush(Timestamp::from_ms(9), &mut sent);
+/// table.flush(&mut sent);
 /// assert_eq!((table.len(), sent.len()), (0, 1));
 /// # Ok::<(), skylib::flow::FlowQueryError>(())
 /// ```
@@ -73,8 +73,9 @@ pub struct FlowTable {
     paths: Paths,
     /// Flows by age; the first queue, and one for each application with a timeout.
     queues: Vec<Queue>,
-    /// Records with packets since the previous update, and records with an end seen.
+    /// Records with packets since the previous update, if updates send any.
     touched: Vec<u32>,
+    /// Records with an end seen.
     finishing: Vec<u32>,
     timers: Timers,
     /// The most flows that both bounds allow.
@@ -210,7 +211,8 @@ impl FlowTable {
     const fn flow_bytes(options: &FlowTableOptions) -> usize {
         let entry = size_of::<Entry>() + size_of::<Interval>();
         let index = 4 * size_of::<u64>();
-        // Touched, finishing, and free slots of both slabs; a list may have room for twice its content.
+        // Touched, finishing, and free slots of both slabs; a list may have room for twice its
+        // content.
         let lists = 2 * 4 * size_of::<u32>();
         let rare = if Self::keeps_rare(options) {
             size_of::<Rare>()

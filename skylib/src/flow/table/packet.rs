@@ -355,8 +355,14 @@ impl FlowTable {
             None => entry.cold.interval = self.intervals.insert(interval),
         }
         entry.hot.touched = current;
-        if entry.hot.flags & HOT_LISTED == 0 && !self.options.leaving_only {
-            entry.hot.flags |= HOT_LISTED;
+        self.list_touched(record);
+    }
+
+    /// Notes that an update is to send a flow, if updates send any.
+    pub(super) fn list_touched(&mut self, record: u32) {
+        let hot = &mut self.arena.get_mut(record).hot;
+        if hot.flags & HOT_LISTED == 0 && !self.options.leaving_only {
+            hot.flags |= HOT_LISTED;
             self.touched.push(record);
         }
     }
@@ -382,7 +388,8 @@ impl FlowTable {
         };
         let is_reset = has(TcpFlags::RST) && (is_first || !recorded);
         let ends_now = hot.finish == FinishType::NotFinished && (is_closed || is_reset);
-        // A flow of that key may have begun without TCP of its own: a tunnel known by what is in it.
+        // A flow of that key may have begun without TCP of its own: a tunnel known by what is in
+        // it.
         if ends_now && entry.cold.layers & HAS_TRANSPORT == HAS_TCP {
             hot.finish = if is_closed {
                 FinishType::TcpFin

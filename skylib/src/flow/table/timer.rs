@@ -59,13 +59,14 @@ impl Period {
     /// The time to run at, if that has come; the next one is then a period later.
     fn take(&mut self, now: Timestamp) -> Option<Timestamp> {
         let due = self.due.filter(|due| *due <= now)?;
-        self.due = Some(due.plus(self.length));
+        let next = due.plus(self.length);
+        // At the end of time there is no next one, however often it is asked for.
+        if next == due {
+            return None;
+        }
+        self.due = Some(next);
         // A little late is now; much late makes up for what was missed.
-        Some(if due.plus(self.length) > now {
-            now
-        } else {
-            due
-        })
+        Some(if next > now { now } else { due })
     }
 
     /// Goes on from now without making up for anything, in step with before.
@@ -147,7 +148,7 @@ impl FlowTable {
             let entry = self.arena.get_mut(record);
             entry.hot.flags &= !HOT_LISTED;
             let is_due = entry.is_alive() && entry.hot.touched == self.timers.interval;
-            if is_due && !self.options.leaving_only {
+            if is_due {
                 let flow = self.updated_flow(record, now);
                 out.push(flow);
             }
@@ -188,7 +189,7 @@ impl FlowTable {
     }
 
     /// Sends and removes all flows: what the end of a capture does.
-    pub fn flush(&mut self, _now: Timestamp, sink: &mut dyn FlowSink) {
+    pub fn flush(&mut self, sink: &mut dyn FlowSink) {
         self.send_evicted(sink);
         self.expire_fragments(None);
         let mut out = Outbox::new(sink);

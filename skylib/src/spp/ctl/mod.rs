@@ -158,8 +158,8 @@ impl SppCtl {
     /// Starts or stops a capture, as the body of the request says.
     ///
     /// # Errors
-    /// [`SppError::NoProcess`] first of all, then what is wrong with the body, then why it cannot be
-    /// done.
+    /// [`SppError::NoProcess`] first of all, then what is wrong with the body, then why it cannot
+    /// be done.
     pub fn capture(&self, id: &str, body: &[u8]) -> Result<(), SppError> {
         let process = self.find(id)?;
         let action = Action::parse(body)?;
@@ -290,8 +290,8 @@ impl SppCtl {
         self.add(spec)
     }
 
-    /// Ends all captures of this library for good, all at once; tells whether everything was written
-    /// in time.
+    /// Ends all captures of this library for good, all at once; tells whether everything was
+    /// written in time.
     pub fn stop(&self, patience: Duration) -> bool {
         let instances = self.instances();
         for instance in &instances {

@@ -1,7 +1,7 @@
 //! The corpus of the fuzz targets, replayed without a fuzzer: a file a kind of input.
 //!
-//! `UPDATE_CORPUS=1` writes the seeds of these files into the corpus; what a fuzzer finds is added by
-//! hand.
+//! `UPDATE_CORPUS=1` writes the seeds of these files into the corpus; what a fuzzer finds is added
+//! by hand.
 
 use std::fs;
 use std::path::PathBuf;

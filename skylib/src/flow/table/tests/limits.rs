@@ -80,7 +80,7 @@ fn records_are_used_again() {
             feed(&mut table, round, &tcp(B, End(1, port), FIN));
         }
         assert_eq!(table.len(), 3000);
-        table.flush(ms(round), &mut sent);
+        table.flush(&mut sent);
         table.update(ms(round), &mut sent);
     }
     assert_eq!(sent.len(), 30_000);
@@ -116,7 +116,7 @@ fn without_updates_no_list_is_kept_for_them() {
         table.update(Timestamp::from_ms(now), &mut Vec::new());
     }
     let mut sent = Vec::new();
-    table.flush(Timestamp::from_ms(4), &mut sent);
+    table.flush(&mut sent);
     assert_eq!(sent.len(), 4);
 }
 
