@@ -13,6 +13,9 @@ mod capture_file;
 mod compressed;
 #[path = "../../../../fuzz/checks/pcapng.rs"]
 mod pcapng;
+#[cfg(feature = "pcap")]
+#[path = "../../../../fuzz/checks/replay.rs"]
+mod whole;
 
 #[test]
 fn capture_files() {
@@ -27,6 +30,12 @@ fn pcapng_files() {
 #[test]
 fn compressed_files() {
     replay("compressed", compressed::check, &compressed_seeds());
+}
+
+#[cfg(feature = "pcap")]
+#[test]
+fn flows_of_files() {
+    replay("replay", whole::check, &replay_seeds());
 }
 
 fn capture_file_seeds() -> Vec<(&'static str, Vec<u8>)> {
@@ -117,6 +126,34 @@ fn pcapng_seeds() -> Vec<(&'static str, Vec<u8>)> {
         ),
         ("two_sections", with(section)),
         ("written", written),
+    ]
+}
+
+/// Times that stand still at their end, go back, and leap; link types in turn.
+#[cfg(feature = "pcap")]
+fn replay_seeds() -> Vec<(&'static str, Vec<u8>)> {
+    let file = |times: &[i64]| {
+        let mut writer = PcapNgWriter::new(Vec::new()).unwrap();
+        for (time, (_, packet)) in times.iter().zip(packet_seeds().iter().cycle()) {
+            let data = &packet[2..];
+            let packet = PacketRef {
+                link_type: LinkType(u16::from_be_bytes([packet[0], packet[1]])),
+                timestamp: Timestamp::from_ns(*time),
+                data,
+                wire_len: data.len() as u32,
+            };
+            writer.write(&packet).unwrap();
+        }
+        writer.into_inner()
+    };
+    let (minute, year) = (60_000_000_000, 31_536_000_000_000_000);
+    let steady: Vec<i64> = (0..40).map(|number| number * minute).collect();
+    let back: Vec<i64> = (0..20).map(|number| year - number * minute).collect();
+    vec![
+        ("steady", file(&steady)),
+        ("back", file(&back)),
+        ("leaps", file(&[0, year, 1, 2 * year, 40 * year, year])),
+        ("end_of_time", file(&[i64::MAX; 4])),
     ]
 }
 
