@@ -37,6 +37,8 @@ pub struct Sources {
 pub struct Config {
     /// By dotted key in lower case; only what some source wrote.
     values: BTreeMap<String, Value>,
+    /// What was written by an old name, and where; empty once all is read.
+    renamed: BTreeMap<&'static str, (String, Value)>,
     /// What the user should know, to be logged once there is a log.
     pub warnings: Vec<String>,
 }
@@ -68,6 +70,7 @@ impl Config {
     const fn empty() -> Self {
         Self {
             values: BTreeMap::new(),
+            renamed: BTreeMap::new(),
             warnings: Vec::new(),
         }
     }
@@ -195,7 +198,7 @@ impl Config {
             });
         }
         if let Some((name, _)) = RENAMED.iter().find(|(name, _)| *name == joined(path)) {
-            self.values.insert((*name).to_owned(), value);
+            self.renamed.insert(name, (place.to_owned(), value));
             return Ok(());
         }
         // A free tree may hold keys that have a kind: those are looked for first.
@@ -306,9 +309,10 @@ impl Config {
 
     fn apply_renamed(&mut self) -> Result<(), ConfigError> {
         for (old, new_names) in RENAMED {
-            let Some(value) = self.values.remove(*old) else {
+            let Some((place, value)) = self.renamed.remove(old) else {
                 continue;
             };
+            let place = format!("{place}: {old}");
             self.warnings.push(format!(
                 "{old} is an old name, use {}",
                 new_names.join(", ")
@@ -316,7 +320,7 @@ impl Config {
             for name in *new_names {
                 if !self.values.contains_key(*name) {
                     let mut path = name.split('.').map(str::to_owned).collect();
-                    self.add_tree(old, &mut path, value.clone())?;
+                    self.add_tree(&place, &mut path, value.clone())?;
                 }
             }
         }

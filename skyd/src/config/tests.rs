@@ -127,6 +127,16 @@ fn later_files_are_laid_over_earlier_ones() {
 }
 
 #[test]
+fn a_bad_value_of_an_old_name_says_where_it_is_written() {
+    let error = Config::parse("skydive.yml", "agent: {flow: {pcapsocket: {port_min: x}}}").unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "skydive.yml: agent.flow.pcapsocket.port_min: agent.flow.pcapsocket.min_port: \
+         \"x\" is not allowed, a whole number from 1 to 65535 expected"
+    );
+}
+
+#[test]
 fn an_unknown_key_is_one_warning() {
     let config = read("analyzer: {listenn: 5}\nnonsense: {a: {b: 1}, c: 2}\nflow: {update: 3}\n");
     assert_eq!(
