@@ -8,7 +8,7 @@ use skylib::capture::{PcapFile, Replay};
 use skylib::flow::{Flow, FlowTableOptions, FlowTableStats};
 
 /// Panics if reading or a table does, if two threads find anything that one does not, or if a flow
-/// gets lost. That the times of packets never hold it up is for whoever waits to see.
+/// gets lost. Times of packets that hold it up show as the fuzzer's timeout.
 pub(crate) fn check(input: &[u8]) {
     let (Some(one), Some(two)) = (flows(input, 1), flows(input, 2)) else {
         return;

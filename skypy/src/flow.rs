@@ -90,7 +90,7 @@ pub(crate) fn flows(
         let mut batches = 0_u32;
         let mut each = || {
             batches = batches.wrapping_add(1);
-            if batches.is_multiple_of(BATCHES_PER_CHECK) {
+            if interrupt.is_none() && batches.is_multiple_of(BATCHES_PER_CHECK) {
                 interrupt = Python::attach(|py| py.check_signals().err());
             }
             if interrupt.is_some() {

@@ -128,7 +128,8 @@ fn later_files_are_laid_over_earlier_ones() {
 
 #[test]
 fn a_bad_value_of_an_old_name_says_where_it_is_written() {
-    let error = Config::parse("skydive.yml", "agent: {flow: {pcapsocket: {port_min: x}}}").unwrap_err();
+    let text = "agent: {flow: {pcapsocket: {port_min: x}}}";
+    let error = Config::parse("skydive.yml", text).unwrap_err();
     assert_eq!(
         error.to_string(),
         "skydive.yml: agent.flow.pcapsocket.port_min: agent.flow.pcapsocket.min_port: \

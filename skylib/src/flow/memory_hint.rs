@@ -2,7 +2,8 @@
 //!
 //! On targets without such instructions they do nothing.
 
-/// Asks for the cache lines of a value, to be read and written soon.
+/// Asks for the cache lines of a value, to be read and written soon: of one that begins a line, or
+/// fits in one.
 #[inline]
 pub(super) fn prefetch<T>(value: &T) {
     #[cfg(target_arch = "x86_64")]

@@ -96,23 +96,20 @@ impl<'s> Desk<'s> {
     }
 
     /// The next work of a shard that is done with its previous one; none when all is done. `each`
-    /// is called after every piece of work and can end the reading.
+    /// is called after every piece of work, every reading and every waiting, until it ends the
+    /// reading: never again then.
     pub(super) fn next(
         &self,
         shard: usize,
         done: Option<Work>,
         each: &mut dyn FnMut() -> ControlFlow<()>,
     ) -> Option<Work> {
-        // Whatever `each` does, nobody waits for the lock meanwhile.
-        let mut stops = done.is_some() && each().is_break();
-        let mut done = done.map(|work| work.todo.emptied());
+        if let Some(work) = done {
+            self.hand_back(work);
+            self.look_whether_to_end(each);
+        }
         loop {
             let mut state = self.lock();
-            state.spare.extend(done.take());
-            if stops && !state.has_ended {
-                state.has_ended = true;
-                self.changed.notify_all();
-            }
             if state.is_abandoned {
                 return None;
             }
@@ -139,7 +136,21 @@ impl<'s> Desk<'s> {
             } else {
                 drop(self.changed.wait_timeout(state, WAIT));
             }
-            stops = each().is_break();
+            self.look_whether_to_end(each);
+        }
+    }
+
+    /// Keeps the lists of work that is done.
+    fn hand_back(&self, work: Work) {
+        let todo = work.todo.emptied();
+        self.lock().spare.push(todo);
+    }
+
+    /// Nobody waits for the lock while `each` does what it does.
+    fn look_whether_to_end(&self, each: &mut dyn FnMut() -> ControlFlow<()>) {
+        if !self.lock().has_ended && each().is_break() {
+            self.lock().has_ended = true;
+            self.changed.notify_all();
         }
     }
 

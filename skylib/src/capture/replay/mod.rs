@@ -22,7 +22,8 @@ use crate::packet::PacketBatch;
 /// With one thread, the default, that is the thread of the caller. With more, the caller's is one
 /// of them, and all packets between two addresses, or the two ends of a tunnel, go to the same one.
 /// The flows are the same, their order is not. Only where the packets' time goes back by half a
-/// minute and more may streams and datagrams that wait for a missing piece be given up at others.
+/// minute and more may streams and datagrams that wait for a missing piece be given up at other
+/// packets.
 ///
 /// ```no_run
 /// use std::ops::ControlFlow;
@@ -44,8 +45,8 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// With tables of these options; their bounds hold for all tables together, each having an equal
-    /// share: where most flows are between two addresses, more threads evict earlier.
+    /// With tables of these options; their bounds hold for all tables together, each having an
+    /// equal share: where most flows are between two addresses, more threads evict earlier.
     #[must_use]
     pub const fn new(options: FlowTableOptions) -> Self {
         Self {
@@ -64,7 +65,8 @@ impl Replay {
     /// Reads a source to its end, or to an error, which is the second value: the sink has had the
     /// flows of everything before it all the same.
     ///
-    /// `each` is called between batches, on the caller's thread, and can end the work early.
+    /// `each` is called between batches, on the caller's thread, and can end the work early; with
+    /// more threads what has been read is still counted.
     pub fn run(
         &self,
         source: &mut dyn PacketSource,

@@ -46,8 +46,8 @@ impl Steering {
     }
 }
 
-/// The same for IP with whole headers, without decoding it all: in Ethernet and Linux's cooked
-/// captures, VLAN tags or not, and alone.
+/// The same for IP with whole headers, without decoding it all: alone, in Ethernet and in Linux's
+/// cooked captures, of which the second version has to be without VLAN tags.
 pub(super) fn plain_ends(packet: &PacketRef<'_>) -> Option<u64> {
     let data = packet.data;
     match packet.link_type {

@@ -423,7 +423,7 @@ fn capture_of_many_links() -> Vec<u8> {
         for packet in batch.iter() {
             let (kind, inside) = packet.data[12..].split_at(2);
             let (link_type, data) = match number % 4 {
-                1 if kind == [8, 0] => (LinkType::RAW, inside.to_vec()),
+                1 if kind != [8, 6] => (LinkType::RAW, inside.to_vec()),
                 2 => (LinkType::LINUX_SLL, [&[0; 14], kind, inside].concat()),
                 3 => (LinkType::LINUX_SLL2, [kind, &[0; 18], inside].concat()),
                 _ => (LinkType::ETHERNET, packet.data.to_vec()),
@@ -460,10 +460,23 @@ fn plain_headers_steer_like_decoded_ones() {
     let mut steering = Steering::new(DecoderOptions::default(), 1000);
     let mut plain = 0;
     while let Batch::Packets(batch) = file.next_batch(WAIT).expect("no damage") {
-        for packet in batch.iter() {
-            if let Some(ends) = steering::plain_ends(&packet) {
-                assert_eq!(ends, steering.decoded_ends(packet), "{:?}", packet.data);
-                plain += 1;
+        for whole in batch.iter() {
+            // Whole, cut anywhere, and with each of its first bytes another one.
+            let cut = (0..=whole.data.len()).map(|len| whole.data[..len].to_vec());
+            let wrong = (0..whole.data.len().min(60)).map(|at| {
+                let mut data = whole.data.to_vec();
+                data[at] = data[at].wrapping_mul(7) ^ 0x45;
+                data
+            });
+            for data in cut.chain(wrong) {
+                let packet = PacketRef {
+                    data: &data,
+                    ..whole
+                };
+                if let Some(ends) = steering::plain_ends(&packet) {
+                    assert_eq!(ends, steering.decoded_ends(packet), "{data:x?}");
+                    plain += 1;
+                }
             }
         }
     }
@@ -507,6 +520,7 @@ fn whoever_has_the_work_can_end_it() {
             let mut calls = 0;
             let mut each = || {
                 calls += 1;
+                assert!(calls <= 1000, "it has said that it ends");
                 if calls < 1000 {
                     ControlFlow::Continue(())
                 } else {

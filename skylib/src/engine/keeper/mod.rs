@@ -205,10 +205,10 @@ impl Keeper {
             }
         }
     }
-}
 
-impl Keeper {
-    /// Writes in parts, so that only few of the documents are in memory at a time.
+    /// Writes in parts, so that only few of the documents are in memory at a time. Whoever stops
+    /// the process in between finds some of the changes, of which nobody was told that they are
+    /// durable.
     fn write(&self, batch: &Pending) -> Result<(), StoreError> {
         let mut changes = batch.changes();
         loop {
@@ -316,7 +316,8 @@ impl Pending {
         self.nodes.is_empty() && self.edges.is_empty()
     }
 
-    /// As the store takes them, in its order: what is written together then lies together.
+    /// As the store takes them: no edge before its ends, and by id, so that what is written
+    /// together lies together.
     fn changes(&self) -> impl Iterator<Item = Change> {
         let nodes = sorted(&self.nodes).map(|(id, node)| change(id.to_string(), node.as_deref()));
         let edges = sorted(&self.edges).map(|(id, edge)| change(id.to_string(), edge.as_deref()));

@@ -24,6 +24,8 @@ struct Disk {
     documents: MemoryStore,
     fails: AtomicBool,
     asked: AtomicUsize,
+    /// The time it is asked at which it fails once; 0 for never.
+    fails_at: AtomicUsize,
 }
 
 impl DocStore for Disk {
@@ -44,8 +46,9 @@ impl DocStore for Disk {
     }
 
     fn apply(&self, changes: &[Change]) -> Result<(), StoreError> {
-        self.asked.fetch_add(1, Ordering::Relaxed);
-        if self.fails.load(Ordering::Relaxed) {
+        let asked = self.asked.fetch_add(1, Ordering::Relaxed) + 1;
+        let fails_now = asked == self.fails_at.load(Ordering::Relaxed);
+        if fails_now || self.fails.load(Ordering::Relaxed) {
             return Err(StoreError::File {
                 action: "write",
                 path: "graph.redb".into(),
@@ -153,6 +156,7 @@ fn the_end_writes_what_nobody_waited_for() {
 #[test]
 fn much_is_written_in_parts() {
     let disk = Arc::new(Disk::default());
+    disk.fails_at.store(2, Ordering::Relaxed);
     let kept_by = Kept::open(&disk);
     let count = 2 * PART + 1;
     kept_by.graph.update_kept(None, |graph, _| {
@@ -160,8 +164,10 @@ fn much_is_written_in_parts() {
             graph.add_node(node(&format!("{number:05}"), "")).unwrap();
         }
     });
+    assert!(kept_by.graph.flush().is_err(), "the second part");
+    assert_eq!(kept(&disk).len(), PART);
     assert_eq!(kept_by.graph.flush(), Ok(()));
-    assert_eq!(disk.asked.load(Ordering::Relaxed), 3);
+    assert_eq!(disk.asked.load(Ordering::Relaxed), 2 + 3);
     assert_eq!(kept(&disk), kept_by.ids());
     assert_eq!(kept_by.keeper.counts(), (count, 0));
 }

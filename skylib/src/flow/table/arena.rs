@@ -100,7 +100,7 @@ const fn place(number: u32) -> (usize, usize) {
     ((number / CHUNK) as usize, (number % CHUNK) as usize)
 }
 
-/// How many entries ahead memory is asked for.
+/// How many entries beyond the next one memory is asked for.
 const AHEAD: usize = 4;
 /// Entries of a chunk: 12 MiB, room for huge pages.
 const CHUNK: u32 = 1 << 16;
