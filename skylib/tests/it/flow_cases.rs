@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -48,10 +49,18 @@ fn flow_cases() {
             faults.iter().for_each(|fault| println!("  {fault}"));
         }
     }
+    // Past the capture of the test harness, so that it shows without `--nocapture`.
+    let mut out = std::io::stdout().lock();
     if skipped > 0 {
-        println!("SKIPPED {skipped} cases: no captures; name their folder in SHARED_PCAP");
+        writeln!(
+            out,
+            "SKIPPED {skipped} cases: no captures; name their folder in SHARED_PCAP"
+        )
+        .unwrap();
     }
-    println!("flow_cases: {} run, {failed} failed", cases.len() - skipped);
+    let run = cases.len() - skipped;
+    writeln!(out, "flow_cases: {run} run, {failed} failed").unwrap();
+    drop(out);
     assert_eq!(failed, 0);
 }
 
