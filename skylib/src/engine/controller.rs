@@ -189,13 +189,13 @@ impl Pause {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::{Graph, Metadata, Node};
+    use crate::graph::{Graph, Metadata, Node, Origin};
     use crate::time::ManualClock;
 
     fn deletion(id: &str) -> GraphEvent {
-        let mut graph = Graph::new();
+        let mut graph = Graph::new().with_journal();
         let now = Timestamp::from_ms(1);
-        let node = Node::new(id, "h", "agent.h", Metadata::new(), now);
+        let node = Node::new(id, Metadata::new(), now).with_origin(Origin::new("agent", "h"));
         graph.add_node(node).unwrap();
         graph.delete_node(&id.into(), now).unwrap();
         graph.take_events().pop().unwrap()

@@ -64,7 +64,7 @@ impl SharedGraph {
     /// Takes over a graph; the processors see every event and may change the graph further.
     pub fn new(graph: Graph, clock: Arc<dyn Clock>, processors: Vec<Box<dyn Processor>>) -> Self {
         Self {
-            graph: RwLock::new(graph),
+            graph: RwLock::new(graph.with_journal()),
             writers: AtomicUsize::new(0),
             clock,
             processors: Mutex::new(processors),
@@ -320,7 +320,7 @@ mod tests {
             for i in 0..20 {
                 writer.update_as(None, |graph, now| {
                     let metadata = Metadata::from_iter([("Pad", "x".repeat(large).as_str())]);
-                    let node = Node::new(format!("n{i}").as_str(), "", "", metadata, now);
+                    let node = Node::new(format!("n{i}").as_str(), metadata, now);
                     graph.add_node(node).unwrap();
                 });
                 done.send(i).unwrap();

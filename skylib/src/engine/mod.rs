@@ -80,7 +80,7 @@ use crate::api::{AlertSpec, CaptureSpec, EdgeRule, Injection, NodeRule, Resource
 use crate::capture::CaptureError;
 use crate::flow::{FlowTableOptions, LayerKeyMode};
 use crate::graph::history::{History, HistoryStatus};
-use crate::graph::{Edge, Graph, GraphAccess, GraphView, Node, Processor};
+use crate::graph::{Edge, Graph, GraphAccess, GraphView, Node, Origin, Processor};
 use crate::gremlin::{Answer, Explanation, Limits, Query, QueryError};
 use crate::proto::Outgoing;
 use crate::store::{DocStore, FlowStore, FlowStoreStatus, MemoryStore, StoreError};
@@ -339,8 +339,7 @@ impl Engine {
                 tracing::warn!("{missing}; everything else works");
             }
             let host = HostOptions {
-                host: &options.host,
-                origin: &origin,
+                origin: Origin::new("agent", options.host.as_str()),
                 metadata: &options.host_metadata,
                 netns_path: options.netns_path.as_deref(),
                 metrics_period: options.metrics_period,

@@ -460,7 +460,7 @@ mod tests {
     use super::*;
     use crate::engine::flows::FlowOptions;
     use crate::flow::FlowTableOptions;
-    use crate::graph::{Graph, Metadata};
+    use crate::graph::{Graph, Metadata, Origin};
     use crate::gremlin::Limits;
     use crate::store::MemoryStore;
     use crate::time::SystemClock;
@@ -505,7 +505,7 @@ mod tests {
             r#"{"Name":"lo","Type":"device","EncapType":"loopback","TID":"t","LinkFlags":["UP"]}"#,
         );
         let metadata: Metadata = metadata.unwrap();
-        Node::new("lo", "h", "agent.h", metadata, SystemClock.now())
+        Node::new("lo", metadata, SystemClock.now()).with_origin(Origin::new("agent", "h"))
     }
 
     fn key(capture: &str) -> Key {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::hub::SharedGraph;
-use crate::graph::{Node, NodeId};
+use crate::graph::{Node, NodeId, Origin};
 use crate::topology::host::HostInfo;
 use crate::topology::netlink::{Namespaces, NetlinkOptions, NetlinkProbe};
 use crate::topology::netns::NetnsProbe;
@@ -13,9 +13,8 @@ use crate::value::Map;
 
 /// What the probes of a host are told.
 pub(super) struct HostOptions<'a> {
-    pub(super) host: &'a str,
-    /// Origin of everything the probes make: `agent.<host>`.
-    pub(super) origin: &'a str,
+    /// Owner of everything that the probes add: `agent.<host>`.
+    pub(super) origin: Origin,
     /// What the host node shows besides what is found out.
     pub(super) metadata: &'a Map,
     /// Folder of the named network namespaces, if watched.
@@ -26,20 +25,14 @@ pub(super) struct HostOptions<'a> {
 /// Adds the host node and starts the probes; one that cannot start never stops another.
 pub(super) fn start(graph: &Arc<SharedGraph>, options: &HostOptions<'_>) -> ProbeSet {
     let root = NodeId::random();
-    let metadata = HostInfo::read().to_metadata(options.host, options.metadata);
+    let metadata = HostInfo::read().to_metadata(options.origin.host(), options.metadata);
     let added = graph.update_as(None, |graph, now| {
-        graph.add_node(Node::new(
-            root.clone(),
-            options.host,
-            options.origin,
-            metadata,
-            now,
-        ))
+        graph.add_node(Node::new(root.clone(), metadata, now).with_origin(options.origin.clone()))
     });
     if let Err(error) = added {
         tracing::error!(%error, "no node for this host");
     }
-    let target = ProbeTarget::new(Arc::clone(graph) as _, options.host, options.origin, root);
+    let target = ProbeTarget::new(Arc::clone(graph) as _, options.origin.clone(), root);
     let netlink = NetlinkOptions::default().with_metrics_update(options.metrics_period);
     let namespaces = Namespaces::new(target, netlink);
     let mut probes = ProbeSet::new();

@@ -89,7 +89,7 @@ mod tests {
     use super::*;
     use crate::engine::flows::{FlowHub, FlowOptions};
     use crate::engine::hub::SharedGraph;
-    use crate::graph::{Graph, Metadata};
+    use crate::graph::{Graph, Metadata, Origin};
     use crate::gremlin::Limits;
     use crate::time::{Clock, Timestamp};
 
@@ -114,7 +114,8 @@ mod tests {
         graph.update_as(None, |graph, now| {
             for n in 0..5_000 {
                 let metadata = Metadata::from_iter([("Type", "device")]);
-                let node = Node::new(format!("n{n}"), "h", "agent.h", metadata, now);
+                let node = Node::new(format!("n{n}"), metadata, now)
+                    .with_origin(Origin::new("agent", "h"));
                 graph.add_node(node).unwrap();
             }
         });

@@ -13,7 +13,7 @@ use crate::value::{Found, Path, Text, Value};
 /// use skylib::time::Timestamp;
 ///
 /// let metadata = Metadata::from_iter([("Name", "eth0")]);
-/// let node = Node::new("n", "edge-01", "", metadata, Timestamp::ZERO);
+/// let node = Node::new("n", metadata, Timestamp::ZERO).with_origin(Origin::default().with_host("edge-01"));
 /// let filter = Filter::test("Name", Predicate::Text("eth0".into()))
 ///     .and(Filter::test("@Host", Predicate::Text("edge-01".into())));
 /// assert!(ElementKey::compile(&filter).matches(&node));

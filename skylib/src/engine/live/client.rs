@@ -33,7 +33,7 @@ use crate::gremlin::{Query, QueryError};
 ///
 /// engine.graph().update(&mut |graph, now| {
 ///     let metadata = Metadata::from_iter([("Type", "bridge")]);
-///     graph.add_node(Node::new("br0", "", "", metadata, now)).ok();
+///     graph.add_node(Node::new("br0", metadata, now)).ok();
 /// });
 /// let Some((_, LiveNews::Update(Update::Changes { changes, .. }))) = client.recv_timeout(patience)
 /// else { panic!("a bridge came") };
