@@ -2,7 +2,7 @@
 
 use hyper::StatusCode;
 use hyper::header::ACCEPT;
-use skylib::api::json::{JsonError, Members};
+use skylib::api::go_json::{JsonError, Members};
 use skylib::engine::Engine;
 use skylib::flow::RawPacket;
 use skylib::gremlin::Answer;

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::message::{write_json, write_json_head, write_message};
 use super::{Encoding, JsonPieces, MAX_NAME, Message, ProtoError};
-use crate::api::json::Members;
+use crate::api::go_json::Members;
 use crate::gremlin::live::Update;
 use crate::gremlin::{Answer, QueryError};
 

@@ -11,7 +11,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::NetlinkOptions;
-use super::table::{LinkTable, NamespaceKey, Todo, edge_id};
+use super::link_table::{LinkTable, NamespaceKey, Todo, edge_id};
 use super::worker::{Sockets, Worker};
 use crate::graph::{Edge, Graph, Metadata, Node, NodeId};
 use crate::sys::capability::Capability;

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::interface::LinkFacts;
+use super::link_state::LinkFacts;
+use super::link_table::{LinkTable, NamespaceKey, Source, Todo};
 use super::namespace::{Member, Shared};
 use super::neighbor::MAX_ENTRIES;
 use super::route::{MAX_ROUTES, Route, RoutesByLink};
 use super::socket::{EventSocket, Heard, RequestSocket};
-use super::table::{LinkTable, NamespaceKey, Source, Todo};
 use super::wire::Event;
 use crate::graph::Graph;
 use crate::sys::ethtool::{Ethtool, Features};

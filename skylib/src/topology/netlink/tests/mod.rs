@@ -1,14 +1,14 @@
 //! Messages as the kernel sends them, and what becomes of them in the graph; no privilege needed.
 
+mod link_table;
 mod messages;
 mod pairs;
-mod table;
 
 use std::collections::HashMap;
 
-use super::interface::LinkFacts;
 use super::link::LinkMessage;
-use super::table::{LinkTable, NamespaceKey, Source, Todo};
+use super::link_state::LinkFacts;
+use super::link_table::{LinkTable, NamespaceKey, Source, Todo};
 use super::wire::Event;
 use crate::graph::{Direction, Edge, Graph, GraphEvent, Metadata, MetadataOp, Node, NodeId};
 use crate::time::Timestamp;

@@ -1,7 +1,7 @@
 //! Layer 2 edges: who is plugged into whom, also across namespaces.
 
-use super::interface::{Edges, Link};
-use super::table::{LinkKey, LinkTable, Source, Todo, edge_id};
+use super::link_state::{Edges, Link};
+use super::link_table::{LinkKey, LinkTable, Source, Todo, edge_id};
 use crate::graph::{Direction, Edge, EdgeId, Graph, Metadata, NodeId};
 use crate::time::Timestamp;
 use crate::value::Value;

@@ -6,9 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use super::edges::Target;
-use super::interface::{Edges, Link, LinkFacts};
+use super::l2_edges::Target;
 use super::link::LinkMessage;
+use super::link_state::{Edges, Link, LinkFacts};
 use super::neighbor::{NeighborTable, Table};
 use super::stats::Counters;
 use super::wire::Event;

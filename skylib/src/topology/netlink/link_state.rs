@@ -2,9 +2,9 @@
 
 use super::address::Address;
 use super::link::LinkMessage;
+use super::link_table::LinkKey;
 use super::neighbor::{NeighborMessage, NeighborTable, Table};
 use super::stats::Counters;
-use super::table::LinkKey;
 use crate::graph::{EdgeId, Metadata, NodeId};
 use crate::time::Timestamp;
 use crate::value::{Text, Value};
