@@ -1,7 +1,7 @@
 //! What goes over WebSocket: the envelope, and the messages of each namespace inside it.
 //!
 //! A [`Message`] is what a client sent, decoded leniently: whoever serves it drops what cannot be
-//! decoded and goes on. An [`Outgoing`] is one event for any number of receivers; each
+//! decoded and goes on. An [`BroadcastMessage`] is one event for any number of receivers; each
 //! [`Encoding`] of it is made once, when the first receiver asks, and shared by all.
 //!
 //! ```
@@ -25,10 +25,10 @@ mod message;
 mod protected_keys;
 mod topology;
 
-pub use broadcast_message::{Outgoing, UpdatePolicy};
+pub use broadcast_message::{BroadcastMessage, UpdatePolicy};
 pub use filtered_view::{FilteredView, NodeFilter};
 pub use flow::decode_flow_message;
-pub use json_stream::JsonPieces;
+pub use json_stream::JsonStream;
 pub use live::{LIVE, LiveRequest, live_error, live_reply, live_update};
 pub use message::{Message, Object, write_message};
 pub use topology::{GraphMessage, PartialUpdate, SyncRequest};
