@@ -1,7 +1,7 @@
 //! IPv4 fragments on their way into the table: joined first, then counted as one packet.
 
 use super::FlowTable;
-use super::packet::{IS_COUNTED, IS_FRAGMENTED, Pending};
+use super::process::{IS_COUNTED, IS_FRAGMENTED, Pending};
 use crate::decode::{
     DefragOptions, Defragmenter, Fragment, Joined, Joining, Layer, NetworkProtocol, Parts,
 };
