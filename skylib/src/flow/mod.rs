@@ -27,13 +27,13 @@ mod application;
 mod csv;
 mod extra_layers;
 mod field;
-mod filters;
 mod flow_ids;
 mod heap_size;
 mod key;
 mod memory_hint;
 mod metric;
 mod options;
+mod packet_filter;
 mod protobuf;
 mod query;
 mod record;
@@ -52,14 +52,14 @@ pub use extra_layers::records::{
     Vrrpv2Layer,
 };
 pub use field::{FlowField, IntField, MetricField, ObjectField, PlainInt, TextField};
-pub use filters::PacketFilters;
 pub use metric::{FlowMetric, IpMetric};
 pub use options::{FlowTableOptions, LayerKeyMode};
+pub use packet_filter::{PacketFilter, PacketFilterCompiler};
 pub use query::{FlowQuery, FlowQueryError, FlowSink, FlowSource};
 pub use record::{
     FinishType, Flow, FlowLayer, FlowProtocol, IcmpLayer, IcmpType, RawPacket, TransportLayer,
 };
 pub use set::{FlowSet, MergeOptions, SortOrder};
 pub use stats::{FlowMessage, FlowStats, FlowTableStats, FragmentCounts, StopCounts};
-pub use table::{FlowScan, FlowTable, PacketFilter};
+pub use table::{FlowScan, FlowTable};
 pub use tcp_metric::{TcpMetric, TcpMetricKey};

@@ -27,11 +27,12 @@ pub use self::scan::FlowScan;
 use self::timer::Timers;
 use super::key::HashSeed;
 use super::options::FlowTableOptions;
+use super::packet_filter::PacketFilter;
 use super::record::Flow;
 use super::stats::FlowTableStats;
 use super::tcp_stream::Streams;
 use crate::decode::{Decoder, Parts};
-use crate::packet::{PacketBatch, PacketRef};
+use crate::packet::PacketBatch;
 
 /// The flows of one capture point.
 ///
@@ -97,12 +98,6 @@ pub struct FlowTable {
     parts: Parts,
     first_parts: Parts,
     pending: Vec<Pending>,
-}
-
-/// Which packets count; made from a filter text by the capture layer.
-pub trait PacketFilter: Send {
-    /// Whether a packet counts.
-    fn matches(&self, packet: &PacketRef<'_>) -> bool;
 }
 
 impl FlowTable {
