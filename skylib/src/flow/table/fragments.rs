@@ -335,7 +335,7 @@ mod tests {
     #[test]
     fn a_filter_sees_the_joined_packet() {
         struct PortSix;
-        impl super::super::PacketFilter for PortSix {
+        impl crate::flow::PacketFilter for PortSix {
             fn matches(&self, packet: &PacketRef<'_>) -> bool {
                 packet.data.get(36..38) == Some(&[0, 6]) && packet.data.len() == 58
             }
