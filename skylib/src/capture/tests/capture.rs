@@ -218,7 +218,7 @@ fn a_question_that_waits_at_the_end_is_answered_before_the_flows_leave() {
     let pending = handle
         .start_query(&FlowQuery::default(), LONG)
         .expect("taken");
-    while !handle.queued() == 0 {
+    while handle.queued() > 0 {
         thread::yield_now();
     }
     capture.stop().expect("no error");
