@@ -5,7 +5,7 @@ use super::*;
 use crate::flow::{Flow, FlowSet};
 use crate::graph::{Edge, Graph, Metadata, Node};
 
-const CATALOGUE: &str = include_str!("catalogue.txt");
+const CATALOG: &str = include_str!("error_texts.txt");
 
 /// Nodes `a` and `b` that know each other, and a flow.
 fn error(query: &str) -> QueryError {
@@ -33,7 +33,7 @@ fn error(query: &str) -> QueryError {
 
 /// Checks the entries below a heading.
 fn check(heading: &str, kind: QueryErrorKind) {
-    let section = CATALOGUE
+    let section = CATALOG
         .split("\n## ")
         .find(|section| section.starts_with(heading));
     let entries = section.unwrap().split("\n\n").skip(1);
@@ -104,7 +104,7 @@ fn the_steps_named_as_followers_are_those_that_can_follow() {
         _ => "()",
     };
     for (query, kind) in kinds {
-        for name in checks::step_names() {
+        for name in step_params::step_names() {
             let follows = Query::parse(&format!("{query}.{name}{}", params(name))).unwrap();
             let step = &follows.steps.last().unwrap().0;
             let is_refused = match follows.plan.operations.last() {
