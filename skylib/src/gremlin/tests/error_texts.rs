@@ -79,7 +79,10 @@ fn the_steps_named_as_followers_are_those_that_can_follow() {
         ("G", result_kind::Kind::Graph),
         ("G.V()", result_kind::Kind::Nodes),
         ("G.E()", result_kind::Kind::Edges),
-        ("G.V().ShortestPathTo(Metadata('a',1))", result_kind::Kind::Paths),
+        (
+            "G.V().ShortestPathTo(Metadata('a',1))",
+            result_kind::Kind::Paths,
+        ),
         ("G.V().Keys()", result_kind::Kind::List),
         ("G.V().Count()", result_kind::Kind::Scalar),
         ("G.Flows()", result_kind::Kind::Flows),
