@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::flows::FlowHub;
 use crate::capture::{CaptureError, PcapFile, Replay};
-use crate::error::with_causes;
+use crate::error_chain::Chain;
 use crate::flow::{Flow, FlowSink, FlowTableOptions};
 use crate::pcap_file::PcapFileError;
 use crate::time::Clock;
@@ -69,7 +69,7 @@ impl Importer {
             Err(CaptureError::File {
                 source: error @ PcapFileError::ShortRecord { .. },
                 ..
-            }) => Some(with_causes(&error)),
+            }) => Some(Chain(&error).to_string()),
             Err(error) => return Err(error),
         };
         Ok(Imported {

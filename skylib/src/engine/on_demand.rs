@@ -24,7 +24,7 @@ use super::subscription::Bus;
 use super::totals::CaptureTotals;
 use super::watched::Watched;
 use crate::api::{CaptureSpec, ResourceStore};
-use crate::error::with_causes;
+use crate::error_chain::Chain;
 use crate::graph::{GraphAccess, Node, NodeId};
 use crate::proto::Outgoing;
 use crate::time::{Clock, Timestamp};
@@ -375,7 +375,7 @@ impl OnDemand {
             }
             Err(error) => {
                 self.past.add_ended(&active.report);
-                Some(with_causes(&error))
+                Some(Chain(&error).to_string())
             }
         }
     }

@@ -7,7 +7,7 @@ use super::hub::SharedGraph;
 use super::target::CaptureTarget;
 use crate::api::{CaptureSpec, CaptureType};
 use crate::capture::{AfPacket, BpfProgram, Capture, CaptureOptions, link_type_of_encap};
-use crate::error::with_causes;
+use crate::error_chain::Chain;
 use crate::flow::{ExtraLayers, Flow, FlowSink, FlowTable, FlowTableOptions};
 use crate::graph::{GraphAccess, Node};
 use crate::packet::LinkType;
@@ -42,7 +42,8 @@ impl Opener {
             .read(&mut |graph| target = CaptureTarget::of(graph, node, &self.origin));
         let target = target?;
         let table = self.table_of(spec, &target)?;
-        let source = AfPacket::open(&options_of(spec, &target)?).map_err(|e| with_causes(&e))?;
+        let source =
+            AfPacket::open(&options_of(spec, &target)?).map_err(|e| Chain(&e).to_string())?;
         let sink = HubSink(Arc::downgrade(&self.flows));
         let capture = Capture::start(
             &target.interface,
@@ -51,7 +52,7 @@ impl Opener {
             sink,
             Arc::clone(&self.clock),
         )
-        .map_err(|e| with_causes(&e))?;
+        .map_err(|e| Chain(&e).to_string())?;
         let table = self.flows.add_table(capture.handle().clone());
         Ok((capture, table))
     }
@@ -96,7 +97,7 @@ fn options_of(spec: &CaptureSpec, target: &CaptureTarget) -> Result<CaptureOptio
     }
     if !spec.bpf_filter.is_empty() {
         let program = BpfProgram::compile(&spec.bpf_filter, link_type, options.header_size)
-            .map_err(|e| with_causes(&e))?;
+            .map_err(|e| Chain(&e).to_string())?;
         options = options.with_filter(program);
     }
     Ok(options)

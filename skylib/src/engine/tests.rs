@@ -361,7 +361,7 @@ fn trace(packets: u8) -> Vec<u8> {
 
 fn import(engine: &Engine, file: Vec<u8>) -> Result<Imported, String> {
     let imported = engine.import("x", std::io::Cursor::new(file), &|| false);
-    imported.map_err(|error| crate::error::with_causes(&error))
+    imported.map_err(|error| crate::error_chain::Chain(&error).to_string())
 }
 
 #[test]

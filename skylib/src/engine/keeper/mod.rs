@@ -18,7 +18,7 @@ use parking_lot::{Condvar, Mutex};
 
 use self::waiting::WaitingEdges;
 use crate::api::GraphResource;
-use crate::error::with_causes;
+use crate::error_chain::Chain;
 use crate::graph::{Edge, EdgeId, Graph, GraphEvent, Node, NodeId, Processor};
 use crate::store::{Change, DocStore, StoreError};
 use crate::time::{Clock, Timestamp};
@@ -281,7 +281,7 @@ impl State {
 
     /// The store did not take a batch.
     fn fail(&mut self, batch: Pending, error: &StoreError) {
-        let text = with_causes(error);
+        let text = Chain(error).to_string();
         if self.problem.as_ref() != Some(&text) {
             tracing::error!(
                 error = text,
