@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::resources::Mortal;
+use super::resource::resources::Mortal;
 use crate::error_chain::Chain;
 use crate::time::Timestamp;
 

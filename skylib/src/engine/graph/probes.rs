@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::hub::SharedGraph;
+use super::shared_graph::SharedGraph;
 use crate::graph::{Node, NodeId};
 use crate::topology::host::HostInfo;
 use crate::topology::netlink::{Namespaces, NetlinkOptions, NetlinkProbe};
@@ -12,19 +12,19 @@ use crate::topology::{Probe, ProbeSet, ProbeTarget};
 use crate::value::Map;
 
 /// What the probes of a host are told.
-pub(super) struct HostOptions<'a> {
-    pub(super) host: &'a str,
+pub(crate) struct HostOptions<'a> {
+    pub(crate) host: &'a str,
     /// Origin of everything the probes make: `agent.<host>`.
-    pub(super) origin: &'a str,
+    pub(crate) origin: &'a str,
     /// What the host node shows besides what is found out.
-    pub(super) metadata: &'a Map,
+    pub(crate) metadata: &'a Map,
     /// Folder of the named network namespaces, if watched.
-    pub(super) netns_path: Option<&'a std::path::Path>,
-    pub(super) metrics_period: Duration,
+    pub(crate) netns_path: Option<&'a std::path::Path>,
+    pub(crate) metrics_period: Duration,
 }
 
 /// Adds the host node and starts the probes; one that cannot start never stops another.
-pub(super) fn start(graph: &Arc<SharedGraph>, options: &HostOptions<'_>) -> ProbeSet {
+pub(crate) fn start(graph: &Arc<SharedGraph>, options: &HostOptions<'_>) -> ProbeSet {
     let root = NodeId::random();
     let metadata = HostInfo::read().to_metadata(options.host, options.metadata);
     let added = graph.update_as(None, |graph, now| {

@@ -2,11 +2,11 @@
 
 use std::sync::{Arc, Weak};
 
-use super::flows::{FlowHub, TableId};
-use super::hub::SharedGraph;
 use super::target::CaptureTarget;
 use crate::api::{CaptureSpec, CaptureType};
 use crate::capture::{AfPacket, BpfProgram, Capture, CaptureOptions, link_type_of_encap};
+use crate::engine::flow::hub::{FlowHub, TableId};
+use crate::engine::graph::shared_graph::SharedGraph;
 use crate::error_chain::Chain;
 use crate::flow::{ExtraLayers, Flow, FlowSink, FlowTable, FlowTableOptions};
 use crate::graph::{GraphAccess, Node};
@@ -14,13 +14,13 @@ use crate::packet::LinkType;
 use crate::time::Clock;
 
 /// What every capture of an engine is opened with.
-pub(super) struct Opener {
-    pub(super) graph: Arc<SharedGraph>,
-    pub(super) flows: Arc<FlowHub>,
-    pub(super) table: FlowTableOptions,
-    pub(super) clock: Arc<dyn Clock>,
+pub(crate) struct Opener {
+    pub(crate) graph: Arc<SharedGraph>,
+    pub(crate) flows: Arc<FlowHub>,
+    pub(crate) table: FlowTableOptions,
+    pub(crate) clock: Arc<dyn Clock>,
     /// Origin of what this engine's own probes write.
-    pub(super) origin: String,
+    pub(crate) origin: String,
 }
 
 impl Opener {
@@ -28,7 +28,7 @@ impl Opener {
     ///
     /// # Errors
     /// Why not, in words for the node's `Captures`.
-    pub(super) fn open(
+    pub(crate) fn open(
         &self,
         spec: &CaptureSpec,
         node: &Node,
@@ -75,7 +75,7 @@ impl Opener {
 }
 
 /// Hands a capture's flows to the hub, as long as there is one.
-pub(super) struct HubSink(pub(super) Weak<FlowHub>);
+pub(crate) struct HubSink(pub(crate) Weak<FlowHub>);
 
 impl FlowSink for HubSink {
     fn flows(&mut self, flows: Vec<Flow>) {

@@ -1,7 +1,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::*;
-use crate::engine::hub::SharedGraph;
+use crate::engine::graph::shared_graph::SharedGraph;
 use crate::graph::{GraphAccess, Metadata};
 use crate::store::{Document, MemoryStore};
 use crate::time::{ManualClock, SystemClock};

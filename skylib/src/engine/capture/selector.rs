@@ -4,9 +4,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::query::QueryRunner;
 use super::target::is_capturable;
 use crate::api::CaptureSpec;
+use crate::engine::query::QueryRunner;
 use crate::graph::Node;
 use crate::gremlin::{Answer, Query, QueryError, QueryErrorKind};
 
@@ -87,8 +87,8 @@ mod tests {
     use std::sync::atomic::{AtomicI64, Ordering};
 
     use super::*;
-    use crate::engine::flows::{FlowHub, FlowOptions};
-    use crate::engine::hub::SharedGraph;
+    use crate::engine::flow::hub::{FlowHub, FlowOptions};
+    use crate::engine::graph::shared_graph::SharedGraph;
     use crate::graph::{Graph, Metadata};
     use crate::gremlin::Limits;
     use crate::time::{Clock, Timestamp};
