@@ -8,21 +8,21 @@ DATA  := skyd-data
 
 # System packages: installed as root or with passwordless sudo, else named with the command.
 deps:
-	@.ci/deps build
+	@scripts/deps build
 
 run: deps
 	cargo build --release -p skyd
-	@.ci/start target/release/skyd $(DATA)
+	@scripts/start target/release/skyd $(DATA)
 
 test:
-	@.ci/deps build test
+	@scripts/deps build test
 	cargo test --workspace --exclude skypy
 	cargo build -p skyd
 	@$(MAKE) --no-print-directory python
 
 # The Python package, built by maturin into a virtual environment of its own, and its tests.
 python:
-	@.ci/python $(VENV)
+	@scripts/python $(VENV)
 
 bench:
 	cargo bench -p benches
@@ -30,8 +30,8 @@ bench:
 # Frames a second to many WebSocket clients; beside gorilla/websocket where there is Go.
 bench-fanout:
 	cargo build --release -p skyd
-	@.ci/bench-fanout
+	@scripts/bench-fanout
 
 # A minute for each target; FUZZ_SECONDS=600 for more.
 fuzz:
-	@.ci/fuzz
+	@scripts/fuzz

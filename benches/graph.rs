@@ -1,4 +1,4 @@
-//! The graph on a datacentre made up here: load from JSON, index, scan, two hops, a view beside a
+//! The graph on a datacenter made up here: load from JSON, index, scan, two hops, a view beside a
 //! writer.
 
 use std::hint::black_box;
@@ -9,9 +9,10 @@ use skylib::filter::{Filter, Predicate};
 use skylib::graph::{Direction, ElementKey, Graph, GraphView, MetadataOp, Node, NodeId, NodeRef};
 use skylib::time::Timestamp;
 
-mod datacentre;
+#[path = "support/datacenter.rs"]
+mod datacenter;
 
-use datacentre::{datacentre, graph};
+use datacenter::{datacenter, graph};
 
 const SIZES: [usize; 3] = [1_000, 10_000, 100_000];
 
@@ -19,7 +20,7 @@ fn load(c: &mut Criterion) {
     let mut group = c.benchmark_group("graph/load");
     group.sample_size(10);
     for size in SIZES {
-        let json = datacentre(size);
+        let json = datacenter(size);
         group.throughput(Throughput::Bytes(json.len() as u64));
         group.bench_function(BenchmarkId::from_parameter(size), |b| {
             b.iter(|| graph(&json))
@@ -29,7 +30,7 @@ fn load(c: &mut Criterion) {
 
 fn queries(c: &mut Criterion) {
     for size in SIZES {
-        let graph = graph(&datacentre(size));
+        let graph = graph(&datacenter(size));
         let nodes = graph.node_count();
         let view = GraphView::open(&graph);
         let containers = text("Type", "container");
@@ -89,7 +90,7 @@ fn queries(c: &mut Criterion) {
 }
 
 fn changes(c: &mut Criterion) {
-    let mut graph = graph(&datacentre(10_000));
+    let mut graph = graph(&datacenter(10_000));
     let ids: Vec<NodeId> = graph.nodes().map(|node| node.id.clone()).collect();
     let mut turn = 0;
     let mut change = |graph: &mut Graph| {

@@ -1,4 +1,4 @@
-//! Whole queries, from text to answer, on the datacentre of bench `graph`; and the parser alone.
+//! Whole queries, from text to answer, on the datacenter of bench `graph`; and the parser alone.
 
 use std::collections::HashSet;
 use std::hint::black_box;
@@ -10,9 +10,10 @@ use skylib::graph::{ElementKey, Graph, GraphView, Node, NodeId};
 use skylib::gremlin::{Answer, Context, Query};
 use skylib::time::Timestamp;
 
-mod datacentre;
+#[path = "support/datacenter.rs"]
+mod datacenter;
 
-use datacentre::{datacentre, graph};
+use datacenter::{datacenter, graph};
 
 const SIZES: [usize; 3] = [1_000, 10_000, 100_000];
 
@@ -27,7 +28,7 @@ const BY_NAME: &str = "G.V().Has('Name','veth000900')";
 
 fn queries(c: &mut Criterion) {
     for size in SIZES {
-        let graph = graph(&datacentre(size));
+        let graph = graph(&datacenter(size));
         let view = GraphView::open(&graph);
         let context = Context::new(&view, &NoFlows, Timestamp::ZERO);
         let run = |text: &str| Query::parse(text).unwrap().run(&context).unwrap();

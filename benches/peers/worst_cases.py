@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The captures that cost `skyd flows` most, against a meter that does the least.
 
-    benches/worst_cases.py METER SKYD [--pairs 5] [--only NAME] [--folder FOLDER]
+    benches/peers/worst_cases.py METER SKYD [--pairs 5] [--only NAME] [--folder FOLDER]
 
 Makes each capture anew (a million packets, 300 MB at most but for the jumbo frames), checks that
 skyd counts all of its packets and flows, and prints the share of METER, a program called with the

@@ -1,6 +1,6 @@
-//! Our figures for a topology in a file, for `peers.py`, which sets them beside those of others.
+//! Our figures for a topology in a file, for `peers/graph.py`, which sets them beside those of others.
 //!
-//! `cargo bench --bench figures -- TOPOLOGY [JSON]` loads `{"Nodes":[…],"Edges":[…]}`, prints one
+//! `cargo bench --bench graph_figures -- TOPOLOGY [JSON]` loads `{"Nodes":[…],"Edges":[…]}`, prints one
 //! line of JSON a row (seconds, best of several, and the result) and writes the graph as it is held
 //! to the second file, so that it can be compared with the first. `--writer TOPOLOGY` measures how
 //! a writer and queries get along instead, `--repeat QUERY TOPOLOGY` runs one query for five
@@ -36,7 +36,7 @@ fn main() {
         ["--repeat", text, file] => repeat(text, &read(file)),
         [file] => figures(file, None),
         [file, json] => figures(file, Some(json)),
-        _ => eprintln!("usage: figures [--writer | --repeat QUERY] TOPOLOGY [JSON]"),
+        _ => eprintln!("usage: graph_figures [--writer | --repeat QUERY] TOPOLOGY [JSON]"),
     }
 }
 
@@ -75,7 +75,7 @@ fn load(json: &[u8]) -> Graph {
     graph
 }
 
-/// One line for `peers.py`; times in seconds.
+/// One line for `peers/graph.py`; times in seconds.
 fn row(name: &str, seconds: f64, result: impl serde::Serialize) {
     let row = serde_json::json!({"row": name, "seconds": seconds, "result": result});
     println!("{row}");

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """Our graph beside networkx, rustworkx and igraph on the same topologies, in the same run.
 
-  benches/peers.py [--tools DIR] [--venv DIR] [--rounds N] [--no-writer] [SIZE | TOPOLOGY]...
+  benches/peers/graph.py [--tools DIR] [--venv DIR] [--rounds N] [--no-writer] [SIZE | TOPOLOGY]...
 
 A SIZE (100000 and 1000000 unless said otherwise) is made by DIR/make_topology.py, once, into
 target/topology-SIZE.json; a TOPOLOGY is such a file, its truth beside it. The peers run by
 DIR/peers_graph.py, orjson here, all in the virtual environment of --venv, which is made if need be
 (PyPI). DIR is --tools, else $SKYD_TOOLS, else ../shared/tools beside the repository.
 
-Each round runs ours (`cargo bench --bench figures`), then each peer, one process each. Results are
+Each round runs ours (`cargo bench --bench graph_figures`), then each peer, one process each. Results are
 compared with each other, with the truth file, and with counts made here on plain lists; the graph
 that ours writes is compared with the file element by element. Of the times the best round counts,
 the ratio is the median of those of each round, with its range. Exit status 1 when a result differs.
@@ -26,7 +26,7 @@ import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-ROOT = os.path.dirname(HERE)
+ROOT = os.path.dirname(os.path.dirname(HERE))
 PEERS = ["networkx", "rustworkx", "igraph"]
 
 # Our row, what peers_graph.py calls it, and the ratio to the best peer that is asked for.
@@ -57,7 +57,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--tools", default=os.environ.get("SKYD_TOOLS", os.path.join(ROOT, "..", "shared", "tools")))
     p.add_argument("--venv", default=os.path.join(ROOT, "target", "peers-venv"))
-    p.add_argument("--binary", help="a build of the benchmark `figures`, to use instead of building it")
+    p.add_argument("--binary", help="a build of the benchmark `graph_figures`, to use instead of building it")
     p.add_argument("--rounds", type=int, help="default 5, of more than 300 000 nodes 2")
     p.add_argument("--no-writer", action="store_true", help="leave out the queries beside a writer")
     p.add_argument("--plain", nargs="+", help=argparse.SUPPRESS)
@@ -97,10 +97,10 @@ def environment(folder):
 
 
 def build():
-    out = subprocess.run(["cargo", "bench", "-q", "-p", "benches", "--bench", "figures", "--no-run",
+    out = subprocess.run(["cargo", "bench", "-q", "-p", "benches", "--bench", "graph_figures", "--no-run",
                           "--message-format=json"], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
     made = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
-    return next(m["executable"] for m in made if m.get("executable") and m["target"]["name"] == "figures")
+    return next(m["executable"] for m in made if m.get("executable") and m["target"]["name"] == "graph_figures")
 
 
 def topology(name, tools):

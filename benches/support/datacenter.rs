@@ -1,4 +1,4 @@
-//! A datacentre made up for the benchmarks: racks of hosts with a bridge and containers in
+//! A datacenter made up for the benchmarks: racks of hosts with a bridge and containers in
 //! namespaces, 1.4 edges a node; the same every time.
 
 use std::fmt::Write as _;
@@ -27,9 +27,9 @@ pub fn graph(json: &str) -> Graph {
     graph
 }
 
-/// The JSON of a datacentre of about so many nodes.
-pub fn datacentre(size: usize) -> String {
-    let mut made = Datacentre::default();
+/// The JSON of a datacenter of about so many nodes.
+pub fn datacenter(size: usize) -> String {
+    let mut made = Datacenter::default();
     let mut switch = 0;
     for host in 0.. {
         if made.nodes.0 >= size {
@@ -91,13 +91,13 @@ pub fn datacentre(size: usize) -> String {
 
 /// Numbers of elements, and their JSON.
 #[derive(Default)]
-struct Datacentre {
+struct Datacenter {
     nodes: (usize, String),
     edges: (usize, String),
     state: u64,
 }
 
-impl Datacentre {
+impl Datacenter {
     fn node(&mut self, host: &str, metadata: std::fmt::Arguments<'_>) -> usize {
         self.element(host, metadata, None)
     }

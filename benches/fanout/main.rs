@@ -14,11 +14,8 @@
     reason = "a benchmark runs by the real clock"
 )]
 
-#[path = "fanout/clients.rs"]
 mod clients;
-#[path = "fanout/feed.rs"]
 mod feed;
-#[path = "fanout/server.rs"]
 mod server;
 
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Live recording of skyd beside tcpdump and dumpcap on the same load.
 
-    sudo benches/spp_capture.py target/release/skyd [--rate PPS] [--seconds S] [--size BYTES] [--only NAME]
+    sudo benches/peers/spp_capture.py target/release/skyd [--rate PPS] [--seconds S] [--size BYTES] [--only NAME]
 
 In a network namespace of its own: a veth pair, a sender bounded to a rate of packets a second, and
 one recorder after the other at the other end. For each: packets sent, in the files, said to be
