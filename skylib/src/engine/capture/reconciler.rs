@@ -26,7 +26,7 @@ use crate::engine::query::QueryRunner;
 use crate::engine::resource::resources::notify;
 use crate::error_chain::Chain;
 use crate::graph::{GraphAccess, Node, NodeId};
-use crate::proto::Outgoing;
+use crate::proto::BroadcastMessage;
 use crate::time::{Clock, Timestamp};
 
 /// How often queries are evaluated at most while the graph keeps changing.
@@ -58,7 +58,7 @@ pub(crate) struct OnDemand {
     resources: Arc<ResourceStore<CaptureSpec>>,
     graph: Arc<SharedGraph>,
     flows: Arc<FlowHub>,
-    graph_bus: Arc<Bus<Outgoing>>,
+    graph_bus: Arc<Bus<BroadcastMessage>>,
     queries: QueryRunner,
     opener: Opener,
     options: OnDemandOptions,
@@ -87,7 +87,7 @@ impl OnDemand {
         controller: Arc<Controller>,
         resources: Arc<ResourceStore<CaptureSpec>>,
         queries: QueryRunner,
-        graph_bus: Arc<Bus<Outgoing>>,
+        graph_bus: Arc<Bus<BroadcastMessage>>,
         opener: Opener,
         expiries: Vec<Expiry>,
         options: OnDemandOptions,

@@ -18,7 +18,7 @@ use crate::engine::monotonic;
 use crate::flow::{
     Flow, FlowMetric, FlowQuery, FlowQueryError, FlowSet, FlowSource, FlowStats, MergeOptions,
 };
-use crate::proto::{FLOW, Outgoing, STATS};
+use crate::proto::{BroadcastMessage, FLOW, STATS};
 use crate::store::FlowStore;
 use crate::time::{Clock, TimeSlice, Timestamp};
 use crate::value::Text;
@@ -67,7 +67,7 @@ pub struct FlowHub {
     options: FlowOptions,
     store: Option<Arc<dyn FlowStore>>,
     /// Who listens to the flows.
-    pub(crate) bus: Bus<Outgoing>,
+    pub(crate) bus: Bus<BroadcastMessage>,
 }
 
 /// Names a table among those of a [`FlowHub`].
@@ -145,7 +145,7 @@ impl FlowHub {
         if self.bus.is_wanted(STATS) {
             let json = serde_json::to_vec(stats).unwrap_or_default();
             self.bus
-                .send(&Arc::new(Outgoing::object(STATS, "stats", json)));
+                .send(&Arc::new(BroadcastMessage::object(STATS, "stats", json)));
         }
     }
 
@@ -218,8 +218,9 @@ impl FlowHub {
         }
         let message = |namespace: String, flows: &[&Flow]| {
             let json = serde_json::to_vec(flows).unwrap_or_default();
-            self.bus
-                .send(&Arc::new(Outgoing::object(namespace, "store", json)));
+            self.bus.send(&Arc::new(BroadcastMessage::object(
+                namespace, "store", json,
+            )));
         };
         if self.bus.is_wanted(FLOW) {
             message(FLOW.to_owned(), &flows.iter().collect::<Vec<_>>());

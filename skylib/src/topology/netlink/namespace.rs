@@ -11,7 +11,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::NetlinkOptions;
-use super::table::{LinkTable, NamespaceKey, Todo, edge_id};
+use super::link_table::{FollowUp, LinkTable, NamespaceKey, edge_id};
 use super::worker::{Sockets, Worker};
 use crate::graph::{Edge, Graph, Metadata, Node, NodeId};
 use crate::sys::capability::Capability;
@@ -249,17 +249,17 @@ impl Namespaces {
     /// Takes a namespace whose thread has ended out of table and graph.
     fn remove(&self, known: &Known) {
         lock(&self.shared.members).by_key.remove(&known.member.key);
-        let todo = self.shared.target.update(|graph, now| {
-            let todo = self
+        let follow_up = self.shared.target.update(|graph, now| {
+            let follow_up = self
                 .shared
                 .table()
                 .remove_namespace(graph, known.member.key, now);
             // Somebody else may have deleted the node already.
             let _gone = graph.delete_node(&known.node, now);
-            todo
+            follow_up
         });
         known.member.forget_problems();
-        self.shared.hand_out(todo.unwrap_or_default());
+        self.shared.dispatch(follow_up.unwrap_or_default());
     }
 }
 
@@ -310,18 +310,18 @@ impl Shared {
     }
 
     /// Lets the threads know what they have to ask.
-    pub(super) fn hand_out(&self, todo: Todo) {
-        if todo.refresh.is_empty() && todo.unresolved.is_empty() {
+    pub(super) fn dispatch(&self, follow_up: FollowUp) {
+        if follow_up.refresh.is_empty() && follow_up.unresolved.is_empty() {
             return;
         }
         let members = lock(&self.members);
-        for (key, index) in todo.refresh {
+        for (key, index) in follow_up.refresh {
             if let Some(member) = members.by_key.get(&key) {
                 lock(&member.inbox).insert(index);
                 member.wake.raise();
             }
         }
-        for member in todo
+        for member in follow_up
             .unresolved
             .iter()
             .filter_map(|key| members.by_key.get(key))
