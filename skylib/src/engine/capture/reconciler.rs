@@ -345,7 +345,7 @@ impl OnDemand {
         self.changed = true;
         for (_, running) in &stopped {
             if let State::Active(active) = &running.state {
-                active.capture.ask_to_stop();
+                active.capture.request_stop();
             }
         }
         let mut keys = Vec::with_capacity(stopped.len());
@@ -389,7 +389,7 @@ impl OnDemand {
             };
             if active.capture.is_finished() {
                 ended.push(key.clone());
-            } else if let Some(report) = active.capture.handle().ask_report() {
+            } else if let Some(report) = active.capture.handle().start_report() {
                 asked.push((key.clone(), report));
             }
         }

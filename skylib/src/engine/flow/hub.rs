@@ -260,7 +260,7 @@ impl FlowSource for FlowHub {
         };
         let mut merged = FlowSet::default();
         for set in self.ask_all(
-            |table, patience| table.ask(&part, patience),
+            |table, patience| table.start_query(&part, patience),
             PendingFlows::wait,
         )? {
             merged.merge(set, &order)?;
@@ -283,7 +283,7 @@ impl FlowSource for FlowHub {
             return Ok(self.query(query)?.flows.len() as u64);
         }
         let counts = self.ask_all(
-            |table, patience| table.ask_count(query, patience),
+            |table, patience| table.start_count(query, patience),
             PendingFlows::wait_count,
         )?;
         Ok(counts.into_iter().sum::<u64>() + self.ingestion.count(query)?)
