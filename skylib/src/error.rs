@@ -42,7 +42,7 @@ pub enum Error {
     Graph(#[from] crate::graph::GraphError),
     /// A JSON document of a client is invalid.
     #[error(transparent)]
-    Json(#[from] crate::api::json::JsonError),
+    Json(#[from] crate::api::go_json::JsonError),
     /// A JSON patch is invalid or cannot be applied.
     #[error(transparent)]
     JsonPatch(#[from] crate::api::JsonPatchError),
@@ -57,6 +57,7 @@ pub enum Error {
     #[error(transparent)]
     PcapFile(#[from] crate::pcap_file::PcapFileError),
     /// A topology probe cannot run.
+    #[cfg(feature = "netlink")]
     #[error(transparent)]
     Probe(#[from] crate::topology::ProbeError),
     /// A message of the Skydive protocol cannot be decoded.
@@ -78,6 +79,9 @@ pub enum Error {
     /// A store cannot be read or written.
     #[error(transparent)]
     Store(#[from] crate::store::StoreError),
+    /// A text is not an RFC 3339 timestamp.
+    #[error(transparent)]
+    Timestamp(#[from] crate::time::ParseTimestampError),
     /// A field of an API resource violates a rule.
     #[error(transparent)]
     Validation(#[from] crate::api::ValidationError),
