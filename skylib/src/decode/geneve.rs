@@ -1,6 +1,6 @@
 //! Generic network virtualisation encapsulation (RFC 8926).
 
-use super::walk::{Next, Walk};
+use super::cursor::{Next, Walk};
 use super::{DecodeError, Layer, headers};
 
 pub(super) fn decode(walk: &mut Walk<'_, '_>) -> Result<Next, DecodeError> {

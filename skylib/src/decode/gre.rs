@@ -1,6 +1,6 @@
 //! Generic routing encapsulation (RFC 2784, 2890, 2637) and the ERSPAN it may carry.
 
-use super::walk::{Next, Walk};
+use super::cursor::{Next, Walk};
 use super::{DecodeError, Layer, headers};
 
 /// The header; it ends its part, unless MPLS follows, which then does.

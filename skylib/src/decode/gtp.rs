@@ -1,6 +1,6 @@
 //! GPRS tunnelling, user plane, version 1 (3GPP TS 29.281).
 
-use super::walk::{Next, Walk};
+use super::cursor::{Next, Walk};
 use super::{DecodeError, Layer, headers};
 
 /// The header with its extensions; it does not end its part.

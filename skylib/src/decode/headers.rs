@@ -8,11 +8,11 @@ use etherparse::{
     err,
 };
 
-use super::part::{
+use super::cursor::{Next, Walk};
+use super::encapsulation::{
     IpAddress, NetworkHeader, NetworkProtocol, TcpFlags, TransportHeader, TransportProtocol,
 };
-use super::walk::{Next, Walk};
-use super::{DecodeError, Layer, gre, icmp, link, llc, mpls, ports, ppp, sctp};
+use super::{DecodeError, Layer, gre, icmp, llc, lldp, mpls, ppp, sctp, udp_payload};
 
 /// Ethernet II, or IEEE 802.3 with a length in place of the type.
 pub(super) fn ethernet(walk: &mut Walk<'_, '_>) -> Result<Next, DecodeError> {
@@ -61,10 +61,10 @@ pub(super) fn ether_type(
         0x6558 => Next::Header(ethernet),
         0x8863 | 0x8864 => Next::Header(ppp::pppoe),
         0x880b => Next::Header(ppp::decode),
-        0x88cc => Next::Header(link::lldp),
-        0x888e => Next::Header(link::eapol),
-        0x2000 => Next::Header(link::cisco_discovery),
-        0x9000 => Next::Header(link::ethernet_ctp),
+        0x88cc => Next::Header(lldp::lldp),
+        0x888e => Next::Header(lldp::eapol),
+        0x2000 => Next::Header(lldp::cisco_discovery),
+        0x9000 => Next::Header(lldp::ethernet_ctp),
         0x88be => Next::Header(gre::erspan),
         0..LEAST_ETHER_TYPE => Next::Header(llc::decode),
         _ => return walk.unknown(from, value),
@@ -363,7 +363,7 @@ fn udp(walk: &mut Walk<'_, '_>) -> Result<Next, DecodeError> {
     if matches!(header.length(), 1..8) {
         return Err(malformed);
     }
-    Ok(ports::next(source, destination, walk.options))
+    Ok(udp_payload::next(source, destination, walk.options))
 }
 
 /// Notes a transport header that is too short for its ports.

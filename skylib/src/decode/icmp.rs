@@ -1,7 +1,7 @@
 //! ICMP of both versions (RFC 792, RFC 4443, RFC 4861, RFC 3810).
 
-use super::part::{IcmpEcho, IcmpHeader, IcmpType};
-use super::walk::{Next, Walk};
+use super::cursor::{Next, Walk};
+use super::encapsulation::{IcmpEcho, IcmpHeader, IcmpType};
 use super::{DecodeError, Layer};
 
 pub(super) fn v4(walk: &mut Walk<'_, '_>) -> Result<Next, DecodeError> {

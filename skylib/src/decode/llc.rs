@@ -1,6 +1,6 @@
 //! Logical link control and what it carries (IEEE 802.2, 802.1D).
 
-use super::walk::{Next, Walk};
+use super::cursor::{Next, Walk};
 use super::{DecodeError, Layer, headers};
 
 pub(super) fn decode(walk: &mut Walk<'_, '_>) -> Result<Next, DecodeError> {

@@ -19,43 +19,43 @@
 //! assert!(stopped.is_err(), "an IPv4 header of zeros is damaged");
 //! ```
 
-mod cooked;
+mod cursor;
 mod defrag;
 mod dhcpv4;
 mod dns;
+mod encapsulation;
 mod error;
-mod fast;
+mod fast_path;
 mod geneve;
 mod gre;
 mod gtp;
 mod headers;
 mod icmp;
 mod layer;
-mod leaf;
-mod link;
 mod llc;
+mod lldp;
 mod mpls;
-mod part;
-mod ports;
 mod ppp;
 mod sctp;
+mod sll;
+mod terminal;
+mod udp_payload;
 mod vrrp;
 mod vxlan;
-mod walk;
 
 pub use defrag::{DefragOptions, Defragmenter, Fragment, Joined, Joining};
 pub use dhcpv4::Dhcpv4Message;
 pub use dns::{DnsData, DnsMessage, DnsQuery, DnsResource};
-pub use error::DecodeError;
-pub use layer::{Layer, LayersPath};
-pub use part::{
+pub use encapsulation::{
     IcmpEcho, IcmpHeader, IcmpType, IpAddress, LinkHeader, NetworkHeader, NetworkProtocol, Part,
     Parts, TcpFlags, TransportHeader, TransportProtocol,
 };
+pub use error::DecodeError;
+pub use layer::{Layer, LayersPath};
 pub use vrrp::VrrpMessage;
 
-use fast::Outcome;
-use walk::{Step, Walk};
+use cursor::{Step, Walk};
+use fast_path::Outcome;
 
 use crate::packet::{LinkType, PacketRef};
 
@@ -100,9 +100,9 @@ impl Decoder {
         if packet.link_type != LinkType::ETHERNET {
             return self.decode_generally(packet, parts, false);
         }
-        match fast::decode(&self.options, packet.data, packet.wire_len, parts) {
+        match fast_path::decode(&self.options, packet.data, packet.wire_len, parts) {
             Outcome::Done => Ok(()),
-            Outcome::Missing(layer) => fast::missing(layer, packet.data, parts),
+            Outcome::Missing(layer) => fast_path::missing(layer, packet.data, parts),
             Outcome::NotMine => self.decode_generally(packet, parts, false),
         }
     }
@@ -135,9 +135,9 @@ impl Decoder {
             | LinkType::RAW_OPENBSD
             | LinkType::IPV4
             | LinkType::IPV6 => headers::ip,
-            LinkType::LINUX_SLL => cooked::linux_sll,
-            LinkType::LINUX_SLL2 => cooked::linux_sll2,
-            LinkType::NULL | LinkType::LOOP => cooked::loopback,
+            LinkType::LINUX_SLL => sll::linux_sll,
+            LinkType::LINUX_SLL2 => sll::linux_sll2,
+            LinkType::NULL | LinkType::LOOP => sll::loopback,
             LinkType::PPP => ppp::link,
             LinkType(other) => return Err(DecodeError::LinkType(other)),
         };

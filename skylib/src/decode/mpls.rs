@@ -1,6 +1,6 @@
 //! MPLS label stacks (RFC 3032).
 
-use super::walk::{Next, Walk};
+use super::cursor::{Next, Walk};
 use super::{DecodeError, Layer, headers};
 
 /// The whole stack, each label a layer; it ends its part.

@@ -1,6 +1,6 @@
 //! Point-to-point protocol (RFC 1661), alone and over Ethernet (RFC 2516).
 
-use super::walk::{Next, Walk};
+use super::cursor::{Next, Walk};
 use super::{DecodeError, Layer, headers, mpls};
 
 pub(super) fn decode(walk: &mut Walk<'_, '_>) -> Result<Next, DecodeError> {

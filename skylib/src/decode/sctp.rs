@@ -1,8 +1,8 @@
 //! Stream control transmission (RFC 9260): the header, and a layer for every chunk.
 
+use super::cursor::{Next, Walk};
+use super::encapsulation::{TcpFlags, TransportHeader, TransportProtocol};
 use super::headers::short_transport;
-use super::part::{TcpFlags, TransportHeader, TransportProtocol};
-use super::walk::{Next, Walk};
 use super::{DecodeError, Layer};
 
 pub(super) fn decode(walk: &mut Walk<'_, '_>) -> Result<Next, DecodeError> {

@@ -1,6 +1,6 @@
 //! Virtual extensible LAN (RFC 7348).
 
-use super::walk::{Next, Walk};
+use super::cursor::{Next, Walk};
 use super::{DecodeError, Layer, headers};
 
 pub(super) fn decode(walk: &mut Walk<'_, '_>) -> Result<Next, DecodeError> {

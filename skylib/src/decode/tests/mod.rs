@@ -2,8 +2,8 @@
 
 mod damage;
 mod ip;
-mod lanes;
 mod link;
+mod proptests;
 mod tunnel;
 
 use super::*;

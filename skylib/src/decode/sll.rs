@@ -1,6 +1,6 @@
 //! Headers that capture libraries put in front where a device has none of its own.
 
-use super::walk::{Next, Walk};
+use super::cursor::{Next, Walk};
 use super::{DecodeError, Layer, headers, llc};
 
 /// Linux "cooked" capture, version 1.

@@ -2,8 +2,8 @@
 
 use etherparse::ArpPacketSlice;
 
+use super::cursor::Walk;
 use super::icmp::MLDV1_LEN;
-use super::walk::Walk;
 use super::{DecodeError, Layer};
 
 /// What is wrong with a layer.

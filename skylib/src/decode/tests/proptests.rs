@@ -21,9 +21,9 @@ fn lanes_agree(
     };
     let (mut fast, mut general) = (Parts::new(), Parts::new());
     let result = decoder.decode_generally(packet, &mut general, false);
-    let fast_result = match fast::decode(options, data, wire_len, &mut fast) {
+    let fast_result = match fast_path::decode(options, data, wire_len, &mut fast) {
         Outcome::Done => Some(Ok(())),
-        Outcome::Missing(layer) => Some(fast::missing(layer, data, &fast)),
+        Outcome::Missing(layer) => Some(fast_path::missing(layer, data, &fast)),
         Outcome::NotMine => None,
     };
     let took = fast_result.is_some();

@@ -1,6 +1,6 @@
 //! What UDP carries, by port.
 
-use super::walk::Next;
+use super::cursor::Next;
 use super::{DecoderOptions, Layer, geneve, gtp, mpls, vxlan};
 
 /// What follows a UDP header: by destination port, else by source port.

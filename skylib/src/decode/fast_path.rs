@@ -6,12 +6,12 @@
 //! Anything else is "not mine" and goes the general way from its first byte, so the two agree or
 //! one of them is wrong; a property test says that they agree.
 
-use super::headers::{ETHER_TYPE_IPV4, ETHER_TYPE_IPV6};
-use super::part::{
+use super::encapsulation::{
     IcmpEcho, IcmpHeader, IcmpType, IpAddress, LinkHeader, NetworkHeader, NetworkProtocol, Part,
     Parts, TcpFlags, TransportHeader, TransportProtocol,
 };
-use super::{DecodeError, DecoderOptions, Layer, LayersPath, leaf, ports};
+use super::headers::{ETHER_TYPE_IPV4, ETHER_TYPE_IPV6};
+use super::{DecodeError, DecoderOptions, Layer, LayersPath, terminal, udp_payload};
 
 /// What the lane has done with a packet.
 pub(super) enum Outcome {
@@ -69,7 +69,7 @@ pub(super) fn missing(layer: Layer, data: &[u8], parts: &Parts) -> Result<(), De
     let payload = payload
         .get(..transport.payload_len as usize)
         .unwrap_or_default();
-    leaf::check(layer, payload, transport.payload_offset)
+    terminal::check(layer, payload, transport.payload_offset)
 }
 
 struct Lane<'a> {
@@ -289,15 +289,15 @@ impl<'a> Lane<'a> {
         if self.rest.is_empty() {
             return Some(None);
         }
-        let layer =
-            ports::layer(destination, self.options).or_else(|| ports::layer(source, self.options));
+        let layer = udp_payload::layer(destination, self.options)
+            .or_else(|| udp_payload::layer(source, self.options));
         match layer {
             None => Some(None),
             Some(Layer::VXLAN) => self.vxlan(part),
             Some(Layer::GENEVE) => self.geneve(part),
             Some(Layer::GTPV1U | Layer::MPLS) => None,
             Some(layer) => {
-                if leaf::is_sound(layer, self.rest) {
+                if terminal::is_sound(layer, self.rest) {
                     part.layers = part.layers.with(layer);
                 } else {
                     self.missing = Some(layer);

@@ -1,6 +1,6 @@
 //! Protocols that neighbours on a link speak: LLDP, 802.1X, Cisco discovery, configuration test.
 
-use super::walk::{Next, Walk};
+use super::cursor::{Next, Walk};
 use super::{DecodeError, Layer};
 
 /// LLDP (IEEE 802.1AB): whole with its three mandatory fields and its end, or not at all.

@@ -1,10 +1,10 @@
 //! The state of a walk through one packet, shared by the decoders of all protocols.
 
-use super::part::{
+use super::encapsulation::{
     IcmpHeader, IpAddress, NetworkHeader, NetworkProtocol, Part, Parts, TransportHeader,
     TransportProtocol,
 };
-use super::{DecodeError, DecoderOptions, Fragment, Layer, leaf};
+use super::{DecodeError, DecoderOptions, Fragment, Layer, terminal};
 
 /// A walk from the first header inwards.
 ///
@@ -94,7 +94,7 @@ impl<'a, 'p> Walk<'a, 'p> {
                 // A header with nothing behind it ends the walk, whatever it announces.
                 Ok(_) if self.rest().is_empty() => break Ok(()),
                 Ok(Next::End) => break Ok(()),
-                Ok(Next::Leaf(layer)) => break leaf::decode(&mut self, layer),
+                Ok(Next::Leaf(layer)) => break terminal::decode(&mut self, layer),
                 Ok(Next::Header(next)) => step = next,
             }
         };
