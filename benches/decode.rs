@@ -7,7 +7,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use skylib::decode::{Decoder, DecoderOptions, Parts};
+use skylib::decode::{Decoder, DecoderOptions, Encapsulations};
 use skylib::packet::{LinkType, PacketRef};
 use skylib::pcap_file::{PcapNgReader, PcapNgWriter, PcapReader, PcapWriter, Resolution};
 use skylib::time::Timestamp;
@@ -50,7 +50,7 @@ fn decode(criterion: &mut Criterion) {
     });
 
     let decoder = Decoder::new(DecoderOptions::default());
-    let mut parts = Parts::new();
+    let mut parts = Encapsulations::new();
     group.bench_function("decode", |bencher| {
         bencher.iter(|| {
             let (mut count, mut failures) = (0, 0);

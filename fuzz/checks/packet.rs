@@ -1,6 +1,6 @@
 //! What must hold of any packet: the first two bytes are its link type, the rest its bytes.
 
-use skylib::decode::{DecodeError, Decoder, DecoderOptions, Part, Parts};
+use skylib::decode::{DecodeError, Decoder, DecoderOptions, Encapsulation, Encapsulations};
 use skylib::packet::{LinkType, PacketRef};
 use skylib::time::Timestamp;
 
@@ -12,7 +12,7 @@ pub(crate) fn check(input: &[u8]) {
     let link_type = LinkType(u16::from_be_bytes(*link_type));
     let decoder = Decoder::new(DecoderOptions::default().with_mpls_udp_port(51234));
     let decode = |wire_len| {
-        let mut parts = Parts::new();
+        let mut parts = Encapsulations::new();
         let packet = PacketRef {
             link_type,
             timestamp: Timestamp::ZERO,
@@ -32,7 +32,7 @@ pub(crate) fn check(input: &[u8]) {
     for (index, (one, other)) in fast.iter().zip(general.iter()).enumerate() {
         assert_eq!(
             *one,
-            Part {
+            Encapsulation {
                 length: one.length,
                 ..*other
             }
@@ -42,7 +42,7 @@ pub(crate) fn check(input: &[u8]) {
     }
 }
 
-fn check_parts(data: &[u8], parts: &Parts, result: Result<(), DecodeError>) {
+fn check_parts(data: &[u8], parts: &Encapsulations, result: Result<(), DecodeError>) {
     let mut offset = None;
     for part in parts.iter() {
         assert!(!part.layers.is_empty());

@@ -1,16 +1,16 @@
 //! The state of a walk through one packet, shared by the decoders of all protocols.
 
 use super::encapsulation::{
-    IcmpHeader, IpAddress, NetworkHeader, NetworkProtocol, Part, Parts, TransportHeader,
-    TransportProtocol,
+    Encapsulation, Encapsulations, IcmpHeader, IpAddress, NetworkHeader, NetworkProtocol,
+    TransportHeader, TransportProtocol,
 };
 use super::{DecodeError, DecoderOptions, Fragment, Layer, terminal};
 
 /// A walk from the first header inwards.
 ///
-/// Decoders read [`Walk::rest`], note what a flow needs, [`Walk::push`] their layer, and name what
+/// Decoders read [`Cursor::rest`], note what a flow needs, [`Cursor::push`] their layer, and name what
 /// comes next. Everything noted stays valid when a later header fails.
-pub(super) struct Walk<'a, 'p> {
+pub(super) struct Cursor<'a, 'p> {
     pub(super) options: &'a DecoderOptions,
     pub(super) wire_len: u32,
     data: &'a [u8],
@@ -22,8 +22,8 @@ pub(super) struct Walk<'a, 'p> {
     length: Option<i64>,
     /// Bytes of all headers so far.
     header_bytes: i64,
-    parts: &'p mut Parts,
-    part: Part,
+    encapsulations: &'p mut Encapsulations,
+    level: Encapsulation,
     found: Found,
     /// The next layer begins a new part.
     is_cut: bool,
@@ -59,14 +59,14 @@ pub(super) enum Next {
 }
 
 /// The decoder of one kind of header.
-pub(super) type Step = fn(&mut Walk<'_, '_>) -> Result<Next, DecodeError>;
+pub(super) type Step = fn(&mut Cursor<'_, '_>) -> Result<Next, DecodeError>;
 
-impl<'a, 'p> Walk<'a, 'p> {
+impl<'a, 'p> Cursor<'a, 'p> {
     pub(super) fn new(
         options: &'a DecoderOptions,
         data: &'a [u8],
         wire_len: u32,
-        parts: &'p mut Parts,
+        encapsulations: &'p mut Encapsulations,
     ) -> Self {
         Self {
             options,
@@ -76,8 +76,8 @@ impl<'a, 'p> Walk<'a, 'p> {
             end: data.len(),
             length: None,
             header_bytes: 0,
-            parts,
-            part: Part::default(),
+            encapsulations,
+            level: Encapsulation::default(),
             found: Found::default(),
             is_cut: false,
             is_joined: false,
@@ -99,7 +99,7 @@ impl<'a, 'p> Walk<'a, 'p> {
             }
         };
         self.close_part();
-        self.parts.forget_what_parts_show();
+        self.encapsulations.forget_what_parts_show();
         result
     }
 
@@ -149,11 +149,12 @@ impl<'a, 'p> Walk<'a, 'p> {
             self.close_part();
             self.is_cut = false;
         }
-        if self.part.layers.is_empty() {
-            self.part.offset = self.offset as u32;
-            self.part.length = (self.length.unwrap_or_default() - self.header_bytes).max(0);
+        if self.level.layers.is_empty() {
+            self.level.offset = self.offset as u32;
+            self.level.length = (self.length.unwrap_or_default() - self.header_bytes).max(0);
         }
-        let has_room = self.parts.len < Parts::CAPACITY && self.part.layers.push(layer);
+        let has_room =
+            self.encapsulations.len < Encapsulations::CAPACITY && self.level.layers.push(layer);
         if !has_room {
             return Err(DecodeError::TooDeep {
                 layer,
@@ -186,11 +187,11 @@ impl<'a, 'p> Walk<'a, 'p> {
     }
 
     pub(super) const fn path_is_full(&self) -> bool {
-        self.part.layers.is_full()
+        self.level.layers.is_full()
     }
 
     pub(super) fn found_link(&mut self, source: [u8; 6], destination: [u8; 6]) {
-        self.part.link.get_or_insert(super::LinkHeader {
+        self.level.link.get_or_insert(super::LinkHeader {
             source,
             destination,
             vlan_id: 0,
@@ -208,7 +209,7 @@ impl<'a, 'p> Walk<'a, 'p> {
 
     pub(super) fn found_network(&mut self, header: NetworkHeader) {
         let ends: (IpAddress, IpAddress) = (header.source, header.destination);
-        self.parts.first_network.get_or_insert(ends);
+        self.encapsulations.first_network.get_or_insert(ends);
         let slot = match header.protocol {
             NetworkProtocol::Ipv4 => &mut self.found.ipv4,
             NetworkProtocol::Ipv6 => &mut self.found.ipv6,
@@ -217,7 +218,7 @@ impl<'a, 'p> Walk<'a, 'p> {
     }
 
     pub(super) fn found_transport(&mut self, header: TransportHeader) {
-        self.parts.first_transport.get_or_insert(header);
+        self.encapsulations.first_transport.get_or_insert(header);
         let slot = match header.protocol {
             TransportProtocol::Tcp => &mut self.found.tcp,
             TransportProtocol::Udp => &mut self.found.udp,
@@ -241,13 +242,13 @@ impl<'a, 'p> Walk<'a, 'p> {
     /// A VXLAN or Geneve header, which ends its part.
     pub(super) const fn found_virtual_network(&mut self, id: u32) {
         self.found.tunnel_id = id;
-        self.part.tunnel_end = Some(id);
+        self.level.tunnel_end = Some(id);
     }
 
     /// The rest is the payload of a fragment, whose IPv4 header starts there.
     pub(super) fn found_fragment(&mut self, header: usize) {
-        self.parts.fragment = Some(Fragment {
-            outermost: self.parts.first_network.unwrap_or_default(),
+        self.encapsulations.fragment = Some(Fragment {
+            outermost: self.encapsulations.first_network.unwrap_or_default(),
             header: header as u32,
             payload: self.offset as u32,
             end: self.end as u32,
@@ -256,7 +257,7 @@ impl<'a, 'p> Walk<'a, 'p> {
 
     /// The rest is a layer that nothing is looked for behind.
     pub(super) fn found_leaf(&mut self) {
-        self.parts.leaf = Some((self.offset as u32, self.end as u32));
+        self.encapsulations.leaf = Some((self.offset as u32, self.end as u32));
     }
 
     /// Where the next header starts.
@@ -265,31 +266,31 @@ impl<'a, 'p> Walk<'a, 'p> {
     }
 
     fn close_part(&mut self) {
-        let (mut part, found) = (self.part, std::mem::take(&mut self.found));
-        self.part = Part::default();
-        if let Some(link) = &mut part.link {
+        let (mut level, found) = (self.level, std::mem::take(&mut self.found));
+        self.level = Encapsulation::default();
+        if let Some(link) = &mut level.link {
             link.vlan_id = found.vlan_id as i64;
         }
-        part.network = found.ipv4.or(found.ipv6);
-        if let Some(network) = &mut part.network {
+        level.network = found.ipv4.or(found.ipv6);
+        if let Some(network) = &mut level.network {
             network.tunnel_id = i64::from(found.tunnel_id);
-            part.icmp = match network.protocol {
+            level.icmp = match network.protocol {
                 NetworkProtocol::Ipv4 => found.icmpv4,
                 NetworkProtocol::Ipv6 => found.icmpv6,
             };
         }
-        part.transport = found.tcp.or(found.udp).or(found.sctp);
-        part.icmp_key = found
+        level.transport = found.tcp.or(found.udp).or(found.sctp);
+        level.icmp_key = found
             .icmpv4
             .map(|header| header.key(NetworkProtocol::Ipv4))
             .or_else(|| found.icmpv6.map(|header| header.key(NetworkProtocol::Ipv6)));
-        let has_ends = part.link.is_some() || part.network.is_some();
-        match self.parts.parts.get_mut(self.parts.len) {
+        let has_ends = level.link.is_some() || level.network.is_some();
+        match self.encapsulations.levels.get_mut(self.encapsulations.len) {
             Some(slot) if has_ends => {
-                *slot = part;
-                self.parts.len += 1;
+                *slot = level;
+                self.encapsulations.len += 1;
             }
-            _ => self.parts.without_flow += usize::from(!part.layers.is_empty()),
+            _ => self.encapsulations.without_flow += usize::from(!level.layers.is_empty()),
         }
     }
 }

@@ -12,8 +12,8 @@ use super::{Fragment, Layer, LayersPath};
 /// label stack a new part begins; the tunnel's header belongs to the outer one. A part that holds
 /// neither Ethernet nor IP makes no flow and is left out.
 #[derive(Clone, Debug)]
-pub struct Parts {
-    pub(super) parts: [Part; Self::CAPACITY],
+pub struct Encapsulations {
+    pub(super) levels: [Encapsulation; Self::CAPACITY],
     pub(super) len: usize,
     pub(super) without_flow: usize,
     /// First IP header of the packet, where no part shows it as its `network`.
@@ -29,7 +29,7 @@ pub struct Parts {
 ///
 /// Of several headers of a kind the first one counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Part {
+pub struct Encapsulation {
     /// The layers.
     pub layers: LayersPath,
     /// Ethernet, with the VLAN tags of the whole part.
@@ -198,7 +198,7 @@ pub enum IcmpType {
     PacketTooBig = 12,
 }
 
-impl Parts {
+impl Encapsulations {
     /// The most parts kept of one packet; what is nested deeper is left out.
     pub const CAPACITY: usize = 16;
 
@@ -206,7 +206,7 @@ impl Parts {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            parts: [Part::default(); Self::CAPACITY],
+            levels: [Encapsulation::default(); Self::CAPACITY],
             len: 0,
             without_flow: 0,
             first_network: None,
@@ -230,8 +230,8 @@ impl Parts {
         match index {
             0 => self
                 .first_network
-                .or_else(|| self.iter().find_map(Part::ends)),
-            _ => self.get(index).and_then(Part::ends),
+                .or_else(|| self.iter().find_map(Encapsulation::ends)),
+            _ => self.get(index).and_then(Encapsulation::ends),
         }
     }
 
@@ -243,13 +243,13 @@ impl Parts {
             0 => self
                 .first_transport
                 .as_ref()
-                .or_else(|| self.iter().find_map(|part| part.transport.as_ref())),
+                .or_else(|| self.iter().find_map(|level| level.transport.as_ref())),
             _ => self.get(index)?.transport.as_ref(),
         }
     }
 
     /// Whether there is one part and its own headers identify its flow: what
-    /// [`Parts::key_network`] and [`Parts::key_transport`] would tell is what the part shows.
+    /// [`Encapsulations::key_network`] and [`Encapsulations::key_transport`] would tell is what the part shows.
     #[inline]
     #[must_use]
     pub const fn is_plain(&self) -> bool {
@@ -260,9 +260,9 @@ impl Parts {
     /// of use where that layer is an application or stands right behind IP.
     #[must_use]
     pub fn innermost(&self) -> Option<(Layer, Range<u32>)> {
-        let part = self.last()?;
-        let layer = part.layers.application()?;
-        let (start, end) = match (self.leaf, &part.transport) {
+        let level = self.last()?;
+        let layer = level.layers.application()?;
+        let (start, end) = match (self.leaf, &level.transport) {
             (Some(ends), _) => ends,
             (None, Some(transport)) => {
                 let start = transport.payload_offset;
@@ -281,11 +281,11 @@ impl Parts {
 
     /// Keeps the first headers of the packet only where the parts show others.
     pub(super) fn forget_what_parts_show(&mut self) {
-        let shown_network = self.iter().find_map(Part::ends);
+        let shown_network = self.iter().find_map(Encapsulation::ends);
         if self.first_network == shown_network {
             self.first_network = None;
         }
-        let shown_transport = self.iter().find_map(|part| part.transport);
+        let shown_transport = self.iter().find_map(|level| level.transport);
         if self.first_transport == shown_transport {
             self.first_transport = None;
         }
@@ -301,7 +301,7 @@ impl Parts {
     }
 }
 
-impl Part {
+impl Encapsulation {
     /// Source and destination of `network`.
     fn ends(&self) -> Option<(IpAddress, IpAddress)> {
         self.network
@@ -323,17 +323,17 @@ impl Part {
     }
 }
 
-impl Default for Parts {
+impl Default for Encapsulations {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Deref for Parts {
-    type Target = [Part];
+impl Deref for Encapsulations {
+    type Target = [Encapsulation];
 
-    fn deref(&self) -> &[Part] {
-        self.parts.get(..self.len).unwrap_or_default()
+    fn deref(&self) -> &[Encapsulation] {
+        self.levels.get(..self.len).unwrap_or_default()
     }
 }
 

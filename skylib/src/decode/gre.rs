@@ -1,12 +1,12 @@
 //! Generic routing encapsulation (RFC 2784, 2890, 2637) and the ERSPAN it may carry.
 
-use super::cursor::{Next, Walk};
+use super::cursor::{Cursor, Next};
 use super::{DecodeError, Layer, headers};
 
 /// The header; it ends its part, unless MPLS follows, which then does.
-pub(super) fn decode(walk: &mut Walk<'_, '_>) -> Result<Next, DecodeError> {
-    let header = walk.rest();
-    let [flags, version, p0, p1] = *walk.chunk::<4>(Layer::GRE)?;
+pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
+    let header = cursor.rest();
+    let [flags, version, p0, p1] = *cursor.chunk::<4>(Layer::GRE)?;
     let protocol = u16::from_be_bytes([p0, p1]);
     let has = |flag: u8| flags & flag != 0;
     let mut len = 4;
@@ -22,38 +22,38 @@ pub(super) fn decode(walk: &mut Walk<'_, '_>) -> Result<Next, DecodeError> {
         len += 4;
     }
     if has(ROUTING) {
-        len = skip_routes(header, len).ok_or_else(|| walk.truncated(Layer::GRE, len + 4))?;
+        len = skip_routes(header, len).ok_or_else(|| cursor.truncated(Layer::GRE, len + 4))?;
     }
     if version & ACKNOWLEDGEMENT != 0 {
         len += 4;
     }
     if header.len() < len {
-        return Err(walk.truncated(Layer::GRE, len));
+        return Err(cursor.truncated(Layer::GRE, len));
     }
-    walk.push(Layer::GRE, len)?;
+    cursor.push(Layer::GRE, len)?;
     let key = header
         .get(key_at..)
         .and_then(|rest| rest.first_chunk::<4>())
         .filter(|_| has(KEY));
-    walk.found_tunnel(key.map_or(0, |key| u32::from_be_bytes(*key)));
+    cursor.found_tunnel(key.map_or(0, |key| u32::from_be_bytes(*key)));
     match protocol {
         0x8847 | 0x8848 => {}
-        _ => walk.cut(),
+        _ => cursor.cut(),
     }
     match protocol {
         // Type I (no sequence number) has no header of its own.
         PROTOCOL_ERSPAN if !has_sequence => Ok(Next::Header(headers::ethernet)),
-        _ => headers::ether_type(walk, Layer::GRE, protocol),
+        _ => headers::ether_type(cursor, Layer::GRE, protocol),
     }
 }
 
 /// ERSPAN type II: eight bytes that make no layer, then the mirrored frame.
 // COMPAT: Skydive counts these eight bytes for the mirrored flow.
-pub(super) fn erspan(walk: &mut Walk<'_, '_>) -> Result<Next, DecodeError> {
-    if walk.rest().len() < 8 {
-        return Err(walk.truncated(Layer::ETHERNET, 8));
+pub(super) fn erspan(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
+    if cursor.rest().len() < 8 {
+        return Err(cursor.truncated(Layer::ETHERNET, 8));
     }
-    walk.skip(8);
+    cursor.skip(8);
     Ok(Next::Header(headers::ethernet))
 }
 

@@ -8,47 +8,51 @@ use etherparse::{
     err,
 };
 
-use super::cursor::{Next, Walk};
+use super::cursor::{Cursor, Next};
 use super::encapsulation::{
     IpAddress, NetworkHeader, NetworkProtocol, TcpFlags, TransportHeader, TransportProtocol,
 };
 use super::{DecodeError, Layer, gre, icmp, llc, lldp, mpls, ppp, sctp, udp_payload};
 
 /// Ethernet II, or IEEE 802.3 with a length in place of the type.
-pub(super) fn ethernet(walk: &mut Walk<'_, '_>) -> Result<Next, DecodeError> {
-    let header = Ethernet2HeaderSlice::from_slice(walk.rest())
-        .map_err(|error| walk.truncated(Layer::ETHERNET, error.required_len))?;
+pub(super) fn ethernet(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
+    let header = Ethernet2HeaderSlice::from_slice(cursor.rest())
+        .map_err(|error| cursor.truncated(Layer::ETHERNET, error.required_len))?;
     let ether_type = header.ether_type().0;
-    let payload_len = walk.rest().len() - ETHERNET_LEN;
-    walk.set_length(match walk.wire_len {
+    let payload_len = cursor.rest().len() - ETHERNET_LEN;
+    cursor.set_length(match cursor.wire_len {
         0 if ether_type < LEAST_ETHER_TYPE => (ETHERNET_LEN as i64) + i64::from(ether_type),
         0 => (ETHERNET_LEN + payload_len) as i64,
         wire_len => i64::from(wire_len),
     });
-    walk.push(Layer::ETHERNET, ETHERNET_LEN)?;
-    walk.found_link(header.source(), header.destination());
-    sized_ether_type(walk, Layer::ETHERNET, ether_type)
+    cursor.push(Layer::ETHERNET, ETHERNET_LEN)?;
+    cursor.found_link(header.source(), header.destination());
+    sized_ether_type(cursor, Layer::ETHERNET, ether_type)
 }
 
-fn dot1q(walk: &mut Walk<'_, '_>) -> Result<Next, DecodeError> {
-    let header = SingleVlanHeaderSlice::from_slice(walk.rest())
-        .map_err(|error| walk.truncated(Layer::DOT1Q, error.required_len))?;
-    walk.push(Layer::DOT1Q, header.slice().len())?;
-    walk.found_vlan(header.vlan_identifier().value());
-    sized_ether_type(walk, Layer::DOT1Q, header.ether_type().0)
+fn dot1q(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
+    let header = SingleVlanHeaderSlice::from_slice(cursor.rest())
+        .map_err(|error| cursor.truncated(Layer::DOT1Q, error.required_len))?;
+    cursor.push(Layer::DOT1Q, header.slice().len())?;
+    cursor.found_vlan(header.vlan_identifier().value());
+    sized_ether_type(cursor, Layer::DOT1Q, header.ether_type().0)
 }
 
 /// What follows by an EtherType field that may hold the payload's length instead.
-fn sized_ether_type(walk: &mut Walk<'_, '_>, from: Layer, value: u16) -> Result<Next, DecodeError> {
+fn sized_ether_type(
+    cursor: &mut Cursor<'_, '_>,
+    from: Layer,
+    value: u16,
+) -> Result<Next, DecodeError> {
     if value < LEAST_ETHER_TYPE {
-        walk.limit(usize::from(value));
+        cursor.limit(usize::from(value));
     }
-    ether_type(walk, from, value)
+    ether_type(cursor, from, value)
 }
 
 /// What follows by EtherType.
 pub(super) fn ether_type(
-    walk: &Walk<'_, '_>,
+    cursor: &Cursor<'_, '_>,
     from: Layer,
     value: u16,
 ) -> Result<Next, DecodeError> {
@@ -67,25 +71,25 @@ pub(super) fn ether_type(
         0x9000 => Next::Header(lldp::ethernet_ctp),
         0x88be => Next::Header(gre::erspan),
         0..LEAST_ETHER_TYPE => Next::Header(llc::decode),
-        _ => return walk.unknown(from, value),
+        _ => return cursor.unknown(from, value),
     })
 }
 
 /// IP of either version, told by the first nibble.
-pub(super) fn ip(walk: &mut Walk<'_, '_>) -> Result<Next, DecodeError> {
-    match walk.rest().first().map(|byte| byte >> 4) {
-        Some(6) => ipv6(walk),
-        Some(4) | None => ipv4(walk),
-        Some(_) => Err(walk.malformed(Layer::IPV4)),
+pub(super) fn ip(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
+    match cursor.rest().first().map(|byte| byte >> 4) {
+        Some(6) => ipv6(cursor),
+        Some(4) | None => ipv4(cursor),
+        Some(_) => Err(cursor.malformed(Layer::IPV4)),
     }
 }
 
 /// IPv4 (RFC 791).
-pub(super) fn ipv4(walk: &mut Walk<'_, '_>) -> Result<Next, DecodeError> {
-    let rest = walk.rest();
+pub(super) fn ipv4(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
+    let rest = cursor.rest();
     let Some(fixed) = rest.first_chunk::<20>() else {
-        let error = walk.truncated(Layer::IPV4, 20);
-        return Err(short_ip(walk, NetworkProtocol::Ipv4, error));
+        let error = cursor.truncated(Layer::IPV4, 20);
+        return Err(short_ip(cursor, NetworkProtocol::Ipv4, error));
     };
     let [
         _,
@@ -124,41 +128,41 @@ pub(super) fn ipv4(walk: &mut Walk<'_, '_>) -> Result<Next, DecodeError> {
     };
     let header = match Ipv4HeaderSlice::from_slice(rest) {
         Ok(header) if header.slice().len() <= total_len => Ok(header),
-        Ok(_) | Err(err::ipv4::HeaderSliceError::Content(_)) => Err(walk.malformed(Layer::IPV4)),
+        Ok(_) | Err(err::ipv4::HeaderSliceError::Content(_)) => Err(cursor.malformed(Layer::IPV4)),
         Err(err::ipv4::HeaderSliceError::Len(len)) => {
-            Err(walk.truncated(Layer::IPV4, len.required_len))
+            Err(cursor.truncated(Layer::IPV4, len.required_len))
         }
     };
-    walk.set_length(total_len as i64);
-    walk.limit(total_len);
-    let offset = walk.offset();
-    let is_first = !std::mem::replace(&mut walk.has_ipv4, true);
-    walk.push(
+    cursor.set_length(total_len as i64);
+    cursor.limit(total_len);
+    let offset = cursor.offset();
+    let is_first = !std::mem::replace(&mut cursor.has_ipv4, true);
+    cursor.push(
         Layer::IPV4,
         header.as_ref().map_or(20, |header| header.slice().len()),
     )?;
-    walk.found_network(network);
+    cursor.found_network(network);
     let header = header?;
-    if is_first && walk.is_joined {
-        walk.push(Layer::FRAGMENT, 0)?;
+    if is_first && cursor.is_joined {
+        cursor.push(Layer::FRAGMENT, 0)?;
     }
     if header.is_fragmenting_payload() {
         if is_first && !header.dont_fragment() {
-            walk.found_fragment(offset);
+            cursor.found_fragment(offset);
         }
         return Ok(Next::Leaf(Layer::FRAGMENT));
     }
-    ip_protocol(walk, Layer::IPV4, header.protocol().0)
+    ip_protocol(cursor, Layer::IPV4, header.protocol().0)
 }
 
 /// IPv6 (RFC 8200), without its extension headers.
-pub(super) fn ipv6(walk: &mut Walk<'_, '_>) -> Result<Next, DecodeError> {
-    let rest = walk.rest();
+pub(super) fn ipv6(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
+    let rest = cursor.rest();
     let Some((fixed, payload)) = rest.split_first_chunk::<40>() else {
-        let error = walk.truncated(Layer::IPV6, 40);
-        return Err(short_ip(walk, NetworkProtocol::Ipv6, error));
+        let error = cursor.truncated(Layer::IPV6, 40);
+        return Err(short_ip(cursor, NetworkProtocol::Ipv6, error));
     };
-    let header = Ipv6HeaderSlice::from_slice(rest).map_err(|_| walk.malformed(Layer::IPV6));
+    let header = Ipv6HeaderSlice::from_slice(rest).map_err(|_| cursor.malformed(Layer::IPV6));
     // Jumbograms and segmentation offload leave the length open.
     let payload_len = match u16::from_be_bytes([fixed[4], fixed[5]]) {
         0 => payload.len(),
@@ -168,10 +172,10 @@ pub(super) fn ipv6(walk: &mut Walk<'_, '_>) -> Result<Next, DecodeError> {
     source.copy_from_slice(&fixed[8..24]);
     destination.copy_from_slice(&fixed[24..]);
     // COMPAT: Skydive counts raw IPv6 packets without their 40-byte header.
-    walk.set_length(payload_len as i64);
-    walk.limit(fixed.len() + payload_len);
-    walk.push(Layer::IPV6, fixed.len())?;
-    walk.found_network(NetworkHeader {
+    cursor.set_length(payload_len as i64);
+    cursor.limit(fixed.len() + payload_len);
+    cursor.push(Layer::IPV6, fixed.len())?;
+    cursor.found_network(NetworkHeader {
         protocol: NetworkProtocol::Ipv6,
         hop_limit: fixed[7],
         source: IpAddress::v6(source),
@@ -179,22 +183,26 @@ pub(super) fn ipv6(walk: &mut Walk<'_, '_>) -> Result<Next, DecodeError> {
         length: payload_len as u32,
         tunnel_id: 0,
     });
-    ip_protocol(walk, Layer::IPV6, header?.next_header().0)
+    ip_protocol(cursor, Layer::IPV6, header?.next_header().0)
 }
 
 /// Notes an IP header that is too short for its addresses.
 // COMPAT: Skydive shows such a layer in the path and identifies the flow by empty addresses.
-fn short_ip(walk: &mut Walk<'_, '_>, protocol: NetworkProtocol, error: DecodeError) -> DecodeError {
+fn short_ip(
+    cursor: &mut Cursor<'_, '_>,
+    protocol: NetworkProtocol,
+    error: DecodeError,
+) -> DecodeError {
     let layer = match protocol {
         NetworkProtocol::Ipv4 => Layer::IPV4,
         NetworkProtocol::Ipv6 => Layer::IPV6,
     };
-    walk.set_length(i64::from(walk.wire_len));
-    let len = walk.rest().len();
-    if let Err(error) = walk.push(layer, len) {
+    cursor.set_length(i64::from(cursor.wire_len));
+    let len = cursor.rest().len();
+    if let Err(error) = cursor.push(layer, len) {
         return error;
     }
-    walk.found_network(NetworkHeader {
+    cursor.found_network(NetworkHeader {
         protocol,
         hop_limit: 0,
         source: IpAddress::NONE,
@@ -207,7 +215,7 @@ fn short_ip(walk: &mut Walk<'_, '_>, protocol: NetworkProtocol, error: DecodeErr
 
 /// What follows by IP protocol number; `from` is the header that holds it.
 pub(super) fn ip_protocol(
-    walk: &Walk<'_, '_>,
+    cursor: &Cursor<'_, '_>,
     from: Layer,
     value: u8,
 ) -> Result<Next, DecodeError> {
@@ -234,59 +242,59 @@ pub(super) fn ip_protocol(
         44 if from != Layer::IPV4 => Next::Header(ipv6_fragment),
         60 if from != Layer::IPV4 => Next::Header(destination_options),
         59 if from != Layer::IPV4 => Next::End,
-        _ => return walk.unknown(from, u16::from(value)),
+        _ => return cursor.unknown(from, u16::from(value)),
     })
 }
 
-fn hop_by_hop(walk: &mut Walk<'_, '_>) -> Result<Next, DecodeError> {
-    extension(walk, Layer::IPV6_HOP_BY_HOP)
+fn hop_by_hop(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
+    extension(cursor, Layer::IPV6_HOP_BY_HOP)
 }
 
-fn routing(walk: &mut Walk<'_, '_>) -> Result<Next, DecodeError> {
-    extension(walk, Layer::IPV6_ROUTING)
+fn routing(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
+    extension(cursor, Layer::IPV6_ROUTING)
 }
 
-fn destination_options(walk: &mut Walk<'_, '_>) -> Result<Next, DecodeError> {
-    extension(walk, Layer::IPV6_DESTINATION)
+fn destination_options(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
+    extension(cursor, Layer::IPV6_DESTINATION)
 }
 
-fn extension(walk: &mut Walk<'_, '_>, layer: Layer) -> Result<Next, DecodeError> {
-    let header = Ipv6RawExtHeaderSlice::from_slice(walk.rest())
-        .map_err(|error| walk.truncated(layer, error.required_len))?;
-    walk.push(layer, header.slice().len())?;
-    ip_protocol(walk, layer, header.next_header().0)
+fn extension(cursor: &mut Cursor<'_, '_>, layer: Layer) -> Result<Next, DecodeError> {
+    let header = Ipv6RawExtHeaderSlice::from_slice(cursor.rest())
+        .map_err(|error| cursor.truncated(layer, error.required_len))?;
+    cursor.push(layer, header.slice().len())?;
+    ip_protocol(cursor, layer, header.next_header().0)
 }
 
-fn ipv6_fragment(walk: &mut Walk<'_, '_>) -> Result<Next, DecodeError> {
-    let header = Ipv6FragmentHeaderSlice::from_slice(walk.rest())
-        .map_err(|error| walk.truncated(Layer::IPV6_FRAGMENT, error.required_len))?;
-    walk.push(Layer::IPV6_FRAGMENT, header.slice().len())?;
+fn ipv6_fragment(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
+    let header = Ipv6FragmentHeaderSlice::from_slice(cursor.rest())
+        .map_err(|error| cursor.truncated(Layer::IPV6_FRAGMENT, error.required_len))?;
+    cursor.push(Layer::IPV6_FRAGMENT, header.slice().len())?;
     // COMPAT: Skydive joins no IPv6 fragments, not even a whole datagram with this header.
     Ok(Next::Leaf(Layer::FRAGMENT))
 }
 
-fn authentication(walk: &mut Walk<'_, '_>) -> Result<Next, DecodeError> {
+fn authentication(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     let layer = Layer::IPSEC_AH;
-    let header = IpAuthHeaderSlice::from_slice(walk.rest()).map_err(|error| match error {
-        err::ip_auth::HeaderSliceError::Len(len) => walk.truncated(layer, len.required_len),
-        err::ip_auth::HeaderSliceError::Content(_) => walk.malformed(layer),
+    let header = IpAuthHeaderSlice::from_slice(cursor.rest()).map_err(|error| match error {
+        err::ip_auth::HeaderSliceError::Len(len) => cursor.truncated(layer, len.required_len),
+        err::ip_auth::HeaderSliceError::Content(_) => cursor.malformed(layer),
     })?;
-    walk.push(layer, header.slice().len())?;
-    ip_protocol(walk, layer, header.next_header().0)
+    cursor.push(layer, header.slice().len())?;
+    ip_protocol(cursor, layer, header.next_header().0)
 }
 
 /// EtherIP (RFC 3378).
-fn ether_ip(walk: &mut Walk<'_, '_>) -> Result<Next, DecodeError> {
-    walk.chunk::<2>(Layer::ETHER_IP)?;
-    walk.push(Layer::ETHER_IP, 2)?;
+fn ether_ip(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
+    cursor.chunk::<2>(Layer::ETHER_IP)?;
+    cursor.push(Layer::ETHER_IP, 2)?;
     Ok(Next::Header(ethernet))
 }
 
-fn tcp(walk: &mut Walk<'_, '_>) -> Result<Next, DecodeError> {
-    let rest = walk.rest();
+fn tcp(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
+    let rest = cursor.rest();
     let Some(fixed) = rest.first_chunk::<20>() else {
         return Err(short_transport(
-            walk,
+            cursor,
             TransportProtocol::Tcp,
             Layer::TCP,
             20,
@@ -315,15 +323,15 @@ fn tcp(walk: &mut Walk<'_, '_>) -> Result<Next, DecodeError> {
         _,
     ] = *fixed;
     let header = TcpHeaderSlice::from_slice(rest).map_err(|error| match error {
-        err::tcp::HeaderSliceError::Len(len) => walk.truncated(Layer::TCP, len.required_len),
-        err::tcp::HeaderSliceError::Content(_) => walk.malformed(Layer::TCP),
+        err::tcp::HeaderSliceError::Len(len) => cursor.truncated(Layer::TCP, len.required_len),
+        err::tcp::HeaderSliceError::Content(_) => cursor.malformed(Layer::TCP),
     });
     let header_len = header
         .as_ref()
         .map_or(rest.len(), |header| header.slice().len());
-    let payload_offset = walk.offset() + header_len;
-    walk.push(Layer::TCP, header_len)?;
-    walk.found_transport(TransportHeader {
+    let payload_offset = cursor.offset() + header_len;
+    cursor.push(Layer::TCP, header_len)?;
+    cursor.found_transport(TransportHeader {
         protocol: TransportProtocol::Tcp,
         has_ports: true,
         source: u16::from_be_bytes([s0, s1]),
@@ -331,26 +339,31 @@ fn tcp(walk: &mut Walk<'_, '_>) -> Result<Next, DecodeError> {
         flags: TcpFlags(flags),
         sequence: u32::from_be_bytes([q0, q1, q2, q3]),
         payload_offset: payload_offset as u32,
-        payload_len: walk.rest().len() as u32,
+        payload_len: cursor.rest().len() as u32,
     });
     header?;
     Ok(Next::End)
 }
 
-fn udp(walk: &mut Walk<'_, '_>) -> Result<Next, DecodeError> {
-    let Ok(header) = UdpHeaderSlice::from_slice(walk.rest()) else {
-        return Err(short_transport(walk, TransportProtocol::Udp, Layer::UDP, 8));
+fn udp(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
+    let Ok(header) = UdpHeaderSlice::from_slice(cursor.rest()) else {
+        return Err(short_transport(
+            cursor,
+            TransportProtocol::Udp,
+            Layer::UDP,
+            8,
+        ));
     };
     let (source, destination) = (header.source_port(), header.destination_port());
-    let payload_offset = walk.offset() + header.slice().len();
-    let malformed = walk.malformed(Layer::UDP);
+    let payload_offset = cursor.offset() + header.slice().len();
+    let malformed = cursor.malformed(Layer::UDP);
     match header.length() {
         // More than 65535 bytes (RFC 2675), or segmentation offload: all that is there.
         0 => {}
-        len => walk.limit(usize::from(len).max(header.slice().len())),
+        len => cursor.limit(usize::from(len).max(header.slice().len())),
     }
-    walk.push(Layer::UDP, header.slice().len())?;
-    walk.found_transport(TransportHeader {
+    cursor.push(Layer::UDP, header.slice().len())?;
+    cursor.found_transport(TransportHeader {
         protocol: TransportProtocol::Udp,
         has_ports: true,
         source,
@@ -358,29 +371,29 @@ fn udp(walk: &mut Walk<'_, '_>) -> Result<Next, DecodeError> {
         flags: TcpFlags::default(),
         sequence: 0,
         payload_offset: payload_offset as u32,
-        payload_len: walk.rest().len() as u32,
+        payload_len: cursor.rest().len() as u32,
     });
     if matches!(header.length(), 1..8) {
         return Err(malformed);
     }
-    Ok(udp_payload::next(source, destination, walk.options))
+    Ok(udp_payload::next(source, destination, cursor.options))
 }
 
 /// Notes a transport header that is too short for its ports.
 // COMPAT: Skydive shows such a layer in the path and identifies the flow by empty ports.
 pub(super) fn short_transport(
-    walk: &mut Walk<'_, '_>,
+    cursor: &mut Cursor<'_, '_>,
     protocol: TransportProtocol,
     layer: Layer,
     wanted: usize,
 ) -> DecodeError {
-    let error = walk.truncated(layer, wanted);
-    let len = walk.rest().len();
-    let payload_offset = (walk.offset() + len) as u32;
-    if let Err(error) = walk.push(layer, len) {
+    let error = cursor.truncated(layer, wanted);
+    let len = cursor.rest().len();
+    let payload_offset = (cursor.offset() + len) as u32;
+    if let Err(error) = cursor.push(layer, len) {
         return error;
     }
-    walk.found_transport(TransportHeader {
+    cursor.found_transport(TransportHeader {
         protocol,
         has_ports: false,
         source: 0,

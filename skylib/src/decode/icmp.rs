@@ -1,13 +1,13 @@
 //! ICMP of both versions (RFC 792, RFC 4443, RFC 4861, RFC 3810).
 
-use super::cursor::{Next, Walk};
+use super::cursor::{Cursor, Next};
 use super::encapsulation::{IcmpEcho, IcmpHeader, IcmpType};
 use super::{DecodeError, Layer};
 
-pub(super) fn v4(walk: &mut Walk<'_, '_>) -> Result<Next, DecodeError> {
-    let [kind, code, _, _, id0, id1, _, _] = *walk.chunk::<8>(Layer::ICMPV4)?;
-    walk.push(Layer::ICMPV4, 8)?;
-    walk.found_icmpv4(IcmpHeader {
+pub(super) fn v4(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
+    let [kind, code, _, _, id0, id1, _, _] = *cursor.chunk::<8>(Layer::ICMPV4)?;
+    cursor.push(Layer::ICMPV4, 8)?;
+    cursor.found_icmpv4(IcmpHeader {
         kind: IcmpType::from_v4(kind),
         code,
         id: u16::from_be_bytes([id0, id1]),
@@ -20,10 +20,10 @@ pub(super) fn v4(walk: &mut Walk<'_, '_>) -> Result<Next, DecodeError> {
     Ok(Next::End)
 }
 
-pub(super) fn v6(walk: &mut Walk<'_, '_>) -> Result<Next, DecodeError> {
-    let [kind, code, _, _] = *walk.chunk::<4>(Layer::ICMPV6)?;
-    walk.push(Layer::ICMPV6, 4)?;
-    let message = walk.rest();
+pub(super) fn v6(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
+    let [kind, code, _, _] = *cursor.chunk::<4>(Layer::ICMPV6)?;
+    cursor.push(Layer::ICMPV6, 4)?;
+    let message = cursor.rest();
     let mut header = IcmpHeader {
         kind: IcmpType::from_v6(kind),
         code,
@@ -38,7 +38,7 @@ pub(super) fn v6(walk: &mut Walk<'_, '_>) -> Result<Next, DecodeError> {
             IcmpEcho::Reply
         });
     }
-    walk.found_icmpv6(header);
+    cursor.found_icmpv6(header);
     Ok(match kind {
         128 | 129 => Next::Leaf(Layer::ICMPV6_ECHO),
         130 if message.len() > MLDV1_LEN => Next::Leaf(Layer::MLDV2_QUERY),

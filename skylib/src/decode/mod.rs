@@ -1,11 +1,11 @@
 //! From the bytes of a packet to the headers that make flows.
 //!
-//! A [`Decoder`] walks a packet from its link type inwards and fills [`Parts`]: one [`Part`] for
+//! A [`Decoder`] walks a packet from its link type inwards and fills [`Encapsulations`]: one [`Encapsulation`] for
 //! the packet as it is on the wire and one more for what each tunnel in it carries. Damaged and
 //! short packets are normal: what could be read stays, and the answer says what ended the walk.
 //!
 //! ```
-//! use skylib::decode::{Decoder, DecoderOptions, Parts};
+//! use skylib::decode::{Decoder, DecoderOptions, Encapsulations};
 //! use skylib::packet::{LinkType, PacketRef};
 //! use skylib::time::Timestamp;
 //!
@@ -13,9 +13,9 @@
 //! data[..14].copy_from_slice(&[2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x08, 0x00]);
 //! let packet =
 //!     PacketRef { link_type: LinkType::ETHERNET, timestamp: Timestamp::ZERO, data: &data, wire_len: 60 };
-//! let (decoder, mut parts) = (Decoder::new(DecoderOptions::default()), Parts::new());
-//! let stopped = decoder.decode(packet, &mut parts);
-//! assert_eq!(parts[0].length, 60);
+//! let (decoder, mut encapsulations) = (Decoder::new(DecoderOptions::default()), Encapsulations::new());
+//! let stopped = decoder.decode(packet, &mut encapsulations);
+//! assert_eq!(encapsulations[0].length, 60);
 //! assert!(stopped.is_err(), "an IPv4 header of zeros is damaged");
 //! ```
 
@@ -43,18 +43,18 @@ mod udp_payload;
 mod vrrp;
 mod vxlan;
 
-pub use defrag::{DefragOptions, Defragmenter, Fragment, Joined, Joining};
+pub use defrag::{DefragOptions, Defragmenter, Fragment, Reassembled, Reassembly};
 pub use dhcpv4::Dhcpv4Message;
 pub use dns::{DnsData, DnsMessage, DnsQuery, DnsResource};
 pub use encapsulation::{
-    IcmpEcho, IcmpHeader, IcmpType, IpAddress, LinkHeader, NetworkHeader, NetworkProtocol, Part,
-    Parts, TcpFlags, TransportHeader, TransportProtocol,
+    Encapsulation, Encapsulations, IcmpEcho, IcmpHeader, IcmpType, IpAddress, LinkHeader,
+    NetworkHeader, NetworkProtocol, TcpFlags, TransportHeader, TransportProtocol,
 };
 pub use error::DecodeError;
 pub use layer::{Layer, LayersPath};
 pub use vrrp::VrrpMessage;
 
-use cursor::{Step, Walk};
+use cursor::{Cursor, Step};
 use fast_path::Outcome;
 
 use crate::packet::{LinkType, PacketRef};
@@ -95,15 +95,19 @@ impl Decoder {
     ///
     /// What ended the walk before the end of the packet. Then too `parts` holds all that was
     /// decoded before that place; with no part at all there is nothing to make a flow from.
-    pub fn decode(&self, packet: PacketRef<'_>, parts: &mut Parts) -> Result<(), DecodeError> {
-        parts.clear();
+    pub fn decode(
+        &self,
+        packet: PacketRef<'_>,
+        encapsulations: &mut Encapsulations,
+    ) -> Result<(), DecodeError> {
+        encapsulations.clear();
         if packet.link_type != LinkType::ETHERNET {
-            return self.decode_generally(packet, parts, false);
+            return self.decode_generally(packet, encapsulations, false);
         }
-        match fast_path::decode(&self.options, packet.data, packet.wire_len, parts) {
+        match fast_path::decode(&self.options, packet.data, packet.wire_len, encapsulations) {
             Outcome::Done => Ok(()),
-            Outcome::Missing(layer) => fast_path::missing(layer, packet.data, parts),
-            Outcome::NotMine => self.decode_generally(packet, parts, false),
+            Outcome::Missing(layer) => fast_path::missing(layer, packet.data, encapsulations),
+            Outcome::NotMine => self.decode_generally(packet, encapsulations, false),
         }
     }
 
@@ -113,19 +117,19 @@ impl Decoder {
     /// # Errors
     ///
     /// As of [`Decoder::decode`].
-    pub fn decode_joined(
+    pub fn decode_reassembled(
         &self,
         packet: PacketRef<'_>,
-        parts: &mut Parts,
+        encapsulations: &mut Encapsulations,
     ) -> Result<(), DecodeError> {
-        parts.clear();
-        self.decode_generally(packet, parts, true)
+        encapsulations.clear();
+        self.decode_generally(packet, encapsulations, true)
     }
 
     fn decode_generally(
         &self,
         packet: PacketRef<'_>,
-        parts: &mut Parts,
+        encapsulations: &mut Encapsulations,
         is_joined: bool,
     ) -> Result<(), DecodeError> {
         let first: Step = match packet.link_type {
@@ -141,9 +145,9 @@ impl Decoder {
             LinkType::PPP => ppp::link,
             LinkType(other) => return Err(DecodeError::LinkType(other)),
         };
-        let mut walk = Walk::new(&self.options, packet.data, packet.wire_len, parts);
-        walk.is_joined = is_joined;
-        walk.run(first)
+        let mut walk = Cursor::new(&self.options, packet.data, packet.wire_len, encapsulations);
+        cursor.is_joined = is_joined;
+        cursor.run(first)
     }
 }
 

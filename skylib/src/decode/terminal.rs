@@ -2,7 +2,7 @@
 
 use etherparse::ArpPacketSlice;
 
-use super::cursor::Walk;
+use super::cursor::Cursor;
 use super::icmp::MLDV1_LEN;
 use super::{DecodeError, Layer};
 
@@ -14,10 +14,10 @@ enum Flaw {
     Malformed,
 }
 
-pub(super) fn decode(walk: &mut Walk<'_, '_>, layer: Layer) -> Result<(), DecodeError> {
-    check(layer, walk.rest(), walk.offset() as u32)?;
-    walk.found_leaf();
-    walk.push(layer, 0)
+pub(super) fn decode(cursor: &mut Cursor<'_, '_>, layer: Layer) -> Result<(), DecodeError> {
+    check(layer, cursor.rest(), cursor.offset() as u32)?;
+    cursor.found_leaf();
+    cursor.push(layer, 0)
 }
 
 /// Whether a layer has the right shape.

@@ -27,7 +27,7 @@ pub struct DefragOptions {
     /// How long a datagram waits, by the times of the packets.
     pub timeout: Duration,
     /// The least bytes of a datagram's last fragment; of others it is always 8.
-    pub least_last: u16,
+    pub min_last_fragment_len: u16,
 }
 
 impl Default for DefragOptions {
@@ -36,7 +36,7 @@ impl Default for DefragOptions {
             max_datagrams: 4096,
             max_bytes: 8 << 20,
             timeout: Duration::from_secs(30),
-            least_last: 1,
+            min_last_fragment_len: 1,
         }
     }
 }
@@ -56,16 +56,16 @@ impl DefragOptions {
         self
     }
 
-    /// Sets [`least_last`](Self::least_last).
+    /// Sets [`min_last_fragment_len`](Self::min_last_fragment_len).
     #[must_use]
-    pub const fn with_least_last(mut self, bytes: u16) -> Self {
-        self.least_last = bytes;
+    pub const fn with_min_last_fragment_len(mut self, bytes: u16) -> Self {
+        self.min_last_fragment_len = bytes;
         self
     }
 }
 
 /// Where a packet has its first IPv4 header, if that begins a fragment; see
-/// [`Parts::fragment`](super::Parts::fragment).
+/// [`Encapsulations::fragment`](super::Encapsulations::fragment).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fragment {
     /// Addresses of the packet's first IP header, which may be one of IPv6 around this one.
@@ -81,26 +81,26 @@ pub struct Fragment {
 /// What became of a fragment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Joining {
+pub enum Reassembly {
     /// It waits for others.
-    Waiting,
+    Pending,
     /// It belongs to no datagram: it is too short, too long, or contradicts what came before.
-    Refused,
+    Rejected,
     /// It was the last one missing.
-    Whole(Joined),
+    Complete(Reassembled),
 }
 
 /// A datagram that became whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Joined {
+pub struct Reassembled {
     /// Fragments that waited for the last one.
-    pub waited: u32,
+    pub pending_fragments: u32,
     /// Fragments that were refused.
-    pub refused: u32,
+    pub rejected_fragments: u32,
     /// Bytes of the packets that waited, on the wire.
-    pub waited_wire_bytes: u64,
+    pub pending_wire_bytes: u64,
     /// Bytes of their IPv4 headers and payloads.
-    pub waited_ip_bytes: u64,
+    pub pending_ip_bytes: u64,
     /// Bytes of the last packet's IPv4 header and payload.
     pub last_ip_bytes: u32,
     /// Bytes of the joined packet had it come in one, up to the datagram's end.
@@ -110,12 +110,12 @@ pub struct Joined {
 /// Joins IPv4 fragments; keeps what it needs of them.
 ///
 /// ```
-/// use skylib::decode::{Decoder, DecoderOptions, Defragmenter, DefragOptions, Joining, Parts};
+/// use skylib::decode::{Decoder, DecoderOptions, Defragmenter, DefragOptions, Encapsulations, Reassembly};
 /// use skylib::packet::{LinkType, PacketRef};
 /// use skylib::time::Timestamp;
 ///
 /// // Twice 8 bytes of UDP: at the front with "more fragments", then behind.
-/// let (decoder, mut parts) = (Decoder::new(DecoderOptions::default()), Parts::new());
+/// let (decoder, mut encapsulations) = (Decoder::new(DecoderOptions::default()), Encapsulations::new());
 /// let mut defragmenter = Defragmenter::new(DefragOptions::default());
 /// let mut frame = Vec::new();
 /// let mut seen = Vec::new();
@@ -125,12 +125,12 @@ pub struct Joined {
 ///     let packet = PacketRef {
 ///         link_type: LinkType::IPV4, timestamp: Timestamp::ZERO, data: &data, wire_len: 28,
 ///     };
-///     let _ = decoder.decode(packet, &mut parts);
-///     let fragment = parts.fragment().ok_or("no fragment")?;
+///     let _ = decoder.decode(packet, &mut encapsulations);
+///     let fragment = encapsulations.fragment().ok_or("no fragment")?;
 ///     seen.push(defragmenter.add(packet, fragment, &mut frame));
 /// }
-/// assert_eq!(seen[0], Joining::Waiting);
-/// assert!(matches!(seen[1], Joining::Whole(joined) if joined.wire_len == 36));
+/// assert_eq!(seen[0], Reassembly::Pending);
+/// assert!(matches!(seen[1], Reassembly::Complete(joined) if joined.wire_len == 36));
 /// assert_eq!(frame.len(), 36);
 /// # Ok::<(), &str>(())
 /// ```
@@ -174,7 +174,7 @@ struct Datagram {
     total: Option<u32>,
     /// Where the piece furthest behind ends.
     high: u32,
-    joined: Joined,
+    joined: Reassembled,
 }
 
 /// Payload from `start` to `end`; its captured bytes are `len` from `at`.
@@ -217,14 +217,15 @@ impl Defragmenter {
         packet: PacketRef<'_>,
         fragment: Fragment,
         frame: &mut Vec<u8>,
-    ) -> Joining {
+    ) -> Reassembly {
         let Some((key, range)) = read(packet.data, fragment) else {
-            return Joining::Refused;
+            return Reassembly::Rejected;
         };
         self.expire(packet.timestamp);
-        let (length, least_last) = (range.end - range.start, self.options.least_last);
+        let (length, min_last_fragment_len) =
+            (range.end - range.start, self.options.min_last_fragment_len);
         let is_sound = if range.is_last {
-            length >= u32::from(least_last.max(1))
+            length >= u32::from(min_last_fragment_len.max(1))
         } else {
             length >= UNIT && length.is_multiple_of(UNIT)
         };
@@ -235,9 +236,9 @@ impl Defragmenter {
             self.begin(key, packet.timestamp);
         }
         let Some(datagram) = self.datagrams.get_mut(&key) else {
-            return Joining::Refused;
+            return Reassembly::Rejected;
         };
-        if !datagram.fits(&range) || datagram.joined.waited >= MAX_FRAGMENTS {
+        if !datagram.fits(&range) || datagram.joined.pending_fragments >= MAX_FRAGMENTS {
             return self.refuse(&key);
         }
         let held = datagram.held();
@@ -250,14 +251,14 @@ impl Defragmenter {
             let joined = datagram.joined;
             self.bytes -= held;
             self.remove(&key);
-            return Joining::Whole(joined);
+            return Reassembly::Complete(joined);
         }
-        datagram.joined.waited += 1;
-        datagram.joined.waited_wire_bytes += u64::from(packet.wire_len);
-        datagram.joined.waited_ip_bytes += u64::from(ip_bytes);
+        datagram.joined.pending_fragments += 1;
+        datagram.joined.pending_wire_bytes += u64::from(packet.wire_len);
+        datagram.joined.pending_ip_bytes += u64::from(ip_bytes);
         self.bytes = self.bytes - held + datagram.held();
         while self.bytes > self.options.max_bytes && self.drop_oldest(None) {}
-        Joining::Waiting
+        Reassembly::Pending
     }
 
     /// Gives up what has waited for too long.
@@ -313,11 +314,12 @@ impl Defragmenter {
         self.datagrams.insert(key, datagram);
     }
 
-    fn refuse(&mut self, key: &Key) -> Joining {
+    fn refuse(&mut self, key: &Key) -> Reassembly {
         if let Some(datagram) = self.datagrams.get_mut(key) {
-            datagram.joined.refused = datagram.joined.refused.saturating_add(1);
+            datagram.joined.rejected_fragments =
+                datagram.joined.rejected_fragments.saturating_add(1);
         }
-        Joining::Refused
+        Reassembly::Rejected
     }
 
     /// Gives up the oldest datagram, if it may wait no longer than `now`; tells whether there was
@@ -332,7 +334,7 @@ impl Defragmenter {
                 return false;
             }
             self.bytes -= datagram.held();
-            self.lost += u64::from(datagram.joined.waited);
+            self.lost += u64::from(datagram.joined.pending_fragments);
             self.remove(&key);
         }
         self.order.pop_front();

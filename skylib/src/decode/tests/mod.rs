@@ -18,7 +18,7 @@ fn hex(text: &str) -> Vec<u8> {
         .collect()
 }
 
-fn decode_as(link_type: LinkType, data: &[u8]) -> (Parts, Result<(), DecodeError>) {
+fn decode_as(link_type: LinkType, data: &[u8]) -> (Encapsulations, Result<(), DecodeError>) {
     decode_with(
         DecoderOptions::default(),
         link_type,
@@ -32,37 +32,40 @@ fn decode_with(
     link_type: LinkType,
     data: &[u8],
     wire_len: u32,
-) -> (Parts, Result<(), DecodeError>) {
-    let mut parts = Parts::new();
+) -> (Encapsulations, Result<(), DecodeError>) {
+    let mut encapsulations = Encapsulations::new();
     let packet = PacketRef {
         link_type,
         timestamp: Timestamp::ZERO,
         data,
         wire_len,
     };
-    let result = Decoder::new(options).decode(packet, &mut parts);
-    (parts, result)
+    let result = Decoder::new(options).decode(packet, &mut encapsulations);
+    (encapsulations, result)
 }
 
-fn decode(data: &[u8]) -> (Parts, Result<(), DecodeError>) {
+fn decode(data: &[u8]) -> (Encapsulations, Result<(), DecodeError>) {
     decode_as(LinkType::ETHERNET, data)
 }
 
-fn paths(parts: &Parts) -> Vec<String> {
-    parts.iter().map(|part| part.layers.to_string()).collect()
+fn paths(encapsulations: &Encapsulations) -> Vec<String> {
+    encapsulations
+        .iter()
+        .map(|level| level.layers.to_string())
+        .collect()
 }
 
 /// The paths of a packet that must decode without complaint.
 fn clean_paths(data: &[u8]) -> Vec<String> {
-    let (parts, result) = decode(data);
+    let (encapsulations, result) = decode(data);
     assert_eq!(result, Ok(()));
-    paths(&parts)
+    paths(&encapsulations)
 }
 
-fn lengths(parts: &Parts) -> Vec<(u32, i64)> {
-    parts
+fn lengths(encapsulations: &Encapsulations) -> Vec<(u32, i64)> {
+    encapsulations
         .iter()
-        .map(|part| (part.offset, part.length))
+        .map(|level| (level.offset, level.length))
         .collect()
 }
 

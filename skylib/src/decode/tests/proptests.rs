@@ -19,7 +19,7 @@ fn lanes_agree(
         data,
         wire_len,
     };
-    let (mut fast, mut general) = (Parts::new(), Parts::new());
+    let (mut fast, mut general) = (Encapsulations::new(), Encapsulations::new());
     let result = decoder.decode_generally(packet, &mut general, false);
     let fast_result = match fast_path::decode(options, data, wire_len, &mut fast) {
         Outcome::Done => Some(Ok(())),
@@ -37,10 +37,10 @@ fn lanes_agree(
         }
     }
     // Whichever lane it takes, the caller sees the general way's answer.
-    let mut parts = Parts::new();
-    prop_assert_eq!(decoder.decode(packet, &mut parts), result);
-    prop_assert_eq!(&*parts, &*general);
-    prop_assert_eq!(parts.without_flow(), general.without_flow());
+    let mut encapsulations = Encapsulations::new();
+    prop_assert_eq!(decoder.decode(packet, &mut encapsulations), result);
+    prop_assert_eq!(&*encapsulations, &*general);
+    prop_assert_eq!(encapsulations.without_flow(), general.without_flow());
     Ok(took)
 }
 
@@ -196,21 +196,21 @@ proptest! {
         data in prop::collection::vec(any::<u8>(), 0..200),
     ) {
         lanes_agree(&DecoderOptions::default(), &data, 200)?;
-        let (parts, result) = decode_as(LinkType(link_type), &data);
-        prop_assert!(parts.iter().all(|part| !part.layers.is_empty()));
+        let (encapsulations, result) = decode_as(LinkType(link_type), &data);
+        prop_assert!(encapsulations.iter().all(|level| !level.layers.is_empty()));
         prop_assert!(result.is_ok() || result.is_err_and(|error| !error.to_string().is_empty()));
     }
 
     #[test]
     fn etherparse_reads_the_same_ends(packet in any_packet()) {
-        let (parts, _) = decode(&packet);
+        let (encapsulations, _) = decode(&packet);
         let oracle = LaxSlicedPacket::from_ethernet(&packet).unwrap();
-        let part = parts[0];
+        let level = encapsulations[0];
         if oracle.link_exts.len() == oracle.vlan_ids().len() {
             let tags = oracle.vlan_ids().iter().rev().fold(0, |id, tag| id << 12 | i64::from(tag.value()));
             // Beyond three tags etherparse does not look.
             if oracle.vlan_ids().len() < 3 {
-                prop_assert_eq!(part.link.unwrap().vlan_id, tags);
+                prop_assert_eq!(level.link.unwrap().vlan_id, tags);
             }
         }
         let ends = match &oracle.net {
@@ -225,7 +225,7 @@ proptest! {
             _ => None,
         };
         if ends.is_some() {
-            prop_assert_eq!(parts.key_network(0), ends);
+            prop_assert_eq!(encapsulations.key_network(0), ends);
         }
         let ports = match &oracle.transport {
             Some(TransportSlice::Tcp(tcp)) => Some((tcp.source_port(), tcp.destination_port())),
@@ -233,7 +233,7 @@ proptest! {
             _ => None,
         };
         if ports.is_some() {
-            prop_assert_eq!(parts.key_transport(0).map(|t| (t.source, t.destination)), ports);
+            prop_assert_eq!(encapsulations.key_transport(0).map(|t| (t.source, t.destination)), ports);
         }
     }
 }

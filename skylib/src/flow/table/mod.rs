@@ -29,7 +29,7 @@ use super::options::FlowTableOptions;
 use super::record::Flow;
 use super::stats::FlowTableStats;
 use super::stream::Streams;
-use crate::decode::{Decoder, Parts};
+use crate::decode::{Decoder, Encapsulations};
 use crate::packet::{PacketBatch, PacketRef};
 
 /// The flows of one capture point.
@@ -93,8 +93,8 @@ pub struct FlowTable {
     /// Whether [`FlowTable::end`] has been called.
     has_ended: bool,
     stats: FlowTableStats,
-    parts: Parts,
-    first_parts: Parts,
+    parts: Encapsulations,
+    first_parts: Encapsulations,
     pending: Vec<Pending>,
 }
 
@@ -138,9 +138,9 @@ impl FlowTable {
             looks_inside: options.reassemble_tcp || !options.extra_layers.is_none(),
             has_ended: false,
             stats: FlowTableStats::default(),
-            parts: Parts::new(),
-            first_parts: Parts::new(),
-            pending: vec![Pending::NONE; BATCH * Parts::CAPACITY],
+            parts: Encapsulations::new(),
+            first_parts: Encapsulations::new(),
+            pending: vec![Pending::NONE; BATCH * Encapsulations::CAPACITY],
             options,
         }
     }
