@@ -1,41 +1,51 @@
-//! The state of a walk through one packet, shared by the decoders of all protocols.
+//! Position in the packet being decoded, and the headers found so far.
 
-use super::encapsulation::{
-    Encapsulation, Encapsulations, IcmpHeader, IpAddress, NetworkHeader, NetworkProtocol,
-    TransportHeader, TransportProtocol,
+use super::{
+    DecodeError, DecoderOptions, Encapsulation, Encapsulations, Fragment, IcmpHeader, IpAddress,
+    Layer, LinkHeader, LinkType, NetworkHeader, NetworkProtocol, TcpFlags, TransportHeader,
+    TransportProtocol,
 };
-use super::{DecodeError, DecoderOptions, Fragment, Layer, terminal};
 
-/// A walk from the first header inwards.
+/// Cursor that moves from the outermost header of a packet inwards.
 ///
-/// Decoders read [`Cursor::rest`], note what a flow needs, [`Cursor::push`] their layer, and name what
-/// comes next. Everything noted stays valid when a later header fails.
+/// The decoder of a protocol reads [`Cursor::rest`], stores what a flow needs, calls
+/// [`Cursor::push`] for its layer, and returns which header follows. Everything stored stays valid
+/// when a later header fails.
+///
+/// Invariant: `offset <= end <= data.len()`.
 pub(super) struct Cursor<'a, 'p> {
     pub(super) options: &'a DecoderOptions,
+    /// Length of the packet on the wire, in bytes; 0 if unknown.
     pub(super) wire_len: u32,
+    /// Captured bytes of the packet.
     data: &'a [u8],
-    /// Where the next header starts.
+    /// Start of the next header in `data`.
     offset: usize,
-    /// Where the innermost payload ends.
+    /// End of the innermost payload in `data`.
     end: usize,
-    /// Bytes that count for the first part; set by the first layer.
+    /// Number of bytes that count for the first level; set by the first layer.
     length: Option<i64>,
-    /// Bytes of all headers so far.
+    /// Number of bytes of all headers so far.
     header_bytes: i64,
     encapsulations: &'p mut Encapsulations,
+    /// Current level, not yet part of `encapsulations`.
     level: Encapsulation,
-    found: Found,
-    /// The next layer begins a new part.
-    is_cut: bool,
-    /// Whether fragments were joined behind the first IPv4 header.
-    pub(super) is_joined: bool,
-    /// Whether an IPv4 header was there.
+    /// First headers of the current level.
+    first: FirstHeaders,
+    /// Whether the next layer begins a new level.
+    starts_new_level: bool,
+    /// Innermost header so far, which announces the next one.
+    announcer: Layer,
+    /// Whether the packet was reassembled from fragments of its first IPv4 datagram.
+    pub(super) is_reassembled: bool,
+    /// Whether an IPv4 header was found.
     pub(super) has_ipv4: bool,
 }
 
-/// The first headers of each kind in the current part.
+/// First headers of each protocol in the current level. Which of them represents the level is
+/// known only at its end, as IPv4 is preferred to IPv6 and TCP to UDP and SCTP.
 #[derive(Default)]
-struct Found {
+struct FirstHeaders {
     ipv4: Option<NetworkHeader>,
     ipv6: Option<NetworkHeader>,
     tcp: Option<TransportHeader>,
@@ -43,23 +53,42 @@ struct Found {
     sctp: Option<TransportHeader>,
     icmpv4: Option<IcmpHeader>,
     icmpv6: Option<IcmpHeader>,
+    /// VLAN identifiers, 12 bits each, the outermost in the lowest bits.
     vlan_id: u64,
     vlan_tags: u32,
     tunnel_id: u32,
 }
 
-/// What follows a header.
+/// What follows a header, in the numbers of the header that announces it.
+///
+/// [`dispatch`](super::dispatch) selects the decoder, so that a protocol need not know others.
+#[derive(Clone, Copy)]
 pub(super) enum Next {
     /// Payload, or nothing.
     End,
-    /// A header whose decoder may name a next one.
-    Header(Step),
-    /// A layer that nothing is looked for behind.
-    Leaf(Layer),
+    /// First header of a packet with this link type.
+    LinkType(LinkType),
+    /// Ethernet frame.
+    Frame,
+    /// IPv4 header.
+    Ipv4,
+    /// IPv6 header.
+    Ipv6,
+    /// Header named by an EtherType; values below 0x600 are the length of an LLC frame.
+    EtherType(u16),
+    /// Header named by the protocol number of IPv4.
+    IpProtocol(u8),
+    /// Header named by the Next Header number of IPv6, which includes extension headers.
+    Ipv6NextHeader(u8),
+    /// UDP payload, named by source port and destination port.
+    UdpPort(u16, u16),
+    /// Header named by a PPP protocol number.
+    PppProtocol(u16),
+    /// Header named by the destination and source service access points of LLC, one byte each.
+    LlcSap(u16),
+    /// Terminal protocol: no header is searched behind it.
+    Terminal(Layer),
 }
-
-/// The decoder of one kind of header.
-pub(super) type Step = fn(&mut Cursor<'_, '_>) -> Result<Next, DecodeError>;
 
 impl<'a, 'p> Cursor<'a, 'p> {
     pub(super) fn new(
@@ -78,52 +107,40 @@ impl<'a, 'p> Cursor<'a, 'p> {
             header_bytes: 0,
             encapsulations,
             level: Encapsulation::default(),
-            found: Found::default(),
-            is_cut: false,
-            is_joined: false,
+            first: FirstHeaders::default(),
+            starts_new_level: false,
+            announcer: Layer::ETHERNET,
+            is_reassembled: false,
             has_ipv4: false,
         }
     }
 
-    /// Walks to the end or the first failure; in both cases what was found is in the parts.
-    pub(super) fn run(mut self, first: Step) -> Result<(), DecodeError> {
-        let mut step = first;
-        let result = loop {
-            match step(&mut self) {
-                Err(error) => break Err(error),
-                // A header with nothing behind it ends the walk, whatever it announces.
-                Ok(_) if self.rest().is_empty() => break Ok(()),
-                Ok(Next::End) => break Ok(()),
-                Ok(Next::Leaf(layer)) => break terminal::decode(&mut self, layer),
-                Ok(Next::Header(next)) => step = next,
-            }
-        };
-        self.close_part();
-        self.encapsulations.forget_what_parts_show();
-        result
-    }
-
-    /// The bytes from the next header to the end of the innermost payload.
+    /// Returns the bytes from the next header to the end of the innermost payload.
     pub(super) fn rest(&self) -> &'a [u8] {
         self.data.get(self.offset..self.end).unwrap_or_default()
     }
 
-    /// The first bytes of the next header.
-    pub(super) fn chunk<const N: usize>(&self, layer: Layer) -> Result<&'a [u8; N], DecodeError> {
+    /// Returns the first `N` bytes of the next header, which belongs to `layer`.
+    pub(super) fn fixed_header<const N: usize>(
+        &self,
+        layer: Layer,
+    ) -> Result<&'a [u8; N], DecodeError> {
         self.rest()
             .first_chunk()
             .ok_or_else(|| self.truncated(layer, N))
     }
 
-    pub(super) fn truncated(&self, layer: Layer, wanted: usize) -> DecodeError {
+    /// Returns the error for a next header that needs `needed` bytes.
+    pub(super) fn truncated(&self, layer: Layer, needed: usize) -> DecodeError {
         DecodeError::Truncated {
             layer,
             offset: self.offset as u32,
-            wanted: wanted as u32,
-            had: self.rest().len() as u32,
+            needed: needed as u32,
+            available: self.rest().len() as u32,
         }
     }
 
+    /// Returns the error for a next header that is malformed.
     pub(super) const fn malformed(&self, layer: Layer) -> DecodeError {
         DecodeError::Malformed {
             layer,
@@ -131,8 +148,13 @@ impl<'a, 'p> Cursor<'a, 'p> {
         }
     }
 
-    /// The answer to an unknown number for the next header.
-    pub(super) fn unknown(&self, layer: Layer, protocol: u16) -> Result<Next, DecodeError> {
+    /// Handles a next header of unknown protocol: an error, unless there are no more bytes.
+    pub(super) fn unknown(&self, protocol: u16) -> Result<Next, DecodeError> {
+        self.unknown_after(self.announcer, protocol)
+    }
+
+    /// Handles a next header of unknown protocol that `layer` announces.
+    pub(super) fn unknown_after(&self, layer: Layer, protocol: u16) -> Result<Next, DecodeError> {
         if self.rest().is_empty() {
             return Ok(Next::End);
         }
@@ -143,11 +165,11 @@ impl<'a, 'p> Cursor<'a, 'p> {
         })
     }
 
-    /// Adds a layer of the path and steps over its header.
+    /// Adds a layer to the path and moves past its header of `header_len` bytes.
     pub(super) fn push(&mut self, layer: Layer, header_len: usize) -> Result<(), DecodeError> {
-        if self.is_cut {
-            self.close_part();
-            self.is_cut = false;
+        if self.starts_new_level {
+            self.finish_level();
+            self.starts_new_level = false;
         }
         if self.level.layers.is_empty() {
             self.level.offset = self.offset as u32;
@@ -161,92 +183,157 @@ impl<'a, 'p> Cursor<'a, 'p> {
                 offset: self.offset as u32,
             });
         }
+        // Layers without bytes, such as "Fragment", announce nothing.
+        if header_len > 0 {
+            self.announcer = layer;
+        }
         self.header_bytes += header_len as i64;
         self.skip(header_len);
         Ok(())
     }
 
-    /// Steps over bytes that belong to no layer of the path.
+    /// Moves past bytes that belong to no layer of the path.
     pub(super) fn skip(&mut self, len: usize) {
         self.offset = self.end.min(self.offset + len);
     }
 
-    /// Ends the payload so many bytes from here, if it does not end before.
+    /// Limits the innermost payload to `len` bytes from here, unless it ends earlier.
     pub(super) fn limit(&mut self, len: usize) {
         self.end = self.end.min(self.offset + len);
     }
 
-    /// Says what counts for the first part, if nothing did so far.
+    /// Sets the number of bytes that count for the first level, unless it is set already.
     pub(super) fn set_length(&mut self, length: i64) {
         self.length.get_or_insert(length);
     }
 
-    /// Ends the current part; what follows belongs to the next one.
-    pub(super) const fn cut(&mut self) {
-        self.is_cut = true;
+    /// Ends the current level; the next layer begins a new one.
+    pub(super) const fn end_level(&mut self) {
+        self.starts_new_level = true;
     }
 
+    /// Returns whether the path of the current level has no room for another layer.
     pub(super) const fn path_is_full(&self) -> bool {
         self.level.layers.is_full()
     }
 
-    pub(super) fn found_link(&mut self, source: [u8; 6], destination: [u8; 6]) {
-        self.level.link.get_or_insert(super::LinkHeader {
+    /// Stores the addresses of an Ethernet header, if it is the first one of its level.
+    pub(super) fn add_link(&mut self, source: [u8; 6], destination: [u8; 6]) {
+        self.level.link.get_or_insert(LinkHeader {
             source,
             destination,
             vlan_id: 0,
         });
     }
 
-    pub(super) const fn found_vlan(&mut self, id: u16) {
-        let shifted = match (id as u64).checked_shl(12 * self.found.vlan_tags) {
+    /// Stores a VLAN identifier of 12 bits; from the sixth tag on, bits are lost.
+    pub(super) const fn add_vlan(&mut self, id: u16) {
+        let shifted = match (id as u64).checked_shl(12 * self.first.vlan_tags) {
             Some(shifted) => shifted,
             None => 0,
         };
-        self.found.vlan_id |= shifted;
-        self.found.vlan_tags += 1;
+        self.first.vlan_id |= shifted;
+        self.first.vlan_tags += 1;
     }
 
-    pub(super) fn found_network(&mut self, header: NetworkHeader) {
-        let ends: (IpAddress, IpAddress) = (header.source, header.destination);
-        self.encapsulations.first_network.get_or_insert(ends);
+    /// Stores an IP header, if it is the first one of its version in the level.
+    pub(super) fn add_network(&mut self, header: NetworkHeader) {
+        let addresses = (header.source, header.destination);
+        self.encapsulations.first_network.get_or_insert(addresses);
         let slot = match header.protocol {
-            NetworkProtocol::Ipv4 => &mut self.found.ipv4,
-            NetworkProtocol::Ipv6 => &mut self.found.ipv6,
+            NetworkProtocol::Ipv4 => &mut self.first.ipv4,
+            NetworkProtocol::Ipv6 => &mut self.first.ipv6,
         };
         slot.get_or_insert(header);
     }
 
-    pub(super) fn found_transport(&mut self, header: TransportHeader) {
+    /// Stores a transport header, if it is the first one of its protocol in the level.
+    pub(super) fn add_transport(&mut self, header: TransportHeader) {
         self.encapsulations.first_transport.get_or_insert(header);
         let slot = match header.protocol {
-            TransportProtocol::Tcp => &mut self.found.tcp,
-            TransportProtocol::Udp => &mut self.found.udp,
-            TransportProtocol::Sctp => &mut self.found.sctp,
+            TransportProtocol::Tcp => &mut self.first.tcp,
+            TransportProtocol::Udp => &mut self.first.udp,
+            TransportProtocol::Sctp => &mut self.first.sctp,
         };
         slot.get_or_insert(header);
     }
 
-    pub(super) const fn found_icmpv4(&mut self, header: IcmpHeader) {
-        self.found.icmpv4 = Some(header);
+    /// Stores an IP header that is too short for its addresses; returns the error to report.
+    // COMPAT: Skydive shows such a layer in the path and identifies the flow by empty addresses.
+    pub(super) fn add_short_network(
+        &mut self,
+        protocol: NetworkProtocol,
+        layer: Layer,
+        needed: usize,
+    ) -> DecodeError {
+        let error = self.truncated(layer, needed);
+        self.set_length(i64::from(self.wire_len));
+        let len = self.rest().len();
+        if let Err(error) = self.push(layer, len) {
+            return error;
+        }
+        self.add_network(NetworkHeader {
+            protocol,
+            hop_limit: 0,
+            source: IpAddress::NONE,
+            destination: IpAddress::NONE,
+            length: len as u32,
+            tunnel_id: 0,
+        });
+        error
     }
 
-    pub(super) const fn found_icmpv6(&mut self, header: IcmpHeader) {
-        self.found.icmpv6 = Some(header);
+    /// Stores a transport header that is too short for its ports; returns the error to report.
+    // COMPAT: Skydive shows such a layer in the path and identifies the flow by empty ports.
+    pub(super) fn add_short_transport(
+        &mut self,
+        protocol: TransportProtocol,
+        layer: Layer,
+        needed: usize,
+    ) -> DecodeError {
+        let error = self.truncated(layer, needed);
+        let len = self.rest().len();
+        let payload_offset = (self.offset + len) as u32;
+        if let Err(error) = self.push(layer, len) {
+            return error;
+        }
+        self.add_transport(TransportHeader {
+            protocol,
+            has_ports: false,
+            source: 0,
+            destination: 0,
+            flags: TcpFlags::default(),
+            sequence: 0,
+            payload_offset,
+            payload_len: 0,
+        });
+        error
     }
 
-    pub(super) const fn found_tunnel(&mut self, id: u32) {
-        self.found.tunnel_id = id;
+    /// Stores an ICMPv4 header; the last one of a level counts.
+    pub(super) const fn set_icmpv4(&mut self, header: IcmpHeader) {
+        self.first.icmpv4 = Some(header);
     }
 
-    /// A VXLAN or Geneve header, which ends its part.
-    pub(super) const fn found_virtual_network(&mut self, id: u32) {
-        self.found.tunnel_id = id;
+    /// Stores an ICMPv6 header; the last one of a level counts.
+    pub(super) const fn set_icmpv6(&mut self, header: IcmpHeader) {
+        self.first.icmpv6 = Some(header);
+    }
+
+    /// Stores the identifier of a tunnel; the last one of a level counts.
+    pub(super) const fn set_tunnel(&mut self, id: u32) {
+        self.first.tunnel_id = id;
+    }
+
+    /// Stores the network identifier of a VXLAN or Geneve header and ends the level.
+    pub(super) const fn set_virtual_network(&mut self, id: u32) {
+        self.first.tunnel_id = id;
         self.level.tunnel_end = Some(id);
+        self.end_level();
     }
 
-    /// The rest is the payload of a fragment, whose IPv4 header starts there.
-    pub(super) fn found_fragment(&mut self, header: usize) {
+    /// Stores that the rest is the payload of a fragment whose IPv4 header starts at `header`.
+    pub(super) fn set_fragment(&mut self, header: usize) {
         self.encapsulations.fragment = Some(Fragment {
             outermost: self.encapsulations.first_network.unwrap_or_default(),
             header: header as u32,
@@ -255,38 +342,45 @@ impl<'a, 'p> Cursor<'a, 'p> {
         });
     }
 
-    /// The rest is a layer that nothing is looked for behind.
-    pub(super) fn found_leaf(&mut self) {
-        self.encapsulations.leaf = Some((self.offset as u32, self.end as u32));
+    /// Stores that the rest is a terminal protocol.
+    pub(super) fn set_terminal(&mut self) {
+        self.encapsulations.terminal = Some((self.offset as u32, self.end as u32));
     }
 
-    /// Where the next header starts.
+    /// Returns the start of the next header in the captured bytes.
     pub(super) const fn offset(&self) -> usize {
         self.offset
     }
 
-    fn close_part(&mut self) {
-        let (mut level, found) = (self.level, std::mem::take(&mut self.found));
+    /// Moves the last level to the result.
+    pub(super) fn finish(mut self) {
+        self.finish_level();
+        self.encapsulations.drop_redundant_first_headers();
+    }
+
+    /// Moves the current level to the result, or counts it if it makes no flow.
+    fn finish_level(&mut self) {
+        let (mut level, first) = (self.level, std::mem::take(&mut self.first));
         self.level = Encapsulation::default();
         if let Some(link) = &mut level.link {
-            link.vlan_id = found.vlan_id as i64;
+            link.vlan_id = first.vlan_id as i64;
         }
-        level.network = found.ipv4.or(found.ipv6);
+        level.network = first.ipv4.or(first.ipv6);
         if let Some(network) = &mut level.network {
-            network.tunnel_id = i64::from(found.tunnel_id);
+            network.tunnel_id = i64::from(first.tunnel_id);
             level.icmp = match network.protocol {
-                NetworkProtocol::Ipv4 => found.icmpv4,
-                NetworkProtocol::Ipv6 => found.icmpv6,
+                NetworkProtocol::Ipv4 => first.icmpv4,
+                NetworkProtocol::Ipv6 => first.icmpv6,
             };
         }
-        level.transport = found.tcp.or(found.udp).or(found.sctp);
-        level.icmp_key = found
+        level.transport = first.tcp.or(first.udp).or(first.sctp);
+        level.icmp_key = first
             .icmpv4
             .map(|header| header.key(NetworkProtocol::Ipv4))
-            .or_else(|| found.icmpv6.map(|header| header.key(NetworkProtocol::Ipv6)));
-        let has_ends = level.link.is_some() || level.network.is_some();
+            .or_else(|| first.icmpv6.map(|header| header.key(NetworkProtocol::Ipv6)));
+        let makes_flow = level.link.is_some() || level.network.is_some();
         match self.encapsulations.levels.get_mut(self.encapsulations.len) {
-            Some(slot) if has_ends => {
+            Some(slot) if makes_flow => {
                 *slot = level;
                 self.encapsulations.len += 1;
             }

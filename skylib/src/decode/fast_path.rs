@@ -1,28 +1,31 @@
-//! The fast lane: packets made of nothing but the commonest headers, all of them whole.
+//! Fast path: packets that consist only of the most common headers, all of them complete.
 //!
-//! Ethernet with up to four tags, ARP, IPv4 without options, IPv6 without extension headers, TCP,
-//! UDP with what it carries, ICMP echoes, and the tunnels VXLAN, GRE and Geneve around the same
-//! again. The one failure it knows is a port that promises an application which is not there.
-//! Anything else is "not mine" and goes the general way from its first byte, so the two agree or
-//! one of them is wrong; a property test says that they agree.
+//! It supports Ethernet with up to four tags, ARP, IPv4 without options, IPv6 without extension
+//! headers, TCP, UDP with its payload, ICMP echoes, and the same again in VXLAN, GRE and Geneve
+//! tunnels. The only failure it reports is a UDP payload that is not of the protocol that the port
+//! announces. Any other packet is unsupported, and the general path decodes it from its first byte.
+//! A property test verifies that both paths give the same result.
+//!
+//! All functions are inlined into one, so that the fields of [`FastPath`] can be registers.
 
-use super::encapsulation::{
-    Encapsulation, Encapsulations, IcmpEcho, IcmpHeader, IcmpType, IpAddress, LinkHeader,
-    NetworkHeader, NetworkProtocol, TcpFlags, TransportHeader, TransportProtocol,
+use super::ethernet::{TYPE_IPV4, TYPE_IPV6};
+use super::{
+    DecodeError, DecoderOptions, Encapsulation, Encapsulations, IcmpEcho, IcmpHeader, IcmpType,
+    IpAddress, Layer, LayersPath, LinkHeader, NetworkHeader, NetworkProtocol, TcpFlags,
+    TransportHeader, TransportProtocol, terminal, udp_payload,
 };
-use super::headers::{ETHER_TYPE_IPV4, ETHER_TYPE_IPV6};
-use super::{DecodeError, DecoderOptions, Layer, LayersPath, terminal, udp_payload};
 
-/// What the lane has done with a packet.
+/// Result of the fast path.
 pub(super) enum Outcome {
-    /// All of it.
+    /// The packet is decoded.
     Done,
-    /// All, but the payload of UDP is not the layer that its port promises.
-    // The error itself would be copied through memory for every packet, which costs more than all
-    // of TCP.
-    Missing(Layer),
-    /// Nothing; the parts may hold anything.
-    NotMine,
+    /// The packet is decoded, except that its UDP payload is not a valid message of this protocol,
+    /// which the port announces. The caller gets the error from [`payload_error`].
+    // Returning the error itself would copy it through memory for every packet, which costs more
+    // than decoding all of TCP.
+    InvalidPayload(Layer),
+    /// The packet is not supported; the encapsulations may hold anything.
+    Unsupported,
 }
 
 /// Decodes an Ethernet frame.
@@ -32,34 +35,36 @@ pub(super) fn decode(
     wire_len: u32,
     encapsulations: &mut Encapsulations,
 ) -> Outcome {
-    // Without a length on the wire the rules for it are the general way's.
+    // An unknown length on the wire has special rules, which only the general path has.
     if wire_len == 0 {
-        return Outcome::NotMine;
+        return Outcome::Unsupported;
     }
-    let mut lane = Lane {
+    let mut path = FastPath {
         options,
         wire_len,
         rest: data,
         offset: 0,
-        missing: None,
+        invalid_payload: None,
     };
     let mut start = Start::Ethernet;
     for (index, level) in encapsulations.levels.iter_mut().enumerate() {
-        match lane.level(start, level) {
-            None => return Outcome::NotMine,
+        match path.level(start, level) {
+            None => return Outcome::Unsupported,
             Some(Some(next)) => start = next,
             Some(None) => {
                 encapsulations.len = index + 1;
-                return lane.missing.map_or(Outcome::Done, Outcome::Missing);
+                return path
+                    .invalid_payload
+                    .map_or(Outcome::Done, Outcome::InvalidPayload);
             }
         }
     }
-    Outcome::NotMine
+    Outcome::Unsupported
 }
 
-/// The error to [`Outcome::Missing`].
+/// Returns the error that belongs to [`Outcome::InvalidPayload`].
 #[cold]
-pub(super) fn missing(
+pub(super) fn payload_error(
     layer: Layer,
     data: &[u8],
     encapsulations: &Encapsulations,
@@ -76,16 +81,19 @@ pub(super) fn missing(
     terminal::check(layer, payload, transport.payload_offset)
 }
 
-struct Lane<'a> {
+/// Position in the packet.
+struct FastPath<'a> {
     options: &'a DecoderOptions,
     wire_len: u32,
+    /// Bytes from the next header to the end of the innermost payload.
     rest: &'a [u8],
-    /// Where `rest` starts in the captured bytes.
+    /// Start of `rest` in the captured bytes.
     offset: u32,
-    missing: Option<Layer>,
+    /// Protocol of a UDP payload that is invalid.
+    invalid_payload: Option<Layer>,
 }
 
-/// The first header of a part.
+/// First header of an encapsulation level.
 #[derive(Clone, Copy)]
 enum Start {
     Ethernet,
@@ -93,13 +101,14 @@ enum Start {
     Ipv6,
 }
 
-/// What a header leads to: another part, or the end.
+/// What follows a header: another level, or the end of the packet.
 type Next = Option<Start>;
 
-impl<'a> Lane<'a> {
+impl<'a> FastPath<'a> {
+    /// Decodes one encapsulation level; `None` if it is not supported.
     #[inline(always)]
     fn level(&mut self, start: Start, level: &mut Encapsulation) -> Option<Next> {
-        level.begin(
+        level.reset(
             self.offset,
             i64::from(self.wire_len) - i64::from(self.offset),
         );
@@ -134,8 +143,8 @@ impl<'a> Lane<'a> {
             vlan_id,
         });
         match ether_type {
-            ETHER_TYPE_IPV4 => self.ipv4(level),
-            ETHER_TYPE_IPV6 => self.ipv6(level),
+            TYPE_IPV4 => self.ipv4(level),
+            TYPE_IPV6 => self.ipv6(level),
             0x0806 => self.arp(level),
             _ => None,
         }
@@ -293,18 +302,17 @@ impl<'a> Lane<'a> {
         if self.rest.is_empty() {
             return Some(None);
         }
-        let layer = udp_payload::layer(destination, self.options)
-            .or_else(|| udp_payload::layer(source, self.options));
-        match layer {
+        match udp_payload::layer(source, destination, self.options) {
             None => Some(None),
             Some(Layer::VXLAN) => self.vxlan(level),
             Some(Layer::GENEVE) => self.geneve(level),
+            // Their decoders exist only in the general path.
             Some(Layer::GTPV1U | Layer::MPLS) => None,
             Some(layer) => {
-                if terminal::is_sound(layer, self.rest) {
+                if terminal::is_valid(layer, self.rest) {
                     level.layers = level.layers.with(layer);
                 } else {
-                    self.missing = Some(layer);
+                    self.invalid_payload = Some(layer);
                 }
                 Some(None)
             }
@@ -336,7 +344,8 @@ impl<'a> Lane<'a> {
         (!self.rest.is_empty()).then_some(Some(start))
     }
 
-    /// Key and sequence number; neither checksum nor version 1.
+    /// Decodes a GRE header of version 0 with or without key and sequence number, but without
+    /// checksum.
     #[inline(always)]
     fn gre(&mut self, level: &mut Encapsulation) -> Option<Next> {
         let [flags, version, p0, p1] = *self.take::<4>()?;
@@ -396,7 +405,7 @@ impl<'a> Lane<'a> {
         Some(None)
     }
 
-    /// The next header; its bytes are no longer in `rest` then.
+    /// Returns the next `N` bytes and moves past them.
     #[inline(always)]
     fn take<const N: usize>(&mut self) -> Option<&'a [u8; N]> {
         let (header, rest) = self.rest.split_first_chunk()?;
@@ -405,7 +414,7 @@ impl<'a> Lane<'a> {
         Some(header)
     }
 
-    /// Ends the payload after so many bytes.
+    /// Limits the payload to `len` bytes, unless it ends earlier.
     #[inline(always)]
     fn limit(&mut self, len: usize) {
         if let Some(payload) = self.rest.get(..len) {
@@ -414,15 +423,16 @@ impl<'a> Lane<'a> {
     }
 }
 
-/// What a tunnel with an EtherType starts the next part with.
+/// Returns the first header of the level in a tunnel that announces an EtherType.
 #[inline(always)]
 const fn start(ether_type: u16) -> Option<Start> {
     match ether_type {
         0x6558 => Some(Start::Ethernet),
-        ETHER_TYPE_IPV4 => Some(Start::Ipv4),
-        ETHER_TYPE_IPV6 => Some(Start::Ipv6),
+        TYPE_IPV4 => Some(Start::Ipv4),
+        TYPE_IPV6 => Some(Start::Ipv6),
         _ => None,
     }
 }
 
+/// Maximum number of VLAN tags.
 const MAX_TAGS: u32 = 4;

@@ -1,13 +1,16 @@
-//! Point-to-point protocol (RFC 1661), alone and over Ethernet (RFC 2516).
+//! Point-to-point protocol (RFC 1661), alone and over Ethernet (PPPoE, RFC 2516).
 
 use super::cursor::{Cursor, Next};
-use super::{DecodeError, Layer, headers, mpls};
+use super::{DecodeError, Layer};
 
+/// Decodes a PPP header with or without HDLC framing, and with a protocol number of one or two
+/// bytes.
 pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     let layer = Layer::PPP;
     if cursor.rest().starts_with(&FRAMING) {
         cursor.skip(FRAMING.len());
     }
+    // The lowest bit of the last byte of the number is set (RFC 1661, section 2).
     let (protocol, len) = match cursor.rest() {
         [first, ..] if first & 1 == 1 => (u16::from(*first), 1),
         [first, second, ..] if second & 1 == 1 => (u16::from_be_bytes([*first, *second]), 2),
@@ -15,15 +18,10 @@ pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
         _ => return Err(cursor.truncated(layer, 2)),
     };
     cursor.push(layer, len)?;
-    Ok(match protocol {
-        0x21 => Next::Header(headers::ipv4),
-        0x57 => Next::Header(headers::ipv6),
-        0x281 | 0x283 => Next::Header(mpls::decode),
-        _ => return cursor.unknown(layer, protocol),
-    })
+    Ok(Next::PppProtocol(protocol))
 }
 
-/// PPP as the outermost layer.
+/// Decodes a PPP header that is the outermost one.
 pub(super) fn link(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     let framing = if cursor.rest().starts_with(&FRAMING) {
         2
@@ -38,17 +36,18 @@ pub(super) fn link(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     decode(cursor)
 }
 
+/// Decodes a PPPoE header, and the PPP header behind it in the session stage.
 pub(super) fn pppoe(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
-    let [_, code, _, _, l0, l1] = *cursor.chunk::<6>(Layer::PPPOE)?;
+    let [_, code, _, _, l0, l1] = *cursor.fixed_header::<6>(Layer::PPPOE)?;
     cursor.limit(6 + usize::from(u16::from_be_bytes([l0, l1])));
     cursor.push(Layer::PPPOE, 6)?;
-    Ok(match code {
-        SESSION => Next::Header(decode),
-        _ => Next::End,
-    })
+    if code != SESSION || cursor.rest().is_empty() {
+        return Ok(Next::End);
+    }
+    decode(cursor)
 }
 
-/// The code of session data; others are discovery.
+/// PPPoE code of session data; other codes belong to discovery.
 const SESSION: u8 = 0;
-/// Address and control field, which HDLC framing leaves in front (RFC 1662).
+/// Address and control field of HDLC framing (RFC 1662).
 const FRAMING: [u8; 2] = [0xff, 0x03];

@@ -5,7 +5,8 @@ use super::*;
 use crate::decode::{Decoder, DecoderOptions, Encapsulations, Layer};
 use crate::packet::LinkType;
 
-/// An Ethernet frame with a fragment of the datagram `id`: from this unit on, so many bytes.
+/// Returns an Ethernet frame with a fragment of the datagram `id`: `len` bytes at an offset of
+/// `unit` times eight.
 fn frame(id: u8, unit: u16, len: u16, is_last: bool) -> Vec<u8> {
     let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0, 0x45, 0];
     frame.extend((20 + len).to_be_bytes());
@@ -29,8 +30,8 @@ impl Rig {
         }
     }
 
-    /// Hands over a frame, cut to `captured` bytes, that comes at a second.
-    fn add_cut(&mut self, second: i64, frame: &[u8], captured: usize) -> Reassembly {
+    /// Adds a frame, truncated to `captured` bytes, that was received at this second.
+    fn add_truncated(&mut self, second: i64, frame: &[u8], captured: usize) -> Reassembly {
         let packet = PacketRef {
             link_type: LinkType::ETHERNET,
             timestamp: Timestamp::from_ms(second * 1000),
@@ -41,13 +42,13 @@ impl Rig {
         let decoder = Decoder::new(DecoderOptions::default());
         decoder.decode(packet, &mut encapsulations).ok();
         let fragment = encapsulations.fragment().unwrap();
-        let joining = self.defragmenter.add(packet, fragment, &mut self.joined);
+        let reassembly = self.defragmenter.add(packet, fragment, &mut self.joined);
         assert!(self.defragmenter.bytes() <= self.defragmenter.options.max_bytes);
-        joining
+        reassembly
     }
 
     fn add(&mut self, second: i64, frame: &[u8]) -> Reassembly {
-        self.add_cut(second, frame, frame.len())
+        self.add_truncated(second, frame, frame.len())
     }
 }
 
@@ -55,15 +56,15 @@ fn rig() -> Rig {
     Rig::new(DefragOptions::default())
 }
 
-fn waited(joining: Reassembly) -> Option<u32> {
-    match joining {
+fn pending(reassembly: Reassembly) -> Option<u32> {
+    match reassembly {
         Reassembly::Complete(joined) => Some(joined.pending_fragments),
         _ => None,
     }
 }
 
 #[test]
-fn fragments_of_two_tunnels_are_not_joined() {
+fn fragments_of_two_tunnels_are_not_reassembled() {
     let in_ipv6 = |tunnel: u8, frame: &[u8]| {
         let ip = &frame[14..];
         let mut outer = frame[..12].to_vec();
@@ -77,7 +78,7 @@ fn fragments_of_two_tunnels_are_not_joined() {
     assert_eq!(rig.add(1, &in_ipv6(1, &first)), Reassembly::Pending);
     assert_eq!(rig.add(1, &in_ipv6(2, &last)), Reassembly::Pending);
     assert_eq!(rig.add(1, &last), Reassembly::Pending);
-    assert_eq!(waited(rig.add(1, &in_ipv6(1, &last))), Some(1));
+    assert_eq!(pending(rig.add(1, &in_ipv6(1, &last))), Some(1));
 }
 
 #[test]
@@ -89,7 +90,7 @@ fn fragments_in_any_order_give_the_packet_as_it_was() {
         for at in order {
             let (unit, len, is_last) = pieces[at];
             assert_eq!(whole, None);
-            whole = waited(rig.add(1, &frame(1, unit, len, is_last)));
+            whole = pending(rig.add(1, &frame(1, unit, len, is_last)));
         }
         assert_eq!(whole, Some(2));
         assert_eq!(rig.joined, {
@@ -103,14 +104,14 @@ fn fragments_in_any_order_give_the_packet_as_it_was() {
 }
 
 #[test]
-fn what_came_first_stays_where_fragments_overlap() {
+fn the_bytes_received_first_win_where_fragments_overlap() {
     let mut rig = rig();
     rig.add(1, &frame(1, 1, 16, false));
     let mut other = frame(1, 0, 32, false);
     other[34..].fill(0xee);
     assert_eq!(rig.add(1, &other), Reassembly::Pending);
     assert_eq!(rig.add(1, &other), Reassembly::Pending, "a duplicate");
-    assert_eq!(waited(rig.add(1, &frame(1, 4, 4, true))), Some(3));
+    assert_eq!(pending(rig.add(1, &frame(1, 4, 4, true))), Some(3));
     let payload = &rig.joined[34..];
     assert_eq!(payload[..8], [0xee; 8]);
     assert_eq!(payload[8..24], Vec::from_iter(8..24)[..]);
@@ -119,13 +120,13 @@ fn what_came_first_stays_where_fragments_overlap() {
 }
 
 #[test]
-fn a_fragment_that_contradicts_the_end_is_refused() {
-    // "Teardrop": the second lies within the first; what it says of the end is wrong.
+fn a_fragment_that_contradicts_the_end_is_rejected() {
+    // "Teardrop": the second fragment lies within the first and gives another end.
     let mut rig = rig();
     assert_eq!(rig.add(1, &frame(1, 0, 40, false)), Reassembly::Pending);
     assert_eq!(rig.add(1, &frame(1, 3, 4, true)), Reassembly::Rejected);
     let Reassembly::Complete(joined) = rig.add(1, &frame(1, 5, 4, true)) else {
-        panic!("not whole");
+        panic!("not complete");
     };
     assert_eq!(
         (joined.pending_fragments, joined.rejected_fragments),
@@ -137,12 +138,12 @@ fn a_fragment_that_contradicts_the_end_is_refused() {
 }
 
 #[test]
-fn impossible_lengths_are_refused() {
+fn impossible_lengths_are_rejected() {
     let mut rig = rig();
     for wrong in [
         frame(1, 1, 12, false),
         frame(1, 1, 0, true),
-        // "Ping of death": it would end behind 65535 bytes.
+        // "Ping of death": the datagram would be longer than 65535 bytes.
         frame(1, 0x1fff, 8, true),
     ] {
         assert_eq!(rig.add(1, &wrong), Reassembly::Rejected);
@@ -154,7 +155,7 @@ fn impossible_lengths_are_refused() {
 }
 
 #[test]
-fn a_datagram_with_a_hole_is_given_up_in_time() {
+fn a_datagram_with_a_hole_is_dropped_on_timeout() {
     let mut rig = rig();
     rig.add(1, &frame(1, 0, 8, false));
     rig.add(31, &frame(2, 0, 8, false));
@@ -176,24 +177,24 @@ fn a_flood_stays_within_its_bounds() {
     for round in 0..1000 {
         rig.add(1, &frame((round % 251) as u8, 1, 800, false));
         assert!(rig.defragmenter.len() <= 20);
-        assert!(rig.defragmenter.order.len() <= 2 * 20 + SPARE + 1);
+        assert!(rig.defragmenter.order.len() <= 2 * 20 + MAX_SPARE + 1);
     }
-    // Datagrams that become whole leave no trace.
+    // Completed datagrams leave no trace.
     for id in 0..200 {
         rig.add(1, &frame(id, 0, 8, false));
         rig.add(1, &frame(id, 1, 8, true));
     }
-    assert!(rig.defragmenter.order.len() <= 2 * 20 + SPARE + 1);
+    assert!(rig.defragmenter.order.len() <= 2 * 20 + MAX_SPARE + 1);
     assert!(rig.defragmenter.lost() > 900);
 }
 
 #[test]
-fn a_packet_cut_short_by_the_capture_is_joined_up_to_there() {
+fn a_packet_truncated_by_the_capture_is_reassembled_up_to_there() {
     let mut rig = rig();
     let first = frame(1, 0, 800, false);
-    rig.add_cut(1, &first, 100);
+    rig.add_truncated(1, &first, 100);
     let Reassembly::Complete(joined) = rig.add(1, &frame(1, 100, 80, true)) else {
-        panic!("not whole");
+        panic!("not complete");
     };
     assert_eq!((rig.joined.len(), joined.wire_len), (100, 34 + 880));
     assert_eq!(joined.pending_wire_bytes, 834);
@@ -201,7 +202,7 @@ fn a_packet_cut_short_by_the_capture_is_joined_up_to_there() {
 }
 
 #[test]
-fn the_joined_packet_shows_that_it_was_fragmented() {
+fn the_reassembled_packet_shows_that_it_was_fragmented() {
     let mut rig = rig();
     let mut data = frame(1, 0, 16, false);
     data[34..42].copy_from_slice(&[0, 5, 0, 6, 0, 24, 0, 0]);
@@ -252,7 +253,7 @@ proptest! {
             fragments.push(fragment);
             start = end;
         }
-        // Any order that depends on nothing but the number.
+        // Shuffles them in an order that depends only on the number.
         fragments.sort_by_cached_key(|fragment| fragment[20..22].iter().fold(order, |hash, byte| {
             (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3).rotate_left(29)
         }));
@@ -261,7 +262,7 @@ proptest! {
         for fragment in &fragments {
             prop_assert_eq!(rig.add(1, fragment), Reassembly::Pending);
         }
-        prop_assert_eq!(waited(rig.add(1, &last)), Some(fragments.len() as u32));
+        prop_assert_eq!(pending(rig.add(1, &last)), Some(fragments.len() as u32));
         prop_assert_eq!(&rig.joined[34..], &payload[..]);
         prop_assert_eq!(rig.defragmenter.bytes(), 0);
     }

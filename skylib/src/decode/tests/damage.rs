@@ -1,4 +1,4 @@
-//! Short and damaged packets: what stays, and what is said.
+//! Tests of truncated and malformed packets: what is decoded, and the error.
 
 use super::*;
 
@@ -18,18 +18,18 @@ fn a_short_tcp_header_leaves_its_name_but_no_ports() {
     let error = DecodeError::Truncated {
         layer: Layer::TCP,
         offset: 34,
-        wanted: 20,
-        had: 2,
+        needed: 20,
+        available: 2,
     };
     assert_eq!(result, Err(error));
     assert_eq!(
         error.to_string(),
-        "TCP header at byte 34 wants 20 bytes, 2 are there"
+        "TCP header at byte 34 needs 20 bytes, only 2 available"
     );
 }
 
 #[test]
-fn a_bad_tcp_offset_keeps_the_ports() {
+fn a_bad_tcp_offset_preserves_the_ports() {
     for offset in [0x10, 0xf0] {
         let mut segment = tcp(2);
         segment[12] = offset;
@@ -53,7 +53,7 @@ fn a_short_ip_header_leaves_its_name_but_no_addresses() {
 }
 
 #[test]
-fn damaged_ip_headers_keep_their_addresses() {
+fn damaged_ip_headers_preserve_their_addresses() {
     let good = ipv4(6, &tcp(2));
     // Header length below 20, beyond the total length, wrong version; total length below 20.
     for (at, value) in [(0, 0x44), (0, 0x4f), (0, 0x65), (3, 19)] {
@@ -100,7 +100,7 @@ fn offloaded_packets_without_lengths_are_whole() {
 }
 
 #[test]
-fn a_bad_udp_length_keeps_the_ports() {
+fn a_bad_udp_length_preserves_the_ports() {
     let mut datagram = udp(1, 53, &[0; 20]);
     datagram[5] = 7;
     let (encapsulations, result) = decode(&ethernet(0x0800, &ipv4(17, &datagram)));
@@ -116,7 +116,7 @@ fn a_bad_udp_length_keeps_the_ports() {
 }
 
 #[test]
-fn unknown_protocols_are_said() {
+fn unknown_protocols_are_reported() {
     let (encapsulations, result) = decode(&ethernet(0x1234, b"abc"));
     assert_eq!(paths(&encapsulations), ["Ethernet"]);
     let unknown = |layer, protocol, offset| DecodeError::UnknownProtocol {
@@ -162,8 +162,8 @@ fn an_empty_packet_is_truncated() {
     let error = DecodeError::Truncated {
         layer: Layer::ETHERNET,
         offset: 0,
-        wanted: 14,
-        had: 0,
+        needed: 14,
+        available: 0,
     };
     assert_eq!(result, Err(error));
 }

@@ -1,9 +1,9 @@
-//! IP, its extensions, transports, and what they carry.
+//! Tests of IP, its extension headers, transports, and their payloads.
 
 use super::*;
 
 #[test]
-fn a_tcp_segment_tells_its_ends() {
+fn a_tcp_segment_has_addresses_and_ports() {
     let mut payload = tcp(0x12);
     payload.extend(b"hello");
     let (encapsulations, result) = decode(&ethernet(0x0800, &ipv4(6, &payload)));
@@ -57,7 +57,7 @@ fn ip_in_ip_shows_the_outer_addresses_and_the_inner_ports() {
 }
 
 #[test]
-fn ipv4_within_ipv6_shows_ipv4_but_is_known_by_ipv6() {
+fn ipv4_within_ipv6_shows_ipv4_but_is_identified_by_ipv6() {
     let (encapsulations, result) = decode(&ethernet(0x86dd, &ipv6(4, &ipv4(1, ECHO))));
     assert_eq!(result, Ok(()));
     assert_eq!(paths(&encapsulations), ["Ethernet/IPv6/IPv4/ICMPv4"]);
@@ -236,7 +236,7 @@ fn sctp_chunks_are_layers_as_far_as_the_path_holds() {
 }
 
 #[test]
-fn application_protocols_are_told_by_port_and_shape() {
+fn application_protocols_are_detected_by_port_and_content() {
     let name = |port: u16, payload: &[u8]| {
         let (encapsulations, result) =
             decode(&ethernet(0x0800, &ipv4(17, &udp(40000, port, payload))));
@@ -279,7 +279,7 @@ fn application_protocols_are_told_by_port_and_shape() {
 }
 
 #[test]
-fn parts_forget_the_packet_before() {
+fn decoding_replaces_the_previous_packet() {
     let mut encapsulations = Encapsulations::new();
     let decoder = Decoder::default();
     let packet = |data| PacketRef {
@@ -319,7 +319,7 @@ fn plain_packets_are_plain_either_way() {
         );
         assert!(encapsulations.is_plain());
     }
-    // What it shows is not what it is known by.
+    // Its own headers are not the ones that identify its flow.
     assert!(
         !decode(&ethernet(0x86dd, &ipv6(4, &ipv4(1, ECHO))))
             .0

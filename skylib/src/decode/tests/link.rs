@@ -1,4 +1,4 @@
-//! Link layers: tags, IEEE lengths, neighbours' protocols, every link type.
+//! Tests of link layers: tags, IEEE lengths, layer 2 control protocols, all link types.
 
 use super::*;
 
@@ -61,15 +61,15 @@ fn link_protocols_are_named() {
 }
 
 #[test]
-fn an_ieee_length_cuts_the_payload() {
+fn an_ieee_length_limits_the_payload() {
     let bpdu = [&hex("424203")[..], &[0; 3], &[0xff; 30]].concat();
     let (encapsulations, result) = decode(&ethernet(6, &bpdu));
     assert_eq!(paths(&encapsulations), ["Ethernet/LLC"]);
     let error = DecodeError::Truncated {
         layer: Layer::STP,
         offset: 17,
-        wanted: 4,
-        had: 3,
+        needed: 4,
+        available: 3,
     };
     assert_eq!(result, Err(error));
 }
@@ -185,7 +185,7 @@ fn ppp_comes_with_and_without_framing() {
 }
 
 #[test]
-fn unknown_link_types_are_said() {
+fn unknown_link_types_are_reported() {
     let (encapsulations, result) = decode_as(LinkType(195), &[0; 60]);
     assert_eq!(
         (encapsulations.len(), result),
@@ -193,6 +193,6 @@ fn unknown_link_types_are_said() {
     );
     assert_eq!(
         result.unwrap_err().to_string(),
-        "link type 195 is not decoded"
+        "link type 195 is not supported"
     );
 }

@@ -1,4 +1,4 @@
-//! Tests of the decoder, by theme; here what they build packets with.
+//! Tests of the decoder, one file for each subject; this file builds packets.
 
 mod damage;
 mod ip;
@@ -9,7 +9,7 @@ mod tunnel;
 use super::*;
 use crate::time::Timestamp;
 
-/// Bytes from hexadecimal text; anything but digits only separates.
+/// Parses hexadecimal digits and ignores all other characters.
 fn hex(text: &str) -> Vec<u8> {
     let digits: Vec<u32> = text.chars().filter_map(|c| c.to_digit(16)).collect();
     digits
@@ -55,7 +55,7 @@ fn paths(encapsulations: &Encapsulations) -> Vec<String> {
         .collect()
 }
 
-/// The paths of a packet that must decode without complaint.
+/// Returns the paths of a packet that must decode without an error.
 fn clean_paths(data: &[u8]) -> Vec<String> {
     let (encapsulations, result) = decode(data);
     assert_eq!(result, Ok(()));

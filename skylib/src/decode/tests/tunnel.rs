@@ -1,9 +1,9 @@
-//! Tunnels: where a packet is cut into parts, and what each part tells.
+//! Tests of tunnels: the encapsulation levels of a packet, and their headers.
 
 use super::*;
 
 #[test]
-fn vxlan_makes_two_encapsulations() {
+fn vxlan_makes_two_levels() {
     let inner = ethernet(0x0800, &ipv4(17, &udp(7000, 7001, b"x")));
     let vxlan = [&hex("08000000 00002a 00")[..], &inner].concat();
     let (encapsulations, result) = decode(&ethernet(0x0800, &ipv4(17, &udp(55555, 4789, &vxlan))));
@@ -26,7 +26,7 @@ fn vxlan_makes_two_encapsulations() {
 }
 
 #[test]
-fn a_tunnel_is_told_by_its_source_port_too() {
+fn a_tunnel_is_detected_by_its_source_port_too() {
     let inner = ethernet(0x0800, &ipv4(1, ECHO));
     let geneve = [&hex("01 00 6558 000007 00 0102 03 00")[..], &inner].concat();
     let (encapsulations, _) = decode(&ethernet(0x86dd, &ipv6(17, &udp(6081, 40000, &geneve))));
@@ -50,14 +50,15 @@ fn the_destination_port_decides_before_the_source_port() {
         ));
         paths(&encapsulations).remove(0)
     };
-    // A client that took the port of a tunnel asks for a name; what comes back looks like a tunnel.
+    // A client whose source port is that of a tunnel sends a DNS query; the response looks like a
+    // tunnel.
     assert_eq!(path(8472, 53), "Ethernet/IPv4/UDP/DNS");
     assert_eq!(path(53, 8472), "Ethernet/IPv4/UDP/VXLAN");
     assert_eq!(path(8472, 7000), "Ethernet/IPv4/UDP/VXLAN");
 }
 
 #[test]
-fn a_tunnel_with_nothing_in_it_is_one_part() {
+fn an_empty_tunnel_is_one_level() {
     for payload in [hex("08000000 00002a 00"), hex("00 00 6558 00002a 00")] {
         let port = if payload[0] == 8 { 4789 } else { 6081 };
         let (encapsulations, result) =
@@ -76,7 +77,7 @@ fn a_tunnel_with_nothing_in_it_is_one_part() {
 }
 
 #[test]
-fn gre_gives_its_key_to_the_outer_part() {
+fn the_gre_key_belongs_to_the_outer_level() {
     let inner = ipv4(6, &tcp(2));
     let gre = [&hex("3000 0800 00000063 00000001")[..], &inner].concat();
     let (encapsulations, result) = decode(&ethernet(0x0800, &ipv4(47, &gre)));
@@ -88,7 +89,7 @@ fn gre_gives_its_key_to_the_outer_part() {
         (encapsulations[0].transport, encapsulations[1].link),
         (None, None)
     );
-    // The first flow is known by the ports within, as there are none outside.
+    // The first flow is identified by the ports inside, as there are none outside.
     assert_eq!(encapsulations.key_transport(0).unwrap().destination, 80);
     assert_eq!(
         encapsulations.key_network(0).unwrap().0.to_string(),
@@ -97,7 +98,7 @@ fn gre_gives_its_key_to_the_outer_part() {
 }
 
 #[test]
-fn gre_before_mpls_is_cut_behind_the_labels() {
+fn gre_before_mpls_ends_its_level_behind_the_labels() {
     let inner = ipv4(1, ECHO);
     let gre = [&hex("0000 8847 00010140")[..], &inner].concat();
     assert_eq!(
@@ -107,7 +108,7 @@ fn gre_before_mpls_is_cut_behind_the_labels() {
 }
 
 #[test]
-fn a_label_stack_is_one_cut() {
+fn a_label_stack_ends_one_level() {
     let frame = ethernet(
         0x8847,
         &[&hex("00010040 00020140")[..], &ipv4(6, &tcp(2))].concat(),
@@ -124,7 +125,7 @@ fn a_label_stack_is_one_cut() {
 }
 
 #[test]
-fn labels_carry_ethernet_unless_a_sound_ip_header_follows() {
+fn labels_carry_ethernet_unless_a_plausible_ip_header_follows() {
     let frame = |inner: &[u8]| ethernet(0x8847, &[&hex("00010140")[..], inner].concat());
     let mac_like_ip = [&hex("450000130b02 020000000a01 0800")[..], &ipv4(1, ECHO)].concat();
     assert_eq!(
@@ -144,7 +145,7 @@ fn labels_carry_ethernet_unless_a_sound_ip_header_follows() {
 }
 
 #[test]
-fn ports_can_be_told_to_carry_mpls() {
+fn ports_can_be_configured_to_carry_mpls() {
     let mpls = [&hex("00010140")[..], &ipv4(1, ECHO)].concat();
     let frame = ethernet(0x0800, &ipv4(17, &udp(51822, 51234, &mpls)));
     assert_eq!(clean_paths(&frame), ["Ethernet/IPv4/UDP"]);
@@ -157,7 +158,7 @@ fn ports_can_be_told_to_carry_mpls() {
 }
 
 #[test]
-fn gtp_is_not_cut_and_the_inner_tcp_shows() {
+fn gtp_does_not_end_its_level_and_the_inner_tcp_counts() {
     let gtp = [&hex("30 ff 0028 00000001")[..], &ipv4(6, &tcp(2))].concat();
     let (encapsulations, result) = decode(&ethernet(0x0800, &ipv4(17, &udp(40001, 2152, &gtp))));
     assert_eq!(result, Ok(()));
@@ -185,7 +186,7 @@ fn erspan_hides_its_header() {
         paths(&encapsulations),
         ["Ethernet/IPv4/GRE", "Ethernet/IPv4/ICMPv4"]
     );
-    // The hidden bytes count for the mirrored flow, but are no part of its packets.
+    // The skipped bytes count for the mirrored flow, but are not in its packets.
     assert_eq!(encapsulations[1].offset, 50);
     assert_eq!(encapsulations[1].length, mirrored.len() as i64 + 8);
     let type_1 = [&hex("0000 88be")[..], &mirrored].concat();

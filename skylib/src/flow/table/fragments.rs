@@ -205,7 +205,7 @@ impl FlowTable {
         let rare = self.rare.get_mut(entry.cold.rare);
         if let Some(metric) = rare.and_then(|rare| rare.ip.as_mut()) {
             metric.fragments += i64::from(joined.pending_fragments);
-            metric.fragment_errors += i64::from(joined.refused);
+            metric.fragment_errors += i64::from(joined.rejected_fragments);
         }
     }
 
