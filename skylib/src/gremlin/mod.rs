@@ -85,7 +85,7 @@ pub use traversal::{Conditions, Only, Traversal};
 
 use self::plan::Plan;
 use self::run::Run;
-use crate::flow::{FlowSource, PacketFilters};
+use crate::flow::{FlowSource, PacketFilterCompiler};
 use crate::graph::GraphView;
 use crate::graph::history::History;
 use crate::time::Timestamp;
@@ -182,7 +182,7 @@ pub struct Context<'a> {
     /// The flows.
     pub flows: &'a dyn FlowSource,
     /// Makes the packet filters of `BPF`; without it a query cannot ask for them.
-    pub packet_filters: Option<&'a dyn PacketFilters>,
+    pub packet_filters: Option<&'a dyn PacketFilterCompiler>,
     /// The time that `NOW` and durations mean.
     pub now: Timestamp,
     /// What the query may take.
@@ -245,7 +245,7 @@ impl<'a> Context<'a> {
 
     /// With somebody who makes packet filters, for `BPF`.
     #[must_use]
-    pub const fn with_packet_filters(self, filters: &'a dyn PacketFilters) -> Self {
+    pub const fn with_packet_filters(self, filters: &'a dyn PacketFilterCompiler) -> Self {
         Self {
             packet_filters: Some(filters),
             ..self

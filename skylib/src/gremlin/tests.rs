@@ -115,7 +115,7 @@ fn filters_pages_and_counts_run_with_what_finds_the_elements() {
 /// Lets through what begins with the first byte of its text.
 struct FirstByte;
 
-impl PacketFilters for FirstByte {
+impl PacketFilterCompiler for FirstByte {
     fn compile(&self, text: &str, link_type: LinkType) -> Result<Box<dyn PacketFilter>, String> {
         struct Filter(Option<u8>, LinkType);
         impl PacketFilter for Filter {

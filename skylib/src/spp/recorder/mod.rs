@@ -188,7 +188,7 @@ impl Recorder {
     /// # Errors
     /// As [`Recorder::write`].
     pub(super) fn write_old(&mut self, newest: Timestamp) -> Result<(), SppError> {
-        if newest.since(self.block_began) > IN_MEMORY {
+        if newest.duration_since(self.block_began) > IN_MEMORY {
             self.write_block()
         } else {
             Ok(())
