@@ -44,6 +44,7 @@ fn decode(cursor: &mut Cursor<'_, '_>, next: Next) -> Result<Next, DecodeError> 
     }
 }
 
+/// Decodes the first header of a packet.
 fn link_type(cursor: &mut Cursor<'_, '_>, value: LinkType) -> Result<Next, DecodeError> {
     match value {
         LinkType::ETHERNET => ethernet::frame(cursor),
@@ -69,7 +70,7 @@ fn raw_ip(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     }
 }
 
-/// EtherTypes (IEEE 802 numbers registry of IANA).
+/// Decodes the header of an EtherType (IEEE 802 numbers registry of IANA).
 fn ether_type(cursor: &mut Cursor<'_, '_>, value: u16) -> Result<Next, DecodeError> {
     match value {
         ethernet::TYPE_IPV4 => ipv4::decode(cursor),
@@ -90,7 +91,7 @@ fn ether_type(cursor: &mut Cursor<'_, '_>, value: u16) -> Result<Next, DecodeErr
     }
 }
 
-/// IP protocol numbers (registry of IANA).
+/// Decodes the header of an IP protocol number (registry of IANA).
 fn ip_protocol(cursor: &mut Cursor<'_, '_>, value: u8) -> Result<Next, DecodeError> {
     match value {
         1 => icmp::v4(cursor),
@@ -114,7 +115,8 @@ fn ip_protocol(cursor: &mut Cursor<'_, '_>, value: u8) -> Result<Next, DecodeErr
     }
 }
 
-/// Extension headers of IPv6 (RFC 8200); other numbers are IP protocols.
+/// Decodes the header of an IPv6 Next Header number: an extension header (RFC 8200), else an IP
+/// protocol.
 fn ipv6_next_header(cursor: &mut Cursor<'_, '_>, value: u8) -> Result<Next, DecodeError> {
     match value {
         0 => ip_extension::options(cursor, Layer::IPV6_HOP_BY_HOP),
@@ -127,6 +129,7 @@ fn ipv6_next_header(cursor: &mut Cursor<'_, '_>, value: u8) -> Result<Next, Deco
     }
 }
 
+/// Decodes a UDP payload.
 fn udp_port(
     cursor: &mut Cursor<'_, '_>,
     source: u16,
@@ -142,7 +145,7 @@ fn udp_port(
     }
 }
 
-/// PPP data link layer protocol numbers (registry of IANA).
+/// Decodes the header of a PPP protocol number (registry of IANA).
 fn ppp_protocol(cursor: &mut Cursor<'_, '_>, value: u16) -> Result<Next, DecodeError> {
     match value {
         0x21 => ipv4::decode(cursor),
@@ -152,7 +155,7 @@ fn ppp_protocol(cursor: &mut Cursor<'_, '_>, value: u16) -> Result<Next, DecodeE
     }
 }
 
-/// Service access points of IEEE 802.2, without their lowest bits.
+/// Decodes the header of a pair of service access points of IEEE 802.2, without their lowest bits.
 fn llc_sap(cursor: &mut Cursor<'_, '_>, value: u16) -> Result<Next, DecodeError> {
     match value {
         0xaaaa => llc::snap(cursor),
