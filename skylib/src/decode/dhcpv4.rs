@@ -10,6 +10,7 @@
 /// # Ok::<(), &str>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Dhcpv4Message<'a> {
     /// Length of a hardware address, in bytes.
     pub hardware_len: u8,

@@ -30,6 +30,7 @@ pub struct DnsMessage<'a> {
 
 /// Question of a [`DnsMessage`].
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DnsQuery {
     /// Requested name, without the last dot.
     pub name: String,
@@ -41,6 +42,7 @@ pub struct DnsQuery {
 
 /// Resource record of a [`DnsMessage`].
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DnsResource<'a> {
     /// Name that the record belongs to, without the last dot.
     pub name: String,

@@ -38,6 +38,7 @@ pub struct Encapsulations {
 ///
 /// When a level has several headers of one kind, the first one is stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Encapsulation {
     /// Protocol layers of the level, outermost first.
     pub layers: LayersPath,
@@ -65,6 +66,7 @@ pub struct Encapsulation {
 
 /// Addresses of an Ethernet frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LinkHeader {
     /// Source address.
     pub source: [u8; 6],
@@ -76,6 +78,7 @@ pub struct LinkHeader {
 
 /// Addresses and fixed fields of an IP header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct NetworkHeader {
     /// Version of the header.
     pub protocol: NetworkProtocol,
@@ -103,6 +106,7 @@ pub enum NetworkProtocol {
 
 /// Ports of a transport header and the position of its payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TransportHeader {
     /// Transport protocol.
     pub protocol: TransportProtocol,

@@ -4,6 +4,7 @@ use super::NetworkProtocol;
 
 /// Fixed fields of an ICMP message of either version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct IcmpHeader {
     /// Type of the message, the same for a request and its reply.
     pub kind: IcmpType,

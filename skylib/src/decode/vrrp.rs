@@ -10,6 +10,7 @@
 /// # Ok::<(), &str>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct VrrpMessage {
     /// Version of the protocol.
     pub version: u8,

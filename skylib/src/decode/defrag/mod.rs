@@ -61,6 +61,13 @@ impl DefragOptions {
         self
     }
 
+    /// Sets [`timeout`](Self::timeout).
+    #[must_use]
+    pub const fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
     /// Sets [`min_last_fragment_len`](Self::min_last_fragment_len).
     #[must_use]
     pub const fn with_min_last_fragment_len(mut self, bytes: u16) -> Self {
@@ -98,6 +105,7 @@ pub enum Reassembly {
 
 /// Statistics of a reassembled datagram.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Reassembled {
     /// Number of fragments stored before the completing one.
     pub pending_fragments: u32,
