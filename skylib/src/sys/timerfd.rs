@@ -9,27 +9,27 @@ use rustix::time::{
     timerfd_settime,
 };
 
-/// A timer with a file descriptor: readable from the moment it is due to [`Timer::clear`].
+/// A timer with a file descriptor: readable from the moment it is due to [`TimerFd::clear`].
 ///
 /// It counts the time the machine is awake and costs nothing while it is not due.
 ///
 /// ```
 /// use std::time::Duration;
 ///
-/// use skylib::sys::timer::Timer;
-/// use skylib::sys::wake::wait_readable;
+/// use skylib::sys::timerfd::TimerFd;
+/// use skylib::sys::eventfd::wait_readable;
 /// use std::os::fd::AsFd;
 ///
-/// let timer = Timer::new()?;
+/// let timer = TimerFd::new()?;
 /// timer.once(Duration::from_millis(1))?;
 /// assert_eq!(wait_readable([timer.as_fd()])?, [true]);
 /// assert!(timer.clear());
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Debug)]
-pub struct Timer(OwnedFd);
+pub struct TimerFd(OwnedFd);
 
-impl Timer {
+impl TimerFd {
     /// A timer that is never due.
     ///
     /// # Errors
@@ -75,7 +75,7 @@ impl Timer {
     }
 }
 
-impl AsFd for Timer {
+impl AsFd for TimerFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
@@ -84,11 +84,11 @@ impl AsFd for Timer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::wake::wait_readable;
+    use crate::sys::eventfd::wait_readable;
 
     #[test]
     fn a_timer_is_due_as_often_as_it_is_told() {
-        let timer = Timer::new().unwrap();
+        let timer = TimerFd::new().unwrap();
         assert!(!timer.clear());
         timer.every(Duration::from_millis(1)).unwrap();
         for _ in 0..3 {

@@ -1,17 +1,17 @@
 //! What is known about every link of every namespace, and the graph elements that show it.
 //!
 //! Pure: messages and driver facts come in, the graph changes, and what has to be asked of the
-//! kernel next goes out ([`Todo`]). The threads that talk to the kernel share one table; it is
+//! kernel next goes out ([`FollowUp`]). The threads that talk to the kernel share one table; it is
 //! only touched inside a graph transaction.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use super::edges::Target;
-use super::interface::{Edges, Link, LinkFacts};
+use super::l2_edges::LinkTarget;
 use super::link::LinkMessage;
-use super::neighbor::{NeighborTable, Table};
+use super::link_state::{L2Edges, LinkFacts, LinkState};
+use super::neighbor::{NeighborTable, TableKind};
 use super::stats::Counters;
-use super::wire::Event;
+use super::wire::NetlinkEvent;
 use crate::graph::{Edge, EdgeId, Graph, Metadata, MetadataOp, Node, NodeId};
 use crate::time::Timestamp;
 use crate::value::{Text, Value};
@@ -25,17 +25,17 @@ pub(crate) type LinkKey = (NamespaceKey, u32);
 
 /// Where a batch of events came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Source {
+pub(crate) enum EventSource {
     /// The kernel told of its own accord; it may have changed its mind since.
-    Heard,
+    Notification,
     /// We asked, so it is how things are. Never leads to further questions about links: that is
     /// what ends the exchange between two ends that disagree.
-    Asked,
+    Reply,
 }
 
 /// What to ask the kernel after a change.
 #[derive(Debug, Default, PartialEq)]
-pub(crate) struct Todo {
+pub(crate) struct FollowUp {
     /// Links to ask for again: their view of another link may be stale.
     pub(crate) refresh: BTreeSet<LinkKey>,
     /// Namespaces with links that point into a namespace by a number not resolved yet.
@@ -53,7 +53,7 @@ pub(crate) struct Todo {
 pub(crate) struct LinkTable {
     pub(super) host: Text,
     pub(super) origin: Text,
-    pub(super) namespaces: BTreeMap<NamespaceKey, Namespace>,
+    pub(super) namespaces: BTreeMap<NamespaceKey, NamespaceLinks>,
     /// Which links point at a link as their master, lower device or other end; also at links that
     /// are not there (yet).
     pub(super) claims: HashMap<LinkKey, BTreeSet<LinkKey>>,
@@ -61,12 +61,12 @@ pub(crate) struct LinkTable {
 }
 
 #[derive(Debug)]
-pub(super) struct Namespace {
+pub(super) struct NamespaceLinks {
     /// The host's or the namespace's node.
     pub(super) root: NodeId,
     /// Name of the namespace's node; empty for the host's own.
     pub(super) name: Text,
-    pub(super) links: BTreeMap<u32, Link>,
+    pub(super) links: BTreeMap<u32, LinkState>,
     /// Numbers this namespace has for others.
     pub(super) nsids: HashMap<i32, NamespaceKey>,
     sampled_at: Timestamp,
@@ -88,7 +88,7 @@ impl LinkTable {
     pub(crate) fn add_namespace(&mut self, root: NodeId, name: Text) -> NamespaceKey {
         let key = NamespaceKey(self.next);
         self.next = self.next.wrapping_add(1);
-        let namespace = Namespace {
+        let namespace = NamespaceLinks {
             root,
             name,
             links: BTreeMap::new(),
@@ -105,10 +105,10 @@ impl LinkTable {
         graph: &mut Graph,
         key: NamespaceKey,
         now: Timestamp,
-    ) -> Todo {
-        let mut todo = Todo::default();
+    ) -> FollowUp {
+        let mut follow_up = FollowUp::default();
         for index in self.indexes(key) {
-            self.remove_link(graph, (key, index), now, &mut todo);
+            self.remove_link(graph, (key, index), now, &mut follow_up);
         }
         self.namespaces.remove(&key);
         let mut pointing = Vec::new();
@@ -124,11 +124,11 @@ impl LinkTable {
             }
         }
         for link in pointing {
-            self.reclaim(link, &mut todo);
-            self.show(graph, link, Source::Asked, now, &mut todo);
+            self.reclaim(link, &mut follow_up);
+            self.show(graph, link, EventSource::Reply, now, &mut follow_up);
         }
-        todo.refresh.retain(|(namespace, _)| *namespace != key);
-        todo
+        follow_up.refresh.retain(|(namespace, _)| *namespace != key);
+        follow_up
     }
 
     /// Takes in a batch of events; each link changes at most once, after the last of them.
@@ -136,22 +136,22 @@ impl LinkTable {
         &mut self,
         graph: &mut Graph,
         key: NamespaceKey,
-        events: Vec<Event>,
+        events: Vec<NetlinkEvent>,
         facts: &HashMap<u32, LinkFacts>,
-        source: Source,
+        source: EventSource,
         now: Timestamp,
-    ) -> Todo {
-        let mut todo = Todo::default();
+    ) -> FollowUp {
+        let mut follow_up = FollowUp::default();
         let mut changed = Vec::new();
         let mut seen = HashSet::new();
         for event in events {
-            let index = self.take(graph, key, event, facts, now, &mut todo);
+            let index = self.take(graph, key, event, facts, now, &mut follow_up);
             changed.extend(index.filter(|index| seen.insert(*index)));
         }
         for index in changed {
-            self.show(graph, (key, index), source, now, &mut todo);
+            self.show(graph, (key, index), source, now, &mut follow_up);
         }
-        todo
+        follow_up
     }
 
     /// Keeps only the links that a complete list names.
@@ -161,14 +161,14 @@ impl LinkTable {
         key: NamespaceKey,
         present: &HashSet<u32>,
         now: Timestamp,
-    ) -> Todo {
-        let mut todo = Todo::default();
+    ) -> FollowUp {
+        let mut follow_up = FollowUp::default();
         for index in self.indexes(key) {
             if !present.contains(&index) {
-                self.remove_link(graph, (key, index), now, &mut todo);
+                self.remove_link(graph, (key, index), now, &mut follow_up);
             }
         }
-        todo
+        follow_up
     }
 
     /// Takes in the complete state of some links: all their addresses and entries are among the
@@ -177,18 +177,18 @@ impl LinkTable {
         &mut self,
         graph: &mut Graph,
         key: NamespaceKey,
-        events: Vec<Event>,
+        events: Vec<NetlinkEvent>,
         facts: &HashMap<u32, LinkFacts>,
         now: Timestamp,
-    ) -> Todo {
+    ) -> FollowUp {
         for event in &events {
-            if let Event::Link(message) = event
+            if let NetlinkEvent::Link(message) = event
                 && let Some(link) = self.link_mut((key, message.index))
             {
                 link.restate();
             }
         }
-        self.apply(graph, key, events, facts, Source::Asked, now)
+        self.apply(graph, key, events, facts, EventSource::Reply, now)
     }
 
     /// Tells which namespaces the numbers of a namespace stand for.
@@ -198,17 +198,17 @@ impl LinkTable {
         key: NamespaceKey,
         found: &[(i32, NamespaceKey)],
         now: Timestamp,
-    ) -> Todo {
-        let mut todo = Todo::default();
+    ) -> FollowUp {
+        let mut follow_up = FollowUp::default();
         let alive: Vec<_> = found
             .iter()
             .filter(|(_, target)| self.namespaces.contains_key(target))
             .collect();
         let Some(namespace) = self.namespaces.get_mut(&key) else {
-            return todo;
+            return follow_up;
         };
         namespace.nsids.extend(alive.iter().copied().copied());
-        let named = |link: &&Link| {
+        let named = |link: &&LinkState| {
             link.message
                 .link_netnsid
                 .is_some_and(|id| alive.iter().any(|(n, _)| *n == id))
@@ -220,12 +220,18 @@ impl LinkTable {
             .map(|l| l.message.index)
             .collect();
         for index in &links {
-            self.reclaim((key, *index), &mut todo);
+            self.reclaim((key, *index), &mut follow_up);
         }
         for index in links {
-            self.show(graph, (key, index), Source::Heard, now, &mut todo);
+            self.show(
+                graph,
+                (key, index),
+                EventSource::Notification,
+                now,
+                &mut follow_up,
+            );
         }
-        todo
+        follow_up
     }
 
     /// The numbers that links of a namespace point to and nobody has resolved.
@@ -263,13 +269,13 @@ impl LinkTable {
         &mut self,
         graph: &mut Graph,
         key: NamespaceKey,
-        entries: &[Event],
+        entries: &[NetlinkEvent],
         now: Timestamp,
     ) {
         let mut tables: HashMap<u32, NeighborTable> = HashMap::new();
         for event in entries {
-            if let Event::Neighbor(message) = event
-                && message.table == Table::Fdb
+            if let NetlinkEvent::Neighbor(message) = event
+                && message.table == TableKind::Fdb
             {
                 tables.entry(message.index).or_default().insert(message);
             }
@@ -320,7 +326,7 @@ impl LinkTable {
         let Some(namespace) = self.namespaces.get(&key) else {
             return 0;
         };
-        namespace.links.values().map(Link::full_tables).sum()
+        namespace.links.values().map(LinkState::full_tables).sum()
     }
 
     /// One event; tells which link has to be shown anew.
@@ -328,54 +334,54 @@ impl LinkTable {
         &mut self,
         graph: &mut Graph,
         key: NamespaceKey,
-        event: Event,
+        event: NetlinkEvent,
         facts: &HashMap<u32, LinkFacts>,
         now: Timestamp,
-        todo: &mut Todo,
+        follow_up: &mut FollowUp,
     ) -> Option<u32> {
         match event {
-            Event::Link(message) => {
+            NetlinkEvent::Link(message) => {
                 let index = message.index;
-                self.take_link(graph, key, *message, facts.get(&index), now, todo);
+                self.take_link(graph, key, *message, facts.get(&index), now, follow_up);
                 Some(index)
             }
-            Event::LinkGone(index) => {
-                self.remove_link(graph, (key, index), now, todo);
+            NetlinkEvent::LinkDeleted(index) => {
+                self.remove_link(graph, (key, index), now, follow_up);
                 None
             }
-            Event::LinkUnclear(index) => {
-                todo.refresh.insert((key, index));
+            NetlinkEvent::LinkStale(index) => {
+                follow_up.refresh.insert((key, index));
                 None
             }
-            Event::Address(message) => {
+            NetlinkEvent::Address(message) => {
                 // Addresses bring routes, and taking one away takes routes with it silently.
-                todo.routes = true;
+                follow_up.routes = true;
                 let is_new = self
                     .link_mut((key, message.index))?
                     .add_address(message.address);
                 is_new.then_some(message.index)
             }
-            Event::AddressGone(message) => {
-                todo.routes = true;
+            NetlinkEvent::AddressDeleted(message) => {
+                follow_up.routes = true;
                 self.link_mut((key, message.index))?
                     .remove_address(message.address);
                 Some(message.index)
             }
-            Event::Neighbor(message) => {
+            NetlinkEvent::Neighbor(message) => {
                 self.link_mut((key, message.index))?.add_entry(&message);
-                todo.tables = true;
+                follow_up.tables = true;
                 None
             }
-            Event::NeighborGone(message) => {
+            NetlinkEvent::NeighborDeleted(message) => {
                 self.link_mut((key, message.index))?.remove_entry(&message);
-                todo.tables = true;
+                follow_up.tables = true;
                 None
             }
-            Event::Routes => {
-                todo.routes = true;
+            NetlinkEvent::Routes => {
+                follow_up.routes = true;
                 None
             }
-            Event::RoutesOf(index, value) => self
+            NetlinkEvent::RoutesOf(index, value) => self
                 .link_mut((key, index))?
                 .set_routes(value)
                 .then_some(index),
@@ -389,31 +395,31 @@ impl LinkTable {
         message: LinkMessage,
         facts: Option<&LinkFacts>,
         now: Timestamp,
-        todo: &mut Todo,
+        follow_up: &mut FollowUp,
     ) {
         let at = (key, message.index);
         let known = self.link_mut(at).map(|link| link.message.kind.clone());
         if known.is_some_and(|kind| kind != message.kind) {
             // Another link has taken over the number and we were not told that the first went.
-            self.remove_link(graph, at, now, todo);
+            self.remove_link(graph, at, now, follow_up);
         }
         let Some(namespace) = self.namespaces.get_mut(&key) else {
             return;
         };
         let link = namespace.links.entry(message.index).or_insert_with(|| {
-            todo.forwarding = true;
-            Link::new(&message, now)
+            follow_up.forwarding = true;
+            LinkState::new(&message, now)
         });
         if (link.message.flags ^ message.flags) & IFF_UP != 0 {
             // Routes of a link that goes down vanish without a message.
-            todo.routes = true;
-            todo.forwarding = true;
+            follow_up.routes = true;
+            follow_up.forwarding = true;
         }
         link.message = message;
         if let Some(facts) = facts {
             link.facts = facts.clone();
         }
-        self.reclaim(at, todo);
+        self.reclaim(at, follow_up);
     }
 
     pub(super) fn remove_link(
@@ -421,7 +427,7 @@ impl LinkTable {
         graph: &mut Graph,
         at: LinkKey,
         now: Timestamp,
-        todo: &mut Todo,
+        follow_up: &mut FollowUp,
     ) {
         let Some(namespace) = self.namespaces.get_mut(&at.0) else {
             return;
@@ -434,9 +440,10 @@ impl LinkTable {
         }
         // The other end of a pair may have been told nothing of the move that this is.
         let pointing = self.claims.get(&at).into_iter().flatten().copied();
-        todo.refresh
-            .extend(pointing.filter(|other| self.target(*other) == Target::Link(at)));
-        todo.refresh.remove(&at);
+        follow_up
+            .refresh
+            .extend(pointing.filter(|other| self.target(*other) == LinkTarget::Link(at)));
+        follow_up.refresh.remove(&at);
         // Somebody else may have deleted the node already.
         let _gone = graph.delete_node(&link.node, now);
     }
@@ -446,9 +453,9 @@ impl LinkTable {
         &mut self,
         graph: &mut Graph,
         at: LinkKey,
-        source: Source,
+        source: EventSource,
         now: Timestamp,
-        todo: &mut Todo,
+        follow_up: &mut FollowUp,
     ) {
         let (host, origin) = (self.host.clone(), self.origin.clone());
         let peer_namespace = self.peer_namespace(at);
@@ -465,12 +472,12 @@ impl LinkTable {
                 let _changed = graph.patch_node(&link.node, &ops, now);
                 link.shown = metadata;
             }
-            self.relink(graph, at, source, now, todo);
+            self.relink(graph, at, source, now, follow_up);
             return;
         }
         // New, or somebody deleted it behind our back: it is there, so it is shown.
         link.node = NodeId::random();
-        link.edges = Edges::default();
+        link.edges = L2Edges::default();
         let node = Node::new(
             link.node.clone(),
             host.clone(),
@@ -491,7 +498,7 @@ impl LinkTable {
         // Neither fails: the id is new, and without a root the link just stands alone.
         let _added = graph.add_node(node);
         let _owned = graph.add_edge(edge);
-        self.relink(graph, at, source, now, todo);
+        self.relink(graph, at, source, now, follow_up);
         let pointing: Vec<LinkKey> = self
             .claims
             .get(&at)
@@ -500,15 +507,15 @@ impl LinkTable {
             .copied()
             .collect();
         for other in pointing {
-            self.relink(graph, other, Source::Asked, now, todo);
+            self.relink(graph, other, EventSource::Reply, now, follow_up);
         }
     }
 
     /// Shows links whose own message has not changed.
     fn show_all(&mut self, graph: &mut Graph, key: NamespaceKey, links: Vec<u32>, now: Timestamp) {
-        let mut todo = Todo::default();
+        let mut follow_up = FollowUp::default();
         for index in links {
-            self.show(graph, (key, index), Source::Asked, now, &mut todo);
+            self.show(graph, (key, index), EventSource::Reply, now, &mut follow_up);
         }
     }
 
@@ -519,15 +526,15 @@ impl LinkTable {
         Some(self.namespaces.get(namespace.nsids.get(&id)?)?.name.clone())
     }
 
-    pub(super) fn link(&self, at: LinkKey) -> Option<&Link> {
+    pub(super) fn link(&self, at: LinkKey) -> Option<&LinkState> {
         self.namespaces.get(&at.0)?.links.get(&at.1)
     }
 
-    pub(super) fn link_mut(&mut self, at: LinkKey) -> Option<&mut Link> {
+    pub(super) fn link_mut(&mut self, at: LinkKey) -> Option<&mut LinkState> {
         self.namespaces.get_mut(&at.0)?.links.get_mut(&at.1)
     }
 
-    fn links_mut(&mut self, key: NamespaceKey) -> impl Iterator<Item = &mut Link> {
+    fn links_mut(&mut self, key: NamespaceKey) -> impl Iterator<Item = &mut LinkState> {
         self.namespaces
             .get_mut(&key)
             .into_iter()

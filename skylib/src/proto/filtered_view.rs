@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
 
-use super::Outgoing;
+use super::BroadcastMessage;
 use crate::flow::{FlowQuery, FlowQueryError, FlowSet, FlowSource};
 use crate::graph::{Edge, EdgeId, Graph, GraphEvent, GraphView, Node, NodeId};
 use crate::gremlin::{Answer, Context, Query, Step};
@@ -44,10 +44,10 @@ impl FilteredView {
     /// then be told earlier, and is not told twice.
     pub fn follow(
         &mut self,
-        message: &Arc<Outgoing>,
+        message: &Arc<BroadcastMessage>,
         selects: &mut dyn FnMut(&Node) -> bool,
         edges_of: &mut dyn FnMut(&NodeId) -> Vec<Arc<Edge>>,
-    ) -> Vec<Arc<Outgoing>> {
+    ) -> Vec<Arc<BroadcastMessage>> {
         let mut told = Vec::new();
         match message.event() {
             None => told.push(Arc::clone(message)),
@@ -88,7 +88,7 @@ impl FilteredView {
         node: &Arc<Node>,
         is_selected: bool,
         edges_of: &mut dyn FnMut(&NodeId) -> Vec<Arc<Edge>>,
-        told: &mut Vec<Arc<Outgoing>>,
+        told: &mut Vec<Arc<BroadcastMessage>>,
     ) -> bool {
         if !is_selected {
             if self.nodes.remove(&node.id).is_some() {
@@ -111,7 +111,7 @@ impl FilteredView {
     }
 
     /// Adds an edge whose ends are both there; whether it is in the view now.
-    fn follow_edge(&mut self, edge: &Arc<Edge>, told: &mut Vec<Arc<Outgoing>>) -> bool {
+    fn follow_edge(&mut self, edge: &Arc<Edge>, told: &mut Vec<Arc<BroadcastMessage>>) -> bool {
         let has_ends =
             self.nodes.contains_key(&edge.parent) && self.nodes.contains_key(&edge.child);
         if has_ends
@@ -125,7 +125,7 @@ impl FilteredView {
         has_ends
     }
 
-    fn remove_edges_of(&mut self, id: &NodeId, told: &mut Vec<Arc<Outgoing>>) {
+    fn remove_edges_of(&mut self, id: &NodeId, told: &mut Vec<Arc<BroadcastMessage>>) {
         let touches = |_: &EdgeId, edge: &mut Arc<Edge>| edge.parent == *id || edge.child == *id;
         let gone = self.edges.extract_if(touches).map(|(_, edge)| edge);
         told.extend(gone.map(|edge| made(GraphEvent::EdgeDeleted(edge))));
@@ -139,9 +139,9 @@ impl FilteredView {
         &mut self,
         nodes: &[Arc<Node>],
         edges: &[Arc<Edge>],
-        events: &[Arc<Outgoing>],
+        events: &[Arc<BroadcastMessage>],
         own: Option<u64>,
-    ) -> Vec<Arc<Outgoing>> {
+    ) -> Vec<Arc<BroadcastMessage>> {
         let new = Self::new(nodes, edges);
         let old = std::mem::replace(self, new);
         let latest = Latest::of(events);
@@ -214,7 +214,7 @@ impl FilteredView {
         }
         if own.is_some() {
             let by = |own_events: bool| {
-                let of_author = move |m: &&Arc<Outgoing>| (m.author() == own) == own_events;
+                let of_author = move |m: &&Arc<BroadcastMessage>| (m.author() == own) == own_events;
                 events
                     .iter()
                     .filter(of_author)
@@ -233,12 +233,12 @@ impl FilteredView {
 /// The last event of each element among some.
 #[derive(Default)]
 struct Latest<'a> {
-    nodes: HashMap<&'a NodeId, &'a Arc<Outgoing>>,
-    edges: HashMap<&'a EdgeId, &'a Arc<Outgoing>>,
+    nodes: HashMap<&'a NodeId, &'a Arc<BroadcastMessage>>,
+    edges: HashMap<&'a EdgeId, &'a Arc<BroadcastMessage>>,
 }
 
 impl<'a> Latest<'a> {
-    fn of(events: &'a [Arc<Outgoing>]) -> Self {
+    fn of(events: &'a [Arc<BroadcastMessage>]) -> Self {
         let mut latest = Self::default();
         for message in events {
             match message.event() {
@@ -264,7 +264,7 @@ impl<'a> Latest<'a> {
 }
 
 /// That a node went, with its state after an event; a real deletion has its time in it.
-fn went_node(message: &Arc<Outgoing>) -> Arc<Outgoing> {
+fn went_node(message: &Arc<BroadcastMessage>) -> Arc<BroadcastMessage> {
     match message.event() {
         Some(GraphEvent::NodeAdded(node) | GraphEvent::NodeUpdated { node, .. }) => {
             made(GraphEvent::NodeDeleted(Arc::clone(node)))
@@ -273,7 +273,7 @@ fn went_node(message: &Arc<Outgoing>) -> Arc<Outgoing> {
     }
 }
 
-fn went_edge(message: &Arc<Outgoing>) -> Arc<Outgoing> {
+fn went_edge(message: &Arc<BroadcastMessage>) -> Arc<BroadcastMessage> {
     match message.event() {
         Some(GraphEvent::EdgeAdded(edge) | GraphEvent::EdgeUpdated { edge, .. }) => {
             made(GraphEvent::EdgeDeleted(Arc::clone(edge)))
@@ -283,7 +283,7 @@ fn went_edge(message: &Arc<Outgoing>) -> Arc<Outgoing> {
 }
 
 /// The id of the element a message is about; ids of nodes and edges may be equal texts.
-fn element_of(message: &Outgoing) -> Option<(bool, &crate::id::Id)> {
+fn element_of(message: &BroadcastMessage) -> Option<(bool, &crate::id::Id)> {
     Some(match message.event()? {
         GraphEvent::NodeAdded(node)
         | GraphEvent::NodeUpdated { node, .. }
@@ -294,8 +294,8 @@ fn element_of(message: &Outgoing) -> Option<(bool, &crate::id::Id)> {
     })
 }
 
-fn made(event: GraphEvent) -> Arc<Outgoing> {
-    Arc::new(Outgoing::graph_event(event))
+fn made(event: GraphEvent) -> Arc<BroadcastMessage> {
+    Arc::new(BroadcastMessage::graph_event(event))
 }
 
 /// A filter that looks at each node alone: `G.V().Has(…).SubGraph()` and its like.
@@ -389,7 +389,7 @@ mod tests {
             }
         }
 
-        fn events(&mut self, change: impl FnOnce(&mut Graph)) -> Vec<Arc<Outgoing>> {
+        fn events(&mut self, change: impl FnOnce(&mut Graph)) -> Vec<Arc<BroadcastMessage>> {
             change(&mut self.graph);
             self.graph.take_events().into_iter().map(made).collect()
         }
@@ -415,7 +415,11 @@ mod tests {
             self.replace_after(own, &events)
         }
 
-        fn replace_after(&mut self, own: Option<u64>, events: &[Arc<Outgoing>]) -> Vec<String> {
+        fn replace_after(
+            &mut self,
+            own: Option<u64>,
+            events: &[Arc<BroadcastMessage>],
+        ) -> Vec<String> {
             let is_red = |node: &&Arc<Node>| self.filter.selects(node);
             let nodes: Vec<_> = self.graph.nodes().filter(is_red).cloned().collect();
             let has = |id: &NodeId| nodes.iter().any(|node| node.id == *id);
@@ -430,7 +434,7 @@ mod tests {
         }
     }
 
-    fn shown(message: &Outgoing) -> String {
+    fn shown(message: &BroadcastMessage) -> String {
         match message.event() {
             None => message.namespace().to_owned(),
             Some(GraphEvent::NodeAdded(n)) => format!("+{}", n.id),
@@ -536,9 +540,9 @@ mod tests {
     #[test]
     fn own_changes_are_not_told_but_seen() {
         let mut scene = Scene::new();
-        let by = |author, events: Vec<Arc<Outgoing>>| -> Vec<Arc<Outgoing>> {
-            let with = |m: Arc<Outgoing>| {
-                Outgoing::graph_event(m.event().unwrap().clone()).with_author(author)
+        let by = |author, events: Vec<Arc<BroadcastMessage>>| -> Vec<Arc<BroadcastMessage>> {
+            let with = |m: Arc<BroadcastMessage>| {
+                BroadcastMessage::graph_event(m.event().unwrap().clone()).with_author(author)
             };
             events.into_iter().map(with).map(Arc::new).collect()
         };
@@ -563,7 +567,7 @@ mod tests {
     #[test]
     fn other_messages_pass() {
         let mut scene = Scene::new();
-        let note = Arc::new(Outgoing::object("Alert", "Alert", "{}"));
+        let note = Arc::new(BroadcastMessage::object("Alert", "Alert", "{}"));
         let told = scene
             .view
             .follow(&note, &mut |_| false, &mut |_| Vec::new());

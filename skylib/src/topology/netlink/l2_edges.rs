@@ -1,14 +1,14 @@
 //! Layer 2 edges: who is plugged into whom, also across namespaces.
 
-use super::interface::{Edges, Link};
-use super::table::{LinkKey, LinkTable, Source, Todo, edge_id};
+use super::link_state::{L2Edges, LinkState};
+use super::link_table::{EventSource, FollowUp, LinkKey, LinkTable, edge_id};
 use crate::graph::{Direction, Edge, EdgeId, Graph, Metadata, NodeId};
 use crate::time::Timestamp;
 use crate::value::Value;
 
 /// What a link's lower device or other end is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Target {
+pub(super) enum LinkTarget {
     /// It has none.
     None,
     /// A link that may or may not be known.
@@ -18,11 +18,11 @@ pub(super) enum Target {
 }
 
 /// Parent, child and `Type` of an edge.
-type Wanted = Option<(NodeId, NodeId, Option<&'static str>)>;
+type WantedEdge = Option<(NodeId, NodeId, Option<&'static str>)>;
 
 impl LinkTable {
     /// Registers anew what a link points at.
-    pub(super) fn reclaim(&mut self, at: LinkKey, todo: &mut Todo) {
+    pub(super) fn reclaim(&mut self, at: LinkKey, follow_up: &mut FollowUp) {
         let target = self.target(at);
         let Some(namespace) = self.namespaces.get_mut(&at.0) else {
             return;
@@ -35,13 +35,13 @@ impl LinkTable {
             .link_netnsid
             .is_some_and(|id| !namespace.nsids.contains_key(&id))
         {
-            todo.unresolved.insert(at.0);
+            follow_up.unresolved.insert(at.0);
         }
         let mut claims = Vec::new();
         if link.message.master != 0 {
             claims.push((at.0, link.message.master));
         }
-        if let Target::Link(target) = target {
+        if let LinkTarget::Link(target) = target {
             claims.push(target);
         }
         if link.claims == claims {
@@ -69,15 +69,15 @@ impl LinkTable {
         &mut self,
         graph: &mut Graph,
         at: LinkKey,
-        source: Source,
+        source: EventSource,
         now: Timestamp,
-        todo: &mut Todo,
+        follow_up: &mut FollowUp,
     ) {
         let Some(link) = self.shown(graph, at) else {
             return;
         };
         let target = match self.target(at) {
-            Target::Link(target) => self.shown(graph, target),
+            LinkTarget::Link(target) => self.shown(graph, target),
             _ => None,
         };
         // Open vSwitch hangs every port under one datapath device; the bridges come from OVSDB.
@@ -90,7 +90,7 @@ impl LinkTable {
         self.set_edge(graph, at, |edges| &mut edges.master, master, now);
         self.set_edge(graph, at, |edges| &mut edges.lower, lower, now);
         if is_veth {
-            self.relink_pair(graph, at, source, now, todo);
+            self.relink_pair(graph, at, source, now, follow_up);
         }
     }
 
@@ -99,12 +99,12 @@ impl LinkTable {
         &mut self,
         graph: &mut Graph,
         at: LinkKey,
-        source: Source,
+        source: EventSource,
         now: Timestamp,
-        todo: &mut Todo,
+        follow_up: &mut FollowUp,
     ) {
         let other = match self.target(at) {
-            Target::Link(other) => Some(other),
+            LinkTarget::Link(other) => Some(other),
             _ => None,
         };
         let answering = other.and_then(|other| self.shown(graph, other));
@@ -112,13 +112,16 @@ impl LinkTable {
             .filter(|link| link.is_veth())
             .and(other)
             .map(|o| self.target(o));
-        let is_mutual = answer == Some(Target::Link(at));
-        if source == Source::Heard && !is_mutual && self.target(at) != Target::Unresolved {
+        let is_mutual = answer == Some(LinkTarget::Link(at));
+        if source == EventSource::Notification
+            && !is_mutual
+            && self.target(at) != LinkTarget::Unresolved
+        {
             // One of the two messages is out of date: the end that is made last or moved to
             // another namespace says so, the other end does not.
-            todo.refresh.insert(at);
-            if answer.is_some_and(|answer| answer != Target::Unresolved) {
-                todo.refresh.extend(other);
+            follow_up.refresh.insert(at);
+            if answer.is_some_and(|answer| answer != LinkTarget::Unresolved) {
+                follow_up.refresh.extend(other);
             }
         }
         let mut wanted = None;
@@ -149,8 +152,8 @@ impl LinkTable {
         &mut self,
         graph: &mut Graph,
         at: LinkKey,
-        slot: fn(&mut Edges) -> &mut Option<EdgeId>,
-        wanted: Wanted,
+        slot: fn(&mut L2Edges) -> &mut Option<EdgeId>,
+        wanted: WantedEdge,
         now: Timestamp,
     ) -> Option<EdgeId> {
         let id = wanted
@@ -202,25 +205,25 @@ impl LinkTable {
     }
 
     /// What a link's `IFLA_LINK` and `IFLA_LINK_NETNSID` stand for.
-    pub(super) fn target(&self, at: LinkKey) -> Target {
+    pub(super) fn target(&self, at: LinkKey) -> LinkTarget {
         let Some(namespace) = self.namespaces.get(&at.0) else {
-            return Target::None;
+            return LinkTarget::None;
         };
         let Some(link) = namespace.links.get(&at.1) else {
-            return Target::None;
+            return LinkTarget::None;
         };
         let target = match link.message.link_netnsid {
-            _ if link.message.link == 0 => return Target::None,
+            _ if link.message.link == 0 => return LinkTarget::None,
             None => Some(at.0),
             Some(id) => namespace.nsids.get(&id).copied(),
         };
-        target.map_or(Target::Unresolved, |key| {
-            Target::Link((key, link.message.link))
+        target.map_or(LinkTarget::Unresolved, |key| {
+            LinkTarget::Link((key, link.message.link))
         })
     }
 
     /// A link that has its node in the graph.
-    fn shown(&self, graph: &Graph, at: LinkKey) -> Option<&Link> {
+    fn shown(&self, graph: &Graph, at: LinkKey) -> Option<&LinkState> {
         self.link(at)
             .filter(|link| graph.node(&link.node).is_some())
     }

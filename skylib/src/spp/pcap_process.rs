@@ -9,8 +9,8 @@ use parking_lot::Mutex;
 use serde::Serialize;
 
 use super::recorder::FileNames;
-use super::run::Run;
-use super::shared::PcapStats;
+use super::recording::Recording;
+use super::writer_stats::PcapStats;
 use super::{FlowTap, PcapSpec, Ports, SppError};
 use crate::time::Clock;
 
@@ -39,7 +39,7 @@ pub struct PcapProcess {
     began: Mutex<i64>,
     /// Whether nothing is to start any more.
     is_over: AtomicBool,
-    run: Mutex<Option<Arc<Run>>>,
+    run: Mutex<Option<Arc<Recording>>>,
     /// Of all runs before the present or last one.
     before: Mutex<PcapStats>,
 }
@@ -116,7 +116,7 @@ impl PcapProcess {
             *before = before.plus(last.stats());
         }
         if self.is_over.load(Ordering::SeqCst) {
-            run.ask_to_stop();
+            run.request_stop();
             *current = Some(Arc::new(run));
             return Err(gone());
         }
@@ -135,7 +135,7 @@ impl PcapProcess {
         let Some(run) = self.run.lock().clone() else {
             return Ok(());
         };
-        run.ask_to_stop();
+        run.request_stop();
         if run.wait(patience) {
             Ok(())
         } else {
@@ -156,9 +156,9 @@ impl PcapProcess {
     }
 
     /// Says that the capture is to end, without waiting.
-    pub fn ask_to_stop(&self) {
+    pub fn request_stop(&self) {
         if let Some(run) = self.run.lock().as_ref() {
-            run.ask_to_stop();
+            run.request_stop();
         }
     }
 
@@ -211,11 +211,11 @@ impl PcapProcess {
 
     /// Starts a run at the first second whose names nobody has. Another instance of the same port
     /// and folder may take them in between.
-    fn run_with_free_names(&self, interface: &str, began: &mut i64) -> Result<Run, SppError> {
+    fn run_with_free_names(&self, interface: &str, began: &mut i64) -> Result<Recording, SppError> {
         let mut others = MOST_OTHERS;
         loop {
             *began = self.free_time(*began)?;
-            match Run::start(&self.spec, interface, *began, self.tap.as_ref()) {
+            match Recording::start(&self.spec, interface, *began, self.tap.as_ref()) {
                 Err(SppError::Folder { source, .. })
                     if source.kind() == ErrorKind::AlreadyExists && others > 0 =>
                 {
@@ -245,7 +245,7 @@ impl PcapProcess {
 
 impl Drop for PcapProcess {
     fn drop(&mut self) {
-        self.ask_to_stop();
+        self.request_stop();
     }
 }
 

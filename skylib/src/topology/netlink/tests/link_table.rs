@@ -33,7 +33,7 @@ fn a_new_link_is_owned_and_signed() {
             features: Some(Map::from_iter([("highdma", true)]).into()),
         },
     );
-    f.heard(ns, told([link(2, "eth0", "")]));
+    f.notify(ns, link_events([link(2, "eth0", "")]));
     assert_eq!(
         serde_json::to_string(&f.node("eth0").unwrap().metadata).unwrap(),
         concat!(
@@ -68,7 +68,7 @@ fn nothing_new_makes_no_event() {
     let mut f = Fixture::new();
     let ns = f.namespace("");
     let all = || {
-        let mut events = told([
+        let mut events = link_events([
             link(1, "br0", "bridge"),
             LinkMessage {
                 master: 1,
@@ -76,12 +76,12 @@ fn nothing_new_makes_no_event() {
             },
             veth(3, "vb", 2, None),
         ]);
-        events.push(Event::Address(address(3, "192.0.2.7", 24)));
+        events.push(NetlinkEvent::Address(address(3, "192.0.2.7", 24)));
         events
     };
-    f.heard(ns, all());
+    f.notify(ns, all());
     f.graph.take_events();
-    f.heard(ns, all());
+    f.notify(ns, all());
     f.table.restate(&mut f.graph, ns, all(), &f.facts, f.now);
     let present = HashSet::from([1, 2, 3]);
     f.table.retain(&mut f.graph, ns, &present, f.now);
@@ -99,16 +99,16 @@ fn a_burst_changes_a_link_once_and_keys_that_no_longer_apply_go() {
         bond_slave: Some(slave),
         ..link(2, "eth0", "")
     };
-    f.heard(ns, told([link(9, "bond0", "bond"), bonded.clone()]));
+    f.notify(ns, link_events([link(9, "bond0", "bond"), bonded.clone()]));
     assert_eq!(f.edges(), ["bond0>eth0 -"]);
     f.graph.take_events();
     let renamed = LinkMessage {
         mtu: 1400,
         ..link(2, "lan0", "")
     };
-    f.heard(
+    f.notify(
         ns,
-        told([
+        link_events([
             LinkMessage {
                 mtu: 1300,
                 ..bonded
@@ -140,16 +140,16 @@ fn a_burst_changes_a_link_once_and_keys_that_no_longer_apply_go() {
 fn keys_of_others_are_left_alone() {
     let mut f = Fixture::new();
     let ns = f.namespace("");
-    f.heard(ns, told([link(2, "eth0", "")]));
+    f.notify(ns, link_events([link(2, "eth0", "")]));
     let id = f.node("eth0").unwrap().id.clone();
     let ops = [
         MetadataOp::set("TID", "t"),
         MetadataOp::set("Type", "internal"),
     ];
     f.graph.patch_node(&id, &ops, f.now).unwrap();
-    f.heard(
+    f.notify(
         ns,
-        told([LinkMessage {
+        link_events([LinkMessage {
             mtu: 9000,
             ..link(2, "eth0", "")
         }]),
@@ -163,19 +163,19 @@ fn keys_of_others_are_left_alone() {
 fn a_port_finds_its_bridge_whichever_comes_first() {
     let mut f = Fixture::new();
     let ns = f.namespace("");
-    f.heard(
+    f.notify(
         ns,
-        told([LinkMessage {
+        link_events([LinkMessage {
             master: 7,
             ..link(2, "p0", "tun")
         }]),
     );
     assert_eq!(f.edges(), [""; 0]);
-    f.heard(ns, told([link(7, "br0", "bridge")]));
+    f.notify(ns, link_events([link(7, "br0", "bridge")]));
     assert_eq!(f.edges(), ["br0>p0 -"]);
-    f.heard(ns, vec![Event::LinkGone(7)]);
+    f.notify(ns, vec![NetlinkEvent::LinkDeleted(7)]);
     assert_eq!(f.edges(), [""; 0]);
-    f.heard(ns, told([link(7, "br1", "bridge")]));
+    f.notify(ns, link_events([link(7, "br1", "bridge")]));
     assert_eq!(f.edges(), ["br1>p0 -"]);
 }
 
@@ -183,9 +183,9 @@ fn a_port_finds_its_bridge_whichever_comes_first() {
 fn the_datapath_of_open_vswitch_has_no_ports() {
     let mut f = Fixture::new();
     let ns = f.namespace("");
-    f.heard(
+    f.notify(
         ns,
-        told([
+        link_events([
             link(1, "ovs-system", "openvswitch"),
             LinkMessage {
                 master: 1,
@@ -205,9 +205,9 @@ fn a_vlan_hangs_on_its_lower_device_and_other_upper_devices_do_not() {
         vlan: Some(10),
         ..link(3, "eth0.10", "vlan")
     };
-    f.heard(
+    f.notify(
         host,
-        told([
+        link_events([
             vlan.clone(),
             LinkMessage {
                 link: 2,
@@ -223,13 +223,13 @@ fn a_vlan_hangs_on_its_lower_device_and_other_upper_devices_do_not() {
         name: "net1".into(),
         ..vlan
     };
-    let todo = f.heard(pod, told([link(2, "other", "veth"), inside]));
-    assert!(todo.unresolved.contains(&pod));
+    let follow_up = f.notify(pod, link_events([link(2, "other", "veth"), inside]));
+    assert!(follow_up.unresolved.contains(&pod));
     assert_eq!(f.edges().len(), 1);
     f.table.set_nsids(&mut f.graph, pod, &[(0, host)], f.now);
     assert_eq!(f.edges(), ["eth0>eth0.10 vlan", "eth0>net1 vlan"]);
-    f.heard(host, vec![Event::LinkGone(2)]);
-    f.heard(host, told([link(2, "eth9", "")]));
+    f.notify(host, vec![NetlinkEvent::LinkDeleted(2)]);
+    f.notify(host, link_events([link(2, "eth9", "")]));
     assert_eq!(f.edges(), ["eth9>eth0.10 vlan", "eth9>net1 vlan"]);
 }
 
@@ -237,7 +237,10 @@ fn a_vlan_hangs_on_its_lower_device_and_other_upper_devices_do_not() {
 fn an_edge_that_somebody_else_made_is_not_doubled() {
     let mut f = Fixture::new();
     let ns = f.namespace("");
-    f.heard(ns, told([link(1, "br0", "bridge"), link(2, "p0", "tun")]));
+    f.notify(
+        ns,
+        link_events([link(1, "br0", "bridge"), link(2, "p0", "tun")]),
+    );
     let (bridge, port) = (
         f.node("br0").unwrap().id.clone(),
         f.node("p0").unwrap().id.clone(),
@@ -245,15 +248,15 @@ fn an_edge_that_somebody_else_made_is_not_doubled() {
     let layer2 = Metadata::from_iter([("RelationType", "layer2")]);
     let edge = Edge::new("mine", port, bridge, "", "", layer2, f.now);
     f.graph.add_edge(edge).unwrap();
-    f.heard(
+    f.notify(
         ns,
-        told([LinkMessage {
+        link_events([LinkMessage {
             master: 1,
             ..link(2, "p0", "tun")
         }]),
     );
     assert_eq!(f.edges(), ["p0>br0 -"]);
-    f.heard(ns, told([link(2, "p0", "tun")]));
+    f.notify(ns, link_events([link(2, "p0", "tun")]));
     assert_eq!(f.edges(), ["p0>br0 -"], "and not taken away");
 }
 
@@ -261,10 +264,10 @@ fn an_edge_that_somebody_else_made_is_not_doubled() {
 fn a_link_that_takes_over_an_index_is_another_node() {
     let mut f = Fixture::new();
     let ns = f.namespace("");
-    f.heard(ns, told([link(2, "one", "tun")]));
-    f.heard(ns, vec![Event::Address(address(2, "192.0.2.1", 24))]);
+    f.notify(ns, link_events([link(2, "one", "tun")]));
+    f.notify(ns, vec![NetlinkEvent::Address(address(2, "192.0.2.1", 24))]);
     let first = f.node("one").unwrap().id.clone();
-    f.heard(ns, told([link(2, "two", "bridge")]));
+    f.notify(ns, link_events([link(2, "two", "bridge")]));
     assert!(f.graph.node(&first).is_none());
     assert_eq!(f.json("two", "IPV4"), "");
 }
@@ -277,17 +280,21 @@ fn a_node_that_somebody_deletes_comes_back_with_the_next_message() {
         master: 1,
         ..link(2, "p0", "tun")
     };
-    f.heard(ns, told([link(1, "br0", "bridge"), port.clone()]));
+    f.notify(ns, link_events([link(1, "br0", "bridge"), port.clone()]));
     let id = f.node("br0").unwrap().id.clone();
     f.graph.delete_node(&id, f.now).unwrap();
-    f.heard(ns, told([port]));
+    f.notify(ns, link_events([port]));
     assert_eq!(f.edges(), [""; 0]);
-    f.heard(ns, told([link(1, "br0", "bridge")]));
+    f.notify(ns, link_events([link(1, "br0", "bridge")]));
     assert_ne!(f.node("br0").unwrap().id, id);
     assert_eq!(f.edges(), ["br0>p0 -"]);
-    f.heard(
+    f.notify(
         ns,
-        vec![Event::LinkGone(1), Event::LinkGone(1), Event::LinkGone(77)],
+        vec![
+            NetlinkEvent::LinkDeleted(1),
+            NetlinkEvent::LinkDeleted(1),
+            NetlinkEvent::LinkDeleted(77),
+        ],
     );
     assert!(f.node("br0").is_none());
 }
@@ -296,20 +303,24 @@ fn a_node_that_somebody_deletes_comes_back_with_the_next_message() {
 fn addresses_are_added_once_and_the_key_goes_with_the_last() {
     let mut f = Fixture::new();
     let ns = f.namespace("");
-    f.heard(ns, told([link(2, "eth0", "")]));
+    f.notify(ns, link_events([link(2, "eth0", "")]));
     let (a, b) = (address(2, "192.0.2.7", 24), address(2, "2001:db8::1", 64));
-    let todo = f.heard(
-        ns,
-        vec![Event::Address(a), Event::Address(b), Event::Address(a)],
-    );
-    assert!(todo.routes, "routes come with addresses");
-    assert_eq!(f.json("eth0", "IPV4"), r#"["192.0.2.7/24"]"#);
-    assert_eq!(f.json("eth0", "IPV6"), r#"["2001:db8::1/64"]"#);
-    f.heard(
+    let follow_up = f.notify(
         ns,
         vec![
-            Event::AddressGone(a),
-            Event::Address(address(9, "192.0.2.8", 24)),
+            NetlinkEvent::Address(a),
+            NetlinkEvent::Address(b),
+            NetlinkEvent::Address(a),
+        ],
+    );
+    assert!(follow_up.routes, "routes come with addresses");
+    assert_eq!(f.json("eth0", "IPV4"), r#"["192.0.2.7/24"]"#);
+    assert_eq!(f.json("eth0", "IPV6"), r#"["2001:db8::1/64"]"#);
+    f.notify(
+        ns,
+        vec![
+            NetlinkEvent::AddressDeleted(a),
+            NetlinkEvent::Address(address(9, "192.0.2.8", 24)),
         ],
     );
     assert!(f.node("eth0").unwrap().metadata.get("IPV4").is_none());
@@ -320,9 +331,9 @@ fn metrics_are_deltas_of_two_samples() {
     let mut f = Fixture::new();
     let ns = f.namespace("");
     let counted = |rx| Some(packets(rx));
-    f.heard(
+    f.notify(
         ns,
-        told([
+        link_events([
             LinkMessage {
                 stats: counted(5),
                 ..link(1, "busy", "")
@@ -374,9 +385,9 @@ fn metrics_are_deltas_of_two_samples() {
         r#"{"Last":4000,"RxPackets":1,"Start":3000}"#
     );
     // Counters that come with a change of the link are no sample.
-    f.heard(
+    f.notify(
         ns,
-        told([LinkMessage {
+        link_events([LinkMessage {
             stats: counted(70),
             mtu: 9,
             ..link(1, "busy", "")
@@ -389,15 +400,18 @@ fn metrics_are_deltas_of_two_samples() {
 fn tables_are_shown_when_asked_for() {
     let mut f = Fixture::new();
     let ns = f.namespace("");
-    f.heard(ns, told([link(3, "eth0", "")]));
+    f.notify(ns, link_events([link(3, "eth0", "")]));
     let message = |text| super::super::neighbor::NeighborMessage::parse(&hex(text)).unwrap();
     let arp = message("02000000030000008000000108000100c00002420a00020002005e1000010000");
     let fdb = message("0700000003000000800002000a0002003333000000010000");
-    let todo = f.heard(
+    let follow_up = f.notify(
         ns,
-        vec![Event::Neighbor(arp.clone()), Event::Neighbor(fdb.clone())],
+        vec![
+            NetlinkEvent::Neighbor(arp.clone()),
+            NetlinkEvent::Neighbor(fdb.clone()),
+        ],
     );
-    assert!(todo.tables);
+    assert!(follow_up.tables);
     assert_eq!(
         f.json("eth0", "Neighbors"),
         "",
@@ -406,12 +420,12 @@ fn tables_are_shown_when_asked_for() {
     f.table.show_tables(&mut f.graph, ns, f.now);
     assert!(f.json("eth0", "Neighbors").contains("192.0.2.66"));
     assert!(f.json("eth0", "FDB").contains("33:33:00:00:00:01"));
-    f.heard(ns, vec![Event::NeighborGone(arp)]);
+    f.notify(ns, vec![NetlinkEvent::NeighborDeleted(arp)]);
     f.table.show_tables(&mut f.graph, ns, f.now);
     assert_eq!(f.json("eth0", "Neighbors"), "");
     f.graph.take_events();
     f.table
-        .set_forwarding(&mut f.graph, ns, &[Event::Neighbor(fdb)], f.now);
+        .set_forwarding(&mut f.graph, ns, &[NetlinkEvent::Neighbor(fdb)], f.now);
     assert_eq!(f.graph.take_events(), [], "the same again");
     f.table.set_forwarding(&mut f.graph, ns, &[], f.now);
     assert_eq!(f.json("eth0", "FDB"), "");
@@ -426,12 +440,12 @@ fn tables_are_shown_when_asked_for() {
 fn what_a_complete_list_does_not_name_is_gone() {
     let mut f = Fixture::new();
     let ns = f.namespace("");
-    f.heard(ns, told([link(1, "stays", ""), link(2, "goes", "")]));
-    f.heard(ns, vec![Event::Address(address(1, "192.0.2.7", 24))]);
+    f.notify(ns, link_events([link(1, "stays", ""), link(2, "goes", "")]));
+    f.notify(ns, vec![NetlinkEvent::Address(address(1, "192.0.2.7", 24))]);
     f.table
         .retain(&mut f.graph, ns, &HashSet::from([1, 3]), f.now);
     assert!(f.node("goes").is_none());
-    let events = told([link(1, "stays", ""), link(3, "comes", "")]);
+    let events = link_events([link(1, "stays", ""), link(3, "comes", "")]);
     f.table.restate(&mut f.graph, ns, events, &f.facts, f.now);
     assert!(f.node("comes").is_some());
     assert_eq!(
@@ -445,17 +459,17 @@ fn what_a_complete_list_does_not_name_is_gone() {
 fn a_link_going_down_takes_routes_with_it() {
     let mut f = Fixture::new();
     let ns = f.namespace("");
-    let todo = f.heard(ns, told([link(1, "a", "")]));
-    assert!(todo.forwarding && !todo.routes);
-    let todo = f.heard(
+    let follow_up = f.notify(ns, link_events([link(1, "a", "")]));
+    assert!(follow_up.forwarding && !follow_up.routes);
+    let follow_up = f.notify(
         ns,
-        told([LinkMessage {
+        link_events([LinkMessage {
             flags: 0,
             ..link(1, "a", "")
         }]),
     );
-    assert!(todo.forwarding && todo.routes);
-    assert!(f.heard(ns, vec![Event::Routes]).routes);
-    let todo = f.heard(ns, vec![Event::LinkUnclear(1)]);
-    assert_eq!(todo.refresh, [(ns, 1)].into());
+    assert!(follow_up.forwarding && follow_up.routes);
+    assert!(f.notify(ns, vec![NetlinkEvent::Routes]).routes);
+    let follow_up = f.notify(ns, vec![NetlinkEvent::LinkStale(1)]);
+    assert_eq!(follow_up.refresh, [(ns, 1)].into());
 }

@@ -1,4 +1,4 @@
-//! `Run`: a capture from its start to its stop.
+//! `Recording`: a recording from its start to its stop.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use parking_lot::Mutex;
 
 use super::recorder::{FileNames, Recorder, SNAP_LEN};
-use super::shared::{PcapStats, WriterShared};
 use super::writer::{Event, Ties, Writer};
+use super::writer_stats::{PcapStats, WriterShared};
 use super::{FlowTap, PcapSpec, SppError};
 use crate::capture::{AfPacket, BpfInstruction, BpfProgram, CaptureError, CaptureOptions};
 use crate::error::with_causes;
@@ -20,7 +20,7 @@ use crate::sys::cpu;
 
 /// A capture from its start to its stop.
 #[derive(Debug)]
-pub(super) struct Run {
+pub(super) struct Recording {
     writers: Vec<Arc<WriterShared>>,
     events: Sender<Event>,
     /// Disconnected once everything is written and closed.
@@ -30,7 +30,7 @@ pub(super) struct Run {
     stopping: AtomicBool,
 }
 
-impl Run {
+impl Recording {
     /// Opens sockets and files, and only then begins to receive.
     pub(super) fn start(
         spec: &PcapSpec,
@@ -113,7 +113,7 @@ impl Run {
     }
 
     /// Says that it is to end, without waiting.
-    pub(super) fn ask_to_stop(&self) {
+    pub(super) fn request_stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
         self.events.send(Event::Stop).ok();
     }

@@ -145,7 +145,7 @@ fn u16_of(header: &[u8; HEADER_LEN], offset: usize) -> u16 {
 }
 
 /// Bytes that a restored tag needs before its frame.
-pub(super) const TAG_LEN: usize = 4;
+pub(in super::super) const TAG_LEN: usize = 4;
 
 /// Both addresses of an Ethernet header.
 const ADDRESSES: usize = 12;

@@ -1,4 +1,4 @@
-//! `Outgoing`: one message for any number of receivers, encoded once for all of them.
+//! `BroadcastMessage`: one message for any number of receivers, encoded once for all of them.
 
 use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
@@ -40,16 +40,16 @@ impl UpdatePolicy {
 /// ```
 /// use std::sync::Arc;
 /// use skylib::graph::{GraphEvent, Metadata, Node};
-/// use skylib::proto::{Encoding, Outgoing, UpdatePolicy};
+/// use skylib::proto::{Encoding, BroadcastMessage, UpdatePolicy};
 /// use skylib::time::Timestamp;
 ///
 /// let node = Node::new("n1", "", "", Metadata::new(), Timestamp::from_ms(1));
-/// let message = Outgoing::graph_event(GraphEvent::NodeAdded(Arc::new(node)));
+/// let message = BroadcastMessage::graph_event(GraphEvent::NodeAdded(Arc::new(node)));
 /// let text = message.encoded(Encoding::Json, UpdatePolicy::Full);
 /// assert!(text.starts_with(br#"{"Namespace":"Graph","Type":"NodeAdded","UUID":""#));
 /// ```
 #[derive(Debug)]
-pub struct Outgoing {
+pub struct BroadcastMessage {
     namespace: Cow<'static, str>,
     uuid: Id,
     content: Content,
@@ -68,7 +68,7 @@ enum Content {
     },
 }
 
-impl Outgoing {
+impl BroadcastMessage {
     /// The message for something that happened to the graph.
     #[must_use]
     pub fn graph_event(event: GraphEvent) -> Self {
@@ -315,7 +315,11 @@ mod tests {
         Some([MetadataOp::set("Ext.Id", 5), MetadataOp::delete("Old")].into())
     }
 
-    fn shown(message: &Outgoing, encoding: Encoding, policy: UpdatePolicy) -> (String, String) {
+    fn shown(
+        message: &BroadcastMessage,
+        encoding: Encoding,
+        policy: UpdatePolicy,
+    ) -> (String, String) {
         let decoded = Message::decode(&message.encoded(encoding, policy), encoding).unwrap();
         assert_eq!((decoded.namespace.as_str(), decoded.status), ("Graph", 200));
         assert_eq!(decoded.uuid.unwrap().len(), 36);
@@ -348,7 +352,7 @@ mod tests {
             ),
             (GraphEvent::EdgeDeleted(edge()), "EdgeDeleted", &whole_edge),
         ] {
-            let message = Outgoing::graph_event(event);
+            let message = BroadcastMessage::graph_event(event);
             for encoding in [Encoding::Json, Encoding::Protobuf] {
                 let got = shown(&message, encoding, UpdatePolicy::Full);
                 assert_eq!(got, (kind.to_owned(), object.clone()));
@@ -360,7 +364,7 @@ mod tests {
     fn partial_receivers_get_the_operations_where_there_are_any() {
         let partial = |event| {
             shown(
-                &Outgoing::graph_event(event),
+                &BroadcastMessage::graph_event(event),
                 Encoding::Json,
                 UpdatePolicy::Partial,
             )
@@ -393,7 +397,7 @@ mod tests {
 
     #[test]
     fn an_encoding_is_made_once_and_shared() {
-        let message = Outgoing::graph_event(GraphEvent::NodeUpdated {
+        let message = BroadcastMessage::graph_event(GraphEvent::NodeUpdated {
             node: node(),
             ops: ops(),
         });
@@ -405,7 +409,7 @@ mod tests {
         assert_eq!(places.len(), 4, "four different texts");
         let again = message.encoded(Encoding::Json, UpdatePolicy::Full);
         assert_eq!(again.as_ptr(), all[0][0].as_ptr());
-        let added = Outgoing::graph_event(GraphEvent::NodeAdded(node()));
+        let added = BroadcastMessage::graph_event(GraphEvent::NodeAdded(node()));
         let full = added.encoded(Encoding::Json, UpdatePolicy::Full);
         let partial = added.encoded(Encoding::Json, UpdatePolicy::Partial);
         assert_eq!(
@@ -417,7 +421,7 @@ mod tests {
 
     #[test]
     fn objects_keep_their_namespace_author_and_order() {
-        let message = Outgoing::object("flow/c1".to_owned(), "store", "[]")
+        let message = BroadcastMessage::object("flow/c1".to_owned(), "store", "[]")
             .with_author(Some(3))
             .with_sequence(9);
         assert_eq!(

@@ -2,9 +2,9 @@
 
 use super::address::Address;
 use super::link::LinkMessage;
-use super::neighbor::{NeighborMessage, NeighborTable, Table};
+use super::link_table::LinkKey;
+use super::neighbor::{NeighborMessage, NeighborTable, TableKind};
 use super::stats::Counters;
-use super::table::LinkKey;
 use crate::graph::{EdgeId, Metadata, NodeId};
 use crate::time::Timestamp;
 use crate::value::{Text, Value};
@@ -21,17 +21,17 @@ pub(crate) struct LinkFacts {
 
 /// A link with all that is known about it.
 #[derive(Debug)]
-pub(super) struct Link {
+pub(super) struct LinkState {
     pub(super) node: NodeId,
     pub(super) message: LinkMessage,
     /// What it points at, as registered in the table.
     pub(super) claims: Vec<LinkKey>,
-    pub(super) edges: Edges,
+    pub(super) edges: L2Edges,
     pub(super) facts: LinkFacts,
     ipv4: Vec<Address>,
     ipv6: Vec<Address>,
-    fdb: Entries,
-    neighbors: Entries,
+    fdb: TableState,
+    neighbors: TableState,
     routes: Option<Value>,
     counters: Counters,
     metric: Option<Value>,
@@ -43,7 +43,7 @@ pub(super) struct Link {
 
 /// The layer 2 edges that follow from a link's own message.
 #[derive(Debug, Default)]
-pub(super) struct Edges {
+pub(super) struct L2Edges {
     pub(super) master: Option<EdgeId>,
     pub(super) lower: Option<EdgeId>,
     pub(super) peer: Option<EdgeId>,
@@ -51,25 +51,25 @@ pub(super) struct Edges {
 
 /// A neighbour table and its metadata value, made only when asked for.
 #[derive(Debug, Default)]
-struct Entries {
+struct TableState {
     table: NeighborTable,
     value: Option<Value>,
     is_stale: bool,
 }
 
-impl Link {
+impl LinkState {
     pub(super) fn new(message: &LinkMessage, now: Timestamp) -> Self {
         let counters = message.stats.unwrap_or_default();
         Self {
             node: NodeId::from(""),
             message: message.clone(),
             claims: Vec::new(),
-            edges: Edges::default(),
+            edges: L2Edges::default(),
             facts: LinkFacts::default(),
             ipv4: Vec::new(),
             ipv6: Vec::new(),
-            fdb: Entries::default(),
-            neighbors: Entries::default(),
+            fdb: TableState::default(),
+            neighbors: TableState::default(),
             routes: None,
             counters,
             metric: message.stats.map(|stats| stats.to_value(None, None)),
@@ -138,9 +138,9 @@ impl Link {
         self.ipv4.clear();
         self.ipv6.clear();
         for entries in [&mut self.fdb, &mut self.neighbors] {
-            *entries = Entries {
+            *entries = TableState {
                 is_stale: true,
-                ..Entries::default()
+                ..TableState::default()
             };
         }
     }
@@ -149,7 +149,7 @@ impl Link {
     pub(super) fn set_forwarding(&mut self, table: NeighborTable) -> bool {
         let differs = self.fdb.table != table;
         if differs {
-            self.fdb = Entries {
+            self.fdb = TableState {
                 table,
                 value: None,
                 is_stale: true,
@@ -204,15 +204,15 @@ impl Link {
         }
     }
 
-    const fn entries(&mut self, table: Table) -> &mut Entries {
+    const fn entries(&mut self, table: TableKind) -> &mut TableState {
         match table {
-            Table::Fdb => &mut self.fdb,
-            Table::Neighbors => &mut self.neighbors,
+            TableKind::Fdb => &mut self.fdb,
+            TableKind::Neighbors => &mut self.neighbors,
         }
     }
 }
 
-impl Entries {
+impl TableState {
     fn value(&mut self, index: u32) -> Option<Value> {
         if std::mem::take(&mut self.is_stale) {
             self.value = self.table.to_value(index);

@@ -55,7 +55,7 @@ impl Work {
 }
 
 /// The work of all shards, each in its order.
-pub(super) struct Desk<'s> {
+pub(super) struct WorkQueue<'s> {
     state: Mutex<State<'s>>,
     changed: Condvar,
 }
@@ -74,7 +74,7 @@ struct State<'s> {
     error: Option<CaptureError>,
 }
 
-impl<'s> Desk<'s> {
+impl<'s> WorkQueue<'s> {
     /// For this many shards with tables of these options.
     pub(super) fn new(
         source: &'s mut dyn PacketSource,

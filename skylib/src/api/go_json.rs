@@ -14,12 +14,12 @@ use serde_json::value::RawValue;
 /// The members of one JSON object, in the order they were written, values undecoded.
 ///
 /// ```
-/// use skylib::api::json::Members;
+/// use skylib::api::go_json::Members;
 /// let members = Members::first_of(r#"{"count": 3, "COUNT": 4, "Other": {}} trailing"#)?;
 /// let mut count = 0;
 /// members.read("Count", &mut count)?;
 /// assert_eq!(count, 4);
-/// # Ok::<(), skylib::api::json::JsonError>(())
+/// # Ok::<(), skylib::api::go_json::JsonError>(())
 /// ```
 #[derive(Debug)]
 pub struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);

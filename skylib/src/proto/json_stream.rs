@@ -1,4 +1,4 @@
-//! `JsonPieces`: JSON of many elements, made a piece at a time while it is being sent.
+//! `JsonStream`: JSON of many elements, made a piece at a time while it is being sent.
 
 use std::sync::Arc;
 use std::vec;
@@ -18,14 +18,14 @@ use crate::value::JsonWriter;
 /// piece, and whoever reads slowly holds no text in memory.
 ///
 /// ```
-/// use skylib::proto::JsonPieces;
-/// let text = JsonPieces::sync_reply("u1", vec![], vec![]).into_text();
+/// use skylib::proto::JsonStream;
+/// let text = JsonStream::sync_reply("u1", vec![], vec![]).into_text();
 /// let wanted = concat!(r#"{"Namespace":"Graph","Type":"SyncReply","UUID":"u1","Status":200,"#,
 ///                      r#""Obj":{"Nodes":[],"Edges":[]}}"#);
 /// assert_eq!(text, wanted.as_bytes());
 /// ```
 #[derive(Debug)]
-pub struct JsonPieces {
+pub struct JsonStream {
     parts: vec::IntoIter<Part>,
     current: Option<Part>,
     /// Whether an element of the current list is written already.
@@ -43,7 +43,7 @@ enum Part {
     Changes(vec::IntoIter<Change>),
 }
 
-impl JsonPieces {
+impl JsonStream {
     /// A good `SyncReply` with its envelope; an empty `uuid` is left out.
     #[must_use]
     pub fn sync_reply(uuid: &str, nodes: Vec<Arc<Node>>, edges: Vec<Arc<Edge>>) -> Self {
@@ -206,7 +206,7 @@ fn fill<T>(
     true
 }
 
-impl Iterator for JsonPieces {
+impl Iterator for JsonStream {
     type Item = Bytes;
 
     fn next(&mut self) -> Option<Bytes> {
@@ -280,40 +280,40 @@ mod tests {
         nodes(count).into_iter().enumerate().map(entered).collect()
     }
 
-    fn parsed(pieces: JsonPieces) -> serde_json::Value {
+    fn parsed(pieces: JsonStream) -> serde_json::Value {
         serde_json::from_slice(&pieces.into_text()).unwrap()
     }
 
     #[test]
     fn pieces_make_one_document_of_any_size() {
         for count in [0, 1, 2, 5_000] {
-            let value = parsed(JsonPieces::sync_reply("", nodes(count), edges(count)));
+            let value = parsed(JsonStream::sync_reply("", nodes(count), edges(count)));
             assert_eq!(value.get("UUID"), None);
             assert_eq!(value["Status"], 200);
             assert_eq!(value["Obj"]["Nodes"].as_array().unwrap().len(), count);
             assert_eq!(value["Obj"]["Edges"].as_array().unwrap().len(), count);
             assert_eq!(
-                parsed(JsonPieces::nodes(nodes(count)))
+                parsed(JsonStream::nodes(nodes(count)))
                     .as_array()
                     .unwrap()
                     .len(),
                 count
             );
             assert_eq!(
-                parsed(JsonPieces::edges(edges(count)))
+                parsed(JsonStream::edges(edges(count)))
                     .as_array()
                     .unwrap()
                     .len(),
                 count
             );
         }
-        let value = parsed(JsonPieces::graph(nodes(1), vec![]).between("[", "]"));
+        let value = parsed(JsonStream::graph(nodes(1), vec![]).between("[", "]"));
         assert_eq!(value[0]["Nodes"][0]["ID"], "n0");
     }
 
     #[test]
     fn answers_say_null_for_a_list_without_elements() {
-        let text = |n, e| String::from_utf8(JsonPieces::answer(nodes(n), edges(e)).into_text());
+        let text = |n, e| String::from_utf8(JsonStream::answer(nodes(n), edges(e)).into_text());
         assert_eq!(text(0, 0).unwrap(), r#"[{"Nodes":null,"Edges":null}]"#);
         let both = text(2, 1).unwrap();
         let value: serde_json::Value = serde_json::from_str(&both).unwrap();
@@ -324,8 +324,8 @@ mod tests {
     #[test]
     fn pieces_are_neither_small_nor_large() {
         for pieces in [
-            JsonPieces::graph(nodes(5_000), vec![]),
-            JsonPieces::changes(changes(5_000)),
+            JsonStream::graph(nodes(5_000), vec![]),
+            JsonStream::changes(changes(5_000)),
         ] {
             let pieces: Vec<Bytes> = pieces.collect();
             assert!(pieces.len() > 5);
@@ -341,18 +341,18 @@ mod tests {
 
     #[test]
     fn flows_and_changes_are_written_as_by_serde_json() {
-        let text = |pieces: JsonPieces| String::from_utf8(pieces.into_text()).unwrap();
+        let text = |pieces: JsonStream| String::from_utf8(pieces.into_text()).unwrap();
         for count in [0, 1, 300] {
             let changes = changes(count);
             let wanted = serde_json::to_string(&changes).unwrap();
-            assert_eq!(text(JsonPieces::changes(changes)), wanted);
+            assert_eq!(text(JsonStream::changes(changes)), wanted);
             let flow = |i: usize| Flow {
                 uuid: format!("f{i}").into(),
                 ..Flow::default()
             };
             let flows: Vec<Flow> = (0..count).map(flow).collect();
             let wanted = serde_json::to_string(&flows).unwrap();
-            assert_eq!(text(JsonPieces::flows(flows)), wanted);
+            assert_eq!(text(JsonStream::flows(flows)), wanted);
         }
     }
 }

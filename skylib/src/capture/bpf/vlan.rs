@@ -1,7 +1,7 @@
 //! A program for frames whose first VLAN tag the kernel keeps apart.
 
-use super::super::block::TAG_LEN;
-use super::machine::{
+use super::super::afpacket::TAG_LEN;
+use super::interpreter::{
     ABS, ALU, BYTE, CLASS, HALF, IND, JA, JEQ, JMP, LD, LDX, LEN, MISC, MODE, MSH, RETURN, SIZE,
 };
 use super::{BpfInstruction, BpfProgram};

@@ -6,23 +6,23 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::Errno;
 
-/// A flag with a file descriptor: readable from [`Wake::raise`] to [`Wake::clear`].
+/// A flag with a file descriptor: readable from [`EventFd::raise`] to [`EventFd::clear`].
 ///
 /// Threads that wait for several things put it among the descriptors they poll, so telling them
 /// something costs nothing while nothing is told.
 ///
 /// ```
-/// use skylib::sys::wake::Wake;
-/// let stop = Wake::new()?;
+/// use skylib::sys::eventfd::EventFd;
+/// let stop = EventFd::new()?;
 /// assert!(!stop.is_raised());
 /// stop.raise();
 /// assert!(stop.is_raised());
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Debug)]
-pub struct Wake(OwnedFd);
+pub struct EventFd(OwnedFd);
 
-impl Wake {
+impl EventFd {
     /// A flag that is down.
     ///
     /// # Errors
@@ -59,7 +59,7 @@ impl Wake {
     }
 }
 
-impl AsFd for Wake {
+impl AsFd for EventFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn a_raised_flag_wakes_a_waiting_thread() {
-        let (a, b) = (Wake::new().unwrap(), Wake::new().unwrap());
+        let (a, b) = (EventFd::new().unwrap(), EventFd::new().unwrap());
         std::thread::scope(|scope| {
             let waiter = scope.spawn(|| wait_readable([a.as_fd(), b.as_fd()]).unwrap());
             b.raise();

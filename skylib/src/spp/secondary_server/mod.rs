@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use super::SppCtl;
 use super::secondary::Secondary;
-use crate::sys::timer::Timer;
-use crate::sys::wake::{Wake, wait_readable};
+use crate::sys::eventfd::{EventFd, wait_readable};
+use crate::sys::timerfd::TimerFd;
 
 /// Listens for processes of SPP (`spp_pcap`, usually on port 6666) and adds them to an [`SppCtl`].
 ///
@@ -20,7 +20,7 @@ use crate::sys::wake::{Wake, wait_readable};
 #[derive(Debug)]
 pub struct SecondaryServer {
     address: SocketAddr,
-    stop: Arc<Wake>,
+    stop: Arc<EventFd>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -33,7 +33,7 @@ impl SecondaryServer {
         let listener = TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
-        let stop = Arc::new(Wake::new()?);
+        let stop = Arc::new(EventFd::new()?);
         let stopped = Arc::clone(&stop);
         let work = move || {
             if let Err(error) = listen(&listener, &ctl, &stopped) {
@@ -66,9 +66,9 @@ impl Drop for SecondaryServer {
     }
 }
 
-fn listen(listener: &TcpListener, ctl: &Arc<SppCtl>, stop: &Wake) -> io::Result<()> {
+fn listen(listener: &TcpListener, ctl: &Arc<SppCtl>, stop: &EventFd) -> io::Result<()> {
     let greeted = Arc::new(AtomicUsize::new(0));
-    let pause = Timer::new()?;
+    let pause = TimerFd::new()?;
     loop {
         let [_, stopped] = wait_readable([listener.as_fd(), stop.as_fd()])?;
         if stopped {

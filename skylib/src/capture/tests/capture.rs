@@ -1,12 +1,19 @@
 use std::collections::VecDeque;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
 
-use super::*;
+use crossbeam_channel::bounded;
+
+use crate::capture::worker::Worker;
+use crate::capture::*;
 use crate::filter::{Filter, Predicate};
-use crate::flow::{FinishType, Flow, FlowTableOptions};
+use crate::flow::{
+    FinishType, Flow, FlowQuery, FlowScan, FlowSink, FlowSource, FlowTable, FlowTableOptions,
+};
 use crate::packet::{LinkType, PacketBatch, PacketHeader};
-use crate::time::{ManualClock, Timestamp};
+use crate::time::{Clock, ManualClock, Timestamp};
 
 const LONG: Duration = Duration::from_secs(10);
 
@@ -168,7 +175,7 @@ fn flows_can_be_asked_for_while_packets_come() {
 }
 
 #[test]
-fn a_long_answer_is_made_in_stretches() {
+fn a_long_query_is_answered_in_batches() {
     let senders: Vec<u16> = (0..2500).collect();
     let mut source = Script::new(&[&senders], || Ok(Batch::End));
     let mut table = FlowTable::new(FlowTableOptions::default());
@@ -176,13 +183,13 @@ fn a_long_answer_is_made_in_stretches() {
         panic!("packets")
     };
     table.process(&batch);
-    let (_questions, asked) = bounded(1);
+    let (_requests, requests) = bounded(1);
     let mut worker = Worker {
         source,
         table,
         sink: Shared::default(),
         clock: clock(),
-        asked,
+        requests,
         scans: VecDeque::new(),
         stop: Arc::default(),
     };
@@ -199,7 +206,7 @@ fn a_long_answer_is_made_in_stretches() {
     worker.scan();
     assert!(answer.is_empty(), "half of the table has been looked at");
     worker.scan();
-    let found = PendingFlows(answer).wait(LONG).expect("an answer");
+    let found = PendingFlows::new(answer).wait(LONG).expect("an answer");
     assert_eq!((found.flows.len(), worker.scans.len()), (2500, 0));
 }
 
@@ -208,8 +215,10 @@ fn a_question_that_waits_at_the_end_is_answered_before_the_flows_leave() {
     let (capture, _sink) = start(Script::new(&[&[1, 2]], || Ok(Batch::Timeout)), &clock());
     let handle = capture.handle().clone();
     while handle.report(LONG).expect("an answer").packets.received < 2 {}
-    let pending = handle.ask(&FlowQuery::default(), LONG).expect("taken");
-    while !handle.questions.is_empty() {
+    let pending = handle
+        .start_query(&FlowQuery::default(), LONG)
+        .expect("taken");
+    while handle.queued() > 0 {
         thread::yield_now();
     }
     capture.stop().expect("no error");
@@ -232,7 +241,7 @@ fn many_can_ask_at_once() {
             let handle = capture.handle().clone();
             scope.spawn(move || {
                 let asked: Vec<_> = (0..50)
-                    .map(|_| handle.ask(&FlowQuery::default(), LONG))
+                    .map(|_| handle.start_query(&FlowQuery::default(), LONG))
                     .collect();
                 for answer in asked {
                     let set = answer.expect("taken").wait(LONG).expect("answered");
@@ -261,14 +270,14 @@ fn captures_that_are_busy_can_all_be_asked_before_one_answers() {
         assert!(captures.iter().all(|capture| !capture.is_finished()));
         thread::yield_now();
     }
-    let asked: Vec<_> = captures.iter().map(|c| c.handle().ask_report()).collect();
-    let busy = captures[0].handle().ask_report().expect("taken");
+    let asked: Vec<_> = captures.iter().map(|c| c.handle().start_report()).collect();
+    let busy = captures[0].handle().start_report().expect("taken");
     assert_eq!(busy.wait(Duration::from_millis(1)), None);
     drop(closed);
     for pending in asked {
         assert!(pending.expect("taken").wait(LONG).is_some());
     }
-    captures.iter().for_each(Capture::ask_to_stop);
+    captures.iter().for_each(Capture::request_stop);
     for capture in captures {
         capture.stop().expect("no error");
     }

@@ -1,9 +1,9 @@
 //! What tests of every kind of resource do.
 
-use super::{Defaults, ExpressionChecker, Resource};
+use super::super::{Defaults, ExpressionChecker, Resource};
 
 /// Knows one bad word in each language.
-pub(super) struct Words;
+pub(in crate::api) struct Words;
 
 impl ExpressionChecker for Words {
     fn check_gremlin(&self, query: &str) -> Result<(), String> {
@@ -24,7 +24,7 @@ impl ExpressionChecker for Words {
 }
 
 /// Why a text is refused.
-pub(super) fn refusal<R: Resource>(json: &str) -> String {
+pub(in crate::api) fn refusal<R: Resource>(json: &str) -> String {
     match R::read(json, &Defaults::default()) {
         Ok(resource) => resource.validate(&Words).unwrap_err().to_string(),
         Err(error) => error.to_string(),
@@ -32,7 +32,7 @@ pub(super) fn refusal<R: Resource>(json: &str) -> String {
 }
 
 /// How a text that is taken is shown; what is shown is taken again as the same.
-pub(super) fn accepts<R: Resource + PartialEq>(json: &str) -> String {
+pub(in crate::api) fn accepts<R: Resource + PartialEq>(json: &str) -> String {
     let resource = R::read(json, &Defaults::default()).unwrap();
     resource.validate(&Words).unwrap();
     let shown = serde_json::to_string(&resource).unwrap();
