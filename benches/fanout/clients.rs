@@ -9,7 +9,7 @@ use rustix::event::epoll;
 use rustix::fd::OwnedFd;
 
 use crate::server::Server;
-use crate::{PATIENCE, Progress};
+use crate::{Progress, TIMEOUT};
 
 pub(crate) struct Clients {
     poll: OwnedFd,
@@ -58,7 +58,7 @@ impl Clients {
         let mut done = 0;
         let mut events = Vec::with_capacity(128);
         while done < self.clients.len() {
-            assert!(progress.began.elapsed() < PATIENCE, "frames are missing");
+            assert!(progress.began.elapsed() < TIMEOUT, "frames are missing");
             events.clear();
             let timeout = rustix::time::Timespec {
                 tv_sec: 1,

@@ -9,7 +9,7 @@ use prost::Message;
 use skylib::flow::{FlowMessage, FlowStats};
 
 use crate::server::{Kind, Server};
-use crate::{FRAME, PATIENCE, Pace, Progress};
+use crate::{FRAME, Pace, Progress, TIMEOUT};
 
 pub(crate) struct Feed {
     stream: TcpStream,
@@ -46,7 +46,7 @@ impl Feed {
             if may <= next {
                 std::thread::park_timeout(Duration::from_micros(200));
                 assert!(
-                    progress.began.elapsed() < PATIENCE,
+                    progress.began.elapsed() < TIMEOUT,
                     "stuck at message {next}"
                 );
                 continue;
