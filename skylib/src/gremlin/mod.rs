@@ -46,26 +46,22 @@
 mod answer;
 mod ast;
 mod budget;
-#[cfg(test)]
-mod catalogue;
-mod checks;
-mod data;
 mod error;
 mod explain;
-mod go_text;
-mod kind;
+mod go_format;
+mod intermediate;
 mod lexer;
 pub mod live;
-mod lookup;
 mod number_set;
 mod parser;
 mod plan;
+mod point_lookup;
 mod predicate;
-#[cfg(test)]
-mod properties;
+mod result_kind;
 mod run;
 mod scope;
 mod source;
+mod step_params;
 mod steps;
 #[cfg(test)]
 mod tests;
@@ -131,9 +127,9 @@ impl Query {
         };
         let steps: Vec<(Step, usize)> = steps.into_iter().map(place).collect();
         for (step, offset) in &steps {
-            checks::again(step).map_err(|message| {
+            step_params::again(step).map_err(|message| {
                 let error = QueryError::parse(message).at(&text, *offset);
-                match checks::usage(step.name()) {
+                match step_params::usage(step.name()) {
                     Some(usage) => error.help(format!("expected `{usage}`")),
                     None => error,
                 }

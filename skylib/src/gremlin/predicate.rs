@@ -4,7 +4,7 @@
 //! it is parsed.
 
 use super::ast::{Param, Predicate};
-use super::go_text::list;
+use super::go_format::list;
 use crate::filter::{self, Filter, Ipv4Network, Pattern};
 use crate::value::{Text, Value};
 

@@ -1,11 +1,12 @@
-//! What must hold of fragments and segments in any order: each six bytes make a packet.
+//! Checks of the reassembly of IPv4 fragments and TCP segments in any order. Each six bytes make a
+//! packet.
 
 use skylib::flow::{ExtraLayers, Flow, FlowTable, FlowTableOptions};
 use skylib::packet::{LinkType, PacketBatch, PacketHeader};
 use skylib::time::Timestamp;
 
-/// Panics if the table does, if a packet is counted twice or not at all, if memory goes over its
-/// bound, or if a counter goes below zero.
+/// Panics if the flow table does, if a packet is counted twice or not at all, if memory exceeds its
+/// limit, or if a counter is negative.
 pub(crate) fn check(input: &[u8]) {
     for recorded in [false, true] {
         let mut table = FlowTable::new(
@@ -37,7 +38,7 @@ pub(crate) fn check(input: &[u8]) {
             table.replay(&batch, &mut sent);
         }
         let stats = table.stats();
-        // Slabs and lists grow by the chunk.
+        // Slabs and lists grow by chunks.
         assert!(stats.bytes <= MAX_BYTES + (1 << 20), "{}", stats.bytes);
         table.flush(&mut sent);
         check_counts(&table, &sent, recorded);
@@ -50,7 +51,7 @@ fn check_counts(table: &FlowTable, sent: &[Flow], recorded: bool) {
     assert_eq!(sent.len() as u64, stats.begun);
     let mut packets = 0;
     for flow in sent {
-        let metric = flow.metric.expect("a flow of a table has one");
+        let metric = flow.metric.expect("flows of a table have a metric");
         if flow.parent_uuid.is_empty() {
             packets += (metric.ab_packets + metric.ba_packets) as u64;
         }
@@ -62,7 +63,7 @@ fn check_counts(table: &FlowTable, sent: &[Flow], recorded: bool) {
             assert!(tcp.ba_segment_out_of_order <= tcp.ba_packets);
         }
         let json = serde_json::to_vec(flow).expect("a flow is JSON");
-        let again: Flow = serde_json::from_slice(&json).expect("what was written is read");
+        let again: Flow = serde_json::from_slice(&json).expect("own output is valid");
         assert_eq!(again, *flow);
     }
     if !recorded {
@@ -71,20 +72,20 @@ fn check_counts(table: &FlowTable, sent: &[Flow], recorded: bool) {
     }
 }
 
-/// A fragment or a TCP segment, perhaps with a byte that is wrong.
-fn packet([kind, which, place, length, content, damage]: [u8; 6]) -> Vec<u8> {
+/// Returns a fragment or a TCP segment, possibly with a damaged byte.
+fn packet([kind, which, offset, length, content, damage]: [u8; 6]) -> Vec<u8> {
     let mut payload = Vec::new();
     let mut fragment = [0, 0];
     let protocol = if kind & 1 == 0 {
         let len = usize::from(length & 0x1f) * if length & 0x80 == 0 { 8 } else { 1 };
-        payload.extend((0..len).map(|at| (at as u8).wrapping_mul(content)));
+        payload.extend((0..len).map(|index| (index as u8).wrapping_mul(content)));
         if let Some(ports) = payload.first_chunk_mut::<8>() {
             *ports = [16, content, 0, 53, 0, 0, 0, 0];
         }
-        fragment = [u8::from(length & 0x20 != 0) << 5, place & 0x3f];
+        fragment = [u8::from(length & 0x20 != 0) << 5, offset & 0x3f];
         17
     } else {
-        payload.extend([16, which >> 4, 0, 80, content & 0x80, 0, place, content]);
+        payload.extend([16, which >> 4, 0, 80, content & 0x80, 0, offset, content]);
         payload.extend([0, 0, 0, 0, 0x50, content & 0x17, 0, 0, 0, 0, 0, 0]);
         payload.resize(payload.len() + usize::from(length) * 8, 0);
         6

@@ -1,28 +1,31 @@
-//! The fast lane: packets made of nothing but the commonest headers, all of them whole.
+//! Fast path: packets that consist only of the most common headers, all of them complete.
 //!
-//! Ethernet with up to four tags, ARP, IPv4 without options, IPv6 without extension headers, TCP,
-//! UDP with what it carries, ICMP echoes, and the tunnels VXLAN, GRE and Geneve around the same
-//! again. The one failure it knows is a port that promises an application which is not there.
-//! Anything else is "not mine" and goes the general way from its first byte, so the two agree or
-//! one of them is wrong; a property test says that they agree.
+//! It supports Ethernet with up to four tags, ARP, IPv4 without options, IPv6 without extension
+//! headers, TCP, UDP with its payload, ICMP echoes, and the same again in VXLAN, GRE and Geneve
+//! tunnels. The only failure it reports is a UDP payload that is not of the protocol that the port
+//! announces. Any other packet is unsupported, and the general path decodes it from its first byte.
+//! A property test verifies that both paths give the same result.
+//!
+//! All functions are inlined into one, so that the fields of [`FastPath`] can be registers.
 
-use super::headers::{ETHER_TYPE_IPV4, ETHER_TYPE_IPV6};
-use super::part::{
-    IcmpEcho, IcmpHeader, IcmpType, IpAddress, LinkHeader, NetworkHeader, NetworkProtocol, Part,
-    Parts, TcpFlags, TransportHeader, TransportProtocol,
+use super::ethernet::{TYPE_IPV4, TYPE_IPV6};
+use super::{
+    DecodeError, DecoderOptions, Encapsulation, Encapsulations, IcmpEcho, IcmpHeader, IcmpType,
+    IpAddress, Layer, LayersPath, LinkHeader, NetworkHeader, NetworkProtocol, TcpFlags,
+    TransportHeader, TransportProtocol, terminal, udp_payload,
 };
-use super::{DecodeError, DecoderOptions, Layer, LayersPath, leaf, ports};
 
-/// What the lane has done with a packet.
+/// Result of the fast path.
 pub(super) enum Outcome {
-    /// All of it.
+    /// The packet is decoded.
     Done,
-    /// All, but the payload of UDP is not the layer that its port promises.
-    // The error itself would be copied through memory for every packet, which costs more than all
-    // of TCP.
-    Missing(Layer),
-    /// Nothing; the parts may hold anything.
-    NotMine,
+    /// The packet is decoded, except that its UDP payload is not a valid message of this protocol,
+    /// which the port announces. The caller gets the error from [`payload_error`].
+    // Returning the error itself would copy it through memory for every packet, which costs more
+    // than decoding all of TCP.
+    InvalidPayload(Layer),
+    /// The packet is not supported; the encapsulations may hold anything.
+    Unsupported,
 }
 
 /// Decodes an Ethernet frame.
@@ -30,37 +33,43 @@ pub(super) fn decode(
     options: &DecoderOptions,
     data: &[u8],
     wire_len: u32,
-    parts: &mut Parts,
+    encapsulations: &mut Encapsulations,
 ) -> Outcome {
-    // Without a length on the wire the rules for it are the general way's.
+    // An unknown length on the wire has special rules, which only the general path has.
     if wire_len == 0 {
-        return Outcome::NotMine;
+        return Outcome::Unsupported;
     }
-    let mut lane = Lane {
+    let mut path = FastPath {
         options,
         wire_len,
         rest: data,
         offset: 0,
-        missing: None,
+        invalid_payload: None,
     };
     let mut start = Start::Ethernet;
-    for (index, part) in parts.parts.iter_mut().enumerate() {
-        match lane.part(start, part) {
-            None => return Outcome::NotMine,
+    for (index, level) in encapsulations.levels.iter_mut().enumerate() {
+        match path.level(start, level) {
+            None => return Outcome::Unsupported,
             Some(Some(next)) => start = next,
             Some(None) => {
-                parts.len = index + 1;
-                return lane.missing.map_or(Outcome::Done, Outcome::Missing);
+                encapsulations.len = index + 1;
+                return path
+                    .invalid_payload
+                    .map_or(Outcome::Done, Outcome::InvalidPayload);
             }
         }
     }
-    Outcome::NotMine
+    Outcome::Unsupported
 }
 
-/// The error to [`Outcome::Missing`].
+/// Returns the error that belongs to [`Outcome::InvalidPayload`].
 #[cold]
-pub(super) fn missing(layer: Layer, data: &[u8], parts: &Parts) -> Result<(), DecodeError> {
-    let Some(transport) = parts.last().and_then(|part| part.transport) else {
+pub(super) fn payload_error(
+    layer: Layer,
+    data: &[u8],
+    encapsulations: &Encapsulations,
+) -> Result<(), DecodeError> {
+    let Some(transport) = encapsulations.last().and_then(|level| level.transport) else {
         return Ok(());
     };
     let payload = data
@@ -69,19 +78,22 @@ pub(super) fn missing(layer: Layer, data: &[u8], parts: &Parts) -> Result<(), De
     let payload = payload
         .get(..transport.payload_len as usize)
         .unwrap_or_default();
-    leaf::check(layer, payload, transport.payload_offset)
+    terminal::check(layer, payload, transport.payload_offset)
 }
 
-struct Lane<'a> {
+/// Position in the packet.
+struct FastPath<'a> {
     options: &'a DecoderOptions,
     wire_len: u32,
+    /// Bytes from the next header to the end of the innermost payload.
     rest: &'a [u8],
-    /// Where `rest` starts in the captured bytes.
+    /// Start of `rest` in the captured bytes.
     offset: u32,
-    missing: Option<Layer>,
+    /// Protocol of a UDP payload that is invalid.
+    invalid_payload: Option<Layer>,
 }
 
-/// The first header of a part.
+/// First header of an encapsulation level.
 #[derive(Clone, Copy)]
 enum Start {
     Ethernet,
@@ -89,25 +101,26 @@ enum Start {
     Ipv6,
 }
 
-/// What a header leads to: another part, or the end.
+/// What follows a header: another level, or the end of the packet.
 type Next = Option<Start>;
 
-impl<'a> Lane<'a> {
+impl<'a> FastPath<'a> {
+    /// Decodes one encapsulation level; `None` if it is not supported.
     #[inline(always)]
-    fn part(&mut self, start: Start, part: &mut Part) -> Option<Next> {
-        part.begin(
+    fn level(&mut self, start: Start, level: &mut Encapsulation) -> Option<Next> {
+        level.reset(
             self.offset,
             i64::from(self.wire_len) - i64::from(self.offset),
         );
         match start {
-            Start::Ethernet => self.ethernet(part),
-            Start::Ipv4 => self.ipv4(part),
-            Start::Ipv6 => self.ipv6(part),
+            Start::Ethernet => self.ethernet(level),
+            Start::Ipv4 => self.ipv4(level),
+            Start::Ipv6 => self.ipv6(level),
         }
     }
 
     #[inline(always)]
-    fn ethernet(&mut self, part: &mut Part) -> Option<Next> {
+    fn ethernet(&mut self, level: &mut Encapsulation) -> Option<Next> {
         let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, t0, t1] = *self.take::<14>()?;
         let mut ether_type = u16::from_be_bytes([t0, t1]);
         let mut layers = LayersPath::default().with(Layer::ETHERNET);
@@ -123,30 +136,30 @@ impl<'a> Lane<'a> {
             ether_type = u16::from_be_bytes([t0, t1]);
             layers = layers.with(Layer::DOT1Q);
         }
-        part.layers = layers;
-        part.link = Some(LinkHeader {
+        level.layers = layers;
+        level.link = Some(LinkHeader {
             source: [s0, s1, s2, s3, s4, s5],
             destination: [d0, d1, d2, d3, d4, d5],
             vlan_id,
         });
         match ether_type {
-            ETHER_TYPE_IPV4 => self.ipv4(part),
-            ETHER_TYPE_IPV6 => self.ipv6(part),
-            0x0806 => self.arp(part),
+            TYPE_IPV4 => self.ipv4(level),
+            TYPE_IPV6 => self.ipv6(level),
+            0x0806 => self.arp(level),
             _ => None,
         }
     }
 
     #[inline(always)]
-    fn arp(&self, part: &mut Part) -> Option<Next> {
+    fn arp(&self, level: &mut Encapsulation) -> Option<Next> {
         let [_, _, _, _, hardware_len, protocol_len, _, _] = *self.rest.first_chunk::<8>()?;
         let len = 8 + 2 * (usize::from(hardware_len) + usize::from(protocol_len));
-        part.layers = part.layers.with(Layer::ARP);
+        level.layers = level.layers.with(Layer::ARP);
         (self.rest.len() >= len).then_some(None)
     }
 
     #[inline(always)]
-    fn ipv4(&mut self, part: &mut Part) -> Option<Next> {
+    fn ipv4(&mut self, level: &mut Encapsulation) -> Option<Next> {
         let [
             v,
             _,
@@ -178,8 +191,8 @@ impl<'a> Lane<'a> {
             total_len => usize::from(total_len).checked_sub(20)?,
         };
         self.limit(payload_len);
-        part.layers = part.layers.with(Layer::IPV4);
-        part.network = Some(NetworkHeader {
+        level.layers = level.layers.with(Layer::IPV4);
+        level.network = Some(NetworkHeader {
             protocol: NetworkProtocol::Ipv4,
             hop_limit: ttl,
             source: IpAddress::v4([s0, s1, s2, s3]),
@@ -188,16 +201,16 @@ impl<'a> Lane<'a> {
             tunnel_id: 0,
         });
         match protocol {
-            6 => self.tcp(part),
-            17 => self.udp(part),
-            1 => self.icmpv4(part),
-            47 => self.gre(part),
+            6 => self.tcp(level),
+            17 => self.udp(level),
+            1 => self.icmpv4(level),
+            47 => self.gre(level),
             _ => None,
         }
     }
 
     #[inline(always)]
-    fn ipv6(&mut self, part: &mut Part) -> Option<Next> {
+    fn ipv6(&mut self, level: &mut Encapsulation) -> Option<Next> {
         let [v, _, _, _, l0, l1, protocol, hop_limit, ..] = *self.rest.first_chunk::<40>()?;
         let source = *self.rest.get(8..)?.first_chunk()?;
         let destination = *self.rest.get(24..)?.first_chunk()?;
@@ -207,8 +220,8 @@ impl<'a> Lane<'a> {
             return None;
         }
         self.limit(usize::from(payload_len));
-        part.layers = part.layers.with(Layer::IPV6);
-        part.network = Some(NetworkHeader {
+        level.layers = level.layers.with(Layer::IPV6);
+        level.network = Some(NetworkHeader {
             protocol: NetworkProtocol::Ipv6,
             hop_limit,
             source: IpAddress::v6(source),
@@ -217,16 +230,16 @@ impl<'a> Lane<'a> {
             tunnel_id: 0,
         });
         match protocol {
-            6 => self.tcp(part),
-            17 => self.udp(part),
-            58 => self.icmpv6_echo(part),
-            47 => self.gre(part),
+            6 => self.tcp(level),
+            17 => self.udp(level),
+            58 => self.icmpv6_echo(level),
+            47 => self.gre(level),
             _ => None,
         }
     }
 
     #[inline(always)]
-    fn tcp(&self, part: &mut Part) -> Option<Next> {
+    fn tcp(&self, level: &mut Encapsulation) -> Option<Next> {
         let [
             s0,
             s1,
@@ -253,8 +266,8 @@ impl<'a> Lane<'a> {
         if header_len < 20 {
             return None;
         }
-        part.layers = part.layers.with(Layer::TCP);
-        part.transport = Some(TransportHeader {
+        level.layers = level.layers.with(Layer::TCP);
+        level.transport = Some(TransportHeader {
             protocol: TransportProtocol::Tcp,
             has_ports: true,
             source: u16::from_be_bytes([s0, s1]),
@@ -268,15 +281,15 @@ impl<'a> Lane<'a> {
     }
 
     #[inline(always)]
-    fn udp(&mut self, part: &mut Part) -> Option<Next> {
+    fn udp(&mut self, level: &mut Encapsulation) -> Option<Next> {
         let [s0, s1, d0, d1, l0, l1, _, _] = *self.take::<8>()?;
         match u16::from_be_bytes([l0, l1]) {
             0 => {}
             len => self.limit(usize::from(len).checked_sub(8)?),
         }
         let (source, destination) = (u16::from_be_bytes([s0, s1]), u16::from_be_bytes([d0, d1]));
-        part.layers = part.layers.with(Layer::UDP);
-        part.transport = Some(TransportHeader {
+        level.layers = level.layers.with(Layer::UDP);
+        level.transport = Some(TransportHeader {
             protocol: TransportProtocol::Udp,
             has_ports: true,
             source,
@@ -289,18 +302,17 @@ impl<'a> Lane<'a> {
         if self.rest.is_empty() {
             return Some(None);
         }
-        let layer =
-            ports::layer(destination, self.options).or_else(|| ports::layer(source, self.options));
-        match layer {
+        match udp_payload::layer(source, destination, self.options) {
             None => Some(None),
-            Some(Layer::VXLAN) => self.vxlan(part),
-            Some(Layer::GENEVE) => self.geneve(part),
+            Some(Layer::VXLAN) => self.vxlan(level),
+            Some(Layer::GENEVE) => self.geneve(level),
+            // Their decoders exist only in the general path.
             Some(Layer::GTPV1U | Layer::MPLS) => None,
             Some(layer) => {
-                if leaf::is_sound(layer, self.rest) {
-                    part.layers = part.layers.with(layer);
+                if terminal::is_valid(layer, self.rest) {
+                    level.layers = level.layers.with(layer);
                 } else {
-                    self.missing = Some(layer);
+                    self.invalid_payload = Some(layer);
                 }
                 Some(None)
             }
@@ -308,51 +320,52 @@ impl<'a> Lane<'a> {
     }
 
     #[inline(always)]
-    fn vxlan(&mut self, part: &mut Part) -> Option<Next> {
+    fn vxlan(&mut self, level: &mut Encapsulation) -> Option<Next> {
         let [_, _, _, _, v0, v1, v2, _] = *self.take::<8>()?;
-        part.layers = part.layers.with(Layer::VXLAN);
-        self.virtual_network(part, u32::from_be_bytes([0, v0, v1, v2]), Start::Ethernet)
+        level.layers = level.layers.with(Layer::VXLAN);
+        self.virtual_network(level, u32::from_be_bytes([0, v0, v1, v2]), Start::Ethernet)
     }
 
     #[inline(always)]
-    fn geneve(&mut self, part: &mut Part) -> Option<Next> {
+    fn geneve(&mut self, level: &mut Encapsulation) -> Option<Next> {
         let [options, _, p0, p1, v0, v1, v2, _] = *self.take::<8>()?;
         let options_len = (options & 0x3f) * 4;
         self.rest = self.rest.get(usize::from(options_len)..)?;
         self.offset += u32::from(options_len);
-        part.layers = part.layers.with(Layer::GENEVE);
+        level.layers = level.layers.with(Layer::GENEVE);
         let start = start(u16::from_be_bytes([p0, p1]))?;
-        self.virtual_network(part, u32::from_be_bytes([0, v0, v1, v2]), start)
+        self.virtual_network(level, u32::from_be_bytes([0, v0, v1, v2]), start)
     }
 
     #[inline(always)]
-    fn virtual_network(&self, part: &mut Part, id: u32, start: Start) -> Option<Next> {
-        part.tunnel_end = Some(id);
-        part.network.as_mut()?.tunnel_id = i64::from(id);
+    fn virtual_network(&self, level: &mut Encapsulation, id: u32, start: Start) -> Option<Next> {
+        level.tunnel_end = Some(id);
+        level.network.as_mut()?.tunnel_id = i64::from(id);
         (!self.rest.is_empty()).then_some(Some(start))
     }
 
-    /// Key and sequence number; neither checksum nor version 1.
+    /// Decodes a GRE header of version 0 with or without key and sequence number, but without
+    /// checksum.
     #[inline(always)]
-    fn gre(&mut self, part: &mut Part) -> Option<Next> {
+    fn gre(&mut self, level: &mut Encapsulation) -> Option<Next> {
         let [flags, version, p0, p1] = *self.take::<4>()?;
         if flags & !0x30 != 0 || version != 0 {
             return None;
         }
         if flags & 0x20 != 0 {
             let key = u32::from_be_bytes(*self.take::<4>()?);
-            part.network.as_mut()?.tunnel_id = i64::from(key);
+            level.network.as_mut()?.tunnel_id = i64::from(key);
         }
         if flags & 0x10 != 0 {
             self.take::<4>()?;
         }
-        part.layers = part.layers.with(Layer::GRE);
+        level.layers = level.layers.with(Layer::GRE);
         let start = start(u16::from_be_bytes([p0, p1]))?;
         (!self.rest.is_empty()).then_some(Some(start))
     }
 
     #[inline(always)]
-    fn icmpv4(&self, part: &mut Part) -> Option<Next> {
+    fn icmpv4(&self, level: &mut Encapsulation) -> Option<Next> {
         let [kind, code, _, _, id0, id1, _, _] = *self.rest.first_chunk::<8>()?;
         let header = IcmpHeader {
             kind: IcmpType::from_v4(kind),
@@ -364,14 +377,14 @@ impl<'a> Lane<'a> {
                 _ => None,
             },
         };
-        part.layers = part.layers.with(Layer::ICMPV4);
-        part.icmp = Some(header);
-        part.icmp_key = Some(header.key(NetworkProtocol::Ipv4));
+        level.layers = level.layers.with(Layer::ICMPV4);
+        level.icmp = Some(header);
+        level.icmp_key = Some(header.key(NetworkProtocol::Ipv4));
         Some(None)
     }
 
     #[inline(always)]
-    fn icmpv6_echo(&self, part: &mut Part) -> Option<Next> {
+    fn icmpv6_echo(&self, level: &mut Encapsulation) -> Option<Next> {
         let [kind @ (128 | 129), code, _, _, id0, id1, _, _] = *self.rest.first_chunk::<8>()?
         else {
             return None;
@@ -386,13 +399,13 @@ impl<'a> Lane<'a> {
                 IcmpEcho::Reply
             }),
         };
-        part.layers = part.layers.with(Layer::ICMPV6).with(Layer::ICMPV6_ECHO);
-        part.icmp = Some(header);
-        part.icmp_key = Some(header.key(NetworkProtocol::Ipv6));
+        level.layers = level.layers.with(Layer::ICMPV6).with(Layer::ICMPV6_ECHO);
+        level.icmp = Some(header);
+        level.icmp_key = Some(header.key(NetworkProtocol::Ipv6));
         Some(None)
     }
 
-    /// The next header; its bytes are no longer in `rest` then.
+    /// Returns the next `N` bytes and moves past them.
     #[inline(always)]
     fn take<const N: usize>(&mut self) -> Option<&'a [u8; N]> {
         let (header, rest) = self.rest.split_first_chunk()?;
@@ -401,7 +414,7 @@ impl<'a> Lane<'a> {
         Some(header)
     }
 
-    /// Ends the payload after so many bytes.
+    /// Limits the payload to `len` bytes, unless it ends earlier.
     #[inline(always)]
     fn limit(&mut self, len: usize) {
         if let Some(payload) = self.rest.get(..len) {
@@ -410,15 +423,16 @@ impl<'a> Lane<'a> {
     }
 }
 
-/// What a tunnel with an EtherType starts the next part with.
+/// Returns the first header of the level in a tunnel that announces an EtherType.
 #[inline(always)]
 const fn start(ether_type: u16) -> Option<Start> {
     match ether_type {
         0x6558 => Some(Start::Ethernet),
-        ETHER_TYPE_IPV4 => Some(Start::Ipv4),
-        ETHER_TYPE_IPV6 => Some(Start::Ipv6),
+        TYPE_IPV4 => Some(Start::Ipv4),
+        TYPE_IPV6 => Some(Start::Ipv6),
         _ => None,
     }
 }
 
+/// Maximum number of VLAN tags.
 const MAX_TAGS: u32 = 4;

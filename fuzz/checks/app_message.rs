@@ -1,4 +1,5 @@
-//! What must hold of contents of extra layers: the first byte tells which layer, the rest is one.
+//! Checks of application messages (DNS, DHCPv4, VRRP) that are stored with flows. The first byte
+//! selects the protocol, the rest is a message.
 
 use prost::Message;
 use skylib::decode::DnsMessage;
@@ -6,8 +7,8 @@ use skylib::flow::{ExtraLayers, Flow, FlowQuery, FlowTable, FlowTableOptions};
 use skylib::packet::{LinkType, PacketBatch, PacketHeader};
 use skylib::time::Timestamp;
 
-/// Panics if reading does, if a small message makes a huge record, or if the record does not come
-/// back from JSON and protobuf.
+/// Panics if parsing does, if a small message causes a huge record, or if the record changes when it is
+/// written to JSON or protobuf and read again.
 pub(crate) fn check(input: &[u8]) {
     let Some((kind, message)) = input.split_first() else {
         return;
@@ -44,13 +45,13 @@ pub(crate) fn check(input: &[u8]) {
     });
     let set = table
         .query(&FlowQuery::default())
-        .expect("nothing is sorted");
+        .expect("a query without sort key");
     for flow in set.flows {
         let json = serde_json::to_vec(&flow).expect("a flow is JSON");
         assert!(json.len() < 1 << 20, "{} bytes of JSON", json.len());
-        let again: Flow = serde_json::from_slice(&json).expect("what was written is read");
+        let again: Flow = serde_json::from_slice(&json).expect("own output is valid");
         assert_eq!(again, flow);
-        let again = Flow::decode(&*flow.encode_to_vec()).expect("what was written is read");
+        let again = Flow::decode(&*flow.encode_to_vec()).expect("own output is valid");
         assert_eq!(again, flow);
     }
 }
@@ -63,11 +64,11 @@ fn check_dns(bytes: &[u8]) {
     while let Some(question) = message.question() {
         name_bytes += question.name.len();
     }
-    assert_eq!(message.record(), None, "after the end there is nothing");
-    let mut message = DnsMessage::new(bytes).expect("it was one");
+    assert_eq!(message.record(), None, "nothing follows the end");
+    let mut message = DnsMessage::new(bytes).expect("the header is complete");
     while let Some(record) = message.record() {
         name_bytes += record.name.len();
     }
-    // Bytes that are no text become three.
+    // Each byte that is not UTF-8 becomes three.
     assert!(name_bytes <= 2 * 3 * (32 << 10));
 }

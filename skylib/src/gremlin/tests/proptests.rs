@@ -6,7 +6,6 @@ use std::collections::VecDeque;
 
 use proptest::prelude::*;
 
-use super::tests::{graph, ids, json, metadata, node_step, run};
 use super::*;
 use crate::flow::FlowSet;
 use crate::graph::{Edge, EdgeId, Graph, GraphAccess, Metadata, MetadataOp, Node, NodeId};
@@ -86,7 +85,7 @@ fn distances(nodes: usize, links: &[Link], targets: &[usize], any: bool) -> Vec<
 
 /// One change of a graph; elements by number.
 #[derive(Clone, Debug)]
-pub(super) enum Change {
+pub(in crate::gremlin) enum Change {
     AddNode(usize, u8),
     SetKind(usize, u8),
     DeleteNode(usize),
@@ -95,7 +94,7 @@ pub(super) enum Change {
     DeleteEdge(usize),
 }
 
-pub(super) fn change() -> impl Strategy<Value = Change> {
+pub(in crate::gremlin) fn change() -> impl Strategy<Value = Change> {
     let node = || 0..16_usize;
     let edge = || 0..30_usize;
     prop_oneof![
@@ -110,7 +109,7 @@ pub(super) fn change() -> impl Strategy<Value = Change> {
 
 impl Change {
     /// Makes the change; one that cannot be made changes nothing.
-    pub(super) fn apply(&self, graph: &mut Graph) {
+    pub(in crate::gremlin) fn apply(&self, graph: &mut Graph) {
         let now = Timestamp::from_ms(9);
         let node = |n: &usize| NodeId::from(format!("n{n}"));
         let edge = |e: &usize| EdgeId::from(format!("e{e}"));

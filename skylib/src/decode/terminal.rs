@@ -1,57 +1,57 @@
-//! Layers that nothing is looked for behind: each is in the path if its shape is right.
+//! Terminal protocols: no header is searched behind them. Their layer is in the path if the length
+//! and the fixed fields are valid.
 
 use etherparse::ArpPacketSlice;
 
+use super::cursor::{Cursor, Next};
 use super::icmp::MLDV1_LEN;
-use super::walk::Walk;
 use super::{DecodeError, Layer};
 
-/// What is wrong with a layer.
+/// Reason why a message is invalid.
 #[derive(Debug, PartialEq, Eq)]
 enum Flaw {
-    /// It is shorter than so many bytes.
-    Wants(usize),
+    /// It is shorter than this number of bytes.
+    TooShort(usize),
     Malformed,
 }
 
-pub(super) fn decode(walk: &mut Walk<'_, '_>, layer: Layer) -> Result<(), DecodeError> {
-    check(layer, walk.rest(), walk.offset() as u32)?;
-    walk.found_leaf();
-    walk.push(layer, 0)
+/// Adds the layer, if its message is valid.
+pub(super) fn decode(cursor: &mut Cursor<'_, '_>, layer: Layer) -> Result<Next, DecodeError> {
+    check(layer, cursor.rest(), cursor.offset() as u32)?;
+    cursor.set_terminal();
+    cursor.push(layer, 0)?;
+    Ok(Next::End)
 }
 
-/// Whether a layer has the right shape.
+/// Returns whether a message of the protocol `layer` is valid.
 #[inline]
-pub(super) fn is_sound(layer: Layer, data: &[u8]) -> bool {
-    shape(layer, data).is_ok()
+pub(super) fn is_valid(layer: Layer, data: &[u8]) -> bool {
+    validate(layer, data).is_ok()
 }
 
-/// What is wrong with the shape of the layer at this offset, if anything is.
+/// Checks a message of the protocol `layer` that starts at `offset` in the captured bytes.
 pub(super) fn check(layer: Layer, data: &[u8], offset: u32) -> Result<(), DecodeError> {
-    shape(layer, data).map_err(|flaw| match flaw {
-        Flaw::Wants(wanted) => {
-            let (wanted, had) = (wanted as u32, data.len() as u32);
-            DecodeError::Truncated {
-                layer,
-                offset,
-                wanted,
-                had,
-            }
-        }
+    validate(layer, data).map_err(|flaw| match flaw {
+        Flaw::TooShort(needed) => DecodeError::Truncated {
+            layer,
+            offset,
+            needed: needed as u32,
+            available: data.len() as u32,
+        },
         Flaw::Malformed => DecodeError::Malformed { layer, offset },
     })
 }
 
-fn shape(layer: Layer, data: &[u8]) -> Result<(), Flaw> {
-    let least = least_len(layer);
-    if data.len() < least {
-        return Err(Flaw::Wants(least));
+fn validate(layer: Layer, data: &[u8]) -> Result<(), Flaw> {
+    let min_len = min_len(layer);
+    if data.len() < min_len {
+        return Err(Flaw::TooShort(min_len));
     }
     let options_at = |at: usize| check_options(data.get(at..).unwrap_or_default());
     match layer {
         Layer::ARP => match ArpPacketSlice::from_slice(data) {
             Ok(_) => Ok(()),
-            Err(error) => Err(Flaw::Wants(error.required_len)),
+            Err(error) => Err(Flaw::TooShort(error.required_len)),
         },
         Layer::ICMPV6_ROUTER_SOLICITATION => options_at(4),
         Layer::ICMPV6_ROUTER_ADVERTISEMENT => options_at(12),
@@ -71,8 +71,8 @@ fn shape(layer: Layer, data: &[u8]) -> Result<(), Flaw> {
     }
 }
 
-/// The least bytes a layer has.
-const fn least_len(layer: Layer) -> usize {
+/// Returns the minimum length of a message in bytes.
+const fn min_len(layer: Layer) -> usize {
     match layer {
         Layer::STP
         | Layer::EAP
@@ -96,7 +96,8 @@ const fn least_len(layer: Layer) -> usize {
     }
 }
 
-/// Options of neighbour discovery: type, length in units of eight bytes, value (RFC 4861, 4.6).
+/// Checks options of neighbor discovery: type, length in units of eight bytes, value (RFC 4861,
+/// section 4.6).
 fn check_options(mut options: &[u8]) -> Result<(), Flaw> {
     while let [_, units, ..] = options {
         options = match options.get(usize::from(*units) * 8..) {
@@ -111,7 +112,7 @@ fn check_options(mut options: &[u8]) -> Result<(), Flaw> {
     }
 }
 
-/// IGMP of versions 1 to 3 (RFC 1112, 2236, 3376).
+/// Checks IGMP of versions 1 to 3 (RFC 1112, 2236, 3376).
 fn check_igmp(data: &[u8]) -> Result<(), Flaw> {
     match (data.first(), data.len()) {
         (Some(0x11), 8 | 12..) | (Some(0x12 | 0x16 | 0x17 | 0x22), _) => Ok(()),
@@ -119,21 +120,21 @@ fn check_igmp(data: &[u8]) -> Result<(), Flaw> {
     }
 }
 
-/// OSPF of versions 2 and 3 (RFC 2328, 5340).
+/// Checks OSPF of versions 2 and 3 (RFC 2328, 5340).
 fn check_ospf(data: &[u8]) -> Result<(), Flaw> {
     match (data.first(), data.len()) {
-        (Some(2), ..24) => Err(Flaw::Wants(24)),
+        (Some(2), ..24) => Err(Flaw::TooShort(24)),
         (Some(2 | 3), _) => Ok(()),
         _ => Err(Flaw::Malformed),
     }
 }
 
-/// VRRP as version 2 has it: an advertisement with as many addresses as it says (RFC 3768).
+/// Checks VRRP of version 2: an advertisement with all addresses that it announces (RFC 3768).
 fn check_vrrp(data: &[u8]) -> Result<(), Flaw> {
     match data {
         [kind, _, _, count, ..] if kind & 0xf == 1 && *count > 0 => {
             match 8 + usize::from(*count) * 4 {
-                len if data.len() < len => Err(Flaw::Wants(len)),
+                len if data.len() < len => Err(Flaw::TooShort(len)),
                 _ => Ok(()),
             }
         }
@@ -141,12 +142,12 @@ fn check_vrrp(data: &[u8]) -> Result<(), Flaw> {
     }
 }
 
-/// Whether a request or status line of SIP stands first (RFC 3261, 7).
+/// Returns whether the data begins with a request or status line of SIP (RFC 3261, section 7).
 fn is_sip(data: &[u8]) -> bool {
     if data.starts_with(b"SIP/") {
         return true;
     }
-    // Binary data ends here, before anything is searched in it.
+    // Rejects binary data before the search for a line.
     let method_len = data
         .iter()
         .take_while(|byte| byte.is_ascii_uppercase())
@@ -158,5 +159,5 @@ fn is_sip(data: &[u8]) -> bool {
     line.windows(5).any(|window| window == b" SIP/")
 }
 
-/// What marks DHCP among BOOTP messages (RFC 2131, 3).
+/// Magic cookie that distinguishes DHCP from other BOOTP messages (RFC 2131, section 3).
 const DHCP_COOKIE: [u8; 4] = [99, 130, 83, 99];

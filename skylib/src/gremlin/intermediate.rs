@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use super::error::QueryError;
 use super::scope::Scope;
+use super::steps::filter::Row;
 use super::steps::metrics::Metrics;
-use super::steps::select::Row;
 use crate::flow::{Flow, FlowSet, RawPacket};
 use crate::graph::{Edge, EdgeRef, Node, NodeRef};
 use crate::value::{Text, Value};

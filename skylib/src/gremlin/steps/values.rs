@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use arcstr::ArcStr;
 use hashbrown::HashSet;
 
-use super::select::Distinct;
+use super::filter::Distinct;
 use crate::filter::{Fields, Filter, Predicate};
 use crate::graph::{ElementKey, Node, NodeRef};
 use crate::gremlin::budget::Budget;

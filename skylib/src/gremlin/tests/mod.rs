@@ -1,5 +1,8 @@
 //! What must hold of every query, whatever the graph, and the bounds that hostile ones meet.
 
+mod error_texts;
+pub(in crate::gremlin) mod proptests;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use proptest::prelude::*;
@@ -19,12 +22,12 @@ impl FlowSource for Table {
     }
 }
 
-pub(super) fn metadata(json: &str) -> Metadata {
+pub(in crate::gremlin) fn metadata(json: &str) -> Metadata {
     serde_json::from_str(json).unwrap()
 }
 
 /// Nodes with a name and a type each, and edges by the positions of their ends.
-pub(super) fn graph(kinds: &[u8], edges: &[(usize, usize, bool)]) -> Graph {
+pub(in crate::gremlin) fn graph(kinds: &[u8], edges: &[(usize, usize, bool)]) -> Graph {
     let mut graph = Graph::new();
     for (number, kind) in kinds.iter().enumerate() {
         let json = format!(r#"{{"Name":"n{number}","Type":"t{kind}","Kind":{kind}}}"#);
@@ -60,12 +63,12 @@ fn chain(len: usize) -> Graph {
     graph(&vec![0; len], &edges)
 }
 
-pub(super) fn run(graph: &Graph, query: &str) -> Result<Answer, QueryError> {
+pub(in crate::gremlin) fn run(graph: &Graph, query: &str) -> Result<Answer, QueryError> {
     let view = GraphView::open(graph);
     Query::parse(query)?.run(&Context::new(&view, &Table(Vec::new()), Timestamp::ZERO))
 }
 
-pub(super) fn json(graph: &Graph, query: &str) -> String {
+pub(in crate::gremlin) fn json(graph: &Graph, query: &str) -> String {
     match run(graph, query) {
         Ok(answer) => serde_json::to_string(&answer).unwrap(),
         Err(error) => error.to_string(),
@@ -73,7 +76,7 @@ pub(super) fn json(graph: &Graph, query: &str) -> String {
 }
 
 /// Ids of nodes or edges.
-pub(super) fn ids(graph: &Graph, query: &str) -> Vec<String> {
+pub(in crate::gremlin) fn ids(graph: &Graph, query: &str) -> Vec<String> {
     match run(graph, query).unwrap() {
         Answer::Nodes(nodes) => nodes.iter().map(|node| node.id.to_string()).collect(),
         Answer::Edges(edges) => edges.iter().map(|edge| edge.id.to_string()).collect(),
@@ -485,7 +488,7 @@ fn flows_lead_back_to_nodes() {
 }
 
 /// Steps that keep nodes nodes.
-pub(super) fn node_step() -> impl Strategy<Value = String> {
+pub(in crate::gremlin) fn node_step() -> impl Strategy<Value = String> {
     let kind = 0..3_u8;
     prop_oneof![
         kind.clone().prop_map(|k| format!("Has('Type','t{k}')")),

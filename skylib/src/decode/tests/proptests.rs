@@ -1,4 +1,5 @@
-//! The fast lane and the general way agree, and the general way agrees with etherparse.
+//! Property tests: the fast path and the general path agree, and the general path agrees with
+//! etherparse.
 
 use etherparse::{LaxNetSlice, LaxSlicedPacket, TransportSlice};
 use proptest::prelude::*;
@@ -6,8 +7,9 @@ use proptest::sample::Index;
 
 use super::*;
 
-/// Whether the fast lane took the packet; if so, it is checked against the general way.
-fn lanes_agree(
+/// Returns whether the fast path supports the packet; if so, compares its result with that of the
+/// general path.
+fn paths_agree(
     options: &DecoderOptions,
     data: &[u8],
     wire_len: u32,
@@ -19,14 +21,14 @@ fn lanes_agree(
         data,
         wire_len,
     };
-    let (mut fast, mut general) = (Parts::new(), Parts::new());
+    let (mut fast, mut general) = (Encapsulations::new(), Encapsulations::new());
     let result = decoder.decode_generally(packet, &mut general, false);
-    let fast_result = match fast::decode(options, data, wire_len, &mut fast) {
+    let fast_result = match fast_path::decode(options, data, wire_len, &mut fast) {
         Outcome::Done => Some(Ok(())),
-        Outcome::Missing(layer) => Some(fast::missing(layer, data, &fast)),
-        Outcome::NotMine => None,
+        Outcome::InvalidPayload(layer) => Some(fast_path::payload_error(layer, data, &fast)),
+        Outcome::Unsupported => None,
     };
-    let took = fast_result.is_some();
+    let is_supported = fast_result.is_some();
     if let Some(fast_result) = fast_result {
         prop_assert_eq!(fast_result, result);
         prop_assert_eq!(&*fast, &*general);
@@ -36,15 +38,15 @@ fn lanes_agree(
             prop_assert_eq!(fast.key_transport(index), general.key_transport(index));
         }
     }
-    // Whichever lane it takes, the caller sees the general way's answer.
-    let mut parts = Parts::new();
-    prop_assert_eq!(decoder.decode(packet, &mut parts), result);
-    prop_assert_eq!(&*parts, &*general);
-    prop_assert_eq!(parts.without_flow(), general.without_flow());
-    Ok(took)
+    // Whichever path is taken, the caller sees the result of the general path.
+    let mut encapsulations = Encapsulations::new();
+    prop_assert_eq!(decoder.decode(packet, &mut encapsulations), result);
+    prop_assert_eq!(&*encapsulations, &*general);
+    prop_assert_eq!(encapsulations.without_flow(), general.without_flow());
+    Ok(is_supported)
 }
 
-/// Packets of common headers, one within the other.
+/// Generates packets of common headers, with tunnels.
 fn any_packet() -> impl Strategy<Value = Vec<u8>> {
     let application = || {
         (
@@ -117,7 +119,7 @@ fn tagged(tags: usize, is_v4: bool, datagram: &[u8]) -> Vec<u8> {
     ethernet(if tags == 0 { last } else { 0x88a8 }, &body)
 }
 
-/// IP protocol number and payload of a frame in a tunnel.
+/// Returns IP protocol number and payload of a frame in a tunnel.
 fn tunnelled(tunnel: u8, [a, b, c, d]: [u8; 4], frame: &[u8]) -> (u8, Vec<u8>) {
     let inner_ip = (u16::from_be_bytes([frame[12], frame[13]]), &frame[14..]);
     let gre = |flags: u8, fields: &[u8], protocol: u16, payload: &[u8]| {
@@ -143,12 +145,12 @@ fn tunnelled(tunnel: u8, [a, b, c, d]: [u8; 4], frame: &[u8]) -> (u8, Vec<u8>) {
     }
 }
 
-/// Where to damage a packet: mostly in its outer headers.
-fn any_place() -> impl Strategy<Value = usize> {
+/// Generates offsets to damage, mostly in the outer headers.
+fn any_offset() -> impl Strategy<Value = usize> {
     prop_oneof![3 => 12..60_usize, 1 => 0..300_usize]
 }
 
-/// What to write there: mostly what lengths, versions and flags begin or end at.
+/// Generates values to write there, mostly limits of lengths, versions and flags.
 fn any_value() -> impl Strategy<Value = u8> {
     prop_oneof![2 => prop::sample::select(EDGES), 1 => any::<u8>()]
 }
@@ -169,25 +171,25 @@ proptest! {
 
     #[test]
     fn valid_packets_decode_alike(options in any_options(), packet in any_packet()) {
-        lanes_agree(&options, &packet, packet.len() as u32 + 4)?;
+        paths_agree(&options, &packet, packet.len() as u32 + 4)?;
     }
 
     #[test]
     fn damaged_packets_decode_alike(
         options in any_options(),
         mut packet in any_packet(),
-        changes in prop::collection::vec((any_place(), any_value()), 0..4),
+        changes in prop::collection::vec((any_offset(), any_value()), 0..4),
         cut in prop::option::of(any::<Index>()),
         wire_len in prop_oneof![Just(0), 14..200_u32],
     ) {
-        for (place, value) in changes {
+        for (offset, value) in changes {
             let len = packet.len();
-            packet[place % len] = value;
+            packet[offset % len] = value;
         }
         if let Some(cut) = cut {
             packet.truncate(cut.index(packet.len() + 1));
         }
-        lanes_agree(&options, &packet, wire_len)?;
+        paths_agree(&options, &packet, wire_len)?;
     }
 
     #[test]
@@ -195,22 +197,22 @@ proptest! {
         link_type in prop::sample::select(&[0_u16, 1, 9, 12, 14, 101, 108, 113, 228, 229, 276][..]),
         data in prop::collection::vec(any::<u8>(), 0..200),
     ) {
-        lanes_agree(&DecoderOptions::default(), &data, 200)?;
-        let (parts, result) = decode_as(LinkType(link_type), &data);
-        prop_assert!(parts.iter().all(|part| !part.layers.is_empty()));
+        paths_agree(&DecoderOptions::default(), &data, 200)?;
+        let (encapsulations, result) = decode_as(LinkType(link_type), &data);
+        prop_assert!(encapsulations.iter().all(|level| !level.layers.is_empty()));
         prop_assert!(result.is_ok() || result.is_err_and(|error| !error.to_string().is_empty()));
     }
 
     #[test]
     fn etherparse_reads_the_same_ends(packet in any_packet()) {
-        let (parts, _) = decode(&packet);
+        let (encapsulations, _) = decode(&packet);
         let oracle = LaxSlicedPacket::from_ethernet(&packet).unwrap();
-        let part = parts[0];
+        let level = encapsulations[0];
         if oracle.link_exts.len() == oracle.vlan_ids().len() {
             let tags = oracle.vlan_ids().iter().rev().fold(0, |id, tag| id << 12 | i64::from(tag.value()));
-            // Beyond three tags etherparse does not look.
+            // etherparse does not decode more than three tags.
             if oracle.vlan_ids().len() < 3 {
-                prop_assert_eq!(part.link.unwrap().vlan_id, tags);
+                prop_assert_eq!(level.link.unwrap().vlan_id, tags);
             }
         }
         let ends = match &oracle.net {
@@ -225,7 +227,7 @@ proptest! {
             _ => None,
         };
         if ends.is_some() {
-            prop_assert_eq!(parts.key_network(0), ends);
+            prop_assert_eq!(encapsulations.key_network(0), ends);
         }
         let ports = match &oracle.transport {
             Some(TransportSlice::Tcp(tcp)) => Some((tcp.source_port(), tcp.destination_port())),
@@ -233,13 +235,13 @@ proptest! {
             _ => None,
         };
         if ports.is_some() {
-            prop_assert_eq!(parts.key_transport(0).map(|t| (t.source, t.destination)), ports);
+            prop_assert_eq!(encapsulations.key_transport(0).map(|t| (t.source, t.destination)), ports);
         }
     }
 }
 
 #[test]
-fn the_fast_lane_takes_what_it_is_for() {
+fn the_fast_path_supports_what_it_is_for() {
     let options = DecoderOptions::default();
     let frame = ethernet(0x0800, &ipv4(17, &udp(7000, 7001, b"x")));
     for tunnel in 0..5 {
@@ -251,20 +253,20 @@ fn the_fast_lane_takes_what_it_is_for() {
             for tags in 0..=4 {
                 let packet = tagged(tags, is_v4, &datagram);
                 assert!(
-                    lanes_agree(&options, &packet, 2000).unwrap(),
+                    paths_agree(&options, &packet, 2000).unwrap(),
                     "{tunnel} {is_v4} {tags}"
                 );
             }
         }
     }
     let (protocol, payload) = tunnelled(5, [1, 2, 3, 4], &frame);
-    assert!(!lanes_agree(&options, &tagged(0, true, &ipv4(protocol, &payload)), 2000).unwrap());
-    assert!(!lanes_agree(&options, &tagged(5, true, &ipv4(1, ECHO)), 2000).unwrap());
-    assert!(!lanes_agree(&options, &tagged(0, true, &ipv4(1, ECHO)), 0).unwrap());
+    assert!(!paths_agree(&options, &tagged(0, true, &ipv4(protocol, &payload)), 2000).unwrap());
+    assert!(!paths_agree(&options, &tagged(5, true, &ipv4(1, ECHO)), 2000).unwrap());
+    assert!(!paths_agree(&options, &tagged(0, true, &ipv4(1, ECHO)), 0).unwrap());
 }
 
 #[test]
-fn every_damaged_byte_and_every_cut_decode_alike() {
+fn every_damaged_byte_and_every_truncation_decode_alike() {
     let options = DecoderOptions::default();
     let leaves = [
         (6, tcp(2)),
@@ -285,19 +287,22 @@ fn every_damaged_byte_and_every_cut_decode_alike() {
         let (protocol, payload) = tunnelled(tunnel, [1, 2, 3, 4], &packets[1]);
         packets.push(tagged(0, true, &ipv4(protocol, &payload)));
     }
-    let agree = |data: &[u8]| lanes_agree(&options, data, 300).unwrap();
-    let mut taken = 0;
+    let agree = |data: &[u8]| paths_agree(&options, data, 300).unwrap();
+    let mut supported = 0;
     for packet in &packets {
         for len in 0..packet.len() {
-            taken += usize::from(agree(&packet[..len]));
+            supported += usize::from(agree(&packet[..len]));
         }
-        for place in 12..packet.len() {
+        for offset in 12..packet.len() {
             for value in EDGES {
                 let mut damaged = packet.clone();
-                damaged[place] = *value;
-                taken += usize::from(agree(&damaged));
+                damaged[offset] = *value;
+                supported += usize::from(agree(&damaged));
             }
         }
     }
-    assert!(taken > 10_000, "{taken} packets were for the fast lane");
+    assert!(
+        supported > 10_000,
+        "{supported} packets were supported by the fast path"
+    );
 }

@@ -1,8 +1,8 @@
 //! The kinds of result that steps pass on, and what a kind answers a step it has no use for.
 
 use super::ast::Step;
-use super::checks;
 use super::error::nearest;
+use super::step_params;
 
 /// What a step gets to work on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,7 +136,7 @@ impl Kind {
             return "flows have one page, and theirs is taken".to_owned();
         }
         if followers.contains(&name) {
-            let usage = checks::usage(name).unwrap_or(name);
+            let usage = step_params::usage(name).unwrap_or(name);
             return format!("in `{name}`, which gets {kind}; expected `{usage}`");
         }
         let cannot = format!("`{name}` cannot follow {kind}");

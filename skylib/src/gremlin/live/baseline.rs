@@ -5,10 +5,10 @@ use std::ops::Range;
 
 use hashbrown::HashMap;
 
-use super::difference::Difference;
+use super::dependencies::{Fate, Meaning, Reach};
+use super::diff::Difference;
 use super::item::Key;
-use super::reach::{Fate, Meaning, Reach};
-use super::rows::{Row, Rows};
+use super::keyed_rows::{Row, Rows};
 use super::update::{Change, List};
 use crate::graph::GraphEvent;
 

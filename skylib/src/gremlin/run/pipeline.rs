@@ -6,10 +6,10 @@ use std::rc::Rc;
 use super::{Run, compiled, count};
 use crate::filter::Filter;
 use crate::graph::ElementKey;
-use crate::gremlin::data::{Data, Element, Rows};
 use crate::gremlin::error::QueryError;
+use crate::gremlin::intermediate::{Data, Element, Rows};
 use crate::gremlin::plan::Operation;
-use crate::gremlin::steps::select::{Dedup, Pager, Pipe, Piped, Row, Stage};
+use crate::gremlin::steps::filter::{Dedup, Pager, Pipe, Piped, Row, Stage};
 
 impl Run<'_> {
     /// Lets elements through the filters, pages and counts that come next.

@@ -3,7 +3,7 @@
 use hashbrown::HashMap;
 
 use super::item::Key;
-use super::rows::Row;
+use super::keyed_rows::Row;
 use super::update::{Change, List};
 
 /// The changes between two lists.

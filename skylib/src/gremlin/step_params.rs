@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 
 use super::ast::{FlowNodes, Hierarchy, Param, Step, Walk};
-use super::go_text::{list, string};
+use super::go_format::{list, string};
 use super::predicate;
 use crate::value::Text;
 
