@@ -45,6 +45,7 @@
 
 mod answer;
 mod ast;
+mod bitmap;
 mod budget;
 mod error;
 mod explain;
@@ -52,7 +53,6 @@ mod go_format;
 mod intermediate;
 mod lexer;
 pub mod live;
-mod number_set;
 mod parser;
 mod plan;
 mod point_lookup;

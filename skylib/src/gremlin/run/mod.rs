@@ -375,7 +375,7 @@ impl<'r> Run<'r> {
 
     fn on_paths(&mut self, operation: &Operation, paths: &[Vec<u32>]) -> Result<Data, QueryError> {
         let mut numbers: Vec<u32> = paths.iter().flatten().copied().collect();
-        let mut seen = super::number_set::NumberSet::default();
+        let mut seen = super::bitmap::Bitmap::default();
         numbers.retain(|number| seen.insert(*number));
         let nodes = self.refs::<NodeRef>(&Rows::Numbers(Rc::new(numbers)))?;
         match operation {

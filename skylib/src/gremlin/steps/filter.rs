@@ -14,7 +14,7 @@ use crate::graph::history::Identities;
 use crate::graph::{EdgeRef, ElementKey, NodeRef};
 use crate::gremlin::budget::{Budget, Room};
 use crate::gremlin::error::QueryError;
-use crate::gremlin::number_set::NumberSet;
+use crate::gremlin::bitmap::Bitmap;
 use crate::gremlin::plan::Page;
 use crate::value::{Text, Value};
 
@@ -225,7 +225,7 @@ pub(in crate::gremlin) fn cut<T>(list: Vec<T>, page: Page) -> Vec<T> {
 
 /// What of `Dedup` has been seen.
 pub(in crate::gremlin) enum Dedup {
-    ById(NumberSet, Identities),
+    ById(Bitmap, Identities),
     /// COMPAT: the found values alone decide; which keys they were under does not, and elements
     /// that have none of the keys are all kept.
     ByValues(Vec<ElementKey>, HashSet<Vec<Distinct>>),
@@ -234,7 +234,7 @@ pub(in crate::gremlin) enum Dedup {
 impl Dedup {
     pub(in crate::gremlin) fn new(keys: &[Text], identities: Identities) -> Self {
         match keys {
-            [] => Self::ById(NumberSet::default(), identities),
+            [] => Self::ById(Bitmap::default(), identities),
             keys => {
                 let keys = keys.iter().map(|key| ElementKey::parse(key)).collect();
                 Self::ByValues(keys, HashSet::new())

@@ -5,7 +5,7 @@ use crate::graph::{Direction, ElementKey};
 use crate::gremlin::ast::Hierarchy;
 use crate::gremlin::budget::Budget;
 use crate::gremlin::error::QueryError;
-use crate::gremlin::number_set::NumberSet;
+use crate::gremlin::bitmap::Bitmap;
 use crate::gremlin::scope::Scope;
 
 /// The numbers of the given nodes and of those around them, nearest first, each once.
@@ -26,7 +26,7 @@ pub(in crate::gremlin) fn nodes_within(
     };
     let mut room = budget.room();
     let identities = scope.identities();
-    let mut seen = NumberSet::default();
+    let mut seen = Bitmap::default();
     let mut found: Vec<u32> = from
         .iter()
         .copied()

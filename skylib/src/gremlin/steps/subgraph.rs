@@ -6,7 +6,7 @@ use crate::filter::Filter;
 use crate::graph::{Direction, EdgeRef, ElementKey, NodeRef};
 use crate::gremlin::budget::Budget;
 use crate::gremlin::error::QueryError;
-use crate::gremlin::number_set::NumberSet;
+use crate::gremlin::bitmap::Bitmap;
 use crate::gremlin::scope::{Part, Scope};
 
 /// Nodes, each given once, and the edges among them that pass a filter.
@@ -20,8 +20,8 @@ pub(in crate::gremlin) fn of_nodes(
     budget: &Budget<'_>,
 ) -> Result<Part, QueryError> {
     let identities = scope.identities();
-    let mut members = NumberSet::default();
-    let mut ids = NumberSet::default();
+    let mut members = Bitmap::default();
+    let mut ids = Bitmap::default();
     let is_new = |node: &NodeRef| {
         members.insert(node.index());
         ids.insert(identities.of(node.index()))
@@ -50,7 +50,7 @@ pub(in crate::gremlin) fn of_nodes(
     // By number, which is about the order in which they came.
     inside.sort_unstable();
     let mut edges = Vec::new();
-    let mut known_edges = NumberSet::default();
+    let mut known_edges = Bitmap::default();
     scope.fetch_edges(&inside, &mut |edge| {
         if filter.matches(&**edge) && known_edges.insert(identities.of(edge.index())) {
             edges.push(edge);
@@ -67,13 +67,13 @@ pub(in crate::gremlin) fn of_edges(
     budget: &Budget<'_>,
 ) -> Result<Part, QueryError> {
     let identities = scope.identities();
-    let mut known_edges = NumberSet::default();
+    let mut known_edges = Bitmap::default();
     let edges: Vec<EdgeRef> = edges
         .iter()
         .filter(|edge| known_edges.insert(identities.of(edge.index())))
         .cloned()
         .collect();
-    let mut known_nodes = NumberSet::default();
+    let mut known_nodes = Bitmap::default();
     let mut nodes = Vec::new();
     let mut failed = Ok(());
     scope.visit_ends(&edges, &mut |parents, children| {
