@@ -8,6 +8,7 @@ pub mod engine;
 mod error;
 pub mod filter;
 pub mod flow;
+pub mod go_duration;
 pub mod graph;
 pub mod gremlin;
 pub mod id;

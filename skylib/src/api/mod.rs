@@ -8,7 +8,6 @@ pub mod address;
 mod alert;
 mod capture;
 mod date;
-pub mod duration;
 mod edge;
 mod edge_rule;
 mod element;

@@ -4,8 +4,6 @@ pub mod capability;
 pub mod cpu;
 #[cfg(feature = "netlink")]
 pub mod ethtool;
-#[cfg(feature = "spp")]
-pub mod local_time;
 pub mod netns;
 #[cfg(feature = "afpacket")]
 pub mod socket;

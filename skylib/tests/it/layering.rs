@@ -12,7 +12,7 @@ struct Layer {
 
 const LAYERS: &[Layer] = &[
     Layer {
-        modules: &["value", "filter", "time", "id", "packet", "error"],
+        modules: &["value", "filter", "time", "go_duration", "id", "packet", "error"],
         imports_own: true,
     },
     Layer {
