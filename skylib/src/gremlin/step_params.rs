@@ -88,7 +88,7 @@ pub(super) fn step(word: &str, params: Vec<Param>) -> Option<Result<Step, String
 }
 
 /// Checks a step that was not made of text: filters that [`step`] refuses are refused here too.
-pub(super) fn again(step: &Step) -> Result<(), String> {
+pub(super) fn check(step: &Step) -> Result<(), String> {
     match step {
         Step::Flows(params) => flows(params),
         Step::Hierarchy(kind, pairs, _) => edges(*kind, pairs),

@@ -7,7 +7,7 @@ use crate::filter::Filter;
 use crate::graph::{EdgeRef, NodeRef};
 use crate::gremlin::answer::Answer;
 use crate::gremlin::error::QueryError;
-use crate::gremlin::intermediate::{Data, Element, Rows};
+use crate::gremlin::intermediate::{Data, ElementRow, Rows};
 use crate::gremlin::steps::filter::Pipe;
 use crate::value::Value;
 
@@ -59,17 +59,17 @@ impl Run<'_> {
         Ok(Answer::Graph { nodes, edges })
     }
 
-    pub(super) fn elements<E: Element>(&self, rows: &Rows<E>) -> Result<Vec<E::Whole>, QueryError> {
+    pub(super) fn elements<E: ElementRow>(&self, rows: &Rows<E>) -> Result<Vec<E::Shared>, QueryError> {
         Ok(self
             .refs(rows)?
             .iter()
             .cloned()
-            .map(E::into_whole)
+            .map(E::into_shared)
             .collect())
     }
 
     /// The elements themselves.
-    pub(super) fn refs<E: Element>(&self, rows: &Rows<E>) -> Result<Rc<Vec<E>>, QueryError> {
+    pub(super) fn refs<E: ElementRow>(&self, rows: &Rows<E>) -> Result<Rc<Vec<E>>, QueryError> {
         let numbers = match rows {
             Rows::Refs(refs) => return Ok(Rc::clone(refs)),
             Rows::Numbers(numbers) => numbers,

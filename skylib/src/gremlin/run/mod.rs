@@ -15,7 +15,7 @@ use super::ast::Walk;
 use super::budget::Budget;
 use super::error::QueryError;
 use super::explain::{Access, Trace};
-use super::intermediate::{Data, Element, Rows};
+use super::intermediate::{Data, ElementRow, Rows};
 use super::plan::{FlowPlan, Operation};
 use super::scope::{Part, Scope};
 use super::steps::filter;
@@ -53,7 +53,7 @@ impl<'r> Run<'r> {
     ) -> Self {
         Self {
             context,
-            budget: Budget::new(context.limits, context.interrupt),
+            budget: Budget::new(context.limits, context.interrupt()),
             scope: Scope::whole(context.view),
             when: None,
             marks: HashMap::new(),
@@ -82,7 +82,7 @@ impl<'r> Run<'r> {
                         .help(format!("in `{}`", step.name())),
                     None => error,
                 })?;
-            self.budget.read_with(self.scope.bytes())?;
+            self.budget.set_reading(self.scope.bytes())?;
             self.note(|trace, next| trace.end(next, data.len()));
         }
         self.budget.check()?;
@@ -127,7 +127,7 @@ impl<'r> Run<'r> {
             let (start, last) = (asked.start.as_ms(), asked.last.as_ms());
             error().help(format!("asked for {start} to {last}, Unix ms"))
         })?;
-        self.scope = Scope::past(history, when, self.context.interrupt);
+        self.scope = Scope::past(history, when, self.context.interrupt());
         self.when = Some(when);
         self.marks.clear();
         Ok(Data::Graph)
@@ -219,7 +219,7 @@ impl<'r> Run<'r> {
         }
     }
 
-    fn sift_rows<E: Element>(&mut self, rows: &Rows<E>) -> Result<Data, QueryError> {
+    fn sift_rows<E: ElementRow>(&mut self, rows: &Rows<E>) -> Result<Data, QueryError> {
         // This operation is the first stage of the pipe.
         self.next -= 1;
         match rows {
@@ -288,7 +288,7 @@ impl<'r> Run<'r> {
             Operation::Walk(walk, filter) => return self.walk(*walk, filter, &rows),
             Operation::Count => return Ok(count(rows.len())),
             Operation::As(name) => {
-                budget.keep(rows.bytes())?;
+                budget.retain(rows.bytes())?;
                 self.marks.insert(name.clone(), rows.clone());
                 return Ok(Data::Nodes(rows));
             }

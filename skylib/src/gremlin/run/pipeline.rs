@@ -7,13 +7,13 @@ use super::{Run, compiled, count};
 use crate::filter::Filter;
 use crate::graph::ElementKey;
 use crate::gremlin::error::QueryError;
-use crate::gremlin::intermediate::{Data, Element, Rows};
+use crate::gremlin::intermediate::{Data, ElementRow, Rows};
 use crate::gremlin::plan::Operation;
 use crate::gremlin::steps::filter::{Dedup, Pager, Pipe, Piped, Row, Stage};
 
 impl Run<'_> {
     /// Lets elements through the filters, pages and counts that come next.
-    pub(super) fn pipe<E: Element>(
+    pub(super) fn pipe<E: ElementRow>(
         &mut self,
         fill: impl FnOnce(&mut Pipe<'_, '_, E>) -> Result<(), QueryError>,
     ) -> Result<Data, QueryError> {
@@ -24,7 +24,7 @@ impl Run<'_> {
     }
 
     /// Lets numbers through the pages and counts that come next.
-    pub(super) fn pipe_numbers<E: Element>(
+    pub(super) fn pipe_numbers<E: ElementRow>(
         &mut self,
         fill: impl FnOnce(&mut Pipe<'_, '_, u32>) -> Result<(), QueryError>,
     ) -> Result<Data, QueryError> {
@@ -34,7 +34,7 @@ impl Run<'_> {
         })
     }
 
-    pub(super) fn pipe_all<E: Element>(&mut self, found: Vec<E>) -> Result<Data, QueryError> {
+    pub(super) fn pipe_all<E: ElementRow>(&mut self, found: Vec<E>) -> Result<Data, QueryError> {
         self.pipe(|pipe| {
             let _stopped = found.into_iter().try_for_each(|row| pipe.push(row));
             Ok(())

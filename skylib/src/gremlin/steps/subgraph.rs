@@ -96,6 +96,6 @@ fn finish(
     edges: Vec<EdgeRef>,
     budget: &Budget<'_>,
 ) -> Result<Part, QueryError> {
-    budget.keep(size_of_val(&*nodes) + size_of_val(&*edges))?;
+    budget.retain(size_of_val(&*nodes) + size_of_val(&*edges))?;
     Ok(Part::new(nodes, edges))
 }
