@@ -36,8 +36,8 @@
 //! ```
 //!
 //! [`Traversal`] builds a query in Rust instead of text, [`Query::explain`] reports how a query was
-//! run, and [`live`] keeps an answer up to date while the graph changes. `docs/gremlin.md` is the
-//! user's guide.
+//! run, and [`live`] updates an answer incrementally while the graph changes. `docs/gremlin.md` is
+//! the user's guide.
 //!
 //! A lexer and a parser turn the text into [`Step`]s (which print as query text again). The planner
 //! checks which steps fit together, merges filters and pages into the steps that they narrow, and

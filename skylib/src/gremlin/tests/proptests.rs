@@ -85,7 +85,7 @@ fn distances(nodes: usize, links: &[Link], targets: &[usize], any: bool) -> Vec<
 
 /// One change of a graph; elements by number.
 #[derive(Clone, Debug)]
-pub(in crate::gremlin) enum Change {
+pub(in crate::gremlin) enum Mutation {
     AddNode(usize, u8),
     SetKind(usize, u8),
     DeleteNode(usize),
@@ -94,20 +94,20 @@ pub(in crate::gremlin) enum Change {
     DeleteEdge(usize),
 }
 
-pub(in crate::gremlin) fn change() -> impl Strategy<Value = Change> {
+pub(in crate::gremlin) fn mutation() -> impl Strategy<Value = Mutation> {
     let node = || 0..16_usize;
     let edge = || 0..30_usize;
     prop_oneof![
-        (node(), 0..3_u8).prop_map(|(n, kind)| Change::AddNode(n, kind)),
-        (node(), 0..3_u8).prop_map(|(n, kind)| Change::SetKind(n, kind)),
-        node().prop_map(Change::DeleteNode),
-        (edge(), node(), node()).prop_map(|(e, parent, child)| Change::AddEdge(e, parent, child)),
-        (edge(), any::<bool>()).prop_map(|(e, layer2)| Change::SetRelation(e, layer2)),
-        edge().prop_map(Change::DeleteEdge),
+        (node(), 0..3_u8).prop_map(|(n, kind)| Mutation::AddNode(n, kind)),
+        (node(), 0..3_u8).prop_map(|(n, kind)| Mutation::SetKind(n, kind)),
+        node().prop_map(Mutation::DeleteNode),
+        (edge(), node(), node()).prop_map(|(e, parent, child)| Mutation::AddEdge(e, parent, child)),
+        (edge(), any::<bool>()).prop_map(|(e, layer2)| Mutation::SetRelation(e, layer2)),
+        edge().prop_map(Mutation::DeleteEdge),
     ]
 }
 
-impl Change {
+impl Mutation {
     /// Makes the change; one that cannot be made changes nothing.
     pub(in crate::gremlin) fn apply(&self, graph: &mut Graph) {
         let now = Timestamp::from_ms(9);
@@ -150,7 +150,7 @@ impl Change {
 /// A graph with a writer who gets in before every read, over and over again.
 struct Busy {
     graph: RefCell<Graph>,
-    changes: Vec<Change>,
+    changes: Vec<Mutation>,
     next: Cell<usize>,
 }
 
@@ -208,9 +208,9 @@ proptest! {
         ]),
     ) {
         let mut graph = graph(&kinds, &links);
-        deleted.iter().for_each(|edge| Change::DeleteEdge(*edge).apply(&mut graph));
+        deleted.iter().for_each(|edge| Mutation::DeleteEdge(*edge).apply(&mut graph));
         for (edge, parent, child) in added {
-            Change::AddEdge(edge, parent, child).apply(&mut graph);
+            Mutation::AddEdge(edge, parent, child).apply(&mut graph);
         }
         let wanted = if key == "@ID" { format!("e{number}") } else { format!("n{}", number % 8) };
         let filter = format!("Has('{key}','{wanted}'){more}");
@@ -286,8 +286,8 @@ proptest! {
     fn a_query_beside_a_busy_writer_answers_as_on_a_frozen_copy(
         kinds in prop::collection::vec(0..3_u8, 1..12),
         links in prop::collection::vec((0..12_usize, 0..12_usize, any::<bool>()), 0..20),
-        before in prop::collection::vec(change(), 0..20),
-        changes in prop::collection::vec(change(), 1..40),
+        before in prop::collection::vec(mutation(), 0..20),
+        changes in prop::collection::vec(mutation(), 1..40),
         start in prop::sample::select(vec![
             "V()", "V().Has('Type','t1')", "V().Has('Kind',1)", "V().Has('Type',Within('t0','t2'))",
             "E().BothV()", "E().Has('RelationType','layer2').OutV()", "V().Dedup().SubGraph().V()",
