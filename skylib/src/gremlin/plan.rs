@@ -11,7 +11,7 @@ use super::ast::{FlowNodes, Hierarchy, Param, Step, Walk};
 use super::error::QueryError;
 use super::go_format;
 use super::predicate;
-use super::result_kind::Kind;
+use super::result_kind::ResultKind;
 use super::step_params;
 use super::steps::time::TimeContext;
 use crate::filter::{self, Filter};
@@ -100,7 +100,7 @@ impl Plan {
             steps,
             next: 0,
             step: 0,
-            kind: Kind::Graph,
+            kind: ResultKind::Graph,
             operations: Vec::new(),
         };
         if let Err(message) = planner.run() {
@@ -134,7 +134,7 @@ struct Planner<'a> {
     next: usize,
     /// The step that operations are made for; those it absorbs lie between.
     step: usize,
-    kind: Kind,
+    kind: ResultKind,
     operations: Vec<(Operation, usize)>,
 }
 
@@ -144,37 +144,37 @@ impl<'a> Planner<'a> {
             self.step = self.next;
             self.next += 1;
             self.kind = match self.kind {
-                Kind::Graph => self.on_graph(step),
-                Kind::Nodes => self.on_nodes(step),
-                Kind::Edges => self.on_edges(step),
-                Kind::Paths => self.on_paths(step),
-                Kind::List | Kind::Scalar => self.on_values(step),
-                Kind::Flows => self.on_flows(step),
-                Kind::Metrics => self.on_metrics(step),
-                Kind::Sockets => self.on_sockets(step),
-                Kind::Groups | Kind::RawPackets | Kind::NextHops => self.on_last(step),
+                ResultKind::Graph => self.on_graph(step),
+                ResultKind::Nodes => self.on_nodes(step),
+                ResultKind::Edges => self.on_edges(step),
+                ResultKind::Paths => self.on_paths(step),
+                ResultKind::List | ResultKind::Scalar => self.on_values(step),
+                ResultKind::Flows => self.on_flows(step),
+                ResultKind::Metrics => self.on_metrics(step),
+                ResultKind::Sockets => self.on_sockets(step),
+                ResultKind::Groups | ResultKind::RawPackets | ResultKind::NextHops => self.on_last(step),
             }?;
         }
         Ok(())
     }
 
-    fn on_graph(&mut self, step: &'a Step) -> Result<Kind, String> {
+    fn on_graph(&mut self, step: &'a Step) -> Result<ResultKind, String> {
         match step {
             Step::V(id) => {
                 let (filter, page) = self.absorb_by_source(id.as_ref())?;
                 self.push(Operation::Nodes(id.clone(), filter));
                 self.push_page(page);
-                Ok(Kind::Nodes)
+                Ok(ResultKind::Nodes)
             }
             Step::E(id) => {
                 let (filter, page) = self.absorb_by_source(id.as_ref())?;
                 self.push(Operation::Edges(id.clone(), filter));
                 self.push_page(page);
-                Ok(Kind::Edges)
+                Ok(ResultKind::Edges)
             }
             Step::At(params) => {
                 let context = TimeContext::new(params)?;
-                Ok(self.push_to(Kind::Graph, Operation::Time(context)))
+                Ok(self.push_to(ResultKind::Graph, Operation::Time(context)))
             }
             Step::Flows(params) => self.flows(params),
             Step::Workflow(..) => unsupported(step),
@@ -182,7 +182,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn on_nodes(&mut self, step: &'a Step) -> Result<Kind, String> {
+    fn on_nodes(&mut self, step: &'a Step) -> Result<ResultKind, String> {
         let operation = match step {
             Step::As(name) => Operation::As(name.clone()),
             Step::Select(names) => {
@@ -194,27 +194,27 @@ impl<'a> Planner<'a> {
                 Operation::Sort(order.unwrap_or_default(), key)
             }
             Step::Values(key) => {
-                return Ok(self.push_to(Kind::List, Operation::Values(key.clone())));
+                return Ok(self.push_to(ResultKind::List, Operation::Values(key.clone())));
             }
             Step::ValueMap(keys) => {
-                return Ok(self.push_to(Kind::List, Operation::ValueMap(keys.clone())));
+                return Ok(self.push_to(ResultKind::List, Operation::ValueMap(keys.clone())));
             }
-            Step::Keys(_) => return Ok(self.push_to(Kind::List, Operation::Keys)),
+            Step::Keys(_) => return Ok(self.push_to(ResultKind::List, Operation::Keys)),
             Step::Sum(params) => {
                 let key = sum_key(params, "Sum parameter has to be a string key")?;
                 let key = key.ok_or("Sum requires 1 parameter")?;
-                return Ok(self.push_to(Kind::Scalar, Operation::Sum(Some(key))));
+                return Ok(self.push_to(ResultKind::Scalar, Operation::Sum(Some(key))));
             }
             Step::SubGraph(params) => {
                 let filter = predicate::optional(params).map_err(|error| {
                     format!("Error creating the edge filter for the nodes subgraph: {error}")
                 })?;
-                return Ok(self.push_to(Kind::Graph, Operation::SubGraph(filter)));
+                return Ok(self.push_to(ResultKind::Graph, Operation::SubGraph(filter)));
             }
             Step::ShortestPathTo(target, edges) => {
                 let target = metadata(Some(target))?;
                 let edges = metadata(edges.as_ref())?;
-                return Ok(self.push_to(Kind::Paths, Operation::ShortestPath(target, edges)));
+                return Ok(self.push_to(ResultKind::Paths, Operation::ShortestPath(target, edges)));
             }
             Step::Hierarchy(hierarchy, pairs, depth) => {
                 self.hierarchy(*hierarchy, pairs, *depth)?
@@ -223,31 +223,31 @@ impl<'a> Planner<'a> {
             Step::Metrics(field) => return Ok(self.metrics(field.as_ref())),
             Step::Sockets(params) => return self.sockets(params),
             Step::NextHop(address) => {
-                return Ok(self.push_to(Kind::NextHops, Operation::NextHop(address.clone())));
+                return Ok(self.push_to(ResultKind::NextHops, Operation::NextHop(address.clone())));
             }
             Step::Walk(walk, params) if !walk.takes_edges() => return self.walk(*walk, params),
             _ => return self.on_elements(step),
         };
-        Ok(self.push_to(Kind::Nodes, operation))
+        Ok(self.push_to(ResultKind::Nodes, operation))
     }
 
-    fn on_edges(&mut self, step: &'a Step) -> Result<Kind, String> {
+    fn on_edges(&mut self, step: &'a Step) -> Result<ResultKind, String> {
         match step {
             Step::Walk(walk, params) if walk.takes_edges() => self.walk(*walk, params),
             Step::SubGraph(_) => {
                 let operation = Operation::SubGraph(Filter::everything());
-                Ok(self.push_to(Kind::Graph, operation))
+                Ok(self.push_to(ResultKind::Graph, operation))
             }
             _ => self.on_elements(step),
         }
     }
 
     /// What nodes and edges have in common.
-    fn on_elements(&mut self, step: &'a Step) -> Result<Kind, String> {
+    fn on_elements(&mut self, step: &'a Step) -> Result<ResultKind, String> {
         let kind = self.kind;
         let filter = match step {
-            Step::G => return Ok(self.push_to(Kind::Graph, Operation::Graph)),
-            Step::Count => return Ok(self.push_to(Kind::Scalar, Operation::Count)),
+            Step::G => return Ok(self.push_to(ResultKind::Graph, Operation::Graph)),
+            Step::Count => return Ok(self.push_to(ResultKind::Scalar, Operation::Count)),
             Step::Limit(_) | Step::Range(..) => {
                 let page = page(step)?;
                 self.push_page(page);
@@ -271,16 +271,16 @@ impl<'a> Planner<'a> {
         Ok(kind)
     }
 
-    fn on_paths(&mut self, step: &'a Step) -> Result<Kind, String> {
+    fn on_paths(&mut self, step: &'a Step) -> Result<ResultKind, String> {
         match step {
             Step::SubGraph(_) => {
                 let operation = Operation::SubGraph(Filter::everything());
-                Ok(self.push_to(Kind::Graph, operation))
+                Ok(self.push_to(ResultKind::Graph, operation))
             }
             Step::Dedup(keys) => {
                 let page = self.absorb_page()?;
                 self.push_page(page);
-                Ok(self.push_to(Kind::Nodes, Operation::Dedup(keys.clone())))
+                Ok(self.push_to(ResultKind::Nodes, Operation::Dedup(keys.clone())))
             }
             Step::Flows(params) => self.flows(params),
             _ => Err(self.kind.refuses(step)),
@@ -288,7 +288,7 @@ impl<'a> Planner<'a> {
     }
 
     /// The original counts and pages no lists; here they may.
-    fn on_values(&mut self, step: &'a Step) -> Result<Kind, String> {
+    fn on_values(&mut self, step: &'a Step) -> Result<ResultKind, String> {
         match step {
             Step::Has(params) => {
                 let filter = predicate::all_of(params)?;
@@ -301,23 +301,23 @@ impl<'a> Planner<'a> {
                 self.push_page(page);
                 self.push(Operation::Dedup(keys.clone()));
             }
-            Step::Limit(_) | Step::Range(..) if self.kind == Kind::List => {
+            Step::Limit(_) | Step::Range(..) if self.kind == ResultKind::List => {
                 let page = page(step)?;
                 self.push_page(page);
             }
-            Step::Count if self.kind == Kind::List => {
-                return Ok(self.push_to(Kind::Scalar, Operation::Count));
+            Step::Count if self.kind == ResultKind::List => {
+                return Ok(self.push_to(ResultKind::Scalar, Operation::Count));
             }
             _ => return Err(self.kind.refuses(step)),
         }
-        Ok(Kind::List)
+        Ok(ResultKind::List)
     }
 
-    fn on_flows(&mut self, step: &'a Step) -> Result<Kind, String> {
+    fn on_flows(&mut self, step: &'a Step) -> Result<ResultKind, String> {
         match step {
-            Step::Count => Ok(self.push_to(Kind::Scalar, Operation::Count)),
-            Step::Values(key) => Ok(self.push_to(Kind::List, Operation::Values(key.clone()))),
-            Step::Keys(_) => Ok(self.push_to(Kind::List, Operation::Keys)),
+            Step::Count => Ok(self.push_to(ResultKind::Scalar, Operation::Count)),
+            Step::Values(key) => Ok(self.push_to(ResultKind::List, Operation::Values(key.clone()))),
+            Step::Keys(_) => Ok(self.push_to(ResultKind::List, Operation::Keys)),
             Step::Sum(params) => {
                 let key = sum_key(params, "Sum parameter has to be a string key")?;
                 let key = key.ok_or("Sum requires 1 parameter")?;
@@ -325,13 +325,13 @@ impl<'a> Planner<'a> {
                     let message = "Sum accepts only sub fields of Metric and LastUpadteMetric";
                     return Err(message.to_owned());
                 }
-                Ok(self.push_to(Kind::Scalar, Operation::Sum(Some(key))))
+                Ok(self.push_to(ResultKind::Scalar, Operation::Sum(Some(key))))
             }
             Step::Walk(walk @ (Walk::In | Walk::Out | Walk::Both), params) => {
                 let (filter, page) = self.absorb_by_walk(params)?;
                 self.push(Operation::FlowEnds(*walk, filter));
                 self.push_page(page);
-                Ok(Kind::Nodes)
+                Ok(ResultKind::Nodes)
             }
             Step::FlowNodes(nodes, params) => {
                 let mut filter = predicate::optional(params)?;
@@ -339,23 +339,23 @@ impl<'a> Planner<'a> {
                     self.next += 1;
                     filter = filter.and(predicate::all_of(params)?);
                 }
-                Ok(self.push_to(Kind::Nodes, Operation::FlowNodes(*nodes, filter)))
+                Ok(self.push_to(ResultKind::Nodes, Operation::FlowNodes(*nodes, filter)))
             }
-            Step::Group(_) => Ok(self.push_to(Kind::Groups, Operation::Group)),
+            Step::Group(_) => Ok(self.push_to(ResultKind::Groups, Operation::Group)),
             Step::Metrics(field) => Ok(self.metrics(field.as_ref())),
-            Step::RawPackets(_) => Ok(self.push_to(Kind::RawPackets, Operation::RawPackets)),
+            Step::RawPackets(_) => Ok(self.push_to(ResultKind::RawPackets, Operation::RawPackets)),
             Step::Sockets(params) => self.sockets(params),
             _ => Err(self.kind.refuses(step)),
         }
     }
 
-    fn on_metrics(&mut self, step: &'a Step) -> Result<Kind, String> {
+    fn on_metrics(&mut self, step: &'a Step) -> Result<ResultKind, String> {
         match step {
-            Step::Count => Ok(self.push_to(Kind::Scalar, Operation::Count)),
-            Step::Keys(_) => Ok(self.push_to(Kind::List, Operation::Keys)),
+            Step::Count => Ok(self.push_to(ResultKind::Scalar, Operation::Count)),
+            Step::Keys(_) => Ok(self.push_to(ResultKind::List, Operation::Keys)),
             Step::Sum(params) => {
                 let key = sum_key(params, "Argument of Sum must be a string")?;
-                Ok(self.push_to(Kind::Scalar, Operation::Sum(key)))
+                Ok(self.push_to(ResultKind::Scalar, Operation::Sum(key)))
             }
             Step::Aggregates(params) => {
                 let seconds = match params.as_slice() {
@@ -367,34 +367,34 @@ impl<'a> Planner<'a> {
                     return Err("Aggregates parameter has to be a positive number".to_owned());
                 }
                 let slot = Duration::from_secs(seconds);
-                Ok(self.push_to(Kind::Metrics, Operation::Aggregates(slot)))
+                Ok(self.push_to(ResultKind::Metrics, Operation::Aggregates(slot)))
             }
             _ => Err(self.kind.refuses(step)),
         }
     }
 
-    fn on_sockets(&mut self, step: &'a Step) -> Result<Kind, String> {
+    fn on_sockets(&mut self, step: &'a Step) -> Result<ResultKind, String> {
         let filter = match step {
             Step::Has(params) => predicate::all_pairs(params)?,
             Step::HasEither(params) => predicate::either_pair(params)?,
             Step::Values(key) => {
-                return Ok(self.push_to(Kind::List, Operation::Values(key.clone())));
+                return Ok(self.push_to(ResultKind::List, Operation::Values(key.clone())));
             }
             _ => return Err(self.kind.refuses(step)),
         };
-        Ok(self.push_to(Kind::Sockets, Operation::Filter(filter)))
+        Ok(self.push_to(ResultKind::Sockets, Operation::Filter(filter)))
     }
 
     /// Results that one step at most can follow.
-    fn on_last(&mut self, step: &'a Step) -> Result<Kind, String> {
+    fn on_last(&mut self, step: &'a Step) -> Result<ResultKind, String> {
         match (self.kind, step) {
             // COMPAT: its parameter never counted.
-            (Kind::Groups, Step::MoreThan(_)) => {
-                Ok(self.push_to(Kind::Groups, Operation::MoreThan))
+            (ResultKind::Groups, Step::MoreThan(_)) => {
+                Ok(self.push_to(ResultKind::Groups, Operation::MoreThan))
             }
-            (Kind::RawPackets, Step::Bpf(params)) => match params.as_slice() {
+            (ResultKind::RawPackets, Step::Bpf(params)) => match params.as_slice() {
                 [Param::Text(text)] => {
-                    Ok(self.push_to(Kind::RawPackets, Operation::Bpf(text.clone())))
+                    Ok(self.push_to(ResultKind::RawPackets, Operation::Bpf(text.clone())))
                 }
                 [_] => Err("BPF parameter has to be a string".to_owned()),
                 _ => Err("BPF requires 1 parameter".to_owned()),
@@ -403,14 +403,14 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn walk(&mut self, walk: Walk, params: &'a [Param]) -> Result<Kind, String> {
+    fn walk(&mut self, walk: Walk, params: &'a [Param]) -> Result<ResultKind, String> {
         let (filter, page) = self.absorb_by_walk(params)?;
         self.push(Operation::Walk(walk, filter));
         self.push_page(page);
         Ok(if walk.gives_edges() {
-            Kind::Edges
+            ResultKind::Edges
         } else {
-            Kind::Nodes
+            ResultKind::Nodes
         })
     }
 
@@ -431,25 +431,25 @@ impl<'a> Planner<'a> {
         Ok(Operation::Hierarchy(hierarchy, filter, depth))
     }
 
-    fn metrics(&mut self, field: Option<&Text>) -> Kind {
+    fn metrics(&mut self, field: Option<&Text>) -> ResultKind {
         let key = match field.map(Text::as_str) {
             None => "LastUpdateMetric".into(),
             Some("SFlow") => "SFlow.LastUpdateMetric".into(),
             Some("Ovs") => "Ovs.LastUpdateMetric".into(),
             Some(other) => Text::from(other),
         };
-        self.push_to(Kind::Metrics, Operation::Metrics(key))
+        self.push_to(ResultKind::Metrics, Operation::Metrics(key))
     }
 
-    fn sockets(&mut self, params: &[Param]) -> Result<Kind, String> {
+    fn sockets(&mut self, params: &[Param]) -> Result<ResultKind, String> {
         if !params.is_empty() {
             return Err("Sockets requires no parameter".to_owned());
         }
-        Ok(self.push_to(Kind::Sockets, Operation::Sockets))
+        Ok(self.push_to(ResultKind::Sockets, Operation::Sockets))
     }
 
     /// COMPAT: filters, sort, deduplication and page act in this order, in whichever they came.
-    fn flows(&mut self, params: &[Param]) -> Result<Kind, String> {
+    fn flows(&mut self, params: &[Param]) -> Result<ResultKind, String> {
         let mut plan = FlowPlan {
             filter: Filter::everything(),
             sort: None,
@@ -482,7 +482,7 @@ impl<'a> Planner<'a> {
                 }
             }
         }
-        Ok(self.push_to(Kind::Flows, Operation::Flows(plan)))
+        Ok(self.push_to(ResultKind::Flows, Operation::Flows(plan)))
     }
 
     /// COMPAT: `V` and `E` take one page and one filter of pairs from the steps behind them, so
@@ -540,7 +540,7 @@ impl<'a> Planner<'a> {
         self.operations.push((operation, self.step));
     }
 
-    fn push_to(&mut self, kind: Kind, operation: Operation) -> Kind {
+    fn push_to(&mut self, kind: ResultKind, operation: Operation) -> ResultKind {
         self.push(operation);
         kind
     }
