@@ -1,4 +1,4 @@
-//! The end of a run: what is left becomes the answer.
+//! The end of a run: converts the last result to the answer.
 
 use std::rc::Rc;
 
@@ -12,6 +12,7 @@ use crate::gremlin::steps::filter::Pipe;
 use crate::value::Value;
 
 impl Run<'_> {
+    /// Converts a result to the answer.
     pub(super) fn finish(&self, data: Data) -> Result<Answer, QueryError> {
         Ok(match data {
             Data::Graph => return self.whole_graph(),
@@ -35,6 +36,7 @@ impl Run<'_> {
         })
     }
 
+    /// Returns all elements of the scope.
     pub(super) fn whole_graph(&self) -> Result<Answer, QueryError> {
         let everything = Filter::everything();
         let mut nodes = Pipe::new(Vec::new(), false, &self.budget);
@@ -59,6 +61,7 @@ impl Run<'_> {
         Ok(Answer::Graph { nodes, edges })
     }
 
+    /// Returns the shared elements of a result.
     pub(super) fn elements<E: ElementRow>(&self, rows: &Rows<E>) -> Result<Vec<E::Shared>, QueryError> {
         Ok(self
             .refs(rows)?
@@ -68,7 +71,7 @@ impl Run<'_> {
             .collect())
     }
 
-    /// The elements themselves.
+    /// Materializes a result: fetches the elements that are known only by number.
     pub(super) fn refs<E: ElementRow>(&self, rows: &Rows<E>) -> Result<Rc<Vec<E>>, QueryError> {
         let numbers = match rows {
             Rows::Refs(refs) => return Ok(Rc::clone(refs)),

@@ -76,18 +76,18 @@ fn queries_that_cannot_be_run_tell_why_and_where() {
 fn the_steps_named_as_followers_are_those_that_can_follow() {
     // A query that gives each kind, and how it is told apart in refusals.
     let kinds = [
-        ("G", result_kind::Kind::Graph),
-        ("G.V()", result_kind::Kind::Nodes),
-        ("G.E()", result_kind::Kind::Edges),
-        ("G.V().ShortestPathTo(Metadata('a',1))", result_kind::Kind::Paths),
-        ("G.V().Keys()", result_kind::Kind::List),
-        ("G.V().Count()", result_kind::Kind::Scalar),
-        ("G.Flows()", result_kind::Kind::Flows),
-        ("G.V().Metrics()", result_kind::Kind::Metrics),
-        ("G.Flows().Group()", result_kind::Kind::Groups),
-        ("G.Flows().RawPackets()", result_kind::Kind::RawPackets),
-        ("G.V().Sockets()", result_kind::Kind::Sockets),
-        ("G.V().NextHop('::1')", result_kind::Kind::NextHops),
+        ("G", result_kind::ResultKind::Graph),
+        ("G.V()", result_kind::ResultKind::Nodes),
+        ("G.E()", result_kind::ResultKind::Edges),
+        ("G.V().ShortestPathTo(Metadata('a',1))", result_kind::ResultKind::Paths),
+        ("G.V().Keys()", result_kind::ResultKind::List),
+        ("G.V().Count()", result_kind::ResultKind::Scalar),
+        ("G.Flows()", result_kind::ResultKind::Flows),
+        ("G.V().Metrics()", result_kind::ResultKind::Metrics),
+        ("G.Flows().Group()", result_kind::ResultKind::Groups),
+        ("G.Flows().RawPackets()", result_kind::ResultKind::RawPackets),
+        ("G.V().Sockets()", result_kind::ResultKind::Sockets),
+        ("G.V().NextHop('::1')", result_kind::ResultKind::NextHops),
     ];
     let params = |name: &str| match name {
         "G" => "",

@@ -1,101 +1,28 @@
-//! From steps to operations: what each step means after the ones before it.
+//! Query planner: translates steps to operations, in one pass (O(number of steps)).
 //!
-//! The kind of result that a step gets (nodes, edges, flows…) follows from the steps alone, so the
-//! plan settles once which steps fit together, which are absorbed by the one before (a filter and
-//! a page by `V`, nearly everything by `Flows`), and compiles every filter. What cannot be done
-//! becomes an operation that fails: a step before it may fail first, and then that is the answer.
+//! The kind of result that a step receives (nodes, edges, flows, …) depends only on the preceding
+//! steps. The planner therefore decides once which steps fit together and which are absorbed by an
+//! earlier one (`V` absorbs a filter and a page, `Flows` nearly everything), and compiles every
+//! filter.
+//!
+//! A step that does not fit becomes [`Operation::Fail`] instead of an error of the planner, because
+//! an operation before it may fail first when the query runs, and clients expect that error.
 
 use std::time::Duration;
 
-use super::ast::{FlowNodes, Hierarchy, Param, Step, Walk};
-use super::error::QueryError;
-use super::go_format;
-use super::predicate;
-use super::result_kind::ResultKind;
-use super::step_params;
-use super::steps::time::TimeContext;
+use super::{FlowPlan, Operation, Page, Plan};
 use crate::filter::{self, Filter};
-use crate::flow::{FlowField, SortOrder};
+use crate::flow::FlowField;
+use crate::gremlin::ast::{Hierarchy, Param, Step, Walk};
+use crate::gremlin::error::QueryError;
+use crate::gremlin::result_kind::ResultKind;
+use crate::gremlin::steps::time::TimeContext;
+use crate::gremlin::{go_format, predicate, step_params};
 use crate::value::Text;
 
-/// Operations in order, each with the step it came from.
-#[derive(Clone, Debug)]
-pub(super) struct Plan {
-    pub(super) operations: Vec<(Operation, usize)>,
-    /// Steps that the operations stand for; fewer than there are when one of them must fail.
-    pub(super) planned: usize,
-}
-
-/// One thing to do with the result so far.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Operation {
-    /// Back to the graph.
-    Graph,
-    /// Look at another time.
-    Time(TimeContext),
-    /// One node, or all that pass a filter.
-    Nodes(Option<Text>, Filter),
-    /// One edge, or all that pass a filter.
-    Edges(Option<Text>, Filter),
-    Walk(Walk, Filter),
-    Filter(Filter),
-    /// Unequal by id, or by the values of keys.
-    Dedup(Vec<Text>),
-    Page(Page),
-    Sort(SortOrder, Text),
-    Count,
-    Values(Text),
-    ValueMap(Vec<Text>),
-    Keys,
-    /// The sum of a key; of metrics, of every field.
-    Sum(Option<Text>),
-    /// Remember nodes by a name.
-    As(Text),
-    /// Nodes remembered.
-    Select(Vec<Text>),
-    /// The elements so far; of nodes, the edges among them that pass a filter.
-    SubGraph(Filter),
-    /// Path to the nearest node that passes the first filter, over edges that pass the second.
-    ShortestPath(Filter, Filter),
-    /// Nodes within so many edges (without bound: `None`) that pass a filter.
-    Hierarchy(Hierarchy, Filter, Option<u64>),
-    Flows(FlowPlan),
-    FlowNodes(FlowNodes, Filter),
-    /// The nodes that own one end or both of a flow's link layer.
-    FlowEnds(Walk, Filter),
-    Group,
-    MoreThan,
-    /// Metrics under a key of nodes, or of flows.
-    Metrics(Text),
-    /// Metrics added up in slots of this length.
-    Aggregates(Duration),
-    RawPackets,
-    /// Those of the packets that a capture filter lets through.
-    Bpf(Text),
-    Sockets,
-    NextHop(Text),
-    /// The end of what can be done.
-    Fail(QueryError),
-}
-
-/// What `Flows` and the steps it absorbs ask for.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct FlowPlan {
-    pub(super) filter: Filter,
-    pub(super) sort: Option<(FlowField, SortOrder)>,
-    pub(super) dedup: Option<Option<FlowField>>,
-    pub(super) page: Option<Page>,
-}
-
-/// Elements from one position up to another, which is left out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Page {
-    pub(super) from: u64,
-    pub(super) to: u64,
-}
-
 impl Plan {
-    pub(super) fn new(query: &str, steps: &[(Step, usize)]) -> Self {
+    /// Plans the steps of a query.
+    pub(in crate::gremlin) fn new(query: &str, steps: &[(Step, usize)]) -> Self {
         let mut planner = Planner {
             steps,
             next: 0,
@@ -104,6 +31,7 @@ impl Plan {
             operations: Vec::new(),
         };
         if let Err(message) = planner.run() {
+            // The step that failed is the last one taken, which `planner.step` may have absorbed.
             let at = planner.next.saturating_sub(1);
             if let Some((step, offset)) = steps.get(at) {
                 let help = match steps.get(planner.step) {
@@ -130,10 +58,11 @@ impl Plan {
 
 struct Planner<'a> {
     steps: &'a [(Step, usize)],
-    /// The step to look at next.
+    /// Index of the next step; `step < next <= steps.len()` while planning a step.
     next: usize,
-    /// The step that operations are made for; those it absorbs lie between.
+    /// Index of the step being planned; it absorbs the steps `step + 1..next`.
     step: usize,
+    /// Kind of result that the step being planned receives.
     kind: ResultKind,
     operations: Vec<(Operation, usize)>,
 }
@@ -242,7 +171,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// What nodes and edges have in common.
+    /// Plans a step that nodes and edges have in common.
     fn on_elements(&mut self, step: &'a Step) -> Result<ResultKind, String> {
         let kind = self.kind;
         let filter = match step {
@@ -254,7 +183,7 @@ impl<'a> Planner<'a> {
                 return Ok(kind);
             }
             Step::Dedup(keys) => {
-                // COMPAT: the page is a window on what is deduplicated.
+                // COMPAT: the page applies before the deduplication.
                 let page = self.absorb_page()?;
                 self.push_page(page);
                 return Ok(self.push_to(kind, Operation::Dedup(keys.clone())));
@@ -287,7 +216,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// The original counts and pages no lists; here they may.
+    /// Plans a step on values. Counts and pages of lists are extensions of the original.
     fn on_values(&mut self, step: &'a Step) -> Result<ResultKind, String> {
         match step {
             Step::Has(params) => {
@@ -385,10 +314,10 @@ impl<'a> Planner<'a> {
         Ok(self.push_to(ResultKind::Sockets, Operation::Filter(filter)))
     }
 
-    /// Results that one step at most can follow.
+    /// Plans a step on a result that at most one kind of step can follow.
     fn on_last(&mut self, step: &'a Step) -> Result<ResultKind, String> {
         match (self.kind, step) {
-            // COMPAT: its parameter never counted.
+            // COMPAT: the original ignores the parameter.
             (ResultKind::Groups, Step::MoreThan(_)) => {
                 Ok(self.push_to(ResultKind::Groups, Operation::MoreThan))
             }
@@ -448,7 +377,10 @@ impl<'a> Planner<'a> {
         Ok(self.push_to(ResultKind::Sockets, Operation::Sockets))
     }
 
-    /// COMPAT: filters, sort, deduplication and page act in this order, in whichever they came.
+    /// Plans `Flows` and absorbs the steps that the flow tables execute.
+    ///
+    /// COMPAT: filters, sorting, deduplication, and one page apply in this order, whichever order
+    /// they are written in.
     fn flows(&mut self, params: &[Param]) -> Result<ResultKind, String> {
         let mut plan = FlowPlan {
             filter: Filter::everything(),
@@ -485,8 +417,9 @@ impl<'a> Planner<'a> {
         Ok(self.push_to(ResultKind::Flows, Operation::Flows(plan)))
     }
 
-    /// COMPAT: `V` and `E` take one page and one filter of pairs from the steps behind them, so
-    /// that `V().Limit(1).Has(k, v)` filters first.
+    /// Absorbs one filter and one page that follow `V` or `E`, in either order.
+    ///
+    /// COMPAT: the filter applies first, so `V().Limit(1).Has(k, v)` finds one matching node.
     fn absorb_by_source(&mut self, id: Option<&Text>) -> Result<(Filter, Option<Page>), String> {
         let (mut filter, mut page_taken) = (None, None);
         loop {
@@ -505,7 +438,9 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// COMPAT: a walk without a filter takes the `Has` behind it, even an empty one.
+    /// Absorbs one filter and one page that follow a walk, in either order.
+    ///
+    /// COMPAT: a walk without a filter absorbs `Has` even if it has no parameters.
     fn absorb_by_walk(&mut self, params: &'a [Param]) -> Result<(Filter, Option<Page>), String> {
         let (mut params, mut page_taken) = (params, None);
         loop {
@@ -522,6 +457,7 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// Absorbs a page that directly follows.
     fn absorb_page(&mut self) -> Result<Option<Page>, String> {
         match self.peek() {
             Some(step @ (Step::Limit(_) | Step::Range(..))) => {
@@ -540,6 +476,7 @@ impl<'a> Planner<'a> {
         self.operations.push((operation, self.step));
     }
 
+    /// Adds an operation that produces `kind`. Returns `kind`.
     fn push_to(&mut self, kind: ResultKind, operation: Operation) -> ResultKind {
         self.push(operation);
         kind
@@ -552,6 +489,7 @@ impl<'a> Planner<'a> {
     }
 }
 
+/// Returns the page of `Limit` or `Range`. Negative positions count as 0.
 fn page(step: &Step) -> Result<Option<Page>, String> {
     let position = |param: &Param| match param {
         Param::Int(number) => Ok(u64::try_from(*number).unwrap_or(0)),
@@ -570,6 +508,7 @@ fn page(step: &Step) -> Result<Option<Page>, String> {
     }
 }
 
+/// Returns a parameter that is a string.
 fn text(param: &Param) -> Option<Text> {
     match param {
         Param::Text(text) => Some(text.clone()),
@@ -586,6 +525,7 @@ fn sum_key(params: &[Param], no_text: &str) -> Result<Option<Text>, String> {
     }
 }
 
+/// Returns the filter of an optional `Metadata(…)` parameter.
 fn metadata(param: Option<&Param>) -> Result<Filter, String> {
     match param {
         None => Ok(Filter::everything()),
