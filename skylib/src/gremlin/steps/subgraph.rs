@@ -1,4 +1,4 @@
-//! `SubGraph`: the elements found so far as a graph of their own.
+//! `SubGraph`: narrows the graph to the elements found so far.
 
 use std::ops::ControlFlow;
 
@@ -9,10 +9,10 @@ use crate::gremlin::error::QueryError;
 use crate::gremlin::bitmap::Bitmap;
 use crate::gremlin::scope::{Part, Scope};
 
-/// Nodes, each given once, and the edges among them that pass a filter.
+/// Returns the subgraph of nodes and the edges between them that match a filter.
 ///
 /// # Errors
-/// A node that is given twice (COMPAT: the original refuses, `Dedup` first).
+/// Returns an error if a node occurs twice (COMPAT: as in the original).
 pub(in crate::gremlin) fn of_nodes(
     scope: &Scope<'_>,
     nodes: Vec<NodeRef>,
@@ -47,7 +47,7 @@ pub(in crate::gremlin) fn of_nodes(
         }
     })?;
     failed?;
-    // By number, which is about the order in which they came.
+    // Numbers ascend approximately in insertion order.
     inside.sort_unstable();
     let mut edges = Vec::new();
     let mut known_edges = Bitmap::default();
@@ -60,7 +60,7 @@ pub(in crate::gremlin) fn of_nodes(
     finish(nodes, edges, budget)
 }
 
-/// Edges and the nodes at their ends.
+/// Returns the subgraph of edges and the nodes at their ends.
 pub(in crate::gremlin) fn of_edges(
     scope: &Scope<'_>,
     edges: &[EdgeRef],
@@ -91,6 +91,7 @@ pub(in crate::gremlin) fn of_edges(
     finish(nodes, edges, budget)
 }
 
+/// Creates the subgraph, which is retained until the query ends.
 fn finish(
     nodes: Vec<NodeRef>,
     edges: Vec<EdgeRef>,
