@@ -21,7 +21,7 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// Returns limits that allow a query to return an entire graph of a million nodes.
+    /// Returns limits that allow an answer that contains an entire graph of a million nodes.
     fn default() -> Self {
         Self {
             max_elements: 8_000_000,

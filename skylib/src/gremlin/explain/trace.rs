@@ -80,7 +80,7 @@ impl<'c> Trace<'c> {
         }
     }
 
-    /// Records the end of the running operation and of those inside it, up to `next`.
+    /// Records the end of the running operation and of the operations inside it, up to `next`.
     pub(in crate::gremlin) fn end(&mut self, next: usize, elements: Option<u64>) {
         if let Some(clock) = self.clock {
             // If the clock was set back meanwhile, the duration is unknown.

@@ -53,7 +53,7 @@ pub(super) enum Effect {
     Appends,
     /// Every item of the element is replaced by its new revision.
     Replaces,
-    /// Only a run can tell.
+    /// Unknown without running the query.
     Unknown,
 }
 

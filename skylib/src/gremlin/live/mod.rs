@@ -78,8 +78,8 @@ pub struct LiveQuery {
     ran_at: u64,
     /// Largest sequence number applied. Events at or below `ran_at` are ignored.
     applied: u64,
-    /// Whether only a run can tell the current answer. While true, events are not applied to the
-    /// baseline.
+    /// Whether the current answer is unknown without running the query. While true, events are not
+    /// applied to the baseline.
     is_stale: bool,
 }
 

@@ -147,7 +147,7 @@ impl<'r> Run<'r> {
         }
     }
 
-    /// Queries flows, or only their number if a count follows.
+    /// Requests flows, or only their number if a count follows.
     fn flows(&mut self, plan: &FlowPlan, nodes: Option<&[NodeRef]>) -> Result<Data, QueryError> {
         self.note(|trace, _| trace.found_by(Access::Flows));
         if self.take_count() {

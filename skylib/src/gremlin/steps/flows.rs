@@ -17,7 +17,7 @@ use crate::gremlin::scope::Scope;
 use crate::time::When;
 use crate::value::{Text, Value};
 
-/// Queries flows; with `nodes`, only flows captured on these.
+/// Requests flows from a source; with `nodes`, only flows captured on these.
 pub(in crate::gremlin) fn query(
     source: &dyn FlowSource,
     plan: &FlowPlan,
