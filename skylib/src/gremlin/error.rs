@@ -189,7 +189,11 @@ mod tests {
             error.to_string(),
             "bad x\nat byte 18 (line 2, column 12): expected y"
         );
-        assert_eq!(error.clone().at(query, 0), error, "the first position remains");
+        assert_eq!(
+            error.clone().at(query, 0),
+            error,
+            "the first position remains"
+        );
     }
 
     #[test]

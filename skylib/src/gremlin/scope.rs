@@ -4,10 +4,10 @@
 use std::ops::ControlFlow;
 use std::rc::Rc;
 
+use super::bitmap::Bitmap;
 use super::budget::Budget;
 use super::error::QueryError;
 use super::explain::Access;
-use super::bitmap::Bitmap;
 use super::point_lookup::Lookup;
 use super::source::{View, VisitEnds};
 use super::steps::filter::Row;

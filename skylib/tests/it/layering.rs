@@ -12,7 +12,15 @@ struct Layer {
 
 const LAYERS: &[Layer] = &[
     Layer {
-        modules: &["value", "filter", "time", "go_duration", "id", "packet", "error"],
+        modules: &[
+            "value",
+            "filter",
+            "time",
+            "go_duration",
+            "id",
+            "packet",
+            "error",
+        ],
         imports_own: true,
     },
     Layer {

@@ -6,7 +6,7 @@ use super::*;
 use crate::engine::{Engine, EngineOptions};
 use crate::graph::{Edge, Graph, Metadata, MetadataOp, Node, NodeId};
 use crate::gremlin::QueryErrorKind;
-use crate::gremlin::live::{Change, AnswerReplica};
+use crate::gremlin::live::{AnswerReplica, Change};
 use crate::time::Timestamp;
 
 const PATIENCE: Duration = Duration::from_secs(30);

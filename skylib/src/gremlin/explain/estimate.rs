@@ -63,7 +63,9 @@ impl<'p> Estimator<'p> {
                 })
             }
             Operation::Edges(None, filter) => Some(self.edges * selectivity(filter)),
-            Operation::Walk(walk, filter) => Some(before? * self.around(*walk) * selectivity(filter)),
+            Operation::Walk(walk, filter) => {
+                Some(before? * self.around(*walk) * selectivity(filter))
+            }
             Operation::Hierarchy(hierarchy, filter, depth) => {
                 self.within(before?, *hierarchy, selectivity(filter), *depth)
             }
@@ -150,7 +152,12 @@ fn selectivity(filter: &Filter) -> f64 {
     match filter {
         filter if filter.is_everything() => 1.0,
         Filter::All(filters) => filters.iter().map(selectivity).product(),
-        Filter::Any(filters) => 1.0 - filters.iter().map(|f| 1.0 - selectivity(f)).product::<f64>(),
+        Filter::Any(filters) => {
+            1.0 - filters
+                .iter()
+                .map(|f| 1.0 - selectivity(f))
+                .product::<f64>()
+        }
         Filter::Not(filter) => 1.0 - selectivity(filter),
         Filter::Test(_, predicate) => match predicate {
             Predicate::Present => 1.0,

@@ -146,9 +146,9 @@ impl Baseline {
     /// Returns whether there are changes to deliver.
     pub(super) fn has_changes(&self) -> bool {
         let lists = self.rows.lists.iter().zip(&self.pending);
-        lists.into_iter().any(|(rows, pending)| {
-            !pending.changed.is_empty() || pending.delivered < rows.len()
-        })
+        lists
+            .into_iter()
+            .any(|(rows, pending)| !pending.changed.is_empty() || pending.delivered < rows.len())
     }
 
     /// Returns the pending changes and marks them delivered.

@@ -179,7 +179,9 @@ impl Dependencies {
     fn depend_on_filter(&mut self, filter: &Filter) {
         match filter {
             Filter::All(filters) | Filter::Any(filters) => {
-                filters.iter().for_each(|filter| self.depend_on_filter(filter));
+                filters
+                    .iter()
+                    .for_each(|filter| self.depend_on_filter(filter));
             }
             Filter::Not(filter) => self.depend_on_filter(filter),
             Filter::Test(key, _) => self.depend_on_key(key),
@@ -231,7 +233,9 @@ impl Dependencies {
             None if !self.walks && self.edges.is_empty() => Effect::None,
             None => match kind {
                 EventKind::Deleted if self.sees_deletion => Effect::Unknown,
-                EventKind::Added | EventKind::Deleted if self.walks || is_in || matches() => Effect::Unknown,
+                EventKind::Added | EventKind::Deleted if self.walks || is_in || matches() => {
+                    Effect::Unknown
+                }
                 EventKind::Added | EventKind::Deleted => Effect::None,
                 EventKind::Updated(ops) => self.effect_of_update(ops, is_in),
             },
@@ -260,9 +264,8 @@ const fn effect_on_search(kind: EventKind<'_>, is_in: bool, matches: bool) -> Ef
     match (kind, is_in, matches) {
         (EventKind::Added, false, true) => Effect::Appends,
         (EventKind::Updated(_), true, true) => Effect::Replaces,
-        (EventKind::Added | EventKind::Updated(_), false, false) | (EventKind::Deleted, false, _) => {
-            Effect::None
-        }
+        (EventKind::Added | EventKind::Updated(_), false, false)
+        | (EventKind::Deleted, false, _) => Effect::None,
         _ => Effect::Unknown,
     }
 }

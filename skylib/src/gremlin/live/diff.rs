@@ -223,10 +223,7 @@ mod tests {
             rows(&[(1, 0), (2, 0), (3, 0), (0, 0)]),
         );
         let diff = Diff::between(List::First, &old, &new, |_| false).unwrap();
-        assert_eq!(
-            diff.others,
-            [Change::changed(List::First, 0, 3, &new[3])]
-        );
+        assert_eq!(diff.others, [Change::changed(List::First, 0, 3, &new[3])]);
         let stale = Diff::between(List::First, &old, &old, |position| position == 2).unwrap();
         assert_eq!(stale.others, [Change::changed(List::First, 2, 2, &old[2])]);
     }

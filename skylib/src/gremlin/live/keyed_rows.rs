@@ -38,7 +38,8 @@ impl KeyedRows {
             Answer::Edges(edges) => edges.iter().map(KeyedRow::edge).collect(),
             Answer::Paths(paths) => paths.iter().map(|path| KeyedRow::path(path)).collect(),
             Answer::Flows(set) => {
-                let row = |flow: &Flow| KeyedRow::named(&flow.uuid, Item::Flow(Arc::new(flow.clone())));
+                let row =
+                    |flow: &Flow| KeyedRow::named(&flow.uuid, Item::Flow(Arc::new(flow.clone())));
                 set.flows.iter().map(row).collect()
             }
             Answer::Groups(groups) => named(groups, |flows| Item::Group(flows.as_slice().into())),

@@ -86,7 +86,10 @@ pub enum List {
 }
 
 impl List {
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "signature required by serde")]
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "signature required by serde"
+    )]
     const fn is_first(&self) -> bool {
         matches!(self, Self::First)
     }

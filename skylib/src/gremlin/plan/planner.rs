@@ -81,7 +81,9 @@ impl<'a> Planner<'a> {
                 ResultKind::Flows => self.on_flows(step),
                 ResultKind::Metrics => self.on_metrics(step),
                 ResultKind::Sockets => self.on_sockets(step),
-                ResultKind::Groups | ResultKind::RawPackets | ResultKind::NextHops => self.on_last(step),
+                ResultKind::Groups | ResultKind::RawPackets | ResultKind::NextHops => {
+                    self.on_last(step)
+                }
             }?;
         }
         Ok(())

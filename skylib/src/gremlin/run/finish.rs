@@ -62,7 +62,10 @@ impl Run<'_> {
     }
 
     /// Returns the shared elements of a result.
-    pub(super) fn elements<E: ElementRow>(&self, rows: &Rows<E>) -> Result<Vec<E::Shared>, QueryError> {
+    pub(super) fn elements<E: ElementRow>(
+        &self,
+        rows: &Rows<E>,
+    ) -> Result<Vec<E::Shared>, QueryError> {
         Ok(self
             .refs(rows)?
             .iter()

@@ -12,9 +12,9 @@ use crate::filter::Filter;
 use crate::flow::SortOrder;
 use crate::graph::history::Identities;
 use crate::graph::{EdgeRef, ElementKey, NodeRef};
+use crate::gremlin::bitmap::Bitmap;
 use crate::gremlin::budget::{Budget, Room};
 use crate::gremlin::error::QueryError;
-use crate::gremlin::bitmap::Bitmap;
 use crate::gremlin::plan::Page;
 use crate::value::{Text, Value};
 

@@ -3,9 +3,9 @@
 use crate::filter::Filter;
 use crate::graph::{Direction, ElementKey};
 use crate::gremlin::ast::Hierarchy;
+use crate::gremlin::bitmap::Bitmap;
 use crate::gremlin::budget::Budget;
 use crate::gremlin::error::QueryError;
-use crate::gremlin::bitmap::Bitmap;
 use crate::gremlin::scope::Scope;
 
 /// Returns the numbers of the given nodes and of the nodes up to `depth` edges away, nearest first,

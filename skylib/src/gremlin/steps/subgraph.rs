@@ -4,9 +4,9 @@ use std::ops::ControlFlow;
 
 use crate::filter::Filter;
 use crate::graph::{Direction, EdgeRef, ElementKey, NodeRef};
+use crate::gremlin::bitmap::Bitmap;
 use crate::gremlin::budget::Budget;
 use crate::gremlin::error::QueryError;
-use crate::gremlin::bitmap::Bitmap;
 use crate::gremlin::scope::{Part, Scope};
 
 /// Returns the subgraph of nodes and the edges between them that match a filter.

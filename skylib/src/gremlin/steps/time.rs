@@ -76,7 +76,11 @@ impl TimeContext {
             Param::Now => Ok(Instant::FromNow(0)),
             Param::Text(text) => parse_rfc1123(text)
                 .map(Instant::Absolute)
-                .or_else(|| go_duration::parse_signed_ns(text).ok().map(Instant::FromNow))
+                .or_else(|| {
+                    go_duration::parse_signed_ns(text)
+                        .ok()
+                        .map(Instant::FromNow)
+                })
                 .ok_or_else(|| "Time must be in RFC1123 or in Go Duration format".to_owned()),
             _ => Err(NO_TIME.to_owned()),
         }

@@ -79,13 +79,19 @@ fn the_steps_named_as_followers_are_those_that_can_follow() {
         ("G", result_kind::ResultKind::Graph),
         ("G.V()", result_kind::ResultKind::Nodes),
         ("G.E()", result_kind::ResultKind::Edges),
-        ("G.V().ShortestPathTo(Metadata('a',1))", result_kind::ResultKind::Paths),
+        (
+            "G.V().ShortestPathTo(Metadata('a',1))",
+            result_kind::ResultKind::Paths,
+        ),
         ("G.V().Keys()", result_kind::ResultKind::List),
         ("G.V().Count()", result_kind::ResultKind::Scalar),
         ("G.Flows()", result_kind::ResultKind::Flows),
         ("G.V().Metrics()", result_kind::ResultKind::Metrics),
         ("G.Flows().Group()", result_kind::ResultKind::Groups),
-        ("G.Flows().RawPackets()", result_kind::ResultKind::RawPackets),
+        (
+            "G.Flows().RawPackets()",
+            result_kind::ResultKind::RawPackets,
+        ),
         ("G.V().Sockets()", result_kind::ResultKind::Sockets),
         ("G.V().NextHop('::1')", result_kind::ResultKind::NextHops),
     ];

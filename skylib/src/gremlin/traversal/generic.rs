@@ -2,9 +2,7 @@
 
 use super::Traversal;
 use super::conditions::Conditions;
-use super::markers::{
-    self, Counted, Filtered, FilteredByEither, Paged, Sorted, WithFlows,
-};
+use super::markers::{self, Counted, Filtered, FilteredByEither, Paged, Sorted, WithFlows};
 use crate::flow::SortOrder;
 use crate::gremlin::ast::{Param, Step};
 use crate::value::Text;
