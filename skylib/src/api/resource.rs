@@ -230,7 +230,7 @@ impl<R: Resource> ResourceStore<R> {
         resource.set_id(id.clone());
         let expires_at = ttl
             .filter(|ttl| !ttl.is_zero())
-            .map(|ttl| now.plus(Duration::from_secs(ttl.as_secs().max(1))));
+            .map(|ttl| now.saturating_add(Duration::from_secs(ttl.as_secs().max(1))));
         self.keep(id, resource, expires_at)
     }
 
@@ -589,7 +589,7 @@ mod tests {
         captures.create(capture("d"), None, NOW).unwrap();
         drop(captures);
         let captures = open(&documents);
-        let at = |seconds| NOW.plus(Duration::from_secs(seconds));
+        let at = |seconds| NOW.saturating_add(Duration::from_secs(seconds));
         let expire = |captures: &Captures, now| {
             let (expired, outcome) = captures.expire(now);
             outcome.unwrap();

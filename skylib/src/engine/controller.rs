@@ -145,7 +145,7 @@ impl Controller {
             let check = pending.graph_changed.then(|| check.end());
             match until.into_iter().chain(check).min() {
                 None => self.wake.wait(&mut pending),
-                Some(until) => _ = self.wake.wait_for(&mut pending, until.since(now)),
+                Some(until) => _ = self.wake.wait_for(&mut pending, until.duration_since(now)),
             }
         }
     }
@@ -177,7 +177,7 @@ pub(super) struct Pause {
 
 impl Pause {
     fn end(self) -> Timestamp {
-        self.began.plus(self.length)
+        self.began.saturating_add(self.length)
     }
 
     /// Also when the clock was set back.
@@ -230,7 +230,7 @@ mod tests {
         clock.advance(Duration::from_secs(5));
         assert!(controller.wait(&clock, pause, None).graph_changed);
         let later = Pause {
-            began: clock.now().plus(Duration::from_secs(60)),
+            began: clock.now().saturating_add(Duration::from_secs(60)),
             ..pause
         };
         controller.look_again();

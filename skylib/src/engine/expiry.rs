@@ -55,7 +55,7 @@ impl Expiry {
             self.failure = Some(Failure {
                 text,
                 wait,
-                retry_at: now.plus(wait),
+                retry_at: now.saturating_add(wait),
             });
         } else if before.is_some() {
             tracing::info!(kind, "the store works again, expired resources are gone");
@@ -129,7 +129,7 @@ mod tests {
         let documents = Arc::new(Failing::default());
         let (resources, _) = Alerts::open(Arc::clone(&documents) as _).unwrap();
         let resources = Arc::new(resources);
-        let at = |seconds| Timestamp::from_ms(1_000).plus(Duration::from_secs(seconds));
+        let at = |seconds| Timestamp::from_ms(1_000).saturating_add(Duration::from_secs(seconds));
         let second = Some(Duration::from_secs(1));
         let alert = AlertSpec::default();
         resources.create(alert, second, at(0)).unwrap();

@@ -166,7 +166,7 @@ impl FlowHub {
                 let flows = self.keep(parcel, now);
                 if !flows.is_empty() {
                     pending.extend(flows);
-                    due.get_or_insert(now.plus(self.options.bulk_delay));
+                    due.get_or_insert(now.saturating_add(self.options.bulk_delay));
                 }
             }
             let mut stop = stopped();

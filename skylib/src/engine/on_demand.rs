@@ -113,8 +113,8 @@ impl OnDemand {
             active: 0,
             past: CaptureTotals::default(),
             changed: false,
-            next_stats: now.plus(options.stats_period),
-            next_messages: now.plus(STATS_MESSAGES),
+            next_stats: now.saturating_add(options.stats_period),
+            next_messages: now.saturating_add(STATS_MESSAGES),
         }
     }
 
@@ -149,7 +149,7 @@ impl OnDemand {
                 let now = self.clock.now();
                 self.pause = Pause {
                     began: now,
-                    length: now.since(began).max(CHECK_PERIOD),
+                    length: now.duration_since(began).max(CHECK_PERIOD),
                 };
             }
             self.do_chores();
@@ -179,11 +179,11 @@ impl OnDemand {
             store.expire(now);
         }
         if self.next_stats <= now {
-            self.next_stats = now.plus(self.options.stats_period);
+            self.next_stats = now.saturating_add(self.options.stats_period);
             self.refresh_stats();
         }
         if self.next_messages <= now {
-            self.next_messages = now.plus(STATS_MESSAGES);
+            self.next_messages = now.saturating_add(STATS_MESSAGES);
             self.send_stats();
         }
     }
@@ -393,10 +393,10 @@ impl OnDemand {
                 asked.push((key.clone(), report));
             }
         }
-        let deadline = self.clock.now().plus(REPORT_PATIENCE);
+        let deadline = self.clock.now().saturating_add(REPORT_PATIENCE);
         let mut changed = Vec::new();
         for (key, report) in asked {
-            let patience = deadline.since(self.clock.now());
+            let patience = deadline.duration_since(self.clock.now());
             if let Some(report) = report.wait(patience)
                 && let Some(Running {
                     state: State::Active(active),

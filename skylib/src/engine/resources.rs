@@ -222,7 +222,7 @@ impl NodeFinder for Surroundings {
         let query = Query::parse(query).ok()?;
         let clock = &self.queries.clock;
         let began = clock.now();
-        let is_late = || clock.now().since(began) >= QUERY_TIME;
+        let is_late = || clock.now().duration_since(began) >= QUERY_TIME;
         let view = self.queries.graph.view();
         match self.queries.run(&view, &query, &is_late) {
             Ok(Answer::Nodes(nodes)) => nodes.into_iter().next(),

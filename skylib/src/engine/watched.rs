@@ -41,7 +41,7 @@ impl Watched {
         is_stopping: &(dyn Fn() -> bool + Sync),
     ) -> Result<Vec<Arc<Node>>, String> {
         let began = queries.clock.now();
-        let is_late = || queries.clock.now().since(began) >= QUERY_TIME;
+        let is_late = || queries.clock.now().duration_since(began) >= QUERY_TIME;
         let answer = match &self.query {
             Ok(query) => {
                 let view = queries.graph.view();
@@ -53,7 +53,7 @@ impl Watched {
             }
             Err(error) => Err(error.to_string()),
         };
-        self.cost = queries.clock.now().since(began);
+        self.cost = queries.clock.now().duration_since(began);
         answer.map(|answer| capturable(answer, own))
     }
 

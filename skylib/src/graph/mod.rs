@@ -29,44 +29,40 @@
 //! ```
 
 mod access;
+mod adjacency;
 mod edge;
 mod element;
 mod error;
 mod event;
 pub mod history;
 mod index;
+mod index_probe;
+mod insertion_order;
+mod interning;
 mod json;
 mod key;
 mod metadata;
-#[cfg(test)]
-mod mutations;
+mod mvcc;
 mod node;
-mod order;
-mod plan;
-mod posting;
-#[cfg(test)]
-mod properties;
-mod revisions;
+mod open_views;
+mod posting_list;
+mod scan;
 pub mod schema;
-mod select;
-mod sharing;
 mod storage;
 #[cfg(test)]
 mod tests;
 mod view;
-mod views;
-mod walk;
 
 pub use access::{GraphAccess, GraphWriter, Processor};
 pub use edge::Edge;
 pub use element::{EdgeId, NodeId};
 pub use error::GraphError;
 pub use event::GraphEvent;
+pub use index_probe::IndexProbe;
 pub(crate) use json::WriteJson;
 pub use key::{ElementKey, MetadataKey};
 pub use metadata::{Metadata, MetadataOp};
 pub use node::Node;
-pub use plan::IndexProbe;
 pub use view::{EdgeRef, ElementRef, GraphView, NodeRef};
 
 use std::fmt;
@@ -74,7 +70,7 @@ use std::sync::Arc;
 
 use self::element::Element;
 use self::index::DEFAULT_KEYS;
-use self::sharing::Sharing;
+use self::interning::Interner;
 use self::storage::{EdgeIndex, NodeIndex, PastLimits, Storage};
 use crate::filter::{Fields as _, Predicate};
 use crate::time::Timestamp;
@@ -97,7 +93,7 @@ pub enum Direction {
 #[derive(Default)]
 pub struct Graph {
     storage: Storage,
-    sharing: Sharing,
+    sharing: Interner,
     events: Vec<GraphEvent>,
 }
 

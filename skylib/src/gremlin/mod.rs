@@ -82,7 +82,7 @@ pub use traversal::{Conditions, GraphSource, Only, Traversal, markers};
 
 use self::plan::Plan;
 use self::run::Run;
-use crate::flow::{FlowSource, PacketFilters};
+use crate::flow::{FlowSource, PacketFilterCompiler};
 use crate::graph::GraphView;
 use crate::graph::history::History;
 use crate::time::Timestamp;
@@ -211,7 +211,7 @@ pub struct Context<'a> {
     /// Source of flows.
     pub flows: &'a dyn FlowSource,
     /// Compiler of BPF filters; `None` makes `BPF` fail.
-    pub packet_filters: Option<&'a dyn PacketFilters>,
+    pub packet_filters: Option<&'a dyn PacketFilterCompiler>,
     /// Time that `NOW` and durations refer to.
     pub now: Timestamp,
     /// Limits of one run.
@@ -275,7 +275,7 @@ impl<'a> Context<'a> {
 
     /// Sets the compiler of packet filters for `BPF`.
     #[must_use]
-    pub const fn with_packet_filters(self, filters: &'a dyn PacketFilters) -> Self {
+    pub const fn with_packet_filters(self, filters: &'a dyn PacketFilterCompiler) -> Self {
         Self {
             packet_filters: Some(filters),
             ..self

@@ -32,7 +32,7 @@ mod tests;
 use super::CaptureError;
 use crate::flow::PacketFilter;
 #[cfg(feature = "pcap")]
-use crate::flow::PacketFilters;
+use crate::flow::PacketFilterCompiler;
 use crate::packet::{LinkType, PacketRef};
 
 #[cfg(feature = "afpacket")]
@@ -135,7 +135,7 @@ impl BpfProgram {
 /// ```
 /// # #[cfg(feature = "pcap")] {
 /// use skylib::capture::BpfFilters;
-/// use skylib::flow::PacketFilters;
+/// use skylib::flow::PacketFilterCompiler;
 /// use skylib::packet::LinkType;
 /// let error = BpfFilters.compile("tcp prot 80", LinkType::ETHERNET).err();
 /// assert!(error.is_some_and(|message| message.ends_with("syntax error")));
@@ -146,7 +146,7 @@ impl BpfProgram {
 pub struct BpfFilters;
 
 #[cfg(feature = "pcap")]
-impl PacketFilters for BpfFilters {
+impl PacketFilterCompiler for BpfFilters {
     fn compile(&self, text: &str, link_type: LinkType) -> Result<Box<dyn PacketFilter>, String> {
         match BpfProgram::compile(text, link_type, 0) {
             Ok(program) => Ok(Box::new(program)),

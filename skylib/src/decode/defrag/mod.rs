@@ -328,7 +328,7 @@ impl Defragmenter {
         };
         let datagram = self.datagrams.get(&key);
         if let Some(datagram) = datagram.filter(|datagram| datagram.number == number) {
-            if now.is_some_and(|now| datagram.begun.plus(self.options.timeout) >= now) {
+            if now.is_some_and(|now| datagram.begun.saturating_add(self.options.timeout) >= now) {
                 return false;
             }
             self.bytes -= datagram.held();

@@ -166,7 +166,7 @@ impl Keeper {
     /// The body of the thread.
     pub(super) fn run(&self, clock: &dyn Clock) {
         let mut pause = PAUSE;
-        let give_up_at = clock.now().plus(PATIENCE);
+        let give_up_at = clock.now().saturating_add(PATIENCE);
         let mut state = self.state.lock();
         loop {
             while state.pending.is_empty() && !state.stopping {
@@ -174,7 +174,8 @@ impl Keeper {
                 if state.waiting.is_empty() {
                     self.changed.wait(&mut state);
                 } else if now < give_up_at {
-                    self.changed.wait_for(&mut state, give_up_at.since(now));
+                    self.changed
+                        .wait_for(&mut state, give_up_at.duration_since(now));
                 } else {
                     state.give_up_waiting_edges();
                 }

@@ -30,9 +30,9 @@
 //! included, times count in milliseconds, as clients see them.
 
 mod chain;
+mod index;
 mod limits;
 mod memory;
-mod names;
 #[cfg(test)]
 mod tests;
 mod view;

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::filter::Filter;
-use crate::graph::properties::{Step, apply, filters, graph, step};
+use crate::graph::tests::proptests::{Step, apply, filters, graph, step};
 use crate::graph::{ElementKey, Graph, GraphView, Metadata, MetadataOp, NodeRef};
 use crate::time::TimeSlice;
 
@@ -323,7 +323,7 @@ fn what_was_called_so_is_found_without_looking_at_all() {
     assert_eq!(nodes_of(&past, &devices).len(), 100);
     drop(past);
     // What is dropped is not found any more, nor are its names.
-    history.expire(ms(20).plus(Duration::from_secs(1_000_000)));
+    history.expire(ms(20).saturating_add(Duration::from_secs(1_000_000)));
     assert_eq!(at(25, "eth7"), (by_name(0), 0));
     assert_eq!(at(25, "eth8"), (by_name(0), 0));
     assert_eq!(at(25, "uplink"), (by_name(1), 1));

@@ -7,7 +7,7 @@ use crate::packet::{LinkType, PacketRef};
 /// Compiler of filters that match packets beginning with the first byte of the text.
 struct FirstByte;
 
-impl PacketFilters for FirstByte {
+impl PacketFilterCompiler for FirstByte {
     fn compile(&self, text: &str, link_type: LinkType) -> Result<Box<dyn PacketFilter>, String> {
         struct Filter(Option<u8>, LinkType);
         impl PacketFilter for Filter {

@@ -68,7 +68,7 @@ impl FileNames {
 fn stamp(unix_seconds: i64) -> String {
     match jiff::Timestamp::from_second(unix_seconds) {
         Ok(time) => time
-            .to_zoned(TimeZone::system())
+            .to_zoned_datetime(TimeZone::system())
             .strftime("%Y%m%d%H%M%S")
             .to_string(),
         Err(_) => format!("{unix_seconds:014}"),
@@ -188,7 +188,7 @@ impl Recorder {
     /// # Errors
     /// As [`Recorder::write`].
     pub(super) fn write_old(&mut self, newest: Timestamp) -> Result<(), SppError> {
-        if newest.since(self.block_began) > IN_MEMORY {
+        if newest.duration_since(self.block_began) > IN_MEMORY {
             self.write_block()
         } else {
             Ok(())

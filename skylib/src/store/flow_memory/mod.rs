@@ -84,7 +84,7 @@ impl MemoryFlowStore {
         let is_asked = |kept: &&Arc<Kept>| {
             time.is_none_or(|time| {
                 kept.start <= time.last.as_ms()
-                    && kept.last >= time.start.minus(self.limits.grace).as_ms()
+                    && kept.last >= time.start.saturating_sub(self.limits.grace).as_ms()
             })
         };
         state.flows.values().filter(is_asked).cloned().collect()
@@ -182,7 +182,7 @@ impl State {
         kept.take(&flow, packets, now);
         // Flows of a file may be years old: what counts is how long before their end it was.
         let seen = now.as_ms().min(kept.last);
-        let seen = Timestamp::from_ms(seen).minus(limits.max_age);
+        let seen = Timestamp::from_ms(seen).saturating_sub(limits.max_age);
         kept.forget_before(seen.as_ms());
         self.status.bytes += kept.bytes();
         self.flows.insert(self.updates, Arc::new(kept));
@@ -193,7 +193,7 @@ impl State {
         let Some(oldest) = self.flows.first_entry() else {
             return false;
         };
-        let is_too_old = oldest.get().updated < now.minus(limits.max_age);
+        let is_too_old = oldest.get().updated < now.saturating_sub(limits.max_age);
         if !is_too_old && self.status.bytes <= limits.max_bytes {
             return false;
         }

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
-use super::*;
+use crate::graph::*;
 
 /// A change; elements and origins by number, so that they meet again.
 #[derive(Clone, Debug)]

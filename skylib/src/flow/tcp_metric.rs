@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::wire::wire_message;
+use super::protobuf::wire_message;
 
 macro_rules! tcp_metric {
     ($($tag:literal $field:ident $key:literal $type:ty [$($skip:literal)?] $doc:literal;)*) => {

@@ -4,10 +4,11 @@
 //! known flow costs a copy and nothing else.
 
 mod dns;
+pub(super) mod records;
 
 use prost::bytes::Bytes;
 
-use super::layers::{Dhcpv4Layer, Vrrpv2Layer};
+use self::records::{Dhcpv4Layer, Vrrpv2Layer};
 use super::record::Flow;
 use crate::decode::{Dhcpv4Message, Layer, VrrpMessage};
 use crate::time::Timestamp;

@@ -7,25 +7,25 @@ use super::storage::make_room;
 /// `petgraph` gives the numbers of elements that have gone to new ones, so the numbers themselves
 /// tell no order.
 #[derive(Default)]
-pub(super) struct Order {
-    links: Vec<Link>,
+pub(super) struct InsertionOrder {
+    links: Vec<Links>,
     first: u32,
     last: u32,
 }
 
 /// Neighbours in the list, counted from one; zero is the end.
 #[derive(Clone, Copy, Default)]
-struct Link {
+struct Links {
     before: u32,
     after: u32,
 }
 
-impl Order {
+impl InsertionOrder {
     /// Appends a number that is not in the list.
     pub(super) fn push(&mut self, index: usize) {
         make_room(&mut self.links, index);
         let place = place(index);
-        self.links[index] = Link {
+        self.links[index] = Links {
             before: self.last,
             after: 0,
         };
@@ -38,7 +38,7 @@ impl Order {
 
     /// Removes a number that is in the list.
     pub(super) fn remove(&mut self, index: usize) {
-        let Link { before, after } = std::mem::take(&mut self.links[index]);
+        let Links { before, after } = std::mem::take(&mut self.links[index]);
         match before {
             0 => self.first = after,
             before => self.links[before as usize - 1].after = after,
@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn removed_numbers_come_back_at_the_end() {
-        let mut order = Order::default();
+        let mut order = InsertionOrder::default();
         (0..4).for_each(|i| order.push(i));
         order.remove(0);
         order.remove(2);

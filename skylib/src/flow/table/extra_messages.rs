@@ -2,9 +2,9 @@
 
 use super::FlowTable;
 use super::entry::{Entry, NONE, Rare};
-use super::packet::Pending;
+use super::process::Pending;
 use crate::decode::{Layer, Parts};
-use crate::flow::extra::ExtraContents;
+use crate::flow::extra_layers::ExtraContents;
 use crate::flow::options::FlowTableOptions;
 use crate::flow::record::Flow;
 use crate::packet::PacketRef;

@@ -1,4 +1,4 @@
-//! `Walk`: the edges around a list of nodes, in pieces.
+//! `AdjacencyCursor`: the edges around a list of nodes, in pieces.
 
 use super::Direction;
 use super::storage::{EdgeIndex, NodeIndex, Storage, Walker, is_second_sight, sides};
@@ -7,7 +7,7 @@ use super::view::STRETCH;
 /// The state of a walk between two stretches.
 ///
 /// `petgraph` lists a node's newest edge first; a side's edges are gathered and then turned round.
-pub(super) struct Walk<I> {
+pub(super) struct AdjacencyCursor<I> {
     from: I,
     direction: Direction,
     /// How many nodes were begun.
@@ -29,7 +29,7 @@ struct Paused {
     walker: Walker,
 }
 
-impl<I: Iterator<Item = u32>> Walk<I> {
+impl<I: Iterator<Item = u32>> AdjacencyCursor<I> {
     pub(super) fn new(from: impl IntoIterator<IntoIter = I>, direction: Direction) -> Self {
         Self {
             from: from.into_iter(),

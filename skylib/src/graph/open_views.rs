@@ -5,17 +5,17 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The sequence numbers of the open views, shared by the graph and its views.
 #[derive(Debug, Default)]
-pub(super) struct Views(Mutex<State>);
+pub(super) struct OpenViews(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
     /// How many views are open at each number.
     open: BTreeMap<u64, usize>,
-    /// Views below this number were given up: what they need is no longer kept.
+    /// OpenViews below this number were given up: what they need is no longer kept.
     expired_below: u64,
 }
 
-impl Views {
+impl OpenViews {
     pub(super) fn open(&self, sequence: u64) {
         *self.state().open.entry(sequence).or_default() += 1;
     }
@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn given_up_views_hold_nothing_back() {
-        let views = Views::default();
+        let views = OpenViews::default();
         assert_eq!(views.range(), None);
         for sequence in [3, 3, 9, 5] {
             views.open(sequence);

@@ -157,7 +157,7 @@ macro_rules! wire_message {
     ($name:ident { $($tag:literal => $field:ident),* $(,)? }) => {
         impl prost::Message for $name {
             fn encode_raw(&self, buf: &mut impl prost::bytes::BufMut) {
-                use $crate::flow::wire::WireField;
+                use $crate::flow::protobuf::WireField;
                 $(self.$field.encode_field($tag, buf);)*
             }
 
@@ -168,7 +168,7 @@ macro_rules! wire_message {
                 buf: &mut impl prost::bytes::Buf,
                 context: prost::encoding::DecodeContext,
             ) -> Result<(), prost::DecodeError> {
-                use $crate::flow::wire::WireField;
+                use $crate::flow::protobuf::WireField;
                 match tag {
                     $($tag => self.$field.merge_wire(wire_type, buf, context).map_err(|mut error| {
                         error.push(stringify!($name), stringify!($field));
@@ -179,7 +179,7 @@ macro_rules! wire_message {
             }
 
             fn encoded_len(&self) -> usize {
-                use $crate::flow::wire::WireField;
+                use $crate::flow::protobuf::WireField;
                 0 $(+ self.$field.wire_len($tag))*
             }
 
@@ -193,7 +193,7 @@ macro_rules! wire_message {
 /// Implements [`WireField`] for an enum of numbered variants; an unknown number reads as default.
 macro_rules! wire_enum {
     ($name:ident) => {
-        impl $crate::flow::wire::WireField for $name {
+        impl $crate::flow::protobuf::WireField for $name {
             fn encode_field(&self, tag: u32, buf: &mut impl prost::bytes::BufMut) {
                 (*self as i32).encode_field(tag, buf);
             }
@@ -205,13 +205,18 @@ macro_rules! wire_enum {
                 context: prost::encoding::DecodeContext,
             ) -> Result<(), prost::DecodeError> {
                 let mut number = 0_i32;
-                $crate::flow::wire::WireField::merge_wire(&mut number, wire_type, buf, context)?;
+                $crate::flow::protobuf::WireField::merge_wire(
+                    &mut number,
+                    wire_type,
+                    buf,
+                    context,
+                )?;
                 *self = Self::from_number(number).unwrap_or_default();
                 Ok(())
             }
 
             fn wire_len(&self, tag: u32) -> usize {
-                $crate::flow::wire::WireField::wire_len(&(*self as i32), tag)
+                $crate::flow::protobuf::WireField::wire_len(&(*self as i32), tag)
             }
         }
     };

@@ -6,7 +6,7 @@ use super::entry::{
     HAS_TRANSPORT, HAS_UDP, HOT_ALIVE, HOT_SWAPPED, Hot, NONE, OtherNetwork, Rare, TcpTimes,
 };
 use super::fragments::has_ip_metric;
-use super::packet::{IS_SWAPPED, Packets, Pending};
+use super::process::{IS_SWAPPED, Packets, Pending};
 use crate::decode::{NetworkProtocol, Part, TransportProtocol};
 use crate::flow::metric::IpMetric;
 

@@ -1,5 +1,8 @@
 //! Tests of the graph as a whole.
 
+mod model;
+pub(super) mod proptests;
+
 use super::*;
 
 fn at(ms: i64) -> Timestamp {

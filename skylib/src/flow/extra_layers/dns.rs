@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 
-use crate::decode::{DnsData, DnsMessage, DnsQuery, DnsResource};
-use crate::flow::layers::{
+use super::records::{
     DnsLayer, DnsMx, DnsOpt, DnsQuestion, DnsRecord, DnsSoa, DnsSrv, DnsTimestamp,
 };
+use crate::decode::{DnsData, DnsMessage, DnsQuery, DnsResource};
 use crate::time::Timestamp;
 use crate::value::Text;
 

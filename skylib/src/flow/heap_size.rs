@@ -2,7 +2,9 @@
 
 use prost::Message as _;
 
-use super::layers::{Dhcpv4Layer, DnsLayer, DnsOpt, DnsQuestion, DnsRecord, Vrrpv2Layer};
+use super::extra_layers::records::{
+    Dhcpv4Layer, DnsLayer, DnsOpt, DnsQuestion, DnsRecord, Vrrpv2Layer,
+};
 use super::record::{Flow, RawPacket};
 use crate::value::Text;
 

@@ -13,7 +13,7 @@
 
 use std::collections::VecDeque;
 
-use super::tcp::TcpMetric;
+use super::tcp_metric::TcpMetric;
 use crate::decode::TcpFlags;
 
 /// The two streams of a flow: from A, from B.

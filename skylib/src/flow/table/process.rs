@@ -3,14 +3,14 @@
 use prost::bytes::Bytes;
 
 use super::FlowTable;
-use super::contents::Contents;
 use super::entry::{
     END_FIN, Entry, HAS_LINK, HAS_NETWORK, HAS_TCP, HAS_TRANSPORT, HOT_FINISHING, HOT_LISTED,
     HOT_USED, Interval, NONE, Rare,
 };
+use super::extra_messages::Contents;
 use super::fragments::{Fragments, JoinedPacket};
 use crate::decode::{DecodeError, IcmpEcho, TcpFlags};
-use crate::flow::ident::Identifiers;
+use crate::flow::flow_ids::Identifiers;
 use crate::flow::key::{FlowKey, PacketKey};
 use crate::flow::memory_hint::{CACHE_LINE, prefetch};
 use crate::flow::options::LayerKeyMode;

@@ -13,7 +13,7 @@ use crate::value::{ShapeTable, Text, Value};
 ///
 /// Bounded: what is forgotten costs nothing but some sharing.
 #[derive(Default)]
-pub(super) struct Sharing {
+pub(super) struct Interner {
     shapes: ShapeTable,
     texts: HashSet<Text>,
     hasher: DefaultHashBuilder,
@@ -24,7 +24,7 @@ pub(super) struct Sharing {
 const MAX_TEXTS: usize = 1 << 16;
 const PLACES: usize = 1 << 12;
 
-impl Sharing {
+impl Interner {
     pub(super) fn node(&mut self, node: Node) -> Node {
         let mut metadata = self.shapes.intern_owned(node.metadata);
         if metadata.iter().any(|(_, value)| is_shared(value)) {
@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn equal_edges_share_what_they_hold() {
-        let mut sharing = Sharing::default();
+        let mut sharing = Interner::default();
         let mut edge = |relation: &str| {
             let metadata = Metadata::from_iter([("RelationType", relation)]);
             sharing.edge(Edge::new(
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn nodes_share_equal_objects_and_nothing_else_changes() {
-        let mut sharing = Sharing::default();
+        let mut sharing = Interner::default();
         let json = r#"{"Features":{"rx":true,"tx":[1,2.5,null]},"IPV4":["a","b"],"Name":"x"}"#;
         let metadata: Metadata = serde_json::from_str(json).unwrap();
         let mut node = |metadata: &Metadata| {
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn objects_share_what_is_in_them() {
-        let mut sharing = Sharing::default();
+        let mut sharing = Interner::default();
         let mut node = |app: &str| {
             let json = format!(r#"{{"Docker":{{"App":"{app}","Labels":{{"io":{{"pod":"x"}}}}}}}}"#);
             let read = || serde_json::from_str::<Metadata>(&json).unwrap();
@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn hostile_variety_does_not_pile_up() {
-        let mut sharing = Sharing::default();
+        let mut sharing = Interner::default();
         for i in 0..MAX_TEXTS + 10 {
             let metadata = Metadata::from_iter([("K", Value::from(i as i64))]);
             let origin = format!("an origin longer than fourteen bytes {i}");

@@ -1,11 +1,11 @@
-//! `Chunks`: the nodes that share one indexed value, in the order they came.
+//! `PostingList`: the nodes that share one indexed value, in the order they came.
 
 /// Numbers of nodes, ordered by when the nodes came.
 ///
 /// The order is asked of the owner (`born`) instead of kept: 4 bytes a node and, thanks to short
 /// chunks, a bounded move on every insertion however many nodes share the value.
 #[derive(Debug, Default)]
-pub(super) struct Chunks {
+pub(super) struct PostingList {
     /// None empty.
     chunks: Vec<Vec<u32>>,
     len: usize,
@@ -13,7 +13,7 @@ pub(super) struct Chunks {
 
 const CHUNK: usize = 512;
 
-impl Chunks {
+impl PostingList {
     pub(super) const fn len(&self) -> usize {
         self.len
     }
@@ -105,7 +105,7 @@ mod tests {
             changes in proptest::collection::vec((0_u32..1500, any::<bool>()), 1..4000),
         ) {
             let mut set = std::collections::BTreeSet::new();
-            let mut chunks = Chunks::default();
+            let mut chunks = PostingList::default();
             for (index, add) in changes {
                 if add && set.insert((born(index), index)) {
                     chunks.insert(index, born);
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn youngest_numbers_fill_their_chunks() {
-        let mut chunks = Chunks::default();
+        let mut chunks = PostingList::default();
         (0..10_000).for_each(|i| chunks.insert(i, u64::from));
         assert_eq!(chunks.chunks.len(), 10_000_usize.div_ceil(CHUNK));
     }

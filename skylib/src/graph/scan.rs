@@ -6,8 +6,8 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::element::Element;
+use super::index_probe::IndexProbe;
 use super::key::matches;
-use super::plan::IndexProbe;
 use super::storage::{EdgeIndex, NodeIndex, Storage};
 use super::view::{ElementRef, GraphView, STRETCH};
 use super::{Edge, ElementKey, GraphError, Metadata, Node};
@@ -27,7 +27,7 @@ impl GraphView<'_> {
     }
 
     /// Gives a sink the elements that pass a filter, looking at all.
-    pub(super) fn scan<K: Kind>(
+    pub(super) fn scan<K: ElementIndex>(
         &self,
         filter: &Filter<ElementKey>,
         sink: &mut dyn Sink<K::Element>,
@@ -54,7 +54,7 @@ impl GraphView<'_> {
     }
 
     /// The elements that follow in the order, as many as a stretch has; whether there may be more.
-    fn gather<'s, K: Kind>(
+    fn gather<'s, K: ElementIndex>(
         &self,
         storage: &'s Storage,
         last: &mut Option<K>,
@@ -133,7 +133,11 @@ pub(super) struct Seen<'s, E> {
 
 impl<'s, E: Element> Seen<'s, E> {
     #[inline]
-    fn at<K: Kind<Element = E>>(storage: &'s Storage, index: K, sequence: u64) -> Option<Self> {
+    fn at<K: ElementIndex<Element = E>>(
+        storage: &'s Storage,
+        index: K,
+        sequence: u64,
+    ) -> Option<Self> {
         let (element, metadata) = K::at(storage, index, sequence)?;
         Some(Self {
             index: index.number(),
@@ -149,7 +153,7 @@ impl<'s, E: Element> Seen<'s, E> {
 }
 
 /// Nodes or edges, for the scan.
-pub(super) trait Kind: Copy {
+pub(super) trait ElementIndex: Copy {
     type Element: Element;
     fn number(self) -> usize;
     fn after(storage: &Storage, last: Option<Self>) -> Option<Self>;
@@ -161,7 +165,7 @@ pub(super) trait Kind: Copy {
     fn is_younger(storage: &Storage, index: Self, sequence: u64) -> bool;
 }
 
-impl Kind for NodeIndex {
+impl ElementIndex for NodeIndex {
     type Element = Node;
 
     fn number(self) -> usize {
@@ -181,7 +185,7 @@ impl Kind for NodeIndex {
     }
 }
 
-impl Kind for EdgeIndex {
+impl ElementIndex for EdgeIndex {
     type Element = Edge;
 
     fn number(self) -> usize {
@@ -208,12 +212,12 @@ pub(super) trait Sink<E> {
     fn flush(&mut self) -> ControlFlow<()>;
 }
 
-pub(super) struct Visit<'v, E> {
+pub(super) struct VisitSink<'v, E> {
     buffer: Vec<ElementRef<E>>,
     visit: &'v mut dyn FnMut(ElementRef<E>) -> ControlFlow<()>,
 }
 
-impl<'v, E> Visit<'v, E> {
+impl<'v, E> VisitSink<'v, E> {
     pub(super) fn new(visit: &'v mut dyn FnMut(ElementRef<E>) -> ControlFlow<()>) -> Self {
         Self {
             buffer: Vec::new(),
@@ -222,7 +226,7 @@ impl<'v, E> Visit<'v, E> {
     }
 }
 
-impl<E> Sink<E> for Visit<'_, E> {
+impl<E> Sink<E> for VisitSink<'_, E> {
     fn take(&mut self, seen: &[Seen<'_, E>]) {
         // A clone writes, and nothing is read beyond it until its memory is there: read all first,
         // so that they wait at the same time.
@@ -238,15 +242,15 @@ impl<E> Sink<E> for Visit<'_, E> {
 }
 
 #[derive(Default)]
-pub(super) struct Count(usize);
+pub(super) struct CountSink(usize);
 
-impl Count {
+impl CountSink {
     pub(super) const fn get(&self) -> usize {
         self.0
     }
 }
 
-impl<E> Sink<E> for Count {
+impl<E> Sink<E> for CountSink {
     fn take(&mut self, seen: &[Seen<'_, E>]) {
         self.0 += seen.len();
     }

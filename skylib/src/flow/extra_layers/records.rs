@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use prost::bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::wire::wire_message;
+use crate::flow::protobuf::wire_message;
 use crate::value::Text;
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -35,23 +35,23 @@ macro_rules! layer {
 layer! {
     /// Fixed fields of the first DHCPv4 message.
     Dhcpv4Layer {
-        1 contents "contents" Bytes, "super::layers::base64_bytes";
-        2 payload "payload" Bytes, "super::layers::base64_bytes";
+        1 contents "contents" Bytes, "base64_bytes";
+        2 payload "payload" Bytes, "base64_bytes";
         3 hardware_len "hardware_len" u32;
         4 hardware_opts "hardware_opts" u32;
         5 xid "xid" u32;
         6 secs "secs" u32;
         7 flags "flags" u32;
-        8 server_name "server_name" Bytes, "super::layers::base64_bytes";
-        9 file "file" Bytes, "super::layers::base64_bytes";
+        8 server_name "server_name" Bytes, "base64_bytes";
+        9 file "file" Bytes, "base64_bytes";
     }
 }
 
 layer! {
     /// Fields of the first VRRPv2 advertisement.
     Vrrpv2Layer {
-        1 contents "contents" Bytes, "super::layers::base64_bytes";
-        2 payload "payload" Bytes, "super::layers::base64_bytes";
+        1 contents "contents" Bytes, "base64_bytes";
+        2 payload "payload" Bytes, "base64_bytes";
         3 version "version" u32;
         4 virtual_rtr_id "virtual_rtrID" u32;
         5 priority "priority" u32;
@@ -162,7 +162,7 @@ layer! {
 }
 
 /// Bytes as base64 text in JSON.
-pub(super) mod base64_bytes {
+pub(in crate::flow) mod base64_bytes {
     use super::{Bytes, Deserialize, Deserializer, Engine, STANDARD, Serializer};
 
     pub(in crate::flow) fn serialize<S: Serializer>(

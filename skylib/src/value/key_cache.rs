@@ -11,22 +11,22 @@ use hashbrown::{DefaultHashBuilder, HashSet, HashTable};
 use super::{Map, Shape, Value};
 
 thread_local! {
-    static WORDS: RefCell<Words> = RefCell::default();
+    static KEY_CACHE: RefCell<KeyCache> = RefCell::default();
 }
 
 /// The keys and key lists that this thread read last.
 #[derive(Default)]
-struct Words {
+struct KeyCache {
     keys: HashSet<ArcStr>,
     /// Made of those keys, so that the addresses of the keys tell lists apart.
     shapes: HashTable<Shape>,
     /// Keys in the order in which they were read, which is mostly that of an object read before.
-    orders: HashTable<Order>,
+    orders: HashTable<KeyOrder>,
     hasher: DefaultHashBuilder,
 }
 
 /// The keys of an object as they were read.
-struct Order {
+struct KeyOrder {
     read: Vec<ArcStr>,
     shape: Shape,
     /// Where each key of the shape was read.
@@ -34,18 +34,18 @@ struct Order {
 }
 
 /// What is kept for good, a thread: bounded, for keys may come from anybody.
-const MAX_WORDS: usize = 2048;
+const MAX_ENTRIES: usize = 2048;
 const MAX_LENGTH: usize = 64;
 const MAX_KEYS: usize = 64;
 /// Keys that there is room for at once.
 const USUAL_KEYS: usize = 16;
 
-impl Words {
+impl KeyCache {
     fn key(&mut self, text: &str) -> ArcStr {
         if text.len() > MAX_LENGTH {
             return ArcStr::from(text);
         }
-        if self.keys.len() >= MAX_WORDS {
+        if self.keys.len() >= MAX_ENTRIES {
             self.keys.clear();
             self.shapes.clear();
             self.orders.clear();
@@ -58,7 +58,7 @@ impl Words {
     /// What is known about objects with these keys in this order.
     fn order(&self, pairs: &[(ArcStr, Value)]) -> Option<(Shape, Rc<[u16]>)> {
         let hash = hash_of(&self.hasher, pairs.iter().map(|(key, _)| key));
-        let is_it = |order: &Order| is_same(&order.read, pairs.iter().map(|(key, _)| key));
+        let is_it = |order: &KeyOrder| is_same(&order.read, pairs.iter().map(|(key, _)| key));
         let order = self.orders.find(hash, is_it)?;
         Some((order.shape.clone(), Rc::clone(&order.places)))
     }
@@ -73,17 +73,17 @@ impl Words {
         let Some(places) = places.filter(|p| p.len() == read.len() && is_kept(&read)) else {
             return;
         };
-        if self.orders.len() >= MAX_WORDS {
+        if self.orders.len() >= MAX_ENTRIES {
             self.orders.clear();
         }
         let hasher = &self.hasher;
         let hash = hash_of(hasher, read.iter());
-        let order = Order {
+        let order = KeyOrder {
             read,
             shape: shape.clone(),
             places,
         };
-        let rehash = |order: &Order| hash_of(hasher, order.read.iter());
+        let rehash = |order: &KeyOrder| hash_of(hasher, order.read.iter());
         self.orders.insert_unique(hash, order, rehash);
     }
 
@@ -95,7 +95,7 @@ impl Words {
         }
         let shape = Shape::new(pairs.iter().map(|(key, _)| key.clone()).collect());
         if is_kept(shape.keys()) {
-            if self.shapes.len() >= MAX_WORDS {
+            if self.shapes.len() >= MAX_ENTRIES {
                 self.shapes.clear();
             }
             let hasher = &self.hasher;
@@ -139,7 +139,7 @@ impl<'de> serde::Deserialize<'de> for Key {
             }
 
             fn visit_str<E>(self, text: &str) -> Result<Key, E> {
-                Ok(Key(WORDS.with_borrow_mut(|words| words.key(text))))
+                Ok(Key(KEY_CACHE.with_borrow_mut(|cache| cache.key(text))))
             }
         }
         deserializer.deserialize_str(Visitor)
@@ -152,7 +152,7 @@ pub(super) fn read<'de, A: serde::de::MapAccess<'de>>(mut map: A) -> Result<Map,
     while let Some((Key(key), value)) = map.next_entry()? {
         pairs.push((key, value));
     }
-    if let Some((shape, places)) = WORDS.with_borrow(|words| words.order(&pairs)) {
+    if let Some((shape, places)) = KEY_CACHE.with_borrow(|cache| cache.order(&pairs)) {
         let values = places
             .iter()
             .map(|place| std::mem::take(&mut pairs[usize::from(*place)].1));
@@ -167,9 +167,9 @@ pub(super) fn read<'de, A: serde::de::MapAccess<'de>>(mut map: A) -> Result<Map,
         }
         is_same
     });
-    let shape = WORDS.with_borrow_mut(|words| {
-        let shape = words.shape(&pairs);
-        words.remember(read, &shape);
+    let shape = KEY_CACHE.with_borrow_mut(|cache| {
+        let shape = cache.shape(&pairs);
+        cache.remember(read, &shape);
         shape
     });
     Ok(Map::from_parts(
@@ -219,16 +219,16 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_bounded() {
-        for i in 0..3 * MAX_WORDS {
+        for i in 0..3 * MAX_ENTRIES {
             assert_eq!(map(&format!(r#"{{"key{i}":{i}}}"#)).len(), 1);
         }
         map(&format!(r#"{{"{}":1}}"#, "k".repeat(1000)));
-        WORDS.with_borrow(|words| {
-            assert!(words.keys.len() <= MAX_WORDS && words.shapes.len() <= MAX_WORDS);
-            assert!(words.orders.len() <= MAX_WORDS);
-            assert!(words.shapes.iter().all(|shape| is_kept(shape.keys())));
-            assert!(words.orders.iter().all(|order| is_kept(&order.read)));
-            assert!(words.keys.iter().all(|key| key.len() <= MAX_LENGTH));
+        KEY_CACHE.with_borrow(|cache| {
+            assert!(cache.keys.len() <= MAX_ENTRIES && cache.shapes.len() <= MAX_ENTRIES);
+            assert!(cache.orders.len() <= MAX_ENTRIES);
+            assert!(cache.shapes.iter().all(|shape| is_kept(shape.keys())));
+            assert!(cache.orders.iter().all(|order| is_kept(&order.read)));
+            assert!(cache.keys.iter().all(|key| key.len() <= MAX_LENGTH));
         });
     }
 }

@@ -5,12 +5,12 @@ use std::ops::ControlFlow;
 
 use proptest::prelude::*;
 
-use super::*;
 use crate::filter::Filter;
+use crate::graph::*;
 
 /// A change; elements by number, so that ids are used again.
 #[derive(Clone, Debug)]
-pub(super) enum Step {
+pub(in crate::graph) enum Step {
     AddNode(u8, u8),
     AddEdge(u8, u8, u8),
     PatchNode(u8, u8),
@@ -24,7 +24,7 @@ pub(super) enum Step {
 const NODES: u8 = 24;
 const EDGES: u8 = 40;
 
-pub(super) fn step() -> impl Strategy<Value = Step> {
+pub(in crate::graph) fn step() -> impl Strategy<Value = Step> {
     let (node, edge, value) = (0..NODES, 0..EDGES, 0..5_u8);
     prop_oneof![
         6 => (node.clone(), value.clone()).prop_map(|(n, v)| Step::AddNode(n, v)),
@@ -50,7 +50,7 @@ fn metadata(value: u8) -> Metadata {
     serde_json::from_str(json).unwrap()
 }
 
-pub(super) fn filters() -> Vec<Filter<ElementKey>> {
+pub(in crate::graph) fn filters() -> Vec<Filter<ElementKey>> {
     let text = |key: &str, text: &str| Filter::test(key, Predicate::Text(text.into()));
     let int = |key: &str, number| Filter::test(key, Predicate::Int(number));
     let filters = [
@@ -88,11 +88,11 @@ fn origin(number: u8) -> String {
     format!("o.{}", number % 3)
 }
 
-pub(super) fn graph() -> Graph {
+pub(in crate::graph) fn graph() -> Graph {
     Graph::with_indexes(["Ifs.MAC"])
 }
 
-pub(super) fn apply(graph: &mut Graph, step: &Step, now: Timestamp) {
+pub(in crate::graph) fn apply(graph: &mut Graph, step: &Step, now: Timestamp) {
     let set = |value: &u8| {
         [
             MetadataOp::set("K", format!("{value}")),

@@ -3,7 +3,7 @@
 //! A slot is one word: 32 bits of the hash and the record's number. A key's home is given by the
 //! upper bits of that half, so growing and removing never look at a record.
 
-use super::memory_hint::prefetch;
+use crate::flow::memory_hint::{huge_pages, prefetch};
 
 /// Open addressing with linear probing, at most three quarters full.
 #[derive(Debug)]
@@ -117,7 +117,7 @@ impl Index {
     fn grow(&mut self) {
         let old = std::mem::take(&mut self.slots);
         self.slots = Vec::with_capacity(2 * old.len());
-        super::memory_hint::huge_pages(&mut self.slots);
+        huge_pages(&mut self.slots);
         self.slots.resize(2 * old.len(), 0);
         self.shift -= 1;
         for slot in old.into_iter().filter(|slot| *slot != 0) {
