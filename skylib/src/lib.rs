@@ -9,6 +9,7 @@ mod error;
 mod error_chain;
 pub mod filter;
 pub mod flow;
+pub mod go_duration;
 pub mod graph;
 pub mod gremlin;
 pub mod id;

@@ -68,7 +68,7 @@ impl QueryRunner {
             flows: &*self.flows,
             now: self.clock.now(),
             limits: self.limits,
-            interrupt,
+            interrupt: Some(interrupt),
         }
     }
 }

@@ -206,7 +206,7 @@ impl LiveHub {
         }
         if inbox.passed > follower.query.sequence() {
             // Events went by between its first run and now.
-            follower.query.doubt();
+            follower.query.mark_stale();
         }
         self.bytes
             .fetch_add(follower.query.bytes(), Ordering::Relaxed);
@@ -234,10 +234,10 @@ impl LiveHub {
             followers.retain(|follower| !follower.slot.is_closed());
             for follower in &mut followers {
                 if inbox.is_overrun {
-                    follower.query.doubt();
+                    follower.query.mark_stale();
                 }
                 for (event, sequence) in &inbox.events {
-                    follower.query.note(event, *sequence);
+                    follower.query.apply_event(event, *sequence);
                 }
             }
             self.bound(&mut followers);

@@ -44,10 +44,10 @@ impl Follower {
             .is_timed()
             .then(|| self.ran + options.timed_interval.max(self.rest()));
         let soon = self.told + options.interval;
-        let changed = if self.query.is_in_doubt() {
+        let changed = if self.query.is_stale() {
             Some(soon.max(self.ran + self.rest()))
         } else {
-            self.query.has_news().then_some(soon)
+            self.query.has_changes().then_some(soon)
         };
         match (timed, changed) {
             (Some(timed), Some(changed)) => Some(timed.min(changed)),
@@ -66,7 +66,7 @@ impl Follower {
 
     /// How long it will take, by what it took.
     pub(super) fn cost(&self) -> Duration {
-        match self.query.is_in_doubt() || self.query.is_timed() {
+        match self.query.is_stale() || self.query.is_timed() {
             true => self.took,
             false => Duration::ZERO,
         }
@@ -75,10 +75,10 @@ impl Follower {
     /// Tells what is new; whether the query ran for it.
     pub(super) fn tell(&mut self, hub: &LiveHub) -> bool {
         self.told = monotonic::now();
-        let must_run = self.query.is_in_doubt()
+        let must_run = self.query.is_stale()
             || (self.query.is_timed() && self.told >= self.ran + hub.options.timed_interval);
         if !must_run {
-            let news = self.query.take_news();
+            let news = self.query.take_changes();
             if let Some(update) = news {
                 self.slot.put(LiveNews::Update(update));
             }

@@ -6,7 +6,7 @@ use super::*;
 use crate::engine::{Engine, EngineOptions};
 use crate::graph::{Edge, Graph, Metadata, MetadataOp, Node, NodeId};
 use crate::gremlin::QueryErrorKind;
-use crate::gremlin::live::{Change, Followed};
+use crate::gremlin::live::{AnswerReplica, Change};
 use crate::time::Timestamp;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -54,7 +54,7 @@ fn changes(client: &LiveClient) -> Vec<Change> {
 
 /// What a client makes of everything it hears.
 #[derive(Default)]
-struct Heard(HashMap<String, (Followed, u64)>);
+struct Heard(HashMap<String, (AnswerReplica, u64)>);
 
 impl Heard {
     fn hear(&mut self, (name, news): (String, LiveNews)) {
@@ -136,7 +136,7 @@ fn whoever_follows_a_busy_engine_ends_with_the_answer_of_each_query() {
                 let now = engine.query(text, &|| false);
                 let followed = heard.0.get(text).map(|(followed, _)| followed);
                 let is_like = followed.is_some_and(|followed| match &now {
-                    Ok(answer) => followed.is_like(answer),
+                    Ok(answer) => followed.equals(answer),
                     Err(error) => followed.error() == Some(error),
                 });
                 if is_like {

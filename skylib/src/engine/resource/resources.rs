@@ -6,11 +6,12 @@ use std::time::Duration;
 use super::collection::Collection;
 use crate::api::{
     Defaults, ExpressionChecker, LayerKeyMode, NodeFinder, PatchError, Resource, ResourceError,
-    ResourceStore, duration,
+    ResourceStore,
 };
 use crate::capture::BpfProgram;
 use crate::engine::bus::Bus;
 use crate::engine::query::QueryRunner;
+use crate::go_duration;
 use crate::graph::Node;
 use crate::gremlin::{Answer, Query};
 use crate::packet::LinkType;
@@ -129,7 +130,7 @@ impl<R: Resource> Collection for Resources<R> {
         let resource = R::read(json, &self.defaults())?;
         resource.validate(&*self.surroundings)?;
         let ttl = ttl.filter(|ttl| !ttl.is_empty());
-        self.keep(resource, ttl.map(duration::parse).transpose()?)
+        self.keep(resource, ttl.map(go_duration::parse).transpose()?)
     }
 
     fn get(&self, id: &str) -> Option<Arc<R>> {

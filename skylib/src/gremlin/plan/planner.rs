@@ -1,109 +1,37 @@
-//! From steps to operations: what each step means after the ones before it.
+//! Query planner: translates steps to operations, in one pass (O(number of steps)).
 //!
-//! The kind of result that a step gets (nodes, edges, flows…) follows from the steps alone, so the
-//! plan settles once which steps fit together, which are absorbed by the one before (a filter and
-//! a page by `V`, nearly everything by `Flows`), and compiles every filter. What cannot be done
-//! becomes an operation that fails: a step before it may fail first, and then that is the answer.
+//! The kind of result that a step receives (nodes, edges, flows, …) depends only on the preceding
+//! steps. The planner therefore decides once which steps fit together and which are absorbed by an
+//! earlier one (`V` absorbs a filter and a page, `Flows` nearly everything), and compiles every
+//! filter.
+//!
+//! A step that does not fit becomes [`Operation::Fail`] instead of an error of the planner, because
+//! an operation before it may fail first when the query runs, and clients expect that error.
 
 use std::time::Duration;
 
-use super::ast::{FlowNodes, Hierarchy, Param, Step, Walk};
-use super::error::QueryError;
-use super::go_format;
-use super::predicate;
-use super::result_kind::Kind;
-use super::step_params;
-use super::steps::time::TimeContext;
+use super::{FlowPlan, Operation, Page, Plan};
 use crate::filter::{self, Filter};
-use crate::flow::{FlowField, SortOrder};
+use crate::flow::FlowField;
+use crate::gremlin::ast::{Hierarchy, Param, Step, Walk};
+use crate::gremlin::error::QueryError;
+use crate::gremlin::result_kind::ResultKind;
+use crate::gremlin::steps::time::TimeContext;
+use crate::gremlin::{go_format, predicate, step_params};
 use crate::value::Text;
 
-/// Operations in order, each with the step it came from.
-#[derive(Clone, Debug)]
-pub(super) struct Plan {
-    pub(super) operations: Vec<(Operation, usize)>,
-    /// Steps that the operations stand for; fewer than there are when one of them must fail.
-    pub(super) planned: usize,
-}
-
-/// One thing to do with the result so far.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Operation {
-    /// Back to the graph.
-    Graph,
-    /// Look at another time.
-    Time(TimeContext),
-    /// One node, or all that pass a filter.
-    Nodes(Option<Text>, Filter),
-    /// One edge, or all that pass a filter.
-    Edges(Option<Text>, Filter),
-    Walk(Walk, Filter),
-    Filter(Filter),
-    /// Unequal by id, or by the values of keys.
-    Dedup(Vec<Text>),
-    Page(Page),
-    Sort(SortOrder, Text),
-    Count,
-    Values(Text),
-    ValueMap(Vec<Text>),
-    Keys,
-    /// The sum of a key; of metrics, of every field.
-    Sum(Option<Text>),
-    /// Remember nodes by a name.
-    As(Text),
-    /// Nodes remembered.
-    Select(Vec<Text>),
-    /// The elements so far; of nodes, the edges among them that pass a filter.
-    SubGraph(Filter),
-    /// Path to the nearest node that passes the first filter, over edges that pass the second.
-    ShortestPath(Filter, Filter),
-    /// Nodes within so many edges (without bound: `None`) that pass a filter.
-    Hierarchy(Hierarchy, Filter, Option<u64>),
-    Flows(FlowPlan),
-    FlowNodes(FlowNodes, Filter),
-    /// The nodes that own one end or both of a flow's link layer.
-    FlowEnds(Walk, Filter),
-    Group,
-    MoreThan,
-    /// Metrics under a key of nodes, or of flows.
-    Metrics(Text),
-    /// Metrics added up in slots of this length.
-    Aggregates(Duration),
-    RawPackets,
-    /// Those of the packets that a capture filter lets through.
-    Bpf(Text),
-    Sockets,
-    NextHop(Text),
-    /// The end of what can be done.
-    Fail(QueryError),
-}
-
-/// What `Flows` and the steps it absorbs ask for.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct FlowPlan {
-    pub(super) filter: Filter,
-    pub(super) sort: Option<(FlowField, SortOrder)>,
-    pub(super) dedup: Option<Option<FlowField>>,
-    pub(super) page: Option<Page>,
-}
-
-/// Elements from one position up to another, which is left out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Page {
-    pub(super) from: u64,
-    pub(super) to: u64,
-}
-
 impl Plan {
-    pub(super) fn new(query: &str, steps: &[(Step, usize)]) -> Self {
+    /// Plans the steps of a query.
+    pub(in crate::gremlin) fn new(query: &str, steps: &[(Step, usize)]) -> Self {
         let mut planner = Planner {
             steps,
             next: 0,
             step: 0,
-            kind: Kind::Graph,
+            kind: ResultKind::Graph,
             operations: Vec::new(),
         };
         if let Err(message) = planner.run() {
+            // The step that failed is the last one taken, which `planner.step` may have absorbed.
             let at = planner.next.saturating_sub(1);
             if let Some((step, offset)) = steps.get(at) {
                 let help = match steps.get(planner.step) {
@@ -130,11 +58,12 @@ impl Plan {
 
 struct Planner<'a> {
     steps: &'a [(Step, usize)],
-    /// The step to look at next.
+    /// Index of the next step; `step < next <= steps.len()` while planning a step.
     next: usize,
-    /// The step that operations are made for; those it absorbs lie between.
+    /// Index of the step being planned; it absorbs the steps `step + 1..next`.
     step: usize,
-    kind: Kind,
+    /// Kind of result that the step being planned receives.
+    kind: ResultKind,
     operations: Vec<(Operation, usize)>,
 }
 
@@ -144,37 +73,39 @@ impl<'a> Planner<'a> {
             self.step = self.next;
             self.next += 1;
             self.kind = match self.kind {
-                Kind::Graph => self.on_graph(step),
-                Kind::Nodes => self.on_nodes(step),
-                Kind::Edges => self.on_edges(step),
-                Kind::Paths => self.on_paths(step),
-                Kind::List | Kind::Scalar => self.on_values(step),
-                Kind::Flows => self.on_flows(step),
-                Kind::Metrics => self.on_metrics(step),
-                Kind::Sockets => self.on_sockets(step),
-                Kind::Groups | Kind::RawPackets | Kind::NextHops => self.on_last(step),
+                ResultKind::Graph => self.on_graph(step),
+                ResultKind::Nodes => self.on_nodes(step),
+                ResultKind::Edges => self.on_edges(step),
+                ResultKind::Paths => self.on_paths(step),
+                ResultKind::List | ResultKind::Scalar => self.on_values(step),
+                ResultKind::Flows => self.on_flows(step),
+                ResultKind::Metrics => self.on_metrics(step),
+                ResultKind::Sockets => self.on_sockets(step),
+                ResultKind::Groups | ResultKind::RawPackets | ResultKind::NextHops => {
+                    self.on_last(step)
+                }
             }?;
         }
         Ok(())
     }
 
-    fn on_graph(&mut self, step: &'a Step) -> Result<Kind, String> {
+    fn on_graph(&mut self, step: &'a Step) -> Result<ResultKind, String> {
         match step {
             Step::V(id) => {
                 let (filter, page) = self.absorb_by_source(id.as_ref())?;
                 self.push(Operation::Nodes(id.clone(), filter));
                 self.push_page(page);
-                Ok(Kind::Nodes)
+                Ok(ResultKind::Nodes)
             }
             Step::E(id) => {
                 let (filter, page) = self.absorb_by_source(id.as_ref())?;
                 self.push(Operation::Edges(id.clone(), filter));
                 self.push_page(page);
-                Ok(Kind::Edges)
+                Ok(ResultKind::Edges)
             }
             Step::At(params) => {
                 let context = TimeContext::new(params)?;
-                Ok(self.push_to(Kind::Graph, Operation::Time(context)))
+                Ok(self.push_to(ResultKind::Graph, Operation::Time(context)))
             }
             Step::Flows(params) => self.flows(params),
             Step::Workflow(..) => unsupported(step),
@@ -182,7 +113,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn on_nodes(&mut self, step: &'a Step) -> Result<Kind, String> {
+    fn on_nodes(&mut self, step: &'a Step) -> Result<ResultKind, String> {
         let operation = match step {
             Step::As(name) => Operation::As(name.clone()),
             Step::Select(names) => {
@@ -194,27 +125,27 @@ impl<'a> Planner<'a> {
                 Operation::Sort(order.unwrap_or_default(), key)
             }
             Step::Values(key) => {
-                return Ok(self.push_to(Kind::List, Operation::Values(key.clone())));
+                return Ok(self.push_to(ResultKind::List, Operation::Values(key.clone())));
             }
             Step::ValueMap(keys) => {
-                return Ok(self.push_to(Kind::List, Operation::ValueMap(keys.clone())));
+                return Ok(self.push_to(ResultKind::List, Operation::ValueMap(keys.clone())));
             }
-            Step::Keys(_) => return Ok(self.push_to(Kind::List, Operation::Keys)),
+            Step::Keys(_) => return Ok(self.push_to(ResultKind::List, Operation::Keys)),
             Step::Sum(params) => {
                 let key = sum_key(params, "Sum parameter has to be a string key")?;
                 let key = key.ok_or("Sum requires 1 parameter")?;
-                return Ok(self.push_to(Kind::Scalar, Operation::Sum(Some(key))));
+                return Ok(self.push_to(ResultKind::Scalar, Operation::Sum(Some(key))));
             }
             Step::SubGraph(params) => {
                 let filter = predicate::optional(params).map_err(|error| {
                     format!("Error creating the edge filter for the nodes subgraph: {error}")
                 })?;
-                return Ok(self.push_to(Kind::Graph, Operation::SubGraph(filter)));
+                return Ok(self.push_to(ResultKind::Graph, Operation::SubGraph(filter)));
             }
             Step::ShortestPathTo(target, edges) => {
                 let target = metadata(Some(target))?;
                 let edges = metadata(edges.as_ref())?;
-                return Ok(self.push_to(Kind::Paths, Operation::ShortestPath(target, edges)));
+                return Ok(self.push_to(ResultKind::Paths, Operation::ShortestPath(target, edges)));
             }
             Step::Hierarchy(hierarchy, pairs, depth) => {
                 self.hierarchy(*hierarchy, pairs, *depth)?
@@ -223,38 +154,38 @@ impl<'a> Planner<'a> {
             Step::Metrics(field) => return Ok(self.metrics(field.as_ref())),
             Step::Sockets(params) => return self.sockets(params),
             Step::NextHop(address) => {
-                return Ok(self.push_to(Kind::NextHops, Operation::NextHop(address.clone())));
+                return Ok(self.push_to(ResultKind::NextHops, Operation::NextHop(address.clone())));
             }
             Step::Walk(walk, params) if !walk.takes_edges() => return self.walk(*walk, params),
             _ => return self.on_elements(step),
         };
-        Ok(self.push_to(Kind::Nodes, operation))
+        Ok(self.push_to(ResultKind::Nodes, operation))
     }
 
-    fn on_edges(&mut self, step: &'a Step) -> Result<Kind, String> {
+    fn on_edges(&mut self, step: &'a Step) -> Result<ResultKind, String> {
         match step {
             Step::Walk(walk, params) if walk.takes_edges() => self.walk(*walk, params),
             Step::SubGraph(_) => {
                 let operation = Operation::SubGraph(Filter::everything());
-                Ok(self.push_to(Kind::Graph, operation))
+                Ok(self.push_to(ResultKind::Graph, operation))
             }
             _ => self.on_elements(step),
         }
     }
 
-    /// What nodes and edges have in common.
-    fn on_elements(&mut self, step: &'a Step) -> Result<Kind, String> {
+    /// Plans a step that nodes and edges have in common.
+    fn on_elements(&mut self, step: &'a Step) -> Result<ResultKind, String> {
         let kind = self.kind;
         let filter = match step {
-            Step::G => return Ok(self.push_to(Kind::Graph, Operation::Graph)),
-            Step::Count => return Ok(self.push_to(Kind::Scalar, Operation::Count)),
+            Step::G => return Ok(self.push_to(ResultKind::Graph, Operation::Graph)),
+            Step::Count => return Ok(self.push_to(ResultKind::Scalar, Operation::Count)),
             Step::Limit(_) | Step::Range(..) => {
                 let page = page(step)?;
                 self.push_page(page);
                 return Ok(kind);
             }
             Step::Dedup(keys) => {
-                // COMPAT: the page is a window on what is deduplicated.
+                // COMPAT: the page applies before the deduplication.
                 let page = self.absorb_page()?;
                 self.push_page(page);
                 return Ok(self.push_to(kind, Operation::Dedup(keys.clone())));
@@ -271,24 +202,24 @@ impl<'a> Planner<'a> {
         Ok(kind)
     }
 
-    fn on_paths(&mut self, step: &'a Step) -> Result<Kind, String> {
+    fn on_paths(&mut self, step: &'a Step) -> Result<ResultKind, String> {
         match step {
             Step::SubGraph(_) => {
                 let operation = Operation::SubGraph(Filter::everything());
-                Ok(self.push_to(Kind::Graph, operation))
+                Ok(self.push_to(ResultKind::Graph, operation))
             }
             Step::Dedup(keys) => {
                 let page = self.absorb_page()?;
                 self.push_page(page);
-                Ok(self.push_to(Kind::Nodes, Operation::Dedup(keys.clone())))
+                Ok(self.push_to(ResultKind::Nodes, Operation::Dedup(keys.clone())))
             }
             Step::Flows(params) => self.flows(params),
             _ => Err(self.kind.refuses(step)),
         }
     }
 
-    /// The original counts and pages no lists; here they may.
-    fn on_values(&mut self, step: &'a Step) -> Result<Kind, String> {
+    /// Plans a step on values. Counts and pages of lists are extensions of the original.
+    fn on_values(&mut self, step: &'a Step) -> Result<ResultKind, String> {
         match step {
             Step::Has(params) => {
                 let filter = predicate::all_of(params)?;
@@ -301,23 +232,23 @@ impl<'a> Planner<'a> {
                 self.push_page(page);
                 self.push(Operation::Dedup(keys.clone()));
             }
-            Step::Limit(_) | Step::Range(..) if self.kind == Kind::List => {
+            Step::Limit(_) | Step::Range(..) if self.kind == ResultKind::List => {
                 let page = page(step)?;
                 self.push_page(page);
             }
-            Step::Count if self.kind == Kind::List => {
-                return Ok(self.push_to(Kind::Scalar, Operation::Count));
+            Step::Count if self.kind == ResultKind::List => {
+                return Ok(self.push_to(ResultKind::Scalar, Operation::Count));
             }
             _ => return Err(self.kind.refuses(step)),
         }
-        Ok(Kind::List)
+        Ok(ResultKind::List)
     }
 
-    fn on_flows(&mut self, step: &'a Step) -> Result<Kind, String> {
+    fn on_flows(&mut self, step: &'a Step) -> Result<ResultKind, String> {
         match step {
-            Step::Count => Ok(self.push_to(Kind::Scalar, Operation::Count)),
-            Step::Values(key) => Ok(self.push_to(Kind::List, Operation::Values(key.clone()))),
-            Step::Keys(_) => Ok(self.push_to(Kind::List, Operation::Keys)),
+            Step::Count => Ok(self.push_to(ResultKind::Scalar, Operation::Count)),
+            Step::Values(key) => Ok(self.push_to(ResultKind::List, Operation::Values(key.clone()))),
+            Step::Keys(_) => Ok(self.push_to(ResultKind::List, Operation::Keys)),
             Step::Sum(params) => {
                 let key = sum_key(params, "Sum parameter has to be a string key")?;
                 let key = key.ok_or("Sum requires 1 parameter")?;
@@ -325,13 +256,13 @@ impl<'a> Planner<'a> {
                     let message = "Sum accepts only sub fields of Metric and LastUpadteMetric";
                     return Err(message.to_owned());
                 }
-                Ok(self.push_to(Kind::Scalar, Operation::Sum(Some(key))))
+                Ok(self.push_to(ResultKind::Scalar, Operation::Sum(Some(key))))
             }
             Step::Walk(walk @ (Walk::In | Walk::Out | Walk::Both), params) => {
                 let (filter, page) = self.absorb_by_walk(params)?;
                 self.push(Operation::FlowEnds(*walk, filter));
                 self.push_page(page);
-                Ok(Kind::Nodes)
+                Ok(ResultKind::Nodes)
             }
             Step::FlowNodes(nodes, params) => {
                 let mut filter = predicate::optional(params)?;
@@ -339,23 +270,23 @@ impl<'a> Planner<'a> {
                     self.next += 1;
                     filter = filter.and(predicate::all_of(params)?);
                 }
-                Ok(self.push_to(Kind::Nodes, Operation::FlowNodes(*nodes, filter)))
+                Ok(self.push_to(ResultKind::Nodes, Operation::FlowNodes(*nodes, filter)))
             }
-            Step::Group(_) => Ok(self.push_to(Kind::Groups, Operation::Group)),
+            Step::Group(_) => Ok(self.push_to(ResultKind::Groups, Operation::Group)),
             Step::Metrics(field) => Ok(self.metrics(field.as_ref())),
-            Step::RawPackets(_) => Ok(self.push_to(Kind::RawPackets, Operation::RawPackets)),
+            Step::RawPackets(_) => Ok(self.push_to(ResultKind::RawPackets, Operation::RawPackets)),
             Step::Sockets(params) => self.sockets(params),
             _ => Err(self.kind.refuses(step)),
         }
     }
 
-    fn on_metrics(&mut self, step: &'a Step) -> Result<Kind, String> {
+    fn on_metrics(&mut self, step: &'a Step) -> Result<ResultKind, String> {
         match step {
-            Step::Count => Ok(self.push_to(Kind::Scalar, Operation::Count)),
-            Step::Keys(_) => Ok(self.push_to(Kind::List, Operation::Keys)),
+            Step::Count => Ok(self.push_to(ResultKind::Scalar, Operation::Count)),
+            Step::Keys(_) => Ok(self.push_to(ResultKind::List, Operation::Keys)),
             Step::Sum(params) => {
                 let key = sum_key(params, "Argument of Sum must be a string")?;
-                Ok(self.push_to(Kind::Scalar, Operation::Sum(key)))
+                Ok(self.push_to(ResultKind::Scalar, Operation::Sum(key)))
             }
             Step::Aggregates(params) => {
                 let seconds = match params.as_slice() {
@@ -367,34 +298,34 @@ impl<'a> Planner<'a> {
                     return Err("Aggregates parameter has to be a positive number".to_owned());
                 }
                 let slot = Duration::from_secs(seconds);
-                Ok(self.push_to(Kind::Metrics, Operation::Aggregates(slot)))
+                Ok(self.push_to(ResultKind::Metrics, Operation::Aggregates(slot)))
             }
             _ => Err(self.kind.refuses(step)),
         }
     }
 
-    fn on_sockets(&mut self, step: &'a Step) -> Result<Kind, String> {
+    fn on_sockets(&mut self, step: &'a Step) -> Result<ResultKind, String> {
         let filter = match step {
             Step::Has(params) => predicate::all_pairs(params)?,
             Step::HasEither(params) => predicate::either_pair(params)?,
             Step::Values(key) => {
-                return Ok(self.push_to(Kind::List, Operation::Values(key.clone())));
+                return Ok(self.push_to(ResultKind::List, Operation::Values(key.clone())));
             }
             _ => return Err(self.kind.refuses(step)),
         };
-        Ok(self.push_to(Kind::Sockets, Operation::Filter(filter)))
+        Ok(self.push_to(ResultKind::Sockets, Operation::Filter(filter)))
     }
 
-    /// Results that one step at most can follow.
-    fn on_last(&mut self, step: &'a Step) -> Result<Kind, String> {
+    /// Plans a step on a result that at most one kind of step can follow.
+    fn on_last(&mut self, step: &'a Step) -> Result<ResultKind, String> {
         match (self.kind, step) {
-            // COMPAT: its parameter never counted.
-            (Kind::Groups, Step::MoreThan(_)) => {
-                Ok(self.push_to(Kind::Groups, Operation::MoreThan))
+            // COMPAT: the original ignores the parameter.
+            (ResultKind::Groups, Step::MoreThan(_)) => {
+                Ok(self.push_to(ResultKind::Groups, Operation::MoreThan))
             }
-            (Kind::RawPackets, Step::Bpf(params)) => match params.as_slice() {
+            (ResultKind::RawPackets, Step::Bpf(params)) => match params.as_slice() {
                 [Param::Text(text)] => {
-                    Ok(self.push_to(Kind::RawPackets, Operation::Bpf(text.clone())))
+                    Ok(self.push_to(ResultKind::RawPackets, Operation::Bpf(text.clone())))
                 }
                 [_] => Err("BPF parameter has to be a string".to_owned()),
                 _ => Err("BPF requires 1 parameter".to_owned()),
@@ -403,14 +334,14 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn walk(&mut self, walk: Walk, params: &'a [Param]) -> Result<Kind, String> {
+    fn walk(&mut self, walk: Walk, params: &'a [Param]) -> Result<ResultKind, String> {
         let (filter, page) = self.absorb_by_walk(params)?;
         self.push(Operation::Walk(walk, filter));
         self.push_page(page);
         Ok(if walk.gives_edges() {
-            Kind::Edges
+            ResultKind::Edges
         } else {
-            Kind::Nodes
+            ResultKind::Nodes
         })
     }
 
@@ -431,25 +362,28 @@ impl<'a> Planner<'a> {
         Ok(Operation::Hierarchy(hierarchy, filter, depth))
     }
 
-    fn metrics(&mut self, field: Option<&Text>) -> Kind {
+    fn metrics(&mut self, field: Option<&Text>) -> ResultKind {
         let key = match field.map(Text::as_str) {
             None => "LastUpdateMetric".into(),
             Some("SFlow") => "SFlow.LastUpdateMetric".into(),
             Some("Ovs") => "Ovs.LastUpdateMetric".into(),
             Some(other) => Text::from(other),
         };
-        self.push_to(Kind::Metrics, Operation::Metrics(key))
+        self.push_to(ResultKind::Metrics, Operation::Metrics(key))
     }
 
-    fn sockets(&mut self, params: &[Param]) -> Result<Kind, String> {
+    fn sockets(&mut self, params: &[Param]) -> Result<ResultKind, String> {
         if !params.is_empty() {
             return Err("Sockets requires no parameter".to_owned());
         }
-        Ok(self.push_to(Kind::Sockets, Operation::Sockets))
+        Ok(self.push_to(ResultKind::Sockets, Operation::Sockets))
     }
 
-    /// COMPAT: filters, sort, deduplication and page act in this order, in whichever they came.
-    fn flows(&mut self, params: &[Param]) -> Result<Kind, String> {
+    /// Plans `Flows` and absorbs the steps that the flow tables execute.
+    ///
+    /// COMPAT: filters, sorting, deduplication, and one page apply in this order, whichever order
+    /// they are written in.
+    fn flows(&mut self, params: &[Param]) -> Result<ResultKind, String> {
         let mut plan = FlowPlan {
             filter: Filter::everything(),
             sort: None,
@@ -482,11 +416,12 @@ impl<'a> Planner<'a> {
                 }
             }
         }
-        Ok(self.push_to(Kind::Flows, Operation::Flows(plan)))
+        Ok(self.push_to(ResultKind::Flows, Operation::Flows(plan)))
     }
 
-    /// COMPAT: `V` and `E` take one page and one filter of pairs from the steps behind them, so
-    /// that `V().Limit(1).Has(k, v)` filters first.
+    /// Absorbs one filter and one page that follow `V` or `E`, in either order.
+    ///
+    /// COMPAT: the filter applies first, so `V().Limit(1).Has(k, v)` finds one matching node.
     fn absorb_by_source(&mut self, id: Option<&Text>) -> Result<(Filter, Option<Page>), String> {
         let (mut filter, mut page_taken) = (None, None);
         loop {
@@ -505,7 +440,9 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// COMPAT: a walk without a filter takes the `Has` behind it, even an empty one.
+    /// Absorbs one filter and one page that follow a walk, in either order.
+    ///
+    /// COMPAT: a walk without a filter absorbs `Has` even if it has no parameters.
     fn absorb_by_walk(&mut self, params: &'a [Param]) -> Result<(Filter, Option<Page>), String> {
         let (mut params, mut page_taken) = (params, None);
         loop {
@@ -522,6 +459,7 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// Absorbs a page that directly follows.
     fn absorb_page(&mut self) -> Result<Option<Page>, String> {
         match self.peek() {
             Some(step @ (Step::Limit(_) | Step::Range(..))) => {
@@ -540,7 +478,8 @@ impl<'a> Planner<'a> {
         self.operations.push((operation, self.step));
     }
 
-    fn push_to(&mut self, kind: Kind, operation: Operation) -> Kind {
+    /// Adds an operation that produces `kind`. Returns `kind`.
+    fn push_to(&mut self, kind: ResultKind, operation: Operation) -> ResultKind {
         self.push(operation);
         kind
     }
@@ -552,6 +491,7 @@ impl<'a> Planner<'a> {
     }
 }
 
+/// Returns the page of `Limit` or `Range`. Negative positions count as 0.
 fn page(step: &Step) -> Result<Option<Page>, String> {
     let position = |param: &Param| match param {
         Param::Int(number) => Ok(u64::try_from(*number).unwrap_or(0)),
@@ -570,6 +510,7 @@ fn page(step: &Step) -> Result<Option<Page>, String> {
     }
 }
 
+/// Returns a parameter that is a string.
 fn text(param: &Param) -> Option<Text> {
     match param {
         Param::Text(text) => Some(text.clone()),
@@ -586,6 +527,7 @@ fn sum_key(params: &[Param], no_text: &str) -> Result<Option<Text>, String> {
     }
 }
 
+/// Returns the filter of an optional `Metadata(…)` parameter.
 fn metadata(param: Option<&Param>) -> Result<Filter, String> {
     match param {
         None => Ok(Filter::everything()),
