@@ -27,8 +27,14 @@ fn public_interface_is_the_recorded_one() {
     let recorded = std::fs::read_to_string(&file).unwrap();
     let (actual, recorded): (BTreeSet<_>, BTreeSet<_>) =
         (actual.lines().collect(), recorded.lines().collect());
-    let added: Vec<_> = actual.difference(&recorded).map(|item| format!("+ {item}")).collect();
-    let removed: Vec<_> = recorded.difference(&actual).map(|item| format!("- {item}")).collect();
+    let added: Vec<_> = actual
+        .difference(&recorded)
+        .map(|item| format!("+ {item}"))
+        .collect();
+    let removed: Vec<_> = recorded
+        .difference(&actual)
+        .map(|item| format!("- {item}"))
+        .collect();
     assert!(
         added.is_empty() && removed.is_empty(),
         "the public interface changed; if this is intended, record it with UPDATE_PUBLIC_API=1:\n{}\n{}",
@@ -57,6 +63,9 @@ fn documentation(folder: &Path) -> std::path::PathBuf {
         .current_dir(folder)
         .status()
         .unwrap();
-    assert!(status.success(), "the documentation could not be built: {status}");
+    assert!(
+        status.success(),
+        "the documentation could not be built: {status}"
+    );
     target.join("doc/skylib.json")
 }
