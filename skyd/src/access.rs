@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
 
-use super::policy::User;
-use super::{Auth, Cluster, Denied, carrier};
 use crate::app::App;
-use crate::respond::{self, Response};
+use crate::auth::{ADMIN, Auth, Cluster, Denied, User, credentials};
+use crate::body;
+use crate::response::{self, Response};
 
 /// Who may use a route; each row of the router's table says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,11 +94,12 @@ pub(crate) async fn admit(
             object,
             action,
             says_why,
-        } if !auth.policy.allows(&user, object, action) => {
-            Err(no_permission(&user, object, action, says_why))
-        }
+        } => match auth.policy.missing(&user, object, action) {
+            Some(missing) => Err(no_permission(&missing, says_why)),
+            None => Ok(Some(user)),
+        },
         Access::Socket if !auth.policy.allows(&user, WEBSOCKET, path) => {
-            Err(respond::bare_and_close(StatusCode::FORBIDDEN))
+            Err(response::bare_and_close(StatusCode::FORBIDDEN))
         }
         _ => Ok(Some(user)),
     }
@@ -116,19 +117,19 @@ async fn cluster(
             tracing::debug!(%peer, "an agent of another machine was refused");
             let text = "agents and analyzers of other machines are served once \
                         analyzer.auth.cluster.backend is set";
-            let mut response = respond::error_text(StatusCode::FORBIDDEN, text);
-            respond::close(response.headers_mut());
+            let mut response = response::error_text(StatusCode::FORBIDDEN, text);
+            response::close(response.headers_mut());
             return Err(response);
         }
     };
-    let credentials = carrier::credentials(request.headers(), request.uri().query());
+    let credentials = credentials::credentials(request.headers(), request.uri().query());
     let user = backend.verify(credentials.as_deref()).await;
     let mut user = user.map_err(|denied| refused(&denied, peer))?;
-    super::ADMIN.clone_into(&mut user.default_role);
+    ADMIN.clone_into(&mut user.default_role);
     if auth.policy.allows(&user, WEBSOCKET, request.uri().path()) {
         Ok(())
     } else {
-        Err(respond::bare_and_close(StatusCode::FORBIDDEN))
+        Err(response::bare_and_close(StatusCode::FORBIDDEN))
     }
 }
 
@@ -137,13 +138,13 @@ async fn credentials(
     app: &App,
     request: &mut Request<Incoming>,
 ) -> Result<Option<String>, Response> {
-    let found = carrier::credentials(request.headers(), request.uri().query());
-    if found.is_some() || !carrier::has_form(request.method(), request.headers()) {
+    let found = credentials::credentials(request.headers(), request.uri().query());
+    if found.is_some() || !credentials::has_form(request.method(), request.headers()) {
         return Ok(found);
     }
     // COMPAT: scripts may put the token there; for the handler such a body is empty.
-    let text = app.read_form(request.body_mut()).await?;
-    Ok(carrier::parameter(&text))
+    let text = body::read_form(app, request.body_mut()).await?;
+    Ok(credentials::parameter(&text))
 }
 
 /// COMPAT: without `WWW-Authenticate`, or browsers would ask for a password themselves, and
@@ -154,22 +155,16 @@ pub(crate) fn refused(denied: &Denied, peer: SocketAddr) -> Response {
         Denied::Busy => StatusCode::SERVICE_UNAVAILABLE,
         Denied::Credentials | Denied::Backend(_) => StatusCode::UNAUTHORIZED,
     };
-    respond::typed(status, "text/plain; charset=utf-8", denied.to_string())
+    response::typed(status, "text/plain; charset=utf-8", denied.to_string())
 }
 
 /// COMPAT: 405, by which the web UI knows that something is not allowed.
-fn no_permission(user: &User, object: &str, action: &str, says_why: bool) -> Response {
-    if !says_why {
-        return respond::bare(StatusCode::METHOD_NOT_ALLOWED);
+fn no_permission(missing: &str, says_why: bool) -> Response {
+    if says_why {
+        response::error_text(StatusCode::METHOD_NOT_ALLOWED, missing)
+    } else {
+        response::bare(StatusCode::METHOD_NOT_ALLOWED)
     }
-    let text = missing(user, object, action);
-    respond::error_text(StatusCode::METHOD_NOT_ALLOWED, &text)
-}
-
-/// Which permission a user lacks, in words.
-pub(super) fn missing(user: &User, object: &str, action: &str) -> String {
-    let name = &user.name;
-    format!("'{name}' has no '{action}' permission on '{object}'")
 }
 
 const WEBSOCKET: &str = "websocket";

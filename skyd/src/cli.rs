@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::flows::FlowsArgs;
+use crate::commands::flows::FlowsArgs;
 
 /// Live network topology and flows: a graph, traffic tied to it, one query language over both.
 #[derive(Debug, Parser)]

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::time::Sleep;
 use tokio_rustls::server::TlsStream;
 
-use crate::idle::Waiting;
+use crate::idle_connections::IdleConnections;
 
 /// A connection, HTTP first and perhaps WebSocket later.
 #[derive(Debug)]
@@ -191,7 +191,7 @@ pub(crate) struct Connections {
     open: AtomicUsize,
     refused: AtomicUsize,
     limit: usize,
-    waiting: Arc<Waiting>,
+    waiting: Arc<IdleConnections>,
 }
 
 impl Connections {
@@ -222,7 +222,7 @@ impl Connections {
     }
 
     /// Those that wait for a request.
-    pub(crate) fn waiting(&self) -> &Arc<Waiting> {
+    pub(crate) fn waiting(&self) -> &Arc<IdleConnections> {
         &self.waiting
     }
 

@@ -8,8 +8,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::Serialize;
 use skylib::time::Timestamp;
 
-use super::handshake::Hello;
-
 /// Endpoints whose clients are kept apart. Complete by definition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Endpoint {
@@ -29,19 +27,30 @@ pub(crate) enum Endpoint {
 
 /// The clients of all endpoints. A client's id is taken at most once in each.
 #[derive(Clone, Default)]
-pub(crate) struct Pools(Arc<Shared>);
+pub(crate) struct Clients(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
-    clients: Mutex<BTreeMap<(Endpoint, String), ConnectionStatus>>,
+    clients: Mutex<BTreeMap<(Endpoint, String), ClientStatus>>,
     next_id: AtomicU64,
     dropped: AtomicU64,
+}
+
+/// Identity that a client declares in its WebSocket handshake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ClientIdentity {
+    /// Its identity within the endpoint; address and port of its socket if it gives none.
+    pub(crate) host_id: String,
+    /// Its kind; required.
+    pub(crate) client_type: String,
+    /// `json`, `protobuf`, or empty for JSON; as it was written.
+    pub(crate) protocol: String,
 }
 
 /// What the status shows of a client.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub(crate) struct ConnectionStatus {
+pub(crate) struct ClientStatus {
     service_type: String,
     client_protocol: String,
     addr: String,
@@ -51,33 +60,33 @@ pub(crate) struct ConnectionStatus {
     remote_host: String,
 }
 
-impl Pools {
+impl Clients {
     /// Takes a client's id in an endpoint; `None` if somebody has it.
     pub(crate) fn reserve(
         &self,
         endpoint: Endpoint,
-        hello: &Hello,
+        identity: &ClientIdentity,
         peer: SocketAddr,
         now: Timestamp,
-    ) -> Option<Membership> {
-        let key = (endpoint, hello.host_id.clone());
+    ) -> Option<Registration> {
+        let key = (endpoint, identity.host_id.clone());
         let mut clients = self.0.clients();
         if clients.contains_key(&key) {
             return None;
         }
-        let status = ConnectionStatus {
-            service_type: hello.client_type.clone(),
-            client_protocol: hello.protocol.clone(),
+        let status = ClientStatus {
+            service_type: identity.client_type.clone(),
+            client_protocol: identity.protocol.clone(),
             addr: peer.ip().to_string(),
             port: peer.port(),
             is_connected: false,
             connect_time: now.to_rfc3339(),
-            remote_host: hello.host_id.clone(),
+            remote_host: identity.host_id.clone(),
         };
         clients.insert(key.clone(), status);
         // Zero is no connection.
         let id = 1 + self.0.next_id.fetch_add(1, Ordering::Relaxed);
-        Some(Membership {
+        Some(Registration {
             pools: self.clone(),
             key,
             id,
@@ -92,7 +101,7 @@ impl Pools {
     }
 
     /// The clients of an endpoint by their ids.
-    pub(crate) fn status(&self, endpoint: Endpoint) -> BTreeMap<String, ConnectionStatus> {
+    pub(crate) fn status(&self, endpoint: Endpoint) -> BTreeMap<String, ClientStatus> {
         let clients = self.0.clients();
         let of_endpoint = clients.iter().filter(|((of, _), _)| *of == endpoint);
         of_endpoint
@@ -118,20 +127,20 @@ impl Pools {
 }
 
 impl Shared {
-    fn clients(&self) -> MutexGuard<'_, BTreeMap<(Endpoint, String), ConnectionStatus>> {
+    fn clients(&self) -> MutexGuard<'_, BTreeMap<(Endpoint, String), ClientStatus>> {
         // No code that can panic runs under this lock, so a poisoned one still holds a whole map.
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A client's place in an endpoint; dropping it frees the id.
-pub(crate) struct Membership {
-    pools: Pools,
+pub(crate) struct Registration {
+    pools: Clients,
     key: (Endpoint, String),
     id: u64,
 }
 
-impl Membership {
+impl Registration {
     /// Names this connection among all, for the events it causes.
     pub(crate) const fn id(&self) -> u64 {
         self.id
@@ -144,13 +153,13 @@ impl Membership {
         }
     }
 
-    /// See [`Pools::count_dropped`].
+    /// See [`Clients::count_dropped`].
     pub(crate) fn count_dropped(&self, messages: u64) {
         self.pools.count_dropped(messages);
     }
 }
 
-impl Drop for Membership {
+impl Drop for Registration {
     fn drop(&mut self) {
         self.pools.0.clients().remove(&self.key);
     }
@@ -158,26 +167,21 @@ impl Drop for Membership {
 
 #[cfg(test)]
 mod tests {
-    use hyper::Request;
-
     use super::*;
 
-    fn hello(id: &str) -> (Hello, SocketAddr) {
-        let peer = "10.1.0.7:40122".parse().unwrap();
-        let request = Request::builder()
-            .header("X-Host-ID", id)
-            .header("X-Client-Type", "agent");
-        let request = request
-            .header("X-Client-Protocol", "protobuf")
-            .body(())
-            .unwrap();
-        (Hello::of(&request, peer), peer)
+    fn identity(id: &str) -> (ClientIdentity, SocketAddr) {
+        let identity = ClientIdentity {
+            host_id: id.to_owned(),
+            client_type: "agent".to_owned(),
+            protocol: "protobuf".to_owned(),
+        };
+        (identity, "10.1.0.7:40122".parse().unwrap())
     }
 
     #[test]
     fn an_id_is_taken_once_in_each_endpoint_and_freed_at_the_end() {
-        let pools = Pools::default();
-        let (said, peer) = hello("node-7");
+        let pools = Clients::default();
+        let (said, peer) = identity("node-7");
         let reserve = |endpoint| pools.reserve(endpoint, &said, peer, Timestamp::ZERO);
         let first = reserve(Endpoint::Subscriber).unwrap();
         assert!(reserve(Endpoint::Subscriber).is_none());
@@ -191,8 +195,8 @@ mod tests {
 
     #[test]
     fn the_status_has_the_keys_of_the_original() {
-        let pools = Pools::default();
-        let (said, peer) = hello("node-7");
+        let pools = Clients::default();
+        let (said, peer) = identity("node-7");
         let now = Timestamp::from_ms(1_738_573_811_500);
         let place = pools
             .reserve(Endpoint::Publisher, &said, peer, now)

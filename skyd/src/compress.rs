@@ -9,7 +9,7 @@ use hyper::header::{
     ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderValue, UPGRADE, VARY,
 };
 
-use crate::respond::{Body, Response};
+use crate::response::{Body, Response};
 
 /// A content coding. Complete by definition: those the original's clients ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,7 +124,7 @@ mod tests {
     use hyper::StatusCode;
 
     use super::*;
-    use crate::respond;
+    use crate::response;
 
     fn asked(value: &'static str) -> Option<Coding> {
         let mut headers = HeaderMap::new();
@@ -168,14 +168,14 @@ mod tests {
     #[test]
     fn short_and_empty_bodies_stay_as_they_are() {
         for mut response in [
-            respond::bare(StatusCode::NO_CONTENT),
-            respond::json(StatusCode::OK, &"short"),
+            response::bare(StatusCode::NO_CONTENT),
+            response::json(StatusCode::OK, &"short"),
         ] {
             apply(&mut response, Some(Coding::Gzip));
             assert!(!response.headers().contains_key(CONTENT_ENCODING));
             assert_eq!(response.headers()[VARY], "Accept-Encoding");
         }
-        let mut response = respond::json(StatusCode::OK, &"long".repeat(1000));
+        let mut response = response::json(StatusCode::OK, &"long".repeat(1000));
         apply(&mut response, Some(Coding::Gzip));
         assert_eq!(response.headers()[CONTENT_ENCODING], "gzip");
         assert!(response.body().as_whole().unwrap().len() < 200);

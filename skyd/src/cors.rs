@@ -8,18 +8,18 @@ use hyper::header::{
     ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, HeaderValue, ORIGIN,
 };
 
-use crate::respond::{self, Response};
+use crate::response::{self, Response};
 
 /// Answers `OPTIONS`, which never reaches a route.
 pub(crate) fn preflight(headers: &HeaderMap) -> Response {
     if !headers.contains_key(ORIGIN) {
-        return respond::bare(StatusCode::OK);
+        return response::bare(StatusCode::OK);
     }
     let Some(method) = headers.get(ACCESS_CONTROL_REQUEST_METHOD) else {
-        return respond::bare(StatusCode::BAD_REQUEST);
+        return response::bare(StatusCode::BAD_REQUEST);
     };
     let Some(method) = METHODS.iter().find(|known| method == **known) else {
-        return respond::bare(StatusCode::METHOD_NOT_ALLOWED);
+        return response::bare(StatusCode::METHOD_NOT_ALLOWED);
     };
     let asked = headers.get_all(ACCESS_CONTROL_REQUEST_HEADERS).iter();
     let names = asked
@@ -31,10 +31,10 @@ pub(crate) fn preflight(headers: &HeaderMap) -> Response {
         match (OURS.iter().find(is), ALWAYS.iter().find(is)) {
             (Some(known), _) => allowed.push(*known),
             (None, Some(_)) => {}
-            (None, None) => return respond::bare(StatusCode::FORBIDDEN),
+            (None, None) => return response::bare(StatusCode::FORBIDDEN),
         }
     }
-    let mut response = respond::bare(StatusCode::OK);
+    let mut response = response::bare(StatusCode::OK);
     allow(&mut response);
     let answer = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&allowed.join(","))

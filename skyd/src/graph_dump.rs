@@ -9,14 +9,14 @@ use skylib::graph::{Edge, GraphError, Node};
 
 /// Handles of all elements.
 #[derive(Debug, Default)]
-pub(crate) struct WholeGraph {
+pub(crate) struct GraphDump {
     pub(crate) nodes: Vec<Arc<Node>>,
     pub(crate) edges: Vec<Arc<Edge>>,
     /// The last change in it.
     pub(crate) sequence: u64,
 }
 
-impl WholeGraph {
+impl GraphDump {
     /// Collects the handles; blocks for some milliseconds where the graph is large.
     ///
     /// # Errors

@@ -8,16 +8,16 @@ use tokio::sync::Notify;
 
 /// The connections that wait, in the order in which they began to.
 #[derive(Debug, Default)]
-pub(crate) struct Waiting {
+pub(crate) struct IdleConnections {
     places: Mutex<BTreeMap<u64, Arc<Notify>>>,
     next: AtomicU64,
     closed: AtomicU64,
 }
 
-impl Waiting {
+impl IdleConnections {
     /// A new connection, which waits for its first request.
-    pub(crate) fn enter(self: &Arc<Self>) -> Arc<Waiter> {
-        let waiter = Arc::new(Waiter {
+    pub(crate) fn enter(self: &Arc<Self>) -> Arc<TrackedConnection> {
+        let waiter = Arc::new(TrackedConnection {
             waiting: Arc::clone(self),
             place: Mutex::new(None),
             close: Arc::new(Notify::new()),
@@ -45,17 +45,17 @@ impl Waiting {
 
 /// One connection.
 #[derive(Debug)]
-pub(crate) struct Waiter {
-    waiting: Arc<Waiting>,
+pub(crate) struct TrackedConnection {
+    waiting: Arc<IdleConnections>,
     place: Mutex<Option<u64>>,
     close: Arc<Notify>,
 }
 
-impl Waiter {
+impl TrackedConnection {
     /// Its request is worked on until the guard is dropped, which is with the end of the answer.
-    pub(crate) fn work(self: &Arc<Self>) -> Working {
+    pub(crate) fn work(self: &Arc<Self>) -> BusyGuard {
         self.leave();
-        Working(Arc::clone(self))
+        BusyGuard(Arc::clone(self))
     }
 
     /// Waits until it is to close.
@@ -90,7 +90,7 @@ impl Waiter {
     }
 }
 
-impl Drop for Waiter {
+impl Drop for TrackedConnection {
     fn drop(&mut self) {
         self.leave();
     }
@@ -98,9 +98,9 @@ impl Drop for Waiter {
 
 /// A request that is worked on.
 #[derive(Debug)]
-pub(crate) struct Working(Arc<Waiter>);
+pub(crate) struct BusyGuard(Arc<TrackedConnection>);
 
-impl Drop for Working {
+impl Drop for BusyGuard {
     fn drop(&mut self) {
         self.0.rest();
     }
@@ -114,9 +114,9 @@ mod tests {
 
     #[test]
     fn who_has_waited_longest_goes_first_and_who_works_stays() {
-        let waiting = Arc::new(Waiting::default());
+        let waiting = Arc::new(IdleConnections::default());
         let [first, second, third] = [(); 3].map(|()| waiting.enter());
-        let is_closed = |waiter: &Waiter| waiter.closed().now_or_never().is_some();
+        let is_closed = |waiter: &TrackedConnection| waiter.closed().now_or_never().is_some();
         let working = first.work();
         assert!(waiting.close_one());
         assert!(is_closed(&second) && !is_closed(&first) && !is_closed(&third));

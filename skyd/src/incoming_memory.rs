@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// The bytes that bodies and messages may take while they arrive.
 #[derive(Debug)]
-pub(crate) struct Budget {
+pub(crate) struct IncomingMemory {
     limit: usize,
     used: AtomicUsize,
     refused: AtomicU64,
 }
 
-impl Budget {
+impl IncomingMemory {
     pub(crate) fn new(limit: usize) -> Arc<Self> {
         Arc::new(Self {
             limit,
@@ -21,8 +21,8 @@ impl Budget {
     }
 
     /// Nothing so far, for one body or message.
-    pub(crate) fn claim(self: &Arc<Self>) -> Claim {
-        Claim {
+    pub(crate) fn claim(self: &Arc<Self>) -> MemoryClaim {
+        MemoryClaim {
             budget: Arc::clone(self),
             bytes: 0,
         }
@@ -41,17 +41,17 @@ impl Budget {
 
 /// What one body or message has of the budget; given back when dropped.
 #[derive(Debug)]
-pub(crate) struct Claim {
-    budget: Arc<Budget>,
+pub(crate) struct MemoryClaim {
+    budget: Arc<IncomingMemory>,
     bytes: usize,
 }
 
 /// Others take all there is.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("too much is arriving at once, try again later (http.limits.incoming_bytes)")]
-pub(crate) struct NoRoom;
+pub(crate) struct IncomingMemoryFull;
 
-impl Claim {
+impl MemoryClaim {
     /// Nothing so far, for the next one.
     pub(crate) fn another(&self) -> Self {
         self.budget.claim()
@@ -61,8 +61,8 @@ impl Claim {
     /// bounded by that of the connections.
     ///
     /// # Errors
-    /// [`NoRoom`], which is counted.
-    pub(crate) fn grow_to(&mut self, length: usize) -> Result<(), NoRoom> {
+    /// [`IncomingMemoryFull`], which is counted.
+    pub(crate) fn grow_to(&mut self, length: usize) -> Result<(), IncomingMemoryFull> {
         if length <= FREE || length <= self.bytes {
             return Ok(());
         }
@@ -71,14 +71,14 @@ impl Claim {
         if used.saturating_add(more) > self.budget.limit {
             self.budget.used.fetch_sub(more, Ordering::Relaxed);
             self.budget.refused.fetch_add(1, Ordering::Relaxed);
-            return Err(NoRoom);
+            return Err(IncomingMemoryFull);
         }
         self.bytes = length;
         Ok(())
     }
 }
 
-impl Drop for Claim {
+impl Drop for MemoryClaim {
     fn drop(&mut self) {
         self.budget.used.fetch_sub(self.bytes, Ordering::Relaxed);
     }
@@ -86,10 +86,10 @@ impl Drop for Claim {
 
 /// Messages that have arrived and are not worked through yet; clones are the same ones.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Arrived(Arc<Mutex<Vec<Claim>>>);
+pub(crate) struct PendingMessages(Arc<Mutex<Vec<MemoryClaim>>>);
 
-impl Arrived {
-    pub(crate) fn add(&self, claim: Claim) {
+impl PendingMessages {
+    pub(crate) fn add(&self, claim: MemoryClaim) {
         if claim.bytes > 0 {
             let mut claims = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             claims.push(claim);
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn long_ones_share_a_budget_and_give_it_back() {
-        let budget = Budget::new(5 * FREE);
+        let budget = IncomingMemory::new(5 * FREE);
         let (mut first, mut second) = (budget.claim(), budget.claim());
         first.grow_to(FREE).unwrap();
         assert_eq!(budget.used(), 0);
@@ -120,7 +120,7 @@ mod tests {
         second.grow_to(2 * FREE).unwrap();
         assert!(second.grow_to(2 * FREE + 1).is_err());
         assert_eq!((budget.used(), budget.refused()), (5 * FREE, 1));
-        let arrived = Arrived::default();
+        let arrived = PendingMessages::default();
         arrived.add(first);
         assert_eq!(budget.used(), 5 * FREE);
         arrived.clear();

@@ -4,7 +4,7 @@ use std::fs;
 
 /// Figures of the process; none of what cannot be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct ProcessFigures {
+pub(crate) struct ProcessStats {
     /// Seconds on a processor, in user and kernel mode.
     pub(crate) cpu_seconds: Option<f64>,
     /// When it started, in seconds of Unix time.
@@ -21,7 +21,7 @@ pub(crate) struct ProcessFigures {
     pub(crate) max_descriptors: Option<u64>,
 }
 
-impl ProcessFigures {
+impl ProcessStats {
     /// As of now.
     pub(crate) fn read() -> Self {
         let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
@@ -62,22 +62,19 @@ mod tests {
     #[test]
     fn the_fields_are_found_behind_any_name() {
         let own = "7 (a) b (c) S 1 2 3 4 5 6 7 8 9 10 250 150 0 0 20 0 9 0 3000 1048576 2 0 0";
-        let figures = ProcessFigures::parse(own, "cpu 1 2\nbtime 1000\nprocesses 5\n", 100);
+        let figures = ProcessStats::parse(own, "cpu 1 2\nbtime 1000\nprocesses 5\n", 100);
         assert_eq!(figures.cpu_seconds, Some(4.0));
         assert_eq!(figures.start_seconds, Some(1030.0));
         assert_eq!(figures.threads, Some(9));
         assert_eq!(figures.virtual_bytes, Some(1 << 20));
         let pages = figures.resident_bytes.unwrap() / rustix::param::page_size() as u64;
         assert_eq!(pages, 2);
-        assert_eq!(
-            ProcessFigures::parse("", "", 100),
-            ProcessFigures::default()
-        );
+        assert_eq!(ProcessStats::parse("", "", 100), ProcessStats::default());
     }
 
     #[test]
     fn this_process_has_figures() {
-        let figures = ProcessFigures::read();
+        let figures = ProcessStats::read();
         assert!(figures.resident_bytes.unwrap() > 100_000);
         assert!(figures.descriptors.unwrap() >= 3);
         assert!(figures.start_seconds.unwrap() > 1e9);

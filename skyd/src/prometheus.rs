@@ -7,7 +7,7 @@ pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8"
 
 /// A page of metrics, one family after the other.
 #[derive(Debug, Default)]
-pub(crate) struct Page(String);
+pub(crate) struct MetricsPage(String);
 
 /// What a family's values mean. Complete by definition: the kinds that are used here.
 #[derive(Clone, Copy, Debug)]
@@ -18,21 +18,21 @@ pub(crate) enum MetricKind {
     Counter,
 }
 
-impl Page {
+impl MetricsPage {
     /// Begins a family; its samples follow.
     pub(crate) fn family(
         &mut self,
         kind: MetricKind,
         name: &'static str,
         help: &str,
-    ) -> Family<'_> {
+    ) -> MetricFamily<'_> {
         let kind = match kind {
             MetricKind::Gauge => "gauge",
             MetricKind::Counter => "counter",
         };
         // Writing into memory cannot fail.
         write!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}\n").unwrap_or_default();
-        Family { page: self, name }
+        MetricFamily { page: self, name }
     }
 
     /// A family of one value.
@@ -53,13 +53,13 @@ impl Page {
     }
 }
 
-/// A family of a [`Page`].
-pub(crate) struct Family<'a> {
-    page: &'a mut Page,
+/// A family of a [`MetricsPage`].
+pub(crate) struct MetricFamily<'a> {
+    page: &'a mut MetricsPage,
     name: &'static str,
 }
 
-impl Family<'_> {
+impl MetricFamily<'_> {
     /// One value, told apart from others of the family by its labels.
     pub(crate) fn sample(&mut self, labels: &[(&str, &str)], value: impl Display) -> &mut Self {
         let text = &mut self.page.0;
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn families_and_labels_are_written_as_the_format_says() {
-        let mut page = Page::default();
+        let mut page = MetricsPage::default();
         page.gauge("a", "One.", 1.5);
         page.family(MetricKind::Counter, "b_total", "Two.")
             .sample(&[("x", "1"), ("y", "a\"b\\c\nd")], 2)

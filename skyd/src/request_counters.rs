@@ -7,12 +7,12 @@ use hyper::{Method, StatusCode};
 
 /// Counts requests by method and status.
 #[derive(Debug, Default)]
-pub(crate) struct Requests(Mutex<Counts>);
+pub(crate) struct RequestCounters(Mutex<Counts>);
 
 /// By name of the method and status.
 type Counts = BTreeMap<(&'static str, u16), u64>;
 
-impl Requests {
+impl RequestCounters {
     /// Counts one; methods that clients make up are all `other`.
     pub(crate) fn count(&self, method: &Method, status: StatusCode) {
         let known = METHODS.iter().copied().find(|name| method == *name);
@@ -39,7 +39,7 @@ mod tests {
 
     #[test]
     fn methods_that_nobody_knows_are_one() {
-        let requests = Requests::default();
+        let requests = RequestCounters::default();
         for method in ["GET", "GET", "BREW", "WHEN"] {
             let method: Method = method.parse().unwrap();
             requests.count(&method, StatusCode::OK);

@@ -15,7 +15,7 @@ use skylib::api::ResourceError;
 use skylib::spp::SppError;
 
 use crate::compress::Encoder;
-use crate::idle::Working;
+use crate::idle_connections::BusyGuard;
 
 /// An answer.
 pub(crate) type Response = hyper::Response<Body>;
@@ -25,7 +25,7 @@ pub(crate) struct Body {
     pieces: Pieces,
     encoder: Option<Encoder>,
     /// Its request counts as worked on until the body is gone.
-    working: Option<Working>,
+    working: Option<BusyGuard>,
 }
 
 enum Pieces {
@@ -69,7 +69,7 @@ impl Body {
     }
 
     /// Keeps the request counted as worked on until the body is gone.
-    pub(crate) fn keep(&mut self, working: Working) {
+    pub(crate) fn keep(&mut self, working: BusyGuard) {
         self.working = Some(working);
     }
 

@@ -1,35 +1,19 @@
 //! One table: method and path → handler, and what happens to paths that are not in it.
 
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode};
 use skylib::engine::Engine;
 
+use crate::access::{self, Access, read, write};
 use crate::app::App;
-use crate::auth::{self, Access, User, read, write};
-use crate::respond::{self, Response};
+use crate::handler::{Call, Handler};
+use crate::response::{self, Response};
 use crate::routes::resource;
+use crate::urlencoded::percent_decoded;
 use crate::{routes, ws};
-
-/// A request on its way to its handler.
-pub(crate) struct Call {
-    /// The daemon.
-    pub(crate) app: Arc<App>,
-    /// The request.
-    pub(crate) request: Request<Incoming>,
-    /// The part of the path that the route leaves open, percent-decoded: the id of a resource.
-    pub(crate) id: String,
-    /// Where it comes from.
-    pub(crate) peer: SocketAddr,
-    /// Who asks, where that was asked.
-    pub(crate) user: Option<User>,
-}
-
-type Handler = fn(Call) -> Answer;
-type Answer = Pin<Box<dyn Future<Output = Response> + Send>>;
 
 #[derive(Clone, Copy)]
 struct Route {
@@ -220,7 +204,7 @@ pub(crate) async fn route(
 ) -> Response {
     match resolve(request.method(), request.uri().path()) {
         Resolution::Found(route, id) => {
-            let user = match auth::admit(&app, route.access, &mut request, peer).await {
+            let user = match access::admit(&app, route.access, &mut request, peer).await {
                 Ok(user) => user,
                 Err(refusal) => return refusal,
             };
@@ -234,11 +218,11 @@ pub(crate) async fn route(
             .await
         }
         Resolution::Moved(path) => match request.uri().query() {
-            Some(query) => respond::moved(&format!("{path}?{query}")),
-            None => respond::moved(&path),
+            Some(query) => response::moved(&format!("{path}?{query}")),
+            None => response::moved(&path),
         },
-        Resolution::WrongMethod => respond::bare(StatusCode::METHOD_NOT_ALLOWED),
-        Resolution::NotFound => respond::not_found(),
+        Resolution::WrongMethod => response::bare(StatusCode::METHOD_NOT_ALLOWED),
+        Resolution::NotFound => response::not_found(),
     }
 }
 
@@ -320,27 +304,6 @@ fn cleaned(path: &str) -> String {
     }
     // A browser reads a backslash as a slash: it must not make another server of the next part.
     clean.replace('\\', "%5C")
-}
-
-/// `%41` is `A`; what is no such escape stays, what is not UTF-8 becomes U+FFFD.
-pub(crate) fn percent_decoded(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while let Some(byte) = bytes.get(at) {
-        let hex = |i: usize| bytes.get(at + i).and_then(|b| char::from(*b).to_digit(16));
-        match (byte, hex(1), hex(2)) {
-            (b'%', Some(high), Some(low)) => {
-                out.push(u8::try_from(high * 16 + low).unwrap_or_default());
-                at += 3;
-            }
-            _ => {
-                out.push(*byte);
-                at += 1;
-            }
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
 }
 
 /// Methods and paths of all routes, `{}` for what is open in them; no method is any.

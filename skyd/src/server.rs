@@ -24,13 +24,13 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use crate::app::App;
+use crate::client_socket::{ClientSocket, Linger, Permit, Transport};
 use crate::compress::{self, Coding};
 use crate::cors;
-use crate::idle::Waiter;
-use crate::respond::{self, Response};
+use crate::idle_connections::TrackedConnection;
+use crate::response::{self, Response};
 use crate::router::route;
 use crate::routes;
-use crate::socket::{ClientSocket, Linger, Permit, Transport};
 
 /// Opens the socket to listen on; a name stands for the first of its addresses that works.
 ///
@@ -44,7 +44,7 @@ pub(crate) async fn listen(key: &str, address: &ServiceAddress) -> anyhow::Resul
 
 /// What is behind a listener. Complete by definition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Door {
+pub(crate) enum ListenerKind {
     /// Everything.
     Main,
     /// SPP's API, for everybody who can connect.
@@ -76,7 +76,7 @@ fn bind_to(place: SocketAddr) -> io::Result<TcpListener> {
 /// Serves until `stop` says so. Connections go on for a moment to finish their answers.
 pub(crate) async fn serve(
     listener: TcpListener,
-    door: Door,
+    listener_kind: ListenerKind,
     app: Arc<App>,
     stop: watch::Receiver<bool>,
 ) {
@@ -87,7 +87,7 @@ pub(crate) async fn serve(
             () = stopped(&mut stopping) => return,
         };
         match accepted {
-            Ok((stream, peer)) => accept(stream, peer, door, &app, &stop),
+            Ok((stream, peer)) => accept(stream, peer, listener_kind, &app, &stop),
             Err(error) if is_of_one_client(error.kind()) => {}
             Err(error) => {
                 // Out of descriptors or memory: nothing is gained by trying in a tight loop.
@@ -101,7 +101,7 @@ pub(crate) async fn serve(
 fn accept(
     stream: TcpStream,
     peer: SocketAddr,
-    door: Door,
+    listener_kind: ListenerKind,
     app: &Arc<App>,
     stop: &watch::Receiver<bool>,
 ) {
@@ -115,7 +115,7 @@ fn accept(
             let (app, stop) = (Arc::clone(app), stop.clone());
             tokio::spawn(async move {
                 tokio::select! {
-                    () = connection(stream, peer, door, permit, &waiter, app, stop) => {}
+                    () = connection(stream, peer, listener_kind, permit, &waiter, app, stop) => {}
                     () = waiter.closed() => tracing::debug!(%peer, "closed to make place"),
                 }
             });
@@ -130,14 +130,17 @@ fn accept(
 async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
-    door: Door,
+    listener_kind: ListenerKind,
     permit: Permit,
-    waiter: &Arc<Waiter>,
+    waiter: &Arc<TrackedConnection>,
     app: Arc<App>,
     mut stop: watch::Receiver<bool>,
 ) {
     // SPP's clients know of no TLS.
-    let tls = app.tls.as_ref().filter(|_| door == Door::Main);
+    let tls = app
+        .tls
+        .as_ref()
+        .filter(|_| listener_kind == ListenerKind::Main);
     let transport = match tls {
         None => Transport::Plain(stream),
         Some(tls) => {
@@ -160,11 +163,11 @@ async fn connection(
         .max_buf_size(limits.header_bytes.max(MIN_BUFFER));
     let service = service_fn(|request| {
         let working = waiter.work();
-        let answering = answer(Arc::clone(&app), request, peer, door);
+        let answering = answer(Arc::clone(&app), request, peer, listener_kind);
         let linger = &linger;
         async move {
             let mut response = answering.await;
-            if respond::is_last(response.headers()) {
+            if response::is_last(response.headers()) {
                 linger.ask();
             }
             response.body_mut().keep(working);
@@ -183,7 +186,7 @@ async fn connection(
         }
     };
     if let Err(error) = result {
-        tracing::debug!(%peer, error = respond::with_causes(&error), "connection ended");
+        tracing::debug!(%peer, error = response::with_causes(&error), "connection ended");
     }
 }
 
@@ -213,9 +216,9 @@ async fn answer(
     app: Arc<App>,
     request: Request<Incoming>,
     peer: SocketAddr,
-    door: Door,
+    listener_kind: ListenerKind,
 ) -> Response {
-    if door == Door::Spp {
+    if listener_kind == ListenerKind::Spp {
         return routes::spp::answer(app, request).await;
     }
     let is_encrypted = app.tls.is_some();
@@ -224,8 +227,8 @@ async fn answer(
     let counted = Arc::clone(&app);
     let mut response = if !names_one_host(&request) {
         let mut refusal =
-            respond::error_text(StatusCode::BAD_REQUEST, "exactly one Host header expected");
-        respond::close(refusal.headers_mut());
+            response::error_text(StatusCode::BAD_REQUEST, "exactly one Host header expected");
+        response::close(refusal.headers_mut());
         refusal
     } else if request.method() == Method::OPTIONS {
         cors::preflight(request.headers())
@@ -261,7 +264,7 @@ async fn guarded(app: Arc<App>, request: Request<Incoming>, peer: SocketAddr) ->
         .await;
     answer.unwrap_or_else(|_| {
         tracing::error!(request = place, "the handler panicked");
-        respond::error_text(StatusCode::INTERNAL_SERVER_ERROR, "internal error")
+        response::error_text(StatusCode::INTERNAL_SERVER_ERROR, "internal error")
     })
 }
 

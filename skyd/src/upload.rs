@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::respond::{self, Response};
+use crate::response::{self, Response};
 
 /// How many uploads there may be at a time, and of what length.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub(crate) struct UploadLimits {
     /// Of each, as it is sent.
     pub(crate) bytes: u64,
     /// For the first bytes; those that follow must come at [`SLOWEST`] at least.
-    pub(crate) patience: Duration,
+    pub(crate) timeout: Duration,
 }
 
 impl Uploads {
@@ -68,20 +68,20 @@ impl Uploads {
             "{} uploads are running, try again later (http.limits.uploads)",
             self.limits.count
         );
-        respond::error_text(StatusCode::SERVICE_UNAVAILABLE, &text)
+        response::error_text(StatusCode::SERVICE_UNAVAILABLE, &text)
     }
 
     /// Hands a body on until it ends or the reader has had enough; the error is the answer to a
     /// client that sends too much or too slowly.
     pub(crate) async fn pump(&self, body: &mut Incoming, target: Sender) -> Result<(), Response> {
         let UploadLimits {
-            bytes, patience, ..
+            bytes, timeout, ..
         } = self.limits;
         let mut sent = 0;
         // While the reader is the slow one, the client's time does not run.
         let mut waited = Duration::ZERO;
         loop {
-            let allowed = patience + Duration::from_secs(sent / SLOWEST);
+            let allowed = timeout + Duration::from_secs(sent / SLOWEST);
             let began = Instant::now();
             let frame = timeout_at(began + allowed.saturating_sub(waited), body.frame()).await;
             waited += began.elapsed();
@@ -91,17 +91,17 @@ impl Uploads {
                     return Ok(());
                 }
                 Ok(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
-                Ok(Some(Err(error))) => return Err(respond::bad_request(&error)),
+                Ok(Some(Err(error))) => return Err(response::bad_request(&error)),
                 Err(_) => {
                     let text = "the body arrives too slowly (http.limits.body_timeout)";
-                    return Err(respond::error_text(StatusCode::REQUEST_TIMEOUT, text));
+                    return Err(response::error_text(StatusCode::REQUEST_TIMEOUT, text));
                 }
             };
             sent += data.len() as u64;
             if sent > bytes {
                 let text =
                     format!("the body is longer than {bytes} bytes (http.limits.upload_bytes)");
-                return Err(respond::error_text(StatusCode::PAYLOAD_TOO_LARGE, &text));
+                return Err(response::error_text(StatusCode::PAYLOAD_TOO_LARGE, &text));
             }
             if !target.send(data).await {
                 return Ok(());

@@ -15,9 +15,9 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::htpasswd::{self, Stored};
+use super::login::{Denied, Login};
 use super::policy::User;
 use super::session::Sessions;
-use super::{Denied, Login};
 
 /// Users with passwords.
 pub(crate) struct Basic {

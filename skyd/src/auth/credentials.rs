@@ -3,7 +3,7 @@
 use hyper::Method;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderMap, HeaderValue};
 
-use crate::form;
+use crate::urlencoded;
 
 /// The credentials of a request, as they are written, from the first place that has some: the
 /// cookie `authtoken`, `Authorization`, `X-Auth-Token`, the parameter `x-auth-token`.
@@ -17,7 +17,7 @@ pub(crate) fn credentials(headers: &HeaderMap, query: Option<&str>) -> Option<St
 
 /// The credentials in a query string or a form.
 pub(crate) fn parameter(text: &str) -> Option<String> {
-    form::value(&form::pairs(text), "x-auth-token").filter(|value| !value.is_empty())
+    urlencoded::value(&urlencoded::pairs(text), "x-auth-token").filter(|value| !value.is_empty())
 }
 
 /// Whether the body of a request is a form, whose parameters count like those of the query.

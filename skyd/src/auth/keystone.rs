@@ -20,9 +20,10 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
+use super::login::{Denied, Login};
 use super::policy::User;
-use super::{Denied, Login};
 use crate::tls;
+use crate::urlencoded::path_segment;
 
 /// A project of an identity service.
 pub(crate) struct Keystone {
@@ -107,7 +108,7 @@ impl Keystone {
                 request.header("x-subject-token", &secret),
                 "auth/tokens".to_owned(),
             ),
-            None => (request, format!("tokens/{}", percent_encoded(token))),
+            None => (request, format!("tokens/{}", path_segment(token))),
         };
         let answer = self.ask(request, &path, String::new()).await?;
         self.user(answer.body())
@@ -302,20 +303,6 @@ fn connector(authorities: Option<RootCertStore>) -> anyhow::Result<TlsConnector>
         .with_root_certificates(roots)
         .with_no_client_auth();
     Ok(TlsConnector::from(Arc::new(config)))
-}
-
-/// A token as one part of a path.
-fn percent_encoded(token: &str) -> String {
-    use std::fmt::Write as _;
-    token.bytes().fold(String::new(), |mut path, byte| {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'~' => {
-                path.push(char::from(byte));
-            }
-            byte => drop(write!(path, "%{byte:02X}")),
-        }
-        path
-    })
 }
 
 /// A token is checked with every request: a service that hangs must not hold them up for long.

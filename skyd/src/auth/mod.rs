@@ -6,17 +6,17 @@
 //! ```
 
 mod basic;
-mod carrier;
-mod gate;
+mod config;
+pub(crate) mod credentials;
 mod htpasswd;
 mod keystone;
+mod login;
 mod policy;
 mod session;
-mod settings;
 
-pub(crate) use gate::{Access, admit, read, refused, write};
+pub(crate) use config::from_config;
+pub(crate) use login::{Denied, Login};
 pub(crate) use policy::{Permission, User};
-pub(crate) use settings::from_config;
 
 use std::net::IpAddr;
 
@@ -26,9 +26,9 @@ use self::policy::Policy;
 
 /// The backends and the policy of a daemon.
 pub(crate) struct Auth {
-    api: Backend,
-    cluster: Cluster,
-    policy: Policy,
+    pub(crate) api: Backend,
+    pub(crate) cluster: Cluster,
+    pub(crate) policy: Policy,
 }
 
 /// How users prove who they are.
@@ -42,33 +42,11 @@ pub(crate) enum Backend {
 }
 
 /// Who may connect to the endpoints of agents and other analyzers.
-enum Cluster {
+pub(crate) enum Cluster {
     /// Whom this backend knows.
     Backend(Backend),
     /// Clients on this machine: the API is closed, and nothing is written about these endpoints.
     Loopback,
-}
-
-/// A user who has just logged in.
-#[derive(Debug)]
-pub(crate) struct Login {
-    pub(crate) user: User,
-    /// What stands for user and password from now on; empty where none is needed.
-    pub(crate) token: String,
-}
-
-/// Why somebody is not let in.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Denied {
-    /// There are no credentials, or wrong ones.
-    #[error("Wrong credentials")]
-    Credentials,
-    /// The service that knows them does not know these, or cannot be asked.
-    #[error("{0}")]
-    Backend(String),
-    /// They cannot be checked now.
-    #[error("credentials cannot be checked now, try again later")]
-    Busy,
 }
 
 impl Backend {
@@ -81,11 +59,11 @@ impl Backend {
             Self::Open => Ok(admin()),
             Self::Basic(basic) => {
                 let credentials = credentials.ok_or(Denied::Credentials)?;
-                basic.verify(carrier::secret(credentials)).await
+                basic.verify(credentials::secret(credentials)).await
             }
             Self::Keystone(keystone) => {
                 let credentials = credentials.ok_or(Denied::Credentials)?;
-                keystone.verify(carrier::secret(credentials)).await
+                keystone.verify(credentials::secret(credentials)).await
             }
         }
     }
@@ -109,7 +87,7 @@ impl Backend {
         }
     }
 
-    fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         matches!(self, Self::Open)
     }
 }
@@ -127,12 +105,6 @@ impl Auth {
         let login = self.api.login(name, password).await?;
         let permissions = self.policy.permissions(&login.user);
         Ok((login, permissions))
-    }
-
-    /// Which permission a user lacks, in words; `None` where it may.
-    pub(crate) fn missing(&self, user: &User, object: &str, action: &str) -> Option<String> {
-        let may = self.policy.allows(user, object, action);
-        (!may).then(|| gate::missing(user, object, action))
     }
 
     /// Whether everybody may use the API.
@@ -171,4 +143,4 @@ fn admin() -> User {
 }
 
 /// The user everybody is where nobody need say who they are, and the role that may all.
-const ADMIN: &str = "admin";
+pub(crate) const ADMIN: &str = "admin";

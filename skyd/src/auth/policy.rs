@@ -101,6 +101,17 @@ impl Policy {
         fitting.peek().is_some() && fitting.all(|rule| rule.is_allowed)
     }
 
+    /// Returns a description of the permission that a user lacks; `None` if the user has it.
+    pub(crate) fn missing(&self, user: &User, object: &str, action: &str) -> Option<String> {
+        if self.allows(user, object, action) {
+            return None;
+        }
+        let name = &user.name;
+        Some(format!(
+            "'{name}' has no '{action}' permission on '{object}'"
+        ))
+    }
+
     /// All that the rules say about a user.
     pub(crate) fn permissions(&self, user: &User) -> Vec<Permission> {
         let subjects = self.subjects(user);

@@ -2,57 +2,57 @@
 //!
 //! Names are those of the original, so that its files go on working; `*` stands for one part that
 //! the user chooses. Keys that only the original's other parts read are known, so that they can be
-//! named as being without effect; many are trees of kind [`Kind::Free`], not looked into.
+//! named as being without effect; many are trees of kind [`ValueType::Free`], not looked into.
 
-use super::kind::Kind::{
+use super::value_type::ValueType::{
     self, Address, Bytes, Choice, Count, Duration, Flag, Free, Interval, List, Secret, Text,
 };
 
 /// One key.
 #[derive(Debug)]
-pub(crate) struct Key {
+pub(crate) struct ConfigKey {
     /// Dotted name in lower case, `*` for a part that the user chooses.
     pub(crate) name: &'static str,
     /// What values it takes.
-    pub(crate) kind: Kind,
+    pub(crate) value_type: ValueType,
     /// The value where nothing is written, as one would write it; empty for none.
     pub(crate) default: &'static str,
     /// Whether somebody here looks at it; else writing it has no effect, which is a warning.
     pub(crate) is_read: bool,
 }
 
-const fn key(name: &'static str, kind: Kind, default: &'static str) -> Key {
-    Key {
+const fn key(name: &'static str, value_type: ValueType, default: &'static str) -> ConfigKey {
+    ConfigKey {
         name,
-        kind,
+        value_type,
         default,
         is_read: true,
     }
 }
 
 /// What only parts of the original read that are not here.
-const fn unread(name: &'static str, kind: Kind, default: &'static str) -> Key {
-    Key {
+const fn unread(name: &'static str, value_type: ValueType, default: &'static str) -> ConfigKey {
+    ConfigKey {
         is_read: false,
-        ..key(name, kind, default)
+        ..key(name, value_type, default)
     }
 }
 
-const fn free(name: &'static str) -> Key {
+const fn free(name: &'static str) -> ConfigKey {
     unread(name, Free, "")
 }
 
 /// Positive numbers.
-const SOME: Kind = Count {
+const SOME: ValueType = Count {
     min: 1,
     max: 1 << 40,
 };
-const PORT: Kind = Count { min: 1, max: 65535 };
-const LEVELS: Kind = Choice(&[
+const PORT: ValueType = Count { min: 1, max: 65535 };
+const LEVELS: ValueType = Choice(&[
     "ERROR", "WARNING", "WARN", "NOTICE", "INFO", "DEBUG", "TRACE",
 ]);
 
-pub(crate) const KEYS: &[Key] = &[
+pub(crate) const KEYS: &[ConfigKey] = &[
     key("host_id", Text, ""),
     unread("analyzers", List, ""),
     // Where clients connect, and who may.
@@ -258,8 +258,8 @@ pub(crate) const RENAMED: &[(&str, &[&str])] = &[
 /// The key that a path belongs to, and how many parts of the path its name takes.
 ///
 /// More parts beat fewer, and a part that is named beats one that the user chooses.
-pub(crate) fn find(path: &[String]) -> Option<(&'static Key, usize)> {
-    let fits = |key: &&Key| {
+pub(crate) fn find(path: &[String]) -> Option<(&'static ConfigKey, usize)> {
+    let fits = |key: &&ConfigKey| {
         let mut names = key.name.split('.');
         let mut parts = path.iter();
         names.by_ref().all(|name| {
@@ -271,7 +271,7 @@ pub(crate) fn find(path: &[String]) -> Option<(&'static Key, usize)> {
     KEYS.iter()
         .filter(fits)
         .map(|key| (key, key.name.split('.').count()))
-        .filter(|(key, parts)| *parts == path.len() || key.kind == Free)
+        .filter(|(key, parts)| *parts == path.len() || key.value_type == Free)
         .max_by_key(|(key, parts)| (*parts, !key.name.contains('*')))
 }
 

@@ -6,8 +6,8 @@
 
 mod file;
 mod keys;
-mod kind;
-mod shown;
+mod redact;
+mod value_type;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -18,8 +18,8 @@ use serde_json::Value;
 use skylib::api::address::ServiceAddress;
 
 use self::file::read_file;
-use self::keys::{KEYS, Key, RENAMED};
-use self::kind::Kind;
+use self::keys::{ConfigKey, KEYS, RENAMED};
+use self::value_type::ValueType;
 
 /// Where values come from besides the defaults.
 #[derive(Debug, Default)]
@@ -47,7 +47,7 @@ impl Config {
     /// Reads one YAML text; `place` is what errors call it. Nothing else is looked at.
     ///
     /// ```
-    /// use skyd::config::Config;
+    /// use crate::config::Config;
     /// let config = Config::parse("skydive.yml", "flow: {update: 5m}")?;
     /// assert_eq!(config.duration("flow.update").as_secs(), 300);
     /// let error = Config::parse("skydive.yml", "flow: {update: never}").unwrap_err();
@@ -114,40 +114,40 @@ impl Config {
 
     /// Text; empty where nothing is written and there is no default.
     pub fn text(&self, name: &str) -> String {
-        self.read(name, |_, value| kind::text(value))
+        self.read(name, |_, value| value_type::text(value))
             .unwrap_or_default()
     }
 
     /// A whole number.
     pub fn count(&self, name: &str) -> usize {
-        let number = self.read(name, Kind::count).unwrap_or_default();
+        let number = self.read(name, ValueType::count).unwrap_or_default();
         usize::try_from(number).unwrap_or_default()
     }
 
     /// A length of time.
     pub fn duration(&self, name: &str) -> Duration {
-        self.read(name, |_, value| kind::time(value))
+        self.read(name, |_, value| value_type::time(value))
             .unwrap_or_default()
     }
 
     /// True or false; false where nothing is written and there is no default.
     #[must_use]
     pub fn flag(&self, name: &str) -> bool {
-        self.read(name, |_, value| kind::flag(value))
+        self.read(name, |_, value| value_type::flag(value))
             .unwrap_or_default()
     }
 
     /// A size in bytes.
     pub fn bytes(&self, name: &str) -> usize {
         let bytes = self
-            .read(name, |_, value| kind::bytes(value))
+            .read(name, |_, value| value_type::bytes(value))
             .unwrap_or_default();
         usize::try_from(bytes).unwrap_or(usize::MAX)
     }
 
     /// Host and port; `None` where nothing is written and there is no default.
     pub fn address(&self, name: &str) -> Option<ServiceAddress> {
-        self.read(name, |_, value| kind::address(value))
+        self.read(name, |_, value| value_type::address(value))
     }
 
     /// A tree, as it was written.
@@ -168,16 +168,16 @@ impl Config {
     }
 
     /// What is written, else the default, as its reader wants it.
-    fn read<T>(&self, name: &str, read: impl Fn(Kind, &Value) -> Option<T>) -> Option<T> {
+    fn read<T>(&self, name: &str, read: impl Fn(ValueType, &Value) -> Option<T>) -> Option<T> {
         let name = name.to_ascii_lowercase();
         let path: Vec<String> = name.split('.').map(str::to_owned).collect();
         let (key, _) = keys::find(&path)?;
         if let Some(value) = self.values.get(&name) {
-            return read(key.kind, value);
+            return read(key.value_type, value);
         }
         match key.default {
             "" => None,
-            text => read(key.kind, &key.kind.value_of(text).ok()?),
+            text => read(key.value_type, &key.value_type.value_of(text).ok()?),
         }
     }
 
@@ -231,17 +231,17 @@ impl Config {
     fn add(
         &mut self,
         place: &str,
-        key: &Key,
+        key: &ConfigKey,
         path: &[String],
         below: &[String],
         value: Value,
     ) -> Result<(), ConfigError> {
-        key.kind
+        key.value_type
             .check(&value)
             .map_err(|allowed| ConfigError::Value {
                 place: place.to_owned(),
                 key: path.join("."),
-                value: if key.kind == Kind::Secret {
+                value: if key.value_type == ValueType::Secret {
                     "(hidden)".to_owned()
                 } else {
                     value.to_string()
@@ -260,13 +260,14 @@ impl Config {
     fn add_text(&mut self, place: &str, name: &str, text: &str) -> Result<(), ConfigError> {
         let mut path: Vec<String> = name.split('.').map(str::to_owned).collect();
         let value = match keys::find(&path) {
-            Some((key, _)) => key
-                .kind
-                .value_of(text)
-                .map_err(|reason| ConfigError::Yaml {
-                    place: format!("{place} {name}"),
-                    reason,
-                })?,
+            Some((key, _)) => {
+                key.value_type
+                    .value_of(text)
+                    .map_err(|reason| ConfigError::Yaml {
+                        place: format!("{place} {name}"),
+                        reason,
+                    })?
+            }
             None => Value::from(text),
         };
         self.add_tree(place, &mut path, value)
@@ -326,6 +327,18 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// Returns the environment of the process. Variables whose names are not UTF-8 are left out;
+/// invalid bytes in values become U+FFFD, which no key accepts.
+#[must_use]
+pub fn environment() -> Vec<(String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| {
+            let value = value.to_string_lossy().into_owned();
+            Some((name.into_string().ok()?, value))
+        })
+        .collect()
 }
 
 /// Reads a YAML text.

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::kind::{self, Kind};
+use super::value_type::{self, ValueType};
 use super::{Config, KEYS, keys};
 
 impl Config {
@@ -14,7 +14,7 @@ impl Config {
     /// of `http.cookie`, and the password in an address.
     ///
     /// ```
-    /// use skyd::config::Config;
+    /// use crate::config::Config;
     /// let config = Config::parse("skydive.yml", "auth: {mine: {users: {operator: s3cret}}}")?;
     /// assert_eq!(config.shown("auth.mine.users.operator").unwrap(), "(hidden)");
     /// assert_eq!(config.shown("Flow.Update").unwrap(), 60);
@@ -45,13 +45,17 @@ impl Config {
     fn whole(&self) -> Value {
         let mut whole = Value::Object(Map::new());
         for key in KEYS.iter().filter(|key| !key.default.is_empty()) {
-            if let Ok(value) = key.kind.value_of(key.default) {
-                insert(&mut whole, key.name.split('.'), as_meant(key.kind, value));
+            if let Ok(value) = key.value_type.value_of(key.default) {
+                insert(
+                    &mut whole,
+                    key.name.split('.'),
+                    as_meant(key.value_type, value),
+                );
             }
         }
         for (name, value) in &self.values {
             let path: Vec<String> = name.split('.').map(str::to_owned).collect();
-            let kind = keys::find(&path).map_or(Kind::Free, |(key, _)| key.kind);
+            let kind = keys::find(&path).map_or(ValueType::Free, |(key, _)| key.value_type);
             insert(
                 &mut whole,
                 name.split('.'),
@@ -78,16 +82,22 @@ fn insert<'a>(tree: &mut Value, path: impl Iterator<Item = &'a str>, value: Valu
 }
 
 /// A value from the environment or the command line, as a file would have it.
-fn as_meant(kind: Kind, value: Value) -> Value {
+fn as_meant(kind: ValueType, value: Value) -> Value {
     let number = |value: &Value| {
         let number = value.as_str()?.trim().parse::<i64>().ok()?;
         Some(Value::from(number))
     };
     let meant = match kind {
-        Kind::Flag => kind::flag(&value).map(Value::from),
-        Kind::Count { .. } | Kind::Duration | Kind::Interval | Kind::Bytes => number(&value),
-        Kind::List => kind::list(&value).map(Value::from),
-        Kind::Text | Kind::Secret | Kind::Address | Kind::Choice(_) | Kind::Free => None,
+        ValueType::Flag => value_type::flag(&value).map(Value::from),
+        ValueType::Count { .. } | ValueType::Duration | ValueType::Interval | ValueType::Bytes => {
+            number(&value)
+        }
+        ValueType::List => value_type::list(&value).map(Value::from),
+        ValueType::Text
+        | ValueType::Secret
+        | ValueType::Address
+        | ValueType::Choice(_)
+        | ValueType::Free => None,
     };
     meant.unwrap_or(value)
 }
@@ -151,7 +161,7 @@ fn is_secret(path: &[String]) -> bool {
     // Anything below such a name is as secret as the name says.
     names.iter().any(told_by_name)
         || matches!(names[..], ["auth", _, "users", ..] | ["http", "cookie", ..])
-        || keys::find(&lower).is_some_and(|(key, _)| key.kind == Kind::Secret)
+        || keys::find(&lower).is_some_and(|(key, _)| key.value_type == ValueType::Secret)
 }
 
 /// `http://user:password@host` without the password; none where there is none.

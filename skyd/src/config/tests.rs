@@ -21,7 +21,7 @@ fn load(
 }
 
 fn list(config: &Config, key: &str) -> Vec<String> {
-    kind::list(config.tree(key).unwrap()).unwrap()
+    value_type::list(config.tree(key).unwrap()).unwrap()
 }
 
 fn read(yaml: &str) -> Config {
@@ -80,8 +80,8 @@ fn nothing_written_means_the_defaults() {
 #[test]
 fn every_default_is_a_value_its_key_takes() {
     for key in KEYS.iter().filter(|key| !key.default.is_empty()) {
-        let value = key.kind.value_of(key.default).unwrap();
-        assert_eq!(key.kind.check(&value), Ok(()), "{}", key.name);
+        let value = key.value_type.value_of(key.default).unwrap();
+        assert_eq!(key.value_type.check(&value), Ok(()), "{}", key.name);
     }
 }
 

@@ -8,7 +8,7 @@ use skylib::api::duration;
 
 /// What values a key takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum ValueType {
     /// Any text.
     Text,
     /// Text that is never shown.
@@ -38,7 +38,7 @@ pub(crate) enum Kind {
     Free,
 }
 
-impl Kind {
+impl ValueType {
     /// Reads a value that came as text: from the environment, the command line or the defaults.
     pub(crate) fn value_of(self, text: &str) -> Result<Value, String> {
         match self {
@@ -274,16 +274,16 @@ mod tests {
 
     #[test]
     fn what_is_allowed_is_said() {
-        let check = |kind: Kind, text: &str| kind.check(&json(text)).unwrap_err();
+        let check = |kind: ValueType, text: &str| kind.check(&json(text)).unwrap_err();
         assert_eq!(
-            check(Kind::Count { min: 1, max: 9 }, "0"),
+            check(ValueType::Count { min: 1, max: 9 }, "0"),
             "a whole number from 1 to 9"
         );
         assert_eq!(
-            check(Kind::Choice(&["udp", "websocket"]), "\"tcp\""),
+            check(ValueType::Choice(&["udp", "websocket"]), "\"tcp\""),
             "one of udp, websocket"
         );
-        assert!(check(Kind::Interval, "0").contains("greater than zero"));
-        assert!(Kind::Duration.check(&json("0")).is_ok());
+        assert!(check(ValueType::Interval, "0").contains("greater than zero"));
+        assert!(ValueType::Duration.check(&json("0")).is_ok());
     }
 }

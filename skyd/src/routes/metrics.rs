@@ -5,34 +5,34 @@ use skylib::engine::{CaptureTotals, Status};
 use skylib::spp::PcapStatus;
 
 use crate::app::App;
-use crate::exposition::{CONTENT_TYPE, MetricKind, Page};
-use crate::process::ProcessFigures;
-use crate::respond::{self, Response};
-use crate::router::Call;
-use crate::ws::Endpoint;
+use crate::clients::Endpoint;
+use crate::handler::Call;
+use crate::process_stats::ProcessStats;
+use crate::prometheus::{CONTENT_TYPE, MetricKind, MetricsPage};
+use crate::response::{self, Response};
 
 /// `GET /metrics`
 pub(crate) async fn show(call: Call) -> Response {
     let app = &call.app;
     let engine = app.engine.status();
-    let mut page = Page::default();
+    let mut page = MetricsPage::default();
     page.family(
         MetricKind::Gauge,
         "skyd_build_info",
         "Version of the daemon.",
     )
     .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
-    process(&mut page, &ProcessFigures::read());
+    process(&mut page, &ProcessStats::read());
     captures(&mut page, &engine.capture_totals);
     flows(&mut page, &engine, app);
     topology(&mut page, &engine);
     clients(&mut page, &engine, app);
     recordings(&mut page, app);
-    respond::typed(StatusCode::OK, CONTENT_TYPE, page.into_text())
+    response::typed(StatusCode::OK, CONTENT_TYPE, page.into_text())
 }
 
 /// Under the names that every exporter gives them.
-fn process(page: &mut Page, figures: &ProcessFigures) {
+fn process(page: &mut MetricsPage, figures: &ProcessStats) {
     if let Some(seconds) = figures.cpu_seconds {
         let help = "Seconds on a processor, in user and kernel mode.";
         page.counter("process_cpu_seconds_total", help, seconds);
@@ -65,7 +65,7 @@ fn process(page: &mut Page, figures: &ProcessFigures) {
     }
 }
 
-fn captures(page: &mut Page, totals: &CaptureTotals) {
+fn captures(page: &mut MetricsPage, totals: &CaptureTotals) {
     let CaptureTotals { packets, flows, .. } = totals;
     page.family(
         MetricKind::Gauge,
@@ -127,7 +127,7 @@ fn captures(page: &mut Page, totals: &CaptureTotals) {
 }
 
 /// SPP's instances, of each what all of its runs did.
-fn recordings(page: &mut Page, app: &App) {
+fn recordings(page: &mut MetricsPage, app: &App) {
     let Some(ctl) = &app.spp else {
         return;
     };
@@ -158,7 +158,7 @@ fn recordings(page: &mut Page, app: &App) {
     family(counter, "skyd_spp_files_total", help, |s| s.totals.files);
 }
 
-fn flows(page: &mut Page, engine: &Status, app: &App) {
+fn flows(page: &mut MetricsPage, engine: &Status, app: &App) {
     let help = "Flows that neither subscribers nor the store got.";
     page.counter("skyd_flows_dropped_total", help, engine.flows_dropped);
     let help = "How often a query went without a flow table's answer.";
@@ -194,7 +194,7 @@ fn flows(page: &mut Page, engine: &Status, app: &App) {
     page.counter("skyd_flow_store_evicted_total", help, store.evicted);
 }
 
-fn topology(page: &mut Page, engine: &Status) {
+fn topology(page: &mut MetricsPage, engine: &Status) {
     page.gauge("skyd_graph_nodes", "Nodes in the graph.", engine.nodes);
     page.gauge("skyd_graph_edges", "Edges in the graph.", engine.edges);
     let mut probes = page.family(
@@ -239,7 +239,7 @@ fn topology(page: &mut Page, engine: &Status) {
     );
 }
 
-fn clients(page: &mut Page, engine: &Status, app: &App) {
+fn clients(page: &mut MetricsPage, engine: &Status, app: &App) {
     let help = "Requests answered, by method and status.";
     let mut requests = page.family(MetricKind::Counter, "skyd_http_requests_total", help);
     for ((method, status), count) in app.requests.counts() {
@@ -273,13 +273,13 @@ fn clients(page: &mut Page, engine: &Status, app: &App) {
         "WebSocket clients, by endpoint.",
     );
     for (endpoint, name) in ENDPOINTS {
-        clients.sample(&[("endpoint", name)], app.pools.count(*endpoint));
+        clients.sample(&[("endpoint", name)], app.clients.count(*endpoint));
     }
     let help = "Messages of clients that were not understood or not allowed.";
     page.counter(
         "skyd_websocket_messages_dropped_total",
         help,
-        app.pools.messages_dropped(),
+        app.clients.messages_dropped(),
     );
     page.gauge(
         "skyd_events_waiting",
