@@ -178,7 +178,7 @@ fn announce_spp(spp: &Spp, main_address: SocketAddr) -> anyhow::Result<()> {
             address.port()
         );
     }
-    tracing::info!("SPP API listening on {address}");
+    tracing::info!("SPP API is at {address}");
     Ok(())
 }
 

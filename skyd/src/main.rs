@@ -62,6 +62,9 @@ fn main() -> ExitCode {
             process_tuning::allow_huge_pages(true);
             return commands::flows::run(&args);
         }
+        Command::Config(command) => {
+            return commands::config::run(&command).unwrap_or_else(|error| fail(&error));
+        }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -74,9 +74,7 @@ impl Uploads {
     /// Hands a body on until it ends or the reader has had enough; the error is the answer to a
     /// client that sends too much or too slowly.
     pub(crate) async fn pump(&self, body: &mut Incoming, target: Sender) -> Result<(), Response> {
-        let UploadLimits {
-            bytes, timeout, ..
-        } = self.limits;
+        let UploadLimits { bytes, timeout, .. } = self.limits;
         let mut sent = 0;
         // While the reader is the slow one, the client's time does not run.
         let mut waited = Duration::ZERO;

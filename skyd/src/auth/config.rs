@@ -19,7 +19,7 @@ use crate::tls;
 /// A setting that is missing or not allowed, with its key.
 pub(crate) fn from_config(config: &Config) -> anyhow::Result<Auth> {
     let api = backend(config, API_KEY)?;
-    let cluster = if config.is_written(CLUSTER_KEY) || api.is_open() {
+    let cluster = if config.is_set(CLUSTER_KEY) || api.is_open() {
         Cluster::Backend(backend(config, CLUSTER_KEY)?)
     } else {
         tracing::warn!(

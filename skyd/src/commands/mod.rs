@@ -1,3 +1,4 @@
-//! Subcommands other than the daemon itself.
+//! Subcommands in addition to the daemon.
 
+pub(crate) mod config;
 pub(crate) mod flows;

@@ -10,6 +10,6 @@ use crate::response::{self, Response};
 ///
 /// COMPAT: Skydive's user interface. A key that is not set is an empty text, not an error.
 pub(crate) async fn show(call: Call) -> Response {
-    let shown = call.app.config.shown(&call.id);
+    let shown = call.app.config.redacted(&call.id);
     response::json(StatusCode::OK, &shown.unwrap_or_else(|| Value::from("")))
 }

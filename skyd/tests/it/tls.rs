@@ -217,13 +217,13 @@ fn certificates_are_read_again_at_a_signal_and_bad_ones_are_not_taken() {
     let first = shown(&daemon, &client);
     authority.sign("server");
     assert_eq!(shown(&daemon, &client), first, "nobody has asked yet");
-    daemon.hang_up("certificates have been read again");
+    daemon.hang_up("reloaded the TLS certificates");
     let second = shown(&daemon, &client);
     assert_ne!(first, second);
     // A certificate that is none, then one of another key.
     let kept = std::fs::read(authority.path("server.key")).unwrap();
     std::fs::write(authority.path("server.pem"), "torn").unwrap();
-    daemon.hang_up("certificates stay as they were");
+    daemon.hang_up("cannot reload the TLS certificates");
     assert!(
         daemon.log().contains("tls.server_cert: "),
         "{}",
@@ -231,7 +231,7 @@ fn certificates_are_read_again_at_a_signal_and_bad_ones_are_not_taken() {
     );
     authority.sign("server");
     std::fs::write(authority.path("server.key"), kept).unwrap();
-    daemon.hang_up("certificates stay as they were");
+    daemon.hang_up("cannot reload the TLS certificates");
     assert_eq!(shown(&daemon, &client), second);
 }
 
