@@ -1,4 +1,4 @@
-//! The gate before every handler: what a route asks for, and the answers to those turned away.
+//! Access control before every handler: the rule of a route, and the responses if it refuses.
 
 use std::net::SocketAddr;
 
@@ -10,34 +10,34 @@ use crate::auth::{ADMIN, Auth, Cluster, Denied, User, credentials};
 use crate::body;
 use crate::response::{self, Response};
 
-/// Who may use a route; each row of the router's table says it.
+/// Access rule of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
-    /// Everybody.
+    /// Everyone, without authentication.
     Open,
-    /// Whoever the API's backend knows.
+    /// Users whom the API backend authenticates.
     User,
-    /// Those of them who may do this to that.
+    /// Authenticated users with this permission.
     Granted {
-        /// `capture`
+        /// Object of the permission, such as `capture`.
         object: &'static str,
-        /// `read` or `write`
+        /// Action of the permission: `read` or `write`.
         action: &'static str,
-        /// Whether the refusal says why.
+        /// Whether the refusal names the missing permission.
         says_why: bool,
     },
-    /// Those of them who may use the WebSocket endpoint of this path.
+    /// Authenticated users with the permission for the WebSocket endpoint of the path.
     Socket,
-    /// Whoever the cluster's backend knows.
+    /// Clients whom the cluster backend authenticates.
     Cluster,
 }
 
-/// Users who may read an object; the refusal is a bare status.
+/// Requires the permission to read an object; the refusal has no text.
 pub(crate) const fn read(object: &'static str) -> Access {
     granted("read", object)
 }
 
-/// Users who may change an object; the refusal is a bare status.
+/// Requires the permission to change an object; the refusal has no text.
 pub(crate) const fn write(object: &'static str) -> Access {
     granted("write", object)
 }
@@ -51,8 +51,10 @@ const fn granted(action: &'static str, object: &'static str) -> Access {
 }
 
 impl Access {
-    /// As it is, but the refusal says why: so do creating, showing and deleting a resource.
-    pub(crate) const fn told(self) -> Self {
+    /// Returns the same rule, but with a refusal that names the missing permission.
+    ///
+    /// COMPAT: Skydive does so when a resource is created, shown or deleted.
+    pub(crate) const fn with_reason(self) -> Self {
         match self {
             Self::Granted { object, action, .. } => Self::Granted {
                 object,
@@ -64,10 +66,10 @@ impl Access {
     }
 }
 
-/// Lets a request to a route pass, or answers it; the user, where the API's backend was asked.
+/// Checks the access rule of a route. Returns the user if the API backend authenticated one.
 ///
 /// # Errors
-/// The answer to a request that may not pass.
+/// The response to a request that is refused.
 pub(crate) async fn admit(
     app: &App,
     access: Access,
@@ -105,6 +107,7 @@ pub(crate) async fn admit(
     }
 }
 
+/// Checks a client of the cluster endpoints.
 async fn cluster(
     auth: &Auth,
     request: &Request<Incoming>,
@@ -114,9 +117,9 @@ async fn cluster(
         Cluster::Backend(backend) => backend,
         Cluster::Loopback if peer.ip().to_canonical().is_loopback() => return Ok(()),
         Cluster::Loopback => {
-            tracing::debug!(%peer, "an agent of another machine was refused");
-            let text = "agents and analyzers of other machines are served once \
-                        analyzer.auth.cluster.backend is set";
+            tracing::debug!(%peer, "refused a cluster client of another machine: analyzer.auth.cluster.backend is not set");
+            let text = "agents and analyzers of other machines are refused: set \
+                        analyzer.auth.cluster.backend to accept them";
             let mut response = response::error_text(StatusCode::FORBIDDEN, text);
             response::close(response.headers_mut());
             return Err(response);
@@ -133,7 +136,8 @@ async fn cluster(
     }
 }
 
-/// What the request carries; a form in its body is read only where nothing else has any.
+/// Returns the credentials of a request. A form in its body is read only if there are none in
+/// headers and query.
 async fn credentials(
     app: &App,
     request: &mut Request<Incoming>,
@@ -142,13 +146,15 @@ async fn credentials(
     if found.is_some() || !credentials::has_form(request.method(), request.headers()) {
         return Ok(found);
     }
-    // COMPAT: scripts may put the token there; for the handler such a body is empty.
+    // COMPAT: scripts may send the token in a form. The handler then finds an empty body.
     let text = body::read_form(app, request.body_mut()).await?;
     Ok(credentials::parameter(&text))
 }
 
-/// COMPAT: without `WWW-Authenticate`, or browsers would ask for a password themselves, and
-/// without a line feed.
+/// Returns the response to a client without valid credentials.
+///
+/// COMPAT: there is no `WWW-Authenticate`, with which browsers would open their own password dialog,
+/// and no line feed.
 pub(crate) fn refused(denied: &Denied, peer: SocketAddr) -> Response {
     tracing::debug!(%peer, "{denied}");
     let status = match denied {
@@ -158,7 +164,9 @@ pub(crate) fn refused(denied: &Denied, peer: SocketAddr) -> Response {
     response::typed(status, "text/plain; charset=utf-8", denied.to_string())
 }
 
-/// COMPAT: 405, by which the web UI knows that something is not allowed.
+/// Returns the response to a user without the permission.
+///
+/// COMPAT: status 405, by which the web UI recognizes a missing permission.
 fn no_permission(missing: &str, says_why: bool) -> Response {
     if says_why {
         response::error_text(StatusCode::METHOD_NOT_ALLOWED, missing)

@@ -1,4 +1,4 @@
-//! What every handler works with: the engine, the limits, who is connected.
+//! State of the daemon that all handlers share.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::request_counters::RequestCounters;
 use crate::tls::Tls;
 use crate::upload::{UploadLimits, Uploads};
 
-/// The daemon, as its handlers see it.
+/// Shared state of the daemon.
 pub(crate) struct App {
     pub(crate) engine: Engine,
     pub(crate) auth: Auth,
@@ -31,14 +31,15 @@ pub(crate) struct App {
     pub(crate) requests: RequestCounters,
     pub(crate) clients: Clients,
     pub(crate) flow_transport: FlowTransport,
-    /// SPP's processes, if any are configured.
+    /// SPP processes; `None` if SPP is not configured.
     pub(crate) spp: Option<Arc<SppCtl>>,
-    /// Store backends that were asked for and are not there, for the status.
+    /// Configured store backends that are not supported, for the status.
     pub(crate) replaced_backends: Vec<ReplacedBackend>,
     pub(crate) queries: QuerySlots,
 }
 
 impl App {
+    /// Creates the state, without SPP processes.
     pub(crate) fn new(
         engine: Engine,
         config: &Config,
@@ -71,7 +72,7 @@ impl App {
         }
     }
 
-    /// The queue of one WebSocket client; no namespaces means all.
+    /// Returns the limits of the queue of one WebSocket client; `None` subscribes to all namespaces.
     pub(crate) fn subscribe_options(&self, namespaces: Option<Vec<String>>) -> SubscribeOptions {
         SubscribeOptions {
             max_messages: self.limits.ws_queue_messages,
@@ -80,7 +81,10 @@ impl App {
         }
     }
 
-    /// Runs blocking work with the engine in a query slot. See [`QuerySlots::run`].
+    /// Runs blocking work with the engine in a query slot.
+    ///
+    /// # Errors
+    /// See [`QuerySlots::run`].
     pub(crate) async fn run_query<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Engine, &Interrupt) -> T + Send + 'static,

@@ -1,4 +1,4 @@
-//! Who is connected to which endpoint.
+//! Registry of connected WebSocket clients by endpoint and host id.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::Serialize;
 use skylib::time::Timestamp;
 
-/// Endpoints whose clients are kept apart. Complete by definition.
+/// WebSocket endpoint; each has its own set of client ids. Complete by definition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Endpoint {
     /// `/ws/subscriber`
@@ -25,29 +25,33 @@ pub(crate) enum Endpoint {
     AgentFlow,
 }
 
-/// The clients of all endpoints. A client's id is taken at most once in each.
+/// Registered clients of all endpoints. A host id is registered at most once per endpoint. Clones share
+/// the registry.
 #[derive(Clone, Default)]
 pub(crate) struct Clients(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
     clients: Mutex<BTreeMap<(Endpoint, String), ClientStatus>>,
-    next_id: AtomicU64,
+    /// Number of connections so far; ids begin at 1.
+    connections: AtomicU64,
     dropped: AtomicU64,
 }
 
 /// Identity that a client declares in its WebSocket handshake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ClientIdentity {
-    /// Its identity within the endpoint; address and port of its socket if it gives none.
+    /// Identity within the endpoint; address and port of the socket if the client declares none.
     pub(crate) host_id: String,
-    /// Its kind; required.
+    /// Type of the client, such as `agent`. Required; empty if the client declares none.
     pub(crate) client_type: String,
-    /// `json`, `protobuf`, or empty for JSON; as it was written.
+    /// Requested encoding as it was written: `json`, `protobuf`, or empty for JSON.
     pub(crate) protocol: String,
 }
 
-/// What the status shows of a client.
+/// Entry of a client in `/api/status`.
+///
+/// COMPAT: the member names of Skydive.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct ClientStatus {
@@ -61,7 +65,7 @@ pub(crate) struct ClientStatus {
 }
 
 impl Clients {
-    /// Takes a client's id in an endpoint; `None` if somebody has it.
+    /// Registers a client as not yet connected. Returns `None` if its host id is registered already.
     pub(crate) fn reserve(
         &self,
         endpoint: Endpoint,
@@ -84,23 +88,23 @@ impl Clients {
             remote_host: identity.host_id.clone(),
         };
         clients.insert(key.clone(), status);
-        // Zero is no connection.
-        let id = 1 + self.0.next_id.fetch_add(1, Ordering::Relaxed);
+        // 0 means no connection as the author of an event.
+        let id = 1 + self.0.connections.fetch_add(1, Ordering::Relaxed);
         Some(Registration {
-            pools: self.clone(),
+            clients: self.clone(),
             key,
             id,
         })
     }
 
-    /// Whether somebody has this id.
+    /// Returns whether a host id is registered at an endpoint.
     pub(crate) fn is_taken(&self, endpoint: Endpoint, host_id: &str) -> bool {
         self.0
             .clients()
             .contains_key(&(endpoint, host_id.to_owned()))
     }
 
-    /// The clients of an endpoint by their ids.
+    /// Returns the clients of an endpoint by their host ids.
     pub(crate) fn status(&self, endpoint: Endpoint) -> BTreeMap<String, ClientStatus> {
         let clients = self.0.clients();
         let of_endpoint = clients.iter().filter(|((of, _), _)| *of == endpoint);
@@ -109,18 +113,18 @@ impl Clients {
             .collect()
     }
 
-    /// How many clients an endpoint has.
+    /// Returns the number of clients of an endpoint.
     pub(crate) fn count(&self, endpoint: Endpoint) -> usize {
         let clients = self.0.clients();
         clients.keys().filter(|(of, _)| *of == endpoint).count()
     }
 
-    /// Counts messages of clients that were not understood or not allowed.
+    /// Counts messages that were dropped as invalid or not permitted.
     pub(crate) fn count_dropped(&self, messages: u64) {
         self.0.dropped.fetch_add(messages, Ordering::Relaxed);
     }
 
-    /// How many messages of clients were not understood or not allowed.
+    /// Returns the number of messages dropped as invalid or not permitted.
     pub(crate) fn messages_dropped(&self) -> u64 {
         self.0.dropped.load(Ordering::Relaxed)
     }
@@ -128,40 +132,40 @@ impl Clients {
 
 impl Shared {
     fn clients(&self) -> MutexGuard<'_, BTreeMap<(Endpoint, String), ClientStatus>> {
-        // No code that can panic runs under this lock, so a poisoned one still holds a whole map.
+        // No code that can panic runs under this lock, so a poisoned one is consistent.
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A client's place in an endpoint; dropping it frees the id.
+/// Guard of a registered client; dropping it releases the host id.
 pub(crate) struct Registration {
-    pools: Clients,
+    clients: Clients,
     key: (Endpoint, String),
     id: u64,
 }
 
 impl Registration {
-    /// Names this connection among all, for the events it causes.
+    /// Returns the unique id of the connection, which marks it as the author of graph events.
     pub(crate) const fn id(&self) -> u64 {
         self.id
     }
 
-    /// The client counts as connected from now on.
-    pub(crate) fn join(&self) {
-        if let Some(status) = self.pools.0.clients().get_mut(&self.key) {
+    /// Marks the client as connected.
+    pub(crate) fn set_connected(&self) {
+        if let Some(status) = self.clients.0.clients().get_mut(&self.key) {
             status.is_connected = true;
         }
     }
 
     /// See [`Clients::count_dropped`].
     pub(crate) fn count_dropped(&self, messages: u64) {
-        self.pools.count_dropped(messages);
+        self.clients.count_dropped(messages);
     }
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        self.pools.0.clients().remove(&self.key);
+        self.clients.0.clients().remove(&self.key);
     }
 }
 
@@ -169,7 +173,7 @@ impl Drop for Registration {
 mod tests {
     use super::*;
 
-    fn identity(id: &str) -> (ClientIdentity, SocketAddr) {
+    fn declared(id: &str) -> (ClientIdentity, SocketAddr) {
         let identity = ClientIdentity {
             host_id: id.to_owned(),
             client_type: "agent".to_owned(),
@@ -179,30 +183,30 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_taken_once_in_each_endpoint_and_freed_at_the_end() {
-        let pools = Clients::default();
-        let (said, peer) = identity("node-7");
-        let reserve = |endpoint| pools.reserve(endpoint, &said, peer, Timestamp::ZERO);
+    fn an_id_is_registered_once_per_endpoint_until_dropped() {
+        let clients = Clients::default();
+        let (identity, peer) = declared("node-7");
+        let reserve = |endpoint| clients.reserve(endpoint, &identity, peer, Timestamp::ZERO);
         let first = reserve(Endpoint::Subscriber).unwrap();
         assert!(reserve(Endpoint::Subscriber).is_none());
         let other = reserve(Endpoint::Publisher).unwrap();
         assert_ne!(first.id(), other.id());
-        assert!(pools.is_taken(Endpoint::Subscriber, "node-7"));
+        assert!(clients.is_taken(Endpoint::Subscriber, "node-7"));
         drop(first);
-        assert!(!pools.is_taken(Endpoint::Subscriber, "node-7"));
+        assert!(!clients.is_taken(Endpoint::Subscriber, "node-7"));
         assert!(reserve(Endpoint::Subscriber).is_some());
     }
 
     #[test]
-    fn the_status_has_the_keys_of_the_original() {
-        let pools = Clients::default();
-        let (said, peer) = identity("node-7");
+    fn the_status_has_the_member_names_of_skydive() {
+        let clients = Clients::default();
+        let (identity, peer) = declared("node-7");
         let now = Timestamp::from_ms(1_738_573_811_500);
-        let place = pools
-            .reserve(Endpoint::Publisher, &said, peer, now)
+        let registration = clients
+            .reserve(Endpoint::Publisher, &identity, peer, now)
             .unwrap();
-        place.join();
-        let status = serde_json::to_string(&pools.status(Endpoint::Publisher)).unwrap();
+        registration.set_connected();
+        let status = serde_json::to_string(&clients.status(Endpoint::Publisher)).unwrap();
         assert_eq!(
             status,
             concat!(
@@ -211,6 +215,6 @@ mod tests {
                 r#""ConnectTime":"2025-02-03T09:10:11.5Z","RemoteHost":"node-7"}}"#
             )
         );
-        assert!(pools.status(Endpoint::Subscriber).is_empty());
+        assert!(clients.status(Endpoint::Subscriber).is_empty());
     }
 }

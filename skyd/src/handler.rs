@@ -11,17 +11,17 @@ use crate::app::App;
 use crate::auth::User;
 use crate::response::Response;
 
-/// A request on its way to its handler.
+/// A request with everything that its handler needs.
 pub(crate) struct Call {
-    /// The daemon.
+    /// State of the daemon.
     pub(crate) app: Arc<App>,
-    /// The request.
+    /// The request itself.
     pub(crate) request: Request<Incoming>,
-    /// The part of the path that the route leaves open, percent-decoded: the id of a resource.
+    /// Percent-decoded part of the path that the route leaves open, such as the id of a resource.
     pub(crate) id: String,
-    /// Where it comes from.
+    /// Address of the client.
     pub(crate) peer: SocketAddr,
-    /// Who asks, where that was asked.
+    /// Authenticated user; `None` for routes that do not authenticate users.
     pub(crate) user: Option<User>,
 }
 

@@ -1,35 +1,38 @@
-//! Connections that wait for their next request: the first to go where there are too many.
+//! Registry of idle keep-alive connections, the first to be closed at the connection limit.
+//!
+//! A FIFO ordered by the time at which each connection became idle; every operation is O(log n).
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-/// The connections that wait, in the order in which they began to.
+/// Connections that wait for their next request, in the order in which they became idle.
 #[derive(Debug, Default)]
 pub(crate) struct IdleConnections {
-    places: Mutex<BTreeMap<u64, Arc<Notify>>>,
-    next: AtomicU64,
+    /// Idle connections by ascending sequence number; the first has been idle longest.
+    idle: Mutex<BTreeMap<u64, Arc<Notify>>>,
+    next_sequence: AtomicU64,
     closed: AtomicU64,
 }
 
 impl IdleConnections {
-    /// A new connection, which waits for its first request.
-    pub(crate) fn enter(self: &Arc<Self>) -> Arc<TrackedConnection> {
-        let waiter = Arc::new(TrackedConnection {
-            waiting: Arc::clone(self),
-            place: Mutex::new(None),
+    /// Registers a new connection, idle until its first request.
+    pub(crate) fn register(self: &Arc<Self>) -> Arc<TrackedConnection> {
+        let connection = Arc::new(TrackedConnection {
+            registry: Arc::clone(self),
+            sequence: Mutex::new(None),
             close: Arc::new(Notify::new()),
         });
-        waiter.rest();
-        waiter
+        connection.mark_idle();
+        connection
     }
 
-    /// Closes the connection that has waited longest; `false` if none waits.
-    pub(crate) fn close_one(&self) -> bool {
-        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((_, close)) = places.pop_first() else {
+    /// Closes the connection that has been idle longest. Returns `false` if none is idle.
+    pub(crate) fn close_oldest(&self) -> bool {
+        let mut idle = self.lock();
+        let Some((_, close)) = idle.pop_first() else {
             return false;
         };
         close.notify_one();
@@ -37,72 +40,68 @@ impl IdleConnections {
         true
     }
 
-    /// How many have been closed to make place.
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Notify>>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the number of connections closed in favor of new ones.
     pub(crate) fn closed(&self) -> u64 {
         self.closed.load(Ordering::Relaxed)
     }
 }
 
-/// One connection.
+/// One registered connection, idle or busy.
 #[derive(Debug)]
 pub(crate) struct TrackedConnection {
-    waiting: Arc<IdleConnections>,
-    place: Mutex<Option<u64>>,
+    registry: Arc<IdleConnections>,
+    /// Key in the registry while idle; `None` while busy or once it was closed as idle.
+    sequence: Mutex<Option<u64>>,
     close: Arc<Notify>,
 }
 
 impl TrackedConnection {
-    /// Its request is worked on until the guard is dropped, which is with the end of the answer.
-    pub(crate) fn work(self: &Arc<Self>) -> BusyGuard {
-        self.leave();
+    /// Marks the connection as busy until the guard is dropped, at the end of the response.
+    pub(crate) fn begin_request(self: &Arc<Self>) -> BusyGuard {
+        self.mark_busy();
         BusyGuard(Arc::clone(self))
     }
 
-    /// Waits until it is to close.
+    /// Waits until the registry closes the connection.
     pub(crate) async fn closed(&self) {
         self.close.notified().await;
     }
 
-    fn rest(&self) {
-        let number = self.waiting.next.fetch_add(1, Ordering::Relaxed);
-        let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut places = self
-            .waiting
-            .places
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(old) = place.replace(number) {
-            places.remove(&old);
+    fn mark_idle(&self) {
+        let next = self.registry.next_sequence.fetch_add(1, Ordering::Relaxed);
+        let mut sequence = self.sequence.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = self.registry.lock();
+        if let Some(old) = sequence.replace(next) {
+            idle.remove(&old);
         }
-        places.insert(number, Arc::clone(&self.close));
+        idle.insert(next, Arc::clone(&self.close));
     }
 
-    fn leave(&self) {
-        let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(number) = place.take() {
-            let mut places = self
-                .waiting
-                .places
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            places.remove(&number);
+    fn mark_busy(&self) {
+        let mut sequence = self.sequence.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(old) = sequence.take() {
+            self.registry.lock().remove(&old);
         }
     }
 }
 
 impl Drop for TrackedConnection {
     fn drop(&mut self) {
-        self.leave();
+        self.mark_busy();
     }
 }
 
-/// A request that is worked on.
+/// Guard that marks a connection as busy with a request.
 #[derive(Debug)]
 pub(crate) struct BusyGuard(Arc<TrackedConnection>);
 
 impl Drop for BusyGuard {
     fn drop(&mut self) {
-        self.0.rest();
+        self.0.mark_idle();
     }
 }
 
@@ -113,21 +112,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_has_waited_longest_goes_first_and_who_works_stays() {
-        let waiting = Arc::new(IdleConnections::default());
-        let [first, second, third] = [(); 3].map(|()| waiting.enter());
-        let is_closed = |waiter: &TrackedConnection| waiter.closed().now_or_never().is_some();
-        let working = first.work();
-        assert!(waiting.close_one());
+    fn the_longest_idle_connection_is_closed_and_busy_ones_are_not() {
+        let registry = Arc::new(IdleConnections::default());
+        let [first, second, third] = [(); 3].map(|()| registry.register());
+        let is_closed =
+            |connection: &TrackedConnection| connection.closed().now_or_never().is_some();
+        let busy = first.begin_request();
+        assert!(registry.close_oldest());
         assert!(is_closed(&second) && !is_closed(&first) && !is_closed(&third));
-        drop(working);
-        assert!(waiting.close_one());
-        assert!(is_closed(&third), "the first has begun anew");
-        let working = first.work();
-        assert!(!waiting.close_one());
-        drop(working);
+        drop(busy);
+        assert!(registry.close_oldest());
+        assert!(is_closed(&third), "the first became idle after it");
+        let busy = first.begin_request();
+        assert!(!registry.close_oldest());
+        drop(busy);
         drop(first);
-        assert!(!waiting.close_one(), "nobody is left");
-        assert_eq!(waiting.closed(), 2);
+        assert!(!registry.close_oldest(), "no connection is left");
+        assert_eq!(registry.closed(), 2);
     }
 }

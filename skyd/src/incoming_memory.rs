@@ -1,17 +1,19 @@
-//! Memory for what clients send: bounded for all of them together, while it arrives.
+//! Memory budget for the bodies and messages of all clients while they are received.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The bytes that bodies and messages may take while they arrive.
+/// Budget of bytes for bodies and messages that are being received or wait to be processed.
 #[derive(Debug)]
 pub(crate) struct IncomingMemory {
     limit: usize,
+    /// Sum of all claims; `0 <= used <= limit`, except while a claim beyond the limit is undone.
     used: AtomicUsize,
     refused: AtomicU64,
 }
 
 impl IncomingMemory {
+    /// Creates a budget of `limit` bytes.
     pub(crate) fn new(limit: usize) -> Arc<Self> {
         Arc::new(Self {
             limit,
@@ -20,7 +22,7 @@ impl IncomingMemory {
         })
     }
 
-    /// Nothing so far, for one body or message.
+    /// Returns an empty claim for one body or message.
     pub(crate) fn claim(self: &Arc<Self>) -> MemoryClaim {
         MemoryClaim {
             budget: Arc::clone(self),
@@ -28,42 +30,42 @@ impl IncomingMemory {
         }
     }
 
-    /// Bytes taken now.
+    /// Returns the bytes in use.
     pub(crate) fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// How many bodies and messages found no room.
+    /// Returns the number of bodies and messages rejected because the budget was exhausted.
     pub(crate) fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
     }
 }
 
-/// What one body or message has of the budget; given back when dropped.
+/// Share of the budget of one body or message; returned when dropped.
 #[derive(Debug)]
 pub(crate) struct MemoryClaim {
     budget: Arc<IncomingMemory>,
     bytes: usize,
 }
 
-/// Others take all there is.
+/// Error: the budget is exhausted.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("too much is arriving at once, try again later (http.limits.incoming_bytes)")]
+#[error("memory for incoming data is exhausted (http.limits.incoming_bytes); try again later")]
 pub(crate) struct IncomingMemoryFull;
 
 impl MemoryClaim {
-    /// Nothing so far, for the next one.
-    pub(crate) fn another(&self) -> Self {
+    /// Returns an empty claim on the same budget for the next body or message.
+    pub(crate) fn next(&self) -> Self {
         self.budget.claim()
     }
 
-    /// Says how long the body or message is by now. A short one costs nothing: their number is
-    /// bounded by that of the connections.
+    /// Grows the claim to the current length of the body or message. The first mebibyte is free: the
+    /// connection limit bounds the number of short ones.
     ///
     /// # Errors
-    /// [`IncomingMemoryFull`], which is counted.
+    /// [`IncomingMemoryFull`] if the budget is exhausted; the rejection is counted.
     pub(crate) fn grow_to(&mut self, length: usize) -> Result<(), IncomingMemoryFull> {
-        if length <= FREE || length <= self.bytes {
+        if length <= FREE_BYTES || length <= self.bytes {
             return Ok(());
         }
         let more = length - self.bytes;
@@ -84,11 +86,12 @@ impl Drop for MemoryClaim {
     }
 }
 
-/// Messages that have arrived and are not worked through yet; clones are the same ones.
+/// Claims of messages that have been received and not yet processed. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PendingMessages(Arc<Mutex<Vec<MemoryClaim>>>);
 
 impl PendingMessages {
+    /// Adds the claim of a received message.
     pub(crate) fn add(&self, claim: MemoryClaim) {
         if claim.bytes > 0 {
             let mut claims = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -96,35 +99,35 @@ impl PendingMessages {
         }
     }
 
-    /// They have been worked through.
+    /// Releases all claims: the messages have been processed.
     pub(crate) fn clear(&self) {
         let mut claims = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         claims.clear();
     }
 }
 
-/// Longest body or message that costs nothing.
-const FREE: usize = 1 << 20;
+/// Length up to which a body or message does not count.
+const FREE_BYTES: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn long_ones_share_a_budget_and_give_it_back() {
-        let budget = IncomingMemory::new(5 * FREE);
+    fn long_bodies_share_a_budget_and_return_it() {
+        let budget = IncomingMemory::new(5 * FREE_BYTES);
         let (mut first, mut second) = (budget.claim(), budget.claim());
-        first.grow_to(FREE).unwrap();
+        first.grow_to(FREE_BYTES).unwrap();
         assert_eq!(budget.used(), 0);
-        first.grow_to(3 * FREE).unwrap();
-        second.grow_to(2 * FREE).unwrap();
-        assert!(second.grow_to(2 * FREE + 1).is_err());
-        assert_eq!((budget.used(), budget.refused()), (5 * FREE, 1));
-        let arrived = PendingMessages::default();
-        arrived.add(first);
-        assert_eq!(budget.used(), 5 * FREE);
-        arrived.clear();
-        second.grow_to(5 * FREE).unwrap();
+        first.grow_to(3 * FREE_BYTES).unwrap();
+        second.grow_to(2 * FREE_BYTES).unwrap();
+        assert!(second.grow_to(2 * FREE_BYTES + 1).is_err());
+        assert_eq!((budget.used(), budget.refused()), (5 * FREE_BYTES, 1));
+        let pending = PendingMessages::default();
+        pending.add(first);
+        assert_eq!(budget.used(), 5 * FREE_BYTES);
+        pending.clear();
+        second.grow_to(5 * FREE_BYTES).unwrap();
         drop(second);
         assert_eq!(budget.used(), 0);
     }

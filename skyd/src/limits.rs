@@ -4,21 +4,34 @@ use std::time::Duration;
 
 use crate::config::Config;
 
-/// Bounds of what clients may do.
+/// Limits of clients. Each field is the value of the configuration key in its comment.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
+    /// `http.limits.header_bytes`
     pub(crate) header_bytes: usize,
+    /// `http.limits.header_timeout`
     pub(crate) header_timeout: Duration,
+    /// `http.limits.body_bytes`
     pub(crate) body_bytes: usize,
+    /// `http.limits.body_timeout`
     pub(crate) body_timeout: Duration,
+    /// `http.limits.write_timeout`
     pub(crate) write_timeout: Duration,
+    /// `http.limits.query_timeout`
     pub(crate) query_timeout: Duration,
+    /// `http.ws.ping_delay`
     pub(crate) ping_delay: Duration,
+    /// `http.ws.pong_timeout`
     pub(crate) pong_timeout: Duration,
+    /// `http.limits.ws_message_bytes`
     pub(crate) ws_message_bytes: usize,
+    /// `http.limits.ws_queue_bytes`
     pub(crate) ws_queue_bytes: usize,
+    /// `http.ws.queue_size`
     pub(crate) ws_queue_messages: usize,
+    /// `http.limits.queries`
     pub(crate) queries: usize,
+    /// `http.limits.live_queries`
     pub(crate) live_queries: usize,
 }
 

@@ -1,25 +1,25 @@
-//! The text format of Prometheus, version 0.0.4: what a scrape is answered with.
+//! Writer of the Prometheus text format, version 0.0.4.
 
 use std::fmt::{Display, Write};
 
 /// Content type of the format.
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// A page of metrics, one family after the other.
+/// Text of a scrape: metric families one after the other.
 #[derive(Debug, Default)]
 pub(crate) struct MetricsPage(String);
 
-/// What a family's values mean. Complete by definition: the kinds that are used here.
+/// Type of a metric family. Complete by definition: the types that the daemon uses.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum MetricKind {
-    /// Goes up and down.
+    /// Value that rises and falls.
     Gauge,
-    /// Only goes up, until the process ends; its name ends in `_total`.
+    /// Value that only rises while the process runs; its name ends in `_total`.
     Counter,
 }
 
 impl MetricsPage {
-    /// Begins a family; its samples follow.
+    /// Begins a family and returns it for its samples.
     pub(crate) fn family(
         &mut self,
         kind: MetricKind,
@@ -35,32 +35,32 @@ impl MetricsPage {
         MetricFamily { page: self, name }
     }
 
-    /// A family of one value.
+    /// Adds a gauge with one value.
     pub(crate) fn gauge(&mut self, name: &'static str, help: &str, value: impl Display) {
         self.family(MetricKind::Gauge, name, help)
             .sample(&[], value);
     }
 
-    /// A family of one value that only goes up.
+    /// Adds a counter with one value.
     pub(crate) fn counter(&mut self, name: &'static str, help: &str, value: impl Display) {
         self.family(MetricKind::Counter, name, help)
             .sample(&[], value);
     }
 
-    /// The page as text.
+    /// Returns the text.
     pub(crate) fn into_text(self) -> String {
         self.0
     }
 }
 
-/// A family of a [`MetricsPage`].
+/// A family of a [`MetricsPage`] that receives its samples.
 pub(crate) struct MetricFamily<'a> {
     page: &'a mut MetricsPage,
     name: &'static str,
 }
 
 impl MetricFamily<'_> {
-    /// One value, told apart from others of the family by its labels.
+    /// Adds a value; its labels distinguish it from other values of the family.
     pub(crate) fn sample(&mut self, labels: &[(&str, &str)], value: impl Display) -> &mut Self {
         let text = &mut self.page.0;
         text.push_str(self.name);

@@ -2,24 +2,27 @@
 
 use super::policy::User;
 
-/// A user who has just logged in.
+/// Result of a login.
 #[derive(Debug)]
 pub(crate) struct Login {
+    /// The user who has logged in.
     pub(crate) user: User,
-    /// What stands for user and password from now on; empty where none is needed.
+    /// Token that replaces name and password from now on; empty if none is needed.
     pub(crate) token: String,
 }
 
-/// Why somebody is not let in.
+/// Reason to deny access.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Denied {
-    /// There are no credentials, or wrong ones.
+    /// The credentials are missing or wrong.
+    ///
+    /// COMPAT: the text of Skydive.
     #[error("Wrong credentials")]
     Credentials,
-    /// The service that knows them does not know these, or cannot be asked.
+    /// The authentication service refused the credentials or cannot be reached.
     #[error("{0}")]
     Backend(String),
-    /// They cannot be checked now.
+    /// Too many checks are in progress.
     #[error("credentials cannot be checked now, try again later")]
     Busy,
 }

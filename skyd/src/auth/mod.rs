@@ -1,8 +1,8 @@
-//! Who asks, and what they may: credentials are verified here, sockets are not known.
+//! Authentication and permissions, independent of HTTP.
 //!
 //! ```text
-//! request ─ carrier: credentials ─ backend: user ─ policy: may it? ─ handler
-//!                └ 401               └ 401           └ 405, of a socket 403
+//! request ─ credentials ─ backend: user ─ policy: permission ─ handler
+//!                └ 401          └ 401         └ 405, for WebSocket 403
 //! ```
 
 mod basic;
@@ -24,36 +24,36 @@ use self::basic::Basic;
 use self::keystone::Keystone;
 use self::policy::Policy;
 
-/// The backends and the policy of a daemon.
+/// Authentication backends and permissions of the daemon.
 pub(crate) struct Auth {
     pub(crate) api: Backend,
     pub(crate) cluster: Cluster,
     pub(crate) policy: Policy,
 }
 
-/// How users prove who they are.
+/// Authentication backend.
 pub(crate) enum Backend {
-    /// They need not: everybody is `admin`.
+    /// No authentication: everyone is `admin`.
     Open,
-    /// With a password that is known here.
+    /// User names with passwords.
     Basic(Basic),
-    /// With a token of OpenStack's identity service.
+    /// Tokens of OpenStack's identity service.
     Keystone(Keystone),
 }
 
-/// Who may connect to the endpoints of agents and other analyzers.
+/// Access to the endpoints of agents and other analyzers.
 pub(crate) enum Cluster {
-    /// Whom this backend knows.
+    /// Clients that this backend authenticates.
     Backend(Backend),
-    /// Clients on this machine: the API is closed, and nothing is written about these endpoints.
+    /// Clients on this machine: the API requires authentication, and no cluster backend is configured.
     Loopback,
 }
 
 impl Backend {
-    /// Who credentials, as a request carries them, belong to.
+    /// Returns the user to whom the credentials of a request belong.
     ///
     /// # Errors
-    /// [`Denied`]
+    /// [`Denied`] if they are missing, wrong or cannot be checked.
     pub(crate) async fn verify(&self, credentials: Option<&str>) -> Result<User, Denied> {
         match self {
             Self::Open => Ok(admin()),
@@ -68,6 +68,7 @@ impl Backend {
         }
     }
 
+    /// Logs a user in. See [`Auth::login`].
     async fn login(&self, name: &str, password: &str) -> Result<Login, Denied> {
         match self {
             Self::Open => Ok(Login {
@@ -79,7 +80,7 @@ impl Backend {
         }
     }
 
-    /// Reads again what it has of files.
+    /// Reloads the password file, if there is one.
     fn reload(&self) -> Result<(), String> {
         match self {
             Self::Open | Self::Keystone(_) => Ok(()),
@@ -87,16 +88,17 @@ impl Backend {
         }
     }
 
+    /// Returns whether everyone is admitted.
     pub(crate) fn is_open(&self) -> bool {
         matches!(self, Self::Open)
     }
 }
 
 impl Auth {
-    /// Begins a session of the API's backend, and tells what its user may.
+    /// Logs a user of the API in; returns a token and the permissions of the user.
     ///
     /// # Errors
-    /// [`Denied`]
+    /// [`Denied`] if name or password is wrong or cannot be checked.
     pub(crate) async fn login(
         &self,
         name: &str,
@@ -107,25 +109,25 @@ impl Auth {
         Ok((login, permissions))
     }
 
-    /// Whether everybody may use the API.
+    /// Returns whether everyone can use the API.
     pub(crate) fn is_open(&self) -> bool {
         self.api.is_open()
     }
 
-    /// Whether flows may come from an address in datagrams, which carry no credentials.
+    /// Returns whether flow datagrams from an address are accepted; they carry no credentials.
     ///
-    /// COMPAT: where agents have a backend they may go on sending flows without it.
-    pub(crate) fn takes_datagrams_of(&self, peer: IpAddr) -> bool {
+    /// COMPAT: with a cluster backend, agents can send datagrams without authentication.
+    pub(crate) fn accepts_datagrams_from(&self, peer: IpAddr) -> bool {
         match self.cluster {
             Cluster::Backend(_) => true,
             Cluster::Loopback => peer.to_canonical().is_loopback(),
         }
     }
 
-    /// Reads password files again; those that cannot be read leave everything as it was.
+    /// Reloads the password files.
     ///
     /// # Errors
-    /// What is wrong with them.
+    /// If a file cannot be read or is invalid. Its users then remain as they were.
     pub(crate) fn reload(&self) -> Result<(), String> {
         self.api.reload()?;
         match &self.cluster {
@@ -135,6 +137,7 @@ impl Auth {
     }
 }
 
+/// Returns the user of requests without authentication.
 fn admin() -> User {
     User {
         name: ADMIN.to_owned(),
@@ -142,5 +145,5 @@ fn admin() -> User {
     }
 }
 
-/// The user everybody is where nobody need say who they are, and the role that may all.
+/// Name of the user of requests without authentication, and of the role with all permissions.
 pub(crate) const ADMIN: &str = "admin";

@@ -44,7 +44,7 @@ impl Config {
     /// Returns all values and defaults as one tree, secrets included.
     fn with_secrets(&self) -> Value {
         let mut whole = Value::Object(Map::new());
-        for key in keys::keys().filter(|key| !key.default.is_empty()) {
+        for key in keys().filter(|key| !key.default.is_empty()) {
             if let Ok(value) = key.value_type.parse(key.default) {
                 insert(
                     &mut whole,

@@ -46,7 +46,7 @@ pub(crate) async fn show(call: Call) -> Response {
         queues: Queues {
             connections: app.connections.open(),
             connections_refused: app.connections.refused(),
-            connections_closed_idle: app.connections.waiting().closed(),
+            connections_closed_idle: app.connections.idle().closed(),
             incoming_bytes: app.incoming.used(),
             incoming_refused: app.incoming.refused(),
             queries_running: app.queries.running(),

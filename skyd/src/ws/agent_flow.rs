@@ -8,7 +8,7 @@ use super::connection::{Connection, ConnectionEnd, Reader};
 
 /// Takes flows until the connection ends; the agent is told nothing.
 pub(crate) async fn run(client: &Client, connection: &mut Connection) -> ConnectionEnd {
-    client.registration.join();
+    client.registration.set_connected();
     let Connection { reader, writer } = connection;
     let ping = async {
         loop {

@@ -118,7 +118,7 @@ impl Connection {
         }
         if matches!(end, ConnectionEnd::Close(_) | ConnectionEnd::Closed) {
             // Whoever does not end its side in time is cut off.
-            drop(socket.get_mut().get_mut().end().await);
+            drop(socket.get_mut().get_mut().close().await);
         }
     }
 }

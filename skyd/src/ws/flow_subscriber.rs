@@ -14,7 +14,7 @@ pub(crate) async fn run(client: &Client, connection: &mut Connection) -> Connect
     };
     let options = client.app.subscribe_options(namespaces);
     let mut flows = client.app.engine.subscribe_flows(options);
-    client.registration.join();
+    client.registration.set_connected();
     let Connection { reader, writer } = connection;
     let write = async {
         loop {

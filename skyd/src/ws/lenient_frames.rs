@@ -137,7 +137,7 @@ impl<S> LenientFrames<S> {
     fn frame_ends(&mut self) -> Place {
         if self.is_last {
             self.length = 0;
-            let next = self.arriving.another();
+            let next = self.arriving.next();
             self.arrived
                 .add(std::mem::replace(&mut self.arriving, next));
         }

@@ -22,7 +22,7 @@ pub(crate) async fn run(
     connection: &mut Connection,
     writing: Writing,
 ) -> ConnectionEnd {
-    client.registration.join();
+    client.registration.set_connected();
     let (requests, asked) = mpsc::channel(REQUESTS);
     let mut publisher = Publisher::new(client, writing, false);
     let Connection { reader, writer } = connection;

@@ -119,7 +119,7 @@ impl<'a> Subscriber<'a> {
                 }
             }
         }
-        client.registration.join();
+        client.registration.set_connected();
         writer.ping_time().await;
         writer.ping().await?;
         Ok(subscriber)

@@ -299,7 +299,7 @@ fn the_cluster_has_a_backend_of_its_own() {
     assert!(
         daemon
             .log()
-            .contains("analyzer.auth.cluster.backend opens their endpoints"),
+            .contains("analyzer.auth.cluster.backend to accept others"),
         "{}",
         daemon.log()
     );
@@ -337,7 +337,7 @@ fn the_cluster_has_a_backend_of_its_own() {
         as_user(&daemon, "GET", "/ws/agent/topology", BOB, b"").status,
         426
     );
-    assert!(!daemon.log().contains("opens their endpoints"));
+    assert!(!daemon.log().contains("to accept others"));
 }
 
 #[test]

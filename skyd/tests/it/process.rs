@@ -55,7 +55,7 @@ fn a_bad_setting_ends_the_start_with_its_name_and_what_is_allowed() {
         ),
         (
             "analyzer.auth.api.backend=basic",
-            "auth.basic: either file (htpasswd) or users expected",
+            "auth.basic: expected either auth.basic.file (htpasswd) or auth.basic.users",
         ),
         (
             "rbac.policy=[\"p, ann, capture\"]",
