@@ -39,12 +39,20 @@ pub fn reference() -> String {
     text
 }
 
-/// Escapes the characters of a help text that Markdown would interpret.
+/// Returns a help text as Markdown: names of keys as code, special characters escaped.
 fn markdown(text: &str) -> String {
-    text.replace('|', "\\|")
-        .replace('*', "\\*")
-        .replace('<', "\\<")
-        .replace('_', "\\_")
+    let word = |word: &str| {
+        let name = word.trim_end_matches(['.', ',', ':', ';', ')']);
+        if name.contains('.') && keys().any(|key| key.name == name) {
+            return format!("`{name}`{}", &word[name.len()..]);
+        }
+        word.replace('|', "\\|")
+            .replace('*', "\\*")
+            .replace('<', "\\<")
+            .replace('_', "\\_")
+    };
+    let words: Vec<String> = text.split(' ').map(word).collect();
+    words.join(" ")
 }
 
 fn default_of(key: &ConfigKey) -> String {

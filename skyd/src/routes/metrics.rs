@@ -141,7 +141,7 @@ fn captures(page: &mut MetricsPage, totals: &CaptureTotals) {
     );
     let help = "Flows reported and removed early because a flow table was full.";
     page.counter("skyd_flow_table_evicted_total", help, flows.evicted);
-    let help = "Evicted flows lost because they were not collected in time.";
+    let help = "Evicted flows lost because no reader collected the table in time.";
     page.counter(
         "skyd_flow_table_evicted_unsent_total",
         help,

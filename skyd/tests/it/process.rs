@@ -67,7 +67,7 @@ fn a_bad_setting_ends_the_start_with_its_name_and_what_is_allowed() {
         ),
         (
             "storage.local.path=/proc/nothing",
-            "storage.local.path: cannot keep resources in",
+            "storage.local.path: cannot open the store in",
         ),
     ] {
         let said = refused("analyzer", &[setting], None);

@@ -257,9 +257,9 @@ fn files_that_cannot_be_used_end_the_start() {
         ),
         (
             vec![ca, "tls.client_cert=a", "tls.client_key=b"],
-            "expected beside tls.client_cert",
+            "not set, but tls.client_cert",
         ),
-        (vec![&empty, key], "there is no certificate in it"),
+        (vec![&empty, key], "the file contains no certificate"),
         (vec![certificate, &wrong_key], "tls.server_key: "),
         (
             vec!["tls.server_cert=/nowhere", key],
