@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::num::NonZeroU64;
+use std::str::FromStr;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -57,7 +58,8 @@ impl Timestamp {
         self.as_ns() / 1_000_000
     }
 
-    /// As RFC 3339 text in UTC, with up to nine digits of fraction and none that are idle.
+    /// Returns the time as RFC 3339 text in UTC, with up to nine digits of fraction and no trailing
+    /// zeros.
     ///
     /// ```
     /// use skylib::time::Timestamp;
@@ -66,61 +68,62 @@ impl Timestamp {
     /// ```
     #[must_use]
     pub fn to_rfc3339(self) -> String {
-        let (seconds, ns) = (
-            self.as_ns().div_euclid(1_000_000_000),
-            self.as_ns().rem_euclid(1_000_000_000),
-        );
-        let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-        let (year, month, day) = civil_date(days);
-        let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-        let mut text =
-            format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ns:09}");
-        text.truncate(text.trim_end_matches('0').trim_end_matches('.').len());
-        text + "Z"
+        // Every `i64` of nanoseconds is in the range of `jiff`, the years -9999 to 9999.
+        jiff::Timestamp::from_nanosecond(i128::from(self.as_ns()))
+            .unwrap_or_default()
+            .to_string()
     }
 
     /// Later by a duration, saturating.
     #[must_use]
-    pub fn plus(self, duration: Duration) -> Self {
+    pub fn saturating_add(self, duration: Duration) -> Self {
         let ns = i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
         Self::from_ns(self.as_ns().saturating_add(ns))
     }
 
     /// Earlier by a duration, saturating.
     #[must_use]
-    pub fn minus(self, duration: Duration) -> Self {
+    pub fn saturating_sub(self, duration: Duration) -> Self {
         let ns = i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
         Self::from_ns(self.as_ns().saturating_sub(ns))
     }
 
     /// The time passed since an earlier point; zero if that point is later.
     #[must_use]
-    pub fn since(self, earlier: Self) -> Duration {
+    pub fn duration_since(self, earlier: Self) -> Duration {
         Duration::from_nanos(
             u64::try_from(self.as_ns().saturating_sub(earlier.as_ns())).unwrap_or(0),
         )
     }
 }
 
-/// Year, month and day of a day counted from 1970-01-01, in the Gregorian calendar.
-///
-/// Years are counted from March, so that the leap day is the last of its year.
-const fn civil_date(days: i64) -> (i64, i64, i64) {
-    const DAYS_OF_400_YEARS: i64 = 146_097;
-    let days = days + 719_468; // from 0000-03-01
-    let era = days.div_euclid(DAYS_OF_400_YEARS);
-    let day = days.rem_euclid(DAYS_OF_400_YEARS);
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let (month, next) = if month < 10 {
-        (month + 3, 0)
-    } else {
-        (month - 9, 1)
-    };
-    (era * 400 + year + next, month, day)
+impl FromStr for Timestamp {
+    type Err = ParseTimestampError;
+
+    /// Parses RFC 3339 text with any offset, such as `2025-02-03T10:10:11.5+01:00`.
+    ///
+    /// # Errors
+    /// [`ParseTimestampError`] if the text is not such a date, or is outside of the years 1677 to
+    /// 2262.
+    ///
+    /// ```
+    /// use skylib::time::{ParseTimestampError, Timestamp};
+    /// let t: Timestamp = "2025-02-03T10:10:11.5+01:00".parse()?;
+    /// assert_eq!(t, Timestamp::from_ms(1_738_573_811_500));
+    /// assert!("2025-02-30T00:00:00Z".parse::<Timestamp>().is_err());
+    /// # Ok::<(), ParseTimestampError>(())
+    /// ```
+    fn from_str(text: &str) -> Result<Self, ParseTimestampError> {
+        let time: jiff::Timestamp = text.parse().map_err(|_| ParseTimestampError)?;
+        let ns = i64::try_from(time.as_nanosecond()).map_err(|_| ParseTimestampError)?;
+        Ok(Self::from_ns(ns))
+    }
 }
+
+/// Error of parsing a [`Timestamp`] from text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a date in RFC 3339 format between the years 1677 and 2262")]
+pub struct ParseTimestampError;
 
 impl Default for Timestamp {
     fn default() -> Self {
@@ -217,7 +220,8 @@ impl ManualClock {
 
     /// Moves on.
     pub fn advance(&self, by: Duration) {
-        self.0.store(self.now().plus(by).as_ns(), Ordering::Relaxed);
+        self.0
+            .store(self.now().saturating_add(by).as_ns(), Ordering::Relaxed);
     }
 }
 
@@ -249,8 +253,8 @@ mod tests {
     #[test]
     fn arithmetic_saturates() {
         let end = Timestamp::from_ms(i64::MAX);
-        assert_eq!(end.plus(Duration::from_secs(1)), end);
-        assert_eq!(Timestamp::ZERO.since(end), Duration::ZERO);
+        assert_eq!(end.saturating_add(Duration::from_secs(1)), end);
+        assert_eq!(Timestamp::ZERO.duration_since(end), Duration::ZERO);
     }
 
     #[test]
@@ -265,6 +269,14 @@ mod tests {
         assert_eq!(
             Timestamp::from_ns(10).to_rfc3339(),
             "1970-01-01T00:00:00.00000001Z"
+        );
+        assert_eq!(
+            Timestamp::from_ns(i64::MIN).to_rfc3339(),
+            "1677-09-21T00:12:43.145224193Z"
+        );
+        assert_eq!(
+            Timestamp::from_ns(i64::MAX).to_rfc3339(),
+            "2262-04-11T23:47:16.854775807Z"
         );
     }
 

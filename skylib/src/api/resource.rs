@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::json::{JsonError, Members};
+use super::go_json::{JsonError, Members};
 use super::{JsonPatch, LayerKeyMode, PatchError, ResourceError, ValidationError};
-use crate::error::with_causes;
+use crate::error_chain::Chain;
 use crate::graph::Node;
 use crate::id::Id;
 use crate::store::{DocStore, StoreError};
@@ -230,7 +230,7 @@ impl<R: Resource> ResourceStore<R> {
         resource.set_id(id.clone());
         let expires_at = ttl
             .filter(|ttl| !ttl.is_zero())
-            .map(|ttl| now.plus(Duration::from_secs(ttl.as_secs().max(1))));
+            .map(|ttl| now.saturating_add(Duration::from_secs(ttl.as_secs().max(1))));
         self.keep(id, resource, expires_at)
     }
 
@@ -404,7 +404,7 @@ impl<R: Resource> ResourceStore<R> {
 
     /// Remembers how a change of the store went.
     fn note<T>(&self, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
-        let problem = outcome.as_ref().err().map(|error| with_causes(error));
+        let problem = outcome.as_ref().err().map(|error| Chain(error).to_string());
         *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = problem;
         outcome
     }
@@ -589,7 +589,7 @@ mod tests {
         captures.create(capture("d"), None, NOW).unwrap();
         drop(captures);
         let captures = open(&documents);
-        let at = |seconds| NOW.plus(Duration::from_secs(seconds));
+        let at = |seconds| NOW.saturating_add(Duration::from_secs(seconds));
         let expire = |captures: &Captures, now| {
             let (expired, outcome) = captures.expire(now);
             outcome.unwrap();

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::resources::Mortal;
-use crate::error::with_causes;
+use super::resource::resources::Mortal;
+use crate::error_chain::Chain;
 use crate::time::Timestamp;
 
 /// Deletes resources of one kind in time; after a failure of the store it waits, longer each time.
@@ -43,7 +43,7 @@ impl Expiry {
         let before = self.failure.take();
         let kind = self.resources.kind();
         if let Err(error) = outcome {
-            let text = with_causes(&error);
+            let text = Chain(&error).to_string();
             if before.as_ref().is_none_or(|before| before.text != text) {
                 tracing::error!(
                     error = text,
@@ -55,7 +55,7 @@ impl Expiry {
             self.failure = Some(Failure {
                 text,
                 wait,
-                retry_at: now.plus(wait),
+                retry_at: now.saturating_add(wait),
             });
         } else if before.is_some() {
             tracing::info!(kind, "the store works again, expired resources are gone");
@@ -129,7 +129,7 @@ mod tests {
         let documents = Arc::new(Failing::default());
         let (resources, _) = Alerts::open(Arc::clone(&documents) as _).unwrap();
         let resources = Arc::new(resources);
-        let at = |seconds| Timestamp::from_ms(1_000).plus(Duration::from_secs(seconds));
+        let at = |seconds| Timestamp::from_ms(1_000).saturating_add(Duration::from_secs(seconds));
         let second = Some(Duration::from_secs(1));
         let alert = AlertSpec::default();
         resources.create(alert, second, at(0)).unwrap();

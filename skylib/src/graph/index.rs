@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::Metadata;
-use super::posting::Chunks;
+use super::posting_list::PostingList;
 use crate::filter::Predicate;
 use crate::value::{Found, Path, Text, Value};
 
@@ -29,7 +29,7 @@ struct Index {
     path: Mutex<Path>,
     table: HashTable<Entry>,
     /// What entries with more than one node point to.
-    many: Vec<(Value, Chunks)>,
+    many: Vec<(Value, PostingList)>,
     /// Places in `many` that are empty.
     free: Vec<u32>,
 }
@@ -51,7 +51,7 @@ const MANY: u32 = 1 << 31;
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Posting<'a> {
     One(u32),
-    Many(&'a Chunks),
+    Many(&'a PostingList),
 }
 
 impl Posting<'_> {
@@ -236,7 +236,7 @@ impl Index {
         let (_, chunks) = &mut self.many[place];
         chunks.remove(index, |i| nodes.born(i));
         if chunks.len() == 0 {
-            self.many[place] = (Value::Null, Chunks::default());
+            self.many[place] = (Value::Null, PostingList::default());
             self.free.push(place as u32);
             found.remove();
         }
@@ -289,7 +289,7 @@ fn order(a: &Value, b: &Value) -> Ordering {
 
 /// Whether an entry stands for a value.
 fn is_value(
-    many: &[(Value, Chunks)],
+    many: &[(Value, PostingList)],
     path: &Path,
     nodes: &impl Nodes,
     entry: Entry,
@@ -309,13 +309,13 @@ fn is_value(
 
 /// Makes a list of nodes and tells its place.
 fn keep(
-    many: &mut Vec<(Value, Chunks)>,
+    many: &mut Vec<(Value, PostingList)>,
     free: &mut Vec<u32>,
     value: &Value,
     indexes: &[u32],
     nodes: &impl Nodes,
 ) -> u32 {
-    let mut chunks = Chunks::default();
+    let mut chunks = PostingList::default();
     for index in indexes {
         chunks.insert(*index, |i| nodes.born(i));
     }

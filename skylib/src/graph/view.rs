@@ -4,11 +4,11 @@ use std::fmt;
 use std::ops::{ControlFlow, Deref};
 use std::sync::Arc;
 
-use super::plan::{self, IndexProbe};
-use super::select::{Count, Visit};
+use super::adjacency::AdjacencyCursor;
+use super::index_probe::{self, IndexProbe};
+use super::open_views::OpenViews;
+use super::scan::{CountSink, VisitSink};
 use super::storage::{EdgeIndex, NodeIndex, Storage};
-use super::views::Views;
-use super::walk::Walk;
 use super::{Direction, Edge, EdgeId, ElementKey, GraphAccess, GraphError, Node, NodeId};
 use crate::filter::Filter;
 
@@ -28,7 +28,7 @@ use crate::filter::Filter;
 /// let mut graph = Graph::new();
 /// for name in ["eth0", "eth1"] {
 ///     let metadata = Metadata::from_iter([("Name", name), ("Type", "device")]);
-///     graph.add_node(Node::new(name, "", "", metadata, Timestamp::ZERO))?;
+///     graph.add_node(Node::new(name, metadata, Timestamp::ZERO))?;
 /// }
 /// let view = GraphView::open(&graph);
 /// let filter = ElementKey::compile(&Filter::test("Name", Predicate::Text("eth1".into())));
@@ -42,7 +42,7 @@ use crate::filter::Filter;
 /// ```
 pub struct GraphView<'a> {
     access: &'a dyn GraphAccess,
-    views: Arc<Views>,
+    views: Arc<OpenViews>,
     pub(super) sequence: u64,
     node_count: usize,
     edge_count: usize,
@@ -169,7 +169,7 @@ impl<'a> GraphView<'a> {
         filter: &Filter<ElementKey>,
         visit: &mut dyn FnMut(NodeRef) -> ControlFlow<()>,
     ) -> Result<(), GraphError> {
-        self.select_nodes(filter, &mut Visit::new(visit))
+        self.select_nodes(filter, &mut VisitSink::new(visit))
     }
 
     /// The edges that pass a filter, in the order they came.
@@ -181,7 +181,7 @@ impl<'a> GraphView<'a> {
         filter: &Filter<ElementKey>,
         visit: &mut dyn FnMut(EdgeRef) -> ControlFlow<()>,
     ) -> Result<(), GraphError> {
-        self.scan::<EdgeIndex>(filter, &mut Visit::new(visit))
+        self.scan::<EdgeIndex>(filter, &mut VisitSink::new(visit))
     }
 
     /// How many nodes pass a filter; an index is used where one helps.
@@ -193,7 +193,7 @@ impl<'a> GraphView<'a> {
             return Ok(self.node_count);
         }
         let known = self.stretch(|storage| {
-            let probe = plan::probe(filter, storage)?;
+            let probe = index_probe::probe(filter, storage)?;
             (storage.sequence() == self.sequence)
                 .then(|| probe.count(storage))
                 .flatten()
@@ -201,7 +201,7 @@ impl<'a> GraphView<'a> {
         if let Some(count) = known {
             return Ok(count);
         }
-        let mut count = Count::default();
+        let mut count = CountSink::default();
         self.select_nodes(filter, &mut count)?;
         Ok(count.get())
     }
@@ -214,7 +214,7 @@ impl<'a> GraphView<'a> {
         if filter.is_everything() {
             return Ok(self.edge_count);
         }
-        let mut count = Count::default();
+        let mut count = CountSink::default();
         self.scan::<EdgeIndex>(filter, &mut count)?;
         Ok(count.get())
     }
@@ -224,7 +224,7 @@ impl<'a> GraphView<'a> {
     /// # Errors
     /// [`GraphError::ViewExpired`].
     pub fn probe(&self, filter: &Filter<ElementKey>) -> Result<Option<IndexProbe>, GraphError> {
-        self.stretch(|storage| plan::probe(filter, storage))
+        self.stretch(|storage| index_probe::probe(filter, storage))
     }
 
     /// The edges of nodes, each with the node at its other end: node by node as given, outgoing
@@ -313,7 +313,7 @@ impl<'a> GraphView<'a> {
         direction: Direction,
         visit: &mut dyn FnMut(usize, u32, u32) -> ControlFlow<()>,
     ) -> Result<(), GraphError> {
-        let mut walk = Walk::new(from.iter().copied(), direction);
+        let mut walk = AdjacencyCursor::new(from.iter().copied(), direction);
         loop {
             let more = self.stretch(|storage| walk.advance(storage, self.sequence))?;
             for &(which, edge, node) in walk.take(usize::MAX) {
@@ -445,7 +445,7 @@ impl GraphView<'_> {
         read: impl Fn(&Storage, usize, EdgeIndex, NodeIndex) -> Option<R>,
         mut visit: impl FnMut(usize, R) -> ControlFlow<()>,
     ) -> Result<(), GraphError> {
-        let mut walk = Walk::new(from.iter().map(NodeRef::index), direction);
+        let mut walk = AdjacencyCursor::new(from.iter().map(NodeRef::index), direction);
         let mut found = Vec::new();
         loop {
             let more = self.stretch(|storage| {

@@ -8,7 +8,7 @@ use hashbrown::HashSet;
 use triomphe::{Arc, ThinArc};
 
 use super::json::{KeyJson, KeyJsons};
-use super::{Path, Value, words};
+use super::{Path, Value, key_cache};
 
 /// A JSON object: keys sorted bytewise, values beside them; clones share both.
 ///
@@ -494,7 +494,7 @@ impl<'de> serde::Deserialize<'de> for Map {
             }
 
             fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<Map, A::Error> {
-                words::read(map)
+                key_cache::read(map)
             }
         }
         deserializer.deserialize_map(Visitor)

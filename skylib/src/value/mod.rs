@@ -11,13 +11,13 @@
 //! # Ok::<(), serde_json::Error>(())
 //! ```
 
+mod heap_size;
 mod json;
+mod key_cache;
 mod list;
 mod map;
 mod path;
 mod text;
-mod unshared;
-mod words;
 
 pub(crate) use json::JsonWriter;
 pub use list::List;
@@ -312,7 +312,7 @@ impl<'de> serde::de::Visitor<'de> for ValueVisitor {
     }
 
     fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<Value, A::Error> {
-        words::read(map).map(Value::Map)
+        key_cache::read(map).map(Value::Map)
     }
 }
 

@@ -1,6 +1,6 @@
-use super::super::frames::{frame, tagged, udp};
-use super::super::testing::{add_pair, in_new_namespace, ip, sender, wait_for_pair};
 use super::*;
+use crate::capture::testing::{add_pair, in_new_namespace, ip, sender, wait_for_pair};
+use crate::capture::tests::frames::{frame, tagged, udp};
 use crate::time::{Clock, SystemClock};
 
 /// Far longer than anything takes here; a test that waits it out has failed.
@@ -210,14 +210,14 @@ fn a_waker_ends_the_wait_at_once() {
             let begun = SystemClock.now();
             let is_asleep =
                 || std::fs::read_to_string(&waiting).is_ok_and(|s| s.contains("S (sleeping)"));
-            while !is_asleep() && SystemClock.now().since(begun) < LONG {
+            while !is_asleep() && SystemClock.now().duration_since(begun) < LONG {
                 std::thread::yield_now();
             }
             waker.wake();
         });
         let before = SystemClock.now();
         assert!(matches!(source.next_batch(LONG), Ok(Batch::Timeout)));
-        assert!(SystemClock.now().since(before) < LONG / 2);
+        assert!(SystemClock.now().duration_since(before) < LONG / 2);
         thread.join().expect("the thread");
     });
 }

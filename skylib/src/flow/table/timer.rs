@@ -59,7 +59,7 @@ impl Period {
     /// The time to run at, if that has come; the next one is then a period later.
     fn take(&mut self, now: Timestamp) -> Option<Timestamp> {
         let due = self.due.filter(|due| *due <= now)?;
-        let next = due.plus(self.length);
+        let next = due.saturating_add(self.length);
         // At the end of time there is no next one, however often it is asked for.
         if next == due {
             return None;
@@ -72,9 +72,9 @@ impl Period {
     /// Goes on from now without making up for anything, in step with before.
     fn skip(&mut self, now: Timestamp) {
         if let Some(due) = self.due.filter(|due| *due <= now) {
-            let late = now.since(due).as_nanos() % self.length.as_nanos();
+            let late = now.duration_since(due).as_nanos() % self.length.as_nanos();
             let late = Duration::from_nanos(u64::try_from(late).unwrap_or(0));
-            self.due = Some(now.minus(late).plus(self.length));
+            self.due = Some(now.saturating_sub(late).saturating_add(self.length));
         }
     }
 }
@@ -88,7 +88,7 @@ impl FlowTable {
         self.send_evicted(sink);
         for period in [&mut self.timers.update, &mut self.timers.expire] {
             if period.due.is_none() {
-                period.due = Some(now.plus(period.length));
+                period.due = Some(now.saturating_add(period.length));
             }
         }
         loop {

@@ -8,7 +8,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::Revision;
 use crate::graph::element::Element;
-use crate::graph::order::Order;
+use crate::graph::insertion_order::InsertionOrder;
 use crate::graph::storage::make_room;
 use crate::time::{Timestamp, When};
 
@@ -18,7 +18,7 @@ pub(super) struct Chains<E: Element> {
     free: Vec<u32>,
     ids: HashTable<u32>,
     hasher: DefaultHashBuilder,
-    order: Order,
+    order: InsertionOrder,
 }
 
 /// The revisions of one element. Their times follow each other whatever clocks they come from:
@@ -267,7 +267,7 @@ impl<E: Element> Default for Chains<E> {
             free: Vec::new(),
             ids: HashTable::new(),
             hasher: DefaultHashBuilder::default(),
-            order: Order::default(),
+            order: InsertionOrder::default(),
         }
     }
 }

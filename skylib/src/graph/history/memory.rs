@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::chain::{Chain, Chains, Ended, Window};
-use super::names::{Lookup, Names};
+use super::index::{Lookup, Names};
 use super::{History, HistoryLimits, HistoryStatus, PastReader, Revision, Visit};
 use crate::filter::Filter;
 use crate::graph::element::Element;
@@ -166,7 +166,7 @@ impl State {
 
     /// Drops what must go and may, at most so many revisions; whether there is more.
     fn evict(&mut self, limits: &HistoryLimits, now: Timestamp, most: usize) -> bool {
-        let too_old = now.minus(limits.max_age);
+        let too_old = now.saturating_sub(limits.max_age);
         let max_held = limits.max_bytes.saturating_add(limits.max_bytes / 4);
         let mut dropped = 0;
         while let Some(oldest) = self.ended.front() {

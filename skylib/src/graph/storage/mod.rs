@@ -1,7 +1,7 @@
 //! Where the elements are: `petgraph` for the structure, lists for the order, tables for the ids,
 //! and beside them what open views need of the past.
 
-mod at;
+mod snapshot_reads;
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -12,9 +12,9 @@ use petgraph::stable_graph::{StableDiGraph, WalkNeighbors};
 use crate::filter::Predicate;
 use crate::graph::element::Element as _;
 use crate::graph::index::{DEFAULT_KEYS, Indexes, Nodes, Posting};
-use crate::graph::order::Order;
-use crate::graph::revisions::{Dropped, Mark, Revisions};
-use crate::graph::views::Views;
+use crate::graph::insertion_order::InsertionOrder;
+use crate::graph::mvcc::{Dropped, Mark, Revisions};
+use crate::graph::open_views::OpenViews;
 use crate::graph::{Direction, Edge, EdgeId, GraphError, Metadata, Node, NodeId};
 use crate::value::Text;
 
@@ -32,13 +32,13 @@ pub(in crate::graph) struct Storage {
     /// Of the living.
     node_ids: HashTable<NodeIndex>,
     edge_ids: HashTable<EdgeIndex>,
-    node_order: Order,
-    edge_order: Order,
+    node_order: InsertionOrder,
+    edge_order: InsertionOrder,
     indexes: Indexes,
     sequence: u64,
     node_past: Revisions<Node>,
     edge_past: Revisions<Edge>,
-    views: Arc<Views>,
+    views: Arc<OpenViews>,
     limits: PastLimits,
 }
 
@@ -78,8 +78,8 @@ impl Storage {
             hasher: DefaultHashBuilder::default(),
             node_ids: HashTable::new(),
             edge_ids: HashTable::new(),
-            node_order: Order::default(),
-            edge_order: Order::default(),
+            node_order: InsertionOrder::default(),
+            edge_order: InsertionOrder::default(),
             indexes: Indexes::new(keys),
             sequence: 0,
             node_past: Revisions::default(),
@@ -396,7 +396,7 @@ impl Storage {
         self.indexes.find(key, predicate, &self.graph)
     }
 
-    pub(in crate::graph) const fn views(&self) -> &Arc<Views> {
+    pub(in crate::graph) const fn views(&self) -> &Arc<OpenViews> {
         &self.views
     }
 

@@ -21,7 +21,7 @@ fn probes_with_many_namespaces_stop_within_a_second() {
         assert_eq!(lab.status("netns").state, ProbeState::Running);
         let before = SystemClock.now();
         lab.probes.stop();
-        let took = SystemClock.now().since(before);
+        let took = SystemClock.now().duration_since(before);
         assert!(took < Duration::from_secs(1), "{took:?}");
         assert_eq!(lab.status("netlink").state, ProbeState::Stopped);
         assert_eq!(lab.status("netns").error, None);
@@ -38,7 +38,7 @@ fn a_change_is_shown_within_a_second() {
             ip(&format!("link set br0 mtu {mtu}"));
             let before = SystemClock.now();
             lab.wait("the new MTU", |g| g.int("br0", "MTU") == Some(mtu));
-            let took = SystemClock.now().since(before);
+            let took = SystemClock.now().duration_since(before);
             assert!(took < Duration::from_secs(1), "{took:?}");
         }
     });

@@ -1,16 +1,18 @@
 //! Messages as the kernel sends them, and what becomes of them in the graph; no privilege needed.
 
+mod link_table;
 mod messages;
 mod pairs;
-mod table;
 
 use std::collections::HashMap;
 
-use super::interface::LinkFacts;
 use super::link::LinkMessage;
-use super::table::{LinkTable, NamespaceKey, Source, Todo};
-use super::wire::Event;
-use crate::graph::{Direction, Edge, Graph, GraphEvent, Metadata, MetadataOp, Node, NodeId};
+use super::link_state::LinkFacts;
+use super::link_table::{EventSource, FollowUp, LinkTable, NamespaceKey};
+use super::wire::NetlinkEvent;
+use crate::graph::{
+    Direction, Edge, Graph, GraphEvent, Metadata, MetadataOp, Node, NodeId, Origin,
+};
 use crate::time::Timestamp;
 use crate::value::{Map, Text, Value};
 
@@ -25,8 +27,8 @@ struct Fixture {
 impl Fixture {
     fn new() -> Self {
         Self {
-            graph: Graph::new(),
-            table: LinkTable::new("edge-01".into(), "agent.edge-01".into()),
+            graph: Graph::new().with_journal(),
+            table: LinkTable::new(Origin::new("agent", "edge-01")),
             facts: HashMap::new(),
             now: Timestamp::from_ms(1000),
         }
@@ -36,30 +38,31 @@ impl Fixture {
     fn namespace(&mut self, name: &str) -> NamespaceKey {
         let node = NodeId::random();
         let metadata = Metadata::from_iter([("Name", name), ("Type", "netns")]);
-        let node_of = Node::new(node.clone(), "edge-01", "agent.edge-01", metadata, self.now);
+        let node_of = Node::new(node.clone(), metadata, self.now)
+            .with_origin(Origin::new("agent", "edge-01"));
         self.graph.add_node(node_of).unwrap();
         self.graph.take_events();
         self.table.add_namespace(node, name.into())
     }
 
-    fn heard(&mut self, key: NamespaceKey, events: Vec<Event>) -> Todo {
+    fn notify(&mut self, key: NamespaceKey, events: Vec<NetlinkEvent>) -> FollowUp {
         self.table.apply(
             &mut self.graph,
             key,
             events,
             &self.facts,
-            Source::Heard,
+            EventSource::Notification,
             self.now,
         )
     }
 
-    fn asked(&mut self, key: NamespaceKey, events: Vec<Event>) -> Todo {
+    fn reply(&mut self, key: NamespaceKey, events: Vec<NetlinkEvent>) -> FollowUp {
         self.table.apply(
             &mut self.graph,
             key,
             events,
             &self.facts,
-            Source::Asked,
+            EventSource::Reply,
             self.now,
         )
     }
@@ -130,10 +133,10 @@ fn veth(index: u32, name: &str, peer: u32, nsid: Option<i32>) -> LinkMessage {
     }
 }
 
-fn told(links: impl IntoIterator<Item = LinkMessage>) -> Vec<Event> {
+fn link_events(links: impl IntoIterator<Item = LinkMessage>) -> Vec<NetlinkEvent> {
     links
         .into_iter()
-        .map(|link| Event::Link(Box::new(link)))
+        .map(|link| NetlinkEvent::Link(Box::new(link)))
         .collect()
 }
 

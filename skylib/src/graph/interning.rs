@@ -1,0 +1,193 @@
+//! Makes equal parts of elements one part in memory.
+
+use std::hash::{BuildHasher, Hash, Hasher};
+
+use hashbrown::{DefaultHashBuilder, HashSet};
+
+use super::{Edge, Metadata, Node};
+use crate::value::{ShapeTable, Text, Value};
+
+/// What elements share: key lists, hosts and origins, the whole metadata of edges, of which most
+/// have one of a few relation types and nothing else, and the objects and arrays in the metadata of
+/// nodes, of which many interfaces have the same (features, routes of a fresh namespace).
+///
+/// Bounded: what is forgotten costs nothing but some sharing.
+#[derive(Default)]
+pub(super) struct Interner {
+    shapes: ShapeTable,
+    texts: HashSet<Text>,
+    hasher: DefaultHashBuilder,
+    /// A value stands at the place its hash names, until another one with that place comes.
+    values: Vec<Value>,
+}
+
+const MAX_TEXTS: usize = 1 << 16;
+const PLACES: usize = 1 << 12;
+
+impl Interner {
+    pub(super) fn node(&mut self, node: Node) -> Node {
+        let mut metadata = self.shapes.intern_owned(node.metadata);
+        if metadata.iter().any(|(_, value)| is_shared(value)) {
+            metadata.update_values(|value| self.share(value));
+        }
+        Node {
+            metadata,
+            host: self.text(node.host),
+            origin: self.text(node.origin),
+            ..node
+        }
+    }
+
+    pub(super) fn edge(&mut self, edge: Edge) -> Edge {
+        let metadata = self.shapes.intern_owned(edge.metadata);
+        let metadata = match self.value(Value::Map(metadata)) {
+            Value::Map(shared) => shared,
+            _ => Metadata::new(),
+        };
+        Edge {
+            metadata,
+            host: self.text(edge.host),
+            origin: self.text(edge.origin),
+            ..edge
+        }
+    }
+
+    /// The same of objects and arrays, the objects in an object first.
+    fn share(&mut self, value: &mut Value) {
+        if !is_shared(value) {
+            return;
+        }
+        if let Value::Map(map) = value {
+            // One that others hold has been here before.
+            map.update_unshared(|value| self.share(value));
+        }
+        *value = self.value(std::mem::take(value));
+    }
+
+    fn text(&mut self, text: Text) -> Text {
+        if text.heap_bytes() == 0 {
+            return text;
+        }
+        if self.texts.len() >= MAX_TEXTS {
+            self.texts.clear();
+        }
+        self.texts
+            .get_or_insert_with(text.as_str(), |_| text.clone())
+            .clone()
+    }
+
+    fn value(&mut self, value: Value) -> Value {
+        let mut state = self.hasher.build_hasher();
+        hash(&value, &mut state);
+        if self.values.is_empty() {
+            self.values.resize(PLACES, Value::Null);
+        }
+        let place = &mut self.values[state.finish() as usize % PLACES];
+        if *place != value {
+            *place = value;
+        }
+        place.clone()
+    }
+}
+
+const fn is_shared(value: &Value) -> bool {
+    matches!(value, Value::Map(_) | Value::List(_))
+}
+
+/// Equal values on interned key lists have equal hashes, once what is in them is shared.
+fn hash(value: &Value, state: &mut impl Hasher) {
+    match value {
+        Value::Null => state.write_u8(0),
+        Value::Bool(bool) => state.write_u8(1 + u8::from(*bool)),
+        Value::Int(number) => state.write_i64(*number),
+        Value::Float(number) => state.write_u64(number.to_bits()),
+        Value::Text(text) => text.hash(state),
+        Value::List(list) => list.iter().for_each(|value| hash(value, state)),
+        Value::Map(map) => {
+            state.write_usize(map.shape().address() as usize);
+            map.iter().for_each(|(_, value)| match value {
+                Value::Map(map) => state.write_usize(map.address() as usize),
+                other => hash(other, state),
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::Origin;
+    use crate::time::Timestamp;
+
+    const ORIGIN: &str = "agent.a-host-of-some-length";
+
+    #[test]
+    fn equal_edges_share_what_they_hold() {
+        let mut sharing = Interner::default();
+        let mut edge = |relation: &str| {
+            let metadata = Metadata::from_iter([("RelationType", relation)]);
+            sharing.edge(
+                Edge::new("e", "p", "c", metadata, Timestamp::ZERO)
+                    .with_origin(Origin::from_text(ORIGIN).with_host("h")),
+            )
+        };
+        let (a, b, c) = (edge("ownership"), edge("ownership"), edge("layer2"));
+        let first = |edge: &Edge| std::ptr::from_ref(edge.metadata.value_at(0).unwrap());
+        assert_eq!(first(&a), first(&b));
+        assert_ne!(a.metadata, c.metadata);
+        assert_eq!(a.origin.as_ptr(), c.origin.as_ptr());
+    }
+
+    #[test]
+    fn nodes_share_equal_objects_and_nothing_else_changes() {
+        let mut sharing = Interner::default();
+        let json = r#"{"Features":{"rx":true,"tx":[1,2.5,null]},"IPV4":["a","b"],"Name":"x"}"#;
+        let metadata: Metadata = serde_json::from_str(json).unwrap();
+        let mut node = |metadata: &Metadata| {
+            sharing.node(
+                Node::new("n", metadata.clone(), Timestamp::ZERO)
+                    .with_origin(Origin::from_text(ORIGIN).with_host("h")),
+            )
+        };
+        let a = node(&metadata);
+        let b = node(&serde_json::from_str(json).unwrap());
+        assert_eq!((&a.metadata, &b.metadata), (&metadata, &metadata));
+        let inside = |node: &Node| {
+            let features = node.metadata.get("Features").and_then(Value::as_map);
+            std::ptr::from_ref(features.unwrap().value_at(0).unwrap())
+        };
+        assert_eq!(inside(&a), inside(&b));
+        let other = Metadata::from_iter([("Features", Value::list(["a"]))]);
+        assert_eq!(node(&other).metadata, other);
+    }
+
+    #[test]
+    fn objects_share_what_is_in_them() {
+        let mut sharing = Interner::default();
+        let mut node = |app: &str| {
+            let json = format!(r#"{{"Docker":{{"App":"{app}","Labels":{{"io":{{"pod":"x"}}}}}}}}"#);
+            let read = || serde_json::from_str::<Metadata>(&json).unwrap();
+            let node = sharing.node(Node::new("n", read(), Timestamp::ZERO));
+            assert_eq!(node.metadata, read());
+            node.metadata
+        };
+        let (a, b) = (node("a"), node("b"));
+        let labels = |metadata: &Metadata| metadata.get_path("Docker.Labels").cloned();
+        let address = |value: Option<Value>| value.and_then(|v| v.as_map().map(Metadata::address));
+        assert_eq!(address(labels(&a)), address(labels(&b)));
+        assert_ne!(a, b);
+    }
+
+    #[test]
+    fn hostile_variety_does_not_pile_up() {
+        let mut sharing = Interner::default();
+        for i in 0..MAX_TEXTS + 10 {
+            let metadata = Metadata::from_iter([("K", Value::from(i as i64))]);
+            let origin = format!("an origin longer than fourteen bytes {i}");
+            let edge = Edge::new("e", "p", "c", metadata.clone(), Timestamp::ZERO)
+                .with_origin(Origin::from_text(origin));
+            assert_eq!(sharing.edge(edge).metadata, metadata);
+        }
+        assert!(sharing.values.len() == PLACES && sharing.texts.len() <= MAX_TEXTS);
+    }
+}

@@ -1,0 +1,130 @@
+//! Updates that would change what captures trust.
+
+use super::{GraphMessage, PartialUpdate};
+use crate::api::GraphResource;
+use crate::graph::{Edge, EdgeId, Graph, Metadata, MetadataOp, Node, NodeId};
+
+impl GraphMessage {
+    /// What it would change of an element of `origin` that only `origin` may say; `None` where
+    /// nothing of the kind.
+    ///
+    /// Captures follow what the probes of their host wrote: which interface a node is and which
+    /// file is its namespace. Anybody who may write the graph may add to it, but not rewrite that.
+    #[must_use]
+    pub fn contradicts(&self, graph: &Graph, origin: &str) -> Option<&'static str> {
+        let node = |id: &NodeId| graph.node(id).filter(|held| &*held.origin == origin);
+        let edge = |id: &EdgeId| graph.edge(id).filter(|held| &*held.origin == origin);
+        match self {
+            Self::NodeUpdated(Node { id, metadata, .. }) => {
+                node(id).and_then(|held| differing(&held.metadata, metadata, Node::DEFINING))
+            }
+            Self::EdgeUpdated(Edge { id, metadata, .. }) => {
+                edge(id).and_then(|held| differing(&held.metadata, metadata, Edge::DEFINING))
+            }
+            Self::NodePartiallyUpdated(PartialUpdate { id, ops, .. }) => {
+                node(id).and_then(|_| touched(ops, Node::DEFINING))
+            }
+            Self::EdgePartiallyUpdated(PartialUpdate { id, ops, .. }) => {
+                edge(id).and_then(|_| touched(ops, Edge::DEFINING))
+            }
+            Self::Sync { .. }
+            | Self::NodeAdded(_)
+            | Self::NodeDeleted(_)
+            | Self::EdgeAdded(_)
+            | Self::EdgeDeleted(_) => None,
+        }
+    }
+}
+
+fn differing(held: &Metadata, new: &Metadata, keys: &[&'static str]) -> Option<&'static str> {
+    let mut keys = keys.iter().copied();
+    keys.find(|key| held.get(key) != new.get(key))
+}
+
+fn touched(ops: &[MetadataOp], keys: &[&'static str]) -> Option<&'static str> {
+    let mut keys = keys.iter().copied();
+    keys.find(|key| ops.iter().any(|op| op.key().split('.').next() == Some(key)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::Origin;
+    use crate::proto::{GRAPH, Message, Object};
+    use crate::time::Timestamp;
+
+    const NOW: Timestamp = Timestamp::from_ms(1);
+
+    fn message(kind: &str, text: &str) -> GraphMessage {
+        let message = Message {
+            namespace: GRAPH.to_owned(),
+            kind: kind.to_owned(),
+            uuid: None,
+            status: 200,
+            object: Object::Json(text.to_owned().into()),
+        };
+        GraphMessage::decode(&message).unwrap().unwrap()
+    }
+
+    #[test]
+    fn nobody_else_says_where_a_namespace_is_or_who_owns_what() {
+        let mut graph = Graph::new();
+        let mut add = |id: &str, origin: &str| {
+            let pairs = [
+                ("Type", "netns"),
+                ("Name", "blue"),
+                ("Path", "/run/netns/blue"),
+            ];
+            let metadata = Metadata::from_iter(pairs);
+            graph
+                .add_node(
+                    Node::new(id, metadata, NOW)
+                        .with_origin(Origin::from_text(origin).with_host("h")),
+                )
+                .unwrap();
+        };
+        add("own", "agent.h");
+        add("pub", "t.p");
+        let related = Metadata::from_iter([("RelationType", "layer2")]);
+        let edge =
+            Edge::new("e", "own", "pub", related, NOW).with_origin(Origin::new("agent", "h"));
+        graph.add_edge(edge).unwrap();
+
+        let said = |kind: &str, text: &str| message(kind, text).contradicts(&graph, "agent.h");
+        let whole = |id: &str, path: &str| {
+            let metadata = format!(r#"{{"Type":"netns","Name":"blue","Path":"{path}","More":1}}"#);
+            let text = format!(r#"{{"ID":"{id}","Revision":9,"Metadata":{metadata}}}"#);
+            said("NodeUpdated", &text)
+        };
+        assert_eq!(whole("own", "/tmp/pipe"), Some("Path"));
+        assert_eq!(
+            whole("own", "/run/netns/blue"),
+            None,
+            "more is no contradiction"
+        );
+        assert_eq!(whole("pub", "/tmp/pipe"), None);
+        assert_eq!(whole("absent", "/tmp/pipe"), None);
+        let partial = |kind: &str, id: &str, key: &str| {
+            let op = format!(r#"{{"Type":1,"Key":"{key}","Value":"x"}}"#);
+            said(
+                kind,
+                &format!(r#"{{"ID":"{id}","Revision":9,"Ops":[{op}]}}"#),
+            )
+        };
+        let node = "NodePartiallyUpdated";
+        for key in ["Path", "Path.x", "Name", "Type", "TID", "EncapType"] {
+            assert_eq!(partial(node, "own", key), key.split('.').next(), "{key}");
+            assert_eq!(partial(node, "pub", key), None);
+        }
+        assert_eq!(partial(node, "own", "Ext.Path"), None);
+        assert_eq!(
+            partial("EdgePartiallyUpdated", "e", "RelationType"),
+            Some("RelationType")
+        );
+        assert_eq!(partial("EdgePartiallyUpdated", "e", "Weight"), None);
+        let owns =
+            r#"{"ID":"e","Parent":"own","Child":"pub","Metadata":{"RelationType":"ownership"}}"#;
+        assert_eq!(said("EdgeUpdated", owns), Some("RelationType"));
+        assert_eq!(said("NodeDeleted", r#"{"ID":"own"}"#), None);
+    }
+}
