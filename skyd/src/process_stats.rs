@@ -1,28 +1,28 @@
-//! What this process takes of the machine, as the kernel tells it (proc(5)).
+//! Statistics of this process from the kernel (proc(5)).
 
 use std::fs;
 
-/// Figures of the process; none of what cannot be read.
+/// Statistics of the process; `None` for values that cannot be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct ProcessFigures {
-    /// Seconds on a processor, in user and kernel mode.
+pub(crate) struct ProcessStats {
+    /// Processor time in user and kernel mode, in seconds.
     pub(crate) cpu_seconds: Option<f64>,
-    /// When it started, in seconds of Unix time.
+    /// Start time, in seconds since the Unix epoch.
     pub(crate) start_seconds: Option<f64>,
-    /// Bytes in memory.
+    /// Resident memory, in bytes.
     pub(crate) resident_bytes: Option<u64>,
-    /// Bytes of address space.
+    /// Virtual memory, in bytes.
     pub(crate) virtual_bytes: Option<u64>,
-    /// Threads.
+    /// Number of threads.
     pub(crate) threads: Option<u64>,
-    /// Open descriptors.
+    /// Number of open file descriptors.
     pub(crate) descriptors: Option<usize>,
-    /// Descriptors there may be; none where there is no limit.
+    /// Limit of open file descriptors; `None` also if there is no limit.
     pub(crate) max_descriptors: Option<u64>,
 }
 
-impl ProcessFigures {
-    /// As of now.
+impl ProcessStats {
+    /// Returns the current statistics.
     pub(crate) fn read() -> Self {
         let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let ticks = rustix::param::clock_ticks_per_second();
@@ -33,8 +33,10 @@ impl ProcessFigures {
         }
     }
 
+    /// Parses `/proc/self/stat` and `/proc/stat`; `ticks` is the number of clock ticks per second.
     fn parse(own: &str, machine: &str, ticks: u64) -> Self {
-        // The name in parentheses may hold blanks and parentheses itself; state is field 3.
+        // The name in parentheses may itself contain blanks and parentheses, so the fields are counted
+        // after the last one: the state is field 3.
         let fields: Vec<&str> = match own.rsplit_once(')') {
             Some((_, rest)) => rest.split_whitespace().collect(),
             None => Vec::new(),
@@ -62,24 +64,21 @@ mod tests {
     #[test]
     fn the_fields_are_found_behind_any_name() {
         let own = "7 (a) b (c) S 1 2 3 4 5 6 7 8 9 10 250 150 0 0 20 0 9 0 3000 1048576 2 0 0";
-        let figures = ProcessFigures::parse(own, "cpu 1 2\nbtime 1000\nprocesses 5\n", 100);
-        assert_eq!(figures.cpu_seconds, Some(4.0));
-        assert_eq!(figures.start_seconds, Some(1030.0));
-        assert_eq!(figures.threads, Some(9));
-        assert_eq!(figures.virtual_bytes, Some(1 << 20));
-        let pages = figures.resident_bytes.unwrap() / rustix::param::page_size() as u64;
+        let stats = ProcessStats::parse(own, "cpu 1 2\nbtime 1000\nprocesses 5\n", 100);
+        assert_eq!(stats.cpu_seconds, Some(4.0));
+        assert_eq!(stats.start_seconds, Some(1030.0));
+        assert_eq!(stats.threads, Some(9));
+        assert_eq!(stats.virtual_bytes, Some(1 << 20));
+        let pages = stats.resident_bytes.unwrap() / rustix::param::page_size() as u64;
         assert_eq!(pages, 2);
-        assert_eq!(
-            ProcessFigures::parse("", "", 100),
-            ProcessFigures::default()
-        );
+        assert_eq!(ProcessStats::parse("", "", 100), ProcessStats::default());
     }
 
     #[test]
-    fn this_process_has_figures() {
-        let figures = ProcessFigures::read();
-        assert!(figures.resident_bytes.unwrap() > 100_000);
-        assert!(figures.descriptors.unwrap() >= 3);
-        assert!(figures.start_seconds.unwrap() > 1e9);
+    fn this_process_has_statistics() {
+        let stats = ProcessStats::read();
+        assert!(stats.resident_bytes.unwrap() > 100_000);
+        assert!(stats.descriptors.unwrap() >= 3);
+        assert!(stats.start_seconds.unwrap() > 1e9);
     }
 }

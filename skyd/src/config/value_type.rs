@@ -1,4 +1,4 @@
-//! What kinds of values a key takes, and how they are written.
+//! Types of configuration values, and how each is written.
 
 use std::time::Duration as Time;
 
@@ -6,9 +6,10 @@ use serde_json::Value;
 use skylib::api::address::ServiceAddress;
 use skylib::go_duration;
 
-/// What values a key takes.
+/// Type of the values of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+#[non_exhaustive]
+pub enum ValueType {
     /// Any text.
     Text,
     /// Text that is never shown.
@@ -22,25 +23,26 @@ pub(crate) enum Kind {
         /// Greatest value.
         max: i64,
     },
-    /// A length of time: seconds, or `90s`, `5m`, `24h`.
+    /// A duration: seconds, or `90s`, `5m`, `24h`.
     Duration,
-    /// A length of time greater than zero.
+    /// A duration greater than zero.
     Interval,
     /// A size: bytes, or `64KiB`, `512MiB`, `2GiB`.
     Bytes,
     /// Host and port.
     Address,
-    /// Texts.
+    /// A list of texts.
     List,
-    /// One of these, in any case.
+    /// One of these texts, in upper or lower case.
     Choice(&'static [&'static str]),
-    /// Anything, also a tree; looked at by its reader.
+    /// Any tree; the code that reads it checks it.
     Free,
 }
 
-impl Kind {
-    /// Reads a value that came as text: from the environment, the command line or the defaults.
-    pub(crate) fn value_of(self, text: &str) -> Result<Value, String> {
+impl ValueType {
+    /// Parses a value that was written as text: in the environment, on the command line or as a
+    /// default.
+    pub(crate) fn parse(self, text: &str) -> Result<Value, String> {
         match self {
             Self::Free => super::yaml(text),
             Self::List if !text.trim_start().starts_with('[') => {
@@ -51,7 +53,7 @@ impl Kind {
         }
     }
 
-    /// Checks a value; the error says what is allowed.
+    /// Checks a value; the error describes what is allowed.
     pub(crate) fn check(self, value: &Value) -> Result<(), String> {
         let good = match self {
             Self::Text | Self::Secret => text(value).is_some(),
@@ -68,24 +70,52 @@ impl Kind {
         if good { Ok(()) } else { Err(self.allowed()) }
     }
 
-    /// What is allowed, in words.
+    /// Describes the allowed values for an error text.
     fn allowed(self) -> String {
         match self {
             Self::Text | Self::Secret => "a text".to_owned(),
             Self::Flag => "true or false".to_owned(),
-            Self::Count { min, max } => format!("a whole number from {min} to {max}"),
-            Self::Duration => "a length of time: seconds, or 90s, 5m, 24h".to_owned(),
-            Self::Interval => {
-                "a length of time greater than zero: seconds, or 90s, 5m, 24h".to_owned()
-            }
+            Self::Count { min, max } => format!("an integer from {min} to {max}"),
+            Self::Duration => "a duration: seconds, or 90s, 5m, 24h".to_owned(),
+            Self::Interval => "a duration greater than zero: seconds, or 90s, 5m, 24h".to_owned(),
             Self::Bytes => "a size: bytes, or 64KiB, 512MiB, 2GiB".to_owned(),
             Self::Address => "an address: host:port, [v6]:port, :port or port".to_owned(),
             Self::List => "a list of texts".to_owned(),
             Self::Choice(names) => format!("one of {}", names.join(", ")),
-            Self::Free => "anything".to_owned(),
+            Self::Free => "a tree".to_owned(),
         }
     }
 
+    /// Returns the name of the type in lists of keys, without the range of values.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Secret => "secret text",
+            Self::Flag => "boolean",
+            Self::Count { .. } => "integer",
+            Self::Duration | Self::Interval => "duration",
+            Self::Bytes => "size",
+            Self::Address => "address",
+            Self::List => "list",
+            Self::Choice(_) => "choice",
+            Self::Free => "tree",
+        }
+    }
+
+    /// Returns the name of the type with the range of its values.
+    #[must_use]
+    pub fn description(self) -> String {
+        match self {
+            Self::Count { min, max } if max == 1 << 40 => format!("integer, {min} or more"),
+            Self::Count { min, max } => format!("integer from {min} to {max}"),
+            Self::Interval => "duration greater than zero".to_owned(),
+            Self::Choice(names) => format!("one of {}", names.join(", ")),
+            other => other.name().to_owned(),
+        }
+    }
+
+    /// Reads an integer within the range; `None` for other types and values.
     pub(super) fn count(self, value: &Value) -> Option<i64> {
         let Self::Count { min, max } = self else {
             return None;
@@ -99,7 +129,7 @@ impl Kind {
     }
 }
 
-/// Text, also where YAML made a number or a boolean of it.
+/// Reads a text, also if YAML parsed it as a number or a boolean.
 pub(super) fn text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
@@ -109,6 +139,7 @@ pub(super) fn text(value: &Value) -> Option<String> {
     }
 }
 
+/// Reads a boolean as YAML, JSON or people write it.
 pub(super) fn flag(value: &Value) -> Option<bool> {
     match value {
         Value::Bool(flag) => Some(*flag),
@@ -126,6 +157,7 @@ pub(super) fn flag(value: &Value) -> Option<bool> {
     }
 }
 
+/// Reads a duration: a number of seconds, or a text with units.
 pub(super) fn time(value: &Value) -> Option<Time> {
     match value {
         Value::Number(number) => Time::try_from_secs_f64(number.as_f64()?).ok(),
@@ -137,6 +169,7 @@ pub(super) fn time(value: &Value) -> Option<Time> {
     }
 }
 
+/// Reads a size; units are powers of 1024.
 pub(super) fn bytes(value: &Value) -> Option<u64> {
     match value {
         Value::Number(number) => number.as_u64(),
@@ -160,6 +193,7 @@ pub(super) fn bytes(value: &Value) -> Option<u64> {
     }
 }
 
+/// Reads host and port; the port may be the name of a service.
 pub(super) fn address(value: &Value) -> Option<ServiceAddress> {
     let text = text(value)?;
     ServiceAddress::parse(&text).ok().or_else(|| {
@@ -168,26 +202,28 @@ pub(super) fn address(value: &Value) -> Option<ServiceAddress> {
     })
 }
 
-/// The TCP port that the system knows under a name.
+/// Returns the TCP port of a service name in `/etc/services`.
 fn port_named(name: &str) -> Option<u16> {
     let services = std::fs::read_to_string("/etc/services").ok()?;
     services.lines().find_map(|line| {
         let mut words = line.split('#').next()?.split_whitespace();
         let (first, port) = (words.next()?, words.next()?.strip_suffix("/tcp")?);
-        let known = first == name || words.any(|alias| alias == name);
-        if known { port.parse().ok() } else { None }
+        let is_known = first == name || words.any(|alias| alias == name);
+        if is_known { port.parse().ok() } else { None }
     })
 }
 
+/// Reads a list of texts, or one text separated by spaces.
 pub(super) fn list(value: &Value) -> Option<Vec<String>> {
     match value {
         Value::Array(items) => items.iter().map(text).collect(),
-        // One entry needs no brackets, in the original too.
+        // COMPAT: Skydive accepts a text instead of a list.
         Value::String(text) => Some(text.split_whitespace().map(str::to_owned).collect()),
         _ => None,
     }
 }
 
+/// Returns the name that a value spells in any case.
 pub(super) fn choice(names: &[&'static str], value: &Value) -> Option<&'static str> {
     let text = text(value)?;
     names
@@ -274,16 +310,16 @@ mod tests {
 
     #[test]
     fn what_is_allowed_is_said() {
-        let check = |kind: Kind, text: &str| kind.check(&json(text)).unwrap_err();
+        let check = |value_type: ValueType, text: &str| value_type.check(&json(text)).unwrap_err();
         assert_eq!(
-            check(Kind::Count { min: 1, max: 9 }, "0"),
-            "a whole number from 1 to 9"
+            check(ValueType::Count { min: 1, max: 9 }, "0"),
+            "an integer from 1 to 9"
         );
         assert_eq!(
-            check(Kind::Choice(&["udp", "websocket"]), "\"tcp\""),
+            check(ValueType::Choice(&["udp", "websocket"]), "\"tcp\""),
             "one of udp, websocket"
         );
-        assert!(check(Kind::Interval, "0").contains("greater than zero"));
-        assert!(Kind::Duration.check(&json("0")).is_ok());
+        assert!(check(ValueType::Interval, "0").contains("greater than zero"));
+        assert!(ValueType::Duration.check(&json("0")).is_ok());
     }
 }

@@ -1,4 +1,4 @@
-//! The whole graph as of one moment, taken quickly and sent at the reader's pace.
+//! Snapshot of the whole graph: handles are collected quickly and sent at the pace of the client.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -7,20 +7,20 @@ use skylib::engine::Engine;
 use skylib::filter::Filter;
 use skylib::graph::{Edge, GraphError, Node};
 
-/// Handles of all elements.
+/// Handles of all nodes and edges at one sequence number.
 #[derive(Debug, Default)]
-pub(crate) struct WholeGraph {
+pub(crate) struct GraphDump {
     pub(crate) nodes: Vec<Arc<Node>>,
     pub(crate) edges: Vec<Arc<Edge>>,
-    /// The last change in it.
+    /// Sequence number of the last change that the dump contains.
     pub(crate) sequence: u64,
 }
 
-impl WholeGraph {
-    /// Collects the handles; blocks for some milliseconds where the graph is large.
+impl GraphDump {
+    /// Collects the handles. Blocks for some milliseconds if the graph is large.
     ///
     /// # Errors
-    /// When so much changes meanwhile that the graph gives up several views in a row.
+    /// If the graph changes so fast that it expires several snapshots in a row.
     pub(crate) fn collect(engine: &Engine) -> Result<Self, GraphError> {
         let mut result = Self::try_collect(engine);
         for _ in 1..ATTEMPTS {
@@ -52,4 +52,5 @@ impl WholeGraph {
     }
 }
 
+/// Snapshots that are tried.
 const ATTEMPTS: u32 = 3;

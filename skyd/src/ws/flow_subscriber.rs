@@ -2,11 +2,11 @@
 
 use skylib::proto::{FLOW, STATS, UpdatePolicy};
 
-use super::Client;
-use super::link::{End, Link, Reader};
+use super::client::Client;
+use super::connection::{Connection, ConnectionEnd, Reader};
 
 /// Sends flows until the connection ends. What the client sends is ignored.
-pub(crate) async fn run(client: &Client, link: &mut Link) -> End {
+pub(crate) async fn run(client: &Client, connection: &mut Connection) -> ConnectionEnd {
     // Who names nothing gets each flow once: not also by its capture.
     let namespaces = match &client.hello.namespaces {
         None if !client.hello.chose_namespaces => Some(vec![FLOW.to_owned(), STATS.to_owned()]),
@@ -14,14 +14,14 @@ pub(crate) async fn run(client: &Client, link: &mut Link) -> End {
     };
     let options = client.app.subscribe_options(namespaces);
     let mut flows = client.app.engine.subscribe_flows(options);
-    client.place.join();
-    let Link { reader, writer } = link;
+    client.registration.set_connected();
+    let Connection { reader, writer } = connection;
     let write = async {
         loop {
             tokio::select! {
                 () = writer.ping_time() => writer.ping().await?,
                 message = flows.next() => {
-                    let mut message = message.ok_or(End::Cut)?;
+                    let mut message = message.ok_or(ConnectionEnd::Cut)?;
                     writer.pace().await;
                     loop {
                         let bytes = message.encoded(client.encoding, UpdatePolicy::Full);
@@ -43,14 +43,14 @@ pub(crate) async fn run(client: &Client, link: &mut Link) -> End {
             Err(end) => end,
         },
     };
-    if end == End::Stuck {
+    if end == ConnectionEnd::Stuck {
         flows.give_up();
     }
     end
 }
 
 /// Reads until the end and looks at nothing.
-async fn ignore(reader: &mut Reader) -> End {
+async fn ignore(reader: &mut Reader) -> ConnectionEnd {
     loop {
         if let Err(end) = reader.next().await {
             return end;

@@ -1,36 +1,38 @@
-//! How many requests were answered, and how.
+//! Counters of answered requests by method and status.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hyper::{Method, StatusCode};
 
-/// Counts requests by method and status.
+/// Counters of answered requests.
 #[derive(Debug, Default)]
-pub(crate) struct Requests(Mutex<Counts>);
+pub(crate) struct RequestCounters(Mutex<Counts>);
 
-/// By name of the method and status.
+/// Number of requests by method and status code.
 type Counts = BTreeMap<(&'static str, u16), u64>;
 
-impl Requests {
-    /// Counts one; methods that clients make up are all `other`.
+impl RequestCounters {
+    /// Counts a request. Unknown methods are counted together as `other`, so that clients cannot create
+    /// counters.
     pub(crate) fn count(&self, method: &Method, status: StatusCode) {
         let known = METHODS.iter().copied().find(|name| method == *name);
         let key = (known.unwrap_or("other"), status.as_u16());
         *self.lock().entry(key).or_default() += 1;
     }
 
-    /// All that were answered so far.
+    /// Returns all counters.
     pub(crate) fn counts(&self) -> Counts {
         self.lock().clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, Counts> {
-        // Counting cannot panic half-way.
+        // No code that can panic runs under this lock, so a poisoned one is consistent.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+/// Methods with counters of their name.
 const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
 #[cfg(test)]
@@ -38,8 +40,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn methods_that_nobody_knows_are_one() {
-        let requests = Requests::default();
+    fn unknown_methods_are_counted_together() {
+        let requests = RequestCounters::default();
         for method in ["GET", "GET", "BREW", "WHEN"] {
             let method: Method = method.parse().unwrap();
             requests.count(&method, StatusCode::OK);

@@ -1,4 +1,4 @@
-//! From the configuration to the engine's options.
+//! Builds the options of the engine from the configuration.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use skylib::value::Map;
 
 use crate::config::Config;
 
-/// Everything the engine needs to know; opens the store of resources.
+/// Builds the options of the engine and opens the resource store.
 ///
 /// # Errors
-/// When a setting asks for something that is not there, or the store cannot be opened.
+/// If a setting is invalid, or a store cannot be opened.
 pub(crate) fn engine_options(role: Role, config: &Config) -> anyhow::Result<EngineOptions> {
     let folder = data_folder(config);
     let store = open_store(&folder, "meta.redb")?;
@@ -49,19 +49,21 @@ pub(crate) fn engine_options(role: Role, config: &Config) -> anyhow::Result<Engi
     Ok(options)
 }
 
+/// Opens a store in the data folder.
 fn open_store(folder: &Path, file: &str) -> anyhow::Result<RedbStore> {
     let store = RedbStore::open(&folder.join(file)).with_context(|| {
         let folder = folder.display();
-        format!("storage.local.path: cannot keep resources in {folder}")
+        format!("storage.local.path: cannot open the store in {folder}")
     })?;
     if let Some(aside) = store.set_aside() {
-        tracing::error!(file = %aside.display(), "the store was damaged and has been set aside");
+        tracing::error!(file = %aside.display(), "the store was damaged: moved it to this file and started with an empty one");
     }
     Ok(store)
 }
 
-/// Where nodes and edges are kept that clients bring; nowhere with the backend `memory`, as in the
-/// original.
+/// Returns the store of nodes and edges that clients publish; `None` with the backend `memory`.
+///
+/// COMPAT: as in Skydive.
 fn elements(config: &Config, folder: &Path) -> anyhow::Result<Option<Arc<dyn DocStore>>> {
     if driver(config, TOPOLOGY_BACKEND) == "memory" {
         return Ok(None);
@@ -69,6 +71,7 @@ fn elements(config: &Config, folder: &Path) -> anyhow::Result<Option<Arc<dyn Doc
     Ok(Some(Arc::new(open_store(folder, "graph.redb")?)))
 }
 
+/// Returns the limits of stored resources.
 fn resource_limits(config: &Config) -> ResourceLimits {
     let mut limits = ResourceLimits::default();
     limits.captures = config.count("http.limits.captures");
@@ -83,7 +86,7 @@ fn resource_limits(config: &Config) -> ResourceLimits {
     limits
 }
 
-/// What a capture gets whose client names none.
+/// Returns the layer key mode of captures that do not choose one.
 fn layer_key_mode(config: &Config) -> LayerKeyMode {
     LayerKeyMode::parse(
         &config
@@ -93,20 +96,20 @@ fn layer_key_mode(config: &Config) -> LayerKeyMode {
     .unwrap_or_default()
 }
 
-/// A store backend that was asked for and is not there.
+/// Configured store backend that is not supported.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ReplacedBackend {
-    /// The setting that asks for it.
+    /// Key of the setting.
     pub(crate) key: &'static str,
-    /// What it asks for.
+    /// Configured backend.
     pub(crate) wanted: String,
 }
 
-/// Backends that a configuration of the original may name and that are not built: `local` takes
-/// their place, and the status says so.
+/// Returns the configured store backends that Skydive has and the daemon does not: `local` replaces
+/// them, and the status reports it.
 ///
 /// # Errors
-/// When a name is that of no backend at all.
+/// If a backend is unknown.
 pub(crate) fn replaced_backends(config: &Config) -> anyhow::Result<Vec<ReplacedBackend>> {
     let mut replaced = Vec::new();
     for key in [TOPOLOGY_BACKEND, FLOW_BACKEND] {
@@ -115,19 +118,21 @@ pub(crate) fn replaced_backends(config: &Config) -> anyhow::Result<Vec<ReplacedB
         match driver.as_str() {
             "local" | "memory" => {}
             "clickhouse" | "elasticsearch" | "orientdb" => {
-                tracing::warn!("{key}: {driver} is not supported yet, local is used instead");
+                tracing::warn!(
+                    "{key}: the backend {driver} is not supported yet, using local instead"
+                );
                 replaced.push(ReplacedBackend { key, wanted: name });
             }
             _ => bail!(
-                "{key}: {name:?} is not allowed, one of local, memory, clickhouse, elasticsearch \
-                 or a storage.<name> with such a driver expected"
+                "{key}: {name:?} is not allowed, expected one of local, memory, clickhouse, \
+                 elasticsearch, orientdb, or a storage.<name> with such a driver"
             ),
         }
     }
     Ok(replaced)
 }
 
-/// What stands behind the backend that a key names.
+/// Returns the driver of the backend that a key names.
 fn driver(config: &Config, key: &str) -> String {
     let name = config.text(key);
     match config.text(&format!("storage.{name}.driver")) {
@@ -136,7 +141,9 @@ fn driver(config: &Config, key: &str) -> String {
     }
 }
 
-/// Where the graph's past is kept; nowhere with the backend `memory`, as in the original.
+/// Returns the topology history; `None` with the backend `memory`.
+///
+/// COMPAT: as in Skydive.
 fn topology_history(config: &Config) -> Option<Arc<dyn History>> {
     if driver(config, TOPOLOGY_BACKEND) == "memory" {
         return None;
@@ -147,7 +154,8 @@ fn topology_history(config: &Config) -> Option<Arc<dyn History>> {
     Some(Arc::new(MemoryHistory::new(limits)))
 }
 
-/// Where flows are kept; nowhere with the backend `memory`. `expire` is that of the flow tables.
+/// Returns the store of past flows; `None` with the backend `memory`. `expire` is the expiry interval
+/// of the flow tables.
 fn flow_store(config: &Config, expire: Duration) -> Option<Arc<dyn FlowStore>> {
     if driver(config, FLOW_BACKEND) == "memory" {
         return None;
@@ -159,16 +167,17 @@ fn flow_store(config: &Config, expire: Duration) -> Option<Arc<dyn FlowStore>> {
     Some(Arc::new(MemoryFlowStore::new(limits)))
 }
 
-/// What topology and flows may take each: the bytes are those of both.
+/// Returns the memory limit of one store: both share `storage.local.max_bytes` equally.
 fn history_bytes(config: &Config) -> usize {
     let backends = [TOPOLOGY_BACKEND, FLOW_BACKEND];
-    let kept = backends.map(|key| usize::from(driver(config, key) != "memory"));
-    config.bytes("storage.local.max_bytes") / kept.iter().sum::<usize>().max(1)
+    let stores = backends.map(|key| usize::from(driver(config, key) != "memory"));
+    config.bytes("storage.local.max_bytes") / stores.iter().sum::<usize>().max(1)
 }
 
 const TOPOLOGY_BACKEND: &str = "analyzer.topology.backend";
 const FLOW_BACKEND: &str = "analyzer.flow.backend";
 
+/// Returns the options of flow tables.
 fn flow_table(config: &Config) -> anyhow::Result<FlowTableOptions> {
     let mut table = FlowTableOptions::default()
         .with_update(config.duration("flow.update"))
@@ -191,10 +200,10 @@ fn flow_table(config: &Config) -> anyhow::Result<FlowTableOptions> {
         };
         let ports = ports
             .as_object()
-            .with_context(|| format!("{key}: port: name expected"))?;
+            .with_context(|| format!("{key}: expected port: name"))?;
         for (port, name) in ports {
             let (Ok(port), Some(name)) = (port.parse::<u16>(), name.as_str()) else {
-                bail!("{key}: {port}: {name} is not allowed, a port and a name expected");
+                bail!("{key}: {port}: {name} is not allowed, expected a port and a name");
             };
             table.application_ports.set(protocol, port, name);
         }
@@ -202,6 +211,7 @@ fn flow_table(config: &Config) -> anyhow::Result<FlowTableOptions> {
     Ok(table)
 }
 
+/// Returns the configured identity of the host, or else its host name.
 fn host_id(config: &Config) -> String {
     match config.text("host_id") {
         empty if empty.is_empty() => rustix::system::uname()
@@ -212,10 +222,11 @@ fn host_id(config: &Config) -> String {
     }
 }
 
+/// Returns the configured data folder, or else the usual one of the user.
 fn data_folder(config: &Config) -> PathBuf {
-    let written = config.text("storage.local.path");
-    if !written.is_empty() {
-        return PathBuf::from(written);
+    let configured = config.text("storage.local.path");
+    if !configured.is_empty() {
+        return PathBuf::from(configured);
     }
     if rustix::process::geteuid().is_root() {
         return PathBuf::from("/var/lib/skyd");
@@ -231,15 +242,17 @@ fn data_folder(config: &Config) -> PathBuf {
         .join("skyd")
 }
 
+/// Returns the configured metadata of the host node.
 fn host_metadata(config: &Config) -> anyhow::Result<Map> {
     match config.tree("agent.metadata") {
         None => Ok(Map::new()),
         Some(tree) => {
-            serde_json::from_value(tree.clone()).context("agent.metadata: keys and values expected")
+            serde_json::from_value(tree.clone()).context("agent.metadata: expected keys and values")
         }
     }
 }
 
+/// Returns the capture to create at startup, if one is configured.
 fn startup_capture(config: &Config) -> anyhow::Result<Option<CaptureSpec>> {
     let query = config.text("analyzer.startup.capture_gremlin");
     if query.is_empty() {
@@ -250,7 +263,7 @@ fn startup_capture(config: &Config) -> anyhow::Result<Option<CaptureSpec>> {
         name => Some(CaptureType::parse(name).with_context(|| {
             let names = CaptureType::ALL.map(CaptureType::name).join(", ");
             let key = "analyzer.startup.capture_type";
-            format!("{key}: {name:?} is not allowed, one of {names} expected")
+            format!("{key}: {name:?} is not allowed, expected one of {names}")
         })?),
     };
     Ok(Some(CaptureSpec {

@@ -1,12 +1,12 @@
-//! Where a request carries its credentials.
+//! Finds the credentials in a request.
 
 use hyper::Method;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderMap, HeaderValue};
 
-use crate::form;
+use crate::urlencoded;
 
-/// The credentials of a request, as they are written, from the first place that has some: the
-/// cookie `authtoken`, `Authorization`, `X-Auth-Token`, the parameter `x-auth-token`.
+/// Returns the credentials of a request as they are written, from the first of these that has some:
+/// cookie `authtoken`, header `Authorization`, header `X-Auth-Token`, parameter `x-auth-token`.
 pub(crate) fn credentials(headers: &HeaderMap, query: Option<&str>) -> Option<String> {
     let header = |name: &str| headers.get(name).map(text).filter(|text| !text.is_empty());
     cookie(headers)
@@ -15,12 +15,12 @@ pub(crate) fn credentials(headers: &HeaderMap, query: Option<&str>) -> Option<St
         .or_else(|| parameter(query?))
 }
 
-/// The credentials in a query string or a form.
+/// Returns the credentials in a query string or a form.
 pub(crate) fn parameter(text: &str) -> Option<String> {
-    form::value(&form::pairs(text), "x-auth-token").filter(|value| !value.is_empty())
+    urlencoded::value(&urlencoded::pairs(text), "x-auth-token").filter(|value| !value.is_empty())
 }
 
-/// Whether the body of a request is a form, whose parameters count like those of the query.
+/// Returns whether the body of a request is a form, whose parameters count like those of the query.
 pub(crate) fn has_form(method: &Method, headers: &HeaderMap) -> bool {
     let kind = headers.get(CONTENT_TYPE).map(text).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim();
@@ -28,7 +28,7 @@ pub(crate) fn has_form(method: &Method, headers: &HeaderMap) -> bool {
         && kind.eq_ignore_ascii_case("application/x-www-form-urlencoded")
 }
 
-/// The secret part of credentials: what follows the scheme, whatever its name, else all.
+/// Returns the secret part of credentials: the text after the scheme, of any name, or else all.
 pub(crate) fn secret(credentials: &str) -> &str {
     let credentials = credentials.trim();
     match credentials.split_once(' ') {
@@ -37,8 +37,9 @@ pub(crate) fn secret(credentials: &str) -> &str {
     }
 }
 
+/// Returns the value of the cookie `authtoken`.
 fn cookie(headers: &HeaderMap) -> Option<String> {
-    // Go clients end the list in a semicolon, Python ones leave the blanks out.
+    // Go clients end the list with a semicolon, Python clients omit the blanks.
     let lists = headers.get_all(COOKIE).iter().map(text);
     lists
         .flat_map(|list| {
@@ -51,12 +52,13 @@ fn cookie(headers: &HeaderMap) -> Option<String> {
         .map(|(_, value)| value)
 }
 
+/// Removes the quotes around a value.
 fn unquoted(value: &str) -> &str {
     let inner = value.strip_prefix('"').and_then(|v| v.strip_suffix('"'));
     inner.unwrap_or(value)
 }
 
-/// What is not UTF-8 is no credential of ours; it becomes one that is wrong.
+/// Returns a header as text. Bytes that are not UTF-8 become U+FFFD, so that the credentials are wrong.
 fn text(value: &HeaderValue) -> String {
     String::from_utf8_lossy(value.as_bytes()).trim().to_owned()
 }
@@ -76,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_place_that_has_some_counts() {
+    fn the_first_source_with_credentials_counts() {
         let all = [
             ("cookie", "a=b;authtoken=1"),
             ("authorization", "Basic 2"),
@@ -112,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn any_scheme_may_stand_before_the_secret() {
+    fn any_scheme_may_precede_the_secret() {
         for (written, wanted) in [
             ("Basic abc", "abc"),
             ("bearer  abc ", "abc"),
@@ -126,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_form_is_known_by_its_type() {
+    fn a_form_is_recognized_by_its_type() {
         let form = headers(&[(
             "content-type",
             "Application/x-www-form-urlencoded; charset=x",

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use crate::app::App;
 use crate::config::Config;
-use crate::server::{self, Door};
+use crate::server::{self, ListenerKind};
 
 /// What runs of it.
 pub(crate) struct Spp {
@@ -31,7 +31,7 @@ pub(crate) struct Spp {
 impl Spp {
     /// Serves the API until `stop` says so.
     pub(crate) async fn serve(self, app: Arc<App>, stop: watch::Receiver<bool>) {
-        server::serve(self.listener, Door::Spp, app, stop).await;
+        server::serve(self.listener, ListenerKind::Spp, app, stop).await;
     }
 }
 

@@ -7,11 +7,12 @@ use skylib::graph::{Direction, Edge, GraphAccess, GraphError, NodeId};
 use skylib::gremlin::{Answer, Query, QueryError, Step};
 use skylib::proto::{BroadcastMessage, FilteredView, NodeFilter};
 
-use crate::app::{App, Interrupt, QueryFailure};
-use crate::whole_graph::WholeGraph;
+use crate::app::App;
+use crate::graph_dump::GraphDump;
+use crate::queries::{Interrupt, QueryFailure};
 
 /// A filter and what the subscriber has been told of what it selects.
-pub(crate) struct Selection {
+pub(crate) struct GremlinFilter {
     text: String,
     query: Arc<Query>,
     /// How to decide on each event alone, where the filter allows it.
@@ -20,11 +21,11 @@ pub(crate) struct Selection {
 }
 
 /// A filter evaluated.
-pub(crate) struct Found {
+pub(crate) struct EvaluatedFilter {
     /// `None` where the filter selects everything.
-    pub(crate) selection: Option<Selection>,
+    pub(crate) selection: Option<GremlinFilter>,
     /// What it selects.
-    pub(crate) graph: WholeGraph,
+    pub(crate) graph: GraphDump,
 }
 
 /// Evaluates a filter, now or in the past (Unix milliseconds, 0 for now); empty selects all.
@@ -32,13 +33,13 @@ pub(crate) async fn evaluate(
     app: &App,
     filter: &str,
     time_ms: i64,
-) -> Result<Found, SelectionError> {
+) -> Result<EvaluatedFilter, FilterError> {
     match evaluate_at(app, filter, time_ms).await {
-        Err(error) if time_ms != 0 && !matches!(error, SelectionError::Stopped(_)) => {
+        Err(error) if time_ms != 0 && !matches!(error, FilterError::Stopped(_)) => {
             // Whether there is a past at all is asked before anything else.
             let past = evaluate_at(app, "", time_ms).await;
             Err(if past.is_err() {
-                SelectionError::NoHistory
+                FilterError::NoHistory
             } else {
                 error
             })
@@ -47,14 +48,18 @@ pub(crate) async fn evaluate(
     }
 }
 
-async fn evaluate_at(app: &App, filter: &str, time_ms: i64) -> Result<Found, SelectionError> {
+async fn evaluate_at(
+    app: &App,
+    filter: &str,
+    time_ms: i64,
+) -> Result<EvaluatedFilter, FilterError> {
     let text = at_time(filter, time_ms);
-    let query = Arc::new(Query::parse(&text).map_err(SelectionError::Parse)?);
+    let query = Arc::new(Query::parse(&text).map_err(FilterError::Parse)?);
     if query.steps().all(|step| matches!(step, Step::G)) {
         let graph = app
-            .run_query(|engine, _| WholeGraph::collect(engine))
+            .run_query(|engine, _| GraphDump::collect(engine))
             .await??;
-        return Ok(Found {
+        return Ok(EvaluatedFilter {
             selection: None,
             graph,
         });
@@ -62,13 +67,13 @@ async fn evaluate_at(app: &App, filter: &str, time_ms: i64) -> Result<Found, Sel
     let running = Arc::clone(&query);
     let work = move |engine: &Engine, interrupt: &Interrupt| run(engine, &running, interrupt);
     let graph = app.run_query(work).await??;
-    let selection = Selection {
+    let selection = GremlinFilter {
         text: filter.to_owned(),
         local: NodeFilter::of(&query),
         query,
         view: FilteredView::new(&graph.nodes, &graph.edges),
     };
-    Ok(Found {
+    Ok(EvaluatedFilter {
         selection: Some(selection),
         graph,
     })
@@ -88,33 +93,29 @@ fn at_time(filter: &str, time_ms: i64) -> String {
     }
 }
 
-fn run(
-    engine: &Engine,
-    query: &Query,
-    interrupt: &Interrupt,
-) -> Result<WholeGraph, SelectionError> {
+fn run(engine: &Engine, query: &Query, interrupt: &Interrupt) -> Result<GraphDump, FilterError> {
     let view = engine.graph().view();
     let sequence = view.sequence();
     match engine
         .run_on(&view, query, &|| interrupt.is_set())
-        .map_err(SelectionError::Failed)?
+        .map_err(FilterError::Failed)?
     {
-        Answer::Graph { nodes, edges } => Ok(WholeGraph {
+        Answer::Graph { nodes, edges } => Ok(GraphDump {
             nodes,
             edges,
             sequence,
         }),
-        _ => Err(SelectionError::NoGraph),
+        _ => Err(FilterError::NoGraph),
     }
 }
 
-impl Selection {
+impl GremlinFilter {
     /// The filter as the client wrote it.
     pub(crate) fn text(&self) -> &str {
         &self.text
     }
 
-    /// Whether [`Selection::follow`] can decide on each event alone.
+    /// Whether [`GremlinFilter::follow`] can decide on each event alone.
     pub(crate) const fn is_local(&self) -> bool {
         self.local.is_some()
     }
@@ -136,7 +137,7 @@ impl Selection {
 
     /// Runs the filter again; `None` where that takes too long. A filter that fails selects
     /// nothing.
-    pub(crate) async fn run_again(&self, app: &App) -> Option<WholeGraph> {
+    pub(crate) async fn run_again(&self, app: &App) -> Option<GraphDump> {
         let query = Arc::clone(&self.query);
         let work = move |engine: &Engine, interrupt: &Interrupt| run(engine, &query, interrupt);
         let graph = app.run_query(work).await.ok()?;
@@ -146,7 +147,7 @@ impl Selection {
     /// Moves on to what the filter selects after some events; what to tell.
     pub(crate) fn replace(
         &mut self,
-        graph: &WholeGraph,
+        graph: &GraphDump,
         events: &[Arc<BroadcastMessage>],
         own: u64,
     ) -> Vec<Arc<BroadcastMessage>> {
@@ -167,7 +168,7 @@ fn edges_of(app: &App, id: &NodeId) -> Vec<Arc<Edge>> {
 
 /// Why a filter selects no graph.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum SelectionError {
+pub(crate) enum FilterError {
     /// It is no query.
     #[error("{0}")]
     Parse(QueryError),
@@ -191,7 +192,7 @@ pub(crate) enum SelectionError {
     Told(String),
 }
 
-impl SelectionError {
+impl FilterError {
     /// The same in the words that clients of the original know.
     pub(crate) fn for_client(self, filter: &str, client: &str) -> Self {
         match self {

@@ -12,11 +12,11 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::budget::{Arrived, Claim};
+use crate::incoming_memory::{MemoryClaim, PendingMessages};
 
 /// A stream of a client's frames in which every text frame has become a binary one.
 #[derive(Debug)]
-pub(crate) struct OpcodeBlind<S> {
+pub(crate) struct LenientFrames<S> {
     stream: S,
     place: Place,
     /// Whether the frame is the last of a message: no control frame, and FIN is set.
@@ -25,8 +25,8 @@ pub(crate) struct OpcodeBlind<S> {
     is_data: bool,
     /// Bytes of the message so far.
     length: usize,
-    arriving: Claim,
-    arrived: Arrived,
+    arriving: MemoryClaim,
+    arrived: PendingMessages,
 }
 
 /// What the next byte is.
@@ -46,8 +46,8 @@ enum Place {
     Payload(u64),
 }
 
-impl<S> OpcodeBlind<S> {
-    pub(crate) const fn new(stream: S, arriving: Claim, arrived: Arrived) -> Self {
+impl<S> LenientFrames<S> {
+    pub(crate) const fn new(stream: S, arriving: MemoryClaim, arrived: PendingMessages) -> Self {
         Self {
             stream,
             place: Place::Opcode,
@@ -133,11 +133,11 @@ impl<S> OpcodeBlind<S> {
     }
 }
 
-impl<S> OpcodeBlind<S> {
+impl<S> LenientFrames<S> {
     fn frame_ends(&mut self) -> Place {
         if self.is_last {
             self.length = 0;
-            let next = self.arriving.another();
+            let next = self.arriving.next();
             self.arrived
                 .add(std::mem::replace(&mut self.arriving, next));
         }
@@ -145,7 +145,7 @@ impl<S> OpcodeBlind<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for OpcodeBlind<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for LenientFrames<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -164,7 +164,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for OpcodeBlind<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for OpcodeBlind<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for LenientFrames<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -192,10 +192,14 @@ const BINARY: u8 = 0x2;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::budget::Budget;
+    use crate::incoming_memory::IncomingMemory;
 
-    fn blind() -> OpcodeBlind<()> {
-        OpcodeBlind::new((), Budget::new(0).claim(), Arrived::default())
+    fn blind() -> LenientFrames<()> {
+        LenientFrames::new(
+            (),
+            IncomingMemory::new(0).claim(),
+            PendingMessages::default(),
+        )
     }
 
     /// A client's frame: opcode with its high bits, and a payload that looks like frames itself.

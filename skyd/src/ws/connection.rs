@@ -15,22 +15,22 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, O
 use tokio_tungstenite::tungstenite::protocol::frame::{CloseFrame, Frame};
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
-use super::opcode::OpcodeBlind;
-use crate::app::App;
-use crate::budget::Arrived;
-use crate::socket::ClientSocket;
+use super::lenient_frames::LenientFrames;
+use crate::client_socket::ClientSocket;
+use crate::incoming_memory::{MemoryClaim, PendingMessages};
+use crate::limits::Limits;
 
-type Socket = WebSocketStream<OpcodeBlind<ClientSocket>>;
+type Socket = WebSocketStream<LenientFrames<ClientSocket>>;
 
 /// A connection after its handshake.
-pub(crate) struct Link {
+pub(crate) struct Connection {
     pub(crate) reader: Reader,
     pub(crate) writer: Writer,
 }
 
 /// How a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
+pub(crate) enum ConnectionEnd {
     /// The client said so, and its close frame has been echoed.
     Closed,
     /// The stream is over.
@@ -54,16 +54,16 @@ pub(crate) enum Traffic {
     Bulk(usize),
 }
 
-impl Link {
+impl Connection {
     /// Takes over an upgraded connection; `early` is what came with the handshake.
     pub(crate) async fn new(
         socket: ClientSocket,
         early: Bytes,
-        app: &App,
+        limits: &Limits,
+        claim: MemoryClaim,
         traffic: Traffic,
         encoding: Encoding,
     ) -> Self {
-        let limits = &app.limits;
         let (buffer, message) = match traffic {
             Traffic::Requests => (4 << 10, REQUEST_BYTES.min(limits.ws_message_bytes)),
             Traffic::Bulk(bytes) => (64 << 10, bytes),
@@ -73,8 +73,8 @@ impl Link {
             .write_buffer_size(WRITE_BUFFER)
             .max_message_size(Some(message))
             .max_frame_size(Some(message));
-        let arrived = Arrived::default();
-        let mut socket = OpcodeBlind::new(socket, app.incoming.claim(), arrived.clone());
+        let arrived = PendingMessages::default();
+        let mut socket = LenientFrames::new(socket, claim, arrived.clone());
         let mut early = Vec::from(early);
         socket.pass(&mut early);
         let socket = Socket::from_partially_read(socket, early, Role::Server, Some(config)).await;
@@ -100,11 +100,11 @@ impl Link {
     }
 
     /// Ends the connection the way its end asks for.
-    pub(crate) async fn finish(self, end: End) {
+    pub(crate) async fn finish(self, end: ConnectionEnd) {
         let Ok(mut socket) = self.writer.sink.reunite(self.reader.stream) else {
             return;
         };
-        if let End::Close(code) = end {
+        if let ConnectionEnd::Close(code) = end {
             let frame = CloseFrame {
                 code,
                 reason: "".into(),
@@ -116,9 +116,9 @@ impl Link {
                 return;
             }
         }
-        if matches!(end, End::Close(_) | End::Closed) {
+        if matches!(end, ConnectionEnd::Close(_) | ConnectionEnd::Closed) {
             // Whoever does not end its side in time is cut off.
-            drop(socket.get_mut().get_mut().end().await);
+            drop(socket.get_mut().get_mut().close().await);
         }
     }
 }
@@ -127,7 +127,7 @@ impl Link {
 pub(crate) struct Reader {
     stream: SplitStream<Socket>,
     /// What the messages handed out weigh.
-    arrived: Arrived,
+    arrived: PendingMessages,
     /// How long the client may send nothing at all, not even a pong.
     patience: Duration,
 }
@@ -138,11 +138,11 @@ impl Reader {
     ///
     /// # Errors
     /// How the connection ends.
-    pub(crate) async fn next(&mut self) -> Result<Bytes, End> {
+    pub(crate) async fn next(&mut self) -> Result<Bytes, ConnectionEnd> {
         self.arrived.clear();
         loop {
             let Ok(frame) = timeout(self.patience, self.stream.next()).await else {
-                return Err(End::Silent);
+                return Err(ConnectionEnd::Silent);
             };
             if let Some(message) = message_of(frame)? {
                 return Ok(message);
@@ -151,7 +151,7 @@ impl Reader {
     }
 
     /// The next message if it is there already.
-    pub(crate) fn try_next(&mut self) -> Option<Result<Bytes, End>> {
+    pub(crate) fn try_next(&mut self) -> Option<Result<Bytes, ConnectionEnd>> {
         loop {
             let frame = self.stream.next().now_or_never()?;
             match message_of(frame) {
@@ -163,10 +163,10 @@ impl Reader {
     }
 }
 
-fn message_of(frame: Option<Result<Message, Error>>) -> Result<Option<Bytes>, End> {
+fn message_of(frame: Option<Result<Message, Error>>) -> Result<Option<Bytes>, ConnectionEnd> {
     match frame {
-        None => Err(End::Closed),
-        // There are no text frames here: see `OpcodeBlind`.
+        None => Err(ConnectionEnd::Closed),
+        // There are no text frames here: see `LenientFrames`.
         Some(Ok(Message::Text(text))) => Ok(Some(text.into())),
         Some(Ok(Message::Binary(bytes))) => Ok(Some(bytes)),
         // After a close frame the next call sends the echo and finds the end.
@@ -174,14 +174,16 @@ fn message_of(frame: Option<Result<Message, Error>>) -> Result<Option<Bytes>, En
             Ok(None)
         }
         Some(Err(error)) => Err(match error {
-            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => End::Lost,
+            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => ConnectionEnd::Lost,
             // The reason in a close frame is the only text that is looked at.
-            Error::Protocol(_) | Error::Utf8(_) => End::Close(CloseCode::Protocol),
-            Error::Capacity(CapacityError::MessageTooLong { .. }) => End::Close(CloseCode::Size),
-            Error::Io(error) if error.kind() == ErrorKind::OutOfMemory => {
-                End::Close(CloseCode::Again)
+            Error::Protocol(_) | Error::Utf8(_) => ConnectionEnd::Close(CloseCode::Protocol),
+            Error::Capacity(CapacityError::MessageTooLong { .. }) => {
+                ConnectionEnd::Close(CloseCode::Size)
             }
-            _ => End::Lost,
+            Error::Io(error) if error.kind() == ErrorKind::OutOfMemory => {
+                ConnectionEnd::Close(CloseCode::Again)
+            }
+            _ => ConnectionEnd::Lost,
         }),
     }
 }
@@ -201,7 +203,7 @@ impl Writer {
     }
 
     /// Sends a ping.
-    pub(crate) async fn ping(&mut self) -> Result<(), End> {
+    pub(crate) async fn ping(&mut self) -> Result<(), ConnectionEnd> {
         self.sink
             .send(Message::Ping(Bytes::new()))
             .await
@@ -209,19 +211,19 @@ impl Writer {
     }
 
     /// Sends one message.
-    pub(crate) async fn send(&mut self, message: Bytes) -> Result<(), End> {
+    pub(crate) async fn send(&mut self, message: Bytes) -> Result<(), ConnectionEnd> {
         self.feed(message).await?;
         self.flush().await
     }
 
     /// Puts a message into the buffer, which goes out when it is full or flushed.
-    pub(crate) async fn feed(&mut self, message: Bytes) -> Result<(), End> {
+    pub(crate) async fn feed(&mut self, message: Bytes) -> Result<(), ConnectionEnd> {
         self.feed_frame(message, OpCode::Data(self.opcode), true)
             .await
     }
 
     /// Sends what is in the buffer.
-    pub(crate) async fn flush(&mut self) -> Result<(), End> {
+    pub(crate) async fn flush(&mut self) -> Result<(), ConnectionEnd> {
         self.next_flush = Instant::now() + COALESCE;
         self.sink.flush().await.map_err(|error| end_of(&error))
     }
@@ -238,7 +240,7 @@ impl Writer {
     pub(crate) async fn send_pieces(
         &mut self,
         pieces: impl Iterator<Item = Bytes>,
-    ) -> Result<(), End> {
+    ) -> Result<(), ConnectionEnd> {
         let mut pieces = pieces.peekable();
         let mut opcode = OpCode::Data(self.opcode);
         while let Some(piece) = pieces.next() {
@@ -257,7 +259,7 @@ impl Writer {
         payload: Bytes,
         opcode: OpCode,
         is_last: bool,
-    ) -> Result<(), End> {
+    ) -> Result<(), ConnectionEnd> {
         // A frame made by hand: whatever we send is UTF-8 already and need not be looked at again
         // for each receiver.
         let frame = Frame::message(payload, opcode, is_last);
@@ -268,7 +270,10 @@ impl Writer {
     }
 
     /// Waits for something else and sends the pings that are due meanwhile.
-    pub(crate) async fn pinging<T>(&mut self, work: impl Future<Output = T>) -> Result<T, End> {
+    pub(crate) async fn pinging<T>(
+        &mut self,
+        work: impl Future<Output = T>,
+    ) -> Result<T, ConnectionEnd> {
         let mut work = std::pin::pin!(work);
         loop {
             tokio::select! {
@@ -280,10 +285,10 @@ impl Writer {
 }
 
 /// How a connection ends that can no longer be written to.
-fn end_of(error: &Error) -> End {
+fn end_of(error: &Error) -> ConnectionEnd {
     match error {
-        Error::Io(error) if error.kind() == ErrorKind::TimedOut => End::Stuck,
-        _ => End::Lost,
+        Error::Io(error) if error.kind() == ErrorKind::TimedOut => ConnectionEnd::Stuck,
+        _ => ConnectionEnd::Lost,
     }
 }
 

@@ -1,4 +1,4 @@
-//! From the configuration to backends and policy.
+//! Builds the authentication backends and the policy from the configuration.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,18 +13,18 @@ use super::{Auth, Backend, Cluster};
 use crate::config::Config;
 use crate::tls;
 
-/// Everything the configuration says about authentication and permissions.
+/// Builds authentication and permissions from the configuration.
 ///
 /// # Errors
-/// A setting that is missing or not allowed, with its key.
+/// If a setting is missing or invalid; the error names the key.
 pub(crate) fn from_config(config: &Config) -> anyhow::Result<Auth> {
     let api = backend(config, API_KEY)?;
-    let cluster = if config.is_written(CLUSTER_KEY) || api.is_open() {
+    let cluster = if config.is_set(CLUSTER_KEY) || api.is_open() {
         Cluster::Backend(backend(config, CLUSTER_KEY)?)
     } else {
         tracing::warn!(
-            "agents and other analyzers are served on this machine only, as {API_KEY} is set: \
-             {CLUSTER_KEY} opens their endpoints"
+            "agents and other analyzers are accepted from this machine only, because {API_KEY} is set \
+             and {CLUSTER_KEY} is not; set {CLUSTER_KEY} to accept others"
         );
         Cluster::Loopback
     };
@@ -35,6 +35,7 @@ pub(crate) fn from_config(config: &Config) -> anyhow::Result<Auth> {
     })
 }
 
+/// Builds the backend that a key names.
 fn backend(config: &Config, key: &str) -> anyhow::Result<Backend> {
     let name = config.text(key);
     let role = config.text(&format!("auth.{name}.role"));
@@ -44,8 +45,8 @@ fn backend(config: &Config, key: &str) -> anyhow::Result<Backend> {
         "basic" => Ok(Backend::Basic(basic(config, &name, role, idle)?)),
         "keystone" => Ok(Backend::Keystone(keystone(config, &name, role)?)),
         other => bail!(
-            "{key}: {other:?} is no type of authentication, one of noauth, basic, keystone or a \
-             name with auth.<name>.type expected"
+            "{key}: unknown authentication backend {other:?}, expected noauth, basic, keystone or a \
+             name with auth.<name>.type"
         ),
     }
 }
@@ -54,12 +55,12 @@ fn basic(config: &Config, name: &str, role: String, idle: Duration) -> anyhow::R
     let (file_key, users_key) = (format!("auth.{name}.file"), format!("auth.{name}.users"));
     let file = config.text(&file_key);
     match (file.is_empty(), config.tree(&users_key)) {
-        (false, None) => Basic::of_file(PathBuf::from(file), role, idle)
+        (false, None) => Basic::with_file(PathBuf::from(file), role, idle)
             .map_err(|why| anyhow!("{file_key}: {why}")),
         (true, Some(users)) => users_of(users)
-            .and_then(|users| Basic::of_users(users, role, idle))
+            .and_then(|users| Basic::with_users(users, role, idle))
             .map_err(|why| anyhow!("{users_key}: {why}")),
-        _ => bail!("auth.{name}: either file (htpasswd) or users expected"),
+        _ => bail!("auth.{name}: expected either auth.{name}.file (htpasswd) or auth.{name}.users"),
     }
 }
 
@@ -67,9 +68,9 @@ fn keystone(config: &Config, name: &str, role: String) -> anyhow::Result<Keyston
     let text = |key: &str| config.text(&format!("auth.{name}.{key}"));
     let address = text("auth_url");
     if address.is_empty() {
-        bail!("auth.{name}.auth_url: the address of Keystone expected, http://host:5000");
+        bail!("auth.{name}.auth_url: not set, expected the URL of Keystone: http://host:5000");
     }
-    // Written empty, the domain says that version 2 is spoken.
+    // An empty domain selects version 2 of the API.
     let (project, domain) = (text("tenant_name"), text("domain_name"));
     let authorities = match config.text(tls::CA_CERT) {
         path if path.is_empty() => None,
@@ -82,48 +83,49 @@ fn keystone(config: &Config, name: &str, role: String) -> anyhow::Result<Keyston
         .with_context(|| format!("auth.{name}.auth_url"))
 }
 
-/// Names and passwords; errors never quote a password.
+/// Reads names and passwords; errors never quote a password.
 fn users_of(users: &Value) -> Result<Vec<(String, String)>, String> {
-    let users = users.as_object().ok_or("user: password expected")?;
+    let users = users.as_object().ok_or("expected user: password")?;
     if users.is_empty() {
-        return Err("there is no user in it".to_owned());
+        return Err("contains no user".to_owned());
     }
     let pairs = users.iter().map(|(name, password)| {
         let password = match password {
             Value::String(text) if !text.is_empty() => text.clone(),
             Value::Number(number) if number.is_u64() => number.to_string(),
-            _ => return Err(format!("{name}: a password in quotes expected")),
+            _ => return Err(format!("{name}: expected a password in quotes")),
         };
         if name.is_empty() || name.contains(':') {
-            return Err(format!("{name:?}: a name without a colon expected"));
+            return Err(format!("{name:?}: expected a name without a colon"));
         }
         Ok((name.clone(), password))
     });
     pairs.collect()
 }
 
+/// Builds the policy from `rbac.policy`; checks that `rbac.model` is the supported one.
 fn policy(config: &Config) -> anyhow::Result<Policy> {
     let mut policy = Policy::default();
-    for (name, usual) in MODEL {
+    for (name, supported) in MODEL {
         let key = format!("rbac.model.{name}");
-        let Some(written) = config.tree(&key) else {
+        let Some(configured) = config.tree(&key) else {
             continue;
         };
-        if plain(&lines(written).join("")) != plain(usual) {
-            bail!("{key}: only the usual model is supported: {usual}");
+        if plain(&lines(configured).join("")) != plain(supported) {
+            bail!("{key}: not supported, expected {supported}");
         }
     }
-    let Some(written) = config.tree("rbac.policy") else {
+    let Some(configured) = config.tree("rbac.policy") else {
         return Ok(policy);
     };
-    for line in lines(written) {
+    for line in lines(configured) {
         let added = policy.add(&line).map_err(|why| anyhow!("{why}"));
         added.context("rbac.policy")?;
     }
     Ok(policy)
 }
 
-/// A list of lines, or a text of several.
+/// Returns the lines of a list or of a text.
 fn lines(value: &Value) -> Vec<String> {
     match value {
         Value::String(text) => text.lines().map(str::to_owned).collect(),
@@ -132,13 +134,15 @@ fn lines(value: &Value) -> Vec<String> {
     }
 }
 
-/// Without what does not count: blanks, and whether a dot or an underscore is written.
+/// Returns a part of the model without insignificant differences: blanks, and `.` for `_`.
 fn plain(text: &str) -> String {
     let letters = text.chars().filter(|c| !c.is_whitespace());
     letters.map(|c| if c == '.' { '_' } else { c }).collect()
 }
 
-/// The model of the original, part by part.
+/// The supported model, by its parts.
+///
+/// COMPAT: the model of Skydive.
 const MODEL: &[(&str, &str)] = &[
     ("request_definition", "sub, obj, act"),
     ("policy_definition", "sub, obj, act, eft"),

@@ -1,32 +1,32 @@
-//! What of the configuration a client may see: everything but secrets.
+//! Redaction: shows the configuration to clients without its secrets.
 
 use serde_json::{Map, Value};
 
-use super::kind::{self, Kind};
-use super::{Config, KEYS, keys};
+use super::value_type::{self, ValueType};
+use super::{Config, keys};
 
 impl Config {
-    /// The value or tree of a dotted key in any case, as `GET /api/config/{key}` shows it; none
-    /// where nothing is written and there is no default.
+    /// Returns the value or tree of a dotted key in any case, as `GET /api/config/{key}` shows it;
+    /// `None` if nothing is configured and there is no default.
     ///
-    /// Names with dots in them are shown as trees. What may be a secret is replaced by
-    /// `"(hidden)"`: passwords and the like wherever they stand, the values of `auth.*.users` and
-    /// of `http.cookie`, and the password in an address.
+    /// Names that contain dots become trees. Secrets are replaced by `"(hidden)"`: values of keys
+    /// whose name contains `password`, `token` or the like, the values of `auth.*.users` and of
+    /// `http.cookie`, and the password in a URL.
     ///
     /// ```
-    /// use skyd::config::Config;
+    /// use crate::config::Config;
     /// let config = Config::parse("skydive.yml", "auth: {mine: {users: {operator: s3cret}}}")?;
-    /// assert_eq!(config.shown("auth.mine.users.operator").unwrap(), "(hidden)");
-    /// assert_eq!(config.shown("Flow.Update").unwrap(), 60);
-    /// assert_eq!(config.shown("no.such"), None);
+    /// assert_eq!(config.redacted("auth.mine.users.operator").unwrap(), "(hidden)");
+    /// assert_eq!(config.redacted("Flow.Update").unwrap(), 60);
+    /// assert_eq!(config.redacted("no.such"), None);
     /// # Ok::<(), skyd::config::ConfigError>(())
     /// ```
     #[must_use]
-    pub fn shown(&self, key: &str) -> Option<Value> {
-        let mut place = &self.whole();
+    pub fn redacted(&self, key: &str) -> Option<Value> {
+        let mut found = &self.with_secrets();
         let mut path = Vec::new();
         for part in key.split('.') {
-            let members = place.as_object()?;
+            let members = found.as_object()?;
             let (name, value) = match members.get_key_value(part) {
                 Some(exactly) => exactly,
                 None => members
@@ -34,65 +34,76 @@ impl Config {
                     .find(|(name, _)| name.eq_ignore_ascii_case(part))?,
             };
             path.push(name.clone());
-            place = value;
+            found = value;
         }
-        let mut shown = place.clone();
-        hide(&mut path, &mut shown);
-        Some(shown)
+        let mut redacted = found.clone();
+        hide(&mut path, &mut redacted);
+        Some(redacted)
     }
 
-    /// Everything as one tree, secrets included.
-    fn whole(&self) -> Value {
+    /// Returns all values and defaults as one tree, secrets included.
+    fn with_secrets(&self) -> Value {
         let mut whole = Value::Object(Map::new());
-        for key in KEYS.iter().filter(|key| !key.default.is_empty()) {
-            if let Ok(value) = key.kind.value_of(key.default) {
-                insert(&mut whole, key.name.split('.'), as_meant(key.kind, value));
+        for key in keys().filter(|key| !key.default.is_empty()) {
+            if let Ok(value) = key.value_type.parse(key.default) {
+                insert(
+                    &mut whole,
+                    key.name.split('.'),
+                    typed(key.value_type, value),
+                );
             }
         }
         for (name, value) in &self.values {
             let path: Vec<String> = name.split('.').map(str::to_owned).collect();
-            let kind = keys::find(&path).map_or(Kind::Free, |(key, _)| key.kind);
+            let value_type = keys::find(&path).map_or(ValueType::Free, |(key, _)| key.value_type);
             insert(
                 &mut whole,
                 name.split('.'),
-                as_meant(kind, expanded(value.clone())),
+                typed(value_type, expanded(value.clone())),
             );
         }
         whole
     }
 }
 
-/// Puts a value at its place; a tree is laid over the one that is there.
+/// Inserts a value at a path; a tree is merged with an existing one.
 fn insert<'a>(tree: &mut Value, path: impl Iterator<Item = &'a str>, value: Value) {
-    let mut place = tree;
+    let mut slot = tree;
     for name in path {
-        if !place.is_object() {
-            *place = Value::Object(Map::new());
+        if !slot.is_object() {
+            *slot = Value::Object(Map::new());
         }
-        let Value::Object(members) = place else {
+        let Value::Object(members) = slot else {
             return;
         };
-        place = members.entry(name).or_insert(Value::Null);
+        slot = members.entry(name).or_insert(Value::Null);
     }
-    super::merge(place, value);
+    super::merge(slot, value);
 }
 
-/// A value from the environment or the command line, as a file would have it.
-fn as_meant(kind: Kind, value: Value) -> Value {
+/// Returns a value from the environment or the command line with the JSON type that it would have
+/// in a file.
+fn typed(value_type: ValueType, value: Value) -> Value {
     let number = |value: &Value| {
         let number = value.as_str()?.trim().parse::<i64>().ok()?;
         Some(Value::from(number))
     };
-    let meant = match kind {
-        Kind::Flag => kind::flag(&value).map(Value::from),
-        Kind::Count { .. } | Kind::Duration | Kind::Interval | Kind::Bytes => number(&value),
-        Kind::List => kind::list(&value).map(Value::from),
-        Kind::Text | Kind::Secret | Kind::Address | Kind::Choice(_) | Kind::Free => None,
+    let typed = match value_type {
+        ValueType::Flag => value_type::flag(&value).map(Value::from),
+        ValueType::Count { .. } | ValueType::Duration | ValueType::Interval | ValueType::Bytes => {
+            number(&value)
+        }
+        ValueType::List => value_type::list(&value).map(Value::from),
+        ValueType::Text
+        | ValueType::Secret
+        | ValueType::Address
+        | ValueType::Choice(_)
+        | ValueType::Free => None,
     };
-    meant.unwrap_or(value)
+    typed.unwrap_or(value)
 }
 
-/// Names with dots in them become trees.
+/// Turns members whose names contain dots into trees.
 fn expanded(value: Value) -> Value {
     match value {
         Value::Object(members) => {
@@ -100,7 +111,7 @@ fn expanded(value: Value) -> Value {
             for (name, value) in members {
                 let value = expanded(value);
                 match name.matches('.').count() {
-                    0..super::DEEPEST => insert(&mut tree, name.split('.'), value),
+                    0..super::MAX_DEPTH => insert(&mut tree, name.split('.'), value),
                     _ => insert(&mut tree, [name.as_str()].into_iter(), value),
                 }
             }
@@ -110,7 +121,7 @@ fn expanded(value: Value) -> Value {
     }
 }
 
-/// Replaces what may be a secret at `path` and below.
+/// Replaces the secrets at `path` and below.
 fn hide(path: &mut Vec<String>, value: &mut Value) {
     if is_secret(path) {
         hide_all(value);
@@ -134,7 +145,7 @@ fn hide(path: &mut Vec<String>, value: &mut Value) {
     }
 }
 
-/// Hides values and leaves the names of a tree.
+/// Replaces all values of a tree; its names remain.
 fn hide_all(value: &mut Value) {
     match value {
         Value::Object(members) => members.values_mut().for_each(hide_all),
@@ -144,17 +155,17 @@ fn hide_all(value: &mut Value) {
     }
 }
 
+/// Returns whether the value at a path is a secret, by its own name or that of a parent.
 fn is_secret(path: &[String]) -> bool {
     let lower: Vec<String> = path.iter().map(|name| name.to_ascii_lowercase()).collect();
     let names: Vec<&str> = lower.iter().map(String::as_str).collect();
-    let told_by_name = |name: &&str| SECRETS.iter().any(|secret| name.contains(secret));
-    // Anything below such a name is as secret as the name says.
-    names.iter().any(told_by_name)
+    let is_secret_name = |name: &&str| SECRETS.iter().any(|secret| name.contains(secret));
+    names.iter().any(is_secret_name)
         || matches!(names[..], ["auth", _, "users", ..] | ["http", "cookie", ..])
-        || keys::find(&lower).is_some_and(|(key, _)| key.kind == Kind::Secret)
+        || keys::find(&lower).is_some_and(|(key, _)| key.value_type == ValueType::Secret)
 }
 
-/// `http://user:password@host` without the password; none where there is none.
+/// Returns `http://user:password@host` without the password; `None` if it contains none.
 fn without_password(text: &str) -> Option<String> {
     let (scheme, rest) = text.split_once("://")?;
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
@@ -165,7 +176,7 @@ fn without_password(text: &str) -> Option<String> {
     Some(format!("{scheme}://{user}:{HIDDEN}{host}"))
 }
 
-/// What names of secrets contain.
+/// Parts of names whose values are secret.
 const SECRETS: &[&str] = &["password", "passwd", "secret", "token", "credential"];
 const HIDDEN: &str = "(hidden)";
 
@@ -198,15 +209,15 @@ mod tests {
             ("agent.topology.probes", json!(["ovsdb"])),
             ("flow.max_entries", json!(500_000)),
         ] {
-            assert_eq!(config.shown(key), Some(wanted), "{key}");
+            assert_eq!(config.redacted(key), Some(wanted), "{key}");
         }
         for key in ["", ".", "ui.", "no", "ui.theme.x", "analyzer..listen", "*"] {
-            assert_eq!(config.shown(key), None, "{key}");
+            assert_eq!(config.redacted(key), None, "{key}");
         }
     }
 
     #[test]
-    fn secrets_are_hidden_wherever_they_stand() {
+    fn secrets_are_hidden_at_every_position() {
         let config = config(
             "auth: {mine: {type: basic, users: {admin: hunter2, b: [hunter2]}}}\n\
              analyzer: {auth: {cluster: {password: hunter2, username: u}}}\n\
@@ -232,16 +243,16 @@ mod tests {
             ("http.cookie.session", json!("(hidden)")),
             ("agent.metadata.apitoken.a", json!("(hidden)")),
         ] {
-            assert_eq!(config.shown(key), Some(wanted), "{key}");
+            assert_eq!(config.redacted(key), Some(wanted), "{key}");
         }
         for key in ["auth", "analyzer", "storage", "http", "agent"] {
-            let text = config.shown(key).unwrap().to_string();
+            let text = config.redacted(key).unwrap().to_string();
             assert!(!text.contains("hunter2"), "{text}");
         }
     }
 
     #[test]
-    fn text_from_the_command_line_is_shown_as_what_it_means() {
+    fn text_from_the_command_line_is_shown_with_its_type() {
         let sources = super::super::Sources {
             settings: ["flow.update=7", "analyzers=a:1 b:2", "http.rest.debug=yes"]
                 .map(str::to_owned)
@@ -249,8 +260,8 @@ mod tests {
             ..super::super::Sources::default()
         };
         let config = Config::load(&sources).unwrap();
-        assert_eq!(config.shown("flow.update"), Some(json!(7)));
-        assert_eq!(config.shown("analyzers"), Some(json!(["a:1", "b:2"])));
-        assert_eq!(config.shown("http.rest.debug"), Some(json!(true)));
+        assert_eq!(config.redacted("flow.update"), Some(json!(7)));
+        assert_eq!(config.redacted("analyzers"), Some(json!(["a:1", "b:2"])));
+        assert_eq!(config.redacted("http.rest.debug"), Some(json!(true)));
     }
 }

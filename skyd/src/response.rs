@@ -1,6 +1,6 @@
-//! Bodies, statuses and errors as the original's clients know them.
+//! HTTP responses in the form that clients of Skydive expect, and the mapping of errors to statuses.
 //!
-//! Errors are plain text, never JSON: either the message and a line feed, or a bare status.
+//! Errors are plain text, never JSON: a message with a line feed, or a status without body.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -15,17 +15,17 @@ use skylib::api::ResourceError;
 use skylib::spp::SppError;
 
 use crate::compress::Encoder;
-use crate::idle::Working;
+use crate::idle_connections::BusyGuard;
 
-/// An answer.
+/// Response of a handler.
 pub(crate) type Response = hyper::Response<Body>;
 
-/// A body: whole, or pieces as they are made; compressed on its way where asked for.
+/// Response body: whole, or made piece by piece while it is sent; optionally compressed.
 pub(crate) struct Body {
     pieces: Pieces,
     encoder: Option<Encoder>,
-    /// Its request counts as worked on until the body is gone.
-    working: Option<Working>,
+    /// Marks the connection as busy until the body is sent or dropped.
+    busy: Option<BusyGuard>,
 }
 
 enum Pieces {
@@ -35,16 +35,17 @@ enum Pieces {
 }
 
 impl Body {
-    /// All of it at once.
+    /// Creates a body from bytes that are all present.
     pub(crate) fn whole(bytes: impl Into<Bytes>) -> Self {
         Self {
             pieces: Pieces::Whole(bytes.into()),
             encoder: None,
-            working: None,
+            busy: None,
         }
     }
 
-    /// Pieces that are made when the client has taken those before; each must be made quickly.
+    /// Creates a body of pieces, each made once the client has received those before. The iterator
+    /// runs on an async thread and must not block.
     pub(crate) fn lazy(mut pieces: impl Iterator<Item = Bytes> + Send + 'static) -> Self {
         let first = pieces.next().unwrap_or_default();
         match pieces.next() {
@@ -54,13 +55,13 @@ impl Body {
                 Self {
                     pieces: Pieces::Lazy(Box::new(all)),
                     encoder: None,
-                    working: None,
+                    busy: None,
                 }
             }
         }
     }
 
-    /// The bytes, if they are all there.
+    /// Returns the bytes if they are all present and not compressed while sending.
     pub(crate) fn as_whole(&self) -> Option<&Bytes> {
         match (&self.pieces, &self.encoder) {
             (Pieces::Whole(bytes), None) => Some(bytes),
@@ -68,12 +69,12 @@ impl Body {
         }
     }
 
-    /// Keeps the request counted as worked on until the body is gone.
-    pub(crate) fn keep(&mut self, working: Working) {
-        self.working = Some(working);
+    /// Holds a guard until the body is sent or dropped.
+    pub(crate) fn hold(&mut self, guard: BusyGuard) {
+        self.busy = Some(guard);
     }
 
-    /// Compresses piece by piece from here on.
+    /// Compresses the pieces while they are sent.
     pub(crate) fn encode_with(&mut self, encoder: Encoder) {
         self.encoder = Some(encoder);
     }
@@ -81,7 +82,7 @@ impl Body {
     fn next_piece(&mut self) -> Option<Bytes> {
         match &mut self.pieces {
             Pieces::Whole(bytes) => {
-                // Compressing goes on in slices, so that one large body does not hold up others.
+                // Large bodies are compressed in slices: compressing one blocks the async thread.
                 let len = if self.encoder.is_some() {
                     SLICE.min(bytes.len())
                 } else {
@@ -105,7 +106,7 @@ impl Body {
     }
 }
 
-/// Bytes compressed at a time.
+/// Bytes that are compressed at a time.
 const SLICE: usize = 64 << 10;
 
 impl hyper::body::Body for Body {
@@ -148,7 +149,7 @@ impl hyper::body::Body for Body {
     }
 }
 
-/// JSON and a line feed.
+/// Returns a response with a JSON body and a line feed.
 pub(crate) fn json<T: Serialize + ?Sized>(status: StatusCode, value: &T) -> Response {
     match serde_json::to_vec(value) {
         Ok(mut text) => {
@@ -159,7 +160,7 @@ pub(crate) fn json<T: Serialize + ?Sized>(status: StatusCode, value: &T) -> Resp
     }
 }
 
-/// Bytes of a content type.
+/// Returns a response with a body of a content type.
 pub(crate) fn typed(
     status: StatusCode,
     content_type: &'static str,
@@ -168,7 +169,7 @@ pub(crate) fn typed(
     with_body(status, content_type, Body::whole(body))
 }
 
-/// A body of a content type.
+/// Returns a response with a prepared body of a content type.
 pub(crate) fn with_body(status: StatusCode, content_type: &'static str, body: Body) -> Response {
     let mut response = Response::new(body);
     *response.status_mut() = status;
@@ -178,7 +179,7 @@ pub(crate) fn with_body(status: StatusCode, content_type: &'static str, body: Bo
     response
 }
 
-/// An error with its text.
+/// Returns an error with a plain text.
 pub(crate) fn error_text(status: StatusCode, message: &str) -> Response {
     let mut response = typed(status, "text/plain; charset=utf-8", format!("{message}\n"));
     let no_sniff = HeaderValue::from_static("nosniff");
@@ -188,33 +189,33 @@ pub(crate) fn error_text(status: StatusCode, message: &str) -> Response {
     response
 }
 
-/// A status and nothing else.
+/// Returns a response without body.
 pub(crate) fn bare(status: StatusCode) -> Response {
     let mut response = Response::new(Body::whole(Bytes::new()));
     *response.status_mut() = status;
     response
 }
 
-/// A status and nothing else, after which the connection ends.
+/// Returns a response without body that closes the connection.
 pub(crate) fn bare_and_close(status: StatusCode) -> Response {
     let mut response = bare(status);
     close(response.headers_mut());
     response
 }
 
-/// Ends the connection after this answer.
+/// Adds the header that closes the connection after this response.
 pub(crate) fn close(headers: &mut HeaderMap) {
     headers.insert(CONNECTION, HeaderValue::from_static("close"));
 }
 
-/// Whether an answer ends its connection.
+/// Returns whether a response closes its connection.
 pub(crate) fn is_last(headers: &HeaderMap) -> bool {
     headers
         .get(CONNECTION)
         .is_some_and(|value| value == "close")
 }
 
-/// The same thing stands elsewhere.
+/// Returns a 301 redirect to `location`.
 pub(crate) fn moved(location: &str) -> Response {
     let mut response = bare(StatusCode::MOVED_PERMANENTLY);
     match HeaderValue::from_str(location) {
@@ -226,29 +227,31 @@ pub(crate) fn moved(location: &str) -> Response {
     }
 }
 
-/// No such path.
+/// Returns the response for an unknown path.
+///
+/// COMPAT: the text of Go's servers.
 pub(crate) fn not_found() -> Response {
     error_text(StatusCode::NOT_FOUND, "404 page not found")
 }
 
-/// No such resource, such as `Capture 'x' not found`.
+/// Returns the response for an unknown resource: `Capture 'x' not found`.
 pub(crate) fn no_resource(title: &str, id: &str) -> Response {
     error_text(StatusCode::NOT_FOUND, &format!("{title} '{id}' not found"))
 }
 
-/// A request that cannot be understood.
+/// Returns status 400 with an error and its causes.
 pub(crate) fn bad_request(error: &dyn std::error::Error) -> Response {
     error_text(StatusCode::BAD_REQUEST, &with_causes(error))
 }
 
-/// Something of ours failed.
+/// Logs an internal error and returns status 500; `what` describes the failed operation in the log.
 pub(crate) fn failed(what: &str, error: &dyn std::error::Error) -> Response {
     let text = with_causes(error);
     tracing::error!(error = text, "{what}");
     error_text(StatusCode::INTERNAL_SERVER_ERROR, &text)
 }
 
-/// Why a resource was not created, changed or deleted.
+/// Returns the response for a resource that could not be created, changed or deleted.
 pub(crate) fn resource_error(error: &ResourceError) -> Response {
     match error {
         ResourceError::Duplicate => error_text(StatusCode::CONFLICT, &error.to_string()),
@@ -261,22 +264,22 @@ pub(crate) fn resource_error(error: &ResourceError) -> Response {
             error_text(StatusCode::FORBIDDEN, &text)
         }
         ResourceError::Store(_) | ResourceError::Unkept(_) => {
-            failed("a resource could not be kept", error)
+            failed("cannot write a resource to the store", error)
         }
         _ => bad_request(error),
     }
 }
 
-/// A text as SPP's control process sends it.
+/// Returns a plain text as spp-ctl sends it.
 ///
-/// COMPAT: SPP's command line and scripts. No line feed, no charset.
+/// COMPAT: no line feed and no charset, for SPP's command line and scripts.
 pub(crate) fn spp_text(status: StatusCode, text: impl Into<Bytes>) -> Response {
     typed(status, "text/plain", text)
 }
 
-/// Why a request of SPP's API cannot be done.
+/// Returns the response for a failed request of the SPP API.
 ///
-/// COMPAT: SPP's command line keeps silent on 400, 404 and 500 and complains of any other status.
+/// COMPAT: SPP's command line handles 400, 404 and 500 and reports any other status as unknown.
 pub(crate) fn spp_error(error: &SppError) -> Response {
     let (status, prefix) = match error {
         SppError::NoProcess(_) | SppError::NoPrimary => (StatusCode::NOT_FOUND, ""),
@@ -289,7 +292,7 @@ pub(crate) fn spp_error(error: &SppError) -> Response {
     spp_text(status, format!("{prefix}{error}"))
 }
 
-/// An error and its causes in one line.
+/// Returns the texts of an error and its causes, separated by colons.
 pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

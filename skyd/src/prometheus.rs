@@ -1,66 +1,66 @@
-//! The text format of Prometheus, version 0.0.4: what a scrape is answered with.
+//! Writer of the Prometheus text format, version 0.0.4.
 
 use std::fmt::{Display, Write};
 
 /// Content type of the format.
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// A page of metrics, one family after the other.
+/// Text of a scrape: metric families one after the other.
 #[derive(Debug, Default)]
-pub(crate) struct Page(String);
+pub(crate) struct MetricsPage(String);
 
-/// What a family's values mean. Complete by definition: the kinds that are used here.
+/// Type of a metric family. Complete by definition: the types that the daemon uses.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum MetricKind {
-    /// Goes up and down.
+    /// Value that rises and falls.
     Gauge,
-    /// Only goes up, until the process ends; its name ends in `_total`.
+    /// Value that only rises while the process runs; its name ends in `_total`.
     Counter,
 }
 
-impl Page {
-    /// Begins a family; its samples follow.
+impl MetricsPage {
+    /// Begins a family and returns it for its samples.
     pub(crate) fn family(
         &mut self,
         kind: MetricKind,
         name: &'static str,
         help: &str,
-    ) -> Family<'_> {
+    ) -> MetricFamily<'_> {
         let kind = match kind {
             MetricKind::Gauge => "gauge",
             MetricKind::Counter => "counter",
         };
         // Writing into memory cannot fail.
         write!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}\n").unwrap_or_default();
-        Family { page: self, name }
+        MetricFamily { page: self, name }
     }
 
-    /// A family of one value.
+    /// Adds a gauge with one value.
     pub(crate) fn gauge(&mut self, name: &'static str, help: &str, value: impl Display) {
         self.family(MetricKind::Gauge, name, help)
             .sample(&[], value);
     }
 
-    /// A family of one value that only goes up.
+    /// Adds a counter with one value.
     pub(crate) fn counter(&mut self, name: &'static str, help: &str, value: impl Display) {
         self.family(MetricKind::Counter, name, help)
             .sample(&[], value);
     }
 
-    /// The page as text.
+    /// Returns the text.
     pub(crate) fn into_text(self) -> String {
         self.0
     }
 }
 
-/// A family of a [`Page`].
-pub(crate) struct Family<'a> {
-    page: &'a mut Page,
+/// A family of a [`MetricsPage`] that receives its samples.
+pub(crate) struct MetricFamily<'a> {
+    page: &'a mut MetricsPage,
     name: &'static str,
 }
 
-impl Family<'_> {
-    /// One value, told apart from others of the family by its labels.
+impl MetricFamily<'_> {
+    /// Adds a value; its labels distinguish it from other values of the family.
     pub(crate) fn sample(&mut self, labels: &[(&str, &str)], value: impl Display) -> &mut Self {
         let text = &mut self.page.0;
         text.push_str(self.name);
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn families_and_labels_are_written_as_the_format_says() {
-        let mut page = Page::default();
+        let mut page = MetricsPage::default();
         page.gauge("a", "One.", 1.5);
         page.family(MetricKind::Counter, "b_total", "Two.")
             .sample(&[("x", "1"), ("y", "a\"b\\c\nd")], 2)
