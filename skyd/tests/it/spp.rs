@@ -398,7 +398,7 @@ fn a_configuration_that_makes_no_sense_ends_the_start() {
         ),
         (
             &["spp.launch.root=/nowhere"],
-            "spp.launch.root: /nowhere is no folder",
+            "spp.launch.root: /nowhere is not a folder",
         ),
         (&[&taken], "spp.listen: cannot listen on"),
         (
