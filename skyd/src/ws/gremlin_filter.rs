@@ -77,7 +77,6 @@ async fn evaluate_at(
         text: filter.to_owned(),
         local: NodeFilter::of(&query),
         query,
-        /// Nodes and edges that the subscriber knows.
         view: FilteredView::new(&graph.nodes, &graph.edges),
     };
     Ok(EvaluatedFilter {

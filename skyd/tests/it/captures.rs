@@ -1,4 +1,4 @@
-//! `/api/capture`: resources that outlive the process.
+//! `/api/capture`: resources that survive a restart.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! `/api/node` and `/api/edge`: parts of the live graph that clients bring.
+//! `/api/node` and `/api/edge`: nodes and edges that clients create.
 
 use serde_json::{Value, json};
 
@@ -97,7 +97,7 @@ fn a_patch_changes_metadata_only() {
     assert_eq!((unchanged.status, unchanged.text()), (304, String::new()));
     let relation = json!([{"op": "replace", "path": "/Metadata/RelationType", "value": "x"}]);
     let patched = patch(&daemon, "/api/edge/e", &relation).json();
-    // It was created without a revision.
+    // The element was created without a revision.
     assert_eq!(
         (&patched["Metadata"]["RelationType"], &patched["Revision"]),
         (&json!("x"), &json!(1))

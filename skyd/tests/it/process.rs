@@ -1,4 +1,4 @@
-//! Life and death of the process.
+//! Start and end of the process.
 
 use rustix::process::Signal;
 use serde_json::json;
@@ -9,7 +9,7 @@ use crate::daemon::{Daemon, Folder, refused};
 #[test]
 fn a_signal_ends_it_in_time_whoever_is_connected() {
     for signal in [Signal::TERM, Signal::INT] {
-        // Nothing but the signal ends any of these.
+        // Only the signal ends these connections.
         let mut daemon = Daemon::with(&[
             "http.limits.header_timeout=1h",
             "http.limits.body_timeout=1h",

@@ -1,4 +1,4 @@
-//! Alerts, workflows, rules, injections: kept and validated, whatever becomes of them later.
+//! Alerts, workflows, rules, injections: validated and stored.
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::client::{Answer, get, post, request};
 use crate::daemon::{Daemon, Folder, until};
 
-/// A good body of each kind, how the kind is called in messages, and whether it can be changed.
+/// Valid body of each kind, its name in messages, and whether it can be changed.
 const KINDS: [(&str, &str, &str, bool); 5] = [
     (
         "alert",
@@ -198,7 +198,7 @@ fn a_time_to_live_ends_each_kind() {
         assert_eq!(created.status, 201, "{kind}");
         let bad = [("X-Resource-TTL", "soon")];
         let refused = request(&daemon, "POST", &path, &bad, body.as_bytes());
-        // Two workflows of one name are told apart later.
+        // Two workflows may have the same name.
         assert_eq!(
             (refused.status, refused.text().as_str()),
             (400, "invalid ttl: invalid duration \"soon\"\n")

@@ -1,4 +1,4 @@
-//! SPP's REST API on its own listener and on the main one.
+//! REST API of SPP on its separate listener and on the main one.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::client::{Answer, request_to};
 use crate::daemon::{Daemon, Folder, until};
 
-/// Where a line of the log says something is.
+/// Returns the address in a line of the log.
 fn place(daemon: &Daemon, words: &str) -> SocketAddr {
     let mut found = None;
     until(words, || {
@@ -24,8 +24,9 @@ fn place(daemon: &Daemon, words: &str) -> SocketAddr {
     found.unwrap()
 }
 
-/// A daemon with two instances on the loopback interface, and the address of SPP's API. The second
-/// must lose nothing of what this and all other tests send, so its ring holds more than usual.
+/// Starts a daemon with two recording processes on the loopback interface; returns it with the address
+/// of the SPP API. The second process must not lose any packet of this and all other tests, so its ring
+/// is larger than usual.
 fn two(folder: &Folder, more: &[&str]) -> (Daemon, SocketAddr) {
     let out = folder.0.display();
     let pcaps = format!(
@@ -58,7 +59,7 @@ fn capture(place: SocketAddr, id: u8, action: &str) -> Answer {
 fn may_capture() -> bool {
     let may = skylib::sys::capability::Capability::NetRaw.is_effective();
     if !may {
-        // Straight to the descriptor, as the test runner hides what is printed.
+        // Written directly to the descriptor, as the test runner captures printed output.
         std::io::stderr()
             .write_all(b"SKIPPED: needs CAP_NET_RAW\n")
             .unwrap();
@@ -120,8 +121,8 @@ fn the_requests_of_the_manual_are_answered_as_it_says() {
     assert_eq!(body, "sec_id 1 not found.");
 }
 
-/// What SPP's command line prints for `pcap 1; status`, made of the keys it reads; panics where one
-/// is missing or of another type.
+/// Returns the text that SPP's command line prints for `pcap 1; status`. Panics if a key that it reads
+/// is missing or has another type.
 fn status_text(status: &Value) -> String {
     let master = status["master-lcore"].as_i64().unwrap();
     let cores = status["core"].as_array().unwrap();

@@ -1,4 +1,4 @@
-//! The WebSocket protocol itself: handshake, frames, pings, ends.
+//! WebSocket protocol: handshake, frames, pings, closing.
 
 use serde_json::json;
 
