@@ -112,11 +112,11 @@ impl App {
 
     /// The queue of one WebSocket client; no namespaces means all.
     pub(crate) fn subscribe_options(&self, namespaces: Option<Vec<String>>) -> SubscribeOptions {
-        SubscribeOptions {
-            max_messages: self.limits.ws_queue_messages,
-            max_bytes: self.limits.ws_queue_bytes,
-            namespaces,
-        }
+        let mut options = SubscribeOptions::default()
+            .with_max_messages(self.limits.ws_queue_messages)
+            .with_max_bytes(self.limits.ws_queue_bytes);
+        options.namespaces = namespaces;
+        options
     }
 
     /// Queries that have their turn.

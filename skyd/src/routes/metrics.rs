@@ -165,7 +165,7 @@ fn flows(page: &mut Page, engine: &Status, app: &App) {
     page.counter(
         "skyd_flow_tables_silent_total",
         help,
-        engine.flow_tables_silent,
+        engine.flow_table_timeouts,
     );
     let ingestion = &engine.ingestion;
     page.counter(

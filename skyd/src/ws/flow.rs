@@ -44,7 +44,7 @@ pub(crate) async fn run(client: &Client, link: &mut Link) -> End {
         },
     };
     if end == End::Stuck {
-        flows.give_up();
+        flows.cut_off();
     }
     end
 }

@@ -140,7 +140,7 @@ impl<'a> Subscriber<'a> {
             };
             if let Err(end) = done {
                 if end == End::Stuck {
-                    self.events.give_up();
+                    self.events.cut_off();
                 }
                 return end;
             }
