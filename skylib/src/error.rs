@@ -29,7 +29,7 @@ pub enum Error {
     Decompression(#[from] crate::pcap_file::DecompressionError),
     /// A duration is not valid in Go's duration syntax.
     #[error(transparent)]
-    Duration(#[from] crate::api::duration::DurationError),
+    Duration(#[from] crate::go_duration::GoDurationError),
     /// The engine cannot start.
     #[cfg(feature = "engine")]
     #[error(transparent)]

@@ -78,9 +78,7 @@ impl QueryRunner {
         query: &Query,
         options: QueryOptions<'_>,
     ) -> Result<Answer, QueryError> {
-        let interrupt = || options.is_interrupted();
-        let limits = options.limits.unwrap_or(self.limits);
-        query.run(&self.context(view, limits, &interrupt))
+        query.run(&self.context(view, options))
     }
 
     /// Runs a query and returns how it was executed.
@@ -90,9 +88,7 @@ impl QueryRunner {
         query: &Query,
         options: QueryOptions<'_>,
     ) -> Explanation {
-        let interrupt = || options.is_interrupted();
-        let limits = options.limits.unwrap_or(self.limits);
-        query.explain_timed(&self.context(view, limits, &interrupt), &*self.clock)
+        query.explain_timed(&self.context(view, options), &*self.clock)
     }
 
     /// Runs a live query again, for an answer of at most `max_items` items.
@@ -105,15 +101,13 @@ impl QueryRunner {
     ) -> Result<Option<Update>, QueryError> {
         let max = self.limits.max_elements.min(max_items);
         let limits = self.limits.with_max_elements(max);
-        query.refresh(&self.context(view, limits, interrupt))
+        let options = QueryOptions::default()
+            .with_interrupt(interrupt)
+            .with_limits(limits);
+        query.refresh(&self.context(view, options))
     }
 
-    fn context<'a>(
-        &'a self,
-        view: &'a GraphView<'a>,
-        limits: Limits,
-        interrupt: &'a (dyn Fn() -> bool + Sync),
-    ) -> Context<'a> {
+    fn context<'a>(&'a self, view: &'a GraphView<'a>, options: QueryOptions<'a>) -> Context<'a> {
         Context {
             view,
             history: self.graph.history(),
@@ -123,8 +117,8 @@ impl QueryRunner {
             packet_filters: None,
             flows: &*self.flows,
             now: self.clock.now(),
-            limits,
-            interrupt,
+            limits: options.limits.unwrap_or(self.limits),
+            interrupt: options.interrupt,
         }
     }
 }

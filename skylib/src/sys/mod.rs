@@ -5,8 +5,6 @@ pub mod cpu;
 #[cfg(feature = "netlink")]
 pub mod ethtool;
 pub mod eventfd;
-#[cfg(feature = "spp")]
-pub mod local_time;
 pub mod netns;
 #[cfg(feature = "afpacket")]
 pub mod socket;

@@ -262,7 +262,7 @@ impl LiveHub {
         }
         if inbox.passed > opened.query.sequence() {
             // The thread has already taken events that the first run did not see.
-            opened.query.doubt();
+            opened.query.mark_stale();
         }
         self.bytes
             .fetch_add(opened.query.bytes(), Ordering::Relaxed);
@@ -290,10 +290,10 @@ impl LiveHub {
             queries.retain(|scheduled| !scheduled.slot.is_closed());
             for scheduled in &mut queries {
                 if inbox.is_overrun {
-                    scheduled.query.doubt();
+                    scheduled.query.mark_stale();
                 }
                 for (event, sequence) in &inbox.events {
-                    scheduled.query.note(event, *sequence);
+                    scheduled.query.apply_event(event, *sequence);
                 }
             }
             self.enforce_limits(&mut queries);

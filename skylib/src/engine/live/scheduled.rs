@@ -46,10 +46,10 @@ impl ScheduledQuery {
             .is_timed()
             .then(|| self.last_run + options.timed_interval.max(self.rest()));
         let soon = self.last_update + options.interval;
-        let changed = if self.query.is_in_doubt() {
+        let changed = if self.query.is_stale() {
             Some(soon.max(self.last_run + self.rest()))
         } else {
-            self.query.has_news().then_some(soon)
+            self.query.has_changes().then_some(soon)
         };
         match (timed, changed) {
             (Some(timed), Some(changed)) => Some(timed.min(changed)),
@@ -69,7 +69,7 @@ impl ScheduledQuery {
 
     /// Returns the expected duration of the next update.
     pub(super) fn cost(&self) -> Duration {
-        match self.query.is_in_doubt() || self.query.is_timed() {
+        match self.query.is_stale() || self.query.is_timed() {
             true => self.run_time,
             false => Duration::ZERO,
         }
@@ -79,11 +79,11 @@ impl ScheduledQuery {
     /// to run for them.
     pub(super) fn update(&mut self, hub: &LiveHub) -> bool {
         self.last_update = monotonic::now();
-        let must_run = self.query.is_in_doubt()
+        let must_run = self.query.is_stale()
             || (self.query.is_timed()
                 && self.last_update >= self.last_run + hub.options.timed_interval);
         if !must_run {
-            if let Some(update) = self.query.take_news() {
+            if let Some(update) = self.query.take_changes() {
                 self.slot.put(LiveEvent::Update(update));
             }
             return false;

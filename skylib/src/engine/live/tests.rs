@@ -6,7 +6,7 @@ use super::*;
 use crate::engine::{Engine, EngineOptions, QueryOptions};
 use crate::graph::{Edge, Graph, Metadata, MetadataOp, Node, NodeId};
 use crate::gremlin::QueryErrorKind;
-use crate::gremlin::live::{Change, Followed};
+use crate::gremlin::live::{AnswerReplica, Change};
 use crate::time::Timestamp;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -54,7 +54,7 @@ fn changes(client: &LiveClient) -> Vec<Change> {
 
 /// The answers of a client's queries, and the sequence number of each.
 #[derive(Default)]
-struct Received(HashMap<String, (Followed, u64)>);
+struct Received(HashMap<String, (AnswerReplica, u64)>);
 
 impl Received {
     fn apply(&mut self, (name, event): (String, LiveEvent)) {
@@ -136,7 +136,7 @@ fn updates_during_many_changes_lead_to_the_answer_of_each_query() {
                 let now = engine.query(text);
                 let followed = received.0.get(text).map(|(followed, _)| followed);
                 let is_like = followed.is_some_and(|followed| match &now {
-                    Ok(answer) => followed.is_like(answer),
+                    Ok(answer) => followed.equals(answer),
                     Err(error) => followed.error() == Some(error),
                 });
                 if is_like {

@@ -8,11 +8,12 @@ use super::collection::Collection;
 use super::observer::Observer;
 use crate::api::{
     Defaults, ExpressionChecker, LayerKeyMode, NodeFinder, PatchError, Resource, ResourceError,
-    ResourceStore, duration,
+    ResourceStore,
 };
 use crate::capture::BpfProgram;
 use crate::engine::bus::Bus;
 use crate::engine::query::{QueryOptions, QueryRunner};
+use crate::go_duration;
 use crate::graph::Node;
 use crate::gremlin::{Answer, Query};
 use crate::packet::LinkType;
@@ -167,7 +168,7 @@ impl<R: Resource> Collection for Resources<R> {
         let resource = R::read(json, &self.defaults())?;
         resource.validate(&*self.context)?;
         let ttl = ttl.filter(|ttl| !ttl.is_empty());
-        self.create_valid(resource, ttl.map(duration::parse).transpose()?)
+        self.create_valid(resource, ttl.map(go_duration::parse).transpose()?)
     }
 
     fn get(&self, id: &str) -> Option<Arc<R>> {
