@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use hyper::StatusCode;
 use skylib::capture::CaptureError;
+use skylib::engine::ImportOptions;
 use skylib::pcap_file::PcapFileError;
 use tokio::task::spawn_blocking;
 
@@ -29,7 +30,8 @@ pub(crate) async fn upload(call: Call) -> Response {
     let importing = spawn_blocking(move || {
         let _slot = slot;
         let stop = || interrupt.is_set();
-        importing.engine.import("the body", receiver, &stop)
+        let options = ImportOptions::default().with_interrupt(&stop);
+        importing.engine.import_with("the body", receiver, options)
     });
     let mut body = request.into_body();
     if let Err(refusal) = app.uploads.pump(&mut body, sender).await {
@@ -41,7 +43,7 @@ pub(crate) async fn upload(call: Call) -> Response {
             tracing::info!(
                 packets,
                 flows,
-                cut = imported.cut,
+                truncated = imported.truncated,
                 "imported an uploaded capture file"
             );
             response::typed(StatusCode::ACCEPTED, JSON, "")
