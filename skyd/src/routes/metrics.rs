@@ -183,7 +183,7 @@ fn recordings(page: &mut MetricsPage, app: &App) {
 
 /// Writes the totals of flows on their way to subscribers and the store.
 fn flows(page: &mut MetricsPage, engine: &Status, app: &App) {
-    let help = "Flow records dropped before they reached subscribers and the store.";
+    let help = "Flow records dropped before delivery to subscribers and the store.";
     page.counter("skyd_flows_dropped_total", help, engine.flows_dropped);
     let help = "Flow tables that did not answer a query in time.";
     page.counter(

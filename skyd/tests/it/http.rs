@@ -348,7 +348,7 @@ fn a_backend_that_is_not_there_is_replaced_and_shown() {
     assert!(
         daemon
             .log()
-            .contains("elasticsearch is not supported yet, local is used instead")
+            .contains("the backend elasticsearch is not supported yet, using local instead")
     );
     assert_eq!(query(&daemon, "G.V().Count()"), 0);
 }

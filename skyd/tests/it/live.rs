@@ -165,7 +165,7 @@ fn what_is_wrong_is_said_with_its_place() {
     ask(&mut socket, "Cancel", "three", Value::Null);
     let (kind, _, status, object) = news(&mut socket);
     assert_eq!((kind.as_str(), status), ("Cancelled", 404));
-    assert_eq!(object["Error"], "there is no live query named \"three\"");
+    assert_eq!(object["Error"], "no live query is named \"three\"");
     // Not even a valid envelope: ignored as usual.
     socket.send("{\"Namespace\":\"Live\"");
 

@@ -266,11 +266,7 @@ fn a_workflow_is_not_called_without_reason() {
             r#"{"Params":{}}"#,
             "Params: invalid type: map, expected a sequence\n",
         ),
-        (
-            id,
-            r#"{"Params":[1]}"#,
-            "workflow \"w\" is kept but cannot be run",
-        ),
+        (id, r#"{"Params":[1]}"#, "workflow \"w\" cannot be run"),
     ] {
         let refused = post(&daemon, &format!("/api/workflow/{path}/call"), body);
         assert_eq!(refused.status, 400);

@@ -337,7 +337,7 @@ fn processes_of_spp_connect_and_are_driven() {
         "spp.secondaries.listen=127.0.0.1:0",
     ]);
     let place_of_api = place(&daemon, "SPP API is at ");
-    let mut socket = TcpStream::connect(place(&daemon, "may connect to ")).unwrap();
+    let mut socket = TcpStream::connect(place(&daemon, "accepting SPP processes at ")).unwrap();
     let answering = thread::spawn(move || {
         let mut heard = Vec::new();
         let mut buffer = [0; 100];
