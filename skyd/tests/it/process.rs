@@ -43,7 +43,7 @@ fn a_bad_setting_ends_the_start_with_its_name_and_what_is_allowed() {
         ),
         (
             "analyzer.startup.capture_gremlin",
-            "--set analyzer.startup.capture_gremlin: key=value",
+            "--set analyzer.startup.capture_gremlin: expected key=value",
         ),
         (
             "analyzer.listen=192.0.2.1:1",
