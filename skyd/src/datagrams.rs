@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rustix::net::sockopt;
-use skylib::sys::udp;
+use skylib::engine::udp_receive_drops;
 use tokio::net::UdpSocket;
 use tokio::sync::watch;
 
@@ -45,7 +45,7 @@ impl FlowTransport {
     /// Datagrams that came faster than they were read.
     pub(crate) fn dropped_by_kernel(&self) -> Option<u64> {
         match self {
-            Self::Udp(socket) => udp::receive_drops(socket),
+            Self::Udp(socket) => udp_receive_drops(socket),
             Self::WebSocket | Self::NoSocket(_) => None,
         }
     }

@@ -1,7 +1,6 @@
 //! Capture files that clients hand in: counted into flows, which are kept like those of captures.
 
 use std::io::Read;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::flows::FlowHub;
@@ -59,18 +58,16 @@ impl Importer {
             clock: &*self.clock,
             count: 0,
         };
-        let mut go_on = || match interrupt() {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
-        };
-        let (stats, end) = Replay::new(self.table.clone()).run(&mut source, &mut sink, &mut go_on);
-        let cut = match end {
-            Ok(()) => None,
-            Err(CaptureError::File {
-                source: error @ PcapFileError::ShortRecord { .. },
-                ..
-            }) => Some(with_causes(&error)),
-            Err(error) => return Err(error),
+        let replay = Replay::new(self.table.clone());
+        let (stats, cut) = match replay.run_while(&mut source, &mut sink, || !interrupt()) {
+            Ok(stats) => (stats, None),
+            Err(failure) => match failure.error {
+                CaptureError::File {
+                    source: error @ PcapFileError::ShortRecord { .. },
+                    ..
+                } => (failure.stats, Some(with_causes(&error))),
+                error => return Err(error),
+            },
         };
         Ok(Imported {
             packets: stats.packets,

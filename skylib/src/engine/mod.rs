@@ -42,6 +42,7 @@ mod subscription;
 mod tap;
 mod target;
 mod totals;
+mod udp_drops;
 mod watched;
 
 pub use collection::Collection;
@@ -55,6 +56,7 @@ pub use live::{LiveClient, LiveNews, LiveOptions, LiveRefusal, LiveStatus, LiveT
 pub use resources::Resources;
 pub use subscription::{Bus, BusMessage, PATIENCE, SubscribeOptions, Subscription};
 pub use totals::CaptureTotals;
+pub use udp_drops::udp_receive_drops;
 
 use std::collections::BTreeMap;
 use std::io::Read;

@@ -4,19 +4,19 @@ use std::mem::MaybeUninit;
 
 /// Date and time in the machine's time zone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LocalTime {
+pub(crate) struct LocalTime {
     /// Year of the Gregorian calendar.
-    pub year: i32,
+    pub(crate) year: i32,
     /// Month, from 1.
-    pub month: i32,
+    pub(crate) month: i32,
     /// Day of the month, from 1.
-    pub day: i32,
+    pub(crate) day: i32,
     /// Hour, from 0.
-    pub hour: i32,
+    pub(crate) hour: i32,
     /// Minute, from 0.
-    pub minute: i32,
+    pub(crate) minute: i32,
     /// Second, from 0; 60 in a leap second.
-    pub second: i32,
+    pub(crate) second: i32,
 }
 
 impl LocalTime {
@@ -31,7 +31,7 @@ impl LocalTime {
     /// # Ok::<(), &'static str>(())
     /// ```
     #[must_use]
-    pub fn of(unix_seconds: i64) -> Option<Self> {
+    pub(crate) fn of(unix_seconds: i64) -> Option<Self> {
         let seconds = libc::time_t::try_from(unix_seconds).ok()?;
         let mut time = MaybeUninit::<libc::tm>::uninit();
         #[expect(unsafe_code, reason = "the C library knows the time zone")]

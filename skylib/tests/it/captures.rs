@@ -4,7 +4,6 @@
 //! The folder is `SHARED_PCAP`, else `shared/pcap` beside the repository.
 
 use std::fs::{self, File};
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -72,9 +71,10 @@ fn as_many_packets_are_metered_as_another_reader_counts() {
         let mut file = PcapFile::open(path).unwrap();
         let mut flows: Vec<Flow> = Vec::new();
         let replay = Replay::new(FlowTableOptions::default());
-        let go_on = &mut || ControlFlow::Continue(());
-        let (stats, end) = replay.run(&mut file, &mut flows, go_on);
-        assert!(end.is_ok(), "{name}: {end:?}");
+        let stats = match replay.run(&mut file, &mut flows) {
+            Ok(stats) => stats,
+            Err(error) => panic!("{name}: {error}"),
+        };
         assert_eq!(stats.packets, count, "{name}");
         let stopped = &stats.stopped;
         let reasons = stopped.link_type

@@ -1,4 +1,4 @@
-//! Probes against the real kernel, each test in network namespaces of its own.
+//! Probes on namespaces and interfaces of the kernel.
 
 mod lab;
 mod links;
