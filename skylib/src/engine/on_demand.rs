@@ -556,18 +556,13 @@ mod tests {
     }
 
     #[test]
+    #[ignore = "needs root: captures on the loopback interface"]
     fn a_capture_too_many_says_so_on_its_node_and_starts_when_another_ends() {
         let mut on_demand = on_demand(1);
         let graph = Arc::clone(&on_demand.graph);
         graph.update_as(None, |graph, _| graph.add_node(loopback()).unwrap());
         on_demand.start(key("a"), &spec("a"), &loopback());
-        if on_demand.active == 0 {
-            eprintln!(
-                "SKIPPED: no capture on lo for the test: {}",
-                shown(&on_demand)
-            );
-            return;
-        }
+        assert_eq!(on_demand.active, 1, "{}", shown(&on_demand));
         on_demand.start(key("b"), &spec("b"), &loopback());
         let limit = "1 captures are active, as many as may be (agent.capture.max_active)";
         assert!(shown(&on_demand).contains(limit), "{}", shown(&on_demand));
