@@ -1,8 +1,8 @@
-//! What must hold of any text taken for a configuration file.
+//! Checks of configuration files.
 
 use skyd::config::Config;
 
-/// Panics if reading a configuration or anything out of it does, or if a password is shown.
+/// Panics if loading a configuration or reading a key does, or if a password is shown.
 pub(crate) fn check(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     let config = match Config::parse("file", &text) {
@@ -26,14 +26,14 @@ pub(crate) fn check(input: &[u8]) {
     }
     drop(config.backend_type("analyzer.auth.api.backend"));
     for root in ROOTS {
-        let Some(shown) = config.shown(root) else {
+        let Some(shown) = config.redacted(root) else {
             continue;
         };
         let json = shown.to_string();
         serde_json::from_str::<serde_json::Value>(&json).expect("JSON that can be read again");
     }
     for secret in SECRETS {
-        let shown = config.shown(secret);
+        let shown = config.redacted(secret);
         let is_hidden = |value: &serde_json::Value| {
             value.is_null() || matches!(value.as_str(), Some("" | "(hidden)"))
         };

@@ -1,4 +1,5 @@
 #![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod api;
 pub mod capture;
@@ -6,8 +7,10 @@ pub mod decode;
 #[cfg(feature = "engine")]
 pub mod engine;
 mod error;
+mod error_chain;
 pub mod filter;
 pub mod flow;
+pub mod go_duration;
 pub mod graph;
 pub mod gremlin;
 pub mod id;
@@ -28,3 +31,8 @@ pub use error::{Error, Result};
 pub use flow::FlowTable;
 pub use graph::Graph;
 pub use gremlin::Traversal;
+
+/// Compiles the examples of the repository's README.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct RepositoryReadme;

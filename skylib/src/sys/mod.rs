@@ -10,8 +10,6 @@ pub(crate) mod cpu;
 #[cfg(feature = "netlink")]
 pub(crate) mod ethtool;
 pub(crate) mod eventfd;
-#[cfg(feature = "spp")]
-pub(crate) mod local_time;
 pub(crate) mod netns;
 #[cfg(feature = "afpacket")]
 pub(crate) mod socket;

@@ -1,7 +1,7 @@
 //! Assignment of packets to shards by a symmetric hash of the outermost IP addresses, with a fast
 //! path for plain IPv4 and IPv6 headers that avoids decoding.
 
-use crate::decode::{Decoder, DecoderOptions, Parts};
+use crate::decode::{Decoder, DecoderOptions, Encapsulations};
 use crate::packet::{LinkType, PacketRef};
 
 /// Assigns packets to shards by the addresses of the outermost IP header, the same for both
@@ -9,7 +9,7 @@ use crate::packet::{LinkType, PacketRef};
 #[derive(Debug)]
 pub(super) struct Steering {
     decoder: Decoder,
-    parts: Parts,
+    parts: Encapsulations,
     shards: usize,
 }
 
@@ -18,7 +18,7 @@ impl Steering {
     pub(super) fn new(options: DecoderOptions, shards: usize) -> Self {
         Self {
             decoder: Decoder::new(options),
-            parts: Parts::new(),
+            parts: Encapsulations::new(),
             shards,
         }
     }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use skylib::graph::{
-    Direction, Edge, Graph, GraphEvent, GraphWriter, Metadata, Node, NodeId, Processor,
+    Direction, Edge, Graph, GraphEvent, GraphWriter, Metadata, Node, NodeId, Origin, Processor,
 };
 use skylib::time::{Clock, SystemClock, Timestamp};
 use skylib::topology::netlink::{Namespaces, NetlinkOptions, NetlinkProbe};
@@ -78,16 +78,14 @@ impl Lab {
         let folder = format!("skylib-netns-{}-{number}", std::process::id());
         let run_path = std::env::temp_dir().join(folder);
         let (shared, root) = (Arc::new(Shared::default()), NodeId::random());
+        shared.inner.lock().unwrap().0 = Graph::new().with_journal();
         let metadata = Metadata::from_iter([("Name", "lab"), ("Type", "host")]);
         shared.update(&mut |graph, now| {
             graph
-                .add_node(Node::new(
-                    root.clone(),
-                    "lab",
-                    ORIGIN,
-                    metadata.clone(),
-                    now,
-                ))
+                .add_node(
+                    Node::new(root.clone(), metadata.clone(), now)
+                        .with_origin(Origin::from_text(ORIGIN).with_host("lab")),
+                )
                 .unwrap();
         });
         Self {
@@ -119,7 +117,11 @@ impl Lab {
     }
 
     pub(super) fn namespaces(&self, options: NetlinkOptions) -> Arc<Namespaces> {
-        let target = ProbeTarget::new(self.shared.clone(), "lab", ORIGIN, self.root.clone());
+        let target = ProbeTarget::new(
+            self.shared.clone(),
+            Origin::new("agent", "lab"),
+            self.root.clone(),
+        );
         Namespaces::new(target, options)
     }
 

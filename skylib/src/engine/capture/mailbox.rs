@@ -1,0 +1,260 @@
+//! `Mailbox`: work for the capture reconciler, posted by any thread and taken by the reconciler's.
+//!
+//! Events of one kind are merged, so the mailbox is bounded by the number of captures and nodes,
+//! and posting never blocks.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+use super::totals::CaptureTotals;
+use crate::api::CaptureSpec;
+use crate::engine::resource::Observer;
+use crate::graph::{GraphEvent, NodeId};
+use crate::time::{Clock, Timestamp};
+
+/// Connects the capture reconciler with the resource API, the dispatcher, and status requests.
+#[derive(Default)]
+pub(crate) struct Mailbox {
+    pending: Mutex<Pending>,
+    /// Wakes the reconciler.
+    wake: Condvar,
+    shown: Mutex<Shown>,
+    totals: Mutex<CaptureTotals>,
+}
+
+/// Work for the reconciler.
+#[derive(Default)]
+pub(super) struct Pending {
+    /// Whether the graph changed such that a query may select more nodes.
+    pub(super) graph_changed: bool,
+    /// Whether a capture was created.
+    pub(super) created: bool,
+    /// Ids of the captures that were deleted.
+    pub(super) deleted: Vec<String>,
+    /// Nodes that had a capture and were deleted.
+    pub(super) deleted_nodes: Vec<NodeId>,
+    /// Whether the reconciler is to end.
+    pub(super) stop: bool,
+}
+
+/// State of the reconciler that other threads read.
+#[derive(Default)]
+struct Shown {
+    /// Number of nodes on which a capture is active, by the capture's id.
+    counts: HashMap<String, i64>,
+    /// Nodes with a capture, active or failed.
+    nodes: HashSet<NodeId>,
+}
+
+impl Mailbox {
+    /// Returns the counters of all captures.
+    pub(crate) fn totals(&self) -> CaptureTotals {
+        *self.totals.lock()
+    }
+
+    /// Publishes the counters of all captures.
+    pub(super) fn show_totals(&self, totals: CaptureTotals) {
+        *self.totals.lock() = totals;
+    }
+
+    /// Wakes the reconciler to read the capture resources.
+    pub(super) fn capture_created(&self) {
+        self.post(|pending| pending.created = true);
+    }
+
+    /// Wakes the reconciler to stop everything that runs for a capture.
+    pub(super) fn capture_deleted(&self, capture: &str) {
+        self.post(|pending| pending.deleted.push(capture.to_owned()));
+    }
+
+    /// Requests that all queries are evaluated again, after the current pause.
+    pub(super) fn request_round(&self) {
+        let mut pending = self.pending.lock();
+        if !pending.graph_changed {
+            pending.graph_changed = true;
+            self.wake.notify_one();
+        }
+    }
+
+    /// Handles a graph event. Called by the dispatcher; never blocks.
+    pub(crate) fn graph_event(&self, event: &GraphEvent) {
+        match event {
+            GraphEvent::NodeAdded(_)
+            | GraphEvent::NodeUpdated { .. }
+            | GraphEvent::EdgeAdded(_) => self.request_round(),
+            // The node's `Captures` metadata does not count: any client can overwrite it.
+            GraphEvent::NodeDeleted(node) if self.shown.lock().nodes.contains(&node.id) => {
+                self.post(|pending| pending.deleted_nodes.push(node.id.clone()));
+            }
+            _ => {}
+        }
+    }
+
+    /// Ends the reconciler, and the query that it is evaluating.
+    pub(crate) fn stop(&self) {
+        self.post(|pending| pending.stop = true);
+    }
+
+    /// Returns whether [`Mailbox::stop`] was called and the reconciler has not taken that yet.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.pending.lock().stop
+    }
+
+    fn post(&self, change: impl FnOnce(&mut Pending)) {
+        change(&mut self.pending.lock());
+        self.wake.notify_one();
+    }
+
+    /// Reports the deletion of a node from now on. To be called before the node is looked up for
+    /// the last time; otherwise a deletion in between would be missed.
+    pub(super) fn watch(&self, node: &NodeId) {
+        self.shown.lock().nodes.insert(node.clone());
+    }
+
+    /// Publishes what runs.
+    pub(super) fn show(&self, counts: HashMap<String, i64>, nodes: HashSet<NodeId>) {
+        *self.shown.lock() = Shown { counts, nodes };
+    }
+
+    /// Takes everything except a changed graph, without waiting.
+    pub(super) fn take_urgent(&self) -> Pending {
+        self.pending.lock().take_urgent()
+    }
+
+    /// Waits for work, or until the time `until`, and takes it. A changed graph is taken only after
+    /// the pause; everything else ends the wait at once.
+    pub(super) fn wait(
+        &self,
+        clock: &dyn Clock,
+        pause: Pause,
+        until: Option<Timestamp>,
+    ) -> Pending {
+        let mut pending = self.pending.lock();
+        loop {
+            let now = clock.now();
+            if pending.graph_changed && pause.is_over(now) {
+                return std::mem::take(&mut *pending);
+            }
+            if pending.is_urgent() || until.is_some_and(|until| until <= now) {
+                return pending.take_urgent();
+            }
+            let pause_end = pending.graph_changed.then(|| pause.end());
+            match until.into_iter().chain(pause_end).min() {
+                None => self.wake.wait(&mut pending),
+                Some(until) => _ = self.wake.wait_for(&mut pending, until.duration_since(now)),
+            }
+        }
+    }
+}
+
+impl Observer<CaptureSpec> for Mailbox {
+    fn created(&self, _: &CaptureSpec, _: Option<Timestamp>) {
+        self.capture_created();
+    }
+
+    fn deleted(&self, capture: &CaptureSpec) {
+        self.capture_deleted(&capture.uuid);
+    }
+
+    /// Fills in the number of nodes on which each capture is active.
+    fn decorate(&self, captures: Vec<Arc<CaptureSpec>>) -> Vec<Arc<CaptureSpec>> {
+        let counts = self.shown.lock().counts.clone();
+        let with_count = |capture: Arc<CaptureSpec>| match counts.get(&capture.uuid) {
+            Some(&count) => Arc::new(CaptureSpec {
+                count,
+                ..Arc::unwrap_or_clone(capture)
+            }),
+            None => capture,
+        };
+        captures.into_iter().map(with_count).collect()
+    }
+}
+
+impl Pending {
+    fn is_urgent(&self) -> bool {
+        self.stop || self.created || !self.deleted.is_empty() || !self.deleted_nodes.is_empty()
+    }
+
+    fn take_urgent(&mut self) -> Self {
+        let graph_changed = std::mem::take(&mut self.graph_changed);
+        let taken = std::mem::take(self);
+        self.graph_changed = graph_changed;
+        taken
+    }
+}
+
+/// A time during which a changed graph has to wait.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Pause {
+    pub(super) start: Timestamp,
+    pub(super) length: Duration,
+}
+
+impl Pause {
+    fn end(self) -> Timestamp {
+        self.start.saturating_add(self.length)
+    }
+
+    fn is_over(self, now: Timestamp) -> bool {
+        // `now` is before the start if the system clock was set back.
+        now < self.start || now >= self.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::{Graph, Metadata, Node, Origin};
+    use crate::time::ManualClock;
+
+    fn deletion(id: &str) -> GraphEvent {
+        let mut graph = Graph::new().with_journal();
+        let now = Timestamp::from_ms(1);
+        let node = Node::new(id, Metadata::new(), now).with_origin(Origin::new("agent", "h"));
+        graph.add_node(node).unwrap();
+        graph.delete_node(&id.into(), now).unwrap();
+        graph.take_events().pop().unwrap()
+    }
+
+    #[test]
+    fn the_deletion_of_a_node_with_a_capture_is_reported_whatever_its_metadata() {
+        let mailbox = Mailbox::default();
+        mailbox.watch(&"mine".into());
+        mailbox.graph_event(&deletion("mine"));
+        mailbox.graph_event(&deletion("other"));
+        assert_eq!(mailbox.take_urgent().deleted_nodes, ["mine".into()]);
+        mailbox.show(HashMap::new(), HashSet::new());
+        mailbox.graph_event(&deletion("mine"));
+        assert!(mailbox.take_urgent().deleted_nodes.is_empty());
+    }
+
+    #[test]
+    fn only_a_changed_graph_waits_for_the_pause() {
+        let mailbox = Mailbox::default();
+        let clock = ManualClock::new(Timestamp::from_ms(10_000));
+        let pause = Pause {
+            start: clock.now(),
+            length: Duration::from_secs(5),
+        };
+        mailbox.request_round();
+        mailbox.capture_deleted("a");
+        let pending = mailbox.wait(&clock, pause, None);
+        assert_eq!((pending.graph_changed, pending.deleted.len()), (false, 1));
+        let pending = mailbox.wait(&clock, pause, Some(clock.now()));
+        assert!(!pending.graph_changed, "woken for something else");
+        clock.advance(Duration::from_secs(5));
+        assert!(mailbox.wait(&clock, pause, None).graph_changed);
+        let later = Pause {
+            start: clock.now().saturating_add(Duration::from_secs(60)),
+            ..pause
+        };
+        mailbox.request_round();
+        assert!(
+            mailbox.wait(&clock, later, None).graph_changed,
+            "the clock was set back"
+        );
+    }
+}

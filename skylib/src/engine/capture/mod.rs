@@ -1,0 +1,26 @@
+//! Captures of an engine: one thread reconciles what runs with the capture resources.
+//!
+//! ```text
+//! resource API ─ created, deleted ─┐
+//! dispatcher ─── graph events ─────┴ Mailbox ─ Reconciler ─ Selector ─ query → nodes
+//!                                                       └─ Opener ── NodeCapture, one a node
+//! ```
+
+mod mailbox;
+mod node_capture;
+mod node_status;
+mod opener;
+mod reconciler;
+mod selector;
+#[cfg(feature = "spp")]
+mod spp_tap;
+mod target;
+mod totals;
+
+pub use totals::CaptureTotals;
+
+pub(super) use mailbox::Mailbox;
+pub(super) use opener::Opener;
+pub(super) use reconciler::{Reconciler, ReconcilerOptions};
+#[cfg(feature = "spp")]
+pub(super) use spp_tap::SppTap;

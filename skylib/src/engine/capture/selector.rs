@@ -1,0 +1,162 @@
+//! `Selector`: a capture's query, parsed once, and the nodes that it selects.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::target::is_capturable;
+use crate::api::CaptureSpec;
+use crate::engine::query::{QueryOptions, QueryRunner};
+use crate::graph::Node;
+use crate::gremlin::{Answer, Query, QueryError, QueryErrorKind};
+
+/// A capture resource with its parsed query.
+pub(super) struct Selector {
+    pub(super) spec: Arc<CaptureSpec>,
+    /// The parsed query, or why it is invalid.
+    query: Result<Query, QueryError>,
+    /// Duration of the last evaluation.
+    pub(super) cost: Duration,
+    /// Problem of the last evaluation, which is not logged twice.
+    problem: Option<String>,
+}
+
+impl Selector {
+    /// Parses the query of a capture.
+    pub(super) fn new(spec: Arc<CaptureSpec>) -> Self {
+        Self {
+            query: Query::parse(&spec.gremlin_query),
+            spec,
+            cost: Duration::ZERO,
+            problem: None,
+        }
+    }
+
+    /// Evaluates the query and returns the selected nodes that have the origin `own` and a type on
+    /// which packets can be captured.
+    ///
+    /// # Errors
+    /// Returns an error if the query is invalid, fails, or takes longer than [`QUERY_TIMEOUT`].
+    pub(super) fn select(
+        &mut self,
+        queries: &QueryRunner,
+        own: &str,
+        is_stopping: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Vec<Arc<Node>>, String> {
+        let started = queries.clock.now();
+        let is_late = || queries.clock.now().duration_since(started) >= QUERY_TIMEOUT;
+        let answer = match &self.query {
+            Ok(query) => {
+                let view = queries.graph.view();
+                let interrupt = || is_late() || is_stopping();
+                let options = QueryOptions::default().with_interrupt(&interrupt);
+                let answer = queries.run(&view, query, options);
+                answer.map_err(|error| match error.kind() {
+                    QueryErrorKind::Interrupted => {
+                        format!("the query takes longer than {QUERY_TIMEOUT:?}")
+                    }
+                    _ => error.to_string(),
+                })
+            }
+            Err(error) => Err(error.to_string()),
+        };
+        self.cost = queries.clock.now().duration_since(started);
+        answer.map(|answer| capturable(answer, own))
+    }
+
+    /// Logs the problem of this evaluation, unless the last one had the same.
+    pub(super) fn log_problem(&mut self, problem: Option<String>) {
+        if self.problem != problem
+            && let Some(problem) = &problem
+        {
+            tracing::warn!(capture = %self.spec.uuid, problem, "cannot capture on all selected nodes");
+        }
+        self.problem = problem;
+    }
+}
+
+/// Returns the nodes of an answer that can be captured on, each once.
+fn capturable(answer: Answer, own: &str) -> Vec<Arc<Node>> {
+    let nodes = match answer {
+        Answer::Nodes(nodes) => nodes,
+        Answer::Paths(paths) => paths.into_iter().flatten().collect(),
+        _ => Vec::new(),
+    };
+    let mut seen = HashSet::new();
+    let wanted = |node: &Arc<Node>| is_capturable(node, own) && seen.insert(node.id.clone());
+    nodes.into_iter().filter(wanted).collect()
+}
+
+/// Time limit of a capture's query: all queries share one thread.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicI64, Ordering};
+
+    use super::*;
+    use crate::engine::flow::{FlowHub, FlowOptions};
+    use crate::engine::graph::SharedGraph;
+    use crate::graph::{Graph, Metadata, Origin};
+    use crate::gremlin::Limits;
+    use crate::time::{Clock, Timestamp};
+
+    /// A clock that advances by `step` milliseconds with every reading.
+    struct Ticking {
+        now: AtomicI64,
+        step: i64,
+    }
+
+    impl Clock for Ticking {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_ms(self.now.fetch_add(self.step, Ordering::Relaxed))
+        }
+    }
+
+    fn queries(step: i64) -> QueryRunner {
+        let clock: Arc<dyn Clock> = Arc::new(Ticking {
+            now: AtomicI64::new(1_000),
+            step,
+        });
+        let graph = SharedGraph::new(Graph::new(), Arc::clone(&clock), Vec::new());
+        graph.update_as(None, |graph, now| {
+            for n in 0..5_000 {
+                let metadata = Metadata::from_iter([("Type", "device")]);
+                let node = Node::new(format!("n{n}"), metadata, now)
+                    .with_origin(Origin::new("agent", "h"));
+                graph.add_node(node).unwrap();
+            }
+        });
+        QueryRunner {
+            graph: Arc::new(graph),
+            flows: Arc::new(FlowHub::new(FlowOptions::default())),
+            clock,
+            limits: Limits::default(),
+        }
+    }
+
+    fn selector() -> Selector {
+        Selector::new(Arc::new(CaptureSpec {
+            gremlin_query: "G.V().Has('Type', 'device')".to_owned(),
+            ..CaptureSpec::default()
+        }))
+    }
+
+    #[test]
+    fn a_query_that_takes_too_long_is_ended() {
+        let mut selector = selector();
+        let nodes = selector.select(&queries(1), "agent.h", &|| false);
+        assert_eq!(nodes.unwrap().len(), 5_000);
+        let problem = selector.select(&queries(400), "agent.h", &|| false);
+        assert_eq!(problem.unwrap_err(), "the query takes longer than 1s");
+        assert!(selector.cost >= QUERY_TIMEOUT);
+    }
+
+    #[test]
+    fn a_query_ends_with_the_thread() {
+        let mut selector = selector();
+        let ended = selector.select(&queries(0), "agent.h", &|| true);
+        assert!(ended.is_err());
+        assert_eq!(selector.cost, Duration::ZERO);
+    }
+}

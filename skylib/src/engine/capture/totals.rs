@@ -1,0 +1,61 @@
+//! `CaptureTotals`: sums of the counters of all captures.
+
+use crate::capture::{CaptureReport, CaptureStats};
+use crate::flow::FlowTableStats;
+
+/// Sums of the counters of all captures since the engine started, including captures that have
+/// ended. Active captures count with their newest report.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CaptureTotals {
+    /// Number of captures active on nodes.
+    pub active: usize,
+    /// Number of captures on nodes that could not be opened or have ended with an error.
+    pub failed: usize,
+    /// Packet counters of the capture sources.
+    pub packets: CaptureStats,
+    /// Counters of the flow tables; the number of flows and bytes is that of the active captures.
+    pub flows: FlowTableStats,
+}
+
+impl CaptureTotals {
+    /// Adds the counters of an active capture.
+    pub(super) fn add_active(&mut self, report: &CaptureReport) {
+        self.active += 1;
+        self.add(report);
+    }
+
+    /// Adds the counters of a capture that has ended, but not the flows and bytes that it held.
+    pub(super) fn add_ended(&mut self, report: &CaptureReport) {
+        let mut report = *report;
+        (report.flows.flows, report.flows.bytes) = (0, 0);
+        self.add(&report);
+    }
+
+    fn add(&mut self, report: &CaptureReport) {
+        self.packets.received += report.packets.received;
+        self.packets.dropped += report.packets.dropped;
+        self.packets.if_dropped += report.packets.if_dropped;
+        self.flows += report.flows;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_of_ended_captures_are_included() {
+        let mut report = CaptureReport::default();
+        (report.packets.received, report.packets.dropped) = (10, 1);
+        (report.flows.flows, report.flows.evicted) = (5, 2);
+        let mut totals = CaptureTotals::default();
+        totals.add_ended(&report);
+        totals.add_active(&report);
+        assert_eq!((totals.packets.received, totals.packets.dropped), (20, 2));
+        assert_eq!(
+            (totals.active, totals.flows.flows, totals.flows.evicted),
+            (1, 5, 4)
+        );
+    }
+}

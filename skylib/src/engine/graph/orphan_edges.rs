@@ -1,0 +1,52 @@
+//! `OrphanEdges`: stored edges whose nodes are not in the graph yet, with an index by node.
+
+use std::collections::HashMap;
+
+use crate::graph::{Edge, EdgeId, NodeId};
+
+/// Edges that wait for their nodes.
+///
+/// `by_node` may list edges that were removed; lookups skip them, and it is cleared with the last
+/// edge.
+#[derive(Debug, Default)]
+pub(super) struct OrphanEdges {
+    edges: HashMap<EdgeId, Edge>,
+    /// Ids of the edges that start or end at a node.
+    by_node: HashMap<NodeId, Vec<EdgeId>>,
+}
+
+impl OrphanEdges {
+    /// Adds an edge.
+    pub(super) fn add(&mut self, edge: Edge) {
+        for node in [&edge.parent, &edge.child] {
+            let edges = self.by_node.entry(node.clone()).or_default();
+            edges.push(edge.id.clone());
+        }
+        self.edges.insert(edge.id.clone(), edge);
+    }
+
+    /// Removes an edge.
+    pub(super) fn remove(&mut self, id: &EdgeId) {
+        self.edges.remove(id);
+        if self.edges.is_empty() {
+            self.by_node = HashMap::new();
+        }
+    }
+
+    /// Returns whether there are no edges.
+    pub(super) fn is_empty(&self) -> bool {
+        self.edges.is_empty()
+    }
+
+    /// Returns the edges that start or end at a node.
+    pub(super) fn of(&self, node: &NodeId) -> Vec<Edge> {
+        let ids = self.by_node.get(node).into_iter().flatten();
+        ids.filter_map(|id| self.edges.get(id)).cloned().collect()
+    }
+
+    /// Removes all edges and returns their ids.
+    pub(super) fn take_all(&mut self) -> Vec<EdgeId> {
+        let edges = std::mem::take(self).edges;
+        edges.into_keys().collect()
+    }
+}

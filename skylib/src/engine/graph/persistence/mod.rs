@@ -1,0 +1,398 @@
+//! `GraphPersister`: write-behind persistence of the nodes and edges that clients create.
+//!
+//! The graph is authoritative and the store follows it. [`GraphPersister::record`] is called inside
+//! each graph transaction and marks which persistent elements changed; a separate thread writes the
+//! marked elements in batches, so that many changes cost one `fsync`. Only the newest revision of an
+//! element is pending, shared with the graph: on a slow disk, the number of pending elements is
+//! still bounded by that of persistent elements. [`GraphPersister::flush`] waits until all earlier
+//! changes are durable.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+use super::orphan_edges::OrphanEdges;
+use crate::api::GraphResource;
+use crate::error_chain::Chain;
+use crate::graph::{Edge, EdgeId, Graph, GraphEvent, Node, NodeId, Processor};
+use crate::store::{Change, DocStore, StoreError};
+use crate::time::{Clock, Timestamp};
+
+/// Writes persistent elements of the graph to a document store.
+pub(crate) struct GraphPersister {
+    documents: Arc<dyn DocStore>,
+    state: Mutex<State>,
+    /// Wakes the writer thread.
+    changed: Condvar,
+    /// Wakes the threads that wait in [`GraphPersister::flush`].
+    written: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// Ids of the persistent nodes and edges: each is stored or pending.
+    nodes: HashSet<NodeId>,
+    edges: HashSet<EdgeId>,
+    /// Changes to be written.
+    pending: Pending,
+    /// Stored edges whose nodes are not in the graph yet.
+    orphans: OrphanEdges,
+    /// Number of the latest change.
+    recorded: u64,
+    /// Number of the latest durable change; `durable <= recorded`.
+    durable: u64,
+    /// Number of threads in [`GraphPersister::flush`].
+    flushing: usize,
+    /// Number of failed writes.
+    failures: u64,
+    /// Error of the last write; `None` if it succeeded.
+    problem: Option<String>,
+    stopping: bool,
+}
+
+/// New revisions of elements, `None` for elements that were deleted.
+#[derive(Default)]
+struct Pending {
+    nodes: HashMap<NodeId, Option<Arc<Node>>>,
+    edges: HashMap<EdgeId, Option<Arc<Edge>>>,
+}
+
+impl GraphPersister {
+    /// Returns a persister that writes to this store.
+    pub(crate) fn new(documents: Arc<dyn DocStore>) -> Self {
+        Self {
+            documents,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            written: Condvar::new(),
+        }
+    }
+
+    /// Adds the stored elements to a graph. Elements with the origin `own` are skipped: the probes
+    /// find them again. Edges whose nodes are missing wait for them.
+    ///
+    /// # Errors
+    /// Returns an error if the store cannot be read.
+    pub(crate) fn load(&self, graph: &mut Graph, own: &str) -> Result<(), StoreError> {
+        let mut state = self.state.lock();
+        for node in self.read::<Node>(own)? {
+            let id = node.id.clone();
+            if graph.add_node(node).is_ok() {
+                state.nodes.insert(id);
+            }
+        }
+        for edge in self.read::<Edge>(own)? {
+            state.edges.insert(edge.id.clone());
+            if graph.add_edge(edge.clone()).is_err() {
+                state.orphans.add(edge);
+            }
+        }
+        Ok(())
+    }
+
+    fn read<E: GraphResource>(&self, own: &str) -> Result<Vec<E>, StoreError> {
+        let mut elements = Vec::new();
+        for (id, document) in self.documents.list(E::KIND)? {
+            match E::from_json(&document, Timestamp::ZERO) {
+                Ok(element) if element.origin() != own => elements.push(element),
+                Ok(_) => tracing::warn!(
+                    kind = E::KIND,
+                    id,
+                    "skipped a stored element that has the origin of this host's probes"
+                ),
+                Err(error) => {
+                    let reason = error.to_string();
+                    tracing::error!(
+                        kind = E::KIND,
+                        id,
+                        reason,
+                        "skipped a stored element that cannot be read"
+                    );
+                }
+            }
+        }
+        Ok(elements)
+    }
+
+    /// Marks the elements that a transaction changed. Elements that it added become persistent if
+    /// `is_persistent`; changes of persistent elements by any writer are recorded.
+    pub(super) fn record(&self, events: &[GraphEvent], is_persistent: bool) {
+        let mut state = self.state.lock();
+        if !is_persistent && state.nodes.is_empty() && state.edges.is_empty() {
+            return;
+        }
+        let mut is_changed = false;
+        for event in events {
+            is_changed |= state.record(event, is_persistent);
+        }
+        if is_changed {
+            state.recorded += 1;
+            self.changed.notify_one();
+        }
+    }
+
+    /// Waits until everything recorded so far is durable.
+    ///
+    /// # Errors
+    /// Returns why it could not be written. The write is retried later.
+    pub(super) fn flush(&self) -> Result<(), String> {
+        let mut state = self.state.lock();
+        let (wanted, failures) = (state.recorded, state.failures);
+        state.flushing += 1;
+        self.changed.notify_one();
+        while state.durable < wanted && state.failures == failures && !state.stopping {
+            self.written.wait(&mut state);
+        }
+        state.flushing -= 1;
+        match &state.problem {
+            _ if state.durable >= wanted => Ok(()),
+            Some(problem) => Err(problem.clone()),
+            None => Err("the engine is stopping".to_owned()),
+        }
+    }
+
+    /// Returns why the last write failed, or `None` if it succeeded.
+    pub(crate) fn problem(&self) -> Option<String> {
+        self.state.lock().problem.clone()
+    }
+
+    /// Returns the numbers of persistent nodes and edges.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        let state = self.state.lock();
+        (state.nodes.len(), state.edges.len())
+    }
+
+    /// Ends the writer thread after it has written what is pending.
+    pub(crate) fn stop(&self) {
+        self.state.lock().stopping = true;
+        self.changed.notify_one();
+        self.written.notify_all();
+    }
+
+    /// Writes pending changes until [`GraphPersister::stop`] is called; the body of the writer
+    /// thread.
+    pub(crate) fn run(&self, clock: &dyn Clock) {
+        let mut delay = WRITE_DELAY;
+        let orphan_deadline = clock.now().saturating_add(ORPHAN_TIMEOUT);
+        let mut state = self.state.lock();
+        loop {
+            while state.pending.is_empty() && !state.stopping {
+                let now = clock.now();
+                if state.orphans.is_empty() {
+                    self.changed.wait(&mut state);
+                } else if now < orphan_deadline {
+                    self.changed
+                        .wait_for(&mut state, orphan_deadline.duration_since(now));
+                } else {
+                    state.drop_orphans();
+                }
+            }
+            // Collects further changes, unless a thread waits; a flush also ends the backoff after a
+            // failure.
+            let nobody_waits = |state: &mut State| state.flushing == 0 && !state.stopping;
+            self.changed.wait_while_for(&mut state, nobody_waits, delay);
+            let (batch, upto) = (std::mem::take(&mut state.pending), state.recorded);
+            if !batch.is_empty() {
+                drop(state);
+                let outcome = self.write(&batch);
+                state = self.state.lock();
+                delay = match outcome {
+                    Ok(()) => {
+                        state.durable = upto;
+                        state.problem = None;
+                        WRITE_DELAY
+                    }
+                    Err(error) => {
+                        state.fail(batch, &error);
+                        (delay * 2).min(MAX_WRITE_DELAY)
+                    }
+                };
+                self.written.notify_all();
+            }
+            if state.stopping {
+                return;
+            }
+        }
+    }
+
+    /// Writes in chunks, so that only a few documents are in memory at a time. A crash between two
+    /// chunks leaves some of the changes; none of them was reported as durable.
+    fn write(&self, batch: &Pending) -> Result<(), StoreError> {
+        let mut changes = batch.changes();
+        loop {
+            let chunk: Vec<Change> = changes.by_ref().take(CHUNK_ELEMENTS).collect();
+            if chunk.is_empty() {
+                return Ok(());
+            }
+            self.documents.apply(&chunk)?;
+        }
+    }
+}
+
+impl State {
+    /// Marks the element of an event. Returns whether it has to be written.
+    fn record(&mut self, event: &GraphEvent, is_persistent: bool) -> bool {
+        match event {
+            GraphEvent::NodeAdded(node) => {
+                if is_persistent {
+                    self.nodes.insert(node.id.clone());
+                    self.pending
+                        .nodes
+                        .insert(node.id.clone(), Some(Arc::clone(node)));
+                }
+                is_persistent
+            }
+            GraphEvent::EdgeAdded(edge) => {
+                self.orphans.remove(&edge.id);
+                if is_persistent {
+                    self.edges.insert(edge.id.clone());
+                    self.pending
+                        .edges
+                        .insert(edge.id.clone(), Some(Arc::clone(edge)));
+                }
+                is_persistent
+            }
+            GraphEvent::NodeUpdated { node, .. } => {
+                let is_known = self.nodes.contains(&node.id);
+                if is_known {
+                    self.pending
+                        .nodes
+                        .insert(node.id.clone(), Some(Arc::clone(node)));
+                }
+                is_known
+            }
+            GraphEvent::EdgeUpdated { edge, .. } => {
+                let is_known = self.edges.contains(&edge.id);
+                if is_known {
+                    self.pending
+                        .edges
+                        .insert(edge.id.clone(), Some(Arc::clone(edge)));
+                }
+                is_known
+            }
+            GraphEvent::NodeDeleted(node) => {
+                let was_known = self.nodes.remove(&node.id);
+                if was_known {
+                    self.pending.nodes.insert(node.id.clone(), None);
+                }
+                was_known
+            }
+            GraphEvent::EdgeDeleted(edge) => {
+                let was_known = self.edges.remove(&edge.id);
+                if was_known {
+                    self.pending.edges.insert(edge.id.clone(), None);
+                }
+                was_known
+            }
+        }
+    }
+
+    /// Handles a failed write: its changes are pending again.
+    fn fail(&mut self, batch: Pending, error: &StoreError) {
+        let text = Chain(error).to_string();
+        if self.problem.as_ref() != Some(&text) {
+            tracing::error!(
+                error = text,
+                "cannot write elements of the graph to the store; retrying"
+            );
+        }
+        self.problem = Some(text);
+        self.failures += 1;
+        self.pending.restore(batch);
+    }
+
+    /// Deletes stored edges whose nodes have not been added since the start.
+    fn drop_orphans(&mut self) {
+        let lost = self.orphans.take_all();
+        if lost.is_empty() {
+            return;
+        }
+        tracing::warn!(
+            edges = lost.len(),
+            "deleted stored edges whose nodes were not added within an hour of the start"
+        );
+        for id in lost {
+            self.edges.remove(&id);
+            self.pending.edges.insert(id, None);
+        }
+        self.recorded += 1;
+    }
+}
+
+impl Pending {
+    fn is_empty(&self) -> bool {
+        self.nodes.is_empty() && self.edges.is_empty()
+    }
+
+    /// Returns the changes of the store: nodes before edges, so that no edge is stored without its
+    /// nodes, and sorted by id, so that the writes are local.
+    fn changes(&self) -> impl Iterator<Item = Change> {
+        let nodes = sorted(&self.nodes).map(|(id, node)| change(id.to_string(), node.as_deref()));
+        let edges = sorted(&self.edges).map(|(id, edge)| change(id.to_string(), edge.as_deref()));
+        nodes.chain(edges)
+    }
+
+    /// Puts back the changes of a failed write, except of elements that have changed since.
+    fn restore(&mut self, batch: Self) {
+        for (id, node) in batch.nodes {
+            if let Entry::Vacant(entry) = self.nodes.entry(id) {
+                entry.insert(node);
+            }
+        }
+        for (id, edge) in batch.edges {
+            if let Entry::Vacant(entry) = self.edges.entry(id) {
+                entry.insert(edge);
+            }
+        }
+    }
+}
+
+fn sorted<I: Ord, E>(elements: &HashMap<I, E>) -> impl Iterator<Item = (&I, &E)> {
+    let mut elements: Vec<_> = elements.iter().collect();
+    elements.sort_unstable_by_key(|(id, _)| *id);
+    elements.into_iter()
+}
+
+fn change<E: GraphResource>(id: String, element: Option<&E>) -> Change {
+    Change {
+        kind: E::KIND,
+        id,
+        // Serializing plain fields into memory cannot fail.
+        document: element.map(|element| serde_json::to_vec(element).unwrap_or_default()),
+    }
+}
+
+/// Adds orphan edges to the graph when their nodes are added.
+pub(crate) struct OrphanEdgeProcessor(pub(crate) Arc<GraphPersister>);
+
+impl Processor for OrphanEdgeProcessor {
+    fn process(&mut self, graph: &mut Graph, event: &GraphEvent, _: Timestamp) {
+        let GraphEvent::NodeAdded(node) = event else {
+            return;
+        };
+        let edges = self.0.state.lock().orphans.of(&node.id);
+        for edge in edges {
+            // Fails while the other node is missing; the edge remains an orphan then.
+            let _added = graph.add_edge(edge);
+        }
+    }
+}
+
+/// Maximum number of elements in one transaction of the store, usually some megabytes.
+const CHUNK_ELEMENTS: usize = 4096;
+
+/// Time during which changes are collected into a batch.
+const WRITE_DELAY: Duration = Duration::from_millis(500);
+
+/// Maximum time until a failed write is retried; the delay doubles with each failure.
+const MAX_WRITE_DELAY: Duration = Duration::from_secs(60);
+
+/// Time after the start for which orphan edges wait for their nodes: agents reconnect within
+/// minutes.
+const ORPHAN_TIMEOUT: Duration = Duration::from_secs(3_600);
+
+#[cfg(test)]
+mod tests;

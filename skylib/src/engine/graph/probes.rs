@@ -1,0 +1,53 @@
+//! Adds the node of this host to the graph and starts the probes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::shared_graph::SharedGraph;
+use crate::graph::{Node, NodeId, Origin};
+use crate::topology::host::HostInfo;
+use crate::topology::netlink::{Namespaces, NetlinkOptions, NetlinkProbe};
+use crate::topology::netns::NetnsProbe;
+use crate::topology::{Probe, ProbeSet, ProbeTarget};
+use crate::value::Map;
+
+/// Settings of the probes.
+pub(crate) struct HostOptions<'a> {
+    /// Origin of the elements that the probes create: `agent.<host>`.
+    pub(crate) origin: Origin,
+    /// Additional metadata of the host node.
+    pub(crate) metadata: &'a Map,
+    /// Folder of the named network namespaces; `None` to ignore them.
+    pub(crate) netns_path: Option<&'a std::path::Path>,
+    /// Interval at which the counters of interfaces are refreshed.
+    pub(crate) metrics_interval: Duration,
+}
+
+/// Adds the host node and starts the probes. A probe that cannot start is logged; the others start
+/// nevertheless.
+pub(crate) fn start_probes(graph: &Arc<SharedGraph>, options: &HostOptions<'_>) -> ProbeSet {
+    let root = NodeId::random();
+    let metadata = HostInfo::read().to_metadata(options.origin.host(), options.metadata);
+    let added = graph.update_as(None, |graph, now| {
+        graph.add_node(Node::new(root.clone(), metadata, now).with_origin(options.origin.clone()))
+    });
+    if let Err(error) = added {
+        tracing::error!(%error, "cannot add the node of this host");
+    }
+    let target = ProbeTarget::new(Arc::clone(graph) as _, options.origin.clone(), root);
+    let netlink = NetlinkOptions::default().with_metrics_update(options.metrics_interval);
+    let namespaces = Namespaces::new(target, netlink);
+    let mut probes = ProbeSet::new();
+    start_probe(&mut probes, NetlinkProbe::new(&namespaces));
+    if let Some(path) = options.netns_path {
+        start_probe(&mut probes, NetnsProbe::new(&namespaces, path));
+    }
+    probes
+}
+
+fn start_probe(probes: &mut ProbeSet, probe: impl Probe + 'static) {
+    let name = probe.name();
+    if let Err(error) = probes.start(probe) {
+        tracing::error!(probe = name, %error, "cannot start the probe");
+    }
+}

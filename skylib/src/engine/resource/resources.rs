@@ -1,0 +1,293 @@
+//! `Resources`: the resources of one kind, in a document store.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::collection::Collection;
+use super::observer::Observer;
+use crate::api::{
+    Defaults, ExpressionChecker, LayerKeyMode, NodeFinder, PatchError, Resource, ResourceError,
+    ResourceStore,
+};
+use crate::capture::BpfProgram;
+use crate::engine::bus::Bus;
+use crate::engine::query::{QueryOptions, QueryRunner};
+use crate::go_duration;
+use crate::graph::Node;
+use crate::gremlin::{Answer, Query};
+use crate::packet::LinkType;
+use crate::proto::BroadcastMessage;
+use crate::store::StoreError;
+use crate::time::Timestamp;
+
+/// The resources of one kind in an engine; clones are handles of the same resources.
+///
+/// ```
+/// use skylib::api::CaptureSpec;
+/// use skylib::engine::{Engine, EngineOptions};
+///
+/// let engine = Engine::start(EngineOptions::new("edge-01"))?;
+/// let spec = CaptureSpec {
+///     gremlin_query: "G.V().Has('Name', 'eth0')".to_owned(),
+///     ..CaptureSpec::default()
+/// };
+/// let capture = engine.captures().add(spec, None)?;
+/// assert!(!capture.uuid.is_empty());
+/// assert_eq!(engine.captures().len(), 1);
+/// # Ok::<(), skylib::Error>(())
+/// ```
+pub struct Resources<R> {
+    store: Arc<ResourceStore<R>>,
+    context: Arc<ResourceContext>,
+    observers: Vec<Arc<dyn Observer<R>>>,
+}
+
+/// What the resources of every kind need of the engine.
+pub(crate) struct ResourceContext {
+    pub(crate) queries: QueryRunner,
+    pub(crate) bus: Arc<Bus<BroadcastMessage>>,
+    pub(crate) layer_key_mode: LayerKeyMode,
+}
+
+impl<R: Resource> Resources<R> {
+    /// Returns the resources of a store, without observers.
+    pub(super) fn new(store: Arc<ResourceStore<R>>, context: Arc<ResourceContext>) -> Self {
+        Self {
+            store,
+            context,
+            observers: Vec::new(),
+        }
+    }
+
+    /// Registers an observer, which is called after those registered before. Clones made earlier do
+    /// not call it.
+    pub(crate) fn observe(&mut self, observer: Arc<dyn Observer<R>>) {
+        self.observers.push(observer);
+    }
+
+    /// Returns the store of the resources.
+    pub(crate) fn store(&self) -> &Arc<ResourceStore<R>> {
+        &self.store
+    }
+
+    /// Adds a resource, which gets a random id, and returns it. It is deleted after `ttl`, rounded
+    /// down to seconds but at least one second; without a `ttl`, or with zero, it never expires.
+    ///
+    /// # Errors
+    /// Returns an error if the resource is invalid, duplicates another, a limit is reached, or the
+    /// store fails. Nothing has changed then.
+    pub fn add(&self, resource: R, ttl: Option<Duration>) -> Result<Arc<R>, ResourceError> {
+        resource.validate(&*self.context)?;
+        self.create_valid(resource, ttl)
+    }
+
+    fn create_valid(&self, resource: R, ttl: Option<Duration>) -> Result<Arc<R>, ResourceError> {
+        resource.check_nodes(&*self.context)?;
+        let now = self.now();
+        let resource = self.store.create(resource, ttl, now)?;
+        // The store rounds down to seconds, but not to zero: this is never later than its deadline.
+        let expires_at = ttl
+            .filter(|ttl| !ttl.is_zero())
+            .map(|ttl| now.saturating_add(Duration::from_secs(ttl.as_secs())));
+        for observer in &self.observers {
+            observer.created(&resource, expires_at);
+        }
+        self.context.notify("Added", &*resource);
+        Ok(resource)
+    }
+
+    /// Returns the number of resources.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.store.len()
+    }
+
+    /// Returns whether there are no resources.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns why the last change could not be stored, or `None` if it was.
+    #[must_use]
+    pub fn store_problem(&self) -> Option<String> {
+        self.store.problem()
+    }
+
+    fn announce_deletion(&self, resource: &R) {
+        for observer in &self.observers {
+            observer.deleted(resource);
+        }
+        self.context.notify("Deleted", resource);
+    }
+
+    fn decorate(&self, resources: Vec<Arc<R>>) -> Vec<Arc<R>> {
+        let observers = self.observers.iter();
+        observers.fold(resources, |resources, observer| {
+            observer.decorate(resources)
+        })
+    }
+
+    fn defaults(&self) -> Defaults {
+        Defaults::default()
+            .with_now(self.now())
+            .with_layer_key_mode(self.context.layer_key_mode)
+    }
+
+    fn now(&self) -> Timestamp {
+        self.context.queries.clock.now()
+    }
+}
+
+impl<R> Clone for Resources<R> {
+    fn clone(&self) -> Self {
+        Self {
+            store: Arc::clone(&self.store),
+            context: Arc::clone(&self.context),
+            observers: self.observers.clone(),
+        }
+    }
+}
+
+impl<R: Resource> fmt::Debug for Resources<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resources")
+            .field("kind", &R::KIND)
+            .field("len", &self.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<R: Resource> Collection for Resources<R> {
+    type Item = R;
+
+    const KIND: &'static str = R::KIND;
+
+    fn create(&self, json: &str, ttl: Option<&str>) -> Result<Arc<R>, ResourceError> {
+        let resource = R::read(json, &self.defaults())?;
+        resource.validate(&*self.context)?;
+        let ttl = ttl.filter(|ttl| !ttl.is_empty());
+        self.create_valid(resource, ttl.map(go_duration::parse).transpose()?)
+    }
+
+    fn get(&self, id: &str) -> Option<Arc<R>> {
+        self.decorate(vec![self.store.get(id)?]).pop()
+    }
+
+    fn all(&self) -> Result<Vec<Arc<R>>, ResourceError> {
+        Ok(self.decorate(self.store.all()))
+    }
+
+    fn id_of(resource: &R) -> String {
+        resource.id().to_owned()
+    }
+
+    fn patch(&self, id: &str, patch: &str) -> Result<Option<Arc<R>>, PatchError> {
+        let defaults = self.defaults();
+        self.store.patch(id, patch, &defaults, &*self.context)
+    }
+
+    fn delete(&self, id: &str) -> Result<bool, ResourceError> {
+        let deleted = self.store.delete(id)?;
+        if let Some(resource) = &deleted {
+            self.announce_deletion(resource);
+        }
+        Ok(deleted.is_some())
+    }
+}
+
+/// Resources of one kind that may have a time to live, whatever their type.
+pub(crate) trait Expirable: Send + Sync {
+    /// Returns the name of the kind.
+    fn kind(&self) -> &'static str;
+
+    /// Returns the number of resources.
+    fn len(&self) -> usize;
+
+    /// Returns why the last change could not be stored, or `None` if it was.
+    fn store_problem(&self) -> Option<String>;
+
+    /// Returns when the next resource expires, or `None` if none has a time to live.
+    fn next_expiry(&self) -> Option<Timestamp>;
+
+    /// Deletes the resources that have expired at `now`, as a client would, until the first
+    /// failure.
+    fn expire(&self, now: Timestamp) -> Result<(), StoreError>;
+}
+
+impl<R: Resource> Expirable for Resources<R> {
+    fn kind(&self) -> &'static str {
+        R::KIND
+    }
+
+    fn len(&self) -> usize {
+        Self::len(self)
+    }
+
+    fn store_problem(&self) -> Option<String> {
+        Self::store_problem(self)
+    }
+
+    fn next_expiry(&self) -> Option<Timestamp> {
+        self.store.next_expiry()
+    }
+
+    fn expire(&self, now: Timestamp) -> Result<(), StoreError> {
+        let (expired, outcome) = self.store.expire(now);
+        for resource in &expired {
+            self.announce_deletion(resource);
+        }
+        outcome
+    }
+}
+
+impl ResourceContext {
+    fn notify<R: Resource>(&self, kind: &'static str, resource: &R) {
+        notify(&self.bus, kind, resource);
+    }
+}
+
+/// Sends a resource to the subscribers of its notification namespace, if its kind has one.
+pub(crate) fn notify<R: Resource>(bus: &Bus<BroadcastMessage>, kind: &'static str, resource: &R) {
+    if let Some(namespace) = R::NAMESPACE
+        && bus.is_wanted(namespace)
+    {
+        let json = serde_json::to_vec(resource).unwrap_or_default();
+        bus.send(&Arc::new(BroadcastMessage::object(namespace, kind, json)));
+    }
+}
+
+/// Checks Gremlin expressions with the parser and packet filters with libpcap.
+impl ExpressionChecker for ResourceContext {
+    fn check_gremlin(&self, query: &str) -> Result<(), String> {
+        Query::parse(query).map(|_| ()).map_err(|e| e.to_string())
+    }
+
+    fn check_bpf(&self, filter: &str) -> Result<(), String> {
+        BpfProgram::compile(filter, LinkType::ETHERNET, MAX_SNAP_LEN)
+            .map(|_| ())
+            .map_err(|e| e.to_string())
+    }
+}
+
+impl NodeFinder for ResourceContext {
+    fn first_node(&self, query: &str) -> Option<Arc<Node>> {
+        let query = Query::parse(query).ok()?;
+        let clock = &self.queries.clock;
+        let started = clock.now();
+        let is_late = || clock.now().duration_since(started) >= QUERY_TIMEOUT;
+        let view = self.queries.graph.view();
+        let options = QueryOptions::default().with_interrupt(&is_late);
+        match self.queries.run(&view, &query, options) {
+            Ok(Answer::Nodes(nodes)) => nodes.into_iter().next(),
+            _ => None,
+        }
+    }
+}
+
+/// Snap length for which packet filters are checked, in bytes.
+const MAX_SNAP_LEN: u32 = 4096;
+
+/// Time limit of a resource's query, while a client waits for the creation of the resource.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,0 +1,109 @@
+//! `FlowStore`: storage of flows after they have left the flow tables.
+
+use std::time::Duration;
+
+use crate::flow::{Flow, FlowMetric, FlowQuery, FlowQueryError, FlowSet};
+use crate::time::{TimeSlice, Timestamp};
+use crate::value::Text;
+
+/// Stores flows and their metrics over time.
+///
+/// A table puts a record of a flow with each update and one when the flow ends. The store holds the
+/// newest record of each UUID, and the metric of every update: what was counted since the update
+/// before.
+pub trait FlowStore: Send + Sync {
+    /// Stores records. `now` is the time of the recorder's clock, by which records age.
+    fn put(&self, flows: Vec<Flow>, now: Timestamp);
+
+    /// Returns the flows that were active in [`FlowQuery::time`], or all stored flows without a
+    /// time.
+    ///
+    /// Their raw packets are those captured in that time; if the time is an instant, those captured
+    /// until then.
+    ///
+    /// # Errors
+    /// Returns [`FlowQueryError::FieldNotFound`] if a flow lacks a field by which to sort or
+    /// deduplicate.
+    fn query(&self, query: &FlowQuery) -> Result<FlowSet, FlowQueryError>;
+
+    /// Returns the number of flows that [`FlowStore::query`] would return.
+    ///
+    /// # Errors
+    /// Returns the errors of [`FlowStore::query`].
+    fn count(&self, query: &FlowQuery) -> Result<u64, FlowQueryError>;
+
+    /// Returns the metrics of these flows within a time slice, oldest first; if the slice is an
+    /// instant, those until then. Flows without metrics are omitted.
+    fn metrics(&self, uuids: &[Text], time: TimeSlice) -> Vec<(Text, Vec<FlowMetric>)>;
+
+    /// Drops records that are too old at `now`. To be called regularly: [`FlowStore::put`] drops
+    /// records, too, but may not be called for a long time.
+    fn expire(&self, now: Timestamp);
+
+    /// Returns the number and the size of the stored flows.
+    fn status(&self) -> FlowStoreStatus;
+}
+
+/// Retention limits of a [`FlowStore`].
+///
+/// ```
+/// use skylib::store::FlowStoreLimits;
+/// let limits = FlowStoreLimits::default().with_max_bytes(64 << 20);
+/// assert_eq!(limits.grace.as_secs(), 600);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FlowStoreLimits {
+    /// Retention of a flow after its last update.
+    pub max_age: Duration,
+    /// Maximum memory of all flows, in bytes; the flows updated least recently are evicted first.
+    pub max_bytes: usize,
+    /// Time after its last packet for which a flow counts as active: the expiry time of its table.
+    pub grace: Duration,
+}
+
+impl Default for FlowStoreLimits {
+    /// Returns limits of 24 hours and 256 MiB, with a grace time of 10 minutes.
+    fn default() -> Self {
+        Self {
+            max_age: Duration::from_secs(24 * 3600),
+            max_bytes: 256 << 20,
+            grace: Duration::from_secs(600),
+        }
+    }
+}
+
+impl FlowStoreLimits {
+    /// Sets the retention of a flow after its last update.
+    #[must_use]
+    pub const fn with_max_age(self, max_age: Duration) -> Self {
+        Self { max_age, ..self }
+    }
+
+    /// Sets the maximum memory of all flows, in bytes.
+    #[must_use]
+    pub const fn with_max_bytes(self, max_bytes: usize) -> Self {
+        Self { max_bytes, ..self }
+    }
+
+    /// Sets the time after its last packet for which a flow counts as active.
+    #[must_use]
+    pub const fn with_grace(self, grace: Duration) -> Self {
+        Self { grace, ..self }
+    }
+}
+
+/// Number and size of the flows in a [`FlowStore`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FlowStoreStatus {
+    /// Number of stored flows.
+    pub flows: usize,
+    /// Memory used by them, in bytes, approximately.
+    pub bytes: usize,
+    /// Time since which the store is complete: every flow updated later is stored. `None` before
+    /// the first flow.
+    pub oldest: Option<Timestamp>,
+    /// Number of flows evicted because of their age or the memory limit.
+    pub evicted: u64,
+}

@@ -1,0 +1,278 @@
+//! `MemoryFlowStore`: flows in memory, evicted in the order of their last update (LRU).
+//!
+//! A B-tree orders the flows by the number of their last update, and a hash index finds them by
+//! UUID: `put` and eviction cost O(log n) per flow. A query scans all flows of its time.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use hashbrown::HashMap;
+use prost::Message as _;
+
+use super::{FlowStore, FlowStoreLimits, FlowStoreStatus};
+use crate::flow::{Flow, FlowField, FlowMetric, FlowQuery, FlowQueryError, FlowSet, RawPacket};
+use crate::time::{TimeSlice, Timestamp};
+use crate::value::Text;
+
+/// Flows in memory, limited by age and by bytes.
+///
+/// Records are stored in their protobuf form, which takes a fraction of the memory. A query holds
+/// the lock only while it collects the flows of its time; it decodes them one by one after that.
+///
+/// ```
+/// use skylib::flow::{Flow, FlowQuery};
+/// use skylib::store::{FlowStore, FlowStoreLimits, MemoryFlowStore};
+/// use skylib::time::{TimeSlice, Timestamp};
+///
+/// let store = MemoryFlowStore::new(FlowStoreLimits::default());
+/// let flow = Flow { uuid: "f1".into(), start: 1000, last: 2000, ..Flow::default() };
+/// store.put(vec![flow], Timestamp::from_ms(60_000));
+/// let then = Timestamp::from_ms(1500);
+/// let time = Some(TimeSlice { start: then, last: then });
+/// let found = store.query(&FlowQuery { time, ..FlowQuery::default() })?;
+/// assert_eq!(found.flows.len(), 1);
+/// # Ok::<(), skylib::flow::FlowQueryError>(())
+/// ```
+pub struct MemoryFlowStore {
+    limits: FlowStoreLimits,
+    state: RwLock<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Flows by the number of their last update, the least recently updated first.
+    flows: BTreeMap<u64, Arc<StoredFlow>>,
+    /// Key of each flow in `flows`, by UUID; both maps have the same length.
+    by_uuid: HashMap<Text, u64>,
+    /// Number of the latest update; the largest key of `flows`.
+    updates: u64,
+    /// Sizes and counters, except the number of flows.
+    status: FlowStoreStatus,
+}
+
+/// A stored flow.
+#[derive(Clone)]
+struct StoredFlow {
+    uuid: Text,
+    /// Time of the first packet, in Unix milliseconds.
+    start: i64,
+    /// Time of the last packet, in Unix milliseconds.
+    last: i64,
+    /// Time of the last update, by the recorder's clock.
+    updated: Timestamp,
+    /// The newest record as protobuf, without its raw packets.
+    record: Box<[u8]>,
+    /// Metric of each update, oldest first.
+    metrics: Vec<FlowMetric>,
+    /// Raw packets, ordered by index.
+    packets: Vec<RawPacket>,
+}
+
+impl MemoryFlowStore {
+    /// Returns an empty store.
+    #[must_use]
+    pub fn new(limits: FlowStoreLimits) -> Self {
+        Self {
+            limits,
+            state: RwLock::default(),
+        }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the flows that were active in a time slice, the least recently updated first.
+    fn of_time(&self, time: Option<TimeSlice>) -> Vec<Arc<StoredFlow>> {
+        let state = self.read();
+        let is_active = |stored: &&Arc<StoredFlow>| {
+            time.is_none_or(|time| {
+                stored.start <= time.last.as_ms()
+                    && stored.last >= time.start.saturating_sub(self.limits.grace).as_ms()
+            })
+        };
+        state.flows.values().filter(is_active).cloned().collect()
+    }
+
+    /// Calls `visit` with each flow that a query selects, before order, deduplication, and range.
+    fn visit(&self, query: &FlowQuery, mut visit: impl FnMut(&StoredFlow, Flow)) {
+        let filter = query.filter.map_keys(&mut |name| FlowField::parse(name));
+        for stored in self.of_time(query.time) {
+            // Cannot fail: the record was encoded by this store.
+            let Ok(flow) = Flow::decode(&*stored.record) else {
+                continue;
+            };
+            if query.wants_node(&flow.node_tid) && filter.matches(&flow) {
+                visit(&stored, flow);
+            }
+        }
+    }
+}
+
+impl FlowStore for MemoryFlowStore {
+    fn put(&self, flows: Vec<Flow>, now: Timestamp) {
+        let mut state = self.write();
+        for flow in flows {
+            state.put(flow, now, &self.limits);
+        }
+        while state.evict(&self.limits, now) {}
+    }
+
+    fn query(&self, query: &FlowQuery) -> Result<FlowSet, FlowQueryError> {
+        let mut flows = Vec::new();
+        self.visit(query, |stored, mut flow| {
+            let packets = stored.packets.iter();
+            flow.last_raw_packets = packets
+                .filter(|packet| query.time.is_none_or(|time| has(time, packet.timestamp)))
+                .cloned()
+                .collect();
+            flows.push(flow);
+        });
+        let mut set = FlowSet::from_flows(flows);
+        query.arrange(&mut set)?;
+        Ok(set)
+    }
+
+    fn count(&self, query: &FlowQuery) -> Result<u64, FlowQueryError> {
+        if query.sort.is_some() || query.dedup.is_some() || query.range.is_some() {
+            return Ok(self.query(query)?.flows.len() as u64);
+        }
+        let mut count = 0;
+        self.visit(query, |_, _| count += 1);
+        Ok(count)
+    }
+
+    fn metrics(&self, uuids: &[Text], time: TimeSlice) -> Vec<(Text, Vec<FlowMetric>)> {
+        let state = self.read();
+        let metrics = |uuid: &Text| {
+            let stored = state.flows.get(state.by_uuid.get(uuid)?)?;
+            let metrics = stored.metrics.iter().copied();
+            let of_time: Vec<FlowMetric> = metrics
+                .filter(|metric| has(time, metric.start) && has(time, metric.last))
+                .collect();
+            (!of_time.is_empty()).then(|| (uuid.clone(), of_time))
+        };
+        uuids.iter().filter_map(metrics).collect()
+    }
+
+    fn expire(&self, now: Timestamp) {
+        let mut state = self.write();
+        while state.evict(&self.limits, now) {}
+    }
+
+    fn status(&self) -> FlowStoreStatus {
+        let state = self.read();
+        FlowStoreStatus {
+            flows: state.flows.len(),
+            ..state.status
+        }
+    }
+}
+
+impl State {
+    fn put(&mut self, mut flow: Flow, now: Timestamp, limits: &FlowStoreLimits) {
+        self.status.oldest.get_or_insert(now);
+        self.updates += 1;
+        let packets = std::mem::take(&mut flow.last_raw_packets);
+        let former = self.by_uuid.insert(flow.uuid.clone(), self.updates);
+        let former = former.and_then(|update| self.flows.remove(&update));
+        let mut stored = match former {
+            Some(former) => {
+                self.status.bytes -= former.bytes();
+                Arc::unwrap_or_clone(former)
+            }
+            None => StoredFlow::new(flow.uuid.clone()),
+        };
+        stored.update(&flow, packets, now);
+        // Flows of a file may be years old: their packets age relative to the end of the flow.
+        let seen = now.as_ms().min(stored.last);
+        let seen = Timestamp::from_ms(seen).saturating_sub(limits.max_age);
+        stored.drop_before(seen.as_ms());
+        self.status.bytes += stored.bytes();
+        self.flows.insert(self.updates, Arc::new(stored));
+    }
+
+    /// Evicts the least recently updated flow if it exceeds a limit. Returns whether it did, so that
+    /// the next may exceed it, too.
+    fn evict(&mut self, limits: &FlowStoreLimits, now: Timestamp) -> bool {
+        let Some(oldest) = self.flows.first_entry() else {
+            return false;
+        };
+        let is_too_old = oldest.get().updated < now.saturating_sub(limits.max_age);
+        if !is_too_old && self.status.bytes <= limits.max_bytes {
+            return false;
+        }
+        let stored = oldest.remove();
+        self.by_uuid.remove(&stored.uuid);
+        self.status.bytes -= stored.bytes();
+        self.status.evicted += 1;
+        self.status.oldest = self.status.oldest.max(Some(stored.updated));
+        true
+    }
+}
+
+impl StoredFlow {
+    fn new(uuid: Text) -> Self {
+        Self {
+            uuid,
+            start: 0,
+            last: 0,
+            updated: Timestamp::ZERO,
+            record: Box::default(),
+            metrics: Vec::new(),
+            packets: Vec::new(),
+        }
+    }
+
+    /// Applies an update.
+    fn update(&mut self, flow: &Flow, packets: Vec<RawPacket>, now: Timestamp) {
+        (self.start, self.last, self.updated) = (flow.start, flow.last, now);
+        self.record = flow.encode_to_vec().into();
+        // A flow that ends before its first update has totals, but no metric of an update.
+        let counted = flow.last_update_metric.or(match self.metrics.is_empty() {
+            true => flow.metric,
+            false => None,
+        });
+        let newest = self.metrics.last().map(|metric| metric.last);
+        self.metrics
+            .extend(counted.filter(|metric| newest.is_none_or(|newest| metric.last > newest)));
+        let newest = self.packets.last().map_or(0, |packet| packet.index);
+        self.packets
+            .extend(packets.into_iter().filter(|packet| packet.index > newest));
+    }
+
+    /// Drops metrics and packets older than a time, in Unix milliseconds.
+    fn drop_before(&mut self, ms: i64) {
+        let old = self.metrics.partition_point(|metric| metric.last < ms);
+        self.metrics.drain(..old);
+        let old = self.packets.partition_point(|packet| packet.timestamp < ms);
+        self.packets.drain(..old);
+    }
+
+    /// Returns the memory used, in bytes, approximately.
+    fn bytes(&self) -> usize {
+        /// Size of the entries in both maps.
+        const INDEX: usize = size_of::<(u64, Arc<StoredFlow>)>() + size_of::<(Text, u64)>();
+        let packets: usize = self.packets.iter().map(|packet| packet.data.len()).sum();
+        INDEX
+            + size_of::<Self>()
+            + 2 * self.uuid.heap_bytes()
+            + self.record.len()
+            + self.metrics.capacity() * size_of::<FlowMetric>()
+            + self.packets.capacity() * size_of::<RawPacket>()
+            + packets
+    }
+}
+
+/// Returns whether a time in Unix milliseconds is in a slice; for an instant, whether it is not later.
+fn has(slice: TimeSlice, ms: i64) -> bool {
+    let is_instant = slice.start == slice.last;
+    (is_instant || ms >= slice.start.as_ms()) && ms <= slice.last.as_ms()
+}
+
+#[cfg(test)]
+mod tests;
