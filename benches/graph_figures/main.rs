@@ -13,7 +13,6 @@ mod writer;
 
 use std::hint::black_box;
 use std::io::Write as _;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -21,7 +20,9 @@ use serde::Deserialize;
 use skylib::filter::{Filter, Predicate};
 use skylib::flow::{FlowQuery, FlowQueryError, FlowSet, FlowSource};
 use skylib::graph::history::{History as _, HistoryLimits, MemoryHistory};
-use skylib::graph::{Direction, Edge, ElementKey, Graph, GraphView, MetadataOp, Node, NodeId};
+use skylib::graph::{
+    Direction, Edge, ElementKey, Graph, GraphReader as _, GraphView, MetadataOp, Node, NodeId,
+};
 use skylib::gremlin::{Answer, Context, Query};
 use skylib::proto::JsonPieces;
 use skylib::time::Timestamp;
@@ -211,12 +212,8 @@ fn queries(graph: &Graph, truth: &Truth) {
 /// The sum over all bridges of the nodes one or two edges away, as the peers count it.
 fn around_each_bridge(view: &GraphView<'_>) -> usize {
     let filter = ElementKey::compile(&Filter::test("Type", Predicate::Text("bridge".into())));
-    let mut bridges = Vec::new();
-    view.visit_nodes(&filter, &mut |node| {
-        bridges.push(node.index());
-        ControlFlow::Continue(())
-    })
-    .unwrap();
+    let bridges = view.nodes(&filter).map(|node| node.unwrap().index());
+    let bridges: Vec<u32> = bridges.collect();
     // Which bridge saw a node last.
     let mut seen: Vec<u32> = vec![u32::MAX; 2 * view.node_count()];
     let mut is_new = |node: u32, by: u32| std::mem::replace(&mut seen[node as usize], by) != by;
@@ -226,13 +223,12 @@ fn around_each_bridge(view: &GraphView<'_>) -> usize {
         let mut from = vec![bridge];
         for _ in 0..2 {
             let mut next = Vec::new();
-            view.hop(&from, Direction::Both, &mut |_, _, node| {
+            for hop in view.hops(&from, Direction::Both) {
+                let node = hop.unwrap().node;
                 if is_new(node, bridge) {
                     next.push(node);
                 }
-                ControlFlow::Continue(())
-            })
-            .unwrap();
+            }
             sum += next.len();
             from = next;
         }

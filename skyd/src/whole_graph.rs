@@ -1,11 +1,10 @@
 //! The whole graph as of one moment, taken quickly and sent at the reader's pace.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use skylib::engine::Engine;
 use skylib::filter::Filter;
-use skylib::graph::{Edge, GraphError, Node};
+use skylib::graph::{Edge, GraphError, GraphReader as _, Node};
 
 /// Handles of all elements.
 #[derive(Debug, Default)]
@@ -36,14 +35,12 @@ impl WholeGraph {
         let view = engine.graph().view();
         let mut nodes = Vec::with_capacity(view.node_count());
         let mut edges = Vec::with_capacity(view.edge_count());
-        view.visit_nodes(&Filter::everything(), &mut |node| {
-            nodes.push(node.into_element());
-            ControlFlow::Continue(())
-        })?;
-        view.visit_edges(&Filter::everything(), &mut |edge| {
-            edges.push(edge.into_element());
-            ControlFlow::Continue(())
-        })?;
+        for node in view.nodes(&Filter::everything()) {
+            nodes.push(node?.into_element());
+        }
+        for edge in view.edges(&Filter::everything()) {
+            edges.push(edge?.into_element());
+        }
         Ok(Self {
             nodes,
             edges,

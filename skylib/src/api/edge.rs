@@ -1,12 +1,11 @@
 //! Edges as clients bring them.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::GraphResource;
 use crate::filter::Filter;
 use crate::graph::schema::{self, SchemaError};
-use crate::graph::{Edge, EdgeId, Graph, GraphError, GraphView, Metadata};
+use crate::graph::{Edge, EdgeId, Graph, GraphError, GraphReader as _, GraphView, Metadata};
 use crate::time::Timestamp;
 
 impl GraphResource for Edge {
@@ -51,10 +50,9 @@ impl GraphResource for Edge {
 
     fn all(view: &GraphView<'_>) -> Result<Vec<Arc<Self>>, GraphError> {
         let mut all = Vec::with_capacity(view.edge_count());
-        view.visit_edges(&Filter::everything(), &mut |edge| {
-            all.push(edge.into_element());
-            ControlFlow::Continue(())
-        })?;
+        for edge in view.edges(&Filter::everything()) {
+            all.push(edge?.into_element());
+        }
         Ok(all)
     }
 

@@ -1,12 +1,11 @@
 //! Nodes as clients bring them.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::GraphResource;
 use crate::filter::Filter;
 use crate::graph::schema::{self, SchemaError};
-use crate::graph::{Graph, GraphError, GraphView, Metadata, Node, NodeId};
+use crate::graph::{Graph, GraphError, GraphReader as _, GraphView, Metadata, Node, NodeId};
 use crate::time::Timestamp;
 
 impl GraphResource for Node {
@@ -60,10 +59,9 @@ impl GraphResource for Node {
 
     fn all(view: &GraphView<'_>) -> Result<Vec<Arc<Self>>, GraphError> {
         let mut all = Vec::with_capacity(view.node_count());
-        view.visit_nodes(&Filter::everything(), &mut |node| {
-            all.push(node.into_element());
-            ControlFlow::Continue(())
-        })?;
+        for node in view.nodes(&Filter::everything()) {
+            all.push(node?.into_element());
+        }
         Ok(all)
     }
 

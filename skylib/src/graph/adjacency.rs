@@ -1,8 +1,8 @@
 //! `AdjacencyCursor`: the edges around a list of nodes, in pieces.
 
 use super::Direction;
+use super::reader::BATCH_SIZE;
 use super::storage::{EdgeIndex, NodeIndex, Storage, Walker, is_second_sight, sides};
-use super::view::STRETCH;
 
 /// The state of a walk between two stretches.
 ///
@@ -64,7 +64,7 @@ impl<I: Iterator<Item = u32>> AdjacencyCursor<I> {
         loop {
             let (node, mut side, mut walker) = match self.paused.take() {
                 Some(paused) => (paused.node, paused.side, paused.walker),
-                None if spent >= STRETCH => return true,
+                None if spent >= BATCH_SIZE => return true,
                 None => {
                     let Some(node) = self.from.next() else {
                         return false;
@@ -82,7 +82,7 @@ impl<I: Iterator<Item = u32>> AdjacencyCursor<I> {
                     if !storage.has_edge_at(edge, sequence) {
                         continue;
                     }
-                    if spent >= STRETCH {
+                    if spent >= BATCH_SIZE {
                         self.paused = Some(Paused {
                             node,
                             side,

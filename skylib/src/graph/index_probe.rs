@@ -11,7 +11,7 @@ use crate::value::Text;
 
 /// One key of an index and the values looked up in it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct IndexProbe {
+pub(super) struct IndexProbe {
     key: Text,
     /// Equalities, of which one must hold.
     any_of: Vec<Predicate>,
@@ -64,13 +64,13 @@ const MAX_VALUES: usize = 1024;
 impl IndexProbe {
     /// The indexed key.
     #[must_use]
-    pub const fn key(&self) -> &Text {
+    pub(super) const fn key(&self) -> &Text {
         &self.key
     }
 
     /// How many nodes the index named when it was asked.
     #[must_use]
-    pub const fn estimate(&self) -> usize {
+    pub(super) const fn estimate(&self) -> usize {
         self.estimate
     }
 

@@ -47,6 +47,7 @@ mod node;
 mod open_views;
 mod origin;
 mod posting_list;
+mod reader;
 mod scan;
 pub mod schema;
 mod storage;
@@ -59,13 +60,16 @@ pub use edge::Edge;
 pub use element::{EdgeId, NodeId};
 pub use error::GraphError;
 pub use event::GraphEvent;
-pub use index_probe::IndexProbe;
 pub(crate) use json::WriteJson;
 pub use key::{ElementKey, MetadataKey};
 pub use metadata::{Metadata, MetadataOp};
 pub use node::Node;
 pub use origin::Origin;
-pub use view::{EdgeRef, ElementRef, GraphView, NodeRef};
+pub use reader::{
+    EdgeEnds, EdgeRef, Edges, ElementRef, GraphReader, Hop, Hops, IndexUse, Neighbor, Neighbors,
+    NodeRef, Nodes, SnapshotIter,
+};
+pub use view::GraphView;
 
 use std::fmt;
 use std::sync::Arc;

@@ -65,7 +65,6 @@ mod predicate;
 mod properties;
 mod run;
 mod scope;
-mod source;
 mod steps;
 #[cfg(test)]
 mod tests;

@@ -111,7 +111,7 @@ impl Names {
     }
 
     /// The places of the nodes that a lookup finds, perhaps with repetitions.
-    pub(super) fn places(&self, lookup: &Lookup) -> impl Iterator<Item = u32> {
+    pub(super) fn slots(&self, lookup: &Lookup) -> impl Iterator<Item = u32> {
         let entries = lookup
             .hashes
             .iter()

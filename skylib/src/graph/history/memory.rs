@@ -5,13 +5,14 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::chain::{Chain, Chains, Ended, Window};
 use super::index::{Lookup, Names};
-use super::{History, HistoryLimits, HistoryStatus, PastReader, Revision, Visit};
+use super::{History, HistoryLimits, HistoryStatus, PastReader, Revision, Revisions};
 use crate::filter::Filter;
 use crate::graph::element::Element;
-use crate::graph::view::STRETCH;
-use crate::graph::{Direction, Edge, EdgeId, ElementKey, GraphError, GraphEvent, Node, NodeId};
+use crate::graph::reader::{BATCH_SIZE, SnapshotIter};
+use crate::graph::{
+    Direction, Edge, EdgeId, ElementKey, GraphError, GraphEvent, IndexUse, Node, NodeId,
+};
 use crate::time::{Timestamp, When};
-use crate::value::Text;
 
 /// The past in memory, bounded by age and by bytes.
 ///
@@ -262,11 +263,11 @@ const fn end_key(node: u32, side: Side, edge: u32) -> u64 {
         Side::Out => 0,
         Side::In => 1 << 31,
     };
-    (node as u64) << 32 | side | (edge & PLACE) as u64
+    (node as u64) << 32 | side | (edge & SLOT) as u64
 }
 
 /// The part of an end key that names an edge.
-const PLACE: u32 = (1 << 31) - 1;
+const SLOT: u32 = (1 << 31) - 1;
 
 /// Revisions dropped with an event that is recorded; more than one adds.
 const DROPS_PER_EVENT: usize = 4;
@@ -280,8 +281,8 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Runs a piece of work on what is recorded.
-    fn stretch<R>(&self, work: impl FnOnce(&State) -> R) -> Result<R, GraphError> {
+    /// Calls `work` with the state, under the lock.
+    fn with_state<R>(&self, work: impl FnOnce(&State) -> R) -> Result<R, GraphError> {
         let state = self.history.read();
         if self.number < state.readers.expired_below {
             return Err(GraphError::ViewExpired);
@@ -289,76 +290,89 @@ impl Reader<'_> {
         Ok(work(&state))
     }
 
-    fn all<E: Element>(
-        &self,
-        chains: impl Fn(&State) -> &Chains<E>,
-        visit: Visit<'_, E>,
-    ) -> Result<(), GraphError> {
+    /// Iterates over all elements of one kind, in insertion order.
+    fn all<'a, E: Element>(
+        &'a self,
+        chains: impl Fn(&State) -> &Chains<E> + 'a,
+    ) -> Revisions<'a, E> {
         let mut last = None;
-        loop {
-            let mut found = Vec::new();
-            let more = self.stretch(|state| {
+        Box::new(SnapshotIter::new(move |batch| {
+            self.with_state(|state| {
                 let chains = chains(state);
                 let mut looked_at = 0;
-                // A chain may have many revisions of a slice.
-                while looked_at < STRETCH && found.len() < STRETCH {
+                // A chain may have many revisions of an interval.
+                while looked_at < BATCH_SIZE && batch.len() < BATCH_SIZE {
                     looked_at += 1;
-                    let Some(place) = chains.after(last) else {
+                    let Some(slot) = chains.after(last) else {
                         return false;
                     };
-                    last = Some(place);
-                    let chain = chains.chain(place);
-                    found.extend(chain.into_iter().flat_map(|c| c.within(self.window)));
+                    last = Some(slot);
+                    let chain = chains.chain(slot);
+                    batch.extend(chain.into_iter().flat_map(|c| c.within(self.window)));
                 }
                 true
-            })?;
-            if found.into_iter().try_for_each(&mut *visit).is_break() || !more {
-                return Ok(());
-            }
-        }
+            })
+        }))
     }
 
-    /// What to look up for a filter, where that is better than to look at all nodes.
+    /// Returns the index lookup for a filter, if that is cheaper than a scan of all nodes.
     fn lookup(&self, filter: &Filter<ElementKey>) -> Result<Option<Lookup>, GraphError> {
-        self.stretch(|state| state.names.lookup(filter, state.nodes.len() / 2))
+        self.with_state(|state| state.names.lookup(filter, state.nodes.len() / 2))
     }
 
+    /// Returns the slots of the nodes that the index finds for a filter, in insertion order; `None`
+    /// if a scan of all nodes is cheaper.
+    fn indexed_slots(
+        &self,
+        filter: &Filter<ElementKey>,
+    ) -> Result<Option<Vec<(u64, u32)>>, GraphError> {
+        let Some(lookup) = self.lookup(filter)? else {
+            return Ok(None);
+        };
+        let mut slots: Vec<(u64, u32)> = self.with_state(|state| {
+            let born = |slot| Some((state.nodes.chain(slot)?.born(), slot));
+            state.names.slots(&lookup).filter_map(born).collect()
+        })?;
+        slots.sort_unstable();
+        slots.dedup();
+        Ok(Some(slots))
+    }
+
+    /// Returns the revisions of the element with an id.
     fn one<E: Element>(
         &self,
         chains: impl Fn(&State) -> &Chains<E>,
         id: &E::Id,
-        visit: Visit<'_, E>,
-    ) -> Result<(), GraphError> {
-        let found: Vec<Revision<E>> = self.stretch(|state| {
+    ) -> Result<Vec<Revision<E>>, GraphError> {
+        self.with_state(|state| {
             let chains = chains(state);
-            let chain = chains.find(id).and_then(|place| chains.chain(place));
+            let chain = chains.find(id).and_then(|slot| chains.chain(slot));
             let within = |chain: &Chain<E>| chain.within(self.window).collect();
             chain.map(within).unwrap_or_default()
-        })?;
-        let _stopped = found.into_iter().try_for_each(visit);
-        Ok(())
+        })
     }
 
-    /// The edges on one side of a node, each with the change that brought it.
+    /// Returns the edges on one side of a node, each with the change that inserted it.
     fn side(&self, id: &NodeId, side: Side) -> Result<Vec<(u64, Revision<Edge>)>, GraphError> {
         let mut found = Vec::new();
         let mut next = 0;
         loop {
-            let more = self.stretch(|state| {
+            let more = self.with_state(|state| {
                 let Some(node) = state.nodes.find(id) else {
                     return false;
                 };
-                let keys = end_key(node, side, next)..=end_key(node, side, PLACE);
-                let full = found.len() + STRETCH;
+                let keys = end_key(node, side, next)..=end_key(node, side, SLOT);
+                let full = found.len() + BATCH_SIZE;
                 for (looked_at, key) in state.ends.range(keys).enumerate() {
-                    if looked_at == STRETCH || found.len() >= full {
+                    if looked_at == BATCH_SIZE || found.len() >= full {
                         return true;
                     }
-                    let place = *key as u32 & PLACE;
-                    next = place + 1;
-                    let Some(chain) = state.edges.chain(place) else {
+                    let slot = *key as u32 & SLOT;
+                    next = slot + 1;
+                    let Some(chain) = state.edges.chain(slot) else {
                         continue;
                     };
+                    // An edge id may have been reused for an edge between other nodes.
                     let is_there = |edge: &Edge| match side {
                         Side::Out => edge.parent == *id,
                         Side::In => edge.child == *id,
@@ -379,79 +393,66 @@ impl Reader<'_> {
 }
 
 impl PastReader for Reader<'_> {
-    fn nodes(&self, visit: Visit<'_, Node>) -> Result<(), GraphError> {
-        self.all(|state| &state.nodes, visit)
+    fn nodes(&self) -> Revisions<'_, Node> {
+        self.all(|state| &state.nodes)
     }
 
-    fn nodes_like(
-        &self,
-        filter: &Filter<ElementKey>,
-        visit: Visit<'_, Node>,
-    ) -> Result<(), GraphError> {
-        let Some(lookup) = self.lookup(filter)? else {
-            return self.nodes(visit);
+    fn nodes_like<'a>(&'a self, filter: &'a Filter<ElementKey>) -> Revisions<'a, Node> {
+        // Slots are not reused while this reader is open.
+        let slots = match self.indexed_slots(filter) {
+            Ok(Some(slots)) => slots,
+            Ok(None) => return self.nodes(),
+            Err(error) => return Box::new(std::iter::once(Err(error))),
         };
-        // Places are not given to others as long as this reader is good.
-        let mut places: Vec<(u64, u32)> = self.stretch(|state| {
-            let born = |place| Some((state.nodes.chain(place)?.born(), place));
-            state.names.places(&lookup).filter_map(born).collect()
-        })?;
-        places.sort_unstable();
-        places.dedup();
-        for places in places.chunks(STRETCH) {
-            let found: Vec<Revision<Node>> = self.stretch(|state| {
-                let chains = places
-                    .iter()
-                    .filter_map(|(_, place)| state.nodes.chain(*place));
-                chains.flat_map(|chain| chain.within(self.window)).collect()
-            })?;
-            if found.into_iter().try_for_each(&mut *visit).is_break() {
-                break;
+        let mut rest = slots.into_iter();
+        Box::new(SnapshotIter::new(move |batch| {
+            if rest.len() == 0 {
+                return Ok(false);
             }
-        }
-        Ok(())
+            self.with_state(|state| {
+                let slots = rest.by_ref().take(BATCH_SIZE);
+                let chains = slots.filter_map(|(_, slot)| state.nodes.chain(slot));
+                batch.extend(chains.flat_map(|chain| chain.within(self.window)));
+            })?;
+            Ok(true)
+        }))
     }
 
-    fn probe(&self, filter: &Filter<ElementKey>) -> Result<Option<(Text, usize)>, GraphError> {
+    fn index_for(&self, filter: &Filter<ElementKey>) -> Result<Option<IndexUse>, GraphError> {
         let lookup = self.lookup(filter)?;
-        Ok(lookup.map(|lookup| (lookup.key, lookup.count)))
+        Ok(lookup.map(|lookup| IndexUse::new(lookup.key, lookup.count)))
     }
 
-    fn edges(&self, visit: Visit<'_, Edge>) -> Result<(), GraphError> {
-        self.all(|state| &state.edges, visit)
+    fn edges(&self) -> Revisions<'_, Edge> {
+        self.all(|state| &state.edges)
     }
 
-    fn node(&self, id: &NodeId, visit: Visit<'_, Node>) -> Result<(), GraphError> {
-        self.one(|state| &state.nodes, id, visit)
+    fn node(&self, id: &NodeId) -> Result<Vec<Revision<Node>>, GraphError> {
+        self.one(|state| &state.nodes, id)
     }
 
-    fn edge(&self, id: &EdgeId, visit: Visit<'_, Edge>) -> Result<(), GraphError> {
-        self.one(|state| &state.edges, id, visit)
+    fn edge(&self, id: &EdgeId) -> Result<Vec<Revision<Edge>>, GraphError> {
+        self.one(|state| &state.edges, id)
     }
 
     fn edges_of(
         &self,
         id: &NodeId,
         direction: Direction,
-        visit: Visit<'_, Edge>,
-    ) -> Result<(), GraphError> {
-        let sides: &[Side] = match direction {
-            Direction::Out => &[Side::Out],
-            Direction::In => &[Side::In],
-            Direction::Both => &[Side::Out, Side::In],
-        };
-        for side in sides {
-            for (_, revision) in self.side(id, *side)? {
-                let edge = &revision.element;
-                // A loop was given with the outgoing ones.
-                let is_second_sight =
-                    direction == Direction::Both && *side == Side::In && edge.parent == edge.child;
-                if !is_second_sight && visit(revision).is_break() {
-                    return Ok(());
-                }
-            }
+    ) -> Result<Vec<Revision<Edge>>, GraphError> {
+        let mut found = Vec::new();
+        if direction != Direction::In {
+            found.extend(self.side(id, Side::Out)?);
         }
-        Ok(())
+        if direction != Direction::Out {
+            let mut incoming = self.side(id, Side::In)?;
+            if direction == Direction::Both {
+                // A loop is among the outgoing edges already.
+                incoming.retain(|(_, edge)| edge.element.parent != edge.element.child);
+            }
+            found.extend(incoming);
+        }
+        Ok(found.into_iter().map(|(_, revision)| revision).collect())
     }
 }
 

@@ -6,7 +6,7 @@
 //!
 //! ```
 //! use skylib::graph::history::{History, HistoryLimits, MemoryHistory, PastView};
-//! use skylib::graph::{Graph, Metadata, MetadataOp, Node, NodeId};
+//! use skylib::graph::{Graph, GraphReader, Metadata, MetadataOp, Node, NodeId};
 //! use skylib::time::{Timestamp, When};
 //!
 //! let history = MemoryHistory::new(HistoryLimits::default());
@@ -41,13 +41,11 @@ pub use limits::HistoryLimits;
 pub use memory::MemoryHistory;
 pub use view::{Identities, PastView};
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::{Direction, Edge, EdgeId, ElementKey, GraphError, GraphEvent, Node, NodeId};
+use super::{Direction, Edge, EdgeId, ElementKey, GraphError, GraphEvent, IndexUse, Node, NodeId};
 use crate::filter::Filter;
 use crate::time::{Timestamp, When};
-use crate::value::Text;
 
 /// Keeps what has happened to a graph; shared by the graph's owner and those who ask.
 pub trait History: Send + Sync {
@@ -66,61 +64,49 @@ pub trait History: Send + Sync {
     fn open<'a>(&'a self, when: When) -> Box<dyn PastReader + 'a>;
 }
 
-/// The past at one time, unchanged while it is read.
+/// Snapshot of the past at one time.
 ///
-/// Every method calls `visit` with the revisions of that time, one of each element at a point, all
-/// of them, oldest first, in a slice; and fails with [`GraphError::ViewExpired`] where the past had
-/// to be dropped meanwhile.
+/// Every method returns the revisions of that time: one of each element at an instant, all of them,
+/// oldest first, in an interval. All methods and iterators fail with [`GraphError::ViewExpired`] if
+/// the past had to be dropped since the snapshot was opened.
 pub trait PastReader {
-    /// The nodes, in the order they came.
-    ///
-    /// # Errors
-    /// [`GraphError::ViewExpired`].
-    fn nodes(&self, visit: Visit<'_, Node>) -> Result<(), GraphError>;
+    /// Iterates over the nodes, in insertion order.
+    fn nodes(&self) -> Revisions<'_, Node>;
 
-    /// Among other nodes those that pass a filter, in the order they came: an index may leave out
-    /// some that do not.
+    /// Iterates over the nodes that match a filter, and perhaps others, in insertion order.
     ///
-    /// # Errors
-    /// [`GraphError::ViewExpired`].
-    fn nodes_like(
-        &self,
-        filter: &Filter<ElementKey>,
-        visit: Visit<'_, Node>,
-    ) -> Result<(), GraphError> {
+    /// An implementation with an index leaves out nodes that do not match.
+    fn nodes_like<'a>(&'a self, filter: &'a Filter<ElementKey>) -> Revisions<'a, Node> {
         let _ = filter;
-        self.nodes(visit)
+        self.nodes()
     }
 
-    /// The key whose index [`PastReader::nodes_like`] would ask, and about how many nodes it names;
-    /// `None` where it would look at all of them.
+    /// Returns the index that [`PastReader::nodes_like`] uses for a filter; `None` for a full scan.
     ///
     /// # Errors
     /// [`GraphError::ViewExpired`].
-    fn probe(&self, filter: &Filter<ElementKey>) -> Result<Option<(Text, usize)>, GraphError> {
+    fn index_for(&self, filter: &Filter<ElementKey>) -> Result<Option<IndexUse>, GraphError> {
         let _ = filter;
         Ok(None)
     }
 
-    /// The edges, in the order they came.
+    /// Iterates over the edges, in insertion order.
+    fn edges(&self) -> Revisions<'_, Edge>;
+
+    /// Returns the revisions of the node with an id.
     ///
     /// # Errors
     /// [`GraphError::ViewExpired`].
-    fn edges(&self, visit: Visit<'_, Edge>) -> Result<(), GraphError>;
+    fn node(&self, id: &NodeId) -> Result<Vec<Revision<Node>>, GraphError>;
 
-    /// The node with an id.
+    /// Returns the revisions of the edge with an id.
     ///
     /// # Errors
     /// [`GraphError::ViewExpired`].
-    fn node(&self, id: &NodeId, visit: Visit<'_, Node>) -> Result<(), GraphError>;
+    fn edge(&self, id: &EdgeId) -> Result<Vec<Revision<Edge>>, GraphError>;
 
-    /// The edge with an id.
-    ///
-    /// # Errors
-    /// [`GraphError::ViewExpired`].
-    fn edge(&self, id: &EdgeId, visit: Visit<'_, Edge>) -> Result<(), GraphError>;
-
-    /// The edges of a node: outgoing ones first, each kind in the order they came, loops once.
+    /// Returns the edges of a node: the outgoing ones first, each group in insertion order, loops
+    /// once.
     ///
     /// # Errors
     /// [`GraphError::ViewExpired`].
@@ -128,12 +114,11 @@ pub trait PastReader {
         &self,
         id: &NodeId,
         direction: Direction,
-        visit: Visit<'_, Edge>,
-    ) -> Result<(), GraphError>;
+    ) -> Result<Vec<Revision<Edge>>, GraphError>;
 }
 
-/// Takes revisions until it breaks.
-pub type Visit<'v, E> = &'v mut dyn FnMut(Revision<E>) -> ControlFlow<()>;
+/// Iterator over the revisions of nodes or edges.
+pub type Revisions<'a, E> = Box<dyn Iterator<Item = Result<Revision<E>, GraphError>> + 'a>;
 
 /// A revision of a node or an edge.
 #[derive(Clone, Debug)]

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::filter::Filter;
 use crate::graph::tests::proptests::{Step, apply, filters, graph, step};
-use crate::graph::{ElementKey, Graph, GraphView, Metadata, MetadataOp, NodeRef};
+use crate::graph::{ElementKey, Graph, GraphReader as _, GraphView, Metadata, MetadataOp, NodeRef};
 use crate::time::TimeSlice;
 
 /// Steps, each so many ticks after the one before.
@@ -71,13 +71,7 @@ fn all() -> Filter<ElementKey> {
 }
 
 fn nodes_of(view: &PastView<'_>, filter: &Filter<ElementKey>) -> Vec<NodeRef> {
-    let mut found = Vec::new();
-    let visited = view.visit_nodes(filter, &mut |node| {
-        found.push(node);
-        ControlFlow::Continue(())
-    });
-    visited.unwrap();
-    found
+    view.nodes(filter).collect::<Result<_, _>>().unwrap()
 }
 
 fn sorted<T: Ord>(items: impl IntoIterator<Item = T>) -> Vec<T> {
@@ -90,12 +84,7 @@ fn sorted<T: Ord>(items: impl IntoIterator<Item = T>) -> Vec<T> {
 fn assert_same(past: &PastView<'_>, then: &Graph) {
     let live = GraphView::open(then);
     for filter in filters() {
-        let mut expected = Vec::new();
-        live.visit_nodes(&filter, &mut |node| {
-            expected.push(node);
-            ControlFlow::Continue(())
-        })
-        .unwrap();
+        let expected = live.nodes(&filter).collect::<Result<Vec<_>, _>>().unwrap();
         let found = nodes_of(past, &filter);
         let names = |nodes: &[NodeRef]| sorted(nodes.iter().map(|n| format!("{:?}", key(n))));
         assert_eq!(names(&found), names(&expected), "{filter:?}");
@@ -107,23 +96,15 @@ fn assert_same(past: &PastView<'_>, then: &Graph) {
         for node in nodes_of(past, &all()) {
             let expected = then.edges_of(&node.id, direction);
             let expected = expected.map(|(e, n)| format!("{:?} {:?}", key_of_edge(e), key(n)));
-            let mut found = Vec::new();
-            past.walk(
-                std::slice::from_ref(&node),
-                direction,
-                &mut |_, edge, other| {
-                    found.push(format!("{:?} {:?}", key_of_edge(edge), key(other)));
-                    ControlFlow::Continue(())
-                },
-            )
-            .unwrap();
+            let found = past.neighbors(std::slice::from_ref(&node), direction);
+            let found = found.map(|neighbor| {
+                let neighbor = neighbor.unwrap();
+                let (edge, other) = (&neighbor.edge, &neighbor.node);
+                format!("{:?} {:?}", key_of_edge(edge), key(other))
+            });
+            let found: Vec<String> = found.collect();
             assert_eq!(sorted(found.clone()), sorted(expected), "{}", node.id);
-            let mut hops = 0;
-            past.hop(&[node.index()], direction, &mut |_, _, _| {
-                hops += 1;
-                ControlFlow::Continue(())
-            })
-            .unwrap();
+            let hops = past.hops(&[node.index()], direction).count();
             assert_eq!(hops, found.len());
         }
     }
@@ -298,9 +279,9 @@ fn what_was_called_so_is_found_without_looking_at_all() {
     };
     let at = |at: i64, name: &str| {
         let past = PastView::open(&history, When::At(ms(at)));
-        let probe = past.probe(&named(name)).unwrap();
-        let probe = probe.map(|(key, count)| (key.to_string(), count));
-        (probe, nodes_of(&past, &named(name)).len())
+        let index = past.index_for(&named(name)).unwrap();
+        let index = index.map(|index| (index.key.to_string(), index.estimate));
+        (index, nodes_of(&past, &named(name)).len())
     };
     let by_name = |count| Some(("Name".to_owned(), count));
     assert_eq!(at(15, "eth7"), (by_name(1), 1));
@@ -314,7 +295,7 @@ fn what_was_called_so_is_found_without_looking_at_all() {
     ));
     let past = PastView::open(&history, When::At(ms(15)));
     assert_eq!(
-        past.probe(&devices).unwrap(),
+        past.index_for(&devices).unwrap(),
         None,
         "an index of nearly all nodes is none"
     );
@@ -390,13 +371,11 @@ fn an_edge_that_comes_again_elsewhere_is_found_where_it_was() {
     let neighbours = |from: &str, at| {
         let past = PastView::open(&history, When::At(ms(at)));
         let from = past.node_by_id(&NodeId::from(from)).unwrap().unwrap();
-        let mut found = Vec::new();
-        past.walk(&[from], Direction::Both, &mut |_, _, node| {
-            found.push(node.id.to_string());
-            ControlFlow::Continue(())
-        })
-        .unwrap();
+        let from = [from];
+        let found = past.neighbors(&from, Direction::Both);
         found
+            .map(|neighbor| neighbor.unwrap().node.id.to_string())
+            .collect::<Vec<_>>()
     };
     assert_eq!(neighbours("a", 15), ["b"]);
     assert_eq!(neighbours("b", 15), ["a"]);

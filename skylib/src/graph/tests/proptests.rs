@@ -1,7 +1,6 @@
 //! Properties of the graph: it is what a naive model is, and a view stays what it was.
 
 use std::cell::RefCell;
-use std::ops::ControlFlow;
 
 use proptest::prelude::*;
 
@@ -253,10 +252,13 @@ impl Changing {
         }
     }
 
-    fn keep<T>(&self, kept: &mut Vec<T>, item: T) -> ControlFlow<()> {
-        kept.push(item);
-        self.change();
-        ControlFlow::Continue(())
+    /// Changes the graph after each item.
+    fn collect<T>(&self, items: SnapshotIter<'_, T>) -> Vec<T> {
+        let items = items.map(|item| {
+            self.change();
+            item.unwrap()
+        });
+        items.collect()
     }
 }
 
@@ -265,9 +267,7 @@ fn check_view(view: &GraphView<'_>, model: &Model, changing: &Changing) {
     let mut all = Vec::new();
     for filter in filters() {
         let wanted: Vec<_> = model.nodes.iter().filter(|n| filter.matches(*n)).collect();
-        let mut found = Vec::new();
-        view.visit_nodes(&filter, &mut |node| changing.keep(&mut found, node))
-            .unwrap();
+        let found = changing.collect(view.nodes(&filter));
         assert_eq!(
             found.iter().map(|n| &***n).collect::<Vec<_>>(),
             wanted,
@@ -279,17 +279,16 @@ fn check_view(view: &GraphView<'_>, model: &Model, changing: &Changing) {
         }
 
         let wanted: Vec<_> = model.edges.iter().filter(|e| filter.matches(*e)).collect();
-        let mut found = Vec::new();
-        view.visit_edges(&filter, &mut |edge| changing.keep(&mut found, edge))
-            .unwrap();
+        let found = changing.collect(view.edges(&filter));
         assert_eq!(
             found.iter().map(|e| &***e).collect::<Vec<_>>(),
             wanted,
             "{filter:?}"
         );
         assert_eq!(view.count_edges(&filter), Ok(wanted.len()), "{filter:?}");
-        for (edge, wanted) in found.iter().zip(wanted).take(2) {
-            let (parent, child) = view.ends(edge).unwrap();
+        for (ends, wanted) in view.ends_of(&found).zip(wanted).take(2) {
+            let ends = ends.unwrap();
+            let (parent, child) = (&ends.parents()[0], &ends.children()[0]);
             assert_eq!((&parent.id, &child.id), (&wanted.parent, &wanted.child));
         }
     }
@@ -308,39 +307,24 @@ fn check_view(view: &GraphView<'_>, model: &Model, changing: &Changing) {
                     .map(move |(e, n)| (i, e, n))
             })
             .collect();
-        let mut found = Vec::new();
-        view.walk(&all, direction, &mut |which, edge, node| {
-            changing.keep(&mut found, (which, edge.id.clone(), node.id.clone()))
-        })
-        .unwrap();
-        assert_eq!(found, wanted);
+        let found = changing.collect(view.neighbors(&all, direction));
+        let ids = |n: &Neighbor| (n.from, n.edge.id.clone(), n.node.id.clone());
+        assert_eq!(found.iter().map(ids).collect::<Vec<_>>(), wanted);
 
-        let mut reached = Vec::new();
-        view.walk_nodes(&all, direction, &x, &mut |which, node| {
-            changing.keep(&mut reached, (which, node.id.clone()))
-        })
-        .unwrap();
+        let reached = changing.collect(view.neighbor_nodes(&all, direction, &x));
         let hits = wanted.iter().filter(|(_, _, node)| passes(node));
         assert_eq!(
-            reached,
-            hits.map(|(i, _, n)| (*i, n.clone())).collect::<Vec<_>>()
+            reached.iter().map(|n| &n.id).collect::<Vec<_>>(),
+            hits.map(|(_, _, n)| n).collect::<Vec<_>>()
         );
 
-        let (mut edges, mut nodes) = (Vec::new(), Vec::new());
-        view.hop(&indexes, direction, &mut |_, edge, node| {
-            edges.push(edge);
-            changing.keep(&mut nodes, node)
-        })
-        .unwrap();
-        let (mut edge_ids, mut node_ids) = (Vec::new(), Vec::new());
-        view.fetch_edges(&edges, &mut |edge| {
-            changing.keep(&mut edge_ids, edge.id.clone())
-        })
-        .unwrap();
-        view.fetch_nodes(&nodes, &mut |node| {
-            changing.keep(&mut node_ids, node.id.clone())
-        })
-        .unwrap();
+        let hops = changing.collect(view.hops(&indexes, direction));
+        let edges: Vec<u32> = hops.iter().map(|hop| hop.edge).collect();
+        let nodes: Vec<u32> = hops.iter().map(|hop| hop.node).collect();
+        let edge_ids = changing.collect(view.edges_at(&edges));
+        let edge_ids: Vec<EdgeId> = edge_ids.iter().map(|edge| edge.id.clone()).collect();
+        let node_ids = changing.collect(view.nodes_at(&nodes));
+        let node_ids: Vec<NodeId> = node_ids.iter().map(|node| node.id.clone()).collect();
         assert_eq!(
             edge_ids,
             wanted.iter().map(|(_, e, _)| e.clone()).collect::<Vec<_>>()
@@ -464,8 +448,8 @@ fn a_view_that_holds_back_too_much_expires() {
         Err(GraphError::ViewExpired)
     );
     assert_eq!(
-        old.visit_edges(&Filter::everything(), &mut |_| ControlFlow::Break(())),
-        Err(GraphError::ViewExpired)
+        old.edges(&Filter::everything()).next().unwrap().err(),
+        Some(GraphError::ViewExpired)
     );
     let newest = views.last().unwrap().node_by_id(&id).unwrap().unwrap();
     assert_eq!(
