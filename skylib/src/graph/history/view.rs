@@ -194,7 +194,7 @@ impl GraphReader for PastView<'_> {
 impl PastView<'_> {
     /// Returns the nodes that match a filter, among others.
     fn candidate_nodes<'a>(&'a self, filter: &'a Filter<ElementKey>) -> Revisions<'a, Node> {
-        match ElementKey::wanted(filter, |key| matches!(key, ElementKey::Id)) {
+        match ElementKey::required_text(filter, |key| matches!(key, ElementKey::Id)) {
             Some(id) => Box::new(results(self.reader.node(&NodeId::from(id.as_str())))),
             None => self.reader.nodes_like(filter),
         }
@@ -202,7 +202,7 @@ impl PastView<'_> {
 
     /// Returns the edges that match a filter, among others.
     fn candidate_edges<'a>(&'a self, filter: &'a Filter<ElementKey>) -> Revisions<'a, Edge> {
-        match ElementKey::wanted(filter, |key| matches!(key, ElementKey::Id)) {
+        match ElementKey::required_text(filter, |key| matches!(key, ElementKey::Id)) {
             Some(id) => Box::new(results(self.reader.edge(&EdgeId::from(id.as_str())))),
             None => self.reader.edges(),
         }
