@@ -22,7 +22,8 @@ impl<'f> Lookup<'f> {
     }
 
     pub(super) fn of_edge(filter: &'f Filter<ElementKey>) -> Option<Self> {
-        let parent = || ElementKey::required_text(filter, |key| matches!(key, ElementKey::Parent(_)));
+        let parent =
+            || ElementKey::required_text(filter, |key| matches!(key, ElementKey::Parent(_)));
         let child = || ElementKey::required_text(filter, |key| matches!(key, ElementKey::Child(_)));
         Self::of_node(filter)
             .or_else(|| parent().map(Self::Parent))

@@ -1,10 +1,10 @@
-//! `MemoryHistory`: a bounded stretch of the past in memory.
+//! `MemoryHistory`: a bounded part of the past in memory.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::chain::{Chain, Chains, Ended, Window};
-use super::index::{Lookup, Names};
+use super::index::{Lookup, PastIndex};
 use super::{History, HistoryLimits, HistoryStatus, PastReader, Revision, Revisions};
 use crate::filter::Filter;
 use crate::graph::element::Element;
@@ -16,57 +16,60 @@ use crate::time::{Timestamp, When};
 
 /// The past in memory, bounded by age and by bytes.
 ///
-/// Revisions of the present are shared with the graph and cost an entry in an index; what has ended
-/// is dropped, oldest first, once it is too old or too much. Readers take the lock for stretches of
-/// 256 elements and let the recorder in between; what they may still need is kept as long as it
-/// exceeds the bytes by no more than a quarter, then they expire.
+/// Revisions of the present are shared with the graph and cost an index entry each. Revisions that
+/// have ended are dropped, oldest first, beyond the limits on age and size. Readers take the lock for
+/// one batch of 256 elements at a time, so they do not block the recorder for long. What they may need
+/// is stored as long as it exceeds the size limit by no more than a quarter; beyond, they expire.
 pub struct MemoryHistory {
     limits: HistoryLimits,
-    state: RwLock<State>,
+    state: RwLock<Recorded>,
 }
 
+/// Everything that is recorded.
 #[derive(Default)]
-struct State {
+struct Recorded {
     nodes: Chains<Node>,
     edges: Chains<Edge>,
-    /// Nodes by what they are and were called.
-    names: Names,
+    /// Nodes by present and past values.
+    index: PastIndex,
     /// Edges by the nodes at their ends; see [`end_key`].
     ends: BTreeSet<u64>,
-    /// What has ended, in the order in which it was recorded.
-    ended: VecDeque<Dropping>,
+    /// Revisions that have ended, in the order of recording.
+    ended: VecDeque<EndedRevision>,
     /// Number of the last change recorded.
     recorded: u64,
     readers: Readers,
     status: HistoryStatus,
 }
 
-/// Who reads.
+/// Registry of readers.
 #[derive(Default)]
 struct Readers {
+    /// Numbers of the open readers.
     open: BTreeSet<u64>,
     next: u64,
-    /// Readers with lower numbers have lost something.
+    /// Readers with lower numbers have expired.
     expired_below: u64,
 }
 
-/// A revision that goes when its time has come.
-struct Dropping {
-    /// When its end was recorded.
+/// A revision that has ended and will be dropped.
+struct EndedRevision {
+    /// Time at which its end was recorded.
     at: Timestamp,
-    place: u32,
+    /// Slot of the element.
+    slot: u32,
     bytes: u32,
-    kind: Kind,
+    kind: ElementKind,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum ElementKind {
     Node,
     Edge,
 }
 
 impl MemoryHistory {
-    /// An empty history.
+    /// Returns an empty history.
     #[must_use]
     pub fn new(limits: HistoryLimits) -> Self {
         Self {
@@ -75,11 +78,11 @@ impl MemoryHistory {
         }
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, State> {
+    fn read(&self) -> RwLockReadGuard<'_, Recorded> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, State> {
+    fn write(&self) -> RwLockWriteGuard<'_, Recorded> {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -91,7 +94,7 @@ impl History for MemoryHistory {
             state.status.oldest.get_or_insert(now);
         }
         for event in events {
-            state.take(event, now);
+            state.record(event, now);
         }
         state.evict(
             &self.limits,
@@ -129,8 +132,9 @@ impl History for MemoryHistory {
     }
 }
 
-impl State {
-    fn take(&mut self, event: &GraphEvent, now: Timestamp) {
+impl Recorded {
+    /// Records one event.
+    fn record(&mut self, event: &GraphEvent, now: Timestamp) {
         self.recorded += 1;
         let number = self.recorded;
         let (ended, kind) = match event {
@@ -139,42 +143,43 @@ impl State {
                     .nodes
                     .newest(&node.id)
                     .map(|node| node.metadata.clone());
-                let (place, ended) = self.nodes.put(node, number);
-                self.names.put(place, &node.metadata, before.as_ref());
-                (ended, Kind::Node)
+                let (slot, ended) = self.nodes.put(node, number);
+                self.index.put(slot, &node.metadata, before.as_ref());
+                (ended, ElementKind::Node)
             }
-            GraphEvent::NodeDeleted(node) => (self.nodes.end(node, number), Kind::Node),
+            GraphEvent::NodeDeleted(node) => (self.nodes.end(node, number), ElementKind::Node),
             GraphEvent::EdgeAdded(edge) | GraphEvent::EdgeUpdated { edge, .. } => {
-                let (place, ended) = self.edges.put(edge, number);
-                for key in self.end_keys(place, edge) {
+                let (slot, ended) = self.edges.put(edge, number);
+                for key in self.end_keys(slot, edge) {
                     self.ends.insert(key);
                 }
-                (ended, Kind::Edge)
+                (ended, ElementKind::Edge)
             }
-            GraphEvent::EdgeDeleted(edge) => (self.edges.end(edge, number), Kind::Edge),
+            GraphEvent::EdgeDeleted(edge) => (self.edges.end(edge, number), ElementKind::Edge),
         };
-        if let Some(Ended { place, bytes }) = ended {
-            let bytes = u32::try_from(bytes + size_of::<Dropping>()).unwrap_or(u32::MAX);
+        if let Some(Ended { slot, bytes }) = ended {
+            let bytes = u32::try_from(bytes + size_of::<EndedRevision>()).unwrap_or(u32::MAX);
             self.status.bytes += bytes as usize;
-            self.ended.push_back(Dropping {
+            self.ended.push_back(EndedRevision {
                 at: now,
-                place,
+                slot,
                 bytes,
                 kind,
             });
         }
     }
 
-    /// Drops what must go and may, at most so many revisions; whether there is more.
+    /// Drops revisions beyond the limits that no reader needs, at most `most`; returns whether there are
+    /// more.
     fn evict(&mut self, limits: &HistoryLimits, now: Timestamp, most: usize) -> bool {
         let too_old = now.saturating_sub(limits.max_age);
         let max_held = limits.max_bytes.saturating_add(limits.max_bytes / 4);
         let mut dropped = 0;
         while let Some(oldest) = self.ended.front() {
             let over_held = self.status.bytes > max_held;
-            let must_go = self.status.bytes > limits.max_bytes || oldest.at < too_old;
+            let is_beyond = self.status.bytes > limits.max_bytes || oldest.at < too_old;
             let is_held = !self.readers.open.is_empty();
-            if !must_go || (is_held && !over_held) {
+            if !is_beyond || (is_held && !over_held) {
                 return false;
             }
             if dropped >= most && !over_held {
@@ -189,6 +194,7 @@ impl State {
         false
     }
 
+    /// Expires all open readers.
     fn expire_readers(&mut self) {
         let readers = &mut self.readers;
         self.status.expired_readers += readers.open.len() as u64;
@@ -196,6 +202,7 @@ impl State {
         readers.expired_below = readers.next;
     }
 
+    /// Drops the revision that ended first.
     fn drop_oldest(&mut self) {
         let Some(oldest) = self.ended.pop_front() else {
             return;
@@ -204,60 +211,62 @@ impl State {
         self.status.evicted += 1;
         self.status.oldest = self.status.oldest.max(Some(oldest.at));
         match oldest.kind {
-            Kind::Node => {
-                if let Some(node) = self.nodes.drop_oldest(oldest.place) {
-                    let chain = self.nodes.chain(oldest.place);
+            ElementKind::Node => {
+                if let Some(node) = self.nodes.drop_oldest(oldest.slot) {
+                    let chain = self.nodes.chain(oldest.slot);
                     let others = chain.into_iter().flat_map(Chain::all);
                     let others = others.map(|node| &node.metadata);
                     let next = others.clone().next();
-                    self.names.drop(oldest.place, &node.metadata, next, &others);
+                    self.index.drop(oldest.slot, &node.metadata, next, &others);
                 }
             }
-            Kind::Edge => {
-                if let Some(edge) = self.edges.drop_oldest(oldest.place) {
-                    self.forget_ends(oldest.place, &edge);
+            ElementKind::Edge => {
+                if let Some(edge) = self.edges.drop_oldest(oldest.slot) {
+                    self.remove_ends(oldest.slot, &edge);
                 }
             }
         }
     }
 
-    /// Takes an edge out of its nodes' lists unless other revisions have the same ends.
-    fn forget_ends(&mut self, place: u32, dropped: &Edge) {
+    /// Removes an edge from the index of ends unless other revisions have the same ends.
+    fn remove_ends(&mut self, slot: u32, dropped: &Edge) {
         let is_same = |edge: &Edge| edge.parent == dropped.parent && edge.child == dropped.child;
         if !self
             .edges
-            .chain(place)
+            .chain(slot)
             .is_some_and(|chain| chain.any(is_same))
         {
-            for key in self.end_keys(place, dropped) {
+            for key in self.end_keys(slot, dropped) {
                 self.ends.remove(&key);
             }
         }
     }
 
-    fn end_keys(&self, place: u32, edge: &Edge) -> impl Iterator<Item = u64> + use<> {
+    /// Returns the keys of both ends of an edge.
+    fn end_keys(&self, slot: u32, edge: &Edge) -> impl Iterator<Item = u64> + use<> {
         let parent = self.nodes.find(&edge.parent);
         let child = self.nodes.find(&edge.child);
-        let parent = parent.map(|node| end_key(node, Side::Out, place));
-        let child = child.map(|node| end_key(node, Side::In, place));
+        let parent = parent.map(|node| end_key(node, Side::Out, slot));
+        let child = child.map(|node| end_key(node, Side::In, slot));
         parent.into_iter().chain(child)
     }
 
+    /// Returns the size of all indexes in bytes.
     fn index_bytes(&self) -> usize {
-        // A tree's nodes are on average three quarters full.
+        // The nodes of a B-tree are three quarters full on average.
         let ends = self.ends.len() * size_of::<u64>() * 4 / 3;
-        self.nodes.index_bytes() + self.edges.index_bytes() + self.names.bytes() + ends
+        self.nodes.index_bytes() + self.edges.index_bytes() + self.index.bytes() + ends
     }
 }
 
-/// One end of an edge.
+/// Side of a node on which an edge is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Side {
     Out,
     In,
 }
 
-/// A number that orders edges by the node at one end, the side they are on, and their place.
+/// Returns a number that sorts edges by the node at one end, the side, and their slot.
 const fn end_key(node: u32, side: Side, edge: u32) -> u64 {
     let side = match side {
         Side::Out => 0,
@@ -266,12 +275,12 @@ const fn end_key(node: u32, side: Side, edge: u32) -> u64 {
     (node as u64) << 32 | side | (edge & SLOT) as u64
 }
 
-/// The part of an end key that names an edge.
+/// Part of an end key that is the slot of an edge.
 const SLOT: u32 = (1 << 31) - 1;
 
-/// Revisions dropped with an event that is recorded; more than one adds.
+/// Most revisions dropped with one recorded event; more than one event adds.
 const DROPS_PER_EVENT: usize = 4;
-/// Revisions dropped before others get the lock.
+/// Most revisions dropped under the lock at a time.
 const DROPS_AT_ONCE: usize = 1024;
 
 struct Reader<'a> {
@@ -282,7 +291,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     /// Calls `work` with the state, under the lock.
-    fn with_state<R>(&self, work: impl FnOnce(&State) -> R) -> Result<R, GraphError> {
+    fn with_state<R>(&self, work: impl FnOnce(&Recorded) -> R) -> Result<R, GraphError> {
         let state = self.history.read();
         if self.number < state.readers.expired_below {
             return Err(GraphError::ViewExpired);
@@ -293,7 +302,7 @@ impl Reader<'_> {
     /// Iterates over all elements of one kind, in insertion order.
     fn all<'a, E: Element>(
         &'a self,
-        chains: impl Fn(&State) -> &Chains<E> + 'a,
+        chains: impl Fn(&Recorded) -> &Chains<E> + 'a,
     ) -> Revisions<'a, E> {
         let mut last = None;
         Box::new(SnapshotIter::new(move |batch| {
@@ -317,7 +326,7 @@ impl Reader<'_> {
 
     /// Returns the index lookup for a filter, if that is cheaper than a scan of all nodes.
     fn lookup(&self, filter: &Filter<ElementKey>) -> Result<Option<Lookup>, GraphError> {
-        self.with_state(|state| state.names.lookup(filter, state.nodes.len() / 2))
+        self.with_state(|state| state.index.lookup(filter, state.nodes.len() / 2))
     }
 
     /// Returns the slots of the nodes that the index finds for a filter, in insertion order; `None`
@@ -331,7 +340,7 @@ impl Reader<'_> {
         };
         let mut slots: Vec<(u64, u32)> = self.with_state(|state| {
             let born = |slot| Some((state.nodes.chain(slot)?.born(), slot));
-            state.names.slots(&lookup).filter_map(born).collect()
+            state.index.slots(&lookup).filter_map(born).collect()
         })?;
         slots.sort_unstable();
         slots.dedup();
@@ -341,7 +350,7 @@ impl Reader<'_> {
     /// Returns the revisions of the element with an id.
     fn one<E: Element>(
         &self,
-        chains: impl Fn(&State) -> &Chains<E>,
+        chains: impl Fn(&Recorded) -> &Chains<E>,
         id: &E::Id,
     ) -> Result<Vec<Revision<E>>, GraphError> {
         self.with_state(|state| {

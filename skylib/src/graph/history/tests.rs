@@ -1,4 +1,4 @@
-//! The past is what a replay of the events gives, as far as it is kept.
+//! The past equals a replay of the events, as far as it is stored.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -80,7 +80,7 @@ fn sorted<T: Ord>(items: impl IntoIterator<Item = T>) -> Vec<T> {
     items
 }
 
-/// The past at a moment in which nothing happens is the graph of then, whatever one asks.
+/// Asserts that the past at an instant without changes is the graph of that instant.
 fn assert_same(past: &PastView<'_>, then: &Graph) {
     let live = GraphView::open(then);
     for filter in filters() {

@@ -407,8 +407,8 @@ proptest! {
             graph.add_node(Node::new(id.clone(), Metadata::new(), Timestamp::ZERO)).unwrap();
             graph.delete_node(&id, Timestamp::ZERO).unwrap();
         }
-        prop_assert_eq!(graph.storage().kept(), 0);
-        prop_assert_eq!(graph.storage().held(), (model.nodes.len(), model.edges.len()));
+        prop_assert_eq!(graph.storage().stored_past(), 0);
+        prop_assert_eq!(graph.storage().stored_elements(), (model.nodes.len(), model.edges.len()));
         check_graph(&graph, &model);
     }
 }
@@ -457,7 +457,7 @@ fn a_view_that_holds_back_too_much_expires() {
         Some(&Value::Int(9)),
         "younger views go on"
     );
-    assert!(changing.graph.borrow().storage().kept() <= 10 + 1);
+    assert!(changing.graph.borrow().storage().stored_past() <= 10 + 1);
 }
 
 #[test]
