@@ -78,8 +78,8 @@ impl<E: Element> Chains<E> {
     /// which ends.
     pub(super) fn put(&mut self, element: &Arc<E>, number: u64) -> (u32, Option<Ended>) {
         let begin = in_ms(element.fields().updated_at.max(element.fields().created_at));
-        if let Some(place) = self.find(element.id())
-            && let Some(chain) = self.chain_mut(place)
+        if let Some(slot) = self.find(element.id())
+            && let Some(chain) = self.chain_mut(slot)
         {
             let newest = &mut chain.newest;
             let open = newest.end.is_none();
@@ -95,7 +95,7 @@ impl<E: Element> Chains<E> {
             let metadata = former.element.metadata();
             let bytes = metadata.unshared_bytes(element.metadata()) + overhead::<E>();
             chain.former.get_or_insert_default().push_back(former);
-            return (place, open.then_some(Ended { place, bytes }));
+            return (slot, open.then_some(Ended { slot, bytes }));
         }
         let span = Span {
             element: Arc::clone(element),
@@ -108,8 +108,8 @@ impl<E: Element> Chains<E> {
 
     /// Records the deletion of an element; `None` if it is unknown or deleted already.
     pub(super) fn end(&mut self, deleted: &Arc<E>, number: u64) -> Option<Ended> {
-        let place = self.find(deleted.id())?;
-        let newest = &mut self.chain_mut(place)?.newest;
+        let slot = self.find(deleted.id())?;
+        let newest = &mut self.chain_mut(slot)?.newest;
         if newest.end.is_some() {
             return None;
         }
@@ -120,13 +120,13 @@ impl<E: Element> Chains<E> {
         });
         newest.element = Arc::clone(deleted);
         let bytes = deleted.metadata().heap_bytes() + overhead::<E>();
-        Some(Ended { place, bytes })
+        Some(Ended { slot, bytes })
     }
 
     /// Drops the oldest revision of an element, which must have ended; removes the element with the last
     /// one.
-    pub(super) fn drop_oldest(&mut self, place: u32) -> Option<Arc<E>> {
-        let chain = self.chain_mut(place)?;
+    pub(super) fn drop_oldest(&mut self, slot: u32) -> Option<Arc<E>> {
+        let chain = self.chain_mut(slot)?;
         if let Some(former) = &mut chain.former
             && let Some(span) = former.pop_front()
         {
@@ -138,12 +138,12 @@ impl<E: Element> Chains<E> {
         chain.newest.end?;
         let id = chain.newest.element.id().clone();
         let hash = self.hasher.hash_one(&id);
-        if let Ok(entry) = self.ids.find_entry(hash, |found| *found == place) {
+        if let Ok(entry) = self.ids.find_entry(hash, |found| *found == slot) {
             entry.remove();
         }
-        self.order.remove(place as usize);
-        self.free.push(place);
-        let chain = self.chains.get_mut(place as usize)?.take()?;
+        self.order.remove(slot as usize);
+        self.free.push(slot);
+        let chain = self.chains.get_mut(slot as usize)?.take()?;
         Some(chain.newest.element)
     }
 
@@ -160,20 +160,20 @@ impl<E: Element> Chains<E> {
     /// Returns the slot of the element with an id.
     pub(super) fn find(&self, id: &E::Id) -> Option<u32> {
         let hash = self.hasher.hash_one(id);
-        let is_it = |place: &u32| {
-            self.chain(*place)
+        let is_it = |slot: &u32| {
+            self.chain(*slot)
                 .is_some_and(|chain| chain.newest.element.id() == id)
         };
         self.ids.find(hash, is_it).copied()
     }
 
-    pub(super) fn chain(&self, place: u32) -> Option<&Chain<E>> {
-        self.chains.get(place as usize)?.as_ref()
+    pub(super) fn chain(&self, slot: u32) -> Option<&Chain<E>> {
+        self.chains.get(slot as usize)?.as_ref()
     }
 
     /// Returns the next slot in insertion order; the first for `None`.
-    pub(super) fn after(&self, place: Option<u32>) -> Option<u32> {
-        let next = self.order.after(place.map(|place| place as usize))?;
+    pub(super) fn after(&self, slot: Option<u32>) -> Option<u32> {
+        let next = self.order.after(slot.map(|slot| slot as usize))?;
         u32::try_from(next).ok()
     }
 
@@ -183,8 +183,8 @@ impl<E: Element> Chains<E> {
         self.chains.len() * (size_of::<Option<Chain<E>>>() + size_of::<u32>() + LINK)
     }
 
-    fn chain_mut(&mut self, place: u32) -> Option<&mut Chain<E>> {
-        self.chains.get_mut(place as usize)?.as_mut()
+    fn chain_mut(&mut self, slot: u32) -> Option<&mut Chain<E>> {
+        self.chains.get_mut(slot as usize)?.as_mut()
     }
 
     fn add(&mut self, span: Span<E>) -> u32 {
@@ -194,22 +194,22 @@ impl<E: Element> Chains<E> {
             born: span.number,
             newest: span,
         };
-        let place = self.free.pop().unwrap_or_else(|| {
-            let place = self.chains.len();
-            make_room(&mut self.chains, place);
+        let slot = self.free.pop().unwrap_or_else(|| {
+            let slot = self.chains.len();
+            make_room(&mut self.chains, slot);
             // A graph has less than 2^32 elements, and so has its past in memory.
-            u32::try_from(place).unwrap_or(u32::MAX)
+            u32::try_from(slot).unwrap_or(u32::MAX)
         });
-        if let Some(slot) = self.chains.get_mut(place as usize) {
+        if let Some(slot) = self.chains.get_mut(slot as usize) {
             *slot = Some(chain);
         }
         let (chains, hasher) = (&self.chains, &self.hasher);
-        self.ids.insert_unique(hash, place, |place| {
-            let chain = chains.get(*place as usize).and_then(Option::as_ref);
+        self.ids.insert_unique(hash, slot, |slot| {
+            let chain = chains.get(*slot as usize).and_then(Option::as_ref);
             chain.map_or(0, |chain| hasher.hash_one(chain.newest.element.id()))
         });
-        self.order.push(place as usize);
-        place
+        self.order.push(slot as usize);
+        slot
     }
 }
 
