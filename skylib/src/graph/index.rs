@@ -12,7 +12,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use super::Metadata;
 use super::posting_list::PostingList;
 use crate::filter::Predicate;
-use crate::value::{Found, Path, Text, Value};
+use crate::value::{Path, PathMatch, Text, Value};
 
 /// Keys that every graph indexes.
 pub(super) const DEFAULT_KEYS: [&str; 5] = ["Type", "Name", "TID", "MAC", "Manager"];
@@ -258,8 +258,8 @@ impl Index {
         let path = self.path.get_mut().unwrap_or_else(PoisonError::into_inner);
         match (path.find(old), path.find(new)) {
             (None, None) => true,
-            (Some(Found::One(old)), Some(Found::One(new))) => old == new,
-            (Some(Found::Many(old)), Some(Found::Many(new))) => old == new,
+            (Some(PathMatch::One(old)), Some(PathMatch::One(new))) => old == new,
+            (Some(PathMatch::Many(old)), Some(PathMatch::Many(new))) => old == new,
             _ => false,
         }
     }
@@ -270,11 +270,11 @@ fn values(path: &Path, metadata: &Metadata) -> Vec<Value> {
     let mut values = Vec::new();
     match path.find(metadata) {
         None => {}
-        Some(Found::One(Value::List(list))) => {
+        Some(PathMatch::One(Value::List(list))) => {
             list.iter().for_each(|value| enter(value, &mut values));
         }
-        Some(Found::One(value)) => enter(value, &mut values),
-        Some(Found::Many(found)) => found.iter().for_each(|value| enter(value, &mut values)),
+        Some(PathMatch::One(value)) => enter(value, &mut values),
+        Some(PathMatch::Many(found)) => found.iter().for_each(|value| enter(value, &mut values)),
     }
     values.sort_unstable_by(order);
     values.dedup();

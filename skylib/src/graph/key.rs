@@ -3,7 +3,7 @@
 use super::element::Element;
 use super::{Edge, Metadata, Node};
 use crate::filter::{Fields, Filter, Predicate};
-use crate::value::{Found, Path, Text, Value};
+use crate::value::{Path, PathMatch, Text, Value};
 
 /// Field of a node or an edge that a filter tests.
 ///
@@ -143,7 +143,7 @@ enum Field<'a> {
     Absent,
     Text(&'a str),
     Int(i64),
-    Found(Found<'a>),
+    Match(PathMatch<'a>),
 }
 
 impl Field<'_> {
@@ -152,9 +152,9 @@ impl Field<'_> {
             Self::Absent => false,
             Self::Text(text) => predicate.matches_text(text),
             Self::Int(number) => predicate.matches_int(*number),
-            Self::Found(Found::One(value)) => predicate.matches(value),
+            Self::Match(PathMatch::One(value)) => predicate.matches(value),
             // COMPAT: Gremlin clients: arrays inside arrays are not searched.
-            Self::Found(Found::Many(values)) => {
+            Self::Match(PathMatch::Many(values)) => {
                 matches!(predicate, Predicate::Present)
                     || values
                         .iter()
@@ -168,8 +168,10 @@ impl Field<'_> {
             Self::Absent => None,
             Self::Text(text) => Some(Value::from(*text)),
             Self::Int(number) => Some(Value::Int(*number)),
-            Self::Found(Found::One(value)) => Some((*value).clone()),
-            Self::Found(Found::Many(values)) => Some(Value::list(values.iter().copied().cloned())),
+            Self::Match(PathMatch::One(value)) => Some((*value).clone()),
+            Self::Match(PathMatch::Many(values)) => {
+                Some(Value::list(values.iter().copied().cloned()))
+            }
         }
     }
 }
@@ -198,9 +200,9 @@ impl<E: Element> Fields<ElementKey> for WithMetadata<'_, E> {
         // Fast path: nearly every key is a metadata key.
         if let ElementKey::Metadata(key) = key {
             return match key.path.find(self.1) {
-                Some(Found::One(Value::Int(number))) => predicate.matches_int(*number),
-                Some(Found::One(value)) => predicate.matches(value),
-                Some(found) => Field::Found(found).test(predicate),
+                Some(PathMatch::One(Value::Int(number))) => predicate.matches_int(*number),
+                Some(PathMatch::One(value)) => predicate.matches(value),
+                Some(found) => Field::Match(found).test(predicate),
                 None => false,
             };
         }
@@ -237,7 +239,7 @@ fn with_field<E: Element, R>(
         ElementKey::Parent(key) | ElementKey::Child(key) | ElementKey::Metadata(key) => then(
             key.path
                 .find(element.metadata())
-                .map_or(Field::Absent, Field::Found),
+                .map_or(Field::Absent, Field::Match),
         ),
     }
 }

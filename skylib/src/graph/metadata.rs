@@ -200,7 +200,7 @@ impl Branch {
     }
 }
 
-/// Returns the operations on top-level keys that turn `old` into `new`, by a merge of the two sorted
+/// Returns the operations on top-level keys that change `old` to `new`, by a merge of the two sorted
 /// key lists.
 ///
 /// `None` if a changed key contains a dot, because an operation would take it for a path.
