@@ -24,7 +24,7 @@ use skylib::graph::{
     Direction, Edge, ElementKey, Graph, GraphReader as _, GraphView, MetadataOp, Node, NodeId,
 };
 use skylib::gremlin::{Answer, Context, Query};
-use skylib::proto::JsonPieces;
+use skylib::proto::JsonStream;
 use skylib::time::Timestamp;
 
 fn main() {
@@ -242,7 +242,7 @@ fn json(graph: &Graph, copy: Option<&str>) {
         let view = GraphView::open(graph);
         let context = Context::new(&view, &NoFlows, Timestamp::ZERO);
         match Query::parse("G").unwrap().run(&context).unwrap() {
-            Answer::Graph { nodes, edges } => JsonPieces::graph(nodes, edges),
+            Answer::Graph { nodes, edges } => JsonStream::graph(nodes, edges),
             other => panic!("{other:?}"),
         }
     };

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use skylib::engine::{Engine, EngineOptions};
 use skylib::graph::history::{History, HistoryLimits, MemoryHistory};
 use skylib::graph::{GraphWriter as _, MetadataOp, NodeId};
-use skylib::proto::JsonPieces;
+use skylib::proto::JsonStream;
 
 use crate::{Answer, Elements, Truth, row};
 
@@ -104,7 +104,7 @@ fn ask(engine: &Engine, text: &str) -> Vec<Duration> {
         let start = Instant::now();
         match engine.query(text, &|| false).unwrap() {
             Answer::Graph { nodes, edges } => {
-                let bytes: usize = JsonPieces::answer(nodes, edges)
+                let bytes: usize = JsonStream::answer(nodes, edges)
                     .map(|piece| piece.len())
                     .sum();
                 assert!(bytes > 0);

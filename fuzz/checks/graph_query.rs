@@ -5,7 +5,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use skylib::flow::{
-    Flow, FlowQuery, FlowQueryError, FlowSet, FlowSource, PacketFilter, PacketFilters, RawPacket,
+    Flow, FlowQuery, FlowQueryError, FlowSet, FlowSource, PacketFilter, PacketFilterCompiler,
+    RawPacket,
 };
 use skylib::graph::history::{History, HistoryLimits, MemoryHistory};
 use skylib::graph::{Edge, EdgeId, Graph, GraphView, Metadata, MetadataOp, Node, NodeId, Origin};
@@ -246,7 +247,7 @@ impl FlowSource for Flows {
 /// Lets packets through that begin with the text.
 struct AnyText;
 
-impl PacketFilters for AnyText {
+impl PacketFilterCompiler for AnyText {
     fn compile(&self, text: &str, _: LinkType) -> Result<Box<dyn PacketFilter>, String> {
         struct Begins(Vec<u8>);
         impl PacketFilter for Begins {

@@ -3,7 +3,8 @@
 use prost::bytes::Bytes;
 use skylib::graph::{Graph, GraphEvent};
 use skylib::proto::{
-    Encoding, GRAPH, GraphMessage, JsonPieces, Message, Object, Outgoing, SyncRequest, UpdatePolicy,
+    BroadcastMessage, Encoding, GRAPH, GraphMessage, JsonStream, Message, Object, SyncRequest,
+    UpdatePolicy,
 };
 use skylib::time::Timestamp;
 use skylib::value::Text;
@@ -34,7 +35,7 @@ pub(crate) fn check(input: &[u8]) {
 }
 
 fn check_event(event: GraphEvent) {
-    let event = Outgoing::graph_event(event);
+    let event = BroadcastMessage::graph_event(event);
     for policy in [UpdatePolicy::Full, UpdatePolicy::Partial] {
         let read = [Encoding::Json, Encoding::Protobuf].map(|encoding| {
             let bytes = event.encoded(encoding, policy);
@@ -57,7 +58,7 @@ fn synchronised(graph: &Graph, now: Timestamp) -> Graph {
         kind: "Sync".to_owned(),
         uuid: None,
         status: 200,
-        object: Object::Json(JsonPieces::graph(nodes, edges).into_text().into()),
+        object: Object::Json(JsonStream::graph(nodes, edges).into_text().into()),
     };
     let change = GraphMessage::decode(&message).expect("what was written is read");
     let mut again = Graph::new();

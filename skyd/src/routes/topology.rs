@@ -2,13 +2,13 @@
 
 use hyper::StatusCode;
 use hyper::header::ACCEPT;
-use skylib::api::json::{JsonError, Members};
+use skylib::api::go_json::{JsonError, Members};
 use skylib::engine::Engine;
 use skylib::flow::RawPacket;
 use skylib::gremlin::Answer;
 use skylib::packet::{LinkType, PacketRef};
 use skylib::pcap_file::{PcapFileError, PcapWriter, Resolution};
-use skylib::proto::JsonPieces;
+use skylib::proto::JsonStream;
 use skylib::time::Timestamp;
 
 use crate::app::{App, Interrupt, QueryFailure};
@@ -24,7 +24,7 @@ pub(crate) async fn whole(call: Call) -> Response {
         .await
     {
         Ok(Ok(graph)) => {
-            let text = JsonPieces::graph(graph.nodes, graph.edges).between("", "\n");
+            let text = JsonStream::graph(graph.nodes, graph.edges).between("", "\n");
             respond::with_body(StatusCode::OK, JSON, Body::lazy(text))
         }
         Ok(Err(error)) => respond::error_text(StatusCode::NOT_ACCEPTABLE, &error.to_string()),
@@ -140,14 +140,14 @@ impl Format {
         match (self, answer) {
             // Elements are written while they are sent: there may be a million of them.
             (Self::Json, Answer::Nodes(nodes)) => {
-                return Ok(Body::lazy(JsonPieces::nodes(nodes).between("", "\n")));
+                return Ok(Body::lazy(JsonStream::nodes(nodes).between("", "\n")));
             }
             (Self::Json, Answer::Edges(edges)) => {
-                return Ok(Body::lazy(JsonPieces::edges(edges).between("", "\n")));
+                return Ok(Body::lazy(JsonStream::edges(edges).between("", "\n")));
             }
             (Self::Json, Answer::Graph { nodes, edges }) => {
                 return Ok(Body::lazy(
-                    JsonPieces::answer(nodes, edges).between("", "\n"),
+                    JsonStream::answer(nodes, edges).between("", "\n"),
                 ));
             }
             (Self::Json, answer) => {

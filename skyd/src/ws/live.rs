@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use skylib::engine::{LiveClient, LiveNews, LiveRefusal};
 use skylib::gremlin::{QueryError, QueryErrorKind};
-use skylib::proto::{JsonPieces, LiveRequest, Message, live_error, live_reply, live_update};
+use skylib::proto::{JsonStream, LiveRequest, Message, live_error, live_reply, live_update};
 use tokio::task::{AbortHandle, Id, JoinSet};
 
 use super::Client;
@@ -40,7 +40,7 @@ impl<'a> LiveQueries<'a> {
     }
 
     /// Does what a request asks; a reply, where there is one at once.
-    pub(crate) fn ask(&mut self, message: &Message) -> Option<JsonPieces> {
+    pub(crate) fn ask(&mut self, message: &Message) -> Option<JsonStream> {
         match LiveRequest::decode(message) {
             Ok(LiveRequest::Query { name, text }) => self.open(name, text),
             Ok(LiveRequest::Cancel { name }) => Some(self.cancel(&name)),
@@ -58,7 +58,7 @@ impl<'a> LiveQueries<'a> {
         self.opening.len() >= 2 * self.client.app.limits.live_queries
     }
 
-    fn cancel(&mut self, name: &str) -> JsonPieces {
+    fn cancel(&mut self, name: &str) -> JsonStream {
         // One that waits for its turn gives it up.
         if let Some(at) = self.names.iter().position(|(other, _)| other == name) {
             self.names.swap_remove(at).1.abort();
@@ -70,7 +70,7 @@ impl<'a> LiveQueries<'a> {
         self.reply(name, "Cancelled", 404, Some(error))
     }
 
-    fn open(&mut self, name: String, text: String) -> Option<JsonPieces> {
+    fn open(&mut self, name: String, text: String) -> Option<JsonStream> {
         if let Some(missing) = &self.client.no_queries {
             return Some(self.reply(&name, "Error", 403, Some(missing.clone())));
         }
@@ -96,7 +96,7 @@ impl<'a> LiveQueries<'a> {
     }
 
     /// The next message for the client.
-    pub(crate) async fn next(&mut self) -> JsonPieces {
+    pub(crate) async fn next(&mut self) -> JsonStream {
         loop {
             let message = tokio::select! {
                 Some(joined) = self.opening.join_next_with_id() => match joined {
@@ -114,7 +114,7 @@ impl<'a> LiveQueries<'a> {
     }
 
     /// What is wrong with a query that ran for the first time; its answer is news like any other.
-    fn opened(&mut self, task: Id, opened: Opened) -> Option<JsonPieces> {
+    fn opened(&mut self, task: Id, opened: Opened) -> Option<JsonStream> {
         // Of one that was cancelled the client wants to know nothing; its name may be another's.
         let at = self
             .names
@@ -130,7 +130,7 @@ impl<'a> LiveQueries<'a> {
         }
     }
 
-    fn tell(&self, name: &str, news: LiveNews) -> JsonPieces {
+    fn tell(&self, name: &str, news: LiveNews) -> JsonStream {
         match news {
             LiveNews::Update(update) => live_update(self.client.encoding, name, update),
             LiveNews::Ended(error) => self.error(name, &error),
@@ -138,11 +138,11 @@ impl<'a> LiveQueries<'a> {
         }
     }
 
-    fn error(&self, name: &str, error: &QueryError) -> JsonPieces {
+    fn error(&self, name: &str, error: &QueryError) -> JsonStream {
         live_error(self.client.encoding, name, "Error", 400, error)
     }
 
-    fn reply(&self, name: &str, kind: &str, status: i64, error: Option<String>) -> JsonPieces {
+    fn reply(&self, name: &str, kind: &str, status: i64, error: Option<String>) -> JsonStream {
         live_reply(self.client.encoding, name, kind, status, error)
     }
 }

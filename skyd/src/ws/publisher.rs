@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use skylib::graph::Graph;
-use skylib::proto::{Encoding, GRAPH, GraphMessage, JsonPieces, LIVE, Message, write_message};
+use skylib::proto::{Encoding, GRAPH, GraphMessage, JsonStream, LIVE, Message, write_message};
 use skylib::time::Timestamp;
 use skylib::value::Text;
 use tokio::sync::mpsc;
@@ -86,11 +86,11 @@ async fn whole_graph(client: &Client, writer: &mut Writer, request: &Message) ->
     match client.encoding {
         Encoding::Json => {
             writer
-                .send_pieces(JsonPieces::sync_reply(uuid, graph.nodes, graph.edges))
+                .send_pieces(JsonStream::sync_reply(uuid, graph.nodes, graph.edges))
                 .await
         }
         Encoding::Protobuf => {
-            let text = JsonPieces::graph(graph.nodes, graph.edges).into_text();
+            let text = JsonStream::graph(graph.nodes, graph.edges).into_text();
             let write = |out: &mut Vec<u8>| *out = text;
             let reply = write_message(client.encoding, GRAPH, "SyncReply", uuid, 200, write);
             writer.send(reply.into()).await

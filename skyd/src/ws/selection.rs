@@ -5,7 +5,7 @@ use std::sync::Arc;
 use skylib::engine::Engine;
 use skylib::graph::{Direction, Edge, GraphAccess, GraphError, NodeId};
 use skylib::gremlin::{Answer, Query, QueryError, Step};
-use skylib::proto::{FilteredView, NodeFilter, Outgoing};
+use skylib::proto::{BroadcastMessage, FilteredView, NodeFilter};
 
 use crate::app::{App, Interrupt, QueryFailure};
 use crate::whole_graph::WholeGraph;
@@ -120,7 +120,11 @@ impl Selection {
     }
 
     /// Moves on by one event; what to tell.
-    pub(crate) fn follow(&mut self, app: &App, event: &Arc<Outgoing>) -> Vec<Arc<Outgoing>> {
+    pub(crate) fn follow(
+        &mut self,
+        app: &App,
+        event: &Arc<BroadcastMessage>,
+    ) -> Vec<Arc<BroadcastMessage>> {
         let Some(filter) = &self.local else {
             return Vec::new();
         };
@@ -143,9 +147,9 @@ impl Selection {
     pub(crate) fn replace(
         &mut self,
         graph: &WholeGraph,
-        events: &[Arc<Outgoing>],
+        events: &[Arc<BroadcastMessage>],
         own: u64,
-    ) -> Vec<Arc<Outgoing>> {
+    ) -> Vec<Arc<BroadcastMessage>> {
         self.view
             .replace(&graph.nodes, &graph.edges, events, Some(own))
     }

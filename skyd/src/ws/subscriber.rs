@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use skylib::engine::Subscription;
 use skylib::proto::{
-    Encoding, GRAPH, JsonPieces, LIVE, Message, Outgoing, SyncRequest, write_message,
+    BroadcastMessage, Encoding, GRAPH, JsonStream, LIVE, Message, SyncRequest, write_message,
 };
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -69,9 +69,9 @@ async fn read(client: &Client, reader: &mut Reader, requests: mpsc::Sender<Messa
 /// The sending side of a subscriber.
 pub(crate) struct Subscriber<'a> {
     client: &'a Client,
-    events: Subscription<Outgoing>,
+    events: Subscription<BroadcastMessage>,
     /// An event taken from the queue and not sent yet: the first of the next batch.
-    held: Option<Arc<Outgoing>>,
+    held: Option<Arc<BroadcastMessage>>,
     /// The last change that the client knows from a reply, or that was before it came.
     shown: u64,
     /// The part of the graph the client wants; `None` for all of it.
@@ -148,7 +148,7 @@ impl<'a> Subscriber<'a> {
     }
 
     /// Sends news of a live query, and events that wait: many queries do not hold those up.
-    async fn tell(&mut self, writer: &mut Writer, news: JsonPieces) -> Result<(), End> {
+    async fn tell(&mut self, writer: &mut Writer, news: JsonStream) -> Result<(), End> {
         writer.send_pieces(news).await?;
         match self.held.take().or_else(|| self.events.try_next()) {
             Some(event) => self.deliver(writer, event).await,
@@ -157,7 +157,11 @@ impl<'a> Subscriber<'a> {
     }
 
     /// Sends an event and those that are queued behind it, together.
-    async fn deliver(&mut self, writer: &mut Writer, first: Arc<Outgoing>) -> Result<(), End> {
+    async fn deliver(
+        &mut self,
+        writer: &mut Writer,
+        first: Arc<BroadcastMessage>,
+    ) -> Result<(), End> {
         writer.pace().await;
         let mut next = Some(first);
         let mut batch = Vec::new();
@@ -193,7 +197,7 @@ impl<'a> Subscriber<'a> {
     async fn refresh(
         &mut self,
         writer: &mut Writer,
-        mut batch: Vec<Arc<Outgoing>>,
+        mut batch: Vec<Arc<BroadcastMessage>>,
     ) -> Result<(), End> {
         let Some(selection) = &mut self.selection else {
             return Ok(());
@@ -226,7 +230,7 @@ impl<'a> Subscriber<'a> {
         Ok(())
     }
 
-    async fn feed(&self, writer: &mut Writer, message: &Outgoing) -> Result<(), End> {
+    async fn feed(&self, writer: &mut Writer, message: &BroadcastMessage) -> Result<(), End> {
         if message.author() == Some(self.client.place.id()) {
             return Ok(());
         }
@@ -309,7 +313,7 @@ impl<'a> Subscriber<'a> {
     }
 
     /// Whether the client knows of an event from a reply, and perhaps of newer ones.
-    fn is_shown(&self, event: &Outgoing) -> bool {
+    fn is_shown(&self, event: &BroadcastMessage) -> bool {
         event.event().is_some() && event.sequence() <= self.shown
     }
 
@@ -322,11 +326,11 @@ impl<'a> Subscriber<'a> {
         match self.client.encoding {
             Encoding::Json => {
                 writer
-                    .send_pieces(JsonPieces::sync_reply(uuid, graph.nodes, graph.edges))
+                    .send_pieces(JsonStream::sync_reply(uuid, graph.nodes, graph.edges))
                     .await
             }
             Encoding::Protobuf => {
-                let text = JsonPieces::graph(graph.nodes, graph.edges).into_text();
+                let text = JsonStream::graph(graph.nodes, graph.edges).into_text();
                 self.send_reply(writer, uuid, 200, &text).await
             }
         }
@@ -354,9 +358,9 @@ impl<'a> Subscriber<'a> {
 
 /// The event that was held back, else the next one.
 async fn next(
-    held: &mut Option<Arc<Outgoing>>,
-    events: &mut Subscription<Outgoing>,
-) -> Option<Arc<Outgoing>> {
+    held: &mut Option<Arc<BroadcastMessage>>,
+    events: &mut Subscription<BroadcastMessage>,
+) -> Option<Arc<BroadcastMessage>> {
     match held.take() {
         Some(event) => Some(event),
         None => events.next().await,

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::json::{JsonError, Members};
+use super::go_json::{JsonError, Members};
 use super::{
     Date, Defaults, ExpressionChecker, Resource, ResourceError, ValidationError, duration,
 };
@@ -104,7 +104,7 @@ pub(super) const MISMATCH: &str = "regular expression mismatch";
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{accepts, refusal};
+    use super::super::tests::support::{accepts, refusal};
     use super::*;
 
     #[test]

@@ -3,7 +3,7 @@
 use serde::{Serialize, Serializer};
 
 use super::address::ServiceAddress;
-use super::json::{JsonError, Members};
+use super::go_json::{JsonError, Members};
 use super::{Defaults, ExpressionChecker, Resource, ResourceError, ValidationError};
 use crate::flow::LayerKeyMode;
 
@@ -356,7 +356,7 @@ fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::Words;
+    use super::super::tests::support::Words;
     use super::*;
 
     fn spec(json: &str) -> CaptureSpec {

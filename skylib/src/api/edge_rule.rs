@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::json::{JsonError, Members};
+use super::go_json::{JsonError, Members};
 use super::{Defaults, ExpressionChecker, Resource, ResourceError};
 use crate::graph::{Metadata, schema};
 
@@ -13,7 +13,7 @@ use crate::graph::{Metadata, schema};
 /// let text = r#"{"Src":"G.V('a')","Dst":"G.V('b')","Metadata":{"RelationType":"layer2"}}"#;
 /// let rule = EdgeRule::read(text, &Defaults::default())?;
 /// assert_eq!(rule.dst, "G.V('b')");
-/// # Ok::<(), skylib::api::json::JsonError>(())
+/// # Ok::<(), skylib::api::go_json::JsonError>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct EdgeRule {
@@ -71,7 +71,7 @@ impl Resource for EdgeRule {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{accepts, refusal};
+    use super::super::tests::support::{accepts, refusal};
     use super::*;
 
     #[test]

@@ -1,7 +1,7 @@
 //! Why clients' changes are refused.
 
 use super::duration::DurationError;
-use super::json::JsonError;
+use super::go_json::JsonError;
 use super::patch::JsonPatchError;
 use crate::graph::GraphError;
 use crate::graph::schema::SchemaError;

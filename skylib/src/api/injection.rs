@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Serialize;
 
-use super::json::{JsonError, Members};
+use super::go_json::{JsonError, Members};
 use super::{
     Date, Defaults, ExpressionChecker, NodeFinder, Resource, ResourceError, ValidationError,
 };
@@ -21,7 +21,7 @@ use crate::value::Value;
 /// let text = r#"{"Src":"G.V('a')","DstIP":"192.0.2.1","Type":"icmp4","Increment":false}"#;
 /// let injection = Injection::read(text, &Defaults::default())?;
 /// assert_eq!((injection.packet_type.as_str(), injection.count), ("icmp4", 0));
-/// # Ok::<(), skylib::api::json::JsonError>(())
+/// # Ok::<(), skylib::api::go_json::JsonError>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Injection {
@@ -263,7 +263,7 @@ fn is_mac(text: &str) -> bool {
 mod tests {
     use std::sync::Arc;
 
-    use super::super::testing::{accepts, refusal};
+    use super::super::tests::support::{accepts, refusal};
     use super::*;
     use crate::graph::Metadata;
     use crate::time::Timestamp;

@@ -7,31 +7,29 @@
 pub mod address;
 mod alert;
 mod capture;
-mod date;
 pub mod duration;
-mod edge;
 mod edge_rule;
-mod element;
 mod error;
+pub mod go_json;
+mod graph_resource;
 mod injection;
-pub mod json;
-mod node;
 mod node_rule;
 mod patch;
 mod resource;
+mod rfc3339;
 #[cfg(test)]
-mod testing;
+mod tests;
 mod workflow;
 
 pub use crate::flow::LayerKeyMode;
 pub use alert::AlertSpec;
 pub use capture::{CaptureAbilities, CaptureSpec, CaptureType};
-pub use date::Date;
 pub use edge_rule::EdgeRule;
-pub use element::{GraphResource, read_element};
 pub use error::{PatchError, ResourceError, ValidationError};
+pub use graph_resource::{GraphResource, read_element};
 pub use injection::Injection;
 pub use node_rule::NodeRule;
 pub use patch::{JsonPatch, JsonPatchError, MAX_OPERATIONS};
 pub use resource::{Defaults, ExpressionChecker, NodeFinder, Resource, ResourceStore, Unreadable};
+pub use rfc3339::Date;
 pub use workflow::{Workflow, WorkflowChoice, WorkflowParameter, workflow_parameters};

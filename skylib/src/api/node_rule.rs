@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::alert::MISMATCH;
-use super::json::{JsonError, Members};
+use super::go_json::{JsonError, Members};
 use super::{Defaults, ExpressionChecker, Resource, ResourceError, ValidationError};
 use crate::graph::{Metadata, schema};
 
@@ -14,7 +14,7 @@ use crate::graph::{Metadata, schema};
 /// let text = r#"{"Action":"create","Metadata":{"Name":"TOR1","Type":"fabric"}}"#;
 /// let rule = NodeRule::read(text, &Defaults::default())?;
 /// assert_eq!(rule.metadata.as_ref().map(|metadata| metadata.len()), Some(2));
-/// # Ok::<(), skylib::api::json::JsonError>(())
+/// # Ok::<(), skylib::api::go_json::JsonError>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct NodeRule {
@@ -82,7 +82,7 @@ impl Resource for NodeRule {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{accepts, refusal};
+    use super::super::tests::support::{accepts, refusal};
     use super::*;
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::json::{JsonError, Members};
+use super::go_json::{JsonError, Members};
 use super::{JsonPatch, LayerKeyMode, PatchError, ResourceError, ValidationError};
 use crate::error::with_causes;
 use crate::graph::Node;

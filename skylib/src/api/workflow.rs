@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value as Json;
 
-use super::json::{JsonError, Members};
+use super::go_json::{JsonError, Members};
 use super::{Defaults, ExpressionChecker, Resource, ResourceError, ValidationError};
 
 /// A script that clients call with parameters; its source is not looked into here.
@@ -13,7 +13,7 @@ use super::{Defaults, ExpressionChecker, Resource, ResourceError, ValidationErro
 /// let text = r#"{"name":"Ping","parameters":[{"Name":"to","Type":"node"}],"Source":"function(){}"}"#;
 /// let workflow = Workflow::read(text, &Defaults::default())?;
 /// assert_eq!(workflow.parameters.as_ref().map(|all| all[0].name.as_str()), Some("to"));
-/// # Ok::<(), skylib::api::json::JsonError>(())
+/// # Ok::<(), skylib::api::go_json::JsonError>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -152,7 +152,7 @@ fn read_into<E: serde::de::Error>(read: impl FnOnce() -> Result<(), JsonError>) 
 /// use skylib::api::workflow_parameters;
 /// assert_eq!(workflow_parameters(r#"{"Params":["a",1]}"#)?.len(), 2);
 /// assert!(workflow_parameters("{}")?.is_empty());
-/// # Ok::<(), skylib::api::json::JsonError>(())
+/// # Ok::<(), skylib::api::go_json::JsonError>(())
 /// ```
 ///
 /// # Errors
@@ -165,7 +165,7 @@ pub fn workflow_parameters(text: &str) -> Result<Vec<Json>, JsonError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{accepts, refusal};
+    use super::super::tests::support::{accepts, refusal};
     use super::*;
 
     #[test]

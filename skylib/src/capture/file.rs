@@ -379,7 +379,7 @@ mod tests {
     #[cfg(feature = "pcap")]
     #[test]
     fn a_filter_is_made_anew_for_each_link_type() {
-        use crate::capture::frames::{frame, udp};
+        use crate::capture::tests::frames::{frame, udp};
         use crate::pcap_file::PcapNgWriter;
 
         let mut ip = udp(1, 2, 10);

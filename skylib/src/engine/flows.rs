@@ -18,7 +18,7 @@ use crate::capture::{CaptureHandle, PendingFlows};
 use crate::flow::{
     Flow, FlowMetric, FlowQuery, FlowQueryError, FlowSet, FlowSource, FlowStats, MergeOptions,
 };
-use crate::proto::{FLOW, Outgoing, STATS};
+use crate::proto::{BroadcastMessage, FLOW, STATS};
 use crate::store::FlowStore;
 use crate::time::{Clock, TimeSlice, Timestamp};
 use crate::value::Text;
@@ -67,7 +67,7 @@ pub struct FlowHub {
     options: FlowOptions,
     store: Option<Arc<dyn FlowStore>>,
     /// Who listens to the flows.
-    pub(super) bus: Bus<Outgoing>,
+    pub(super) bus: Bus<BroadcastMessage>,
 }
 
 /// Names a table among those of a [`FlowHub`].
@@ -145,7 +145,7 @@ impl FlowHub {
         if self.bus.is_wanted(STATS) {
             let json = serde_json::to_vec(stats).unwrap_or_default();
             self.bus
-                .send(&Arc::new(Outgoing::object(STATS, "stats", json)));
+                .send(&Arc::new(BroadcastMessage::object(STATS, "stats", json)));
         }
     }
 
@@ -218,8 +218,9 @@ impl FlowHub {
         }
         let message = |namespace: String, flows: &[&Flow]| {
             let json = serde_json::to_vec(flows).unwrap_or_default();
-            self.bus
-                .send(&Arc::new(Outgoing::object(namespace, "store", json)));
+            self.bus.send(&Arc::new(BroadcastMessage::object(
+                namespace, "store", json,
+            )));
         };
         if self.bus.is_wanted(FLOW) {
             message(FLOW.to_owned(), &flows.iter().collect::<Vec<_>>());
@@ -259,7 +260,7 @@ impl FlowSource for FlowHub {
         };
         let mut merged = FlowSet::default();
         for set in self.ask_all(
-            |table, patience| table.ask(&part, patience),
+            |table, patience| table.start_query(&part, patience),
             PendingFlows::wait,
         )? {
             merged.merge(set, &order)?;
@@ -282,7 +283,7 @@ impl FlowSource for FlowHub {
             return Ok(self.query(query)?.flows.len() as u64);
         }
         let counts = self.ask_all(
-            |table, patience| table.ask_count(query, patience),
+            |table, patience| table.start_count(query, patience),
             PendingFlows::wait_count,
         )?;
         Ok(counts.into_iter().sum::<u64>() + self.ingestion.count(query)?)

@@ -82,7 +82,7 @@ use crate::flow::{FlowTableOptions, LayerKeyMode};
 use crate::graph::history::{History, HistoryStatus};
 use crate::graph::{Edge, Graph, GraphAccess, GraphView, Node, Origin, Processor};
 use crate::gremlin::{Answer, Explanation, Limits, Query, QueryError};
-use crate::proto::Outgoing;
+use crate::proto::BroadcastMessage;
 use crate::store::{DocStore, FlowStore, FlowStoreStatus, MemoryStore, StoreError};
 use crate::sys::capability::Capability;
 use crate::time::{Clock, SystemClock};
@@ -183,7 +183,7 @@ struct Inner {
     origin: String,
     graph: Arc<SharedGraph>,
     flows: Arc<FlowHub>,
-    graph_bus: Arc<Bus<Outgoing>>,
+    graph_bus: Arc<Bus<BroadcastMessage>>,
     kinds: Kinds,
     keeper: Option<Arc<Keeper>>,
     controller: Arc<Controller>,
@@ -557,13 +557,13 @@ impl Engine {
 
     /// What happens to the graph from now on, and notifications about resources.
     #[must_use]
-    pub fn subscribe_graph(&self, options: SubscribeOptions) -> Subscription<Outgoing> {
+    pub fn subscribe_graph(&self, options: SubscribeOptions) -> Subscription<BroadcastMessage> {
         self.0.graph_bus.subscribe(options)
     }
 
     /// Flows as they are updated and end, in the namespaces `flow`, `flow/<capture>`, `stats`.
     #[must_use]
-    pub fn subscribe_flows(&self, options: SubscribeOptions) -> Subscription<Outgoing> {
+    pub fn subscribe_flows(&self, options: SubscribeOptions) -> Subscription<BroadcastMessage> {
         self.0.flows.bus.subscribe(options)
     }
 
@@ -653,13 +653,18 @@ fn join(threads: Vec<JoinHandle<()>>) {
 }
 
 /// Hands the graph's events to the capture controller and the subscribers.
-fn dispatch(graph: &SharedGraph, bus: &Bus<Outgoing>, controller: &Controller, live: &LiveHub) {
+fn dispatch(
+    graph: &SharedGraph,
+    bus: &Bus<BroadcastMessage>,
+    controller: &Controller,
+    live: &LiveHub,
+) {
     while let Some(events) = graph.take_log() {
         for logged in events {
             controller.graph_event(&logged.event);
             live.graph_event(&logged);
             if bus.is_wanted(crate::proto::GRAPH) {
-                let message = Outgoing::graph_event(logged.event)
+                let message = BroadcastMessage::graph_event(logged.event)
                     .with_sequence(logged.sequence)
                     .with_author(logged.author);
                 bus.send(&Arc::new(message));

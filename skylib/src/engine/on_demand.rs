@@ -26,7 +26,7 @@ use super::watched::Watched;
 use crate::api::{CaptureSpec, ResourceStore};
 use crate::error::with_causes;
 use crate::graph::{GraphAccess, Node, NodeId};
-use crate::proto::Outgoing;
+use crate::proto::BroadcastMessage;
 use crate::time::{Clock, Timestamp};
 
 /// How often queries are evaluated at most while the graph keeps changing.
@@ -58,7 +58,7 @@ pub(super) struct OnDemand {
     resources: Arc<ResourceStore<CaptureSpec>>,
     graph: Arc<SharedGraph>,
     flows: Arc<FlowHub>,
-    graph_bus: Arc<Bus<Outgoing>>,
+    graph_bus: Arc<Bus<BroadcastMessage>>,
     queries: QueryRunner,
     opener: Opener,
     options: OnDemandOptions,
@@ -87,7 +87,7 @@ impl OnDemand {
         controller: Arc<Controller>,
         resources: Arc<ResourceStore<CaptureSpec>>,
         queries: QueryRunner,
-        graph_bus: Arc<Bus<Outgoing>>,
+        graph_bus: Arc<Bus<BroadcastMessage>>,
         opener: Opener,
         expiries: Vec<Expiry>,
         options: OnDemandOptions,
@@ -345,7 +345,7 @@ impl OnDemand {
         self.changed = true;
         for (_, running) in &stopped {
             if let State::Active(active) = &running.state {
-                active.capture.ask_to_stop();
+                active.capture.request_stop();
             }
         }
         let mut keys = Vec::with_capacity(stopped.len());
@@ -389,7 +389,7 @@ impl OnDemand {
             };
             if active.capture.is_finished() {
                 ended.push(key.clone());
-            } else if let Some(report) = active.capture.handle().ask_report() {
+            } else if let Some(report) = active.capture.handle().start_report() {
                 asked.push((key.clone(), report));
             }
         }

@@ -14,7 +14,7 @@ use crate::capture::BpfProgram;
 use crate::graph::Node;
 use crate::gremlin::{Answer, Query};
 use crate::packet::LinkType;
-use crate::proto::Outgoing;
+use crate::proto::BroadcastMessage;
 use crate::store::StoreError;
 use crate::time::Timestamp;
 
@@ -28,7 +28,7 @@ pub struct Resources<R> {
 /// What resources of every kind need.
 pub(super) struct Surroundings {
     pub(super) queries: QueryRunner,
-    pub(super) bus: Arc<Bus<Outgoing>>,
+    pub(super) bus: Arc<Bus<BroadcastMessage>>,
     pub(super) layer_key_mode: LayerKeyMode,
 }
 
@@ -194,12 +194,12 @@ impl Surroundings {
 }
 
 /// Tells the graph's subscribers of a resource, where they are told of its kind.
-pub(super) fn notify<R: Resource>(bus: &Bus<Outgoing>, kind: &'static str, resource: &R) {
+pub(super) fn notify<R: Resource>(bus: &Bus<BroadcastMessage>, kind: &'static str, resource: &R) {
     if let Some(namespace) = R::NAMESPACE
         && bus.is_wanted(namespace)
     {
         let json = serde_json::to_vec(resource).unwrap_or_default();
-        bus.send(&Arc::new(Outgoing::object(namespace, kind, json)));
+        bus.send(&Arc::new(BroadcastMessage::object(namespace, kind, json)));
     }
 }
 

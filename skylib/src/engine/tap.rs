@@ -71,7 +71,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::capture::frames::{frame, udp};
+    use crate::capture::tests::frames::{frame, udp};
     use crate::capture::{Batch, CaptureError, CaptureStats};
     use crate::engine::EngineOptions;
     use crate::flow::{FlowQuery, FlowSource};

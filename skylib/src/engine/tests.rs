@@ -35,7 +35,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
         .block_on(future)
 }
 
-fn next(subscription: &mut Subscription<Outgoing>) -> Message {
+fn next(subscription: &mut Subscription<BroadcastMessage>) -> Message {
     let message = block_on(subscription.next()).unwrap();
     Message::decode(
         &message.encoded(Encoding::Json, UpdatePolicy::Full),

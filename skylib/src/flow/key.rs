@@ -4,7 +4,7 @@
 //! (lower MAC first where layer 2 counts, else lower address, else lower port), so the key also
 //! holds everything those identifiers are made of.
 
-use super::ident::XxHash;
+use super::flow_ids::XxHash;
 use super::options::LayerKeyMode;
 use crate::decode::{IpAddress, NetworkProtocol, Part, Parts, TransportHeader, TransportProtocol};
 

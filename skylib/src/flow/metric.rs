@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::wire::wire_message;
+use super::protobuf::wire_message;
 
 /// What was counted between two points in time.
 ///

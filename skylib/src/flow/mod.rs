@@ -25,43 +25,41 @@
 
 mod application;
 mod csv;
-mod extra;
+mod extra_layers;
 mod field;
-mod filters;
-mod ident;
-mod index;
+mod flow_ids;
+mod heap_size;
 mod key;
-mod layers;
 mod memory_hint;
 mod metric;
 mod options;
+mod packet_filter;
+mod protobuf;
 mod query;
 mod record;
 mod set;
 mod stats;
-mod stream;
 mod table;
-mod tcp;
-mod weight;
-mod wire;
+mod tcp_metric;
+mod tcp_stream;
 
 pub use application::ApplicationPorts;
 
 pub use csv::CsvWriter;
-pub use extra::ExtraLayers;
-pub use field::{FlowField, IntField, MetricField, ObjectField, PlainInt, TextField};
-pub use filters::PacketFilters;
-pub use layers::{
+pub use extra_layers::ExtraLayers;
+pub use extra_layers::records::{
     Dhcpv4Layer, DnsLayer, DnsMx, DnsOpt, DnsQuestion, DnsRecord, DnsSoa, DnsSrv, DnsTimestamp,
     Vrrpv2Layer,
 };
+pub use field::{FlowField, IntField, MetricField, ObjectField, PlainInt, TextField};
 pub use metric::{FlowMetric, IpMetric};
 pub use options::{FlowTableOptions, LayerKeyMode};
+pub use packet_filter::{PacketFilter, PacketFilterCompiler};
 pub use query::{FlowQuery, FlowQueryError, FlowSink, FlowSource};
 pub use record::{
     FinishType, Flow, FlowLayer, FlowProtocol, IcmpLayer, IcmpType, RawPacket, TransportLayer,
 };
 pub use set::{FlowSet, MergeOptions, SortOrder};
 pub use stats::{FlowMessage, FlowStats, FlowTableStats, FragmentCounts, StopCounts};
-pub use table::{FlowScan, FlowTable, PacketFilter};
-pub use tcp::{TcpMetric, TcpMetricKey};
+pub use table::{FlowScan, FlowTable};
+pub use tcp_metric::{TcpMetric, TcpMetricKey};

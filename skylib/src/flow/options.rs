@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::application::ApplicationPorts;
-use super::extra::ExtraLayers;
+use super::extra_layers::ExtraLayers;
 use crate::decode::DecoderOptions;
 use crate::value::Text;
 

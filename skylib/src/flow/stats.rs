@@ -4,8 +4,8 @@ use std::ops::AddAssign;
 
 use serde::{Deserialize, Serialize};
 
+use super::protobuf::wire_message;
 use super::record::Flow;
-use super::wire::wire_message;
 use crate::decode::DecodeError;
 use crate::value::Text;
 

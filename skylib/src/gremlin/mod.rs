@@ -46,25 +46,21 @@
 mod answer;
 mod ast;
 mod budget;
-#[cfg(test)]
-mod catalogue;
-mod checks;
-mod data;
 mod error;
 mod explain;
-mod go_text;
-mod kind;
+mod go_format;
+mod intermediate;
 mod lexer;
 pub mod live;
-mod lookup;
 mod number_set;
 mod parser;
 mod plan;
+mod point_lookup;
 mod predicate;
-#[cfg(test)]
-mod properties;
+mod result_kind;
 mod run;
 mod scope;
+mod step_params;
 mod steps;
 #[cfg(test)]
 mod tests;
@@ -84,7 +80,7 @@ pub use traversal::{Conditions, Only, Traversal};
 
 use self::plan::Plan;
 use self::run::Run;
-use crate::flow::{FlowSource, PacketFilters};
+use crate::flow::{FlowSource, PacketFilterCompiler};
 use crate::graph::GraphView;
 use crate::graph::history::History;
 use crate::time::Timestamp;
@@ -130,9 +126,9 @@ impl Query {
         };
         let steps: Vec<(Step, usize)> = steps.into_iter().map(place).collect();
         for (step, offset) in &steps {
-            checks::again(step).map_err(|message| {
+            step_params::again(step).map_err(|message| {
                 let error = QueryError::parse(message).at(&text, *offset);
-                match checks::usage(step.name()) {
+                match step_params::usage(step.name()) {
                     Some(usage) => error.help(format!("expected `{usage}`")),
                     None => error,
                 }
@@ -181,7 +177,7 @@ pub struct Context<'a> {
     /// The flows.
     pub flows: &'a dyn FlowSource,
     /// Makes the packet filters of `BPF`; without it a query cannot ask for them.
-    pub packet_filters: Option<&'a dyn PacketFilters>,
+    pub packet_filters: Option<&'a dyn PacketFilterCompiler>,
     /// The time that `NOW` and durations mean.
     pub now: Timestamp,
     /// What the query may take.
@@ -244,7 +240,7 @@ impl<'a> Context<'a> {
 
     /// With somebody who makes packet filters, for `BPF`.
     #[must_use]
-    pub const fn with_packet_filters(self, filters: &'a dyn PacketFilters) -> Self {
+    pub const fn with_packet_filters(self, filters: &'a dyn PacketFilterCompiler) -> Self {
         Self {
             packet_filters: Some(filters),
             ..self

@@ -8,11 +8,11 @@
 use std::time::Duration;
 
 use super::ast::{FlowNodes, Hierarchy, Param, Step, Walk};
-use super::checks;
 use super::error::QueryError;
-use super::go_text;
-use super::kind::Kind;
+use super::go_format;
 use super::predicate;
+use super::result_kind::Kind;
+use super::step_params;
 use super::steps::time::TimeContext;
 use crate::filter::{self, Filter};
 use crate::flow::{FlowField, SortOrder};
@@ -108,7 +108,7 @@ impl Plan {
             if let Some((step, offset)) = steps.get(at) {
                 let help = match steps.get(planner.step) {
                     Some((by, _)) if at != planner.step => {
-                        let usage = checks::usage(step.name()).unwrap_or_default();
+                        let usage = step_params::usage(step.name()).unwrap_or_default();
                         format!(
                             "in `{}`, part of `{}`; expected `{usage}`",
                             step.name(),
@@ -555,7 +555,7 @@ impl<'a> Planner<'a> {
 fn page(step: &Step) -> Result<Option<Page>, String> {
     let position = |param: &Param| match param {
         Param::Int(number) => Ok(u64::try_from(*number).unwrap_or(0)),
-        other => Err(format!("{} is not an integer", go_text::string(other))),
+        other => Err(format!("{} is not an integer", go_format::string(other))),
     };
     match step {
         Step::Limit(count) => Ok(Some(Page {

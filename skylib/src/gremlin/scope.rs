@@ -7,9 +7,9 @@ use std::rc::Rc;
 use super::budget::Budget;
 use super::error::QueryError;
 use super::explain::Access;
-use super::lookup::Lookup;
 use super::number_set::NumberSet;
-use super::steps::select::Row;
+use super::point_lookup::Lookup;
+use super::steps::filter::Row;
 use crate::filter::{Filter, Predicate};
 use crate::graph::history::{History, Identities, PastView};
 use crate::graph::{

@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use super::message::{write_json, write_json_head, write_message};
-use super::{Encoding, JsonPieces, MAX_NAME, Message, ProtoError};
-use crate::api::json::Members;
+use super::{Encoding, JsonStream, MAX_NAME, Message, ProtoError};
+use crate::api::go_json::Members;
 use crate::gremlin::live::Update;
 use crate::gremlin::{Answer, QueryError};
 
@@ -80,7 +80,7 @@ impl LiveRequest {
 /// assert_eq!(text, wanted.as_bytes());
 /// ```
 #[must_use]
-pub fn live_update(encoding: Encoding, name: &str, update: Update) -> JsonPieces {
+pub fn live_update(encoding: Encoding, name: &str, update: Update) -> JsonStream {
     match update {
         Update::Answer { answer, sequence } => {
             let kind = answer.kind();
@@ -90,7 +90,7 @@ pub fn live_update(encoding: Encoding, name: &str, update: Update) -> JsonPieces
         }
         Update::Changes { changes, sequence } => {
             let before = format!(r#"{{"Sequence":{sequence},"Changes":"#);
-            let object = JsonPieces::changes(changes).between(&before, "}");
+            let object = JsonStream::changes(changes).between(&before, "}");
             envelope(encoding, name, "Changes", OK, object)
         }
         Update::Failed(error) => live_error(encoding, name, "Failed", BAD_REQUEST, &error),
@@ -107,7 +107,7 @@ pub fn live_error(
     kind: &str,
     status: i64,
     error: &QueryError,
-) -> JsonPieces {
+) -> JsonStream {
     let object = Wrong {
         error: error.to_string(),
         offset: error.offset(),
@@ -123,9 +123,9 @@ pub fn live_reply(
     kind: &str,
     status: i64,
     error: Option<String>,
-) -> JsonPieces {
+) -> JsonStream {
     let object = match error {
-        None => JsonPieces::whole(b"null".to_vec()),
+        None => JsonStream::whole(b"null".to_vec()),
         Some(error) => text_of(&Wrong {
             error,
             offset: None,
@@ -144,20 +144,20 @@ struct Wrong {
 }
 
 /// Elements and flows are written while they are sent: there may be many.
-fn pieces_of(answer: Answer) -> JsonPieces {
+fn pieces_of(answer: Answer) -> JsonStream {
     match answer {
-        Answer::Nodes(nodes) => JsonPieces::nodes(nodes),
-        Answer::Edges(edges) => JsonPieces::edges(edges),
-        Answer::Flows(set) => JsonPieces::flows(set.flows),
-        Answer::Graph { nodes, edges } => JsonPieces::answer(nodes, edges),
+        Answer::Nodes(nodes) => JsonStream::nodes(nodes),
+        Answer::Edges(edges) => JsonStream::edges(edges),
+        Answer::Flows(set) => JsonStream::flows(set.flows),
+        Answer::Graph { nodes, edges } => JsonStream::answer(nodes, edges),
         answer => text_of(&answer),
     }
 }
 
-fn text_of(object: &impl Serialize) -> JsonPieces {
+fn text_of(object: &impl Serialize) -> JsonStream {
     let mut text = Vec::new();
     write_json(&mut text, object);
-    JsonPieces::whole(text)
+    JsonStream::whole(text)
 }
 
 fn envelope(
@@ -165,8 +165,8 @@ fn envelope(
     name: &str,
     kind: &str,
     status: i64,
-    object: JsonPieces,
-) -> JsonPieces {
+    object: JsonStream,
+) -> JsonStream {
     match encoding {
         Encoding::Json => {
             let mut head = Vec::new();
@@ -176,7 +176,7 @@ fn envelope(
         Encoding::Protobuf => {
             let text = object.into_text();
             let write = |out: &mut Vec<u8>| out.extend_from_slice(&text);
-            JsonPieces::whole(write_message(encoding, LIVE, kind, name, status, write))
+            JsonStream::whole(write_message(encoding, LIVE, kind, name, status, write))
         }
     }
 }

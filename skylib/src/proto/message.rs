@@ -6,9 +6,9 @@ use bytes::Bytes;
 use prost::Message as _;
 use serde::Serialize;
 
-use super::protobuf::{Envelope, FORMAT_JSON, FORMAT_PROTOBUF};
+use super::envelope::{Envelope, FORMAT_JSON, FORMAT_PROTOBUF};
 use super::{Encoding, ProtoError};
-use crate::api::json::Members;
+use crate::api::go_json::Members;
 
 /// A message as a client sent it.
 #[derive(Clone, Debug, PartialEq)]

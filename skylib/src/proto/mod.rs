@@ -1,7 +1,7 @@
 //! What goes over WebSocket: the envelope, and the messages of each namespace inside it.
 //!
 //! A [`Message`] is what a client sent, decoded leniently: whoever serves it drops what cannot be
-//! decoded and goes on. An [`Outgoing`] is one event for any number of receivers; each
+//! decoded and goes on. An [`BroadcastMessage`] is one event for any number of receivers; each
 //! [`Encoding`] of it is made once, when the first receiver asks, and shared by all.
 //!
 //! ```
@@ -15,25 +15,25 @@
 //! # Ok::<(), skylib::proto::ProtoError>(())
 //! ```
 
-mod contradiction;
+mod broadcast_message;
+mod envelope;
+mod filtered_view;
 mod flow;
+mod json_stream;
 mod live;
 mod message;
-mod outgoing;
-mod pieces;
-mod protobuf;
+mod protected_keys;
 mod topology;
-mod view;
 
+pub use broadcast_message::{BroadcastMessage, UpdatePolicy};
+pub use filtered_view::{FilteredView, NodeFilter};
 pub use flow::decode_flow_message;
+pub use json_stream::JsonStream;
 pub use live::{LIVE, LiveRequest, live_error, live_reply, live_update};
 pub use message::{Message, Object, write_message};
-pub use outgoing::{Outgoing, UpdatePolicy};
-pub use pieces::JsonPieces;
 pub use topology::{GraphMessage, PartialUpdate, SyncRequest};
-pub use view::{FilteredView, NodeFilter};
 
-use crate::api::json::JsonError;
+use crate::api::go_json::JsonError;
 use crate::graph::GraphError;
 
 /// How a client wants its messages. Complete by definition: the protocols of the wire.

@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 
 use super::{Message, Object, ProtoError};
-use crate::api::json::{JsonError, Members};
+use crate::api::go_json::{JsonError, Members};
 use crate::graph::schema::{self, SchemaError};
 use crate::graph::{Edge, EdgeId, Graph, GraphError, MetadataOp, Node, NodeId};
 use crate::time::Timestamp;

@@ -4,11 +4,11 @@ pub mod capability;
 pub mod cpu;
 #[cfg(feature = "netlink")]
 pub mod ethtool;
+pub mod eventfd;
 #[cfg(feature = "spp")]
 pub mod local_time;
 pub mod netns;
 #[cfg(feature = "afpacket")]
 pub mod socket;
-pub mod timer;
+pub mod timerfd;
 pub mod udp;
-pub mod wake;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use crate::graph::{Graph, GraphWriter, NodeId, Origin};
-use crate::sys::wake::Wake;
+use crate::sys::eventfd::EventFd;
 use crate::time::Timestamp;
 
 /// Something that watches a part of the host and keeps the graph true to it.
@@ -84,7 +84,7 @@ impl fmt::Debug for ProbeTarget {
 /// What a running probe is given: when to stop, and where to tell how it is.
 #[derive(Clone, Debug)]
 pub struct ProbeContext {
-    stop: Arc<Wake>,
+    stop: Arc<EventFd>,
     report: Arc<Mutex<Report>>,
 }
 
@@ -97,14 +97,14 @@ struct Report {
 impl ProbeContext {
     fn new() -> io::Result<Self> {
         Ok(Self {
-            stop: Arc::new(Wake::new()?),
+            stop: Arc::new(EventFd::new()?),
             report: Arc::default(),
         })
     }
 
     /// Raised when the probe has to end, within a second.
     #[must_use]
-    pub fn stop(&self) -> &Wake {
+    pub fn stop(&self) -> &EventFd {
         &self.stop
     }
 
@@ -281,7 +281,7 @@ mod tests {
     use std::os::fd::AsFd;
 
     use super::*;
-    use crate::sys::wake::wait_readable;
+    use crate::sys::eventfd::wait_readable;
 
     struct Idle;
 

@@ -15,7 +15,7 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::Notify;
 
 use super::monotonic;
-use crate::proto::Outgoing;
+use crate::proto::BroadcastMessage;
 
 /// How long a reader may take nothing before it is cut off, once its queue is full.
 pub const PATIENCE: Duration = Duration::from_secs(1);
@@ -62,7 +62,7 @@ pub trait BusMessage {
     fn weight(&self) -> usize;
 }
 
-impl BusMessage for Outgoing {
+impl BusMessage for BroadcastMessage {
     fn namespace(&self) -> &str {
         Self::namespace(self)
     }

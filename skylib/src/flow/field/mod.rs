@@ -6,7 +6,7 @@ use std::fmt;
 
 use super::metric::FlowMetric;
 use super::record::Flow;
-use super::tcp::TcpMetricKey;
+use super::tcp_metric::TcpMetricKey;
 use crate::filter::{Fields, Predicate};
 use crate::value::{Map, Text, Value};
 

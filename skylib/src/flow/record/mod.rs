@@ -7,10 +7,10 @@
 use prost::bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::layers::{Dhcpv4Layer, DnsLayer, Vrrpv2Layer};
+use super::extra_layers::records::{Dhcpv4Layer, DnsLayer, Vrrpv2Layer};
 use super::metric::{FlowMetric, IpMetric};
-use super::tcp::TcpMetric;
-use super::wire::{wire_enum, wire_message};
+use super::protobuf::{wire_enum, wire_message};
+use super::tcp_metric::TcpMetric;
 use crate::value::Text;
 
 /// Traffic between two ends, seen at one capture point.
@@ -185,7 +185,7 @@ pub struct RawPacket {
     #[serde(
         rename = "Data",
         skip_serializing_if = "Bytes::is_empty",
-        with = "crate::flow::layers::base64_bytes"
+        with = "crate::flow::extra_layers::records::base64_bytes"
     )]
     pub data: Bytes,
     /// Type of the first layer, a `LINKTYPE_` number of libpcap; 0 if there is none.

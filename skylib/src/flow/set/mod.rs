@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::field::{FlowField, FlowFields};
+use super::protobuf::wire_message;
 use super::query::FlowQueryError;
 use super::record::Flow;
-use super::wire::wire_message;
 use crate::filter::Filter;
 
 /// Flows and the time they span.

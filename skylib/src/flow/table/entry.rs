@@ -1,10 +1,10 @@
 //! What a table holds of a flow: three cache lines, and slabs for what few flows have.
 
-use crate::flow::extra::ExtraContents;
+use crate::flow::extra_layers::ExtraContents;
 use crate::flow::key::FlowKey;
 use crate::flow::metric::{FlowMetric, IpMetric};
 use crate::flow::record::{FinishType, FlowProtocol, RawPacket};
-use crate::flow::stream::Streams;
+use crate::flow::tcp_stream::Streams;
 
 /// A flow in the table. The first line decides whether a packet belongs to it, the second is
 /// written by every packet, the third when the flow begins, is sent or leaves.
@@ -129,7 +129,7 @@ impl Entry {
 
     /// Whether a packet with these `IS_*` goes from A to B.
     pub(super) const fn is_same_way(&self, flags: u8) -> bool {
-        (self.hot.flags & HOT_SWAPPED != 0) == (flags & super::packet::IS_SWAPPED != 0)
+        (self.hot.flags & HOT_SWAPPED != 0) == (flags & super::process::IS_SWAPPED != 0)
     }
 
     /// A's and B's MAC.

@@ -6,11 +6,11 @@ use super::FlowTable;
 use super::entry::{
     Counters, Entry, HAS_ICMP, HAS_LINK, HAS_NETWORK, HAS_OTHER_NETWORK, OtherNetwork,
 };
-use super::paths::PathInfo;
+use super::layer_paths::PathInfo;
 use crate::decode::IpAddress;
 use crate::filter::{Fields, Predicate};
 use crate::flow::field::{FlowField, FlowFields, IntField, PlainInt, TextField};
-use crate::flow::ident::hex;
+use crate::flow::flow_ids::hex;
 use crate::flow::metric::FlowMetric;
 use crate::flow::record::{
     FinishType, Flow, FlowLayer, FlowProtocol, IcmpLayer, IcmpType, TransportLayer,
@@ -185,7 +185,7 @@ impl FlowTable {
     pub(super) fn class(&self, entry: &Entry) -> u8 {
         let path = self.path(entry);
         match self.port_name(entry) {
-            Some(name) => super::begin::timeout_class(&self.options, name),
+            Some(name) => super::new_flow::timeout_class(&self.options, name),
             None => path.class,
         }
     }
@@ -200,7 +200,7 @@ impl FlowTable {
             .get(entry.cold.rare)
             .and_then(|rare| rare.path)
             .unwrap_or_default();
-        let class = |name: &str| super::begin::timeout_class(&self.options, name);
+        let class = |name: &str| super::new_flow::timeout_class(&self.options, name);
         Cow::Owned(PathInfo::new(&path, class))
     }
 

@@ -1,7 +1,7 @@
 //! IPv4 fragments on their way into the table: joined first, then counted as one packet.
 
 use super::FlowTable;
-use super::packet::{IS_COUNTED, IS_FRAGMENTED, Pending};
+use super::process::{IS_COUNTED, IS_FRAGMENTED, Pending};
 use crate::decode::{
     DefragOptions, Defragmenter, Fragment, Joined, Joining, Layer, NetworkProtocol, Parts,
 };
@@ -335,7 +335,7 @@ mod tests {
     #[test]
     fn a_filter_sees_the_joined_packet() {
         struct PortSix;
-        impl super::super::PacketFilter for PortSix {
+        impl crate::flow::PacketFilter for PortSix {
             fn matches(&self, packet: &PacketRef<'_>) -> bool {
                 packet.data.get(36..38) == Some(&[0, 6]) && packet.data.len() == 58
             }

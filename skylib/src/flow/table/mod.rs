@@ -1,36 +1,38 @@
 //! `FlowTable`: packets in, flows out.
 
+mod age_queue;
 mod arena;
-mod begin;
-mod contents;
 mod entry;
 mod export;
+mod extra_messages;
 mod fragments;
-mod packet;
-mod paths;
-mod queue;
+mod hash_index;
+mod layer_paths;
+mod new_flow;
+mod process;
 mod scan;
 mod segments;
 mod timer;
 
 use std::hash::{BuildHasher, Hasher};
 
+use self::age_queue::Queue;
 use self::arena::Arena;
 use self::entry::{Entry, Interval, Rare, Slab};
 use self::fragments::Fragments;
-use self::packet::Pending;
-use self::paths::Paths;
-use self::queue::Queue;
+use self::hash_index::Index;
+use self::layer_paths::Paths;
+use self::process::Pending;
 pub use self::scan::FlowScan;
 use self::timer::Timers;
-use super::index::Index;
 use super::key::HashSeed;
 use super::options::FlowTableOptions;
+use super::packet_filter::PacketFilter;
 use super::record::Flow;
 use super::stats::FlowTableStats;
-use super::stream::Streams;
+use super::tcp_stream::Streams;
 use crate::decode::{Decoder, Parts};
-use crate::packet::{PacketBatch, PacketRef};
+use crate::packet::PacketBatch;
 
 /// The flows of one capture point.
 ///
@@ -98,12 +100,6 @@ pub struct FlowTable {
     pending: Vec<Pending>,
 }
 
-/// Which packets count; made from a filter text by the capture layer.
-pub trait PacketFilter: Send {
-    /// Whether a packet counts.
-    fn matches(&self, packet: &PacketRef<'_>) -> bool;
-}
-
 impl FlowTable {
     /// An empty table.
     #[must_use]
@@ -111,7 +107,7 @@ impl FlowTable {
         let seed = options
             .seed
             .unwrap_or_else(|| std::hash::RandomState::new().build_hasher().finish());
-        let others = contents::contents_limit(&options)
+        let others = extra_messages::contents_limit(&options)
             + fragments::fragments_limit(&options)
             + segments::segments_limit(&options);
         let by_bytes = options.max_bytes.map_or(usize::MAX, |bytes| {

@@ -2,12 +2,12 @@
 
 use super::FlowTable;
 use super::entry::{Entry, Rare};
-use super::packet::Pending;
+use super::process::Pending;
 use crate::decode::{Part, Parts, TcpFlags, TransportHeader, TransportProtocol};
 use crate::flow::options::FlowTableOptions;
 use crate::flow::record::FinishType;
-use crate::flow::stream::{Rules, Segment};
-use crate::flow::tcp::TcpMetric;
+use crate::flow::tcp_metric::TcpMetric;
+use crate::flow::tcp_stream::{Rules, Segment};
 use crate::packet::PacketRef;
 
 impl FlowTable {

@@ -5,7 +5,7 @@ use hashbrown::HashMap;
 use super::Answer;
 use crate::graph::Node;
 use crate::gremlin::error::QueryError;
-use crate::gremlin::go_text;
+use crate::gremlin::go_format;
 use crate::value::Value;
 
 impl Answer {
@@ -24,7 +24,7 @@ impl Answer {
             let mut label = title.clone();
             for key in KEYS {
                 if let Some(value) = node.metadata.get(key) {
-                    let value = escaped(&go_text::metadata(value));
+                    let value = escaped(&go_format::metadata(value));
                     label.push_str(&format!("\\n{key} = {value}"));
                 }
             }

@@ -1,9 +1,9 @@
 //! The plan of a query and what became of it: which steps run as one, what an index finds, how many
 //! elements were expected and how many came.
 
+mod describe;
 mod estimate;
 mod trace;
-mod words;
 
 use std::fmt;
 use std::time::Duration;
@@ -231,7 +231,7 @@ impl Query {
                     .chain(measured.took)
                     .reduce(|a, b| a + b);
                 step.operations.push(ExplainedOperation {
-                    operation: words::of(operation),
+                    operation: describe::of(operation),
                     access: measured.access.clone(),
                     is_pushed_down: measured.is_pushed_down,
                     estimated,

@@ -47,21 +47,21 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod difference;
+mod baseline;
+mod dependencies;
+mod diff;
 mod item;
-mod reach;
-mod rows;
+mod keyed_rows;
 #[cfg(test)]
 mod tests;
-mod told;
 mod update;
 
 pub use item::{Item, Key};
 pub use update::{Change, Followed, List, Update};
 
-use self::reach::Reach;
-use self::rows::Rows;
-use self::told::Told;
+use self::baseline::Told;
+use self::dependencies::Reach;
+use self::keyed_rows::Rows;
 use super::{Context, Query, QueryError, QueryErrorKind};
 use crate::graph::GraphEvent;
 

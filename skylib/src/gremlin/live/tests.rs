@@ -8,7 +8,7 @@ use super::*;
 use crate::flow::{Flow, FlowSet};
 use crate::graph::history::{History, HistoryLimits, MemoryHistory};
 use crate::graph::{Graph, GraphAccess, GraphView, MetadataOp, NodeId};
-use crate::gremlin::properties::{Change as Mutation, change as mutation};
+use crate::gremlin::tests::proptests::{Change as Mutation, change as mutation};
 use crate::gremlin::tests::{graph, metadata, node_step};
 use crate::gremlin::{Answer, Limits};
 use crate::time::Timestamp;

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::item::{Item, Key};
-use super::rows::{Row, Rows};
+use super::keyed_rows::{Row, Rows};
 use crate::gremlin::{Answer, QueryError};
 
 /// News of a live query.

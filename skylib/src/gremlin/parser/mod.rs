@@ -13,10 +13,10 @@
 //! Words are not case sensitive. Which parameters a step takes: [`checks`](super::checks).
 
 use super::ast::{Param, Predicate, Step};
-use super::checks;
 use super::error::{QueryError, nearest};
-use super::go_text::{list, quoted};
+use super::go_format::{list, quoted};
 use super::lexer::{Lexer, Token, TokenKind};
+use super::step_params;
 use crate::flow::SortOrder;
 use crate::value::Text;
 
@@ -86,20 +86,20 @@ impl<'a> Parser<'a> {
         }
         // COMPAT: an unknown word is refused at once; of any other token (a string, a predicate)
         // the parentheses are read first and their errors come first.
-        let known = checks::usage(name.text).is_some() || is_reserved(name.text);
+        let known = step_params::usage(name.text).is_some() || is_reserved(name.text);
         if name.kind == TokenKind::Word && !known {
             return Err(self.no_step(&name));
         }
         let params = self.params(0)?;
         let made = match name.kind {
-            TokenKind::Word => checks::step(name.text, params),
+            TokenKind::Word => step_params::step(name.text, params),
             _ => None,
         };
         match made {
             Some(Ok(step)) => Ok((step, name.span.start)),
             Some(Err(message)) => {
                 let error = self.error(message, &name);
-                Err(match checks::usage(name.text) {
+                Err(match step_params::usage(name.text) {
                     Some(usage) => error.help(format!("expected `{usage}`")),
                     None => error,
                 })
@@ -110,7 +110,7 @@ impl<'a> Parser<'a> {
 
     fn no_step(&self, name: &Token<'_>) -> QueryError {
         let error = self.error(format!("Expected step function, got: {}", name.text), name);
-        match nearest(name.text, checks::step_names()) {
+        match nearest(name.text, step_params::step_names()) {
             Some(step) => error.help(format!("did you mean `{step}`?")),
             None => error.help("expected the name of a step, such as `Has` or `Out`"),
         }

@@ -6,9 +6,9 @@ use super::Run;
 use crate::filter::Filter;
 use crate::graph::{EdgeRef, NodeRef};
 use crate::gremlin::answer::Answer;
-use crate::gremlin::data::{Data, Element, Rows};
 use crate::gremlin::error::QueryError;
-use crate::gremlin::steps::select::Pipe;
+use crate::gremlin::intermediate::{Data, Element, Rows};
+use crate::gremlin::steps::filter::Pipe;
 use crate::value::Value;
 
 impl Run<'_> {

@@ -4,7 +4,7 @@
 //! follow the operation which finds elements run with it, so that nothing is gathered in between.
 
 mod finish;
-mod pipes;
+mod pipeline;
 
 use std::rc::Rc;
 
@@ -13,14 +13,16 @@ use hashbrown::HashMap;
 use super::answer::Answer;
 use super::ast::Walk;
 use super::budget::Budget;
-use super::data::{Data, Element, Rows};
 use super::error::QueryError;
 use super::explain::{Access, Trace};
+use super::intermediate::{Data, Element, Rows};
 use super::plan::{FlowPlan, Operation};
 use super::scope::{Part, Scope};
+use super::steps::filter;
 use super::steps::metrics::Metrics;
-use super::steps::select;
-use super::steps::{flows, fold, hierarchy, next_hop, path, raw_packets, sockets, subgraph, walk};
+use super::steps::{
+    flows, hierarchy, next_hop, path, raw_packets, sockets, subgraph, values, walk,
+};
 use super::{Context, Query};
 use crate::filter::Filter;
 use crate::flow::FlowSet;
@@ -208,9 +210,9 @@ impl<'r> Run<'r> {
                     _ => return Err(misplaced()),
                 };
                 Ok(Data::List(match operation {
-                    Operation::Filter(filter) => fold::filter_list(list, filter, &self.budget)?,
-                    Operation::Dedup(_) => fold::dedup_list(list, &self.budget)?,
-                    Operation::Page(page) => select::cut(list, *page),
+                    Operation::Filter(filter) => values::filter_list(list, filter, &self.budget)?,
+                    Operation::Dedup(_) => values::dedup_list(list, &self.budget)?,
+                    Operation::Page(page) => filter::cut(list, *page),
                     _ => return Err(misplaced()),
                 }))
             }
@@ -322,14 +324,14 @@ impl<'r> Run<'r> {
                     _ => usize::MAX,
                 };
                 let key = ElementKey::parse(key);
-                select::sort(&mut nodes, *order, &key, wanted, &self.budget)?;
+                filter::sort(&mut nodes, *order, &key, wanted, &self.budget)?;
                 Ok(Data::Nodes(Rows::from(nodes)))
             }
-            Operation::Values(key) => fold::values(&nodes, key, budget).map(Data::List),
-            Operation::ValueMap(keys) => fold::value_map(&nodes, keys, budget).map(Data::List),
-            Operation::Keys => fold::keys(&nodes, budget).map(Data::List),
+            Operation::Values(key) => values::values(&nodes, key, budget).map(Data::List),
+            Operation::ValueMap(keys) => values::value_map(&nodes, keys, budget).map(Data::List),
+            Operation::Keys => values::keys(&nodes, budget).map(Data::List),
             Operation::Sum(Some(key)) => {
-                fold::sum(&nodes, key, budget).map(|sum| Data::Scalar(Value::Int(sum)))
+                values::sum(&nodes, key, budget).map(|sum| Data::Scalar(Value::Int(sum)))
             }
             Operation::SubGraph(filter) => {
                 let nodes = Rc::unwrap_or_clone(nodes);

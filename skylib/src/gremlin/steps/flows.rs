@@ -4,8 +4,8 @@ use std::ops::ControlFlow;
 
 use hashbrown::{HashMap, HashSet};
 
+use super::filter::Row;
 use super::metrics::{Metric, Metrics};
-use super::select::Row;
 use crate::filter::{Filter, Predicate};
 use crate::flow::{Flow, FlowField, FlowQuery, FlowQueryError, FlowSet, FlowSource};
 use crate::graph::{ElementKey, NodeRef};

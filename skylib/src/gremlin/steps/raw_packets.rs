@@ -2,7 +2,7 @@
 
 use hashbrown::HashMap;
 
-use crate::flow::{Flow, PacketFilter, PacketFilters, RawPacket};
+use crate::flow::{Flow, PacketFilter, PacketFilterCompiler, RawPacket};
 use crate::gremlin::budget::Budget;
 use crate::gremlin::error::QueryError;
 use crate::packet::{LinkType, PacketRef};
@@ -23,7 +23,7 @@ pub(in crate::gremlin) fn of_flows(flows: Vec<Flow>) -> Vec<(Text, Vec<RawPacket
 pub(in crate::gremlin) fn filter(
     mut flows: Vec<(Text, Vec<RawPacket>)>,
     text: &str,
-    filters: Option<&dyn PacketFilters>,
+    filters: Option<&dyn PacketFilterCompiler>,
     budget: &Budget<'_>,
 ) -> Result<Vec<(Text, Vec<RawPacket>)>, QueryError> {
     let filters = filters.ok_or_else(|| {

@@ -10,7 +10,7 @@ use crate::graph::{ElementKey, NodeRef};
 use crate::gremlin::budget::{Budget, Room};
 use crate::gremlin::error::QueryError;
 use crate::gremlin::scope::Scope;
-use crate::gremlin::steps::fold;
+use crate::gremlin::steps::values;
 use crate::value::{Text, Value};
 
 /// The connections of each node that has any.
@@ -105,7 +105,7 @@ pub(in crate::gremlin) fn filter(
 ) -> Result<Vec<(Text, Vec<Value>)>, QueryError> {
     let mut kept = Vec::new();
     for (id, list) in sockets {
-        let list = fold::filter_list(list, filter, budget)?;
+        let list = values::filter_list(list, filter, budget)?;
         if !list.is_empty() {
             kept.push((id, list));
         }

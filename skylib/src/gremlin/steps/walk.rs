@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use super::select::{Pipe, Row};
+use super::filter::{Pipe, Row};
 use crate::filter::Filter;
 use crate::graph::{Direction, EdgeRef, ElementKey, NodeRef};
 use crate::gremlin::ast::Walk;

@@ -2,7 +2,7 @@
 
 use super::Traversal;
 use super::conditions::{Conditions, Only};
-use super::on::{self, Elements};
+use super::markers::{self, Elements};
 use crate::gremlin::ast::{Param, Step, Walk};
 use crate::value::Text;
 
@@ -82,12 +82,12 @@ impl<K: Elements, S> Traversal<K, S> {
     }
 
     /// `Count()`: how many.
-    pub fn count(self) -> Traversal<on::Number, S> {
+    pub fn count(self) -> Traversal<markers::Number, S> {
         self.then(Step::Count)
     }
 
     /// `G`: back to the graph.
-    pub fn g(self) -> Traversal<on::Graph, S> {
+    pub fn g(self) -> Traversal<markers::Graph, S> {
         self.then(Step::G)
     }
 }
@@ -109,39 +109,39 @@ impl<K: Elements, S> Traversal<K, S> {
 ///     assert_eq!(traversal, text);
 /// }
 /// ```
-impl<S> Traversal<on::Edges, S> {
+impl<S> Traversal<markers::Edges, S> {
     /// `InV()`: the parent of each edge (the reverse of TinkerPop).
-    pub fn in_v(self) -> Traversal<on::Nodes, S> {
+    pub fn in_v(self) -> Traversal<markers::Nodes, S> {
         self.then(Step::Walk(Walk::InV, Vec::new()))
     }
 
     /// `InV(key, value, …)`: the parents that pass.
-    pub fn in_v_where(self, only: impl Into<Only>) -> Traversal<on::Nodes, S> {
+    pub fn in_v_where(self, only: impl Into<Only>) -> Traversal<markers::Nodes, S> {
         self.then(Step::Walk(Walk::InV, only.into().into_params()))
     }
 
     /// `OutV()`: the child of each edge (the reverse of TinkerPop).
-    pub fn out_v(self) -> Traversal<on::Nodes, S> {
+    pub fn out_v(self) -> Traversal<markers::Nodes, S> {
         self.then(Step::Walk(Walk::OutV, Vec::new()))
     }
 
     /// `OutV(key, value, …)`: the children that pass.
-    pub fn out_v_where(self, only: impl Into<Only>) -> Traversal<on::Nodes, S> {
+    pub fn out_v_where(self, only: impl Into<Only>) -> Traversal<markers::Nodes, S> {
         self.then(Step::Walk(Walk::OutV, only.into().into_params()))
     }
 
     /// `BothV()`: parent and child of each edge.
-    pub fn both_v(self) -> Traversal<on::Nodes, S> {
+    pub fn both_v(self) -> Traversal<markers::Nodes, S> {
         self.then(Step::Walk(Walk::BothV, Vec::new()))
     }
 
     /// `BothV(key, value, …)`: the parents and children that pass.
-    pub fn both_v_where(self, only: impl Into<Only>) -> Traversal<on::Nodes, S> {
+    pub fn both_v_where(self, only: impl Into<Only>) -> Traversal<markers::Nodes, S> {
         self.then(Step::Walk(Walk::BothV, only.into().into_params()))
     }
 
     /// `SubGraph()`: these edges and their ends as a graph of their own.
-    pub fn sub_graph(self) -> Traversal<on::Graph, S> {
+    pub fn sub_graph(self) -> Traversal<markers::Graph, S> {
         self.then(Step::SubGraph(Vec::new()))
     }
 }
@@ -158,9 +158,9 @@ impl<S> Traversal<on::Edges, S> {
 /// assert_eq!(path().flows_where(("Transport", 80)).to_string(), format!("{text}.Flows('Transport', 80)"));
 /// assert_eq!(path().sub_graph().to_string(), format!("{text}.SubGraph()"));
 /// ```
-impl<S> Traversal<on::Paths, S> {
+impl<S> Traversal<markers::Paths, S> {
     /// `Dedup()`: the nodes of all paths, each once.
-    pub fn dedup(self) -> Traversal<on::Nodes, S> {
+    pub fn dedup(self) -> Traversal<markers::Nodes, S> {
         self.then(Step::Dedup(Vec::new()))
     }
 
@@ -168,22 +168,22 @@ impl<S> Traversal<on::Paths, S> {
     pub fn dedup_by<T: Into<Text>>(
         self,
         keys: impl IntoIterator<Item = T>,
-    ) -> Traversal<on::Nodes, S> {
+    ) -> Traversal<markers::Nodes, S> {
         self.then(Step::Dedup(keys.into_iter().map(Into::into).collect()))
     }
 
     /// `Flows()`: the flows captured on the nodes.
-    pub fn flows(self) -> Traversal<on::Flows, S> {
+    pub fn flows(self) -> Traversal<markers::Flows, S> {
         self.then(Step::Flows(Vec::new()))
     }
 
     /// `Flows(key, value, …)`: those of them that satisfy conditions.
-    pub fn flows_where(self, conditions: impl Into<Conditions>) -> Traversal<on::Flows, S> {
+    pub fn flows_where(self, conditions: impl Into<Conditions>) -> Traversal<markers::Flows, S> {
         self.then(Step::Flows(conditions.into().into_params()))
     }
 
     /// `SubGraph()`: the nodes and all edges among them as a graph of their own.
-    pub fn sub_graph(self) -> Traversal<on::Graph, S> {
+    pub fn sub_graph(self) -> Traversal<markers::Graph, S> {
         self.then(Step::SubGraph(Vec::new()))
     }
 }
@@ -204,7 +204,7 @@ impl<S> Traversal<on::Paths, S> {
 ///     assert_eq!(traversal, text);
 /// }
 /// ```
-impl<S> Traversal<on::Values, S> {
+impl<S> Traversal<markers::Values, S> {
     /// `Has(key, value)`: the objects in which a key satisfies a condition.
     pub fn has(self, key: impl Into<Text>, value: impl Into<Param>) -> Self {
         self.has_all(Conditions::of(key, value))
@@ -231,7 +231,7 @@ impl<S> Traversal<on::Values, S> {
     }
 
     /// `Count()`: how many.
-    pub fn count(self) -> Traversal<on::Number, S> {
+    pub fn count(self) -> Traversal<markers::Number, S> {
         self.then(Step::Count)
     }
 }

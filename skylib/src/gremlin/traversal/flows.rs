@@ -2,7 +2,7 @@
 
 use super::Traversal;
 use super::conditions::{Conditions, Only};
-use super::on;
+use super::markers;
 use crate::flow::SortOrder;
 use crate::gremlin::ast::{FlowNodes, Param, Step, Walk};
 use crate::value::Text;
@@ -32,7 +32,7 @@ use crate::value::Text;
 ///     assert_eq!(traversal, text);
 /// }
 /// ```
-impl<S> Traversal<on::Flows, S> {
+impl<S> Traversal<markers::Flows, S> {
     /// `Has(key, value)`: a field is equal to a value, or satisfies a predicate.
     pub fn has(self, key: impl Into<Text>, value: impl Into<Param>) -> Self {
         self.has_all(Conditions::of(key, value))
@@ -115,117 +115,117 @@ impl<S> Traversal<on::Flows, S> {
 ///     assert_eq!(traversal, text);
 /// }
 /// ```
-impl<S> Traversal<on::Flows, S> {
+impl<S> Traversal<markers::Flows, S> {
     /// `Count()`: how many.
-    pub fn count(self) -> Traversal<on::Number, S> {
+    pub fn count(self) -> Traversal<markers::Number, S> {
         self.then(Step::Count)
     }
 
     /// `Values(key)`: a field of each flow; running fails if one lacks it.
-    pub fn values(self, key: impl Into<Text>) -> Traversal<on::Values, S> {
+    pub fn values(self, key: impl Into<Text>) -> Traversal<markers::Values, S> {
         self.then(Step::Values(key.into()))
     }
 
     /// `Keys()`: the names of all fields.
-    pub fn keys(self) -> Traversal<on::Values, S> {
+    pub fn keys(self) -> Traversal<markers::Values, S> {
         self.then(Step::Keys(Vec::new()))
     }
 
     /// `Sum(key)`: a field of `Metric` or `LastUpdateMetric`, added up.
-    pub fn sum(self, key: impl Into<Text>) -> Traversal<on::Number, S> {
+    pub fn sum(self, key: impl Into<Text>) -> Traversal<markers::Number, S> {
         self.then(Step::Sum(vec![Param::Text(key.into())]))
     }
 
     /// `Out()`: the node at the B end of each flow's link layer.
-    pub fn out(self) -> Traversal<on::Nodes, S> {
+    pub fn out(self) -> Traversal<markers::Nodes, S> {
         self.then(Step::Walk(Walk::Out, Vec::new()))
     }
 
     /// `Out(key, value, …)`: those of them that pass.
-    pub fn out_where(self, only: impl Into<Only>) -> Traversal<on::Nodes, S> {
+    pub fn out_where(self, only: impl Into<Only>) -> Traversal<markers::Nodes, S> {
         self.then(Step::Walk(Walk::Out, only.into().into_params()))
     }
 
     /// `In()`: the node at the A end of each flow's link layer.
-    pub fn in_(self) -> Traversal<on::Nodes, S> {
+    pub fn in_(self) -> Traversal<markers::Nodes, S> {
         self.then(Step::Walk(Walk::In, Vec::new()))
     }
 
     /// `In(key, value, …)`: those of them that pass.
-    pub fn in_where(self, only: impl Into<Only>) -> Traversal<on::Nodes, S> {
+    pub fn in_where(self, only: impl Into<Only>) -> Traversal<markers::Nodes, S> {
         self.then(Step::Walk(Walk::In, only.into().into_params()))
     }
 
     /// `Both()`: the nodes at both ends.
-    pub fn both(self) -> Traversal<on::Nodes, S> {
+    pub fn both(self) -> Traversal<markers::Nodes, S> {
         self.then(Step::Walk(Walk::Both, Vec::new()))
     }
 
     /// `Both(key, value, …)`: those of them that pass.
-    pub fn both_where(self, only: impl Into<Only>) -> Traversal<on::Nodes, S> {
+    pub fn both_where(self, only: impl Into<Only>) -> Traversal<markers::Nodes, S> {
         self.then(Step::Walk(Walk::Both, only.into().into_params()))
     }
 
     /// `Nodes()`: the node each flow was captured on, and those at its ends.
-    pub fn nodes(self) -> Traversal<on::Nodes, S> {
+    pub fn nodes(self) -> Traversal<markers::Nodes, S> {
         self.then(Step::FlowNodes(FlowNodes::Nodes, Vec::new()))
     }
 
     /// `Nodes(key, value, …)`: those of them that pass.
-    pub fn nodes_where(self, only: impl Into<Only>) -> Traversal<on::Nodes, S> {
+    pub fn nodes_where(self, only: impl Into<Only>) -> Traversal<markers::Nodes, S> {
         self.then(Step::FlowNodes(FlowNodes::Nodes, only.into().into_params()))
     }
 
     /// `Hops()`: the node each flow was captured on.
-    pub fn hops(self) -> Traversal<on::Nodes, S> {
+    pub fn hops(self) -> Traversal<markers::Nodes, S> {
         self.then(Step::FlowNodes(FlowNodes::Hops, Vec::new()))
     }
 
     /// `Hops(key, value, …)`: those of them that pass.
-    pub fn hops_where(self, only: impl Into<Only>) -> Traversal<on::Nodes, S> {
+    pub fn hops_where(self, only: impl Into<Only>) -> Traversal<markers::Nodes, S> {
         self.then(Step::FlowNodes(FlowNodes::Hops, only.into().into_params()))
     }
 
     /// `CaptureNode()`: the node each flow was captured on.
-    pub fn capture_node(self) -> Traversal<on::Nodes, S> {
+    pub fn capture_node(self) -> Traversal<markers::Nodes, S> {
         self.then(Step::FlowNodes(FlowNodes::CaptureNode, Vec::new()))
     }
 
     /// `CaptureNode(key, value, …)`: those of them that pass.
-    pub fn capture_node_where(self, only: impl Into<Only>) -> Traversal<on::Nodes, S> {
+    pub fn capture_node_where(self, only: impl Into<Only>) -> Traversal<markers::Nodes, S> {
         let only = only.into().into_params();
         self.then(Step::FlowNodes(FlowNodes::CaptureNode, only))
     }
 
     /// `Group()`: flows by `TrackingID`.
-    pub fn group(self) -> Traversal<on::Groups, S> {
+    pub fn group(self) -> Traversal<markers::Groups, S> {
         self.then(Step::Group(Vec::new()))
     }
 
     /// `Metrics()`: the counters of the flows.
-    pub fn metrics(self) -> Traversal<on::Metrics, S> {
+    pub fn metrics(self) -> Traversal<markers::Metrics, S> {
         self.then(Step::Metrics(None))
     }
 
     /// `RawPackets()`: the packets kept with the flows.
-    pub fn raw_packets(self) -> Traversal<on::RawPackets, S> {
+    pub fn raw_packets(self) -> Traversal<markers::RawPackets, S> {
         self.then(Step::RawPackets(Vec::new()))
     }
 
     /// `Sockets()`: the connections that the flows belong to.
-    pub fn sockets(self) -> Traversal<on::Sockets, S> {
+    pub fn sockets(self) -> Traversal<markers::Sockets, S> {
         self.then(Step::Sockets(Vec::new()))
     }
 }
 
-impl<S> Traversal<on::Groups, S> {
+impl<S> Traversal<markers::Groups, S> {
     /// `MoreThan()`: the groups of more than one flow.
     pub fn more_than_one(self) -> Self {
         self.then(Step::MoreThan(Vec::new()))
     }
 }
 
-impl<S> Traversal<on::RawPackets, S> {
+impl<S> Traversal<markers::RawPackets, S> {
     /// `BPF(filter)`: the packets that a capture filter lets through.
     pub fn bpf(self, filter: impl Into<Text>) -> Self {
         self.then(Step::Bpf(vec![Param::Text(filter.into())]))
@@ -248,7 +248,7 @@ impl<S> Traversal<on::RawPackets, S> {
 ///     assert_eq!(traversal, text);
 /// }
 /// ```
-impl<S> Traversal<on::Metrics, S> {
+impl<S> Traversal<markers::Metrics, S> {
     /// `Aggregates()`: added up in slots of 30 seconds.
     pub fn aggregates(self) -> Self {
         self.then(Step::Aggregates(Vec::new()))
@@ -260,22 +260,22 @@ impl<S> Traversal<on::Metrics, S> {
     }
 
     /// `Sum()`: every counter added up, as one metric.
-    pub fn sum(self) -> Traversal<on::Number, S> {
+    pub fn sum(self) -> Traversal<markers::Number, S> {
         self.then(Step::Sum(Vec::new()))
     }
 
     /// `Sum(key)`: one counter added up.
-    pub fn sum_of(self, key: impl Into<Text>) -> Traversal<on::Number, S> {
+    pub fn sum_of(self, key: impl Into<Text>) -> Traversal<markers::Number, S> {
         self.then(Step::Sum(vec![Param::Text(key.into())]))
     }
 
     /// `Count()`: how many nodes or flows have metrics.
-    pub fn count(self) -> Traversal<on::Number, S> {
+    pub fn count(self) -> Traversal<markers::Number, S> {
         self.then(Step::Count)
     }
 
     /// `Keys()`: the names of the counters.
-    pub fn keys(self) -> Traversal<on::Values, S> {
+    pub fn keys(self) -> Traversal<markers::Values, S> {
         self.then(Step::Keys(Vec::new()))
     }
 }
@@ -299,7 +299,7 @@ impl<S> Traversal<on::Metrics, S> {
 ///     assert_eq!(traversal, text);
 /// }
 /// ```
-impl<S> Traversal<on::Sockets, S> {
+impl<S> Traversal<markers::Sockets, S> {
     /// `Has(key, value)`: the connections in which a field satisfies a condition.
     pub fn has(self, key: impl Into<Text>, value: impl Into<Param>) -> Self {
         self.has_all(Conditions::of(key, value))
@@ -316,7 +316,7 @@ impl<S> Traversal<on::Sockets, S> {
     }
 
     /// `Values(key)`: a field of each connection.
-    pub fn values(self, key: impl Into<Text>) -> Traversal<on::Values, S> {
+    pub fn values(self, key: impl Into<Text>) -> Traversal<markers::Values, S> {
         self.then(Step::Values(key.into()))
     }
 }

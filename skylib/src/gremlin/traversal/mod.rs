@@ -47,8 +47,8 @@
 mod conditions;
 mod elements;
 mod flows;
+pub mod markers;
 mod nodes;
-pub mod on;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -67,7 +67,7 @@ use crate::value::Text;
 /// See the [module](self) for examples.
 #[derive(Clone)]
 #[must_use = "a traversal does nothing until it runs"]
-pub struct Traversal<K = on::Graph, S = ()> {
+pub struct Traversal<K = markers::Graph, S = ()> {
     steps: Vec<Step>,
     source: S,
     kind: PhantomData<fn() -> K>,
@@ -93,7 +93,7 @@ impl Default for Traversal {
     }
 }
 
-impl<'g> Traversal<on::Graph, Source<'g>> {
+impl<'g> Traversal<markers::Graph, Source<'g>> {
     /// A traversal of a graph, shared or not.
     pub fn of(graph: Source<'g>) -> Self {
         Self {
@@ -115,7 +115,7 @@ impl Graph {
     /// assert_eq!(answer, Answer::Number(0));
     /// # Ok::<(), skylib::gremlin::QueryError>(())
     /// ```
-    pub fn traversal(&self) -> Traversal<on::Graph, Source<'_>> {
+    pub fn traversal(&self) -> Traversal<markers::Graph, Source<'_>> {
         Traversal::of(self)
     }
 }
@@ -207,24 +207,24 @@ impl<K, S> fmt::Debug for Traversal<K, S> {
 ///     assert_eq!(traversal, text);
 /// }
 /// ```
-impl<S> Traversal<on::Graph, S> {
+impl<S> Traversal<markers::Graph, S> {
     /// `V()`: all nodes.
-    pub fn v(self) -> Traversal<on::Nodes, S> {
+    pub fn v(self) -> Traversal<markers::Nodes, S> {
         self.then(Step::V(None))
     }
 
     /// `V(id)`: one node; running fails where there is none.
-    pub fn v_id(self, id: impl Into<Text>) -> Traversal<on::Nodes, S> {
+    pub fn v_id(self, id: impl Into<Text>) -> Traversal<markers::Nodes, S> {
         self.then(Step::V(Some(id.into())))
     }
 
     /// `E()`: all edges.
-    pub fn e(self) -> Traversal<on::Edges, S> {
+    pub fn e(self) -> Traversal<markers::Edges, S> {
         self.then(Step::E(None))
     }
 
     /// `E(id)`: one edge; running fails where there is none.
-    pub fn e_id(self, id: impl Into<Text>) -> Traversal<on::Edges, S> {
+    pub fn e_id(self, id: impl Into<Text>) -> Traversal<markers::Edges, S> {
         self.then(Step::E(Some(id.into())))
     }
 
@@ -241,12 +241,12 @@ impl<S> Traversal<on::Graph, S> {
     }
 
     /// `Flows()`: all flows.
-    pub fn flows(self) -> Traversal<on::Flows, S> {
+    pub fn flows(self) -> Traversal<markers::Flows, S> {
         self.then(Step::Flows(Vec::new()))
     }
 
     /// `Flows(key, value, …)`: the flows that satisfy conditions.
-    pub fn flows_where(self, conditions: impl Into<Conditions>) -> Traversal<on::Flows, S> {
+    pub fn flows_where(self, conditions: impl Into<Conditions>) -> Traversal<markers::Flows, S> {
         self.then(Step::Flows(conditions.into().into_params()))
     }
 

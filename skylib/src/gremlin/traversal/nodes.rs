@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::Traversal;
 use super::conditions::{Conditions, Only};
-use super::on;
+use super::markers;
 use crate::flow::SortOrder;
 use crate::gremlin::ast::{Hierarchy, Param, Step, Walk};
 use crate::value::Text;
@@ -57,7 +57,7 @@ use crate::value::Text;
 ///     assert_eq!(traversal, text);
 /// }
 /// ```
-impl<S> Traversal<on::Nodes, S> {
+impl<S> Traversal<markers::Nodes, S> {
     /// `Out()`: the child ends of the nodes' edges, one for each edge.
     pub fn out(self) -> Self {
         self.then(Step::Walk(Walk::Out, Vec::new()))
@@ -89,32 +89,32 @@ impl<S> Traversal<on::Nodes, S> {
     }
 
     /// `OutE()`: the edges that lead to children.
-    pub fn out_e(self) -> Traversal<on::Edges, S> {
+    pub fn out_e(self) -> Traversal<markers::Edges, S> {
         self.then(Step::Walk(Walk::OutE, Vec::new()))
     }
 
     /// `OutE(key, value, …)`: those of them that pass.
-    pub fn out_e_where(self, only: impl Into<Only>) -> Traversal<on::Edges, S> {
+    pub fn out_e_where(self, only: impl Into<Only>) -> Traversal<markers::Edges, S> {
         self.then(Step::Walk(Walk::OutE, only.into().into_params()))
     }
 
     /// `InE()`: the edges that come from parents.
-    pub fn in_e(self) -> Traversal<on::Edges, S> {
+    pub fn in_e(self) -> Traversal<markers::Edges, S> {
         self.then(Step::Walk(Walk::InE, Vec::new()))
     }
 
     /// `InE(key, value, …)`: those of them that pass.
-    pub fn in_e_where(self, only: impl Into<Only>) -> Traversal<on::Edges, S> {
+    pub fn in_e_where(self, only: impl Into<Only>) -> Traversal<markers::Edges, S> {
         self.then(Step::Walk(Walk::InE, only.into().into_params()))
     }
 
     /// `BothE()`: all edges of the nodes.
-    pub fn both_e(self) -> Traversal<on::Edges, S> {
+    pub fn both_e(self) -> Traversal<markers::Edges, S> {
         self.then(Step::Walk(Walk::BothE, Vec::new()))
     }
 
     /// `BothE(key, value, …)`: those of them that pass.
-    pub fn both_e_where(self, only: impl Into<Only>) -> Traversal<on::Edges, S> {
+    pub fn both_e_where(self, only: impl Into<Only>) -> Traversal<markers::Edges, S> {
         self.then(Step::Walk(Walk::BothE, only.into().into_params()))
     }
 
@@ -168,7 +168,7 @@ impl<S> Traversal<on::Nodes, S> {
 
     /// `ShortestPathTo(Metadata(…))`: from each node to the nearest that satisfies all conditions,
     /// which are plain values.
-    pub fn shortest_path_to(self, target: impl Into<Conditions>) -> Traversal<on::Paths, S> {
+    pub fn shortest_path_to(self, target: impl Into<Conditions>) -> Traversal<markers::Paths, S> {
         self.then(Step::ShortestPathTo(target.into().into_metadata(), None))
     }
 
@@ -177,7 +177,7 @@ impl<S> Traversal<on::Nodes, S> {
         self,
         target: impl Into<Conditions>,
         edges: impl Into<Conditions>,
-    ) -> Traversal<on::Paths, S> {
+    ) -> Traversal<markers::Paths, S> {
         let edges = edges.into().into_metadata();
         self.then(Step::ShortestPathTo(
             target.into().into_metadata(),
@@ -220,7 +220,7 @@ fn within(hierarchy: Hierarchy, edges: Vec<Param>, depth: u32) -> Step {
 ///     assert_eq!(traversal, text);
 /// }
 /// ```
-impl<S> Traversal<on::Nodes, S> {
+impl<S> Traversal<markers::Nodes, S> {
     /// `Sort()`: oldest first.
     pub fn sort(self) -> Self {
         self.then(Step::Sort(None, None))
@@ -237,7 +237,7 @@ impl<S> Traversal<on::Nodes, S> {
     }
 
     /// `Values(key)`: what each node holds at a key.
-    pub fn values(self, key: impl Into<Text>) -> Traversal<on::Values, S> {
+    pub fn values(self, key: impl Into<Text>) -> Traversal<markers::Values, S> {
         self.then(Step::Values(key.into()))
     }
 
@@ -245,17 +245,17 @@ impl<S> Traversal<on::Nodes, S> {
     pub fn value_map<T: Into<Text>>(
         self,
         keys: impl IntoIterator<Item = T>,
-    ) -> Traversal<on::Values, S> {
+    ) -> Traversal<markers::Values, S> {
         self.then(Step::ValueMap(keys.into_iter().map(Into::into).collect()))
     }
 
     /// `Keys()`: the names of all keys.
-    pub fn keys(self) -> Traversal<on::Values, S> {
+    pub fn keys(self) -> Traversal<markers::Values, S> {
         self.then(Step::Keys(Vec::new()))
     }
 
     /// `Sum(key)`: what the nodes hold at a key, added up.
-    pub fn sum(self, key: impl Into<Text>) -> Traversal<on::Number, S> {
+    pub fn sum(self, key: impl Into<Text>) -> Traversal<markers::Number, S> {
         self.then(Step::Sum(vec![Param::Text(key.into())]))
     }
 
@@ -271,47 +271,47 @@ impl<S> Traversal<on::Nodes, S> {
     }
 
     /// `SubGraph()`: the nodes and all edges among them as a graph of their own.
-    pub fn sub_graph(self) -> Traversal<on::Graph, S> {
+    pub fn sub_graph(self) -> Traversal<markers::Graph, S> {
         self.then(Step::SubGraph(Vec::new()))
     }
 
     /// `SubGraph(key, value, …)`: the nodes and those edges among them that pass.
-    pub fn sub_graph_where(self, edges: impl Into<Only>) -> Traversal<on::Graph, S> {
+    pub fn sub_graph_where(self, edges: impl Into<Only>) -> Traversal<markers::Graph, S> {
         self.then(Step::SubGraph(edges.into().into_params()))
     }
 
     /// `Flows()`: the flows captured on the nodes.
-    pub fn flows(self) -> Traversal<on::Flows, S> {
+    pub fn flows(self) -> Traversal<markers::Flows, S> {
         self.then(Step::Flows(Vec::new()))
     }
 
     /// `Flows(key, value, …)`: those of them that satisfy conditions.
-    pub fn flows_where(self, conditions: impl Into<Conditions>) -> Traversal<on::Flows, S> {
+    pub fn flows_where(self, conditions: impl Into<Conditions>) -> Traversal<markers::Flows, S> {
         self.then(Step::Flows(conditions.into().into_params()))
     }
 
     /// `Metrics()`: the counters of interfaces, since the update before the last.
-    pub fn metrics(self) -> Traversal<on::Metrics, S> {
+    pub fn metrics(self) -> Traversal<markers::Metrics, S> {
         self.then(Step::Metrics(None))
     }
 
     /// `Metrics('SFlow')`: the counters that sFlow agents reported.
-    pub fn sflow_metrics(self) -> Traversal<on::Metrics, S> {
+    pub fn sflow_metrics(self) -> Traversal<markers::Metrics, S> {
         self.then(Step::Metrics(Some("SFlow".into())))
     }
 
     /// `Metrics('Ovs')`: the counters of Open vSwitch.
-    pub fn ovs_metrics(self) -> Traversal<on::Metrics, S> {
+    pub fn ovs_metrics(self) -> Traversal<markers::Metrics, S> {
         self.then(Step::Metrics(Some("Ovs".into())))
     }
 
     /// `Sockets()`: the connections of the nodes.
-    pub fn sockets(self) -> Traversal<on::Sockets, S> {
+    pub fn sockets(self) -> Traversal<markers::Sockets, S> {
         self.then(Step::Sockets(Vec::new()))
     }
 
     /// `NextHop(address)`: where each node would send a packet for an address.
-    pub fn next_hop(self, address: impl Into<IpAddr>) -> Traversal<on::NextHops, S> {
+    pub fn next_hop(self, address: impl Into<IpAddr>) -> Traversal<markers::NextHops, S> {
         self.then(Step::NextHop(address.into().to_string().into()))
     }
 }

@@ -10,17 +10,17 @@ use crate::gremlin::ast::Predicate;
 /// A traversal of whatever kind.
 enum Any {
     Graph(Traversal),
-    Nodes(Traversal<on::Nodes>),
-    Edges(Traversal<on::Edges>),
-    Paths(Traversal<on::Paths>),
-    Values(Traversal<on::Values>),
-    Flows(Traversal<on::Flows>),
-    Metrics(Traversal<on::Metrics>),
-    Sockets(Traversal<on::Sockets>),
-    Groups(Traversal<on::Groups>),
-    RawPackets(Traversal<on::RawPackets>),
-    Number(Traversal<on::Number>),
-    NextHops(Traversal<on::NextHops>),
+    Nodes(Traversal<markers::Nodes>),
+    Edges(Traversal<markers::Edges>),
+    Paths(Traversal<markers::Paths>),
+    Values(Traversal<markers::Values>),
+    Flows(Traversal<markers::Flows>),
+    Metrics(Traversal<markers::Metrics>),
+    Sockets(Traversal<markers::Sockets>),
+    Groups(Traversal<markers::Groups>),
+    RawPackets(Traversal<markers::RawPackets>),
+    Number(Traversal<markers::Number>),
+    NextHops(Traversal<markers::NextHops>),
 }
 
 /// What a step is made of.
@@ -105,7 +105,13 @@ impl Any {
         })
     }
 
-    fn from_nodes(v: Traversal<on::Nodes>, step: u8, key: String, value: Param, n: u32) -> Self {
+    fn from_nodes(
+        v: Traversal<markers::Nodes>,
+        step: u8,
+        key: String,
+        value: Param,
+        n: u32,
+    ) -> Self {
         let pair = (key.clone(), value.clone());
         match step % 36 {
             0 => Self::Nodes(v.has(key, value)),
@@ -147,7 +153,13 @@ impl Any {
         }
     }
 
-    fn from_flows(f: Traversal<on::Flows>, step: u8, key: String, value: Param, n: u32) -> Self {
+    fn from_flows(
+        f: Traversal<markers::Flows>,
+        step: u8,
+        key: String,
+        value: Param,
+        n: u32,
+    ) -> Self {
         let pair = (key.clone(), value.clone());
         match step % 20 {
             0 => Self::Flows(f.has(key, value)),

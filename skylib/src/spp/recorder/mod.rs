@@ -11,7 +11,7 @@ use rustix::fs::{CWD, Mode, OFlags, RenameFlags, ResolveFlags, openat2, renameat
 use rustix::io::Errno;
 
 use super::block_file::{BLOCK_SIZE, BlockFile};
-use super::shared::WriterShared;
+use super::writer_stats::WriterShared;
 use super::{PcapSpec, SppError};
 use crate::packet::{LinkType, PacketRef};
 use crate::pcap_file::{RECORD_HEADER_LEN, Resolution, file_header, record_header};

@@ -13,15 +13,15 @@
 //! ```
 
 mod address;
-mod edges;
-mod interface;
+mod l2_edges;
 mod link;
+mod link_state;
+mod link_table;
 mod namespace;
 mod neighbor;
 mod route;
 mod socket;
 mod stats;
-mod table;
 mod wire;
 mod worker;
 

@@ -11,13 +11,13 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::NetlinkOptions;
-use super::table::{LinkTable, NamespaceKey, Todo, edge_id};
+use super::link_table::{FollowUp, LinkTable, NamespaceKey, edge_id};
 use super::worker::{Sockets, Worker};
 use crate::graph::{Edge, Graph, Metadata, Node, NodeId};
 use crate::sys::capability::Capability;
+use crate::sys::eventfd::{EventFd, wait_readable};
 use crate::sys::netns::{Netns, NetnsId};
-use crate::sys::timer::Timer;
-use crate::sys::wake::{Wake, wait_readable};
+use crate::sys::timerfd::TimerFd;
 use crate::time::Timestamp;
 use crate::topology::{ProbeContext, ProbeTarget};
 use crate::value::{Text, Value};
@@ -42,7 +42,7 @@ struct Registry {
 struct Known {
     node: NodeId,
     member: Arc<Member>,
-    stop: Arc<Wake>,
+    stop: Arc<EventFd>,
     thread: Option<JoinHandle<()>>,
     /// Paths it was registered by.
     uses: usize,
@@ -69,7 +69,7 @@ pub(super) struct Member {
     pub(super) key: NamespaceKey,
     pub(super) netns: Netns,
     /// Raised when the inbox has something, or a new namespace may resolve what is open here.
-    pub(super) wake: Wake,
+    pub(super) wake: EventFd,
     /// Whether links here point to namespaces that nobody knows.
     pub(super) wants_nsids: AtomicBool,
     /// The how manieth this is to be made known to the others.
@@ -178,7 +178,7 @@ impl Namespaces {
         netns: Netns,
         context: &ProbeContext,
     ) -> io::Result<Known> {
-        let (wake, stop) = (Wake::new()?, Arc::new(Wake::new()?));
+        let (wake, stop) = (EventFd::new()?, Arc::new(EventFd::new()?));
         let target = &self.shared.target;
         let node = NodeId::random();
         let metadata = netns_metadata(path, name, netns.id(), extra);
@@ -249,17 +249,17 @@ impl Namespaces {
     /// Takes a namespace whose thread has ended out of table and graph.
     fn remove(&self, known: &Known) {
         lock(&self.shared.members).by_key.remove(&known.member.key);
-        let todo = self.shared.target.update(|graph, now| {
-            let todo = self
+        let follow_up = self.shared.target.update(|graph, now| {
+            let follow_up = self
                 .shared
                 .table()
                 .remove_namespace(graph, known.member.key, now);
             // Somebody else may have deleted the node already.
             let _gone = graph.delete_node(&known.node, now);
-            todo
+            follow_up
         });
         known.member.forget_problems();
-        self.shared.hand_out(todo.unwrap_or_default());
+        self.shared.dispatch(follow_up.unwrap_or_default());
     }
 }
 
@@ -310,18 +310,18 @@ impl Shared {
     }
 
     /// Lets the threads know what they have to ask.
-    pub(super) fn hand_out(&self, todo: Todo) {
-        if todo.refresh.is_empty() && todo.unresolved.is_empty() {
+    pub(super) fn dispatch(&self, follow_up: FollowUp) {
+        if follow_up.refresh.is_empty() && follow_up.unresolved.is_empty() {
             return;
         }
         let members = lock(&self.members);
-        for (key, index) in todo.refresh {
+        for (key, index) in follow_up.refresh {
             if let Some(member) = members.by_key.get(&key) {
                 lock(&member.inbox).insert(index);
                 member.wake.raise();
             }
         }
-        for member in todo
+        for member in follow_up
             .unresolved
             .iter()
             .filter_map(|key| members.by_key.get(key))
@@ -335,7 +335,7 @@ impl Shared {
         let member = Member {
             key,
             netns: Netns::current()?,
-            wake: Wake::new()?,
+            wake: EventFd::new()?,
             wants_nsids: AtomicBool::new(false),
             arrival: AtomicU64::new(0),
             name: Text::default(),
@@ -358,7 +358,7 @@ impl Shared {
     fn watch(
         &self,
         member: &Arc<Member>,
-        stop: &Wake,
+        stop: &EventFd,
         open: impl Fn(&Member) -> io::Result<Sockets>,
         mut ready: impl FnMut(),
     ) {
@@ -422,8 +422,8 @@ impl Member {
 }
 
 /// Waits before the next try; tells whether it was told to stop.
-fn pause(stop: &Wake) -> bool {
-    let waited = Timer::new().and_then(|timer| {
+fn pause(stop: &EventFd) -> bool {
+    let waited = TimerFd::new().and_then(|timer| {
         timer.once(RETRY)?;
         wait_readable([stop.as_fd(), timer.as_fd()])
     });

@@ -11,14 +11,14 @@ use crate::value::{Map, Text, Value};
 pub(crate) struct NeighborMessage {
     /// The link it is reached through.
     pub(crate) index: u32,
-    pub(crate) table: Table,
-    pub(crate) key: Key,
-    pub(crate) entry: Entry,
+    pub(crate) table: TableKind,
+    pub(crate) key: NeighborKey,
+    pub(crate) entry: NeighborEntry,
 }
 
 /// Which table of a link an entry stands in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Table {
+pub(crate) enum TableKind {
     /// Forwarding entries of bridges and tunnels.
     Fdb,
     /// IPv4 and IPv6 neighbours.
@@ -27,7 +27,7 @@ pub(crate) enum Table {
 
 /// What tells the entries of one table apart; also their order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Key {
+pub(crate) struct NeighborKey {
     ip: Option<IpAddr>,
     address: Text,
     vlan: u16,
@@ -39,7 +39,7 @@ pub(crate) struct Key {
 
 /// What may change about an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Entry {
+pub(crate) struct NeighborEntry {
     address: Text,
     state: u16,
     flags: u8,
@@ -47,14 +47,14 @@ pub(crate) struct Entry {
 
 /// The entries of one table of one link, no more than [`MAX_ENTRIES`].
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct NeighborTable(BTreeMap<Key, Entry>);
+pub(crate) struct NeighborTable(BTreeMap<NeighborKey, NeighborEntry>);
 
 impl NeighborMessage {
     /// Reads the payload; `None` for other families.
     pub(crate) fn parse(payload: &[u8]) -> Option<Self> {
         let table = match i32::from(*payload.first()?) {
-            libc::AF_BRIDGE => Table::Fdb,
-            libc::AF_INET | libc::AF_INET6 => Table::Neighbors,
+            libc::AF_BRIDGE => TableKind::Fdb,
+            libc::AF_INET | libc::AF_INET6 => TableKind::Neighbors,
             _ => return None,
         };
         let index = u32_at(payload, 4)?;
@@ -72,14 +72,14 @@ impl NeighborMessage {
         }
         let key = match table {
             // A neighbour's hardware address may change, a forwarding entry's is its name.
-            Table::Neighbors => Key {
+            TableKind::Neighbors => NeighborKey {
                 ip,
                 address: Text::default(),
                 vlan,
                 vni,
                 is_own: false,
             },
-            Table::Fdb => Key {
+            TableKind::Fdb => NeighborKey {
                 ip,
                 address: address.clone(),
                 vlan,
@@ -91,7 +91,7 @@ impl NeighborMessage {
             index,
             table,
             key,
-            entry: Entry {
+            entry: NeighborEntry {
                 address,
                 state,
                 flags,
@@ -110,7 +110,7 @@ impl NeighborTable {
         true
     }
 
-    pub(crate) fn remove(&mut self, key: &Key) {
+    pub(crate) fn remove(&mut self, key: &NeighborKey) {
         self.0.remove(key);
     }
 
@@ -130,8 +130,8 @@ impl NeighborTable {
     }
 }
 
-impl Entry {
-    fn to_map(&self, key: &Key, index: u32) -> Map {
+impl NeighborEntry {
+    fn to_map(&self, key: &NeighborKey, index: u32) -> Map {
         let mut pairs: Vec<(&str, Value)> = vec![("IfIndex", index.into())];
         let mut names = |key, bits: u16, names: &[(u16, &str)]| {
             let set: Vec<&str> = names
@@ -161,7 +161,7 @@ impl Entry {
     }
 }
 
-/// Entries kept of one table of one link; a network that floods a bridge with addresses must not
+/// TableState kept of one table of one link; a network that floods a bridge with addresses must not
 /// fill our memory too.
 pub(crate) const MAX_ENTRIES: usize = 10_000;
 

@@ -22,7 +22,7 @@ use rustix::net::sockopt::{
 };
 
 use super::stats::{self, Counters};
-use super::wire::{Event, attributes};
+use super::wire::{NetlinkEvent, attributes};
 
 /// Hears of everything that happens to links, addresses, routes and neighbours of one namespace.
 #[derive(Debug)]
@@ -33,11 +33,11 @@ pub(super) struct EventSocket {
 
 /// What a read of the [`EventSocket`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Heard {
+pub(super) enum Received {
     /// Events were handed out; there may be more.
     Events,
     /// Nothing is waiting.
-    Nothing,
+    Empty,
     /// The kernel dropped events because we were too slow: what is known may be wrong.
     Overrun,
 }
@@ -66,28 +66,31 @@ impl EventSocket {
     }
 
     /// Reads what is waiting, one datagram, without blocking.
-    pub(super) fn receive(&mut self, events: &mut Vec<Event>) -> io::Result<Heard> {
+    pub(super) fn receive(&mut self, events: &mut Vec<NetlinkEvent>) -> io::Result<Received> {
         self.buffer.clear();
         match self.socket.recv_from(&mut self.buffer, libc::MSG_TRUNC) {
             Ok((length, _)) if length > self.buffer.len() => {
                 self.buffer.reserve(length);
-                Ok(Heard::Overrun)
+                Ok(Received::Overrun)
             }
             // Only the kernel has port 0; others may write to us, but not be believed.
-            Ok((_, from)) if from.port_number() != 0 => Ok(Heard::Events),
+            Ok((_, from)) if from.port_number() != 0 => Ok(Received::Events),
             Ok(_) => {
                 for message in messages(&self.buffer) {
                     if message.message_type() == NLMSG_OVERRUN {
-                        return Ok(Heard::Overrun);
+                        return Ok(Received::Overrun);
                     }
-                    events.extend(Event::parse(message.message_type(), message.payload()));
+                    events.extend(NetlinkEvent::parse(
+                        message.message_type(),
+                        message.payload(),
+                    ));
                 }
-                Ok(Heard::Events)
+                Ok(Received::Events)
             }
             Err(error) => match error.raw_os_error() {
-                Some(libc::ENOBUFS) => Ok(Heard::Overrun),
-                Some(libc::EAGAIN) => Ok(Heard::Nothing),
-                Some(libc::EINTR) => Ok(Heard::Events),
+                Some(libc::ENOBUFS) => Ok(Received::Overrun),
+                Some(libc::EAGAIN) => Ok(Received::Empty),
+                Some(libc::EINTR) => Ok(Received::Events),
                 _ => Err(error),
             },
         }
@@ -102,24 +105,24 @@ impl AsFd for EventSocket {
 
 /// How an answer came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Answer {
-    Whole,
+enum DumpState {
+    Complete,
     /// Something changed while a table was read, or a part of it was cut off.
-    Torn,
+    Interrupted,
 }
 
 /// A table as events.
 #[derive(Debug, Default)]
 struct Dump {
-    events: Vec<Event>,
-    is_torn: bool,
+    events: Vec<NetlinkEvent>,
+    is_interrupted: bool,
 }
 
 impl Dump {
     /// The events, if none is missing: what is missing would be taken for gone, and no message
     /// would bring it back.
-    fn whole(self) -> io::Result<Vec<Event>> {
-        if self.is_torn {
+    fn complete(self) -> io::Result<Vec<NetlinkEvent>> {
+        if self.is_interrupted {
             return Err(io::Error::other(
                 "interfaces change faster than they can be listed",
             ));
@@ -152,19 +155,19 @@ impl RequestSocket {
     }
 
     /// All links, as events.
-    pub(super) fn links(&mut self) -> io::Result<Vec<Event>> {
+    pub(super) fn links(&mut self) -> io::Result<Vec<NetlinkEvent>> {
         let request = RouteNetlinkMessage::GetLink(LinkMessage::default());
-        self.dump_events(&request)?.whole()
+        self.dump_events(&request)?.complete()
     }
 
     /// One link; `None` where there is none of that index.
-    pub(super) fn link(&mut self, index: u32) -> io::Result<Option<Event>> {
+    pub(super) fn link(&mut self, index: u32) -> io::Result<Option<NetlinkEvent>> {
         let mut request = LinkMessage::default();
         request.header.index = index;
         let mut found = None;
         let message = RouteNetlinkMessage::GetLink(request);
-        let answer = self.ask(&message, 0, &mut |kind, payload| {
-            found = Event::parse(kind, payload);
+        let answer = self.request(&message, 0, &mut |kind, payload| {
+            found = NetlinkEvent::parse(kind, payload);
         });
         match answer {
             Ok(_) => Ok(found),
@@ -174,19 +177,19 @@ impl RequestSocket {
     }
 
     /// All addresses, as events.
-    pub(super) fn addresses(&mut self) -> io::Result<Vec<Event>> {
+    pub(super) fn addresses(&mut self) -> io::Result<Vec<NetlinkEvent>> {
         let request = RouteNetlinkMessage::GetAddress(AddressMessage::default());
-        self.dump_events(&request)?.whole()
+        self.dump_events(&request)?.complete()
     }
 
     /// All IPv4 and IPv6 neighbours, as events.
-    pub(super) fn neighbors(&mut self) -> io::Result<Vec<Event>> {
+    pub(super) fn neighbors(&mut self) -> io::Result<Vec<NetlinkEvent>> {
         let request = RouteNetlinkMessage::GetNeighbour(NeighbourMessage::default());
         Ok(self.dump_events(&request)?.events)
     }
 
     /// All forwarding entries, as events.
-    pub(super) fn forwarding(&mut self) -> io::Result<Vec<Event>> {
+    pub(super) fn forwarding(&mut self) -> io::Result<Vec<NetlinkEvent>> {
         let mut request = NeighbourMessage::default();
         request.header.family = AddressFamily::Bridge;
         Ok(self
@@ -201,7 +204,7 @@ impl RequestSocket {
             let mut request = RouteMessage::default();
             request.header.address_family = family;
             let message = RouteNetlinkMessage::GetRoute(request);
-            self.ask(&message, NLM_F_DUMP, &mut |kind, payload| {
+            self.request(&message, NLM_F_DUMP, &mut |kind, payload| {
                 if kind == libc::RTM_NEWROUTE {
                     each(payload);
                 }
@@ -216,7 +219,7 @@ impl RequestSocket {
         request.header.filter_mask = StatsFilterMask::Link64;
         let mut found = Vec::new();
         let message = RouteNetlinkMessage::GetStats(request);
-        self.ask(&message, NLM_F_DUMP, &mut |_, payload| {
+        self.request(&message, NLM_F_DUMP, &mut |_, payload| {
             found.extend(stats::parse(payload));
         })?;
         Ok(found)
@@ -229,7 +232,7 @@ impl RequestSocket {
         request.attributes.push(NsidAttribute::Fd(fd));
         let mut found = None;
         let message = RouteNetlinkMessage::GetNsId(request);
-        self.ask(&message, 0, &mut |_, payload| {
+        self.request(&message, 0, &mut |_, payload| {
             // struct rtgenmsg, padded; NETNSA_NSID is attribute 1.
             let attribute = attributes(payload, 4).find(|a| a.kind() == 1);
             found = attribute.and_then(|a| a.i32()).filter(|id| *id >= 0);
@@ -241,9 +244,11 @@ impl RequestSocket {
         let mut dump = Dump::default();
         for _ in 0..DUMP_TRIES {
             dump.events.clear();
-            let mut each = |kind, payload: &[u8]| dump.events.extend(Event::parse(kind, payload));
-            dump.is_torn = self.ask(message, NLM_F_DUMP, &mut each)? == Answer::Torn;
-            if !dump.is_torn {
+            let mut each =
+                |kind, payload: &[u8]| dump.events.extend(NetlinkEvent::parse(kind, payload));
+            dump.is_interrupted =
+                self.request(message, NLM_F_DUMP, &mut each)? == DumpState::Interrupted;
+            if !dump.is_interrupted {
                 break;
             }
         }
@@ -251,12 +256,12 @@ impl RequestSocket {
     }
 
     /// One request and its answers, each handed to `each` by kind and payload.
-    fn ask(
+    fn request(
         &mut self,
         request: &RouteNetlinkMessage,
         flags: u16,
         each: &mut dyn FnMut(u16, &[u8]),
-    ) -> io::Result<Answer> {
+    ) -> io::Result<DumpState> {
         self.sequence = self.sequence.wrapping_add(1);
         let mut message = NetlinkMessage::from(request.clone());
         message.header.flags = NLM_F_REQUEST | flags;
@@ -265,7 +270,7 @@ impl RequestSocket {
         let mut bytes = vec![0; message.buffer_len()];
         message.serialize(&mut bytes);
         self.socket.send(&bytes, 0)?;
-        let mut answer = Answer::Whole;
+        let mut answer = DumpState::Complete;
         loop {
             self.buffer.clear();
             let length = match self.socket.recv(&mut self.buffer, libc::MSG_TRUNC) {
@@ -275,14 +280,14 @@ impl RequestSocket {
             if length > self.buffer.len() {
                 // The rest of the dump has to be read before the next one may begin.
                 self.buffer.reserve(length);
-                answer = Answer::Torn;
+                answer = DumpState::Interrupted;
             }
             for message in messages(&self.buffer) {
                 if message.sequence_number() != self.sequence {
                     continue;
                 }
                 if message.flags() & NLM_F_DUMP_INTR != 0 {
-                    answer = Answer::Torn;
+                    answer = DumpState::Interrupted;
                 }
                 match message.message_type() {
                     NLMSG_ERROR | NLMSG_DONE => {

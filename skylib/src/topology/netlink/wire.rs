@@ -11,36 +11,36 @@ use crate::value::{Text, Value};
 
 /// What the kernel reports about a namespace.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Event {
+pub(crate) enum NetlinkEvent {
     /// A link came or changed; all its attributes.
     Link(Box<LinkMessage>),
     /// A link went.
-    LinkGone(u32),
+    LinkDeleted(u32),
     /// A link changed in a way that the message does not tell; it has to be asked for.
-    LinkUnclear(u32),
+    LinkStale(u32),
     /// An address came (or is confirmed).
     Address(AddressMessage),
     /// An address went.
-    AddressGone(AddressMessage),
+    AddressDeleted(AddressMessage),
     /// A neighbour or forwarding entry came or changed.
     Neighbor(NeighborMessage),
     /// A neighbour or forwarding entry went.
-    NeighborGone(NeighborMessage),
+    NeighborDeleted(NeighborMessage),
     /// Some route came, changed or went.
     Routes,
     /// The routing tables of a link as metadata; never from one message, but from a full list.
     RoutesOf(u32, Option<Value>),
 }
 
-impl Event {
+impl NetlinkEvent {
     /// Reads one message; `None` for kinds that are of no interest and for damaged ones.
     pub(crate) fn parse(kind: u16, payload: &[u8]) -> Option<Self> {
         match kind {
             libc::RTM_NEWLINK | libc::RTM_DELLINK => Self::parse_link(kind, payload),
             libc::RTM_NEWADDR => AddressMessage::parse(payload).map(Self::Address),
-            libc::RTM_DELADDR => AddressMessage::parse(payload).map(Self::AddressGone),
+            libc::RTM_DELADDR => AddressMessage::parse(payload).map(Self::AddressDeleted),
             libc::RTM_NEWNEIGH => NeighborMessage::parse(payload).map(Self::Neighbor),
-            libc::RTM_DELNEIGH => NeighborMessage::parse(payload).map(Self::NeighborGone),
+            libc::RTM_DELNEIGH => NeighborMessage::parse(payload).map(Self::NeighborDeleted),
             libc::RTM_NEWROUTE | libc::RTM_DELROUTE => Some(Self::Routes),
             _ => None,
         }
@@ -51,15 +51,15 @@ impl Event {
         let index = u32_at(payload, 4)?;
         if i32::from(family) != libc::AF_UNSPEC {
             // The bridge's view of a port: its end means that the master changed.
-            return (kind == libc::RTM_DELLINK).then_some(Self::LinkUnclear(index));
+            return (kind == libc::RTM_DELLINK).then_some(Self::LinkStale(index));
         }
         if kind == libc::RTM_DELLINK {
-            return Some(Self::LinkGone(index));
+            return Some(Self::LinkDeleted(index));
         }
         match LinkMessage::parse(payload) {
             // Wireless events come as a link message with next to nothing in it.
             Some(link) if link.is_complete => Some(Self::Link(Box::new(link))),
-            _ => Some(Self::LinkUnclear(index)),
+            _ => Some(Self::LinkStale(index)),
         }
     }
 }
@@ -174,14 +174,14 @@ mod tests {
         payload[0] = 7; // AF_BRIDGE
         payload[4] = 9;
         assert_eq!(
-            Event::parse(libc::RTM_DELLINK, &payload),
-            Some(Event::LinkUnclear(9))
+            NetlinkEvent::parse(libc::RTM_DELLINK, &payload),
+            Some(NetlinkEvent::LinkStale(9))
         );
-        assert_eq!(Event::parse(libc::RTM_NEWLINK, &payload), None);
+        assert_eq!(NetlinkEvent::parse(libc::RTM_NEWLINK, &payload), None);
         payload[0] = 0;
         assert_eq!(
-            Event::parse(libc::RTM_DELLINK, &payload),
-            Some(Event::LinkGone(9))
+            NetlinkEvent::parse(libc::RTM_DELLINK, &payload),
+            Some(NetlinkEvent::LinkDeleted(9))
         );
     }
 
@@ -190,8 +190,8 @@ mod tests {
         let mut payload = [0_u8; 16];
         payload[4] = 9;
         assert_eq!(
-            Event::parse(libc::RTM_NEWLINK, &payload),
-            Some(Event::LinkUnclear(9))
+            NetlinkEvent::parse(libc::RTM_NEWLINK, &payload),
+            Some(NetlinkEvent::LinkStale(9))
         );
     }
 
@@ -201,7 +201,7 @@ mod tests {
             kind in 16_u16..40,
             payload in proptest::collection::vec(any::<u8>(), 0..200),
         ) {
-            let _event = Event::parse(kind, &payload);
+            let _event = NetlinkEvent::parse(kind, &payload);
             let _route = super::super::route::Route::parse(&payload);
             let _stats = super::super::stats::parse(&payload);
         }

@@ -7,17 +7,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::interface::LinkFacts;
+use super::link_state::LinkFacts;
+use super::link_table::{EventSource, FollowUp, LinkTable, NamespaceKey};
 use super::namespace::{Member, Shared};
 use super::neighbor::MAX_ENTRIES;
 use super::route::{MAX_ROUTES, Route, RoutesByLink};
-use super::socket::{EventSocket, Heard, RequestSocket};
-use super::table::{LinkTable, NamespaceKey, Source, Todo};
-use super::wire::Event;
+use super::socket::{EventSocket, Received, RequestSocket};
+use super::wire::NetlinkEvent;
 use crate::graph::Graph;
 use crate::sys::ethtool::{Ethtool, Features};
-use crate::sys::timer::Timer;
-use crate::sys::wake::{Wake, wait_readable};
+use crate::sys::eventfd::{EventFd, wait_readable};
+use crate::sys::timerfd::TimerFd;
 use crate::time::Timestamp;
 use crate::value::{Map, Text, Value};
 
@@ -47,9 +47,9 @@ pub(super) struct Worker<'a> {
     member: Arc<Member>,
     sockets: Sockets,
     /// Due when the counters are to be read.
-    sampling: Timer,
+    sampling: TimerFd,
     /// Due when tables that changed are to be shown.
-    delay: Timer,
+    delay: TimerFd,
     pending: Pending,
     /// Routes of this namespace when they were last read.
     route_count: usize,
@@ -81,7 +81,7 @@ impl<'a> Worker<'a> {
         member: Arc<Member>,
         sockets: Sockets,
     ) -> io::Result<Self> {
-        let (sampling, delay) = (Timer::new()?, Timer::new()?);
+        let (sampling, delay) = (TimerFd::new()?, TimerFd::new()?);
         sampling.every(shared.options.metrics_update)?;
         Ok(Self {
             shared,
@@ -99,11 +99,11 @@ impl<'a> Worker<'a> {
     /// Reads the whole state and shows it.
     pub(super) fn resync(&mut self) -> io::Result<()> {
         let requests = &mut self.sockets.requests;
-        let mut by_link: BTreeMap<u32, Vec<Event>> = BTreeMap::new();
+        let mut by_link: BTreeMap<u32, Vec<NetlinkEvent>> = BTreeMap::new();
         let links = requests.links()?;
         let facts = self.facts(&links);
         for event in links {
-            if let Event::Link(link) = &event {
+            if let NetlinkEvent::Link(link) = &event {
                 by_link.entry(link.index).or_default().push(event);
             }
         }
@@ -115,26 +115,27 @@ impl<'a> Worker<'a> {
         details.extend(requests.forwarding().unwrap_or_default());
         for event in details {
             let index = match &event {
-                Event::Address(message) => message.index,
-                Event::Neighbor(message) => message.index,
+                NetlinkEvent::Address(message) => message.index,
+                NetlinkEvent::Neighbor(message) => message.index,
                 _ => continue,
             };
             by_link.entry(index).or_default().push(event);
         }
         let mut routes = self.read_routes()?;
         for (index, events) in &mut by_link {
-            events.push(Event::RoutesOf(*index, routes.remove(index)));
+            events.push(NetlinkEvent::RoutesOf(*index, routes.remove(index)));
         }
-        let todo = self.update(|table, graph, key, now| table.retain(graph, key, &present, now));
-        self.follow_up(todo);
+        let follow_up =
+            self.update(|table, graph, key, now| table.retain(graph, key, &present, now));
+        self.follow_up(follow_up);
         let mut rest = by_link.into_values().peekable();
         while rest.peek().is_some() {
             // In stretches, so that readers of the graph get their turn.
-            let batch: Vec<Event> = rest.by_ref().take(LINKS_AT_ONCE).flatten().collect();
+            let batch: Vec<NetlinkEvent> = rest.by_ref().take(LINKS_AT_ONCE).flatten().collect();
             let facts = &facts;
-            let todo =
+            let follow_up =
                 self.update(|table, graph, key, now| table.restate(graph, key, batch, facts, now));
-            self.follow_up(todo);
+            self.follow_up(follow_up);
         }
         self.pending = Pending::default();
         self.report_full_tables();
@@ -142,7 +143,7 @@ impl<'a> Worker<'a> {
     }
 
     /// Follows what happens until told to stop.
-    pub(super) fn run(&mut self, stop: &Wake) -> io::Result<()> {
+    pub(super) fn run(&mut self, stop: &EventFd) -> io::Result<()> {
         loop {
             let [stopped, woken, heard, sampling, delay] = wait_readable([
                 stop.as_fd(),
@@ -180,9 +181,9 @@ impl<'a> Worker<'a> {
         let mut events = Vec::new();
         while events.len() < EVENTS_AT_ONCE {
             match self.sockets.events.receive(&mut events)? {
-                Heard::Events => {}
-                Heard::Nothing => break,
-                Heard::Overrun => return self.recover().map(|()| false),
+                Received::Events => {}
+                Received::Empty => break,
+                Received::Overrun => return self.recover().map(|()| false),
             }
         }
         if events.is_empty() {
@@ -190,10 +191,10 @@ impl<'a> Worker<'a> {
         }
         let is_full = events.len() >= EVENTS_AT_ONCE;
         let facts = self.facts(&events);
-        let todo = self.update(|table, graph, key, now| {
-            table.apply(graph, key, events, &facts, Source::Heard, now)
+        let follow_up = self.update(|table, graph, key, now| {
+            table.apply(graph, key, events, &facts, EventSource::Notification, now)
         });
-        self.follow_up(todo);
+        self.follow_up(follow_up);
         Ok(is_full)
     }
 
@@ -201,7 +202,7 @@ impl<'a> Worker<'a> {
     fn recover(&mut self) -> io::Result<()> {
         let mut ignored = Vec::new();
         for _ in 0..DRAIN_LIMIT {
-            if self.sockets.events.receive(&mut ignored)? == Heard::Nothing {
+            if self.sockets.events.receive(&mut ignored)? == Received::Empty {
                 break;
             }
             ignored.clear();
@@ -219,15 +220,15 @@ impl<'a> Worker<'a> {
         for index in links {
             match self.sockets.requests.link(index)? {
                 // Asking again would give the same.
-                Some(Event::LinkUnclear(_)) => {}
-                event => events.push(event.unwrap_or(Event::LinkGone(index))),
+                Some(NetlinkEvent::LinkStale(_)) => {}
+                event => events.push(event.unwrap_or(NetlinkEvent::LinkDeleted(index))),
             }
         }
         let facts = self.facts(&events);
-        let todo = self.update(|table, graph, key, now| {
-            table.apply(graph, key, events, &facts, Source::Asked, now)
+        let follow_up = self.update(|table, graph, key, now| {
+            table.apply(graph, key, events, &facts, EventSource::Reply, now)
         });
-        self.follow_up(todo);
+        self.follow_up(follow_up);
         Ok(())
     }
 
@@ -265,8 +266,9 @@ impl<'a> Worker<'a> {
             .wants_nsids
             .store(!wanted.is_empty(), Ordering::Relaxed);
         self.nsids.hopeless = wanted;
-        let todo = self.update(|table, graph, key, now| table.set_nsids(graph, key, &found, now));
-        self.follow_up(todo);
+        let follow_up =
+            self.update(|table, graph, key, now| table.set_nsids(graph, key, &found, now));
+        self.follow_up(follow_up);
     }
 
     fn sample(&mut self) -> io::Result<()> {
@@ -276,7 +278,7 @@ impl<'a> Worker<'a> {
             Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
                 let links = self.sockets.requests.links()?;
                 let stats = |event| match event {
-                    Event::Link(link) => Some((link.index, link.stats?)),
+                    NetlinkEvent::Link(link) => Some((link.index, link.stats?)),
                     _ => None,
                 };
                 links.into_iter().filter_map(stats).collect()
@@ -329,17 +331,17 @@ impl<'a> Worker<'a> {
     }
 
     /// Hands out what a change has left open.
-    fn follow_up(&mut self, todo: Todo) {
-        self.pending.tables |= todo.tables;
-        self.pending.routes |= todo.routes;
-        self.pending.forwarding |= todo.forwarding;
+    fn follow_up(&mut self, follow_up: FollowUp) {
+        self.pending.tables |= follow_up.tables;
+        self.pending.routes |= follow_up.routes;
+        self.pending.forwarding |= follow_up.forwarding;
         let waiting = self.pending.tables || self.pending.routes || self.pending.forwarding;
         if waiting && !self.pending.is_set {
             let delay = DELAY + DELAY_PER_ROUTE * u32::try_from(self.route_count).unwrap_or(0);
             // Without a timer the tables would stay old; show them with the next one.
             self.pending.is_set = self.delay.once(delay.min(DELAY_LIMIT)).is_ok();
         }
-        self.shared.hand_out(todo);
+        self.shared.dispatch(follow_up);
     }
 
     fn update<T>(
@@ -358,14 +360,14 @@ impl<'a> Worker<'a> {
     }
 
     /// What the drivers tell about the links among the events.
-    fn facts(&mut self, events: &[Event]) -> HashMap<u32, LinkFacts> {
+    fn facts(&mut self, events: &[NetlinkEvent]) -> HashMap<u32, LinkFacts> {
         let mut names: HashMap<u32, &Text> = HashMap::new();
         for event in events {
             match event {
-                Event::Link(link) => {
+                NetlinkEvent::Link(link) => {
                     names.insert(link.index, &link.name);
                 }
-                Event::LinkGone(index) => {
+                NetlinkEvent::LinkDeleted(index) => {
                     names.remove(index);
                 }
                 _ => {}

@@ -259,7 +259,7 @@ fn queries_filter_sort_and_cut() {
 fn a_filter_keeps_packets_out_and_counts_them() {
     struct OnlyLong;
     impl PacketFilter for OnlyLong {
-        fn matches(&self, packet: &PacketRef<'_>) -> bool {
+        fn matches(&self, packet: &crate::packet::PacketRef<'_>) -> bool {
             packet.wire_len > 100
         }
     }

@@ -9,7 +9,7 @@ use netlink_packet_route::link::{
 
 use super::super::address::AddressMessage;
 use super::super::link::LinkMessage;
-use super::super::neighbor::{MAX_ENTRIES, NeighborMessage, NeighborTable, Table};
+use super::super::neighbor::{MAX_ENTRIES, NeighborMessage, NeighborTable, TableKind};
 use super::super::route::{MAX_ROUTES, Route, RoutesByLink};
 use super::super::stats::{self, Counters};
 use super::hex;
@@ -213,7 +213,7 @@ fn neighbors_and_forwarding_entries_are_told_apart() {
         "02000000030000008000000108000100c00002420a00020002005e1000010000080004000000",
         "00001400030058000000580000005800000000000000"
     ));
-    assert_eq!(arp.table, Table::Neighbors);
+    assert_eq!(arp.table, TableKind::Neighbors);
     assert_eq!(
         value(&arp),
         r#"[{"IP":"192.0.2.66","IfIndex":3,"MAC":"02:00:5e:10:00:01","State":["NUD_PERMANENT"]}]"#
@@ -222,7 +222,7 @@ fn neighbors_and_forwarding_entries_are_told_apart() {
         "0700000005000000c00002010a00020002000000fd010000080001007f000005080007000010",
         "00001400030054000000540000005400000000000000"
     ));
-    assert_eq!(tunnel.table, Table::Fdb);
+    assert_eq!(tunnel.table, TableKind::Fdb);
     assert_eq!(
         value(&tunnel),
         concat!(

@@ -1,15 +1,15 @@
 //! Messages as the kernel sends them, and what becomes of them in the graph; no privilege needed.
 
+mod link_table;
 mod messages;
 mod pairs;
-mod table;
 
 use std::collections::HashMap;
 
-use super::interface::LinkFacts;
 use super::link::LinkMessage;
-use super::table::{LinkTable, NamespaceKey, Source, Todo};
-use super::wire::Event;
+use super::link_state::LinkFacts;
+use super::link_table::{EventSource, FollowUp, LinkTable, NamespaceKey};
+use super::wire::NetlinkEvent;
 use crate::graph::{
     Direction, Edge, Graph, GraphEvent, Metadata, MetadataOp, Node, NodeId, Origin,
 };
@@ -45,24 +45,24 @@ impl Fixture {
         self.table.add_namespace(node, name.into())
     }
 
-    fn heard(&mut self, key: NamespaceKey, events: Vec<Event>) -> Todo {
+    fn notify(&mut self, key: NamespaceKey, events: Vec<NetlinkEvent>) -> FollowUp {
         self.table.apply(
             &mut self.graph,
             key,
             events,
             &self.facts,
-            Source::Heard,
+            EventSource::Notification,
             self.now,
         )
     }
 
-    fn asked(&mut self, key: NamespaceKey, events: Vec<Event>) -> Todo {
+    fn reply(&mut self, key: NamespaceKey, events: Vec<NetlinkEvent>) -> FollowUp {
         self.table.apply(
             &mut self.graph,
             key,
             events,
             &self.facts,
-            Source::Asked,
+            EventSource::Reply,
             self.now,
         )
     }
@@ -133,10 +133,10 @@ fn veth(index: u32, name: &str, peer: u32, nsid: Option<i32>) -> LinkMessage {
     }
 }
 
-fn told(links: impl IntoIterator<Item = LinkMessage>) -> Vec<Event> {
+fn link_events(links: impl IntoIterator<Item = LinkMessage>) -> Vec<NetlinkEvent> {
     links
         .into_iter()
-        .map(|link| Event::Link(Box::new(link)))
+        .map(|link| NetlinkEvent::Link(Box::new(link)))
         .collect()
 }
 

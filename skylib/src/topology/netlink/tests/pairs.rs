@@ -8,9 +8,12 @@ use super::*;
 fn the_end_with_the_larger_index_is_the_parent() {
     let mut f = Fixture::new();
     let ns = f.namespace("");
-    let todo = f.heard(ns, told([veth(4, "va", 3, None), veth(3, "vb", 4, None)]));
+    let follow_up = f.notify(
+        ns,
+        link_events([veth(4, "va", 3, None), veth(3, "vb", 4, None)]),
+    );
     assert_eq!(f.edges(), ["va>vb veth"]);
-    assert_eq!(todo.unresolved, BTreeSet::new());
+    assert_eq!(follow_up.unresolved, BTreeSet::new());
     let events = f.graph.take_events();
     let layer2 = |e: &&GraphEvent| matches!(e, GraphEvent::EdgeAdded(edge) if edge.metadata.get("Type").is_some());
     assert_eq!(events.iter().filter(layer2).count(), 1);
@@ -21,22 +24,25 @@ fn an_end_told_without_its_peer_is_asked_for() {
     let mut f = Fixture::new();
     let ns = f.namespace("");
     // The kernel announces the first end before the two know of each other.
-    let todo = f.heard(ns, told([veth(3, "vb", 0, None)]));
-    assert_eq!(todo.refresh, [(ns, 3)].into());
-    let todo = f.heard(ns, told([veth(4, "va", 3, None)]));
-    assert_eq!(todo.refresh, [(ns, 3), (ns, 4)].into());
+    let follow_up = f.notify(ns, link_events([veth(3, "vb", 0, None)]));
+    assert_eq!(follow_up.refresh, [(ns, 3)].into());
+    let follow_up = f.notify(ns, link_events([veth(4, "va", 3, None)]));
+    assert_eq!(follow_up.refresh, [(ns, 3), (ns, 4)].into());
     assert_eq!(f.edges(), [""; 0]);
-    let todo = f.asked(ns, told([veth(3, "vb", 4, None)]));
+    let follow_up = f.reply(ns, link_events([veth(3, "vb", 4, None)]));
     assert_eq!(f.edges(), ["va>vb veth"]);
-    assert_eq!(todo, Todo::default());
+    assert_eq!(follow_up, FollowUp::default());
 }
 
 #[test]
 fn answers_never_lead_to_more_questions() {
     let mut f = Fixture::new();
     let ns = f.namespace("");
-    let todo = f.asked(ns, told([veth(3, "a", 4, None), veth(4, "b", 9, None)]));
-    assert_eq!(todo.refresh, BTreeSet::new());
+    let follow_up = f.reply(
+        ns,
+        link_events([veth(3, "a", 4, None), veth(4, "b", 9, None)]),
+    );
+    assert_eq!(follow_up.refresh, BTreeSet::new());
     assert_eq!(f.edges(), [""; 0], "both must agree");
 }
 
@@ -44,12 +50,12 @@ fn answers_never_lead_to_more_questions() {
 fn ends_in_two_namespaces_are_joined_once_both_numbers_are_known() {
     let mut f = Fixture::new();
     let (host, blue) = (f.namespace(""), f.namespace("blue"));
-    let todo = f.heard(host, told([veth(7, "near", 7, Some(3))]));
-    assert_eq!(todo.unresolved, [host].into());
+    let follow_up = f.notify(host, link_events([veth(7, "near", 7, Some(3))]));
+    assert_eq!(follow_up.unresolved, [host].into());
     assert_eq!(f.table.unresolved(host), [3].into());
     assert_eq!(f.json("near", "LinkNetNsID"), "3");
     assert_eq!(f.json("near", "LinkNetNsName"), r#""""#, "not known yet");
-    f.heard(blue, told([veth(7, "far", 7, Some(0))]));
+    f.notify(blue, link_events([veth(7, "far", 7, Some(0))]));
     f.table.set_nsids(&mut f.graph, host, &[(3, blue)], f.now);
     assert_eq!(f.json("near", "LinkNetNsName"), r#""blue""#);
     assert_eq!(f.edges(), [""; 0], "the other side has not agreed");
@@ -74,8 +80,14 @@ fn many_ends_of_one_index_are_told_apart() {
     for i in 0..50 {
         let pod = f.namespace(&format!("pod{i}"));
         let index = 10 + u32::try_from(i).unwrap();
-        f.heard(host, told([veth(index, &format!("v{i:02}"), 2, Some(i))]));
-        f.heard(pod, told([veth(2, &format!("e{i:02}"), index, Some(0))]));
+        f.notify(
+            host,
+            link_events([veth(index, &format!("v{i:02}"), 2, Some(i))]),
+        );
+        f.notify(
+            pod,
+            link_events([veth(2, &format!("e{i:02}"), index, Some(0))]),
+        );
         f.table.set_nsids(&mut f.graph, host, &[(i, pod)], f.now);
         f.table.set_nsids(&mut f.graph, pod, &[(0, host)], f.now);
     }
@@ -98,25 +110,25 @@ fn three() -> (Fixture, [NamespaceKey; 3]) {
 fn an_end_that_moves_is_joined_anew_in_any_order_of_events() {
     for order in [true, false] {
         let (mut f, [host, red, blue]) = three();
-        f.heard(host, told([veth(5, "stay", 6, Some(1))]));
-        f.heard(red, told([veth(6, "roam", 5, Some(0))]));
+        f.notify(host, link_events([veth(5, "stay", 6, Some(1))]));
+        f.notify(red, link_events([veth(6, "roam", 5, Some(0))]));
         assert_eq!(f.edges(), ["roam>stay veth"]);
-        let arrived = told([veth(9, "roam", 5, Some(0))]);
+        let arrived = link_events([veth(9, "roam", 5, Some(0))]);
         let mut refresh = BTreeSet::new();
         if order {
-            refresh.extend(f.heard(red, vec![Event::LinkGone(6)]).refresh);
+            refresh.extend(f.notify(red, vec![NetlinkEvent::LinkDeleted(6)]).refresh);
             assert!(
                 refresh.contains(&(host, 5)),
                 "the end that stays is told nothing"
             );
-            refresh.extend(f.heard(blue, arrived).refresh);
+            refresh.extend(f.notify(blue, arrived).refresh);
         } else {
-            refresh.extend(f.heard(blue, arrived).refresh);
+            refresh.extend(f.notify(blue, arrived).refresh);
             assert!(refresh.contains(&(host, 5)), "the two do not agree");
-            refresh.extend(f.heard(red, vec![Event::LinkGone(6)]).refresh);
+            refresh.extend(f.notify(red, vec![NetlinkEvent::LinkDeleted(6)]).refresh);
         }
         assert_eq!(f.edges(), [""; 0]);
-        f.asked(host, told([veth(5, "stay", 9, Some(2))]));
+        f.reply(host, link_events([veth(5, "stay", 9, Some(2))]));
         assert_eq!(f.edges(), ["roam>stay veth"]);
         assert_eq!(f.json("stay", "LinkNetNsName"), r#""blue""#);
     }
@@ -125,24 +137,24 @@ fn an_end_that_moves_is_joined_anew_in_any_order_of_events() {
 #[test]
 fn a_message_that_was_already_old_is_corrected() {
     let (mut f, [host, _, blue]) = three();
-    f.asked(host, told([veth(5, "stay", 9, Some(2))]));
-    f.asked(blue, told([veth(9, "roam", 5, Some(0))]));
+    f.reply(host, link_events([veth(5, "stay", 9, Some(2))]));
+    f.reply(blue, link_events([veth(9, "roam", 5, Some(0))]));
     // Waiting in the socket since before the move.
-    let todo = f.heard(host, told([veth(5, "stay", 6, Some(1))]));
+    let follow_up = f.notify(host, link_events([veth(5, "stay", 6, Some(1))]));
     assert_eq!(f.edges(), [""; 0]);
-    assert!(todo.refresh.contains(&(host, 5)));
-    f.asked(host, told([veth(5, "stay", 9, Some(2))]));
+    assert!(follow_up.refresh.contains(&(host, 5)));
+    f.reply(host, link_events([veth(5, "stay", 9, Some(2))]));
     assert_eq!(f.edges(), ["roam>stay veth"]);
 }
 
 #[test]
 fn moving_back_home_takes_the_numbers_away() {
     let (mut f, [host, red, _]) = three();
-    f.heard(host, told([veth(5, "stay", 6, Some(1))]));
-    f.heard(red, told([veth(6, "roam", 5, Some(0))]));
-    f.heard(red, vec![Event::LinkGone(6)]);
-    f.heard(host, told([veth(6, "roam", 5, None)]));
-    f.asked(host, told([veth(5, "stay", 6, None)]));
+    f.notify(host, link_events([veth(5, "stay", 6, Some(1))]));
+    f.notify(red, link_events([veth(6, "roam", 5, Some(0))]));
+    f.notify(red, vec![NetlinkEvent::LinkDeleted(6)]);
+    f.notify(host, link_events([veth(6, "roam", 5, None)]));
+    f.reply(host, link_events([veth(5, "stay", 6, None)]));
     assert_eq!(f.edges(), ["roam>stay veth"]);
     for key in ["LinkNetNsID", "LinkNetNsName"] {
         assert_eq!(
@@ -155,16 +167,16 @@ fn moving_back_home_takes_the_numbers_away() {
 #[test]
 fn a_namespace_that_goes_leaves_no_trace() {
     let (mut f, [host, red, blue]) = three();
-    f.heard(
+    f.notify(
         host,
-        told([veth(5, "stay", 6, Some(1)), veth(7, "near", 2, Some(2))]),
+        link_events([veth(5, "stay", 6, Some(1)), veth(7, "near", 2, Some(2))]),
     );
-    f.heard(red, told([veth(6, "roam", 5, Some(0))]));
-    f.heard(blue, told([veth(2, "far", 7, Some(0))]));
+    f.notify(red, link_events([veth(6, "roam", 5, Some(0))]));
+    f.notify(blue, link_events([veth(2, "far", 7, Some(0))]));
     assert_eq!(f.edges(), ["near>far veth", "roam>stay veth"]);
-    let todo = f.table.remove_namespace(&mut f.graph, red, f.now);
+    let follow_up = f.table.remove_namespace(&mut f.graph, red, f.now);
     assert!(f.node("roam").is_none());
-    assert_eq!(todo.refresh, [(host, 5)].into());
+    assert_eq!(follow_up.refresh, [(host, 5)].into());
     assert_eq!(f.json("stay", "LinkNetNsName"), r#""""#);
     assert_eq!(
         f.table.unresolved(host),
@@ -174,11 +186,11 @@ fn a_namespace_that_goes_leaves_no_trace() {
     let green = f.namespace("green");
     f.table
         .set_nsids(&mut f.graph, green, &[(0, host), (1, red)], f.now);
-    f.heard(green, told([veth(6, "new", 5, Some(0))]));
+    f.notify(green, link_events([veth(6, "new", 5, Some(0))]));
     f.table.set_nsids(&mut f.graph, host, &[(1, green)], f.now);
     assert_eq!(f.edges(), ["near>far veth", "new>stay veth"]);
     assert_eq!(f.json("stay", "LinkNetNsName"), r#""green""#);
-    f.heard(red, told([link(1, "ghost", "")]));
+    f.notify(red, link_events([link(1, "ghost", "")]));
     assert!(
         f.node("ghost").is_none(),
         "late messages of a namespace that has gone"
@@ -188,9 +200,12 @@ fn a_namespace_that_goes_leaves_no_trace() {
 #[test]
 fn an_end_that_is_no_pair_any_more_loses_its_edge() {
     let (mut f, [host, _, _]) = three();
-    f.heard(host, told([veth(4, "va", 3, None), veth(3, "vb", 4, None)]));
+    f.notify(
+        host,
+        link_events([veth(4, "va", 3, None), veth(3, "vb", 4, None)]),
+    );
     f.graph.take_events();
-    f.heard(host, vec![Event::LinkGone(4)]);
+    f.notify(host, vec![NetlinkEvent::LinkDeleted(4)]);
     let events = f.graph.take_events();
     let kinds: Vec<bool> = events
         .iter()
@@ -198,7 +213,7 @@ fn an_end_that_is_no_pair_any_more_loses_its_edge() {
         .collect();
     assert_eq!(kinds, [true, true, false], "both edges before the node");
     // A new link under the old number is no end of the pair.
-    f.heard(host, told([link(4, "br0", "bridge")]));
+    f.notify(host, link_events([link(4, "br0", "bridge")]));
     assert_eq!(f.edges(), [""; 0]);
     let edges = f
         .graph

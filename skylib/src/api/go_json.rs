@@ -1,0 +1,258 @@
+//! JSON as loosely as the clients of the original may write it.
+//!
+//! Keys match whatever their case, unknown ones are ignored, of equal keys the last wins, `null`
+//! leaves a default, and what follows the first value of a body is not looked at. Values stay
+//! undecoded ([`RawValue`]) until their owner asks for them, so a large member is parsed once.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// The members of one JSON object, in the order they were written, values undecoded.
+///
+/// ```
+/// use skylib::api::go_json::Members;
+/// let members = Members::first_of(r#"{"count": 3, "COUNT": 4, "Other": {}} trailing"#)?;
+/// let mut count = 0;
+/// members.read("Count", &mut count)?;
+/// assert_eq!(count, 4);
+/// # Ok::<(), skylib::api::go_json::JsonError>(())
+/// ```
+#[derive(Debug)]
+pub struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'a> Members<'a> {
+    /// Reads the first JSON value of a text; what follows it is ignored.
+    ///
+    /// # Errors
+    /// When the text is empty, not JSON, or its first value is no object.
+    pub fn first_of(text: &'a str) -> Result<Self, JsonError> {
+        Self::of(first_value(text)?)
+    }
+
+    /// Reads a text that must be one object and nothing else.
+    ///
+    /// # Errors
+    /// When it is anything else.
+    pub fn whole(text: &'a str) -> Result<Self, JsonError> {
+        serde_json::from_str(text).map_err(JsonError::Syntax)
+    }
+
+    /// Reads a value that has been split off before.
+    ///
+    /// # Errors
+    /// When it is no object.
+    pub fn of(value: &'a RawValue) -> Result<Self, JsonError> {
+        Self::whole(object(value)?.get())
+    }
+
+    /// The last value written under a key, in whatever case.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&'a RawValue> {
+        self.0
+            .iter()
+            .rev()
+            .find(|(name, _)| name.eq_ignore_ascii_case(key))
+            .map(|(_, value)| *value)
+    }
+
+    /// Decodes a member into its place; absent and `null` leave what is there.
+    ///
+    /// # Errors
+    /// When the member has another type; the message names it.
+    pub fn read<T: Deserialize<'a>>(
+        &self,
+        key: &'static str,
+        place: &mut T,
+    ) -> Result<(), JsonError> {
+        if let Some(value) = self.get(key).filter(|value| value.get() != "null") {
+            *place = serde_json::from_str(value.get()).map_err(|error| JsonError::Member {
+                key,
+                reason: without_place(&error),
+            })?;
+        }
+        Ok(())
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Pairs;
+
+        impl<'de> Visitor<'de> for Pairs {
+            type Value = Vec<(Cow<'de, str>, &'de RawValue)>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut pairs = Vec::with_capacity(8);
+                while let Some((Key(key), value)) = map.next_entry()? {
+                    pairs.push((key, value));
+                }
+                Ok(pairs)
+            }
+        }
+
+        deserializer.deserialize_map(Pairs).map(Members)
+    }
+}
+
+/// A key without a copy wherever it holds no escape sequence.
+struct Key<'a>(Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Key<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+
+        impl<'de> Visitor<'de> for Text {
+            type Value = Cow<'de, str>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a key")
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Cow::Borrowed(text))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Cow::Owned(text.to_owned()))
+            }
+        }
+
+        deserializer.deserialize_str(Text).map(Key)
+    }
+}
+
+/// The object at the beginning of a text, undecoded; what follows it is ignored.
+///
+/// # Errors
+/// When the text is empty, not JSON, or its first value is no object.
+pub fn first_object(text: &str) -> Result<&RawValue, JsonError> {
+    object(first_value(text)?)
+}
+
+fn first_value(text: &str) -> Result<&RawValue, JsonError> {
+    let mut values = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
+    match values.next() {
+        None => Err(JsonError::Empty),
+        Some(value) => value.map_err(JsonError::Syntax),
+    }
+}
+
+fn object(value: &RawValue) -> Result<&RawValue, JsonError> {
+    match kind_of(value) {
+        "an object" => Ok(value),
+        "null" => Err(JsonError::Null),
+        found => Err(JsonError::NotAnObject(found)),
+    }
+}
+
+/// Why a JSON text was refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JsonError {
+    /// Nothing but white space. COMPAT: clients of the original know this text.
+    #[error("EOF")]
+    Empty,
+    /// The text `null`. COMPAT: clients of the original know this text.
+    #[error("unsupported type")]
+    Null,
+    /// Not JSON, with line and column.
+    #[error("{0}")]
+    Syntax(serde_json::Error),
+    /// JSON of another kind.
+    #[error("expected an object, got {0}")]
+    NotAnObject(&'static str),
+    /// A member of the wrong type.
+    #[error("{key}: {reason}")]
+    Member {
+        /// The member.
+        key: &'static str,
+        /// What was found and what was expected.
+        reason: String,
+    },
+}
+
+/// What kind of value this is, in words.
+fn kind_of(value: &RawValue) -> &'static str {
+    match value.get().as_bytes().first() {
+        Some(b'{') => "an object",
+        Some(b'[') => "an array",
+        Some(b'"') => "a string",
+        Some(b't' | b'f') => "a boolean",
+        Some(b'n') => "null",
+        _ => "a number",
+    }
+}
+
+/// The message without " at line 1 column 5", which would count from the member's own first byte.
+fn without_place(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.rfind(" at line ") {
+        Some(end) => text[..end].to_owned(),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(text: &str) -> String {
+        Members::first_of(text).map(|_| ()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn bodies_that_are_no_object_say_so() {
+        assert_eq!(refused(""), "EOF");
+        assert_eq!(refused(" \n"), "EOF");
+        assert_eq!(refused("null"), "unsupported type");
+        assert_eq!(refused("[1]"), "expected an object, got an array");
+        assert_eq!(refused("\"x\""), "expected an object, got a string");
+        assert_eq!(refused("-5"), "expected an object, got a number");
+        assert_eq!(refused("true"), "expected an object, got a boolean");
+        assert!(refused("{").starts_with("EOF while parsing an object at line 1"));
+        assert!(refused("hello").contains("line 1 column 1"));
+    }
+
+    #[test]
+    fn only_the_first_value_counts_unless_all_must() {
+        assert!(Members::first_of("{} {} garbage").is_ok());
+        assert!(Members::whole("{} {}").is_err());
+        assert!(Members::whole("[]").is_err());
+    }
+
+    #[test]
+    fn the_last_of_equal_keys_wins_in_any_case() {
+        let members = Members::whole(r#"{"a\u0062":1,"AB":2,"ab":3,"x":null}"#).unwrap();
+        let mut number = 0;
+        members.read("Ab", &mut number).unwrap();
+        assert_eq!(number, 3);
+        members.read("X", &mut number).unwrap();
+        members.read("absent", &mut number).unwrap();
+        assert_eq!(number, 3, "null and absence leave the default");
+    }
+
+    #[test]
+    fn a_member_of_the_wrong_type_is_named() {
+        let members = Members::whole(r#"{"count":"many"}"#).unwrap();
+        let error = members.read("Count", &mut 0_i64).unwrap_err().to_string();
+        assert_eq!(error, r#"Count: invalid type: string "many", expected i64"#);
+    }
+
+    #[test]
+    fn deep_nesting_is_refused_without_harm() {
+        let deep = format!(r#"{{"A":{}"#, "[".repeat(200_000));
+        assert!(Members::first_of(&deep).is_err());
+        let closed = format!(r#"{{"A":{}{}}}"#, "[".repeat(200_000), "]".repeat(200_000));
+        if let Ok(members) = Members::first_of(&closed) {
+            assert!(members.read("A", &mut serde_json::Value::Null).is_err());
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Support for the tests of resource kinds.
+
+pub(super) mod support;

@@ -1,0 +1,172 @@
+//! How a flow begins: what is kept of its first packet.
+
+use super::FlowTable;
+use super::entry::{
+    Cold, Entry, HAS_ICMP, HAS_LINK, HAS_NETWORK, HAS_OTHER_NETWORK, HAS_SCTP, HAS_TCP,
+    HAS_TRANSPORT, HAS_UDP, HOT_ALIVE, HOT_SWAPPED, Hot, NONE, OtherNetwork, Rare, TcpTimes,
+};
+use super::fragments::has_ip_metric;
+use super::process::{IS_SWAPPED, Packets, Pending};
+use crate::decode::{NetworkProtocol, Part, TransportProtocol};
+use crate::flow::metric::IpMetric;
+
+impl FlowTable {
+    /// Begins a flow; `None` if there are no more record numbers.
+    #[cold]
+    pub(super) fn begin(
+        &mut self,
+        pending: &Pending,
+        parent: Option<u32>,
+        packets: Packets<'_>,
+    ) -> Option<u32> {
+        let parent_uuid = parent
+            .filter(|record| *record != NONE)
+            .map_or(0, |record| self.identifiers(self.arena.get(record)).uuid);
+        while self.index.len() >= self.limit {
+            self.evict();
+        }
+        // The same bytes give the same parts; keeping those of every packet would cost more.
+        let mut parts = std::mem::take(&mut self.first_parts);
+        let packet = packets.of(pending);
+        let stopped = if packets.joined(pending).is_some() {
+            self.decoder.decode_joined(packet, &mut parts)
+        } else {
+            self.decoder.decode(packet, &mut parts)
+        };
+        debug_assert!(
+            stopped.is_ok() || !parts.is_empty(),
+            "a part was there before"
+        );
+        let part = parts
+            .get(pending.part as usize)
+            .copied()
+            .unwrap_or_default();
+        let other_network = part.network.filter(|network| {
+            let ends = parts.key_network(pending.part as usize);
+            ends != Some((network.source, network.destination))
+        });
+        let has_ip_metric = self.options.ip_defrag && has_ip_metric(&parts, pending.part as usize);
+        self.first_parts = parts;
+
+        let mut rare = Rare {
+            ip: has_ip_metric.then(IpMetric::default),
+            ..Rare::default()
+        };
+        let mut layers = layers(&part);
+        if let Some(network) = other_network {
+            layers |= HAS_OTHER_NETWORK;
+            rare.network = Some(OtherNetwork {
+                is_v4: network.protocol == NetworkProtocol::Ipv4,
+                source: network.source,
+                destination: network.destination,
+            });
+        }
+        let wants_tcp = self.options.extra_tcp_metric || self.options.reassemble_tcp;
+        if wants_tcp && layers & HAS_TRANSPORT == HAS_TCP {
+            rare.tcp = Some(TcpTimes::default());
+        }
+        let class = |name: &str| timeout_class(&self.options, name);
+        let path = self.paths.number(&part.layers, class);
+        if path.is_none() {
+            rare.path = Some(part.layers);
+        }
+        let keeps_rare =
+            other_network.is_some() || rare.tcp.is_some() || has_ip_metric || path.is_none();
+        let rare = if keeps_rare {
+            self.rare.insert(rare)
+        } else {
+            NONE
+        };
+
+        let hot = Hot {
+            last: i64::MIN,
+            touched: self.timers.interval(),
+            flags: HOT_ALIVE
+                | if pending.flags & IS_SWAPPED != 0 {
+                    HOT_SWAPPED
+                } else {
+                    0
+                },
+            ..Hot::default()
+        };
+        let cold = Cold {
+            start: pending.timestamp.as_ms(),
+            parent_uuid,
+            vlan_id: part.link.map_or(0, |link| link.vlan_id),
+            ports: part
+                .transport
+                .map_or([0; 2], |ports| [ports.source, ports.destination]),
+            icmp: part.icmp.map_or(0, |icmp| {
+                u32::from(icmp.kind as u8) << 24 | u32::from(icmp.code) << 16 | u32::from(icmp.id)
+            }),
+            tunnel_id: part.network.map_or(0, |network| {
+                u32::try_from(network.tunnel_id).unwrap_or(u32::MAX)
+            }),
+            path: path.unwrap_or(u16::MAX),
+            class: 0,
+            layers,
+            interval: NONE,
+            rare,
+            previous: NONE,
+            next: NONE,
+            born: self.timers.interval(),
+        };
+        let mut entry = Entry {
+            key: pending.key,
+            hot,
+            cold,
+        };
+        entry.cold.class = self.class(&entry);
+        let class = entry.cold.class;
+        let record = self.arena.insert(entry)?;
+        self.list_touched(record);
+        self.queues[usize::from(class)].push(&mut self.arena, record);
+        self.index.insert(pending.hash, record);
+        self.stats.begun += 1;
+        Some(record)
+    }
+}
+
+/// Which layers a flow has.
+fn layers(part: &Part) -> u8 {
+    let mut layers = 0;
+    if part.link.is_some() {
+        layers |= HAS_LINK;
+    }
+    // An IP header too short for its addresses is no end of anything.
+    if part
+        .network
+        .is_some_and(|network| !network.source.is_none())
+    {
+        layers |= HAS_NETWORK;
+    }
+    if part.icmp.is_some() {
+        layers |= HAS_ICMP;
+    }
+    layers
+        | match part.transport.map(|transport| transport.protocol) {
+            Some(TransportProtocol::Tcp) => HAS_TCP,
+            Some(TransportProtocol::Udp) => HAS_UDP,
+            Some(_) => HAS_SCTP,
+            None => 0,
+        }
+}
+
+/// The queue of flows of an application.
+pub(super) fn timeout_class(options: &crate::flow::FlowTableOptions, application: &str) -> u8 {
+    let timeouts = options
+        .application_timeouts
+        .iter()
+        .take(super::MAX_TIMEOUTS);
+    let mut numbered = (1_u8..).zip(timeouts);
+    let found = numbered.find(|(_, (name, timeout))| {
+        // COMPAT: recorded values of the original, where only upper-case names can match.
+        let is_named = if options.recorded {
+            name.to_uppercase() == application
+        } else {
+            name.eq_ignore_ascii_case(application)
+        };
+        is_named && !timeout.is_zero()
+    });
+    found.map_or(0, |(class, _)| class)
+}

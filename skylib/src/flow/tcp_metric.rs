@@ -1,0 +1,115 @@
+//! `TcpMetric`: what the TCP headers of a flow told.
+
+use serde::{Deserialize, Serialize};
+
+use super::protobuf::wire_message;
+
+macro_rules! tcp_metric {
+    ($($tag:literal $field:ident $key:literal $type:ty [$($skip:literal)?] $doc:literal;)*) => {
+        /// Handshake, end and reassembly of a TCP flow, per direction.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(default)]
+        pub struct TcpMetric {
+            $(
+                #[doc = $doc]
+                #[serde(rename = $key $(, skip_serializing_if = $skip)?)]
+                pub $field: $type,
+            )*
+        }
+
+        wire_message!(TcpMetric { $($tag => $field,)* });
+
+        impl TcpMetric {
+            /// A field by its name on the wire.
+            #[must_use]
+            pub(super) fn get(&self, key: TcpMetricKey) -> i64 {
+                (TCP_FIELDS[key.0].1)(self)
+            }
+        }
+
+        /// Names in wire order and how to read them.
+        const TCP_FIELDS: &[(&str, fn(&TcpMetric) -> i64)] =
+            &[$(($key, |metric| i64::from(metric.$field)),)*];
+    };
+}
+
+tcp_metric! {
+    1 ab_syn_start "ABSynStart" i64 [] "Time of A's SYN, Unix ms.";
+    2 ba_syn_start "BASynStart" i64 [] "Time of B's SYN, Unix ms.";
+    3 ab_syn_ttl "ABSynTTL" u32 ["is_zero"] "TTL or hop limit of A's SYN.";
+    4 ba_syn_ttl "BASynTTL" u32 ["is_zero"] "TTL or hop limit of B's SYN.";
+    5 ab_fin_start "ABFinStart" i64 [] "Time of A's latest FIN, Unix ms.";
+    6 ba_fin_start "BAFinStart" i64 [] "Time of B's latest FIN, Unix ms.";
+    7 ab_rst_start "ABRstStart" i64 [] "Time of A's latest RST, Unix ms.";
+    8 ba_rst_start "BARstStart" i64 [] "Time of B's latest RST, Unix ms.";
+    9 ab_segment_out_of_order "ABSegmentOutOfOrder" i64 [] "Segments of A that came late.";
+    10 ab_segment_skipped "ABSegmentSkipped" i64 [] "Gaps in A's stream.";
+    11 ab_segment_skipped_bytes "ABSegmentSkippedBytes" i64 [] "Bytes missing in A's stream.";
+    12 ab_packets "ABPackets" i64 [] "Pieces of A's stream.";
+    13 ab_bytes "ABBytes" i64 [] "Payload bytes of A's stream.";
+    14 ab_saw_start "ABSawStart" i64 [] "1 if the begin of A's stream was seen.";
+    15 ab_saw_end "ABSawEnd" i64 [] "1 if the end of A's stream was seen.";
+    16 ba_segment_out_of_order "BASegmentOutOfOrder" i64 [] "Segments of B that came late.";
+    17 ba_segment_skipped "BASegmentSkipped" i64 [] "Gaps in B's stream.";
+    18 ba_segment_skipped_bytes "BASegmentSkippedBytes" i64 [] "Bytes missing in B's stream.";
+    19 ba_packets "BAPackets" i64 [] "Pieces of B's stream.";
+    20 ba_bytes "BABytes" i64 [] "Payload bytes of B's stream.";
+    21 ba_saw_start "BASawStart" i64 [] "1 if the begin of B's stream was seen.";
+    22 ba_saw_end "BASawEnd" i64 [] "1 if the end of B's stream was seen.";
+}
+
+/// One of [`TcpMetric`]'s fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TcpMetricKey(usize);
+
+impl TcpMetricKey {
+    pub(super) fn parse(name: &str) -> Option<Self> {
+        TCP_FIELDS
+            .iter()
+            .position(|(key, _)| *key == name)
+            .map(Self)
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        TCP_FIELDS[self.0].0
+    }
+
+    #[cfg(test)]
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        (0..TCP_FIELDS.len()).map(Self)
+    }
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature serde asks for"
+)]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_ttls_are_left_out_when_zero() {
+        let json = serde_json::to_value(TcpMetric::default()).unwrap();
+        let keys = json.as_object().unwrap();
+        assert_eq!(keys.len(), 20);
+        assert!(!keys.contains_key("ABSynTTL") && !keys.contains_key("BASynTTL"));
+    }
+
+    #[test]
+    fn fields_are_found_by_their_wire_names() {
+        let metric = TcpMetric {
+            ba_saw_end: 1,
+            ab_syn_ttl: 64,
+            ..TcpMetric::default()
+        };
+        let get = |name| TcpMetricKey::parse(name).map(|key| metric.get(key));
+        assert_eq!(get("BASawEnd"), Some(1));
+        assert_eq!(get("ABSynTTL"), Some(64));
+        assert_eq!(get("Nope"), None);
+    }
+}

@@ -1,0 +1,561 @@
+//! What is known about every link of every namespace, and the graph elements that show it.
+//!
+//! Pure: messages and driver facts come in, the graph changes, and what has to be asked of the
+//! kernel next goes out ([`FollowUp`]). The threads that talk to the kernel share one table; it is
+//! only touched inside a graph transaction.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use super::l2_edges::LinkTarget;
+use super::link::LinkMessage;
+use super::link_state::{L2Edges, LinkFacts, LinkState};
+use super::neighbor::{NeighborTable, TableKind};
+use super::stats::Counters;
+use super::wire::NetlinkEvent;
+use crate::graph::{Edge, EdgeId, Graph, Metadata, MetadataOp, Node, NodeId, Origin};
+use crate::time::Timestamp;
+use crate::value::{Text, Value};
+
+/// Names a namespace; one that was registered later is greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct NamespaceKey(u32);
+
+/// A link, wherever it is.
+pub(crate) type LinkKey = (NamespaceKey, u32);
+
+/// Where a batch of events came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EventSource {
+    /// The kernel told of its own accord; it may have changed its mind since.
+    Notification,
+    /// We asked, so it is how things are. Never leads to further questions about links: that is
+    /// what ends the exchange between two ends that disagree.
+    Reply,
+}
+
+/// What to ask the kernel after a change.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct FollowUp {
+    /// Links to ask for again: their view of another link may be stale.
+    pub(crate) refresh: BTreeSet<LinkKey>,
+    /// Namespaces with links that point into a namespace by a number not resolved yet.
+    pub(crate) unresolved: BTreeSet<NamespaceKey>,
+    /// Neighbour or forwarding tables changed and wait for [`LinkTable::show_tables`].
+    pub(crate) tables: bool,
+    /// Routes, or what they depend on, changed.
+    pub(crate) routes: bool,
+    /// Links came or went up or down, which changes forwarding entries without a message.
+    pub(crate) forwarding: bool,
+}
+
+/// The links of all namespaces of one host.
+#[derive(Debug)]
+pub(crate) struct LinkTable {
+    /// Owner of all nodes and edges of the table.
+    pub(super) origin: Origin,
+    pub(super) namespaces: BTreeMap<NamespaceKey, NamespaceLinks>,
+    /// Which links point at a link as their master, lower device or other end; also at links that
+    /// are not there (yet).
+    pub(super) claims: HashMap<LinkKey, BTreeSet<LinkKey>>,
+    next: u32,
+}
+
+#[derive(Debug)]
+pub(super) struct NamespaceLinks {
+    /// The host's or the namespace's node.
+    pub(super) root: NodeId,
+    /// Name of the namespace's node; empty for the host's own.
+    pub(super) name: Text,
+    pub(super) links: BTreeMap<u32, LinkState>,
+    /// Numbers this namespace has for others.
+    pub(super) nsids: HashMap<i32, NamespaceKey>,
+    sampled_at: Timestamp,
+}
+
+impl LinkTable {
+    /// Returns an empty table whose nodes and edges belong to `origin`.
+    pub(crate) fn new(origin: Origin) -> Self {
+        Self {
+            origin,
+            namespaces: BTreeMap::new(),
+            claims: HashMap::new(),
+            next: 0,
+        }
+    }
+
+    /// Registers a namespace whose node is in the graph already.
+    pub(crate) fn add_namespace(&mut self, root: NodeId, name: Text) -> NamespaceKey {
+        let key = NamespaceKey(self.next);
+        self.next = self.next.wrapping_add(1);
+        let namespace = NamespaceLinks {
+            root,
+            name,
+            links: BTreeMap::new(),
+            nsids: HashMap::new(),
+            sampled_at: Timestamp::ZERO,
+        };
+        self.namespaces.insert(key, namespace);
+        key
+    }
+
+    /// Forgets a namespace and deletes the nodes of its links; its own node is the caller's.
+    pub(crate) fn remove_namespace(
+        &mut self,
+        graph: &mut Graph,
+        key: NamespaceKey,
+        now: Timestamp,
+    ) -> FollowUp {
+        let mut follow_up = FollowUp::default();
+        for index in self.indexes(key) {
+            self.remove_link(graph, (key, index), now, &mut follow_up);
+        }
+        self.namespaces.remove(&key);
+        let mut pointing = Vec::new();
+        for (other, namespace) in &mut self.namespaces {
+            let known = namespace.nsids.len();
+            namespace.nsids.retain(|_, target| *target != key);
+            if namespace.nsids.len() < known {
+                let links = namespace
+                    .links
+                    .values()
+                    .filter(|l| l.message.link_netnsid.is_some());
+                pointing.extend(links.map(|l| (*other, l.message.index)));
+            }
+        }
+        for link in pointing {
+            self.reclaim(link, &mut follow_up);
+            self.show(graph, link, EventSource::Reply, now, &mut follow_up);
+        }
+        follow_up.refresh.retain(|(namespace, _)| *namespace != key);
+        follow_up
+    }
+
+    /// Takes in a batch of events; each link changes at most once, after the last of them.
+    pub(crate) fn apply(
+        &mut self,
+        graph: &mut Graph,
+        key: NamespaceKey,
+        events: Vec<NetlinkEvent>,
+        facts: &HashMap<u32, LinkFacts>,
+        source: EventSource,
+        now: Timestamp,
+    ) -> FollowUp {
+        let mut follow_up = FollowUp::default();
+        let mut changed = Vec::new();
+        let mut seen = HashSet::new();
+        for event in events {
+            let index = self.take(graph, key, event, facts, now, &mut follow_up);
+            changed.extend(index.filter(|index| seen.insert(*index)));
+        }
+        for index in changed {
+            self.show(graph, (key, index), source, now, &mut follow_up);
+        }
+        follow_up
+    }
+
+    /// Keeps only the links that a complete list names.
+    pub(crate) fn retain(
+        &mut self,
+        graph: &mut Graph,
+        key: NamespaceKey,
+        present: &HashSet<u32>,
+        now: Timestamp,
+    ) -> FollowUp {
+        let mut follow_up = FollowUp::default();
+        for index in self.indexes(key) {
+            if !present.contains(&index) {
+                self.remove_link(graph, (key, index), now, &mut follow_up);
+            }
+        }
+        follow_up
+    }
+
+    /// Takes in the complete state of some links: all their addresses and entries are among the
+    /// events.
+    pub(crate) fn restate(
+        &mut self,
+        graph: &mut Graph,
+        key: NamespaceKey,
+        events: Vec<NetlinkEvent>,
+        facts: &HashMap<u32, LinkFacts>,
+        now: Timestamp,
+    ) -> FollowUp {
+        for event in &events {
+            if let NetlinkEvent::Link(message) = event
+                && let Some(link) = self.link_mut((key, message.index))
+            {
+                link.restate();
+            }
+        }
+        self.apply(graph, key, events, facts, EventSource::Reply, now)
+    }
+
+    /// Tells which namespaces the numbers of a namespace stand for.
+    pub(crate) fn set_nsids(
+        &mut self,
+        graph: &mut Graph,
+        key: NamespaceKey,
+        found: &[(i32, NamespaceKey)],
+        now: Timestamp,
+    ) -> FollowUp {
+        let mut follow_up = FollowUp::default();
+        let alive: Vec<_> = found
+            .iter()
+            .filter(|(_, target)| self.namespaces.contains_key(target))
+            .collect();
+        let Some(namespace) = self.namespaces.get_mut(&key) else {
+            return follow_up;
+        };
+        namespace.nsids.extend(alive.iter().copied().copied());
+        let named = |link: &&LinkState| {
+            link.message
+                .link_netnsid
+                .is_some_and(|id| alive.iter().any(|(n, _)| *n == id))
+        };
+        let links: Vec<u32> = namespace
+            .links
+            .values()
+            .filter(named)
+            .map(|l| l.message.index)
+            .collect();
+        for index in &links {
+            self.reclaim((key, *index), &mut follow_up);
+        }
+        for index in links {
+            self.show(
+                graph,
+                (key, index),
+                EventSource::Notification,
+                now,
+                &mut follow_up,
+            );
+        }
+        follow_up
+    }
+
+    /// The numbers that links of a namespace point to and nobody has resolved.
+    pub(crate) fn unresolved(&self, key: NamespaceKey) -> BTreeSet<i32> {
+        let Some(namespace) = self.namespaces.get(&key) else {
+            return BTreeSet::new();
+        };
+        let ids = namespace
+            .links
+            .values()
+            .filter_map(|link| link.message.link_netnsid);
+        ids.filter(|id| !namespace.nsids.contains_key(id)).collect()
+    }
+
+    /// Replaces the routing tables of all links of a namespace.
+    pub(crate) fn set_routes(
+        &mut self,
+        graph: &mut Graph,
+        key: NamespaceKey,
+        mut routes: HashMap<u32, Value>,
+        now: Timestamp,
+    ) {
+        let mut changed = Vec::new();
+        for link in self.links_mut(key) {
+            let value = routes.remove(&link.message.index);
+            if link.set_routes(value) {
+                changed.push(link.message.index);
+            }
+        }
+        self.show_all(graph, key, changed, now);
+    }
+
+    /// Replaces the forwarding entries of all links of a namespace.
+    pub(crate) fn set_forwarding(
+        &mut self,
+        graph: &mut Graph,
+        key: NamespaceKey,
+        entries: &[NetlinkEvent],
+        now: Timestamp,
+    ) {
+        let mut tables: HashMap<u32, NeighborTable> = HashMap::new();
+        for event in entries {
+            if let NetlinkEvent::Neighbor(message) = event
+                && message.table == TableKind::Fdb
+            {
+                tables.entry(message.index).or_default().insert(message);
+            }
+        }
+        let mut changed = Vec::new();
+        for link in self.links_mut(key) {
+            let table = tables.remove(&link.message.index).unwrap_or_default();
+            if link.set_forwarding(table) {
+                changed.push(link.message.index);
+            }
+        }
+        self.show_all(graph, key, changed, now);
+    }
+
+    /// Shows the neighbour and forwarding tables that have changed since they were shown.
+    pub(crate) fn show_tables(&mut self, graph: &mut Graph, key: NamespaceKey, now: Timestamp) {
+        let stale = self.links_mut(key).filter(|link| link.has_stale_tables());
+        let changed = stale.map(|link| link.message.index).collect();
+        self.show_all(graph, key, changed, now);
+    }
+
+    /// Takes in a sample of the counters of all links.
+    pub(crate) fn sample(
+        &mut self,
+        graph: &mut Graph,
+        key: NamespaceKey,
+        samples: &[(u32, Counters)],
+        now: Timestamp,
+    ) {
+        let Some(namespace) = self.namespaces.get_mut(&key) else {
+            return;
+        };
+        let before = std::mem::replace(&mut namespace.sampled_at, now);
+        let mut changed = Vec::new();
+        for (index, counters) in samples {
+            let Some(link) = namespace.links.get_mut(index) else {
+                continue;
+            };
+            if link.sample(counters, before, now) {
+                changed.push(*index);
+            }
+        }
+        self.show_all(graph, key, changed, now);
+    }
+
+    /// Tables that hold fewer entries than the kernel: those that are full.
+    pub(crate) fn full_tables(&self, key: NamespaceKey) -> usize {
+        let Some(namespace) = self.namespaces.get(&key) else {
+            return 0;
+        };
+        namespace.links.values().map(LinkState::full_tables).sum()
+    }
+
+    /// One event; tells which link has to be shown anew.
+    fn take(
+        &mut self,
+        graph: &mut Graph,
+        key: NamespaceKey,
+        event: NetlinkEvent,
+        facts: &HashMap<u32, LinkFacts>,
+        now: Timestamp,
+        follow_up: &mut FollowUp,
+    ) -> Option<u32> {
+        match event {
+            NetlinkEvent::Link(message) => {
+                let index = message.index;
+                self.take_link(graph, key, *message, facts.get(&index), now, follow_up);
+                Some(index)
+            }
+            NetlinkEvent::LinkDeleted(index) => {
+                self.remove_link(graph, (key, index), now, follow_up);
+                None
+            }
+            NetlinkEvent::LinkStale(index) => {
+                follow_up.refresh.insert((key, index));
+                None
+            }
+            NetlinkEvent::Address(message) => {
+                // Addresses bring routes, and taking one away takes routes with it silently.
+                follow_up.routes = true;
+                let is_new = self
+                    .link_mut((key, message.index))?
+                    .add_address(message.address);
+                is_new.then_some(message.index)
+            }
+            NetlinkEvent::AddressDeleted(message) => {
+                follow_up.routes = true;
+                self.link_mut((key, message.index))?
+                    .remove_address(message.address);
+                Some(message.index)
+            }
+            NetlinkEvent::Neighbor(message) => {
+                self.link_mut((key, message.index))?.add_entry(&message);
+                follow_up.tables = true;
+                None
+            }
+            NetlinkEvent::NeighborDeleted(message) => {
+                self.link_mut((key, message.index))?.remove_entry(&message);
+                follow_up.tables = true;
+                None
+            }
+            NetlinkEvent::Routes => {
+                follow_up.routes = true;
+                None
+            }
+            NetlinkEvent::RoutesOf(index, value) => self
+                .link_mut((key, index))?
+                .set_routes(value)
+                .then_some(index),
+        }
+    }
+
+    fn take_link(
+        &mut self,
+        graph: &mut Graph,
+        key: NamespaceKey,
+        message: LinkMessage,
+        facts: Option<&LinkFacts>,
+        now: Timestamp,
+        follow_up: &mut FollowUp,
+    ) {
+        let at = (key, message.index);
+        let known = self.link_mut(at).map(|link| link.message.kind.clone());
+        if known.is_some_and(|kind| kind != message.kind) {
+            // Another link has taken over the number and we were not told that the first went.
+            self.remove_link(graph, at, now, follow_up);
+        }
+        let Some(namespace) = self.namespaces.get_mut(&key) else {
+            return;
+        };
+        let link = namespace.links.entry(message.index).or_insert_with(|| {
+            follow_up.forwarding = true;
+            LinkState::new(&message, now)
+        });
+        if (link.message.flags ^ message.flags) & IFF_UP != 0 {
+            // Routes of a link that goes down vanish without a message.
+            follow_up.routes = true;
+            follow_up.forwarding = true;
+        }
+        link.message = message;
+        if let Some(facts) = facts {
+            link.facts = facts.clone();
+        }
+        self.reclaim(at, follow_up);
+    }
+
+    pub(super) fn remove_link(
+        &mut self,
+        graph: &mut Graph,
+        at: LinkKey,
+        now: Timestamp,
+        follow_up: &mut FollowUp,
+    ) {
+        let Some(namespace) = self.namespaces.get_mut(&at.0) else {
+            return;
+        };
+        let Some(link) = namespace.links.remove(&at.1) else {
+            return;
+        };
+        for target in &link.claims {
+            self.unclaim(*target, at);
+        }
+        // The other end of a pair may have been told nothing of the move that this is.
+        let pointing = self.claims.get(&at).into_iter().flatten().copied();
+        follow_up
+            .refresh
+            .extend(pointing.filter(|other| self.target(*other) == LinkTarget::Link(at)));
+        follow_up.refresh.remove(&at);
+        // Somebody else may have deleted the node already.
+        let _gone = graph.delete_node(&link.node, now);
+    }
+
+    /// Brings node and edges of a link up to date.
+    pub(super) fn show(
+        &mut self,
+        graph: &mut Graph,
+        at: LinkKey,
+        source: EventSource,
+        now: Timestamp,
+        follow_up: &mut FollowUp,
+    ) {
+        let origin = self.origin.clone();
+        let peer_namespace = self.peer_namespace(at);
+        let Some(namespace) = self.namespaces.get_mut(&at.0) else {
+            return;
+        };
+        let Some(link) = namespace.links.get_mut(&at.1) else {
+            return;
+        };
+        let metadata = link.metadata(peer_namespace);
+        let ops = difference(&link.shown, &metadata);
+        if graph.node(&link.node).is_some() {
+            if !ops.is_empty() {
+                let _changed = graph.patch_node(&link.node, &ops, now);
+                link.shown = metadata;
+            }
+            self.relink(graph, at, source, now, follow_up);
+            return;
+        }
+        // New, or somebody deleted it behind our back: it is there, so it is shown.
+        link.node = NodeId::random();
+        link.edges = L2Edges::default();
+        let node = Node::new(link.node.clone(), metadata.clone(), now).with_origin(origin.clone());
+        link.shown = metadata;
+        let edge = Edge::new(
+            edge_id(&namespace.root, &link.node, "ownership"),
+            namespace.root.clone(),
+            link.node.clone(),
+            Metadata::from_iter([("RelationType", "ownership")]),
+            now,
+        )
+        .with_origin(origin);
+        // Neither fails: the id is new, and without a root the link just stands alone.
+        let _added = graph.add_node(node);
+        let _owned = graph.add_edge(edge);
+        self.relink(graph, at, source, now, follow_up);
+        let pointing: Vec<LinkKey> = self
+            .claims
+            .get(&at)
+            .into_iter()
+            .flatten()
+            .copied()
+            .collect();
+        for other in pointing {
+            self.relink(graph, other, EventSource::Reply, now, follow_up);
+        }
+    }
+
+    /// Shows links whose own message has not changed.
+    fn show_all(&mut self, graph: &mut Graph, key: NamespaceKey, links: Vec<u32>, now: Timestamp) {
+        let mut follow_up = FollowUp::default();
+        for index in links {
+            self.show(graph, (key, index), EventSource::Reply, now, &mut follow_up);
+        }
+    }
+
+    /// The name of the namespace a link points into, if there is one and it is known.
+    fn peer_namespace(&self, at: LinkKey) -> Option<Text> {
+        let namespace = self.namespaces.get(&at.0)?;
+        let id = namespace.links.get(&at.1)?.message.link_netnsid?;
+        Some(self.namespaces.get(namespace.nsids.get(&id)?)?.name.clone())
+    }
+
+    pub(super) fn link(&self, at: LinkKey) -> Option<&LinkState> {
+        self.namespaces.get(&at.0)?.links.get(&at.1)
+    }
+
+    pub(super) fn link_mut(&mut self, at: LinkKey) -> Option<&mut LinkState> {
+        self.namespaces.get_mut(&at.0)?.links.get_mut(&at.1)
+    }
+
+    fn links_mut(&mut self, key: NamespaceKey) -> impl Iterator<Item = &mut LinkState> {
+        self.namespaces
+            .get_mut(&key)
+            .into_iter()
+            .flat_map(|n| n.links.values_mut())
+    }
+
+    fn indexes(&self, key: NamespaceKey) -> Vec<u32> {
+        self.namespaces
+            .get(&key)
+            .map(|n| n.links.keys().copied().collect())
+            .unwrap_or_default()
+    }
+}
+
+/// The id of an edge made by a probe.
+pub(crate) fn edge_id(parent: &NodeId, child: &NodeId, relation: &str) -> EdgeId {
+    EdgeId::derived(&format!("{parent}{child}{relation}"))
+}
+
+/// What turns one state into another; keys in neither are not touched.
+fn difference(old: &Metadata, new: &Metadata) -> Vec<MetadataOp> {
+    let set = new
+        .iter()
+        .filter(|(key, value)| old.get(key) != Some(value));
+    let gone = old.iter().filter(|(key, _)| new.get(key).is_none());
+    let set = set.map(|(key, value)| MetadataOp::set(key.as_str(), value.clone()));
+    gone.map(|(key, _)| MetadataOp::delete(key.as_str()))
+        .chain(set)
+        .collect()
+}
+
+const IFF_UP: u32 = 1;
