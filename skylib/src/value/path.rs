@@ -27,7 +27,7 @@ pub struct Path {
 
 struct Part {
     key: String,
-    /// Caches of increasing size, of which only the one at `level` is read.
+    /// Caches of increasing size, of which only that at `level` is read.
     caches: [OnceCell<PositionCache>; LEVELS],
     /// Incremented when two key lists have had the same slot; `level < LEVELS`.
     level: Cell<usize>,

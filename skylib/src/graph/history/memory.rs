@@ -1,6 +1,7 @@
 //! `MemoryHistory`: a bounded part of the past in memory.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::fmt;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::chain::{Chain, Chains, Ended, Window};
@@ -84,6 +85,15 @@ impl MemoryHistory {
 
     fn write(&self) -> RwLockWriteGuard<'_, Recorded> {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for MemoryHistory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryHistory")
+            .field("limits", &self.limits)
+            .field("status", &self.status())
+            .finish_non_exhaustive()
     }
 }
 

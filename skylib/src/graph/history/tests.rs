@@ -11,10 +11,10 @@ use crate::graph::tests::proptests::{Step, apply, filters, graph, step};
 use crate::graph::{ElementKey, Graph, GraphReader as _, GraphView, Metadata, MetadataOp, NodeRef};
 use crate::time::TimeSlice;
 
-/// Steps, each so many ticks after the one before.
+/// Steps with the number of ticks since the previous one.
 type Script = Vec<(i64, Step)>;
 
-/// Milliseconds between two ticks: between them nothing happens.
+/// Milliseconds between two ticks; nothing changes between them.
 const TICK: i64 = 10;
 
 fn script() -> impl Strategy<Value = Script> {
@@ -25,7 +25,7 @@ fn ms(ms: i64) -> Timestamp {
     Timestamp::from_ms(ms)
 }
 
-/// Steps with their times.
+/// Returns the steps with their times.
 fn timed(script: &Script) -> Vec<(i64, &Step)> {
     let mut at = 100 * TICK;
     let mut timed = Vec::new();
@@ -52,7 +52,7 @@ fn record(script: &Script, history: &dyn History) {
     }
 }
 
-/// All moments at which something happens, one between each two, and beyond.
+/// Returns all times of changes, a time between each two of them, and one beyond.
 fn moments(script: &Script) -> BTreeSet<i64> {
     let happens = timed(script).into_iter().map(|(at, _)| at);
     happens.flat_map(|at| [at - 1, at, at + 1]).collect()
@@ -110,7 +110,7 @@ fn assert_same(past: &PastView<'_>, then: &Graph) {
     }
 }
 
-/// Revisions as a naive log has them: id, revision, from, to.
+/// Returns the revisions according to a simple log: id, revision, from, to.
 fn naive_nodes(script: &Script) -> Vec<(String, i64, i64, i64)> {
     let mut log: Vec<(String, i64, i64, i64)> = Vec::new();
     let mut graph = graph();
@@ -149,7 +149,7 @@ proptest! {
                 assert_same(&past, &then);
                 continue;
             }
-            // What goes at the very instant is still there.
+            // An element that is deleted at this instant still exists.
             let before = replay(&script, moment - 1);
             let goes: BTreeSet<_> = naive_nodes(&script)
                 .into_iter()
@@ -253,7 +253,7 @@ proptest! {
 }
 
 #[test]
-fn what_was_called_so_is_found_without_looking_at_all() {
+fn past_values_are_found_by_the_index() {
     let history = MemoryHistory::new(HistoryLimits::default());
     let mut graph = Graph::new().with_journal();
     for number in 0..100 {
@@ -285,7 +285,7 @@ fn what_was_called_so_is_found_without_looking_at_all() {
     };
     let by_name = |count| Some(("Name".to_owned(), count));
     assert_eq!(at(15, "eth7"), (by_name(1), 1));
-    assert_eq!(at(25, "eth7"), (by_name(1), 0), "it was called so once");
+    assert_eq!(at(25, "eth7"), (by_name(1), 0), "the name was changed");
     assert_eq!(at(25, "uplink"), (by_name(1), 1));
     assert_eq!(at(15, "eth8"), (by_name(1), 1));
     assert_eq!(at(25, "nobody"), (by_name(0), 0));
@@ -297,11 +297,11 @@ fn what_was_called_so_is_found_without_looking_at_all() {
     assert_eq!(
         past.index_for(&devices).unwrap(),
         None,
-        "an index of nearly all nodes is none"
+        "an index that finds most nodes is not used"
     );
     assert_eq!(nodes_of(&past, &devices).len(), 100);
     drop(past);
-    // What is dropped is not found any more, nor are its names.
+    // Dropped revisions are not found, neither directly nor by the index.
     history.expire(ms(20).saturating_add(Duration::from_secs(1_000_000)));
     assert_eq!(at(25, "eth7"), (by_name(0), 0));
     assert_eq!(at(25, "eth8"), (by_name(0), 0));
@@ -340,7 +340,7 @@ fn clocks_that_disagree_leave_no_hole() {
     graph
         .add_node(Node::new("n", Metadata::new(), ms(5000)))
         .unwrap();
-    // The publisher's clock is behind.
+    // The clock of the publisher is behind.
     for (revision, at) in [(2, 3000), (3, 4000), (4, 7000)] {
         let op = MetadataOp::set("K", revision);
         graph.sync_patch_node(&id, revision, ms(at), &[op]).unwrap();
@@ -355,7 +355,7 @@ fn clocks_that_disagree_leave_no_hole() {
 }
 
 #[test]
-fn an_edge_that_comes_again_elsewhere_is_found_where_it_was() {
+fn an_edge_id_reused_between_other_nodes_is_found_at_its_old_ends() {
     let history = MemoryHistory::new(HistoryLimits::default());
     let mut graph = Graph::new().with_journal();
     for id in ["a", "b", "c"] {

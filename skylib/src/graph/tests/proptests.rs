@@ -1,4 +1,4 @@
-//! Properties of the graph: it is what a naive model is, and a view stays what it was.
+//! Property tests: the graph equals a simple model, and a view does not change.
 
 use std::cell::RefCell;
 
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use crate::filter::Filter;
 use crate::graph::*;
 
-/// A change; elements by number, so that ids are used again.
+/// A change; elements are numbers of a small range, so that ids are reused.
 #[derive(Clone, Debug)]
 pub(in crate::graph) enum Step {
     AddNode(u8, u8),
@@ -37,7 +37,7 @@ pub(in crate::graph) fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Metadata with indexed values of every kind that indexes treat in a way of its own.
+/// Returns metadata with an indexed value of each kind that the indexes distinguish.
 fn metadata(value: u8) -> Metadata {
     let json = match value {
         0 => r#"{"Name":"a","Type":"x","MTU":1500}"#,
@@ -135,7 +135,7 @@ pub(in crate::graph) fn apply(graph: &mut Graph, step: &Step, now: Timestamp) {
     }
 }
 
-/// The elements in the order they came, and nothing else.
+/// Model of a graph: elements in insertion order.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Model {
     nodes: Vec<Node>,
@@ -143,7 +143,7 @@ struct Model {
 }
 
 impl Model {
-    /// Follows a graph by its events alone.
+    /// Applies the events of a graph.
     fn follow(&mut self, events: &[GraphEvent]) {
         for event in events {
             match event {
@@ -160,7 +160,10 @@ impl Model {
                     let held = self.nodes.iter_mut().find(|n| n.id == node.id).unwrap();
                     let mut metadata = held.metadata.clone();
                     ops.iter().flat_map(|ops| ops.iter()).for_each(|op| {
-                        assert!(op.apply(&mut metadata), "no idle operation is told");
+                        assert!(
+                            op.apply(&mut metadata),
+                            "an event has no operation without effect"
+                        );
                     });
                     assert!(ops.is_none() || metadata == node.metadata);
                     *held = (**node).clone();
@@ -174,7 +177,7 @@ impl Model {
         }
     }
 
-    /// Edges and the ids at their other ends, as [`Graph::edges_of`] orders them.
+    /// Returns edges and the ids at their other ends, in the order of [`Graph::edges_of`].
     fn around(&self, id: &NodeId, direction: Direction) -> Vec<(EdgeId, NodeId)> {
         let out = self
             .edges
@@ -233,7 +236,7 @@ fn check_graph(graph: &Graph, model: &Model) {
     }
 }
 
-/// A graph that changes while it is looked at.
+/// Graph that changes while it is read.
 struct Changing {
     graph: RefCell<Graph>,
     steps: RefCell<Vec<Step>>,
@@ -262,7 +265,7 @@ impl Changing {
     }
 }
 
-/// Asks a view everything, the graph changing between any two answers.
+/// Compares every read of a view with the model while the graph changes between the results.
 fn check_view(view: &GraphView<'_>, model: &Model, changing: &Changing) {
     let mut all = Vec::new();
     for filter in filters() {
@@ -391,7 +394,7 @@ proptest! {
             let model = at_once(steps);
             frozen.push((GraphView::open(&changing), model));
         }
-        // The first view saw nothing at all; one in the middle goes before the others are asked.
+        // The first view is of the empty graph; one in the middle is dropped before the others are read.
         frozen.remove(1 + dropped);
         changing.steps.replace(during);
         for (view, model) in &frozen {
@@ -399,7 +402,7 @@ proptest! {
         }
         drop(frozen);
 
-        // What was kept goes, a few pieces with each further change.
+        // Stored revisions are dropped with the changes that follow.
         let mut graph = changing.graph.borrow_mut();
         model.follow(&graph.take_events());
         let id = node_id(NODES);
@@ -414,7 +417,7 @@ proptest! {
 }
 
 #[test]
-fn a_view_that_holds_back_too_much_expires() {
+fn a_view_that_needs_too_many_revisions_expires() {
     let changing = Changing {
         graph: RefCell::new(graph()),
         steps: RefCell::default(),
@@ -455,13 +458,13 @@ fn a_view_that_holds_back_too_much_expires() {
     assert_eq!(
         newest.metadata.get("N"),
         Some(&Value::Int(9)),
-        "younger views go on"
+        "younger views do not expire"
     );
     assert!(changing.graph.borrow().storage().stored_past() <= 10 + 1);
 }
 
 #[test]
-fn kept_bytes_are_bounded_too() {
+fn stored_bytes_are_bounded() {
     let changing = Changing {
         graph: RefCell::new(graph()),
         steps: RefCell::default(),
