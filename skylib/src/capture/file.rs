@@ -332,7 +332,7 @@ mod tests {
                 .expect("a cause")
                 .to_string()
         };
-        assert!(error(b"hello, world, I am a text").contains("no capture file"));
+        assert!(error(b"hello, world, I am a text").contains("not a capture file"));
         assert!(error(b"").contains("ends within its header"));
         assert!(error(b"\x1f").contains("ends within its header"));
     }

@@ -362,7 +362,7 @@ fn trace(packets: u8) -> Vec<u8> {
 
 fn import(engine: &Engine, file: Vec<u8>) -> Result<Imported, String> {
     let imported = engine.import("x", std::io::Cursor::new(file), &|| false);
-    imported.map_err(|error| crate::error::with_causes(&error))
+    imported.map_err(|error| crate::error_chain::Chain(&error).to_string())
 }
 
 #[test]
@@ -429,12 +429,12 @@ fn damage_in_a_file_is_an_error_and_a_missing_end_is_not() {
     damaged[94 + 8..94 + 12].fill(0xff);
     let error = import(&engine, damaged).unwrap_err();
     assert!(
-        error.contains("byte 94: a record of 4294967295 bytes"),
+        error.contains("byte 94: record of 4294967295 bytes"),
         "{error}"
     );
     for (file, wanted) in [
         (&b""[..], "byte 0: the file ends within its header"),
-        (b"GET / HTTP/1.1", "byte 0: the file is no capture file"),
+        (b"GET / HTTP/1.1", "byte 0: the file is not a capture file"),
     ] {
         let error = import(&engine, file.to_vec()).unwrap_err();
         assert!(error.contains(wanted), "{error}");

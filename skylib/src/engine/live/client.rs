@@ -9,7 +9,7 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::Notify;
 
 use super::LiveHub;
-use super::follower::Follower;
+use super::scheduled::Follower;
 use crate::engine::monotonic;
 use crate::gremlin::live::{LiveQuery, Update};
 use crate::gremlin::{Query, QueryError};
