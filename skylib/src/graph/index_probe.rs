@@ -6,7 +6,6 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
-use std::fmt;
 
 use super::ElementKey;
 use super::storage::{NodeIndex, Storage};
@@ -118,18 +117,6 @@ impl IndexProbe {
             sources.push(Box::new(others.range(after).copied()));
         }
         Merge::new(sources)
-    }
-}
-
-impl fmt::Display for IndexProbe {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "index {} ({} values, about {} nodes)",
-            self.key,
-            self.any_of.len(),
-            self.estimate
-        )
     }
 }
 
