@@ -114,7 +114,7 @@ impl EdgeId {
 }
 
 /// Node or edge, for code that is the same for both.
-pub(super) trait Element: Clone {
+pub(super) trait Element: Clone + 'static {
     type Id: Clone + Eq + Hash;
     fn id(&self) -> &Self::Id;
     fn metadata(&self) -> &Metadata;

@@ -131,7 +131,7 @@ impl GraphReader for PastView<'_> {
         let neighbors = self.neighbors(from, direction);
         let nodes = neighbors.map(|neighbor| neighbor.map(|neighbor| neighbor.node));
         SnapshotIter::from_results(
-            nodes.filter(|node| node.as_ref().map_or(true, |node| filter.matches(&***node))),
+            nodes.filter(move |node| node.as_ref().map_or(true, |node| filter.matches(&***node))),
         )
     }
 
@@ -144,35 +144,35 @@ impl GraphReader for PastView<'_> {
         let revisions = from
             .iter()
             .flat_map(move |node| results(self.reader.edges_of(&node.id, direction)));
-        let is_hit = |revision: &Result<Revision<Edge>, _>| {
+        let is_hit = move |revision: &Result<Revision<Edge>, _>| {
             revision
                 .as_ref()
                 .map_or(true, |revision| filter.matches(&*revision.element))
         };
         let edges = revisions.filter(is_hit);
-        SnapshotIter::from_results(edges.map(|revision| Ok(self.number(&revision?))))
+        SnapshotIter::from_results(edges.map(move |revision| Ok(self.number(&revision?))))
     }
 
     fn hops<'a>(&'a self, from: &'a [u32], direction: Direction) -> Hops<'a> {
         let nodes = from.iter().enumerate();
-        let nodes = nodes.filter_map(|(which, number)| Some((which, self.known(*number)?)));
+        let nodes = nodes.filter_map(move |(which, number)| Some((which, self.known(*number)?)));
         self.walk(nodes, direction, |from, edge: EdgeRef, node: NodeRef| {
             Hop::new(from, edge.index(), node.index())
         })
     }
 
     fn nodes_at<'a>(&'a self, numbers: &'a [u32]) -> Nodes<'a> {
-        let nodes = numbers.iter().filter_map(|number| self.known(*number));
+        let nodes = numbers.iter().filter_map(move |number| self.known(*number));
         SnapshotIter::from_results(nodes.map(Ok))
     }
 
     fn edges_at<'a>(&'a self, numbers: &'a [u32]) -> Edges<'a> {
-        let edges = numbers.iter().filter_map(|number| self.known(*number));
+        let edges = numbers.iter().filter_map(move |number| self.known(*number));
         SnapshotIter::from_results(edges.map(Ok))
     }
 
     fn ends_of<'a>(&'a self, edges: &'a [EdgeRef]) -> SnapshotIter<'a, EdgeEnds> {
-        SnapshotIter::from_results(edges.iter().map(|edge| {
+        SnapshotIter::from_results(edges.iter().map(move |edge| {
             let parents = self.nodes_by_id(&edge.parent)?;
             let children = self.nodes_by_id(&edge.child)?;
             Ok(EdgeEnds::of_revisions(parents, children))
@@ -219,7 +219,7 @@ impl PastView<'_> {
             seen += 1;
             !(seen.is_multiple_of(BATCH_SIZE) && (self.interrupt)())
         });
-        until_interrupt.filter(|revision| {
+        until_interrupt.filter(move |revision| {
             revision
                 .as_ref()
                 .map_or(true, |revision| filter.matches(&*revision.element))
@@ -243,7 +243,9 @@ impl PastView<'_> {
     ) -> SnapshotIter<'a, ElementRef<E>> {
         let mut found = self.matching(revisions, filter);
         if !self.is_interval {
-            return SnapshotIter::from_results(found.map(|revision| Ok(self.number(&revision?))));
+            return SnapshotIter::from_results(
+                found.map(move |revision| Ok(self.number(&revision?))),
+            );
         }
         SnapshotIter::new(move |batch| {
             let mut sorted = found.by_ref().collect::<Result<Vec<_>, _>>()?;
@@ -259,7 +261,7 @@ impl PastView<'_> {
     }
 
     /// Iterates over the edges of nodes, each with the node at its other end.
-    fn walk<'a, R>(
+    fn walk<'a, R: 'a>(
         &'a self,
         from: impl Iterator<Item = (usize, NodeRef)> + 'a,
         direction: Direction,
@@ -300,7 +302,7 @@ impl PastView<'_> {
     fn number<E: PastElement>(&self, revision: &Revision<E>) -> ElementRef<E> {
         let mut known = self.known.borrow_mut();
         let known = &mut *known;
-        if let Some(element) = known.find(revision.number) {
+        if let Some(element) = known.find::<E>(revision.number) {
             return element.clone();
         }
         let element = ElementRef::new(known.rows.len(), &revision.element);
