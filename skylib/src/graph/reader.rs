@@ -118,6 +118,10 @@ pub trait GraphReader: sealed::Sealed {
 
 pub(super) mod sealed {
     /// Limits the implementations to the two of this crate, so that methods can be added.
+    #[expect(
+        unnameable_types,
+        reason = "a sealed trait cannot be named outside of the crate"
+    )]
     pub trait Sealed {}
 }
 
