@@ -102,7 +102,8 @@ impl InterfaceClock {
         }
     }
 
-    /// Returns the time of a number of ticks; a time that is too late is replaced by the latest one.
+    /// Returns the time of a number of ticks; a time that is too late is replaced by the latest
+    /// one.
     #[inline]
     pub(super) fn timestamp(&self, ticks: u64) -> Timestamp {
         let ns = match self.unit {

@@ -23,11 +23,11 @@ pub use self::writer::PcapNgWriter;
 
 /// Reader of a pcapng file.
 ///
-/// It supports sections of either byte order, up to 65536 interfaces for each section with different
-/// link types and clocks, and enhanced, simple and obsolete packet blocks; all other blocks are
-/// skipped. A simple packet block has no time, so its packet gets the time of the previous packet.
-/// Like [`PcapReader`](super::PcapReader), the reader returns packets as soon as one block is
-/// complete.
+/// It supports sections of either byte order, up to 65536 interfaces for each section with
+/// different link types and clocks, and enhanced, simple and obsolete packet blocks; all other
+/// blocks are skipped. A simple packet block has no time, so its packet gets the time of the
+/// previous packet. Like [`PcapReader`](super::PcapReader), the reader returns packets as soon as
+/// one block is complete.
 ///
 /// ```
 /// use skylib::packet::{LinkType, PacketRef};
@@ -140,8 +140,8 @@ impl<R: Read> PcapNgReader<R> {
         Ok(None)
     }
 
-    /// Returns the link type of the latest batch; before the first batch, of the first interface, and
-    /// Ethernet for a file without interfaces.
+    /// Returns the link type of the latest batch; before the first batch, of the first interface,
+    /// and Ethernet for a file without interfaces.
     pub const fn link_type(&self) -> LinkType {
         self.link_type
     }
