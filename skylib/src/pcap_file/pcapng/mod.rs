@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use self::block::{
     Block, ENHANCED_PACKET, HEAD_LEN, INTERFACE, OBSOLETE_PACKET, PacketBlock, ParsedBlock,
-    SECTION, SIMPLE_PACKET, half,
+    SECTION, SIMPLE_PACKET,
 };
 use self::interface::{Interface, Section};
 use super::buffer::Buffer;
