@@ -5,7 +5,7 @@ use std::hint::black_box;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use skylib::flow::{FlowQuery, FlowQueryError, FlowSet, FlowSource};
 use skylib::graph::history::{History, HistoryLimits, MemoryHistory};
-use skylib::graph::{Edge, Graph, GraphView, Metadata, MetadataOp, Node, NodeId};
+use skylib::graph::{Edge, Graph, GraphView, Metadata, MetadataOp, Node, NodeId, Origin};
 use skylib::gremlin::{Answer, Context, Query};
 use skylib::time::Timestamp;
 
@@ -109,27 +109,23 @@ criterion_main!(benches);
 
 /// Returns a ring of nodes.
 fn graph(nodes: i64) -> Graph {
-    let mut graph = Graph::new();
+    let mut graph = Graph::new().with_journal();
     for node in 0..nodes {
         let kind = if node % 100 == 0 { "rare" } else { "device" };
         let metadata = Metadata::from_iter([("Name", format!("n{node}")), ("Type", kind.into())]);
         graph
-            .add_node(Node::new(id(node), "host", "agent.host", metadata, at(0)))
+            .add_node(
+                Node::new(id(node), metadata, at(0)).with_origin(Origin::new("agent", "host")),
+            )
             .unwrap();
     }
     for node in 0..nodes {
         let metadata = Metadata::from_iter([("RelationType", "layer2")]);
         let (from, to) = (id(node), id((node + 1) % nodes));
         graph
-            .add_edge(Edge::new(
-                "",
-                from,
-                to,
-                "host",
-                "agent.host",
-                metadata,
-                at(0),
-            ))
+            .add_edge(
+                Edge::between(from, to, metadata, at(0)).with_origin(Origin::new("agent", "host")),
+            )
             .unwrap();
     }
     graph

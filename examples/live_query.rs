@@ -13,13 +13,13 @@ type Step = fn(&mut Graph, Timestamp) -> anyhow::Result<()>;
 
 fn add(graph: &mut Graph, name: &str, kind: &str, now: Timestamp) -> anyhow::Result<()> {
     let metadata = Metadata::from_iter([("Name", name), ("Type", kind), ("State", "UP")]);
-    graph.add_node(Node::new(name, "", "", metadata, now))?;
+    graph.add_node(Node::new(name, metadata, now))?;
     Ok(())
 }
 
 fn plug(graph: &mut Graph, name: &str, now: Timestamp) -> anyhow::Result<()> {
     let metadata = Metadata::from_iter([("RelationType", "layer2")]);
-    graph.add_edge(Edge::new("", "br0", name, "", "", metadata, now))?;
+    graph.add_edge(Edge::between("br0", name, metadata, now))?;
     Ok(())
 }
 
@@ -48,7 +48,7 @@ const STEPS: &[(&str, Step)] = &[
 ];
 
 fn main() -> anyhow::Result<()> {
-    let mut graph = Graph::new();
+    let mut graph = Graph::new().with_journal();
     add(&mut graph, "br0", "bridge", SystemClock.now())?;
     add(&mut graph, "eth0", "device", SystemClock.now())?;
     let query = Query::parse("G.V().Has('Type', 'bridge').Out('State', 'UP')")?;

@@ -65,7 +65,7 @@ fn truth(file: &str) -> Truth {
 
 fn load(json: &[u8]) -> Graph {
     let elements: Elements = serde_json::from_slice(json).unwrap();
-    let mut graph = Graph::new();
+    let mut graph = Graph::new().with_journal();
     for node in elements.nodes {
         graph.add_node(node).unwrap();
     }

@@ -16,7 +16,7 @@ struct Elements {
 /// Loads a graph from JSON.
 pub fn graph(json: &str) -> Graph {
     let elements: Elements = serde_json::from_str(json).unwrap();
-    let mut graph = Graph::new();
+    let mut graph = Graph::new().with_journal();
     for node in elements.nodes {
         graph.add_node(node).unwrap();
     }

@@ -9,7 +9,7 @@ use skylib::flow::{
     RawPacket,
 };
 use skylib::graph::history::{History, HistoryLimits, MemoryHistory};
-use skylib::graph::{Edge, EdgeId, Graph, GraphView, Metadata, MetadataOp, Node, NodeId};
+use skylib::graph::{Edge, EdgeId, Graph, GraphView, Metadata, MetadataOp, Node, NodeId, Origin};
 use skylib::gremlin::live::{Followed, LiveQuery, Update};
 use skylib::gremlin::{Answer, Context, Limits, Query, QueryError, QueryErrorKind};
 use skylib::packet::{LinkType, PacketRef};
@@ -78,7 +78,7 @@ impl World {
             ..Flow::default()
         };
         Self {
-            graph: Graph::new(),
+            graph: Graph::new().with_journal(),
             // So small that some of the history is dropped.
             history: MemoryHistory::new(HistoryLimits::default().with_max_bytes(16 << 10)),
             flows: Flows((0..4).map(flow).collect()),
@@ -96,14 +96,20 @@ impl World {
         let graph = &mut self.graph;
         match kind & 7 {
             0 | 1 => {
-                let node = Node::new(node(one), "h", "o.h", metadata(other), now);
+                let node =
+                    Node::new(node(one), metadata(other), now).with_origin(Origin::new("o", "h"));
                 drop(graph.add_node(node));
             }
             2 | 3 => {
                 let relation = ["layer2", "ownership"][usize::from(other & 1)];
                 let metadata = Metadata::from_iter([("RelationType", relation)]);
                 let (parent, child) = (node(one), node(one / 12));
-                drop(graph.add_edge(Edge::new(edge, parent, child, "h", "o.h", metadata, now)));
+                drop(
+                    graph.add_edge(
+                        Edge::new(edge, parent, child, metadata, now)
+                            .with_origin(Origin::new("o", "h")),
+                    ),
+                );
             }
             4 => {
                 let ops = match other % 4 {

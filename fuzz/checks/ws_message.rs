@@ -13,7 +13,7 @@ use skylib::value::Text;
 /// encoding, or if synchronization gives another graph.
 pub(crate) fn check(input: &[u8]) {
     let now = Timestamp::from_ms(1_000);
-    let mut graph = Graph::new();
+    let mut graph = Graph::new().with_journal();
     for line in input.split(|byte| *byte == b'\n').take(MAX_MESSAGES) {
         let Ok(message) = Message::decode(&Bytes::copy_from_slice(line), Encoding::Json) else {
             continue;

@@ -6,6 +6,7 @@ pub mod decode;
 #[cfg(feature = "engine")]
 pub mod engine;
 mod error;
+mod error_chain;
 pub mod filter;
 pub mod flow;
 pub mod graph;

@@ -14,10 +14,10 @@
 //! let mut graph = Graph::new();
 //! for (id, kind) in [("br0", "bridge"), ("eth0", "device")] {
 //!     let metadata = Metadata::from_iter([("Name", id), ("Type", kind)]);
-//!     graph.add_node(Node::new(id, "", "", metadata, now))?;
+//!     graph.add_node(Node::new(id, metadata, now))?;
 //! }
 //! let metadata = Metadata::from_iter([("RelationType", "layer2")]);
-//! graph.add_edge(Edge::new("", "br0", "eth0", "", "", metadata, now))?;
+//! graph.add_edge(Edge::between("br0", "eth0", metadata, now))?;
 //!
 //! struct NoFlows;
 //! impl FlowSource for NoFlows {
@@ -218,9 +218,9 @@ impl<'a> Context<'a> {
     /// #     }
     /// # }
     /// let history = MemoryHistory::new(HistoryLimits::default());
-    /// let mut graph = Graph::new();
+    /// let mut graph = Graph::new().with_journal();
     /// let at = |s: i64| Timestamp::from_ms(s * 1000);
-    /// graph.add_node(Node::new("eth0", "", "", Metadata::new(), at(100)))?;
+    /// graph.add_node(Node::new("eth0", Metadata::new(), at(100)))?;
     /// graph.delete_node(&NodeId::from("eth0"), at(200))?;
     /// history.record(&graph.take_events(), at(200));
     ///

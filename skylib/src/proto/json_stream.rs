@@ -250,23 +250,13 @@ mod tests {
     fn nodes(count: usize) -> Vec<Arc<Node>> {
         let node = |i: usize| {
             let metadata = Metadata::from_iter([("Name", "x".repeat(100))]);
-            Arc::new(Node::new(format!("n{i}"), "", "", metadata, AT))
+            Arc::new(Node::new(format!("n{i}"), metadata, AT))
         };
         (0..count).map(node).collect()
     }
 
     fn edges(count: usize) -> Vec<Arc<Edge>> {
-        let edge = |i: usize| {
-            Arc::new(Edge::new(
-                format!("e{i}"),
-                "a",
-                "b",
-                "",
-                "",
-                Metadata::new(),
-                AT,
-            ))
-        };
+        let edge = |i: usize| Arc::new(Edge::new(format!("e{i}"), "a", "b", Metadata::new(), AT));
         (0..count).map(edge).collect()
     }
 

@@ -14,7 +14,7 @@ use super::writer::{Event, Ties, Writer};
 use super::writer_stats::{PcapStats, WriterShared};
 use super::{FlowTap, PcapSpec, SppError};
 use crate::capture::{AfPacket, BpfInstruction, BpfProgram, CaptureError, CaptureOptions};
-use crate::error::with_causes;
+use crate::error_chain::Chain;
 use crate::packet::LinkType;
 use crate::sys::cpu;
 
@@ -235,7 +235,7 @@ impl Supervisor {
 
     fn note(&self, event: Event) {
         if let Event::Failed(error) = event {
-            let reason = with_causes(&error);
+            let reason = Chain(&error).to_string();
             tracing::error!(id = self.spec.client_id, reason, "the capture has ended");
             self.error.lock().get_or_insert(reason);
         }

@@ -6,10 +6,9 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use crate::graph::{Graph, GraphWriter, NodeId};
+use crate::graph::{Graph, GraphWriter, NodeId, Origin};
 use crate::sys::eventfd::EventFd;
 use crate::time::Timestamp;
-use crate::value::Text;
 
 /// Something that watches a part of the host and keeps the graph true to it.
 pub trait Probe: Send {
@@ -44,26 +43,18 @@ pub enum ProbeError {
 pub struct ProbeTarget {
     /// The graph.
     pub graph: Arc<dyn GraphWriter>,
-    /// Host of the elements made: the host id.
-    pub host: Text,
-    /// Origin of the elements made: `agent.<host id>`.
-    pub origin: Text,
+    /// Owner of the elements that probes add: `agent.<host id>`.
+    pub origin: Origin,
     /// The host's own node, which must be in the graph.
     pub root: NodeId,
 }
 
 impl ProbeTarget {
-    /// A target; see the fields.
-    pub fn new(
-        graph: Arc<dyn GraphWriter>,
-        host: impl Into<Text>,
-        origin: impl Into<Text>,
-        root: NodeId,
-    ) -> Self {
+    /// Returns a target; see the fields.
+    pub fn new(graph: Arc<dyn GraphWriter>, origin: Origin, root: NodeId) -> Self {
         Self {
             graph,
-            host: host.into(),
-            origin: origin.into(),
+            origin,
             root,
         }
     }
@@ -84,7 +75,6 @@ impl ProbeTarget {
 impl fmt::Debug for ProbeTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ProbeTarget")
-            .field("host", &self.host)
             .field("origin", &self.origin)
             .field("root", &self.root)
             .finish_non_exhaustive()

@@ -12,7 +12,7 @@
 //! client costs one piece of news a query, and holds up nobody.
 
 mod client;
-mod follower;
+mod scheduled;
 
 pub use client::{LiveClient, LiveNews, LiveRefusal, LiveTicket};
 
@@ -23,10 +23,10 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 use self::client::Client;
-use self::follower::Follower;
-use super::hub::LoggedEvent;
-use super::monotonic;
-use super::query::QueryRunner;
+use self::scheduled::Follower;
+use crate::engine::graph::shared_graph::LoggedEvent;
+use crate::engine::monotonic;
+use crate::engine::query::QueryRunner;
 use crate::graph::GraphEvent;
 use crate::gremlin::QueryError;
 use crate::gremlin::live::{LiveQuery, Update};
@@ -226,7 +226,7 @@ impl LiveHub {
         let mut followers: Vec<Follower> = Vec::new();
         let mut looked = monotonic::now();
         while let Some(inbox) = self.wait(
-            follower::next_time(&followers, &self.options),
+            scheduled::next_time(&followers, &self.options),
             looked + COALESCE,
         ) {
             looked = monotonic::now();

@@ -33,9 +33,7 @@ fn update<R>(engine: &Engine, work: impl FnOnce(&mut Graph, Timestamp) -> R) -> 
 fn add(engine: &Engine, id: &str, kind: &str) {
     update(engine, |graph, now| {
         let metadata = Metadata::from_iter([("Type", kind), ("Name", id)]);
-        graph
-            .add_node(Node::new(id, "", "", metadata, now))
-            .unwrap();
+        graph.add_node(Node::new(id, metadata, now)).unwrap();
     });
 }
 
@@ -80,13 +78,13 @@ fn change(engine: &Engine, random: &mut impl FnMut(usize) -> usize) {
     update(engine, |graph, now| match random(6) {
         0 | 1 => {
             let metadata = Metadata::from_iter([("Type", kind.as_str())]);
-            graph.add_node(Node::new(id, "", "", metadata, now)).ok();
+            graph.add_node(Node::new(id, metadata, now)).ok();
         }
         2 => drop(graph.delete_node(&id, now)),
         3 => drop(graph.patch_node(&id, &[MetadataOp::set("Type", kind)], now)),
         4 => drop(graph.patch_node(&id, &[MetadataOp::set("Metric.RxBytes", 1)], now)),
         _ => {
-            let edge = Edge::new("", id, format!("n{other}"), "", "", Metadata::new(), now);
+            let edge = Edge::between(id, format!("n{other}"), Metadata::new(), now);
             graph.add_edge(edge).ok();
         }
     });

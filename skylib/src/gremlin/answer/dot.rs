@@ -91,20 +91,12 @@ mod tests {
 
     fn node(id: &str, metadata: &str) -> Arc<Node> {
         let metadata: Metadata = serde_json::from_str(metadata).unwrap();
-        Arc::new(Node::new(id, "", "", metadata, Timestamp::ZERO))
+        Arc::new(Node::new(id, metadata, Timestamp::ZERO))
     }
 
     fn edge(metadata: &str) -> Arc<Edge> {
         let metadata: Metadata = serde_json::from_str(metadata).unwrap();
-        Arc::new(Edge::new(
-            "e",
-            "0123456789",
-            "b",
-            "",
-            "",
-            metadata,
-            Timestamp::ZERO,
-        ))
+        Arc::new(Edge::new("e", "0123456789", "b", metadata, Timestamp::ZERO))
     }
 
     #[test]

@@ -218,7 +218,7 @@ impl Serialize for Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::Metadata;
+    use crate::graph::{Metadata, Origin};
     use crate::time::Timestamp;
 
     /// Both ways to write.
@@ -232,9 +232,12 @@ mod tests {
 
     #[test]
     fn long_lists_are_written_in_pieces_that_fit_together() {
-        let node = |i| Node::new(format!("n{i}"), "h", "", Metadata::new(), Timestamp::ZERO);
+        let node = |i| {
+            Node::new(format!("n{i}"), Metadata::new(), Timestamp::ZERO)
+                .with_origin(Origin::default().with_host("h"))
+        };
         let nodes: Vec<_> = (0..2_000).map(|i| Arc::new(node(i))).collect();
-        let edge = Edge::new("e", "n1", "n2", "", "", Metadata::new(), Timestamp::ZERO);
+        let edge = Edge::new("e", "n1", "n2", Metadata::new(), Timestamp::ZERO);
         let edges = vec![Arc::new(edge)];
         assert!(json(&Answer::Nodes(nodes.clone())).len() > PIECE);
         let both = json(&Answer::Graph {

@@ -31,7 +31,7 @@ pub(super) use trace::Trace;
 /// let mut graph = Graph::new();
 /// for (id, kind) in [("br0", "bridge"), ("eth0", "device"), ("eth1", "device")] {
 ///     let metadata = Metadata::from_iter([("Type", kind)]);
-///     graph.add_node(Node::new(id, "", "", metadata, Timestamp::ZERO))?;
+///     graph.add_node(Node::new(id, metadata, Timestamp::ZERO))?;
 /// }
 /// let query = Query::parse("G.V().Has('Type', 'bridge').Count()")?;
 /// let view = GraphView::open(&graph);

@@ -12,7 +12,7 @@ fn graph() -> Graph {
         let mut metadata = Metadata::from_iter([("Name", id.as_str()), ("Type", kind)]);
         metadata.set("MTU", mtu);
         graph
-            .add_node(Node::new(id, "", "", metadata, Timestamp::ZERO))
+            .add_node(Node::new(id, metadata, Timestamp::ZERO))
             .unwrap();
     };
     node("b".into(), "bridge", 1500);
@@ -23,7 +23,7 @@ fn graph() -> Graph {
     let mut edge = |parent: &str, child: String, relation: &str| {
         let metadata = Metadata::from_iter([("RelationType", relation)]);
         let id = format!("{parent}-{child}");
-        let edge = Edge::new(id, parent, child, "", "", metadata, Timestamp::ZERO);
+        let edge = Edge::new(id, parent, child, metadata, Timestamp::ZERO);
         graph.add_edge(edge).unwrap();
     };
     for port in 0..10 {

@@ -21,9 +21,9 @@
 //! use skylib::time::Timestamp;
 //!
 //! let now = Timestamp::from_ms(1_700_000_000_000);
-//! let mut graph = Graph::new();
+//! let mut graph = Graph::new().with_journal();
 //! let metadata = Metadata::from_iter([("State", "UP")]);
-//! graph.add_node(Node::new("eth0", "", "", metadata, now))?;
+//! graph.add_node(Node::new("eth0", metadata, now))?;
 //! graph.take_events();
 //!
 //! let mut query = LiveQuery::new(Query::parse("G.V().Has('State', 'UP')")?);

@@ -13,11 +13,11 @@ fn error(query: &str) -> QueryError {
     for id in ["a", "b"] {
         let metadata = Metadata::from_iter([("Name", id)]);
         graph
-            .add_node(Node::new(id, "", "", metadata, Timestamp::ZERO))
+            .add_node(Node::new(id, metadata, Timestamp::ZERO))
             .unwrap();
     }
     for id in ["e", "f"] {
-        let edge = Edge::new(id, "a", "b", "", "", Metadata::new(), Timestamp::ZERO);
+        let edge = Edge::new(id, "a", "b", Metadata::new(), Timestamp::ZERO);
         graph.add_edge(edge).unwrap();
     }
     let flow: Flow = serde_json::from_str(r#"{"UUID":"u","Metric":{"ABBytes":1}}"#).unwrap();

@@ -28,16 +28,10 @@ pub(in crate::gremlin) fn metadata(json: &str) -> Metadata {
 
 /// Nodes with a name and a type each, and edges by the positions of their ends.
 pub(in crate::gremlin) fn graph(kinds: &[u8], edges: &[(usize, usize, bool)]) -> Graph {
-    let mut graph = Graph::new();
+    let mut graph = Graph::new().with_journal();
     for (number, kind) in kinds.iter().enumerate() {
         let json = format!(r#"{{"Name":"n{number}","Type":"t{kind}","Kind":{kind}}}"#);
-        let node = Node::new(
-            format!("n{number}"),
-            "",
-            "",
-            metadata(&json),
-            Timestamp::ZERO,
-        );
+        let node = Node::new(format!("n{number}"), metadata(&json), Timestamp::ZERO);
         graph.add_node(node).unwrap();
     }
     for (number, (parent, child, layer2)) in edges.iter().enumerate() {
@@ -48,8 +42,6 @@ pub(in crate::gremlin) fn graph(kinds: &[u8], edges: &[(usize, usize, bool)]) ->
             format!("e{number}"),
             end(*parent),
             end(*child),
-            "",
-            "",
             metadata,
             Timestamp::ZERO,
         );
@@ -449,7 +441,7 @@ fn flows_lead_back_to_nodes() {
         ("b", r#"{"PeerIntfMAC":"02:00:00:00:00:0b"}"#),
     ] {
         graph
-            .add_node(Node::new(id, "", "", metadata(json), Timestamp::ZERO))
+            .add_node(Node::new(id, metadata(json), Timestamp::ZERO))
             .unwrap();
     }
     let flow = |uuid: &str, tid: &str| -> Flow {
@@ -605,7 +597,7 @@ fn values_come_as_the_language_counts_them() {
     let json = r#"{"S":"x","N":"0x10","B":true,"F":2.9,"L":["1",2],"E":[],"M":{"K":{"D":1}},
         "Ifs":[{"V":1},{"V":"2"},{}]}"#;
     graph
-        .add_node(Node::new("n", "", "", metadata(json), Timestamp::ZERO))
+        .add_node(Node::new("n", metadata(json), Timestamp::ZERO))
         .unwrap();
     let values = |key: &str| self::json(&graph, &format!("G.V().Values('{key}')"));
     assert_eq!(values("S"), r#"["x"]"#);

@@ -117,7 +117,7 @@ impl Change {
             Self::AddNode(n, kind) => {
                 let json = format!(r#"{{"Name":"n{n}","Type":"t{kind}","Kind":{kind}}}"#);
                 graph
-                    .add_node(Node::new(node(n), "", "", metadata(&json), now))
+                    .add_node(Node::new(node(n), metadata(&json), now))
                     .ok();
             }
             Self::SetKind(n, kind) => {
@@ -132,7 +132,7 @@ impl Change {
             }
             Self::AddEdge(e, parent, child) => {
                 let metadata = metadata(r#"{"RelationType":"layer2"}"#);
-                let edge = Edge::new(edge(e), node(parent), node(child), "", "", metadata, now);
+                let edge = Edge::new(edge(e), node(parent), node(child), metadata, now);
                 graph.add_edge(edge).ok();
             }
             Self::SetRelation(e, layer2) => {
@@ -175,7 +175,7 @@ proptest! {
         let mut graph = Graph::with_indexes(["Ifs.MAC"]);
         for (number, choice) in choices.iter().enumerate() {
             let id = format!("n{number}");
-            graph.add_node(Node::new(id, "", "", mixed(*choice), Timestamp::ZERO)).unwrap();
+            graph.add_node(Node::new(id, mixed(*choice), Timestamp::ZERO)).unwrap();
         }
         // A subgraph has no index.
         let scanned = ids(&graph, &format!("G.V().SubGraph().V(){filters}"));
@@ -233,7 +233,7 @@ proptest! {
         let mut graph = graph(&kinds, &[]);
         for (number, choice) in mixed_in.iter().enumerate() {
             let id = format!("m{number}");
-            graph.add_node(Node::new(id, "", "", mixed(*choice), Timestamp::ZERO)).unwrap();
+            graph.add_node(Node::new(id, mixed(*choice), Timestamp::ZERO)).unwrap();
         }
         let all = ids(&graph, &format!("G.V().{sort}"));
         let page: Vec<String> = all.into_iter().take(to).skip(from).collect();

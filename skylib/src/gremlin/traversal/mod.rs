@@ -13,9 +13,9 @@
 //! for (id, kind, mtu) in [("br0", "bridge", 1500), ("eth0", "device", 9000)] {
 //!     let mut metadata = Metadata::from_iter([("Name", id), ("Type", kind)]);
 //!     metadata.set("MTU", mtu);
-//!     graph.add_node(Node::new(id, "", "", metadata, now))?;
+//!     graph.add_node(Node::new(id, metadata, now))?;
 //! }
-//! graph.add_edge(Edge::new("", "br0", "eth0", "", "", Metadata::new(), now))?;
+//! graph.add_edge(Edge::between("br0", "eth0", Metadata::new(), now))?;
 //!
 //! let ports = graph.traversal().v().has("Type", "bridge").out();
 //! let large = ports.has("MTU", Predicate::gt(1500)).count();

@@ -282,10 +282,10 @@ fn a_traversal_of_a_graph_answers() {
     for id in ["a", "it's"] {
         let metadata = Metadata::from_iter([("Name", id)]);
         graph
-            .add_node(Node::new(id, "", "", metadata, Timestamp::ZERO))
+            .add_node(Node::new(id, metadata, Timestamp::ZERO))
             .unwrap();
     }
-    let edge = Edge::new("e", "a", "it's", "", "", Metadata::new(), Timestamp::ZERO);
+    let edge = Edge::new("e", "a", "it's", Metadata::new(), Timestamp::ZERO);
     graph.add_edge(edge).unwrap();
     let quoted = graph.traversal().v().has("Name", "it's");
     let Answer::Nodes(nodes) = quoted.clone().in_().run(Timestamp::ZERO).unwrap() else {

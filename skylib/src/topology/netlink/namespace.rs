@@ -83,7 +83,7 @@ impl Namespaces {
     /// The host's own namespace; nothing is watched until probes run.
     #[must_use]
     pub fn new(target: ProbeTarget, options: NetlinkOptions) -> Arc<Self> {
-        let mut table = LinkTable::new(target.host.clone(), target.origin.clone());
+        let mut table = LinkTable::new(target.origin.clone());
         let own = table.add_namespace(target.root.clone(), Text::default());
         let (table, members) = (Mutex::new(table), Mutex::default());
         let shared = Arc::new(Shared {
@@ -449,18 +449,16 @@ fn add_owned(
     metadata: Metadata,
     now: Timestamp,
 ) {
-    let (host, origin) = (target.host.clone(), target.origin.clone());
     let edge = Edge::new(
         edge_id(&target.root, &node, "ownership"),
         target.root.clone(),
         node.clone(),
-        host.clone(),
-        origin.clone(),
         Metadata::from_iter([("RelationType", "ownership")]),
         now,
-    );
+    )
+    .with_origin(target.origin.clone());
     // Neither fails: the id is new, and without a host node it just stands alone.
-    let _added = graph.add_node(Node::new(node, host, origin, metadata, now));
+    let _added = graph.add_node(Node::new(node, metadata, now).with_origin(target.origin.clone()));
     let _owned = graph.add_edge(edge);
 }
 

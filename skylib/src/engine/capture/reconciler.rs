@@ -4,27 +4,27 @@
 //! nodes or edges change, at most once in [`CHECK_PERIOD`] and at most half of the time; it starts
 //! what does not run yet. Between two queries it takes what cannot wait. A capture ends when its
 //! resource or its node is deleted; a node that merely leaves the query keeps its capture, as in
-//! the original. What runs is shown in the node's `Captures` metadata ([`super::entry`]), what
+//! the original. What runs is shown in the node's `Captures` metadata ([`super::node_status`]), what
 //! could not be opened as well, and that is tried again when the graph changes.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::controller::{Controller, Pause};
-use super::entry;
-use super::expiry::Expiry;
-use super::flows::FlowHub;
-use super::hub::SharedGraph;
-use super::opening::Opener;
-use super::query::QueryRunner;
-use super::resources::notify;
-use super::running::{Key, Running, State};
-use super::subscription::Bus;
+use super::mailbox::{Controller, Pause};
+use super::node_capture::{Key, Running, State};
+use super::node_status;
+use super::opener::Opener;
+use super::selector::Watched;
 use super::totals::CaptureTotals;
-use super::watched::Watched;
 use crate::api::{CaptureSpec, ResourceStore};
-use crate::error::with_causes;
+use crate::engine::bus::Bus;
+use crate::engine::expiry::Expiry;
+use crate::engine::flow::hub::FlowHub;
+use crate::engine::graph::shared_graph::SharedGraph;
+use crate::engine::query::QueryRunner;
+use crate::engine::resource::resources::notify;
+use crate::error_chain::Chain;
 use crate::graph::{GraphAccess, Node, NodeId};
 use crate::proto::BroadcastMessage;
 use crate::time::{Clock, Timestamp};
@@ -43,17 +43,17 @@ const MAX_ENTRIES: usize = 10_000;
 
 /// Settings of the capture thread.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct OnDemandOptions {
+pub(crate) struct OnDemandOptions {
     /// How often counters in the nodes' metadata are refreshed.
-    pub(super) stats_period: Duration,
+    pub(crate) stats_period: Duration,
     /// How many captures may be active at a time, each with a ring and a flow table.
-    pub(super) max_active: usize,
+    pub(crate) max_active: usize,
     /// Whether this process captures; else the agents do on which the nodes are, this host's too.
-    pub(super) is_here: bool,
+    pub(crate) is_here: bool,
 }
 
 /// The thread's own state.
-pub(super) struct OnDemand {
+pub(crate) struct OnDemand {
     controller: Arc<Controller>,
     resources: Arc<ResourceStore<CaptureSpec>>,
     graph: Arc<SharedGraph>,
@@ -83,7 +83,7 @@ pub(super) struct OnDemand {
 }
 
 impl OnDemand {
-    pub(super) fn new(
+    pub(crate) fn new(
         controller: Arc<Controller>,
         resources: Arc<ResourceStore<CaptureSpec>>,
         queries: QueryRunner,
@@ -119,7 +119,7 @@ impl OnDemand {
     }
 
     /// The body of the thread.
-    pub(super) fn run(mut self) {
+    pub(crate) fn run(mut self) {
         self.controller.created();
         loop {
             let pending = if self.queue.is_empty() {
@@ -355,7 +355,7 @@ impl OnDemand {
         }
         self.graph.update_as(None, |graph, now| {
             for key in keys {
-                entry::remove(graph, &key.node, &key.capture, now);
+                node_status::remove(graph, &key.node, &key.capture, now);
             }
         });
     }
@@ -375,7 +375,7 @@ impl OnDemand {
             }
             Err(error) => {
                 self.past.add_ended(&active.report);
-                Some(with_causes(&error))
+                Some(Chain(&error).to_string())
             }
         }
     }
@@ -458,9 +458,9 @@ impl OnDemand {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::flows::FlowOptions;
+    use crate::engine::flow::hub::FlowOptions;
     use crate::flow::FlowTableOptions;
-    use crate::graph::{Graph, Metadata};
+    use crate::graph::{Graph, Metadata, Origin};
     use crate::gremlin::Limits;
     use crate::store::MemoryStore;
     use crate::time::SystemClock;
@@ -505,7 +505,7 @@ mod tests {
             r#"{"Name":"lo","Type":"device","EncapType":"loopback","TID":"t","LinkFlags":["UP"]}"#,
         );
         let metadata: Metadata = metadata.unwrap();
-        Node::new("lo", "h", "agent.h", metadata, SystemClock.now())
+        Node::new("lo", metadata, SystemClock.now()).with_origin(Origin::new("agent", "h"))
     }
 
     fn key(capture: &str) -> Key {

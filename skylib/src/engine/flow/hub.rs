@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 
-use super::ingestion::Ingestion;
-use super::monotonic;
-use super::parcels::{Parcel, Parcels};
-use super::subscription::Bus;
+use super::batch_queue::{Parcel, Parcels};
+use super::remote_flows::Ingestion;
 use crate::capture::{CaptureHandle, PendingFlows};
+use crate::engine::bus::Bus;
+use crate::engine::monotonic;
 use crate::flow::{
     Flow, FlowMetric, FlowQuery, FlowQueryError, FlowSet, FlowSource, FlowStats, MergeOptions,
 };
@@ -61,13 +61,13 @@ const BULK_FLOWS: usize = 100;
 pub struct FlowHub {
     tables: RwLock<Vec<(TableId, CaptureHandle)>>,
     next_table: AtomicUsize,
-    pub(super) parcels: Parcels,
-    pub(super) ingestion: Ingestion,
+    pub(crate) parcels: Parcels,
+    pub(crate) ingestion: Ingestion,
     silent: AtomicU64,
     options: FlowOptions,
     store: Option<Arc<dyn FlowStore>>,
     /// Who listens to the flows.
-    pub(super) bus: Bus<BroadcastMessage>,
+    pub(crate) bus: Bus<BroadcastMessage>,
 }
 
 /// Names a table among those of a [`FlowHub`].
@@ -75,7 +75,7 @@ pub struct FlowHub {
 pub struct TableId(usize);
 
 impl FlowHub {
-    pub(super) fn new(options: FlowOptions) -> Self {
+    pub(crate) fn new(options: FlowOptions) -> Self {
         Self {
             tables: RwLock::new(Vec::new()),
             next_table: AtomicUsize::new(0),
@@ -89,12 +89,12 @@ impl FlowHub {
     }
 
     /// Keeps what the captures send, and asks there for the past.
-    pub(super) fn with_store(self, store: Option<Arc<dyn FlowStore>>) -> Self {
+    pub(crate) fn with_store(self, store: Option<Arc<dyn FlowStore>>) -> Self {
         Self { store, ..self }
     }
 
     /// Keeps flows of a file; where there is no store, among those that agents sent.
-    pub(super) fn keep_imported(&self, flows: Vec<Flow>, now: Timestamp) {
+    pub(crate) fn keep_imported(&self, flows: Vec<Flow>, now: Timestamp) {
         match &self.store {
             Some(store) => store.put(flows, now),
             None => self.ingestion.put(flows, now),
@@ -141,7 +141,7 @@ impl FlowHub {
     }
 
     /// Sends statistics of a capture at once.
-    pub(super) fn send_stats(&self, stats: &FlowStats) {
+    pub(crate) fn send_stats(&self, stats: &FlowStats) {
         if self.bus.is_wanted(STATS) {
             let json = serde_json::to_vec(stats).unwrap_or_default();
             self.bus
@@ -152,7 +152,7 @@ impl FlowHub {
     /// Gathers flows into messages until told to stop; the body of the batcher thread.
     ///
     /// What is buffered when `stopped` turns true still goes out.
-    pub(super) fn run_batcher(&self, clock: &dyn Clock, stopped: &dyn Fn() -> bool) {
+    pub(crate) fn run_batcher(&self, clock: &dyn Clock, stopped: &dyn Fn() -> bool) {
         let mut pending: Vec<Flow> = Vec::new();
         let mut due: Option<Timestamp> = None;
         loop {

@@ -1,8 +1,8 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::*;
-use crate::engine::hub::SharedGraph;
-use crate::graph::{GraphAccess, Metadata};
+use crate::engine::graph::shared_graph::SharedGraph;
+use crate::graph::{GraphAccess, Metadata, Origin};
 use crate::store::{Document, MemoryStore};
 use crate::time::{ManualClock, SystemClock};
 
@@ -10,12 +10,12 @@ const NOW: Timestamp = Timestamp::from_ms(1_000);
 
 fn node(id: &str, origin: &str) -> Node {
     let metadata = Metadata::from_iter([("Name", id), ("Type", "device")]);
-    Node::new(id, "", origin, metadata, NOW)
+    Node::new(id, metadata, NOW).with_origin(Origin::from_text(origin))
 }
 
 fn edge(id: &str, parent: &str, child: &str) -> Edge {
     let metadata = Metadata::from_iter([("RelationType", "layer2")]);
-    Edge::new(id, parent, child, "", "", metadata, NOW)
+    Edge::new(id, parent, child, metadata, NOW)
 }
 
 /// A store that fails as long as it is told to, and counts how often it was asked.

@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::Engine;
-use super::opening::HubSink;
+use super::opener::HubSink;
 use super::target::CaptureTarget;
 use crate::capture::{Capture, PacketSource};
+use crate::engine::Engine;
 use crate::flow::{FlowTable, FlowTableOptions};
 use crate::graph::GraphAccess;
 use crate::spp::FlowTap;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::hub::SharedGraph;
-use crate::graph::{Node, NodeId};
+use super::shared_graph::SharedGraph;
+use crate::graph::{Node, NodeId, Origin};
 use crate::topology::host::HostInfo;
 use crate::topology::netlink::{Namespaces, NetlinkOptions, NetlinkProbe};
 use crate::topology::netns::NetnsProbe;
@@ -12,34 +12,27 @@ use crate::topology::{Probe, ProbeSet, ProbeTarget};
 use crate::value::Map;
 
 /// What the probes of a host are told.
-pub(super) struct HostOptions<'a> {
-    pub(super) host: &'a str,
-    /// Origin of everything the probes make: `agent.<host>`.
-    pub(super) origin: &'a str,
+pub(crate) struct HostOptions<'a> {
+    /// Owner of everything that the probes add: `agent.<host>`.
+    pub(crate) origin: Origin,
     /// What the host node shows besides what is found out.
-    pub(super) metadata: &'a Map,
+    pub(crate) metadata: &'a Map,
     /// Folder of the named network namespaces, if watched.
-    pub(super) netns_path: Option<&'a std::path::Path>,
-    pub(super) metrics_period: Duration,
+    pub(crate) netns_path: Option<&'a std::path::Path>,
+    pub(crate) metrics_period: Duration,
 }
 
 /// Adds the host node and starts the probes; one that cannot start never stops another.
-pub(super) fn start(graph: &Arc<SharedGraph>, options: &HostOptions<'_>) -> ProbeSet {
+pub(crate) fn start(graph: &Arc<SharedGraph>, options: &HostOptions<'_>) -> ProbeSet {
     let root = NodeId::random();
-    let metadata = HostInfo::read().to_metadata(options.host, options.metadata);
+    let metadata = HostInfo::read().to_metadata(options.origin.host(), options.metadata);
     let added = graph.update_as(None, |graph, now| {
-        graph.add_node(Node::new(
-            root.clone(),
-            options.host,
-            options.origin,
-            metadata,
-            now,
-        ))
+        graph.add_node(Node::new(root.clone(), metadata, now).with_origin(options.origin.clone()))
     });
     if let Err(error) = added {
         tracing::error!(%error, "no node for this host");
     }
-    let target = ProbeTarget::new(Arc::clone(graph) as _, options.host, options.origin, root);
+    let target = ProbeTarget::new(Arc::clone(graph) as _, options.origin.clone(), root);
     let netlink = NetlinkOptions::default().with_metrics_update(options.metrics_period);
     let namespaces = Namespaces::new(target, netlink);
     let mut probes = ProbeSet::new();

@@ -6,15 +6,15 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::flows::FlowHub;
-use super::parcels::Parcel;
+use super::batch_queue::Parcel;
+use super::hub::FlowHub;
 use crate::flow::{Flow, FlowQuery, FlowQueryError, FlowSet};
 use crate::proto::{ProtoError, decode_flow_message};
 use crate::store::{FlowStore, FlowStoreLimits, MemoryFlowStore};
 use crate::time::Timestamp;
 
 /// The newest records of flows from elsewhere, and what came with them.
-pub(super) struct Ingestion {
+pub(crate) struct Ingestion {
     live: MemoryFlowStore,
     messages: AtomicU64,
     flows: AtomicU64,
@@ -38,7 +38,7 @@ pub struct IngestionStatus {
 }
 
 impl Ingestion {
-    pub(super) fn new(max_age: Duration, max_bytes: usize) -> Self {
+    pub(crate) fn new(max_age: Duration, max_bytes: usize) -> Self {
         let limits = FlowStoreLimits::default()
             .with_max_age(max_age)
             .with_max_bytes(max_bytes);
@@ -51,26 +51,26 @@ impl Ingestion {
     }
 
     /// Takes the newest records.
-    pub(super) fn put(&self, flows: Vec<Flow>, now: Timestamp) {
+    pub(crate) fn put(&self, flows: Vec<Flow>, now: Timestamp) {
         self.live.put(flows, now);
     }
 
     /// Drops records that nobody has renewed.
-    pub(super) fn expire(&self, now: Timestamp) {
+    pub(crate) fn expire(&self, now: Timestamp) {
         self.live.expire(now);
     }
 
     /// See [`FlowStore::query`], for a query without a time.
-    pub(super) fn query(&self, query: &FlowQuery) -> Result<FlowSet, FlowQueryError> {
+    pub(crate) fn query(&self, query: &FlowQuery) -> Result<FlowSet, FlowQueryError> {
         self.live.query(query)
     }
 
     /// See [`FlowStore::count`], for a query without a time.
-    pub(super) fn count(&self, query: &FlowQuery) -> Result<u64, FlowQueryError> {
+    pub(crate) fn count(&self, query: &FlowQuery) -> Result<u64, FlowQueryError> {
         self.live.count(query)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.live.status().flows == 0
     }
 

@@ -11,7 +11,7 @@ use crate::time::{Clock, Timestamp};
 
 /// Starts and stops captures; shared by the resource API, the dispatcher and the capture thread.
 #[derive(Default)]
-pub(super) struct Controller {
+pub(crate) struct Controller {
     pending: Mutex<Pending>,
     wake: Condvar,
     shown: Mutex<Shown>,
@@ -20,16 +20,16 @@ pub(super) struct Controller {
 
 /// What the capture thread has to look at.
 #[derive(Default)]
-pub(super) struct Pending {
+pub(crate) struct Pending {
     /// Something changed that may make a query select more nodes.
-    pub(super) graph_changed: bool,
+    pub(crate) graph_changed: bool,
     /// A capture came: look at once.
-    pub(super) created: bool,
+    pub(crate) created: bool,
     /// A resource ends sooner than all others.
-    pub(super) time_set: bool,
-    pub(super) deleted: Vec<String>,
-    pub(super) gone_nodes: Vec<NodeId>,
-    pub(super) stop: bool,
+    pub(crate) time_set: bool,
+    pub(crate) deleted: Vec<String>,
+    pub(crate) gone_nodes: Vec<NodeId>,
+    pub(crate) stop: bool,
 }
 
 /// What runs, as others see it.
@@ -43,31 +43,31 @@ struct Shown {
 
 impl Controller {
     /// What all captures have seen.
-    pub(super) fn totals(&self) -> CaptureTotals {
+    pub(crate) fn totals(&self) -> CaptureTotals {
         *self.totals.lock()
     }
 
-    pub(super) fn show_totals(&self, totals: CaptureTotals) {
+    pub(crate) fn show_totals(&self, totals: CaptureTotals) {
         *self.totals.lock() = totals;
     }
 
     /// A capture resource came: its nodes are looked up at once.
-    pub(super) fn created(&self) {
+    pub(crate) fn created(&self) {
         self.tell(|pending| pending.created = true);
     }
 
     /// A resource came whose time to live ends.
-    pub(super) fn time_set(&self) {
+    pub(crate) fn time_set(&self) {
         self.tell(|pending| pending.time_set = true);
     }
 
     /// A capture resource went: everything that runs for it stops.
-    pub(super) fn deleted(&self, capture: &str) {
+    pub(crate) fn deleted(&self, capture: &str) {
         self.tell(|pending| pending.deleted.push(capture.to_owned()));
     }
 
     /// Something happened that may let a capture start: all queries are evaluated soon.
-    pub(super) fn look_again(&self) {
+    pub(crate) fn look_again(&self) {
         let mut pending = self.pending.lock();
         if !pending.graph_changed {
             pending.graph_changed = true;
@@ -76,7 +76,7 @@ impl Controller {
     }
 
     /// Looks at a graph event; called by the dispatcher, never waits.
-    pub(super) fn graph_event(&self, event: &GraphEvent) {
+    pub(crate) fn graph_event(&self, event: &GraphEvent) {
         match event {
             GraphEvent::NodeAdded(_)
             | GraphEvent::NodeUpdated { .. }
@@ -90,17 +90,17 @@ impl Controller {
     }
 
     /// How many nodes each capture is active on, by its id.
-    pub(super) fn active_counts(&self) -> HashMap<String, i64> {
+    pub(crate) fn active_counts(&self) -> HashMap<String, i64> {
         self.shown.lock().counts.clone()
     }
 
     /// Ends the capture thread, and the query that it may be evaluating.
-    pub(super) fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.tell(|pending| pending.stop = true);
     }
 
     /// Whether [`Controller::stop`] was called, and nobody has taken that yet.
-    pub(super) fn is_stopping(&self) -> bool {
+    pub(crate) fn is_stopping(&self) -> bool {
         self.pending.lock().stop
     }
 
@@ -111,23 +111,23 @@ impl Controller {
 
     /// Asks for the deletion of a node. Before the node is looked at for the last time, so that it
     /// cannot go unnoticed in between.
-    pub(super) fn watch(&self, node: &NodeId) {
+    pub(crate) fn watch(&self, node: &NodeId) {
         self.shown.lock().nodes.insert(node.clone());
     }
 
     /// Sets what runs.
-    pub(super) fn show(&self, counts: HashMap<String, i64>, nodes: HashSet<NodeId>) {
+    pub(crate) fn show(&self, counts: HashMap<String, i64>, nodes: HashSet<NodeId>) {
         *self.shown.lock() = Shown { counts, nodes };
     }
 
     /// Takes everything but a changed graph, without waiting.
-    pub(super) fn take_urgent(&self) -> Pending {
+    pub(crate) fn take_urgent(&self) -> Pending {
         self.pending.lock().take_urgent()
     }
 
     /// Sleeps until there is something to do, or `until`, and takes it. Only a changed graph waits
     /// for `check`.
-    pub(super) fn wait(
+    pub(crate) fn wait(
         &self,
         clock: &dyn Clock,
         check: Pause,
@@ -170,9 +170,9 @@ impl Pending {
 
 /// A time to wait from some moment on.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Pause {
-    pub(super) began: Timestamp,
-    pub(super) length: Duration,
+pub(crate) struct Pause {
+    pub(crate) began: Timestamp,
+    pub(crate) length: Duration,
 }
 
 impl Pause {
@@ -189,13 +189,13 @@ impl Pause {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::{Graph, Metadata, Node};
+    use crate::graph::{Graph, Metadata, Node, Origin};
     use crate::time::ManualClock;
 
     fn deletion(id: &str) -> GraphEvent {
-        let mut graph = Graph::new();
+        let mut graph = Graph::new().with_journal();
         let now = Timestamp::from_ms(1);
-        let node = Node::new(id, "h", "agent.h", Metadata::new(), now);
+        let node = Node::new(id, Metadata::new(), now).with_origin(Origin::new("agent", "h"));
         graph.add_node(node).unwrap();
         graph.delete_node(&id.into(), now).unwrap();
         graph.take_events().pop().unwrap()

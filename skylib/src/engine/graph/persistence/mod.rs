@@ -7,8 +7,6 @@
 //! the disk, what waits is bounded by what is kept. Whoever must know that a change is durable
 //! calls [`Keeper::flush`].
 
-mod waiting;
-
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -16,15 +14,15 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-use self::waiting::WaitingEdges;
+use super::orphan_edges::WaitingEdges;
 use crate::api::GraphResource;
-use crate::error::with_causes;
+use crate::error_chain::Chain;
 use crate::graph::{Edge, EdgeId, Graph, GraphEvent, Node, NodeId, Processor};
 use crate::store::{Change, DocStore, StoreError};
 use crate::time::{Clock, Timestamp};
 
 /// Writes kept elements down.
-pub(super) struct Keeper {
+pub(crate) struct Keeper {
     documents: Arc<dyn DocStore>,
     state: Mutex<State>,
     /// Wakes the thread that writes.
@@ -62,7 +60,7 @@ struct Pending {
 
 impl Keeper {
     /// On a store of elements alone.
-    pub(super) fn new(documents: Arc<dyn DocStore>) -> Self {
+    pub(crate) fn new(documents: Arc<dyn DocStore>) -> Self {
         Self {
             documents,
             state: Mutex::default(),
@@ -76,7 +74,7 @@ impl Keeper {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub(super) fn load(&self, graph: &mut Graph, own: &str) -> Result<(), StoreError> {
+    pub(crate) fn load(&self, graph: &mut Graph, own: &str) -> Result<(), StoreError> {
         let mut state = self.state.lock();
         for node in self.read::<Node>(own)? {
             let id = node.id.clone();
@@ -110,7 +108,7 @@ impl Keeper {
 
     /// Takes down what happened in a transaction. What came with it is kept if it `is_kept`; what
     /// is kept already is followed whoever changes it.
-    pub(super) fn record(&self, events: &[GraphEvent], is_kept: bool) {
+    pub(crate) fn record(&self, events: &[GraphEvent], is_kept: bool) {
         let mut state = self.state.lock();
         if !is_kept && state.nodes.is_empty() && state.edges.is_empty() {
             return;
@@ -129,7 +127,7 @@ impl Keeper {
     ///
     /// # Errors
     /// Why it could not be written. It is tried again later.
-    pub(super) fn flush(&self) -> Result<(), String> {
+    pub(crate) fn flush(&self) -> Result<(), String> {
         let mut state = self.state.lock();
         let (wanted, failures) = (state.recorded, state.failures);
         state.flushing += 1;
@@ -146,25 +144,25 @@ impl Keeper {
     }
 
     /// Why the last attempt to write failed, if it did.
-    pub(super) fn problem(&self) -> Option<String> {
+    pub(crate) fn problem(&self) -> Option<String> {
         self.state.lock().problem.clone()
     }
 
     /// How many nodes and edges are kept.
-    pub(super) fn counts(&self) -> (usize, usize) {
+    pub(crate) fn counts(&self) -> (usize, usize) {
         let state = self.state.lock();
         (state.nodes.len(), state.edges.len())
     }
 
     /// Ends the thread once it has written what there is.
-    pub(super) fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.state.lock().stopping = true;
         self.changed.notify_one();
         self.written.notify_all();
     }
 
     /// The body of the thread.
-    pub(super) fn run(&self, clock: &dyn Clock) {
+    pub(crate) fn run(&self, clock: &dyn Clock) {
         let mut pause = PAUSE;
         let give_up_at = clock.now().saturating_add(PATIENCE);
         let mut state = self.state.lock();
@@ -282,7 +280,7 @@ impl State {
 
     /// The store did not take a batch.
     fn fail(&mut self, batch: Pending, error: &StoreError) {
-        let text = with_causes(error);
+        let text = Chain(error).to_string();
         if self.problem.as_ref() != Some(&text) {
             tracing::error!(
                 error = text,
@@ -356,7 +354,7 @@ fn change<E: GraphResource>(id: String, element: Option<&E>) -> Change {
 }
 
 /// Brings edges back once both their ends are there.
-pub(super) struct ReturningEdges(pub(super) Arc<Keeper>);
+pub(crate) struct ReturningEdges(pub(crate) Arc<Keeper>);
 
 impl Processor for ReturningEdges {
     fn process(&mut self, graph: &mut Graph, event: &GraphEvent, _: Timestamp) {

@@ -4,9 +4,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::query::QueryRunner;
 use super::target::is_capturable;
 use crate::api::CaptureSpec;
+use crate::engine::query::QueryRunner;
 use crate::graph::Node;
 use crate::gremlin::{Answer, Query, QueryError, QueryErrorKind};
 
@@ -87,9 +87,9 @@ mod tests {
     use std::sync::atomic::{AtomicI64, Ordering};
 
     use super::*;
-    use crate::engine::flows::{FlowHub, FlowOptions};
-    use crate::engine::hub::SharedGraph;
-    use crate::graph::{Graph, Metadata};
+    use crate::engine::flow::hub::{FlowHub, FlowOptions};
+    use crate::engine::graph::shared_graph::SharedGraph;
+    use crate::graph::{Graph, Metadata, Origin};
     use crate::gremlin::Limits;
     use crate::time::{Clock, Timestamp};
 
@@ -114,7 +114,8 @@ mod tests {
         graph.update_as(None, |graph, now| {
             for n in 0..5_000 {
                 let metadata = Metadata::from_iter([("Type", "device")]);
-                let node = Node::new(format!("n{n}"), "h", "agent.h", metadata, now);
+                let node = Node::new(format!("n{n}"), metadata, now)
+                    .with_origin(Origin::new("agent", "h"));
                 graph.add_node(node).unwrap();
             }
         });

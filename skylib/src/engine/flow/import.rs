@@ -4,9 +4,9 @@ use std::io::Read;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::flows::FlowHub;
+use super::hub::FlowHub;
 use crate::capture::{CaptureError, PcapFile, Replay};
-use crate::error::with_causes;
+use crate::error_chain::Chain;
 use crate::flow::{Flow, FlowSink, FlowTableOptions};
 use crate::pcap_file::PcapFileError;
 use crate::time::Clock;
@@ -24,7 +24,7 @@ pub struct Imported {
 }
 
 /// Counts files with tables of its own.
-pub(super) struct Importer {
+pub(crate) struct Importer {
     table: FlowTableOptions,
     flows: Arc<FlowHub>,
     clock: Arc<dyn Clock>,
@@ -32,7 +32,7 @@ pub(super) struct Importer {
 
 impl Importer {
     /// Tables are made with these options, where they hold for no node and no capture.
-    pub(super) fn new(
+    pub(crate) fn new(
         mut table: FlowTableOptions,
         flows: Arc<FlowHub>,
         clock: Arc<dyn Clock>,
@@ -47,7 +47,7 @@ impl Importer {
     }
 
     /// See [`Engine::import`](super::Engine::import).
-    pub(super) fn import(
+    pub(crate) fn import(
         &self,
         name: &str,
         file: impl Read + Send + 'static,
@@ -69,7 +69,7 @@ impl Importer {
             Err(CaptureError::File {
                 source: error @ PcapFileError::ShortRecord { .. },
                 ..
-            }) => Some(with_causes(&error)),
+            }) => Some(Chain(&error).to_string()),
             Err(error) => return Err(error),
         };
         Ok(Imported {

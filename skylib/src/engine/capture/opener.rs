@@ -2,25 +2,25 @@
 
 use std::sync::{Arc, Weak};
 
-use super::flows::{FlowHub, TableId};
-use super::hub::SharedGraph;
 use super::target::CaptureTarget;
 use crate::api::{CaptureSpec, CaptureType};
 use crate::capture::{AfPacket, BpfProgram, Capture, CaptureOptions, link_type_of_encap};
-use crate::error::with_causes;
+use crate::engine::flow::hub::{FlowHub, TableId};
+use crate::engine::graph::shared_graph::SharedGraph;
+use crate::error_chain::Chain;
 use crate::flow::{ExtraLayers, Flow, FlowSink, FlowTable, FlowTableOptions};
 use crate::graph::{GraphAccess, Node};
 use crate::packet::LinkType;
 use crate::time::Clock;
 
 /// What every capture of an engine is opened with.
-pub(super) struct Opener {
-    pub(super) graph: Arc<SharedGraph>,
-    pub(super) flows: Arc<FlowHub>,
-    pub(super) table: FlowTableOptions,
-    pub(super) clock: Arc<dyn Clock>,
+pub(crate) struct Opener {
+    pub(crate) graph: Arc<SharedGraph>,
+    pub(crate) flows: Arc<FlowHub>,
+    pub(crate) table: FlowTableOptions,
+    pub(crate) clock: Arc<dyn Clock>,
     /// Origin of what this engine's own probes write.
-    pub(super) origin: String,
+    pub(crate) origin: String,
 }
 
 impl Opener {
@@ -28,7 +28,7 @@ impl Opener {
     ///
     /// # Errors
     /// Why not, in words for the node's `Captures`.
-    pub(super) fn open(
+    pub(crate) fn open(
         &self,
         spec: &CaptureSpec,
         node: &Node,
@@ -42,7 +42,8 @@ impl Opener {
             .read(&mut |graph| target = CaptureTarget::of(graph, node, &self.origin));
         let target = target?;
         let table = self.table_of(spec, &target)?;
-        let source = AfPacket::open(&options_of(spec, &target)?).map_err(|e| with_causes(&e))?;
+        let source =
+            AfPacket::open(&options_of(spec, &target)?).map_err(|e| Chain(&e).to_string())?;
         let sink = HubSink(Arc::downgrade(&self.flows));
         let capture = Capture::start(
             &target.interface,
@@ -51,7 +52,7 @@ impl Opener {
             sink,
             Arc::clone(&self.clock),
         )
-        .map_err(|e| with_causes(&e))?;
+        .map_err(|e| Chain(&e).to_string())?;
         let table = self.flows.add_table(capture.handle().clone());
         Ok((capture, table))
     }
@@ -74,7 +75,7 @@ impl Opener {
 }
 
 /// Hands a capture's flows to the hub, as long as there is one.
-pub(super) struct HubSink(pub(super) Weak<FlowHub>);
+pub(crate) struct HubSink(pub(crate) Weak<FlowHub>);
 
 impl FlowSink for HubSink {
     fn flows(&mut self, flows: Vec<Flow>) {
@@ -96,7 +97,7 @@ fn options_of(spec: &CaptureSpec, target: &CaptureTarget) -> Result<CaptureOptio
     }
     if !spec.bpf_filter.is_empty() {
         let program = BpfProgram::compile(&spec.bpf_filter, link_type, options.header_size)
-            .map_err(|e| with_causes(&e))?;
+            .map_err(|e| Chain(&e).to_string())?;
         options = options.with_filter(program);
     }
     Ok(options)

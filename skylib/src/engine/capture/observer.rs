@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::controller::Controller;
-use super::resources::Watcher;
+use super::mailbox::Controller;
 use crate::api::{AlertSpec, CaptureSpec, EdgeRule, Injection, NodeRule, Workflow};
+use crate::engine::resource::resources::Watcher;
 
 impl Watcher<CaptureSpec> for Controller {
     fn created(&self, _: &CaptureSpec, _: Option<Duration>) {

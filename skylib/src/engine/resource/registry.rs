@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::collection::Collection;
-use super::controller::Controller;
-use super::elements::Elements;
-use super::expiry::Expiry;
+use super::graph_elements::Elements;
 use super::resources::{Resources, Surroundings, Watcher};
 use crate::api::{
     AlertSpec, CaptureSpec, EdgeRule, Injection, NodeRule, Resource, ResourceStore, Workflow,
 };
+use crate::engine::capture::mailbox::Controller;
+use crate::engine::expiry::Expiry;
 use crate::graph::{Edge, Node};
 use crate::store::{DocStore, StoreError};
 
@@ -55,15 +55,15 @@ impl Default for ResourceLimits {
 }
 
 /// All resources.
-pub(super) struct Kinds {
-    pub(super) captures: Resources<CaptureSpec>,
-    pub(super) injections: Resources<Injection>,
-    pub(super) alerts: Resources<AlertSpec>,
-    pub(super) workflows: Resources<Workflow>,
-    pub(super) node_rules: Resources<NodeRule>,
-    pub(super) edge_rules: Resources<EdgeRule>,
-    pub(super) nodes: Elements<Node>,
-    pub(super) edges: Elements<Edge>,
+pub(crate) struct Kinds {
+    pub(crate) captures: Resources<CaptureSpec>,
+    pub(crate) injections: Resources<Injection>,
+    pub(crate) alerts: Resources<AlertSpec>,
+    pub(crate) workflows: Resources<Workflow>,
+    pub(crate) node_rules: Resources<NodeRule>,
+    pub(crate) edge_rules: Resources<EdgeRule>,
+    pub(crate) nodes: Elements<Node>,
+    pub(crate) edges: Elements<Edge>,
 }
 
 impl Kinds {
@@ -71,7 +71,7 @@ impl Kinds {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub(super) fn open(
+    pub(crate) fn open(
         documents: &Arc<dyn DocStore>,
         limits: ResourceLimits,
         host: &str,
@@ -102,7 +102,7 @@ impl Kinds {
     }
 
     /// What ends the resources of each kind in time.
-    pub(super) fn expiries(&self) -> Vec<Expiry> {
+    pub(crate) fn expiries(&self) -> Vec<Expiry> {
         vec![
             Expiry::new(Arc::new(self.captures.clone())),
             Expiry::new(Arc::new(self.injections.clone())),
@@ -114,7 +114,7 @@ impl Kinds {
     }
 
     /// How many of each kind are kept, by its name.
-    pub(super) fn counts(&self) -> BTreeMap<&'static str, usize> {
+    pub(crate) fn counts(&self) -> BTreeMap<&'static str, usize> {
         BTreeMap::from([
             counted(&self.captures),
             counted(&self.injections),
@@ -126,7 +126,7 @@ impl Kinds {
     }
 
     /// Why the last change of some kind could not be kept, if it could not.
-    pub(super) fn store_problem(&self) -> Option<String> {
+    pub(crate) fn store_problem(&self) -> Option<String> {
         self.captures
             .store_problem()
             .or_else(|| self.injections.store_problem())

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::{Condvar, Mutex, RwLock, RwLockWriteGuard};
 
-use super::keeper::Keeper;
+use super::persistence::Keeper;
 use crate::graph::history::History;
 use crate::graph::{Graph, GraphAccess, GraphEvent, GraphView, GraphWriter, Processor};
 use crate::time::{Clock, Timestamp};
@@ -57,14 +57,14 @@ pub struct LoggedEvent {
     /// Whether it is the last of its transaction.
     pub is_last: bool,
     /// Roughly how much memory it keeps alive.
-    pub(super) bytes: usize,
+    pub(crate) bytes: usize,
 }
 
 impl SharedGraph {
     /// Takes over a graph; the processors see every event and may change the graph further.
     pub fn new(graph: Graph, clock: Arc<dyn Clock>, processors: Vec<Box<dyn Processor>>) -> Self {
         Self {
-            graph: RwLock::new(graph),
+            graph: RwLock::new(graph.with_journal()),
             writers: AtomicUsize::new(0),
             clock,
             processors: Mutex::new(processors),
@@ -85,7 +85,7 @@ impl SharedGraph {
 
     /// Keeps what is to outlive the process from now on.
     #[must_use]
-    pub(super) fn with_keeper(self, keeper: Option<Arc<Keeper>>) -> Self {
+    pub(crate) fn with_keeper(self, keeper: Option<Arc<Keeper>>) -> Self {
         Self { keeper, ..self }
     }
 
@@ -93,7 +93,7 @@ impl SharedGraph {
     ///
     /// # Errors
     /// Why it could not be written; it is tried again later.
-    pub(super) fn flush(&self) -> Result<(), String> {
+    pub(crate) fn flush(&self) -> Result<(), String> {
         self.keeper.as_ref().map_or(Ok(()), |keeper| keeper.flush())
     }
 
@@ -204,7 +204,7 @@ impl SharedGraph {
 
     /// Waits for events and takes some; `None` once closed and empty. They count as waiting until
     /// the next call.
-    pub(super) fn take_log(&self) -> Option<Vec<LoggedEvent>> {
+    pub(crate) fn take_log(&self) -> Option<Vec<LoggedEvent>> {
         let mut log = self.log.lock();
         log.taken = (0, 0);
         self.drained.notify_all();
@@ -223,7 +223,7 @@ impl SharedGraph {
     }
 
     /// Ends the dispatcher once it has taken what is logged.
-    pub(super) fn close_log(&self) {
+    pub(crate) fn close_log(&self) {
         self.log.lock().closed = true;
         self.written.notify_all();
         self.drained.notify_all();
@@ -320,7 +320,7 @@ mod tests {
             for i in 0..20 {
                 writer.update_as(None, |graph, now| {
                     let metadata = Metadata::from_iter([("Pad", "x".repeat(large).as_str())]);
-                    let node = Node::new(format!("n{i}").as_str(), "", "", metadata, now);
+                    let node = Node::new(format!("n{i}").as_str(), metadata, now);
                     graph.add_node(node).unwrap();
                 });
                 done.send(i).unwrap();

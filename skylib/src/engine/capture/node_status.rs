@@ -97,7 +97,7 @@ const KEY: &str = "Captures";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::{Metadata, Node};
+    use crate::graph::{Metadata, Node, Origin};
 
     const NOW: Timestamp = Timestamp::from_ms(1);
 
@@ -113,7 +113,10 @@ mod tests {
         let mut graph = Graph::new();
         let id = NodeId::from("n");
         graph
-            .add_node(Node::new("n", "h", "o", Metadata::new(), NOW))
+            .add_node(
+                Node::new("n", Metadata::new(), NOW)
+                    .with_origin(Origin::from_text("o").with_host("h")),
+            )
             .unwrap();
         let (a, b) = (spec("a"), spec("b"));
         let show = |spec, error, graph: &mut Graph| {

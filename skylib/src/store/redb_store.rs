@@ -250,7 +250,7 @@ mod tests {
     use redb::backends::FileBackend;
 
     use super::*;
-    use crate::error::with_causes;
+    use crate::error_chain::Chain;
     use crate::store::tests::keeps_documents_apart_by_kind_and_id;
 
     struct Folder(PathBuf);
@@ -423,7 +423,7 @@ mod tests {
         for _ in 0..3 {
             let error = store.put("capture", "b", b"2").unwrap_err();
             assert!(
-                with_causes(&error).contains("no storage space"),
+                Chain(&error).to_string().contains("no storage space"),
                 "{error:?}"
             );
         }

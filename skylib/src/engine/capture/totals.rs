@@ -20,13 +20,13 @@ pub struct CaptureTotals {
 
 impl CaptureTotals {
     /// With one more that runs.
-    pub(super) fn add_active(&mut self, report: &CaptureReport) {
+    pub(crate) fn add_active(&mut self, report: &CaptureReport) {
         self.active += 1;
         self.add(report);
     }
 
     /// With one more that has ended: what it held is gone, what it counted stays.
-    pub(super) fn add_ended(&mut self, report: &CaptureReport) {
+    pub(crate) fn add_ended(&mut self, report: &CaptureReport) {
         let mut report = *report;
         (report.flows.flows, report.flows.bytes) = (0, 0);
         self.add(&report);

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::entry::CaptureEntry;
-use super::flows::TableId;
+use super::node_status::CaptureEntry;
 use crate::api::CaptureSpec;
 use crate::capture::{Capture, CaptureReport, CaptureStats};
+use crate::engine::flow::hub::TableId;
 use crate::flow::FlowStats;
 use crate::graph::NodeId;
 

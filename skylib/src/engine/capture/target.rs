@@ -122,7 +122,7 @@ const MAX_OWNERS: usize = 64;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::{Edge, Metadata};
+    use crate::graph::{Edge, Metadata, Origin};
     use crate::time::Timestamp;
 
     const NOW: Timestamp = Timestamp::from_ms(1);
@@ -130,13 +130,16 @@ mod tests {
 
     fn node(id: &str, metadata: &str) -> Node {
         let metadata: Metadata = serde_json::from_str(metadata).unwrap();
-        Node::new(id, "h", OWN, metadata, NOW)
+        Node::new(id, metadata, NOW).with_origin(Origin::from_text(OWN).with_host("h"))
     }
 
     fn own(graph: &mut Graph, parent: &str, child: &str) {
         let metadata = Metadata::from_iter([("RelationType", "ownership")]);
         graph
-            .add_edge(Edge::new("", parent, child, "h", OWN, metadata, NOW))
+            .add_edge(
+                Edge::between(parent, child, metadata, NOW)
+                    .with_origin(Origin::from_text(OWN).with_host("h")),
+            )
             .unwrap();
     }
 
@@ -189,7 +192,8 @@ mod tests {
         let blue = r#"{"Type":"netns","Name":"blue","Path":"/run/netns/blue"}"#;
         graph.add_node(node("blue", blue)).unwrap();
         let metadata = Metadata::from_iter([("RelationType", "ownership")]);
-        let edge = Edge::new("", "blue", "eth0", "h", "pub.evil", metadata, NOW);
+        let edge = Edge::between("blue", "eth0", metadata, NOW)
+            .with_origin(Origin::from_text("pub.evil").with_host("h"));
         graph.add_edge(edge).unwrap();
         assert_eq!(target(&graph).netns, None, "their edge");
     }

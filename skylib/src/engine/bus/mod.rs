@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::Notify;
 
-use super::monotonic;
+use crate::engine::monotonic;
 use crate::proto::BroadcastMessage;
 
 /// How long a reader may take nothing before it is cut off, once its queue is full.

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::collection::Collection;
-use super::query::QueryRunner;
-use super::subscription::Bus;
 use crate::api::{
     Defaults, ExpressionChecker, LayerKeyMode, NodeFinder, PatchError, Resource, ResourceError,
     ResourceStore, duration,
 };
 use crate::capture::BpfProgram;
+use crate::engine::bus::Bus;
+use crate::engine::query::QueryRunner;
 use crate::graph::Node;
 use crate::gremlin::{Answer, Query};
 use crate::packet::LinkType;
@@ -26,14 +26,14 @@ pub struct Resources<R> {
 }
 
 /// What resources of every kind need.
-pub(super) struct Surroundings {
-    pub(super) queries: QueryRunner,
-    pub(super) bus: Arc<Bus<BroadcastMessage>>,
-    pub(super) layer_key_mode: LayerKeyMode,
+pub(crate) struct Surroundings {
+    pub(crate) queries: QueryRunner,
+    pub(crate) bus: Arc<Bus<BroadcastMessage>>,
+    pub(crate) layer_key_mode: LayerKeyMode,
 }
 
 /// Whoever acts on resources of a kind is told of them.
-pub(super) trait Watcher<R>: Send + Sync {
+pub(crate) trait Watcher<R>: Send + Sync {
     /// One came, perhaps for some time only.
     fn created(&self, resource: &R, ttl: Option<Duration>);
 
@@ -47,7 +47,7 @@ pub(super) trait Watcher<R>: Send + Sync {
 }
 
 impl<R: Resource> Resources<R> {
-    pub(super) fn new(
+    pub(crate) fn new(
         store: Arc<ResourceStore<R>>,
         surroundings: Arc<Surroundings>,
         watcher: Arc<dyn Watcher<R>>,
@@ -159,7 +159,7 @@ impl<R: Resource> Collection for Resources<R> {
 }
 
 /// Resources whose time to live ends.
-pub(super) trait Mortal: Send + Sync {
+pub(crate) trait Mortal: Send + Sync {
     /// Which ones.
     fn kind(&self) -> &'static str;
 
@@ -188,13 +188,13 @@ impl<R: Resource> Mortal for Resources<R> {
 
 impl Surroundings {
     /// Tells the graph's subscribers of a resource, where they are told of its kind.
-    pub(super) fn notify<R: Resource>(&self, kind: &'static str, resource: &R) {
+    pub(crate) fn notify<R: Resource>(&self, kind: &'static str, resource: &R) {
         notify(&self.bus, kind, resource);
     }
 }
 
 /// Tells the graph's subscribers of a resource, where they are told of its kind.
-pub(super) fn notify<R: Resource>(bus: &Bus<BroadcastMessage>, kind: &'static str, resource: &R) {
+pub(crate) fn notify<R: Resource>(bus: &Bus<BroadcastMessage>, kind: &'static str, resource: &R) {
     if let Some(namespace) = R::NAMESPACE
         && bus.is_wanted(namespace)
     {

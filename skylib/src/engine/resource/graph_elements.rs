@@ -4,10 +4,10 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use super::collection::Collection;
-use super::hub::SharedGraph;
 use crate::api::{
     GraphResource, JsonPatch, PatchError, ResourceError, ValidationError, read_element,
 };
+use crate::engine::graph::shared_graph::SharedGraph;
 use crate::graph::{Graph, GraphAccess, GraphError, Metadata};
 use crate::time::{Clock, Timestamp};
 
@@ -23,7 +23,7 @@ pub struct Elements<E> {
 
 impl<E: GraphResource> Elements<E> {
     /// Of a graph on a host.
-    pub(super) fn new(
+    pub(crate) fn new(
         (graph, clock, host): &(Arc<SharedGraph>, Arc<dyn Clock>, String),
         limit: usize,
     ) -> Self {
