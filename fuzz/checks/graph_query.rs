@@ -10,7 +10,7 @@ use skylib::flow::{
 };
 use skylib::graph::history::{History, HistoryLimits, MemoryHistory};
 use skylib::graph::{Edge, EdgeId, Graph, GraphView, Metadata, MetadataOp, Node, NodeId, Origin};
-use skylib::gremlin::live::{Followed, LiveQuery, Update};
+use skylib::gremlin::live::{AnswerReplica, LiveQuery, Update};
 use skylib::gremlin::{Answer, Context, Limits, Query, QueryError, QueryErrorKind};
 use skylib::packet::{LinkType, PacketRef};
 use skylib::time::Timestamp;
@@ -32,7 +32,7 @@ pub(crate) fn check(input: &[u8]) {
     let mut world = World::new();
     let mut follower = Follower {
         query: LiveQuery::new(query.clone()),
-        followed: Followed::default(),
+        followed: AnswerReplica::default(),
     };
     for change in script.chunks_exact(3) {
         world.change(change, &mut follower.query);
@@ -131,7 +131,7 @@ impl World {
         let events = graph.take_events();
         self.history.record(&events, now);
         for event in &events {
-            query.note(event, graph.sequence());
+            query.apply_event(event, graph.sequence());
         }
     }
 
@@ -181,19 +181,19 @@ impl World {
 /// Subscriber of the live query.
 struct Follower {
     query: LiveQuery,
-    followed: Followed,
+    followed: AnswerReplica,
 }
 
 impl Follower {
     /// Applies the next update; a query over its limits is retried with the next change.
     fn update(&mut self, world: &World) {
         let query = &mut self.query;
-        let update = if query.is_in_doubt() || query.is_timed() {
+        let update = if query.is_stale() || query.is_timed() {
             world
                 .within(|context| query.refresh(context))
                 .unwrap_or_default()
         } else {
-            query.take_news()
+            query.take_changes()
         };
         if let Some(update) = update {
             let has_changes =
@@ -206,7 +206,7 @@ impl Follower {
         let text = self.query.query();
         match outcome {
             Ok(answer) => assert!(
-                self.followed.is_like(answer),
+                self.followed.equals(answer),
                 "{text}: {:?} is not {answer:?}",
                 self.followed
             ),

@@ -10,7 +10,7 @@ use skylib::api::{
 };
 use skylib::graph::{Edge, Node};
 use skylib::gremlin::Query;
-use skylib::store::MemoryStore;
+use skylib::store::MemoryDocStore;
 use skylib::time::Timestamp;
 
 /// Panics if parsing or patching does, if a resource changes when it is written and read again, or
@@ -61,7 +61,7 @@ fn check_stored<R: Resource>(body: &str, patch: &str) {
     if resource.validate(&Checker).is_err() {
         return;
     }
-    let documents = Arc::new(MemoryStore::default());
+    let documents = Arc::new(MemoryDocStore::default());
     let (store, _) = ResourceStore::<R>::open(Arc::clone(&documents) as _).expect("a store");
     let before = store
         .create(resource, None, Timestamp::ZERO)

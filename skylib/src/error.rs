@@ -29,7 +29,7 @@ pub enum Error {
     Decompression(#[from] crate::pcap_file::DecompressionError),
     /// A duration is not valid in Go's duration syntax.
     #[error(transparent)]
-    Duration(#[from] crate::api::duration::DurationError),
+    Duration(#[from] crate::go_duration::GoDurationError),
     /// The engine cannot start.
     #[cfg(feature = "engine")]
     #[error(transparent)]
@@ -49,7 +49,7 @@ pub enum Error {
     /// A live query cannot be opened.
     #[cfg(feature = "engine")]
     #[error(transparent)]
-    Live(#[from] crate::engine::LiveRefusal),
+    Live(#[from] crate::engine::LiveError),
     /// A resource was not changed by a patch.
     #[error(transparent)]
     Patch(#[from] crate::api::PatchError),

@@ -1,4 +1,5 @@
 #![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod api;
 pub mod capture;
@@ -9,6 +10,7 @@ mod error;
 mod error_chain;
 pub mod filter;
 pub mod flow;
+pub mod go_duration;
 pub mod graph;
 pub mod gremlin;
 pub mod id;
@@ -19,7 +21,7 @@ pub mod proto;
 pub mod spp;
 pub mod store;
 #[cfg(any(feature = "afpacket", feature = "netlink"))]
-pub mod sys;
+mod sys;
 pub mod time;
 pub mod topology;
 pub mod value;
@@ -29,3 +31,8 @@ pub use error::{Error, Result};
 pub use flow::FlowTable;
 pub use graph::Graph;
 pub use gremlin::Traversal;
+
+/// Compiles the examples of the repository's README.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct RepositoryReadme;

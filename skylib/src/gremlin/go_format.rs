@@ -1,6 +1,6 @@
-//! The spellings of Go's `%v`, `%s` and `%q` that error texts of this language contain.
+//! Go's `%v`, `%s`, and `%q` formats, which error texts of the language contain.
 //!
-//! COMPAT: clients and their tests match those texts letter by letter.
+//! COMPAT: clients and their tests match these texts exactly.
 
 use std::fmt::Write as _;
 
@@ -8,13 +8,13 @@ use super::ast::Param;
 use crate::flow::SortOrder;
 use crate::value::Value;
 
-/// `%v` of a parameter list: `[a 1 true]`.
+/// Formats a parameter list as `%v` does: `[a 1 true]`.
 pub(super) fn list(params: &[Param]) -> String {
     let words: Vec<String> = params.iter().map(value).collect();
     format!("[{}]", words.join(" "))
 }
 
-/// `%s` of a parameter, with Go's complaint about what is no string.
+/// Formats a parameter as `%s` does, including Go's marker for values that are not strings.
 pub(super) fn string(param: &Param) -> String {
     match param {
         Param::Int(number) => format!("%!s(int64={number})"),
@@ -28,7 +28,7 @@ fn value(param: &Param) -> String {
     match param {
         Param::Text(text) => text.as_str().to_owned(),
         Param::Float(number) => float(*number),
-        // Keywords printed the name of the next one in the original's table.
+        // COMPAT: the original printed the name of the next keyword in its table.
         Param::Order(SortOrder::Ascending) => "DESC".to_owned(),
         Param::Order(SortOrder::Descending) => "IPV4RANGE".to_owned(),
         Param::Forever => "NOW".to_owned(),
@@ -37,7 +37,7 @@ fn value(param: &Param) -> String {
     }
 }
 
-/// A float with the fewest digits, in scientific notation from 1e21 on and below 1e-4.
+/// Formats a float with the fewest digits, in scientific notation from 1e21 up and below 1e-4.
 fn float(number: f64) -> String {
     let scientific = format!("{number:e}");
     let exponent = scientific
@@ -52,7 +52,7 @@ fn float(number: f64) -> String {
     }
 }
 
-/// `%v` of a metadata value: `[a b]`, `map[k:v]`.
+/// Formats a metadata value as `%v` does: `[a b]`, `map[k:v]`.
 pub(super) fn metadata(value: &Value) -> String {
     match value {
         Value::Null => "<nil>".to_owned(),
@@ -74,7 +74,7 @@ pub(super) fn metadata(value: &Value) -> String {
     }
 }
 
-/// `%q`: a string between double quotes with Go's escapes.
+/// Formats a string as `%q` does: between double quotes, with Go's escapes.
 pub(super) fn quoted(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');

@@ -1,4 +1,4 @@
-//! `Data`: what steps pass on while a query runs.
+//! `Data`: the intermediate result that operations pass on while a query runs.
 
 use std::ops::ControlFlow;
 use std::rc::Rc;
@@ -12,18 +12,18 @@ use crate::flow::{Flow, FlowSet, RawPacket};
 use crate::graph::{Edge, EdgeRef, Node, NodeRef};
 use crate::value::{Text, Value};
 
-/// The result of the steps so far.
+/// Result of the operations so far.
 pub(super) enum Data {
-    /// Whatever the scope holds.
+    /// All elements of the scope.
     Graph,
     Nodes(Rows<NodeRef>),
     Edges(Rows<EdgeRef>),
-    /// Numbers of nodes, from source to target.
+    /// Numbers of nodes, from source to target, per path.
     Paths(Vec<Vec<u32>>),
     List(Vec<Value>),
     Scalar(Value),
     Flows(FlowSet),
-    /// Flows by tracking id.
+    /// Flows by tracking ID.
     Groups(Vec<(Text, Vec<Flow>)>),
     Metrics(Metrics),
     RawPackets(Vec<(Text, Vec<RawPacket>)>),
@@ -32,7 +32,7 @@ pub(super) enum Data {
 }
 
 impl Data {
-    /// Number of elements; a graph is not counted.
+    /// Returns the number of elements; `None` for a graph.
     pub(super) fn len(&self) -> Option<u64> {
         let len = match self {
             Self::Graph => return None,
@@ -52,7 +52,7 @@ impl Data {
     }
 }
 
-/// Elements: as numbers as long as nobody looked into them.
+/// Elements: only their numbers until an operation reads their contents.
 #[derive(Clone)]
 pub(super) enum Rows<R> {
     Numbers(Rc<Vec<u32>>),
@@ -60,6 +60,7 @@ pub(super) enum Rows<R> {
 }
 
 impl<R> Rows<R> {
+    /// Returns the number of elements.
     pub(super) fn len(&self) -> usize {
         match self {
             Self::Numbers(numbers) => numbers.len(),
@@ -67,6 +68,7 @@ impl<R> Rows<R> {
         }
     }
 
+    /// Returns the heap size of the list, in bytes.
     pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Numbers(numbers) => size_of_val(&***numbers),
@@ -81,12 +83,15 @@ impl<R> From<Vec<R>> for Rows<R> {
     }
 }
 
-/// Nodes or edges, for what is done alike with both.
-pub(super) trait Element: Row {
-    /// The element without its number.
-    type Whole;
+/// Nodes or edges, for code that treats both alike.
+pub(super) trait ElementRow: Row {
+    /// The shared element without its number.
+    type Shared;
+    /// Wraps elements into a result.
     fn data(rows: Rows<Self>) -> Data;
-    fn into_whole(self) -> Self::Whole;
+    /// Returns the shared element.
+    fn into_shared(self) -> Self::Shared;
+    /// Visits the elements with the given numbers until the visitor breaks.
     fn fetch(
         scope: &Scope<'_>,
         numbers: &[u32],
@@ -94,14 +99,14 @@ pub(super) trait Element: Row {
     ) -> Result<(), QueryError>;
 }
 
-impl Element for NodeRef {
-    type Whole = Arc<Node>;
+impl ElementRow for NodeRef {
+    type Shared = Arc<Node>;
 
     fn data(rows: Rows<Self>) -> Data {
         Data::Nodes(rows)
     }
 
-    fn into_whole(self) -> Arc<Node> {
+    fn into_shared(self) -> Arc<Node> {
         self.into_element()
     }
 
@@ -114,14 +119,14 @@ impl Element for NodeRef {
     }
 }
 
-impl Element for EdgeRef {
-    type Whole = Arc<Edge>;
+impl ElementRow for EdgeRef {
+    type Shared = Arc<Edge>;
 
     fn data(rows: Rows<Self>) -> Data {
         Data::Edges(rows)
     }
 
-    fn into_whole(self) -> Arc<Edge> {
+    fn into_shared(self) -> Arc<Edge> {
         self.into_element()
     }
 

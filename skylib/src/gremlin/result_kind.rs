@@ -1,19 +1,20 @@
-//! The kinds of result that steps pass on, and what a kind answers a step it has no use for.
+//! `ResultKind`: the type of a step's input, the steps that accept it, and errors for those that do
+//! not.
 
 use super::ast::Step;
 use super::error::nearest;
 use super::step_params;
 
-/// What a step gets to work on.
+/// ResultKind of result that a step receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum ResultKind {
     Graph,
     Nodes,
     Edges,
     Paths,
     /// A list of values.
     List,
-    /// One number.
+    /// A single number or object.
     Scalar,
     Flows,
     Metrics,
@@ -23,8 +24,8 @@ pub(super) enum Kind {
     NextHops,
 }
 
-impl Kind {
-    /// For people.
+impl ResultKind {
+    /// Returns the kind in words, for help texts.
     pub(super) const fn words(self) -> &'static str {
         match self {
             Self::Graph => "the graph",
@@ -42,84 +43,16 @@ impl Kind {
         }
     }
 
-    /// The steps that can follow this kind.
+    /// Returns the names of the steps that can follow this kind.
     pub(super) const fn followers(self) -> &'static [&'static str] {
         match self {
             Self::Graph => &["V", "E", "At", "Context", "Flows", "Workflow"],
-            Self::Nodes => &[
-                "Has",
-                "HasKey",
-                "HasNot",
-                "HasEither",
-                "Out",
-                "In",
-                "Both",
-                "OutE",
-                "InE",
-                "BothE",
-                "Dedup",
-                "Limit",
-                "Range",
-                "Sort",
-                "Count",
-                "Values",
-                "ValueMap",
-                "Keys",
-                "Sum",
-                "As",
-                "Select",
-                "SubGraph",
-                "ShortestPathTo",
-                "Descendants",
-                "Ascendants",
-                "Neighbors",
-                "Flows",
-                "Metrics",
-                "Sockets",
-                "NextHop",
-                "G",
-            ],
-            Self::Edges => &[
-                "Has",
-                "HasKey",
-                "HasNot",
-                "HasEither",
-                "InV",
-                "OutV",
-                "BothV",
-                "Dedup",
-                "Limit",
-                "Range",
-                "Count",
-                "SubGraph",
-                "G",
-            ],
+            Self::Nodes => &NODE_STEPS,
+            Self::Edges => &EDGE_STEPS,
             Self::Paths => &["SubGraph", "Dedup", "Flows"],
             Self::List => &["Has", "Dedup", "Limit", "Range", "Count"],
             Self::Scalar => &["Has", "Dedup"],
-            Self::Flows => &[
-                "Has",
-                "HasEither",
-                "Dedup",
-                "Sort",
-                "Limit",
-                "Range",
-                "Count",
-                "Values",
-                "Keys",
-                "Sum",
-                "Out",
-                "In",
-                "Both",
-                "Nodes",
-                "Hops",
-                "CaptureNode",
-                "Node",
-                "Group",
-                "Metrics",
-                "RawPackets",
-                "Sockets",
-            ],
+            Self::Flows => &FLOW_STEPS,
             Self::Metrics => &["Aggregates", "Sum", "Count", "Keys"],
             Self::Groups => &["MoreThan"],
             Self::RawPackets => &["BPF"],
@@ -128,12 +61,12 @@ impl Kind {
         }
     }
 
-    /// Helps people whose step failed: with the steps that can follow where it cannot, with how it
-    /// is written where it can.
+    /// Returns the help text for a failed step: how it is written if it can follow this kind,
+    /// otherwise the steps that can.
     pub(super) fn help(self, step: &Step) -> String {
         let (name, kind, followers) = (step.name(), self.words(), self.followers());
         if self == Self::Flows && matches!(step, Step::Limit(_) | Step::Range(..)) {
-            return "flows have one page, and theirs is taken".to_owned();
+            return "flows can have only one `Limit` or `Range`".to_owned();
         }
         if followers.contains(&name) {
             let usage = step_params::usage(name).unwrap_or(name);
@@ -147,9 +80,9 @@ impl Kind {
         }
     }
 
-    /// The error of a step that cannot follow this kind.
+    /// Returns the error text for a step that cannot follow this kind.
     ///
-    /// COMPAT: the original looked some steps up by name on its Go types, and its texts show both.
+    /// COMPAT: the original looked up some steps by name on its Go types, and its texts show both.
     pub(super) fn refuses(self, step: &Step) -> String {
         let method = match step {
             Step::Values(_) => "PropertyValues",
@@ -187,3 +120,80 @@ impl Kind {
         format!("Invalid step '{method}' on '*traversal.{kind}'")
     }
 }
+
+/// Steps that can follow nodes.
+const NODE_STEPS: [&str; 31] = [
+    "Has",
+    "HasKey",
+    "HasNot",
+    "HasEither",
+    "Out",
+    "In",
+    "Both",
+    "OutE",
+    "InE",
+    "BothE",
+    "Dedup",
+    "Limit",
+    "Range",
+    "Sort",
+    "Count",
+    "Values",
+    "ValueMap",
+    "Keys",
+    "Sum",
+    "As",
+    "Select",
+    "SubGraph",
+    "ShortestPathTo",
+    "Descendants",
+    "Ascendants",
+    "Neighbors",
+    "Flows",
+    "Metrics",
+    "Sockets",
+    "NextHop",
+    "G",
+];
+
+/// Steps that can follow edges.
+const EDGE_STEPS: [&str; 13] = [
+    "Has",
+    "HasKey",
+    "HasNot",
+    "HasEither",
+    "InV",
+    "OutV",
+    "BothV",
+    "Dedup",
+    "Limit",
+    "Range",
+    "Count",
+    "SubGraph",
+    "G",
+];
+
+/// Steps that can follow flows.
+const FLOW_STEPS: [&str; 21] = [
+    "Has",
+    "HasEither",
+    "Dedup",
+    "Sort",
+    "Limit",
+    "Range",
+    "Count",
+    "Values",
+    "Keys",
+    "Sum",
+    "Out",
+    "In",
+    "Both",
+    "Nodes",
+    "Hops",
+    "CaptureNode",
+    "Node",
+    "Group",
+    "Metrics",
+    "RawPackets",
+    "Sockets",
+];

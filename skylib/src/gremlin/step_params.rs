@@ -1,6 +1,6 @@
-//! From the name and the parameters of a step to the step: what must hold before a query runs.
+//! Converts names and parameters to typed steps, checking what must hold before a query runs.
 //!
-//! COMPAT: the texts are the original's to the letter, odd grammar included; clients match them.
+//! COMPAT: the error texts are exactly the original's, including its grammar; clients match them.
 
 use std::net::IpAddr;
 
@@ -9,7 +9,7 @@ use super::go_format::{list, string};
 use super::predicate;
 use crate::value::Text;
 
-/// Makes a step of a word and its parameters; `None` where no step has that name.
+/// Returns the step with a name and parameters; `None` if no step has this name.
 pub(super) fn step(word: &str, params: Vec<Param>) -> Option<Result<Step, String>> {
     let step = match word.to_ascii_uppercase().as_str() {
         "V" => element("V", &params).map(Step::V),
@@ -69,6 +69,14 @@ pub(super) fn step(word: &str, params: Vec<Param>) -> Option<Result<Step, String
         "DESCENDANTS" => hierarchy(Hierarchy::Descendants, params),
         "ASCENDANTS" => hierarchy(Hierarchy::Ascendants, params),
         "NEIGHBORS" => hierarchy(Hierarchy::Neighbors, params),
+        name => return derived_step(name, params),
+    };
+    Some(step)
+}
+
+/// Returns the step on flows, or on what derives from nodes and flows, with an uppercase name.
+fn derived_step(name: &str, params: Vec<Param>) -> Option<Result<Step, String>> {
+    let step = match name {
         "FLOWS" => flows(&params).map(|()| Step::Flows(params)),
         "HOPS" => Ok(Step::FlowNodes(FlowNodes::Hops, params)),
         "NODES" => Ok(Step::FlowNodes(FlowNodes::Nodes, params)),
@@ -87,8 +95,9 @@ pub(super) fn step(word: &str, params: Vec<Param>) -> Option<Result<Step, String
     Some(step)
 }
 
-/// Checks a step that was not made of text: filters that [`step`] refuses are refused here too.
-pub(super) fn again(step: &Step) -> Result<(), String> {
+/// Checks a step that a [`Traversal`](super::Traversal) built: rejects the filters that [`step`]
+/// rejects.
+pub(super) fn check(step: &Step) -> Result<(), String> {
     match step {
         Step::Flows(params) => flows(params),
         Step::Hierarchy(kind, pairs, _) => edges(*kind, pairs),
@@ -96,7 +105,7 @@ pub(super) fn again(step: &Step) -> Result<(), String> {
     }
 }
 
-/// How a step is written, for people.
+/// Returns how a step is written, for help texts.
 pub(super) fn usage(word: &str) -> Option<&'static str> {
     USAGES
         .iter()
@@ -104,7 +113,7 @@ pub(super) fn usage(word: &str) -> Option<&'static str> {
         .map(|(_, parameters)| *parameters)
 }
 
-/// The names of all steps.
+/// Returns the names of all steps.
 pub(super) fn step_names() -> impl Iterator<Item = &'static str> {
     USAGES.iter().map(|(name, _)| *name)
 }
@@ -326,7 +335,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_step_with_a_usage_is_known_and_the_other_way_round() {
+    fn every_step_with_a_usage_is_known_and_vice_versa() {
         for name in step_names().filter(|name| *name != "G") {
             assert!(step(name, Vec::new()).is_some(), "{name}");
         }

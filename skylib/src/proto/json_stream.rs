@@ -242,7 +242,7 @@ const ROOM: usize = PIECE + 2 * MOUTHFUL;
 mod tests {
     use super::*;
     use crate::graph::Metadata;
-    use crate::gremlin::live::{Item, Key, List};
+    use crate::gremlin::live::{Item, ItemKey, List};
     use crate::time::Timestamp;
 
     const AT: Timestamp = Timestamp::from_ms(1);
@@ -264,7 +264,7 @@ mod tests {
         let entered = |(at, node): (usize, Arc<Node>)| Change::Entered {
             list: List::First,
             at,
-            key: Key::Id(node.id.as_id().clone()),
+            key: ItemKey::Id(node.id.as_id().clone()),
             item: Item::Node(node),
         };
         nodes(count).into_iter().enumerate().map(entered).collect()

@@ -1,4 +1,4 @@
-//! Operations in words.
+//! Descriptions of operations in words, for explanations.
 
 use std::fmt::{self, Display as _};
 
@@ -8,118 +8,120 @@ use crate::gremlin::ast::{FlowNodes, Walk};
 use crate::gremlin::plan::{FlowPlan, Operation, Page};
 use crate::value::Text;
 
-/// What an operation does.
-pub(super) fn of(operation: &Operation) -> String {
+/// Describes an operation.
+pub(super) fn operation(operation: &Operation) -> String {
     match operation {
-        Operation::Graph => "the graph".to_owned(),
-        Operation::Time(_) => "the graph at another time".to_owned(),
+        Operation::Graph => "graph".to_owned(),
+        Operation::Time(_) => "graph at another time".to_owned(),
         Operation::Nodes(id, filter) => source("node", id.as_ref(), filter),
         Operation::Edges(id, filter) => source("edge", id.as_ref(), filter),
-        Operation::Walk(walk, filter) => format!("{}{}", walked(*walk), Where(filter)),
-        Operation::Filter(filter) => format!("those{}", Where(filter)),
-        Operation::Dedup(keys) if keys.is_empty() => "each once".to_owned(),
-        Operation::Dedup(keys) => format!("the first of each {}", names(keys)),
-        Operation::Page(page) => paged(*page),
-        Operation::Sort(order, key) => format!("sorted by {key}{}", ordered(*order)),
-        Operation::Count => "how many".to_owned(),
+        Operation::Walk(walk, filter) => format!("{}{}", reached(*walk), Where(filter)),
+        Operation::Filter(filter) => format!("filter{}", Where(filter)),
+        Operation::Dedup(keys) if keys.is_empty() => "distinct".to_owned(),
+        Operation::Dedup(keys) => format!("distinct by {}", names(keys)),
+        Operation::Page(page) => positions(*page),
+        Operation::Sort(order, key) => format!("sort by {key}{}", direction(*order)),
+        Operation::Count => "count".to_owned(),
         Operation::Values(key) => format!("values of {key}"),
         Operation::ValueMap(keys) => format!("values of {}", names(keys)),
         Operation::Keys => "names of keys".to_owned(),
         Operation::Sum(Some(key)) => format!("sum of {key}"),
         Operation::Sum(None) => "sum of every field".to_owned(),
-        Operation::As(name) => format!("remembered as {name}"),
-        Operation::Select(names_) => format!("those remembered as {}", names(names_)),
+        Operation::As(name) => format!("mark as {name}"),
+        Operation::Select(marks) => format!("nodes marked as {}", names(marks)),
         Operation::SubGraph(filter) => format!("subgraph{}", over(filter)),
-        Operation::ShortestPath(target, edges) => {
-            format!(
-                "shortest paths to the nearest node{}{}",
-                Where(target),
-                over(edges)
-            )
-        }
+        Operation::ShortestPath(target, edges) => format!(
+            "shortest paths to the nearest node{}{}",
+            Where(target),
+            over(edges)
+        ),
         Operation::Hierarchy(hierarchy, filter, depth) => {
             let name = hierarchy.name().to_lowercase();
             match depth {
                 Some(depth) => format!("{name} within {depth} edges{}", Where(filter)),
-                None => format!("{name}, however far{}", over(filter)),
+                None => format!("{name} at any distance{}", over(filter)),
             }
         }
-        Operation::Flows(plan) => flows(plan),
-        Operation::FlowNodes(FlowNodes::Nodes, filter) => {
-            format!(
-                "nodes the flows were captured on and their ends{}",
-                Where(filter)
-            )
-        }
-        Operation::FlowNodes(_, filter) => {
-            format!("nodes the flows were captured on{}", Where(filter))
-        }
-        Operation::FlowEnds(walk, filter) => {
-            let end = match walk {
-                Walk::In => "A end",
-                Walk::Out => "B end",
-                _ => "ends",
-            };
-            format!("nodes at the flows' {end}{}", Where(filter))
-        }
-        Operation::Group => "by TrackingID".to_owned(),
-        Operation::MoreThan => "groups of more than one".to_owned(),
-        Operation::Metrics(key) => format!("metrics, of nodes under {key}"),
-        Operation::Aggregates(slot) => format!("added up in slots of {} s", slot.as_secs()),
-        Operation::RawPackets => "raw packets".to_owned(),
-        Operation::Bpf(text) => format!("those that the filter {text:?} lets through"),
-        Operation::Sockets => "sockets".to_owned(),
-        Operation::NextHop(address) => format!("next hops towards {address}"),
         Operation::Fail(error) => format!("fails: {}", error.message()),
+        _ => on_flows(operation),
     }
 }
 
+/// Describes an operation on flows or on what derives from flows and metadata.
+fn on_flows(operation: &Operation) -> String {
+    match operation {
+        Operation::Flows(plan) => flows(plan),
+        Operation::FlowNodes(FlowNodes::Nodes, filter) => {
+            format!("capture nodes and end nodes of the flows{}", Where(filter))
+        }
+        Operation::FlowNodes(_, filter) => format!("capture nodes of the flows{}", Where(filter)),
+        Operation::FlowEnds(walk, filter) => {
+            let end = match walk {
+                Walk::In => "end A",
+                Walk::Out => "end B",
+                _ => "both ends",
+            };
+            format!("nodes at {end} of the flows{}", Where(filter))
+        }
+        Operation::Group => "groups by TrackingID".to_owned(),
+        Operation::MoreThan => "groups of more than one flow".to_owned(),
+        Operation::Metrics(key) => format!("metrics (of nodes: {key})"),
+        Operation::Aggregates(slot) => format!("sums per slot of {} s", slot.as_secs()),
+        Operation::RawPackets => "raw packets".to_owned(),
+        Operation::Bpf(text) => format!("packets that match {text:?}"),
+        Operation::Sockets => "sockets".to_owned(),
+        Operation::NextHop(address) => format!("next hops to {address}"),
+        _ => String::new(),
+    }
+}
+
+/// Describes a search by id or filter.
 fn source(what: &str, id: Option<&Text>, filter: &Filter) -> String {
     match id {
-        Some(id) => format!("the {what} {id}"),
+        Some(id) => format!("{what} {id}"),
         None if filter.is_everything() => format!("all {what}s"),
         None => format!("{what}s{}", Where(filter)),
     }
 }
 
-const fn walked(walk: Walk) -> &'static str {
+const fn reached(walk: Walk) -> &'static str {
     match walk {
         Walk::Out => "children",
         Walk::In => "parents",
-        Walk::Both => "neighbours",
+        Walk::Both => "neighbors",
         Walk::OutE => "edges to children",
         Walk::InE => "edges to parents",
         Walk::BothE => "edges",
-        Walk::OutV => "their child ends",
-        Walk::InV => "their parent ends",
-        Walk::BothV => "both their ends",
+        Walk::OutV => "child ends",
+        Walk::InV => "parent ends",
+        Walk::BothV => "both ends",
     }
 }
 
 fn flows(plan: &FlowPlan) -> String {
     let mut words = format!("flows{}", Where(&plan.filter));
     if let Some((field, order)) = plan.sort {
-        words += &format!(", sorted by {field}{}", ordered(order));
+        words += &format!(", sorted by {field}{}", direction(order));
     }
     if let Some(field) = plan.dedup {
         let field = field.unwrap_or(FlowField::TRACKING_ID);
-        words += &format!(", the first of each {field}");
+        words += &format!(", distinct by {field}");
     }
     if let Some(page) = plan.page {
-        words += &format!(", {}", paged(page));
+        words += &format!(", {}", positions(page));
     }
     words
 }
 
-const fn ordered(order: SortOrder) -> &'static str {
+const fn direction(order: SortOrder) -> &'static str {
     match order {
         SortOrder::Ascending => "",
-        SortOrder::Descending => ", largest first",
+        SortOrder::Descending => " descending",
     }
 }
 
-fn paged(page: Page) -> String {
-    format!("from position {} up to {}", page.from, page.to)
+fn positions(page: Page) -> String {
+    format!("positions {}..{}", page.from, page.to)
 }
 
 fn names(names: &[Text]) -> String {
@@ -127,6 +129,7 @@ fn names(names: &[Text]) -> String {
     names.join(", ")
 }
 
+/// Formats ` over edges where …`; nothing for the filter that matches everything.
 fn over(edges: &Filter) -> String {
     match edges.is_everything() {
         true => String::new(),
@@ -134,7 +137,7 @@ fn over(edges: &Filter) -> String {
     }
 }
 
-/// ` where …`, or nothing for the filter that everything passes.
+/// Formats ` where …`; nothing for the filter that matches everything.
 struct Where<'a>(&'a Filter);
 
 impl fmt::Display for Where<'_> {
@@ -146,7 +149,7 @@ impl fmt::Display for Where<'_> {
     }
 }
 
-/// A filter in words.
+/// Formats a filter.
 struct Words<'a>(&'a Filter);
 
 impl fmt::Display for Words<'_> {
@@ -158,7 +161,7 @@ impl fmt::Display for Words<'_> {
             Filter::Not(filter) if filter.is_everything() => f.write_str("false"),
             Filter::Not(filter) => write!(f, "not {}", Inner(filter)),
             Filter::Test(key, predicate) => match predicate {
-                Predicate::Present => write!(f, "{key} is there"),
+                Predicate::Present => write!(f, "{key} exists"),
                 Predicate::Text(text) => write!(f, "{key} = '{text}'"),
                 Predicate::Int(number) => write!(f, "{key} = {number}"),
                 Predicate::Bool(bool) => write!(f, "{key} = {bool}"),
@@ -193,7 +196,7 @@ fn joined(f: &mut fmt::Formatter<'_>, filters: &[Filter], word: &str) -> fmt::Re
     Ok(())
 }
 
-/// A filter within another: in parentheses where it is made of several.
+/// Formats a filter inside another one, in parentheses if it has several parts.
 struct Inner<'a>(&'a Filter);
 
 impl fmt::Display for Inner<'_> {

@@ -1,198 +1,210 @@
-//! `Told`: an answer that was told, and what events have made of it since.
+//! `Baseline`: the answer last delivered, together with the changes that events made to it since.
+//!
+//! A hash index from element ids to positions, built when the first event needs it, makes applying
+//! an event O(1) per occurrence of the element.
 
 use std::collections::BTreeSet;
-use std::ops::Range;
 
 use hashbrown::HashMap;
 
-use super::dependencies::{Fate, Meaning, Reach};
-use super::diff::Difference;
-use super::item::Key;
-use super::keyed_rows::{Row, Rows};
+use super::dependencies::{Dependencies, Effect, EventKind};
+use super::diff::Diff;
+use super::item::ItemKey;
+use super::keyed_rows::{KeyedRow, KeyedRows};
 use super::update::{Change, List};
 use crate::graph::GraphEvent;
 
 #[derive(Debug)]
-pub(super) struct Told {
-    rows: Rows,
+pub(super) struct Baseline {
+    /// The answer as events have changed it.
+    rows: KeyedRows,
+    /// Approximate size of `rows` and their index, in bytes.
     bytes: usize,
-    news: [News; 2],
-    /// Where nodes and edges stand, list by list; made when the first event asks.
-    places: Option<[HashMap<Key, Places>; 2]>,
+    /// Per list: what the client does not know yet.
+    pending: [Pending; 2],
+    /// Per list: index of nodes and edges; `None` until the first event needs it.
+    positions: Option<[HashMap<ItemKey, Positions>; 2]>,
 }
 
-/// What is in a list and was not told.
+/// Rows of a list that were not delivered yet.
 #[derive(Debug, Default)]
-struct News {
-    /// Rows that were told; those behind them are new.
-    told: usize,
-    /// Those of them whose item was not.
+struct Pending {
+    /// Number of rows the client knows: `rows[..delivered]`. Later rows are new.
+    delivered: usize,
+    /// Positions, all below `delivered`, whose item changed since.
     changed: BTreeSet<usize>,
 }
 
-/// Where one element stands: once, but for answers with duplicates.
+/// Positions of one element in a list: one, unless the answer contains duplicates.
 #[derive(Debug)]
-struct Places {
+struct Positions {
     first: usize,
     others: Vec<usize>,
 }
 
-impl Told {
-    /// An answer just told.
-    pub(super) fn new(rows: Rows) -> Self {
-        let news = [0, 1].map(|list: usize| News {
-            told: rows.lists[list].len(),
+impl Baseline {
+    /// Creates the baseline of an answer that is being delivered.
+    pub(super) fn new(rows: KeyedRows) -> Self {
+        let pending = [0, 1].map(|list: usize| Pending {
+            delivered: rows.lists[list].len(),
             changed: BTreeSet::new(),
         });
         Self {
             bytes: rows.bytes(),
             rows,
-            news,
-            places: None,
+            pending,
+            positions: None,
         }
     }
 
+    /// Returns the number of items.
     pub(super) fn len(&self) -> usize {
         self.rows.len()
     }
 
+    /// Returns the approximate size in bytes, excluding the graph's elements.
     pub(super) const fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Makes of the answer what an event makes of it; `false` where only the query can tell.
-    pub(super) fn take_in(&mut self, reach: &Reach, event: &GraphEvent) -> bool {
-        let (row, fate) = match event {
-            GraphEvent::NodeAdded(node) => (Row::node(node), Fate::Added),
+    /// Applies a graph event to the answer. Returns `false` if the query has to run again.
+    pub(super) fn apply(&mut self, dependencies: &Dependencies, event: &GraphEvent) -> bool {
+        let (row, kind) = match event {
+            GraphEvent::NodeAdded(node) => (KeyedRow::node(node), EventKind::Added),
             GraphEvent::NodeUpdated { node, ops } => {
-                (Row::node(node), Fate::Updated(ops.as_deref()))
+                (KeyedRow::node(node), EventKind::Updated(ops.as_deref()))
             }
-            GraphEvent::NodeDeleted(node) => (Row::node(node), Fate::Deleted),
-            GraphEvent::EdgeAdded(edge) => (Row::edge(edge), Fate::Added),
+            GraphEvent::NodeDeleted(node) => (KeyedRow::node(node), EventKind::Deleted),
+            GraphEvent::EdgeAdded(edge) => (KeyedRow::edge(edge), EventKind::Added),
             GraphEvent::EdgeUpdated { edge, ops } => {
-                (Row::edge(edge), Fate::Updated(ops.as_deref()))
+                (KeyedRow::edge(edge), EventKind::Updated(ops.as_deref()))
             }
-            GraphEvent::EdgeDeleted(edge) => (Row::edge(edge), Fate::Deleted),
+            GraphEvent::EdgeDeleted(edge) => (KeyedRow::edge(edge), EventKind::Deleted),
         };
-        let (list, meaning) = match event {
+        let (list, effect) = match event {
             GraphEvent::NodeAdded(node)
             | GraphEvent::NodeUpdated { node, .. }
             | GraphEvent::NodeDeleted(node) => {
-                let holds = self.rows.kind != "edges";
-                let is_in = holds && self.places(0).contains_key(&row.key);
-                (0, reach.of_node(node, fate, is_in))
+                // Node and edge ids share one key type, so a list of edges must not be searched.
+                let may_contain = self.rows.kind != "edges";
+                let is_in = may_contain && self.positions(0).contains_key(&row.key);
+                (0, dependencies.effect_of_node(node, kind, is_in))
             }
             GraphEvent::EdgeAdded(edge)
             | GraphEvent::EdgeUpdated { edge, .. }
             | GraphEvent::EdgeDeleted(edge) => {
                 let list = usize::from(self.rows.kind == "graph");
-                let holds = self.rows.kind != "nodes";
-                let is_in = holds && self.places(list).contains_key(&row.key);
-                (list, reach.of_edge(edge, fate, is_in))
+                let may_contain = self.rows.kind != "nodes";
+                let is_in = may_contain && self.positions(list).contains_key(&row.key);
+                (list, dependencies.effect_of_edge(edge, kind, is_in))
             }
         };
-        match meaning {
-            Meaning::Nothing => {}
-            Meaning::Enters => self.push(list, row),
-            Meaning::Replaces => self.replace(list, &row),
-            Meaning::Unknown => return false,
+        match effect {
+            Effect::None => {}
+            Effect::Appends => self.push(list, row),
+            Effect::Replaces => self.replace(list, &row),
+            Effect::Unknown => return false,
         }
         true
     }
 
-    fn places(&mut self, list: usize) -> &mut HashMap<Key, Places> {
+    /// Returns the index of a list, building it if necessary.
+    fn positions(&mut self, list: usize) -> &mut HashMap<ItemKey, Positions> {
         let lists = &self.rows.lists;
-        let places = self
-            .places
+        let positions = self
+            .positions
             .get_or_insert_with(|| [0, 1].map(|list: usize| index(&lists[list])));
-        &mut places[list]
+        &mut positions[list]
     }
 
-    fn push(&mut self, list: usize, row: Row) {
-        let at = self.rows.lists[list].len();
-        let places = Places {
-            first: at,
+    fn push(&mut self, list: usize, row: KeyedRow) {
+        let positions = Positions {
+            first: self.rows.lists[list].len(),
             others: Vec::new(),
         };
-        self.places(list).insert(row.key.clone(), places);
+        self.positions(list).insert(row.key.clone(), positions);
         self.bytes += row.bytes();
         self.rows.lists[list].push(row);
     }
 
-    fn replace(&mut self, list: usize, row: &Row) {
-        let Some(places) = self.places(list).get(&row.key) else {
+    fn replace(&mut self, list: usize, row: &KeyedRow) {
+        let Some(positions) = self.positions(list).get(&row.key) else {
             return;
         };
-        let all: Vec<usize> = std::iter::once(places.first)
-            .chain(places.others.iter().copied())
+        let all: Vec<usize> = std::iter::once(positions.first)
+            .chain(positions.others.iter().copied())
             .collect();
         for at in all {
             self.rows.lists[list][at].item = row.item.clone();
-            if at < self.news[list].told {
-                self.news[list].changed.insert(at);
+            // A row that is still new is delivered as a whole anyway.
+            if at < self.pending[list].delivered {
+                self.pending[list].changed.insert(at);
             }
         }
     }
 
-    pub(super) fn has_news(&self) -> bool {
-        let lists = self.rows.lists.iter().zip(&self.news);
+    /// Returns whether there are changes to deliver.
+    pub(super) fn has_changes(&self) -> bool {
+        let lists = self.rows.lists.iter().zip(&self.pending);
         lists
             .into_iter()
-            .any(|(rows, news)| !news.changed.is_empty() || news.told < rows.len())
+            .any(|(rows, pending)| !pending.changed.is_empty() || pending.delivered < rows.len())
     }
 
-    /// Tells what was not told.
-    pub(super) fn take_news(&mut self) -> Vec<Change> {
+    /// Returns the pending changes and marks them delivered.
+    pub(super) fn take_changes(&mut self) -> Vec<Change> {
         let mut changes = Vec::new();
-        for ((name, rows), news) in LISTS.into_iter().zip(&self.rows.lists).zip(&mut self.news) {
-            for at in std::mem::take(&mut news.changed) {
-                changes.push(Change::changed(name, at, at, &rows[at]));
+        let lists = self.rows.lists.iter().zip(&mut self.pending);
+        for (list, (rows, pending)) in LISTS.into_iter().zip(lists) {
+            for at in std::mem::take(&mut pending.changed) {
+                changes.push(Change::changed(list, at, at, &rows[at]));
             }
-            let new: Range<usize> = news.told..rows.len();
-            changes.extend(new.map(|at| Change::entered(name, at, &rows[at])));
-            news.told = rows.len();
+            let new = pending.delivered..rows.len();
+            changes.extend(new.map(|at| Change::entered(list, at, &rows[at])));
+            pending.delivered = rows.len();
         }
         changes
     }
 
-    /// What makes the answer that was told another one; `None` where that is better told whole.
-    pub(super) fn changes_to(&self, rows: &Rows) -> Option<Vec<Change>> {
+    /// Returns the changes from the answer that the client knows to a new one; `None` if the
+    /// entire answer should be delivered instead.
+    pub(super) fn changes_to(&self, rows: &KeyedRows) -> Option<Vec<Change>> {
         if rows.kind != self.rows.kind {
             return None;
         }
-        let difference = |list: usize| {
-            let news = &self.news[list];
-            let told = &self.rows.lists[list][..news.told];
-            let is_stale = |place| news.changed.contains(&place);
-            Difference::between(LISTS[list], told, &rows.lists[list], is_stale)
+        let diff = |list: usize| {
+            let pending = &self.pending[list];
+            let known = &self.rows.lists[list][..pending.delivered];
+            let is_outdated = |position| pending.changed.contains(&position);
+            Diff::between(LISTS[list], known, &rows.lists[list], is_outdated)
         };
-        let (first, edges) = (difference(0)?, difference(1)?);
-        // An edge goes before its nodes and comes after them.
-        let mut changes = edges.left;
-        changes.extend(first.left);
+        let (first, edges) = (diff(0)?, diff(1)?);
+        // An edge is removed before its nodes and inserted after them.
+        let mut changes = edges.removals;
+        changes.extend(first.removals);
         changes.extend(first.others);
         changes.extend(edges.others);
         Some(changes)
     }
 }
 
-/// Where each element of a list stands; other items are not looked for.
-fn index(rows: &[Row]) -> HashMap<Key, Places> {
-    let mut places: HashMap<Key, Places> = HashMap::new();
+/// Returns the positions of the nodes and edges of a list. Other items are never looked up.
+fn index(rows: &[KeyedRow]) -> HashMap<ItemKey, Positions> {
+    let mut positions: HashMap<ItemKey, Positions> = HashMap::new();
     for (at, row) in rows
         .iter()
         .enumerate()
-        .filter(|(_, row)| matches!(row.key, Key::Id(_)))
+        .filter(|(_, row)| matches!(row.key, ItemKey::Id(_)))
     {
-        places
+        positions
             .entry_ref(&row.key)
-            .and_modify(|places| places.others.push(at))
-            .or_insert(Places {
+            .and_modify(|positions| positions.others.push(at))
+            .or_insert(Positions {
                 first: at,
                 others: Vec::new(),
             });
     }
-    places
+    positions
 }
 
 const LISTS: [List; 2] = [List::First, List::Edges];

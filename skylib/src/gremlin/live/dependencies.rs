@@ -1,64 +1,67 @@
-//! `Reach`: which changes of a graph can change the answer of a query at all.
+//! `Dependencies`: static analysis of a plan that decides which graph events can change the answer.
 
 use crate::filter::Filter;
 use crate::graph::{Edge, ElementKey, MetadataOp, Node};
 use crate::gremlin::plan::{Operation, Plan};
 use crate::value::Text;
 
-/// What a query looks at, as far as its plan tells.
+/// What the answer of a query depends on, as derived from its plan.
 #[derive(Debug)]
-pub(super) struct Reach {
-    /// It looks at flows or at the past: its answer changes with time.
+pub(super) struct Dependencies {
+    /// Whether the query reads flows or history, so that its answer changes with time.
     pub(super) is_timed: bool,
-    /// It looks at nothing but the past, so that no event matters.
+    /// Whether the query reads only history, so that no event matters.
     is_past: bool,
-    /// It goes from element to element: any edge that comes or goes may matter.
+    /// Whether the query follows edges, so that any added or deleted edge may matter.
     walks: bool,
-    /// The filters by which it finds nodes to begin with; each alone may let one in.
+    /// Filters of the node searches; a node that matches any of them may enter the answer.
     nodes: Vec<Filter<ElementKey>>,
-    /// Those by which it finds edges.
+    /// Filters of the edge searches; an edge that matches any of them may enter the answer.
     edges: Vec<Filter<ElementKey>>,
-    /// Metadata that decides what is in the answer and where; `None` is all of it.
+    /// Metadata keys that affect membership, order, or derived values; `None` means all keys.
     keys: Option<Vec<Text>>,
-    /// Whether something has gone decides: what goes does not look as it did before.
+    /// Whether `@DeletedAt` affects the answer. A deleted element then does not match as it did
+    /// before, so its deletion always needs a run.
     sees_deletion: bool,
-    /// The answer is exactly what passes one filter, in the order in which it came.
-    plain: Option<Plain>,
+    /// Set if the answer is exactly the result of one search, in insertion order.
+    pure_search: Option<PureSearch>,
 }
 
-/// An answer that is no more than a search. Complete by definition.
+/// Kind of a query that is only a search. The variants are complete by definition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Plain {
+enum PureSearch {
     Nodes,
     Edges,
     Graph,
 }
 
-/// What became of an element. Complete by definition.
+/// What happened to an element. The variants are complete by definition.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Fate<'a> {
+pub(super) enum EventKind<'a> {
     Added,
-    /// With what changed, where operations can say it.
+    /// Updated by these operations; `None` if the change is unknown.
     Updated(Option<&'a [MetadataOp]>),
     Deleted,
 }
 
-/// What a change means for the answer. Complete by definition.
+/// Effect of an event on the answer. The variants are complete by definition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Meaning {
-    Nothing,
-    /// A new last item.
-    Enters,
-    /// The item is replaced, where it is one.
+pub(super) enum Effect {
+    /// The answer does not change.
+    None,
+    /// The element becomes the last item.
+    Appends,
+    /// Every item of the element is replaced by its new revision.
     Replaces,
-    /// Only the query can tell.
+    /// Unknown without running the query.
     Unknown,
 }
 
-impl Reach {
+impl Dependencies {
+    /// Analyzes a plan.
     pub(super) fn of(plan: &Plan) -> Self {
         let operations = || plan.operations.iter().map(|(operation, _)| operation);
-        let mut reach = Self {
+        let mut dependencies = Self {
             is_timed: false,
             is_past: matches!(operations().next(), Some(Operation::Time(_))),
             walks: false,
@@ -66,58 +69,64 @@ impl Reach {
             edges: Vec::new(),
             keys: Some(Vec::new()),
             sees_deletion: false,
-            plain: Some(Plain::Graph),
+            pure_search: Some(PureSearch::Graph),
         };
         let mut before = None;
         for operation in operations() {
-            reach.look_with(operation, before);
+            dependencies.add(operation, before);
             before = Some(operation);
         }
-        reach
+        dependencies
     }
 
-    fn look_with(&mut self, operation: &Operation, before: Option<&Operation>) {
-        let is_first = before.is_none();
+    /// Adds the dependencies of an operation; `before` is the previous one.
+    fn add(&mut self, operation: &Operation, before: Option<&Operation>) {
         match operation {
-            Operation::Graph if is_first => return,
+            Operation::Graph if before.is_none() => {}
             Operation::Nodes(id, filter) => {
-                self.plain = self
-                    .plain
-                    .filter(|_| is_first && id.is_none())
-                    .map(|_| Plain::Nodes);
+                let is_pure = before.is_none() && id.is_none();
+                self.pure_search = self
+                    .pure_search
+                    .filter(|_| is_pure)
+                    .map(|_| PureSearch::Nodes);
                 self.nodes.push(compiled(id.as_ref(), filter));
-                self.decide_by(filter);
-                return;
+                self.depend_on_filter(filter);
             }
             Operation::Edges(id, filter) => {
-                self.plain = self
-                    .plain
-                    .filter(|_| is_first && id.is_none())
-                    .map(|_| Plain::Edges);
+                let is_pure = before.is_none() && id.is_none();
+                self.pure_search = self
+                    .pure_search
+                    .filter(|_| is_pure)
+                    .map(|_| PureSearch::Edges);
                 self.edges.push(compiled(id.as_ref(), filter));
-                self.decide_by(filter);
-                return;
+                self.depend_on_filter(filter);
             }
             Operation::Filter(filter) => {
-                self.decide_by(filter);
-                // What stands right behind a search narrows it.
-                let more = ElementKey::compile(filter);
-                let narrowed = match (before, self.plain) {
-                    (_, Some(Plain::Nodes)) | (Some(Operation::Nodes(..)), _) => {
-                        self.nodes.last_mut()
-                    }
-                    (_, Some(Plain::Edges)) | (Some(Operation::Edges(..)), _) => {
-                        self.edges.last_mut()
-                    }
-                    _ => None,
-                };
-                if let Some(filter) = narrowed {
-                    *filter = std::mem::replace(filter, Filter::everything()).and(more);
-                }
-                return;
+                self.depend_on_filter(filter);
+                self.narrow_search(filter, before);
             }
-            _ => self.plain = None,
+            _ => {
+                self.pure_search = None;
+                self.add_derived(operation);
+            }
         }
+    }
+
+    /// Adds a filter to the search that it directly follows, if any.
+    fn narrow_search(&mut self, filter: &Filter, before: Option<&Operation>) {
+        let narrowed = match (before, self.pure_search) {
+            (_, Some(PureSearch::Nodes)) | (Some(Operation::Nodes(..)), _) => self.nodes.last_mut(),
+            (_, Some(PureSearch::Edges)) | (Some(Operation::Edges(..)), _) => self.edges.last_mut(),
+            _ => None,
+        };
+        if let Some(search) = narrowed {
+            let more = ElementKey::compile(filter);
+            *search = std::mem::replace(search, Filter::everything()).and(more);
+        }
+    }
+
+    /// Adds the dependencies of an operation that derives something from a search.
+    fn add_derived(&mut self, operation: &Operation) {
         match operation {
             Operation::Nodes(..)
             | Operation::Edges(..)
@@ -130,7 +139,7 @@ impl Reach {
             | Operation::Aggregates(_)
             | Operation::Fail(_) => {}
             Operation::Time(_) => self.is_timed = true,
-            // Everything, unless more steps follow.
+            // If no more steps follow, the answer is the entire graph.
             Operation::Graph => {
                 self.walks = true;
                 self.nodes.push(Filter::everything());
@@ -139,20 +148,20 @@ impl Reach {
             | Operation::SubGraph(filter)
             | Operation::Hierarchy(_, filter, _) => {
                 self.walks = true;
-                self.decide_by(filter);
+                self.depend_on_filter(filter);
             }
-            // A path shows its nodes whole.
+            // The items are paths, so the answer contains entire nodes under other keys.
             Operation::ShortestPath(..) => {
                 self.walks = true;
                 self.keys = None;
             }
-            Operation::Dedup(keys) => keys.iter().for_each(|key| self.decide_by_key(key)),
-            // Without keys it is of no use, with them it shows these.
-            Operation::ValueMap(keys) => keys.iter().for_each(|key| self.decide_by_key(key)),
+            Operation::Dedup(keys) | Operation::ValueMap(keys) => {
+                keys.iter().for_each(|key| self.depend_on_key(key));
+            }
             Operation::Sort(_, key)
             | Operation::Values(key)
             | Operation::Sum(Some(key))
-            | Operation::Metrics(key) => self.decide_by_key(key),
+            | Operation::Metrics(key) => self.depend_on_key(key),
             Operation::Keys | Operation::Sockets | Operation::NextHop(_) => self.keys = None,
             Operation::Flows(_)
             | Operation::FlowNodes(..)
@@ -167,21 +176,23 @@ impl Reach {
         }
     }
 
-    fn decide_by(&mut self, filter: &Filter) {
+    fn depend_on_filter(&mut self, filter: &Filter) {
         match filter {
             Filter::All(filters) | Filter::Any(filters) => {
-                filters.iter().for_each(|filter| self.decide_by(filter));
+                filters
+                    .iter()
+                    .for_each(|filter| self.depend_on_filter(filter));
             }
-            Filter::Not(filter) => self.decide_by(filter),
-            Filter::Test(key, _) => self.decide_by_key(key),
+            Filter::Not(filter) => self.depend_on_filter(filter),
+            Filter::Test(key, _) => self.depend_on_key(key),
         }
     }
 
-    fn decide_by_key(&mut self, key: &str) {
+    fn depend_on_key(&mut self, key: &str) {
         let key = ElementKey::parse(key);
         match (&key, key.metadata_of_node()) {
             (ElementKey::DeletedAt, _) => self.sees_deletion = true,
-            // Each change changes them.
+            // Every update changes these, whichever key it sets.
             (ElementKey::UpdatedAt | ElementKey::Revision, _) => self.keys = None,
             (_, Some(metadata)) if metadata.name().is_empty() => self.keys = None,
             (_, Some(metadata)) => {
@@ -189,47 +200,49 @@ impl Reach {
                     keys.push(metadata.name().clone());
                 }
             }
-            // The rest of an element stays as it is.
+            // Other fields of an element never change.
             (_, None) => {}
         }
     }
 
-    /// What it means that something became of a node; `is_in` tells whether it is in the answer.
-    pub(super) fn of_node(&self, node: &Node, fate: Fate<'_>, is_in: bool) -> Meaning {
-        let passes = || self.nodes.iter().any(|filter| filter.matches(node));
-        match self.plain {
-            _ if self.is_past => Meaning::Nothing,
-            Some(Plain::Graph) => plain(fate, is_in, true),
-            Some(Plain::Nodes) => plain(fate, is_in, passes()),
-            Some(Plain::Edges) => Meaning::Nothing,
-            None => match fate {
-                Fate::Deleted if self.sees_deletion => Meaning::Unknown,
-                Fate::Added | Fate::Deleted if is_in || passes() => Meaning::Unknown,
-                Fate::Added | Fate::Deleted => Meaning::Nothing,
-                Fate::Updated(ops) => self.of_update(ops, is_in),
+    /// Returns the effect of an event on a node; `is_in` states whether the answer contains it.
+    pub(super) fn effect_of_node(&self, node: &Node, kind: EventKind<'_>, is_in: bool) -> Effect {
+        let matches = || self.nodes.iter().any(|filter| filter.matches(node));
+        match self.pure_search {
+            _ if self.is_past => Effect::None,
+            Some(PureSearch::Graph) => effect_on_search(kind, is_in, true),
+            Some(PureSearch::Nodes) => effect_on_search(kind, is_in, matches()),
+            Some(PureSearch::Edges) => Effect::None,
+            None => match kind {
+                EventKind::Deleted if self.sees_deletion => Effect::Unknown,
+                EventKind::Added | EventKind::Deleted if is_in || matches() => Effect::Unknown,
+                EventKind::Added | EventKind::Deleted => Effect::None,
+                EventKind::Updated(ops) => self.effect_of_update(ops, is_in),
             },
         }
     }
 
-    /// The same of an edge.
-    pub(super) fn of_edge(&self, edge: &Edge, fate: Fate<'_>, is_in: bool) -> Meaning {
-        let passes = || self.edges.iter().any(|filter| filter.matches(edge));
-        match self.plain {
-            _ if self.is_past => Meaning::Nothing,
-            Some(Plain::Graph) => plain(fate, is_in, true),
-            Some(Plain::Edges) => plain(fate, is_in, passes()),
-            Some(Plain::Nodes) => Meaning::Nothing,
-            None if !self.walks && self.edges.is_empty() => Meaning::Nothing,
-            None => match fate {
-                Fate::Deleted if self.sees_deletion => Meaning::Unknown,
-                Fate::Added | Fate::Deleted if self.walks || is_in || passes() => Meaning::Unknown,
-                Fate::Added | Fate::Deleted => Meaning::Nothing,
-                Fate::Updated(ops) => self.of_update(ops, is_in),
+    /// Returns the effect of an event on an edge; `is_in` states whether the answer contains it.
+    pub(super) fn effect_of_edge(&self, edge: &Edge, kind: EventKind<'_>, is_in: bool) -> Effect {
+        let matches = || self.edges.iter().any(|filter| filter.matches(edge));
+        match self.pure_search {
+            _ if self.is_past => Effect::None,
+            Some(PureSearch::Graph) => effect_on_search(kind, is_in, true),
+            Some(PureSearch::Edges) => effect_on_search(kind, is_in, matches()),
+            Some(PureSearch::Nodes) => Effect::None,
+            None if !self.walks && self.edges.is_empty() => Effect::None,
+            None => match kind {
+                EventKind::Deleted if self.sees_deletion => Effect::Unknown,
+                EventKind::Added | EventKind::Deleted if self.walks || is_in || matches() => {
+                    Effect::Unknown
+                }
+                EventKind::Added | EventKind::Deleted => Effect::None,
+                EventKind::Updated(ops) => self.effect_of_update(ops, is_in),
             },
         }
     }
 
-    fn of_update(&self, ops: Option<&[MetadataOp]>, is_in: bool) -> Meaning {
+    fn effect_of_update(&self, ops: Option<&[MetadataOp]>, is_in: bool) -> Effect {
         let decides = match (ops, &self.keys) {
             (Some(ops), Some(keys)) => ops
                 .iter()
@@ -238,26 +251,26 @@ impl Reach {
             (_, None) => true,
         };
         match (decides, is_in) {
-            (true, _) => Meaning::Unknown,
-            (false, true) => Meaning::Replaces,
-            (false, false) => Meaning::Nothing,
+            (true, _) => Effect::Unknown,
+            (false, true) => Effect::Replaces,
+            (false, false) => Effect::None,
         }
     }
 }
 
-/// What a change means where the answer is all that passes a filter.
-const fn plain(fate: Fate<'_>, is_in: bool, passes: bool) -> Meaning {
-    match (fate, is_in, passes) {
-        (Fate::Added, false, true) => Meaning::Enters,
-        (Fate::Updated(_), true, true) => Meaning::Replaces,
-        (Fate::Added | Fate::Updated(_), false, false) | (Fate::Deleted, false, _) => {
-            Meaning::Nothing
-        }
-        _ => Meaning::Unknown,
+/// Returns the effect of an event if the answer is everything that matches a filter; `matches`
+/// states whether the element, as it is now, matches.
+const fn effect_on_search(kind: EventKind<'_>, is_in: bool, matches: bool) -> Effect {
+    match (kind, is_in, matches) {
+        (EventKind::Added, false, true) => Effect::Appends,
+        (EventKind::Updated(_), true, true) => Effect::Replaces,
+        (EventKind::Added | EventKind::Updated(_), false, false)
+        | (EventKind::Deleted, false, _) => Effect::None,
+        _ => Effect::Unknown,
     }
 }
 
-/// Whether one dotted path is the other or leads to it.
+/// Returns whether two dotted paths are equal or one is a prefix of the other.
 fn overlap(one: &str, other: &str) -> bool {
     let (short, long) = if one.len() <= other.len() {
         (one, other)
@@ -268,7 +281,7 @@ fn overlap(one: &str, other: &str) -> bool {
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
-/// A search as a filter.
+/// Returns the filter of a search by id or by filter.
 fn compiled(id: Option<&Text>, filter: &Filter) -> Filter<ElementKey> {
     match id {
         None => ElementKey::compile(filter),

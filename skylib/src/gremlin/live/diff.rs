@@ -1,150 +1,167 @@
-//! What makes one list of items another: what left, moved, changed and entered.
+//! Difference of two lists of keyed items, with a minimal number of moves.
+//!
+//! Rows are matched by key with a hash index. The rows that need not move are a longest increasing
+//! subsequence of the old positions, found by binary search in O(n log n). Each other matched row is
+//! one move, which costs O(n) because positions refer to the list as changed so far; [`MAX_MOVES`]
+//! bounds the number of moves.
 
 use hashbrown::HashMap;
 
-use super::item::Key;
-use super::keyed_rows::Row;
+use super::item::ItemKey;
+use super::keyed_rows::KeyedRow;
 use super::update::{Change, List};
 
-/// The changes between two lists.
-pub(super) struct Difference {
-    /// What left, last place first.
-    pub(super) left: Vec<Change>,
-    /// Everything else, to be done after that.
+/// Changes between two lists, to apply in order: all of `removals`, then all of `others`.
+pub(super) struct Diff {
+    /// Removals, last position first, so that earlier positions stay valid.
+    pub(super) removals: Vec<Change>,
+    /// Moves, then insertions and in-place changes by ascending position.
     pub(super) others: Vec<Change>,
 }
 
-impl Difference {
-    /// What makes `old` into `new`, done one after the other; `None` where so much changed places
-    /// that the new list as a whole says it better. `is_stale` tells of an old row that whoever
-    /// has the list does not know its item.
+impl Diff {
+    /// Returns the changes that turn `old` into `new`; `None` if they need more than [`MAX_MOVES`]
+    /// moves, so that delivering the new list is cheaper.
+    ///
+    /// `is_outdated` returns whether the client's item at an old position differs from `old`.
     pub(super) fn between(
         list: List,
-        old: &[Row],
-        new: &[Row],
-        is_stale: impl Fn(usize) -> bool,
+        old: &[KeyedRow],
+        new: &[KeyedRow],
+        is_outdated: impl Fn(usize) -> bool,
     ) -> Option<Self> {
-        let from = origins(old, new);
-        let mut stays = vec![false; old.len()];
-        for place in from.iter().flatten() {
-            stays[*place as usize] = true;
+        let origins = origins(old, new);
+        let mut remains = vec![false; old.len()];
+        for position in origins.iter().flatten() {
+            remains[*position as usize] = true;
         }
-        let left = (0..old.len()).rev().filter(|place| !stays[*place]);
-        let left = left.map(|at| Change::left(list, at, &old[at]));
+        let removed = (0..old.len()).rev().filter(|position| !remains[*position]);
+        let removals = removed.map(|at| Change::left(list, at, &old[at]));
         let is_changed = |at: usize| {
-            from[at].is_some_and(|place| {
-                let place = place as usize;
-                is_stale(place) || !old[place].item.is_same(&new[at].item)
+            origins[at].is_some_and(|position| {
+                let position = position as usize;
+                is_outdated(position) || !old[position].item.is_same(&new[at].item)
             })
         };
         let mut others = Vec::new();
         let mut has_moved = vec![false; new.len()];
-        for Move { from, to, at } in moves(&from)? {
+        for Move { from, to, at } in moves(&origins)? {
             has_moved[at] = true;
             others.push(Change::changed(list, from, to, &new[at]));
         }
         for (at, row) in new.iter().enumerate() {
-            if from[at].is_none() {
+            if origins[at].is_none() {
                 others.push(Change::entered(list, at, row));
             } else if !has_moved[at] && is_changed(at) {
                 others.push(Change::changed(list, at, at, row));
             }
         }
         Some(Self {
-            left: left.collect(),
+            removals: removals.collect(),
             others,
         })
     }
 }
 
-/// For each new row the place of the old one with its key; of several alike the first to the first.
-fn origins(old: &[Row], new: &[Row]) -> Vec<Option<u32>> {
-    let same_place = old
+/// Returns for each new row the position of the old row with the same key, if any. Duplicate keys
+/// are matched in order.
+fn origins(old: &[KeyedRow], new: &[KeyedRow]) -> Vec<Option<u32>> {
+    // The common prefix needs no index; most answers only change at their end.
+    let prefix = old
         .iter()
         .zip(new)
         .take_while(|(old, new)| old.key == new.key)
         .count();
-    let mut from: Vec<Option<u32>> = (0..same_place).map(|place| Some(place as u32)).collect();
-    // Chains of the places of each key that are still to be had, first to last.
-    let mut first: HashMap<&Key, u32> = HashMap::new();
+    let mut origins: Vec<Option<u32>> = (0..prefix).map(|position| Some(position as u32)).collect();
+    // Per key, a linked list of the old positions not matched yet, ascending: `first` has the head,
+    // `after` the next position of each.
+    let mut first: HashMap<&ItemKey, u32> = HashMap::new();
     let mut after = vec![NONE; old.len()];
-    for (place, row) in old.iter().enumerate().skip(same_place).rev() {
-        after[place] = first.insert(&row.key, place as u32).unwrap_or(NONE);
+    for (position, row) in old.iter().enumerate().skip(prefix).rev() {
+        after[position] = first.insert(&row.key, position as u32).unwrap_or(NONE);
     }
-    for row in &new[same_place..] {
-        from.push(
+    for row in &new[prefix..] {
+        origins.push(
             first
                 .get_mut(&row.key)
-                .filter(|place| **place != NONE)
-                .map(|place| {
-                    let found = *place;
-                    *place = after[found as usize];
+                .filter(|head| **head != NONE)
+                .map(|head| {
+                    let found = *head;
+                    *head = after[found as usize];
                     found
                 }),
         );
     }
-    from
+    origins
 }
 
-/// A row that stays in the list but changes its place among those that stay.
+/// Move of a matched row, whose order among the matched rows changed.
 struct Move {
+    /// Position in the list as changed so far, without the removed rows.
     from: usize,
+    /// Position at which the row is inserted after its removal.
     to: usize,
-    /// Its place in the new list.
+    /// Position in the new list.
     at: usize,
 }
 
-/// The fewest moves that bring those that stay into their new order.
-fn moves(from: &[Option<u32>]) -> Option<Vec<Move>> {
-    let staying: Vec<(u32, usize)> = from
+/// Returns the smallest number of moves that bring the matched rows into their new order; `None` if
+/// more than [`MAX_MOVES`] are needed.
+fn moves(origins: &[Option<u32>]) -> Option<Vec<Move>> {
+    // Old and new position of each matched row, by ascending new position.
+    let matched: Vec<(u32, usize)> = origins
         .iter()
         .enumerate()
-        .filter_map(|(at, place)| Some(((*place)?, at)))
+        .filter_map(|(at, position)| Some(((*position)?, at)))
         .collect();
-    if staying.windows(2).all(|pair| pair[0].0 < pair[1].0) {
+    if matched.windows(2).all(|pair| pair[0].0 < pair[1].0) {
         return Some(Vec::new());
     }
-    let in_place = longest_rise(&staying);
-    if staying.len() - in_place.iter().filter(|is_in| **is_in).count() > MAX_MOVES {
+    let is_fixed = longest_increasing_subsequence(&matched);
+    if matched.len() - is_fixed.iter().filter(|is_in| **is_in).count() > MAX_MOVES {
         return None;
     }
-    // The list as the receiver has it: places in `staying`, in the old order.
-    let mut list: Vec<usize> = (0..staying.len()).collect();
-    list.sort_unstable_by_key(|which| staying[*which].0);
+    // The client's list as indexes into `matched`: first in the old order, then changed by each
+    // move. Rows not yet placed remain at their old positions relative to the others.
+    let mut list: Vec<usize> = (0..matched.len()).collect();
+    list.sort_unstable_by_key(|which| matched[*which].0);
     let mut moves = Vec::new();
-    let mut is_placed = in_place.clone();
-    for which in (0..staying.len()).filter(|which| !in_place[*which]) {
+    let mut is_placed = is_fixed.clone();
+    for which in (0..matched.len()).filter(|which| !is_fixed[*which]) {
         let from = list.iter().position(|other| *other == which)?;
         list.remove(from);
+        // Directly after the last placed row that precedes it in the new list.
         let before = list
             .iter()
             .rposition(|other| is_placed[*other] && *other < which);
-        let to = before.map_or(0, |place| place + 1);
+        let to = before.map_or(0, |position| position + 1);
         list.insert(to, which);
         is_placed[which] = true;
         moves.push(Move {
             from,
             to,
-            at: staying[which].1,
+            at: matched[which].1,
         });
     }
     Some(moves)
 }
 
-/// Marks a longest series of old places that rises: those rows need not move.
-fn longest_rise(staying: &[(u32, usize)]) -> Vec<bool> {
-    // `ends[n]`: where the rise of n + 1 places with the smallest end has its end.
+/// Marks the rows of a longest increasing subsequence of the old positions. Costs O(n log n).
+fn longest_increasing_subsequence(matched: &[(u32, usize)]) -> Vec<bool> {
+    // `ends[n]`: last row of the increasing subsequence of length n + 1 whose last old position is
+    // the smallest so far. The old positions of `ends` are ascending, so binary search applies.
     let mut ends: Vec<usize> = Vec::new();
-    let mut before = vec![None; staying.len()];
-    for (which, (place, _)) in staying.iter().enumerate() {
-        let length = ends.partition_point(|end| staying[*end].0 < *place);
+    // Predecessor of each row in its subsequence.
+    let mut before = vec![None; matched.len()];
+    for (which, (position, _)) in matched.iter().enumerate() {
+        let length = ends.partition_point(|end| matched[*end].0 < *position);
         before[which] = length.checked_sub(1).map(|last| ends[last]);
         match ends.get_mut(length) {
             Some(end) => *end = which,
             None => ends.push(which),
         }
     }
-    let mut marks = vec![false; staying.len()];
+    let mut marks = vec![false; matched.len()];
     let mut next = ends.last().copied();
     while let Some(which) = next {
         marks[which] = true;
@@ -153,9 +170,9 @@ fn longest_rise(staying: &[(u32, usize)]) -> Vec<bool> {
     marks
 }
 
-/// Each move takes a look at the whole list.
+/// Maximum number of moves in a diff; each one scans the list.
 const MAX_MOVES: usize = 256;
-/// No place; lists are shorter.
+/// Marker of no position; lists are shorter.
 const NONE: u32 = u32::MAX;
 
 #[cfg(test)]
@@ -166,9 +183,9 @@ mod tests {
     use crate::gremlin::live::Item;
     use crate::value::Value;
 
-    fn rows(list: &[(u8, u8)]) -> Vec<Row> {
-        let row = |(key, value): &(u8, u8)| Row {
-            key: Key::Value(key.to_string()),
+    fn rows(list: &[(u8, u8)]) -> Vec<KeyedRow> {
+        let row = |(key, value): &(u8, u8)| KeyedRow {
+            key: ItemKey::Value(key.to_string()),
             item: Item::Value(Value::Int(i64::from(*value))),
         };
         list.iter().map(row).collect()
@@ -185,17 +202,17 @@ mod tests {
         fn changes_make_the_old_list_the_new_one(old in list(), new in list()) {
             let (mut old, new) = (rows(&old), rows(&new));
             let before = old.len();
-            let difference = Difference::between(List::First, &old, &new, |_| false).unwrap();
-            let left = difference.left.len();
+            let diff = Diff::between(List::First, &old, &new, |_| false).unwrap();
+            let left = diff.removals.len();
             let entered =
-                difference.others.iter().filter(|c| matches!(c, Change::Entered { .. })).count();
+                diff.others.iter().filter(|c| matches!(c, Change::Entered { .. })).count();
             prop_assert_eq!(before - left + entered, new.len());
-            for change in difference.left.iter().chain(&difference.others) {
+            for change in diff.removals.iter().chain(&diff.others) {
                 prop_assert!(change.apply(&mut old), "{:?}", change);
             }
             prop_assert_eq!(&old, &new);
-            let again = Difference::between(List::First, &old, &new, |_| false).unwrap();
-            prop_assert!(again.left.is_empty() && again.others.is_empty());
+            let again = Diff::between(List::First, &old, &new, |_| false).unwrap();
+            prop_assert!(again.removals.is_empty() && again.others.is_empty());
         }
     }
 
@@ -205,31 +222,28 @@ mod tests {
             rows(&[(0, 0), (1, 0), (2, 0), (3, 0)]),
             rows(&[(1, 0), (2, 0), (3, 0), (0, 0)]),
         );
-        let difference = Difference::between(List::First, &old, &new, |_| false).unwrap();
-        assert_eq!(
-            difference.others,
-            [Change::changed(List::First, 0, 3, &new[3])]
-        );
-        let stale = Difference::between(List::First, &old, &old, |place| place == 2).unwrap();
+        let diff = Diff::between(List::First, &old, &new, |_| false).unwrap();
+        assert_eq!(diff.others, [Change::changed(List::First, 0, 3, &new[3])]);
+        let stale = Diff::between(List::First, &old, &old, |position| position == 2).unwrap();
         assert_eq!(stale.others, [Change::changed(List::First, 2, 2, &old[2])]);
     }
 
     #[test]
-    fn a_list_turned_round_is_told_as_a_whole() {
-        let old: Vec<Row> = rows(&(0..=255).map(|n| (n, 0)).collect::<Vec<_>>());
-        let new: Vec<Row> = old.iter().rev().cloned().collect();
-        assert!(Difference::between(List::First, &old, &new, |_| false).is_some());
-        let twice = |rows: &[Row]| {
-            let second = |row: &Row| Row {
-                key: Key::Value(format!("{} too", row.key)),
+    fn a_list_beyond_the_move_limit_has_no_diff() {
+        let old: Vec<KeyedRow> = rows(&(0..=255).map(|n| (n, 0)).collect::<Vec<_>>());
+        let new: Vec<KeyedRow> = old.iter().rev().cloned().collect();
+        assert!(Diff::between(List::First, &old, &new, |_| false).is_some());
+        let twice = |rows: &[KeyedRow]| {
+            let second = |row: &KeyedRow| KeyedRow {
+                key: ItemKey::Value(format!("{} too", row.key)),
                 ..row.clone()
             };
             rows.iter()
                 .cloned()
                 .chain(rows.iter().map(second))
-                .collect::<Vec<Row>>()
+                .collect::<Vec<KeyedRow>>()
         };
-        let new: Vec<Row> = twice(&old).into_iter().rev().collect();
-        assert!(Difference::between(List::First, &twice(&old), &new, |_| false).is_none());
+        let new: Vec<KeyedRow> = twice(&old).into_iter().rev().collect();
+        assert!(Diff::between(List::First, &twice(&old), &new, |_| false).is_none());
     }
 }

@@ -1,47 +1,51 @@
-//! `Rows`: an answer taken apart into items.
+//! `KeyedRows`: an answer as lists of items with keys.
 
 use std::sync::Arc;
 
-use super::item::{Item, Key};
+use super::item::{Item, ItemKey};
 use crate::flow::Flow;
 use crate::graph::{Edge, Node};
 use crate::gremlin::Answer;
 use crate::value::{Text, Value};
 
-/// An item under its key.
+/// An item with its key.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Row {
-    pub(super) key: Key,
+pub(super) struct KeyedRow {
+    pub(super) key: ItemKey,
     pub(super) item: Item,
 }
 
-/// An answer as lists of items: a graph has two, its nodes and its edges, anything else one.
+/// An answer as lists of items. A graph has two lists, its nodes and its edges; any other answer has
+/// one.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Rows {
-    /// What kind of answer it is; those of different kinds have nothing in common.
+pub(super) struct KeyedRows {
+    /// Kind of the answer ([`Answer::kind`]), or `value` for a single value or number. Answers of
+    /// different kinds have no diff.
     pub(super) kind: &'static str,
-    pub(super) lists: [Vec<Row>; 2],
+    pub(super) lists: [Vec<KeyedRow>; 2],
 }
 
-impl Rows {
+impl KeyedRows {
+    /// Splits an answer into items.
     pub(super) fn of(answer: &Answer) -> Self {
         let mut edges_of_graph = Vec::new();
-        let list: Vec<Row> = match answer {
+        let list: Vec<KeyedRow> = match answer {
             Answer::Graph { nodes, edges } => {
-                edges_of_graph = edges.iter().map(Row::edge).collect();
-                nodes.iter().map(Row::node).collect()
+                edges_of_graph = edges.iter().map(KeyedRow::edge).collect();
+                nodes.iter().map(KeyedRow::node).collect()
             }
-            Answer::Nodes(nodes) => nodes.iter().map(Row::node).collect(),
-            Answer::Edges(edges) => edges.iter().map(Row::edge).collect(),
-            Answer::Paths(paths) => paths.iter().map(|path| Row::path(path)).collect(),
+            Answer::Nodes(nodes) => nodes.iter().map(KeyedRow::node).collect(),
+            Answer::Edges(edges) => edges.iter().map(KeyedRow::edge).collect(),
+            Answer::Paths(paths) => paths.iter().map(|path| KeyedRow::path(path)).collect(),
             Answer::Flows(set) => {
-                let row = |flow: &Flow| Row::named(&flow.uuid, Item::Flow(Arc::new(flow.clone())));
+                let row =
+                    |flow: &Flow| KeyedRow::named(&flow.uuid, Item::Flow(Arc::new(flow.clone())));
                 set.flows.iter().map(row).collect()
             }
             Answer::Groups(groups) => named(groups, |flows| Item::Group(flows.as_slice().into())),
             Answer::Metrics(metrics) => metrics
                 .iter()
-                .map(|(name, series)| Row::named(name, Item::Metrics(series.into())))
+                .map(|(name, series)| KeyedRow::named(name, Item::Metrics(series.into())))
                 .collect(),
             Answer::RawPackets(packets) => named(packets, |packets| {
                 Item::RawPackets(packets.as_slice().into())
@@ -50,9 +54,9 @@ impl Rows {
                 named(sockets, |list| Item::Value(Value::from(list.clone())))
             }
             Answer::NextHops(hops) => named(hops, |hop| Item::Value(hop.clone())),
-            // No values are null on the wire.
+            // COMPAT: an empty list of values is null.
             Answer::Value(Value::Null) => Vec::new(),
-            Answer::Value(Value::List(list)) => list.iter().map(Row::value).collect(),
+            Answer::Value(Value::List(list)) => list.iter().map(KeyedRow::value).collect(),
             Answer::Value(value) => return Self::single(value.clone()),
             Answer::Number(number) => return Self::single(Value::Int(*number)),
         };
@@ -63,66 +67,68 @@ impl Rows {
     }
 
     fn single(value: Value) -> Self {
-        let row = Row::named(&Text::default(), Item::Value(value));
+        let row = KeyedRow::named(&Text::default(), Item::Value(value));
         Self {
             kind: "value",
             lists: [vec![row], Vec::new()],
         }
     }
 
-    /// Bytes it takes beside the graph, approximately.
+    /// Returns the approximate size in bytes, excluding the graph's elements.
     pub(super) fn bytes(&self) -> usize {
-        self.lists.iter().flatten().map(Row::bytes).sum()
+        self.lists.iter().flatten().map(KeyedRow::bytes).sum()
     }
 
+    /// Returns the number of items in all lists.
     pub(super) fn len(&self) -> usize {
         self.lists.iter().map(Vec::len).sum()
     }
 }
 
-impl Row {
-    /// Bytes it takes beside the graph, the index that finds it included, approximately.
+impl KeyedRow {
+    /// Returns the approximate size in bytes, including its index entry and excluding the graph's
+    /// elements.
     pub(super) fn bytes(&self) -> usize {
         2 * size_of::<Self>() + self.key.bytes() + self.item.bytes()
     }
 
     pub(super) fn node(node: &Arc<Node>) -> Self {
         Self {
-            key: Key::Id(node.id.as_id().clone()),
+            key: ItemKey::Id(node.id.as_id().clone()),
             item: Item::Node(Arc::clone(node)),
         }
     }
 
     pub(super) fn edge(edge: &Arc<Edge>) -> Self {
         Self {
-            key: Key::Id(edge.id.as_id().clone()),
+            key: ItemKey::Id(edge.id.as_id().clone()),
             item: Item::Edge(Arc::clone(edge)),
         }
     }
 
     fn path(nodes: &[Arc<Node>]) -> Self {
         Self {
-            key: Key::Path(nodes.iter().map(|node| node.id.as_id().clone()).collect()),
+            key: ItemKey::Path(nodes.iter().map(|node| node.id.as_id().clone()).collect()),
             item: Item::Path(nodes.into()),
         }
     }
 
     fn named(name: &Text, item: Item) -> Self {
         Self {
-            key: Key::Name(name.clone()),
+            key: ItemKey::Name(name.clone()),
             item,
         }
     }
 
     fn value(value: &Value) -> Self {
         Self {
-            key: Key::Value(serde_json::to_string(value).unwrap_or_default()),
+            key: ItemKey::Value(serde_json::to_string(value).unwrap_or_default()),
             item: Item::Value(value.clone()),
         }
     }
 }
 
-fn named<T>(entries: &[(Text, T)], item: impl Fn(&T) -> Item) -> Vec<Row> {
-    let row = |(name, entry): &(Text, T)| Row::named(name, item(entry));
+fn named<T>(entries: &[(Text, T)], item: impl Fn(&T) -> Item) -> Vec<KeyedRow> {
+    let row = |(name, entry): &(Text, T)| KeyedRow::named(name, item(entry));
     entries.iter().map(row).collect()
 }

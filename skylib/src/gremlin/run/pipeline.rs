@@ -1,5 +1,5 @@
-//! The part of a run that lets elements through the filters, pages and counts behind the operation
-//! that finds them, without gathering them in between.
+//! Pipelined execution: passes elements one by one through the filters, pages, and counts that follow
+//! the operation that finds them, so that nothing is materialized in between.
 
 use std::rc::Rc;
 
@@ -7,13 +7,13 @@ use super::{Run, compiled, count};
 use crate::filter::Filter;
 use crate::graph::ElementKey;
 use crate::gremlin::error::QueryError;
-use crate::gremlin::intermediate::{Data, Element, Rows};
+use crate::gremlin::intermediate::{Data, ElementRow, Rows};
 use crate::gremlin::plan::Operation;
 use crate::gremlin::steps::filter::{Dedup, Pager, Pipe, Piped, Row, Stage};
 
 impl Run<'_> {
-    /// Lets elements through the filters, pages and counts that come next.
-    pub(super) fn pipe<E: Element>(
+    /// Passes the elements that `fill` finds through the operations that follow.
+    pub(super) fn pipe<E: ElementRow>(
         &mut self,
         fill: impl FnOnce(&mut Pipe<'_, '_, E>) -> Result<(), QueryError>,
     ) -> Result<Data, QueryError> {
@@ -23,8 +23,9 @@ impl Run<'_> {
         })
     }
 
-    /// Lets numbers through the pages and counts that come next.
-    pub(super) fn pipe_numbers<E: Element>(
+    /// Passes the element numbers that `fill` finds through the operations that follow and need only
+    /// numbers.
+    pub(super) fn pipe_numbers<E: ElementRow>(
         &mut self,
         fill: impl FnOnce(&mut Pipe<'_, '_, u32>) -> Result<(), QueryError>,
     ) -> Result<Data, QueryError> {
@@ -34,13 +35,15 @@ impl Run<'_> {
         })
     }
 
-    pub(super) fn pipe_all<E: Element>(&mut self, found: Vec<E>) -> Result<Data, QueryError> {
+    /// Passes found elements through the operations that follow.
+    pub(super) fn pipe_all<E: ElementRow>(&mut self, found: Vec<E>) -> Result<Data, QueryError> {
         self.pipe(|pipe| {
             let _stopped = found.into_iter().try_for_each(|row| pipe.push(row));
             Ok(())
         })
     }
 
+    /// Takes the stages that follow and runs `fill` with them.
     pub(super) fn piped<R: Row>(
         &mut self,
         fill: impl FnOnce(&mut Pipe<'_, '_, R>) -> Result<(), QueryError>,
@@ -58,7 +61,7 @@ impl Run<'_> {
         pipe.finish()
     }
 
-    /// A filter and those that follow it at once, compiled for this run.
+    /// Combines a filter with the filters that directly follow it, and compiles them.
     pub(super) fn absorb_filters(&mut self, filter: &Filter) -> Filter<ElementKey> {
         let mut all = filter.clone();
         while let Some(Operation::Filter(more)) = self.peek() {
@@ -68,6 +71,8 @@ impl Run<'_> {
         compiled(&all)
     }
 
+    /// Takes the operations that follow and can run as stages of a pipeline; with `blind`, only those
+    /// that need only element numbers.
     pub(super) fn take_stages(&mut self, blind: bool) -> Vec<Stage> {
         let mut stages = Vec::new();
         while !blind || self.is_blind_next() {
@@ -84,7 +89,7 @@ impl Run<'_> {
         stages
     }
 
-    /// Whether the next operation needs to know no more of elements than their numbers.
+    /// Returns whether the next operation needs only element numbers.
     pub(super) fn is_blind_next(&self) -> bool {
         match self.peek() {
             Some(Operation::Dedup(keys)) => keys.is_empty(),
@@ -93,10 +98,12 @@ impl Run<'_> {
         }
     }
 
+    /// Returns whether the next operation is a count.
     pub(super) fn is_count_next(&self) -> bool {
         matches!(self.peek(), Some(Operation::Count))
     }
 
+    /// Takes the next operation if it is a count. Returns whether it was.
     pub(super) fn take_count(&mut self) -> bool {
         let taken = self.is_count_next();
         self.next += usize::from(taken);

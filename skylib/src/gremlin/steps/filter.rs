@@ -1,7 +1,7 @@
-//! Steps that let elements through one by one: `Has`, `HasNot`, `Dedup`, `Limit`, `Range`.
+//! Steps that filter elements one by one: `Has`, `HasNot`, `Dedup`, `Limit`, `Range`; and `Sort`.
 //!
-//! Such steps in a row are one pipe behind the step that finds the elements, so that a filter, a
-//! page and a count over a million nodes hold nothing.
+//! A sequence of such steps forms one [`Pipe`] behind the step that finds the elements, so a
+//! filter, a page, and a count over a million nodes materialize nothing.
 
 use std::cmp::Ordering;
 use std::ops::ControlFlow;
@@ -12,19 +12,21 @@ use crate::filter::Filter;
 use crate::flow::SortOrder;
 use crate::graph::history::Identities;
 use crate::graph::{EdgeRef, ElementKey, NodeRef};
+use crate::gremlin::bitmap::Bitmap;
 use crate::gremlin::budget::{Budget, Room};
 use crate::gremlin::error::QueryError;
-use crate::gremlin::number_set::NumberSet;
 use crate::gremlin::plan::Page;
 use crate::value::{Text, Value};
 
-/// A node or an edge on its way through a query.
+/// A node or edge that passes through a query.
 pub(in crate::gremlin) trait Row: Clone {
-    /// Its number in the view, as unique as its id.
+    /// Returns the number in the view, which is unique per revision of an element.
     fn number(&self) -> u32;
-    /// Whether nothing but its number is known: it meets no stage that looks into elements.
+    /// Whether only the number is known, so that no stage may read contents.
     const IS_BLIND: bool = false;
+    /// Returns whether a filter matches.
     fn passes(&self, filter: &Filter<ElementKey>) -> bool;
+    /// Returns the value of a key.
     fn value(&self, key: &ElementKey) -> Option<Value>;
 }
 
@@ -72,37 +74,38 @@ impl Row for u32 {
     }
 }
 
-/// One thing an element must get past.
+/// One stage of a pipeline.
 pub(in crate::gremlin) enum Stage {
     Filter(Filter<ElementKey>),
     Page(Pager),
     Dedup(Dedup),
 }
 
-/// Where elements go that a step finds.
+/// Pipeline that receives the elements that a step finds.
 pub(in crate::gremlin) struct Pipe<'b, 'a, R> {
-    /// Each with the number of elements that got past it.
+    /// Stages in order, each with the number of elements that passed it (descending).
     stages: Vec<(Stage, u64)>,
-    /// Elements offered.
+    /// Elements pushed so far.
     offered: u64,
     budget: &'b Budget<'a>,
     room: Room<'b, 'a>,
-    /// `None` while only their number is wanted.
+    /// Elements that passed all stages; `None` if they are only counted.
     rows: Option<Vec<R>>,
+    /// Number of elements that passed all stages.
     count: u64,
-    /// Whether a page has all it wants.
+    /// Whether a page is complete, so that nothing more can pass.
     is_over: bool,
     failed: Option<QueryError>,
 }
 
-/// What came out of a pipe.
+/// Output of a pipeline.
 pub(in crate::gremlin) enum Piped<R> {
     Rows(Vec<R>),
     Count(u64),
 }
 
 impl<R> Piped<R> {
-    /// The elements of a pipe that does not only count.
+    /// Returns the elements; empty for a pipeline that only counts.
     pub(in crate::gremlin) fn into_rows(self) -> Vec<R> {
         match self {
             Self::Rows(rows) => rows,
@@ -112,6 +115,7 @@ impl<R> Piped<R> {
 }
 
 impl<'b, 'a, R: Row> Pipe<'b, 'a, R> {
+    /// Creates a pipeline.
     pub(in crate::gremlin) fn new(
         stages: Vec<Stage>,
         only_count: bool,
@@ -131,23 +135,23 @@ impl<'b, 'a, R: Row> Pipe<'b, 'a, R> {
         }
     }
 
-    /// What the query may take.
+    /// Returns the budget of the query.
     pub(in crate::gremlin) const fn budget(&self) -> &'b Budget<'a> {
         self.budget
     }
 
-    /// Whether nothing can get through (any more).
+    /// Returns whether nothing more can pass.
     pub(in crate::gremlin) const fn is_closed(&self) -> bool {
         self.is_over || self.failed.is_some()
     }
 
-    /// How many elements were offered, then how many got past each stage.
+    /// Returns the number of elements pushed, then the number that passed each stage.
     pub(in crate::gremlin) fn passed(&self) -> impl Iterator<Item = u64> {
         let stages = self.stages.iter().map(|(_, passed)| *passed);
         std::iter::once(self.offered).chain(stages)
     }
 
-    /// Offers an element; breaks when no more are wanted.
+    /// Pushes an element. Breaks when no more elements are needed.
     pub(in crate::gremlin) fn push(&mut self, row: R) -> ControlFlow<()> {
         if let Err(error) = self.take(row) {
             self.failed = Some(error);
@@ -158,7 +162,10 @@ impl<'b, 'a, R: Row> Pipe<'b, 'a, R> {
         }
     }
 
-    /// The end of the input.
+    /// Ends the input and returns the output.
+    ///
+    /// # Errors
+    /// Returns the first error of a push.
     pub(in crate::gremlin) fn finish(self) -> Result<Piped<R>, QueryError> {
         match (self.failed, self.rows) {
             (Some(error), _) => Err(error),
@@ -167,6 +174,7 @@ impl<'b, 'a, R: Row> Pipe<'b, 'a, R> {
         }
     }
 
+    /// Passes an element through the stages.
     fn take(&mut self, row: R) -> Result<(), QueryError> {
         self.budget.tick()?;
         self.offered += 1;
@@ -194,47 +202,55 @@ impl<'b, 'a, R: Row> Pipe<'b, 'a, R> {
     }
 }
 
-/// Counts elements off against a page.
+/// Stage that selects a page.
 pub(in crate::gremlin) struct Pager {
     page: Page,
+    /// Elements seen so far.
     seen: u64,
 }
 
 impl Pager {
+    /// Creates the stage.
     pub(in crate::gremlin) const fn new(page: Page) -> Self {
         Self { page, seen: 0 }
     }
 
+    /// Counts an element. Returns whether it is on the page.
     const fn next(&mut self) -> bool {
         let position = self.seen;
         self.seen += 1;
         self.page.from <= position && position < self.page.to
     }
 
+    /// Returns whether no further element can be on the page.
     const fn is_over(&self) -> bool {
         self.seen >= self.page.to || self.page.from >= self.page.to
     }
 }
 
-/// Cuts a finished list.
+/// Returns the page of a list.
 pub(in crate::gremlin) fn cut<T>(list: Vec<T>, page: Page) -> Vec<T> {
     let position = |p: u64| usize::try_from(p).unwrap_or(usize::MAX);
     let (from, to) = (position(page.from), position(page.to));
     list.into_iter().take(to).skip(from).collect()
 }
 
-/// What of `Dedup` has been seen.
+/// Stage that removes duplicates.
 pub(in crate::gremlin) enum Dedup {
-    ById(NumberSet, Identities),
-    /// COMPAT: the found values alone decide; which keys they were under does not, and elements
-    /// that have none of the keys are all kept.
+    /// By element: numbers seen, and the mapping from numbers of revisions to elements.
+    ById(Bitmap, Identities),
+    /// By the values of keys.
+    ///
+    /// COMPAT: only the values found are compared, not the keys they belong to, and an element
+    /// without any of the keys is never a duplicate.
     ByValues(Vec<ElementKey>, HashSet<Vec<Distinct>>),
 }
 
 impl Dedup {
+    /// Creates the stage.
     pub(in crate::gremlin) fn new(keys: &[Text], identities: Identities) -> Self {
         match keys {
-            [] => Self::ById(NumberSet::default(), identities),
+            [] => Self::ById(Bitmap::default(), identities),
             keys => {
                 let keys = keys.iter().map(|key| ElementKey::parse(key)).collect();
                 Self::ByValues(keys, HashSet::new())
@@ -242,6 +258,7 @@ impl Dedup {
         }
     }
 
+    /// Returns whether an element is not a duplicate, and remembers it.
     fn is_new<R: Row>(&mut self, row: &R, room: &mut Room<'_, '_>) -> Result<bool, QueryError> {
         match self {
             Self::ById(seen, identities) => Ok(seen.insert(identities.of(row.number()))),
@@ -265,7 +282,7 @@ impl Dedup {
     }
 }
 
-/// A value that can be looked up: numbers as the language counts them, anything else by content.
+/// Hashable form of a value: an integer if the language counts it as one, else its content.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(in crate::gremlin) enum Distinct {
     Int(i64),
@@ -274,6 +291,7 @@ pub(in crate::gremlin) enum Distinct {
 }
 
 impl Distinct {
+    /// Converts a value.
     pub(in crate::gremlin) fn new(value: Value) -> Self {
         match (value.to_int(), value) {
             (Some(number), _) => Self::Int(number),
@@ -282,6 +300,7 @@ impl Distinct {
         }
     }
 
+    /// Returns the approximate size in bytes.
     pub(in crate::gremlin) fn bytes(&self) -> usize {
         size_of::<Self>()
             + match self {
@@ -292,9 +311,10 @@ impl Distinct {
     }
 }
 
-/// Orders elements by a key: by number where all have numbers or nothing, else numbers before
-/// texts. What is missing counts as 0, or as the empty text. Equal ones keep their order. Only the
-/// first `wanted` stay.
+/// Sorts elements by a key, stably, and truncates the result to `wanted` elements.
+///
+/// Integers precede texts. An absent value counts as 0, or as the empty text if any value is a text.
+/// Costs O(n + k log k) for `k = wanted`, by selection of the first k.
 pub(in crate::gremlin) fn sort<R: Row>(
     rows: &mut Vec<R>,
     order: SortOrder,
@@ -304,11 +324,11 @@ pub(in crate::gremlin) fn sort<R: Row>(
 ) -> Result<(), QueryError> {
     let mut room = budget.room();
     let mut ranked: Vec<(Option<Rank>, usize, R)> = Vec::with_capacity(rows.len());
-    for (place, row) in rows.drain(..).enumerate() {
+    for (position, row) in rows.drain(..).enumerate() {
         budget.tick()?;
         room.add(size_of::<(Option<Rank>, usize, R)>())?;
         let rank = row.value(key).and_then(|value| Rank::new(&value));
-        ranked.push((rank, place, row));
+        ranked.push((rank, position, row));
     }
     let has_text = ranked
         .iter()
@@ -329,6 +349,7 @@ pub(in crate::gremlin) fn sort<R: Row>(
         };
         by_rank.then(a.1.cmp(&b.1))
     };
+    // Positions make all keys distinct, so unstable selection and sorting are stable in effect.
     if wanted < ranked.len() {
         if let Some(last) = wanted.checked_sub(1) {
             ranked.select_nth_unstable_by(last, compare);
@@ -340,6 +361,7 @@ pub(in crate::gremlin) fn sort<R: Row>(
     Ok(())
 }
 
+/// Sort key; integers precede texts.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
     Int(i64),
@@ -347,6 +369,7 @@ enum Rank {
 }
 
 impl Rank {
+    /// Returns the sort key of a value; `None` if it is neither an integer nor a text.
     fn new(value: &Value) -> Option<Self> {
         match (value.to_int(), value) {
             (Some(number), _) => Some(Self::Int(number)),

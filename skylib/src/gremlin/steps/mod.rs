@@ -1,4 +1,4 @@
-//! What the steps do, one file a family.
+//! Implementations of the steps, one file per family.
 
 pub(super) mod filter;
 pub(super) mod flows;

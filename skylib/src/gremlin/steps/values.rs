@@ -1,4 +1,4 @@
-//! `Values`, `ValueMap`, `Keys`, `Sum` over nodes, and what lists of values can do.
+//! `Values`, `ValueMap`, `Keys`, and `Sum` of nodes, and the steps on lists of values.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::gremlin::budget::Budget;
 use crate::gremlin::error::QueryError;
 use crate::value::{Found, Map, Path, Shape, Text, Value};
 
-/// What each node holds at a key.
+/// Returns the value of a key of each node that has one.
 pub(in crate::gremlin) fn values(
     nodes: &[NodeRef],
     key: &str,
@@ -31,7 +31,7 @@ pub(in crate::gremlin) fn values(
     Ok(values)
 }
 
-/// What each node holds at several keys, as an object.
+/// Returns the values of several keys of each node, as objects. Nodes without any are omitted.
 pub(in crate::gremlin) fn value_map(
     nodes: &[NodeRef],
     keys: &[Text],
@@ -58,9 +58,9 @@ pub(in crate::gremlin) fn value_map(
     Ok(maps)
 }
 
-/// A value as lists show it; nothing for an empty array or object.
+/// Returns a value as lists show it; `None` for an empty array or object.
 ///
-/// COMPAT: what counts as an integer comes out as one: `"0x10"` as 16, true as 1, null as 0.
+/// COMPAT: what counts as an integer becomes one: `"0x10"` becomes 16, `true` 1, and null 0.
 fn shown(value: Value) -> Option<Value> {
     match &value {
         Value::List(list) if list.is_empty() => None,
@@ -69,7 +69,7 @@ fn shown(value: Value) -> Option<Value> {
     }
 }
 
-/// The names of all keys that nodes have, dotted where objects nest, each once.
+/// Returns the distinct names of all keys of nodes; keys of nested objects are dotted.
 pub(in crate::gremlin) fn keys(
     nodes: &[NodeRef],
     budget: &Budget<'_>,
@@ -97,15 +97,17 @@ const ELEMENT_KEYS: [&str; 7] = [
     "@UpdatedAt",
 ];
 
-/// Keys and the keys of the objects under them.
+/// Keys and, recursively, the keys of the objects under them.
 #[derive(Default)]
 struct KeyTree {
     keys: BTreeMap<ArcStr, Self>,
-    /// Key lists already entered; elements of one kind share theirs.
+    /// Shapes (shared key lists) already added, at most [`MAX_KNOWN_SHAPES`]; elements of one kind
+    /// share their shape, so most elements add no key.
     known: Vec<Shape>,
 }
 
 impl KeyTree {
+    /// Adds the keys of an object.
     fn add(&mut self, map: &Map) {
         if !self.known.iter().any(|shape| shape.is_same(map.shape())) {
             for key in map.shape().keys() {
@@ -122,6 +124,7 @@ impl KeyTree {
         }
     }
 
+    /// Appends the names of all keys, each with a prefix.
     fn list(
         &self,
         prefix: &str,
@@ -138,12 +141,13 @@ impl KeyTree {
     }
 }
 
+/// Maximum number of shapes compared per object.
 const MAX_KNOWN_SHAPES: usize = 64;
 
-/// The sum of what nodes hold at a key; missing ones count nothing.
+/// Returns the sum of a key of nodes, saturating. Absent values count as 0.
 ///
 /// # Errors
-/// A value that counts as no integer.
+/// Returns an error if a value does not count as an integer.
 pub(in crate::gremlin) fn sum(
     nodes: &[NodeRef],
     name: &str,
@@ -159,7 +163,8 @@ pub(in crate::gremlin) fn sum(
                 sum = sum.saturating_add(number);
             }
             None => {
-                if let Some(part) = scalar_in_the_way(node, &key) {
+                // COMPAT: the original fails if a dotted key leads through a scalar.
+                if let Some(part) = scalar_on_path(node, &key) {
                     let message =
                         format!("{part} is not a supported type(map[string]interface {{}})");
                     return Err(QueryError::execute(message));
@@ -179,8 +184,8 @@ fn no_number(value: &Value) -> QueryError {
     QueryError::execute(format!("unable to cast {text} to int64"))
 }
 
-/// The part of a dotted key where the path ends at something that has no keys.
-fn scalar_in_the_way(node: &Node, key: &ElementKey) -> Option<String> {
+/// Returns the part of a dotted key at which the path reaches a scalar, if it does.
+fn scalar_on_path(node: &Node, key: &ElementKey) -> Option<String> {
     let name = key.metadata_of_node()?.name().to_string();
     let mut map = &node.metadata;
     for part in name.split('.') {
@@ -193,7 +198,7 @@ fn scalar_in_the_way(node: &Node, key: &ElementKey) -> Option<String> {
     None
 }
 
-/// The objects of a list that pass a filter; anything else goes.
+/// Returns the objects of a list that match a filter. Values that are not objects are dropped.
 pub(in crate::gremlin) fn filter_list(
     list: Vec<Value>,
     filter: &Filter,
@@ -213,6 +218,7 @@ pub(in crate::gremlin) fn filter_list(
     Ok(passing)
 }
 
+/// An object as the filter sees it.
 struct Object<'a>(&'a Map);
 
 impl Fields<Path> for Object<'_> {
@@ -228,7 +234,7 @@ impl Fields<Path> for Object<'_> {
     }
 }
 
-/// The values of a list that differ, the first of each.
+/// Returns the distinct values of a list, in order of first occurrence.
 pub(in crate::gremlin) fn dedup_list(
     list: Vec<Value>,
     budget: &Budget<'_>,

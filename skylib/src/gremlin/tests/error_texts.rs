@@ -1,5 +1,5 @@
-//! Every error text of the language: the first line to the letter as clients match it, the second
-//! one for people: where, and what was expected.
+//! Tests of every error text of the language: the first line, which clients match exactly, and the
+//! second line for people, with the position and what was expected.
 
 use super::*;
 use crate::flow::{Flow, FlowSet};
@@ -7,7 +7,7 @@ use crate::graph::{Edge, Graph, Metadata, Node};
 
 const CATALOG: &str = include_str!("error_texts.txt");
 
-/// Nodes `a` and `b` that know each other, and a flow.
+/// Returns the error of a query on nodes `a` and `b` with edges between them, and a flow.
 fn error(query: &str) -> QueryError {
     let mut graph = Graph::new();
     for id in ["a", "b"] {
@@ -31,7 +31,7 @@ fn error(query: &str) -> QueryError {
     }
 }
 
-/// Checks the entries below a heading.
+/// Checks the entries under a heading.
 fn check(heading: &str, kind: QueryErrorKind) {
     let section = CATALOG
         .split("\n## ")
@@ -58,7 +58,7 @@ fn check(heading: &str, kind: QueryErrorKind) {
 }
 
 #[test]
-fn queries_that_cannot_be_read_tell_why_and_where() {
+fn parse_errors_state_reason_and_position() {
     check("Parse", QueryErrorKind::Parse);
     assert_eq!(
         error("").to_string(),
@@ -68,29 +68,32 @@ fn queries_that_cannot_be_read_tell_why_and_where() {
 }
 
 #[test]
-fn queries_that_cannot_be_run_tell_why_and_where() {
+fn execution_errors_state_reason_and_position() {
     check("Execute", QueryErrorKind::Execute);
 }
 
 #[test]
 fn the_steps_named_as_followers_are_those_that_can_follow() {
-    // A query that gives each kind, and how it is told apart in refusals.
+    // A query that produces each kind.
     let kinds = [
-        ("G", result_kind::Kind::Graph),
-        ("G.V()", result_kind::Kind::Nodes),
-        ("G.E()", result_kind::Kind::Edges),
+        ("G", result_kind::ResultKind::Graph),
+        ("G.V()", result_kind::ResultKind::Nodes),
+        ("G.E()", result_kind::ResultKind::Edges),
         (
             "G.V().ShortestPathTo(Metadata('a',1))",
-            result_kind::Kind::Paths,
+            result_kind::ResultKind::Paths,
         ),
-        ("G.V().Keys()", result_kind::Kind::List),
-        ("G.V().Count()", result_kind::Kind::Scalar),
-        ("G.Flows()", result_kind::Kind::Flows),
-        ("G.V().Metrics()", result_kind::Kind::Metrics),
-        ("G.Flows().Group()", result_kind::Kind::Groups),
-        ("G.Flows().RawPackets()", result_kind::Kind::RawPackets),
-        ("G.V().Sockets()", result_kind::Kind::Sockets),
-        ("G.V().NextHop('::1')", result_kind::Kind::NextHops),
+        ("G.V().Keys()", result_kind::ResultKind::List),
+        ("G.V().Count()", result_kind::ResultKind::Scalar),
+        ("G.Flows()", result_kind::ResultKind::Flows),
+        ("G.V().Metrics()", result_kind::ResultKind::Metrics),
+        ("G.Flows().Group()", result_kind::ResultKind::Groups),
+        (
+            "G.Flows().RawPackets()",
+            result_kind::ResultKind::RawPackets,
+        ),
+        ("G.V().Sockets()", result_kind::ResultKind::Sockets),
+        ("G.V().NextHop('::1')", result_kind::ResultKind::NextHops),
     ];
     let params = |name: &str| match name {
         "G" => "",

@@ -1,19 +1,18 @@
-//! What must hold of every query, whatever the graph, and the bounds that hostile ones meet.
+//! Tests of queries on graphs, and the fixtures that the other tests share.
 
 mod error_texts;
+mod flows;
+mod limits;
 pub(in crate::gremlin) mod proptests;
-
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::flow::{Flow, FlowQuery, FlowQueryError, FlowSet, PacketFilter, RawPacket};
+use crate::flow::{Flow, FlowQuery, FlowQueryError, FlowSet};
 use crate::graph::{Edge, Graph, Metadata, Node};
-use crate::packet::{LinkType, PacketRef};
 use crate::value::Value;
 
-/// One flow table that answers at once.
+/// A flow table as a source.
 struct Table(Vec<Flow>);
 
 impl FlowSource for Table {
@@ -26,7 +25,7 @@ pub(in crate::gremlin) fn metadata(json: &str) -> Metadata {
     serde_json::from_str(json).unwrap()
 }
 
-/// Nodes with a name and a type each, and edges by the positions of their ends.
+/// Creates a graph of nodes with a name and a type, and of edges given by the positions of their ends.
 pub(in crate::gremlin) fn graph(kinds: &[u8], edges: &[(usize, usize, bool)]) -> Graph {
     let mut graph = Graph::new().with_journal();
     for (number, kind) in kinds.iter().enumerate() {
@@ -67,7 +66,7 @@ pub(in crate::gremlin) fn json(graph: &Graph, query: &str) -> String {
     }
 }
 
-/// Ids of nodes or edges.
+/// Returns the ids of the nodes or edges that a query finds.
 pub(in crate::gremlin) fn ids(graph: &Graph, query: &str) -> Vec<String> {
     match run(graph, query).unwrap() {
         Answer::Nodes(nodes) => nodes.iter().map(|node| node.id.to_string()).collect(),
@@ -77,7 +76,7 @@ pub(in crate::gremlin) fn ids(graph: &Graph, query: &str) -> Vec<String> {
 }
 
 #[test]
-fn filters_pages_and_counts_run_with_what_finds_the_elements() {
+fn filters_pages_and_counts_run_inside_the_search() {
     let graph = graph(&[1, 2, 1, 1], &[(0, 1, true), (0, 2, true), (2, 3, false)]);
     assert_eq!(
         ids(&graph, "G.V().Limit(1).Has('Type','t2')"),
@@ -107,80 +106,6 @@ fn filters_pages_and_counts_run_with_what_finds_the_elements() {
     );
 }
 
-/// Lets through what begins with the first byte of its text.
-struct FirstByte;
-
-impl PacketFilterCompiler for FirstByte {
-    fn compile(&self, text: &str, link_type: LinkType) -> Result<Box<dyn PacketFilter>, String> {
-        struct Filter(Option<u8>, LinkType);
-        impl PacketFilter for Filter {
-            fn matches(&self, packet: &PacketRef<'_>) -> bool {
-                assert_eq!(packet.link_type, self.1);
-                self.0.is_none() || packet.data.first() == self.0.as_ref()
-            }
-        }
-        match text {
-            "wrong" => Err("syntax error".to_owned()),
-            text => Ok(Box::new(Filter(text.bytes().next(), link_type))),
-        }
-    }
-}
-
-#[test]
-fn packets_are_filtered_by_whoever_knows_how() {
-    let packet = |data: &'static str, link_type| RawPacket {
-        data: data.as_bytes().into(),
-        link_type,
-        ..RawPacket::default()
-    };
-    let flow = |uuid: &str, packets: Vec<RawPacket>| Flow {
-        uuid: uuid.into(),
-        last_raw_packets: packets,
-        ..Flow::default()
-    };
-    let flows = Table(vec![
-        flow(
-            "f1",
-            vec![packet("abc", 1), packet("xyz", 1), packet("a", 101)],
-        ),
-        flow("f2", vec![packet("x", 1)]),
-        flow("f3", Vec::new()),
-    ]);
-    let graph = graph(&[], &[]);
-    let view = GraphView::open(&graph);
-    let context = Context::new(&view, &flows, Timestamp::ZERO);
-    let run = |text: &str, context: &Context<'_>| Query::parse(text)?.run(context);
-    let filtered = context.with_packet_filters(&FirstByte);
-    let answer = run("G.Flows().RawPackets().BPF('a')", &filtered).unwrap();
-    let Answer::RawPackets(kept) = &answer else {
-        panic!("{answer:?}")
-    };
-    let kept: Vec<(&str, usize)> = kept
-        .iter()
-        .map(|(id, list)| (id.as_str(), list.len()))
-        .collect();
-    assert_eq!(kept, [("f1", 2), ("f2", 0)]);
-    let json = serde_json::to_value(&answer).unwrap();
-    assert_eq!(json[0]["f2"], serde_json::Value::Null);
-    let all = run("G.Flows().RawPackets()", &filtered);
-    assert_eq!(run("G.Flows().RawPackets().BPF('')", &filtered), all);
-    let twice = run("G.Flows().RawPackets().BPF('a').BPF('x')", &filtered).unwrap();
-    assert_eq!(
-        serde_json::to_string(&twice).unwrap(),
-        r#"[{"f1":null,"f2":null}]"#
-    );
-    for text in [
-        "G.Flows().RawPackets().BPF('wrong')",
-        "G.Flows().Limit(0).RawPackets().BPF('wrong')",
-    ] {
-        let error = run(text, &filtered).unwrap_err();
-        assert_eq!(error.message(), "syntax error", "{text}");
-        assert_eq!(error.offset(), text.find("BPF"), "{text}");
-    }
-    let error = run("G.Flows().RawPackets().BPF('a')", &context).unwrap_err();
-    assert_eq!(error.message(), "BPF is not supported by this program");
-}
-
 #[test]
 fn an_earlier_step_fails_before_a_later_one() {
     let graph = graph(&[1], &[]);
@@ -208,128 +133,6 @@ fn an_earlier_step_fails_before_a_later_one() {
 }
 
 #[test]
-fn limits_bound_what_a_query_holds() {
-    let graph = chain(1000);
-    let view = GraphView::open(&graph);
-    let table = Table(Vec::new());
-    let run = |query: &str, limits: Limits| {
-        let context = Context::new(&view, &table, Timestamp::ZERO).with_limits(limits);
-        Query::parse(query)
-            .unwrap()
-            .run(&context)
-            .map_err(|error| error.kind())
-    };
-    let few = Limits::default().with_max_elements(100);
-    for query in [
-        "G",
-        "G.V()",
-        "G.V().Values('Name')",
-        "G.V('n0').Descendants('RelationType','layer2',0)",
-        "G.V().Limit(60).As('x').Select('x','x')",
-    ] {
-        assert_eq!(run(query, few), Err(QueryErrorKind::Limit), "{query}");
-    }
-    assert_eq!(
-        run("G.V().Count()", few),
-        Ok(Answer::Number(1000)),
-        "a count holds nothing"
-    );
-    assert!(run("G.V().Limit(100)", few).is_ok());
-    let small = Limits::default().with_max_bytes(40_000);
-    assert!(run("G.V().As('a').Count()", small).is_ok());
-    let marks = "G.V().As('a').G.V().As('b').G.V().As('c').G.V().As('d')";
-    assert_eq!(run(marks, small), Err(QueryErrorKind::Limit));
-}
-
-#[test]
-fn walks_that_explode_are_stopped() {
-    let complete: Vec<(usize, usize, bool)> = (0..40)
-        .flat_map(|a| (0..40).map(move |b| (a, b, true)))
-        .collect();
-    let graph = graph(&[0; 40], &complete);
-    let query = format!("G.V(){}.Count()", ".Both()".repeat(20));
-    let limits = Limits::default().with_max_elements(100_000);
-    let view = GraphView::open(&graph);
-    let table = Table(Vec::new());
-    let context = Context::new(&view, &table, Timestamp::ZERO).with_limits(limits);
-    let error = Query::parse(&query).unwrap().run(&context).unwrap_err();
-    assert_eq!(error.kind(), QueryErrorKind::Limit);
-}
-
-#[test]
-fn an_interrupt_ends_a_query_soon() {
-    let graph = chain(3000);
-    let view = GraphView::open(&graph);
-    let table = Table(Vec::new());
-    for query in [
-        "G.V().Values('Name')",
-        "G.V().Both().Both()",
-        "G.V().Sort('Name').Keys()",
-    ] {
-        let asked = AtomicUsize::new(0);
-        let interrupt = || asked.fetch_add(1, Ordering::Relaxed) >= 3;
-        let context = Context::new(&view, &table, Timestamp::ZERO).with_interrupt(&interrupt);
-        let error = Query::parse(query).unwrap().run(&context).unwrap_err();
-        assert_eq!(error.kind(), QueryErrorKind::Interrupted, "{query}");
-        assert_eq!(
-            asked.load(Ordering::Relaxed),
-            4,
-            "{query}: asked again after the answer"
-        );
-    }
-}
-
-#[test]
-fn filters_of_many_tests_answer_as_short_ones_and_can_be_interrupted() {
-    let graph = chain(600);
-    let names: Vec<String> = (0..2000).map(|number| format!("'n{number}'")).collect();
-    let within = format!("Within({})", names.join(","));
-    let long = |key: &str| format!("Has('{key}',{within},'Kind',Lt(1))");
-    assert_eq!(
-        json(&graph, &format!("G.V().{}.Count()", long("Name"))),
-        "600"
-    );
-    assert_eq!(
-        json(&graph, &format!("G.V().{}.Count()", long("@ID"))),
-        "600"
-    );
-    assert_eq!(
-        json(&graph, &format!("G.V().{}.Limit(3).Count()", long("@ID"))),
-        "3"
-    );
-    assert_eq!(
-        json(
-            &graph,
-            &format!("G.V('n5').Both().{}.Count()", long("Name"))
-        ),
-        "2"
-    );
-    assert_eq!(
-        json(&graph, &format!("G.V('n5').BothE('@ID',{within}).Count()")),
-        "0"
-    );
-    assert_eq!(
-        json(&graph, &format!("G.E().Has('Parent',{within}).Count()")),
-        "599"
-    );
-    assert_eq!(
-        json(
-            &graph,
-            &format!("G.E().Has('Child',{within}).SubGraph().V().Count()")
-        ),
-        "600"
-    );
-    let view = GraphView::open(&graph);
-    let asked = AtomicUsize::new(0);
-    let interrupt = || asked.fetch_add(1, Ordering::Relaxed) >= 2;
-    let table = Table(Vec::new());
-    let context = Context::new(&view, &table, Timestamp::ZERO).with_interrupt(&interrupt);
-    let nobody = format!("G.V().Has('@Host',{within}).Count()");
-    let error = Query::parse(&nobody).unwrap().run(&context).unwrap_err();
-    assert_eq!(error.kind(), QueryErrorKind::Interrupted);
-}
-
-#[test]
 fn a_query_sees_the_graph_as_it_was() {
     let mut graph = graph(&[1, 1], &[(0, 1, true)]);
     let before = json(&graph, "G.V().Has('Type','t1').Out()");
@@ -341,7 +144,7 @@ fn a_query_sees_the_graph_as_it_was() {
 }
 
 #[test]
-fn subgraphs_hold_what_they_were_made_of() {
+fn subgraphs_contain_the_elements_they_were_made_of() {
     let graph = graph(&[1, 1, 2], &[(0, 1, true), (1, 2, true), (0, 0, false)]);
     let sub = "G.V().Has('Type','t1').SubGraph()";
     assert_eq!(ids(&graph, &format!("{sub}.E()")), ["e0", "e2"]);
@@ -431,55 +234,7 @@ fn hierarchies_reach_each_node_once() {
     assert_eq!(ids(&graph, "G.V('n4').Neighbors()"), ["n4"]);
 }
 
-#[test]
-fn flows_lead_back_to_nodes() {
-    let mut graph = Graph::new();
-    for (id, json) in [
-        ("port", r#"{"TID":"t1","Type":"veth"}"#),
-        ("host", r#"{"TID":"t2","Type":"host"}"#),
-        ("a", r#"{"MAC":["x","02:00:00:00:00:0a"]}"#),
-        ("b", r#"{"PeerIntfMAC":"02:00:00:00:00:0b"}"#),
-    ] {
-        graph
-            .add_node(Node::new(id, metadata(json), Timestamp::ZERO))
-            .unwrap();
-    }
-    let flow = |uuid: &str, tid: &str| -> Flow {
-        let json = format!(
-            r#"{{"UUID":"{uuid}","NodeTID":"{tid}","TrackingID":"same","Link":
-            {{"Protocol":"ETHERNET","A":"02:00:00:00:00:0a","B":"02:00:00:00:00:0b"}}}}"#
-        );
-        serde_json::from_str(&json).unwrap()
-    };
-    let bare = Flow {
-        uuid: "3".into(),
-        ..Flow::default()
-    };
-    let table = Table(vec![flow("1", "t1"), flow("2", "t2"), bare]);
-    let view = GraphView::open(&graph);
-    let run = |query: &str| {
-        let context = Context::new(&view, &table, Timestamp::ZERO);
-        let answer = Query::parse(query).unwrap().run(&context).unwrap();
-        match answer {
-            Answer::Nodes(nodes) => nodes.iter().map(|n| n.id.to_string()).collect::<Vec<_>>(),
-            Answer::Flows(set) => set.flows.iter().map(|f| f.uuid.to_string()).collect(),
-            other => panic!("{other:?}"),
-        }
-    };
-    assert_eq!(run("G.Flows().Both()"), ["a", "b", "a", "b"]);
-    assert_eq!(run("G.Flows().Out()"), ["b", "b"]);
-    assert_eq!(run("G.Flows().In().Limit(1)"), ["a"]);
-    assert_eq!(run("G.Flows().Hops()"), ["port", "host"]);
-    assert_eq!(run("G.Flows().Nodes().Dedup()"), ["port", "a", "host"]);
-    assert_eq!(
-        run("G.Flows().Hops('Type','veth').Has('TID','t2')"),
-        [""; 0]
-    );
-    assert_eq!(run("G.V().Flows()"), ["1"], "nothing is captured on a host");
-    assert_eq!(run("G.V('host').Flows()"), [""; 0]);
-}
-
-/// Steps that keep nodes nodes.
+/// Generates steps from nodes to nodes.
 pub(in crate::gremlin) fn node_step() -> impl Strategy<Value = String> {
     let kind = 0..3_u8;
     prop_oneof![
@@ -538,7 +293,7 @@ proptest! {
         to in 0..12_usize,
     ) {
         let steps: String = steps.iter().map(|step| format!(".{step}")).collect();
-        // `As` and `Select` in between keep the page from being absorbed.
+        // `As` and `Select` in between prevent absorption of the page.
         let query = format!("G.V(){steps}.As('all').Select('all')");
         let all = ids(&graph, &query);
         prop_assert_eq!(json(&graph, &format!("{query}.Count()")), all.len().to_string());
@@ -548,7 +303,7 @@ proptest! {
     }
 
     #[test]
-    fn a_filter_in_a_walk_is_a_filter_behind_it(graph in any_graph(), kind in 0..3_u8) {
+    fn a_filter_in_a_walk_equals_a_filter_after_it(graph in any_graph(), kind in 0..3_u8) {
         for walk in ["Out", "In", "Both"] {
             prop_assert_eq!(
                 ids(&graph, &format!("G.V().{walk}('Type','t{kind}')")),
@@ -568,7 +323,7 @@ proptest! {
         graph in any_graph(),
         target in 0..12_usize,
     ) {
-        // Through a few sources one by one, and through all at once.
+        // Compares a search from a single source with the search from all targets.
         let to = format!("ShortestPathTo(Metadata('Name','n{target}'))");
         let Ok(Answer::Paths(all)) = run(&graph, &format!("G.V().{to}")) else {
             return Err(TestCaseError::fail("no paths"));
@@ -592,7 +347,7 @@ proptest! {
 }
 
 #[test]
-fn values_come_as_the_language_counts_them() {
+fn values_are_converted_as_the_language_counts_them() {
     let mut graph = Graph::new();
     let json = r#"{"S":"x","N":"0x10","B":true,"F":2.9,"L":["1",2],"E":[],"M":{"K":{"D":1}},
         "Ifs":[{"V":1},{"V":"2"},{}]}"#;

@@ -1,5 +1,5 @@
-//! Queries against models: an index against a scan, paths against a breadth-first search, a graph
-//! that changes against one that does not.
+//! Property tests of queries against models: index against scan, paths against breadth-first search,
+//! a changing graph against a frozen copy.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -10,7 +10,7 @@ use super::*;
 use crate::flow::FlowSet;
 use crate::graph::{Edge, EdgeId, Graph, GraphAccess, Metadata, MetadataOp, Node, NodeId};
 
-/// Metadata with values of every kind at indexed and other keys.
+/// Returns metadata with values of every kind at indexed and other keys.
 fn mixed(choice: u8) -> Metadata {
     metadata(match choice % 8 {
         0 => r#"{"Name":"a","Type":"x","MTU":1500}"#,
@@ -24,7 +24,7 @@ fn mixed(choice: u8) -> Metadata {
     })
 }
 
-/// A key and what it must be: indexed keys and equalities more often than others.
+/// Generates a condition; indexed keys and equalities are more frequent.
 fn condition() -> impl Strategy<Value = String> {
     let key = prop::sample::select(vec![
         "Name", "Name", "Type", "Type", "Ifs.MAC", "MTU", "@ID",
@@ -47,7 +47,7 @@ fn condition() -> impl Strategy<Value = String> {
     (key, predicate).prop_map(|(key, predicate)| format!("'{key}',{predicate}"))
 }
 
-/// One filter step or two; most with one condition only, so that something passes.
+/// Generates one or two filter steps; most have one condition, so that something matches.
 fn filters() -> impl Strategy<Value = String> {
     let joined = |conditions: Vec<String>| conditions.join(",");
     let filter = prop_oneof![
@@ -60,10 +60,11 @@ fn filters() -> impl Strategy<Value = String> {
     prop::collection::vec(filter, 1..3).prop_map(|filters| filters.concat())
 }
 
-type Link = (usize, usize, bool);
+/// Positions of parent and child, and whether the relation is `layer2`.
+type TestEdge = (usize, usize, bool);
 
-/// Edges to the nearest of some nodes, over edges that are allowed, either way.
-fn distances(nodes: usize, links: &[Link], targets: &[usize], any: bool) -> Vec<Option<usize>> {
+/// Returns the distance of each node to the nearest target, over allowed edges in both directions.
+fn distances(nodes: usize, links: &[TestEdge], targets: &[usize], any: bool) -> Vec<Option<usize>> {
     let mut distances = vec![None; nodes];
     let mut queue: VecDeque<usize> = targets.iter().copied().collect();
     targets
@@ -83,9 +84,9 @@ fn distances(nodes: usize, links: &[Link], targets: &[usize], any: bool) -> Vec<
     distances
 }
 
-/// One change of a graph; elements by number.
+/// A change of a graph, with elements given by number.
 #[derive(Clone, Debug)]
-pub(in crate::gremlin) enum Change {
+pub(in crate::gremlin) enum Mutation {
     AddNode(usize, u8),
     SetKind(usize, u8),
     DeleteNode(usize),
@@ -94,21 +95,21 @@ pub(in crate::gremlin) enum Change {
     DeleteEdge(usize),
 }
 
-pub(in crate::gremlin) fn change() -> impl Strategy<Value = Change> {
+pub(in crate::gremlin) fn mutation() -> impl Strategy<Value = Mutation> {
     let node = || 0..16_usize;
     let edge = || 0..30_usize;
     prop_oneof![
-        (node(), 0..3_u8).prop_map(|(n, kind)| Change::AddNode(n, kind)),
-        (node(), 0..3_u8).prop_map(|(n, kind)| Change::SetKind(n, kind)),
-        node().prop_map(Change::DeleteNode),
-        (edge(), node(), node()).prop_map(|(e, parent, child)| Change::AddEdge(e, parent, child)),
-        (edge(), any::<bool>()).prop_map(|(e, layer2)| Change::SetRelation(e, layer2)),
-        edge().prop_map(Change::DeleteEdge),
+        (node(), 0..3_u8).prop_map(|(n, kind)| Mutation::AddNode(n, kind)),
+        (node(), 0..3_u8).prop_map(|(n, kind)| Mutation::SetKind(n, kind)),
+        node().prop_map(Mutation::DeleteNode),
+        (edge(), node(), node()).prop_map(|(e, parent, child)| Mutation::AddEdge(e, parent, child)),
+        (edge(), any::<bool>()).prop_map(|(e, layer2)| Mutation::SetRelation(e, layer2)),
+        edge().prop_map(Mutation::DeleteEdge),
     ]
 }
 
-impl Change {
-    /// Makes the change; one that cannot be made changes nothing.
+impl Mutation {
+    /// Applies the mutation; an impossible one has no effect.
     pub(in crate::gremlin) fn apply(&self, graph: &mut Graph) {
         let now = Timestamp::from_ms(9);
         let node = |n: &usize| NodeId::from(format!("n{n}"));
@@ -147,10 +148,10 @@ impl Change {
     }
 }
 
-/// A graph with a writer who gets in before every read, over and over again.
+/// A graph that a writer changes before every read.
 struct Busy {
     graph: RefCell<Graph>,
-    changes: Vec<Change>,
+    changes: Vec<Mutation>,
     next: Cell<usize>,
 }
 
@@ -185,7 +186,7 @@ proptest! {
         let (from, to) = page;
         let paged: Vec<String> =
             scanned.iter().take(to).skip(from).cloned().collect();
-        // `Dedup` keeps the page from being taken by what stands before it.
+        // `Dedup` prevents the search from absorbing the page.
         let query = format!("G.V(){filters}.Dedup().Sort('Nope').Range({from},{to})");
         prop_assert_eq!(ids(&graph, &query), paged);
     }
@@ -195,7 +196,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
-    fn edges_that_a_filter_names_are_those_that_a_scan_finds(
+    fn edges_found_by_lookup_are_those_found_by_scan(
         kinds in prop::collection::vec(0..3_u8, 1..8),
         links in prop::collection::vec((0..8_usize, 0..8_usize, any::<bool>()), 0..24),
         deleted in prop::collection::vec(0..24_usize, 0..4),
@@ -208,13 +209,13 @@ proptest! {
         ]),
     ) {
         let mut graph = graph(&kinds, &links);
-        deleted.iter().for_each(|edge| Change::DeleteEdge(*edge).apply(&mut graph));
+        deleted.iter().for_each(|edge| Mutation::DeleteEdge(*edge).apply(&mut graph));
         for (edge, parent, child) in added {
-            Change::AddEdge(edge, parent, child).apply(&mut graph);
+            Mutation::AddEdge(edge, parent, child).apply(&mut graph);
         }
         let wanted = if key == "@ID" { format!("e{number}") } else { format!("n{}", number % 8) };
         let filter = format!("Has('{key}','{wanted}'){more}");
-        // A subgraph looks at each of its edges.
+        // A subgraph scans its edges.
         let scanned = ids(&graph, &format!("G.E().SubGraph().E().{filter}"));
         prop_assert_eq!(ids(&graph, &format!("G.E().{filter}")), scanned.clone());
         let count = json(&graph, &format!("G.E().{filter}.Count()"));
@@ -222,7 +223,7 @@ proptest! {
     }
 
     #[test]
-    fn a_page_of_what_is_sorted_is_cut_from_all_of_it(
+    fn a_page_after_a_sort_is_a_page_of_the_sorted_list(
         kinds in prop::collection::vec(0..4_u8, 0..30),
         mixed_in in prop::collection::vec(any::<u8>(), 0..8),
         sort in prop::sample::select(vec![
@@ -283,11 +284,11 @@ proptest! {
     }
 
     #[test]
-    fn a_query_beside_a_busy_writer_answers_as_on_a_frozen_copy(
+    fn a_query_during_writes_answers_as_on_a_frozen_copy(
         kinds in prop::collection::vec(0..3_u8, 1..12),
         links in prop::collection::vec((0..12_usize, 0..12_usize, any::<bool>()), 0..20),
-        before in prop::collection::vec(change(), 0..20),
-        changes in prop::collection::vec(change(), 1..40),
+        before in prop::collection::vec(mutation(), 0..20),
+        changes in prop::collection::vec(mutation(), 1..40),
         start in prop::sample::select(vec![
             "V()", "V().Has('Type','t1')", "V().Has('Kind',1)", "V().Has('Type',Within('t0','t2'))",
             "E().BothV()", "E().Has('RelationType','layer2').OutV()", "V().Dedup().SubGraph().V()",
@@ -311,11 +312,11 @@ proptest! {
         let flows = FlowSet::default();
         let query = Query::parse(&text).unwrap();
         let answer = query.run(&Context::new(&view, &flows, Timestamp::ZERO));
-        let beside = match answer {
+        let concurrent = match answer {
             Ok(answer) => serde_json::to_string(&answer).unwrap(),
             Err(error) => error.to_string(),
         };
-        prop_assert_eq!(beside, frozen, "{}", text);
+        prop_assert_eq!(concurrent, frozen, "{}", text);
     }
 
     #[test]

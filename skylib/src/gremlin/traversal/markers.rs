@@ -1,4 +1,5 @@
-//! What a [`Traversal`](super::Traversal) has found so far; no values, only names of kinds.
+//! Kinds of results of a [`Traversal`](super::Traversal): uninhabited types that only mark what its
+//! steps have produced so far.
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $name:ident,)*) => {
@@ -7,34 +8,55 @@ macro_rules! kinds {
 }
 
 kinds! {
-    /// The graph, whole or in part.
+    /// The graph, or a subgraph.
     Graph,
-    /// Nodes.
+    /// A list of nodes.
     Nodes,
-    /// Edges.
+    /// A list of edges.
     Edges,
-    /// Paths of nodes.
+    /// A list of paths, each a list of nodes.
     Paths,
     /// A list of values.
     Values,
-    /// One number, or one object.
+    /// A single number or object.
     Number,
-    /// Flows.
+    /// A list of flows.
     Flows,
-    /// Flows by tracking id.
+    /// Flows grouped by tracking ID.
     Groups,
     /// Metrics of nodes or flows.
     Metrics,
-    /// Packets of flows.
+    /// Raw packets of flows.
     RawPackets,
-    /// Connections of nodes or flows.
+    /// Sockets of nodes or flows.
     Sockets,
     /// Next hops of nodes.
     NextHops,
 }
 
-/// Nodes or edges, for the steps they have in common.
-pub trait Elements {}
+macro_rules! marker_traits {
+    ($($(#[$doc:meta])* $name:ident for $($kind:ident),*;)*) => {
+        $(
+            $(#[$doc])*
+            pub trait $name {}
+            $(impl $name for $kind {})*
+        )*
+    };
+}
 
-impl Elements for Nodes {}
-impl Elements for Edges {}
+marker_traits! {
+    /// Kinds that are elements of the graph.
+    Elements for Nodes, Edges;
+    /// Kinds that conditions filter.
+    Filtered for Nodes, Edges, Values, Flows, Sockets;
+    /// Kinds that alternative conditions filter.
+    FilteredByEither for Nodes, Edges, Flows, Sockets;
+    /// Kinds from which a page can be cut.
+    Paged for Nodes, Edges, Values, Flows;
+    /// Kinds that can be counted.
+    Counted for Nodes, Edges, Values, Flows, Metrics;
+    /// Kinds from which flows can be reached.
+    WithFlows for Graph, Nodes, Paths;
+    /// Kinds that can be sorted.
+    Sorted for Nodes, Flows;
+}

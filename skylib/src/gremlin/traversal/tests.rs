@@ -1,4 +1,4 @@
-//! A traversal is the query that its text is.
+//! Tests that a traversal equals the query that its text parses to.
 
 use proptest::prelude::*;
 
@@ -7,7 +7,7 @@ use crate::flow::Flow;
 use crate::graph::{Edge, Metadata, Node};
 use crate::gremlin::ast::Predicate;
 
-/// A traversal of whatever kind.
+/// A traversal of any kind.
 enum Any {
     Graph(Traversal),
     Nodes(Traversal<markers::Nodes>),
@@ -23,7 +23,7 @@ enum Any {
     NextHops(Traversal<markers::NextHops>),
 }
 
-/// What a step is made of.
+/// Random choices that determine a step.
 #[derive(Clone, Debug)]
 struct Choice {
     step: u8,
@@ -33,7 +33,7 @@ struct Choice {
 }
 
 impl Any {
-    /// One step on, whichever the kind has; `None` where it has none.
+    /// Appends a step that the kind offers; `None` if it offers none.
     fn then(self, choice: Choice) -> Option<Self> {
         let Choice {
             step,
