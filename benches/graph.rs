@@ -1,5 +1,5 @@
-//! Benchmark of the graph of a generated datacenter: load from JSON, index, scan, two hops, and a view
-//! concurrent with a writer.
+//! Benchmark of the graph of a generated datacenter: load from JSON, index, scan, two hops, and a
+//! view concurrent with a writer.
 
 use std::hint::black_box;
 

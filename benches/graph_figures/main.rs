@@ -1,11 +1,11 @@
-//! Measurements of a topology from a file, for `peers/graph.py`, which compares them with other graph
-//! libraries.
+//! Measurements of a topology from a file, for `peers/graph.py`, which compares them with other
+//! graph libraries.
 //!
-//! `cargo bench --bench graph_figures -- TOPOLOGY [JSON]` loads `{"Nodes":[…],"Edges":[…]}`, prints one
-//! line of JSON for each measurement (best time of several in seconds, and the result) and writes the
-//! loaded graph to the second file, so that it can be compared with the first. `--writer TOPOLOGY`
-//! measures a writer and queries that run concurrently; `--repeat QUERY TOPOLOGY` runs one query for
-//! five seconds, for a profiler.
+//! `cargo bench --bench graph_figures -- TOPOLOGY [JSON]` loads `{"Nodes":[…],"Edges":[…]}`, prints
+//! one line of JSON for each measurement (best time of several in seconds, and the result) and
+//! writes the loaded graph to the second file, so that it can be compared with the first. `--writer
+//! TOPOLOGY` measures a writer and queries that run concurrently; `--repeat QUERY TOPOLOGY` runs
+//! one query for five seconds, for a profiler.
 
 #![expect(clippy::disallowed_methods, reason = "it measures time")]
 
@@ -210,8 +210,8 @@ fn queries(graph: &Graph, truth: &Truth) {
     }
 }
 
-/// Returns the sum over all bridges of the number of nodes one or two edges away, as the peers count
-/// it.
+/// Returns the sum over all bridges of the number of nodes one or two edges away, as the peers
+/// count it.
 fn around_each_bridge(view: &GraphView<'_>) -> usize {
     let filter = ElementKey::compile(&Filter::test("Type", Predicate::Text("bridge".into())));
     let bridges = view.nodes(&filter).map(|node| node.unwrap().index());
@@ -258,7 +258,8 @@ fn json(graph: &Graph, copy: Option<&str>) {
     }
 }
 
-/// Measures the memory of the history: the index of all elements, then ten changes of every tenth node.
+/// Measures the memory of the history: the index of all elements, then ten changes of every tenth
+/// node.
 fn past(graph: &mut Graph) {
     let nodes = graph.node_count();
     let per_node = |bytes: usize| bytes as f64 / nodes as f64;
