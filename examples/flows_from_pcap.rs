@@ -12,7 +12,7 @@ fn main() -> anyhow::Result<()> {
         .nth(1)
         .context("usage: flows_from_pcap FILE")?;
     let mut file = PcapFile::open(path)?;
-    let options = FlowTableOptions::default().with_leaving_only(true);
+    let options = FlowTableOptions::default().with_final_only(true);
     let mut flows: Vec<Flow> = Vec::new();
     let (stats, end) =
         Replay::new(options).run(&mut file, &mut flows, &mut || ControlFlow::Continue(()));

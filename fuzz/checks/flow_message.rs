@@ -30,10 +30,8 @@ pub(crate) fn check(input: &[u8]) {
             last: then,
         }),
     ] {
-        let query = FlowQuery {
-            time,
-            ..FlowQuery::default()
-        };
+        let mut query = FlowQuery::default();
+        query.time = time;
         let set = store.query(&query).expect("nothing is sorted");
         assert_eq!(
             store.count(&query).expect("nothing is sorted"),

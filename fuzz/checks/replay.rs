@@ -15,14 +15,14 @@ pub(crate) fn check(input: &[u8]) {
     };
     assert_eq!(one.0, two.0);
     assert!(one.1 == two.1, "{:?}\n{:?}", one.1, two.1);
-    assert_eq!(one.0.begun, one.1.len() as u64);
+    assert_eq!(one.0.created, one.1.len() as u64);
 }
 
 /// What so many threads find, in an order that they do not change; none if this is no capture file.
 fn flows(input: &[u8], threads: usize) -> Option<(FlowTableStats, Vec<Flow>)> {
     let mut file = PcapFile::from_reader("bytes", Cursor::new(input.to_vec())).ok()?;
     let options = FlowTableOptions::default()
-        .with_leaving_only(true)
+        .with_final_only(true)
         .with_seed(1);
     let replay = Replay::new(options).with_threads(NonZeroUsize::new(threads)?);
     let mut flows: Vec<Flow> = Vec::new();

@@ -171,8 +171,8 @@ const FLOW_BACKEND: &str = "analyzer.flow.backend";
 
 fn flow_table(config: &Config) -> anyhow::Result<FlowTableOptions> {
     let mut table = FlowTableOptions::default()
-        .with_update(config.duration("flow.update"))
-        .with_expire(config.duration("flow.expire"))
+        .with_update_interval(config.duration("flow.update"))
+        .with_expiry_interval(config.duration("flow.expire"))
         .with_max_entries(config.count("flow.max_entries"));
     table.application_timeouts = [("ARP", "arp"), ("DNS", "dns")]
         .map(|(name, key)| {

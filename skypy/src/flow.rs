@@ -77,7 +77,7 @@ pub(crate) fn flows(
         .with_ip_defrag(ip_defrag)
         .with_reassemble_tcp(reassemble_tcp)
         .with_recorded(recorded)
-        .with_leaving_only(true)
+        .with_final_only(true)
         .with_max_entries(usize::MAX)
         .with_max_bytes(max_bytes);
     py.detach(|| {

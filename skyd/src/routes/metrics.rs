@@ -114,7 +114,7 @@ fn captures(page: &mut Page, totals: &CaptureTotals) {
     page.counter(
         "skyd_flow_table_begun_total",
         "Flows that began.",
-        flows.begun,
+        flows.created,
     );
     let help = "Flows sent and removed before their time, as a table was full.";
     page.counter("skyd_flow_table_evicted_total", help, flows.evicted);

@@ -58,7 +58,7 @@ impl Parcels {
         let mut bytes = 0;
         let mut taken = 0;
         for flow in &parcel.flows {
-            let weight = flow.weight();
+            let weight = flow.memory_size();
             if !claim(&self.flows, 1, self.max_flows) {
                 break;
             }

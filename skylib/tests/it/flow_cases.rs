@@ -158,8 +158,8 @@ fn run(case: &Value) -> Result<FlowTable, String> {
             .with_recorded(true)
             .with_decoder(decoder)
             // No timer runs in a case.
-            .with_update(Duration::from_secs(1 << 40))
-            .with_expire(Duration::from_secs(1 << 40)),
+            .with_update_interval(Duration::from_secs(1 << 40))
+            .with_expiry_interval(Duration::from_secs(1 << 40)),
     );
     let link_type = LinkType(u16::try_from(case["link_type"].as_u64().unwrap()).unwrap());
     if let Some(filter) = options["bpf"].as_str() {

@@ -207,7 +207,7 @@ fn packets_of_known_flows_allocate_nothing() {
         options().with_layer_key_mode(LayerKeyMode::L3),
         options().with_recorded(true),
         options().with_raw_packet_limit(1),
-        options().with_leaving_only(true).with_max_bytes(64 << 20),
+        options().with_final_only(true).with_max_bytes(64 << 20),
         options().with_application_timeouts(vec![("TCP".into(), Duration::from_secs(10))]),
     ] {
         let mut table = FlowTable::new(options);
@@ -347,7 +347,7 @@ fn count_outermost(path: &Path) -> bool {
         assert_eq!(packets, wanted, "{path:?} {mode:?}");
         let mut sent: Vec<Flow> = Vec::new();
         table.flush(&mut sent);
-        assert_eq!(sent.len() as u64, stats.begun, "{path:?} {mode:?}");
+        assert_eq!(sent.len() as u64, stats.created, "{path:?} {mode:?}");
         assert_eq!(table.stats().flows, 0);
         reader = CaptureReader::new(File::open(path).unwrap()).unwrap();
     }

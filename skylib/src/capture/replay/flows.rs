@@ -114,7 +114,7 @@ impl Shard {
 
     /// Flows that have left the table and pass a query, order and bounds apart.
     fn left(&self, query: &FlowQuery) -> impl Iterator<Item = Flow> {
-        let passes = |flow: &Flow| query.wants_node(&flow.node_tid) && query.filter.matches(flow);
+        let passes = |flow: &Flow| query.matches_node(&flow.node_tid) && query.filter.matches(flow);
         self.left.iter().filter(passes)
     }
 }

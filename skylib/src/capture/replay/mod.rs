@@ -32,7 +32,7 @@ use crate::packet::PacketBatch;
 ///
 /// let mut file = PcapFile::open("trace.pcap")?;
 /// let mut flows = Vec::new();
-/// let replay = Replay::new(FlowTableOptions::default().with_leaving_only(true));
+/// let replay = Replay::new(FlowTableOptions::default().with_final_only(true));
 /// let (stats, end) = replay.run(&mut file, &mut flows, &mut || ControlFlow::Continue(()));
 /// end?;
 /// println!("{} flows, {} packets", flows.len(), stats.packets);
@@ -91,7 +91,7 @@ impl Replay {
         if self.threads.get() > 1 {
             return shards::collect(&self.tables(), source, each);
         }
-        let mut table = FlowTable::new(self.options.clone().with_leaving_only(true));
+        let mut table = FlowTable::new(self.options.clone().with_final_only(true));
         let mut left = EncodedFlows::default();
         let end = feed(source, each, &mut |batch| table.replay(batch, &mut left));
         table.end(&mut left);

@@ -43,7 +43,7 @@ pub(super) fn collect(
 ) -> (ReplayedFlows, Result<(), CaptureError>) {
     let tables: Vec<_> = tables
         .iter()
-        .map(|options| options.clone().with_leaving_only(true))
+        .map(|options| options.clone().with_final_only(true))
         .collect();
     let (shards, end) = count(&tables, source, each, |shard| {
         let mut left = EncodedFlows::default();
