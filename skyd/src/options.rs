@@ -27,9 +27,9 @@ pub(crate) fn engine_options(role: Role, config: &Config) -> anyhow::Result<Engi
     options.elements = elements(config, &folder)?;
     options.table = flow_table(config)?;
     options.history = topology_history(config);
-    options.flow_store = flow_store(config, options.table.expire);
+    options.flow_store = flow_store(config, options.table.expiry_interval);
     options.flows.max_buffered = config.count("analyzer.flow.max_buffer_size");
-    options.flows.live_age = options.table.expire + options.table.update;
+    options.flows.live_age = options.table.expiry_interval + options.table.update_interval;
     options.stats_period = config.duration("agent.capture.stats_update");
     options.metrics_period = config.duration("agent.topology.netlink.metrics_update");
     let netns = config.text("agent.topology.netns.run_path");

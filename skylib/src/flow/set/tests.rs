@@ -18,8 +18,8 @@ fn ids(set: &FlowSet) -> Vec<(&str, &str)> {
         .collect()
 }
 
-fn node_tid() -> Option<FlowField> {
-    FlowField::parse("NodeTID")
+fn node_tid() -> FlowField {
+    "NodeTID".parse().unwrap()
 }
 
 #[test]
@@ -136,22 +136,15 @@ fn equal_flows_stay_in_order_ascending_and_are_reversed_descending() {
 fn a_missing_field_leaves_the_set_as_it_was() {
     let mut set = FlowSet::from_flows(vec![flow("x", "1", 0, 5), flow("y", "2", 0, 3)]);
     let before = set.clone();
-    let field = FlowField::parse("ICMP.ID");
+    let field: FlowField = "ICMP.ID".parse().unwrap();
     let error = FlowQueryError::FieldNotFound {
         field: "ICMP.ID".to_owned(),
     };
     assert_eq!(set.sort(field, SortOrder::Ascending), Err(error.clone()));
     assert_eq!(set.dedup(field), Err(error.clone()));
-    let options = MergeOptions {
-        dedup: Some(field),
-        ..MergeOptions::default()
-    };
+    let options = MergeOptions::default().with_dedup(field);
     assert_eq!(set.merge(before.clone(), &options), Err(error.clone()));
-    let sort = field.map(|field| (field, SortOrder::Ascending));
-    let options = MergeOptions {
-        sort,
-        ..MergeOptions::default()
-    };
+    let options = MergeOptions::default().with_sort(field, SortOrder::Ascending);
     assert_eq!(set.merge(before.clone(), &options), Err(error));
     assert_eq!(set, before);
 }

@@ -5,7 +5,7 @@
 //!               │  ▲ joined packet              │ not found                             │
 //!               ▼  │                            ▼                                       ▼
 //!           fragments.rs                  new_flow.rs: decode again,      raw packets (process.rs)
-//!                                         evict if full, link entry       segments.rs ─▶ tcp_stream
+//!                                         evict.rs if full, link entry    segments.rs ─▶ tcp_stream
 //!                                                                         extra_messages.rs
 //!   time ──▶ timer.rs ── update, expire, flush ─▶ export.rs: entry ─▶ Flow ─▶ FlowSink
 //!   query ─▶ scan.rs ─── visit entries, filter ─▶ export.rs: fields, entry ─▶ Flow ─▶ FlowSet
@@ -14,9 +14,10 @@
 //! | file | content |
 //! |---|---|
 //! | `mod.rs` | construction, byte budget, statistics |
-//! | `process.rs` | per-packet path of a batch; eviction and removal of a flow |
+//! | `process.rs` | per-packet path of a batch |
 //! | `fragments.rs` | IPv4 fragments, reassembled before they are keyed |
 //! | `new_flow.rs` | creation of an entry from its first packet |
+//! | `evict.rs` | eviction of the least recently used flow, removal of a flow |
 //! | `segments.rs` | TCP segments, passed to the [stream state](super::tcp_stream); `TcpMetric` |
 //! | `extra_messages.rs` | DNS, DHCPv4 and VRRP messages stored with a flow |
 //! | `timer.rs` | `tick`, `replay`, `update`, `expire`, `flush`, `end` |
@@ -28,6 +29,7 @@
 mod age_queue;
 mod arena;
 mod entry;
+mod evict;
 mod export;
 mod extra_messages;
 mod fragments;
@@ -114,7 +116,7 @@ pub struct FlowTable {
     timers: Timers,
     /// Largest number of flows that both `max_entries` and `max_bytes` allow; at least 1.
     limit: usize,
-    /// Evicted flows that were not sent yet; at most [`process::MAX_EVICTED`].
+    /// Evicted flows that were not sent yet; at most [`evict::MAX_EVICTED`].
     evicted: Vec<Flow>,
     /// Sum of `ExtraMessage::bytes` of all flows.
     extra_message_bytes: usize,
