@@ -14,7 +14,7 @@ pub(crate) fn check(input: &[u8]) {
     };
     let again = decode_flow_message(&message.encode_to_vec());
     assert_eq!(again.expect("what was written is read"), message);
-    let weight: usize = message.flows.iter().map(Flow::weight).sum();
+    let weight: usize = message.flows.iter().map(Flow::memory_size).sum();
     assert!(weight <= 64 << 20, "{weight}");
     for flow in &message.flows {
         serde_json::to_vec(flow).expect("a flow is JSON");
