@@ -1,6 +1,6 @@
-//! The scenarios told in words in `tests/data/flow-cases.json`, one test each.
+//! Scenarios described in `tests/data/flow-cases.json`, one test each.
 //!
-//! `expire-now-sends-all` is in `flow_table`, as it needs a capture.
+//! `expire-now-sends-all` is in `flow_table`, because it needs a capture.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use skylib::flow::{
 use skylib::packet::{LinkType, PacketBatch, PacketHeader};
 use skylib::time::Timestamp;
 
-/// Counts a packet of so many bytes on the wire.
+/// Counts a packet with this length on the wire, in bytes.
 fn feed(table: &mut FlowTable, at_ms: i64, frame: &[u8], wire_len: u32) {
     let headers = [PacketHeader {
         timestamp: Timestamp::from_ms(at_ms),
@@ -56,15 +56,18 @@ fn scenario_update_fills_last_update_metric() {
     table.flush(&mut sent);
     assert_eq!((sent.len(), ab_bytes(&sent[0])), (1, 1));
 
-    // Bytes that come before an update, what it tells of them, flows sent by then.
+    // Bytes before an update, the last interval after it, and the number of flows sent so far.
     let steps = [(2, 2, 2), (0, 0, 2), (8, 8, 3), (5, 5, 4)];
-    for (second, (bytes, told, sent_total)) in (1..).zip(steps) {
+    for (second, (bytes, last_interval, sent_total)) in (1..).zip(steps) {
         if bytes > 0 {
             feed(&mut table, second * 1000, &arp(2), bytes);
         }
         table.update(Timestamp::from_ms(second * 1000 + 1), &mut sent);
         let found = flows(&table);
-        assert_eq!((ab_bytes(&found[0]), sent.len()), (told, sent_total));
+        assert_eq!(
+            (ab_bytes(&found[0]), sent.len()),
+            (last_interval, sent_total)
+        );
     }
 }
 
@@ -94,7 +97,7 @@ fn scenario_application_timeout() {
     assert_eq!(dns.finish_type, FinishType::NotFinished);
 }
 
-/// A set of flows by tracking id, node, begin and end.
+/// Returns a set of flows, each by tracking identifier, node, start and last.
 fn set(flows: &[(&str, &str, i64, i64)]) -> FlowSet {
     let flow = |(tracking_id, node_tid, start, last): &(&str, &str, i64, i64)| {
         Flow::default()

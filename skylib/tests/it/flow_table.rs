@@ -1,4 +1,4 @@
-//! The flow table on whole captures: totals, allocations, and what leaves it.
+//! The flow table on whole captures: totals, allocations, and sent flows.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -17,7 +17,7 @@ use skylib::time::Timestamp;
 
 use crate::allocations;
 
-/// All packets of a file as one batch in memory.
+/// All packets of a file, in memory as one batch.
 struct Packets {
     buffer: Vec<u8>,
     headers: Vec<PacketHeader>,
@@ -65,8 +65,8 @@ fn shared(folder: &str) -> PathBuf {
         .join(folder)
 }
 
-/// The capture with a known truth: `FLOW_TRUTH` (its truth beside it), else made by the generator
-/// beside the repository, else none.
+/// Returns the capture with known flows: `FLOW_TRUTH` (with its description next to it), else one
+/// from the generator next to the repository, else none.
 fn truth() -> Option<(Packets, Value)> {
     let path = std::env::var_os("FLOW_TRUTH").map_or_else(
         || {
@@ -108,7 +108,7 @@ fn totals_equal_the_truth_of_a_generated_capture() {
     let mut table = FlowTable::new(FlowTableOptions::default());
     table.process(&packets.batch());
     let flows = table.query(&FlowQuery::default()).unwrap().flows;
-    // Flows, packets and bytes of each kind, told apart by what clients see.
+    // Flows, packets and bytes of each kind, identified by what clients see.
     let mut kinds: BTreeMap<&str, [i64; 3]> = BTreeMap::new();
     for flow in &flows {
         let metric = flow.metric.unwrap();
@@ -150,7 +150,7 @@ fn totals_equal_the_truth_of_a_generated_capture() {
     assert_eq!(totals, wanted);
 }
 
-/// The generator's name for the kind of a flow.
+/// Returns the generator's name for the kind of a flow.
 fn kind(flow: &Flow) -> &'static str {
     let path = flow.layers_path.as_str();
     match (path, flow.parent_uuid.is_empty()) {
@@ -171,7 +171,7 @@ fn kind(flow: &Flow) -> &'static str {
     }
 }
 
-/// TCP segments of as many connections, one packet each.
+/// Returns TCP segments, each of its own connection.
 fn connections(count: u32) -> Packets {
     let mut packets = Packets {
         buffer: Vec::new(),
@@ -193,7 +193,7 @@ fn connections(count: u32) -> Packets {
 
 #[test]
 fn packets_of_known_flows_allocate_nothing() {
-    /// A filter that looks and lets through.
+    /// A filter that reads every packet and matches it.
     struct NotEmpty;
     impl PacketFilter for NotEmpty {
         fn matches(&self, packet: &PacketRef<'_>) -> bool {
@@ -222,7 +222,8 @@ fn packets_of_known_flows_allocate_nothing() {
     }
 }
 
-/// Packets that options look into: DNS questions, TCP in order, and datagrams of two fragments.
+/// Returns packets with payload for the options: DNS queries, TCP in order, and datagrams of two
+/// fragments.
 fn looked_into() -> Packets {
     let mut packets = Packets {
         buffer: Vec::new(),
@@ -323,7 +324,7 @@ fn every_packet_of_every_capture_is_counted_once() {
     println!("{files} captures read");
 }
 
-/// Whether the file is a capture; fails if a packet is in no outermost flow or in two.
+/// Returns whether the file is a capture; fails if a packet is in no outermost flow or in two.
 fn count_outermost(path: &Path) -> bool {
     let Ok(mut reader) = File::open(path)
         .map_err(drop)
