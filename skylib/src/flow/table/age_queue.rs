@@ -1,8 +1,8 @@
 //! Age queues: second-chance (CLOCK) LRU lists that are not touched per packet.
 //!
 //! A flow is appended when it begins and does not move while its packets arrive; a packet only sets
-//! [`HOT_USED`](super::entry::HOT_USED). At the front it is either removed or, if it was used since
-//! it was appended, appended again. An expiry visits only the flows that were in the queue at the
+//! [`HOT_USED`](super::entry::HOT_USED). At the front it is either removed or, if it was used
+//! recently, appended again. An expiry visits only the flows that were in the queue at the
 //! previous expiry: later ones cannot be old enough. Every operation is O(1).
 
 use super::arena::Arena;

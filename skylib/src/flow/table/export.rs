@@ -7,7 +7,7 @@
 //! | export | interval |
 //! |---|---|
 //! | query of a live table | last complete update interval |
-//! | query of an ended table, or removal | interval of the last packet, if it was not sent yet |
+//! | query of an ended table, or removal | current one up to the last packet, else the last complete one |
 //! | update | current interval, up to the update |
 //! | application timeout | current interval, with zero counters |
 

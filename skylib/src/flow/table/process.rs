@@ -355,7 +355,7 @@ impl FlowTable {
             .get(entry.cold.interval)
             .copied()
             .unwrap_or_default();
-        // Silent for a whole interval: the interval before the current one added nothing.
+        // If the flow was silent for the whole interval before, that interval added nothing.
         let was_last = entry.hot.touched == current.wrapping_sub(1);
         let interval = Interval {
             base: totals,

@@ -250,7 +250,7 @@ impl FlowTable {
 
     /// Sends and removes the flows of one application that exceeded its timeout.
     ///
-    /// Visits the whole queue: its order is by start, not by last packet.
+    /// Visits the whole queue, because it is not sorted by the time of the last packet.
     fn time_out(&mut self, class: usize, now: i64, out: &mut Outbox<'_>) {
         let timeouts = &self.options.application_timeouts;
         let Some((_, timeout)) = timeouts.get(class - 1) else {
