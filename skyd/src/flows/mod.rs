@@ -227,7 +227,7 @@ fn summary(stats: &FlowTableStats, filtered: u64) -> String {
     let left_out = [
         ("filtered", filtered),
         ("without_flow", stats.without_flow),
-        ("parts_without_flow", stats.parts_without_flow),
+        ("parts_without_flow", stats.encapsulations_without_flow),
         ("link_type_unknown", stopped.link_type),
         ("truncated", stopped.truncated),
         ("malformed", stopped.malformed),

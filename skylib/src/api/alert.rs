@@ -3,9 +3,8 @@
 use serde::Serialize;
 
 use super::go_json::{JsonError, Members};
-use super::{
-    Date, Defaults, ExpressionChecker, Resource, ResourceError, ValidationError, duration,
-};
+use super::{Date, Defaults, ExpressionChecker, Resource, ResourceError, ValidationError};
+use crate::go_duration;
 
 /// An alert: an expression, when it is evaluated, and what is done when its result changes.
 ///
@@ -48,7 +47,7 @@ impl AlertSpec {
     fn check_trigger(&self) -> Result<(), ValidationError> {
         let refuse = |message: String| Err(ValidationError::of("Trigger", message));
         match self.trigger.strip_prefix("duration:") {
-            Some(period) => match duration::parse(period) {
+            Some(period) => match go_duration::parse(period) {
                 Ok(period) if period.is_zero() => refuse("a period above zero expected".to_owned()),
                 Ok(_) => Ok(()),
                 Err(error) => refuse(error.to_string()),

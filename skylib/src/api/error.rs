@@ -1,8 +1,8 @@
 //! Why clients' changes are refused.
 
-use super::duration::DurationError;
 use super::go_json::JsonError;
 use super::patch::JsonPatchError;
+use crate::go_duration::GoDurationError;
 use crate::graph::GraphError;
 use crate::graph::schema::SchemaError;
 use crate::store::StoreError;
@@ -75,7 +75,7 @@ pub enum ResourceError {
     },
     /// The time to live cannot be read.
     #[error("invalid ttl")]
-    Ttl(#[from] DurationError),
+    Ttl(#[from] GoDurationError),
     /// A change of the graph could not be written down.
     #[error("cannot keep the element: {0}")]
     Unkept(String),

@@ -7,7 +7,6 @@
 pub mod address;
 mod alert;
 mod capture;
-pub mod duration;
 mod edge_rule;
 mod error;
 pub mod go_json;

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::go_json::{JsonError, Members};
 use super::{JsonPatch, PatchError, ResourceError, ValidationError};
-use crate::error::with_causes;
+use crate::error_chain::Chain;
 use crate::flow::LayerKeyMode;
 use crate::graph::Node;
 use crate::id::Id;
@@ -405,7 +405,7 @@ impl<R: Resource> ResourceStore<R> {
 
     /// Remembers how a change of the store went.
     fn note<T>(&self, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
-        let problem = outcome.as_ref().err().map(|error| with_causes(error));
+        let problem = outcome.as_ref().err().map(|error| Chain(error).to_string());
         *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = problem;
         outcome
     }

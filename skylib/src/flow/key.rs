@@ -9,7 +9,9 @@
 
 use super::flow_ids::XxHash;
 use super::options::LayerKeyMode;
-use crate::decode::{IpAddress, NetworkProtocol, Part, Parts, TransportHeader, TransportProtocol};
+use crate::decode::{
+    Encapsulation, Encapsulations, IpAddress, NetworkProtocol, TransportHeader, TransportProtocol,
+};
 
 /// Key of a flow: eight words, compared as such, with the ends in canonical order.
 ///
@@ -56,9 +58,9 @@ impl PacketKey {
     /// 0; `is_plain` means that the headers of the encapsulation alone identify its flow.
     #[inline(always)]
     pub(super) fn new(
-        parts: &Parts,
+        encapsulations: &Encapsulations,
         index: usize,
-        part: &Part,
+        part: &Encapsulation,
         is_plain: bool,
         mode: LayerKeyMode,
         parent: u64,
@@ -66,12 +68,12 @@ impl PacketKey {
         let ends = if is_plain {
             Ends::of(part)
         } else {
-            Ends::of_packet(parts, index)
+            Ends::of_packet(encapsulations, index)
         };
         let transport = if is_plain {
             part.transport.as_ref()
         } else {
-            parts.key_transport(index)
+            encapsulations.key_transport(index)
         };
         let (source_mac, destination_mac) = match &part.link {
             Some(link) => (mac_number(link.source), mac_number(link.destination)),
@@ -128,7 +130,7 @@ struct Ends {
 impl Ends {
     /// Returns the addresses of an encapsulation.
     #[inline(always)]
-    fn of(part: &Part) -> Self {
+    fn of(part: &Encapsulation) -> Self {
         match &part.network {
             Some(network) => Self::new(
                 &network.source,
@@ -145,12 +147,12 @@ impl Ends {
 
     /// Returns the addresses that identify an encapsulation whose key spans several network headers.
     #[cold]
-    fn of_packet(parts: &Parts, index: usize) -> Self {
-        let protocol = parts
+    fn of_packet(encapsulations: &Encapsulations, index: usize) -> Self {
+        let protocol = encapsulations
             .iter()
             .find_map(|part| part.network)
             .map(|network| network.protocol);
-        match parts.key_network(index) {
+        match encapsulations.key_network(index) {
             Some((source, destination)) => Self::new(&source, &destination, protocol),
             None => Self {
                 flags: 0,
@@ -194,7 +196,7 @@ impl Ends {
 
 /// Returns whether the addresses of an encapsulation are equal, so that its ends differ by port.
 #[inline(always)]
-fn is_local(part: &Part) -> bool {
+fn is_local(part: &Encapsulation) -> bool {
     match (&part.network, &part.transport) {
         (Some(network), Some(_)) => network.source.octets() == network.destination.octets(),
         _ => false,

@@ -27,7 +27,7 @@ pub struct FlowTableStats {
     /// Packets without any header that identifies a flow.
     pub without_flow: u64,
     /// Encapsulations inside tunnels without any header that identifies a flow.
-    pub parts_without_flow: u64,
+    pub encapsulations_without_flow: u64,
     /// Packets that could only be decoded in part, by reason; they are counted in the flows of the
     /// decoded headers.
     pub stopped: StopCounts,
@@ -82,7 +82,7 @@ impl AddAssign for FlowTableStats {
         self.packets += other.packets;
         self.filtered += other.filtered;
         self.without_flow += other.without_flow;
-        self.parts_without_flow += other.parts_without_flow;
+        self.encapsulations_without_flow += other.encapsulations_without_flow;
         self.stopped += other.stopped;
         self.created += other.created;
         self.evicted += other.evicted;

@@ -4,7 +4,7 @@
 use super::FlowTable;
 use super::entry::{Entry, NONE, Rare};
 use super::process::Pending;
-use crate::decode::{Layer, Parts};
+use crate::decode::{Encapsulations, Layer};
 use crate::flow::extra_layers::ExtraMessage;
 use crate::flow::options::FlowTableOptions;
 use crate::flow::record::Flow;
@@ -31,8 +31,8 @@ impl MessageRange {
 impl FlowTable {
     /// Returns the message of the innermost layer of the current packet, if the options select
     /// that layer.
-    pub(super) fn extra_message_of(&self, parts: &Parts) -> Option<MessageRange> {
-        let (layer, ends) = parts.innermost()?;
+    pub(super) fn extra_message_of(&self, encapsulations: &Encapsulations) -> Option<MessageRange> {
+        let (layer, ends) = encapsulations.innermost()?;
         let is_wanted = self.options.extra_layers.contains(layer);
         is_wanted.then_some(MessageRange {
             layer,

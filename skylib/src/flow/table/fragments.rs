@@ -3,7 +3,8 @@
 use super::FlowTable;
 use super::process::{IS_COUNTED, IS_FRAGMENTED, Pending};
 use crate::decode::{
-    DefragOptions, Defragmenter, Fragment, Joined, Joining, Layer, NetworkProtocol, Parts,
+    DefragOptions, Defragmenter, Encapsulations, Fragment, Layer, NetworkProtocol, Reassembled,
+    Reassembly,
 };
 use crate::flow::options::FlowTableOptions;
 use crate::packet::{LinkType, PacketRef};
@@ -24,7 +25,7 @@ pub(super) struct JoinedPacket {
     frame: Vec<u8>,
     link_type: LinkType,
     timestamp: Timestamp,
-    joined: Joined,
+    joined: Reassembled,
 }
 
 /// Bit of a packet number that marks an index into [`Fragments::joined`] instead of the batch.
@@ -37,10 +38,10 @@ impl Fragments {
             return None;
         }
         // COMPAT: recorded values of the original, which rejects a last fragment under 8 bytes.
-        let least_last = if options.recorded { 8 } else { 1 };
+        let min_last_fragment_len = if options.recorded { 8 } else { 1 };
         let limits = DefragOptions::default()
             .with_max_bytes(fragments_limit(options))
-            .with_least_last(least_last);
+            .with_min_last_fragment_len(min_last_fragment_len);
         Some(Box::new(Self {
             defragmenter: Defragmenter::new(limits),
             joined: Vec::new(),
@@ -68,20 +69,20 @@ impl Fragments {
     }
 
     /// Adds a fragment; a completed packet becomes `joined[len - 1]`.
-    fn add(&mut self, packet: PacketRef<'_>, fragment: Fragment) -> Joining {
+    fn add(&mut self, packet: PacketRef<'_>, fragment: Fragment) -> Reassembly {
         if self.len == self.joined.len() {
             self.joined.push(JoinedPacket {
                 frame: Vec::new(),
                 link_type: packet.link_type,
                 timestamp: Timestamp::ZERO,
-                joined: Joined::default(),
+                joined: Reassembled::default(),
             });
         }
         let Some(slot) = self.joined.get_mut(self.len) else {
-            return Joining::Refused;
+            return Reassembly::Rejected;
         };
         let joining = self.defragmenter.add(packet, fragment, &mut slot.frame);
-        if let Joining::Whole(joined) = joining {
+        if let Reassembly::Complete(joined) = joining {
             slot.link_type = packet.link_type;
             slot.timestamp = packet.timestamp;
             slot.joined = joined;
@@ -106,17 +107,17 @@ impl JoinedPacket {
 impl FlowTable {
     /// Decodes and keys a packet or, if it is a fragment, the packet that it completes.
     #[inline(never)]
-    pub(super) fn decode_joining(
+    pub(super) fn decode_reassembling(
         &mut self,
         packet: PacketRef<'_>,
         number: u16,
         slots: &mut [Pending],
         len: &mut usize,
     ) {
-        let stopped = self.decoder.decode(packet, &mut self.parts);
-        let Some(fragment) = self.parts.fragment() else {
+        let stopped = self.decoder.decode(packet, &mut self.encapsulations);
+        let Some(fragment) = self.encapsulations.fragment() else {
             if self.passes(packet) {
-                self.key_parts(packet, number, stopped, slots, len);
+                self.key_encapsulations(packet, number, stopped, slots, len);
             }
             return;
         };
@@ -124,14 +125,14 @@ impl FlowTable {
             return;
         };
         match fragments.add(packet, fragment) {
-            Joining::Whole(joined) => {
-                self.stats.fragments.joined += u64::from(joined.waited) + 1;
+            Reassembly::Complete(joined) => {
+                self.stats.fragments.joined += u64::from(joined.pending_fragments) + 1;
                 let index = fragments.len - 1;
                 if let Some(whole) = fragments.joined.get(index) {
                     self.take_joined(whole, index, packet, slots, len);
                 }
             }
-            Joining::Refused => self.stats.fragments.refused += 1,
+            Reassembly::Rejected => self.stats.fragments.refused += 1,
             _ => {}
         }
         self.stats.fragments.lost = fragments.defragmenter.lost();
@@ -149,26 +150,32 @@ impl FlowTable {
     ) {
         let (packet, joined) = (whole.packet(), &whole.joined);
         if !self.passes(packet) {
-            self.stats.filtered += u64::from(joined.waited);
+            self.stats.filtered += u64::from(joined.pending_fragments);
             return;
         }
         // COMPAT: recorded values of the original, which counts only the last fragment.
         let (fragments, wire_bytes, ip_bytes) = if self.options.recorded {
             (1, 0, 0)
         } else {
-            let fragments = u64::from(joined.waited) + 1;
-            (fragments, joined.waited_wire_bytes, joined.waited_ip_bytes)
+            let fragments = u64::from(joined.pending_fragments) + 1;
+            (
+                fragments,
+                joined.pending_wire_bytes,
+                joined.pending_ip_bytes,
+            )
         };
         let first = *len;
-        let stopped = self.decoder.decode_joined(packet, &mut self.parts);
-        self.key_parts(packet, IS_JOINED | index as u16, stopped, slots, len);
+        let stopped = self
+            .decoder
+            .decode_reassembled(packet, &mut self.encapsulations);
+        self.key_encapsulations(packet, IS_JOINED | index as u16, stopped, slots, len);
         // Encapsulations outside the datagram were in every fragment: they are counted once per
         // fragment, with the bytes of all fragments from their own offset on.
-        let mut layers = self.parts.iter().map(|part| part.layers);
+        let mut layers = self.encapsulations.iter().map(|part| part.layers);
         let inmost = layers.position(|layers| layers.contains(Layer::FRAGMENT));
-        let outer = inmost.map_or(self.parts.len(), |inmost| inmost + 1);
+        let outer = inmost.map_or(self.encapsulations.len(), |inmost| inmost + 1);
         let pending = slots.get_mut(first..*len).unwrap_or_default();
-        for (part, slot) in self.parts.iter().zip(pending).take(outer) {
+        for (part, slot) in self.encapsulations.iter().zip(pending).take(outer) {
             slot.bytes = if part.link.is_some() || part.network.is_none() {
                 let before = u64::from(part.offset) * fragments;
                 (wire_bytes + u64::from(last.wire_len)).saturating_sub(before)
@@ -193,7 +200,7 @@ impl FlowTable {
         let entry = self.arena.get_mut(record);
         let wanted = IS_COUNTED | IS_FRAGMENTED;
         if pending.flags & wanted == wanted && !recorded {
-            entry.hot.packets[direction] += u64::from(joined.waited);
+            entry.hot.packets[direction] += u64::from(joined.pending_fragments);
         }
         // COMPAT: recorded values of the original, which counts only the first datagram of a flow.
         if recorded && !is_first {
@@ -201,8 +208,8 @@ impl FlowTable {
         }
         let rare = self.rare.get_mut(entry.cold.rare);
         if let Some(metric) = rare.and_then(|rare| rare.ip.as_mut()) {
-            metric.fragments += i64::from(joined.waited);
-            metric.fragment_errors += i64::from(joined.refused);
+            metric.fragments += i64::from(joined.pending_fragments);
+            metric.fragment_errors += i64::from(joined.rejected_fragments);
         }
     }
 
@@ -228,10 +235,10 @@ impl FlowTable {
 
 /// Returns whether the flow of an encapsulation gets an [`IpMetric`](crate::flow::IpMetric): it is
 /// the innermost one, and the packet has IPv4.
-pub(super) fn has_ip_metric(parts: &Parts, index: usize) -> bool {
+pub(super) fn has_ip_metric(encapsulations: &Encapsulations, index: usize) -> bool {
     let is_v4 = |protocol| protocol == NetworkProtocol::Ipv4;
-    let mut networks = parts.iter().filter_map(|part| part.network);
-    index + 1 == parts.len() && networks.any(|network| is_v4(network.protocol))
+    let mut networks = encapsulations.iter().filter_map(|part| part.network);
+    index + 1 == encapsulations.len() && networks.any(|network| is_v4(network.protocol))
 }
 
 /// Returns the byte budget for fragments: an eighth of [`FlowTableOptions::max_bytes`], at most the

@@ -58,7 +58,7 @@ use super::packet_filter::PacketFilter;
 use super::record::Flow;
 use super::stats::FlowTableStats;
 use super::tcp_stream::TcpStreams;
-use crate::decode::{Decoder, Parts};
+use crate::decode::{Decoder, Encapsulations};
 use crate::packet::PacketBatch;
 
 /// Table of the flows at one capture point.
@@ -130,9 +130,9 @@ pub struct FlowTable {
     has_ended: bool,
     stats: FlowTableStats,
     /// Decoder output of the current packet.
-    parts: Parts,
+    encapsulations: Encapsulations,
     /// Decoder output of the first packet of a new flow.
-    first_parts: Parts,
+    first_encapsulations: Encapsulations,
     /// Buffer of a batch: one element for each encapsulation that a batch can have.
     pending: Vec<Pending>,
 }
@@ -171,9 +171,9 @@ impl FlowTable {
             reads_payload: options.reassemble_tcp || !options.extra_layers.is_none(),
             has_ended: false,
             stats: FlowTableStats::default(),
-            parts: Parts::new(),
-            first_parts: Parts::new(),
-            pending: vec![Pending::NONE; BATCH * Parts::CAPACITY],
+            encapsulations: Encapsulations::new(),
+            first_encapsulations: Encapsulations::new(),
+            pending: vec![Pending::NONE; BATCH * Encapsulations::CAPACITY],
             options,
         }
     }

@@ -7,7 +7,7 @@ use super::entry::{
 };
 use super::fragments::has_ip_metric;
 use super::process::{BatchPackets, IS_SWAPPED, Pending};
-use crate::decode::{NetworkProtocol, Part, TransportProtocol};
+use crate::decode::{Encapsulation, NetworkProtocol, TransportProtocol};
 use crate::flow::metric::IpMetric;
 
 impl FlowTable {
@@ -29,27 +29,28 @@ impl FlowTable {
         }
         // Decodes the packet again: that is cheaper than storing the encapsulations of every
         // packet of a batch for the few that begin a flow. The result is the same.
-        let mut parts = std::mem::take(&mut self.first_parts);
+        let mut encapsulations = std::mem::take(&mut self.first_encapsulations);
         let packet = packets.of(pending);
         let stopped = if packets.joined(pending).is_some() {
-            self.decoder.decode_joined(packet, &mut parts)
+            self.decoder.decode_reassembled(packet, &mut encapsulations)
         } else {
-            self.decoder.decode(packet, &mut parts)
+            self.decoder.decode(packet, &mut encapsulations)
         };
         debug_assert!(
-            stopped.is_ok() || !parts.is_empty(),
+            stopped.is_ok() || !encapsulations.is_empty(),
             "a part was there before"
         );
-        let part = parts
+        let part = encapsulations
             .get(pending.part as usize)
             .copied()
             .unwrap_or_default();
         let other_network = part.network.filter(|network| {
-            let ends = parts.key_network(pending.part as usize);
+            let ends = encapsulations.key_network(pending.part as usize);
             ends != Some((network.source, network.destination))
         });
-        let has_ip_metric = self.options.ip_defrag && has_ip_metric(&parts, pending.part as usize);
-        self.first_parts = parts;
+        let has_ip_metric =
+            self.options.ip_defrag && has_ip_metric(&encapsulations, pending.part as usize);
+        self.first_encapsulations = encapsulations;
 
         let mut rare = Rare {
             ip: has_ip_metric.then(IpMetric::default),
@@ -131,7 +132,7 @@ impl FlowTable {
 }
 
 /// Returns the `HAS_*` flags of an encapsulation.
-fn layers(part: &Part) -> u8 {
+fn layers(part: &Encapsulation) -> u8 {
     let mut layers = 0;
     if part.link.is_some() {
         layers |= HAS_LINK;

@@ -104,7 +104,7 @@ impl FlowTable {
         if let Some(fragments) = &mut self.fragments {
             fragments.begin_batch();
             for (number, packet) in (0_u16..).zip(batch.iter()) {
-                self.decode_joining(packet, number, &mut slots, &mut len);
+                self.decode_reassembling(packet, number, &mut slots, &mut len);
             }
         } else {
             for at in 0..AHEAD {
@@ -211,13 +211,13 @@ impl FlowTable {
             self.stats.filtered += 1;
             return;
         }
-        let stopped = self.decoder.decode(packet, &mut self.parts);
-        self.key_parts(packet, number, stopped, slots, len);
+        let stopped = self.decoder.decode(packet, &mut self.encapsulations);
+        self.key_encapsulations(packet, number, stopped, slots, len);
     }
 
     /// Appends a [`Pending`] for every encapsulation of the decoded packet.
     #[inline(always)]
-    pub(super) fn key_parts(
+    pub(super) fn key_encapsulations(
         &mut self,
         packet: PacketRef<'_>,
         number: u16,
@@ -228,14 +228,21 @@ impl FlowTable {
         if let Err(stopped) = stopped {
             self.stats.stopped.count(stopped);
         }
-        self.stats.parts_without_flow += self.parts.without_flow() as u64;
+        self.stats.encapsulations_without_flow += self.encapsulations.without_flow() as u64;
         let mode = self.options.layer_key_mode;
         let mut parent = NONE;
         let mut parent_hash = 0;
-        let is_plain = self.parts.is_plain();
-        for (index, part) in self.parts.iter().enumerate() {
+        let is_plain = self.encapsulations.is_plain();
+        for (index, part) in self.encapsulations.iter().enumerate() {
             let is_plain = is_plain || index > 0;
-            let key = PacketKey::new(&self.parts, index, part, is_plain, mode, parent_hash);
+            let key = PacketKey::new(
+                &self.encapsulations,
+                index,
+                part,
+                is_plain,
+                mode,
+                parent_hash,
+            );
             let hash = key.key.hash(self.seed, mode);
             self.index.prefetch(hash);
             let by_link = part.link.is_some() || mode == LayerKeyMode::L3;
@@ -292,13 +299,13 @@ impl FlowTable {
     #[inline(never)]
     fn read_payload(&self, packet: PacketRef<'_>, innermost: &mut Pending) {
         if !self.options.extra_layers.is_none()
-            && let Some(message) = self.extra_message_of(&self.parts)
+            && let Some(message) = self.extra_message_of(&self.encapsulations)
         {
             innermost.message = message;
             innermost.flags |= HAS_EXTRA_MESSAGE;
         }
         if self.options.reassemble_tcp
-            && let Some((sequence, payload_len)) = self.segment_of(packet, &self.parts)
+            && let Some((sequence, payload_len)) = self.segment_of(packet, &self.encapsulations)
         {
             (innermost.sequence, innermost.payload_len) = (sequence, payload_len);
             innermost.flags |= IS_SEGMENT;

@@ -3,7 +3,7 @@
 use super::FlowTable;
 use super::entry::{Entry, Rare};
 use super::process::Pending;
-use crate::decode::{Part, Parts, TcpFlags, TransportHeader, TransportProtocol};
+use crate::decode::{Encapsulation, Encapsulations, TcpFlags, TransportHeader, TransportProtocol};
 use crate::flow::options::FlowTableOptions;
 use crate::flow::record::FinishType;
 use crate::flow::tcp_metric::TcpMetric;
@@ -13,13 +13,19 @@ use crate::packet::PacketRef;
 impl FlowTable {
     /// Returns the sequence number and payload length (bytes) of the innermost TCP segment; `None`
     /// if it has neither payload nor SYN, FIN or RST.
-    pub(super) fn segment_of(&self, packet: PacketRef<'_>, parts: &Parts) -> Option<(u32, u32)> {
+    pub(super) fn segment_of(
+        &self,
+        packet: PacketRef<'_>,
+        encapsulations: &Encapsulations,
+    ) -> Option<(u32, u32)> {
         let is_tcp = |header: &&TransportHeader| header.protocol == TransportProtocol::Tcp;
-        let header = parts.last().and_then(|part: &Part| part.transport.as_ref());
+        let header = encapsulations
+            .last()
+            .and_then(|part: &Encapsulation| part.transport.as_ref());
         let header = header.filter(is_tcp).filter(|header| header.has_ports)?;
         let recorded = self.options.recorded;
         // COMPAT: recorded values of the original, which does not track TCP inside UDP.
-        if recorded && parts.key_transport(0).filter(is_tcp).is_none() {
+        if recorded && encapsulations.key_transport(0).filter(is_tcp).is_none() {
             return None;
         }
         let captured = packet.data.len() as u32;
