@@ -7,9 +7,9 @@ use skylib::capture::CaptureError;
 use skylib::pcap_file::PcapFileError;
 use tokio::task::spawn_blocking;
 
-use crate::app::Interrupt;
-use crate::respond::{self, JSON, Response};
-use crate::router::Call;
+use crate::handler::Call;
+use crate::queries::Interrupt;
+use crate::response::{self, JSON, Response};
 use crate::upload;
 
 /// `POST /api/pcap`: the body is a capture file; its flows are kept.
@@ -43,13 +43,13 @@ pub(crate) async fn upload(call: Call) -> Response {
                 cut = imported.cut,
                 "a capture file was counted"
             );
-            respond::typed(StatusCode::ACCEPTED, JSON, "")
+            response::typed(StatusCode::ACCEPTED, JSON, "")
         }
         Ok(Err(error)) => {
             upload::drain(&mut body).await;
-            refused(respond::bad_request(innermost(&error)))
+            refused(response::bad_request(innermost(&error)))
         }
-        Err(_) => respond::bare(StatusCode::INTERNAL_SERVER_ERROR),
+        Err(_) => response::bare(StatusCode::INTERNAL_SERVER_ERROR),
     }
 }
 
@@ -63,6 +63,6 @@ fn innermost(error: &CaptureError) -> &dyn std::error::Error {
 
 /// The rest of the body is not read, so the next request could not be found.
 fn refused(mut refusal: Response) -> Response {
-    respond::close(refusal.headers_mut());
+    response::close(refusal.headers_mut());
     refusal
 }

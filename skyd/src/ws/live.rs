@@ -12,8 +12,8 @@ use skylib::gremlin::{QueryError, QueryErrorKind};
 use skylib::proto::{JsonStream, LiveRequest, Message, live_error, live_reply, live_update};
 use tokio::task::{AbortHandle, Id, JoinSet};
 
-use super::Client;
-use crate::app::QueryFailure;
+use super::client::Client;
+use crate::queries::QueryFailure;
 
 /// What came of a query that ran for the first time.
 type Opened = Result<Result<(), QueryError>, QueryFailure>;
