@@ -2,7 +2,6 @@
 
 use std::io::Cursor;
 use std::num::NonZeroUsize;
-use std::ops::ControlFlow;
 
 use skylib::capture::{PcapFile, Replay};
 use skylib::flow::{Flow, FlowTableOptions, FlowTableStats};
@@ -27,9 +26,9 @@ fn flows(input: &[u8], threads: usize) -> Option<(FlowTableStats, Vec<Flow>)> {
         .with_seed(1);
     let replay = Replay::new(options).with_threads(NonZeroUsize::new(threads)?);
     let mut flows: Vec<Flow> = Vec::new();
-    let mut go_on = || ControlFlow::Continue(());
-    let (mut stats, _damage) = replay.run(&mut file, &mut flows, &mut go_on);
-    // The memory in use depends on the number of threads.
+    let outcome = replay.run(&mut file, &mut flows);
+    let mut stats = outcome.unwrap_or_else(|damage| damage.stats);
+    // Memory use depends on the number of threads.
     stats.bytes = 0;
     flows.sort_by_key(|flow| (flow.uuid.clone(), flow.start, flow.last));
     Some((stats, flows))

@@ -74,11 +74,11 @@ impl App {
 
     /// Returns the limits of the queue of one WebSocket client; `None` subscribes to all namespaces.
     pub(crate) fn subscribe_options(&self, namespaces: Option<Vec<String>>) -> SubscribeOptions {
-        SubscribeOptions {
-            max_messages: self.limits.ws_queue_messages,
-            max_bytes: self.limits.ws_queue_bytes,
-            namespaces,
-        }
+        let mut options = SubscribeOptions::default()
+            .with_max_messages(self.limits.ws_queue_messages)
+            .with_max_bytes(self.limits.ws_queue_bytes);
+        options.namespaces = namespaces;
+        options
     }
 
     /// Runs blocking work with the engine in a query slot.

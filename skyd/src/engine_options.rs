@@ -29,9 +29,9 @@ pub(crate) fn engine_options(role: Role, config: &Config) -> anyhow::Result<Engi
     options.history = topology_history(config);
     options.flow_store = flow_store(config, options.table.expiry_interval);
     options.flows.max_buffered = config.count("analyzer.flow.max_buffer_size");
-    options.flows.live_age = options.table.expiry_interval + options.table.update_interval;
-    options.stats_period = config.duration("agent.capture.stats_update");
-    options.metrics_period = config.duration("agent.topology.netlink.metrics_update");
+    options.flows.remote_max_age = options.table.expiry_interval + options.table.update_interval;
+    options.capture_stats_interval = config.duration("agent.capture.stats_update");
+    options.metrics_interval = config.duration("agent.topology.netlink.metrics_update");
     let netns = config.text("agent.topology.netns.run_path");
     options.netns_path = (!netns.is_empty()).then(|| PathBuf::from(netns));
     options.host_metadata = host_metadata(config)?;
@@ -44,7 +44,7 @@ pub(crate) fn engine_options(role: Role, config: &Config) -> anyhow::Result<Engi
     options.layer_key_mode = layer_key_mode(config);
     options.resources = resource_limits(config);
     options.max_active_captures = config.count("agent.capture.max_active");
-    options.captures_here = role == Role::AllInOne;
+    options.local_captures = role == Role::AllInOne;
     options.startup_capture = startup_capture(config)?;
     Ok(options)
 }

@@ -189,7 +189,7 @@ fn flows(page: &mut MetricsPage, engine: &Status, app: &App) {
     page.counter(
         "skyd_flow_tables_silent_total",
         help,
-        engine.flow_tables_silent,
+        engine.flow_table_timeouts,
     );
     let ingestion = &engine.ingestion;
     page.counter(

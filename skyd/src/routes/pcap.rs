@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use hyper::StatusCode;
 use skylib::capture::CaptureError;
+use skylib::engine::ImportOptions;
 use skylib::pcap_file::PcapFileError;
 use tokio::task::spawn_blocking;
 
@@ -28,7 +29,8 @@ pub(crate) async fn upload(call: Call) -> Response {
     let counting = spawn_blocking(move || {
         let _turn = turn;
         let stop = || interrupt.is_set();
-        counting.engine.import("the body", receiver, &stop)
+        let options = ImportOptions::default().with_interrupt(&stop);
+        counting.engine.import_with("the body", receiver, options)
     });
     let mut body = request.into_body();
     if let Err(refusal) = app.uploads.pump(&mut body, sender).await {
@@ -40,7 +42,7 @@ pub(crate) async fn upload(call: Call) -> Response {
             tracing::info!(
                 packets,
                 flows,
-                cut = imported.cut,
+                cut = imported.truncated,
                 "a capture file was counted"
             );
             response::typed(StatusCode::ACCEPTED, JSON, "")

@@ -56,7 +56,7 @@ pub(crate) async fn show(call: Call) -> Response {
             graph_subscribers_cut_off: engine.graph_subscribers_cut_off,
             flow_subscribers_cut_off: engine.flow_subscribers_cut_off,
             flows_dropped: engine.flows_dropped,
-            flow_tables_silent: engine.flow_tables_silent,
+            flow_tables_silent: engine.flow_table_timeouts,
             messages_dropped: app.clients.messages_dropped(),
         },
         live: Live {

@@ -3,7 +3,7 @@
 use hyper::StatusCode;
 use hyper::header::ACCEPT;
 use skylib::api::go_json::{JsonError, Members};
-use skylib::engine::Engine;
+use skylib::engine::{Engine, QueryOptions};
 use skylib::flow::RawPacket;
 use skylib::gremlin::Answer;
 use skylib::packet::{LinkType, PacketRef};
@@ -56,8 +56,9 @@ pub(crate) async fn query(call: Call) -> Response {
     let format = Format::of(head.headers.get(ACCEPT).map(|value| value.as_bytes()));
     let answered = app
         .run_query(move |engine, interrupt| {
+            let interrupt = || interrupt.is_set();
             engine
-                .query(&query, &|| interrupt.is_set())
+                .query_with(&query, QueryOptions::default().with_interrupt(&interrupt))
                 .map(|answer| format.body(answer))
         })
         .await;
@@ -74,7 +75,10 @@ pub(crate) async fn query(call: Call) -> Response {
 
 /// How a query is answered, always as JSON.
 async fn explain(app: &App, query: String) -> Response {
-    let work = move |engine: &Engine, stop: &Interrupt| engine.explain(&query, &|| stop.is_set());
+    let work = move |engine: &Engine, stop: &Interrupt| {
+        let interrupt = || stop.is_set();
+        engine.explain(&query, QueryOptions::default().with_interrupt(&interrupt))
+    };
     match app.run_query(work).await {
         Ok(Ok(explanation)) => response::json(StatusCode::OK, &explanation),
         Ok(Err(error)) => response::error_text(StatusCode::BAD_REQUEST, &error.to_string()),

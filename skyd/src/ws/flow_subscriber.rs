@@ -44,7 +44,7 @@ pub(crate) async fn run(client: &Client, connection: &mut Connection) -> Connect
         },
     };
     if end == ConnectionEnd::Stuck {
-        flows.give_up();
+        flows.cut_off();
     }
     end
 }

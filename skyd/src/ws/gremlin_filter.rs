@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use skylib::engine::Engine;
+use skylib::engine::{Engine, QueryOptions};
 use skylib::graph::{Direction, Edge, GraphAccess, GraphError, NodeId};
 use skylib::gremlin::{Answer, Query, QueryError, Step};
 use skylib::proto::{BroadcastMessage, FilteredView, NodeFilter};
@@ -96,8 +96,10 @@ fn at_time(filter: &str, time_ms: i64) -> String {
 fn run(engine: &Engine, query: &Query, interrupt: &Interrupt) -> Result<GraphDump, FilterError> {
     let view = engine.graph().view();
     let sequence = view.sequence();
+    let interrupt = || interrupt.is_set();
+    let options = QueryOptions::default().with_interrupt(&interrupt);
     match engine
-        .run_on(&view, query, &|| interrupt.is_set())
+        .run_on(&view, query, options)
         .map_err(FilterError::Failed)?
     {
         Answer::Graph { nodes, edges } => Ok(GraphDump {

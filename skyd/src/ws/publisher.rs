@@ -206,7 +206,7 @@ impl<'a> Publisher<'a> {
             let errors = if self.client.hello.deletes_on_disconnect {
                 graph.update_as(author, work)
             } else {
-                graph.update_kept(author, work)
+                graph.update_persistent(author, work)
             };
             for error in errors {
                 self.client.drop_message(&error);

@@ -144,7 +144,7 @@ impl<'a> Subscriber<'a> {
             };
             if let Err(end) = done {
                 if end == ConnectionEnd::Stuck {
-                    self.events.give_up();
+                    self.events.cut_off();
                 }
                 return end;
             }

@@ -1,40 +1,45 @@
-//! Ends resources whose time to live is over, as often as a store that fails allows.
+//! `Expiry`: deletes resources whose time to live has ended, with exponential backoff while the store
+//! fails.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::resource::resources::Mortal;
+use crate::engine::resource::Expirable;
 use crate::error_chain::Chain;
 use crate::time::Timestamp;
 
-/// Deletes resources of one kind in time; after a failure of the store it waits, longer each time.
+/// Deletes expired resources of one kind.
 pub(super) struct Expiry {
-    resources: Arc<dyn Mortal>,
+    resources: Arc<dyn Expirable>,
+    /// The last failure; `None` if the last attempt succeeded.
     failure: Option<Failure>,
 }
 
+/// A failed attempt and its backoff.
 struct Failure {
     text: String,
-    wait: Duration,
+    /// Time between the attempt and the next one.
+    backoff: Duration,
     retry_at: Timestamp,
 }
 
 impl Expiry {
-    pub(super) fn new(resources: Arc<dyn Mortal>) -> Self {
+    /// Returns the expiry of these resources.
+    pub(super) fn new(resources: Arc<dyn Expirable>) -> Self {
         Self {
             resources,
             failure: None,
         }
     }
 
-    /// When there is something to do next.
+    /// Returns when [`Expiry::expire`] has something to do, or `None` if nothing expires.
     pub(super) fn next(&self) -> Option<Timestamp> {
         let due = self.resources.next_expiry()?;
         let retry_at = self.failure.as_ref().map(|failure| failure.retry_at);
         Some(due.max(retry_at.unwrap_or(due)))
     }
 
-    /// Deletes what is due.
+    /// Deletes the resources that have expired at `now`, unless the backoff is in progress.
     pub(super) fn expire(&mut self, now: Timestamp) {
         if self.next().is_none_or(|next| now < next) {
             return;
@@ -48,23 +53,24 @@ impl Expiry {
                 tracing::error!(
                     error = text,
                     kind,
-                    "expired resources stay until the store works"
+                    "cannot delete expired resources; retrying"
                 );
             }
-            let wait = before.map_or(FIRST_WAIT, |before| (before.wait * 2).min(LONGEST_WAIT));
+            let backoff =
+                before.map_or(MIN_BACKOFF, |before| (before.backoff * 2).min(MAX_BACKOFF));
             self.failure = Some(Failure {
                 text,
-                wait,
-                retry_at: now.saturating_add(wait),
+                backoff,
+                retry_at: now.saturating_add(backoff),
             });
         } else if before.is_some() {
-            tracing::info!(kind, "the store works again, expired resources are gone");
+            tracing::info!(kind, "deleted the expired resources: the store works again");
         }
     }
 }
 
-const FIRST_WAIT: Duration = Duration::from_secs(1);
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
+const MIN_BACKOFF: Duration = Duration::from_secs(1);
+const MAX_BACKOFF: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {
@@ -76,9 +82,17 @@ mod tests {
 
     type Alerts = ResourceStore<AlertSpec>;
 
-    impl Mortal for Alerts {
+    impl Expirable for Alerts {
         fn kind(&self) -> &'static str {
             "alert"
+        }
+
+        fn len(&self) -> usize {
+            Self::len(self)
+        }
+
+        fn store_problem(&self) -> Option<String> {
+            self.problem()
         }
 
         fn next_expiry(&self) -> Option<Timestamp> {
@@ -90,7 +104,7 @@ mod tests {
         }
     }
 
-    /// A store that fails to delete, and counts how often it was asked to.
+    /// A store that fails to delete, and counts the attempts.
     #[derive(Default)]
     struct Failing {
         documents: MemoryStore,
@@ -125,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failing_store_is_tried_again_less_and_less_often() {
+    fn a_failing_store_is_retried_with_exponential_backoff() {
         let documents = Arc::new(Failing::default());
         let (resources, _) = Alerts::open(Arc::clone(&documents) as _).unwrap();
         let resources = Arc::new(resources);
@@ -142,7 +156,7 @@ mod tests {
                 expiry.expire(at(now));
                 assert_eq!(resources.len(), 1);
             }
-            assert!(expiry.next() > Some(at(now)), "nobody spins at {now}");
+            assert!(expiry.next() > Some(at(now)), "no busy loop at {now}");
             if documents.deletes.load(Ordering::Relaxed) != before {
                 tried.push(now);
             }
