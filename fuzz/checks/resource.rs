@@ -1,5 +1,5 @@
-//! Checks of the body of a resource and of a JSON patch of it. The first byte selects the kind, a line
-//! feed separates body and patch.
+//! Checks of the body of a resource and of a JSON patch of it. The first byte selects the kind, a
+//! line feed separates body and patch.
 
 use std::sync::Arc;
 
@@ -13,8 +13,8 @@ use skylib::gremlin::Query;
 use skylib::store::MemoryDocStore;
 use skylib::time::Timestamp;
 
-/// Panics if parsing or patching does, if a resource changes when it is written and read again, or if a
-/// failed patch has an effect.
+/// Panics if parsing or patching does, if a resource changes when it is written and read again, or
+/// if a failed patch has an effect.
 pub(crate) fn check(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     let mut letters = text.chars();

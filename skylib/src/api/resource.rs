@@ -7,8 +7,9 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::go_json::{JsonError, Members};
-use super::{JsonPatch, LayerKeyMode, PatchError, ResourceError, ValidationError};
+use super::{JsonPatch, PatchError, ResourceError, ValidationError};
 use crate::error_chain::Chain;
+use crate::flow::LayerKeyMode;
 use crate::graph::Node;
 use crate::id::Id;
 use crate::store::{DocStore, StoreError};
