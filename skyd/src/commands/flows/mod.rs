@@ -8,14 +8,13 @@ mod tests;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::num::NonZeroU8;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::bail;
 use clap::{Args, ValueEnum, value_parser};
-use skylib::capture::{BpfFilter, BpfFilters, PcapFile, Replay, ReplayedFlows};
+use skylib::capture::{BpfCompiler, BpfFilter, PcapFile, Replay, ReplayedFlows};
 use skylib::flow::{ExtraLayers, FlowTableOptions, FlowTableStats, LayerKeyMode};
 use skylib::graph::{Graph, GraphView};
 use skylib::gremlin::{Context, Limits, Query};
@@ -145,32 +144,30 @@ fn work(args: &FlowsArgs, out: &mut (dyn Write + Send), report: &mut Report) -> 
         .with_ip_defrag(args.ip_defrag)
         .with_extra_layers(extra_layers)
         .with_recorded(args.recorded)
-        .with_leaving_only(true)
+        .with_final_only(true)
         .with_max_entries(usize::MAX)
         .with_max_bytes(args.max_bytes);
     let progress = Progress::new(file.progress());
     let replay = Replay::new(options).with_threads(args.threads.into());
     let (outcome, stats, end) = if let Some(query) = query {
-        let mut each = || {
+        let (flows, end) = replay.collect_while(&mut file, || {
             progress.show();
-            ControlFlow::Continue(())
-        };
-        let (flows, end) = replay.collect(&mut file, &mut each);
+            true
+        });
         progress.clear();
         (answer(&query, &flows, out), flows.stats(), end)
     } else {
         let failed = AtomicBool::new(false);
         let has_tcp_metric = args.extra_tcp_metric || args.reassemble_tcp;
         let mut printer = FlowPrinter::new(out, args.format, has_tcp_metric, &failed);
-        let mut each = || {
+        let outcome = replay.run_while(&mut file, &mut printer, || {
             progress.show();
-            if failed.load(Ordering::Relaxed) {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
+            !failed.load(Ordering::Relaxed)
+        });
+        let (stats, end) = match outcome {
+            Ok(stats) => (stats, Ok(())),
+            Err(error) => (error.stats, Err(error)),
         };
-        let (stats, end) = replay.run(&mut file, &mut printer, &mut each);
         progress.clear();
         (printer.finish().map_err(Into::into), stats, end)
     };
@@ -211,7 +208,7 @@ fn answer(query: &Query, flows: &ReplayedFlows, out: &mut dyn Write) -> anyhow::
         .with_max_elements(usize::MAX)
         .with_max_bytes(usize::MAX);
     let context = Context::new(&view, flows, SystemClock.now())
-        .with_packet_filters(&BpfFilters)
+        .with_packet_filters(&BpfCompiler)
         .with_limits(limits);
     let answer = query.run(&context)?;
     let mut out = io::BufWriter::new(out);
@@ -222,14 +219,14 @@ fn answer(query: &Query, flows: &ReplayedFlows, out: &mut dyn Write) -> anyhow::
 
 /// Returns the last line: counts of flows and packets, and of omissions.
 fn summary(stats: &FlowTableStats, filtered: u64) -> String {
-    let (flows, packets, peak) = (stats.begun, stats.packets, peak_rss_bytes());
+    let (flows, packets, peak) = (stats.created, stats.packets, peak_rss_bytes());
     let mut line = format!("flows {flows} packets {packets} peak_rss_bytes {peak}");
     // Partly decoded packets still count for the flow of the decoded part.
     let stopped = &stats.stopped;
     let left_out = [
         ("filtered", filtered),
         ("without_flow", stats.without_flow),
-        ("parts_without_flow", stats.parts_without_flow),
+        ("parts_without_flow", stats.encapsulations_without_flow),
         ("link_type_unknown", stopped.link_type),
         ("truncated", stopped.truncated),
         ("malformed", stopped.malformed),
@@ -238,7 +235,7 @@ fn summary(stats: &FlowTableStats, filtered: u64) -> String {
         ("streams_cut", stats.streams_cut),
         ("fragments_refused", stats.fragments.refused),
         ("fragments_lost", stats.fragments.lost),
-        ("contents_left_out", stats.contents_left_out),
+        ("contents_left_out", stats.extra_messages_dropped),
         ("evicted", stats.evicted),
     ];
     for (what, count) in left_out.iter().filter(|(_, count)| *count > 0) {

@@ -3,7 +3,7 @@
 use std::io::{self, BufWriter, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use skylib::flow::{CsvWriter, Flow, FlowSink};
+use skylib::flow::{CsvColumns, CsvWriter, Flow, FlowSink};
 
 use super::Format;
 
@@ -37,10 +37,12 @@ impl<'a> FlowPrinter<'a> {
         let (writer, error) = match format {
             Format::Json => (FormatWriter::Json(out), None),
             Format::Ndjson => (FormatWriter::Ndjson(out), None),
-            Format::Csv => match CsvWriter::new(out, tcp_metric) {
-                Ok(csv) => (FormatWriter::Csv(csv), None),
-                Err(error) => (FormatWriter::Nothing, Some(error)),
-            },
+            Format::Csv => {
+                match CsvWriter::new(out, CsvColumns::default().with_tcp_metric(tcp_metric)) {
+                    Ok(csv) => (FormatWriter::Csv(csv), None),
+                    Err(error) => (FormatWriter::Nothing, Some(error)),
+                }
+            }
         };
         failed.store(error.is_some(), Ordering::Relaxed);
         Self {
