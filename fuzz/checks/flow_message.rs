@@ -6,15 +6,15 @@ use skylib::proto::decode_flow_message;
 use skylib::store::{FlowStore, FlowStoreLimits, MemoryFlowStore};
 use skylib::time::{TimeSlice, Timestamp};
 
-/// Panics if parsing, storing or querying does, if a short message causes huge flows, or if flows change
-/// when they are written and read again.
+/// Panics if parsing, storing or querying does, if a short message causes huge flows, or if flows
+/// change when they are written and read again.
 pub(crate) fn check(input: &[u8]) {
     let Ok(message) = decode_flow_message(input) else {
         return;
     };
     let again = decode_flow_message(&message.encode_to_vec());
     assert_eq!(again.expect("own output is valid"), message);
-    let weight: usize = message.flows.iter().map(Flow::weight).sum();
+    let weight: usize = message.flows.iter().map(Flow::memory_size).sum();
     assert!(weight <= 64 << 20, "{weight}");
     for flow in &message.flows {
         serde_json::to_vec(flow).expect("a flow is JSON");
@@ -30,10 +30,8 @@ pub(crate) fn check(input: &[u8]) {
             last: then,
         }),
     ] {
-        let query = FlowQuery {
-            time,
-            ..FlowQuery::default()
-        };
+        let mut query = FlowQuery::default();
+        query.time = time;
         let set = store.query(&query).expect("a query without sort key");
         assert_eq!(
             store.count(&query).expect("a query without sort key"),

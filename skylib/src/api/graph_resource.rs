@@ -1,6 +1,5 @@
 //! Nodes and edges as resources: parts of the live graph that clients bring.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -10,7 +9,9 @@ use super::ResourceError;
 use super::go_json;
 use crate::filter::Filter;
 use crate::graph::schema::{self, SchemaError};
-use crate::graph::{Edge, EdgeId, Graph, GraphError, GraphView, Metadata, Node, NodeId};
+use crate::graph::{
+    Edge, EdgeId, Graph, GraphError, GraphReader as _, GraphView, Metadata, Node, NodeId,
+};
 use crate::time::Timestamp;
 
 /// What clients do to nodes and edges in the same way.
@@ -139,10 +140,9 @@ impl GraphResource for Node {
 
     fn all(view: &GraphView<'_>) -> Result<Vec<Arc<Self>>, GraphError> {
         let mut all = Vec::with_capacity(view.node_count());
-        view.visit_nodes(&Filter::everything(), &mut |node| {
-            all.push(node.into_element());
-            ControlFlow::Continue(())
-        })?;
+        for node in view.nodes(&Filter::everything()) {
+            all.push(node?.into_element());
+        }
         Ok(all)
     }
 
@@ -206,10 +206,9 @@ impl GraphResource for Edge {
 
     fn all(view: &GraphView<'_>) -> Result<Vec<Arc<Self>>, GraphError> {
         let mut all = Vec::with_capacity(view.edge_count());
-        view.visit_edges(&Filter::everything(), &mut |edge| {
-            all.push(edge.into_element());
-            ControlFlow::Continue(())
-        })?;
+        for edge in view.edges(&Filter::everything()) {
+            all.push(edge?.into_element());
+        }
         Ok(all)
     }
 

@@ -20,7 +20,6 @@ mod rfc3339;
 mod tests;
 mod workflow;
 
-pub use crate::flow::LayerKeyMode;
 pub use alert::AlertSpec;
 pub use capture::{CaptureAbilities, CaptureSpec, CaptureType};
 pub use edge_rule::EdgeRule;

@@ -7,8 +7,9 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::go_json::{JsonError, Members};
-use super::{JsonPatch, LayerKeyMode, PatchError, ResourceError, ValidationError};
+use super::{JsonPatch, PatchError, ResourceError, ValidationError};
 use crate::error_chain::Chain;
+use crate::flow::LayerKeyMode;
 use crate::graph::Node;
 use crate::id::Id;
 use crate::store::{DocStore, StoreError};
@@ -126,10 +127,10 @@ pub trait NodeFinder {
 /// use std::sync::Arc;
 /// use std::time::Duration;
 /// use skylib::api::{CaptureSpec, ResourceStore};
-/// use skylib::store::MemoryStore;
+/// use skylib::store::MemoryDocStore;
 /// use skylib::time::Timestamp;
 ///
-/// let (captures, _) = ResourceStore::<CaptureSpec>::open(Arc::new(MemoryStore::default()))?;
+/// let (captures, _) = ResourceStore::<CaptureSpec>::open(Arc::new(MemoryDocStore::default()))?;
 /// let now = Timestamp::from_ms(1_000);
 /// let ttl = Some(Duration::from_secs(5));
 /// let id = captures.create(CaptureSpec::default(), ttl, now)?.uuid.clone();
@@ -464,7 +465,7 @@ mod tests {
 
     use super::*;
     use crate::api::CaptureSpec;
-    use crate::store::{Document, MemoryStore};
+    use crate::store::{Document, MemoryDocStore};
 
     type Captures = ResourceStore<CaptureSpec>;
 
@@ -477,7 +478,7 @@ mod tests {
         }
     }
 
-    fn open(documents: &Arc<MemoryStore>) -> Captures {
+    fn open(documents: &Arc<MemoryDocStore>) -> Captures {
         let (captures, unreadable) = Captures::open(Arc::clone(documents) as _).unwrap();
         assert!(unreadable.is_empty(), "{unreadable:?}");
         captures
@@ -485,7 +486,7 @@ mod tests {
 
     #[test]
     fn resources_come_back_after_a_restart() {
-        let documents = Arc::new(MemoryStore::default());
+        let documents = Arc::new(MemoryDocStore::default());
         let captures = open(&documents);
         let mut mine = capture("G.V()");
         mine.uuid = "mine".to_owned();
@@ -529,7 +530,7 @@ mod tests {
 
     /// A store whose disk answers when it is told to.
     struct Slow {
-        documents: MemoryStore,
+        documents: MemoryDocStore,
         began: mpsc::SyncSender<()>,
         go_on: Mutex<mpsc::Receiver<()>>,
     }
@@ -561,7 +562,7 @@ mod tests {
         let (began, has_begun) = mpsc::sync_channel(1);
         let (tell, go_on) = mpsc::channel();
         let slow = Slow {
-            documents: MemoryStore::default(),
+            documents: MemoryDocStore::default(),
             began,
             go_on: Mutex::new(go_on),
         };
@@ -580,7 +581,7 @@ mod tests {
 
     #[test]
     fn times_to_live_are_whole_seconds_and_survive_a_restart() {
-        let documents = Arc::new(MemoryStore::default());
+        let documents = Arc::new(MemoryDocStore::default());
         let captures = open(&documents);
         let ms = |ms| Some(Duration::from_millis(ms));
         captures.create(capture("a"), ms(2_900), NOW).unwrap();
@@ -606,7 +607,7 @@ mod tests {
 
     #[test]
     fn documents_that_cannot_be_read_are_named_and_left() {
-        let documents = Arc::new(MemoryStore::default());
+        let documents = Arc::new(MemoryDocStore::default());
         let good = open(&documents).create(capture("G"), None, NOW).unwrap();
         for (id, text) in [
             ("1", "{"),

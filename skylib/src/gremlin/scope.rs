@@ -1,5 +1,8 @@
-//! `Scope`: the part of a view that a query sees, the whole of it or a subgraph, now or in the
-//! past.
+//! `Scope`: what a query reads: a snapshot of the graph, in the present or the past, or a subgraph of
+//! it.
+//!
+//! The graph is locked for one batch of elements at a time, so filters that are expensive to test are
+//! split: a cheap part runs inside the batch, the rest outside ([`Scope::cheap_part`]).
 
 use std::ops::ControlFlow;
 use std::rc::Rc;
@@ -9,69 +12,76 @@ use super::budget::Budget;
 use super::error::QueryError;
 use super::explain::Access;
 use super::point_lookup::Lookup;
-use super::source::{View, VisitEnds};
 use super::steps::filter::Row;
 use crate::filter::{Filter, Predicate};
 use crate::graph::history::{History, Identities, PastView};
 use crate::graph::{
-    Direction, EdgeId, EdgeRef, ElementKey, GraphError, GraphView, NodeId, NodeRef,
+    Direction, EdgeEnds, EdgeId, EdgeRef, ElementKey, GraphError, GraphReader, GraphView, Hop,
+    NodeId, NodeRef, SnapshotIter,
 };
 use crate::time::When;
 
-/// What `V`, `E` and walks find.
+/// The elements that `V`, `E`, and walks can find.
 #[derive(Clone)]
 pub(super) struct Scope<'a> {
-    view: View<'a>,
-    /// `None`: everything.
-    part: Option<Rc<Part>>,
+    source: Source<'a>,
+    /// Subgraph that limits the scope; `None` means the entire snapshot.
+    subgraph: Option<Rc<Subgraph>>,
 }
 
-/// A subgraph: marks on elements of the view, nothing copied.
-pub(super) struct Part {
+/// The snapshot that a query reads.
+#[derive(Clone)]
+enum Source<'a> {
+    Live(&'a GraphView<'a>),
+    Past(Rc<PastView<'a>>),
+}
+
+impl Source<'_> {
+    fn reader(&self) -> &dyn GraphReader {
+        match self {
+            Self::Live(view) => *view,
+            Self::Past(past) => &**past,
+        }
+    }
+}
+
+/// A subgraph of a snapshot: shared elements, and bitmaps of their numbers for membership tests.
+pub(super) struct Subgraph {
     pub(super) nodes: Vec<NodeRef>,
     pub(super) edges: Vec<EdgeRef>,
     node_numbers: Bitmap,
     edge_numbers: Bitmap,
 }
 
-/// An edge as a walk goes over it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Hop {
-    /// Which of the given nodes it starts from.
-    pub(super) which: usize,
-    pub(super) edge: u32,
-    /// The node at its other end.
-    pub(super) node: u32,
-}
-
-impl Part {
-    /// A subgraph; every end of the edges is among the nodes.
+impl Subgraph {
+    /// Creates a subgraph. Both ends of every edge must be among the nodes.
     pub(super) fn new(nodes: Vec<NodeRef>, edges: Vec<EdgeRef>) -> Self {
-        let mut part = Self {
+        let mut subgraph = Self {
             nodes,
             edges,
             node_numbers: Bitmap::default(),
             edge_numbers: Bitmap::default(),
         };
-        for node in &part.nodes {
-            part.node_numbers.insert(node.index());
+        for node in &subgraph.nodes {
+            subgraph.node_numbers.insert(node.index());
         }
-        for edge in &part.edges {
-            part.edge_numbers.insert(edge.index());
+        for edge in &subgraph.edges {
+            subgraph.edge_numbers.insert(edge.index());
         }
-        part
+        subgraph
     }
 }
 
 impl<'a> Scope<'a> {
+    /// Creates a scope of all elements of the present.
     pub(super) const fn whole(view: &'a GraphView<'a>) -> Self {
         Self {
-            view: View::Live(view),
-            part: None,
+            source: Source::Live(view),
+            subgraph: None,
         }
     }
 
-    /// Everything there was at a time.
+    /// Creates a scope of all elements at a time in the past.
     pub(super) fn past(
         history: &'a dyn History,
         when: When,
@@ -79,140 +89,132 @@ impl<'a> Scope<'a> {
     ) -> Self {
         let view = PastView::open(history, when).with_interrupt(interrupt);
         Self {
-            view: View::Past(Rc::new(view)),
-            part: None,
+            source: Source::Past(Rc::new(view)),
+            subgraph: None,
         }
     }
 
-    /// Bytes that reading holds beside what is found.
+    /// Returns the number of bytes that the view of the past holds, excluding results.
     pub(super) fn bytes(&self) -> usize {
-        match &self.view {
-            View::Live(_) => 0,
-            View::Past(past) => past.bytes(),
-        }
+        self.reader().bytes()
     }
 
-    /// Whether it is only a subgraph.
-    pub(super) const fn is_part(&self) -> bool {
-        self.part.is_some()
+    /// Returns whether the scope is limited to a subgraph.
+    pub(super) const fn is_subgraph(&self) -> bool {
+        self.subgraph.is_some()
     }
 
-    /// Whether a walk may meet several revisions of an element.
+    /// Returns whether the scope is in the past, where an element may have several revisions.
     pub(super) const fn is_past(&self) -> bool {
-        matches!(self.view, View::Past(_))
+        matches!(self.source, Source::Past(_))
     }
 
-    /// Which numbers stand for the same element.
+    /// Returns the mapping from numbers of revisions to elements.
     pub(super) fn identities(&self) -> Identities {
-        self.view.identities()
+        self.reader().identities()
     }
 
-    /// Only these elements from now on.
-    pub(super) fn narrow(&mut self, part: Part) {
-        self.part = Some(Rc::new(part));
+    /// Limits the scope to a subgraph.
+    pub(super) fn narrow(&mut self, subgraph: Subgraph) {
+        self.subgraph = Some(Rc::new(subgraph));
     }
 
+    /// Returns the node with an id.
     pub(super) fn node(&self, id: &str) -> Result<Option<NodeRef>, QueryError> {
         let found = self
-            .view
+            .reader()
             .node_by_id(&NodeId::from(id))
             .map_err(|error| expired(&error))?;
         Ok(found.filter(|node| self.has_node(node.index())))
     }
 
+    /// Returns the edge with an id.
     pub(super) fn edge(&self, id: &str) -> Result<Option<EdgeRef>, QueryError> {
         let found = self
-            .view
+            .reader()
             .edge_by_id(&EdgeId::from(id))
             .map_err(|error| expired(&error))?;
         Ok(found.filter(|edge| self.has_edge(edge.index())))
     }
 
-    /// The nodes that pass a filter.
+    /// Visits the nodes that match a filter until the visitor breaks.
     pub(super) fn visit_nodes(
         &self,
         filter: &Filter<ElementKey>,
         budget: &Budget<'_>,
         visit: &mut dyn FnMut(NodeRef) -> ControlFlow<()>,
     ) -> Result<(), QueryError> {
-        if let Some(part) = &self.part {
-            return sift(part.nodes.iter().cloned(), filter, budget, visit);
+        if let Some(subgraph) = &self.subgraph {
+            return sift(subgraph.nodes.iter().cloned(), filter, budget, visit);
         }
         if let (Some(Lookup::Id(id)), false) = (Lookup::of_node(filter), self.is_past()) {
             return sift(self.node(id)?.into_iter(), filter, budget, visit);
         }
-        match self.too_much(filter)? {
-            None => self
-                .view
-                .visit_nodes(filter, visit)
-                .map_err(|error| expired(&error)),
+        match self.cheap_part(filter)? {
+            None => each(self.reader().nodes(filter), visit),
             Some(light) => {
                 let mut failed = Ok(());
                 let visit = &mut |node| offer(node, filter, budget, visit, &mut failed);
-                self.view
-                    .visit_nodes(&light, visit)
-                    .map_err(|error| expired(&error))?;
+                each(self.reader().nodes(&light), visit)?;
                 failed
             }
         }
     }
 
-    /// How [`Scope::visit_nodes`] or, to count them, [`Scope::count_nodes`] finds them.
+    /// Returns how [`Scope::visit_nodes`] or, with `only_count`, [`Scope::count_nodes`] finds nodes.
     pub(super) fn node_access(
         &self,
         filter: &Filter<ElementKey>,
         only_count: bool,
     ) -> Result<Access, QueryError> {
-        if self.part.is_some() || filter.is_everything() || Lookup::of_node(filter).is_some() {
+        if self.subgraph.is_some() || filter.is_everything() || Lookup::of_node(filter).is_some() {
             return Ok(self.edge_access(filter, only_count));
         }
-        let probe = self.view.probe(filter).map_err(|error| expired(&error))?;
-        Ok(probe.map_or(Access::Scan, |(key, estimate)| Access::Index {
-            key,
-            estimate,
+        let index = self.reader().index_for(filter);
+        let index = index.map_err(|error| expired(&error))?;
+        Ok(index.map_or(Access::Scan, |index| Access::Index {
+            key: index.key,
+            estimate: index.estimate,
         }))
     }
 
-    /// How [`Scope::visit_edges`] or, to count them, [`Scope::count_edges`] finds them.
+    /// Returns how [`Scope::visit_edges`] or, with `only_count`, [`Scope::count_edges`] finds edges.
     pub(super) fn edge_access(&self, filter: &Filter<ElementKey>, only_count: bool) -> Access {
         match Lookup::of_edge(filter) {
-            Some(lookup) if self.part.is_none() && lookup.works(self.is_past()) => lookup.access(),
-            _ if self.part.is_some() || self.is_past() => Access::Scan,
+            Some(lookup) if self.subgraph.is_none() && lookup.works(self.is_past()) => {
+                lookup.access()
+            }
+            _ if self.subgraph.is_some() || self.is_past() => Access::Scan,
             _ if filter.is_everything() && only_count => Access::Totals,
             _ => Access::Scan,
         }
     }
 
-    /// The edges that pass a filter.
+    /// Visits the edges that match a filter until the visitor breaks.
     pub(super) fn visit_edges(
         &self,
         filter: &Filter<ElementKey>,
         budget: &Budget<'_>,
         visit: &mut dyn FnMut(EdgeRef) -> ControlFlow<()>,
     ) -> Result<(), QueryError> {
-        if let Some(part) = &self.part {
-            return sift(part.edges.iter().cloned(), filter, budget, visit);
+        if let Some(subgraph) = &self.subgraph {
+            return sift(subgraph.edges.iter().cloned(), filter, budget, visit);
         }
         if let (Some(lookup), false) = (Lookup::of_edge(filter), self.is_past()) {
             return self.look_up(lookup, filter, budget, visit);
         }
-        match self.too_much(filter)? {
-            None => self
-                .view
-                .visit_edges(filter, visit)
-                .map_err(|error| expired(&error)),
+        match self.cheap_part(filter)? {
+            None => each(self.reader().edges(filter), visit),
             Some(light) => {
                 let mut failed = Ok(());
                 let visit = &mut |edge| offer(edge, filter, budget, visit, &mut failed);
-                self.view
-                    .visit_edges(&light, visit)
-                    .map_err(|error| expired(&error))?;
+                each(self.reader().edges(&light), visit)?;
                 failed
             }
         }
     }
 
-    /// The edges that a filter names, of now.
+    /// Visits the edges of the present that a filter identifies.
     fn look_up(
         &self,
         lookup: Lookup<'_>,
@@ -229,16 +231,16 @@ impl<'a> Scope<'a> {
         self.walk_edges(&from, direction, filter, budget, visit)
     }
 
-    /// The number of nodes that pass a filter.
+    /// Returns the number of nodes that match a filter.
     pub(super) fn count_nodes(
         &self,
         filter: &Filter<ElementKey>,
         budget: &Budget<'_>,
     ) -> Result<usize, QueryError> {
         let is_looked_up = Lookup::of_node(filter).is_some();
-        if self.part.is_none() && !is_looked_up && self.too_much(filter)?.is_none() {
+        if self.subgraph.is_none() && !is_looked_up && self.cheap_part(filter)?.is_none() {
             return self
-                .view
+                .reader()
                 .count_nodes(filter)
                 .map_err(|error| expired(&error));
         }
@@ -250,16 +252,16 @@ impl<'a> Scope<'a> {
         Ok(count)
     }
 
-    /// The number of edges that pass a filter.
+    /// Returns the number of edges that match a filter.
     pub(super) fn count_edges(
         &self,
         filter: &Filter<ElementKey>,
         budget: &Budget<'_>,
     ) -> Result<usize, QueryError> {
         let is_looked_up = Lookup::of_edge(filter).is_some();
-        if self.part.is_none() && !is_looked_up && self.too_much(filter)?.is_none() {
+        if self.subgraph.is_none() && !is_looked_up && self.cheap_part(filter)?.is_none() {
             return self
-                .view
+                .reader()
                 .count_edges(filter)
                 .map_err(|error| expired(&error));
         }
@@ -271,7 +273,7 @@ impl<'a> Scope<'a> {
         Ok(count)
     }
 
-    /// The nodes around nodes that pass a filter, one for each edge.
+    /// Visits the neighbors of nodes that match a filter, one per edge.
     pub(super) fn walk_nodes(
         &self,
         from: &[NodeRef],
@@ -280,25 +282,21 @@ impl<'a> Scope<'a> {
         budget: &Budget<'_>,
         visit: &mut dyn FnMut(NodeRef) -> ControlFlow<()>,
     ) -> Result<(), QueryError> {
-        if self.part.is_none() && weight(filter) <= MAX_WEIGHT {
-            let visit = &mut |_, node| visit(node);
-            let walked = self.view.walk_nodes(from, direction, filter, visit);
-            return walked.map_err(|error| expired(&error));
+        if self.subgraph.is_none() && weight(filter) <= MAX_WEIGHT {
+            let nodes = self.reader().neighbor_nodes(from, direction, filter);
+            return each(nodes, visit);
         }
         let mut failed = Ok(());
-        let visit = &mut |_, edge: &EdgeRef, node: &NodeRef| {
-            if self.has_hop(edge.index(), node.index()) {
-                return offer(node.clone(), filter, budget, visit, &mut failed);
+        each(self.reader().neighbors(from, direction), &mut |neighbor| {
+            if self.has_hop(neighbor.edge.index(), neighbor.node.index()) {
+                return offer(neighbor.node, filter, budget, visit, &mut failed);
             }
             ControlFlow::Continue(())
-        };
-        self.view
-            .walk(from, direction, visit)
-            .map_err(|error| expired(&error))?;
+        })?;
         failed
     }
 
-    /// The edges of nodes that pass a filter.
+    /// Visits the edges of nodes that match a filter.
     pub(super) fn walk_edges(
         &self,
         from: &[NodeRef],
@@ -314,39 +312,32 @@ impl<'a> Scope<'a> {
             &everything
         };
         let mut failed = Ok(());
-        let visit = &mut |_, edge: EdgeRef| match self.has_edge(edge.index()) {
+        let edges = self.reader().neighbor_edges(from, direction, light);
+        each(edges, &mut |edge| match self.has_edge(edge.index()) {
             true => offer(edge, filter, budget, visit, &mut failed),
             false => ControlFlow::Continue(()),
-        };
-        let walked = self.view.walk_edges(from, direction, light, visit);
-        walked.map_err(|error| expired(&error))?;
+        })?;
         failed
     }
 
-    /// The edges around nodes by their numbers, without reading any element.
+    /// Visits the edges of nodes by number, without reading elements.
     pub(super) fn hop(
         &self,
         from: &[u32],
         direction: Direction,
         visit: &mut dyn FnMut(Hop) -> ControlFlow<()>,
     ) -> Result<(), QueryError> {
-        let hopped = match self.is_part() {
-            false => {
-                let visit = &mut |which, edge, node| visit(Hop { which, edge, node });
-                self.view.hop(from, direction, visit)
-            }
-            true => {
-                let visit = &mut |which, edge, node| match self.has_hop(edge, node) {
-                    true => visit(Hop { which, edge, node }),
-                    false => ControlFlow::Continue(()),
-                };
-                self.view.hop(from, direction, visit)
-            }
-        };
-        hopped.map_err(|error| expired(&error))
+        let hops = self.reader().hops(from, direction);
+        match self.is_subgraph() {
+            false => each(hops, visit),
+            true => each(hops, &mut |hop| match self.has_hop(hop.edge, hop.node) {
+                true => visit(hop),
+                false => ControlFlow::Continue(()),
+            }),
+        }
     }
 
-    /// The hops over edges that pass a filter.
+    /// Returns the hops over edges that match a filter.
     pub(super) fn hops(
         &self,
         from: &[u32],
@@ -371,51 +362,48 @@ impl<'a> Scope<'a> {
             return Ok(hops);
         }
         let numbers: Vec<u32> = hops.iter().map(|hop| hop.edge).collect();
-        let mut passing = Bitmap::default();
+        let mut matching = Bitmap::default();
         self.fetch_edges(&numbers, &mut |edge| {
             if filter.matches(&**edge) {
-                passing.insert(edge.index());
+                matching.insert(edge.index());
             }
             ControlFlow::Continue(())
         })?;
-        hops.retain(|hop| passing.contains(hop.edge));
+        hops.retain(|hop| matching.contains(hop.edge));
         Ok(hops)
     }
 
+    /// Visits the nodes with the given numbers.
     pub(super) fn fetch_nodes(
         &self,
         numbers: &[u32],
         visit: &mut dyn FnMut(NodeRef) -> ControlFlow<()>,
     ) -> Result<(), QueryError> {
-        self.view
-            .fetch_nodes(numbers, visit)
-            .map_err(|error| expired(&error))
+        each(self.reader().nodes_at(numbers), visit)
     }
 
+    /// Visits the edges with the given numbers.
     pub(super) fn fetch_edges(
         &self,
         numbers: &[u32],
         visit: &mut dyn FnMut(EdgeRef) -> ControlFlow<()>,
     ) -> Result<(), QueryError> {
-        self.view
-            .fetch_edges(numbers, visit)
-            .map_err(|error| expired(&error))
+        each(self.reader().edges_at(numbers), visit)
     }
 
-    /// Parent and child of each edge, each in all its revisions.
+    /// Visits the ends of each edge: parent and child, each in all revisions of the scope.
     pub(super) fn visit_ends(
         &self,
         edges: &[EdgeRef],
-        visit: VisitEnds<'_>,
+        visit: &mut dyn FnMut(&EdgeEnds) -> ControlFlow<()>,
     ) -> Result<(), QueryError> {
-        self.view
-            .visit_ends(edges, visit)
-            .map_err(|error| expired(&error))
+        each(self.reader().ends_of(edges), &mut |ends| visit(&ends))
     }
 
-    /// The part of a filter that may be tested while the graph is held, where the whole would
-    /// hold it too long; the whole is then tested outside.
-    fn too_much(
+    /// Returns the part of an expensive filter that is cheap enough to test while the graph is
+    /// locked; the entire filter then has to be tested outside. `None` if the entire filter is cheap
+    /// enough.
+    fn cheap_part(
         &self,
         filter: &Filter<ElementKey>,
     ) -> Result<Option<Filter<ElementKey>>, QueryError> {
@@ -424,8 +412,8 @@ impl<'a> Scope<'a> {
             return Ok(None);
         }
         let by_index = self
-            .view
-            .probe(filter)
+            .reader()
+            .index_for(filter)
             .map_err(|error| expired(&error))?
             .is_some();
         if by_index && all <= MAX_INDEXED_WEIGHT {
@@ -446,25 +434,42 @@ impl<'a> Scope<'a> {
         Ok(Some(Filter::All(light)))
     }
 
-    fn has_node(&self, number: u32) -> bool {
-        self.part
-            .as_ref()
-            .is_none_or(|part| part.node_numbers.contains(number))
+    fn reader(&self) -> &dyn GraphReader {
+        self.source.reader()
     }
 
-    /// Whether an edge and the node it leads to are in; of a node other revisions may be.
+    fn has_node(&self, number: u32) -> bool {
+        self.subgraph
+            .as_ref()
+            .is_none_or(|subgraph| subgraph.node_numbers.contains(number))
+    }
+
+    /// Returns whether the scope contains an edge and the revision of the node it leads to.
     fn has_hop(&self, edge: u32, node: u32) -> bool {
         self.has_edge(edge) && self.has_node(node)
     }
 
     fn has_edge(&self, number: u32) -> bool {
-        self.part
+        self.subgraph
             .as_ref()
-            .is_none_or(|part| part.edge_numbers.contains(number))
+            .is_none_or(|subgraph| subgraph.edge_numbers.contains(number))
     }
 }
 
-/// Hands an element on if it passes a filter.
+/// Passes the items of a snapshot to `visit` until it breaks.
+fn each<T>(
+    items: SnapshotIter<'_, T>,
+    visit: &mut dyn FnMut(T) -> ControlFlow<()>,
+) -> Result<(), QueryError> {
+    for item in items {
+        if visit(item.map_err(|error| expired(&error))?).is_break() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Visits an element if it matches a filter.
 fn offer<R: Row>(
     row: R,
     filter: &Filter<ElementKey>,
@@ -480,6 +485,7 @@ fn offer<R: Row>(
     }
 }
 
+/// Visits the elements that match a filter.
 fn sift<R: Row>(
     rows: impl Iterator<Item = R>,
     filter: &Filter<ElementKey>,
@@ -495,7 +501,7 @@ fn sift<R: Row>(
     failed
 }
 
-/// About how many comparisons a filter takes.
+/// Returns the approximate cost of a filter, in comparisons.
 fn weight(filter: &Filter<ElementKey>) -> usize {
     match filter {
         Filter::All(filters) | Filter::Any(filters) => filters.iter().map(weight).sum(),
@@ -505,12 +511,15 @@ fn weight(filter: &Filter<ElementKey>) -> usize {
     }
 }
 
-/// A stretch of the view tests 256 elements: some hundred microseconds at most.
+/// Maximum cost of a filter tested while the graph is locked. A batch has 256 elements, so the lock is
+/// held for a few hundred microseconds at most.
 const MAX_WEIGHT: usize = 64;
-/// An index lets few elements come to the test.
+/// Maximum cost of a filter for which an index selects the candidates, which are few.
 const MAX_INDEXED_WEIGHT: usize = 1024;
 
+/// Converts the error of an expired snapshot.
 fn expired(error: &GraphError) -> QueryError {
-    QueryError::limit(error.to_string())
-        .help("the graph changed so much meanwhile that the past it needs is gone; ask again")
+    QueryError::limit(error.to_string()).help(
+        "the snapshot expired because the graph changed too much meanwhile; run the query again",
+    )
 }

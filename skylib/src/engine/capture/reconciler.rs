@@ -461,7 +461,7 @@ mod tests {
     use crate::flow::FlowTableOptions;
     use crate::graph::{Graph, Metadata, Origin};
     use crate::gremlin::Limits;
-    use crate::store::MemoryStore;
+    use crate::store::MemoryDocStore;
     use crate::time::SystemClock;
 
     fn reconciler(max_active: usize) -> Reconciler {
@@ -473,7 +473,7 @@ mod tests {
             clock: Arc::clone(&clock),
             limits: Limits::default(),
         };
-        let (resources, _) = ResourceStore::open(Arc::new(MemoryStore::default())).unwrap();
+        let (resources, _) = ResourceStore::open(Arc::new(MemoryDocStore::default())).unwrap();
         let opener = Opener {
             graph: Arc::clone(&queries.graph),
             flows: Arc::clone(&queries.flows),

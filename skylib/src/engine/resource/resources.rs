@@ -7,12 +7,12 @@ use std::time::Duration;
 use super::collection::Collection;
 use super::observer::Observer;
 use crate::api::{
-    Defaults, ExpressionChecker, LayerKeyMode, NodeFinder, PatchError, Resource, ResourceError,
-    ResourceStore,
+    Defaults, ExpressionChecker, NodeFinder, PatchError, Resource, ResourceError, ResourceStore,
 };
 use crate::capture::BpfProgram;
 use crate::engine::bus::Bus;
 use crate::engine::query::{QueryOptions, QueryRunner};
+use crate::flow::LayerKeyMode;
 use crate::go_duration;
 use crate::graph::Node;
 use crate::gremlin::{Answer, Query};

@@ -4,6 +4,7 @@
 //! UUID: `put` and eviction cost O(log n) per flow. A query scans all flows of its time.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use hashbrown::HashMap;
@@ -25,11 +26,11 @@ use crate::value::Text;
 /// use skylib::time::{TimeSlice, Timestamp};
 ///
 /// let store = MemoryFlowStore::new(FlowStoreLimits::default());
-/// let flow = Flow { uuid: "f1".into(), start: 1000, last: 2000, ..Flow::default() };
+/// let flow = Flow::default().with_uuid("f1").with_times(1000, 2000);
 /// store.put(vec![flow], Timestamp::from_ms(60_000));
 /// let then = Timestamp::from_ms(1500);
 /// let time = Some(TimeSlice { start: then, last: then });
-/// let found = store.query(&FlowQuery { time, ..FlowQuery::default() })?;
+/// let found = store.query(&FlowQuery::default().with_time(time))?;
 /// assert_eq!(found.flows.len(), 1);
 /// # Ok::<(), skylib::flow::FlowQueryError>(())
 /// ```
@@ -106,10 +107,19 @@ impl MemoryFlowStore {
             let Ok(flow) = Flow::decode(&*stored.record) else {
                 continue;
             };
-            if query.wants_node(&flow.node_tid) && filter.matches(&flow) {
+            if query.matches_node(&flow.node_tid) && filter.matches(&flow) {
                 visit(&stored, flow);
             }
         }
+    }
+}
+
+impl fmt::Debug for MemoryFlowStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryFlowStore")
+            .field("limits", &self.limits)
+            .field("status", &self.status())
+            .finish_non_exhaustive()
     }
 }
 
