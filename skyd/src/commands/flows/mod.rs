@@ -166,7 +166,7 @@ fn work(args: &FlowsArgs, out: &mut (dyn Write + Send), report: &mut Report) -> 
         });
         let (stats, end) = match outcome {
             Ok(stats) => (stats, Ok(())),
-            Err(error) => (error.stats, Err(error)),
+            Err(error) => (*error.stats(), Err(error)),
         };
         progress.clear();
         (printer.finish().map_err(Into::into), stats, end)
