@@ -296,7 +296,7 @@ mod tests {
     async fn many_connections_may_wait_to_be_accepted() {
         let allowed = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
         let many = allowed.trim().parse::<usize>().unwrap().min(400);
-        let address = ServiceAddress::parse("127.0.0.1:0").unwrap();
+        let address = "127.0.0.1:0".parse::<ServiceAddress>().unwrap();
         let listener = listen("analyzer.listen", &address).await.unwrap();
         let place = listener.local_addr().unwrap();
         let connect = |_| std::net::TcpStream::connect_timeout(&place, Duration::from_secs(1));

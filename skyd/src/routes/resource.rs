@@ -78,7 +78,7 @@ pub(crate) async fn update<C: Collection + 'static>(call: Call, of: Of<C>) -> Re
         Some(Err(PatchError::NotFound)) => respond::bare(StatusCode::NOT_FOUND),
         Some(Err(PatchError::Updating(
             error @ (ResourceError::Store(_)
-            | ResourceError::Unkept(_)
+            | ResourceError::NotStored(_)
             | ResourceError::TooLarge { .. }),
         ))) => respond::resource_error(&error),
         Some(Err(error)) => respond::bad_request(&error),

@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use super::collection::Collection;
 use super::hub::SharedGraph;
-use crate::api::{
-    GraphResource, JsonPatch, PatchError, ResourceError, ValidationError, read_element,
-};
+use crate::api::{GraphResource, JsonPatch, PatchError, ResourceError, ValidationError};
 use crate::graph::{Graph, GraphAccess, GraphError, Metadata};
 use crate::time::{Clock, Timestamp};
 
@@ -95,7 +93,7 @@ impl<E: GraphResource> Collection for Elements<E> {
 
     /// The time to live is ignored: elements have none.
     fn create(&self, json: &str, _ttl: Option<&str>) -> Result<Arc<E>, ResourceError> {
-        let mut element: E = read_element(json, self.clock.now())?;
+        let mut element = E::read(json, self.clock.now())?;
         if element.origin().is_empty() {
             element.set_origin(&format!("api.{}", self.host));
         }
@@ -104,7 +102,7 @@ impl<E: GraphResource> Collection for Elements<E> {
         let added = self.graph.update_kept(None, add)?;
         if let Err(reason) = self.graph.flush() {
             self.undo(&added);
-            return Err(ResourceError::Unkept(reason));
+            return Err(ResourceError::NotStored(reason));
         }
         Ok(added)
     }
@@ -134,7 +132,7 @@ impl<E: GraphResource> Collection for Elements<E> {
     /// the change is made and not durable yet.
     fn patch(&self, id: &str, patch: &str) -> Result<Option<Arc<E>>, PatchError> {
         let mut element = self.get(id).ok_or(PatchError::NotFound)?;
-        let patch = JsonPatch::parse(patch).map_err(PatchError::Incorrect)?;
+        let patch = patch.parse::<JsonPatch>().map_err(PatchError::Incorrect)?;
         loop {
             let patched = Self::patched(&element, &patch)?;
             let mut metadata = patched.metadata().clone();
@@ -155,7 +153,7 @@ impl<E: GraphResource> Collection for Elements<E> {
             };
             match self.graph.update_as(None, change)? {
                 Outcome::Done(element) => {
-                    let kept = self.graph.flush().map_err(ResourceError::Unkept);
+                    let kept = self.graph.flush().map_err(ResourceError::NotStored);
                     kept.map_err(PatchError::Updating)?;
                     return Ok(element);
                 }
@@ -169,7 +167,7 @@ impl<E: GraphResource> Collection for Elements<E> {
         let delete = |graph: &mut Graph, now: Timestamp| E::delete(graph, id, now);
         match self.graph.update_as(None, delete) {
             Ok(()) => {
-                self.graph.flush().map_err(ResourceError::Unkept)?;
+                self.graph.flush().map_err(ResourceError::NotStored)?;
                 Ok(true)
             }
             Err(GraphError::NodeNotFound | GraphError::EdgeNotFound) => Ok(false),

@@ -7,10 +7,11 @@ use super::collection::Collection;
 use super::query::QueryRunner;
 use super::subscription::Bus;
 use crate::api::{
-    Defaults, ExpressionChecker, LayerKeyMode, NodeFinder, PatchError, Resource, ResourceError,
-    ResourceStore, duration,
+    Defaults, ExpressionChecker, NodeFinder, PatchError, Resource, ResourceError, ResourceStore,
+    duration,
 };
 use crate::capture::BpfProgram;
+use crate::flow::LayerKeyMode;
 use crate::graph::Node;
 use crate::gremlin::{Answer, Query};
 use crate::packet::LinkType;

@@ -55,7 +55,7 @@ impl LiveRequest {
                 let mut text = String::new();
                 let object = message.object.json()?;
                 if object.trim_ascii() != "null" {
-                    Members::whole(object)?.read("GremlinQuery", &mut text)?;
+                    Members::parse_whole(object)?.read("GremlinQuery", &mut text)?;
                 }
                 if text.is_empty() {
                     return Err(ProtoError::NoQuery);

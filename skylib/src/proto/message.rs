@@ -59,7 +59,7 @@ impl Message {
 
     /// `text` is what `frame` holds; objects are slices of the frame.
     fn decode_json(text: &str, frame: &Bytes) -> Result<Self, ProtoError> {
-        let members = Members::whole(text)?;
+        let members = Members::parse_whole(text)?;
         let (mut namespace, mut kind, mut uuid) = (String::new(), String::new(), String::new());
         let mut status = 0;
         members.read("Namespace", &mut namespace)?;

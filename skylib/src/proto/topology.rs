@@ -27,7 +27,7 @@ impl SyncRequest {
         let mut request = Self::default();
         let text = object.json()?;
         if text.trim_ascii() != "null" {
-            let members = Members::whole(text)?;
+            let members = Members::parse_whole(text)?;
             members.read("Time", &mut request.time_ms)?;
             members.read("GremlinFilter", &mut request.filter)?;
         }
@@ -98,7 +98,7 @@ impl GraphMessage {
     }
 
     fn decode_sync(object: &Object) -> Result<Self, ProtoError> {
-        let members = Members::whole(object.json()?)?;
+        let members = Members::parse_whole(object.json()?)?;
         let (mut nodes, mut edges) = (None, None);
         members.read("Nodes", &mut nodes)?;
         members.read("Edges", &mut edges)?;
@@ -237,7 +237,7 @@ fn element<T: DeserializeOwned>(object: &Object) -> Result<T, ProtoError> {
 
 impl<I: From<String>> PartialUpdate<I> {
     fn decode(object: &Object) -> Result<Self, ProtoError> {
-        let members = Members::whole(object.json()?)?;
+        let members = Members::parse_whole(object.json()?)?;
         let (mut id, mut revision, mut ops) = (String::new(), 0, Vec::new());
         let mut updated_at: Option<i64> = None;
         members.read("ID", &mut id)?;
