@@ -1,13 +1,13 @@
-//! Reading a capture file and decoding its packets: nanoseconds a packet, each stage alone.
+//! Benchmark of reading capture files and decoding packets: time per packet, each stage separately.
 //!
-//! `BENCH_PCAP=big.pcap cargo bench --bench decode` measures a file of yours (classic pcap);
-//! without it, a mix of 20 000 packets made here: TCP, UDP and DNS over IPv4 and IPv6, tags,
+//! `BENCH_PCAP=big.pcap cargo bench --bench decode` measures a given file (classic pcap). Without it,
+//! a generated mix of 20 000 packets is used: TCP, UDP and DNS over IPv4 and IPv6, with tags and
 //! tunnels.
 
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use skylib::decode::{Decoder, DecoderOptions, Parts};
+use skylib::decode::{Decoder, DecoderOptions, Encapsulations};
 use skylib::packet::{LinkType, PacketRef};
 use skylib::pcap_file::{PcapNgReader, PcapNgWriter, PcapReader, PcapWriter, Resolution};
 use skylib::time::Timestamp;
@@ -50,19 +50,23 @@ fn decode(criterion: &mut Criterion) {
     });
 
     let decoder = Decoder::new(DecoderOptions::default());
-    let mut parts = Parts::new();
+    let mut encapsulations = Encapsulations::new();
     group.bench_function("decode", |bencher| {
         bencher.iter(|| {
             let (mut count, mut failures) = (0, 0);
             for packet in &packets {
-                failures += usize::from(decoder.decode(packet.borrow(), &mut parts).is_err());
-                count += black_box(&parts).len();
+                failures += usize::from(
+                    decoder
+                        .decode(packet.borrow(), &mut encapsulations)
+                        .is_err(),
+                );
+                count += black_box(&encapsulations).len();
             }
             black_box((count, failures))
         });
     });
 
-    // Without a length on the wire no packet is for the fast lane.
+    // Without a length on the wire, all packets take the general path.
     group.bench_function("decode_generally", |bencher| {
         bencher.iter(|| {
             let (mut count, mut failures) = (0, 0);
@@ -71,8 +75,8 @@ fn decode(criterion: &mut Criterion) {
                     wire_len: 0,
                     ..packet.borrow()
                 };
-                failures += usize::from(decoder.decode(packet, &mut parts).is_err());
-                count += black_box(&parts).len();
+                failures += usize::from(decoder.decode(packet, &mut encapsulations).is_err());
+                count += black_box(&encapsulations).len();
             }
             black_box((count, failures))
         });
@@ -84,8 +88,8 @@ fn decode(criterion: &mut Criterion) {
             let (mut count, mut failures) = (0, 0);
             while let Some(batch) = reader.next_batch().expect("an undamaged file") {
                 for packet in batch.iter() {
-                    failures += usize::from(decoder.decode(packet, &mut parts).is_err());
-                    count += black_box(&parts).len();
+                    failures += usize::from(decoder.decode(packet, &mut encapsulations).is_err());
+                    count += black_box(&encapsulations).len();
                 }
             }
             black_box((count, failures))
@@ -118,12 +122,14 @@ fn file() -> Vec<u8> {
     }
 }
 
-/// The same packets as pcapng.
+/// Converts a file to pcapng.
 fn pcapng(file: &[u8]) -> Vec<u8> {
     let mut reader = PcapReader::new(file).expect("a capture file");
-    let mut writer = PcapNgWriter::new(Vec::new()).expect("in memory");
+    let mut writer = PcapNgWriter::new(Vec::new()).expect("a vector accepts all bytes");
     while let Some(batch) = reader.next_batch().expect("an undamaged file") {
-        writer.write_batch(&batch).expect("in memory");
+        writer
+            .write_batch(&batch)
+            .expect("a vector accepts all bytes");
     }
     writer.into_inner()
 }
@@ -141,13 +147,13 @@ fn owned_packets(file: &[u8]) -> Vec<OwnedPacket> {
     packets
 }
 
-/// The same packets in the same order every time.
+/// Returns a file of generated packets, the same for every run.
 fn mixed_file(count: u32) -> Vec<u8> {
     let mut writer = PcapWriter::new(Vec::new(), LinkType::ETHERNET, Resolution::Microseconds)
-        .expect("memory takes what is written");
+        .expect("a vector accepts all bytes");
     let mut random = 1_u32;
     for index in 0..count {
-        // Numerical Recipes' generator: good enough to mix kinds and sizes.
+        // Linear congruential generator of Numerical Recipes: good enough to mix kinds and sizes.
         random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         let data = packet(random);
         let timestamp = Timestamp::from_ms(i64::from(index));
@@ -159,7 +165,7 @@ fn mixed_file(count: u32) -> Vec<u8> {
                 data: &data,
                 wire_len,
             })
-            .expect("memory takes what is written");
+            .expect("a vector accepts all bytes");
     }
     writer.into_inner()
 }

@@ -1,9 +1,9 @@
-//! The flow table: nanoseconds a packet and what a flow costs on its way out.
+//! Benchmark of the flow table: time per packet, and time per exported flow.
 //!
-//! `hit`: packets of flows that are there; `miss`: every packet begins a flow; `mixed`: a Zipf mix
-//! of 100 000 flows into an empty table; `tunnel`: one pair of tunnel ends; `evict`: a full table
-//! and new flows only. `update`, `json` and `protobuf` are for each flow sent. Decoding is part of
-//! all but the last three; bench `decode` has it alone.
+//! `hit`: packets of existing flows; `miss`: each packet creates a flow; `mixed`: 100 000 flows with a
+//! Zipf distribution into an empty table; `tunnel`: one pair of tunnel endpoints; `evict`: only new
+//! flows into a full table. `update`, `json` and `protobuf` are times per exported flow. All others
+//! include decoding, which the benchmark `decode` measures separately.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -55,7 +55,7 @@ fn table(criterion: &mut Criterion) {
         );
     });
 
-    let packets = Packets::tunnelled(zipf(10_000, 1 << 17));
+    let packets = Packets::tunneled(zipf(10_000, 1 << 17));
     let mut table = new_table();
     group.throughput(Throughput::Elements(packets.headers.len() as u64));
     group.bench_function("tunnel", |bencher| {
@@ -74,7 +74,7 @@ fn table(criterion: &mut Criterion) {
         table.tick(Timestamp::from_ms(1), &mut sent);
         let unsent = table.stats().evicted_unsent;
         bencher.iter(|| {
-            // The owner ticks between batches, so that what is evicted is sent.
+            // The owner ticks between batches, which sends the evicted flows.
             for headers in packets.headers.chunks(4096) {
                 table.process(&PacketBatch {
                     headers,
@@ -132,7 +132,7 @@ fn export(criterion: &mut Criterion) {
         bencher.iter(|| {
             bytes.clear();
             for flow in &sent {
-                flow.encode(&mut bytes).expect("a vector grows");
+                flow.encode(&mut bytes).expect("a vector accepts all bytes");
             }
             black_box(bytes.len())
         });
@@ -155,7 +155,7 @@ struct Packets {
 }
 
 impl Packets {
-    /// TCP segments of the flows with these numbers, in both directions.
+    /// Returns TCP segments of the flows with these numbers, in both directions.
     fn new(flows: impl Iterator<Item = u32>) -> Self {
         let mut packets = Self {
             buffer: Vec::new(),
@@ -167,8 +167,8 @@ impl Packets {
         packets
     }
 
-    /// The same within VXLAN, between one pair of ends.
-    fn tunnelled(flows: impl Iterator<Item = u32>) -> Self {
+    /// Returns the same segments in VXLAN, between one pair of endpoints.
+    fn tunneled(flows: impl Iterator<Item = u32>) -> Self {
         let mut packets = Self {
             buffer: Vec::new(),
             headers: Vec::new(),
@@ -207,11 +207,11 @@ impl Packets {
     }
 }
 
-fn frame(flow: u32, is_answer: bool) -> Vec<u8> {
+fn frame(flow: u32, is_reply: bool) -> Vec<u8> {
     let [_, net, high, low] = flow.to_be_bytes();
     let client = ([2, 0, 0, 0, 0, 1], [10, 0, net, 1], [high, low]);
     let server = ([2, 0, 0, 0, 0, 2], [10, 0, 0, 2], [0, 80]);
-    let (from, to) = if is_answer {
+    let (from, to) = if is_reply {
         (server, client)
     } else {
         (client, server)
@@ -225,7 +225,8 @@ fn frame(flow: u32, is_answer: bool) -> Vec<u8> {
     frame
 }
 
-/// Numbers of flows, as many packets of them: the nth flow about 1/n as often as the first.
+/// Returns a number of flow numbers with a Zipf distribution: the nth flow about 1/n as often as the
+/// first.
 fn zipf(flows: u32, packets: usize) -> impl Iterator<Item = u32> {
     let mut state = 0x1234_5678_9abc_def0_u64;
     let span = f64::from(flows).ln();

@@ -1,5 +1,5 @@
-//! The graph on a datacenter made up here: load from JSON, index, scan, two hops, a view beside a
-//! writer.
+//! Benchmark of the graph of a generated datacenter: load from JSON, index, scan, two hops, and a view
+//! concurrent with a writer.
 
 use std::hint::black_box;
 use std::ops::ControlFlow;
@@ -38,7 +38,7 @@ fn queries(c: &mut Criterion) {
         let labelled = text("Docker.Labels.app", "app7");
         let layer2 = text("RelationType", "layer2");
 
-        // A fast wrong answer is worth nothing.
+        // Checks the result, as the speed of a wrong one is meaningless.
         let count = |key: &ElementKey, wanted: &str| {
             let is_wanted = |n: &&std::sync::Arc<Node>| {
                 n.value(key)
@@ -124,7 +124,7 @@ fn visit(view: &GraphView<'_>, filter: &Filter<ElementKey>) -> Vec<NodeRef> {
     found
 }
 
-/// Nodes two hops from a bridge, each counted once; on numbers alone.
+/// Counts the distinct nodes two hops from a bridge, without accessing node values.
 fn two_hops(view: &GraphView<'_>, nodes: usize) -> usize {
     let bridges = visit(view, &text("Type", "bridge"));
     let bridges: Vec<u32> = bridges.iter().map(NodeRef::index).collect();
@@ -144,7 +144,7 @@ fn two_hops(view: &GraphView<'_>, nodes: usize) -> usize {
     count
 }
 
-/// The same with the nodes handed out at each hop.
+/// Counts the same nodes, but accesses the node values at each hop.
 fn two_hops_by_nodes(view: &GraphView<'_>, nodes: usize) -> usize {
     let all = Filter::everything();
     let bridges = visit(view, &text("Type", "bridge"));

@@ -1,4 +1,5 @@
-//! Whole queries, from text to answer, on the datacenter of bench `graph`; and the parser alone.
+//! Benchmark of complete queries, from text to answer, on the datacenter of the benchmark `graph`; and
+//! of the parser alone.
 
 use std::collections::HashSet;
 use std::hint::black_box;
@@ -21,7 +22,7 @@ const COUNT_INDEXED: &str = "G.V().Has('Type','bridge').Count()";
 const COUNT_SCANNED: &str = "G.V().Has('MTU',Gt(1500)).Count()";
 const COUNT_NESTED: &str = "G.V().Has('Docker.Labels.app','app7').Count()";
 const TWO_HOPS: &str = "G.V().Has('Type','bridge').Both().Both().Dedup().Count()";
-/// Along `layer2` alone there is one; through the hosts there are others as short.
+/// There is one path with `layer2` edges only, and others of the same length through the hosts.
 const SHORTEST_PATH: &str = "G.V().Has('Name','veth000000')\
     .ShortestPathTo(Metadata('Name','veth000900'),Metadata('RelationType','layer2'))";
 const BY_NAME: &str = "G.V().Has('Name','veth000900')";
@@ -75,7 +76,7 @@ fn parser(c: &mut Criterion) {
 criterion_group!(benches, queries, parser);
 criterion_main!(benches);
 
-/// A fast wrong answer is worth nothing.
+/// Checks the result, as the speed of a wrong one is meaningless.
 fn assert_truth(graph: &Graph, run: impl Fn(&str) -> Answer) {
     let find = |key: &str, predicate: Predicate| {
         let test = ElementKey::compile(&Filter::test(key, predicate));

@@ -1,15 +1,15 @@
-//! The past: what recording costs a change, and what a question about a time costs.
+//! Benchmark of the history: cost of recording a change, and of a query in the past.
 
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use skylib::flow::{FlowQuery, FlowQueryError, FlowSet, FlowSource};
 use skylib::graph::history::{History, HistoryLimits, MemoryHistory};
-use skylib::graph::{Edge, Graph, GraphView, Metadata, MetadataOp, Node, NodeId};
+use skylib::graph::{Edge, Graph, GraphView, Metadata, MetadataOp, Node, NodeId, Origin};
 use skylib::gremlin::{Answer, Context, Query};
 use skylib::time::Timestamp;
 
-/// Nodes, and revisions of each: a million in all, once broad, once deep.
+/// Numbers of nodes and of revisions of each: a million revisions, of many nodes and of few.
 const SHAPES: [(i64, i64); 2] = [(100_000, 10), (10_000, 100)];
 
 struct NoFlows;
@@ -26,7 +26,7 @@ fn changes(c: &mut Criterion) {
     for recorded in [false, true] {
         let mut graph = graph(10_000);
         let ids: Vec<NodeId> = graph.nodes().map(|node| node.id.clone()).collect();
-        // Small enough to be full, so that dropping is part of it.
+        // Small enough to be full, so that eviction is measured, too.
         let history = MemoryHistory::new(HistoryLimits::default().with_max_bytes(16 << 20));
         history.record(&graph.take_events(), at(0));
         let mut turn = 0;
@@ -88,7 +88,7 @@ fn queries(c: &mut Criterion) {
             ),
         ] {
             let query = Query::parse(&format!("G.At({middle}).{steps}")).unwrap();
-            // A fast wrong answer is worth nothing.
+            // Checks the result, as the speed of a wrong one is meaningless.
             assert_eq!(
                 query.run(&context).unwrap(),
                 Answer::Number(truth),
@@ -107,29 +107,25 @@ fn queries(c: &mut Criterion) {
 criterion_group!(benches, changes, queries);
 criterion_main!(benches);
 
-/// A ring of nodes.
+/// Returns a ring of nodes.
 fn graph(nodes: i64) -> Graph {
-    let mut graph = Graph::new();
+    let mut graph = Graph::new().with_journal();
     for node in 0..nodes {
         let kind = if node % 100 == 0 { "rare" } else { "device" };
         let metadata = Metadata::from_iter([("Name", format!("n{node}")), ("Type", kind.into())]);
         graph
-            .add_node(Node::new(id(node), "host", "agent.host", metadata, at(0)))
+            .add_node(
+                Node::new(id(node), metadata, at(0)).with_origin(Origin::new("agent", "host")),
+            )
             .unwrap();
     }
     for node in 0..nodes {
         let metadata = Metadata::from_iter([("RelationType", "layer2")]);
         let (from, to) = (id(node), id((node + 1) % nodes));
         graph
-            .add_edge(Edge::new(
-                "",
-                from,
-                to,
-                "host",
-                "agent.host",
-                metadata,
-                at(0),
-            ))
+            .add_edge(
+                Edge::between(from, to, metadata, at(0)).with_origin(Origin::new("agent", "host")),
+            )
             .unwrap();
     }
     graph

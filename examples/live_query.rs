@@ -5,7 +5,7 @@
 
 use skylib::flow::FlowSet;
 use skylib::graph::{Edge, Graph, GraphView, Metadata, MetadataOp, Node, NodeId};
-use skylib::gremlin::live::{Followed, LiveQuery, Update};
+use skylib::gremlin::live::{AnswerReplica, LiveQuery, Update};
 use skylib::gremlin::{Context, Query};
 use skylib::time::{Clock, SystemClock, Timestamp};
 
@@ -13,13 +13,13 @@ type Step = fn(&mut Graph, Timestamp) -> anyhow::Result<()>;
 
 fn add(graph: &mut Graph, name: &str, kind: &str, now: Timestamp) -> anyhow::Result<()> {
     let metadata = Metadata::from_iter([("Name", name), ("Type", kind), ("State", "UP")]);
-    graph.add_node(Node::new(name, "", "", metadata, now))?;
+    graph.add_node(Node::new(name, metadata, now))?;
     Ok(())
 }
 
 fn plug(graph: &mut Graph, name: &str, now: Timestamp) -> anyhow::Result<()> {
     let metadata = Metadata::from_iter([("RelationType", "layer2")]);
-    graph.add_edge(Edge::new("", "br0", name, "", "", metadata, now))?;
+    graph.add_edge(Edge::between("br0", name, metadata, now))?;
     Ok(())
 }
 
@@ -48,19 +48,19 @@ const STEPS: &[(&str, Step)] = &[
 ];
 
 fn main() -> anyhow::Result<()> {
-    let mut graph = Graph::new();
+    let mut graph = Graph::new().with_journal();
     add(&mut graph, "br0", "bridge", SystemClock.now())?;
     add(&mut graph, "eth0", "device", SystemClock.now())?;
     let query = Query::parse("G.V().Has('Type', 'bridge').Out('State', 'UP')")?;
     println!("{query}");
     let mut live = LiveQuery::new(query);
-    let mut followed = Followed::default();
+    let mut followed = AnswerReplica::default();
     tell(&mut live, &graph, &mut followed)?;
     for (what, step) in STEPS {
         println!("\n{what}");
         step(&mut graph, SystemClock.now())?;
         for event in graph.take_events() {
-            live.note(&event, graph.sequence());
+            live.apply_event(&event, graph.sequence());
         }
         tell(&mut live, &graph, &mut followed)?;
     }
@@ -68,12 +68,12 @@ fn main() -> anyhow::Result<()> {
 }
 
 /// Prints what is new, if anything is, and what that makes of the answer.
-fn tell(live: &mut LiveQuery, graph: &Graph, followed: &mut Followed) -> anyhow::Result<()> {
-    let update = if live.is_in_doubt() {
+fn tell(live: &mut LiveQuery, graph: &Graph, followed: &mut AnswerReplica) -> anyhow::Result<()> {
+    let update = if live.is_stale() {
         let view = GraphView::open(graph);
         live.refresh(&Context::new(&view, &FlowSet::default(), SystemClock.now()))?
     } else {
-        live.take_news()
+        live.take_changes()
     };
     let Some(update) = update else {
         println!("  nothing new");

@@ -1,4 +1,4 @@
-//! Many clients on one thread: frames are found by their heads, and their numbers checked.
+//! Many WebSocket clients on one thread: parses frame headers and checks the numbers of the messages.
 
 use std::io::{ErrorKind, Read};
 use std::net::TcpStream;
@@ -9,7 +9,7 @@ use rustix::event::epoll;
 use rustix::fd::OwnedFd;
 
 use crate::server::Server;
-use crate::{PATIENCE, Progress};
+use crate::{Progress, TIMEOUT};
 
 pub(crate) struct Clients {
     poll: OwnedFd,
@@ -18,17 +18,17 @@ pub(crate) struct Clients {
 
 struct Client {
     stream: TcpStream,
-    /// Bytes that have come and are not looked at yet.
+    /// Bytes received and not parsed yet.
     buffer: Box<[u8]>,
     filled: usize,
-    /// The number that comes next.
+    /// Number of the next message.
     next: u64,
 }
 
-/// What all clients together got.
+/// Totals of all clients.
 pub(crate) struct Received {
     pub(crate) frames: u64,
-    /// What 99 of 100 frames took from the feed to their client, at the most.
+    /// 99th percentile of the time from the feed to the client.
     pub(crate) p99: Duration,
 }
 
@@ -51,14 +51,14 @@ impl Clients {
         Self { poll, clients }
     }
 
-    /// Reads until every client has every message.
+    /// Reads until all clients have received all messages.
     pub(crate) fn receive_all(&mut self, progress: &Progress) -> Received {
         let messages = progress.sent.len() as u64;
         let mut lags = Vec::with_capacity(self.clients.len() * messages as usize);
         let mut done = 0;
         let mut events = Vec::with_capacity(128);
         while done < self.clients.len() {
-            assert!(progress.began.elapsed() < PATIENCE, "frames are missing");
+            assert!(progress.began.elapsed() < TIMEOUT, "frames are missing");
             events.clear();
             let timeout = rustix::time::Timespec {
                 tv_sec: 1,
@@ -88,7 +88,7 @@ impl Clients {
 }
 
 impl Client {
-    /// Reads once and takes the frames that are whole.
+    /// Reads once and parses the complete frames.
     fn read(&mut self, progress: &Progress, lags: &mut Vec<u64>) {
         match self.stream.read(&mut self.buffer[self.filled..]) {
             Ok(0) => panic!("the server hung up after {} frames", self.next),
@@ -114,7 +114,7 @@ impl Client {
     }
 }
 
-/// The first frame, if it is whole: its opcode and where its payload is.
+/// Returns opcode and payload range of the first frame; `None` if it is incomplete.
 fn frame(bytes: &[u8]) -> Option<(u8, std::ops::Range<usize>)> {
     let (&first, &length) = (bytes.first()?, bytes.get(1)?);
     let (start, length) = match length {
@@ -128,7 +128,7 @@ fn frame(bytes: &[u8]) -> Option<(u8, std::ops::Range<usize>)> {
     (bytes.len() >= start + length).then(|| (first & 0x0f, start..start + length))
 }
 
-/// The number before the closing braces.
+/// Returns the number before the closing braces.
 fn number_of(text: &[u8]) -> u64 {
     let text = text.strip_suffix(b"}}").expect("statistics");
     let digits = text.iter().rev().take_while(|byte| byte.is_ascii_digit());
@@ -139,5 +139,5 @@ fn number_of(text: &[u8]) -> u64 {
 }
 
 const TEXT: u8 = 1;
-/// Bytes read by one system call.
+/// Number of bytes read by one system call.
 const BUFFER: usize = 64 << 10;

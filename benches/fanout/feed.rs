@@ -1,4 +1,4 @@
-//! Sends numbered messages.
+//! Sender of numbered messages.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -9,7 +9,7 @@ use prost::Message;
 use skylib::flow::{FlowMessage, FlowStats};
 
 use crate::server::{Kind, Server};
-use crate::{FRAME, PATIENCE, Pace, Progress};
+use crate::{FRAME, Pace, Progress, TIMEOUT};
 
 pub(crate) struct Feed {
     stream: TcpStream,
@@ -19,7 +19,7 @@ pub(crate) struct Feed {
 
 impl Feed {
     pub(crate) fn connect(server: &Server, kind: Kind) -> Self {
-        // A capture's name fills the frame.
+        // The name of the capture fills the frame.
         let mut stats = FlowStats::default();
         let rest = text_of(&stats, 0).len();
         let key = r#""CaptureID":"","#.len();
@@ -32,7 +32,7 @@ impl Feed {
         }
     }
 
-    /// Sends every message there is a place for in the progress.
+    /// Sends all messages, one for each slot of the progress.
     pub(crate) fn send(&mut self, progress: &Progress, pace: Pace) {
         let messages = progress.sent.len() as u64;
         let mut bytes = Vec::with_capacity(2 * BURST_BYTES);
@@ -46,7 +46,7 @@ impl Feed {
             if may <= next {
                 std::thread::park_timeout(Duration::from_micros(200));
                 assert!(
-                    progress.began.elapsed() < PATIENCE,
+                    progress.began.elapsed() < TIMEOUT,
                     "stuck at message {next}"
                 );
                 continue;
@@ -62,7 +62,7 @@ impl Feed {
         }
     }
 
-    /// A client's frame; the mask of zeros saves this side the work, not the server.
+    /// Appends a client frame; the mask is zero, which saves work here but not in the server.
     fn write_frame(&mut self, out: &mut Vec<u8>, number: u64) {
         let payload = match self.kind {
             Kind::Skyd => {
@@ -82,7 +82,7 @@ impl Feed {
     }
 }
 
-/// What `skyd` makes of statistics, but for its random UUID.
+/// Returns the JSON that `skyd` sends for statistics, without its random UUID.
 fn text_of(stats: &FlowStats, number: u64) -> String {
     let stats = FlowStats {
         packets_received: number as i64,
@@ -93,5 +93,5 @@ fn text_of(stats: &FlowStats, number: u64) -> String {
     format!(r#"{{"Namespace":"stats","Type":"stats","UUID":"{uuid}","Status":200,"Obj":{object}}}"#)
 }
 
-/// Bytes sent by one system call.
+/// Number of bytes sent by one system call.
 const BURST_BYTES: usize = 32 << 10;

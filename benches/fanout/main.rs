@@ -1,13 +1,14 @@
-//! Frames a second from one feed to many WebSocket clients: `skyd` beside gorilla/websocket.
+//! Benchmark of the fanout from one feed to many WebSocket clients, in frames per second: `skyd`
+//! compared to gorilla/websocket.
 //!
-//! Both servers get numbered messages on `/ws/agent/flow` and hand each on, as a text frame of
-//! 1 000 bytes, to every client of `/ws/subscriber/flow`: `skyd` reads statistics of a capture in
-//! protobuf and makes JSON of them, the peer relays the JSON that it is sent. Every client checks
-//! that every number comes, in order. The servers take turns; what counts is the ratio of a pair
-//! of runs next to each other.
+//! Both servers receive numbered messages on `/ws/agent/flow` and send each of them as a text frame of
+//! 1 000 bytes to all clients of `/ws/subscriber/flow`. `skyd` decodes statistics of a capture from
+//! protobuf and encodes them as JSON; the peer relays the JSON that it receives. Each client checks
+//! that it receives all numbers in order. Runs of the two servers alternate; the result is the ratio
+//! of two consecutive runs.
 //!
-//! `SKYD` and `FANOUT_PEER` name the programs, `FANOUT_PAIRS` the number of pairs (5),
-//! `FANOUT_CLIENTS` the numbers of clients (`1,10,100`). See `make bench-fanout`.
+//! Environment: `SKYD` and `FANOUT_PEER` are the programs, `FANOUT_PAIRS` is the number of pairs of
+//! runs (5), `FANOUT_CLIENTS` are the numbers of clients (`1,10,100`). See `make bench-fanout`.
 
 #![expect(
     clippy::disallowed_methods,
@@ -26,12 +27,12 @@ use clients::{Clients, Received};
 use feed::Feed;
 use server::{Kind, Server};
 
-/// What the feed and the clients tell each other.
+/// State shared by the feed and the clients.
 pub(crate) struct Progress {
     began: Instant,
-    /// When each message was sent, nanoseconds after the beginning.
+    /// Send time of each message, in nanoseconds from the start.
     sent: Vec<AtomicU64>,
-    /// How many messages the slowest client has.
+    /// Number of messages that the slowest client has received.
     arrived: AtomicU64,
 }
 
@@ -49,16 +50,16 @@ impl Progress {
     }
 }
 
-/// How fast the feed sends.
+/// Send rate of the feed.
 #[derive(Clone, Copy)]
 enum Pace {
-    /// As fast as the slowest client takes, this many messages ahead of it at the most.
+    /// As fast as the slowest client receives, with this number of messages in flight at most.
     Window(u64),
-    /// So many a second.
+    /// Messages per second.
     Rate(f64),
 }
 
-/// One run of one server.
+/// Measures one run of one server.
 struct Run {
     frames_per_second: f64,
     cpu_us_per_frame: f64,
@@ -96,7 +97,8 @@ fn run(kind: Kind, clients: usize, messages: u64, pace: Pace) -> Run {
     }
 }
 
-/// One of the clients never reads: the others get everything, and the server stays small.
+/// Checks that the others receive everything, in bounded memory of the server, if one client never
+/// reads.
 fn run_frozen(clients: usize) {
     let server = Server::start(Kind::Skyd);
     let mut listening = Clients::connect(&server, clients - 1, None);
@@ -135,7 +137,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 fn main() {
-    // `cargo test` runs benchmarks to see that they build and start.
+    // `cargo test` only checks that benchmarks start.
     if !std::env::args().any(|argument| argument == "--bench") {
         return;
     }
@@ -201,11 +203,11 @@ fn setting(name: &str, default: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| default.to_owned())
 }
 
-/// Payload of a frame, in bytes.
+/// Length of the payload of a frame in bytes.
 pub(crate) const FRAME: usize = 1_000;
-/// Frames delivered in a run.
+/// Number of frames delivered in a run.
 const FRAMES: u64 = 1_000_000;
-/// Messages that the feed may be ahead of the slowest client.
+/// Maximum number of messages in flight to the slowest client.
 const WINDOW: u64 = 8_192;
-/// How long anything may take before the benchmark fails.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// Timeout of each operation, after which the benchmark fails.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);

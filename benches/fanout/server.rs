@@ -1,4 +1,4 @@
-//! The servers as processes.
+//! Processes of the servers.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -6,16 +6,16 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use crate::PATIENCE;
+use crate::TIMEOUT;
 
-/// Which server.
+/// Server to measure.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Skyd,
     Peer,
 }
 
-/// A running server; dropping it ends it.
+/// Running server; killed on drop.
 pub(crate) struct Server {
     process: Child,
     address: SocketAddr,
@@ -38,7 +38,7 @@ impl Server {
             .arg("analyzer")
             .args(["--set", "analyzer.listen=127.0.0.1:0"])
             .args(["--set", "flow.protocol=websocket"])
-            // The clients answer no pings.
+            // The clients do not answer pings.
             .args(["--set", "http.ws.pong_timeout=1h"])
             .arg("--set")
             .arg(format!("storage.local.path={}", folder.display()))
@@ -79,14 +79,14 @@ impl Server {
         }
     }
 
-    /// A WebSocket of which the first frame, a ping, has been read: the client counts.
+    /// Returns a WebSocket after its first frame, a ping, which confirms that the client is registered.
     pub(crate) fn open(&self, path: &str, receive_buffer: Option<usize>) -> TcpStream {
         let mut stream = TcpStream::connect(self.address).expect("a connection");
         if let Some(bytes) = receive_buffer {
             rustix::net::sockopt::set_socket_recv_buffer_size(&stream, bytes).expect("a buffer");
         }
         stream.set_nodelay(true).expect("no delay");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        stream.set_read_timeout(Some(TIMEOUT)).expect("a timeout");
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
@@ -110,10 +110,10 @@ impl Server {
         stream
     }
 
-    /// Processor time used so far, by all threads.
+    /// Returns the processor time of all threads so far.
     pub(crate) fn cpu_seconds(&self) -> f64 {
         let text = self.proc_file("stat");
-        // Behind the name in parentheses; user and system time are fields 14 and 15 (proc(5)).
+        // The fields follow the name in parentheses; 14 and 15 are user and system time (proc(5)).
         let (_, rest) = text.rsplit_once(')').expect("a name");
         let ticks: u64 = rest
             .split_whitespace()
@@ -150,7 +150,7 @@ impl Drop for Server {
         drop(self.process.kill());
         let began = Instant::now();
         while self.process.try_wait().is_ok_and(|status| status.is_none()) {
-            assert!(began.elapsed() < PATIENCE, "the server does not end");
+            assert!(began.elapsed() < TIMEOUT, "the server does not end");
             std::thread::yield_now();
         }
         if let Some(folder) = &self.folder {
@@ -159,5 +159,5 @@ impl Drop for Server {
     }
 }
 
-/// What the kernel counts processor time in, for programs, on every usual machine.
+/// Clock ticks per second of processor times in `/proc`; 100 on all common architectures.
 const USER_HZ: f64 = 100.0;

@@ -1,10 +1,11 @@
-//! Our figures for a topology in a file, for `peers/graph.py`, which sets them beside those of others.
+//! Measurements of a topology from a file, for `peers/graph.py`, which compares them with other graph
+//! libraries.
 //!
 //! `cargo bench --bench graph_figures -- TOPOLOGY [JSON]` loads `{"Nodes":[…],"Edges":[…]}`, prints one
-//! line of JSON a row (seconds, best of several, and the result) and writes the graph as it is held
-//! to the second file, so that it can be compared with the first. `--writer TOPOLOGY` measures how
-//! a writer and queries get along instead, `--repeat QUERY TOPOLOGY` runs one query for five
-//! seconds under the eyes of a profiler.
+//! line of JSON for each measurement (best time of several in seconds, and the result) and writes the
+//! loaded graph to the second file, so that it can be compared with the first. `--writer TOPOLOGY`
+//! measures a writer and queries that run concurrently; `--repeat QUERY TOPOLOGY` runs one query for
+//! five seconds, for a profiler.
 
 #![expect(clippy::disallowed_methods, reason = "it measures time")]
 
@@ -47,7 +48,7 @@ struct Elements {
     edges: Vec<Edge>,
 }
 
-/// Two nodes far from each other, which the generator of the file names.
+/// Names, in generated files, of two distant nodes.
 #[derive(Deserialize)]
 struct Truth {
     path_from: String,
@@ -64,7 +65,7 @@ fn truth(file: &str) -> Truth {
 
 fn load(json: &[u8]) -> Graph {
     let elements: Elements = serde_json::from_slice(json).unwrap();
-    let mut graph = Graph::new();
+    let mut graph = Graph::new().with_journal();
     for node in elements.nodes {
         graph.add_node(node).unwrap();
     }
@@ -75,13 +76,13 @@ fn load(json: &[u8]) -> Graph {
     graph
 }
 
-/// One line for `peers/graph.py`; times in seconds.
+/// Prints a measurement: one line for `peers/graph.py`, times in seconds.
 fn row(name: &str, seconds: f64, result: impl serde::Serialize) {
     let row = serde_json::json!({"row": name, "seconds": seconds, "result": result});
     println!("{row}");
 }
 
-/// The best of `times`, and the result.
+/// Returns the best time of several runs, and the result.
 fn best<R>(times: usize, mut work: impl FnMut() -> R) -> (f64, R) {
     let mut seconds = f64::MAX;
     let mut result = None;
@@ -98,7 +99,7 @@ fn figures(file: &str, copy: Option<&str>) {
     let text = read(file);
     let truth = truth(file);
     let times = if text.len() > 400_000_000 { 2 } else { 3 };
-    // The first load finds the allocator empty: the memory is measured there.
+    // Memory is measured at the first load, when the allocator is empty.
     let (before, resident) = (memory::in_use(), memory::resident());
     let start = Instant::now();
     let mut graph = load(&text);
@@ -208,7 +209,8 @@ fn queries(graph: &Graph, truth: &Truth) {
     }
 }
 
-/// The sum over all bridges of the nodes one or two edges away, as the peers count it.
+/// Returns the sum over all bridges of the number of nodes one or two edges away, as the peers count
+/// it.
 fn around_each_bridge(view: &GraphView<'_>) -> usize {
     let filter = ElementKey::compile(&Filter::test("Type", Predicate::Text("bridge".into())));
     let mut bridges = Vec::new();
@@ -217,7 +219,7 @@ fn around_each_bridge(view: &GraphView<'_>) -> usize {
         ControlFlow::Continue(())
     })
     .unwrap();
-    // Which bridge saw a node last.
+    // Latest bridge from which a node was reached.
     let mut seen: Vec<u32> = vec![u32::MAX; 2 * view.node_count()];
     let mut is_new = |node: u32, by: u32| std::mem::replace(&mut seen[node as usize], by) != by;
     let mut sum = 0;
@@ -241,7 +243,7 @@ fn around_each_bridge(view: &GraphView<'_>) -> usize {
 }
 
 fn json(graph: &Graph, copy: Option<&str>) {
-    // As the daemon sends it: pieces of 64 KiB, made while the ones before are on their way.
+    // As the daemon sends it: chunks of 64 KiB, each built while the previous ones are sent.
     let pieces = || {
         let view = GraphView::open(graph);
         let context = Context::new(&view, &NoFlows, Timestamp::ZERO);
@@ -260,7 +262,7 @@ fn json(graph: &Graph, copy: Option<&str>) {
     }
 }
 
-/// What the past takes: the index over everything, then ten changes of every tenth node.
+/// Measures the memory of the history: the index of all elements, then ten changes of every tenth node.
 fn past(graph: &mut Graph) {
     let nodes = graph.node_count();
     let per_node = |bytes: usize| bytes as f64 / nodes as f64;

@@ -1,4 +1,4 @@
-//! A writer of 5 000 changes a second and one query after another, in a running engine.
+//! Queries concurrent with a writer of 5 000 changes per second, in a running engine.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +12,7 @@ use skylib::proto::JsonStream;
 use crate::{Answer, Elements, Truth, row};
 
 const CHANGES_A_SECOND: u32 = 5_000;
-/// For each query, once alone and once beside the writer.
+/// Measures each query alone and concurrently with the writer.
 const PERIOD: Duration = Duration::from_secs(2);
 
 pub fn figures(json: &[u8], truth: &Truth) {
@@ -26,11 +26,11 @@ pub fn figures(json: &[u8], truth: &Truth) {
         let suffix = if recorded { ", with history" } else { "" };
         let mut waits = Vec::new();
         for (name, text) in queries(truth) {
-            let alone = percentiles(&mut ask(&engine, &text));
+            let alone = percentiles(&mut query_repeatedly(&engine, &text));
             let stop = AtomicBool::new(false);
             let (mut beside, mut these) = std::thread::scope(|scope| {
                 let writer = scope.spawn(|| write(&engine, &ids, &stop));
-                let beside = ask(&engine, &text);
+                let beside = query_repeatedly(&engine, &text);
                 stop.store(true, Ordering::Relaxed);
                 (beside, writer.join().unwrap())
             });
@@ -56,7 +56,7 @@ pub fn figures(json: &[u8], truth: &Truth) {
     }
 }
 
-/// The graph as probes bring it: transactions of a few elements.
+/// Loads the graph as probes do, in transactions of a few elements.
 fn fill(engine: &Engine, json: &[u8]) -> Vec<NodeId> {
     let elements: Elements = serde_json::from_slice(json).unwrap();
     let ids = elements.nodes.iter().map(|node| node.id.clone()).collect();
@@ -96,8 +96,8 @@ fn queries(truth: &Truth) -> [(&'static str, String); 5] {
     ]
 }
 
-/// Asks for a while; how long each answer took, as JSON.
-fn ask(engine: &Engine, text: &str) -> Vec<Duration> {
+/// Repeats a query for [`PERIOD`]; returns the time of each run.
+fn query_repeatedly(engine: &Engine, text: &str) -> Vec<Duration> {
     let begin = Instant::now();
     let mut times = Vec::new();
     while begin.elapsed() < PERIOD {
@@ -116,20 +116,20 @@ fn ask(engine: &Engine, text: &str) -> Vec<Duration> {
     times
 }
 
-/// Changes one node after the other until told to stop; how long each change took.
+/// Changes one node after the other until stopped; returns the time of each change.
 fn write(engine: &Engine, ids: &[NodeId], stop: &AtomicBool) -> Vec<Duration> {
     let begin = Instant::now();
     let mut waits = Vec::new();
-    for turn in 0.. {
-        let due = begin + Duration::from_secs(1) * turn / CHANGES_A_SECOND;
+    for index in 0.. {
+        let due = begin + Duration::from_secs(1) * index / CHANGES_A_SECOND;
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
         if stop.load(Ordering::Relaxed) {
             break;
         }
-        let id = &ids[turn as usize * 7919 % ids.len()];
+        let id = &ids[index as usize * 7919 % ids.len()];
         let start = Instant::now();
         engine.graph().update(&mut |graph, now| {
-            let ops = [MetadataOp::set("Metric.RxBytes", turn)];
+            let ops = [MetadataOp::set("Metric.RxBytes", index)];
             graph.patch_node(id, &ops, now).unwrap();
         });
         waits.push(start.elapsed());
@@ -137,7 +137,7 @@ fn write(engine: &Engine, ids: &[NodeId], stop: &AtomicBool) -> Vec<Duration> {
     waits
 }
 
-/// In seconds.
+/// Statistics of times, in seconds.
 struct Percentiles {
     count: usize,
     p99: f64,

@@ -1,5 +1,5 @@
-//! A datacenter made up for the benchmarks: racks of hosts with a bridge and containers in
-//! namespaces, 1.4 edges a node; the same every time.
+//! Generated datacenter for the benchmarks: racks of hosts with a bridge and containers in namespaces,
+//! 1.4 edges for each node; the same for every run.
 
 use std::fmt::Write as _;
 
@@ -13,10 +13,10 @@ struct Elements {
     edges: Vec<Edge>,
 }
 
-/// The graph of such JSON.
+/// Loads a graph from JSON.
 pub fn graph(json: &str) -> Graph {
     let elements: Elements = serde_json::from_str(json).unwrap();
-    let mut graph = Graph::new();
+    let mut graph = Graph::new().with_journal();
     for node in elements.nodes {
         graph.add_node(node).unwrap();
     }
@@ -27,7 +27,7 @@ pub fn graph(json: &str) -> Graph {
     graph
 }
 
-/// The JSON of a datacenter of about so many nodes.
+/// Returns the JSON of a datacenter with approximately this number of nodes.
 pub fn datacenter(size: usize) -> String {
     let mut made = Datacenter::default();
     let mut switch = 0;
@@ -89,7 +89,7 @@ pub fn datacenter(size: usize) -> String {
     )
 }
 
-/// Numbers of elements, and their JSON.
+/// Generator of elements as JSON.
 #[derive(Default)]
 struct Datacenter {
     nodes: (usize, String),
@@ -163,7 +163,7 @@ impl Datacenter {
         *number - 1
     }
 
-    /// Marsaglia's xorshift: the same numbers every time.
+    /// Returns the next number of an xorshift generator (Marsaglia), the same for every run.
     fn random(&mut self) -> u64 {
         self.state |= 0x2545_f491_4f6c_dd1d * u64::from(self.state == 0);
         self.state ^= self.state << 13;

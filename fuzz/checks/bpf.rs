@@ -1,14 +1,15 @@
-//! What must hold of any filter text and any filter program.
+//! Checks of filter texts and filter programs.
 //!
-//! The first byte is a link type, the second the number of words of the text; each further byte
-//! is a word, the rest a packet. Words are those of the language, as libpcap would look up any
-//! other on the network. With a first byte of 255 the rest is a program, eight bytes a line.
+//! The first byte selects a link type, the second is the number of words of the text. Each following
+//! byte selects a word, the rest is a packet. Only words of the filter language are used, as libpcap
+//! would resolve any other word as a host name. If the first byte is 255, the rest is a program with
+//! eight bytes for each instruction.
 
 use pcap::{Capture, Linktype};
 use skylib::capture::{BpfInstruction, BpfProgram, CaptureError};
 use skylib::packet::LinkType;
 
-/// Panics if the compiler or the machine does, or if a packet gets another answer than from
+/// Panics if the compiler or the interpreter does, or if the result for a packet differs from that of
 /// libpcap.
 pub(crate) fn check(input: &[u8]) {
     match input.split_first() {
@@ -21,7 +22,7 @@ pub(crate) fn check(input: &[u8]) {
     }
 }
 
-/// The filter text of these bytes.
+/// Returns the filter text for these bytes.
 pub(crate) fn text(words: &[u8]) -> String {
     let words = words
         .iter()
@@ -39,13 +40,13 @@ fn check_text(kind: u8, text: &str, packet: &[u8]) {
             let wire_len = packet.len() as u32;
             let answer = ours.run(packet, wire_len) != 0;
             assert_eq!(answer, oracle.filter(packet), "{text:?}");
-            // A packet cut short is no reason to panic either.
+            // A truncated packet must not cause a panic either.
             for len in 0..packet.len().min(64) {
                 assert!(ours.run(&packet[..len], wire_len) <= MAX_PACKET);
             }
         }
         (Err(error), Err(_)) => assert!(!error.to_string().is_empty()),
-        // It reads what nobody wrote, or is longer than the kernel takes.
+        // It reads uninitialized memory, or is longer than the kernel accepts.
         (Err(CaptureError::Program { .. }), Ok(_)) => {}
         _ => panic!("{text:?}: {:?}, libpcap says otherwise", ours.err()),
     }
@@ -73,10 +74,10 @@ fn check_program(bytes: &[u8]) {
     }
 }
 
-/// What a program keeps of a packet it keeps whole.
+/// Snap length: programs return packets uncut.
 const MAX_PACKET: u32 = 262_144;
 
-/// Link types and libpcap's numbers for them.
+/// Link types with their numbers in libpcap.
 const LINK_TYPES: &[(LinkType, i32)] = &[
     (LinkType::ETHERNET, 1),
     (LinkType::RAW, 12),
@@ -87,7 +88,7 @@ const LINK_TYPES: &[(LinkType, i32)] = &[
     (LinkType::IPV6, 229),
 ];
 
-/// The words that texts are made of.
+/// Words of the filter texts.
 const WORDS: &[&str] = &[
     "",
     "and",

@@ -1,12 +1,12 @@
-//! What must hold of any capture file.
+//! Checks of classic capture files.
 
 use std::io::{self, Read};
 
 use skylib::packet::PacketRef;
 use skylib::pcap_file::{PcapFileError, PcapReader, PcapWriter};
 
-/// Panics if the reader does, if it tells another story when the bytes come bit by bit, or if what
-/// it reads does not come back after writing.
+/// Panics if the reader does, if its result depends on the size of the reads, or if packets change
+/// when they are written and read again.
 pub(crate) fn check(input: &[u8]) {
     let mut packets = 0;
     let mut whole = Vec::new();
@@ -27,7 +27,7 @@ pub(crate) fn check(input: &[u8]) {
         return;
     };
     let mut writer = PcapWriter::new(Vec::new(), reader.link_type(), reader.resolution())
-        .expect("memory takes what is written");
+        .expect("a vector accepts all bytes");
     let mut written = 0;
     read(input, |packet| {
         written += usize::from(writer.write(packet).is_ok());
@@ -38,7 +38,7 @@ pub(crate) fn check(input: &[u8]) {
     assert_eq!(written, again);
 }
 
-/// What ended the file, if not its end.
+/// Reads all packets; returns the error that ended the file.
 fn read(source: impl Read, mut work: impl FnMut(&PacketRef<'_>)) -> Option<PcapFileError> {
     let mut reader = match PcapReader::new(source) {
         Ok(reader) => reader,
@@ -53,7 +53,7 @@ fn read(source: impl Read, mut work: impl FnMut(&PacketRef<'_>)) -> Option<PcapF
     }
 }
 
-/// Gives seven bytes at a time.
+/// Source that returns seven bytes at a time.
 struct Drip<'a>(&'a [u8]);
 
 impl Read for Drip<'_> {

@@ -1,8 +1,8 @@
-//! What must hold of any text taken for a configuration file.
+//! Checks of configuration files.
 
 use skyd::config::Config;
 
-/// Panics if reading a configuration or anything out of it does, or if a password is shown.
+/// Panics if loading a configuration or reading a key does, or if a password is shown.
 pub(crate) fn check(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     let config = match Config::parse("file", &text) {

@@ -1,9 +1,9 @@
-//! What must hold of an envelope in protobuf.
+//! Checks of message envelopes in protobuf.
 
 use prost::bytes::Bytes;
 use skylib::proto::{Encoding, GraphMessage, Message, Object, SyncRequest, write_message};
 
-/// Panics if reading does, or if an envelope written again is another one.
+/// Panics if parsing does, or if an envelope changes when it is written and read again.
 pub(crate) fn check(input: &[u8]) {
     let frame = Bytes::copy_from_slice(input);
     let Ok(message) = Message::decode(&frame, Encoding::Protobuf) else {
@@ -29,11 +29,11 @@ pub(crate) fn check(input: &[u8]) {
         )
     };
     let again = Message::decode(&write(Encoding::Protobuf).into(), Encoding::Protobuf);
-    assert_eq!(again.expect("what was written is read"), message);
-    // Only what is JSON makes a JSON envelope.
+    assert_eq!(again.expect("own output is valid"), message);
+    // Only an object of valid JSON makes a JSON envelope.
     if serde_json::from_slice::<serde::de::IgnoredAny>(object).is_ok() {
         let again = Message::decode(&write(Encoding::Json).into(), Encoding::Json);
-        let again = again.expect("what was written is read");
+        let again = again.expect("own output is valid");
         assert_eq!(
             (again.namespace, again.kind),
             (message.namespace, message.kind)

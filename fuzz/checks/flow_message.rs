@@ -1,4 +1,4 @@
-//! What must hold of a `flow.Message` of an agent.
+//! Checks of a `flow.Message` of an agent.
 
 use prost::Message;
 use skylib::flow::{Flow, FlowQuery};
@@ -6,14 +6,14 @@ use skylib::proto::decode_flow_message;
 use skylib::store::{FlowStore, FlowStoreLimits, MemoryFlowStore};
 use skylib::time::{TimeSlice, Timestamp};
 
-/// Panics if reading, keeping or asking does, if a short message makes huge flows, or if what was
-/// read is another after it was written.
+/// Panics if parsing, storing or querying does, if a short message causes huge flows, or if flows change
+/// when they are written and read again.
 pub(crate) fn check(input: &[u8]) {
     let Ok(message) = decode_flow_message(input) else {
         return;
     };
     let again = decode_flow_message(&message.encode_to_vec());
-    assert_eq!(again.expect("what was written is read"), message);
+    assert_eq!(again.expect("own output is valid"), message);
     let weight: usize = message.flows.iter().map(Flow::weight).sum();
     assert!(weight <= 64 << 20, "{weight}");
     for flow in &message.flows {
@@ -34,9 +34,9 @@ pub(crate) fn check(input: &[u8]) {
             time,
             ..FlowQuery::default()
         };
-        let set = store.query(&query).expect("nothing is sorted");
+        let set = store.query(&query).expect("a query without sort key");
         assert_eq!(
-            store.count(&query).expect("nothing is sorted"),
+            store.count(&query).expect("a query without sort key"),
             set.flows.len() as u64
         );
     }

@@ -1,6 +1,6 @@
-//! What must hold of any query on any small graph and its past, and of whoever follows it.
+//! Checks of queries on a small graph and its history, and of live queries.
 //!
-//! The first byte tells how many changes make the graph, three bytes each; the rest is a query.
+//! The first byte is the number of changes of the graph, three bytes for each; the rest is a query.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -9,14 +9,14 @@ use skylib::flow::{
     RawPacket,
 };
 use skylib::graph::history::{History, HistoryLimits, MemoryHistory};
-use skylib::graph::{Edge, EdgeId, Graph, GraphView, Metadata, MetadataOp, Node, NodeId};
-use skylib::gremlin::live::{Followed, LiveQuery, Update};
+use skylib::graph::{Edge, EdgeId, Graph, GraphView, Metadata, MetadataOp, Node, NodeId, Origin};
+use skylib::gremlin::live::{AnswerReplica, LiveQuery, Update};
 use skylib::gremlin::{Answer, Context, Limits, Query, QueryError, QueryErrorKind};
 use skylib::packet::{LinkType, PacketRef};
 use skylib::time::Timestamp;
 
-/// Panics if a run does, takes more than it may, or comes out another way the second time; if a
-/// count is not that of what is counted; or if news of the query do not lead to its answer.
+/// Panics if a run does, exceeds its limits, or gives another result the second time; if a count
+/// differs from the number of elements; or if the updates of the live query do not lead to its answer.
 pub(crate) fn check(input: &[u8]) {
     let Some((changes, rest)) = input.split_first() else {
         return;
@@ -31,15 +31,15 @@ pub(crate) fn check(input: &[u8]) {
     let mut world = World::new();
     let mut follower = Follower {
         query: LiveQuery::new(query.clone()),
-        followed: Followed::default(),
+        followed: AnswerReplica::default(),
     };
     for change in script.chunks_exact(3) {
         world.change(change, &mut follower.query);
         if change[0] & 0x80 != 0 {
-            follower.tell(&world);
+            follower.update(&world);
         }
     }
-    follower.tell(&world);
+    follower.update(&world);
     let outcome = world.run(&query);
     assert_eq!(world.run(&query), outcome, "{text}");
     follower.check(&outcome);
@@ -52,7 +52,7 @@ pub(crate) fn check(input: &[u8]) {
     }
 }
 
-/// A graph with its past and some flows.
+/// Graph with its history and some flows.
 struct World {
     graph: Graph,
     history: MemoryHistory,
@@ -77,15 +77,15 @@ impl World {
             ..Flow::default()
         };
         Self {
-            graph: Graph::new(),
-            // So little that some of it is dropped.
+            graph: Graph::new().with_journal(),
+            // So small that some of the history is dropped.
             history: MemoryHistory::new(HistoryLimits::default().with_max_bytes(16 << 10)),
             flows: Flows((0..4).map(flow).collect()),
             now: BEGIN,
         }
     }
 
-    /// Makes one change and tells of it; one that cannot be made changes nothing.
+    /// Applies one change and notifies the live query; an invalid change has no effect.
     fn change(&mut self, change: &[u8], query: &mut LiveQuery) {
         let &[kind, one, other] = change else { return };
         self.now += i64::from(kind >> 3 & 7) * 100;
@@ -95,14 +95,20 @@ impl World {
         let graph = &mut self.graph;
         match kind & 7 {
             0 | 1 => {
-                let node = Node::new(node(one), "h", "o.h", metadata(other), now);
+                let node =
+                    Node::new(node(one), metadata(other), now).with_origin(Origin::new("o", "h"));
                 drop(graph.add_node(node));
             }
             2 | 3 => {
                 let relation = ["layer2", "ownership"][usize::from(other & 1)];
                 let metadata = Metadata::from_iter([("RelationType", relation)]);
                 let (parent, child) = (node(one), node(one / 12));
-                drop(graph.add_edge(Edge::new(edge, parent, child, "h", "o.h", metadata, now)));
+                drop(
+                    graph.add_edge(
+                        Edge::new(edge, parent, child, metadata, now)
+                            .with_origin(Origin::new("o", "h")),
+                    ),
+                );
             }
             4 => {
                 let ops = match other % 4 {
@@ -124,11 +130,11 @@ impl World {
         let events = graph.take_events();
         self.history.record(&events, now);
         for event in &events {
-            query.note(event, graph.sequence());
+            query.apply_event(event, graph.sequence());
         }
     }
 
-    /// Runs something within limits.
+    /// Runs a function within limits.
     #[allow(clippy::panic_in_result_fn, reason = "a check that fails must be seen")]
     fn within<R>(
         &self,
@@ -136,7 +142,7 @@ impl World {
     ) -> Result<R, QueryError> {
         let view = GraphView::open(&self.graph);
         let asked = AtomicUsize::new(0);
-        let interrupt = || asked.fetch_add(1, Ordering::Relaxed) >= PATIENCE;
+        let interrupt = || asked.fetch_add(1, Ordering::Relaxed) >= MAX_INTERRUPT_CHECKS;
         let limits = Limits::default()
             .with_max_elements(MAX_ELEMENTS)
             .with_max_bytes(MAX_BYTES);
@@ -147,7 +153,10 @@ impl World {
             .with_interrupt(&interrupt);
         let result = run(&context);
         let asked = asked.load(Ordering::Relaxed);
-        assert!(asked <= PATIENCE + 1, "goes on when told to give up");
+        assert!(
+            asked <= MAX_INTERRUPT_CHECKS + 1,
+            "goes on when told to give up"
+        );
         result
     }
 
@@ -158,7 +167,9 @@ impl World {
             Ok(answer) => {
                 assert!(elements(answer) <= MAX_ELEMENTS);
                 let mut json = Vec::new();
-                answer.write_json(&mut json).expect("memory takes it");
+                answer
+                    .write_json(&mut json)
+                    .expect("a vector accepts all bytes");
             }
             Err(error) => assert!(!error.message().is_empty()),
         }
@@ -166,22 +177,22 @@ impl World {
     }
 }
 
-/// Who follows the query.
+/// Subscriber of the live query.
 struct Follower {
     query: LiveQuery,
-    followed: Followed,
+    followed: AnswerReplica,
 }
 
 impl Follower {
-    /// Gets the news; a query that takes too much for now may be tried again.
-    fn tell(&mut self, world: &World) {
+    /// Applies the next update; a query over its limits is retried with the next change.
+    fn update(&mut self, world: &World) {
         let query = &mut self.query;
-        let update = if query.is_in_doubt() || query.is_timed() {
+        let update = if query.is_stale() || query.is_timed() {
             world
                 .within(|context| query.refresh(context))
                 .unwrap_or_default()
         } else {
-            query.take_news()
+            query.take_changes()
         };
         if let Some(update) = update {
             let has_changes =
@@ -194,7 +205,7 @@ impl Follower {
         let text = self.query.query();
         match outcome {
             Ok(answer) => assert!(
-                self.followed.is_like(answer),
+                self.followed.equals(answer),
                 "{text}: {:?} is not {answer:?}",
                 self.followed
             ),
@@ -238,7 +249,7 @@ impl FlowSource for Flows {
     }
 }
 
-/// Lets packets through that begin with the text.
+/// Filter that matches packets which begin with its text.
 struct AnyText;
 
 impl PacketFilterCompiler for AnyText {
@@ -253,11 +264,11 @@ impl PacketFilterCompiler for AnyText {
     }
 }
 
-/// Changes that make a graph; more make it no more interesting.
+/// Maximum number of changes; more do not make a graph more interesting.
 const MAX_CHANGES: u8 = 64;
 const MAX_ELEMENTS: usize = 2_000;
 const MAX_BYTES: usize = 1 << 20;
-/// Looks at the interrupt before the query is told to give up.
-const PATIENCE: usize = 1_000;
-/// When everything begins, Unix ms.
+/// Number of interrupt checks before a query is canceled.
+const MAX_INTERRUPT_CHECKS: usize = 1_000;
+/// Time of the first change, in Unix milliseconds.
 const BEGIN: i64 = 1_700_000_000_000;

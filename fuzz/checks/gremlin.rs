@@ -1,4 +1,4 @@
-//! What must hold of any text taken for a query.
+//! Checks of query texts.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,8 +10,8 @@ use skylib::graph::{Edge, Graph, GraphView, Node};
 use skylib::gremlin::{Answer, Context, Limits, Query, QueryError, QueryErrorKind};
 use skylib::time::Timestamp;
 
-/// Panics if the parser does or a run does, if a query does not come back from its own text, or if
-/// a run takes more than it may.
+/// Panics if the parser or a run does, if a query changes when it is printed and parsed again, or if a
+/// run exceeds its limits.
 pub(crate) fn check(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     let query = match Query::parse(&text) {
@@ -26,7 +26,7 @@ pub(crate) fn check(input: &[u8]) {
             assert_eq!(printed, again.to_string());
             assert_eq!(outcome, run(&again, &printed));
         }
-        // Printed with blanks behind the commas, a query may have become too long.
+        // With the blanks behind its commas, a printed query may be too long.
         Err(error) => assert!(printed.len() > 60_000, "{error}"),
     }
     if let Outcome::Answer(answer @ (Answer::Nodes(_) | Answer::Edges(_) | Answer::Flows(_))) =
@@ -36,7 +36,7 @@ pub(crate) fn check(input: &[u8]) {
     }
 }
 
-/// Counting takes ways of its own through the graph and the flows.
+/// Checks `Count`, which has its own code paths for the graph and for flows.
 fn check_count(text: &str, wanted: usize) {
     if let Ok(query) = Query::parse(text) {
         let count = Answer::Number(wanted as i64);
@@ -44,7 +44,7 @@ fn check_count(text: &str, wanted: usize) {
     }
 }
 
-/// What came of a query, wherever in the text an error was.
+/// Result of a query, without the position of an error.
 #[derive(Debug, PartialEq)]
 enum Outcome {
     Answer(Answer),
@@ -54,7 +54,7 @@ enum Outcome {
 fn run(query: &Query, text: &str) -> Outcome {
     let view = GraphView::open(&FIXTURE.graph);
     let asked = AtomicUsize::new(0);
-    let interrupt = || asked.fetch_add(1, Ordering::Relaxed) >= PATIENCE;
+    let interrupt = || asked.fetch_add(1, Ordering::Relaxed) >= MAX_INTERRUPT_CHECKS;
     let limits = Limits::default()
         .with_max_elements(MAX_ELEMENTS)
         .with_max_bytes(MAX_BYTES);
@@ -65,7 +65,9 @@ fn run(query: &Query, text: &str) -> Outcome {
         Ok(answer) => {
             assert!(elements(&answer) <= MAX_ELEMENTS);
             let mut json = Vec::new();
-            answer.write_json(&mut json).expect("memory takes it");
+            answer
+                .write_json(&mut json)
+                .expect("a vector accepts all bytes");
             serde_json::from_slice::<IgnoredAny>(&json).expect("JSON");
             Outcome::Answer(answer)
         }
@@ -75,9 +77,12 @@ fn run(query: &Query, text: &str) -> Outcome {
         }
     };
     let asked = asked.into_inner();
-    assert!(asked <= PATIENCE + 1, "goes on when told to give up");
+    assert!(
+        asked <= MAX_INTERRUPT_CHECKS + 1,
+        "goes on when told to give up"
+    );
     let gave_up = matches!(outcome, Outcome::Error(QueryErrorKind::Interrupted, _));
-    assert_eq!(gave_up, asked > PATIENCE);
+    assert_eq!(gave_up, asked > MAX_INTERRUPT_CHECKS);
     outcome
 }
 
@@ -102,7 +107,7 @@ fn check_error(error: &QueryError, text: &str) {
     assert!(error.to_string().starts_with(error.message()));
 }
 
-/// A graph and flows of everything that a step looks at, made once.
+/// Graph and flows with everything that a step may read, created once.
 static FIXTURE: LazyLock<Fixture> = LazyLock::new(|| {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
@@ -117,7 +122,7 @@ static FIXTURE: LazyLock<Fixture> = LazyLock::new(|| {
         graph.add_node(node).expect("ids differ");
     }
     for edge in elements.edges {
-        graph.add_edge(edge).expect("its ends are there");
+        graph.add_edge(edge).expect("its ends exist");
     }
     Fixture {
         graph,
@@ -138,5 +143,5 @@ impl FlowSource for Fixture {
 
 const MAX_ELEMENTS: usize = 2_000;
 const MAX_BYTES: usize = 1 << 20;
-/// Looks at the interrupt before the query is told to give up.
-const PATIENCE: usize = 1_000;
+/// Number of interrupt checks before a query is canceled.
+const MAX_INTERRUPT_CHECKS: usize = 1_000;

@@ -1,10 +1,10 @@
-//! What must hold of any packet: the first two bytes are its link type, the rest its bytes.
+//! Checks of packets of any link type. The first two bytes are the link type, the rest is a packet.
 
-use skylib::decode::{DecodeError, Decoder, DecoderOptions, Part, Parts};
+use skylib::decode::{DecodeError, Decoder, DecoderOptions, Encapsulations};
 use skylib::packet::{LinkType, PacketRef};
 use skylib::time::Timestamp;
 
-/// Panics if the decoder does, or if its answer contradicts itself.
+/// Panics if the decoder does, if its result is inconsistent, or if its two paths disagree.
 pub(crate) fn check(input: &[u8]) {
     let Some((link_type, data)) = input.split_first_chunk::<2>() else {
         return;
@@ -12,50 +12,50 @@ pub(crate) fn check(input: &[u8]) {
     let link_type = LinkType(u16::from_be_bytes(*link_type));
     let decoder = Decoder::new(DecoderOptions::default().with_mpls_udp_port(51234));
     let decode = |wire_len| {
-        let mut parts = Parts::new();
+        let mut encapsulations = Encapsulations::new();
         let packet = PacketRef {
             link_type,
             timestamp: Timestamp::ZERO,
             data,
             wire_len,
         };
-        let result = decoder.decode(packet, &mut parts);
-        check_parts(data, &parts, result);
-        (parts, result)
+        let result = decoder.decode(packet, &mut encapsulations);
+        check_encapsulations(data, &encapsulations, result);
+        (encapsulations, result)
     };
     let (fast, fast_result) = decode(data.len() as u32 + 1);
-    // Without a length on the wire every packet goes the general way.
+    // Without a length on the wire, all packets take the general path.
     let (general, general_result) = decode(0);
     assert_eq!(fast_result, general_result);
     assert_eq!(fast.len(), general.len());
     assert_eq!(fast.without_flow(), general.without_flow());
     for (index, (one, other)) in fast.iter().zip(general.iter()).enumerate() {
-        assert_eq!(
-            *one,
-            Part {
-                length: one.length,
-                ..*other
-            }
-        );
+        let mut other = *other;
+        other.length = one.length;
+        assert_eq!(*one, other);
         assert_eq!(fast.key_network(index), general.key_network(index));
         assert_eq!(fast.key_transport(index), general.key_transport(index));
     }
 }
 
-fn check_parts(data: &[u8], parts: &Parts, result: Result<(), DecodeError>) {
+fn check_encapsulations(
+    data: &[u8],
+    encapsulations: &Encapsulations,
+    result: Result<(), DecodeError>,
+) {
     let mut offset = None;
-    for part in parts.iter() {
-        assert!(!part.layers.is_empty());
+    for level in encapsulations.iter() {
+        assert!(!level.layers.is_empty());
         assert_eq!(
-            part.layers.to_string().is_empty(),
-            part.layers.application().is_none()
+            level.layers.to_string().is_empty(),
+            level.layers.application().is_none()
         );
-        assert!(part.link.is_some() || part.network.is_some());
-        assert!(part.length >= 0);
-        assert!(part.offset as usize <= data.len());
-        assert!(offset < Some(part.offset), "parts follow each other");
-        offset = Some(part.offset);
-        if let Some(transport) = &part.transport {
+        assert!(level.link.is_some() || level.network.is_some());
+        assert!(level.length >= 0);
+        assert!(level.offset as usize <= data.len());
+        assert!(offset < Some(level.offset), "levels are in order");
+        offset = Some(level.offset);
+        if let Some(transport) = &level.transport {
             let end = transport.payload_offset as usize + transport.payload_len as usize;
             assert!(end <= data.len());
         }

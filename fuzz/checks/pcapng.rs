@@ -1,21 +1,21 @@
-//! What must hold of any pcapng file.
+//! Checks of pcapng files.
 
 use std::io::{self, Read};
 
 use skylib::packet::PacketRef;
 use skylib::pcap_file::{PcapFileError, PcapNgReader, PcapNgWriter};
 
-/// Panics if the reader does, if it tells another story when the bytes come bit by bit, or if what
-/// it reads does not come back after writing.
+/// Panics if the reader does, if its result depends on the size of the reads, or if packets change
+/// when they are written and read again.
 pub(crate) fn check(input: &[u8]) {
-    let mut writer = PcapNgWriter::new(Vec::new()).expect("memory takes what is written");
+    let mut writer = PcapNgWriter::new(Vec::new()).expect("a vector accepts all bytes");
     let (mut packets, mut bytes) = (0, 0);
     let mut whole = Vec::new();
     let end = read(input, |packet| {
         packets += 1;
         bytes += packet.data.len();
         if writer.write(packet).is_ok() {
-            whole.push(told(packet));
+            whole.push(fields(packet));
         }
     });
     assert!(bytes + packets * 16 <= input.len());
@@ -30,12 +30,12 @@ pub(crate) fn check(input: &[u8]) {
     assert_eq!((packets, bytes), dripped);
 
     let mut again = Vec::new();
-    let end = read(&*writer.into_inner(), |packet| again.push(told(packet)));
+    let end = read(&*writer.into_inner(), |packet| again.push(fields(packet)));
     assert!(end.is_none());
     assert_eq!(whole, again);
 }
 
-fn told(packet: &PacketRef<'_>) -> (u16, i64, u32, Vec<u8>) {
+fn fields(packet: &PacketRef<'_>) -> (u16, i64, u32, Vec<u8>) {
     let time = packet.timestamp.as_ns();
     (
         packet.link_type.0,
@@ -45,7 +45,7 @@ fn told(packet: &PacketRef<'_>) -> (u16, i64, u32, Vec<u8>) {
     )
 }
 
-/// What ended the file, if not its end.
+/// Reads all packets; returns the error that ended the file.
 fn read(source: impl Read, mut work: impl FnMut(&PacketRef<'_>)) -> Option<PcapFileError> {
     let mut reader = match PcapNgReader::new(source) {
         Ok(reader) => reader,
@@ -60,7 +60,7 @@ fn read(source: impl Read, mut work: impl FnMut(&PacketRef<'_>)) -> Option<PcapF
     }
 }
 
-/// Gives seven bytes at a time.
+/// Source that returns seven bytes at a time.
 struct Drip<'a>(&'a [u8]);
 
 impl Read for Drip<'_> {

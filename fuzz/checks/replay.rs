@@ -1,4 +1,4 @@
-//! What must hold of the flows of any capture file.
+//! Checks of the flows of a capture file.
 
 use std::io::Cursor;
 use std::num::NonZeroUsize;
@@ -7,8 +7,8 @@ use std::ops::ControlFlow;
 use skylib::capture::{PcapFile, Replay};
 use skylib::flow::{Flow, FlowTableOptions, FlowTableStats};
 
-/// Panics if reading or a table does, if two threads find anything that one does not, or if a flow
-/// gets lost. Times of packets that hold it up show as the fuzzer's timeout.
+/// Panics if reading or a flow table does, if two threads give another result than one, or if a flow is
+/// lost. Packet times that slow the replay down cause a timeout of the fuzzer.
 pub(crate) fn check(input: &[u8]) {
     let (Some(one), Some(two)) = (flows(input, 1), flows(input, 2)) else {
         return;
@@ -18,7 +18,8 @@ pub(crate) fn check(input: &[u8]) {
     assert_eq!(one.0.begun, one.1.len() as u64);
 }
 
-/// What so many threads find, in an order that they do not change; none if this is no capture file.
+/// Returns the flows found by a number of threads, in an order independent of it; `None` if the input is
+/// not a capture file.
 fn flows(input: &[u8], threads: usize) -> Option<(FlowTableStats, Vec<Flow>)> {
     let mut file = PcapFile::from_reader("bytes", Cursor::new(input.to_vec())).ok()?;
     let options = FlowTableOptions::default()
@@ -28,7 +29,7 @@ fn flows(input: &[u8], threads: usize) -> Option<(FlowTableStats, Vec<Flow>)> {
     let mut flows: Vec<Flow> = Vec::new();
     let mut go_on = || ControlFlow::Continue(());
     let (mut stats, _damage) = replay.run(&mut file, &mut flows, &mut go_on);
-    // Memory is another matter.
+    // The memory in use depends on the number of threads.
     stats.bytes = 0;
     flows.sort_by_key(|flow| (flow.uuid.clone(), flow.start, flow.last));
     Some((stats, flows))

@@ -1,5 +1,5 @@
-//! What must hold of any body of a resource, and of any JSON patch of it: the first byte tells the
-//! kind, a line feed parts body and patch.
+//! Checks of the body of a resource and of a JSON patch of it. The first byte selects the kind, a line
+//! feed separates body and patch.
 
 use std::sync::Arc;
 
@@ -13,8 +13,8 @@ use skylib::gremlin::Query;
 use skylib::store::MemoryStore;
 use skylib::time::Timestamp;
 
-/// Panics if reading or patching does, if what is shown is not read as the same, or if a patch that
-/// fails changes anything.
+/// Panics if parsing or patching does, if a resource changes when it is written and read again, or if a
+/// failed patch has an effect.
 pub(crate) fn check(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     let mut letters = text.chars();
@@ -24,19 +24,19 @@ pub(crate) fn check(input: &[u8]) {
         .split_once('\n')
         .unwrap_or((letters.as_str(), ""));
     match kind {
-        Some('a') => kept::<AlertSpec>(body, patch),
-        Some('c') => kept::<CaptureSpec>(body, patch),
-        Some('e') => kept::<EdgeRule>(body, patch),
-        Some('i') => kept::<Injection>(body, patch),
-        Some('n') => kept::<NodeRule>(body, patch),
-        Some('w') => kept::<Workflow>(body, patch),
-        Some('N') => element::<Node>(body),
-        Some('E') => element::<Edge>(body),
+        Some('a') => check_stored::<AlertSpec>(body, patch),
+        Some('c') => check_stored::<CaptureSpec>(body, patch),
+        Some('e') => check_stored::<EdgeRule>(body, patch),
+        Some('i') => check_stored::<Injection>(body, patch),
+        Some('n') => check_stored::<NodeRule>(body, patch),
+        Some('w') => check_stored::<Workflow>(body, patch),
+        Some('N') => check_element::<Node>(body),
+        Some('E') => check_element::<Edge>(body),
         _ => {}
     }
 }
 
-/// Queries are parsed as the daemon does; packet filters are not.
+/// Parses queries as the daemon does, but not packet filters.
 struct Checker;
 
 impl ExpressionChecker for Checker {
@@ -51,25 +51,27 @@ impl ExpressionChecker for Checker {
     }
 }
 
-fn kept<R: Resource>(body: &str, patch: &str) {
+fn check_stored<R: Resource>(body: &str, patch: &str) {
     let defaults = Defaults::default();
     let Ok(resource) = R::read(body, &defaults) else {
         return;
     };
-    let again = R::read(&shown(&resource), &defaults).expect("what was shown");
+    let again = R::read(&shown(&resource), &defaults).expect("own output is valid");
     assert!(again == resource, "{body}");
     if resource.validate(&Checker).is_err() {
         return;
     }
     let documents = Arc::new(MemoryStore::default());
     let (store, _) = ResourceStore::<R>::open(Arc::clone(&documents) as _).expect("a store");
-    let before = store.create(resource, None, Timestamp::ZERO).expect("room");
+    let before = store
+        .create(resource, None, Timestamp::ZERO)
+        .expect("below the limit");
     let patched = store.patch(before.id(), patch, &defaults, &Checker);
     let after = store.get(before.id()).expect("the resource");
     match patched {
         Ok(Some(patched)) => {
             assert!(R::IS_UPDATABLE && *patched == *after && *after != *before);
-            after.validate(&Checker).expect("what was let in");
+            after.validate(&Checker).expect("a patch is validated");
         }
         Ok(None) | Err(_) => assert!(*after == *before, "{patch}"),
     }
@@ -78,10 +80,10 @@ fn kept<R: Resource>(body: &str, patch: &str) {
     assert!(again.get(before.id()).is_some_and(|kept| *kept == *after));
 }
 
-fn element<E: GraphResource + PartialEq>(body: &str) {
+fn check_element<E: GraphResource + PartialEq>(body: &str) {
     let now = Timestamp::from_ms(1);
     if let Ok(element) = E::read(body, now) {
-        let again = E::read(&shown(&element), now).expect("what was shown");
+        let again = E::read(&shown(&element), now).expect("own output is valid");
         assert!(again == element, "{body}");
     }
 }

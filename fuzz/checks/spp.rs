@@ -1,11 +1,11 @@
-//! What must hold of SPP's requests and of what its processes reply: the first byte tells which.
+//! Checks of SPP requests and of replies of its processes. The first byte selects the kind.
 
 use std::path::Path;
 
 use skylib::spp::{Action, Launch, PortId, Reply};
 
-/// Panics if reading does, if a refusal repeats more than a little of what was sent, or if an
-/// instance would write outside of its root.
+/// Panics if parsing does, if an error repeats more than a bounded piece of the request, or if an
+/// instance would write outside its root.
 pub(crate) fn check(input: &[u8]) {
     let Some((kind, body)) = input.split_first() else {
         return;
@@ -19,7 +19,11 @@ pub(crate) fn check(input: &[u8]) {
         1 => check_launch(body),
         2 => {
             if let Ok(reply) = Reply::parse(body) {
-                assert!(reply.refusal().is_none_or(|text| text.len() <= LONGEST));
+                assert!(
+                    reply
+                        .refusal()
+                        .is_none_or(|text| text.len() <= MAX_ERROR_LEN)
+                );
                 assert!(reply.info.is_none_or(|info| info.get().len() <= body.len()));
             }
         }
@@ -32,7 +36,7 @@ pub(crate) fn check(input: &[u8]) {
 }
 
 fn check_launch(body: &[u8]) {
-    // A folder in which nothing that is asked for can be.
+    // A folder in which none of the requested paths can exist.
     let root = Path::new("/proc/self/fdinfo");
     match Launch::parse(body).and_then(|launch| launch.spec(root)) {
         Ok(spec) => {
@@ -45,9 +49,9 @@ fn check_launch(body: &[u8]) {
 }
 
 fn is_short(error: &skylib::spp::SppError) {
-    // A folder is shown as the system names it, which bounds it too.
-    assert!(error.to_string().len() <= LONGEST + 8192);
+    // The system limits the length of the folder in the text.
+    assert!(error.to_string().len() <= MAX_ERROR_LEN + 8192);
 }
 
-/// 64 characters and what makes them safe to show, at four bytes or an escape each.
-const LONGEST: usize = 64 * 10 + 200;
+/// Maximum length of an error in bytes: 64 characters of up to four bytes or an escape each, and text.
+const MAX_ERROR_LEN: usize = 64 * 10 + 200;

@@ -1,4 +1,4 @@
-//! What must hold of messages of a publisher, one a line: JSON envelopes around whatever.
+//! Checks of messages of a publisher: one JSON envelope with arbitrary content on each line.
 
 use prost::bytes::Bytes;
 use skylib::graph::{Graph, GraphEvent};
@@ -9,12 +9,12 @@ use skylib::proto::{
 use skylib::time::Timestamp;
 use skylib::value::Text;
 
-/// Panics if reading or applying does, if an event does not read back in every encoding, or if the
-/// graph that came of it is another one after a synchronisation.
+/// Panics if parsing or applying does, if an event changes when it is written and read again in any
+/// encoding, or if synchronization gives another graph.
 pub(crate) fn check(input: &[u8]) {
     let now = Timestamp::from_ms(1_000);
-    let mut graph = Graph::new();
-    for line in input.split(|byte| *byte == b'\n').take(MESSAGES) {
+    let mut graph = Graph::new().with_journal();
+    for line in input.split(|byte| *byte == b'\n').take(MAX_MESSAGES) {
         let Ok(message) = Message::decode(&Bytes::copy_from_slice(line), Encoding::Json) else {
             continue;
         };
@@ -30,7 +30,7 @@ pub(crate) fn check(input: &[u8]) {
             check_event(event);
         }
     }
-    let again = synchronised(&graph, now);
+    let again = synchronized(&graph, now);
     assert_eq!(elements(&graph), elements(&again));
 }
 
@@ -39,9 +39,9 @@ fn check_event(event: GraphEvent) {
     for policy in [UpdatePolicy::Full, UpdatePolicy::Partial] {
         let read = [Encoding::Json, Encoding::Protobuf].map(|encoding| {
             let bytes = event.encoded(encoding, policy);
-            let message = Message::decode(&bytes, encoding).expect("what was written is read");
+            let message = Message::decode(&bytes, encoding).expect("own output is valid");
             assert_eq!(message.namespace, GRAPH);
-            let change = GraphMessage::decode(&message).expect("what was written is read");
+            let change = GraphMessage::decode(&message).expect("own output is valid");
             assert!(change.is_some(), "{}", message.kind);
             message
         });
@@ -49,8 +49,8 @@ fn check_event(event: GraphEvent) {
     }
 }
 
-/// A graph that was sent everything.
-fn synchronised(graph: &Graph, now: Timestamp) -> Graph {
+/// Returns a graph that received a full synchronization.
+fn synchronized(graph: &Graph, now: Timestamp) -> Graph {
     let nodes = graph.nodes().cloned().collect();
     let edges = graph.edges().cloned().collect();
     let message = Message {
@@ -60,16 +60,16 @@ fn synchronised(graph: &Graph, now: Timestamp) -> Graph {
         status: 200,
         object: Object::Json(JsonStream::graph(nodes, edges).into_text().into()),
     };
-    let change = GraphMessage::decode(&message).expect("what was written is read");
+    let change = GraphMessage::decode(&message).expect("own output is valid");
     let mut again = Graph::new();
-    let change = change.expect("a synchronisation");
+    let change = change.expect("a synchronization message");
     change
         .apply(&mut again, "t.p", now)
-        .expect("nothing is missing");
+        .expect("all ends exist");
     again
 }
 
-/// The JSON of every element.
+/// Returns the JSON of all elements.
 fn elements(graph: &Graph) -> Vec<String> {
     let nodes = graph.nodes().map(serde_json::to_string);
     let edges = graph.edges().map(serde_json::to_string);
@@ -78,4 +78,4 @@ fn elements(graph: &Graph) -> Vec<String> {
     elements
 }
 
-const MESSAGES: usize = 32;
+const MAX_MESSAGES: usize = 32;

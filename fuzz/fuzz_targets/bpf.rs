@@ -1,4 +1,4 @@
-//! A filter text with a packet, or a filter program.
+//! Target `bpf`: a filter text with a packet, or a filter program.
 
 #![no_main]
 

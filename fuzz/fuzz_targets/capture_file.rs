@@ -1,4 +1,4 @@
-//! A capture file.
+//! Target `capture_file`: a classic capture file.
 
 #![no_main]
 

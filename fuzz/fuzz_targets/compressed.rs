@@ -1,4 +1,4 @@
-//! A file compressed by gzip, LZ4 or zstd.
+//! Target `compressed`: a file compressed with gzip, LZ4 or zstd.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! A configuration file.
+//! Target `config`: a configuration file.
 
 #![no_main]
 

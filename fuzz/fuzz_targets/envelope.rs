@@ -1,4 +1,4 @@
-//! Envelopes in protobuf.
+//! Target `envelope`: a message envelope in protobuf.
 
 #![no_main]
 

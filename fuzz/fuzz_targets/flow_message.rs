@@ -1,4 +1,4 @@
-//! Flows of agents.
+//! Target `flow_message`: a message with flows of an agent.
 
 #![no_main]
 

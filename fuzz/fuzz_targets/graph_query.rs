@@ -1,4 +1,4 @@
-//! A small graph, its past, and a query.
+//! Target `graph_query`: a small graph, its history, and a query.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! A query.
+//! Target `gremlin`: a query.
 
 #![no_main]
 

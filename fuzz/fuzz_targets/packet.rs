@@ -1,4 +1,4 @@
-//! A packet of any link type.
+//! Target `packet`: a packet of any link type.
 
 #![no_main]
 

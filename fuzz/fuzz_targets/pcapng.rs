@@ -1,4 +1,4 @@
-//! A pcapng file.
+//! Target `pcapng`: a pcapng file.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! The flows of a capture file.
+//! Target `replay`: the flows of a capture file.
 
 #![no_main]
 

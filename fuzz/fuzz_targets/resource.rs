@@ -1,4 +1,4 @@
-//! The body of a resource and a JSON patch of it.
+//! Target `resource`: the body of a resource and a JSON patch of it.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! A request of SPP, or a reply of one of its processes.
+//! Target `spp`: a request of SPP, or a reply of one of its processes.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Messages of publishers.
+//! Target `ws_message`: messages of publishers.
 
 #![no_main]
 

@@ -1,57 +1,91 @@
-//! `Error`: whatever can go wrong in the library, for callers who handle it in one place.
+//! `Error`: any error of the library, for callers that handle all of them in one place.
 
 /// Any error of the library.
 ///
+/// Every error type of the library converts into it, so one function can use `?` on all of them.
+///
 /// ```
 /// use skylib::gremlin::Query;
-/// fn count() -> skylib::Result<()> {
-///     Query::parse("G.V(")?;
-///     Ok(())
+///
+/// fn prepare() -> skylib::Result<Query> {
+///     Ok(Query::parse("G.V(")?)
 /// }
-/// assert!(matches!(count(), Err(skylib::Error::Query(_))));
+/// assert!(matches!(prepare(), Err(skylib::Error::Query(_))));
 /// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A source of packets cannot be opened or go on.
+    /// A network address in the configuration or an API resource is invalid.
+    #[error(transparent)]
+    Address(#[from] crate::api::address::AddressError),
+    /// A packet source cannot be opened or read.
     #[error(transparent)]
     Capture(#[from] crate::capture::CaptureError),
-    /// The graph refused a change.
+    /// A packet is truncated, malformed, or of an unsupported link type.
     #[error(transparent)]
-    Graph(#[from] crate::graph::GraphError),
-    /// A query cannot be parsed or answered.
+    Decode(#[from] crate::decode::DecodeError),
+    /// A compressed capture file is damaged.
     #[error(transparent)]
-    Query(#[from] crate::gremlin::QueryError),
-    /// Flows cannot be asked for.
+    Decompression(#[from] crate::pcap_file::DecompressionError),
+    /// A duration is not valid in Go's duration syntax.
     #[error(transparent)]
-    FlowQuery(#[from] crate::flow::FlowQueryError),
-    /// A message cannot be decoded.
-    #[error(transparent)]
-    Proto(#[from] crate::proto::ProtoError),
-    /// Something cannot be kept.
-    #[error(transparent)]
-    Store(#[from] crate::store::StoreError),
-    /// A recording cannot be controlled.
-    #[cfg(feature = "spp")]
-    #[error(transparent)]
-    Spp(#[from] crate::spp::SppError),
+    Duration(#[from] crate::go_duration::GoDurationError),
     /// The engine cannot start.
     #[cfg(feature = "engine")]
     #[error(transparent)]
     Engine(#[from] crate::engine::EngineError),
+    /// Flows cannot be queried.
+    #[error(transparent)]
+    FlowQuery(#[from] crate::flow::FlowQueryError),
+    /// The graph rejected a change or a read.
+    #[error(transparent)]
+    Graph(#[from] crate::graph::GraphError),
+    /// A JSON document of a client is invalid.
+    #[error(transparent)]
+    Json(#[from] crate::api::go_json::JsonError),
+    /// A JSON patch is invalid or cannot be applied.
+    #[error(transparent)]
+    JsonPatch(#[from] crate::api::JsonPatchError),
+    /// A live query cannot be opened.
+    #[cfg(feature = "engine")]
+    #[error(transparent)]
+    Live(#[from] crate::engine::LiveRefusal),
+    /// A resource was not changed by a patch.
+    #[error(transparent)]
+    Patch(#[from] crate::api::PatchError),
+    /// A capture file cannot be read or written.
+    #[error(transparent)]
+    PcapFile(#[from] crate::pcap_file::PcapFileError),
+    /// A topology probe cannot run.
+    #[cfg(feature = "netlink")]
+    #[error(transparent)]
+    Probe(#[from] crate::topology::ProbeError),
+    /// A message of the Skydive protocol cannot be decoded.
+    #[error(transparent)]
+    Proto(#[from] crate::proto::ProtoError),
+    /// A Gremlin query cannot be parsed or executed.
+    #[error(transparent)]
+    Query(#[from] crate::gremlin::QueryError),
+    /// An API resource cannot be created or changed.
+    #[error(transparent)]
+    Resource(#[from] crate::api::ResourceError),
+    /// A node or an edge violates its schema.
+    #[error(transparent)]
+    Schema(#[from] crate::graph::schema::SchemaError),
+    /// An SPP recording cannot be controlled.
+    #[cfg(feature = "spp")]
+    #[error(transparent)]
+    Spp(#[from] crate::spp::SppError),
+    /// A store cannot be read or written.
+    #[error(transparent)]
+    Store(#[from] crate::store::StoreError),
+    /// A text is not an RFC 3339 timestamp.
+    #[error(transparent)]
+    Timestamp(#[from] crate::time::ParseTimestampError),
+    /// A field of an API resource violates a rule.
+    #[error(transparent)]
+    Validation(#[from] crate::api::ValidationError),
 }
 
-/// What the library's functions return when anything can go wrong.
+/// Result of a function that may return any [`Error`] of the library.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
-
-/// An error and what caused it, in one line.
-pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
-}

@@ -6,8 +6,10 @@ pub mod decode;
 #[cfg(feature = "engine")]
 pub mod engine;
 mod error;
+mod error_chain;
 pub mod filter;
 pub mod flow;
+pub mod go_duration;
 pub mod graph;
 pub mod gremlin;
 pub mod id;

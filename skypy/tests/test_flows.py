@@ -219,7 +219,7 @@ def test_damage_says_where(trace, tmp_path):
         skypy.flows(path)
     assert isinstance(caught.value, skypy.SkydiveError)
     path.write_bytes(b"this is a text, no capture file")
-    with pytest.raises(skypy.CaptureError, match="no capture file"):
+    with pytest.raises(skypy.CaptureError, match="not a capture file"):
         skypy.flows(path)
 
 

@@ -4,7 +4,7 @@ use std::time::Duration as Time;
 
 use serde_json::Value;
 use skylib::api::address::ServiceAddress;
-use skylib::api::duration;
+use skylib::go_duration;
 
 /// What values a key takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,7 +131,7 @@ pub(super) fn time(value: &Value) -> Option<Time> {
         Value::Number(number) => Time::try_from_secs_f64(number.as_f64()?).ok(),
         Value::String(text) => match text.trim().parse::<f64>() {
             Ok(seconds) => Time::try_from_secs_f64(seconds).ok(),
-            Err(_) => duration::parse(text.trim()).ok(),
+            Err(_) => go_duration::parse(text.trim()).ok(),
         },
         _ => None,
     }

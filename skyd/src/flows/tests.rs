@@ -308,7 +308,7 @@ fn compressed_files_give_the_same_flows_and_name_their_damage() {
     let (out, _, error) = cut.run(&count);
     assert_eq!(out, "3\n");
     let wanted = format!(
-        "cannot read {}: byte {} of what is compressed: gzip, byte {} of the file: ",
+        "cannot read {}: decompression failed at byte {} of the decompressed data: gzip data at byte {} of the file: ",
         cut.0.join("trace.pcap").display(),
         plain.len(),
         gzip.len() - 3
@@ -338,7 +338,7 @@ fn what_cannot_be_done_is_refused_before_anything_is_read() {
     };
     assert!(error(&["--query", "G.V().Nope()"]).contains("Nope"));
     assert!(error(&["--query", "G", "--format", "csv"]).contains("no other --format"));
-    assert!(error(&[]).contains("no capture file"));
+    assert!(error(&[]).contains("not a capture file"));
 }
 
 #[test]

@@ -141,10 +141,16 @@ fn a_file_that_is_none_or_damaged_is_refused_with_the_place() {
     for (file, wanted) in [
         (&b""[..], "byte 0: the file ends within its header"),
         (b"{}", "byte 2: the file ends within its header"),
-        (b"no capture at all", "byte 0: the file is no capture file"),
+        (
+            b"no capture at all",
+            "byte 0: the file is not a capture file",
+        ),
         (&trace(1)[..20], "byte 20: the file ends within its header"),
-        (&damaged, "byte 94: a record of 4294967295 bytes"),
-        (&bad_gzip, "byte 0 of what is compressed: gzip, byte"),
+        (&damaged, "byte 94: record of 4294967295 bytes"),
+        (
+            &bad_gzip,
+            "decompression failed at byte 0 of the decompressed data: gzip data at byte",
+        ),
     ] {
         let answer = upload(&daemon, file);
         assert_eq!(answer.status, 400, "{wanted}");

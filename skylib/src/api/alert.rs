@@ -1,9 +1,8 @@
 //! `AlertSpec`: an expression that the server watches, and the action when its result changes.
 
 use super::json_object::{json_object, uuid_is_id};
-use super::{
-    Defaults, ExpressionChecker, Resource, ResourceError, Rfc3339, ValidationError, duration,
-};
+use super::{Defaults, ExpressionChecker, Resource, ResourceError, Rfc3339, ValidationError};
+use crate::go_duration;
 
 json_object! {
     /// An alert: an expression, the trigger of its evaluation, and the action when its result
@@ -61,7 +60,7 @@ impl AlertSpec {
     fn check_trigger(&self) -> Result<(), ValidationError> {
         let refuse = |message: String| Err(ValidationError::of_field("Trigger", message));
         match self.trigger.strip_prefix("duration:") {
-            Some(period) => match duration::parse(period) {
+            Some(period) => match go_duration::parse(period) {
                 Ok(period) if period.is_zero() => refuse("a period above zero expected".to_owned()),
                 Ok(_) => Ok(()),
                 Err(error) => refuse(error.to_string()),

@@ -1,8 +1,8 @@
 //! Errors of creating, changing, and storing resources.
 
-use super::duration::DurationError;
 use super::go_json::JsonError;
 use super::patch::JsonPatchError;
+use crate::go_duration::GoDurationError;
 use crate::graph::GraphError;
 use crate::graph::schema::SchemaError;
 use crate::store::StoreError;
@@ -76,7 +76,7 @@ pub enum ResourceError {
     },
     /// The time to live is not a Go duration.
     #[error("invalid ttl")]
-    Ttl(#[from] DurationError),
+    Ttl(#[from] GoDurationError),
     /// The graph has changed, but the change could not be stored durably.
     #[error("cannot store the element: {0}")]
     NotStored(String),

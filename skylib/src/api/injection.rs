@@ -279,7 +279,7 @@ mod tests {
         ];
         let node = |(id, metadata)| {
             let metadata: Metadata = serde_json::from_str(metadata).unwrap();
-            Arc::new(Node::new(id, "", "", metadata, Timestamp::ZERO))
+            Arc::new(Node::new(id, metadata, Timestamp::ZERO))
         };
         Nodes(made.map(node).into())
     }

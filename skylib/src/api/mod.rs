@@ -12,7 +12,6 @@ pub mod address;
 mod alert;
 mod capture;
 mod capture_type;
-pub mod duration;
 mod edge_rule;
 mod error;
 pub mod go_json;

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::go_json::{JsonError, Members};
 use super::{Defaults, ExpressionChecker, JsonPatch, PatchError, Resource, ResourceError};
-use crate::error::with_causes;
+use crate::error_chain::Chain;
 use crate::id::Id;
 use crate::store::{DocStore, StoreError};
 use crate::time::Timestamp;
@@ -320,7 +320,7 @@ impl<R: Resource> ResourceStore<R> {
 
     /// Stores the error of a write for [`ResourceStore::problem`], or clears it.
     fn record<T>(&self, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
-        let problem = outcome.as_ref().err().map(|error| with_causes(error));
+        let problem = outcome.as_ref().err().map(|error| Chain(error).to_string());
         *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = problem;
         outcome
     }

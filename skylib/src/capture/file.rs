@@ -332,7 +332,7 @@ mod tests {
                 .expect("a cause")
                 .to_string()
         };
-        assert!(error(b"hello, world, I am a text").contains("no capture file"));
+        assert!(error(b"hello, world, I am a text").contains("not a capture file"));
         assert!(error(b"").contains("ends within its header"));
         assert!(error(b"\x1f").contains("ends within its header"));
     }
@@ -379,7 +379,7 @@ mod tests {
     #[cfg(feature = "pcap")]
     #[test]
     fn a_filter_is_made_anew_for_each_link_type() {
-        use crate::capture::frames::{frame, udp};
+        use crate::capture::tests::frames::{frame, udp};
         use crate::pcap_file::PcapNgWriter;
 
         let mut ip = udp(1, 2, 10);

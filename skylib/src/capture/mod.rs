@@ -2,20 +2,19 @@
 
 #[cfg(feature = "afpacket")]
 mod afpacket;
-#[cfg(feature = "afpacket")]
-mod block;
 mod bpf;
+#[expect(clippy::module_inception, reason = "the file of the type `Capture`")]
+mod capture;
 mod error;
 mod file;
-#[cfg(test)]
-pub(crate) mod frames;
+mod handle;
 mod options;
 mod replay;
-#[cfg(feature = "afpacket")]
-mod ring;
 mod source;
 #[cfg(all(test, feature = "afpacket"))]
 pub(crate) mod testing;
+#[cfg(test)]
+pub(crate) mod tests;
 mod worker;
 
 #[cfg(feature = "afpacket")]
@@ -23,9 +22,10 @@ pub use afpacket::AfPacket;
 #[cfg(feature = "pcap")]
 pub use bpf::BpfFilters;
 pub use bpf::{BpfFilter, BpfInstruction, BpfProgram};
+pub use capture::{Capture, CaptureReport};
 pub use error::CaptureError;
 pub use file::{FileProgress, PcapFile};
+pub use handle::{CaptureHandle, PendingFlows, PendingReport};
 pub use options::{CaptureOptions, DEFAULT_HEADER_SIZE, link_type_of_encap};
 pub use replay::{Replay, ReplayedFlows};
 pub use source::{Batch, CaptureStats, PacketSource, Waker};
-pub use worker::{Capture, CaptureHandle, CaptureReport, PendingFlows, PendingReport};

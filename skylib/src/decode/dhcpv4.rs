@@ -1,25 +1,26 @@
-//! Contents of DHCPv4 messages (RFC 2131).
+//! Fields of DHCPv4 messages (RFC 2131).
 
-/// The fixed fields of a DHCPv4 message.
+/// Fixed fields of a DHCPv4 message.
 ///
 /// ```
 /// let mut bytes = [0; 240];
 /// bytes[8..10].copy_from_slice(&[0, 3]);
-/// let message = skylib::decode::Dhcpv4Message::new(&bytes).ok_or("cut short")?;
+/// let message = skylib::decode::Dhcpv4Message::new(&bytes).ok_or("truncated")?;
 /// assert_eq!(message.seconds, 3);
 /// # Ok::<(), &str>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Dhcpv4Message<'a> {
     /// Length of a hardware address, in bytes.
     pub hardware_len: u8,
-    /// Relay agents passed.
+    /// Number of relay agents that forwarded the message.
     pub hops: u8,
     /// Identifier of the transaction.
     pub transaction: u32,
-    /// Seconds since the client began.
+    /// Seconds since the client began to acquire or renew its address.
     pub seconds: u16,
-    /// Flags; the highest bit asks for a broadcast answer.
+    /// Flags; the highest bit requests a broadcast reply.
     pub flags: u16,
     /// Name of the server, padded with zeros.
     pub server_name: &'a [u8; 64],
@@ -28,10 +29,10 @@ pub struct Dhcpv4Message<'a> {
 }
 
 impl<'a> Dhcpv4Message<'a> {
-    /// Bytes of the fixed fields.
+    /// Length of the fixed fields in bytes.
     pub const LEN: usize = 236;
 
-    /// Reads the fixed fields; `None` if they are not whole.
+    /// Parses the fixed fields; returns `None` if they are truncated.
     #[must_use]
     pub fn new(data: &'a [u8]) -> Option<Self> {
         let [_, _, hardware_len, hops, x0, x1, x2, x3, s0, s1, f0, f1] = *data.first_chunk()?;
@@ -52,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_stand_where_the_standard_has_them() {
+    fn fields_are_read_from_the_offsets_of_the_standard() {
         let data: Vec<u8> = (0..=255).collect();
         let message = Dhcpv4Message::new(&data[..Dhcpv4Message::LEN]).unwrap();
         assert_eq!((message.hardware_len, message.hops), (2, 3));

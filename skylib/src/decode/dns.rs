@@ -1,19 +1,20 @@
-//! Contents of DNS messages (RFC 1035).
+//! Parser of DNS messages (RFC 1035).
 //!
-//! Messages come from anyone and may be cut short: what can be read is given, and the rest left
-//! out. Pointers in names lead backwards only, and all names of a message together are bounded.
+//! Messages are untrusted and may be truncated: everything up to the first invalid record is
+//! returned. Compression pointers may only point backwards, and the total length of the names of a
+//! message is bounded, so a small message cannot cause much work.
 
 use std::net::IpAddr;
 
-/// A DNS message, read from front to back: first the questions, then the records of the three
-/// sections.
+/// DNS message, read from front to back: first the questions, then the records of the three
+/// sections. The caller counts them, see [`counts`](Self::counts).
 ///
 /// ```
 /// use skylib::decode::DnsMessage;
 /// let bytes = b"\x12\x34\x01\x00\0\x01\0\0\0\0\0\0\x01a\x02io\0\0\x01\0\x01";
-/// let mut message = DnsMessage::new(bytes).ok_or("shorter than a header")?;
+/// let mut message = DnsMessage::new(bytes).ok_or("no header")?;
 /// assert_eq!((message.id(), message.counts()), (0x1234, [1, 0, 0, 0]));
-/// let question = message.question().ok_or("cut short")?;
+/// let question = message.question().ok_or("truncated")?;
 /// assert_eq!((question.name.as_str(), question.kind), ("a.io", 1));
 /// # Ok::<(), &str>(())
 /// ```
@@ -21,62 +22,65 @@ use std::net::IpAddr;
 pub struct DnsMessage<'a> {
     header: [u8; 12],
     data: &'a [u8],
-    /// Where the next question or record starts.
+    /// Start of the next question or record; `usize::MAX` after a failure.
     offset: usize,
-    /// Bytes that names may still take.
+    /// Remaining budget for names, in bytes.
     name_bytes: usize,
 }
 
-/// A question of a [`DnsMessage`].
+/// Question of a [`DnsMessage`].
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DnsQuery {
-    /// The name asked for, without the last dot.
+    /// Requested name, without the last dot.
     pub name: String,
-    /// Type of the records asked for.
+    /// Type of the requested records.
     pub kind: u16,
-    /// Class of the records asked for.
+    /// Class of the requested records.
     pub class: u16,
 }
 
-/// A record of a [`DnsMessage`].
+/// Resource record of a [`DnsMessage`].
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DnsResource<'a> {
-    /// Whose record it is, without the last dot.
+    /// Name that the record belongs to, without the last dot.
     pub name: String,
-    /// Its type.
+    /// Type of the record.
     pub kind: u16,
-    /// Its class.
+    /// Class of the record.
     pub class: u16,
-    /// How long it may be kept, in seconds.
+    /// Time to live in seconds.
     pub ttl: u32,
-    /// Bytes of its data.
+    /// Length of the data in bytes.
     pub data_len: u16,
-    /// Its data; `None` if the type is not read here or the data is not of that type.
+    /// Data; `None` if the type is not supported or the data is not valid for it.
     pub data: Option<DnsData<'a>>,
 }
 
-/// What a [`DnsResource`] tells.
+/// Data of a [`DnsResource`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DnsData<'a> {
-    /// An address (A, AAAA).
+    /// Address (A, AAAA).
     Address(IpAddr),
-    /// A name (NS, CNAME, PTR).
+    /// Name (NS, CNAME, PTR).
     Name(String),
     /// Texts (TXT, HINFO).
     Texts(Vec<&'a [u8]>),
-    /// Start of authority: two names, then serial, refresh, retry, expire, minimum.
+    /// Start of authority (SOA): primary server, mailbox, then serial, refresh, retry, expire and
+    /// minimum.
     Authority(String, String, [u32; 5]),
-    /// Location of a service: priority, weight, port, and the host's name.
+    /// Location of a service (SRV): priority, weight and port, then the name of the host.
     Service([u16; 3], String),
-    /// Mail exchanger: preference and name.
+    /// Mail exchanger (MX): preference and name.
     Exchanger(u16, String),
-    /// Options of the extended header (RFC 6891): code and data.
+    /// Options of EDNS (OPT, RFC 6891): code and data of each.
     Options(Vec<(u16, &'a [u8])>),
 }
 
 impl<'a> DnsMessage<'a> {
-    /// A message; `None` if its header is not whole.
+    /// Returns a message; `None` if its header is truncated.
     #[must_use]
     pub fn new(data: &'a [u8]) -> Option<Self> {
         let header = *data.first_chunk()?;
@@ -88,20 +92,21 @@ impl<'a> DnsMessage<'a> {
         })
     }
 
-    /// Identifier that an answer shares with its question.
+    /// Returns the identifier, which a response shares with its query.
     #[must_use]
     pub const fn id(&self) -> u16 {
         u16::from_be_bytes([self.header[0], self.header[1]])
     }
 
-    /// The two bytes of flags: QR, operation (4 bits), AA, TC, RD, RA, reserved (3 bits),
+    /// Returns the two bytes of flags: QR, operation (4 bits), AA, TC, RD, RA, reserved (3 bits),
     /// response code (4 bits).
     #[must_use]
     pub const fn flags(&self) -> u16 {
         u16::from_be_bytes([self.header[2], self.header[3]])
     }
 
-    /// How many questions, answers, authorities and additionals the header announces.
+    /// Returns the numbers of questions, answers, authority records and additional records that
+    /// the header announces.
     #[must_use]
     pub const fn counts(&self) -> [u16; 4] {
         let [_, _, _, _, q0, q1, a0, a1, n0, n1, r0, r1] = self.header;
@@ -113,7 +118,7 @@ impl<'a> DnsMessage<'a> {
         ]
     }
 
-    /// The next question; `None` if it is not whole, and then ever after.
+    /// Parses the next question; returns `None` if it is invalid, and after that always.
     pub fn question(&mut self) -> Option<DnsQuery> {
         self.next(|message, cursor| {
             Some(DnsQuery {
@@ -124,7 +129,7 @@ impl<'a> DnsMessage<'a> {
         })
     }
 
-    /// The next record; `None` if it is not whole, and then ever after.
+    /// Parses the next record; returns `None` if it is invalid, and after that always.
     pub fn record(&mut self) -> Option<DnsResource<'a>> {
         self.next(|message, cursor| {
             let name = message.name(cursor)?;
@@ -148,6 +153,8 @@ impl<'a> DnsMessage<'a> {
         })
     }
 
+    /// Parses the next item and moves past it; a failure is final, as the start of the item behind
+    /// it is unknown.
     fn next<T>(&mut self, read: impl FnOnce(&mut Self, &mut usize) -> Option<T>) -> Option<T> {
         let mut cursor = self.offset;
         let item = read(self, &mut cursor);
@@ -198,11 +205,12 @@ impl<'a> DnsMessage<'a> {
         Some(u32::from_be_bytes(*bytes))
     }
 
-    /// A name: labels, then an empty one or a pointer to more of them further in front.
+    /// Parses a name at `cursor`: labels, then an empty label or a pointer to further labels in
+    /// front of it.
     fn name(&mut self, cursor: &mut usize) -> Option<String> {
         let mut name: Vec<u8> = Vec::new();
         let mut at = *cursor;
-        // A pointer leads to before the name it stands in: so there is an end.
+        // A pointer must point before the labels that it belongs to, so the loop terminates.
         let mut bound = at;
         let mut is_at_cursor = true;
         loop {
@@ -232,7 +240,7 @@ impl<'a> DnsMessage<'a> {
                     }
                     (at, bound, is_at_cursor) = (target, target, false);
                 }
-                // Neither label nor pointer: no such name is in use.
+                // The two other combinations are reserved (RFC 1035, section 4.1.4).
                 _ => return None,
             }
             if name.len() > MAX_NAME {
@@ -244,7 +252,7 @@ impl<'a> DnsMessage<'a> {
     }
 }
 
-/// Texts behind each other, each with its length in front.
+/// Parses consecutive texts, each with its length in front; a truncated one is ignored.
 fn texts(mut bytes: &[u8]) -> Vec<&[u8]> {
     let mut texts = Vec::new();
     while let [length, rest @ ..] = bytes
@@ -256,7 +264,7 @@ fn texts(mut bytes: &[u8]) -> Vec<&[u8]> {
     texts
 }
 
-/// Options behind each other: code, length, data.
+/// Parses consecutive options of code, length and data; a truncated one is ignored.
 fn options(mut bytes: &[u8]) -> Vec<(u16, &[u8])> {
     let mut options = Vec::new();
     while let [c0, c1, l0, l1, rest @ ..] = bytes
@@ -269,7 +277,7 @@ fn options(mut bytes: &[u8]) -> Vec<(u16, &[u8])> {
     options
 }
 
-/// Types of records (RFC 1035, 3.2.2; RFC 2782, 3596, 6891).
+/// Types of resource records (RFC 1035, 3.2.2; RFC 2782, 3596, 6891).
 const DNS_A: u16 = 1;
 const DNS_NS: u16 = 2;
 const DNS_CNAME: u16 = 5;
@@ -282,19 +290,21 @@ const DNS_AAAA: u16 = 28;
 const DNS_SRV: u16 = 33;
 const DNS_OPT: u16 = 41;
 
-/// The two bits that tell a pointer (both set) from a label (RFC 1035, 4.1.4).
+/// The two bits that distinguish a pointer (both set) from a label (none set).
 const LABEL_KIND: usize = 0xc0;
+/// Offset bits of a pointer.
 const POINTER: usize = 0x3fff;
-/// The most bytes of a name (RFC 1035, 2.3.4).
+/// Maximum length of a name in bytes (RFC 1035, section 2.3.4).
 const MAX_NAME: usize = 255;
-/// The most bytes of all names of a message: pointers let a small message tell long names often.
+/// Maximum total length of the names of a message in bytes: with pointers, a small message can
+/// repeat long names many times.
 const MAX_NAME_BYTES: usize = 32 << 10;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// A header that announces so many records in each section.
+    /// Returns a header that announces these numbers of records in its sections.
     fn header(counts: [u8; 4]) -> Vec<u8> {
         let [q, a, n, r] = counts;
         vec![0, 7, 0x81, 0x80, 0, q, 0, a, 0, n, 0, r]

@@ -1,52 +1,68 @@
-//! Why decoding stopped before the end of a packet.
+//! Reasons why decoding stopped before the end of a packet.
 
 use super::Layer;
 
-/// What ended the decoding of a packet early; everything before that place stays valid.
+/// Reason why the decoding of a packet stopped early; the headers before it stay valid.
 ///
 /// Offsets count from the first captured byte.
+///
+/// ```
+/// use skylib::decode::{DecodeError, Decoder, DecoderOptions, Encapsulations, Layer};
+/// use skylib::packet::{LinkType, PacketRef};
+/// use skylib::time::Timestamp;
+///
+/// let data = [2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x08, 0x00, 0x45, 0x00];
+/// let packet = PacketRef {
+///     link_type: LinkType::ETHERNET, timestamp: Timestamp::ZERO, data: &data, wire_len: 60,
+/// };
+/// let mut encapsulations = Encapsulations::new();
+/// let decoder = Decoder::new(DecoderOptions::default());
+/// let error = decoder.decode(packet, &mut encapsulations).unwrap_err();
+/// assert!(matches!(error, DecodeError::Truncated { layer: Layer::IPV4, offset: 14, .. }));
+/// assert_eq!(error.to_string(), "IPv4 header at byte 14 needs 20 bytes, only 2 available");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
-    /// Nothing here decodes packets of this link type.
-    #[error("link type {0} is not decoded")]
+    /// The link type is not supported.
+    #[error("link type {0} is not supported")]
     LinkType(u16),
-    /// A header is longer than what is left.
-    #[error("{layer} header at byte {offset} wants {wanted} bytes, {had} are there")]
+    /// A header is longer than the remaining bytes.
+    #[error("{layer} header at byte {offset} needs {needed} bytes, only {available} available")]
     Truncated {
-        /// The header.
+        /// Protocol of the header.
         layer: Layer,
-        /// Where it starts.
+        /// Start of the header.
         offset: u32,
-        /// The bytes it wants; when its length is not known yet, the least it can have.
-        wanted: u32,
-        /// The bytes left.
-        had: u32,
+        /// Length of the header in bytes; its minimum length, if the length is not yet known.
+        needed: u32,
+        /// Number of bytes available.
+        available: u32,
     },
     /// A header contradicts itself or its standard.
     #[error("{layer} header at byte {offset} is malformed")]
     Malformed {
-        /// The header.
+        /// Protocol of the header.
         layer: Layer,
-        /// Where it starts.
+        /// Start of the header.
         offset: u32,
     },
-    /// Nothing here decodes what a header announces next.
+    /// A header announces a protocol that is not supported.
     #[error("{layer} is followed by unknown protocol {protocol:#x} at byte {offset}")]
     UnknownProtocol {
-        /// The header that announces it.
+        /// Protocol of the header that announces the next one.
         layer: Layer,
-        /// The number it gives.
+        /// Number of the next protocol.
         protocol: u16,
-        /// Where the unknown header starts.
+        /// Start of the next header.
         offset: u32,
     },
-    /// More layers or parts than the decoder keeps.
+    /// The packet has more layers or encapsulation levels than the decoder supports.
     #[error("{layer} header at byte {offset} is nested too deeply")]
     TooDeep {
-        /// The first header left out.
+        /// Protocol of the first header that is not decoded.
         layer: Layer,
-        /// Where it starts.
+        /// Start of that header.
         offset: u32,
     },
 }

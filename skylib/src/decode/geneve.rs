@@ -1,16 +1,16 @@
-//! Generic network virtualisation encapsulation (RFC 8926).
+//! Geneve (RFC 8926).
 
-use super::walk::{Next, Walk};
-use super::{DecodeError, Layer, headers};
+use super::cursor::{Cursor, Next};
+use super::{DecodeError, Layer};
 
-pub(super) fn decode(walk: &mut Walk<'_, '_>) -> Result<Next, DecodeError> {
-    let [options, _, p0, p1, v0, v1, v2, _] = *walk.chunk::<8>(Layer::GENEVE)?;
+/// Decodes a Geneve header with its options; it ends its level.
+pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
+    let [options, _, p0, p1, v0, v1, v2, _] = *cursor.fixed_header::<8>(Layer::GENEVE)?;
     let len = 8 + usize::from(options & 0x3f) * 4;
-    if walk.rest().len() < len {
-        return Err(walk.truncated(Layer::GENEVE, len));
+    if cursor.rest().len() < len {
+        return Err(cursor.truncated(Layer::GENEVE, len));
     }
-    walk.push(Layer::GENEVE, len)?;
-    walk.found_virtual_network(u32::from_be_bytes([0, v0, v1, v2]));
-    walk.cut();
-    headers::ether_type(walk, Layer::GENEVE, u16::from_be_bytes([p0, p1]))
+    cursor.push(Layer::GENEVE, len)?;
+    cursor.set_virtual_network(u32::from_be_bytes([0, v0, v1, v2]));
+    Ok(Next::EtherType(u16::from_be_bytes([p0, p1])))
 }

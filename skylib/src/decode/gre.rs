@@ -1,19 +1,19 @@
-//! Generic routing encapsulation (RFC 2784, 2890, 2637) and the ERSPAN it may carry.
+//! Generic routing encapsulation (RFC 2784, 2890, 2637).
 
-use super::walk::{Next, Walk};
-use super::{DecodeError, Layer, headers};
+use super::cursor::{Cursor, Next};
+use super::{DecodeError, Layer};
 
-/// The header; it ends its part, unless MPLS follows, which then does.
-pub(super) fn decode(walk: &mut Walk<'_, '_>) -> Result<Next, DecodeError> {
-    let header = walk.rest();
-    let [flags, version, p0, p1] = *walk.chunk::<4>(Layer::GRE)?;
+/// Decodes a GRE header. It ends its level, unless MPLS follows, which then ends it.
+pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
+    let header = cursor.rest();
+    let [flags, version, p0, p1] = *cursor.fixed_header::<4>(Layer::GRE)?;
     let protocol = u16::from_be_bytes([p0, p1]);
     let has = |flag: u8| flags & flag != 0;
     let mut len = 4;
     if has(CHECKSUM) || has(ROUTING) {
         len += 4;
     }
-    let key_at = len;
+    let key_offset = len;
     if has(KEY) {
         len += 4;
     }
@@ -22,48 +22,39 @@ pub(super) fn decode(walk: &mut Walk<'_, '_>) -> Result<Next, DecodeError> {
         len += 4;
     }
     if has(ROUTING) {
-        len = skip_routes(header, len).ok_or_else(|| walk.truncated(Layer::GRE, len + 4))?;
+        len = end_of_routes(header, len).ok_or_else(|| cursor.truncated(Layer::GRE, len + 4))?;
     }
-    if version & ACKNOWLEDGEMENT != 0 {
+    if version & ACKNOWLEDGMENT != 0 {
         len += 4;
     }
     if header.len() < len {
-        return Err(walk.truncated(Layer::GRE, len));
+        return Err(cursor.truncated(Layer::GRE, len));
     }
-    walk.push(Layer::GRE, len)?;
+    cursor.push(Layer::GRE, len)?;
     let key = header
-        .get(key_at..)
+        .get(key_offset..)
         .and_then(|rest| rest.first_chunk::<4>())
         .filter(|_| has(KEY));
-    walk.found_tunnel(key.map_or(0, |key| u32::from_be_bytes(*key)));
+    cursor.set_tunnel(key.map_or(0, |key| u32::from_be_bytes(*key)));
     match protocol {
-        0x8847 | 0x8848 => {}
-        _ => walk.cut(),
+        PROTOCOL_MPLS | PROTOCOL_MPLS_MULTICAST => {}
+        _ => cursor.end_level(),
     }
-    match protocol {
-        // Type I (no sequence number) has no header of its own.
-        PROTOCOL_ERSPAN if !has_sequence => Ok(Next::Header(headers::ethernet)),
-        _ => headers::ether_type(walk, Layer::GRE, protocol),
-    }
+    Ok(match protocol {
+        // ERSPAN type I is recognized by the missing sequence number and has no header.
+        PROTOCOL_ERSPAN if !has_sequence => Next::Frame,
+        _ => Next::EtherType(protocol),
+    })
 }
 
-/// ERSPAN type II: eight bytes that make no layer, then the mirrored frame.
-// COMPAT: Skydive counts these eight bytes for the mirrored flow.
-pub(super) fn erspan(walk: &mut Walk<'_, '_>) -> Result<Next, DecodeError> {
-    if walk.rest().len() < 8 {
-        return Err(walk.truncated(Layer::ETHERNET, 8));
-    }
-    walk.skip(8);
-    Ok(Next::Header(headers::ethernet))
-}
-
-/// Where the source route entries end (RFC 1701); the last one is empty.
-fn skip_routes(header: &[u8], mut at: usize) -> Option<usize> {
+/// Returns the end of the source route entries (RFC 1701) that start at `offset`; the last entry
+/// is empty. Returns `None` if they are truncated.
+fn end_of_routes(header: &[u8], mut offset: usize) -> Option<usize> {
     loop {
-        let [f0, f1, _, len] = *header.get(at..)?.first_chunk::<4>()?;
-        at += 4 + usize::from(len);
+        let [f0, f1, _, len] = *header.get(offset..)?.first_chunk::<4>()?;
+        offset += 4 + usize::from(len);
         if (f0, f1, len) == (0, 0, 0) {
-            return Some(at);
+            return Some(offset);
         }
     }
 }
@@ -72,6 +63,8 @@ const CHECKSUM: u8 = 0x80;
 const ROUTING: u8 = 0x40;
 const KEY: u8 = 0x20;
 const SEQUENCE: u8 = 0x10;
-/// In the second byte, of version 1 only.
-const ACKNOWLEDGEMENT: u8 = 0x80;
+/// Flag in the second byte, of version 1 only.
+const ACKNOWLEDGMENT: u8 = 0x80;
 const PROTOCOL_ERSPAN: u16 = 0x88be;
+const PROTOCOL_MPLS: u16 = 0x8847;
+const PROTOCOL_MPLS_MULTICAST: u16 = 0x8848;

@@ -1,13 +1,13 @@
-//! GPRS tunnelling, user plane, version 1 (3GPP TS 29.281).
+//! GPRS tunneling protocol, user plane, version 1 (3GPP TS 29.281).
 
-use super::walk::{Next, Walk};
-use super::{DecodeError, Layer, headers};
+use super::cursor::{Cursor, Next};
+use super::{DecodeError, Layer};
 
-/// The header with its extensions; it does not end its part.
-pub(super) fn decode(walk: &mut Walk<'_, '_>) -> Result<Next, DecodeError> {
+/// Decodes a GTP-U header with its extension headers; it does not end its level.
+pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     let layer = Layer::GTPV1U;
-    let data = walk.rest();
-    let [flags, kind, l0, l1, _, _, _, _] = *walk.chunk::<8>(layer)?;
+    let data = cursor.rest();
+    let [flags, kind, l0, l1, _, _, _, _] = *cursor.fixed_header::<8>(layer)?;
     let message_len = 8 + usize::from(u16::from_be_bytes([l0, l1]));
     let mut len = 8;
     if flags & ANY_OPTION != 0 {
@@ -15,34 +15,37 @@ pub(super) fn decode(walk: &mut Walk<'_, '_>) -> Result<Next, DecodeError> {
         let mut next = match data.get(len - 1) {
             Some(next) if flags & EXTENSION != 0 => *next,
             Some(_) => 0,
-            None => return Err(walk.truncated(layer, len)),
+            None => return Err(cursor.truncated(layer, len)),
         };
+        // Extension headers form a list: a length in units of four bytes comes first, the type of
+        // the next one last.
         while next != 0 {
             let words = match data.get(len) {
-                Some(0) => return Err(walk.malformed(layer)),
+                Some(0) => return Err(cursor.malformed(layer)),
                 Some(words) => usize::from(*words),
-                None => return Err(walk.truncated(layer, len + 4)),
+                None => return Err(cursor.truncated(layer, len + 4)),
             };
             len += words * 4;
             next = *data
                 .get(len - 1)
-                .ok_or_else(|| walk.truncated(layer, len))?;
+                .ok_or_else(|| cursor.truncated(layer, len))?;
         }
     }
     if message_len < len {
-        return Err(walk.malformed(layer));
+        return Err(cursor.malformed(layer));
     }
-    walk.limit(message_len);
-    walk.push(layer, len)?;
-    Ok(match (kind, walk.rest().first().map(|byte| byte >> 4)) {
-        (USER_DATA, Some(4)) => Next::Header(headers::ipv4),
-        (USER_DATA, Some(6)) => Next::Header(headers::ipv6),
+    cursor.limit(message_len);
+    cursor.push(layer, len)?;
+    Ok(match (kind, cursor.rest().first().map(|byte| byte >> 4)) {
+        (USER_DATA, Some(4)) => Next::Ipv4,
+        (USER_DATA, Some(6)) => Next::Ipv6,
         _ => Next::End,
     })
 }
 
-/// Sequence number, N-PDU number or extension header: four bytes follow if any is there.
+/// Flags of sequence number, N-PDU number and extension header: any of them adds four bytes.
 const ANY_OPTION: u8 = 0x07;
+/// Flag of extension headers.
 const EXTENSION: u8 = 0x04;
-/// Message type of a packet in the tunnel.
+/// Message type of a tunneled packet.
 const USER_DATA: u8 = 255;

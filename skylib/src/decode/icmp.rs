@@ -1,13 +1,14 @@
-//! ICMP of both versions (RFC 792, RFC 4443, RFC 4861, RFC 3810).
+//! ICMP of both versions (RFC 792, RFC 4443) with neighbor discovery (RFC 4861) and multicast
+//! listener discovery (RFC 2710, RFC 3810).
 
-use super::part::{IcmpEcho, IcmpHeader, IcmpType};
-use super::walk::{Next, Walk};
-use super::{DecodeError, Layer};
+use super::cursor::{Cursor, Next};
+use super::{DecodeError, IcmpEcho, IcmpHeader, IcmpType, Layer};
 
-pub(super) fn v4(walk: &mut Walk<'_, '_>) -> Result<Next, DecodeError> {
-    let [kind, code, _, _, id0, id1, _, _] = *walk.chunk::<8>(Layer::ICMPV4)?;
-    walk.push(Layer::ICMPV4, 8)?;
-    walk.found_icmpv4(IcmpHeader {
+/// Decodes an ICMPv4 header.
+pub(super) fn v4(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
+    let [kind, code, _, _, id0, id1, _, _] = *cursor.fixed_header::<8>(Layer::ICMPV4)?;
+    cursor.push(Layer::ICMPV4, 8)?;
+    cursor.set_icmpv4(IcmpHeader {
         kind: IcmpType::from_v4(kind),
         code,
         id: u16::from_be_bytes([id0, id1]),
@@ -20,10 +21,11 @@ pub(super) fn v4(walk: &mut Walk<'_, '_>) -> Result<Next, DecodeError> {
     Ok(Next::End)
 }
 
-pub(super) fn v6(walk: &mut Walk<'_, '_>) -> Result<Next, DecodeError> {
-    let [kind, code, _, _] = *walk.chunk::<4>(Layer::ICMPV6)?;
-    walk.push(Layer::ICMPV6, 4)?;
-    let message = walk.rest();
+/// Decodes an ICMPv6 header; known messages are terminal protocols behind it.
+pub(super) fn v6(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
+    let [kind, code, _, _] = *cursor.fixed_header::<4>(Layer::ICMPV6)?;
+    cursor.push(Layer::ICMPV6, 4)?;
+    let message = cursor.rest();
     let mut header = IcmpHeader {
         kind: IcmpType::from_v6(kind),
         code,
@@ -38,22 +40,23 @@ pub(super) fn v6(walk: &mut Walk<'_, '_>) -> Result<Next, DecodeError> {
             IcmpEcho::Reply
         });
     }
-    walk.found_icmpv6(header);
+    cursor.set_icmpv6(header);
     Ok(match kind {
-        128 | 129 => Next::Leaf(Layer::ICMPV6_ECHO),
-        130 if message.len() > MLDV1_LEN => Next::Leaf(Layer::MLDV2_QUERY),
-        130 => Next::Leaf(Layer::MLDV1_QUERY),
-        131 => Next::Leaf(Layer::MLDV1_REPORT),
-        132 => Next::Leaf(Layer::MLDV1_DONE),
-        133 => Next::Leaf(Layer::ICMPV6_ROUTER_SOLICITATION),
-        134 => Next::Leaf(Layer::ICMPV6_ROUTER_ADVERTISEMENT),
-        135 => Next::Leaf(Layer::ICMPV6_NEIGHBOR_SOLICITATION),
-        136 => Next::Leaf(Layer::ICMPV6_NEIGHBOR_ADVERTISEMENT),
-        137 => Next::Leaf(Layer::ICMPV6_REDIRECT),
-        143 => Next::Leaf(Layer::MLDV2_REPORT),
+        128 | 129 => Next::Terminal(Layer::ICMPV6_ECHO),
+        // The two versions share type 130 and differ in length (RFC 3810, section 8.1).
+        130 if message.len() > MLDV1_LEN => Next::Terminal(Layer::MLDV2_QUERY),
+        130 => Next::Terminal(Layer::MLDV1_QUERY),
+        131 => Next::Terminal(Layer::MLDV1_REPORT),
+        132 => Next::Terminal(Layer::MLDV1_DONE),
+        133 => Next::Terminal(Layer::ICMPV6_ROUTER_SOLICITATION),
+        134 => Next::Terminal(Layer::ICMPV6_ROUTER_ADVERTISEMENT),
+        135 => Next::Terminal(Layer::ICMPV6_NEIGHBOR_SOLICITATION),
+        136 => Next::Terminal(Layer::ICMPV6_NEIGHBOR_ADVERTISEMENT),
+        137 => Next::Terminal(Layer::ICMPV6_REDIRECT),
+        143 => Next::Terminal(Layer::MLDV2_REPORT),
         _ => Next::End,
     })
 }
 
-/// Bytes of an MLDv1 message without its ICMPv6 header (RFC 2710, 3).
+/// Length of an MLDv1 message without its ICMPv6 header, in bytes (RFC 2710, section 3).
 pub(super) const MLDV1_LEN: usize = 20;

@@ -1,22 +1,35 @@
-//! Names of protocol layers, and the path they form in a packet.
+//! Protocol layers, and the path that they form in a packet.
 
 use std::fmt;
+use std::str::FromStr;
 
-/// A protocol layer as the path names it.
+/// Protocol layer of a packet.
+///
+/// ```
+/// use skylib::decode::Layer;
+///
+/// assert_eq!(Layer::DOT1Q.name(), "Dot1Q");
+/// assert_eq!("Dot1Q".parse(), Ok(Layer::DOT1Q));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Layer(u8);
 
-/// The layers of one part of a packet, outermost first; at most [`LayersPath::CAPACITY`] of them.
+/// Layers of one encapsulation level, outermost first; at most [`LayersPath::CAPACITY`].
+///
+/// Its text is the `LayersPath` of Skydive: the names with slashes between them. It can be parsed
+/// again.
 ///
 /// ```
 /// use skylib::decode::{Layer, LayersPath};
 /// let path: LayersPath = [Layer::ETHERNET, Layer::IPV4, Layer::TCP].into_iter().collect();
 /// assert_eq!(path.to_string(), "Ethernet/IPv4/TCP");
 /// assert_eq!(path.application(), Some(Layer::TCP));
+/// assert_eq!("Ethernet/IPv4/TCP".parse(), Ok(path));
 /// ```
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct LayersPath {
-    // One byte a layer, the innermost in the lowest: pushing needs no length.
+    /// One byte for each layer, the innermost in the lowest byte, so that a push is a shift and needs
+    /// no length. Codes are not 0, so the length is the number of bytes in use.
     codes: u128,
 }
 
@@ -25,10 +38,10 @@ macro_rules! layers {
         impl Layer {
             $($(#[$doc])* pub const $constant: Self = Self($code);)*
 
-            /// Every layer there is.
+            /// All layers.
             pub const ALL: &[Self] = &[$(Self::$constant),*];
 
-            /// The name as it stands in a layers path.
+            /// Returns the name in a layers path.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self.0 {
@@ -55,27 +68,27 @@ layers! {
     PPPOE 6 "PPPoE";
     /// One MPLS label.
     MPLS 7 "MPLS";
-    /// Address resolution.
+    /// Address resolution protocol.
     ARP 8 "ARP";
     /// IEEE 802.2 logical link control.
     LLC 9 "LLC";
     /// Subnetwork access protocol.
     SNAP 10 "SNAP";
-    /// Spanning tree.
+    /// Spanning tree protocol.
     STP 11 "STP";
-    /// LLDP.
+    /// Link layer discovery protocol (LLDP).
     LINK_LAYER_DISCOVERY 12 "LinkLayerDiscovery";
-    /// The optional fields of LLDP.
+    /// Optional fields of LLDP.
     LINK_LAYER_DISCOVERY_INFO 13 "LinkLayerDiscoveryInfo";
-    /// IEEE 802.1X over LAN.
+    /// Extensible authentication protocol over LAN (IEEE 802.1X).
     EAPOL 14 "EAPOL";
-    /// Extensible authentication.
+    /// Extensible authentication protocol.
     EAP 15 "EAP";
     /// Cisco discovery protocol.
     CISCO_DISCOVERY 16 "CiscoDiscovery";
-    /// The content of a Cisco discovery packet.
+    /// Fields of a Cisco discovery packet.
     CISCO_DISCOVERY_INFO 17 "CiscoDiscoveryInfo";
-    /// Ethernet configuration testing.
+    /// Ethernet configuration testing protocol.
     ETHERNET_CTP 18 "EthernetCTP";
     /// Ethernet configuration testing, forward data.
     ETHERNET_CTP_FORWARD_DATA 19 "EthernetCTPForwardData";
@@ -83,7 +96,7 @@ layers! {
     ETHERNET_CTP_REPLY 20 "EthernetCTPReply";
     /// IP version 4.
     IPV4 21 "IPv4";
-    /// A fragment of an IPv4 datagram.
+    /// Fragment of an IP datagram, or mark of a reassembled one.
     FRAGMENT 22 "Fragment";
     /// IP version 6.
     IPV6 23 "IPv6";
@@ -105,9 +118,9 @@ layers! {
     ICMPV6_ROUTER_SOLICITATION 31 "ICMPv6RouterSolicitation";
     /// ICMPv6 router advertisement.
     ICMPV6_ROUTER_ADVERTISEMENT 32 "ICMPv6RouterAdvertisement";
-    /// ICMPv6 neighbour solicitation.
+    /// ICMPv6 neighbor solicitation.
     ICMPV6_NEIGHBOR_SOLICITATION 33 "ICMPv6NeighborSolicitation";
-    /// ICMPv6 neighbour advertisement.
+    /// ICMPv6 neighbor advertisement.
     ICMPV6_NEIGHBOR_ADVERTISEMENT 34 "ICMPv6NeighborAdvertisement";
     /// ICMPv6 redirect.
     ICMPV6_REDIRECT 35 "ICMPv6Redirect";
@@ -121,7 +134,7 @@ layers! {
     MLDV2_QUERY 39 "MLDv2MulticastListenerQuery";
     /// Multicast listener report, version 2.
     MLDV2_REPORT 40 "MLDv2MulticastListenerReport";
-    /// Group membership.
+    /// Internet group management protocol.
     IGMP 41 "IGMP";
     /// Transmission control protocol.
     TCP 42 "TCP";
@@ -129,7 +142,7 @@ layers! {
     UDP 43 "UDP";
     /// Reliable data protocol.
     RUDP 44 "RUDP";
-    /// UDP with partial checksums.
+    /// UDP-Lite, with partial checksums.
     UDP_LITE 45 "UDPLite";
     /// Stream control transmission protocol.
     SCTP 46 "SCTP";
@@ -163,7 +176,7 @@ layers! {
     SCTP_UNKNOWN 60 "SCTPUnknownChunkType";
     /// Generic routing encapsulation.
     GRE 61 "GRE";
-    /// Ethernet within IP.
+    /// Ethernet in IP.
     ETHER_IP 62 "EtherIP";
     /// IPsec encapsulating security payload.
     IPSEC_ESP 63 "IPSecESP";
@@ -171,53 +184,53 @@ layers! {
     IPSEC_AH 64 "IPSecAH";
     /// Open shortest path first.
     OSPF 65 "OSPF";
-    /// Virtual router redundancy.
+    /// Virtual router redundancy protocol.
     VRRP 66 "VRRP";
     /// Virtual extensible LAN.
     VXLAN 67 "VXLAN";
-    /// Generic network virtualisation encapsulation.
+    /// Generic network virtualization encapsulation.
     GENEVE 68 "Geneve";
-    /// GPRS tunnelling, user plane.
+    /// GPRS tunneling protocol, user plane, version 1.
     GTPV1U 69 "GTPv1U";
     /// Bidirectional forwarding detection.
     BFD 70 "BFD";
-    /// Domain names.
+    /// Domain name system.
     DNS 71 "DNS";
     /// DHCP for IPv4.
     DHCPV4 72 "DHCPv4";
     /// DHCP for IPv6.
     DHCPV6 73 "DHCPv6";
-    /// Network time.
+    /// Network time protocol.
     NTP 74 "NTP";
-    /// Session initiation.
+    /// Session initiation protocol.
     SIP 75 "SIP";
-    /// Sampled flows.
+    /// sFlow, sampled flows.
     SFLOW 76 "SFlow";
 }
 
 impl LayersPath {
-    /// The most layers a path holds; a packet nested deeper is decoded up to here.
+    /// Maximum number of layers; a packet nested deeper is decoded up to here.
     pub const CAPACITY: usize = 16;
 
-    /// How many layers there are.
+    /// Returns the number of layers.
     #[must_use]
     pub const fn len(&self) -> usize {
         Self::CAPACITY - self.codes.leading_zeros() as usize / 8
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no layers.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.codes == 0
     }
 
-    /// Whether there is no room for another layer.
+    /// Returns whether there is no room for another layer.
     #[must_use]
     pub const fn is_full(&self) -> bool {
         self.codes >> 120 != 0
     }
 
-    /// The layers, outermost first.
+    /// Returns the layers, outermost first.
     pub fn iter(&self) -> impl Iterator<Item = Layer> + use<> {
         self.codes
             .to_be_bytes()
@@ -226,13 +239,13 @@ impl LayersPath {
             .map(Layer)
     }
 
-    /// Whether a layer is among them.
+    /// Returns whether the path has this layer.
     #[must_use]
     pub fn contains(&self, layer: Layer) -> bool {
         self.iter().any(|other| other == layer)
     }
 
-    /// The innermost layer.
+    /// Returns the innermost layer.
     #[must_use]
     pub const fn last(&self) -> Option<Layer> {
         match self.codes as u8 {
@@ -241,13 +254,14 @@ impl LayersPath {
         }
     }
 
-    /// The layer that names the application: the innermost one that the path shows.
+    /// Returns the layer that names the application: the innermost one that the text of the path
+    /// shows.
     #[must_use]
     pub fn application(&self) -> Option<Layer> {
         self.last().filter(|layer| *layer != Layer::LINUX_SLL)
     }
 
-    /// Puts a layer at the inner end; false if the path is full.
+    /// Adds a layer at the inner end; returns false, without effect, if the path is full.
     pub const fn push(&mut self, layer: Layer) -> bool {
         if self.is_full() {
             return false;
@@ -256,7 +270,7 @@ impl LayersPath {
         true
     }
 
-    /// The path with a layer more at the inner end; of a full one the outermost layer is lost.
+    /// Returns the path with another layer at the inner end; a full path loses its outermost layer.
     #[inline(always)]
     pub(super) const fn with(self, layer: Layer) -> Self {
         Self {
@@ -266,7 +280,7 @@ impl LayersPath {
 }
 
 impl FromIterator<Layer> for LayersPath {
-    /// Takes the first [`LayersPath::CAPACITY`] layers.
+    /// Collects the first [`LayersPath::CAPACITY`] layers and ignores the others.
     fn from_iter<I: IntoIterator<Item = Layer>>(layers: I) -> Self {
         let mut path = Self::default();
         for layer in layers.into_iter().take(Self::CAPACITY) {
@@ -276,11 +290,58 @@ impl FromIterator<Layer> for LayersPath {
     }
 }
 
+/// Failure to parse a [`Layer`] or a [`LayersPath`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LayerParseError {
+    /// No layer has this name.
+    #[error("no protocol layer has the name {0:?}")]
+    UnknownLayer(String),
+    /// The path has too many layers.
+    #[error("a layers path has at most {} layers", LayersPath::CAPACITY)]
+    TooLong,
+}
+
+impl FromStr for Layer {
+    type Err = LayerParseError;
+
+    /// Parses the name of a layer.
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        let layer = Self::ALL.iter().find(|layer| layer.name() == name);
+        layer
+            .copied()
+            .ok_or_else(|| LayerParseError::UnknownLayer(name.to_owned()))
+    }
+}
+
+impl FromStr for LayersPath {
+    type Err = LayerParseError;
+
+    /// Parses names with slashes between them. An empty text is an empty path; an empty first name
+    /// is the header of a "cooked" capture.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut path = Self::default();
+        if text.is_empty() {
+            return Ok(path);
+        }
+        for (index, name) in text.split('/').enumerate() {
+            let layer = match name {
+                "" if index == 0 => Layer::LINUX_SLL,
+                name => name.parse()?,
+            };
+            if !path.push(layer) {
+                return Err(LayerParseError::TooLong);
+            }
+        }
+        Ok(path)
+    }
+}
+
 impl fmt::Display for LayersPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, layer) in self.iter().enumerate() {
-            // COMPAT: Skydive clients know "cooked" captures by paths such as "/IPv4/TCP": the
-            // layer is not named, but its slash is written.
+            // COMPAT: Skydive clients expect paths such as "/IPv4/TCP" for "cooked" captures: the
+            // name of the layer is omitted, its slash is not.
             if layer == Layer::LINUX_SLL {
                 continue;
             }
@@ -323,6 +384,21 @@ mod tests {
         assert_eq!(path.to_string(), "/IPv4/TCP");
         let bare: LayersPath = [Layer::LINUX_SLL].into_iter().collect();
         assert_eq!((bare.to_string().as_str(), bare.application()), ("", None));
+    }
+
+    #[test]
+    fn paths_are_parsed_from_their_text() {
+        for text in ["", "/IPv4/TCP", "Ethernet/Dot1Q/IPv6/UDP/DNS", "Linux SLL"] {
+            let path: LayersPath = text.parse().unwrap();
+            assert_eq!(path.to_string(), text.replace("Linux SLL", ""));
+        }
+        let unknown = "Ethernet/IPv5".parse::<LayersPath>().unwrap_err();
+        assert_eq!(
+            unknown.to_string(),
+            "no protocol layer has the name \"IPv5\""
+        );
+        let long = vec!["Dot1Q"; LayersPath::CAPACITY + 1].join("/");
+        assert_eq!(long.parse::<LayersPath>(), Err(LayerParseError::TooLong));
     }
 
     #[test]

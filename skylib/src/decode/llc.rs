@@ -1,27 +1,24 @@
-//! Logical link control and what it carries (IEEE 802.2, 802.1D).
+//! Logical link control and SNAP (IEEE 802.2).
 
-use super::walk::{Next, Walk};
-use super::{DecodeError, Layer, headers};
+use super::cursor::{Cursor, Next};
+use super::{DecodeError, Layer};
 
-pub(super) fn decode(walk: &mut Walk<'_, '_>) -> Result<Next, DecodeError> {
-    let [dsap, ssap, control] = *walk.chunk::<3>(Layer::LLC)?;
+/// Decodes an LLC header.
+pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
+    let [dsap, ssap, control] = *cursor.fixed_header::<3>(Layer::LLC)?;
     // Unnumbered frames have one control byte, all others two.
     let len = if control & 0x3 == 0x3 { 3 } else { 4 };
-    if walk.rest().len() < len {
-        return Err(walk.truncated(Layer::LLC, len));
+    if cursor.rest().len() < len {
+        return Err(cursor.truncated(Layer::LLC, len));
     }
-    walk.push(Layer::LLC, len)?;
-    // The lowest bit tells groups from stations, and commands from responses.
-    let (dsap, ssap) = (dsap & 0xfe, ssap & 0xfe);
-    match (dsap, ssap) {
-        (0xaa, 0xaa) => Ok(Next::Header(snap)),
-        (0x42, 0x42) => Ok(Next::Leaf(Layer::STP)),
-        _ => walk.unknown(Layer::LLC, u16::from_be_bytes([dsap, ssap])),
-    }
+    cursor.push(Layer::LLC, len)?;
+    // The lowest bit distinguishes group from individual addresses, and responses from commands.
+    Ok(Next::LlcSap(u16::from_be_bytes([dsap & 0xfe, ssap & 0xfe])))
 }
 
-fn snap(walk: &mut Walk<'_, '_>) -> Result<Next, DecodeError> {
-    let [_, _, _, p0, p1] = *walk.chunk::<5>(Layer::SNAP)?;
-    walk.push(Layer::SNAP, 5)?;
-    headers::ether_type(walk, Layer::SNAP, u16::from_be_bytes([p0, p1]))
+/// Decodes a SNAP header.
+pub(super) fn snap(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
+    let [_, _, _, p0, p1] = *cursor.fixed_header::<5>(Layer::SNAP)?;
+    cursor.push(Layer::SNAP, 5)?;
+    Ok(Next::EtherType(u16::from_be_bytes([p0, p1])))
 }

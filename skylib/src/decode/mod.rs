@@ -1,75 +1,126 @@
-//! From the bytes of a packet to the headers that make flows.
+//! Decoding of packets: from captured bytes to the headers from which flows are made.
 //!
-//! A [`Decoder`] walks a packet from its link type inwards and fills [`Parts`]: one [`Part`] for
-//! the packet as it is on the wire and one more for what each tunnel in it carries. Damaged and
-//! short packets are normal: what could be read stays, and the answer says what ended the walk.
+//! A [`Decoder`] decodes a packet from its link type inwards and fills [`Encapsulations`]: one
+//! [`Encapsulation`] for the packet as it is on the wire, and another one for the content of each
+//! tunnel in it. Truncated and malformed packets are normal: everything decoded before the damage
+//! is available, and the returned [`DecodeError`] says where and why decoding stopped.
+//!
+//! Internally there are two implementations. The fast path handles whole packets of the most common
+//! protocols. The general path handles all others: a cursor moves through the packet, each protocol
+//! (a file) names what follows its header, and dispatch tables select the next decoder. A property
+//! test verifies that the two give the same result.
 //!
 //! ```
-//! use skylib::decode::{Decoder, DecoderOptions, Parts};
+//! use skylib::decode::{Decoder, DecoderOptions, Encapsulations};
 //! use skylib::packet::{LinkType, PacketRef};
 //! use skylib::time::Timestamp;
 //!
-//! let mut data = [0; 60];
-//! data[..14].copy_from_slice(&[2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x08, 0x00]);
-//! let packet =
-//!     PacketRef { link_type: LinkType::ETHERNET, timestamp: Timestamp::ZERO, data: &data, wire_len: 60 };
-//! let (decoder, mut parts) = (Decoder::new(DecoderOptions::default()), Parts::new());
-//! let stopped = decoder.decode(packet, &mut parts);
-//! assert_eq!(parts[0].length, 60);
-//! assert!(stopped.is_err(), "an IPv4 header of zeros is damaged");
+//! // Ethernet and IPv4 headers, and the ports, length and checksum of UDP.
+//! let data = [
+//!     2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x08, 0x00, //
+//!     0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2, //
+//!     0x30, 0x39, 0, 9, 0, 8, 0, 0,
+//! ];
+//! let packet = PacketRef {
+//!     link_type: LinkType::ETHERNET, timestamp: Timestamp::ZERO, data: &data, wire_len: 60,
+//! };
+//! let decoder = Decoder::new(DecoderOptions::default());
+//! let mut encapsulations = Encapsulations::new();
+//! decoder.decode(packet, &mut encapsulations)?;
+//! let outer = &encapsulations[0];
+//! assert_eq!(outer.layers.to_string(), "Ethernet/IPv4/UDP");
+//! assert_eq!(outer.network.map(|ip| ip.source.to_string()).as_deref(), Some("10.0.0.1"));
+//! assert_eq!(outer.transport.map(|udp| udp.source), Some(12345));
+//! # Ok::<(), skylib::decode::DecodeError>(())
 //! ```
 
-mod cooked;
+mod address;
+mod cdp;
+mod cursor;
 mod defrag;
 mod dhcpv4;
+mod dispatch;
 mod dns;
+mod eapol;
+mod encapsulation;
 mod error;
-mod fast;
+mod erspan;
+mod ethernet;
+mod ethernet_ctp;
+mod fast_path;
 mod geneve;
 mod gre;
 mod gtp;
-mod headers;
 mod icmp;
+mod icmp_type;
+mod ip_extension;
+mod ipv4;
+mod ipv6;
 mod layer;
-mod leaf;
-mod link;
 mod llc;
+mod lldp;
+mod loopback;
 mod mpls;
-mod part;
-mod ports;
 mod ppp;
 mod sctp;
+mod sll;
+mod tcp;
+mod terminal;
+mod udp;
+mod udp_payload;
 mod vrrp;
 mod vxlan;
-mod walk;
 
-pub use defrag::{DefragOptions, Defragmenter, Fragment, Joined, Joining};
+pub use address::IpAddress;
+pub use defrag::{DefragOptions, Defragmenter, Fragment, Reassembled, Reassembly};
 pub use dhcpv4::Dhcpv4Message;
 pub use dns::{DnsData, DnsMessage, DnsQuery, DnsResource};
-pub use error::DecodeError;
-pub use layer::{Layer, LayersPath};
-pub use part::{
-    IcmpEcho, IcmpHeader, IcmpType, IpAddress, LinkHeader, NetworkHeader, NetworkProtocol, Part,
-    Parts, TcpFlags, TransportHeader, TransportProtocol,
+pub use encapsulation::{
+    Encapsulation, Encapsulations, LinkHeader, NetworkHeader, NetworkProtocol, TcpFlags,
+    TransportHeader, TransportProtocol,
 };
+pub use error::DecodeError;
+pub use icmp_type::{IcmpEcho, IcmpHeader, IcmpType};
+pub use layer::{Layer, LayerParseError, LayersPath};
 pub use vrrp::VrrpMessage;
 
-use fast::Outcome;
-use walk::{Step, Walk};
+use cursor::Cursor;
+use fast_path::Outcome;
 
 use crate::packet::{LinkType, PacketRef};
 
-/// Decodes packets; keeps nothing from one packet to the next.
+/// Decoder of packets. It has no state: each packet is decoded independently of the others.
+///
+/// ```
+/// use skylib::decode::{Decoder, DecoderOptions, Encapsulations};
+/// use skylib::packet::{LinkType, PacketRef};
+/// use skylib::time::Timestamp;
+///
+/// // MPLS over UDP has no well-known port.
+/// let decoder = Decoder::new(DecoderOptions::default().with_mpls_udp_port(51234));
+/// let mut encapsulations = Encapsulations::new();
+/// // A TCP SYN without a link header.
+/// let mut data = vec![0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2];
+/// data.extend([0x30, 0x39, 0, 80, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 2, 0, 0, 0, 0, 0, 0]);
+/// let packet = PacketRef {
+///     link_type: LinkType::RAW, timestamp: Timestamp::ZERO, data: &data, wire_len: 40,
+/// };
+/// decoder.decode(packet, &mut encapsulations)?;
+/// assert_eq!(encapsulations[0].layers.to_string(), "IPv4/TCP");
+/// assert_eq!(encapsulations[0].length, 40);
+/// # Ok::<(), skylib::decode::DecodeError>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Decoder {
     options: DecoderOptions,
 }
 
-/// What a [`Decoder`] knows beside the standards.
+/// Options of a [`Decoder`].
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct DecoderOptions {
-    /// UDP ports that carry MPLS.
+    /// UDP ports that carry MPLS, in addition to the well-known ports of other protocols; none by
+    /// default.
     pub mpls_udp_ports: Vec<u16>,
 }
 
@@ -83,67 +134,61 @@ impl DecoderOptions {
 }
 
 impl Decoder {
-    /// A decoder with these options.
+    /// Returns a decoder with these options.
     #[must_use]
     pub const fn new(options: DecoderOptions) -> Self {
         Self { options }
     }
 
-    /// Decodes one packet into `parts`, whose former content is replaced.
+    /// Decodes one packet into `encapsulations`, whose previous content is replaced.
     ///
     /// # Errors
     ///
-    /// What ended the walk before the end of the packet. Then too `parts` holds all that was
-    /// decoded before that place; with no part at all there is nothing to make a flow from.
-    pub fn decode(&self, packet: PacketRef<'_>, parts: &mut Parts) -> Result<(), DecodeError> {
-        parts.clear();
-        if packet.link_type != LinkType::ETHERNET {
-            return self.decode_generally(packet, parts, false);
-        }
-        match fast::decode(&self.options, packet.data, packet.wire_len, parts) {
-            Outcome::Done => Ok(()),
-            Outcome::Missing(layer) => fast::missing(layer, packet.data, parts),
-            Outcome::NotMine => self.decode_generally(packet, parts, false),
-        }
-    }
-
-    /// Decodes a packet that a [`Defragmenter`] joined: `Fragment` stands in the path behind its
-    /// first IPv4 header.
-    ///
-    /// # Errors
-    ///
-    /// As of [`Decoder::decode`].
-    pub fn decode_joined(
+    /// Fails with the reason why decoding stopped before the end of the packet. Even then
+    /// `encapsulations` holds everything decoded so far; if it is empty, the packet makes no flow.
+    pub fn decode(
         &self,
         packet: PacketRef<'_>,
-        parts: &mut Parts,
+        encapsulations: &mut Encapsulations,
     ) -> Result<(), DecodeError> {
-        parts.clear();
-        self.decode_generally(packet, parts, true)
+        encapsulations.clear();
+        if packet.link_type != LinkType::ETHERNET {
+            return self.decode_generally(packet, encapsulations, false);
+        }
+        match fast_path::decode(&self.options, packet.data, packet.wire_len, encapsulations) {
+            Outcome::Done => Ok(()),
+            Outcome::InvalidPayload(layer) => {
+                fast_path::payload_error(layer, packet.data, encapsulations)
+            }
+            Outcome::Unsupported => self.decode_generally(packet, encapsulations, false),
+        }
     }
 
+    /// Decodes a packet that a [`Defragmenter`] reassembled. Its path has a
+    /// [`Fragment`](Layer::FRAGMENT) layer after the first IPv4 header.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`Decoder::decode`] does.
+    pub fn decode_reassembled(
+        &self,
+        packet: PacketRef<'_>,
+        encapsulations: &mut Encapsulations,
+    ) -> Result<(), DecodeError> {
+        encapsulations.clear();
+        self.decode_generally(packet, encapsulations, true)
+    }
+
+    /// Decodes a packet through the general path.
     fn decode_generally(
         &self,
         packet: PacketRef<'_>,
-        parts: &mut Parts,
-        is_joined: bool,
+        encapsulations: &mut Encapsulations,
+        is_reassembled: bool,
     ) -> Result<(), DecodeError> {
-        let first: Step = match packet.link_type {
-            LinkType::ETHERNET => headers::ethernet,
-            LinkType::RAW
-            | LinkType::RAW_DLT
-            | LinkType::RAW_OPENBSD
-            | LinkType::IPV4
-            | LinkType::IPV6 => headers::ip,
-            LinkType::LINUX_SLL => cooked::linux_sll,
-            LinkType::LINUX_SLL2 => cooked::linux_sll2,
-            LinkType::NULL | LinkType::LOOP => cooked::loopback,
-            LinkType::PPP => ppp::link,
-            LinkType(other) => return Err(DecodeError::LinkType(other)),
-        };
-        let mut walk = Walk::new(&self.options, packet.data, packet.wire_len, parts);
-        walk.is_joined = is_joined;
-        walk.run(first)
+        let mut cursor = Cursor::new(&self.options, packet.data, packet.wire_len, encapsulations);
+        cursor.is_reassembled = is_reassembled;
+        dispatch::run(cursor, packet.link_type)
     }
 }
 

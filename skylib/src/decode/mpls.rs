@@ -1,39 +1,40 @@
 //! MPLS label stacks (RFC 3032).
 
-use super::walk::{Next, Walk};
-use super::{DecodeError, Layer, headers};
+use super::cursor::{Cursor, Next};
+use super::{DecodeError, Layer};
 
-/// The whole stack, each label a layer; it ends its part.
-pub(super) fn decode(walk: &mut Walk<'_, '_>) -> Result<Next, DecodeError> {
+/// Decodes a whole label stack, one layer for each label; it ends its level.
+pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     loop {
-        let [_, _, bottom, _] = *walk.chunk::<4>(Layer::MPLS)?;
-        walk.push(Layer::MPLS, 4)?;
+        let [_, _, bottom, _] = *cursor.fixed_header::<4>(Layer::MPLS)?;
+        cursor.push(Layer::MPLS, 4)?;
         if bottom & 1 == 1 {
             break;
         }
-        if walk.rest().is_empty() {
+        if cursor.rest().is_empty() {
             return Ok(Next::End);
         }
     }
-    walk.cut();
-    Ok(Next::Header(payload))
+    cursor.end_level();
+    Ok(payload(cursor.rest()))
 }
 
-/// A label does not say what it carries: a sound IP header is one, anything else is Ethernet.
-fn payload(walk: &mut Walk<'_, '_>) -> Result<Next, DecodeError> {
-    match walk.rest() {
+/// Returns what follows the labels. They do not say, so anything that is not a plausible IP header
+/// is taken for Ethernet.
+fn payload(data: &[u8]) -> Next {
+    match data {
         [first @ 0x45..=0x4f, _, l0, l1, rest @ ..] => {
             let header_len = usize::from(first & 0xf) * 4;
             let total_len = usize::from(u16::from_be_bytes([*l0, *l1]));
-            let is_sound =
+            let is_plausible =
                 rest.len() + 4 >= header_len && (total_len == 0 || total_len >= header_len);
-            if is_sound {
-                headers::ipv4(walk)
+            if is_plausible {
+                Next::Ipv4
             } else {
-                headers::ethernet(walk)
+                Next::Frame
             }
         }
-        [0x60..=0x6f, rest @ ..] if rest.len() >= 39 => headers::ipv6(walk),
-        _ => headers::ethernet(walk),
+        [0x60..=0x6f, rest @ ..] if rest.len() >= 39 => Next::Ipv6,
+        _ => Next::Frame,
     }
 }

@@ -1,54 +1,53 @@
-//! Point-to-point protocol (RFC 1661), alone and over Ethernet (RFC 2516).
+//! Point-to-point protocol (RFC 1661), alone and over Ethernet (PPPoE, RFC 2516).
 
-use super::walk::{Next, Walk};
-use super::{DecodeError, Layer, headers, mpls};
+use super::cursor::{Cursor, Next};
+use super::{DecodeError, Layer};
 
-pub(super) fn decode(walk: &mut Walk<'_, '_>) -> Result<Next, DecodeError> {
+/// Decodes a PPP header with or without HDLC framing, and with a protocol number of one or two
+/// bytes.
+pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     let layer = Layer::PPP;
-    if walk.rest().starts_with(&FRAMING) {
-        walk.skip(FRAMING.len());
+    if cursor.rest().starts_with(&FRAMING) {
+        cursor.skip(FRAMING.len());
     }
-    let (protocol, len) = match walk.rest() {
+    // The lowest bit of the last byte of the number is set (RFC 1661, section 2).
+    let (protocol, len) = match cursor.rest() {
         [first, ..] if first & 1 == 1 => (u16::from(*first), 1),
         [first, second, ..] if second & 1 == 1 => (u16::from_be_bytes([*first, *second]), 2),
-        [_, _, ..] => return Err(walk.malformed(layer)),
-        _ => return Err(walk.truncated(layer, 2)),
+        [_, _, ..] => return Err(cursor.malformed(layer)),
+        _ => return Err(cursor.truncated(layer, 2)),
     };
-    walk.push(layer, len)?;
-    Ok(match protocol {
-        0x21 => Next::Header(headers::ipv4),
-        0x57 => Next::Header(headers::ipv6),
-        0x281 | 0x283 => Next::Header(mpls::decode),
-        _ => return walk.unknown(layer, protocol),
-    })
+    cursor.push(layer, len)?;
+    Ok(Next::PppProtocol(protocol))
 }
 
-/// PPP as the outermost layer.
-pub(super) fn link(walk: &mut Walk<'_, '_>) -> Result<Next, DecodeError> {
-    let framing = if walk.rest().starts_with(&FRAMING) {
+/// Decodes a PPP header that is the outermost one.
+pub(super) fn link(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
+    let framing = if cursor.rest().starts_with(&FRAMING) {
         2
     } else {
         0
     };
-    let protocol = match walk.rest().get(framing) {
+    let protocol = match cursor.rest().get(framing) {
         Some(first) if first & 1 == 1 => 1,
         _ => 2,
     };
-    walk.set_length(i64::from(walk.wire_len) - framing as i64 - protocol);
-    decode(walk)
+    cursor.set_length(i64::from(cursor.wire_len) - framing as i64 - protocol);
+    decode(cursor)
 }
 
-pub(super) fn pppoe(walk: &mut Walk<'_, '_>) -> Result<Next, DecodeError> {
-    let [_, code, _, _, l0, l1] = *walk.chunk::<6>(Layer::PPPOE)?;
-    walk.limit(6 + usize::from(u16::from_be_bytes([l0, l1])));
-    walk.push(Layer::PPPOE, 6)?;
-    Ok(match code {
-        SESSION => Next::Header(decode),
-        _ => Next::End,
-    })
+/// Decodes a PPPoE header, and the PPP header behind it in the session stage.
+pub(super) fn pppoe(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
+    let [_, code, _, _, l0, l1] = *cursor.fixed_header::<6>(Layer::PPPOE)?;
+    cursor.limit(6 + usize::from(u16::from_be_bytes([l0, l1])));
+    cursor.push(Layer::PPPOE, 6)?;
+    if code != SESSION || cursor.rest().is_empty() {
+        return Ok(Next::End);
+    }
+    decode(cursor)
 }
 
-/// The code of session data; others are discovery.
+/// PPPoE code of session data; other codes belong to discovery.
 const SESSION: u8 = 0;
-/// Address and control field, which HDLC framing leaves in front (RFC 1662).
+/// Address and control field of HDLC framing (RFC 1662).
 const FRAMING: [u8; 2] = [0xff, 0x03];

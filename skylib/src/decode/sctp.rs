@@ -1,22 +1,16 @@
-//! Stream control transmission (RFC 9260): the header, and a layer for every chunk.
+//! SCTP (RFC 9260): the common header, and a layer for each chunk.
 
-use super::headers::short_transport;
-use super::part::{TcpFlags, TransportHeader, TransportProtocol};
-use super::walk::{Next, Walk};
-use super::{DecodeError, Layer};
+use super::cursor::{Cursor, Next};
+use super::{DecodeError, Layer, TcpFlags, TransportHeader, TransportProtocol};
 
-pub(super) fn decode(walk: &mut Walk<'_, '_>) -> Result<Next, DecodeError> {
-    let Some(&[s0, s1, d0, d1, ..]) = walk.rest().first_chunk::<12>() else {
-        return Err(short_transport(
-            walk,
-            TransportProtocol::Sctp,
-            Layer::SCTP,
-            12,
-        ));
+/// Decodes the common header and the chunks behind it.
+pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
+    let Some(&[s0, s1, d0, d1, ..]) = cursor.rest().first_chunk::<12>() else {
+        return Err(cursor.add_short_transport(TransportProtocol::Sctp, Layer::SCTP, 12));
     };
-    let payload_offset = walk.offset() + 12;
-    walk.push(Layer::SCTP, 12)?;
-    walk.found_transport(TransportHeader {
+    let payload_offset = cursor.offset() + 12;
+    cursor.push(Layer::SCTP, 12)?;
+    cursor.add_transport(TransportHeader {
         protocol: TransportProtocol::Sctp,
         has_ports: true,
         source: u16::from_be_bytes([s0, s1]),
@@ -24,13 +18,18 @@ pub(super) fn decode(walk: &mut Walk<'_, '_>) -> Result<Next, DecodeError> {
         flags: TcpFlags::default(),
         sequence: 0,
         payload_offset: payload_offset as u32,
-        payload_len: walk.rest().len() as u32,
+        payload_len: cursor.rest().len() as u32,
     });
-    Ok(Next::Header(chunk))
+    // A packet may have many more chunks than a path has room for; the path shows the first ones.
+    while !cursor.rest().is_empty() && !cursor.path_is_full() {
+        chunk(cursor)?;
+    }
+    Ok(Next::End)
 }
 
-fn chunk(walk: &mut Walk<'_, '_>) -> Result<Next, DecodeError> {
-    let (layer, least) = match walk.rest().first() {
+/// Decodes a chunk.
+fn chunk(cursor: &mut Cursor<'_, '_>) -> Result<(), DecodeError> {
+    let (layer, min_len) = match cursor.rest().first() {
         Some(0) => (Layer::SCTP_DATA, 16),
         Some(1) => (Layer::SCTP_INIT, 20),
         Some(2) => (Layer::SCTP_INIT_ACK, 20),
@@ -46,18 +45,14 @@ fn chunk(walk: &mut Walk<'_, '_>) -> Result<Next, DecodeError> {
         Some(14) => (Layer::SCTP_SHUTDOWN_COMPLETE, 4),
         _ => (Layer::SCTP_UNKNOWN, 4),
     };
-    // Chunks may be many more than a path holds: those it shows are the first ones.
-    if walk.path_is_full() {
-        return Ok(Next::End);
+    if cursor.rest().len() < min_len {
+        return Err(cursor.truncated(layer, min_len));
     }
-    if walk.rest().len() < least {
-        return Err(walk.truncated(layer, least));
-    }
-    let [_, _, l0, l1] = *walk.chunk::<4>(layer)?;
+    let [_, _, l0, l1] = *cursor.fixed_header::<4>(layer)?;
     let len = usize::from(u16::from_be_bytes([l0, l1]));
     if len < 4 {
-        return Err(walk.malformed(layer));
+        return Err(cursor.malformed(layer));
     }
-    walk.push(layer, len.next_multiple_of(4))?;
-    Ok(Next::Header(chunk))
+    // The length does not include the padding to a multiple of four.
+    cursor.push(layer, len.next_multiple_of(4))
 }

@@ -1,12 +1,12 @@
-//! Virtual extensible LAN (RFC 7348).
+//! VXLAN (RFC 7348).
 
-use super::walk::{Next, Walk};
-use super::{DecodeError, Layer, headers};
+use super::cursor::{Cursor, Next};
+use super::{DecodeError, Layer};
 
-pub(super) fn decode(walk: &mut Walk<'_, '_>) -> Result<Next, DecodeError> {
-    let [_, _, _, _, v0, v1, v2, _] = *walk.chunk::<8>(Layer::VXLAN)?;
-    walk.push(Layer::VXLAN, 8)?;
-    walk.found_virtual_network(u32::from_be_bytes([0, v0, v1, v2]));
-    walk.cut();
-    Ok(Next::Header(headers::ethernet))
+/// Decodes a VXLAN header; it ends its level.
+pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
+    let [_, _, _, _, v0, v1, v2, _] = *cursor.fixed_header::<8>(Layer::VXLAN)?;
+    cursor.push(Layer::VXLAN, 8)?;
+    cursor.set_virtual_network(u32::from_be_bytes([0, v0, v1, v2]));
+    Ok(Next::Frame)
 }

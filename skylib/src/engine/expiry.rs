@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::resources::Mortal;
-use crate::error::with_causes;
+use super::resource::resources::Mortal;
+use crate::error_chain::Chain;
 use crate::time::Timestamp;
 
 /// Deletes resources of one kind in time; after a failure of the store it waits, longer each time.
@@ -43,7 +43,7 @@ impl Expiry {
         let before = self.failure.take();
         let kind = self.resources.kind();
         if let Err(error) = outcome {
-            let text = with_causes(&error);
+            let text = Chain(&error).to_string();
             if before.as_ref().is_none_or(|before| before.text != text) {
                 tracing::error!(
                     error = text,

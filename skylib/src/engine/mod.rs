@@ -16,45 +16,27 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod captures;
-mod collection;
-mod controller;
-mod elements;
-mod entry;
+mod bus;
+mod capture;
 mod expiry;
-mod flows;
-mod hub;
-mod import;
-mod ingestion;
-mod keeper;
-mod kinds;
+mod flow;
+mod graph;
 mod live;
 mod monotonic;
-mod on_demand;
-mod opening;
-mod parcels;
-mod probes;
 mod query;
-mod resources;
-mod running;
-mod subscription;
-#[cfg(feature = "spp")]
-mod tap;
-mod target;
-mod totals;
-mod watched;
+mod resource;
 
-pub use collection::Collection;
-pub use elements::Elements;
-pub use flows::{FlowHub, FlowOptions, TableId};
-pub use hub::{LOG_BYTES, LOG_LIMIT, LoggedEvent, SharedGraph};
-pub use import::Imported;
-pub use ingestion::IngestionStatus;
-pub use kinds::ResourceLimits;
+pub use bus::{Bus, BusMessage, PATIENCE, SubscribeOptions, Subscription};
+pub use capture::totals::CaptureTotals;
+pub use flow::hub::{FlowHub, FlowOptions, TableId};
+pub use flow::import::Imported;
+pub use flow::remote_flows::IngestionStatus;
+pub use graph::shared_graph::{LOG_BYTES, LOG_LIMIT, LoggedEvent, SharedGraph};
 pub use live::{LiveClient, LiveNews, LiveOptions, LiveRefusal, LiveStatus, LiveTicket};
-pub use resources::Resources;
-pub use subscription::{Bus, BusMessage, PATIENCE, SubscribeOptions, Subscription};
-pub use totals::CaptureTotals;
+pub use resource::collection::Collection;
+pub use resource::graph_elements::Elements;
+pub use resource::registry::ResourceLimits;
+pub use resource::resources::Resources;
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -66,21 +48,21 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use self::controller::Controller;
-use self::import::Importer;
-use self::keeper::{Keeper, ReturningEdges};
-use self::kinds::Kinds;
+use self::capture::mailbox::Controller;
+use self::capture::opener::Opener;
+use self::capture::reconciler::{OnDemand, OnDemandOptions};
+use self::flow::import::Importer;
+use self::graph::persistence::{Keeper, ReturningEdges};
+use self::graph::probes::HostOptions;
 use self::live::LiveHub;
-use self::on_demand::{OnDemand, OnDemandOptions};
-use self::opening::Opener;
-use self::probes::HostOptions;
 use self::query::QueryRunner;
-use self::resources::Surroundings;
+use self::resource::registry::Kinds;
+use self::resource::resources::Surroundings;
 use crate::api::{AlertSpec, CaptureSpec, EdgeRule, Injection, NodeRule, ResourceError, Workflow};
 use crate::capture::CaptureError;
 use crate::flow::{FlowTableOptions, LayerKeyMode};
 use crate::graph::history::{History, HistoryStatus};
-use crate::graph::{Edge, Graph, GraphAccess, GraphView, Node, Processor};
+use crate::graph::{Edge, Graph, GraphAccess, GraphView, Node, Origin, Processor};
 use crate::gremlin::{Answer, Explanation, Limits, Query, QueryError};
 use crate::proto::BroadcastMessage;
 use crate::store::{DocStore, FlowStore, FlowStoreStatus, MemoryStore, StoreError};
@@ -339,13 +321,12 @@ impl Engine {
                 tracing::warn!("{missing}; everything else works");
             }
             let host = HostOptions {
-                host: &options.host,
-                origin: &origin,
+                origin: Origin::new("agent", options.host.as_str()),
                 metadata: &options.host_metadata,
                 netns_path: options.netns_path.as_deref(),
                 metrics_period: options.metrics_period,
             };
-            *engine.0.probes.lock() = Some(probes::start(&graph, &host));
+            *engine.0.probes.lock() = Some(graph::probes::start(&graph, &host));
         }
         if let Some(spec) = options.startup_capture {
             match engine.captures().add(spec, None) {

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::flows::FlowHub;
-use super::hub::SharedGraph;
+use super::flow::hub::FlowHub;
+use super::graph::shared_graph::SharedGraph;
 use crate::graph::GraphView;
 use crate::gremlin::live::{LiveQuery, Update};
 use crate::gremlin::{Answer, Context, Explanation, Limits, Query, QueryError};
@@ -68,7 +68,7 @@ impl QueryRunner {
             flows: &*self.flows,
             now: self.clock.now(),
             limits: self.limits,
-            interrupt,
+            interrupt: Some(interrupt),
         }
     }
 }

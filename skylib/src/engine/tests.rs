@@ -1,6 +1,6 @@
 use super::*;
 use crate::flow::Flow;
-use crate::graph::{GraphError, Metadata, Node};
+use crate::graph::{GraphError, Metadata, Node, Origin};
 use crate::proto::{Encoding, Message, UpdatePolicy};
 use crate::time::Timestamp;
 
@@ -47,7 +47,7 @@ fn next(subscription: &mut Subscription<BroadcastMessage>) -> Message {
 fn add(engine: &Engine, id: &str, name: &str) -> Result<(), GraphError> {
     engine.graph().update_as(None, |graph, now| {
         let metadata = Metadata::from_iter([("Name", name), ("Type", "device")]);
-        graph.add_node(Node::new(id, "h", "agent.h", metadata, now))
+        graph.add_node(Node::new(id, metadata, now).with_origin(Origin::new("agent", "h")))
     })
 }
 
@@ -166,7 +166,8 @@ fn nodes_of_other_hosts_are_not_captured_here() {
     let engine = engine(EngineOptions::new("h"));
     let metadata = Metadata::from_iter([("Name", "lo"), ("Type", "device")]);
     engine.graph().update_as(None, |graph, now| {
-        let node = Node::new("theirs", "elsewhere", "agent.elsewhere", metadata, now);
+        let node =
+            Node::new("theirs", metadata, now).with_origin(Origin::new("agent", "elsewhere"));
         graph.add_node(node).unwrap();
     });
     add(&engine, "ours", "down0").unwrap();
@@ -361,7 +362,7 @@ fn trace(packets: u8) -> Vec<u8> {
 
 fn import(engine: &Engine, file: Vec<u8>) -> Result<Imported, String> {
     let imported = engine.import("x", std::io::Cursor::new(file), &|| false);
-    imported.map_err(|error| crate::error::with_causes(&error))
+    imported.map_err(|error| crate::error_chain::Chain(&error).to_string())
 }
 
 #[test]
@@ -428,12 +429,12 @@ fn damage_in_a_file_is_an_error_and_a_missing_end_is_not() {
     damaged[94 + 8..94 + 12].fill(0xff);
     let error = import(&engine, damaged).unwrap_err();
     assert!(
-        error.contains("byte 94: a record of 4294967295 bytes"),
+        error.contains("byte 94: record of 4294967295 bytes"),
         "{error}"
     );
     for (file, wanted) in [
         (&b""[..], "byte 0: the file ends within its header"),
-        (b"GET / HTTP/1.1", "byte 0: the file is no capture file"),
+        (b"GET / HTTP/1.1", "byte 0: the file is not a capture file"),
     ] {
         let error = import(&engine, file.to_vec()).unwrap_err();
         assert!(error.contains(wanted), "{error}");

@@ -6,7 +6,9 @@
 
 use super::flow_ids::XxHash;
 use super::options::LayerKeyMode;
-use crate::decode::{IpAddress, NetworkProtocol, Part, Parts, TransportHeader, TransportProtocol};
+use crate::decode::{
+    Encapsulation, Encapsulations, IpAddress, NetworkProtocol, TransportHeader, TransportProtocol,
+};
 
 /// The key of a flow: compared as words, ends in canonical order.
 ///
@@ -52,9 +54,9 @@ impl PacketKey {
     /// headers identify its flow.
     #[inline(always)]
     pub(super) fn new(
-        parts: &Parts,
+        parts: &Encapsulations,
         index: usize,
-        part: &Part,
+        part: &Encapsulation,
         is_plain: bool,
         mode: LayerKeyMode,
         parent: u64,
@@ -123,7 +125,7 @@ struct Ends {
 
 impl Ends {
     #[inline(always)]
-    fn of(part: &Part) -> Self {
+    fn of(part: &Encapsulation) -> Self {
         match &part.network {
             Some(network) => Self::new(
                 &network.source,
@@ -139,7 +141,7 @@ impl Ends {
     }
 
     #[cold]
-    fn of_packet(parts: &Parts, index: usize) -> Self {
+    fn of_packet(parts: &Encapsulations, index: usize) -> Self {
         let protocol = parts
             .iter()
             .find_map(|part| part.network)
@@ -187,7 +189,7 @@ impl Ends {
 
 /// Whether a part's own addresses are equal, so that only ports tell its ends apart.
 #[inline(always)]
-fn is_local(part: &Part) -> bool {
+fn is_local(part: &Encapsulation) -> bool {
     match (&part.network, &part.transport) {
         (Some(network), Some(_)) => network.source.octets() == network.destination.octets(),
         _ => false,

@@ -98,10 +98,10 @@ mod tests {
     }
 
     fn graph() -> Graph {
-        let mut graph = Graph::new();
+        let mut graph = Graph::new().with_journal();
         for id in ["a", "b"] {
             graph
-                .add_node(Node::new(id, "", "", Metadata::new(), Timestamp::ZERO))
+                .add_node(Node::new(id, Metadata::new(), Timestamp::ZERO))
                 .unwrap();
         }
         graph

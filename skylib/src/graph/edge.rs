@@ -1,70 +1,101 @@
 //! `Edge`: a relation between two nodes.
 
-use super::{EdgeId, Metadata, NodeId};
+use super::{EdgeId, Metadata, NodeId, Origin};
 use crate::time::Timestamp;
 use crate::value::Text;
 
-/// One relation from a parent to a child (ownership, layer 2…) in one revision.
+/// One revision of a relation from a parent node to a child node: ownership, layer 2…
 ///
 /// ```
-/// use skylib::graph::{Edge, EdgeId, Metadata};
+/// use skylib::graph::{Edge, EdgeId, Metadata, NodeId};
 /// use skylib::time::Timestamp;
 ///
+/// let (host, eth0) = (NodeId::from("host"), NodeId::from("eth0"));
 /// let metadata = Metadata::from_iter([("RelationType", "ownership")]);
 /// let now = Timestamp::from_ms(1000);
-/// let edge = Edge::new("", "host", "eth0", "edge-01", "agent.edge-01", metadata, now);
-/// assert_eq!(edge.id, EdgeId::derived("hosteth0"), "no id given: it follows from the ends");
+/// let edge = Edge::between(&host, &eth0, metadata.clone(), now);
+/// assert_eq!(edge.id, EdgeId::between(&host, &eth0));
+/// let another = Edge::new("uplink", &host, &eth0, metadata, now);
+/// assert_eq!(another.id, EdgeId::from("uplink"));
 /// ```
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Edge {
-    /// Its name in the graph.
+    /// Unique identifier among the edges of a graph.
     pub id: EdgeId,
-    /// Where it starts.
+    /// Node at which the edge starts.
     pub parent: NodeId,
-    /// Where it ends.
+    /// Node at which the edge ends.
     pub child: NodeId,
-    /// What is known about it.
+    /// Metadata: a tree of values, in which filters find the edge.
     pub metadata: Metadata,
-    /// The host it belongs to; may be empty.
+    /// Host that the edge belongs to; empty if unknown.
     pub host: Text,
-    /// Who brought it: `<service>.<host>`; may be empty.
+    /// Service that added the edge, as `<service>.<host>`; empty if unknown.
     pub origin: Text,
-    /// When it came.
+    /// Time of creation.
     pub created_at: Timestamp,
-    /// When this revision came.
+    /// Time of this revision.
     pub updated_at: Timestamp,
-    /// When it went; `None` while it lives.
+    /// Time of deletion; `None` while the edge exists.
     pub deleted_at: Option<Timestamp>,
-    /// Counts the changes of its metadata; 1 when made here.
+    /// Number of this revision: 1 for a new edge, incremented with each change of its metadata.
     pub revision: i64,
 }
 
 impl Edge {
-    /// A new edge in its first revision; an empty id becomes [`EdgeId::between`] its ends.
+    /// Returns a new edge in its first revision, created at `now`, whose id is derived from its two
+    /// ends ([`EdgeId::between`]).
+    ///
+    /// A second edge between the same nodes in the same direction needs an id of its own: see
+    /// [`Edge::new`].
+    pub fn between(
+        parent: impl Into<NodeId>,
+        child: impl Into<NodeId>,
+        metadata: Metadata,
+        now: Timestamp,
+    ) -> Self {
+        let (parent, child) = (parent.into(), child.into());
+        Self::new(
+            EdgeId::between(&parent, &child),
+            parent,
+            child,
+            metadata,
+            now,
+        )
+    }
+
+    /// Returns a new edge with an explicit id in its first revision, created at `now` and without
+    /// an origin.
     pub fn new(
         id: impl Into<EdgeId>,
         parent: impl Into<NodeId>,
         child: impl Into<NodeId>,
-        host: impl Into<Text>,
-        origin: impl Into<Text>,
         metadata: Metadata,
         now: Timestamp,
     ) -> Self {
-        let (mut id, parent, child) = (id.into(), parent.into(), child.into());
-        if id.is_empty() {
-            id = EdgeId::between(&parent, &child);
-        }
         Self {
-            id,
-            parent,
-            child,
+            id: id.into(),
+            parent: parent.into(),
+            child: child.into(),
             metadata,
-            host: host.into(),
-            origin: origin.into(),
+            host: Text::default(),
+            origin: Text::default(),
             created_at: now,
             updated_at: now,
             deleted_at: None,
             revision: 1,
+        }
+    }
+
+    /// Returns the same edge with an owner.
+    #[must_use]
+    pub fn with_origin(self, origin: Origin) -> Self {
+        let (origin, host) = origin.into_parts();
+        Self {
+            host,
+            origin,
+            ..self
         }
     }
 }

@@ -50,6 +50,12 @@ macro_rules! id_type {
             }
         }
 
+        impl From<&Self> for $name {
+            fn from(id: &Self) -> Self {
+                id.clone()
+            }
+        }
+
         impl From<&str> for $name {
             fn from(text: &str) -> Self {
                 Self(Id::from(text))

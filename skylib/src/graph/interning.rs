@@ -116,6 +116,7 @@ fn hash(value: &Value, state: &mut impl Hasher) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::graph::Origin;
     use crate::time::Timestamp;
 
     const ORIGIN: &str = "agent.a-host-of-some-length";
@@ -125,15 +126,10 @@ mod tests {
         let mut sharing = Interner::default();
         let mut edge = |relation: &str| {
             let metadata = Metadata::from_iter([("RelationType", relation)]);
-            sharing.edge(Edge::new(
-                "e",
-                "p",
-                "c",
-                "h",
-                ORIGIN,
-                metadata,
-                Timestamp::ZERO,
-            ))
+            sharing.edge(
+                Edge::new("e", "p", "c", metadata, Timestamp::ZERO)
+                    .with_origin(Origin::from_text(ORIGIN).with_host("h")),
+            )
         };
         let (a, b, c) = (edge("ownership"), edge("ownership"), edge("layer2"));
         let first = |edge: &Edge| std::ptr::from_ref(edge.metadata.value_at(0).unwrap());
@@ -148,13 +144,10 @@ mod tests {
         let json = r#"{"Features":{"rx":true,"tx":[1,2.5,null]},"IPV4":["a","b"],"Name":"x"}"#;
         let metadata: Metadata = serde_json::from_str(json).unwrap();
         let mut node = |metadata: &Metadata| {
-            sharing.node(Node::new(
-                "n",
-                "h",
-                ORIGIN,
-                metadata.clone(),
-                Timestamp::ZERO,
-            ))
+            sharing.node(
+                Node::new("n", metadata.clone(), Timestamp::ZERO)
+                    .with_origin(Origin::from_text(ORIGIN).with_host("h")),
+            )
         };
         let a = node(&metadata);
         let b = node(&serde_json::from_str(json).unwrap());
@@ -174,7 +167,7 @@ mod tests {
         let mut node = |app: &str| {
             let json = format!(r#"{{"Docker":{{"App":"{app}","Labels":{{"io":{{"pod":"x"}}}}}}}}"#);
             let read = || serde_json::from_str::<Metadata>(&json).unwrap();
-            let node = sharing.node(Node::new("n", "", "", read(), Timestamp::ZERO));
+            let node = sharing.node(Node::new("n", read(), Timestamp::ZERO));
             assert_eq!(node.metadata, read());
             node.metadata
         };
@@ -191,7 +184,8 @@ mod tests {
         for i in 0..MAX_TEXTS + 10 {
             let metadata = Metadata::from_iter([("K", Value::from(i as i64))]);
             let origin = format!("an origin longer than fourteen bytes {i}");
-            let edge = Edge::new("e", "p", "c", "", origin, metadata.clone(), Timestamp::ZERO);
+            let edge = Edge::new("e", "p", "c", metadata.clone(), Timestamp::ZERO)
+                .with_origin(Origin::from_text(origin));
             assert_eq!(sharing.edge(edge).metadata, metadata);
         }
         assert!(sharing.values.len() == PLACES && sharing.texts.len() <= MAX_TEXTS);

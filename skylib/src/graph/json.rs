@@ -280,6 +280,7 @@ json!(Edge);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::graph::Origin;
 
     #[test]
     fn what_is_missing_is_named() {
@@ -348,7 +349,7 @@ mod tests {
             ..living.clone()
         };
         let metadata = Metadata::from_iter([("A", 1)]);
-        let node = Node::new("n", "", "o", metadata, Timestamp::ZERO);
+        let node = Node::new("n", metadata, Timestamp::ZERO).with_origin(Origin::from_text("o"));
         let fast = |element: &dyn WriteJson| {
             let mut out = JsonWriter::with_room(0);
             element.write_json(&mut out);

@@ -9,11 +9,12 @@ use crate::value::{Found, Path, Text, Value};
 ///
 /// ```
 /// use skylib::filter::{Filter, Predicate};
-/// use skylib::graph::{ElementKey, Metadata, Node};
+/// use skylib::graph::{ElementKey, Metadata, Node, Origin};
 /// use skylib::time::Timestamp;
 ///
 /// let metadata = Metadata::from_iter([("Name", "eth0")]);
-/// let node = Node::new("n", "edge-01", "", metadata, Timestamp::ZERO);
+/// let origin = Origin::new("agent", "edge-01");
+/// let node = Node::new("n", metadata, Timestamp::ZERO).with_origin(origin);
 /// let filter = Filter::test("Name", Predicate::Text("eth0".into()))
 ///     .and(Filter::test("@Host", Predicate::Text("edge-01".into())));
 /// assert!(ElementKey::compile(&filter).matches(&node));

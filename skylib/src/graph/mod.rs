@@ -10,10 +10,10 @@
 //!
 //! let now = Timestamp::from_ms(1000);
 //! let named = |name| Metadata::from_iter([("Name", name), ("Type", "device")]);
-//! let mut graph = Graph::new();
-//! graph.add_node(Node::new("a", "", "", named("eth0"), now))?;
-//! graph.add_node(Node::new("b", "", "", named("eth1"), now))?;
-//! graph.add_edge(Edge::new("", "a", "b", "", "", Metadata::new(), now))?;
+//! let mut graph = Graph::new().with_journal();
+//! graph.add_node(Node::new("a", named("eth0"), now))?;
+//! graph.add_node(Node::new("b", named("eth1"), now))?;
+//! graph.add_edge(Edge::between("a", "b", Metadata::new(), now))?;
 //!
 //! let a = NodeId::from("a");
 //! let beside: Vec<_> = graph.edges_of(&a, Direction::Both).map(|(_, node)| &node.id).collect();
@@ -45,6 +45,7 @@ mod metadata;
 mod mvcc;
 mod node;
 mod open_views;
+mod origin;
 mod posting_list;
 mod scan;
 pub mod schema;
@@ -63,6 +64,7 @@ pub(crate) use json::WriteJson;
 pub use key::{ElementKey, MetadataKey};
 pub use metadata::{Metadata, MetadataOp};
 pub use node::Node;
+pub use origin::Origin;
 pub use view::{EdgeRef, ElementRef, GraphView, NodeRef};
 
 use std::fmt;
@@ -94,7 +96,8 @@ pub enum Direction {
 pub struct Graph {
     storage: Storage,
     sharing: Interner,
-    events: Vec<GraphEvent>,
+    /// Events since the last [`Graph::take_events`]; `None` unless requested.
+    journal: Option<Vec<GraphEvent>>,
 }
 
 /// Changes.
@@ -125,6 +128,26 @@ impl Graph {
         }
     }
 
+    /// Returns the same graph with a journal of its changes.
+    ///
+    /// The journal grows with every change until [`Graph::take_events`] empties it, so the owner
+    /// must call that regularly. Without a journal, the default, changes leave no events.
+    ///
+    /// ```
+    /// use skylib::graph::{Graph, GraphEvent, Metadata, Node};
+    /// use skylib::time::Timestamp;
+    ///
+    /// let mut graph = Graph::new().with_journal();
+    /// graph.add_node(Node::new("eth0", Metadata::new(), Timestamp::ZERO))?;
+    /// assert!(matches!(&graph.take_events()[..], [GraphEvent::NodeAdded(node)] if node.revision == 1));
+    /// # Ok::<(), skylib::graph::GraphError>(())
+    /// ```
+    #[must_use]
+    pub fn with_journal(mut self) -> Self {
+        self.journal.get_or_insert_default();
+        self
+    }
+
     /// Bounds what is kept of the past for open views; the oldest view expires beyond it.
     ///
     /// 262 144 revisions and deleted elements, and 128 MiB, unless set.
@@ -144,7 +167,7 @@ impl Graph {
         }
         let node = Arc::new(self.sharing.node(node));
         self.storage.add_node(&node)?;
-        self.events.push(GraphEvent::NodeAdded(node));
+        self.record(|| GraphEvent::NodeAdded(node));
         Ok(())
     }
 
@@ -159,7 +182,7 @@ impl Graph {
         }
         let edge = Arc::new(self.sharing.edge(edge));
         self.storage.add_edge(Arc::clone(&edge))?;
-        self.events.push(GraphEvent::EdgeAdded(edge));
+        self.record(|| GraphEvent::EdgeAdded(edge));
         Ok(())
     }
 
@@ -304,13 +327,12 @@ impl Graph {
     pub fn delete_node(&mut self, id: &NodeId, now: Timestamp) -> Result<(), GraphError> {
         let (index, _) = self.storage.find_node(id)?;
         let (edges, node) = self.storage.delete_node(index);
-        self.events.extend(
-            edges
-                .iter()
-                .map(|e| GraphEvent::EdgeDeleted(Arc::new(e.deleted(now)))),
-        );
-        self.events
-            .extend(node.map(|n| GraphEvent::NodeDeleted(Arc::new(n.deleted(now)))));
+        for edge in edges {
+            self.record(|| GraphEvent::EdgeDeleted(Arc::new(edge.deleted(now))));
+        }
+        if let Some(node) = node {
+            self.record(|| GraphEvent::NodeDeleted(Arc::new(node.deleted(now))));
+        }
         Ok(())
     }
 
@@ -320,9 +342,9 @@ impl Graph {
     /// [`GraphError::EdgeNotFound`].
     pub fn delete_edge(&mut self, id: &EdgeId, now: Timestamp) -> Result<(), GraphError> {
         let (index, _) = self.storage.find_edge(id)?;
-        let edge = self.storage.delete_edge(index);
-        self.events
-            .extend(edge.map(|e| GraphEvent::EdgeDeleted(Arc::new(e.deleted(now)))));
+        if let Some(edge) = self.storage.delete_edge(index) {
+            self.record(|| GraphEvent::EdgeDeleted(Arc::new(edge.deleted(now))));
+        }
         Ok(())
     }
 
@@ -340,9 +362,14 @@ impl Graph {
             .count()
     }
 
-    /// What happened since the last call, in causal order.
+    /// Returns the events recorded since the last call, in causal order.
+    ///
+    /// Always empty unless the graph has a journal ([`Graph::with_journal`]).
     pub fn take_events(&mut self) -> Vec<GraphEvent> {
-        std::mem::take(&mut self.events)
+        self.journal
+            .as_mut()
+            .map(std::mem::take)
+            .unwrap_or_default()
     }
 }
 
@@ -445,13 +472,19 @@ impl Graph {
 }
 
 impl Graph {
+    fn record(&mut self, event: impl FnOnce() -> GraphEvent) {
+        if let Some(journal) = &mut self.journal {
+            journal.push(event());
+        }
+    }
+
     fn revise_node(&mut self, index: NodeIndex, change: Option<Change<Node>>) -> bool {
         let Some(Change { element, ops }) = change else {
             return false;
         };
         let node = Arc::new(self.sharing.node(element));
         self.storage.revise_node(index, Arc::clone(&node));
-        self.events.push(GraphEvent::NodeUpdated { node, ops });
+        self.record(|| GraphEvent::NodeUpdated { node, ops });
         true
     }
 
@@ -461,7 +494,7 @@ impl Graph {
         };
         let edge = Arc::new(self.sharing.edge(element));
         self.storage.revise_edge(index, Arc::clone(&edge));
-        self.events.push(GraphEvent::EdgeUpdated { edge, ops });
+        self.record(|| GraphEvent::EdgeUpdated { edge, ops });
         true
     }
 }

@@ -1,17 +1,18 @@
 //! `Node`: a thing in the network.
 
-use super::{Metadata, NodeId};
+use super::{Metadata, NodeId, Origin};
 use crate::time::Timestamp;
 use crate::value::Text;
 
-/// One thing in the network (a host, an interface, a container…) in one revision.
+/// One revision of a thing in the network: a host, an interface, a container…
 ///
 /// ```
-/// use skylib::graph::{Metadata, Node};
+/// use skylib::graph::{Metadata, Node, Origin};
 /// use skylib::time::Timestamp;
 ///
 /// let metadata = Metadata::from_iter([("Name", "eth0"), ("Type", "device")]);
-/// let node = Node::new("n1", "edge-01", "agent.edge-01", metadata, Timestamp::from_ms(1000));
+/// let node = Node::new("n1", metadata, Timestamp::from_ms(1000))
+///     .with_origin(Origin::new("agent", "edge-01"));
 /// assert_eq!(
 ///     serde_json::to_string(&node)?,
 ///     r#"{"ID":"n1","Metadata":{"Name":"eth0","Type":"device"},"Host":"edge-01","#.to_owned()
@@ -21,43 +22,49 @@ use crate::value::Text;
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Node {
-    /// Its name in the graph.
+    /// Unique identifier among the nodes of a graph.
     pub id: NodeId,
-    /// What is known about it.
+    /// Metadata: a tree of values, in which filters find the node.
     pub metadata: Metadata,
-    /// The host it belongs to; may be empty.
+    /// Host that the node belongs to; empty if unknown.
     pub host: Text,
-    /// Who brought it: `<service>.<host>`, for example `agent.edge-01`; may be empty.
+    /// Service that added the node, as `<service>.<host>`; empty if unknown.
     pub origin: Text,
-    /// When it came.
+    /// Time of creation.
     pub created_at: Timestamp,
-    /// When this revision came.
+    /// Time of this revision.
     pub updated_at: Timestamp,
-    /// When it went; `None` while it lives.
+    /// Time of deletion; `None` while the node exists.
     pub deleted_at: Option<Timestamp>,
-    /// Counts the changes of its metadata; 1 when made here.
+    /// Number of this revision: 1 for a new node, incremented with each change of its metadata.
     pub revision: i64,
 }
 
 impl Node {
-    /// A new node in its first revision.
-    pub fn new(
-        id: impl Into<NodeId>,
-        host: impl Into<Text>,
-        origin: impl Into<Text>,
-        metadata: Metadata,
-        now: Timestamp,
-    ) -> Self {
+    /// Returns a new node in its first revision, created at `now` and without an origin.
+    pub fn new(id: impl Into<NodeId>, metadata: Metadata, now: Timestamp) -> Self {
         Self {
             id: id.into(),
             metadata,
-            host: host.into(),
-            origin: origin.into(),
+            host: Text::default(),
+            origin: Text::default(),
             created_at: now,
             updated_at: now,
             deleted_at: None,
             revision: 1,
+        }
+    }
+
+    /// Returns the same node with an owner.
+    #[must_use]
+    pub fn with_origin(self, origin: Origin) -> Self {
+        let (origin, host) = origin.into_parts();
+        Self {
+            host,
+            origin,
+            ..self
         }
     }
 }

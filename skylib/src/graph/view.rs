@@ -28,7 +28,7 @@ use crate::filter::Filter;
 /// let mut graph = Graph::new();
 /// for name in ["eth0", "eth1"] {
 ///     let metadata = Metadata::from_iter([("Name", name), ("Type", "device")]);
-///     graph.add_node(Node::new(name, "", "", metadata, Timestamp::ZERO))?;
+///     graph.add_node(Node::new(name, metadata, Timestamp::ZERO))?;
 /// }
 /// let view = GraphView::open(&graph);
 /// let filter = ElementKey::compile(&Filter::test("Name", Predicate::Text("eth1".into())));

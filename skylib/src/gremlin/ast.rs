@@ -1,87 +1,87 @@
-//! What a query says: steps and their parameters, as typed values that print as query text.
+//! Abstract syntax tree of a query: steps and their parameters, which print as query text.
 
 use std::fmt;
 
 use crate::flow::SortOrder;
 use crate::value::Text;
 
-/// One step of a query, its parameters checked as far as they can be before the query runs.
+/// One step of a query, with parameters that were checked as far as possible before it runs.
 ///
-/// Printing gives text that parses to the same step.
+/// Its `Display` text parses to the same step.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Step {
-    /// `G`: back to the graph.
+    /// `G`: returns to the graph.
     G,
-    /// `V([id])`: all nodes, or one.
+    /// `V([id])`: all nodes, or the node with an id.
     V(Option<Text>),
-    /// `E([id])`: all edges, or one.
+    /// `E([id])`: all edges, or the edge with an id.
     E(Option<Text>),
-    /// `At(instant[, duration])`, also spelled `Context`.
+    /// `At(instant[, duration])`, also written `Context`: the graph at another time.
     At(Vec<Param>),
-    /// `Has(key[, value, …])`: all pairs hold.
+    /// `Has(key[, value, …])`: elements that satisfy all conditions.
     Has(Vec<Param>),
-    /// `HasEither(key[, value, …])`: one pair holds.
+    /// `HasEither(key[, value, …])`: elements that satisfy at least one condition.
     HasEither(Vec<Param>),
-    /// `HasKey(key)`
+    /// `HasKey(key)`: elements that have a key.
     HasKey(Text),
-    /// `HasNot(key)`
+    /// `HasNot(key)`: elements that do not have a key.
     HasNot(Text),
-    /// `Out`, `InE`, `BothV` and the other six, with a filter on what is reached.
+    /// `Out`, `InE`, `BothV`, and the other six, with a filter on the elements reached.
     Walk(Walk, Vec<Param>),
-    /// `Dedup([key, …])`
+    /// `Dedup([key, …])`: removes duplicates.
     Dedup(Vec<Text>),
-    /// `Limit(count)`
+    /// `Limit(count)`: the first results.
     Limit(Param),
-    /// `Range(from, to)`
+    /// `Range(from, to)`: results by position.
     Range(Param, Param),
-    /// `Sort([[order,] key])`
+    /// `Sort([[order,] key])`: orders by a key.
     Sort(Option<SortOrder>, Option<Text>),
-    /// `Count()`
+    /// `Count()`: the number of results.
     Count,
-    /// `Values(key)`
+    /// `Values(key)`: the values of a key.
     Values(Text),
-    /// `ValueMap(key, …)`
+    /// `ValueMap(key, …)`: the values of several keys, as objects.
     ValueMap(Vec<Text>),
-    /// `Keys()`, whatever stands in its parentheses.
+    /// `Keys()`: the names of keys. Its parameters are ignored.
     Keys(Vec<Param>),
-    /// `Sum([key])`
+    /// `Sum([key])`: the sum of a key.
     Sum(Vec<Param>),
-    /// `As(name)`
+    /// `As(name)`: marks nodes with a name.
     As(Text),
-    /// `Select(name, …)`
+    /// `Select(name, …)`: the nodes marked with names.
     Select(Vec<Param>),
-    /// `SubGraph([edge filter])`
+    /// `SubGraph([edge filter])`: narrows the graph.
     SubGraph(Vec<Param>),
-    /// `ShortestPathTo(Metadata(…)[, Metadata(…)])`
+    /// `ShortestPathTo(Metadata(…)[, Metadata(…)])`: target, and filter of edges.
     ShortestPathTo(Param, Option<Param>),
-    /// `Descendants`, `Ascendants`, `Neighbors`: pairs of an edge filter, and how far to go.
+    /// `Descendants`, `Ascendants`, `Neighbors`: pairs of the edge filter, and maximum depth.
     Hierarchy(Hierarchy, Vec<Param>, Option<i64>),
-    /// `Flows([key, value, …])`
+    /// `Flows([key, value, …])`: flows, optionally filtered.
     Flows(Vec<Param>),
-    /// `Hops`, `Nodes`, `CaptureNode`, with a filter on the nodes.
+    /// `Hops`, `Nodes`, `CaptureNode`: nodes of flows, with a filter on the nodes.
     FlowNodes(FlowNodes, Vec<Param>),
-    /// `Group([key])`
+    /// `Group([key])`: flows by tracking ID. Its parameters are ignored.
     Group(Vec<Param>),
-    /// `MoreThan([count])`
+    /// `MoreThan([count])`: groups of more than one flow. Its parameters are ignored.
     MoreThan(Vec<Param>),
-    /// `Metrics([field])`
+    /// `Metrics([field])`: counters over time.
     Metrics(Option<Text>),
-    /// `Aggregates([seconds])`
+    /// `Aggregates([seconds])`: metrics added up in slots of equal length.
     Aggregates(Vec<Param>),
-    /// `RawPackets()`
+    /// `RawPackets()`: packets stored with flows.
     RawPackets(Vec<Param>),
-    /// `BPF(filter)`
+    /// `BPF(filter)`: packets that match a capture filter.
     Bpf(Vec<Param>),
-    /// `Sockets()`
+    /// `Sockets()`: sockets of processes.
     Sockets(Vec<Param>),
-    /// `NextHop(address)`
+    /// `NextHop(address)`: next hop of each node for a destination address.
     NextHop(Text),
-    /// `Workflow(name, argument, …)`
+    /// `Workflow(name, argument, …)`: runs a stored workflow.
     Workflow(Text, Vec<Param>),
 }
 
-/// Where a walking step goes from each element.
+/// Direction and kind of elements of a step that follows edges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Walk {
@@ -105,7 +105,7 @@ pub enum Walk {
     BothV,
 }
 
-/// Steps that gather nodes over many edges.
+/// Step that collects the nodes within a number of edges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Hierarchy {
@@ -113,23 +113,23 @@ pub enum Hierarchy {
     Descendants,
     /// From children to parents.
     Ascendants,
-    /// Both ways.
+    /// In both directions.
     Neighbors,
 }
 
-/// Steps from flows to the nodes they belong to.
+/// Step from flows to the nodes they belong to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FlowNodes {
-    /// The nodes a flow was seen at.
+    /// The node that each flow was captured on.
     Hops,
-    /// The node a flow was captured at and the ends of its link layer.
+    /// The node that each flow was captured on, and the owners of its link-layer addresses.
     Nodes,
-    /// The node a flow was captured at, also spelled `Node`.
+    /// The node that each flow was captured on; also written `Node`.
     CaptureNode,
 }
 
-/// A parameter of a step, or of a predicate.
+/// A parameter of a step or a predicate.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Param {
@@ -147,19 +147,19 @@ pub enum Param {
     Now,
     /// `FOREVER`
     Forever,
-    /// `Metadata(key, value, …)`
+    /// `Metadata(key, value, …)`: pairs of a key and a value.
     Metadata(Vec<(Text, Self)>),
-    /// A test of a value.
+    /// A predicate with its parameters.
     Predicate(Predicate, Vec<Self>),
 }
 
-/// Tests that take the place of a plain value.
+/// Predicate, which can be used wherever a value is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Predicate {
-    /// Not equal; the key is there.
+    /// The key is present and its value differs.
     Ne,
-    /// Not equal, or no such key.
+    /// The value differs, or the key is absent.
     Nee,
     /// Less than.
     Lt,
@@ -173,32 +173,32 @@ pub enum Predicate {
     Inside,
     /// Below the first or above the second bound.
     Outside,
-    /// Between two bounds, the second excluded.
+    /// Between two bounds, the first included and the second excluded.
     Between,
-    /// One of these.
+    /// Equal to one of the values.
     Within,
-    /// None of these.
+    /// Equal to none of the values.
     Without,
-    /// A regular expression for the whole text.
+    /// The entire text matches a regular expression.
     Regex,
-    /// An IPv4 network.
+    /// An address inside an IPv4 network.
     Ipv4Range,
 }
 
 impl Walk {
-    /// Whether the step ends at edges.
+    /// Returns whether the step produces edges.
     #[must_use]
     pub const fn gives_edges(self) -> bool {
         matches!(self, Self::OutE | Self::InE | Self::BothE)
     }
 
-    /// Whether the step starts from edges.
+    /// Returns whether the step starts from edges.
     #[must_use]
     pub const fn takes_edges(self) -> bool {
         matches!(self, Self::OutV | Self::InV | Self::BothV)
     }
 
-    /// The word in the query.
+    /// Returns the name as written in a query.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -216,7 +216,7 @@ impl Walk {
 }
 
 impl Hierarchy {
-    /// The word in the query.
+    /// Returns the name as written in a query.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -228,7 +228,7 @@ impl Hierarchy {
 }
 
 impl FlowNodes {
-    /// The word in the query.
+    /// Returns the name as written in a query.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -240,7 +240,7 @@ impl FlowNodes {
 }
 
 impl Predicate {
-    /// The word in the query.
+    /// Returns the name as written in a query.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -262,7 +262,7 @@ impl Predicate {
 }
 
 impl Step {
-    /// The word in the query.
+    /// Returns the name as written in a query.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
@@ -359,7 +359,7 @@ impl fmt::Display for Param {
         match self {
             Self::Text(text) => Quoted(text).fmt(f),
             Self::Int(number) => write!(f, "{number}"),
-            // Never an exponent, always a dot: that is what reads back as this number.
+            // The lexer knows no exponent, and a number without a dot parses as an integer.
             Self::Float(number) if number.fract() == 0.0 => write!(f, "{number}.0"),
             Self::Float(number) => write!(f, "{number}"),
             Self::Bool(bool) => write!(f, "{bool}"),
@@ -378,7 +378,7 @@ impl fmt::Display for Param {
     }
 }
 
-/// A string between quotes; one that holds a quote cannot be written in the language at all.
+/// A string between quotes. The language cannot express a string that contains a quote.
 struct Quoted<'a>(&'a Text);
 
 impl fmt::Display for Quoted<'_> {
@@ -387,6 +387,7 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
+/// Writes `name(param, …)`.
 fn call<T: fmt::Display>(
     f: &mut fmt::Formatter<'_>,
     name: &str,

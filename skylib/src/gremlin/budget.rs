@@ -1,10 +1,10 @@
-//! What a query may take, checked while it runs.
+//! `Limits` of a query, and the `Budget` that enforces them while it runs.
 
 use std::cell::Cell;
 
 use super::error::QueryError;
 
-/// Bounds on what one query holds at a time.
+/// Limits on the memory that one query holds at a time.
 ///
 /// ```
 /// use skylib::gremlin::Limits;
@@ -14,14 +14,14 @@ use super::error::QueryError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Most nodes, edges, flows or values in a result, also in one that a later step reduces.
+    /// Maximum number of nodes, edges, flows, or values in a result, including intermediate results.
     pub max_elements: usize,
-    /// Most bytes that results and remembered nodes take beside the graph itself, approximately.
+    /// Approximate maximum size of results and marked nodes, in bytes, excluding the graph itself.
     pub max_bytes: usize,
 }
 
 impl Default for Limits {
-    /// Enough for a graph of a million nodes as a whole.
+    /// Returns limits that allow an answer that contains an entire graph of a million nodes.
     fn default() -> Self {
         Self {
             max_elements: 8_000_000,
@@ -31,7 +31,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// With this many elements at most.
+    /// Sets the maximum number of elements in a result.
     #[must_use]
     pub const fn with_max_elements(self, max_elements: usize) -> Self {
         Self {
@@ -40,21 +40,22 @@ impl Limits {
         }
     }
 
-    /// With this many bytes at most.
+    /// Sets the approximate maximum size of results, in bytes.
     #[must_use]
     pub const fn with_max_bytes(self, max_bytes: usize) -> Self {
         Self { max_bytes, ..self }
     }
 }
 
-/// The limits of a running query and what it has used up.
+/// Limits of a running query and its current usage.
 pub(super) struct Budget<'a> {
     limits: Limits,
     interrupt: &'a (dyn Fn() -> bool + Sync),
+    /// Elements processed so far, modulo 2^32.
     ticks: Cell<u32>,
-    /// Bytes that stay for the whole query.
-    kept: Cell<usize>,
-    /// Bytes that reading the past takes at the moment.
+    /// Bytes held until the query ends: subgraphs and marks.
+    retained: Cell<usize>,
+    /// Bytes that the view of the past holds now.
     reading: Cell<usize>,
 }
 
@@ -64,23 +65,23 @@ impl<'a> Budget<'a> {
             limits,
             interrupt,
             ticks: Cell::new(0),
-            kept: Cell::new(0),
+            retained: Cell::new(0),
             reading: Cell::new(0),
         }
     }
 
-    /// One element's work; every now and then asks whether anybody still waits.
+    /// Counts one processed element. Polls the interrupt once per [`CHECK_INTERVAL`] elements.
     #[inline]
     pub(super) fn tick(&self) -> Result<(), QueryError> {
         let ticks = self.ticks.get().wrapping_add(1);
         self.ticks.set(ticks);
-        if ticks.is_multiple_of(STRETCH) {
+        if ticks.is_multiple_of(CHECK_INTERVAL) {
             return self.check();
         }
         Ok(())
     }
 
-    /// Asks at once.
+    /// Polls the interrupt.
     pub(super) fn check(&self) -> Result<(), QueryError> {
         if (self.interrupt)() {
             return Err(QueryError::interrupted());
@@ -88,19 +89,19 @@ impl<'a> Budget<'a> {
         Ok(())
     }
 
-    /// Counts bytes that stay for the whole query.
-    pub(super) fn keep(&self, bytes: usize) -> Result<(), QueryError> {
-        self.kept.set(self.kept.get().saturating_add(bytes));
+    /// Adds bytes that are held until the query ends.
+    pub(super) fn retain(&self, bytes: usize) -> Result<(), QueryError> {
+        self.retained.set(self.retained.get().saturating_add(bytes));
         self.check_bytes(0)
     }
 
-    /// Takes note of what reading holds by now.
-    pub(super) fn read_with(&self, bytes: usize) -> Result<(), QueryError> {
+    /// Sets the number of bytes that the view of the past holds now.
+    pub(super) fn set_reading(&self, bytes: usize) -> Result<(), QueryError> {
         self.reading.set(bytes);
         self.check_bytes(0)
     }
 
-    /// Room for a new result.
+    /// Starts the accounting of a new result.
     pub(super) const fn room(&self) -> Room<'_, 'a> {
         Room {
             budget: self,
@@ -111,7 +112,7 @@ impl<'a> Budget<'a> {
 
     fn check_bytes(&self, bytes: usize) -> Result<(), QueryError> {
         let max = self.limits.max_bytes;
-        let held = self.kept.get().saturating_add(self.reading.get());
+        let held = self.retained.get().saturating_add(self.reading.get());
         if bytes.saturating_add(held) > max {
             return Err(QueryError::limit(format!(
                 "query holds more than {max} bytes"
@@ -121,7 +122,7 @@ impl<'a> Budget<'a> {
     }
 }
 
-/// How much of a result there is so far.
+/// Size of a result under construction, checked against the limits.
 pub(super) struct Room<'b, 'a> {
     budget: &'b Budget<'a>,
     elements: usize,
@@ -129,7 +130,7 @@ pub(super) struct Room<'b, 'a> {
 }
 
 impl Room<'_, '_> {
-    /// Counts one more element.
+    /// Adds one element of the given size.
     pub(super) fn add(&mut self, bytes: usize) -> Result<(), QueryError> {
         self.elements += 1;
         let max = self.budget.limits.max_elements;
@@ -141,15 +142,15 @@ impl Room<'_, '_> {
         self.add_bytes(bytes)
     }
 
-    /// Counts what is held beside the elements.
+    /// Adds bytes held in addition to the elements.
     pub(super) fn add_bytes(&mut self, bytes: usize) -> Result<(), QueryError> {
         self.bytes = self.bytes.saturating_add(bytes);
         self.budget.check_bytes(self.bytes)
     }
 }
 
-/// Elements between two looks at the interrupt.
-const STRETCH: u32 = 256;
+/// Number of elements between two polls of the interrupt.
+const CHECK_INTERVAL: u32 = 256;
 
 #[cfg(test)]
 mod tests {
@@ -157,7 +158,7 @@ mod tests {
     use crate::gremlin::QueryErrorKind;
 
     #[test]
-    fn elements_bytes_and_patience_run_out() {
+    fn elements_bytes_and_interrupts_end_a_query() {
         let limits = Limits::default().with_max_elements(2).with_max_bytes(100);
         let budget = Budget::new(limits, &|| true);
         let mut room = budget.room();
@@ -168,9 +169,9 @@ mod tests {
             budget.room().add(101).unwrap_err().message(),
             "query holds more than 100 bytes"
         );
-        assert_eq!(budget.keep(60), Ok(()));
-        assert!(budget.room().add(60).is_err(), "what is kept counts");
-        let interrupted = (0..STRETCH).find_map(|_| budget.tick().err());
+        assert_eq!(budget.retain(60), Ok(()));
+        assert!(budget.room().add(60).is_err(), "retained bytes count");
+        let interrupted = (0..CHECK_INTERVAL).find_map(|_| budget.tick().err());
         assert_eq!(interrupted.unwrap().kind(), QueryErrorKind::Interrupted);
     }
 }

@@ -1,11 +1,11 @@
-//! What can be wrong with a query.
+//! `QueryError`: why a query was not parsed or not run.
 
 use std::fmt;
 
-/// Why a query was not parsed or not answered.
+/// Error of parsing or running a query.
 ///
-/// The first line of its text is, to the letter, what clients of the language have always got; a
-/// second line, for people, says where and what was expected.
+/// The first line of its text is exactly the original's, which clients match. A second line, for
+/// people, states the position in the query and what was expected.
 ///
 /// ```
 /// use skylib::gremlin::Query;
@@ -18,43 +18,46 @@ use std::fmt;
 pub struct QueryError {
     kind: QueryErrorKind,
     message: String,
-    place: Option<Place>,
+    position: Option<Position>,
     help: Option<String>,
 }
 
-/// The stage a query failed at, for those who react differently.
+/// Stage at which a query failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum QueryErrorKind {
-    /// The text is no query.
+    /// The text is not a query.
     Parse,
-    /// The query asks for something that is not there or cannot be done.
+    /// The query refers to something that does not exist, or a step cannot be applied.
     Execute,
-    /// The query took more than its [`Limits`](super::Limits) allow.
+    /// The query exceeded its [`Limits`](super::Limits).
     Limit,
-    /// The caller gave up waiting.
+    /// The caller interrupted the query.
     Interrupted,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Place {
+struct Position {
+    /// Byte offset, from 0.
     offset: usize,
+    /// Line, from 1.
     line: usize,
+    /// Column in characters, from 1.
     column: usize,
 }
 
 impl QueryError {
-    /// A query that cannot be read.
+    /// Creates an error of a query that cannot be parsed.
     pub(super) fn parse(message: impl Into<String>) -> Self {
         Self {
             kind: QueryErrorKind::Parse,
             message: message.into(),
-            place: None,
+            position: None,
             help: None,
         }
     }
 
-    /// A query that cannot be run.
+    /// Creates an error of a query that cannot be run.
     pub(crate) fn execute(message: impl Into<String>) -> Self {
         Self {
             kind: QueryErrorKind::Execute,
@@ -62,7 +65,7 @@ impl QueryError {
         }
     }
 
-    /// A query that asks too much.
+    /// Creates an error of a query that exceeds a limit.
     pub(crate) fn limit(message: impl Into<String>) -> Self {
         Self {
             kind: QueryErrorKind::Limit,
@@ -70,7 +73,7 @@ impl QueryError {
         }
     }
 
-    /// A query nobody waits for any more.
+    /// Creates the error of an interrupted query.
     pub(crate) fn interrupted() -> Self {
         Self {
             kind: QueryErrorKind::Interrupted,
@@ -78,12 +81,12 @@ impl QueryError {
         }
     }
 
-    /// The same error, at a byte of the query, unless it already has its place.
+    /// Sets the position to a byte offset of the query, unless a position is already set.
     pub(super) fn at(mut self, query: &str, offset: usize) -> Self {
-        if self.place.is_none() {
+        if self.position.is_none() {
             let before = query.get(..offset).unwrap_or(query);
             let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-            self.place = Some(Place {
+            self.position = Some(Position {
                 offset,
                 line: 1 + before.bytes().filter(|b| *b == b'\n').count(),
                 column: 1 + before[line_start..].chars().count(),
@@ -92,43 +95,43 @@ impl QueryError {
         self
     }
 
-    /// The same error with a word of help for people, unless it already has one.
+    /// Sets the help text for people, unless one is already set.
     pub(super) fn help(mut self, help: impl Into<String>) -> Self {
         self.help.get_or_insert_with(|| help.into());
         self
     }
 
-    /// The stage.
+    /// Returns the stage at which the query failed.
     #[must_use]
     pub const fn kind(&self) -> QueryErrorKind {
         self.kind
     }
 
-    /// What clients match on, without place and help.
+    /// Returns the message that clients match, without position and help.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// The byte of the query at fault, where it is known.
+    /// Returns the byte offset of the error in the query, if known.
     #[must_use]
     pub fn offset(&self) -> Option<usize> {
-        self.place.map(|place| place.offset)
+        self.position.map(|position| position.offset)
     }
 }
 
 impl fmt::Display for QueryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)?;
-        if let Some(Place {
+        if let Some(Position {
             offset,
             line,
             column,
-        }) = self.place
+        }) = self.position
         {
             write!(f, "\nat byte {offset} (line {line}, column {column})")?;
         }
-        match (&self.help, self.place) {
+        match (&self.help, self.position) {
             (Some(help), Some(_)) => write!(f, ": {help}"),
             (Some(help), None) => write!(f, "\n{help}"),
             (None, _) => Ok(()),
@@ -136,13 +139,14 @@ impl fmt::Display for QueryError {
     }
 }
 
-/// The known name nearest to a mistyped word, if one is near enough to be meant.
+/// Returns the known name with the smallest edit distance to a mistyped word, if it is close enough
+/// to be a plausible suggestion.
 pub(super) fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if word.len() > 64 {
         return None;
     }
     let len = word.chars().count();
-    // A word of which no letter stays is another word.
+    // A word with every letter changed is a different word.
     let allowed = (1 + len / 5).min(len.saturating_sub(1));
     let first = |text: &str| text.chars().next().map(|c| c.to_ascii_lowercase());
     names
@@ -153,7 +157,7 @@ pub(super) fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) 
         .map(|(.., name)| name)
 }
 
-/// Letters to insert, drop or change to get from one word to the other, case aside.
+/// Returns the Levenshtein distance of two words, ignoring ASCII case. Costs O(n · m).
 fn distance(a: &str, b: &str) -> usize {
     let a: Vec<u8> = a.bytes().map(|c| c.to_ascii_lowercase()).collect();
     let b: Vec<u8> = b.bytes().map(|c| c.to_ascii_lowercase()).collect();
@@ -175,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_place_is_counted_in_bytes_lines_and_characters() {
+    fn the_position_is_counted_in_bytes_lines_and_characters() {
         let query = "G.V()\n .Has('é', x)";
         let offset = query.find('x').unwrap();
         let error = QueryError::parse("bad x")
@@ -185,11 +189,15 @@ mod tests {
             error.to_string(),
             "bad x\nat byte 18 (line 2, column 12): expected y"
         );
-        assert_eq!(error.clone().at(query, 0), error, "the first place stays");
+        assert_eq!(
+            error.clone().at(query, 0),
+            error,
+            "the first position remains"
+        );
     }
 
     #[test]
-    fn mistyped_words_find_their_neighbour() {
+    fn mistyped_words_find_their_neighbor() {
         let names = ["Has", "HasKey", "Out", "ShortestPathTo"];
         assert_eq!(nearest("Hass", names), Some("Has"));
         assert_eq!(nearest("has_key", names), Some("HasKey"));

@@ -1,13 +1,15 @@
-//! Splits query text into tokens, each with the bytes it came from.
+//! Lexer: splits query text into tokens with their byte ranges.
 
 use std::ops::Range;
 
-/// A token and where it stands in the query.
+/// A token and its position in the query.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Token<'a> {
     pub(super) kind: TokenKind,
-    /// The token as error messages show it: a string without its quotes, a stray letter alone.
+    /// The token as error messages show it: a string without quotes; for a malformed number, only
+    /// the letter that follows it.
     pub(super) text: &'a str,
+    /// Byte range in the query.
     pub(super) span: Range<usize>,
 }
 
@@ -24,15 +26,18 @@ pub(super) enum TokenKind {
     End,
 }
 
-/// Reads tokens off a query; at its end it gives [`TokenKind::End`] for ever.
+/// Lexer of a query. At the end it returns [`TokenKind::End`] repeatedly.
 #[derive(Clone, Debug)]
 pub(super) struct Lexer<'a> {
     query: &'a str,
+    /// Byte offset of the next token; `at <= query.len()`, always at a character boundary.
     at: usize,
 }
 
 impl<'a> Lexer<'a> {
-    /// A NUL ends the query (COMPAT: whatever stands behind it was never read).
+    /// Creates a lexer.
+    ///
+    /// COMPAT: the query ends at the first NUL.
     pub(super) fn new(query: &'a str) -> Self {
         let end = query.find('\0').unwrap_or(query.len());
         Self {
@@ -41,6 +46,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
+    /// Returns the next token.
     pub(super) fn next(&mut self) -> Token<'a> {
         let rest = &self.query[self.at..];
         self.at += rest.len() - rest.trim_start_matches([' ', '\t', '\n', '\r']).len();
@@ -55,7 +61,7 @@ impl<'a> Lexer<'a> {
             '.' => self.take(TokenKind::Dot, 1),
             '\'' | '"' => self.text(),
             '0'..='9' => self.number(1),
-            // The original had no negative numbers.
+            // An extension: the original had no negative numbers.
             '-' if chars.next().is_some_and(|c| c.is_ascii_digit()) => self.number(2),
             'a'..='z' | 'A'..='Z' => {
                 let len = self.run_length(|c| c.is_ascii_alphanumeric() || c == '_');
@@ -65,8 +71,9 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// COMPAT: either quote closes, whichever opened, there are no escapes, and the end of the
-    /// query closes as well.
+    /// Reads a string.
+    ///
+    /// COMPAT: either kind of quote, or the end of the query, closes a string; there are no escapes.
     fn text(&mut self) -> Token<'a> {
         let start = self.at;
         let inner = &self.query[start + 1..];
@@ -79,7 +86,9 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// Digits and dots; COMPAT: a letter behind them spoils the number and is reported alone.
+    /// Reads digits and dots, of which the first `head` bytes are known to belong to the number.
+    ///
+    /// COMPAT: a letter directly after a number is an illegal token that replaces the number.
     fn number(&mut self, head: usize) -> Token<'a> {
         let start = self.at;
         self.at += head;

@@ -1,8 +1,8 @@
-//! The query language: questions about the graph and the flows in it, in one line.
+//! Skydive's dialect of Gremlin: queries over the graph and its flows.
 //!
-//! A query is `G` and steps joined by dots, each working on what the one before found: nodes,
-//! edges, paths, values, flows. [`Query::parse`] reads it and makes a plan, once; [`Query::run`]
-//! answers it, as often as needed, from a view of a graph and a source of flows.
+//! A query is `G` followed by steps joined by dots. Each step works on the results of the previous
+//! one: nodes, edges, paths, values, or flows. [`Query::parse`] parses and plans a query once;
+//! [`Query::run`] then runs it any number of times on a snapshot of a graph and a source of flows.
 //!
 //! ```
 //! use skylib::flow::{FlowQuery, FlowQueryError, FlowSet, FlowSource};
@@ -14,10 +14,10 @@
 //! let mut graph = Graph::new();
 //! for (id, kind) in [("br0", "bridge"), ("eth0", "device")] {
 //!     let metadata = Metadata::from_iter([("Name", id), ("Type", kind)]);
-//!     graph.add_node(Node::new(id, "", "", metadata, now))?;
+//!     graph.add_node(Node::new(id, metadata, now))?;
 //! }
 //! let metadata = Metadata::from_iter([("RelationType", "layer2")]);
-//! graph.add_edge(Edge::new("", "br0", "eth0", "", "", metadata, now))?;
+//! graph.add_edge(Edge::between("br0", "eth0", metadata, now))?;
 //!
 //! struct NoFlows;
 //! impl FlowSource for NoFlows {
@@ -35,41 +35,38 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! [`Traversal`] is the same in Rust instead of text, [`Query::explain`] tells how a query is
-//! answered, [`live`] how its answer is followed; `docs/gremlin.md` is the guide for users.
+//! [`Traversal`] builds a query in Rust instead of text, [`Query::explain`] reports how a query was
+//! run, and [`live`] updates an answer incrementally while the graph changes. `docs/gremlin.md` is
+//! the user's guide.
 //!
-//! The text goes through a lexer and a parser to [`Step`]s (which print as query text again), the
-//! steps to a plan: which of them fit together, what is absorbed by what, filters compiled. Hostile
-//! queries are bounded in length, steps, nesting and patterns when parsed, and by [`Limits`] and an
-//! interrupt when they run.
+//! A lexer and a parser turn the text into [`Step`]s (which print as query text again). The planner
+//! checks which steps fit together, merges filters and pages into the steps that they narrow, and
+//! compiles filters. Untrusted queries are safe: length, number of steps, nesting, and number of
+//! regular expressions are bounded when parsing; [`Limits`] and an interrupt bound the run.
 
 mod answer;
 mod ast;
+mod bitmap;
 mod budget;
-#[cfg(test)]
-mod catalogue;
-mod checks;
-mod data;
 mod error;
 mod explain;
-mod go_text;
-mod kind;
+mod go_format;
+mod intermediate;
 mod lexer;
 pub mod live;
-mod lookup;
-mod number_set;
 mod parser;
 mod plan;
+mod point_lookup;
 mod predicate;
-#[cfg(test)]
-mod properties;
+mod result_kind;
 mod run;
 mod scope;
 mod source;
+mod step_params;
 mod steps;
 #[cfg(test)]
 mod tests;
-pub mod traversal;
+mod traversal;
 
 use std::fmt;
 use std::str::FromStr;
@@ -81,7 +78,7 @@ pub use error::{QueryError, QueryErrorKind};
 pub use explain::{Access, ExplainedAnswer, ExplainedOperation, ExplainedStep, Explanation};
 pub use steps::metrics::{InterfaceMetric, Metric, Metrics};
 pub(crate) use steps::next_hop::next_hop;
-pub use traversal::{Conditions, Only, Traversal};
+pub use traversal::{Conditions, GraphSource, Only, Traversal, markers};
 
 use self::plan::Plan;
 use self::run::Run;
@@ -90,27 +87,37 @@ use crate::graph::GraphView;
 use crate::graph::history::History;
 use crate::time::Timestamp;
 
-/// A parsed query: immutable, shared among threads, run as often as needed.
+/// A parsed and planned query: immutable, and can run any number of times, also concurrently.
 ///
 /// ```
-/// use skylib::gremlin::Query;
-/// let query: Query = "g.v().hAs('Type' 'bridge')".parse()?;
-/// assert_eq!(query.to_string(), "G.V().Has('Type', 'bridge')");
+/// use skylib::flow::FlowSet;
+/// use skylib::graph::{Graph, GraphView};
+/// use skylib::gremlin::{Answer, Context, Query};
+/// use skylib::time::Timestamp;
+///
+/// let query: Query = "g.v().hAs('Type' 'bridge').count()".parse()?;
+/// assert_eq!(query.to_string(), "G.V().Has('Type', 'bridge').Count()");
+///
+/// let (graph, flows) = (Graph::new(), FlowSet::default());
+/// let view = GraphView::open(&graph);
+/// let answer = query.run(&Context::new(&view, &flows, Timestamp::ZERO))?;
+/// assert_eq!(answer, Answer::Number(0));
 /// # Ok::<(), skylib::gremlin::QueryError>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Query {
     text: String,
-    /// Each with the byte of the text it begins at.
+    /// Steps after the leading `G`, each with the byte offset in `text` at which it begins.
     steps: Vec<(Step, usize)>,
     plan: Plan,
 }
 
 impl Query {
-    /// Parses a query.
+    /// Parses and plans a query.
     ///
     /// # Errors
-    /// A text that is no query; some wrong parameters only show when the query runs.
+    /// Returns an error if the text is not a query. Some wrong parameters are reported only when
+    /// the query runs.
     pub fn parse(text: &str) -> Result<Self, QueryError> {
         let steps = parser::parse(text)?;
         let plan = Plan::new(text, &steps);
@@ -121,19 +128,19 @@ impl Query {
         })
     }
 
-    /// Plans steps that were not made of text; their text stands for them in errors.
+    /// Plans steps that a [`Traversal`] built. Errors refer to their text form.
     fn from_steps(steps: Vec<Step>) -> Result<Self, QueryError> {
         let mut text = String::from("G");
-        let place = |step: Step| {
+        let with_offset = |step: Step| {
             let offset = text.len() + 1;
             text = format!("{text}.{step}");
             (step, offset)
         };
-        let steps: Vec<(Step, usize)> = steps.into_iter().map(place).collect();
+        let steps: Vec<(Step, usize)> = steps.into_iter().map(with_offset).collect();
         for (step, offset) in &steps {
-            checks::again(step).map_err(|message| {
+            step_params::check(step).map_err(|message| {
                 let error = QueryError::parse(message).at(&text, *offset);
-                match checks::usage(step.name()) {
+                match step_params::usage(step.name()) {
                     Some(usage) => error.help(format!("expected `{usage}`")),
                     None => error,
                 }
@@ -143,15 +150,16 @@ impl Query {
         Ok(Self { text, steps, plan })
     }
 
-    /// The steps after the leading `G`.
+    /// Returns the steps after the leading `G`.
     pub fn steps(&self) -> impl ExactSizeIterator<Item = &Step> {
         self.steps.iter().map(|(step, _)| step)
     }
 
-    /// Answers the query.
+    /// Runs the query.
     ///
     /// # Errors
-    /// See [`QueryErrorKind`].
+    /// Returns an error if the query is invalid on this graph, exceeds a limit, or is interrupted;
+    /// see [`QueryErrorKind`].
     pub fn run(&self, context: &Context<'_>) -> Result<Answer, QueryError> {
         Run::new(self, context, None).answer().0
     }
@@ -172,27 +180,49 @@ impl fmt::Display for Query {
     }
 }
 
-/// What a query runs on.
+/// The data that a query runs on, and the limits of the run.
+///
+/// ```
+/// use std::sync::atomic::{AtomicBool, Ordering};
+///
+/// use skylib::flow::FlowSet;
+/// use skylib::graph::{Graph, GraphView};
+/// use skylib::gremlin::{Context, Limits, Query, QueryErrorKind};
+/// use skylib::time::Timestamp;
+///
+/// let (graph, flows) = (Graph::new(), FlowSet::default());
+/// let view = GraphView::open(&graph);
+/// let is_cancelled = AtomicBool::new(true);
+/// let interrupt = || is_cancelled.load(Ordering::Relaxed);
+/// let context = Context::new(&view, &flows, Timestamp::ZERO)
+///     .with_limits(Limits::default().with_max_elements(1000))
+///     .with_interrupt(&interrupt);
+/// let error = Query::parse("G.V()")?.run(&context).unwrap_err();
+/// assert_eq!(error.kind(), QueryErrorKind::Interrupted);
+/// # Ok::<(), skylib::gremlin::QueryError>(())
+/// ```
 #[derive(Clone, Copy)]
+#[non_exhaustive]
 pub struct Context<'a> {
-    /// The graph.
+    /// Snapshot of the graph.
     pub view: &'a GraphView<'a>,
-    /// The graph's past; without one a query cannot ask for it.
+    /// History of the graph; `None` makes `At` and `Context` fail.
     pub history: Option<&'a dyn History>,
-    /// The flows.
+    /// Source of flows.
     pub flows: &'a dyn FlowSource,
-    /// Makes the packet filters of `BPF`; without it a query cannot ask for them.
+    /// Compiler of BPF filters; `None` makes `BPF` fail.
     pub packet_filters: Option<&'a dyn PacketFilterCompiler>,
-    /// The time that `NOW` and durations mean.
+    /// Time that `NOW` and durations refer to.
     pub now: Timestamp,
-    /// What the query may take.
+    /// Limits of one run.
     pub limits: Limits,
-    /// Asked every now and then; the query gives up when it answers true.
-    pub interrupt: &'a (dyn Fn() -> bool + Sync),
+    /// Function polled about every 256 elements; the query ends with
+    /// [`QueryErrorKind::Interrupted`] once it returns `true`.
+    pub interrupt: Option<&'a (dyn Fn() -> bool + Sync)>,
 }
 
 impl<'a> Context<'a> {
-    /// A context with the default limits and nobody who interrupts.
+    /// Creates a context with default limits, without history, BPF filters, and interrupt.
     #[must_use]
     pub fn new(view: &'a GraphView<'a>, flows: &'a dyn FlowSource, now: Timestamp) -> Self {
         Self {
@@ -202,11 +232,11 @@ impl<'a> Context<'a> {
             flows,
             now,
             limits: Limits::default(),
-            interrupt: &|| false,
+            interrupt: None,
         }
     }
 
-    /// With a past, for `At` and `Context`.
+    /// Sets the history that `At` and `Context` read.
     ///
     /// ```
     /// use skylib::flow::FlowSet;
@@ -222,9 +252,9 @@ impl<'a> Context<'a> {
     /// #     }
     /// # }
     /// let history = MemoryHistory::new(HistoryLimits::default());
-    /// let mut graph = Graph::new();
+    /// let mut graph = Graph::new().with_journal();
     /// let at = |s: i64| Timestamp::from_ms(s * 1000);
-    /// graph.add_node(Node::new("eth0", "", "", Metadata::new(), at(100)))?;
+    /// graph.add_node(Node::new("eth0", Metadata::new(), at(100)))?;
     /// graph.delete_node(&NodeId::from("eth0"), at(200))?;
     /// history.record(&graph.take_events(), at(200));
     ///
@@ -243,7 +273,7 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// With somebody who makes packet filters, for `BPF`.
+    /// Sets the compiler of packet filters for `BPF`.
     #[must_use]
     pub const fn with_packet_filters(self, filters: &'a dyn PacketFilterCompiler) -> Self {
         Self {
@@ -252,16 +282,24 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// With these limits.
+    /// Sets the limits of one run.
     #[must_use]
     pub const fn with_limits(self, limits: Limits) -> Self {
         Self { limits, ..self }
     }
 
-    /// With somebody who may interrupt.
+    /// Sets the function that interrupts the query by returning `true`.
     #[must_use]
     pub const fn with_interrupt(self, interrupt: &'a (dyn Fn() -> bool + Sync)) -> Self {
-        Self { interrupt, ..self }
+        Self {
+            interrupt: Some(interrupt),
+            ..self
+        }
+    }
+
+    /// Returns the interrupt, or a function that never interrupts.
+    fn interrupt(&self) -> &'a (dyn Fn() -> bool + Sync) {
+        self.interrupt.unwrap_or(&|| false)
     }
 }
 

@@ -1,31 +1,31 @@
-//! From parameters to filters: which literals and predicates mean what on one key.
+//! Compiles parameters to filters.
 //!
-//! COMPAT: the texts of errors are the original's; most of them come when a query runs, not when
-//! it is parsed.
+//! COMPAT: the error texts are the original's. Most are reported when a query runs, not when it is
+//! parsed.
 
 use super::ast::{Param, Predicate};
-use super::go_text::list;
+use super::go_format::list;
 use crate::filter::{self, Filter, Ipv4Network, Pattern};
 use crate::value::{Text, Value};
 
-/// The filter of `Has`: a key alone must be there, several pairs must all hold.
+/// Returns the filter of `Has`: a single key must be present, or all pairs must match.
 pub(super) fn all_of(params: &[Param]) -> Result<Filter, String> {
     some_params(params)?;
     element_filter(params, Filter::All)
 }
 
-/// The filter of `HasEither`: a key alone must be there, of several pairs one must hold.
+/// Returns the filter of `HasEither`: a single key must be present, or one pair must match.
 pub(super) fn one_of(params: &[Param]) -> Result<Filter, String> {
     some_params(params)?;
     element_filter(params, Filter::Any)
 }
 
-/// The filter that a walking step may carry: as `Has`, or nothing at all.
+/// Returns the optional filter of a walk: as `Has`, or everything if there are no parameters.
 pub(super) fn optional(params: &[Param]) -> Result<Filter, String> {
     element_filter(params, Filter::All)
 }
 
-/// Pairs of which one must hold .
+/// Returns a filter of pairs of which at least one must match.
 pub(super) fn either_pair(params: &[Param]) -> Result<Filter, String> {
     Ok(Filter::Any(
         pairs(params)?
@@ -34,7 +34,7 @@ pub(super) fn either_pair(params: &[Param]) -> Result<Filter, String> {
     ))
 }
 
-/// Pairs that must all hold.
+/// Returns a filter of pairs that must all match.
 pub(super) fn all_pairs(params: &[Param]) -> Result<Filter, String> {
     Ok(Filter::All(
         pairs(params)?
@@ -43,28 +43,30 @@ pub(super) fn all_pairs(params: &[Param]) -> Result<Filter, String> {
     ))
 }
 
-/// Pairs that must all hold on a flow.
+/// Returns a filter on flows of pairs that must all match.
 pub(super) fn flow_pairs(params: &[Param]) -> Result<Filter, String> {
     Ok(Filter::All(flow_tests(params)?))
 }
 
-/// Pairs of which one must hold on a flow.
+/// Returns a filter on flows of pairs of which at least one must match.
 pub(super) fn either_flow_pair(params: &[Param]) -> Result<Filter, String> {
     Ok(Filter::Any(flow_tests(params)?))
 }
 
-/// The filter of `Metadata(…)` as a target: all pairs equal; a predicate inside matches nothing.
+/// Returns the filter of `Metadata(…)`: all pairs must be equal.
+///
+/// COMPAT: a predicate inside matches nothing.
 pub(super) fn exactly(pairs: &[(Text, Param)]) -> Filter {
     let test = |(key, literal): &(Text, Param)| equal(key, literal).unwrap_or_else(|_| nothing());
     Filter::All(pairs.iter().map(test).collect())
 }
 
-/// A test that a key is there.
+/// Returns a filter that requires a key to be present.
 pub(super) fn present(key: &Text) -> Filter {
     Filter::test(key.clone(), filter::Predicate::Present)
 }
 
-/// The filter that nothing passes.
+/// Returns a filter that matches nothing.
 fn nothing() -> Filter {
     Filter::everything().negate()
 }
@@ -115,7 +117,7 @@ fn flow_tests(params: &[Param]) -> Result<Vec<Filter>, String> {
     pairs(params)?
         .map(|pair| {
             let (key, literal) = pair?;
-            // Either end: with `Ne` at least one end differs.
+            // A layer alone means either of its ends; with `Ne`, one end has to differ.
             match key.as_str() {
                 "Link" | "Network" | "Transport" => {
                     let end = |end: &str| test(&Text::from(format!("{key}.{end}")), literal);
@@ -131,7 +133,7 @@ fn test_of((key, literal): Pair<'_>) -> Result<Filter, String> {
     test(key, literal)
 }
 
-/// The filter for one key and what it must be.
+/// Returns the filter of one pair of a key and a literal or predicate.
 fn test(key: &Text, literal: &Param) -> Result<Filter, String> {
     use filter::Predicate as Test;
     let Param::Predicate(predicate, params) = literal else {
@@ -147,7 +149,7 @@ fn test(key: &Text, literal: &Param) -> Result<Filter, String> {
             _ => present(key).and(equal(key, first(params)?)?.negate()),
         },
         Predicate::Nee => match params.first() {
-            // COMPAT: with a boolean a missing key does not match.
+            // COMPAT: compared with a boolean, an absent key does not match.
             Some(Param::Bool(bool)) => is(Test::Bool(!bool)),
             _ => equal(key, first(params)?)?.negate(),
         },
@@ -190,7 +192,7 @@ fn not_int(name: &str) -> String {
     format!("{name} values should be of int64 type")
 }
 
-/// Equality with a plain literal.
+/// Returns a filter of equality with a literal.
 fn equal(key: &Text, literal: &Param) -> Result<Filter, String> {
     let test = match literal {
         Param::Text(text) => filter::Predicate::Text(text.clone()),
@@ -200,7 +202,7 @@ fn equal(key: &Text, literal: &Param) -> Result<Filter, String> {
     Ok(Filter::test(key.clone(), test))
 }
 
-/// Equalities as `Within` has them: strings as strings, everything else as a number.
+/// Returns the equalities of `Within`: strings compare as strings, all others as integers.
 fn members(key: &Text, params: &[Param]) -> Result<Vec<Filter>, String> {
     let member = |literal: &Param| match literal {
         Param::Bool(bool) => Ok(Filter::test(
@@ -334,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_literals_are_told_apart() {
+    fn wrong_literals_have_different_errors() {
         for (literal, wanted) in [
             (Param::Now, "unable to cast NOW to int64"),
             (

@@ -4,13 +4,13 @@
 use std::ops::ControlFlow;
 use std::rc::Rc;
 
+use super::bitmap::Bitmap;
 use super::budget::Budget;
 use super::error::QueryError;
 use super::explain::Access;
-use super::lookup::Lookup;
-use super::number_set::NumberSet;
+use super::point_lookup::Lookup;
 use super::source::{View, VisitEnds};
-use super::steps::select::Row;
+use super::steps::filter::Row;
 use crate::filter::{Filter, Predicate};
 use crate::graph::history::{History, Identities, PastView};
 use crate::graph::{
@@ -30,8 +30,8 @@ pub(super) struct Scope<'a> {
 pub(super) struct Part {
     pub(super) nodes: Vec<NodeRef>,
     pub(super) edges: Vec<EdgeRef>,
-    node_numbers: NumberSet,
-    edge_numbers: NumberSet,
+    node_numbers: Bitmap,
+    edge_numbers: Bitmap,
 }
 
 /// An edge as a walk goes over it.
@@ -50,8 +50,8 @@ impl Part {
         let mut part = Self {
             nodes,
             edges,
-            node_numbers: NumberSet::default(),
-            edge_numbers: NumberSet::default(),
+            node_numbers: Bitmap::default(),
+            edge_numbers: Bitmap::default(),
         };
         for node in &part.nodes {
             part.node_numbers.insert(node.index());
@@ -371,7 +371,7 @@ impl<'a> Scope<'a> {
             return Ok(hops);
         }
         let numbers: Vec<u32> = hops.iter().map(|hop| hop.edge).collect();
-        let mut passing = NumberSet::default();
+        let mut passing = Bitmap::default();
         self.fetch_edges(&numbers, &mut |edge| {
             if filter.matches(&**edge) {
                 passing.insert(edge.index());

@@ -1,26 +1,30 @@
-//! The stretch of a file that is in memory.
+//! Sliding window of a file in memory, shared with the batches that borrow it.
 
 use std::io::{self, Read};
 use std::sync::Arc;
 
 use super::PcapFileError;
 
-/// Bytes of a source that have not been handed out, at least as many as the longest record.
+/// Buffer of the bytes of a source that have not been parsed.
 ///
-/// It asks the source for as much as it takes, but only when it is told to: whoever reads from it
-/// can follow a pipe.
+/// Each [`fill`](Self::fill) reads from the source once, as much as fits, so the reader of a pipe
+/// need not wait for a full buffer. A buffer that a caller still holds is not overwritten but
+/// replaced, see [`CaptureReader::shared_buffer`](super::CaptureReader::shared_buffer).
+///
+/// Invariant: `start <= end <= LEN`.
 #[derive(Debug)]
 pub(super) struct Buffer<R> {
     source: R,
     pub(super) bytes: Arc<[u8]>,
-    /// Former ones that others still had when more room was needed.
+    /// Earlier buffers that callers held when they were replaced; reused as soon as they are free.
     lent: Vec<Arc<[u8]>>,
-    /// The unread bytes.
+    /// Start of the unparsed bytes in `bytes`.
     pub(super) start: usize,
+    /// End of the unparsed bytes in `bytes`.
     pub(super) end: usize,
-    /// Where `start` is in the file.
+    /// Offset of `start` in the file.
     pub(super) offset: u64,
-    /// The source has ended.
+    /// Whether the source has reached its end.
     pub(super) is_drained: bool,
 }
 
@@ -37,8 +41,8 @@ impl<R: Read> Buffer<R> {
         }
     }
 
-    /// Moves what is unread to the front and reads once, into another buffer if somebody has kept
-    /// this one.
+    /// Moves the unparsed bytes to the front and reads once from the source; uses another buffer if a
+    /// caller holds this one.
     pub(super) fn fill(&mut self) -> Result<(), PcapFileError> {
         self.make_room();
         let bytes = Arc::get_mut(&mut self.bytes).unwrap_or_default();
@@ -58,7 +62,7 @@ impl<R: Read> Buffer<R> {
         Ok(())
     }
 
-    /// Moves what is unread to the front of a buffer that nobody else has.
+    /// Moves the unparsed bytes to the front of a buffer that no caller holds.
     fn make_room(&mut self) {
         let unread = self.start..self.end;
         (self.start, self.end) = (0, unread.len());
@@ -80,16 +84,18 @@ impl<R: Read> Buffer<R> {
         std::iter::repeat_n(0, Self::LEN).collect()
     }
 
+    /// Returns the unparsed bytes.
     pub(super) fn unread(&self) -> &[u8] {
         self.bytes.get(self.start..self.end).unwrap_or_default()
     }
 
+    /// Marks `len` bytes as parsed.
     pub(super) const fn advance(&mut self, len: usize) {
         self.start += len;
         self.offset += len as u64;
     }
 
-    /// Small enough for the processor's cache, large enough for the system calls not to count; any
-    /// record fits with room to spare.
+    /// Length in bytes: small enough for the processor cache, large enough to make the cost of system
+    /// calls negligible, and larger than the longest record.
     pub(super) const LEN: usize = 1 << 19;
 }

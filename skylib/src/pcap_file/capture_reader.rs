@@ -1,4 +1,4 @@
-//! Reading capture files of any kind.
+//! Reader of capture files of any supported format.
 
 use std::io::{Chain, Cursor, Read, Take};
 use std::sync::Arc;
@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::{Compression, Decompressor, FileFormat, PcapFileError, PcapNgReader, PcapReader};
 use crate::packet::{LinkType, PacketBatch};
 
-/// Reads a capture file of any kind that is known here: pcap or pcapng, plain or compressed by
-/// gzip, LZ4 or zstd, as its first bytes tell.
+/// Reader of a capture file of any supported format: pcap or pcapng, plain or compressed with gzip,
+/// LZ4 or zstd. The format is detected by the first bytes.
 ///
 /// ```
 /// use skylib::packet::{LinkType, PacketRef};
@@ -20,7 +20,7 @@ use crate::packet::{LinkType, PacketBatch};
 /// let file = writer.into_inner();
 ///
 /// let mut reader = CaptureReader::new(file.as_slice())?;
-/// let batch = reader.next_batch()?.ok_or("one packet")?;
+/// let batch = reader.next_batch()?.ok_or("no packet")?;
 /// assert_eq!((batch.link_type, batch.headers.len()), (LinkType::RAW, 1));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -36,15 +36,16 @@ enum FormatReader<R> {
     PcapNg(PcapNgReader<R>),
 }
 
-/// The first four bytes, which tell the format, and the rest.
+/// Decompressed file: its first four bytes, which were read to detect the format, and the rest.
 type Content<R> = Chain<Take<Cursor<[u8; 4]>>, Decompressor<R>>;
 
 impl<R: Read> CaptureReader<R> {
-    /// Reads the beginning of the file.
+    /// Returns a reader of `source`; reads the beginning of the file.
     ///
     /// # Errors
     ///
-    /// The source fails or is too short, or the file is of a format or version that is not read.
+    /// Fails if the source fails or is too short, or if the format or version of the file is not
+    /// supported.
     pub fn new(source: R) -> Result<Self, PcapFileError> {
         let failed = |source| PcapFileError::Io { offset: 0, source };
         let mut content = Decompressor::new(source).map_err(failed)?;
@@ -52,9 +53,9 @@ impl<R: Read> CaptureReader<R> {
         let mut magic = Vec::with_capacity(4);
         let read = content.by_ref().take(4).read_to_end(&mut magic);
         read.map_err(|error| PcapFileError::reading(magic.len() as u64, error))?;
-        let had = magic.len() as u64;
+        let available = magic.len() as u64;
         let Ok(magic) = <[u8; 4]>::try_from(magic) else {
-            return Err(PcapFileError::ShortHeader { had });
+            return Err(PcapFileError::ShortHeader { available });
         };
         let content = Cursor::new(magic).take(4).chain(content);
         let reader = match FileFormat::of(magic) {
@@ -68,14 +69,14 @@ impl<R: Read> CaptureReader<R> {
         })
     }
 
-    /// The next packets of one link type, as many as are at hand (8192 at most); `None` at the end
-    /// of the file.
+    /// Returns the next packets of one link type that are available without waiting for the source,
+    /// at least one and at most 8192; `None` at the end of the file.
     ///
     /// # Errors
     ///
-    /// The source fails, in which case the call may be repeated unless the file is compressed, or
-    /// the file is damaged here: that is said once, after the packets before the damage, and ends
-    /// the file.
+    /// Fails if the source fails; the call may be repeated, unless the file is compressed. Fails if
+    /// the file is damaged; this is reported once, after all packets before the damage, and ends the
+    /// file.
     pub fn next_batch(&mut self) -> Result<Option<PacketBatch<'_>>, PcapFileError> {
         match &mut self.reader {
             FormatReader::Pcap(reader) => reader.next_batch(),
@@ -83,7 +84,7 @@ impl<R: Read> CaptureReader<R> {
         }
     }
 
-    /// Type of the first header of the latest packets, at first of those of the first interface.
+    /// Returns the link type of the latest batch; before the first batch, of the first interface.
     pub const fn link_type(&self) -> LinkType {
         match &self.reader {
             FormatReader::Pcap(reader) => reader.link_type(),
@@ -91,8 +92,8 @@ impl<R: Read> CaptureReader<R> {
         }
     }
 
-    /// The buffer of the latest batch, to be kept while the reader goes on: as long as somebody
-    /// has it, the reader fills others.
+    /// Returns the buffer of the latest batch. While the caller holds it, it is not overwritten and
+    /// the reader uses other buffers, so packets can be processed while the next ones are read.
     pub fn shared_buffer(&self) -> Arc<[u8]> {
         match &self.reader {
             FormatReader::Pcap(reader) => reader.shared_buffer(),
@@ -100,7 +101,7 @@ impl<R: Read> CaptureReader<R> {
         }
     }
 
-    /// Bytes of the file, uncompressed, that have been handed out so far.
+    /// Returns the number of decompressed bytes of the file that have been parsed.
     pub const fn offset(&self) -> u64 {
         match &self.reader {
             FormatReader::Pcap(reader) => reader.offset(),
@@ -108,7 +109,7 @@ impl<R: Read> CaptureReader<R> {
         }
     }
 
-    /// The format of the file, or of what is compressed.
+    /// Returns the format of the decompressed file: pcap or pcapng.
     pub const fn format(&self) -> FileFormat {
         match &self.reader {
             FormatReader::Pcap(_) => FileFormat::Pcap,
@@ -116,7 +117,7 @@ impl<R: Read> CaptureReader<R> {
         }
     }
 
-    /// What the file is compressed by.
+    /// Returns the compression of the file; `None` if it is not compressed.
     pub const fn compression(&self) -> Option<Compression> {
         self.compression
     }

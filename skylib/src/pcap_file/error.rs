@@ -1,99 +1,111 @@
-//! What can be wrong with a capture file.
+//! Errors of capture file readers and writers.
 
 use std::{fmt, io};
 
 use super::{DecompressionError, MAX_RECORD_LEN};
 
-/// A file could not be read on, or not written; offsets count bytes from its beginning.
+/// Failure to read or write a capture file. Offsets count bytes from the beginning of the
+/// decompressed file.
+///
+/// ```
+/// use skylib::pcap_file::{CaptureReader, PcapFileError};
+///
+/// let error = CaptureReader::new(&b"GET / HTTP/1.1"[..]).unwrap_err();
+/// assert!(matches!(error, PcapFileError::Unreadable(_)));
+/// assert!(error.to_string().starts_with("byte 0: the file is not a capture file"));
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PcapFileError {
-    /// The source or target failed.
-    #[error("input or output fails at byte {offset}")]
+    /// The source or the target failed.
+    #[error("input or output failed at byte {offset}")]
     Io {
-        /// How far it came.
+        /// Number of bytes read or written before.
         offset: u64,
-        /// Why it failed.
+        /// Error of the source or the target.
         source: io::Error,
     },
-    /// What the file was compressed by finds it damaged; the cause says where.
-    #[error("byte {offset} of what is compressed")]
+    /// The compressed data is damaged.
+    #[error("decompression failed at byte {offset} of the decompressed data")]
     Compressed {
-        /// Bytes before the damage, uncompressed.
+        /// Number of decompressed bytes before the damage.
         offset: u64,
-        /// Where in the file, and what is wrong.
+        /// Position in the compressed file, and reason.
         source: DecompressionError,
     },
-    /// The file is not of the one format that this reader reads.
-    #[error("byte 0: the file is {0}")]
+    /// The file has another format than this reader supports.
+    #[error("byte 0: the file is {0}, which this reader does not support; use CaptureReader")]
     Format(FileFormat),
-    /// The file is of none of the formats that are read here.
+    /// The file has none of the supported formats.
     #[error(
-        "byte 0: the file is {0}; pcap and pcapng are read, plain or compressed by gzip, LZ4 or zstd"
+        "byte 0: the file is {0}; supported are pcap and pcapng, plain or compressed with gzip, LZ4 or zstd"
     )]
     Unreadable(FileFormat),
-    /// A classic file is of a version that is not read here.
-    #[error("byte 4: version {major}.{minor} of the pcap format, only 2.4 is read")]
+    /// The version of a classic pcap file is not supported.
+    #[error("byte 4: version {major}.{minor} of the pcap format is not supported, only 2.4")]
     Version {
-        /// First number.
+        /// Major version.
         major: u16,
-        /// Second number.
+        /// Minor version.
         minor: u16,
     },
     /// The file ends within its header.
-    #[error("byte {had}: the file ends within its header")]
+    #[error("byte {available}: the file ends within its header")]
     ShortHeader {
-        /// Bytes there.
-        had: u64,
+        /// Number of bytes available.
+        available: u64,
     },
-    /// A section of a pcapng file is of a version that is not read here.
-    #[error("byte {offset}: version {major}.{minor} of the pcapng format, only 1 is read")]
+    /// The version of a section of a pcapng file is not supported.
+    #[error("byte {offset}: version {major}.{minor} of the pcapng format is not supported, only 1")]
     SectionVersion {
-        /// Where the section starts.
+        /// Start of the section.
         offset: u64,
-        /// First number.
+        /// Major version.
         major: u16,
-        /// Second number.
+        /// Minor version.
         minor: u16,
     },
     /// A block of a pcapng file is damaged.
-    #[error("byte {offset}: a block of type {kind:#x}: {reason}")]
+    #[error("byte {offset}: block of type {kind:#x} is damaged: {reason}")]
     BadBlock {
-        /// Where the block starts.
+        /// Start of the block.
         offset: u64,
-        /// Its type.
+        /// Type of the block.
         kind: u32,
-        /// What is wrong with it.
+        /// Kind of damage.
         reason: &'static str,
     },
-    /// The file ends within a record, or a block of a pcapng file.
-    #[error("byte {offset}: the record of {wanted} bytes is cut after {had}")]
+    /// The file ends within a record, or within a block of a pcapng file.
+    #[error(
+        "byte {offset}: record needs {needed} bytes, only {available} before the end of the file"
+    )]
     ShortRecord {
-        /// Where the record starts.
+        /// Start of the record.
         offset: u64,
-        /// Bytes the record has, with its header; those of the header if not even that is whole.
-        wanted: u64,
-        /// Bytes there.
-        had: u64,
+        /// Length of the record with its header in bytes; length of the header, if not even that is
+        /// complete.
+        needed: u64,
+        /// Number of bytes available.
+        available: u64,
     },
-    /// A record is longer than any can be.
-    #[error("byte {offset}: a record of {len} bytes, no more than {MAX_RECORD_LEN} can be right")]
+    /// A record is longer than [`MAX_RECORD_LEN`].
+    #[error("byte {offset}: record of {len} bytes is longer than the limit of {MAX_RECORD_LEN}")]
     LongRecord {
-        /// Where the record starts.
+        /// Start of the record.
         offset: u64,
-        /// The length it gives for its data.
+        /// Length of the packet data in the record, in bytes.
         len: u64,
     },
-    /// A packet's time does not fit the format: before 1970, or after 2106 in classic pcap.
-    #[error("the time of a packet, {seconds} s from the epoch, does not fit a capture file")]
+    /// The format cannot store the time of a packet: before 1970, or after 2106 in classic pcap.
+    #[error("packet time of {seconds} s since 1970 cannot be stored in a capture file")]
     Time {
-        /// Seconds since the epoch.
+        /// Packet time in seconds since the Unix epoch.
         seconds: i64,
     },
 }
 
 impl PcapFileError {
-    /// What a source says that cannot be read on after so many bytes.
+    /// Returns the error for a source that failed after `offset` bytes.
     pub(super) fn reading(offset: u64, error: io::Error) -> Self {
         match error.downcast::<DecompressionError>() {
             Ok(source) => Self::Compressed { offset, source },
@@ -101,40 +113,40 @@ impl PcapFileError {
         }
     }
 
-    /// Whether there is nothing more to be had.
+    /// Returns whether a retry cannot succeed.
     pub(super) const fn is_final(&self) -> bool {
         !matches!(self, Self::Io { .. })
     }
 }
 
-/// A file format told by its first bytes.
+/// File format detected by the first bytes of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FileFormat {
     /// Classic pcap.
     Pcap,
-    /// The successor of the classic format.
+    /// pcapng, the successor of the classic format.
     PcapNg,
     /// Classic pcap with Alexey Kuznetsov's longer record headers.
     KuznetsovPcap,
     /// Solaris snoop.
     Snoop,
-    /// Compressed by gzip.
+    /// Compressed with gzip.
     Gzip,
-    /// Compressed by Zstandard.
+    /// Compressed with Zstandard.
     Zstandard,
-    /// Compressed by LZ4.
+    /// Compressed with LZ4.
     Lz4,
-    /// Compressed by bzip2.
+    /// Compressed with bzip2.
     Bzip2,
-    /// Compressed by xz.
+    /// Compressed with xz.
     Xz,
-    /// Something else that starts with these bytes.
+    /// Any other format; these are the first bytes.
     Unknown([u8; 4]),
 }
 
 impl FileFormat {
-    /// The format of a file that starts with these bytes.
+    /// Returns the format of a file that starts with these bytes.
     pub(super) const fn of(magic: [u8; 4]) -> Self {
         match magic {
             [0xa1, 0xb2, 0xc3, 0xd4] | [0xd4, 0xc3, 0xb2, 0xa1] => Self::Pcap,
@@ -159,15 +171,15 @@ impl fmt::Display for FileFormat {
             Self::PcapNg => f.write_str("pcapng"),
             Self::KuznetsovPcap => f.write_str("pcap with modified record headers"),
             Self::Snoop => f.write_str("a snoop capture"),
-            Self::Gzip => f.write_str("compressed by gzip"),
-            Self::Zstandard => f.write_str("compressed by zstd"),
-            Self::Lz4 => f.write_str("compressed by lz4"),
-            Self::Bzip2 => f.write_str("compressed by bzip2"),
-            Self::Xz => f.write_str("compressed by xz"),
+            Self::Gzip => f.write_str("compressed with gzip"),
+            Self::Zstandard => f.write_str("compressed with zstd"),
+            Self::Lz4 => f.write_str("compressed with lz4"),
+            Self::Bzip2 => f.write_str("compressed with bzip2"),
+            Self::Xz => f.write_str("compressed with xz"),
             Self::Unknown([a, b, c, d]) => {
                 write!(
                     f,
-                    "no capture file (it starts with {a:02x} {b:02x} {c:02x} {d:02x})"
+                    "not a capture file (it starts with {a:02x} {b:02x} {c:02x} {d:02x})"
                 )
             }
         }

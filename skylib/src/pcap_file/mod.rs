@@ -1,10 +1,11 @@
-//! Capture files: pcap and pcapng, read from and written to anything that does I/O.
+//! Capture files: readers and writers of pcap and pcapng over any [`Read`](std::io::Read) and
+//! [`Write`](std::io::Write).
 //!
-//! [`CaptureReader`] reads both, plain or compressed, as the first bytes of a file tell; it stands
-//! on [`PcapReader`], [`PcapNgReader`] and [`Decompressor`]. Readers hand out batches that borrow
-//! their buffer, so no packet is copied; damage in a file ends it with an error that says where,
-//! after everything before it has been handed out. [`PcapWriter`] writes files that every tool
-//! reads, [`PcapNgWriter`] such as hold packets of several link types.
+//! [`CaptureReader`] reads all supported formats: it detects format and compression by the first
+//! bytes and uses [`PcapReader`], [`PcapNgReader`] and [`Decompressor`]. Readers return batches that
+//! borrow their buffer, so no packet is copied. Damage in a file is reported with its offset, after
+//! all packets before it have been returned, and ends the file. [`PcapWriter`] writes files that all
+//! tools can read; [`PcapNgWriter`] supports packets of several link types.
 //!
 //! ```
 //! use skylib::packet::{LinkType, PacketRef};
@@ -18,8 +19,8 @@
 //! let file = writer.into_inner();
 //!
 //! let mut reader = PcapReader::new(file.as_slice())?;
-//! let batch = reader.next_batch()?.ok_or("one packet")?;
-//! let packet = batch.iter().next().ok_or("one packet")?;
+//! let batch = reader.next_batch()?.ok_or("no packet")?;
+//! let packet = batch.iter().next().ok_or("no packet")?;
 //! assert_eq!((packet.timestamp, packet.data.len(), packet.wire_len), (timestamp, 60, 1500));
 //! assert!(reader.next_batch()?.is_none());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -29,6 +30,7 @@ mod buffer;
 mod capture_reader;
 mod compressed;
 mod error;
+mod output;
 mod pcapng;
 mod reader;
 mod writer;
@@ -42,32 +44,32 @@ pub use writer::PcapWriter;
 #[cfg(feature = "spp")]
 pub(crate) use writer::{file_header, record_header};
 
-/// How fine the timestamps of a classic file are; complete, as the format knows no other.
+/// Resolution of the timestamps of a classic pcap file. Complete by definition of the format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resolution {
-    /// Microseconds, which every tool reads.
+    /// Microseconds, supported by all tools.
     Microseconds,
     /// Nanoseconds.
     Nanoseconds,
 }
 
-/// The longest record that is taken for one: what capture libraries call the maximum snap length.
+/// Maximum length of a packet in a capture file, in bytes: the maximum snap length of libpcap.
 ///
-/// A longer one is damage, and its length would be an allocation of the file's choice.
+/// A longer record is taken for damage; otherwise a damaged length could cause a huge allocation.
 pub const MAX_RECORD_LEN: u32 = 262_144;
 
-/// Packets of one batch at most: as a rule all of a buffer, so that of many threads the one that
-/// has filled it, whose cache it is in, also reads its records.
+/// Maximum number of packets of a batch. It usually covers all of a buffer, so that the thread that
+/// filled the buffer, and has it in its cache, also parses its records.
 const MAX_BATCH: usize = 8192;
-/// Bytes of the file header.
+/// Length of the file header in bytes.
 pub(crate) const FILE_HEADER_LEN: usize = 24;
-/// Bytes of a record's header.
+/// Length of the header of a record in bytes.
 pub(crate) const RECORD_HEADER_LEN: usize = 16;
-/// First four bytes of a file with microseconds, as a number.
+/// Magic number of a file with microseconds.
 const MAGIC_MICROSECONDS: u32 = 0xa1b2_c3d4;
-/// First four bytes of a file with nanoseconds, as a number.
+/// Magic number of a file with nanoseconds.
 const MAGIC_NANOSECONDS: u32 = 0xa1b2_3c4d;
-/// The version that every file has had since 1998.
+/// Version of the format, major and minor; unchanged since 1998.
 const VERSION: (u16, u16) = (2, 4);
 
 #[cfg(test)]

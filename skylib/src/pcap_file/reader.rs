@@ -1,4 +1,4 @@
-//! Reading classic pcap.
+//! Reader of classic pcap files.
 
 use std::io::Read;
 use std::sync::Arc;
@@ -11,21 +11,41 @@ use super::{
 use crate::packet::{LinkType, PacketBatch, PacketHeader};
 use crate::time::Timestamp;
 
-/// Reads a classic pcap file from its beginning to its end; [`CaptureReader`](super::CaptureReader)
-/// reads pcapng and compressed files too.
+/// Reader of a classic pcap file, in either byte order and resolution.
+/// [`CaptureReader`](super::CaptureReader) also reads pcapng and compressed files.
 ///
-/// Both byte orders and both resolutions are read. The reader asks its source for as much as its
-/// buffer of 512 KiB takes, but waits for no more than one whole record: it can follow a pipe.
+/// The reader has a buffer of 512 KiB, but returns packets as soon as one record is complete, so it
+/// can follow a pipe.
+///
+/// ```
+/// use skylib::packet::{LinkType, PacketRef};
+/// use skylib::pcap_file::{PcapReader, PcapWriter, Resolution};
+/// use skylib::time::Timestamp;
+///
+/// let mut writer = PcapWriter::new(Vec::new(), LinkType::RAW, Resolution::Microseconds)?;
+/// let (timestamp, data) = (Timestamp::from_ms(1), &[0x45; 20]);
+/// writer.write(&PacketRef { link_type: LinkType::RAW, timestamp, data, wire_len: 20 })?;
+/// let file = writer.into_inner();
+///
+/// let mut reader = PcapReader::new(file.as_slice())?;
+/// let mut bytes = 0;
+/// while let Some(batch) = reader.next_batch()? {
+///     bytes += batch.iter().map(|packet| packet.wire_len).sum::<u32>();
+/// }
+/// assert_eq!((reader.link_type(), bytes), (LinkType::RAW, 20));
+/// # Ok::<(), skylib::pcap_file::PcapFileError>(())
+/// ```
 #[derive(Debug)]
 pub struct PcapReader<R> {
     header: FileHeader,
     buffer: Buffer<R>,
+    /// Packets of the latest batch.
     headers: Vec<PacketHeader>,
-    /// All is said, the error about the end too if there was one.
+    /// Whether the end, or the error that ends the file, has been reported.
     has_ended: bool,
 }
 
-/// What the file header says.
+/// Fields of the file header.
 #[derive(Clone, Copy, Debug)]
 struct FileHeader {
     is_big_endian: bool,
@@ -35,11 +55,11 @@ struct FileHeader {
 }
 
 impl<R: Read> PcapReader<R> {
-    /// Reads the file header.
+    /// Returns a reader of `source`; reads the file header.
     ///
     /// # Errors
     ///
-    /// The source fails or is too short, or the file is of another format or version.
+    /// Fails if the source fails or is too short, or if the file has another format or version.
     pub fn new(source: R) -> Result<Self, PcapFileError> {
         let mut reader = Self {
             header: FileHeader {
@@ -56,12 +76,13 @@ impl<R: Read> PcapReader<R> {
         Ok(reader)
     }
 
-    /// The next packets, as many as are at hand (8192 at most); `None` at the end of the file.
+    /// Returns the next packets that are available without waiting for the source, at least one and
+    /// at most 8192; `None` at the end of the file.
     ///
     /// # Errors
     ///
-    /// The source fails, in which case the call may be repeated, or the file is damaged here: that
-    /// is said once, after the packets before the damage, and ends the file.
+    /// Fails if the source fails; the call may be repeated. Fails if the file is damaged; this is
+    /// reported once, after all packets before the damage, and ends the file.
     pub fn next_batch(&mut self) -> Result<Option<PacketBatch<'_>>, PcapFileError> {
         self.headers.clear();
         loop {
@@ -91,27 +112,29 @@ impl<R: Read> PcapReader<R> {
         }))
     }
 
-    /// Type of the first header of every packet.
+    /// Returns the link type of all packets.
     pub const fn link_type(&self) -> LinkType {
         self.header.link_type
     }
 
-    /// How fine the timestamps are.
+    /// Returns the resolution of the timestamps.
     pub const fn resolution(&self) -> Resolution {
         self.header.resolution
     }
 
-    /// The longest packet the capture was to keep, in bytes; not every writer keeps to it.
+    /// Returns the snap length: the maximum number of captured bytes of a packet. Not all writers
+    /// respect it.
     pub const fn snap_len(&self) -> u32 {
         self.header.snap_len
     }
 
-    /// See [`CaptureReader::shared_buffer`](super::CaptureReader::shared_buffer).
+    /// Returns the buffer of the latest batch, see
+    /// [`CaptureReader::shared_buffer`](super::CaptureReader::shared_buffer).
     pub(super) fn shared_buffer(&self) -> Arc<[u8]> {
         Arc::clone(&self.buffer.bytes)
     }
 
-    /// Bytes of the file that have been handed out so far.
+    /// Returns the number of bytes of the file that have been parsed.
     pub const fn offset(&self) -> u64 {
         self.buffer.offset
     }
@@ -125,7 +148,7 @@ impl<R: Read> PcapReader<R> {
             Some(magic) => u32::from_le_bytes(*magic),
             None => {
                 return Err(PcapFileError::ShortHeader {
-                    had: bytes.len() as u64,
+                    available: bytes.len() as u64,
                 });
             }
         };
@@ -138,7 +161,7 @@ impl<R: Read> PcapReader<R> {
         };
         let Some(header) = bytes.first_chunk::<FILE_HEADER_LEN>() else {
             return Err(PcapFileError::ShortHeader {
-                had: bytes.len() as u64,
+                available: bytes.len() as u64,
             });
         };
         let [
@@ -162,7 +185,7 @@ impl<R: Read> PcapReader<R> {
         ] = *header;
         let word = |bytes| word(bytes, is_big_endian);
         let (first, second) = (word([v0, v1, 0, 0]), word([0, 0, v2, v3]));
-        // Two numbers of 16 bits stand in one word each way round.
+        // Two numbers of 16 bits, read as words of 32 bits: one half of each word is zero.
         let (major, minor) = if is_big_endian {
             ((first >> 16) as u16, second as u16)
         } else {
@@ -171,7 +194,7 @@ impl<R: Read> PcapReader<R> {
         if (major, minor) != VERSION {
             return Err(PcapFileError::Version { major, minor });
         }
-        // The upper half says how long frame check sequences are, which nobody needs here.
+        // The upper half holds the length of frame check sequences, which is not needed.
         let link_type = LinkType(word([l0, l1, l2, l3]) as u16);
         let snap_len = word([n0, n1, n2, n3]);
         self.buffer.advance(FILE_HEADER_LEN);
@@ -183,7 +206,7 @@ impl<R: Read> PcapReader<R> {
         })
     }
 
-    /// Makes headers of the whole records in the buffer.
+    /// Adds the headers of the complete records in the buffer.
     fn parse_records(&mut self) -> Result<(), PcapFileError> {
         let FileHeader {
             is_big_endian,
@@ -247,17 +270,17 @@ impl<R: Read> PcapReader<R> {
         }
         self.buffer.advance(at - start);
         match damage {
-            // The packets before it come first; the next call finds the damage again.
+            // The packets before the damage are returned first; the next call finds it again.
             Some(damage) if self.headers.is_empty() => Err(damage),
             _ => Ok(()),
         }
     }
 
-    /// The source has ended: so must the last record.
+    /// Checks that no incomplete record is left at the end of the source.
     fn check_end(&self) -> Result<(), PcapFileError> {
         let rest = self.buffer.unread();
-        let had = rest.len() as u64;
-        if had == 0 {
+        let available = rest.len() as u64;
+        if available == 0 {
             return Ok(());
         }
         let data_len = match rest.first_chunk::<RECORD_HEADER_LEN>() {
@@ -266,16 +289,16 @@ impl<R: Read> PcapReader<R> {
             }
             None => 0,
         };
-        let wanted = RECORD_HEADER_LEN as u64 + u64::from(data_len);
+        let needed = RECORD_HEADER_LEN as u64 + u64::from(data_len);
         Err(PcapFileError::ShortRecord {
             offset: self.buffer.offset,
-            wanted,
-            had,
+            needed,
+            available,
         })
     }
 }
 
-/// A number of the file in its byte order.
+/// Returns a number of the file in its byte order.
 #[inline(always)]
 pub(super) const fn word(bytes: [u8; 4], is_big_endian: bool) -> u32 {
     if is_big_endian {

@@ -6,7 +6,7 @@ use super::*;
 use crate::packet::{LinkType, PacketRef};
 use crate::time::Timestamp;
 
-/// A packet as a test writes it: time in ns, bytes, length on the wire.
+/// Packet of a test: time in ns, bytes, length on the wire.
 pub(super) type Written = (i64, Vec<u8>, u32);
 
 pub(super) fn file(packets: &[Written], resolution: Resolution) -> Vec<u8> {
@@ -27,7 +27,7 @@ pub(super) fn file(packets: &[Written], resolution: Resolution) -> Vec<u8> {
     file
 }
 
-/// All packets, and what ended the file if it was not its end.
+/// Returns all packets, and the error that ended the file.
 fn read_all(source: impl Read) -> (Vec<Written>, Option<PcapFileError>) {
     let mut reader = match PcapReader::new(source) {
         Ok(reader) => reader,
@@ -57,7 +57,7 @@ fn read_all(source: impl Read) -> (Vec<Written>, Option<PcapFileError>) {
 }
 
 #[test]
-fn a_buffer_that_is_kept_stays_as_it_was() {
+fn a_held_buffer_is_not_overwritten() {
     let packets: Vec<Written> = (0..3000)
         .map(|number| (number, vec![(number % 251) as u8; 900], 900))
         .collect();
@@ -76,7 +76,7 @@ fn a_buffer_that_is_kept_stays_as_it_was() {
             .map(|batch| batch.headers.to_vec())
         {
             kept.push((reader.shared_buffer(), headers));
-            // Some are kept to the end, some are given back and filled again.
+            // Some are held to the end, some are released and reused.
             if kept.len() % 3 == 0 {
                 kept.swap_remove(kept.len() / 2);
             }
@@ -93,7 +93,7 @@ fn a_buffer_that_is_kept_stays_as_it_was() {
     }
 }
 
-/// The other byte order of a file.
+/// Returns the file in the other byte order.
 fn swapped(file: &[u8]) -> Vec<u8> {
     let mut swapped = file.to_vec();
     for field in [0..4, 4..6, 6..8, 8..12, 12..16, 16..20, 20..24] {
@@ -122,7 +122,7 @@ fn three() -> Vec<Written> {
         .collect()
 }
 
-/// Gives its bytes a few at a time, as a pipe may.
+/// Source that returns a few bytes at a time, as a pipe may.
 pub(super) struct Drip<'a>(pub(super) &'a [u8], pub(super) usize);
 
 impl Read for Drip<'_> {
@@ -144,10 +144,10 @@ fn nanoseconds_survive_and_microseconds_are_truncated() {
 }
 
 #[test]
-fn the_header_tells_link_type_and_snap_length() {
+fn the_header_has_link_type_and_snap_length() {
     let mut bytes = file(&three(), Resolution::Microseconds);
     bytes[16..20].copy_from_slice(&96_u32.to_le_bytes());
-    // Frame check sequences of four bytes, as the upper half says.
+    // The upper half announces frame check sequences of four bytes.
     bytes[20..24].copy_from_slice(&0x3000_0071_u32.to_le_bytes());
     for bytes in [bytes.clone(), swapped(&bytes)] {
         let reader = PcapReader::new(&*bytes).unwrap();
@@ -165,22 +165,25 @@ fn the_header_tells_link_type_and_snap_length() {
 #[test]
 fn other_formats_are_named() {
     let pcapng = read_all(&[0x0a, 0x0d, 0x0d, 0x0a][..]).1.unwrap();
-    assert_eq!(pcapng.to_string(), "byte 0: the file is pcapng");
+    assert_eq!(
+        pcapng.to_string(),
+        "byte 0: the file is pcapng, which this reader does not support; use CaptureReader"
+    );
     for (magic, name) in [
-        (&b"BZh9"[..], "compressed by bzip2"),
-        (&[0xfd, b'7', b'z', b'X'], "compressed by xz"),
+        (&b"BZh9"[..], "compressed with bzip2"),
+        (&[0xfd, b'7', b'z', b'X'], "compressed with xz"),
         (b"snoop\0\0\0", "a snoop capture"),
         (
             &[0x34, 0xcd, 0xb2, 0xa1],
             "pcap with modified record headers",
         ),
-        (b"GET /", "no capture file (it starts with 47 45 54 20)"),
+        (b"GET /", "not a capture file (it starts with 47 45 54 20)"),
     ] {
         let error = CaptureReader::new(magic).unwrap_err();
-        let read = "pcap and pcapng are read, plain or compressed by gzip, LZ4 or zstd";
+        let supported = "supported are pcap and pcapng, plain or compressed with gzip, LZ4 or zstd";
         assert_eq!(
             error.to_string(),
-            format!("byte 0: the file is {name}; {read}")
+            format!("byte 0: the file is {name}; {supported}")
         );
         assert!(matches!(
             PcapReader::new(magic),
@@ -191,7 +194,7 @@ fn other_formats_are_named() {
 }
 
 #[test]
-fn other_versions_are_refused() {
+fn other_versions_are_rejected() {
     let mut bytes = file(&[], Resolution::Microseconds);
     bytes[6] = 3;
     for bytes in [bytes.clone(), swapped(&bytes)] {
@@ -204,7 +207,7 @@ fn other_versions_are_refused() {
 }
 
 #[test]
-fn a_file_shorter_than_its_header_is_said() {
+fn a_file_shorter_than_its_header_is_reported() {
     let bytes = file(&[], Resolution::Nanoseconds);
     assert!(
         read_all(&*bytes).1.is_none(),
@@ -212,35 +215,37 @@ fn a_file_shorter_than_its_header_is_said() {
     );
     for len in 0..24 {
         let error = read_all(&bytes[..len]).1.unwrap();
-        assert!(matches!(error, PcapFileError::ShortHeader { had } if had == len as u64));
+        assert!(
+            matches!(error, PcapFileError::ShortHeader { available } if available == len as u64)
+        );
     }
 }
 
 #[test]
-fn a_cut_record_comes_after_the_whole_ones() {
+fn a_truncated_record_is_reported_after_the_complete_ones() {
     let bytes = file(&three(), Resolution::Nanoseconds);
     let last = 24 + 26 + 27;
     for len in last + 1..bytes.len() {
         let (packets, error) = read_all(&bytes[..len]);
         assert_eq!(packets, three()[..2]);
-        let had = (len - last) as u64;
-        let wanted = if had < 16 { 16 } else { 28 };
+        let available = (len - last) as u64;
+        let needed = if available < 16 { 16 } else { 28 };
         let error = error.unwrap();
         assert!(
-            matches!(error, PcapFileError::ShortRecord { offset: 77, wanted: w, had: h }
-                if (w, h) == (wanted, had)),
+            matches!(error, PcapFileError::ShortRecord { offset: 77, needed: n, available: a }
+                if (n, a) == (needed, available)),
             "{error}"
         );
     }
     let error = read_all(&bytes[..last + 20]).1.unwrap();
     assert_eq!(
         error.to_string(),
-        "byte 77: the record of 28 bytes is cut after 20"
+        "byte 77: record needs 28 bytes, only 20 before the end of the file"
     );
 }
 
 #[test]
-fn a_record_too_long_to_be_one_comes_after_those_before() {
+fn a_record_over_the_limit_is_reported_after_those_before() {
     let mut bytes = file(&three(), Resolution::Nanoseconds);
     bytes[77 + 8..77 + 12].copy_from_slice(&(MAX_RECORD_LEN + 1).to_le_bytes());
     for bytes in [
@@ -260,7 +265,7 @@ fn a_record_too_long_to_be_one_comes_after_those_before() {
     let error = read_all(&*bytes).1.unwrap();
     assert_eq!(
         error.to_string(),
-        "byte 77: a record of 262145 bytes, no more than 262144 can be right"
+        "byte 77: record of 262145 bytes is longer than the limit of 262144"
     );
 }
 
@@ -284,7 +289,7 @@ fn the_longest_records_fit() {
 }
 
 #[test]
-fn a_failing_source_can_be_asked_again() {
+fn reading_can_be_repeated_after_a_failure_of_the_source() {
     struct Failing<'a>(Drip<'a>, u32);
     impl Read for Failing<'_> {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -297,7 +302,7 @@ fn a_failing_source_can_be_asked_again() {
         }
     }
     let bytes = file(&three(), Resolution::Nanoseconds);
-    // The header comes before the first failure.
+    // The header is read before the first failure.
     let mut reader = PcapReader::new(Failing(Drip(&bytes, 30), 0)).unwrap();
     let (mut count, mut failures) = (0, 0);
     loop {
@@ -325,7 +330,7 @@ fn a_batch_waits_for_one_packet_only() {
 }
 
 #[test]
-fn times_and_lengths_beyond_the_format_are_refused_and_nothing_is_written() {
+fn times_and_lengths_beyond_the_format_are_rejected_and_nothing_is_written() {
     let mut writer =
         PcapWriter::new(Vec::new(), LinkType::ETHERNET, Resolution::Microseconds).unwrap();
     let packet = |ns, data| {
@@ -355,7 +360,7 @@ fn times_and_lengths_beyond_the_format_are_refused_and_nothing_is_written() {
 }
 
 #[test]
-fn a_failing_target_is_said_with_its_place() {
+fn a_failing_target_is_reported_with_its_offset() {
     let mut room = [0; 30];
     let mut writer =
         PcapWriter::new(&mut room[..], LinkType::ETHERNET, Resolution::Microseconds).unwrap();
@@ -368,7 +373,7 @@ fn a_failing_target_is_said_with_its_place() {
         wire_len: 4,
     };
     let error = writer.write(&packet).unwrap_err();
-    assert_eq!(error.to_string(), "input or output fails at byte 24");
+    assert_eq!(error.to_string(), "input or output failed at byte 24");
 }
 
 pub(super) fn any_packets() -> impl Strategy<Value = Vec<Written>> {
@@ -401,7 +406,7 @@ proptest! {
     }
 
     #[test]
-    fn damage_is_found_at_the_same_place_however_the_bytes_come(
+    fn damage_is_found_at_the_same_offset_however_the_bytes_arrive(
         packets in any_packets(),
         damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
         cut in any::<prop::sample::Index>(),

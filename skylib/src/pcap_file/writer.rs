@@ -1,29 +1,45 @@
-//! Writing classic pcap.
+//! Writer of classic pcap files.
 
 use std::io::Write;
 
+use super::output::Output;
 use super::{
     FILE_HEADER_LEN, MAGIC_MICROSECONDS, MAGIC_NANOSECONDS, MAX_RECORD_LEN, PcapFileError,
     RECORD_HEADER_LEN, Resolution, VERSION,
 };
 use crate::packet::{LinkType, PacketBatch, PacketRef};
 
-/// Writes a classic pcap file, version 2.4, little endian.
+/// Writer of a classic pcap file, version 2.4, in little-endian byte order.
 ///
-/// Two small writes a packet: give it a `BufWriter` where that matters.
+/// Each packet causes two small writes; use a [`BufWriter`](std::io::BufWriter) as the target where
+/// that matters, for example for files.
+///
+/// ```
+/// use skylib::packet::{LinkType, PacketRef};
+/// use skylib::pcap_file::{PcapWriter, Resolution};
+/// use skylib::time::Timestamp;
+///
+/// let mut writer = PcapWriter::new(Vec::new(), LinkType::RAW, Resolution::Nanoseconds)?;
+/// let (timestamp, data) = (Timestamp::from_ms(1), &[0x45; 20]);
+/// writer.write(&PacketRef { link_type: LinkType::RAW, timestamp, data, wire_len: 1500 })?;
+/// writer.flush()?;
+/// assert_eq!(writer.written(), 24 + 16 + 20);
+/// let file: Vec<u8> = writer.into_inner();
+/// assert_eq!(file.len(), 60);
+/// # Ok::<(), skylib::pcap_file::PcapFileError>(())
+/// ```
 #[derive(Debug)]
 pub struct PcapWriter<W> {
-    target: W,
+    output: Output<W>,
     resolution: Resolution,
-    written: u64,
 }
 
 impl<W: Write> PcapWriter<W> {
-    /// Writes the file header.
+    /// Returns a writer to `target`; writes the file header.
     ///
     /// # Errors
     ///
-    /// The target fails.
+    /// Fails if the target fails.
     pub fn new(
         target: W,
         link_type: LinkType,
@@ -31,75 +47,62 @@ impl<W: Write> PcapWriter<W> {
     ) -> Result<Self, PcapFileError> {
         let header = file_header(link_type, resolution, MAX_RECORD_LEN);
         let mut writer = Self {
-            target,
+            output: Output::new(target),
             resolution,
-            written: 0,
         };
-        writer.put(&header)?;
+        writer.output.write_all(&header)?;
         Ok(writer)
     }
 
-    /// Writes one packet; the file's link type stands for its own.
+    /// Writes one packet. Its link type is ignored: all packets have that of the file.
     ///
     /// # Errors
     ///
-    /// The packet has a time or a length that the format cannot hold, then nothing is written; or
-    /// the target fails.
+    /// Fails without writing if the format cannot store the time or the length of the packet. Fails
+    /// if the target fails.
     pub fn write(&mut self, packet: &PacketRef<'_>) -> Result<(), PcapFileError> {
         if packet.data.len() > MAX_RECORD_LEN as usize {
             let len = packet.data.len() as u64;
             return Err(PcapFileError::LongRecord {
-                offset: self.written,
+                offset: self.written(),
                 len,
             });
         }
         let header = record_header(packet, self.resolution)?;
-        self.put(&header)?;
-        self.put(packet.data)
+        self.output.write_all(&header)?;
+        self.output.write_all(packet.data)
     }
 
     /// Writes the packets of a batch.
     ///
     /// # Errors
     ///
-    /// As [`PcapWriter::write`]; the packets before the failing one are written.
+    /// Fails as [`PcapWriter::write`] does, after writing the packets before the failing one.
     pub fn write_batch(&mut self, batch: &PacketBatch<'_>) -> Result<(), PcapFileError> {
         batch.iter().try_for_each(|packet| self.write(&packet))
     }
 
-    /// Hands what is written on to the target's own target.
+    /// Flushes the target.
     ///
     /// # Errors
     ///
-    /// The target fails.
+    /// Fails if the target fails.
     pub fn flush(&mut self) -> Result<(), PcapFileError> {
-        let offset = self.written;
-        self.target
-            .flush()
-            .map_err(|source| PcapFileError::Io { offset, source })
+        self.output.flush()
     }
 
-    /// The target, as it is: not flushed.
+    /// Returns the target, without flushing it.
     pub fn into_inner(self) -> W {
-        self.target
+        self.output.target
     }
 
-    /// Bytes written so far.
+    /// Returns the number of bytes written so far.
     pub const fn written(&self) -> u64 {
-        self.written
-    }
-
-    fn put(&mut self, bytes: &[u8]) -> Result<(), PcapFileError> {
-        let offset = self.written;
-        self.target
-            .write_all(bytes)
-            .map_err(|source| PcapFileError::Io { offset, source })?;
-        self.written += bytes.len() as u64;
-        Ok(())
+        self.output.written
     }
 }
 
-/// The beginning of a file.
+/// Returns the header of a file.
 pub(crate) fn file_header(
     link_type: LinkType,
     resolution: Resolution,
@@ -110,7 +113,7 @@ pub(crate) fn file_header(
         Resolution::Nanoseconds => MAGIC_NANOSECONDS,
     };
     let version = u32::from(VERSION.0) | u32::from(VERSION.1) << 16;
-    // In the middle time zone and accuracy, which nobody sets.
+    // The zeros are the time zone and the accuracy, which are unused.
     let words = [magic, version, 0, 0, snap_len, u32::from(link_type.0)];
     let mut header = [0; FILE_HEADER_LEN];
     for (field, word) in header.chunks_exact_mut(4).zip(words) {
@@ -119,10 +122,11 @@ pub(crate) fn file_header(
     header
 }
 
-/// What stands before a packet's bytes.
+/// Returns the header before the bytes of a packet.
 ///
 /// # Errors
-/// [`PcapFileError::Time`] when the format cannot hold the packet's time.
+///
+/// Fails with [`PcapFileError::Time`] if the format cannot store the time of the packet.
 pub(crate) fn record_header(
     packet: &PacketRef<'_>,
     resolution: Resolution,

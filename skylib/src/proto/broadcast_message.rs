@@ -43,7 +43,7 @@ impl UpdatePolicy {
 /// use skylib::proto::{Encoding, BroadcastMessage, UpdatePolicy};
 /// use skylib::time::Timestamp;
 ///
-/// let node = Node::new("n1", "", "", Metadata::new(), Timestamp::from_ms(1));
+/// let node = Node::new("n1", Metadata::new(), Timestamp::from_ms(1));
 /// let message = BroadcastMessage::graph_event(GraphEvent::NodeAdded(Arc::new(node)));
 /// let text = message.encoded(Encoding::Json, UpdatePolicy::Full);
 /// assert!(text.starts_with(br#"{"Namespace":"Graph","Type":"NodeAdded","UUID":""#));
@@ -294,21 +294,22 @@ const STATUS_OK: i64 = 200;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::Metadata;
+    use crate::graph::{Metadata, Origin};
     use crate::proto::Message;
 
     const AT: Timestamp = Timestamp::from_ms(7);
 
     fn node() -> Arc<Node> {
         let metadata = Metadata::from_iter([("Name", "eth0")]);
-        let mut node = Node::new("n1", "h", "t.h", metadata, Timestamp::from_ms(1));
+        let mut node =
+            Node::new("n1", metadata, Timestamp::from_ms(1)).with_origin(Origin::new("t", "h"));
         node.updated_at = AT;
         node.revision = 2;
         Arc::new(node)
     }
 
     fn edge() -> Arc<Edge> {
-        Arc::new(Edge::new("e1", "n1", "n2", "", "", Metadata::new(), AT))
+        Arc::new(Edge::new("e1", "n1", "n2", Metadata::new(), AT))
     }
 
     fn ops() -> Option<Arc<[MetadataOp]>> {

@@ -383,7 +383,7 @@ mod tests {
             let query = Query::parse("G.V().Has('Color','red').SubGraph()").unwrap();
             let filter = NodeFilter::of(&query).unwrap();
             Self {
-                graph: Graph::new(),
+                graph: Graph::new().with_journal(),
                 view: FilteredView::default(),
                 filter,
             }
@@ -449,15 +449,13 @@ mod tests {
 
     fn add(graph: &mut Graph, id: &str, color: &str) {
         let metadata = Metadata::from_iter([("Name", id), ("Color", color)]);
-        graph
-            .add_node(Node::new(id, "", "", metadata, NOW))
-            .unwrap();
+        graph.add_node(Node::new(id, metadata, NOW)).unwrap();
     }
 
     fn link(graph: &mut Graph, id: &str, parent: &str, child: &str) {
         let metadata = Metadata::from_iter([("RelationType", "layer2")]);
         graph
-            .add_edge(Edge::new(id, parent, child, "", "", metadata, NOW))
+            .add_edge(Edge::new(id, parent, child, metadata, NOW))
             .unwrap();
     }
 

@@ -242,7 +242,7 @@ const ROOM: usize = PIECE + 2 * MOUTHFUL;
 mod tests {
     use super::*;
     use crate::graph::Metadata;
-    use crate::gremlin::live::{Item, Key, List};
+    use crate::gremlin::live::{Item, ItemKey, List};
     use crate::time::Timestamp;
 
     const AT: Timestamp = Timestamp::from_ms(1);
@@ -250,23 +250,13 @@ mod tests {
     fn nodes(count: usize) -> Vec<Arc<Node>> {
         let node = |i: usize| {
             let metadata = Metadata::from_iter([("Name", "x".repeat(100))]);
-            Arc::new(Node::new(format!("n{i}"), "", "", metadata, AT))
+            Arc::new(Node::new(format!("n{i}"), metadata, AT))
         };
         (0..count).map(node).collect()
     }
 
     fn edges(count: usize) -> Vec<Arc<Edge>> {
-        let edge = |i: usize| {
-            Arc::new(Edge::new(
-                format!("e{i}"),
-                "a",
-                "b",
-                "",
-                "",
-                Metadata::new(),
-                AT,
-            ))
-        };
+        let edge = |i: usize| Arc::new(Edge::new(format!("e{i}"), "a", "b", Metadata::new(), AT));
         (0..count).map(edge).collect()
     }
 
@@ -274,7 +264,7 @@ mod tests {
         let entered = |(at, node): (usize, Arc<Node>)| Change::Entered {
             list: List::First,
             at,
-            key: Key::Id(node.id.as_id().clone()),
+            key: ItemKey::Id(node.id.as_id().clone()),
             item: Item::Node(node),
         };
         nodes(count).into_iter().enumerate().map(entered).collect()

@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn news_say_the_same_in_both_encodings() {
-        let node = Arc::new(Node::new("n", "", "", Metadata::new(), Timestamp::ZERO));
+        let node = Arc::new(Node::new("n", Metadata::new(), Timestamp::ZERO));
         let error = Query::parse("G.V().Hass()").unwrap_err();
         for update in [
             Update::Answer {

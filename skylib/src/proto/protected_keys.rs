@@ -49,6 +49,7 @@ fn touched(ops: &[MetadataOp], keys: &[&'static str]) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::graph::Origin;
     use crate::proto::{GRAPH, Message, Object};
     use crate::time::Timestamp;
 
@@ -76,13 +77,17 @@ mod tests {
             ];
             let metadata = Metadata::from_iter(pairs);
             graph
-                .add_node(Node::new(id, "h", origin, metadata, NOW))
+                .add_node(
+                    Node::new(id, metadata, NOW)
+                        .with_origin(Origin::from_text(origin).with_host("h")),
+                )
                 .unwrap();
         };
         add("own", "agent.h");
         add("pub", "t.p");
         let related = Metadata::from_iter([("RelationType", "layer2")]);
-        let edge = Edge::new("e", "own", "pub", "h", "agent.h", related, NOW);
+        let edge =
+            Edge::new("e", "own", "pub", related, NOW).with_origin(Origin::new("agent", "h"));
         graph.add_edge(edge).unwrap();
 
         let said = |kind: &str, text: &str| message(kind, text).contradicts(&graph, "agent.h");

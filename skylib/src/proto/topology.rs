@@ -262,7 +262,7 @@ impl<I: From<String>> PartialUpdate<I> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::GraphEvent;
+    use crate::graph::{GraphEvent, Origin};
     use crate::proto::GRAPH;
 
     const NOW: Timestamp = Timestamp::from_ms(1_000);
@@ -401,7 +401,7 @@ mod tests {
 
     #[test]
     fn elements_come_and_go_with_the_senders_origin() {
-        let mut graph = Graph::new();
+        let mut graph = Graph::new().with_journal();
         let text = node("a", r#","Origin":"agent.other","UpdatedAt":5"#);
         assert_eq!(send(&mut graph, "NodeAdded", &text).unwrap(), ["+a"]);
         let held = graph.node(&"a".into()).unwrap();
@@ -437,7 +437,7 @@ mod tests {
 
     #[test]
     fn a_revision_must_grow() {
-        let mut graph = Graph::new();
+        let mut graph = Graph::new().with_journal();
         send(&mut graph, "NodeAdded", &node("a", r#","Revision":1"#)).unwrap();
         let mut update = |more: &str| send(&mut graph, "NodeUpdated", &node("a", more)).unwrap();
         assert!(update(r#","Revision":1"#).is_empty());
@@ -472,12 +472,12 @@ mod tests {
 
     #[test]
     fn a_sync_replaces_what_the_sender_brought_and_nothing_else() {
-        let mut graph = Graph::new();
+        let mut graph = Graph::new().with_journal();
         for id in ["p1", "p2"] {
             send(&mut graph, "NodeAdded", &node(id, "")).unwrap();
         }
         send(&mut graph, "EdgeAdded", &edge("e", "p1", "p2")).unwrap();
-        let q1 = Node::new("q1", "", "t.q", Default::default(), NOW);
+        let q1 = Node::new("q1", Default::default(), NOW).with_origin(Origin::from_text("t.q"));
         graph.add_node(q1).unwrap();
         graph.take_events();
         let nodes = [node("p2", ""), node("p3", ""), node("q1", "")].join(",");

@@ -118,7 +118,7 @@ const END_MARK: [u8; 4] = [0; 4];
 mod tests {
     use std::io::Read;
 
-    use super::super::testing::folder;
+    use super::super::tests::folder;
     use super::*;
 
     /// Blocks of all lengths, some repetitive, some not.

@@ -222,7 +222,7 @@ const MOST_CORES: u32 = 4096;
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::folder;
+    use super::super::tests::folder;
     use super::*;
 
     #[test]

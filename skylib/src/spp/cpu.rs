@@ -62,7 +62,7 @@ pub(super) fn layout(folder: &Path) -> Vec<SocketLayout> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::folder;
+    use super::super::tests::folder;
     use super::*;
 
     #[test]

@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use super::testing::{Folder, folder};
+use super::tests::{Folder, folder};
 use super::{FlowTap, PcapProcess, PcapSpec, PcapStats, Ports, SppCtl, SppError};
-use crate::capture::frames::{frame, tagged, udp};
 use crate::capture::testing::{add_pair, in_new_namespace, ip, sender, wait_for_pair};
+use crate::capture::tests::frames::{frame, tagged, udp};
 use crate::capture::{Batch, PacketSource};
 use crate::pcap_file::CaptureReader;
 use crate::sys::socket::PacketSocket;

@@ -26,31 +26,31 @@ mod ctl;
 mod error;
 #[cfg(test)]
 mod kernel_tests;
-mod link;
-mod pcap;
+mod pcap_process;
+mod pcap_spec;
 mod port;
 mod primary;
 mod recorder;
+mod recording;
 mod reply;
-mod run;
 mod secondary;
-mod shared;
-mod spec;
+mod secondary_server;
 #[cfg(test)]
-mod testing;
+mod tests;
 mod writer;
+mod writer_stats;
 
 pub use command::{Action, Launch};
 pub use cpu::{CoreLayout, SocketLayout};
 pub use ctl::{CpuUsage, ProcessEntry, SppCtl};
 pub use error::SppError;
-pub use link::SecondaryServer;
-pub use pcap::{CoreStatus, PcapProcess, PcapStatus, RunStats, RxPort};
+pub use pcap_process::{CoreStatus, PcapProcess, PcapStatus, RunStats, RxPort};
+pub use pcap_spec::PcapSpec;
 pub use port::{PortId, PortKind, Ports};
 pub use primary::{PhyPort, PrimaryStatus, Queues};
 pub use reply::Reply;
-pub use shared::PcapStats;
-pub use spec::PcapSpec;
+pub use secondary_server::SecondaryServer;
+pub use writer_stats::PcapStats;
 
 use std::path::Path;
 

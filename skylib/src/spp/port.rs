@@ -244,7 +244,7 @@ mod tests {
 
     #[test]
     fn cards_come_in_the_order_of_their_bus_addresses() {
-        let root = super::super::testing::folder("ports");
+        let root = super::super::tests::folder("ports");
         let net = root.path().join("class/net");
         for (name, index, device) in [
             ("lo", 1, None),

@@ -120,7 +120,7 @@ impl PhyPort {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::folder;
+    use super::super::tests::folder;
     use super::*;
 
     #[test]

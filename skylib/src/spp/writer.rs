@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use super::SppError;
 use super::recorder::Recorder;
-use super::shared::WriterShared;
+use super::writer_stats::WriterShared;
 use crate::capture::{AfPacket, Batch, CaptureError, CaptureStats, PacketSource, Waker};
 use crate::packet::LinkType;
 use crate::sys::cpu;

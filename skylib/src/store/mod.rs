@@ -16,17 +16,17 @@
 //! # Ok::<(), skylib::store::StoreError>(())
 //! ```
 
-mod flow_memory;
-mod flows;
+mod flow_store;
+mod memory_doc_store;
+mod memory_flow_store;
 #[cfg(feature = "store-local")]
-mod local;
-mod memory;
+mod redb_store;
 
-pub use flow_memory::MemoryFlowStore;
-pub use flows::{FlowStore, FlowStoreLimits, FlowStoreStatus};
+pub use flow_store::{FlowStore, FlowStoreLimits, FlowStoreStatus};
+pub use memory_doc_store::MemoryStore;
+pub use memory_flow_store::MemoryFlowStore;
 #[cfg(feature = "store-local")]
-pub use local::RedbStore;
-pub use memory::MemoryStore;
+pub use redb_store::RedbStore;
 
 use std::path::PathBuf;
 

@@ -4,11 +4,9 @@ pub mod capability;
 pub mod cpu;
 #[cfg(feature = "netlink")]
 pub mod ethtool;
-#[cfg(feature = "spp")]
-pub mod local_time;
+pub mod eventfd;
 pub mod netns;
 #[cfg(feature = "afpacket")]
 pub mod socket;
-pub mod timer;
+pub mod timerfd;
 pub mod udp;
-pub mod wake;

@@ -8,7 +8,7 @@
 //! ```
 //! use std::sync::{Arc, Mutex};
 //!
-//! use skylib::graph::{Graph, GraphWriter, Metadata, Node, NodeId};
+//! use skylib::graph::{Graph, GraphWriter, Metadata, Origin, Node, NodeId};
 //! use skylib::time::Timestamp;
 //! use skylib::topology::netlink::{Namespaces, NetlinkOptions, NetlinkProbe};
 //! use skylib::topology::{ProbeSet, ProbeTarget};
@@ -27,11 +27,11 @@
 //! let root = NodeId::random();
 //! let metadata = Metadata::from_iter([("Name", "edge-01"), ("Type", "host")]);
 //! shared.update(&mut |graph, now| {
-//!     let node = Node::new(root.clone(), "edge-01", "agent.edge-01", metadata.clone(), now);
+//!     let node = Node::new(root.clone(), metadata.clone(), now).with_origin(Origin::new("agent", "edge-01"));
 //!     graph.add_node(node).expect("the graph is empty");
 //! });
 //!
-//! let target = ProbeTarget::new(shared.clone(), "edge-01", "agent.edge-01", root);
+//! let target = ProbeTarget::new(shared.clone(), Origin::new("agent", "edge-01"), root);
 //! let namespaces = Namespaces::new(target, NetlinkOptions::default());
 //! let mut probes = ProbeSet::new();
 //! probes.start(NetlinkProbe::new(&namespaces))?;

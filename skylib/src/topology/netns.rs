@@ -22,9 +22,9 @@ use rustix::io::Errno;
 use super::netlink::Namespaces;
 use super::{Probe, ProbeContext, ProbeError};
 use crate::graph::Metadata;
+use crate::sys::eventfd::wait_readable;
 use crate::sys::netns::Netns;
-use crate::sys::timer::Timer;
-use crate::sys::wake::wait_readable;
+use crate::sys::timerfd::TimerFd;
 
 /// Watches the namespaces in a folder.
 #[derive(Debug)]
@@ -69,7 +69,7 @@ struct Watcher<'a> {
     folder: Folder,
     /// Tells when mounts change; a system that cannot tell is asked again and again.
     mounts: Option<File>,
-    timer: Timer,
+    timer: TimerFd,
     /// Files that are no namespace (yet), with the number of times they were looked at.
     pending: BTreeMap<OsString, u32>,
     /// Files that stand for namespaces.
@@ -85,7 +85,7 @@ impl<'a> Watcher<'a> {
             context,
             folder: Folder::new()?,
             mounts: File::open("/proc/thread-self/mountinfo").ok(),
-            timer: Timer::new()?,
+            timer: TimerFd::new()?,
             pending: BTreeMap::new(),
             known: BTreeSet::new(),
             scan: false,

@@ -6,10 +6,9 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use crate::graph::{Graph, GraphWriter, NodeId};
-use crate::sys::wake::Wake;
+use crate::graph::{Graph, GraphWriter, NodeId, Origin};
+use crate::sys::eventfd::EventFd;
 use crate::time::Timestamp;
-use crate::value::Text;
 
 /// Something that watches a part of the host and keeps the graph true to it.
 pub trait Probe: Send {
@@ -44,26 +43,18 @@ pub enum ProbeError {
 pub struct ProbeTarget {
     /// The graph.
     pub graph: Arc<dyn GraphWriter>,
-    /// Host of the elements made: the host id.
-    pub host: Text,
-    /// Origin of the elements made: `agent.<host id>`.
-    pub origin: Text,
+    /// Owner of the elements that probes add: `agent.<host id>`.
+    pub origin: Origin,
     /// The host's own node, which must be in the graph.
     pub root: NodeId,
 }
 
 impl ProbeTarget {
-    /// A target; see the fields.
-    pub fn new(
-        graph: Arc<dyn GraphWriter>,
-        host: impl Into<Text>,
-        origin: impl Into<Text>,
-        root: NodeId,
-    ) -> Self {
+    /// Returns a target; see the fields.
+    pub fn new(graph: Arc<dyn GraphWriter>, origin: Origin, root: NodeId) -> Self {
         Self {
             graph,
-            host: host.into(),
-            origin: origin.into(),
+            origin,
             root,
         }
     }
@@ -84,7 +75,6 @@ impl ProbeTarget {
 impl fmt::Debug for ProbeTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ProbeTarget")
-            .field("host", &self.host)
             .field("origin", &self.origin)
             .field("root", &self.root)
             .finish_non_exhaustive()
@@ -94,7 +84,7 @@ impl fmt::Debug for ProbeTarget {
 /// What a running probe is given: when to stop, and where to tell how it is.
 #[derive(Clone, Debug)]
 pub struct ProbeContext {
-    stop: Arc<Wake>,
+    stop: Arc<EventFd>,
     report: Arc<Mutex<Report>>,
 }
 
@@ -107,14 +97,14 @@ struct Report {
 impl ProbeContext {
     fn new() -> io::Result<Self> {
         Ok(Self {
-            stop: Arc::new(Wake::new()?),
+            stop: Arc::new(EventFd::new()?),
             report: Arc::default(),
         })
     }
 
     /// Raised when the probe has to end, within a second.
     #[must_use]
-    pub fn stop(&self) -> &Wake {
+    pub fn stop(&self) -> &EventFd {
         &self.stop
     }
 
@@ -291,7 +281,7 @@ mod tests {
     use std::os::fd::AsFd;
 
     use super::*;
-    use crate::sys::wake::wait_readable;
+    use crate::sys::eventfd::wait_readable;
 
     struct Idle;
 

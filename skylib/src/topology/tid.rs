@@ -22,14 +22,14 @@ use crate::value::{Text, Value};
 /// when the node gets an owner, and taken away when it loses its owner.
 ///
 /// ```
-/// use skylib::graph::{Graph, Metadata, Node, NodeId, Processor};
+/// use skylib::graph::{Graph, Metadata, Node, NodeId, Origin, Processor};
 /// use skylib::time::Timestamp;
 /// use skylib::topology::tid::TidProcessor;
 ///
 /// let now = Timestamp::from_ms(1000);
-/// let mut graph = Graph::new();
+/// let mut graph = Graph::new().with_journal();
 /// let metadata = Metadata::from_iter([("Name", "edge-01"), ("Type", "host")]);
-/// graph.add_node(Node::new("h", "edge-01", "agent.edge-01", metadata, now))?;
+/// graph.add_node(Node::new("h", metadata, now).with_origin(Origin::new("agent", "edge-01")))?;
 /// let mut tids = TidProcessor::new("agent.edge-01");
 /// for event in graph.take_events() {
 ///     tids.process(&mut graph, &event, now);
@@ -182,7 +182,7 @@ fn sole_owner<'a>(graph: &'a Graph, id: &NodeId) -> Option<&'a Node> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::{EdgeId, Metadata};
+    use crate::graph::{EdgeId, Metadata, Origin};
 
     const NOW: Timestamp = Timestamp::from_ms(1000);
     const ORIGIN: &str = "agent.edge-01";
@@ -196,7 +196,7 @@ mod tests {
     impl Fixture {
         fn new() -> Self {
             let mut fixture = Self {
-                graph: Graph::new(),
+                graph: Graph::new().with_journal(),
                 tids: TidProcessor::new(ORIGIN),
             };
             fixture.add("host", &[("Name", "edge-01"), ("Type", "host")]);
@@ -222,14 +222,18 @@ mod tests {
         fn add_from(&mut self, origin: &str, id: &str, pairs: &[(&'static str, &str)]) {
             let metadata = pairs.iter().copied().collect();
             self.graph
-                .add_node(Node::new(id, "edge-01", origin, metadata, NOW))
+                .add_node(
+                    Node::new(id, metadata, NOW)
+                        .with_origin(Origin::from_text(origin).with_host("edge-01")),
+                )
                 .unwrap();
             self.settle();
         }
 
         fn own(&mut self, parent: &str, child: &str) -> EdgeId {
             let metadata = Metadata::from_iter([("RelationType", "ownership")]);
-            let edge = Edge::new("", parent, child, "edge-01", ORIGIN, metadata, NOW);
+            let edge = Edge::between(parent, child, metadata, NOW)
+                .with_origin(Origin::from_text(ORIGIN).with_host("edge-01"));
             let id = edge.id.clone();
             self.graph.add_edge(edge).unwrap();
             self.settle();
@@ -307,7 +311,7 @@ mod tests {
     #[test]
     fn what_comes_late_completes_what_is_there() {
         let mut f = Fixture {
-            graph: Graph::new(),
+            graph: Graph::new().with_journal(),
             tids: TidProcessor::new(ORIGIN),
         };
         f.add("host", &[("Type", "host")]);

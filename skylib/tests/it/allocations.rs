@@ -5,6 +5,7 @@ use std::cell::Cell;
 
 thread_local! {
     static COUNT: Cell<u64> = const { Cell::new(0) };
+    static LIVE: Cell<i64> = const { Cell::new(0) };
 }
 
 /// How many times `work` allocates on this thread.
@@ -12,6 +13,16 @@ pub(crate) fn count<R>(work: impl FnOnce() -> R) -> (R, u64) {
     let before = COUNT.get();
     let result = work();
     (result, COUNT.get() - before)
+}
+
+/// Returns the bytes that this thread has allocated minus those that it has freed.
+pub(crate) fn live_bytes() -> i64 {
+    LIVE.get()
+}
+
+fn add_live(bytes: usize, sign: i64) {
+    // A thread that ends may allocate after its counters are dropped.
+    let _ = LIVE.try_with(|live| live.set(live.get() + sign * bytes as i64));
 }
 
 struct Counting;
@@ -25,17 +36,21 @@ unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // A thread that ends may allocate after its counter is gone.
         let _ = COUNT.try_with(|count| count.set(count.get() + 1));
+        add_live(layout.size(), 1);
         // SAFETY: the caller keeps the promises `System` asks for.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        add_live(layout.size(), -1);
         // SAFETY: the caller keeps the promises `System` asks for.
         unsafe { System.dealloc(pointer, layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         let _ = COUNT.try_with(|count| count.set(count.get() + 1));
+        add_live(new_size, 1);
+        add_live(layout.size(), -1);
         // SAFETY: the caller keeps the promises `System` asks for.
         unsafe { System.realloc(pointer, layout, new_size) }
     }

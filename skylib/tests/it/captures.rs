@@ -12,7 +12,7 @@ use etherparse::{
     LaxLinkExtSlice, LaxNetSlice, LaxSlicedPacket, NetSlice, SlicedPacket, TransportSlice,
 };
 use skylib::capture::{PcapFile, Replay};
-use skylib::decode::{Decoder, DecoderOptions, IpAddress, Layer, Parts};
+use skylib::decode::{Decoder, DecoderOptions, Encapsulations, IpAddress, Layer};
 use skylib::flow::{Flow, FlowTableOptions};
 use skylib::packet::{LinkType, PacketRef};
 use skylib::pcap_file::{CaptureReader, FileFormat};
@@ -21,7 +21,7 @@ use skylib::pcap_file::{CaptureReader, FileFormat};
 fn every_capture_is_read_and_decoded() {
     let Some(files) = captures() else { return };
     let decoder = Decoder::new(DecoderOptions::default());
-    let mut parts = Parts::new();
+    let mut parts = Encapsulations::new();
     let (mut files_read, mut packets, mut flows, mut stopped) = (0, 0, 0, 0);
     let mut ended = Vec::new();
     for path in files {
@@ -65,7 +65,7 @@ fn as_many_packets_are_metered_as_another_reader_counts() {
         return;
     };
     let decoder = Decoder::new(DecoderOptions::default());
-    let mut parts = Parts::new();
+    let mut parts = Encapsulations::new();
     let (mut packets, mut stopped_early, mut pcapng) = (0, 0, 0);
     for (path, count) in files.iter().zip(counts) {
         let name = path.display();
@@ -130,7 +130,7 @@ fn independent_counts(files: &[PathBuf]) -> Option<(&'static str, Vec<u64>)> {
 }
 
 /// What holds of the parts of any packet.
-fn check_parts(packet: &PacketRef<'_>, parts: &Parts) {
+fn check_parts(packet: &PacketRef<'_>, parts: &Encapsulations) {
     for (index, part) in parts.iter().enumerate() {
         assert!(!part.layers.is_empty());
         assert!(part.link.is_some() || part.network.is_some());
@@ -149,7 +149,7 @@ fn check_parts(packet: &PacketRef<'_>, parts: &Parts) {
 fn etherparse_sees_the_same_ends() {
     let Some(files) = captures() else { return };
     let decoder = Decoder::new(DecoderOptions::default());
-    let mut parts = Parts::new();
+    let mut parts = Encapsulations::new();
     let (mut addresses, mut ports) = (0, 0);
     for path in files {
         let Ok(mut reader) = CaptureReader::new(File::open(&path).unwrap()) else {

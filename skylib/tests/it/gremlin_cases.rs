@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use skylib::flow::{Flow, FlowMetric, FlowQuery, FlowQueryError, FlowSet, FlowSource};
 use skylib::graph::history::{History, HistoryLimits, MemoryHistory};
-use skylib::graph::{Edge, EdgeId, Graph, GraphView, Metadata, MetadataOp, Node, NodeId};
+use skylib::graph::{Edge, EdgeId, Graph, GraphView, Metadata, MetadataOp, Node, NodeId, Origin};
 use skylib::gremlin::{Answer, Context, Metric, Metrics, Query, QueryError, QueryErrorKind};
 use skylib::time::{TimeSlice, Timestamp};
 use skylib::value::{Text, Value};
@@ -293,7 +293,7 @@ impl Case {
 
     /// The graph as it is at the end; all that happened goes into its past.
     fn build(&self, past: &dyn History) -> Graph {
-        let mut graph = Graph::new();
+        let mut graph = Graph::new().with_journal();
         for spec in &self.graph.nodes {
             graph
                 .add_node(spec.node(spec.created_at.unwrap_or(1000)))
@@ -333,7 +333,8 @@ impl NodeSpec {
     fn node(&self, created_ms: i64) -> Node {
         let created = Timestamp::from_ms(created_ms);
         let metadata = self.metadata.clone();
-        Node::new(&*self.id, &*self.host, &*self.origin, metadata, created)
+        Node::new(&*self.id, metadata, created)
+            .with_origin(Origin::from_text(&*self.origin).with_host(&*self.host))
     }
 }
 
@@ -344,8 +345,6 @@ impl EdgeSpec {
             &*self.id,
             &*self.parent,
             &*self.child,
-            "",
-            "",
             self.metadata.clone(),
             created,
         )

@@ -117,14 +117,14 @@ impl Network {
         let mut graph = Graph::new();
         for node in network["Nodes"].as_array().unwrap() {
             let metadata = serde_json::from_value(node["Metadata"].clone()).unwrap();
-            let node = Node::new(text(&node["ID"]), "", "", metadata, Timestamp::ZERO);
+            let node = Node::new(text(&node["ID"]), metadata, Timestamp::ZERO);
             graph.add_node(node).unwrap();
         }
         for edge in network["Edges"].as_array().unwrap() {
             let metadata = serde_json::from_value(edge["Metadata"].clone()).unwrap();
             let (parent, child) = (text(&edge["Parent"]), text(&edge["Child"]));
             let id = format!("{parent}-{child}-{}", edge["Metadata"]["RelationType"]);
-            let edge = Edge::new(id, parent, child, "", "", metadata, Timestamp::ZERO);
+            let edge = Edge::new(id, parent, child, metadata, Timestamp::ZERO);
             graph.add_edge(edge).unwrap();
         }
         let flows: Vec<Flow> = serde_json::from_value(network["Flows"].clone()).unwrap();

@@ -22,18 +22,18 @@ fn past() -> (Graph, MemoryHistory) {
     let at = |seconds: i64| Timestamp::from_ms(BASE + seconds * 1000);
     let set = |value: i64| [MetadataOp::set("K", value)];
     let (a, b, ab) = (NodeId::from("a"), NodeId::from("b"), EdgeId::from("ab"));
-    let mut graph = Graph::new();
+    let mut graph = Graph::new().with_journal();
     let node = |name: &str| {
         let metric = serde_json::from_str::<Metadata>(
             r#"{"LastUpdateMetric":{"RxBytes":5,"Start":1700000010000,"Last":1700000020000}}"#,
         );
-        Node::new(name, "", "", metric.unwrap(), at(0))
+        Node::new(name, metric.unwrap(), at(0))
     };
     graph.add_node(node("a")).unwrap();
     graph.add_node(node("b")).unwrap();
     let owns = Metadata::from_iter([("RelationType", "ownership")]);
     graph
-        .add_edge(Edge::new("ab", "a", "b", "", "", owns, at(0)))
+        .add_edge(Edge::new("ab", "a", "b", owns, at(0)))
         .unwrap();
     graph.patch_node(&a, &set(2), at(10)).unwrap();
     graph.patch_node(&a, &set(3), at(20)).unwrap();

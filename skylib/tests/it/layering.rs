@@ -1,76 +1,133 @@
-//! Who may import whom: reads every `use crate::` and `crate::` path and checks the layers.
+//! Checks the dependency rules of the library: resolves every `crate::`, `super::` and `self::` path
+//! of every source file and compares it with the layer tables below.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Modules of one layer, whether they may import each other, and extra modules they may not touch.
+/// Layers of the crate's top-level modules, lowest first. Tests inside the modules obey them, too.
+const LIBRARY: Rules = Rules {
+    layers: &[
+        Layer::cyclic(&[
+            "error_chain",
+            "filter",
+            "go_duration",
+            "id",
+            "packet",
+            "time",
+            "value",
+        ]),
+        Layer::new(&["graph", "decode", "pcap_file", "sys"]),
+        Layer::new(&["flow"]),
+        Layer::new(&["capture", "topology", "store"]),
+        Layer::new(&["gremlin"]),
+        Layer::cyclic(&["proto", "api"]),
+        Layer::cyclic(&["engine", "spp"]),
+        // The umbrella error names every layer; nothing below may name it.
+        Layer::new(&["error"]),
+        // `lib.rs` re-exports; inside the library every item is imported from its module.
+        Layer::new(&["lib", "mod"]),
+    ],
+    refused: &[
+        ("flow", "graph", "flows know nodes by their TID only"),
+        ("flow", "pcap_file", "files are opened by capture::file"),
+        ("flow", "sys", "the flow table is pure"),
+        (
+            "gremlin",
+            "capture",
+            "queries reach packets through FlowSource",
+        ),
+        (
+            "gremlin",
+            "topology",
+            "queries see the graph, not what fills it",
+        ),
+        ("gremlin", "sys", "queries are pure"),
+    ],
+};
+
+/// A layer: modules that may import everything below.
 struct Layer {
     modules: &'static [&'static str],
-    imports_own: bool,
+    /// Whether the modules may also import each other.
+    is_cyclic: bool,
 }
 
-const LAYERS: &[Layer] = &[
-    Layer {
-        modules: &["value", "filter", "time", "id", "packet", "error"],
-        imports_own: true,
-    },
-    Layer {
-        modules: &["graph", "decode", "pcap_file", "sys"],
-        imports_own: false,
-    },
-    Layer {
-        modules: &["flow"],
-        imports_own: false,
-    },
-    Layer {
-        modules: &["capture", "topology", "store", "inject"],
-        imports_own: false,
-    },
-    Layer {
-        modules: &["gremlin"],
-        imports_own: false,
-    },
-    Layer {
-        modules: &["proto", "api"],
-        imports_own: true,
-    },
-    Layer {
-        modules: &["engine", "spp", "client"],
-        imports_own: true,
-    },
-];
+impl Layer {
+    const fn new(modules: &'static [&'static str]) -> Self {
+        Self {
+            modules,
+            is_cyclic: false,
+        }
+    }
 
-/// Imports that leave the rule "everything below", each with its reason.
-const REFUSED: &[(&str, &str, &str)] = &[
-    ("flow", "graph", "flows know nodes by their TID only"),
-    ("flow", "pcap_file", "files are opened by capture::file"),
-    ("flow", "sys", "the flow table is pure"),
-    (
-        "gremlin",
-        "capture",
-        "queries reach packets through FlowSource",
-    ),
-    (
-        "gremlin",
-        "topology",
-        "queries see the graph, not what fills it",
-    ),
-    ("gremlin", "sys", "queries are pure"),
-];
-
-fn layer_of(module: &str) -> Option<usize> {
-    LAYERS
-        .iter()
-        .position(|layer| layer.modules.contains(&module))
+    const fn cyclic(modules: &'static [&'static str]) -> Self {
+        Self {
+            modules,
+            is_cyclic: true,
+        }
+    }
 }
 
-fn may_import(from: &str, to: &str) -> bool {
-    let (Some(a), Some(b)) = (layer_of(from), layer_of(to)) else {
-        return false;
-    };
-    let allowed = b < a || (a == b && (from == to || LAYERS[a].imports_own));
-    allowed && !REFUSED.iter().any(|(f, t, _)| (*f, *t) == (from, to))
+/// The layers of one folder of modules, and imports refused although the layers allow them.
+struct Rules {
+    layers: &'static [Layer],
+    /// Importing module, imported module, reason.
+    refused: &'static [(&'static str, &'static str, &'static str)],
+}
+
+impl Rules {
+    fn layer_of(&self, module: &str) -> Option<usize> {
+        self.layers
+            .iter()
+            .position(|layer| layer.modules.contains(&module))
+    }
+
+    fn allow(&self, from: &str, to: &str) -> bool {
+        let (Some(a), Some(b)) = (self.layer_of(from), self.layer_of(to)) else {
+            return false;
+        };
+        let allowed = from == to || b < a || (a == b && self.layers[a].is_cyclic);
+        allowed && !self.refused.iter().any(|(f, t, _)| (*f, *t) == (from, to))
+    }
+}
+
+/// A path in the source, resolved: segments below the crate root.
+type ModulePath = Vec<String>;
+
+/// A source file.
+struct Source {
+    file: PathBuf,
+    module: ModulePath,
+    text: String,
+}
+
+impl Source {
+    /// Returns every source file of the library.
+    fn all() -> Vec<Self> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let mut files = Vec::new();
+        rust_files(&root, &mut files);
+        files
+            .into_iter()
+            .map(|path| {
+                let file = path.strip_prefix(&root).unwrap().to_owned();
+                let mut module: ModulePath = file
+                    .with_extension("")
+                    .iter()
+                    .map(|part| part.to_str().unwrap().to_owned())
+                    .collect();
+                if module.last().is_some_and(|name| name == "mod") {
+                    module.pop();
+                }
+                Self {
+                    text: fs::read_to_string(&path).unwrap(),
+                    file,
+                    module,
+                }
+            })
+            .collect()
+    }
 }
 
 fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -84,67 +141,140 @@ fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Top-level module names that a source text reaches through `crate::`.
-fn imports(source: &str) -> BTreeSet<String> {
+/// Returns the paths that a source text of a module names through `crate`, `super` or `self`,
+/// imports in groups and over several lines included.
+fn paths(text: &str, module: &ModulePath) -> BTreeSet<ModulePath> {
     let mut found = BTreeSet::new();
-    for line in source
-        .lines()
-        .map(str::trim)
-        .filter(|l| !l.starts_with("//"))
-    {
-        for (at, _) in line.match_indices("crate::") {
-            let rest = &line[at + "crate::".len()..];
-            let name: String = rest
-                .chars()
-                .take_while(|c| c.is_ascii_lowercase() || *c == '_')
-                .collect();
-            if let Some(inside) = rest.strip_prefix('{') {
-                let inside = inside.split('}').next().unwrap_or_default();
-                for part in inside.split(',') {
-                    let name = part.trim().split("::").next().unwrap_or_default();
-                    found.insert(name.trim_end_matches("{").to_owned());
+    // Inline modules around the current line, each with its indentation. Formatted code closes a
+    // block at the indentation of the line that opened it.
+    let mut inline: Vec<(usize, String)> = Vec::new();
+    let mut offset = 0;
+    for line in text.split_inclusive('\n') {
+        let start = offset;
+        offset += line.len();
+        let code = line.trim();
+        let indentation = line.len() - line.trim_start().len();
+        if code.starts_with("//") {
+            continue;
+        }
+        if code == "}"
+            && inline
+                .last()
+                .is_some_and(|(opened, _)| *opened == indentation)
+        {
+            inline.pop();
+        }
+        if let Some((_, name)) = code
+            .strip_suffix(" {")
+            .and_then(|code| code.rsplit_once("mod "))
+            .filter(|(before, name)| {
+                (before.is_empty() || before.starts_with("pub"))
+                    && name.chars().all(|c| c.is_alphanumeric() || c == '_')
+            })
+        {
+            inline.push((indentation, name.to_owned()));
+            continue;
+        }
+        for root in ["crate::", "super::", "self::"] {
+            for (at, _) in line.match_indices(root) {
+                // A later part of a path: `super::super::`, `path::self`.
+                let before = line[..at].chars().next_back();
+                if before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':') {
+                    continue;
                 }
-            } else if !name.is_empty() {
-                found.insert(name);
+                let mut base = module.clone();
+                base.extend(inline.iter().map(|(_, name)| name.clone()));
+                tree(&mut &text[start + at..], base, &mut found);
             }
         }
     }
-    found.retain(|name| name.chars().next().is_some_and(|c| c.is_ascii_lowercase()));
     found
+}
+
+/// Reads one path, or one group of paths, and adds them resolved.
+fn tree(text: &mut &str, mut path: ModulePath, found: &mut BTreeSet<ModulePath>) {
+    loop {
+        *text = text.trim_start();
+        if let Some(rest) = text.strip_prefix('{') {
+            *text = rest;
+            loop {
+                tree(text, path.clone(), found);
+                *text = text.trim_start();
+                match text.strip_prefix(',') {
+                    Some(rest) => *text = rest,
+                    None => break,
+                }
+            }
+            *text = text.strip_prefix('}').unwrap_or(text);
+            return;
+        }
+        let end = text
+            .find(|c: char| !c.is_alphanumeric() && c != '_')
+            .unwrap_or(text.len());
+        let (name, rest) = text.split_at(end);
+        match name {
+            // After the last comma of a group.
+            "" => return,
+            "crate" => path.clear(),
+            "super" => drop(path.pop()),
+            "self" => {}
+            name => path.push(name.to_owned()),
+        }
+        match rest.strip_prefix("::") {
+            Some(rest) => *text = rest,
+            None => {
+                *text = rest;
+                break;
+            }
+        }
+    }
+    if let Some(alias) = text.strip_prefix(" as ") {
+        *text = alias.trim_start_matches(|c: char| c.is_alphanumeric() || c == '_');
+    }
+    found.insert(path);
+}
+
+/// Whether a name is that of a module, by its case.
+fn is_module_name(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_lowercase())
+}
+
+/// Returns the imports of a module's submodules that its rules refuse. `depth` is the number of
+/// segments in the module's own path.
+fn violations(rules: &Rules, sources: &[Source], depth: usize) -> Vec<String> {
+    let mut checked = 0;
+    let mut wrong = Vec::new();
+    for source in sources {
+        // The module's own file, `mod.rs`, is above its submodules.
+        let from = source.module.get(depth).map_or("mod", String::as_str);
+        assert!(
+            rules.layer_of(from).is_some(),
+            "module `{from}` is in no layer: add it to the table"
+        );
+        for path in paths(&source.text, &source.module) {
+            if path.len() < depth || path[..depth] != source.module[..depth] {
+                continue;
+            }
+            let to = match path.get(depth) {
+                Some(name) if name == "*" || is_module_name(name) => name.as_str(),
+                // An item of the module's own file.
+                Some(_) => "mod",
+                // The module itself, as in `pub(in crate::engine)`.
+                None => continue,
+            };
+            checked += 1;
+            if !rules.allow(from, to) {
+                wrong.push(format!("{}: {}", source.file.display(), path.join("::")));
+            }
+        }
+    }
+    assert!(checked > 50, "found only {checked} imports");
+    wrong
 }
 
 #[test]
 fn modules_import_only_what_their_layer_allows() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files = Vec::new();
-    rust_files(&root, &mut files);
-    let mut checked = 0;
-    let mut wrong = Vec::new();
-    for file in files {
-        let inside = file.strip_prefix(&root).unwrap();
-        let top = inside
-            .iter()
-            .next()
-            .unwrap()
-            .to_str()
-            .unwrap()
-            .trim_end_matches(".rs");
-        // The crate root and the umbrella error name every layer; nothing imports them.
-        if matches!(top, "lib" | "error") {
-            continue;
-        }
-        assert!(
-            layer_of(top).is_some(),
-            "module `{top}` stands in no layer: add it to LAYERS"
-        );
-        for import in imports(&fs::read_to_string(&file).unwrap()) {
-            checked += 1;
-            if !may_import(top, &import) {
-                wrong.push(format!("{}: crate::{import}", inside.display()));
-            }
-        }
-    }
-    assert!(checked > 0, "found no import at all");
+    let wrong = violations(&LIBRARY, &Source::all(), 0);
     assert!(
         wrong.is_empty(),
         "imports against the layers:\n{}",
@@ -153,13 +283,53 @@ fn modules_import_only_what_their_layer_allows() {
 }
 
 #[test]
-fn the_rule_refuses_what_it_should() {
-    assert!(may_import("flow", "decode"));
-    assert!(!may_import("decode", "flow"));
-    assert!(!may_import("graph", "decode"));
-    assert!(!may_import("gremlin", "capture"));
+fn every_module_of_the_layer_table_exists() {
+    let sources = Source::all();
+    for (rules, parent) in [(LIBRARY, &[][..] as &[String])] {
+        for module in rules.layers.iter().flat_map(|layer| layer.modules) {
+            let exists = *module == "mod"
+                || sources.iter().any(|source| {
+                    let below = source.module.strip_prefix(parent);
+                    below.is_some_and(|path| path.first().is_some_and(|name| name == module))
+                });
+            assert!(exists, "no module `{module}` in the crate");
+        }
+    }
+}
+
+#[test]
+fn the_rules_refuse_what_they_should() {
+    assert!(LIBRARY.allow("flow", "decode"));
+    assert!(!LIBRARY.allow("decode", "flow"));
+    assert!(!LIBRARY.allow("graph", "decode"));
+    assert!(!LIBRARY.allow("gremlin", "capture"));
+    assert!(!LIBRARY.allow("engine", "error"), "nothing imports `error`");
+    assert!(!LIBRARY.allow("engine", "mod"), "nor the crate root");
+}
+
+#[test]
+fn paths_are_resolved_whatever_their_form() {
+    let text = "use crate::{\n    flow::{self, Flow as F, FlowSet},\n    graph,\n};\n\
+                let x = super::time::NOW; // crate::engine\n\
+                // crate::comment\n\
+                mod tests {\n    use super::super::{id, packet::Header};\n}\n\
+                use self::inner::Inner;\n";
+    let found: Vec<String> = paths(text, &vec!["store".to_owned()])
+        .into_iter()
+        .map(|path| path.join("::"))
+        .collect();
     assert_eq!(
-        imports("use crate::{flow::Flow, graph};\nlet x = crate::time::NOW; // crate::engine"),
-        ["engine", "flow", "graph", "time"].map(String::from).into()
+        found,
+        [
+            "engine",
+            "flow",
+            "flow::Flow",
+            "flow::FlowSet",
+            "graph",
+            "id",
+            "packet::Header",
+            "store::inner::Inner",
+            "time::NOW",
+        ]
     );
 }

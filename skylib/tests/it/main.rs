@@ -13,6 +13,7 @@ mod flow_cases;
 mod flow_scenarios;
 mod flow_table;
 mod fuzz_corpus;
+mod graph_memory;
 mod gremlin_cases;
 mod gremlin_guide;
 mod history;

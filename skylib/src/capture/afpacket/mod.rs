@@ -1,5 +1,8 @@
 //! `AfPacket`: the packets of a live interface, from the kernel's ring.
 
+mod block;
+mod ring;
+
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,15 +10,16 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use super::block::{BlockReader, TAG_LEN, Treatment};
+pub(super) use self::block::TAG_LEN;
+use self::block::{BlockReader, Treatment};
+use self::ring::Ring;
 use super::bpf::{LiveFilter, MAX_PACKET};
-use super::ring::Ring;
 use super::{Batch, BpfProgram, CaptureError, CaptureOptions, CaptureStats, PacketSource, Waker};
 use crate::packet::{LinkType, PacketBatch, PacketHeader};
 use crate::sys::capability::Capability;
+use crate::sys::eventfd::EventFd;
 use crate::sys::netns;
 use crate::sys::socket::{InterfaceInfo, PacketSocket, RingShape};
-use crate::sys::wake::Wake;
 
 /// The packets of a live interface, both directions unless asked otherwise.
 ///
@@ -41,7 +45,7 @@ pub struct AfPacket {
     index: u32,
     socket: PacketSocket,
     ring: Ring,
-    wake: Arc<Wake>,
+    wake: Arc<EventFd>,
     link_type: LinkType,
     treatment: Treatment,
     /// Frames that got their tag back have to pass this too.
@@ -115,7 +119,7 @@ impl AfPacket {
                 error,
             )
         })?;
-        let wake = Wake::new().map_err(fail)?;
+        let wake = EventFd::new().map_err(fail)?;
         let fanout_group = start(&socket, info, options).map_err(fail)?;
         Ok(Self {
             interface,

@@ -1,6 +1,6 @@
-use super::super::frames::{frame, tagged, udp};
-use super::super::testing::{add_pair, in_new_namespace, ip, sender, wait_for_pair};
 use super::*;
+use crate::capture::testing::{add_pair, in_new_namespace, ip, sender, wait_for_pair};
+use crate::capture::tests::frames::{frame, tagged, udp};
 use crate::time::{Clock, SystemClock};
 
 /// Far longer than anything takes here; a test that waits it out has failed.

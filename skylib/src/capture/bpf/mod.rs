@@ -23,11 +23,11 @@
 
 #[cfg(feature = "pcap")]
 mod compile;
-#[cfg(feature = "afpacket")]
-mod live;
-mod machine;
+mod interpreter;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "afpacket")]
+mod vlan;
 
 use super::CaptureError;
 use crate::flow::PacketFilter;
@@ -36,7 +36,7 @@ use crate::flow::PacketFilterCompiler;
 use crate::packet::{LinkType, PacketRef};
 
 #[cfg(feature = "afpacket")]
-pub(super) use live::LiveFilter;
+pub(super) use vlan::LiveFilter;
 
 /// A checked program: it ends, and jumps and scratch memory stay in bounds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +68,7 @@ impl BpfProgram {
     pub fn compile(text: &str, link_type: LinkType, snap_len: u32) -> Result<Self, CaptureError> {
         let mut instructions = compile::compile(text, link_type)?;
         for instruction in &mut instructions {
-            if instruction.code == machine::RETURN && instruction.k > 0 {
+            if instruction.code == interpreter::RETURN && instruction.k > 0 {
                 instruction.k = kept(snap_len);
             }
         }
@@ -79,7 +79,7 @@ impl BpfProgram {
     #[must_use]
     pub fn everything(link_type: LinkType, snap_len: u32) -> Self {
         let accept = BpfInstruction {
-            code: machine::RETURN,
+            code: interpreter::RETURN,
             jt: 0,
             jf: 0,
             k: kept(snap_len),
@@ -98,7 +98,7 @@ impl BpfProgram {
         instructions: Vec<BpfInstruction>,
         link_type: LinkType,
     ) -> Result<Self, CaptureError> {
-        machine::check(&instructions)?;
+        interpreter::check(&instructions)?;
         Ok(Self {
             instructions,
             link_type,
@@ -120,7 +120,7 @@ impl BpfProgram {
     /// Bytes to keep of a packet, of which `data` was captured; 0 when it does not match.
     #[must_use]
     pub fn run(&self, data: &[u8], wire_len: u32) -> u32 {
-        machine::run(&self.instructions, data, wire_len)
+        interpreter::run(&self.instructions, data, wire_len)
     }
 
     /// Whether a packet matches; one of another link type does not.

@@ -105,7 +105,7 @@ mod with_libpcap {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::capture::frames::{frame, tagged, udp};
+    use crate::capture::tests::frames::{frame, tagged, udp};
 
     const EXPRESSIONS: [&str; 24] = [
         "",

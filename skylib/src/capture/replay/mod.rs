@@ -1,18 +1,18 @@
 //! Whole captures turned into flows at once, by capture time.
 
-mod desk;
-mod flows;
+mod replayed_flows;
 mod shards;
 mod steering;
 #[cfg(test)]
 mod tests;
+mod work_queue;
 
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use self::flows::EncodedFlows;
-pub use self::flows::ReplayedFlows;
+use self::replayed_flows::EncodedFlows;
+pub use self::replayed_flows::ReplayedFlows;
 use super::{Batch, CaptureError, PacketSource};
 use crate::flow::{FlowSink, FlowTable, FlowTableOptions, FlowTableStats};
 use crate::packet::PacketBatch;

@@ -8,8 +8,8 @@ use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
 use std::thread::{self, ScopedJoinHandle};
 
-use super::desk::Desk;
-use super::flows::{EncodedFlows, ReplayedFlows};
+use super::replayed_flows::{EncodedFlows, ReplayedFlows};
+use super::work_queue::WorkQueue;
 use crate::capture::{CaptureError, PacketSource};
 use crate::flow::{Flow, FlowSink, FlowTable, FlowTableOptions, FlowTableStats};
 
@@ -63,14 +63,14 @@ fn count<T: Send>(
     work: impl Fn(&mut Shard<'_, '_>) -> T + Sync,
 ) -> (Vec<T>, Result<(), CaptureError>) {
     let options = tables.first().cloned().unwrap_or_default();
-    let desk = Desk::new(source, &options, tables.len());
+    let queue = WorkQueue::new(source, &options, tables.len());
     let results = thread::scope(|scope| {
-        let (options, desk, work) = (&options, &desk, &work);
+        let (options, queue, work) = (&options, &queue, &work);
         let run = move |number, each: &mut dyn FnMut() -> ControlFlow<()>| {
             work(&mut Shard {
                 number,
                 options,
-                desk,
+                queue,
                 each,
             })
         };
@@ -81,7 +81,7 @@ fn count<T: Send>(
                 Ok(thread) => others.push(thread),
                 Err(error) => {
                     let action = format!("start thread {} of {}", number + 1, tables.len());
-                    desk.abandon(Some(CaptureError::io(action, error)));
+                    queue.abandon(Some(CaptureError::io(action, error)));
                     break;
                 }
             }
@@ -96,7 +96,7 @@ fn count<T: Send>(
             .chain(others.into_iter().map(join))
             .collect()
     });
-    (results, desk.end())
+    (results, queue.end())
 }
 
 /// One of the threads.
@@ -104,7 +104,7 @@ struct Shard<'a, 's> {
     number: usize,
     /// Of its table.
     options: &'a FlowTableOptions,
-    desk: &'a Desk<'s>,
+    queue: &'a WorkQueue<'s>,
     each: &'a mut dyn FnMut() -> ControlFlow<()>,
 }
 
@@ -112,7 +112,7 @@ impl Shard<'_, '_> {
     /// Counts until there is no more.
     fn follow(&mut self, table: &mut FlowTable, sink: &mut dyn FlowSink) {
         let mut done = None;
-        while let Some(work) = self.desk.next(self.number, done, self.each) {
+        while let Some(work) = self.queue.next(self.number, done, self.each) {
             for (batch, tick) in work.steps() {
                 table.replay(&batch, sink);
                 if let Some(now) = tick {
@@ -128,7 +128,7 @@ impl Drop for Shard<'_, '_> {
     /// Nobody waits for a thread that has panicked.
     fn drop(&mut self) {
         if thread::panicking() {
-            self.desk.abandon(None);
+            self.queue.abandon(None);
         }
     }
 }

@@ -1,13 +1,13 @@
 //! Which shard counts a packet.
 
-use crate::decode::{Decoder, DecoderOptions, Parts};
+use crate::decode::{Decoder, DecoderOptions, Encapsulations};
 use crate::packet::{LinkType, PacketRef};
 
 /// Tells shards apart by the addresses of the outermost IP header, whichever way round.
 #[derive(Debug)]
 pub(super) struct Steering {
     decoder: Decoder,
-    parts: Parts,
+    parts: Encapsulations,
     shards: usize,
 }
 
@@ -16,7 +16,7 @@ impl Steering {
     pub(super) fn new(options: DecoderOptions, shards: usize) -> Self {
         Self {
             decoder: Decoder::new(options),
-            parts: Parts::new(),
+            parts: Encapsulations::new(),
             shards,
         }
     }

@@ -3,7 +3,7 @@ use std::io::Cursor;
 use super::steering::{self, Steering};
 use super::*;
 use crate::capture::PcapFile;
-use crate::capture::frames::{frame, tagged, udp};
+use crate::capture::tests::frames::{frame, tagged, udp};
 use crate::decode::DecoderOptions;
 use crate::filter::{Filter, Predicate};
 use crate::flow::{

@@ -1,8 +1,11 @@
-//! IPv4 fragments joined to datagrams (RFC 791), within bounds.
+//! Reassembly of IPv4 fragments (RFC 791) in bounded memory.
 //!
-//! Of overlapping fragments the bytes that came first stay. A datagram with holes waits until its
-//! time is over or room is needed; the one that has waited longest goes first. Packets cut short by
-//! the capture are joined too: the datagram is then as long as what lies before the first cut.
+//! Where fragments overlap, the bytes received first are used. An incomplete datagram is dropped on
+//! timeout, or when space is needed, the oldest one first. Packets truncated by the capture are
+//! reassembled, too; the datagram then ends at the first missing byte.
+//!
+//! Each datagram holds a sorted list of disjoint pieces, so a fragment costs a binary search and an
+//! insertion. The order of eviction is a queue, from which completed datagrams are removed lazily.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -11,7 +14,7 @@ use super::IpAddress;
 use crate::packet::PacketRef;
 use crate::time::Timestamp;
 
-/// Bounds of a [`Defragmenter`].
+/// Limits of a [`Defragmenter`].
 ///
 /// ```
 /// let options = skylib::decode::DefragOptions::default().with_max_datagrams(100);
@@ -20,14 +23,16 @@ use crate::time::Timestamp;
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct DefragOptions {
-    /// The most datagrams that wait for fragments.
+    /// Maximum number of incomplete datagrams; 4096 by default.
     pub max_datagrams: usize,
-    /// The most bytes held for them.
+    /// Maximum memory of incomplete datagrams in bytes; 8 MiB by default.
     pub max_bytes: usize,
-    /// How long a datagram waits, by the times of the packets.
+    /// Time from the first fragment of a datagram after which it is dropped, in packet time; 30 s by
+    /// default.
     pub timeout: Duration,
-    /// The least bytes of a datagram's last fragment; of others it is always 8.
-    pub least_last: u16,
+    /// Minimum payload of the last fragment of a datagram in bytes; 1 by default. For other
+    /// fragments it is always 8.
+    pub min_last_fragment_len: u16,
 }
 
 impl Default for DefragOptions {
@@ -36,7 +41,7 @@ impl Default for DefragOptions {
             max_datagrams: 4096,
             max_bytes: 8 << 20,
             timeout: Duration::from_secs(30),
-            least_last: 1,
+            min_last_fragment_len: 1,
         }
     }
 }
@@ -56,138 +61,156 @@ impl DefragOptions {
         self
     }
 
-    /// Sets [`least_last`](Self::least_last).
+    /// Sets [`timeout`](Self::timeout).
     #[must_use]
-    pub const fn with_least_last(mut self, bytes: u16) -> Self {
-        self.least_last = bytes;
+    pub const fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Sets [`min_last_fragment_len`](Self::min_last_fragment_len).
+    #[must_use]
+    pub const fn with_min_last_fragment_len(mut self, bytes: u16) -> Self {
+        self.min_last_fragment_len = bytes;
         self
     }
 }
 
-/// Where a packet has its first IPv4 header, if that begins a fragment; see
-/// [`Parts::fragment`](super::Parts::fragment).
+/// Position of the first IPv4 header of a packet that is a fragment, see
+/// [`Encapsulations::fragment`](super::Encapsulations::fragment). Offsets count from the first
+/// captured byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fragment {
-    /// Addresses of the packet's first IP header, which may be one of IPv6 around this one.
+    /// Addresses of the first IP header of the packet, which may be an IPv6 header around this one.
     pub(super) outermost: (IpAddress, IpAddress),
-    /// Where the IPv4 header starts in the captured bytes.
+    /// Start of the IPv4 header.
     pub(super) header: u32,
-    /// Where its payload starts.
+    /// Start of its payload.
     pub(super) payload: u32,
-    /// Where its payload ends.
+    /// End of its payload.
     pub(super) end: u32,
 }
 
-/// What became of a fragment.
+/// Result of adding a fragment to a [`Defragmenter`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Joining {
-    /// It waits for others.
-    Waiting,
-    /// It belongs to no datagram: it is too short, too long, or contradicts what came before.
-    Refused,
-    /// It was the last one missing.
-    Whole(Joined),
+pub enum Reassembly {
+    /// The fragment is stored until the others of its datagram arrive.
+    Pending,
+    /// The fragment is too short, too long, or contradicts fragments received before, and is ignored.
+    Rejected,
+    /// The fragment completes its datagram.
+    Complete(Reassembled),
 }
 
-/// A datagram that became whole.
+/// Statistics of a reassembled datagram.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Joined {
-    /// Fragments that waited for the last one.
-    pub waited: u32,
-    /// Fragments that were refused.
-    pub refused: u32,
-    /// Bytes of the packets that waited, on the wire.
-    pub waited_wire_bytes: u64,
-    /// Bytes of their IPv4 headers and payloads.
-    pub waited_ip_bytes: u64,
-    /// Bytes of the last packet's IPv4 header and payload.
+#[non_exhaustive]
+pub struct Reassembled {
+    /// Number of fragments stored before the completing one.
+    pub pending_fragments: u32,
+    /// Number of rejected fragments.
+    pub rejected_fragments: u32,
+    /// Length on the wire of the packets of the stored fragments, in bytes.
+    pub pending_wire_bytes: u64,
+    /// Length of the IPv4 headers and payloads of the stored fragments, in bytes.
+    pub pending_ip_bytes: u64,
+    /// Length of the IPv4 header and payload of the completing fragment, in bytes.
     pub last_ip_bytes: u32,
-    /// Bytes of the joined packet had it come in one, up to the datagram's end.
+    /// Length on the wire that the unfragmented packet would have, up to the end of the datagram, in
+    /// bytes.
     pub wire_len: u32,
 }
 
-/// Joins IPv4 fragments; keeps what it needs of them.
+/// Reassembles IPv4 fragments.
 ///
 /// ```
-/// use skylib::decode::{Decoder, DecoderOptions, Defragmenter, DefragOptions, Joining, Parts};
+/// use skylib::decode::{Decoder, DecoderOptions, Defragmenter, DefragOptions, Encapsulations, Reassembly};
 /// use skylib::packet::{LinkType, PacketRef};
 /// use skylib::time::Timestamp;
 ///
-/// // Twice 8 bytes of UDP: at the front with "more fragments", then behind.
-/// let (decoder, mut parts) = (Decoder::new(DecoderOptions::default()), Parts::new());
+/// // Two fragments of 8 bytes each: the first has the flag "more fragments", the second an offset.
+/// let (decoder, mut encapsulations) = (Decoder::new(DecoderOptions::default()), Encapsulations::new());
 /// let mut defragmenter = Defragmenter::new(DefragOptions::default());
 /// let mut frame = Vec::new();
-/// let mut seen = Vec::new();
+/// let mut results = Vec::new();
 /// for flags in [[0x20, 0], [0, 1]] {
 ///     let mut data = vec![0x45, 0, 0, 28, 0, 7, flags[0], flags[1], 64, 17, 0, 0];
 ///     data.extend([10, 0, 0, 1, 10, 0, 0, 2, 0, 5, 0, 6, 0, 16, 0, 0]);
 ///     let packet = PacketRef {
 ///         link_type: LinkType::IPV4, timestamp: Timestamp::ZERO, data: &data, wire_len: 28,
 ///     };
-///     let _ = decoder.decode(packet, &mut parts);
-///     let fragment = parts.fragment().ok_or("no fragment")?;
-///     seen.push(defragmenter.add(packet, fragment, &mut frame));
+///     let _ = decoder.decode(packet, &mut encapsulations);
+///     let fragment = encapsulations.fragment().ok_or("no fragment")?;
+///     results.push(defragmenter.add(packet, fragment, &mut frame));
 /// }
-/// assert_eq!(seen[0], Joining::Waiting);
-/// assert!(matches!(seen[1], Joining::Whole(joined) if joined.wire_len == 36));
+/// assert_eq!(results[0], Reassembly::Pending);
+/// assert!(matches!(results[1], Reassembly::Complete(datagram) if datagram.wire_len == 36));
 /// assert_eq!(frame.len(), 36);
 /// # Ok::<(), &str>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Defragmenter {
     options: DefragOptions,
-    datagrams: HashMap<Key, Datagram>,
-    /// Keys by age; of datagrams that are gone too, known by their number.
-    order: VecDeque<(Key, u64)>,
+    datagrams: HashMap<FragmentKey, IncompleteDatagram>,
+    /// Keys and numbers of datagrams, oldest first. Entries whose number is not that of the current
+    /// datagram of the key are stale.
+    order: VecDeque<(FragmentKey, u64)>,
     /// Number of the next datagram.
     number: u64,
-    /// Bytes held for datagrams.
+    /// Memory of all datagrams in bytes: the sum of their [`IncompleteDatagram::heap_size`].
     bytes: usize,
-    /// Fragments of datagrams given up.
+    /// Number of fragments of dropped datagrams.
     lost: u64,
-    /// Empty ones to be used again.
-    spare: Vec<Datagram>,
+    /// Empty datagrams whose buffers are reused; at most [`MAX_SPARE`].
+    spare: Vec<IncompleteDatagram>,
 }
 
-/// What fragments of one datagram have in common: addresses, identification and protocol, and the
-/// tunnel around them.
+/// Fields that all fragments of one datagram share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Key {
+struct FragmentKey {
+    /// Addresses of the outermost IP header: fragments of different tunnels are unrelated.
     outermost: (IpAddress, IpAddress),
-    ends: [u8; 8],
+    /// Source and destination address.
+    addresses: [u8; 8],
+    /// Identification field.
     id: [u8; 2],
     protocol: u8,
 }
 
-/// Fragments so far.
+/// Fragments of one datagram received so far.
 #[derive(Clone, Debug, Default)]
-struct Datagram {
+struct IncompleteDatagram {
+    /// Number by order of creation.
     number: u64,
+    /// Time of the first fragment.
     begun: Timestamp,
-    /// By place, without overlaps.
+    /// Pieces of the payload, sorted by offset and disjoint.
     pieces: Vec<Piece>,
+    /// Captured bytes of all pieces.
     bytes: Vec<u8>,
-    /// Bytes of payload that the pieces stand for.
+    /// Number of payload bytes that the pieces cover.
     filled: u32,
-    /// Where the payload ends, once the last fragment has come.
+    /// Length of the payload, known from the last fragment.
     total: Option<u32>,
-    /// Where the piece furthest behind ends.
+    /// End of the fragment with the highest offset.
     high: u32,
-    joined: Joined,
+    stats: Reassembled,
 }
 
-/// Payload from `start` to `end`; its captured bytes are `len` from `at`.
+/// Payload of the datagram from `start` to `end`.
 #[derive(Clone, Copy, Debug)]
 struct Piece {
     start: u32,
     end: u32,
+    /// Start of its captured bytes in [`IncompleteDatagram::bytes`].
     at: u32,
+    /// Number of captured bytes; `len <= end - start`.
     len: u32,
 }
 
-/// The fields of a fragment's header and what they stand for.
-struct Range {
+/// Payload range of a fragment in its datagram.
+struct FragmentRange {
     start: u32,
     end: u32,
     header_len: u32,
@@ -195,7 +218,7 @@ struct Range {
 }
 
 impl Defragmenter {
-    /// Without fragments.
+    /// Returns a defragmenter without fragments.
     #[must_use]
     pub fn new(options: DefragOptions) -> Self {
         Self {
@@ -209,119 +232,122 @@ impl Defragmenter {
         }
     }
 
-    /// Takes a packet whose first IPv4 header is that of a fragment. When it makes a datagram
-    /// whole, `frame` becomes the packet as it would have come without fragments: its own headers
-    /// before the joined payload.
+    /// Adds the fragment in a packet. If it completes a datagram, `frame` is replaced by the packet as
+    /// it would be without fragmentation: the headers of this packet, then the reassembled payload.
+    /// Decode it with [`Decoder::decode_reassembled`](super::Decoder::decode_reassembled).
     pub fn add(
         &mut self,
         packet: PacketRef<'_>,
         fragment: Fragment,
         frame: &mut Vec<u8>,
-    ) -> Joining {
-        let Some((key, range)) = read(packet.data, fragment) else {
-            return Joining::Refused;
+    ) -> Reassembly {
+        let Some((key, range)) = parse(packet.data, fragment) else {
+            return Reassembly::Rejected;
         };
         self.expire(packet.timestamp);
-        let (length, least_last) = (range.end - range.start, self.options.least_last);
-        let is_sound = if range.is_last {
-            length >= u32::from(least_last.max(1))
+        let (length, min_last_fragment_len) =
+            (range.end - range.start, self.options.min_last_fragment_len);
+        let is_valid = if range.is_last {
+            length >= u32::from(min_last_fragment_len.max(1))
         } else {
             length >= UNIT && length.is_multiple_of(UNIT)
         };
-        if !is_sound || range.header_len + range.end > MAX_DATAGRAM {
-            return self.refuse(&key);
+        if !is_valid || range.header_len + range.end > MAX_DATAGRAM {
+            return self.reject(&key);
         }
         if !self.datagrams.contains_key(&key) {
             self.begin(key, packet.timestamp);
         }
         let Some(datagram) = self.datagrams.get_mut(&key) else {
-            return Joining::Refused;
+            return Reassembly::Rejected;
         };
-        if !datagram.fits(&range) || datagram.joined.waited >= MAX_FRAGMENTS {
-            return self.refuse(&key);
+        if !datagram.fits(&range) || datagram.stats.pending_fragments >= MAX_FRAGMENTS {
+            return self.reject(&key);
         }
-        let held = datagram.held();
+        let old_size = datagram.heap_size();
         let ends = fragment.payload as usize..fragment.end as usize;
         datagram.insert(&range, packet.data.get(ends).unwrap_or_default());
         let ip_bytes = range.header_len + length;
         if datagram.total == Some(datagram.filled) {
-            datagram.joined.last_ip_bytes = ip_bytes;
-            datagram.join(packet.data, fragment, &range, frame);
-            let joined = datagram.joined;
-            self.bytes -= held;
+            datagram.stats.last_ip_bytes = ip_bytes;
+            datagram.build(packet.data, fragment, &range, frame);
+            let stats = datagram.stats;
+            self.bytes -= old_size;
             self.remove(&key);
-            return Joining::Whole(joined);
+            return Reassembly::Complete(stats);
         }
-        datagram.joined.waited += 1;
-        datagram.joined.waited_wire_bytes += u64::from(packet.wire_len);
-        datagram.joined.waited_ip_bytes += u64::from(ip_bytes);
-        self.bytes = self.bytes - held + datagram.held();
+        datagram.stats.pending_fragments += 1;
+        datagram.stats.pending_wire_bytes += u64::from(packet.wire_len);
+        datagram.stats.pending_ip_bytes += u64::from(ip_bytes);
+        self.bytes = self.bytes - old_size + datagram.heap_size();
         while self.bytes > self.options.max_bytes && self.drop_oldest(None) {}
-        Joining::Waiting
+        Reassembly::Pending
     }
 
-    /// Gives up what has waited for too long.
+    /// Drops datagrams whose timeout is before `now`.
     pub fn expire(&mut self, now: Timestamp) {
         while self.drop_oldest(Some(now)) {}
     }
 
-    /// Gives up everything.
+    /// Drops all datagrams.
     pub fn clear(&mut self) {
         while self.drop_oldest(None) {}
     }
 
-    /// Datagrams that wait.
+    /// Returns the number of incomplete datagrams.
     #[must_use]
     pub fn len(&self) -> usize {
         self.datagrams.len()
     }
 
-    /// Whether none waits.
+    /// Returns whether there are no incomplete datagrams.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.datagrams.is_empty()
     }
 
-    /// Bytes held for datagrams that wait.
+    /// Returns the memory of incomplete datagrams in bytes.
     #[must_use]
     pub const fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Fragments so far whose datagrams were given up.
+    /// Returns the number of fragments whose datagrams were dropped.
     #[must_use]
     pub const fn lost(&self) -> u64 {
         self.lost
     }
 
-    fn begin(&mut self, key: Key, now: Timestamp) {
+    /// Adds an empty datagram; makes space for it by dropping the oldest ones.
+    fn begin(&mut self, key: FragmentKey, now: Timestamp) {
         while self.datagrams.len() >= self.options.max_datagrams.max(1) && self.drop_oldest(None) {}
-        if self.order.len() > 2 * self.options.max_datagrams + SPARE {
+        if self.order.len() > 2 * self.options.max_datagrams + MAX_SPARE {
             let datagrams = &self.datagrams;
-            let lives = |(key, number): &(Key, u64)| {
+            // Bounds the queue: stale entries between live ones are never at its front.
+            let is_live = |(key, number): &(FragmentKey, u64)| {
                 datagrams
                     .get(key)
                     .is_some_and(|datagram| datagram.number == *number)
             };
-            self.order.retain(lives);
+            self.order.retain(is_live);
         }
         let mut datagram = self.spare.pop().unwrap_or_default();
         (datagram.number, datagram.begun) = (self.number, now);
         self.order.push_back((key, self.number));
         self.number += 1;
-        self.bytes += datagram.held();
+        self.bytes += datagram.heap_size();
         self.datagrams.insert(key, datagram);
     }
 
-    fn refuse(&mut self, key: &Key) -> Joining {
+    fn reject(&mut self, key: &FragmentKey) -> Reassembly {
         if let Some(datagram) = self.datagrams.get_mut(key) {
-            datagram.joined.refused = datagram.joined.refused.saturating_add(1);
+            datagram.stats.rejected_fragments = datagram.stats.rejected_fragments.saturating_add(1);
         }
-        Joining::Refused
+        Reassembly::Rejected
     }
 
-    /// Gives up the oldest datagram, if it may wait no longer than `now`; tells whether there was
-    /// anything to do.
+    /// Drops the oldest datagram or a stale entry of the queue; with `now`, only if the timeout of the
+    /// datagram is before it. Returns whether anything was removed.
     fn drop_oldest(&mut self, now: Option<Timestamp>) -> bool {
         let Some((key, number)) = self.order.front().copied() else {
             return false;
@@ -331,33 +357,34 @@ impl Defragmenter {
             if now.is_some_and(|now| datagram.begun.saturating_add(self.options.timeout) >= now) {
                 return false;
             }
-            self.bytes -= datagram.held();
-            self.lost += u64::from(datagram.joined.waited);
+            self.bytes -= datagram.heap_size();
+            self.lost += u64::from(datagram.stats.pending_fragments);
             self.remove(&key);
         }
         self.order.pop_front();
         true
     }
 
-    fn remove(&mut self, key: &Key) {
+    /// Removes a datagram and saves its buffers for reuse, unless they are large.
+    fn remove(&mut self, key: &FragmentKey) {
         let Some(mut datagram) = self.datagrams.remove(key) else {
             return;
         };
-        if self.spare.len() < SPARE && datagram.held() < MAX_SPARE_BYTES {
+        if self.spare.len() < MAX_SPARE && datagram.heap_size() < MAX_SPARE_BYTES {
             datagram.pieces.clear();
             datagram.bytes.clear();
-            self.spare.push(Datagram {
+            self.spare.push(IncompleteDatagram {
                 pieces: datagram.pieces,
                 bytes: datagram.bytes,
-                ..Datagram::default()
+                ..IncompleteDatagram::default()
             });
         }
     }
 }
 
-impl Datagram {
-    /// Whether a fragment agrees with the end, as far as that is known.
-    fn fits(&self, range: &Range) -> bool {
+impl IncompleteDatagram {
+    /// Returns whether a fragment is consistent with the end of the datagram, as far as it is known.
+    fn fits(&self, range: &FragmentRange) -> bool {
         match self.total {
             Some(total) if range.is_last => range.end == total,
             Some(total) => range.end <= total,
@@ -365,8 +392,8 @@ impl Datagram {
         }
     }
 
-    /// Keeps what the pieces so far do not stand for.
-    fn insert(&mut self, range: &Range, data: &[u8]) {
+    /// Stores the bytes that are not covered by pieces yet.
+    fn insert(&mut self, range: &FragmentRange, data: &[u8]) {
         if range.is_last {
             self.total = Some(range.end);
         }
@@ -401,13 +428,20 @@ impl Datagram {
         }
     }
 
-    /// Makes one packet of all pieces.
-    fn join(&mut self, data: &[u8], fragment: Fragment, range: &Range, frame: &mut Vec<u8>) {
+    /// Builds the reassembled packet from all pieces.
+    fn build(
+        &mut self,
+        data: &[u8],
+        fragment: Fragment,
+        range: &FragmentRange,
+        frame: &mut Vec<u8>,
+    ) {
         frame.clear();
         frame.extend_from_slice(data.get(..fragment.payload as usize).unwrap_or_default());
         for piece in &self.pieces {
             let (at, len) = (piece.at as usize, piece.len as usize);
             frame.extend_from_slice(self.bytes.get(at..at + len).unwrap_or_default());
+            // The capture truncated the piece; bytes behind the gap would be at wrong offsets.
             if piece.len < piece.end - piece.start {
                 break;
             }
@@ -418,37 +452,51 @@ impl Datagram {
             [*l0, *l1] = u16::try_from(total_len).unwrap_or(u16::MAX).to_be_bytes();
             [*f0, *f1] = [0; 2];
         }
-        self.joined.wire_len = fragment.payload + self.filled;
+        self.stats.wire_len = fragment.payload + self.filled;
     }
 
-    /// Bytes held.
-    const fn held(&self) -> usize {
-        // A map has room for twice its content.
-        2 * size_of::<(Key, Self)>()
+    /// Returns the memory of the datagram and of its map entry in bytes.
+    const fn heap_size(&self) -> usize {
+        // A hash map allocates up to twice the size of its content.
+        2 * size_of::<(FragmentKey, Self)>()
             + self.pieces.capacity() * size_of::<Piece>()
             + self.bytes.capacity()
     }
 }
 
-/// Reads the header of a fragment; `None` if it lies elsewhere.
-fn read(data: &[u8], fragment: Fragment) -> Option<(Key, Range)> {
+/// Parses the IPv4 header of a fragment; returns `None` if `fragment` is not from this packet.
+fn parse(data: &[u8], fragment: Fragment) -> Option<(FragmentKey, FragmentRange)> {
     let header = data.get(fragment.header as usize..)?.first_chunk::<20>()?;
-    let [_, _, l0, l1, i0, i1, f0, f1, _, protocol, _, _, ends @ ..] = *header;
+    let [
+        _,
+        _,
+        l0,
+        l1,
+        i0,
+        i1,
+        f0,
+        f1,
+        _,
+        protocol,
+        _,
+        _,
+        addresses @ ..,
+    ] = *header;
     let header_len = fragment.payload.checked_sub(fragment.header)?;
-    // Of segmentation offload: all that is there.
+    // Segmentation offload leaves the length 0; then all captured bytes belong to the fragment.
     let length = match u16::from_be_bytes([l0, l1]) {
         0 => fragment.end.checked_sub(fragment.payload)?,
         total_len => u32::from(total_len).checked_sub(header_len)?,
     };
     let flags = u16::from_be_bytes([f0, f1]);
     let start = u32::from(flags & OFFSET) * UNIT;
-    let key = Key {
+    let key = FragmentKey {
         outermost: fragment.outermost,
-        ends,
+        addresses,
         id: [i0, i1],
         protocol,
     };
-    let range = Range {
+    let range = FragmentRange {
         start,
         end: start + length,
         header_len,
@@ -457,16 +505,17 @@ fn read(data: &[u8], fragment: Fragment) -> Option<(Key, Range)> {
     Some((key, range))
 }
 
-/// Unit of a fragment's offset (RFC 791, 3.1).
+/// Unit of fragment offsets in bytes (RFC 791, section 3.1).
 const UNIT: u32 = 8;
 const MORE_FRAGMENTS: u16 = 0x2000;
 const OFFSET: u16 = 0x1fff;
-/// The longest datagram, with its header.
+/// Maximum length of a datagram with its header, in bytes.
 const MAX_DATAGRAM: u32 = 65_535;
-/// The most fragments of a datagram: as many as there are offsets.
+/// Maximum number of fragments of a datagram: the number of different offsets.
 const MAX_FRAGMENTS: u32 = 8191;
-/// How many empty datagrams are kept for use, and how large.
-const SPARE: usize = 16;
+/// Maximum number of empty datagrams whose buffers are reused.
+const MAX_SPARE: usize = 16;
+/// Maximum memory of an empty datagram whose buffers are reused, in bytes.
 const MAX_SPARE_BYTES: usize = 16 << 10;
 
 #[cfg(test)]

@@ -2,10 +2,11 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::decode::{Decoder, DecoderOptions, Layer, Parts};
+use crate::decode::{Decoder, DecoderOptions, Encapsulations, Layer};
 use crate::packet::LinkType;
 
-/// An Ethernet frame with a fragment of the datagram `id`: from this unit on, so many bytes.
+/// Returns an Ethernet frame with a fragment of the datagram `id`: `len` bytes at an offset of
+/// `unit` times eight.
 fn frame(id: u8, unit: u16, len: u16, is_last: bool) -> Vec<u8> {
     let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0, 0x45, 0];
     frame.extend((20 + len).to_be_bytes());
@@ -29,25 +30,25 @@ impl Rig {
         }
     }
 
-    /// Hands over a frame, cut to `captured` bytes, that comes at a second.
-    fn add_cut(&mut self, second: i64, frame: &[u8], captured: usize) -> Joining {
+    /// Adds a frame, truncated to `captured` bytes, that was received at this second.
+    fn add_truncated(&mut self, second: i64, frame: &[u8], captured: usize) -> Reassembly {
         let packet = PacketRef {
             link_type: LinkType::ETHERNET,
             timestamp: Timestamp::from_ms(second * 1000),
             data: &frame[..captured],
             wire_len: frame.len() as u32,
         };
-        let mut parts = Parts::new();
+        let mut encapsulations = Encapsulations::new();
         let decoder = Decoder::new(DecoderOptions::default());
-        decoder.decode(packet, &mut parts).ok();
-        let fragment = parts.fragment().unwrap();
-        let joining = self.defragmenter.add(packet, fragment, &mut self.joined);
+        decoder.decode(packet, &mut encapsulations).ok();
+        let fragment = encapsulations.fragment().unwrap();
+        let reassembly = self.defragmenter.add(packet, fragment, &mut self.joined);
         assert!(self.defragmenter.bytes() <= self.defragmenter.options.max_bytes);
-        joining
+        reassembly
     }
 
-    fn add(&mut self, second: i64, frame: &[u8]) -> Joining {
-        self.add_cut(second, frame, frame.len())
+    fn add(&mut self, second: i64, frame: &[u8]) -> Reassembly {
+        self.add_truncated(second, frame, frame.len())
     }
 }
 
@@ -55,15 +56,15 @@ fn rig() -> Rig {
     Rig::new(DefragOptions::default())
 }
 
-fn waited(joining: Joining) -> Option<u32> {
-    match joining {
-        Joining::Whole(joined) => Some(joined.waited),
+fn pending(reassembly: Reassembly) -> Option<u32> {
+    match reassembly {
+        Reassembly::Complete(joined) => Some(joined.pending_fragments),
         _ => None,
     }
 }
 
 #[test]
-fn fragments_of_two_tunnels_are_not_joined() {
+fn fragments_of_two_tunnels_are_not_reassembled() {
     let in_ipv6 = |tunnel: u8, frame: &[u8]| {
         let ip = &frame[14..];
         let mut outer = frame[..12].to_vec();
@@ -74,10 +75,10 @@ fn fragments_of_two_tunnels_are_not_joined() {
     };
     let (first, last) = (frame(1, 0, 16, false), frame(1, 2, 8, true));
     let mut rig = rig();
-    assert_eq!(rig.add(1, &in_ipv6(1, &first)), Joining::Waiting);
-    assert_eq!(rig.add(1, &in_ipv6(2, &last)), Joining::Waiting);
-    assert_eq!(rig.add(1, &last), Joining::Waiting);
-    assert_eq!(waited(rig.add(1, &in_ipv6(1, &last))), Some(1));
+    assert_eq!(rig.add(1, &in_ipv6(1, &first)), Reassembly::Pending);
+    assert_eq!(rig.add(1, &in_ipv6(2, &last)), Reassembly::Pending);
+    assert_eq!(rig.add(1, &last), Reassembly::Pending);
+    assert_eq!(pending(rig.add(1, &in_ipv6(1, &last))), Some(1));
 }
 
 #[test]
@@ -89,7 +90,7 @@ fn fragments_in_any_order_give_the_packet_as_it_was() {
         for at in order {
             let (unit, len, is_last) = pieces[at];
             assert_eq!(whole, None);
-            whole = waited(rig.add(1, &frame(1, unit, len, is_last)));
+            whole = pending(rig.add(1, &frame(1, unit, len, is_last)));
         }
         assert_eq!(whole, Some(2));
         assert_eq!(rig.joined, {
@@ -103,14 +104,14 @@ fn fragments_in_any_order_give_the_packet_as_it_was() {
 }
 
 #[test]
-fn what_came_first_stays_where_fragments_overlap() {
+fn the_bytes_received_first_win_where_fragments_overlap() {
     let mut rig = rig();
     rig.add(1, &frame(1, 1, 16, false));
     let mut other = frame(1, 0, 32, false);
     other[34..].fill(0xee);
-    assert_eq!(rig.add(1, &other), Joining::Waiting);
-    assert_eq!(rig.add(1, &other), Joining::Waiting, "a duplicate");
-    assert_eq!(waited(rig.add(1, &frame(1, 4, 4, true))), Some(3));
+    assert_eq!(rig.add(1, &other), Reassembly::Pending);
+    assert_eq!(rig.add(1, &other), Reassembly::Pending, "a duplicate");
+    assert_eq!(pending(rig.add(1, &frame(1, 4, 4, true))), Some(3));
     let payload = &rig.joined[34..];
     assert_eq!(payload[..8], [0xee; 8]);
     assert_eq!(payload[8..24], Vec::from_iter(8..24)[..]);
@@ -119,44 +120,47 @@ fn what_came_first_stays_where_fragments_overlap() {
 }
 
 #[test]
-fn a_fragment_that_contradicts_the_end_is_refused() {
-    // "Teardrop": the second lies within the first; what it says of the end is wrong.
+fn a_fragment_that_contradicts_the_end_is_rejected() {
+    // "Teardrop": the second fragment lies within the first and gives another end.
     let mut rig = rig();
-    assert_eq!(rig.add(1, &frame(1, 0, 40, false)), Joining::Waiting);
-    assert_eq!(rig.add(1, &frame(1, 3, 4, true)), Joining::Refused);
-    let Joining::Whole(joined) = rig.add(1, &frame(1, 5, 4, true)) else {
-        panic!("not whole");
+    assert_eq!(rig.add(1, &frame(1, 0, 40, false)), Reassembly::Pending);
+    assert_eq!(rig.add(1, &frame(1, 3, 4, true)), Reassembly::Rejected);
+    let Reassembly::Complete(joined) = rig.add(1, &frame(1, 5, 4, true)) else {
+        panic!("not complete");
     };
-    assert_eq!((joined.waited, joined.refused), (1, 1));
-    assert_eq!(rig.add(1, &frame(2, 5, 8, true)), Joining::Waiting);
-    assert_eq!(rig.add(1, &frame(2, 4, 24, false)), Joining::Refused);
-    assert_eq!(rig.add(1, &frame(2, 6, 8, true)), Joining::Refused);
+    assert_eq!(
+        (joined.pending_fragments, joined.rejected_fragments),
+        (1, 1)
+    );
+    assert_eq!(rig.add(1, &frame(2, 5, 8, true)), Reassembly::Pending);
+    assert_eq!(rig.add(1, &frame(2, 4, 24, false)), Reassembly::Rejected);
+    assert_eq!(rig.add(1, &frame(2, 6, 8, true)), Reassembly::Rejected);
 }
 
 #[test]
-fn impossible_lengths_are_refused() {
+fn impossible_lengths_are_rejected() {
     let mut rig = rig();
     for wrong in [
         frame(1, 1, 12, false),
         frame(1, 1, 0, true),
-        // "Ping of death": it would end behind 65535 bytes.
+        // "Ping of death": the datagram would be longer than 65535 bytes.
         frame(1, 0x1fff, 8, true),
     ] {
-        assert_eq!(rig.add(1, &wrong), Joining::Refused);
+        assert_eq!(rig.add(1, &wrong), Reassembly::Rejected);
     }
     assert!(rig.defragmenter.is_empty());
-    let options = DefragOptions::default().with_least_last(8);
+    let options = DefragOptions::default().with_min_last_fragment_len(8);
     let mut strict = Rig::new(options);
-    assert_eq!(strict.add(1, &frame(1, 1, 7, true)), Joining::Refused);
+    assert_eq!(strict.add(1, &frame(1, 1, 7, true)), Reassembly::Rejected);
 }
 
 #[test]
-fn a_datagram_with_a_hole_is_given_up_in_time() {
+fn a_datagram_with_a_hole_is_dropped_on_timeout() {
     let mut rig = rig();
     rig.add(1, &frame(1, 0, 8, false));
     rig.add(31, &frame(2, 0, 8, false));
     assert_eq!(rig.defragmenter.len(), 2);
-    assert_eq!(rig.add(32, &frame(1, 1, 8, true)), Joining::Waiting);
+    assert_eq!(rig.add(32, &frame(1, 1, 8, true)), Reassembly::Pending);
     assert_eq!((rig.defragmenter.len(), rig.defragmenter.lost()), (2, 1));
     rig.defragmenter.expire(Timestamp::from_ms(62_000));
     assert_eq!((rig.defragmenter.len(), rig.defragmenter.lost()), (1, 2));
@@ -173,32 +177,32 @@ fn a_flood_stays_within_its_bounds() {
     for round in 0..1000 {
         rig.add(1, &frame((round % 251) as u8, 1, 800, false));
         assert!(rig.defragmenter.len() <= 20);
-        assert!(rig.defragmenter.order.len() <= 2 * 20 + SPARE + 1);
+        assert!(rig.defragmenter.order.len() <= 2 * 20 + MAX_SPARE + 1);
     }
-    // Datagrams that become whole leave no trace.
+    // Completed datagrams leave no trace.
     for id in 0..200 {
         rig.add(1, &frame(id, 0, 8, false));
         rig.add(1, &frame(id, 1, 8, true));
     }
-    assert!(rig.defragmenter.order.len() <= 2 * 20 + SPARE + 1);
+    assert!(rig.defragmenter.order.len() <= 2 * 20 + MAX_SPARE + 1);
     assert!(rig.defragmenter.lost() > 900);
 }
 
 #[test]
-fn a_packet_cut_short_by_the_capture_is_joined_up_to_there() {
+fn a_packet_truncated_by_the_capture_is_reassembled_up_to_there() {
     let mut rig = rig();
     let first = frame(1, 0, 800, false);
-    rig.add_cut(1, &first, 100);
-    let Joining::Whole(joined) = rig.add(1, &frame(1, 100, 80, true)) else {
-        panic!("not whole");
+    rig.add_truncated(1, &first, 100);
+    let Reassembly::Complete(joined) = rig.add(1, &frame(1, 100, 80, true)) else {
+        panic!("not complete");
     };
     assert_eq!((rig.joined.len(), joined.wire_len), (100, 34 + 880));
-    assert_eq!(joined.waited_wire_bytes, 834);
-    assert_eq!((joined.waited_ip_bytes, joined.last_ip_bytes), (820, 100));
+    assert_eq!(joined.pending_wire_bytes, 834);
+    assert_eq!((joined.pending_ip_bytes, joined.last_ip_bytes), (820, 100));
 }
 
 #[test]
-fn the_joined_packet_shows_that_it_was_fragmented() {
+fn the_reassembled_packet_shows_that_it_was_fragmented() {
     let mut rig = rig();
     let mut data = frame(1, 0, 16, false);
     data[34..42].copy_from_slice(&[0, 5, 0, 6, 0, 24, 0, 0]);
@@ -210,12 +214,21 @@ fn the_joined_packet_shows_that_it_was_fragmented() {
         data: &rig.joined,
         wire_len: rig.joined.len() as u32,
     };
-    let (decoder, mut parts) = (Decoder::new(DecoderOptions::default()), Parts::new());
-    assert_eq!(decoder.decode_joined(packet, &mut parts), Ok(()));
-    assert_eq!(parts[0].layers.to_string(), "Ethernet/IPv4/Fragment/UDP");
-    assert_eq!(parts[0].layers.application(), Some(Layer::UDP));
-    assert_eq!(parts[0].transport.unwrap().destination, 6);
-    assert_eq!(parts.fragment(), None);
+    let (decoder, mut encapsulations) = (
+        Decoder::new(DecoderOptions::default()),
+        Encapsulations::new(),
+    );
+    assert_eq!(
+        decoder.decode_reassembled(packet, &mut encapsulations),
+        Ok(())
+    );
+    assert_eq!(
+        encapsulations[0].layers.to_string(),
+        "Ethernet/IPv4/Fragment/UDP"
+    );
+    assert_eq!(encapsulations[0].layers.application(), Some(Layer::UDP));
+    assert_eq!(encapsulations[0].transport.unwrap().destination, 6);
+    assert_eq!(encapsulations.fragment(), None);
 }
 
 proptest! {
@@ -240,16 +253,16 @@ proptest! {
             fragments.push(fragment);
             start = end;
         }
-        // Any order that depends on nothing but the number.
+        // Shuffles them in an order that depends only on the number.
         fragments.sort_by_cached_key(|fragment| fragment[20..22].iter().fold(order, |hash, byte| {
             (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3).rotate_left(29)
         }));
         let mut rig = rig();
         let last = fragments.pop().unwrap();
         for fragment in &fragments {
-            prop_assert_eq!(rig.add(1, fragment), Joining::Waiting);
+            prop_assert_eq!(rig.add(1, fragment), Reassembly::Pending);
         }
-        prop_assert_eq!(waited(rig.add(1, &last)), Some(fragments.len() as u32));
+        prop_assert_eq!(pending(rig.add(1, &last)), Some(fragments.len() as u32));
         prop_assert_eq!(&rig.joined[34..], &payload[..]);
         prop_assert_eq!(rig.defragmenter.bytes(), 0);
     }

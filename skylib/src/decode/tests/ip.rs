@@ -1,25 +1,25 @@
-//! IP, its extensions, transports, and what they carry.
+//! Tests of IP, its extension headers, transports, and their payloads.
 
 use super::*;
 
 #[test]
-fn a_tcp_segment_tells_its_ends() {
+fn a_tcp_segment_has_addresses_and_ports() {
     let mut payload = tcp(0x12);
     payload.extend(b"hello");
-    let (parts, result) = decode(&ethernet(0x0800, &ipv4(6, &payload)));
+    let (encapsulations, result) = decode(&ethernet(0x0800, &ipv4(6, &payload)));
     assert_eq!(result, Ok(()));
-    let [part] = &*parts else {
-        panic!("one part, not {parts:?}")
+    let [level] = &*encapsulations else {
+        panic!("one level, not {encapsulations:?}")
     };
-    assert_eq!(part.layers.to_string(), "Ethernet/IPv4/TCP");
-    let link = part.link.unwrap();
+    assert_eq!(level.layers.to_string(), "Ethernet/IPv4/TCP");
+    let link = level.link.unwrap();
     assert_eq!(link.source, [2, 0, 0, 0, 0x0a, 1]);
     assert_eq!(link.destination, [2, 0, 0, 0, 0x0b, 2]);
-    let network = part.network.unwrap();
+    let network = level.network.unwrap();
     assert_eq!(network.source.to_string(), "10.1.0.9");
     assert_eq!(network.destination.to_string(), "10.1.0.2");
     assert_eq!((network.hop_limit, network.length), (64, 45));
-    let transport = part.transport.unwrap();
+    let transport = level.transport.unwrap();
     assert_eq!((transport.source, transport.destination), (40000, 80));
     assert!(transport.flags.contains(TcpFlags::SYN) && transport.flags.contains(TcpFlags::ACK));
     assert_eq!(
@@ -30,37 +30,46 @@ fn a_tcp_segment_tells_its_ends() {
         ),
         (1000, 54, 5)
     );
-    assert_eq!((part.offset, part.length), (0, 59));
+    assert_eq!((level.offset, level.length), (0, 59));
 }
 
 #[test]
 fn padding_behind_the_ip_datagram_is_no_payload() {
     let mut frame = ethernet(0x0800, &ipv4(17, &udp(5000, 6000, b"abc")));
     frame.resize(60, 0);
-    let (parts, _) = decode(&frame);
-    assert_eq!(parts[0].transport.unwrap().payload_len, 3);
-    assert_eq!(parts[0].length, 60);
+    let (encapsulations, _) = decode(&frame);
+    assert_eq!(encapsulations[0].transport.unwrap().payload_len, 3);
+    assert_eq!(encapsulations[0].length, 60);
 }
 
 #[test]
 fn ip_in_ip_shows_the_outer_addresses_and_the_inner_ports() {
     let mut inner = ipv4(6, &tcp(2));
     inner[12] = 192;
-    let (parts, result) = decode(&ethernet(0x0800, &ipv4(94, &inner)));
+    let (encapsulations, result) = decode(&ethernet(0x0800, &ipv4(94, &inner)));
     assert_eq!(result, Ok(()));
-    assert_eq!(paths(&parts), ["Ethernet/IPv4/IPv4/TCP"]);
-    assert_eq!(parts[0].network.unwrap().source.to_string(), "10.1.0.9");
-    assert_eq!(parts[0].transport.unwrap().destination, 80);
+    assert_eq!(paths(&encapsulations), ["Ethernet/IPv4/IPv4/TCP"]);
+    assert_eq!(
+        encapsulations[0].network.unwrap().source.to_string(),
+        "10.1.0.9"
+    );
+    assert_eq!(encapsulations[0].transport.unwrap().destination, 80);
 }
 
 #[test]
-fn ipv4_within_ipv6_shows_ipv4_but_is_known_by_ipv6() {
-    let (parts, result) = decode(&ethernet(0x86dd, &ipv6(4, &ipv4(1, ECHO))));
+fn ipv4_within_ipv6_shows_ipv4_but_is_identified_by_ipv6() {
+    let (encapsulations, result) = decode(&ethernet(0x86dd, &ipv6(4, &ipv4(1, ECHO))));
     assert_eq!(result, Ok(()));
-    assert_eq!(paths(&parts), ["Ethernet/IPv6/IPv4/ICMPv4"]);
-    assert_eq!(parts[0].network.unwrap().protocol, NetworkProtocol::Ipv4);
-    assert_eq!(parts.key_network(0).unwrap().0.to_string(), "2001:db8::9");
-    assert_eq!(parts[0].icmp.unwrap().id, 0x1234);
+    assert_eq!(paths(&encapsulations), ["Ethernet/IPv6/IPv4/ICMPv4"]);
+    assert_eq!(
+        encapsulations[0].network.unwrap().protocol,
+        NetworkProtocol::Ipv4
+    );
+    assert_eq!(
+        encapsulations.key_network(0).unwrap().0.to_string(),
+        "2001:db8::9"
+    );
+    assert_eq!(encapsulations[0].icmp.unwrap().id, 0x1234);
 }
 
 #[test]
@@ -87,9 +96,9 @@ fn fragments_stop_at_their_name() {
 
 #[test]
 fn icmp_of_the_other_ip_version_counts_for_the_key_only() {
-    let (parts, _) = decode(&ethernet(0x86dd, &ipv6(1, ECHO)));
+    let (encapsulations, _) = decode(&ethernet(0x86dd, &ipv6(1, ECHO)));
     assert_eq!(
-        (parts[0].icmp, parts[0].icmp_key),
+        (encapsulations[0].icmp, encapsulations[0].icmp_key),
         (None, Some(2 << 24 | 0x1234))
     );
 }
@@ -133,11 +142,11 @@ fn icmpv6_messages_are_named() {
 fn echo_halves_share_kind_and_id() {
     let message = |kind| hex(&format!("{kind:02x} 07 0000 0309 0001"));
     for (kind, echo) in [(128, IcmpEcho::Request), (129, IcmpEcho::Reply)] {
-        let (parts, _) = decode(&ethernet(0x86dd, &ipv6(58, &message(kind))));
-        let icmp = parts[0].icmp.unwrap();
+        let (encapsulations, _) = decode(&ethernet(0x86dd, &ipv6(58, &message(kind))));
+        let icmp = encapsulations[0].icmp.unwrap();
         assert_eq!((icmp.kind, icmp.code, icmp.id), (IcmpType::Echo, 7, 777));
         assert_eq!(
-            (icmp.echo, parts[0].icmp_key),
+            (icmp.echo, encapsulations[0].icmp_key),
             (Some(echo), Some(2 << 24 | 777))
         );
     }
@@ -206,28 +215,32 @@ fn sctp_chunks_are_layers_as_far_as_the_path_holds() {
     let sack = hex("03000010 00000001 00000000 00000000");
     let data = hex("00030011 00000001 0000 0000 00000000 61 000000");
     let packet = [&head[..], &sack, &data].concat();
-    let (parts, result) = decode(&ethernet(0x0800, &ipv4(132, &packet)));
+    let (encapsulations, result) = decode(&ethernet(0x0800, &ipv4(132, &packet)));
     assert_eq!(result, Ok(()));
-    assert_eq!(paths(&parts), ["Ethernet/IPv4/SCTP/SCTPSack/SCTPData"]);
     assert_eq!(
-        parts[0].transport.unwrap().protocol,
+        paths(&encapsulations),
+        ["Ethernet/IPv4/SCTP/SCTPSack/SCTPData"]
+    );
+    assert_eq!(
+        encapsulations[0].transport.unwrap().protocol,
         TransportProtocol::Sctp
     );
-    assert_eq!(parts[0].transport.unwrap().destination, 2);
+    assert_eq!(encapsulations[0].transport.unwrap().destination, 2);
 
     let many = [&head[..], &hex("0b000004").repeat(30)].concat();
-    let (parts, result) = decode(&ethernet(0x0800, &ipv4(132, &many)));
+    let (encapsulations, result) = decode(&ethernet(0x0800, &ipv4(132, &many)));
     assert_eq!(
-        (parts[0].layers.len(), result),
+        (encapsulations[0].layers.len(), result),
         (LayersPath::CAPACITY, Ok(()))
     );
 }
 
 #[test]
-fn application_protocols_are_told_by_port_and_shape() {
+fn application_protocols_are_detected_by_port_and_content() {
     let name = |port: u16, payload: &[u8]| {
-        let (parts, result) = decode(&ethernet(0x0800, &ipv4(17, &udp(40000, port, payload))));
-        (paths(&parts).remove(0), result.is_ok())
+        let (encapsulations, result) =
+            decode(&ethernet(0x0800, &ipv4(17, &udp(40000, port, payload))));
+        (paths(&encapsulations).remove(0), result.is_ok())
     };
     let udp_only = ("Ethernet/IPv4/UDP".to_owned(), false);
     for (port, least, application) in [
@@ -266,8 +279,8 @@ fn application_protocols_are_told_by_port_and_shape() {
 }
 
 #[test]
-fn parts_forget_the_packet_before() {
-    let mut parts = Parts::new();
+fn decoding_replaces_the_previous_packet() {
+    let mut encapsulations = Encapsulations::new();
     let decoder = Decoder::default();
     let packet = |data| PacketRef {
         link_type: LinkType::ETHERNET,
@@ -279,30 +292,34 @@ fn parts_forget_the_packet_before() {
         0x0800,
         &ipv4(47, &[&hex("0000 0800")[..], &ipv4(6, &tcp(2))].concat()),
     );
-    assert_eq!(decoder.decode(packet(&gre), &mut parts), Ok(()));
-    assert_eq!(parts.len(), 2);
+    assert_eq!(decoder.decode(packet(&gre), &mut encapsulations), Ok(()));
+    assert_eq!(encapsulations.len(), 2);
     let echo = ethernet(0x0800, &ipv4(1, ECHO));
-    assert_eq!(decoder.decode(packet(&echo), &mut parts), Ok(()));
+    assert_eq!(decoder.decode(packet(&echo), &mut encapsulations), Ok(()));
     assert_eq!(
-        (parts.len(), parts.key_transport(0), parts.without_flow()),
+        (
+            encapsulations.len(),
+            encapsulations.key_transport(0),
+            encapsulations.without_flow()
+        ),
         (1, None, 0)
     );
-    assert_eq!(parts[0].transport, None);
+    assert_eq!(encapsulations[0].transport, None);
 }
 
 #[test]
 fn plain_packets_are_plain_either_way() {
     let plain = ethernet(0x0800, &ipv4(6, &tcp(2)));
     for wire_len in [0, 54] {
-        let (parts, _) = decode_with(
+        let (encapsulations, _) = decode_with(
             DecoderOptions::default(),
             LinkType::ETHERNET,
             &plain,
             wire_len,
         );
-        assert!(parts.is_plain());
+        assert!(encapsulations.is_plain());
     }
-    // What it shows is not what it is known by.
+    // Its own headers are not the ones that identify its flow.
     assert!(
         !decode(&ethernet(0x86dd, &ipv6(4, &ipv4(1, ECHO))))
             .0

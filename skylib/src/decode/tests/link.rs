@@ -1,4 +1,4 @@
-//! Link layers: tags, IEEE lengths, neighbours' protocols, every link type.
+//! Tests of link layers: tags, IEEE lengths, layer 2 control protocols, all link types.
 
 use super::*;
 
@@ -6,18 +6,18 @@ use super::*;
 fn the_outermost_tag_stands_in_the_lowest_bits() {
     let inner = ipv4(1, ECHO);
     let frame = ethernet(0x88a8, &[&hex("0005 8100 0006 0800")[..], &inner].concat());
-    let (parts, result) = decode(&frame);
+    let (encapsulations, result) = decode(&frame);
     assert_eq!(result, Ok(()));
-    assert_eq!(paths(&parts), ["Ethernet/Dot1Q/Dot1Q/IPv4/ICMPv4"]);
-    assert_eq!(parts[0].link.unwrap().vlan_id, 6 * 4096 + 5);
+    assert_eq!(paths(&encapsulations), ["Ethernet/Dot1Q/Dot1Q/IPv4/ICMPv4"]);
+    assert_eq!(encapsulations[0].link.unwrap().vlan_id, 6 * 4096 + 5);
 }
 
 #[test]
 fn seven_tags_overflow_quietly() {
     let tags = hex("0001 8100 0002 8100 0003 8100 0004 8100 0005 8100 0006 8100 0007 0800");
-    let (parts, _) = decode(&ethernet(0x8100, &[&tags[..], &ipv4(1, ECHO)].concat()));
+    let (encapsulations, _) = decode(&ethernet(0x8100, &[&tags[..], &ipv4(1, ECHO)].concat()));
     let expected = 1 | 2 << 12 | 3 << 24 | 4 << 36 | 5 << 48 | 6 << 60;
-    assert_eq!(parts[0].link.unwrap().vlan_id, expected);
+    assert_eq!(encapsulations[0].link.unwrap().vlan_id, expected);
 }
 
 #[test]
@@ -49,9 +49,9 @@ fn link_protocols_are_named() {
         ["Ethernet/LLC/SNAP/CiscoDiscovery/CiscoDiscoveryInfo"]
     );
     let session = [&hex("1100 0001 0016 0021")[..], &ipv4(0xfd, b"")].concat();
-    let (parts, result) = decode(&ethernet(0x8864, &session));
+    let (encapsulations, result) = decode(&ethernet(0x8864, &session));
     assert_eq!(
-        (paths(&parts), result),
+        (paths(&encapsulations), result),
         (vec!["Ethernet/PPPoE/PPP/IPv4".to_owned()], Ok(()))
     );
     assert_eq!(
@@ -61,15 +61,15 @@ fn link_protocols_are_named() {
 }
 
 #[test]
-fn an_ieee_length_cuts_the_payload() {
+fn an_ieee_length_limits_the_payload() {
     let bpdu = [&hex("424203")[..], &[0; 3], &[0xff; 30]].concat();
-    let (parts, result) = decode(&ethernet(6, &bpdu));
-    assert_eq!(paths(&parts), ["Ethernet/LLC"]);
+    let (encapsulations, result) = decode(&ethernet(6, &bpdu));
+    assert_eq!(paths(&encapsulations), ["Ethernet/LLC"]);
     let error = DecodeError::Truncated {
         layer: Layer::STP,
         offset: 17,
-        wanted: 4,
-        had: 3,
+        needed: 4,
+        available: 3,
     };
     assert_eq!(result, Err(error));
 }
@@ -94,20 +94,20 @@ fn raw_ip_goes_by_its_first_nibble() {
         LinkType::IPV4,
         LinkType::RAW_OPENBSD,
     ] {
-        let (parts, result) = decode_as(link_type, &ipv4(6, &tcp(2)));
+        let (encapsulations, result) = decode_as(link_type, &ipv4(6, &tcp(2)));
         assert_eq!(
-            (paths(&parts), result),
+            (paths(&encapsulations), result),
             (vec!["IPv4/TCP".to_owned()], Ok(()))
         );
-        assert_eq!(parts[0].length, 40);
+        assert_eq!(encapsulations[0].length, 40);
     }
-    let (parts, _) = decode_as(LinkType::IPV6, &ipv6(17, &udp(1, 2, b"abc")));
+    let (encapsulations, _) = decode_as(LinkType::IPV6, &ipv6(17, &udp(1, 2, b"abc")));
     assert_eq!(
-        (paths(&parts), parts[0].length),
+        (paths(&encapsulations), encapsulations[0].length),
         (vec!["IPv6/UDP".to_owned()], 11)
     );
-    let (parts, result) = decode_as(LinkType::RAW, &[0x25, 0, 0, 0]);
-    assert!(parts.is_empty());
+    let (encapsulations, result) = decode_as(LinkType::RAW, &[0x25, 0, 0, 0]);
+    assert!(encapsulations.is_empty());
     assert_eq!(
         result,
         Err(DecodeError::Malformed {
@@ -120,19 +120,23 @@ fn raw_ip_goes_by_its_first_nibble() {
 #[test]
 fn cooked_captures_count_without_their_header() {
     let sll = hex("0000 0001 0006 020000000a01 0000 0800");
-    let (parts, result) = decode_as(LinkType::LINUX_SLL, &[&sll[..], &ipv4(6, &tcp(2))].concat());
+    let (encapsulations, result) =
+        decode_as(LinkType::LINUX_SLL, &[&sll[..], &ipv4(6, &tcp(2))].concat());
     assert_eq!(
-        (paths(&parts), result),
+        (paths(&encapsulations), result),
         (vec!["/IPv4/TCP".to_owned()], Ok(()))
     );
-    assert_eq!((parts[0].length, parts[0].link), (40, None));
+    assert_eq!(
+        (encapsulations[0].length, encapsulations[0].link),
+        (40, None)
+    );
     let sll2 = hex("86dd 0000 00000002 0001 00 06 020000000a010000");
-    let (parts, _) = decode_as(
+    let (encapsulations, _) = decode_as(
         LinkType::LINUX_SLL2,
         &[&sll2[..], &ipv6(17, &udp(1, 2, b""))].concat(),
     );
     assert_eq!(
-        (paths(&parts), parts[0].length),
+        (paths(&encapsulations), encapsulations[0].length),
         (vec!["/IPv6/UDP".to_owned()], 48)
     );
 }
@@ -142,8 +146,11 @@ fn a_cooked_arp_makes_no_flow() {
     let packet = hex(
         "0000 0001 0006 020000000a01 0000 0806 0001 0800 06 04 0001 020000000a01 0a010001 000000000000 0a010002",
     );
-    let (parts, result) = decode_as(LinkType::LINUX_SLL, &packet);
-    assert_eq!((parts.len(), parts.without_flow(), result), (0, 1, Ok(())));
+    let (encapsulations, result) = decode_as(LinkType::LINUX_SLL, &packet);
+    assert_eq!(
+        (encapsulations.len(), encapsulations.without_flow(), result),
+        (0, 1, Ok(()))
+    );
 }
 
 #[test]
@@ -151,38 +158,41 @@ fn loopback_knows_the_families_of_all_systems() {
     for family in [10_u32, 24, 28, 30] {
         for word in [family.to_be_bytes(), family.to_le_bytes()] {
             let packet = [&word[..], &ipv6(17, &udp(1, 2, b""))].concat();
-            let (parts, _) = decode_as(LinkType::NULL, &packet);
+            let (encapsulations, _) = decode_as(LinkType::NULL, &packet);
             assert_eq!(
-                (paths(&parts), parts[0].length),
+                (paths(&encapsulations), encapsulations[0].length),
                 (vec!["Loopback/IPv6/UDP".to_owned()], 48)
             );
         }
     }
-    let (parts, _) = decode_as(
+    let (encapsulations, _) = decode_as(
         LinkType::LOOP,
         &[&[0, 0, 0, 2][..], &ipv4(1, ECHO)].concat(),
     );
-    assert_eq!(paths(&parts), ["Loopback/IPv4/ICMPv4"]);
+    assert_eq!(paths(&encapsulations), ["Loopback/IPv4/ICMPv4"]);
 }
 
 #[test]
 fn ppp_comes_with_and_without_framing() {
     for head in [&hex("ff03 0021")[..], &hex("0021"), &hex("21")] {
-        let (parts, result) = decode_as(LinkType::PPP, &[head, &ipv4(1, ECHO)].concat());
+        let (encapsulations, result) = decode_as(LinkType::PPP, &[head, &ipv4(1, ECHO)].concat());
         assert_eq!(
-            (paths(&parts), result),
+            (paths(&encapsulations), result),
             (vec!["PPP/IPv4/ICMPv4".to_owned()], Ok(()))
         );
-        assert_eq!(parts[0].length, 28);
+        assert_eq!(encapsulations[0].length, 28);
     }
 }
 
 #[test]
-fn unknown_link_types_are_said() {
-    let (parts, result) = decode_as(LinkType(195), &[0; 60]);
-    assert_eq!((parts.len(), result), (0, Err(DecodeError::LinkType(195))));
+fn unknown_link_types_are_reported() {
+    let (encapsulations, result) = decode_as(LinkType(195), &[0; 60]);
+    assert_eq!(
+        (encapsulations.len(), result),
+        (0, Err(DecodeError::LinkType(195)))
+    );
     assert_eq!(
         result.unwrap_err().to_string(),
-        "link type 195 is not decoded"
+        "link type 195 is not supported"
     );
 }

@@ -1,15 +1,15 @@
-//! Tests of the decoder, by theme; here what they build packets with.
+//! Tests of the decoder, one file for each subject; this file builds packets.
 
 mod damage;
 mod ip;
-mod lanes;
 mod link;
+mod proptests;
 mod tunnel;
 
 use super::*;
 use crate::time::Timestamp;
 
-/// Bytes from hexadecimal text; anything but digits only separates.
+/// Parses hexadecimal digits and ignores all other characters.
 fn hex(text: &str) -> Vec<u8> {
     let digits: Vec<u32> = text.chars().filter_map(|c| c.to_digit(16)).collect();
     digits
@@ -18,7 +18,7 @@ fn hex(text: &str) -> Vec<u8> {
         .collect()
 }
 
-fn decode_as(link_type: LinkType, data: &[u8]) -> (Parts, Result<(), DecodeError>) {
+fn decode_as(link_type: LinkType, data: &[u8]) -> (Encapsulations, Result<(), DecodeError>) {
     decode_with(
         DecoderOptions::default(),
         link_type,
@@ -32,37 +32,40 @@ fn decode_with(
     link_type: LinkType,
     data: &[u8],
     wire_len: u32,
-) -> (Parts, Result<(), DecodeError>) {
-    let mut parts = Parts::new();
+) -> (Encapsulations, Result<(), DecodeError>) {
+    let mut encapsulations = Encapsulations::new();
     let packet = PacketRef {
         link_type,
         timestamp: Timestamp::ZERO,
         data,
         wire_len,
     };
-    let result = Decoder::new(options).decode(packet, &mut parts);
-    (parts, result)
+    let result = Decoder::new(options).decode(packet, &mut encapsulations);
+    (encapsulations, result)
 }
 
-fn decode(data: &[u8]) -> (Parts, Result<(), DecodeError>) {
+fn decode(data: &[u8]) -> (Encapsulations, Result<(), DecodeError>) {
     decode_as(LinkType::ETHERNET, data)
 }
 
-fn paths(parts: &Parts) -> Vec<String> {
-    parts.iter().map(|part| part.layers.to_string()).collect()
-}
-
-/// The paths of a packet that must decode without complaint.
-fn clean_paths(data: &[u8]) -> Vec<String> {
-    let (parts, result) = decode(data);
-    assert_eq!(result, Ok(()));
-    paths(&parts)
-}
-
-fn lengths(parts: &Parts) -> Vec<(u32, i64)> {
-    parts
+fn paths(encapsulations: &Encapsulations) -> Vec<String> {
+    encapsulations
         .iter()
-        .map(|part| (part.offset, part.length))
+        .map(|level| level.layers.to_string())
+        .collect()
+}
+
+/// Returns the paths of a packet that must decode without an error.
+fn clean_paths(data: &[u8]) -> Vec<String> {
+    let (encapsulations, result) = decode(data);
+    assert_eq!(result, Ok(()));
+    paths(&encapsulations)
+}
+
+fn lengths(encapsulations: &Encapsulations) -> Vec<(u32, i64)> {
+    encapsulations
+        .iter()
+        .map(|level| (level.offset, level.length))
         .collect()
 }
 

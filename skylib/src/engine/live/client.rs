@@ -9,7 +9,7 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::Notify;
 
 use super::LiveHub;
-use super::follower::Follower;
+use super::scheduled::Follower;
 use crate::engine::monotonic;
 use crate::gremlin::live::{LiveQuery, Update};
 use crate::gremlin::{Query, QueryError};
@@ -33,7 +33,7 @@ use crate::gremlin::{Query, QueryError};
 ///
 /// engine.graph().update(&mut |graph, now| {
 ///     let metadata = Metadata::from_iter([("Type", "bridge")]);
-///     graph.add_node(Node::new("br0", "", "", metadata, now)).ok();
+///     graph.add_node(Node::new("br0", metadata, now)).ok();
 /// });
 /// let Some((_, LiveNews::Update(Update::Changes { changes, .. }))) = client.recv_timeout(patience)
 /// else { panic!("a bridge came") };

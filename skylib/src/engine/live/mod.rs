@@ -12,7 +12,7 @@
 //! client costs one piece of news a query, and holds up nobody.
 
 mod client;
-mod follower;
+mod scheduled;
 
 pub use client::{LiveClient, LiveNews, LiveRefusal, LiveTicket};
 
@@ -23,10 +23,10 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 use self::client::Client;
-use self::follower::Follower;
-use super::hub::LoggedEvent;
-use super::monotonic;
-use super::query::QueryRunner;
+use self::scheduled::Follower;
+use crate::engine::graph::shared_graph::LoggedEvent;
+use crate::engine::monotonic;
+use crate::engine::query::QueryRunner;
 use crate::graph::GraphEvent;
 use crate::gremlin::QueryError;
 use crate::gremlin::live::{LiveQuery, Update};
@@ -206,7 +206,7 @@ impl LiveHub {
         }
         if inbox.passed > follower.query.sequence() {
             // Events went by between its first run and now.
-            follower.query.doubt();
+            follower.query.mark_stale();
         }
         self.bytes
             .fetch_add(follower.query.bytes(), Ordering::Relaxed);
@@ -226,7 +226,7 @@ impl LiveHub {
         let mut followers: Vec<Follower> = Vec::new();
         let mut looked = monotonic::now();
         while let Some(inbox) = self.wait(
-            follower::next_time(&followers, &self.options),
+            scheduled::next_time(&followers, &self.options),
             looked + COALESCE,
         ) {
             looked = monotonic::now();
@@ -234,10 +234,10 @@ impl LiveHub {
             followers.retain(|follower| !follower.slot.is_closed());
             for follower in &mut followers {
                 if inbox.is_overrun {
-                    follower.query.doubt();
+                    follower.query.mark_stale();
                 }
                 for (event, sequence) in &inbox.events {
-                    follower.query.note(event, *sequence);
+                    follower.query.apply_event(event, *sequence);
                 }
             }
             self.bound(&mut followers);

@@ -6,7 +6,7 @@ use super::*;
 use crate::engine::{Engine, EngineOptions};
 use crate::graph::{Edge, Graph, Metadata, MetadataOp, Node, NodeId};
 use crate::gremlin::QueryErrorKind;
-use crate::gremlin::live::{Change, Followed};
+use crate::gremlin::live::{AnswerReplica, Change};
 use crate::time::Timestamp;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -33,9 +33,7 @@ fn update<R>(engine: &Engine, work: impl FnOnce(&mut Graph, Timestamp) -> R) -> 
 fn add(engine: &Engine, id: &str, kind: &str) {
     update(engine, |graph, now| {
         let metadata = Metadata::from_iter([("Type", kind), ("Name", id)]);
-        graph
-            .add_node(Node::new(id, "", "", metadata, now))
-            .unwrap();
+        graph.add_node(Node::new(id, metadata, now)).unwrap();
     });
 }
 
@@ -56,7 +54,7 @@ fn changes(client: &LiveClient) -> Vec<Change> {
 
 /// What a client makes of everything it hears.
 #[derive(Default)]
-struct Heard(HashMap<String, (Followed, u64)>);
+struct Heard(HashMap<String, (AnswerReplica, u64)>);
 
 impl Heard {
     fn hear(&mut self, (name, news): (String, LiveNews)) {
@@ -80,13 +78,13 @@ fn change(engine: &Engine, random: &mut impl FnMut(usize) -> usize) {
     update(engine, |graph, now| match random(6) {
         0 | 1 => {
             let metadata = Metadata::from_iter([("Type", kind.as_str())]);
-            graph.add_node(Node::new(id, "", "", metadata, now)).ok();
+            graph.add_node(Node::new(id, metadata, now)).ok();
         }
         2 => drop(graph.delete_node(&id, now)),
         3 => drop(graph.patch_node(&id, &[MetadataOp::set("Type", kind)], now)),
         4 => drop(graph.patch_node(&id, &[MetadataOp::set("Metric.RxBytes", 1)], now)),
         _ => {
-            let edge = Edge::new("", id, format!("n{other}"), "", "", Metadata::new(), now);
+            let edge = Edge::between(id, format!("n{other}"), Metadata::new(), now);
             graph.add_edge(edge).ok();
         }
     });
@@ -138,7 +136,7 @@ fn whoever_follows_a_busy_engine_ends_with_the_answer_of_each_query() {
                 let now = engine.query(text, &|| false);
                 let followed = heard.0.get(text).map(|(followed, _)| followed);
                 let is_like = followed.is_some_and(|followed| match &now {
-                    Ok(answer) => followed.is_like(answer),
+                    Ok(answer) => followed.equals(answer),
                     Err(error) => followed.error() == Some(error),
                 });
                 if is_like {

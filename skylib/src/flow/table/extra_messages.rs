@@ -3,7 +3,7 @@
 use super::FlowTable;
 use super::entry::{Entry, NONE, Rare};
 use super::process::Pending;
-use crate::decode::{Layer, Parts};
+use crate::decode::{Encapsulations, Layer};
 use crate::flow::extra_layers::ExtraContents;
 use crate::flow::options::FlowTableOptions;
 use crate::flow::record::Flow;
@@ -28,7 +28,7 @@ impl Contents {
 
 impl FlowTable {
     /// The contents of a packet that its innermost flow wants.
-    pub(super) fn contents_of(&self, parts: &Parts) -> Option<Contents> {
+    pub(super) fn contents_of(&self, parts: &Encapsulations) -> Option<Contents> {
         let (layer, ends) = parts.innermost()?;
         let is_wanted = self.options.extra_layers.contains(layer);
         is_wanted.then_some(Contents {

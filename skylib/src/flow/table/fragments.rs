@@ -3,7 +3,8 @@
 use super::FlowTable;
 use super::process::{IS_COUNTED, IS_FRAGMENTED, Pending};
 use crate::decode::{
-    DefragOptions, Defragmenter, Fragment, Joined, Joining, Layer, NetworkProtocol, Parts,
+    DefragOptions, Defragmenter, Encapsulations, Fragment, Layer, NetworkProtocol, Reassembled,
+    Reassembly,
 };
 use crate::flow::options::FlowTableOptions;
 use crate::packet::{LinkType, PacketRef};
@@ -24,7 +25,7 @@ pub(super) struct JoinedPacket {
     frame: Vec<u8>,
     link_type: LinkType,
     timestamp: Timestamp,
-    joined: Joined,
+    joined: Reassembled,
 }
 
 /// Marks the number of a joined packet among those of a batch.
@@ -37,10 +38,10 @@ impl Fragments {
             return None;
         }
         // COMPAT: recorded values of the original, which joins no short last fragment.
-        let least_last = if options.recorded { 8 } else { 1 };
+        let min_last_fragment_len = if options.recorded { 8 } else { 1 };
         let limits = DefragOptions::default()
             .with_max_bytes(fragments_limit(options))
-            .with_least_last(least_last);
+            .with_min_last_fragment_len(min_last_fragment_len);
         Some(Box::new(Self {
             defragmenter: Defragmenter::new(limits),
             joined: Vec::new(),
@@ -67,20 +68,20 @@ impl Fragments {
         self.joined.get(usize::from(number & !IS_JOINED))
     }
 
-    fn add(&mut self, packet: PacketRef<'_>, fragment: Fragment) -> Joining {
+    fn add(&mut self, packet: PacketRef<'_>, fragment: Fragment) -> Reassembly {
         if self.len == self.joined.len() {
             self.joined.push(JoinedPacket {
                 frame: Vec::new(),
                 link_type: packet.link_type,
                 timestamp: Timestamp::ZERO,
-                joined: Joined::default(),
+                joined: Reassembled::default(),
             });
         }
         let Some(place) = self.joined.get_mut(self.len) else {
-            return Joining::Refused;
+            return Reassembly::Rejected;
         };
         let joining = self.defragmenter.add(packet, fragment, &mut place.frame);
-        if let Joining::Whole(joined) = joining {
+        if let Reassembly::Complete(joined) = joining {
             place.link_type = packet.link_type;
             place.timestamp = packet.timestamp;
             place.joined = joined;
@@ -123,14 +124,14 @@ impl FlowTable {
             return;
         };
         match fragments.add(packet, fragment) {
-            Joining::Whole(joined) => {
-                self.stats.fragments.joined += u64::from(joined.waited) + 1;
+            Reassembly::Complete(joined) => {
+                self.stats.fragments.joined += u64::from(joined.pending_fragments) + 1;
                 let index = fragments.len - 1;
                 if let Some(whole) = fragments.joined.get(index) {
                     self.take_joined(whole, index, packet, slots, len);
                 }
             }
-            Joining::Refused => self.stats.fragments.refused += 1,
+            Reassembly::Rejected => self.stats.fragments.refused += 1,
             _ => {}
         }
         self.stats.fragments.lost = fragments.defragmenter.lost();
@@ -148,18 +149,22 @@ impl FlowTable {
     ) {
         let (packet, joined) = (whole.packet(), &whole.joined);
         if !self.passes(packet) {
-            self.stats.filtered += u64::from(joined.waited);
+            self.stats.filtered += u64::from(joined.pending_fragments);
             return;
         }
         // COMPAT: recorded values of the original, which counts the last fragment only.
         let (fragments, wire_bytes, ip_bytes) = if self.options.recorded {
             (1, 0, 0)
         } else {
-            let fragments = u64::from(joined.waited) + 1;
-            (fragments, joined.waited_wire_bytes, joined.waited_ip_bytes)
+            let fragments = u64::from(joined.pending_fragments) + 1;
+            (
+                fragments,
+                joined.pending_wire_bytes,
+                joined.pending_ip_bytes,
+            )
         };
         let first = *len;
-        let stopped = self.decoder.decode_joined(packet, &mut self.parts);
+        let stopped = self.decoder.decode_reassembled(packet, &mut self.parts);
         self.take_parts(packet, IS_JOINED | index as u16, stopped, slots, len);
         // What lies around the datagram came with every fragment.
         let mut layers = self.parts.iter().map(|part| part.layers);
@@ -191,7 +196,7 @@ impl FlowTable {
         let entry = self.arena.get_mut(record);
         let wanted = IS_COUNTED | IS_FRAGMENTED;
         if pending.flags & wanted == wanted && !recorded {
-            entry.hot.packets[way] += u64::from(joined.waited);
+            entry.hot.packets[way] += u64::from(joined.pending_fragments);
         }
         // COMPAT: recorded values of the original, which tells of a flow's first datagram only.
         if recorded && !is_first {
@@ -199,8 +204,8 @@ impl FlowTable {
         }
         let rare = self.rare.get_mut(entry.cold.rare);
         if let Some(metric) = rare.and_then(|rare| rare.ip.as_mut()) {
-            metric.fragments += i64::from(joined.waited);
-            metric.fragment_errors += i64::from(joined.refused);
+            metric.fragments += i64::from(joined.pending_fragments);
+            metric.fragment_errors += i64::from(joined.rejected_fragments);
         }
     }
 
@@ -224,7 +229,7 @@ impl FlowTable {
 }
 
 /// Whether the innermost flow of a packet gets a metric of fragments.
-pub(super) fn has_ip_metric(parts: &Parts, index: usize) -> bool {
+pub(super) fn has_ip_metric(parts: &Encapsulations, index: usize) -> bool {
     let is_v4 = |protocol| protocol == NetworkProtocol::Ipv4;
     let mut networks = parts.iter().filter_map(|part| part.network);
     index + 1 == parts.len() && networks.any(|network| is_v4(network.protocol))

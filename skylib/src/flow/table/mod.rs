@@ -31,7 +31,7 @@ use super::packet_filter::PacketFilter;
 use super::record::Flow;
 use super::stats::FlowTableStats;
 use super::tcp_stream::Streams;
-use crate::decode::{Decoder, Parts};
+use crate::decode::{Decoder, Encapsulations};
 use crate::packet::PacketBatch;
 
 /// The flows of one capture point.
@@ -95,8 +95,8 @@ pub struct FlowTable {
     /// Whether [`FlowTable::end`] has been called.
     has_ended: bool,
     stats: FlowTableStats,
-    parts: Parts,
-    first_parts: Parts,
+    parts: Encapsulations,
+    first_parts: Encapsulations,
     pending: Vec<Pending>,
 }
 
@@ -134,9 +134,9 @@ impl FlowTable {
             looks_inside: options.reassemble_tcp || !options.extra_layers.is_none(),
             has_ended: false,
             stats: FlowTableStats::default(),
-            parts: Parts::new(),
-            first_parts: Parts::new(),
-            pending: vec![Pending::NONE; BATCH * Parts::CAPACITY],
+            parts: Encapsulations::new(),
+            first_parts: Encapsulations::new(),
+            pending: vec![Pending::NONE; BATCH * Encapsulations::CAPACITY],
             options,
         }
     }

@@ -7,7 +7,7 @@ use super::entry::{
 };
 use super::fragments::has_ip_metric;
 use super::process::{IS_SWAPPED, Packets, Pending};
-use crate::decode::{NetworkProtocol, Part, TransportProtocol};
+use crate::decode::{Encapsulation, NetworkProtocol, TransportProtocol};
 use crate::flow::metric::IpMetric;
 
 impl FlowTable {
@@ -29,7 +29,7 @@ impl FlowTable {
         let mut parts = std::mem::take(&mut self.first_parts);
         let packet = packets.of(pending);
         let stopped = if packets.joined(pending).is_some() {
-            self.decoder.decode_joined(packet, &mut parts)
+            self.decoder.decode_reassembled(packet, &mut parts)
         } else {
             self.decoder.decode(packet, &mut parts)
         };
@@ -128,7 +128,7 @@ impl FlowTable {
 }
 
 /// Which layers a flow has.
-fn layers(part: &Part) -> u8 {
+fn layers(part: &Encapsulation) -> u8 {
     let mut layers = 0;
     if part.link.is_some() {
         layers |= HAS_LINK;

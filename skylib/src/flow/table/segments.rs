@@ -3,7 +3,7 @@
 use super::FlowTable;
 use super::entry::{Entry, Rare};
 use super::process::Pending;
-use crate::decode::{Part, Parts, TcpFlags, TransportHeader, TransportProtocol};
+use crate::decode::{Encapsulation, Encapsulations, TcpFlags, TransportHeader, TransportProtocol};
 use crate::flow::options::FlowTableOptions;
 use crate::flow::record::FinishType;
 use crate::flow::tcp_metric::TcpMetric;
@@ -12,9 +12,15 @@ use crate::packet::PacketRef;
 
 impl FlowTable {
     /// Sequence number and payload length of the segment that a packet's innermost flow follows.
-    pub(super) fn segment_of(&self, packet: PacketRef<'_>, parts: &Parts) -> Option<(u32, u32)> {
+    pub(super) fn segment_of(
+        &self,
+        packet: PacketRef<'_>,
+        parts: &Encapsulations,
+    ) -> Option<(u32, u32)> {
         let is_tcp = |header: &&TransportHeader| header.protocol == TransportProtocol::Tcp;
-        let header = parts.last().and_then(|part: &Part| part.transport.as_ref());
+        let header = parts
+            .last()
+            .and_then(|part: &Encapsulation| part.transport.as_ref());
         let header = header.filter(is_tcp).filter(|header| header.has_ports)?;
         let recorded = self.options.recorded;
         // COMPAT: recorded values of the original, which follows no TCP within UDP.

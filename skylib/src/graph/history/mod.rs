@@ -10,12 +10,12 @@
 //! use skylib::time::{Timestamp, When};
 //!
 //! let history = MemoryHistory::new(HistoryLimits::default());
-//! let mut graph = Graph::new();
+//! let mut graph = Graph::new().with_journal();
 //! let eth0 = NodeId::from("eth0");
 //! let noon = Timestamp::from_ms(43_200_000);
 //! let later = Timestamp::from_ms(43_260_000);
 //! let metadata = Metadata::from_iter([("State", "UP")]);
-//! graph.add_node(Node::new("eth0", "", "", metadata, noon))?;
+//! graph.add_node(Node::new("eth0", metadata, noon))?;
 //! history.record(&graph.take_events(), noon);
 //! graph.patch_node(&eth0, &[MetadataOp::set("State", "DOWN")], later)?;
 //! history.record(&graph.take_events(), later);

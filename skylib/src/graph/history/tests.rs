@@ -274,13 +274,11 @@ proptest! {
 #[test]
 fn what_was_called_so_is_found_without_looking_at_all() {
     let history = MemoryHistory::new(HistoryLimits::default());
-    let mut graph = Graph::new();
+    let mut graph = Graph::new().with_journal();
     for number in 0..100 {
         let name = format!("eth{number}");
         let metadata = Metadata::from_iter([("Name", name.as_str()), ("Type", "device")]);
-        graph
-            .add_node(Node::new(name, "", "", metadata, ms(10)))
-            .unwrap();
+        graph.add_node(Node::new(name, metadata, ms(10))).unwrap();
     }
     history.record(&graph.take_events(), ms(10));
     let renamed = [
@@ -332,9 +330,9 @@ fn what_was_called_so_is_found_without_looking_at_all() {
 #[test]
 fn a_reader_that_holds_too_much_expires() {
     let history = MemoryHistory::new(HistoryLimits::default().with_max_bytes(10_000));
-    let mut graph = Graph::new();
+    let mut graph = Graph::new().with_journal();
     graph
-        .add_node(Node::new("n", "", "", Metadata::new(), ms(1)))
+        .add_node(Node::new("n", Metadata::new(), ms(1)))
         .unwrap();
     history.record(&graph.take_events(), ms(1));
     let past = PastView::open(&history, When::At(ms(1)));
@@ -356,10 +354,10 @@ fn a_reader_that_holds_too_much_expires() {
 #[test]
 fn clocks_that_disagree_leave_no_hole() {
     let history = MemoryHistory::new(HistoryLimits::default());
-    let mut graph = Graph::new();
+    let mut graph = Graph::new().with_journal();
     let id = NodeId::from("n");
     graph
-        .add_node(Node::new("n", "", "", Metadata::new(), ms(5000)))
+        .add_node(Node::new("n", Metadata::new(), ms(5000)))
         .unwrap();
     // The publisher's clock is behind.
     for (revision, at) in [(2, 3000), (3, 4000), (4, 7000)] {
@@ -378,13 +376,13 @@ fn clocks_that_disagree_leave_no_hole() {
 #[test]
 fn an_edge_that_comes_again_elsewhere_is_found_where_it_was() {
     let history = MemoryHistory::new(HistoryLimits::default());
-    let mut graph = Graph::new();
+    let mut graph = Graph::new().with_journal();
     for id in ["a", "b", "c"] {
         graph
-            .add_node(Node::new(id, "", "", Metadata::new(), ms(1)))
+            .add_node(Node::new(id, Metadata::new(), ms(1)))
             .unwrap();
     }
-    let edge = |child: &str, at| Edge::new("e", "a", child, "", "", Metadata::new(), ms(at));
+    let edge = |child: &str, at| Edge::new("e", "a", child, Metadata::new(), ms(at));
     graph.add_edge(edge("b", 10)).unwrap();
     graph.delete_edge(&EdgeId::from("e"), ms(20)).unwrap();
     graph.add_edge(edge("c", 30)).unwrap();

@@ -14,22 +14,16 @@ fn map(json: &str) -> Metadata {
 }
 
 fn node(id: &str) -> Node {
-    Node::new(
-        id,
-        "h",
-        "test.h",
-        Metadata::from_iter([("Name", id)]),
-        at(1),
-    )
+    Node::new(id, Metadata::from_iter([("Name", id)]), at(1)).with_origin(Origin::new("test", "h"))
 }
 
 fn edge(id: &str, parent: &str, child: &str) -> Edge {
-    Edge::new(id, parent, child, "h", "test.h", Metadata::new(), at(1))
+    Edge::new(id, parent, child, Metadata::new(), at(1)).with_origin(Origin::new("test", "h"))
 }
 
 /// a → b twice, b → c, c → c.
 fn small() -> Graph {
-    let mut graph = Graph::new();
+    let mut graph = Graph::new().with_journal();
     for id in ["a", "b", "c"] {
         graph.add_node(node(id)).unwrap();
     }

@@ -171,7 +171,8 @@ fn apply(graph: &mut Graph, change: &Change, now: i64) -> bool {
             value,
         } => {
             let origin = format!("o{origin}");
-            let node = Node::new(node_id(node), "", origin, metadata(*value), now);
+            let node = Node::new(node_id(node), metadata(*value), now)
+                .with_origin(Origin::from_text(origin));
             graph.add_node(node).is_ok()
         }
         Change::AddEdge {
@@ -180,7 +181,7 @@ fn apply(graph: &mut Graph, change: &Change, now: i64) -> bool {
             child,
         } => {
             let (parent, child) = (node_id(parent), node_id(child));
-            let edge = Edge::new(edge_id(edge), parent, child, "", "", Metadata::new(), now);
+            let edge = Edge::new(edge_id(edge), parent, child, Metadata::new(), now);
             graph.add_edge(edge).is_ok()
         }
         Change::SetNode { node, value } => {
@@ -203,7 +204,7 @@ proptest! {
     fn a_graph_does_with_each_change_what_a_model_does(
         changes in prop::collection::vec(change(), 1..120),
     ) {
-        let (mut graph, mut model) = (Graph::new(), Model::default());
+        let (mut graph, mut model) = (Graph::new().with_journal(), Model::default());
         for (now, change) in (1_000..).zip(&changes) {
             let came_of_it = model.apply(change, now);
             prop_assert_eq!(apply(&mut graph, change, now), came_of_it, "{:?}", change);

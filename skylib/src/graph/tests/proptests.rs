@@ -89,7 +89,7 @@ fn origin(number: u8) -> String {
 }
 
 pub(in crate::graph) fn graph() -> Graph {
-    Graph::with_indexes(["Ifs.MAC"])
+    Graph::with_indexes(["Ifs.MAC"]).with_journal()
 }
 
 pub(in crate::graph) fn apply(graph: &mut Graph, step: &Step, now: Timestamp) {
@@ -102,18 +102,15 @@ pub(in crate::graph) fn apply(graph: &mut Graph, step: &Step, now: Timestamp) {
     match step {
         Step::AddNode(n, value) => {
             graph
-                .add_node(Node::new(
-                    node_id(*n),
-                    "",
-                    origin(*n),
-                    metadata(*value),
-                    now,
-                ))
+                .add_node(
+                    Node::new(node_id(*n), metadata(*value), now)
+                        .with_origin(Origin::from_text(origin(*n))),
+                )
                 .ok();
         }
         Step::AddEdge(e, parent, child) => {
             let (parent, child) = (node_id(*parent), node_id(*child));
-            let edge = Edge::new(edge_id(*e), parent, child, "", "", Metadata::new(), now);
+            let edge = Edge::new(edge_id(*e), parent, child, Metadata::new(), now);
             graph.add_edge(edge).ok();
         }
         Step::PatchNode(n, value) => {
@@ -423,7 +420,7 @@ proptest! {
         model.follow(&graph.take_events());
         let id = node_id(NODES);
         for _ in 0..40 {
-            graph.add_node(Node::new(id.clone(), "", "", Metadata::new(), Timestamp::ZERO)).unwrap();
+            graph.add_node(Node::new(id.clone(), Metadata::new(), Timestamp::ZERO)).unwrap();
             graph.delete_node(&id, Timestamp::ZERO).unwrap();
         }
         prop_assert_eq!(graph.storage().kept(), 0);
@@ -439,7 +436,7 @@ fn a_view_that_holds_back_too_much_expires() {
         steps: RefCell::default(),
     };
     let id = node_id(0);
-    let node = Node::new(id.clone(), "", "", Metadata::new(), Timestamp::ZERO);
+    let node = Node::new(id.clone(), Metadata::new(), Timestamp::ZERO);
     changing.graph.borrow_mut().add_node(node).unwrap();
     changing.graph.borrow_mut().set_past_limits(10, usize::MAX);
     let old = GraphView::open(&changing);
@@ -486,7 +483,7 @@ fn kept_bytes_are_bounded_too() {
         steps: RefCell::default(),
     };
     let id = node_id(0);
-    let node = Node::new(id.clone(), "", "", Metadata::new(), Timestamp::ZERO);
+    let node = Node::new(id.clone(), Metadata::new(), Timestamp::ZERO);
     changing.graph.borrow_mut().add_node(node).unwrap();
     changing
         .graph

@@ -5,14 +5,22 @@ use hashbrown::HashMap;
 use super::Answer;
 use crate::graph::Node;
 use crate::gremlin::error::QueryError;
-use crate::gremlin::go_text;
+use crate::gremlin::go_format;
 use crate::value::Value;
 
 impl Answer {
     /// Writes a graph in the DOT language of Graphviz.
     ///
+    /// ```
+    /// use skylib::gremlin::Answer;
+    /// let mut dot = Vec::new();
+    /// Answer::Graph { nodes: vec![], edges: vec![] }.write_dot(&mut dot)?;
+    /// assert_eq!(dot, b"digraph g {\n}");
+    /// # Ok::<(), skylib::gremlin::QueryError>(())
+    /// ```
+    ///
     /// # Errors
-    /// An answer that is no graph; the text is what clients are told.
+    /// Returns an error, whose text clients receive, if the answer is not a graph.
     pub fn write_dot(&self, out: &mut Vec<u8>) -> Result<(), QueryError> {
         let Self::Graph { nodes, edges } = self else {
             return Err(QueryError::execute("Only graph can be outputted as dot"));
@@ -24,7 +32,7 @@ impl Answer {
             let mut label = title.clone();
             for key in KEYS {
                 if let Some(value) = node.metadata.get(key) {
-                    let value = escaped(&go_text::metadata(value));
+                    let value = escaped(&go_format::metadata(value));
                     label.push_str(&format!("\\n{key} = {value}"));
                 }
             }
@@ -53,7 +61,7 @@ impl Answer {
     }
 }
 
-/// A node's name and the beginning of its id.
+/// Returns the name of a node and the first eight characters of its id.
 fn title(node: &Node) -> String {
     let name = node
         .metadata
@@ -64,11 +72,12 @@ fn title(node: &Node) -> String {
     escaped(&format!("{name}-{id}"))
 }
 
+/// Escapes a text for a quoted DOT string.
 fn escaped(text: &str) -> String {
     text.replace('\\', "\\\\").replace('"', "\\\"")
 }
 
-/// A text as DOT takes it: bare where it can be.
+/// Returns a text as a DOT identifier, quoted if necessary.
 fn word(text: &str) -> String {
     let is_bare = !text.starts_with(|c: char| c.is_ascii_digit())
         && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
@@ -79,6 +88,7 @@ fn word(text: &str) -> String {
     }
 }
 
+/// Metadata keys that labels show.
 const KEYS: [&str; 6] = ["Type", "IfIndex", "State", "TID", "IPV4", "IPV6"];
 
 #[cfg(test)]
@@ -91,20 +101,12 @@ mod tests {
 
     fn node(id: &str, metadata: &str) -> Arc<Node> {
         let metadata: Metadata = serde_json::from_str(metadata).unwrap();
-        Arc::new(Node::new(id, "", "", metadata, Timestamp::ZERO))
+        Arc::new(Node::new(id, metadata, Timestamp::ZERO))
     }
 
     fn edge(metadata: &str) -> Arc<Edge> {
         let metadata: Metadata = serde_json::from_str(metadata).unwrap();
-        Arc::new(Edge::new(
-            "e",
-            "0123456789",
-            "b",
-            "",
-            "",
-            metadata,
-            Timestamp::ZERO,
-        ))
+        Arc::new(Edge::new("e", "0123456789", "b", metadata, Timestamp::ZERO))
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `Answer`: what a query gives, and how it is written for clients.
+//! `Answer`: the result of a query, and its output formats.
 
 mod dot;
 mod pcap;
@@ -13,7 +13,7 @@ use crate::flow::{Flow, FlowSet, RawPacket};
 use crate::graph::{Edge, Node, WriteJson};
 use crate::value::{JsonWriter, Text, Value};
 
-/// The result of a query. Serialises as the JSON that clients expect of each kind.
+/// The result of a query. Serializes as the JSON that clients expect of each kind.
 ///
 /// ```
 /// use skylib::gremlin::Answer;
@@ -27,40 +27,40 @@ use crate::value::{JsonWriter, Text, Value};
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Answer {
-    /// A graph, whole or in part: of `G` and `SubGraph`.
+    /// A graph or subgraph, of `G` and `SubGraph`.
     Graph {
-        /// Its nodes.
+        /// Nodes.
         nodes: Vec<Arc<Node>>,
-        /// Its edges; both ends of each are among the nodes.
+        /// Edges; both ends of each are among the nodes.
         edges: Vec<Arc<Edge>>,
     },
-    /// Nodes, perhaps some more than once.
+    /// Nodes; may contain duplicates.
     Nodes(Vec<Arc<Node>>),
-    /// Edges, perhaps some more than once.
+    /// Edges; may contain duplicates.
     Edges(Vec<Arc<Edge>>),
-    /// Nodes from source to target, path by path.
+    /// Paths, each the nodes from source to target.
     Paths(Vec<Vec<Arc<Node>>>),
     /// Flows.
     Flows(FlowSet),
-    /// Flows by tracking id.
+    /// Flows by tracking ID.
     Groups(Vec<(Text, Vec<Flow>)>),
-    /// Metrics by what they belong to.
+    /// Metrics by owner.
     Metrics(Metrics),
-    /// Packets by the UUID of their flow.
+    /// Raw packets by the UUID of their flow.
     RawPackets(Vec<(Text, Vec<RawPacket>)>),
-    /// Connections by the id of a node or the UUID of a flow.
+    /// Sockets by the id of a node or the UUID of a flow.
     Sockets(Vec<(Text, Vec<Value>)>),
     /// Next hops by the id of a node.
     NextHops(Vec<(Text, Value)>),
-    /// A list of values, or null where there is none; or one object.
+    /// A list of values, null if the list is empty, or a single object.
     Value(Value),
     /// A count or a sum.
     Number(i64),
 }
 
 impl Answer {
-    /// Of what kind it is: `graph`, `nodes`, `edges`, `paths`, `flows`, `groups`, `metrics`,
-    /// `rawpackets`, `sockets`, `nexthops`, `values` or `number`.
+    /// Returns the kind of the answer: `graph`, `nodes`, `edges`, `paths`, `flows`, `groups`, `metrics`,
+    /// `rawpackets`, `sockets`, `nexthops`, `values`, or `number`.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
@@ -79,10 +79,10 @@ impl Answer {
         }
     }
 
-    /// Writes JSON; elements go out one by one, nothing is built up.
+    /// Writes the answer as JSON. Lists of elements are streamed in chunks of about 64 KiB.
     ///
     /// # Errors
-    /// Those of the writer; a `Vec` has none.
+    /// Returns the errors of the writer; writing to a `Vec` does not fail.
     pub fn write_json(&self, mut out: impl io::Write) -> io::Result<()> {
         match self {
             Self::Graph { nodes, edges } => {
@@ -106,7 +106,7 @@ impl Answer {
     }
 }
 
-/// Writes elements in pieces of some 64 KiB.
+/// Writer of element lists, in chunks of about 64 KiB.
 struct ListWriter<W> {
     out: W,
     json: JsonWriter,
@@ -120,7 +120,7 @@ impl<W: io::Write> ListWriter<W> {
         }
     }
 
-    /// What stands before, and the elements; `none` in place of an empty list.
+    /// Writes `before` and the elements, or `before` and `none` if the list is empty.
     fn write<E: WriteJson>(
         &mut self,
         before: &str,
@@ -135,7 +135,7 @@ impl<W: io::Write> ListWriter<W> {
         for (i, element) in elements.iter().enumerate() {
             self.json.constant(if i > 0 { b"," } else { b"[" });
             element.write_json(&mut self.json);
-            if self.json.len() >= PIECE {
+            if self.json.len() >= CHUNK {
                 self.flush()?;
             }
         }
@@ -143,6 +143,7 @@ impl<W: io::Write> ListWriter<W> {
         Ok(())
     }
 
+    /// Writes `after` and the rest of the buffer.
     fn end(mut self, after: &str) -> io::Result<()> {
         self.json.raw(after.as_bytes());
         self.flush()
@@ -155,10 +156,10 @@ impl<W: io::Write> ListWriter<W> {
     }
 }
 
-/// Bytes handed on at once.
-const PIECE: usize = 64 << 10;
+/// Size of a chunk, in bytes.
+const CHUNK: usize = 64 << 10;
 
-/// `[{"name": …}]`, or `[]` for none.
+/// Serializes entries as `[{"name": …}]`, or `[]` if there are none.
 fn keyed<'a, S: Serializer, T: Serialize + 'a>(
     serializer: S,
     entries: &'a [(Text, T)],
@@ -183,7 +184,7 @@ impl Serialize for Answer {
             edges: Option<&'a [Arc<Edge>]>,
         }
         match self {
-            // COMPAT: a side without elements is null.
+            // COMPAT: an empty list of nodes or edges is null.
             Self::Graph { nodes, edges } => serializer.collect_seq([Graph {
                 nodes: (!nodes.is_empty()).then_some(nodes),
                 edges: (!edges.is_empty()).then_some(edges),
@@ -196,7 +197,7 @@ impl Serialize for Answer {
             Self::Metrics(metrics) => {
                 serializer.collect_seq((!metrics.is_empty()).then_some(metrics))
             }
-            // COMPAT: of a flow of which `BPF` leaves no packet the list is null.
+            // COMPAT: the packet list of a flow is null if `BPF` removed all packets.
             Self::RawPackets(flows) => {
                 let entries: Vec<(Text, Option<&[RawPacket]>)> = flows
                     .iter()
@@ -218,10 +219,10 @@ impl Serialize for Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::Metadata;
+    use crate::graph::{Metadata, Origin};
     use crate::time::Timestamp;
 
-    /// Both ways to write.
+    /// Serializes an answer in both ways.
     fn json(answer: &Answer) -> String {
         let text = serde_json::to_string(answer).unwrap();
         let mut written = Vec::new();
@@ -231,12 +232,15 @@ mod tests {
     }
 
     #[test]
-    fn long_lists_are_written_in_pieces_that_fit_together() {
-        let node = |i| Node::new(format!("n{i}"), "h", "", Metadata::new(), Timestamp::ZERO);
+    fn long_lists_are_written_in_chunks_that_fit_together() {
+        let node = |i| {
+            Node::new(format!("n{i}"), Metadata::new(), Timestamp::ZERO)
+                .with_origin(Origin::default().with_host("h"))
+        };
         let nodes: Vec<_> = (0..2_000).map(|i| Arc::new(node(i))).collect();
-        let edge = Edge::new("e", "n1", "n2", "", "", Metadata::new(), Timestamp::ZERO);
+        let edge = Edge::new("e", "n1", "n2", Metadata::new(), Timestamp::ZERO);
         let edges = vec![Arc::new(edge)];
-        assert!(json(&Answer::Nodes(nodes.clone())).len() > PIECE);
+        assert!(json(&Answer::Nodes(nodes.clone())).len() > CHUNK);
         let both = json(&Answer::Graph {
             nodes,
             edges: edges.clone(),

@@ -1,15 +1,17 @@
-//! Raw packets as a capture file.
+//! Raw packets as a pcap file.
 
 use super::Answer;
 use crate::flow::RawPacket;
 use crate::gremlin::error::QueryError;
 
 impl Answer {
-    /// Writes raw packets as a classic pcap file in the order of their capture; nothing at all
-    /// where there is no packet. Only Ethernet packets: the format has one link type a file.
+    /// Writes raw packets as a classic pcap file, ordered by capture time.
+    ///
+    /// Writes only Ethernet packets, because a pcap file has one link type. Writes nothing if there
+    /// are none.
     ///
     /// # Errors
-    /// An answer that is no raw packets; the text is what clients are told.
+    /// Returns an error, whose text clients receive, if the answer is not raw packets.
     pub fn write_pcap(&self, out: &mut Vec<u8>) -> Result<(), QueryError> {
         let Self::RawPackets(flows) = self else {
             let message = "Only RawPackets step result can be outputted as pcap";
@@ -29,7 +31,7 @@ impl Answer {
             .map(|packet| length(packet))
             .max()
             .unwrap_or(0);
-        // Magic of microsecond files, version 2.4, UTC, snapshot length, link type.
+        // Magic number (microseconds), version 2.4, time zone, accuracy, snapshot length, link type.
         for word in [
             0xa1b2_c3d4,
             0x0004_0002,
@@ -52,13 +54,14 @@ impl Answer {
     }
 }
 
+/// Returns the stored length of a packet, in bytes.
 fn length(packet: &RawPacket) -> u32 {
     u32::try_from(packet.data.len()).unwrap_or(u32::MAX)
 }
 
-/// Number of Ethernet in libpcap's list of link types.
+/// `LINKTYPE_ETHERNET` of libpcap.
 const LINKTYPE_ETHERNET: u32 = 1;
-/// Most bytes of a packet that the original stored.
+/// Maximum number of bytes per packet that the original stored.
 const SNAPLEN: u32 = 4096;
 
 #[cfg(test)]

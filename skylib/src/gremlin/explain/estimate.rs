@@ -1,8 +1,8 @@
-//! How many elements each operation is expected to leave, from what is known before it runs: the
-//! size of the graph, the lengths of index entries, the mean number of edges at a node.
+//! Cardinality estimation: the expected number of elements after each operation.
 //!
-//! Where nothing is known of a key, an equality is taken to hold for a tenth of the elements and an
-//! inequality for a third, as query planners have done since System R.
+//! Estimates use the size of the graph, the lengths of index entries, and the average degree of
+//! nodes. Without statistics for a key, the selectivity of an equality is 1/10 and that of an
+//! inequality is 1/3, as in System R.
 
 use hashbrown::HashMap;
 
@@ -12,7 +12,7 @@ use crate::gremlin::ast::{Hierarchy, Walk};
 use crate::gremlin::plan::{Operation, Plan};
 use crate::value::Text;
 
-/// An estimate for each operation; none where there is nothing to go by (flows, for one).
+/// Returns an estimate for each operation; `None` if nothing is known, as for flows.
 pub(super) fn all(plan: &Plan, trace: &Trace<'_>, totals: (usize, usize)) -> Vec<Option<u64>> {
     let mut estimator = Estimator {
         nodes: totals.0 as f64,
@@ -33,10 +33,12 @@ pub(super) fn all(plan: &Plan, trace: &Trace<'_>, totals: (usize, usize)) -> Vec
 struct Estimator<'p> {
     nodes: f64,
     edges: f64,
+    /// Estimates of marked nodes by mark.
     marks: HashMap<&'p Text, f64>,
 }
 
 impl<'p> Estimator<'p> {
+    /// Returns the estimate after an operation, given the estimate `before` it.
     fn after(
         &mut self,
         operation: &'p Operation,
@@ -46,9 +48,9 @@ impl<'p> Estimator<'p> {
         match operation {
             Operation::Nodes(Some(_), _) | Operation::Edges(Some(_), _) => Some(1.0),
             Operation::Nodes(None, filter) => {
-                let guess = self.nodes * share(filter);
+                let guess = self.nodes * selectivity(filter);
                 Some(match access {
-                    // What the index names, unless the rest of the filter lets fewer pass.
+                    // The index entries, unless the rest of the filter selects fewer.
                     Some(Access::Index { estimate, .. }) => {
                         let named = *estimate as f64;
                         if tests(filter) > 1 {
@@ -60,12 +62,14 @@ impl<'p> Estimator<'p> {
                     _ => guess,
                 })
             }
-            Operation::Edges(None, filter) => Some(self.edges * share(filter)),
-            Operation::Walk(walk, filter) => Some(before? * self.around(*walk) * share(filter)),
-            Operation::Hierarchy(hierarchy, filter, depth) => {
-                self.within(before?, *hierarchy, share(filter), *depth)
+            Operation::Edges(None, filter) => Some(self.edges * selectivity(filter)),
+            Operation::Walk(walk, filter) => {
+                Some(before? * self.around(*walk) * selectivity(filter))
             }
-            Operation::Filter(filter) => Some(before? * share(filter)),
+            Operation::Hierarchy(hierarchy, filter, depth) => {
+                self.within(before?, *hierarchy, selectivity(filter), *depth)
+            }
+            Operation::Filter(filter) => Some(before? * selectivity(filter)),
             Operation::Page(page) => {
                 let (from, to) = (page.from as f64, page.to as f64);
                 Some((before?.min(to) - from).max(0.0))
@@ -101,7 +105,7 @@ impl<'p> Estimator<'p> {
         }
     }
 
-    /// Results of a walk for each element it starts from.
+    /// Returns the average number of results of a walk per input element.
     fn around(&self, walk: Walk) -> f64 {
         match walk {
             Walk::Out | Walk::In | Walk::OutE | Walk::InE => self.degree(),
@@ -111,16 +115,17 @@ impl<'p> Estimator<'p> {
         }
     }
 
-    /// Edges that a node is the parent of, in the mean.
+    /// Returns the average number of edges that a node is the parent of.
     fn degree(&self) -> f64 {
         self.edges / self.nodes.max(1.0)
     }
 
+    /// Returns the estimate of a breadth-first search: a geometric series, at most all nodes.
     fn within(
         &self,
         from: f64,
         hierarchy: Hierarchy,
-        share: f64,
+        selectivity: f64,
         depth: Option<u64>,
     ) -> Option<f64> {
         let ways = if hierarchy == Hierarchy::Neighbors {
@@ -128,7 +133,7 @@ impl<'p> Estimator<'p> {
         } else {
             1.0
         };
-        let factor = ways * self.degree() * share;
+        let factor = ways * self.degree() * selectivity;
         let (mut level, mut all) = (from, from);
         for _ in 0..depth.unwrap_or(MAX_LEVELS).min(MAX_LEVELS) {
             level *= factor;
@@ -138,16 +143,22 @@ impl<'p> Estimator<'p> {
     }
 }
 
-/// Levels of a walk that are looked at in turn; behind them the graph is taken to be at its end.
+/// Maximum number of levels of a search that are estimated.
 const MAX_LEVELS: u64 = 64;
 
-/// The part of all elements that passes a filter.
-fn share(filter: &Filter) -> f64 {
+/// Returns the selectivity of a filter: the fraction of elements that match, assuming that tests are
+/// independent.
+fn selectivity(filter: &Filter) -> f64 {
     match filter {
         filter if filter.is_everything() => 1.0,
-        Filter::All(filters) => filters.iter().map(share).product(),
-        Filter::Any(filters) => 1.0 - filters.iter().map(|f| 1.0 - share(f)).product::<f64>(),
-        Filter::Not(filter) => 1.0 - share(filter),
+        Filter::All(filters) => filters.iter().map(selectivity).product(),
+        Filter::Any(filters) => {
+            1.0 - filters
+                .iter()
+                .map(|f| 1.0 - selectivity(f))
+                .product::<f64>()
+        }
+        Filter::Not(filter) => 1.0 - selectivity(filter),
         Filter::Test(_, predicate) => match predicate {
             Predicate::Present => 1.0,
             Predicate::Lt(_) | Predicate::Lte(_) | Predicate::Gt(_) | Predicate::Gte(_) => {
@@ -158,6 +169,7 @@ fn share(filter: &Filter) -> f64 {
     }
 }
 
+/// Returns the number of tests in a filter.
 fn tests(filter: &Filter) -> usize {
     match filter {
         Filter::All(filters) | Filter::Any(filters) => filters.iter().map(tests).sum(),

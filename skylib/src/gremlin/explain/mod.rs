@@ -1,9 +1,9 @@
-//! The plan of a query and what became of it: which steps run as one, what an index finds, how many
-//! elements were expected and how many came.
+//! Explanations: the plan of a query with measurements of its run: merged steps, index usage, and
+//! estimated and actual numbers of elements.
 
+mod describe;
 mod estimate;
 mod trace;
-mod words;
 
 use std::fmt;
 use std::time::Duration;
@@ -19,8 +19,10 @@ use crate::value::Text;
 
 pub(super) use trace::Trace;
 
-/// How a query was answered, step by step. Serialises as the JSON that `POST /api/topology` gives
-/// for `"Explain": true`; prints as a table for people.
+/// How a query was run, step by step.
+///
+/// Serializes as the JSON that `POST /api/topology` returns for `"Explain": true`. `Display` formats
+/// a table for people.
 ///
 /// ```
 /// use skylib::flow::FlowSet;
@@ -31,7 +33,7 @@ pub(super) use trace::Trace;
 /// let mut graph = Graph::new();
 /// for (id, kind) in [("br0", "bridge"), ("eth0", "device"), ("eth1", "device")] {
 ///     let metadata = Metadata::from_iter([("Type", kind)]);
-///     graph.add_node(Node::new(id, "", "", metadata, Timestamp::ZERO))?;
+///     graph.add_node(Node::new(id, metadata, Timestamp::ZERO))?;
 /// }
 /// let query = Query::parse("G.V().Has('Type', 'bridge').Count()")?;
 /// let view = GraphView::open(&graph);
@@ -46,22 +48,22 @@ pub(super) use trace::Trace;
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Explanation {
-    /// The query as it was understood.
+    /// The query as parsed.
     #[serde(rename = "Query")]
     pub query: String,
-    /// Nodes in the graph.
+    /// Number of nodes in the graph.
     #[serde(rename = "Nodes")]
     pub nodes: usize,
-    /// Edges in the graph.
+    /// Number of edges in the graph.
     #[serde(rename = "Edges")]
     pub edges: usize,
-    /// The steps that do something, each with those it absorbs.
+    /// The steps, each with the steps that it absorbs.
     #[serde(rename = "Steps")]
     pub steps: Vec<ExplainedStep>,
-    /// The answer in short; none where the query failed.
+    /// Summary of the answer; `None` if the query failed.
     #[serde(rename = "Answer", skip_serializing_if = "Option::is_none")]
     pub answer: Option<ExplainedAnswer>,
-    /// Why the query failed.
+    /// Error of the query; `None` if it succeeded.
     #[serde(
         rename = "Error",
         serialize_with = "as_text",
@@ -70,58 +72,60 @@ pub struct Explanation {
     pub error: Option<QueryError>,
 }
 
-/// A step of the query and the steps behind it that it does as well.
+/// A step of the query together with the steps that it absorbs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct ExplainedStep {
     /// The step, as query text.
     #[serde(rename = "Step")]
     pub step: String,
-    /// Steps behind it that are part of it, in whichever order they were written.
+    /// Absorbed steps, as query text in the order written.
     #[serde(rename = "Absorbed")]
     pub absorbed: Vec<String>,
-    /// Elements it was expected to find; none where nobody can tell beforehand.
+    /// Estimated number of elements in its output; `None` if unknown.
     #[serde(rename = "Estimated")]
     pub estimated: Option<u64>,
-    /// Elements it got; none at the start of a query, and where it did not run.
+    /// Number of elements in its input; `None` at the start of a query and if the step did not run.
     #[serde(rename = "In")]
     pub elements_in: Option<u64>,
-    /// Elements it passed on; none for a graph, and where it did not run.
+    /// Number of elements in its output; `None` for a graph and if the step did not run.
     #[serde(rename = "Out")]
     pub elements_out: Option<u64>,
-    /// How long it took, together with the steps behind it that ran with it; none for those, and
-    /// where nobody looked at a clock.
+    /// Duration, including the steps that ran inside it; `None` for those, and without a clock.
     #[serde(
         rename = "Microseconds",
         serialize_with = "as_microseconds",
         skip_serializing_if = "Option::is_none"
     )]
     pub took: Option<Duration>,
-    /// What it does, one thing after the other.
+    /// Operations that the step consists of, in order.
     #[serde(rename = "Operations")]
     pub operations: Vec<ExplainedOperation>,
 }
 
-/// One thing that a step does.
+/// One operation of a step.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct ExplainedOperation {
-    /// In words.
+    /// Description in words.
     #[serde(rename = "Operation")]
     pub operation: String,
-    /// How it finds elements, where it has to look for them.
+    /// How it finds elements; `None` if it only processes its input.
     #[serde(rename = "Access", skip_serializing_if = "Option::is_none")]
     pub access: Option<Access>,
-    /// Whether it runs with the operation before, element by element, nothing gathered in between.
+    /// Whether it ran inside the previous operation, element by element, without an intermediate
+    /// result.
     #[serde(rename = "PushedDown")]
     pub is_pushed_down: bool,
-    /// As in [`ExplainedStep`].
+    /// Estimated number of elements in its output; `None` if unknown.
     #[serde(rename = "Estimated")]
     pub estimated: Option<u64>,
-    /// As in [`ExplainedStep`]; none also for a filter that is one with the search before it.
+    /// Number of elements in its input; `None` at the start of a query, if it did not run, and for a
+    /// filter that is part of the preceding search.
     #[serde(rename = "In")]
     pub elements_in: Option<u64>,
-    /// As in [`ExplainedStep`]; of a search and the filters that are one with it, what passes all.
+    /// Number of elements in its output; `None` for a graph and if it did not run. For a search with
+    /// filters, the elements that match all of them.
     #[serde(rename = "Out")]
     pub elements_out: Option<u64>,
 }
@@ -133,47 +137,47 @@ pub struct ExplainedOperation {
 pub enum Access {
     /// One element by its id.
     Id,
-    /// Those that an index names.
+    /// The entries of an index.
     Index {
         /// The indexed key.
         #[serde(rename = "Key")]
         key: Text,
-        /// Nodes that the index named when it was asked.
+        /// Number of nodes in the index entries.
         #[serde(rename = "Estimated")]
         estimate: usize,
     },
-    /// All of them, one by one.
+    /// All elements, one by one.
     Scan,
-    /// The edges of each element.
+    /// The edges of each input element.
     Adjacency,
-    /// The flow tables, which filter, sort and page themselves.
+    /// The flow tables, which filter, sort, and page.
     Flows,
-    /// None at all: how many there are is known.
+    /// No elements: only their known total.
     Totals,
 }
 
-/// An answer in short.
+/// Summary of an answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ExplainedAnswer {
-    /// Of what kind: `nodes`, `flows`, `number` and so on.
+    /// Kind of the answer ([`Answer::kind`]).
     #[serde(rename = "Kind")]
     pub kind: &'static str,
-    /// How many; 1 for a number.
+    /// Number of elements; 1 for a number.
     #[serde(rename = "Elements")]
     pub elements: u64,
 }
 
 impl Query {
-    /// Answers the query and tells how, instead of the answer.
+    /// Runs the query and returns how it was run, instead of the answer.
     ///
-    /// It costs what the answer would. A query that fails is explained as far as it came.
+    /// The costs are those of [`Query::run`]. A query that fails is explained up to the failure.
     #[must_use]
     pub fn explain(&self, context: &Context<'_>) -> Explanation {
         self.explained(context, None)
     }
 
-    /// As [`Query::explain`], with the time that each step took by a clock.
+    /// Runs the query as [`Query::explain`] does, and measures the duration of each step.
     #[must_use]
     pub fn explain_timed(&self, context: &Context<'_>, clock: &dyn Clock) -> Explanation {
         self.explained(context, Some(clock))
@@ -231,7 +235,7 @@ impl Query {
                     .chain(measured.took)
                     .reduce(|a, b| a + b);
                 step.operations.push(ExplainedOperation {
-                    operation: words::of(operation),
+                    operation: describe::operation(operation),
                     access: measured.access.clone(),
                     is_pushed_down: measured.is_pushed_down,
                     estimated,
@@ -301,7 +305,7 @@ impl fmt::Display for Access {
             Self::Id => f.write_str("by id"),
             Self::Index { key, estimate } => write!(f, "index {key}, about {estimate}"),
             Self::Scan => f.write_str("scan"),
-            Self::Adjacency => f.write_str("edges of each"),
+            Self::Adjacency => f.write_str("adjacency"),
             Self::Flows => f.write_str("flow tables"),
             Self::Totals => f.write_str("known total"),
         }

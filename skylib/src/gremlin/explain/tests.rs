@@ -1,4 +1,4 @@
-//! What explanations say.
+//! Tests of explanations.
 
 use super::*;
 use crate::flow::{Flow, FlowSet};
@@ -12,7 +12,7 @@ fn graph() -> Graph {
         let mut metadata = Metadata::from_iter([("Name", id.as_str()), ("Type", kind)]);
         metadata.set("MTU", mtu);
         graph
-            .add_node(Node::new(id, "", "", metadata, Timestamp::ZERO))
+            .add_node(Node::new(id, metadata, Timestamp::ZERO))
             .unwrap();
     };
     node("b".into(), "bridge", 1500);
@@ -23,7 +23,7 @@ fn graph() -> Graph {
     let mut edge = |parent: &str, child: String, relation: &str| {
         let metadata = Metadata::from_iter([("RelationType", relation)]);
         let id = format!("{parent}-{child}");
-        let edge = Edge::new(id, parent, child, "", "", metadata, Timestamp::ZERO);
+        let edge = Edge::new(id, parent, child, metadata, Timestamp::ZERO);
         graph.add_edge(edge).unwrap();
     };
     for port in 0..10 {
@@ -41,7 +41,7 @@ fn explain(query: &str) -> Explanation {
     query.explain(&Context::new(&view, &flows, Timestamp::ZERO))
 }
 
-/// Each step with its estimate, and what went in and out.
+/// Returns each step with its estimate, input, and output.
 fn numbers(query: &str) -> Vec<(String, [Option<u64>; 3])> {
     let step = |s: ExplainedStep| (s.step, [s.estimated, s.elements_in, s.elements_out]);
     explain(query).steps.into_iter().map(step).collect()
@@ -54,7 +54,7 @@ fn accesses(query: &str) -> Vec<Option<Access>> {
 }
 
 #[test]
-fn steps_count_what_comes_and_goes() {
+fn steps_count_their_input_and_output() {
     assert_eq!(
         numbers("G.V().Has('Type','bridge').Out().Has('MTU',Gte(1005)).Values('Name')"),
         [
@@ -88,7 +88,7 @@ fn a_page_ends_the_search() {
         operations,
         [
             ("nodes where MTU < 1002", false, Some(2)),
-            ("from position 0 up to 2", true, Some(2)),
+            ("positions 0..2", true, Some(2)),
         ]
     );
     assert!(steps[1].operations[0].is_pushed_down, "the count as well");
@@ -144,15 +144,14 @@ fn flow_steps_go_to_the_tables() {
     assert_eq!(step.absorbed.len(), 4);
     assert_eq!(
         step.operations[0].operation,
-        "flows where Application = '', sorted by Last, the first of each UUID, \
-         from position 0 up to 2"
+        "flows where Application = '', sorted by Last, distinct by UUID, positions 0..2"
     );
     assert_eq!((step.estimated, step.elements_out), (None, Some(1)));
     assert!(flows.steps[1].operations[0].is_pushed_down);
 }
 
 #[test]
-fn a_query_that_fails_is_explained_as_far_as_it_came() {
+fn a_query_that_fails_is_explained_up_to_the_failure() {
     let explained = explain("G.V('b').Out().Has('MTU', Lt('x')).Count()");
     assert_eq!(explained.answer, None);
     let message = "LT values should be of int64 type";
@@ -178,7 +177,7 @@ fn a_query_that_fails_is_explained_as_far_as_it_came() {
 }
 
 #[test]
-fn operations_are_told_in_words() {
+fn operations_are_described_in_words() {
     let words = |query: &str| {
         let steps = explain(query).steps;
         let operations = steps.into_iter().flat_map(|step| step.operations);
@@ -190,11 +189,11 @@ fn operations_are_told_in_words() {
     for (query, wanted) in [
         (
             "G.V().Has('a', 'x', 'b', Ne(1))",
-            "nodes where a = 'x' and (b is there and not b = 1)",
+            "nodes where a = 'x' and (b exists and not b = 1)",
         ),
         (
             "G.V().HasEither('a', true, 'b', Regex('x.*'))",
-            "all nodes; those where a = true or b matches 'x.*'",
+            "all nodes; filter where a = true or b matches 'x.*'",
         ),
         (
             "G.V().Has('a', Ipv4Range('10.1.2.3/8'))",
@@ -202,51 +201,51 @@ fn operations_are_told_in_words() {
         ),
         (
             "G.V().Has('a', Inside(1, 9)).Has('b', Between(1, 9))",
-            "nodes where a > 1 and a < 9; those where b >= 1 and b < 9",
+            "nodes where a > 1 and a < 9; filter where b >= 1 and b < 9",
         ),
         (
             "G.V().Has('a', Within(1, 2)).Has('a', Without('x'))",
-            "nodes where a = 1 or a = 2; those where not a = 'x'",
+            "nodes where a = 1 or a = 2; filter where not a = 'x'",
         ),
         ("G.V().Has('a', Within())", "nodes where false"),
         (
             "G.V('b').OutE('a', 1).OutV().HasNot('z')",
-            "the node b; edges to children where a = 1; their child ends; those where not z is there",
+            "node b; edges to children where a = 1; child ends; filter where not z exists",
         ),
         (
             "G.E().BothV().Dedup('a', 'b').Sort(DESC, 'c')",
-            "all edges; both their ends; the first of each a, b; sorted by c, largest first",
+            "all edges; both ends; distinct by a, b; sort by c descending",
         ),
         (
             "G.V().Ascendants(0)",
-            "all nodes; ascendants, however far over edges where RelationType = 'ownership'",
+            "all nodes; ascendants at any distance over edges where RelationType = 'ownership'",
         ),
         (
             "G.V('b').ShortestPathTo(Metadata('a', 1), Metadata('b', 2)).Dedup().SubGraph('c')",
-            "the node b; shortest paths to the nearest node where a = 1 over edges where b = 2; each \
-             once; subgraph over edges where c is there",
+            "node b; shortest paths to the nearest node where a = 1 over edges where b = 2; distinct; \
+             subgraph over edges where c exists",
         ),
         (
             "G.V().As('m').In().Select('m').ValueMap('a', 'b')",
-            "all nodes; remembered as m; parents; those remembered as m; values of a, b",
+            "all nodes; mark as m; parents; nodes marked as m; values of a, b",
         ),
         (
             "G.V().Metrics().Aggregates().Sum()",
-            "all nodes; metrics, of nodes under LastUpdateMetric; added up in slots of 30 s; sum of every field",
+            "all nodes; metrics (of nodes: LastUpdateMetric); sums per slot of 30 s; sum of every field",
         ),
         (
             "G.Flows().Both('a').Sockets()",
-            "flows; nodes at the flows' ends where a is there; sockets",
+            "flows; nodes at both ends of the flows where a exists; sockets",
         ),
         (
             "G.Flows().Hops().NextHop('::1')",
-            "flows; nodes the flows were captured on; next hops towards ::1",
+            "flows; capture nodes of the flows; next hops to ::1",
         ),
         (
             "G.Flows().Group().MoreThan()",
-            "flows; by TrackingID; groups of more than one",
+            "flows; groups by TrackingID; groups of more than one flow",
         ),
-        ("G.At(NOW)", "the graph at another time"),
+        ("G.At(NOW)", "graph at another time"),
         ("G", ""),
     ] {
         assert_eq!(words(query), wanted, "{query}");
@@ -254,8 +253,8 @@ fn operations_are_told_in_words() {
 }
 
 #[test]
-fn time_is_told_by_a_clock() {
-    /// A clock that goes on by a millisecond whenever somebody looks.
+fn time_is_measured_by_a_clock() {
+    /// A clock that advances by a millisecond whenever it is read.
     struct Ticking(ManualClock);
     impl Clock for Ticking {
         fn now(&self) -> Timestamp {
@@ -301,7 +300,7 @@ fn an_explanation_is_json_for_programs_and_a_table_for_people() {
             {"Step": "Out()", "Absorbed": [], "Estimated": 1, "In": 1, "Out": 10,
                 "Operations": [out]},
             {"Step": "Count()", "Absorbed": [], "Estimated": 1, "In": 10, "Out": 1,
-                "Operations": [operation("how many", 1, Some(10), 1, true)]},
+                "Operations": [operation("count", 1, Some(10), 1, true)]},
         ],
         "Answer": {"Kind": "number", "Elements": 1},
     });
@@ -311,8 +310,8 @@ fn an_explanation_is_json_for_programs_and_a_table_for_people() {
         "G.V().Has('Type', 'bridge').Out().Count()\n\
          \u{20}estimated         in        out\n\
          \u{20}        1          -          1  nodes where Type = 'bridge' (index Type, about 1)\n\
-         \u{20}        1          1         10  children (edges of each)\n\
-         \u{20}        1         10          1  + how many\n\
+         \u{20}        1          1         10  children (adjacency)\n\
+         \u{20}        1         10          1  + count\n\
          number: 1\n"
     );
 }

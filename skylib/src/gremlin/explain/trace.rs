@@ -1,20 +1,23 @@
-//! What is noted of each operation while a query runs.
+//! `Trace`: measurements of the operations of a running query.
 
 use std::time::Duration;
 
 use super::Access;
 use crate::time::{Clock, Timestamp};
 
-/// Notes on the operations of a plan.
+/// Measurements of the operations of a plan.
 pub(in crate::gremlin) struct Trace<'c> {
+    /// One row per operation.
     rows: Vec<Measured>,
-    /// The operation at work, with those that run with it.
+    /// Index of the running operation; `current < rows.len()`. The operations that run inside it
+    /// follow.
     current: usize,
     clock: Option<&'c dyn Clock>,
-    /// When it began.
+    /// Start time of the running operation.
     began: Timestamp,
 }
 
+/// Measurements of one operation.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Measured {
     pub(super) elements_in: Option<u64>,
@@ -25,6 +28,7 @@ pub(super) struct Measured {
 }
 
 impl<'c> Trace<'c> {
+    /// Creates a trace of a number of operations.
     pub(super) fn new(operations: usize, clock: Option<&'c dyn Clock>) -> Self {
         Self {
             rows: vec![Measured::default(); operations],
@@ -34,11 +38,12 @@ impl<'c> Trace<'c> {
         }
     }
 
+    /// Returns the measurements of an operation.
     pub(super) fn of(&self, operation: usize) -> &Measured {
         &self.rows[operation]
     }
 
-    /// An operation begins, with so many elements.
+    /// Records the start of an operation and the number of its input elements.
     pub(in crate::gremlin) fn begin(&mut self, operation: usize, elements: Option<u64>) {
         self.current = operation;
         self.rows[operation].elements_in = elements;
@@ -47,13 +52,15 @@ impl<'c> Trace<'c> {
         }
     }
 
-    /// How the operation at work finds elements.
+    /// Records how the running operation finds elements.
     pub(in crate::gremlin) fn found_by(&mut self, access: Access) {
         self.rows[self.current].access = Some(access);
     }
 
-    /// What ran element by element with the operation at work: how many elements there were before
-    /// the operation `first`, then behind it and each that follows; a count may come last.
+    /// Records the operations that ran inside the running one, element by element.
+    ///
+    /// `passed` is the number of elements before the operation `first`, then after it and after
+    /// each operation that follows. With `has_count`, a count is the last of them.
     pub(in crate::gremlin) fn piped(
         &mut self,
         first: usize,
@@ -66,17 +73,17 @@ impl<'c> Trace<'c> {
         }
         let counts = has_count.then_some(1);
         for (row, after) in self.rows[first..].iter_mut().zip(passed.chain(counts)) {
-            // What began with a finished list got all of it, though a page may look at less.
+            // An operation on a materialized list received all of it, even if a page reads less.
             row.elements_in = row.elements_in.or(Some(elements));
             row.elements_out = Some(after);
             elements = after;
         }
     }
 
-    /// The operation at work is done, as are those up to another that ran with it.
+    /// Records the end of the running operation and of the operations inside it, up to `next`.
     pub(in crate::gremlin) fn end(&mut self, next: usize, elements: Option<u64>) {
         if let Some(clock) = self.clock {
-            // A clock that was set back meanwhile tells no time at all.
+            // If the clock was set back meanwhile, the duration is unknown.
             let ns = clock.now().as_ns().saturating_sub(self.began.as_ns());
             self.rows[self.current].took = u64::try_from(ns).ok().map(Duration::from_nanos);
         }

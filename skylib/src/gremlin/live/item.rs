@@ -1,4 +1,4 @@
-//! Items: what an answer consists of, each with a name by which it is found again.
+//! `Item` and `ItemKey`: the parts of an answer, and the keys that identify them across updates.
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,35 +23,32 @@ pub enum Item {
     Path(Arc<[Arc<Node>]>),
     /// A flow.
     Flow(Arc<Flow>),
-    /// The flows of one tracking id.
+    /// The flows of one tracking ID.
     Group(Arc<[Flow]>),
     /// The metrics of a node or a flow.
     Metrics(Arc<[Metric]>),
     /// The packets of a flow.
     RawPackets(Arc<[RawPacket]>),
-    /// A value, a count, a next hop, the connections of a node or a flow.
+    /// A value, a count, a next hop, or the sockets of a node or flow.
     Value(Value),
 }
 
-/// What an item is called: the same item has the same key in the answers before and after.
-///
-/// The id of a node or an edge, the UUID of a flow, the ids of a path, the name of a series; a
-/// value of a list is its own key.
+/// Key that identifies an item in successive answers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Key {
-    /// Of a node or an edge.
+pub enum ItemKey {
+    /// The id of a node or edge.
     Id(Id),
-    /// Of a path: the ids of its nodes.
+    /// The ids of the nodes of a path.
     Path(Vec<Id>),
-    /// Of what has a name: the UUID of a flow, the name of a series; empty for a single value.
+    /// The UUID of a flow, or the name of a series; empty for a single value.
     Name(Text),
-    /// Of a value in a list: its JSON text.
+    /// The JSON text of a value in a list.
     Value(String),
 }
 
 impl Item {
-    /// Bytes it holds that are not the graph's, approximately.
+    /// Returns the approximate heap size in bytes, excluding the graph's elements.
     pub(super) fn bytes(&self) -> usize {
         let packets = |packets: &[RawPacket]| -> usize {
             packets
@@ -71,7 +68,7 @@ impl Item {
         }
     }
 
-    /// Whether nothing of it changed.
+    /// Returns whether two items are equal. Shared elements are compared by pointer first.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Node(one), Self::Node(other)) => is_same(one, other),
@@ -93,10 +90,10 @@ impl Item {
     }
 }
 
-/// What the texts of a flow take, in the mean.
+/// Average size of the texts of a flow, in bytes.
 const FLOW_TEXTS: usize = 256;
 
-/// Equal, and mostly the very same.
+/// Returns whether two shared values are equal; most are the same allocation.
 fn is_same<T: PartialEq>(one: &Arc<T>, other: &Arc<T>) -> bool {
     Arc::ptr_eq(one, other) || one == other
 }
@@ -124,8 +121,8 @@ impl Serialize for Item {
     }
 }
 
-impl Key {
-    /// Bytes it holds on the heap, approximately.
+impl ItemKey {
+    /// Returns the approximate heap size in bytes.
     pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Id(_) => 0,
@@ -136,13 +133,13 @@ impl Key {
     }
 }
 
-impl fmt::Display for Key {
+impl fmt::Display for ItemKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Id(id) => write!(f, "{id}"),
             Self::Path(ids) => {
-                for (place, id) in ids.iter().enumerate() {
-                    if place > 0 {
+                for (position, id) in ids.iter().enumerate() {
+                    if position > 0 {
                         f.write_str("/")?;
                     }
                     write!(f, "{id}")?;
@@ -155,7 +152,7 @@ impl fmt::Display for Key {
     }
 }
 
-impl Serialize for Key {
+impl Serialize for ItemKey {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }

@@ -1,17 +1,18 @@
-//! Live queries: an answer, and then what enters, changes or leaves it.
+//! Live queries: an answer, followed by incremental changes whenever the graph changes it.
 //!
-//! A [`LiveQuery`] is a query with the answer told last. It is fed with the graph's events
-//! ([`LiveQuery::note`]), most of which cost it a glance: one that cannot touch the answer is
-//! forgotten, one that only changes an element of the answer is told without running the query
-//! again. For everything else the query runs again ([`LiveQuery::refresh`]), once for any number of
-//! events, and the difference is told. When that happens is up to whoever drives it; in a running
-//! `Engine` (feature `engine`) its thread `live` does.
+//! A [`LiveQuery`] is a query plus its baseline: the answer last delivered. The caller feeds it
+//! graph events ([`LiveQuery::apply_event`]). Static analysis of the plan classifies each event in
+//! constant time: most cannot affect the answer and are ignored; an event that only replaces or
+//! appends an item updates the baseline without running the query. Any other event marks the
+//! answer stale. [`LiveQuery::refresh`] then runs the query once, for any number of events, and
+//! returns the difference. The caller decides when; in a running `Engine` (feature `engine`), the
+//! thread `live` does so.
 //!
-//! What is promised: the news come in order, and each leads to the answer as of one change of the
-//! graph, whose number it bears. After the last event and the [`Update`] it leads to, the answer
-//! that was followed is the answer of the query, order included. States in between may be passed
-//! over. Flows and the past change without an event: queries that look at them
-//! ([`LiveQuery::is_timed`]) are to be refreshed now and then.
+//! Guarantees: updates are ordered, and each leads to the answer as of one change of the graph,
+//! whose sequence number it carries. After the last event and the resulting [`Update`], the
+//! client's copy equals the answer of the query, including its order. Intermediate states may be
+//! skipped. Flows and history change without events, so a query that reads them
+//! ([`LiveQuery::is_timed`]) has to be refreshed periodically.
 //!
 //! ```
 //! use skylib::flow::FlowSet;
@@ -21,9 +22,9 @@
 //! use skylib::time::Timestamp;
 //!
 //! let now = Timestamp::from_ms(1_700_000_000_000);
-//! let mut graph = Graph::new();
+//! let mut graph = Graph::new().with_journal();
 //! let metadata = Metadata::from_iter([("State", "UP")]);
-//! graph.add_node(Node::new("eth0", "", "", metadata, now))?;
+//! graph.add_node(Node::new("eth0", metadata, now))?;
 //! graph.take_events();
 //!
 //! let mut query = LiveQuery::new(Query::parse("G.V().Has('State', 'UP')")?);
@@ -32,196 +33,209 @@
 //!     query.refresh(&Context::new(&view, &FlowSet::default(), now))
 //! };
 //! let Some(Update::Answer { answer: Answer::Nodes(nodes), .. }) = refresh(&mut query, &graph)?
-//! else { panic!("the first news is the answer") };
+//! else { panic!("the first update is the answer") };
 //! assert_eq!(nodes.len(), 1);
 //!
 //! graph.patch_node(&NodeId::from("eth0"), &[MetadataOp::set("State", "DOWN")], now)?;
 //! for event in graph.take_events() {
-//!     query.note(&event, graph.sequence());
+//!     query.apply_event(&event, graph.sequence());
 //! }
-//! assert!(query.is_in_doubt());
+//! assert!(query.is_stale());
 //! let Some(Update::Changes { changes, .. }) = refresh(&mut query, &graph)? else {
-//!     panic!("it left")
+//!     panic!("the node left the answer")
 //! };
 //! assert!(matches!(&changes[..], [Change::Left { at: 0, .. }]));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod difference;
+mod baseline;
+mod dependencies;
+mod diff;
 mod item;
-mod reach;
-mod rows;
+mod keyed_rows;
+mod replica;
 #[cfg(test)]
 mod tests;
-mod told;
 mod update;
 
-pub use item::{Item, Key};
-pub use update::{Change, Followed, List, Update};
+pub use item::{Item, ItemKey};
+pub use replica::AnswerReplica;
+pub use update::{Change, List, Update};
 
-use self::reach::Reach;
-use self::rows::Rows;
-use self::told::Told;
+use self::baseline::Baseline;
+use self::dependencies::Dependencies;
+use self::keyed_rows::KeyedRows;
 use super::{Context, Query, QueryError, QueryErrorKind};
 use crate::graph::GraphEvent;
 
-/// A query that is followed; see the [module](self).
+/// A query with incremental updates of its answer; see the [module](self) for an example.
 #[derive(Debug)]
 pub struct LiveQuery {
     query: Query,
-    reach: Reach,
-    state: State,
-    /// The change of the graph up to which the query saw it when it ran last.
+    dependencies: Dependencies,
+    delivered: Delivered,
+    /// Sequence number of the graph that the last run saw; 0 before the first run.
     ran_at: u64,
-    /// The last change taken note of since.
-    noted: u64,
-    is_in_doubt: bool,
+    /// Largest sequence number applied. Events at or below `ran_at` are ignored.
+    applied: u64,
+    /// Whether the current answer is unknown without running the query. While true, events are not
+    /// applied to the baseline.
+    is_stale: bool,
 }
 
+/// What was last delivered to the client.
 #[derive(Debug)]
-enum State {
-    /// Nothing was told.
-    New,
-    Answered(Told),
-    /// What was told last.
-    Failed(QueryError),
+enum Delivered {
+    /// Nothing.
+    Nothing,
+    /// An answer, with the changes that events have made to it since.
+    Answer(Baseline),
+    /// An error.
+    Error(QueryError),
 }
 
 impl LiveQuery {
-    /// A query to follow; nothing runs yet, and it is in doubt.
+    /// Creates a live query. It does not run yet and is stale.
     #[must_use]
     pub fn new(query: Query) -> Self {
         Self {
-            reach: Reach::of(&query.plan),
+            dependencies: Dependencies::of(&query.plan),
             query,
-            state: State::New,
+            delivered: Delivered::Nothing,
             ran_at: 0,
-            noted: 0,
-            is_in_doubt: true,
+            applied: 0,
+            is_stale: true,
         }
     }
 
-    /// The query.
+    /// Returns the query.
     #[must_use]
     pub const fn query(&self) -> &Query {
         &self.query
     }
 
-    /// Whether its answer changes with time, without an event: it looks at flows or at the past.
+    /// Returns whether the answer can change without a graph event, because the query reads flows
+    /// or history.
     #[must_use]
     pub const fn is_timed(&self) -> bool {
-        self.reach.is_timed
+        self.dependencies.is_timed
     }
 
-    /// The change of the graph up to which the query saw it when it ran last; 0 before.
+    /// Returns the sequence number of the graph that the last run saw; 0 before the first run.
     #[must_use]
     pub const fn sequence(&self) -> u64 {
         self.ran_at
     }
 
-    /// Number of items in the answer, which it holds on to.
+    /// Returns the number of items in the stored answer.
     #[must_use]
     pub fn len(&self) -> usize {
-        match &self.state {
-            State::Answered(told) => told.len(),
-            State::New | State::Failed(_) => 0,
+        match &self.delivered {
+            Delivered::Answer(baseline) => baseline.len(),
+            Delivered::Nothing | Delivered::Error(_) => 0,
         }
     }
 
-    /// Bytes that the answer takes beside the graph, approximately.
+    /// Returns the approximate size of the stored answer in bytes, excluding the graph's elements.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        match &self.state {
-            State::Answered(told) => told.bytes(),
-            State::New | State::Failed(_) => 0,
+        match &self.delivered {
+            Delivered::Answer(baseline) => baseline.bytes(),
+            Delivered::Nothing | Delivered::Error(_) => 0,
         }
     }
 
-    /// Whether there is no item in the answer.
+    /// Returns whether the stored answer has no items.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Takes note of something that happened to the graph, in the order in which it happened.
+    /// Applies a graph event. Events must be applied in the order in which they occurred.
     ///
-    /// `sequence` is the graph's number after the transaction; what the query has seen when it ran
-    /// is passed over.
-    pub fn note(&mut self, event: &GraphEvent, sequence: u64) {
+    /// `sequence` is the sequence number of the graph after the event's transaction. Events that
+    /// the last run already saw are ignored.
+    pub fn apply_event(&mut self, event: &GraphEvent, sequence: u64) {
         if sequence <= self.ran_at {
             return;
         }
-        self.noted = self.noted.max(sequence);
-        if self.is_in_doubt {
+        self.applied = self.applied.max(sequence);
+        if self.is_stale {
             return;
         }
-        let State::Answered(told) = &mut self.state else {
-            self.is_in_doubt = true;
+        // After an error any event may make the query succeed.
+        let Delivered::Answer(baseline) = &mut self.delivered else {
+            self.is_stale = true;
             return;
         };
-        self.is_in_doubt = !told.take_in(&self.reach, event);
+        self.is_stale = !baseline.apply(&self.dependencies, event);
     }
 
-    /// Some events were missed: the answer may be another by now.
-    pub const fn doubt(&mut self) {
-        self.is_in_doubt = true;
+    /// Marks the answer stale, for example because events were lost.
+    pub const fn mark_stale(&mut self) {
+        self.is_stale = true;
     }
 
-    /// Whether the answer may be another by now, which only [`LiveQuery::refresh`] can tell.
+    /// Returns whether the answer may have changed in a way that only [`LiveQuery::refresh`] can
+    /// determine.
     #[must_use]
-    pub const fn is_in_doubt(&self) -> bool {
-        self.is_in_doubt
+    pub const fn is_stale(&self) -> bool {
+        self.is_stale
     }
 
-    /// Whether there is something to tell without running the query.
+    /// Returns whether [`LiveQuery::take_changes`] has changes to deliver.
     #[must_use]
-    pub fn has_news(&self) -> bool {
-        !self.is_in_doubt && matches!(&self.state, State::Answered(told) if told.has_news())
+    pub fn has_changes(&self) -> bool {
+        !self.is_stale
+            && matches!(&self.delivered, Delivered::Answer(baseline) if baseline.has_changes())
     }
 
-    /// What the events since the last news changed; nothing while it [is in doubt].
+    /// Returns the changes that events made since the last update, without running the query;
+    /// `None` if there are none or the answer [is stale](Self::is_stale).
     ///
-    /// The news hold up to the last event noted: note all of a transaction before.
-    ///
-    /// [is in doubt]: Self::is_in_doubt
-    pub fn take_news(&mut self) -> Option<Update> {
-        if !self.has_news() {
+    /// Apply all events of a transaction before calling this: the update carries the sequence
+    /// number of the last event.
+    pub fn take_changes(&mut self) -> Option<Update> {
+        if !self.has_changes() {
             return None;
         }
-        let State::Answered(told) = &mut self.state else {
+        let Delivered::Answer(baseline) = &mut self.delivered else {
             return None;
         };
         Some(Update::Changes {
-            changes: told.take_news(),
-            sequence: self.noted.max(self.ran_at),
+            changes: baseline.take_changes(),
+            sequence: self.applied.max(self.ran_at),
         })
     }
 
-    /// Runs the query and gives what is new; the first time, and after a failure, the answer.
+    /// Runs the query. Returns the changes since the last update, or the entire answer the first
+    /// time and after an error; `None` if nothing changed.
     ///
-    /// A query that cannot be answered at the moment goes on: that is [`Update::Failed`], once.
+    /// A query that cannot be answered now, for example because a node does not exist, yields
+    /// [`Update::Failed`] once and can be refreshed again.
     ///
     /// # Errors
-    /// A query that took more than it may, or was interrupted. It may be tried again.
+    /// Returns an error if the query exceeded a limit or was interrupted. It can be refreshed
+    /// again.
     pub fn refresh(&mut self, context: &Context<'_>) -> Result<Option<Update>, QueryError> {
         let answer = match self.query.run(context) {
             Ok(answer) => answer,
             Err(error) if error.kind() == QueryErrorKind::Execute => {
-                self.ran(context);
-                let is_new = !matches!(&self.state, State::Failed(told) if *told == error);
-                self.state = State::Failed(error.clone());
+                self.set_ran(context);
+                let is_new = !matches!(&self.delivered, Delivered::Error(known) if *known == error);
+                self.delivered = Delivered::Error(error.clone());
                 return Ok(is_new.then_some(Update::Failed(error)));
             }
             Err(error) => return Err(error),
         };
-        self.ran(context);
+        self.set_ran(context);
         let sequence = self.ran_at;
-        let rows = Rows::of(&answer);
-        let changes = match &self.state {
-            State::Answered(told) => told.changes_to(&rows),
-            State::New | State::Failed(_) => None,
+        let rows = KeyedRows::of(&answer);
+        let changes = match &self.delivered {
+            Delivered::Answer(baseline) => baseline.changes_to(&rows),
+            Delivered::Nothing | Delivered::Error(_) => None,
         };
-        self.state = State::Answered(Told::new(rows));
+        self.delivered = Delivered::Answer(Baseline::new(rows));
         Ok(match changes {
             None => Some(Update::Answer { answer, sequence }),
             Some(changes) if changes.is_empty() => None,
@@ -229,8 +243,9 @@ impl LiveQuery {
         })
     }
 
-    fn ran(&mut self, context: &Context<'_>) {
+    fn set_ran(&mut self, context: &Context<'_>) {
         self.ran_at = context.view.sequence();
-        self.is_in_doubt = self.noted > self.ran_at;
+        // The view may be older than the last event applied.
+        self.is_stale = self.applied > self.ran_at;
     }
 }

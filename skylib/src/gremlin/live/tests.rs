@@ -1,4 +1,4 @@
-//! Whoever follows the news has the answer, whatever happens to the graph.
+//! Tests that a client's copy equals the answer, whatever happens to the graph.
 
 use std::cell::RefCell;
 
@@ -8,7 +8,7 @@ use super::*;
 use crate::flow::{Flow, FlowSet};
 use crate::graph::history::{History, HistoryLimits, MemoryHistory};
 use crate::graph::{Graph, GraphAccess, GraphView, MetadataOp, NodeId};
-use crate::gremlin::properties::{Change as Mutation, change as mutation};
+use crate::gremlin::tests::proptests::{Mutation, mutation};
 use crate::gremlin::tests::{graph, metadata, node_step};
 use crate::gremlin::{Answer, Limits};
 use crate::time::Timestamp;
@@ -24,16 +24,16 @@ impl GraphAccess for Shared {
     }
 }
 
-/// What happens.
+/// A step of a test.
 #[derive(Clone, Debug)]
 enum Step {
     Mutate(Mutation),
-    /// A key that no query looks at.
+    /// Sets a key that few queries read.
     Note(usize, i64),
-    /// Metadata of which no operations can tell what changed.
+    /// Replaces all metadata, which is an update without operations.
     Replace(usize, u8),
-    /// Whoever follows gets the news, after so many more changes that come while the query runs.
-    Tell(Vec<Mutation>),
+    /// Delivers an update, after more mutations that happen while the query runs.
+    Deliver(Vec<Mutation>),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -41,7 +41,7 @@ fn step() -> impl Strategy<Value = Step> {
         8 => mutation().prop_map(Step::Mutate),
         2 => (0..16_usize, 0..4_i64).prop_map(|(node, value)| Step::Note(node, value)),
         1 => (0..16_usize, 0..3_u8).prop_map(|(node, kind)| Step::Replace(node, kind)),
-        4 => prop::collection::vec(mutation(), 0..3).prop_map(Step::Tell),
+        4 => prop::collection::vec(mutation(), 0..3).prop_map(Step::Deliver),
     ]
 }
 
@@ -60,18 +60,18 @@ impl Step {
                 let id = NodeId::from(format!("n{node}"));
                 graph.set_node_metadata(&id, metadata(&json), NOW).ok();
             }
-            Self::Tell(_) => {}
+            Self::Deliver(_) => {}
         }
     }
 }
 
-struct Follower {
+struct Client {
     query: LiveQuery,
-    followed: Followed,
+    replica: AnswerReplica,
     flows: FlowSet,
 }
 
-impl Follower {
+impl Client {
     fn new(text: &str) -> Self {
         let flow = |n: usize| Flow {
             uuid: format!("f{n}").into(),
@@ -81,7 +81,7 @@ impl Follower {
         };
         Self {
             query: LiveQuery::new(Query::parse(text).unwrap()),
-            followed: Followed::default(),
+            replica: AnswerReplica::default(),
             flows: FlowSet {
                 flows: (0..6).map(flow).collect(),
                 ..FlowSet::default()
@@ -89,26 +89,26 @@ impl Follower {
         }
     }
 
-    fn note(&mut self, graph: &Shared) {
+    fn observe(&mut self, graph: &Shared) {
         let mut graph = graph.0.borrow_mut();
         for event in graph.take_events() {
-            self.query.note(&event, graph.sequence());
+            self.query.apply_event(&event, graph.sequence());
         }
     }
 
-    /// Gets the news, from a view that may be older than the graph.
-    fn tell(&mut self, view: &GraphView<'_>) {
+    /// Delivers an update, from a view that may be older than the graph.
+    fn deliver(&mut self, view: &GraphView<'_>) {
         let context = Context::new(view, &self.flows, NOW);
-        let update = if self.query.is_in_doubt() || self.query.is_timed() {
+        let update = if self.query.is_stale() || self.query.is_timed() {
             self.query.refresh(&context).unwrap()
         } else {
-            self.query.take_news()
+            self.query.take_changes()
         };
         if let Some(update) = update {
             if let Update::Changes { changes, .. } = &update {
                 assert!(!changes.is_empty());
             }
-            assert!(self.followed.apply(&update), "{update:?}");
+            assert!(self.replica.apply(&update), "{update:?}");
         }
     }
 
@@ -116,13 +116,13 @@ impl Follower {
         let text = self.query.query();
         match text.run(&Context::new(view, &self.flows, NOW)) {
             Ok(answer) => prop_assert!(
-                self.followed.is_like(&answer),
+                self.replica.equals(&answer),
                 "{}: {:?} is not {:?}",
                 text,
-                self.followed,
+                self.replica,
                 answer
             ),
-            Err(error) => prop_assert_eq!(self.followed.error(), Some(&error), "{}", text),
+            Err(error) => prop_assert_eq!(self.replica.error(), Some(&error), "{}", text),
         }
         Ok(())
     }
@@ -194,134 +194,134 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(3_000))]
 
     #[test]
-    fn whoever_follows_has_the_answer(
+    fn the_copy_of_a_client_equals_the_answer(
         kinds in prop::collection::vec(0..3_u8, 1..10),
         links in prop::collection::vec((0..10_usize, 0..10_usize, any::<bool>()), 0..14),
         text in query(),
         steps in prop::collection::vec(step(), 0..40),
     ) {
         let shared = Shared(RefCell::new(graph(&kinds, &links)));
-        let mut follower = Follower::new(&text);
+        let mut client = Client::new(&text);
         for step in &steps {
             step.apply(&mut shared.0.borrow_mut());
-            let Step::Tell(meanwhile) = step else { continue };
+            let Step::Deliver(meanwhile) = step else { continue };
             // Some events arrive before the query runs, of changes that it does not see.
-            follower.note(&shared);
+            client.observe(&shared);
             let view = GraphView::open(&shared);
             meanwhile.iter().for_each(|change| change.apply(&mut shared.0.borrow_mut()));
             if meanwhile.len() == 1 {
-                follower.note(&shared);
-                follower.tell(&view);
+                client.observe(&shared);
+                client.deliver(&view);
             } else {
-                follower.tell(&view);
-                follower.check(&view)?;
-                follower.note(&shared);
+                client.deliver(&view);
+                client.check(&view)?;
+                client.observe(&shared);
             }
         }
-        follower.note(&shared);
+        client.observe(&shared);
         let view = GraphView::open(&shared);
-        follower.tell(&view);
-        follower.check(&view)?;
-        // And there is no more to tell.
-        prop_assert!(!follower.query.is_in_doubt() && !follower.query.has_news());
+        client.deliver(&view);
+        client.check(&view)?;
+        // There is nothing more to deliver.
+        prop_assert!(!client.query.is_stale() && !client.query.has_changes());
     }
 }
 
-/// What some changes mean for a query: whether it must run again, and whether there is news.
+/// Returns whether a query is stale after some steps, and whether it has changes to deliver.
 fn after(text: &str, changes: &[Step]) -> (bool, bool) {
     let shared = Shared(RefCell::new(graph(
         &[1, 2, 1],
         &[(0, 1, true), (1, 2, true)],
     )));
-    let mut follower = Follower::new(text);
-    follower.note(&shared);
-    follower.tell(&GraphView::open(&shared));
+    let mut client = Client::new(text);
+    client.observe(&shared);
+    client.deliver(&GraphView::open(&shared));
     for change in changes {
         change.apply(&mut shared.0.borrow_mut());
     }
-    follower.note(&shared);
-    (follower.query.is_in_doubt(), follower.query.has_news())
+    client.observe(&shared);
+    (client.query.is_stale(), client.query.has_changes())
 }
 
 #[test]
-fn what_cannot_touch_the_answer_does_not_run_the_query() {
-    let (nothing, news, doubt) = ((false, false), (false, true), (true, false));
+fn events_that_cannot_change_the_answer_do_not_run_the_query() {
+    let (nothing, changes, stale) = ((false, false), (false, true), (true, false));
     let note = [Step::Note(0, 1)];
-    let comes = [Step::Mutate(Mutation::AddNode(9, 1))];
+    let added = [Step::Mutate(Mutation::AddNode(9, 1))];
     let kind = [Step::Mutate(Mutation::SetKind(1, 0))];
     let edge = [Step::Mutate(Mutation::AddEdge(9, 0, 2))];
     let relation = [Step::Mutate(Mutation::SetRelation(0, false))];
-    let node_goes = [Step::Mutate(Mutation::DeleteNode(0))];
+    let deleted = [Step::Mutate(Mutation::DeleteNode(0))];
     for (text, change, wanted) in [
         ("G.V().Has('Type','t2')", &note, nothing),
-        ("G.V().Has('Type','t1')", &note, news),
-        ("G.V().Has('Type','t2')", &comes, nothing),
-        ("G.V().Has('Type','t1')", &comes, news),
+        ("G.V().Has('Type','t1')", &note, changes),
+        ("G.V().Has('Type','t2')", &added, nothing),
+        ("G.V().Has('Type','t1')", &added, changes),
         ("G.V().Has('Type','t1').Count()", &note, nothing),
         ("G.V().Has('Type','t1').Count()", &edge, nothing),
-        ("G.V().Has('Type','t1').Count()", &comes, doubt),
-        ("G.V().Has('Type','t2').Count()", &comes, nothing),
+        ("G.V().Has('Type','t1').Count()", &added, stale),
+        ("G.V().Has('Type','t2').Count()", &added, nothing),
         ("G.V().Has('Type','t1')", &kind, nothing),
-        ("G.V().Has('Type','t2')", &kind, doubt),
+        ("G.V().Has('Type','t2')", &kind, stale),
         ("G.V().Has('Type','t2').Out()", &note, nothing),
-        ("G.V().Has('Type','t1').Out()", &kind, doubt),
-        ("G.V().Has('Type','t1').Out()", &edge, doubt),
+        ("G.V().Has('Type','t1').Out()", &kind, stale),
+        ("G.V().Has('Type','t1').Out()", &edge, stale),
         ("G.V().Has('Type','t1').Out()", &relation, nothing),
         (
             "G.V().Has('Type','t1').Out().Has('Name','n1')",
             &note,
             nothing,
         ),
-        ("G.V().Out('Name','n1')", &[Step::Note(1, 1)], news),
-        ("G.V().OutE('RelationType','layer2')", &relation, doubt),
-        ("G.V().Sort('Kind').Limit(2)", &note, news),
-        ("G.V().Sort('Kind').Limit(2)", &kind, doubt),
-        ("G.V().Values('Note.Value')", &note, doubt),
-        ("G.V().Values('Note')", &note, doubt),
+        ("G.V().Out('Name','n1')", &[Step::Note(1, 1)], changes),
+        ("G.V().OutE('RelationType','layer2')", &relation, stale),
+        ("G.V().Sort('Kind').Limit(2)", &note, changes),
+        ("G.V().Sort('Kind').Limit(2)", &kind, stale),
+        ("G.V().Values('Note.Value')", &note, stale),
+        ("G.V().Values('Note')", &note, stale),
         ("G.V().Values('Notes')", &note, nothing),
-        ("G", &comes, news),
-        ("G", &edge, news),
-        ("G", &node_goes, doubt),
-        ("G.E()", &node_goes, doubt),
-        ("G.V().HasNot('@DeletedAt').Count()", &node_goes, doubt),
-        ("G.V('n0')", &note, news),
+        ("G", &added, changes),
+        ("G", &edge, changes),
+        ("G", &deleted, stale),
+        ("G.E()", &deleted, stale),
+        ("G.V().HasNot('@DeletedAt').Count()", &deleted, stale),
+        ("G.V('n0')", &note, changes),
         ("G.V('n1')", &note, nothing),
         ("G.V().Has('@Revision',9)", &note, nothing),
-        ("G.V().Has('@Revision',9).Count()", &note, doubt),
+        ("G.V().Has('@Revision',9).Count()", &note, stale),
     ] {
         assert_eq!(after(text, change), wanted, "{text} {change:?}");
     }
 }
 
 #[test]
-fn a_query_that_fails_for_a_while_goes_on() {
+fn a_query_that_fails_for_a_while_recovers() {
     let shared = Shared(RefCell::new(graph(&[1], &[])));
-    let mut follower = Follower::new("G.V('n0').Values('Name')");
-    follower.note(&shared);
-    follower.tell(&GraphView::open(&shared));
-    assert_eq!(follower.followed.len(), 1);
+    let mut client = Client::new("G.V('n0').Values('Name')");
+    client.observe(&shared);
+    client.deliver(&GraphView::open(&shared));
+    assert_eq!(client.replica.len(), 1);
     Mutation::DeleteNode(0).apply(&mut shared.0.borrow_mut());
-    follower.note(&shared);
-    follower.tell(&GraphView::open(&shared));
-    let error = follower.followed.error().unwrap();
+    client.observe(&shared);
+    client.deliver(&GraphView::open(&shared));
+    let error = client.replica.error().unwrap();
     assert_eq!(
         (error.message(), error.offset()),
         ("Node 'n0' does not exist", Some(2))
     );
-    // Another node does not help, and the failure is told once.
+    // Another node does not help, and the failure is delivered once.
     Mutation::AddNode(7, 0).apply(&mut shared.0.borrow_mut());
-    follower.note(&shared);
+    client.observe(&shared);
     let view = GraphView::open(&shared);
-    let context = Context::new(&view, &follower.flows, NOW);
-    assert!(follower.query.refresh(&context).unwrap().is_none());
+    let context = Context::new(&view, &client.flows, NOW);
+    assert!(client.query.refresh(&context).unwrap().is_none());
     Mutation::AddNode(0, 0).apply(&mut shared.0.borrow_mut());
-    follower.note(&shared);
-    follower.tell(&GraphView::open(&shared));
-    assert_eq!(follower.followed.len(), 1);
+    client.observe(&shared);
+    client.deliver(&GraphView::open(&shared));
+    assert_eq!(client.replica.len(), 1);
 }
 
 #[test]
-fn a_query_that_takes_too_much_says_so_and_may_try_again() {
+fn a_query_that_exceeds_a_limit_reports_it_and_can_be_refreshed() {
     let shared = Shared(RefCell::new(graph(&[1, 1, 1], &[])));
     let mut query = LiveQuery::new(Query::parse("G.V()").unwrap());
     let view = GraphView::open(&shared);
@@ -332,7 +332,7 @@ fn a_query_that_takes_too_much_says_so_and_may_try_again() {
         query.refresh(&tight).unwrap_err().kind(),
         QueryErrorKind::Limit
     );
-    assert!(query.is_in_doubt() && query.is_empty());
+    assert!(query.is_stale() && query.is_empty());
     assert!(matches!(
         query.refresh(&context),
         Ok(Some(Update::Answer { .. }))
@@ -362,7 +362,7 @@ fn a_query_on_the_past_changes_with_time_alone() {
     assert_eq!(answer, Answer::Number(2));
     assert!(at(5_600).is_none());
     let Some(Update::Changes { changes, .. }) = at(7_000) else {
-        panic!("it went on")
+        panic!("time passed")
     };
     let text = serde_json::to_string(&changes).unwrap();
     assert_eq!(

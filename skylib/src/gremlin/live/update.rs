@@ -1,100 +1,103 @@
-//! What a live query tells, and how a list of items follows it.
+//! `Update` and `Change`: what a live query delivers.
 
 use serde::Serialize;
 
-use super::item::{Item, Key};
-use super::rows::{Row, Rows};
+use super::item::{Item, ItemKey};
+use super::keyed_rows::KeyedRow;
 use crate::gremlin::{Answer, QueryError};
 
-/// News of a live query.
+/// An update of a live query.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Update {
-    /// The answer as a whole: the first news, and whenever so much changed that it says it better.
+    /// The entire answer: the first update, and whenever too much changed for a list of changes.
     Answer {
-        /// The answer.
+        /// The answer, which replaces the previous one.
         answer: Answer,
-        /// The change of the graph up to which it holds ([`GraphView::sequence`]).
+        /// Sequence number of the graph for which the answer holds ([`GraphView::sequence`]).
         ///
         /// [`GraphView::sequence`]: crate::graph::GraphView::sequence
         sequence: u64,
     },
-    /// What makes the answer told before the answer of now, to be done one after the other.
+    /// Changes that turn the previous answer into the current one, to apply in order.
     Changes {
-        /// The changes; there is one at least.
+        /// The changes; never empty.
         changes: Vec<Change>,
-        /// The change of the graph up to which the new answer holds.
+        /// Sequence number of the graph for which the new answer holds.
         sequence: u64,
     },
-    /// The query cannot be answered at the moment, such as that of a node that has gone. The next
-    /// news is a whole answer.
+    /// The query currently has no answer, for example because the node it starts from does not
+    /// exist. The next update is an entire answer.
     Failed(QueryError),
 }
 
-/// One change of the list that an answer is.
+/// One change of the list that an answer consists of.
 ///
-/// An answer that is a whole graph has two lists. A single value (a count, a sum) is a list of one.
+/// An answer that is a graph has two lists. A single value (a count, a sum) is a list of one item.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "Change", rename_all_fields = "PascalCase")]
 #[non_exhaustive]
 pub enum Change {
-    /// An item came; those from this place on move one up.
+    /// An item was inserted; items from this position on move up by one.
     Entered {
-        /// Which list.
+        /// The list that changed.
         #[serde(skip_serializing_if = "List::is_first")]
         list: List,
-        /// Its place, from 0.
+        /// Position of the new item, from 0.
         at: usize,
-        /// What it is called.
-        key: Key,
+        /// Key of the item.
+        key: ItemKey,
         /// The item.
         item: Item,
     },
-    /// An item changed, its place, or both.
+    /// An item changed its content, its position, or both.
     Changed {
-        /// Which list.
+        /// The list that changed.
         #[serde(skip_serializing_if = "List::is_first")]
         list: List,
-        /// The place from which it is taken.
+        /// Position from which the item is removed, from 0.
         from: usize,
-        /// The place where it is put then.
+        /// Position at which the item is inserted after the removal, from 0.
         at: usize,
-        /// What it is called.
-        key: Key,
-        /// The item as it is now.
+        /// Key of the item.
+        key: ItemKey,
+        /// The new content of the item.
         item: Item,
     },
-    /// An item went; those behind this place move one down.
+    /// An item was removed; items after this position move down by one.
     Left {
-        /// Which list.
+        /// The list that changed.
         #[serde(skip_serializing_if = "List::is_first")]
         list: List,
-        /// The place it had.
+        /// Position of the removed item, from 0.
         at: usize,
-        /// What it was called.
-        key: Key,
+        /// Key of the item.
+        key: ItemKey,
     },
 }
 
-/// A list of an answer. Complete by definition.
+/// A list of an answer. The variants are complete by definition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum List {
-    /// The nodes of a graph; of any other answer the only one.
+    /// The nodes of a graph; for any other kind of answer, its only list.
     First,
     /// The edges of a graph.
     Edges,
 }
 
 impl List {
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "signature required by serde"
+    )]
     const fn is_first(&self) -> bool {
         matches!(self, Self::First)
     }
 }
 
 impl Change {
-    pub(super) fn entered(list: List, at: usize, row: &Row) -> Self {
-        let Row { key, item } = row.clone();
+    pub(super) fn entered(list: List, at: usize, row: &KeyedRow) -> Self {
+        let KeyedRow { key, item } = row.clone();
         Self::Entered {
             list,
             at,
@@ -103,8 +106,8 @@ impl Change {
         }
     }
 
-    pub(super) fn changed(list: List, from: usize, at: usize, row: &Row) -> Self {
-        let Row { key, item } = row.clone();
+    pub(super) fn changed(list: List, from: usize, at: usize, row: &KeyedRow) -> Self {
+        let KeyedRow { key, item } = row.clone();
         Self::Changed {
             list,
             from,
@@ -114,7 +117,7 @@ impl Change {
         }
     }
 
-    pub(super) fn left(list: List, at: usize, row: &Row) -> Self {
+    pub(super) fn left(list: List, at: usize, row: &KeyedRow) -> Self {
         Self::Left {
             list,
             at,
@@ -122,7 +125,7 @@ impl Change {
         }
     }
 
-    /// The list it is about.
+    /// Returns the list that the change applies to.
     #[must_use]
     pub const fn list(&self) -> List {
         match self {
@@ -132,9 +135,9 @@ impl Change {
         }
     }
 
-    /// Makes the change; whether it fits the list.
-    pub(super) fn apply(&self, rows: &mut Vec<Row>) -> bool {
-        let row = |key: &Key, item: &Item| Row {
+    /// Applies the change to a list. Returns `false` if it does not fit.
+    pub(super) fn apply(&self, rows: &mut Vec<KeyedRow>) -> bool {
+        let row = |key: &ItemKey, item: &Item| KeyedRow {
             key: key.clone(),
             item: item.clone(),
         };
@@ -158,88 +161,5 @@ impl Change {
             _ => return false,
         }
         true
-    }
-}
-
-/// An answer that follows the news of a live query: what a client has.
-///
-/// ```
-/// use skylib::gremlin::live::{Followed, Update};
-/// use skylib::gremlin::Answer;
-///
-/// let mut followed = Followed::default();
-/// assert!(followed.apply(&Update::Answer { answer: Answer::Number(5), sequence: 1 }));
-/// assert_eq!(followed.len(), 1);
-/// assert!(followed.is_like(&Answer::Number(5)) && !followed.is_like(&Answer::Number(6)));
-/// ```
-#[derive(Clone, Debug, Default)]
-pub struct Followed {
-    rows: Option<Rows>,
-    error: Option<QueryError>,
-}
-
-impl Followed {
-    /// Takes in some news; `false` where they do not follow on those before, which are lost.
-    pub fn apply(&mut self, update: &Update) -> bool {
-        self.error = None;
-        match update {
-            Update::Answer { answer, .. } => {
-                self.rows = Some(Rows::of(answer));
-                true
-            }
-            Update::Failed(error) => {
-                self.error = Some(error.clone());
-                self.rows = None;
-                true
-            }
-            Update::Changes { changes, .. } => {
-                let rows = self.rows.as_mut();
-                let fits = rows.is_some_and(|rows| {
-                    changes.iter().all(|change| match change.list() {
-                        List::First => change.apply(&mut rows.lists[0]),
-                        List::Edges => change.apply(&mut rows.lists[1]),
-                    })
-                });
-                if !fits {
-                    self.rows = None;
-                }
-                fits
-            }
-        }
-    }
-
-    /// Number of items.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.rows.as_ref().map_or(0, Rows::len)
-    }
-
-    /// Whether there is no item.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The items with their keys, in the order of the answer; of a graph the nodes come first.
-    pub fn items(&self) -> impl Iterator<Item = (&Key, &Item)> {
-        let rows = self
-            .rows
-            .iter()
-            .flat_map(|rows| rows.lists.iter().flatten());
-        rows.map(|row| (&row.key, &row.item))
-    }
-
-    /// Why there is no answer at the moment.
-    #[must_use]
-    pub const fn error(&self) -> Option<&QueryError> {
-        self.error.as_ref()
-    }
-
-    /// Whether this is an answer to the letter, order included.
-    #[must_use]
-    pub fn is_like(&self, answer: &Answer) -> bool {
-        self.rows
-            .as_ref()
-            .is_some_and(|rows| *rows == Rows::of(answer))
     }
 }

@@ -1,4 +1,4 @@
-//! From query text to steps.
+//! Recursive-descent parser: query text to steps.
 //!
 //! ```text
 //! query  = "G" { "." step }
@@ -10,26 +10,26 @@
 //!        | ( LT | GT | LTE | GTE | NE | NEE | IPV4RANGE | REGEX ) "(" param ")"
 //!        | ( INSIDE | OUTSIDE | BETWEEN ) "(" param param ")"
 //! ```
-//! Words are not case sensitive. Which parameters a step takes: [`checks`](super::checks).
+//! Words are case-insensitive. [`step_params`](super::step_params) checks the parameters of steps.
 
 use super::ast::{Param, Predicate, Step};
-use super::checks;
 use super::error::{QueryError, nearest};
-use super::go_text::{list, quoted};
+use super::go_format::{list, quoted};
 use super::lexer::{Lexer, Token, TokenKind};
+use super::step_params;
 use crate::flow::SortOrder;
 use crate::value::Text;
 
-/// Longest query text, in bytes.
+/// Maximum length of a query, in bytes.
 pub(super) const MAX_QUERY_BYTES: usize = 64 << 10;
-/// Most steps in a query.
+/// Maximum number of steps in a query.
 pub(super) const MAX_STEPS: usize = 512;
-/// Deepest nesting of parentheses.
+/// Maximum nesting of parentheses; bounds the recursion.
 const MAX_DEPTH: usize = 16;
-/// Most regular expressions in a query: each may compile to a megabyte.
+/// Maximum number of regular expressions in a query; each may compile to a megabyte.
 const MAX_PATTERNS: usize = 32;
 
-/// Parses a query; each step comes with the byte it begins at.
+/// Parses a query. Returns its steps after `G`, each with the byte offset at which it begins.
 pub(super) fn parse(query: &str) -> Result<Vec<(Step, usize)>, QueryError> {
     if query.len() > MAX_QUERY_BYTES {
         let message = format!("query is longer than {MAX_QUERY_BYTES} bytes");
@@ -46,6 +46,7 @@ pub(super) fn parse(query: &str) -> Result<Vec<(Step, usize)>, QueryError> {
 struct Parser<'a> {
     query: &'a str,
     lexer: Lexer<'a>,
+    /// Regular expressions so far.
     patterns: usize,
 }
 
@@ -84,22 +85,22 @@ impl<'a> Parser<'a> {
         if is_word(&name, "G") {
             return Ok((Step::G, name.span.start));
         }
-        // COMPAT: an unknown word is refused at once; of any other token (a string, a predicate)
-        // the parentheses are read first and their errors come first.
-        let known = checks::usage(name.text).is_some() || is_reserved(name.text);
+        // COMPAT: an unknown word is rejected immediately. After any other token (a string, a
+        // predicate), errors inside the parentheses take precedence.
+        let known = step_params::usage(name.text).is_some() || is_reserved(name.text);
         if name.kind == TokenKind::Word && !known {
             return Err(self.no_step(&name));
         }
         let params = self.params(0)?;
         let made = match name.kind {
-            TokenKind::Word => checks::step(name.text, params),
+            TokenKind::Word => step_params::step(name.text, params),
             _ => None,
         };
         match made {
             Some(Ok(step)) => Ok((step, name.span.start)),
             Some(Err(message)) => {
                 let error = self.error(message, &name);
-                Err(match checks::usage(name.text) {
+                Err(match step_params::usage(name.text) {
                     Some(usage) => error.help(format!("expected `{usage}`")),
                     None => error,
                 })
@@ -110,13 +111,13 @@ impl<'a> Parser<'a> {
 
     fn no_step(&self, name: &Token<'_>) -> QueryError {
         let error = self.error(format!("Expected step function, got: {}", name.text), name);
-        match nearest(name.text, checks::step_names()) {
+        match nearest(name.text, step_params::step_names()) {
             Some(step) => error.help(format!("did you mean `{step}`?")),
             None => error.help("expected the name of a step, such as `Has` or `Out`"),
         }
     }
 
-    /// A list in parentheses, the opening one included.
+    /// Parses a parenthesized parameter list, starting at the opening parenthesis.
     fn params(&mut self, depth: usize) -> Result<Vec<Param>, QueryError> {
         let open = self.lexer.next();
         if open.kind != TokenKind::Open {
@@ -148,7 +149,9 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// COMPAT: a whole number that is too large becomes a float.
+    /// Parses a number.
+    ///
+    /// COMPAT: an integer that does not fit 64 bits becomes a float.
     fn number(&self, token: &Token<'_>) -> Result<Param, QueryError> {
         if let Ok(number) = token.text.parse::<i64>() {
             return Ok(Param::Int(number));
@@ -159,7 +162,7 @@ impl<'a> Parser<'a> {
                 let message = format!("Expected number token, got: {}", token.text);
                 Err(self
                     .error(message, token)
-                    .help("a number has one dot at most"))
+                    .help("a number has at most one dot"))
             }
         }
     }
@@ -231,14 +234,14 @@ impl<'a> Parser<'a> {
         );
         let error = self.error(message, token);
         if token.kind != TokenKind::Word {
-            return error.help("expected a value, a predicate or `)`");
+            return error.help("expected a value, a predicate, or `)`");
         }
         match nearest(
             token.text,
             PREDICATES.iter().map(|p| p.name()).chain(KEYWORDS),
         ) {
             Some(word) => error.help(format!("did you mean `{word}`?")),
-            None => error.help("expected a value, a predicate or `)`; text stands between quotes"),
+            None => error.help("expected a value, a predicate, or `)`; text must be quoted"),
         }
     }
 
@@ -257,7 +260,7 @@ fn is_word(token: &Token<'_>, word: &str) -> bool {
     token.kind == TokenKind::Word && token.text.eq_ignore_ascii_case(word)
 }
 
-/// Words that mean something inside parentheses only.
+/// Returns whether a word has a meaning only inside parentheses.
 fn is_reserved(word: &str) -> bool {
     KEYWORDS.iter().any(|k| k.eq_ignore_ascii_case(word))
         || PREDICATES
@@ -265,7 +268,7 @@ fn is_reserved(word: &str) -> bool {
             .any(|p| p.name().eq_ignore_ascii_case(word))
 }
 
-/// How a predicate is written, for people.
+/// Returns the help text that shows how a predicate is written.
 fn usage(predicate: Predicate) -> String {
     let params = match predicate {
         Predicate::Ne | Predicate::Nee => "value",

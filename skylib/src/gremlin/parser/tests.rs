@@ -1,4 +1,4 @@
-//! What the parser takes and refuses; the recorded error texts are in the case file.
+//! Tests of what the parser accepts and rejects; the recorded error texts are in the case file.
 
 use proptest::prelude::*;
 
@@ -64,7 +64,7 @@ fn parameters_are_read_before_the_step_is_refused() {
 }
 
 #[test]
-fn errors_tell_where_and_what_was_expected() {
+fn errors_state_the_position_and_what_was_expected() {
     let error = parse("G.V()\n.HasKye('Name')").unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -100,7 +100,7 @@ fn hostile_sizes_are_refused() {
     );
 }
 
-/// Text that the language can carry: no quote, no NUL.
+/// Text that the language can express: no quote, no NUL.
 fn text() -> impl Strategy<Value = Text> {
     "[^'\"\0]{0,12}".prop_map(Text::from)
 }

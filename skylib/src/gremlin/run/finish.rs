@@ -1,4 +1,4 @@
-//! The end of a run: what is left becomes the answer.
+//! The end of a run: converts the last result to the answer.
 
 use std::rc::Rc;
 
@@ -6,12 +6,13 @@ use super::Run;
 use crate::filter::Filter;
 use crate::graph::{EdgeRef, NodeRef};
 use crate::gremlin::answer::Answer;
-use crate::gremlin::data::{Data, Element, Rows};
 use crate::gremlin::error::QueryError;
-use crate::gremlin::steps::select::Pipe;
+use crate::gremlin::intermediate::{Data, ElementRow, Rows};
+use crate::gremlin::steps::filter::Pipe;
 use crate::value::Value;
 
 impl Run<'_> {
+    /// Converts a result to the answer.
     pub(super) fn finish(&self, data: Data) -> Result<Answer, QueryError> {
         Ok(match data {
             Data::Graph => return self.whole_graph(),
@@ -35,6 +36,7 @@ impl Run<'_> {
         })
     }
 
+    /// Returns all elements of the scope.
     pub(super) fn whole_graph(&self) -> Result<Answer, QueryError> {
         let everything = Filter::everything();
         let mut nodes = Pipe::new(Vec::new(), false, &self.budget);
@@ -59,17 +61,21 @@ impl Run<'_> {
         Ok(Answer::Graph { nodes, edges })
     }
 
-    pub(super) fn elements<E: Element>(&self, rows: &Rows<E>) -> Result<Vec<E::Whole>, QueryError> {
+    /// Returns the shared elements of a result.
+    pub(super) fn elements<E: ElementRow>(
+        &self,
+        rows: &Rows<E>,
+    ) -> Result<Vec<E::Shared>, QueryError> {
         Ok(self
             .refs(rows)?
             .iter()
             .cloned()
-            .map(E::into_whole)
+            .map(E::into_shared)
             .collect())
     }
 
-    /// The elements themselves.
-    pub(super) fn refs<E: Element>(&self, rows: &Rows<E>) -> Result<Rc<Vec<E>>, QueryError> {
+    /// Materializes a result: fetches the elements that are known only by number.
+    pub(super) fn refs<E: ElementRow>(&self, rows: &Rows<E>) -> Result<Rc<Vec<E>>, QueryError> {
         let numbers = match rows {
             Rows::Refs(refs) => return Ok(Rc::clone(refs)),
             Rows::Numbers(numbers) => numbers,

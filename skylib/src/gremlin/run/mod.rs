@@ -1,10 +1,12 @@
-//! Runs a plan: one operation after the other on what the one before left.
+//! `Run`: executes a plan, one operation after another on the result of the previous one.
 //!
-//! Elements travel as numbers until somebody looks into them, and filters, pages and counts that
-//! follow the operation which finds elements run with it, so that nothing is gathered in between.
+//! Two techniques avoid materializing intermediate results. Late materialization: elements are
+//! passed on as numbers until an operation reads their contents. Pipelining: filters, pages, and
+//! counts that follow an operation that finds elements run element by element inside it (see
+//! [`pipeline`]).
 
 mod finish;
-mod pipes;
+mod pipeline;
 
 use std::rc::Rc;
 
@@ -13,14 +15,16 @@ use hashbrown::HashMap;
 use super::answer::Answer;
 use super::ast::Walk;
 use super::budget::Budget;
-use super::data::{Data, Element, Rows};
 use super::error::QueryError;
 use super::explain::{Access, Trace};
+use super::intermediate::{Data, ElementRow, Rows};
 use super::plan::{FlowPlan, Operation};
 use super::scope::{Part, Scope};
+use super::steps::filter;
 use super::steps::metrics::Metrics;
-use super::steps::select;
-use super::steps::{flows, fold, hierarchy, next_hop, path, raw_packets, sockets, subgraph, walk};
+use super::steps::{
+    flows, hierarchy, next_hop, path, raw_packets, sockets, subgraph, values, walk,
+};
 use super::{Context, Query};
 use crate::filter::Filter;
 use crate::flow::FlowSet;
@@ -28,22 +32,25 @@ use crate::graph::{EdgeRef, ElementKey, NodeRef};
 use crate::time::{TimeSlice, When};
 use crate::value::{Text, Value};
 
-/// A query while it runs.
+/// State of a running query.
 pub(super) struct Run<'r> {
     context: &'r Context<'r>,
     budget: Budget<'r>,
     scope: Scope<'r>,
-    /// The time it looks at; none for now.
+    /// Time that the query looks at; `None` means the present.
     when: Option<When>,
-    /// Nodes by the names that `As` gave them.
+    /// Nodes by their `As` names. All belong to `scope`: changing the scope clears them.
     marks: HashMap<Text, Rows<NodeRef>>,
     query: &'r Query,
+    /// Index of the next operation. Operations that run inside the current one advance it further;
+    /// `next <= operations.len()`.
     next: usize,
-    /// Notes for those who want to know how.
+    /// Measurements for an explanation, if requested.
     trace: Option<Trace<'r>>,
 }
 
 impl<'r> Run<'r> {
+    /// Creates the state of a run.
     pub(super) fn new(
         query: &'r Query,
         context: &'r Context<'r>,
@@ -51,7 +58,7 @@ impl<'r> Run<'r> {
     ) -> Self {
         Self {
             context,
-            budget: Budget::new(context.limits, context.interrupt),
+            budget: Budget::new(context.limits, context.interrupt()),
             scope: Scope::whole(context.view),
             when: None,
             marks: HashMap::new(),
@@ -61,6 +68,7 @@ impl<'r> Run<'r> {
         }
     }
 
+    /// Runs the query. Returns the answer and the trace.
     pub(super) fn answer(mut self) -> (Result<Answer, QueryError>, Option<Trace<'r>>) {
         (self.run(), self.trace)
     }
@@ -80,7 +88,7 @@ impl<'r> Run<'r> {
                         .help(format!("in `{}`", step.name())),
                     None => error,
                 })?;
-            self.budget.read_with(self.scope.bytes())?;
+            self.budget.set_reading(self.scope.bytes())?;
             self.note(|trace, next| trace.end(next, data.len()));
         }
         self.budget.check()?;
@@ -91,7 +99,7 @@ impl<'r> Run<'r> {
         match (operation, data) {
             (Operation::Fail(error), _) => Err(error.clone()),
             (Operation::Graph, _) => Ok(Data::Graph),
-            (Operation::Time(time), _) => self.travel(time.resolve(self.context.now)),
+            (Operation::Time(time), _) => self.select_time(time.resolve(self.context.now)),
             (Operation::Nodes(id, filter), _) => self.nodes(id.as_ref(), filter),
             (Operation::Edges(id, filter), _) => self.edges(id.as_ref(), filter),
             (Operation::Filter(_) | Operation::Dedup(_) | Operation::Page(_), data) => {
@@ -109,29 +117,29 @@ impl<'r> Run<'r> {
                 let filters = self.context.packet_filters;
                 raw_packets::filter(packets, text, filters, &self.budget).map(Data::RawPackets)
             }
-            (operation, data) => fold_up(operation, data),
+            (operation, data) => derive(operation, data),
         }
     }
 
-    /// From now on the graph as it was; marks were nodes of the graph before.
-    fn travel(&mut self, when: When) -> Result<Data, QueryError> {
+    /// Switches to the graph at another time.
+    fn select_time(&mut self, when: When) -> Result<Data, QueryError> {
         let error = || QueryError::execute("Backend does not support history");
         if self.scope.is_part() {
-            // COMPAT: the original made a new graph without a past of it.
-            return Err(error().help("a subgraph has no past; put `At` before the first step"));
+            // COMPAT: the original copied a subgraph to a new graph without history.
+            return Err(error().help("a subgraph has no history; put `At` before the first step"));
         }
         let history = self.context.history.ok_or_else(|| {
-            let asked = when.slice();
-            let (start, last) = (asked.start.as_ms(), asked.last.as_ms());
-            error().help(format!("asked for {start} to {last}, Unix ms"))
+            let slice = when.slice();
+            let (start, last) = (slice.start.as_ms(), slice.last.as_ms());
+            error().help(format!("requested time: {start} to {last} (Unix ms)"))
         })?;
-        self.scope = Scope::past(history, when, self.context.interrupt);
+        self.scope = Scope::past(history, when, self.context.interrupt());
         self.when = Some(when);
         self.marks.clear();
         Ok(Data::Graph)
     }
 
-    /// The slice of time it looks at; none at an instant.
+    /// Returns the time slice that the query looks at; `None` at an instant and in the present.
     const fn window(&self) -> Option<TimeSlice> {
         match self.when {
             Some(When::During(slice)) => Some(slice),
@@ -139,7 +147,7 @@ impl<'r> Run<'r> {
         }
     }
 
-    /// Flows, or only how many when that is all that is asked.
+    /// Requests flows, or only their number if a count follows.
     fn flows(&mut self, plan: &FlowPlan, nodes: Option<&[NodeRef]>) -> Result<Data, QueryError> {
         self.note(|trace, _| trace.found_by(Access::Flows));
         if self.take_count() {
@@ -149,6 +157,7 @@ impl<'r> Run<'r> {
         flows::query(self.context.flows, plan, nodes, self.when, &self.budget).map(Data::Flows)
     }
 
+    /// Finds a node by id, or nodes by filter.
     fn nodes(&mut self, id: Option<&Text>, filter: &Filter) -> Result<Data, QueryError> {
         if let Some(id) = id {
             let node = self.scope.node(id)?;
@@ -169,6 +178,7 @@ impl<'r> Run<'r> {
         self.pipe(|pipe| scope.visit_nodes(&filter, pipe.budget(), &mut |node| pipe.push(node)))
     }
 
+    /// Finds an edge by id, or edges by filter.
     fn edges(&mut self, id: Option<&Text>, filter: &Filter) -> Result<Data, QueryError> {
         if let Some(id) = id {
             let edge = self.scope.edge(id)?;
@@ -189,7 +199,7 @@ impl<'r> Run<'r> {
         self.pipe(|pipe| scope.visit_edges(&filter, pipe.budget(), &mut |edge| pipe.push(edge)))
     }
 
-    /// `Filter`, `Dedup` and `Page` where they could not run with what found the elements.
+    /// Applies `Filter`, `Dedup`, or `Page` to a materialized result.
     fn sift(&mut self, operation: &Operation, data: Data) -> Result<Data, QueryError> {
         match (operation, data) {
             (_, Data::Nodes(rows)) => self.sift_rows(&rows),
@@ -208,17 +218,18 @@ impl<'r> Run<'r> {
                     _ => return Err(misplaced()),
                 };
                 Ok(Data::List(match operation {
-                    Operation::Filter(filter) => fold::filter_list(list, filter, &self.budget)?,
-                    Operation::Dedup(_) => fold::dedup_list(list, &self.budget)?,
-                    Operation::Page(page) => select::cut(list, *page),
+                    Operation::Filter(filter) => values::filter_list(list, filter, &self.budget)?,
+                    Operation::Dedup(_) => values::dedup_list(list, &self.budget)?,
+                    Operation::Page(page) => filter::cut(list, *page),
                     _ => return Err(misplaced()),
                 }))
             }
         }
     }
 
-    fn sift_rows<E: Element>(&mut self, rows: &Rows<E>) -> Result<Data, QueryError> {
-        // This operation is the first stage of the pipe.
+    /// Applies filters, deduplication, and pages to materialized elements.
+    fn sift_rows<E: ElementRow>(&mut self, rows: &Rows<E>) -> Result<Data, QueryError> {
+        // The current operation becomes the first stage of the pipeline.
         self.next -= 1;
         match rows {
             Rows::Refs(refs) => self.pipe(|pipe| {
@@ -236,6 +247,7 @@ impl<'r> Run<'r> {
         }
     }
 
+    /// Follows the edges of nodes.
     fn walk(
         &mut self,
         walk: Walk,
@@ -246,6 +258,8 @@ impl<'r> Run<'r> {
         self.note(|trace, _| trace.found_by(Access::Adjacency));
         let scope = self.scope.clone();
         let direction = walk::direction(walk);
+        // Without a filter, numbers suffice. In the past an edge has a number per revision, and only
+        // its contents tell which revisions the slice includes.
         match (filter.is_everything(), walk.gives_edges()) {
             (true, false) => {
                 let from = numbers(rows);
@@ -281,55 +295,70 @@ impl<'r> Run<'r> {
     }
 
     fn on_nodes(&mut self, operation: &Operation, rows: Rows<NodeRef>) -> Result<Data, QueryError> {
-        let budget = &self.budget;
         match operation {
-            Operation::Walk(walk, filter) => return self.walk(*walk, filter, &rows),
-            Operation::Count => return Ok(count(rows.len())),
+            Operation::Walk(walk, filter) => self.walk(*walk, filter, &rows),
+            Operation::Count => Ok(count(rows.len())),
             Operation::As(name) => {
-                budget.keep(rows.bytes())?;
+                self.budget.retain(rows.bytes())?;
                 self.marks.insert(name.clone(), rows.clone());
-                return Ok(Data::Nodes(rows));
+                Ok(Data::Nodes(rows))
             }
-            Operation::Select(names) => return self.select(names),
-            Operation::ShortestPath(target, edges) => {
-                let (target, edges) = (compiled(target), compiled(edges));
-                if let Some(trace) = &mut self.trace {
-                    trace.found_by(self.scope.node_access(&target, false)?);
-                }
-                let from = numbers(&rows);
-                let paths = path::shortest_paths(&self.scope, &from, &target, &edges, budget);
-                return paths.map(Data::Paths);
-            }
+            Operation::Select(names) => self.select(names),
+            Operation::ShortestPath(target, edges) => self.shortest_paths(target, edges, &rows),
             Operation::Hierarchy(kind, filter, depth) => {
-                if let Some(trace) = &mut self.trace {
-                    trace.found_by(Access::Adjacency);
-                }
-                let (from, filter) = (numbers(&rows), compiled(filter));
+                self.note(|trace, _| trace.found_by(Access::Adjacency));
+                let (from, filter, budget) = (numbers(&rows), compiled(filter), &self.budget);
                 let found =
                     hierarchy::nodes_within(&self.scope, &from, *kind, &filter, *depth, budget)?;
-                return Ok(Data::Nodes(Rows::Numbers(Rc::new(found))));
+                Ok(Data::Nodes(Rows::Numbers(Rc::new(found))))
             }
-            _ => {}
+            _ => {
+                let nodes = self.refs(&rows)?;
+                // Releases the other reference, so that sorting need not copy the list.
+                drop(rows);
+                self.on_node_contents(operation, nodes)
+            }
         }
-        let nodes = self.refs(&rows)?;
-        drop(rows);
+    }
+
+    fn shortest_paths(
+        &mut self,
+        target: &Filter,
+        edges: &Filter,
+        rows: &Rows<NodeRef>,
+    ) -> Result<Data, QueryError> {
+        let (target, edges) = (compiled(target), compiled(edges));
+        if let Some(trace) = &mut self.trace {
+            trace.found_by(self.scope.node_access(&target, false)?);
+        }
+        let from = numbers(rows);
+        path::shortest_paths(&self.scope, &from, &target, &edges, &self.budget).map(Data::Paths)
+    }
+
+    /// Runs an operation that reads the contents of nodes.
+    fn on_node_contents(
+        &mut self,
+        operation: &Operation,
+        nodes: Rc<Vec<NodeRef>>,
+    ) -> Result<Data, QueryError> {
+        let budget = &self.budget;
         match operation {
             Operation::Sort(order, key) => {
                 let mut nodes = Rc::unwrap_or_clone(nodes);
-                // Of a long list only the page that follows need be in order.
+                // If a page follows, only its elements have to be in order (top-k selection).
                 let wanted = match self.peek() {
                     Some(Operation::Page(page)) => usize::try_from(page.to).unwrap_or(usize::MAX),
                     _ => usize::MAX,
                 };
                 let key = ElementKey::parse(key);
-                select::sort(&mut nodes, *order, &key, wanted, &self.budget)?;
+                filter::sort(&mut nodes, *order, &key, wanted, budget)?;
                 Ok(Data::Nodes(Rows::from(nodes)))
             }
-            Operation::Values(key) => fold::values(&nodes, key, budget).map(Data::List),
-            Operation::ValueMap(keys) => fold::value_map(&nodes, keys, budget).map(Data::List),
-            Operation::Keys => fold::keys(&nodes, budget).map(Data::List),
+            Operation::Values(key) => values::values(&nodes, key, budget).map(Data::List),
+            Operation::ValueMap(keys) => values::value_map(&nodes, keys, budget).map(Data::List),
+            Operation::Keys => values::keys(&nodes, budget).map(Data::List),
             Operation::Sum(Some(key)) => {
-                fold::sum(&nodes, key, budget).map(|sum| Data::Scalar(Value::Int(sum)))
+                values::sum(&nodes, key, budget).map(|sum| Data::Scalar(Value::Int(sum)))
             }
             Operation::SubGraph(filter) => {
                 let nodes = Rc::unwrap_or_clone(nodes);
@@ -373,7 +402,7 @@ impl<'r> Run<'r> {
 
     fn on_paths(&mut self, operation: &Operation, paths: &[Vec<u32>]) -> Result<Data, QueryError> {
         let mut numbers: Vec<u32> = paths.iter().flatten().copied().collect();
-        let mut seen = super::number_set::NumberSet::default();
+        let mut seen = super::bitmap::Bitmap::default();
         numbers.retain(|number| seen.insert(*number));
         let nodes = self.refs::<NodeRef>(&Rows::Numbers(Rc::new(numbers)))?;
         match operation {
@@ -422,6 +451,7 @@ impl<'r> Run<'r> {
         }
     }
 
+    /// Returns the nodes marked with names, in the order of the names.
     fn select(&mut self, names: &[Text]) -> Result<Data, QueryError> {
         let mut room = self.budget.room();
         let mut selected = Vec::new();
@@ -439,26 +469,28 @@ impl<'r> Run<'r> {
         Ok(Data::Nodes(Rows::from(selected)))
     }
 
-    /// Only a subgraph from now on; marks were nodes of the graph it was taken from.
+    /// Narrows the scope to a subgraph.
     fn narrow(&mut self, part: Part) -> Data {
         self.scope.narrow(part);
         self.marks.clear();
         Data::Graph
     }
 
-    /// The number of elements the operation at work found and the count behind it asks for.
+    /// Returns the number of elements that the current operation found, as the result of the count
+    /// that follows it.
     fn counted(&mut self, total: u64) -> Data {
         self.note(|trace, next| trace.piped(next - 1, std::iter::once(total), true));
         count(total)
     }
 
-    /// Makes a note about the operations up to the next, if anybody wants it.
+    /// Records a measurement if a trace was requested.
     fn note(&mut self, make: impl FnOnce(&mut Trace<'r>, usize)) {
         if let Some(trace) = &mut self.trace {
             make(trace, self.next);
         }
     }
 
+    /// Returns the next operation.
     fn peek(&self) -> Option<&'r Operation> {
         self.query
             .plan
@@ -468,8 +500,8 @@ impl<'r> Run<'r> {
     }
 }
 
-/// What needs neither the graph nor the flow tables.
-fn fold_up(operation: &Operation, data: Data) -> Result<Data, QueryError> {
+/// Runs an operation that needs neither the graph nor the flow tables.
+fn derive(operation: &Operation, data: Data) -> Result<Data, QueryError> {
     match (operation, data) {
         (Operation::Count, Data::List(list)) => Ok(count(list.len())),
         (Operation::Count, Data::Metrics(metrics)) => Ok(count(metrics.len())),
@@ -511,7 +543,7 @@ fn count(total: impl TryInto<i64>) -> Data {
     Data::Scalar(Value::Int(total.try_into().unwrap_or(i64::MAX)))
 }
 
-/// The planner lets no operation follow a result it has no use for.
+/// Returns the error of an operation on a result that it cannot follow, which the planner rules out.
 fn misplaced() -> QueryError {
     QueryError::execute("Error while executing the query")
 }

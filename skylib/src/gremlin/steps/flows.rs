@@ -1,11 +1,11 @@
-//! `Flows` and what follows flows: values, sums, groups, raw packets, and the nodes they belong to.
+//! `Flows` and the steps on flows: values, sums, keys, groups, metrics, and the nodes of flows.
 
 use std::ops::ControlFlow;
 
 use hashbrown::{HashMap, HashSet};
 
+use super::filter::Row;
 use super::metrics::{Metric, Metrics};
-use super::select::Row;
 use crate::filter::{Filter, Predicate};
 use crate::flow::{Flow, FlowField, FlowQuery, FlowQueryError, FlowSet, FlowSource};
 use crate::graph::{ElementKey, NodeRef};
@@ -17,7 +17,7 @@ use crate::gremlin::scope::Scope;
 use crate::time::When;
 use crate::value::{Text, Value};
 
-/// Asks for flows; with nodes, for those captured on them.
+/// Requests flows from a source; with `nodes`, only flows captured on these.
 pub(in crate::gremlin) fn query(
     source: &dyn FlowSource,
     plan: &FlowPlan,
@@ -37,7 +37,7 @@ pub(in crate::gremlin) fn query(
     Ok(set)
 }
 
-/// How many flows [`query`] would give; none of them is made.
+/// Returns the number of flows that [`query`] would return, without creating them.
 pub(in crate::gremlin) fn count(
     source: &dyn FlowSource,
     plan: &FlowPlan,
@@ -50,7 +50,7 @@ pub(in crate::gremlin) fn count(
     source.count(&query).map_err(execution_error)
 }
 
-/// What was counted in flows at a time, update by update.
+/// Returns the metrics of flows during a time, one per update.
 pub(in crate::gremlin) fn past_metrics(
     source: &dyn FlowSource,
     flows: &[Flow],
@@ -74,7 +74,7 @@ pub(in crate::gremlin) fn past_metrics(
     Ok(found.into_iter().map(series).collect())
 }
 
-/// What to ask the source; nothing when no node can have flows.
+/// Returns the query to the source; `None` if no node can have flows.
 fn flow_query(plan: &FlowPlan, nodes: Option<&[NodeRef]>, when: Option<When>) -> Option<FlowQuery> {
     let node_tids = nodes.map(capturable_tids);
     if node_tids.as_ref().is_some_and(Vec::is_empty) {
@@ -99,7 +99,7 @@ fn execution_error(error: FlowQueryError) -> QueryError {
     }
 }
 
-/// The `TID`s of the nodes that packets can be captured on.
+/// Returns the distinct `TID`s of the nodes that packets can be captured on.
 fn capturable_tids(nodes: &[NodeRef]) -> Vec<Text> {
     let text = |node: &NodeRef, key: &str| match node.metadata.get(key) {
         Some(Value::Text(text)) => Some(text.clone()),
@@ -115,10 +115,10 @@ fn capturable_tids(nodes: &[NodeRef]) -> Vec<Text> {
         .collect()
 }
 
-/// What each flow holds at a field.
+/// Returns the value of a field of each flow.
 ///
 /// # Errors
-/// A flow that lacks it.
+/// Returns an error if a flow lacks the field.
 pub(in crate::gremlin) fn values(flows: &[Flow], key: &str) -> Result<Vec<Value>, QueryError> {
     let field = FlowField::parse(key);
     let value = |flow: &Flow| {
@@ -128,10 +128,10 @@ pub(in crate::gremlin) fn values(flows: &[Flow], key: &str) -> Result<Vec<Value>
     flows.iter().map(value).collect()
 }
 
-/// The sum of what flows hold at a field.
+/// Returns the sum of a field of flows, saturating.
 ///
 /// # Errors
-/// A flow that lacks it.
+/// Returns an error if a flow lacks the field.
 pub(in crate::gremlin) fn sum(flows: &[Flow], key: &str) -> Result<i64, QueryError> {
     let field = FlowField::parse(key);
     flows.iter().try_fold(0_i64, |sum, flow| {
@@ -144,7 +144,7 @@ fn no_field(key: &str) -> QueryError {
     QueryError::execute("Field not found").help(format!("not every flow has `{key}`"))
 }
 
-/// The fields of flows.
+/// Returns the names of the fields of flows; none without flows.
 pub(in crate::gremlin) fn keys(flows: &[Flow]) -> Vec<Value> {
     match flows {
         [] => Vec::new(),
@@ -155,7 +155,7 @@ pub(in crate::gremlin) fn keys(flows: &[Flow]) -> Vec<Value> {
     }
 }
 
-/// Flows by tracking id, in the order the ids came.
+/// Groups flows by tracking ID, in order of first occurrence.
 pub(in crate::gremlin) fn group(flows: Vec<Flow>) -> Vec<(Text, Vec<Flow>)> {
     let mut positions: HashMap<Text, usize> = HashMap::new();
     let mut groups: Vec<(Text, Vec<Flow>)> = Vec::new();
@@ -171,7 +171,7 @@ pub(in crate::gremlin) fn group(flows: Vec<Flow>) -> Vec<(Text, Vec<Flow>)> {
     groups
 }
 
-/// The nodes that flows belong to, flow by flow, repetitions kept.
+/// Returns the nodes that flows belong to, flow by flow, with duplicates.
 pub(in crate::gremlin) fn nodes(
     scope: &Scope<'_>,
     flows: &[Flow],
@@ -199,7 +199,7 @@ pub(in crate::gremlin) fn nodes(
     Ok(nodes)
 }
 
-/// The nodes that own the addresses at one end or both of the flows' link layer.
+/// Returns the nodes that own the link-layer addresses of one end or both ends of flows.
 pub(in crate::gremlin) fn ends(
     scope: &Scope<'_>,
     flows: &[Flow],
@@ -221,6 +221,7 @@ pub(in crate::gremlin) fn ends(
     Ok(nodes)
 }
 
+/// Returns the link-layer addresses of flows.
 fn macs(flows: &[Flow]) -> HashSet<Text> {
     let links = flows.iter().filter_map(|flow| flow.link.as_ref());
     links
@@ -228,7 +229,8 @@ fn macs(flows: &[Flow]) -> HashSet<Text> {
         .collect()
 }
 
-/// The first node for each wanted text at a key; what one key finds, the next is not asked for.
+/// Returns the first node with each wanted text at one of several keys. Later keys are searched only
+/// for texts that earlier keys did not find.
 fn find(
     scope: &Scope<'_>,
     keys: &[&str],
@@ -244,7 +246,7 @@ fn find(
         }
         let key = ElementKey::parse(name);
         let is = |test: Predicate| Filter::Test(key.clone(), test);
-        // Few texts go through the index, many are looked up while all nodes pass by.
+        // Few texts are found by the index. Many are cheaper to find by one scan of all nodes.
         let candidates = if wanted.len() <= MAX_PROBES {
             Filter::Any(
                 wanted
@@ -282,6 +284,7 @@ fn find(
     Ok(found)
 }
 
+/// Maximum number of texts that are looked up in the index.
 const MAX_PROBES: usize = 256;
 const TID: &str = "TID";
 
@@ -325,7 +328,7 @@ mod tests {
     use crate::gremlin::{Answer, Context, Query};
     use crate::time::Timestamp;
 
-    /// Knows how many flows there are and has none of them.
+    /// Source that can count flows but returns none.
     struct Counter;
 
     impl FlowSource for Counter {
@@ -339,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn a_count_is_asked_for_as_such() {
+    fn a_count_is_queried_as_such() {
         let graph = Graph::new();
         let view = GraphView::open(&graph);
         let context = Context::new(&view, &Counter, Timestamp::ZERO);

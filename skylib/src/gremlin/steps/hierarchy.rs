@@ -1,16 +1,17 @@
-//! `Descendants`, `Ascendants`, `Neighbors`: all nodes within some edges of the given ones.
+//! `Descendants`, `Ascendants`, `Neighbors`: breadth-first search, one level per edge.
 
 use crate::filter::Filter;
 use crate::graph::{Direction, ElementKey};
 use crate::gremlin::ast::Hierarchy;
+use crate::gremlin::bitmap::Bitmap;
 use crate::gremlin::budget::Budget;
 use crate::gremlin::error::QueryError;
-use crate::gremlin::number_set::NumberSet;
 use crate::gremlin::scope::Scope;
 
-/// The numbers of the given nodes and of those around them, nearest first, each once.
+/// Returns the numbers of the given nodes and of the nodes up to `depth` edges away, nearest first,
+/// without duplicates.
 ///
-/// `depth` is the number of edges to go, `None` as far as they lead.
+/// `None` means no limit of depth. Each edge is followed at most once per end: O(nodes + edges).
 pub(in crate::gremlin) fn nodes_within(
     scope: &Scope<'_>,
     from: &[u32],
@@ -26,15 +27,16 @@ pub(in crate::gremlin) fn nodes_within(
     };
     let mut room = budget.room();
     let identities = scope.identities();
-    let mut seen = NumberSet::default();
+    let mut seen = Bitmap::default();
     let mut found: Vec<u32> = from
         .iter()
         .copied()
         .filter(|number| seen.insert(identities.of(*number)))
         .collect();
+    // `found[level..]` is the frontier.
     let mut level = 0;
-    let mut gone = 0;
-    while level < found.len() && depth.is_none_or(|depth| gone < depth) {
+    let mut distance = 0;
+    while level < found.len() && depth.is_none_or(|depth| distance < depth) {
         let hops = scope.hops(&found[level..], direction, filter, budget)?;
         level = found.len();
         for hop in hops {
@@ -43,7 +45,7 @@ pub(in crate::gremlin) fn nodes_within(
                 found.push(hop.node);
             }
         }
-        gone += 1;
+        distance += 1;
     }
     Ok(found)
 }

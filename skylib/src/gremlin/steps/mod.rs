@@ -1,14 +1,14 @@
-//! What the steps do, one file a family.
+//! Implementations of the steps, one file per family.
 
+pub(super) mod filter;
 pub(super) mod flows;
-pub(super) mod fold;
 pub(super) mod hierarchy;
 pub(super) mod metrics;
 pub(super) mod next_hop;
 pub(super) mod path;
 pub(super) mod raw_packets;
-pub(super) mod select;
 pub(super) mod sockets;
 pub(super) mod subgraph;
 pub(super) mod time;
+pub(super) mod values;
 pub(super) mod walk;

@@ -1,4 +1,4 @@
-//! `NextHop(address)`: where a node would send packets for an address.
+//! `NextHop(address)`: the next hop of a node for a destination address, from its routing tables.
 
 use std::net::IpAddr;
 
@@ -7,7 +7,7 @@ use crate::gremlin::budget::Budget;
 use crate::gremlin::error::QueryError;
 use crate::value::{Map, Text, Value};
 
-/// The next hop of each node that has routing tables and a route.
+/// Returns the next hop of each node that has a route to an address, by node id.
 pub(in crate::gremlin) fn of_nodes(
     nodes: &[NodeRef],
     address: &str,
@@ -30,8 +30,8 @@ pub(in crate::gremlin) fn of_nodes(
     Ok(found)
 }
 
-/// The next hop of the most specific route of the first table that has one: an object with `IP`,
-/// `MAC`, `IfIndex`, `Priority`.
+/// Returns the next hop of the longest matching prefix in the first routing table that has a match,
+/// as an object with `IP`, `MAC`, `IfIndex`, and `Priority`.
 pub(crate) fn next_hop(metadata: &Metadata, wanted: IpAddr) -> Option<Value> {
     let tables = metadata.get("RoutingTables")?.as_list()?;
     let hop = tables.iter().find_map(|table| {
@@ -42,7 +42,7 @@ pub(crate) fn next_hop(metadata: &Metadata, wanted: IpAddr) -> Option<Value> {
             .iter()
             .filter_map(Value::as_map);
         let covering = routes.filter_map(|route| Some((covers(route, wanted)?, route)));
-        // The first of equally specific routes, which `max_by_key` alone would pass over.
+        // `max_by_key` returns the last maximum; reversed, it is the first of equal prefixes.
         let (_, route) = covering.rev().max_by_key(|(length, _)| *length)?;
         let hops = route.get("NextHops")?.as_list()?;
         let hops = || hops.iter().filter_map(Value::as_map);
@@ -76,13 +76,14 @@ pub(crate) fn next_hop(metadata: &Metadata, wanted: IpAddr) -> Option<Value> {
     Some(Value::from(answer))
 }
 
+/// Returns the gateway of a hop, if it has one.
 fn gateway(hop: &Map) -> Option<&str> {
     hop.get("IP")
         .and_then(Value::as_text)
         .filter(|ip| !ip.is_empty())
 }
 
-/// The length of a route's prefix if it covers an address; a route without prefix covers all.
+/// Returns the prefix length of a route that covers an address. A route without prefix covers all.
 fn covers(route: &Map, wanted: IpAddr) -> Option<u32> {
     let prefix = route
         .get("Prefix")

@@ -1,8 +1,8 @@
-//! `ShortestPathTo`: from each node the path of fewest edges to a node that a filter accepts.
+//! `ShortestPathTo`: the path with the fewest edges from each node to the nearest matching node.
 //!
-//! Edges lead both ways, and of several targets the nearest one counts. For a few sources the
-//! search goes from the source and from all targets at once until both meet; for many, one search
-//! from the targets serves all.
+//! Edges are followed in both directions. For up to [`MAX_SINGLE_SEARCHES`] sources, each search is a
+//! bidirectional breadth-first search between the source and all targets. For more sources, one
+//! breadth-first search from all targets serves every source: O(nodes + edges) in total.
 
 use std::ops::ControlFlow;
 
@@ -14,7 +14,7 @@ use crate::gremlin::budget::Budget;
 use crate::gremlin::error::QueryError;
 use crate::gremlin::scope::Scope;
 
-/// A path for each source that has one, as numbers of nodes, source and target included.
+/// Returns a path for each source that has one, as numbers of nodes, including source and target.
 pub(in crate::gremlin) fn shortest_paths(
     scope: &Scope<'_>,
     sources: &[u32],
@@ -67,22 +67,26 @@ pub(in crate::gremlin) fn shortest_paths(
     Ok(paths)
 }
 
-/// More sources than this share one search from the targets.
+/// Maximum number of sources that are searched individually.
 const MAX_SINGLE_SEARCHES: usize = 4;
 
+/// Parameters of a search.
 struct Search<'s, 'a> {
     scope: &'s Scope<'a>,
     edges: &'s Filter<ElementKey>,
     budget: &'s Budget<'s>,
 }
 
-/// The nodes a search has reached, each with the one it was reached from; roots with themselves.
+/// Breadth-first search tree, growing from its roots.
 struct Tree {
+    /// Predecessor of each node reached; a root is its own predecessor.
     parents: HashMap<u32, u32>,
+    /// Nodes of the deepest level, from which the next level is reached.
     frontier: Vec<u32>,
 }
 
 impl Tree {
+    /// Creates a tree of roots.
     fn new(roots: &[u32]) -> Self {
         let mut tree = Self {
             parents: HashMap::new(),
@@ -96,7 +100,7 @@ impl Tree {
         tree
     }
 
-    /// From a reached node to its root, both included.
+    /// Returns the path from a reached node to its root, including both.
     fn path_from(&self, node: u32) -> Vec<u32> {
         let mut path = vec![node];
         let mut at = node;
@@ -109,7 +113,7 @@ impl Tree {
 }
 
 impl Search<'_, '_> {
-    /// From both ends, always on from the side that has less to look at.
+    /// Searches from both ends, always growing the side with the smaller frontier. Returns the path.
     fn meet(&self, source: u32, targets: &[u32]) -> Result<Option<Vec<u32>>, QueryError> {
         let mut near = Tree::new(&[source]);
         let mut far = Tree::new(targets);
@@ -123,7 +127,7 @@ impl Search<'_, '_> {
             } else {
                 (&mut far, &near)
             };
-            // The first node both know lies on a shortest path: no level was left out.
+            // Both sides grow by entire levels, so the first common node lies on a shortest path.
             if let Some(node) = self.grow(growing, |node| other.parents.contains_key(&node))? {
                 let mut path = near.path_from(node);
                 path.reverse();
@@ -134,7 +138,7 @@ impl Search<'_, '_> {
         Ok(None)
     }
 
-    /// From the targets until every source is reached or nothing is left.
+    /// Searches from the targets until every source is reached or the search is exhausted.
     fn tree(&self, targets: &[u32], sources: &[u32]) -> Result<Tree, QueryError> {
         let mut tree = Tree::new(targets);
         let mut wanted: hashbrown::HashSet<u32> = sources.iter().copied().collect();
@@ -148,7 +152,7 @@ impl Search<'_, '_> {
         Ok(tree)
     }
 
-    /// Goes one edge on; stops at the first new node that `found` accepts.
+    /// Grows a tree by one level. Stops at, and returns, the first new node that `found` accepts.
     fn grow(
         &self,
         tree: &mut Tree,

@@ -1,4 +1,4 @@
-//! `RawPackets` and `BPF`: packets kept with flows.
+//! `RawPackets` and `BPF`: packets stored with flows.
 
 use hashbrown::HashMap;
 
@@ -9,7 +9,7 @@ use crate::packet::{LinkType, PacketRef};
 use crate::time::Timestamp;
 use crate::value::Text;
 
-/// The packets of each flow by its UUID; flows without any are passed over.
+/// Returns the packets of each flow by its UUID. Flows without packets are omitted.
 pub(in crate::gremlin) fn of_flows(flows: Vec<Flow>) -> Vec<(Text, Vec<RawPacket>)> {
     let packets = |flow: Flow| (flow.uuid, flow.last_raw_packets);
     flows
@@ -19,7 +19,10 @@ pub(in crate::gremlin) fn of_flows(flows: Vec<Flow>) -> Vec<(Text, Vec<RawPacket
         .collect()
 }
 
-/// Those that a filter lets through; a flow stays also without any.
+/// Removes the packets that a BPF filter does not match. Flows remain even without packets.
+///
+/// # Errors
+/// Returns an error if BPF is not supported, the filter is invalid, or the query is interrupted.
 pub(in crate::gremlin) fn filter(
     mut flows: Vec<(Text, Vec<RawPacket>)>,
     text: &str,
@@ -35,7 +38,7 @@ pub(in crate::gremlin) fn filter(
             .compile(text, link_type)
             .map_err(QueryError::execute)
     };
-    // A filter that is none is wrong also where there is no packet.
+    // An invalid filter is an error even without packets, whose link type would select the program.
     let mut compiled: HashMap<LinkType, Box<dyn PacketFilter>> = HashMap::new();
     if flows.is_empty() {
         compile(LinkType::ETHERNET)?;

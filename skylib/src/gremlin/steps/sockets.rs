@@ -1,4 +1,4 @@
-//! `Sockets`: the connections that processes hold, of nodes and of flows.
+//! `Sockets`: sockets of processes, of nodes and of flows.
 
 use std::ops::ControlFlow;
 
@@ -10,10 +10,10 @@ use crate::graph::{ElementKey, NodeRef};
 use crate::gremlin::budget::{Budget, Room};
 use crate::gremlin::error::QueryError;
 use crate::gremlin::scope::Scope;
-use crate::gremlin::steps::fold;
+use crate::gremlin::steps::values;
 use crate::value::{Text, Value};
 
-/// The connections of each node that has any.
+/// Returns the sockets of each node that has any, by node id.
 pub(in crate::gremlin) fn of_nodes(
     nodes: &[NodeRef],
     budget: &Budget<'_>,
@@ -33,7 +33,9 @@ pub(in crate::gremlin) fn of_nodes(
     Ok(found)
 }
 
-/// The connections anywhere in the graph that carry TCP and UDP flows, by the flow's UUID.
+/// Returns the sockets in the graph that TCP and UDP flows belong to, by flow UUID.
+///
+/// A hash join: the endpoints of the flows are hashed, then each socket is looked up once.
 pub(in crate::gremlin) fn of_flows(
     scope: &Scope<'_>,
     flows: &[Flow],
@@ -42,7 +44,7 @@ pub(in crate::gremlin) fn of_flows(
     let mut wanted: HashMap<Ends, Vec<Value>> = flows
         .iter()
         .filter_map(Ends::of_flow)
-        .flat_map(|ends| [ends.turned(), ends])
+        .flat_map(|ends| [ends.reversed(), ends])
         .map(|ends| (ends, Vec::new()))
         .collect();
     if wanted.is_empty() {
@@ -68,7 +70,7 @@ pub(in crate::gremlin) fn of_flows(
         let Some(ends) = Ends::of_flow(flow) else {
             continue;
         };
-        let both = [&ends.turned(), &ends];
+        let both = [&ends.reversed(), &ends];
         let sockets: Vec<Value> = both
             .into_iter()
             .filter_map(|e| wanted.get(e))
@@ -82,7 +84,7 @@ pub(in crate::gremlin) fn of_flows(
     Ok(found)
 }
 
-/// Enters the connections of a node that are wanted.
+/// Adds the sockets of a node whose endpoints are wanted.
 fn take(
     node: &NodeRef,
     wanted: &mut HashMap<Ends, Vec<Value>>,
@@ -97,26 +99,26 @@ fn take(
     Ok(())
 }
 
-/// The connections that pass a filter; who has none left goes.
+/// Returns the sockets that match a filter. Nodes and flows without any are dropped.
 pub(in crate::gremlin) fn filter(
     sockets: Vec<(Text, Vec<Value>)>,
     filter: &Filter,
     budget: &Budget<'_>,
 ) -> Result<Vec<(Text, Vec<Value>)>, QueryError> {
-    let mut kept = Vec::new();
+    let mut remaining = Vec::new();
     for (id, list) in sockets {
-        let list = fold::filter_list(list, filter, budget)?;
+        let list = values::filter_list(list, filter, budget)?;
         if !list.is_empty() {
-            kept.push((id, list));
+            remaining.push((id, list));
         }
     }
-    Ok(kept)
+    Ok(remaining)
 }
 
-/// One field of every connection.
+/// Returns the value of a field of every socket.
 ///
 /// # Errors
-/// A field that connections do not have.
+/// Returns an error if sockets have no such field.
 pub(in crate::gremlin) fn values(
     sockets: &[(Text, Vec<Value>)],
     key: &str,
@@ -136,13 +138,14 @@ pub(in crate::gremlin) fn values(
         .collect()
 }
 
+/// Returns the sockets in a metadata value.
 fn list(value: &Value) -> Result<&[Value], QueryError> {
     value
         .as_list()
         .ok_or_else(|| QueryError::execute("wrong sockets type"))
 }
 
-/// Both ends of a connection.
+/// Endpoints of a connection.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Ends {
     is_tcp: bool,
@@ -151,6 +154,7 @@ struct Ends {
 }
 
 impl Ends {
+    /// Returns the endpoints of a TCP or UDP flow, end A as local.
     fn of_flow(flow: &Flow) -> Option<Self> {
         let (network, transport) = (flow.network.as_ref()?, flow.transport.as_ref()?);
         let is_tcp = match transport.protocol {
@@ -166,6 +170,7 @@ impl Ends {
         })
     }
 
+    /// Returns the endpoints of a TCP or UDP socket.
     fn of_socket(socket: &Value) -> Option<Self> {
         let map = socket.as_map()?;
         let text = |key: &str| map.get(key).and_then(Value::as_text);
@@ -185,7 +190,8 @@ impl Ends {
         })
     }
 
-    fn turned(&self) -> Self {
+    /// Returns the endpoints as the other side sees them.
+    fn reversed(&self) -> Self {
         Self {
             is_tcp: self.is_tcp,
             local: self.remote.clone(),

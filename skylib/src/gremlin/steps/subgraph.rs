@@ -1,18 +1,18 @@
-//! `SubGraph`: the elements found so far as a graph of their own.
+//! `SubGraph`: narrows the graph to the elements found so far.
 
 use std::ops::ControlFlow;
 
 use crate::filter::Filter;
 use crate::graph::{Direction, EdgeRef, ElementKey, NodeRef};
+use crate::gremlin::bitmap::Bitmap;
 use crate::gremlin::budget::Budget;
 use crate::gremlin::error::QueryError;
-use crate::gremlin::number_set::NumberSet;
 use crate::gremlin::scope::{Part, Scope};
 
-/// Nodes, each given once, and the edges among them that pass a filter.
+/// Returns the subgraph of nodes and the edges between them that match a filter.
 ///
 /// # Errors
-/// A node that is given twice (COMPAT: the original refuses, `Dedup` first).
+/// Returns an error if a node occurs twice (COMPAT: as in the original).
 pub(in crate::gremlin) fn of_nodes(
     scope: &Scope<'_>,
     nodes: Vec<NodeRef>,
@@ -20,8 +20,8 @@ pub(in crate::gremlin) fn of_nodes(
     budget: &Budget<'_>,
 ) -> Result<Part, QueryError> {
     let identities = scope.identities();
-    let mut members = NumberSet::default();
-    let mut ids = NumberSet::default();
+    let mut members = Bitmap::default();
+    let mut ids = Bitmap::default();
     let is_new = |node: &NodeRef| {
         members.insert(node.index());
         ids.insert(identities.of(node.index()))
@@ -47,10 +47,10 @@ pub(in crate::gremlin) fn of_nodes(
         }
     })?;
     failed?;
-    // By number, which is about the order in which they came.
+    // Numbers ascend approximately in insertion order.
     inside.sort_unstable();
     let mut edges = Vec::new();
-    let mut known_edges = NumberSet::default();
+    let mut known_edges = Bitmap::default();
     scope.fetch_edges(&inside, &mut |edge| {
         if filter.matches(&**edge) && known_edges.insert(identities.of(edge.index())) {
             edges.push(edge);
@@ -60,20 +60,20 @@ pub(in crate::gremlin) fn of_nodes(
     finish(nodes, edges, budget)
 }
 
-/// Edges and the nodes at their ends.
+/// Returns the subgraph of edges and the nodes at their ends.
 pub(in crate::gremlin) fn of_edges(
     scope: &Scope<'_>,
     edges: &[EdgeRef],
     budget: &Budget<'_>,
 ) -> Result<Part, QueryError> {
     let identities = scope.identities();
-    let mut known_edges = NumberSet::default();
+    let mut known_edges = Bitmap::default();
     let edges: Vec<EdgeRef> = edges
         .iter()
         .filter(|edge| known_edges.insert(identities.of(edge.index())))
         .cloned()
         .collect();
-    let mut known_nodes = NumberSet::default();
+    let mut known_nodes = Bitmap::default();
     let mut nodes = Vec::new();
     let mut failed = Ok(());
     scope.visit_ends(&edges, &mut |parents, children| {
@@ -91,11 +91,12 @@ pub(in crate::gremlin) fn of_edges(
     finish(nodes, edges, budget)
 }
 
+/// Creates the subgraph, which is retained until the query ends.
 fn finish(
     nodes: Vec<NodeRef>,
     edges: Vec<EdgeRef>,
     budget: &Budget<'_>,
 ) -> Result<Part, QueryError> {
-    budget.keep(size_of_val(&*nodes) + size_of_val(&*edges))?;
+    budget.retain(size_of_val(&*nodes) + size_of_val(&*edges))?;
     Ok(Part::new(nodes, edges))
 }

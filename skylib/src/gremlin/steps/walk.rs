@@ -1,15 +1,15 @@
-//! `Out`, `In`, `Both`, `OutE`, `InE`, `BothE`, `OutV`, `InV`, `BothV`: one result for each edge.
+//! `Out`, `In`, `Both`, `OutE`, `InE`, `BothE`, `OutV`, `InV`, `BothV`: one result per edge.
 
 use std::ops::ControlFlow;
 
-use super::select::{Pipe, Row};
+use super::filter::{Pipe, Row};
 use crate::filter::Filter;
 use crate::graph::{Direction, EdgeRef, ElementKey, NodeRef};
 use crate::gremlin::ast::Walk;
 use crate::gremlin::error::QueryError;
 use crate::gremlin::scope::Scope;
 
-/// The direction of a step that starts from nodes.
+/// Returns the direction of a step that starts from nodes.
 pub(in crate::gremlin) const fn direction(walk: Walk) -> Direction {
     match walk {
         Walk::Out | Walk::OutE | Walk::OutV => Direction::Out,
@@ -18,7 +18,7 @@ pub(in crate::gremlin) const fn direction(walk: Walk) -> Direction {
     }
 }
 
-/// From edges to their ends.
+/// Pushes the ends of edges that match a filter.
 ///
 /// COMPAT: `InV` is the parent and `OutV` the child, the reverse of TinkerPop.
 pub(in crate::gremlin) fn ends(

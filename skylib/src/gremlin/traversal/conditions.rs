@@ -1,9 +1,9 @@
-//! What steps take in parentheses: values, predicates, pairs of a key and what it must be.
+//! Parameters of steps: values, predicates, and pairs of a key and a value or predicate.
 
 use crate::gremlin::ast::{Param, Predicate};
 use crate::value::Text;
 
-/// Keys and what each must be: pairs, written one after the other.
+/// Pairs of a key and the value that it must have or the predicate that it must satisfy.
 ///
 /// ```
 /// use skylib::Traversal;
@@ -16,12 +16,12 @@ use crate::value::Text;
 pub struct Conditions(Vec<(Text, Param)>);
 
 impl Conditions {
-    /// One key and what it must be.
+    /// Creates a condition on one key.
     pub fn of(key: impl Into<Text>, value: impl Into<Param>) -> Self {
         Self(vec![(key.into(), value.into())])
     }
 
-    /// One more.
+    /// Adds a condition.
     #[must_use]
     pub fn and(mut self, key: impl Into<Text>, value: impl Into<Param>) -> Self {
         self.0.push((key.into(), value.into()));
@@ -44,7 +44,8 @@ impl<K: Into<Text>, V: Into<Param>> From<(K, V)> for Conditions {
     }
 }
 
-/// What a walk keeps of what it reaches: elements that have a key, or satisfy conditions.
+/// Filter of a step that moves to other elements: those that have a key, or that satisfy all
+/// conditions.
 ///
 /// ```
 /// use skylib::Traversal;
@@ -55,9 +56,9 @@ impl<K: Into<Text>, V: Into<Param>> From<(K, V)> for Conditions {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Only {
-    /// The key is there.
+    /// Elements that have a key.
     Having(Text),
-    /// All of these hold.
+    /// Elements that satisfy all conditions.
     All(Conditions),
 }
 
@@ -109,7 +110,7 @@ params! {
     bool => Bool,
 }
 
-/// Predicates as values, for [`Traversal`](super::Traversal)s.
+/// Constructors of predicate parameters for [`Traversal`](super::Traversal).
 ///
 /// ```
 /// use skylib::gremlin::Predicate;
@@ -132,67 +133,67 @@ params! {
 /// }
 /// ```
 impl Predicate {
-    /// `Ne`: the key is there and not equal.
+    /// Creates `Ne`: the key is present and its value differs.
     pub fn ne(value: impl Into<Param>) -> Param {
         Param::Predicate(Self::Ne, vec![value.into()])
     }
 
-    /// `Nee`: not equal, or no such key.
+    /// Creates `Nee`: the value differs, or the key is absent.
     pub fn nee(value: impl Into<Param>) -> Param {
         Param::Predicate(Self::Nee, vec![value.into()])
     }
 
-    /// `Lt`: less than.
+    /// Creates `Lt`: less than a number.
     pub fn lt(value: impl Into<Param>) -> Param {
         Param::Predicate(Self::Lt, vec![value.into()])
     }
 
-    /// `Lte`: less than or equal.
+    /// Creates `Lte`: less than or equal to a number.
     pub fn lte(value: impl Into<Param>) -> Param {
         Param::Predicate(Self::Lte, vec![value.into()])
     }
 
-    /// `Gt`: greater than.
+    /// Creates `Gt`: greater than a number.
     pub fn gt(value: impl Into<Param>) -> Param {
         Param::Predicate(Self::Gt, vec![value.into()])
     }
 
-    /// `Gte`: greater than or equal.
+    /// Creates `Gte`: greater than or equal to a number.
     pub fn gte(value: impl Into<Param>) -> Param {
         Param::Predicate(Self::Gte, vec![value.into()])
     }
 
-    /// `Inside`: between two bounds, both excluded.
+    /// Creates `Inside`: between two bounds, both excluded.
     pub fn inside(from: impl Into<Param>, to: impl Into<Param>) -> Param {
         Param::Predicate(Self::Inside, vec![from.into(), to.into()])
     }
 
-    /// `Outside`: below the first or above the second bound.
+    /// Creates `Outside`: below the first or above the second bound.
     pub fn outside(from: impl Into<Param>, to: impl Into<Param>) -> Param {
         Param::Predicate(Self::Outside, vec![from.into(), to.into()])
     }
 
-    /// `Between`: between two bounds, the second excluded.
+    /// Creates `Between`: between two bounds, the first included and the second excluded.
     pub fn between(from: impl Into<Param>, to: impl Into<Param>) -> Param {
         Param::Predicate(Self::Between, vec![from.into(), to.into()])
     }
 
-    /// `Within`: one of these.
+    /// Creates `Within`: equal to one of the values.
     pub fn within<P: Into<Param>>(values: impl IntoIterator<Item = P>) -> Param {
         Param::Predicate(Self::Within, values.into_iter().map(Into::into).collect())
     }
 
-    /// `Without`: none of these.
+    /// Creates `Without`: equal to none of the values.
     pub fn without<P: Into<Param>>(values: impl IntoIterator<Item = P>) -> Param {
         Param::Predicate(Self::Without, values.into_iter().map(Into::into).collect())
     }
 
-    /// `Regex`: a regular expression for the whole text.
+    /// Creates `Regex`: the entire text matches a regular expression.
     pub fn regex(pattern: impl Into<Text>) -> Param {
         Param::Predicate(Self::Regex, vec![Param::Text(pattern.into())])
     }
 
-    /// `Ipv4Range`: an address inside a network, `address/length`.
+    /// Creates `Ipv4Range`: an address inside a network (`address/length`).
     pub fn ipv4_range(network: impl Into<Text>) -> Param {
         Param::Predicate(Self::Ipv4Range, vec![Param::Text(network.into())])
     }

@@ -1,54 +1,11 @@
-//! `Traversal`: a query written in Rust instead of text, with the same steps and the same plan.
-//!
-//! The type says what a traversal has found so far ([`on`]), so that only steps that can follow
-//! compile. Each method is the step of its name; where a step takes a filter, `…_where` does.
-//!
-//! ```
-//! use skylib::graph::{Edge, Graph, Metadata, Node};
-//! use skylib::gremlin::{Answer, Predicate};
-//! use skylib::time::Timestamp;
-//!
-//! let now = Timestamp::from_ms(1_700_000_000_000);
-//! let mut graph = Graph::new();
-//! for (id, kind, mtu) in [("br0", "bridge", 1500), ("eth0", "device", 9000)] {
-//!     let mut metadata = Metadata::from_iter([("Name", id), ("Type", kind)]);
-//!     metadata.set("MTU", mtu);
-//!     graph.add_node(Node::new(id, "", "", metadata, now))?;
-//! }
-//! graph.add_edge(Edge::new("", "br0", "eth0", "", "", Metadata::new(), now))?;
-//!
-//! let ports = graph.traversal().v().has("Type", "bridge").out();
-//! let large = ports.has("MTU", Predicate::gt(1500)).count();
-//! assert_eq!(
-//!     large.to_string(),
-//!     "G.V().Has('Type', 'bridge').Out().Has('MTU', Gt(1500)).Count()"
-//! );
-//! assert_eq!(large.run(now)?, Answer::Number(1));
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
-//!
-//! Without a graph, [`Traversal::new`] writes queries to run later, or to send elsewhere:
-//!
-//! ```
-//! use skylib::Traversal;
-//! use skylib::gremlin::Query;
-//! let built = Traversal::new().v().has("Type", "bridge").out().limit(3).query()?;
-//! let parsed = Query::parse("G.V().Has('Type', 'bridge').Out().Limit(3)")?;
-//! assert_eq!(built.to_string(), parsed.to_string());
-//! # Ok::<(), skylib::gremlin::QueryError>(())
-//! ```
-//!
-//! A step that cannot follow does not compile:
-//!
-//! ```compile_fail,E0599
-//! skylib::Traversal::new().e().values("Name"); // edges have no `Values`
-//! ```
+//! `Traversal`: a typed builder of queries, with the same steps and the same plan as query text.
 
 mod conditions;
 mod elements;
 mod flows;
+mod generic;
+pub mod markers;
 mod nodes;
-pub mod on;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -62,22 +19,65 @@ use crate::graph::{Graph, GraphAccess, GraphView};
 use crate::time::Timestamp;
 use crate::value::Text;
 
-/// A query in the making: `K` is what it has found so far, `S` the graph it is about (`()`: none).
+/// A query under construction, written in Rust instead of text.
 ///
-/// See the [module](self) for examples.
+/// `K` is the kind of result that the steps so far produce (see [`markers`]), so that only steps
+/// that can follow compile. `S` is the graph that the query runs on; `()` means none. Each method
+/// appends the step of its name; the `…_where` form of a method takes a filter.
+///
+/// ```
+/// use skylib::graph::{Edge, Graph, Metadata, Node};
+/// use skylib::gremlin::{Answer, Predicate};
+/// use skylib::time::Timestamp;
+///
+/// let now = Timestamp::from_ms(1_700_000_000_000);
+/// let mut graph = Graph::new();
+/// for (id, kind, mtu) in [("br0", "bridge", 1500), ("eth0", "device", 9000)] {
+///     let mut metadata = Metadata::from_iter([("Name", id), ("Type", kind)]);
+///     metadata.set("MTU", mtu);
+///     graph.add_node(Node::new(id, metadata, now))?;
+/// }
+/// graph.add_edge(Edge::between("br0", "eth0", Metadata::new(), now))?;
+///
+/// let ports = graph.traversal().v().has("Type", "bridge").out();
+/// let large = ports.has("MTU", Predicate::gt(1500)).count();
+/// assert_eq!(
+///     large.to_string(),
+///     "G.V().Has('Type', 'bridge').Out().Has('MTU', Gt(1500)).Count()"
+/// );
+/// assert_eq!(large.run(now)?, Answer::Number(1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// Without a graph, [`Traversal::new`] builds queries to run later or to send elsewhere:
+///
+/// ```
+/// use skylib::Traversal;
+/// use skylib::gremlin::Query;
+/// let built = Traversal::new().v().has("Type", "bridge").out().limit(3).query()?;
+/// let parsed = Query::parse("G.V().Has('Type', 'bridge').Out().Limit(3)")?;
+/// assert_eq!(built.to_string(), parsed.to_string());
+/// # Ok::<(), skylib::gremlin::QueryError>(())
+/// ```
+///
+/// A step that cannot follow does not compile:
+///
+/// ```compile_fail,E0599
+/// skylib::Traversal::new().e().values("Name"); // edges have no `Values`
+/// ```
 #[derive(Clone)]
 #[must_use = "a traversal does nothing until it runs"]
-pub struct Traversal<K = on::Graph, S = ()> {
+pub struct Traversal<K = markers::Graph, S = ()> {
     steps: Vec<Step>,
     source: S,
     kind: PhantomData<fn() -> K>,
 }
 
-/// The graph that a traversal is about.
-pub type Source<'g> = &'g dyn GraphAccess;
+/// The graph that a traversal runs on.
+pub type GraphSource<'g> = &'g dyn GraphAccess;
 
 impl Traversal {
-    /// A traversal that is about no graph yet: the text `G`.
+    /// Creates a traversal without a graph (`G`).
     pub const fn new() -> Self {
         Self {
             steps: Vec::new(),
@@ -93,9 +93,9 @@ impl Default for Traversal {
     }
 }
 
-impl<'g> Traversal<on::Graph, Source<'g>> {
-    /// A traversal of a graph, shared or not.
-    pub fn of(graph: Source<'g>) -> Self {
+impl<'g> Traversal<markers::Graph, GraphSource<'g>> {
+    /// Creates a traversal of a graph, which may be shared.
+    pub fn of(graph: GraphSource<'g>) -> Self {
         Self {
             steps: Vec::new(),
             source: graph,
@@ -105,7 +105,7 @@ impl<'g> Traversal<on::Graph, Source<'g>> {
 }
 
 impl Graph {
-    /// A query about this graph, written in Rust.
+    /// Starts a query on this graph, written in Rust.
     ///
     /// ```
     /// use skylib::Graph;
@@ -115,22 +115,23 @@ impl Graph {
     /// assert_eq!(answer, Answer::Number(0));
     /// # Ok::<(), skylib::gremlin::QueryError>(())
     /// ```
-    pub fn traversal(&self) -> Traversal<on::Graph, Source<'_>> {
+    pub fn traversal(&self) -> Traversal<markers::Graph, GraphSource<'_>> {
         Traversal::of(self)
     }
 }
 
 impl<K, S> Traversal<K, S> {
-    /// The query, planned.
+    /// Returns the query, planned.
     ///
     /// # Errors
-    /// Filters of flow and hierarchy steps that no value can satisfy (`Predicate::lt("x")`), which
-    /// the text form refuses as well; other wrong parameters only show when the query runs.
+    /// Returns an error if a flow or hierarchy step has a filter that no value can satisfy
+    /// (`Predicate::lt("x")`), as parsing the text form does. Other wrong parameters are reported
+    /// when the query runs.
     pub fn query(&self) -> Result<Query, QueryError> {
         Query::from_steps(self.steps.clone())
     }
 
-    /// The same steps with one more, which finds something else.
+    /// Appends a step that produces results of kind `T`.
     fn then<T>(mut self, step: Step) -> Traversal<T, S> {
         self.steps.push(step);
         Traversal {
@@ -141,17 +142,18 @@ impl<K, S> Traversal<K, S> {
     }
 }
 
-impl<K> Traversal<K, Source<'_>> {
-    /// Answers from the graph alone, as if no flow were known; `now` is what `NOW` and durations
-    /// mean.
+impl<K> Traversal<K, GraphSource<'_>> {
+    /// Runs the query on the graph, without flows. `NOW` and durations in the query are relative to
+    /// `now`.
     ///
     /// # Errors
-    /// See [`QueryErrorKind`](super::QueryErrorKind).
+    /// Returns an error if the query is invalid, exceeds a limit, or is interrupted; see
+    /// [`QueryErrorKind`](super::QueryErrorKind).
     pub fn run(&self, now: Timestamp) -> Result<Answer, QueryError> {
         self.run_with(&FlowSet::default(), now)
     }
 
-    /// Answers from the graph and a source of flows.
+    /// Runs the query on the graph and a source of flows.
     ///
     /// ```
     /// use skylib::Graph;
@@ -166,15 +168,16 @@ impl<K> Traversal<K, Source<'_>> {
     /// ```
     ///
     /// # Errors
-    /// See [`QueryErrorKind`](super::QueryErrorKind).
+    /// Returns an error if the query is invalid, exceeds a limit, or is interrupted; see
+    /// [`QueryErrorKind`](super::QueryErrorKind).
     pub fn run_with(&self, flows: &dyn FlowSource, now: Timestamp) -> Result<Answer, QueryError> {
         let view = GraphView::open(self.source);
         self.query()?.run(&Context::new(&view, flows, now))
     }
 }
 
-/// The query as text. A string that holds a quote or a NUL has no form in the language, though the
-/// traversal itself can look for it.
+/// Formats the query as text. A string that contains a quote or NUL cannot be written in the
+/// language, although the traversal itself can search for it.
 impl<K, S> fmt::Display for Traversal<K, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("G")?;
@@ -188,7 +191,7 @@ impl<K, S> fmt::Debug for Traversal<K, S> {
     }
 }
 
-/// From the graph.
+/// Steps of the graph.
 ///
 /// ```
 /// use skylib::Traversal;
@@ -201,56 +204,49 @@ impl<K, S> fmt::Debug for Traversal<K, S> {
 ///     (g().e_id("e1").to_string(), "G.E('e1')"),
 ///     (g().at("-1h").v().to_string(), "G.At('-1h').V()"),
 ///     (g().at_for(Param::Now, 60).flows().to_string(), "G.At(NOW, 60).Flows()"),
-///     (g().flows_where(("Application", "DNS")).to_string(), "G.Flows('Application', 'DNS')"),
 ///     (g().workflow("check", ["a"]).to_string(), "G.Workflow('check', 'a')"),
 /// ] {
 ///     assert_eq!(traversal, text);
 /// }
 /// ```
-impl<S> Traversal<on::Graph, S> {
-    /// `V()`: all nodes.
-    pub fn v(self) -> Traversal<on::Nodes, S> {
+impl<S> Traversal<markers::Graph, S> {
+    /// Moves to all nodes (`V()`).
+    pub fn v(self) -> Traversal<markers::Nodes, S> {
         self.then(Step::V(None))
     }
 
-    /// `V(id)`: one node; running fails where there is none.
-    pub fn v_id(self, id: impl Into<Text>) -> Traversal<on::Nodes, S> {
+    /// Moves to the node with an id (`V(id)`). Running the query fails if there is none.
+    pub fn v_id(self, id: impl Into<Text>) -> Traversal<markers::Nodes, S> {
         self.then(Step::V(Some(id.into())))
     }
 
-    /// `E()`: all edges.
-    pub fn e(self) -> Traversal<on::Edges, S> {
+    /// Moves to all edges (`E()`).
+    pub fn e(self) -> Traversal<markers::Edges, S> {
         self.then(Step::E(None))
     }
 
-    /// `E(id)`: one edge; running fails where there is none.
-    pub fn e_id(self, id: impl Into<Text>) -> Traversal<on::Edges, S> {
+    /// Moves to the edge with an id (`E(id)`). Running the query fails if there is none.
+    pub fn e_id(self, id: impl Into<Text>) -> Traversal<markers::Edges, S> {
         self.then(Step::E(Some(id.into())))
     }
 
-    /// `At(instant)`: the graph at an instant: seconds since 1970 (above 2147483647:
-    /// milliseconds), a date in RFC 1123 form, a duration from now (`"-1h"`), or [`Param::Now`].
+    /// Moves to the graph as it was at an instant (`At(instant)`).
+    ///
+    /// The instant is in Unix seconds (above 2147483647: milliseconds), an RFC 1123 date, a
+    /// duration from now (`"-1h"`), or [`Param::Now`].
     pub fn at(self, instant: impl Into<Param>) -> Self {
         self.then(Step::At(vec![instant.into()]))
     }
 
-    /// `At(instant, duration)`: every state in the time up to an instant; the duration in seconds,
-    /// as text (`"5m"`), or [`Param::Forever`].
+    /// Moves to every revision of the graph during a time slice (`At(instant, duration)`).
+    ///
+    /// The slice ends at the instant. The duration is in seconds, a text (`"5m"`), or
+    /// [`Param::Forever`].
     pub fn at_for(self, instant: impl Into<Param>, duration: impl Into<Param>) -> Self {
         self.then(Step::At(vec![instant.into(), duration.into()]))
     }
 
-    /// `Flows()`: all flows.
-    pub fn flows(self) -> Traversal<on::Flows, S> {
-        self.then(Step::Flows(Vec::new()))
-    }
-
-    /// `Flows(key, value, …)`: the flows that satisfy conditions.
-    pub fn flows_where(self, conditions: impl Into<Conditions>) -> Traversal<on::Flows, S> {
-        self.then(Step::Flows(conditions.into().into_params()))
-    }
-
-    /// `Workflow(name, argument, …)`: what a stored workflow answers.
+    /// Runs a stored workflow (`Workflow(name, argument, …)`).
     pub fn workflow<P: Into<Param>>(
         self,
         name: impl Into<Text>,

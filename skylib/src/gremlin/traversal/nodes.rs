@@ -4,12 +4,11 @@ use std::net::IpAddr;
 
 use super::Traversal;
 use super::conditions::{Conditions, Only};
-use super::on;
-use crate::flow::SortOrder;
+use super::markers;
 use crate::gremlin::ast::{Hierarchy, Param, Step, Walk};
 use crate::value::Text;
 
-/// Walks from nodes.
+/// Walks from nodes to nodes and edges.
 ///
 /// ```
 /// use skylib::Traversal;
@@ -57,127 +56,136 @@ use crate::value::Text;
 ///     assert_eq!(traversal, text);
 /// }
 /// ```
-impl<S> Traversal<on::Nodes, S> {
-    /// `Out()`: the child ends of the nodes' edges, one for each edge.
+impl<S> Traversal<markers::Nodes, S> {
+    /// Walks to the children of the nodes, one result per edge (`Out()`).
     pub fn out(self) -> Self {
         self.then(Step::Walk(Walk::Out, Vec::new()))
     }
 
-    /// `Out(key, value, …)`: the children that pass.
+    /// Walks to the children that match (`Out(key, value, …)`).
     pub fn out_where(self, only: impl Into<Only>) -> Self {
         self.then(Step::Walk(Walk::Out, only.into().into_params()))
     }
 
-    /// `In()`: the parent ends of the nodes' edges, one for each edge.
+    /// Walks to the parents of the nodes, one result per edge (`In()`).
     pub fn in_(self) -> Self {
         self.then(Step::Walk(Walk::In, Vec::new()))
     }
 
-    /// `In(key, value, …)`: the parents that pass.
+    /// Walks to the parents that match (`In(key, value, …)`).
     pub fn in_where(self, only: impl Into<Only>) -> Self {
         self.then(Step::Walk(Walk::In, only.into().into_params()))
     }
 
-    /// `Both()`: the other ends of the nodes' edges, one for each edge.
+    /// Walks to the children and parents of the nodes, one result per edge (`Both()`).
     pub fn both(self) -> Self {
         self.then(Step::Walk(Walk::Both, Vec::new()))
     }
 
-    /// `Both(key, value, …)`: the other ends that pass.
+    /// Walks to the children and parents that match (`Both(key, value, …)`).
     pub fn both_where(self, only: impl Into<Only>) -> Self {
         self.then(Step::Walk(Walk::Both, only.into().into_params()))
     }
 
-    /// `OutE()`: the edges that lead to children.
-    pub fn out_e(self) -> Traversal<on::Edges, S> {
+    /// Walks to the edges that lead to children (`OutE()`).
+    pub fn out_e(self) -> Traversal<markers::Edges, S> {
         self.then(Step::Walk(Walk::OutE, Vec::new()))
     }
 
-    /// `OutE(key, value, …)`: those of them that pass.
-    pub fn out_e_where(self, only: impl Into<Only>) -> Traversal<on::Edges, S> {
+    /// Walks to the edges to children that match (`OutE(key, value, …)`).
+    pub fn out_e_where(self, only: impl Into<Only>) -> Traversal<markers::Edges, S> {
         self.then(Step::Walk(Walk::OutE, only.into().into_params()))
     }
 
-    /// `InE()`: the edges that come from parents.
-    pub fn in_e(self) -> Traversal<on::Edges, S> {
+    /// Walks to the edges that lead from parents (`InE()`).
+    pub fn in_e(self) -> Traversal<markers::Edges, S> {
         self.then(Step::Walk(Walk::InE, Vec::new()))
     }
 
-    /// `InE(key, value, …)`: those of them that pass.
-    pub fn in_e_where(self, only: impl Into<Only>) -> Traversal<on::Edges, S> {
+    /// Walks to the edges from parents that match (`InE(key, value, …)`).
+    pub fn in_e_where(self, only: impl Into<Only>) -> Traversal<markers::Edges, S> {
         self.then(Step::Walk(Walk::InE, only.into().into_params()))
     }
 
-    /// `BothE()`: all edges of the nodes.
-    pub fn both_e(self) -> Traversal<on::Edges, S> {
+    /// Walks to all edges of the nodes (`BothE()`).
+    pub fn both_e(self) -> Traversal<markers::Edges, S> {
         self.then(Step::Walk(Walk::BothE, Vec::new()))
     }
 
-    /// `BothE(key, value, …)`: those of them that pass.
-    pub fn both_e_where(self, only: impl Into<Only>) -> Traversal<on::Edges, S> {
+    /// Walks to the edges that match (`BothE(key, value, …)`).
+    pub fn both_e_where(self, only: impl Into<Only>) -> Traversal<markers::Edges, S> {
         self.then(Step::Walk(Walk::BothE, only.into().into_params()))
     }
 
-    /// `Descendants()`: the nodes and what they own.
+    /// Adds the nodes that the nodes own, one `ownership` edge away (`Descendants()`).
     pub fn descendants(self) -> Self {
         self.then(Step::Hierarchy(Hierarchy::Descendants, Vec::new(), None))
     }
 
-    /// `Descendants(depth)`: the nodes and what they own, so many edges deep; 0: however deep.
+    /// Adds the nodes that the nodes own, up to `depth` edges away; 0 means no limit
+    /// (`Descendants(depth)`).
     pub fn descendants_within(self, depth: u32) -> Self {
         self.then(within(Hierarchy::Descendants, Vec::new(), depth))
     }
 
-    /// `Descendants(key, value, …, depth)`: over edges that satisfy one of the conditions.
+    /// Adds the nodes reached by following edges to children that satisfy one of the conditions, up
+    /// to `depth` edges away; 0 means no limit (`Descendants(key, value, …, depth)`).
     pub fn descendants_over(self, edges: impl Into<Conditions>, depth: u32) -> Self {
         let edges = edges.into().into_params();
         self.then(within(Hierarchy::Descendants, edges, depth))
     }
 
-    /// `Ascendants()`: the nodes and their owners.
+    /// Adds the owners of the nodes, one `ownership` edge away (`Ascendants()`).
     pub fn ascendants(self) -> Self {
         self.then(Step::Hierarchy(Hierarchy::Ascendants, Vec::new(), None))
     }
 
-    /// `Ascendants(depth)`: the nodes and their owners, so many edges up; 0: however many.
+    /// Adds the owners of the nodes, up to `depth` edges away; 0 means no limit
+    /// (`Ascendants(depth)`).
     pub fn ascendants_within(self, depth: u32) -> Self {
         self.then(within(Hierarchy::Ascendants, Vec::new(), depth))
     }
 
-    /// `Ascendants(key, value, …, depth)`: over edges that satisfy one of the conditions.
+    /// Adds the nodes reached by following edges to parents that satisfy one of the conditions, up
+    /// to `depth` edges away; 0 means no limit (`Ascendants(key, value, …, depth)`).
     pub fn ascendants_over(self, edges: impl Into<Conditions>, depth: u32) -> Self {
         let edges = edges.into().into_params();
         self.then(within(Hierarchy::Ascendants, edges, depth))
     }
 
-    /// `Neighbors()`: the nodes, what they own and their owners.
+    /// Adds the owners of the nodes and the nodes that they own (`Neighbors()`).
     pub fn neighbors(self) -> Self {
         self.then(Step::Hierarchy(Hierarchy::Neighbors, Vec::new(), None))
     }
 
-    /// `Neighbors(depth)`: the nodes and those around them, so many edges away; 0: the nodes alone.
+    /// Adds the nodes up to `depth` `ownership` edges away in either direction; 0 adds none
+    /// (`Neighbors(depth)`).
     pub fn neighbors_within(self, depth: u32) -> Self {
         self.then(within(Hierarchy::Neighbors, Vec::new(), depth))
     }
 
-    /// `Neighbors(key, value, …, depth)`: over edges that satisfy one of the conditions.
+    /// Adds the nodes up to `depth` edges away, following edges that satisfy one of the conditions
+    /// in either direction; 0 adds none (`Neighbors(key, value, …, depth)`).
     pub fn neighbors_over(self, edges: impl Into<Conditions>, depth: u32) -> Self {
         let edges = edges.into().into_params();
         self.then(within(Hierarchy::Neighbors, edges, depth))
     }
 
-    /// `ShortestPathTo(Metadata(…))`: from each node to the nearest that satisfies all conditions,
-    /// which are plain values.
-    pub fn shortest_path_to(self, target: impl Into<Conditions>) -> Traversal<on::Paths, S> {
+    /// Finds the shortest path from each node to the nearest node that satisfies all conditions
+    /// (`ShortestPathTo(Metadata(…))`).
+    ///
+    /// The conditions must be plain values: a predicate matches no node.
+    pub fn shortest_path_to(self, target: impl Into<Conditions>) -> Traversal<markers::Paths, S> {
         self.then(Step::ShortestPathTo(target.into().into_metadata(), None))
     }
 
-    /// `ShortestPathTo(Metadata(…), Metadata(…))`: over edges that satisfy conditions as well.
+    /// Finds the shortest path from each node to the nearest node that satisfies all conditions,
+    /// following only edges that satisfy conditions (`ShortestPathTo(Metadata(…), Metadata(…))`).
     pub fn shortest_path_over(
         self,
         target: impl Into<Conditions>,
         edges: impl Into<Conditions>,
-    ) -> Traversal<on::Paths, S> {
+    ) -> Traversal<markers::Paths, S> {
         let edges = edges.into().into_metadata();
         self.then(Step::ShortestPathTo(
             target.into().into_metadata(),
@@ -190,15 +198,12 @@ fn within(hierarchy: Hierarchy, edges: Vec<Param>, depth: u32) -> Step {
     Step::Hierarchy(hierarchy, edges, Some(depth.into()))
 }
 
-/// What else nodes can tell.
+/// Values, marks, and everything else that starts from nodes.
 ///
 /// ```
 /// use skylib::Traversal;
 /// let v = || Traversal::new().v();
 /// for (traversal, text) in [
-///     (v().sort().to_string(), "G.V().Sort()"),
-///     (v().sort_by("Name").to_string(), "G.V().Sort('Name')"),
-///     (v().sort_desc("MTU").to_string(), "G.V().Sort(DESC, 'MTU')"),
 ///     (v().values("Name").to_string(), "G.V().Values('Name')"),
 ///     (v().value_map(["Name", "MTU"]).to_string(), "G.V().ValueMap('Name', 'MTU')"),
 ///     (v().keys().to_string(), "G.V().Keys()"),
@@ -209,8 +214,6 @@ fn within(hierarchy: Hierarchy, edges: Vec<Param>, depth: u32) -> Step {
 ///         v().sub_graph_where(("RelationType", "layer2")).to_string(),
 ///         "G.V().SubGraph('RelationType', 'layer2')",
 ///     ),
-///     (v().flows().to_string(), "G.V().Flows()"),
-///     (v().flows_where(("Transport", 80)).to_string(), "G.V().Flows('Transport', 80)"),
 ///     (v().metrics().to_string(), "G.V().Metrics()"),
 ///     (v().sflow_metrics().to_string(), "G.V().Metrics('SFlow')"),
 ///     (v().ovs_metrics().to_string(), "G.V().Metrics('Ovs')"),
@@ -220,98 +223,74 @@ fn within(hierarchy: Hierarchy, edges: Vec<Param>, depth: u32) -> Step {
 ///     assert_eq!(traversal, text);
 /// }
 /// ```
-impl<S> Traversal<on::Nodes, S> {
-    /// `Sort()`: oldest first.
-    pub fn sort(self) -> Self {
-        self.then(Step::Sort(None, None))
-    }
-
-    /// `Sort(key)`: smallest value first.
-    pub fn sort_by(self, key: impl Into<Text>) -> Self {
-        self.then(Step::Sort(None, Some(key.into())))
-    }
-
-    /// `Sort(DESC, key)`: largest value first.
-    pub fn sort_desc(self, key: impl Into<Text>) -> Self {
-        self.then(Step::Sort(Some(SortOrder::Descending), Some(key.into())))
-    }
-
-    /// `Values(key)`: what each node holds at a key.
-    pub fn values(self, key: impl Into<Text>) -> Traversal<on::Values, S> {
+impl<S> Traversal<markers::Nodes, S> {
+    /// Lists the value of a key of each node that has it (`Values(key)`).
+    pub fn values(self, key: impl Into<Text>) -> Traversal<markers::Values, S> {
         self.then(Step::Values(key.into()))
     }
 
-    /// `ValueMap(key, …)`: what each node holds at some keys, as objects.
+    /// Lists the values of several keys as one object per node (`ValueMap(key, …)`).
     pub fn value_map<T: Into<Text>>(
         self,
         keys: impl IntoIterator<Item = T>,
-    ) -> Traversal<on::Values, S> {
+    ) -> Traversal<markers::Values, S> {
         self.then(Step::ValueMap(keys.into_iter().map(Into::into).collect()))
     }
 
-    /// `Keys()`: the names of all keys.
-    pub fn keys(self) -> Traversal<on::Values, S> {
+    /// Lists the names of all keys of the nodes (`Keys()`).
+    pub fn keys(self) -> Traversal<markers::Values, S> {
         self.then(Step::Keys(Vec::new()))
     }
 
-    /// `Sum(key)`: what the nodes hold at a key, added up.
-    pub fn sum(self, key: impl Into<Text>) -> Traversal<on::Number, S> {
+    /// Adds up the values of a key (`Sum(key)`). Nodes without the key count as 0.
+    pub fn sum(self, key: impl Into<Text>) -> Traversal<markers::Number, S> {
         self.then(Step::Sum(vec![Param::Text(key.into())]))
     }
 
-    /// `As(name)`: remembers the nodes.
+    /// Marks the nodes with a name for [`select`](Self::select) (`As(name)`).
     pub fn mark(self, name: impl Into<Text>) -> Self {
         self.then(Step::As(name.into()))
     }
 
-    /// `Select(name, …)`: the nodes remembered by these names.
+    /// Returns to the nodes marked with any of the names (`Select(name, …)`).
     pub fn select<T: Into<Text>>(self, names: impl IntoIterator<Item = T>) -> Self {
         let names = names.into_iter().map(|name| Param::Text(name.into()));
         self.then(Step::Select(names.collect()))
     }
 
-    /// `SubGraph()`: the nodes and all edges among them as a graph of their own.
-    pub fn sub_graph(self) -> Traversal<on::Graph, S> {
+    /// Narrows the graph to the nodes and all edges between them (`SubGraph()`).
+    pub fn sub_graph(self) -> Traversal<markers::Graph, S> {
         self.then(Step::SubGraph(Vec::new()))
     }
 
-    /// `SubGraph(key, value, …)`: the nodes and those edges among them that pass.
-    pub fn sub_graph_where(self, edges: impl Into<Only>) -> Traversal<on::Graph, S> {
+    /// Narrows the graph to the nodes and the edges between them that match
+    /// (`SubGraph(key, value, …)`).
+    pub fn sub_graph_where(self, edges: impl Into<Only>) -> Traversal<markers::Graph, S> {
         self.then(Step::SubGraph(edges.into().into_params()))
     }
 
-    /// `Flows()`: the flows captured on the nodes.
-    pub fn flows(self) -> Traversal<on::Flows, S> {
-        self.then(Step::Flows(Vec::new()))
-    }
-
-    /// `Flows(key, value, …)`: those of them that satisfy conditions.
-    pub fn flows_where(self, conditions: impl Into<Conditions>) -> Traversal<on::Flows, S> {
-        self.then(Step::Flows(conditions.into().into_params()))
-    }
-
-    /// `Metrics()`: the counters of interfaces, since the update before the last.
-    pub fn metrics(self) -> Traversal<on::Metrics, S> {
+    /// Moves to the counters of interfaces during the last update interval (`Metrics()`).
+    pub fn metrics(self) -> Traversal<markers::Metrics, S> {
         self.then(Step::Metrics(None))
     }
 
-    /// `Metrics('SFlow')`: the counters that sFlow agents reported.
-    pub fn sflow_metrics(self) -> Traversal<on::Metrics, S> {
+    /// Moves to the counters that sFlow agents reported (`Metrics('SFlow')`).
+    pub fn sflow_metrics(self) -> Traversal<markers::Metrics, S> {
         self.then(Step::Metrics(Some("SFlow".into())))
     }
 
-    /// `Metrics('Ovs')`: the counters of Open vSwitch.
-    pub fn ovs_metrics(self) -> Traversal<on::Metrics, S> {
+    /// Moves to the counters of Open vSwitch (`Metrics('Ovs')`).
+    pub fn ovs_metrics(self) -> Traversal<markers::Metrics, S> {
         self.then(Step::Metrics(Some("Ovs".into())))
     }
 
-    /// `Sockets()`: the connections of the nodes.
-    pub fn sockets(self) -> Traversal<on::Sockets, S> {
+    /// Moves to the sockets of the nodes (`Sockets()`).
+    pub fn sockets(self) -> Traversal<markers::Sockets, S> {
         self.then(Step::Sockets(Vec::new()))
     }
 
-    /// `NextHop(address)`: where each node would send a packet for an address.
-    pub fn next_hop(self, address: impl Into<IpAddr>) -> Traversal<on::NextHops, S> {
+    /// Finds the next hop of each node for a destination address (`NextHop(address)`).
+    pub fn next_hop(self, address: impl Into<IpAddr>) -> Traversal<markers::NextHops, S> {
         self.then(Step::NextHop(address.into().to_string().into()))
     }
 }

@@ -1,4 +1,4 @@
-//! A traversal is the query that its text is.
+//! Tests that a traversal equals the query that its text parses to.
 
 use proptest::prelude::*;
 
@@ -7,23 +7,23 @@ use crate::flow::Flow;
 use crate::graph::{Edge, Metadata, Node};
 use crate::gremlin::ast::Predicate;
 
-/// A traversal of whatever kind.
+/// A traversal of any kind.
 enum Any {
     Graph(Traversal),
-    Nodes(Traversal<on::Nodes>),
-    Edges(Traversal<on::Edges>),
-    Paths(Traversal<on::Paths>),
-    Values(Traversal<on::Values>),
-    Flows(Traversal<on::Flows>),
-    Metrics(Traversal<on::Metrics>),
-    Sockets(Traversal<on::Sockets>),
-    Groups(Traversal<on::Groups>),
-    RawPackets(Traversal<on::RawPackets>),
-    Number(Traversal<on::Number>),
-    NextHops(Traversal<on::NextHops>),
+    Nodes(Traversal<markers::Nodes>),
+    Edges(Traversal<markers::Edges>),
+    Paths(Traversal<markers::Paths>),
+    Values(Traversal<markers::Values>),
+    Flows(Traversal<markers::Flows>),
+    Metrics(Traversal<markers::Metrics>),
+    Sockets(Traversal<markers::Sockets>),
+    Groups(Traversal<markers::Groups>),
+    RawPackets(Traversal<markers::RawPackets>),
+    Number(Traversal<markers::Number>),
+    NextHops(Traversal<markers::NextHops>),
 }
 
-/// What a step is made of.
+/// Random choices that determine a step.
 #[derive(Clone, Debug)]
 struct Choice {
     step: u8,
@@ -33,7 +33,7 @@ struct Choice {
 }
 
 impl Any {
-    /// One step on, whichever the kind has; `None` where it has none.
+    /// Appends a step that the kind offers; `None` if it offers none.
     fn then(self, choice: Choice) -> Option<Self> {
         let Choice {
             step,
@@ -105,7 +105,13 @@ impl Any {
         })
     }
 
-    fn from_nodes(v: Traversal<on::Nodes>, step: u8, key: String, value: Param, n: u32) -> Self {
+    fn from_nodes(
+        v: Traversal<markers::Nodes>,
+        step: u8,
+        key: String,
+        value: Param,
+        n: u32,
+    ) -> Self {
         let pair = (key.clone(), value.clone());
         match step % 36 {
             0 => Self::Nodes(v.has(key, value)),
@@ -147,7 +153,13 @@ impl Any {
         }
     }
 
-    fn from_flows(f: Traversal<on::Flows>, step: u8, key: String, value: Param, n: u32) -> Self {
+    fn from_flows(
+        f: Traversal<markers::Flows>,
+        step: u8,
+        key: String,
+        value: Param,
+        n: u32,
+    ) -> Self {
         let pair = (key.clone(), value.clone());
         match step % 20 {
             0 => Self::Flows(f.has(key, value)),
@@ -270,10 +282,10 @@ fn a_traversal_of_a_graph_answers() {
     for id in ["a", "it's"] {
         let metadata = Metadata::from_iter([("Name", id)]);
         graph
-            .add_node(Node::new(id, "", "", metadata, Timestamp::ZERO))
+            .add_node(Node::new(id, metadata, Timestamp::ZERO))
             .unwrap();
     }
-    let edge = Edge::new("e", "a", "it's", "", "", Metadata::new(), Timestamp::ZERO);
+    let edge = Edge::new("e", "a", "it's", Metadata::new(), Timestamp::ZERO);
     graph.add_edge(edge).unwrap();
     let quoted = graph.traversal().v().has("Name", "it's");
     let Answer::Nodes(nodes) = quoted.clone().in_().run(Timestamp::ZERO).unwrap() else {

@@ -1,29 +1,31 @@
-//! gzip (RFC 1952) around deflate.
+//! gzip (RFC 1952), a container of deflate.
 //!
-//! flate2's own reader loses what the decoder made before damage, so only its decoder is used; and
-//! that one loses what does not fit the output it is given, so it is given a large one.
+//! The reader of flate2 loses the content before damage, so only its decoder is used. On damage, the
+//! decoder loses content that does not fit its output, so it gets a large output.
 
 use std::io::{self, Read};
 
 use flate2::{Crc, Decompress, FlushDecompress, Status};
 
 use super::input::Input;
-use super::{CUT, OTHER_DATA, WRONG_CHECKSUM, text};
+use super::{OTHER_DATA, TRUNCATED, WRONG_CHECKSUM, text};
 
-/// Reads all members of a gzip file.
+/// Reader of all members of a gzip file.
 #[derive(Debug)]
 pub(super) struct Gzip<R> {
     pub(super) input: Input<R>,
     inflate: Decompress,
     checksum: Crc,
     stage: Stage,
-    /// What was made of the input.
+    /// Decompressed bytes.
     content: Box<[u8]>,
-    /// Where in it the bytes are that have not been handed out.
+    /// Start of the bytes of `content` that have not been returned; `unread <= end`.
     unread: usize,
+    /// End of the decompressed bytes in `content`.
     end: usize,
 }
 
+/// Next element of a gzip member.
 #[derive(Clone, Copy, Debug)]
 enum Stage {
     Header,
@@ -44,7 +46,7 @@ impl<R: Read> Gzip<R> {
         }
     }
 
-    /// At least a byte, or none at the end; else what is wrong.
+    /// Reads at least one byte, or none at the end; the error is the kind of damage.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, String> {
         loop {
             let mut unread = self.content.get(self.unread..self.end).unwrap_or_default();
@@ -72,29 +74,31 @@ impl<R: Read> Gzip<R> {
         }
     }
 
-    /// Makes some bytes; an error that made some as well is told by the next call.
+    /// Decompresses some bytes. If the decoder fails after producing bytes, the next call reports its
+    /// error.
     fn inflate(&mut self) -> Result<(), String> {
-        let at_hand = self.input.at_hand().map_err(|error| text(&error))?;
-        let is_last = at_hand.is_empty();
-        let (taken, made) = (self.inflate.total_in(), self.inflate.total_out());
+        let available = self.input.available().map_err(|error| text(&error))?;
+        let is_last = available.is_empty();
+        let (consumed, produced) = (self.inflate.total_in(), self.inflate.total_out());
         let result = self
             .inflate
-            .decompress(at_hand, &mut self.content, FlushDecompress::None);
-        let taken = (self.inflate.total_in() - taken) as usize;
-        let made = (self.inflate.total_out() - made) as usize;
-        self.input.consume(taken);
-        (self.unread, self.end) = (0, made);
+            .decompress(available, &mut self.content, FlushDecompress::None);
+        let consumed = (self.inflate.total_in() - consumed) as usize;
+        let produced = (self.inflate.total_out() - produced) as usize;
+        self.input.consume(consumed);
+        (self.unread, self.end) = (0, produced);
         self.checksum
-            .update(self.content.get(..made).unwrap_or_default());
+            .update(self.content.get(..produced).unwrap_or_default());
         match result {
             Ok(Status::StreamEnd) => self.stage = Stage::Trailer,
-            Err(error) if made == 0 => return Err(error.to_string()),
-            _ if is_last && made == 0 => return Err(CUT.to_owned()),
+            Err(error) if produced == 0 => return Err(error.to_string()),
+            _ if is_last && produced == 0 => return Err(TRUNCATED.to_owned()),
             _ => {}
         }
         Ok(())
     }
 
+    /// Reads the header of a member.
     fn read_header(&mut self) -> Result<(), String> {
         let mut header = [0; 10];
         if !matches!(
@@ -108,7 +112,7 @@ impl<R: Read> Gzip<R> {
             .map_err(|error| text(&error))?;
         let [_, _, method, flags, ..] = header;
         if method != DEFLATE {
-            return Err("compressed by another method than deflate".to_owned());
+            return Err("the compression method is not deflate".to_owned());
         }
         if flags & EXTRA != 0 {
             let mut len = [0; 2];
@@ -131,7 +135,7 @@ impl<R: Read> Gzip<R> {
         Ok(())
     }
 
-    /// Goes past a text that ends with a zero.
+    /// Skips a text that ends with a zero byte.
     fn skip_text(&mut self) -> io::Result<()> {
         loop {
             let mut byte = [0];
@@ -142,6 +146,7 @@ impl<R: Read> Gzip<R> {
         }
     }
 
+    /// Checks length and checksum of the content.
     fn check_trailer(&mut self) -> Result<(), String> {
         let mut trailer = [0; 8];
         self.input
@@ -157,7 +162,7 @@ impl<R: Read> Gzip<R> {
     }
 }
 
-/// More than the 32 KiB that the decoder holds back at most.
+/// Length of `content` in bytes: more than the 32 KiB that the decoder may hold back.
 const CONTENT_LEN: usize = 1 << 16;
 
 const DEFLATE: u8 = 8;

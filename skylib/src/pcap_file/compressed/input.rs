@@ -1,19 +1,21 @@
-//! The compressed bytes.
+//! Buffered input of the decompressors.
 
 use std::io::{self, Read};
 
-/// A source whose next bytes can be looked at.
+/// Source whose next bytes can be read without being consumed.
 #[derive(Debug)]
 pub(super) struct Input<R> {
     source: R,
     bytes: Box<[u8]>,
+    /// Start of the unconsumed bytes in `bytes`; `start <= end`.
     start: usize,
+    /// End of the unconsumed bytes in `bytes`.
     end: usize,
-    /// Bytes of the file that were taken.
+    /// Number of consumed bytes of the file.
     pub(super) offset: u64,
-    /// Why the source failed, if it did.
+    /// Error of the source; decoders do not preserve it.
     pub(super) failure: Option<io::Error>,
-    /// A read has found that there is nothing more.
+    /// Whether a read reached the end of the source.
     pub(super) has_ended: bool,
 }
 
@@ -30,42 +32,43 @@ impl<R: Read> Input<R> {
         }
     }
 
-    /// So many of the next bytes; fewer at the end of the source.
+    /// Returns the next `wanted` bytes without consuming them; fewer at the end of the source.
     pub(super) fn peek(&mut self, wanted: usize) -> io::Result<&[u8]> {
         while self.end - self.start < wanted && self.fill()? > 0 {}
         let unread = self.bytes.get(self.start..self.end).unwrap_or_default();
         Ok(unread.get(..wanted).unwrap_or(unread))
     }
 
-    /// What is at hand of the next bytes: one at least, unless the source is at its end.
-    pub(super) fn at_hand(&mut self) -> io::Result<&[u8]> {
+    /// Returns the buffered bytes without consuming them: at least one, unless the source is at its
+    /// end.
+    pub(super) fn available(&mut self) -> io::Result<&[u8]> {
         self.peek(1)?;
         Ok(self.bytes.get(self.start..self.end).unwrap_or_default())
     }
 
-    /// Goes past bytes that have been looked at.
+    /// Consumes `count` buffered bytes.
     pub(super) const fn consume(&mut self, count: usize) {
         self.start += count;
         self.offset += count as u64;
     }
 
-    /// Goes past so many bytes; fails where there are not as many.
+    /// Skips `count` bytes; fails if the source ends before.
     pub(super) fn skip(&mut self, count: u64) -> io::Result<()> {
         let mut left = count;
         while left > 0 {
-            let at_hand = self.at_hand()?.len();
-            if at_hand == 0 {
+            let available = self.available()?.len();
+            if available == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            let taken = left.min(at_hand as u64);
-            self.consume(taken as usize);
-            left -= taken;
+            let skipped = left.min(available as u64);
+            self.consume(skipped as usize);
+            left -= skipped;
         }
         Ok(())
     }
 
-    /// Goes past a frame that both LZ4 and zstd want skipped (RFC 8878, section 3.1.2); says
-    /// whether there was one.
+    /// Skips a skippable frame of LZ4 or zstd (RFC 8878, section 3.1.2); returns whether there was
+    /// one.
     pub(super) fn skip_frame(&mut self) -> io::Result<bool> {
         let [0x50..=0x5f, 0x2a, 0x4d, 0x18, a, b, c, d] = *self.peek(8)? else {
             return Ok(false);
@@ -74,6 +77,7 @@ impl<R: Read> Input<R> {
         Ok(true)
     }
 
+    /// Moves the unconsumed bytes to the front and reads once from the source.
     fn fill(&mut self) -> io::Result<usize> {
         self.bytes.copy_within(self.start..self.end, 0);
         (self.start, self.end) = (0, self.end - self.start);
@@ -89,9 +93,9 @@ impl<R: Read> Read for Input<R> {
         let count = if self.start == self.end && buffer.len() >= self.bytes.len() {
             read(&mut self.source, buffer, &mut self.failure)?
         } else {
-            let at_hand = self.at_hand()?;
-            let count = at_hand.len().min(buffer.len());
-            let (Some(to), Some(from)) = (buffer.get_mut(..count), at_hand.get(..count)) else {
+            let available = self.available()?;
+            let count = available.len().min(buffer.len());
+            let (Some(to), Some(from)) = (buffer.get_mut(..count), available.get(..count)) else {
                 return Ok(0);
             };
             to.copy_from_slice(from);
@@ -104,7 +108,8 @@ impl<R: Read> Read for Input<R> {
     }
 }
 
-/// Reads once; an error is kept, as the decoders wrap theirs.
+/// Reads once. An error of the source is stored in `failure`, as the decoders replace it by their
+/// own.
 fn read(
     source: &mut impl Read,
     buffer: &mut [u8],
@@ -123,4 +128,5 @@ fn read(
     }
 }
 
+/// Length of the buffer in bytes.
 const LEN: usize = 1 << 16;

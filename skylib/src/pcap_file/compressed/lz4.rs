@@ -1,8 +1,8 @@
-//! The LZ4 frame format.
+//! LZ4 frame format.
 //!
-//! The blocks are of up to 4 MiB and lz4_flex gives all of one or nothing, so of a damaged one the
-//! beginning is decoded here; and its frame reader takes a file that ends between two blocks for
-//! whole, so frames are read here as well.
+//! Blocks have up to 4 MiB, and lz4_flex decodes a block completely or not at all, so the beginning of
+//! a damaged block is decoded here. The frame reader of lz4_flex accepts a file that ends between two
+//! blocks, so frames are parsed here, too.
 
 use std::fmt;
 use std::hash::Hasher;
@@ -12,30 +12,32 @@ use lz4_flex::block::decompress_into_with_dict;
 use twox_hash::XxHash32;
 
 use super::input::Input;
-use super::{CUT, OTHER_DATA, WRONG_CHECKSUM, text};
+use super::{OTHER_DATA, TRUNCATED, WRONG_CHECKSUM, text};
 
-/// Reads all frames of an LZ4 file.
+/// Reader of all frames of an LZ4 file.
 pub(super) struct Lz4<R> {
     pub(super) input: Input<R>,
     frame: Option<Frame>,
-    /// What blocks may refer to, the content of the latest one, and room for the next.
+    /// Window to which blocks may refer, then the content of the latest block, then space for the next.
     content: Vec<u8>,
-    /// Where in it the bytes are that have not been handed out.
+    /// Start of the bytes of `content` that have not been returned; `unread <= end`.
     unread: usize,
+    /// End of the decompressed bytes in `content`.
     end: usize,
-    /// The latest block as it is in the file.
+    /// Latest block in compressed form.
     block: Vec<u8>,
-    /// What is wrong, told when all before it has been handed out.
+    /// Damage to report after all content before it has been returned.
     failure: Option<String>,
 }
 
-/// What the header of a frame says, and what came of its blocks.
+/// Header of a frame and state of its decompression.
 struct Frame {
     blocks_are_independent: bool,
     blocks_have_checksums: bool,
     has_checksum: bool,
     content_len: Option<u64>,
     max_block_len: usize,
+    /// Number of bytes decompressed so far.
     read_len: u64,
     checksum: XxHash32,
 }
@@ -53,7 +55,7 @@ impl<R: Read> Lz4<R> {
         }
     }
 
-    /// At least a byte, or none at the end; else what is wrong.
+    /// Reads at least one byte, or none at the end; the error is the kind of damage.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, String> {
         loop {
             let mut unread = self.content.get(self.unread..self.end).unwrap_or_default();
@@ -79,7 +81,7 @@ impl<R: Read> Lz4<R> {
         }
     }
 
-    /// Goes to the next frame, if there is one.
+    /// Moves to the next frame; returns whether there is one.
     fn find_frame(&mut self) -> Result<bool, String> {
         while self.input.skip_frame().map_err(|error| text(&error))? {}
         match self.input.peek(4).map_err(|error| text(&error))? {
@@ -89,11 +91,12 @@ impl<R: Read> Lz4<R> {
         }
     }
 
+    /// Reads the header of a frame.
     fn read_header(&mut self) -> Result<Frame, String> {
         let [_, _, _, _, flags, block_flags] = self.bytes()?;
         let mut hashed = vec![flags, block_flags];
         if flags >> 6 != 1 {
-            return Err("a version of the LZ4 frame format that is not read here".to_owned());
+            return Err("the version of the LZ4 frame format is not supported".to_owned());
         }
         let content_len = if flags & CONTENT_LEN != 0 {
             let bytes = self.bytes()?;
@@ -103,7 +106,7 @@ impl<R: Read> Lz4<R> {
             None
         };
         if flags & DICTIONARY != 0 {
-            return Err("compressed with a dictionary, which is not read here".to_owned());
+            return Err("dictionaries are not supported".to_owned());
         }
         let [checksum] = self.bytes()?;
         if (XxHash32::oneshot(0, &hashed) >> 8) as u8 != checksum {
@@ -111,7 +114,7 @@ impl<R: Read> Lz4<R> {
         }
         let max_block_len = match block_flags >> 4 & 7 {
             size @ 4..=7 => 1 << (8 + 2 * size),
-            _ => return Err("blocks of unknown size".to_owned()),
+            _ => return Err("the maximum block size is unknown".to_owned()),
         };
         (self.unread, self.end) = (0, 0);
         let room = WINDOW_LEN + 2 * max_block_len;
@@ -129,7 +132,7 @@ impl<R: Read> Lz4<R> {
         })
     }
 
-    /// Decodes the next block, or as much of it as can be; says whether there was one.
+    /// Decodes the next block, or its beginning if it is damaged; returns whether there was one.
     fn read_block(&mut self, frame: &mut Frame) -> Result<bool, String> {
         let head = u32::from_le_bytes(self.bytes()?);
         if head == END_MARK {
@@ -146,20 +149,20 @@ impl<R: Read> Lz4<R> {
             .take(len.into())
             .read_to_end(&mut self.block);
         let mut result = match read {
-            Ok(had) if had < len as usize => Err(CUT.to_owned()),
+            Ok(had) if had < len as usize => Err(TRUNCATED.to_owned()),
             Ok(_) => Ok(()),
             Err(error) => Err(text(&error)),
         };
-        let kept = match frame.blocks_are_independent {
+        let window_len = match frame.blocks_are_independent {
             true => 0,
             false => self.end.min(WINDOW_LEN),
         };
         if self.content.len() - self.end < frame.max_block_len {
-            self.content.copy_within(self.end - kept..self.end, 0);
-            self.end = kept;
+            self.content.copy_within(self.end - window_len..self.end, 0);
+            self.end = window_len;
         }
         let (before, made) = self.content.split_at_mut(self.end);
-        let window = &before[before.len() - kept..];
+        let window = &before[before.len() - window_len..];
         let made = &mut made[..frame.max_block_len];
         let mut len = self.block.len();
         if is_plain {
@@ -190,6 +193,7 @@ impl<R: Read> Lz4<R> {
         Ok(true)
     }
 
+    /// Checks checksum and length of the content.
     fn check_end(&mut self, frame: &Frame) -> Result<(), String> {
         if frame.has_checksum {
             let wanted = u32::from_le_bytes(self.bytes()?);
@@ -198,11 +202,14 @@ impl<R: Read> Lz4<R> {
             }
         }
         match frame.content_len {
-            Some(len) if len != frame.read_len => Err("its length is wrong".to_owned()),
+            Some(len) if len != frame.read_len => {
+                Err("the length of the decompressed data is wrong".to_owned())
+            }
             _ => Ok(()),
         }
     }
 
+    /// Reads `N` bytes.
     fn bytes<const N: usize>(&mut self) -> Result<[u8; N], String> {
         let mut bytes = [0; N];
         let read = self.input.read_exact(&mut bytes);
@@ -218,7 +225,7 @@ impl<R> fmt::Debug for Lz4<R> {
     }
 }
 
-/// Decodes a block up to its damage; says how many bytes it made.
+/// Decodes a block up to its damage; returns the number of decompressed bytes.
 fn decode_beginning(block: &[u8], made: &mut [u8], window: &[u8]) -> usize {
     let (mut rest, mut len) = (block, 0);
     while let Some((token, behind)) = rest.split_first() {
@@ -226,10 +233,10 @@ fn decode_beginning(block: &[u8], made: &mut [u8], window: &[u8]) -> usize {
         let Some(literals) = length(token >> 4, &mut rest) else {
             break;
         };
-        let there = literals.min(rest.len()).min(made.len() - len);
-        made[len..len + there].copy_from_slice(&rest[..there]);
-        len += there;
-        rest = &rest[there..];
+        let available = literals.min(rest.len()).min(made.len() - len);
+        made[len..len + available].copy_from_slice(&rest[..available]);
+        len += available;
+        rest = &rest[available..];
         let Some((offset, behind)) = rest.split_first_chunk::<2>() else {
             break;
         };
@@ -238,7 +245,7 @@ fn decode_beginning(block: &[u8], made: &mut [u8], window: &[u8]) -> usize {
         let Some(copied) = length(token & 15, &mut rest) else {
             break;
         };
-        if there < literals || offset == 0 || offset > len + window.len() {
+        if available < literals || offset == 0 || offset > len + window.len() {
             break;
         }
         let end = made.len().min(len.saturating_add(copied).saturating_add(4));
@@ -253,7 +260,7 @@ fn decode_beginning(block: &[u8], made: &mut [u8], window: &[u8]) -> usize {
     len
 }
 
-/// A length of which the token holds four bits; none where the block ends within it.
+/// Returns a length of which the token holds `bits`; `None` if the block ends within it.
 fn length(bits: u8, rest: &mut &[u8]) -> Option<usize> {
     let mut length = usize::from(bits);
     if bits == 15 {
@@ -271,11 +278,11 @@ fn length(bits: u8, rest: &mut &[u8]) -> Option<usize> {
 
 /// First bytes of a frame.
 pub(super) const MAGIC: &[u8] = &[0x04, 0x22, 0x4d, 0x18];
-/// How far back a block may refer.
+/// Maximum distance of a reference in bytes.
 const WINDOW_LEN: usize = 1 << 16;
-/// In the place of a block's length.
+/// Value of a block length that ends a frame.
 const END_MARK: u32 = 0;
-/// With a block's length: it is not compressed.
+/// Flag in a block length: the block is not compressed.
 const PLAIN: u32 = 1 << 31;
 
 const INDEPENDENT_BLOCKS: u8 = 1 << 5;

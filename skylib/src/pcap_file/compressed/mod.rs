@@ -1,4 +1,4 @@
-//! Compressed files: what they hold, read on as it is asked for.
+//! Streaming decompression of capture files.
 
 mod gzip;
 mod input;
@@ -15,30 +15,32 @@ use self::input::Input;
 use self::lz4::Lz4;
 use self::zstd::Zstd;
 
-/// Reads what a file holds, compressed or not, as its first bytes tell.
+/// Reader of the content of a file that may be compressed; the compression is detected by the first
+/// bytes.
 ///
-/// Several compressed streams one after the other are read as one. Memory does not depend on what
-/// a file claims: zstd takes its window, of 128 MiB at most as in its own tool, all others less.
-/// What comes before damage is handed out; the damage is then an [`io::Error`] that holds a
-/// [`DecompressionError`], and the end.
+/// Consecutive compressed streams are read as one. Memory is bounded whatever a file claims: zstd
+/// needs its window, at most 128 MiB as in the `zstd` tool, the others need less. Damage is reported
+/// after the content before it, as an [`io::Error`] that holds a [`DecompressionError`], and ends the
+/// file.
 ///
 /// ```
 /// use std::io::Read;
 /// use skylib::pcap_file::Decompressor;
 ///
 /// let mut text = String::new();
-/// let mut reader = Decompressor::new(&b"plain as it is"[..])?;
+/// let mut reader = Decompressor::new(&b"not compressed"[..])?;
 /// reader.read_to_string(&mut text)?;
-/// assert_eq!((text.as_str(), reader.compression()), ("plain as it is", None));
+/// assert_eq!((text.as_str(), reader.compression()), ("not compressed", None));
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Debug)]
 pub struct Decompressor<R: Read> {
     stream: Stream<R>,
+    /// Failure that ended the stream; repeated by later reads.
     failed: Option<Failed>,
 }
 
-/// Why there is no more, for whoever asks again.
+/// Failure that ended a stream.
 #[derive(Debug)]
 enum Failed {
     Damage(DecompressionError),
@@ -53,36 +55,37 @@ enum Stream<R: Read> {
     Zstd(Box<Zstd<R>>),
 }
 
-/// What files are compressed by here.
+/// Supported compression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Compression {
-    /// RFC 1952.
+    /// gzip (RFC 1952).
     Gzip,
-    /// The LZ4 frame format.
+    /// LZ4 frame format.
     Lz4,
-    /// RFC 8878.
+    /// Zstandard (RFC 8878).
     Zstd,
 }
 
-/// Compressed data that is damaged or not read here.
+/// Damaged or unsupported compressed data.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{compression}, byte {offset} of the file: {reason}")]
+#[error("{compression} data at byte {offset} of the file: {reason}")]
+#[non_exhaustive]
 pub struct DecompressionError {
-    /// What the file is compressed by.
+    /// Compression of the file.
     pub compression: Compression,
-    /// How far the compressed file was read: the damage is here or shortly before.
+    /// Number of bytes of the compressed file read; the damage is here or shortly before.
     pub offset: u64,
-    /// What is wrong.
+    /// Kind of damage.
     pub reason: String,
 }
 
 impl<R: Read> Decompressor<R> {
-    /// Looks at the first bytes.
+    /// Returns a reader of `source`; reads the first bytes.
     ///
     /// # Errors
     ///
-    /// The source fails.
+    /// Fails if the source fails.
     pub fn new(source: R) -> io::Result<Self> {
         let mut input = Input::new(source);
         if let Err(error) = input.peek(4) {
@@ -91,7 +94,7 @@ impl<R: Read> Decompressor<R> {
         let stream = match input.peek(4)? {
             [0x1f, 0x8b, ..] => Stream::Gzip(Box::new(Gzip::new(input))),
             lz4::MAGIC => Stream::Lz4(Box::new(Lz4::new(input))),
-            // Some of zstd's tools begin with a frame to be skipped.
+            // Some tools of zstd begin with a skippable frame.
             zstd::MAGIC | [0x50..=0x5f, 0x2a, 0x4d, 0x18] => {
                 Stream::Zstd(Box::new(Zstd::new(input)))
             }
@@ -103,7 +106,7 @@ impl<R: Read> Decompressor<R> {
         })
     }
 
-    /// What the file is compressed by.
+    /// Returns the compression of the file; `None` if it is not compressed.
     pub const fn compression(&self) -> Option<Compression> {
         match self.stream {
             Stream::Plain(_) => None,
@@ -113,6 +116,7 @@ impl<R: Read> Decompressor<R> {
         }
     }
 
+    /// Reads from a compressed stream, and records its failure.
     fn read_compressed(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match &self.failed {
             Some(Failed::Damage(damage)) => return Err(damaged(damage.clone())),
@@ -169,17 +173,18 @@ fn damaged(damage: DecompressionError) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, damage)
 }
 
-/// What a decoder says of an error; one of the source itself is told instead.
+/// Returns the reason for an error of a decoder. It is not used if the source failed: then the error
+/// of the source is returned instead.
 fn text(error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::UnexpectedEof => CUT.to_owned(),
+        io::ErrorKind::UnexpectedEof => TRUNCATED.to_owned(),
         _ => error.to_string(),
     }
 }
 
-/// What is said of a stream that is cut.
-const CUT: &str = "the compressed data is cut here";
-/// What is said of a stream whose content is not what was compressed.
-const WRONG_CHECKSUM: &str = "the checksum of what was compressed is wrong";
-/// What is said where no further stream begins behind the first.
-const OTHER_DATA: &str = "something else follows the compressed data";
+/// Reason for a stream that ends early.
+const TRUNCATED: &str = "the compressed data is truncated";
+/// Reason for a stream whose content differs from the original.
+const WRONG_CHECKSUM: &str = "the checksum of the decompressed data is wrong";
+/// Reason for a file in which other data follows a stream.
+const OTHER_DATA: &str = "the compressed data is followed by other data";

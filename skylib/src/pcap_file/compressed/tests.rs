@@ -8,7 +8,7 @@ use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 use super::*;
 use crate::pcap_file::{CaptureReader, PcapFileError};
 
-/// Text that compresses a little.
+/// Returns a text that compresses a little.
 fn text(len: usize) -> Vec<u8> {
     let (mut text, mut random) = (Vec::with_capacity(len + 20), 1_u32);
     while text.len() < len {
@@ -51,7 +51,7 @@ const FORMS: [(Compression, Compress); 3] = [
     (Compression::Zstd, zstd),
 ];
 
-/// Gives a few bytes at a time, as a pipe may.
+/// Source that returns a few bytes at a time, as a pipe may.
 struct Drip<'a>(&'a [u8]);
 
 impl Read for Drip<'_> {
@@ -61,7 +61,7 @@ impl Read for Drip<'_> {
     }
 }
 
-/// What can be read, and what ended it if not the end; by steps of so many bytes.
+/// Reads `step` bytes at a time; returns the content, and the error that ended it.
 fn read(source: impl Read, step: usize) -> (Vec<u8>, Option<DecompressionError>) {
     let mut reader = Decompressor::new(source).unwrap();
     let (mut content, mut buffer) = (Vec::new(), vec![0; step]);
@@ -110,7 +110,7 @@ fn streams_one_after_the_other_are_one() {
 }
 
 #[test]
-fn frames_to_be_skipped_are() {
+fn skippable_frames_are_skipped() {
     let skipped = [&[0x53, 0x2a, 0x4d, 0x18, 3, 0, 0, 0][..], b"abc"].concat();
     let content = text(1000);
     for (_, compress) in &FORMS[1..] {
@@ -124,11 +124,11 @@ fn frames_to_be_skipped_are() {
     let cut = [zstd(&content), skipped[..10].to_vec()].concat();
     let (found, error) = read(&*cut, 4096);
     assert!(found == content);
-    assert_eq!(error.unwrap().reason, CUT);
+    assert_eq!(error.unwrap().reason, TRUNCATED);
 }
 
 #[test]
-fn a_cut_file_gives_what_is_before_the_cut() {
+fn a_truncated_file_gives_the_content_before_its_end() {
     let content = text(300_000);
     for (compression, compress) in FORMS {
         let file = compress(&content);
@@ -137,10 +137,10 @@ fn a_cut_file_gives_what_is_before_the_cut() {
             let damage = error.expect("an error");
             assert_eq!(
                 (damage.compression, &*damage.reason, damage.offset),
-                (compression, CUT, len as u64)
+                (compression, TRUNCATED, len as u64)
             );
             assert!(found == content[..found.len()], "{compression}");
-            // All of it; of zstd all but the last block, of 128 KiB at most.
+            // All of it; for zstd all but the last block of at most 128 KiB.
             let share = content.len() * len / file.len();
             let block = match compression {
                 Compression::Zstd => 130 << 10,
@@ -148,7 +148,7 @@ fn a_cut_file_gives_what_is_before_the_cut() {
             };
             assert!(found.len() + block > share, "{compression} {len}");
         }
-        // Where one of the blocks ends as well.
+        // Also at the end of a block.
         for len in 4..file.len().min(100) {
             assert!(read(&file[..len], 4096).1.is_some(), "{compression} {len}");
         }
@@ -158,15 +158,15 @@ fn a_cut_file_gives_what_is_before_the_cut() {
     assert!(first < 1 << 16);
     let (found, error) = read(&blocks[..first], 1 << 19);
     assert!(found == content[..1 << 16]);
-    assert_eq!(error.unwrap().reason, CUT);
+    assert_eq!(error.unwrap().reason, TRUNCATED);
 }
 
 #[test]
-fn damage_is_told_after_what_is_before_it() {
+fn damage_is_reported_after_the_content_before_it() {
     let content = text(300_000);
     for (compression, compress) in FORMS {
         let whole = compress(&content);
-        // A few bytes at first, as whoever looks at the format does.
+        // A few bytes at first, as for the detection of the format.
         let mut file = whole.clone();
         let at = file.len() / 20;
         file[at..at + 9].fill(0xff);
@@ -206,7 +206,7 @@ fn checksums_count() {
     let (found, error) = read(&*file, 4096);
     assert!(found == content);
     assert_eq!(error.unwrap().reason, WRONG_CHECKSUM);
-    // As zstd's own tool makes it.
+    // As the `zstd` tool writes it.
     let mut file = vec![
         0x28, 0xb5, 0x2f, 0xfd, 4, 0x58, 0x29, 0, 0, b'h', b'e', b'l', b'l', b'o', 0xa3, 0x6d,
         0x9f, 0x88,
@@ -219,7 +219,7 @@ fn checksums_count() {
 }
 
 #[test]
-fn other_data_behind_is_said() {
+fn other_data_behind_is_reported() {
     for (_, compress) in FORMS {
         let file = [compress(b"abc"), b"hello".to_vec()].concat();
         let (content, error) = read(&*file, 4096);
@@ -229,7 +229,7 @@ fn other_data_behind_is_said() {
 }
 
 #[test]
-fn every_field_of_a_gzip_header_is_passed_over() {
+fn every_field_of_a_gzip_header_is_skipped() {
     let mut encoder = GzBuilder::new()
         .filename("trace.pcap")
         .comment("a comment")
@@ -240,7 +240,7 @@ fn every_field_of_a_gzip_header_is_passed_over() {
     assert_eq!(read(&*file, 10), (b"abc".to_vec(), None));
     file[2] = 7;
     let reason = read(&*file, 10).1.unwrap().reason;
-    assert_eq!(reason, "compressed by another method than deflate");
+    assert_eq!(reason, "the compression method is not deflate");
 }
 
 #[test]
@@ -250,7 +250,7 @@ fn memory_is_bounded_whatever_a_file_claims() {
     let (_, error) = read(&file[..], 10);
     let reason = error.unwrap().reason;
     assert!(reason.contains("indow"), "{reason}");
-    // Zeros without end, a little at a time.
+    // Endless zeros, a few at a time.
     let zeros = gzip(&vec![0; 50 << 20]);
     assert!(zeros.len() < 100_000);
     let mut reader = Decompressor::new(&*zeros).unwrap();
@@ -260,7 +260,7 @@ fn memory_is_bounded_whatever_a_file_claims() {
 }
 
 #[test]
-fn a_source_that_fails_is_no_damage() {
+fn a_failing_source_is_no_damage() {
     #[derive(Debug)]
     struct Failing(Cursor<Vec<u8>>);
     impl Read for Failing {
@@ -284,7 +284,7 @@ fn a_source_that_fails_is_no_damage() {
 }
 
 #[test]
-fn damage_in_a_compressed_capture_names_both_places() {
+fn damage_in_a_compressed_capture_has_both_offsets() {
     let packets: Vec<_> = (0..1000).map(|i| (i, text(100), 100)).collect();
     let resolution = crate::pcap_file::Resolution::Nanoseconds;
     let file = crate::pcap_file::tests::file(&packets, resolution);

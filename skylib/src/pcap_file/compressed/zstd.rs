@@ -1,4 +1,4 @@
-//! zstd (RFC 8878).
+//! Zstandard (RFC 8878).
 
 use std::fmt;
 use std::io::Read;
@@ -7,14 +7,15 @@ use ruzstd::decoding::errors::FrameDecoderError;
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
 use super::input::Input;
-use super::{CUT, WRONG_CHECKSUM, text};
+use super::{TRUNCATED, WRONG_CHECKSUM, text};
 
-/// Reads all frames of a zstd file.
+/// Reader of all frames of a zstd file.
 pub(super) struct Zstd<R> {
     pub(super) input: Input<R>,
     decoder: FrameDecoder,
+    /// Whether the decoder is within a frame.
     in_frame: bool,
-    /// What is wrong, told when all before it has been handed out.
+    /// Damage to report after all content before it has been returned.
     failure: Option<String>,
 }
 
@@ -30,7 +31,7 @@ impl<R: Read> Zstd<R> {
         }
     }
 
-    /// At least a byte, or none at the end; else what is wrong.
+    /// Reads at least one byte, or none at the end; the error is the kind of damage.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, String> {
         loop {
             if self.in_frame && self.decoder.can_collect() > 0 {
@@ -53,15 +54,15 @@ impl<R: Read> Zstd<R> {
             let one = BlockDecodingStrategy::UptoBlocks(1);
             if let Err(error) = self.decoder.decode_blocks(&mut self.input, one) {
                 self.failure = Some(self.reason(&error));
-                // The decoder keeps back what later blocks may refer to until it has seen the
-                // last one.
+                // The decoder holds back the window to which later blocks may refer until the last
+                // block, so it gets an empty last block.
                 let one = BlockDecodingStrategy::UptoBlocks(1);
                 self.decoder.decode_blocks(LAST_BLOCK, one).ok();
             }
         }
     }
 
-    /// Goes to the next frame, if there is one.
+    /// Moves to the next frame; returns whether there is one.
     fn find_frame(&mut self) -> Result<bool, String> {
         while self.input.skip_frame().map_err(|error| text(&error))? {}
         match self.input.peek(1) {
@@ -74,9 +75,10 @@ impl<R: Read> Zstd<R> {
         }
     }
 
+    /// Returns the reason for an error of the decoder.
     fn reason(&self, error: &FrameDecoderError) -> String {
         match self.input.has_ended {
-            true => CUT.to_owned(),
+            true => TRUNCATED.to_owned(),
             false => error.to_string(),
         }
     }
@@ -93,8 +95,8 @@ impl<R> fmt::Debug for Zstd<R> {
 /// First bytes of a frame.
 pub(super) const MAGIC: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 
-/// What zstd's own tool takes without being asked to.
+/// Maximum window size in bytes: the default limit of the `zstd` tool.
 const MAX_WINDOW_BYTES: u64 = 128 << 20;
 
-/// A last block without content, and room for a checksum.
+/// Empty last block, followed by space for a checksum.
 const LAST_BLOCK: &[u8] = &[1, 0, 0, 0, 0, 0, 0];

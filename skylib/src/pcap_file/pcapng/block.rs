@@ -1,4 +1,4 @@
-//! The blocks of a pcapng file.
+//! Blocks of a pcapng file.
 
 use super::interface::Section;
 use crate::packet::LinkType;
@@ -7,34 +7,36 @@ use crate::pcap_file::reader::word;
 use crate::pcap_file::{FileFormat, MAX_RECORD_LEN, PcapFileError};
 use crate::time::Timestamp;
 
-/// A whole block in the buffer.
+/// Complete block in the buffer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Block<'a> {
+    /// Type of the block.
     pub(super) kind: u32,
-    /// With type and both lengths.
+    /// Length in bytes, including type and both length fields.
     pub(super) len: usize,
+    /// Bytes between the two length fields.
     pub(super) body: &'a [u8],
     pub(super) is_big_endian: bool,
 }
 
-/// What is there of a block.
-pub(super) enum Found<'a> {
-    Whole(Block<'a>),
-    /// Too few bytes.
-    Short,
-    /// One of this length that is neither needed nor fits the buffer.
-    ToSkip(u64),
+/// Result of [`Block::parse`].
+pub(super) enum ParsedBlock<'a> {
+    Complete(Block<'a>),
+    /// The buffer does not hold all of the block.
+    Incomplete,
+    /// The block of this length in bytes is not needed and longer than the buffer.
+    Skip(u64),
 }
 
 impl<'a> Block<'a> {
-    /// Looks at the bytes behind the previous block, which end at this offset.
-    pub(super) fn find(
+    /// Parses the block at the beginning of `unread`, which starts at `offset` in the file.
+    pub(super) fn parse(
         unread: &'a [u8],
         is_big_endian: bool,
         offset: u64,
-    ) -> Result<Found<'a>, PcapFileError> {
+    ) -> Result<ParsedBlock<'a>, PcapFileError> {
         let Some(head) = unread.first_chunk::<HEAD_LEN>() else {
-            return Ok(Found::Short);
+            return Ok(ParsedBlock::Incomplete);
         };
         let (kind, long_len, is_big_endian) = Self::head(head, is_big_endian, offset)?;
         let bad = |reason| PcapFileError::BadBlock {
@@ -49,21 +51,21 @@ impl<'a> Block<'a> {
         let len = long_len as usize;
         if len > Buffer::<&[u8]>::LEN {
             return if is_needed || long_len > MAX_BLOCK_LEN {
-                Err(bad("longer than any can be"))
+                Err(bad("too long for a block of its type"))
             } else {
-                Ok(Found::ToSkip(long_len))
+                Ok(ParsedBlock::Skip(long_len))
             };
         }
         let Some((block, _)) = unread.split_at_checked(len) else {
-            return Ok(Found::Short);
+            return Ok(ParsedBlock::Incomplete);
         };
         let (Some(body), Some(trailer)) = (block.get(8..len - 4), block.last_chunk::<4>()) else {
-            return Err(bad("too short to be one"));
+            return Err(bad("too short for a block of its type"));
         };
         if word(*trailer, is_big_endian) as usize != len {
-            return Err(bad("its two lengths differ"));
+            return Err(bad("its two length fields differ"));
         }
-        Ok(Found::Whole(Self {
+        Ok(ParsedBlock::Complete(Self {
             kind,
             len,
             body,
@@ -71,7 +73,7 @@ impl<'a> Block<'a> {
         }))
     }
 
-    /// Type, length and byte order from the first bytes of a block.
+    /// Returns type, length and byte order of the block that starts with `head`.
     pub(super) fn head(
         head: &[u8; HEAD_LEN],
         is_big_endian: bool,
@@ -79,12 +81,12 @@ impl<'a> Block<'a> {
     ) -> Result<(u32, u64, bool), PcapFileError> {
         let [k0, k1, k2, k3, l0, l1, l2, l3, m0, m1, m2, m3] = *head;
         let (kind, len, magic) = ([k0, k1, k2, k3], [l0, l1, l2, l3], [m0, m1, m2, m3]);
-        // Nothing is known before the first section.
+        // Without a section the byte order is unknown.
         if offset == 0 && word(kind, false) != SECTION {
             return Err(PcapFileError::Format(FileFormat::of(kind)));
         }
         let mut is_big_endian = is_big_endian;
-        // The type of a section reads the same in both byte orders.
+        // The type of a section is the same number in both byte orders.
         if word(kind, false) == SECTION {
             is_big_endian = match word(magic, false) {
                 BYTE_ORDER => false,
@@ -93,7 +95,7 @@ impl<'a> Block<'a> {
                     return Err(PcapFileError::BadBlock {
                         offset,
                         kind: SECTION,
-                        reason: "its byte order is unknown",
+                        reason: "unknown byte-order magic",
                     });
                 }
             };
@@ -104,24 +106,26 @@ impl<'a> Block<'a> {
             return Err(PcapFileError::BadBlock {
                 offset,
                 kind,
-                reason: "no block can be of its length",
+                reason: "its length is below 12 or not a multiple of 4",
             });
         }
         Ok((kind, u64::from(len), is_big_endian))
     }
 }
 
-/// A packet of a block.
-pub(super) struct Packet {
+/// Packet in a block of any of the three types.
+pub(super) struct PacketBlock {
     pub(super) link_type: LinkType,
     pub(super) timestamp: Timestamp,
-    /// Where its bytes start in the block.
+    /// Start of the packet data in the block.
     pub(super) data_offset: usize,
     pub(super) captured_len: u32,
     pub(super) wire_len: u32,
 }
 
-impl Packet {
+impl PacketBlock {
+    /// Parses a packet block that starts at `offset` in the file. `latest` is the time of a packet
+    /// without time.
     #[inline]
     pub(super) fn new(
         block: &Block<'_>,
@@ -137,18 +141,18 @@ impl Packet {
         };
         let interface = |number: u32| {
             let interface = section.interfaces.get(number as usize);
-            interface.ok_or_else(|| bad("the interface it names has not been described"))
+            interface.ok_or_else(|| bad("its interface is not described"))
         };
         if block.kind == SIMPLE_PACKET {
             let Some((original, data)) = block.body.split_first_chunk::<4>() else {
-                return Err(bad("too short to be one"));
+                return Err(bad("too short for a block of its type"));
             };
             let interface = interface(0)?;
             let wire_len = word(*original, is_big_endian);
-            let kept = (data.len() as u32).min(wire_len);
+            let available = (data.len() as u32).min(wire_len);
             let captured_len = match interface.snap_len {
-                0 => kept,
-                snap_len => kept.min(snap_len),
+                0 => available,
+                snap_len => available.min(snap_len),
             };
             check_len(captured_len, offset)?;
             return Ok(Self {
@@ -160,7 +164,7 @@ impl Packet {
             });
         }
         let Some((head, data)) = block.body.split_first_chunk::<20>() else {
-            return Err(bad("too short to be one"));
+            return Err(bad("too short for a block of its type"));
         };
         let [
             i0,
@@ -186,7 +190,7 @@ impl Packet {
         ] = *head;
         let word = |bytes| word(bytes, is_big_endian);
         let number = match block.kind {
-            // The other half of the word counts drops.
+            // The other half of the word is a count of dropped packets.
             OBSOLETE_PACKET => u32::from(half(head, 0, is_big_endian)),
             _ => word([i0, i1, i2, i3]),
         };
@@ -194,7 +198,7 @@ impl Packet {
         let captured_len = word([c0, c1, c2, c3]);
         check_len(captured_len, offset)?;
         if captured_len as usize > data.len() {
-            return Err(bad("shorter than the packet it holds"));
+            return Err(bad("too short for the packet in it"));
         }
         let ticks = u64::from(word([h0, h1, h2, h3])) << 32 | u64::from(word([t0, t1, t2, t3]));
         Ok(Self {
@@ -207,6 +211,7 @@ impl Packet {
     }
 }
 
+/// Checks the length of packet data.
 fn check_len(captured_len: u32, offset: u64) -> Result<(), PcapFileError> {
     let len = u64::from(captured_len);
     match captured_len > MAX_RECORD_LEN {
@@ -215,7 +220,7 @@ fn check_len(captured_len: u32, offset: u64) -> Result<(), PcapFileError> {
     }
 }
 
-/// Two bytes of a block as a number; 0 where it is shorter.
+/// Returns the 16-bit number at an offset of a block; 0 if the block is too short.
 pub(super) fn half(bytes: &[u8], at: usize, is_big_endian: bool) -> u16 {
     let half = bytes.get(at..).and_then(|rest| rest.first_chunk::<2>());
     let half = half.copied().unwrap_or_default();
@@ -226,11 +231,12 @@ pub(super) fn half(bytes: &[u8], at: usize, is_big_endian: bool) -> u16 {
     }
 }
 
-/// Type, length, and the byte order of a section or what else comes next.
+/// Length in bytes of type, length, and the next four bytes, which are the byte-order magic of a
+/// section.
 pub(super) const HEAD_LEN: usize = 12;
-/// Type and both lengths.
+/// Minimum length of a block in bytes: type and both length fields.
 const MIN_BLOCK_LEN: u32 = 12;
-/// As long a block as Wireshark takes for one.
+/// Maximum length of a block in bytes, as in Wireshark.
 const MAX_BLOCK_LEN: u64 = 16 << 20;
 
 pub(super) const INTERFACE: u32 = 1;

@@ -1,31 +1,31 @@
-//! The interfaces of a pcapng file and their clocks.
+//! Interfaces of a pcapng file and their clocks.
 
 use super::block::half;
 use crate::packet::LinkType;
 use crate::pcap_file::reader::word;
 use crate::time::Timestamp;
 
-/// What holds for the blocks of one section.
+/// State of the current section.
 #[derive(Debug, Default)]
 pub(super) struct Section {
     pub(super) is_big_endian: bool,
     pub(super) interfaces: Vec<Interface>,
 }
 
-/// What a section says of one interface.
+/// Description of one interface in a section.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Interface {
     pub(super) link_type: LinkType,
-    /// Bytes kept of a packet; 0 is all.
+    /// Maximum number of captured bytes of a packet; 0 is unlimited.
     pub(super) snap_len: u32,
     pub(super) clock: InterfaceClock,
 }
 
 impl Interface {
-    /// From the body of its block, or what is wrong with it.
+    /// Parses the body of an interface description block; the error is the kind of damage.
     pub(super) fn new(body: &[u8], is_big_endian: bool) -> Result<Self, &'static str> {
         let Some((head, mut options)) = body.split_first_chunk::<8>() else {
-            return Err("too short to be one");
+            return Err("too short for a block of its type");
         };
         let [.., s0, s1, s2, s3] = *head;
         let (mut resolution, mut offset_s) = (DEFAULT_RESOLUTION, 0);
@@ -36,18 +36,19 @@ impl Interface {
                 break;
             }
             let value = options.get(4..4 + len);
-            let value = value.ok_or("shorter than one of its options")?;
+            let value = value.ok_or("too short for one of its options")?;
             match (code, value) {
                 (TIME_RESOLUTION, [value]) => resolution = *value,
                 (TIME_OFFSET, value) => {
                     let value = value.try_into();
-                    let value = value.map_err(|_| "its time offset is not of 8 bytes")?;
+                    let value =
+                        value.map_err(|_| "the length of its option if_tsoffset is not 8")?;
                     offset_s = match is_big_endian {
                         true => i64::from_be_bytes(value),
                         false => i64::from_le_bytes(value),
                     };
                 }
-                (TIME_RESOLUTION, _) => return Err("its time resolution is not of one byte"),
+                (TIME_RESOLUTION, _) => return Err("the length of its option if_tsresol is not 1"),
                 _ => {}
             }
             options = options
@@ -62,24 +63,24 @@ impl Interface {
     }
 }
 
-/// How the times of an interface's packets read.
+/// Conversion of the ticks of an interface to Unix time.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct InterfaceClock {
     unit: Unit,
     offset_ns: i64,
 }
 
-/// What makes nanoseconds of its ticks.
+/// Conversion of ticks to nanoseconds.
 #[derive(Clone, Copy, Debug)]
 enum Unit {
     Multiply(u64),
     Divide(u64),
-    /// Ticks are fractions of a second, this power of two of them.
+    /// A second has two to this power of ticks.
     Binary(u8),
 }
 
 impl InterfaceClock {
-    /// From the options `if_tsresol` and `if_tsoffset`.
+    /// Returns a clock for the values of the options `if_tsresol` and `if_tsoffset`.
     fn new(resolution: u8, offset_s: i64) -> Self {
         let exponent = resolution & 0x7f;
         let unit = if resolution & 0x80 != 0 {
@@ -101,7 +102,7 @@ impl InterfaceClock {
         }
     }
 
-    /// The time of so many ticks; what no timestamp can say is as late as one can be.
+    /// Returns the time of a number of ticks; a time that is too late is replaced by the latest one.
     #[inline]
     pub(super) fn timestamp(&self, ticks: u64) -> Timestamp {
         let ns = match self.unit {
@@ -120,7 +121,7 @@ impl InterfaceClock {
 const END_OF_OPTIONS: u16 = 0;
 const TIME_RESOLUTION: u16 = 9;
 const TIME_OFFSET: u16 = 14;
-/// Microseconds.
+/// Resolution without the option: microseconds.
 const DEFAULT_RESOLUTION: u8 = 6;
 
 #[cfg(test)]
@@ -156,20 +157,20 @@ mod tests {
     }
 
     #[test]
-    fn options_that_cannot_be_read_are_said() {
+    fn invalid_options_are_reported() {
         let body = |options: &[u8]| [&[1, 0, 0, 0, 0, 0, 4, 0], options].concat();
         let error = |options: &[u8]| Interface::new(&body(options), false).unwrap_err();
-        assert_eq!(error(&[9, 0, 5, 0, 9]), "shorter than one of its options");
+        assert_eq!(error(&[9, 0, 5, 0, 9]), "too short for one of its options");
         assert_eq!(
             error(&[9, 0, 2, 0, 9, 9, 0, 0]),
-            "its time resolution is not of one byte"
+            "the length of its option if_tsresol is not 1"
         );
         assert_eq!(
             error(&[14, 0, 1, 0, 9, 0, 0, 0]),
-            "its time offset is not of 8 bytes"
+            "the length of its option if_tsoffset is not 8"
         );
         assert!(Interface::new(&[1, 0, 0], false).is_err());
-        // Nothing counts behind the end.
+        // Options after the end mark are ignored.
         let interface = Interface::new(&body(&[0, 0, 0, 0, 9, 0, 9, 9]), false).unwrap();
         assert_eq!(
             (interface.link_type, interface.snap_len),

@@ -1,4 +1,4 @@
-//! pcapng (draft-ietf-opsawg-pcapng).
+//! Reader and writer of pcapng files (draft-ietf-opsawg-pcapng).
 
 mod block;
 mod interface;
@@ -10,8 +10,8 @@ use std::io::Read;
 use std::sync::Arc;
 
 use self::block::{
-    Block, ENHANCED_PACKET, Found, HEAD_LEN, INTERFACE, OBSOLETE_PACKET, Packet, SECTION,
-    SIMPLE_PACKET, half,
+    Block, ENHANCED_PACKET, HEAD_LEN, INTERFACE, OBSOLETE_PACKET, PacketBlock, ParsedBlock,
+    SECTION, SIMPLE_PACKET, half,
 };
 use self::interface::{Interface, Section};
 use super::buffer::Buffer;
@@ -21,51 +21,79 @@ use crate::time::Timestamp;
 
 pub use self::writer::PcapNgWriter;
 
-/// Reads a pcapng file from its beginning to its end.
+/// Reader of a pcapng file.
 ///
-/// Sections of either byte order, any number of interfaces with link types and clocks of their own,
-/// enhanced, simple and obsolete packet blocks; all other blocks are passed over. A simple packet
-/// block tells no time: its packet gets that of the packet before it. Like
-/// [`PcapReader`](super::PcapReader) it waits for no more than one whole block.
+/// It supports sections of either byte order, up to 65536 interfaces for each section with different
+/// link types and clocks, and enhanced, simple and obsolete packet blocks; all other blocks are
+/// skipped. A simple packet block has no time, so its packet gets the time of the previous packet.
+/// Like [`PcapReader`](super::PcapReader), the reader returns packets as soon as one block is
+/// complete.
+///
+/// ```
+/// use skylib::packet::{LinkType, PacketRef};
+/// use skylib::pcap_file::{PcapNgReader, PcapNgWriter};
+/// use skylib::time::Timestamp;
+///
+/// let mut writer = PcapNgWriter::new(Vec::new())?;
+/// for link_type in [LinkType::ETHERNET, LinkType::RAW] {
+///     let (timestamp, data) = (Timestamp::from_ms(1), &[0x45; 20]);
+///     writer.write(&PacketRef { link_type, timestamp, data, wire_len: 20 })?;
+/// }
+/// let file = writer.into_inner();
+///
+/// let mut reader = PcapNgReader::new(file.as_slice())?;
+/// let mut link_types = Vec::new();
+/// while let Some(batch) = reader.next_batch()? {
+///     link_types.push(batch.link_type);
+/// }
+/// assert_eq!(link_types, [LinkType::ETHERNET, LinkType::RAW]);
+/// # Ok::<(), skylib::pcap_file::PcapFileError>(())
+/// ```
 #[derive(Debug)]
 pub struct PcapNgReader<R> {
     buffer: Buffer<R>,
+    /// Current section.
     section: Section,
+    /// Packets of the latest batch.
     headers: Vec<PacketHeader>,
-    /// Of the packets in `headers`; before there are any, of the first interface.
+    /// Link type of the packets in `headers`; before the first packet, of the first interface.
     link_type: LinkType,
     /// Time of the latest packet.
     latest: Timestamp,
+    /// Block that is being skipped.
     skipped: Option<Skipped>,
-    /// All is said, the error about the end too if there was one.
+    /// Whether the end, or the error that ends the file, has been reported.
     has_ended: bool,
 }
 
-/// A block that nobody needs and that the buffer need not take.
+/// Block that is not needed and longer than the buffer.
 #[derive(Clone, Copy, Debug)]
 struct Skipped {
+    /// Start of the block in the file.
     offset: u64,
+    /// Length of the block in bytes.
     len: u64,
+    /// Number of bytes not skipped yet.
     left: u64,
 }
 
-/// What came of looking at the next block.
+/// Result of parsing the next block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
-    /// It is done with.
+enum BlockStep {
+    /// The block is parsed.
     Done,
-    /// It is not whole yet.
-    Short,
-    /// Its packet is of another link type than those before it.
+    /// The block is incomplete.
+    Incomplete,
+    /// The packet of the block has another link type than the batch and was not added.
     OtherLinkType,
 }
 
 impl<R: Read> PcapNgReader<R> {
-    /// Reads up to the first interface.
+    /// Returns a reader of `source`; reads the file up to the first interface.
     ///
     /// # Errors
     ///
-    /// The source fails, or the file does not begin with a section of version 1.
+    /// Fails if the source fails, or if the file does not begin with a section of version 1.
     pub fn new(source: R) -> Result<Self, PcapFileError> {
         let mut reader = Self {
             buffer: Buffer::new(source),
@@ -80,13 +108,13 @@ impl<R: Read> PcapNgReader<R> {
         Ok(reader)
     }
 
-    /// The next packets of one link type, as many as are at hand (8192 at most); `None` at the end
-    /// of the file.
+    /// Returns the next packets of one link type that are available without waiting for the source,
+    /// at least one and at most 8192; `None` at the end of the file.
     ///
     /// # Errors
     ///
-    /// The source fails, in which case the call may be repeated, or the file is damaged here: that
-    /// is said once, after the packets before the damage, and ends the file.
+    /// Fails if the source fails; the call may be repeated. Fails if the file is damaged; this is
+    /// reported once, after all packets before the damage, and ends the file.
     pub fn next_batch(&mut self) -> Result<Option<PacketBatch<'_>>, PcapFileError> {
         self.headers.clear();
         while !self.has_ended {
@@ -112,38 +140,41 @@ impl<R: Read> PcapNgReader<R> {
         Ok(None)
     }
 
-    /// Type of the first header of the latest packets, at first of those of the first interface;
+    /// Returns the link type of the latest batch; before the first batch, of the first interface, and
     /// Ethernet for a file without interfaces.
     pub const fn link_type(&self) -> LinkType {
         self.link_type
     }
 
-    /// See [`CaptureReader::shared_buffer`](super::CaptureReader::shared_buffer).
+    /// Returns the buffer of the latest batch, see
+    /// [`CaptureReader::shared_buffer`](super::CaptureReader::shared_buffer).
     pub(super) fn shared_buffer(&self) -> Arc<[u8]> {
         Arc::clone(&self.buffer.bytes)
     }
 
-    /// Bytes of the file that have been handed out or passed over so far.
+    /// Returns the number of bytes of the file that have been parsed or skipped.
     pub const fn offset(&self) -> u64 {
         self.buffer.offset
     }
 
-    /// Takes the blocks up to the first interface.
+    /// Parses the blocks up to the first interface.
     fn begin(&mut self) -> Result<(), PcapFileError> {
         while self.section.interfaces.is_empty() {
             match self.step() {
-                Ok(Step::Done | Step::OtherLinkType) => {}
-                Ok(Step::Short) if self.buffer.is_drained => {
-                    let had = self.buffer.unread().len() as u64;
+                Ok(BlockStep::Done | BlockStep::OtherLinkType) => {}
+                Ok(BlockStep::Incomplete) if self.buffer.is_drained => {
+                    let available = self.buffer.unread().len() as u64;
                     return match self.buffer.offset {
-                        0 if had < HEAD_LEN as u64 => Err(PcapFileError::ShortHeader { had }),
+                        0 if available < HEAD_LEN as u64 => {
+                            Err(PcapFileError::ShortHeader { available })
+                        }
                         0 => self.check_end(),
                         _ => Ok(()),
                     };
                 }
-                Ok(Step::Short) => self.buffer.fill()?,
+                Ok(BlockStep::Incomplete) => self.buffer.fill()?,
                 Err(damage) if self.buffer.offset == 0 => return Err(damage),
-                // It is found again where packets are asked for.
+                // The first call of `next_batch` finds the damage again.
                 Err(_) => return Ok(()),
             }
         }
@@ -155,44 +186,44 @@ impl<R: Read> PcapNgReader<R> {
         Ok(())
     }
 
-    /// Makes headers of the packets in the buffer, as long as they are of one link type.
+    /// Adds the headers of the packets in the buffer, as long as they have one link type.
     fn parse_blocks(&mut self) -> Result<(), PcapFileError> {
         while self.headers.len() < MAX_BATCH {
             match self.step() {
-                Ok(Step::Done) => {}
-                Ok(Step::Short | Step::OtherLinkType) => break,
+                Ok(BlockStep::Done) => {}
+                Ok(BlockStep::Incomplete | BlockStep::OtherLinkType) => break,
                 Err(damage) if self.headers.is_empty() => return Err(damage),
-                // The packets before it come first; the next call finds the damage again.
+                // The packets before the damage are returned first; the next call finds it again.
                 Err(_) => break,
             }
         }
         Ok(())
     }
 
-    /// Takes one block.
-    fn step(&mut self) -> Result<Step, PcapFileError> {
+    /// Parses one block, or a piece of a block that is skipped.
+    fn step(&mut self) -> Result<BlockStep, PcapFileError> {
         if let Some(skipped) = &mut self.skipped {
-            let at_hand = (self.buffer.end - self.buffer.start) as u64;
-            let taken = skipped.left.min(at_hand);
-            skipped.left -= taken;
+            let available = (self.buffer.end - self.buffer.start) as u64;
+            let skipped_len = skipped.left.min(available);
+            skipped.left -= skipped_len;
             let is_past = skipped.left == 0;
-            self.buffer.advance(taken as usize);
+            self.buffer.advance(skipped_len as usize);
             if !is_past {
-                return Ok(Step::Short);
+                return Ok(BlockStep::Incomplete);
             }
             self.skipped = None;
         }
         let (offset, start) = (self.buffer.offset, self.buffer.start);
-        let block = match Block::find(self.buffer.unread(), self.section.is_big_endian, offset)? {
-            Found::Whole(block) => block,
-            Found::Short => return Ok(Step::Short),
-            Found::ToSkip(len) => {
+        let block = match Block::parse(self.buffer.unread(), self.section.is_big_endian, offset)? {
+            ParsedBlock::Complete(block) => block,
+            ParsedBlock::Incomplete => return Ok(BlockStep::Incomplete),
+            ParsedBlock::Skip(len) => {
                 self.skipped = Some(Skipped {
                     offset,
                     len,
                     left: len,
                 });
-                return Ok(Step::Done);
+                return Ok(BlockStep::Done);
             }
         };
         let len = block.len;
@@ -203,9 +234,9 @@ impl<R: Read> PcapNgReader<R> {
         };
         match block.kind {
             ENHANCED_PACKET | OBSOLETE_PACKET | SIMPLE_PACKET => {
-                let packet = Packet::new(&block, &self.section, self.latest, offset)?;
+                let packet = PacketBlock::new(&block, &self.section, self.latest, offset)?;
                 if packet.link_type != self.link_type && !self.headers.is_empty() {
-                    return Ok(Step::OtherLinkType);
+                    return Ok(BlockStep::OtherLinkType);
                 }
                 self.link_type = packet.link_type;
                 self.latest = packet.timestamp;
@@ -217,7 +248,7 @@ impl<R: Read> PcapNgReader<R> {
                 });
             }
             INTERFACE if self.section.interfaces.len() >= MAX_INTERFACES => {
-                return Err(bad("more interfaces than any host has"));
+                return Err(bad("the section has more than 65536 interfaces"));
             }
             INTERFACE => {
                 let interface = Interface::new(block.body, block.is_big_endian).map_err(bad)?;
@@ -241,35 +272,36 @@ impl<R: Read> PcapNgReader<R> {
             _ => {}
         }
         self.buffer.advance(len);
-        Ok(Step::Done)
+        Ok(BlockStep::Done)
     }
 
-    /// The source has ended: so must the last block.
+    /// Checks that no incomplete block is left at the end of the source.
     fn check_end(&self) -> Result<(), PcapFileError> {
-        let had = self.buffer.unread().len() as u64;
+        let available = self.buffer.unread().len() as u64;
         if let Some(Skipped { offset, len, left }) = self.skipped {
             return Err(PcapFileError::ShortRecord {
                 offset,
-                wanted: len,
-                had: len - left + had,
+                needed: len,
+                available: len - left + available,
             });
         }
-        if had == 0 {
+        if available == 0 {
             return Ok(());
         }
         let offset = self.buffer.offset;
         let head = self.buffer.unread().first_chunk::<HEAD_LEN>();
-        let wanted = match head {
+        let needed = match head {
             Some(head) => Block::head(head, self.section.is_big_endian, offset)?.1,
             None => HEAD_LEN as u64,
         };
         Err(PcapFileError::ShortRecord {
             offset,
-            wanted,
-            had,
+            needed,
+            available,
         })
     }
 }
 
-/// As many as the obsolete packet block can tell apart; each takes memory as long as its section.
+/// Maximum number of interfaces of a section, which bounds memory: the number that the obsolete
+/// packet block can address.
 const MAX_INTERFACES: usize = 1 << 16;

@@ -7,7 +7,7 @@ use crate::packet::PacketRef;
 use crate::pcap_file::MAX_RECORD_LEN;
 use crate::pcap_file::tests::{Drip, Written, any_packets};
 
-/// A file under construction, in one byte order at a time.
+/// Builder of a file, in one byte order at a time.
 #[derive(Default)]
 struct File {
     bytes: Vec<u8>,
@@ -50,7 +50,7 @@ impl File {
         let mut body = self.word(0x1a2b_3c4d).to_vec();
         body.extend(version);
         body.extend([0xff; 8]);
-        // A comment, to be passed over.
+        // A comment, to be skipped.
         body.extend(self.half(1));
         body.extend(self.half(3));
         body.extend(b"abc\0");
@@ -77,7 +77,7 @@ impl File {
     }
 }
 
-/// All packets with their link types, and what ended the file if it was not its end.
+/// Returns all packets with their link types, and the error that ended the file.
 type Outcome = (Vec<(LinkType, Written)>, Option<PcapFileError>);
 
 fn read_all(source: impl Read) -> Outcome {
@@ -107,7 +107,7 @@ fn read_all(source: impl Read) -> Outcome {
     }
 }
 
-/// Two sections of different byte orders, every kind of packet block, blocks of other kinds.
+/// Returns two sections of different byte orders with all types of packet blocks and other blocks.
 fn mixed() -> File {
     let mut file = File::default();
     for is_big_endian in [false, true] {
@@ -119,7 +119,7 @@ fn mixed() -> File {
         file.interface(LinkType::ETHERNET, 6, &[(2, b"eth0"), (9, &[9])]);
         file.interface(LinkType::RAW, 0, &[(14, &offset), (0, &[])]);
         file.enhanced(0, 1_600_000_000_123_456_789, &[1, 2, 3], 60);
-        // Statistics, and a kind that nobody knows.
+        // Statistics, and an unknown type.
         file.block(5, &[0; 16]);
         file.enhanced(1, 1_600_000_000_123_456, &[4, 5], 2);
         file.block(0x8000_0bad, &vec![7; 1 << 20]);
@@ -145,7 +145,7 @@ fn every_block_that_holds_a_packet_is_read_in_both_byte_orders() {
             (1_600_000_000_123_456_789, vec![1, 2, 3], 60),
         ),
         (LinkType::RAW, (second, vec![4, 5], 2)),
-        // As long as the interface says, as late as the packet before.
+        // Length limited by the interface, time of the previous packet.
         (LinkType::ETHERNET, (second, vec![9; 6], 1500)),
         (
             LinkType::RAW,
@@ -156,7 +156,7 @@ fn every_block_that_holds_a_packet_is_read_in_both_byte_orders() {
 }
 
 #[test]
-fn the_first_interface_tells_the_link_type_before_there_is_a_packet() {
+fn the_first_interface_has_the_link_type_before_the_first_packet() {
     let mixed = mixed();
     let reader = PcapNgReader::new(&*mixed.bytes).unwrap();
     assert_eq!(reader.link_type(), LinkType::ETHERNET);
@@ -170,30 +170,30 @@ fn the_first_interface_tells_the_link_type_before_there_is_a_packet() {
 }
 
 #[test]
-fn a_file_cut_anywhere_gives_the_packets_before_and_the_place() {
+fn a_file_truncated_anywhere_gives_the_packets_before_and_the_offset() {
     let bytes = mixed().bytes;
     let (all, _) = read_all(&*bytes);
-    // Every cut in the first blocks, some in the long one.
+    // Every length within the first blocks, some within the long one.
     for len in (0..300).chain((300..bytes.len()).step_by(9973)) {
         let (packets, error) = read_all(&bytes[..len]);
         assert_eq!(packets, all[..packets.len()]);
         match error {
             None => {}
-            Some(PcapFileError::ShortHeader { had }) => assert_eq!(had, len as u64),
+            Some(PcapFileError::ShortHeader { available }) => assert_eq!(available, len as u64),
             Some(PcapFileError::ShortRecord {
                 offset,
-                wanted,
-                had,
+                needed,
+                available,
             }) => {
-                assert_eq!(offset + had, len as u64);
-                assert!(wanted > had);
+                assert_eq!(offset + available, len as u64);
+                assert!(needed > available);
             }
             Some(error) => panic!("{error}"),
         }
     }
 }
 
-/// The error of a file with one more block, its packets before it counted.
+/// Returns the number of packets and the error of a file with one more block.
 fn error_of(change: impl FnOnce(&mut File)) -> (usize, String) {
     let mut file = File::default();
     file.section(false);
@@ -208,10 +208,10 @@ fn error_of(change: impl FnOnce(&mut File)) -> (usize, String) {
 #[test]
 fn damage_names_the_block() {
     let with = |kind: u32, reason: &str| {
-        let error = format!("byte 92: a block of type {kind:#x}: {reason}");
+        let error = format!("byte 92: block of type {kind:#x} is damaged: {reason}");
         (1, error)
     };
-    let unknown = "the interface it names has not been described";
+    let unknown = "its interface is not described";
     assert_eq!(
         error_of(|file| file.enhanced(1, 1, &[], 0)),
         with(6, unknown)
@@ -222,14 +222,14 @@ fn damage_names_the_block() {
     };
     assert_eq!(
         error_of(|file| short(file, 5)),
-        with(6, "shorter than the packet it holds")
+        with(6, "too short for the packet in it")
     );
-    let long = "byte 92: a record of 262145 bytes, no more than 262144 can be right";
+    let long = "byte 92: record of 262145 bytes is longer than the limit of 262144";
     assert_eq!(error_of(|file| short(file, 262_145)), (1, long.to_owned()));
     for kind in [1, 2, 3, 6] {
         assert_eq!(
             error_of(|file| file.block(kind, &[])),
-            with(kind, "too short to be one")
+            with(kind, "too short for a block of its type")
         );
     }
     assert_eq!(
@@ -237,30 +237,33 @@ fn damage_names_the_block() {
             file.block(6, &[0; 24]);
             *file.bytes.last_mut().unwrap() = 1;
         }),
-        with(6, "its two lengths differ")
+        with(6, "its two length fields differ")
     );
     let raw = |bytes: &[u8]| error_of(|file| file.bytes.extend(bytes));
     for len in [0, 8, 13] {
         let head = [6, 0, 0, 0, len, 0, 0, 0, 0, 0, 0, 0];
-        assert_eq!(raw(&head), with(6, "no block can be of its length"));
+        assert_eq!(
+            raw(&head),
+            with(6, "its length is below 12 or not a multiple of 4")
+        );
     }
     assert_eq!(
         raw(&[6, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0]),
-        with(6, "longer than any can be")
+        with(6, "too long for a block of its type")
     );
     assert_eq!(
         raw(&[7, 0, 0, 0, 4, 0, 0, 1, 0, 0, 0, 0]),
-        with(7, "longer than any can be")
+        with(7, "too long for a block of its type")
     );
     assert_eq!(
         raw(&[0x0a, 0x0d, 0x0d, 0x0a, 28, 0, 0, 0, 1, 2, 3, 4]),
-        with(0x0a0d_0d0a, "its byte order is unknown")
+        with(0x0a0d_0d0a, "unknown byte-order magic")
     );
     let version = error_of(|file| {
         let body = [&file.word(0x1a2b_3c4d)[..], &[2, 0, 1, 0], &[0; 8]].concat();
         file.block(0x0a0d_0d0a, &body);
     });
-    let text = "byte 92: version 2.1 of the pcapng format, only 1 is read";
+    let text = "byte 92: version 2.1 of the pcapng format is not supported, only 1";
     assert_eq!(version, (1, text.to_owned()));
 }
 
@@ -276,13 +279,13 @@ fn interfaces_are_bounded() {
     assert!(packets.is_empty());
     let error = error.unwrap().to_string();
     assert!(
-        error.ends_with("more interfaces than any host has"),
+        error.ends_with("the section has more than 65536 interfaces"),
         "{error}"
     );
 }
 
 #[test]
-fn a_failing_source_can_be_asked_again() {
+fn reading_can_be_repeated_after_a_failure_of_the_source() {
     struct Failing<'a>(Drip<'a>, u32);
     impl Read for Failing<'_> {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -294,7 +297,7 @@ fn a_failing_source_can_be_asked_again() {
         }
     }
     let bytes = mixed().bytes;
-    // The first interface comes before the first failure.
+    // The first interface is read before the first failure.
     let mut reader = PcapNgReader::new(Failing(Drip(&bytes, 100), 0)).unwrap();
     let (mut count, mut failures) = (0, 0);
     loop {
@@ -325,7 +328,7 @@ fn the_longest_packets_fit() {
 }
 
 #[test]
-fn times_and_lengths_beyond_the_format_are_refused_and_nothing_is_written() {
+fn times_and_lengths_beyond_the_format_are_rejected_and_nothing_is_written() {
     let mut writer = PcapNgWriter::new(Vec::new()).unwrap();
     let packet = |ns, data| PacketRef {
         link_type: LinkType::ETHERNET,
@@ -378,7 +381,7 @@ proptest! {
     }
 
     #[test]
-    fn damage_is_found_at_the_same_place_however_the_bytes_come(
+    fn damage_is_found_at_the_same_offset_however_the_bytes_arrive(
         damage in prop::collection::vec((0..300_usize, any::<u8>()), 1..6),
         cut in any::<prop::sample::Index>(),
         step in 1_usize..300,

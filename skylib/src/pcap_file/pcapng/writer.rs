@@ -1,39 +1,52 @@
-//! Writing pcapng.
+//! Writer of pcapng files.
 
 use std::io::Write;
 
 use crate::packet::{LinkType, PacketBatch, PacketRef};
+use crate::pcap_file::output::Output;
 use crate::pcap_file::{MAX_RECORD_LEN, PcapFileError};
 
-/// Writes a pcapng file, little endian, with times in nanoseconds.
+/// Writer of a pcapng file in little-endian byte order with times in nanoseconds.
 ///
-/// Each link type gets an interface of its own the first time a packet has it. Three small writes
-/// a packet: give it a `BufWriter` where that matters.
+/// The first packet of each link type adds an interface to the file. Each packet causes three small
+/// writes; use a [`BufWriter`](std::io::BufWriter) as the target where that matters.
+///
+/// ```
+/// use skylib::packet::{LinkType, PacketRef};
+/// use skylib::pcap_file::PcapNgWriter;
+/// use skylib::time::Timestamp;
+///
+/// let mut writer = PcapNgWriter::new(Vec::new())?;
+/// let (timestamp, data) = (Timestamp::from_ms(1), &[0x45; 20]);
+/// writer.write(&PacketRef { link_type: LinkType::RAW, timestamp, data, wire_len: 1500 })?;
+/// writer.flush()?;
+/// // Section header, interface description, packet.
+/// assert_eq!(writer.written(), 28 + 32 + 32 + 20);
+/// # Ok::<(), skylib::pcap_file::PcapFileError>(())
+/// ```
 #[derive(Debug)]
 pub struct PcapNgWriter<W> {
-    target: W,
-    /// Of the interfaces written so far.
+    output: Output<W>,
+    /// Link types of the interfaces written so far, by interface number.
     link_types: Vec<LinkType>,
-    written: u64,
 }
 
 impl<W: Write> PcapNgWriter<W> {
-    /// Writes the section header.
+    /// Returns a writer to `target`; writes the section header.
     ///
     /// # Errors
     ///
-    /// The target fails.
+    /// Fails if the target fails.
     pub fn new(target: W) -> Result<Self, PcapFileError> {
         let mut writer = Self {
-            target,
+            output: Output::new(target),
             link_types: Vec::new(),
-            written: 0,
         };
         let mut block = Vec::with_capacity(28);
         for word in [0x0a0d_0d0a, 28, 0x1a2b_3c4d_u32, 1, u32::MAX, u32::MAX, 28] {
             block.extend(word.to_le_bytes());
         }
-        writer.put(&block)?;
+        writer.output.write_all(&block)?;
         Ok(writer)
     }
 
@@ -41,8 +54,8 @@ impl<W: Write> PcapNgWriter<W> {
     ///
     /// # Errors
     ///
-    /// The packet has a time or a length that the format cannot hold, then nothing is written; or
-    /// the target fails.
+    /// Fails without writing if the format cannot store the time or the length of the packet. Fails
+    /// if the target fails.
     pub fn write(&mut self, packet: &PacketRef<'_>) -> Result<(), PcapFileError> {
         let Ok(ticks) = u64::try_from(packet.timestamp.as_ns()) else {
             let seconds = packet.timestamp.as_ns().div_euclid(1_000_000_000);
@@ -51,7 +64,7 @@ impl<W: Write> PcapNgWriter<W> {
         if packet.data.len() > MAX_RECORD_LEN as usize {
             let len = packet.data.len() as u64;
             return Err(PcapFileError::LongRecord {
-                offset: self.written,
+                offset: self.written(),
                 len,
             });
         }
@@ -72,49 +85,47 @@ impl<W: Write> PcapNgWriter<W> {
         for (field, word) in bytes.chunks_exact_mut(4).zip(head) {
             field.copy_from_slice(&word.to_le_bytes());
         }
-        self.put(&bytes)?;
-        self.put(packet.data)?;
+        self.output.write_all(&bytes)?;
+        self.output.write_all(packet.data)?;
         let mut tail = [0; 7];
         let (padding, rest) = tail.split_at_mut(padding as usize);
         let tail_len = padding.len() + 4;
         if let Some(field) = rest.first_chunk_mut() {
             *field = len.to_le_bytes();
         }
-        self.put(tail.get(..tail_len).unwrap_or_default())
+        self.output
+            .write_all(tail.get(..tail_len).unwrap_or_default())
     }
 
     /// Writes the packets of a batch.
     ///
     /// # Errors
     ///
-    /// As [`PcapNgWriter::write`]; the packets before the failing one are written.
+    /// Fails as [`PcapNgWriter::write`] does, after writing the packets before the failing one.
     pub fn write_batch(&mut self, batch: &PacketBatch<'_>) -> Result<(), PcapFileError> {
         batch.iter().try_for_each(|packet| self.write(&packet))
     }
 
-    /// Hands what is written on to the target's own target.
+    /// Flushes the target.
     ///
     /// # Errors
     ///
-    /// The target fails.
+    /// Fails if the target fails.
     pub fn flush(&mut self) -> Result<(), PcapFileError> {
-        let offset = self.written;
-        self.target
-            .flush()
-            .map_err(|source| PcapFileError::Io { offset, source })
+        self.output.flush()
     }
 
-    /// The target, as it is: not flushed.
+    /// Returns the target, without flushing it.
     pub fn into_inner(self) -> W {
-        self.target
+        self.output.target
     }
 
-    /// Bytes written so far.
+    /// Returns the number of bytes written so far.
     pub const fn written(&self) -> u64 {
-        self.written
+        self.output.written
     }
 
-    /// The number of the interface of a link type; describes it if it is new.
+    /// Returns the number of the interface of a link type; writes its description if it is new.
     fn interface(&mut self, link_type: LinkType) -> Result<u32, PcapFileError> {
         if let Some(number) = self.link_types.iter().position(|known| *known == link_type) {
             return Ok(number as u32);
@@ -124,27 +135,18 @@ impl<W: Write> PcapNgWriter<W> {
             32,
             u32::from(link_type.0),
             MAX_RECORD_LEN,
-            // One option: times are in nanoseconds (if_tsresol, 10 to the power of -9).
+            // Option if_tsresol: 10 to the power of -9 seconds.
             0x0001_0009,
             9,
             0,
             32,
         ];
         let block: Vec<u8> = words.into_iter().flat_map(u32::to_le_bytes).collect();
-        self.put(&block)?;
+        self.output.write_all(&block)?;
         self.link_types.push(link_type);
         Ok(self.link_types.len() as u32 - 1)
     }
-
-    fn put(&mut self, bytes: &[u8]) -> Result<(), PcapFileError> {
-        let offset = self.written;
-        self.target
-            .write_all(bytes)
-            .map_err(|source| PcapFileError::Io { offset, source })?;
-        self.written += bytes.len() as u64;
-        Ok(())
-    }
 }
 
-/// Bytes of a packet's block beside the packet and its padding.
+/// Length of a packet block without the packet and its padding, in bytes.
 const PACKET_BLOCK_LEN: u32 = 32;

@@ -11,7 +11,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::command::{Action, Launch};
 use super::cpu::{self, SocketLayout};
-use super::pcap::PcapProcess;
+use super::pcap_process::PcapProcess;
 use super::primary::PrimaryStatus;
 use super::reply::{Cores, Reply};
 use super::secondary::Secondary;
@@ -295,7 +295,7 @@ impl SppCtl {
     pub fn stop(&self, patience: Duration) -> bool {
         let instances = self.instances();
         for instance in &instances {
-            instance.ask_to_stop();
+            instance.request_stop();
         }
         thread::scope(|scope| {
             let ended: Vec<_> = instances

@@ -1,5 +1,5 @@
 use super::*;
-use crate::spp::testing::folder;
+use crate::spp::tests::folder;
 use crate::time::SystemClock;
 
 fn ctl() -> SppCtl {

@@ -7,15 +7,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
 use rustix::fs::{CWD, Mode, OFlags, RenameFlags, ResolveFlags, openat2, renameat_with};
 use rustix::io::Errno;
 
 use super::block_file::{BLOCK_SIZE, BlockFile};
-use super::shared::WriterShared;
+use super::writer_stats::WriterShared;
 use super::{PcapSpec, SppError};
 use crate::packet::{LinkType, PacketRef};
 use crate::pcap_file::{RECORD_HEADER_LEN, Resolution, file_header, record_header};
-use crate::sys::local_time::LocalTime;
 use crate::time::Timestamp;
 
 /// What the files of one writer in one run are called.
@@ -64,14 +64,14 @@ impl FileNames {
     }
 }
 
-/// `20240312101502`: what clocks here show.
-fn stamp(seconds: i64) -> String {
-    match LocalTime::of(seconds) {
-        Some(t) => format!(
-            "{:04}{:02}{:02}{:02}{:02}{:02}",
-            t.year, t.month, t.day, t.hour, t.minute, t.second
-        ),
-        None => format!("{seconds:014}"),
+/// Returns a Unix time in the local time zone as `20240312101502`; UTC if the zone is unknown.
+fn stamp(unix_seconds: i64) -> String {
+    match jiff::Timestamp::from_second(unix_seconds) {
+        Ok(time) => time
+            .to_zoned_datetime(TimeZone::system())
+            .strftime("%Y%m%d%H%M%S")
+            .to_string(),
+        Err(_) => format!("{unix_seconds:014}"),
     }
 }
 

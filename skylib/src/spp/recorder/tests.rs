@@ -1,4 +1,4 @@
-use super::super::testing::{Folder, folder};
+use super::super::tests::{Folder, folder};
 use super::*;
 use crate::pcap_file::CaptureReader;
 

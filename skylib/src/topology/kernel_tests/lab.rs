@@ -13,7 +13,7 @@ use rustix::process::{chroot, fchdir};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
 
 use crate::graph::{
-    Direction, Edge, Graph, GraphEvent, GraphWriter, Metadata, Node, NodeId, Processor,
+    Direction, Edge, Graph, GraphEvent, GraphWriter, Metadata, Node, NodeId, Origin, Processor,
 };
 use crate::sys::netns::tests_support::private;
 use crate::time::{Clock, SystemClock, Timestamp};
@@ -101,16 +101,14 @@ impl Lab {
         let folder = format!("skylib-netns-{}-{number}", std::process::id());
         let run_path = std::env::temp_dir().join(folder);
         let (shared, root) = (Arc::new(Shared::default()), NodeId::random());
+        shared.inner.lock().unwrap().0 = Graph::new().with_journal();
         let metadata = Metadata::from_iter([("Name", "lab"), ("Type", "host")]);
         shared.update(&mut |graph, now| {
             graph
-                .add_node(Node::new(
-                    root.clone(),
-                    "lab",
-                    ORIGIN,
-                    metadata.clone(),
-                    now,
-                ))
+                .add_node(
+                    Node::new(root.clone(), metadata.clone(), now)
+                        .with_origin(Origin::from_text(ORIGIN).with_host("lab")),
+                )
                 .unwrap();
         });
         Self {
@@ -142,7 +140,11 @@ impl Lab {
     }
 
     pub(super) fn namespaces(&self, options: NetlinkOptions) -> Arc<Namespaces> {
-        let target = ProbeTarget::new(self.shared.clone(), "lab", ORIGIN, self.root.clone());
+        let target = ProbeTarget::new(
+            self.shared.clone(),
+            Origin::new("agent", "lab"),
+            self.root.clone(),
+        );
         Namespaces::new(target, options)
     }
 

@@ -199,8 +199,8 @@ impl LinkTable {
             .into_iter()
             .filter_map(|(key, value)| Some((key, value?)));
         let metadata = Metadata::from_iter(pairs);
-        let (host, origin) = (self.host.clone(), self.origin.clone());
-        let edge = Edge::new(id.clone(), parent, child, host, origin, metadata, now);
+        let edge =
+            Edge::new(id.clone(), parent, child, metadata, now).with_origin(self.origin.clone());
         graph.add_edge(edge).is_ok().then_some(id)
     }
 

@@ -12,7 +12,7 @@ use super::link_state::{L2Edges, LinkFacts, LinkState};
 use super::neighbor::{NeighborTable, TableKind};
 use super::stats::Counters;
 use super::wire::NetlinkEvent;
-use crate::graph::{Edge, EdgeId, Graph, Metadata, MetadataOp, Node, NodeId};
+use crate::graph::{Edge, EdgeId, Graph, Metadata, MetadataOp, Node, NodeId, Origin};
 use crate::time::Timestamp;
 use crate::value::{Text, Value};
 
@@ -51,8 +51,8 @@ pub(crate) struct FollowUp {
 /// The links of all namespaces of one host.
 #[derive(Debug)]
 pub(crate) struct LinkTable {
-    pub(super) host: Text,
-    pub(super) origin: Text,
+    /// Owner of all nodes and edges of the table.
+    pub(super) origin: Origin,
     pub(super) namespaces: BTreeMap<NamespaceKey, NamespaceLinks>,
     /// Which links point at a link as their master, lower device or other end; also at links that
     /// are not there (yet).
@@ -73,10 +73,9 @@ pub(super) struct NamespaceLinks {
 }
 
 impl LinkTable {
-    /// An empty table that signs its elements with a host and an origin.
-    pub(crate) fn new(host: Text, origin: Text) -> Self {
+    /// Returns an empty table whose nodes and edges belong to `origin`.
+    pub(crate) fn new(origin: Origin) -> Self {
         Self {
-            host,
             origin,
             namespaces: BTreeMap::new(),
             claims: HashMap::new(),
@@ -457,7 +456,7 @@ impl LinkTable {
         now: Timestamp,
         follow_up: &mut FollowUp,
     ) {
-        let (host, origin) = (self.host.clone(), self.origin.clone());
+        let origin = self.origin.clone();
         let peer_namespace = self.peer_namespace(at);
         let Some(namespace) = self.namespaces.get_mut(&at.0) else {
             return;
@@ -478,23 +477,16 @@ impl LinkTable {
         // New, or somebody deleted it behind our back: it is there, so it is shown.
         link.node = NodeId::random();
         link.edges = L2Edges::default();
-        let node = Node::new(
-            link.node.clone(),
-            host.clone(),
-            origin.clone(),
-            metadata.clone(),
-            now,
-        );
+        let node = Node::new(link.node.clone(), metadata.clone(), now).with_origin(origin.clone());
         link.shown = metadata;
         let edge = Edge::new(
             edge_id(&namespace.root, &link.node, "ownership"),
             namespace.root.clone(),
             link.node.clone(),
-            host,
-            origin,
             Metadata::from_iter([("RelationType", "ownership")]),
             now,
-        );
+        )
+        .with_origin(origin);
         // Neither fails: the id is new, and without a root the link just stands alone.
         let _added = graph.add_node(node);
         let _owned = graph.add_edge(edge);

@@ -15,9 +15,9 @@ use super::link_table::{FollowUp, LinkTable, NamespaceKey, edge_id};
 use super::worker::{Sockets, Worker};
 use crate::graph::{Edge, Graph, Metadata, Node, NodeId};
 use crate::sys::capability::Capability;
+use crate::sys::eventfd::{EventFd, wait_readable};
 use crate::sys::netns::{Netns, NetnsId};
-use crate::sys::timer::Timer;
-use crate::sys::wake::{Wake, wait_readable};
+use crate::sys::timerfd::TimerFd;
 use crate::time::Timestamp;
 use crate::topology::{ProbeContext, ProbeTarget};
 use crate::value::{Text, Value};
@@ -42,7 +42,7 @@ struct Registry {
 struct Known {
     node: NodeId,
     member: Arc<Member>,
-    stop: Arc<Wake>,
+    stop: Arc<EventFd>,
     thread: Option<JoinHandle<()>>,
     /// Paths it was registered by.
     uses: usize,
@@ -69,7 +69,7 @@ pub(super) struct Member {
     pub(super) key: NamespaceKey,
     pub(super) netns: Netns,
     /// Raised when the inbox has something, or a new namespace may resolve what is open here.
-    pub(super) wake: Wake,
+    pub(super) wake: EventFd,
     /// Whether links here point to namespaces that nobody knows.
     pub(super) wants_nsids: AtomicBool,
     /// The how manieth this is to be made known to the others.
@@ -83,7 +83,7 @@ impl Namespaces {
     /// The host's own namespace; nothing is watched until probes run.
     #[must_use]
     pub fn new(target: ProbeTarget, options: NetlinkOptions) -> Arc<Self> {
-        let mut table = LinkTable::new(target.host.clone(), target.origin.clone());
+        let mut table = LinkTable::new(target.origin.clone());
         let own = table.add_namespace(target.root.clone(), Text::default());
         let (table, members) = (Mutex::new(table), Mutex::default());
         let shared = Arc::new(Shared {
@@ -178,7 +178,7 @@ impl Namespaces {
         netns: Netns,
         context: &ProbeContext,
     ) -> io::Result<Known> {
-        let (wake, stop) = (Wake::new()?, Arc::new(Wake::new()?));
+        let (wake, stop) = (EventFd::new()?, Arc::new(EventFd::new()?));
         let target = &self.shared.target;
         let node = NodeId::random();
         let metadata = netns_metadata(path, name, netns.id(), extra);
@@ -335,7 +335,7 @@ impl Shared {
         let member = Member {
             key,
             netns: Netns::current()?,
-            wake: Wake::new()?,
+            wake: EventFd::new()?,
             wants_nsids: AtomicBool::new(false),
             arrival: AtomicU64::new(0),
             name: Text::default(),
@@ -358,7 +358,7 @@ impl Shared {
     fn watch(
         &self,
         member: &Arc<Member>,
-        stop: &Wake,
+        stop: &EventFd,
         open: impl Fn(&Member) -> io::Result<Sockets>,
         mut ready: impl FnMut(),
     ) {
@@ -422,8 +422,8 @@ impl Member {
 }
 
 /// Waits before the next try; tells whether it was told to stop.
-fn pause(stop: &Wake) -> bool {
-    let waited = Timer::new().and_then(|timer| {
+fn pause(stop: &EventFd) -> bool {
+    let waited = TimerFd::new().and_then(|timer| {
         timer.once(RETRY)?;
         wait_readable([stop.as_fd(), timer.as_fd()])
     });
@@ -449,18 +449,16 @@ fn add_owned(
     metadata: Metadata,
     now: Timestamp,
 ) {
-    let (host, origin) = (target.host.clone(), target.origin.clone());
     let edge = Edge::new(
         edge_id(&target.root, &node, "ownership"),
         target.root.clone(),
         node.clone(),
-        host.clone(),
-        origin.clone(),
         Metadata::from_iter([("RelationType", "ownership")]),
         now,
-    );
+    )
+    .with_origin(target.origin.clone());
     // Neither fails: the id is new, and without a host node it just stands alone.
-    let _added = graph.add_node(Node::new(node, host, origin, metadata, now));
+    let _added = graph.add_node(Node::new(node, metadata, now).with_origin(target.origin.clone()));
     let _owned = graph.add_edge(edge);
 }
 

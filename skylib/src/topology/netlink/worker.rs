@@ -16,8 +16,8 @@ use super::socket::{EventSocket, Received, RequestSocket};
 use super::wire::NetlinkEvent;
 use crate::graph::Graph;
 use crate::sys::ethtool::{Ethtool, Features};
-use crate::sys::timer::Timer;
-use crate::sys::wake::{Wake, wait_readable};
+use crate::sys::eventfd::{EventFd, wait_readable};
+use crate::sys::timerfd::TimerFd;
 use crate::time::Timestamp;
 use crate::value::{Map, Text, Value};
 
@@ -47,9 +47,9 @@ pub(super) struct Worker<'a> {
     member: Arc<Member>,
     sockets: Sockets,
     /// Due when the counters are to be read.
-    sampling: Timer,
+    sampling: TimerFd,
     /// Due when tables that changed are to be shown.
-    delay: Timer,
+    delay: TimerFd,
     pending: Pending,
     /// Routes of this namespace when they were last read.
     route_count: usize,
@@ -81,7 +81,7 @@ impl<'a> Worker<'a> {
         member: Arc<Member>,
         sockets: Sockets,
     ) -> io::Result<Self> {
-        let (sampling, delay) = (Timer::new()?, Timer::new()?);
+        let (sampling, delay) = (TimerFd::new()?, TimerFd::new()?);
         sampling.every(shared.options.metrics_update)?;
         Ok(Self {
             shared,
@@ -143,7 +143,7 @@ impl<'a> Worker<'a> {
     }
 
     /// Follows what happens until told to stop.
-    pub(super) fn run(&mut self, stop: &Wake) -> io::Result<()> {
+    pub(super) fn run(&mut self, stop: &EventFd) -> io::Result<()> {
         loop {
             let [stopped, woken, heard, sampling, delay] = wait_readable([
                 stop.as_fd(),

@@ -2,15 +2,15 @@
 
 use super::{hex, replay};
 
+#[path = "../../../../fuzz/checks/app_message.rs"]
+mod app_message;
 #[cfg(feature = "pcap")]
 #[path = "../../../../fuzz/checks/bpf.rs"]
 mod bpf;
-#[path = "../../../../fuzz/checks/contents.rs"]
-mod contents;
-#[path = "../../../../fuzz/checks/joining.rs"]
-mod joining;
 #[path = "../../../../fuzz/checks/packet.rs"]
 mod packet;
+#[path = "../../../../fuzz/checks/reassembly.rs"]
+mod reassembly;
 
 #[test]
 fn packets() {
@@ -19,12 +19,12 @@ fn packets() {
 
 #[test]
 fn fragments_and_segments() {
-    replay("joining", joining::check, &joining_seeds());
+    replay("reassembly", reassembly::check, &reassembly_seeds());
 }
 
 #[test]
-fn contents_of_extra_layers() {
-    replay("contents", contents::check, &contents_seeds());
+fn application_messages() {
+    replay("app_message", app_message::check, &app_message_seeds());
 }
 
 #[cfg(feature = "pcap")]
@@ -166,7 +166,7 @@ pub(super) fn packet_seeds() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 /// Six bytes a packet: kind and time, datagram and port, place, length, content, damage.
-fn joining_seeds() -> Vec<(&'static str, Vec<u8>)> {
+fn reassembly_seeds() -> Vec<(&'static str, Vec<u8>)> {
     vec![
         (
             "fragments",
@@ -195,7 +195,7 @@ fn joining_seeds() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 /// The first byte tells the layer: 0 DNS, 1 DHCPv4, 2 VRRP.
-fn contents_seeds() -> Vec<(&'static str, Vec<u8>)> {
+fn app_message_seeds() -> Vec<(&'static str, Vec<u8>)> {
     let question = "0007 0100 0001 0000 0000 0000 01 61 02 696f 00 0001 0001";
     let mut dhcp = vec![0; 245];
     (dhcp[0], dhcp[3], dhcp[10]) = (1, 6, 3);

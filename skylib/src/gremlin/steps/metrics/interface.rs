@@ -1,10 +1,10 @@
-//! `InterfaceMetric`: what the kernel counts on an interface, over a stretch of time.
+//! `InterfaceMetric`: the kernel's counters of an interface during an interval.
 
 use serde::{Serialize, Serializer};
 
 use crate::value::{Map, Value};
 
-/// Packets, bytes and errors of an interface between two points in time.
+/// Packets, bytes, and errors of an interface between two points in time.
 ///
 /// ```
 /// use skylib::gremlin::InterfaceMetric;
@@ -17,16 +17,16 @@ use crate::value::{Map, Value};
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InterfaceMetric {
-    /// By position in [`COUNTERS`].
+    /// Counters in the order of [`COUNTERS`].
     counters: [i64; COUNTERS.len()],
-    /// Begin, Unix ms.
+    /// Start of the interval, in Unix milliseconds.
     pub start: i64,
-    /// End, Unix ms.
+    /// End of the interval, in Unix milliseconds.
     pub last: i64,
 }
 
 impl InterfaceMetric {
-    /// Reads the fields that an interface's metadata holds.
+    /// Reads the counters in the metadata of an interface. Absent counters are 0.
     #[must_use]
     pub fn from_map(map: &Map) -> Self {
         let int = |name: &str| map.get(name).and_then(Value::to_int).unwrap_or(0);
@@ -37,7 +37,7 @@ impl InterfaceMetric {
         }
     }
 
-    /// A field by its name on the wire.
+    /// Returns a field by its JSON name.
     #[must_use]
     pub fn get(&self, field: &str) -> Option<i64> {
         match field {
@@ -50,22 +50,24 @@ impl InterfaceMetric {
         }
     }
 
-    /// Names of all fields.
+    /// Returns the names of all fields.
     pub(super) fn fields() -> impl Iterator<Item = &'static str> {
         COUNTERS.into_iter().chain(["Start", "Last"])
     }
 
-    /// What JSON shows.
+    /// Returns the fields that JSON shows: those that are not zero.
     pub(super) fn non_zero(&self) -> impl Iterator<Item = (&'static str, i64)> {
         let counters = COUNTERS.into_iter().zip(self.counters);
         let times = [("Start", self.start), ("Last", self.last)];
         counters.chain(times).filter(|(_, number)| *number != 0)
     }
 
+    /// Returns whether all counters are zero.
     pub(super) fn is_zero(&self) -> bool {
         self.counters.iter().all(|counter| *counter == 0)
     }
 
+    /// Returns the sum with the interval of `self`, saturating.
     pub(super) fn plus(&self, other: &Self) -> Self {
         let mut sum = *self;
         for (counter, more) in sum.counters.iter_mut().zip(other.counters) {
@@ -74,9 +76,9 @@ impl InterfaceMetric {
         sum
     }
 
-    /// The parts before and after a time (Unix ms).
+    /// Splits at a time (Unix ms). Returns the parts before and after it.
     ///
-    /// COMPAT: each part is truncated by itself, so together they may be less than the whole.
+    /// COMPAT: each part is truncated separately, so their sum may be less than the whole.
     pub(super) fn split(&self, at: i64) -> (Option<Self>, Option<Self>) {
         if at <= self.start {
             return (None, Some(*self));
@@ -92,11 +94,11 @@ impl InterfaceMetric {
         )
     }
 
-    /// The share of so many milliseconds.
+    /// Returns the counters in proportion to a number of milliseconds.
     #[expect(
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,
-        reason = "counters are shared out in floating point and truncated"
+        reason = "counters are distributed in floating point and truncated"
     )]
     fn part(&self, ms: i64) -> Self {
         let share = ms as f64 / self.last.saturating_sub(self.start) as f64;

@@ -1,4 +1,4 @@
-//! `Metrics`, `Aggregates` and what follows them: counters of interfaces and flows over time.
+//! `Metrics` and `Aggregates`: counters of interfaces and flows over time.
 
 mod interface;
 
@@ -14,18 +14,18 @@ use crate::gremlin::error::QueryError;
 use crate::time::{TimeSlice, When};
 use crate::value::{Map, Text, Value};
 
-/// What was counted in a stretch of time, on an interface or in a flow.
+/// Counters of an interface or a flow during an interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 #[non_exhaustive]
 pub enum Metric {
-    /// Of a flow.
+    /// Counters of a flow.
     Flow(FlowMetric),
-    /// Of an interface.
+    /// Counters of an interface.
     Interface(InterfaceMetric),
 }
 
-/// Metrics by what they belong to: the id of a node, the UUID of a flow, or `Aggregated`.
+/// Series of metrics by owner: the id of a node, the UUID of a flow, or `Aggregated`.
 ///
 /// ```
 /// use std::time::Duration;
@@ -44,32 +44,33 @@ pub enum Metric {
 pub struct Metrics(BTreeMap<Text, Vec<Metric>>);
 
 impl Metrics {
-    /// Number of series.
+    /// Returns the number of series.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there is no series.
+    /// Returns whether there are no series.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Series by name.
+    /// Returns the series with their names, ordered by name.
     pub fn iter(&self) -> impl Iterator<Item = (&Text, &[Metric])> {
         self.0
             .iter()
             .map(|(name, series)| (name, series.as_slice()))
     }
 
-    /// All series added up in slots of equal length, in one series named `Aggregated`.
+    /// Adds up all series in slots of equal length. Returns one series named `Aggregated`.
     ///
-    /// Slots begin at the start of the window, which is the time the metrics span unless one is
-    /// given. Counters are shared out among slots in proportion; slots without any are left out.
+    /// The first slot begins at the start of the window; `None` means the time that the metrics
+    /// span. A metric that overlaps several slots is distributed in proportion to the overlap.
+    /// Slots without metrics are omitted.
     ///
     /// # Errors
-    /// More than 10 000 slots.
+    /// Returns an error if there are more than 10 000 slots.
     pub fn aggregate(
         &self,
         window: Option<TimeSlice>,
@@ -95,7 +96,7 @@ impl Metrics {
         })?;
         let mut sums: Vec<Option<Metric>> = vec![None; slots];
         for series in self.0.values() {
-            share_out(series, start, last, slot_ms, &mut sums);
+            distribute(series, start, last, slot_ms, &mut sums);
         }
         Ok(Self::from_iter([(
             AGGREGATED.into(),
@@ -103,7 +104,8 @@ impl Metrics {
         )]))
     }
 
-    /// All metrics added up, from the first start to the last end; `None` without any.
+    /// Returns the sum of all metrics, from the first start to the last end; `None` if there are
+    /// none.
     #[must_use]
     pub fn sum(&self) -> Option<Metric> {
         let mut all = self.0.values().flatten();
@@ -118,7 +120,7 @@ impl Metrics {
         Some(sum)
     }
 
-    /// One field of all metrics added up; `None` if a metric has no such field.
+    /// Returns the sum of one field of all metrics; `None` if a metric has no such field.
     pub(in crate::gremlin) fn sum_of(&self, field: &str) -> Option<i64> {
         self.0
             .values()
@@ -126,7 +128,7 @@ impl Metrics {
             .try_fold(0_i64, |sum, m| Some(sum.saturating_add(m.get(field)?)))
     }
 
-    /// Names of the fields of the metrics.
+    /// Returns the names of the fields of the metrics.
     pub(in crate::gremlin) fn keys(&self) -> Vec<Value> {
         match self.0.values().flatten().next() {
             None => Vec::new(),
@@ -135,8 +137,8 @@ impl Metrics {
         }
     }
 
-    /// The metrics of nodes under a key; nodes without it are passed over, in a slice of time also
-    /// those whose metric does not lie inside it.
+    /// Returns the metrics of nodes under a key. Nodes without the key are omitted; during a time
+    /// slice, also metrics that are not inside the slice.
     pub(in crate::gremlin) fn of_nodes(
         nodes: &[NodeRef],
         key: &str,
@@ -153,7 +155,7 @@ impl Metrics {
                 Some(Value::Map(map)) => Metric::Interface(InterfaceMetric::from_map(&map)),
                 Some(_) => return Err(QueryError::execute("wrong interface metric type")),
             };
-            // COMPAT: not even the ends may touch.
+            // COMPAT: the metric must be strictly inside the slice.
             if let Some(When::During(slice)) = when
                 && (metric.start() <= slice.start.as_ms() || metric.last() >= slice.last.as_ms())
             {
@@ -171,7 +173,7 @@ impl Metrics {
         Ok(Self(found))
     }
 
-    /// The metrics of flows since the last update, else since they began.
+    /// Returns the metrics of flows: since their last update, or since their start.
     pub(in crate::gremlin) fn of_flows(flows: &[Flow]) -> Self {
         let metric = |flow: &Flow| {
             let metric = flow.last_update_metric.or(flow.metric)?;
@@ -194,7 +196,7 @@ impl Serialize for Metrics {
 }
 
 impl Metric {
-    /// When counting began, Unix ms.
+    /// Returns the start of the interval, in Unix milliseconds.
     #[must_use]
     pub const fn start(&self) -> i64 {
         match self {
@@ -203,7 +205,7 @@ impl Metric {
         }
     }
 
-    /// When counting ended, Unix ms.
+    /// Returns the end of the interval, in Unix milliseconds.
     #[must_use]
     pub const fn last(&self) -> i64 {
         match self {
@@ -212,7 +214,7 @@ impl Metric {
         }
     }
 
-    /// A field by its name on the wire.
+    /// Returns a field by its JSON name.
     #[must_use]
     pub fn get(&self, field: &str) -> Option<i64> {
         match self {
@@ -221,14 +223,14 @@ impl Metric {
         }
     }
 
-    /// As a value, with the keys it has in JSON.
+    /// Converts to a value with the keys of the JSON form.
     pub(in crate::gremlin) fn to_value(self) -> Value {
         let fields: Vec<(&str, i64)> = match &self {
             Self::Flow(metric) => {
-                let kept = |name: &&str| *name != "RTT" || metric.rtt != 0;
+                let is_shown = |name: &&str| *name != "RTT" || metric.rtt != 0;
                 FLOW_FIELDS
                     .into_iter()
-                    .filter(kept)
+                    .filter(is_shown)
                     .filter_map(|f| Some((f, self.get(f)?)))
                     .collect()
             }
@@ -237,6 +239,7 @@ impl Metric {
         Value::from(Map::from_iter(fields))
     }
 
+    /// Returns whether all counters are zero.
     fn is_zero(&self) -> bool {
         match self {
             Self::Flow(metric) => metric.is_zero(),
@@ -244,7 +247,7 @@ impl Metric {
         }
     }
 
-    /// Both added up; times stay this one's. Metrics of different kinds do not mix.
+    /// Returns the sum with the interval of `self`. A metric of another kind is ignored.
     fn plus(&self, other: &Self) -> Self {
         match (self, other) {
             (Self::Flow(a), Self::Flow(b)) => Self::Flow(a.plus(b)),
@@ -253,6 +256,7 @@ impl Metric {
         }
     }
 
+    /// Sets the interval.
     fn stamped(mut self, start: i64, last: i64) -> Self {
         match &mut self {
             Self::Flow(metric) => (metric.start, metric.last) = (start, last),
@@ -261,7 +265,7 @@ impl Metric {
         self
     }
 
-    /// The parts before and after a time.
+    /// Splits at a time (Unix ms). Returns the parts before and after it.
     fn split(&self, at: i64) -> (Option<Self>, Option<Self>) {
         match self {
             Self::Flow(metric) => {
@@ -276,8 +280,8 @@ impl Metric {
     }
 }
 
-/// Adds a series, in time order, to the slots it reaches into.
-fn share_out(series: &[Metric], start: i64, last: i64, slot_ms: i64, sums: &mut [Option<Metric>]) {
+/// Adds a series, in time order, to the slots that it overlaps.
+fn distribute(series: &[Metric], start: i64, last: i64, slot_ms: i64, sums: &mut [Option<Metric>]) {
     let mut series = series.iter().copied();
     let mut current = series.next();
     let mut slots = sums.iter_mut().enumerate();
@@ -291,7 +295,7 @@ fn share_out(series: &[Metric], start: i64, last: i64, slot_ms: i64, sums: &mut 
             continue;
         };
         let (inside, later) = match reaching.split(slot_end) {
-            // Too little to share: it all goes where it began.
+            // Too small to split: all of it belongs to the slot in which it begins.
             (Some(inside), _) if inside.is_zero() && metric.start() >= slot_start => {
                 (Some(reaching), None)
             }
@@ -313,7 +317,9 @@ fn share_out(series: &[Metric], start: i64, last: i64, slot_ms: i64, sums: &mut 
     }
 }
 
+/// Maximum number of slots of `Aggregates`.
 const MAX_SLOTS: usize = 10_000;
+/// Name of the aggregated series.
 const AGGREGATED: &str = "Aggregated";
 const FLOW_FIELDS: [&str; 7] = [
     "ABPackets",
@@ -343,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn counters_are_shared_out_in_proportion_and_truncated() {
+    fn counters_are_distributed_in_proportion_and_truncated() {
         let metric = interface(r#"{"RxBytes":100,"Start":1000,"Last":31000}"#);
         let metrics = Metrics::from_iter([("m".into(), vec![metric])]);
         let slots = metrics.aggregate(None, Duration::from_secs(10)).unwrap();
@@ -356,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_slots_are_left_out_and_the_last_one_is_cut() {
+    fn empty_slots_are_omitted_and_the_last_one_is_cut() {
         let at = |start: i64, last: i64| {
             Metric::Flow(FlowMetric {
                 ab_bytes: 8,

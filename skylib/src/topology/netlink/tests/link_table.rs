@@ -246,7 +246,7 @@ fn an_edge_that_somebody_else_made_is_not_doubled() {
         f.node("p0").unwrap().id.clone(),
     );
     let layer2 = Metadata::from_iter([("RelationType", "layer2")]);
-    let edge = Edge::new("mine", port, bridge, "", "", layer2, f.now);
+    let edge = Edge::new("mine", port, bridge, layer2, f.now);
     f.graph.add_edge(edge).unwrap();
     f.notify(
         ns,

@@ -10,7 +10,9 @@ use super::link::LinkMessage;
 use super::link_state::LinkFacts;
 use super::link_table::{EventSource, FollowUp, LinkTable, NamespaceKey};
 use super::wire::NetlinkEvent;
-use crate::graph::{Direction, Edge, Graph, GraphEvent, Metadata, MetadataOp, Node, NodeId};
+use crate::graph::{
+    Direction, Edge, Graph, GraphEvent, Metadata, MetadataOp, Node, NodeId, Origin,
+};
 use crate::time::Timestamp;
 use crate::value::{Map, Text, Value};
 
@@ -25,8 +27,8 @@ struct Fixture {
 impl Fixture {
     fn new() -> Self {
         Self {
-            graph: Graph::new(),
-            table: LinkTable::new("edge-01".into(), "agent.edge-01".into()),
+            graph: Graph::new().with_journal(),
+            table: LinkTable::new(Origin::new("agent", "edge-01")),
             facts: HashMap::new(),
             now: Timestamp::from_ms(1000),
         }
@@ -36,7 +38,8 @@ impl Fixture {
     fn namespace(&mut self, name: &str) -> NamespaceKey {
         let node = NodeId::random();
         let metadata = Metadata::from_iter([("Name", name), ("Type", "netns")]);
-        let node_of = Node::new(node.clone(), "edge-01", "agent.edge-01", metadata, self.now);
+        let node_of = Node::new(node.clone(), metadata, self.now)
+            .with_origin(Origin::new("agent", "edge-01"));
         self.graph.add_node(node_of).unwrap();
         self.graph.take_events();
         self.table.add_namespace(node, name.into())

@@ -1,0 +1,170 @@
+//! What lies in a block of the ring (TPACKET_V3): packets one after the other, each behind a
+//! header.
+
+use std::mem::offset_of;
+
+use crate::packet::PacketHeader;
+use crate::time::Timestamp;
+
+/// Where reading a block goes on, and what is done to its packets.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BlockReader {
+    /// Where the next packet's header is.
+    offset: usize,
+    /// Packets left.
+    left: u32,
+}
+
+/// What is done to each packet on the way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Treatment {
+    /// Whether the packets are Ethernet frames, whose first VLAN tag the kernel keeps apart.
+    pub(super) restore_tags: bool,
+    /// Bytes kept of each packet.
+    pub(super) limit: u32,
+}
+
+impl BlockReader {
+    /// At the beginning of a block.
+    pub(super) fn new(block: &[u8]) -> Self {
+        Self {
+            offset: u32_at(block, FIRST_PACKET).unwrap_or_default() as usize,
+            left: u32_at(block, PACKET_COUNT).unwrap_or_default(),
+        }
+    }
+
+    /// Packets that have not been read yet.
+    pub(super) const fn left(&self) -> u32 {
+        self.left
+    }
+
+    /// Whether all packets of the block have been read.
+    pub(super) const fn is_done(&self) -> bool {
+        self.left == 0
+    }
+
+    /// The next packet. A VLAN tag that the kernel has taken out of the frame is put back, in the
+    /// free bytes before it; the second value tells whether that was done.
+    pub(super) fn next(
+        &mut self,
+        block: &mut [u8],
+        treatment: Treatment,
+    ) -> Option<(PacketHeader, bool)> {
+        self.left = self.left.checked_sub(1)?;
+        let packet = self.read(block, treatment);
+        if packet.is_none() {
+            // Nothing after a header that makes no sense can be found.
+            self.left = 0;
+        }
+        packet
+    }
+
+    fn read(&mut self, block: &mut [u8], treatment: Treatment) -> Option<(PacketHeader, bool)> {
+        let start = self.offset;
+        let header: &[u8; HEADER_LEN] = block.get(start..)?.first_chunk()?;
+        let mac = usize::from(u16_of(header, MAC));
+        self.offset = start + u32_of(header, NEXT) as usize;
+        let nanoseconds =
+            i64::from(u32_of(header, SECONDS)) * 1_000_000_000 + i64::from(u32_of(header, NANOS));
+        let mut packet = PacketHeader {
+            timestamp: Timestamp::from_ns(nanoseconds),
+            offset: u32::try_from(start + mac).ok()?,
+            captured_len: u32_of(header, CAPTURED),
+            wire_len: u32_of(header, WIRE),
+        };
+        let status = u32_of(header, STATUS);
+        let tag = Tag::of(status, header).filter(|_| treatment.restore_tags);
+        let restored = tag.is_some_and(|tag| tag.restore(block, &mut packet));
+        packet.captured_len = packet.captured_len.min(treatment.limit);
+        Some((packet, restored))
+    }
+}
+
+/// A VLAN tag that the kernel keeps apart from its frame.
+struct Tag {
+    protocol: u16,
+    control: u16,
+}
+
+impl Tag {
+    fn of(status: u32, header: &[u8; HEADER_LEN]) -> Option<Self> {
+        if status & libc::TP_STATUS_VLAN_VALID == 0 {
+            return None;
+        }
+        let known = status & libc::TP_STATUS_VLAN_TPID_VALID != 0;
+        let protocol = if known {
+            u16_of(header, VLAN_PROTOCOL)
+        } else {
+            DOT1Q
+        };
+        // The field is 32 bits wide, the tag its lower half.
+        let control = (u32_of(header, VLAN_CONTROL) & 0xffff) as u16;
+        Some(Self { protocol, control })
+    }
+
+    /// Moves the two addresses to the left and writes the tag behind them.
+    fn restore(&self, block: &mut [u8], packet: &mut PacketHeader) -> bool {
+        let mac = packet.offset as usize;
+        let room = mac
+            .checked_sub(TAG_LEN)
+            .and_then(|start| block.get_mut(start..mac + ADDRESSES));
+        let Some(room) = room.filter(|_| packet.captured_len as usize >= ADDRESSES) else {
+            return false;
+        };
+        room.copy_within(TAG_LEN.., 0);
+        room[ADDRESSES..ADDRESSES + 2].copy_from_slice(&self.protocol.to_be_bytes());
+        room[ADDRESSES + 2..].copy_from_slice(&self.control.to_be_bytes());
+        packet.offset -= TAG_LEN as u32;
+        packet.captured_len += TAG_LEN as u32;
+        packet.wire_len += TAG_LEN as u32;
+        true
+    }
+}
+
+fn u32_at(block: &[u8], offset: usize) -> Option<u32> {
+    let bytes = block.get(offset..)?.first_chunk()?;
+    #[expect(
+        clippy::host_endian_bytes,
+        reason = "the kernel writes its own byte order"
+    )]
+    Some(u32::from_ne_bytes(*bytes))
+}
+
+fn u32_of(header: &[u8; HEADER_LEN], offset: usize) -> u32 {
+    u32_at(header, offset).unwrap_or_default()
+}
+
+fn u16_of(header: &[u8; HEADER_LEN], offset: usize) -> u16 {
+    #[expect(
+        clippy::host_endian_bytes,
+        reason = "the kernel writes its own byte order"
+    )]
+    header[offset..]
+        .first_chunk()
+        .map_or(0, |bytes| u16::from_ne_bytes(*bytes))
+}
+
+/// Bytes that a restored tag needs before its frame.
+pub(in super::super) const TAG_LEN: usize = 4;
+
+/// Both addresses of an Ethernet header.
+const ADDRESSES: usize = 12;
+
+/// EtherType of an IEEE 802.1Q tag.
+const DOT1Q: u16 = 0x8100;
+
+const BLOCK_INFO: usize = offset_of!(libc::tpacket_block_desc, hdr);
+const PACKET_COUNT: usize = BLOCK_INFO + offset_of!(libc::tpacket_hdr_v1, num_pkts);
+const FIRST_PACKET: usize = BLOCK_INFO + offset_of!(libc::tpacket_hdr_v1, offset_to_first_pkt);
+
+const HEADER_LEN: usize = size_of::<libc::tpacket3_hdr>();
+const NEXT: usize = offset_of!(libc::tpacket3_hdr, tp_next_offset);
+const SECONDS: usize = offset_of!(libc::tpacket3_hdr, tp_sec);
+const NANOS: usize = offset_of!(libc::tpacket3_hdr, tp_nsec);
+const CAPTURED: usize = offset_of!(libc::tpacket3_hdr, tp_snaplen);
+const WIRE: usize = offset_of!(libc::tpacket3_hdr, tp_len);
+const STATUS: usize = offset_of!(libc::tpacket3_hdr, tp_status);
+const MAC: usize = offset_of!(libc::tpacket3_hdr, tp_mac);
+const VARIANT: usize = offset_of!(libc::tpacket3_hdr, hv1);
+const VLAN_CONTROL: usize = VARIANT + offset_of!(libc::tpacket_hdr_variant1, tp_vlan_tci);
+const VLAN_PROTOCOL: usize = VARIANT + offset_of!(libc::tpacket_hdr_variant1, tp_vlan_tpid);

@@ -1,0 +1,154 @@
+//! A program for frames whose first VLAN tag the kernel keeps apart.
+
+use super::super::afpacket::TAG_LEN;
+use super::interpreter::{
+    ABS, ALU, BYTE, CLASS, HALF, IND, JA, JEQ, JMP, LD, LDX, LEN, MISC, MODE, MSH, RETURN, SIZE,
+};
+use super::{BpfInstruction, BpfProgram};
+use crate::packet::LinkType;
+
+/// What to do with a program on a live interface.
+#[derive(Clone, Debug)]
+pub(in super::super) struct LiveFilter {
+    /// The program for the kernel.
+    pub(in super::super) kernel: Vec<(u16, u8, u8, u32)>,
+    /// The program for frames that got their tag back, when the kernel's lets too many through.
+    pub(in super::super) tagged: Option<BpfProgram>,
+}
+
+impl LiveFilter {
+    /// Prepares a program.
+    pub(in super::super) fn new(program: BpfProgram) -> Self {
+        let plain = program.instructions();
+        let tuples = |instructions: &[BpfInstruction]| -> Vec<_> {
+            instructions
+                .iter()
+                .map(|i| (i.code, i.jt, i.jf, i.k))
+                .collect()
+        };
+        if !knows_tags(&program) || plain.len() + 4 > MAX_INSTRUCTIONS {
+            return Self {
+                kernel: tuples(plain),
+                tagged: None,
+            };
+        }
+        let accept = plain.iter().filter(|i| i.code == RETURN).map(|i| i.k).max();
+        let accept = instruction_of(RETURN, accept.unwrap_or(super::MAX_PACKET));
+        let mut exact = true;
+        // Where the frame without the tag does not tell, it is let through and looked at later.
+        let mut or_accept = |found: Option<BpfInstruction>| {
+            exact &= found.is_some();
+            found.unwrap_or(accept)
+        };
+        let moved: Vec<_> = if 2 * plain.len() + 3 <= MAX_INSTRUCTIONS {
+            plain
+                .iter()
+                .map(|instruction| or_accept(moved(instruction)))
+                .collect()
+        } else {
+            vec![or_accept(None)]
+        };
+        let mut kernel = vec![
+            instruction_of(LD | ABS, ancillary(libc::SKF_AD_VLAN_TAG_PRESENT)),
+            BpfInstruction {
+                code: JMP | JEQ,
+                jt: 0,
+                jf: 1,
+                k: 0,
+            },
+            instruction_of(JMP | JA, moved.len() as u32),
+        ];
+        kernel.extend(moved);
+        kernel.extend(plain);
+        Self {
+            kernel: tuples(&kernel),
+            tagged: (!exact).then_some(program),
+        }
+    }
+}
+
+/// Whether a program compares the EtherType with that of a VLAN tag.
+fn knows_tags(program: &BpfProgram) -> bool {
+    let instructions = program.instructions();
+    // Whether the accumulator may hold the EtherType before each instruction. Jumps only go
+    // forward, so that one pass sees every way to an instruction before the instruction itself.
+    let mut holds_type = vec![false; instructions.len() + 1];
+    for (index, BpfInstruction { code, jt, jf, k }) in instructions.iter().copied().enumerate() {
+        let holds = holds_type[index];
+        if holds && code == JMP | JEQ && TAG_TYPES.contains(&k) {
+            return program.link_type() == LinkType::ETHERNET;
+        }
+        let (near, far, holds) = match code & CLASS {
+            JMP if code == JMP | JA => (k as usize, k as usize, holds),
+            JMP => (usize::from(jt), usize::from(jf), holds),
+            LD => (0, 0, code == LD | ABS | HALF && k == TAG_OFFSET),
+            ALU | MISC => (0, 0, false),
+            _ => (0, 0, holds),
+        };
+        for skipped in [near, far] {
+            holds_type[index + 1 + skipped] |= holds;
+        }
+    }
+    false
+}
+
+/// The instruction that finds in the frame without the tag what this one finds in the whole frame;
+/// none where there is no single one.
+fn moved(instruction: &BpfInstruction) -> Option<BpfInstruction> {
+    let BpfInstruction { code, k, .. } = *instruction;
+    let class = code & CLASS;
+    let reads_packet = match (class, code & MODE) {
+        (LD, ABS | IND) | (LDX, MSH) => true,
+        (LD | LDX, LEN) => return None,
+        _ => false,
+    };
+    if !reads_packet {
+        return Some(*instruction);
+    }
+    let tag_len = TAG_LEN as u32;
+    let size = match code & SIZE {
+        BYTE => 1,
+        HALF => 2,
+        _ => 4,
+    };
+    let absolute = code & MODE != IND;
+    if k >= TAG_OFFSET + tag_len {
+        return Some(BpfInstruction {
+            k: k - tag_len,
+            ..*instruction
+        });
+    }
+    match (absolute, k, size) {
+        (true, _, _) if k + size <= TAG_OFFSET => Some(*instruction),
+        (true, TAG_OFFSET, 2) => Some(instruction_of(LD | ABS | HALF, ancillary(SKF_AD_VLAN_TPID))),
+        (true, TAG_CONTROL, 2) => Some(instruction_of(
+            LD | ABS | HALF,
+            ancillary(libc::SKF_AD_VLAN_TAG),
+        )),
+        _ => None,
+    }
+}
+
+const fn instruction_of(code: u16, k: u32) -> BpfInstruction {
+    BpfInstruction {
+        code,
+        jt: 0,
+        jf: 0,
+        k,
+    }
+}
+
+const fn ancillary(what: libc::c_int) -> u32 {
+    (libc::SKF_AD_OFF + what).cast_unsigned()
+}
+
+/// Where a tag stands in an Ethernet frame.
+const TAG_OFFSET: u32 = 12;
+/// Where its second half, with the VLAN id, does.
+const TAG_CONTROL: u32 = 14;
+/// EtherTypes of tags that libpcap's `vlan` looks for.
+const TAG_TYPES: [u32; 3] = [0x8100, 0x88a8, 0x9100];
+/// Of `linux/filter.h`; the libc crate lacks it.
+const SKF_AD_VLAN_TPID: libc::c_int = 60;
+/// As many as the kernel takes.
+const MAX_INSTRUCTIONS: usize = 4096;

@@ -1,0 +1,179 @@
+//! `CaptureHandle`: queries of a running capture from other threads, over a bounded queue of
+//! requests.
+
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, bounded};
+
+use super::{CaptureReport, Waker};
+use crate::flow::{FlowQuery, FlowQueryError, FlowScan, FlowSet, FlowSource};
+
+/// Access to a running capture for any thread: a [`FlowSource`] over the capture's flow table.
+#[derive(Clone, Debug)]
+pub struct CaptureHandle {
+    requests: Sender<Request>,
+    waker: Waker,
+}
+
+/// A request to a capture thread, with the channel for its answer.
+#[derive(Debug)]
+pub(super) enum Request {
+    /// A scan of the flow table.
+    Flows(Box<FlowScan>, Sender<Box<FlowScan>>),
+    /// The counters.
+    Report(Sender<CaptureReport>),
+}
+
+impl CaptureHandle {
+    /// Creates a handle that sends requests to a channel and wakes the capture's source.
+    pub(super) const fn new(requests: Sender<Request>, waker: Waker) -> Self {
+        Self { requests, waker }
+    }
+
+    /// Ends the source's current wait.
+    pub(super) fn wake(&self) {
+        self.waker.wake();
+    }
+
+    /// Returns how many requests the capture has not accepted yet.
+    #[cfg(test)]
+    pub(super) fn queued(&self) -> usize {
+        self.requests.len()
+    }
+
+    /// Starts a flow query without waiting for its answer, so that many captures can be queried at
+    /// once.
+    ///
+    /// Waits for at most `timeout`, and only while 64 earlier requests are queued.
+    ///
+    /// # Errors
+    /// Returns [`FlowQueryError::Source`] if the queue stays full for `timeout`.
+    pub fn start_query(
+        &self,
+        query: &FlowQuery,
+        timeout: Duration,
+    ) -> Result<PendingFlows, FlowQueryError> {
+        self.scan(FlowScan::new(query.clone()), timeout)
+    }
+
+    /// Starts counting the flows that match a query, without waiting for the result; see
+    /// [`CaptureHandle::start_query`].
+    ///
+    /// # Errors
+    /// Returns [`FlowQueryError::Source`] if the queue stays full for `timeout`.
+    pub fn start_count(
+        &self,
+        query: &FlowQuery,
+        timeout: Duration,
+    ) -> Result<PendingFlows, FlowQueryError> {
+        self.scan(FlowScan::count(query.clone()), timeout)
+    }
+
+    fn scan(&self, scan: FlowScan, timeout: Duration) -> Result<PendingFlows, FlowQueryError> {
+        let (reply, pending) = bounded(1);
+        match self
+            .requests
+            .send_timeout(Request::Flows(Box::new(scan), reply), timeout)
+        {
+            Ok(()) => {
+                self.waker.wake();
+                Ok(PendingFlows(pending))
+            }
+            Err(SendTimeoutError::Timeout(_)) => Err(failure("too many queued requests")),
+            // The capture has ended: its table, which no longer exists, has no flows.
+            Err(SendTimeoutError::Disconnected(_)) => Ok(PendingFlows(pending)),
+        }
+    }
+
+    /// Returns the capture's counters; `None` if it has ended or does not answer within `timeout`.
+    #[must_use]
+    pub fn report(&self, timeout: Duration) -> Option<CaptureReport> {
+        self.start_report()?.wait(timeout)
+    }
+
+    /// Requests the capture's counters without waiting for them, so that many captures can be
+    /// queried at once. Returns `None` if the capture has ended or has 64 queued requests.
+    #[must_use]
+    pub fn start_report(&self) -> Option<PendingReport> {
+        let (reply, pending) = bounded(1);
+        self.requests.try_send(Request::Report(reply)).ok()?;
+        self.waker.wake();
+        Some(PendingReport(pending))
+    }
+}
+
+impl FlowSource for CaptureHandle {
+    /// Returns the flows that match a query. Waits for the answer for at most ten seconds.
+    fn query(&self, query: &FlowQuery) -> Result<FlowSet, FlowQueryError> {
+        self.start_query(query, TIMEOUT)?.wait(TIMEOUT)
+    }
+
+    /// Returns the number of flows that match a query. Waits for at most ten seconds.
+    fn count(&self, query: &FlowQuery) -> Result<u64, FlowQueryError> {
+        self.start_count(query, TIMEOUT)?.wait_count(TIMEOUT)
+    }
+}
+
+/// The pending answer to a flow query. Expensive work, such as sorting, is done by the thread that
+/// waits for it, not by the capture.
+#[derive(Debug)]
+pub struct PendingFlows(Receiver<Box<FlowScan>>);
+
+impl PendingFlows {
+    /// Creates a pending answer that arrives on a channel.
+    #[cfg(test)]
+    pub(super) const fn new(answer: Receiver<Box<FlowScan>>) -> Self {
+        Self(answer)
+    }
+
+    /// Returns the flows; none if the capture has ended.
+    ///
+    /// # Errors
+    /// Returns the table's error, or [`FlowQueryError::Source`] if there is no answer within
+    /// `timeout`.
+    pub fn wait(self, timeout: Duration) -> Result<FlowSet, FlowQueryError> {
+        self.scan(timeout)?
+            .map_or_else(|| Ok(FlowSet::default()), |scan| scan.into_flows())
+    }
+
+    /// Returns the number of flows, for [`CaptureHandle::start_count`].
+    ///
+    /// # Errors
+    /// As for [`PendingFlows::wait`].
+    pub fn wait_count(self, timeout: Duration) -> Result<u64, FlowQueryError> {
+        self.scan(timeout)?.map_or(Ok(0), |scan| scan.into_count())
+    }
+
+    /// Returns the finished scan; `None` if the capture has ended.
+    fn scan(self, timeout: Duration) -> Result<Option<Box<FlowScan>>, FlowQueryError> {
+        match self.0.recv_timeout(timeout) {
+            Ok(scan) => Ok(Some(scan)),
+            Err(RecvTimeoutError::Timeout) => Err(failure("no answer in time")),
+            Err(RecvTimeoutError::Disconnected) => Ok(None),
+        }
+    }
+}
+
+/// The pending counters of a capture.
+#[derive(Debug)]
+pub struct PendingReport(Receiver<CaptureReport>);
+
+impl PendingReport {
+    /// Returns the counters; `None` if the capture has ended or does not answer within `timeout`.
+    #[must_use]
+    pub fn wait(self, timeout: Duration) -> Option<CaptureReport> {
+        self.0.recv_timeout(timeout).ok()
+    }
+}
+
+fn failure(reason: &str) -> FlowQueryError {
+    FlowQueryError::Source {
+        reason: reason.to_owned(),
+    }
+}
+
+/// Requests that can be queued for one capture.
+pub(super) const QUEUED_REQUESTS: usize = 64;
+
+/// Timeout of [`FlowSource`] queries.
+const TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,0 +1,165 @@
+//! Dispatch tables of the general path: from the number that announces a header to its decoder.
+//!
+//! A new protocol is a file with a decoder and a row here.
+
+use super::cursor::{Cursor, Next};
+use super::{
+    DecodeError, Layer, LinkType, cdp, eapol, erspan, ethernet, ethernet_ctp, geneve, gre, gtp,
+    icmp, ip_extension, ipv4, ipv6, llc, lldp, loopback, mpls, ppp, sctp, sll, tcp, terminal, udp,
+    udp_payload, vxlan,
+};
+
+/// Decodes from the first header to the end of the packet or the first failure. In both cases the
+/// result holds what was found.
+pub(super) fn run(mut cursor: Cursor<'_, '_>, link_type: LinkType) -> Result<(), DecodeError> {
+    let mut next = Next::LinkType(link_type);
+    let result = loop {
+        next = match decode(&mut cursor, next) {
+            Err(error) => break Err(error),
+            Ok(Next::End) => break Ok(()),
+            // Nothing follows, whatever the header announces.
+            Ok(_) if cursor.rest().is_empty() => break Ok(()),
+            Ok(next) => next,
+        };
+    };
+    cursor.finish();
+    result
+}
+
+/// Decodes the next header.
+fn decode(cursor: &mut Cursor<'_, '_>, next: Next) -> Result<Next, DecodeError> {
+    match next {
+        Next::End => Ok(Next::End),
+        Next::LinkType(value) => link_type(cursor, value),
+        Next::Frame => ethernet::frame(cursor),
+        Next::Ipv4 => ipv4::decode(cursor),
+        Next::Ipv6 => ipv6::decode(cursor),
+        Next::EtherType(value) => ether_type(cursor, value),
+        Next::IpProtocol(value) => ip_protocol(cursor, value),
+        Next::Ipv6NextHeader(value) => ipv6_next_header(cursor, value),
+        Next::UdpPort(source, destination) => udp_port(cursor, source, destination),
+        Next::PppProtocol(value) => ppp_protocol(cursor, value),
+        Next::LlcSap(value) => llc_sap(cursor, value),
+        Next::Terminal(layer) => terminal::decode(cursor, layer),
+    }
+}
+
+/// Decodes the first header of a packet.
+fn link_type(cursor: &mut Cursor<'_, '_>, value: LinkType) -> Result<Next, DecodeError> {
+    match value {
+        LinkType::ETHERNET => ethernet::frame(cursor),
+        LinkType::RAW
+        | LinkType::RAW_DLT
+        | LinkType::RAW_OPENBSD
+        | LinkType::IPV4
+        | LinkType::IPV6 => raw_ip(cursor),
+        LinkType::LINUX_SLL => sll::version_1(cursor),
+        LinkType::LINUX_SLL2 => sll::version_2(cursor),
+        LinkType::NULL | LinkType::LOOP => loopback::decode(cursor),
+        LinkType::PPP => ppp::link(cursor),
+        LinkType(other) => Err(DecodeError::LinkType(other)),
+    }
+}
+
+/// Decodes IP of the version that the first nibble gives.
+fn raw_ip(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
+    match cursor.rest().first().map(|byte| byte >> 4) {
+        Some(6) => ipv6::decode(cursor),
+        Some(4) | None => ipv4::decode(cursor),
+        Some(_) => Err(cursor.malformed(Layer::IPV4)),
+    }
+}
+
+/// Decodes the header of an EtherType (IEEE 802 numbers registry of IANA).
+fn ether_type(cursor: &mut Cursor<'_, '_>, value: u16) -> Result<Next, DecodeError> {
+    match value {
+        ethernet::TYPE_IPV4 => ipv4::decode(cursor),
+        ethernet::TYPE_IPV6 => ipv6::decode(cursor),
+        0x0806 => terminal::decode(cursor, Layer::ARP),
+        0x8100 | 0x88a8 => ethernet::tag(cursor),
+        0x8847 | 0x8848 => mpls::decode(cursor),
+        0x6558 => ethernet::frame(cursor),
+        0x8863 | 0x8864 => ppp::pppoe(cursor),
+        0x880b => ppp::decode(cursor),
+        0x88cc => lldp::decode(cursor),
+        0x888e => eapol::decode(cursor),
+        0x2000 => cdp::decode(cursor),
+        0x9000 => ethernet_ctp::decode(cursor),
+        0x88be => erspan::decode(cursor),
+        0..ethernet::MIN_TYPE => llc::decode(cursor),
+        _ => cursor.unknown(value),
+    }
+}
+
+/// Decodes the header of an IP protocol number (registry of IANA).
+fn ip_protocol(cursor: &mut Cursor<'_, '_>, value: u8) -> Result<Next, DecodeError> {
+    match value {
+        1 => icmp::v4(cursor),
+        2 => terminal::decode(cursor, Layer::IGMP),
+        4 | 94 => ipv4::decode(cursor),
+        6 => tcp::decode(cursor),
+        17 => udp::decode(cursor),
+        27 => terminal::decode(cursor, Layer::RUDP),
+        41 => ipv6::decode(cursor),
+        47 => gre::decode(cursor),
+        50 => terminal::decode(cursor, Layer::IPSEC_ESP),
+        51 => ip_extension::authentication(cursor),
+        58 => icmp::v6(cursor),
+        89 => terminal::decode(cursor, Layer::OSPF),
+        97 => ethernet::ether_ip(cursor),
+        112 => terminal::decode(cursor, Layer::VRRP),
+        132 => sctp::decode(cursor),
+        136 => terminal::decode(cursor, Layer::UDP_LITE),
+        137 => mpls::decode(cursor),
+        _ => cursor.unknown(u16::from(value)),
+    }
+}
+
+/// Decodes the header of an IPv6 Next Header number: an extension header (RFC 8200), else an IP
+/// protocol.
+fn ipv6_next_header(cursor: &mut Cursor<'_, '_>, value: u8) -> Result<Next, DecodeError> {
+    match value {
+        0 => ip_extension::options(cursor, Layer::IPV6_HOP_BY_HOP),
+        43 => ip_extension::options(cursor, Layer::IPV6_ROUTING),
+        44 => ip_extension::fragment(cursor),
+        60 => ip_extension::options(cursor, Layer::IPV6_DESTINATION),
+        // "No Next Header".
+        59 => Ok(Next::End),
+        _ => ip_protocol(cursor, value),
+    }
+}
+
+/// Decodes a UDP payload.
+fn udp_port(
+    cursor: &mut Cursor<'_, '_>,
+    source: u16,
+    destination: u16,
+) -> Result<Next, DecodeError> {
+    match udp_payload::layer(source, destination, cursor.options) {
+        None => Ok(Next::End),
+        Some(Layer::VXLAN) => vxlan::decode(cursor),
+        Some(Layer::GENEVE) => geneve::decode(cursor),
+        Some(Layer::GTPV1U) => gtp::decode(cursor),
+        Some(Layer::MPLS) => mpls::decode(cursor),
+        Some(layer) => terminal::decode(cursor, layer),
+    }
+}
+
+/// Decodes the header of a PPP protocol number (registry of IANA).
+fn ppp_protocol(cursor: &mut Cursor<'_, '_>, value: u16) -> Result<Next, DecodeError> {
+    match value {
+        0x21 => ipv4::decode(cursor),
+        0x57 => ipv6::decode(cursor),
+        0x281 | 0x283 => mpls::decode(cursor),
+        _ => cursor.unknown(value),
+    }
+}
+
+/// Decodes the header of a pair of service access points of IEEE 802.2, without their lowest bits.
+fn llc_sap(cursor: &mut Cursor<'_, '_>, value: u16) -> Result<Next, DecodeError> {
+    match value {
+        0xaaaa => llc::snap(cursor),
+        0x4242 => terminal::decode(cursor, Layer::STP),
+        _ => cursor.unknown(value),
+    }
+}

@@ -1,0 +1,35 @@
+//! Extension headers of IPv6 (RFC 8200) and the IPsec authentication header (RFC 4302).
+
+use etherparse::{IpAuthHeaderSlice, Ipv6FragmentHeaderSlice, Ipv6RawExtHeaderSlice, err};
+
+use super::cursor::{Cursor, Next};
+use super::{DecodeError, Layer};
+
+/// Decodes a header of hop-by-hop options, destination options or routing, which share one format.
+pub(super) fn options(cursor: &mut Cursor<'_, '_>, layer: Layer) -> Result<Next, DecodeError> {
+    let header = Ipv6RawExtHeaderSlice::from_slice(cursor.rest())
+        .map_err(|error| cursor.truncated(layer, error.required_len))?;
+    cursor.push(layer, header.slice().len())?;
+    Ok(Next::Ipv6NextHeader(header.next_header().0))
+}
+
+/// Decodes a fragment header.
+pub(super) fn fragment(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
+    let header = Ipv6FragmentHeaderSlice::from_slice(cursor.rest())
+        .map_err(|error| cursor.truncated(Layer::IPV6_FRAGMENT, error.required_len))?;
+    cursor.push(Layer::IPV6_FRAGMENT, header.slice().len())?;
+    // COMPAT: Skydive does not reassemble IPv6 fragments and treats even a whole datagram with
+    // this header as a fragment.
+    Ok(Next::Terminal(Layer::FRAGMENT))
+}
+
+/// Decodes an authentication header.
+pub(super) fn authentication(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
+    let layer = Layer::IPSEC_AH;
+    let header = IpAuthHeaderSlice::from_slice(cursor.rest()).map_err(|error| match error {
+        err::ip_auth::HeaderSliceError::Len(len) => cursor.truncated(layer, len.required_len),
+        err::ip_auth::HeaderSliceError::Content(_) => cursor.malformed(layer),
+    })?;
+    cursor.push(layer, header.slice().len())?;
+    Ok(Next::Ipv6NextHeader(header.next_header().0))
+}

@@ -1,0 +1,80 @@
+//! IPv4 (RFC 791).
+
+use etherparse::{Ipv4HeaderSlice, err};
+
+use super::cursor::{Cursor, Next};
+use super::{DecodeError, IpAddress, Layer, NetworkHeader, NetworkProtocol};
+
+/// Decodes an IPv4 header with its options.
+///
+/// Addresses are read before etherparse validates the header, so that they are available even if
+/// the options are truncated or malformed.
+pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
+    let rest = cursor.rest();
+    let Some(fixed) = rest.first_chunk::<20>() else {
+        return Err(cursor.add_short_network(NetworkProtocol::Ipv4, Layer::IPV4, 20));
+    };
+    let [
+        _,
+        _,
+        l0,
+        l1,
+        _,
+        _,
+        _,
+        _,
+        ttl,
+        _,
+        _,
+        _,
+        s0,
+        s1,
+        s2,
+        s3,
+        d0,
+        d1,
+        d2,
+        d3,
+    ] = *fixed;
+    // Segmentation offload leaves the length 0; then all captured bytes belong to the datagram.
+    let total_len = match u16::from_be_bytes([l0, l1]) {
+        0 => rest.len(),
+        len => usize::from(len),
+    };
+    let network = NetworkHeader {
+        protocol: NetworkProtocol::Ipv4,
+        hop_limit: ttl,
+        source: IpAddress::v4([s0, s1, s2, s3]),
+        destination: IpAddress::v4([d0, d1, d2, d3]),
+        length: total_len as u32,
+        tunnel_id: 0,
+    };
+    let header = match Ipv4HeaderSlice::from_slice(rest) {
+        Ok(header) if header.slice().len() <= total_len => Ok(header),
+        Ok(_) | Err(err::ipv4::HeaderSliceError::Content(_)) => Err(cursor.malformed(Layer::IPV4)),
+        Err(err::ipv4::HeaderSliceError::Len(len)) => {
+            Err(cursor.truncated(Layer::IPV4, len.required_len))
+        }
+    };
+    cursor.set_length(total_len as i64);
+    cursor.limit(total_len);
+    let offset = cursor.offset();
+    let is_first = !std::mem::replace(&mut cursor.has_ipv4, true);
+    cursor.push(
+        Layer::IPV4,
+        header.as_ref().map_or(20, |header| header.slice().len()),
+    )?;
+    cursor.add_network(network);
+    let header = header?;
+    if is_first && cursor.is_reassembled {
+        cursor.push(Layer::FRAGMENT, 0)?;
+    }
+    if header.is_fragmenting_payload() {
+        // A fragment with the "don't fragment" flag contradicts itself and is not reassembled.
+        if is_first && !header.dont_fragment() {
+            cursor.set_fragment(offset);
+        }
+        return Ok(Next::Terminal(Layer::FRAGMENT));
+    }
+    Ok(Next::IpProtocol(header.protocol().0))
+}

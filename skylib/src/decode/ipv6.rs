@@ -1,0 +1,37 @@
+//! IPv6 (RFC 8200), without its extension headers.
+
+use etherparse::Ipv6HeaderSlice;
+
+use super::cursor::{Cursor, Next};
+use super::{DecodeError, IpAddress, Layer, NetworkHeader, NetworkProtocol};
+
+/// Decodes an IPv6 header.
+pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
+    let rest = cursor.rest();
+    let Some((fixed, payload)) = rest.split_first_chunk::<40>() else {
+        return Err(cursor.add_short_network(NetworkProtocol::Ipv6, Layer::IPV6, 40));
+    };
+    let header = Ipv6HeaderSlice::from_slice(rest).map_err(|_| cursor.malformed(Layer::IPV6));
+    // Jumbograms and segmentation offload leave the length 0; then all captured bytes belong to
+    // the payload.
+    let payload_len = match u16::from_be_bytes([fixed[4], fixed[5]]) {
+        0 => payload.len(),
+        len => usize::from(len),
+    };
+    let (mut source, mut destination) = ([0; 16], [0; 16]);
+    source.copy_from_slice(&fixed[8..24]);
+    destination.copy_from_slice(&fixed[24..]);
+    // COMPAT: Skydive counts raw IPv6 packets without their 40-byte header.
+    cursor.set_length(payload_len as i64);
+    cursor.limit(fixed.len() + payload_len);
+    cursor.push(Layer::IPV6, fixed.len())?;
+    cursor.add_network(NetworkHeader {
+        protocol: NetworkProtocol::Ipv6,
+        hop_limit: fixed[7],
+        source: IpAddress::v6(source),
+        destination: IpAddress::v6(destination),
+        length: payload_len as u32,
+        tunnel_id: 0,
+    });
+    Ok(Next::Ipv6NextHeader(header?.next_header().0))
+}

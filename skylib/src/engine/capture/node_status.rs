@@ -1,0 +1,158 @@
+//! The `Captures` list in a node's metadata: what runs there, and how it goes.
+
+use crate::api::CaptureSpec;
+use crate::capture::CaptureStats;
+use crate::graph::{Graph, MetadataOp, NodeId};
+use crate::time::Timestamp;
+use crate::value::{Map, Value};
+
+/// One element of the list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct CaptureEntry<'a> {
+    pub(super) spec: &'a CaptureSpec,
+    pub(super) stats: CaptureStats,
+    /// Why it does not run; none while it is active.
+    pub(super) error: Option<&'a str>,
+}
+
+impl CaptureEntry<'_> {
+    fn to_map(&self) -> Map {
+        let mut map = Map::from_iter([
+            ("PacketsReceived", Value::from(self.stats.received)),
+            ("PacketsDropped", Value::from(self.stats.dropped)),
+            ("PacketsIfDropped", Value::from(self.stats.if_dropped)),
+            ("ID", Value::from(self.spec.uuid.as_str())),
+            (
+                "State",
+                Value::from(if self.error.is_some() {
+                    "error"
+                } else {
+                    "active"
+                }),
+            ),
+        ]);
+        let texts = [
+            ("Name", self.spec.name.as_str()),
+            ("Description", &self.spec.description),
+            ("BPFFilter", &self.spec.bpf_filter),
+            ("Type", self.spec.capture_type.map_or("", |t| t.name())),
+            ("Error", self.error.unwrap_or_default()),
+        ];
+        for (key, text) in texts.into_iter().filter(|(_, text)| !text.is_empty()) {
+            map.set(key, text);
+        }
+        map
+    }
+
+    /// Adds or replaces this capture's entry; nothing happens where the node shows the same
+    /// already. `false` where the node is gone.
+    pub(super) fn show(&self, graph: &mut Graph, node: &NodeId, now: Timestamp) -> bool {
+        let mut entries = others(graph, node, &self.spec.uuid);
+        entries.push(Value::from(self.to_map()));
+        entries.sort_by(|a, b| id_of(a).cmp(id_of(b)));
+        set(graph, node, entries, now)
+    }
+}
+
+/// Removes a capture's entry, and the list with its last entry.
+pub(super) fn remove(graph: &mut Graph, node: &NodeId, capture: &str, now: Timestamp) {
+    let entries = others(graph, node, capture);
+    set(graph, node, entries, now);
+}
+
+fn others(graph: &Graph, node: &NodeId, capture: &str) -> Vec<Value> {
+    let list = graph
+        .node(node)
+        .and_then(|node| node.metadata.get(KEY))
+        .and_then(Value::as_list);
+    let entries = list.unwrap_or_default();
+    entries
+        .iter()
+        .filter(|entry| id_of(entry) != capture)
+        .cloned()
+        .collect()
+}
+
+/// Whether the node is there.
+fn set(graph: &mut Graph, node: &NodeId, entries: Vec<Value>, now: Timestamp) -> bool {
+    let op = if entries.is_empty() {
+        MetadataOp::delete(KEY)
+    } else {
+        MetadataOp::set(KEY, Value::from(entries))
+    };
+    // All that can be wrong is that the node has gone since; its entries went with it.
+    graph.patch_node(node, &[op], now).is_ok()
+}
+
+fn id_of(entry: &Value) -> &str {
+    entry
+        .as_map()
+        .and_then(|map| map.get("ID"))
+        .and_then(Value::as_text)
+        .unwrap_or_default()
+}
+
+const KEY: &str = "Captures";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::{Metadata, Node, Origin};
+
+    const NOW: Timestamp = Timestamp::from_ms(1);
+
+    fn spec(uuid: &str) -> CaptureSpec {
+        CaptureSpec {
+            uuid: uuid.to_owned(),
+            ..CaptureSpec::default()
+        }
+    }
+
+    #[test]
+    fn entries_come_change_and_go() {
+        let mut graph = Graph::new();
+        let id = NodeId::from("n");
+        graph
+            .add_node(
+                Node::new("n", Metadata::new(), NOW)
+                    .with_origin(Origin::from_text("o").with_host("h")),
+            )
+            .unwrap();
+        let (a, b) = (spec("a"), spec("b"));
+        let show = |spec, error, graph: &mut Graph| {
+            CaptureEntry {
+                spec,
+                stats: CaptureStats::default(),
+                error,
+            }
+            .show(graph, &id, NOW)
+        };
+        let shown = |graph: &Graph| {
+            let captures = graph.node(&id).unwrap().metadata.get("Captures").cloned();
+            serde_json::to_string(&captures).unwrap()
+        };
+        assert!(show(&b, None, &mut graph));
+        assert!(show(&a, Some("no such device"), &mut graph));
+        let counters = r#""PacketsDropped":0,"PacketsIfDropped":0,"PacketsReceived":0"#;
+        assert_eq!(
+            shown(&graph),
+            format!(
+                r#"[{{"Error":"no such device","ID":"a",{counters},"State":"error"}},{}]"#,
+                format_args!(r#"{{"ID":"b",{counters},"State":"active"}}"#)
+            )
+        );
+        let revision = graph.node(&id).unwrap().revision;
+        assert!(show(&b, None, &mut graph));
+        assert_eq!(
+            graph.node(&id).unwrap().revision,
+            revision,
+            "the same again is no change"
+        );
+        remove(&mut graph, &id, "b", NOW);
+        remove(&mut graph, &id, "a", NOW);
+        assert_eq!(shown(&graph), "null");
+        remove(&mut graph, &"gone".into(), "a", NOW);
+        graph.delete_node(&id, NOW).unwrap();
+        assert!(!show(&a, None, &mut graph), "the node is gone");
+    }
+}

@@ -1,0 +1,104 @@
+//! Opens captures: from a node and a capture's settings to a ring, a flow table and a thread.
+
+use std::sync::{Arc, Weak};
+
+use super::target::CaptureTarget;
+use crate::api::{CaptureSpec, CaptureType};
+use crate::capture::{AfPacket, BpfProgram, Capture, CaptureOptions, link_type_of_encap};
+use crate::engine::flow::hub::{FlowHub, TableId};
+use crate::engine::graph::shared_graph::SharedGraph;
+use crate::error_chain::Chain;
+use crate::flow::{ExtraLayers, Flow, FlowSink, FlowTable, FlowTableOptions};
+use crate::graph::{GraphAccess, Node};
+use crate::packet::LinkType;
+use crate::time::Clock;
+
+/// What every capture of an engine is opened with.
+pub(crate) struct Opener {
+    pub(crate) graph: Arc<SharedGraph>,
+    pub(crate) flows: Arc<FlowHub>,
+    pub(crate) table: FlowTableOptions,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Origin of what this engine's own probes write.
+    pub(crate) origin: String,
+}
+
+impl Opener {
+    /// Opens a capture on a node and adds its table to those that queries ask.
+    ///
+    /// # Errors
+    /// Why not, in words for the node's `Captures`.
+    pub(crate) fn open(
+        &self,
+        spec: &CaptureSpec,
+        node: &Node,
+    ) -> Result<(Capture, TableId), String> {
+        match spec.capture_type {
+            None | Some(CaptureType::AfPacket | CaptureType::Pcap) => {}
+            Some(other) => return Err(format!("{} captures are not supported yet", other.name())),
+        }
+        let mut target = Err(String::new());
+        self.graph
+            .read(&mut |graph| target = CaptureTarget::of(graph, node, &self.origin));
+        let target = target?;
+        let table = self.table_of(spec, &target)?;
+        let source =
+            AfPacket::open(&options_of(spec, &target)?).map_err(|e| Chain(&e).to_string())?;
+        let sink = HubSink(Arc::downgrade(&self.flows));
+        let capture = Capture::start(
+            &target.interface,
+            source,
+            table,
+            sink,
+            Arc::clone(&self.clock),
+        )
+        .map_err(|e| Chain(&e).to_string())?;
+        let table = self.flows.add_table(capture.handle().clone());
+        Ok((capture, table))
+    }
+
+    fn table_of(&self, spec: &CaptureSpec, target: &CaptureTarget) -> Result<FlowTable, String> {
+        if !spec.target.is_empty() || !matches!(&*spec.target_type, "" | "local") {
+            return Err("the option Target is not supported yet".to_owned());
+        }
+        let mut options = self.table.clone();
+        options.node_tid = target.tid.as_str().into();
+        options.capture_id = spec.uuid.as_str().into();
+        options.layer_key_mode = spec.layer_key_mode;
+        options.raw_packet_limit = u32::try_from(spec.raw_packet_limit).unwrap_or(0);
+        options.extra_tcp_metric = spec.extra_tcp_metric;
+        options.reassemble_tcp = spec.reassemble_tcp;
+        options.ip_defrag = spec.ip_defrag;
+        options.extra_layers = ExtraLayers::from_bits(spec.extra_layers);
+        Ok(FlowTable::new(options))
+    }
+}
+
+/// Hands a capture's flows to the hub, as long as there is one.
+pub(crate) struct HubSink(pub(crate) Weak<FlowHub>);
+
+impl FlowSink for HubSink {
+    fn flows(&mut self, flows: Vec<Flow>) {
+        if let Some(hub) = self.0.upgrade() {
+            hub.push(flows);
+        }
+    }
+}
+
+fn options_of(spec: &CaptureSpec, target: &CaptureTarget) -> Result<CaptureOptions, String> {
+    let mut options = CaptureOptions::new(&target.interface);
+    if let Some(path) = &target.netns {
+        options = options.with_netns(path);
+    }
+    let link_type = link_type_of_encap(&target.encap_type).unwrap_or(LinkType::ETHERNET);
+    options = options.with_link_type(link_type);
+    if spec.header_size != 0 {
+        options = options.with_header_size(u32::try_from(spec.header_size).unwrap_or(0));
+    }
+    if !spec.bpf_filter.is_empty() {
+        let program = BpfProgram::compile(&spec.bpf_filter, link_type, options.header_size)
+            .map_err(|e| Chain(&e).to_string())?;
+        options = options.with_filter(program);
+    }
+    Ok(options)
+}

@@ -1,0 +1,100 @@
+//! A flag that a thread blocked in `poll` sees at once.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::io::Errno;
+
+/// A flag with a file descriptor: readable from [`EventFd::raise`] to [`EventFd::clear`].
+///
+/// Threads that wait for several things put it among the descriptors they poll, so telling them
+/// something costs nothing while nothing is told.
+///
+/// ```
+/// use skylib::sys::eventfd::EventFd;
+/// let stop = EventFd::new()?;
+/// assert!(!stop.is_raised());
+/// stop.raise();
+/// assert!(stop.is_raised());
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct EventFd(OwnedFd);
+
+impl EventFd {
+    /// A flag that is down.
+    ///
+    /// # Errors
+    /// When the process has no descriptor left.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self(eventfd(
+            0,
+            EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK,
+        )?))
+    }
+
+    /// Raises the flag; raising it twice is the same as once.
+    #[expect(clippy::host_endian_bytes, reason = "an eventfd counts in host order")]
+    pub fn raise(&self) {
+        // The only failure is a full counter, and that is a raised flag.
+        let _raised = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
+    }
+
+    /// Takes the flag down and tells whether it was up.
+    pub fn clear(&self) -> bool {
+        let mut counter = [0; 8];
+        rustix::io::read(&self.0, &mut counter).is_ok()
+    }
+
+    /// Whether the flag is up.
+    #[must_use]
+    pub fn is_raised(&self) -> bool {
+        let mut fds = [PollFd::new(&self.0, PollFlags::IN)];
+        let now = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        poll(&mut fds, Some(&now)).is_ok_and(|ready| ready > 0)
+    }
+}
+
+impl AsFd for EventFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Waits until one of the descriptors is readable (or has an error to report); tells which are.
+///
+/// # Errors
+/// When the kernel refuses; an interrupting signal is not an error.
+pub fn wait_readable<const N: usize>(fds: [BorrowedFd<'_>; N]) -> io::Result<[bool; N]> {
+    let mut polled = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+    loop {
+        match poll(&mut polled, None) {
+            Ok(_) => return Ok(polled.map(|fd| !fd.revents().is_empty())),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_raised_flag_wakes_a_waiting_thread() {
+        let (a, b) = (EventFd::new().unwrap(), EventFd::new().unwrap());
+        std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| wait_readable([a.as_fd(), b.as_fd()]).unwrap());
+            b.raise();
+            assert_eq!(waiter.join().unwrap(), [false, true]);
+        });
+        b.raise();
+        assert!(b.clear());
+        assert!(!b.clear());
+        assert!(!b.is_raised());
+    }
+}

@@ -1,0 +1,103 @@
+//! A timer that a thread blocked in `poll` sees.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+    timerfd_settime,
+};
+
+/// A timer with a file descriptor: readable from the moment it is due to [`TimerFd::clear`].
+///
+/// It counts the time the machine is awake and costs nothing while it is not due.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use skylib::sys::timerfd::TimerFd;
+/// use skylib::sys::eventfd::wait_readable;
+/// use std::os::fd::AsFd;
+///
+/// let timer = TimerFd::new()?;
+/// timer.once(Duration::from_millis(1))?;
+/// assert_eq!(wait_readable([timer.as_fd()])?, [true]);
+/// assert!(timer.clear());
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct TimerFd(OwnedFd);
+
+impl TimerFd {
+    /// A timer that is never due.
+    ///
+    /// # Errors
+    /// When the process has no descriptor left.
+    pub fn new() -> io::Result<Self> {
+        let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
+        Ok(Self(timerfd_create(TimerfdClockId::Monotonic, flags)?))
+    }
+
+    /// Due once, after a while; at once for no while at all. Replaces what was set before.
+    ///
+    /// # Errors
+    /// When the kernel refuses the time.
+    pub fn once(&self, after: Duration) -> io::Result<()> {
+        self.set(after.max(Duration::from_nanos(1)), Duration::ZERO)
+    }
+
+    /// Due again and again; never for a period of zero. Replaces what was set before.
+    ///
+    /// # Errors
+    /// When the kernel refuses the time.
+    pub fn every(&self, period: Duration) -> io::Result<()> {
+        self.set(period, period)
+    }
+
+    /// Takes note of its being due and tells whether it was.
+    pub fn clear(&self) -> bool {
+        let mut expirations = [0; 8];
+        rustix::io::read(&self.0, &mut expirations).is_ok()
+    }
+
+    fn set(&self, value: Duration, interval: Duration) -> io::Result<()> {
+        let spec = |duration: Duration| Timespec {
+            tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: duration.subsec_nanos().into(),
+        };
+        let timer = Itimerspec {
+            it_interval: spec(interval),
+            it_value: spec(value),
+        };
+        timerfd_settime(&self.0, TimerfdTimerFlags::empty(), &timer)?;
+        Ok(())
+    }
+}
+
+impl AsFd for TimerFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::eventfd::wait_readable;
+
+    #[test]
+    fn a_timer_is_due_as_often_as_it_is_told() {
+        let timer = TimerFd::new().unwrap();
+        assert!(!timer.clear());
+        timer.every(Duration::from_millis(1)).unwrap();
+        for _ in 0..3 {
+            assert_eq!(wait_readable([timer.as_fd()]).unwrap(), [true]);
+            assert!(timer.clear());
+        }
+        timer.every(Duration::ZERO).unwrap();
+        assert!(!timer.clear(), "switched off");
+        timer.once(Duration::ZERO).unwrap();
+        assert_eq!(wait_readable([timer.as_fd()]).unwrap(), [true]);
+    }
+}
