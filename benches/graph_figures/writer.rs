@@ -102,7 +102,7 @@ fn query_repeatedly(engine: &Engine, text: &str) -> Vec<Duration> {
     let mut times = Vec::new();
     while begin.elapsed() < PERIOD {
         let start = Instant::now();
-        match engine.query(text, &|| false).unwrap() {
+        match engine.query(text).unwrap() {
             Answer::Graph { nodes, edges } => {
                 let bytes: usize = JsonStream::answer(nodes, edges)
                     .map(|piece| piece.len())

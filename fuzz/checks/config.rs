@@ -26,14 +26,14 @@ pub(crate) fn check(input: &[u8]) {
     }
     drop(config.backend_type("analyzer.auth.api.backend"));
     for root in ROOTS {
-        let Some(shown) = config.shown(root) else {
+        let Some(shown) = config.redacted(root) else {
             continue;
         };
         let json = shown.to_string();
         serde_json::from_str::<serde_json::Value>(&json).expect("JSON that can be read again");
     }
     for secret in SECRETS {
-        let shown = config.shown(secret);
+        let shown = config.redacted(secret);
         let is_hidden = |value: &serde_json::Value| {
             value.is_null() || matches!(value.as_str(), Some("" | "(hidden)"))
         };

@@ -1,39 +1,69 @@
-//! The command line.
+//! Command line of `skyd`.
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::flows::FlowsArgs;
+use crate::commands::config::ConfigCommand;
+use crate::commands::flows::FlowsArgs;
 
-/// Live network topology and flows: a graph, traffic tied to it, one query language over both.
+/// Network topology and traffic in real time: a graph with the flows on it, and one query language
+/// for both.
 #[derive(Debug, Parser)]
-#[command(name = "skyd", version, arg_required_else_help = true)]
+#[command(
+    name = "skyd",
+    version,
+    arg_required_else_help = true,
+    after_help = EXAMPLES
+)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
 }
 
+const EXAMPLES: &str = "Examples:
+  skyd allinone
+  skyd allinone -c skydive.yml --set analyzer.listen=0.0.0.0:8082
+  skyd flows trace.pcap --query \"G.Flows().Sort().Limit(10)\"
+  skyd config check skydive.yml
+
+Configuration keys are described in docs/CONFIGURATION.md and by `skyd config keys`.";
+
+/// Subcommands of `skyd`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Watch this host and serve it: agent and analyzer in one process.
+    /// Run agent and analyzer in one process: observe this host and serve the API.
+    #[command(after_help = ALLINONE_EXAMPLES)]
     Allinone(DaemonArgs),
-    /// Serve a graph that agents and publishers fill.
+    /// Run an analyzer: serve the API for a graph that agents and publishers fill.
+    #[command(after_help = ANALYZER_EXAMPLES)]
     Analyzer(DaemonArgs),
-    /// Watch this host for an analyzer elsewhere (not supported yet).
+    /// Run an agent: observe this host for a remote analyzer (not supported yet).
     Agent(DaemonArgs),
-    /// Print the flows of a capture file, or answer a query about them.
+    /// Convert a capture file to flows, or run a query on its flows.
     Flows(FlowsArgs),
+    /// List the configuration keys, or check configuration files.
+    #[command(subcommand)]
+    Config(ConfigCommand),
 }
 
-/// What every kind of daemon takes.
+const ALLINONE_EXAMPLES: &str = "Examples:
+  skyd allinone
+  skyd allinone --set storage.local.path=/tmp/skyd --set logging.level=DEBUG
+  SKYD_FLOW_UPDATE=10s skyd allinone -c base.yml -c site.yml";
+const ANALYZER_EXAMPLES: &str = "Examples:
+  skyd analyzer -c /etc/skydive/skydive.yml
+  skyd analyzer --set analyzer.listen=0.0.0.0:8082 --set flow.protocol=websocket";
+
+/// Arguments of the daemon in every role.
 #[derive(Args, Debug, Default)]
 pub(crate) struct DaemonArgs {
-    /// YAML file with settings, `-` for the standard input; of several, later ones win.
+    /// YAML configuration file, `-` for standard input; repeatable, later files override earlier
+    /// ones.
     #[arg(short = 'c', long = "conf", value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
 
-    /// One setting, stronger than files and environment.
+    /// Configuration setting that overrides files and environment; repeatable.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) settings: Vec<String>,
 }
@@ -41,6 +71,11 @@ pub(crate) struct DaemonArgs {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
 
     #[test]
     fn files_and_settings_may_repeat() {
@@ -65,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn the_help_says_what_is_not_there_yet() {
+    fn the_help_names_unsupported_commands() {
         let help = <Cli as clap::CommandFactory>::command().render_long_help();
         let help = help.to_string();
         let agent = help.lines().find(|line| line.contains("agent  ")).unwrap();
@@ -73,11 +108,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_command_is_refused() {
+    fn unknown_commands_and_options_are_refused() {
         for args in [
             &["skyd"][..],
             &["skyd", "serve"],
             &["skyd", "agent", "--no-such-flag"],
+            &["skyd", "config", "check"],
         ] {
             assert!(Cli::try_parse_from(args).is_err(), "{args:?}");
         }

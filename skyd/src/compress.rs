@@ -1,4 +1,4 @@
-//! `gzip` and `deflate` for those who ask.
+//! Compression of response bodies: `gzip` and `deflate`.
 
 use std::io::Write;
 
@@ -9,19 +9,21 @@ use hyper::header::{
     ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderValue, UPGRADE, VARY,
 };
 
-use crate::respond::{Body, Response};
+use crate::response::{Body, Response};
 
-/// A content coding. Complete by definition: those the original's clients ask for.
+/// Content coding. Complete by definition: those that clients of Skydive request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Coding {
-    /// RFC 1952.
+    /// gzip, RFC 1952.
     Gzip,
-    /// Raw DEFLATE, RFC 1951, without the wrapper that RFC 9110 asks for. COMPAT: Go's servers.
+    /// Raw DEFLATE, RFC 1951.
+    ///
+    /// COMPAT: Go's servers omit the zlib wrapper that RFC 9110 requires.
     Deflate,
 }
 
 impl Coding {
-    /// The first known coding a request lists; weights are not looked at. None for upgrades.
+    /// Returns the first supported coding that a request lists, ignoring weights; `None` for upgrades.
     pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
         if headers.contains_key(UPGRADE) {
             return None;
@@ -39,6 +41,7 @@ impl Coding {
         })
     }
 
+    /// Returns the name in headers.
     const fn name(self) -> &'static str {
         match self {
             Self::Gzip => "gzip",
@@ -47,9 +50,9 @@ impl Coding {
     }
 }
 
-/// Compresses an answer's body, unless it is so short that nothing is gained.
+/// Compresses the body of a response unless it is short.
 ///
-/// An empty body never gets a coding: the Go client would try to unpack it.
+/// An empty body never gets a coding: Go clients would fail to decompress it.
 pub(crate) fn apply(response: &mut Response, coding: Option<Coding>) {
     response
         .headers_mut()
@@ -57,8 +60,8 @@ pub(crate) fn apply(response: &mut Response, coding: Option<Coding>) {
     let Some(coding) = coding else { return };
     let encoder = Encoder::new(coding);
     match response.body().as_whole() {
-        Some(bytes) if bytes.len() < WORTH_IT => return,
-        Some(bytes) if bytes.len() <= AT_ONCE => {
+        Some(bytes) if bytes.len() < MIN_BYTES => return,
+        Some(bytes) if bytes.len() <= MAX_BYTES_AT_ONCE => {
             let mut encoder = encoder;
             let mut packed = encoder.encode(bytes).to_vec();
             packed.extend_from_slice(&encoder.finish());
@@ -71,7 +74,7 @@ pub(crate) fn apply(response: &mut Response, coding: Option<Coding>) {
     headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
 }
 
-/// Compresses pieces of one body.
+/// Streaming compressor of one body.
 pub(crate) enum Encoder {
     /// See [`Coding::Gzip`].
     Gzip(GzEncoder<Vec<u8>>),
@@ -87,9 +90,10 @@ impl Encoder {
         }
     }
 
-    /// What comes out after this piece; may be empty. Writing into memory cannot fail.
+    /// Returns the output that is ready after this piece, possibly nothing.
     pub(crate) fn encode(&mut self, piece: &[u8]) -> Bytes {
         let out = match self {
+            // Writing into memory cannot fail.
             Self::Gzip(encoder) => {
                 drop(encoder.write_all(piece));
                 encoder.get_mut()
@@ -102,7 +106,7 @@ impl Encoder {
         std::mem::take(out).into()
     }
 
-    /// What comes out at the end.
+    /// Returns the rest of the output.
     pub(crate) fn finish(self) -> Bytes {
         let out = match self {
             Self::Gzip(encoder) => encoder.finish(),
@@ -112,10 +116,10 @@ impl Encoder {
     }
 }
 
-/// Shorter bodies fit into one packet anyway.
-const WORTH_IT: usize = 1_000;
+/// Shorter bodies fit into one network packet uncompressed.
+const MIN_BYTES: usize = 1_000;
 /// Longer bodies are compressed while they are sent.
-const AT_ONCE: usize = 64 << 10;
+const MAX_BYTES_AT_ONCE: usize = 64 << 10;
 
 #[cfg(test)]
 mod tests {
@@ -124,9 +128,9 @@ mod tests {
     use hyper::StatusCode;
 
     use super::*;
-    use crate::respond;
+    use crate::response;
 
-    fn asked(value: &'static str) -> Option<Coding> {
+    fn requested(value: &'static str) -> Option<Coding> {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(value));
         Coding::of(&headers)
@@ -134,9 +138,12 @@ mod tests {
 
     #[test]
     fn the_first_known_coding_is_taken() {
-        assert_eq!(asked("gzip, deflate, br"), Some(Coding::Gzip));
-        assert_eq!(asked("br;q=1.0, deflate;q=0, gzip"), Some(Coding::Deflate));
-        assert_eq!(asked("identity"), None);
+        assert_eq!(requested("gzip, deflate, br"), Some(Coding::Gzip));
+        assert_eq!(
+            requested("br;q=1.0, deflate;q=0, gzip"),
+            Some(Coding::Deflate)
+        );
+        assert_eq!(requested("identity"), None);
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
         headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
@@ -144,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_unpack_to_what_went_in() {
+    fn compressed_pieces_decompress_to_the_input() {
         let text: Vec<u8> = (0..300_000_u32).flat_map(u32::to_le_bytes).collect();
         for coding in [Coding::Gzip, Coding::Deflate] {
             let mut encoder = Encoder::new(coding);
@@ -166,16 +173,16 @@ mod tests {
     }
 
     #[test]
-    fn short_and_empty_bodies_stay_as_they_are() {
+    fn short_and_empty_bodies_are_not_compressed() {
         for mut response in [
-            respond::bare(StatusCode::NO_CONTENT),
-            respond::json(StatusCode::OK, &"short"),
+            response::bare(StatusCode::NO_CONTENT),
+            response::json(StatusCode::OK, &"short"),
         ] {
             apply(&mut response, Some(Coding::Gzip));
             assert!(!response.headers().contains_key(CONTENT_ENCODING));
             assert_eq!(response.headers()[VARY], "Accept-Encoding");
         }
-        let mut response = respond::json(StatusCode::OK, &"long".repeat(1000));
+        let mut response = response::json(StatusCode::OK, &"long".repeat(1000));
         apply(&mut response, Some(Coding::Gzip));
         assert_eq!(response.headers()[CONTENT_ENCODING], "gzip");
         assert!(response.body().as_whole().unwrap().len() < 200);

@@ -1,6 +1,6 @@
-//! Requests of web pages that come from another server.
+//! Cross-origin requests (CORS).
 //!
-//! COMPAT: any may read all, as the web UI is often served from elsewhere.
+//! COMPAT: every origin may read every response, as the web UI is often served by another server.
 
 use hyper::StatusCode;
 use hyper::header::{
@@ -8,42 +8,42 @@ use hyper::header::{
     ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, HeaderValue, ORIGIN,
 };
 
-use crate::respond::{self, Response};
+use crate::response::{self, Response};
 
-/// Answers `OPTIONS`, which never reaches a route.
+/// Answers `OPTIONS` requests, which never reach a route.
 pub(crate) fn preflight(headers: &HeaderMap) -> Response {
     if !headers.contains_key(ORIGIN) {
-        return respond::bare(StatusCode::OK);
+        return response::bare(StatusCode::OK);
     }
     let Some(method) = headers.get(ACCESS_CONTROL_REQUEST_METHOD) else {
-        return respond::bare(StatusCode::BAD_REQUEST);
+        return response::bare(StatusCode::BAD_REQUEST);
     };
     let Some(method) = METHODS.iter().find(|known| method == **known) else {
-        return respond::bare(StatusCode::METHOD_NOT_ALLOWED);
+        return response::bare(StatusCode::METHOD_NOT_ALLOWED);
     };
-    let asked = headers.get_all(ACCESS_CONTROL_REQUEST_HEADERS).iter();
-    let names = asked
+    let requested = headers.get_all(ACCESS_CONTROL_REQUEST_HEADERS).iter();
+    let names = requested
         .filter_map(|value| value.to_str().ok())
         .flat_map(|list| list.split(','));
     let mut allowed = Vec::new();
     for name in names.map(str::trim).filter(|name| !name.is_empty()) {
         let is = |known: &&&str| known.eq_ignore_ascii_case(name);
-        match (OURS.iter().find(is), ALWAYS.iter().find(is)) {
+        match (ALLOWED.iter().find(is), SAFE.iter().find(is)) {
             (Some(known), _) => allowed.push(*known),
             (None, Some(_)) => {}
-            (None, None) => return respond::bare(StatusCode::FORBIDDEN),
+            (None, None) => return response::bare(StatusCode::FORBIDDEN),
         }
     }
-    let mut response = respond::bare(StatusCode::OK);
+    let mut response = response::bare(StatusCode::OK);
     allow(&mut response);
-    let answer = response.headers_mut();
+    let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&allowed.join(","))
         && !allowed.is_empty()
     {
-        answer.insert(ACCESS_CONTROL_ALLOW_HEADERS, value);
+        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, value);
     }
     if !matches!(*method, "GET" | "HEAD" | "POST") {
-        answer.insert(
+        headers.insert(
             ACCESS_CONTROL_ALLOW_METHODS,
             HeaderValue::from_static(method),
         );
@@ -51,7 +51,7 @@ pub(crate) fn preflight(headers: &HeaderMap) -> Response {
     response
 }
 
-/// Lets any page read the answer.
+/// Allows pages of every origin to read a response.
 pub(crate) fn allow(response: &mut Response) {
     let any = HeaderValue::from_static("*");
     response
@@ -59,20 +59,23 @@ pub(crate) fn allow(response: &mut Response) {
         .insert(ACCESS_CONTROL_ALLOW_ORIGIN, any);
 }
 
+/// Methods that pages of other origins may use.
 const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
-const OURS: &[&str] = &[
+/// Headers that must be named in the response to be allowed.
+const ALLOWED: &[&str] = &[
     "X-Requested-With",
     "Content-Type",
     "Authorization",
     "X-Auth-Token",
 ];
-const ALWAYS: &[&str] = &["Accept", "Accept-Language", "Content-Language", "Origin"];
+/// Headers that browsers allow without being named.
+const SAFE: &[&str] = &["Accept", "Accept-Language", "Content-Language", "Origin"];
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn asked(pairs: &[(&'static str, &'static str)]) -> Response {
+    fn respond_to(pairs: &[(&'static str, &'static str)]) -> Response {
         let headers = pairs
             .iter()
             .map(|(name, value)| {
@@ -89,24 +92,24 @@ mod tests {
     fn each_case_has_its_status() {
         let method = |name| ("access-control-request-method", name);
         let names = |list| ("access-control-request-headers", list);
-        assert_eq!(asked(&[]).status(), 200);
-        assert_eq!(asked(&[FROM]).status(), 400);
-        assert_eq!(asked(&[FROM, method("TRACE")]).status(), 405);
+        assert_eq!(respond_to(&[]).status(), 200);
+        assert_eq!(respond_to(&[FROM]).status(), 400);
+        assert_eq!(respond_to(&[FROM, method("TRACE")]).status(), 405);
         assert_eq!(
-            asked(&[FROM, method("get")]).status(),
+            respond_to(&[FROM, method("get")]).status(),
             405,
             "methods have a case"
         );
         assert_eq!(
-            asked(&[FROM, method("GET"), names("x-other")]).status(),
+            respond_to(&[FROM, method("GET"), names("x-other")]).status(),
             403
         );
-        assert_eq!(asked(&[FROM, method("PATCH")]).status(), 200);
+        assert_eq!(respond_to(&[FROM, method("PATCH")]).status(), 200);
     }
 
     #[test]
-    fn what_is_allowed_is_named() {
-        let response = asked(&[
+    fn allowed_headers_and_methods_are_named() {
+        let response = respond_to(&[
             FROM,
             ("access-control-request-method", "DELETE"),
             (
@@ -121,7 +124,7 @@ mod tests {
             "X-Auth-Token,Content-Type"
         );
         assert_eq!(headers[ACCESS_CONTROL_ALLOW_METHODS], "DELETE");
-        let response = asked(&[FROM, ("access-control-request-method", "POST")]);
+        let response = respond_to(&[FROM, ("access-control-request-method", "POST")]);
         assert!(
             !response
                 .headers()

@@ -1,11 +1,11 @@
-//! The log: to the standard error, one line an event.
+//! Log on standard error, one line per event.
 
 use std::io::{self, IsTerminal, Write};
 
 use tracing_subscriber::EnvFilter;
 
-/// Begins logging at a level of the configuration; `SKYD_LOG` overrides it with finer directives
-/// (`info,skylib::engine=debug`).
+/// Starts the log at the level of `logging.level`. The environment variable `SKYD_LOG` overrides it
+/// with finer directives, such as `info,skylib::engine=debug`.
 pub(crate) fn start(level: &str) {
     let filter =
         EnvFilter::try_from_env("SKYD_LOG").unwrap_or_else(|_| EnvFilter::new(name(level)));
@@ -16,8 +16,8 @@ pub(crate) fn start(level: &str) {
         .init();
 }
 
-/// Escapes line ends within an event, which comes in one piece: what a client sends, such as a
-/// query, must not pass for an event of its own.
+/// Writer that escapes line breaks within an event, so that text of a client, such as a query, cannot
+/// imitate another event. Each `write` must be one event.
 struct OneLine<W>(W);
 
 impl<W: Write> Write for OneLine<W> {
@@ -44,7 +44,7 @@ impl<W: Write> Write for OneLine<W> {
     }
 }
 
-/// Our name of one of the original's levels.
+/// Returns the `tracing` level of a Skydive level.
 fn name(level: &str) -> &'static str {
     match level.to_ascii_uppercase().as_str() {
         "ERROR" => "error",
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_is_one_line_whatever_is_in_it() {
+    fn an_event_is_one_line_whatever_it_contains() {
         let mut log = OneLine(Vec::new());
         log.write_all(b"WARN bad query: here\r\nINFO all is well\n")
             .unwrap();

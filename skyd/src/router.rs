@@ -1,67 +1,60 @@
-//! One table: method and path → handler, and what happens to paths that are not in it.
+//! Dispatch table: method and path → access rule and handler, and the answers for other paths.
+//!
+//! The matching is written by hand instead of taken from a router crate such as `matchit`, because
+//! it reproduces Go's request multiplexer, which clients of Skydive rely on: unclean paths and
+//! trailing slashes are redirected, 405 takes precedence over 404, and an id is everything below a
+//! path, slashes included. A router crate would only serve the exact paths. A linear scan over some
+//! 60 routes takes about a microsecond.
 
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode};
 use skylib::engine::Engine;
 
+use crate::access::{self, Access, read, write};
 use crate::app::App;
-use crate::auth::{self, Access, User, read, write};
-use crate::respond::{self, Response};
+use crate::handler::{Call, Handler};
+use crate::response::{self, Response};
 use crate::routes::resource;
+use crate::urlencoded::percent_decoded;
 use crate::{routes, ws};
 
-/// A request on its way to its handler.
-pub(crate) struct Call {
-    /// The daemon.
-    pub(crate) app: Arc<App>,
-    /// The request.
-    pub(crate) request: Request<Incoming>,
-    /// The part of the path that the route leaves open, percent-decoded: the id of a resource.
-    pub(crate) id: String,
-    /// Where it comes from.
-    pub(crate) peer: SocketAddr,
-    /// Who asks, where that was asked.
-    pub(crate) user: Option<User>,
-}
-
-type Handler = fn(Call) -> Answer;
-type Answer = Pin<Box<dyn Future<Output = Response> + Send>>;
-
+/// A row of the dispatch table.
 #[derive(Clone, Copy)]
 struct Route {
-    /// `None` for any.
+    /// Method in upper case; `None` for any.
     method: Option<&'static str>,
     path: &'static str,
-    reach: Reach,
+    scope: PathScope,
     access: Access,
     handler: Handler,
 }
 
-/// Which paths a route stands for besides its own. Complete by definition.
+/// Paths that a route matches. Complete by definition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reach {
-    /// None.
-    Itself,
-    /// Not its own, but everything below it and a slash.
+enum PathScope {
+    /// The path itself.
+    Exact,
+    /// Everything below the path, slashes included, but not the path itself.
     Below,
-    /// Not its own, but one part below it and what comes `after` that.
-    Part { after: &'static str },
+    /// One segment below the path, followed by `after`.
+    Segment { after: &'static str },
 }
 
+/// Returns a route of exactly one path.
 const fn at(method: &'static str, path: &'static str, access: Access, handler: Handler) -> Route {
     Route {
         method: Some(method),
         path,
-        reach: Reach::Itself,
+        scope: PathScope::Exact,
         access,
         handler,
     }
 }
 
+/// Returns a route of all paths below one.
 const fn below(
     method: &'static str,
     path: &'static str,
@@ -69,12 +62,13 @@ const fn below(
     handler: Handler,
 ) -> Route {
     Route {
-        reach: Reach::Below,
+        scope: PathScope::Below,
         ..at(method, path, access, handler)
     }
 }
 
-const fn part(
+/// Returns a route of one segment below a path.
+const fn segment(
     method: &'static str,
     path: &'static str,
     after: &'static str,
@@ -82,12 +76,13 @@ const fn part(
     handler: Handler,
 ) -> Route {
     Route {
-        reach: Reach::Part { after },
+        scope: PathScope::Segment { after },
         ..at(method, path, access, handler)
     }
 }
 
-/// A path that takes any method. WebSocket endpoints do: what is no upgrade is told so.
+/// Returns a route of any method. WebSocket endpoints answer every request that is not an upgrade
+/// themselves.
 const fn any(path: &'static str, access: Access, handler: Handler) -> Route {
     Route {
         method: None,
@@ -95,7 +90,7 @@ const fn any(path: &'static str, access: Access, handler: Handler) -> Route {
     }
 }
 
-/// What clients do to resources of one kind.
+/// Returns the routes of a resource kind.
 macro_rules! resource {
     ($kind:literal, $of:path) => {
         &[
@@ -105,19 +100,22 @@ macro_rules! resource {
             at(
                 "POST",
                 concat!("/api/", $kind),
-                write($kind).told(),
+                write($kind).with_reason(),
                 |call| Box::pin(resource::create(call, $of)),
             ),
-            below("GET", concat!("/api/", $kind), read($kind).told(), |call| {
-                Box::pin(resource::show(call, $of))
-            }),
+            below(
+                "GET",
+                concat!("/api/", $kind),
+                read($kind).with_reason(),
+                |call| Box::pin(resource::show(call, $of)),
+            ),
             below("PATCH", concat!("/api/", $kind), write($kind), |call| {
                 Box::pin(resource::update(call, $of))
             }),
             below(
                 "DELETE",
                 concat!("/api/", $kind),
-                write($kind).told(),
+                write($kind).with_reason(),
                 |call| Box::pin(resource::delete(call, $of)),
             ),
         ]
@@ -135,6 +133,7 @@ const RESOURCES: &[&[Route]] = &[
     resource!("edgerule", Engine::edge_rules),
 ];
 
+/// Returns all routes.
 fn routes() -> impl Iterator<Item = &'static Route> {
     ROUTES.iter().chain(RESOURCES.iter().copied().flatten())
 }
@@ -155,7 +154,7 @@ const ROUTES: &[Route] = &[
     at("GET", "/metrics", read("status"), |call| {
         Box::pin(routes::metrics::show(call))
     }),
-    part("GET", "/api/config", "", read("config"), |call| {
+    segment("GET", "/api/config", "", read("config"), |call| {
         Box::pin(routes::config::show(call))
     }),
     at("GET", "/api/topology", read("topology"), |call| {
@@ -164,7 +163,7 @@ const ROUTES: &[Route] = &[
     at("POST", "/api/topology", read("topology"), |call| {
         Box::pin(routes::topology::query(call))
     }),
-    part(
+    segment(
         "POST",
         "/api/workflow",
         "/call",
@@ -212,7 +211,7 @@ const ROUTES: &[Route] = &[
     }),
 ];
 
-/// Answers a request.
+/// Checks the access of a request and runs its handler.
 pub(crate) async fn route(
     app: Arc<App>,
     mut request: Request<Incoming>,
@@ -220,7 +219,7 @@ pub(crate) async fn route(
 ) -> Response {
     match resolve(request.method(), request.uri().path()) {
         Resolution::Found(route, id) => {
-            let user = match auth::admit(&app, route.access, &mut request, peer).await {
+            let user = match access::admit(&app, route.access, &mut request, peer).await {
                 Ok(user) => user,
                 Err(refusal) => return refusal,
             };
@@ -234,123 +233,117 @@ pub(crate) async fn route(
             .await
         }
         Resolution::Moved(path) => match request.uri().query() {
-            Some(query) => respond::moved(&format!("{path}?{query}")),
-            None => respond::moved(&path),
+            Some(query) => response::moved(&format!("{path}?{query}")),
+            None => response::moved(&path),
         },
-        Resolution::WrongMethod => respond::bare(StatusCode::METHOD_NOT_ALLOWED),
-        Resolution::NotFound => respond::not_found(),
+        Resolution::WrongMethod => response::bare(StatusCode::METHOD_NOT_ALLOWED),
+        Resolution::NotFound => response::not_found(),
     }
 }
 
+/// Result of matching a request against the table.
 enum Resolution {
+    /// The route, and the decoded part of the path that it leaves open.
     Found(&'static Route, String),
+    /// Redirect to this path.
     Moved(String),
     WrongMethod,
     NotFound,
 }
 
+/// Finds the route of a request, without allocating unless the path contains an id or is redirected.
 fn resolve(method: &Method, path: &str) -> Resolution {
-    let clean = cleaned(path);
-    if clean != path {
-        return Resolution::Moved(clean);
+    if !is_clean(path) {
+        return Resolution::Moved(cleaned(path));
     }
-    let fits = |route: &Route| route.method.is_none_or(|name| method == name);
-    let at = |path: &str| {
-        routes()
-            .filter(|r| r.reach == Reach::Itself && r.path == path)
-            .collect::<Vec<_>>()
-    };
-    let exact = at(path);
-    if !exact.is_empty() {
-        return match exact.into_iter().find(|route| fits(route)) {
+    let accepts = |route: &&Route| route.method.is_none_or(|name| method == name);
+    let mut exact = routes_at(path).peekable();
+    if exact.peek().is_some() {
+        return match exact.find(accepts) {
             Some(route) => Resolution::Found(route, String::new()),
             None => Resolution::WrongMethod,
         };
     }
-    // With a slash too many, what has the method without it is told to leave it out.
-    let mut known = false;
+    // As in Skydive, a trailing slash is redirected only if the method exists without it.
+    let mut is_known = false;
     if let Some(without) = path.strip_suffix('/') {
-        let exact = at(without);
-        known = !exact.is_empty();
-        if exact.iter().any(|route| fits(route)) {
+        let mut exact = routes_at(without).peekable();
+        is_known = exact.peek().is_some();
+        if exact.any(|route| accepts(&route)) {
             return Resolution::Moved(without.to_owned());
         }
     }
     let mut others = routes()
         .filter_map(|route| Some((route, route.open_part(path)?)))
         .peekable();
-    known |= others.peek().is_some();
-    match others.find(|(route, _)| fits(route)) {
+    is_known |= others.peek().is_some();
+    match others.find(|(route, _)| accepts(route)) {
         Some((route, id)) => Resolution::Found(route, percent_decoded(id)),
-        None if known => Resolution::WrongMethod,
+        None if is_known => Resolution::WrongMethod,
         None => Resolution::NotFound,
     }
 }
 
+/// Returns the routes of exactly this path.
+fn routes_at(path: &str) -> impl Iterator<Item = &'static Route> {
+    routes().filter(move |route| route.scope == PathScope::Exact && route.path == path)
+}
+
 impl Route {
-    /// What a path has where this route leaves it open; none where it is not of this route, or
-    /// the route leaves nothing open.
+    /// Returns the part of a path that this route leaves open; `None` if the route does not match
+    /// the path or leaves nothing open.
     fn open_part<'a>(&self, path: &'a str) -> Option<&'a str> {
         let rest = path.strip_prefix(self.path)?.strip_prefix('/')?;
-        match self.reach {
-            Reach::Itself => None,
-            Reach::Below => Some(rest),
-            Reach::Part { after } => rest
+        match self.scope {
+            PathScope::Exact => None,
+            PathScope::Below => Some(rest),
+            PathScope::Segment { after } => rest
                 .strip_suffix(after)
-                .filter(|part| !part.is_empty() && !part.contains('/')),
+                .filter(|segment| !segment.is_empty() && !segment.contains('/')),
         }
     }
 }
 
-/// The path without empty, `.` and `..` parts; a slash at the end stays.
+/// Returns whether [`cleaned`] would leave a path as it is.
+fn is_clean(path: &str) -> bool {
+    let Some(inner) = path.strip_prefix('/') else {
+        return false;
+    };
+    let mut segments = inner.strip_suffix('/').unwrap_or(inner).split('/');
+    !path.contains('\\')
+        && (inner.is_empty() || segments.all(|segment| !matches!(segment, "" | "." | "..")))
+}
+
+/// Returns a path without empty, `.` and `..` segments; a trailing slash remains.
+///
+/// COMPAT: the paths to which Go's request multiplexer redirects.
 fn cleaned(path: &str) -> String {
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
+    let mut segments: Vec<&str> = Vec::new();
+    for segment in path.split('/') {
+        match segment {
             "" | "." => {}
             ".." => {
-                parts.pop();
+                segments.pop();
             }
-            part => parts.push(part),
+            segment => segments.push(segment),
         }
     }
-    let mut clean = format!("/{}", parts.join("/"));
+    let mut clean = format!("/{}", segments.join("/"));
     if clean.len() > 1 && (path.ends_with('/') || path.ends_with("/.")) {
         clean.push('/');
     }
-    // A browser reads a backslash as a slash: it must not make another server of the next part.
+    // Browsers read a backslash as a slash: `/\\host` would be a redirect to another server.
     clean.replace('\\', "%5C")
 }
 
-/// `%41` is `A`; what is no such escape stays, what is not UTF-8 becomes U+FFFD.
-pub(crate) fn percent_decoded(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while let Some(byte) = bytes.get(at) {
-        let hex = |i: usize| bytes.get(at + i).and_then(|b| char::from(*b).to_digit(16));
-        match (byte, hex(1), hex(2)) {
-            (b'%', Some(high), Some(low)) => {
-                out.push(u8::try_from(high * 16 + low).unwrap_or_default());
-                at += 3;
-            }
-            _ => {
-                out.push(*byte);
-                at += 1;
-            }
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
-}
-
-/// Methods and paths of all routes, `{}` for what is open in them; no method is any.
+/// Returns method and path of all routes: `{}` for the open part, `None` for any method.
 #[cfg(test)]
 pub(crate) fn table() -> impl Iterator<Item = (Option<&'static str>, String)> {
     routes().map(|route| {
-        let path = match route.reach {
-            Reach::Itself => route.path.to_owned(),
-            Reach::Below => format!("{}/{{}}", route.path),
-            Reach::Part { after } => format!("{}/{{}}{after}", route.path),
+        let path = match route.scope {
+            PathScope::Exact => route.path.to_owned(),
+            PathScope::Below => format!("{}/{{}}", route.path),
+            PathScope::Segment { after } => format!("{}/{{}}{after}", route.path),
         };
         (route.method, path)
     })
@@ -373,17 +366,17 @@ mod tests {
     fn every_route_is_found_by_its_method() {
         for route in routes() {
             let method = route.method.unwrap_or("GET");
-            let path = match route.reach {
-                Reach::Itself => route.path.to_owned(),
-                Reach::Below => format!("{}/x", route.path),
-                Reach::Part { after } => format!("{}/x{after}", route.path),
+            let path = match route.scope {
+                PathScope::Exact => route.path.to_owned(),
+                PathScope::Below => format!("{}/x", route.path),
+                PathScope::Segment { after } => format!("{}/x{after}", route.path),
             };
             assert!(shown(method, &path).starts_with("found"), "{method} {path}");
         }
     }
 
     #[test]
-    fn only_what_gives_nothing_away_is_open() {
+    fn only_login_is_open_to_everyone() {
         let open = routes().filter(|route| route.access == Access::Open);
         assert_eq!(open.map(|route| route.path).collect::<Vec<_>>(), ["/login"]);
         for Route { path, access, .. } in routes() {
@@ -415,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn slashes_too_many_are_redirected() {
+    fn superfluous_slashes_are_redirected() {
         for (path, to) in [
             ("/api/", "/api"),
             ("/api/capture/", "/api/capture"),
@@ -447,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn one_part_is_one_part() {
+    fn one_segment_is_not_two() {
         assert_eq!(shown("GET", "/api/config/ui.theme"), "found ui.theme");
         assert_eq!(shown("GET", "/api/config/a%2Fb"), "found a/b");
         assert_eq!(shown("POST", "/api/config/ui"), "405");
@@ -474,6 +467,24 @@ mod tests {
         ] {
             let path = if path == "*" { "/*" } else { path };
             assert_eq!(shown("GET", path), "404", "{path}");
+        }
+    }
+
+    #[test]
+    fn clean_paths_are_recognized() {
+        let segments = ["", ".", "..", "a", "a\\b"];
+        for first in segments {
+            for second in segments {
+                for end in ["", "/"] {
+                    for path in [
+                        format!("/{first}/{second}{end}"),
+                        format!("/{first}{end}"),
+                        format!("{first}{end}"),
+                    ] {
+                        assert_eq!(is_clean(&path), cleaned(&path) == path, "{path:?}");
+                    }
+                }
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The accept loop: sockets in, answers out, each connection within its limits.
+//! Accept loops and HTTP connections, with their limits and timeouts.
 
 use std::convert::Infallible;
 use std::io::{self, ErrorKind};
@@ -24,38 +24,38 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use crate::app::App;
+use crate::client_socket::{ClientSocket, Linger, Permit, Transport};
 use crate::compress::{self, Coding};
 use crate::cors;
-use crate::idle::Waiter;
-use crate::respond::{self, Response};
+use crate::idle_connections::TrackedConnection;
+use crate::response::{self, Response};
 use crate::router::route;
 use crate::routes;
-use crate::socket::{ClientSocket, Linger, Permit, Transport};
 
-/// Opens the socket to listen on; a name stands for the first of its addresses that works.
+/// Opens a listening socket. Of the addresses of a host name, the first that can be bound is used.
 ///
 /// # Errors
-/// When it cannot, with the key that names the address.
+/// If no address can be bound; the error names `key`.
 pub(crate) async fn listen(key: &str, address: &ServiceAddress) -> anyhow::Result<TcpListener> {
     bind(address)
         .await
         .with_context(|| format!("{key}: cannot listen on {address}"))
 }
 
-/// What is behind a listener. Complete by definition.
+/// API that a listener serves. Complete by definition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Door {
-    /// Everything.
+pub(crate) enum ListenerKind {
+    /// The whole API, with access control.
     Main,
-    /// SPP's API, for everybody who can connect.
+    /// Only the SPP API, without access control.
     Spp,
 }
 
-/// As [`TcpListener::bind`] does it, but with room for more connections that wait to be accepted.
+/// Binds like [`TcpListener::bind`], but with a longer backlog.
 async fn bind(address: &ServiceAddress) -> io::Result<TcpListener> {
     let mut failed = None;
-    for place in lookup_host((address.host.as_str(), address.port)).await? {
-        match bind_to(place) {
+    for address in lookup_host((address.host.as_str(), address.port)).await? {
+        match bind_to(address) {
             Ok(listener) => return Ok(listener),
             Err(error) => failed = Some(error),
         }
@@ -63,20 +63,20 @@ async fn bind(address: &ServiceAddress) -> io::Result<TcpListener> {
     Err(failed.unwrap_or_else(|| ErrorKind::AddrNotAvailable.into()))
 }
 
-fn bind_to(place: SocketAddr) -> io::Result<TcpListener> {
-    let socket = match place {
+fn bind_to(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
     socket.set_reuseaddr(true)?;
-    socket.bind(place)?;
+    socket.bind(address)?;
     socket.listen(BACKLOG)
 }
 
-/// Serves until `stop` says so. Connections go on for a moment to finish their answers.
+/// Accepts connections until `stop` is set. Open connections then finish their responses.
 pub(crate) async fn serve(
     listener: TcpListener,
-    door: Door,
+    listener_kind: ListenerKind,
     app: Arc<App>,
     stop: watch::Receiver<bool>,
 ) {
@@ -87,71 +87,77 @@ pub(crate) async fn serve(
             () = stopped(&mut stopping) => return,
         };
         match accepted {
-            Ok((stream, peer)) => accept(stream, peer, door, &app, &stop),
+            Ok((stream, peer)) => accept(stream, peer, listener_kind, &app, &stop),
             Err(error) if is_of_one_client(error.kind()) => {}
             Err(error) => {
-                // Out of descriptors or memory: nothing is gained by trying in a tight loop.
-                tracing::error!(%error, "cannot accept connections");
+                // Out of descriptors or memory: retrying at once would only burn processor time.
+                tracing::error!(%error, "cannot accept connections, retrying in 100 ms");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
     }
 }
 
+/// Serves an accepted connection in a task, or rejects it at the connection limit.
 fn accept(
     stream: TcpStream,
     peer: SocketAddr,
-    door: Door,
+    listener_kind: ListenerKind,
     app: &Arc<App>,
     stop: &watch::Receiver<bool>,
 ) {
     match app.connections.admit() {
         Some(permit) => {
-            // Small messages must not wait for the acknowledgement of others.
+            // Without it, Nagle's algorithm delays small messages until earlier ones are acknowledged.
             if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!(%peer, %error, "TCP_NODELAY");
+                tracing::debug!(%peer, %error, "cannot set TCP_NODELAY");
             }
-            let waiter = app.connections.waiting().enter();
+            let tracked = app.connections.idle().register();
             let (app, stop) = (Arc::clone(app), stop.clone());
             tokio::spawn(async move {
                 tokio::select! {
-                    () = connection(stream, peer, door, permit, &waiter, app, stop) => {}
-                    () = waiter.closed() => tracing::debug!(%peer, "closed to make place"),
+                    () = connection(stream, peer, listener_kind, permit, &tracked, app, stop) => {}
+                    () = tracked.closed() => {
+                        tracing::debug!(%peer, "closed an idle connection in favor of a new one");
+                    }
                 }
             });
         }
         None => {
-            tokio::spawn(turn_away(stream));
+            tokio::spawn(reject(stream));
         }
     }
 }
 
-/// One connection from its first byte to its last as HTTP.
+/// Serves one connection until it ends or is upgraded to WebSocket.
 async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
-    door: Door,
+    listener_kind: ListenerKind,
     permit: Permit,
-    waiter: &Arc<Waiter>,
+    tracked: &Arc<TrackedConnection>,
     app: Arc<App>,
     mut stop: watch::Receiver<bool>,
 ) {
-    // SPP's clients know of no TLS.
-    let tls = app.tls.as_ref().filter(|_| door == Door::Main);
+    // Clients of SPP do not support TLS.
+    let tls = app
+        .tls
+        .as_ref()
+        .filter(|_| listener_kind == ListenerKind::Main);
     let transport = match tls {
         None => Transport::Plain(stream),
         Some(tls) => {
             let handshake = handshake(stream, tls.acceptor());
             match tokio::time::timeout(app.limits.header_timeout, handshake).await {
                 Ok(Ok(transport)) => transport,
-                Ok(Err(error)) => return tracing::debug!(%peer, %error, "no TLS"),
-                Err(_) => return tracing::debug!(%peer, "no TLS in time"),
+                Ok(Err(error)) => return tracing::debug!(%peer, %error, "TLS handshake failed"),
+                Err(_) => return tracing::debug!(%peer, "TLS handshake timed out"),
             }
         }
     };
     let linger = Linger::default();
-    let patience = app.limits.write_timeout;
-    let socket = ClientSocket::new(transport, patience, linger.clone(), permit);
+    let write_timeout = app.limits.write_timeout;
+    let socket = ClientSocket::new(transport, write_timeout, linger.clone(), permit);
     let limits = &app.limits;
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
@@ -159,15 +165,15 @@ async fn connection(
         .max_header_size(limits.header_bytes)
         .max_buf_size(limits.header_bytes.max(MIN_BUFFER));
     let service = service_fn(|request| {
-        let working = waiter.work();
-        let answering = answer(Arc::clone(&app), request, peer, door);
+        let busy = tracked.begin_request();
+        let answering = answer(Arc::clone(&app), request, peer, listener_kind);
         let linger = &linger;
         async move {
             let mut response = answering.await;
-            if respond::is_last(response.headers()) {
-                linger.ask();
+            if response::is_last(response.headers()) {
+                linger.request();
             }
-            response.body_mut().keep(working);
+            response.body_mut().hold(busy);
             Ok::<_, Infallible>(response)
         }
     });
@@ -183,11 +189,12 @@ async fn connection(
         }
     };
     if let Err(error) = result {
-        tracing::debug!(%peer, error = respond::with_causes(&error), "connection ended");
+        tracing::debug!(%peer, error = response::with_causes(&error), "connection ended");
     }
 }
 
-/// Begins TLS. Who speaks HTTP instead is told so, as browsers and scripts show nothing else.
+/// Performs the TLS handshake. A client that sends plain HTTP gets a readable response, because
+/// browsers and scripts would show only a broken connection.
 async fn handshake(mut stream: TcpStream, acceptor: TlsAcceptor) -> io::Result<Transport> {
     let mut first = [0];
     stream.peek(&mut first).await?;
@@ -198,24 +205,25 @@ async fn handshake(mut stream: TcpStream, acceptor: TlsAcceptor) -> io::Result<T
     Ok(Transport::Tls(Box::new(acceptor.accept(stream).await?)))
 }
 
+/// Response to plain HTTP on a TLS port; `Content-Length` is the length of its last line.
 const NO_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\
-    Content-Type: text/plain; charset=utf-8\r\nContent-Length: 31\r\n\r\n\
-    https is spoken here, not http\n";
+    Content-Type: text/plain; charset=utf-8\r\nContent-Length: 25\r\n\r\n\
+    this port requires https\n";
 
-/// Waits until the daemon ends.
+/// Waits until the daemon shuts down.
 async fn stopped(stop: &mut watch::Receiver<bool>) {
-    // An error says that nobody is left who could tell: the end, too.
+    // An error means that the sender was dropped, which is the end, too.
     drop(stop.wait_for(|stop| *stop).await);
 }
 
-/// Compression outermost, then what other servers' pages may see, then the route.
+/// Answers a request through the middleware: compression, then CORS, then the route.
 async fn answer(
     app: Arc<App>,
     request: Request<Incoming>,
     peer: SocketAddr,
-    door: Door,
+    listener_kind: ListenerKind,
 ) -> Response {
-    if door == Door::Spp {
+    if listener_kind == ListenerKind::Spp {
         return routes::spp::answer(app, request).await;
     }
     let is_encrypted = app.tls.is_some();
@@ -224,15 +232,15 @@ async fn answer(
     let counted = Arc::clone(&app);
     let mut response = if !names_one_host(&request) {
         let mut refusal =
-            respond::error_text(StatusCode::BAD_REQUEST, "exactly one Host header expected");
-        respond::close(refusal.headers_mut());
+            response::error_text(StatusCode::BAD_REQUEST, "exactly one Host header expected");
+        response::close(refusal.headers_mut());
         refusal
     } else if request.method() == Method::OPTIONS {
         cors::preflight(request.headers())
     } else {
-        let from_elsewhere = request.headers().contains_key(ORIGIN);
+        let is_cross_origin = request.headers().contains_key(ORIGIN);
         let mut response = guarded(app, request, peer).await;
-        if from_elsewhere && !response.headers().contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
+        if is_cross_origin && !response.headers().contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
             cors::allow(&mut response);
         }
         response
@@ -247,34 +255,36 @@ async fn answer(
     response
 }
 
-/// RFC 9112, 3.2: servers before this one must not disagree about whom a request is for.
+/// Returns whether a request names exactly one host (RFC 9112, 3.2): a proxy before the daemon must
+/// not choose another one.
 fn names_one_host(request: &Request<Incoming>) -> bool {
     let mut hosts = request.headers().get_all(HOST).iter();
     request.version() < Version::HTTP_11 || hosts.next().is_some() && hosts.next().is_none()
 }
 
-/// A fault in one handler is this request's alone.
+/// Runs the handler; a panic in it becomes status 500 for this request only.
 async fn guarded(app: Arc<App>, request: Request<Incoming>, peer: SocketAddr) -> Response {
-    let place = format!("{} {}", request.method(), request.uri().path());
+    let request_line = format!("{} {}", request.method(), request.uri().path());
     let answer = AssertUnwindSafe(route(app, request, peer))
         .catch_unwind()
         .await;
     answer.unwrap_or_else(|_| {
-        tracing::error!(request = place, "the handler panicked");
-        respond::error_text(StatusCode::INTERNAL_SERVER_ERROR, "internal error")
+        tracing::error!(request = request_line, "the handler panicked");
+        response::error_text(StatusCode::INTERNAL_SERVER_ERROR, "internal error")
     })
 }
 
-/// There are too many already.
-async fn turn_away(mut stream: TcpStream) {
+/// Answers 503 to a connection above the limit.
+async fn reject(mut stream: TcpStream) {
     let answer =
         b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
     let sent = tokio::time::timeout(Duration::from_secs(1), stream.write_all(answer));
     if let Ok(Err(error)) = sent.await {
-        tracing::debug!(%error, "a connection was turned away");
+        tracing::debug!(%error, "cannot send status 503 to a rejected connection");
     }
 }
 
+/// Returns whether an accept error concerns only the connection that failed.
 fn is_of_one_client(kind: ErrorKind) -> bool {
     matches!(
         kind,
@@ -282,10 +292,10 @@ fn is_of_one_client(kind: ErrorKind) -> bool {
     )
 }
 
-/// Connections that may wait to be accepted, as far as the system allows
-/// (`net.core.somaxconn`): a fleet that comes back after a restart comes at once.
+/// Connections that may wait to be accepted, limited by `net.core.somaxconn`: after a restart, all
+/// clients reconnect at the same time.
 const BACKLOG: u32 = 4096;
-/// hyper's own lower bound.
+/// Smallest buffer that hyper accepts.
 const MIN_BUFFER: usize = 8192;
 
 #[cfg(test)]
@@ -295,12 +305,12 @@ mod tests {
     #[tokio::test(flavor = "current_thread")]
     async fn many_connections_may_wait_to_be_accepted() {
         let allowed = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
-        let many = allowed.trim().parse::<usize>().unwrap().min(400);
+        let count = allowed.trim().parse::<usize>().unwrap().min(400);
         let address = "127.0.0.1:0".parse::<ServiceAddress>().unwrap();
         let listener = listen("analyzer.listen", &address).await.unwrap();
-        let place = listener.local_addr().unwrap();
-        let connect = |_| std::net::TcpStream::connect_timeout(&place, Duration::from_secs(1));
-        let waiting: Result<Vec<_>, _> = (0..many).map(connect).collect();
-        assert_eq!(waiting.unwrap().len(), many);
+        let address = listener.local_addr().unwrap();
+        let connect = |_| std::net::TcpStream::connect_timeout(&address, Duration::from_secs(1));
+        let waiting: Result<Vec<_>, _> = (0..count).map(connect).collect();
+        assert_eq!(waiting.unwrap().len(), count);
     }
 }

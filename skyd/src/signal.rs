@@ -1,34 +1,34 @@
-//! When to end and when to read files again: SIGTERM, SIGINT, SIGHUP.
+//! Signals of the daemon: SIGTERM and SIGINT end it, SIGHUP reloads files.
 
 use std::io::{IsTerminal, stderr};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// The signals that the process listens to.
+/// Signals that the daemon handles.
 #[derive(Debug)]
 pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
-    /// Whether the log goes to a terminal.
+    /// Whether standard error was a terminal at the start.
     has_terminal: bool,
 }
 
-/// What a signal asks for.
+/// Action that a signal requests. Complete by definition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Request {
-    /// To end; with the signal's name.
+    /// Shut down; with the name of the signal.
     End(&'static str),
-    /// To read certificates and password files again.
+    /// Reload certificates and password files.
     Reload,
 }
 
 impl Signals {
-    /// Begins to listen; call it before anybody can know that the process is there, a signal that
-    /// comes earlier is lost.
+    /// Installs the handlers. Call it before the process is visible from outside: the default action
+    /// of an earlier SIGHUP ends the process.
     ///
     /// # Errors
-    /// When signals cannot be received.
+    /// If a handler cannot be installed.
     pub(crate) fn new() -> std::io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
@@ -38,12 +38,12 @@ impl Signals {
         })
     }
 
-    /// Waits for the next one and tells what it asks for.
+    /// Waits for the next signal and returns the action that it requests.
     pub(crate) async fn next(&mut self) -> Request {
         tokio::select! {
             _ = self.terminate.recv() => Request::End("SIGTERM"),
             _ = self.interrupt.recv() => Request::End("SIGINT"),
-            // Who closes the terminal in which the daemon runs wants it to end.
+            // Closing the terminal in which the daemon runs sends SIGHUP, too: that ends it.
             _ = self.hang_up.recv() => match self.has_terminal && !stderr().is_terminal() {
                 true => Request::End("SIGHUP"),
                 false => Request::Reload,

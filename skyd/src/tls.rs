@@ -1,10 +1,10 @@
-//! TLS: the certificate that the daemon shows, and those it asks its clients for.
+//! TLS of the main listener: server certificate, client certificates, reloading.
 
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use crate::config::Config;
 use anyhow::{Context, bail};
-use skyd::config::Config;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 use tokio_rustls::rustls::pki_types::pem::PemObject;
@@ -12,24 +12,25 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
-/// TLS of the listener, from files that can be read again.
+/// TLS settings of the main listener, from files that can be reloaded.
 pub(crate) struct Tls {
     files: Files,
     current: RwLock<Arc<ServerConfig>>,
 }
 
+/// Paths of the files.
 struct Files {
     certificate: PathBuf,
     key: PathBuf,
-    /// Whose certificates clients must show; `None` where they need none.
+    /// Authorities that must have signed client certificates; `None` if clients need none.
     client_authorities: Option<PathBuf>,
 }
 
 impl Tls {
-    /// What the configuration asks for; `None` for no TLS.
+    /// Reads the files that the configuration names; `None` if TLS is not configured.
     ///
     /// # Errors
-    /// A setting that is missing beside another, or a file that cannot be used, with its key.
+    /// If a key is missing that another one requires, or a file is invalid; the error names the key.
     pub(crate) fn from_config(config: &Config) -> anyhow::Result<Option<Self>> {
         let path = |key: &str| Some(config.text(key)).filter(|text| !text.is_empty());
         let authorities = path(CA_CERT);
@@ -38,21 +39,27 @@ impl Tls {
             .all(|key| path(key).is_some());
         let (certificate, key) = match (path(SERVER_CERT), path(SERVER_KEY)) {
             (Some(certificate), Some(key)) => (certificate, key),
-            (Some(_), None) => bail!("{SERVER_KEY}: the key of {SERVER_CERT} expected"),
-            (None, Some(_)) => bail!("{SERVER_CERT}: the certificate of {SERVER_KEY} expected"),
-            // The original counts this as TLS, too, and then has nothing to serve it with.
+            (Some(_), None) => {
+                bail!("{SERVER_KEY}: not set, but {SERVER_CERT} requires its private key")
+            }
+            (None, Some(_)) => {
+                bail!("{SERVER_CERT}: not set, but {SERVER_KEY} requires its certificate")
+            }
+            // Skydive takes this as a request for TLS, too, but cannot serve it without a certificate.
             (None, None) if is_client && authorities.is_some() => {
-                bail!("{SERVER_CERT}, {SERVER_KEY}: expected beside {CLIENT_CERT}")
+                bail!(
+                    "{SERVER_CERT}, {SERVER_KEY}: not set, but {CLIENT_CERT} and {CA_CERT} require them"
+                )
             }
             (None, None) if config.flag(REQUIRE) => {
-                bail!("{REQUIRE}: {SERVER_CERT} and {SERVER_KEY} expected")
+                bail!("{REQUIRE}: requires {SERVER_CERT} and {SERVER_KEY}")
             }
             (None, None) => return Ok(None),
         };
         let client_authorities = match (config.flag(REQUIRE), authorities) {
             (false, _) => None,
             (true, Some(path)) => Some(path.into()),
-            (true, None) => bail!("{REQUIRE}: {CA_CERT} expected"),
+            (true, None) => bail!("{REQUIRE}: requires {CA_CERT}"),
         };
         let files = Files {
             certificate: certificate.into(),
@@ -63,16 +70,16 @@ impl Tls {
         Ok(Some(Self { files, current }))
     }
 
-    /// What makes a TLS connection of the next one.
+    /// Returns the acceptor for the next connection.
     pub(crate) fn acceptor(&self) -> TlsAcceptor {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
         TlsAcceptor::from(Arc::clone(&current))
     }
 
-    /// Reads the files again, for connections from now on.
+    /// Reads the files again; later connections use them.
     ///
     /// # Errors
-    /// A file that cannot be used: everything stays as it is.
+    /// If a file is invalid. The old certificates then remain in use.
     pub(crate) fn reload(&self) -> anyhow::Result<()> {
         let new = Arc::new(self.files.read()?);
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = new;
@@ -88,14 +95,14 @@ impl Files {
             .with_context(|| format!("{SERVER_KEY}: {}", self.key.display()))?;
         let builder = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
-            .context("TLS")?;
+            .context("cannot set up TLS")?;
         let builder = match &self.client_authorities {
             None => builder.with_no_client_auth(),
             Some(path) => {
-                let place = || format!("{CA_CERT}: {}", path.display());
-                let roots = Arc::new(roots(path).with_context(place)?);
+                let context = || format!("{CA_CERT}: {}", path.display());
+                let roots = Arc::new(roots(path).with_context(context)?);
                 let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider());
-                builder.with_client_cert_verifier(verifier.build().with_context(place)?)
+                builder.with_client_cert_verifier(verifier.build().with_context(context)?)
             }
         };
         let mut config = builder
@@ -106,32 +113,36 @@ impl Files {
     }
 }
 
-/// The certificates of a file, as those one trusts.
+/// Reads a file with the certificates of trusted authorities.
+///
+/// # Errors
+/// If the file cannot be read, is empty, or contains an unsuitable certificate.
 pub(crate) fn roots(path: &PathBuf) -> anyhow::Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(path)? {
         roots
             .add(certificate)
-            .context("not a certificate that can be trusted")?;
+            .context("the file contains a certificate that cannot be used as an authority")?;
     }
     Ok(roots)
 }
 
+/// Reads the certificates of a PEM file.
 fn certificates(path: &PathBuf) -> anyhow::Result<Vec<CertificateDer<'static>>> {
     let all: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path)?.collect();
     let all = all?;
     if all.is_empty() {
-        bail!("there is no certificate in it");
+        bail!("the file contains no certificate");
     }
     Ok(all)
 }
 
-/// The cryptography of every TLS connection, in and out.
+/// Returns the cryptographic provider of all TLS connections.
 pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
 
-/// The certificates of authorities.
+/// Key of the file with trusted authorities.
 pub(crate) const CA_CERT: &str = "tls.ca_cert";
 const CLIENT_CERT: &str = "tls.client_cert";
 const CLIENT_KEY: &str = "tls.client_key";

@@ -1,5 +1,6 @@
-//! Bodies of any length on their way to a reader that blocks: piece by piece, so that no more of
-//! them is in memory than a few pieces.
+//! Uploads: streams request bodies of any length to a blocking reader through a bounded queue.
+//!
+//! Only a few pieces of a body are in memory at a time.
 
 use std::io::{self, ErrorKind, Read};
 use std::sync::Arc;
@@ -13,75 +14,77 @@ use hyper::body::Incoming;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::respond::{self, Response};
+use crate::response::{self, Response};
 
-/// How many uploads there may be at a time, and of what length.
+/// Limits on uploads, with the slots of those in progress.
 #[derive(Debug)]
 pub(crate) struct Uploads {
-    turns: Arc<Semaphore>,
+    /// Holds one permit for each further upload that may start.
+    slots: Arc<Semaphore>,
     limits: UploadLimits,
     refused: AtomicU64,
 }
 
-/// Bounds of uploads.
+/// Limits of uploads.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct UploadLimits {
-    /// At a time.
+    /// Uploads at a time.
     pub(crate) count: usize,
-    /// Of each, as it is sent.
+    /// Bytes of one upload, as they are sent.
     pub(crate) bytes: u64,
-    /// For the first bytes; those that follow must come at [`SLOWEST`] at least.
-    pub(crate) patience: Duration,
+    /// Time for the first bytes; further ones must arrive at an average of at least [`MIN_RATE`].
+    pub(crate) timeout: Duration,
 }
 
 impl Uploads {
+    /// Creates the slots.
     pub(crate) fn new(limits: UploadLimits) -> Self {
         Self {
-            turns: Arc::new(Semaphore::new(limits.count)),
+            slots: Arc::new(Semaphore::new(limits.count)),
             limits,
             refused: AtomicU64::new(0),
         }
     }
 
-    /// How many there are now.
+    /// Returns the number of uploads in progress.
     pub(crate) fn running(&self) -> usize {
-        self.limits.count - self.turns.available_permits()
+        self.limits.count - self.slots.available_permits()
     }
 
-    /// How many were refused as there were too many.
+    /// Returns the number of uploads rejected because all slots were occupied.
     pub(crate) fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
     }
 
-    /// The right to upload until it is dropped; none, which is counted, while others have all.
+    /// Returns an upload slot, held until it is dropped; `None`, which is counted, if all are occupied.
     pub(crate) fn admit(&self) -> Option<OwnedSemaphorePermit> {
-        let turn = Arc::clone(&self.turns).try_acquire_owned().ok();
-        if turn.is_none() {
+        let slot = Arc::clone(&self.slots).try_acquire_owned().ok();
+        if slot.is_none() {
             self.refused.fetch_add(1, Ordering::Relaxed);
         }
-        turn
+        slot
     }
 
-    /// The answer to one that was not admitted.
+    /// Returns the response to an upload that was not admitted.
     pub(crate) fn too_many(&self) -> Response {
         let text = format!(
-            "{} uploads are running, try again later (http.limits.uploads)",
+            "limit of {} uploads at a time reached (http.limits.uploads); try again later",
             self.limits.count
         );
-        respond::error_text(StatusCode::SERVICE_UNAVAILABLE, &text)
+        response::error_text(StatusCode::SERVICE_UNAVAILABLE, &text)
     }
 
-    /// Hands a body on until it ends or the reader has had enough; the error is the answer to a
-    /// client that sends too much or too slowly.
+    /// Forwards a body until it ends or the reader is dropped.
+    ///
+    /// # Errors
+    /// The response to a client that sends too much or too slowly.
     pub(crate) async fn pump(&self, body: &mut Incoming, target: Sender) -> Result<(), Response> {
-        let UploadLimits {
-            bytes, patience, ..
-        } = self.limits;
+        let UploadLimits { bytes, timeout, .. } = self.limits;
         let mut sent = 0;
-        // While the reader is the slow one, the client's time does not run.
+        // Only the time spent waiting for the client counts, not that for a slow reader.
         let mut waited = Duration::ZERO;
         loop {
-            let allowed = patience + Duration::from_secs(sent / SLOWEST);
+            let allowed = timeout + Duration::from_secs(sent / MIN_RATE);
             let began = Instant::now();
             let frame = timeout_at(began + allowed.saturating_sub(waited), body.frame()).await;
             waited += began.elapsed();
@@ -91,17 +94,17 @@ impl Uploads {
                     return Ok(());
                 }
                 Ok(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
-                Ok(Some(Err(error))) => return Err(respond::bad_request(&error)),
+                Ok(Some(Err(error))) => return Err(response::bad_request(&error)),
                 Err(_) => {
-                    let text = "the body arrives too slowly (http.limits.body_timeout)";
-                    return Err(respond::error_text(StatusCode::REQUEST_TIMEOUT, text));
+                    let text = "the request body arrives too slowly (http.limits.body_timeout)";
+                    return Err(response::error_text(StatusCode::REQUEST_TIMEOUT, text));
                 }
             };
             sent += data.len() as u64;
             if sent > bytes {
                 let text =
-                    format!("the body is longer than {bytes} bytes (http.limits.upload_bytes)");
-                return Err(respond::error_text(StatusCode::PAYLOAD_TOO_LARGE, &text));
+                    format!("body exceeds the limit of {bytes} bytes (http.limits.upload_bytes)");
+                return Err(response::error_text(StatusCode::PAYLOAD_TOO_LARGE, &text));
             }
             if !target.send(data).await {
                 return Ok(());
@@ -110,10 +113,10 @@ impl Uploads {
     }
 }
 
-/// Takes in some of what is still coming, so that a client that only reads the answer when it has
-/// sent everything gets it.
+/// Discards a part of the rest of a body, so that a client that reads the response only after it has
+/// sent everything receives it.
 pub(crate) async fn drain(body: &mut Incoming) {
-    let mut left = DRAINED;
+    let mut left = MAX_DRAINED_BYTES;
     let draining = async {
         while let Some(Ok(frame)) = body.frame().await {
             let length = frame.data_ref().map_or(0, Bytes::len);
@@ -123,11 +126,11 @@ pub(crate) async fn drain(body: &mut Incoming) {
             left -= length;
         }
     };
-    // When the time is over the client has its answer anyway.
-    timeout(DRAIN_TIME, draining).await.unwrap_or_default();
+    // After the timeout, the response is sent although the client is still sending.
+    timeout(DRAIN_TIMEOUT, draining).await.unwrap_or_default();
 }
 
-/// Two ends of a body: one is fed, the other is read by a thread that may block.
+/// Returns the two ends of a bounded byte queue: an async sender and a blocking reader.
 pub(crate) fn pipe() -> (Sender, Receiver) {
     let (sender, pieces) = mpsc::channel(PIECES);
     let receiver = Receiver {
@@ -138,23 +141,23 @@ pub(crate) fn pipe() -> (Sender, Receiver) {
     (Sender(sender), receiver)
 }
 
-/// The end that is fed.
+/// Sending end of a [`pipe`].
 pub(crate) struct Sender(mpsc::Sender<Option<Bytes>>);
 
 impl Sender {
-    /// Waits for room; `false` when nobody reads any more.
+    /// Sends data once there is room. Returns `false` if the reader was dropped.
     async fn send(&self, data: Bytes) -> bool {
         self.0.send(Some(data)).await.is_ok()
     }
 
-    /// Says that this was all. A sender that is dropped without has been broken off.
+    /// Marks the end of the data. Dropping a sender without it makes the reader fail.
     async fn end(self) {
-        // A reader that has gone needs no end.
+        // A dropped reader needs no end mark.
         self.0.send(None).await.unwrap_or_default();
     }
 }
 
-/// The end that is read.
+/// Reading end of a [`pipe`].
 pub(crate) struct Receiver {
     pieces: mpsc::Receiver<Option<Bytes>>,
     piece: Bytes,
@@ -167,7 +170,12 @@ impl Read for Receiver {
             match self.pieces.blocking_recv() {
                 Some(Some(piece)) => self.piece = piece,
                 Some(None) => self.has_ended = true,
-                None => return Err(io::Error::new(ErrorKind::ConnectionAborted, "broken off")),
+                None => {
+                    return Err(io::Error::new(
+                        ErrorKind::ConnectionAborted,
+                        "the upload was aborted",
+                    ));
+                }
             }
         }
         let length = self.piece.len().min(buffer.len());
@@ -176,19 +184,20 @@ impl Read for Receiver {
     }
 }
 
-/// Pieces between the two ends; each is what came from the socket at a time.
+/// Pieces in the queue; each is as long as one read of the socket.
 const PIECES: usize = 8;
-/// Bytes a second that a client must send in the long run.
-const SLOWEST: u64 = 8 << 10;
-const DRAINED: usize = 16 << 20;
-const DRAIN_TIME: Duration = Duration::from_secs(1);
+/// Bytes per second that a client must send on average.
+const MIN_RATE: u64 = 8 << 10;
+/// Bytes that [`drain`] discards at most.
+const MAX_DRAINED_BYTES: usize = 16 << 20;
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn what_goes_in_comes_out_and_a_break_is_told() {
+    async fn data_passes_and_an_abort_is_an_error() {
         for is_ended in [true, false] {
             let (sender, mut receiver) = pipe();
             let reading = tokio::task::spawn_blocking(move || {
@@ -214,7 +223,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_reader_that_has_gone_is_noticed() {
+    async fn a_dropped_reader_is_noticed() {
         let (sender, receiver) = pipe();
         drop(receiver);
         assert!(!sender.send(Bytes::from_static(b"x")).await);

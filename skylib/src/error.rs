@@ -49,7 +49,7 @@ pub enum Error {
     /// A live query cannot be opened.
     #[cfg(feature = "engine")]
     #[error(transparent)]
-    Live(#[from] crate::engine::LiveRefusal),
+    Live(#[from] crate::engine::LiveError),
     /// A resource was not changed by a patch.
     #[error(transparent)]
     Patch(#[from] crate::api::PatchError),

@@ -1,4 +1,5 @@
 #![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod api;
 pub mod capture;
@@ -30,3 +31,8 @@ pub use error::{Error, Result};
 pub use flow::FlowTable;
 pub use graph::Graph;
 pub use gremlin::Traversal;
+
+/// Compiles the examples of the repository's README.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct RepositoryReadme;

@@ -1,4 +1,4 @@
-//! The backend `basic`: users and passwords of the configuration, or of an `htpasswd` file.
+//! The backend `basic`: users and passwords from the configuration or an `htpasswd` file.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -14,51 +14,51 @@ use ring::{digest, hmac};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::htpasswd::{self, Stored};
+use super::htpasswd::{self, StoredPassword};
+use super::login::{Denied, Login};
 use super::policy::User;
 use super::session::Sessions;
-use super::{Denied, Login};
 
-/// Users with passwords.
+/// Backend of users with passwords.
 pub(crate) struct Basic {
     users: RwLock<Arc<Users>>,
     file: Option<PathBuf>,
     default_role: String,
     sessions: Sessions,
-    /// Slow hashes are checked by a few threads; the others wait, and not for ever.
-    turns: Arc<Semaphore>,
+    /// Slots for checks of slow hashes, which would otherwise occupy all blocking threads.
+    check_slots: Arc<Semaphore>,
 }
 
-/// Names and passwords.
+/// Names and passwords at one time; replaced as a whole by a reload.
 struct Users {
-    stored: HashMap<String, Stored>,
-    /// The cost of the slowest hash: every check takes as long.
+    stored: HashMap<String, StoredPassword>,
+    /// Cost of the slowest hash; every check takes as long.
     cost: u32,
     recent: Recent,
 }
 
 impl Basic {
-    /// Users whose passwords are in the configuration.
+    /// Creates a backend of users from the configuration.
     ///
     /// # Errors
-    /// When the system has no random bytes.
-    pub(crate) fn of_users(
+    /// If the system provides no random bytes.
+    pub(crate) fn with_users(
         users: Vec<(String, String)>,
         default_role: String,
         idle: Duration,
     ) -> Result<Self, String> {
         let users = users
             .into_iter()
-            .map(|(name, password)| (name, Stored::Clear(password)));
+            .map(|(name, password)| (name, StoredPassword::Clear(password)));
         let users = Users::new(users.collect())?;
         Ok(Self::new(users, None, default_role, idle))
     }
 
-    /// Users of an `htpasswd` file.
+    /// Creates a backend of the users of an `htpasswd` file.
     ///
     /// # Errors
-    /// When the file cannot be read, or one of its lines.
-    pub(crate) fn of_file(
+    /// If the file cannot be read or is invalid.
+    pub(crate) fn with_file(
         file: PathBuf,
         default_role: String,
         idle: Duration,
@@ -73,14 +73,14 @@ impl Basic {
             file,
             default_role,
             sessions: Sessions::new(idle),
-            turns: Arc::new(Semaphore::new(CHECKS_AT_A_TIME)),
+            check_slots: Arc::new(Semaphore::new(CHECKS_AT_A_TIME)),
         }
     }
 
-    /// Reads the file again. Sessions of users that are gone or have another password end.
+    /// Reloads the file. Sessions of users that were removed or have a new password end.
     ///
     /// # Errors
-    /// When it cannot be read: the users stay as they are.
+    /// If the file cannot be read or is invalid. The users then remain as they were.
     pub(crate) fn reload(&self) -> Result<(), String> {
         let Some(file) = &self.file else {
             return Ok(());
@@ -94,10 +94,10 @@ impl Basic {
         Ok(())
     }
 
-    /// Begins a session.
+    /// Checks a password and begins a session.
     ///
     /// # Errors
-    /// [`Denied`] for a user or password that is none.
+    /// [`Denied`] if name or password is wrong or cannot be checked.
     pub(crate) async fn login(&self, name: &str, password: &str) -> Result<Login, Denied> {
         self.check(name, password).await?;
         let token = self
@@ -110,10 +110,10 @@ impl Basic {
         })
     }
 
-    /// Who a secret belongs to: a session's token, or the Base64 of `user:password`.
+    /// Returns the user of a secret: the token of a session, or the Base64 of `user:password`.
     ///
     /// # Errors
-    /// [`Denied`] when it is neither.
+    /// [`Denied`] if it is neither, or cannot be checked.
     pub(crate) async fn verify(&self, secret: &str) -> Result<User, Denied> {
         if let Some(name) = self.sessions.user(secret, Instant::now()) {
             return Ok(self.user(&name));
@@ -135,8 +135,9 @@ impl Basic {
         }
     }
 
+    /// Checks a password; slow hashes on a blocking thread, within a limit of time and number.
     async fn check(&self, name: &str, password: &str) -> Result<(), Denied> {
-        if password.len() > LONGEST_PASSWORD {
+        if password.len() > MAX_PASSWORD_BYTES {
             return Err(Denied::Credentials);
         }
         let users = Arc::clone(&self.users.read().unwrap_or_else(PoisonError::into_inner));
@@ -144,16 +145,16 @@ impl Basic {
             return users.verify(name, password);
         }
         let now = Instant::now();
-        if users.recent.has(name, password, now) {
+        if users.recent.contains(name, password, now) {
             return Ok(());
         }
-        let turn = Arc::clone(&self.turns).acquire_owned();
-        let Ok(Ok(turn)) = tokio::time::timeout(LONGEST_WAIT, turn).await else {
+        let slot = Arc::clone(&self.check_slots).acquire_owned();
+        let Ok(Ok(slot)) = tokio::time::timeout(SLOT_TIMEOUT, slot).await else {
             return Err(Denied::Busy);
         };
         let pair = (name.to_owned(), password.to_owned());
         let checked = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
+            let _slot = slot;
             users.verify(&pair.0, &pair.1)?;
             users.recent.add(&pair.0, &pair.1, now);
             Ok(())
@@ -163,7 +164,7 @@ impl Basic {
 }
 
 impl Users {
-    fn new(users: Vec<(String, Stored)>) -> Result<Self, String> {
+    fn new(users: Vec<(String, StoredPassword)>) -> Result<Self, String> {
         let cost = users.iter().map(|(_, stored)| stored.cost()).max();
         Ok(Self {
             stored: users.into_iter().collect(),
@@ -172,25 +173,26 @@ impl Users {
         })
     }
 
+    /// Reads the users of an `htpasswd` file.
     fn read(file: &PathBuf) -> Result<Self, String> {
         let mut text = String::new();
         File::open(file)
-            .and_then(|file| file.take(LONGEST_FILE).read_to_string(&mut text))
+            .and_then(|file| file.take(MAX_FILE_BYTES).read_to_string(&mut text))
             .map_err(|error| format!("{}: {error}", file.display()))?;
         let users = htpasswd::parse(&text).map_err(|why| format!("{}: {why}", file.display()))?;
         if users.is_empty() {
-            return Err(format!("{}: there is no user in it", file.display()));
+            return Err(format!("{}: contains no user", file.display()));
         }
         Self::new(users)
     }
 
-    /// Whoever is asked about, the slowest kind of hash is computed: how long an answer takes
-    /// does not tell which users there are.
+    /// Checks a password. The slowest type of hash is computed for every name, so that the time of the
+    /// answer does not reveal which users exist.
     fn verify(&self, name: &str, password: &str) -> Result<(), Denied> {
         let stored = self.stored.get(name);
         let is_right = stored.is_some_and(|stored| stored.verify(password));
         if stored.is_none_or(|stored| stored.cost() < self.cost) {
-            let _wrong = Stored::nobody(self.cost).verify(password);
+            let _wrong = StoredPassword::never_matching(self.cost).verify(password);
         }
         if is_right {
             Ok(())
@@ -200,8 +202,8 @@ impl Users {
     }
 }
 
-/// Pairs that were right a moment ago: a client that sends its password with every request need
-/// not wait for a slow hash each time. What is kept are keyed digests.
+/// Cache of recently verified passwords, as keyed digests: a client that sends its password with every
+/// request does not wait for a slow hash each time.
 struct Recent {
     key: hmac::Key,
     digests: Mutex<HashMap<Vec<u8>, Instant>>,
@@ -211,11 +213,12 @@ impl Recent {
     fn new() -> Result<Self, String> {
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new());
         Ok(Self {
-            key: key.map_err(|_| "the system has no random bytes".to_owned())?,
+            key: key.map_err(|_| "the system provides no random bytes".to_owned())?,
             digests: Mutex::default(),
         })
     }
 
+    /// Returns the keyed digest (HMAC) of a name and a password.
     fn digest(&self, name: &str, password: &str) -> Vec<u8> {
         let mut context = hmac::Context::with_key(&self.key);
         for part in [name, password] {
@@ -224,13 +227,15 @@ impl Recent {
         context.sign().as_ref().to_vec()
     }
 
-    fn has(&self, name: &str, password: &str, now: Instant) -> bool {
+    /// Returns whether the password was verified within [`RECENT`].
+    fn contains(&self, name: &str, password: &str, now: Instant) -> bool {
         let digest = self.digest(name, password);
         let digests = self.digests.lock().unwrap_or_else(PoisonError::into_inner);
         let since = digests.get(&digest).map(|since| now.duration_since(*since));
         since.is_some_and(|since| since < RECENT)
     }
 
+    /// Adds a verified password and removes expired ones.
     fn add(&self, name: &str, password: &str, now: Instant) {
         let digest = self.digest(name, password);
         let mut digests = self.digests.lock().unwrap_or_else(PoisonError::into_inner);
@@ -239,15 +244,16 @@ impl Recent {
     }
 }
 
-/// How long a pair that was right is taken for right.
+/// How long a verified password is accepted without another check.
 const RECENT: Duration = Duration::from_secs(60);
-/// Slow checks that run at one time.
+/// Slow checks that may run at a time.
 const CHECKS_AT_A_TIME: usize = 4;
-/// How long a check waits for its turn.
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
-/// Hashing a password that fills a whole head would keep a thread busy.
-const LONGEST_PASSWORD: usize = 1024;
-const LONGEST_FILE: u64 = 16 << 20;
+/// Time that a check may wait for a slot.
+const SLOT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest password: hashing one as long as a whole header would occupy a thread.
+const MAX_PASSWORD_BYTES: usize = 1024;
+/// Part of the password file that is read.
+const MAX_FILE_BYTES: u64 = 16 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -259,7 +265,7 @@ mod tests {
         let users = users
             .iter()
             .map(|(name, password)| ((*name).into(), (*password).into()));
-        Basic::of_users(users.collect(), "guest".to_owned(), WEEK).unwrap()
+        Basic::with_users(users.collect(), "guest".to_owned(), WEEK).unwrap()
     }
 
     fn base64(text: &str) -> String {
@@ -267,7 +273,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn passwords_and_tokens_stand_for_users() {
+    async fn passwords_and_tokens_identify_users() {
         let basic = clear(&[("ann", "one:two"), ("bob", "b")]);
         let user = basic.verify(&base64("ann:one:two")).await.unwrap();
         assert_eq!(
@@ -276,7 +282,11 @@ mod tests {
         );
         let login = basic.login("bob", "b").await.unwrap();
         assert_eq!(basic.verify(&login.token).await.unwrap().name, "bob");
-        assert_ne!(login.token, base64("bob:b"), "the password is not shown");
+        assert_ne!(
+            login.token,
+            base64("bob:b"),
+            "the token does not contain the password"
+        );
         for wrong in [
             "",
             "Basic",
@@ -309,7 +319,7 @@ mod tests {
         );
     }
 
-    /// The file of a test, removed at its end.
+    /// Password file of a test, removed when dropped.
     struct PasswordFile(PathBuf);
 
     impl PasswordFile {
@@ -332,11 +342,11 @@ mod tests {
     const OTHER_ANN: &str = "ann:$2y$05$jY/xXiPWhu07gEWP8a/lXOZ0iAP2usszHx/pw7RpY.yn3OpK1FrBS\n";
 
     #[tokio::test]
-    async fn a_file_that_is_read_again_ends_the_sessions_of_those_who_changed() {
+    async fn a_reload_ends_the_sessions_of_changed_users() {
         let file = PasswordFile::with("reload", &format!("{ANN}{BOB}"));
-        let basic = Basic::of_file(file.0.clone(), "admin".to_owned(), WEEK).unwrap();
+        let basic = Basic::with_file(file.0.clone(), "admin".to_owned(), WEEK).unwrap();
         let secret = base64("ann:s3cret");
-        // Twice: the second time it is remembered.
+        // The second time, the password is in the cache.
         for _ in 0..2 {
             assert_eq!(basic.verify(&secret).await.unwrap().name, "ann");
         }
@@ -344,7 +354,7 @@ mod tests {
         let bob = basic.login("bob", "s3cret").await.unwrap().token;
         std::fs::write(&file.0, "torn").unwrap();
         let error = basic.reload().unwrap_err();
-        assert!(error.contains("line 1: user:hash expected"), "{error}");
+        assert!(error.contains("line 1: expected user:hash"), "{error}");
         assert!(
             basic.verify(&ann).await.is_ok(),
             "a bad file changes nothing"
@@ -361,7 +371,7 @@ mod tests {
     fn unknown_users_cost_as_much_as_wrong_passwords() {
         let users = htpasswd::parse(&format!("{ANN}{BOB}")).unwrap();
         let users = Users::new(users).unwrap();
-        assert_eq!(users.cost, 5, "the slowest kind, for everybody");
+        assert_eq!(users.cost, 5, "the slowest hash, for all users");
         for (name, password, is_right) in [
             ("ann", "s3cret", true),
             ("bob", "s3cret", true),
@@ -376,11 +386,11 @@ mod tests {
     fn a_file_without_users_is_refused() {
         let file = PasswordFile::with("empty", "# nobody\n");
         let refused = |path: PathBuf| {
-            Basic::of_file(path, "admin".to_owned(), WEEK)
+            Basic::with_file(path, "admin".to_owned(), WEEK)
                 .err()
                 .unwrap()
         };
-        assert!(refused(file.0.clone()).contains("there is no user in it"));
+        assert!(refused(file.0.clone()).contains("contains no user"));
         assert!(refused("/nowhere".into()).contains("/nowhere: No such file"));
     }
 }

@@ -1,4 +1,4 @@
-//! Passwords as they are kept: in clear text, or hashed as Apache's `htpasswd` does it.
+//! StoredPassword passwords: clear text, or the hashes of Apache's `htpasswd`.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -6,31 +6,31 @@ use md5::{Digest, Md5};
 use ring::digest;
 use subtle::ConstantTimeEq;
 
-/// How a password is kept; a password is only ever compared in constant time.
+/// StoredPassword password of a user; compared in constant time. Complete by definition.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) enum Stored {
-    /// As it is.
+pub(crate) enum StoredPassword {
+    /// Clear text.
     Clear(String),
-    /// `$2y$…`, with its cost.
+    /// bcrypt hash, `$2y$…`, and its cost.
     Bcrypt(String, u32),
-    /// `$apr1$…` or `$1$…`: the magic between the first two dollars, the salt, and the whole.
+    /// MD5-crypt hash, `$apr1$…` or `$1$…`.
     Md5 {
-        /// With both dollars.
+        /// Prefix with both dollar signs.
         magic: &'static str,
-        /// At most eight bytes.
+        /// Salt of at most eight characters.
         salt: String,
-        /// The 22 letters behind the salt.
+        /// The 22 characters after the salt.
         hash: String,
     },
-    /// `{SHA}…`
+    /// SHA-1 digest, `{SHA}…`.
     Sha1(Vec<u8>),
 }
 
-impl Stored {
-    /// Reads the part of a line behind the colon.
+impl StoredPassword {
+    /// Parses the part of a line after the colon.
     ///
     /// # Errors
-    /// When it is of a kind that is not supported; the text does not quote it.
+    /// If the hash is invalid or of an unsupported type. The text does not quote it.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         for magic in ["$apr1$", "$1$"] {
             let Some(rest) = text.strip_prefix(magic) else {
@@ -42,34 +42,33 @@ impl Stored {
                     salt: salt.chars().take(8).collect(),
                     hash: hash.to_owned(),
                 }),
-                _ => Err(format!("a {magic} hash that is none")),
+                _ => Err(format!("invalid {magic} hash")),
             };
         }
         if let Some(hash) = text.strip_prefix("{SHA}") {
             return match STANDARD.decode(hash) {
                 Ok(hash) if hash.len() == digest::SHA1_OUTPUT_LEN => Ok(Self::Sha1(hash)),
-                _ => Err("a {SHA} hash that is none".to_owned()),
+                _ => Err("invalid {SHA} hash".to_owned()),
             };
         }
         if ["$2a$", "$2b$", "$2x$", "$2y$"]
             .iter()
             .any(|magic| text.starts_with(magic))
         {
-            let parts: bcrypt::HashParts = text
-                .parse()
-                .map_err(|_| "a bcrypt hash that is none".to_owned())?;
+            let parts: bcrypt::HashParts =
+                text.parse().map_err(|_| "invalid bcrypt hash".to_owned())?;
             let cost = parts.get_cost();
             return match cost {
-                4..=MOST_COST => Ok(Self::Bcrypt(text.to_owned(), cost)),
+                4..=MAX_COST => Ok(Self::Bcrypt(text.to_owned(), cost)),
                 _ => Err(format!(
-                    "bcrypt with cost {cost}, 4 to {MOST_COST} expected"
+                    "bcrypt cost {cost} is not allowed, expected 4 to {MAX_COST}"
                 )),
             };
         }
-        Err("its hash is none of bcrypt, apr1, {SHA} (htpasswd -B, -m, -s)".to_owned())
+        Err("unsupported hash, expected bcrypt, apr1 or {SHA} (htpasswd -B, -m, -s)".to_owned())
     }
 
-    /// Whether this is the password. Takes as long as the hash is made for: up to seconds.
+    /// Returns whether this is the password. Takes up to seconds, depending on the cost of the hash.
     pub(crate) fn verify(&self, password: &str) -> bool {
         match self {
             Self::Clear(clear) => is_same(clear.as_bytes(), password.as_bytes()),
@@ -88,7 +87,7 @@ impl Stored {
         }
     }
 
-    /// What a check costs: 0 for next to nothing.
+    /// Returns the cost of a check: 0 if it is negligible, 1 for MD5-crypt, else that of bcrypt.
     pub(crate) fn cost(&self) -> u32 {
         match self {
             Self::Clear(_) | Self::Sha1(_) => 0,
@@ -97,8 +96,8 @@ impl Stored {
         }
     }
 
-    /// Something that costs as much to check and is no password's hash.
-    pub(crate) fn nobody(cost: u32) -> Self {
+    /// Returns a hash that costs as much to check and matches no password.
+    pub(crate) fn never_matching(cost: u32) -> Self {
         match cost {
             0 => Self::Sha1(vec![0; digest::SHA1_OUTPUT_LEN]),
             1..4 => Self::Md5 {
@@ -106,7 +105,7 @@ impl Stored {
                 salt: "nobody..".to_owned(),
                 hash: "-".repeat(22),
             },
-            // The last letter of a salt carries two bits only; this one is a proper salt.
+            // The last character of a salt carries only two bits; a dot is a valid one.
             cost => Self::Bcrypt(
                 format!("$2y${cost:02}$......................{}", ".".repeat(31)),
                 cost,
@@ -115,19 +114,19 @@ impl Stored {
     }
 }
 
-/// Whether two secrets are equal; how long this takes tells nothing about them.
+/// Returns whether two secrets are equal, in a time that reveals nothing about them.
 pub(crate) fn is_same(one: &[u8], other: &[u8]) -> bool {
-    // Digests are of one length, whatever the secrets are.
+    // Digests have the same length for all secrets, so the length is not revealed either.
     let digest = |bytes| digest::digest(&digest::SHA256, bytes);
     digest(one).as_ref().ct_eq(digest(other).as_ref()).into()
 }
 
-/// The users of an `htpasswd` file.
+/// Parses an `htpasswd` file. Of several lines of a user, the last counts.
 ///
 /// # Errors
-/// The number of the line that is none and why.
-pub(crate) fn parse(text: &str) -> Result<Vec<(String, Stored)>, String> {
-    let mut users: Vec<(String, Stored)> = Vec::new();
+/// If a line is invalid; the text contains its number and the reason.
+pub(crate) fn parse(text: &str) -> Result<Vec<(String, StoredPassword)>, String> {
+    let mut users: Vec<(String, StoredPassword)> = Vec::new();
     for (index, line) in text.lines().enumerate() {
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
@@ -136,16 +135,16 @@ pub(crate) fn parse(text: &str) -> Result<Vec<(String, Stored)>, String> {
         let number = index + 1;
         let (name, stored) = line
             .split_once(':')
-            .ok_or_else(|| format!("line {number}: user:hash expected"))?;
+            .ok_or_else(|| format!("line {number}: expected user:hash"))?;
         let stored =
-            Stored::parse(stored).map_err(|why| format!("line {number}: {name}: {why}"))?;
+            StoredPassword::parse(stored).map_err(|why| format!("line {number}: {name}: {why}"))?;
         users.retain(|(known, _)| known != name);
         users.push((name.to_owned(), stored));
     }
     Ok(users)
 }
 
-/// The hash of MD5-crypt, as Poul-Henning Kamp made it; Apache's differs in its magic only.
+/// Computes MD5-crypt (Poul-Henning Kamp); Apache's variant differs only in `magic`.
 fn md5_crypt(password: &[u8], salt: &[u8], magic: &[u8]) -> String {
     let mut hash = Md5::new();
     for part in [password, salt, password] {
@@ -198,9 +197,10 @@ fn md5_crypt(password: &[u8], salt: &[u8], magic: &[u8]) -> String {
     text
 }
 
+/// Alphabet of the Base64 variant of crypt(3).
 const LETTERS: &[u8; 64] = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-/// A check with this cost takes some seconds already.
-const MOST_COST: u32 = 16;
+/// Greatest accepted cost of bcrypt: a check already takes some seconds.
+const MAX_COST: u32 = 16;
 
 #[cfg(test)]
 mod tests {
@@ -208,7 +208,7 @@ mod tests {
 
     /// Made with `htpasswd -nb` and `-B`, `-m`, `-s`, and with `openssl passwd -1`.
     #[test]
-    fn what_htpasswd_and_openssl_made_is_verified() {
+    fn hashes_of_htpasswd_and_openssl_are_verified() {
         let long = "x".repeat(100);
         for (password, hashes) in [
             (
@@ -240,7 +240,7 @@ mod tests {
             ),
         ] {
             for hash in hashes {
-                let stored = Stored::parse(hash).unwrap();
+                let stored = StoredPassword::parse(hash).unwrap();
                 assert!(stored.verify(password), "{hash}");
                 for wrong in ["", "S3cret", "s3cret ", "s3cre", hash] {
                     assert!(!stored.verify(wrong), "{hash} {wrong}");
@@ -248,7 +248,7 @@ mod tests {
             }
         }
         let empty = "$apr1$eJVa2s5J$.m4rFHNkrLUzbt0.4HWgh0";
-        assert!(Stored::parse(empty).unwrap().verify(""));
+        assert!(StoredPassword::parse(empty).unwrap().verify(""));
     }
 
     #[test]
@@ -263,40 +263,37 @@ mod tests {
 
     #[test]
     fn other_hashes_are_refused_without_showing_them() {
-        for (line, told) in [
+        for (line, wanted) in [
             (
                 "ann:hunter2",
-                "line 1: ann: its hash is none of bcrypt, apr1, {SHA}",
+                "line 1: ann: unsupported hash, expected bcrypt, apr1 or {SHA}",
             ),
-            (
-                "ann:$6$K2Su43zLgNhcSdWe$8J7TiLPrRKDDK",
-                "its hash is none of",
-            ),
-            ("ann:4Uyn.XX2JpP7I", "its hash is none of"),
-            ("ann:{SHA}x", "a {SHA} hash that is none"),
-            ("ann:$apr1$salt", "a $apr1$ hash that is none"),
-            ("ann:$2y$05$short", "a bcrypt hash that is none"),
+            ("ann:$6$K2Su43zLgNhcSdWe$8J7TiLPrRKDDK", "unsupported hash"),
+            ("ann:4Uyn.XX2JpP7I", "unsupported hash"),
+            ("ann:{SHA}x", "invalid {SHA} hash"),
+            ("ann:$apr1$salt", "invalid $apr1$ hash"),
+            ("ann:$2y$05$short", "invalid bcrypt hash"),
             (
                 "ann:$2y$31$ViShHRlUaPXnRxu3Llz05.vnQYmJcmVjmrVaBJSyCKC63ngGMuWHK",
-                "bcrypt with cost 31",
+                "bcrypt cost 31",
             ),
-            ("hunter2", "line 1: user:hash expected"),
+            ("hunter2", "line 1: expected user:hash"),
         ] {
             let error = parse(line).err().unwrap();
-            assert!(error.contains(told), "{line}: {error}");
+            assert!(error.contains(wanted), "{line}: {error}");
             assert!(!error.contains("hunter2"), "{error}");
         }
     }
 
     #[test]
-    fn nobody_is_let_in_at_any_cost() {
+    fn the_never_matching_hash_matches_nothing_at_any_cost() {
         for cost in [0, 1, 4, 5] {
-            let nobody = Stored::nobody(cost);
-            assert_eq!(nobody.cost(), cost);
-            assert!(!nobody.verify("") && !nobody.verify("nobody"));
+            let hash = StoredPassword::never_matching(cost);
+            assert_eq!(hash.cost(), cost);
+            assert!(!hash.verify("") && !hash.verify("nobody"));
         }
         // As slow as a real one: the hash is computed, not refused for its form.
-        let Stored::Bcrypt(hash, _) = Stored::nobody(5) else {
+        let StoredPassword::Bcrypt(hash, _) = StoredPassword::never_matching(5) else {
             panic!("bcrypt expected");
         };
         assert!(!bcrypt::verify("x", &hash).unwrap());

@@ -1,6 +1,9 @@
-//! The backend `keystone`: OpenStack's identity service knows the users and makes the tokens.
+//! The backend `keystone`: OpenStack's identity service authenticates users and issues tokens.
 //!
-//! A token is shown to Keystone with every request and counts in one project only.
+//! Every request of a client has its token verified by Keystone; a token is valid in one project only.
+//! Requests to Keystone use hyper's connection API with one connection each: a pooling client would
+//! need a TLS connector of its own and save a handshake per request of a client, which is not worth
+//! the dependencies.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,25 +23,27 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
+use super::login::{Denied, Login};
 use super::policy::User;
-use super::{Denied, Login};
 use crate::tls;
+use crate::urlencoded::path_segment;
 
-/// A project of an identity service.
+/// A project of an identity service, in which tokens must be valid.
 pub(crate) struct Keystone {
     service: Service,
     project: String,
-    /// Without a domain, version 2 of the interface is spoken.
+    /// Domain of users and project; `None` selects version 2 of the API.
     domain: Option<String>,
     default_role: String,
-    turns: Arc<Semaphore>,
+    request_slots: Arc<Semaphore>,
 }
 
 impl Keystone {
-    /// Speaks to the service at an address, `http://host:5000`, with or without the version.
+    /// Creates a client of the service at `address`: `http://host:5000`, with or without a version.
+    /// Over `https`, `authorities` are trusted in addition to those of the system.
     ///
     /// # Errors
-    /// When the address is none. `authorities` are trusted beside the system's, over `https`.
+    /// If the address is invalid, or no authority is trusted.
     pub(crate) fn new(
         address: &str,
         project: String,
@@ -53,14 +58,14 @@ impl Keystone {
             project,
             domain,
             default_role,
-            turns: Arc::new(Semaphore::new(REQUESTS_AT_A_TIME)),
+            request_slots: Arc::new(Semaphore::new(REQUESTS_AT_A_TIME)),
         })
     }
 
-    /// Gets a token.
+    /// Obtains a token for a name and a password.
     ///
     /// # Errors
-    /// [`Denied`] when the service refuses, or does not answer as it should.
+    /// [`Denied`] if the service refuses, cannot be reached or sends an invalid response.
     pub(crate) async fn login(&self, name: &str, password: &str) -> Result<Login, Denied> {
         let (path, body) = match &self.domain {
             Some(domain) => (
@@ -76,7 +81,7 @@ impl Keystone {
             ),
         };
         let request = Request::builder().method(Method::POST);
-        let answer = self.ask(request, path, body.to_string()).await?;
+        let answer = self.send(request, path, body.to_string()).await?;
         let token = match &self.domain {
             Some(_) => answer
                 .headers()
@@ -87,15 +92,15 @@ impl Keystone {
                 .pointer("/access/token/id")
                 .and_then(Value::as_str),
         };
-        let token = token.ok_or_else(nonsense)?.to_owned();
+        let token = token.ok_or_else(invalid_response)?.to_owned();
         let user = self.user(answer.body())?;
         Ok(Login { user, token })
     }
 
-    /// Whose token this is.
+    /// Returns the user of a token.
     ///
     /// # Errors
-    /// [`Denied`] when the service does not know it, or it is of another project.
+    /// [`Denied`] if the service does not accept it, or it belongs to another project.
     pub(crate) async fn verify(&self, token: &str) -> Result<User, Denied> {
         let secret = HeaderValue::from_str(token).map_err(|_| Denied::Credentials)?;
         if token.is_empty() {
@@ -107,13 +112,13 @@ impl Keystone {
                 request.header("x-subject-token", &secret),
                 "auth/tokens".to_owned(),
             ),
-            None => (request, format!("tokens/{}", percent_encoded(token))),
+            None => (request, format!("tokens/{}", path_segment(token))),
         };
-        let answer = self.ask(request, &path, String::new()).await?;
+        let answer = self.send(request, &path, String::new()).await?;
         self.user(answer.body())
     }
 
-    /// Who a good answer is about; it must be about the right project.
+    /// Returns the user in a successful response, if its project and domain are the configured ones.
     fn user(&self, body: &Value) -> Result<User, Denied> {
         let text = |path: &str| body.pointer(path).and_then(Value::as_str);
         let (name, is_ours) = match &self.domain {
@@ -129,35 +134,39 @@ impl Keystone {
         };
         if !is_ours {
             return Err(Denied::Backend(
-                "the token is of another project or domain".to_owned(),
+                "the token belongs to another project or domain".to_owned(),
             ));
         }
         Ok(User {
-            name: name.ok_or_else(nonsense)?.to_owned(),
+            name: name.ok_or_else(invalid_response)?.to_owned(),
             default_role: self.default_role.clone(),
         })
     }
 
-    async fn ask(
+    /// Sends a request within the limits of time and number; maps failures to [`Denied`].
+    async fn send(
         &self,
         request: Builder,
         path: &str,
         body: String,
     ) -> Result<Response<Value>, Denied> {
-        let answer = async {
-            let _turn = self.turns.acquire().await?;
-            self.service.ask(request, path, body).await
+        let response = async {
+            let _slot = self.request_slots.acquire().await?;
+            self.service.send(request, path, body).await
         };
-        let answer = match tokio::time::timeout(LONGEST_ANSWER, answer).await {
+        let answer = match tokio::time::timeout(RESPONSE_TIMEOUT, response).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) => {
-                tracing::warn!(error = format!("{error:#}"), "Keystone cannot be asked");
-                return Err(Denied::Backend("Keystone cannot be asked".to_owned()));
+                tracing::warn!(
+                    error = format!("{error:#}"),
+                    "cannot reach Keystone; check auth.<name>.auth_url"
+                );
+                return Err(Denied::Backend("cannot reach Keystone".to_owned()));
             }
             Err(_) => {
-                tracing::warn!("Keystone does not answer in time");
+                tracing::warn!("Keystone did not answer within {RESPONSE_TIMEOUT:?}");
                 return Err(Denied::Backend(
-                    "Keystone does not answer in time".to_owned(),
+                    "Keystone did not answer in time".to_owned(),
                 ));
             }
         };
@@ -167,13 +176,14 @@ impl Keystone {
                 Err(Denied::Credentials)
             }
             status => Err(Denied::Backend(format!(
-                "Keystone answered {}",
+                "Keystone answered with status {}",
                 status.as_u16()
             ))),
         }
     }
 }
 
+/// Returns the body of a login with version 3 of the API.
 fn v3_credentials(name: &str, password: &str, project: &str, domain: &str) -> Value {
     json!({"auth": {
         "identity": {
@@ -186,48 +196,50 @@ fn v3_credentials(name: &str, password: &str, project: &str, domain: &str) -> Va
     }})
 }
 
-fn nonsense() -> Denied {
-    Denied::Backend("Keystone's answer cannot be understood".to_owned())
+/// Returns the error for a response without the expected members.
+fn invalid_response() -> Denied {
+    Denied::Backend("Keystone sent an invalid response".to_owned())
 }
 
-/// Where the service is.
+/// Address of the service.
 struct Service {
     host: String,
     port: u16,
-    /// `host:port` as it was written.
+    /// `host:port` for the header `Host`, as it is configured.
     authority: String,
-    /// What stands before every path, with a slash at both ends.
+    /// Prefix of all paths, with a slash at both ends.
     base: String,
     tls: Option<(TlsConnector, ServerName<'static>)>,
 }
 
 impl Service {
+    /// Parses the URL of the service; a version in its path is replaced by `version`.
     fn new(
         address: &str,
         version: &str,
         authorities: Option<RootCertStore>,
     ) -> anyhow::Result<Self> {
-        let uri: Uri = address.parse().context("http://host:port expected")?;
+        let uri: Uri = address.parse().context("expected http://host:port")?;
         let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
-            bail!("http://host:port expected");
+            bail!("expected http://host:port");
         };
         let host = authority.host().trim_matches(['[', ']']).to_owned();
-        let (usual, tls) = match scheme {
+        let (default_port, tls) = match scheme {
             "http" => (80, None),
             "https" => {
-                let name = ServerName::try_from(host.clone()).context("not a server's name")?;
+                let name = ServerName::try_from(host.clone()).context("not a valid server name")?;
                 (443, Some((connector(authorities)?, name)))
             }
-            _ => bail!("http or https expected"),
+            _ => bail!("expected http or https"),
         };
-        // The version may be written or not, and for the other one.
+        // The configured URL may contain a version, also the other one.
         let path = uri.path().trim_end_matches('/');
         let path = path
             .strip_suffix("/v3")
             .or(path.strip_suffix("/v2.0"))
             .unwrap_or(path);
         Ok(Self {
-            port: authority.port_u16().unwrap_or(usual),
+            port: authority.port_u16().unwrap_or(default_port),
             authority: authority.host().to_owned()
                 + &authority
                     .port_u16()
@@ -239,8 +251,8 @@ impl Service {
         })
     }
 
-    /// Sends a request on a connection of its own; the path goes on from the base.
-    async fn ask(
+    /// Sends a request to `path` below the base on a new connection.
+    async fn send(
         &self,
         request: Builder,
         path: &str,
@@ -262,6 +274,7 @@ impl Service {
     }
 }
 
+/// Sends a request over a stream and reads the response; a body that is not JSON becomes null.
 async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     request: Request<Full<Bytes>>,
@@ -271,16 +284,16 @@ async fn exchange(
     let exchange = async {
         let answer = sender.send_request(request).await?;
         let (head, body) = answer.into_parts();
-        let body = Limited::new(body, LONGEST_BODY).collect().await;
+        let body = Limited::new(body, MAX_RESPONSE_BYTES).collect().await;
         let body = body.map_err(|error| anyhow::anyhow!(error))?.to_bytes();
-        // Errors need not be JSON, and tell nothing that is passed on.
+        // Error responses need not be JSON, and clients do not see them.
         let body = serde_json::from_slice(&body).unwrap_or_default();
         Ok(Response::from_parts(head, body))
     };
     tokio::pin!(exchange);
     tokio::select! {
         answer = &mut exchange => answer,
-        // It may end with the last byte of the answer.
+        // The connection may end together with the response, which is then complete.
         ended = connection => {
             ended?;
             exchange.await
@@ -288,12 +301,13 @@ async fn exchange(
     }
 }
 
+/// Returns a TLS connector that trusts the authorities of the system and further ones.
 fn connector(authorities: Option<RootCertStore>) -> anyhow::Result<TlsConnector> {
     let mut roots = authorities.unwrap_or_else(RootCertStore::empty);
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if roots.is_empty() {
         bail!(
-            "the system trusts no certificate authority, and {} is not set",
+            "the system has no trusted certificate authorities; set {}",
             tls::CA_CERT
         );
     }
@@ -304,22 +318,9 @@ fn connector(authorities: Option<RootCertStore>) -> anyhow::Result<TlsConnector>
     Ok(TlsConnector::from(Arc::new(config)))
 }
 
-/// A token as one part of a path.
-fn percent_encoded(token: &str) -> String {
-    use std::fmt::Write as _;
-    token.bytes().fold(String::new(), |mut path, byte| {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'~' => {
-                path.push(char::from(byte));
-            }
-            byte => drop(write!(path, "%{byte:02X}")),
-        }
-        path
-    })
-}
-
-/// A token is checked with every request: a service that hangs must not hold them up for long.
-const LONGEST_ANSWER: Duration = Duration::from_secs(10);
-/// The catalogue of a large cloud is some hundred kilobytes.
-const LONGEST_BODY: usize = 4 << 20;
+/// Time for a response: tokens are verified with every request, which a hanging service would block.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest response: the service catalog of a large cloud has some hundred kilobytes.
+const MAX_RESPONSE_BYTES: usize = 4 << 20;
+/// Requests that may be in progress at a time.
 const REQUESTS_AT_A_TIME: usize = 32;

@@ -1,22 +1,22 @@
-//! Who asks, and what they may: credentials are verified here, sockets are not known.
+//! Authentication and permissions, independent of HTTP.
 //!
 //! ```text
-//! request ─ carrier: credentials ─ backend: user ─ policy: may it? ─ handler
-//!                └ 401               └ 401           └ 405, of a socket 403
+//! request ─ credentials ─ backend: user ─ policy: permission ─ handler
+//!                └ 401          └ 401         └ 405, for WebSocket 403
 //! ```
 
 mod basic;
-mod carrier;
-mod gate;
+mod config;
+pub(crate) mod credentials;
 mod htpasswd;
 mod keystone;
+mod login;
 mod policy;
 mod session;
-mod settings;
 
-pub(crate) use gate::{Access, admit, read, refused, write};
+pub(crate) use config::from_config;
+pub(crate) use login::{Denied, Login};
 pub(crate) use policy::{Permission, User};
-pub(crate) use settings::from_config;
 
 use std::net::IpAddr;
 
@@ -24,72 +24,51 @@ use self::basic::Basic;
 use self::keystone::Keystone;
 use self::policy::Policy;
 
-/// The backends and the policy of a daemon.
+/// Authentication backends and permissions of the daemon.
 pub(crate) struct Auth {
-    api: Backend,
-    cluster: Cluster,
-    policy: Policy,
+    pub(crate) api: Backend,
+    pub(crate) cluster: Cluster,
+    pub(crate) policy: Policy,
 }
 
-/// How users prove who they are.
+/// Authentication backend.
 pub(crate) enum Backend {
-    /// They need not: everybody is `admin`.
+    /// No authentication: everyone is `admin`.
     Open,
-    /// With a password that is known here.
+    /// User names with passwords.
     Basic(Basic),
-    /// With a token of OpenStack's identity service.
+    /// Tokens of OpenStack's identity service.
     Keystone(Keystone),
 }
 
-/// Who may connect to the endpoints of agents and other analyzers.
-enum Cluster {
-    /// Whom this backend knows.
+/// Access to the endpoints of agents and other analyzers.
+pub(crate) enum Cluster {
+    /// Clients that this backend authenticates.
     Backend(Backend),
-    /// Clients on this machine: the API is closed, and nothing is written about these endpoints.
+    /// Clients on this machine: the API requires authentication, and no cluster backend is configured.
     Loopback,
 }
 
-/// A user who has just logged in.
-#[derive(Debug)]
-pub(crate) struct Login {
-    pub(crate) user: User,
-    /// What stands for user and password from now on; empty where none is needed.
-    pub(crate) token: String,
-}
-
-/// Why somebody is not let in.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Denied {
-    /// There are no credentials, or wrong ones.
-    #[error("Wrong credentials")]
-    Credentials,
-    /// The service that knows them does not know these, or cannot be asked.
-    #[error("{0}")]
-    Backend(String),
-    /// They cannot be checked now.
-    #[error("credentials cannot be checked now, try again later")]
-    Busy,
-}
-
 impl Backend {
-    /// Who credentials, as a request carries them, belong to.
+    /// Returns the user to whom the credentials of a request belong.
     ///
     /// # Errors
-    /// [`Denied`]
+    /// [`Denied`] if they are missing, wrong or cannot be checked.
     pub(crate) async fn verify(&self, credentials: Option<&str>) -> Result<User, Denied> {
         match self {
             Self::Open => Ok(admin()),
             Self::Basic(basic) => {
                 let credentials = credentials.ok_or(Denied::Credentials)?;
-                basic.verify(carrier::secret(credentials)).await
+                basic.verify(credentials::secret(credentials)).await
             }
             Self::Keystone(keystone) => {
                 let credentials = credentials.ok_or(Denied::Credentials)?;
-                keystone.verify(carrier::secret(credentials)).await
+                keystone.verify(credentials::secret(credentials)).await
             }
         }
     }
 
+    /// Logs a user in. See [`Auth::login`].
     async fn login(&self, name: &str, password: &str) -> Result<Login, Denied> {
         match self {
             Self::Open => Ok(Login {
@@ -101,7 +80,7 @@ impl Backend {
         }
     }
 
-    /// Reads again what it has of files.
+    /// Reloads the password file, if there is one.
     fn reload(&self) -> Result<(), String> {
         match self {
             Self::Open | Self::Keystone(_) => Ok(()),
@@ -109,16 +88,17 @@ impl Backend {
         }
     }
 
-    fn is_open(&self) -> bool {
+    /// Returns whether everyone is admitted.
+    pub(crate) fn is_open(&self) -> bool {
         matches!(self, Self::Open)
     }
 }
 
 impl Auth {
-    /// Begins a session of the API's backend, and tells what its user may.
+    /// Logs a user of the API in; returns a token and the permissions of the user.
     ///
     /// # Errors
-    /// [`Denied`]
+    /// [`Denied`] if name or password is wrong or cannot be checked.
     pub(crate) async fn login(
         &self,
         name: &str,
@@ -129,31 +109,25 @@ impl Auth {
         Ok((login, permissions))
     }
 
-    /// Which permission a user lacks, in words; `None` where it may.
-    pub(crate) fn missing(&self, user: &User, object: &str, action: &str) -> Option<String> {
-        let may = self.policy.allows(user, object, action);
-        (!may).then(|| gate::missing(user, object, action))
-    }
-
-    /// Whether everybody may use the API.
+    /// Returns whether everyone can use the API.
     pub(crate) fn is_open(&self) -> bool {
         self.api.is_open()
     }
 
-    /// Whether flows may come from an address in datagrams, which carry no credentials.
+    /// Returns whether flow datagrams from an address are accepted; they carry no credentials.
     ///
-    /// COMPAT: where agents have a backend they may go on sending flows without it.
-    pub(crate) fn takes_datagrams_of(&self, peer: IpAddr) -> bool {
+    /// COMPAT: with a cluster backend, agents can send datagrams without authentication.
+    pub(crate) fn accepts_datagrams_from(&self, peer: IpAddr) -> bool {
         match self.cluster {
             Cluster::Backend(_) => true,
             Cluster::Loopback => peer.to_canonical().is_loopback(),
         }
     }
 
-    /// Reads password files again; those that cannot be read leave everything as it was.
+    /// Reloads the password files.
     ///
     /// # Errors
-    /// What is wrong with them.
+    /// If a file cannot be read or is invalid. Its users then remain as they were.
     pub(crate) fn reload(&self) -> Result<(), String> {
         self.api.reload()?;
         match &self.cluster {
@@ -163,6 +137,7 @@ impl Auth {
     }
 }
 
+/// Returns the user of requests without authentication.
 fn admin() -> User {
     User {
         name: ADMIN.to_owned(),
@@ -170,5 +145,5 @@ fn admin() -> User {
     }
 }
 
-/// The user everybody is where nobody need say who they are, and the role that may all.
-const ADMIN: &str = "admin";
+/// Name of the user of requests without authentication, and of the role with all permissions.
+pub(crate) const ADMIN: &str = "admin";

@@ -1,20 +1,21 @@
-//! What a user may: rules that name a user or a role, an object and an action.
+//! Role-based permissions: rules that name a user or a role, an object and an action.
 //!
-//! A user has its own rules and those of its roles. Something is allowed when a rule allows it and
-//! none denies it; what no rule names is denied.
+//! The rules of a user are its own and those of its roles, transitively. An action is allowed if at
+//! least one of them allows it and none denies it.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-/// All rules, and who has which role.
+/// Rules and role assignments.
 #[derive(Clone, Debug)]
 pub(crate) struct Policy {
     rules: Vec<Rule>,
-    /// User (or role) and a role it has.
+    /// Pairs of a user or role and a role that it has.
     roles: Vec<(String, String)>,
 }
 
+/// Rule that allows or denies an action on an object.
 #[derive(Clone, Debug)]
 struct Rule {
     subject: String,
@@ -23,7 +24,9 @@ struct Rule {
     is_allowed: bool,
 }
 
-/// One entry of what a user may, as `/login` tells it.
+/// Permission of a user in the response of `/login`.
+///
+/// COMPAT: the member names of Skydive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Permission {
@@ -33,7 +36,7 @@ pub(crate) struct Permission {
 }
 
 impl Default for Policy {
-    /// The rules of the roles `admin` and `guest`.
+    /// Returns the built-in rules of the roles `admin` and `guest`.
     fn default() -> Self {
         let mut rules = Vec::new();
         let mut rule = |subject: &str, object: &str, action: &str, is_allowed| {
@@ -61,10 +64,10 @@ impl Default for Policy {
 
 impl Policy {
     /// Adds a line of a policy: `p, subject, object, action, allow` (or `deny`), or
-    /// `g, user, role`. Empty lines and those that begin with `#` say nothing.
+    /// `g, user, role`. Empty lines and those that begin with `#` are ignored.
     ///
     /// # Errors
-    /// When it is neither, with what is expected.
+    /// If the line has another form; the error describes the expected ones.
     pub(crate) fn add(&mut self, line: &str) -> Result<(), String> {
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
@@ -81,15 +84,15 @@ impl Policy {
             ["g", user, role] => self.roles.push(((*user).to_owned(), (*role).to_owned())),
             _ => {
                 return Err(format!(
-                    "{line:?} is not allowed, \"p, subject, object, action, allow|deny\" or \
-                     \"g, user, role\" expected"
+                    "{line:?} is not allowed, expected \"p, subject, object, action, allow|deny\" \
+                     or \"g, user, role\""
                 ));
             }
         }
         Ok(())
     }
 
-    /// Whether a user may; it has the `default_role` if no line gives it a role.
+    /// Returns whether a user may perform an action on an object.
     pub(crate) fn allows(&self, user: &User, object: &str, action: &str) -> bool {
         let subjects = self.subjects(user);
         let mut fitting = self
@@ -101,7 +104,18 @@ impl Policy {
         fitting.peek().is_some() && fitting.all(|rule| rule.is_allowed)
     }
 
-    /// All that the rules say about a user.
+    /// Returns a description of the permission that a user lacks; `None` if the user has it.
+    pub(crate) fn missing(&self, user: &User, object: &str, action: &str) -> Option<String> {
+        if self.allows(user, object, action) {
+            return None;
+        }
+        let name = &user.name;
+        Some(format!(
+            "'{name}' has no '{action}' permission on '{object}'"
+        ))
+    }
+
+    /// Returns all permissions and denials of a user, by object and action.
     pub(crate) fn permissions(&self, user: &User) -> Vec<Permission> {
         let subjects = self.subjects(user);
         let mut all: BTreeMap<(&str, &str), bool> = BTreeMap::new();
@@ -120,7 +134,8 @@ impl Policy {
             .collect()
     }
 
-    /// The names whose rules count for a user: its own, its roles', and the roles of those.
+    /// Returns the names whose rules apply to a user: its own and its roles, transitively. The default
+    /// role counts only if no line gives the user a role.
     fn subjects<'a>(&'a self, user: &'a User) -> Vec<&'a str> {
         let mut subjects = vec![user.name.as_str()];
         if !self.roles.iter().any(|(name, _)| *name == user.name) {
@@ -139,15 +154,16 @@ impl Policy {
     }
 }
 
-/// Somebody whom a backend knows.
+/// Authenticated user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct User {
+    /// Name of the user.
     pub(crate) name: String,
-    /// The role it has where the policy gives it none.
+    /// Role of the user if the policy gives it none.
     pub(crate) default_role: String,
 }
 
-/// Object, its actions, and what a guest is told about them; an admin may all.
+/// Object, actions, and the rule of `guest` for them (allow, deny or none); `admin` may do all.
 const BUILT_IN: &[(&str, &[&str], Option<bool>)] = &[
     ("alert", READ_WRITE, Some(false)),
     ("capture", READ_WRITE, Some(false)),
@@ -178,6 +194,7 @@ const BUILT_IN: &[(&str, &[&str], Option<bool>)] = &[
     ("workflow", READ_WRITE, Some(false)),
     ("workflow.call", &["write"], None),
 ];
+/// Actions of most objects.
 const READ_WRITE: &[&str] = &["read", "write"];
 
 #[cfg(test)]
@@ -200,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn an_admin_may_all_a_guest_looks_at_the_topology() {
+    fn an_admin_may_do_everything_and_a_guest_may_read_the_topology() {
         let policy = policy(&[]);
         let (admin, guest) = (user("eve", "admin"), user("eve", "guest"));
         for (object, actions, for_guest) in BUILT_IN {
@@ -220,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_add_roles_and_rules_and_a_denial_beats_all() {
+    fn lines_add_roles_and_rules_and_a_denial_overrides_all() {
         let policy = policy(&[
             "# who may what",
             "",
@@ -241,20 +258,26 @@ mod tests {
         );
         assert!(
             !policy.allows(&bob, "noderule", "read"),
-            "its default role is gone"
+            "its default role does not count"
         );
         let ann = user("ann", "admin");
         assert!(!policy.allows(&ann, "topology", "read"));
         assert!(policy.allows(&ann, "status", "read"));
         assert!(!policy.allows(&user("loop", "admin"), "status", "read"));
-        let told = policy.permissions(&ann);
-        let about = |object: &str| told.iter().find(|p| p.object == object).unwrap().allowed;
+        let permissions = policy.permissions(&ann);
+        let about = |object: &str| {
+            permissions
+                .iter()
+                .find(|p| p.object == object)
+                .unwrap()
+                .allowed
+        };
         assert!(!about("topology") && about("status"));
         assert!(policy.permissions(&user("x", "nobody")).is_empty());
     }
 
     #[test]
-    fn a_line_that_is_none_is_refused() {
+    fn an_invalid_line_is_refused() {
         for line in [
             "p, a, b, c",
             "p, a, b, c, maybe",

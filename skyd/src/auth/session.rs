@@ -1,4 +1,4 @@
-//! Sessions: what `/login` hands out instead of sending the password around.
+//! Login sessions: random tokens that replace the password, with expiry and a limit per user.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -8,34 +8,37 @@ use std::time::Duration;
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::time::Instant;
 
-/// The sessions of a backend, by their tokens.
+/// Open sessions of a backend by their tokens.
 ///
-/// A session ends when it has not been used for a while, when its user logged in much more often
-/// since, and with the process.
+/// A session ends after a time without use, when its user exceeds the limit of sessions (LRU), and
+/// with the process.
 pub(crate) struct Sessions {
+    /// Time without use after which a session ends.
     idle: Duration,
-    most: usize,
+    /// Most sessions of one user.
+    max_per_user: usize,
     random: SystemRandom,
     open: Mutex<HashMap<String, Session>>,
 }
 
+/// A session: its user and the time of its last use.
 struct Session {
     user: String,
     used: Instant,
 }
 
 impl Sessions {
-    /// Sessions that end after `idle` without use.
+    /// Creates a registry whose sessions end after `idle` without use.
     pub(crate) fn new(idle: Duration) -> Self {
         Self {
             idle,
-            most: MOST,
+            max_per_user: MAX_PER_USER,
             random: SystemRandom::new(),
             open: Mutex::default(),
         }
     }
 
-    /// Begins a session; `None` where the system has no random bytes.
+    /// Begins a session and returns its token; `None` if the system provides no random bytes.
     pub(crate) fn begin(&self, user: &str, now: Instant) -> Option<String> {
         let mut bytes = [0; 32];
         self.random.fill(&mut bytes).ok()?;
@@ -46,7 +49,7 @@ impl Sessions {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.retain(|_, session| now.duration_since(session.used) < self.idle);
         let of_user = open.iter().filter(|(_, session)| session.user == user);
-        if of_user.clone().count() >= self.most {
+        if of_user.clone().count() >= self.max_per_user {
             let oldest = of_user.min_by_key(|(_, session)| session.used);
             if let Some(oldest) = oldest.map(|(token, _)| token.clone()) {
                 open.remove(&oldest);
@@ -60,7 +63,8 @@ impl Sessions {
         Some(token)
     }
 
-    /// Whose session this is, which counts as a use of it.
+    /// Returns the user of a session and marks the session as used; `None` if the token is unknown or
+    /// expired.
     pub(crate) fn user(&self, token: &str, now: Instant) -> Option<String> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let session = open.get_mut(token)?;
@@ -72,23 +76,23 @@ impl Sessions {
         Some(session.user.clone())
     }
 
-    /// Ends those of the users that a test names.
+    /// Ends all sessions of users for whom a predicate is true.
     pub(crate) fn end_where(&self, is_over: impl Fn(&str) -> bool) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.retain(|_, session| !is_over(&session.user));
     }
 }
 
-/// Sessions of one user: scripts log in at each start and never log out.
-const MOST: usize = 1000;
+/// Most sessions of one user: scripts log in at each start and never log out.
+const MAX_PER_USER: usize = 1000;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn sessions(most: usize) -> Sessions {
+    fn sessions(max_per_user: usize) -> Sessions {
         Sessions {
-            most,
+            max_per_user,
             ..Sessions::new(Duration::from_secs(60))
         }
     }
@@ -116,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_unused_session_of_the_same_user_makes_room() {
+    fn the_least_recently_used_session_of_the_same_user_is_ended() {
         let sessions = sessions(2);
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);

@@ -1,4 +1,4 @@
-//! Reading a configuration file, which may be a pipe that nobody writes into.
+//! Reads configuration files, with limits on length and time: a path may be a pipe without a writer.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -11,48 +11,49 @@ use serde_json::Value;
 
 use super::{ConfigError, yaml};
 
-/// Reads and parses a file; `-` is the standard input.
+/// Reads and parses a file; `-` is standard input.
 pub(super) fn read_file(path: &Path) -> Result<Value, ConfigError> {
-    let place = path.display().to_string();
+    let location = path.display().to_string();
     let text = if path == Path::new("-") {
         read_bounded(io::stdin())
     } else {
-        read_in_time(path, PATIENCE)
+        read_in_time(path, READ_TIMEOUT)
     };
     let text = text.map_err(|source| ConfigError::File {
-        path: place.clone(),
+        path: location.clone(),
         source,
     })?;
-    yaml(&text).map_err(|reason| ConfigError::Yaml { place, reason })
+    yaml(&text).map_err(|reason| ConfigError::Yaml { location, reason })
 }
 
-/// Reads on a thread of its own: opening a pipe waits for a writer, who may never come. The thread
-/// is then left behind, waiting.
-fn read_in_time(path: &Path, patience: Duration) -> io::Result<String> {
+/// Reads a file on a separate thread. Opening a pipe blocks until there is a writer; after the
+/// timeout that thread is abandoned and stays blocked.
+fn read_in_time(path: &Path, timeout: Duration) -> io::Result<String> {
     let (send, text) = mpsc::channel();
     let path = path.to_owned();
     thread::Builder::new()
         .name("configuration".to_owned())
         .spawn(move || send.send(File::open(path).and_then(read_bounded)))?;
-    text.recv_timeout(patience).unwrap_or_else(|_| {
-        let reason = format!("it has not come to its end within {patience:?}");
+    text.recv_timeout(timeout).unwrap_or_else(|_| {
+        let reason = format!("timed out after {timeout:?} reading it");
         Err(io::Error::new(io::ErrorKind::TimedOut, reason))
     })
 }
 
-/// All of a source, which may be one that never ends.
+/// Reads a whole source, up to the limit of [`MAX_BYTES`].
 fn read_bounded(source: impl Read) -> io::Result<String> {
     let mut text = String::new();
-    source.take(LONGEST + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > LONGEST {
-        let reason = format!("longer than {LONGEST} bytes");
+    source.take(MAX_BYTES + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_BYTES {
+        let reason = format!("file exceeds the limit of {MAX_BYTES} bytes");
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
     }
     Ok(text)
 }
 
-const LONGEST: u64 = 1 << 20;
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Longest configuration file.
+const MAX_BYTES: u64 = 1 << 20;
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
@@ -63,13 +64,13 @@ mod tests {
     #[test]
     fn a_file_that_never_ends_is_refused() {
         let error = read_bounded(io::repeat(b' ')).unwrap_err();
-        assert_eq!(error.to_string(), "longer than 1048576 bytes");
-        let longest = io::repeat(b' ').take(LONGEST);
-        assert_eq!(read_bounded(longest).unwrap().len() as u64, LONGEST);
+        assert_eq!(error.to_string(), "file exceeds the limit of 1048576 bytes");
+        let longest = io::repeat(b' ').take(MAX_BYTES);
+        assert_eq!(read_bounded(longest).unwrap().len() as u64, MAX_BYTES);
     }
 
     #[test]
-    fn a_pipe_is_read_once_somebody_writes_and_not_waited_for_in_vain() {
+    fn a_pipe_is_read_once_it_has_a_writer_and_times_out_otherwise() {
         use rustix::fs::{CWD, FileType, Mode, mknodat};
         let folder = std::env::temp_dir().join(format!("skyd-config-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
@@ -78,7 +79,7 @@ mod tests {
         let error = read_in_time(&path, Duration::from_millis(20)).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         std::fs::remove_file(&path).unwrap();
-        // The reader left behind still has the former pipe.
+        // The abandoned reader still has the first pipe open.
         mknodat(CWD, &path, FileType::Fifo, Mode::RWXU, 0).unwrap();
         let written = path.clone();
         let writer = thread::spawn(move || {

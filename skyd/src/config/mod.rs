@@ -1,13 +1,14 @@
-//! The configuration: defaults, then files, then the environment, then `--set`, the later wins.
+//! Configuration: defaults, then files, then environment variables, then `--set`; later ones win.
 //!
-//! Files are YAML with the original's key names, in any case. A key that is unknown, or known and
-//! without effect, is a warning; a value that its key does not take ends the start with the key,
-//! the value and what is allowed.
+//! Files are YAML with the key names of Skydive, in upper or lower case. An unknown key, or a key
+//! without effect, is a warning. A value that its key does not accept is an error that names the
+//! key, the value and what is allowed.
 
 mod file;
 mod keys;
-mod kind;
-mod shown;
+mod redact;
+mod reference;
+mod value_type;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -18,33 +19,42 @@ use serde_json::Value;
 use skylib::api::address::ServiceAddress;
 
 use self::file::read_file;
-use self::keys::{KEYS, Key, RENAMED};
-use self::kind::Kind;
+use self::keys::RENAMED;
 
-/// Where values come from besides the defaults.
+pub use self::keys::{ConfigKey, keys};
+pub use self::reference::reference;
+pub use self::value_type::ValueType;
+
+/// Sources of values in addition to the defaults.
 #[derive(Debug, Default)]
 pub struct Sources {
-    /// Files, `-` for the standard input; without any, the original's default file if it is there.
+    /// YAML files, `-` for standard input; without any, Skydive's default file if it exists.
     pub files: Vec<PathBuf>,
-    /// Variables of the environment.
+    /// Environment variables; those without the prefix `SKYD_` or `SKYDIVE_` are ignored.
     pub environment: Vec<(String, String)>,
-    /// `key=value` of the command line.
+    /// `key=value` settings of the command line.
     pub settings: Vec<String>,
 }
 
-/// The values of all keys, checked.
+/// The checked values of all keys.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// By dotted key in lower case; only what some source wrote.
+    /// Configured values by dotted key in lower case; defaults are not in it.
     values: BTreeMap<String, Value>,
-    /// What was written by an old name, and where; empty once all is read.
+    /// Values configured by an old name, with their source; empty once all sources are read.
     renamed: BTreeMap<&'static str, (String, Value)>,
-    /// What the user should know, to be logged once there is a log.
+    /// Warnings for the user, to be logged once the log is set up.
     pub warnings: Vec<String>,
 }
 
+/// A configuration while its sources are read, with all errors so far.
+struct Loader {
+    config: Config,
+    errors: Vec<ConfigError>,
+}
+
 impl Config {
-    /// Reads one YAML text; `place` is what errors call it. Nothing else is looked at.
+    /// Parses one YAML text, without any other source; errors and warnings call it `source`.
     ///
     /// ```
     /// use skyd::config::Config;
@@ -56,282 +66,319 @@ impl Config {
     /// ```
     ///
     /// # Errors
-    /// When it is no YAML, or a value is none that its key takes.
-    pub fn parse(place: &str, text: &str) -> Result<Self, ConfigError> {
-        let mut config = Self::empty();
-        let tree = yaml(text).map_err(|reason| ConfigError::Yaml {
-            place: place.to_owned(),
-            reason,
-        })?;
-        config.add_tree(place, &mut Vec::new(), tree)?;
-        config.finish()
-    }
-
-    const fn empty() -> Self {
-        Self {
-            values: BTreeMap::new(),
-            renamed: BTreeMap::new(),
-            warnings: Vec::new(),
+    /// If the text is not YAML, or a key does not accept its value.
+    pub fn parse(source: &str, text: &str) -> Result<Self, ConfigError> {
+        let mut loader = Loader::new();
+        match yaml(text) {
+            Ok(tree) => loader.add_tree(source, &mut Vec::new(), tree),
+            Err(reason) => loader.errors.push(ConfigError::Yaml {
+                location: source.to_owned(),
+                reason,
+            }),
         }
-    }
-
-    fn finish(mut self) -> Result<Self, ConfigError> {
-        self.apply_renamed()?;
-        self.warn_of_unread();
-        Ok(self)
+        loader.finish().into_result()
     }
 
     /// Reads all sources.
     ///
     /// # Errors
-    /// When a file cannot be read, or a value is none that its key takes.
+    /// The first error: a file cannot be read or is not YAML, or a key does not accept its value.
     pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
-        let mut config = Self::empty();
-        let default_file = Path::new(DEFAULT_FILE);
-        if sources.files.is_empty() && default_file.exists() {
-            match read_file(default_file) {
-                Ok(tree) => config.add_tree(DEFAULT_FILE, &mut Vec::new(), tree)?,
-                Err(error) => config
-                    .warnings
-                    .push(format!("{error}; going on without it")),
-            }
-        }
-        for file in &sources.files {
-            let place = file.display().to_string();
-            config.add_tree(&place, &mut Vec::new(), read_file(file)?)?;
-        }
-        for (name, text) in &sources.environment {
-            config.add_variable(name, text)?;
-        }
-        for setting in &sources.settings {
-            let Some((name, text)) = setting.split_once('=') else {
-                return Err(ConfigError::NoValue(setting.clone()));
-            };
-            config.add_text("--set", name.trim(), text)?;
-        }
-        config.finish()
+        Loader::load(sources).into_result()
     }
 
-    /// Text; empty where nothing is written and there is no default.
+    /// Reads all sources and returns the configuration with all errors. Values with errors are left
+    /// out.
+    #[must_use]
+    pub fn check(sources: &Sources) -> (Self, Vec<ConfigError>) {
+        let Loader { config, errors } = Loader::load(sources);
+        (config, errors)
+    }
+
+    /// Returns a text; empty if nothing is configured and there is no default.
     pub fn text(&self, name: &str) -> String {
-        self.read(name, |_, value| kind::text(value))
+        self.read(name, |_, value| value_type::text(value))
             .unwrap_or_default()
     }
 
-    /// A whole number.
+    /// Returns an integer; 0 if nothing is configured and there is no default.
     pub fn count(&self, name: &str) -> usize {
-        let number = self.read(name, Kind::count).unwrap_or_default();
+        let number = self.read(name, ValueType::count).unwrap_or_default();
         usize::try_from(number).unwrap_or_default()
     }
 
-    /// A length of time.
+    /// Returns a duration; zero if nothing is configured and there is no default.
     pub fn duration(&self, name: &str) -> Duration {
-        self.read(name, |_, value| kind::time(value))
+        self.read(name, |_, value| value_type::time(value))
             .unwrap_or_default()
     }
 
-    /// True or false; false where nothing is written and there is no default.
+    /// Returns a boolean; `false` if nothing is configured and there is no default.
     #[must_use]
     pub fn flag(&self, name: &str) -> bool {
-        self.read(name, |_, value| kind::flag(value))
+        self.read(name, |_, value| value_type::flag(value))
             .unwrap_or_default()
     }
 
-    /// A size in bytes.
+    /// Returns a size in bytes; 0 if nothing is configured and there is no default.
     pub fn bytes(&self, name: &str) -> usize {
         let bytes = self
-            .read(name, |_, value| kind::bytes(value))
+            .read(name, |_, value| value_type::bytes(value))
             .unwrap_or_default();
         usize::try_from(bytes).unwrap_or(usize::MAX)
     }
 
-    /// Host and port; `None` where nothing is written and there is no default.
+    /// Returns host and port; `None` if nothing is configured and there is no default.
     pub fn address(&self, name: &str) -> Option<ServiceAddress> {
-        self.read(name, |_, value| kind::address(value))
+        self.read(name, |_, value| value_type::address(value))
     }
 
-    /// A tree, as it was written.
+    /// Returns a tree as it is configured; `None` if it is not.
     pub fn tree(&self, name: &str) -> Option<&Value> {
         self.values.get(&name.to_ascii_lowercase())
     }
 
-    /// Whether some source wrote a value.
-    pub fn is_written(&self, name: &str) -> bool {
+    /// Returns whether some source configures a key.
+    pub fn is_set(&self, name: &str) -> bool {
         self.values.contains_key(&name.to_ascii_lowercase())
     }
 
-    /// The kind of an authentication backend: its `type`, else its own name.
+    /// Returns the type of an authentication backend: its `type`, or else its own name.
     pub fn backend_type(&self, key: &str) -> String {
         let name = self.text(key);
-        let written = self.text(&format!("auth.{name}.type"));
-        if written.is_empty() { name } else { written }
+        let configured = self.text(&format!("auth.{name}.type"));
+        if configured.is_empty() {
+            name
+        } else {
+            configured
+        }
     }
 
-    /// What is written, else the default, as its reader wants it.
-    fn read<T>(&self, name: &str, read: impl Fn(Kind, &Value) -> Option<T>) -> Option<T> {
+    /// Reads the configured value of a key, or else its default.
+    fn read<T>(&self, name: &str, read: impl Fn(ValueType, &Value) -> Option<T>) -> Option<T> {
         let name = name.to_ascii_lowercase();
         let path: Vec<String> = name.split('.').map(str::to_owned).collect();
         let (key, _) = keys::find(&path)?;
         if let Some(value) = self.values.get(&name) {
-            return read(key.kind, value);
+            return read(key.value_type, value);
         }
         match key.default {
             "" => None,
-            text => read(key.kind, &key.kind.value_of(text).ok()?),
+            text => read(key.value_type, &key.value_type.parse(text).ok()?),
+        }
+    }
+}
+
+impl Loader {
+    const fn new() -> Self {
+        Self {
+            config: Config {
+                values: BTreeMap::new(),
+                renamed: BTreeMap::new(),
+                warnings: Vec::new(),
+            },
+            errors: Vec::new(),
         }
     }
 
-    /// Adds what a file says below `path`.
-    fn add_tree(
-        &mut self,
-        place: &str,
-        path: &mut Vec<String>,
-        value: Value,
-    ) -> Result<(), ConfigError> {
-        if value.is_null() {
-            return Ok(());
+    fn load(sources: &Sources) -> Self {
+        let mut loader = Self::new();
+        let default_file = Path::new(DEFAULT_FILE);
+        if sources.files.is_empty() && default_file.exists() {
+            match read_file(default_file) {
+                Ok(tree) => loader.add_tree(DEFAULT_FILE, &mut Vec::new(), tree),
+                Err(error) => loader.warn(format!("{error}; continuing without this file")),
+            }
         }
-        if path.len() > DEEPEST {
-            return Err(ConfigError::TooDeep {
-                place: place.to_owned(),
+        for file in &sources.files {
+            match read_file(file) {
+                Ok(tree) => loader.add_tree(&file.display().to_string(), &mut Vec::new(), tree),
+                Err(error) => loader.errors.push(error),
+            }
+        }
+        for (name, text) in &sources.environment {
+            loader.add_variable(name, text);
+        }
+        for setting in &sources.settings {
+            match setting.split_once('=') {
+                Some((name, text)) => loader.add_text("--set", name.trim(), text),
+                None => loader.errors.push(ConfigError::NoValue(setting.clone())),
+            }
+        }
+        loader.finish()
+    }
+
+    fn finish(mut self) -> Self {
+        self.apply_renamed();
+        self.warn_of_ignored();
+        self
+    }
+
+    /// Returns the first error, if there is one.
+    fn into_result(self) -> Result<Config, ConfigError> {
+        match self.errors.into_iter().next() {
+            Some(error) => Err(error),
+            None => Ok(self.config),
+        }
+    }
+
+    fn warn(&mut self, warning: String) {
+        self.config.warnings.push(warning);
+    }
+
+    /// Adds the content of a file below `path`.
+    fn add_tree(&mut self, location: &str, path: &mut Vec<String>, value: Value) {
+        if value.is_null() {
+            return;
+        }
+        if path.len() > MAX_DEPTH {
+            return self.errors.push(ConfigError::TooDeep {
+                location: location.to_owned(),
                 key: path[..3].join("."),
             });
         }
         if let Some((name, _)) = RENAMED.iter().find(|(name, _)| *name == joined(path)) {
-            self.renamed.insert(name, (place.to_owned(), value));
-            return Ok(());
+            self.config
+                .renamed
+                .insert(name, (location.to_owned(), value));
+            return;
         }
-        // A free tree may hold keys that have a kind: those are looked for first.
+        // A free tree may contain keys with a type of their own, so a tree is descended first.
         if !(value.is_object() && keys::is_branch(path)) {
-            if let Some((key, parts)) = keys::find(path) {
-                return self.add(place, key, &path[..parts], &path[parts..], value);
+            if let Some((key, segments)) = keys::find(path) {
+                return self.add(location, key, &path[..segments], &path[segments..], value);
             }
             if !keys::is_branch(path) {
-                self.warnings
-                    .push(format!("{place}: unknown key {}", path.join(".")));
-                return Ok(());
+                return self.warn(format!("{location}: unknown key {}", path.join(".")));
             }
         }
         let Value::Object(members) = value else {
-            return Err(ConfigError::NoTree {
-                place: place.to_owned(),
+            return self.errors.push(ConfigError::NoTree {
+                location: location.to_owned(),
                 key: path.join("."),
             });
         };
         for (name, value) in members {
             let depth = path.len();
             path.extend(name.split('.').map(str::to_owned));
-            self.add_tree(place, path, value)?;
+            self.add_tree(location, path, value);
             path.truncate(depth);
         }
-        Ok(())
     }
 
     /// Adds one value of a key; `below` is the rest of the path inside a free tree.
     fn add(
         &mut self,
-        place: &str,
-        key: &Key,
+        location: &str,
+        key: &ConfigKey,
         path: &[String],
         below: &[String],
         value: Value,
-    ) -> Result<(), ConfigError> {
-        key.kind
-            .check(&value)
-            .map_err(|allowed| ConfigError::Value {
-                place: place.to_owned(),
+    ) {
+        if let Err(allowed) = key.value_type.check(&value) {
+            let is_secret = key.value_type == ValueType::Secret;
+            return self.errors.push(ConfigError::Value {
+                location: location.to_owned(),
                 key: path.join("."),
-                value: if key.kind == Kind::Secret {
+                value: if is_secret {
                     "(hidden)".to_owned()
                 } else {
                     value.to_string()
                 },
                 allowed,
-            })?;
-        let slot = self.values.entry(joined(path)).or_insert(Value::Null);
+            });
+        }
+        let slot = self
+            .config
+            .values
+            .entry(joined(path))
+            .or_insert(Value::Null);
         let value = below.iter().rev().fold(value, |inner, name| {
             Value::Object([(name.clone(), inner)].into_iter().collect())
         });
         merge(slot, value);
-        Ok(())
     }
 
-    /// Adds a value that came as text.
-    fn add_text(&mut self, place: &str, name: &str, text: &str) -> Result<(), ConfigError> {
+    /// Adds a value that is written as text.
+    fn add_text(&mut self, location: &str, name: &str, text: &str) {
         let mut path: Vec<String> = name.split('.').map(str::to_owned).collect();
         let value = match keys::find(&path) {
-            Some((key, _)) => key
-                .kind
-                .value_of(text)
-                .map_err(|reason| ConfigError::Yaml {
-                    place: format!("{place} {name}"),
-                    reason,
-                })?,
-            None => Value::from(text),
+            Some((key, _)) => key.value_type.parse(text),
+            None => Ok(Value::from(text)),
         };
-        self.add_tree(place, &mut path, value)
+        match value {
+            Ok(value) => self.add_tree(location, &mut path, value),
+            Err(reason) => self.errors.push(ConfigError::Yaml {
+                location: format!("{location} {name}"),
+                reason,
+            }),
+        }
     }
 
-    /// Adds `SKYDIVE_ANALYZER_LISTEN` or `SKYD_ANALYZER_LISTEN`; others are not ours.
-    fn add_variable(&mut self, name: &str, text: &str) -> Result<(), ConfigError> {
+    /// Adds `SKYDIVE_ANALYZER_LISTEN` or `SKYD_ANALYZER_LISTEN`; ignores other variables.
+    fn add_variable(&mut self, name: &str, text: &str) {
         let Some(rest) = name
             .strip_prefix("SKYDIVE_")
             .or_else(|| name.strip_prefix("SKYD_"))
         else {
-            return Ok(());
+            return;
         };
-        let spelled = |key: &str| key.to_ascii_uppercase().replace(['.', '-'], "_") == rest;
-        let names = KEYS
-            .iter()
-            .map(|key| key.name)
-            .chain(RENAMED.iter().map(|(name, _)| *name));
-        match names
-            .filter(|name| !name.contains('*'))
-            .find(|name| spelled(name))
-        {
-            Some(key) => self.add_text(name, key, text),
-            None => Ok(()),
+        let mut names = keys::variable_names().iter();
+        if let Some((_, key)) = names.find(|(spelling, _)| spelling == rest) {
+            self.add_text(name, key, text);
         }
     }
 
-    /// Names each key that is written and has no effect: configurations of the original have some.
-    fn warn_of_unread(&mut self) {
-        let is_unread = |name: &&String| {
+    /// Warns of each configured key that has no effect: files written for Skydive contain some.
+    fn warn_of_ignored(&mut self) {
+        let is_ignored = |name: &&String| {
             let path: Vec<String> = name.split('.').map(str::to_owned).collect();
             keys::find(&path).is_some_and(|(key, _)| !key.is_read)
         };
-        let names = self.values.keys().filter(is_unread);
+        let names = self.config.values.keys().filter(is_ignored);
         let warnings: Vec<String> = names
-            .map(|name| format!("{name} is written and has no effect here"))
+            .map(|name| format!("{name} has no effect: skyd does not support this key"))
             .collect();
-        self.warnings.extend(warnings);
+        self.config.warnings.extend(warnings);
     }
 
-    fn apply_renamed(&mut self) -> Result<(), ConfigError> {
+    /// Moves values of old names to the new names that are not configured themselves.
+    fn apply_renamed(&mut self) {
         for (old, new_names) in RENAMED {
-            let Some((place, value)) = self.renamed.remove(old) else {
+            let Some((location, value)) = self.config.renamed.remove(old) else {
                 continue;
             };
-            let place = format!("{place}: {old}");
-            self.warnings.push(format!(
+            let location = format!("{location}: {old}");
+            self.warn(format!(
                 "{old} is an old name, use {}",
                 new_names.join(", ")
             ));
             for name in *new_names {
-                if !self.values.contains_key(*name) {
+                if !self.config.is_set(name) {
                     let mut path = name.split('.').map(str::to_owned).collect();
-                    self.add_tree(&place, &mut path, value.clone())?;
+                    self.add_tree(&location, &mut path, value.clone());
                 }
             }
         }
-        Ok(())
     }
 }
 
-/// Reads a YAML text.
+/// Returns the environment of the process. Variables whose names are not UTF-8 are left out;
+/// invalid bytes in values become U+FFFD, which no key accepts.
+#[must_use]
+pub fn environment() -> Vec<(String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| {
+            let value = value.to_string_lossy().into_owned();
+            Some((name.into_string().ok()?, value))
+        })
+        .collect()
+}
+
+/// Parses a YAML text; an empty one is null.
 ///
 /// # Errors
-/// What is wrong and where; it never quotes the text, which may hold passwords.
+/// A description with line and column. It never quotes the text, which may contain passwords.
 pub fn yaml(text: &str) -> Result<Value, String> {
     if text.trim().is_empty() {
         return Ok(Value::Null);
@@ -343,11 +390,12 @@ pub fn yaml(text: &str) -> Result<Value, String> {
     serde_saphyr::from_str_with_options(text, options).map_err(|error| error.to_string())
 }
 
+/// Returns the dotted name of a path in lower case.
 fn joined(path: &[String]) -> String {
     path.join(".").to_ascii_lowercase()
 }
 
-/// Objects are merged member by member, anything else is replaced.
+/// Merges objects member by member; replaces anything else.
 fn merge(into: &mut Value, from: Value) {
     match (into, from) {
         (Value::Object(into), Value::Object(from)) => {
@@ -359,59 +407,61 @@ fn merge(into: &mut Value, from: Value) {
     }
 }
 
-/// Parts of a key at most: what is made of it is walked through part by part.
-const DEEPEST: usize = 64;
+/// Longest path of a key: values are built and read by recursion over it.
+const MAX_DEPTH: usize = 64;
 
+/// File that is read if no other one is given.
 const DEFAULT_FILE: &str = "/etc/skydive/skydive.yml";
 
-/// Why the configuration cannot be used.
+/// Error in a source of the configuration.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ConfigError {
     /// A file cannot be read.
     #[error("cannot read {path}")]
     File {
-        /// The file.
+        /// Path of the file.
         path: String,
-        /// What the system said.
+        /// Error of the operating system.
         source: io::Error,
     },
     /// A text is not YAML.
-    #[error("{place}: {reason}")]
+    #[error("{location}: {reason}")]
     Yaml {
-        /// The file or setting.
-        place: String,
-        /// What is wrong, with line and column.
+        /// File or setting.
+        location: String,
+        /// Description with line and column.
         reason: String,
     },
-    /// A key of more parts than any has.
-    #[error("{place}: {key}...: a key of more than {DEEPEST} parts")]
+    /// A key has more segments than allowed.
+    #[error("{location}: {key}...: the key has more than {MAX_DEPTH} segments")]
     TooDeep {
-        /// Where it is written.
-        place: String,
-        /// Its first parts.
+        /// File, variable or option.
+        location: String,
+        /// Its first segments.
         key: String,
     },
-    /// `--set` without an equals sign.
-    #[error("--set {0}: key=value expected")]
+    /// `--set` has no equals sign.
+    #[error("--set {0}: expected key=value")]
     NoValue(String),
-    /// A value where keys are expected.
-    #[error("{place}: {key}: keys expected below it, not a value")]
+    /// A key that only groups other keys has a value.
+    #[error("{location}: {key}: expected keys below it, not a value")]
     NoTree {
-        /// Where it is written.
-        place: String,
+        /// File, variable or option.
+        location: String,
         /// The key.
         key: String,
     },
-    /// A value that its key does not take.
-    #[error("{place}: {key}: {value} is not allowed, {allowed} expected")]
+    /// A key does not accept its value.
+    #[error("{location}: {key}: {value} is not allowed, expected {allowed}")]
     Value {
-        /// Where it is written.
-        place: String,
+        /// File, variable or option.
+        location: String,
         /// The key.
         key: String,
-        /// What is written.
+        /// The configured value, as JSON.
         value: String,
-        /// What is allowed.
+        /// Description of the allowed values.
         allowed: String,
     },
 }

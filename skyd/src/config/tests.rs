@@ -7,21 +7,21 @@ fn load(
     environment: &[(&str, &str)],
     settings: &[&str],
 ) -> Result<Config, ConfigError> {
-    let mut config = Config::empty();
-    config.add_tree("skydive.yml", &mut Vec::new(), yaml(text).unwrap())?;
+    let mut loader = Loader::new();
+    loader.add_tree("skydive.yml", &mut Vec::new(), yaml(text).unwrap());
     for (name, text) in environment {
-        config.add_variable(name, text)?;
+        loader.add_variable(name, text);
     }
     for setting in settings {
         let (name, text) = setting.split_once('=').unwrap();
-        config.add_text("--set", name, text)?;
+        loader.add_text("--set", name, text);
     }
-    config.apply_renamed()?;
-    Ok(config)
+    loader.apply_renamed();
+    loader.into_result()
 }
 
 fn list(config: &Config, key: &str) -> Vec<String> {
-    kind::list(config.tree(key).unwrap()).unwrap()
+    value_type::list(config.tree(key).unwrap()).unwrap()
 }
 
 fn read(yaml: &str) -> Config {
@@ -79,9 +79,9 @@ fn nothing_written_means_the_defaults() {
 
 #[test]
 fn every_default_is_a_value_its_key_takes() {
-    for key in KEYS.iter().filter(|key| !key.default.is_empty()) {
-        let value = key.kind.value_of(key.default).unwrap();
-        assert_eq!(key.kind.check(&value), Ok(()), "{}", key.name);
+    for key in keys().filter(|key| !key.default.is_empty()) {
+        let value = key.value_type.parse(key.default).unwrap();
+        assert_eq!(key.value_type.check(&value), Ok(()), "{}", key.name);
     }
 }
 
@@ -113,12 +113,15 @@ fn later_sources_win_and_keys_match_in_any_case() {
 }
 
 #[test]
-fn later_files_are_laid_over_earlier_ones() {
-    let mut config = read("ui: {theme: dark, topology: {favorites: {a: G}}}\nanalyzers: [a:1]\n");
-    let second = "ui: {theme: light, topology: {favorites: {b: G}}}\nanalyzers: [b:2]\n";
-    config
-        .add_tree("second", &mut Vec::new(), yaml(second).unwrap())
-        .unwrap();
+fn later_files_are_merged_into_earlier_ones() {
+    let mut loader = Loader::new();
+    for text in [
+        "ui: {theme: dark, topology: {favorites: {a: G}}}\nanalyzers: [a:1]\n",
+        "ui: {theme: light, topology: {favorites: {b: G}}}\nanalyzers: [b:2]\n",
+    ] {
+        loader.add_tree("file", &mut Vec::new(), yaml(text).unwrap());
+    }
+    let config = loader.into_result().unwrap();
     let wanted = serde_json::json!(
         {"theme": "light", "topology": {"favorites": {"a": "G", "b": "G"}}}
     );
@@ -127,13 +130,13 @@ fn later_files_are_laid_over_earlier_ones() {
 }
 
 #[test]
-fn a_bad_value_of_an_old_name_says_where_it_is_written() {
+fn an_error_in_the_value_of_an_old_name_names_its_location() {
     let text = "agent: {flow: {pcapsocket: {port_min: x}}}";
     let error = Config::parse("skydive.yml", text).unwrap_err();
     assert_eq!(
         error.to_string(),
         "skydive.yml: agent.flow.pcapsocket.port_min: agent.flow.pcapsocket.min_port: \
-         \"x\" is not allowed, a whole number from 1 to 65535 expected"
+         \"x\" is not allowed, expected an integer from 1 to 65535"
     );
 }
 
@@ -161,25 +164,25 @@ fn an_unknown_key_is_one_warning() {
 fn a_bad_value_is_named_with_what_is_allowed() {
     assert_eq!(
         refused("flow: {update: 0}"),
-        "skydive.yml: flow.update: 0 is not allowed, a length of time greater than zero: seconds, \
-         or 90s, 5m, 24h expected"
+        "skydive.yml: flow.update: 0 is not allowed, expected a duration greater than zero: \
+         seconds, or 90s, 5m, 24h"
     );
     assert_eq!(
         refused("flow: {protocol: tcp}"),
-        "skydive.yml: flow.protocol: \"tcp\" is not allowed, one of udp, websocket expected"
+        "skydive.yml: flow.protocol: \"tcp\" is not allowed, expected one of udp, websocket"
     );
     assert_eq!(
         load("", &[("SKYDIVE_ANALYZER_LISTEN", "here")], &[])
             .unwrap_err()
             .to_string(),
-        "SKYDIVE_ANALYZER_LISTEN: analyzer.listen: \"here\" is not allowed, an address: \
-         host:port, [v6]:port, :port or port expected"
+        "SKYDIVE_ANALYZER_LISTEN: analyzer.listen: \"here\" is not allowed, expected an \
+         address: host:port, [v6]:port, :port or port"
     );
     assert_eq!(
         refused("analyzer: 5"),
-        "skydive.yml: analyzer: keys expected below it, not a value"
+        "skydive.yml: analyzer: expected keys below it, not a value"
     );
-    assert!(refused("http: {limits: {connections: many}}").contains("a whole number from 1 to"));
+    assert!(refused("http: {limits: {connections: many}}").contains("an integer from 1 to"));
 }
 
 #[test]
@@ -229,7 +232,7 @@ fn lists_and_trees_may_come_as_text() {
 }
 
 #[test]
-fn old_names_go_on_working_with_a_warning() {
+fn old_names_still_work_with_a_warning() {
     let config = read("graph: {backend: memory}\nagent: {flow: {stats_update: 7}}\n");
     assert_eq!(config.text("analyzer.topology.backend"), "memory");
     assert_eq!(
@@ -264,22 +267,41 @@ fn hostile_yaml_is_refused_in_time() {
 }
 
 #[test]
-fn what_is_written_and_not_read_is_named() {
-    let mut config = read(
+fn keys_without_effect_cause_a_warning() {
+    let warnings = |text: &str| Config::parse("skydive.yml", text).unwrap().warnings;
+    let found = warnings(
         "agent: {topology: {probes: [docker]}, metadata: {a: b}}\nflow: {protocol: udp, update: 5}\n\
          http: {rest: {debug: true}, ws: {enable_write_compression: false, ping_delay: 3}}\n\
          etcd: {embedded: true}\nstorage: {local: {path: /x, max_age: 1h}}\nlogging: {level: INFO}\n",
     );
-    config.warn_of_unread();
     let wanted = [
         "agent.topology.probes",
         "etcd",
         "http.rest.debug",
         "http.ws.enable_write_compression",
     ]
-    .map(|key| format!("{key} is written and has no effect here"));
-    assert_eq!(config.warnings, wanted);
-    let mut plain = read("flow: {update: 5}");
-    plain.warn_of_unread();
-    assert!(plain.warnings.is_empty());
+    .map(|key| format!("{key} has no effect: skyd does not support this key"));
+    assert_eq!(found, wanted);
+    assert!(warnings("flow: {update: 5}").is_empty());
+}
+
+#[test]
+fn a_check_finds_all_errors_and_leaves_the_values_out() {
+    let settings = [
+        "flow.update=never",
+        "flow.expire=5",
+        "nonsense",
+        "live.max_items=0",
+    ];
+    let (config, errors) = Config::check(&Sources {
+        settings: settings.map(str::to_owned).into(),
+        ..Sources::default()
+    });
+    let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    assert_eq!(errors.len(), 3, "{errors:?}");
+    assert!(errors[0].starts_with("--set: flow.update: \"never\" is not allowed"));
+    assert_eq!(errors[1], "--set nonsense: expected key=value");
+    assert!(errors[2].contains("expected an integer from 1 to"));
+    assert_eq!(config.duration("flow.expire"), Duration::from_secs(5));
+    assert_eq!(config.duration("flow.update"), Duration::from_secs(60));
 }

@@ -3,8 +3,9 @@
 use hyper::StatusCode;
 use serde::Serialize;
 
-use crate::respond::{self, Response};
-use crate::router::Call;
+use crate::app::SERVICE_TYPE;
+use crate::handler::Call;
+use crate::response::{self, Response};
 
 /// `GET /api`
 pub(crate) async fn root(call: Call) -> Response {
@@ -19,10 +20,7 @@ pub(crate) async fn root(call: Call) -> Response {
     let info = Info {
         host: call.app.engine.host(),
         version: env!("CARGO_PKG_VERSION"),
-        service: SERVICE,
+        service: SERVICE_TYPE,
     };
-    respond::json(StatusCode::OK, &info)
+    response::json(StatusCode::OK, &info)
 }
-
-/// What this daemon is to its clients: an analyzer, in both roles.
-pub(crate) const SERVICE: &str = "analyzer";

@@ -9,10 +9,12 @@ use hyper::header::{
 use hyper::{Method, StatusCode};
 use serde::Serialize;
 
-use crate::auth::{self, Permission};
-use crate::form;
-use crate::respond::{self, Response};
-use crate::router::Call;
+use crate::access;
+use crate::auth::Permission;
+use crate::body;
+use crate::handler::Call;
+use crate::response::{self, Response};
+use crate::urlencoded;
 
 /// `POST /login`; any other method leads to the web page.
 pub(crate) async fn login(call: Call) -> Response {
@@ -23,27 +25,27 @@ pub(crate) async fn login(call: Call) -> Response {
         ..
     } = call;
     if request.method() != Method::POST {
-        let mut response = respond::bare(StatusCode::FOUND);
+        let mut response = response::bare(StatusCode::FOUND);
         let root = HeaderValue::from_static("/");
         response.headers_mut().insert(LOCATION, root);
         return response;
     }
-    let mut pairs = match app.read_form(request.body_mut()).await {
-        Ok(text) => form::pairs(&text),
+    let mut pairs = match body::read_form(&app, request.body_mut()).await {
+        Ok(text) => urlencoded::pairs(&text),
         Err(refusal) => return refusal,
     };
-    pairs.extend(form::pairs(request.uri().query().unwrap_or_default()));
+    pairs.extend(urlencoded::pairs(request.uri().query().unwrap_or_default()));
     let (name, password) = (
-        form::value(&pairs, "username"),
-        form::value(&pairs, "password"),
+        urlencoded::value(&pairs, "username"),
+        urlencoded::value(&pairs, "password"),
     );
     let (Some(name), Some(password)) = (name, password) else {
         let text = "No credentials provided";
-        return respond::typed(StatusCode::UNAUTHORIZED, "text/plain; charset=utf-8", text);
+        return response::typed(StatusCode::UNAUTHORIZED, "text/plain; charset=utf-8", text);
     };
     let (login, permissions) = match app.auth.login(&name, &password).await {
         Ok(done) => done,
-        Err(denied) => return auth::refused(&denied, peer),
+        Err(denied) => return access::refused(&denied, peer),
     };
     let mut response = answer(&login.token, &permissions);
     if let Some(origin) = request.headers().get(ORIGIN) {
@@ -64,7 +66,7 @@ fn answer(token: &str, permissions: &[Permission]) -> Response {
     }
 
     let permissions = (!permissions.is_empty()).then_some(permissions);
-    let mut response = respond::json(StatusCode::OK, &Answer { token, permissions });
+    let mut response = response::json(StatusCode::OK, &Answer { token, permissions });
     if !token.is_empty() {
         set_cookie(&mut response, "authtoken", token);
     }

@@ -1,82 +1,101 @@
-//! `/metrics`: figures for Prometheus; each says itself what it means.
+//! `/metrics`: counters and gauges in the text format of Prometheus.
+//!
+//! Prometheus shows each help text alone, so each one names what is counted and the unit.
 
 use hyper::StatusCode;
 use skylib::engine::{CaptureTotals, Status};
 use skylib::spp::PcapStatus;
 
 use crate::app::App;
-use crate::exposition::{CONTENT_TYPE, MetricKind, Page};
-use crate::process::ProcessFigures;
-use crate::respond::{self, Response};
-use crate::router::Call;
-use crate::ws::Endpoint;
+use crate::clients::Endpoint;
+use crate::handler::Call;
+use crate::process_stats::ProcessStats;
+use crate::prometheus::{CONTENT_TYPE, MetricKind, MetricsPage};
+use crate::response::{self, Response};
 
-/// `GET /metrics`
+/// Answers `GET /metrics`.
 pub(crate) async fn show(call: Call) -> Response {
     let app = &call.app;
     let engine = app.engine.status();
-    let mut page = Page::default();
+    let mut page = MetricsPage::default();
     page.family(
         MetricKind::Gauge,
         "skyd_build_info",
-        "Version of the daemon.",
+        "Version of the running skyd daemon; the value is always 1.",
     )
     .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
-    process(&mut page, &ProcessFigures::read());
+    process(&mut page, &ProcessStats::read());
     captures(&mut page, &engine.capture_totals);
     flows(&mut page, &engine, app);
     topology(&mut page, &engine);
     clients(&mut page, &engine, app);
     recordings(&mut page, app);
-    respond::typed(StatusCode::OK, CONTENT_TYPE, page.into_text())
+    response::typed(StatusCode::OK, CONTENT_TYPE, page.into_text())
 }
 
-/// Under the names that every exporter gives them.
-fn process(page: &mut Page, figures: &ProcessFigures) {
-    if let Some(seconds) = figures.cpu_seconds {
-        let help = "Seconds on a processor, in user and kernel mode.";
+/// Writes process statistics under the names that all Prometheus clients use.
+fn process(page: &mut MetricsPage, stats: &ProcessStats) {
+    if let Some(seconds) = stats.cpu_seconds {
+        let help = "Total processor time in user and kernel mode, in seconds.";
         page.counter("process_cpu_seconds_total", help, seconds);
     }
-    if let Some(seconds) = figures.start_seconds {
+    if let Some(seconds) = stats.start_seconds {
         page.gauge(
             "process_start_time_seconds",
-            "Start, Unix time in seconds.",
+            "Start time of the process, in seconds since the Unix epoch.",
             seconds,
         );
     }
-    if let Some(bytes) = figures.resident_bytes {
-        page.gauge("process_resident_memory_bytes", "Bytes in memory.", bytes);
-    }
-    if let Some(bytes) = figures.virtual_bytes {
+    if let Some(bytes) = stats.resident_bytes {
         page.gauge(
-            "process_virtual_memory_bytes",
-            "Bytes of address space.",
+            "process_resident_memory_bytes",
+            "Resident memory of the process, in bytes.",
             bytes,
         );
     }
-    if let Some(threads) = figures.threads {
-        page.gauge("process_threads", "Threads.", threads);
+    if let Some(bytes) = stats.virtual_bytes {
+        page.gauge(
+            "process_virtual_memory_bytes",
+            "Virtual memory of the process, in bytes.",
+            bytes,
+        );
     }
-    if let Some(open) = figures.descriptors {
-        page.gauge("process_open_fds", "Open descriptors.", open);
+    if let Some(threads) = stats.threads {
+        page.gauge(
+            "process_threads",
+            "Number of threads of the process.",
+            threads,
+        );
     }
-    if let Some(most) = figures.max_descriptors {
-        page.gauge("process_max_fds", "Descriptors there may be.", most);
+    if let Some(open) = stats.descriptors {
+        page.gauge(
+            "process_open_fds",
+            "Number of open file descriptors of the process.",
+            open,
+        );
+    }
+    if let Some(most) = stats.max_descriptors {
+        page.gauge(
+            "process_max_fds",
+            "Limit of open file descriptors of the process.",
+            most,
+        );
     }
 }
 
-fn captures(page: &mut Page, totals: &CaptureTotals) {
+/// Writes the totals of all captures and their flow tables.
+fn captures(page: &mut MetricsPage, totals: &CaptureTotals) {
     let CaptureTotals { packets, flows, .. } = totals;
     page.family(
         MetricKind::Gauge,
         "skyd_captures",
-        "Captures on nodes, by how they are.",
+        "Number of captures on graph nodes, by state.",
     )
     .sample(&[("state", "active")], totals.active)
     .sample(&[("state", "error")], totals.failed);
-    let help = "Packets that passed the captures' filters, the dropped ones included.";
+    let help = "Packets that passed the filters of captures, including dropped packets.";
     page.counter("skyd_capture_packets_total", help, packets.received);
-    let help = "Packets lost before they were counted: no room in the ring, or in the interface.";
+    let help = "Packets that captures lost before processing, by component.";
     page.family(
         MetricKind::Counter,
         "skyd_capture_packets_dropped_total",
@@ -84,10 +103,10 @@ fn captures(page: &mut Page, totals: &CaptureTotals) {
     )
     .sample(&[("reason", "ring")], packets.dropped)
     .sample(&[("reason", "interface")], packets.if_dropped);
-    let help = "Packets that flow tables were given.";
+    let help = "Packets that flow tables have processed.";
     page.counter("skyd_flow_table_packets_total", help, flows.packets);
     let stopped = &flows.stopped;
-    let help = "Packets decoded in part only, and packets without a flow, by reason.";
+    let help = "Packets that were only partly decoded or belong to no flow, by reason.";
     page.family(
         MetricKind::Counter,
         "skyd_flow_table_packets_incomplete_total",
@@ -100,25 +119,29 @@ fn captures(page: &mut Page, totals: &CaptureTotals) {
     .sample(&[("reason", "malformed")], stopped.malformed)
     .sample(&[("reason", "unknown_protocol")], stopped.unknown_protocol)
     .sample(&[("reason", "too_deep")], stopped.too_deep);
-    let help = "IPv4 fragments, by what became of them.";
+    let help = "IPv4 fragments that flow tables have received, by outcome.";
     page.family(MetricKind::Counter, "skyd_flow_table_fragments_total", help)
         .sample(&[("outcome", "joined")], flows.fragments.joined)
         .sample(&[("outcome", "refused")], flows.fragments.refused)
         .sample(&[("outcome", "lost")], flows.fragments.lost);
-    page.gauge("skyd_flow_table_flows", "Flows in the tables.", flows.flows);
+    page.gauge(
+        "skyd_flow_table_flows",
+        "Number of flows in all flow tables.",
+        flows.flows,
+    );
     page.gauge(
         "skyd_flow_table_bytes",
-        "Bytes held for them, in about.",
+        "Approximate memory used by flow tables, in bytes.",
         flows.bytes,
     );
     page.counter(
         "skyd_flow_table_begun_total",
-        "Flows that began.",
+        "Flows that flow tables have created.",
         flows.begun,
     );
-    let help = "Flows sent and removed before their time, as a table was full.";
+    let help = "Flows reported and removed early because a flow table was full.";
     page.counter("skyd_flow_table_evicted_total", help, flows.evicted);
-    let help = "Evicted flows lost, as nobody fetched them in time.";
+    let help = "Evicted flows lost because no reader collected the table in time.";
     page.counter(
         "skyd_flow_table_evicted_unsent_total",
         help,
@@ -126,8 +149,8 @@ fn captures(page: &mut Page, totals: &CaptureTotals) {
     );
 }
 
-/// SPP's instances, of each what all of its runs did.
-fn recordings(page: &mut Page, app: &App) {
+/// Writes the totals of each SPP recording process over all its recordings.
+fn recordings(page: &mut MetricsPage, app: &App) {
     let Some(ctl) = &app.spp else {
         return;
     };
@@ -139,42 +162,47 @@ fn recordings(page: &mut Page, app: &App) {
             family.sample(&[("client_id", &id)], figure(status));
         }
     };
-    let help = "1 while an instance records.";
+    let help = "Whether an SPP process is recording: 1 if so, else 0.";
     family(MetricKind::Gauge, "skyd_spp_running", help, |status| {
         u64::from(status.status == "running")
     });
     let counter = MetricKind::Counter;
-    let help = "Packets that came, the lost ones included.";
+    let help = "Packets that an SPP process received, including dropped packets.";
     family(counter, "skyd_spp_packets_total", help, |s| s.totals.rx);
-    let help = "Packets in the files, or on their way there.";
+    let help = "Packets that an SPP process wrote or queued for its files.";
     family(counter, "skyd_spp_packets_written_total", help, |s| {
         s.totals.written
     });
-    let help = "Packets lost: the ring was full, or a file took no more.";
+    let help = "Packets that an SPP process lost: full ring or failed write.";
     family(counter, "skyd_spp_packets_dropped_total", help, |s| {
         s.totals.drop
     });
-    let help = "Files completed.";
+    let help = "Capture files that an SPP process has completed.";
     family(counter, "skyd_spp_files_total", help, |s| s.totals.files);
 }
 
-fn flows(page: &mut Page, engine: &Status, app: &App) {
-    let help = "Flows that neither subscribers nor the store got.";
+/// Writes the totals of flows on their way to subscribers and the store.
+fn flows(page: &mut MetricsPage, engine: &Status, app: &App) {
+    let help = "Flow records dropped before they reached subscribers and the store.";
     page.counter("skyd_flows_dropped_total", help, engine.flows_dropped);
-    let help = "How often a query went without a flow table's answer.";
+    let help = "Flow tables that did not answer a query in time.";
     page.counter(
         "skyd_flow_tables_silent_total",
         help,
-        engine.flow_tables_silent,
+        engine.flow_table_timeouts,
     );
     let ingestion = &engine.ingestion;
     page.counter(
         "skyd_agent_messages_total",
-        "Messages of agents about flows.",
+        "Flow messages received from agents.",
         ingestion.messages,
     );
-    page.counter("skyd_agent_flows_total", "Flows in them.", ingestion.flows);
-    let help = "Messages about flows that were refused or lost, by who did it.";
+    page.counter(
+        "skyd_agent_flows_total",
+        "Flow records received from agents.",
+        ingestion.flows,
+    );
+    let help = "Flow messages of agents that were rejected or lost, by reason.";
     let mut lost = page.family(MetricKind::Counter, "skyd_agent_messages_lost_total", help);
     lost.sample(&[("reason", "refused")], ingestion.refused);
     if let Some(dropped) = app.flow_transport.dropped_by_kernel() {
@@ -182,36 +210,53 @@ fn flows(page: &mut Page, engine: &Status, app: &App) {
     }
     page.gauge(
         "skyd_agent_live_flows",
-        "Flows of agents that are live.",
+        "Number of active flows reported by agents.",
         ingestion.live_flows,
     );
     let Some(store) = &engine.flow_store else {
         return;
     };
-    page.gauge("skyd_flow_store_flows", "Flows kept.", store.flows);
-    page.gauge("skyd_flow_store_bytes", "Bytes they take.", store.bytes);
-    let help = "Flows dropped for their age, or for others.";
+    page.gauge(
+        "skyd_flow_store_flows",
+        "Number of flows in the flow store.",
+        store.flows,
+    );
+    page.gauge(
+        "skyd_flow_store_bytes",
+        "Memory used by the flow store, in bytes.",
+        store.bytes,
+    );
+    let help = "Flows evicted from the flow store by age or size limit.";
     page.counter("skyd_flow_store_evicted_total", help, store.evicted);
 }
 
-fn topology(page: &mut Page, engine: &Status) {
-    page.gauge("skyd_graph_nodes", "Nodes in the graph.", engine.nodes);
-    page.gauge("skyd_graph_edges", "Edges in the graph.", engine.edges);
+/// Writes the size of the graph, its history and its stored resources.
+fn topology(page: &mut MetricsPage, engine: &Status) {
+    page.gauge(
+        "skyd_graph_nodes",
+        "Number of nodes in the topology graph.",
+        engine.nodes,
+    );
+    page.gauge(
+        "skyd_graph_edges",
+        "Number of edges in the topology graph.",
+        engine.edges,
+    );
     let mut probes = page.family(
         MetricKind::Gauge,
         "skyd_probe_running",
-        "1 where a probe runs.",
+        "Whether a topology probe is running: 1 if so, else 0.",
     );
     for probe in &engine.probes {
         let is_running = probe.state.to_string() == "running";
         probes.sample(&[("probe", probe.name)], u8::from(is_running));
     }
-    let help = "Resources kept.";
-    let mut kept = page.family(MetricKind::Gauge, "skyd_resources_kept", help);
+    let help = "Number of stored API resources, by kind.";
+    let mut resources = page.family(MetricKind::Gauge, "skyd_resources_kept", help);
     for (kind, count) in &engine.resources {
-        kept.sample(&[("kind", kind)], *count);
+        resources.sample(&[("kind", kind)], *count);
     }
-    let help = "1 while the last change of a resource could not be kept.";
+    let help = "Whether the last write to the resource store failed: 1 if so, else 0.";
     page.gauge(
         "skyd_store_failed",
         help,
@@ -222,16 +267,16 @@ fn topology(page: &mut Page, engine: &Status) {
     };
     page.gauge(
         "skyd_history_revisions",
-        "Revisions of the graph kept.",
+        "Number of graph revisions in the topology history.",
         history.revisions,
     );
-    let help = "Bytes the graph's past takes.";
+    let help = "Memory used by the topology history, in bytes, by part.";
     page.family(MetricKind::Gauge, "skyd_history_bytes", help)
         .sample(&[("part", "revisions")], history.bytes)
         .sample(&[("part", "index")], history.index_bytes);
-    let help = "Revisions dropped for their age, or for others.";
+    let help = "Revisions evicted from the topology history by age or size limit.";
     page.counter("skyd_history_evicted_total", help, history.evicted);
-    let help = "Queries ended, as they kept too much of the past from being dropped.";
+    let help = "Queries aborted because they delayed eviction from the topology history.";
     page.counter(
         "skyd_history_expired_readers_total",
         help,
@@ -239,59 +284,61 @@ fn topology(page: &mut Page, engine: &Status) {
     );
 }
 
-fn clients(page: &mut Page, engine: &Status, app: &App) {
-    let help = "Requests answered, by method and status.";
+/// Writes connections, requests and messages of clients.
+fn clients(page: &mut MetricsPage, engine: &Status, app: &App) {
+    let help = "HTTP requests answered, by method and status code.";
     let mut requests = page.family(MetricKind::Counter, "skyd_http_requests_total", help);
     for ((method, status), count) in app.requests.counts() {
         requests.sample(&[("method", method), ("code", &status.to_string())], count);
     }
     page.gauge(
         "skyd_connections",
-        "Open connections.",
+        "Number of open client connections.",
         app.connections.open(),
     );
-    let help = "Connections refused, as there were too many.";
+    let help = "Client connections rejected at the limit http.limits.connections.";
     page.counter(
         "skyd_connections_refused_total",
         help,
         app.connections.refused(),
     );
-    let help = "Bytes of long bodies and messages on their way in.";
+    let help = "Memory for request bodies and messages being received, in bytes.";
     page.gauge("skyd_incoming_bytes", help, app.incoming.used());
-    let help = "Bodies and messages refused, as they found no room.";
+    let help = "Bodies and messages rejected at the limit http.limits.incoming_bytes.";
     page.counter("skyd_incoming_refused_total", help, app.incoming.refused());
     page.gauge(
         "skyd_uploads",
-        "Capture files on their way in.",
+        "Number of capture file uploads in progress.",
         app.uploads.running(),
     );
-    let help = "Uploads refused, as there were too many.";
+    let help = "Capture file uploads rejected at the limit http.limits.uploads.";
     page.counter("skyd_uploads_refused_total", help, app.uploads.refused());
     let mut clients = page.family(
         MetricKind::Gauge,
         "skyd_websocket_clients",
-        "WebSocket clients, by endpoint.",
+        "Number of connected WebSocket clients, by endpoint.",
     );
     for (endpoint, name) in ENDPOINTS {
-        clients.sample(&[("endpoint", name)], app.pools.count(*endpoint));
+        clients.sample(&[("endpoint", name)], app.clients.count(*endpoint));
     }
-    let help = "Messages of clients that were not understood or not allowed.";
+    let help = "WebSocket messages dropped as invalid or not permitted.";
     page.counter(
         "skyd_websocket_messages_dropped_total",
         help,
-        app.pools.messages_dropped(),
+        app.clients.messages_dropped(),
     );
     page.gauge(
         "skyd_events_waiting",
-        "Graph events not yet sent.",
+        "Number of graph events queued for subscribers.",
         engine.events_waiting,
     );
-    let help = "Subscribers cut off, as they had stopped reading.";
+    let help = "Subscribers disconnected because they stopped reading, by stream.";
     page.family(MetricKind::Counter, "skyd_subscribers_cut_off_total", help)
         .sample(&[("of", "graph")], engine.graph_subscribers_cut_off)
         .sample(&[("of", "flow")], engine.flow_subscribers_cut_off);
 }
 
+/// Endpoints and the names they have in labels.
 const ENDPOINTS: &[(Endpoint, &str)] = &[
     (Endpoint::Subscriber, "subscriber"),
     (Endpoint::Publisher, "publisher"),

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use hyper::StatusCode;
 use skylib::capture::CaptureError;
+use skylib::engine::ImportOptions;
 use skylib::pcap_file::PcapFileError;
 use tokio::task::spawn_blocking;
 
-use crate::app::Interrupt;
-use crate::respond::{self, JSON, Response};
-use crate::router::Call;
+use crate::handler::Call;
+use crate::queries::Interrupt;
+use crate::response::{self, JSON, Response};
 use crate::upload;
 
 /// `POST /api/pcap`: the body is a capture file; its flows are kept.
@@ -28,7 +29,8 @@ pub(crate) async fn upload(call: Call) -> Response {
     let counting = spawn_blocking(move || {
         let _turn = turn;
         let stop = || interrupt.is_set();
-        counting.engine.import("the body", receiver, &stop)
+        let options = ImportOptions::default().with_interrupt(&stop);
+        counting.engine.import_with("the body", receiver, options)
     });
     let mut body = request.into_body();
     if let Err(refusal) = app.uploads.pump(&mut body, sender).await {
@@ -40,16 +42,16 @@ pub(crate) async fn upload(call: Call) -> Response {
             tracing::info!(
                 packets,
                 flows,
-                cut = imported.cut,
+                cut = imported.truncated,
                 "a capture file was counted"
             );
-            respond::typed(StatusCode::ACCEPTED, JSON, "")
+            response::typed(StatusCode::ACCEPTED, JSON, "")
         }
         Ok(Err(error)) => {
             upload::drain(&mut body).await;
-            refused(respond::bad_request(innermost(&error)))
+            refused(response::bad_request(innermost(&error)))
         }
-        Err(_) => respond::bare(StatusCode::INTERNAL_SERVER_ERROR),
+        Err(_) => response::bare(StatusCode::INTERNAL_SERVER_ERROR),
     }
 }
 
@@ -63,6 +65,6 @@ fn innermost(error: &CaptureError) -> &dyn std::error::Error {
 
 /// The rest of the body is not read, so the next request could not be found.
 fn refused(mut refusal: Response) -> Response {
-    respond::close(refusal.headers_mut());
+    response::close(refusal.headers_mut());
     refusal
 }

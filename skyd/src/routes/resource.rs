@@ -10,9 +10,10 @@ use skylib::api::{PatchError, ResourceError};
 use skylib::engine::{Collection, Engine};
 
 use crate::app::App;
+use crate::body;
 use crate::config;
-use crate::respond::{self, Body, Response};
-use crate::router::Call;
+use crate::handler::Call;
+use crate::response::{self, Body, Response};
 
 /// Where the engine has a kind.
 type Of<C> = fn(&Engine) -> &C;
@@ -23,18 +24,18 @@ pub(crate) async fn list<C: Collection + 'static>(call: Call, of: Of<C>) -> Resp
         Some(Ok(all)) => {
             let all = all.into_iter().map(|item| (C::id_of(&item), item));
             let body = Body::lazy(MapPieces::new(all.collect()));
-            respond::with_body(StatusCode::OK, respond::JSON, body)
+            response::with_body(StatusCode::OK, response::JSON, body)
         }
-        Some(Err(error)) => respond::failed("resources could not be listed", &error),
-        None => respond::bare(StatusCode::INTERNAL_SERVER_ERROR),
+        Some(Err(error)) => response::failed("resources could not be listed", &error),
+        None => response::bare(StatusCode::INTERNAL_SERVER_ERROR),
     }
 }
 
 /// `GET /api/<kind>/{id}`
 pub(crate) async fn show<C: Collection + 'static>(call: Call, of: Of<C>) -> Response {
     match of(&call.app.engine).get(&call.id) {
-        Some(item) => respond::json(StatusCode::OK, &item),
-        None => respond::no_resource(&title(C::KIND), &call.id),
+        Some(item) => response::json(StatusCode::OK, &item),
+        None => response::no_resource(&title(C::KIND), &call.id),
     }
 }
 
@@ -42,21 +43,21 @@ pub(crate) async fn show<C: Collection + 'static>(call: Call, of: Of<C>) -> Resp
 pub(crate) async fn create<C: Collection + 'static>(call: Call, of: Of<C>) -> Response {
     let Call { app, request, .. } = call;
     let (head, body) = request.into_parts();
-    let text = match app.read_body(body).await {
+    let text = match body::read_text(&app, body).await {
         Ok(text) => text,
         Err(refusal) => return refusal,
     };
     let text = match as_json(&head.headers, text) {
         Ok(text) => text,
-        Err(reason) => return respond::error_text(StatusCode::BAD_REQUEST, &reason),
+        Err(reason) => return response::error_text(StatusCode::BAD_REQUEST, &reason),
     };
     let ttl = head.headers.get("x-resource-ttl");
     let ttl = ttl.map(|ttl| String::from_utf8_lossy(ttl.as_bytes()).into_owned());
     let create = move |app: &App| of(&app.engine).create(&text, ttl.as_deref());
     match blocking(&app, create).await {
-        Some(Ok(item)) => respond::json(StatusCode::CREATED, &item),
-        Some(Err(error)) => respond::resource_error(&error),
-        None => respond::bare(StatusCode::INTERNAL_SERVER_ERROR),
+        Some(Ok(item)) => response::json(StatusCode::CREATED, &item),
+        Some(Err(error)) => response::resource_error(&error),
+        None => response::bare(StatusCode::INTERNAL_SERVER_ERROR),
     }
 }
 
@@ -66,37 +67,37 @@ pub(crate) async fn update<C: Collection + 'static>(call: Call, of: Of<C>) -> Re
         app, request, id, ..
     } = call;
     if id.is_empty() {
-        return respond::bare(StatusCode::BAD_REQUEST);
+        return response::bare(StatusCode::BAD_REQUEST);
     }
-    let patch = match app.read_body(request.into_body()).await {
+    let patch = match body::read_text(&app, request.into_body()).await {
         Ok(text) => text,
         Err(refusal) => return refusal,
     };
     match blocking(&app, move |app| of(&app.engine).patch(&id, &patch)).await {
-        Some(Ok(Some(item))) => respond::json(StatusCode::OK, &item),
-        Some(Ok(None)) => respond::bare(StatusCode::NOT_MODIFIED),
-        Some(Err(PatchError::NotFound)) => respond::bare(StatusCode::NOT_FOUND),
+        Some(Ok(Some(item))) => response::json(StatusCode::OK, &item),
+        Some(Ok(None)) => response::bare(StatusCode::NOT_MODIFIED),
+        Some(Err(PatchError::NotFound)) => response::bare(StatusCode::NOT_FOUND),
         Some(Err(PatchError::Updating(
             error @ (ResourceError::Store(_)
             | ResourceError::NotStored(_)
             | ResourceError::TooLarge { .. }),
-        ))) => respond::resource_error(&error),
-        Some(Err(error)) => respond::bad_request(&error),
-        None => respond::bare(StatusCode::INTERNAL_SERVER_ERROR),
+        ))) => response::resource_error(&error),
+        Some(Err(error)) => response::bad_request(&error),
+        None => response::bare(StatusCode::INTERNAL_SERVER_ERROR),
     }
 }
 
 /// `DELETE /api/<kind>/{id}`
 pub(crate) async fn delete<C: Collection + 'static>(call: Call, of: Of<C>) -> Response {
     if call.id.is_empty() {
-        return respond::error_text(StatusCode::BAD_REQUEST, "Bad Request");
+        return response::error_text(StatusCode::BAD_REQUEST, "Bad Request");
     }
     let id = call.id.clone();
     match blocking(&call.app, move |app| of(&app.engine).delete(&id)).await {
-        Some(Ok(true)) => respond::typed(StatusCode::OK, "text/plain", ""),
-        Some(Ok(false)) => respond::no_resource(&title(C::KIND), &call.id),
-        Some(Err(error)) => respond::resource_error(&error),
-        None => respond::bare(StatusCode::INTERNAL_SERVER_ERROR),
+        Some(Ok(true)) => response::typed(StatusCode::OK, "text/plain", ""),
+        Some(Ok(false)) => response::no_resource(&title(C::KIND), &call.id),
+        Some(Err(error)) => response::resource_error(&error),
+        None => response::bare(StatusCode::INTERNAL_SERVER_ERROR),
     }
 }
 

@@ -13,8 +13,9 @@ use serde::Serialize;
 use skylib::spp::{SppCtl, SppError};
 
 use crate::app::App;
-use crate::respond::{self, Response};
-use crate::router::{Call, percent_decoded};
+use crate::handler::Call;
+use crate::response::{self, Response};
+use crate::urlencoded::percent_decoded;
 
 /// A request on the main listener.
 pub(crate) async fn call(call: Call) -> Response {
@@ -24,17 +25,17 @@ pub(crate) async fn call(call: Call) -> Response {
 /// A request on either listener.
 pub(crate) async fn answer(app: Arc<App>, request: Request<Incoming>) -> Response {
     let Some(ctl) = app.spp.clone() else {
-        return respond::not_found();
+        return response::not_found();
     };
-    let (deed, id) = match resolve(request.method(), request.uri().path()) {
-        Resolution::Found(deed, id) => (deed, id),
+    let (action, id) = match resolve(request.method(), request.uri().path()) {
+        Resolution::Found(action, id) => (action, id),
         Resolution::WrongMethod(allow) => return wrong_method(&allow),
         Resolution::NotFound => {
             let path = request.uri().path();
-            return respond::spp_text(StatusCode::NOT_FOUND, format!("Not found: '{path}'"));
+            return response::spp_text(StatusCode::NOT_FOUND, format!("Not found: '{path}'"));
         }
     };
-    let body = if matches!(deed, Deed::Capture | Deed::Launch) {
+    let body = if matches!(action, SppAction::Capture | SppAction::Launch) {
         match read_body(&app, request.into_body()).await {
             Ok(body) => body,
             Err(refusal) => return refusal,
@@ -43,16 +44,16 @@ pub(crate) async fn answer(app: Arc<App>, request: Request<Incoming>) -> Respons
         Bytes::new()
     };
     // Most of these wait for nothing, but a process elsewhere or a slow disk may take its time.
-    let done = tokio::task::spawn_blocking(move || deed.done(&ctl, &id, &body)).await;
+    let done = tokio::task::spawn_blocking(move || action.done(&ctl, &id, &body)).await;
     done.unwrap_or_else(|_| {
         tracing::error!("a request of SPP's API panicked");
-        respond::spp_text(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
+        response::spp_text(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
     })
 }
 
 /// What a route stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Deed {
+enum SppAction {
     Processes,
     CpuUsage,
     CpuLayout,
@@ -68,17 +69,17 @@ enum Deed {
     Other,
 }
 
-impl Deed {
+impl SppAction {
     fn done(self, ctl: &SppCtl, id: &str, body: &[u8]) -> Response {
         let unit = |outcome: Result<(), SppError>| match outcome {
-            Ok(()) => respond::bare(StatusCode::NO_CONTENT),
-            Err(error) => respond::spp_error(&error),
+            Ok(()) => response::bare(StatusCode::NO_CONTENT),
+            Err(error) => response::spp_error(&error),
         };
         match self {
             Self::Processes => json(Ok(ctl.processes())),
             Self::CpuUsage => json(Ok(ctl.cpu_usage())),
             Self::CpuLayout => match ctl.cpu_layout() {
-                layout if layout.is_empty() => respond::bare(StatusCode::NO_CONTENT),
+                layout if layout.is_empty() => response::bare(StatusCode::NO_CONTENT),
                 layout => json(Ok(layout)),
             },
             Self::Show => json(ctl.pcap(id)),
@@ -98,61 +99,73 @@ impl Deed {
 
 /// Paths, and what each method does there, in the order of the header `Allow`. `#` stands for an
 /// id, `*` for any name.
-const ROUTES: &[(&str, &[(&str, Deed)])] = &[
-    ("processes", &[("GET", Deed::Processes)]),
-    ("cpu_usage", &[("GET", Deed::CpuUsage)]),
-    ("cpu_layout", &[("GET", Deed::CpuLayout)]),
-    ("pcaps/#", &[("DELETE", Deed::Delete), ("GET", Deed::Show)]),
-    ("pcaps/#/capture", &[("PUT", Deed::Capture)]),
-    ("primary", &[("DELETE", Deed::Primary)]),
+const ROUTES: &[(&str, &[(&str, SppAction)])] = &[
+    ("processes", &[("GET", SppAction::Processes)]),
+    ("cpu_usage", &[("GET", SppAction::CpuUsage)]),
+    ("cpu_layout", &[("GET", SppAction::CpuLayout)]),
+    (
+        "pcaps/#",
+        &[("DELETE", SppAction::Delete), ("GET", SppAction::Show)],
+    ),
+    ("pcaps/#/capture", &[("PUT", SppAction::Capture)]),
+    ("primary", &[("DELETE", SppAction::Primary)]),
     (
         "primary/status",
-        &[("DELETE", Deed::ClearPrimary), ("GET", Deed::PrimaryStatus)],
+        &[
+            ("DELETE", SppAction::ClearPrimary),
+            ("GET", SppAction::PrimaryStatus),
+        ],
     ),
-    ("primary/launch", &[("PUT", Deed::Launch)]),
-    ("primary/forward", &[("PUT", Deed::Primary)]),
-    ("primary/ports", &[("PUT", Deed::Primary)]),
+    ("primary/launch", &[("PUT", SppAction::Launch)]),
+    ("primary/forward", &[("PUT", SppAction::Primary)]),
+    ("primary/ports", &[("PUT", SppAction::Primary)]),
     (
         "primary/patches",
-        &[("DELETE", Deed::Primary), ("PUT", Deed::Primary)],
+        &[("DELETE", SppAction::Primary), ("PUT", SppAction::Primary)],
     ),
     (
         "primary/flow_rules/port_id/#",
-        &[("DELETE", Deed::Primary), ("POST", Deed::Primary)],
+        &[("DELETE", SppAction::Primary), ("POST", SppAction::Primary)],
     ),
     (
         "primary/flow_rules/port_id/#/validate",
-        &[("POST", Deed::Primary)],
+        &[("POST", SppAction::Primary)],
     ),
     (
         "primary/flow_rules/#/port_id/#",
-        &[("DELETE", Deed::Primary)],
+        &[("DELETE", SppAction::Primary)],
     ),
-    ("nfvs/#", &[("DELETE", Deed::Other), ("GET", Deed::Other)]),
-    ("nfvs/#/forward", &[("PUT", Deed::Other)]),
-    ("nfvs/#/ports", &[("PUT", Deed::Other)]),
+    (
+        "nfvs/#",
+        &[("DELETE", SppAction::Other), ("GET", SppAction::Other)],
+    ),
+    ("nfvs/#/forward", &[("PUT", SppAction::Other)]),
+    ("nfvs/#/ports", &[("PUT", SppAction::Other)]),
     (
         "nfvs/#/patches",
-        &[("DELETE", Deed::Other), ("PUT", Deed::Other)],
+        &[("DELETE", SppAction::Other), ("PUT", SppAction::Other)],
     ),
-    ("vfs/#", &[("DELETE", Deed::Other), ("GET", Deed::Other)]),
-    ("vfs/#/components", &[("POST", Deed::Other)]),
-    ("vfs/#/components/*", &[("DELETE", Deed::Other)]),
-    ("vfs/#/components/*/ports", &[("PUT", Deed::Other)]),
-    ("vfs/#/classifier_table", &[("PUT", Deed::Other)]),
+    (
+        "vfs/#",
+        &[("DELETE", SppAction::Other), ("GET", SppAction::Other)],
+    ),
+    ("vfs/#/components", &[("POST", SppAction::Other)]),
+    ("vfs/#/components/*", &[("DELETE", SppAction::Other)]),
+    ("vfs/#/components/*/ports", &[("PUT", SppAction::Other)]),
+    ("vfs/#/classifier_table", &[("PUT", SppAction::Other)]),
     (
         "mirrors/#",
-        &[("DELETE", Deed::Other), ("GET", Deed::Other)],
+        &[("DELETE", SppAction::Other), ("GET", SppAction::Other)],
     ),
-    ("mirrors/#/components", &[("POST", Deed::Other)]),
-    ("mirrors/#/components/*", &[("DELETE", Deed::Other)]),
-    ("mirrors/#/components/*/ports", &[("PUT", Deed::Other)]),
+    ("mirrors/#/components", &[("POST", SppAction::Other)]),
+    ("mirrors/#/components/*", &[("DELETE", SppAction::Other)]),
+    ("mirrors/#/components/*/ports", &[("PUT", SppAction::Other)]),
 ];
 
 #[derive(Debug, PartialEq, Eq)]
 enum Resolution {
     /// And the id in the path.
-    Found(Deed, String),
+    Found(SppAction, String),
     /// These would do.
     WrongMethod(String),
     NotFound,
@@ -176,7 +189,7 @@ fn resolve(method: &Method, path: &str) -> Resolution {
         method.as_str()
     };
     match methods.iter().find(|(name, _)| *name == wanted) {
-        Some((_, deed)) => Resolution::Found(*deed, id.to_owned()),
+        Some((_, action)) => Resolution::Found(*action, id.to_owned()),
         None => {
             let names: Vec<&str> = methods.iter().map(|(name, _)| *name).collect();
             Resolution::WrongMethod(names.join(","))
@@ -210,14 +223,14 @@ fn is_id(part: &str) -> bool {
 
 fn json<T: Serialize>(outcome: Result<T, SppError>) -> Response {
     match outcome.map(|value| serde_json::to_vec(&value)) {
-        Ok(Ok(text)) => respond::typed(StatusCode::OK, "application/json", text),
-        Ok(Err(error)) => respond::spp_text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
-        Err(error) => respond::spp_error(&error),
+        Ok(Ok(text)) => response::typed(StatusCode::OK, "application/json", text),
+        Ok(Err(error)) => response::spp_text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+        Err(error) => response::spp_error(&error),
     }
 }
 
 fn wrong_method(allow: &str) -> Response {
-    let mut response = respond::spp_text(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed.");
+    let mut response = response::spp_text(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed.");
     if let Ok(allow) = HeaderValue::from_str(allow) {
         response.headers_mut().insert(ALLOW, allow);
     }
@@ -232,14 +245,14 @@ async fn read_body(app: &App, body: Incoming) -> Result<Bytes, Response> {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Ok(Bytes::new()),
         Ok(Err(error)) => {
-            let mut refusal = respond::spp_text(StatusCode::BAD_REQUEST, error.to_string());
-            respond::close(refusal.headers_mut());
+            let mut refusal = response::spp_text(StatusCode::BAD_REQUEST, error.to_string());
+            response::close(refusal.headers_mut());
             Err(refusal)
         }
         Err(_) => {
             let text = "the body took too long to arrive (http.limits.body_timeout)";
-            let mut refusal = respond::spp_text(StatusCode::REQUEST_TIMEOUT, text);
-            respond::close(refusal.headers_mut());
+            let mut refusal = response::spp_text(StatusCode::REQUEST_TIMEOUT, text);
+            response::close(refusal.headers_mut());
             Err(refusal)
         }
     }
@@ -263,7 +276,7 @@ mod tests {
 
     fn shown(method: &str, path: &str) -> String {
         match resolve(&method.parse().unwrap(), path) {
-            Resolution::Found(deed, id) => format!("{deed:?} {id}"),
+            Resolution::Found(action, id) => format!("{action:?} {id}"),
             Resolution::WrongMethod(allow) => format!("405 {allow}"),
             Resolution::NotFound => "404".to_owned(),
         }

@@ -9,16 +9,16 @@ use skylib::spp::PcapStatus;
 use skylib::store::FlowStoreStatus;
 use skylib::time::Timestamp;
 
-use crate::respond::{self, Response};
-use crate::router::Call;
+use crate::clients::{ClientStatus, Endpoint};
+use crate::handler::Call;
+use crate::response::{self, Response};
 use crate::routes::resource;
-use crate::ws::{ConnectionStatus, Endpoint};
 
 /// `GET /api/status`
 pub(crate) async fn show(call: Call) -> Response {
     let app = &call.app;
     let engine = app.engine.status();
-    let clients = |endpoint| app.pools.status(endpoint);
+    let clients = |endpoint| app.clients.status(endpoint);
     let master = Election { is_master: true };
     let status = Status {
         agents: clients(Endpoint::Agent),
@@ -46,18 +46,18 @@ pub(crate) async fn show(call: Call) -> Response {
         queues: Queues {
             connections: app.connections.open(),
             connections_refused: app.connections.refused(),
-            connections_closed_idle: app.connections.waiting().closed(),
+            connections_closed_idle: app.connections.idle().closed(),
             incoming_bytes: app.incoming.used(),
             incoming_refused: app.incoming.refused(),
-            queries_running: app.queries_running(),
+            queries_running: app.queries.running(),
             uploads: app.uploads.running(),
             uploads_refused: app.uploads.refused(),
             events_waiting: engine.events_waiting,
             graph_subscribers_cut_off: engine.graph_subscribers_cut_off,
             flow_subscribers_cut_off: engine.flow_subscribers_cut_off,
             flows_dropped: engine.flows_dropped,
-            flow_tables_silent: engine.flow_tables_silent,
-            messages_dropped: app.pools.messages_dropped(),
+            flow_tables_silent: engine.flow_table_timeouts,
+            messages_dropped: app.clients.messages_dropped(),
         },
         live: Live {
             queries: engine.live.queries,
@@ -91,7 +91,7 @@ pub(crate) async fn show(call: Call) -> Response {
             .map(|backend| (backend.key, backend.wanted.as_str()))
             .collect(),
     };
-    respond::json(StatusCode::OK, &status)
+    response::json(StatusCode::OK, &status)
 }
 
 #[derive(Serialize)]
@@ -134,7 +134,7 @@ impl Probe {
     }
 }
 
-type Clients = BTreeMap<String, ConnectionStatus>;
+type Clients = BTreeMap<String, ClientStatus>;
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]

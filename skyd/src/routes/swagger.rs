@@ -2,12 +2,12 @@
 
 use hyper::StatusCode;
 
+use crate::handler::Call;
 use crate::openapi;
-use crate::respond::{self, JSON, Response};
-use crate::router::Call;
+use crate::response::{self, JSON, Response};
 
 /// `GET /swagger.json`
 #[expect(clippy::unused_async, reason = "all handlers are")]
 pub(crate) async fn show(_: Call) -> Response {
-    respond::typed(StatusCode::OK, JSON, openapi::text())
+    response::typed(StatusCode::OK, JSON, openapi::text())
 }

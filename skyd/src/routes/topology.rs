@@ -3,7 +3,7 @@
 use hyper::StatusCode;
 use hyper::header::ACCEPT;
 use skylib::api::go_json::{JsonError, Members};
-use skylib::engine::Engine;
+use skylib::engine::{Engine, QueryOptions};
 use skylib::flow::RawPacket;
 use skylib::gremlin::Answer;
 use skylib::packet::{LinkType, PacketRef};
@@ -11,23 +11,25 @@ use skylib::pcap_file::{PcapFileError, PcapWriter, Resolution};
 use skylib::proto::JsonStream;
 use skylib::time::Timestamp;
 
-use crate::app::{App, Interrupt, QueryFailure};
-use crate::respond::{self, Body, JSON, Response};
-use crate::router::Call;
-use crate::whole_graph::WholeGraph;
+use crate::app::App;
+use crate::body;
+use crate::graph_dump::GraphDump;
+use crate::handler::Call;
+use crate::queries::{Interrupt, QueryFailure};
+use crate::response::{self, Body, JSON, Response};
 
 /// `GET /api/topology`
 pub(crate) async fn whole(call: Call) -> Response {
     match call
         .app
-        .run_query(|engine, _| WholeGraph::collect(engine))
+        .run_query(|engine, _| GraphDump::collect(engine))
         .await
     {
         Ok(Ok(graph)) => {
             let text = JsonStream::graph(graph.nodes, graph.edges).between("", "\n");
-            respond::with_body(StatusCode::OK, JSON, Body::lazy(text))
+            response::with_body(StatusCode::OK, JSON, Body::lazy(text))
         }
-        Ok(Err(error)) => respond::error_text(StatusCode::NOT_ACCEPTABLE, &error.to_string()),
+        Ok(Err(error)) => response::error_text(StatusCode::NOT_ACCEPTABLE, &error.to_string()),
         Err(error) => query_stopped(error),
     }
 }
@@ -36,7 +38,7 @@ pub(crate) async fn whole(call: Call) -> Response {
 pub(crate) async fn query(call: Call) -> Response {
     let Call { app, request, .. } = call;
     let (head, body) = request.into_parts();
-    let text = match app.read_body(body).await {
+    let text = match body::read_text(&app, body).await {
         Ok(text) => text,
         Err(refusal) => return refusal,
     };
@@ -45,8 +47,8 @@ pub(crate) async fn query(call: Call) -> Response {
         is_explained,
     } = match query_of(&text) {
         Ok(Some(asked)) => asked,
-        Ok(None) => return respond::bare(StatusCode::NO_CONTENT),
-        Err(error) => return respond::bad_request(&error),
+        Ok(None) => return response::bare(StatusCode::NO_CONTENT),
+        Err(error) => return response::bad_request(&error),
     };
     if is_explained {
         return explain(&app, query).await;
@@ -54,28 +56,32 @@ pub(crate) async fn query(call: Call) -> Response {
     let format = Format::of(head.headers.get(ACCEPT).map(|value| value.as_bytes()));
     let answered = app
         .run_query(move |engine, interrupt| {
+            let interrupt = || interrupt.is_set();
             engine
-                .query(&query, &|| interrupt.is_set())
+                .query_with(&query, QueryOptions::default().with_interrupt(&interrupt))
                 .map(|answer| format.body(answer))
         })
         .await;
     match answered {
-        Ok(Ok(Ok(body))) => respond::with_body(StatusCode::OK, format.content_type(), body),
+        Ok(Ok(Ok(body))) => response::with_body(StatusCode::OK, format.content_type(), body),
         Ok(Ok(Err(reason))) => {
             let text = format!("Error while encoding response: {reason}");
-            respond::error_text(StatusCode::NOT_ACCEPTABLE, &text)
+            response::error_text(StatusCode::NOT_ACCEPTABLE, &text)
         }
-        Ok(Err(error)) => respond::error_text(StatusCode::BAD_REQUEST, &error.to_string()),
+        Ok(Err(error)) => response::error_text(StatusCode::BAD_REQUEST, &error.to_string()),
         Err(error) => query_stopped(error),
     }
 }
 
 /// How a query is answered, always as JSON.
 async fn explain(app: &App, query: String) -> Response {
-    let work = move |engine: &Engine, stop: &Interrupt| engine.explain(&query, &|| stop.is_set());
+    let work = move |engine: &Engine, stop: &Interrupt| {
+        let interrupt = || stop.is_set();
+        engine.explain(&query, QueryOptions::default().with_interrupt(&interrupt))
+    };
     match app.run_query(work).await {
-        Ok(Ok(explanation)) => respond::json(StatusCode::OK, &explanation),
-        Ok(Err(error)) => respond::error_text(StatusCode::BAD_REQUEST, &error.to_string()),
+        Ok(Ok(explanation)) => response::json(StatusCode::OK, &explanation),
+        Ok(Err(error)) => response::error_text(StatusCode::BAD_REQUEST, &error.to_string()),
         Err(error) => query_stopped(error),
     }
 }
@@ -105,7 +111,7 @@ fn query_of(body: &str) -> Result<Option<Asked>, JsonError> {
 }
 
 fn query_stopped(error: QueryFailure) -> Response {
-    respond::error_text(StatusCode::SERVICE_UNAVAILABLE, &error.to_string())
+    response::error_text(StatusCode::SERVICE_UNAVAILABLE, &error.to_string())
 }
 
 /// How an answer is written. Complete by definition: the formats of the API.

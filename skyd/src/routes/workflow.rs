@@ -4,8 +4,9 @@ use hyper::StatusCode;
 use skylib::api::workflow_parameters;
 use skylib::engine::Collection;
 
-use crate::respond::{self, Response};
-use crate::router::Call;
+use crate::body;
+use crate::handler::Call;
+use crate::response::{self, Response};
 
 /// Answers what is wrong with a call. A workflow that is there is refused, too: nothing here runs
 /// scripts yet, and saying that beats the answer of a script that did not run.
@@ -13,12 +14,12 @@ pub(crate) async fn call(call: Call) -> Response {
     let Call {
         app, request, id, ..
     } = call;
-    let text = match app.read_body(request.into_body()).await {
+    let text = match body::read_text(&app, request.into_body()).await {
         Ok(text) => text,
         Err(refusal) => return refusal,
     };
     if let Err(error) = workflow_parameters(&text) {
-        return respond::bad_request(&error);
+        return response::bad_request(&error);
     }
     let text = match app.engine.workflows().get(&id) {
         None => format!("No workflow found with ID: {id}"),
@@ -27,5 +28,5 @@ pub(crate) async fn call(call: Call) -> Response {
             workflow.name
         ),
     };
-    respond::error_text(StatusCode::BAD_REQUEST, &text)
+    response::error_text(StatusCode::BAD_REQUEST, &text)
 }

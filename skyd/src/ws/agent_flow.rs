@@ -3,13 +3,13 @@
 use bytes::Bytes;
 use tokio::task::block_in_place;
 
-use super::Client;
-use super::link::{End, Link, Reader};
+use super::client::Client;
+use super::connection::{Connection, ConnectionEnd, Reader};
 
 /// Takes flows until the connection ends; the agent is told nothing.
-pub(crate) async fn run(client: &Client, link: &mut Link) -> End {
-    client.place.join();
-    let Link { reader, writer } = link;
+pub(crate) async fn run(client: &Client, connection: &mut Connection) -> ConnectionEnd {
+    client.registration.set_connected();
+    let Connection { reader, writer } = connection;
     let ping = async {
         loop {
             writer.ping_time().await;
@@ -24,7 +24,7 @@ pub(crate) async fn run(client: &Client, link: &mut Link) -> End {
     }
 }
 
-async fn read(client: &Client, reader: &mut Reader) -> End {
+async fn read(client: &Client, reader: &mut Reader) -> ConnectionEnd {
     loop {
         let frame = match reader.next().await {
             Ok(frame) => frame,

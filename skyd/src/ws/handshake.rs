@@ -12,19 +12,16 @@ use hyper::{Request, StatusCode, Version};
 use skylib::proto::{Encoding, UpdatePolicy};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use crate::form;
-use crate::respond::{self, Response};
-use crate::routes::api::SERVICE;
+use crate::app::SERVICE_TYPE;
+use crate::clients::ClientIdentity;
+use crate::response::{self, Response};
+use crate::urlencoded;
 
 /// Who a client says it is and what it wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Hello {
-    /// Its identity within the endpoint; address and port of its socket if it gives none.
-    pub(crate) host_id: String,
-    /// Its kind; required.
-    pub(crate) client_type: String,
-    /// `json`, `protobuf`, or empty for JSON; as it was written.
-    pub(crate) protocol: String,
+    /// Who the client says it is.
+    pub(crate) identity: ClientIdentity,
     /// Namespaces it wants, sorted; `None` for all.
     pub(crate) namespaces: Option<Vec<String>>,
     /// Whether it named any namespace itself.
@@ -41,7 +38,7 @@ impl Hello {
     /// Reads headers, and for what is not in them the query string: browsers cannot set headers.
     pub(crate) fn of<B>(request: &Request<B>, peer: SocketAddr) -> Self {
         let headers = request.headers();
-        let parameters = form::pairs(request.uri().query().unwrap_or_default());
+        let parameters = urlencoded::pairs(request.uri().query().unwrap_or_default());
         let value = |name: &str| {
             let written = headers.get(name).map(text).filter(|text| !text.is_empty());
             let name = name.to_ascii_lowercase();
@@ -70,9 +67,11 @@ impl Hello {
         let chose_namespaces = !namespaces.is_empty();
         let all = !chose_namespaces || namespaces.iter().any(|name| name == "*");
         Self {
-            host_id,
-            client_type: value("x-client-type"),
-            protocol: value("x-client-protocol"),
+            identity: ClientIdentity {
+                host_id,
+                client_type: value("x-client-type"),
+                protocol: value("x-client-protocol"),
+            },
             namespaces: (!all).then_some(namespaces),
             chose_namespaces,
             filter: value("x-gremlin-filter"),
@@ -85,10 +84,11 @@ impl Hello {
 
     /// How it wants its messages; the error is why it is turned away.
     pub(crate) fn encoding(&self) -> Result<Encoding, Refusal> {
-        if self.client_type.is_empty() {
+        if self.identity.client_type.is_empty() {
             return Err(Refusal::NoClientType);
         }
-        Encoding::parse(&self.protocol).ok_or_else(|| Refusal::Protocol(self.protocol.clone()))
+        let protocol = &self.identity.protocol;
+        Encoding::parse(protocol).ok_or_else(|| Refusal::Protocol(protocol.clone()))
     }
 
     /// How it wants to hear of updates; the error is why it is turned away.
@@ -107,7 +107,7 @@ impl Hello {
 
     /// The origin of what it publishes.
     pub(crate) fn origin(&self) -> String {
-        format!("{}.{}", self.client_type, self.host_id)
+        format!("{}.{}", self.identity.client_type, self.identity.host_id)
     }
 }
 
@@ -159,14 +159,18 @@ pub(crate) fn accept_key<B>(request: &Request<B>) -> Option<String> {
 
 /// The answer that makes the connection a WebSocket.
 pub(crate) fn switching(accept_key: &str, server_id: &str) -> Response {
-    let mut response = respond::bare(StatusCode::SWITCHING_PROTOCOLS);
+    let mut response = response::bare(StatusCode::SWITCHING_PROTOCOLS);
     let headers = response.headers_mut();
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     insert_text(headers, SEC_WEBSOCKET_ACCEPT, accept_key);
     // COMPAT: Go clients give up when one of these is missing.
     insert_text(headers, HeaderName::from_static("x-host-id"), server_id);
-    insert_text(headers, HeaderName::from_static("x-service-type"), SERVICE);
+    insert_text(
+        headers,
+        HeaderName::from_static("x-service-type"),
+        SERVICE_TYPE,
+    );
     response
 }
 
@@ -201,7 +205,10 @@ mod tests {
                    &x-gremlin-filter=G.V%28%29.Has%28%27a%27%2C+%27b%27%29&X-Client-Protocol=xml";
         let said = hello(uri, &[("X-Host-ID", "mine"), ("X-Update-Policy", "")]);
         assert_eq!(
-            (said.host_id.as_str(), said.client_type.as_str()),
+            (
+                said.identity.host_id.as_str(),
+                said.identity.client_type.as_str()
+            ),
             ("mine", "webui")
         );
         assert_eq!(said.filter, "G.V().Has('a', 'b')");
@@ -217,7 +224,7 @@ mod tests {
         );
         assert_eq!(said.origin(), "webui.mine");
         let said = hello("/", &[]);
-        assert_eq!(said.host_id, "127.0.0.1:5000");
+        assert_eq!(said.identity.host_id, "127.0.0.1:5000");
         assert_eq!(said.encoding(), Err(Refusal::NoClientType));
         assert!(!said.deletes_on_disconnect);
     }

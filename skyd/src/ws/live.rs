@@ -7,13 +7,13 @@
 
 use std::sync::Arc;
 
-use skylib::engine::{LiveClient, LiveNews, LiveRefusal};
+use skylib::engine::{LiveClient, LiveError, LiveEvent, QueryOptions};
 use skylib::gremlin::{QueryError, QueryErrorKind};
 use skylib::proto::{JsonStream, LiveRequest, Message, live_error, live_reply, live_update};
 use tokio::task::{AbortHandle, Id, JoinSet};
 
-use super::Client;
-use crate::app::QueryFailure;
+use super::client::Client;
+use crate::queries::QueryFailure;
 
 /// What came of a query that ran for the first time.
 type Opened = Result<Result<(), QueryError>, QueryFailure>;
@@ -74,20 +74,24 @@ impl<'a> LiveQueries<'a> {
         if let Some(missing) = &self.client.no_queries {
             return Some(self.reply(&name, "Error", 403, Some(missing.clone())));
         }
-        match self.queries.begin(name.as_str()) {
-            Ok(ticket) => {
+        match self.queries.reserve(name.as_str()) {
+            Ok(reserved) => {
                 let app = Arc::clone(&self.client.app);
                 let open = async move {
-                    app.run_query(move |_, stop| ticket.open(&text, &|| stop.is_set()))
-                        .await
+                    app.run_query(move |_, stop| {
+                        let interrupt = || stop.is_set();
+                        let options = QueryOptions::default().with_interrupt(&interrupt);
+                        reserved.open(&text, options)
+                    })
+                    .await
                 };
                 self.names.push((name, self.opening.spawn(open)));
                 None
             }
             Err(refusal) => {
                 let status = match refusal {
-                    LiveRefusal::Taken(_) => 409,
-                    LiveRefusal::TooMany(_) => 429,
+                    LiveError::Taken(_) => 409,
+                    LiveError::TooMany(_) => 429,
                     _ => 503,
                 };
                 Some(self.reply(&name, "Error", status, Some(refusal.to_string())))
@@ -130,10 +134,10 @@ impl<'a> LiveQueries<'a> {
         }
     }
 
-    fn tell(&self, name: &str, news: LiveNews) -> JsonStream {
+    fn tell(&self, name: &str, news: LiveEvent) -> JsonStream {
         match news {
-            LiveNews::Update(update) => live_update(self.client.encoding, name, update),
-            LiveNews::Ended(error) => self.error(name, &error),
+            LiveEvent::Update(update) => live_update(self.client.encoding, name, update),
+            LiveEvent::Ended(error) => self.error(name, &error),
             _ => self.reply(name, "Error", 500, None),
         }
     }

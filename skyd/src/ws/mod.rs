@@ -6,17 +6,15 @@
 //! ```
 
 mod agent_flow;
-mod flow;
+mod client;
+mod connection;
+mod flow_subscriber;
+mod gremlin_filter;
 mod handshake;
-mod link;
+mod lenient_frames;
 mod live;
-mod opcode;
-mod pool;
 mod publisher;
-mod selection;
 mod subscriber;
-
-pub(crate) use pool::{ConnectionStatus, Endpoint, Pools};
 
 use std::sync::Arc;
 
@@ -29,16 +27,17 @@ use skylib::proto::{Encoding, UpdatePolicy};
 use skylib::time::{Clock, SystemClock};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
+use self::client::Client;
+use self::connection::{Connection, ConnectionEnd, Traffic};
 use self::handshake::{Hello, Refusal};
-use self::link::{End, Link, Traffic};
-use self::pool::Membership;
 use self::publisher::Writing;
 use crate::app::App;
 use crate::auth::User;
-use crate::datagrams::FlowTransport;
-use crate::respond::{self, Response};
-use crate::router::Call;
-use crate::socket::ClientSocket;
+use crate::client_socket::ClientSocket;
+use crate::clients::Endpoint;
+use crate::flow_transport::FlowTransport;
+use crate::handler::Call;
+use crate::response::{self, Response};
 
 /// `/ws/subscriber`: the graph and notifications to clients.
 pub(crate) async fn subscriber(call: Call) -> Response {
@@ -69,7 +68,7 @@ pub(crate) async fn agent(call: Call) -> Response {
 pub(crate) async fn agent_flow(call: Call) -> Response {
     match call.app.flow_transport {
         FlowTransport::WebSocket => open(call, Endpoint::AgentFlow),
-        FlowTransport::Udp(_) | FlowTransport::NoSocket(_) => respond::not_found(),
+        FlowTransport::Udp(_) | FlowTransport::NoSocket(_) => response::not_found(),
     }
 }
 
@@ -86,28 +85,9 @@ pub(crate) async fn replication(call: Call) -> Response {
         return response;
     }
     let text = "other analyzers are not served yet";
-    let mut response = respond::error_text(StatusCode::NOT_IMPLEMENTED, text);
-    respond::close(response.headers_mut());
+    let mut response = response::error_text(StatusCode::NOT_IMPLEMENTED, text);
+    response::close(response.headers_mut());
     response
-}
-
-/// A client whose handshake is done.
-pub(crate) struct Client {
-    pub(crate) app: Arc<App>,
-    pub(crate) hello: Hello,
-    pub(crate) encoding: Encoding,
-    pub(crate) policy: UpdatePolicy,
-    pub(crate) place: Membership,
-    /// Why it may follow no queries, where it may not.
-    pub(crate) no_queries: Option<String>,
-}
-
-impl Client {
-    /// A message that was not understood or not allowed; the sender is not told: it never asked.
-    fn drop_message(&self, reason: &str) {
-        tracing::debug!(client = self.hello.host_id, reason, "message dropped");
-        self.place.count_dropped(1);
-    }
 }
 
 fn open(call: Call, endpoint: Endpoint) -> Response {
@@ -119,8 +99,8 @@ fn open(call: Call, endpoint: Endpoint) -> Response {
         ..
     } = call;
     let hello = Hello::of(&request, peer);
-    if app.pools.is_taken(endpoint, &hello.host_id) {
-        return respond::bare_and_close(StatusCode::CONFLICT);
+    if app.clients.is_taken(endpoint, &hello.identity.host_id) {
+        return response::bare_and_close(StatusCode::CONFLICT);
     }
     let Some(key) = handshake::accept_key(&request) else {
         return no_upgrade();
@@ -150,18 +130,19 @@ fn open(call: Call, endpoint: Endpoint) -> Response {
         }
         Ok((encoding, policy)) => {
             let now = SystemClock.now();
-            let Some(place) = app.pools.reserve(endpoint, &hello, peer, now) else {
-                return respond::bare_and_close(StatusCode::CONFLICT);
+            let Some(registration) = app.clients.reserve(endpoint, &hello.identity, peer, now)
+            else {
+                return response::bare_and_close(StatusCode::CONFLICT);
             };
             // Live queries tell what `POST /api/topology` tells, of flows, too.
-            let missing = |user: User| app.auth.missing(&user, "topology", "read");
+            let missing = |user: User| app.auth.policy.missing(&user, "topology", "read");
             let no_queries = user.and_then(missing);
             let client = Client {
                 app,
                 hello,
                 encoding,
                 policy,
-                place,
+                registration,
                 no_queries,
             };
             tokio::spawn(session(upgrade, client, endpoint));
@@ -171,7 +152,7 @@ fn open(call: Call, endpoint: Endpoint) -> Response {
 }
 
 fn no_upgrade() -> Response {
-    let mut response = respond::bare_and_close(StatusCode::UPGRADE_REQUIRED);
+    let mut response = response::bare_and_close(StatusCode::UPGRADE_REQUIRED);
     response
         .headers_mut()
         .insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
@@ -189,29 +170,32 @@ async fn session(upgrade: OnUpgrade, client: Client, endpoint: Endpoint) {
             Traffic::Bulk(agent_flow::MESSAGE_BYTES.min(client.app.limits.ws_message_bytes))
         }
     };
-    let Some(mut link) = take_over(upgrade, &client.app, traffic, client.encoding).await else {
+    let Some(mut connection) = take_over(upgrade, &client.app, traffic, client.encoding).await
+    else {
         return;
     };
-    let name = &client.hello.host_id;
+    let name = &client.hello.identity.host_id;
     let end = match endpoint {
-        Endpoint::Subscriber => subscriber::run(&client, &mut link).await,
-        Endpoint::Flow => flow::run(&client, &mut link).await,
-        Endpoint::Publisher => publisher::run(&client, &mut link, Writing::InItsName).await,
-        Endpoint::Agent => publisher::run(&client, &mut link, Writing::AsSent).await,
-        Endpoint::AgentFlow => agent_flow::run(&client, &mut link).await,
-        Endpoint::Pubsub => publisher::run_pubsub(&client, &mut link).await,
+        Endpoint::Subscriber => subscriber::run(&client, &mut connection).await,
+        Endpoint::Flow => flow_subscriber::run(&client, &mut connection).await,
+        Endpoint::Publisher => publisher::run(&client, &mut connection, Writing::InItsName).await,
+        Endpoint::Agent => publisher::run(&client, &mut connection, Writing::AsSent).await,
+        Endpoint::AgentFlow => agent_flow::run(&client, &mut connection).await,
+        Endpoint::Pubsub => publisher::run_pubsub(&client, &mut connection).await,
     };
     tracing::debug!(client = name, ?endpoint, ?end, "WebSocket ended");
     // The id is free as soon as the client is gone, not when the last bytes are.
     drop(client);
-    link.finish(end).await;
+    connection.finish(end).await;
 }
 
 /// Turns a client away that the original, too, lets in only to close the connection.
 async fn refuse(app: Arc<App>, upgrade: OnUpgrade, hello: Hello, refusal: Refusal) {
-    tracing::debug!(client = hello.host_id, %refusal, "WebSocket refused");
-    if let Some(link) = take_over(upgrade, &app, Traffic::Requests, Encoding::Json).await {
-        link.finish(End::Close(CloseCode::Normal)).await;
+    tracing::debug!(client = hello.identity.host_id, %refusal, "WebSocket refused");
+    if let Some(connection) = take_over(upgrade, &app, Traffic::Requests, Encoding::Json).await {
+        connection
+            .finish(ConnectionEnd::Close(CloseCode::Normal))
+            .await;
     }
 }
 
@@ -220,9 +204,19 @@ async fn take_over(
     app: &App,
     traffic: Traffic,
     encoding: Encoding,
-) -> Option<Link> {
+) -> Option<Connection> {
     let upgraded = upgrade.await.ok()?;
     let parts = upgraded.downcast::<TokioIo<ClientSocket>>().ok()?;
     let socket = parts.io.into_inner();
-    Some(Link::new(socket, parts.read_buf, app, traffic, encoding).await)
+    Some(
+        Connection::new(
+            socket,
+            parts.read_buf,
+            &app.limits,
+            app.incoming.claim(),
+            traffic,
+            encoding,
+        )
+        .await,
+    )
 }

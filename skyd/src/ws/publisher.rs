@@ -11,17 +11,21 @@ use skylib::value::Text;
 use tokio::sync::mpsc;
 use tokio::task::block_in_place;
 
-use super::Client;
-use super::link::{End, Link, Reader, Writer};
+use super::client::Client;
+use super::connection::{Connection, ConnectionEnd, Reader, Writer};
 use super::subscriber::Subscriber;
-use crate::whole_graph::WholeGraph;
+use crate::graph_dump::GraphDump;
 
 /// Applies what the client sends until the connection ends.
-pub(crate) async fn run(client: &Client, link: &mut Link, writing: Writing) -> End {
-    client.place.join();
+pub(crate) async fn run(
+    client: &Client,
+    connection: &mut Connection,
+    writing: Writing,
+) -> ConnectionEnd {
+    client.registration.set_connected();
     let (requests, asked) = mpsc::channel(REQUESTS);
     let mut publisher = Publisher::new(client, writing, false);
-    let Link { reader, writer } = link;
+    let Connection { reader, writer } = connection;
     let end = tokio::select! {
         end = publisher.read(reader, &requests) => end,
         end = answer(client, writer, asked) => end,
@@ -31,17 +35,17 @@ pub(crate) async fn run(client: &Client, link: &mut Link, writing: Writing) -> E
 }
 
 /// A publisher that is a subscriber too; the subscriber answers its requests.
-pub(crate) async fn run_pubsub(client: &Client, link: &mut Link) -> End {
+pub(crate) async fn run_pubsub(client: &Client, connection: &mut Connection) -> ConnectionEnd {
     // Notifications about resources are for subscribers only.
     let graph = client.hello.wants(GRAPH).then(|| GRAPH.to_owned());
     let namespaces = Some(graph.into_iter().collect());
-    let mut subscriber = match Subscriber::open(client, &mut link.writer, namespaces).await {
+    let mut subscriber = match Subscriber::open(client, &mut connection.writer, namespaces).await {
         Ok(subscriber) => subscriber,
         Err(end) => return end,
     };
     let (requests, asked) = mpsc::channel(REQUESTS);
     let mut publisher = Publisher::new(client, Writing::InItsName, true);
-    let Link { reader, writer } = link;
+    let Connection { reader, writer } = connection;
     let end = tokio::select! {
         end = publisher.read(reader, &requests) => end,
         end = subscriber.write(writer, asked) => end,
@@ -63,7 +67,11 @@ pub(crate) enum Writing {
 const REQUESTS: usize = 4;
 
 /// Sends the whole graph to a publisher that asks for it.
-async fn answer(client: &Client, writer: &mut Writer, mut asked: mpsc::Receiver<Message>) -> End {
+async fn answer(
+    client: &Client,
+    writer: &mut Writer,
+    mut asked: mpsc::Receiver<Message>,
+) -> ConnectionEnd {
     loop {
         let done = tokio::select! {
             () = writer.ping_time() => writer.ping().await,
@@ -75,10 +83,12 @@ async fn answer(client: &Client, writer: &mut Writer, mut asked: mpsc::Receiver<
     }
 }
 
-async fn whole_graph(client: &Client, writer: &mut Writer, request: &Message) -> Result<(), End> {
-    let collecting = client
-        .app
-        .run_query(|engine, _| WholeGraph::collect(engine));
+async fn whole_graph(
+    client: &Client,
+    writer: &mut Writer,
+    request: &Message,
+) -> Result<(), ConnectionEnd> {
+    let collecting = client.app.run_query(|engine, _| GraphDump::collect(engine));
     let Ok(Ok(graph)) = writer.pinging(collecting).await? else {
         return Ok(());
     };
@@ -122,7 +132,11 @@ impl<'a> Publisher<'a> {
     }
 
     /// Reads until the end. Messages that are there already are applied together.
-    async fn read(&mut self, reader: &mut Reader, requests: &mpsc::Sender<Message>) -> End {
+    async fn read(
+        &mut self,
+        reader: &mut Reader,
+        requests: &mpsc::Sender<Message>,
+    ) -> ConnectionEnd {
         loop {
             let mut batch = match reader.next().await {
                 Ok(first) => vec![first],
@@ -145,7 +159,7 @@ impl<'a> Publisher<'a> {
                 // A reply in a namespace that the client does not want is not sent.
                 let is_wanted = request.namespace == LIVE || self.client.hello.wants(GRAPH);
                 if is_wanted && requests.send(request).await.is_err() {
-                    return End::Cut;
+                    return ConnectionEnd::Cut;
                 }
             }
             if let Some(end) = end {
@@ -170,7 +184,7 @@ impl<'a> Publisher<'a> {
             }
         }
         if !changes.is_empty() {
-            let author = Some(self.client.place.id());
+            let author = Some(self.client.registration.id());
             let origin = self.origin.clone();
             let probes = self.client.app.engine.origin();
             let work = |graph: &mut Graph, now: Timestamp| {
@@ -192,7 +206,7 @@ impl<'a> Publisher<'a> {
             let errors = if self.client.hello.deletes_on_disconnect {
                 graph.update_as(author, work)
             } else {
-                graph.update_kept(author, work)
+                graph.update_persistent(author, work)
             };
             for error in errors {
                 self.client.drop_message(&error);

@@ -15,22 +15,22 @@ use skylib::proto::{
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
-use super::Client;
+use super::client::Client;
+use super::connection::{Connection, ConnectionEnd, Reader, Writer};
+use super::gremlin_filter::{self, FilterError, GremlinFilter};
 use super::handshake::Refusal;
-use super::link::{End, Link, Reader, Writer};
 use super::live::LiveQueries;
-use super::selection::{self, Selection, SelectionError};
-use crate::whole_graph::WholeGraph;
+use crate::graph_dump::GraphDump;
 
 /// Sends events and answers requests until the connection ends.
-pub(crate) async fn run(client: &Client, link: &mut Link) -> End {
+pub(crate) async fn run(client: &Client, connection: &mut Connection) -> ConnectionEnd {
     let namespaces = client.hello.namespaces.clone();
-    let mut subscriber = match Subscriber::open(client, &mut link.writer, namespaces).await {
+    let mut subscriber = match Subscriber::open(client, &mut connection.writer, namespaces).await {
         Ok(subscriber) => subscriber,
         Err(end) => return end,
     };
     let (requests, asked) = mpsc::channel(REQUESTS);
-    let Link { reader, writer } = link;
+    let Connection { reader, writer } = connection;
     tokio::select! {
         end = read(client, reader, requests) => end,
         end = subscriber.write(writer, asked) => end,
@@ -41,7 +41,11 @@ pub(crate) async fn run(client: &Client, link: &mut Link) -> End {
 const REQUESTS: usize = 4;
 
 /// Takes requests and ignores everything else: a subscriber writes nothing.
-async fn read(client: &Client, reader: &mut Reader, requests: mpsc::Sender<Message>) -> End {
+async fn read(
+    client: &Client,
+    reader: &mut Reader,
+    requests: mpsc::Sender<Message>,
+) -> ConnectionEnd {
     loop {
         let frame = match reader.next().await {
             Ok(frame) => frame,
@@ -51,13 +55,13 @@ async fn read(client: &Client, reader: &mut Reader, requests: mpsc::Sender<Messa
             Ok(message) if message.namespace == GRAPH && message.kind == "SyncRequest" => {
                 // A reply in a namespace that the client does not want is not sent.
                 if client.hello.wants(GRAPH) && requests.send(message).await.is_err() {
-                    return End::Cut;
+                    return ConnectionEnd::Cut;
                 }
             }
             // Whoever asks wants the answer, whatever namespaces it wants unasked.
             Ok(message) if message.namespace == LIVE => {
                 if requests.send(message).await.is_err() {
-                    return End::Cut;
+                    return ConnectionEnd::Cut;
                 }
             }
             Ok(_) => {}
@@ -75,7 +79,7 @@ pub(crate) struct Subscriber<'a> {
     /// The last change that the client knows from a reply, or that was before it came.
     shown: u64,
     /// The part of the graph the client wants; `None` for all of it.
-    selection: Option<Selection>,
+    selection: Option<GremlinFilter>,
     live: LiveQueries<'a>,
 }
 
@@ -88,7 +92,7 @@ impl<'a> Subscriber<'a> {
         client: &'a Client,
         writer: &mut Writer,
         namespaces: Option<Vec<String>>,
-    ) -> Result<Self, End> {
+    ) -> Result<Self, ConnectionEnd> {
         let options = client.app.subscribe_options(namespaces);
         let events = client.app.engine.subscribe_graph(options);
         let mut subscriber = Self {
@@ -103,19 +107,19 @@ impl<'a> Subscriber<'a> {
         let filter = &client.hello.filter;
         if !filter.is_empty() {
             // The first ping tells the client that it counts: not before the filter does.
-            match selection::evaluate(&client.app, filter, 0).await {
+            match gremlin_filter::evaluate(&client.app, filter, 0).await {
                 Ok(found) => {
                     subscriber.selection = found.selection;
                     subscriber.shown = found.graph.sequence;
                 }
                 Err(error) => {
                     let refusal = Refusal::Filter(error.to_string());
-                    tracing::debug!(client = client.hello.host_id, %refusal, "WebSocket refused");
-                    return Err(End::Close(CloseCode::Normal));
+                    tracing::debug!(client = client.hello.identity.host_id, %refusal, "WebSocket refused");
+                    return Err(ConnectionEnd::Close(CloseCode::Normal));
                 }
             }
         }
-        client.place.join();
+        client.registration.set_connected();
         writer.ping_time().await;
         writer.ping().await?;
         Ok(subscriber)
@@ -126,7 +130,7 @@ impl<'a> Subscriber<'a> {
         &mut self,
         writer: &mut Writer,
         mut asked: mpsc::Receiver<Message>,
-    ) -> End {
+    ) -> ConnectionEnd {
         loop {
             let done = tokio::select! {
                 biased;
@@ -135,12 +139,12 @@ impl<'a> Subscriber<'a> {
                 message = self.live.next() => self.tell(writer, message).await,
                 event = next(&mut self.held, &mut self.events) => match event {
                     Some(event) => self.deliver(writer, event).await,
-                    None => Err(End::Cut),
+                    None => Err(ConnectionEnd::Cut),
                 },
             };
             if let Err(end) = done {
-                if end == End::Stuck {
-                    self.events.give_up();
+                if end == ConnectionEnd::Stuck {
+                    self.events.cut_off();
                 }
                 return end;
             }
@@ -148,7 +152,7 @@ impl<'a> Subscriber<'a> {
     }
 
     /// Sends news of a live query, and events that wait: many queries do not hold those up.
-    async fn tell(&mut self, writer: &mut Writer, news: JsonStream) -> Result<(), End> {
+    async fn tell(&mut self, writer: &mut Writer, news: JsonStream) -> Result<(), ConnectionEnd> {
         writer.send_pieces(news).await?;
         match self.held.take().or_else(|| self.events.try_next()) {
             Some(event) => self.deliver(writer, event).await,
@@ -161,7 +165,7 @@ impl<'a> Subscriber<'a> {
         &mut self,
         writer: &mut Writer,
         first: Arc<BroadcastMessage>,
-    ) -> Result<(), End> {
+    ) -> Result<(), ConnectionEnd> {
         writer.pace().await;
         let mut next = Some(first);
         let mut batch = Vec::new();
@@ -176,7 +180,7 @@ impl<'a> Subscriber<'a> {
                 Some(selection) if selection.is_local() => {
                     let told = selection.follow(&self.client.app, &event);
                     // What the client did itself moves its view on, but is not told to it.
-                    if event.author() != Some(self.client.place.id()) {
+                    if event.author() != Some(self.client.registration.id()) {
                         for message in told {
                             self.feed(writer, &message).await?;
                         }
@@ -198,7 +202,7 @@ impl<'a> Subscriber<'a> {
         &mut self,
         writer: &mut Writer,
         mut batch: Vec<Arc<BroadcastMessage>>,
-    ) -> Result<(), End> {
+    ) -> Result<(), ConnectionEnd> {
         let Some(selection) = &mut self.selection else {
             return Ok(());
         };
@@ -223,15 +227,19 @@ impl<'a> Subscriber<'a> {
             seen = seen.max(event.sequence());
             batch.push(event);
         }
-        let own = self.client.place.id();
+        let own = self.client.registration.id();
         for message in selection.replace(&graph, &batch, own) {
             self.feed(writer, &message).await?;
         }
         Ok(())
     }
 
-    async fn feed(&self, writer: &mut Writer, message: &BroadcastMessage) -> Result<(), End> {
-        if message.author() == Some(self.client.place.id()) {
+    async fn feed(
+        &self,
+        writer: &mut Writer,
+        message: &BroadcastMessage,
+    ) -> Result<(), ConnectionEnd> {
+        if message.author() == Some(self.client.registration.id()) {
             return Ok(());
         }
         writer
@@ -240,7 +248,11 @@ impl<'a> Subscriber<'a> {
     }
 
     /// Answers a request; one for the graph that cannot be understood is dropped.
-    async fn answer(&mut self, writer: &mut Writer, message: &Message) -> Result<(), End> {
+    async fn answer(
+        &mut self,
+        writer: &mut Writer,
+        message: &Message,
+    ) -> Result<(), ConnectionEnd> {
         if message.namespace == LIVE {
             return match self.live.ask(message) {
                 Some(reply) => writer.send_pieces(reply).await,
@@ -265,7 +277,7 @@ impl<'a> Subscriber<'a> {
             }
             Err(error) => {
                 let text = match error {
-                    SelectionError::NoHistory => Bytes::from_static(b"null"),
+                    FilterError::NoHistory => Bytes::from_static(b"null"),
                     error => serde_json::to_vec(&error.to_string())
                         .unwrap_or_default()
                         .into(),
@@ -276,27 +288,32 @@ impl<'a> Subscriber<'a> {
     }
 
     /// What the reply shows; a filter that comes with the request is kept for later events.
-    async fn graph_for(&mut self, request: &SyncRequest) -> Result<WholeGraph, SelectionError> {
+    async fn graph_for(&mut self, request: &SyncRequest) -> Result<GraphDump, FilterError> {
         let app = &self.client.app;
         let filter = match (&request.filter, &self.selection) {
             (Some(filter), _) => filter.clone(),
             (None, Some(selection)) => selection.text().to_owned(),
             (None, None) => String::new(),
         };
-        let found = selection::evaluate(app, &filter, request.time_ms).await;
-        let found = found.map_err(|error| error.for_client(&filter, &self.client.hello.host_id))?;
+        let found = gremlin_filter::evaluate(app, &filter, request.time_ms).await;
+        let found = found
+            .map_err(|error| error.for_client(&filter, &self.client.hello.identity.host_id))?;
         // A look into the past leaves the view of the present alone, but for a new filter.
         if request.time_ms == 0 {
             self.selection = found.selection;
         } else if request.filter.is_some() {
-            let present = selection::evaluate(app, &filter, 0).await;
+            let present = gremlin_filter::evaluate(app, &filter, 0).await;
             self.selection = present.map(|found| found.selection).unwrap_or_default();
         }
         Ok(found.graph)
     }
 
     /// Sends the events that belong before a reply; those that are still to come are in it.
-    async fn deliver_until(&mut self, writer: &mut Writer, sequence: u64) -> Result<(), End> {
+    async fn deliver_until(
+        &mut self,
+        writer: &mut Writer,
+        sequence: u64,
+    ) -> Result<(), ConnectionEnd> {
         while let Some(event) = self.held.take().or_else(|| self.events.try_next()) {
             if event.sequence() > sequence {
                 self.held = Some(event);
@@ -321,8 +338,8 @@ impl<'a> Subscriber<'a> {
         &self,
         writer: &mut Writer,
         uuid: &str,
-        graph: WholeGraph,
-    ) -> Result<(), End> {
+        graph: GraphDump,
+    ) -> Result<(), ConnectionEnd> {
         match self.client.encoding {
             Encoding::Json => {
                 writer
@@ -342,7 +359,7 @@ impl<'a> Subscriber<'a> {
         uuid: &str,
         status: i64,
         object: &[u8],
-    ) -> Result<(), End> {
+    ) -> Result<(), ConnectionEnd> {
         let write = |out: &mut Vec<u8>| out.extend_from_slice(object);
         let reply = write_message(
             self.client.encoding,

@@ -158,7 +158,10 @@ fn both_versions_give_tokens_and_check_them() {
         assert_eq!(get(&daemon, "/api").status, 401);
         let answer = with(&daemon, "other");
         assert_eq!(answer.status, 401);
-        assert_eq!(answer.text(), "the token is of another project or domain");
+        assert_eq!(
+            answer.text(),
+            "the token belongs to another project or domain"
+        );
         assert_eq!(with(&daemon, "../../x").status, 401);
         assert!(!daemon.log().contains("t/1") && !daemon.log().contains("hunter2"));
     }
@@ -168,9 +171,9 @@ fn both_versions_give_tokens_and_check_them() {
 fn a_service_that_is_not_well_lets_nobody_in() {
     let daemon = daemon(&format!("http://{}", service()), "Default");
     for (token, told) in [
-        ("ill", "Keystone answered 500"),
-        ("odd", "the token is of another project or domain"),
-        ("slow", "Keystone does not answer in time"),
+        ("ill", "Keystone answered with status 500"),
+        ("odd", "the token belongs to another project or domain"),
+        ("slow", "Keystone did not answer in time"),
     ] {
         let answer = with(&daemon, token);
         assert_eq!(
@@ -187,6 +190,6 @@ fn a_service_that_is_not_well_lets_nobody_in() {
     let answer = with(&daemon, "t/1");
     assert_eq!(
         (answer.status, answer.text().as_str()),
-        (401, "Keystone cannot be asked")
+        (401, "cannot reach Keystone")
     );
 }

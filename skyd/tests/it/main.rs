@@ -21,6 +21,7 @@ mod hostile_websocket;
 mod http;
 mod ingestion;
 mod keystone;
+mod layering;
 mod live;
 mod metrics;
 mod pcap;

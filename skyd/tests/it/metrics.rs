@@ -1,4 +1,4 @@
-//! `/metrics`: the format, and that figures follow what happens.
+//! `/metrics`: the format, the help texts, and values that follow the activity.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use crate::client::{WebSocket, get, request};
 use crate::daemon::Daemon;
 use crate::http::fill;
 
-/// All samples by their names with labels; every line must be one the format has.
+/// Returns all samples by their names with labels; every line must be valid in the format.
 fn scrape(daemon: &Daemon) -> BTreeMap<String, f64> {
     let answer = get(daemon, "/metrics");
     assert_eq!(answer.status, 200);
@@ -20,8 +20,8 @@ fn scrape(daemon: &Daemon) -> BTreeMap<String, f64> {
     for line in answer.text().lines() {
         if let Some(rest) = line.strip_prefix("# HELP ") {
             let (name, help) = rest.split_once(' ').unwrap();
-            assert!(help.ends_with('.'), "{line}");
-            assert!(families.insert(name.to_owned()), "{name} comes twice");
+            check_help(help);
+            assert!(families.insert(name.to_owned()), "{name} occurs twice");
             family = name.to_owned();
         } else if let Some(rest) = line.strip_prefix("# TYPE ") {
             let (name, kind) = rest.split_once(' ').unwrap();
@@ -42,8 +42,22 @@ fn scrape(daemon: &Daemon) -> BTreeMap<String, f64> {
     samples
 }
 
+/// Prometheus shows a help text without the others: it must be understandable alone.
+fn check_help(help: &str) {
+    assert!(help.ends_with('.'), "{help}");
+    let words: Vec<&str> = help
+        .split(|letter: char| !letter.is_ascii_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .collect();
+    assert!(words.len() >= 5, "{help}");
+    for vague in ["it", "its", "they", "them", "their", "these", "those"] {
+        let is_vague = |word: &&str| word.eq_ignore_ascii_case(vague);
+        assert!(!words.iter().any(is_vague), "{help}");
+    }
+}
+
 #[test]
-fn figures_follow_what_happens() {
+fn values_follow_the_activity() {
     let daemon = Daemon::start();
     let before = scrape(&daemon);
     assert_eq!(before["skyd_graph_nodes"], 0.0);
@@ -79,13 +93,25 @@ fn figures_follow_what_happens() {
 }
 
 #[test]
-fn what_is_not_kept_has_no_figures() {
+fn stores_that_are_off_have_no_metrics() {
     let settings = [
         "analyzer.flow.backend=memory",
         "analyzer.topology.backend=memory",
     ];
     let samples = scrape(&Daemon::with(&settings));
-    let kept =
+    let is_of_store =
         |name: &&String| name.starts_with("skyd_history") || name.starts_with("skyd_flow_store");
-    assert_eq!(samples.keys().find(kept), None);
+    assert_eq!(samples.keys().find(is_of_store), None);
+}
+
+#[test]
+fn recordings_have_metrics() {
+    let daemon = Daemon::with(&[
+        "spp.listen=127.0.0.1:0",
+        "spp.ports={phy: [lo]}",
+        "spp.pcaps=[{client_id: 3, port: 'phy:0', out_dir: /nowhere}]",
+    ]);
+    let samples = scrape(&daemon);
+    assert_eq!(samples["skyd_spp_running{client_id=\"3\"}"], 0.0);
+    assert_eq!(samples["skyd_spp_files_total{client_id=\"3\"}"], 0.0);
 }

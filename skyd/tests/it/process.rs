@@ -35,11 +35,11 @@ fn a_bad_setting_ends_the_start_with_its_name_and_what_is_allowed() {
     for (setting, told) in [
         (
             "flow.update=never",
-            "flow.update: \"never\" is not allowed, a length of time",
+            "flow.update: \"never\" is not allowed, expected a duration",
         ),
         (
             "analyzer.flow.backend=none",
-            "analyzer.flow.backend: \"none\" is not allowed, one of",
+            "analyzer.flow.backend: \"none\" is not allowed, expected one of",
         ),
         (
             "analyzer.startup.capture_gremlin",
@@ -55,7 +55,7 @@ fn a_bad_setting_ends_the_start_with_its_name_and_what_is_allowed() {
         ),
         (
             "analyzer.auth.api.backend=basic",
-            "auth.basic: either file (htpasswd) or users expected",
+            "auth.basic: expected either auth.basic.file (htpasswd) or auth.basic.users",
         ),
         (
             "rbac.policy=[\"p, ann, capture\"]",
@@ -67,7 +67,7 @@ fn a_bad_setting_ends_the_start_with_its_name_and_what_is_allowed() {
         ),
         (
             "storage.local.path=/proc/nothing",
-            "storage.local.path: cannot keep resources in",
+            "storage.local.path: cannot open the store in",
         ),
     ] {
         let said = refused("analyzer", &[setting], None);
@@ -75,7 +75,7 @@ fn a_bad_setting_ends_the_start_with_its_name_and_what_is_allowed() {
     }
     let said = refused("analyzer", &[], Some("analyzer:\n  listen: [1, 2]\n"));
     assert!(
-        said.contains("-: analyzer.listen: [1,2] is not allowed, an address"),
+        said.contains("-: analyzer.listen: [1,2] is not allowed, expected an address"),
         "{said}"
     );
     for users in [

@@ -36,7 +36,7 @@ fn two(folder: &Folder, more: &[&str]) -> (Daemon, SocketAddr) {
     let mut settings = vec!["spp.listen=127.0.0.1:0", "spp.ports={phy: [lo]}", &pcaps];
     settings.extend(more);
     let daemon = Daemon::with(&settings);
-    let place = place(&daemon, "SPP's API is at ");
+    let place = place(&daemon, "SPP API is at ");
     (daemon, place)
 }
 
@@ -335,7 +335,7 @@ fn processes_of_spp_connect_and_are_driven() {
         "spp.listen=127.0.0.1:0",
         "spp.secondaries.listen=127.0.0.1:0",
     ]);
-    let place_of_api = place(&daemon, "SPP's API is at ");
+    let place_of_api = place(&daemon, "SPP API is at ");
     let mut socket = TcpStream::connect(place(&daemon, "may connect to ")).unwrap();
     let answering = thread::spawn(move || {
         let mut heard = Vec::new();

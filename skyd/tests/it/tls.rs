@@ -167,7 +167,7 @@ fn a_port_of_tls_tells_who_speaks_http_and_hangs_up_on_the_rest() {
     let mut plain = Connection::open(&daemon);
     plain.send("GET /api HTTP/1.1\r\nHost: x\r\n\r\n");
     let answer = plain.answer().unwrap();
-    let told = "https is spoken here, not http\n";
+    let told = "this port requires https\n";
     assert_eq!((answer.status, answer.text().as_str()), (400, told));
     for start in [
         &b""[..],
@@ -217,13 +217,13 @@ fn certificates_are_read_again_at_a_signal_and_bad_ones_are_not_taken() {
     let first = shown(&daemon, &client);
     authority.sign("server");
     assert_eq!(shown(&daemon, &client), first, "nobody has asked yet");
-    daemon.hang_up("certificates have been read again");
+    daemon.hang_up("reloaded the TLS certificates");
     let second = shown(&daemon, &client);
     assert_ne!(first, second);
     // A certificate that is none, then one of another key.
     let kept = std::fs::read(authority.path("server.key")).unwrap();
     std::fs::write(authority.path("server.pem"), "torn").unwrap();
-    daemon.hang_up("certificates stay as they were");
+    daemon.hang_up("cannot reload the TLS certificates");
     assert!(
         daemon.log().contains("tls.server_cert: "),
         "{}",
@@ -231,7 +231,7 @@ fn certificates_are_read_again_at_a_signal_and_bad_ones_are_not_taken() {
     );
     authority.sign("server");
     std::fs::write(authority.path("server.key"), kept).unwrap();
-    daemon.hang_up("certificates stay as they were");
+    daemon.hang_up("cannot reload the TLS certificates");
     assert_eq!(shown(&daemon, &client), second);
 }
 
@@ -245,27 +245,21 @@ fn files_that_cannot_be_used_end_the_start() {
     let empty = format!("tls.server_cert={}", authority.path("empty").display());
     let wrong_key = key.replace("server.key", "ca.pem");
     for (settings, told) in [
-        (
-            vec![certificate.as_str()],
-            "tls.server_key: the key of tls.server_cert expected",
-        ),
-        (
-            vec![key],
-            "tls.server_cert: the certificate of tls.server_key expected",
-        ),
+        (vec![certificate.as_str()], "tls.server_key: not set"),
+        (vec![key], "tls.server_cert: not set"),
         (
             vec![certificate, key, "tls.require_client_cert=yes"],
-            "tls.ca_cert expected",
+            "requires tls.ca_cert",
         ),
         (
             vec!["tls.require_client_cert=yes"],
-            "tls.server_cert and tls.server_key expected",
+            "requires tls.server_cert and tls.server_key",
         ),
         (
             vec![ca, "tls.client_cert=a", "tls.client_key=b"],
-            "expected beside tls.client_cert",
+            "not set, but tls.client_cert",
         ),
-        (vec![&empty, key], "there is no certificate in it"),
+        (vec![&empty, key], "the file contains no certificate"),
         (vec![certificate, &wrong_key], "tls.server_key: "),
         (
             vec!["tls.server_cert=/nowhere", key],

@@ -1,12 +1,12 @@
-//! The clock by which the engine waits: one that nobody sets.
+//! The monotonic clock, by which threads of the engine wait.
 
 use std::time::Instant;
 
-/// Now, for waiting and nothing else: what is kept or shown has its time from a
-/// [`Clock`](crate::time::Clock).
+/// Returns the time of the monotonic clock, for timeouts only. Times that are stored or shown come
+/// from a [`Clock`](crate::time::Clock).
 #[expect(
     clippy::disallowed_methods,
-    reason = "how long somebody waits must not depend on a clock that may be set"
+    reason = "timeouts must not depend on a clock that may be set"
 )]
 pub(super) fn now() -> Instant {
     Instant::now()

@@ -1,46 +1,97 @@
-//! Runs queries against the shared graph and the flows of all captures.
+//! `QueryRunner`: runs queries on the shared graph and the flows of all captures.
 
+use std::fmt;
 use std::sync::Arc;
 
-use super::flow::hub::FlowHub;
-use super::graph::shared_graph::SharedGraph;
+use super::flow::FlowHub;
+use super::graph::SharedGraph;
 use crate::graph::GraphView;
 use crate::gremlin::live::{LiveQuery, Update};
 use crate::gremlin::{Answer, Context, Explanation, Limits, Query, QueryError};
 use crate::time::Clock;
 
-/// What a query needs to run; cheap to clone.
+/// Options of one query: cancellation and limits.
+///
+/// ```
+/// use std::sync::atomic::{AtomicBool, Ordering};
+/// use skylib::engine::{Engine, EngineOptions, QueryOptions};
+///
+/// let engine = Engine::start(EngineOptions::new("edge-01"))?;
+/// let is_canceled = AtomicBool::new(true);
+/// let interrupt = || is_canceled.load(Ordering::Relaxed);
+/// let options = QueryOptions::default().with_interrupt(&interrupt);
+/// assert!(engine.query_with("G.V().Count()", options).is_err());
+/// # Ok::<(), skylib::Error>(())
+/// ```
+#[derive(Clone, Copy, Default)]
+#[non_exhaustive]
+pub struct QueryOptions<'a> {
+    interrupt: Option<&'a (dyn Fn() -> bool + Sync)>,
+    limits: Option<Limits>,
+}
+
+impl<'a> QueryOptions<'a> {
+    /// Sets a function that is called regularly and cancels the query by returning `true`.
+    #[must_use]
+    pub fn with_interrupt(mut self, interrupt: &'a (dyn Fn() -> bool + Sync)) -> Self {
+        self.interrupt = Some(interrupt);
+        self
+    }
+
+    /// Sets the limits, instead of those of the engine.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = Some(limits);
+        self
+    }
+
+    /// Returns whether the query is to be canceled.
+    pub(super) fn is_interrupted(&self) -> bool {
+        self.interrupt.is_some_and(|interrupt| interrupt())
+    }
+}
+
+impl fmt::Debug for QueryOptions<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QueryOptions")
+            .field("interrupt", &self.interrupt.is_some())
+            .field("limits", &self.limits)
+            .finish()
+    }
+}
+
+/// What a query needs of the engine; cheap to clone.
 #[derive(Clone)]
-pub(super) struct QueryRunner {
-    pub(super) graph: Arc<SharedGraph>,
-    pub(super) flows: Arc<FlowHub>,
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) limits: Limits,
+pub(crate) struct QueryRunner {
+    pub(crate) graph: Arc<SharedGraph>,
+    pub(crate) flows: Arc<FlowHub>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) limits: Limits,
 }
 
 impl QueryRunner {
-    /// Runs a query; what asks for the past is answered from the history, whatever the view.
-    /// `interrupt` is asked now and then whether to give up.
+    /// Runs a query on a view of the graph. Steps that read the past use the history, whatever the
+    /// view.
     pub(super) fn run(
         &self,
         view: &GraphView<'_>,
         query: &Query,
-        interrupt: &(dyn Fn() -> bool + Sync),
+        options: QueryOptions<'_>,
     ) -> Result<Answer, QueryError> {
-        query.run(&self.context(view, interrupt))
+        query.run(&self.context(view, options))
     }
 
-    /// Runs a query and tells how, see [`QueryRunner::run`].
+    /// Runs a query and returns how it was executed.
     pub(super) fn explain(
         &self,
         view: &GraphView<'_>,
         query: &Query,
-        interrupt: &(dyn Fn() -> bool + Sync),
+        options: QueryOptions<'_>,
     ) -> Explanation {
-        query.explain_timed(&self.context(view, interrupt), &*self.clock)
+        query.explain_timed(&self.context(view, options), &*self.clock)
     }
 
-    /// Runs a live query again, for an answer of so many items at most.
+    /// Runs a live query again, for an answer of at most `max_items` items.
     pub(super) fn refresh(
         &self,
         view: &GraphView<'_>,
@@ -49,15 +100,14 @@ impl QueryRunner {
         interrupt: &(dyn Fn() -> bool + Sync),
     ) -> Result<Option<Update>, QueryError> {
         let max = self.limits.max_elements.min(max_items);
-        let context = self.context(view, interrupt);
-        query.refresh(&context.with_limits(self.limits.with_max_elements(max)))
+        let limits = self.limits.with_max_elements(max);
+        let options = QueryOptions::default()
+            .with_interrupt(interrupt)
+            .with_limits(limits);
+        query.refresh(&self.context(view, options))
     }
 
-    fn context<'a>(
-        &'a self,
-        view: &'a GraphView<'a>,
-        interrupt: &'a (dyn Fn() -> bool + Sync),
-    ) -> Context<'a> {
+    fn context<'a>(&'a self, view: &'a GraphView<'a>, options: QueryOptions<'a>) -> Context<'a> {
         Context {
             view,
             history: self.graph.history(),
@@ -67,8 +117,8 @@ impl QueryRunner {
             packet_filters: None,
             flows: &*self.flows,
             now: self.clock.now(),
-            limits: self.limits,
-            interrupt: Some(interrupt),
+            limits: options.limits.unwrap_or(self.limits),
+            interrupt: options.interrupt,
         }
     }
 }

@@ -39,7 +39,7 @@
 //! run, and [`live`] updates an answer incrementally while the graph changes. `docs/gremlin.md` is
 //! the user's guide.
 //!
-//! A lexer and a parser turn the text into [`Step`]s (which print as query text again). The planner
+//! A lexer and a parser convert the text to [`Step`]s (which print as query text again). The planner
 //! checks which steps fit together, merges filters and pages into the steps that they narrow, and
 //! compiles filters. Untrusted queries are safe: length, number of steps, nesting, and number of
 //! regular expressions are bounded when parsing; [`Limits`] and an interrupt bound the run.

@@ -69,6 +69,14 @@ pub(super) fn step(word: &str, params: Vec<Param>) -> Option<Result<Step, String
         "DESCENDANTS" => hierarchy(Hierarchy::Descendants, params),
         "ASCENDANTS" => hierarchy(Hierarchy::Ascendants, params),
         "NEIGHBORS" => hierarchy(Hierarchy::Neighbors, params),
+        name => return derived_step(name, params),
+    };
+    Some(step)
+}
+
+/// Returns the step on flows, or on what derives from nodes and flows, with an uppercase name.
+fn derived_step(name: &str, params: Vec<Param>) -> Option<Result<Step, String>> {
+    let step = match name {
         "FLOWS" => flows(&params).map(|()| Step::Flows(params)),
         "HOPS" => Ok(Step::FlowNodes(FlowNodes::Hops, params)),
         "NODES" => Ok(Step::FlowNodes(FlowNodes::Nodes, params)),

@@ -1,4 +1,4 @@
-//! `FlowStore`: where flows stay after they have left the tables.
+//! `FlowStore`: storage of flows after they have left the flow tables.
 
 use std::time::Duration;
 
@@ -6,40 +6,45 @@ use crate::flow::{Flow, FlowMetric, FlowQuery, FlowQueryError, FlowSet};
 use crate::time::{TimeSlice, Timestamp};
 use crate::value::Text;
 
-/// Keeps flows and what was counted in them over time.
+/// Stores flows and their metrics over time.
 ///
-/// A flow comes once with each update of its table and once when it ends; of each UUID the newest
-/// record is kept, and of every update what it counted since the one before.
+/// A table puts a record of a flow with each update and one when the flow ends. The store holds the
+/// newest record of each UUID, and the metric of every update: what was counted since the update
+/// before.
 pub trait FlowStore: Send + Sync {
-    /// Takes updates. `now` is the recorder's clock, by which they age.
+    /// Stores records. `now` is the time of the recorder's clock, by which records age.
     fn put(&self, flows: Vec<Flow>, now: Timestamp);
 
-    /// The flows that were active in [`FlowQuery::time`], all that are kept without one.
+    /// Returns the flows that were active in [`FlowQuery::time`], or all stored flows without a
+    /// time.
     ///
-    /// Raw packets are those captured in that time; at an instant, up to it.
+    /// Their raw packets are those captured in that time; if the time is an instant, those captured
+    /// until then.
     ///
     /// # Errors
-    /// [`FlowQueryError::FieldNotFound`] if a flow lacks a field to sort or deduplicate by.
+    /// Returns [`FlowQueryError::FieldNotFound`] if a flow lacks a field by which to sort or
+    /// deduplicate.
     fn query(&self, query: &FlowQuery) -> Result<FlowSet, FlowQueryError>;
 
-    /// How many flows [`FlowStore::query`] would give.
+    /// Returns the number of flows that [`FlowStore::query`] would return.
     ///
     /// # Errors
-    /// As [`FlowStore::query`].
+    /// Returns the errors of [`FlowStore::query`].
     fn count(&self, query: &FlowQuery) -> Result<u64, FlowQueryError>;
 
-    /// What updates counted in these flows in a stretch of time, oldest first; at an instant, up to
-    /// it. Flows of which nothing is known are left out.
+    /// Returns the metrics of these flows within a time slice, oldest first; if the slice is an
+    /// instant, those until then. Flows without metrics are omitted.
     fn metrics(&self, uuids: &[Text], time: TimeSlice) -> Vec<(Text, Vec<FlowMetric>)>;
 
-    /// Drops what is too old; for times in which no flow comes.
+    /// Drops records that are too old at `now`. To be called regularly: [`FlowStore::put`] drops
+    /// records, too, but may not be called for a long time.
     fn expire(&self, now: Timestamp);
 
-    /// How much is kept.
+    /// Returns the number and the size of the stored flows.
     fn status(&self) -> FlowStoreStatus;
 }
 
-/// Bounds of what is kept of flows.
+/// Retention limits of a [`FlowStore`].
 ///
 /// ```
 /// use skylib::store::FlowStoreLimits;
@@ -49,16 +54,16 @@ pub trait FlowStore: Send + Sync {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FlowStoreLimits {
-    /// How long a flow is kept after its last update.
+    /// Retention of a flow after its last update.
     pub max_age: Duration,
-    /// Most bytes that flows take; those longest without an update go first.
+    /// Maximum memory of all flows, in bytes; the flows updated least recently are evicted first.
     pub max_bytes: usize,
-    /// A flow counts as active so long after its last packet: when its table would expire it.
+    /// Time after its last packet for which a flow counts as active: the expiry time of its table.
     pub grace: Duration,
 }
 
 impl Default for FlowStoreLimits {
-    /// A day, 256 MiB, ten minutes.
+    /// Returns limits of 24 hours and 256 MiB, with a grace time of 10 minutes.
     fn default() -> Self {
         Self {
             max_age: Duration::from_secs(24 * 3600),
@@ -69,35 +74,36 @@ impl Default for FlowStoreLimits {
 }
 
 impl FlowStoreLimits {
-    /// With this age.
+    /// Sets the retention of a flow after its last update.
     #[must_use]
     pub const fn with_max_age(self, max_age: Duration) -> Self {
         Self { max_age, ..self }
     }
 
-    /// With this many bytes.
+    /// Sets the maximum memory of all flows, in bytes.
     #[must_use]
     pub const fn with_max_bytes(self, max_bytes: usize) -> Self {
         Self { max_bytes, ..self }
     }
 
-    /// With this grace.
+    /// Sets the time after its last packet for which a flow counts as active.
     #[must_use]
     pub const fn with_grace(self, grace: Duration) -> Self {
         Self { grace, ..self }
     }
 }
 
-/// How much is kept of flows.
+/// Number and size of the flows in a [`FlowStore`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FlowStoreStatus {
-    /// Flows kept.
+    /// Number of stored flows.
     pub flows: usize,
-    /// Bytes they take, approximately.
+    /// Memory used by them, in bytes, approximately.
     pub bytes: usize,
-    /// From when on every flow is there; `None` before the first.
+    /// Time since which the store is complete: every flow updated later is stored. `None` before
+    /// the first flow.
     pub oldest: Option<Timestamp>,
-    /// Flows dropped because they were too old or too many.
+    /// Number of flows evicted because of their age or the memory limit.
     pub evicted: u64,
 }

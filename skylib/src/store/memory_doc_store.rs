@@ -1,19 +1,21 @@
-//! `MemoryStore`: documents that end with the process.
+//! `MemoryStore`: documents in memory, in B-trees.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{DocStore, Document, StoreError};
 
-/// Documents in memory: for tests, and where the user wants nothing on disk.
+/// Documents in memory, for tests and for users who want nothing on disk. They are lost at the end
+/// of the process.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
+    /// Documents by kind, then by id.
     kinds: Mutex<BTreeMap<String, BTreeMap<String, Vec<u8>>>>,
 }
 
 impl MemoryStore {
     fn kinds(&self) -> MutexGuard<'_, BTreeMap<String, BTreeMap<String, Vec<u8>>>> {
-        // No code that can panic runs under this lock, so a poisoned one still holds whole maps.
+        // No code that can panic runs under this lock, so the maps are consistent even if it is poisoned.
         self.kinds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,11 +1,11 @@
-//! Where things are kept, each kind behind a trait: documents by kind and id, flows by time.
+//! Storage behind two traits: documents by kind and id, and flows by time.
 //!
-//! [`DocStore`] holds what users configure (captures, rules, alerts …): small JSON documents that
-//! must survive a crash once their creation was acknowledged. [`MemoryStore`] forgets them at the
-//! end of the process, `RedbStore` (feature `store-local`) keeps them in one file.
+//! [`DocStore`] stores what users configure (captures, rules, alerts …): small JSON documents, which
+//! must survive a crash once their creation was acknowledged. [`MemoryStore`] loses them at the end
+//! of the process; `RedbStore` (feature `store-local`) stores them in one file.
 //!
-//! [`FlowStore`] holds flows after they have left the tables; [`MemoryFlowStore`] a bounded number
-//! of them in memory.
+//! [`FlowStore`] stores flows after they have left the flow tables; [`MemoryFlowStore`] holds a
+//! bounded number of them in memory.
 //!
 //! ```
 //! use skylib::store::{DocStore, MemoryStore};
@@ -30,40 +30,40 @@ pub use redb_store::RedbStore;
 
 use std::path::PathBuf;
 
-/// A document and the id it is kept under.
+/// The id of a document and its content.
 pub type Document = (String, Vec<u8>);
 
-/// Documents by kind and id. What a call changed is durable when it returns.
+/// Stores documents by kind and id. When a call returns successfully, its change is durable.
 pub trait DocStore: Send + Sync {
-    /// One document.
+    /// Returns the document with this kind and id.
     ///
     /// # Errors
-    /// When the storage cannot be read.
+    /// Returns an error if the storage cannot be read.
     fn get(&self, kind: &str, id: &str) -> Result<Option<Vec<u8>>, StoreError>;
 
-    /// All documents of a kind, ordered by id.
+    /// Returns all documents of a kind, ordered by id.
     ///
     /// # Errors
-    /// When the storage cannot be read.
+    /// Returns an error if the storage cannot be read.
     fn list(&self, kind: &str) -> Result<Vec<Document>, StoreError>;
 
     /// Adds or replaces a document.
     ///
     /// # Errors
-    /// When the storage cannot be written; the document is then as it was before.
+    /// Returns an error if the storage cannot be written; the document is unchanged then.
     fn put(&self, kind: &str, id: &str, document: &[u8]) -> Result<(), StoreError>;
 
-    /// Removes a document and tells whether it was there.
+    /// Removes a document. Returns whether it existed.
     ///
     /// # Errors
-    /// When the storage cannot be written; the document is then as it was before.
+    /// Returns an error if the storage cannot be written; the document is unchanged then.
     fn delete(&self, kind: &str, id: &str) -> Result<bool, StoreError>;
 
-    /// Makes many changes; all at once, where the storage can.
+    /// Makes many changes, in one transaction if the storage supports that.
     ///
     /// # Errors
-    /// When the storage cannot be written; some changes may have been made then, unless the storage
-    /// makes them all at once.
+    /// Returns an error if the storage cannot be written. Without transactions, some changes may
+    /// have been made then.
     fn apply(&self, changes: &[Change]) -> Result<(), StoreError> {
         for change in changes {
             match &change.document {
@@ -80,43 +80,43 @@ pub trait DocStore: Send + Sync {
 pub struct Change {
     /// Kind of the document.
     pub kind: &'static str,
-    /// What it is kept under.
+    /// Id of the document.
     pub id: String,
-    /// What it is from now on; `None` for gone.
+    /// New content; `None` to remove the document.
     pub document: Option<Vec<u8>>,
 }
 
-/// Why a store failed.
+/// Error of a [`DocStore`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// A folder or file could not be created, opened or renamed.
+    /// A folder or file cannot be created, opened, or renamed.
     #[error("cannot {action} {path}")]
     File {
-        /// What was tried, in words.
+        /// Attempted operation, such as `open`.
         action: &'static str,
-        /// The file or folder.
+        /// Path of the file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the operating system.
         source: std::io::Error,
     },
     /// Another process has the file open.
     #[error("{path} is in use by another process")]
     InUse {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
     },
-    /// The file was written by a version that this one does not understand.
-    #[error("{path} has format {found}, this version reads up to {supported}")]
+    /// The file was written by a newer version.
+    #[error("{path} has format {found}, but this version supports formats up to {supported}")]
     Version {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// Format of the file.
         found: u64,
-        /// Newest format known here.
+        /// Newest supported format.
         supported: u64,
     },
-    /// The database refused or failed.
+    /// The database reported an error.
     #[cfg(feature = "store-local")]
     #[error("the database failed")]
     Database(#[source] Box<redb::Error>),
@@ -126,8 +126,8 @@ pub enum StoreError {
 mod tests {
     use super::*;
 
-    /// What every implementation must do.
-    pub(super) fn keeps_documents_apart_by_kind_and_id(store: &dyn DocStore) {
+    /// Checks the behavior that every implementation must have.
+    pub(super) fn check_documents_by_kind_and_id(store: &dyn DocStore) {
         assert_eq!(store.get("alert", "1").unwrap(), None);
         assert!(store.list("alert").unwrap().is_empty());
         for (kind, id, text) in [
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_keeps_documents_apart() {
-        keeps_documents_apart_by_kind_and_id(&MemoryStore::default());
+    fn memory_separates_documents_by_kind() {
+        check_documents_by_kind_and_id(&MemoryStore::default());
     }
 }

@@ -1,4 +1,4 @@
-//! `RedbStore`: documents in one file of the local disk.
+//! `RedbStore`: documents in one `redb` file (a copy-on-write B-tree) on the local disk.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -11,30 +11,29 @@ use redb::{
 
 use super::{Change, DocStore, Document, StoreError};
 
-/// Documents in a `redb` file: every change is on the disk before the call returns, and a crash at
-/// any moment leaves either the old or the new document.
+/// Documents in a `redb` file. A change is on the disk when the call returns, and a crash at any time
+/// leaves either the old or the new document.
 ///
-/// A file that is damaged (torn by a failing disk, or something else under that name) is renamed
-/// and a new one begun; [`RedbStore::set_aside`] says where the old one went. That happens at the
-/// start only: a file that a running process cannot use any more is left as it is.
+/// If the file is damaged (by a failing disk, or because it is not a `redb` file), it is renamed when
+/// the store is opened, and a new one is created; [`RedbStore::set_aside`] returns its new path. A
+/// file that fails later is left as it is.
 ///
-/// A disk that fails and works again, such as one that was full, is no reason to start anew: the
-/// file is opened again when it is next asked for something.
+/// After a temporary failure, such as a full disk, the file is opened again by the next call.
 #[derive(Debug)]
 pub struct RedbStore {
     path: PathBuf,
     create: fn(&Path) -> Result<Database, DatabaseError>,
-    /// None after a failure, as long as the file cannot be opened again.
+    /// `None` after a failure, until the file can be opened again.
     database: Mutex<Option<Database>>,
     set_aside: Option<PathBuf>,
 }
 
 impl RedbStore {
-    /// Opens or creates the file, and the folders it stands in.
+    /// Opens or creates the file, and creates its folders.
     ///
     /// # Errors
-    /// When the folder or the file cannot be written, another process has the file open, or a
-    /// newer version wrote it.
+    /// Returns an error if the folder or the file cannot be written, another process has the file
+    /// open, or a newer version wrote it.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         Self::open_by(path, create)
     }
@@ -64,14 +63,14 @@ impl RedbStore {
         })
     }
 
-    /// Where a damaged file was moved when this store was opened.
+    /// Returns the new path of a damaged file, if one was renamed when this store was opened.
     #[must_use]
     pub fn set_aside(&self) -> Option<&Path> {
         self.set_aside.as_deref()
     }
 
-    /// Does something with the database. Once reading or writing has failed, redb refuses
-    /// everything until the file was closed and opened; then that is done first.
+    /// Runs `work` on the database. After an I/O error, redb refuses all operations until the file is
+    /// closed and opened again; in that case this is done first.
     fn with<T>(&self, work: impl Fn(&Database) -> Result<T, redb::Error>) -> Result<T, StoreError> {
         let mut database = self.database.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(opened) = &*database {
@@ -79,7 +78,7 @@ impl RedbStore {
                 Err(redb::Error::PreviousIo) => {}
                 outcome => return outcome.map_err(failed),
             }
-            // It holds a lock on the file.
+            // Closed before it is opened again, because it holds a lock on the file.
             *database = None;
         }
         let opened = (self.create)(&self.path).map_err(|e| open_error(&self.path, e))?;
@@ -94,12 +93,13 @@ fn create(path: &Path) -> Result<Database, DatabaseError> {
 fn builder() -> redb::Builder {
     let mut builder = Database::builder();
     builder.set_cache_size(CACHE_BYTES);
-    // The file is small, so reading it whole at the start is cheap and finds damage early.
+    // The file is small: a full check when it is opened is cheap and finds damage early.
     builder.set_check_integrity_on_open(true);
     builder
 }
 
-/// Writes the format number into a new file, and makes both tables so that reads find them.
+/// Checks the format number. Writes it into a new file, and creates both tables, so that reads find
+/// them.
 fn check_version(database: &Database, path: &Path) -> Result<(), StoreError> {
     let change = database.begin_write().map_err(failed)?;
     {
@@ -209,6 +209,7 @@ fn file_error(action: &'static str, path: &Path, source: std::io::Error) -> Stor
     }
 }
 
+/// Returns whether the file is damaged, rather than unavailable.
 fn is_damage(error: &DatabaseError) -> bool {
     match error {
         DatabaseError::Storage(StorageError::Corrupted(_)) => true,
@@ -229,7 +230,7 @@ fn open_error(path: &Path, error: DatabaseError) -> StoreError {
     }
 }
 
-/// `meta.redb.damaged-1`, or the first such number that is free.
+/// Returns the first unused path of the form `meta.redb.damaged-1`.
 fn free_name(path: &Path) -> PathBuf {
     let name = |n: u32| {
         let mut text = path.as_os_str().to_owned();
@@ -251,7 +252,7 @@ mod tests {
 
     use super::*;
     use crate::error_chain::Chain;
-    use crate::store::tests::keeps_documents_apart_by_kind_and_id;
+    use crate::store::tests::check_documents_by_kind_and_id;
 
     struct Folder(PathBuf);
 
@@ -277,13 +278,13 @@ mod tests {
     }
 
     #[test]
-    fn disk_keeps_documents_apart() {
+    fn redb_separates_documents_by_kind() {
         let folder = Folder::new();
-        keeps_documents_apart_by_kind_and_id(&RedbStore::open(&folder.file()).unwrap());
+        check_documents_by_kind_and_id(&RedbStore::open(&folder.file()).unwrap());
     }
 
     #[test]
-    fn documents_are_there_after_a_reopen() {
+    fn documents_exist_after_a_reopen() {
         let folder = Folder::new();
         let store = RedbStore::open(&folder.file()).unwrap();
         store.put("capture", "a", b"1").unwrap();
@@ -303,7 +304,7 @@ mod tests {
         let folder = Folder::new();
         let store = RedbStore::open(&folder.file()).unwrap();
         store.put("capture", "a", b"1").unwrap();
-        // What a killed process leaves: the bytes of the file as they are at this moment.
+        // The state that a killed process leaves: the bytes of the file at this time.
         let copy = folder.0.join("copy.redb");
         fs::copy(folder.file(), &copy).unwrap();
         let again = RedbStore::open(&copy).unwrap();
@@ -327,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_file_is_set_aside_and_a_new_one_begun() {
+    fn a_damaged_file_is_renamed_and_a_new_one_created() {
         let folder = Folder::new();
         fs::create_dir_all(folder.file().parent().unwrap()).unwrap();
         for n in 1..=2 {
@@ -354,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn a_torn_file_is_set_aside() {
+    fn a_torn_file_is_renamed() {
         let folder = Folder::new();
         let store = RedbStore::open(&folder.file()).unwrap();
         for n in 0..200 {
@@ -368,7 +369,7 @@ mod tests {
         store.put("capture", "a", b"1").unwrap();
     }
 
-    /// A file on a disk that fails as long as it is told to.
+    /// A file on a disk that fails while `FAILS` is set.
     #[derive(Debug)]
     struct Disk(FileBackend);
 
@@ -415,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn a_disk_that_works_again_is_used_again() {
+    fn the_file_is_reopened_after_a_temporary_failure() {
         let folder = Folder::new();
         let store = RedbStore::open_by(&folder.file(), Disk::create).unwrap();
         store.put("capture", "a", b"1").unwrap();
@@ -429,8 +430,8 @@ mod tests {
         }
         FAILS.store(false, Ordering::Relaxed);
         store.put("capture", "c", b"3").unwrap();
-        let kept = [("a", b"1"), ("c", b"3")].map(|(id, text)| (id.to_owned(), text.to_vec()));
-        assert_eq!(store.list("capture").unwrap(), kept);
+        let stored = [("a", b"1"), ("c", b"3")].map(|(id, text)| (id.to_owned(), text.to_vec()));
+        assert_eq!(store.list("capture").unwrap(), stored);
         drop(store);
         let store = RedbStore::open(&folder.file()).unwrap();
         assert_eq!(
@@ -440,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_format_is_left_alone() {
+    fn a_newer_format_is_refused_and_not_changed() {
         let folder = Folder::new();
         let store = RedbStore::open(&folder.file()).unwrap();
         let write_format = |database: &Database| {
@@ -452,13 +453,13 @@ mod tests {
         drop(store);
         let error = RedbStore::open(&folder.file()).unwrap_err().to_string();
         assert!(
-            error.ends_with("has format 9, this version reads up to 1"),
+            error.ends_with("has format 9, but this version supports formats up to 1"),
             "{error}"
         );
     }
 
     #[test]
-    fn a_folder_in_the_way_is_named() {
+    fn the_error_names_a_folder_in_place_of_the_file() {
         let folder = Folder::new();
         fs::create_dir_all(folder.file()).unwrap();
         let error = RedbStore::open(&folder.file()).unwrap_err().to_string();

@@ -1,10 +1,23 @@
-//! Bounded queues between the engine and those who listen to it.
+//! `Bus` and `Subscription`: fan-out of messages to bounded queues with back-pressure.
 //!
-//! A [`Bus`] hands every message to all its [`Subscription`]s. A queue that is full slows the bus
-//! down as long as its reader keeps taking messages, so a reader that keeps up with its own socket
-//! loses nothing; one whose queue is full and that has taken nothing to speak of for [`PATIENCE`]
-//! is cut off, counted, and touches nobody else. Every reader's patience runs from when *it* last
-//! got on, full queue or not: many that freeze together hold the bus up no longer than one.
+//! A [`Bus`] puts every message into the queue of each [`Subscription`]. While a queue is full, the
+//! sender waits as long as its reader makes progress, so a reader that keeps up with its socket
+//! loses nothing. A reader whose queue is full and that has made no progress for [`READ_TIMEOUT`] is
+//! cut off and counted; the other subscribers are not affected. The timeout of each reader starts
+//! at *its* last progress, whether its queue was full then or not: a hundred readers that hang
+//! together delay the sender no longer than one.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use skylib::engine::{Bus, SubscribeOptions};
+//! use skylib::proto::BroadcastMessage;
+//!
+//! let bus = Bus::default();
+//! let mut subscription = bus.subscribe(SubscribeOptions::default());
+//! bus.send(&Arc::new(BroadcastMessage::object("flow", "store", b"[]".to_vec())));
+//! assert!(subscription.try_next().is_some());
+//! assert!(subscription.try_next().is_none());
+//! ```
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,22 +30,32 @@ use tokio::sync::Notify;
 use crate::engine::monotonic;
 use crate::proto::BroadcastMessage;
 
-/// How long a reader may take nothing before it is cut off, once its queue is full.
-pub const PATIENCE: Duration = Duration::from_secs(1);
+/// Time without progress after which a reader with a full queue is cut off.
+pub const READ_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What a subscriber wants, and how much may wait for it.
+/// Options of a subscription.
+///
+/// ```
+/// use skylib::engine::SubscribeOptions;
+/// let options = SubscribeOptions::default()
+///     .with_max_messages(1_000)
+///     .with_namespaces(["flow".to_owned()]);
+/// assert_eq!(options.max_bytes, 64 << 20);
+/// ```
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct SubscribeOptions {
-    /// Messages waiting.
+    /// Maximum number of queued messages.
     pub max_messages: usize,
-    /// Their size in bytes; a message shared with other queues counts in full.
+    /// Maximum size of the queued messages, in bytes. A message shared with other queues counts in
+    /// full.
     pub max_bytes: usize,
-    /// Only messages of these namespaces; none is all of them.
+    /// Namespaces of the messages to receive; `None` for all.
     pub namespaces: Option<Vec<String>>,
 }
 
 impl Default for SubscribeOptions {
-    /// All namespaces, 100 000 messages, 64 MiB.
+    /// Returns options for all namespaces, 100 000 messages, and 64 MiB.
     fn default() -> Self {
         Self {
             max_messages: 100_000,
@@ -43,7 +66,28 @@ impl Default for SubscribeOptions {
 }
 
 impl SubscribeOptions {
-    /// The names must be sorted.
+    /// Sets the maximum number of queued messages.
+    #[must_use]
+    pub fn with_max_messages(mut self, max_messages: usize) -> Self {
+        self.max_messages = max_messages;
+        self
+    }
+
+    /// Sets the maximum size of the queued messages, in bytes.
+    #[must_use]
+    pub fn with_max_bytes(mut self, max_bytes: usize) -> Self {
+        self.max_bytes = max_bytes;
+        self
+    }
+
+    /// Selects the namespaces of the messages to receive.
+    #[must_use]
+    pub fn with_namespaces(mut self, namespaces: impl IntoIterator<Item = String>) -> Self {
+        self.namespaces = Some(namespaces.into_iter().collect());
+        self
+    }
+
+    /// Returns whether a namespace is selected; `namespaces` must be sorted.
     fn wants(&self, namespace: &str) -> bool {
         self.namespaces.as_ref().is_none_or(|names| {
             names
@@ -53,12 +97,12 @@ impl SubscribeOptions {
     }
 }
 
-/// What a bus has to know of its messages.
+/// A message that a [`Bus`] can send.
 pub trait BusMessage {
-    /// What subscribers select by.
+    /// Returns the namespace, by which subscribers select messages.
     fn namespace(&self) -> &str;
 
-    /// Approximate size in bytes, the same at every call.
+    /// Returns the approximate size in bytes, the same at every call.
     fn weight(&self) -> usize;
 }
 
@@ -72,21 +116,22 @@ impl BusMessage for BroadcastMessage {
     }
 }
 
-/// Sends messages to every subscription.
+/// Sends messages to all subscriptions.
 #[derive(Debug)]
 pub struct Bus<T> {
     queues: Mutex<Vec<Arc<Queue<T>>>>,
     shared: Arc<Shared>,
 }
 
-/// What a bus and its queues share.
+/// State that a bus shares with its queues.
 #[derive(Debug, Default)]
 struct Shared {
-    /// Held by a sender while it looks for room, until it waits for [`Shared::freed`].
+    /// Held by a sender from its check for space until it waits for [`Shared::freed`], so that no
+    /// wake-up in between is lost.
     search: Mutex<()>,
-    /// Wakes senders: a queue that had no room may have some, or was closed.
+    /// Wakes senders: a full queue may have space, or was closed.
     freed: Condvar,
-    /// Subscribers cut off.
+    /// Number of subscribers cut off.
     cut_off: AtomicU64,
 }
 
@@ -94,7 +139,7 @@ struct Shared {
 struct Queue<T> {
     options: SubscribeOptions,
     state: Mutex<State<T>>,
-    /// Wakes the reader: something arrived, or the queue was closed.
+    /// Wakes the reader: a message was queued, or the queue was closed.
     filled: Notify,
     shared: Arc<Shared>,
 }
@@ -102,19 +147,20 @@ struct Queue<T> {
 #[derive(Debug)]
 struct State<T> {
     messages: VecDeque<Arc<T>>,
+    /// Sum of the weights of `messages`.
     bytes: usize,
     closed: bool,
-    /// When the reader last got on.
-    since: Instant,
-    /// Messages to be taken until it counts as getting on: a 64th of what waited then. A reader
-    /// that keeps reading does so in [`PATIENCE`]; one that takes a message now and then to hold
-    /// everybody up does not.
+    /// Time of the reader's last progress.
+    last_progress: Instant,
+    /// Number of messages to take until it counts as progress, at least 1. It is a 64th of the
+    /// messages queued at the last progress: a reader that keeps reading manages that within
+    /// [`READ_TIMEOUT`], one that takes a message now and then to delay everybody does not.
     owed: usize,
-    /// Whether a sender waits for room here.
+    /// Whether a sender waits for space in this queue.
     is_awaited: bool,
 }
 
-/// The receiving end of a [`Bus`].
+/// The receiving end of a [`Bus`]. Dropping it unsubscribes.
 #[derive(Debug)]
 pub struct Subscription<T>(Arc<Queue<T>>);
 
@@ -128,9 +174,9 @@ impl<T> Default for Bus<T> {
 }
 
 impl<T: BusMessage> Bus<T> {
-    /// A new queue that gets every message sent from now on.
+    /// Returns a subscription that receives every message sent from now on.
     pub fn subscribe(&self, mut options: SubscribeOptions) -> Subscription<T> {
-        // Looked into for every message; a client may have named thousands.
+        // Searched for every message; a client may have named thousands.
         if let Some(names) = &mut options.namespaces {
             names.sort_unstable();
         }
@@ -140,7 +186,7 @@ impl<T: BusMessage> Bus<T> {
                 messages: VecDeque::new(),
                 bytes: 0,
                 closed: false,
-                since: monotonic::now(),
+                last_progress: monotonic::now(),
                 owed: 1,
                 is_awaited: false,
             }),
@@ -151,7 +197,7 @@ impl<T: BusMessage> Bus<T> {
         Subscription(queue)
     }
 
-    /// Whether somebody wants messages of a namespace, so that they need to be made.
+    /// Returns whether a subscriber selects this namespace, so that messages have to be built.
     pub fn is_wanted(&self, namespace: &str) -> bool {
         self.queues
             .lock()
@@ -159,70 +205,72 @@ impl<T: BusMessage> Bus<T> {
             .any(|queue| queue.options.wants(namespace))
     }
 
-    /// Number of subscribers.
+    /// Returns the number of subscribers.
     pub fn len(&self) -> usize {
         self.queues.lock().len()
     }
 
-    /// Whether nobody listens.
+    /// Returns whether there are no subscribers.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Puts a message into every queue; waits for those that are full together, for each until
-    /// its reader has got on or has not done so for [`PATIENCE`].
+    /// Puts a message into every queue. Waits for all full queues together, for each until its
+    /// reader has made progress or is cut off after [`READ_TIMEOUT`].
     pub fn send(&self, message: &Arc<T>) {
         let queues = self.queues.lock().clone();
-        let mut gone = false;
+        let mut any_closed = false;
         let mut full: Vec<&Queue<T>> = Vec::new();
         for queue in &queues {
             if queue.options.wants(message.namespace()) {
                 match queue.push(message, false) {
                     Push::Done => {}
-                    Push::Closed => gone = true,
+                    Push::Closed => any_closed = true,
                     Push::Full(_) => full.push(queue),
                 }
             }
         }
         if !full.is_empty() {
-            gone |= self.wait_for_room(message, full);
+            any_closed |= self.wait_for_space(message, full);
         }
-        if gone {
+        if any_closed {
             self.queues
                 .lock()
                 .retain(|queue| !queue.state.lock().closed);
         }
     }
 
-    /// Puts a message into queues that are full; whether some were closed.
-    fn wait_for_room(&self, message: &Arc<T>, mut full: Vec<&Queue<T>>) -> bool {
-        let mut gone = false;
-        // A reader that makes room after it was looked at waits for this lock to say so.
+    /// Puts a message into full queues. Returns whether one of them was closed.
+    fn wait_for_space(&self, message: &Arc<T>, mut full: Vec<&Queue<T>>) -> bool {
+        let mut any_closed = false;
+        // A reader that frees space after its queue was checked needs this lock to wake the sender.
         let mut search = self.shared.search.lock();
         loop {
-            let mut limit: Option<Instant> = None;
+            let mut deadline: Option<Instant> = None;
             full.retain(|queue| match queue.push(message, true) {
                 Push::Done => false,
                 Push::Closed => {
-                    gone = true;
+                    any_closed = true;
                     false
                 }
                 Push::Full(until) => {
-                    limit = Some(limit.map_or(until, |limit| limit.min(until)));
+                    deadline = Some(deadline.map_or(until, |deadline| deadline.min(until)));
                     true
                 }
             });
-            let Some(limit) = limit else { return gone };
-            self.shared.freed.wait_until(&mut search, limit);
+            let Some(deadline) = deadline else {
+                return any_closed;
+            };
+            self.shared.freed.wait_until(&mut search, deadline);
         }
     }
 
-    /// How many subscribers were cut off because they stopped reading.
-    pub fn cut_off(&self) -> u64 {
+    /// Returns the number of subscribers that were cut off because they stopped reading.
+    pub fn cut_off_count(&self) -> u64 {
         self.shared.cut_off.load(Ordering::Relaxed)
     }
 
-    /// Ends every subscription once its reader has taken what is queued.
+    /// Ends every subscription after its reader has taken the queued messages.
     pub fn close(&self) {
         for queue in self.queues.lock().drain(..) {
             queue.close();
@@ -230,17 +278,17 @@ impl<T: BusMessage> Bus<T> {
     }
 }
 
-/// What became of a message.
+/// Outcome of [`Queue::push`].
 enum Push {
     Done,
-    /// Nobody reads the queue any more.
+    /// The queue was closed or its reader cut off.
     Closed,
-    /// There is no room; the reader has until then to get on.
+    /// The queue is full. Its reader is cut off if it makes no progress until this time.
     Full(Instant),
 }
 
 impl<T: BusMessage> Queue<T> {
-    /// Puts a message in if there is room; cuts the reader off if it has run out of time.
+    /// Appends a message if there is space. Cuts the reader off if its timeout has elapsed.
     fn push(&self, message: &Arc<T>, is_awaited: bool) -> Push {
         let weight = message.weight();
         let mut state = self.state.lock();
@@ -248,16 +296,17 @@ impl<T: BusMessage> Queue<T> {
             return Push::Closed;
         }
         if state.is_full(&self.options, weight) {
-            let until = state.since + PATIENCE;
-            if monotonic::now() < until {
+            let deadline = state.last_progress + READ_TIMEOUT;
+            if monotonic::now() < deadline {
                 state.is_awaited |= is_awaited;
-                return Push::Full(until);
+                return Push::Full(deadline);
             }
-            self.cut(&mut state);
+            self.cut_off(&mut state);
             return Push::Closed;
         }
+        // The timeout does not run while the reader has nothing to read.
         if state.messages.is_empty() {
-            state.got_on();
+            state.note_progress();
         }
         state.messages.push_back(Arc::clone(message));
         state.bytes += weight;
@@ -278,7 +327,7 @@ impl<T: BusMessage> Queue<T> {
         state.bytes -= message.weight();
         state.owed -= 1;
         if state.owed == 0 {
-            state.got_on();
+            state.note_progress();
             if std::mem::take(&mut state.is_awaited) {
                 drop(state);
                 self.shared.wake_senders();
@@ -288,17 +337,18 @@ impl<T: BusMessage> Queue<T> {
     }
 }
 
-/// What a reader finds in its queue.
+/// Outcome of [`Queue::take`].
 enum Taken<T> {
     Message(Arc<T>),
+    /// The queue is empty.
     Nothing,
-    /// Nothing, and nothing will come.
+    /// The queue is empty and closed.
     Closed,
 }
 
 impl<T> Queue<T> {
-    /// Drops what is queued, for good, and counts it.
-    fn cut(&self, state: &mut State<T>) {
+    /// Closes the queue, drops its messages, and counts the subscriber as cut off.
+    fn cut_off(&self, state: &mut State<T>) {
         if !state.closed {
             state.closed = true;
             state.messages = VecDeque::new();
@@ -316,7 +366,8 @@ impl<T> Queue<T> {
 }
 
 impl Shared {
-    /// Called without any queue's lock, which senders take while they hold theirs.
+    /// Wakes waiting senders. The caller must not hold the lock of a queue: senders lock queues
+    /// while they hold `search`.
     fn wake_senders(&self) {
         drop(self.search.lock());
         self.freed.notify_all();
@@ -324,21 +375,22 @@ impl Shared {
 }
 
 impl<T> State<T> {
-    /// A message larger than the whole queue still passes when it is the only one.
+    /// Returns whether a message of this weight does not fit. An empty queue accepts any message.
     fn is_full(&self, options: &SubscribeOptions, weight: usize) -> bool {
         !self.messages.is_empty()
             && (self.messages.len() >= options.max_messages
                 || self.bytes + weight > options.max_bytes)
     }
 
-    fn got_on(&mut self) {
-        self.since = monotonic::now();
+    fn note_progress(&mut self) {
+        self.last_progress = monotonic::now();
         self.owed = (self.messages.len() / 64).max(1);
     }
 }
 
 impl<T: BusMessage> Subscription<T> {
-    /// The next message; `None` once the subscription has been closed or cut off.
+    /// Waits for the next message and returns it; `None` once the subscription was closed or cut
+    /// off.
     pub async fn next(&mut self) -> Option<Arc<T>> {
         loop {
             match self.0.take() {
@@ -349,14 +401,14 @@ impl<T: BusMessage> Subscription<T> {
         }
     }
 
-    /// Ends the subscription because whoever it is for takes nothing any more; counted among those
-    /// [cut off](Bus::cut_off).
-    pub fn give_up(&self) {
-        self.0.cut(&mut self.0.state.lock());
+    /// Ends the subscription because its client has stopped reading, and counts it in
+    /// [`Bus::cut_off_count`].
+    pub fn cut_off(&self) {
+        self.0.cut_off(&mut self.0.state.lock());
         self.0.shared.wake_senders();
     }
 
-    /// The next message if one is there, to write several at once.
+    /// Returns the next message if there is one, without waiting.
     pub fn try_next(&mut self) -> Option<Arc<T>> {
         match self.0.take() {
             Taken::Message(message) => Some(message),
@@ -364,13 +416,13 @@ impl<T: BusMessage> Subscription<T> {
         }
     }
 
-    /// Messages waiting.
+    /// Returns the number of queued messages.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.state.lock().messages.len()
     }
 
-    /// Whether nothing waits.
+    /// Returns whether no messages are queued.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0

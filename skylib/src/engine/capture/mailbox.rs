@@ -1,73 +1,77 @@
-//! What the capture thread has to look at: told from anywhere, taken by that thread.
+//! `Mailbox`: work for the capture reconciler, posted by any thread and taken by the reconciler's.
+//!
+//! Events of one kind are merged, so the mailbox is bounded by the number of captures and nodes,
+//! and posting never blocks.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
 use super::totals::CaptureTotals;
+use crate::api::CaptureSpec;
+use crate::engine::resource::Observer;
 use crate::graph::{GraphEvent, NodeId};
 use crate::time::{Clock, Timestamp};
 
-/// Starts and stops captures; shared by the resource API, the dispatcher and the capture thread.
+/// Connects the capture reconciler with the resource API, the dispatcher, and status requests.
 #[derive(Default)]
-pub(crate) struct Controller {
+pub(crate) struct Mailbox {
     pending: Mutex<Pending>,
+    /// Wakes the reconciler.
     wake: Condvar,
     shown: Mutex<Shown>,
     totals: Mutex<CaptureTotals>,
 }
 
-/// What the capture thread has to look at.
+/// Work for the reconciler.
 #[derive(Default)]
-pub(crate) struct Pending {
-    /// Something changed that may make a query select more nodes.
-    pub(crate) graph_changed: bool,
-    /// A capture came: look at once.
-    pub(crate) created: bool,
-    /// A resource ends sooner than all others.
-    pub(crate) time_set: bool,
-    pub(crate) deleted: Vec<String>,
-    pub(crate) gone_nodes: Vec<NodeId>,
-    pub(crate) stop: bool,
+pub(super) struct Pending {
+    /// Whether the graph changed such that a query may select more nodes.
+    pub(super) graph_changed: bool,
+    /// Whether a capture was created.
+    pub(super) created: bool,
+    /// Ids of the captures that were deleted.
+    pub(super) deleted: Vec<String>,
+    /// Nodes that had a capture and were deleted.
+    pub(super) deleted_nodes: Vec<NodeId>,
+    /// Whether the reconciler is to end.
+    pub(super) stop: bool,
 }
 
-/// What runs, as others see it.
+/// State of the reconciler that other threads read.
 #[derive(Default)]
 struct Shown {
-    /// How many nodes each capture is active on.
+    /// Number of nodes on which a capture is active, by the capture's id.
     counts: HashMap<String, i64>,
-    /// Nodes with a capture, or with one that could not be opened.
+    /// Nodes with a capture, active or failed.
     nodes: HashSet<NodeId>,
 }
 
-impl Controller {
-    /// What all captures have seen.
+impl Mailbox {
+    /// Returns the counters of all captures.
     pub(crate) fn totals(&self) -> CaptureTotals {
         *self.totals.lock()
     }
 
-    pub(crate) fn show_totals(&self, totals: CaptureTotals) {
+    /// Publishes the counters of all captures.
+    pub(super) fn show_totals(&self, totals: CaptureTotals) {
         *self.totals.lock() = totals;
     }
 
-    /// A capture resource came: its nodes are looked up at once.
-    pub(crate) fn created(&self) {
-        self.tell(|pending| pending.created = true);
+    /// Wakes the reconciler to read the capture resources.
+    pub(super) fn capture_created(&self) {
+        self.post(|pending| pending.created = true);
     }
 
-    /// A resource came whose time to live ends.
-    pub(crate) fn time_set(&self) {
-        self.tell(|pending| pending.time_set = true);
+    /// Wakes the reconciler to stop everything that runs for a capture.
+    pub(super) fn capture_deleted(&self, capture: &str) {
+        self.post(|pending| pending.deleted.push(capture.to_owned()));
     }
 
-    /// A capture resource went: everything that runs for it stops.
-    pub(crate) fn deleted(&self, capture: &str) {
-        self.tell(|pending| pending.deleted.push(capture.to_owned()));
-    }
-
-    /// Something happened that may let a capture start: all queries are evaluated soon.
-    pub(crate) fn look_again(&self) {
+    /// Requests that all queries are evaluated again, after the current pause.
+    pub(super) fn request_round(&self) {
         let mut pending = self.pending.lock();
         if !pending.graph_changed {
             pending.graph_changed = true;
@@ -75,75 +79,70 @@ impl Controller {
         }
     }
 
-    /// Looks at a graph event; called by the dispatcher, never waits.
+    /// Handles a graph event. Called by the dispatcher; never blocks.
     pub(crate) fn graph_event(&self, event: &GraphEvent) {
         match event {
             GraphEvent::NodeAdded(_)
             | GraphEvent::NodeUpdated { .. }
-            | GraphEvent::EdgeAdded(_) => self.look_again(),
-            // What a client wrote over `Captures` is nothing to go by.
+            | GraphEvent::EdgeAdded(_) => self.request_round(),
+            // The node's `Captures` metadata does not count: any client can overwrite it.
             GraphEvent::NodeDeleted(node) if self.shown.lock().nodes.contains(&node.id) => {
-                self.tell(|pending| pending.gone_nodes.push(node.id.clone()));
+                self.post(|pending| pending.deleted_nodes.push(node.id.clone()));
             }
             _ => {}
         }
     }
 
-    /// How many nodes each capture is active on, by its id.
-    pub(crate) fn active_counts(&self) -> HashMap<String, i64> {
-        self.shown.lock().counts.clone()
-    }
-
-    /// Ends the capture thread, and the query that it may be evaluating.
+    /// Ends the reconciler, and the query that it is evaluating.
     pub(crate) fn stop(&self) {
-        self.tell(|pending| pending.stop = true);
+        self.post(|pending| pending.stop = true);
     }
 
-    /// Whether [`Controller::stop`] was called, and nobody has taken that yet.
-    pub(crate) fn is_stopping(&self) -> bool {
+    /// Returns whether [`Mailbox::stop`] was called and the reconciler has not taken that yet.
+    pub(super) fn is_stopping(&self) -> bool {
         self.pending.lock().stop
     }
 
-    fn tell(&self, change: impl FnOnce(&mut Pending)) {
+    fn post(&self, change: impl FnOnce(&mut Pending)) {
         change(&mut self.pending.lock());
         self.wake.notify_one();
     }
 
-    /// Asks for the deletion of a node. Before the node is looked at for the last time, so that it
-    /// cannot go unnoticed in between.
-    pub(crate) fn watch(&self, node: &NodeId) {
+    /// Reports the deletion of a node from now on. To be called before the node is looked up for
+    /// the last time; otherwise a deletion in between would be missed.
+    pub(super) fn watch(&self, node: &NodeId) {
         self.shown.lock().nodes.insert(node.clone());
     }
 
-    /// Sets what runs.
-    pub(crate) fn show(&self, counts: HashMap<String, i64>, nodes: HashSet<NodeId>) {
+    /// Publishes what runs.
+    pub(super) fn show(&self, counts: HashMap<String, i64>, nodes: HashSet<NodeId>) {
         *self.shown.lock() = Shown { counts, nodes };
     }
 
-    /// Takes everything but a changed graph, without waiting.
-    pub(crate) fn take_urgent(&self) -> Pending {
+    /// Takes everything except a changed graph, without waiting.
+    pub(super) fn take_urgent(&self) -> Pending {
         self.pending.lock().take_urgent()
     }
 
-    /// Sleeps until there is something to do, or `until`, and takes it. Only a changed graph waits
-    /// for `check`.
-    pub(crate) fn wait(
+    /// Waits for work, or until the time `until`, and takes it. A changed graph is taken only after
+    /// the pause; everything else ends the wait at once.
+    pub(super) fn wait(
         &self,
         clock: &dyn Clock,
-        check: Pause,
+        pause: Pause,
         until: Option<Timestamp>,
     ) -> Pending {
         let mut pending = self.pending.lock();
         loop {
             let now = clock.now();
-            if pending.graph_changed && check.is_over(now) {
+            if pending.graph_changed && pause.is_over(now) {
                 return std::mem::take(&mut *pending);
             }
             if pending.is_urgent() || until.is_some_and(|until| until <= now) {
                 return pending.take_urgent();
             }
-            let check = pending.graph_changed.then(|| check.end());
-            match until.into_iter().chain(check).min() {
+            let pause_end = pending.graph_changed.then(|| pause.end());
+            match until.into_iter().chain(pause_end).min() {
                 None => self.wake.wait(&mut pending),
                 Some(until) => _ = self.wake.wait_for(&mut pending, until.duration_since(now)),
             }
@@ -151,13 +150,32 @@ impl Controller {
     }
 }
 
+impl Observer<CaptureSpec> for Mailbox {
+    fn created(&self, _: &CaptureSpec, _: Option<Timestamp>) {
+        self.capture_created();
+    }
+
+    fn deleted(&self, capture: &CaptureSpec) {
+        self.capture_deleted(&capture.uuid);
+    }
+
+    /// Fills in the number of nodes on which each capture is active.
+    fn decorate(&self, captures: Vec<Arc<CaptureSpec>>) -> Vec<Arc<CaptureSpec>> {
+        let counts = self.shown.lock().counts.clone();
+        let with_count = |capture: Arc<CaptureSpec>| match counts.get(&capture.uuid) {
+            Some(&count) => Arc::new(CaptureSpec {
+                count,
+                ..Arc::unwrap_or_clone(capture)
+            }),
+            None => capture,
+        };
+        captures.into_iter().map(with_count).collect()
+    }
+}
+
 impl Pending {
     fn is_urgent(&self) -> bool {
-        self.stop
-            || self.created
-            || self.time_set
-            || !self.deleted.is_empty()
-            || !self.gone_nodes.is_empty()
+        self.stop || self.created || !self.deleted.is_empty() || !self.deleted_nodes.is_empty()
     }
 
     fn take_urgent(&mut self) -> Self {
@@ -168,21 +186,21 @@ impl Pending {
     }
 }
 
-/// A time to wait from some moment on.
+/// A time during which a changed graph has to wait.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Pause {
-    pub(crate) began: Timestamp,
-    pub(crate) length: Duration,
+pub(super) struct Pause {
+    pub(super) start: Timestamp,
+    pub(super) length: Duration,
 }
 
 impl Pause {
     fn end(self) -> Timestamp {
-        self.began.saturating_add(self.length)
+        self.start.saturating_add(self.length)
     }
 
-    /// Also when the clock was set back.
     fn is_over(self, now: Timestamp) -> bool {
-        now < self.began || now >= self.end()
+        // `now` is before the start if the system clock was set back.
+        now < self.start || now >= self.end()
     }
 }
 
@@ -202,40 +220,40 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_node_with_a_capture_is_heard_of_whatever_the_node_shows() {
-        let controller = Controller::default();
-        controller.watch(&"mine".into());
-        controller.graph_event(&deletion("mine"));
-        controller.graph_event(&deletion("other"));
-        assert_eq!(controller.take_urgent().gone_nodes, ["mine".into()]);
-        controller.show(HashMap::new(), HashSet::new());
-        controller.graph_event(&deletion("mine"));
-        assert!(controller.take_urgent().gone_nodes.is_empty());
+    fn the_deletion_of_a_node_with_a_capture_is_reported_whatever_its_metadata() {
+        let mailbox = Mailbox::default();
+        mailbox.watch(&"mine".into());
+        mailbox.graph_event(&deletion("mine"));
+        mailbox.graph_event(&deletion("other"));
+        assert_eq!(mailbox.take_urgent().deleted_nodes, ["mine".into()]);
+        mailbox.show(HashMap::new(), HashSet::new());
+        mailbox.graph_event(&deletion("mine"));
+        assert!(mailbox.take_urgent().deleted_nodes.is_empty());
     }
 
     #[test]
     fn only_a_changed_graph_waits_for_the_pause() {
-        let controller = Controller::default();
+        let mailbox = Mailbox::default();
         let clock = ManualClock::new(Timestamp::from_ms(10_000));
         let pause = Pause {
-            began: clock.now(),
+            start: clock.now(),
             length: Duration::from_secs(5),
         };
-        controller.look_again();
-        controller.deleted("a");
-        let pending = controller.wait(&clock, pause, None);
+        mailbox.request_round();
+        mailbox.capture_deleted("a");
+        let pending = mailbox.wait(&clock, pause, None);
         assert_eq!((pending.graph_changed, pending.deleted.len()), (false, 1));
-        let pending = controller.wait(&clock, pause, Some(clock.now()));
+        let pending = mailbox.wait(&clock, pause, Some(clock.now()));
         assert!(!pending.graph_changed, "woken for something else");
         clock.advance(Duration::from_secs(5));
-        assert!(controller.wait(&clock, pause, None).graph_changed);
+        assert!(mailbox.wait(&clock, pause, None).graph_changed);
         let later = Pause {
-            began: clock.now().saturating_add(Duration::from_secs(60)),
+            start: clock.now().saturating_add(Duration::from_secs(60)),
             ..pause
         };
-        controller.look_again();
+        mailbox.request_round();
         assert!(
-            controller.wait(&clock, later, None).graph_changed,
+            mailbox.wait(&clock, later, None).graph_changed,
             "the clock was set back"
         );
     }

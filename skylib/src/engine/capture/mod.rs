@@ -1,13 +1,26 @@
-//! Captures of an engine: selected by queries, opened on nodes, reconciled by one thread.
+//! Captures of an engine: one thread reconciles what runs with the capture resources.
+//!
+//! ```text
+//! resource API ─ created, deleted ─┐
+//! dispatcher ─── graph events ─────┴ Mailbox ─ Reconciler ─ Selector ─ query → nodes
+//!                                                       └─ Opener ── NodeCapture, one a node
+//! ```
 
-pub(super) mod mailbox;
+mod mailbox;
 mod node_capture;
 mod node_status;
-mod observer;
-pub(super) mod opener;
-pub(super) mod reconciler;
+mod opener;
+mod reconciler;
 mod selector;
 #[cfg(feature = "spp")]
 mod spp_tap;
 mod target;
-pub(super) mod totals;
+mod totals;
+
+pub use totals::CaptureTotals;
+
+pub(super) use mailbox::Mailbox;
+pub(super) use opener::Opener;
+pub(super) use reconciler::{Reconciler, ReconcilerOptions};
+#[cfg(feature = "spp")]
+pub(super) use spp_tap::SppTap;

@@ -1,82 +1,90 @@
-//! What runs: a capture on a node that was opened, or could not be.
+//! `NodeCapture`: a capture on one node, active or failed.
 
 use std::sync::Arc;
 
-use super::node_status::CaptureEntry;
+use super::node_status::CaptureStatus;
 use crate::api::CaptureSpec;
 use crate::capture::{Capture, CaptureReport, CaptureStats};
-use crate::engine::flow::hub::TableId;
+use crate::engine::flow::TableId;
 use crate::flow::FlowStats;
 use crate::graph::NodeId;
 
-/// One capture on one node.
+/// Identifies a capture on a node.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Key {
+pub(super) struct NodeCaptureKey {
+    /// Id of the capture resource.
     pub(super) capture: String,
     pub(super) node: NodeId,
 }
 
-/// A capture on a node that was opened, or could not be.
-pub(super) struct Running {
+/// A capture on a node that is active, or that failed to open or to continue.
+pub(super) struct NodeCapture {
     pub(super) spec: Arc<CaptureSpec>,
-    pub(super) state: State,
+    pub(super) state: NodeCaptureState,
 }
 
-pub(super) enum State {
-    Active(Box<Active>),
+/// State of a capture on a node.
+pub(super) enum NodeCaptureState {
+    /// Packets are captured.
+    Active(Box<ActiveCapture>),
+    /// The capture could not be opened, or it has ended.
     Failed { error: String },
 }
 
-pub(super) struct Active {
+/// A running capture and its counters.
+pub(super) struct ActiveCapture {
     pub(super) capture: Capture,
     pub(super) table: TableId,
-    /// What was last asked of the capture.
+    /// Newest report of the capture's counters.
     pub(super) report: CaptureReport,
-    /// What it was when statistics were last sent.
-    told: CaptureReport,
+    /// Report of which statistics were last sent; its counters are at most those of `report`.
+    sent: CaptureReport,
 }
 
-impl Running {
+impl NodeCapture {
+    /// Returns a capture that has just been opened.
     pub(super) fn active(spec: Arc<CaptureSpec>, capture: Capture, table: TableId) -> Self {
         let report = CaptureReport::default();
-        let active = Active {
+        let active = ActiveCapture {
             capture,
             table,
             report,
-            told: report,
+            sent: report,
         };
         Self {
             spec,
-            state: State::Active(Box::new(active)),
+            state: NodeCaptureState::Active(Box::new(active)),
         }
     }
 
+    /// Returns a capture that could not be opened or has ended.
     pub(super) const fn failed(spec: Arc<CaptureSpec>, error: String) -> Self {
         Self {
             spec,
-            state: State::Failed { error },
+            state: NodeCaptureState::Failed { error },
         }
     }
 
+    /// Returns whether the capture is running.
     pub(super) fn is_active(&self) -> bool {
         self.error().is_none()
     }
 
-    /// Why it does not run; none while it does.
+    /// Returns why the capture is not running, or `None` if it is.
     pub(super) fn error(&self) -> Option<&str> {
         match &self.state {
-            State::Active(_) => None,
-            State::Failed { error } => Some(error),
+            NodeCaptureState::Active(_) => None,
+            NodeCaptureState::Failed { error } => Some(error),
         }
     }
 
-    /// What the node shows of it.
-    pub(super) fn entry(&self) -> CaptureEntry<'_> {
+    /// Returns the entry of the node's `Captures` metadata.
+    pub(super) fn status(&self) -> CaptureStatus<'_> {
         let stats = match &self.state {
-            State::Active(active) => active.report.packets,
-            State::Failed { .. } => CaptureStats::default(),
+            NodeCaptureState::Active(active) => active.report.packets,
+            NodeCaptureState::Failed { .. } => CaptureStats::default(),
         };
-        CaptureEntry {
+        CaptureStatus {
             spec: &self.spec,
             stats,
             error: self.error(),
@@ -84,11 +92,11 @@ impl Running {
     }
 }
 
-impl Active {
-    /// What the capture saw since this was last asked.
-    pub(super) fn news(&mut self, capture: &str) -> FlowStats {
-        let stats = stats_between(capture, &self.told, &self.report);
-        self.told = self.report;
+impl ActiveCapture {
+    /// Returns what the capture has counted since the last call.
+    pub(super) fn take_stats(&mut self, capture: &str) -> FlowStats {
+        let stats = stats_between(capture, &self.sent, &self.report);
+        self.sent = self.report;
         stats
     }
 }
@@ -110,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn statistics_are_told_as_differences() {
+    fn statistics_are_sent_as_differences() {
         let (mut before, mut now) = (CaptureReport::default(), CaptureReport::default());
         (before.packets.received, before.packets.dropped) = (10, 1);
         (now.packets.received, now.packets.dropped) = (25, 3);

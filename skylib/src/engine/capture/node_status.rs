@@ -1,4 +1,4 @@
-//! The `Captures` list in a node's metadata: what runs there, and how it goes.
+//! The `Captures` list in a node's metadata: state and counters of the captures on the node.
 
 use crate::api::CaptureSpec;
 use crate::capture::CaptureStats;
@@ -6,16 +6,16 @@ use crate::graph::{Graph, MetadataOp, NodeId};
 use crate::time::Timestamp;
 use crate::value::{Map, Value};
 
-/// One element of the list.
+/// An entry of the list.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct CaptureEntry<'a> {
+pub(super) struct CaptureStatus<'a> {
     pub(super) spec: &'a CaptureSpec,
     pub(super) stats: CaptureStats,
-    /// Why it does not run; none while it is active.
+    /// Why the capture is not running; `None` while it is active.
     pub(super) error: Option<&'a str>,
 }
 
-impl CaptureEntry<'_> {
+impl CaptureStatus<'_> {
     fn to_map(&self) -> Map {
         let mut map = Map::from_iter([
             ("PacketsReceived", Value::from(self.stats.received)),
@@ -44,8 +44,8 @@ impl CaptureEntry<'_> {
         map
     }
 
-    /// Adds or replaces this capture's entry; nothing happens where the node shows the same
-    /// already. `false` where the node is gone.
+    /// Adds or replaces the entry of this capture. An unchanged entry is not a change of the graph.
+    /// Returns `false` if the node does not exist.
     pub(super) fn show(&self, graph: &mut Graph, node: &NodeId, now: Timestamp) -> bool {
         let mut entries = others(graph, node, &self.spec.uuid);
         entries.push(Value::from(self.to_map()));
@@ -54,12 +54,13 @@ impl CaptureEntry<'_> {
     }
 }
 
-/// Removes a capture's entry, and the list with its last entry.
+/// Removes the entry of a capture, and the list if it was the last.
 pub(super) fn remove(graph: &mut Graph, node: &NodeId, capture: &str, now: Timestamp) {
     let entries = others(graph, node, capture);
     set(graph, node, entries, now);
 }
 
+/// Returns the entries of the other captures.
 fn others(graph: &Graph, node: &NodeId, capture: &str) -> Vec<Value> {
     let list = graph
         .node(node)
@@ -73,14 +74,14 @@ fn others(graph: &Graph, node: &NodeId, capture: &str) -> Vec<Value> {
         .collect()
 }
 
-/// Whether the node is there.
+/// Sets the list. Returns `false` if the node does not exist.
 fn set(graph: &mut Graph, node: &NodeId, entries: Vec<Value>, now: Timestamp) -> bool {
     let op = if entries.is_empty() {
         MetadataOp::delete(KEY)
     } else {
         MetadataOp::set(KEY, Value::from(entries))
     };
-    // All that can be wrong is that the node has gone since; its entries went with it.
+    // The only possible error is that the node has been deleted, and its entries with it.
     graph.patch_node(node, &[op], now).is_ok()
 }
 
@@ -109,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_come_change_and_go() {
+    fn entries_are_added_replaced_and_removed() {
         let mut graph = Graph::new();
         let id = NodeId::from("n");
         graph
@@ -120,7 +121,7 @@ mod tests {
             .unwrap();
         let (a, b) = (spec("a"), spec("b"));
         let show = |spec, error, graph: &mut Graph| {
-            CaptureEntry {
+            CaptureStatus {
                 spec,
                 stats: CaptureStats::default(),
                 error,
@@ -151,8 +152,8 @@ mod tests {
         remove(&mut graph, &id, "b", NOW);
         remove(&mut graph, &id, "a", NOW);
         assert_eq!(shown(&graph), "null");
-        remove(&mut graph, &"gone".into(), "a", NOW);
+        remove(&mut graph, &"missing".into(), "a", NOW);
         graph.delete_node(&id, NOW).unwrap();
-        assert!(!show(&a, None, &mut graph), "the node is gone");
+        assert!(!show(&a, None, &mut graph), "the node was deleted");
     }
 }

@@ -1,34 +1,35 @@
-//! Opens captures: from a node and a capture's settings to a ring, a flow table and a thread.
+//! `Opener`: opens a capture on a node: packet ring, flow table, and worker thread.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use super::target::CaptureTarget;
 use crate::api::{CaptureSpec, CaptureType};
 use crate::capture::{AfPacket, BpfProgram, Capture, CaptureOptions, link_type_of_encap};
-use crate::engine::flow::hub::{FlowHub, TableId};
-use crate::engine::graph::shared_graph::SharedGraph;
+use crate::engine::flow::{FlowHub, HubSink, TableId};
+use crate::engine::graph::SharedGraph;
 use crate::error_chain::Chain;
-use crate::flow::{ExtraLayers, Flow, FlowSink, FlowTable, FlowTableOptions};
+use crate::flow::{ExtraLayers, FlowTable, FlowTableOptions};
 use crate::graph::{GraphAccess, Node};
 use crate::packet::LinkType;
 use crate::time::Clock;
 
-/// What every capture of an engine is opened with.
+/// What an engine needs to open captures.
 pub(crate) struct Opener {
     pub(crate) graph: Arc<SharedGraph>,
     pub(crate) flows: Arc<FlowHub>,
+    /// Settings of each capture's flow table that the capture does not set.
     pub(crate) table: FlowTableOptions,
     pub(crate) clock: Arc<dyn Clock>,
-    /// Origin of what this engine's own probes write.
+    /// Origin of the elements that this engine's probes create.
     pub(crate) origin: String,
 }
 
 impl Opener {
-    /// Opens a capture on a node and adds its table to those that queries ask.
+    /// Opens a capture on a node and adds its flow table to those that queries read.
     ///
     /// # Errors
-    /// Why not, in words for the node's `Captures`.
-    pub(crate) fn open(
+    /// Returns the reason as text for the node's `Captures` metadata.
+    pub(super) fn open(
         &self,
         spec: &CaptureSpec,
         node: &Node,
@@ -42,9 +43,9 @@ impl Opener {
             .read(&mut |graph| target = CaptureTarget::of(graph, node, &self.origin));
         let target = target?;
         let table = self.table_of(spec, &target)?;
-        let source =
-            AfPacket::open(&options_of(spec, &target)?).map_err(|e| Chain(&e).to_string())?;
-        let sink = HubSink(Arc::downgrade(&self.flows));
+        let source = AfPacket::open(&options_of(spec, &target)?)
+            .map_err(|error| Chain(&error).to_string())?;
+        let sink = HubSink::new(&self.flows);
         let capture = Capture::start(
             &target.interface,
             source,
@@ -52,11 +53,12 @@ impl Opener {
             sink,
             Arc::clone(&self.clock),
         )
-        .map_err(|e| Chain(&e).to_string())?;
+        .map_err(|error| Chain(&error).to_string())?;
         let table = self.flows.add_table(capture.handle().clone());
         Ok((capture, table))
     }
 
+    /// Returns the flow table of a capture.
     fn table_of(&self, spec: &CaptureSpec, target: &CaptureTarget) -> Result<FlowTable, String> {
         if !spec.target.is_empty() || !matches!(&*spec.target_type, "" | "local") {
             return Err("the option Target is not supported yet".to_owned());
@@ -74,17 +76,7 @@ impl Opener {
     }
 }
 
-/// Hands a capture's flows to the hub, as long as there is one.
-pub(crate) struct HubSink(pub(crate) Weak<FlowHub>);
-
-impl FlowSink for HubSink {
-    fn flows(&mut self, flows: Vec<Flow>) {
-        if let Some(hub) = self.0.upgrade() {
-            hub.push(flows);
-        }
-    }
-}
-
+/// Returns the settings of a capture's packet socket.
 fn options_of(spec: &CaptureSpec, target: &CaptureTarget) -> Result<CaptureOptions, String> {
     let mut options = CaptureOptions::new(&target.interface);
     if let Some(path) = &target.netns {
@@ -97,7 +89,7 @@ fn options_of(spec: &CaptureSpec, target: &CaptureTarget) -> Result<CaptureOptio
     }
     if !spec.bpf_filter.is_empty() {
         let program = BpfProgram::compile(&spec.bpf_filter, link_type, options.header_size)
-            .map_err(|e| Chain(&e).to_string())?;
+            .map_err(|error| Chain(&error).to_string())?;
         options = options.with_filter(program);
     }
     Ok(options)

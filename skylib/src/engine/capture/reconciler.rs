@@ -1,102 +1,105 @@
-//! Captures on demand: starts and stops them on the nodes their queries select.
+//! `Reconciler`: starts and stops captures on the nodes that their queries select.
 //!
-//! One thread evaluates a capture's query when the capture is created, and every capture's when
-//! nodes or edges change, at most once in [`CHECK_PERIOD`] and at most half of the time; it starts
-//! what does not run yet. Between two queries it takes what cannot wait. A capture ends when its
-//! resource or its node is deleted; a node that merely leaves the query keeps its capture, as in
-//! the original. What runs is shown in the node's `Captures` metadata ([`super::node_status`]), what
-//! could not be opened as well, and that is tried again when the graph changes.
+//! A reconcile loop on one thread. The query of a capture is evaluated when the capture is created,
+//! and the queries of all captures when nodes or edges change, at most once in [`ROUND_PERIOD`] and
+//! at most half of the time; captures are then started on the selected nodes that have none.
+//! Urgent work (deletions, the end of the engine) is done between two queries. A capture ends when
+//! its resource or its node is deleted. A node that no longer matches the query retains its
+//! capture, as in the original. The node's `Captures` metadata ([`super::node_status`]) show the
+//! captures that run or failed to open; the latter are retried when the graph changes.
+//!
+//! The thread also owns the counters of the captures: it shows them in the metadata and sends them
+//! to the flow subscribers.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::mailbox::{Controller, Pause};
-use super::node_capture::{Key, Running, State};
+use super::mailbox::{Mailbox, Pause};
+use super::node_capture::{NodeCapture, NodeCaptureKey, NodeCaptureState};
 use super::node_status;
 use super::opener::Opener;
-use super::selector::Watched;
+use super::selector::Selector;
 use super::totals::CaptureTotals;
 use crate::api::{CaptureSpec, ResourceStore};
 use crate::engine::bus::Bus;
-use crate::engine::expiry::Expiry;
-use crate::engine::flow::hub::FlowHub;
-use crate::engine::graph::shared_graph::SharedGraph;
+use crate::engine::flow::FlowHub;
+use crate::engine::graph::SharedGraph;
 use crate::engine::query::QueryRunner;
-use crate::engine::resource::resources::notify;
+use crate::engine::resource::notify;
 use crate::error_chain::Chain;
 use crate::graph::{GraphAccess, Node, NodeId};
 use crate::proto::BroadcastMessage;
 use crate::time::{Clock, Timestamp};
 
-/// How often queries are evaluated at most while the graph keeps changing.
-const CHECK_PERIOD: Duration = Duration::from_secs(1);
+/// Minimum time between two rounds of queries while the graph is changing.
+const ROUND_PERIOD: Duration = Duration::from_secs(1);
 
-/// How often statistics of captures go to the flow subscribers.
-const STATS_MESSAGES: Duration = Duration::from_secs(10);
+/// Interval at which statistics of captures are sent to the flow subscribers.
+const STATS_MESSAGE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How long captures may take to tell their counters; they are asked again a period later.
-const REPORT_PATIENCE: Duration = Duration::from_millis(200);
+/// Time limit for all captures together to report their counters. A late capture is skipped until
+/// the next interval.
+const REPORT_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// Captures on nodes that are kept in mind, also those that could not be opened.
-const MAX_ENTRIES: usize = 10_000;
+/// Maximum number of captures on nodes, active and failed.
+const MAX_NODE_CAPTURES: usize = 10_000;
 
-/// Settings of the capture thread.
+/// Settings of the reconciler.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct OnDemandOptions {
-    /// How often counters in the nodes' metadata are refreshed.
-    pub(crate) stats_period: Duration,
-    /// How many captures may be active at a time, each with a ring and a flow table.
+pub(crate) struct ReconcilerOptions {
+    /// Interval at which the counters in the nodes' metadata are refreshed.
+    pub(crate) stats_interval: Duration,
+    /// Maximum number of active captures, each with a packet ring and a flow table.
     pub(crate) max_active: usize,
-    /// Whether this process captures; else the agents do on which the nodes are, this host's too.
-    pub(crate) is_here: bool,
+    /// Whether this process opens captures. Otherwise agents do, that of this host included.
+    pub(crate) is_local: bool,
 }
 
-/// The thread's own state.
-pub(crate) struct OnDemand {
-    controller: Arc<Controller>,
+/// State of the reconcile loop.
+pub(crate) struct Reconciler {
+    mailbox: Arc<Mailbox>,
     resources: Arc<ResourceStore<CaptureSpec>>,
     graph: Arc<SharedGraph>,
     flows: Arc<FlowHub>,
     graph_bus: Arc<Bus<BroadcastMessage>>,
     queries: QueryRunner,
     opener: Opener,
-    options: OnDemandOptions,
+    options: ReconcilerOptions,
     clock: Arc<dyn Clock>,
-    expiries: Vec<Expiry>,
-    watched: HashMap<String, Watched>,
-    /// Captures whose queries are to be evaluated, the next one last.
+    /// Known captures, by id.
+    selectors: HashMap<String, Selector>,
+    /// Ids of the captures whose queries are still to be evaluated, the next one last.
     queue: Vec<String>,
-    /// When the evaluation of all queries began, while it goes on.
-    round_began: Option<Timestamp>,
-    /// Until when a changed graph waits.
+    /// Start of the current round of queries; `None` between rounds.
+    round_start: Option<Timestamp>,
+    /// Time during which a changed graph does not start a round.
     pause: Pause,
-    running: HashMap<Key, Running>,
-    /// How many of them are active.
+    /// What runs or failed, at most [`MAX_NODE_CAPTURES`].
+    node_captures: HashMap<NodeCaptureKey, NodeCapture>,
+    /// Number of active entries of `node_captures`; at most `options.max_active`.
     active: usize,
-    /// What those saw that have ended.
-    past: CaptureTotals,
-    /// Whether others have yet to be told what runs.
+    /// Sum of the counters of the captures that have ended.
+    ended_totals: CaptureTotals,
+    /// Whether `node_captures` has changed since it was last published.
     changed: bool,
     next_stats: Timestamp,
-    next_messages: Timestamp,
+    next_stats_message: Timestamp,
 }
 
-impl OnDemand {
+impl Reconciler {
     pub(crate) fn new(
-        controller: Arc<Controller>,
+        mailbox: Arc<Mailbox>,
         resources: Arc<ResourceStore<CaptureSpec>>,
         queries: QueryRunner,
         graph_bus: Arc<Bus<BroadcastMessage>>,
         opener: Opener,
-        expiries: Vec<Expiry>,
-        options: OnDemandOptions,
+        options: ReconcilerOptions,
     ) -> Self {
         let clock = Arc::clone(&queries.clock);
         let now = clock.now();
         Self {
-            controller,
-            expiries,
+            mailbox,
             resources,
             graph: Arc::clone(&queries.graph),
             flows: Arc::clone(&queries.flows),
@@ -105,147 +108,134 @@ impl OnDemand {
             opener,
             options,
             clock,
-            watched: HashMap::new(),
+            selectors: HashMap::new(),
             queue: Vec::new(),
-            round_began: None,
+            round_start: None,
             pause: Pause::default(),
-            running: HashMap::new(),
+            node_captures: HashMap::new(),
             active: 0,
-            past: CaptureTotals::default(),
+            ended_totals: CaptureTotals::default(),
             changed: false,
-            next_stats: now.saturating_add(options.stats_period),
-            next_messages: now.saturating_add(STATS_MESSAGES),
+            next_stats: now.saturating_add(options.stats_interval),
+            next_stats_message: now.saturating_add(STATS_MESSAGE_INTERVAL),
         }
     }
 
-    /// The body of the thread.
+    /// Runs the loop until [`Mailbox::stop`] is called, then stops all captures.
     pub(crate) fn run(mut self) {
-        self.controller.created();
+        self.mailbox.capture_created();
         loop {
             let pending = if self.queue.is_empty() {
-                let until = self.next_chore();
-                self.controller.wait(&*self.clock, self.pause, until)
+                let until = (!self.node_captures.is_empty()).then_some(self.next_stats);
+                self.mailbox.wait(&*self.clock, self.pause, until)
             } else {
-                self.controller.take_urgent()
+                self.mailbox.take_urgent()
             };
             if pending.stop {
                 break;
             }
-            if !pending.gone_nodes.is_empty() || !pending.deleted.is_empty() {
-                self.end(pending.gone_nodes, pending.deleted);
+            if !pending.deleted_nodes.is_empty() || !pending.deleted.is_empty() {
+                self.end(pending.deleted_nodes, pending.deleted);
             }
             if pending.graph_changed {
-                self.look_at_all();
+                self.start_round();
             }
             if pending.created {
-                self.learn();
+                self.add_new_captures();
             }
             if let Some(id) = self.queue.pop() {
                 self.evaluate(&id);
             }
             if self.queue.is_empty()
-                && let Some(began) = self.round_began.take()
+                && let Some(start) = self.round_start.take()
             {
+                // As long as the round took, so that queries run half of the time at most.
                 let now = self.clock.now();
                 self.pause = Pause {
-                    began: now,
-                    length: now.duration_since(began).max(CHECK_PERIOD),
+                    start: now,
+                    length: now.duration_since(start).max(ROUND_PERIOD),
                 };
             }
-            self.do_chores();
+            self.report_stats();
             if std::mem::take(&mut self.changed) {
-                self.count();
+                self.publish();
             }
         }
         self.stop_where(|_| true);
     }
 
-    fn next_chore(&self) -> Option<Timestamp> {
-        let stats = (!self.running.is_empty()).then_some(self.next_stats);
-        let expiries = self.expiries.iter().filter_map(Expiry::next);
-        expiries.chain(stats).min()
-    }
-
-    /// Does what comes with time.
-    fn do_chores(&mut self) {
+    /// Refreshes and sends the counters that are due.
+    fn report_stats(&mut self) {
         let now = self.clock.now();
-        for expiry in &mut self.expiries {
-            expiry.expire(now);
-        }
-        if let Some(history) = self.graph.history() {
-            history.expire(now);
-        }
-        if let Some(store) = self.flows.store() {
-            store.expire(now);
-        }
         if self.next_stats <= now {
-            self.next_stats = now.saturating_add(self.options.stats_period);
+            self.next_stats = now.saturating_add(self.options.stats_interval);
             self.refresh_stats();
         }
-        if self.next_messages <= now {
-            self.next_messages = now.saturating_add(STATS_MESSAGES);
+        if self.next_stats_message <= now {
+            self.next_stats_message = now.saturating_add(STATS_MESSAGE_INTERVAL);
             self.send_stats();
         }
     }
 
-    /// Stops what runs on nodes that are gone and for captures that were deleted.
+    /// Stops what runs on deleted nodes and for deleted captures.
     fn end(&mut self, nodes: Vec<NodeId>, captures: Vec<String>) {
         let nodes: HashSet<NodeId> = nodes.into_iter().collect();
         let captures: HashSet<String> = captures.into_iter().collect();
-        self.watched.retain(|id, _| !captures.contains(id));
+        self.selectors.retain(|id, _| !captures.contains(id));
         self.stop_where(|key| nodes.contains(&key.node) || captures.contains(&key.capture));
-        if self.active < self.running.len() {
-            // One that was one too many may now start.
-            self.controller.look_again();
+        if self.active < self.node_captures.len() {
+            // A capture that failed because of the limit may start now.
+            self.mailbox.request_round();
         }
     }
 
-    /// Takes captures that are new; their queries come next.
-    fn learn(&mut self) {
+    /// Adds captures that were created; their queries are evaluated next.
+    fn add_new_captures(&mut self) {
         for spec in self.resources.all() {
-            if !self.watched.contains_key(&spec.uuid) {
+            if !self.selectors.contains_key(&spec.uuid) {
                 self.queue.push(spec.uuid.clone());
-                self.watched.insert(spec.uuid.clone(), Watched::new(spec));
+                let selector = Selector::new(Arc::clone(&spec));
+                self.selectors.insert(spec.uuid.clone(), selector);
             }
         }
     }
 
-    /// Lets every query be evaluated, those first that took the least time.
-    fn look_at_all(&mut self) {
-        self.drop_gone();
-        self.round_began = Some(self.clock.now());
-        let mut all: Vec<_> = self.watched.iter().map(|(id, w)| (w.cost, id)).collect();
+    /// Starts a round: queues all queries, the cheapest first.
+    fn start_round(&mut self) {
+        self.stop_on_missing_nodes();
+        self.round_start = Some(self.clock.now());
+        let mut all: Vec<_> = self.selectors.iter().map(|(id, s)| (s.cost, id)).collect();
         all.sort_by(|a, b| b.cmp(a));
         self.queue = all.into_iter().map(|(_, id)| id.clone()).collect();
     }
 
-    /// Stops what runs on nodes that are not there any more, whatever was heard of them.
-    fn drop_gone(&mut self) {
-        let mut gone = HashSet::new();
+    /// Stops what runs on nodes that are no longer in the graph, even if no event reported it.
+    fn stop_on_missing_nodes(&mut self) {
+        let mut missing = HashSet::new();
         self.graph.read(&mut |graph| {
-            let keys = self.running.keys();
-            gone = keys
+            let keys = self.node_captures.keys();
+            missing = keys
                 .filter(|key| graph.node(&key.node).is_none())
                 .cloned()
                 .collect();
         });
-        if !gone.is_empty() {
-            self.stop_where(|key| gone.contains(key));
+        if !missing.is_empty() {
+            self.stop_where(|key| missing.contains(key));
         }
     }
 
-    /// Starts a capture on every node that its query selects and where it does not run.
+    /// Evaluates the query of a capture and starts it on the selected nodes where it is not active.
     fn evaluate(&mut self, id: &str) {
-        if !self.options.is_here {
+        if !self.options.is_local {
             return;
         }
-        let Some(watched) = self.watched.get_mut(id) else {
+        let Some(selector) = self.selectors.get_mut(id) else {
             return;
         };
-        let spec = Arc::clone(&watched.spec);
-        let is_stopping = || self.controller.is_stopping();
-        let nodes = watched.select(&self.queries, &self.opener.origin, &is_stopping);
-        if self.controller.is_stopping() {
+        let spec = Arc::clone(&selector.spec);
+        let is_stopping = || self.mailbox.is_stopping();
+        let nodes = selector.select(&self.queries, &self.opener.origin, &is_stopping);
+        if self.mailbox.is_stopping() {
             return;
         }
         let (nodes, mut problem) = match nodes {
@@ -254,103 +244,112 @@ impl OnDemand {
         };
         let mut is_full = false;
         for node in nodes {
-            let key = Key {
+            let key = NodeCaptureKey {
                 capture: id.to_owned(),
                 node: node.id.clone(),
             };
-            match self.running.get(&key) {
-                Some(running) if running.is_active() => {}
-                None if self.running.len() >= MAX_ENTRIES => is_full = true,
+            match self.node_captures.get(&key) {
+                Some(capture) if capture.is_active() => {}
+                None if self.node_captures.len() >= MAX_NODE_CAPTURES => is_full = true,
                 _ => self.start(key, &spec, &node),
             }
         }
         if is_full {
-            problem = Some(format!("{MAX_ENTRIES} captures on nodes are known already"));
+            problem = Some(format!(
+                "limit of {MAX_NODE_CAPTURES} captures on nodes reached; narrow the query"
+            ));
         }
-        if let Some(watched) = self.watched.get_mut(id) {
-            watched.tell(problem);
+        if let Some(selector) = self.selectors.get_mut(id) {
+            selector.log_problem(problem);
         }
     }
 
-    fn start(&mut self, key: Key, spec: &Arc<CaptureSpec>, node: &Node) {
+    fn start(&mut self, key: NodeCaptureKey, spec: &Arc<CaptureSpec>, node: &Node) {
         let max_active = self.options.max_active;
         let opened = if self.active < max_active {
             self.opener.open(spec, node)
         } else {
             Err(format!(
-                "{max_active} captures are active, as many as may be (agent.capture.max_active)"
+                "limit of {max_active} active captures reached (agent.capture.max_active)"
             ))
         };
-        let running = match opened {
+        let capture = match opened {
             Ok((capture, table)) => {
-                tracing::info!(capture = %key.capture, node = %key.node, "capture started");
+                tracing::info!(capture = %key.capture, node = %key.node, "started the capture");
                 self.active += 1;
-                Running::active(Arc::clone(spec), capture, table)
+                NodeCapture::active(Arc::clone(spec), capture, table)
             }
             Err(error) => {
-                let known = self.running.get(&key).and_then(Running::error);
+                let known = self.node_captures.get(&key).and_then(NodeCapture::error);
+                // A retry that fails the same way is not logged again.
                 if known != Some(&error) {
-                    tracing::warn!(capture = %key.capture, node = %key.node, %error, "no capture");
+                    tracing::warn!(capture = %key.capture, node = %key.node, %error, "cannot start the capture");
                 }
-                Running::failed(Arc::clone(spec), error)
+                NodeCapture::failed(Arc::clone(spec), error)
             }
         };
-        let is_active = running.is_active();
-        if self.keep(key, running) && is_active {
+        let is_active = capture.is_active();
+        if self.insert(key, capture) && is_active {
             notify(&self.graph_bus, "NodeUpdated", &**spec);
         }
     }
 
-    /// Shows a capture on its node and keeps it in mind; closes it where the node has gone
-    /// meanwhile.
-    fn keep(&mut self, key: Key, running: Running) -> bool {
-        self.controller.watch(&key.node);
-        let entry = running.entry();
+    /// Shows a capture on its node and stores it. If the node has been deleted meanwhile, closes
+    /// the capture and returns `false`.
+    fn insert(&mut self, key: NodeCaptureKey, capture: NodeCapture) -> bool {
+        // Before the node is looked up, so that no deletion is missed.
+        self.mailbox.watch(&key.node);
+        let status = capture.status();
         let is_shown = self
             .graph
-            .update_as(None, |graph, now| entry.show(graph, &key.node, now));
+            .update_as(None, |graph, now| status.show(graph, &key.node, now));
         if is_shown {
-            let is_active = running.is_active();
-            let before = self.running.insert(key, running);
+            let is_active = capture.is_active();
+            let before = self.node_captures.insert(key, capture);
             self.changed |= before.is_none_or(|before| before.is_active() != is_active);
         } else {
-            self.running.remove(&key);
-            self.close(running);
+            self.node_captures.remove(&key);
+            self.close(capture);
             self.changed = true;
         }
         is_shown
     }
 
-    /// A capture ended by itself: its interface went away, or reading failed.
-    fn ended(&mut self, key: Key) {
-        let Some(running) = self.running.remove(&key) else {
+    /// Replaces a capture that has ended without being stopped (its interface was deleted, or
+    /// reading failed) by a failed one.
+    fn fail_ended(&mut self, key: NodeCaptureKey) {
+        let Some(capture) = self.node_captures.remove(&key) else {
             return;
         };
         self.changed = true;
-        let spec = Arc::clone(&running.spec);
-        let error = match self.close(running) {
+        let spec = Arc::clone(&capture.spec);
+        let error = match self.close(capture) {
             Some(error) => error,
             None => "the capture ended".to_owned(),
         };
-        tracing::warn!(capture = %key.capture, node = %key.node, %error, "capture ended");
-        self.keep(key, Running::failed(spec, error));
+        tracing::warn!(capture = %key.capture, node = %key.node, %error, "the capture ended unexpectedly");
+        self.insert(key, NodeCapture::failed(spec, error));
     }
 
-    /// Stops what runs under some keys, all at once: each takes its last packets.
-    fn stop_where(&mut self, which: impl Fn(&Key) -> bool) {
-        let stopped: Vec<(Key, Running)> = self.running.extract_if(|key, _| which(key)).collect();
+    /// Stops the captures with some keys. All are signaled before the first is joined, so that they
+    /// flush their last packets in parallel.
+    fn stop_where(&mut self, is_selected: impl Fn(&NodeCaptureKey) -> bool) {
+        let stopped: Vec<(NodeCaptureKey, NodeCapture)> = self
+            .node_captures
+            .extract_if(|key, _| is_selected(key))
+            .collect();
         if stopped.is_empty() {
             return;
         }
         self.changed = true;
-        for (_, running) in &stopped {
-            if let State::Active(active) = &running.state {
+        for (_, capture) in &stopped {
+            if let NodeCaptureState::Active(active) = &capture.state {
                 active.capture.request_stop();
             }
         }
         let mut keys = Vec::with_capacity(stopped.len());
-        for (key, running) in stopped {
-            self.close(running);
+        for (key, capture) in stopped {
+            self.close(capture);
             keys.push(key);
         }
         self.graph.update_as(None, |graph, now| {
@@ -360,48 +359,48 @@ impl OnDemand {
         });
     }
 
-    /// Ends a capture; its last flows have gone to the hub when this returns. Tells why it had
-    /// ended by itself, if it had.
-    fn close(&mut self, running: Running) -> Option<String> {
-        let State::Active(active) = running.state else {
+    /// Ends a capture and returns the error with which it had ended before, if any. The hub has its
+    /// last flows when this returns.
+    fn close(&mut self, capture: NodeCapture) -> Option<String> {
+        let NodeCaptureState::Active(active) = capture.state else {
             return None;
         };
         self.active -= 1;
         self.flows.remove_table(active.table);
         match active.capture.stop() {
             Ok(report) => {
-                self.past.add_ended(&report);
+                self.ended_totals.add_ended(&report);
                 None
             }
             Err(error) => {
-                self.past.add_ended(&active.report);
+                self.ended_totals.add_ended(&active.report);
                 Some(Chain(&error).to_string())
             }
         }
     }
 
-    /// Shows the counters that moved, and captures that ended by themselves.
+    /// Shows counters that have changed, and captures that have ended unexpectedly.
     fn refresh_stats(&mut self) {
-        let (mut ended, mut asked) = (Vec::new(), Vec::new());
-        for (key, running) in &mut self.running {
-            let State::Active(active) = &mut running.state else {
+        let (mut ended, mut requested) = (Vec::new(), Vec::new());
+        for (key, capture) in &mut self.node_captures {
+            let NodeCaptureState::Active(active) = &mut capture.state else {
                 continue;
             };
             if active.capture.is_finished() {
                 ended.push(key.clone());
             } else if let Some(report) = active.capture.handle().start_report() {
-                asked.push((key.clone(), report));
+                requested.push((key.clone(), report));
             }
         }
-        let deadline = self.clock.now().saturating_add(REPORT_PATIENCE);
+        let deadline = self.clock.now().saturating_add(REPORT_TIMEOUT);
         let mut changed = Vec::new();
-        for (key, report) in asked {
-            let patience = deadline.duration_since(self.clock.now());
-            if let Some(report) = report.wait(patience)
-                && let Some(Running {
-                    state: State::Active(active),
+        for (key, report) in requested {
+            let timeout = deadline.duration_since(self.clock.now());
+            if let Some(report) = report.wait(timeout)
+                && let Some(NodeCapture {
+                    state: NodeCaptureState::Active(active),
                     ..
-                }) = self.running.get_mut(&key)
+                }) = self.node_captures.get_mut(&key)
             {
                 if report.packets != active.report.packets {
                     changed.push(key);
@@ -411,61 +410,61 @@ impl OnDemand {
         }
         self.graph.update_as(None, |graph, now| {
             for key in changed {
-                if let Some(running) = self.running.get(&key) {
-                    running.entry().show(graph, &key.node, now);
+                if let Some(capture) = self.node_captures.get(&key) {
+                    capture.status().show(graph, &key.node, now);
                 }
             }
         });
-        ended.into_iter().for_each(|key| self.ended(key));
-        self.show_totals();
+        ended.into_iter().for_each(|key| self.fail_ended(key));
+        self.publish_totals();
     }
 
-    /// Tells the flow subscribers what each capture saw since they were last told.
+    /// Sends the flow subscribers what each capture has counted since the last message.
     fn send_stats(&mut self) {
-        for (key, running) in &mut self.running {
-            if let State::Active(active) = &mut running.state {
-                self.flows.send_stats(&active.news(&key.capture));
+        for (key, capture) in &mut self.node_captures {
+            if let NodeCaptureState::Active(active) = &mut capture.state {
+                self.flows.send_stats(&active.take_stats(&key.capture));
             }
         }
     }
 
-    /// Tells others what runs now.
-    fn count(&self) {
+    /// Publishes what runs.
+    fn publish(&self) {
         let mut counts = HashMap::new();
         let mut nodes = HashSet::new();
-        for (key, running) in &self.running {
+        for (key, capture) in &self.node_captures {
             nodes.insert(key.node.clone());
-            if running.is_active() {
+            if capture.is_active() {
                 *counts.entry(key.capture.clone()).or_insert(0) += 1;
             }
         }
-        self.controller.show(counts, nodes);
-        self.show_totals();
+        self.mailbox.show(counts, nodes);
+        self.publish_totals();
     }
 
-    fn show_totals(&self) {
-        let mut totals = self.past;
-        for running in self.running.values() {
-            match &running.state {
-                State::Active(active) => totals.add_active(&active.report),
-                State::Failed { .. } => totals.failed += 1,
+    fn publish_totals(&self) {
+        let mut totals = self.ended_totals;
+        for capture in self.node_captures.values() {
+            match &capture.state {
+                NodeCaptureState::Active(active) => totals.add_active(&active.report),
+                NodeCaptureState::Failed { .. } => totals.failed += 1,
             }
         }
-        self.controller.show_totals(totals);
+        self.mailbox.show_totals(totals);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::flow::hub::FlowOptions;
+    use crate::engine::flow::FlowOptions;
     use crate::flow::FlowTableOptions;
     use crate::graph::{Graph, Metadata, Origin};
     use crate::gremlin::Limits;
     use crate::store::MemoryStore;
     use crate::time::SystemClock;
 
-    fn on_demand(max_active: usize) -> OnDemand {
+    fn reconciler(max_active: usize) -> Reconciler {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let graph = SharedGraph::new(Graph::new(), Arc::clone(&clock), Vec::new());
         let queries = QueryRunner {
@@ -482,24 +481,16 @@ mod tests {
             clock,
             origin: "agent.h".to_owned(),
         };
-        let options = OnDemandOptions {
-            is_here: true,
-            stats_period: Duration::from_secs(1),
+        let options = ReconcilerOptions {
+            is_local: true,
+            stats_interval: Duration::from_secs(1),
             max_active,
         };
-        let (controller, resources) = (Arc::default(), Arc::new(resources));
-        OnDemand::new(
-            controller,
-            resources,
-            queries,
-            Arc::default(),
-            opener,
-            Vec::new(),
-            options,
-        )
+        let (mailbox, resources) = (Arc::default(), Arc::new(resources));
+        Reconciler::new(mailbox, resources, queries, Arc::default(), opener, options)
     }
 
-    /// The loopback interface: a capture on it runs where the test may open one.
+    /// Returns the loopback interface, on which a capture runs if the test has the privilege.
     fn loopback() -> Node {
         let metadata = serde_json::from_str(
             r#"{"Name":"lo","Type":"device","EncapType":"loopback","TID":"t","LinkFlags":["UP"]}"#,
@@ -508,8 +499,8 @@ mod tests {
         Node::new("lo", metadata, SystemClock.now()).with_origin(Origin::new("agent", "h"))
     }
 
-    fn key(capture: &str) -> Key {
-        Key {
+    fn key(capture: &str) -> NodeCaptureKey {
+        NodeCaptureKey {
             capture: capture.to_owned(),
             node: "lo".into(),
         }
@@ -522,9 +513,9 @@ mod tests {
         })
     }
 
-    fn shown(on_demand: &OnDemand) -> String {
+    fn shown(reconciler: &Reconciler) -> String {
         let mut text = String::new();
-        on_demand.graph.read(&mut |graph| {
+        reconciler.graph.read(&mut |graph| {
             let node = graph.node(&"lo".into());
             let captures = node.and_then(|node| node.metadata.get("Captures"));
             text = serde_json::to_string(&captures).unwrap();
@@ -533,55 +524,58 @@ mod tests {
     }
 
     #[test]
-    fn a_capture_whose_node_went_while_it_was_opened_is_closed_at_once() {
-        let mut on_demand = on_demand(8);
-        on_demand.start(key("c"), &spec("c"), &loopback());
-        assert!(on_demand.running.is_empty());
-        assert_eq!(on_demand.active, 0);
+    fn a_capture_whose_node_is_deleted_while_it_is_opened_is_closed_at_once() {
+        let mut reconciler = reconciler(8);
+        reconciler.start(key("c"), &spec("c"), &loopback());
+        assert!(reconciler.node_captures.is_empty());
+        assert_eq!(reconciler.active, 0);
     }
 
     #[test]
-    fn a_capture_whose_node_is_not_there_any_more_is_dropped_at_a_check() {
-        let mut on_demand = on_demand(8);
-        let graph = Arc::clone(&on_demand.graph);
+    fn a_capture_whose_node_is_missing_is_dropped_in_a_round() {
+        let mut reconciler = reconciler(8);
+        let graph = Arc::clone(&reconciler.graph);
         graph.update_as(None, |graph, _| graph.add_node(loopback()).unwrap());
-        on_demand.start(key("c"), &spec("c"), &loopback());
-        assert_eq!(on_demand.running.len(), 1);
+        reconciler.start(key("c"), &spec("c"), &loopback());
+        assert_eq!(reconciler.node_captures.len(), 1);
         graph.update_as(None, |graph, now| {
             graph.delete_node(&"lo".into(), now).unwrap();
         });
-        on_demand.look_at_all();
-        assert!(on_demand.running.is_empty());
-        assert_eq!(on_demand.active, 0);
+        reconciler.start_round();
+        assert!(reconciler.node_captures.is_empty());
+        assert_eq!(reconciler.active, 0);
     }
 
     #[test]
-    fn a_capture_too_many_says_so_on_its_node_and_starts_when_another_ends() {
-        let mut on_demand = on_demand(1);
-        let graph = Arc::clone(&on_demand.graph);
+    fn a_capture_beyond_the_limit_is_shown_on_its_node_and_starts_when_another_ends() {
+        let mut reconciler = reconciler(1);
+        let graph = Arc::clone(&reconciler.graph);
         graph.update_as(None, |graph, _| graph.add_node(loopback()).unwrap());
-        on_demand.start(key("a"), &spec("a"), &loopback());
-        if on_demand.active == 0 {
+        reconciler.start(key("a"), &spec("a"), &loopback());
+        if reconciler.active == 0 {
             eprintln!(
                 "SKIPPED: no capture on lo for the test: {}",
-                shown(&on_demand)
+                shown(&reconciler)
             );
             return;
         }
-        on_demand.start(key("b"), &spec("b"), &loopback());
-        let limit = "1 captures are active, as many as may be (agent.capture.max_active)";
-        assert!(shown(&on_demand).contains(limit), "{}", shown(&on_demand));
-        on_demand.end(Vec::new(), vec!["a".to_owned()]);
+        reconciler.start(key("b"), &spec("b"), &loopback());
+        let limit = "limit of 1 active captures reached (agent.capture.max_active)";
+        assert!(shown(&reconciler).contains(limit), "{}", shown(&reconciler));
+        reconciler.end(Vec::new(), vec!["a".to_owned()]);
         let pause = Pause::default();
-        let pending = on_demand.controller.wait(&SystemClock, pause, None);
-        assert!(pending.graph_changed, "all are looked at again");
-        on_demand.start(key("b"), &spec("b"), &loopback());
+        let pending = reconciler.mailbox.wait(&SystemClock, pause, None);
+        assert!(pending.graph_changed, "a new round is requested");
+        reconciler.start(key("b"), &spec("b"), &loopback());
         assert!(
-            !shown(&on_demand).contains("Error"),
+            !shown(&reconciler).contains("Error"),
             "{}",
-            shown(&on_demand)
+            shown(&reconciler)
         );
-        on_demand.stop_where(|_| true);
-        assert_eq!((on_demand.active, shown(&on_demand).as_str()), (0, "null"));
+        reconciler.stop_where(|_| true);
+        assert_eq!(
+            (reconciler.active, shown(&reconciler).as_str()),
+            (0, "null")
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! A capture's query, parsed once, and the nodes that it selects.
+//! `Selector`: a capture's query, parsed once, and the nodes that it selects.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -6,21 +6,23 @@ use std::time::Duration;
 
 use super::target::is_capturable;
 use crate::api::CaptureSpec;
-use crate::engine::query::QueryRunner;
+use crate::engine::query::{QueryOptions, QueryRunner};
 use crate::graph::Node;
 use crate::gremlin::{Answer, Query, QueryError, QueryErrorKind};
 
-/// A capture resource as the capture thread keeps it.
-pub(super) struct Watched {
+/// A capture resource with its parsed query.
+pub(super) struct Selector {
     pub(super) spec: Arc<CaptureSpec>,
+    /// The parsed query, or why it is invalid.
     query: Result<Query, QueryError>,
-    /// How long the query took when it was last evaluated.
+    /// Duration of the last evaluation.
     pub(super) cost: Duration,
-    /// What was wrong then.
+    /// Problem of the last evaluation, which is not logged twice.
     problem: Option<String>,
 }
 
-impl Watched {
+impl Selector {
+    /// Parses the query of a capture.
     pub(super) fn new(spec: Arc<CaptureSpec>) -> Self {
         Self {
             query: Query::parse(&spec.gremlin_query),
@@ -30,44 +32,50 @@ impl Watched {
         }
     }
 
-    /// The nodes of `own` origin that the query selects and that packets can be captured on.
+    /// Evaluates the query and returns the selected nodes that have the origin `own` and a type on
+    /// which packets can be captured.
     ///
     /// # Errors
-    /// When the query fails, or takes more than [`QUERY_TIME`].
+    /// Returns an error if the query is invalid, fails, or takes longer than [`QUERY_TIMEOUT`].
     pub(super) fn select(
         &mut self,
         queries: &QueryRunner,
         own: &str,
         is_stopping: &(dyn Fn() -> bool + Sync),
     ) -> Result<Vec<Arc<Node>>, String> {
-        let began = queries.clock.now();
-        let is_late = || queries.clock.now().duration_since(began) >= QUERY_TIME;
+        let started = queries.clock.now();
+        let is_late = || queries.clock.now().duration_since(started) >= QUERY_TIMEOUT;
         let answer = match &self.query {
             Ok(query) => {
                 let view = queries.graph.view();
-                let answer = queries.run(&view, query, &|| is_late() || is_stopping());
+                let interrupt = || is_late() || is_stopping();
+                let options = QueryOptions::default().with_interrupt(&interrupt);
+                let answer = queries.run(&view, query, options);
                 answer.map_err(|error| match error.kind() {
-                    QueryErrorKind::Interrupted => format!("it takes more than {QUERY_TIME:?}"),
+                    QueryErrorKind::Interrupted => {
+                        format!("the query takes longer than {QUERY_TIMEOUT:?}")
+                    }
                     _ => error.to_string(),
                 })
             }
             Err(error) => Err(error.to_string()),
         };
-        self.cost = queries.clock.now().duration_since(began);
+        self.cost = queries.clock.now().duration_since(started);
         answer.map(|answer| capturable(answer, own))
     }
 
-    /// Logs what was wrong this time, unless it was the same the last time.
-    pub(super) fn tell(&mut self, problem: Option<String>) {
+    /// Logs the problem of this evaluation, unless the last one had the same.
+    pub(super) fn log_problem(&mut self, problem: Option<String>) {
         if self.problem != problem
             && let Some(problem) = &problem
         {
-            tracing::warn!(capture = %self.spec.uuid, problem, "not all nodes are captured on");
+            tracing::warn!(capture = %self.spec.uuid, problem, "cannot capture on all selected nodes");
         }
         self.problem = problem;
     }
 }
 
+/// Returns the nodes of an answer that can be captured on, each once.
 fn capturable(answer: Answer, own: &str) -> Vec<Arc<Node>> {
     let nodes = match answer {
         Answer::Nodes(nodes) => nodes,
@@ -79,21 +87,21 @@ fn capturable(answer: Answer, own: &str) -> Vec<Arc<Node>> {
     nodes.into_iter().filter(wanted).collect()
 }
 
-/// How long a capture's query may take: all of them share one thread.
-const QUERY_TIME: Duration = Duration::from_secs(1);
+/// Time limit of a capture's query: all queries share one thread.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicI64, Ordering};
 
     use super::*;
-    use crate::engine::flow::hub::{FlowHub, FlowOptions};
-    use crate::engine::graph::shared_graph::SharedGraph;
+    use crate::engine::flow::{FlowHub, FlowOptions};
+    use crate::engine::graph::SharedGraph;
     use crate::graph::{Graph, Metadata, Origin};
     use crate::gremlin::Limits;
     use crate::time::{Clock, Timestamp};
 
-    /// Goes on by some milliseconds whenever it is looked at.
+    /// A clock that advances by `step` milliseconds with every reading.
     struct Ticking {
         now: AtomicI64,
         step: i64,
@@ -127,8 +135,8 @@ mod tests {
         }
     }
 
-    fn watched() -> Watched {
-        Watched::new(Arc::new(CaptureSpec {
+    fn selector() -> Selector {
+        Selector::new(Arc::new(CaptureSpec {
             gremlin_query: "G.V().Has('Type', 'device')".to_owned(),
             ..CaptureSpec::default()
         }))
@@ -136,19 +144,19 @@ mod tests {
 
     #[test]
     fn a_query_that_takes_too_long_is_ended() {
-        let mut watched = watched();
-        let nodes = watched.select(&queries(1), "agent.h", &|| false);
+        let mut selector = selector();
+        let nodes = selector.select(&queries(1), "agent.h", &|| false);
         assert_eq!(nodes.unwrap().len(), 5_000);
-        let problem = watched.select(&queries(400), "agent.h", &|| false);
-        assert_eq!(problem.unwrap_err(), "it takes more than 1s");
-        assert!(watched.cost >= QUERY_TIME);
+        let problem = selector.select(&queries(400), "agent.h", &|| false);
+        assert_eq!(problem.unwrap_err(), "the query takes longer than 1s");
+        assert!(selector.cost >= QUERY_TIMEOUT);
     }
 
     #[test]
     fn a_query_ends_with_the_thread() {
-        let mut watched = watched();
-        let ended = watched.select(&queries(0), "agent.h", &|| true);
+        let mut selector = selector();
+        let ended = selector.select(&queries(0), "agent.h", &|| true);
         assert!(ended.is_err());
-        assert_eq!(watched.cost, Duration::ZERO);
+        assert_eq!(selector.cost, Duration::ZERO);
     }
 }

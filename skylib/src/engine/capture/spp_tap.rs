@@ -1,30 +1,36 @@
-//! Packets that are recorded also become flows, where that is asked for.
+//! `SppTap`: turns the packets of SPP recordings into flows of the engine, if requested.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use super::opener::HubSink;
 use super::target::CaptureTarget;
 use crate::capture::{Capture, PacketSource};
-use crate::engine::Engine;
+use crate::engine::flow::{FlowHub, HubSink};
+use crate::engine::graph::SharedGraph;
 use crate::flow::{FlowTable, FlowTableOptions};
 use crate::graph::GraphAccess;
 use crate::spp::FlowTap;
+use crate::time::Clock;
 use crate::value::Value;
 
-impl Engine {
-    /// Where recordings send packets that are to become flows of this engine.
-    #[must_use]
-    pub fn flow_tap(&self) -> Arc<dyn FlowTap> {
-        Arc::new(self.clone())
-    }
+/// Runs a flow table on the packets of each recording.
+pub(crate) struct SppTap {
+    pub(crate) graph: Arc<SharedGraph>,
+    pub(crate) flows: Arc<FlowHub>,
+    pub(crate) table: FlowTableOptions,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Origin of the elements that this engine's probes create.
+    pub(crate) origin: String,
+}
 
-    /// The TID of an interface of this host; empty where the graph has no such node.
+impl SppTap {
+    /// Returns the TID of an interface of this host, or an empty text if the graph has no such
+    /// node.
     fn tid_of(&self, interface: &str, netns: Option<&Path>) -> String {
         let mut tid = String::new();
-        self.0.graph.read(&mut |graph| {
+        self.graph.read(&mut |graph| {
             let name = Value::from(interface);
-            let own = &*self.0.origin;
+            let own = self.origin.as_str();
             let nodes = graph
                 .find_nodes("Name", &name)
                 .filter(|node| &*node.origin == own);
@@ -38,30 +44,30 @@ impl Engine {
     }
 }
 
-impl FlowTap for Engine {
+impl FlowTap for SppTap {
     fn drive(&self, interface: &str, netns: Option<&Path>, source: Box<dyn PacketSource>) {
         let options = FlowTableOptions {
             node_tid: self.tid_of(interface, netns).as_str().into(),
-            ..self.0.table.clone()
+            ..self.table.clone()
         };
-        let (hub, clock) = (&self.0.flows, &self.0.queries.clock);
-        let sink = HubSink(Arc::downgrade(hub));
         let started = Capture::start(
             interface,
             source,
             FlowTable::new(options),
-            sink,
-            Arc::clone(clock),
+            HubSink::new(&self.flows),
+            Arc::clone(&self.clock),
         );
         match started {
             Ok(capture) => {
-                let table = hub.add_table(capture.handle().clone());
+                let table = self.flows.add_table(capture.handle().clone());
                 if let Err(error) = capture.wait() {
-                    tracing::warn!(interface, %error, "a recording has ended");
+                    tracing::warn!(interface, %error, "the recording ended with an error");
                 }
-                hub.remove_table(table);
+                self.flows.remove_table(table);
             }
-            Err(error) => tracing::error!(interface, %error, "nothing is recorded: no thread"),
+            Err(error) => {
+                tracing::error!(interface, %error, "cannot record: cannot start a thread");
+            }
         }
     }
 }
@@ -73,20 +79,20 @@ mod tests {
     use super::*;
     use crate::capture::tests::frames::{frame, udp};
     use crate::capture::{Batch, CaptureError, CaptureStats};
-    use crate::engine::EngineOptions;
+    use crate::engine::{Engine, EngineOptions};
     use crate::flow::{FlowQuery, FlowSource};
     use crate::packet::{LinkType, PacketBatch, PacketHeader};
     use crate::time::{Clock, SystemClock};
 
-    /// One packet, then nothing until told to end.
-    struct One {
+    /// A source of one packet, which ends when the sender of `end` is dropped.
+    struct OnePacket {
         buffer: Vec<u8>,
         headers: Vec<PacketHeader>,
         is_sent: bool,
         end: crossbeam_channel::Receiver<()>,
     }
 
-    impl PacketSource for One {
+    impl PacketSource for OnePacket {
         fn link_type(&self) -> LinkType {
             LinkType::ETHERNET
         }
@@ -121,8 +127,8 @@ mod tests {
             captured_len: length,
             wire_len: length,
         }];
-        let (tell, end) = crossbeam_channel::bounded(0);
-        let source = One {
+        let (stop, end) = crossbeam_channel::bounded(0);
+        let source = OnePacket {
             buffer,
             headers,
             is_sent: false,
@@ -134,11 +140,11 @@ mod tests {
         while engine.flows().query(&all).unwrap().flows.is_empty() {
             std::thread::yield_now();
         }
-        drop(tell);
+        drop(stop);
         driven.join().unwrap();
         assert!(
             engine.flows().query(&all).unwrap().flows.is_empty(),
-            "the table is gone"
+            "the table was removed"
         );
         engine.stop();
     }

@@ -1,28 +1,28 @@
-//! What the graph knows of a node that is to be captured on.
+//! `CaptureTarget`: interface and namespace of a node on which a capture is to be opened.
 
 use std::path::PathBuf;
 
 use crate::graph::{Direction, Graph, Node, NodeId};
 use crate::value::Value;
 
-/// Where and how to open a capture on a node.
+/// What the graph knows about opening a capture on a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct CaptureTarget {
     pub(super) interface: String,
     pub(super) encap_type: String,
     pub(super) tid: String,
-    /// File of the interface's network namespace; none is that of this process.
+    /// File of the interface's network namespace; `None` for that of this process.
     pub(super) netns: Option<PathBuf>,
 }
 
 impl CaptureTarget {
-    /// Reads the node and its owners.
+    /// Returns the target of a node, from its metadata and its owners.
     ///
-    /// Only what this engine's own probes wrote says which namespace to enter: `own` is their
-    /// origin. Anybody may publish a node that names a file.
+    /// The namespace to enter is read only from nodes and edges with the origin `own`, that of this
+    /// engine's probes: any client can publish a node that names a file.
     ///
     /// # Errors
-    /// What the node lacks, in the words of the original.
+    /// Returns what the node lacks. COMPAT: the texts are those of the original.
     pub(super) fn of(graph: &Graph, node: &Node, own: &str) -> Result<Self, String> {
         let text = |key: &str| {
             node.metadata
@@ -59,7 +59,7 @@ impl CaptureTarget {
     }
 }
 
-/// Node types that packets can be captured on by a packet socket.
+/// Node types on which a packet socket can capture, sorted.
 const CAPTURABLE: &[&str] = &[
     "bond",
     "bridge",
@@ -89,17 +89,17 @@ const CAPTURABLE: &[&str] = &[
     "vxlan",
 ];
 
-/// Whether packets can be captured on a node, by its `Type`: one of `own` origin, for the names of
-/// other hosts mean other interfaces here, or none.
+/// Returns whether packets can be captured on a node: its origin is `own` (an interface name of
+/// another host would mean a different interface here), and its `Type` has a packet socket.
 pub(super) fn is_capturable(node: &Node, own: &str) -> bool {
     let kind = node.metadata.get("Type").and_then(Value::as_text);
     &*node.origin == own && kind.is_some_and(|kind| CAPTURABLE.binary_search(&kind).is_ok())
 }
 
-/// The file of the nearest `netns` among a node's owners.
+/// Returns the file of the nearest `netns` node among a node's owners.
 fn namespace_of(graph: &Graph, id: &NodeId, own: &str) -> Option<PathBuf> {
     let mut id = id.clone();
-    // Ownership is a tree; the bound only guards against edges that a client made into a circle.
+    // Ownership is a tree; the limit guards against a cycle of edges made by a client.
     for _ in 0..MAX_OWNERS {
         let owner = graph
             .edges_of(&id, Direction::In)
@@ -117,6 +117,7 @@ fn namespace_of(graph: &Graph, id: &NodeId, own: &str) -> Option<PathBuf> {
     None
 }
 
+/// Maximum number of owners visited.
 const MAX_OWNERS: usize = 64;
 
 #[cfg(test)]
@@ -199,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn owners_in_a_circle_end_the_search() {
+    fn a_cycle_of_owners_ends_the_search() {
         let mut graph = Graph::new();
         for id in ["a", "b"] {
             graph
@@ -212,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_lacks_something_says_what() {
+    fn the_error_names_what_a_node_lacks() {
         let refusal = |metadata: &str| {
             CaptureTarget::of(&Graph::new(), &node("n1", metadata), OWN).unwrap_err()
         };

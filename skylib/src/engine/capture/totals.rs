@@ -1,32 +1,32 @@
-//! What all captures of an engine have seen together.
+//! `CaptureTotals`: sums of the counters of all captures.
 
 use crate::capture::{CaptureReport, CaptureStats};
 use crate::flow::FlowTableStats;
 
-/// What all captures have seen since the engine started, those that have ended included; as of
-/// when their counters were last asked for.
+/// Sums of the counters of all captures since the engine started, including captures that have
+/// ended. Active captures count with their newest report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CaptureTotals {
-    /// Captures that run on nodes now.
+    /// Number of captures active on nodes.
     pub active: usize,
-    /// Captures on nodes that could not be opened.
+    /// Number of captures on nodes that could not be opened or have ended with an error.
     pub failed: usize,
-    /// Of their sources.
+    /// Packet counters of the capture sources.
     pub packets: CaptureStats,
-    /// Of their flow tables; flows and bytes are those of now.
+    /// Counters of the flow tables; the number of flows and bytes is that of the active captures.
     pub flows: FlowTableStats,
 }
 
 impl CaptureTotals {
-    /// With one more that runs.
-    pub(crate) fn add_active(&mut self, report: &CaptureReport) {
+    /// Adds the counters of an active capture.
+    pub(super) fn add_active(&mut self, report: &CaptureReport) {
         self.active += 1;
         self.add(report);
     }
 
-    /// With one more that has ended: what it held is gone, what it counted stays.
-    pub(crate) fn add_ended(&mut self, report: &CaptureReport) {
+    /// Adds the counters of a capture that has ended, but not the flows and bytes that it held.
+    pub(super) fn add_ended(&mut self, report: &CaptureReport) {
         let mut report = *report;
         (report.flows.flows, report.flows.bytes) = (0, 0);
         self.add(&report);
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_ended_captures_counted_stays() {
+    fn counters_of_ended_captures_are_included() {
         let mut report = CaptureReport::default();
         (report.packets.received, report.packets.dropped) = (10, 1);
         (report.flows.flows, report.flows.evicted) = (5, 2);

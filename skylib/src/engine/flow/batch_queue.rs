@@ -1,8 +1,8 @@
-//! Flows on their way to the batcher: a bounded queue whose senders never wait.
+//! `BatchQueue`: a bounded queue of flow batches whose senders never block.
 //!
-//! What finds no room is dropped and counted: of a parcel that does not fit whole, as many flows
-//! as fit are kept. Flows are bounded in number and in bytes, since one with its raw packets may
-//! weigh as much as thousands without.
+//! Flows that exceed a limit are dropped and counted (tail drop); a batch that does not fit whole
+//! is truncated. The limits apply to flows and to bytes, not to batches: a flow with its raw packets
+//! may take as much memory as thousands without.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -11,32 +11,36 @@ use crossbeam_channel::{Receiver, Sender};
 
 use crate::flow::{Flow, FlowStats};
 
-/// Flows, or statistics of a capture, handed over together.
+/// Flows, or statistics of a capture, on their way to the batcher.
 #[derive(Debug)]
-pub(super) struct Parcel {
+pub(super) struct FlowBatch {
     pub(super) flows: Vec<Flow>,
     pub(super) stats: Option<FlowStats>,
-    /// Whether others captured it: no table of this process knows these flows.
-    pub(super) is_foreign: bool,
+    /// Whether an agent captured the flows, so that no table of this process has them.
+    pub(super) is_remote: bool,
 }
 
-/// The queue.
+/// A multi-producer, single-consumer queue of batches.
 #[derive(Debug)]
-pub(super) struct Parcels {
-    sender: Sender<(Parcel, usize)>,
-    receiver: Receiver<(Parcel, usize)>,
+pub(super) struct BatchQueue {
+    /// Batches, each with the size of its flows in bytes.
+    sender: Sender<(FlowBatch, usize)>,
+    receiver: Receiver<(FlowBatch, usize)>,
     max_flows: usize,
     max_bytes: usize,
+    /// Flows and statistics in the queue; at most `max_flows`, except while a sender claims space.
     flows: AtomicUsize,
+    /// Size of the flows in the queue; at most `max_bytes`, except while a sender claims space.
     bytes: AtomicUsize,
     dropped: AtomicU64,
     closed: AtomicBool,
 }
 
-impl Parcels {
+impl BatchQueue {
+    /// Returns an empty queue for this many flows and bytes.
     pub(super) fn new(max_flows: usize, max_bytes: usize) -> Self {
-        // The channel is unbounded, what is in it is not: a parcel of one flow and one of a whole
-        // table must not count the same.
+        // The channel itself is unbounded: a bound on batches would count a single flow as much as
+        // the flows of a whole table.
         let (sender, receiver) = crossbeam_channel::unbounded();
         Self {
             sender,
@@ -50,14 +54,14 @@ impl Parcels {
         }
     }
 
-    /// Takes what there is room for.
-    pub(super) fn push(&self, mut parcel: Parcel) {
+    /// Appends the part of a batch that fits and drops the rest.
+    pub(super) fn push(&self, mut batch: FlowBatch) {
         if self.closed.load(Ordering::Relaxed) {
             return;
         }
         let mut bytes = 0;
         let mut taken = 0;
-        for flow in &parcel.flows {
+        for flow in &batch.flows {
             let weight = flow.weight();
             if !claim(&self.flows, 1, self.max_flows) {
                 break;
@@ -69,39 +73,40 @@ impl Parcels {
             taken += 1;
             bytes += weight;
         }
-        if taken < parcel.flows.len() {
-            let dropped = parcel.flows.len() - taken;
+        if taken < batch.flows.len() {
+            let dropped = batch.flows.len() - taken;
             self.dropped.fetch_add(dropped as u64, Ordering::Relaxed);
-            parcel.flows.truncate(taken);
+            batch.flows.truncate(taken);
         }
-        // Statistics count as a flow while they wait.
-        if parcel.stats.is_some() && !claim(&self.flows, 1, self.max_flows) {
+        // Statistics count as one flow.
+        if batch.stats.is_some() && !claim(&self.flows, 1, self.max_flows) {
             self.dropped.fetch_add(1, Ordering::Relaxed);
-            parcel.stats = None;
+            batch.stats = None;
         }
-        let count = parcel.count();
-        if count > 0 && self.sender.send((parcel, bytes)).is_err() {
+        let count = batch.count();
+        if count > 0 && self.sender.send((batch, bytes)).is_err() {
             self.release(count, bytes);
         }
     }
 
-    /// Waits for the next parcel; what it took of the queue is free again.
-    pub(super) fn receive(&self, timeout: Duration) -> Option<Parcel> {
-        let (parcel, bytes) = self.receiver.recv_timeout(timeout).ok()?;
-        self.release(parcel.count(), bytes);
-        Some(parcel)
+    /// Waits for the next batch, removes it, and returns it; `None` after `timeout`.
+    pub(super) fn receive(&self, timeout: Duration) -> Option<FlowBatch> {
+        let (batch, bytes) = self.receiver.recv_timeout(timeout).ok()?;
+        self.release(batch.count(), bytes);
+        Some(batch)
     }
 
-    /// Takes nothing more: those who send do not all end before the queue does.
+    /// Refuses further batches, so that the queue can be drained while senders still exist.
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
     }
 
+    /// Returns whether the queue has no batches.
     pub(super) fn is_empty(&self) -> bool {
         self.receiver.is_empty()
     }
 
-    /// Flows, and messages of statistics, that found no room.
+    /// Returns the number of flows, and of statistics, that were dropped.
     pub(super) fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
@@ -112,14 +117,15 @@ impl Parcels {
     }
 }
 
-impl Parcel {
+impl FlowBatch {
     fn count(&self) -> usize {
         self.flows.len() + usize::from(self.stats.is_some())
     }
 }
 
-/// Takes `more` of what there may be, if it is there.
+/// Adds `more` to `used` and returns `true`, unless that would exceed `limit`.
 fn claim(used: &AtomicUsize, more: usize, limit: usize) -> bool {
+    // Adds first and takes back, which may refuse a concurrent sender but never exceeds the limit.
     let before = used.fetch_add(more, Ordering::Relaxed);
     let fits = before.saturating_add(more) <= limit;
     if !fits {
@@ -133,11 +139,11 @@ mod tests {
     use super::*;
     use crate::flow::RawPacket;
 
-    fn parcel(flows: Vec<Flow>) -> Parcel {
-        Parcel {
+    fn batch(flows: Vec<Flow>) -> FlowBatch {
+        FlowBatch {
             flows,
             stats: None,
-            is_foreign: false,
+            is_remote: false,
         }
     }
 
@@ -149,28 +155,25 @@ mod tests {
         (0..count).map(flow).collect()
     }
 
-    fn next(parcels: &Parcels) -> usize {
-        let parcel = parcels.receive(Duration::ZERO);
-        parcel.map_or(0, |parcel| parcel.flows.len())
+    fn next(queue: &BatchQueue) -> usize {
+        let batch = queue.receive(Duration::ZERO);
+        batch.map_or(0, |batch| batch.flows.len())
     }
 
     #[test]
     fn what_fits_of_a_parcel_is_kept_and_the_rest_counted() {
-        let parcels = Parcels::new(100, usize::MAX);
-        parcels.push(parcel(flows(60)));
-        parcels.push(parcel(flows(60)));
-        parcels.push(parcel(flows(60)));
-        assert_eq!(
-            (next(&parcels), next(&parcels), next(&parcels)),
-            (60, 40, 0)
-        );
-        assert_eq!(parcels.dropped(), 80);
-        parcels.push(parcel(flows(100)));
-        assert_eq!(next(&parcels), 100, "there is room again");
+        let queue = BatchQueue::new(100, usize::MAX);
+        queue.push(batch(flows(60)));
+        queue.push(batch(flows(60)));
+        queue.push(batch(flows(60)));
+        assert_eq!((next(&queue), next(&queue), next(&queue)), (60, 40, 0));
+        assert_eq!(queue.dropped(), 80);
+        queue.push(batch(flows(100)));
+        assert_eq!(next(&queue), 100, "there is room again");
     }
 
     #[test]
-    fn heavy_flows_fill_the_queue_as_many_light_ones_do() {
+    fn flows_are_limited_in_bytes() {
         let packet = RawPacket {
             data: vec![0; 1 << 20].into(),
             ..RawPacket::default()
@@ -179,32 +182,32 @@ mod tests {
             last_raw_packets: vec![packet],
             ..Flow::default()
         };
-        let parcels = Parcels::new(100, 10 << 20);
-        parcels.push(parcel(vec![heavy; 20]));
-        assert_eq!(next(&parcels), 9);
-        assert_eq!(parcels.dropped(), 11);
+        let queue = BatchQueue::new(100, 10 << 20);
+        queue.push(batch(vec![heavy; 20]));
+        assert_eq!(next(&queue), 9);
+        assert_eq!(queue.dropped(), 11);
     }
 
     #[test]
-    fn statistics_take_a_place_too() {
-        let parcels = Parcels::new(1, usize::MAX);
-        let stats = || Parcel {
+    fn statistics_count_as_a_flow() {
+        let queue = BatchQueue::new(1, usize::MAX);
+        let stats = || FlowBatch {
             stats: Some(FlowStats::default()),
-            ..parcel(Vec::new())
+            ..batch(Vec::new())
         };
-        parcels.push(stats());
-        parcels.push(stats());
-        assert!(parcels.receive(Duration::ZERO).unwrap().stats.is_some());
-        assert!(parcels.receive(Duration::ZERO).is_none());
-        assert_eq!(parcels.dropped(), 1);
+        queue.push(stats());
+        queue.push(stats());
+        assert!(queue.receive(Duration::ZERO).unwrap().stats.is_some());
+        assert!(queue.receive(Duration::ZERO).is_none());
+        assert_eq!(queue.dropped(), 1);
     }
 
     #[test]
-    fn a_closed_queue_gives_what_is_in_it_and_takes_nothing() {
-        let parcels = Parcels::new(100, usize::MAX);
-        parcels.push(parcel(flows(1)));
-        parcels.close();
-        parcels.push(parcel(flows(1)));
-        assert_eq!((next(&parcels), next(&parcels)), (1, 0));
+    fn a_closed_queue_can_be_drained_and_accepts_nothing() {
+        let queue = BatchQueue::new(100, usize::MAX);
+        queue.push(batch(flows(1)));
+        queue.close();
+        queue.push(batch(flows(1)));
+        assert_eq!((next(&queue), next(&queue)), (1, 0));
     }
 }

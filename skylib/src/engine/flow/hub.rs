@@ -1,146 +1,238 @@
-//! Flows of all captures: asked as one source, gathered into batches for the subscribers, and kept
-//! in a store, which answers for the past.
+//! `FlowHub`: all flows of the engine as one source, and their way to the subscribers and the store.
 //!
-//! Capture threads and agents hand updates over without ever waiting: when more than
-//! [`FlowOptions::max_buffered`] flows wait for the batcher, the rest is dropped and counted.
+//! Live queries are sent to all flow tables at once and their answers merged; queries about the past
+//! are answered by the flow store. Capture threads and agents push updates into a bounded queue
+//! without blocking; when more than [`FlowOptions::max_buffered`] flows wait for the batcher thread,
+//! further flows are dropped and counted.
 
-use std::sync::Arc;
+use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::RwLock;
 
-use super::batch_queue::{Parcel, Parcels};
-use super::remote_flows::Ingestion;
+use super::batch_queue::{BatchQueue, FlowBatch};
+use super::remote_flows::{IngestionStatus, RemoteFlows};
 use crate::capture::{CaptureHandle, PendingFlows};
 use crate::engine::bus::Bus;
 use crate::engine::monotonic;
 use crate::flow::{
-    Flow, FlowMetric, FlowQuery, FlowQueryError, FlowSet, FlowSource, FlowStats, MergeOptions,
+    Flow, FlowMetric, FlowQuery, FlowQueryError, FlowSet, FlowSink, FlowSource, FlowStats,
+    MergeOptions,
 };
-use crate::proto::{BroadcastMessage, FLOW, STATS};
+use crate::proto::{BroadcastMessage, FLOW, ProtoError, STATS};
 use crate::store::FlowStore;
 use crate::time::{Clock, TimeSlice, Timestamp};
 use crate::value::Text;
 
-/// How flows are gathered.
-#[derive(Clone, Copy, Debug)]
+/// Settings of a [`FlowHub`].
+///
+/// ```
+/// use std::time::Duration;
+/// use skylib::engine::FlowOptions;
+/// let options = FlowOptions::default().with_batch_delay(Duration::from_secs(1));
+/// assert_eq!(options.max_buffered, 100_000);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct FlowOptions {
-    /// Longest time a flow waits for its batch to fill.
-    pub bulk_delay: Duration,
-    /// Flows that may wait for the batcher.
+    /// Maximum time a flow waits until its batch for the subscribers is full.
+    pub batch_delay: Duration,
+    /// Maximum number of flows that wait for the batcher.
     pub max_buffered: usize,
-    /// Bytes that they may take.
+    /// Maximum size of the flows that wait for the batcher, in bytes.
     pub max_buffered_bytes: usize,
-    /// How long a flow that an agent sent answers live queries without another update.
-    pub live_age: Duration,
-    /// Bytes that such flows may take; those longest without an update go first.
-    pub live_bytes: usize,
-    /// How long a query waits for the tables, all of them together.
-    pub table_patience: Duration,
+    /// Time after its last update until a flow sent by an agent is no longer live.
+    pub remote_max_age: Duration,
+    /// Maximum size of the live flows sent by agents, in bytes; the flows updated least recently are
+    /// evicted first.
+    pub remote_max_bytes: usize,
+    /// Time limit for all flow tables together to answer a query.
+    pub table_timeout: Duration,
 }
 
 impl Default for FlowOptions {
-    /// 5 s, 100 000 flows, 256 MiB, 11 minutes, 64 MiB, 5 s.
+    /// Returns a batch delay of 5 s, buffers for 100 000 flows and 256 MiB, 11 minutes and 64 MiB
+    /// for remote flows, and a timeout of 5 s.
     fn default() -> Self {
         Self {
-            bulk_delay: Duration::from_secs(5),
+            batch_delay: Duration::from_secs(5),
             max_buffered: 100_000,
             max_buffered_bytes: 256 << 20,
-            live_age: Duration::from_secs(660),
-            live_bytes: 64 << 20,
-            table_patience: Duration::from_secs(5),
+            remote_max_age: Duration::from_secs(660),
+            remote_max_bytes: 64 << 20,
+            table_timeout: Duration::from_secs(5),
         }
     }
 }
 
-/// Flows in one message to subscribers.
-const BULK_FLOWS: usize = 100;
+impl FlowOptions {
+    /// Sets the maximum time a flow waits until its batch for the subscribers is full.
+    #[must_use]
+    pub const fn with_batch_delay(mut self, delay: Duration) -> Self {
+        self.batch_delay = delay;
+        self
+    }
 
-/// All flow tables of this process, and what has left them, behind one [`FlowSource`].
+    /// Sets the maximum number of flows that wait for the batcher, and their size in bytes.
+    #[must_use]
+    pub const fn with_max_buffered(mut self, flows: usize, bytes: usize) -> Self {
+        self.max_buffered = flows;
+        self.max_buffered_bytes = bytes;
+        self
+    }
+
+    /// Sets the time after its last update until a flow sent by an agent is no longer live.
+    #[must_use]
+    pub const fn with_remote_max_age(mut self, age: Duration) -> Self {
+        self.remote_max_age = age;
+        self
+    }
+
+    /// Sets the maximum size of the live flows sent by agents, in bytes.
+    #[must_use]
+    pub const fn with_remote_max_bytes(mut self, bytes: usize) -> Self {
+        self.remote_max_bytes = bytes;
+        self
+    }
+
+    /// Sets the time limit for all flow tables together to answer a query.
+    #[must_use]
+    pub const fn with_table_timeout(mut self, timeout: Duration) -> Self {
+        self.table_timeout = timeout;
+        self
+    }
+}
+
+/// Number of flows in one message to subscribers.
+const BATCH_FLOWS: usize = 100;
+
+/// All flow tables of an engine, flows received from agents, and the flow store, as one
+/// [`FlowSource`].
 pub struct FlowHub {
     tables: RwLock<Vec<(TableId, CaptureHandle)>>,
     next_table: AtomicUsize,
-    pub(crate) parcels: Parcels,
-    pub(crate) ingestion: Ingestion,
-    silent: AtomicU64,
+    queue: BatchQueue,
+    remote: RemoteFlows,
+    table_timeouts: AtomicU64,
     options: FlowOptions,
     store: Option<Arc<dyn FlowStore>>,
-    /// Who listens to the flows.
-    pub(crate) bus: Bus<BroadcastMessage>,
+    /// Subscribers of flows and statistics.
+    bus: Bus<BroadcastMessage>,
 }
 
-/// Names a table among those of a [`FlowHub`].
+/// Identifies a flow table of a [`FlowHub`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TableId(usize);
 
 impl FlowHub {
+    /// Returns a hub without tables and store.
     pub(crate) fn new(options: FlowOptions) -> Self {
         Self {
             tables: RwLock::new(Vec::new()),
             next_table: AtomicUsize::new(0),
-            parcels: Parcels::new(options.max_buffered, options.max_buffered_bytes),
-            ingestion: Ingestion::new(options.live_age, options.live_bytes),
-            silent: AtomicU64::new(0),
+            queue: BatchQueue::new(options.max_buffered, options.max_buffered_bytes),
+            remote: RemoteFlows::new(options.remote_max_age, options.remote_max_bytes),
+            table_timeouts: AtomicU64::new(0),
             options,
             store: None,
             bus: Bus::default(),
         }
     }
 
-    /// Keeps what the captures send, and asks there for the past.
+    /// Sets the store for flows, which answers queries about the past.
     pub(crate) fn with_store(self, store: Option<Arc<dyn FlowStore>>) -> Self {
         Self { store, ..self }
     }
 
-    /// Keeps flows of a file; where there is no store, among those that agents sent.
-    pub(crate) fn keep_imported(&self, flows: Vec<Flow>, now: Timestamp) {
+    /// Stores flows of a capture file; without a store, they are live for as long as remote flows.
+    pub(super) fn store_imported(&self, flows: Vec<Flow>, now: Timestamp) {
         match &self.store {
             Some(store) => store.put(flows, now),
-            None => self.ingestion.put(flows, now),
+            None => self.remote.put(flows, now),
         }
     }
 
-    /// Where flows of the past are kept.
+    /// Returns the store for flows, if there is one.
     pub fn store(&self) -> Option<&dyn FlowStore> {
         self.store.as_deref()
     }
 
-    /// Adds a table to those that queries ask.
+    /// Returns the subscribers of flows and statistics.
+    pub(crate) fn bus(&self) -> &Bus<BroadcastMessage> {
+        &self.bus
+    }
+
+    /// Adds a flow table, which live queries read from now on.
     pub fn add_table(&self, table: CaptureHandle) -> TableId {
         let id = TableId(self.next_table.fetch_add(1, Ordering::Relaxed));
         self.tables.write().push((id, table));
         id
     }
 
-    /// Leaves a table out from now on.
+    /// Removes a flow table.
     pub fn remove_table(&self, id: TableId) {
         self.tables.write().retain(|(known, _)| *known != id);
     }
 
-    /// Flows dropped because the batcher could not keep up.
+    /// Returns the number of flows dropped because the batcher was too slow.
     pub fn dropped(&self) -> u64 {
-        self.parcels.dropped()
+        self.queue.dropped()
     }
 
-    /// How often a query went without a table's answer.
-    pub fn silent(&self) -> u64 {
-        self.silent.load(Ordering::Relaxed)
+    /// Returns how often a flow table did not answer a query before the timeout.
+    pub fn table_timeouts(&self) -> u64 {
+        self.table_timeouts.load(Ordering::Relaxed)
     }
 
-    /// Takes flows of a capture for the subscribers and the store; never waits.
+    /// Queues flows of a capture for the subscribers and the store. Never blocks.
     pub fn push(&self, flows: Vec<Flow>) {
         if self.bus.is_empty() && self.store.is_none() {
             return;
         }
-        self.parcels.push(Parcel {
+        self.queue.push(FlowBatch {
             flows,
             stats: None,
-            is_foreign: false,
+            is_remote: false,
         });
     }
 
-    /// Sends statistics of a capture at once.
+    /// Decodes a `flow.Message` of an agent and queues its flows for subscribers, store, and live
+    /// queries, and its statistics for subscribers. Never blocks; flows that exceed the limits of
+    /// the queue are dropped and counted.
+    ///
+    /// ```
+    /// use prost::Message;
+    /// use skylib::engine::{Engine, EngineOptions};
+    /// use skylib::flow::{Flow, FlowMessage};
+    ///
+    /// let engine = Engine::start(EngineOptions::new("edge-01"))?;
+    /// let flow = Flow { uuid: "f1".into(), ..Flow::default() };
+    /// let message = FlowMessage { flows: vec![flow], stats: None };
+    /// engine.flows().ingest(&message.encode_to_vec())?;
+    /// assert!(engine.flows().ingest(b"no message").is_err());
+    /// # Ok::<(), skylib::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Returns an error if the message is malformed or too large; nothing of it is used then.
+    pub fn ingest(&self, message: &[u8]) -> Result<(), ProtoError> {
+        let message = self.remote.decode(message)?;
+        self.queue.push(FlowBatch {
+            flows: message.flows,
+            stats: message.stats,
+            is_remote: true,
+        });
+        Ok(())
+    }
+
+    /// Returns counters of the flows received from agents.
+    pub fn ingestion_status(&self) -> IngestionStatus {
+        self.remote.status()
+    }
+
+    /// Sends statistics of a capture to the subscribers.
     pub(crate) fn send_stats(&self, stats: &FlowStats) {
         if self.bus.is_wanted(STATS) {
             let json = serde_json::to_vec(stats).unwrap_or_default();
@@ -149,34 +241,34 @@ impl FlowHub {
         }
     }
 
-    /// Gathers flows into messages until told to stop; the body of the batcher thread.
+    /// Groups queued flows into messages and sends them; the body of the batcher thread.
     ///
-    /// What is buffered when `stopped` turns true still goes out.
+    /// Returns once `stopped` returns `true`, after the queued flows were sent.
     pub(crate) fn run_batcher(&self, clock: &dyn Clock, stopped: &dyn Fn() -> bool) {
         let mut pending: Vec<Flow> = Vec::new();
         let mut due: Option<Timestamp> = None;
         loop {
-            let received = self.parcels.receive(STEP);
+            let received = self.queue.receive(POLL_INTERVAL);
             let now = clock.now();
-            self.ingestion.expire(now);
-            if let Some(parcel) = received {
-                if let Some(stats) = &parcel.stats {
+            self.remote.expire(now);
+            if let Some(batch) = received {
+                if let Some(stats) = &batch.stats {
                     self.send_stats(stats);
                 }
-                let flows = self.keep(parcel, now);
+                let flows = self.store_batch(batch, now);
                 if !flows.is_empty() {
                     pending.extend(flows);
-                    due.get_or_insert(now.saturating_add(self.options.bulk_delay));
+                    due.get_or_insert(now.saturating_add(self.options.batch_delay));
                 }
             }
             let mut stop = stopped();
             if stop {
-                self.parcels.close();
-                stop = self.parcels.is_empty();
+                self.queue.close();
+                stop = self.queue.is_empty();
             }
-            let whole = pending.len() - pending.len() % BULK_FLOWS;
+            let whole = pending.len() - pending.len() % BATCH_FLOWS;
             pending[..whole]
-                .chunks(BULK_FLOWS)
+                .chunks(BATCH_FLOWS)
                 .for_each(|flows| self.send(flows));
             pending.drain(..whole);
             if stop || due.is_some_and(|due| due <= now) {
@@ -190,13 +282,14 @@ impl FlowHub {
         }
     }
 
-    /// Puts flows where queries find them; gives back what subscribers are to get.
-    fn keep(&self, parcel: Parcel, now: Timestamp) -> Vec<Flow> {
-        let Parcel {
-            flows, is_foreign, ..
-        } = parcel;
-        if is_foreign && !flows.is_empty() {
-            self.ingestion.put(flows.clone(), now);
+    /// Puts the flows of a batch where queries find them. Returns the flows for the subscribers,
+    /// which are cloned only if there are subscribers.
+    fn store_batch(&self, batch: FlowBatch, now: Timestamp) -> Vec<Flow> {
+        let FlowBatch {
+            flows, is_remote, ..
+        } = batch;
+        if is_remote && !flows.is_empty() {
+            self.remote.put(flows.clone(), now);
         }
         match &self.store {
             Some(store) if self.bus.is_empty() => {
@@ -211,7 +304,7 @@ impl FlowHub {
         }
     }
 
-    /// One message with all flows, then one for each capture that somebody asked for.
+    /// Sends one message with all flows, and one for each capture that a subscriber selects.
     fn send(&self, flows: &[Flow]) {
         if flows.is_empty() {
             return;
@@ -231,25 +324,60 @@ impl FlowHub {
         for capture in captures {
             let namespace = format!("{FLOW}/{capture}");
             if self.bus.is_wanted(&namespace) {
-                let of_capture = |flow: &&Flow| flow.capture_id.as_str() == capture;
+                let is_selected = |flow: &&Flow| flow.capture_id.as_str() == capture;
                 message(
                     namespace,
-                    &flows.iter().filter(of_capture).collect::<Vec<_>>(),
+                    &flows.iter().filter(is_selected).collect::<Vec<_>>(),
                 );
             }
         }
     }
+
+    /// Returns the store for flows.
+    fn past(&self) -> Result<&dyn FlowStore, FlowQueryError> {
+        self.store().ok_or(FlowQueryError::NoStorage)
+    }
+
+    /// Sends a request to all tables and waits for the answers until one common deadline. A table
+    /// that does not answer in time is counted and skipped.
+    fn fan_out<T>(
+        &self,
+        start: impl Fn(&CaptureHandle, Duration) -> Result<PendingFlows, FlowQueryError>,
+        wait: impl Fn(PendingFlows, Duration) -> Result<T, FlowQueryError>,
+    ) -> Result<Vec<T>, FlowQueryError> {
+        let deadline = monotonic::now() + self.options.table_timeout;
+        let time_left = || deadline.saturating_duration_since(monotonic::now());
+        // Copied, so that captures can start and stop during the query.
+        let tables: Vec<CaptureHandle> =
+            self.tables.read().iter().map(|(_, t)| t.clone()).collect();
+        let started: Vec<_> = tables
+            .iter()
+            .map(|table| start(table, time_left()))
+            .collect();
+        let mut answers = Vec::with_capacity(started.len());
+        for pending in started {
+            match pending.and_then(|pending| wait(pending, time_left())) {
+                Ok(answer) => answers.push(answer),
+                Err(FlowQueryError::Source { reason }) => {
+                    self.table_timeouts.fetch_add(1, Ordering::Relaxed);
+                    tracing::warn!(reason, "skipped a flow table that did not answer a query");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(answers)
+    }
 }
 
 impl FlowSource for FlowHub {
-    /// Asks every table at once and merges what they answer in the query's order. A table that
-    /// does not answer in time counts as empty.
+    /// Queries all tables at once and merges their answers in the query's order. A table that does
+    /// not answer before the timeout counts as empty.
     fn query(&self, query: &FlowQuery) -> Result<FlowSet, FlowQueryError> {
         if query.time.is_some() {
             return self.past()?.query(query);
         }
-        // A table may leave out what comes after the range, but what comes before it is known only
-        // once all are merged.
+        // A table may omit flows after the range, but which flows are before the range is known only
+        // after the merge.
         let part = FlowQuery {
             range: query.range.map(|(_, to)| (0, to)),
             ..query.clone()
@@ -259,14 +387,14 @@ impl FlowSource for FlowHub {
             dedup: part.dedup,
         };
         let mut merged = FlowSet::default();
-        for set in self.ask_all(
-            |table, patience| table.start_query(&part, patience),
+        for set in self.fan_out(
+            |table, timeout| table.start_query(&part, timeout),
             PendingFlows::wait,
         )? {
             merged.merge(set, &order)?;
         }
-        if !self.ingestion.is_empty() {
-            merged.merge(self.ingestion.query(&part)?, &order)?;
+        if !self.remote.is_empty() {
+            merged.merge(self.remote.query(&part)?, &order)?;
         }
         if let Some((from, to)) = query.range {
             merged.slice(from, to);
@@ -274,7 +402,8 @@ impl FlowSource for FlowHub {
         Ok(merged)
     }
 
-    /// Without order, duplicates and bounds every table counts for itself.
+    /// Sums the counts of the tables, unless the query's order, deduplication, or range requires
+    /// the flows themselves.
     fn count(&self, query: &FlowQuery) -> Result<u64, FlowQueryError> {
         if query.time.is_some() {
             return self.past()?.count(query);
@@ -282,11 +411,11 @@ impl FlowSource for FlowHub {
         if query.sort.is_some() || query.dedup.is_some() || query.range.is_some() {
             return Ok(self.query(query)?.flows.len() as u64);
         }
-        let counts = self.ask_all(
-            |table, patience| table.start_count(query, patience),
+        let counts = self.fan_out(
+            |table, timeout| table.start_count(query, timeout),
             PendingFlows::wait_count,
         )?;
-        Ok(counts.into_iter().sum::<u64>() + self.ingestion.count(query)?)
+        Ok(counts.into_iter().sum::<u64>() + self.remote.count(query)?)
     }
 
     fn metrics(
@@ -298,40 +427,36 @@ impl FlowSource for FlowHub {
     }
 }
 
-impl FlowHub {
-    fn past(&self) -> Result<&dyn FlowStore, FlowQueryError> {
-        self.store().ok_or(FlowQueryError::NoStorage)
-    }
-
-    /// Asks all tables, then waits for them up to one common end. One that has not answered by
-    /// then is counted and left out.
-    fn ask_all<T>(
-        &self,
-        ask: impl Fn(&CaptureHandle, Duration) -> Result<PendingFlows, FlowQueryError>,
-        wait: impl Fn(PendingFlows, Duration) -> Result<T, FlowQueryError>,
-    ) -> Result<Vec<T>, FlowQueryError> {
-        let end = monotonic::now() + self.options.table_patience;
-        let left = || end.saturating_duration_since(monotonic::now());
-        let tables: Vec<CaptureHandle> =
-            self.tables.read().iter().map(|(_, t)| t.clone()).collect();
-        let asked: Vec<_> = tables.iter().map(|table| ask(table, left())).collect();
-        let mut answers = Vec::with_capacity(asked.len());
-        for pending in asked {
-            match pending.and_then(|pending| wait(pending, left())) {
-                Ok(answer) => answers.push(answer),
-                Err(FlowQueryError::Source { reason }) => {
-                    self.silent.fetch_add(1, Ordering::Relaxed);
-                    tracing::warn!(reason, "a flow table did not answer");
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(answers)
+impl fmt::Debug for FlowHub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FlowHub")
+            .field("tables", &self.tables.read().len())
+            .field("options", &self.options)
+            .field("has_store", &self.store.is_some())
+            .finish_non_exhaustive()
     }
 }
 
-/// How often the batcher looks at the clock.
-const STEP: Duration = Duration::from_millis(100);
+/// Pushes the flows of a capture into a hub, as long as the hub exists.
+pub(crate) struct HubSink(Weak<FlowHub>);
+
+impl HubSink {
+    /// Returns a sink that does not keep the hub alive.
+    pub(crate) fn new(hub: &Arc<FlowHub>) -> Self {
+        Self(Arc::downgrade(hub))
+    }
+}
+
+impl FlowSink for HubSink {
+    fn flows(&mut self, flows: Vec<Flow>) {
+        if let Some(hub) = self.0.upgrade() {
+            hub.push(flows);
+        }
+    }
+}
+
+/// Maximum time until the batcher notices that a batch is due or that it has to stop.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests {
@@ -339,11 +464,11 @@ mod tests {
 
     use super::*;
     use crate::capture::{Batch, Capture, CaptureError, CaptureStats, PacketSource};
-    use crate::flow::{FlowSink, FlowTable, FlowTableOptions};
+    use crate::flow::{FlowTable, FlowTableOptions};
     use crate::packet::LinkType;
     use crate::time::SystemClock;
 
-    /// Says that it hangs and does so until its other end is dropped.
+    /// A source that reports that it hangs, and hangs until its other end is dropped.
     struct Hanging(Sender<()>, Receiver<()>);
 
     impl PacketSource for Hanging {
@@ -369,10 +494,10 @@ mod tests {
     }
 
     #[test]
-    fn tables_that_do_not_answer_are_waited_for_together() {
-        let patience = Duration::from_millis(200);
+    fn tables_that_do_not_answer_share_one_timeout() {
+        let timeout = Duration::from_millis(200);
         let hub = FlowHub::new(FlowOptions {
-            table_patience: patience,
+            table_timeout: timeout,
             ..FlowOptions::default()
         });
         // Dropped last: a capture ends when its source does.
@@ -393,7 +518,7 @@ mod tests {
         let began = monotonic::now();
         assert_eq!(hub.count(&FlowQuery::default()).unwrap(), 0);
         let took = began.elapsed();
-        assert!(took >= patience && took < 5 * patience, "{took:?}");
-        assert_eq!(hub.silent(), 10);
+        assert!(took >= timeout && took < 5 * timeout, "{took:?}");
+        assert_eq!(hub.table_timeouts(), 10);
     }
 }

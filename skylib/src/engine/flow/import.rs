@@ -1,5 +1,6 @@
-//! Capture files that clients hand in: counted into flows, which are kept like those of captures.
+//! `Importer`: counts capture files that clients upload into flows, and stores them.
 
+use std::fmt;
 use std::io::Read;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -11,19 +12,44 @@ use crate::flow::{Flow, FlowSink, FlowTableOptions};
 use crate::pcap_file::PcapFileError;
 use crate::time::Clock;
 
-/// What became of a capture file, see [`Engine::import`](super::Engine::import).
+/// Summary of an imported capture file, see [`Engine::import`](crate::engine::Engine::import).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Imported {
-    /// Packets in it.
+pub struct ImportSummary {
+    /// Number of packets read.
     pub packets: u64,
-    /// Flows that were kept.
+    /// Number of flow records stored.
     pub flows: u64,
-    /// Where and why the file ends before it should, in words: within a record.
-    pub cut: Option<String>,
+    /// Description of the incomplete record at the end of the file, with its offset; `None` if the
+    /// file is complete.
+    pub truncated: Option<String>,
 }
 
-/// Counts files with tables of its own.
+/// Options of [`Engine::import_with`](crate::engine::Engine::import_with).
+#[derive(Clone, Copy, Default)]
+#[non_exhaustive]
+pub struct ImportOptions<'a> {
+    interrupt: Option<&'a dyn Fn() -> bool>,
+}
+
+impl<'a> ImportOptions<'a> {
+    /// Sets a function that is called regularly and ends the import by returning `true`.
+    #[must_use]
+    pub fn with_interrupt(mut self, interrupt: &'a dyn Fn() -> bool) -> Self {
+        self.interrupt = Some(interrupt);
+        self
+    }
+}
+
+impl fmt::Debug for ImportOptions<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ImportOptions")
+            .field("interrupt", &self.interrupt.is_some())
+            .finish()
+    }
+}
+
+/// Counts capture files, each with a separate flow table.
 pub(crate) struct Importer {
     table: FlowTableOptions,
     flows: Arc<FlowHub>,
@@ -31,7 +57,7 @@ pub(crate) struct Importer {
 }
 
 impl Importer {
-    /// Tables are made with these options, where they hold for no node and no capture.
+    /// Returns an importer whose tables have these options.
     pub(crate) fn new(
         mut table: FlowTableOptions,
         flows: Arc<FlowHub>,
@@ -46,25 +72,25 @@ impl Importer {
         }
     }
 
-    /// See [`Engine::import`](super::Engine::import).
+    /// Imports a file, see [`Engine::import_with`](crate::engine::Engine::import_with).
     pub(crate) fn import(
         &self,
         name: &str,
         file: impl Read + Send + 'static,
-        interrupt: &dyn Fn() -> bool,
-    ) -> Result<Imported, CaptureError> {
+        options: ImportOptions<'_>,
+    ) -> Result<ImportSummary, CaptureError> {
         let mut source = PcapFile::from_reader(name, file)?;
-        let mut sink = Keep {
+        let mut sink = StoreSink {
             flows: &self.flows,
             clock: &*self.clock,
             count: 0,
         };
-        let mut go_on = || match interrupt() {
+        let mut go_on = || match options.interrupt.is_some_and(|interrupt| interrupt()) {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
         };
         let (stats, end) = Replay::new(self.table.clone()).run(&mut source, &mut sink, &mut go_on);
-        let cut = match end {
+        let truncated = match end {
             Ok(()) => None,
             Err(CaptureError::File {
                 source: error @ PcapFileError::ShortRecord { .. },
@@ -72,27 +98,27 @@ impl Importer {
             }) => Some(Chain(&error).to_string()),
             Err(error) => return Err(error),
         };
-        Ok(Imported {
+        Ok(ImportSummary {
             packets: stats.packets,
             flows: sink.count,
-            cut,
+            truncated,
         })
     }
 }
 
-/// Keeps flows as they leave the table; a store that is slow slows down the reading.
-struct Keep<'a> {
+/// Stores flows when they leave the table. A slow store slows down the reading of the file.
+struct StoreSink<'a> {
     flows: &'a FlowHub,
     clock: &'a dyn Clock,
     count: u64,
 }
 
-impl FlowSink for Keep<'_> {
+impl FlowSink for StoreSink<'_> {
     fn flows(&mut self, flows: Vec<Flow>) {
         self.count += flows.len() as u64;
-        self.flows.keep_imported(flows, self.clock.now());
+        self.flows.store_imported(flows, self.clock.now());
     }
 }
 
-/// Bytes that one file's table may take where the configuration sets no bound.
+/// Maximum size of a file's flow table in bytes, if the configuration sets no limit.
 const TABLE_BYTES: usize = 128 << 20;

@@ -1,6 +1,21 @@
-//! The engine's flows: live tables, flows received from agents and files, and their subscribers.
+//! Flows of an engine: live tables, flows received from agents and files, and their subscribers.
+//!
+//! ```text
+//! capture ─ HubSink ─┐
+//! agent ─── ingest ──┴ BatchQueue ─ batcher ─┬─ RemoteFlows (flows of agents)
+//! file ──── Importer ──────────────────────┐ ├─ FlowStore
+//!                        RemoteFlows/Store ┘ └─ Bus ─ subscribers
+//! query ─ FlowHub ─ live tables, RemoteFlows, FlowStore
+//! ```
 
 mod batch_queue;
-pub(super) mod hub;
-pub(super) mod import;
-pub(super) mod remote_flows;
+mod hub;
+mod import;
+mod remote_flows;
+
+pub use hub::{FlowHub, FlowOptions, TableId};
+pub use import::{ImportOptions, ImportSummary};
+pub use remote_flows::IngestionStatus;
+
+pub(super) use hub::HubSink;
+pub(super) use import::Importer;

@@ -1,44 +1,43 @@
-//! Flows that others captured: agents send them, and they answer live queries here.
+//! `RemoteFlows`: the newest records of flows that agents or files have brought.
 //!
-//! The tables they come from are elsewhere, so the newest record of each is kept, as long as its
-//! table would have kept it without another packet.
+//! Their flow tables are elsewhere, so live queries read these records instead. A record expires
+//! when its table would have expired the flow.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::batch_queue::Parcel;
-use super::hub::FlowHub;
-use crate::flow::{Flow, FlowQuery, FlowQueryError, FlowSet};
+use crate::flow::{Flow, FlowMessage, FlowQuery, FlowQueryError, FlowSet};
 use crate::proto::{ProtoError, decode_flow_message};
 use crate::store::{FlowStore, FlowStoreLimits, MemoryFlowStore};
 use crate::time::Timestamp;
 
-/// The newest records of flows from elsewhere, and what came with them.
-pub(crate) struct Ingestion {
+/// A cache of remote flows, and counters of the messages that brought them.
+pub(super) struct RemoteFlows {
     live: MemoryFlowStore,
     messages: AtomicU64,
     flows: AtomicU64,
     refused: AtomicU64,
 }
 
-/// What has come from agents.
+/// Counters of the flows received from agents.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct IngestionStatus {
-    /// Messages understood.
+    /// Number of valid messages received.
     pub messages: u64,
-    /// Flows in them.
+    /// Number of flow records received.
     pub flows: u64,
-    /// Messages that were none, or too large.
+    /// Number of messages refused because they were malformed or too large.
     pub refused: u64,
-    /// Flows that live queries find.
+    /// Number of remote flows that live queries read.
     pub live_flows: usize,
-    /// Bytes they take, approximately.
+    /// Memory used by these flows, in bytes, approximately.
     pub live_bytes: usize,
 }
 
-impl Ingestion {
-    pub(crate) fn new(max_age: Duration, max_bytes: usize) -> Self {
+impl RemoteFlows {
+    /// Returns an empty cache with these limits.
+    pub(super) fn new(max_age: Duration, max_bytes: usize) -> Self {
         let limits = FlowStoreLimits::default()
             .with_max_age(max_age)
             .with_max_bytes(max_bytes);
@@ -50,31 +49,47 @@ impl Ingestion {
         }
     }
 
-    /// Takes the newest records.
-    pub(crate) fn put(&self, flows: Vec<Flow>, now: Timestamp) {
+    /// Decodes and counts a message of an agent.
+    pub(super) fn decode(&self, message: &[u8]) -> Result<FlowMessage, ProtoError> {
+        let decoded = decode_flow_message(message);
+        match &decoded {
+            Ok(message) => {
+                self.messages.fetch_add(1, Ordering::Relaxed);
+                self.flows
+                    .fetch_add(message.flows.len() as u64, Ordering::Relaxed);
+            }
+            Err(_) => _ = self.refused.fetch_add(1, Ordering::Relaxed),
+        }
+        decoded
+    }
+
+    /// Adds records; each replaces the older one of its flow.
+    pub(super) fn put(&self, flows: Vec<Flow>, now: Timestamp) {
         self.live.put(flows, now);
     }
 
-    /// Drops records that nobody has renewed.
-    pub(crate) fn expire(&self, now: Timestamp) {
+    /// Drops records that are too old.
+    pub(super) fn expire(&self, now: Timestamp) {
         self.live.expire(now);
     }
 
-    /// See [`FlowStore::query`], for a query without a time.
-    pub(crate) fn query(&self, query: &FlowQuery) -> Result<FlowSet, FlowQueryError> {
+    /// Returns the flows that a query without a time selects, see [`FlowStore::query`].
+    pub(super) fn query(&self, query: &FlowQuery) -> Result<FlowSet, FlowQueryError> {
         self.live.query(query)
     }
 
-    /// See [`FlowStore::count`], for a query without a time.
-    pub(crate) fn count(&self, query: &FlowQuery) -> Result<u64, FlowQueryError> {
+    /// Returns the number of flows that a query without a time selects.
+    pub(super) fn count(&self, query: &FlowQuery) -> Result<u64, FlowQueryError> {
         self.live.count(query)
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Returns whether there are no records.
+    pub(super) fn is_empty(&self) -> bool {
         self.live.status().flows == 0
     }
 
-    fn status(&self) -> IngestionStatus {
+    /// Returns the counters.
+    pub(super) fn status(&self) -> IngestionStatus {
         let live = self.live.status();
         IngestionStatus {
             messages: self.messages.load(Ordering::Relaxed),
@@ -83,52 +98,5 @@ impl Ingestion {
             live_flows: live.flows,
             live_bytes: live.bytes,
         }
-    }
-}
-
-impl FlowHub {
-    /// Takes a `flow.Message` of an agent: its flows go to subscribers, store and queries, its
-    /// statistics to subscribers. Never waits; what finds no room is counted as dropped.
-    ///
-    /// ```
-    /// use prost::Message;
-    /// use skylib::engine::{Engine, EngineOptions};
-    /// use skylib::flow::{Flow, FlowMessage};
-    /// let engine = Engine::start(EngineOptions::new("edge-01"))?;
-    /// let flow = Flow { uuid: "f1".into(), ..Flow::default() };
-    /// let message = FlowMessage { flows: vec![flow], stats: None };
-    /// engine.flows().ingest(&message.encode_to_vec())?;
-    /// assert!(engine.flows().ingest(b"no message").is_err());
-    /// # engine.stop();
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    /// When the bytes are no such message or too large; nothing of it is taken then.
-    pub fn ingest(&self, message: &[u8]) -> Result<(), ProtoError> {
-        let counters = &self.ingestion;
-        match decode_flow_message(message) {
-            Ok(message) => {
-                counters.messages.fetch_add(1, Ordering::Relaxed);
-                counters
-                    .flows
-                    .fetch_add(message.flows.len() as u64, Ordering::Relaxed);
-                self.parcels.push(Parcel {
-                    flows: message.flows,
-                    stats: message.stats,
-                    is_foreign: true,
-                });
-                Ok(())
-            }
-            Err(error) => {
-                counters.refused.fetch_add(1, Ordering::Relaxed);
-                Err(error)
-            }
-        }
-    }
-
-    /// What agents have sent.
-    pub fn ingestion_status(&self) -> IngestionStatus {
-        self.ingestion.status()
     }
 }

@@ -1,6 +1,11 @@
-//! The engine's graph: shared between threads, written to the store, filled by probes.
+//! Graph of an engine: shared between threads, filled by probes, persisted by write-behind.
 
 mod orphan_edges;
-pub(super) mod persistence;
-pub(super) mod probes;
-pub(super) mod shared_graph;
+mod persistence;
+mod probes;
+mod shared_graph;
+
+pub use shared_graph::{LOG_BYTES, LOG_LIMIT, LoggedEvent, SharedGraph};
+
+pub(super) use persistence::{GraphPersister, OrphanEdgeProcessor};
+pub(super) use probes::{HostOptions, start_probes};

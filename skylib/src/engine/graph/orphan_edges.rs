@@ -1,46 +1,50 @@
-//! Kept edges whose ends are not in the graph yet.
+//! `OrphanEdges`: stored edges whose nodes are not in the graph yet, with an index by node.
 
 use std::collections::HashMap;
 
 use crate::graph::{Edge, EdgeId, NodeId};
 
-/// Edges by their ends.
+/// Edges that wait for their nodes.
+///
+/// `by_node` may list edges that were removed; lookups skip them, and it is cleared with the last
+/// edge.
 #[derive(Debug, Default)]
-pub(super) struct WaitingEdges {
+pub(super) struct OrphanEdges {
     edges: HashMap<EdgeId, Edge>,
-    by_end: HashMap<NodeId, Vec<EdgeId>>,
+    /// Ids of the edges that start or end at a node.
+    by_node: HashMap<NodeId, Vec<EdgeId>>,
 }
 
-impl WaitingEdges {
-    /// Lets an edge wait for its ends.
+impl OrphanEdges {
+    /// Adds an edge.
     pub(super) fn add(&mut self, edge: Edge) {
-        for end in [&edge.parent, &edge.child] {
-            let waiting = self.by_end.entry(end.clone()).or_default();
-            waiting.push(edge.id.clone());
+        for node in [&edge.parent, &edge.child] {
+            let edges = self.by_node.entry(node.clone()).or_default();
+            edges.push(edge.id.clone());
         }
         self.edges.insert(edge.id.clone(), edge);
     }
 
-    /// It waits no more.
+    /// Removes an edge.
     pub(super) fn remove(&mut self, id: &EdgeId) {
         self.edges.remove(id);
         if self.edges.is_empty() {
-            self.by_end = HashMap::new();
+            self.by_node = HashMap::new();
         }
     }
 
-    /// Whether none waits.
+    /// Returns whether there are no edges.
     pub(super) fn is_empty(&self) -> bool {
         self.edges.is_empty()
     }
 
-    /// Those with this end.
-    pub(super) fn of(&self, end: &NodeId) -> Vec<Edge> {
-        let ids = self.by_end.get(end).into_iter().flatten();
+    /// Returns the edges that start or end at a node.
+    pub(super) fn of(&self, node: &NodeId) -> Vec<Edge> {
+        let ids = self.by_node.get(node).into_iter().flatten();
         ids.filter_map(|id| self.edges.get(id)).cloned().collect()
     }
 
-    /// Lets none wait any more.
+    /// Removes all edges and returns their ids.
     pub(super) fn take_all(&mut self) -> Vec<EdgeId> {
         let edges = std::mem::take(self).edges;
         edges.into_keys().collect()

@@ -1,4 +1,4 @@
-//! The host's own node and the probes that fill the graph around it.
+//! Adds the node of this host to the graph and starts the probes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,41 +11,43 @@ use crate::topology::netns::NetnsProbe;
 use crate::topology::{Probe, ProbeSet, ProbeTarget};
 use crate::value::Map;
 
-/// What the probes of a host are told.
+/// Settings of the probes.
 pub(crate) struct HostOptions<'a> {
-    /// Owner of everything that the probes add: `agent.<host>`.
+    /// Origin of the elements that the probes create: `agent.<host>`.
     pub(crate) origin: Origin,
-    /// What the host node shows besides what is found out.
+    /// Additional metadata of the host node.
     pub(crate) metadata: &'a Map,
-    /// Folder of the named network namespaces, if watched.
+    /// Folder of the named network namespaces; `None` to ignore them.
     pub(crate) netns_path: Option<&'a std::path::Path>,
-    pub(crate) metrics_period: Duration,
+    /// Interval at which the counters of interfaces are refreshed.
+    pub(crate) metrics_interval: Duration,
 }
 
-/// Adds the host node and starts the probes; one that cannot start never stops another.
-pub(crate) fn start(graph: &Arc<SharedGraph>, options: &HostOptions<'_>) -> ProbeSet {
+/// Adds the host node and starts the probes. A probe that cannot start is logged; the others start
+/// nevertheless.
+pub(crate) fn start_probes(graph: &Arc<SharedGraph>, options: &HostOptions<'_>) -> ProbeSet {
     let root = NodeId::random();
     let metadata = HostInfo::read().to_metadata(options.origin.host(), options.metadata);
     let added = graph.update_as(None, |graph, now| {
         graph.add_node(Node::new(root.clone(), metadata, now).with_origin(options.origin.clone()))
     });
     if let Err(error) = added {
-        tracing::error!(%error, "no node for this host");
+        tracing::error!(%error, "cannot add the node of this host");
     }
     let target = ProbeTarget::new(Arc::clone(graph) as _, options.origin.clone(), root);
-    let netlink = NetlinkOptions::default().with_metrics_update(options.metrics_period);
+    let netlink = NetlinkOptions::default().with_metrics_update(options.metrics_interval);
     let namespaces = Namespaces::new(target, netlink);
     let mut probes = ProbeSet::new();
-    start_one(&mut probes, NetlinkProbe::new(&namespaces));
+    start_probe(&mut probes, NetlinkProbe::new(&namespaces));
     if let Some(path) = options.netns_path {
-        start_one(&mut probes, NetnsProbe::new(&namespaces, path));
+        start_probe(&mut probes, NetnsProbe::new(&namespaces, path));
     }
     probes
 }
 
-fn start_one(probes: &mut ProbeSet, probe: impl Probe + 'static) {
+fn start_probe(probes: &mut ProbeSet, probe: impl Probe + 'static) {
     let name = probe.name();
     if let Err(error) = probes.start(probe) {
-        tracing::error!(probe = name, %error, "the probe did not start");
+        tracing::error!(probe = name, %error, "cannot start the probe");
     }
 }

@@ -1,67 +1,81 @@
-//! The one owner of the graph: applies mutations in order and hands their events on in that order.
+//! `SharedGraph`: the graph of an engine behind a reader-writer lock, with an ordered event log.
 //!
-//! Writers run their transaction under the write lock ([`GraphWriter::update`]); its events are
-//! put into a log before the lock is given back, so the log's order is the order of the changes;
-//! the history, where there is one, takes them down at the same moment.
-//! Nothing is sent to anybody while the graph is held: the dispatcher thread takes the log's
-//! events and feeds the subscriptions. A log that is full makes the writers wait *outside* the
-//! lock, so readers and queries are never held up by a slow subscriber.
+//! A writer runs its transaction under the write lock. The events are recorded in the history and
+//! appended to the log before the lock is released, so the order of the log is that of the changes.
+//! Nothing is sent while the lock is held: the dispatcher thread takes events from the log and
+//! sends them to the subscribers. While the log is full, writers wait *after* they have released the
+//! lock (back-pressure), so that a slow subscriber never delays readers and queries.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::hint::spin_loop;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::{Condvar, Mutex, RwLock, RwLockWriteGuard};
 
-use super::persistence::Keeper;
+use super::persistence::GraphPersister;
 use crate::graph::history::History;
 use crate::graph::{Graph, GraphAccess, GraphEvent, GraphView, GraphWriter, Processor};
 use crate::time::{Clock, Timestamp};
 
-/// The graph of a running engine, shared among probes, clients and queries.
+/// The graph of a running engine, shared between probes, clients, and queries.
+///
+/// ```
+/// use skylib::engine::{Engine, EngineOptions};
+/// use skylib::graph::{Metadata, Node};
+///
+/// let engine = Engine::start(EngineOptions::new("edge-01"))?;
+/// engine.graph().update_as(None, |graph, now| {
+///     let metadata = Metadata::from_iter([("Type", "bridge")]);
+///     graph.add_node(Node::new("br0", metadata, now))
+/// })?;
+/// assert_eq!(engine.graph().view().node_count(), 1);
+/// # Ok::<(), skylib::Error>(())
+/// ```
 pub struct SharedGraph {
     graph: RwLock<Graph>,
-    /// Writers that have the lock or want it.
+    /// Number of writers that hold the lock or wait for it.
     writers: AtomicUsize,
     clock: Arc<dyn Clock>,
     processors: Mutex<Vec<Box<dyn Processor>>>,
     history: Option<Arc<dyn History>>,
-    keeper: Option<Arc<Keeper>>,
+    persister: Option<Arc<GraphPersister>>,
     log: Mutex<Log>,
     /// Wakes the dispatcher.
     written: Condvar,
-    /// Wakes writers that wait for room.
+    /// Wakes writers that wait for space in the log.
     drained: Condvar,
 }
 
 #[derive(Default)]
 struct Log {
     events: VecDeque<LoggedEvent>,
-    /// What the events keep alive.
+    /// Memory that `events` retain, in bytes: the sum of their `bytes`.
     bytes: usize,
-    /// Events that the dispatcher has taken and is busy with, and what they keep alive.
+    /// Number of events that the dispatcher has taken and still works on, and their bytes.
     taken: (usize, usize),
     closed: bool,
 }
 
-/// An event with who caused it.
+/// A graph event with its author and its position in the transaction.
 #[derive(Clone, Debug)]
 pub struct LoggedEvent {
-    /// What happened.
+    /// The event.
     pub event: GraphEvent,
-    /// The graph's sequence number at the end of its transaction.
+    /// The graph's sequence number at the end of the transaction.
     pub sequence: u64,
-    /// The writer's connection, where it has one that wants no echo of its own changes.
+    /// Connection that made the change and must not receive it back; `None` for other writers.
     pub author: Option<u64>,
-    /// Whether it is the last of its transaction.
+    /// Whether this is the last event of its transaction.
     pub is_last: bool,
-    /// Roughly how much memory it keeps alive.
+    /// Memory that the event retains, in bytes, approximately.
     pub(crate) bytes: usize,
 }
 
 impl SharedGraph {
-    /// Takes over a graph; the processors see every event and may change the graph further.
+    /// Shares a graph. The processors receive every event and may change the graph further within
+    /// the same transaction.
     pub fn new(graph: Graph, clock: Arc<dyn Clock>, processors: Vec<Box<dyn Processor>>) -> Self {
         Self {
             graph: RwLock::new(graph.with_journal()),
@@ -69,48 +83,51 @@ impl SharedGraph {
             clock,
             processors: Mutex::new(processors),
             history: None,
-            keeper: None,
+            persister: None,
             log: Mutex::new(Log::default()),
             written: Condvar::new(),
             drained: Condvar::new(),
         }
     }
 
-    /// Takes down in a history, within each transaction, what happens from now on; what is in the
-    /// graph already must be in it.
+    /// Sets the history, in which later changes are recorded within their transactions. It must
+    /// contain the current graph already.
     #[must_use]
     pub fn with_history(self, history: Option<Arc<dyn History>>) -> Self {
         Self { history, ..self }
     }
 
-    /// Keeps what is to outlive the process from now on.
+    /// Sets the persister of persistent elements.
     #[must_use]
-    pub(crate) fn with_keeper(self, keeper: Option<Arc<Keeper>>) -> Self {
-        Self { keeper, ..self }
+    pub(crate) fn with_persister(self, persister: Option<Arc<GraphPersister>>) -> Self {
+        Self { persister, ..self }
     }
 
-    /// Waits until what was changed before is durable, as far as it is kept.
+    /// Waits until all earlier changes of persistent elements are durable.
     ///
     /// # Errors
-    /// Why it could not be written; it is tried again later.
+    /// Returns why they could not be written. The write is retried later.
     pub(crate) fn flush(&self) -> Result<(), String> {
-        self.keeper.as_ref().map_or(Ok(()), |keeper| keeper.flush())
+        self.persister
+            .as_ref()
+            .map_or(Ok(()), |persister| persister.flush())
     }
 
-    /// Where the past is kept.
+    /// Returns the history, if there is one.
     pub fn history(&self) -> Option<&dyn History> {
         self.history.as_deref()
     }
 
-    /// The graph as of now, for a query.
+    /// Returns a snapshot of the graph.
     pub fn view(&self) -> GraphView<'_> {
         GraphView::open(self)
     }
 
-    /// [`GraphWriter::update`] in the name of a connection.
+    /// Runs a transaction on behalf of a connection, which does not receive the events of its own
+    /// changes, and returns the result of `work`.
     ///
-    /// Blocks while [`LOG_LIMIT`] events or [`LOG_BYTES`] wait for the dispatcher, after the change
-    /// is done.
+    /// After the transaction, blocks while more than [`LOG_LIMIT`] events or [`LOG_BYTES`] wait for
+    /// the dispatcher.
     pub fn update_as<R>(
         &self,
         author: Option<u64>,
@@ -119,9 +136,10 @@ impl SharedGraph {
         self.transact(author, false, work)
     }
 
-    /// [`SharedGraph::update_as`]; what is added outlives the process, where elements are kept. It
-    /// is written soon, not at once.
-    pub fn update_kept<R>(
+    /// Runs a transaction like [`SharedGraph::update_as`], and makes the elements that it adds
+    /// persistent if the engine has a store for elements. They are written within a second, not
+    /// before this returns.
+    pub fn update_persistent<R>(
         &self,
         author: Option<u64>,
         work: impl FnOnce(&mut Graph, Timestamp) -> R,
@@ -132,10 +150,10 @@ impl SharedGraph {
     fn transact<R>(
         &self,
         author: Option<u64>,
-        is_kept: bool,
+        is_persistent: bool,
         work: impl FnOnce(&mut Graph, Timestamp) -> R,
     ) -> R {
-        let turn = Turn::new(&self.writers);
+        let writer = WriterCount::new(&self.writers);
         let mut graph = self.write();
         let now = self.clock.now();
         let result = work(&mut graph, now);
@@ -146,27 +164,28 @@ impl SharedGraph {
         if let Some(history) = &self.history {
             history.record(&events, now);
         }
-        if let Some(keeper) = &self.keeper {
-            keeper.record(&events, is_kept);
+        if let Some(persister) = &self.persister {
+            persister.record(&events, is_persistent);
         }
         let sequence = graph.sequence();
         let last = events.len() - 1;
         let logged: Vec<LoggedEvent> = events
             .into_iter()
             .enumerate()
-            .map(|(place, event)| LoggedEvent {
-                is_last: place == last,
+            .map(|(index, event)| LoggedEvent {
+                is_last: index == last,
                 bytes: size_of::<LoggedEvent>() + event.metadata_bytes(),
                 event,
                 sequence,
                 author,
             })
             .collect();
+        // Taken before the graph is released, so that the log has the order of the changes.
         let mut log = self.log.lock();
         log.bytes += bytes_of(&logged);
         log.events.extend(logged);
         drop(graph);
-        drop(turn);
+        drop(writer);
         self.written.notify_one();
         while log.is_full() && !log.closed {
             self.drained.wait(&mut log);
@@ -174,20 +193,20 @@ impl SharedGraph {
         result
     }
 
-    /// The lock for a writer. One that sleeps until a stretch is over needs longer to wake up than
-    /// the stretch took, and readers wait with it: it stays awake for as long as a stretch takes.
+    /// Acquires the write lock. Spins for about as long as a reader holds the lock, because waking a
+    /// sleeping writer takes longer than that, and all readers would wait with it.
     fn write(&self) -> RwLockWriteGuard<'_, Graph> {
-        let soon = (0..STRETCH_SPINS).find_map(|_| {
+        let acquired = (0..CHUNK_SPINS).find_map(|_| {
             let graph = self.graph.try_write();
             if graph.is_none() {
                 spin_loop();
             }
             graph
         });
-        soon.unwrap_or_else(|| self.graph.write())
+        acquired.unwrap_or_else(|| self.graph.write())
     }
 
-    /// Lets the processors react until nothing changes any more; all events in causal order.
+    /// Runs the processors until they make no more changes. Returns all events in causal order.
     fn settle(&self, graph: &mut Graph, now: Timestamp) -> Vec<GraphEvent> {
         let mut events = graph.take_events();
         let mut processors = self.processors.lock();
@@ -202,8 +221,8 @@ impl SharedGraph {
         events
     }
 
-    /// Waits for events and takes some; `None` once closed and empty. They count as waiting until
-    /// the next call.
+    /// Waits for events and takes up to [`LOG_BATCH`]; returns `None` once the log is closed and
+    /// empty. Taken events count as waiting until the next call.
     pub(crate) fn take_log(&self) -> Option<Vec<LoggedEvent>> {
         let mut log = self.log.lock();
         log.taken = (0, 0);
@@ -214,24 +233,34 @@ impl SharedGraph {
             }
             self.written.wait(&mut log);
         }
-        let some = log.events.len().min(LOG_STEP);
-        let events: Vec<LoggedEvent> = log.events.drain(..some).collect();
+        let count = log.events.len().min(LOG_BATCH);
+        let events: Vec<LoggedEvent> = log.events.drain(..count).collect();
         let bytes = bytes_of(&events);
         log.bytes -= bytes;
         log.taken = (events.len(), bytes);
         Some(events)
     }
 
-    /// Ends the dispatcher once it has taken what is logged.
+    /// Ends the dispatcher after it has taken all events, and stops slowing down writers.
     pub(crate) fn close_log(&self) {
         self.log.lock().closed = true;
         self.written.notify_all();
         self.drained.notify_all();
     }
 
-    /// Events waiting for the dispatcher.
+    /// Returns the number of events that wait for the dispatcher.
     pub fn log_len(&self) -> usize {
         self.log.lock().len()
+    }
+}
+
+impl fmt::Debug for SharedGraph {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedGraph")
+            .field("log_len", &self.log_len())
+            .field("has_history", &self.history.is_some())
+            .field("is_persistent", &self.persister.is_some())
+            .finish_non_exhaustive()
     }
 }
 
@@ -249,38 +278,40 @@ fn bytes_of(events: &[LoggedEvent]) -> usize {
     events.iter().map(|logged| logged.bytes).sum()
 }
 
-/// Events that may wait for the dispatcher before writers are slowed down.
+/// Number of events waiting for the dispatcher above which writers block.
 pub const LOG_LIMIT: usize = 100_000;
 
-/// Memory that they may keep alive, in bytes; one transaction may go beyond.
+/// Memory retained by waiting events above which writers block, in bytes. One transaction may exceed
+/// it.
 pub const LOG_BYTES: usize = 64 << 20;
 
-/// Events that the dispatcher takes at a time.
-const LOG_STEP: usize = 1_024;
+/// Maximum number of events that the dispatcher takes at once.
+const LOG_BATCH: usize = 1_024;
 
-/// A writer from when it wants the lock until it has given it back.
-struct Turn<'a>(&'a AtomicUsize);
+/// Counts a writer from when it wants the lock until it has released it.
+struct WriterCount<'a>(&'a AtomicUsize);
 
-impl<'a> Turn<'a> {
+impl<'a> WriterCount<'a> {
     fn new(writers: &'a AtomicUsize) -> Self {
         writers.fetch_add(1, Ordering::Relaxed);
         Self(writers)
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for WriterCount<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// Looks at a lock that take about as long as a stretch.
-const STRETCH_SPINS: usize = 1_000;
+/// Number of spins that take about as long as a reader holds the lock (one chunk of a view).
+const CHUNK_SPINS: usize = 1_000;
 
 impl GraphAccess for SharedGraph {
-    /// Lets writers that wait go first, for otherwise they would find the lock taken again at once.
+    /// Runs `work` under the read lock. Lets waiting writers go first, because a reader that
+    /// releases the lock and acquires it again at once would starve them.
     fn read(&self, work: &mut dyn FnMut(&Graph)) {
-        for _ in 0..STRETCH_SPINS {
+        for _ in 0..CHUNK_SPINS {
             if self.writers.load(Ordering::Relaxed) == 0 {
                 break;
             }
@@ -311,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn few_large_events_fill_the_log_as_many_small_ones_do() {
+    fn large_events_fill_the_log_by_their_bytes() {
         let graph = shared();
         let writer = Arc::clone(&graph);
         let (done, written) = mpsc::channel();
@@ -326,11 +357,12 @@ mod tests {
                 done.send(i).unwrap();
             }
         });
-        let told = || std::iter::from_fn(|| written.recv_timeout(Duration::from_millis(200)).ok());
-        assert!(told().count() < 8, "the writer waits");
-        // What the dispatcher is busy with still counts.
+        let received =
+            || std::iter::from_fn(|| written.recv_timeout(Duration::from_millis(200)).ok());
+        assert!(received().count() < 8, "the writer waits");
+        // Events that the dispatcher works on still count.
         let mut seen = graph.take_log().unwrap().len();
-        assert_eq!(told().count(), 0);
+        assert_eq!(received().count(), 0);
         while seen < 20 {
             seen += graph.take_log().unwrap().len();
         }

@@ -1,4 +1,4 @@
-//! `LiveClient`: the live queries of one client, by names that it chooses.
+//! `LiveClient`: the live queries of one client and their updates.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,95 +9,99 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::Notify;
 
 use super::LiveHub;
-use super::scheduled::Follower;
+use super::scheduled::ScheduledQuery;
 use crate::engine::monotonic;
+use crate::engine::query::QueryOptions;
 use crate::gremlin::live::{LiveQuery, Update};
 use crate::gremlin::{Query, QueryError};
 
-/// The live queries of one client; clones are handles of the same one. When the last is dropped,
-/// the queries end.
+/// The live queries of one client; clones are handles of the same client. When the last handle is
+/// dropped, the queries end.
 ///
 /// ```
 /// use std::time::Duration;
-/// use skylib::engine::{Engine, EngineOptions, LiveNews};
+/// use skylib::engine::{Engine, EngineOptions, LiveEvent};
 /// use skylib::graph::{GraphWriter, Metadata, Node};
 /// use skylib::gremlin::live::{Change, Update};
 ///
 /// let engine = Engine::start(EngineOptions::new("edge-01"))?;
 /// let client = engine.live_client(16);
-/// client.begin("bridges")?.open("G.V().Has('Type', 'bridge')", &|| false)?;
-/// let patience = Duration::from_secs(20);
-/// let (name, first) = client.recv_timeout(patience).expect("the answer");
+/// client.open("bridges", "G.V().Has('Type', 'bridge')")?;
+/// let timeout = Duration::from_secs(20);
+/// let (name, first) = client.recv_timeout(timeout).expect("the answer");
 /// assert_eq!(name, "bridges");
-/// assert!(matches!(first, LiveNews::Update(Update::Answer { .. })));
+/// assert!(matches!(first, LiveEvent::Update(Update::Answer { .. })));
 ///
 /// engine.graph().update(&mut |graph, now| {
 ///     let metadata = Metadata::from_iter([("Type", "bridge")]);
 ///     graph.add_node(Node::new("br0", metadata, now)).ok();
 /// });
-/// let Some((_, LiveNews::Update(Update::Changes { changes, .. }))) = client.recv_timeout(patience)
-/// else { panic!("a bridge came") };
+/// let Some((_, LiveEvent::Update(Update::Changes { changes, .. }))) = client.recv_timeout(timeout)
+/// else { panic!("a bridge was added") };
 /// assert!(matches!(&changes[..], [Change::Entered { at: 0, .. }]));
-/// # drop(client);
-/// # engine.stop();
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # Ok::<(), skylib::Error>(())
 /// ```
 #[derive(Clone)]
-pub struct LiveClient(Arc<Client>);
+pub struct LiveClient(Arc<ClientState>);
 
-pub(super) struct Client {
+pub(super) struct ClientState {
     hub: Arc<LiveHub>,
     max_queries: usize,
     slots: Mutex<Slots>,
-    /// Wakes whoever waits for news.
+    /// Wakes tasks that wait for an event.
     filled: Notify,
+    /// Wakes threads that wait for an event.
     filled_for_threads: Condvar,
 }
 
 #[derive(Default)]
 struct Slots {
     list: Vec<Arc<Slot>>,
-    /// Whose turn it is.
+    /// Index at which the next search for an event starts (round robin).
     next: usize,
 }
 
-/// Where a live query leaves its news.
+/// The queue of one live query, for a single event.
 pub(super) struct Slot {
     name: String,
     hub: Arc<LiveHub>,
-    client: Weak<Client>,
-    news: Mutex<Option<LiveNews>>,
+    client: Weak<ClientState>,
+    event: Mutex<Option<LiveEvent>>,
     is_closed: AtomicBool,
 }
 
-/// What a client hears of a live query.
+/// An event of a live query.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub enum LiveNews {
-    /// The answer, or what changed of it.
+pub enum LiveEvent {
+    /// The first answer, or the changes since the last update.
     Update(Update),
-    /// The query took too much, and ended.
+    /// The query has ended because it failed or exceeded a limit.
     Ended(QueryError),
 }
 
-/// Why no live query may be opened.
+/// Error of opening a live query.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum LiveRefusal {
-    /// A query of this name is there.
-    #[error("a live query named {0:?} is there already; cancel it first, or choose another name")]
+pub enum LiveError {
+    /// The client has a query with this name.
+    #[error("a live query named {0:?} is open already; cancel it or use another name")]
     Taken(String),
-    /// The client has as many as it may have.
-    #[error("a client may have {0} live queries; cancel one first")]
+    /// The client has reached its limit of queries.
+    #[error("limit of {0} live queries per client reached; cancel one first")]
     TooMany(usize),
-    /// All clients together have as many as there may be.
-    #[error("there are {0} live queries already (live.max_queries); try again later")]
+    /// All clients together have reached the limit of queries.
+    #[error("limit of {0} live queries reached (live.max_queries); try again later")]
     Full(usize),
+    /// The query is invalid, failed, or exceeded a limit in its first run.
+    #[error(transparent)]
+    Query(#[from] QueryError),
 }
 
 impl LiveClient {
+    /// Returns a client of a hub.
     pub(in crate::engine) fn new(hub: &Arc<LiveHub>, max_queries: usize) -> Self {
-        let client = Arc::new(Client {
+        let client = Arc::new(ClientState {
             hub: Arc::clone(hub),
             max_queries,
             slots: Mutex::default(),
@@ -108,48 +112,58 @@ impl LiveClient {
         Self(client)
     }
 
-    /// Takes a name for a query that is to be opened.
+    /// Opens a live query: reserves its name, parses it, and runs it for the first time. Blocks
+    /// until the answer is available, which is the first event.
     ///
     /// # Errors
-    /// See [`LiveRefusal`].
-    pub fn begin(&self, name: impl Into<String>) -> Result<LiveTicket, LiveRefusal> {
+    /// Returns an error if the name is in use, a limit is reached, or the query is invalid or fails.
+    pub fn open(&self, name: impl Into<String>, text: &str) -> Result<(), LiveError> {
+        Ok(self.reserve(name)?.open(text, QueryOptions::default())?)
+    }
+
+    /// Reserves a name for a query that is to be opened, so that [`LiveClient::cancel`] works while
+    /// its first run is in progress.
+    ///
+    /// # Errors
+    /// Returns an error if the name is in use or a limit is reached.
+    pub fn reserve(&self, name: impl Into<String>) -> Result<LiveReservation, LiveError> {
         let (name, hub) = (name.into(), &self.0.hub);
         let mut slots = self.0.slots.lock();
         if slots.list.iter().any(|slot| slot.name == name) {
-            return Err(LiveRefusal::Taken(name));
+            return Err(LiveError::Taken(name));
         }
         if slots.list.len() >= self.0.max_queries {
-            return Err(LiveRefusal::TooMany(self.0.max_queries));
+            return Err(LiveError::TooMany(self.0.max_queries));
         }
         let slot = Slot::new(name, hub, &self.0)?;
         slots.list.push(Arc::clone(&slot));
-        Ok(LiveTicket {
+        Ok(LiveReservation {
             slot,
             client: Arc::clone(&self.0),
             is_open: false,
         })
     }
 
-    /// Ends a query, also one that is only about to be opened; whether there was one. It is not
-    /// heard of again.
+    /// Ends a query, which may still be in its first run. Returns whether there was a query with
+    /// this name. No event of it is received afterwards.
     pub fn cancel(&self, name: &str) -> bool {
         self.0.remove(|slot| slot.name == name)
     }
 
-    /// The next news of any query, each in its turn, and its name; `None` once the engine has
-    /// stopped.
-    pub async fn next(&self) -> Option<(String, LiveNews)> {
+    /// Waits for the next event and returns it with the name of its query; `None` once the engine
+    /// has stopped. The queries are served round robin.
+    pub async fn next(&self) -> Option<(String, LiveEvent)> {
         loop {
             match self.try_next() {
-                Some(news) => return Some(news),
+                Some(event) => return Some(event),
                 None if self.0.hub.is_stopped.load(Ordering::Relaxed) => return None,
                 None => self.0.filled.notified().await,
             }
         }
     }
 
-    /// The next news if there are some.
-    pub fn try_next(&self) -> Option<(String, LiveNews)> {
+    /// Returns the next event and the name of its query, without waiting.
+    pub fn try_next(&self) -> Option<(String, LiveEvent)> {
         let found = self.0.take();
         if found.is_some() {
             self.0.hub.disturb();
@@ -157,13 +171,13 @@ impl LiveClient {
         found
     }
 
-    /// The next news, waited for by a thread; `None` when the time is over or the engine has
-    /// stopped.
-    pub fn recv_timeout(&self, patience: Duration) -> Option<(String, LiveNews)> {
-        let until = monotonic::now() + patience;
+    /// Blocks the thread until the next event and returns it with the name of its query; `None`
+    /// after `timeout` or once the engine has stopped.
+    pub fn recv_timeout(&self, timeout: Duration) -> Option<(String, LiveEvent)> {
+        let deadline = monotonic::now() + timeout;
         loop {
-            if let Some(news) = self.try_next() {
-                return Some(news);
+            if let Some(event) = self.try_next() {
+                return Some(event);
             }
             let mut slots = self.0.slots.lock();
             if self.0.hub.is_stopped.load(Ordering::Relaxed) {
@@ -175,7 +189,7 @@ impl LiveClient {
             if self
                 .0
                 .filled_for_threads
-                .wait_until(&mut slots, until)
+                .wait_until(&mut slots, deadline)
                 .timed_out()
             {
                 return None;
@@ -183,13 +197,13 @@ impl LiveClient {
         }
     }
 
-    /// Number of queries, those about to be opened included.
+    /// Returns the number of queries, including those in their first run.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.slots.lock().list.len()
     }
 
-    /// Whether there is no query.
+    /// Returns whether there are no queries.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -202,48 +216,48 @@ impl fmt::Debug for LiveClient {
     }
 }
 
-impl Client {
-    fn take(&self) -> Option<(String, LiveNews)> {
+impl ClientState {
+    fn take(&self) -> Option<(String, LiveEvent)> {
         let mut slots = self.slots.lock();
         let count = slots.list.len();
-        for turn in 0..count {
-            let at = (slots.next + turn) % count;
-            let Some(news) = slots.list[at].news.lock().take() else {
+        for offset in 0..count {
+            let index = (slots.next + offset) % count;
+            let Some(event) = slots.list[index].event.lock().take() else {
                 continue;
             };
-            slots.next = at + 1;
-            let name = slots.list[at].name.clone();
-            if matches!(news, LiveNews::Ended(_)) {
-                slots.list.remove(at).close();
+            slots.next = index + 1;
+            let name = slots.list[index].name.clone();
+            if matches!(event, LiveEvent::Ended(_)) {
+                slots.list.remove(index).close();
             }
-            return Some((name, news));
+            return Some((name, event));
         }
         None
     }
 
-    /// Closes and forgets the first slot that is meant; whether there is one.
-    fn remove(&self, is_meant: impl Fn(&Arc<Slot>) -> bool) -> bool {
+    /// Closes and removes the first matching slot. Returns whether there was one.
+    fn remove(&self, matches: impl Fn(&Arc<Slot>) -> bool) -> bool {
         let mut slots = self.slots.lock();
-        let Some(at) = slots.list.iter().position(is_meant) else {
+        let Some(index) = slots.list.iter().position(matches) else {
             return false;
         };
-        let slot = slots.list.remove(at);
+        let slot = slots.list.remove(index);
         drop(slots);
         slot.close();
         self.hub.disturb();
         true
     }
 
-    /// Wakes whoever waits.
+    /// Wakes the tasks and threads that wait for an event.
     pub(super) fn signal(&self) {
-        // Nobody is between its look and its waiting.
+        // Waits until no thread is between its check for events and its wait.
         drop(self.slots.lock());
         self.filled.notify_one();
         self.filled_for_threads.notify_all();
     }
 }
 
-impl Drop for Client {
+impl Drop for ClientState {
     fn drop(&mut self) {
         for slot in self.slots.get_mut().list.drain(..) {
             slot.close();
@@ -256,28 +270,28 @@ impl Slot {
     fn new(
         name: String,
         hub: &Arc<LiveHub>,
-        client: &Arc<Client>,
-    ) -> Result<Arc<Self>, LiveRefusal> {
+        client: &Arc<ClientState>,
+    ) -> Result<Arc<Self>, LiveError> {
         let max = hub.options.max_queries;
         if hub.queries.fetch_add(1, Ordering::AcqRel) >= max {
             hub.queries.fetch_sub(1, Ordering::AcqRel);
-            return Err(LiveRefusal::Full(max));
+            return Err(LiveError::Full(max));
         }
         Ok(Arc::new(Self {
             name,
             hub: Arc::clone(hub),
             client: Arc::downgrade(client),
-            news: Mutex::new(None),
+            event: Mutex::new(None),
             is_closed: AtomicBool::new(false),
         }))
     }
 
-    /// Whether the client has taken what there was.
+    /// Returns whether the client has taken the last event.
     pub(super) fn is_empty(&self) -> bool {
-        self.news.lock().is_none()
+        self.event.lock().is_none()
     }
 
-    /// Whether nobody wants news any more.
+    /// Returns whether the client has closed the query.
     pub(super) fn is_closed(&self) -> bool {
         self.is_closed.load(Ordering::Relaxed)
     }
@@ -286,17 +300,18 @@ impl Slot {
         self.is_closed.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn put(&self, news: LiveNews) {
-        *self.news.lock() = Some(news);
+    /// Sets the event and wakes the client.
+    pub(super) fn put(&self, event: LiveEvent) {
+        *self.event.lock() = Some(event);
         if let Some(client) = self.client.upgrade() {
             client.signal();
         }
     }
 
-    /// The last news.
+    /// Closes the slot with its last event.
     pub(super) fn end(&self, error: QueryError) {
         self.close();
-        self.put(LiveNews::Ended(error));
+        self.put(LiveEvent::Ended(error));
     }
 }
 
@@ -306,30 +321,27 @@ impl Drop for Slot {
     }
 }
 
-/// A name that is taken, for a query that is to be opened.
-pub struct LiveTicket {
+/// A reserved name of a live query that is to be opened. Dropping it releases the name.
+pub struct LiveReservation {
     slot: Arc<Slot>,
-    client: Arc<Client>,
+    client: Arc<ClientState>,
     is_open: bool,
 }
 
-impl LiveTicket {
-    /// Parses the query and runs it; blocks until its answer is there, which becomes the first
-    /// news. `interrupt` is asked now and then whether to give up.
+impl LiveReservation {
+    /// Parses the query and runs it for the first time. Blocks until the answer is available, which
+    /// is the first event.
     ///
     /// # Errors
-    /// What is no query, fails, takes too much or was cancelled; the name is free again.
-    pub fn open(
-        mut self,
-        text: &str,
-        interrupt: &(dyn Fn() -> bool + Sync),
-    ) -> Result<(), QueryError> {
-        let opened = self.run(text, interrupt);
+    /// Returns an error if the query is invalid, fails, exceeds a limit, or was canceled; the name
+    /// is released then.
+    pub fn open(mut self, text: &str, options: QueryOptions<'_>) -> Result<(), QueryError> {
+        let opened = self.run(text, options);
         match opened {
             Err(_) if self.slot.is_closed() => Err(QueryError::interrupted()),
             Err(error) => Err(error),
-            Ok(follower) => {
-                self.is_open = self.client.hub.follow(follower);
+            Ok(query) => {
+                self.is_open = self.client.hub.schedule(query);
                 self.client.signal();
                 Ok(())
             }
@@ -337,35 +349,31 @@ impl LiveTicket {
     }
 
     /// Runs the query for the first time.
-    fn run(
-        &self,
-        text: &str,
-        interrupt: &(dyn Fn() -> bool + Sync),
-    ) -> Result<Follower, QueryError> {
+    fn run(&self, text: &str, options: QueryOptions<'_>) -> Result<ScheduledQuery, QueryError> {
         let hub = &self.client.hub;
         let mut query = LiveQuery::new(Query::parse(text)?);
-        let is_given_up = || interrupt() || self.slot.is_closed();
-        let began = monotonic::now();
-        let update = hub.refresh(&mut query, &is_given_up)?;
+        let is_canceled = || options.is_interrupted() || self.slot.is_closed();
+        let start = monotonic::now();
+        let update = hub.refresh(&mut query, &is_canceled)?;
         if let Some(Update::Failed(error)) = update {
             return Err(error);
         }
-        if !hub.has_room(query.bytes()) {
-            return Err(hub.no_room());
+        if !hub.has_space(query.bytes()) {
+            return Err(hub.memory_error());
         }
-        *self.slot.news.lock() = update.map(LiveNews::Update);
-        let took = monotonic::now() - began;
-        Ok(Follower::new(query, Arc::clone(&self.slot), took))
+        *self.slot.event.lock() = update.map(LiveEvent::Update);
+        let run_time = monotonic::now() - start;
+        Ok(ScheduledQuery::new(query, Arc::clone(&self.slot), run_time))
     }
 }
 
-impl fmt::Debug for LiveTicket {
+impl fmt::Debug for LiveReservation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "LiveTicket({:?})", self.slot.name)
+        write!(f, "LiveReservation({:?})", self.slot.name)
     }
 }
 
-impl Drop for LiveTicket {
+impl Drop for LiveReservation {
     fn drop(&mut self) {
         if !self.is_open {
             self.client.remove(|slot| Arc::ptr_eq(slot, &self.slot));

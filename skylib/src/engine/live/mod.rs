@@ -1,20 +1,20 @@
-//! Live queries of a running engine: one thread follows the graph and tells clients what is new.
+//! Live queries of an engine: one thread follows the graph and sends clients what has changed.
 //!
 //! ```text
-//! dispatch ─ events ─┐
-//! clients ─ opened ──┴ live ─ one piece of news a query ─ client
+//! dispatcher ─ events ─┐
+//! clients ─── opened ──┴ live thread ─ one update a query ─ client
 //! ```
 //!
-//! A query runs for the first time where it is opened, like any other query. From then on the
-//! thread `live` takes note of the graph's events for it, and runs it again when they leave it in
-//! doubt, or now and then where it looks at flows or the past. Nothing new is made for a client
-//! that has not taken what there is: it finds all of it together in what comes next. So a slow
-//! client costs one piece of news a query, and holds up nobody.
+//! A query runs for the first time on the thread that opens it, like any other query. From then on
+//! the thread `live` applies the graph's events to it, and runs it again when an event makes its
+//! answer stale, or at an interval if it reads flows or the past. No new update is built for a
+//! client that has not taken the previous one: later changes are merged into its next update. So a
+//! slow client costs one update a query and delays nobody.
 
 mod client;
 mod scheduled;
 
-pub use client::{LiveClient, LiveNews, LiveRefusal, LiveTicket};
+pub use client::{LiveClient, LiveError, LiveEvent, LiveReservation};
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
@@ -22,36 +22,44 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-use self::client::Client;
-use self::scheduled::Follower;
-use crate::engine::graph::shared_graph::LoggedEvent;
+use self::client::ClientState;
+use self::scheduled::ScheduledQuery;
+use crate::engine::graph::LoggedEvent;
 use crate::engine::monotonic;
 use crate::engine::query::QueryRunner;
 use crate::graph::GraphEvent;
 use crate::gremlin::QueryError;
 use crate::gremlin::live::{LiveQuery, Update};
 
-/// How often live queries tell, and what they may take.
-#[derive(Clone, Debug)]
+/// Intervals and limits of live queries.
+///
+/// ```
+/// use std::time::Duration;
+/// use skylib::engine::LiveOptions;
+/// let options = LiveOptions::default().with_interval(Duration::from_millis(500));
+/// assert_eq!(options.max_queries, 1_000);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LiveOptions {
-    /// A query tells at most so often.
+    /// Minimum time between two updates of a query.
     pub interval: Duration,
-    /// A query that looks at flows or at the past runs so often.
+    /// Interval at which a query that reads flows or the past runs again.
     pub timed_interval: Duration,
-    /// A query that takes longer to run ends.
+    /// Time limit of one run; a query that takes longer ends.
     pub max_time: Duration,
-    /// Live queries at a time, of all clients together.
+    /// Maximum number of live queries of all clients together.
     pub max_queries: usize,
-    /// Items in the answer of one.
+    /// Maximum number of items in the answer of one query.
     pub max_items: usize,
-    /// Bytes that the answers of all together take beside the graph, approximately.
+    /// Maximum memory of all answers together, in bytes, approximately. Elements shared with the
+    /// graph do not count.
     pub max_bytes: usize,
 }
 
 impl Default for LiveOptions {
-    /// Ten times a second, flows every five seconds, two seconds a run, a thousand queries of
-    /// 100 000 items each and 256 MiB together.
+    /// Returns intervals of 100 ms and 5 s, a time limit of 2 s, and limits of 1 000 queries,
+    /// 100 000 items a query, and 256 MiB.
     fn default() -> Self {
         Self {
             interval: Duration::from_millis(100),
@@ -64,32 +72,76 @@ impl Default for LiveOptions {
     }
 }
 
-/// How live queries do.
+impl LiveOptions {
+    /// Sets the minimum time between two updates of a query.
+    #[must_use]
+    pub const fn with_interval(mut self, interval: Duration) -> Self {
+        self.interval = interval;
+        self
+    }
+
+    /// Sets the interval at which a query that reads flows or the past runs again.
+    #[must_use]
+    pub const fn with_timed_interval(mut self, interval: Duration) -> Self {
+        self.timed_interval = interval;
+        self
+    }
+
+    /// Sets the time limit of one run.
+    #[must_use]
+    pub const fn with_max_time(mut self, max_time: Duration) -> Self {
+        self.max_time = max_time;
+        self
+    }
+
+    /// Sets the maximum number of live queries of all clients together.
+    #[must_use]
+    pub const fn with_max_queries(mut self, max_queries: usize) -> Self {
+        self.max_queries = max_queries;
+        self
+    }
+
+    /// Sets the maximum number of items in the answer of one query.
+    #[must_use]
+    pub const fn with_max_items(mut self, max_items: usize) -> Self {
+        self.max_items = max_items;
+        self
+    }
+
+    /// Sets the maximum memory of all answers together, in bytes.
+    #[must_use]
+    pub const fn with_max_bytes(mut self, max_bytes: usize) -> Self {
+        self.max_bytes = max_bytes;
+        self
+    }
+}
+
+/// Counters of the live queries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LiveStatus {
-    /// Queries that are followed, or about to be.
+    /// Number of queries that are open or being opened.
     pub queries: usize,
-    /// Items in their answers.
+    /// Number of items in their answers.
     pub items: usize,
-    /// Bytes that these take beside the graph, approximately.
+    /// Memory of these items in bytes, approximately, without elements shared with the graph.
     pub bytes: usize,
-    /// How often one ran again.
+    /// Number of times a query ran again.
     pub runs: u64,
-    /// How often events came faster than they were taken note of, so that all queries ran again.
+    /// Number of times the event queue overflowed, so that all queries ran again.
     pub overruns: u64,
-    /// Queries ended because they took too much.
+    /// Number of queries ended because they exceeded a limit.
     pub ended: u64,
 }
 
-/// What the thread and the clients share.
-pub(super) struct LiveHub {
+/// State that the live thread shares with the clients.
+pub(crate) struct LiveHub {
     options: LiveOptions,
     runner: QueryRunner,
     inbox: Mutex<Inbox>,
-    /// Wakes the thread.
+    /// Wakes the live thread.
     filled: Condvar,
-    clients: Mutex<Vec<Weak<Client>>>,
+    clients: Mutex<Vec<Weak<ClientState>>>,
     is_stopped: AtomicBool,
     queries: AtomicUsize,
     items: AtomicUsize,
@@ -99,24 +151,27 @@ pub(super) struct LiveHub {
     ended: AtomicU64,
 }
 
-/// What waits for the thread.
+/// Work for the live thread.
 #[derive(Default)]
 struct Inbox {
+    /// Events, each with the graph's sequence number after its transaction.
     events: Vec<(GraphEvent, u64)>,
-    /// Those of them that are of whole transactions.
+    /// Number of events, from the front, whose transactions are complete: `whole <= events.len()`.
     whole: usize,
+    /// Memory that `events` retain, in bytes.
     bytes: usize,
-    /// The last change of the graph that the thread has taken, or that was lost.
+    /// Sequence number of the last event that the thread has taken or that was lost.
     passed: u64,
-    /// Some events found no room.
+    /// Whether events were lost because the inbox was full.
     is_overrun: bool,
-    opened: Vec<Follower>,
-    /// A client took its news or left.
+    opened: Vec<ScheduledQuery>,
+    /// Whether a client took an update or closed a query.
     is_disturbed: bool,
 }
 
 impl LiveHub {
-    pub(super) fn new(options: LiveOptions, runner: QueryRunner) -> Self {
+    /// Returns a hub without queries.
+    pub(crate) fn new(options: LiveOptions, runner: QueryRunner) -> Self {
         Self {
             options,
             runner,
@@ -133,9 +188,9 @@ impl LiveHub {
         }
     }
 
-    /// Takes down an event, in the order of the log; never waits for anybody.
-    pub(super) fn graph_event(&self, logged: &LoggedEvent) {
-        // A query opened after this look sees the change when it runs for the first time.
+    /// Queues a graph event, in the order of the log. Called by the dispatcher; never blocks.
+    pub(crate) fn graph_event(&self, logged: &LoggedEvent) {
+        // A query opened after this check sees the change in its first run.
         if self.queries.load(Ordering::Acquire) == 0 {
             return;
         }
@@ -146,7 +201,7 @@ impl LiveHub {
             inbox.whole = inbox.events.len();
         }
         if inbox.events.len() > MAX_EVENTS || inbox.bytes > MAX_BYTES {
-            inbox.lose_events();
+            inbox.drop_events();
             self.overruns.fetch_add(1, Ordering::Relaxed);
         }
         if logged.is_last {
@@ -154,23 +209,24 @@ impl LiveHub {
         }
     }
 
-    /// Runs a query, within what a live query may take.
+    /// Runs a query within the limits of live queries.
     ///
     /// # Errors
-    /// A query that took too much; where `is_given_up` said so, [`QueryErrorKind::Interrupted`].
+    /// Returns an error if the query fails or exceeds a limit, and
+    /// [`QueryErrorKind::Interrupted`] if `is_canceled` returns `true`.
     ///
     /// [`QueryErrorKind::Interrupted`]: crate::gremlin::QueryErrorKind::Interrupted
     fn refresh(
         &self,
         query: &mut LiveQuery,
-        is_given_up: &(dyn Fn() -> bool + Sync),
+        is_canceled: &(dyn Fn() -> bool + Sync),
     ) -> Result<Option<Update>, QueryError> {
-        let until = monotonic::now() + self.options.max_time;
+        let deadline = monotonic::now() + self.options.max_time;
         let is_late = AtomicBool::new(false);
         let interrupt = || {
-            let late = monotonic::now() >= until;
+            let late = monotonic::now() >= deadline;
             is_late.fetch_or(late, Ordering::Relaxed);
-            late || is_given_up() || self.is_stopped.load(Ordering::Relaxed)
+            late || is_canceled() || self.is_stopped.load(Ordering::Relaxed)
         };
         let view = self.runner.graph.view();
         let result = self
@@ -179,69 +235,69 @@ impl LiveHub {
         result.map_err(|error| match is_late.into_inner() {
             false => error,
             true => QueryError::limit(format!(
-                "a live query may take {} s (live.max_time)",
+                "a run of the live query took longer than {} s (live.max_time)",
                 self.options.max_time.as_secs_f64()
             )),
         })
     }
 
-    /// Whether there is room for so many bytes more.
-    fn has_room(&self, more: usize) -> bool {
+    /// Returns whether `more` bytes fit into the memory limit.
+    fn has_space(&self, more: usize) -> bool {
         let bytes = self.bytes.load(Ordering::Relaxed).saturating_add(more);
         bytes <= self.options.max_bytes
     }
 
-    fn no_room(&self) -> QueryError {
+    fn memory_error(&self) -> QueryError {
         let max = self.options.max_bytes;
         QueryError::limit(format!(
-            "all live queries together may hold {max} bytes (live.max_bytes)"
+            "limit of {max} bytes for the answers of all live queries reached (live.max_bytes)"
         ))
     }
 
-    /// From now on the thread looks after a query; `false` where there is none any more.
-    fn follow(&self, mut follower: Follower) -> bool {
+    /// Passes a query to the live thread. Returns `false` if the thread has ended.
+    fn schedule(&self, mut opened: ScheduledQuery) -> bool {
         let mut inbox = self.inbox.lock();
         if self.is_stopped.load(Ordering::Relaxed) {
             return false;
         }
-        if inbox.passed > follower.query.sequence() {
-            // Events went by between its first run and now.
-            follower.query.mark_stale();
+        if inbox.passed > opened.query.sequence() {
+            // The thread has already taken events that the first run did not see.
+            opened.query.mark_stale();
         }
         self.bytes
-            .fetch_add(follower.query.bytes(), Ordering::Relaxed);
-        inbox.opened.push(follower);
+            .fetch_add(opened.query.bytes(), Ordering::Relaxed);
+        inbox.opened.push(opened);
         self.filled.notify_one();
         true
     }
 
-    /// Something changed at the clients' side.
+    /// Wakes the live thread because a client took an update or closed a query.
     fn disturb(&self) {
         self.inbox.lock().is_disturbed = true;
         self.filled.notify_one();
     }
 
-    /// The body of the thread `live`.
-    pub(super) fn run(&self) {
-        let mut followers: Vec<Follower> = Vec::new();
-        let mut looked = monotonic::now();
+    /// Serves the queries until [`LiveHub::stop`] is called; the body of the thread `live`.
+    pub(crate) fn run(&self) {
+        let mut queries: Vec<ScheduledQuery> = Vec::new();
+        let mut last_turn = monotonic::now();
         while let Some(inbox) = self.wait(
-            scheduled::next_time(&followers, &self.options),
-            looked + COALESCE,
+            scheduled::next_time(&queries, &self.options),
+            last_turn + COALESCE,
         ) {
-            looked = monotonic::now();
-            followers.extend(inbox.opened);
-            followers.retain(|follower| !follower.slot.is_closed());
-            for follower in &mut followers {
+            last_turn = monotonic::now();
+            queries.extend(inbox.opened);
+            queries.retain(|scheduled| !scheduled.slot.is_closed());
+            for scheduled in &mut queries {
                 if inbox.is_overrun {
-                    follower.query.mark_stale();
+                    scheduled.query.mark_stale();
                 }
                 for (event, sequence) in &inbox.events {
-                    follower.query.apply_event(event, *sequence);
+                    scheduled.query.apply_event(event, *sequence);
                 }
             }
-            self.bound(&mut followers);
-            self.tell(&mut followers);
+            self.enforce_limits(&mut queries);
+            self.update_due(&mut queries);
         }
         let clients = std::mem::take(&mut *self.clients.lock());
         clients
@@ -250,41 +306,41 @@ impl LiveHub {
             .for_each(|client| client.signal());
     }
 
-    /// Ends queries whose answers have grown beyond what they may hold.
-    fn bound(&self, followers: &mut Vec<Follower>) {
+    /// Ends queries whose answers exceed a limit, for the memory limit the largest first.
+    fn enforce_limits(&self, queries: &mut Vec<ScheduledQuery>) {
         let max = self.options.max_items;
-        for follower in followers
+        for scheduled in queries
             .iter()
-            .filter(|follower| follower.query.len() > max)
+            .filter(|scheduled| scheduled.query.len() > max)
         {
-            let text = format!("a live query may hold {max} items (live.max_items)");
-            follower.end(self, QueryError::limit(text));
+            let text = format!("the answer of the live query exceeds {max} items (live.max_items)");
+            scheduled.end(self, QueryError::limit(text));
         }
-        followers.retain(|follower| !follower.slot.is_closed());
-        let mut bytes: usize = followers
+        queries.retain(|scheduled| !scheduled.slot.is_closed());
+        let mut bytes: usize = queries
             .iter()
-            .map(|follower| follower.query.bytes())
+            .map(|scheduled| scheduled.query.bytes())
             .sum();
         while bytes > self.options.max_bytes {
-            let sizes = followers.iter().enumerate();
-            let largest = sizes.max_by_key(|(_, follower)| follower.query.bytes());
-            let Some((place, _)) = largest else { break };
-            let follower = followers.swap_remove(place);
-            bytes -= follower.query.bytes();
-            follower.end(self, self.no_room());
+            let sizes = queries.iter().enumerate();
+            let largest = sizes.max_by_key(|(_, scheduled)| scheduled.query.bytes());
+            let Some((index, _)) = largest else { break };
+            let scheduled = queries.swap_remove(index);
+            bytes -= scheduled.query.bytes();
+            scheduled.end(self, self.memory_error());
         }
-        let items = followers.iter().map(|follower| follower.query.len()).sum();
+        let items = queries.iter().map(|scheduled| scheduled.query.len()).sum();
         self.items.store(items, Ordering::Relaxed);
         self.bytes.store(bytes, Ordering::Relaxed);
     }
 
-    /// Waits until there is something to do, with events until some time at least; `None` once
-    /// stopped. Events come by whole transactions.
+    /// Waits for work and takes it; returns `None` once the hub is stopped. Ends the wait at
+    /// `until`; new events end it, but not before `gather_until`. Only whole transactions are taken.
     fn wait(&self, until: Option<Instant>, gather_until: Instant) -> Option<Inbox> {
         let mut inbox = self.inbox.lock();
         loop {
             if self.is_stopped.load(Ordering::Relaxed) {
-                // Queries that were opened just now and their clients know each other.
+                // Breaks the reference cycle of queries just opened, their clients, and this hub.
                 inbox.opened.clear();
                 return None;
             }
@@ -305,33 +361,34 @@ impl LiveHub {
         }
     }
 
-    /// Tells what there is to tell. Queries that are quick to run come first; the slow ones of some
-    /// are not to hold up the quick ones of others.
-    fn tell(&self, followers: &mut [Follower]) {
-        let began = monotonic::now();
-        let mut due: Vec<&mut Follower> = followers
+    /// Updates the queries that are due, the cheapest first, so that slow queries of some clients do
+    /// not delay quick ones of others.
+    fn update_due(&self, queries: &mut [ScheduledQuery]) {
+        let start = monotonic::now();
+        let mut due: Vec<&mut ScheduledQuery> = queries
             .iter_mut()
-            .filter(|follower| follower.is_due(began, &self.options))
+            .filter(|scheduled| scheduled.is_due(start, &self.options))
             .collect();
-        due.sort_by_key(|follower| follower.cost());
-        for follower in due {
-            // Events are taken note of in between, and a quick query may be due again.
-            if monotonic::now() > began + TURN {
+        due.sort_by_key(|scheduled| scheduled.cost());
+        for scheduled in due {
+            // The rest waits until new events are applied: a quick query may be due again.
+            if monotonic::now() > start + TIME_SLICE {
                 break;
             }
-            if follower.tell(self) {
+            if scheduled.update(self) {
                 self.runs.fetch_add(1, Ordering::Relaxed);
             }
         }
     }
 
-    fn add_client(&self, client: &Arc<Client>) {
+    fn add_client(&self, client: &Arc<ClientState>) {
         let mut clients = self.clients.lock();
         clients.retain(|client| client.strong_count() > 0);
         clients.push(Arc::downgrade(client));
     }
 
-    pub(super) fn status(&self) -> LiveStatus {
+    /// Returns the counters.
+    pub(crate) fn status(&self) -> LiveStatus {
         LiveStatus {
             queries: self.queries.load(Ordering::Relaxed),
             items: self.items.load(Ordering::Relaxed),
@@ -342,7 +399,8 @@ impl LiveHub {
         }
     }
 
-    pub(super) fn stop(&self) {
+    /// Ends the live thread and all waits of clients.
+    pub(crate) fn stop(&self) {
         let _inbox = self.inbox.lock();
         self.is_stopped.store(true, Ordering::Relaxed);
         self.filled.notify_all();
@@ -350,7 +408,7 @@ impl LiveHub {
 }
 
 impl Inbox {
-    /// What can be worked on: the events of a transaction that is not over yet stay.
+    /// Takes the work; the events of an incomplete transaction remain.
     fn take(&mut self) -> Self {
         let rest = self.events.split_off(self.whole);
         let taken = Self {
@@ -362,15 +420,16 @@ impl Inbox {
         if let Some((_, sequence)) = taken.events.last() {
             self.passed = *sequence;
         }
-        let kept =
+        let retained =
             |(event, _): &(GraphEvent, u64)| size_of::<GraphEvent>() + event.metadata_bytes();
-        self.bytes = self.events.iter().map(kept).sum();
+        self.bytes = self.events.iter().map(retained).sum();
         self.whole = 0;
         self.is_disturbed = false;
         taken
     }
 
-    fn lose_events(&mut self) {
+    /// Drops all events, so that every query has to run again.
+    fn drop_events(&mut self) {
         if let Some((_, sequence)) = self.events.last() {
             self.passed = *sequence;
         }
@@ -379,14 +438,14 @@ impl Inbox {
     }
 }
 
-/// Events that may wait for the thread; few in tests, so that some find no room.
+/// Maximum number of events in the inbox; small in tests, so that some overflow it.
 const MAX_EVENTS: usize = if cfg!(test) { 50 } else { 20_000 };
-/// Memory that they may keep alive, in bytes; one event may go beyond.
+/// Maximum memory that these events retain, in bytes; one event may exceed it.
 const MAX_BYTES: usize = 16 << 20;
-/// The thread looks at events at most so often.
+/// Minimum time between two batches of events.
 const COALESCE: Duration = Duration::from_millis(2);
-/// How long the thread runs queries before it looks at events again; one run may take longer.
-const TURN: Duration = Duration::from_millis(50);
+/// Time for which the thread runs queries before it applies new events; one run may exceed it.
+const TIME_SLICE: Duration = Duration::from_millis(50);
 
 #[cfg(test)]
 mod tests;

@@ -1,51 +1,53 @@
-//! `Follower`: a live query that the thread looks after.
+//! `ScheduledQuery`: a live query and the times of its updates.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::client::{LiveNews, Slot};
+use super::client::{LiveEvent, Slot};
 use super::{LiveHub, LiveOptions};
 use crate::engine::monotonic;
 use crate::gremlin::QueryError;
 use crate::gremlin::live::LiveQuery;
 
-pub(super) struct Follower {
+/// A live query that the live thread serves.
+pub(super) struct ScheduledQuery {
     pub(super) query: LiveQuery,
     pub(super) slot: Arc<Slot>,
-    /// When it last told, or looked whether there is something to tell.
-    told: Instant,
-    /// When it last ran, and how long that took.
-    ran: Instant,
-    took: Duration,
+    /// Time of the last update, or of the last check for one.
+    last_update: Instant,
+    /// Time of the last run.
+    last_run: Instant,
+    /// Duration of the last run.
+    run_time: Duration,
 }
 
-impl Follower {
-    /// A query that has just run for the first time.
-    pub(super) fn new(query: LiveQuery, slot: Arc<Slot>, took: Duration) -> Self {
+impl ScheduledQuery {
+    /// Returns a query that has just finished its first run.
+    pub(super) fn new(query: LiveQuery, slot: Arc<Slot>, run_time: Duration) -> Self {
         let now = monotonic::now();
         Self {
             query,
             slot,
-            told: now,
-            ran: now,
-            took,
+            last_update: now,
+            last_run: now,
+            run_time,
         }
     }
 
-    /// When there may be something to tell; `None` as long as nothing happens.
-    fn time(&self, options: &LiveOptions) -> Option<Instant> {
+    /// Returns when the next update is due; `None` until an event or the client changes that.
+    fn next_time(&self, options: &LiveOptions) -> Option<Instant> {
         if !self.slot.is_empty() {
             return None;
         }
         let timed = self
             .query
             .is_timed()
-            .then(|| self.ran + options.timed_interval.max(self.rest()));
-        let soon = self.told + options.interval;
+            .then(|| self.last_run + options.timed_interval.max(self.rest()));
+        let soon = self.last_update + options.interval;
         let changed = if self.query.is_stale() {
-            Some(soon.max(self.ran + self.rest()))
+            Some(soon.max(self.last_run + self.rest()))
         } else {
             self.query.has_changes().then_some(soon)
         };
@@ -55,64 +57,69 @@ impl Follower {
         }
     }
 
-    /// How long after a run the next may begin: a query runs a tenth of the time at most.
+    /// Returns the minimum time between two runs: a query runs a tenth of the time at most.
     fn rest(&self) -> Duration {
-        self.took.saturating_mul(10)
+        self.run_time.saturating_mul(10)
     }
 
+    /// Returns whether an update is due.
     pub(super) fn is_due(&self, now: Instant, options: &LiveOptions) -> bool {
-        self.time(options).is_some_and(|time| time <= now)
+        self.next_time(options).is_some_and(|time| time <= now)
     }
 
-    /// How long it will take, by what it took.
+    /// Returns the expected duration of the next update.
     pub(super) fn cost(&self) -> Duration {
         match self.query.is_stale() || self.query.is_timed() {
-            true => self.took,
+            true => self.run_time,
             false => Duration::ZERO,
         }
     }
 
-    /// Tells what is new; whether the query ran for it.
-    pub(super) fn tell(&mut self, hub: &LiveHub) -> bool {
-        self.told = monotonic::now();
+    /// Puts the changes since the last update into the client's slot. Returns whether the query had
+    /// to run for them.
+    pub(super) fn update(&mut self, hub: &LiveHub) -> bool {
+        self.last_update = monotonic::now();
         let must_run = self.query.is_stale()
-            || (self.query.is_timed() && self.told >= self.ran + hub.options.timed_interval);
+            || (self.query.is_timed()
+                && self.last_update >= self.last_run + hub.options.timed_interval);
         if !must_run {
-            let news = self.query.take_changes();
-            if let Some(update) = news {
-                self.slot.put(LiveNews::Update(update));
+            if let Some(update) = self.query.take_changes() {
+                self.slot.put(LiveEvent::Update(update));
             }
             return false;
         }
-        let began = self.told;
-        let is_given_up = || self.slot.is_closed();
-        // A fault in our code ends this query, not all of them.
-        let run = AssertUnwindSafe(|| hub.refresh(&mut self.query, &is_given_up));
-        let result = catch_unwind(run)
-            .unwrap_or_else(|_| Err(QueryError::execute("the query met a fault in the daemon")));
-        self.told = monotonic::now();
-        self.ran = self.told;
-        self.took = self.told - began;
+        let start = self.last_update;
+        let is_canceled = || self.slot.is_closed();
+        // A panic ends this query only, not the thread and with it the queries of all clients.
+        let run = AssertUnwindSafe(|| hub.refresh(&mut self.query, &is_canceled));
+        let result = catch_unwind(run).unwrap_or_else(|_| {
+            Err(QueryError::execute(
+                "internal error: the query panicked, see the log of the daemon",
+            ))
+        });
+        self.last_update = monotonic::now();
+        self.last_run = self.last_update;
+        self.run_time = self.last_update - start;
         match result {
             Ok(None) => {}
-            Ok(Some(update)) => self.slot.put(LiveNews::Update(update)),
+            Ok(Some(update)) => self.slot.put(LiveEvent::Update(update)),
             Err(_) if self.slot.is_closed() => {}
             Err(error) => self.end(hub, error),
         }
         true
     }
 
-    /// Says that it goes on no more, and why.
+    /// Ends the query with an error, which its client receives.
     pub(super) fn end(&self, hub: &LiveHub, error: QueryError) {
         hub.ended.fetch_add(1, Ordering::Relaxed);
         self.slot.end(error);
     }
 }
 
-/// When the first of some queries may have something to tell.
-pub(super) fn next_time(followers: &[Follower], options: &LiveOptions) -> Option<Instant> {
-    followers
+/// Returns when the first update of some queries is due.
+pub(super) fn next_time(queries: &[ScheduledQuery], options: &LiveOptions) -> Option<Instant> {
+    queries
         .iter()
-        .filter_map(|follower| follower.time(options))
+        .filter_map(|query| query.next_time(options))
         .min()
 }

@@ -1,15 +1,15 @@
-//! Clients that listen well, badly or not at all, and what they may not have.
+//! Clients that read fast, slowly, or not at all, and the limits.
 
 use std::collections::HashMap;
 
 use super::*;
-use crate::engine::{Engine, EngineOptions};
+use crate::engine::{Engine, EngineOptions, QueryOptions};
 use crate::graph::{Edge, Graph, Metadata, MetadataOp, Node, NodeId};
 use crate::gremlin::QueryErrorKind;
 use crate::gremlin::live::{AnswerReplica, Change};
 use crate::time::Timestamp;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 fn engine(options: LiveOptions) -> Engine {
     let mut engine = EngineOptions::new("test");
@@ -17,7 +17,7 @@ fn engine(options: LiveOptions) -> Engine {
     Engine::start(engine).unwrap()
 }
 
-/// Without much waiting.
+/// Returns options with short intervals.
 fn fast() -> LiveOptions {
     LiveOptions {
         interval: Duration::from_millis(1),
@@ -38,39 +38,39 @@ fn add(engine: &Engine, id: &str, kind: &str) {
 }
 
 fn open(client: &LiveClient, name: &str, text: &str) {
-    client.begin(name).unwrap().open(text, &|| false).unwrap();
+    client.open(name, text).unwrap();
 }
 
-fn recv(client: &LiveClient) -> (String, LiveNews) {
-    client.recv_timeout(PATIENCE).expect("news")
+fn recv(client: &LiveClient) -> (String, LiveEvent) {
+    client.recv_timeout(TIMEOUT).expect("an event")
 }
 
 fn changes(client: &LiveClient) -> Vec<Change> {
     match recv(client) {
-        (_, LiveNews::Update(Update::Changes { changes, .. })) => changes,
+        (_, LiveEvent::Update(Update::Changes { changes, .. })) => changes,
         other => panic!("{other:?}"),
     }
 }
 
-/// What a client makes of everything it hears.
+/// The answers of a client's queries, and the sequence number of each.
 #[derive(Default)]
-struct Heard(HashMap<String, (AnswerReplica, u64)>);
+struct Received(HashMap<String, (AnswerReplica, u64)>);
 
-impl Heard {
-    fn hear(&mut self, (name, news): (String, LiveNews)) {
-        let LiveNews::Update(update) = news else {
-            panic!("{name}: {news:?}")
+impl Received {
+    fn apply(&mut self, (name, event): (String, LiveEvent)) {
+        let LiveEvent::Update(update) = event else {
+            panic!("{name}: {event:?}")
         };
         let (followed, shown) = self.0.entry(name).or_default();
         assert!(followed.apply(&update));
         if let Update::Answer { sequence, .. } | Update::Changes { sequence, .. } = update {
-            assert!(*shown <= sequence, "never back");
+            assert!(*shown <= sequence, "the sequence never decreases");
             *shown = sequence;
         }
     }
 }
 
-/// A change of one of a few elements.
+/// Changes one of a few elements.
 fn change(engine: &Engine, random: &mut impl FnMut(usize) -> usize) {
     let (number, other) = (random(40), random(40));
     let id = NodeId::from(format!("n{number}"));
@@ -91,7 +91,7 @@ fn change(engine: &Engine, random: &mut impl FnMut(usize) -> usize) {
 }
 
 #[test]
-fn whoever_follows_a_busy_engine_ends_with_the_answer_of_each_query() {
+fn updates_during_many_changes_lead_to_the_answer_of_each_query() {
     let engine = engine(fast());
     let queries = [
         "G",
@@ -107,7 +107,7 @@ fn whoever_follows_a_busy_engine_ends_with_the_answer_of_each_query() {
     for client in &clients {
         queries.iter().for_each(|text| open(client, text, text));
     }
-    let mut heard = [Heard::default(), Heard::default()];
+    let mut received = [Received::default(), Received::default()];
     let mut seed = 1_u64;
     let mut random = |below: usize| {
         seed = seed
@@ -117,24 +117,24 @@ fn whoever_follows_a_busy_engine_ends_with_the_answer_of_each_query() {
     };
     for round in 0..3_000 {
         change(&engine, &mut random);
-        // One client listens all the time, the other now and then.
+        // One client reads after every change, the other rarely.
         clients[0]
             .try_next()
             .into_iter()
-            .for_each(|news| heard[0].hear(news));
+            .for_each(|event| received[0].apply(event));
         if round % 50 == 0 {
             clients[1]
                 .try_next()
                 .into_iter()
-                .for_each(|news| heard[1].hear(news));
+                .for_each(|event| received[1].apply(event));
         }
     }
-    for (client, heard) in clients.iter().zip(&mut heard) {
-        let until = monotonic::now() + PATIENCE;
+    for (client, received) in clients.iter().zip(&mut received) {
+        let until = monotonic::now() + TIMEOUT;
         for text in queries {
             loop {
-                let now = engine.query(text, &|| false);
-                let followed = heard.0.get(text).map(|(followed, _)| followed);
+                let now = engine.query(text);
+                let followed = received.0.get(text).map(|(followed, _)| followed);
                 let is_like = followed.is_some_and(|followed| match &now {
                     Ok(answer) => followed.equals(answer),
                     Err(error) => followed.error() == Some(error),
@@ -149,7 +149,7 @@ fn whoever_follows_a_busy_engine_ends_with_the_answer_of_each_query() {
                 client
                     .recv_timeout(Duration::from_secs(1))
                     .into_iter()
-                    .for_each(|news| heard.hear(news));
+                    .for_each(|event| received.apply(event));
             }
         }
     }
@@ -160,21 +160,21 @@ fn whoever_follows_a_busy_engine_ends_with_the_answer_of_each_query() {
 }
 
 #[test]
-fn a_client_that_takes_nothing_finds_everything_in_one_piece() {
+fn changes_for_a_client_that_does_not_read_are_merged() {
     let engine = engine(fast());
     let (slow, quick) = (engine.live_client(2), engine.live_client(2));
     for client in [&slow, &quick] {
         open(client, "q", "G.V()");
         assert!(matches!(
             recv(client),
-            (_, LiveNews::Update(Update::Answer { .. }))
+            (_, LiveEvent::Update(Update::Answer { .. }))
         ));
     }
-    let mut told = 0;
+    let mut received = 0;
     for number in 0..200 {
         add(&engine, &format!("n{number}"), "x");
-        while told <= number {
-            told += changes(&quick).len();
+        while received <= number {
+            received += changes(&quick).len();
         }
     }
     let first = changes(&slow).len();
@@ -182,56 +182,55 @@ fn a_client_that_takes_nothing_finds_everything_in_one_piece() {
     assert_eq!(
         first + rest,
         200,
-        "what it had not taken, and all that came meanwhile"
+        "the update that was ready, and all later changes"
     );
     assert!(slow.recv_timeout(Duration::from_millis(50)).is_none());
     engine.stop();
 }
 
 #[test]
-fn names_and_numbers_are_bounded_and_come_free_again() {
+fn names_and_slots_are_limited_and_released() {
     let engine = engine(LiveOptions {
         max_queries: 3,
         ..fast()
     });
     let (one, two) = (engine.live_client(2), engine.live_client(2));
     open(&one, "a", "G.V()");
-    let ticket = one.begin("b").unwrap();
+    let reserved = one.reserve("b").unwrap();
     assert_eq!(
-        one.begin("a").unwrap_err(),
-        LiveRefusal::Taken("a".to_owned())
+        one.reserve("a").unwrap_err(),
+        LiveError::Taken("a".to_owned())
     );
-    let many = one.begin("c").unwrap_err();
+    let many = one.reserve("c").unwrap_err();
     assert_eq!(
         many.to_string(),
-        "a client may have 2 live queries; cancel one first"
+        "limit of 2 live queries per client reached; cancel one first"
     );
     open(&two, "a", "G.E()");
-    assert_eq!(two.begin("b").unwrap_err(), LiveRefusal::Full(3));
-    // One that comes to nothing, and one that is cancelled, make room.
-    let error = ticket.open("G.V().Hass()", &|| false).unwrap_err();
+    assert_eq!(two.reserve("b").unwrap_err(), LiveError::Full(3));
+    // A query that fails and one that is canceled release their slots.
+    let error = reserved
+        .open("G.V().Hass()", QueryOptions::default())
+        .unwrap_err();
     assert_eq!(
         (error.kind(), error.offset()),
         (QueryErrorKind::Parse, Some(6))
     );
     let missing = one
-        .begin("b")
+        .reserve("b")
         .unwrap()
-        .open("G.V('nobody')", &|| false)
+        .open("G.V('nobody')", QueryOptions::default())
         .unwrap_err();
     assert_eq!(missing.message(), "Node 'nobody' does not exist");
-    let cancelled = one.begin("b").unwrap();
+    let canceled = one.reserve("b").unwrap();
     assert!(one.cancel("b") && !one.cancel("b"));
-    let error = cancelled.open("G.V()", &|| false).unwrap_err();
+    let error = canceled.open("G.V()", QueryOptions::default()).unwrap_err();
     assert_eq!(error.kind(), QueryErrorKind::Interrupted);
     assert!(one.cancel("a") && one.is_empty());
     add(&engine, "n", "x");
-    assert!(
-        one.try_next().is_none(),
-        "nobody hears of a cancelled query"
-    );
+    assert!(one.try_next().is_none(), "no event of a canceled query");
     drop(two);
-    let until = monotonic::now() + PATIENCE;
+    let until = monotonic::now() + TIMEOUT;
     while engine.status().live.queries > 0 {
         assert!(monotonic::now() < until, "{:?}", engine.status().live);
         std::thread::yield_now();
@@ -240,7 +239,7 @@ fn names_and_numbers_are_bounded_and_come_free_again() {
 }
 
 #[test]
-fn a_query_that_comes_to_hold_too_much_ends() {
+fn a_query_whose_answer_exceeds_a_limit_ends() {
     let engine = engine(LiveOptions {
         max_items: 2,
         max_bytes: 2_000,
@@ -256,22 +255,24 @@ fn a_query_that_comes_to_hold_too_much_ends() {
         graph.patch_node(&NodeId::from("a"), &[MetadataOp::set("Pad", pad)], now)
     })
     .unwrap();
-    let ticket = client.begin("more").unwrap();
-    let error = ticket.open("G.V().Values('Pad')", &|| false).unwrap_err();
-    let text = "all live queries together may hold 2000 bytes (live.max_bytes)";
+    let reserved = client.reserve("more").unwrap();
+    let error = reserved
+        .open("G.V().Values('Pad')", QueryOptions::default())
+        .unwrap_err();
+    let text = "limit of 2000 bytes for the answers of all live queries reached (live.max_bytes)";
     assert_eq!(error.message(), text);
-    // It holds two; a third enters.
+    // The answer has two items; a third is added.
     add(&engine, "c", "x");
     loop {
         match recv(&client) {
-            (name, LiveNews::Ended(error)) => {
+            (name, LiveEvent::Ended(error)) => {
                 assert_eq!(
                     (name.as_str(), error.kind()),
                     ("all", QueryErrorKind::Limit)
                 );
                 break;
             }
-            (_, LiveNews::Update(Update::Changes { changes, .. })) => assert_eq!(changes.len(), 1),
+            (_, LiveEvent::Update(Update::Changes { changes, .. })) => assert_eq!(changes.len(), 1),
             other => panic!("{other:?}"),
         }
     }
@@ -281,7 +282,7 @@ fn a_query_that_comes_to_hold_too_much_ends() {
 }
 
 #[test]
-fn whoever_waits_is_woken_when_the_engine_stops() {
+fn waiting_clients_are_woken_when_the_engine_stops() {
     let engine = engine(fast());
     let client = engine.live_client(1);
     open(&client, "q", "G.V().Count()");
@@ -296,43 +297,46 @@ fn whoever_waits_is_woken_when_the_engine_stops() {
     assert!(runtime.block_on(client.next()).is_none());
     let late = engine.live_client(1);
     let error = late
-        .begin("q")
+        .reserve("q")
         .unwrap()
-        .open("G.V()", &|| false)
+        .open("G.V()", QueryOptions::default())
         .unwrap_err();
     assert_eq!(error.kind(), QueryErrorKind::Interrupted);
 }
 
 #[test]
-fn a_query_whose_time_is_over_ends_and_says_so() {
+fn a_query_that_exceeds_its_time_limit_ends() {
     let engine = engine(LiveOptions {
         max_time: Duration::ZERO,
         ..fast()
     });
     let client = engine.live_client(1);
     let error = client
-        .begin("q")
+        .reserve("q")
         .unwrap()
-        .open("G.V()", &|| false)
+        .open("G.V()", QueryOptions::default())
         .unwrap_err();
-    assert_eq!(error.message(), "a live query may take 0 s (live.max_time)");
+    assert_eq!(
+        error.message(),
+        "a run of the live query took longer than 0 s (live.max_time)"
+    );
     engine.stop();
 }
 
 #[test]
-fn flows_are_asked_for_now_and_then() {
+fn queries_of_flows_run_at_an_interval() {
     let engine = engine(fast());
     let client = engine.live_client(1);
     open(&client, "flows", "G.Flows().Count()");
     recv(&client);
-    let until = monotonic::now() + PATIENCE;
+    let until = monotonic::now() + TIMEOUT;
     while engine.status().live.runs < 3 {
         assert!(monotonic::now() < until);
         std::thread::yield_now();
     }
     assert!(
         client.try_next().is_none(),
-        "and nothing is told as long as nothing changes"
+        "no update as long as nothing changes"
     );
     engine.stop();
 }

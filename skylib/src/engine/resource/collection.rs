@@ -1,4 +1,4 @@
-//! What clients can do to every kind of resource.
+//! `Collection`: the operations of clients on every kind of resource.
 
 use std::sync::Arc;
 
@@ -6,43 +6,62 @@ use serde::Serialize;
 
 use crate::api::{PatchError, ResourceError};
 
-/// Resources of one kind, as clients create, read, change and delete them by their ids.
+/// Resources of one kind, which clients create, read, change, and delete by id.
 ///
-/// What a call has changed is durable when it returns.
+/// When a call returns successfully, its change is durable.
+///
+/// ```
+/// use skylib::engine::{Collection, Engine, EngineOptions};
+///
+/// /// Returns the ids of all resources of a kind.
+/// fn ids<C: Collection>(resources: &C) -> skylib::Result<Vec<String>> {
+///     Ok(resources.all()?.iter().map(|item| C::id_of(item)).collect())
+/// }
+///
+/// let engine = Engine::start(EngineOptions::new("edge-01"))?;
+/// let alert = engine.alerts().create(r#"{"Expression": "G.V()"}"#, Some("1h"))?;
+/// assert_eq!(ids(engine.alerts())?, [alert.uuid.clone()]);
+/// # Ok::<(), skylib::Error>(())
+/// ```
 pub trait Collection: Send + Sync {
-    /// A resource; serialising gives the API's JSON.
+    /// A resource; serialized, it is the JSON document of the API.
     type Item: Serialize + Send + Sync + 'static;
 
-    /// Path segment in the API.
+    /// Name of the kind, which is its path segment in the API.
     const KIND: &'static str;
 
-    /// Reads a resource from JSON, validates and keeps it, with a time to live such as `5s`.
+    /// Creates a resource from JSON and returns it. `ttl` is a time to live in Go's duration
+    /// syntax, such as `5s`; the resource is deleted when it ends.
     ///
     /// # Errors
-    /// When it is invalid, like another, one too many, or cannot be kept; nothing has changed then.
+    /// Returns an error if the document or `ttl` is invalid, the resource duplicates another, a
+    /// limit is reached, or the store fails. Nothing has changed then.
     fn create(&self, json: &str, ttl: Option<&str>) -> Result<Arc<Self::Item>, ResourceError>;
 
-    /// One resource.
+    /// Returns the resource with this id.
     fn get(&self, id: &str) -> Option<Arc<Self::Item>>;
 
-    /// All resources.
+    /// Returns all resources.
     ///
     /// # Errors
-    /// When they change so much meanwhile that they cannot be shown as of one moment.
+    /// Returns an error if the resources change so quickly that no consistent snapshot of them can
+    /// be read.
     fn all(&self) -> Result<Vec<Arc<Self::Item>>, ResourceError>;
 
-    /// The identifier of a resource.
+    /// Returns the id of a resource.
     fn id_of(item: &Self::Item) -> String;
 
-    /// Changes a resource by a JSON patch; `None` where nothing changed.
+    /// Changes a resource by a JSON patch (RFC 6902) and returns it, or `None` if the patch changed
+    /// nothing.
     ///
     /// # Errors
-    /// When there is none of that id, the patch fails, or what comes out breaks a rule.
+    /// Returns an error if no resource has this id, the patch cannot be applied, or the patched
+    /// document is invalid.
     fn patch(&self, id: &str, patch: &str) -> Result<Option<Arc<Self::Item>>, PatchError>;
 
-    /// Deletes a resource; `false` if there is none of that id.
+    /// Deletes a resource. Returns `false` if no resource has this id.
     ///
     /// # Errors
-    /// When the store fails.
+    /// Returns an error if the store fails.
     fn delete(&self, id: &str) -> Result<bool, ResourceError>;
 }

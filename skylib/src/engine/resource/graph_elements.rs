@@ -1,51 +1,55 @@
-//! Nodes and edges as clients manage them.
+//! `GraphElements`: nodes and edges of the graph, offered to clients as resources.
 
+use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
 use super::collection::Collection;
 use crate::api::{GraphResource, JsonPatch, PatchError, ResourceError, ValidationError};
-use crate::engine::graph::shared_graph::SharedGraph;
+use crate::engine::graph::SharedGraph;
 use crate::graph::{Graph, GraphAccess, GraphError, Metadata};
 use crate::time::{Clock, Timestamp};
 
-/// The nodes or the edges of an engine's graph, by whomever they were brought.
+/// The nodes or the edges of an engine's graph, whatever their origin.
 #[derive(Clone)]
-pub struct Elements<E> {
+pub struct GraphElements<E> {
     graph: Arc<SharedGraph>,
     clock: Arc<dyn Clock>,
     host: String,
+    /// Number of elements in the graph from which on clients cannot create more.
     limit: usize,
     kind: PhantomData<fn(E)>,
 }
 
-impl<E: GraphResource> Elements<E> {
-    /// Of a graph on a host.
-    pub(crate) fn new(
-        (graph, clock, host): &(Arc<SharedGraph>, Arc<dyn Clock>, String),
+impl<E: GraphResource> GraphElements<E> {
+    /// Returns the elements of a graph on a host with this id.
+    pub(super) fn new(
+        graph: &Arc<SharedGraph>,
+        clock: &Arc<dyn Clock>,
+        host: &str,
         limit: usize,
     ) -> Self {
         Self {
             graph: Arc::clone(graph),
             clock: Arc::clone(clock),
-            host: host.clone(),
+            host: host.to_owned(),
             limit,
             kind: PhantomData,
         }
     }
 
-    /// What has the origin of the probes is trusted to say where to capture.
+    /// Refuses the origin of this host's probes: captures trust the metadata of such elements.
     fn check_origin(&self, origin: &str) -> Result<(), ValidationError> {
-        if !self.is_of_probes(origin) {
+        if !self.is_origin_of_probes(origin) {
             return Ok(());
         }
         Err(ValidationError {
             field: Some("Origin"),
-            message: format!("{origin} is that of this server's own probes"),
+            message: format!("{origin} is reserved for the probes of this server"),
         })
     }
 
-    fn is_of_probes(&self, origin: &str) -> bool {
+    fn is_origin_of_probes(&self, origin: &str) -> bool {
         origin.strip_prefix("agent.") == Some(self.host.as_str())
     }
 
@@ -61,18 +65,18 @@ impl<E: GraphResource> Elements<E> {
         E::find(graph, &id).ok_or(ResourceError::Graph(GraphError::MissingId))
     }
 
-    /// Takes back what could not be kept, unless somebody has changed it since.
+    /// Deletes an element that could not be stored, unless another writer has changed it since.
     fn undo(&self, added: &Arc<E>) {
         let id = added.id();
         self.graph.update_as(None, |graph, now| {
-            if E::find(graph, &id).is_some_and(|held| Arc::ptr_eq(&held, added)) {
-                // It is there: we have just seen it.
+            if E::find(graph, &id).is_some_and(|current| Arc::ptr_eq(&current, added)) {
+                // Cannot fail: the element was found in this transaction.
                 let _deleted = E::delete(graph, &id, now);
             }
         });
     }
 
-    /// The element that a patch makes of one.
+    /// Returns the element that results from a patch.
     fn patched(element: &E, patch: &JsonPatch) -> Result<E, PatchError> {
         let unreadable = |error| PatchError::Creating(GraphError::Malformed(error).into());
         let mut document =
@@ -86,12 +90,21 @@ impl<E: GraphResource> Elements<E> {
     }
 }
 
-impl<E: GraphResource> Collection for Elements<E> {
+impl<E: GraphResource> fmt::Debug for GraphElements<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GraphElements")
+            .field("kind", &E::KIND)
+            .field("limit", &self.limit)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<E: GraphResource> Collection for GraphElements<E> {
     type Item = E;
 
     const KIND: &'static str = E::KIND;
 
-    /// The time to live is ignored: elements have none.
+    /// Ignores the time to live: elements do not expire.
     fn create(&self, json: &str, _ttl: Option<&str>) -> Result<Arc<E>, ResourceError> {
         let mut element = E::read(json, self.clock.now())?;
         if element.origin().is_empty() {
@@ -99,7 +112,7 @@ impl<E: GraphResource> Collection for Elements<E> {
         }
         self.check_origin(element.origin())?;
         let add = |graph: &mut Graph, _| self.add(graph, element);
-        let added = self.graph.update_kept(None, add)?;
+        let added = self.graph.update_persistent(None, add)?;
         if let Err(reason) = self.graph.flush() {
             self.undo(&added);
             return Err(ResourceError::NotStored(reason));
@@ -115,6 +128,7 @@ impl<E: GraphResource> Collection for Elements<E> {
 
     fn all(&self) -> Result<Vec<Arc<E>>, ResourceError> {
         let mut all = E::all(&self.graph.view());
+        // A view expires if too many changes are made while it is open.
         for _ in 1..ATTEMPTS {
             if all.is_ok() {
                 break;
@@ -128,41 +142,41 @@ impl<E: GraphResource> Collection for Elements<E> {
         element.id()
     }
 
-    /// Only metadata change; what else a patch does is ignored. An error of the store means that
-    /// the change is made and not durable yet.
+    /// Changes the metadata only; other changes of the patch are ignored. If the store fails, the
+    /// change is made but may be lost in a restart.
     fn patch(&self, id: &str, patch: &str) -> Result<Option<Arc<E>>, PatchError> {
         let mut element = self.get(id).ok_or(PatchError::NotFound)?;
         let patch = patch.parse::<JsonPatch>().map_err(PatchError::Incorrect)?;
+        // Optimistic concurrency: patches outside the lock, starts over if the element has changed.
         loop {
             let patched = Self::patched(&element, &patch)?;
             let mut metadata = patched.metadata().clone();
             E::protect(&mut metadata, element.metadata());
-            if self.is_of_probes(element.origin()) {
+            if self.is_origin_of_probes(element.origin()) {
                 restore(&mut metadata, element.metadata(), E::DEFINING);
             }
             let change = |graph: &mut Graph, now: Timestamp| {
-                let held = E::find(graph, id).ok_or(PatchError::NotFound)?;
-                if !Arc::ptr_eq(&held, &element) {
-                    // Somebody was faster: the patch is for what is there now.
-                    return Ok(Outcome::Missed(held));
+                let current = E::find(graph, id).ok_or(PatchError::NotFound)?;
+                if !Arc::ptr_eq(&current, &element) {
+                    return Ok(PatchOutcome::Conflict(current));
                 }
                 let changed = E::set_metadata(graph, id, metadata, now);
                 let changed = changed.map_err(|error| PatchError::Updating(error.into()))?;
                 let element = E::find(graph, id).filter(|_| changed);
-                Ok(Outcome::Done(element))
+                Ok(PatchOutcome::Done(element))
             };
             match self.graph.update_as(None, change)? {
-                Outcome::Done(element) => {
-                    let kept = self.graph.flush().map_err(ResourceError::NotStored);
-                    kept.map_err(PatchError::Updating)?;
+                PatchOutcome::Done(element) => {
+                    let stored = self.graph.flush().map_err(ResourceError::NotStored);
+                    stored.map_err(PatchError::Updating)?;
                     return Ok(element);
                 }
-                Outcome::Missed(held) => element = held,
+                PatchOutcome::Conflict(current) => element = current,
             }
         }
     }
 
-    /// An error of the store means that the element is gone, but may come back with a restart.
+    /// Deletes an element. If the store fails, the element is deleted but may return in a restart.
     fn delete(&self, id: &str) -> Result<bool, ResourceError> {
         let delete = |graph: &mut Graph, now: Timestamp| E::delete(graph, id, now);
         match self.graph.update_as(None, delete) {
@@ -176,7 +190,7 @@ impl<E: GraphResource> Collection for Elements<E> {
     }
 }
 
-/// Makes some keys what they were before.
+/// Sets some keys to their values in `before`.
 fn restore(metadata: &mut Metadata, before: &Metadata, keys: &[&'static str]) {
     for &key in keys {
         match before.get(key) {
@@ -186,9 +200,13 @@ fn restore(metadata: &mut Metadata, before: &Metadata, keys: &[&'static str]) {
     }
 }
 
-enum Outcome<E> {
+/// Outcome of an attempt to apply a patch.
+enum PatchOutcome<E> {
+    /// The element after the change, `None` if nothing changed.
     Done(Option<Arc<E>>),
-    Missed(Arc<E>),
+    /// The current element: another writer has changed it since it was read.
+    Conflict(Arc<E>),
 }
 
+/// Number of attempts to read all elements from one snapshot.
 const ATTEMPTS: u32 = 3;

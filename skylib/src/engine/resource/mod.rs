@@ -1,6 +1,20 @@
-//! API resources of an engine: created, read, changed and deleted by clients.
+//! API resources of an engine: clients create, read, change, and delete them by id.
+//!
+//! [`Resources`] holds the resources of one kind in a document store and notifies [`Observer`]s,
+//! such as the capture reconciler. [`GraphElements`] offers the graph's nodes and edges through the
+//! same trait, [`Collection`].
 
-pub(super) mod collection;
-pub(super) mod graph_elements;
-pub(super) mod registry;
-pub(super) mod resources;
+mod collection;
+mod graph_elements;
+mod observer;
+mod registry;
+mod resources;
+
+pub use collection::Collection;
+pub use graph_elements::GraphElements;
+pub use registry::ResourceLimits;
+pub use resources::Resources;
+
+pub(super) use observer::Observer;
+pub(super) use registry::Registry;
+pub(super) use resources::{Expirable, ResourceContext, notify};

@@ -1,15 +1,17 @@
-//! Resources as clients manage them: create, list, look at, change, delete.
+//! `Resources`: the resources of one kind, in a document store.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::collection::Collection;
+use super::observer::Observer;
 use crate::api::{
     Defaults, ExpressionChecker, NodeFinder, PatchError, Resource, ResourceError, ResourceStore,
 };
 use crate::capture::BpfProgram;
 use crate::engine::bus::Bus;
-use crate::engine::query::QueryRunner;
+use crate::engine::query::{QueryOptions, QueryRunner};
 use crate::flow::LayerKeyMode;
 use crate::go_duration;
 use crate::graph::Node;
@@ -19,95 +21,122 @@ use crate::proto::BroadcastMessage;
 use crate::store::StoreError;
 use crate::time::Timestamp;
 
-/// The resources of one kind in an engine.
+/// The resources of one kind in an engine; clones are handles of the same resources.
+///
+/// ```
+/// use skylib::api::CaptureSpec;
+/// use skylib::engine::{Engine, EngineOptions};
+///
+/// let engine = Engine::start(EngineOptions::new("edge-01"))?;
+/// let spec = CaptureSpec {
+///     gremlin_query: "G.V().Has('Name', 'eth0')".to_owned(),
+///     ..CaptureSpec::default()
+/// };
+/// let capture = engine.captures().add(spec, None)?;
+/// assert!(!capture.uuid.is_empty());
+/// assert_eq!(engine.captures().len(), 1);
+/// # Ok::<(), skylib::Error>(())
+/// ```
 pub struct Resources<R> {
     store: Arc<ResourceStore<R>>,
-    surroundings: Arc<Surroundings>,
-    watcher: Arc<dyn Watcher<R>>,
+    context: Arc<ResourceContext>,
+    observers: Vec<Arc<dyn Observer<R>>>,
 }
 
-/// What resources of every kind need.
-pub(crate) struct Surroundings {
+/// What the resources of every kind need of the engine.
+pub(crate) struct ResourceContext {
     pub(crate) queries: QueryRunner,
     pub(crate) bus: Arc<Bus<BroadcastMessage>>,
     pub(crate) layer_key_mode: LayerKeyMode,
 }
 
-/// Whoever acts on resources of a kind is told of them.
-pub(crate) trait Watcher<R>: Send + Sync {
-    /// One came, perhaps for some time only.
-    fn created(&self, resource: &R, ttl: Option<Duration>);
-
-    /// One went.
-    fn deleted(&self, _resource: &R) {}
-
-    /// Resources as they are shown.
-    fn shown(&self, resources: Vec<Arc<R>>) -> Vec<Arc<R>> {
-        resources
-    }
-}
-
 impl<R: Resource> Resources<R> {
-    pub(crate) fn new(
-        store: Arc<ResourceStore<R>>,
-        surroundings: Arc<Surroundings>,
-        watcher: Arc<dyn Watcher<R>>,
-    ) -> Self {
+    /// Returns the resources of a store, without observers.
+    pub(super) fn new(store: Arc<ResourceStore<R>>, context: Arc<ResourceContext>) -> Self {
         Self {
             store,
-            surroundings,
-            watcher,
+            context,
+            observers: Vec::new(),
         }
     }
 
-    /// Validates and keeps a resource; it has an id and is durable when this returns.
-    ///
-    /// # Errors
-    /// When it is invalid, like another, one too many, or cannot be kept; nothing has changed then.
-    pub fn add(&self, resource: R, ttl: Option<Duration>) -> Result<Arc<R>, ResourceError> {
-        resource.validate(&*self.surroundings)?;
-        self.keep(resource, ttl)
+    /// Registers an observer, which is called after those registered before. Clones made earlier do
+    /// not call it.
+    pub(crate) fn observe(&mut self, observer: Arc<dyn Observer<R>>) {
+        self.observers.push(observer);
     }
 
-    fn keep(&self, resource: R, ttl: Option<Duration>) -> Result<Arc<R>, ResourceError> {
-        resource.check_nodes(&*self.surroundings)?;
-        let resource = self.store.create(resource, ttl, self.now())?;
-        self.watcher.created(&resource, ttl);
-        self.surroundings.notify("Added", &*resource);
+    /// Returns the store of the resources.
+    pub(crate) fn store(&self) -> &Arc<ResourceStore<R>> {
+        &self.store
+    }
+
+    /// Adds a resource, which gets a random id, and returns it. It is deleted after `ttl`, rounded
+    /// down to seconds but at least one second; without a `ttl`, or with zero, it never expires.
+    ///
+    /// # Errors
+    /// Returns an error if the resource is invalid, duplicates another, a limit is reached, or the
+    /// store fails. Nothing has changed then.
+    pub fn add(&self, resource: R, ttl: Option<Duration>) -> Result<Arc<R>, ResourceError> {
+        resource.validate(&*self.context)?;
+        self.create_valid(resource, ttl)
+    }
+
+    fn create_valid(&self, resource: R, ttl: Option<Duration>) -> Result<Arc<R>, ResourceError> {
+        resource.check_nodes(&*self.context)?;
+        let now = self.now();
+        let resource = self.store.create(resource, ttl, now)?;
+        // The store rounds down to seconds, but not to zero: this is never later than its deadline.
+        let expires_at = ttl
+            .filter(|ttl| !ttl.is_zero())
+            .map(|ttl| now.saturating_add(Duration::from_secs(ttl.as_secs())));
+        for observer in &self.observers {
+            observer.created(&resource, expires_at);
+        }
+        self.context.notify("Added", &*resource);
         Ok(resource)
     }
 
-    /// Number of resources.
+    /// Returns the number of resources.
     #[must_use]
     pub fn len(&self) -> usize {
         self.store.len()
     }
 
-    /// Whether there is none.
+    /// Returns whether there are no resources.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Why the last change could not be kept, if it could not.
+    /// Returns why the last change could not be stored, or `None` if it was.
     #[must_use]
     pub fn store_problem(&self) -> Option<String> {
         self.store.problem()
     }
 
-    fn gone(&self, resource: &R) {
-        self.watcher.deleted(resource);
-        self.surroundings.notify("Deleted", resource);
+    fn announce_deletion(&self, resource: &R) {
+        for observer in &self.observers {
+            observer.deleted(resource);
+        }
+        self.context.notify("Deleted", resource);
+    }
+
+    fn decorate(&self, resources: Vec<Arc<R>>) -> Vec<Arc<R>> {
+        let observers = self.observers.iter();
+        observers.fold(resources, |resources, observer| {
+            observer.decorate(resources)
+        })
     }
 
     fn defaults(&self) -> Defaults {
         Defaults::default()
             .with_now(self.now())
-            .with_layer_key_mode(self.surroundings.layer_key_mode)
+            .with_layer_key_mode(self.context.layer_key_mode)
     }
 
     fn now(&self) -> Timestamp {
-        self.surroundings.queries.clock.now()
+        self.context.queries.clock.now()
     }
 }
 
@@ -115,9 +144,18 @@ impl<R> Clone for Resources<R> {
     fn clone(&self) -> Self {
         Self {
             store: Arc::clone(&self.store),
-            surroundings: Arc::clone(&self.surroundings),
-            watcher: Arc::clone(&self.watcher),
+            context: Arc::clone(&self.context),
+            observers: self.observers.clone(),
         }
+    }
+}
+
+impl<R: Resource> fmt::Debug for Resources<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resources")
+            .field("kind", &R::KIND)
+            .field("len", &self.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -128,17 +166,17 @@ impl<R: Resource> Collection for Resources<R> {
 
     fn create(&self, json: &str, ttl: Option<&str>) -> Result<Arc<R>, ResourceError> {
         let resource = R::read(json, &self.defaults())?;
-        resource.validate(&*self.surroundings)?;
+        resource.validate(&*self.context)?;
         let ttl = ttl.filter(|ttl| !ttl.is_empty());
-        self.keep(resource, ttl.map(go_duration::parse).transpose()?)
+        self.create_valid(resource, ttl.map(go_duration::parse).transpose()?)
     }
 
     fn get(&self, id: &str) -> Option<Arc<R>> {
-        self.watcher.shown(vec![self.store.get(id)?]).pop()
+        self.decorate(vec![self.store.get(id)?]).pop()
     }
 
     fn all(&self) -> Result<Vec<Arc<R>>, ResourceError> {
-        Ok(self.watcher.shown(self.store.all()))
+        Ok(self.decorate(self.store.all()))
     }
 
     fn id_of(resource: &R) -> String {
@@ -147,33 +185,48 @@ impl<R: Resource> Collection for Resources<R> {
 
     fn patch(&self, id: &str, patch: &str) -> Result<Option<Arc<R>>, PatchError> {
         let defaults = self.defaults();
-        self.store.patch(id, patch, &defaults, &*self.surroundings)
+        self.store.patch(id, patch, &defaults, &*self.context)
     }
 
     fn delete(&self, id: &str) -> Result<bool, ResourceError> {
         let deleted = self.store.delete(id)?;
         if let Some(resource) = &deleted {
-            self.gone(resource);
+            self.announce_deletion(resource);
         }
         Ok(deleted.is_some())
     }
 }
 
-/// Resources whose time to live ends.
-pub(crate) trait Mortal: Send + Sync {
-    /// Which ones.
+/// Resources of one kind that may have a time to live, whatever their type.
+pub(crate) trait Expirable: Send + Sync {
+    /// Returns the name of the kind.
     fn kind(&self) -> &'static str;
 
-    /// When the next time to live ends, if any has one.
+    /// Returns the number of resources.
+    fn len(&self) -> usize;
+
+    /// Returns why the last change could not be stored, or `None` if it was.
+    fn store_problem(&self) -> Option<String>;
+
+    /// Returns when the next resource expires, or `None` if none has a time to live.
     fn next_expiry(&self) -> Option<Timestamp>;
 
-    /// Deletes those whose time is over, as if clients had, up to the first failure.
+    /// Deletes the resources that have expired at `now`, as a client would, until the first
+    /// failure.
     fn expire(&self, now: Timestamp) -> Result<(), StoreError>;
 }
 
-impl<R: Resource> Mortal for Resources<R> {
+impl<R: Resource> Expirable for Resources<R> {
     fn kind(&self) -> &'static str {
         R::KIND
+    }
+
+    fn len(&self) -> usize {
+        Self::len(self)
+    }
+
+    fn store_problem(&self) -> Option<String> {
+        Self::store_problem(self)
     }
 
     fn next_expiry(&self) -> Option<Timestamp> {
@@ -182,19 +235,20 @@ impl<R: Resource> Mortal for Resources<R> {
 
     fn expire(&self, now: Timestamp) -> Result<(), StoreError> {
         let (expired, outcome) = self.store.expire(now);
-        expired.iter().for_each(|resource| self.gone(resource));
+        for resource in &expired {
+            self.announce_deletion(resource);
+        }
         outcome
     }
 }
 
-impl Surroundings {
-    /// Tells the graph's subscribers of a resource, where they are told of its kind.
-    pub(crate) fn notify<R: Resource>(&self, kind: &'static str, resource: &R) {
+impl ResourceContext {
+    fn notify<R: Resource>(&self, kind: &'static str, resource: &R) {
         notify(&self.bus, kind, resource);
     }
 }
 
-/// Tells the graph's subscribers of a resource, where they are told of its kind.
+/// Sends a resource to the subscribers of its notification namespace, if its kind has one.
 pub(crate) fn notify<R: Resource>(bus: &Bus<BroadcastMessage>, kind: &'static str, resource: &R) {
     if let Some(namespace) = R::NAMESPACE
         && bus.is_wanted(namespace)
@@ -204,8 +258,8 @@ pub(crate) fn notify<R: Resource>(bus: &Bus<BroadcastMessage>, kind: &'static st
     }
 }
 
-/// Checks queries with our parser and packet filters with libpcap.
-impl ExpressionChecker for Surroundings {
+/// Checks Gremlin expressions with the parser and packet filters with libpcap.
+impl ExpressionChecker for ResourceContext {
     fn check_gremlin(&self, query: &str) -> Result<(), String> {
         Query::parse(query).map(|_| ()).map_err(|e| e.to_string())
     }
@@ -217,21 +271,23 @@ impl ExpressionChecker for Surroundings {
     }
 }
 
-impl NodeFinder for Surroundings {
+impl NodeFinder for ResourceContext {
     fn first_node(&self, query: &str) -> Option<Arc<Node>> {
         let query = Query::parse(query).ok()?;
         let clock = &self.queries.clock;
-        let began = clock.now();
-        let is_late = || clock.now().duration_since(began) >= QUERY_TIME;
+        let started = clock.now();
+        let is_late = || clock.now().duration_since(started) >= QUERY_TIMEOUT;
         let view = self.queries.graph.view();
-        match self.queries.run(&view, &query, &is_late) {
+        let options = QueryOptions::default().with_interrupt(&is_late);
+        match self.queries.run(&view, &query, options) {
             Ok(Answer::Nodes(nodes)) => nodes.into_iter().next(),
             _ => None,
         }
     }
 }
 
+/// Snap length for which packet filters are checked, in bytes.
 const MAX_SNAP_LEN: u32 = 4096;
 
-/// How long the query of a resource may take while a client waits for its creation.
-const QUERY_TIME: Duration = Duration::from_secs(5);
+/// Time limit of a resource's query, while a client waits for the creation of the resource.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(5);

@@ -47,21 +47,7 @@ impl<'p> Estimator<'p> {
     ) -> Option<f64> {
         match operation {
             Operation::Nodes(Some(_), _) | Operation::Edges(Some(_), _) => Some(1.0),
-            Operation::Nodes(None, filter) => {
-                let guess = self.nodes * selectivity(filter);
-                Some(match access {
-                    // The index entries, unless the rest of the filter selects fewer.
-                    Some(Access::Index { estimate, .. }) => {
-                        let named = *estimate as f64;
-                        if tests(filter) > 1 {
-                            named.min(guess)
-                        } else {
-                            named
-                        }
-                    }
-                    _ => guess,
-                })
-            }
+            Operation::Nodes(None, filter) => Some(self.found_nodes(filter, access)),
             Operation::Edges(None, filter) => Some(self.edges * selectivity(filter)),
             Operation::Walk(walk, filter) => {
                 Some(before? * self.around(*walk) * selectivity(filter))
@@ -102,6 +88,19 @@ impl<'p> Estimator<'p> {
             | Operation::RawPackets
             | Operation::Bpf(_)
             | Operation::Fail(_) => None,
+        }
+    }
+
+    /// Returns the estimate of a node search.
+    fn found_nodes(&self, filter: &Filter, access: Option<&Access>) -> f64 {
+        let guess = self.nodes * selectivity(filter);
+        match access {
+            // The index entries, unless the rest of the filter selects fewer.
+            Some(Access::Index { estimate, .. }) if tests(filter) > 1 => {
+                (*estimate as f64).min(guess)
+            }
+            Some(Access::Index { estimate, .. }) => *estimate as f64,
+            _ => guess,
         }
     }
 

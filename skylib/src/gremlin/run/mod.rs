@@ -259,7 +259,7 @@ impl<'r> Run<'r> {
         let scope = self.scope.clone();
         let direction = walk::direction(walk);
         // Without a filter, numbers suffice. In the past an edge has a number per revision, and only
-        // its contents tell which revisions the slice includes.
+        // its contents show which revisions the slice includes.
         match (filter.is_everything(), walk.gives_edges()) {
             (true, false) => {
                 let from = numbers(rows);

@@ -1,4 +1,7 @@
-//! `MemoryFlowStore`: the newest updates of flows in memory.
+//! `MemoryFlowStore`: flows in memory, evicted in the order of their last update (LRU).
+//!
+//! A B-tree orders the flows by the number of their last update, and a hash index finds them by
+//! UUID: `put` and eviction cost O(log n) per flow. A query scans all flows of its time.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -11,10 +14,10 @@ use crate::flow::{Flow, FlowField, FlowMetric, FlowQuery, FlowQueryError, FlowSe
 use crate::time::{TimeSlice, Timestamp};
 use crate::value::Text;
 
-/// Flows in memory, bounded by age and by bytes.
+/// Flows in memory, limited by age and by bytes.
 ///
-/// Records are kept in their wire form, a fraction of what they take otherwise. A query takes the
-/// lock only to pick the flows of its time and decodes them one by one outside it.
+/// Records are stored in their protobuf form, which takes a fraction of the memory. A query holds
+/// the lock only while it collects the flows of its time; it decodes them one by one after that.
 ///
 /// ```
 /// use skylib::flow::{Flow, FlowQuery};
@@ -37,31 +40,36 @@ pub struct MemoryFlowStore {
 
 #[derive(Default)]
 struct State {
-    /// By the number of their last update: those longest without one come first.
-    flows: BTreeMap<u64, Arc<Kept>>,
+    /// Flows by the number of their last update, the least recently updated first.
+    flows: BTreeMap<u64, Arc<StoredFlow>>,
+    /// Key of each flow in `flows`, by UUID; both maps have the same length.
     by_uuid: HashMap<Text, u64>,
+    /// Number of the latest update; the largest key of `flows`.
     updates: u64,
+    /// Sizes and counters, except the number of flows.
     status: FlowStoreStatus,
 }
 
-/// A flow.
+/// A stored flow.
 #[derive(Clone)]
-struct Kept {
+struct StoredFlow {
     uuid: Text,
-    /// First and last packet, Unix ms.
+    /// Time of the first packet, in Unix milliseconds.
     start: i64,
+    /// Time of the last packet, in Unix milliseconds.
     last: i64,
-    /// When the last update came.
+    /// Time of the last update, by the recorder's clock.
     updated: Timestamp,
-    /// The newest record without its packets.
+    /// The newest record as protobuf, without its raw packets.
     record: Box<[u8]>,
-    /// What each update counted, oldest first.
+    /// Metric of each update, oldest first.
     metrics: Vec<FlowMetric>,
+    /// Raw packets, ordered by index.
     packets: Vec<RawPacket>,
 }
 
 impl MemoryFlowStore {
-    /// An empty store.
+    /// Returns an empty store.
     #[must_use]
     pub fn new(limits: FlowStoreLimits) -> Self {
         Self {
@@ -78,28 +86,28 @@ impl MemoryFlowStore {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The flows of a time, longest without an update first.
-    fn of_time(&self, time: Option<TimeSlice>) -> Vec<Arc<Kept>> {
+    /// Returns the flows that were active in a time slice, the least recently updated first.
+    fn of_time(&self, time: Option<TimeSlice>) -> Vec<Arc<StoredFlow>> {
         let state = self.read();
-        let is_asked = |kept: &&Arc<Kept>| {
+        let is_active = |stored: &&Arc<StoredFlow>| {
             time.is_none_or(|time| {
-                kept.start <= time.last.as_ms()
-                    && kept.last >= time.start.saturating_sub(self.limits.grace).as_ms()
+                stored.start <= time.last.as_ms()
+                    && stored.last >= time.start.saturating_sub(self.limits.grace).as_ms()
             })
         };
-        state.flows.values().filter(is_asked).cloned().collect()
+        state.flows.values().filter(is_active).cloned().collect()
     }
 
-    /// Calls `visit` with each flow that a query asks for, order and bounds apart.
-    fn visit(&self, query: &FlowQuery, mut visit: impl FnMut(&Kept, Flow)) {
+    /// Calls `visit` with each flow that a query selects, before order, deduplication, and range.
+    fn visit(&self, query: &FlowQuery, mut visit: impl FnMut(&StoredFlow, Flow)) {
         let filter = query.filter.map_keys(&mut |name| FlowField::parse(name));
-        for kept in self.of_time(query.time) {
-            // Encoded here, so it can be decoded.
-            let Ok(flow) = Flow::decode(&*kept.record) else {
+        for stored in self.of_time(query.time) {
+            // Cannot fail: the record was encoded by this store.
+            let Ok(flow) = Flow::decode(&*stored.record) else {
                 continue;
             };
             if query.wants_node(&flow.node_tid) && filter.matches(&flow) {
-                visit(&kept, flow);
+                visit(&stored, flow);
             }
         }
     }
@@ -116,8 +124,8 @@ impl FlowStore for MemoryFlowStore {
 
     fn query(&self, query: &FlowQuery) -> Result<FlowSet, FlowQueryError> {
         let mut flows = Vec::new();
-        self.visit(query, |kept, mut flow| {
-            let packets = kept.packets.iter();
+        self.visit(query, |stored, mut flow| {
+            let packets = stored.packets.iter();
             flow.last_raw_packets = packets
                 .filter(|packet| query.time.is_none_or(|time| has(time, packet.timestamp)))
                 .cloned()
@@ -141,8 +149,8 @@ impl FlowStore for MemoryFlowStore {
     fn metrics(&self, uuids: &[Text], time: TimeSlice) -> Vec<(Text, Vec<FlowMetric>)> {
         let state = self.read();
         let metrics = |uuid: &Text| {
-            let kept = state.flows.get(state.by_uuid.get(uuid)?)?;
-            let metrics = kept.metrics.iter().copied();
+            let stored = state.flows.get(state.by_uuid.get(uuid)?)?;
+            let metrics = stored.metrics.iter().copied();
             let of_time: Vec<FlowMetric> = metrics
                 .filter(|metric| has(time, metric.start) && has(time, metric.last))
                 .collect();
@@ -172,23 +180,24 @@ impl State {
         let packets = std::mem::take(&mut flow.last_raw_packets);
         let former = self.by_uuid.insert(flow.uuid.clone(), self.updates);
         let former = former.and_then(|update| self.flows.remove(&update));
-        let mut kept = match former {
+        let mut stored = match former {
             Some(former) => {
                 self.status.bytes -= former.bytes();
                 Arc::unwrap_or_clone(former)
             }
-            None => Kept::new(flow.uuid.clone()),
+            None => StoredFlow::new(flow.uuid.clone()),
         };
-        kept.take(&flow, packets, now);
-        // Flows of a file may be years old: what counts is how long before their end it was.
-        let seen = now.as_ms().min(kept.last);
+        stored.update(&flow, packets, now);
+        // Flows of a file may be years old: their packets age relative to the end of the flow.
+        let seen = now.as_ms().min(stored.last);
         let seen = Timestamp::from_ms(seen).saturating_sub(limits.max_age);
-        kept.forget_before(seen.as_ms());
-        self.status.bytes += kept.bytes();
-        self.flows.insert(self.updates, Arc::new(kept));
+        stored.drop_before(seen.as_ms());
+        self.status.bytes += stored.bytes();
+        self.flows.insert(self.updates, Arc::new(stored));
     }
 
-    /// Drops the flow longest without an update where it must go; whether there may be more.
+    /// Evicts the least recently updated flow if it exceeds a limit. Returns whether it did, so that
+    /// the next may exceed it, too.
     fn evict(&mut self, limits: &FlowStoreLimits, now: Timestamp) -> bool {
         let Some(oldest) = self.flows.first_entry() else {
             return false;
@@ -197,16 +206,16 @@ impl State {
         if !is_too_old && self.status.bytes <= limits.max_bytes {
             return false;
         }
-        let kept = oldest.remove();
-        self.by_uuid.remove(&kept.uuid);
-        self.status.bytes -= kept.bytes();
+        let stored = oldest.remove();
+        self.by_uuid.remove(&stored.uuid);
+        self.status.bytes -= stored.bytes();
         self.status.evicted += 1;
-        self.status.oldest = self.status.oldest.max(Some(kept.updated));
+        self.status.oldest = self.status.oldest.max(Some(stored.updated));
         true
     }
 }
 
-impl Kept {
+impl StoredFlow {
     fn new(uuid: Text) -> Self {
         Self {
             uuid,
@@ -219,10 +228,11 @@ impl Kept {
         }
     }
 
-    fn take(&mut self, flow: &Flow, packets: Vec<RawPacket>, now: Timestamp) {
+    /// Applies an update.
+    fn update(&mut self, flow: &Flow, packets: Vec<RawPacket>, now: Timestamp) {
         (self.start, self.last, self.updated) = (flow.start, flow.last, now);
         self.record = flow.encode_to_vec().into();
-        // A flow that ends before its first update has its totals only.
+        // A flow that ends before its first update has totals, but no metric of an update.
         let counted = flow.last_update_metric.or(match self.metrics.is_empty() {
             true => flow.metric,
             false => None,
@@ -235,17 +245,18 @@ impl Kept {
             .extend(packets.into_iter().filter(|packet| packet.index > newest));
     }
 
-    /// Drops metrics and packets that ended before a time, Unix ms.
-    fn forget_before(&mut self, ms: i64) {
+    /// Drops metrics and packets older than a time, in Unix milliseconds.
+    fn drop_before(&mut self, ms: i64) {
         let old = self.metrics.partition_point(|metric| metric.last < ms);
         self.metrics.drain(..old);
         let old = self.packets.partition_point(|packet| packet.timestamp < ms);
         self.packets.drain(..old);
     }
 
+    /// Returns the memory used, in bytes, approximately.
     fn bytes(&self) -> usize {
-        /// The entries in the two tables.
-        const INDEX: usize = size_of::<(u64, Arc<Kept>)>() + size_of::<(Text, u64)>();
+        /// Size of the entries in both maps.
+        const INDEX: usize = size_of::<(u64, Arc<StoredFlow>)>() + size_of::<(Text, u64)>();
         let packets: usize = self.packets.iter().map(|packet| packet.data.len()).sum();
         INDEX
             + size_of::<Self>()
@@ -257,7 +268,7 @@ impl Kept {
     }
 }
 
-/// Whether a time, Unix ms, is in a slice; up to it where the slice is one instant.
+/// Returns whether a time in Unix milliseconds is in a slice; for an instant, whether it is not later.
 fn has(slice: TimeSlice, ms: i64) -> bool {
     let is_instant = slice.start == slice.last;
     (is_instant || ms >= slice.start.as_ms()) && ms <= slice.last.as_ms()

@@ -53,7 +53,7 @@ fn found(store: &MemoryFlowStore, query: &FlowQuery) -> Vec<String> {
 }
 
 #[test]
-fn flows_are_found_by_their_time_and_by_what_they_hold() {
+fn flows_are_found_by_time_and_by_filter() {
     let store = MemoryFlowStore::new(limits());
     store.put(vec![flow("a", 100, 200), flow("b", 150, 300)], ms(300));
     store.put(vec![flow("a", 100, 400)], ms(400));
@@ -86,7 +86,7 @@ fn flows_are_found_by_their_time_and_by_what_they_hold() {
 }
 
 #[test]
-fn updates_leave_their_metrics_and_packets() {
+fn metrics_and_packets_of_all_updates_are_stored() {
     let store = MemoryFlowStore::new(limits());
     for last in [200, 210, 210, 220] {
         store.put(vec![flow("a", 100, last)], ms(last));
@@ -122,9 +122,9 @@ fn updates_leave_their_metrics_and_packets() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// The store is what the newest record of each flow says, as far as nothing was evicted.
+    /// Compares the store with a model: the newest record of each flow that was not evicted.
     #[test]
-    fn bounds_hold_and_the_newest_record_counts(
+    fn limits_hold_and_the_newest_record_is_returned(
         updates in proptest::collection::vec((0..12_u8, 0..40_i64, 0..5_i64), 1..120),
         max_bytes in 300..6000_usize,
         max_age in 20..300_u64,
@@ -145,19 +145,19 @@ proptest! {
             model.retain(|(_, known)| known.uuid != flow.uuid);
             model.push((now, flow));
             prop_assert!(store.status().bytes <= max_bytes);
-            let sum: usize = store.read().flows.values().map(|kept| kept.bytes()).sum();
+            let sum: usize = store.read().flows.values().map(|stored| stored.bytes()).sum();
             prop_assert_eq!(sum, store.status().bytes);
         }
         prop_assert_eq!(everything.status().evicted, 0);
         let too_old = now - i64::try_from(max_age).unwrap();
-        let kept: Vec<String> = found(&store, &FlowQuery::default());
+        let stored: Vec<String> = found(&store, &FlowQuery::default());
         let newest: Vec<String> = model
             .iter()
             .map(|(_, flow)| flow.uuid.to_string())
-            .skip(model.len() - kept.len())
+            .skip(model.len() - stored.len())
             .collect();
-        prop_assert_eq!(&kept, &newest, "the longest unused go first");
-        let young = model.iter().all(|(at, flow)| *at >= too_old || !kept.contains(&flow.uuid.to_string()));
+        prop_assert_eq!(&stored, &newest, "the least recently updated flows are evicted first");
+        let young = model.iter().all(|(at, flow)| *at >= too_old || !stored.contains(&flow.uuid.to_string()));
         prop_assert!(young);
 
         let (start, length) = window;
@@ -168,7 +168,7 @@ proptest! {
         let wanted: Vec<String> = model
             .iter()
             .map(|(_, flow)| flow)
-            .filter(|flow| kept.contains(&flow.uuid.to_string()))
+            .filter(|flow| stored.contains(&flow.uuid.to_string()))
             .filter(|flow| flow.start <= start + length && flow.last >= start - 5)
             .map(|flow| flow.uuid.to_string())
             .collect();

@@ -1,11 +1,11 @@
-//! Keeps the nodes and edges that clients brought, so that they are there after a restart.
+//! `GraphPersister`: write-behind persistence of the nodes and edges that clients create.
 //!
-//! The graph is what counts; the store follows it. [`Keeper::record`] is told of every event inside
-//! its transaction and notes which kept elements are to be written; a thread of its own writes what
-//! has come together, thousands in one transaction of the store, so that many changes cost one wait
-//! for the disk. Of an element only the newest revision waits, shared with the graph: however slow
-//! the disk, what waits is bounded by what is kept. Whoever must know that a change is durable
-//! calls [`Keeper::flush`].
+//! The graph is authoritative and the store follows it. [`GraphPersister::record`] is called inside
+//! each graph transaction and marks which persistent elements changed; a separate thread writes the
+//! marked elements in batches, so that many changes cost one `fsync`. Only the newest revision of an
+//! element is pending, shared with the graph: on a slow disk, the number of pending elements is
+//! still bounded by that of persistent elements. [`GraphPersister::flush`] waits until all earlier
+//! changes are durable.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -14,52 +14,54 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-use super::orphan_edges::WaitingEdges;
+use super::orphan_edges::OrphanEdges;
 use crate::api::GraphResource;
 use crate::error_chain::Chain;
 use crate::graph::{Edge, EdgeId, Graph, GraphEvent, Node, NodeId, Processor};
 use crate::store::{Change, DocStore, StoreError};
 use crate::time::{Clock, Timestamp};
 
-/// Writes kept elements down.
-pub(crate) struct Keeper {
+/// Writes persistent elements of the graph to a document store.
+pub(crate) struct GraphPersister {
     documents: Arc<dyn DocStore>,
     state: Mutex<State>,
-    /// Wakes the thread that writes.
+    /// Wakes the writer thread.
     changed: Condvar,
-    /// Wakes whoever waits for it.
+    /// Wakes the threads that wait in [`GraphPersister::flush`].
     written: Condvar,
 }
 
 #[derive(Default)]
 struct State {
+    /// Ids of the persistent nodes and edges: each is stored or pending.
     nodes: HashSet<NodeId>,
     edges: HashSet<EdgeId>,
-    /// What is to be written.
+    /// Changes to be written.
     pending: Pending,
-    /// Edges whose ends are not there yet.
-    waiting: WaitingEdges,
+    /// Stored edges whose nodes are not in the graph yet.
+    orphans: OrphanEdges,
     /// Number of the latest change.
     recorded: u64,
-    /// Up to which change the store has all.
+    /// Number of the latest durable change; `durable <= recorded`.
     durable: u64,
-    /// Who waits for the disk.
+    /// Number of threads in [`GraphPersister::flush`].
     flushing: usize,
-    /// How often writing has failed, and why the last time, if that was the last time.
+    /// Number of failed writes.
     failures: u64,
+    /// Error of the last write; `None` if it succeeded.
     problem: Option<String>,
     stopping: bool,
 }
 
-/// New revisions, `None` for elements that are gone.
+/// New revisions of elements, `None` for elements that were deleted.
 #[derive(Default)]
 struct Pending {
     nodes: HashMap<NodeId, Option<Arc<Node>>>,
     edges: HashMap<EdgeId, Option<Arc<Edge>>>,
 }
 
-impl Keeper {
-    /// On a store of elements alone.
+impl GraphPersister {
+    /// Returns a persister that writes to this store.
     pub(crate) fn new(documents: Arc<dyn DocStore>) -> Self {
         Self {
             documents,
@@ -69,11 +71,11 @@ impl Keeper {
         }
     }
 
-    /// Puts what is kept into a graph. What has the `own` origin of the probes is left out: they
-    /// find it themselves. Edges whose ends are not there wait for them.
+    /// Adds the stored elements to a graph. Elements with the origin `own` are skipped: the probes
+    /// find them again. Edges whose nodes are missing wait for them.
     ///
     /// # Errors
-    /// When the store cannot be read.
+    /// Returns an error if the store cannot be read.
     pub(crate) fn load(&self, graph: &mut Graph, own: &str) -> Result<(), StoreError> {
         let mut state = self.state.lock();
         for node in self.read::<Node>(own)? {
@@ -85,7 +87,7 @@ impl Keeper {
         for edge in self.read::<Edge>(own)? {
             state.edges.insert(edge.id.clone());
             if graph.add_edge(edge.clone()).is_err() {
-                state.waiting.add(edge);
+                state.orphans.add(edge);
             }
         }
         Ok(())
@@ -96,26 +98,35 @@ impl Keeper {
         for (id, document) in self.documents.list(E::KIND)? {
             match E::from_json(&document, Timestamp::ZERO) {
                 Ok(element) if element.origin() != own => elements.push(element),
-                Ok(_) => tracing::warn!(kind = E::KIND, id, "left out: it is of the probes now"),
+                Ok(_) => tracing::warn!(
+                    kind = E::KIND,
+                    id,
+                    "skipped a stored element that has the origin of this host's probes"
+                ),
                 Err(error) => {
                     let reason = error.to_string();
-                    tracing::error!(kind = E::KIND, id, reason, "kept element left out");
+                    tracing::error!(
+                        kind = E::KIND,
+                        id,
+                        reason,
+                        "skipped a stored element that cannot be read"
+                    );
                 }
             }
         }
         Ok(elements)
     }
 
-    /// Takes down what happened in a transaction. What came with it is kept if it `is_kept`; what
-    /// is kept already is followed whoever changes it.
-    pub(crate) fn record(&self, events: &[GraphEvent], is_kept: bool) {
+    /// Marks the elements that a transaction changed. Elements that it added become persistent if
+    /// `is_persistent`; changes of persistent elements by any writer are recorded.
+    pub(super) fn record(&self, events: &[GraphEvent], is_persistent: bool) {
         let mut state = self.state.lock();
-        if !is_kept && state.nodes.is_empty() && state.edges.is_empty() {
+        if !is_persistent && state.nodes.is_empty() && state.edges.is_empty() {
             return;
         }
         let mut is_changed = false;
         for event in events {
-            is_changed |= state.record(event, is_kept);
+            is_changed |= state.record(event, is_persistent);
         }
         if is_changed {
             state.recorded += 1;
@@ -126,8 +137,8 @@ impl Keeper {
     /// Waits until everything recorded so far is durable.
     ///
     /// # Errors
-    /// Why it could not be written. It is tried again later.
-    pub(crate) fn flush(&self) -> Result<(), String> {
+    /// Returns why it could not be written. The write is retried later.
+    pub(super) fn flush(&self) -> Result<(), String> {
         let mut state = self.state.lock();
         let (wanted, failures) = (state.recorded, state.failures);
         state.flushing += 1;
@@ -143,58 +154,60 @@ impl Keeper {
         }
     }
 
-    /// Why the last attempt to write failed, if it did.
+    /// Returns why the last write failed, or `None` if it succeeded.
     pub(crate) fn problem(&self) -> Option<String> {
         self.state.lock().problem.clone()
     }
 
-    /// How many nodes and edges are kept.
+    /// Returns the numbers of persistent nodes and edges.
     pub(crate) fn counts(&self) -> (usize, usize) {
         let state = self.state.lock();
         (state.nodes.len(), state.edges.len())
     }
 
-    /// Ends the thread once it has written what there is.
+    /// Ends the writer thread after it has written what is pending.
     pub(crate) fn stop(&self) {
         self.state.lock().stopping = true;
         self.changed.notify_one();
         self.written.notify_all();
     }
 
-    /// The body of the thread.
+    /// Writes pending changes until [`GraphPersister::stop`] is called; the body of the writer
+    /// thread.
     pub(crate) fn run(&self, clock: &dyn Clock) {
-        let mut pause = PAUSE;
-        let give_up_at = clock.now().saturating_add(PATIENCE);
+        let mut delay = WRITE_DELAY;
+        let orphan_deadline = clock.now().saturating_add(ORPHAN_TIMEOUT);
         let mut state = self.state.lock();
         loop {
             while state.pending.is_empty() && !state.stopping {
                 let now = clock.now();
-                if state.waiting.is_empty() {
+                if state.orphans.is_empty() {
                     self.changed.wait(&mut state);
-                } else if now < give_up_at {
+                } else if now < orphan_deadline {
                     self.changed
-                        .wait_for(&mut state, give_up_at.duration_since(now));
+                        .wait_for(&mut state, orphan_deadline.duration_since(now));
                 } else {
-                    state.give_up_waiting_edges();
+                    state.drop_orphans();
                 }
             }
-            // More comes together, unless somebody waits: then a store that failed is tried, too.
+            // Collects further changes, unless a thread waits; a flush also ends the backoff after a
+            // failure.
             let nobody_waits = |state: &mut State| state.flushing == 0 && !state.stopping;
-            self.changed.wait_while_for(&mut state, nobody_waits, pause);
+            self.changed.wait_while_for(&mut state, nobody_waits, delay);
             let (batch, upto) = (std::mem::take(&mut state.pending), state.recorded);
             if !batch.is_empty() {
                 drop(state);
                 let outcome = self.write(&batch);
                 state = self.state.lock();
-                pause = match outcome {
+                delay = match outcome {
                     Ok(()) => {
                         state.durable = upto;
                         state.problem = None;
-                        PAUSE
+                        WRITE_DELAY
                     }
                     Err(error) => {
                         state.fail(batch, &error);
-                        (pause * 2).min(LONGEST_PAUSE)
+                        (delay * 2).min(MAX_WRITE_DELAY)
                     }
                 };
                 self.written.notify_all();
@@ -205,43 +218,42 @@ impl Keeper {
         }
     }
 
-    /// Writes in parts, so that only few of the documents are in memory at a time. Whoever stops
-    /// the process in between finds some of the changes, of which nobody was told that they are
-    /// durable.
+    /// Writes in chunks, so that only a few documents are in memory at a time. A crash between two
+    /// chunks leaves some of the changes; none of them was reported as durable.
     fn write(&self, batch: &Pending) -> Result<(), StoreError> {
         let mut changes = batch.changes();
         loop {
-            let part: Vec<Change> = changes.by_ref().take(PART).collect();
-            if part.is_empty() {
+            let chunk: Vec<Change> = changes.by_ref().take(CHUNK_ELEMENTS).collect();
+            if chunk.is_empty() {
                 return Ok(());
             }
-            self.documents.apply(&part)?;
+            self.documents.apply(&chunk)?;
         }
     }
 }
 
 impl State {
-    /// Whether anything is to be written.
-    fn record(&mut self, event: &GraphEvent, is_kept: bool) -> bool {
+    /// Marks the element of an event. Returns whether it has to be written.
+    fn record(&mut self, event: &GraphEvent, is_persistent: bool) -> bool {
         match event {
             GraphEvent::NodeAdded(node) => {
-                if is_kept {
+                if is_persistent {
                     self.nodes.insert(node.id.clone());
                     self.pending
                         .nodes
                         .insert(node.id.clone(), Some(Arc::clone(node)));
                 }
-                is_kept
+                is_persistent
             }
             GraphEvent::EdgeAdded(edge) => {
-                self.waiting.remove(&edge.id);
-                if is_kept {
+                self.orphans.remove(&edge.id);
+                if is_persistent {
                     self.edges.insert(edge.id.clone());
                     self.pending
                         .edges
                         .insert(edge.id.clone(), Some(Arc::clone(edge)));
                 }
-                is_kept
+                is_persistent
             }
             GraphEvent::NodeUpdated { node, .. } => {
                 let is_known = self.nodes.contains(&node.id);
@@ -278,29 +290,29 @@ impl State {
         }
     }
 
-    /// The store did not take a batch.
+    /// Handles a failed write: its changes are pending again.
     fn fail(&mut self, batch: Pending, error: &StoreError) {
         let text = Chain(error).to_string();
         if self.problem.as_ref() != Some(&text) {
             tracing::error!(
                 error = text,
-                "elements stay unwritten until the store works"
+                "cannot write elements of the graph to the store; retrying"
             );
         }
         self.problem = Some(text);
         self.failures += 1;
-        self.pending.take_back(batch);
+        self.pending.restore(batch);
     }
 
-    /// Forgets edges whose ends have not come back.
-    fn give_up_waiting_edges(&mut self) {
-        let lost = self.waiting.take_all();
+    /// Deletes stored edges whose nodes have not been added since the start.
+    fn drop_orphans(&mut self) {
+        let lost = self.orphans.take_all();
         if lost.is_empty() {
             return;
         }
         tracing::warn!(
             edges = lost.len(),
-            "kept edges are dropped: their nodes did not come back"
+            "deleted stored edges whose nodes were not added within an hour of the start"
         );
         for id in lost {
             self.edges.remove(&id);
@@ -315,16 +327,16 @@ impl Pending {
         self.nodes.is_empty() && self.edges.is_empty()
     }
 
-    /// As the store takes them: no edge before its ends, and by id, so that what is written
-    /// together lies together.
+    /// Returns the changes of the store: nodes before edges, so that no edge is stored without its
+    /// nodes, and sorted by id, so that the writes are local.
     fn changes(&self) -> impl Iterator<Item = Change> {
         let nodes = sorted(&self.nodes).map(|(id, node)| change(id.to_string(), node.as_deref()));
         let edges = sorted(&self.edges).map(|(id, edge)| change(id.to_string(), edge.as_deref()));
         nodes.chain(edges)
     }
 
-    /// Puts back what was not written, unless there is something newer.
-    fn take_back(&mut self, batch: Self) {
+    /// Puts back the changes of a failed write, except of elements that have changed since.
+    fn restore(&mut self, batch: Self) {
         for (id, node) in batch.nodes {
             if let Entry::Vacant(entry) = self.nodes.entry(id) {
                 entry.insert(node);
@@ -348,38 +360,39 @@ fn change<E: GraphResource>(id: String, element: Option<&E>) -> Change {
     Change {
         kind: E::KIND,
         id,
-        // Writing plain fields into memory cannot fail.
+        // Serializing plain fields into memory cannot fail.
         document: element.map(|element| serde_json::to_vec(element).unwrap_or_default()),
     }
 }
 
-/// Brings edges back once both their ends are there.
-pub(crate) struct ReturningEdges(pub(crate) Arc<Keeper>);
+/// Adds orphan edges to the graph when their nodes are added.
+pub(crate) struct OrphanEdgeProcessor(pub(crate) Arc<GraphPersister>);
 
-impl Processor for ReturningEdges {
+impl Processor for OrphanEdgeProcessor {
     fn process(&mut self, graph: &mut Graph, event: &GraphEvent, _: Timestamp) {
         let GraphEvent::NodeAdded(node) = event else {
             return;
         };
-        let edges = self.0.state.lock().waiting.of(&node.id);
+        let edges = self.0.state.lock().orphans.of(&node.id);
         for edge in edges {
-            // It goes on waiting where its other end is not there.
+            // Fails while the other node is missing; the edge remains an orphan then.
             let _added = graph.add_edge(edge);
         }
     }
 }
 
-/// Elements written in one transaction of the store, some megabytes as a rule.
-const PART: usize = 4096;
+/// Maximum number of elements in one transaction of the store, usually some megabytes.
+const CHUNK_ELEMENTS: usize = 4096;
 
-/// How long changes come together that nobody waits for.
-const PAUSE: Duration = Duration::from_millis(500);
+/// Time during which changes are collected into a batch.
+const WRITE_DELAY: Duration = Duration::from_millis(500);
 
-/// How long the thread waits at most until it tries a store again that failed.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// Maximum time until a failed write is retried; the delay doubles with each failure.
+const MAX_WRITE_DELAY: Duration = Duration::from_secs(60);
 
-/// How long kept edges wait for their ends after a start: agents come back within minutes.
-const PATIENCE: Duration = Duration::from_secs(3_600);
+/// Time after the start for which orphan edges wait for their nodes: agents reconnect within
+/// minutes.
+const ORPHAN_TIMEOUT: Duration = Duration::from_secs(3_600);
 
 #[cfg(test)]
 mod tests;

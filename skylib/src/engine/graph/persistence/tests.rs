@@ -1,7 +1,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::*;
-use crate::engine::graph::shared_graph::SharedGraph;
+use crate::engine::graph::SharedGraph;
 use crate::graph::{GraphAccess, Metadata, Origin};
 use crate::store::{Document, MemoryStore};
 use crate::time::{ManualClock, SystemClock};
@@ -18,13 +18,13 @@ fn edge(id: &str, parent: &str, child: &str) -> Edge {
     Edge::new(id, parent, child, metadata, NOW)
 }
 
-/// A store that fails as long as it is told to, and counts how often it was asked.
+/// A store that fails while `fails` is set, and counts the writes.
 #[derive(Default)]
 struct Disk {
     documents: MemoryStore,
     fails: AtomicBool,
-    asked: AtomicUsize,
-    /// The time it is asked at which it fails once; 0 for never.
+    writes: AtomicUsize,
+    /// Number of the write that fails, 0 for none.
     fails_at: AtomicUsize,
 }
 
@@ -46,8 +46,8 @@ impl DocStore for Disk {
     }
 
     fn apply(&self, changes: &[Change]) -> Result<(), StoreError> {
-        let asked = self.asked.fetch_add(1, Ordering::Relaxed) + 1;
-        let fails_now = asked == self.fails_at.load(Ordering::Relaxed);
+        let write = self.writes.fetch_add(1, Ordering::Relaxed) + 1;
+        let fails_now = write == self.fails_at.load(Ordering::Relaxed);
         if fails_now || self.fails.load(Ordering::Relaxed) {
             return Err(StoreError::File {
                 action: "write",
@@ -59,30 +59,30 @@ impl DocStore for Disk {
     }
 }
 
-/// A graph with a keeper and its thread.
-struct Kept {
+/// A graph with a persister and its thread.
+struct Persisted {
     graph: Arc<SharedGraph>,
-    keeper: Arc<Keeper>,
+    persister: Arc<GraphPersister>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
-impl Kept {
+impl Persisted {
     fn open(disk: &Arc<Disk>) -> Self {
         Self::with_clock(disk, Arc::new(SystemClock))
     }
 
     fn with_clock(disk: &Arc<Disk>, clock: Arc<dyn Clock>) -> Self {
-        let keeper = Arc::new(Keeper::new(Arc::clone(disk) as _));
-        let returning = Box::new(ReturningEdges(Arc::clone(&keeper)));
-        let graph = SharedGraph::new(Graph::new(), Arc::clone(&clock), vec![returning]);
-        let graph = Arc::new(graph.with_keeper(Some(Arc::clone(&keeper))));
-        let load = |graph: &mut Graph, _| keeper.load(graph, "agent.own");
+        let persister = Arc::new(GraphPersister::new(Arc::clone(disk) as _));
+        let orphans = Box::new(OrphanEdgeProcessor(Arc::clone(&persister)));
+        let graph = SharedGraph::new(Graph::new(), Arc::clone(&clock), vec![orphans]);
+        let graph = Arc::new(graph.with_persister(Some(Arc::clone(&persister))));
+        let load = |graph: &mut Graph, _| persister.load(graph, "agent.own");
         graph.update_as(None, load).unwrap();
-        let writer = Arc::clone(&keeper);
+        let writer = Arc::clone(&persister);
         let thread = std::thread::spawn(move || writer.run(&*clock));
         Self {
             graph,
-            keeper,
+            persister,
             thread: Some(thread),
         }
     }
@@ -98,14 +98,14 @@ impl Kept {
     }
 }
 
-impl Drop for Kept {
+impl Drop for Persisted {
     fn drop(&mut self) {
-        self.keeper.stop();
+        self.persister.stop();
         self.thread.take().unwrap().join().unwrap();
     }
 }
 
-fn kept(disk: &Disk) -> Vec<String> {
+fn stored(disk: &Disk) -> Vec<String> {
     let kinds = ["node", "edge"].map(|kind| disk.documents.list(kind).unwrap());
     let mut ids: Vec<String> = kinds.into_iter().flatten().map(|(id, _)| id).collect();
     ids.sort();
@@ -113,10 +113,10 @@ fn kept(disk: &Disk) -> Vec<String> {
 }
 
 #[test]
-fn what_is_kept_is_followed_whoever_changes_it_and_comes_back() {
+fn changes_of_persistent_elements_by_anybody_survive_a_restart() {
     let disk = Arc::new(Disk::default());
-    let first = Kept::open(&disk);
-    first.graph.update_kept(None, |graph, _| {
+    let first = Persisted::open(&disk);
+    first.graph.update_persistent(None, |graph, _| {
         for id in ["a", "b", "c"] {
             graph.add_node(node(id, "")).unwrap();
         }
@@ -124,16 +124,16 @@ fn what_is_kept_is_followed_whoever_changes_it_and_comes_back() {
         graph.add_edge(edge("f", "b", "c")).unwrap();
     });
     first.graph.update_as(None, |graph, now| {
-        graph.add_node(node("passing", "")).unwrap();
+        graph.add_node(node("transient", "")).unwrap();
         let other = Metadata::from_iter([("Name", "new"), ("Type", "device")]);
         graph.set_node_metadata(&"a".into(), other, now).unwrap();
         graph.delete_node(&"c".into(), now).unwrap();
     });
     assert_eq!(first.graph.flush(), Ok(()));
-    assert_eq!(kept(&disk), ["a", "b", "e"]);
-    assert_eq!(first.keeper.counts(), (2, 1));
+    assert_eq!(stored(&disk), ["a", "b", "e"]);
+    assert_eq!(first.persister.counts(), (2, 1));
     drop(first);
-    let second = Kept::open(&disk);
+    let second = Persisted::open(&disk);
     assert_eq!(second.ids(), ["a", "b", "e"]);
     second.graph.read(&mut |graph| {
         let a = graph.node(&"a".into()).unwrap();
@@ -143,138 +143,140 @@ fn what_is_kept_is_followed_whoever_changes_it_and_comes_back() {
 }
 
 #[test]
-fn the_end_writes_what_nobody_waited_for() {
+fn pending_changes_are_written_at_the_end() {
     let disk = Arc::new(Disk::default());
-    let first = Kept::open(&disk);
+    let first = Persisted::open(&disk);
     first
         .graph
-        .update_kept(None, |graph, _| graph.add_node(node("a", "")).unwrap());
+        .update_persistent(None, |graph, _| graph.add_node(node("a", "")).unwrap());
     drop(first);
-    assert_eq!(kept(&disk), ["a"]);
+    assert_eq!(stored(&disk), ["a"]);
 }
 
 #[test]
-fn much_is_written_in_parts() {
+fn a_large_batch_is_written_in_chunks() {
     let disk = Arc::new(Disk::default());
     disk.fails_at.store(2, Ordering::Relaxed);
-    let kept_by = Kept::open(&disk);
-    let count = 2 * PART + 1;
-    kept_by.graph.update_kept(None, |graph, _| {
+    let graph = Persisted::open(&disk);
+    let count = 2 * CHUNK_ELEMENTS + 1;
+    graph.graph.update_persistent(None, |graph, _| {
         for number in 0..count {
             graph.add_node(node(&format!("{number:05}"), "")).unwrap();
         }
     });
-    assert!(kept_by.graph.flush().is_err(), "the second part");
-    assert_eq!(kept(&disk).len(), PART);
-    assert_eq!(kept_by.graph.flush(), Ok(()));
-    assert_eq!(disk.asked.load(Ordering::Relaxed), 2 + 3);
-    assert_eq!(kept(&disk), kept_by.ids());
-    assert_eq!(kept_by.keeper.counts(), (count, 0));
+    assert!(graph.graph.flush().is_err(), "the second chunk");
+    assert_eq!(stored(&disk).len(), CHUNK_ELEMENTS);
+    assert_eq!(graph.graph.flush(), Ok(()));
+    assert_eq!(disk.writes.load(Ordering::Relaxed), 2 + 3);
+    assert_eq!(stored(&disk), graph.ids());
+    assert_eq!(graph.persister.counts(), (count, 0));
 }
 
 #[test]
-fn a_disk_that_fails_is_told_and_tried_again() {
+fn a_failed_write_is_reported_and_retried() {
     let disk = Arc::new(Disk::default());
-    let keeper = Kept::open(&disk);
+    let persister = Persisted::open(&disk);
     disk.fails.store(true, Ordering::Relaxed);
-    keeper
+    persister
         .graph
-        .update_kept(None, |graph, _| graph.add_node(node("a", "")).unwrap());
+        .update_persistent(None, |graph, _| graph.add_node(node("a", "")).unwrap());
     let text = "cannot write graph.redb: no storage space";
     for _ in 0..3 {
-        assert_eq!(keeper.graph.flush(), Err(text.to_owned()));
+        assert_eq!(persister.graph.flush(), Err(text.to_owned()));
     }
-    assert_eq!(keeper.keeper.problem().as_deref(), Some(text));
-    keeper.graph.update_kept(None, |graph, now| {
+    assert_eq!(persister.persister.problem().as_deref(), Some(text));
+    persister.graph.update_persistent(None, |graph, now| {
         graph.add_node(node("b", "")).unwrap();
         graph.delete_node(&"a".into(), now).unwrap();
     });
     disk.fails.store(false, Ordering::Relaxed);
-    assert_eq!(keeper.graph.flush(), Ok(()));
+    assert_eq!(persister.graph.flush(), Ok(()));
     assert_eq!(
-        (kept(&disk), keeper.keeper.problem()),
+        (stored(&disk), persister.persister.problem()),
         (vec!["b".to_owned()], None)
     );
 }
 
 #[test]
-fn many_who_wait_share_one_visit_to_the_disk() {
+fn concurrent_flushes_share_writes() {
     let disk = Arc::new(Disk::default());
-    let keeper = Kept::open(&disk);
+    let persister = Persisted::open(&disk);
     std::thread::scope(|scope| {
         for thread in 0..8 {
-            let graph = &keeper.graph;
+            let graph = &persister.graph;
             scope.spawn(move || {
                 for n in 0..50 {
                     let id = format!("{thread}-{n}");
-                    graph.update_kept(None, |graph, _| graph.add_node(node(&id, "")).unwrap());
+                    graph
+                        .update_persistent(None, |graph, _| graph.add_node(node(&id, "")).unwrap());
                     assert_eq!(graph.flush(), Ok(()));
                 }
             });
         }
     });
-    assert_eq!(kept(&disk).len(), 400);
-    assert!(disk.asked.load(Ordering::Relaxed) <= 400);
+    assert_eq!(stored(&disk).len(), 400);
+    assert!(disk.writes.load(Ordering::Relaxed) <= 400);
 }
 
 #[test]
-fn what_belongs_to_the_probes_is_not_brought_back() {
+fn elements_of_the_probes_are_not_restored() {
     let disk = Arc::new(Disk::default());
-    let first = Kept::open(&disk);
-    first.graph.update_kept(None, |graph, _| {
+    let first = Persisted::open(&disk);
+    first.graph.update_persistent(None, |graph, _| {
         graph.add_node(node("a", "agent.own")).unwrap();
         graph.add_node(node("b", "agent.other")).unwrap();
     });
     drop(first);
     disk.documents.put("node", "odd", b"{").unwrap();
-    assert_eq!(Kept::open(&disk).ids(), ["b"]);
+    assert_eq!(Persisted::open(&disk).ids(), ["b"]);
 }
 
 #[test]
-fn edges_wait_for_nodes_that_others_bring() {
+fn edges_wait_for_nodes_that_are_not_persistent() {
     let disk = Arc::new(Disk::default());
-    let first = Kept::open(&disk);
-    let add = |kept: &Kept, id: &str| {
-        kept.graph
+    let first = Persisted::open(&disk);
+    let add = |graph: &Persisted, id: &str| {
+        graph
+            .graph
             .update_as(None, |graph, _| graph.add_node(node(id, "")).unwrap());
     };
     add(&first, "a");
     add(&first, "b");
-    first.graph.update_kept(None, |graph, _| {
+    first.graph.update_persistent(None, |graph, _| {
         graph.add_edge(edge("e", "a", "b")).unwrap();
     });
     drop(first);
-    let second = Kept::open(&disk);
+    let second = Persisted::open(&disk);
     assert!(second.ids().is_empty());
     add(&second, "b");
     assert_eq!(second.ids(), ["b"]);
     add(&second, "a");
     assert_eq!(second.ids(), ["a", "b", "e"]);
     drop(second);
-    assert_eq!(kept(&disk), ["e"]);
+    assert_eq!(stored(&disk), ["e"]);
 }
 
 #[test]
-fn edges_whose_nodes_stay_away_are_forgotten() {
+fn edges_whose_nodes_do_not_return_are_deleted() {
     let disk = Arc::new(Disk::default());
     let json = serde_json::to_vec(&edge("e", "a", "b")).unwrap();
     disk.documents.put("edge", "e", &json).unwrap();
-    drop(Kept::open(&disk));
-    assert_eq!(kept(&disk), ["e"], "it waits");
+    drop(Persisted::open(&disk));
+    assert_eq!(stored(&disk), ["e"], "it waits");
     let clock = Arc::new(ManualClock::new(NOW));
-    let kept_graph = Kept::with_clock(&disk, Arc::clone(&clock) as _);
-    // Whether the thread looks at the clock before this or after, it looks again when it is woken.
-    kept_graph
+    let graph = Persisted::with_clock(&disk, Arc::clone(&clock) as _);
+    // The writer reads the clock again whenever it is woken.
+    graph
         .graph
-        .update_kept(None, |graph, _| graph.add_node(node("n", "")).unwrap());
-    assert_eq!(kept_graph.graph.flush(), Ok(()));
-    clock.advance(PATIENCE);
-    kept_graph
+        .update_persistent(None, |graph, _| graph.add_node(node("n", "")).unwrap());
+    assert_eq!(graph.graph.flush(), Ok(()));
+    clock.advance(ORPHAN_TIMEOUT);
+    graph
         .graph
-        .update_kept(None, |graph, _| graph.add_node(node("o", "")).unwrap());
-    assert_eq!(kept_graph.graph.flush(), Ok(()));
+        .update_persistent(None, |graph, _| graph.add_node(node("o", "")).unwrap());
+    assert_eq!(graph.graph.flush(), Ok(()));
     let began = SystemClock.now();
-    while kept(&disk) != ["n", "o"] {
+    while stored(&disk) != ["n", "o"] {
         assert!(SystemClock.now().duration_since(began) < Duration::from_secs(20));
         std::thread::yield_now();
     }

@@ -1,0 +1,178 @@
+//! Access control before every handler: the rule of a route, and the responses if it refuses.
+
+use std::net::SocketAddr;
+
+use hyper::body::Incoming;
+use hyper::{Request, StatusCode};
+
+use crate::app::App;
+use crate::auth::{ADMIN, Auth, Cluster, Denied, User, credentials};
+use crate::body;
+use crate::response::{self, Response};
+
+/// Access rule of a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Everyone, without authentication.
+    Open,
+    /// Users whom the API backend authenticates.
+    User,
+    /// Authenticated users with this permission.
+    Granted {
+        /// Object of the permission, such as `capture`.
+        object: &'static str,
+        /// Action of the permission: `read` or `write`.
+        action: &'static str,
+        /// Whether the refusal names the missing permission.
+        says_why: bool,
+    },
+    /// Authenticated users with the permission for the WebSocket endpoint of the path.
+    Socket,
+    /// Clients whom the cluster backend authenticates.
+    Cluster,
+}
+
+/// Requires the permission to read an object; the refusal has no text.
+pub(crate) const fn read(object: &'static str) -> Access {
+    granted("read", object)
+}
+
+/// Requires the permission to change an object; the refusal has no text.
+pub(crate) const fn write(object: &'static str) -> Access {
+    granted("write", object)
+}
+
+const fn granted(action: &'static str, object: &'static str) -> Access {
+    Access::Granted {
+        object,
+        action,
+        says_why: false,
+    }
+}
+
+impl Access {
+    /// Returns the same rule, but with a refusal that names the missing permission.
+    ///
+    /// COMPAT: Skydive does so when a resource is created, shown or deleted.
+    pub(crate) const fn with_reason(self) -> Self {
+        match self {
+            Self::Granted { object, action, .. } => Self::Granted {
+                object,
+                action,
+                says_why: true,
+            },
+            other => other,
+        }
+    }
+}
+
+/// Checks the access rule of a route. Returns the user if the API backend authenticated one.
+///
+/// # Errors
+/// The response to a request that is refused.
+pub(crate) async fn admit(
+    app: &App,
+    access: Access,
+    request: &mut Request<Incoming>,
+    peer: SocketAddr,
+) -> Result<Option<User>, Response> {
+    if access == Access::Open {
+        return Ok(None);
+    }
+    let auth = &app.auth;
+    if access == Access::Cluster {
+        return cluster(auth, request, peer).await.map(|()| None);
+    }
+    let credentials = if auth.is_open() {
+        None
+    } else {
+        credentials(app, request).await?
+    };
+    let user = auth.api.verify(credentials.as_deref()).await;
+    let user = user.map_err(|denied| refused(&denied, peer))?;
+    let path = request.uri().path();
+    match access {
+        Access::Granted {
+            object,
+            action,
+            says_why,
+        } => match auth.policy.missing(&user, object, action) {
+            Some(missing) => Err(no_permission(&missing, says_why)),
+            None => Ok(Some(user)),
+        },
+        Access::Socket if !auth.policy.allows(&user, WEBSOCKET, path) => {
+            Err(response::bare_and_close(StatusCode::FORBIDDEN))
+        }
+        _ => Ok(Some(user)),
+    }
+}
+
+/// Checks a client of the cluster endpoints.
+async fn cluster(
+    auth: &Auth,
+    request: &Request<Incoming>,
+    peer: SocketAddr,
+) -> Result<(), Response> {
+    let backend = match &auth.cluster {
+        Cluster::Backend(backend) => backend,
+        Cluster::Loopback if peer.ip().to_canonical().is_loopback() => return Ok(()),
+        Cluster::Loopback => {
+            tracing::debug!(%peer, "refused a cluster client of another machine: analyzer.auth.cluster.backend is not set");
+            let text = "agents and analyzers of other machines are refused: set \
+                        analyzer.auth.cluster.backend to accept them";
+            let mut response = response::error_text(StatusCode::FORBIDDEN, text);
+            response::close(response.headers_mut());
+            return Err(response);
+        }
+    };
+    let credentials = credentials::credentials(request.headers(), request.uri().query());
+    let user = backend.verify(credentials.as_deref()).await;
+    let mut user = user.map_err(|denied| refused(&denied, peer))?;
+    ADMIN.clone_into(&mut user.default_role);
+    if auth.policy.allows(&user, WEBSOCKET, request.uri().path()) {
+        Ok(())
+    } else {
+        Err(response::bare_and_close(StatusCode::FORBIDDEN))
+    }
+}
+
+/// Returns the credentials of a request. A form in its body is read only if there are none in
+/// headers and query.
+async fn credentials(
+    app: &App,
+    request: &mut Request<Incoming>,
+) -> Result<Option<String>, Response> {
+    let found = credentials::credentials(request.headers(), request.uri().query());
+    if found.is_some() || !credentials::has_form(request.method(), request.headers()) {
+        return Ok(found);
+    }
+    // COMPAT: scripts may send the token in a form. The handler then finds an empty body.
+    let text = body::read_form(app, request.body_mut()).await?;
+    Ok(credentials::parameter(&text))
+}
+
+/// Returns the response to a client without valid credentials.
+///
+/// COMPAT: there is no `WWW-Authenticate`, with which browsers would open their own password dialog,
+/// and no line feed.
+pub(crate) fn refused(denied: &Denied, peer: SocketAddr) -> Response {
+    tracing::debug!(%peer, "{denied}");
+    let status = match denied {
+        Denied::Busy => StatusCode::SERVICE_UNAVAILABLE,
+        Denied::Credentials | Denied::Backend(_) => StatusCode::UNAUTHORIZED,
+    };
+    response::typed(status, "text/plain; charset=utf-8", denied.to_string())
+}
+
+/// Returns the response to a user without the permission.
+///
+/// COMPAT: status 405, by which the web UI recognizes a missing permission.
+fn no_permission(missing: &str, says_why: bool) -> Response {
+    if says_why {
+        response::error_text(StatusCode::METHOD_NOT_ALLOWED, missing)
+    } else {
+        response::bare(StatusCode::METHOD_NOT_ALLOWED)
+    }
+}
+
+const WEBSOCKET: &str = "websocket";

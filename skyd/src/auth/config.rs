@@ -1,0 +1,160 @@
+//! Builds the authentication backends and the policy from the configuration.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow, bail};
+use serde_json::Value;
+
+use super::basic::Basic;
+use super::keystone::Keystone;
+use super::policy::Policy;
+use super::{Auth, Backend, Cluster};
+use crate::config::Config;
+use crate::tls;
+
+/// Builds authentication and permissions from the configuration.
+///
+/// # Errors
+/// If a setting is missing or invalid; the error names the key.
+pub(crate) fn from_config(config: &Config) -> anyhow::Result<Auth> {
+    let api = backend(config, API_KEY)?;
+    let cluster = if config.is_set(CLUSTER_KEY) || api.is_open() {
+        Cluster::Backend(backend(config, CLUSTER_KEY)?)
+    } else {
+        tracing::warn!(
+            "agents and other analyzers are accepted from this machine only, because {API_KEY} is set \
+             and {CLUSTER_KEY} is not; set {CLUSTER_KEY} to accept others"
+        );
+        Cluster::Loopback
+    };
+    Ok(Auth {
+        api,
+        cluster,
+        policy: policy(config)?,
+    })
+}
+
+/// Builds the backend that a key names.
+fn backend(config: &Config, key: &str) -> anyhow::Result<Backend> {
+    let name = config.text(key);
+    let role = config.text(&format!("auth.{name}.role"));
+    let idle = config.duration("http.limits.session_idle");
+    match config.backend_type(key).as_str() {
+        "noauth" => Ok(Backend::Open),
+        "basic" => Ok(Backend::Basic(basic(config, &name, role, idle)?)),
+        "keystone" => Ok(Backend::Keystone(keystone(config, &name, role)?)),
+        other => bail!(
+            "{key}: unknown authentication backend {other:?}, expected noauth, basic, keystone or a \
+             name with auth.<name>.type"
+        ),
+    }
+}
+
+fn basic(config: &Config, name: &str, role: String, idle: Duration) -> anyhow::Result<Basic> {
+    let (file_key, users_key) = (format!("auth.{name}.file"), format!("auth.{name}.users"));
+    let file = config.text(&file_key);
+    match (file.is_empty(), config.tree(&users_key)) {
+        (false, None) => Basic::with_file(PathBuf::from(file), role, idle)
+            .map_err(|why| anyhow!("{file_key}: {why}")),
+        (true, Some(users)) => users_of(users)
+            .and_then(|users| Basic::with_users(users, role, idle))
+            .map_err(|why| anyhow!("{users_key}: {why}")),
+        _ => bail!("auth.{name}: expected either auth.{name}.file (htpasswd) or auth.{name}.users"),
+    }
+}
+
+fn keystone(config: &Config, name: &str, role: String) -> anyhow::Result<Keystone> {
+    let text = |key: &str| config.text(&format!("auth.{name}.{key}"));
+    let address = text("auth_url");
+    if address.is_empty() {
+        bail!("auth.{name}.auth_url: not set, expected the URL of Keystone: http://host:5000");
+    }
+    // An empty domain selects version 2 of the API.
+    let (project, domain) = (text("tenant_name"), text("domain_name"));
+    let authorities = match config.text(tls::CA_CERT) {
+        path if path.is_empty() => None,
+        path => {
+            let roots = tls::roots(&path.into()).with_context(|| tls::CA_CERT.to_owned());
+            Some(roots?)
+        }
+    };
+    Keystone::new(&address, project, domain, role, authorities)
+        .with_context(|| format!("auth.{name}.auth_url"))
+}
+
+/// Reads names and passwords; errors never quote a password.
+fn users_of(users: &Value) -> Result<Vec<(String, String)>, String> {
+    let users = users.as_object().ok_or("expected user: password")?;
+    if users.is_empty() {
+        return Err("contains no user".to_owned());
+    }
+    let pairs = users.iter().map(|(name, password)| {
+        let password = match password {
+            Value::String(text) if !text.is_empty() => text.clone(),
+            Value::Number(number) if number.is_u64() => number.to_string(),
+            _ => return Err(format!("{name}: expected a password in quotes")),
+        };
+        if name.is_empty() || name.contains(':') {
+            return Err(format!("{name:?}: expected a name without a colon"));
+        }
+        Ok((name.clone(), password))
+    });
+    pairs.collect()
+}
+
+/// Builds the policy from `rbac.policy`; checks that `rbac.model` is the supported one.
+fn policy(config: &Config) -> anyhow::Result<Policy> {
+    let mut policy = Policy::default();
+    for (name, supported) in MODEL {
+        let key = format!("rbac.model.{name}");
+        let Some(configured) = config.tree(&key) else {
+            continue;
+        };
+        if plain(&lines(configured).join("")) != plain(supported) {
+            bail!("{key}: not supported, expected {supported}");
+        }
+    }
+    let Some(configured) = config.tree("rbac.policy") else {
+        return Ok(policy);
+    };
+    for line in lines(configured) {
+        let added = policy.add(&line).map_err(|why| anyhow!("{why}"));
+        added.context("rbac.policy")?;
+    }
+    Ok(policy)
+}
+
+/// Returns the lines of a list or of a text.
+fn lines(value: &Value) -> Vec<String> {
+    match value {
+        Value::String(text) => text.lines().map(str::to_owned).collect(),
+        Value::Array(items) => items.iter().flat_map(lines).collect(),
+        other => vec![other.to_string()],
+    }
+}
+
+/// Returns a part of the model without insignificant differences: blanks, and `.` for `_`.
+fn plain(text: &str) -> String {
+    let letters = text.chars().filter(|c| !c.is_whitespace());
+    letters.map(|c| if c == '.' { '_' } else { c }).collect()
+}
+
+/// The supported model, by its parts.
+///
+/// COMPAT: the model of Skydive.
+const MODEL: &[(&str, &str)] = &[
+    ("request_definition", "sub, obj, act"),
+    ("policy_definition", "sub, obj, act, eft"),
+    ("role_definition", "_, _"),
+    (
+        "policy_effect",
+        "some(where (p.eft == allow)) && !some(where (p.eft == deny))",
+    ),
+    (
+        "matchers",
+        "g(r.sub, p.sub) && r.obj == p.obj && r.act == p.act",
+    ),
+];
+const API_KEY: &str = "analyzer.auth.api.backend";
+const CLUSTER_KEY: &str = "analyzer.auth.cluster.backend";

@@ -1,0 +1,4 @@
+//! Subcommands in addition to the daemon.
+
+pub(crate) mod config;
+pub(crate) mod flows;

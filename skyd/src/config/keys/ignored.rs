@@ -1,0 +1,221 @@
+//! Keys of Skydive that have no effect here, and old names of keys.
+
+use super::ValueType::{Address, Count, Flag, Free, List, Secret, Text};
+use super::{ConfigKey, ValueType, key};
+
+const fn unread(
+    name: &'static str,
+    value_type: ValueType,
+    default: &'static str,
+    help: &'static str,
+) -> ConfigKey {
+    ConfigKey {
+        is_read: false,
+        ..key(name, value_type, default, help)
+    }
+}
+
+const fn free(name: &'static str, help: &'static str) -> ConfigKey {
+    unread(name, Free, "", help)
+}
+
+const PORT: ValueType = Count { min: 1, max: 65535 };
+
+/// Keys that only parts of Skydive read that are not here. A key of type [`Free`] also covers the
+/// keys below it.
+pub(super) const IGNORED: &[ConfigKey] = &[
+    unread(
+        "analyzers",
+        List,
+        "",
+        "Addresses of the analyzers of an agent.",
+    ),
+    unread(
+        "analyzer.auth.cluster.username",
+        Text,
+        "",
+        "User name of an analyzer at other analyzers.",
+    ),
+    unread(
+        "analyzer.auth.cluster.password",
+        Secret,
+        "",
+        "Password of an analyzer at other analyzers.",
+    ),
+    unread(
+        "agent.listen",
+        Address,
+        "127.0.0.1:8081",
+        "Address of the API of an agent.",
+    ),
+    unread(
+        "agent.auth.api.backend",
+        Text,
+        "noauth",
+        "Authentication of the users of an agent.",
+    ),
+    unread(
+        "agent.auth.cluster.username",
+        Text,
+        "",
+        "User name of an agent at its analyzers.",
+    ),
+    unread(
+        "agent.auth.cluster.password",
+        Secret,
+        "",
+        "Password of an agent at its analyzers.",
+    ),
+    free("storage.*", "Settings of other storage drivers."),
+    unread(
+        "agent.topology.probes",
+        List,
+        "ovsdb",
+        "Topology probes of an agent.",
+    ),
+    unread(
+        "agent.topology.docker.url",
+        Text,
+        "unix:///var/run/docker.sock",
+        "Address of the Docker service.",
+    ),
+    unread(
+        "agent.topology.docker.netns.run_path",
+        Text,
+        "/var/run/docker/netns",
+        "Folder of the network namespaces of Docker.",
+    ),
+    free("agent.topology", "Settings of other topology probes."),
+    free(
+        "agent.metadata_config",
+        "Files whose content is added to the metadata of the host.",
+    ),
+    unread(
+        "agent.flow.pcapsocket.bind_address",
+        Text,
+        "127.0.0.1",
+        "Address of PCAP sockets.",
+    ),
+    unread(
+        "agent.flow.pcapsocket.min_port",
+        PORT,
+        "8100",
+        "First port of PCAP sockets.",
+    ),
+    unread(
+        "agent.flow.pcapsocket.max_port",
+        PORT,
+        "8132",
+        "Last port of PCAP sockets.",
+    ),
+    free(
+        "agent.flow",
+        "Other settings of the flow probes of an agent.",
+    ),
+    free("agent", "Other settings of an agent."),
+    free(
+        "flow.application_timeout",
+        "Flow timeouts of other applications.",
+    ),
+    unread(
+        "http.ws.enable_write_compression",
+        Flag,
+        "true",
+        "Whether WebSocket messages are compressed.",
+    ),
+    free("http.ws.bulk_maxmsgs", "Messages in one bulk message."),
+    free("http.ws.bulk_maxdelay", "Delay of a bulk message."),
+    unread(
+        "http.rest.debug",
+        Flag,
+        "false",
+        "Whether REST requests are logged.",
+    ),
+    free("http.cookie", "Cookies that a client adds to its requests."),
+    free(
+        "logging",
+        "Other settings of the log, such as files and formats.",
+    ),
+    free("tls", "Other settings of TLS."),
+    free("rbac", "Other settings of the permission model."),
+    free("etcd", "Settings of etcd."),
+    free("ovs", "Settings of Open vSwitch."),
+    free(
+        "ui",
+        "Settings of the web interface, which reads them over the API.",
+    ),
+    free("dpdk", "Settings of DPDK captures."),
+    free("cache", "Settings of the caches."),
+    free("plugin", "Settings of plugins."),
+    free("opencontrail", "Settings of OpenContrail."),
+    free(
+        "analyzer.topology",
+        "Other settings of the topology store and probes of an analyzer.",
+    ),
+    free(
+        "analyzer.flow",
+        "Other settings of the flow store of an analyzer.",
+    ),
+    free(
+        "analyzer.replication",
+        "Settings of the replication between analyzers.",
+    ),
+    free("analyzer.cluster", "Settings of the analyzer cluster."),
+    free("analyzer.peers", "Other analyzers to connect to."),
+    free(
+        "analyzer.ssh_enabled",
+        "Whether SSH shells to agents are offered.",
+    ),
+];
+
+/// Old names and the new names that take over their value, unless a new name has its own.
+pub(crate) const RENAMED: &[(&str, &[&str])] = &[
+    (
+        "auth.type",
+        &[
+            "analyzer.auth.api.backend",
+            "analyzer.auth.cluster.backend",
+            "agent.auth.api.backend",
+        ],
+    ),
+    (
+        "auth.analyzer_username",
+        &[
+            "analyzer.auth.cluster.username",
+            "agent.auth.cluster.username",
+        ],
+    ),
+    (
+        "auth.analyzer_password",
+        &[
+            "analyzer.auth.cluster.password",
+            "agent.auth.cluster.password",
+        ],
+    ),
+    ("analyzer.storage.backend", &["analyzer.flow.backend"]),
+    (
+        "analyzer.storage.max_flow_buffer_size",
+        &["analyzer.flow.max_buffer_size"],
+    ),
+    ("graph.backend", &["analyzer.topology.backend"]),
+    ("agent.flow.stats_update", &["agent.capture.stats_update"]),
+    (
+        "agent.flow.pcapsocket.port_min",
+        &["agent.flow.pcapsocket.min_port"],
+    ),
+    (
+        "agent.flow.pcapsocket.port_max",
+        &["agent.flow.pcapsocket.max_port"],
+    ),
+    ("docker.url", &["agent.topology.docker.url"]),
+    (
+        "docker.netns.run_path",
+        &["agent.topology.docker.netns.run_path"],
+    ),
+    ("netns.run_path", &["agent.topology.netns.run_path"]),
+    ("sflow.bind_address", &["agent.flow.sflow.bind_address"]),
+    ("sflow.port_min", &["agent.flow.sflow.port_min"]),
+    ("sflow.port_max", &["agent.flow.sflow.port_max"]),
+    ("k8s.config_file", &["analyzer.topology.k8s.config_file"]),
+    ("k8s.probes", &["analyzer.topology.k8s.probes"]),
+];

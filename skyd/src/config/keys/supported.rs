@@ -1,0 +1,588 @@
+//! Keys that the daemon reads.
+
+use super::ValueType::{Address, Bytes, Choice, Count, Duration, Flag, Free, Interval, Text};
+use super::{ConfigKey, ValueType, key};
+
+/// A positive number.
+const SOME: ValueType = Count {
+    min: 1,
+    max: 1 << 40,
+};
+const LEVELS: ValueType = Choice(&[
+    "ERROR", "WARNING", "WARN", "NOTICE", "INFO", "DEBUG", "TRACE",
+]);
+
+pub(super) const SUPPORTED: &[ConfigKey] = &[
+    // Identity and listeners.
+    key(
+        "host_id",
+        Text,
+        "",
+        "Identity of this host in the graph and towards clients. Empty: the host name.",
+    ),
+    key(
+        "analyzer.listen",
+        Address,
+        "127.0.0.1:8082",
+        "Address on which the HTTP and WebSocket API is served. Agents send flows as UDP \
+         datagrams to the same port.",
+    ),
+    // Authentication and permissions.
+    key(
+        "analyzer.auth.api.backend",
+        Text,
+        "noauth",
+        "Authentication of API users: noauth (everyone is admin), basic, keystone, or the name \
+         of a backend below auth.",
+    ),
+    key(
+        "analyzer.auth.cluster.backend",
+        Text,
+        "noauth",
+        "Authentication of agents and other analyzers, with the same values as \
+         analyzer.auth.api.backend. If that key is set and this one is not, only clients on this \
+         machine are accepted.",
+    ),
+    key(
+        "auth.*.type",
+        Choice(&["noauth", "basic", "keystone"]),
+        "",
+        "Type of the authentication backend of this name. Empty: the name itself is the type.",
+    ),
+    key(
+        "auth.*.file",
+        Text,
+        "",
+        "Path of an htpasswd file with the users of a basic backend: bcrypt, apr1 or SHA-1 \
+         hashes. SIGHUP reloads it. Set either this key or users.",
+    ),
+    key(
+        "auth.*.users",
+        Free,
+        "",
+        "Users of a basic backend as name: password. Set either this key or file.",
+    ),
+    key(
+        "auth.*.role",
+        Text,
+        "admin",
+        "Role of users to whom rbac.policy gives no role.",
+    ),
+    key(
+        "auth.*.auth_url",
+        Text,
+        "",
+        "URL of a Keystone service, http://host:5000 or https://host:5000. Required for a \
+         keystone backend.",
+    ),
+    key(
+        "auth.*.tenant_name",
+        Text,
+        "admin",
+        "Keystone project to which tokens must belong.",
+    ),
+    key(
+        "auth.*.domain_name",
+        Text,
+        "Default",
+        "Keystone domain of users and project. Empty: version 2 of the Keystone API, which has \
+         no domains.",
+    ),
+    key(
+        "rbac.policy",
+        Free,
+        "",
+        "Rules and roles added to the built-in ones, a list of lines: \"p, subject, object, \
+         action, allow|deny\" or \"g, user, role\". A rule that denies overrides all others.",
+    ),
+    key(
+        "rbac.model.request_definition",
+        Free,
+        "",
+        "Request part of the permission model. Only the value \"sub, obj, act\" is supported.",
+    ),
+    key(
+        "rbac.model.policy_definition",
+        Free,
+        "",
+        "Policy part of the permission model. Only the value \"sub, obj, act, eft\" is \
+         supported.",
+    ),
+    key(
+        "rbac.model.role_definition",
+        Free,
+        "",
+        "Role part of the permission model. Only the value \"_, _\" is supported.",
+    ),
+    key(
+        "rbac.model.policy_effect",
+        Free,
+        "",
+        "Effect part of the permission model. Only the value of Skydive is supported: allowed by \
+         one rule and denied by none.",
+    ),
+    key(
+        "rbac.model.matchers",
+        Free,
+        "",
+        "Matcher part of the permission model. Only the value of Skydive is supported: subject \
+         or role, object and action are equal.",
+    ),
+    // TLS.
+    key(
+        "tls.server_cert",
+        Text,
+        "",
+        "Path of the PEM file with the certificate of the daemon and the intermediate \
+         certificates. Empty: no TLS. SIGHUP reloads it.",
+    ),
+    key(
+        "tls.server_key",
+        Text,
+        "",
+        "Path of the PEM file with the private key of tls.server_cert. SIGHUP reloads it.",
+    ),
+    key(
+        "tls.ca_cert",
+        Text,
+        "",
+        "Path of the PEM file with certificate authorities: for client certificates and for a \
+         Keystone service over https.",
+    ),
+    key(
+        "tls.require_client_cert",
+        Flag,
+        "false",
+        "Whether clients must present a certificate that an authority of tls.ca_cert has signed.",
+    ),
+    key(
+        "tls.client_cert",
+        Text,
+        "",
+        "Client certificate of Skydive agents. Only checked for consistency: it requires \
+         tls.server_cert if tls.ca_cert is set.",
+    ),
+    key(
+        "tls.client_key",
+        Text,
+        "",
+        "Private key of tls.client_cert. Only checked for consistency.",
+    ),
+    // Storage.
+    key(
+        "analyzer.topology.backend",
+        Text,
+        "local",
+        "Store of the topology history and of published nodes and edges: local, memory (no \
+         history, nothing survives a restart), or a storage.<name> with such a driver. \
+         clickhouse, elasticsearch and orientdb fall back to local with a warning.",
+    ),
+    key(
+        "analyzer.flow.backend",
+        Text,
+        "local",
+        "Store of past flows: local, memory (queries about past flows are rejected), or a \
+         storage.<name> with such a driver. clickhouse, elasticsearch and orientdb fall back to \
+         local with a warning.",
+    ),
+    key(
+        "analyzer.flow.max_buffer_size",
+        SOME,
+        "100000",
+        "Flow records that may wait to be stored and sent to subscribers. Further records are \
+         dropped and counted.",
+    ),
+    key(
+        "storage.local.path",
+        Text,
+        "",
+        "Folder of the stored resources. Empty: /var/lib/skyd as root, else $XDG_DATA_HOME/skyd \
+         or ~/.local/share/skyd.",
+    ),
+    key(
+        "storage.local.max_age",
+        Interval,
+        "24h",
+        "Retention of the topology history and of past flows.",
+    ),
+    key(
+        "storage.local.max_bytes",
+        Bytes,
+        "512MiB",
+        "Memory for the topology history and past flows together. The oldest entries are evicted \
+         first.",
+    ),
+    key(
+        "storage.*.driver",
+        Text,
+        "",
+        "Driver of the store of this name, for use as analyzer.topology.backend or \
+         analyzer.flow.backend. Empty: the name itself is the driver.",
+    ),
+    // Captures and the observed host.
+    key(
+        "analyzer.startup.capture_gremlin",
+        Text,
+        "",
+        "Gremlin query of a capture that is created at startup. Empty: none.",
+    ),
+    key(
+        "analyzer.startup.capture_bpf",
+        Text,
+        "",
+        "BPF filter of the startup capture, in the syntax of tcpdump. Empty: all packets.",
+    ),
+    key(
+        "analyzer.startup.capture_type",
+        Text,
+        "",
+        "Capture type of the startup capture, such as afpacket. Empty: chosen by the type of the \
+         interface.",
+    ),
+    key(
+        "agent.metadata",
+        Free,
+        "",
+        "Metadata added to the node of this host, a tree of keys and values.",
+    ),
+    key(
+        "agent.topology.netlink.metrics_update",
+        Interval,
+        "30",
+        "Interval at which interface counters in the graph are updated.",
+    ),
+    key(
+        "agent.topology.netns.run_path",
+        Text,
+        "/var/run/netns",
+        "Folder of the named network namespaces that are observed. Empty: none.",
+    ),
+    key(
+        "agent.capture.max_active",
+        SOME,
+        "256",
+        "Captures that may be active on nodes at a time; each has a packet ring and a flow \
+         table.",
+    ),
+    key(
+        "agent.capture.stats_update",
+        Interval,
+        "1",
+        "Interval at which capture counters in the graph are updated.",
+    ),
+    // Flows.
+    key(
+        "flow.update",
+        Interval,
+        "60",
+        "Interval at which flow tables report active flows.",
+    ),
+    key(
+        "flow.expire",
+        Interval,
+        "600",
+        "Idle time after which a flow leaves its flow table. The check runs once per interval of \
+         this length, so a flow leaves after one to two of them.",
+    ),
+    key(
+        "flow.max_entries",
+        SOME,
+        "500000",
+        "Flows in one flow table. When it is full, the least recently used flows are evicted and \
+         counted.",
+    ),
+    key(
+        "flow.protocol",
+        Choice(&["udp", "websocket"]),
+        "udp",
+        "Transport by which agents send their flows: udp (datagrams, not encrypted) or \
+         websocket.",
+    ),
+    key(
+        "flow.default_layer_key_mode",
+        Choice(&["L2", "L3"]),
+        "L2",
+        "Lowest layer that distinguishes flows, for captures that do not choose one.",
+    ),
+    key(
+        "flow.application_ports.tcp",
+        Free,
+        "",
+        "Application names by TCP port, as port: NAME. They extend the built-in table.",
+    ),
+    key(
+        "flow.application_ports.udp",
+        Free,
+        "",
+        "Application names by UDP port, as port: NAME. They extend the built-in table.",
+    ),
+    key(
+        "flow.application_timeout.arp",
+        Duration,
+        "10",
+        "Idle time after which an ARP flow ends, at the next flow.update. 0: as flow.expire.",
+    ),
+    key(
+        "flow.application_timeout.dns",
+        Duration,
+        "10",
+        "Idle time after which a DNS flow ends, at the next flow.update. 0: as flow.expire.",
+    ),
+    // WebSocket.
+    key(
+        "http.ws.ping_delay",
+        Interval,
+        "2",
+        "Interval at which WebSocket clients are pinged.",
+    ),
+    key(
+        "http.ws.pong_timeout",
+        Interval,
+        "5",
+        "Time after a due ping in which a WebSocket client must send something; otherwise it is \
+         disconnected.",
+    ),
+    key(
+        "http.ws.queue_size",
+        SOME,
+        "100000",
+        "Messages in the queue of one WebSocket client. A client whose queue is full and that \
+         has stopped reading is disconnected and counted.",
+    ),
+    // Limits of the HTTP and WebSocket API.
+    key(
+        "http.limits.captures",
+        SOME,
+        "1000",
+        "Stored capture resources. Further ones are rejected with status 403.",
+    ),
+    key(
+        "http.limits.injectpackets",
+        SOME,
+        "1000",
+        "Stored packet injection resources. Further ones are rejected with status 403.",
+    ),
+    key(
+        "http.limits.alerts",
+        SOME,
+        "1000",
+        "Stored alert resources. Further ones are rejected with status 403.",
+    ),
+    key(
+        "http.limits.workflows",
+        SOME,
+        "1000",
+        "Stored workflow resources. Further ones are rejected with status 403.",
+    ),
+    key(
+        "http.limits.noderules",
+        SOME,
+        "1000",
+        "Stored node rule resources. Further ones are rejected with status 403.",
+    ),
+    key(
+        "http.limits.edgerules",
+        SOME,
+        "1000",
+        "Stored edge rule resources. Further ones are rejected with status 403.",
+    ),
+    key(
+        "http.limits.resource_bytes",
+        Bytes,
+        "64MiB",
+        "Size of all stored resources together. Further ones are rejected with status 403.",
+    ),
+    key(
+        "http.limits.nodes",
+        SOME,
+        "1000000",
+        "Nodes that clients may create over the REST API. Further ones are rejected with status \
+         403.",
+    ),
+    key(
+        "http.limits.edges",
+        SOME,
+        "4000000",
+        "Edges that clients may create over the REST API. Further ones are rejected with status \
+         403.",
+    ),
+    key(
+        "http.limits.connections",
+        SOME,
+        "10000",
+        "Open connections of clients. The longest idle connection is closed for a new one; if \
+         none is idle, the new one is rejected with status 503.",
+    ),
+    key(
+        "http.limits.header_bytes",
+        Bytes,
+        "64KiB",
+        "Size of the header of a request.",
+    ),
+    key(
+        "http.limits.header_timeout",
+        Interval,
+        "30",
+        "Time for a TLS handshake and for the header of a request to arrive.",
+    ),
+    key(
+        "http.limits.body_bytes",
+        Bytes,
+        "16MiB",
+        "Size of the body of a request, uploads excepted. Larger ones are rejected with status \
+         413.",
+    ),
+    key(
+        "http.limits.body_timeout",
+        Interval,
+        "60",
+        "Time for the body of a request to arrive. An upload gets one more second for each 8 \
+         KiB.",
+    ),
+    key(
+        "http.limits.write_timeout",
+        Interval,
+        "10",
+        "Time after which a client that takes no bytes is disconnected.",
+    ),
+    key(
+        "http.limits.incoming_bytes",
+        Bytes,
+        "512MiB",
+        "Memory for bodies and messages over 1 MiB of all clients while they arrive. Further \
+         ones are rejected with status 503, or close code 1013.",
+    ),
+    key(
+        "http.limits.uploads",
+        SOME,
+        "4",
+        "Capture files that may be uploaded at a time. Further ones are rejected with status \
+         503.",
+    ),
+    key(
+        "http.limits.upload_bytes",
+        Bytes,
+        "16GiB",
+        "Size of an uploaded capture file. Larger ones are rejected with status 413.",
+    ),
+    key(
+        "http.limits.session_idle",
+        Interval,
+        "168h",
+        "Time without use after which the token of a login expires.",
+    ),
+    key(
+        "http.limits.queries",
+        SOME,
+        "64",
+        "Queries that may run at a time. Further ones wait for a slot.",
+    ),
+    key(
+        "http.limits.query_timeout",
+        Interval,
+        "60",
+        "Time that a query may wait for a slot, and time that it may run.",
+    ),
+    key(
+        "http.limits.live_queries",
+        SOME,
+        "16",
+        "Live queries of one WebSocket connection.",
+    ),
+    key(
+        "http.limits.ws_queue_bytes",
+        Bytes,
+        "64MiB",
+        "Size of the messages in the queue of one WebSocket client.",
+    ),
+    key(
+        "http.limits.ws_message_bytes",
+        Bytes,
+        "256MiB",
+        "Size of a message that a WebSocket client sends. A larger one ends the connection with \
+         close code 1009.",
+    ),
+    // Live queries.
+    key(
+        "live.interval",
+        Interval,
+        "100ms",
+        "Shortest interval between two updates of a live query.",
+    ),
+    key(
+        "live.timed_interval",
+        Interval,
+        "5",
+        "Interval at which live queries about flows or the past are run again.",
+    ),
+    key(
+        "live.max_time",
+        Interval,
+        "2",
+        "Time that one run of a live query may take. A query that exceeds it is ended with an \
+         error.",
+    ),
+    key(
+        "live.max_queries",
+        SOME,
+        "1000",
+        "Live queries of all clients together.",
+    ),
+    key(
+        "live.max_items",
+        SOME,
+        "100000",
+        "Items in the answer of one live query.",
+    ),
+    key(
+        "live.max_bytes",
+        Bytes,
+        "256MiB",
+        "Approximate memory for the answers of all live queries together, without the graph \
+         elements they share.",
+    ),
+    // SPP: recording to capture files.
+    key(
+        "spp.listen",
+        Address,
+        "",
+        "Address on which the SPP API is served without authentication. Empty: 127.0.0.1:7777 if \
+         another spp key is set, else the API is off.",
+    ),
+    key(
+        "spp.ports",
+        Free,
+        "",
+        "Interfaces behind the SPP port names: {phy: [eth0, eth1], ring: {\"0\": br0}}. Without \
+         phy: the network cards of this machine.",
+    ),
+    key(
+        "spp.pcaps",
+        Free,
+        "",
+        "Recording processes that exist from the start, a list of {client_id, port} with the \
+         optional keys cores, out_dir, fsize, compress, outgoing, nanoseconds, sync, ring_bytes, \
+         netns, flows.",
+    ),
+    key(
+        "spp.launch.root",
+        Text,
+        "",
+        "Folder below which processes that clients launch may write. Empty: clients cannot \
+         launch processes.",
+    ),
+    key(
+        "spp.secondaries.listen",
+        Address,
+        "",
+        "Address to which real spp_pcap processes connect. Empty: none.",
+    ),
+    // Log.
+    key(
+        "logging.level",
+        LEVELS,
+        "INFO",
+        "Level of the log on standard error. The environment variable SKYD_LOG overrides it with \
+         finer directives, such as info,skylib::engine=debug.",
+    ),
+];

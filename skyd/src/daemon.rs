@@ -1,0 +1,209 @@
+//! Life cycle of the daemon: build all parts, serve until a signal, drain.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use skylib::engine::{Engine, Role};
+use skylib::spp::SppCtl;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, spawn_blocking};
+
+use crate::app::App;
+use crate::cli::DaemonArgs;
+use crate::config::{self, Config, Sources};
+use crate::flow_transport::FlowTransport;
+use crate::server::ListenerKind;
+use crate::signal::{Request, Signals};
+use crate::spp_setup::Spp;
+use crate::tls::Tls;
+use crate::{agent_udp, auth, engine_options, log, process_tuning, server, spp_setup};
+
+/// Runs a daemon with the settings of its command line until a signal ends it.
+///
+/// # Errors
+/// If a setting is invalid, or a file, a socket or the data folder cannot be opened.
+pub(crate) fn start(role: Role, args: DaemonArgs) -> anyhow::Result<()> {
+    let config = Config::load(&Sources {
+        files: args.files,
+        environment: config::environment(),
+        settings: args.settings,
+    })?;
+    log::start(&config.text("logging.level"));
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    process_tuning::raise_descriptor_limit();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the async runtime")?;
+    let result = runtime.block_on(async {
+        // Before anything is visible from outside: a signal that arrives earlier would be lost.
+        let mut signals = Signals::new().context("cannot install signal handlers")?;
+        let daemon = Daemon::build(role, &config).await?;
+        let signal = daemon.run(&mut signals).await;
+        tracing::info!("received {signal}, shutting down");
+        daemon.drain().await;
+        Ok(())
+    });
+    // Aborts connections that are still open.
+    runtime.shutdown_timeout(RUNTIME_TIMEOUT);
+    result
+}
+
+/// A running daemon.
+pub(crate) struct Daemon {
+    app: Arc<App>,
+    /// Set to `true` to end the accept loops and the connections.
+    stop: watch::Sender<bool>,
+    /// The accept loop of the main listener.
+    serving: JoinHandle<()>,
+}
+
+impl Daemon {
+    /// Opens the listeners, starts the engine and begins to accept connections.
+    ///
+    /// # Errors
+    /// If a setting is invalid, or a file, a socket or the data folder cannot be opened.
+    pub(crate) async fn build(role: Role, config: &Config) -> anyhow::Result<Self> {
+        let Some(address) = config.address("analyzer.listen") else {
+            bail!("analyzer.listen: no address is configured, expected host:port");
+        };
+        let replaced_backends = engine_options::replaced_backends(config)?;
+        let auth = auth::from_config(config)?;
+        let tls = Tls::from_config(config)?;
+        let listener = server::listen("analyzer.listen", &address).await?;
+        let engine = Engine::start(engine_options::engine_options(role, config)?)?;
+        let address = local_address(&listener)?;
+        let flow_transport = FlowTransport::open(&config.text("flow.protocol"), address);
+        let spp = spp_setup::start(config, &engine).await?;
+        let mut app = App::new(engine, config, auth, tls, flow_transport, replaced_backends);
+        app.spp = spp.as_ref().map(|spp| Arc::clone(&spp.ctl));
+        let app = Arc::new(app);
+        let (stop, stopping) = watch::channel(false);
+        tokio::spawn(agent_udp::receive(Arc::clone(&app), stopping.clone()));
+        warn_if_open(&app, address);
+        tracing::info!(host = app.engine.host(), "listening on {address}");
+        if let Some(spp) = spp {
+            announce_spp(&spp, address)?;
+            tokio::spawn(spp.serve(Arc::clone(&app), stopping.clone()));
+        }
+        let main = server::serve(listener, ListenerKind::Main, Arc::clone(&app), stopping);
+        Ok(Self {
+            app,
+            stop,
+            serving: tokio::spawn(main),
+        })
+    }
+
+    /// Reloads files at SIGHUP; returns the name of the signal that ends the daemon.
+    pub(crate) async fn run(&self, signals: &mut Signals) -> &'static str {
+        loop {
+            match signals.next().await {
+                Request::End(signal) => return signal,
+                Request::Reload => reload(&self.app),
+            }
+        }
+    }
+
+    /// Stops accepting, ends recordings and the engine, and lets connections send what is queued;
+    /// each part has a timeout.
+    pub(crate) async fn drain(self) {
+        let Self { app, stop, serving } = self;
+        stop.send_replace(true);
+        let recordings = app.spp.clone();
+        let recorded = spawn_blocking(move || stop_recordings(recordings.as_deref()));
+        // Subscribers still receive the last flows of the captures: the engine ends their queues.
+        let engine = app.engine.clone();
+        let ended = spawn_blocking(move || engine.stop());
+        if tokio::time::timeout(ENGINE_TIMEOUT, ended).await.is_err() {
+            tracing::warn!("the engine did not stop within {ENGINE_TIMEOUT:?}");
+        }
+        if !recorded.await.unwrap_or(false) {
+            tracing::warn!(
+                "recordings were not completely written within {RECORDINGS_TIMEOUT:?}; the last \
+                 packets are missing from their files"
+            );
+        }
+        let connections = async {
+            drop(serving.await);
+            stop.closed().await;
+        };
+        if tokio::time::timeout(CONNECTIONS_TIMEOUT, connections)
+            .await
+            .is_err()
+        {
+            tracing::debug!("aborting the connections that are still open");
+        }
+    }
+}
+
+/// Returns whether all recordings are completely written.
+fn stop_recordings(recordings: Option<&SppCtl>) -> bool {
+    recordings.is_none_or(|recordings| recordings.stop(RECORDINGS_TIMEOUT))
+}
+
+fn local_address(listener: &TcpListener) -> anyhow::Result<SocketAddr> {
+    listener
+        .local_addr()
+        .context("cannot read the address of the listening socket")
+}
+
+/// Returns whether other machines can connect to an address.
+fn is_reachable_from_outside(address: SocketAddr) -> bool {
+    !address.ip().to_canonical().is_loopback()
+}
+
+fn warn_if_open(app: &App, address: SocketAddr) {
+    if app.auth.is_open() && is_reachable_from_outside(address) {
+        tracing::warn!(
+            "no authentication is configured: everyone who can connect to {address} can read and \
+             change everything; set analyzer.auth.api.backend to require passwords, or \
+             analyzer.listen=127.0.0.1:{} to accept local connections only",
+            address.port()
+        );
+    }
+}
+
+fn announce_spp(spp: &Spp, main_address: SocketAddr) -> anyhow::Result<()> {
+    let address = local_address(&spp.listener)?;
+    if is_reachable_from_outside(address) {
+        tracing::warn!(
+            "everyone who can connect to {address} can control the SPP processes; set \
+             spp.listen=127.0.0.1:{} to accept local connections only (authenticated users can \
+             still use /v1 of {main_address})",
+            address.port()
+        );
+    }
+    tracing::info!("SPP API is at {address}");
+    Ok(())
+}
+
+/// Reads certificates and password files again.
+fn reload(app: &App) {
+    match app.auth.reload() {
+        Ok(()) => tracing::info!("SIGHUP: reloaded the users"),
+        Err(error) => tracing::error!(error, "SIGHUP: cannot reload the users, using the old ones"),
+    }
+    match app.tls.as_ref().map(Tls::reload) {
+        None => {}
+        Some(Ok(())) => tracing::info!("SIGHUP: reloaded the TLS certificates"),
+        Some(Err(error)) => {
+            let error = format!("{error:#}");
+            tracing::error!(
+                error,
+                "SIGHUP: cannot reload the TLS certificates, using the old ones"
+            );
+        }
+    }
+}
+
+/// How long recordings may take to write their files, in parallel with the other parts.
+const RECORDINGS_TIMEOUT: Duration = Duration::from_millis(2_500);
+/// The other parts end one after the other, in less than two seconds together.
+const ENGINE_TIMEOUT: Duration = Duration::from_millis(1_200);
+const CONNECTIONS_TIMEOUT: Duration = Duration::from_millis(300);
+const RUNTIME_TIMEOUT: Duration = Duration::from_millis(200);

@@ -1,0 +1,274 @@
+//! Builds the options of the engine from the configuration.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use skylib::api::{CaptureSpec, CaptureType};
+use skylib::engine::{EngineOptions, ResourceLimits, Role};
+use skylib::flow::{FlowProtocol, FlowTableOptions, LayerKeyMode};
+use skylib::graph::history::{History, HistoryLimits, MemoryHistory};
+use skylib::store::{DocStore, FlowStore, FlowStoreLimits, MemoryFlowStore, RedbStore};
+use skylib::value::Map;
+
+use crate::config::Config;
+
+/// Builds the options of the engine and opens the resource store.
+///
+/// # Errors
+/// If a setting is invalid, or a store cannot be opened.
+pub(crate) fn engine_options(role: Role, config: &Config) -> anyhow::Result<EngineOptions> {
+    let folder = data_folder(config);
+    let store = open_store(&folder, "meta.redb")?;
+    let mut options = EngineOptions::new(host_id(config));
+    options.role = role;
+    options.documents = Arc::new(store);
+    options.elements = elements(config, &folder)?;
+    options.table = flow_table(config)?;
+    options.history = topology_history(config);
+    options.flow_store = flow_store(config, options.table.expire);
+    options.flows.max_buffered = config.count("analyzer.flow.max_buffer_size");
+    options.flows.remote_max_age = options.table.expire + options.table.update;
+    options.capture_stats_interval = config.duration("agent.capture.stats_update");
+    options.metrics_interval = config.duration("agent.topology.netlink.metrics_update");
+    let netns = config.text("agent.topology.netns.run_path");
+    options.netns_path = (!netns.is_empty()).then(|| PathBuf::from(netns));
+    options.host_metadata = host_metadata(config)?;
+    options.live.interval = config.duration("live.interval");
+    options.live.timed_interval = config.duration("live.timed_interval");
+    options.live.max_time = config.duration("live.max_time");
+    options.live.max_queries = config.count("live.max_queries");
+    options.live.max_items = config.count("live.max_items");
+    options.live.max_bytes = config.bytes("live.max_bytes");
+    options.layer_key_mode = layer_key_mode(config);
+    options.resources = resource_limits(config);
+    options.max_active_captures = config.count("agent.capture.max_active");
+    options.local_captures = role == Role::AllInOne;
+    options.startup_capture = startup_capture(config)?;
+    Ok(options)
+}
+
+/// Opens a store in the data folder.
+fn open_store(folder: &Path, file: &str) -> anyhow::Result<RedbStore> {
+    let store = RedbStore::open(&folder.join(file)).with_context(|| {
+        let folder = folder.display();
+        format!("storage.local.path: cannot open the store in {folder}")
+    })?;
+    if let Some(aside) = store.set_aside() {
+        tracing::error!(file = %aside.display(), "the store was damaged: moved it to this file and started with an empty one");
+    }
+    Ok(store)
+}
+
+/// Returns the store of nodes and edges that clients publish; `None` with the backend `memory`.
+///
+/// COMPAT: as in Skydive.
+fn elements(config: &Config, folder: &Path) -> anyhow::Result<Option<Arc<dyn DocStore>>> {
+    if driver(config, TOPOLOGY_BACKEND) == "memory" {
+        return Ok(None);
+    }
+    Ok(Some(Arc::new(open_store(folder, "graph.redb")?)))
+}
+
+/// Returns the limits of stored resources.
+fn resource_limits(config: &Config) -> ResourceLimits {
+    let mut limits = ResourceLimits::default();
+    limits.captures = config.count("http.limits.captures");
+    limits.injections = config.count("http.limits.injectpackets");
+    limits.alerts = config.count("http.limits.alerts");
+    limits.workflows = config.count("http.limits.workflows");
+    limits.node_rules = config.count("http.limits.noderules");
+    limits.edge_rules = config.count("http.limits.edgerules");
+    limits.nodes = config.count("http.limits.nodes");
+    limits.edges = config.count("http.limits.edges");
+    limits.bytes = config.bytes("http.limits.resource_bytes");
+    limits
+}
+
+/// Returns the layer key mode of captures that do not choose one.
+fn layer_key_mode(config: &Config) -> LayerKeyMode {
+    LayerKeyMode::parse(
+        &config
+            .text("flow.default_layer_key_mode")
+            .to_ascii_uppercase(),
+    )
+    .unwrap_or_default()
+}
+
+/// Configured store backend that is not supported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ReplacedBackend {
+    /// Key of the setting.
+    pub(crate) key: &'static str,
+    /// Configured backend.
+    pub(crate) wanted: String,
+}
+
+/// Returns the configured store backends that Skydive has and the daemon does not: `local` replaces
+/// them, and the status reports it.
+///
+/// # Errors
+/// If a backend is unknown.
+pub(crate) fn replaced_backends(config: &Config) -> anyhow::Result<Vec<ReplacedBackend>> {
+    let mut replaced = Vec::new();
+    for key in [TOPOLOGY_BACKEND, FLOW_BACKEND] {
+        let name = config.text(key);
+        let driver = driver(config, key);
+        match driver.as_str() {
+            "local" | "memory" => {}
+            "clickhouse" | "elasticsearch" | "orientdb" => {
+                tracing::warn!(
+                    "{key}: the backend {driver} is not supported yet, using local instead"
+                );
+                replaced.push(ReplacedBackend { key, wanted: name });
+            }
+            _ => bail!(
+                "{key}: {name:?} is not allowed, expected one of local, memory, clickhouse, \
+                 elasticsearch, orientdb, or a storage.<name> with such a driver"
+            ),
+        }
+    }
+    Ok(replaced)
+}
+
+/// Returns the driver of the backend that a key names.
+fn driver(config: &Config, key: &str) -> String {
+    let name = config.text(key);
+    match config.text(&format!("storage.{name}.driver")) {
+        empty if empty.is_empty() => name,
+        driver => driver,
+    }
+}
+
+/// Returns the topology history; `None` with the backend `memory`.
+///
+/// COMPAT: as in Skydive.
+fn topology_history(config: &Config) -> Option<Arc<dyn History>> {
+    if driver(config, TOPOLOGY_BACKEND) == "memory" {
+        return None;
+    }
+    let limits = HistoryLimits::default()
+        .with_max_age(config.duration("storage.local.max_age"))
+        .with_max_bytes(history_bytes(config));
+    Some(Arc::new(MemoryHistory::new(limits)))
+}
+
+/// Returns the store of past flows; `None` with the backend `memory`. `expire` is the expiry interval
+/// of the flow tables.
+fn flow_store(config: &Config, expire: Duration) -> Option<Arc<dyn FlowStore>> {
+    if driver(config, FLOW_BACKEND) == "memory" {
+        return None;
+    }
+    let limits = FlowStoreLimits::default()
+        .with_max_age(config.duration("storage.local.max_age"))
+        .with_max_bytes(history_bytes(config))
+        .with_grace(expire);
+    Some(Arc::new(MemoryFlowStore::new(limits)))
+}
+
+/// Returns the memory limit of one store: both share `storage.local.max_bytes` equally.
+fn history_bytes(config: &Config) -> usize {
+    let backends = [TOPOLOGY_BACKEND, FLOW_BACKEND];
+    let stores = backends.map(|key| usize::from(driver(config, key) != "memory"));
+    config.bytes("storage.local.max_bytes") / stores.iter().sum::<usize>().max(1)
+}
+
+const TOPOLOGY_BACKEND: &str = "analyzer.topology.backend";
+const FLOW_BACKEND: &str = "analyzer.flow.backend";
+
+/// Returns the options of flow tables.
+fn flow_table(config: &Config) -> anyhow::Result<FlowTableOptions> {
+    let mut table = FlowTableOptions::default()
+        .with_update(config.duration("flow.update"))
+        .with_expire(config.duration("flow.expire"))
+        .with_max_entries(config.count("flow.max_entries"));
+    table.application_timeouts = [("ARP", "arp"), ("DNS", "dns")]
+        .map(|(name, key)| {
+            (
+                name.into(),
+                config.duration(&format!("flow.application_timeout.{key}")),
+            )
+        })
+        .into();
+    for (key, protocol) in [
+        ("flow.application_ports.tcp", FlowProtocol::Tcp),
+        ("flow.application_ports.udp", FlowProtocol::Udp),
+    ] {
+        let Some(ports) = config.tree(key) else {
+            continue;
+        };
+        let ports = ports
+            .as_object()
+            .with_context(|| format!("{key}: expected port: name"))?;
+        for (port, name) in ports {
+            let (Ok(port), Some(name)) = (port.parse::<u16>(), name.as_str()) else {
+                bail!("{key}: {port}: {name} is not allowed, expected a port and a name");
+            };
+            table.application_ports.set(protocol, port, name);
+        }
+    }
+    Ok(table)
+}
+
+/// Returns the configured identity of the host, or else its host name.
+fn host_id(config: &Config) -> String {
+    match config.text("host_id") {
+        empty if empty.is_empty() => rustix::system::uname()
+            .nodename()
+            .to_string_lossy()
+            .into_owned(),
+        id => id,
+    }
+}
+
+/// Returns the configured data folder, or else the usual one of the user.
+fn data_folder(config: &Config) -> PathBuf {
+    let configured = config.text("storage.local.path");
+    if !configured.is_empty() {
+        return PathBuf::from(configured);
+    }
+    if rustix::process::geteuid().is_root() {
+        return PathBuf::from("/var/lib/skyd");
+    }
+    let variable = |name| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|p| p.is_absolute())
+    };
+    variable("XDG_DATA_HOME")
+        .or_else(|| variable("HOME").map(|home| home.join(".local/share")))
+        .unwrap_or_else(std::env::temp_dir)
+        .join("skyd")
+}
+
+/// Returns the configured metadata of the host node.
+fn host_metadata(config: &Config) -> anyhow::Result<Map> {
+    match config.tree("agent.metadata") {
+        None => Ok(Map::new()),
+        Some(tree) => {
+            serde_json::from_value(tree.clone()).context("agent.metadata: expected keys and values")
+        }
+    }
+}
+
+/// Returns the capture to create at startup, if one is configured.
+fn startup_capture(config: &Config) -> anyhow::Result<Option<CaptureSpec>> {
+    let query = config.text("analyzer.startup.capture_gremlin");
+    if query.is_empty() {
+        return Ok(None);
+    }
+    let capture_type = match config.text("analyzer.startup.capture_type").as_str() {
+        "" => None,
+        name => Some(name.parse::<CaptureType>().ok().with_context(|| {
+            let names = CaptureType::ALL.map(CaptureType::name).join(", ");
+            let key = "analyzer.startup.capture_type";
+            format!("{key}: {name:?} is not allowed, expected one of {names}")
+        })?),
+    };
+    let spec = CaptureSpec::new(query)
+        .with_bpf_filter(config.text("analyzer.startup.capture_bpf"))
+        .with_capture_type(capture_type)
+        .with_layer_key_mode(layer_key_mode(config));
+    Ok(Some(spec))
+}

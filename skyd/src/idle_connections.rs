@@ -1,0 +1,133 @@
+//! Registry of idle keep-alive connections, the first to be closed at the connection limit.
+//!
+//! A FIFO ordered by the time at which each connection became idle; every operation is O(log n).
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+/// Connections that wait for their next request, in the order in which they became idle.
+#[derive(Debug, Default)]
+pub(crate) struct IdleConnections {
+    /// Idle connections by ascending sequence number; the first has been idle longest.
+    idle: Mutex<BTreeMap<u64, Arc<Notify>>>,
+    next_sequence: AtomicU64,
+    closed: AtomicU64,
+}
+
+impl IdleConnections {
+    /// Registers a new connection, idle until its first request.
+    pub(crate) fn register(self: &Arc<Self>) -> Arc<TrackedConnection> {
+        let connection = Arc::new(TrackedConnection {
+            registry: Arc::clone(self),
+            sequence: Mutex::new(None),
+            close: Arc::new(Notify::new()),
+        });
+        connection.mark_idle();
+        connection
+    }
+
+    /// Closes the connection that has been idle longest. Returns `false` if none is idle.
+    pub(crate) fn close_oldest(&self) -> bool {
+        let mut idle = self.lock();
+        let Some((_, close)) = idle.pop_first() else {
+            return false;
+        };
+        close.notify_one();
+        self.closed.fetch_add(1, Ordering::Relaxed);
+        true
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Notify>>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the number of connections closed in favor of new ones.
+    pub(crate) fn closed(&self) -> u64 {
+        self.closed.load(Ordering::Relaxed)
+    }
+}
+
+/// One registered connection, idle or busy.
+#[derive(Debug)]
+pub(crate) struct TrackedConnection {
+    registry: Arc<IdleConnections>,
+    /// Key in the registry while idle; `None` while busy or once it was closed as idle.
+    sequence: Mutex<Option<u64>>,
+    close: Arc<Notify>,
+}
+
+impl TrackedConnection {
+    /// Marks the connection as busy until the guard is dropped, at the end of the response.
+    pub(crate) fn begin_request(self: &Arc<Self>) -> BusyGuard {
+        self.mark_busy();
+        BusyGuard(Arc::clone(self))
+    }
+
+    /// Waits until the registry closes the connection.
+    pub(crate) async fn closed(&self) {
+        self.close.notified().await;
+    }
+
+    fn mark_idle(&self) {
+        let next = self.registry.next_sequence.fetch_add(1, Ordering::Relaxed);
+        let mut sequence = self.sequence.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = self.registry.lock();
+        if let Some(old) = sequence.replace(next) {
+            idle.remove(&old);
+        }
+        idle.insert(next, Arc::clone(&self.close));
+    }
+
+    fn mark_busy(&self) {
+        let mut sequence = self.sequence.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(old) = sequence.take() {
+            self.registry.lock().remove(&old);
+        }
+    }
+}
+
+impl Drop for TrackedConnection {
+    fn drop(&mut self) {
+        self.mark_busy();
+    }
+}
+
+/// Guard that marks a connection as busy with a request.
+#[derive(Debug)]
+pub(crate) struct BusyGuard(Arc<TrackedConnection>);
+
+impl Drop for BusyGuard {
+    fn drop(&mut self) {
+        self.0.mark_idle();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn the_longest_idle_connection_is_closed_and_busy_ones_are_not() {
+        let registry = Arc::new(IdleConnections::default());
+        let [first, second, third] = [(); 3].map(|()| registry.register());
+        let is_closed =
+            |connection: &TrackedConnection| connection.closed().now_or_never().is_some();
+        let busy = first.begin_request();
+        assert!(registry.close_oldest());
+        assert!(is_closed(&second) && !is_closed(&first) && !is_closed(&third));
+        drop(busy);
+        assert!(registry.close_oldest());
+        assert!(is_closed(&third), "the first became idle after it");
+        let busy = first.begin_request();
+        assert!(!registry.close_oldest());
+        drop(busy);
+        drop(first);
+        assert!(!registry.close_oldest(), "no connection is left");
+        assert_eq!(registry.closed(), 2);
+    }
+}

@@ -1,0 +1,242 @@
+//! From the configuration to SPP's side of the daemon: instances, and where it is reached.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, anyhow, bail};
+use serde::Deserialize;
+use serde_json::Value as Json;
+use skylib::api::address::ServiceAddress;
+use skylib::engine::Engine;
+use skylib::spp::{PcapSpec, Ports, SecondaryServer, SppCtl};
+use skylib::time::SystemClock;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::app::App;
+use crate::config::Config;
+use crate::server::{self, ListenerKind};
+
+/// What runs of it.
+pub(crate) struct Spp {
+    /// The instances and other processes.
+    pub(crate) ctl: Arc<SppCtl>,
+    /// Where its API is served.
+    pub(crate) listener: TcpListener,
+    /// Where processes of SPP connect.
+    _secondaries: Option<SecondaryServer>,
+}
+
+impl Spp {
+    /// Serves the API until `stop` says so.
+    pub(crate) async fn serve(self, app: Arc<App>, stop: watch::Receiver<bool>) {
+        server::serve(self.listener, ListenerKind::Spp, app, stop).await;
+    }
+}
+
+/// Starts what is configured; none where nothing is.
+///
+/// # Errors
+/// When an entry makes no sense, or an address is taken.
+pub(crate) async fn start(config: &Config, engine: &Engine) -> anyhow::Result<Option<Spp>> {
+    let launch_root = config.text("spp.launch.root");
+    let secondaries = config.address("spp.secondaries.listen");
+    let pcaps = config.tree("spp.pcaps");
+    let written = config.address("spp.listen");
+    let is_wanted = written.is_some()
+        || secondaries.is_some()
+        || !launch_root.is_empty()
+        || pcaps
+            .and_then(Json::as_array)
+            .is_some_and(|entries| !entries.is_empty());
+    if !is_wanted && pcaps.is_none_or(Json::is_null) {
+        return Ok(None);
+    }
+    let ports = ports(config.tree("spp.ports"))?;
+    let mut ctl = SppCtl::new(ports, Arc::new(SystemClock)).with_tap(engine.flow_tap());
+    if !launch_root.is_empty() {
+        if !Path::new(&launch_root).is_dir() {
+            bail!("spp.launch.root: {launch_root} is no folder");
+        }
+        ctl = ctl.with_launch_root(launch_root);
+    }
+    for (index, spec) in specs(pcaps)?.into_iter().enumerate() {
+        ctl.add(spec)
+            .with_context(|| format!("spp.pcaps[{index}]"))?;
+    }
+    let address = match written {
+        Some(address) => address,
+        None => DEFAULT_ADDRESS
+            .parse::<ServiceAddress>()
+            .context("spp.listen")?,
+    };
+    let listener = server::listen("spp.listen", &address).await?;
+    let ctl = Arc::new(ctl);
+    let secondaries = secondaries
+        .map(|address| {
+            SecondaryServer::start(resolved(&address)?, Arc::clone(&ctl))
+                .with_context(|| format!("spp.secondaries.listen: cannot listen on {address}"))
+        })
+        .transpose()?;
+    if let Some(secondaries) = &secondaries {
+        tracing::info!("processes of SPP may connect to {}", secondaries.address());
+    }
+    Ok(Some(Spp {
+        ctl,
+        listener,
+        _secondaries: secondaries,
+    }))
+}
+
+fn resolved(address: &ServiceAddress) -> anyhow::Result<SocketAddr> {
+    let mut found = (address.host.as_str(), address.port).to_socket_addrs()?;
+    found
+        .next()
+        .ok_or_else(|| anyhow!("{address} has no address"))
+}
+
+/// `{phy: [eth0, eth1], ring: {"0": br0}}`; without `phy`, the cards of this machine.
+fn ports(tree: Option<&Json>) -> anyhow::Result<Ports> {
+    #[derive(Deserialize, Default)]
+    #[serde(deny_unknown_fields)]
+    struct Written {
+        phy: Option<Vec<String>>,
+        #[serde(default)]
+        ring: std::collections::BTreeMap<String, String>,
+    }
+
+    let written: Written = match tree {
+        None | Some(Json::Null) => Written::default(),
+        Some(tree) => serde_json::from_value(tree.clone())
+            .context("spp.ports: phy: [interface…] and ring: {number: interface} expected")?,
+    };
+    let mut ports = match written.phy {
+        Some(phy) => Ports::new(phy),
+        None => Ports::of_host(),
+    };
+    for (number, interface) in written.ring {
+        let number = number
+            .parse()
+            .map_err(|_| anyhow!("spp.ports.ring: {number} is not allowed, a number expected"))?;
+        ports = ports.with_ring(number, interface);
+    }
+    Ok(ports)
+}
+
+/// One entry of `spp.pcaps`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    client_id: u8,
+    port: String,
+    cores: Option<Vec<u32>>,
+    out_dir: Option<PathBuf>,
+    fsize: Option<u64>,
+    compress: Option<bool>,
+    outgoing: Option<bool>,
+    nanoseconds: Option<bool>,
+    sync: Option<bool>,
+    ring_bytes: Option<u32>,
+    netns: Option<PathBuf>,
+    flows: Option<bool>,
+}
+
+fn specs(tree: Option<&Json>) -> anyhow::Result<Vec<PcapSpec>> {
+    let entries = match tree {
+        None | Some(Json::Null) => return Ok(Vec::new()),
+        Some(Json::Array(entries)) => entries,
+        Some(_) => bail!("spp.pcaps: a list expected"),
+    };
+    let spec = |(index, entry): (usize, &Json)| {
+        let place = || format!("spp.pcaps[{index}]");
+        Entry::deserialize(entry)
+            .map_err(anyhow::Error::from)
+            .and_then(|entry| entry.spec())
+            .with_context(place)
+    };
+    entries.iter().enumerate().map(spec).collect()
+}
+
+impl Entry {
+    fn spec(self) -> anyhow::Result<PcapSpec> {
+        let mut spec = PcapSpec::new(self.client_id, self.port.parse()?);
+        if let Some(cores) = self.cores {
+            spec = spec.with_cores(cores);
+        }
+        let set = |into: &mut bool, from: Option<bool>| *into = from.unwrap_or(*into);
+        set(&mut spec.compressed, self.compress);
+        set(&mut spec.outgoing, self.outgoing);
+        set(&mut spec.nanoseconds, self.nanoseconds);
+        set(&mut spec.synced, self.sync);
+        set(&mut spec.flows, self.flows);
+        spec.out_dir = self.out_dir.unwrap_or(spec.out_dir);
+        spec.fsize = self.fsize.unwrap_or(spec.fsize);
+        spec.ring_bytes = self.ring_bytes.unwrap_or(spec.ring_bytes);
+        spec.netns = self.netns;
+        Ok(spec)
+    }
+}
+
+/// SPP's own.
+const DEFAULT_ADDRESS: &str = "127.0.0.1:7777";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_yaml(text: &str) -> anyhow::Result<Vec<PcapSpec>> {
+        specs(Some(&crate::config::yaml(text).unwrap()))
+    }
+
+    #[test]
+    fn an_entry_says_what_it_changes() {
+        let specs = of_yaml(
+            "- {client_id: 1, port: 'phy:0'}\n\
+             - {client_id: 2, port: 'phy:1 nq 3', cores: [4, 6, 5], out_dir: /var/cap, fsize: 5000, \
+                compress: false, outgoing: true, nanoseconds: true, sync: true, flows: true, \
+                ring_bytes: 1048576, netns: /run/netns/blue}",
+        )
+        .unwrap();
+        assert_eq!(specs[0], PcapSpec::new(1, "phy:0".parse().unwrap()));
+        let second = &specs[1];
+        assert_eq!((&second.cores[..], second.pinned), (&[4, 5, 6][..], true));
+        assert_eq!((second.fsize, second.ring_bytes), (5000, 1 << 20));
+        assert!(!second.compressed && second.outgoing && second.nanoseconds);
+        assert!(second.synced && second.flows);
+        assert_eq!(second.out_dir, Path::new("/var/cap"));
+        assert_eq!(second.netns.as_deref(), Some(Path::new("/run/netns/blue")));
+    }
+
+    #[test]
+    fn an_entry_that_makes_no_sense_is_named() {
+        for (text, wanted) in [
+            ("x", "a list expected"),
+            ("[{port: 'phy:0'}]", "client_id"),
+            ("[{client_id: 1}]", "port"),
+            ("[{client_id: 1, port: eth0}]", "phy:0"),
+            ("[{client_id: 1, port: 'phy:0', fsise: 5}]", "fsise"),
+            ("[{client_id: 300, port: 'phy:0'}]", "300"),
+        ] {
+            let error = format!("{:#}", of_yaml(text).unwrap_err());
+            assert!(
+                error.contains("spp.pcaps") && error.contains(wanted),
+                "{text}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn ports_are_what_is_written() {
+        let tree = crate::config::yaml("{phy: [a, b], ring: {'3': c}}").unwrap();
+        assert_eq!(
+            ports(Some(&tree)).unwrap(),
+            Ports::new(["a", "b"]).with_ring(3, "c")
+        );
+        for text in ["[a]", "{phy: a}", "{ring: {x: c}}", "{vhost: [a]}"] {
+            let tree = crate::config::yaml(text).unwrap();
+            let error = format!("{:#}", ports(Some(&tree)).unwrap_err());
+            assert!(error.contains("spp.ports"), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! `Inner`: the parts of an engine and how they are connected.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+use parking_lot::Mutex;
+
+use super::bus::Bus;
+use super::capture::{Mailbox, Opener, Reconciler, ReconcilerOptions};
+use super::flow::{FlowHub, Importer};
+use super::graph::{GraphPersister, OrphanEdgeProcessor, SharedGraph};
+use super::housekeeping::Deadline;
+use super::live::LiveHub;
+use super::options::{EngineOptions, Role};
+use super::query::QueryRunner;
+use super::resource::{Registry, ResourceContext};
+use crate::flow::FlowTableOptions;
+use crate::graph::{Graph, Processor};
+use crate::proto::BroadcastMessage;
+use crate::store::StoreError;
+use crate::topology::ProbeSet;
+use crate::topology::tid::TidProcessor;
+
+/// State of an engine. Its threads hold the parts, never the whole, so that the last handle can be
+/// dropped while they run.
+pub(super) struct Inner {
+    pub(super) role: Role,
+    pub(super) host: String,
+    pub(super) origin: String,
+    pub(super) graph: Arc<SharedGraph>,
+    pub(super) flows: Arc<FlowHub>,
+    pub(super) graph_bus: Arc<Bus<BroadcastMessage>>,
+    pub(super) registry: Registry,
+    pub(super) persister: Option<Arc<GraphPersister>>,
+    pub(super) mailbox: Arc<Mailbox>,
+    pub(super) deadline: Arc<Deadline>,
+    pub(super) queries: QueryRunner,
+    pub(super) live: Arc<LiveHub>,
+    /// Settings of every flow table.
+    pub(super) table: FlowTableOptions,
+    pub(super) importer: Importer,
+    pub(super) probes: Mutex<Option<ProbeSet>>,
+    pub(super) stopping: Arc<AtomicBool>,
+    pub(super) threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Inner {
+    /// Connects the parts, without starting threads.
+    pub(super) fn new(options: &EngineOptions) -> Result<Self, StoreError> {
+        let origin = format!("agent.{}", options.host);
+        let clock = Arc::clone(&options.clock);
+        let persister = options.elements.clone();
+        let persister = persister.map(|store| Arc::new(GraphPersister::new(store)));
+        let mut processors: Vec<Box<dyn Processor>> =
+            vec![Box::new(TidProcessor::new(origin.as_str()))];
+        if let Some(persister) = &persister {
+            processors.push(Box::new(OrphanEdgeProcessor(Arc::clone(persister))));
+        }
+        let graph = SharedGraph::new(Graph::new(), Arc::clone(&clock), processors)
+            .with_history(options.history.clone())
+            .with_persister(persister.clone());
+        let graph = Arc::new(graph);
+        let flows = FlowHub::new(options.flows).with_store(options.flow_store.clone());
+        let flows = Arc::new(flows);
+        let graph_bus = Arc::new(Bus::default());
+        let queries = QueryRunner {
+            graph: Arc::clone(&graph),
+            flows: Arc::clone(&flows),
+            clock: Arc::clone(&clock),
+            limits: options.limits,
+        };
+        let context = ResourceContext {
+            queries: queries.clone(),
+            bus: Arc::clone(&graph_bus),
+            layer_key_mode: options.layer_key_mode,
+        };
+        let (documents, limits) = (&options.documents, options.resources);
+        let mut registry = Registry::open(documents, limits, &options.host, context)?;
+        let (mailbox, deadline) = (Arc::<Mailbox>::default(), Arc::<Deadline>::default());
+        registry.captures.observe(Arc::clone(&mailbox) as _);
+        registry.observe(&deadline);
+        Ok(Self {
+            role: options.role,
+            host: options.host.clone(),
+            origin,
+            graph,
+            importer: Importer::new(options.table.clone(), Arc::clone(&flows), clock),
+            flows,
+            graph_bus,
+            registry,
+            persister,
+            mailbox,
+            deadline,
+            live: Arc::new(LiveHub::new(options.live, queries.clone())),
+            queries,
+            table: options.table.clone(),
+            probes: Mutex::new(None),
+            stopping: Arc::default(),
+            threads: Mutex::default(),
+        })
+    }
+
+    /// Returns the capture reconciler.
+    pub(super) fn reconciler(&self, options: &EngineOptions) -> Reconciler {
+        let opener = Opener {
+            graph: Arc::clone(&self.graph),
+            flows: Arc::clone(&self.flows),
+            table: self.table.clone(),
+            clock: Arc::clone(&self.queries.clock),
+            origin: self.origin.clone(),
+        };
+        let options = ReconcilerOptions {
+            stats_interval: options.capture_stats_interval,
+            max_active: options.max_active_captures,
+            is_local: options.local_captures,
+        };
+        Reconciler::new(
+            Arc::clone(&self.mailbox),
+            Arc::clone(self.registry.captures.store()),
+            self.queries.clone(),
+            Arc::clone(&self.graph_bus),
+            opener,
+            options,
+        )
+    }
+
+    /// Returns the number of stored resources, by the name of their kind.
+    pub(super) fn resources(&self) -> BTreeMap<&'static str, usize> {
+        let mut counts = self.registry.counts();
+        if let Some(persister) = &self.persister {
+            let (nodes, edges) = persister.counts();
+            counts.extend([("node", nodes), ("edge", edges)]);
+        }
+        counts
+    }
+
+    /// Returns why the last change of a resource or an element could not be stored, if it could not.
+    pub(super) fn store_problem(&self) -> Option<String> {
+        let persister = self.persister.as_ref();
+        let unwritten = || persister.and_then(|persister| persister.problem());
+        self.registry.store_problem().or_else(unwritten)
+    }
+
+    /// Stops probes, captures, and threads, in this order, and waits for their end.
+    pub(super) fn stop(&self) {
+        let threads = std::mem::take(&mut *self.threads.lock());
+        self.mailbox.stop();
+        if let Some(mut probes) = self.probes.lock().take() {
+            probes.stop();
+        }
+        // The batcher must outlive the captures: it takes their last flows.
+        let (reconciler, others): (Vec<_>, Vec<_>) = threads
+            .into_iter()
+            .partition(|thread| thread.thread().name() == Some(RECONCILER));
+        join(reconciler);
+        self.stopping.store(true, Ordering::Relaxed);
+        if let Some(persister) = &self.persister {
+            persister.stop();
+        }
+        self.deadline.stop();
+        self.graph.close_log();
+        self.live.stop();
+        join(others);
+        self.graph_bus.close();
+        self.flows.bus().close();
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // Of the last handle; a second stop does nothing.
+        self.stop();
+    }
+}
+
+fn join(threads: Vec<JoinHandle<()>>) {
+    for thread in threads {
+        let name = thread.thread().name().unwrap_or_default().to_owned();
+        if thread.join().is_err() {
+            tracing::error!(thread = name, "a thread of the engine panicked");
+        }
+    }
+}
+
+/// Name of the thread that starts and stops captures.
+pub(super) const RECONCILER: &str = "reconciler";

@@ -1,0 +1,181 @@
+//! `EngineOptions`: settings of an engine.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::flow::FlowOptions;
+use super::live::LiveOptions;
+use super::resource::ResourceLimits;
+use crate::api::CaptureSpec;
+use crate::flow::{FlowTableOptions, LayerKeyMode};
+use crate::graph::history::History;
+use crate::gremlin::Limits;
+use crate::store::{DocStore, FlowStore, MemoryStore};
+use crate::time::{Clock, SystemClock};
+use crate::value::Map;
+
+/// Role of an engine. The enum is complete by definition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Serves a graph that clients and agents fill; runs no probes.
+    Analyzer,
+    /// An analyzer that also runs the probes of its own host.
+    AllInOne,
+}
+
+/// Settings of an engine.
+///
+/// ```
+/// use std::sync::Arc;
+/// use skylib::engine::{EngineOptions, Role};
+/// use skylib::graph::history::{HistoryLimits, MemoryHistory};
+///
+/// let history = MemoryHistory::new(HistoryLimits::default());
+/// let options = EngineOptions::new("edge-01")
+///     .with_role(Role::AllInOne)
+///     .with_history(Arc::new(history));
+/// assert!(options.flow_store.is_none());
+/// ```
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct EngineOptions {
+    /// Role of the engine.
+    pub role: Role,
+    /// Identity of this host in the graph.
+    pub host: String,
+    /// Store for API resources.
+    pub documents: Arc<dyn DocStore>,
+    /// Store for nodes and edges that clients create; with `None` they end with the process.
+    pub elements: Option<Arc<dyn DocStore>>,
+    /// Store for the graph's past; with `None`, queries about the past are rejected.
+    pub history: Option<Arc<dyn History>>,
+    /// Store for flows; with `None`, queries about past flows are rejected.
+    pub flow_store: Option<Arc<dyn FlowStore>>,
+    /// Clock of timestamps and deadlines.
+    pub clock: Arc<dyn Clock>,
+    /// Settings of each capture's flow table that the capture does not set.
+    pub table: FlowTableOptions,
+    /// Settings of the flow hub.
+    pub flows: FlowOptions,
+    /// Interval at which the counters of captures in the graph are refreshed.
+    pub capture_stats_interval: Duration,
+    /// Interval at which the counters of interfaces in the graph are refreshed.
+    pub metrics_interval: Duration,
+    /// Folder of the named network namespaces; `None` to ignore them.
+    pub netns_path: Option<PathBuf>,
+    /// Additional metadata of the host node.
+    pub host_metadata: Map,
+    /// Limits of one query.
+    pub limits: Limits,
+    /// Intervals and limits of live queries.
+    pub live: LiveOptions,
+    /// Mode of the flow keys of captures that do not set one.
+    pub layer_key_mode: LayerKeyMode,
+    /// Limits on the number and the size of resources.
+    pub resources: ResourceLimits,
+    /// Maximum number of captures active on nodes, each with a packet ring and a flow table.
+    pub max_active_captures: usize,
+    /// Whether this engine opens captures on the nodes of its host. Otherwise it only stores them
+    /// for agents.
+    pub local_captures: bool,
+    /// Capture to create at the start, unless an equal one is stored.
+    pub startup_capture: Option<CaptureSpec>,
+}
+
+impl EngineOptions {
+    /// Returns the options of an analyzer without any storage on disk, with the defaults of the
+    /// original.
+    pub fn new(host: impl Into<String>) -> Self {
+        Self {
+            role: Role::Analyzer,
+            host: host.into(),
+            documents: Arc::new(MemoryStore::default()),
+            elements: None,
+            history: None,
+            flow_store: None,
+            clock: Arc::new(SystemClock),
+            table: FlowTableOptions::default(),
+            flows: FlowOptions::default(),
+            capture_stats_interval: Duration::from_secs(1),
+            metrics_interval: Duration::from_secs(30),
+            netns_path: Some(PathBuf::from("/var/run/netns")),
+            host_metadata: Map::new(),
+            limits: Limits::default(),
+            live: LiveOptions::default(),
+            layer_key_mode: LayerKeyMode::default(),
+            resources: ResourceLimits::default(),
+            max_active_captures: 256,
+            local_captures: true,
+            startup_capture: None,
+        }
+    }
+}
+
+/// Generates a `with_*` setter for each option. `Some` marks options that are `None` if not set.
+macro_rules! setters {
+    ($($doc:literal $setter:ident($field:ident: $type:ty $(as $wrap:ident)?);)*) => {
+        impl EngineOptions {
+            $(
+                #[doc = $doc]
+                #[must_use]
+                pub fn $setter(mut self, $field: $type) -> Self {
+                    self.$field = setters!(@value $field $($wrap)?);
+                    self
+                }
+            )*
+        }
+    };
+    (@value $field:ident) => { $field };
+    (@value $field:ident Some) => { Some($field) };
+}
+
+setters! {
+    "Sets the role." with_role(role: Role);
+    "Sets the store for API resources." with_documents(documents: Arc<dyn DocStore>);
+    "Sets the store for nodes and edges that clients create."
+    with_elements(elements: Arc<dyn DocStore> as Some);
+    "Sets the store for the graph's past." with_history(history: Arc<dyn History> as Some);
+    "Sets the store for flows." with_flow_store(flow_store: Arc<dyn FlowStore> as Some);
+    "Sets the clock of timestamps and deadlines." with_clock(clock: Arc<dyn Clock>);
+    "Sets the settings of each capture's flow table that the capture does not set."
+    with_table(table: FlowTableOptions);
+    "Sets the settings of the flow hub." with_flows(flows: FlowOptions);
+    "Sets the interval at which the counters of captures in the graph are refreshed."
+    with_capture_stats_interval(capture_stats_interval: Duration);
+    "Sets the interval at which the counters of interfaces in the graph are refreshed."
+    with_metrics_interval(metrics_interval: Duration);
+    "Sets the folder of the named network namespaces; `None` to ignore them."
+    with_netns_path(netns_path: Option<PathBuf>);
+    "Sets additional metadata of the host node." with_host_metadata(host_metadata: Map);
+    "Sets the limits of one query." with_limits(limits: Limits);
+    "Sets the intervals and limits of live queries." with_live(live: LiveOptions);
+    "Sets the mode of the flow keys of captures that do not set one."
+    with_layer_key_mode(layer_key_mode: LayerKeyMode);
+    "Sets the limits on the number and the size of resources."
+    with_resources(resources: ResourceLimits);
+    "Sets the maximum number of captures active on nodes."
+    with_max_active_captures(max_active_captures: usize);
+    "Sets whether this engine opens captures on the nodes of its host."
+    with_local_captures(local_captures: bool);
+    "Sets a capture to create at the start, unless an equal one is stored."
+    with_startup_capture(startup_capture: CaptureSpec as Some);
+}
+
+impl fmt::Debug for EngineOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EngineOptions")
+            .field("role", &self.role)
+            .field("host", &self.host)
+            .field("has_elements", &self.elements.is_some())
+            .field("has_history", &self.history.is_some())
+            .field("has_flow_store", &self.flow_store.is_some())
+            .field("flows", &self.flows)
+            .field("live", &self.live)
+            .field("resources", &self.resources)
+            .field("max_active_captures", &self.max_active_captures)
+            .field("local_captures", &self.local_captures)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,48 @@
+//! `Status`: a snapshot of an engine's counters and of the state of its parts.
+
+use std::collections::BTreeMap;
+
+use super::capture::CaptureTotals;
+use super::flow::IngestionStatus;
+use super::live::LiveStatus;
+use crate::graph::history::HistoryStatus;
+use crate::store::FlowStoreStatus;
+use crate::topology::ProbeStatus;
+
+/// A snapshot of an engine's counters and of the state of its parts. Counters start at zero with
+/// the engine.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Status {
+    /// State of each probe; empty in an analyzer.
+    pub probes: Vec<ProbeStatus>,
+    /// Number of stored resources, by the name of their kind.
+    pub resources: BTreeMap<&'static str, usize>,
+    /// Counters of all captures.
+    pub capture_totals: CaptureTotals,
+    /// Why the last change of a resource or an element could not be stored; `None` if it was.
+    pub store_problem: Option<String>,
+    /// Number of nodes in the graph.
+    pub nodes: usize,
+    /// Number of edges in the graph.
+    pub edges: usize,
+    /// Number of graph events that wait for the dispatcher.
+    pub events_waiting: usize,
+    /// Number of graph subscribers cut off because they stopped reading.
+    pub graph_subscribers_cut_off: u64,
+    /// Number of flow subscribers cut off because they stopped reading.
+    pub flow_subscribers_cut_off: u64,
+    /// State of the history; `None` without a history.
+    pub history: Option<HistoryStatus>,
+    /// State of the store for flows; `None` without one.
+    pub flow_store: Option<FlowStoreStatus>,
+    /// Number of flows that reached neither subscribers nor the store because the batcher was too
+    /// slow.
+    pub flows_dropped: u64,
+    /// Number of times a flow table did not answer a query before the timeout.
+    pub flow_table_timeouts: u64,
+    /// Counters of the live queries.
+    pub live: LiveStatus,
+    /// Counters of the flows received from agents.
+    pub ingestion: IngestionStatus,
+}
