@@ -69,7 +69,7 @@ async fn evaluate_at(
     let graph = app.run_query(work).await??;
     let selection = GremlinFilter {
         text: filter.to_owned(),
-        local: NodeFilter::of(&query),
+        local: NodeFilter::from_query(&query),
         query,
         view: FilteredView::new(&graph.nodes, &graph.edges),
     };
@@ -132,9 +132,7 @@ impl GremlinFilter {
             return Vec::new();
         };
         self.view
-            .follow(event, &mut |node| filter.selects(node), &mut |id| {
-                edges_of(app, id)
-            })
+            .follow(event, |node| filter.selects(node), |id| edges_of(app, id))
     }
 
     /// Runs the filter again; `None` where that takes too long. A filter that fails selects

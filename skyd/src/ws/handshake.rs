@@ -88,12 +88,14 @@ impl Hello {
             return Err(Refusal::NoClientType);
         }
         let protocol = &self.identity.protocol;
-        Encoding::parse(protocol).ok_or_else(|| Refusal::Protocol(protocol.clone()))
+        let refuse = |_| Refusal::Protocol(protocol.clone());
+        protocol.parse().map_err(refuse)
     }
 
     /// How it wants to hear of updates; the error is why it is turned away.
     pub(crate) fn update_policy(&self) -> Result<UpdatePolicy, Refusal> {
-        UpdatePolicy::parse(&self.policy).ok_or_else(|| Refusal::Policy(self.policy.clone()))
+        let refuse = |_| Refusal::Policy(self.policy.clone());
+        self.policy.parse().map_err(refuse)
     }
 
     /// Whether it wants messages of a namespace.
