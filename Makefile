@@ -17,6 +17,7 @@ run: deps
 test:
 	@scripts/deps build test
 	cargo test --workspace --exclude skypy
+	@scripts/ignored-tests
 	cargo build -p skyd
 	@$(MAKE) --no-print-directory python
 

@@ -1,8 +1,8 @@
 //! Benchmark of reading capture files and decoding packets: time per packet, each stage separately.
 //!
-//! `BENCH_PCAP=big.pcap cargo bench --bench decode` measures a given file (classic pcap). Without it,
-//! a generated mix of 20 000 packets is used: TCP, UDP and DNS over IPv4 and IPv6, with tags and
-//! tunnels.
+//! `BENCH_PCAP=big.pcap cargo bench --bench decode` measures a given file (classic pcap). Without
+//! it, a generated mix of 20 000 packets is used: TCP, UDP and DNS over IPv4 and IPv6, with tags
+//! and tunnels.
 
 use std::hint::black_box;
 

@@ -1,9 +1,9 @@
 //! Benchmark of the flow table: time per packet, and time per exported flow.
 //!
-//! `hit`: packets of existing flows; `miss`: each packet creates a flow; `mixed`: 100 000 flows with a
-//! Zipf distribution into an empty table; `tunnel`: one pair of tunnel endpoints; `evict`: only new
-//! flows into a full table. `update`, `json` and `protobuf` are times per exported flow. All others
-//! include decoding, which the benchmark `decode` measures separately.
+//! `hit`: packets of existing flows; `miss`: each packet creates a flow; `mixed`: 100 000 flows
+//! with a Zipf distribution into an empty table; `tunnel`: one pair of tunnel endpoints; `evict`:
+//! only new flows into a full table. `update`, `json` and `protobuf` are times per exported flow.
+//! All others include decoding, which the benchmark `decode` measures separately.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -225,8 +225,8 @@ fn frame(flow: u32, is_reply: bool) -> Vec<u8> {
     frame
 }
 
-/// Returns a number of flow numbers with a Zipf distribution: the nth flow about 1/n as often as the
-/// first.
+/// Returns a number of flow numbers with a Zipf distribution: the nth flow about 1/n as often as
+/// the first.
 fn zipf(flows: u32, packets: usize) -> impl Iterator<Item = u32> {
     let mut state = 0x1234_5678_9abc_def0_u64;
     let span = f64::from(flows).ln();

@@ -1,12 +1,13 @@
-//! Benchmark of the graph of a generated datacenter: load from JSON, index, scan, two hops, and a view
-//! concurrent with a writer.
+//! Benchmark of the graph of a generated datacenter: load from JSON, index, scan, two hops, and a
+//! view concurrent with a writer.
 
 use std::hint::black_box;
-use std::ops::ControlFlow;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use skylib::filter::{Filter, Predicate};
-use skylib::graph::{Direction, ElementKey, Graph, GraphView, MetadataOp, Node, NodeId, NodeRef};
+use skylib::graph::{
+    Direction, ElementKey, Graph, GraphReader as _, GraphView, MetadataOp, Node, NodeId, NodeRef,
+};
 use skylib::time::Timestamp;
 
 #[path = "support/datacenter.rs"]
@@ -115,32 +116,21 @@ fn text(key: &str, wanted: &str) -> Filter<ElementKey> {
 }
 
 fn visit(view: &GraphView<'_>, filter: &Filter<ElementKey>) -> Vec<NodeRef> {
-    let mut found = Vec::new();
-    let keep = &mut |node| {
-        found.push(node);
-        ControlFlow::Continue(())
-    };
-    view.visit_nodes(filter, keep).unwrap();
-    found
+    view.nodes(filter).collect::<Result<_, _>>().unwrap()
 }
 
 /// Counts the distinct nodes two hops from a bridge, without accessing node values.
 fn two_hops(view: &GraphView<'_>, nodes: usize) -> usize {
     let bridges = visit(view, &text("Type", "bridge"));
     let bridges: Vec<u32> = bridges.iter().map(NodeRef::index).collect();
-    let mut near = Vec::new();
-    view.hop(&bridges, Direction::Both, &mut |_, _, node| {
-        near.push(node);
-        ControlFlow::Continue(())
-    })
-    .unwrap();
+    let hops = view.hops(&bridges, Direction::Both);
+    let near: Vec<u32> = hops.map(|hop| hop.unwrap().node).collect();
     let mut seen = vec![false; nodes];
     let mut count = 0;
-    view.hop(&near, Direction::Both, &mut |_, _, node| {
+    for hop in view.hops(&near, Direction::Both) {
+        let node = hop.unwrap().node;
         count += usize::from(!std::mem::replace(&mut seen[node as usize], true));
-        ControlFlow::Continue(())
-    })
-    .unwrap();
+    }
     count
 }
 
@@ -148,18 +138,13 @@ fn two_hops(view: &GraphView<'_>, nodes: usize) -> usize {
 fn two_hops_by_nodes(view: &GraphView<'_>, nodes: usize) -> usize {
     let all = Filter::everything();
     let bridges = visit(view, &text("Type", "bridge"));
-    let mut near = Vec::new();
-    view.walk_nodes(&bridges, Direction::Both, &all, &mut |_, node| {
-        near.push(node);
-        ControlFlow::Continue(())
-    })
-    .unwrap();
+    let near = view.neighbor_nodes(&bridges, Direction::Both, &all);
+    let near: Vec<NodeRef> = near.collect::<Result<_, _>>().unwrap();
     let mut seen = vec![false; nodes];
     let mut count = 0;
-    view.walk_nodes(&near, Direction::Both, &all, &mut |_, node| {
-        count += usize::from(!std::mem::replace(&mut seen[node.index() as usize], true));
-        ControlFlow::Continue(())
-    })
-    .unwrap();
+    for node in view.neighbor_nodes(&near, Direction::Both, &all) {
+        let number = node.unwrap().index() as usize;
+        count += usize::from(!std::mem::replace(&mut seen[number], true));
+    }
     count
 }

@@ -1,5 +1,5 @@
-//! Benchmark of complete queries, from text to answer, on the datacenter of the benchmark `graph`; and
-//! of the parser alone.
+//! Benchmark of complete queries, from text to answer, on the datacenter of the benchmark `graph`;
+//! and of the parser alone.
 
 use std::collections::HashSet;
 use std::hint::black_box;

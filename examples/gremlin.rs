@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 use skylib::flow::FlowSet;
-use skylib::graph::{Edge, Graph, GraphView, Metadata, Node, Origin};
+use skylib::graph::{Edge, Graph, GraphView, Metadata, Node};
 use skylib::gremlin::{Context, Predicate, Query};
 use skylib::time::{Clock, SystemClock, Timestamp};
 
@@ -51,19 +51,12 @@ fn two_interfaces_on_a_bridge(now: Timestamp) -> Result<Graph> {
         metadata.set("Name", name);
         metadata.set("Type", kind);
         metadata.set("MTU", mtu);
-        graph.add_node(
-            Node::new(name, metadata, now)
-                .with_origin(Origin::from_text("example").with_host("host")),
-        )?;
+        graph.add_node(Node::new(name, metadata, now))?;
     }
     for port in ["eth0", "eth1"] {
         let mut metadata = Metadata::new();
         metadata.set("RelationType", "layer2");
-        let id = format!("br0-{port}");
-        graph.add_edge(
-            Edge::new(id, "br0", port, metadata, now)
-                .with_origin(Origin::from_text("example").with_host("host")),
-        )?;
+        graph.add_edge(Edge::between("br0", port, metadata, now))?;
     }
     Ok(graph)
 }

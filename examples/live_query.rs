@@ -1,7 +1,7 @@
-//! A query that is followed while the graph changes: `cargo run --example live_query`
+//! A live query: an answer that is updated while the graph changes.
 //!
-//! A running engine does this by itself (`Engine::live_client`); here it is done by hand, in one
-//! thread.
+//! Run with `cargo run --example live_query`. A running engine drives live queries in a thread
+//! (`Engine::live_client`); this example drives one itself.
 
 use skylib::flow::FlowSet;
 use skylib::graph::{Edge, Graph, GraphView, Metadata, MetadataOp, Node, NodeId};
@@ -23,13 +23,13 @@ fn plug(graph: &mut Graph, name: &str, now: Timestamp) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What happens, one after the other.
+/// Changes of the graph, in order.
 const STEPS: &[(&str, Step)] = &[
     ("eth0 is plugged into br0", |graph, now| {
         plug(graph, "eth0", now)
     }),
     (
-        "a host comes, which is none of our business",
+        "a host is added, which does not affect the answer",
         |graph, now| add(graph, "host", "host", now),
     ),
     ("eth0 counts bytes", |graph, now| {
@@ -37,11 +37,11 @@ const STEPS: &[(&str, Step)] = &[
         graph.patch_node(&NodeId::from("eth0"), &ops, now)?;
         Ok(())
     }),
-    ("veth1 comes and is plugged in", |graph, now| {
+    ("veth1 is added and plugged in", |graph, now| {
         add(graph, "veth1", "veth", now)?;
         plug(graph, "veth1", now)
     }),
-    ("eth0 goes", |graph, now| {
+    ("eth0 is deleted", |graph, now| {
         graph.delete_node(&NodeId::from("eth0"), now)?;
         Ok(())
     }),
@@ -54,21 +54,21 @@ fn main() -> anyhow::Result<()> {
     let query = Query::parse("G.V().Has('Type', 'bridge').Out('State', 'UP')")?;
     println!("{query}");
     let mut live = LiveQuery::new(query);
-    let mut followed = AnswerReplica::default();
-    tell(&mut live, &graph, &mut followed)?;
+    let mut replica = AnswerReplica::default();
+    update(&mut live, &graph, &mut replica)?;
     for (what, step) in STEPS {
         println!("\n{what}");
         step(&mut graph, SystemClock.now())?;
         for event in graph.take_events() {
             live.apply_event(&event, graph.sequence());
         }
-        tell(&mut live, &graph, &mut followed)?;
+        update(&mut live, &graph, &mut replica)?;
     }
     Ok(())
 }
 
-/// Prints what is new, if anything is, and what that makes of the answer.
-fn tell(live: &mut LiveQuery, graph: &Graph, followed: &mut AnswerReplica) -> anyhow::Result<()> {
+/// Prints the update, if there is one, and applies it to the copy of the answer.
+fn update(live: &mut LiveQuery, graph: &Graph, replica: &mut AnswerReplica) -> anyhow::Result<()> {
     let update = if live.is_stale() {
         let view = GraphView::open(graph);
         live.refresh(&Context::new(&view, &FlowSet::default(), SystemClock.now()))?
@@ -76,7 +76,7 @@ fn tell(live: &mut LiveQuery, graph: &Graph, followed: &mut AnswerReplica) -> an
         live.take_changes()
     };
     let Some(update) = update else {
-        println!("  nothing new");
+        println!("  no change");
         return Ok(());
     };
     match &update {
@@ -88,8 +88,8 @@ fn tell(live: &mut LiveQuery, graph: &Graph, followed: &mut AnswerReplica) -> an
         }
         other => println!("  {other:?}"),
     }
-    followed.apply(&update);
-    let names: Vec<String> = followed.items().map(|(key, _)| key.to_string()).collect();
+    replica.apply(&update);
+    let names: Vec<String> = replica.items().map(|(key, _)| key.to_string()).collect();
     println!("  now {names:?}");
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! Many WebSocket clients on one thread: parses frame headers and checks the numbers of the messages.
+//! Many WebSocket clients on one thread: parses frame headers and checks the numbers of the
+//! messages.
 
 use std::io::{ErrorKind, Read};
 use std::net::TcpStream;

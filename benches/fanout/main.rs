@@ -1,11 +1,11 @@
 //! Benchmark of the fanout from one feed to many WebSocket clients, in frames per second: `skyd`
 //! compared to gorilla/websocket.
 //!
-//! Both servers receive numbered messages on `/ws/agent/flow` and send each of them as a text frame of
-//! 1 000 bytes to all clients of `/ws/subscriber/flow`. `skyd` decodes statistics of a capture from
-//! protobuf and encodes them as JSON; the peer relays the JSON that it receives. Each client checks
-//! that it receives all numbers in order. Runs of the two servers alternate; the result is the ratio
-//! of two consecutive runs.
+//! Both servers receive numbered messages on `/ws/agent/flow` and send each of them as a text frame
+//! of 1 000 bytes to all clients of `/ws/subscriber/flow`. `skyd` decodes statistics of a capture
+//! from protobuf and encodes them as JSON; the peer relays the JSON that it receives. Each client
+//! checks that it receives all numbers in order. Runs of the two servers alternate; the result is
+//! the ratio of two consecutive runs.
 //!
 //! Environment: `SKYD` and `FANOUT_PEER` are the programs, `FANOUT_PAIRS` is the number of pairs of
 //! runs (5), `FANOUT_CLIENTS` are the numbers of clients (`1,10,100`). See `make bench-fanout`.

@@ -79,7 +79,8 @@ impl Server {
         }
     }
 
-    /// Returns a WebSocket after its first frame, a ping, which confirms that the client is registered.
+    /// Returns a WebSocket after its first frame, a ping, which confirms that the client is
+    /// registered.
     pub(crate) fn open(&self, path: &str, receive_buffer: Option<usize>) -> TcpStream {
         let mut stream = TcpStream::connect(self.address).expect("a connection");
         if let Some(bytes) = receive_buffer {

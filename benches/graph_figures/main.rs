@@ -1,11 +1,11 @@
-//! Measurements of a topology from a file, for `peers/graph.py`, which compares them with other graph
-//! libraries.
+//! Measurements of a topology from a file, for `peers/graph.py`, which compares them with other
+//! graph libraries.
 //!
-//! `cargo bench --bench graph_figures -- TOPOLOGY [JSON]` loads `{"Nodes":[…],"Edges":[…]}`, prints one
-//! line of JSON for each measurement (best time of several in seconds, and the result) and writes the
-//! loaded graph to the second file, so that it can be compared with the first. `--writer TOPOLOGY`
-//! measures a writer and queries that run concurrently; `--repeat QUERY TOPOLOGY` runs one query for
-//! five seconds, for a profiler.
+//! `cargo bench --bench graph_figures -- TOPOLOGY [JSON]` loads `{"Nodes":[…],"Edges":[…]}`, prints
+//! one line of JSON for each measurement (best time of several in seconds, and the result) and
+//! writes the loaded graph to the second file, so that it can be compared with the first. `--writer
+//! TOPOLOGY` measures a writer and queries that run concurrently; `--repeat QUERY TOPOLOGY` runs
+//! one query for five seconds, for a profiler.
 
 #![expect(clippy::disallowed_methods, reason = "it measures time")]
 
@@ -14,7 +14,6 @@ mod writer;
 
 use std::hint::black_box;
 use std::io::Write as _;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -22,7 +21,9 @@ use serde::Deserialize;
 use skylib::filter::{Filter, Predicate};
 use skylib::flow::{FlowQuery, FlowQueryError, FlowSet, FlowSource};
 use skylib::graph::history::{History as _, HistoryLimits, MemoryHistory};
-use skylib::graph::{Direction, Edge, ElementKey, Graph, GraphView, MetadataOp, Node, NodeId};
+use skylib::graph::{
+    Direction, Edge, ElementKey, Graph, GraphReader as _, GraphView, MetadataOp, Node, NodeId,
+};
 use skylib::gremlin::{Answer, Context, Query};
 use skylib::proto::JsonStream;
 use skylib::time::Timestamp;
@@ -209,17 +210,13 @@ fn queries(graph: &Graph, truth: &Truth) {
     }
 }
 
-/// Returns the sum over all bridges of the number of nodes one or two edges away, as the peers count
-/// it.
+/// Returns the sum over all bridges of the number of nodes one or two edges away, as the peers
+/// count it.
 fn around_each_bridge(view: &GraphView<'_>) -> usize {
     let filter = ElementKey::compile(&Filter::test("Type", Predicate::Text("bridge".into())));
-    let mut bridges = Vec::new();
-    view.visit_nodes(&filter, &mut |node| {
-        bridges.push(node.index());
-        ControlFlow::Continue(())
-    })
-    .unwrap();
-    // Latest bridge from which a node was reached.
+    let bridges = view.nodes(&filter).map(|node| node.unwrap().index());
+    let bridges: Vec<u32> = bridges.collect();
+    // Which bridge saw a node last.
     let mut seen: Vec<u32> = vec![u32::MAX; 2 * view.node_count()];
     let mut is_new = |node: u32, by: u32| std::mem::replace(&mut seen[node as usize], by) != by;
     let mut sum = 0;
@@ -228,13 +225,12 @@ fn around_each_bridge(view: &GraphView<'_>) -> usize {
         let mut from = vec![bridge];
         for _ in 0..2 {
             let mut next = Vec::new();
-            view.hop(&from, Direction::Both, &mut |_, _, node| {
+            for hop in view.hops(&from, Direction::Both) {
+                let node = hop.unwrap().node;
                 if is_new(node, bridge) {
                     next.push(node);
                 }
-                ControlFlow::Continue(())
-            })
-            .unwrap();
+            }
             sum += next.len();
             from = next;
         }
@@ -262,7 +258,8 @@ fn json(graph: &Graph, copy: Option<&str>) {
     }
 }
 
-/// Measures the memory of the history: the index of all elements, then ten changes of every tenth node.
+/// Measures the memory of the history: the index of all elements, then ten changes of every tenth
+/// node.
 fn past(graph: &mut Graph) {
     let nodes = graph.node_count();
     let per_node = |bytes: usize| bytes as f64 / nodes as f64;

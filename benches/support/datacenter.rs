@@ -1,5 +1,5 @@
-//! Generated datacenter for the benchmarks: racks of hosts with a bridge and containers in namespaces,
-//! 1.4 edges for each node; the same for every run.
+//! Generated datacenter for the benchmarks: racks of hosts with a bridge and containers in
+//! namespaces, 1.4 edges for each node; the same for every run.
 
 use std::fmt::Write as _;
 

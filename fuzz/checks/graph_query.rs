@@ -16,7 +16,8 @@ use skylib::packet::{LinkType, PacketRef};
 use skylib::time::Timestamp;
 
 /// Panics if a run does, exceeds its limits, or gives another result the second time; if a count
-/// differs from the number of elements; or if the updates of the live query do not lead to its answer.
+/// differs from the number of elements; or if the updates of the live query do not lead to its
+/// answer.
 pub(crate) fn check(input: &[u8]) {
     let Some((changes, rest)) = input.split_first() else {
         return;

@@ -10,8 +10,8 @@ use skylib::graph::{Edge, Graph, GraphView, Node};
 use skylib::gremlin::{Answer, Context, Limits, Query, QueryError, QueryErrorKind};
 use skylib::time::Timestamp;
 
-/// Panics if the parser or a run does, if a query changes when it is printed and parsed again, or if a
-/// run exceeds its limits.
+/// Panics if the parser or a run does, if a query changes when it is printed and parsed again, or
+/// if a run exceeds its limits.
 pub(crate) fn check(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     let query = match Query::parse(&text) {

@@ -2,13 +2,12 @@
 
 use std::io::Cursor;
 use std::num::NonZeroUsize;
-use std::ops::ControlFlow;
 
 use skylib::capture::{PcapFile, Replay};
 use skylib::flow::{Flow, FlowTableOptions, FlowTableStats};
 
-/// Panics if reading or a flow table does, if two threads give another result than one, or if a flow is
-/// lost. Packet times that slow the replay down cause a timeout of the fuzzer.
+/// Panics if reading or a flow table does, if two threads give another result than one, or if a
+/// flow is lost. Packet times that slow the replay down cause a timeout of the fuzzer.
 pub(crate) fn check(input: &[u8]) {
     let (Some(one), Some(two)) = (flows(input, 1), flows(input, 2)) else {
         return;
@@ -18,8 +17,8 @@ pub(crate) fn check(input: &[u8]) {
     assert_eq!(one.0.begun, one.1.len() as u64);
 }
 
-/// Returns the flows found by a number of threads, in an order independent of it; `None` if the input is
-/// not a capture file.
+/// Returns the flows found by a number of threads, in an order independent of it; `None` if the
+/// input is not a capture file.
 fn flows(input: &[u8], threads: usize) -> Option<(FlowTableStats, Vec<Flow>)> {
     let mut file = PcapFile::from_reader("bytes", Cursor::new(input.to_vec())).ok()?;
     let options = FlowTableOptions::default()
@@ -27,9 +26,9 @@ fn flows(input: &[u8], threads: usize) -> Option<(FlowTableStats, Vec<Flow>)> {
         .with_seed(1);
     let replay = Replay::new(options).with_threads(NonZeroUsize::new(threads)?);
     let mut flows: Vec<Flow> = Vec::new();
-    let mut go_on = || ControlFlow::Continue(());
-    let (mut stats, _damage) = replay.run(&mut file, &mut flows, &mut go_on);
-    // The memory in use depends on the number of threads.
+    let outcome = replay.run(&mut file, &mut flows);
+    let mut stats = outcome.unwrap_or_else(|damage| damage.stats);
+    // Memory use depends on the number of threads.
     stats.bytes = 0;
     flows.sort_by_key(|flow| (flow.uuid.clone(), flow.start, flow.last));
     Some((stats, flows))

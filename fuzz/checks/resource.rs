@@ -1,5 +1,5 @@
-//! Checks of the body of a resource and of a JSON patch of it. The first byte selects the kind, a line
-//! feed separates body and patch.
+//! Checks of the body of a resource and of a JSON patch of it. The first byte selects the kind, a
+//! line feed separates body and patch.
 
 use std::sync::Arc;
 
@@ -10,11 +10,11 @@ use skylib::api::{
 };
 use skylib::graph::{Edge, Node};
 use skylib::gremlin::Query;
-use skylib::store::MemoryStore;
+use skylib::store::MemoryDocStore;
 use skylib::time::Timestamp;
 
-/// Panics if parsing or patching does, if a resource changes when it is written and read again, or if a
-/// failed patch has an effect.
+/// Panics if parsing or patching does, if a resource changes when it is written and read again, or
+/// if a failed patch has an effect.
 pub(crate) fn check(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     let mut letters = text.chars();
@@ -61,7 +61,7 @@ fn check_stored<R: Resource>(body: &str, patch: &str) {
     if resource.validate(&Checker).is_err() {
         return;
     }
-    let documents = Arc::new(MemoryStore::default());
+    let documents = Arc::new(MemoryDocStore::default());
     let (store, _) = ResourceStore::<R>::open(Arc::clone(&documents) as _).expect("a store");
     let before = store
         .create(resource, None, Timestamp::ZERO)

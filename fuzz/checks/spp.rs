@@ -53,5 +53,6 @@ fn is_short(error: &skylib::spp::SppError) {
     assert!(error.to_string().len() <= MAX_ERROR_LEN + 8192);
 }
 
-/// Maximum length of an error in bytes: 64 characters of up to four bytes or an escape each, and text.
+/// Maximum length of an error in bytes: 64 characters of up to four bytes or an escape each, and
+/// text.
 const MAX_ERROR_LEN: usize = 64 * 10 + 200;

@@ -4,7 +4,7 @@ use std::io::{self, Error};
 use std::net::SocketAddr;
 
 use rustix::net::sockopt;
-use skylib::sys::udp;
+use skylib::engine::udp_receive_drops;
 use tokio::net::UdpSocket;
 
 /// Transport by which agents send their flows (`flow.protocol`).
@@ -53,7 +53,7 @@ impl FlowTransport {
     /// `None` without a UDP socket.
     pub(crate) fn dropped_by_kernel(&self) -> Option<u64> {
         match self {
-            Self::Udp(socket) => udp::receive_drops(socket),
+            Self::Udp(socket) => udp_receive_drops(socket),
             Self::WebSocket | Self::NoSocket(_) => None,
         }
     }

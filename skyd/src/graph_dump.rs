@@ -1,11 +1,10 @@
 //! Snapshot of the whole graph: handles are collected quickly and sent at the pace of the client.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use skylib::engine::Engine;
 use skylib::filter::Filter;
-use skylib::graph::{Edge, GraphError, Node};
+use skylib::graph::{Edge, GraphError, GraphReader as _, Node};
 
 /// Handles of all nodes and edges at one sequence number.
 #[derive(Debug, Default)]
@@ -36,14 +35,12 @@ impl GraphDump {
         let view = engine.graph().view();
         let mut nodes = Vec::with_capacity(view.node_count());
         let mut edges = Vec::with_capacity(view.edge_count());
-        view.visit_nodes(&Filter::everything(), &mut |node| {
-            nodes.push(node.into_element());
-            ControlFlow::Continue(())
-        })?;
-        view.visit_edges(&Filter::everything(), &mut |edge| {
-            edges.push(edge.into_element());
-            ControlFlow::Continue(())
-        })?;
+        for node in view.nodes(&Filter::everything()) {
+            nodes.push(node?.into_element());
+        }
+        for edge in view.edges(&Filter::everything()) {
+            edges.push(edge?.into_element());
+        }
         Ok(Self {
             nodes,
             edges,

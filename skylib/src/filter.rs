@@ -1,7 +1,7 @@
-//! Filters: a tree of tests on named fields, evaluated on anything that has fields.
+//! Filters: trees of tests on named fields, evaluated on anything that has fields.
 //!
-//! Queries make a `Filter<Text>` of key names; whoever owns the elements compiles the names once
-//! ([`Filter::map_keys`]) into keys it can look up fast, and answers the tests ([`Fields`]).
+//! A query contains a `Filter<Text>` of key names. The module that owns the elements compiles the names
+//! once ([`Filter::map_keys`]) into keys with a fast lookup and evaluates the tests ([`Fields`]).
 //!
 //! ```
 //! use skylib::filter::{Fields, Filter, Predicate};
@@ -23,51 +23,54 @@
 
 use std::fmt;
 use std::net::Ipv4Addr;
+use std::str::FromStr;
 
 use regex::{Regex, RegexBuilder};
 
 use crate::value::{Text, Value};
 
-/// A tree of tests. Complete by definition: it mirrors the wire form of filters.
+/// Tree of tests. Complete by definition: it mirrors the wire form of filters.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Filter<K = Text> {
-    /// All of these; with none, everything matches.
+    /// Matches if all filters match; an empty list matches everything.
     All(Vec<Self>),
-    /// One of these; with none, everything matches (COMPAT: filters on the wire).
+    /// Matches if any filter matches.
+    ///
+    /// COMPAT: filters on the wire: an empty list matches everything.
     Any(Vec<Self>),
-    /// The opposite.
+    /// Matches if the filter does not match.
     Not(Box<Self>),
-    /// One field.
+    /// Matches if a field satisfies a predicate.
     Test(K, Predicate),
 }
 
 impl Filter {
-    /// A test of one field.
+    /// Returns a test of one field.
     pub fn test(key: impl Into<Text>, predicate: Predicate) -> Self {
         Self::Test(key.into(), predicate)
     }
 }
 
 impl<K> Filter<K> {
-    /// The filter that matches everything.
+    /// Returns the filter that matches everything.
     #[must_use]
     pub const fn everything() -> Self {
         Self::All(Vec::new())
     }
 
-    /// Whether this is trivially the filter that matches everything.
+    /// Returns whether the filter is an empty list, which matches everything.
     #[must_use]
     pub fn is_everything(&self) -> bool {
         matches!(self, Self::All(filters) | Self::Any(filters) if filters.is_empty())
     }
 
-    /// The opposite filter.
+    /// Returns the negated filter.
     #[must_use]
     pub fn negate(self) -> Self {
         Self::Not(Box::new(self))
     }
 
-    /// Both filters.
+    /// Returns the conjunction with another filter.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         match (self, other) {
@@ -85,7 +88,7 @@ impl<K> Filter<K> {
         }
     }
 
-    /// The part of it that says it all.
+    /// Returns the filter without enclosing lists of one filter.
     pub(crate) fn innermost(&self) -> &Self {
         match self {
             Self::All(filters) | Self::Any(filters) => match &filters[..] {
@@ -96,7 +99,7 @@ impl<K> Filter<K> {
         }
     }
 
-    /// Whether an element passes.
+    /// Returns whether an element matches.
     pub fn matches<F: Fields<K> + ?Sized>(&self, element: &F) -> bool {
         match self {
             Self::All(filters) => filters.iter().all(|f| f.matches(element)),
@@ -106,7 +109,7 @@ impl<K> Filter<K> {
         }
     }
 
-    /// The same tree on other keys: names compiled to what their owner looks up.
+    /// Returns the same tree with each key converted by `compile`.
     pub fn map_keys<L>(&self, compile: &mut impl FnMut(&K) -> L) -> Filter<L> {
         match self {
             Self::All(filters) => {
@@ -121,25 +124,25 @@ impl<K> Filter<K> {
     }
 }
 
-/// Something whose fields can be tested; `K` is how its keys are named.
+/// Element with fields that can be tested; `K` is the type of its keys.
 pub trait Fields<K = Text> {
-    /// Whether the field is there and satisfies the predicate.
+    /// Returns whether the field is present and satisfies the predicate.
     fn test(&self, key: &K, predicate: &Predicate) -> bool;
 }
 
-/// What one value must be. A value that is an array matches if one of its elements does.
+/// Test of one value. An array satisfies it if one of its elements does.
 ///
-/// Matching goes by the *literal's* kind (COMPAT: every Gremlin client): text matches only text,
-/// booleans only booleans, and anything with a number compares what the value counts as
-/// ([`Value::to_int`]), so `Int(42)` matches `"0x2a"`, `42.7` and `42`.
+/// COMPAT: every Gremlin client: the type of the literal decides how values are compared. Text equals
+/// only text, booleans only booleans, and a number is compared with the value converted to an integer
+/// ([`Value::to_int`]), so `Int(42)` matches `"0x2a"`, `42.7`, and `42`.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Predicate {
-    /// The key is there, whatever it holds.
+    /// The field is present, with any value.
     Present,
     /// Equal text.
     Text(Text),
-    /// Equal integer, after coercion.
+    /// Equal integer, after conversion.
     Int(i64),
     /// Equal boolean.
     Bool(bool),
@@ -151,19 +154,19 @@ pub enum Predicate {
     Gt(i64),
     /// Greater than or equal.
     Gte(i64),
-    /// Text that the pattern matches.
+    /// Text that matches the pattern.
     Regex(Pattern),
-    /// Dotted quad, optionally with a prefix length (ignored), inside a network.
+    /// IPv4 address inside a network; a prefix length after the address is ignored.
     Ipv4Range(Ipv4Network),
 }
 
 impl Predicate {
-    /// Whether a value satisfies the predicate.
+    /// Returns whether a value satisfies the predicate.
     #[must_use]
     #[inline]
     pub fn matches(&self, value: &Value) -> bool {
         match (self, value) {
-            // What most scans ask for.
+            // Fast path: most scans compare integers.
             (_, Value::Int(number)) => self.matches_int(*number),
             (Self::Text(wanted), Value::Text(text)) => wanted == text,
             (Self::Present, _) => true,
@@ -172,6 +175,7 @@ impl Predicate {
         }
     }
 
+    /// Returns whether a value that is not searched as an array satisfies the predicate.
     fn matches_one(&self, value: &Value) -> bool {
         match (self, value) {
             (Self::Text(wanted), Value::Text(text)) => wanted == text,
@@ -184,7 +188,7 @@ impl Predicate {
         }
     }
 
-    /// Whether an integer field satisfies the predicate.
+    /// Returns whether an integer satisfies the predicate.
     #[must_use]
     #[inline]
     pub fn matches_int(&self, number: i64) -> bool {
@@ -199,7 +203,7 @@ impl Predicate {
         }
     }
 
-    /// Whether a text field satisfies the predicate.
+    /// Returns whether a text satisfies the predicate.
     #[must_use]
     pub fn matches_text(&self, text: &str) -> bool {
         match self {
@@ -230,7 +234,7 @@ impl PartialEq for Predicate {
     }
 }
 
-/// A regular expression that must match the whole text.
+/// Regular expression that must match the whole text.
 #[derive(Clone, Debug)]
 pub struct Pattern(Regex);
 
@@ -238,7 +242,8 @@ impl Pattern {
     /// Compiles a pattern, anchored at both ends.
     ///
     /// # Errors
-    /// The expression's fault in words, the pattern itself left out.
+    /// A description of the error without the pattern: it is not a valid expression, or larger than 1 MiB
+    /// when compiled.
     pub fn new(pattern: &str) -> Result<Self, String> {
         let compile = |text: &str| {
             let compiled = RegexBuilder::new(text)
@@ -246,21 +251,22 @@ impl Pattern {
                 .build();
             compiled.map_err(|error| reason(&error))
         };
-        // Compiled alone first, so that a stray parenthesis cannot pair with the anchoring group.
+        // Compiled alone first, so that a stray parenthesis cannot close the anchoring group.
         compile(pattern)?;
         compile(&format!("^(?:{pattern})$")).map(Self)
     }
 
-    /// The anchored expression.
+    /// Returns the anchored expression.
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.0.as_str()
     }
 }
 
-/// Largest compiled expression.
+/// Largest compiled expression, in bytes.
 const MAX_PATTERN_BYTES: usize = 1 << 20;
 
+/// Returns the last line of an error, which describes it.
 fn reason(error: &regex::Error) -> String {
     let text = error.to_string();
     text.lines()
@@ -270,28 +276,44 @@ fn reason(error: &regex::Error) -> String {
         .to_owned()
 }
 
-/// An IPv4 network, host bits cleared.
+/// IPv4 network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ipv4Network {
+    /// Host bits are zero: `address & mask == address`.
     address: u32,
     mask: u32,
 }
 
-impl Ipv4Network {
-    /// Reads `192.0.2.0/24`.
-    #[must_use]
-    pub fn parse(cidr: &str) -> Option<Self> {
-        let (address, len) = cidr.split_once('/')?;
-        if len.is_empty() || len.len() > 2 || !len.bytes().all(|b| b.is_ascii_digit()) {
-            return None;
-        }
-        let len = len.parse::<u32>().ok().filter(|len| *len <= 32)?;
-        let mask = u32::MAX.checked_shl(32 - len).unwrap_or(0);
-        let address = u32::from(address.parse::<Ipv4Addr>().ok()?) & mask;
-        Some(Self { address, mask })
-    }
+impl FromStr for Ipv4Network {
+    type Err = ParseNetworkError;
 
-    /// Whether an address, with or without `/length`, is inside.
+    /// Parses a network in CIDR notation, such as `192.0.2.0/24`; host bits are cleared.
+    ///
+    /// # Errors
+    /// [`ParseNetworkError`] if the text is not an IPv4 address with a prefix length of 0 to 32.
+    fn from_str(cidr: &str) -> Result<Self, ParseNetworkError> {
+        let (address, len) = cidr.split_once('/').ok_or(ParseNetworkError)?;
+        if !(1..=2).contains(&len.len()) || !len.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(ParseNetworkError);
+        }
+        let len = len.parse::<u32>().map_err(|_| ParseNetworkError)?;
+        let host_bits = 32_u32.checked_sub(len).ok_or(ParseNetworkError)?;
+        let mask = u32::MAX.checked_shl(host_bits).unwrap_or(0);
+        let address = address.parse::<Ipv4Addr>().map_err(|_| ParseNetworkError)?;
+        Ok(Self {
+            address: u32::from(address) & mask,
+            mask,
+        })
+    }
+}
+
+/// Error of parsing an [`Ipv4Network`] from text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not an IPv4 network in CIDR notation, such as 192.0.2.0/24")]
+pub struct ParseNetworkError;
+
+impl Ipv4Network {
+    /// Returns whether an address, with or without `/length`, is in the network.
     #[must_use]
     pub fn contains_text(&self, text: &str) -> bool {
         let (address, len) = text.split_once('/').unwrap_or((text, "0"));
@@ -345,7 +367,7 @@ mod tests {
 
     #[test]
     fn networks_mask_host_bits() {
-        let network = Ipv4Network::parse("192.0.2.77/24").unwrap();
+        let network = "192.0.2.77/24".parse::<Ipv4Network>().unwrap();
         for inside in ["192.0.2.1", "192.0.2.255/24", "192.0.2.0/99"] {
             assert!(network.contains_text(inside), "{inside}");
         }
@@ -359,12 +381,13 @@ mod tests {
             assert!(!network.contains_text(outside), "{outside}");
         }
         assert!(
-            Ipv4Network::parse("0.0.0.0/0")
+            "0.0.0.0/0"
+                .parse::<Ipv4Network>()
                 .unwrap()
                 .contains_text("255.1.2.3")
         );
         for bad in ["192.0.2.0", "192.0.2.0/33", "::/0", "x/8", "1.2.3.4/+8"] {
-            assert!(Ipv4Network::parse(bad).is_none(), "{bad}");
+            assert!(bad.parse::<Ipv4Network>().is_err(), "{bad}");
         }
     }
 

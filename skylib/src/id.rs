@@ -1,14 +1,16 @@
-//! Identifiers of graph elements: random, derived, or given by a client.
+//! Identifiers of graph elements: random, derived from a text, or chosen by a client.
 
 use std::cmp::Ordering;
+use std::convert::Infallible;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::num::NonZeroU8;
+use std::str::FromStr;
 
 use arcstr::ArcStr;
 use uuid::Uuid;
 
-/// An identifier: any non-empty text, held in 16 bytes when it is a UUID in its usual spelling.
+/// Identifier: any non-empty text, stored in 16 bytes if it is a UUID in lowercase hyphenated form.
 ///
 /// ```
 /// use skylib::id::Id;
@@ -25,18 +27,19 @@ enum Repr {
     Text(ArcStr),
 }
 
-/// A UUID whose version and variant nibbles stand together in front, where they are never both
-/// zero: that leaves room for [`Repr::Text`] in the same sixteen bytes.
+/// UUID with its version and variant nibbles in the first byte, which is therefore never zero: this
+/// leaves a niche for [`Repr::Text`] in the same 16 bytes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Packed {
     nibbles: NonZeroU8,
     rest: [u8; 15],
 }
 
-// A node holds one, an edge three.
+// A node has one, an edge three.
 const _: () = assert!(size_of::<Id>() == 16);
 
 impl Packed {
+    /// Packs a UUID; `None` if both nibbles are zero.
     fn new(uuid: Uuid) -> Option<Self> {
         let [a, b, c, d, e, f, version, g, variant, h, i, j, k, l, m, n] = uuid.into_bytes();
         let nibbles = NonZeroU8::new((version & 0xf0) | (variant >> 4))?;
@@ -47,6 +50,7 @@ impl Packed {
         })
     }
 
+    /// Returns the UUID.
     const fn uuid(self) -> Uuid {
         let [a, b, c, d, e, f, low, g, h, i, j, k, l, m, n] = self.rest;
         let nibbles = self.nibbles.get();
@@ -57,25 +61,25 @@ impl Packed {
 }
 
 impl Id {
-    /// A random identifier (UUID version 4).
+    /// Returns a random identifier (UUID version 4).
     #[must_use]
     pub fn random() -> Self {
         Self::from(Uuid::new_v4())
     }
 
-    /// The identifier that follows from a text: UUID version 5 in the OID namespace.
+    /// Returns the identifier that is derived from a text (UUID version 5 in the OID namespace).
     #[must_use]
     pub fn derived(text: &str) -> Self {
         Self::from(Uuid::new_v5(&Uuid::NAMESPACE_OID, text.as_bytes()))
     }
 
-    /// Whether the text is empty, which no element may have.
+    /// Returns whether the text is empty, which an element must not have.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         matches!(&self.0, Repr::Text(text) if text.is_empty())
     }
 
-    /// The UUID that this is, in its usual spelling.
+    /// Returns the identifier as a UUID; `None` if it is stored as text.
     pub(crate) const fn as_uuid(&self) -> Option<Uuid> {
         match self.0 {
             Repr::Uuid(packed) => Some(packed.uuid()),
@@ -83,7 +87,8 @@ impl Id {
         }
     }
 
-    /// Lends the text, made on the stack where it is not held.
+    /// Calls `then` with the text, which is formatted on the stack if it is not stored; returns its
+    /// result.
     pub fn with_text<R>(&self, then: impl FnOnce(&str) -> R) -> R {
         match &self.0 {
             Repr::Uuid(packed) => then(
@@ -106,9 +111,18 @@ impl From<Uuid> for Id {
     }
 }
 
+impl FromStr for Id {
+    type Err = Infallible;
+
+    /// Returns the identifier of a text; never fails.
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self::from(text))
+    }
+}
+
 impl From<&str> for Id {
     fn from(text: &str) -> Self {
-        // Only the exact spelling that Display gives back may take the short form.
+        // Only the form that `Display` writes may be packed, so that the text round-trips.
         if text.len() == 36
             && !text.bytes().any(|b| b.is_ascii_uppercase())
             && let Ok(uuid) = Uuid::try_parse(text)
@@ -132,7 +146,7 @@ impl PartialOrd for Id {
 }
 
 impl Ord for Id {
-    /// The order of the texts.
+    /// Compares the texts.
     fn cmp(&self, other: &Self) -> Ordering {
         self.with_text(|a| other.with_text(|b| a.cmp(b)))
     }
@@ -203,7 +217,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_spelling_comes_back_as_it_was() {
+    fn every_spelling_round_trips() {
         for text in [
             "276ec92a-884b-5251-af04-080c9c22b304",
             "276EC92A-884B-5251-AF04-080C9C22B304",

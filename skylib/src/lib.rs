@@ -21,7 +21,7 @@ pub mod proto;
 pub mod spp;
 pub mod store;
 #[cfg(any(feature = "afpacket", feature = "netlink"))]
-pub mod sys;
+mod sys;
 pub mod time;
 pub mod topology;
 pub mod value;

@@ -1,11 +1,12 @@
-//! Packets as a source hands them out: batches of bytes with what the capture knows of each.
+//! Packets of a capture: batches of bytes with the metadata of each packet.
 //!
-//! Readers of files and rings make [`PacketBatch`]es; the decoder and the flow table take them.
-//! A batch borrows the source's buffer, so no byte is copied between the kernel and the decoder.
+//! Readers of files and rings produce a [`PacketBatch`], which the decoder and the flow table consume. A
+//! batch borrows the buffer of its source, so no byte is copied between the kernel and the decoder.
 
 use crate::time::Timestamp;
 
-/// What the first bytes of a packet are; numbers of the `LINKTYPE_` registry of libpcap.
+/// Link type: the protocol of the first header of a packet, by its number in the `LINKTYPE_` registry
+/// of libpcap.
 ///
 /// ```
 /// use skylib::packet::LinkType;
@@ -21,9 +22,9 @@ impl LinkType {
     pub const ETHERNET: Self = Self(1);
     /// Point-to-point protocol, with or without HDLC framing.
     pub const PPP: Self = Self(9);
-    /// Raw IP, as some systems number it in files (DLT_RAW).
+    /// Raw IP with the number that some systems write to files (DLT_RAW).
     pub const RAW_DLT: Self = Self(12);
-    /// Raw IP of OpenBSD (DLT_RAW).
+    /// Raw IP with the number of OpenBSD (DLT_RAW).
     pub const RAW_OPENBSD: Self = Self(14);
     /// Raw IP, version from the first nibble.
     pub const RAW: Self = Self(101);
@@ -39,20 +40,20 @@ impl LinkType {
     pub const LINUX_SLL2: Self = Self(276);
 }
 
-/// One packet's place in its batch and what the capture told of it.
+/// Position of a packet in its batch, and its capture metadata.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PacketHeader {
-    /// When it was captured.
+    /// Time of capture.
     pub timestamp: Timestamp,
-    /// Where its bytes start in the batch's buffer.
+    /// Offset of the first byte in the buffer of the batch.
     pub offset: u32,
-    /// Bytes captured.
+    /// Number of captured bytes.
     pub captured_len: u32,
-    /// Bytes it had on the wire.
+    /// Length on the wire, in bytes.
     pub wire_len: u32,
 }
 
-/// Packets of one link type that lie in one buffer.
+/// Packets of one link type in one buffer.
 ///
 /// ```
 /// use skylib::packet::{LinkType, PacketBatch, PacketHeader};
@@ -67,16 +68,16 @@ pub struct PacketHeader {
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct PacketBatch<'a> {
-    /// Type of the first header of every packet.
+    /// Protocol of the first header of every packet.
     pub link_type: LinkType,
-    /// The bytes all headers point into.
+    /// Buffer that contains the bytes of all packets.
     pub buffer: &'a [u8],
-    /// The packets, in capture order.
+    /// Headers of the packets, in the order of capture.
     pub headers: &'a [PacketHeader],
 }
 
 impl<'a> PacketBatch<'a> {
-    /// The packets one by one; a header that points outside the buffer gives an empty packet.
+    /// Iterates over the packets; a header that points outside the buffer results in an empty packet.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = PacketRef<'a>> + use<'a> {
         let (buffer, link_type) = (self.buffer, self.link_type);
         self.headers
@@ -86,7 +87,7 @@ impl<'a> PacketBatch<'a> {
 }
 
 impl PacketHeader {
-    /// The packet itself; empty if this header points outside the buffer.
+    /// Returns the packet; empty if the header points outside the buffer.
     #[must_use]
     pub fn packet<'a>(&self, buffer: &'a [u8], link_type: LinkType) -> PacketRef<'a> {
         let (start, len) = (self.offset as usize, self.captured_len as usize);
@@ -100,15 +101,15 @@ impl PacketHeader {
     }
 }
 
-/// One packet.
+/// Packet of a batch.
 #[derive(Clone, Copy, Debug)]
 pub struct PacketRef<'a> {
-    /// Type of the first header.
+    /// Protocol of the first header.
     pub link_type: LinkType,
-    /// When it was captured.
+    /// Time of capture.
     pub timestamp: Timestamp,
-    /// The captured bytes.
+    /// Captured bytes.
     pub data: &'a [u8],
-    /// Bytes it had on the wire.
+    /// Length on the wire, in bytes.
     pub wire_len: u32,
 }

@@ -1,6 +1,7 @@
-//! Time as the library sees it: timestamps that come in as arguments, and the one clock.
+//! Timestamps, intervals of time, and the clock.
 //!
-//! Nothing below the engine reads a clock; a test drives a whole day with a [`ManualClock`].
+//! No module below the engine reads a clock: the current time is an argument. Tests use a
+//! [`ManualClock`].
 
 use std::fmt;
 use std::num::NonZeroU64;
@@ -8,7 +9,7 @@ use std::str::FromStr;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// A point in time: nanoseconds since the Unix epoch, UTC.
+/// Point in time: nanoseconds since the Unix epoch, UTC.
 ///
 /// ```
 /// use skylib::time::Timestamp;
@@ -18,8 +19,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(
-    /// The sign bit turned over, which keeps the order and leaves zero, the earliest of all, for
-    /// `None`: an optional time takes no more room than a time.
+    /// Nanoseconds with the sign bit inverted, which preserves the order and leaves zero, the earliest
+    /// time, as a niche: an `Option<Timestamp>` takes no more memory than a `Timestamp`.
     NonZeroU64,
 );
 
@@ -28,10 +29,10 @@ const _: () = assert!(size_of::<Option<Timestamp>>() == 8);
 const SIGN: u64 = 1 << 63;
 
 impl Timestamp {
-    /// The epoch, also used for "not yet".
+    /// The epoch; also the default, for a time that is not known.
     pub const ZERO: Self = Self::from_ns(0);
 
-    /// From nanoseconds since the epoch.
+    /// Returns the time at a number of nanoseconds since the epoch.
     #[must_use]
     pub const fn from_ns(ns: i64) -> Self {
         match NonZeroU64::new(ns.cast_unsigned() ^ SIGN) {
@@ -40,19 +41,20 @@ impl Timestamp {
         }
     }
 
-    /// From milliseconds since the epoch; saturates at the ends of the range (years 1677 to 2262).
+    /// Returns the time at a number of milliseconds since the epoch; saturates at the ends of the range
+    /// (years 1677 to 2262).
     #[must_use]
     pub const fn from_ms(ms: i64) -> Self {
         Self::from_ns(ms.saturating_mul(1_000_000))
     }
 
-    /// Nanoseconds since the epoch.
+    /// Returns the number of nanoseconds since the epoch.
     #[must_use]
     pub const fn as_ns(self) -> i64 {
         (self.0.get() ^ SIGN).cast_signed()
     }
 
-    /// Milliseconds since the epoch, truncated.
+    /// Returns the number of milliseconds since the epoch, truncated.
     #[must_use]
     pub const fn as_ms(self) -> i64 {
         self.as_ns() / 1_000_000
@@ -74,21 +76,21 @@ impl Timestamp {
             .to_string()
     }
 
-    /// Later by a duration, saturating.
+    /// Returns the time after a duration; saturates at the end of the range.
     #[must_use]
     pub fn saturating_add(self, duration: Duration) -> Self {
         let ns = i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
         Self::from_ns(self.as_ns().saturating_add(ns))
     }
 
-    /// Earlier by a duration, saturating.
+    /// Returns the time before a duration; saturates at the start of the range.
     #[must_use]
     pub fn saturating_sub(self, duration: Duration) -> Self {
         let ns = i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
         Self::from_ns(self.as_ns().saturating_sub(ns))
     }
 
-    /// The time passed since an earlier point; zero if that point is later.
+    /// Returns the duration since an earlier time; zero if that time is later.
     #[must_use]
     pub fn duration_since(self, earlier: Self) -> Duration {
         Duration::from_nanos(
@@ -142,29 +144,29 @@ impl fmt::Debug for Timestamp {
     }
 }
 
-/// A stretch of time, both ends included; equal ends are one instant.
+/// Interval of time with both ends included; equal ends are one instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimeSlice {
-    /// First instant.
+    /// First instant of the interval.
     pub start: Timestamp,
-    /// Last instant.
+    /// Last instant of the interval.
     pub last: Timestamp,
 }
 
-/// Which time a question about the past means. Complete by definition.
+/// Time of a query of the past. Complete by definition.
 ///
-/// The two differ even where a slice is one instant long: a point has one revision of each element,
-/// the latest, and a slice has every revision that touches it.
+/// The two differ even if an interval is one instant long: an instant has one revision of each element,
+/// the latest one, and an interval has every revision that overlaps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
-    /// As it was at one instant.
+    /// State at an instant.
     At(Timestamp),
-    /// All there was in a stretch of time.
+    /// All states in an interval.
     During(TimeSlice),
 }
 
 impl When {
-    /// The stretch of time, one instant for a point.
+    /// Returns the interval; an instant has equal ends.
     ///
     /// ```
     /// use skylib::time::{Timestamp, When};
@@ -183,20 +185,20 @@ impl When {
     }
 }
 
-/// Where the engine takes its time from.
+/// Source of the current time.
 pub trait Clock: Send + Sync {
-    /// The current time.
+    /// Returns the current time.
     fn now(&self) -> Timestamp;
 }
 
-/// The operating system's clock.
+/// Clock of the operating system.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
 impl Clock for SystemClock {
     #[expect(
         clippy::disallowed_methods,
-        reason = "the one reader of the system clock"
+        reason = "the only reader of the system clock"
     )]
     fn now(&self) -> Timestamp {
         let ns = SystemTime::now()
@@ -207,18 +209,18 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that a test sets.
+/// Clock that a test sets.
 #[derive(Debug, Default)]
 pub struct ManualClock(AtomicI64);
 
 impl ManualClock {
-    /// A clock that stands at a time.
+    /// Returns a clock that shows a time.
     #[must_use]
     pub const fn new(now: Timestamp) -> Self {
         Self(AtomicI64::new(now.as_ns()))
     }
 
-    /// Moves on.
+    /// Advances the clock by a duration.
     pub fn advance(&self, by: Duration) {
         self.0
             .store(self.now().saturating_add(by).as_ns(), Ordering::Relaxed);
@@ -236,7 +238,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nanoseconds_come_back_in_their_order() {
+    fn nanoseconds_round_trip_in_their_order() {
         let times = [i64::MIN + 1, -1, 0, 1, i64::MAX];
         assert!(times.is_sorted_by_key(|ns| Timestamp::from_ns(*ns)));
         for ns in times {
@@ -245,7 +247,7 @@ mod tests {
         assert_eq!(
             Timestamp::from_ns(i64::MIN).as_ns(),
             i64::MIN + 1,
-            "the one that has no room"
+            "the earliest value is the niche"
         );
         assert_eq!(Timestamp::default(), Timestamp::from_ns(0));
     }
@@ -258,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc3339_knows_the_calendar() {
+    fn rfc3339_follows_the_calendar() {
         let shown = |seconds: i64| Timestamp::from_ms(seconds * 1000).to_rfc3339();
         assert_eq!(shown(0), "1970-01-01T00:00:00Z");
         assert_eq!(shown(951_782_400), "2000-02-29T00:00:00Z");
@@ -281,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_manual_clock_moves_only_when_told() {
+    fn a_manual_clock_moves_only_when_advanced() {
         let clock = ManualClock::new(Timestamp::from_ms(5));
         clock.advance(Duration::from_millis(2));
         assert_eq!(clock.now().as_ms(), 7);

@@ -1,9 +1,11 @@
 //! Threads of an engine, counted in a process of its own: other tests start engines, too.
 #![cfg(feature = "engine")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::fs;
 
 use skylib::engine::{Engine, EngineOptions};
+use skylib::time::{Clock, SystemClock};
 
 /// Returns the names of this process's threads, sorted.
 fn thread_names() -> Vec<String> {
@@ -17,6 +19,21 @@ fn thread_names() -> Vec<String> {
     names
 }
 
+/// Waits until the names of the threads meet a condition: a new thread names itself, and the kernel
+/// lists a thread for a moment after it was joined.
+fn wait_until(condition: impl Fn(&[String]) -> bool) {
+    let start = SystemClock.now();
+    loop {
+        let names = thread_names();
+        if condition(&names) {
+            return;
+        }
+        let waited = SystemClock.now().duration_since(start);
+        assert!(waited.as_secs() < 20, "not within 20 s: {names:?}");
+        std::thread::yield_now();
+    }
+}
+
 #[test]
 fn no_thread_remains_after_the_last_handle_of_an_engine_is_dropped() {
     let before = thread_names();
@@ -26,21 +43,16 @@ fn no_thread_remains_after_the_last_handle_of_an_engine_is_dropped() {
     let clones = engines.clone();
     let client = engines[0].live_client(1);
     drop(engines);
-    let running = thread_names();
-    for name in [
+    for expected in [
         "dispatch",
         "live",
         "flow-batch",
         "reconciler",
         "housekeeping",
     ] {
-        let count = running.iter().filter(|running| *running == name).count();
-        assert_eq!(
-            count, 5,
-            "threads {name} while a handle exists: {running:?}"
-        );
+        wait_until(|names| names.iter().filter(|name| *name == expected).count() == 5);
     }
     drop(clones);
-    assert_eq!(thread_names(), before);
+    wait_until(|names| names == before);
     drop(client);
 }

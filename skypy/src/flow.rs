@@ -1,7 +1,6 @@
 //! Flows of capture files.
 
 use std::num::NonZeroUsize;
-use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -88,21 +87,17 @@ pub(crate) fn flows(
         let mut flows: Vec<Flow> = Vec::new();
         let mut interrupt = None;
         let mut batches = 0_u32;
-        let mut each = || {
+        let proceed = || {
             batches = batches.wrapping_add(1);
             if interrupt.is_none() && batches.is_multiple_of(BATCHES_PER_CHECK) {
                 interrupt = Python::attach(|py| py.check_signals().err());
             }
-            if interrupt.is_some() {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
+            interrupt.is_none()
         };
         let replay = Replay::new(options).with_threads(threads);
-        let (stats, end) = replay.run(&mut file, &mut flows, &mut each);
+        let outcome = replay.run_while(&mut file, &mut flows, proceed);
         interrupt.map_or(Ok(()), Err)?;
-        end.map_err(from_capture)?;
+        let stats = outcome.map_err(|failure| from_capture(failure.error))?;
         Ok(Flows {
             flows,
             packets: stats.packets,

@@ -28,6 +28,7 @@ mod pcap;
 mod process;
 mod publisher;
 mod resources;
+mod shared_captures;
 mod spp;
 mod subscriber;
 mod tls;

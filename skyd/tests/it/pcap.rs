@@ -1,9 +1,7 @@
 //! Capture files handed in: what becomes of them, and what they may cost.
 
 use std::io::Write;
-use std::path::PathBuf;
 
-use serde_json::json;
 use skylib::packet::{LinkType, PacketRef};
 use skylib::pcap_file::{PcapNgWriter, PcapWriter, Resolution};
 use skylib::time::Timestamp;
@@ -41,7 +39,7 @@ fn trace(packets: u8) -> Vec<u8> {
     file.into_inner()
 }
 
-fn upload(daemon: &Daemon, file: &[u8]) -> Answer {
+pub(crate) fn upload(daemon: &Daemon, file: &[u8]) -> Answer {
     request(daemon, "POST", "/api/pcap", &[], file)
 }
 
@@ -81,42 +79,6 @@ fn files_of_every_kind_become_flows_at_their_time() {
             query(&daemon, "G.Flows().Count()"),
             0,
             "they are not of now"
-        );
-    }
-}
-
-/// The recorded scenario `pcap-upload`, with the capture it names.
-#[test]
-fn scenario_pcap_upload() {
-    let folder = std::env::var_os("SHARED_PCAP").map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/pcap"),
-        PathBuf::from,
-    );
-    let path = folder.join("eth-ip4-arp-dns-req-http-google.pcap");
-    let Ok(file) = std::fs::read(&path) else {
-        assert!(
-            std::env::var_os("SHARED_PCAP").is_none(),
-            "{path:?} is missing"
-        );
-        println!("SKIPPED: no captures; name their folder in SHARED_PCAP");
-        return;
-    };
-    let daemon = Daemon::start();
-    assert_eq!(upload(&daemon, &file).status, 202);
-    let flows = query(
-        &daemon,
-        "G.At(1454659514).Flows().Has('Application', 'DNS')",
-    );
-    assert_eq!(flows.as_array().unwrap().len(), 2, "{flows}");
-    for flow in flows.as_array().unwrap() {
-        assert_eq!(
-            (&flow["FinishType"], flow.get("NodeTID")),
-            (&json!(1), None),
-            "{flow}"
-        );
-        assert_eq!(
-            flow["LastUpdateMetric"]["ABBytes"], flow["Metric"]["ABBytes"],
-            "{flow}"
         );
     }
 }

@@ -1,6 +1,5 @@
 //! `GraphResource`: nodes and edges as resources that clients add to the live graph.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -9,7 +8,9 @@ use serde::de::DeserializeOwned;
 use super::{ResourceError, go_json};
 use crate::filter::Filter;
 use crate::graph::schema::{self, SchemaError};
-use crate::graph::{Edge, EdgeId, Graph, GraphError, GraphView, Metadata, Node, NodeId};
+use crate::graph::{
+    Edge, EdgeId, Graph, GraphError, GraphReader as _, GraphView, Metadata, Node, NodeId,
+};
 use crate::time::Timestamp;
 
 /// Operations that clients perform on nodes and on edges in the same way.
@@ -129,7 +130,7 @@ macro_rules! graph_resource {
         protected: $protected:expr,
         schema: $check:path,
         graph: $count:ident $find:ident $add:ident $set_metadata:ident $delete:ident,
-        view: $visit:ident
+        view: $elements:ident
     ) => {
         impl GraphResource for $element {
             const KIND: &'static str = $kind;
@@ -174,10 +175,9 @@ macro_rules! graph_resource {
 
             fn all(view: &GraphView<'_>) -> Result<Vec<Arc<Self>>, GraphError> {
                 let mut all = Vec::with_capacity(view.$count());
-                view.$visit(&Filter::everything(), &mut |element| {
-                    all.push(element.into_element());
-                    ControlFlow::Continue(())
-                })?;
+                for element in view.$elements(&Filter::everything()) {
+                    all.push(element?.into_element());
+                }
                 Ok(all)
             }
 
@@ -207,7 +207,7 @@ graph_resource! {
     protected: ["TID", "Name", "Type"],
     schema: schema::check_node_metadata,
     graph: node_count node add_node set_node_metadata delete_node,
-    view: visit_nodes
+    view: nodes
 }
 
 graph_resource! {
@@ -216,5 +216,5 @@ graph_resource! {
     protected: [],
     schema: schema::check_edge_metadata,
     graph: edge_count edge add_edge set_edge_metadata delete_edge,
-    view: visit_edges
+    view: edges
 }

@@ -23,10 +23,10 @@ use crate::time::Timestamp;
 /// use std::sync::Arc;
 /// use std::time::Duration;
 /// use skylib::api::{CaptureSpec, ResourceStore};
-/// use skylib::store::MemoryStore;
+/// use skylib::store::MemoryDocStore;
 /// use skylib::time::Timestamp;
 ///
-/// let (captures, _) = ResourceStore::<CaptureSpec>::open(Arc::new(MemoryStore::default()))?;
+/// let (captures, _) = ResourceStore::<CaptureSpec>::open(Arc::new(MemoryDocStore::default()))?;
 /// let now = Timestamp::from_ms(1_000);
 /// let ttl = Some(Duration::from_secs(5));
 /// let id = captures.create(CaptureSpec::new("G.V()"), ttl, now)?.uuid.clone();

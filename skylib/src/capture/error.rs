@@ -1,81 +1,82 @@
-//! `CaptureError`: why a source cannot be opened or go on.
+//! `CaptureError`: failures of packet sources and filters.
 
 use std::io;
 
 use crate::packet::LinkType;
 use crate::pcap_file::PcapFileError;
 
-/// Why a source cannot be opened or go on.
+/// Failure to open or read a packet source, or to compile a filter.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CaptureError {
-    /// The process lacks a privilege.
+    /// The process lacks a capability.
     #[error("cannot capture on {interface}: needs {capability} ({remedy})")]
     NotPermitted {
-        /// The interface.
+        /// Name of the interface.
         interface: String,
-        /// Name of the privilege, for example `CAP_NET_RAW`.
+        /// Name of the capability, for example `CAP_NET_RAW`.
         capability: String,
-        /// How to grant it.
+        /// Command that grants the capability.
         remedy: String,
     },
-    /// There is no interface of that name where it was looked for.
-    #[error("interface {interface:?} not found{}", place(.netns))]
+    /// The network namespace has no interface of this name.
+    #[error("interface {interface:?} not found{}", in_netns(.netns))]
     NoInterface {
-        /// The name.
+        /// Name of the interface.
         interface: String,
-        /// The network namespace, if not the present one.
+        /// Path of the network namespace; `None` for that of the process.
         netns: Option<String>,
     },
-    /// The interface is there but not up.
+    /// The interface exists but is down.
     #[error("interface {0:?} is down (bring it up: ip link set {0} up)")]
     InterfaceDown(String),
     /// The interface was removed, or moved to another namespace, during the capture.
-    #[error("interface {0:?} has gone away")]
-    InterfaceGone(String),
-    /// The filter is not an expression that libpcap understands.
+    #[error("interface {0:?} was removed")]
+    InterfaceRemoved(String),
+    /// libpcap rejected the filter expression.
     #[error("invalid BPF filter {text:?}: {message}")]
     Filter {
         /// The expression.
         text: String,
-        /// What libpcap says.
+        /// Error message of libpcap.
         message: String,
     },
-    /// The filter is a program that no kernel would run.
+    /// The BPF program failed verification.
     #[error("invalid BPF program: instruction {index}: {reason}")]
     Program {
-        /// Which instruction, from 0.
+        /// Index of the instruction, from 0.
         index: usize,
-        /// What is wrong with it.
+        /// Defect of the instruction.
         reason: &'static str,
     },
-    /// The filter was made for packets of another kind.
+    /// The BPF program was compiled for another link type.
     #[error("the BPF program is for link type {}, the packets are of {}", program.0, packets.0)]
     FilterLinkType {
-        /// What the program was compiled for.
+        /// Link type of the program.
         program: LinkType,
-        /// What the source has.
+        /// Link type of the source.
         packets: LinkType,
     },
-    /// A capture file is damaged, or is none; the cause says where.
+    /// A file is damaged or is not a capture file; `source` has the byte offset.
     #[error("cannot read {name}")]
     File {
-        /// The file.
+        /// Path of the file, or the name given by the caller.
         name: String,
-        /// Where and why.
+        /// Offset and kind of the damage.
         source: PcapFileError,
     },
-    /// The kernel or the disk says no.
+    /// A system call failed.
     #[error("cannot {action}")]
     Io {
-        /// What was being done, and to what.
+        /// Operation that failed, for example `open trace.pcap`.
         action: String,
-        /// The reason.
+        /// Error of the operating system.
         source: io::Error,
     },
 }
 
 impl CaptureError {
+    /// Creates an error for a failed operation.
     pub(super) fn io(action: impl Into<String>, source: impl Into<io::Error>) -> Self {
         Self::Io {
             action: action.into(),
@@ -84,7 +85,8 @@ impl CaptureError {
     }
 }
 
-fn place(netns: &Option<String>) -> String {
+/// Returns the part of a message that names a network namespace.
+fn in_netns(netns: &Option<String>) -> String {
     netns
         .as_ref()
         .map(|netns| format!(" in network namespace {netns}"))

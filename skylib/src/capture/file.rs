@@ -1,4 +1,4 @@
-//! Capture files as a source of packets: paths and standard input are opened here.
+//! `PcapFile`: capture files and standard input as a packet source.
 
 use std::fmt;
 use std::fs::File;
@@ -14,8 +14,8 @@ use crate::pcap_file::CaptureReader;
 
 /// A capture file: pcap or pcapng, plain or compressed by gzip, LZ4 or zstd.
 ///
-/// Damage in a file is an error that says where, after all packets before it. Reading a pipe waits
-/// for its other end, for as long as that takes.
+/// Damage in a file is an error with its byte offset, returned after all packets before it. Reading
+/// from a pipe blocks until its other end writes or closes, without a timeout.
 ///
 /// ```
 /// # use skylib::packet::{LinkType, PacketRef};
@@ -40,7 +40,7 @@ pub struct PcapFile {
     name: String,
     reader: CaptureReader<Box<dyn Read + Send>>,
     filter: Option<Filter>,
-    /// Packets of the present batch that pass the filter.
+    /// Packets of the current batch that pass the filter; unused without a filter.
     headers: Vec<PacketHeader>,
     received: u64,
     filtered: u64,
@@ -48,10 +48,10 @@ pub struct PcapFile {
 }
 
 impl PcapFile {
-    /// Opens a file.
+    /// Opens a capture file.
     ///
     /// # Errors
-    /// When it cannot be opened, or is no capture file.
+    /// Returns an error if the file cannot be opened or is not a capture file.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, CaptureError> {
         let path = path.as_ref();
         let open = || {
@@ -65,18 +65,18 @@ impl PcapFile {
         Self::new(name, file, total)
     }
 
-    /// Reads standard input.
+    /// Creates a source that reads standard input.
     ///
     /// # Errors
-    /// When it is no capture file.
+    /// Returns an error if the input is not a capture file.
     pub fn stdin() -> Result<Self, CaptureError> {
         Self::new("standard input".to_owned(), io::stdin(), None)
     }
 
-    /// Reads from something else; the name is for error messages.
+    /// Creates a source that reads from any reader. `name` is used in error messages.
     ///
     /// # Errors
-    /// When it is no capture file.
+    /// Returns an error if the data is not a capture file.
     pub fn from_reader(
         name: impl Into<String>,
         reader: impl Read + Send + 'static,
@@ -84,13 +84,13 @@ impl PcapFile {
         Self::new(name.into(), reader, None)
     }
 
-    /// Hands out only the packets that pass a filter.
+    /// Sets a filter; only packets that pass it are returned.
     ///
-    /// A filter text is compiled anew where a file goes on with another link type; where it makes
-    /// no sense on that one, the file ends with the error.
+    /// A filter expression is compiled again whenever the link type changes within the file. If it
+    /// is invalid for the new link type, reading ends with that error.
     ///
     /// # Errors
-    /// When the filter does not fit the link type that the file begins with.
+    /// Returns an error if the filter does not match the file's first link type.
     pub fn with_filter(mut self, filter: &BpfFilter) -> Result<Self, CaptureError> {
         self.filter = Some(Filter {
             source: filter.clone(),
@@ -99,13 +99,13 @@ impl PcapFile {
         Ok(self)
     }
 
-    /// Packets that the filter has kept out so far.
+    /// Returns the number of packets rejected by the filter so far.
     #[must_use]
     pub const fn filtered(&self) -> u64 {
         self.filtered
     }
 
-    /// How far reading has come.
+    /// Returns a handle that shows the read position from any thread.
     #[must_use]
     pub fn progress(&self) -> FileProgress {
         self.progress.clone()
@@ -195,7 +195,7 @@ impl fmt::Debug for PcapFile {
     }
 }
 
-/// How far reading a file has come; follows the reading from any thread.
+/// Read position in a file, updated while the file is read and readable from any thread.
 #[derive(Clone, Debug)]
 pub struct FileProgress {
     read: Arc<AtomicU64>,
@@ -203,26 +203,27 @@ pub struct FileProgress {
 }
 
 impl FileProgress {
-    /// Bytes read from the file, compressed as they are.
+    /// Returns the number of bytes read from the file, before decompression.
     #[must_use]
     pub fn read_bytes(&self) -> u64 {
         self.read.load(Ordering::Relaxed)
     }
 
-    /// Bytes the file had when it was opened; none for pipes and the like.
+    /// Returns the size of the file in bytes when it was opened; `None` for pipes and other readers.
     #[must_use]
     pub const fn total_bytes(&self) -> Option<u64> {
         self.total
     }
 }
 
-/// A filter and its program for the link type at hand.
+/// A filter, and its program for the current link type.
 struct Filter {
     source: BpfFilter,
     program: BpfProgram,
 }
 
 impl Filter {
+    /// Returns the program for a link type, compiling it if the link type has changed.
     fn program(&mut self, link_type: LinkType) -> Result<&BpfProgram, CaptureError> {
         if self.program.link_type() != link_type {
             self.program = self.source.program(link_type, 0)?;
@@ -231,7 +232,7 @@ impl Filter {
     }
 }
 
-/// Counts the bytes that are read.
+/// A reader that counts the bytes read through it.
 struct Counted<R> {
     reader: R,
     read: Arc<AtomicU64>,
@@ -279,7 +280,7 @@ mod tests {
         encoder.finish().expect("in memory")
     }
 
-    /// Packets handed out, and the error at the end if there is one.
+    /// Reads a source to its end; returns the number of packets, and the error if there was one.
     fn read(mut source: PcapFile) -> (u64, Option<String>) {
         let mut packets = 0;
         loop {
@@ -311,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn damage_is_told_after_the_packets_before_it() {
+    fn damage_is_an_error_after_the_packets_before_it() {
         let mut cut = file(10);
         cut.truncate(24 + 3 * 76 + 20);
         let source = PcapFile::from_reader("x.pcap", Cursor::new(cut)).expect("a file");
@@ -360,7 +361,7 @@ mod tests {
 
     #[cfg(feature = "pcap")]
     #[test]
-    fn a_filter_lets_only_its_packets_through() {
+    fn a_filter_passes_only_its_packets() {
         let filter = BpfFilter::parse("arp").expect("an expression");
         let source = PcapFile::from_reader("x", Cursor::new(file(1000))).expect("a file");
         assert_eq!(
@@ -378,7 +379,7 @@ mod tests {
     }
     #[cfg(feature = "pcap")]
     #[test]
-    fn a_filter_is_made_anew_for_each_link_type() {
+    fn a_filter_is_compiled_again_for_each_link_type() {
         use crate::capture::tests::frames::{frame, udp};
         use crate::pcap_file::PcapNgWriter;
 

@@ -1,4 +1,15 @@
-//! Where packets come from: live interfaces and capture files, filtered and in batches.
+//! Packet sources (live interfaces and capture files), packet filters, and the conversion of packets
+//! to flows, live ([`Capture`]) or offline ([`Replay`]).
+//!
+//! ```no_run
+//! use skylib::capture::{PcapFile, Replay};
+//!
+//! let mut file = PcapFile::open("trace.pcap")?;
+//! for flow in Replay::default().flows(&mut file)? {
+//!     println!("{} {}", flow.uuid, flow.layers_path);
+//! }
+//! # Ok::<(), skylib::capture::CaptureError>(())
+//! ```
 
 #[cfg(feature = "afpacket")]
 mod afpacket;
@@ -11,8 +22,6 @@ mod handle;
 mod options;
 mod replay;
 mod source;
-#[cfg(all(test, feature = "afpacket"))]
-pub(crate) mod testing;
 #[cfg(test)]
 pub(crate) mod tests;
 mod worker;
@@ -20,12 +29,12 @@ mod worker;
 #[cfg(feature = "afpacket")]
 pub use afpacket::AfPacket;
 #[cfg(feature = "pcap")]
-pub use bpf::BpfFilters;
+pub use bpf::BpfCompiler;
 pub use bpf::{BpfFilter, BpfInstruction, BpfProgram};
 pub use capture::{Capture, CaptureReport};
 pub use error::CaptureError;
 pub use file::{FileProgress, PcapFile};
 pub use handle::{CaptureHandle, PendingFlows, PendingReport};
-pub use options::{CaptureOptions, DEFAULT_HEADER_SIZE, link_type_of_encap};
-pub use replay::{Replay, ReplayedFlows};
+pub use options::{CaptureOptions, DEFAULT_HEADER_SIZE, Fanout, link_type_of_encap};
+pub use replay::{Replay, ReplayError, ReplayedFlows};
 pub use source::{Batch, CaptureStats, PacketSource, Waker};

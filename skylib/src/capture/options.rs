@@ -1,4 +1,4 @@
-//! `CaptureOptions`: what to capture on an interface, and how.
+//! `CaptureOptions`: the settings of a live capture.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,47 +6,49 @@ use std::time::Duration;
 use super::BpfFilter;
 use crate::packet::LinkType;
 
-/// What to capture on an interface, and how.
+/// Settings of a capture on an interface, for [`AfPacket::open`](super::AfPacket::open).
 ///
 /// ```
 /// use skylib::capture::CaptureOptions;
-/// let options = CaptureOptions::new("eth0").with_header_size(96);
-/// assert_eq!(options.ring_bytes(), 8 << 20);
+///
+/// let options = CaptureOptions::new("eth0").with_header_size(96).with_ring(64 << 10, 16);
+/// assert_eq!(options.ring_bytes(), 1 << 20);
 /// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct CaptureOptions {
     /// Name of the interface.
     pub interface: String,
-    /// File of the network namespace the interface is in; none is the present one.
+    /// Path of the interface's network namespace; `None` for that of the process.
     pub netns: Option<PathBuf>,
-    /// What frames begin with; none is decided by the interface's hardware type.
+    /// Link type of the frames; `None` to derive it from the interface's hardware type.
     pub link_type: Option<LinkType>,
-    /// Bytes kept of each packet (the snap length); 0 keeps all.
+    /// Bytes captured of each packet (the snap length); 0 for whole packets.
     pub header_size: u32,
-    /// Which packets are kept; none keeps all.
+    /// Filter that packets have to pass; `None` for all packets.
     pub filter: Option<BpfFilter>,
-    /// Whether frames for other stations are received too, where the interface can. Nobody sees a
-    /// difference in the interface's flags.
+    /// Whether frames for other stations are captured too, if the interface supports it. The flags
+    /// of the interface do not change.
     pub promiscuous: bool,
-    /// Whether the frames this host sends are captured. On the loopback interface they never are,
-    /// since each comes in again and would count twice.
+    /// Whether frames sent by this host are captured. On the loopback interface they never are,
+    /// because each is also received and would be counted twice.
     pub outgoing: bool,
-    /// Number of a group of sources that share the interface's packets, flow by flow; 0 founds a
-    /// new one, whose number the source tells.
-    pub fanout: Option<u16>,
-    /// Whether nothing is received until the source is told to, so that several begin together.
+    /// Group of sources that share the interface's packets, flow by flow; `None` for no group.
+    pub fanout: Option<Fanout>,
+    /// Whether the source receives nothing until [`AfPacket::resume`](super::AfPacket::resume), so
+    /// that several sources can begin at the same time.
     pub paused: bool,
-    /// Bytes of one block of the ring, a power of two from 4096.
+    /// Size of one block of the ring in bytes, a power of two of at least 4096.
     pub block_size: u32,
-    /// Blocks of the ring. All its memory is taken when the capture starts.
+    /// Number of blocks of the ring. Its memory is allocated when the source is opened.
     pub block_count: u32,
-    /// How long packets may wait in a block that is not full.
-    pub retire: Duration,
+    /// Longest time that packets wait in a block that is not full.
+    pub block_timeout: Duration,
 }
 
 impl CaptureOptions {
-    /// Both directions of an interface of this namespace, 256 bytes of each packet.
+    /// Creates settings that capture both directions of an interface of the process's network
+    /// namespace, [`DEFAULT_HEADER_SIZE`] bytes of each packet.
     pub fn new(interface: impl Into<String>) -> Self {
         Self {
             interface: interface.into(),
@@ -60,69 +62,67 @@ impl CaptureOptions {
             paused: false,
             block_size: 128 << 10,
             block_count: 64,
-            retire: Duration::from_millis(10),
+            block_timeout: Duration::from_millis(10),
         }
     }
 
-    /// In the network namespace of a file, for example `/run/netns/blue` or `/proc/1/ns/net`.
+    /// Sets the network namespace by its path, for example `/run/netns/blue` or `/proc/1/ns/net`.
     #[must_use]
     pub fn with_netns(mut self, path: impl Into<PathBuf>) -> Self {
         self.netns = Some(path.into());
         self
     }
 
-    /// With another first header than the hardware type tells.
+    /// Sets the link type, overriding that of the interface's hardware type.
     #[must_use]
     pub const fn with_link_type(mut self, link_type: LinkType) -> Self {
         self.link_type = Some(link_type);
         self
     }
 
-    /// With so many bytes of each packet; 0 for all.
+    /// Sets the number of bytes captured of each packet; 0 for whole packets.
     #[must_use]
     pub const fn with_header_size(mut self, bytes: u32) -> Self {
         self.header_size = bytes;
         self
     }
 
-    /// Only the packets that pass a filter.
+    /// Sets the filter that packets have to pass.
     #[must_use]
     pub fn with_filter(mut self, filter: impl Into<BpfFilter>) -> Self {
         self.filter = Some(filter.into());
         self
     }
 
-    /// With or without frames for other stations.
+    /// Sets whether frames for other stations are captured.
     #[must_use]
     pub const fn with_promiscuous(mut self, promiscuous: bool) -> Self {
         self.promiscuous = promiscuous;
         self
     }
 
-    /// With or without the frames this host sends.
+    /// Sets whether frames sent by this host are captured.
     #[must_use]
     pub const fn with_outgoing(mut self, outgoing: bool) -> Self {
         self.outgoing = outgoing;
         self
     }
 
-    /// As one of several sources that share the packets. The first founds a group, 0, and tells its
-    /// number to the others; any other number is this process's own choice, unique in the network
-    /// namespace.
+    /// Makes the source a member of a group of sources that share the packets.
     #[must_use]
-    pub const fn with_fanout(mut self, group: u16) -> Self {
+    pub const fn with_fanout(mut self, group: Fanout) -> Self {
         self.fanout = Some(group);
         self
     }
 
-    /// Opened without receiving, until the source is resumed.
+    /// Sets whether the source is opened without receiving packets until it is resumed.
     #[must_use]
     pub const fn with_paused(mut self, paused: bool) -> Self {
         self.paused = paused;
         self
     }
 
-    /// With a ring of another size, in bytes of a block and blocks.
+    /// Sets the size of the ring: bytes of a block and number of blocks.
     #[must_use]
     pub const fn with_ring(mut self, block_size: u32, block_count: u32) -> Self {
         self.block_size = block_size;
@@ -130,17 +130,36 @@ impl CaptureOptions {
         self
     }
 
-    /// Memory of the ring in bytes.
+    /// Sets the longest time that packets wait in a block that is not full.
+    #[must_use]
+    pub const fn with_block_timeout(mut self, timeout: Duration) -> Self {
+        self.block_timeout = timeout;
+        self
+    }
+
+    /// Returns the size of the ring in bytes.
     #[must_use]
     pub const fn ring_bytes(&self) -> u64 {
         self.block_size as u64 * self.block_count as u64
     }
 }
 
-/// Bytes kept of each packet when nothing else is asked for.
+/// Group of sources that share the packets of one interface (`PACKET_FANOUT`). All packets of a flow,
+/// in both directions, go to the same source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fanout {
+    /// A new group, whose number the kernel chooses; the source returns it
+    /// ([`AfPacket::fanout_group`](super::AfPacket::fanout_group)).
+    New,
+    /// The group of this number, which is created if the network namespace does not have it.
+    Group(u16),
+}
+
+/// Default number of bytes captured of each packet.
 pub const DEFAULT_HEADER_SIZE: u32 = 256;
 
-/// What the frames of a node begin with, by the `EncapType` of its metadata; none when unknown.
+/// Returns the link type of a node's frames by the `EncapType` of its metadata; `None` if unknown.
 ///
 /// ```
 /// use skylib::capture::link_type_of_encap;

@@ -1,4 +1,4 @@
-//! `PacketSource`: where packets come from, in batches.
+//! `PacketSource`: the trait of all sources of packets, read in batches.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,29 +7,31 @@ use std::time::Duration;
 use super::CaptureError;
 use crate::packet::{LinkType, PacketBatch};
 
-/// Something that hands out packets: a live interface, a file.
+/// A source of packets, such as a live interface or a capture file.
 pub trait PacketSource: Send {
-    /// What the packets begin with; a file whose packets differ tells it with each batch.
+    /// Returns the link type of the first packet. A file may contain several link types; each batch
+    /// has its own.
     fn link_type(&self) -> LinkType;
 
-    /// The next packets. Blocks for at most `wait` when there are none, and returns early with
-    /// [`Batch::Timeout`] when the [`Waker`] is used.
+    /// Returns the next packets. Blocks for at most `wait` while there are none, and returns
+    /// [`Batch::Timeout`] early if the [`Waker`] is used.
     ///
     /// # Errors
-    /// When the source cannot go on; what it had before has been handed out.
+    /// Returns an error if the source cannot continue. All packets before the error have been
+    /// returned.
     fn next_batch(&mut self, wait: Duration) -> Result<Batch<'_>, CaptureError>;
 
-    /// Running totals since the source was opened.
+    /// Returns the totals since the source was opened.
     fn stats(&mut self) -> CaptureStats;
 
-    /// The buffer of the latest batch, where that can be kept while the source goes on: it fills
-    /// another one then. A source gives always or never; the default is never.
+    /// Returns the buffer of the latest batch, if the caller may hold it while the source continues
+    /// with another buffer. A source returns a buffer always or never; the default is never.
     fn shared_buffer(&self) -> Option<Arc<[u8]>> {
         None
     }
 
-    /// Ends the waiting of [`PacketSource::next_batch`] from another thread. The default does
-    /// nothing, which is right for sources that do not wait.
+    /// Returns a waker, with which another thread ends a blocking [`PacketSource::next_batch`]. The
+    /// default waker does nothing, which is correct for sources that do not block.
     fn waker(&self) -> Waker {
         Waker::default()
     }
@@ -57,40 +59,40 @@ impl PacketSource for Box<dyn PacketSource> {
     }
 }
 
-/// What [`PacketSource::next_batch`] found. Complete by definition.
+/// Result of [`PacketSource::next_batch`]. Complete by definition.
 #[derive(Clone, Copy, Debug)]
 pub enum Batch<'a> {
-    /// Packets, at least one, at most some thousands.
+    /// At least one packet, at most a few thousand.
     Packets(PacketBatch<'a>),
-    /// None so far; there may be some later.
+    /// No packets within the timeout; more may follow.
     Timeout,
-    /// None any more.
+    /// End of the source; no more packets follow.
     End,
 }
 
-/// What a source has seen since it was opened, in packets.
+/// Packet counters of a source since it was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CaptureStats {
-    /// Passed the filter, the dropped ones included.
+    /// Packets that passed the filter, including dropped ones.
     pub received: u64,
-    /// Passed the filter and then found no room, as the reader was too slow.
+    /// Packets that passed the filter and were dropped because the buffer was full.
     pub dropped: u64,
-    /// Dropped by the interface or its driver; 0 where that is not known.
+    /// Packets dropped by the interface or its driver; 0 if unknown.
     pub if_dropped: u64,
 }
 
-/// Wakes a source that waits for packets.
+/// A function that wakes a source which is blocked waiting for packets.
 #[derive(Clone, Default)]
 pub struct Waker(Option<Arc<dyn Fn() + Send + Sync>>);
 
 impl Waker {
-    /// A waker that calls a function, from any thread.
+    /// Creates a waker that calls a function, from any thread.
     pub fn new(wake: impl Fn() + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(wake)))
     }
 
-    /// Ends the present wait, or else the next one.
+    /// Ends the current wait of the source, or else the next one.
     pub fn wake(&self) {
         if let Some(wake) = &self.0 {
             wake();

@@ -353,7 +353,7 @@ impl<'a, 'p> Cursor<'a, 'p> {
     }
 
     /// Moves the last level to the result.
-    pub(super) fn finish(mut self) {
+    pub(super) fn finish(&mut self) {
         self.finish_level();
         self.encapsulations.drop_redundant_first_headers();
     }

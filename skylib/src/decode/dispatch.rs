@@ -11,10 +11,10 @@ use super::{
 
 /// Decodes from the first header to the end of the packet or the first failure. In both cases the
 /// result holds what was found.
-pub(super) fn run(mut cursor: Cursor<'_, '_>, link_type: LinkType) -> Result<(), DecodeError> {
+pub(super) fn run(cursor: &mut Cursor<'_, '_>, link_type: LinkType) -> Result<(), DecodeError> {
     let mut next = Next::LinkType(link_type);
     let result = loop {
-        next = match decode(&mut cursor, next) {
+        next = match decode(cursor, next) {
             Err(error) => break Err(error),
             Ok(Next::End) => break Ok(()),
             // Nothing follows, whatever the header announces.

@@ -14,41 +14,8 @@ pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     let Some(fixed) = rest.first_chunk::<20>() else {
         return Err(cursor.add_short_network(NetworkProtocol::Ipv4, Layer::IPV4, 20));
     };
-    let [
-        _,
-        _,
-        l0,
-        l1,
-        _,
-        _,
-        _,
-        _,
-        ttl,
-        _,
-        _,
-        _,
-        s0,
-        s1,
-        s2,
-        s3,
-        d0,
-        d1,
-        d2,
-        d3,
-    ] = *fixed;
-    // Segmentation offload leaves the length 0; then all captured bytes belong to the datagram.
-    let total_len = match u16::from_be_bytes([l0, l1]) {
-        0 => rest.len(),
-        len => usize::from(len),
-    };
-    let network = NetworkHeader {
-        protocol: NetworkProtocol::Ipv4,
-        hop_limit: ttl,
-        source: IpAddress::v4([s0, s1, s2, s3]),
-        destination: IpAddress::v4([d0, d1, d2, d3]),
-        length: total_len as u32,
-        tunnel_id: 0,
-    };
+    let network = fixed_fields(fixed, rest.len());
+    let total_len = network.length as usize;
     let header = match Ipv4HeaderSlice::from_slice(rest) {
         Ok(header) if header.slice().len() <= total_len => Ok(header),
         Ok(_) | Err(err::ipv4::HeaderSliceError::Content(_)) => Err(cursor.malformed(Layer::IPV4)),
@@ -77,4 +44,43 @@ pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
         return Ok(Next::Terminal(Layer::FRAGMENT));
     }
     Ok(Next::IpProtocol(header.protocol().0))
+}
+
+/// Parses the fixed fields of a header. `available` is the number of captured bytes from its start.
+fn fixed_fields(fixed: &[u8; 20], available: usize) -> NetworkHeader {
+    let [
+        _,
+        _,
+        l0,
+        l1,
+        _,
+        _,
+        _,
+        _,
+        ttl,
+        _,
+        _,
+        _,
+        s0,
+        s1,
+        s2,
+        s3,
+        d0,
+        d1,
+        d2,
+        d3,
+    ] = *fixed;
+    // Segmentation offload leaves the length 0; then all captured bytes belong to the datagram.
+    let total_len = match u16::from_be_bytes([l0, l1]) {
+        0 => available as u32,
+        len => u32::from(len),
+    };
+    NetworkHeader {
+        protocol: NetworkProtocol::Ipv4,
+        hop_limit: ttl,
+        source: IpAddress::v4([s0, s1, s2, s3]),
+        destination: IpAddress::v4([d0, d1, d2, d3]),
+        length: total_len,
+        tunnel_id: 0,
+    }
 }

@@ -28,8 +28,8 @@ pub struct Layer(u8);
 /// ```
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct LayersPath {
-    /// One byte for each layer, the innermost in the lowest byte, so that a push is a shift and needs
-    /// no length. Codes are not 0, so the length is the number of bytes in use.
+    /// One byte for each layer, the innermost in the lowest byte, so that a push is a shift and
+    /// needs no length. Codes are not 0, so the length is the number of bytes in use.
     codes: u128,
 }
 

@@ -188,7 +188,7 @@ impl Decoder {
     ) -> Result<(), DecodeError> {
         let mut cursor = Cursor::new(&self.options, packet.data, packet.wire_len, encapsulations);
         cursor.is_reassembled = is_reassembled;
-        dispatch::run(cursor, packet.link_type)
+        dispatch::run(&mut cursor, packet.link_type)
     }
 }
 

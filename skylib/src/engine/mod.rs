@@ -42,7 +42,9 @@ mod status;
 
 pub use bus::{Bus, BusMessage, READ_TIMEOUT, SubscribeOptions, Subscription};
 pub use capture::CaptureTotals;
-pub use flow::{FlowHub, FlowOptions, ImportOptions, ImportSummary, IngestionStatus, TableId};
+pub use flow::{
+    FlowHub, FlowOptions, ImportOptions, ImportSummary, IngestionStatus, TableId, udp_receive_drops,
+};
 pub use graph::{LOG_BYTES, LOG_LIMIT, LoggedEvent, SharedGraph};
 pub use live::{LiveClient, LiveError, LiveEvent, LiveOptions, LiveReservation, LiveStatus};
 pub use options::{EngineOptions, Role};

@@ -12,7 +12,7 @@ use crate::api::CaptureSpec;
 use crate::flow::{FlowTableOptions, LayerKeyMode};
 use crate::graph::history::History;
 use crate::gremlin::Limits;
-use crate::store::{DocStore, FlowStore, MemoryStore};
+use crate::store::{DocStore, FlowStore, MemoryDocStore};
 use crate::time::{Clock, SystemClock};
 use crate::value::Map;
 
@@ -91,7 +91,7 @@ impl EngineOptions {
         Self {
             role: Role::Analyzer,
             host: host.into(),
-            documents: Arc::new(MemoryStore::default()),
+            documents: Arc::new(MemoryDocStore::default()),
             elements: None,
             history: None,
             flow_store: None,

@@ -112,7 +112,7 @@ impl QueryRunner {
             view,
             history: self.graph.history(),
             #[cfg(feature = "pcap")]
-            packet_filters: Some(&crate::capture::BpfFilters),
+            packet_filters: Some(&crate::capture::BpfCompiler),
             #[cfg(not(feature = "pcap"))]
             packet_filters: None,
             flows: &*self.flows,

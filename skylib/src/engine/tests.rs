@@ -4,7 +4,7 @@ use super::*;
 use crate::flow::Flow;
 use crate::graph::{GraphError, Metadata, Node, Origin};
 use crate::proto::{Encoding, Message, UpdatePolicy};
-use crate::store::MemoryStore;
+use crate::store::MemoryDocStore;
 use crate::time::{Clock, SystemClock, Timestamp};
 
 fn engine(options: EngineOptions) -> Engine {
@@ -84,7 +84,7 @@ fn changes_reach_subscribers_in_order_and_queries_at_once() {
 
 #[test]
 fn captures_are_stored_counted_and_deleted() {
-    let documents: Arc<MemoryStore> = Arc::default();
+    let documents: Arc<MemoryDocStore> = Arc::default();
     let options = || EngineOptions {
         documents: Arc::clone(&documents) as _,
         ..EngineOptions::new("h")

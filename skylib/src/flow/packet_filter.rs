@@ -16,7 +16,7 @@ pub trait PacketFilter: Send {
 
 /// Compiler of filter texts such as `tcp port 80`.
 ///
-/// The capture layer implements it with libpcap (`capture::BpfFilters`).
+/// The capture layer implements it with libpcap (`capture::BpfCompiler`).
 pub trait PacketFilterCompiler: Send + Sync {
     /// Returns the filter for packets of a link type; an empty text matches every packet.
     ///

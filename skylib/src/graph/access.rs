@@ -1,17 +1,17 @@
-//! How a graph that somebody owns is read and changed by others.
+//! Traits of a graph that is shared by several readers and writers.
 
 use std::collections::VecDeque;
 
 use super::{Graph, GraphEvent};
 use crate::time::Timestamp;
 
-/// Short reads of one graph.
+/// Access to a graph for short reads.
 ///
-/// A plain [`Graph`] reads itself; an owner that shares its graph among threads takes its read lock
-/// for the closure only. `work` is called exactly once and must be short: a stretch, not a query
-/// ([`GraphView`](super::GraphView) cuts queries into stretches).
+/// A plain [`Graph`] implements it; an owner that shares its graph among threads implements it with
+/// its read lock. Queries read through a [`GraphView`](super::GraphView), which divides them into
+/// batches.
 pub trait GraphAccess {
-    /// Calls `work` with the graph.
+    /// Calls `work` exactly once with the graph, under the read lock; `work` must be short.
     fn read(&self, work: &mut dyn FnMut(&Graph));
 }
 
@@ -21,43 +21,45 @@ impl GraphAccess for Graph {
     }
 }
 
-/// Changes of one graph that somebody owns.
+/// Access to a graph for changes.
 pub trait GraphWriter: Send + Sync {
-    /// One transaction under the owner's write lock: `work` is called exactly once with the graph
-    /// and the current time; the events it causes are given out in order afterwards.
+    /// Runs one transaction: calls `work` exactly once with the graph and the current time, under
+    /// the write lock, and delivers the events in order afterwards.
     fn update(&self, work: &mut dyn FnMut(&mut Graph, Timestamp));
 }
 
-/// Follows the changes of a graph inside each transaction and may change the graph further.
+/// Observer that is called within each transaction and may change the graph further.
 pub trait Processor: Send {
-    /// One event of the transaction, in causal order; changes made here cause events that come
-    /// after those already waiting, and are offered to every processor too.
+    /// Processes one event of the transaction, in causal order.
+    ///
+    /// Changes made here cause events that follow those already queued, and that every processor
+    /// receives too.
     fn process(&mut self, graph: &mut Graph, event: &GraphEvent, now: Timestamp);
 }
 
-/// Processors answer processors at most so many times in a row: an end to those that never agree.
+/// Longest chain of events that processors cause in response to each other; ends endless chains.
 const MAX_DEPTH: usize = 1000;
 
 impl Graph {
-    /// Takes what happened since the last call, offers each event to every processor, then what
-    /// these did, until nothing more happens; gives back all events in order.
+    /// Passes the recorded events to every processor, then the events that these cause, until there
+    /// are none; returns all events in order.
     ///
-    /// For the owner of a graph, at the end of each transaction.
+    /// For the owner of a graph with a journal, at the end of each transaction.
     pub fn settle(
         &mut self,
         processors: &mut [Box<dyn Processor>],
         now: Timestamp,
     ) -> Vec<GraphEvent> {
         let first = |event| (event, 0);
-        let mut waiting: VecDeque<_> = self.take_events().into_iter().map(first).collect();
-        let mut done = Vec::with_capacity(waiting.len());
-        while let Some((event, depth)) = waiting.pop_front() {
+        let mut queue: VecDeque<_> = self.take_events().into_iter().map(first).collect();
+        let mut done = Vec::with_capacity(queue.len());
+        while let Some((event, depth)) = queue.pop_front() {
             if depth < MAX_DEPTH {
                 for processor in &mut *processors {
                     processor.process(self, &event, now);
                 }
                 let next = |event| (event, depth + 1);
-                waiting.extend(self.take_events().into_iter().map(next));
+                queue.extend(self.take_events().into_iter().map(next));
             }
             done.push(event);
         }
@@ -70,7 +72,7 @@ mod tests {
     use super::*;
     use crate::graph::{Metadata, MetadataOp, Node};
 
-    /// Names every node that comes.
+    /// Adds a TID to every new node.
     struct Namer;
 
     impl Processor for Namer {
@@ -83,7 +85,7 @@ mod tests {
         }
     }
 
-    /// Answers every change with another.
+    /// Reacts to every change with another.
     struct Restless(i64);
 
     impl Processor for Restless {
@@ -108,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn what_processors_do_comes_after_what_caused_it() {
+    fn changes_of_processors_follow_their_causes() {
         let mut graph = graph();
         let events = graph.settle(&mut [Box::new(Namer)], Timestamp::ZERO);
         let kinds: Vec<_> = events
@@ -124,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn restless_processors_come_to_an_end() {
+    fn endless_chains_of_changes_end() {
         let events = graph().settle(
             &mut [Box::new(Namer), Box::new(Restless(0))],
             Timestamp::ZERO,

@@ -1,31 +1,34 @@
-//! `AdjacencyCursor`: the edges around a list of nodes, in pieces.
+//! `AdjacencyCursor`: the edges of a list of nodes, in batches.
 
 use super::Direction;
-use super::storage::{EdgeIndex, NodeIndex, Storage, Walker, is_second_sight, sides};
-use super::view::STRETCH;
+use super::reader::BATCH_SIZE;
+use super::storage::{EdgeIndex, NodeIndex, Storage, Walker, is_repeated_loop, sides};
 
-/// The state of a walk between two stretches.
+/// Cursor over the edges of a list of nodes, which can pause after any edge.
 ///
-/// `petgraph` lists a node's newest edge first; a side's edges are gathered and then turned round.
+/// `petgraph` lists the newest edge of a node first, so the edges of one side are collected and then
+/// reversed; only complete sides can be taken.
 pub(super) struct AdjacencyCursor<I> {
     from: I,
     direction: Direction,
-    /// How many nodes were begun.
+    /// Number of nodes taken from `from`.
     begun: usize,
+    /// Position within a side, if the last batch ended there.
     paused: Option<Paused>,
-    /// Which node, the edge, the node at its other end.
+    /// Position of the node in the list, the edge, and the node at its other end.
+    /// `taken <= complete <= found.len()`.
     found: Vec<(usize, EdgeIndex, NodeIndex)>,
-    /// How many of them were taken.
+    /// Number of edges in `found` that have been taken.
     taken: usize,
-    /// How many of them are of sides that were walked to the end.
+    /// Number of edges in `found` that belong to complete sides.
     complete: usize,
 }
 
-/// Where a stretch ended.
+/// Position at which a batch ended.
 struct Paused {
     node: NodeIndex,
     side: usize,
-    /// Stands before an edge that the view sees, which therefore stays.
+    /// Position before an edge that the view sees, and that is therefore not freed meanwhile.
     walker: Walker,
 }
 
@@ -42,19 +45,20 @@ impl<I: Iterator<Item = u32>> AdjacencyCursor<I> {
         }
     }
 
-    /// Whether there is something to take.
+    /// Returns whether there are edges to take.
     pub(super) const fn is_ready(&self) -> bool {
         self.taken < self.complete
     }
 
-    /// Which node, the edge, the node at its other end; of so many edges at most.
+    /// Takes at most `most` edges: the position of the node in the list, the edge, and the node at its
+    /// other end.
     pub(super) fn take(&mut self, most: usize) -> &[(usize, EdgeIndex, NodeIndex)] {
         let from = self.taken;
         self.taken = self.complete.min(from.saturating_add(most));
         &self.found[from..self.taken]
     }
 
-    /// Walks a stretch on; tells whether there is more to come.
+    /// Reads the next batch; returns whether there may be more. All edges must have been taken.
     pub(super) fn advance(&mut self, storage: &Storage, sequence: u64) -> bool {
         self.found.drain(..self.taken);
         self.complete -= self.taken;
@@ -64,7 +68,7 @@ impl<I: Iterator<Item = u32>> AdjacencyCursor<I> {
         loop {
             let (node, mut side, mut walker) = match self.paused.take() {
                 Some(paused) => (paused.node, paused.side, paused.walker),
-                None if spent >= STRETCH => return true,
+                None if spent >= BATCH_SIZE => return true,
                 None => {
                     let Some(node) = self.from.next() else {
                         return false;
@@ -82,7 +86,7 @@ impl<I: Iterator<Item = u32>> AdjacencyCursor<I> {
                     if !storage.has_edge_at(edge, sequence) {
                         continue;
                     }
-                    if spent >= STRETCH {
+                    if spent >= BATCH_SIZE {
                         self.paused = Some(Paused {
                             node,
                             side,
@@ -91,7 +95,7 @@ impl<I: Iterator<Item = u32>> AdjacencyCursor<I> {
                         return true;
                     }
                     spent += 1;
-                    if !is_second_sight(self.direction, sides[side], node, other) {
+                    if !is_repeated_loop(self.direction, sides[side], node, other) {
                         self.found.push((which, edge, other));
                     }
                     continue;

@@ -47,8 +47,8 @@ impl Edge {
     /// Returns a new edge in its first revision, created at `now`, whose id is derived from its two
     /// ends ([`EdgeId::between`]).
     ///
-    /// A second edge between the same nodes in the same direction needs an id of its own: see
-    /// [`Edge::new`].
+    /// Use [`Edge::new`] for a second edge between the same nodes in the same direction, which needs
+    /// another id.
     pub fn between(
         parent: impl Into<NodeId>,
         child: impl Into<NodeId>,

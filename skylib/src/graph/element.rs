@@ -1,4 +1,4 @@
-//! What nodes and edges have in common: ids, times, revisions, metadata.
+//! The common part of nodes and edges: ids, times, revisions, and metadata.
 
 use std::fmt;
 use std::hash::Hash;
@@ -8,7 +8,7 @@ use crate::id::Id;
 use crate::time::Timestamp;
 use crate::value::Text;
 
-/// Declares an id type: text on the outside, 16 bytes where it is a UUID.
+/// Declares an id type: any text, stored in 16 bytes if it is a UUID.
 macro_rules! id_type {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -19,25 +19,25 @@ macro_rules! id_type {
         pub struct $name(Id);
 
         impl $name {
-            /// A random id (UUID version 4).
+            /// Returns a random id (UUID version 4).
             #[must_use]
             pub fn random() -> Self {
                 Self(Id::random())
             }
 
-            /// The id that follows from a text (UUID version 5 in the OID namespace).
+            /// Returns the id that is derived from a text (UUID version 5 in the OID namespace).
             #[must_use]
             pub fn derived(text: &str) -> Self {
                 Self(Id::derived(text))
             }
 
-            /// Whether the text is empty, which no element in a graph may have.
+            /// Returns whether the text is empty, which an element of a graph must not have.
             #[must_use]
             pub fn is_empty(&self) -> bool {
                 self.0.is_empty()
             }
 
-            /// The untyped id.
+            /// Returns the untyped id.
             #[must_use]
             pub const fn as_id(&self) -> &Id {
                 &self.0
@@ -83,7 +83,7 @@ macro_rules! id_type {
 }
 
 id_type! {
-    /// Names a node.
+    /// Identifier of a node.
     ///
     /// ```
     /// use skylib::graph::NodeId;
@@ -95,12 +95,12 @@ id_type! {
 }
 
 id_type! {
-    /// Names an edge.
+    /// Identifier of an edge.
     EdgeId
 }
 
 impl EdgeId {
-    /// The id of an edge that was given none: it follows from its two ends.
+    /// Returns the id of an edge without an explicit id, which is derived from its two ends.
     ///
     /// ```
     /// use skylib::graph::{EdgeId, NodeId};
@@ -113,19 +113,19 @@ impl EdgeId {
     }
 }
 
-/// The part of a node and of an edge that changes the same way in both.
-pub(super) trait Element: Clone {
+/// Node or edge, for code that is the same for both.
+pub(super) trait Element: Clone + 'static {
     type Id: Clone + Eq + Hash;
     fn id(&self) -> &Self::Id;
     fn metadata(&self) -> &Metadata;
     fn fields(&self) -> Fields<'_>;
-    /// The same element with other metadata.
+    /// Returns the element with other metadata.
     fn revised(&self, metadata: Metadata, revision: i64, updated_at: Timestamp) -> Self;
-    /// The same element, gone.
+    /// Returns the element with a time of deletion.
     fn deleted(&self, now: Timestamp) -> Self;
 }
 
-/// What an element holds beside its metadata.
+/// Fields of an element other than its metadata.
 pub(super) struct Fields<'a> {
     pub(super) id: &'a Id,
     pub(super) host: &'a Text,
@@ -134,7 +134,7 @@ pub(super) struct Fields<'a> {
     pub(super) updated_at: Timestamp,
     pub(super) deleted_at: Option<Timestamp>,
     pub(super) revision: i64,
-    /// Parent and child of an edge.
+    /// Parent and child of an edge; `None` for a node.
     pub(super) ends: Option<(&'a NodeId, &'a NodeId)>,
 }
 

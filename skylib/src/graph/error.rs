@@ -1,21 +1,21 @@
-//! What can go wrong with a graph.
+//! Errors of graph operations.
 
-/// Why a graph refused.
+/// Error of a graph operation.
 ///
-/// COMPAT: every client; the texts are those that HTTP and WebSocket clients are shown.
+/// COMPAT: every client: the texts are part of HTTP and WebSocket replies.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum GraphError {
-    /// A node with this id is there already.
+    /// A node with this id exists already.
     #[error("Node ID conflict")]
     NodeConflict,
-    /// An edge with this id is there already.
+    /// An edge with this id exists already.
     #[error("Edge ID conflict")]
     EdgeConflict,
-    /// The edge starts at a node that is not there.
+    /// The node at which the edge starts does not exist.
     #[error("Parent node not found")]
     ParentNotFound,
-    /// The edge ends at a node that is not there.
+    /// The node at which the edge ends does not exist.
     #[error("Child node not found")]
     ChildNotFound,
     /// No node has this id.
@@ -24,22 +24,23 @@ pub enum GraphError {
     /// No edge has this id.
     #[error("Edge not found")]
     EdgeNotFound,
-    /// An element came without an id.
+    /// The element has no id.
     #[error("No ID found for graph element")]
     MissingId,
-    /// An edge came without the id of its parent.
+    /// The edge has no parent id.
     #[error("parent ID wrong format")]
     MissingParent,
-    /// An edge came without the id of its child.
+    /// The edge has no child id.
     #[error("child ID wrong format")]
     MissingChild,
-    /// A document that is no element at all; the text says where.
+    /// The document is not a graph element; the text contains the position.
     #[error("{0}")]
     Malformed(String),
-    /// More elements than 32-bit numbers can name.
+    /// The graph has 2^31 nodes or edges, the maximum.
     #[error("the graph is full")]
     Full,
-    /// So much changed since the view was opened that its revisions are no longer kept.
+    /// The revisions that the snapshot needs have been dropped, because too much has changed since it
+    /// was opened ([`Graph::set_past_limits`](super::Graph::set_past_limits)).
     #[error("the view of the graph has expired")]
     ViewExpired,
 }

@@ -1,4 +1,4 @@
-//! `GraphEvent`: what happened to a graph, in the order it happened.
+//! `GraphEvent`: one change of a graph.
 
 use std::sync::Arc;
 
@@ -6,37 +6,37 @@ use super::{Edge, MetadataOp, Node};
 
 /// One change of a graph. Complete by definition: it mirrors the messages on the wire.
 ///
-/// A deletion carries the element as it was, `deleted_at` set. Edges of a deleted node go before
-/// it. `ops` of an update are what changed; `None` where operations cannot say it (a literal key
-/// with a dot), the whole metadata is new then.
+/// A deletion contains the last revision with `deleted_at` set. The edges of a deleted node are
+/// deleted before it. The `ops` of an update are the changes of the metadata; `None` if operations
+/// cannot express them (a literal key with a dot): then the whole metadata is new.
 #[derive(Clone, Debug, PartialEq)]
 pub enum GraphEvent {
-    /// A node came.
+    /// A node was added.
     NodeAdded(Arc<Node>),
     /// A node's metadata changed.
     NodeUpdated {
-        /// The new revision.
+        /// New revision.
         node: Arc<Node>,
-        /// What changed.
+        /// Changes of the metadata.
         ops: Option<Arc<[MetadataOp]>>,
     },
-    /// A node went, its edges before it.
+    /// A node was deleted, after its edges.
     NodeDeleted(Arc<Node>),
-    /// An edge came.
+    /// An edge was added.
     EdgeAdded(Arc<Edge>),
     /// An edge's metadata changed.
     EdgeUpdated {
-        /// The new revision.
+        /// New revision.
         edge: Arc<Edge>,
-        /// What changed.
+        /// Changes of the metadata.
         ops: Option<Arc<[MetadataOp]>>,
     },
-    /// An edge went.
+    /// An edge was deleted.
     EdgeDeleted(Arc<Edge>),
 }
 
 impl GraphEvent {
-    /// Roughly how many bytes its element's metadata takes.
+    /// Returns the heap size of the element's metadata in bytes, approximately.
     #[must_use]
     pub fn metadata_bytes(&self) -> usize {
         match self {

@@ -1,4 +1,7 @@
-//! Secondary indexes: from a metadata key and a value to the nodes that have it.
+//! Secondary indexes: hash indexes from a value of a metadata key to the nodes that have it.
+//!
+//! A lookup costs one hash and, for a value of a single node, one read of that node; the nodes of a
+//! value with several of them are in a posting list.
 
 use std::cmp::Ordering;
 use std::hash::BuildHasher;
@@ -9,9 +12,9 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use super::Metadata;
 use super::posting_list::PostingList;
 use crate::filter::Predicate;
-use crate::value::{Found, Path, Text, Value};
+use crate::value::{Path, PathMatch, Text, Value};
 
-/// The keys that a graph indexes unless it is told otherwise.
+/// Keys that every graph indexes.
 pub(super) const DEFAULT_KEYS: [&str; 5] = ["Type", "Name", "TID", "MAC", "Manager"];
 
 /// All indexes of a graph.
@@ -20,34 +23,35 @@ pub(super) struct Indexes {
     hasher: DefaultHashBuilder,
 }
 
-/// One key's table. It holds what equality can find and nothing else: texts under themselves, and
-/// everything that counts as an integer under that integer; a list stands under each of its
-/// elements.
+/// Index of one key.
+///
+/// It contains what equality can find: texts as they are, and every value that counts as an integer
+/// as that integer; a list is entered under each of its elements.
 struct Index {
     key: Text,
-    /// Remembers where the key stands in key lists, which is not for several threads at a time.
+    /// Path of the key with its cache, which only one thread at a time may use.
     path: Mutex<Path>,
     table: HashTable<Entry>,
-    /// What entries with more than one node point to.
+    /// Values with more than one node and their posting lists.
     many: Vec<(Value, PostingList)>,
-    /// Places in `many` that are empty.
+    /// Unused positions in `many`.
     free: Vec<u32>,
 }
 
-/// Where the nodes are that have a value. A table of names and addresses is the biggest part of an
-/// index: it holds no values, those are in the nodes.
+/// Nodes that have a value. The table of a key with mostly unique values, such as names and addresses,
+/// is the largest part of an index, so it does not contain the values, which are in the nodes.
 #[derive(Clone, Copy)]
 struct Entry {
-    /// Half of the value's hash.
+    /// Upper half of the hash of the value.
     hash: u32,
-    /// The only node with that value, which has no other value at the key; or, with the top bit
-    /// set, a place in [`Index::many`].
-    place: u32,
+    /// The only node with that value, if that node has no other value at the key; or, with the top bit
+    /// set, a position in [`Index::many`].
+    target: u32,
 }
 
 const MANY: u32 = 1 << 31;
 
-/// The nodes that have a value; see [`Indexes::find`].
+/// Nodes that have a value; see [`Indexes::find`].
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Posting<'a> {
     One(u32),
@@ -58,7 +62,7 @@ impl Posting<'_> {
     pub(super) const fn len(&self) -> usize {
         match self {
             Self::One(_) => 1,
-            Self::Many(chunks) => chunks.len(),
+            Self::Many(list) => list.len(),
         }
     }
 }
@@ -82,7 +86,7 @@ impl Indexes {
         self.indexes.iter().map(|index| &index.key)
     }
 
-    /// Enters a new node.
+    /// Adds a new node.
     pub(super) fn add(&mut self, index: u32, metadata: &Metadata, nodes: &impl Nodes) {
         for table in &mut self.indexes {
             let values = table.values(metadata);
@@ -90,7 +94,7 @@ impl Indexes {
         }
     }
 
-    /// Takes a node out.
+    /// Removes a node.
     pub(super) fn remove(&mut self, index: u32, metadata: &Metadata, nodes: &impl Nodes) {
         for table in &mut self.indexes {
             for value in table.values(metadata) {
@@ -99,7 +103,7 @@ impl Indexes {
         }
     }
 
-    /// Moves a node whose metadata changed; `nodes` may tell either.
+    /// Updates a node whose metadata have changed; `nodes` may have either version.
     pub(super) fn update(
         &mut self,
         index: u32,
@@ -115,7 +119,7 @@ impl Indexes {
             if old == new {
                 continue;
             }
-            // An entry tells whether its node has other values too: none may stay as it is.
+            // An entry depends on whether its node has other values: all must be replaced.
             for value in &old {
                 table.remove(value, index, &self.hasher, nodes);
             }
@@ -123,7 +127,7 @@ impl Indexes {
         }
     }
 
-    /// The nodes whose value at a key equals a literal; `None` where no index can tell.
+    /// Returns the nodes whose value at a key equals a literal; `None` if no index covers the key.
     pub(super) fn find(
         &self,
         key: &str,
@@ -146,23 +150,23 @@ impl Indexes {
     }
 }
 
-/// What an index asks of the graph.
+/// Data of the graph that an index reads.
 pub(super) trait Nodes {
-    /// The change that brought a node, by which nodes are ordered.
+    /// Returns the sequence number of the insertion of a node, by which nodes are ordered.
     fn born(&self, index: u32) -> u64;
-    /// What is known about a node.
+    /// Returns the metadata of a node.
     fn metadata(&self, index: u32) -> Option<&Metadata>;
 }
 
 impl Index {
     fn posting(&self, entry: Entry) -> Posting<'_> {
-        match entry.many().and_then(|place| self.many.get(place)) {
-            Some((_, chunks)) => Posting::Many(chunks),
-            None => Posting::One(entry.place),
+        match entry.many().and_then(|position| self.many.get(position)) {
+            Some((_, list)) => Posting::Many(list),
+            None => Posting::One(entry.target),
         }
     }
 
-    /// Enters a node under all its values.
+    /// Adds a node under all its values.
     fn enter(
         &mut self,
         values: &[Value],
@@ -188,23 +192,26 @@ impl Index {
         let path = self.path.get_mut().unwrap_or_else(PoisonError::into_inner);
         let is_it = |entry: &Entry| is_value(&self.many, path, nodes, *entry, hash, value);
         let Some(found) = self.table.find_mut(hash.whole(), is_it) else {
-            let place = match is_only {
+            let target = match is_only {
                 true => index,
-                false => MANY | keep(&mut self.many, &mut self.free, value, &[index], nodes),
+                false => MANY | add_list(&mut self.many, &mut self.free, value, &[index], nodes),
             };
             let entry = Entry {
                 hash: hash.0,
-                place,
+                target,
             };
             let whole = |entry: &Entry| Hash(entry.hash).whole();
             self.table.insert_unique(hash.whole(), entry, whole);
             return;
         };
-        match found.many().and_then(|place| self.many.get_mut(place)) {
-            Some((_, chunks)) => chunks.insert(index, |i| nodes.born(i)),
+        match found
+            .many()
+            .and_then(|position| self.many.get_mut(position))
+        {
+            Some((_, list)) => list.insert(index, |i| nodes.born(i)),
             None => {
-                let both = [found.place, index];
-                found.place = MANY | keep(&mut self.many, &mut self.free, value, &both, nodes);
+                let both = [found.target, index];
+                found.target = MANY | add_list(&mut self.many, &mut self.free, value, &both, nodes);
             }
         }
     }
@@ -218,26 +225,26 @@ impl Index {
     ) {
         let hash = Hash::of(value, hasher);
         let many = &self.many;
-        // The only node of an entry has one value: this one, or it would not be looked for.
+        // A node that is the only one of an entry has one value: the one to be removed.
         let is_it = |entry: &Entry| {
             entry.hash == hash.0
-                && match entry.many().and_then(|place| many.get(place)) {
+                && match entry.many().and_then(|position| many.get(position)) {
                     Some((held, _)) => held == value,
-                    None => entry.place == index,
+                    None => entry.target == index,
                 }
         };
         let Ok(found) = self.table.find_entry(hash.whole(), is_it) else {
             return;
         };
-        let Some(place) = found.get().many() else {
+        let Some(position) = found.get().many() else {
             found.remove();
             return;
         };
-        let (_, chunks) = &mut self.many[place];
-        chunks.remove(index, |i| nodes.born(i));
-        if chunks.len() == 0 {
-            self.many[place] = (Value::Null, PostingList::default());
-            self.free.push(place as u32);
+        let (_, list) = &mut self.many[position];
+        list.remove(index, |i| nodes.born(i));
+        if list.len() == 0 {
+            self.many[position] = (Value::Null, PostingList::default());
+            self.free.push(position as u32);
             found.remove();
         }
     }
@@ -251,30 +258,30 @@ impl Index {
         let path = self.path.get_mut().unwrap_or_else(PoisonError::into_inner);
         match (path.find(old), path.find(new)) {
             (None, None) => true,
-            (Some(Found::One(old)), Some(Found::One(new))) => old == new,
-            (Some(Found::Many(old)), Some(Found::Many(new))) => old == new,
+            (Some(PathMatch::One(old)), Some(PathMatch::One(new))) => old == new,
+            (Some(PathMatch::Many(old)), Some(PathMatch::Many(new))) => old == new,
             _ => false,
         }
     }
 }
 
-/// What a node is entered under, each value once, in [`order`].
+/// Returns the values under which a node is indexed, each once, in [`order`].
 fn values(path: &Path, metadata: &Metadata) -> Vec<Value> {
     let mut values = Vec::new();
     match path.find(metadata) {
         None => {}
-        Some(Found::One(Value::List(list))) => {
+        Some(PathMatch::One(Value::List(list))) => {
             list.iter().for_each(|value| enter(value, &mut values));
         }
-        Some(Found::One(value)) => enter(value, &mut values),
-        Some(Found::Many(found)) => found.iter().for_each(|value| enter(value, &mut values)),
+        Some(PathMatch::One(value)) => enter(value, &mut values),
+        Some(PathMatch::Many(found)) => found.iter().for_each(|value| enter(value, &mut values)),
     }
     values.sort_unstable_by(order);
     values.dedup();
     values
 }
 
-/// The values that equality finds a value by.
+/// Adds the values to which a value is equal.
 fn enter(value: &Value, values: &mut Vec<Value>) {
     if let Value::Text(_) = value {
         values.push(value.clone());
@@ -282,12 +289,12 @@ fn enter(value: &Value, values: &mut Vec<Value>) {
     values.extend(value.to_int().map(Value::Int));
 }
 
-/// An order of texts and integers.
+/// Compares texts and integers.
 fn order(a: &Value, b: &Value) -> Ordering {
     (a.as_int(), a.as_text()).cmp(&(b.as_int(), b.as_text()))
 }
 
-/// Whether an entry stands for a value.
+/// Returns whether an entry is that of a value.
 fn is_value(
     many: &[(Value, PostingList)],
     path: &Path,
@@ -299,50 +306,50 @@ fn is_value(
     if entry.hash != hash.0 {
         return false;
     }
-    match entry.many().and_then(|place| many.get(place)) {
+    match entry.many().and_then(|position| many.get(position)) {
         Some((held, _)) => held == value,
         None => nodes
-            .metadata(entry.place)
+            .metadata(entry.target)
             .is_some_and(|metadata| matches!(&values(path, metadata)[..], [only] if only == value)),
     }
 }
 
-/// Makes a list of nodes and tells its place.
-fn keep(
+/// Adds a posting list; returns its position in `many`.
+fn add_list(
     many: &mut Vec<(Value, PostingList)>,
     free: &mut Vec<u32>,
     value: &Value,
     indexes: &[u32],
     nodes: &impl Nodes,
 ) -> u32 {
-    let mut chunks = PostingList::default();
+    let mut list = PostingList::default();
     for index in indexes {
-        chunks.insert(*index, |i| nodes.born(i));
+        list.insert(*index, |i| nodes.born(i));
     }
-    let kept = (value.clone(), chunks);
+    let entry = (value.clone(), list);
     match free.pop() {
-        Some(place) => {
-            many[place as usize] = kept;
-            place
+        Some(position) => {
+            many[position as usize] = entry;
+            position
         }
         None => {
-            many.push(kept);
+            many.push(entry);
             many.len() as u32 - 1
         }
     }
 }
 
 impl Entry {
-    /// The place in [`Index::many`], where there is more than a node.
+    /// Returns the position in [`Index::many`]; `None` for a single node.
     const fn many(self) -> Option<usize> {
-        match self.place & MANY {
+        match self.target & MANY {
             0 => None,
-            _ => Some((self.place ^ MANY) as usize),
+            _ => Some((self.target ^ MANY) as usize),
         }
     }
 }
 
-/// Half of a value's hash, which is enough for a graph of 32-bit numbers.
+/// Upper half of the hash of a value, which is enough for a graph with 32-bit numbers.
 #[derive(Clone, Copy)]
 struct Hash(u32);
 
@@ -356,7 +363,7 @@ impl Hash {
         Self((whole >> 32) as u32)
     }
 
-    /// A hash with all bits to place an entry by.
+    /// Returns a hash of 64 bits for the table.
     const fn whole(self) -> u64 {
         (self.0 as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }

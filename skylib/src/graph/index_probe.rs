@@ -1,26 +1,30 @@
-//! Which index, if any, finds the nodes that pass a filter.
+//! Choice of the index that finds the nodes that match a filter.
+//!
+//! A filter is answered by one index: of a conjunction the most selective test, of a disjunction all
+//! tests if they are equalities on the same key. Several posting lists are combined by a k-way merge
+//! in `O(n log k)`.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
-use std::fmt;
 
 use super::ElementKey;
 use super::storage::{NodeIndex, Storage};
 use crate::filter::{Filter, Predicate};
 use crate::value::Text;
 
-/// One key of an index and the values looked up in it.
+/// Lookup of values in the index of one key.
 #[derive(Clone, Debug, PartialEq)]
-pub struct IndexProbe {
+pub(super) struct IndexProbe {
     key: Text,
-    /// Equalities, of which one must hold.
+    /// Equalities, at least one of which must hold.
     any_of: Vec<Predicate>,
-    /// Nodes the index named when asked.
+    /// Number of nodes that the index found when the probe was made.
     estimate: usize,
+    /// Whether the filter tests nothing else.
     is_exact: bool,
 }
 
-/// The best probe for a filter.
+/// Returns the most selective probe for a filter; `None` if no index helps.
 pub(super) fn probe(filter: &Filter<ElementKey>, storage: &Storage) -> Option<IndexProbe> {
     match filter {
         Filter::All(filters) => {
@@ -58,28 +62,28 @@ pub(super) fn probe(filter: &Filter<ElementKey>, storage: &Storage) -> Option<In
     }
 }
 
-/// More values than this are better looked for in a scan.
+/// Most values in a probe; more of them cost more than a scan.
 const MAX_VALUES: usize = 1024;
 
 impl IndexProbe {
-    /// The indexed key.
+    /// Returns the indexed key.
     #[must_use]
-    pub const fn key(&self) -> &Text {
+    pub(super) const fn key(&self) -> &Text {
         &self.key
     }
 
-    /// How many nodes the index named when it was asked.
+    /// Returns the number of nodes that the index found when the probe was made.
     #[must_use]
-    pub const fn estimate(&self) -> usize {
+    pub(super) const fn estimate(&self) -> usize {
         self.estimate
     }
 
-    /// Whether the filter asks for nothing else, so that what the index names now needs no test.
+    /// Returns whether the filter tests nothing else, so that the nodes found need no test.
     pub(super) const fn is_exact(&self) -> bool {
         self.is_exact
     }
 
-    /// The number of living nodes that pass the filter, where the index alone can tell.
+    /// Returns the number of nodes that match the filter now, if the index alone determines it.
     pub(super) fn count(&self, storage: &Storage) -> Option<usize> {
         match &self.any_of[..] {
             [predicate] if self.is_exact => Some(
@@ -91,8 +95,8 @@ impl IndexProbe {
         }
     }
 
-    /// The nodes the index names that came after `birth`, and those of `others`, in the order they
-    /// came, each once.
+    /// Returns the nodes of the index and of `others` that were inserted after `birth`, in insertion
+    /// order, without duplicates.
     pub(super) fn merge<'a>(
         &'a self,
         storage: &'a Storage,
@@ -116,19 +120,7 @@ impl IndexProbe {
     }
 }
 
-impl fmt::Display for IndexProbe {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "index {} ({} values, about {} nodes)",
-            self.key,
-            self.any_of.len(),
-            self.estimate
-        )
-    }
-}
-
-/// Ascending iterators made one, without repetitions.
+/// K-way merge of ascending iterators, without duplicates.
 struct Merge<I: Iterator<Item = (u64, NodeIndex)>> {
     sources: Vec<I>,
     heads: BinaryHeap<Reverse<((u64, NodeIndex), usize)>>,

@@ -1,19 +1,21 @@
-//! The order in which elements came, as a linked list beside them.
+//! `InsertionOrder`: the order in which elements were inserted, as a doubly linked list.
 
 use super::storage::make_room;
 
-/// A list of element numbers: append, remove and step in constant time, 8 bytes an element.
+/// Doubly linked list of element numbers: append, remove, and step in constant time, with eight
+/// bytes per element.
 ///
-/// `petgraph` gives the numbers of elements that have gone to new ones, so the numbers themselves
-/// tell no order.
+/// `petgraph` reuses the numbers of removed elements, so the numbers themselves have no order.
 #[derive(Default)]
 pub(super) struct InsertionOrder {
+    /// Links of each element; those of a number that is not in the list are zero.
     links: Vec<Links>,
+    /// First and last element, counted from one; both are zero in an empty list.
     first: u32,
     last: u32,
 }
 
-/// Neighbours in the list, counted from one; zero is the end.
+/// Neighbors in the list, counted from one; zero at the ends.
 #[derive(Clone, Copy, Default)]
 struct Links {
     before: u32,
@@ -24,16 +26,16 @@ impl InsertionOrder {
     /// Appends a number that is not in the list.
     pub(super) fn push(&mut self, index: usize) {
         make_room(&mut self.links, index);
-        let place = place(index);
+        let position = from_one(index);
         self.links[index] = Links {
             before: self.last,
             after: 0,
         };
         match self.last {
-            0 => self.first = place,
-            last => self.links[last as usize - 1].after = place,
+            0 => self.first = position,
+            last => self.links[last as usize - 1].after = position,
         }
-        self.last = place;
+        self.last = position;
     }
 
     /// Removes a number that is in the list.
@@ -49,14 +51,14 @@ impl InsertionOrder {
         }
     }
 
-    /// The number after one that is in the list; the first where none is given.
+    /// Returns the number that follows a number in the list; the first for `None`.
     #[inline]
     pub(super) fn after(&self, index: Option<usize>) -> Option<usize> {
-        let place = match index {
+        let position = match index {
             None => self.first,
             Some(index) => self.links.get(index)?.after,
         };
-        (place as usize).checked_sub(1)
+        (position as usize).checked_sub(1)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = usize> {
@@ -64,8 +66,8 @@ impl InsertionOrder {
     }
 }
 
-/// An index counted from one; 32-bit graph indexes end one below `u32::MAX`.
-fn place(index: usize) -> u32 {
+/// Returns an index counted from one; 32-bit graph indexes end one below `u32::MAX`.
+fn from_one(index: usize) -> u32 {
     u32::try_from(index).unwrap_or(u32::MAX - 1) + 1
 }
 
@@ -74,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn removed_numbers_come_back_at_the_end() {
+    fn numbers_inserted_again_are_last() {
         let mut order = InsertionOrder::default();
         (0..4).for_each(|i| order.push(i));
         order.remove(0);

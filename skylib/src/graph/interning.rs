@@ -1,4 +1,7 @@
-//! Makes equal parts of elements one part in memory.
+//! Interning: equal parts of elements share memory.
+//!
+//! Key lists and texts are interned in hash sets, values in a direct-mapped cache: one hash and one
+//! comparison per value.
 
 use std::hash::{BuildHasher, Hash, Hasher};
 
@@ -7,22 +10,26 @@ use hashbrown::{DefaultHashBuilder, HashSet};
 use super::{Edge, Metadata, Node};
 use crate::value::{ShapeTable, Text, Value};
 
-/// What elements share: key lists, hosts and origins, the whole metadata of edges, of which most
-/// have one of a few relation types and nothing else, and the objects and arrays in the metadata of
-/// nodes, of which many interfaces have the same (features, routes of a fresh namespace).
+/// Interned parts of elements.
 ///
-/// Bounded: what is forgotten costs nothing but some sharing.
+/// These are key lists, hosts, and origins; the whole metadata of edges, most of which consist of one
+/// of a few relation types; and the objects and arrays in the metadata of nodes, which are the same
+/// for many interfaces (features, the routes of a new namespace).
+///
+/// All tables are bounded: an evicted entry costs memory, not correctness.
 #[derive(Default)]
 pub(super) struct Interner {
     shapes: ShapeTable,
+    /// At most [`MAX_TEXTS`]; cleared beyond.
     texts: HashSet<Text>,
     hasher: DefaultHashBuilder,
-    /// A value stands at the place its hash names, until another one with that place comes.
+    /// Direct-mapped cache: a value is in the slot of its hash until another value replaces it.
+    /// Empty or [`SLOTS`] long.
     values: Vec<Value>,
 }
 
 const MAX_TEXTS: usize = 1 << 16;
-const PLACES: usize = 1 << 12;
+const SLOTS: usize = 1 << 12;
 
 impl Interner {
     pub(super) fn node(&mut self, node: Node) -> Node {
@@ -52,13 +59,13 @@ impl Interner {
         }
     }
 
-    /// The same of objects and arrays, the objects in an object first.
+    /// Interns objects and arrays, the objects within an object first.
     fn share(&mut self, value: &mut Value) {
         if !is_shared(value) {
             return;
         }
         if let Value::Map(map) = value {
-            // One that others hold has been here before.
+            // A shared map has been interned before.
             map.update_unshared(|value| self.share(value));
         }
         *value = self.value(std::mem::take(value));
@@ -80,13 +87,13 @@ impl Interner {
         let mut state = self.hasher.build_hasher();
         hash(&value, &mut state);
         if self.values.is_empty() {
-            self.values.resize(PLACES, Value::Null);
+            self.values.resize(SLOTS, Value::Null);
         }
-        let place = &mut self.values[state.finish() as usize % PLACES];
-        if *place != value {
-            *place = value;
+        let slot = &mut self.values[state.finish() as usize % SLOTS];
+        if *slot != value {
+            *slot = value;
         }
-        place.clone()
+        slot.clone()
     }
 }
 
@@ -94,7 +101,8 @@ const fn is_shared(value: &Value) -> bool {
     matches!(value, Value::Map(_) | Value::List(_))
 }
 
-/// Equal values on interned key lists have equal hashes, once what is in them is shared.
+/// Hashes a value; equal values have equal hashes if their key lists and inner objects are interned,
+/// because those are hashed by address.
 fn hash(value: &Value, state: &mut impl Hasher) {
     match value {
         Value::Null => state.write_u8(0),
@@ -122,11 +130,11 @@ mod tests {
     const ORIGIN: &str = "agent.a-host-of-some-length";
 
     #[test]
-    fn equal_edges_share_what_they_hold() {
-        let mut sharing = Interner::default();
+    fn equal_edges_share_their_parts() {
+        let mut interner = Interner::default();
         let mut edge = |relation: &str| {
             let metadata = Metadata::from_iter([("RelationType", relation)]);
-            sharing.edge(
+            interner.edge(
                 Edge::new("e", "p", "c", metadata, Timestamp::ZERO)
                     .with_origin(Origin::from_text(ORIGIN).with_host("h")),
             )
@@ -140,11 +148,11 @@ mod tests {
 
     #[test]
     fn nodes_share_equal_objects_and_nothing_else_changes() {
-        let mut sharing = Interner::default();
+        let mut interner = Interner::default();
         let json = r#"{"Features":{"rx":true,"tx":[1,2.5,null]},"IPV4":["a","b"],"Name":"x"}"#;
         let metadata: Metadata = serde_json::from_str(json).unwrap();
         let mut node = |metadata: &Metadata| {
-            sharing.node(
+            interner.node(
                 Node::new("n", metadata.clone(), Timestamp::ZERO)
                     .with_origin(Origin::from_text(ORIGIN).with_host("h")),
             )
@@ -162,12 +170,12 @@ mod tests {
     }
 
     #[test]
-    fn objects_share_what_is_in_them() {
-        let mut sharing = Interner::default();
+    fn objects_share_inner_objects() {
+        let mut interner = Interner::default();
         let mut node = |app: &str| {
             let json = format!(r#"{{"Docker":{{"App":"{app}","Labels":{{"io":{{"pod":"x"}}}}}}}}"#);
             let read = || serde_json::from_str::<Metadata>(&json).unwrap();
-            let node = sharing.node(Node::new("n", read(), Timestamp::ZERO));
+            let node = interner.node(Node::new("n", read(), Timestamp::ZERO));
             assert_eq!(node.metadata, read());
             node.metadata
         };
@@ -179,15 +187,15 @@ mod tests {
     }
 
     #[test]
-    fn hostile_variety_does_not_pile_up() {
-        let mut sharing = Interner::default();
+    fn many_different_values_do_not_accumulate() {
+        let mut interner = Interner::default();
         for i in 0..MAX_TEXTS + 10 {
             let metadata = Metadata::from_iter([("K", Value::from(i as i64))]);
             let origin = format!("an origin longer than fourteen bytes {i}");
             let edge = Edge::new("e", "p", "c", metadata.clone(), Timestamp::ZERO)
                 .with_origin(Origin::from_text(origin));
-            assert_eq!(sharing.edge(edge).metadata, metadata);
+            assert_eq!(interner.edge(edge).metadata, metadata);
         }
-        assert!(sharing.values.len() == PLACES && sharing.texts.len() <= MAX_TEXTS);
+        assert!(interner.values.len() == SLOTS && interner.texts.len() <= MAX_TEXTS);
     }
 }

@@ -1,4 +1,4 @@
-//! Nodes and edges as JSON, key order and input rules as clients know them.
+//! JSON of nodes and edges, with the key order and the input rules of the original.
 
 use std::fmt;
 
@@ -30,7 +30,7 @@ fn write<E: Element, S: serde::Serializer>(element: &E, serializer: S) -> Result
     json.end()
 }
 
-/// [`write`], into a text.
+/// Writes the same JSON as [`write`], without `serde`.
 fn write_text<E: Element>(element: &E, out: &mut JsonWriter) {
     let fields = element.fields();
     out.constant(b"{\"ID\":");
@@ -70,13 +70,13 @@ fn write_id(id: &Id, out: &mut JsonWriter) {
     }
 }
 
-/// An element that can be written fast.
+/// Element with a fast JSON writer.
 pub(crate) trait WriteJson {
-    /// Writes what [`serde_json`] would.
+    /// Writes the same text as [`serde_json`].
     fn write_json(&self, out: &mut JsonWriter);
 }
 
-/// What is written of an element; everything may be missing or `null`.
+/// Element on the wire; every field may be missing or `null`.
 #[derive(Default)]
 struct Wire {
     id: Option<Id>,
@@ -91,7 +91,7 @@ struct Wire {
     child: Option<Id>,
 }
 
-/// Milliseconds, written as an integer and nothing else.
+/// Unix milliseconds; only an integer is accepted.
 #[derive(Clone, Copy)]
 struct Ms(Timestamp);
 
@@ -101,7 +101,7 @@ impl<'de> serde::Deserialize<'de> for Ms {
     }
 }
 
-/// The keys in their usual spelling and order.
+/// Keys in the order of the original.
 const KEYS: [&str; 10] = [
     "ID",
     "Metadata",
@@ -115,7 +115,7 @@ const KEYS: [&str; 10] = [
     "Child",
 ];
 
-/// Which of [`KEYS`] a key is, and whether in its usual spelling.
+/// Position of a key in [`KEYS`], and whether its case is the same; `None` for an unknown key.
 struct Key(Option<(usize, bool)>);
 
 impl<'de> serde::Deserialize<'de> for Key {
@@ -154,7 +154,7 @@ impl<'de> serde::Deserialize<'de> for Wire {
 
             fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Wire, A::Error> {
                 let mut wire = Wire::default();
-                // COMPAT: hand-written clients; any case will do, the usual spelling wins.
+                // COMPAT: hand-written clients: keys match in any case, an exact match has priority.
                 let mut settled = [false; KEYS.len()];
                 while let Some(Key(key)) = map.next_key()? {
                     let Some((key, is_exact)) = key.filter(|(key, exact)| *exact || !settled[*key])
@@ -187,7 +187,7 @@ fn time(ms: Option<Ms>) -> Timestamp {
     ms.map_or(Timestamp::ZERO, |ms| ms.0)
 }
 
-fn named(id: Option<Id>, missing: GraphError) -> Result<Id, GraphError> {
+fn required(id: Option<Id>, missing: GraphError) -> Result<Id, GraphError> {
     id.filter(|id| !id.is_empty()).ok_or(missing)
 }
 
@@ -196,7 +196,7 @@ impl TryFrom<Wire> for Node {
 
     fn try_from(wire: Wire) -> Result<Self, GraphError> {
         Ok(Self {
-            id: NodeId::from(named(wire.id, GraphError::MissingId)?),
+            id: NodeId::from(required(wire.id, GraphError::MissingId)?),
             metadata: wire.metadata.unwrap_or_default(),
             host: wire.host.unwrap_or_default(),
             origin: wire.origin.unwrap_or_default(),
@@ -213,9 +213,9 @@ impl TryFrom<Wire> for Edge {
 
     fn try_from(wire: Wire) -> Result<Self, GraphError> {
         Ok(Self {
-            id: EdgeId::from(named(wire.id, GraphError::MissingId)?),
-            parent: NodeId::from(named(wire.parent, GraphError::MissingParent)?),
-            child: NodeId::from(named(wire.child, GraphError::MissingChild)?),
+            id: EdgeId::from(required(wire.id, GraphError::MissingId)?),
+            parent: NodeId::from(required(wire.parent, GraphError::MissingParent)?),
+            child: NodeId::from(required(wire.child, GraphError::MissingChild)?),
             metadata: wire.metadata.unwrap_or_default(),
             host: wire.host.unwrap_or_default(),
             origin: wire.origin.unwrap_or_default(),
@@ -242,18 +242,19 @@ macro_rules! json {
         }
 
         impl<'de> serde::Deserialize<'de> for $name {
-            /// Times that are missing stay at zero: see `stamp`.
+            /// Missing times become zero; see `stamp`.
             fn deserialize<D: serde::Deserializer<'de>>(de: D) -> Result<Self, D::Error> {
                 Self::try_from(Wire::deserialize(de)?).map_err(D::Error::custom)
             }
         }
 
         impl $name {
-            /// Reads one element from JSON; missing times become `now`.
+            /// Parses one element from JSON; missing times become `now`.
             ///
             /// # Errors
-            /// `No ID found for graph element` and its like for what is missing;
-            /// [`GraphError::Malformed`] where the text is no such JSON.
+            /// [`GraphError::MissingId`], [`GraphError::MissingParent`], or
+            /// [`GraphError::MissingChild`] if one of these is missing or empty;
+            /// [`GraphError::Malformed`] if the text is not the JSON of an element.
             pub fn from_json(json: &[u8], now: Timestamp) -> Result<Self, GraphError> {
                 let wire: Wire = serde_json::from_slice(json)
                     .map_err(|error| GraphError::Malformed(error.to_string()))?;
@@ -262,7 +263,7 @@ macro_rules! json {
                 Ok(element)
             }
 
-            /// Gives creation and update times that were missing on the wire a value.
+            /// Sets the creation and update times that are zero, because they were missing, to `now`.
             pub fn stamp(&mut self, now: Timestamp) {
                 for time in [&mut self.created_at, &mut self.updated_at] {
                     if *time == Timestamp::ZERO {
@@ -283,7 +284,7 @@ mod tests {
     use crate::graph::Origin;
 
     #[test]
-    fn what_is_missing_is_named() {
+    fn errors_name_what_is_missing() {
         let now = Timestamp::from_ms(7);
         let node = |json: &str| Node::from_json(json.as_bytes(), now).map_err(|e| e.to_string());
         let edge = |json: &str| Edge::from_json(json.as_bytes(), now).map_err(|e| e.to_string());
@@ -327,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn json_comes_back_as_it_was() {
+    fn json_round_trips() {
         let json = r#"{"ID":"e","Metadata":{"A":[1,{"B":null}]},"Host":"h","Origin":"o.h","#
             .to_owned()
             + r#""CreatedAt":1,"UpdatedAt":2,"DeletedAt":3,"Revision":4,"#
@@ -344,7 +345,7 @@ mod tests {
             "Child":"276EC92A-884B-5251-AF04-080C9C22B304"}"#,
         )
         .unwrap();
-        let gone = Edge {
+        let deleted = Edge {
             deleted_at: Some(Timestamp::from_ms(5)),
             ..living.clone()
         };
@@ -356,7 +357,7 @@ mod tests {
             String::from_utf8(out.as_bytes().to_vec()).unwrap()
         };
         assert_eq!(fast(&living), serde_json::to_string(&living).unwrap());
-        assert_eq!(fast(&gone), serde_json::to_string(&gone).unwrap());
+        assert_eq!(fast(&deleted), serde_json::to_string(&deleted).unwrap());
         assert_eq!(fast(&node), serde_json::to_string(&node).unwrap());
     }
 

@@ -1,11 +1,11 @@
-//! `ElementKey`: a key of a query, compiled for nodes and edges.
+//! `ElementKey`: a key of a filter, compiled for lookups on nodes and edges.
 
 use super::element::Element;
 use super::{Edge, Metadata, Node};
 use crate::filter::{Fields, Filter, Predicate};
-use crate::value::{Found, Path, Text, Value};
+use crate::value::{Path, PathMatch, Text, Value};
 
-/// What a key names on a node or an edge.
+/// Field of a node or an edge that a filter tests.
 ///
 /// ```
 /// use skylib::filter::{Filter, Predicate};
@@ -28,25 +28,25 @@ pub enum ElementKey {
     Host,
     /// `@Origin`
     Origin,
-    /// `@CreatedAt`, milliseconds.
+    /// `@CreatedAt`, in Unix milliseconds.
     CreatedAt,
-    /// `@UpdatedAt`, milliseconds.
+    /// `@UpdatedAt`, in Unix milliseconds.
     UpdatedAt,
-    /// `@DeletedAt`, milliseconds; not there while the element lives.
+    /// `@DeletedAt`, in Unix milliseconds; absent while the element exists.
     DeletedAt,
     /// `@Revision`
     Revision,
-    /// `Parent`: the parent's id on an edge, metadata on a node.
+    /// `Parent`: the id of the parent on an edge, a metadata key on a node.
     Parent(MetadataKey),
-    /// `Child`: the child's id on an edge, metadata on a node.
+    /// `Child`: the id of the child on an edge, a metadata key on a node.
     Child(MetadataKey),
-    /// Anything else.
+    /// Any other name: a metadata key.
     Metadata(MetadataKey),
 }
 
 impl ElementKey {
-    /// Understands a key; whatever is not known otherwise is metadata, `Metadata.` before it cut
-    /// off.
+    /// Parses the name of a field. A name that is not one of the others is a metadata key, with or
+    /// without the prefix `Metadata.`.
     #[must_use]
     pub fn parse(name: &str) -> Self {
         match name {
@@ -65,13 +65,13 @@ impl ElementKey {
         }
     }
 
-    /// The filter with its keys understood.
+    /// Returns the same filter on parsed keys.
     #[must_use]
     pub fn compile(filter: &Filter) -> Filter<Self> {
         filter.map_keys(&mut |key| Self::parse(key))
     }
 
-    /// The text that this filter wants at a key of a kind, whatever else it wants.
+    /// Returns the text that every match of the filter has in a field, if the filter requires one.
     ///
     /// ```
     /// use skylib::filter::{Filter, Predicate};
@@ -80,21 +80,21 @@ impl ElementKey {
     /// let filter = Filter::test("Type", Predicate::Text("bridge".into()))
     ///     .and(Filter::test("@ID", Predicate::Text("br0".into())));
     /// let filter = ElementKey::compile(&filter);
-    /// let id = ElementKey::wanted(&filter, |key| matches!(key, ElementKey::Id));
+    /// let id = ElementKey::required_text(&filter, |key| matches!(key, ElementKey::Id));
     /// assert_eq!(id.map(|id| id.as_str()), Some("br0"));
     /// ```
     #[must_use]
-    pub fn wanted(filter: &Filter<Self>, is_it: fn(&Self) -> bool) -> Option<&Text> {
+    pub fn required_text(filter: &Filter<Self>, is_field: fn(&Self) -> bool) -> Option<&Text> {
         match filter {
             Filter::All(filters) => filters
                 .iter()
-                .find_map(|filter| Self::wanted(filter, is_it)),
-            Filter::Test(key, Predicate::Text(text)) if is_it(key) => Some(text),
+                .find_map(|filter| Self::required_text(filter, is_field)),
+            Filter::Test(key, Predicate::Text(text)) if is_field(key) => Some(text),
             _ => None,
         }
     }
 
-    /// The metadata key that this is on a node.
+    /// Returns the metadata key that this field is on a node; `None` for fields of the node itself.
     #[must_use]
     pub const fn metadata_of_node(&self) -> Option<&MetadataKey> {
         match self {
@@ -110,7 +110,7 @@ impl From<&str> for ElementKey {
     }
 }
 
-/// A dotted metadata key, and where it stood in the key lists met last.
+/// Dotted metadata key with a cache of its positions in key lists ([`Path`]).
 #[derive(Clone, Debug)]
 pub struct MetadataKey {
     name: Text,
@@ -125,25 +125,25 @@ impl MetadataKey {
         }
     }
 
-    /// The dotted key.
+    /// Returns the dotted key.
     #[must_use]
     pub const fn name(&self) -> &Text {
         &self.name
     }
 
-    /// For lookups.
+    /// Returns the compiled path.
     #[must_use]
     pub const fn path(&self) -> &Path {
         &self.path
     }
 }
 
-/// A field as tests see it.
+/// Value of a field.
 enum Field<'a> {
     Absent,
     Text(&'a str),
     Int(i64),
-    Found(Found<'a>),
+    Match(PathMatch<'a>),
 }
 
 impl Field<'_> {
@@ -152,9 +152,9 @@ impl Field<'_> {
             Self::Absent => false,
             Self::Text(text) => predicate.matches_text(text),
             Self::Int(number) => predicate.matches_int(*number),
-            Self::Found(Found::One(value)) => predicate.matches(value),
-            // Arrays inside the found ones are not looked into (COMPAT: Gremlin clients).
-            Self::Found(Found::Many(values)) => {
+            Self::Match(PathMatch::One(value)) => predicate.matches(value),
+            // COMPAT: Gremlin clients: arrays inside arrays are not searched.
+            Self::Match(PathMatch::Many(values)) => {
                 matches!(predicate, Predicate::Present)
                     || values
                         .iter()
@@ -168,13 +168,16 @@ impl Field<'_> {
             Self::Absent => None,
             Self::Text(text) => Some(Value::from(*text)),
             Self::Int(number) => Some(Value::Int(*number)),
-            Self::Found(Found::One(value)) => Some((*value).clone()),
-            Self::Found(Found::Many(values)) => Some(Value::list(values.iter().copied().cloned())),
+            Self::Match(PathMatch::One(value)) => Some((*value).clone()),
+            Self::Match(PathMatch::Many(values)) => {
+                Some(Value::list(values.iter().copied().cloned()))
+            }
         }
     }
 }
 
-/// Whether an element passes, of which the metadata are at hand already.
+/// Returns whether an element matches a filter; `metadata` is the element's own, which the caller
+/// has loaded already.
 #[inline]
 pub(super) fn matches<E: Element>(
     filter: &Filter<ElementKey>,
@@ -183,7 +186,7 @@ pub(super) fn matches<E: Element>(
 ) -> bool {
     let element = WithMetadata(element, metadata);
     match filter {
-        // What most scans ask, without a call for every element.
+        // Most scans test one field: no recursive call for every element.
         Filter::Test(key, predicate) => element.test(key, predicate),
         filter => filter.matches(&element),
     }
@@ -194,12 +197,12 @@ struct WithMetadata<'a, E>(&'a E, &'a Metadata);
 impl<E: Element> Fields<ElementKey> for WithMetadata<'_, E> {
     #[inline]
     fn test(&self, key: &ElementKey, predicate: &Predicate) -> bool {
-        // Nearly every key is this, and a scan asks for it of every element.
+        // Fast path: nearly every key is a metadata key.
         if let ElementKey::Metadata(key) = key {
             return match key.path.find(self.1) {
-                Some(Found::One(Value::Int(number))) => predicate.matches_int(*number),
-                Some(Found::One(value)) => predicate.matches(value),
-                Some(found) => Field::Found(found).test(predicate),
+                Some(PathMatch::One(Value::Int(number))) => predicate.matches_int(*number),
+                Some(PathMatch::One(value)) => predicate.matches(value),
+                Some(found) => Field::Match(found).test(predicate),
                 None => false,
             };
         }
@@ -236,7 +239,7 @@ fn with_field<E: Element, R>(
         ElementKey::Parent(key) | ElementKey::Child(key) | ElementKey::Metadata(key) => then(
             key.path
                 .find(element.metadata())
-                .map_or(Field::Absent, Field::Found),
+                .map_or(Field::Absent, Field::Match),
         ),
     }
 }
@@ -244,7 +247,8 @@ fn with_field<E: Element, R>(
 macro_rules! fields {
     ($name:ident) => {
         impl $name {
-            /// What a key holds; the hits of all elements of an array on the way as a list.
+            /// Returns the value of a field. If the path leads through an array, the values found in
+            /// its elements are returned as a list.
             #[must_use]
             pub fn value(&self, key: &ElementKey) -> Option<Value> {
                 with_field(self, key, |field| field.value())
@@ -304,18 +308,18 @@ mod tests {
         );
         assert!(
             !has(&node, "@DeletedAt", Predicate::Present),
-            "while it lives"
+            "absent while the node exists"
         );
         assert!(
             !has(&node, "ID", Predicate::Present),
-            "metadata without the sign"
+            "a metadata key without the sign"
         );
-        let gone = Node {
+        let deleted = Node {
             deleted_at: Some(Timestamp::from_ms(9)),
             ..node
         };
-        assert!(has(&gone, "@DeletedAt", Predicate::Int(9)));
-        assert_eq!(gone.value(&ElementKey::parse("@Host")), Some("h".into()));
+        assert!(has(&deleted, "@DeletedAt", Predicate::Int(9)));
+        assert_eq!(deleted.value(&ElementKey::parse("@Host")), Some("h".into()));
     }
 
     #[test]
@@ -339,7 +343,7 @@ mod tests {
         );
         assert!(
             has(&node, "Ifs.Zzz", Predicate::Present),
-            "there through an array"
+            "present through an array"
         );
         assert!(has(&node, "@x", Predicate::Bool(true)));
         assert!(

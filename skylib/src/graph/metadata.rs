@@ -1,4 +1,4 @@
-//! Changes of metadata: single operations, and the difference of two states.
+//! Changes of metadata: operations on dotted paths, and the difference of two states.
 
 use std::collections::BTreeMap;
 
@@ -6,20 +6,20 @@ use arcstr::ArcStr;
 
 use crate::value::{MAX_DEPTH, Map, Text, Value};
 
-/// What is known about a node or an edge.
+/// Metadata of a node or an edge: an object with values of any depth.
 pub type Metadata = Map;
 
-/// One change of an element's metadata. Complete by definition: it mirrors the wire form.
+/// One change of metadata. Complete by definition: it mirrors the wire form.
 ///
-/// Keys are dotted paths: setting `ExtID.iface-id` creates the object `ExtID` where it is missing,
-/// deleting it removes `ExtID` when that becomes empty.
+/// Keys are dotted paths: setting `ExtID.iface-id` creates the object `ExtID` if it is missing, and
+/// deleting it removes `ExtID` if that becomes empty.
 ///
 /// ```
 /// use skylib::graph::{Metadata, MetadataOp};
 /// let op: MetadataOp = serde_json::from_str(r#"{"Type":1,"Key":"ExtID.iface-id","Value":"p1"}"#)?;
 /// let mut metadata = Metadata::new();
 /// assert!(op.apply(&mut metadata));
-/// assert!(!op.apply(&mut metadata), "there already");
+/// assert!(!op.apply(&mut metadata), "no change");
 /// assert_eq!(serde_json::to_string(&metadata)?, r#"{"ExtID":{"iface-id":"p1"}}"#);
 /// # Ok::<(), serde_json::Error>(())
 /// ```
@@ -29,7 +29,7 @@ pub enum MetadataOp {
     Set {
         /// Dotted path.
         key: Text,
-        /// What it becomes.
+        /// New value.
         value: Value,
     },
     /// Removes the value at a path.
@@ -40,7 +40,7 @@ pub enum MetadataOp {
 }
 
 impl MetadataOp {
-    /// Adds or replaces.
+    /// Returns an operation that adds or replaces a value.
     pub fn set(key: impl Into<Text>, value: impl Into<Value>) -> Self {
         Self::Set {
             key: key.into(),
@@ -48,12 +48,12 @@ impl MetadataOp {
         }
     }
 
-    /// Removes.
+    /// Returns an operation that removes a value.
     pub fn delete(key: impl Into<Text>) -> Self {
         Self::Delete { key: key.into() }
     }
 
-    /// The dotted path.
+    /// Returns the dotted path.
     #[must_use]
     pub const fn key(&self) -> &Text {
         match self {
@@ -61,10 +61,10 @@ impl MetadataOp {
         }
     }
 
-    /// Does it; tells whether anything changed.
+    /// Applies the operation; returns whether anything has changed.
     ///
-    /// Nothing changes where the value is there already, or where something that is no object
-    /// stands in the way of the path.
+    /// Nothing changes if the value is the same already, or if the path leads through a value that
+    /// is not an object.
     pub fn apply(&self, metadata: &mut Metadata) -> bool {
         match self {
             Self::Set { key, value } => {
@@ -75,7 +75,7 @@ impl MetadataOp {
     }
 }
 
-/// Applies operations one after the other; gives back those that changed anything.
+/// Applies operations one after the other; returns those that have changed anything.
 pub(super) fn apply_all(ops: &[MetadataOp], metadata: &mut Metadata) -> Vec<MetadataOp> {
     if ops.len() <= FEW {
         return ops
@@ -84,23 +84,25 @@ pub(super) fn apply_all(ops: &[MetadataOp], metadata: &mut Metadata) -> Vec<Meta
             .cloned()
             .collect();
     }
-    // Each change of a map copies it: many at once are made on a tree.
+    // Each change of a map copies it: many changes are made on a mutable tree.
     let mut draft = Draft::from(&*metadata);
     let done = ops.iter().filter(|op| draft.apply(op)).cloned().collect();
     *metadata = draft.into_map();
     done
 }
 
+/// Most operations that are applied to the map itself.
 const FEW: usize = 8;
 
-/// Metadata while it is changed in many places.
+/// Mutable form of metadata: a tree that is converted level by level as it is changed, so that
+/// `n` operations on `m` keys cost `O((n + m) log m)` instead of `O(n m)`.
 #[derive(Default)]
 struct Draft(BTreeMap<ArcStr, Branch>);
 
 enum Branch {
-    /// As it was.
+    /// An unchanged value.
     Value(Value),
-    /// An object with changes in it.
+    /// An object with changes.
     Changed(Draft),
 }
 
@@ -116,7 +118,7 @@ impl Draft {
 
     fn set(&mut self, key: &str, value: &Value) -> bool {
         let Some((head, rest)) = key.split_once('.') else {
-            if self.0.get(key).is_some_and(|held| held.is(value)) {
+            if self.0.get(key).is_some_and(|branch| branch.is(value)) {
                 return false;
             }
             self.0
@@ -165,7 +167,7 @@ impl From<&Map> for Draft {
 }
 
 impl Branch {
-    /// The object this is, ready for changes.
+    /// Returns the branch as a mutable object; `None` if it is not an object.
     fn open(&mut self) -> Option<&mut Draft> {
         if let Self::Value(Value::Map(map)) = self {
             *self = Self::Changed(Draft::from(&*map));
@@ -198,9 +200,10 @@ impl Branch {
     }
 }
 
-/// The operations on top-level keys that make `new` of `old`.
+/// Returns the operations on top-level keys that change `old` to `new`, by a merge of the two sorted
+/// key lists.
 ///
-/// `None` where a changed key holds a dot: an operation would take it for a path.
+/// `None` if a changed key contains a dot, because an operation would take it for a path.
 pub(super) fn difference(old: &Metadata, new: &Metadata) -> Option<Vec<MetadataOp>> {
     let mut ops = Vec::new();
     let (mut before, mut after) = (old.iter().peekable(), new.iter().peekable());
@@ -293,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_literal_key_with_a_dot_cannot_be_said_as_operations() {
+    fn a_literal_key_with_a_dot_has_no_operations() {
         assert_eq!(difference(&map("{}"), &map(r#"{"a.b":1}"#)), None);
         assert_eq!(
             difference(&map(r#"{"a.b":1}"#), &map(r#"{"a.b":1}"#)),

@@ -1,8 +1,14 @@
-//! The network as a live graph: nodes, edges, their metadata, and what happens to them.
+//! The network as a live graph: nodes and edges with metadata, snapshots, and history.
 //!
-//! A [`Graph`] is a plain value with one owner, changed through `&mut self`; time comes in as an
-//! argument. Probes, publishers and REST change it, every change leaves a [`GraphEvent`] that the
-//! owner takes and hands on.
+//! A [`Graph`] is a plain value with one owner that is changed through `&mut self`; the current time
+//! is an argument. It never blocks and reads no clock. Probes, publishers, and REST clients change
+//! it; if it has a journal, every change adds a [`GraphEvent`] that the owner takes and forwards.
+//! Queries read a snapshot of it ([`GraphView`]) or of its past ([`history::PastView`]) through
+//! [`GraphReader`], while the graph changes.
+//!
+//! Elements are stored in a `petgraph` structure with hash indexes on ids and on chosen metadata
+//! keys. Snapshots are implemented by multi-version concurrency control (MVCC): the graph stores old
+//! revisions as long as an open snapshot needs them, within limits.
 //!
 //! ```
 //! use skylib::graph::{Direction, Edge, Graph, GraphEvent, Metadata, MetadataOp, Node, NodeId};
@@ -16,13 +22,13 @@
 //! graph.add_edge(Edge::between("a", "b", Metadata::new(), now))?;
 //!
 //! let a = NodeId::from("a");
-//! let beside: Vec<_> = graph.edges_of(&a, Direction::Both).map(|(_, node)| &node.id).collect();
-//! assert_eq!(beside, [&NodeId::from("b")]);
+//! let neighbors: Vec<_> = graph.edges_of(&a, Direction::Both).map(|(_, node)| &node.id).collect();
+//! assert_eq!(neighbors, [&NodeId::from("b")]);
 //!
 //! graph.take_events();
 //! let later = Timestamp::from_ms(2000);
 //! assert!(graph.patch_node(&a, &[MetadataOp::set("State", "UP")], later)?);
-//! assert!(!graph.patch_node(&a, &[MetadataOp::set("State", "UP")], later)?, "nothing new");
+//! assert!(!graph.patch_node(&a, &[MetadataOp::set("State", "UP")], later)?, "no change");
 //! assert!(matches!(&graph.take_events()[..], [GraphEvent::NodeUpdated { node, .. }]
 //!     if node.revision == 2 && node.updated_at == later));
 //! # Ok::<(), skylib::graph::GraphError>(())
@@ -47,6 +53,7 @@ mod node;
 mod open_views;
 mod origin;
 mod posting_list;
+mod reader;
 mod scan;
 pub mod schema;
 mod storage;
@@ -59,13 +66,16 @@ pub use edge::Edge;
 pub use element::{EdgeId, NodeId};
 pub use error::GraphError;
 pub use event::GraphEvent;
-pub use index_probe::IndexProbe;
 pub(crate) use json::WriteJson;
 pub use key::{ElementKey, MetadataKey};
 pub use metadata::{Metadata, MetadataOp};
 pub use node::Node;
 pub use origin::Origin;
-pub use view::{EdgeRef, ElementRef, GraphView, NodeRef};
+pub use reader::{
+    EdgeEnds, EdgeRef, Edges, ElementRef, GraphReader, Hop, Hops, IndexUse, Neighbor, Neighbors,
+    NodeRef, Nodes, SnapshotIter,
+};
+pub use view::GraphView;
 
 use std::fmt;
 use std::sync::Arc;
@@ -78,16 +88,16 @@ use crate::filter::{Fields as _, Predicate};
 use crate::time::Timestamp;
 use crate::value::{Text, Value};
 
-/// Which edges of a node: those it is the parent of, those it is the child of, or all.
+/// Direction in which the edges of a node are followed.
 ///
 /// Complete by definition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Direction {
-    /// From parent to child.
+    /// From parent to child: the edges whose parent is the node.
     Out,
-    /// From child to parent.
+    /// From child to parent: the edges whose child is the node.
     In,
-    /// Either.
+    /// Both.
     Both,
 }
 
@@ -95,20 +105,20 @@ pub enum Direction {
 #[derive(Default)]
 pub struct Graph {
     storage: Storage,
-    sharing: Interner,
+    interner: Interner,
     /// Events since the last [`Graph::take_events`]; `None` unless requested.
     journal: Option<Vec<GraphEvent>>,
 }
 
 /// Changes.
 impl Graph {
-    /// An empty graph that indexes `Type`, `Name`, `TID`, `MAC` and `Manager`.
+    /// Returns an empty graph with indexes on `Type`, `Name`, `TID`, `MAC`, and `Manager`.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// An empty graph that indexes these metadata keys as well.
+    /// Returns an empty graph with indexes on these metadata keys in addition to the default ones.
     ///
     /// ```
     /// use skylib::graph::Graph;
@@ -148,48 +158,50 @@ impl Graph {
         self
     }
 
-    /// Bounds what is kept of the past for open views; the oldest view expires beyond it.
+    /// Sets the limits of the old revisions that are stored for open views.
     ///
-    /// 262 144 revisions and deleted elements, and 128 MiB, unless set.
+    /// Beyond one of them, the oldest view expires. The defaults are 262 144 revisions and deleted
+    /// elements, and 128 MiB.
     pub const fn set_past_limits(&mut self, revisions: usize, bytes: usize) {
         self.storage
             .set_past_limits(PastLimits { revisions, bytes });
     }
 
-    /// Adds a node as it is.
+    /// Adds a node; its times and revision are stored unchanged.
     ///
     /// # Errors
-    /// [`GraphError::NodeConflict`] where its id is taken, [`GraphError::MissingId`] for an empty
-    /// one.
+    /// [`GraphError::NodeConflict`] if a node with the same id exists, [`GraphError::MissingId`] if
+    /// the id is empty, [`GraphError::Full`] beyond 2^31 nodes.
     pub fn add_node(&mut self, node: Node) -> Result<(), GraphError> {
         if node.id.is_empty() {
             return Err(GraphError::MissingId);
         }
-        let node = Arc::new(self.sharing.node(node));
+        let node = Arc::new(self.interner.node(node));
         self.storage.add_node(&node)?;
         self.record(|| GraphEvent::NodeAdded(node));
         Ok(())
     }
 
-    /// Adds an edge as it is.
+    /// Adds an edge; its times and revision are stored unchanged.
     ///
     /// # Errors
-    /// [`GraphError::EdgeConflict`] where its id is taken, [`GraphError::ParentNotFound`] and then
-    /// [`GraphError::ChildNotFound`] where an end is not there.
+    /// [`GraphError::EdgeConflict`] if an edge with the same id exists, [`GraphError::MissingId`] if
+    /// the id is empty, [`GraphError::ParentNotFound`] or [`GraphError::ChildNotFound`] if an end
+    /// does not exist, [`GraphError::Full`] beyond 2^31 edges.
     pub fn add_edge(&mut self, edge: Edge) -> Result<(), GraphError> {
         if edge.id.is_empty() {
             return Err(GraphError::MissingId);
         }
-        let edge = Arc::new(self.sharing.edge(edge));
+        let edge = Arc::new(self.interner.edge(edge));
         self.storage.add_edge(Arc::clone(&edge))?;
         self.record(|| GraphEvent::EdgeAdded(edge));
         Ok(())
     }
 
-    /// Replaces a node's metadata; `false` and no new revision where it is equal already.
+    /// Replaces the metadata of a node; returns `false` and adds no revision if it is equal already.
     ///
     /// # Errors
-    /// [`GraphError::NodeNotFound`].
+    /// [`GraphError::NodeNotFound`] if no node has this id.
     pub fn set_node_metadata(
         &mut self,
         id: &NodeId,
@@ -201,12 +213,13 @@ impl Graph {
         Ok(self.revise_node(index, change))
     }
 
-    /// Applies operations to a node's metadata: one revision, one event, idle operations left out.
+    /// Applies operations to the metadata of a node, as one revision and one event.
     ///
-    /// `false` and no new revision where all are idle.
+    /// Operations that change nothing are not part of the event. Returns `false` and adds no revision
+    /// if no operation changes anything.
     ///
     /// # Errors
-    /// [`GraphError::NodeNotFound`].
+    /// [`GraphError::NodeNotFound`] if no node has this id.
     pub fn patch_node(
         &mut self,
         id: &NodeId,
@@ -218,12 +231,12 @@ impl Graph {
         Ok(self.revise_node(index, change.filter(|c| !c.is_idle())))
     }
 
-    /// Takes over another graph's revision of a node: metadata, revision and update time.
+    /// Replaces a node by a revision from another graph: metadata, revision, and update time.
     ///
-    /// `false` and no change unless that revision is greater than the one held.
+    /// Returns `false` and changes nothing unless that revision is greater than the present one.
     ///
     /// # Errors
-    /// [`GraphError::NodeNotFound`].
+    /// [`GraphError::NodeNotFound`] if no node has this id.
     pub fn sync_node(&mut self, node: &Node) -> Result<bool, GraphError> {
         let (index, held) = self.storage.find_node(&node.id)?;
         let change = (node.revision > held.revision).then(|| {
@@ -237,12 +250,12 @@ impl Graph {
         Ok(self.revise_node(index, change))
     }
 
-    /// Takes over another graph's partial update of a node.
+    /// Applies a partial update of a node from another graph.
     ///
-    /// `false` and no change unless that revision is greater than the one held.
+    /// Returns `false` and changes nothing unless that revision is greater than the present one.
     ///
     /// # Errors
-    /// [`GraphError::NodeNotFound`].
+    /// [`GraphError::NodeNotFound`] if no node has this id.
     pub fn sync_patch_node(
         &mut self,
         id: &NodeId,
@@ -256,10 +269,10 @@ impl Graph {
         Ok(self.revise_node(index, change.flatten()))
     }
 
-    /// Replaces an edge's metadata; `false` and no new revision where it is equal already.
+    /// Replaces the metadata of an edge; returns `false` and adds no revision if it is equal already.
     ///
     /// # Errors
-    /// [`GraphError::EdgeNotFound`].
+    /// [`GraphError::EdgeNotFound`] if no edge has this id.
     pub fn set_edge_metadata(
         &mut self,
         id: &EdgeId,
@@ -271,10 +284,10 @@ impl Graph {
         Ok(self.revise_edge(index, change))
     }
 
-    /// Applies operations to an edge's metadata, as [`Graph::patch_node`].
+    /// Applies operations to the metadata of an edge; see [`Graph::patch_node`].
     ///
     /// # Errors
-    /// [`GraphError::EdgeNotFound`].
+    /// [`GraphError::EdgeNotFound`] if no edge has this id.
     pub fn patch_edge(
         &mut self,
         id: &EdgeId,
@@ -289,7 +302,7 @@ impl Graph {
     /// Takes over another graph's revision of an edge, as [`Graph::sync_node`].
     ///
     /// # Errors
-    /// [`GraphError::EdgeNotFound`].
+    /// [`GraphError::EdgeNotFound`] if no edge has this id.
     pub fn sync_edge(&mut self, edge: &Edge) -> Result<bool, GraphError> {
         let (index, held) = self.storage.find_edge(&edge.id)?;
         let change = (edge.revision > held.revision).then(|| {
@@ -306,7 +319,7 @@ impl Graph {
     /// Takes over another graph's partial update of an edge, as [`Graph::sync_patch_node`].
     ///
     /// # Errors
-    /// [`GraphError::EdgeNotFound`].
+    /// [`GraphError::EdgeNotFound`] if no edge has this id.
     pub fn sync_patch_edge(
         &mut self,
         id: &EdgeId,
@@ -320,10 +333,10 @@ impl Graph {
         Ok(self.revise_edge(index, change.flatten()))
     }
 
-    /// Deletes a node after its edges, all at the same time.
+    /// Deletes a node and its edges; the events of the edges precede that of the node.
     ///
     /// # Errors
-    /// [`GraphError::NodeNotFound`].
+    /// [`GraphError::NodeNotFound`] if no node has this id.
     pub fn delete_node(&mut self, id: &NodeId, now: Timestamp) -> Result<(), GraphError> {
         let (index, _) = self.storage.find_node(id)?;
         let (edges, node) = self.storage.delete_node(index);
@@ -339,7 +352,7 @@ impl Graph {
     /// Deletes an edge.
     ///
     /// # Errors
-    /// [`GraphError::EdgeNotFound`].
+    /// [`GraphError::EdgeNotFound`] if no edge has this id.
     pub fn delete_edge(&mut self, id: &EdgeId, now: Timestamp) -> Result<(), GraphError> {
         let (index, _) = self.storage.find_edge(id)?;
         if let Some(edge) = self.storage.delete_edge(index) {
@@ -348,9 +361,11 @@ impl Graph {
         Ok(())
     }
 
-    /// Deletes every node that somebody brought, with its edges; tells how many nodes.
+    /// Deletes all nodes of an origin, such as `agent.edge-01`, and their edges; returns the number of
+    /// nodes.
     ///
-    /// Edges of that origin between nodes of others stay (COMPAT: publishers that reconnect).
+    /// COMPAT: publishers that reconnect: edges of that origin between nodes of other origins are not
+    /// deleted.
     pub fn delete_origin(&mut self, origin: &str, now: Timestamp) -> usize {
         let ids: Vec<NodeId> = self
             .nodes()
@@ -373,44 +388,44 @@ impl Graph {
     }
 }
 
-/// Looking.
+/// Reads.
 impl Graph {
-    /// The node with an id.
+    /// Returns the node with an id.
     #[must_use]
     pub fn node(&self, id: &NodeId) -> Option<&Arc<Node>> {
         self.storage.find_node(id).ok().map(|(_, node)| node)
     }
 
-    /// The edge with an id.
+    /// Returns the edge with an id.
     #[must_use]
     pub fn edge(&self, id: &EdgeId) -> Option<&Arc<Edge>> {
         self.storage.find_edge(id).ok().map(|(_, edge)| edge)
     }
 
-    /// All nodes in the order they came.
+    /// Iterates over all nodes, in insertion order.
     pub fn nodes(&self) -> impl Iterator<Item = &Arc<Node>> {
         self.storage.nodes()
     }
 
-    /// All edges in the order they came.
+    /// Iterates over all edges, in insertion order.
     pub fn edges(&self) -> impl Iterator<Item = &Arc<Edge>> {
         self.storage.edges()
     }
 
-    /// Number of nodes.
+    /// Returns the number of nodes.
     #[must_use]
     pub fn node_count(&self) -> usize {
         self.storage.node_count()
     }
 
-    /// Number of edges.
+    /// Returns the number of edges.
     #[must_use]
     pub fn edge_count(&self) -> usize {
         self.storage.edge_count()
     }
 
-    /// The edges of a node, each with the node at its other end: outgoing ones first, each kind in
-    /// the order it came. A loop is given once. Nothing for an unknown node.
+    /// Iterates over the edges of a node, each with the node at its other end: the outgoing ones
+    /// first, each group in insertion order, a loop once. Empty for an unknown node.
     pub fn edges_of<'a>(
         &'a self,
         id: &NodeId,
@@ -422,8 +437,10 @@ impl Graph {
             .flat_map(move |index| self.storage.edges_of(index, direction))
     }
 
-    /// The nodes that hold a value at a key, by the equality of filters: text matches only text, a
-    /// list matches if one of its elements does. Indexed keys are looked up, others cost a scan.
+    /// Iterates over the nodes that have a value at a metadata key, in insertion order.
+    ///
+    /// Values are compared as filters do: text equals only text, and a list equals a value if one of
+    /// its elements does. An indexed key costs a lookup, any other a scan of all nodes.
     pub fn find_nodes<'a>(
         &'a self,
         key: &str,
@@ -442,7 +459,7 @@ impl Graph {
         Box::new(self.nodes().filter(move |node| node.test(&key, &wanted)))
     }
 
-    /// The first edge from a parent to a child that a test accepts.
+    /// Returns the first edge from a parent to a child that `accept` returns true for.
     #[must_use]
     pub fn find_edge(
         &self,
@@ -455,13 +472,13 @@ impl Graph {
             .find(|edge| edge.child == *child && accept(edge))
     }
 
-    /// A number that grows with every change.
+    /// Returns the sequence number of the last change; each change increments it.
     #[must_use]
     pub const fn sequence(&self) -> u64 {
         self.storage.sequence()
     }
 
-    /// The metadata keys that are indexed.
+    /// Iterates over the indexed metadata keys.
     pub fn indexed_keys(&self) -> impl Iterator<Item = &str> {
         self.storage.indexed_keys().map(Text::as_str)
     }
@@ -482,7 +499,7 @@ impl Graph {
         let Some(Change { element, ops }) = change else {
             return false;
         };
-        let node = Arc::new(self.sharing.node(element));
+        let node = Arc::new(self.interner.node(element));
         self.storage.revise_node(index, Arc::clone(&node));
         self.record(|| GraphEvent::NodeUpdated { node, ops });
         true
@@ -492,7 +509,7 @@ impl Graph {
         let Some(Change { element, ops }) = change else {
             return false;
         };
-        let edge = Arc::new(self.sharing.edge(element));
+        let edge = Arc::new(self.interner.edge(element));
         self.storage.revise_edge(index, Arc::clone(&edge));
         self.record(|| GraphEvent::EdgeUpdated { edge, ops });
         true
@@ -510,7 +527,7 @@ impl fmt::Debug for Graph {
     }
 }
 
-/// A new revision of an element and what it differs in.
+/// New revision of an element and its difference from the previous one.
 struct Change<E> {
     element: E,
     ops: Option<Arc<[MetadataOp]>>,
@@ -553,7 +570,7 @@ fn patched<E: Element>(
     })
 }
 
-/// The filter predicate that equality with a literal is; none for literals that equal nothing.
+/// Returns the predicate for equality with a value; `None` for values that equal nothing.
 fn equality(value: &Value) -> Option<Predicate> {
     match value {
         Value::Text(text) => Some(Predicate::Text(text.clone())),

@@ -1,9 +1,10 @@
-//! What open views still need of the past: former revisions, and elements that have gone.
+//! Multi-version concurrency control (MVCC): old revisions and deleted elements for open views.
 //!
-//! Every change has a sequence number. An element's slot holds its newest revision and the number
-//! of the change that made it; a view opened before that number finds the revision it is to see
-//! here. A revision is kept when it is replaced only if some open view can see it, and dropped,
-//! a few with each later change, once the oldest view is younger than its end.
+//! Every change has a sequence number. The slot of an element contains its newest revision and the
+//! number of the change that made it; a view that was opened before that change finds its revision
+//! here. A replaced revision is stored only if an open view can see it, and dropped once the oldest
+//! view is younger than its end. Storing and dropping cost `O(1)`; a lookup is linear in the stored
+//! revisions of one element.
 
 use std::collections::VecDeque;
 use std::num::NonZeroU64;
@@ -13,64 +14,70 @@ use hashbrown::HashMap;
 
 use super::element::Element;
 
-/// The number of the change that made a revision; the top bit says that the element has gone.
+/// Sequence number of the change that made a revision; the top bit is set if the element has been
+/// deleted.
 ///
-/// A gone element's mark compares greater than every sequence number, so one comparison tells
+/// The mark of a deleted element is greater than every sequence number, so one comparison decides
 /// whether a view sees the newest revision.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Mark(NonZeroU64);
 
-const GONE: NonZeroU64 = NonZeroU64::new(1 << 63).expect("not zero");
+const DELETED: NonZeroU64 = NonZeroU64::new(1 << 63).expect("not zero");
 
 impl Mark {
     pub(super) fn new(sequence: u64) -> Self {
         Self(NonZeroU64::new(sequence).unwrap_or(NonZeroU64::MIN))
     }
 
-    /// Whether the newest revision is what a view at `sequence` sees.
+    /// Returns whether a view at `sequence` sees the newest revision.
     pub(super) const fn is_seen_at(self, sequence: u64) -> bool {
         self.0.get() <= sequence
     }
 
-    pub(super) const fn is_gone(self) -> bool {
-        self.0.get() & GONE.get() != 0
+    pub(super) const fn is_deleted(self) -> bool {
+        self.0.get() & DELETED.get() != 0
     }
 
-    pub(super) fn gone(self) -> Self {
-        Self(self.0 | GONE)
+    pub(super) fn deleted(self) -> Self {
+        Self(self.0 | DELETED)
     }
 
-    /// The sequence number alone.
+    /// Returns the sequence number without the deletion bit.
     pub(super) const fn sequence(self) -> u64 {
-        self.0.get() & !GONE.get()
+        self.0.get() & !DELETED.get()
     }
 }
 
-/// The kept past of one kind of elements.
-pub(super) struct Revisions<E: Element> {
+/// Stored revisions of nodes or of edges.
+pub(super) struct OldRevisions<E: Element> {
+    /// Old revisions by the index of their element.
     former: HashMap<u32, Former<E>>,
-    /// Where elements that have gone are still held; an id may have been used again since.
-    gone: HashMap<E::Id, Vec<u32>>,
-    /// All that is kept, by the change that ended it.
+    /// Indexes of deleted elements by id; an id may have been reused since.
+    deleted: HashMap<E::Id, Vec<u32>>,
+    /// All that is stored, in the order of the changes that ended it.
     queue: VecDeque<Ended>,
+    /// Sum of the bytes in `queue`.
     bytes: usize,
 }
 
 struct Former<E> {
-    /// Each with the change that made it, oldest first.
+    /// Revisions with the changes that made them, oldest first.
     versions: VecDeque<(u64, Arc<E>)>,
-    died: Option<u64>,
+    /// Sequence number of the deletion.
+    deleted_at: Option<u64>,
 }
 
+/// A revision that has been replaced, or an element that has been deleted.
 struct Ended {
+    /// Sequence number of that change.
     at: u64,
     index: u32,
     bytes: u32,
 }
 
-impl<E: Element> Revisions<E> {
-    /// Keeps a revision that was made by the change `mark` and has just been replaced.
-    pub(super) fn keep(&mut self, index: u32, mark: Mark, former: Arc<E>, now: u64) {
+impl<E: Element> OldRevisions<E> {
+    /// Stores a revision that was made by the change `mark` and has been replaced by the change `now`.
+    pub(super) fn store(&mut self, index: u32, mark: Mark, former: Arc<E>, now: u64) {
         let bytes = former.metadata().heap_bytes() + size_of::<E>();
         self.enqueue(index, bytes, now);
         self.former_mut(index)
@@ -78,17 +85,18 @@ impl<E: Element> Revisions<E> {
             .push_back((mark.sequence(), former));
     }
 
-    /// Keeps an element that has just gone; its newest revision stays in its slot.
-    pub(super) fn bury(&mut self, index: u32, element: &E, now: u64) {
+    /// Stores that an element has been deleted by the change `now`; its newest revision is still in
+    /// its slot.
+    pub(super) fn store_deleted(&mut self, index: u32, element: &E, now: u64) {
         self.enqueue(index, element.metadata().heap_bytes() + size_of::<E>(), now);
-        self.former_mut(index).died = Some(now);
-        self.gone
+        self.former_mut(index).deleted_at = Some(now);
+        self.deleted
             .entry(element.id().clone())
             .or_default()
             .push(index);
     }
 
-    /// Drops the oldest thing kept if it ended at or before `oldest`, the oldest open view.
+    /// Drops the first of the queue if it ended at or before `oldest`, the oldest open view.
     pub(super) fn drop_one(&mut self, oldest: u64) -> Dropped {
         let Some(ended) = self.queue.pop_front_if(|ended| ended.at <= oldest) else {
             return Dropped::Nothing;
@@ -97,28 +105,28 @@ impl<E: Element> Revisions<E> {
         let Some(former) = self.former.get_mut(&ended.index) else {
             return Dropped::Revision;
         };
-        if former.died == Some(ended.at) {
+        if former.deleted_at == Some(ended.at) {
             self.former.remove(&ended.index);
             return Dropped::Element(ended.index);
         }
         former.versions.pop_front();
-        if former.versions.is_empty() && former.died.is_none() {
+        if former.versions.is_empty() && former.deleted_at.is_none() {
             self.former.remove(&ended.index);
         }
         Dropped::Revision
     }
 
-    /// Forgets the id of an element that was dropped.
+    /// Removes the id of an element that has been dropped.
     pub(super) fn forget(&mut self, id: &E::Id, index: u32) {
-        if let Some(places) = self.gone.get_mut(id) {
-            places.retain(|place| *place != index);
-            if places.is_empty() {
-                self.gone.remove(id);
+        if let Some(indexes) = self.deleted.get_mut(id) {
+            indexes.retain(|other| *other != index);
+            if indexes.is_empty() {
+                self.deleted.remove(id);
             }
         }
     }
 
-    /// What a view at `sequence` sees of an element whose newest revision is not for it.
+    /// Returns the revision that a view at `sequence` sees, if it does not see the newest one.
     pub(super) fn at<'a>(
         &'a self,
         index: u32,
@@ -127,7 +135,10 @@ impl<E: Element> Revisions<E> {
         sequence: u64,
     ) -> Option<&'a Arc<E>> {
         let former = self.former.get(&index)?;
-        if former.died.is_some_and(|died| died <= sequence) {
+        if former
+            .deleted_at
+            .is_some_and(|deleted_at| deleted_at <= sequence)
+        {
             return None;
         }
         if mark.sequence() <= sequence {
@@ -142,33 +153,33 @@ impl<E: Element> Revisions<E> {
             .map(|(_, version)| version)
     }
 
-    /// Whether anything of an element's past is kept.
+    /// Returns whether an old revision or the deletion of an element is stored.
     pub(super) fn has(&self, index: u32) -> bool {
         self.former.contains_key(&index)
     }
 
-    /// Where elements of that id that have gone are still held.
-    pub(super) fn gone(&self, id: &E::Id) -> &[u32] {
-        self.gone.get(id).map_or(&[], Vec::as_slice)
+    /// Returns the indexes of deleted elements with an id.
+    pub(super) fn deleted(&self, id: &E::Id) -> &[u32] {
+        self.deleted.get(id).map_or(&[], Vec::as_slice)
     }
 
-    /// The elements changed after `sequence`, each as often as it changed.
+    /// Returns the indexes of the elements that changed after `sequence`, once for each change.
     pub(super) fn changed_after(&self, sequence: u64) -> impl Iterator<Item = u32> {
         let from = self.queue.partition_point(|ended| ended.at <= sequence);
         self.queue.range(from..).map(|ended| ended.index)
     }
 
-    /// The change that ended the oldest thing kept.
+    /// Returns the sequence number of the first of the queue.
     pub(super) fn oldest_end(&self) -> Option<u64> {
         self.queue.front().map(|ended| ended.at)
     }
 
-    /// Number of revisions and elements kept.
+    /// Returns the number of stored revisions and deletions.
     pub(super) fn len(&self) -> usize {
         self.queue.len()
     }
 
-    /// Bytes kept, shared parts counted as if owned.
+    /// Returns the stored bytes; shared parts count as if owned.
     pub(super) const fn bytes(&self) -> usize {
         self.bytes
     }
@@ -186,30 +197,30 @@ impl<E: Element> Revisions<E> {
     fn former_mut(&mut self, index: u32) -> &mut Former<E> {
         let empty = || Former {
             versions: VecDeque::new(),
-            died: None,
+            deleted_at: None,
         };
         self.former.entry(index).or_insert_with(empty)
     }
 }
 
-impl<E: Element> Default for Revisions<E> {
+impl<E: Element> Default for OldRevisions<E> {
     fn default() -> Self {
         Self {
             former: HashMap::new(),
-            gone: HashMap::new(),
+            deleted: HashMap::new(),
             queue: VecDeque::new(),
             bytes: 0,
         }
     }
 }
 
-/// What [`Revisions::drop_one`] did.
+/// Result of [`OldRevisions::drop_one`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Dropped {
-    /// Nothing was old enough.
+    /// Nothing: an open view needs the first of the queue, or the queue is empty.
     Nothing,
-    /// A revision.
+    /// An old revision.
     Revision,
-    /// An element that had gone: its slot can be freed.
+    /// A deleted element: its slot can be freed.
     Element(u32),
 }

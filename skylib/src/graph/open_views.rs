@@ -1,27 +1,27 @@
-//! Which views of a graph are open.
+//! Registry of the open snapshots of a graph.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// The sequence numbers of the open views, shared by the graph and its views.
+/// Sequence numbers of the open views, shared by the graph and its views.
 #[derive(Debug, Default)]
-pub(super) struct OpenViews(Mutex<State>);
+pub(super) struct OpenViews(Mutex<Registry>);
 
 #[derive(Debug, Default)]
-struct State {
-    /// How many views are open at each number.
+struct Registry {
+    /// Number of open views at each sequence number; never zero.
     open: BTreeMap<u64, usize>,
-    /// OpenViews below this number were given up: what they need is no longer kept.
+    /// Views below this number have expired: the revisions they need may have been dropped.
     expired_below: u64,
 }
 
 impl OpenViews {
     pub(super) fn open(&self, sequence: u64) {
-        *self.state().open.entry(sequence).or_default() += 1;
+        *self.lock().open.entry(sequence).or_default() += 1;
     }
 
     pub(super) fn close(&self, sequence: u64) {
-        let mut state = self.state();
+        let mut state = self.lock();
         if let Some(count) = state.open.get_mut(&sequence) {
             *count -= 1;
             if *count == 0 {
@@ -30,9 +30,9 @@ impl OpenViews {
         }
     }
 
-    /// The oldest and the newest open view that has not been given up.
+    /// Returns the sequence numbers of the oldest and the newest open view that has not expired.
     pub(super) fn range(&self) -> Option<(u64, u64)> {
-        let state = self.state();
+        let state = self.lock();
         let mut live = state.open.range(state.expired_below..);
         let (oldest, _) = live.next()?;
         Some((
@@ -41,16 +41,16 @@ impl OpenViews {
         ))
     }
 
-    /// Gives up all views up to a number.
+    /// Expires all views up to a sequence number.
     pub(super) fn expire(&self, sequence: u64) {
-        self.state().expired_below = sequence + 1;
+        self.lock().expired_below = sequence + 1;
     }
 
     pub(super) fn is_expired(&self, sequence: u64) -> bool {
-        sequence < self.state().expired_below
+        sequence < self.lock().expired_below
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Registry> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn given_up_views_hold_nothing_back() {
+    fn expired_views_are_not_in_the_range() {
         let views = OpenViews::default();
         assert_eq!(views.range(), None);
         for sequence in [3, 3, 9, 5] {

@@ -1,16 +1,21 @@
-//! `PostingList`: the nodes that share one indexed value, in the order they came.
+//! `PostingList`: the nodes that have one indexed value, in insertion order.
+//!
+//! A sorted list in chunks of at most 512: `O(log n)` comparisons and a move within one chunk for an
+//! insertion or a removal; an append costs no search.
 
-/// Numbers of nodes, ordered by when the nodes came.
+/// Sorted list of node numbers.
 ///
-/// The order is asked of the owner (`born`) instead of kept: 4 bytes a node and, thanks to short
-/// chunks, a bounded move on every insertion however many nodes share the value.
+/// The sort key, the sequence number of a node's insertion, is not stored but queried from the owner
+/// (`born`), so an entry takes four bytes.
 #[derive(Debug, Default)]
 pub(super) struct PostingList {
-    /// None empty.
+    /// Chunks in order; none is empty or longer than [`CHUNK`].
     chunks: Vec<Vec<u32>>,
+    /// Sum of the lengths of the chunks.
     len: usize,
 }
 
+/// Longest chunk.
 const CHUNK: usize = 512;
 
 impl PostingList {
@@ -18,11 +23,11 @@ impl PostingList {
         self.len
     }
 
-    /// Adds a number that is not there.
+    /// Adds a number that is not in the list.
     pub(super) fn insert(&mut self, index: u32, born: impl Fn(u32) -> u64) {
         self.len += 1;
         let birth = born(index);
-        // New nodes are the youngest: no search for them.
+        // Fast path: a new node is younger than all others.
         let last = self.chunks.last().and_then(|chunk| chunk.last());
         let is_youngest = last.is_none_or(|last| born(*last) < birth);
         let at = if is_youngest {
@@ -36,26 +41,26 @@ impl PostingList {
             self.chunks.push(vec![index]);
             return;
         };
-        let place = if is_youngest {
+        let position = if is_youngest {
             chunk.len()
         } else {
             chunk.partition_point(|i| born(*i) < birth)
         };
         if chunk.len() < CHUNK {
-            chunk.insert(place, index);
+            chunk.insert(position, index);
         } else if is_youngest {
             self.chunks.insert(at + 1, vec![index]);
         } else {
             let mut rest = chunk.split_off(CHUNK / 2);
-            match place.checked_sub(CHUNK / 2) {
-                None | Some(0) => chunk.insert(place, index),
-                Some(place) => rest.insert(place, index),
+            match position.checked_sub(CHUNK / 2) {
+                None | Some(0) => chunk.insert(position, index),
+                Some(position) => rest.insert(position, index),
             }
             self.chunks.insert(at + 1, rest);
         }
     }
 
-    /// Removes a number that is there.
+    /// Removes a number that is in the list.
     pub(super) fn remove(&mut self, index: u32, born: impl Fn(u32) -> u64) {
         let birth = born(index);
         let at = self
@@ -65,8 +70,8 @@ impl PostingList {
         let Some(chunk) = self.chunks.get_mut(at) else {
             return;
         };
-        if let Ok(place) = chunk.binary_search_by_key(&birth, |i| born(*i)) {
-            chunk.remove(place);
+        if let Ok(position) = chunk.binary_search_by_key(&birth, |i| born(*i)) {
+            chunk.remove(position);
             self.len -= 1;
         }
         if chunk.is_empty() {
@@ -74,7 +79,7 @@ impl PostingList {
         }
     }
 
-    /// The numbers of nodes that came after `birth`.
+    /// Returns the numbers of the nodes that were inserted after `birth`.
     pub(super) fn after(&self, birth: u64, born: impl Fn(u32) -> u64) -> impl Iterator<Item = u32> {
         let at = self
             .chunks
@@ -93,7 +98,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Births that are not in the order of the numbers.
+    /// Insertion order that differs from the order of the numbers.
     fn born(index: u32) -> u64 {
         u64::from(index.wrapping_mul(0x9e37_79b1))
     }
@@ -101,7 +106,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
-        fn chunks_are_a_sorted_set(
+        fn a_posting_list_is_a_sorted_set(
             changes in proptest::collection::vec((0_u32..1500, any::<bool>()), 1..4000),
         ) {
             let mut set = std::collections::BTreeSet::new();

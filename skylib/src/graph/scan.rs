@@ -1,126 +1,177 @@
-//! How a view finds the elements that pass a filter: through all of them, or by an index.
+//! Batched scans of a snapshot: through all elements, or through an index.
+//!
+//! A full scan costs one visit of each element in insertion order. An index scan merges the posting
+//! lists of the index, which describe the newest revisions, with the nodes that have changed since
+//! the view was opened; its cost is proportional to the size of both.
 
 use std::collections::BTreeSet;
 use std::hint::black_box;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::element::Element;
-use super::index_probe::IndexProbe;
+use super::index_probe::{self, IndexProbe};
 use super::key::matches;
+use super::reader::{BATCH_SIZE, ElementRef};
 use super::storage::{EdgeIndex, NodeIndex, Storage};
-use super::view::{ElementRef, GraphView, STRETCH};
+use super::view::GraphView;
 use super::{Edge, ElementKey, GraphError, Metadata, Node};
 use crate::filter::Filter;
 
-impl GraphView<'_> {
-    /// Gives a sink the nodes that pass a filter, in the order they came.
-    pub(super) fn select_nodes(
-        &self,
-        filter: &Filter<ElementKey>,
-        sink: &mut dyn Sink<Node>,
-    ) -> Result<(), GraphError> {
-        match self.probe(filter)? {
-            Some(probe) => self.probe_nodes(&probe, filter, sink),
-            None => self.scan::<NodeIndex>(filter, sink),
+/// Scan of the nodes that match a filter, in insertion order, by the cheapest access path.
+pub(super) enum NodeScan<'f> {
+    /// The access path is chosen with the first batch.
+    Unplanned(&'f Filter<ElementKey>),
+    Full(FullScan<'f, NodeIndex>),
+    Index(Box<IndexScan<'f>>),
+}
+
+impl<'f> NodeScan<'f> {
+    pub(super) const fn new(filter: &'f Filter<ElementKey>) -> Self {
+        Self::Unplanned(filter)
+    }
+
+    /// Adds the next batch to the sink; returns whether there may be more.
+    pub(super) fn advance(
+        &mut self,
+        view: &GraphView<'_>,
+        sink: &mut impl Sink<Node>,
+    ) -> Result<bool, GraphError> {
+        if let Self::Unplanned(filter) = *self {
+            let probe = view.with_storage(|storage| index_probe::probe(filter, storage))?;
+            *self = match probe {
+                Some(probe) => Self::Index(Box::new(IndexScan::new(probe, filter, view))),
+                None => Self::Full(FullScan::new(filter)),
+            };
+        }
+        match self {
+            Self::Unplanned(_) => Ok(false),
+            Self::Full(scan) => scan.advance(view, sink),
+            Self::Index(scan) => scan.advance(view, sink),
+        }
+    }
+}
+
+/// Scan of all elements of one kind.
+pub(super) struct FullScan<'f, K> {
+    filter: &'f Filter<ElementKey>,
+    /// The last element seen, whose slot is not freed while the view is open.
+    last: Option<K>,
+}
+
+impl<'f, K: ElementIndex> FullScan<'f, K> {
+    pub(super) fn new(filter: &'f Filter<ElementKey>) -> Self {
+        Self {
+            filter: filter.innermost(),
+            last: None,
         }
     }
 
-    /// Gives a sink the elements that pass a filter, looking at all.
-    pub(super) fn scan<K: ElementIndex>(
-        &self,
-        filter: &Filter<ElementKey>,
-        sink: &mut dyn Sink<K::Element>,
-    ) -> Result<(), GraphError> {
-        let filter = filter.innermost();
-        // The last element seen: it stays where it is as long as this view is open.
-        let mut last = None;
-        loop {
-            let more = self.stretch(|storage| {
-                // First what there is, then what passes: the tests wait for memory, and the less
-                // there is between two of them, the more of them wait at the same time.
-                let mut seen = Vec::with_capacity(STRETCH);
-                let more = self.gather::<K>(storage, &mut last, &mut seen);
-                if !filter.is_everything() {
-                    seen.retain(|found| found.passes(filter));
-                }
-                sink.take(&seen);
-                more
-            })?;
-            if sink.flush().is_break() || !more {
-                return Ok(());
+    /// Adds the next batch to the sink; returns whether there may be more.
+    pub(super) fn advance(
+        &mut self,
+        view: &GraphView<'_>,
+        sink: &mut impl Sink<K::Element>,
+    ) -> Result<bool, GraphError> {
+        view.with_storage(|storage| {
+            // Two passes: the tests wait for memory, and the less there is between two of them, the
+            // more of these waits overlap.
+            let mut seen = Vec::with_capacity(BATCH_SIZE);
+            let more = self.gather(storage, view.sequence, &mut seen);
+            if !self.filter.is_everything() {
+                seen.retain(|found| found.passes(self.filter));
             }
-        }
+            sink.add(&seen);
+            more
+        })
     }
 
-    /// The elements that follow in the order, as many as a stretch has; whether there may be more.
-    fn gather<'s, K: ElementIndex>(
-        &self,
+    /// Appends the next elements in insertion order, at most one batch; returns whether there may
+    /// be more.
+    fn gather<'s>(
+        &mut self,
         storage: &'s Storage,
-        last: &mut Option<K>,
+        sequence: u64,
         seen: &mut Vec<Seen<'s, K::Element>>,
     ) -> bool {
-        let mut at = *last;
-        while seen.len() < STRETCH {
+        let mut at = self.last;
+        while seen.len() < BATCH_SIZE {
             at = K::after(storage, at);
             let Some(index) = at else { return false };
-            match Seen::at(storage, index, self.sequence) {
+            match Seen::at(storage, index, sequence) {
                 Some(found) => {
                     seen.push(found);
-                    *last = at;
+                    self.last = at;
                 }
-                None if K::is_younger(storage, index, self.sequence) => return false,
+                // All that follow are younger than the view.
+                None if K::is_younger(storage, index, sequence) => return false,
                 None => {}
             }
         }
         true
     }
+}
 
-    /// The nodes an index names, and those that changed since the view was opened and that it
-    /// would have named then.
-    fn probe_nodes(
-        &self,
-        probe: &IndexProbe,
-        filter: &Filter<ElementKey>,
-        sink: &mut dyn Sink<Node>,
-    ) -> Result<(), GraphError> {
-        let mut birth = 0;
-        let mut looked_at = self.sequence;
-        let mut changed = BTreeSet::new();
-        loop {
-            let more = self.stretch(|storage| {
-                for index in storage.nodes_changed_after(looked_at) {
-                    let born = storage.born(index);
-                    let is_hit = |node: &Arc<Node>| filter.matches(&**node);
-                    if born > birth && storage.node_at(index, self.sequence).is_some_and(is_hit) {
-                        changed.insert((born, index));
-                    }
-                }
-                looked_at = storage.sequence();
-                let mut seen = Vec::new();
-                let mut more = false;
-                let found = probe.merge(storage, birth, &changed).enumerate();
-                for (offered, (born, index)) in found {
-                    if offered == STRETCH || born > self.sequence {
-                        more = offered == STRETCH;
-                        break;
-                    }
-                    birth = born;
-                    let Some(found) = Seen::at(storage, index, self.sequence) else {
-                        continue;
-                    };
-                    let is_sure = probe.is_exact() && storage.is_newest_at(index, self.sequence);
-                    if is_sure || found.passes(filter) {
-                        seen.push(found);
-                    }
-                }
-                sink.take(&seen);
-                more
-            })?;
-            if sink.flush().is_break() || !more {
-                return Ok(());
-            }
+/// Scan of the nodes that an index finds, merged with those that have changed since the view was
+/// opened and that the index would have found then.
+pub(super) struct IndexScan<'f> {
+    probe: IndexProbe,
+    filter: &'f Filter<ElementKey>,
+    /// Sequence number of the insertion of the last node seen.
+    birth: u64,
+    /// Changes up to this sequence number have been merged.
+    merged: u64,
+    /// Matching nodes among the changed ones, in insertion order; all are younger than `birth` when
+    /// they are added.
+    changed: BTreeSet<(u64, NodeIndex)>,
+}
+
+impl<'f> IndexScan<'f> {
+    const fn new(probe: IndexProbe, filter: &'f Filter<ElementKey>, view: &GraphView<'_>) -> Self {
+        Self {
+            probe,
+            filter,
+            birth: 0,
+            merged: view.sequence,
+            changed: BTreeSet::new(),
         }
+    }
+
+    fn advance(
+        &mut self,
+        view: &GraphView<'_>,
+        sink: &mut impl Sink<Node>,
+    ) -> Result<bool, GraphError> {
+        let sequence = view.sequence;
+        view.with_storage(|storage| {
+            for index in storage.nodes_changed_after(self.merged) {
+                let born = storage.born(index);
+                let is_hit = |node: &Arc<Node>| self.filter.matches(&**node);
+                if born > self.birth && storage.node_at(index, sequence).is_some_and(is_hit) {
+                    self.changed.insert((born, index));
+                }
+            }
+            self.merged = storage.sequence();
+            let mut seen = Vec::new();
+            let mut more = false;
+            let found = self.probe.merge(storage, self.birth, &self.changed);
+            for (offered, (born, index)) in found.enumerate() {
+                if offered == BATCH_SIZE || born > sequence {
+                    more = offered == BATCH_SIZE;
+                    break;
+                }
+                self.birth = born;
+                let Some(found) = Seen::at(storage, index, sequence) else {
+                    continue;
+                };
+                // The index has tested the newest revision already.
+                let is_tested = self.probe.is_exact() && storage.is_newest_at(index, sequence);
+                if is_tested || found.passes(self.filter) {
+                    seen.push(found);
+                }
+            }
+            sink.add(&seen);
+            more
+        })
     }
 }
 
@@ -152,16 +203,19 @@ impl<'s, E: Element> Seen<'s, E> {
     }
 }
 
-/// Nodes or edges, for the scan.
+/// Index of a node or of an edge in the storage.
 pub(super) trait ElementIndex: Copy {
     type Element: Element;
     fn number(self) -> usize;
+    /// Returns the next index in insertion order; the first for `None`.
     fn after(storage: &Storage, last: Option<Self>) -> Option<Self>;
+    /// Returns the revision that a view at a sequence number sees.
     fn at(
         storage: &Storage,
         index: Self,
         sequence: u64,
     ) -> Option<(&Arc<Self::Element>, &Metadata)>;
+    /// Returns whether the element was inserted after a sequence number.
     fn is_younger(storage: &Storage, index: Self, sequence: u64) -> bool;
 }
 
@@ -206,56 +260,24 @@ impl ElementIndex for EdgeIndex {
     }
 }
 
-/// Where selected elements go: taken within a stretch, handed on after it.
+/// Destination of the elements that a scan finds; called under the lock.
 pub(super) trait Sink<E> {
-    fn take(&mut self, seen: &[Seen<'_, E>]);
-    fn flush(&mut self) -> ControlFlow<()>;
+    fn add(&mut self, seen: &[Seen<'_, E>]);
 }
 
-pub(super) struct VisitSink<'v, E> {
-    buffer: Vec<ElementRef<E>>,
-    visit: &'v mut dyn FnMut(ElementRef<E>) -> ControlFlow<()>,
-}
-
-impl<'v, E> VisitSink<'v, E> {
-    pub(super) fn new(visit: &'v mut dyn FnMut(ElementRef<E>) -> ControlFlow<()>) -> Self {
-        Self {
-            buffer: Vec::new(),
-            visit,
-        }
-    }
-}
-
-impl<E> Sink<E> for VisitSink<'_, E> {
-    fn take(&mut self, seen: &[Seen<'_, E>]) {
-        // A clone writes, and nothing is read beyond it until its memory is there: read all first,
-        // so that they wait at the same time.
+impl<E> Sink<E> for Vec<ElementRef<E>> {
+    fn add(&mut self, seen: &[Seen<'_, E>]) {
+        // A clone writes to the element's reference count, and a write stalls what follows until
+        // its memory is there: read all counts first, so that these waits overlap.
         let clones: usize = seen.iter().map(|it| Arc::strong_count(it.element)).sum();
         black_box(clones);
-        let refs = seen.iter().map(|it| ElementRef::new(it.index, it.element));
-        self.buffer.extend(refs);
-    }
-
-    fn flush(&mut self) -> ControlFlow<()> {
-        self.buffer.drain(..).try_for_each(&mut *self.visit)
+        self.extend(seen.iter().map(|it| ElementRef::new(it.index, it.element)));
     }
 }
 
-#[derive(Default)]
-pub(super) struct CountSink(usize);
-
-impl CountSink {
-    pub(super) const fn get(&self) -> usize {
-        self.0
-    }
-}
-
-impl<E> Sink<E> for CountSink {
-    fn take(&mut self, seen: &[Seen<'_, E>]) {
-        self.0 += seen.len();
-    }
-
-    fn flush(&mut self) -> ControlFlow<()> {
-        ControlFlow::Continue(())
+/// Counts elements.
+impl<E> Sink<E> for usize {
+    fn add(&mut self, seen: &[Seen<'_, E>]) {
+        *self += seen.len();
     }
 }

@@ -1,6 +1,6 @@
-//! What nodes and edges from outside must look like before they are let in.
+//! Schema of the nodes and edges that publishers and REST clients add.
 //!
-//! Publishers and REST are held to this; agents, replication, `Sync` and partial updates are not.
+//! Agents, replication, `Sync` messages, and partial updates are not checked.
 //!
 //! ```
 //! use skylib::graph::schema;
@@ -13,17 +13,17 @@
 use super::Metadata;
 use crate::value::{Map, Value};
 
-/// Everything that is wrong with an element, one message a line.
+/// Violations of the schema by one element; displayed as one message per line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("invalid schema: {}", .messages.join("\n"))]
 pub struct SchemaError {
     messages: Vec<String>,
 }
 
-/// Checks a node's document.
+/// Checks the JSON document of a node.
 ///
 /// # Errors
-/// All that is wrong with it.
+/// [`SchemaError`] with all violations.
 pub fn check_node(document: &Value) -> Result<(), SchemaError> {
     let mut faults = Faults::default();
     if let Some(node) = faults.element(document) {
@@ -32,10 +32,10 @@ pub fn check_node(document: &Value) -> Result<(), SchemaError> {
     faults.into_result()
 }
 
-/// Checks an edge's document.
+/// Checks the JSON document of an edge.
 ///
 /// # Errors
-/// All that is wrong with it.
+/// [`SchemaError`] with all violations.
 pub fn check_edge(document: &Value) -> Result<(), SchemaError> {
     let mut faults = Faults::default();
     if let Some(edge) = faults.element(document) {
@@ -47,20 +47,20 @@ pub fn check_edge(document: &Value) -> Result<(), SchemaError> {
     faults.into_result()
 }
 
-/// Checks the metadata that a node is to have.
+/// Checks new metadata of a node.
 ///
 /// # Errors
-/// All that is wrong with it.
+/// [`SchemaError`] with all violations.
 pub fn check_node_metadata(metadata: &Metadata) -> Result<(), SchemaError> {
     let mut faults = Faults::default();
     faults.node_metadata(metadata);
     faults.into_result()
 }
 
-/// Checks the metadata that an edge is to have.
+/// Checks new metadata of an edge.
 ///
 /// # Errors
-/// All that is wrong with it.
+/// [`SchemaError`] with all violations.
 pub fn check_edge_metadata(metadata: &Metadata) -> Result<(), SchemaError> {
     let mut faults = Faults::default();
     faults.edge_metadata(metadata);
@@ -83,12 +83,12 @@ impl Faults {
         }
     }
 
-    fn add(&mut self, place: &str, message: &str) {
-        let separator = if place.is_empty() { "" } else { ": " };
-        self.messages.push(format!("{place}{separator}{message}"));
+    fn add(&mut self, object: &str, message: &str) {
+        let separator = if object.is_empty() { "" } else { ": " };
+        self.messages.push(format!("{object}{separator}{message}"));
     }
 
-    /// What nodes and edges have in common.
+    /// Checks the fields that nodes and edges have in common.
     fn element<'a>(&mut self, document: &'a Value) -> Option<&'a Map> {
         let Value::Map(element) = document else {
             self.add("", "an object is expected");
@@ -116,12 +116,12 @@ impl Faults {
         }
     }
 
-    /// A named thing; a namespace is known by its path, an Open vSwitch port by its UUID, and a
-    /// thing without a type by either.
+    /// Checks for a name and for what identifies the node: a type; in addition a path for a
+    /// namespace and a UUID for an Open vSwitch port; either of these for a node without a type.
     fn node_metadata(&mut self, metadata: &Map) {
         self.require_text("Metadata", metadata, "Name");
         let has_text = |key| matches!(metadata.get(key), Some(Value::Text(_)));
-        let is_known = match metadata.get("Type") {
+        let fault = match metadata.get("Type") {
             None if has_text("Path") || has_text("UUID") => None,
             None => Some("Type is required, or Path, or UUID"),
             Some(Value::Text(kind)) => match kind.as_str() {
@@ -132,7 +132,7 @@ impl Faults {
             },
             Some(_) => Some("Type is not a string"),
         };
-        if let Some(fault) = is_known {
+        if let Some(fault) = fault {
             self.add("Metadata", fault);
         }
     }
@@ -141,14 +141,14 @@ impl Faults {
         self.require_text("Metadata", metadata, "RelationType");
     }
 
-    fn require_text(&mut self, place: &str, map: &Map, key: &str) {
+    fn require_text(&mut self, object: &str, map: &Map, key: &str) {
         let fault = match map.get(key) {
             Some(Value::Text(text)) if !text.is_empty() => return,
             Some(Value::Text(_)) => "empty",
             Some(_) => "not a string",
             None => "required",
         };
-        self.add(place, &format!("{key} is {fault}"));
+        self.add(object, &format!("{key} is {fault}"));
     }
 }
 

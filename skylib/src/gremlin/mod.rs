@@ -61,7 +61,6 @@ mod predicate;
 mod result_kind;
 mod run;
 mod scope;
-mod source;
 mod step_params;
 mod steps;
 #[cfg(test)]

@@ -19,13 +19,14 @@ pub(super) enum Lookup<'f> {
 impl<'f> Lookup<'f> {
     /// Returns the identity that a filter on nodes requires, if any.
     pub(super) fn of_node(filter: &'f Filter<ElementKey>) -> Option<Self> {
-        ElementKey::wanted(filter, |key| matches!(key, ElementKey::Id)).map(Self::Id)
+        ElementKey::required_text(filter, |key| matches!(key, ElementKey::Id)).map(Self::Id)
     }
 
     /// Returns the identity that a filter on edges requires, if any.
     pub(super) fn of_edge(filter: &'f Filter<ElementKey>) -> Option<Self> {
-        let parent = || ElementKey::wanted(filter, |key| matches!(key, ElementKey::Parent(_)));
-        let child = || ElementKey::wanted(filter, |key| matches!(key, ElementKey::Child(_)));
+        let parent =
+            || ElementKey::required_text(filter, |key| matches!(key, ElementKey::Parent(_)));
+        let child = || ElementKey::required_text(filter, |key| matches!(key, ElementKey::Child(_)));
         Self::of_node(filter)
             .or_else(|| parent().map(Self::Parent))
             .or_else(|| child().map(Self::Child))

@@ -242,22 +242,23 @@ fn network(literal: &Param) -> Result<Ipv4Network, String> {
     let Param::Text(text) = literal else {
         return Err("Ipv4Range value has to be a string".to_owned());
     };
-    Ipv4Network::parse(text).ok_or_else(|| format!("invalid CIDR address: {text}"))
+    text.parse()
+        .map_err(|_| format!("invalid CIDR address: {text}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::filter::Fields;
-    use crate::value::{Found, Map, Path};
+    use crate::value::{Map, Path, PathMatch};
 
     struct Element(Map);
 
     impl Fields for Element {
         fn test(&self, key: &Text, predicate: &filter::Predicate) -> bool {
             match Path::new(key).find(&self.0) {
-                Some(Found::One(value)) => predicate.matches(value),
-                Some(Found::Many(values)) => values.into_iter().any(|v| predicate.matches(v)),
+                Some(PathMatch::One(value)) => predicate.matches(value),
+                Some(PathMatch::Many(values)) => values.into_iter().any(|v| predicate.matches(v)),
                 None => false,
             }
         }

@@ -9,21 +9,37 @@ use super::budget::Budget;
 use super::error::QueryError;
 use super::explain::Access;
 use super::point_lookup::Lookup;
-use super::source::{View, VisitEnds};
 use super::steps::filter::Row;
 use crate::filter::{Filter, Predicate};
 use crate::graph::history::{History, Identities, PastView};
 use crate::graph::{
-    Direction, EdgeId, EdgeRef, ElementKey, GraphError, GraphView, NodeId, NodeRef,
+    Direction, EdgeEnds, EdgeId, EdgeRef, ElementKey, GraphError, GraphReader, GraphView, Hop,
+    NodeId, NodeRef, SnapshotIter,
 };
 use crate::time::When;
 
 /// What `V`, `E` and walks find.
 #[derive(Clone)]
 pub(super) struct Scope<'a> {
-    view: View<'a>,
+    source: Source<'a>,
     /// `None`: everything.
     part: Option<Rc<Part>>,
+}
+
+/// The snapshot that a query reads.
+#[derive(Clone)]
+enum Source<'a> {
+    Live(&'a GraphView<'a>),
+    Past(Rc<PastView<'a>>),
+}
+
+impl Source<'_> {
+    fn reader(&self) -> &dyn GraphReader {
+        match self {
+            Self::Live(view) => *view,
+            Self::Past(past) => &**past,
+        }
+    }
 }
 
 /// A subgraph: marks on elements of the view, nothing copied.
@@ -32,16 +48,6 @@ pub(super) struct Part {
     pub(super) edges: Vec<EdgeRef>,
     node_numbers: Bitmap,
     edge_numbers: Bitmap,
-}
-
-/// An edge as a walk goes over it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Hop {
-    /// Which of the given nodes it starts from.
-    pub(super) which: usize,
-    pub(super) edge: u32,
-    /// The node at its other end.
-    pub(super) node: u32,
 }
 
 impl Part {
@@ -66,7 +72,7 @@ impl Part {
 impl<'a> Scope<'a> {
     pub(super) const fn whole(view: &'a GraphView<'a>) -> Self {
         Self {
-            view: View::Live(view),
+            source: Source::Live(view),
             part: None,
         }
     }
@@ -79,17 +85,14 @@ impl<'a> Scope<'a> {
     ) -> Self {
         let view = PastView::open(history, when).with_interrupt(interrupt);
         Self {
-            view: View::Past(Rc::new(view)),
+            source: Source::Past(Rc::new(view)),
             part: None,
         }
     }
 
     /// Bytes that reading holds beside what is found.
     pub(super) fn bytes(&self) -> usize {
-        match &self.view {
-            View::Live(_) => 0,
-            View::Past(past) => past.bytes(),
-        }
+        self.reader().bytes()
     }
 
     /// Whether it is only a subgraph.
@@ -99,12 +102,12 @@ impl<'a> Scope<'a> {
 
     /// Whether a walk may meet several revisions of an element.
     pub(super) const fn is_past(&self) -> bool {
-        matches!(self.view, View::Past(_))
+        matches!(self.source, Source::Past(_))
     }
 
     /// Which numbers stand for the same element.
     pub(super) fn identities(&self) -> Identities {
-        self.view.identities()
+        self.reader().identities()
     }
 
     /// Only these elements from now on.
@@ -114,7 +117,7 @@ impl<'a> Scope<'a> {
 
     pub(super) fn node(&self, id: &str) -> Result<Option<NodeRef>, QueryError> {
         let found = self
-            .view
+            .reader()
             .node_by_id(&NodeId::from(id))
             .map_err(|error| expired(&error))?;
         Ok(found.filter(|node| self.has_node(node.index())))
@@ -122,7 +125,7 @@ impl<'a> Scope<'a> {
 
     pub(super) fn edge(&self, id: &str) -> Result<Option<EdgeRef>, QueryError> {
         let found = self
-            .view
+            .reader()
             .edge_by_id(&EdgeId::from(id))
             .map_err(|error| expired(&error))?;
         Ok(found.filter(|edge| self.has_edge(edge.index())))
@@ -142,16 +145,11 @@ impl<'a> Scope<'a> {
             return sift(self.node(id)?.into_iter(), filter, budget, visit);
         }
         match self.too_much(filter)? {
-            None => self
-                .view
-                .visit_nodes(filter, visit)
-                .map_err(|error| expired(&error)),
+            None => each(self.reader().nodes(filter), visit),
             Some(light) => {
                 let mut failed = Ok(());
                 let visit = &mut |node| offer(node, filter, budget, visit, &mut failed);
-                self.view
-                    .visit_nodes(&light, visit)
-                    .map_err(|error| expired(&error))?;
+                each(self.reader().nodes(&light), visit)?;
                 failed
             }
         }
@@ -166,10 +164,11 @@ impl<'a> Scope<'a> {
         if self.part.is_some() || filter.is_everything() || Lookup::of_node(filter).is_some() {
             return Ok(self.edge_access(filter, only_count));
         }
-        let probe = self.view.probe(filter).map_err(|error| expired(&error))?;
-        Ok(probe.map_or(Access::Scan, |(key, estimate)| Access::Index {
-            key,
-            estimate,
+        let index = self.reader().index_for(filter);
+        let index = index.map_err(|error| expired(&error))?;
+        Ok(index.map_or(Access::Scan, |index| Access::Index {
+            key: index.key,
+            estimate: index.estimate,
         }))
     }
 
@@ -197,16 +196,11 @@ impl<'a> Scope<'a> {
             return self.look_up(lookup, filter, budget, visit);
         }
         match self.too_much(filter)? {
-            None => self
-                .view
-                .visit_edges(filter, visit)
-                .map_err(|error| expired(&error)),
+            None => each(self.reader().edges(filter), visit),
             Some(light) => {
                 let mut failed = Ok(());
                 let visit = &mut |edge| offer(edge, filter, budget, visit, &mut failed);
-                self.view
-                    .visit_edges(&light, visit)
-                    .map_err(|error| expired(&error))?;
+                each(self.reader().edges(&light), visit)?;
                 failed
             }
         }
@@ -238,7 +232,7 @@ impl<'a> Scope<'a> {
         let is_looked_up = Lookup::of_node(filter).is_some();
         if self.part.is_none() && !is_looked_up && self.too_much(filter)?.is_none() {
             return self
-                .view
+                .reader()
                 .count_nodes(filter)
                 .map_err(|error| expired(&error));
         }
@@ -259,7 +253,7 @@ impl<'a> Scope<'a> {
         let is_looked_up = Lookup::of_edge(filter).is_some();
         if self.part.is_none() && !is_looked_up && self.too_much(filter)?.is_none() {
             return self
-                .view
+                .reader()
                 .count_edges(filter)
                 .map_err(|error| expired(&error));
         }
@@ -281,20 +275,16 @@ impl<'a> Scope<'a> {
         visit: &mut dyn FnMut(NodeRef) -> ControlFlow<()>,
     ) -> Result<(), QueryError> {
         if self.part.is_none() && weight(filter) <= MAX_WEIGHT {
-            let visit = &mut |_, node| visit(node);
-            let walked = self.view.walk_nodes(from, direction, filter, visit);
-            return walked.map_err(|error| expired(&error));
+            let nodes = self.reader().neighbor_nodes(from, direction, filter);
+            return each(nodes, visit);
         }
         let mut failed = Ok(());
-        let visit = &mut |_, edge: &EdgeRef, node: &NodeRef| {
-            if self.has_hop(edge.index(), node.index()) {
-                return offer(node.clone(), filter, budget, visit, &mut failed);
+        each(self.reader().neighbors(from, direction), &mut |neighbor| {
+            if self.has_hop(neighbor.edge.index(), neighbor.node.index()) {
+                return offer(neighbor.node, filter, budget, visit, &mut failed);
             }
             ControlFlow::Continue(())
-        };
-        self.view
-            .walk(from, direction, visit)
-            .map_err(|error| expired(&error))?;
+        })?;
         failed
     }
 
@@ -314,12 +304,11 @@ impl<'a> Scope<'a> {
             &everything
         };
         let mut failed = Ok(());
-        let visit = &mut |_, edge: EdgeRef| match self.has_edge(edge.index()) {
+        let edges = self.reader().neighbor_edges(from, direction, light);
+        each(edges, &mut |edge| match self.has_edge(edge.index()) {
             true => offer(edge, filter, budget, visit, &mut failed),
             false => ControlFlow::Continue(()),
-        };
-        let walked = self.view.walk_edges(from, direction, light, visit);
-        walked.map_err(|error| expired(&error))?;
+        })?;
         failed
     }
 
@@ -330,20 +319,14 @@ impl<'a> Scope<'a> {
         direction: Direction,
         visit: &mut dyn FnMut(Hop) -> ControlFlow<()>,
     ) -> Result<(), QueryError> {
-        let hopped = match self.is_part() {
-            false => {
-                let visit = &mut |which, edge, node| visit(Hop { which, edge, node });
-                self.view.hop(from, direction, visit)
-            }
-            true => {
-                let visit = &mut |which, edge, node| match self.has_hop(edge, node) {
-                    true => visit(Hop { which, edge, node }),
-                    false => ControlFlow::Continue(()),
-                };
-                self.view.hop(from, direction, visit)
-            }
-        };
-        hopped.map_err(|error| expired(&error))
+        let hops = self.reader().hops(from, direction);
+        match self.is_part() {
+            false => each(hops, visit),
+            true => each(hops, &mut |hop| match self.has_hop(hop.edge, hop.node) {
+                true => visit(hop),
+                false => ControlFlow::Continue(()),
+            }),
+        }
     }
 
     /// The hops over edges that pass a filter.
@@ -387,9 +370,7 @@ impl<'a> Scope<'a> {
         numbers: &[u32],
         visit: &mut dyn FnMut(NodeRef) -> ControlFlow<()>,
     ) -> Result<(), QueryError> {
-        self.view
-            .fetch_nodes(numbers, visit)
-            .map_err(|error| expired(&error))
+        each(self.reader().nodes_at(numbers), visit)
     }
 
     pub(super) fn fetch_edges(
@@ -397,20 +378,16 @@ impl<'a> Scope<'a> {
         numbers: &[u32],
         visit: &mut dyn FnMut(EdgeRef) -> ControlFlow<()>,
     ) -> Result<(), QueryError> {
-        self.view
-            .fetch_edges(numbers, visit)
-            .map_err(|error| expired(&error))
+        each(self.reader().edges_at(numbers), visit)
     }
 
     /// Parent and child of each edge, each in all its revisions.
     pub(super) fn visit_ends(
         &self,
         edges: &[EdgeRef],
-        visit: VisitEnds<'_>,
+        visit: &mut dyn FnMut(&EdgeEnds) -> ControlFlow<()>,
     ) -> Result<(), QueryError> {
-        self.view
-            .visit_ends(edges, visit)
-            .map_err(|error| expired(&error))
+        each(self.reader().ends_of(edges), &mut |ends| visit(&ends))
     }
 
     /// The part of a filter that may be tested while the graph is held, where the whole would
@@ -424,8 +401,8 @@ impl<'a> Scope<'a> {
             return Ok(None);
         }
         let by_index = self
-            .view
-            .probe(filter)
+            .reader()
+            .index_for(filter)
             .map_err(|error| expired(&error))?
             .is_some();
         if by_index && all <= MAX_INDEXED_WEIGHT {
@@ -446,6 +423,10 @@ impl<'a> Scope<'a> {
         Ok(Some(Filter::All(light)))
     }
 
+    fn reader(&self) -> &dyn GraphReader {
+        self.source.reader()
+    }
+
     fn has_node(&self, number: u32) -> bool {
         self.part
             .as_ref()
@@ -462,6 +443,19 @@ impl<'a> Scope<'a> {
             .as_ref()
             .is_none_or(|part| part.edge_numbers.contains(number))
     }
+}
+
+/// Passes the items of a snapshot to `visit` until it breaks.
+fn each<T>(
+    items: SnapshotIter<'_, T>,
+    visit: &mut dyn FnMut(T) -> ControlFlow<()>,
+) -> Result<(), QueryError> {
+    for item in items {
+        if visit(item.map_err(|error| expired(&error))?).is_break() {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Hands an element on if it passes a filter.

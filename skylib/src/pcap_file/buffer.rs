@@ -41,8 +41,8 @@ impl<R: Read> Buffer<R> {
         }
     }
 
-    /// Moves the unparsed bytes to the front and reads once from the source; uses another buffer if a
-    /// caller holds this one.
+    /// Moves the unparsed bytes to the front and reads once from the source; uses another buffer if
+    /// a caller holds this one.
     pub(super) fn fill(&mut self) -> Result<(), PcapFileError> {
         self.make_room();
         let bytes = Arc::get_mut(&mut self.bytes).unwrap_or_default();
@@ -95,7 +95,7 @@ impl<R: Read> Buffer<R> {
         self.offset += len as u64;
     }
 
-    /// Length in bytes: small enough for the processor cache, large enough to make the cost of system
-    /// calls negligible, and larger than the longest record.
+    /// Length in bytes: small enough for the processor cache, large enough to make the cost of
+    /// system calls negligible, and larger than the longest record.
     pub(super) const LEN: usize = 1 << 19;
 }

@@ -75,8 +75,8 @@ impl<R: Read> CaptureReader<R> {
     /// # Errors
     ///
     /// Fails if the source fails; the call may be repeated, unless the file is compressed. Fails if
-    /// the file is damaged; this is reported once, after all packets before the damage, and ends the
-    /// file.
+    /// the file is damaged; this is reported once, after all packets before the damage, and ends
+    /// the file.
     pub fn next_batch(&mut self) -> Result<Option<PacketBatch<'_>>, PcapFileError> {
         match &mut self.reader {
             FormatReader::Pcap(reader) => reader.next_batch(),

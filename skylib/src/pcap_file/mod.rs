@@ -2,10 +2,10 @@
 //! [`Write`](std::io::Write).
 //!
 //! [`CaptureReader`] reads all supported formats: it detects format and compression by the first
-//! bytes and uses [`PcapReader`], [`PcapNgReader`] and [`Decompressor`]. Readers return batches that
-//! borrow their buffer, so no packet is copied. Damage in a file is reported with its offset, after
-//! all packets before it have been returned, and ends the file. [`PcapWriter`] writes files that all
-//! tools can read; [`PcapNgWriter`] supports packets of several link types.
+//! bytes and uses [`PcapReader`], [`PcapNgReader`] and [`Decompressor`]. Readers return batches
+//! that borrow their buffer, so no packet is copied. Damage in a file is reported with its offset,
+//! after all packets before it have been returned, and ends the file. [`PcapWriter`] writes files
+//! that all tools can read; [`PcapNgWriter`] supports packets of several link types.
 //!
 //! ```
 //! use skylib::packet::{LinkType, PacketRef};

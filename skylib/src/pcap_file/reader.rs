@@ -152,12 +152,8 @@ impl<R: Read> PcapReader<R> {
                 });
             }
         };
-        let (is_big_endian, resolution) = match (magic, magic.swap_bytes()) {
-            (MAGIC_MICROSECONDS, _) => (false, Resolution::Microseconds),
-            (MAGIC_NANOSECONDS, _) => (false, Resolution::Nanoseconds),
-            (_, MAGIC_MICROSECONDS) => (true, Resolution::Microseconds),
-            (_, MAGIC_NANOSECONDS) => (true, Resolution::Nanoseconds),
-            _ => return Err(PcapFileError::Format(FileFormat::of(magic.to_le_bytes()))),
+        let Some((is_big_endian, resolution)) = byte_order_and_resolution(magic) else {
+            return Err(PcapFileError::Format(FileFormat::of(magic.to_le_bytes())));
         };
         let Some(header) = bytes.first_chunk::<FILE_HEADER_LEN>() else {
             return Err(PcapFileError::ShortHeader {
@@ -224,26 +220,8 @@ impl<R: Read> PcapReader<R> {
                 .get(at..)
                 .and_then(|rest| rest.split_first_chunk::<RECORD_HEADER_LEN>())
         {
-            let [
-                s0,
-                s1,
-                s2,
-                s3,
-                f0,
-                f1,
-                f2,
-                f3,
-                c0,
-                c1,
-                c2,
-                c3,
-                w0,
-                w1,
-                w2,
-                w3,
-            ] = *header;
-            let word = |bytes| word(bytes, is_big_endian);
-            let captured_len = word([c0, c1, c2, c3]);
+            let fields = header_words(header, is_big_endian);
+            let [seconds, fraction, captured_len, wire_len] = fields;
             if captured_len > MAX_RECORD_LEN {
                 damage = Some(PcapFileError::LongRecord {
                     offset: offset + (at - start) as u64,
@@ -258,13 +236,12 @@ impl<R: Read> PcapReader<R> {
                 Resolution::Microseconds => 1_000,
                 Resolution::Nanoseconds => 1,
             };
-            let seconds = i64::from(word([s0, s1, s2, s3]));
-            let fraction = i64::from(word([f0, f1, f2, f3]));
+            let (seconds, fraction) = (i64::from(seconds), i64::from(fraction));
             self.headers.push(PacketHeader {
                 timestamp: Timestamp::from_ns(seconds * 1_000_000_000 + fraction * scale),
                 offset: (at + RECORD_HEADER_LEN) as u32,
                 captured_len,
-                wire_len: word([w0, w1, w2, w3]),
+                wire_len,
             });
             at += RECORD_HEADER_LEN + captured_len as usize;
         }
@@ -296,6 +273,47 @@ impl<R: Read> PcapReader<R> {
             available,
         })
     }
+}
+
+/// Returns whether a file with this magic number, read as little-endian, is big-endian, and the
+/// resolution of its timestamps; `None` if it is not a classic pcap file.
+const fn byte_order_and_resolution(magic: u32) -> Option<(bool, Resolution)> {
+    Some(match (magic, magic.swap_bytes()) {
+        (MAGIC_MICROSECONDS, _) => (false, Resolution::Microseconds),
+        (MAGIC_NANOSECONDS, _) => (false, Resolution::Nanoseconds),
+        (_, MAGIC_MICROSECONDS) => (true, Resolution::Microseconds),
+        (_, MAGIC_NANOSECONDS) => (true, Resolution::Nanoseconds),
+        _ => return None,
+    })
+}
+
+/// Returns the four numbers of the header of a record.
+#[inline(always)]
+const fn header_words(header: &[u8; RECORD_HEADER_LEN], is_big_endian: bool) -> [u32; 4] {
+    let [
+        s0,
+        s1,
+        s2,
+        s3,
+        f0,
+        f1,
+        f2,
+        f3,
+        c0,
+        c1,
+        c2,
+        c3,
+        w0,
+        w1,
+        w2,
+        w3,
+    ] = *header;
+    [
+        word([s0, s1, s2, s3], is_big_endian),
+        word([f0, f1, f2, f3], is_big_endian),
+        word([c0, c1, c2, c3], is_big_endian),
+        word([w0, w1, w2, w3], is_big_endian),
+    ]
 }
 
 /// Returns a number of the file in its byte order.

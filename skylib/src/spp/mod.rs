@@ -24,8 +24,6 @@ mod command;
 mod cpu;
 mod ctl;
 mod error;
-#[cfg(test)]
-mod kernel_tests;
 mod pcap_process;
 mod pcap_spec;
 mod port;

@@ -95,6 +95,69 @@ impl PcapSpec {
         self
     }
 
+    /// Sets whether threads are pinned to their processors.
+    #[must_use]
+    pub const fn with_pinned(mut self, pinned: bool) -> Self {
+        self.pinned = pinned;
+        self
+    }
+
+    /// Sets whether symbolic links in the path of the folder are rejected.
+    #[must_use]
+    pub const fn with_no_links(mut self, no_links: bool) -> Self {
+        self.no_links = no_links;
+        self
+    }
+
+    /// Sets whether files are compressed with LZ4.
+    #[must_use]
+    pub const fn with_compressed(mut self, compressed: bool) -> Self {
+        self.compressed = compressed;
+        self
+    }
+
+    /// Sets whether frames sent by this host are captured.
+    #[must_use]
+    pub const fn with_outgoing(mut self, outgoing: bool) -> Self {
+        self.outgoing = outgoing;
+        self
+    }
+
+    /// Sets whether timestamps have nanosecond resolution.
+    #[must_use]
+    pub const fn with_nanoseconds(mut self, nanoseconds: bool) -> Self {
+        self.nanoseconds = nanoseconds;
+        self
+    }
+
+    /// Sets whether each file is synced to disk before it is renamed to its final name.
+    #[must_use]
+    pub const fn with_synced(mut self, synced: bool) -> Self {
+        self.synced = synced;
+        self
+    }
+
+    /// Sets the size of each writer's ring in bytes.
+    #[must_use]
+    pub const fn with_ring_bytes(mut self, bytes: u32) -> Self {
+        self.ring_bytes = bytes;
+        self
+    }
+
+    /// Sets the network namespace of the port by its path.
+    #[must_use]
+    pub fn with_netns(mut self, path: impl Into<PathBuf>) -> Self {
+        self.netns = Some(path.into());
+        self
+    }
+
+    /// Sets whether the packets are also passed to the flow tap.
+    #[must_use]
+    pub const fn with_flows(mut self, flows: bool) -> Self {
+        self.flows = flows;
+        self
+    }
+
     /// Threads that write.
     #[must_use]
     pub const fn writers(&self) -> usize {

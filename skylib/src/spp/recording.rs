@@ -13,7 +13,7 @@ use super::recorder::{FileNames, Recorder, SNAP_LEN};
 use super::writer::{Event, Ties, Writer};
 use super::writer_stats::{PcapStats, WriterShared};
 use super::{FlowTap, PcapSpec, SppError};
-use crate::capture::{AfPacket, BpfInstruction, BpfProgram, CaptureError, CaptureOptions};
+use crate::capture::{AfPacket, BpfInstruction, BpfProgram, CaptureError, CaptureOptions, Fanout};
 use crate::error_chain::Chain;
 use crate::packet::LinkType;
 use crate::sys::cpu;
@@ -255,13 +255,15 @@ fn open_sources(spec: &PcapSpec, interface: &str) -> Result<Vec<AfPacket>, SppEr
         options = options.with_filter(queue_filter(queue).map_err(SppError::Capture)?);
     }
     let mut sources = Vec::with_capacity(spec.writers());
-    let mut group = 0;
+    let mut group = Fanout::New;
     for _ in 0..spec.writers() {
         if spec.writers() > 1 {
             options = options.with_fanout(group);
         }
         let source = AfPacket::open(&options).map_err(|error| on_open(spec, error))?;
-        group = source.fanout_group().unwrap_or_default();
+        if let Some(number) = source.fanout_group() {
+            group = Fanout::Group(number);
+        }
         sources.push(source);
     }
     Ok(sources)
@@ -272,7 +274,7 @@ fn on_open(spec: &PcapSpec, error: CaptureError) -> SppError {
         CaptureError::NotPermitted { capability, .. } => SppError::NotPermitted(capability),
         CaptureError::NoInterface { interface, .. }
         | CaptureError::InterfaceDown(interface)
-        | CaptureError::InterfaceGone(interface) => SppError::PortNotAvailable {
+        | CaptureError::InterfaceRemoved(interface) => SppError::PortNotAvailable {
             port: spec.port.to_string(),
             interface,
         },
@@ -299,7 +301,7 @@ fn check_queue(spec: &PcapSpec, interface: &str) -> Result<(), SppError> {
 /// Passes what came in by one queue. The kernel counts queues from 1 and notes 0 where the driver
 /// told none, which is as good as the first.
 fn queue_filter(queue: u16) -> Result<BpfProgram, CaptureError> {
-    let instruction = |code, jt, jf, k| BpfInstruction { code, jt, jf, k };
+    let instruction = BpfInstruction::new;
     let number = (libc::SKF_AD_OFF + libc::SKF_AD_QUEUE).cast_unsigned();
     let unknown = if queue == 0 { 0 } else { u32::from(queue) + 1 };
     let instructions = vec![

@@ -265,7 +265,7 @@ impl PacketSource for Writer {
             }
             Ok(Batch::Timeout) => Outcome::Nothing,
             Ok(Batch::End) => Outcome::Read,
-            Err(CaptureError::InterfaceGone(_)) => Outcome::Gone,
+            Err(CaptureError::InterfaceRemoved(_)) => Outcome::Gone,
             Err(error) => Outcome::Failed(SppError::Capture(error)),
         });
         Ok(Batch::Timeout)

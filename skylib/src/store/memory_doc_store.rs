@@ -1,4 +1,4 @@
-//! `MemoryStore`: documents in memory, in B-trees.
+//! `MemoryDocStore`: documents in memory, in B-trees.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,19 +8,19 @@ use super::{DocStore, Document, StoreError};
 /// Documents in memory, for tests and for users who want nothing on disk. They are lost at the end
 /// of the process.
 #[derive(Debug, Default)]
-pub struct MemoryStore {
+pub struct MemoryDocStore {
     /// Documents by kind, then by id.
     kinds: Mutex<BTreeMap<String, BTreeMap<String, Vec<u8>>>>,
 }
 
-impl MemoryStore {
+impl MemoryDocStore {
     fn kinds(&self) -> MutexGuard<'_, BTreeMap<String, BTreeMap<String, Vec<u8>>>> {
         // No code that can panic runs under this lock, so the maps are consistent even if it is poisoned.
         self.kinds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl DocStore for MemoryStore {
+impl DocStore for MemoryDocStore {
     fn get(&self, kind: &str, id: &str) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(self
             .kinds()

@@ -1,15 +1,15 @@
 //! Storage behind two traits: documents by kind and id, and flows by time.
 //!
 //! [`DocStore`] stores what users configure (captures, rules, alerts …): small JSON documents, which
-//! must survive a crash once their creation was acknowledged. [`MemoryStore`] loses them at the end
+//! must survive a crash once their creation was acknowledged. [`MemoryDocStore`] loses them at the end
 //! of the process; `RedbStore` (feature `store-local`) stores them in one file.
 //!
 //! [`FlowStore`] stores flows after they have left the flow tables; [`MemoryFlowStore`] holds a
 //! bounded number of them in memory.
 //!
 //! ```
-//! use skylib::store::{DocStore, MemoryStore};
-//! let store = MemoryStore::default();
+//! use skylib::store::{DocStore, MemoryDocStore};
+//! let store = MemoryDocStore::default();
 //! store.put("capture", "a1", br#"{"UUID":"a1"}"#)?;
 //! assert_eq!(store.list("capture")?.len(), 1);
 //! assert!(store.delete("capture", "a1")?);
@@ -23,7 +23,7 @@ mod memory_flow_store;
 mod redb_store;
 
 pub use flow_store::{FlowStore, FlowStoreLimits, FlowStoreStatus};
-pub use memory_doc_store::MemoryStore;
+pub use memory_doc_store::MemoryDocStore;
 pub use memory_flow_store::MemoryFlowStore;
 #[cfg(feature = "store-local")]
 pub use redb_store::RedbStore;
@@ -64,7 +64,7 @@ pub trait DocStore: Send + Sync {
     /// # Errors
     /// Returns an error if the storage cannot be written. Without transactions, some changes may
     /// have been made then.
-    fn apply(&self, changes: &[Change]) -> Result<(), StoreError> {
+    fn apply(&self, changes: &[DocumentChange]) -> Result<(), StoreError> {
         for change in changes {
             match &change.document {
                 Some(document) => self.put(change.kind, &change.id, document)?,
@@ -77,7 +77,7 @@ pub trait DocStore: Send + Sync {
 
 /// A change of one document.
 #[derive(Clone, Debug)]
-pub struct Change {
+pub struct DocumentChange {
     /// Kind of the document.
     pub kind: &'static str,
     /// Id of the document.
@@ -154,7 +154,7 @@ mod tests {
             store.get("alertx", "1").unwrap().as_deref(),
             Some(&b"x"[..])
         );
-        let change = |id: &str, document: Option<&[u8]>| Change {
+        let change = |id: &str, document: Option<&[u8]>| DocumentChange {
             kind: "aler",
             id: id.to_owned(),
             document: document.map(<[u8]>::to_vec),
@@ -173,6 +173,6 @@ mod tests {
 
     #[test]
     fn memory_separates_documents_by_kind() {
-        check_documents_by_kind_and_id(&MemoryStore::default());
+        check_documents_by_kind_and_id(&MemoryDocStore::default());
     }
 }

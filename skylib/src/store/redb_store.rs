@@ -9,7 +9,7 @@ use redb::{
     Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition,
 };
 
-use super::{Change, DocStore, Document, StoreError};
+use super::{DocStore, Document, DocumentChange, StoreError};
 
 /// Documents in a `redb` file. A change is on the disk when the call returns, and a crash at any time
 /// leaves either the old or the new document.
@@ -173,7 +173,7 @@ impl DocStore for RedbStore {
         })
     }
 
-    fn apply(&self, changes: &[Change]) -> Result<(), StoreError> {
+    fn apply(&self, changes: &[DocumentChange]) -> Result<(), StoreError> {
         self.with(|database| {
             let all = database.begin_write()?;
             {

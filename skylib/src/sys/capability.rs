@@ -1,34 +1,34 @@
-//! What the kernel lets this thread do, and what to tell the user when something is missing.
+//! Linux capabilities of the calling thread, and help texts for missing ones.
 
 use std::fmt;
 
 use rustix::thread::{CapabilitySet, capabilities};
 
-/// A privilege that some part of the library needs. Complete: nothing needs another one.
+/// A capability that a part of the library needs. Complete: no part needs another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Capability {
-    /// Reading packets from interfaces.
+pub(crate) enum Capability {
+    /// `CAP_NET_RAW`: reading packets from interfaces.
     NetRaw,
-    /// Promiscuous mode and packet injection settings.
+    /// `CAP_NET_ADMIN`: promiscuous mode and packet injection settings.
     NetAdmin,
-    /// Entering other network namespaces.
+    /// `CAP_SYS_ADMIN`: entering other network namespaces.
     SysAdmin,
 }
 
 impl Capability {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::NetRaw, Self::NetAdmin, Self::SysAdmin];
+    /// All capabilities.
+    pub(crate) const ALL: [Self; 3] = [Self::NetRaw, Self::NetAdmin, Self::SysAdmin];
 
-    /// Whether the calling thread has it.
+    /// Returns whether the calling thread has the capability.
     #[must_use]
-    pub fn is_effective(self) -> bool {
+    pub(crate) fn is_effective(self) -> bool {
         capabilities(None).is_ok_and(|sets| sets.effective.contains(self.bit()))
     }
 
-    /// What the calling thread cannot do and how to grant it, in one line; `None` if it can do
-    /// everything.
+    /// Returns one line with what the calling thread cannot do and the command that grants it; `None` if
+    /// it has all capabilities.
     #[must_use]
-    pub fn missing() -> Option<String> {
+    pub(crate) fn missing() -> Option<String> {
         let missing: Vec<Self> = Self::ALL
             .into_iter()
             .filter(|capability| !capability.is_effective())
@@ -40,20 +40,15 @@ impl Capability {
         (!missing.is_empty()).then(|| format!("{} ({})", needs.join(", "), remedy(&missing)))
     }
 
-    /// What cannot be done without it and how to grant it, in one line.
-    ///
-    /// ```
-    /// use skylib::sys::capability::Capability;
-    /// assert!(Capability::SysAdmin.help().starts_with("entering network namespaces needs"));
-    /// ```
+    /// Returns one line with what needs the capability and the command that grants it.
     #[must_use]
-    pub fn help(self) -> String {
+    pub(crate) fn help(self) -> String {
         format!("{} needs {self} ({})", self.purpose(), self.remedy())
     }
 
-    /// How to grant it, in one line.
+    /// Returns the command that grants the capability.
     #[must_use]
-    pub fn remedy(self) -> String {
+    pub(crate) fn remedy(self) -> String {
         remedy(&[self])
     }
 
@@ -84,10 +79,11 @@ impl fmt::Display for Capability {
     }
 }
 
+/// Returns the command that grants capabilities to this program.
 fn remedy(wanted: &[Capability]) -> String {
     let program = std::env::current_exe()
         .map_or_else(|_| "PROGRAM".to_owned(), |path| path.display().to_string());
-    // setcap replaces what a file has: those it gives already are named again.
+    // setcap replaces all capabilities of the file, so those it already grants are listed again.
     let flags: Vec<String> = Capability::ALL
         .into_iter()
         .filter(|capability| wanted.contains(capability) || capability.is_effective())

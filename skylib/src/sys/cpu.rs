@@ -1,46 +1,41 @@
-//! The processors of this machine as `/proc/cpuinfo` and `sysfs` tell.
+//! Processors of this machine: parsing of `/proc/cpuinfo` and CPU lists, and CPU affinity.
 
 use std::io;
 
 use rustix::thread::{CpuSet, sched_setaffinity};
 
-/// One logical processor. Text is empty and numbers are zero where the kernel says nothing.
+/// A logical processor. Texts are empty and numbers zero if the kernel does not report them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cpu {
-    /// Its number, from 0.
+    /// Number of the processor, from 0.
     pub number: u32,
-    /// Maker, such as `GenuineIntel`.
+    /// Vendor, such as `GenuineIntel`.
     pub vendor_id: String,
-    /// Family, as written by the kernel.
+    /// Family, as reported by the kernel.
     pub family: String,
-    /// Model number, as written by the kernel.
+    /// Model number, as reported by the kernel.
     pub model: String,
     /// Stepping.
     pub stepping: u32,
-    /// The socket it sits in.
+    /// Id of the processor's socket.
     pub physical_id: String,
-    /// The core it is a thread of.
+    /// Id of the processor's core.
     pub core_id: String,
-    /// Cores of its socket.
+    /// Number of cores in the processor's socket.
     pub cores: u32,
     /// Marketing name.
     pub model_name: String,
-    /// Clock in MHz, fraction cut off.
+    /// Clock frequency in MHz, rounded down.
     pub mhz: u32,
-    /// Cache in KiB.
+    /// Cache size in KiB.
     pub cache_kib: u32,
     /// Microcode version.
     pub microcode: String,
 }
 
-/// Reads the text of `/proc/cpuinfo`; lines of other shapes are skipped.
-///
-/// ```
-/// let cpus = skylib::sys::cpu::parse_cpuinfo("processor\t: 0\ncpu MHz\t\t: 2999.998\n");
-/// assert_eq!(cpus[0].mhz, 2999);
-/// ```
+/// Parses the text of `/proc/cpuinfo`. Unknown lines are ignored.
 #[must_use]
-pub fn parse_cpuinfo(text: &str) -> Vec<Cpu> {
+pub(crate) fn parse_cpuinfo(text: &str) -> Vec<Cpu> {
     let mut cpus: Vec<Cpu> = Vec::new();
     for line in text.lines() {
         let Some((key, value)) = line.split_once(':') else {
@@ -75,15 +70,10 @@ pub fn parse_cpuinfo(text: &str) -> Vec<Cpu> {
     cpus
 }
 
-/// Expands the kernel's list notation, `0-2,5`; what is no number ends the list.
-///
-/// At most 65536 numbers come out, whatever the text says.
-///
-/// ```
-/// assert_eq!(skylib::sys::cpu::parse_list("0-2,5\n"), [0, 1, 2, 5]);
-/// ```
+/// Expands a list in the kernel's notation, such as `0-2,5`, to at most 65536 numbers. The list ends
+/// before the first part that is not a number or range.
 #[must_use]
-pub fn parse_list(text: &str) -> Vec<u32> {
+pub(crate) fn parse_list(text: &str) -> Vec<u32> {
     let mut numbers = Vec::new();
     for part in text.trim().split(',').filter(|p| !p.is_empty()) {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
@@ -95,11 +85,11 @@ pub fn parse_list(text: &str) -> Vec<u32> {
     numbers
 }
 
-/// Keeps the calling thread on one processor.
+/// Pins the calling thread to one processor.
 ///
 /// # Errors
-/// `InvalidInput` when there is no such processor, or this process may not use it.
-pub fn pin(number: u32) -> io::Result<()> {
+/// Returns `InvalidInput` if the processor does not exist or is not available to this process.
+pub(crate) fn pin(number: u32) -> io::Result<()> {
     let index = number as usize;
     if index >= CpuSet::MAX_CPU {
         return Err(io::ErrorKind::InvalidInput.into());
@@ -109,11 +99,13 @@ pub fn pin(number: u32) -> io::Result<()> {
     Ok(sched_setaffinity(None, &set)?)
 }
 
+/// Returns the number at the start of a text; 0 if there is none.
 fn leading_number(text: &str) -> u32 {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     text[..digits].parse().unwrap_or(0)
 }
 
+/// Most numbers that a list expands to.
 const MAX_LIST: usize = 65_536;
 
 #[cfg(test)]

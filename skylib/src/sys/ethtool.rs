@@ -1,4 +1,4 @@
-//! What drivers tell about an interface: the `SIOCETHTOOL` requests that need no privilege.
+//! `Ethtool`: driver information of interfaces, by the `SIOCETHTOOL` requests that need no privilege.
 //!
 //! Commands and structures: `linux/ethtool.h`.
 #![expect(
@@ -14,35 +14,28 @@ use std::sync::OnceLock;
 use arcstr::ArcStr;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
-/// A socket for questions about interfaces of the network namespace it was opened in.
-///
-/// ```
-/// use skylib::sys::ethtool::Ethtool;
-/// let ethtool = Ethtool::open()?;
-/// assert!(ethtool.driver("no-such-link").is_err());
-/// # Ok::<(), std::io::Error>(())
-/// ```
+/// A socket for requests about the interfaces of the network namespace it was opened in.
 #[derive(Debug)]
-pub struct Ethtool(OwnedFd);
+pub(crate) struct Ethtool(OwnedFd);
 
-/// The driver behind an interface.
+/// Driver of an interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Driver {
+pub(crate) struct Driver {
     /// Name of the driver, such as `ixgbe` or `veth`.
-    pub name: String,
-    /// Address on its bus, such as `0000:03:00.1`; often empty.
-    pub bus_info: String,
+    pub(crate) name: String,
+    /// Bus address of the device, such as `0000:03:00.1`; empty if it has none.
+    pub(crate) bus_info: String,
 }
 
-/// Which offload features of an interface are active: one bit each, in the order of
+/// Active offload features of an interface: one bit per feature, in the order of
 /// [`Ethtool::feature_names`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Features(Vec<u32>);
+pub(crate) struct Features(Vec<u32>);
 
 impl Features {
-    /// Whether the feature at a position of the list of names is active.
+    /// Returns whether the feature at a position of the list of names is active.
     #[must_use]
-    pub fn is_active(&self, position: usize) -> bool {
+    pub(crate) fn is_active(&self, position: usize) -> bool {
         self.0
             .get(position / 32)
             .is_some_and(|block| block >> (position % 32) & 1 == 1)
@@ -50,21 +43,22 @@ impl Features {
 }
 
 impl Ethtool {
-    /// A socket in the network namespace of the calling thread.
+    /// Opens a socket in the network namespace of the calling thread.
     ///
     /// # Errors
-    /// When the process has no descriptor left.
-    pub fn open() -> io::Result<Self> {
+    /// Returns an error if the process has no file descriptor left.
+    pub(crate) fn open() -> io::Result<Self> {
         let flags = SocketFlags::CLOEXEC;
         let socket = socket_with(AddressFamily::UNIX, SocketType::DGRAM, flags, None)?;
         Ok(Self(socket))
     }
 
-    /// Driver name and bus address.
+    /// Returns the driver name and bus address of an interface.
     ///
     /// # Errors
-    /// `EOPNOTSUPP` for interfaces without a driver (`lo`), `ENODEV` when there is no such name.
-    pub fn driver(&self, interface: &str) -> io::Result<Driver> {
+    /// Returns `EOPNOTSUPP` for interfaces without a driver (`lo`), and `ENODEV` if the interface does
+    /// not exist.
+    pub(crate) fn driver(&self, interface: &str) -> io::Result<Driver> {
         // struct ethtool_drvinfo: cmd, five texts of 32 bytes, 12 reserved bytes, five counters.
         let mut words = [0_u32; 49];
         words[0] = ETHTOOL_GDRVINFO;
@@ -76,11 +70,12 @@ impl Ethtool {
         })
     }
 
-    /// Speed in Mbit/s; `None` where the driver says "unknown".
+    /// Returns the speed of an interface in Mbit/s; `None` if the driver reports "unknown".
     ///
     /// # Errors
-    /// `EOPNOTSUPP` where the driver knows no speed, `ENODEV` when there is no such name.
-    pub fn speed(&self, interface: &str) -> io::Result<Option<u32>> {
+    /// Returns `EOPNOTSUPP` if the driver does not report a speed, and `ENODEV` if the interface does
+    /// not exist.
+    pub(crate) fn speed(&self, interface: &str) -> io::Result<Option<u32>> {
         // struct ethtool_cmd: `speed` at byte 12, its upper half `speed_hi` at byte 28.
         let mut words = [0_u32; 11];
         words[0] = ETHTOOL_GSET;
@@ -92,11 +87,11 @@ impl Ethtool {
         Ok((speed != u32::MAX).then_some(speed))
     }
 
-    /// The offload features that are active.
+    /// Returns the active offload features of an interface.
     ///
     /// # Errors
-    /// `ENODEV` when there is no such name.
-    pub fn features(&self, interface: &str) -> io::Result<Features> {
+    /// Returns `ENODEV` if the interface does not exist.
+    pub(crate) fn features(&self, interface: &str) -> io::Result<Features> {
         let blocks = self.feature_names(interface)?.len().div_ceil(32);
         // struct ethtool_gfeatures: cmd, number of blocks; a block is available, requested,
         // active, never_changed.
@@ -109,12 +104,12 @@ impl Ethtool {
         ))
     }
 
-    /// The names of all features this kernel knows, the same for every interface. Positions
-    /// without a feature have an empty name.
+    /// Returns the names of all features of this kernel, which are the same for every interface.
+    /// Positions without a feature have an empty name.
     ///
     /// # Errors
-    /// `ENODEV` when there is no such interface.
-    pub fn feature_names(&self, interface: &str) -> io::Result<&'static [ArcStr]> {
+    /// Returns `ENODEV` if the interface does not exist.
+    pub(crate) fn feature_names(&self, interface: &str) -> io::Result<&'static [ArcStr]> {
         static NAMES: OnceLock<Vec<ArcStr>> = OnceLock::new();
         if let Some(names) = NAMES.get() {
             return Ok(names);
@@ -134,6 +129,7 @@ impl Ethtool {
         Ok(NAMES.get_or_init(|| names))
     }
 
+    /// Returns the number of features of this kernel.
     fn feature_count(&self, interface: &str) -> io::Result<usize> {
         // struct ethtool_sset_info: cmd, reserved, 64-bit mask, one count for each bit left set.
         let mut words = [0_u32; 5];
@@ -148,7 +144,7 @@ impl Ethtool {
         Ok(usize::try_from(words[4]).unwrap_or(0).min(MAX_FEATURES))
     }
 
-    /// One request. `words` is the command's structure, as large as the kernel may write.
+    /// Sends one request. `words` is the command's structure, as large as the kernel may write.
     fn call(&self, interface: &str, words: &mut [u32]) -> io::Result<()> {
         let mut name = [0; libc::IFNAMSIZ];
         if interface.len() >= name.len() || interface.is_empty() {
@@ -186,7 +182,7 @@ fn to_bytes(words: &[u32]) -> Vec<u8> {
     words.iter().flat_map(|word| word.to_ne_bytes()).collect()
 }
 
-/// A text that ends at its first zero byte.
+/// Returns the text before the first zero byte.
 fn text(bytes: &[u8]) -> String {
     CStr::from_bytes_until_nul(bytes)
         .map_or_else(|_| String::from_utf8_lossy(bytes), CStr::to_string_lossy)
@@ -201,7 +197,8 @@ const ETHTOOL_GSSET_INFO: u32 = 0x37;
 const ETHTOOL_GFEATURES: u32 = 0x3a;
 const ETH_SS_FEATURES: u32 = 4;
 
-/// More than any kernel has (some 70 today), so that an odd answer allocates little.
+/// Upper bound of the feature count (kernels have about 70), so that an invalid answer cannot cause a
+/// large allocation.
 const MAX_FEATURES: usize = 4096;
 
 #[cfg(test)]
@@ -242,11 +239,9 @@ mod tests {
     }
 
     #[test]
-    fn a_veth_tells_driver_and_speed_inside_its_namespace() {
-        let Some(private) = netns::tests_support::private() else {
-            return;
-        };
-        let ethtool = private
+    #[ignore = "needs root: creates a network namespace"]
+    fn a_veth_reports_driver_and_speed_inside_its_namespace() {
+        let ethtool = netns::tests_support::private()
             .run(|| {
                 let made = std::process::Command::new("ip")
                     .args([

@@ -1,4 +1,4 @@
-//! A flag that a thread blocked in `poll` sees at once.
+//! `EventFd`: a flag that wakes threads blocked in `poll`.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -6,27 +6,29 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::Errno;
 
-/// A flag with a file descriptor: readable from [`EventFd::raise`] to [`EventFd::clear`].
+/// A flag with a file descriptor, which is readable from [`EventFd::raise`] until
+/// [`EventFd::clear`].
 ///
-/// Threads that wait for several things put it among the descriptors they poll, so telling them
-/// something costs nothing while nothing is told.
+/// A thread that waits for several events includes the descriptor in those it polls.
 ///
 /// ```
-/// use skylib::sys::eventfd::EventFd;
+/// # #[cfg(feature = "netlink")] {
+/// use skylib::topology::EventFd;
 /// let stop = EventFd::new()?;
 /// assert!(!stop.is_raised());
 /// stop.raise();
 /// assert!(stop.is_raised());
+/// # }
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Debug)]
 pub struct EventFd(OwnedFd);
 
 impl EventFd {
-    /// A flag that is down.
+    /// Creates a flag that is not raised.
     ///
     /// # Errors
-    /// When the process has no descriptor left.
+    /// Returns an error if the process has no file descriptor left.
     pub fn new() -> io::Result<Self> {
         Ok(Self(eventfd(
             0,
@@ -34,20 +36,20 @@ impl EventFd {
         )?))
     }
 
-    /// Raises the flag; raising it twice is the same as once.
+    /// Raises the flag. Raising it twice has the same effect as once.
     #[expect(clippy::host_endian_bytes, reason = "an eventfd counts in host order")]
     pub fn raise(&self) {
-        // The only failure is a full counter, and that is a raised flag.
+        // The only failure is a full counter, in which case the flag is raised already.
         let _raised = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
     }
 
-    /// Takes the flag down and tells whether it was up.
+    /// Clears the flag; returns whether it was raised.
     pub fn clear(&self) -> bool {
         let mut counter = [0; 8];
         rustix::io::read(&self.0, &mut counter).is_ok()
     }
 
-    /// Whether the flag is up.
+    /// Returns whether the flag is raised.
     #[must_use]
     pub fn is_raised(&self) -> bool {
         let mut fds = [PollFd::new(&self.0, PollFlags::IN)];
@@ -65,11 +67,11 @@ impl AsFd for EventFd {
     }
 }
 
-/// Waits until one of the descriptors is readable (or has an error to report); tells which are.
+/// Waits until at least one descriptor is readable or has an error; returns which.
 ///
 /// # Errors
-/// When the kernel refuses; an interrupting signal is not an error.
-pub fn wait_readable<const N: usize>(fds: [BorrowedFd<'_>; N]) -> io::Result<[bool; N]> {
+/// Returns the error of `poll`. Interrupting signals are ignored.
+pub(crate) fn wait_readable<const N: usize>(fds: [BorrowedFd<'_>; N]) -> io::Result<[bool; N]> {
     let mut polled = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
     loop {
         match poll(&mut polled, None) {

@@ -1,12 +1,16 @@
-//! The kernel, wrapped once: every system call that needs `unsafe` stands here behind a safe type.
+//! Safe wrappers of system calls. All system calls that need `unsafe` are in this module, except the
+//! mapped ring of `capture::afpacket`.
+#![cfg_attr(
+    not(all(feature = "engine", feature = "spp")),
+    allow(dead_code, reason = "each feature uses a part of this module")
+)]
 
-pub mod capability;
-pub mod cpu;
+pub(crate) mod capability;
+pub(crate) mod cpu;
 #[cfg(feature = "netlink")]
-pub mod ethtool;
-pub mod eventfd;
-pub mod netns;
+pub(crate) mod ethtool;
+pub(crate) mod eventfd;
+pub(crate) mod netns;
 #[cfg(feature = "afpacket")]
-pub mod socket;
-pub mod timerfd;
-pub mod udp;
+pub(crate) mod socket;
+pub(crate) mod timerfd;

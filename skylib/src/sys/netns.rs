@@ -1,7 +1,8 @@
-//! Network namespaces: telling them apart, and doing something inside one.
+//! Network namespaces: their identity, and running code inside one.
 //!
-//! No thread of the caller ever changes its namespace: [`run_in`] makes a short-lived thread that
-//! enters, works and ends. Sockets opened by the work stay in that namespace wherever they go.
+//! The calling thread never changes its namespace: [`run_in`] starts a short-lived thread that
+//! enters the namespace. Sockets opened there belong to that namespace, also when other threads use
+//! them.
 
 use std::fs::File;
 use std::io;
@@ -12,21 +13,21 @@ use std::thread;
 use rustix::fs::{Mode, OFlags, fstat, fstatfs, open};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-/// What tells one namespace from another: the numbers of its file in the kernel's `nsfs`.
+/// Identity of a namespace: the device and inode numbers of its file in the kernel's `nsfs`.
 ///
-/// They are unique among the namespaces that live at one time; hold the namespace open while you
-/// rely on them.
+/// It is unique among existing namespaces. The kernel may reuse it, so hold the namespace open while
+/// relying on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct NetnsId {
+pub(crate) struct NetnsId {
     /// `st_dev` of the namespace file.
-    pub device: u64,
+    pub(crate) device: u64,
     /// `st_ino` of the namespace file.
-    pub inode: u64,
+    pub(crate) inode: u64,
 }
 
-/// An open namespace; it lives at least as long as this does.
+/// An open namespace, which exists at least as long as this value.
 #[derive(Debug)]
-pub struct Netns {
+pub(crate) struct Netns {
     file: File,
     id: NetnsId,
 }
@@ -34,20 +35,20 @@ pub struct Netns {
 impl Netns {
     /// Opens a namespace file such as `/var/run/netns/blue` or `/proc/4123/ns/net`.
     ///
-    /// A file that is none is looked at but never opened: the names come from outside, and opening
-    /// a pipe would wait for its other end, opening a device may do anything.
+    /// A file of another kind is inspected but never opened, because paths are external input: opening
+    /// a pipe would block until its other end is opened, and opening a device may have side effects.
     ///
     /// # Errors
-    /// `InvalidInput` when the file is none (a name that `ip netns add` has created but not yet
-    /// mounted), otherwise what the system says.
-    pub fn open(path: &Path) -> io::Result<Self> {
-        let place = open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-        if fstatfs(&place)?.f_type != NSFS_MAGIC {
-            let text = format!("{} is no namespace", path.display());
+    /// Returns `InvalidInput` if the file is not a namespace (such as a file that `ip netns add` has
+    /// created but not mounted yet), and otherwise the error of the system call.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        let handle = open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+        if fstatfs(&handle)?.f_type != NSFS_MAGIC {
+            let text = format!("{} is not a network namespace", path.display());
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
-        // The same file again, whatever stands at the path by now.
-        let same = format!("/proc/self/fd/{}", place.as_raw_fd());
+        // Opens the same file again, even if the path has been replaced since.
+        let same = format!("/proc/self/fd/{}", handle.as_raw_fd());
         let file = File::from(open(same, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?);
         let stat = fstat(&file)?;
         Ok(Self {
@@ -59,29 +60,30 @@ impl Netns {
         })
     }
 
-    /// The namespace of the calling thread.
+    /// Opens the namespace of the calling thread.
     ///
     /// # Errors
-    /// When `/proc` is not mounted.
-    pub fn current() -> io::Result<Self> {
+    /// Returns an error if `/proc` is not mounted.
+    pub(crate) fn current() -> io::Result<Self> {
         Self::open(Path::new("/proc/thread-self/ns/net"))
     }
 
-    /// Its identity.
+    /// Returns the identity of the namespace.
     #[must_use]
-    pub const fn id(&self) -> NetnsId {
+    pub(crate) const fn id(&self) -> NetnsId {
         self.id
     }
 
-    /// Runs `work` on a thread of its own inside the namespace and waits for it.
+    /// Runs `work` on a new thread inside the namespace and waits for its result.
     ///
     /// # Errors
-    /// `PermissionDenied` without `CAP_SYS_ADMIN`
-    /// ([`Capability::SysAdmin`](super::capability::Capability)), otherwise what the system says.
+    /// Returns `PermissionDenied` without `CAP_SYS_ADMIN`
+    /// ([`Capability::SysAdmin`](super::capability::Capability)), and otherwise the error of the
+    /// system call.
     ///
     /// # Panics
-    /// When `work` panics.
-    pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> io::Result<T> {
+    /// Resumes a panic of `work`.
+    pub(crate) fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> io::Result<T> {
         let enter = || {
             move_into_link_name_space(self.file.as_fd(), Some(LinkNameSpaceType::Network))?;
             Ok(work())
@@ -105,33 +107,18 @@ impl AsFd for Netns {
     }
 }
 
-/// Runs `work` on a thread of its own inside the namespace of a file and waits for it.
-///
-/// ```no_run
-/// use skylib::sys::netns;
-/// let path = std::path::Path::new("/var/run/netns/blue");
-/// let names = netns::run_in(path, || std::fs::read_to_string("/proc/thread-self/net/dev"))??;
-/// # Ok::<(), std::io::Error>(())
-/// ```
+/// Runs `work` on a new thread inside the namespace of a file and waits for its result.
 ///
 /// # Errors
-/// As [`Netns::open`] and [`Netns::run`].
+/// Returns the errors of [`Netns::open`] and [`Netns::run`].
 ///
 /// # Panics
-/// When `work` panics.
-pub fn run_in<T: Send>(path: &Path, work: impl FnOnce() -> T + Send) -> io::Result<T> {
+/// Resumes a panic of `work`.
+pub(crate) fn run_in<T: Send>(path: &Path, work: impl FnOnce() -> T + Send) -> io::Result<T> {
     Netns::open(path)?.run(work)
 }
 
-/// The identity of the namespace that a file stands for.
-///
-/// # Errors
-/// As [`Netns::open`].
-pub fn identity(path: &Path) -> io::Result<NetnsId> {
-    Ok(Netns::open(path)?.id())
-}
-
-/// `NSFS_MAGIC` of `linux/magic.h`: the file system of namespace files.
+/// File system type of namespace files (`NSFS_MAGIC` of `linux/magic.h`).
 const NSFS_MAGIC: rustix::fs::FsWord = 0x6e73_6673;
 
 #[cfg(test)]
@@ -139,6 +126,10 @@ mod tests {
     use std::os::unix::fs::MetadataExt;
 
     use super::*;
+
+    fn identity(path: &Path) -> io::Result<NetnsId> {
+        Ok(Netns::open(path)?.id())
+    }
 
     #[test]
     fn identity_is_device_and_inode_of_the_file() {
@@ -157,26 +148,25 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_is_no_namespace_and_nobody_waits_for_its_other_end() {
+    fn a_pipe_is_no_namespace_and_is_not_opened() {
         let path = std::env::temp_dir().join(format!("skylib-fifo-{}", std::process::id()));
         drop(std::fs::remove_file(&path));
         let mode = Mode::RUSR | Mode::WUSR;
         rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
-        let (tell, told) = std::sync::mpsc::channel();
-        let there = path.clone();
-        thread::spawn(move || tell.send(identity(&there)));
-        let found = told.recv_timeout(std::time::Duration::from_secs(10));
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let fifo = path.clone();
+        thread::spawn(move || sender.send(identity(&fifo)));
+        let found = receiver.recv_timeout(std::time::Duration::from_secs(10));
         std::fs::remove_file(&path).unwrap();
         let error = found.expect("an answer at once").unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
     }
 
     #[test]
+    #[ignore = "needs root: creates a network namespace"]
     fn work_runs_inside_and_the_caller_stays_outside() {
         let here = Netns::current().unwrap();
-        let Some(other) = tests_support::private() else {
-            return;
-        };
+        let other = tests_support::private();
         let inside = other.run(|| Netns::current().unwrap().id()).unwrap();
         assert_eq!(inside, other.id());
         assert_ne!(inside, here.id());
@@ -184,10 +174,9 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_inside_comes_out() {
-        let Some(other) = tests_support::private() else {
-            return;
-        };
+    #[ignore = "needs root: creates a network namespace"]
+    fn a_panic_inside_is_resumed_outside() {
+        let other = tests_support::private();
         let caught = std::panic::catch_unwind(|| other.run(|| panic!("inside")));
         assert_eq!(
             *caught.unwrap_err().downcast_ref::<&str>().unwrap(),
@@ -201,23 +190,18 @@ mod tests {
 pub(crate) mod tests_support {
     use super::*;
 
-    /// A new, nameless namespace; `None`, said loudly, where the test may not make one.
-    pub(crate) fn private() -> Option<Netns> {
-        let made = thread::spawn(|| {
+    /// Creates an unnamed namespace.
+    pub(crate) fn private() -> Netns {
+        let created = thread::spawn(|| {
             #[expect(
                 unsafe_code,
                 reason = "rustix marks unshare unsafe because of CLONE_FILES"
             )]
-            // SAFETY: a new network namespace shares no memory and no descriptors anew.
+            // SAFETY: only the network namespace of this thread changes; no descriptors are unshared.
             unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNET) }?;
             Netns::current()
         });
-        match made.join().unwrap() {
-            Ok(netns) => Some(netns),
-            Err(error) => {
-                eprintln!("SKIPPED: no network namespace for the test: {error}");
-                None
-            }
-        }
+        let outcome: io::Result<Netns> = created.join().unwrap();
+        outcome.expect("root, for a network namespace")
     }
 }

@@ -1,63 +1,63 @@
-//! Packet sockets: raw frames of one interface, in and out.
+//! `PacketSocket`: a raw `AF_PACKET` socket.
 //!
-//! A [`PacketSocket`] belongs to the network namespace its maker's thread was in; every call on it
-//! (interface lookups too) acts there, whatever the namespace of the calling thread.
+//! A socket belongs to the network namespace of the thread that opened it. All its calls, including
+//! interface lookups, refer to that namespace, not to that of the calling thread.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-use rustix::net::{SendFlags, netdevice};
+use rustix::net::netdevice;
 
-/// A raw `AF_PACKET` socket: frames as they are on the wire, link header included.
+/// A socket that receives frames of an interface as they are on the wire, including the link header.
 ///
-/// It receives nothing until it is bound, so options and filters can be set without a race.
+/// It receives nothing until it is bound, so options and filters can be set before the first frame.
 #[derive(Debug)]
-pub struct PacketSocket(OwnedFd);
+pub(crate) struct PacketSocket(OwnedFd);
 
-/// What the kernel tells of an interface.
+/// Properties of an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct InterfaceInfo {
-    /// Its number in this namespace.
-    pub index: u32,
+pub(crate) struct InterfaceInfo {
+    /// Index in the network namespace.
+    pub(crate) index: u32,
     /// Hardware type, an `ARPHRD_` number (1 Ethernet, 772 loopback, 65534 none …).
-    pub hardware: u16,
-    /// Whether it is up.
-    pub up: bool,
+    pub(crate) hardware: u16,
+    /// Whether the interface is up.
+    pub(crate) up: bool,
 }
 
-/// The shape of a receive ring, for [`PacketSocket::set_ring`].
+/// Dimensions of a receive ring, for [`PacketSocket::set_ring`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RingShape {
-    /// Bytes of one block; a multiple of the page size.
-    pub block_size: u32,
+pub(crate) struct RingShape {
+    /// Size of one block in bytes; a multiple of the page size.
+    pub(crate) block_size: u32,
     /// Number of blocks.
-    pub block_count: u32,
-    /// Milliseconds after which a block that is not full is handed out.
-    pub retire_ms: u32,
-    /// Free bytes kept before each frame.
-    pub headroom: u32,
+    pub(crate) block_count: u32,
+    /// Time after which the kernel releases a block that is not full, in milliseconds.
+    pub(crate) retire_ms: u32,
+    /// Bytes reserved before each frame.
+    pub(crate) headroom: u32,
 }
 
 impl PacketSocket {
-    /// A socket that is not bound yet, in the network namespace of this thread.
+    /// Opens an unbound socket in the network namespace of the calling thread.
     ///
     /// # Errors
-    /// `PermissionDenied` without `CAP_NET_RAW`.
-    pub fn open() -> io::Result<Self> {
+    /// Returns `PermissionDenied` without `CAP_NET_RAW`.
+    pub(crate) fn open() -> io::Result<Self> {
         let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
         #[expect(unsafe_code, reason = "rustix has no packet sockets")]
         // SAFETY: no pointer is passed.
         let fd = check(unsafe { libc::socket(libc::AF_PACKET, kind, 0) })?;
-        #[expect(unsafe_code, reason = "takes ownership of the descriptor just made")]
-        // SAFETY: the descriptor is new and nobody else has it.
+        #[expect(unsafe_code, reason = "takes ownership of a new descriptor")]
+        // SAFETY: the descriptor is new and has no other owner.
         Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
-    /// Looks an interface up by name.
+    /// Returns the properties of the interface with this name.
     ///
     /// # Errors
-    /// `ENODEV` when this namespace has none of that name.
-    pub fn interface(&self, name: &str) -> io::Result<InterfaceInfo> {
+    /// Returns `ENODEV` if the namespace has no such interface.
+    pub(crate) fn interface(&self, name: &str) -> io::Result<InterfaceInfo> {
         let index = netdevice::name_to_index(self, name)?;
         let mut request = interface_request(name)?;
         self.ioctl(libc::SIOCGIFFLAGS, &mut request)?;
@@ -75,28 +75,31 @@ impl PacketSocket {
         })
     }
 
-    /// Starts to receive all frames of an interface, sent ones included, and names where
-    /// [`PacketSocket::send`] puts its own.
+    /// Binds the socket, so that it receives all frames of an interface, including sent ones.
     ///
     /// # Errors
-    /// `ENODEV` when there is no such interface, `ENETDOWN` when it is down.
-    pub fn bind(&self, index: u32) -> io::Result<()> {
-        self.bind_protocol(index, libc::ETH_P_ALL)
+    /// Returns `ENODEV` if the interface does not exist, and `ENETDOWN` if it is down.
+    pub(crate) fn bind(&self, index: u32) -> io::Result<()> {
+        let mut address = empty_address();
+        address.sll_protocol = (libc::ETH_P_ALL as u16).to_be();
+        address.sll_ifindex = to_int(index)?;
+        #[expect(unsafe_code, reason = "rustix does not write packet addresses")]
+        // SAFETY: `address` is valid for its length and outlives the call.
+        check(unsafe {
+            libc::bind(
+                self.0.as_raw_fd(),
+                (&raw const address).cast(),
+                SOCKADDR_LEN,
+            )
+        })?;
+        Ok(())
     }
 
-    /// Names where [`PacketSocket::send`] puts its frames, and receives nothing.
+    /// Returns whether the interface that the socket was bound to still exists.
     ///
     /// # Errors
-    /// Those of [`PacketSocket::bind`].
-    pub fn bind_to_send(&self, index: u32) -> io::Result<()> {
-        self.bind_protocol(index, 0)
-    }
-
-    /// Whether the interface this socket was bound to is still there.
-    ///
-    /// # Errors
-    /// None in practice.
-    pub fn is_bound(&self) -> io::Result<bool> {
+    /// Returns the error of `getsockname`; none in practice.
+    pub(crate) fn is_bound(&self) -> io::Result<bool> {
         let mut address = empty_address();
         let mut length = SOCKADDR_LEN;
         #[expect(unsafe_code, reason = "rustix does not read packet addresses")]
@@ -111,27 +114,28 @@ impl PacketSocket {
         Ok(address.sll_ifindex > 0)
     }
 
-    /// Whether an interface is up.
+    /// Returns whether an interface is up.
     ///
     /// # Errors
-    /// `ENODEV` when there is no such interface any more.
-    pub fn is_up(&self, index: u32) -> io::Result<bool> {
+    /// Returns `ENODEV` if the interface no longer exists.
+    pub(crate) fn is_up(&self, index: u32) -> io::Result<bool> {
         let name = netdevice::index_to_name(self, index)?;
         Ok(self.interface(&name)?.up)
     }
 
-    /// Asks for a TPACKET_V3 ring, which is then mapped with the socket's descriptor.
+    /// Creates a TPACKET_V3 ring, which can then be mapped with the socket's descriptor.
     ///
     /// # Errors
-    /// `EINVAL` for a shape the kernel refuses, `ENOMEM` when there is not enough memory.
-    pub fn set_ring(&self, shape: RingShape) -> io::Result<()> {
+    /// Returns `EINVAL` if the kernel rejects the dimensions, and `ENOMEM` if there is not enough
+    /// memory.
+    pub(crate) fn set_ring(&self, shape: RingShape) -> io::Result<()> {
         let version = libc::tpacket_versions::TPACKET_V3 as libc::c_int;
         self.set_option(libc::SOL_PACKET, libc::PACKET_VERSION, &version)?;
         self.set_option(libc::SOL_PACKET, libc::PACKET_RESERVE, &shape.headroom)?;
         let request = libc::tpacket_req3 {
             tp_block_size: shape.block_size,
             tp_block_nr: shape.block_count,
-            // Frames of version 3 have any size: these two only have to be consistent.
+            // Frames of version 3 have any size; the kernel only checks these two for consistency.
             tp_frame_size: FRAME_SIZE,
             tp_frame_nr: shape.block_size / FRAME_SIZE * shape.block_count,
             tp_retire_blk_tov: shape.retire_ms,
@@ -141,11 +145,12 @@ impl PacketSocket {
         self.set_option(libc::SOL_PACKET, libc::PACKET_RX_RING, &request)
     }
 
-    /// Receives frames for other stations too, until the socket is closed.
+    /// Enables promiscuous mode until the socket is closed, so that frames for other stations are
+    /// received too.
     ///
     /// # Errors
-    /// `ENODEV` when there is no such interface.
-    pub fn set_promiscuous(&self, index: u32) -> io::Result<()> {
+    /// Returns `ENODEV` if the interface does not exist.
+    pub(crate) fn set_promiscuous(&self, index: u32) -> io::Result<()> {
         let request = libc::packet_mreq {
             mr_ifindex: to_int(index)?,
             mr_type: libc::PACKET_MR_PROMISC as libc::c_ushort,
@@ -155,31 +160,31 @@ impl PacketSocket {
         self.set_option(libc::SOL_PACKET, libc::PACKET_ADD_MEMBERSHIP, &request)
     }
 
-    /// Leaves out the frames this host sends (Linux 4.20 and later).
+    /// Excludes frames sent by this host (Linux 4.20 and later).
     ///
     /// # Errors
-    /// `ENOPROTOOPT` on older kernels.
-    pub fn ignore_outgoing(&self) -> io::Result<()> {
+    /// Returns `ENOPROTOOPT` on older kernels.
+    pub(crate) fn ignore_outgoing(&self) -> io::Result<()> {
         let on: libc::c_int = 1;
         self.set_option(libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, &on)
     }
 
-    /// Shares the interface's frames with the other sockets of a group, by a hash of the flow that
-    /// is the same in both directions; IPv4 fragments are joined before they are hashed.
+    /// Joins a fanout group, whose sockets share the interface's frames by a hash of the flow that is
+    /// the same in both directions. IPv4 datagrams are reassembled before they are hashed.
     ///
     /// # Errors
-    /// `EINVAL` when the socket is not bound or the group has another mode or interface.
-    pub fn join_fanout(&self, group: u16) -> io::Result<()> {
+    /// Returns `EINVAL` if the socket is not bound or the group has another mode or interface.
+    pub(crate) fn join_fanout(&self, group: u16) -> io::Result<()> {
         let request = u32::from(group) | (FANOUT_MODE << 16);
         self.set_option(libc::SOL_PACKET, libc::PACKET_FANOUT, &request)
     }
 
-    /// Founds such a group under a number that nobody in this namespace has (Linux 4.13 and later);
-    /// tells the number.
+    /// Creates a fanout group with a number that is unused in the namespace (Linux 4.13 and later).
+    /// Returns the number.
     ///
     /// # Errors
-    /// `EINVAL` when the socket is not bound.
-    pub fn found_fanout(&self) -> io::Result<u16> {
+    /// Returns `EINVAL` if the socket is not bound.
+    pub(crate) fn create_fanout(&self) -> io::Result<u16> {
         let request = (FANOUT_MODE | PACKET_FANOUT_FLAG_UNIQUEID) << 16;
         self.set_option(libc::SOL_PACKET, libc::PACKET_FANOUT, &request)?;
         let mut group: libc::c_int = 0;
@@ -198,12 +203,12 @@ impl PacketSocket {
         Ok((group & 0xffff) as u16)
     }
 
-    /// Sets the filter that decides in the kernel which frames are kept and how many bytes of each:
-    /// classic BPF instructions as (code, jump if true, jump if false, operand).
+    /// Sets the filter that the kernel runs on each frame: classic BPF instructions as (code, jump if
+    /// true, jump if false, operand).
     ///
     /// # Errors
-    /// `EINVAL` for a program the kernel refuses.
-    pub fn attach_filter(&self, program: &[(u16, u8, u8, u32)]) -> io::Result<()> {
+    /// Returns `EINVAL` if the kernel rejects the program.
+    pub(crate) fn attach_filter(&self, program: &[(u16, u8, u8, u32)]) -> io::Result<()> {
         let mut instructions: Vec<libc::sock_filter> = program
             .iter()
             .map(|&(code, jt, jf, k)| libc::sock_filter { code, jt, jf, k })
@@ -219,11 +224,12 @@ impl PacketSocket {
         self.set_option(libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &request)
     }
 
-    /// Frames that passed the filter and frames of these that found no room, since the last call.
+    /// Returns the number of frames that passed the filter since the last call, and how many of them
+    /// were dropped because the ring was full.
     ///
     /// # Errors
-    /// None in practice.
-    pub fn take_statistics(&self) -> io::Result<(u32, u32)> {
+    /// Returns the error of `getsockopt`; none in practice.
+    pub(crate) fn take_statistics(&self) -> io::Result<(u32, u32)> {
         let mut stats = libc::tpacket_stats_v3 {
             tp_packets: 0,
             tp_drops: 0,
@@ -244,37 +250,12 @@ impl PacketSocket {
         Ok((stats.tp_packets, stats.tp_drops))
     }
 
-    /// The error that is pending on the socket, which is taken off.
+    /// Clears the pending error of the socket.
     ///
     /// # Errors
-    /// The pending one.
-    pub fn take_error(&self) -> io::Result<()> {
+    /// Returns the error that was pending.
+    pub(crate) fn take_error(&self) -> io::Result<()> {
         rustix::net::sockopt::socket_error(self)?.map_err(io::Error::from)
-    }
-
-    /// Sends one frame, link header included.
-    ///
-    /// # Errors
-    /// `EMSGSIZE` beyond the MTU, `ENOBUFS` and `WouldBlock` when the queue is full.
-    pub fn send(&self, frame: &[u8]) -> io::Result<()> {
-        rustix::net::send(self, frame, SendFlags::empty())?;
-        Ok(())
-    }
-
-    fn bind_protocol(&self, index: u32, protocol: libc::c_int) -> io::Result<()> {
-        let mut address = empty_address();
-        address.sll_protocol = u16::try_from(protocol).unwrap_or_default().to_be();
-        address.sll_ifindex = to_int(index)?;
-        #[expect(unsafe_code, reason = "rustix does not write packet addresses")]
-        // SAFETY: `address` is valid for its length and outlives the call.
-        check(unsafe {
-            libc::bind(
-                self.0.as_raw_fd(),
-                (&raw const address).cast(),
-                SOCKADDR_LEN,
-            )
-        })?;
-        Ok(())
     }
 
     fn set_option<T>(&self, level: libc::c_int, name: libc::c_int, value: &T) -> io::Result<()> {
@@ -345,11 +326,14 @@ fn interface_request(name: &str) -> io::Result<libc::ifreq> {
     Ok(libc::ifreq { ifr_name, ifr_ifru })
 }
 
+/// Size of a packet address in bytes.
 const SOCKADDR_LEN: libc::socklen_t = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
 
+/// Nominal frame size for the ring request.
 const FRAME_SIZE: u32 = 2048;
 
+/// Distribution by flow hash, after IP reassembly.
 const FANOUT_MODE: u32 = libc::PACKET_FANOUT_HASH | libc::PACKET_FANOUT_FLAG_DEFRAG;
 
-/// Of `linux/if_packet.h`; the libc crate lacks it.
+/// Requests an unused group number (`linux/if_packet.h`; not in the libc crate).
 const PACKET_FANOUT_FLAG_UNIQUEID: u32 = 0x2000;

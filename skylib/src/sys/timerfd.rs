@@ -1,4 +1,4 @@
-//! A timer that a thread blocked in `poll` sees.
+//! `TimerFd`: a timer that wakes threads blocked in `poll`.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -27,36 +27,36 @@ use rustix::time::{
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Debug)]
-pub struct TimerFd(OwnedFd);
+pub(crate) struct TimerFd(OwnedFd);
 
 impl TimerFd {
-    /// A timer that is never due.
+    /// Creates a timer that is not set.
     ///
     /// # Errors
-    /// When the process has no descriptor left.
-    pub fn new() -> io::Result<Self> {
+    /// Returns an error if the process has no file descriptor left.
+    pub(crate) fn new() -> io::Result<Self> {
         let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
         Ok(Self(timerfd_create(TimerfdClockId::Monotonic, flags)?))
     }
 
-    /// Due once, after a while; at once for no while at all. Replaces what was set before.
+    /// Sets the timer to expire once, after a duration; at once for zero. Replaces earlier settings.
     ///
     /// # Errors
-    /// When the kernel refuses the time.
-    pub fn once(&self, after: Duration) -> io::Result<()> {
+    /// Returns an error if the kernel rejects the duration.
+    pub(crate) fn once(&self, after: Duration) -> io::Result<()> {
         self.set(after.max(Duration::from_nanos(1)), Duration::ZERO)
     }
 
-    /// Due again and again; never for a period of zero. Replaces what was set before.
+    /// Sets the timer to expire periodically; a period of zero disables it. Replaces earlier settings.
     ///
     /// # Errors
-    /// When the kernel refuses the time.
-    pub fn every(&self, period: Duration) -> io::Result<()> {
+    /// Returns an error if the kernel rejects the period.
+    pub(crate) fn every(&self, period: Duration) -> io::Result<()> {
         self.set(period, period)
     }
 
-    /// Takes note of its being due and tells whether it was.
-    pub fn clear(&self) -> bool {
+    /// Acknowledges an expiration; returns whether there was one.
+    pub(crate) fn clear(&self) -> bool {
         let mut expirations = [0; 8];
         rustix::io::read(&self.0, &mut expirations).is_ok()
     }
@@ -87,7 +87,7 @@ mod tests {
     use crate::sys::eventfd::wait_readable;
 
     #[test]
-    fn a_timer_is_due_as_often_as_it_is_told() {
+    fn a_timer_expires_as_often_as_it_is_set() {
         let timer = TimerFd::new().unwrap();
         assert!(!timer.clear());
         timer.every(Duration::from_millis(1)).unwrap();

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use crate::graph::Metadata;
-use crate::sys::cpu::{Cpu, parse_cpuinfo, parse_list};
+pub use crate::sys::cpu::Cpu;
+use crate::sys::cpu::{parse_cpuinfo, parse_list};
 use crate::value::{Map, Value};
 
 /// What is known about a host, read once.

@@ -44,9 +44,6 @@
 
 #[cfg(feature = "netlink")]
 pub mod host;
-#[cfg(test)]
-#[cfg(feature = "netlink")]
-mod kernel_tests;
 #[cfg(feature = "netlink")]
 pub mod netlink;
 #[cfg(feature = "netlink")]
@@ -55,5 +52,7 @@ pub mod netns;
 mod probe;
 pub mod tid;
 
+#[cfg(feature = "netlink")]
+pub use crate::sys::eventfd::EventFd;
 #[cfg(feature = "netlink")]
 pub use probe::{Probe, ProbeContext, ProbeError, ProbeSet, ProbeState, ProbeStatus, ProbeTarget};

@@ -60,7 +60,7 @@ impl ProbeTarget {
     }
 
     /// One graph transaction with a result; `None` where the owner of the graph did not run it.
-    pub(crate) fn update<T>(&self, work: impl FnOnce(&mut Graph, Timestamp) -> T) -> Option<T> {
+    pub fn update<T>(&self, work: impl FnOnce(&mut Graph, Timestamp) -> T) -> Option<T> {
         let mut work = Some(work);
         let mut result = None;
         self.graph.update(&mut |graph, now| {

@@ -1,10 +1,10 @@
-//! What one value takes beside another that it may share memory with.
+//! Heap size of a value, not counting allocations that it shares with another value.
 
 use super::{Map, Value};
 
 impl Map {
-    /// Bytes held on the heap that another map does not hold as well: what keeping this one beside
-    /// that one costs (an upper bound).
+    /// Returns the heap size in bytes without the parts that another map shares: the cost of storing this
+    /// map in addition to that one (an upper bound).
     ///
     /// ```
     /// use skylib::value::{Map, Value};

@@ -1,8 +1,8 @@
-//! `JsonWriter`: JSON as `serde_json` writes it, several times as fast.
+//! `JsonWriter`: the same JSON as `serde_json`, several times as fast.
 //!
-//! Most of a topology's JSON is short text, numbers and the same few keys. They are written in
-//! pieces of fixed size of which only the beginning counts, into a buffer that is there already: no
-//! call to copy a few bytes, no look at each byte.
+//! Most of a topology's JSON is short text, numbers, and a few keys. They are written as blocks of
+//! fixed size, of which only the beginning is used, into an initialized buffer: short copies compile
+//! to single stores, and eight bytes at a time are checked for escapes (SWAR).
 
 use std::sync::OnceLock;
 
@@ -10,16 +10,16 @@ use serde::Serialize;
 
 use super::{Map, Text, Value};
 
-/// A growing JSON text.
+/// Growing JSON text.
 #[derive(Debug)]
 pub(crate) struct JsonWriter {
-    /// Written up to `at`, any bytes beyond.
+    /// Buffer; the bytes from `at` on are arbitrary. `at <= text.len()`.
     text: Vec<u8>,
     at: usize,
 }
 
 impl JsonWriter {
-    /// With room for so many bytes before it grows.
+    /// Returns an empty text with a capacity in bytes.
     pub(crate) fn with_room(bytes: usize) -> Self {
         Self {
             text: vec![0; bytes],
@@ -27,34 +27,34 @@ impl JsonWriter {
         }
     }
 
-    /// Bytes written.
+    /// Returns the length in bytes.
     pub(crate) const fn len(&self) -> usize {
         self.at
     }
 
-    /// What is written.
+    /// Returns the text.
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.text[..self.at]
     }
 
-    /// Begins again in the same room.
+    /// Removes the text and retains the capacity.
     pub(crate) const fn clear(&mut self) {
         self.at = 0;
     }
 
-    /// Text that is JSON already.
+    /// Writes text that is JSON already.
     pub(crate) fn raw(&mut self, json: &[u8]) {
         copy(self.room(json.len()), json);
         self.at += json.len();
     }
 
-    /// [`JsonWriter::raw`] of a length that the compiler knows.
+    /// Writes JSON of constant length, which is a single store.
     pub(crate) fn constant<const N: usize>(&mut self, json: &[u8; N]) {
         *self.block() = *json;
         self.at += N;
     }
 
-    /// A string.
+    /// Writes a string.
     pub(crate) fn text(&mut self, text: &Text) {
         let Some((bytes, len)) = text.inline() else {
             return self.string(text);
@@ -70,7 +70,7 @@ impl JsonWriter {
         self.at += len + 2;
     }
 
-    /// A string that is no [`Text`].
+    /// Writes a string that is not a [`Text`].
     pub(crate) fn string(&mut self, text: &str) {
         if !is_plain(text.as_bytes()) {
             return self.serialized(text);
@@ -83,7 +83,7 @@ impl JsonWriter {
         self.at += len + 2;
     }
 
-    /// An integer.
+    /// Writes an integer.
     pub(crate) fn int(&mut self, number: i64) {
         if number < 0 {
             self.constant(b"-");
@@ -104,7 +104,7 @@ impl JsonWriter {
         self.digits(low, high > 0);
     }
 
-    /// A number below [`SIXTEEN_DIGITS`], with or without the zeros in front.
+    /// Writes a number below [`SIXTEEN_DIGITS`], with leading zeros if it is `whole`.
     fn digits(&mut self, number: u64, whole: bool) {
         let (high, low) = (number / EIGHT_DIGITS, number % EIGHT_DIGITS);
         let digits = u128::from(eight_digits(high)) | (u128::from(eight_digits(low)) << 64);
@@ -117,7 +117,7 @@ impl JsonWriter {
         self.at += 16 - zeros as usize;
     }
 
-    /// A UUID in its usual spelling.
+    /// Writes a UUID in its hyphenated form.
     pub(crate) fn uuid(&mut self, uuid: [u8; 16]) {
         let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = uuid;
         let first = hex([a, b, c, d]);
@@ -139,7 +139,7 @@ impl JsonWriter {
         self.at += 38;
     }
 
-    /// Any value.
+    /// Writes a value.
     pub(crate) fn value(&mut self, value: &Value) {
         match value {
             Value::Null => self.constant(b"null"),
@@ -162,7 +162,7 @@ impl JsonWriter {
         }
     }
 
-    /// An object.
+    /// Writes an object.
     pub(crate) fn map(&mut self, map: &Map) {
         if map.is_empty() {
             return self.constant(b"{}");
@@ -182,21 +182,21 @@ impl JsonWriter {
         self.constant(b"}");
     }
 
-    /// Whatever is rare, by `serde_json`.
+    /// Writes a rare type of value by `serde_json`.
     pub(crate) fn serialized<T: Serialize + ?Sized>(&mut self, value: &T) {
-        // A `Vec` takes everything, and so do strings and numbers.
+        // Infallible: writing strings and numbers to a `Vec` never fails.
         let text = serde_json::to_vec(value).unwrap_or_default();
         self.raw(&text);
     }
 
-    /// The next `N` bytes.
+    /// Returns the next `N` bytes of the buffer.
     fn block<const N: usize>(&mut self) -> &mut [u8; N] {
         self.room(N)
             .first_chunk_mut()
-            .expect("the room is as long as asked for")
+            .expect("the room has `N` bytes")
     }
 
-    /// The next bytes.
+    /// Returns the next bytes of the buffer; grows it if necessary.
     fn room(&mut self, bytes: usize) -> &mut [u8] {
         if self.text.len() - self.at < bytes {
             self.grow(bytes);
@@ -206,22 +206,22 @@ impl JsonWriter {
 
     #[cold]
     fn grow(&mut self, bytes: usize) {
-        let len = (2 * self.text.len()).max(self.at + bytes).max(LEAST);
+        let len = (2 * self.text.len()).max(self.at + bytes).max(MIN_CAPACITY);
         self.text.resize(len, 0);
     }
 }
 
-/// A key of an object with what stands around it: `{"Name":` or `,"Name":`.
+/// Key of an object with its punctuation: `{"Name":` or `,"Name":`.
 #[derive(Clone, Debug)]
 pub(super) struct KeyJson {
-    /// Bytes of `text` that count; zero where it is too long.
+    /// Length of the JSON in `text`; zero if the key is too long for it.
     len: u8,
     text: [u8; KEY_ROOM],
 }
 
 const KEY_ROOM: usize = 32;
 
-/// The keys of a [`Shape`](super::Shape), made when it is first written.
+/// Keys of a [`Shape`](super::Shape) as JSON, formatted when it is first written.
 pub(super) type KeyJsons = OnceLock<Box<[KeyJson]>>;
 
 impl KeyJson {
@@ -242,14 +242,14 @@ impl KeyJson {
     }
 }
 
-/// Copies a slice to one of the same length; short ones as two pieces that may overlap.
+/// Copies a slice to another of the same length; a short one as two blocks that may overlap.
 fn copy(to: &mut [u8], from: &[u8]) {
     if !(copy_ends::<8>(to, from) || copy_ends::<16>(to, from)) {
         to.copy_from_slice(from);
     }
 }
 
-/// Copies what is no shorter than a piece and no longer than two.
+/// Copies a slice of one to two blocks of `N` bytes; returns `false` for other lengths.
 fn copy_ends<const N: usize>(to: &mut [u8], from: &[u8]) -> bool {
     if from.len() > 2 * N {
         return false;
@@ -266,7 +266,7 @@ fn copy_ends<const N: usize>(to: &mut [u8], from: &[u8]) -> bool {
     true
 }
 
-/// Whether text needs no escapes.
+/// Returns whether text needs no escapes.
 fn is_plain(text: &[u8]) -> bool {
     match text.last_chunk() {
         Some(tail) => text.as_chunks().0.iter().all(is_plain_word) && is_plain_word(tail),
@@ -274,11 +274,11 @@ fn is_plain(text: &[u8]) -> bool {
     }
 }
 
-/// [`is_plain`] of eight bytes at once.
+/// Returns [`is_plain`] of eight bytes at once (SWAR).
 const fn is_plain_word(bytes: &[u8; 8]) -> bool {
     const ONES: u64 = u64::from_le_bytes([1; 8]);
     const TOPS: u64 = ONES << 7;
-    /// The top bits of some bytes, one at least where any is below `bound`.
+    /// Returns a word with the top bit set in some byte if any byte is below `bound`.
     const fn below(word: u64, bound: u8) -> u64 {
         word.wrapping_sub(ONES * bound as u64) & !word
     }
@@ -291,10 +291,11 @@ const fn is_plain_word(bytes: &[u8; 8]) -> bool {
 const EIGHT_DIGITS: u64 = 100_000_000;
 const SIXTEEN_DIGITS: u64 = EIGHT_DIGITS * EIGHT_DIGITS;
 
-/// The digits of a number below [`EIGHT_DIGITS`] as bytes from 0 to 9, the first one lowest.
+/// Returns the digits of a number below [`EIGHT_DIGITS`] as bytes from 0 to 9, the first digit in the
+/// lowest byte.
 const fn eight_digits(number: u64) -> u64 {
-    // Split in halves, each half at once, then each quarter: multiplied by a fraction of a power of
-    // two that is a little more than a hundredth, a tenth.
+    // Split into halves, quarters, and digits, all lanes at once. A division by 100 or 10 is a
+    // multiplication by a slightly larger fraction of a power of two, exact in this range.
     let halves = (number / 10_000) | ((number % 10_000) << 32);
     let hundreds = ((halves * 10_486) >> 20) & 0x0000_007f_0000_007f;
     let quarters = hundreds | ((halves - 100 * hundreds) << 16);
@@ -302,21 +303,21 @@ const fn eight_digits(number: u64) -> u64 {
     tens | ((quarters - 10 * tens) << 8)
 }
 
-/// Four bytes as hexadecimal digits.
+/// Returns four bytes as hexadecimal digits.
 fn hex(bytes: [u8; 4]) -> [u8; 8] {
-    // One byte in two, then one digit a byte, the high one first.
+    // Spread to one byte in every two, then to one digit per byte, the high digit first.
     let word = u64::from(u32::from_le_bytes(bytes));
     let word = (word | (word << 16)) & 0x0000_ffff_0000_ffff;
     let word = (word | (word << 8)) & 0x00ff_00ff_00ff_00ff;
     let digits = ((word >> 4) & 0x000f_000f_000f_000f) | ((word & 0x000f_000f_000f_000f) << 8);
-    // What is above 9 goes on after `a`.
+    // Digits above 9 continue at `a`.
     let letters = ((digits + 0x0606_0606_0606_0606) >> 4) & 0x0101_0101_0101_0101;
     let gap = u64::from(b'a' - b'0' - 10);
     (digits + 0x3030_3030_3030_3030 + letters * gap).to_le_bytes()
 }
 
-/// Bytes that a text grows to at least.
-const LEAST: usize = 256;
+/// Smallest capacity after growth, in bytes.
+const MIN_CAPACITY: usize = 256;
 
 #[cfg(test)]
 mod tests {

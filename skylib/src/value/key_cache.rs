@@ -1,4 +1,7 @@
-//! Keys met while reading, so that reading the same kind of object again allocates none.
+//! Thread-local cache of keys and key lists for the deserializer.
+//!
+//! An object with the same keys in the same order as an earlier one is read without allocating keys
+//! and without sorting: one hash lookup per key and one per object.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -14,33 +17,37 @@ thread_local! {
     static KEY_CACHE: RefCell<KeyCache> = RefCell::default();
 }
 
-/// The keys and key lists that this thread read last.
+/// Keys and key lists that this thread has read.
 #[derive(Default)]
 struct KeyCache {
     keys: HashSet<ArcStr>,
-    /// Made of those keys, so that the addresses of the keys tell lists apart.
+    /// Key lists that consist of these keys, so that they can be compared by the addresses of the keys.
     shapes: HashTable<Shape>,
-    /// Keys in the order in which they were read, which is mostly that of an object read before.
+    /// Key lists by the order in which the keys were read, which most objects of a kind share.
     orders: HashTable<KeyOrder>,
     hasher: DefaultHashBuilder,
 }
 
-/// The keys of an object as they were read.
+/// Keys of an object in the order in which they were read.
 struct KeyOrder {
     read: Vec<ArcStr>,
     shape: Shape,
-    /// Where each key of the shape was read.
-    places: Rc<[u16]>,
+    /// Position in `read` of each key of the shape.
+    positions: Rc<[u16]>,
 }
 
-/// What is kept for good, a thread: bounded, for keys may come from anybody.
+/// Most keys, key lists, and orders per thread: clients choose the keys, so the cache is bounded and
+/// cleared beyond.
 const MAX_ENTRIES: usize = 2048;
+/// Longest key that is cached, in bytes.
 const MAX_LENGTH: usize = 64;
+/// Longest key list that is cached.
 const MAX_KEYS: usize = 64;
-/// Keys that there is room for at once.
+/// Initial capacity for the keys of an object.
 const USUAL_KEYS: usize = 16;
 
 impl KeyCache {
+    /// Returns a key from the cache; adds it if necessary.
     fn key(&mut self, text: &str) -> ArcStr {
         if text.len() > MAX_LENGTH {
             return ArcStr::from(text);
@@ -55,22 +62,24 @@ impl KeyCache {
             .clone()
     }
 
-    /// What is known about objects with these keys in this order.
+    /// Returns the key list of objects with these keys in this order, and the positions of its keys.
     fn order(&self, pairs: &[(ArcStr, Value)]) -> Option<(Shape, Rc<[u16]>)> {
         let hash = hash_of(&self.hasher, pairs.iter().map(|(key, _)| key));
         let is_it = |order: &KeyOrder| is_same(&order.read, pairs.iter().map(|(key, _)| key));
         let order = self.orders.find(hash, is_it)?;
-        Some((order.shape.clone(), Rc::clone(&order.places)))
+        Some((order.shape.clone(), Rc::clone(&order.positions)))
     }
 
-    fn remember(&mut self, read: Vec<ArcStr>, shape: &Shape) {
-        let place = |key: &ArcStr| {
-            let place = read.iter().position(|k| ArcStr::ptr_eq(k, key));
-            place.and_then(|place| u16::try_from(place).ok())
+    /// Adds an order of keys to the cache.
+    fn add_order(&mut self, read: Vec<ArcStr>, shape: &Shape) {
+        let position = |key: &ArcStr| {
+            let position = read.iter().position(|k| ArcStr::ptr_eq(k, key));
+            position.and_then(|position| u16::try_from(position).ok())
         };
-        let places: Option<Rc<[u16]>> = shape.keys().iter().map(place).collect();
-        // A key that was read twice stands in the list once.
-        let Some(places) = places.filter(|p| p.len() == read.len() && is_kept(&read)) else {
+        let positions: Option<Rc<[u16]>> = shape.keys().iter().map(position).collect();
+        // A key that was read twice is in the list once: such an order is not cached.
+        let Some(positions) = positions.filter(|p| p.len() == read.len() && is_cacheable(&read))
+        else {
             return;
         };
         if self.orders.len() >= MAX_ENTRIES {
@@ -81,12 +90,13 @@ impl KeyCache {
         let order = KeyOrder {
             read,
             shape: shape.clone(),
-            places,
+            positions,
         };
         let rehash = |order: &KeyOrder| hash_of(hasher, order.read.iter());
         self.orders.insert_unique(hash, order, rehash);
     }
 
+    /// Returns the key list of sorted pairs from the cache; adds it if necessary.
     fn shape(&mut self, pairs: &[(ArcStr, Value)]) -> Shape {
         let hash = hash_of(&self.hasher, pairs.iter().map(|(key, _)| key));
         let is_it = |shape: &Shape| is_same(shape.keys(), pairs.iter().map(|(key, _)| key));
@@ -94,7 +104,7 @@ impl KeyCache {
             return known.clone();
         }
         let shape = Shape::new(pairs.iter().map(|(key, _)| key.clone()).collect());
-        if is_kept(shape.keys()) {
+        if is_cacheable(shape.keys()) {
             if self.shapes.len() >= MAX_ENTRIES {
                 self.shapes.clear();
             }
@@ -106,12 +116,12 @@ impl KeyCache {
     }
 }
 
-/// Whether keys are few and short enough to be kept together.
-fn is_kept(keys: &[ArcStr]) -> bool {
+/// Returns whether keys are few and short enough for the cache.
+fn is_cacheable(keys: &[ArcStr]) -> bool {
     keys.len() <= MAX_KEYS && keys.iter().all(|key| key.len() <= MAX_LENGTH)
 }
 
-/// Whether keys are the very same in memory.
+/// Returns whether keys are the same allocations.
 fn is_same<'a>(known: &[ArcStr], mut keys: impl ExactSizeIterator<Item = &'a ArcStr>) -> bool {
     known.len() == keys.len()
         && known
@@ -119,13 +129,14 @@ fn is_same<'a>(known: &[ArcStr], mut keys: impl ExactSizeIterator<Item = &'a Arc
             .all(|a| keys.next().is_some_and(|b| ArcStr::ptr_eq(a, b)))
 }
 
+/// Hashes the addresses of keys.
 fn hash_of<'a>(hasher: &DefaultHashBuilder, keys: impl Iterator<Item = &'a ArcStr>) -> u64 {
     let mut state = hasher.build_hasher();
     keys.for_each(|key| state.write_usize(key.as_ptr() as usize));
     state.finish()
 }
 
-/// A key as it is read.
+/// A key that is read through the cache.
 struct Key(ArcStr);
 
 impl<'de> serde::Deserialize<'de> for Key {
@@ -146,30 +157,30 @@ impl<'de> serde::Deserialize<'de> for Key {
     }
 }
 
-/// Reads an object; of equal keys the last wins.
+/// Reads an object; the last of equal keys is used.
 pub(super) fn read<'de, A: serde::de::MapAccess<'de>>(mut map: A) -> Result<Map, A::Error> {
     let mut pairs: Vec<(ArcStr, Value)> = Vec::with_capacity(USUAL_KEYS);
     while let Some((Key(key), value)) = map.next_entry()? {
         pairs.push((key, value));
     }
-    if let Some((shape, places)) = KEY_CACHE.with_borrow(|cache| cache.order(&pairs)) {
-        let values = places
+    if let Some((shape, positions)) = KEY_CACHE.with_borrow(|cache| cache.order(&pairs)) {
+        let values = positions
             .iter()
-            .map(|place| std::mem::take(&mut pairs[usize::from(*place)].1));
+            .map(|position| std::mem::take(&mut pairs[usize::from(*position)].1));
         return Ok(Map::from_parts(shape, values));
     }
     let read: Vec<ArcStr> = pairs.iter().map(|(key, _)| key.clone()).collect();
     pairs.sort_by(|a, b| a.0.cmp(&b.0));
-    pairs.dedup_by(|later, kept| {
-        let is_same = later.0 == kept.0;
+    pairs.dedup_by(|later, earlier| {
+        let is_same = later.0 == earlier.0;
         if is_same {
-            std::mem::swap(later, kept);
+            std::mem::swap(later, earlier);
         }
         is_same
     });
     let shape = KEY_CACHE.with_borrow_mut(|cache| {
         let shape = cache.shape(&pairs);
-        cache.remember(read, &shape);
+        cache.add_order(read, &shape);
         shape
     });
     Ok(Map::from_parts(
@@ -195,12 +206,12 @@ mod tests {
     }
 
     #[test]
-    fn of_equal_keys_the_last_wins() {
+    fn the_last_of_equal_keys_is_used() {
         assert_eq!(map(r#"{"A":1,"B":0,"A":2,"A":3}"#), map(r#"{"A":3,"B":0}"#));
     }
 
     #[test]
-    fn keys_are_sorted_in_whatever_order_they_come() {
+    fn keys_are_sorted_whatever_their_order() {
         for _ in 0..2 {
             for json in [
                 r#"{"A":1,"B":2,"C":3}"#,
@@ -218,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_bounded() {
+    fn the_cache_is_bounded() {
         for i in 0..3 * MAX_ENTRIES {
             assert_eq!(map(&format!(r#"{{"key{i}":{i}}}"#)).len(), 1);
         }
@@ -226,8 +237,8 @@ mod tests {
         KEY_CACHE.with_borrow(|cache| {
             assert!(cache.keys.len() <= MAX_ENTRIES && cache.shapes.len() <= MAX_ENTRIES);
             assert!(cache.orders.len() <= MAX_ENTRIES);
-            assert!(cache.shapes.iter().all(|shape| is_kept(shape.keys())));
-            assert!(cache.orders.iter().all(|order| is_kept(&order.read)));
+            assert!(cache.shapes.iter().all(|shape| is_cacheable(shape.keys())));
+            assert!(cache.orders.iter().all(|order| is_cacheable(&order.read)));
             assert!(cache.keys.iter().all(|key| key.len() <= MAX_LENGTH));
         });
     }

@@ -1,4 +1,4 @@
-//! `List`: an immutable array whose clones share it.
+//! `List`: an immutable array whose clones share its memory.
 
 use std::fmt;
 use std::ops::Deref;
@@ -7,7 +7,7 @@ use triomphe::ThinArc;
 
 use super::Value;
 
-/// An array of values in eight bytes; read it as a slice.
+/// Immutable array of values, as one pointer; dereferences to a slice.
 ///
 /// ```
 /// use skylib::value::{List, Value};
@@ -18,13 +18,13 @@ use super::Value;
 pub struct List(Option<ThinArc<(), Value>>);
 
 impl List {
-    /// The values.
+    /// Returns the values.
     #[must_use]
     pub fn as_slice(&self) -> &[Value] {
         self
     }
 
-    /// Bytes held on the heap, shared parts counted as if owned (an upper bound).
+    /// Returns the heap size in bytes; shared parts count as if owned (an upper bound).
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
         let values: usize = self.iter().map(Value::heap_bytes).sum();
@@ -32,7 +32,7 @@ impl List {
     }
 }
 
-/// Reference count and number of values.
+/// Size of the reference count and the number of values.
 const HEADER: usize = 2 * size_of::<usize>();
 
 impl Deref for List {
@@ -68,7 +68,7 @@ impl<'a> IntoIterator for &'a List {
 }
 
 impl List {
-    /// Whether both are the same memory.
+    /// Returns whether both are the same allocation.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         match (&self.0, &other.0) {
             (Some(a), Some(b)) => a.ptr() == b.ptr(),
@@ -94,13 +94,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lists_are_equal_by_what_they_hold() {
+    fn lists_are_equal_if_their_values_are() {
         let list = |numbers: &[i64]| numbers.iter().copied().map(Value::from).collect::<List>();
         assert_eq!(list(&[1, 2]), list(&[1, 2]));
         assert_ne!(list(&[1, 2]), list(&[2, 1]));
         assert_eq!(list(&[]), List::default());
         assert_eq!(list(&[3]).clone().len(), 1);
         let nan = List::from_iter([Value::Float(f64::NAN)]);
-        assert_eq!(nan, nan.clone(), "the very same list");
+        assert_eq!(nan, nan.clone(), "the same allocation");
     }
 }

@@ -1,4 +1,4 @@
-//! `Map`: an immutable-by-sharing object whose sorted key list is kept apart from its values.
+//! `Map`: a copy-on-write object whose sorted key list is stored separately from its values.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -10,11 +10,11 @@ use triomphe::{Arc, ThinArc};
 use super::json::{KeyJson, KeyJsons};
 use super::{Path, Value, key_cache};
 
-/// A JSON object: keys sorted bytewise, values beside them; clones share both.
+/// JSON object with sorted keys; clones share its memory until they are changed (copy-on-write).
 ///
-/// Elements of one kind have the same keys, so the key list (the [`Shape`]) is shared among all of
-/// them once a [`ShapeTable`] has seen them, and a query finds a key's position once a shape
-/// instead of once an element ([`Path`]).
+/// Elements of one kind have the same keys, so a [`ShapeTable`] makes them share one key list (the
+/// [`Shape`]). A query then searches a key once per key list instead of once per element ([`Path`]).
+/// A lookup is a binary search, a change of a shared map copies it.
 ///
 /// ```
 /// use skylib::value::{Map, Value};
@@ -28,17 +28,17 @@ use super::{Path, Value, key_cache};
 #[derive(Clone, Default)]
 pub struct Map(Option<ThinArc<Shape, Value>>);
 
-// Eight bytes, and one allocation with the values in it: a node and its nested objects hold many.
+// Eight bytes, and one allocation that contains the values: nodes have many nested objects.
 const _: () = assert!(size_of::<Map>() == 8);
 
 impl Map {
-    /// An empty object.
+    /// Returns an empty object.
     #[must_use]
     pub const fn new() -> Self {
         Self(None)
     }
 
-    /// Builds from pairs in any order; of equal keys the last wins.
+    /// Returns an object of pairs in any order; the last of equal keys is used.
     pub fn from_pairs(pairs: impl IntoIterator<Item = (ArcStr, Value)>) -> Self {
         let mut pairs: Vec<(ArcStr, Value)> = pairs.into_iter().collect();
         pairs.sort_by(|a, b| a.0.cmp(&b.0));
@@ -53,7 +53,7 @@ impl Map {
         Self::from_parts(Shape::new(keys), values.into_iter())
     }
 
-    /// As many values as the shape has keys.
+    /// Returns an object of a key list and the same number of values.
     pub(super) fn from_parts(shape: Shape, values: impl ExactSizeIterator<Item = Value>) -> Self {
         if values.len() == 0 {
             return Self::new();
@@ -61,7 +61,7 @@ impl Map {
         Self(Some(ThinArc::from_header_and_iter(shape, values)))
     }
 
-    /// Changes the values and keeps the keys; in place unless others share the map.
+    /// Updates all values, in place unless the map is shared.
     pub(crate) fn update_values(&mut self, mut update: impl FnMut(&mut Value)) {
         if !self.update_unshared(&mut update) {
             let mut values = self.values().to_vec();
@@ -70,7 +70,7 @@ impl Map {
         }
     }
 
-    /// [`Map::update_values`] unless others share the map: then it stays, and `false` says so.
+    /// Updates all values in place; returns `false` and changes nothing if the map is shared.
     pub(crate) fn update_unshared(&mut self, mut update: impl FnMut(&mut Value)) -> bool {
         let Some(map) = &mut self.0 else { return true };
         map.with_arc_mut(|map| match Arc::get_mut(map) {
@@ -82,7 +82,7 @@ impl Map {
         })
     }
 
-    /// Where its values are, to tell shared maps apart.
+    /// Returns the address of the allocation, which maps that share memory have in common.
     pub(crate) fn address(&self) -> *const std::ffi::c_void {
         self.0.as_ref().map_or(std::ptr::null(), ThinArc::ptr)
     }
@@ -92,33 +92,33 @@ impl Map {
         self.0.as_ref().map_or(&[], |map| &map.slice)
     }
 
-    /// Number of keys.
+    /// Returns the number of keys.
     #[must_use]
     pub fn len(&self) -> usize {
         self.values().len()
     }
 
-    /// Whether there is no key.
+    /// Returns whether there is no key.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_none()
     }
 
-    /// The value of a literal key; dots have no meaning here.
+    /// Returns the value of a literal key; dots have no special meaning.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Value> {
         let map = self.0.as_ref()?;
         map.slice.get(map.header.header.position(key)?)
     }
 
-    /// The value at a position of [`Map::shape`].
+    /// Returns the value at a position in [`Map::shape`].
     #[must_use]
     #[inline]
     pub fn value_at(&self, position: usize) -> Option<&Value> {
         self.values().get(position)
     }
 
-    /// The first value on a dotted path that goes through objects only.
+    /// Returns the value at a dotted path that leads through objects only.
     #[must_use]
     pub fn get_path(&self, dotted: &str) -> Option<&Value> {
         let (head, rest) = split_path(dotted);
@@ -129,7 +129,7 @@ impl Map {
         }
     }
 
-    /// The shared key list.
+    /// Returns the shared key list.
     #[must_use]
     #[inline]
     pub fn shape(&self) -> &Shape {
@@ -138,12 +138,12 @@ impl Map {
             .map_or(&Shape::EMPTY, |map| &map.header.header)
     }
 
-    /// Keys and values, by key.
+    /// Iterates over the keys and values, sorted by key.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&ArcStr, &Value)> {
         self.shape().keys().iter().zip(self.values())
     }
 
-    /// Sets a literal key.
+    /// Adds or replaces the value of a literal key.
     pub fn set(&mut self, key: &str, value: impl Into<Value>) {
         let value = value.into();
         match self.shape().search(key) {
@@ -158,6 +158,7 @@ impl Map {
         }
     }
 
+    /// Replaces the value at a position, in place unless the map is shared.
     fn replace(&mut self, position: usize, value: Value) {
         let Some(map) = &mut self.0 else { return };
         let unique = map.with_arc_mut(|map| match Arc::get_mut(map) {
@@ -174,7 +175,7 @@ impl Map {
         }
     }
 
-    /// Removes a literal key and tells what it held.
+    /// Removes a literal key; returns its value.
     pub fn remove(&mut self, key: &str) -> Option<Value> {
         let position = self.shape().position(key)?;
         let mut keys = self.shape().keys().to_vec();
@@ -185,10 +186,10 @@ impl Map {
         Some(old)
     }
 
-    /// Sets a dotted path, creating the objects on the way.
+    /// Adds or replaces the value at a dotted path; creates the objects on the path.
     ///
-    /// Returns `false` and changes nothing where something that is no object is in the way, or for
-    /// a path of more than 64 parts (nobody means that, and depth costs stack).
+    /// Returns `false` and changes nothing if the path leads through a value that is not an object, or
+    /// has more than 64 parts (each part takes stack space).
     pub fn set_path(&mut self, dotted: &str, value: impl Into<Value>) -> bool {
         dotted.split('.').nth(MAX_DEPTH).is_none() && self.set_path_at(dotted, value.into())
     }
@@ -211,7 +212,8 @@ impl Map {
         done
     }
 
-    /// Removes a dotted path and the objects that become empty by it; tells whether it was there.
+    /// Removes the value at a dotted path and the objects that become empty; returns whether there was a
+    /// value.
     pub fn remove_path(&mut self, dotted: &str) -> bool {
         let (head, rest) = split_path(dotted);
         let Some(rest) = rest else {
@@ -232,24 +234,24 @@ impl Map {
         true
     }
 
-    /// Bytes held on the heap, shared parts counted as if owned (an upper bound).
+    /// Returns the heap size in bytes; shared parts count as if owned (an upper bound).
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
         let values: usize = self.values().iter().map(Value::heap_bytes).sum();
         values + self.own_bytes()
     }
 
-    /// The same without what the values hold.
+    /// Returns the heap size without that of the values.
     pub(super) fn own_bytes(&self) -> usize {
         size_of_val(self.values()) + if self.is_empty() { 0 } else { HEADER }
     }
 }
 
-/// Reference count, key list, number of values.
+/// Size of the reference count, the key list, and the number of values.
 const HEADER: usize = 3 * size_of::<usize>();
 
 impl Map {
-    /// Whether both are the same memory.
+    /// Returns whether both are the same allocation.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         match (&self.0, &other.0) {
             (Some(a), Some(b)) => a.ptr() == b.ptr(),
@@ -276,7 +278,7 @@ impl<K: Into<ArcStr>, V: Into<Value>> FromIterator<(K, V)> for Map {
     }
 }
 
-/// A sorted list of keys that many [`Map`]s share.
+/// Sorted list of keys that many [`Map`]s share.
 #[derive(Clone, Default)]
 pub struct Shape(Option<ThinArc<KeyJsons, ArcStr>>);
 
@@ -291,7 +293,7 @@ impl Shape {
         Self(Some(ThinArc::from_header_and_iter(json, keys.into_iter())))
     }
 
-    /// Where a key stands.
+    /// Returns the position of a key.
     #[must_use]
     pub fn position(&self, key: &str) -> Option<usize> {
         self.search(key).ok()
@@ -301,19 +303,19 @@ impl Shape {
         self.keys().binary_search_by(|k| k.as_str().cmp(key))
     }
 
-    /// Whether both are the very same list in memory (a cheap test; `==` compares keys).
+    /// Returns whether both are the same allocation, which costs less than `==` on the keys.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         self.address() == other.address()
     }
 
-    /// The keys in order.
+    /// Returns the keys in order.
     #[must_use]
     pub fn keys(&self) -> &[ArcStr] {
         self.0.as_ref().map_or(&[], |keys| &keys.slice)
     }
 
-    /// The keys as they are written.
+    /// Returns the keys as JSON, which is formatted at the first call.
     pub(super) fn json_keys(&self) -> &[KeyJson] {
         let Some(shape) = &self.0 else { return &[] };
         shape.header.header.get_or_init(|| {
@@ -354,26 +356,27 @@ impl fmt::Debug for Shape {
     }
 }
 
-/// Makes equal key lists one: the owner of many maps passes each through [`ShapeTable::intern`].
+/// Interning table of key lists: the owner of many maps passes each through [`ShapeTable::intern`].
 ///
-/// Lists and keys that no map uses any more are dropped when the table has doubled since the last
-/// clean-up, so keys sent by a hostile client do not stay for good.
+/// Lists and keys that no map uses are dropped when the table has doubled since the last sweep, so
+/// keys from a hostile client do not accumulate.
 #[derive(Default)]
 pub struct ShapeTable {
     shapes: HashSet<Shape>,
-    /// Where those lists are: a map that has one already needs no look at its keys.
+    /// Addresses of these lists: a map with an interned list is recognized without comparing keys.
     addresses: HashSet<usize>,
     keys: HashSet<ArcStr>,
+    /// Number of lists at which unused ones are dropped.
     sweep_at: usize,
 }
 
 impl ShapeTable {
-    /// The same map on shared key lists, at every depth.
+    /// Returns the same map on interned key lists, at every depth.
     pub fn intern(&mut self, map: &Map) -> Map {
         self.intern_owned(map.clone())
     }
 
-    /// [`ShapeTable::intern`], which leaves a map alone that is on shared key lists already.
+    /// Returns the same map on interned key lists, without copying if it has these already.
     pub(crate) fn intern_owned(&mut self, map: Map) -> Map {
         if self.is_interned(&map) {
             return map;
@@ -427,11 +430,11 @@ impl ShapeTable {
         }
         let key = |k: &ArcStr| self.keys.get_or_insert_with(k, ArcStr::clone).clone();
         let keys: Vec<ArcStr> = shape.keys().iter().map(key).collect();
-        let is_made_of_them = keys
+        let is_unchanged = keys
             .iter()
             .zip(shape.keys())
             .all(|(a, b)| ArcStr::ptr_eq(a, b));
-        let shared = if is_made_of_them {
+        let shared = if is_unchanged {
             shape.clone()
         } else {
             Shape::new(keys)
@@ -441,13 +444,13 @@ impl ShapeTable {
         shared
     }
 
-    /// Number of key lists held.
+    /// Returns the number of key lists.
     #[must_use]
     pub fn len(&self) -> usize {
         self.shapes.len()
     }
 
-    /// Whether no key list is held.
+    /// Returns whether there is no key list.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.shapes.is_empty()
@@ -465,9 +468,10 @@ impl fmt::Debug for ShapeTable {
     }
 }
 
+/// Fewest key lists at which a sweep is worth its cost.
 const MIN_SWEEP: usize = 1024;
 
-/// Parts of a path that may be set.
+/// Most parts of a path that can be set.
 pub(crate) const MAX_DEPTH: usize = 64;
 
 fn split_path(dotted: &str) -> (&str, Option<&str>) {
@@ -501,38 +505,40 @@ impl<'de> serde::Deserialize<'de> for Map {
     }
 }
 
-/// What a [`Path`] found.
+/// Result of a lookup by [`Path`]. Complete by definition.
 #[derive(Debug)]
-pub enum Found<'a> {
-    /// One value, reached through objects only.
+pub enum PathMatch<'a> {
+    /// One value, at a path through objects only.
     One(&'a Value),
-    /// The hits of all elements of the arrays on the way; may be empty.
+    /// The values found in the elements of arrays on the path; may be empty.
     Many(Vec<&'a Value>),
 }
 
 impl Path {
-    /// Looks the path up in a map; `None` where a key is missing or a scalar is in the way.
+    /// Returns the value at the path in a map; `None` if a key is missing or the path leads through a
+    /// scalar.
     ///
-    /// An array on the way is searched element by element, and the lookup then succeeds even with
-    /// no hit at all (COMPAT: `HasKey('Ifs.Zzz')` is true where `Ifs` is an array).
+    /// An array on the path is searched element by element.
+    /// COMPAT: Gremlin clients: the lookup then succeeds even if no element has a value, so
+    /// `HasKey('Ifs.Zzz')` is true if `Ifs` is an array.
     #[inline]
-    pub fn find<'a>(&self, map: &'a Map) -> Option<Found<'a>> {
+    pub fn find<'a>(&self, map: &'a Map) -> Option<PathMatch<'a>> {
         let value = map.value_at(self.position(0, map.shape()))?;
         if self.len() == 1 {
-            return Some(Found::One(value));
+            return Some(PathMatch::One(value));
         }
         self.find_in(1, value)
     }
 
-    fn find_from<'a>(&self, depth: usize, map: &'a Map) -> Option<Found<'a>> {
+    fn find_from<'a>(&self, depth: usize, map: &'a Map) -> Option<PathMatch<'a>> {
         let value = map.value_at(self.position(depth, map.shape()))?;
         self.find_in(depth + 1, value)
     }
 
-    /// The rest of the path, from `depth` on.
-    fn find_in<'a>(&self, depth: usize, value: &'a Value) -> Option<Found<'a>> {
+    /// Returns the value at the rest of the path, from `depth` on.
+    fn find_in<'a>(&self, depth: usize, value: &'a Value) -> Option<PathMatch<'a>> {
         if depth == self.len() {
-            return Some(Found::One(value));
+            return Some(PathMatch::One(value));
         }
         match value {
             Value::Map(inner) => self.find_from(depth, inner),
@@ -541,13 +547,13 @@ impl Path {
                 for element in list.iter() {
                     if let Value::Map(inner) = element {
                         match self.find_from(depth, inner) {
-                            Some(Found::One(value)) => hits.push(value),
-                            Some(Found::Many(values)) => hits.extend(values),
+                            Some(PathMatch::One(value)) => hits.push(value),
+                            Some(PathMatch::Many(values)) => hits.extend(values),
                             None => {}
                         }
                     }
                 }
-                Some(Found::Many(hits))
+                Some(PathMatch::Many(hits))
             }
             _ => None,
         }
@@ -566,7 +572,7 @@ mod tests {
     fn paths_are_set_and_removed_with_their_empty_parents() {
         let mut m = map(r#"{"A":1}"#);
         assert!(m.set_path("B.C.D", 2));
-        assert!(!m.set_path("A.X", 3), "a scalar in the way refuses");
+        assert!(!m.set_path("A.X", 3), "the path leads through a scalar");
         assert_eq!(m, map(r#"{"A":1,"B":{"C":{"D":2}}}"#));
         assert!(m.remove_path("B.C.D"));
         assert!(!m.remove_path("B.C.D"));
@@ -574,7 +580,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_digs_too_deep() {
+    fn paths_have_a_maximum_depth() {
         let mut m = Map::new();
         assert!(!m.set_path(&"a.".repeat(1_000_000), 1));
         assert!(!m.remove_path(&"a.".repeat(1_000_000)));
@@ -635,8 +641,8 @@ mod tests {
         let m = map(r#"{"Ifs":[{"N":1},{"M":2},{"N":3}],"S":5}"#);
         let found = |p: &str| match Path::new(p).find(&m) {
             None => "none".to_owned(),
-            Some(Found::One(v)) => format!("one {v:?}"),
-            Some(Found::Many(v)) => format!("many {v:?}"),
+            Some(PathMatch::One(v)) => format!("one {v:?}"),
+            Some(PathMatch::Many(v)) => format!("many {v:?}"),
         };
         assert_eq!(found("Ifs.N"), "many [Int(1), Int(3)]");
         assert_eq!(found("Ifs.Zzz"), "many []");

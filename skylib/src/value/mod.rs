@@ -1,8 +1,8 @@
-//! Metadata values: what a node, an edge or a query literal can hold.
+//! Metadata values of nodes, edges, and query literals.
 //!
-//! A [`Value`] is 16 bytes; objects are [`Map`]s that share their key lists, short strings live
-//! inline ([`Text`]), and a dotted key is compiled once into a [`Path`]. Data comes from JSON
-//! clients and probes and goes to the graph, to filters and back to JSON.
+//! A [`Value`] takes 16 bytes. Objects are [`Map`]s that share their key lists, short strings are
+//! stored inline ([`Text`]), and a dotted key is compiled once into a [`Path`]. Values are received
+//! from JSON clients and probes, stored in the graph, tested by filters, and written as JSON.
 //!
 //! ```
 //! use skylib::value::Value;
@@ -22,13 +22,13 @@ mod text;
 pub(crate) use json::JsonWriter;
 pub use list::List;
 pub(crate) use map::MAX_DEPTH;
-pub use map::{Found, Map, Shape, ShapeTable};
+pub use map::{Map, PathMatch, Shape, ShapeTable};
 pub use path::Path;
 pub use text::Text;
 
 use std::fmt;
 
-/// One metadata value. Complete by definition: the kinds JSON has, with integers apart.
+/// Metadata value. Complete by definition: the types of JSON, with integers as a separate type.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Value {
     /// JSON `null`.
@@ -36,7 +36,7 @@ pub enum Value {
     Null,
     /// JSON `true` or `false`.
     Bool(bool),
-    /// A number without fraction; a float that equals its integer part becomes one on input.
+    /// A whole number. A float without a fraction becomes one when it is read.
     Int(i64),
     /// Any other number.
     Float(f64),
@@ -51,12 +51,12 @@ pub enum Value {
 const _: () = assert!(size_of::<Value>() == 16);
 
 impl Value {
-    /// An array of anything that becomes a value.
+    /// Returns an array of items that can be converted to values.
     pub fn list<T: Into<Self>>(items: impl IntoIterator<Item = T>) -> Self {
         Self::List(items.into_iter().map(Into::into).collect())
     }
 
-    /// A number as the query language counts it: floats lose their fraction.
+    /// Returns a number: an integer if it has no fraction, otherwise a float.
     #[must_use]
     #[expect(
         clippy::cast_possible_truncation,
@@ -70,7 +70,7 @@ impl Value {
         }
     }
 
-    /// The string, if it is one.
+    /// Returns the string; `None` for other types.
     #[must_use]
     pub fn as_text(&self) -> Option<&str> {
         match self {
@@ -79,7 +79,7 @@ impl Value {
         }
     }
 
-    /// The integer, if it is one (no coercion).
+    /// Returns the integer without conversion; `None` for other types.
     #[must_use]
     pub const fn as_int(&self) -> Option<i64> {
         match self {
@@ -88,7 +88,7 @@ impl Value {
         }
     }
 
-    /// The object, if it is one.
+    /// Returns the object; `None` for other types.
     #[must_use]
     pub fn as_map(&self) -> Option<&Map> {
         match self {
@@ -97,7 +97,7 @@ impl Value {
         }
     }
 
-    /// The array, if it is one.
+    /// Returns the array; `None` for other types.
     #[must_use]
     pub fn as_list(&self) -> Option<&[Self]> {
         match self {
@@ -106,10 +106,10 @@ impl Value {
         }
     }
 
-    /// The integer this value counts as in comparisons and sums, if any.
+    /// Converts the value to an integer, as comparisons and sums do; `None` for a value that has none.
     ///
-    /// Floats are truncated, booleans are 0 or 1, null is 0, and numeric strings are read with
-    /// their base prefix (`0x10`, `010`, `0b1`), `_` between digits and a tail of `.0`s cut off.
+    /// Floats are truncated, booleans are 0 or 1, and null is 0. Numeric strings may have a base prefix
+    /// (`0x10`, `010`, `0b1`), `_` between digits, and a fraction of zeros, which is ignored.
     #[must_use]
     #[expect(
         clippy::cast_possible_truncation,
@@ -126,7 +126,7 @@ impl Value {
         }
     }
 
-    /// Bytes held on the heap, shared parts counted as if owned (an upper bound).
+    /// Returns the heap size in bytes; shared parts count as if owned (an upper bound).
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
         match self {
@@ -138,7 +138,7 @@ impl Value {
     }
 }
 
-/// Reads an integer the way Go's `strconv.ParseInt(s, 0, 64)` does, a tail of `.000` cut off first.
+/// Parses an integer as Go's `strconv.ParseInt(s, 0, 64)` does, after removing a fraction of zeros.
 fn parse_int(text: &str) -> Option<i64> {
     let text = match text.split_once('.') {
         Some((whole, tail)) if !tail.is_empty() && tail.bytes().all(|b| b == b'0') => whole,
@@ -157,7 +157,7 @@ fn parse_int(text: &str) -> Option<i64> {
         _ if digits.len() > 1 && digits.starts_with('0') => (8, &digits[1..], true),
         _ => (10, digits, false),
     };
-    // Go: an underscore stands between digits, or between a base prefix and a digit.
+    // Go: an underscore is valid between digits, and between a base prefix and a digit.
     let misplaced = digits.ends_with('_')
         || digits.contains("__")
         || (digits.starts_with('_') && !prefixed)
@@ -200,7 +200,7 @@ impl From<u32> for Value {
 }
 
 impl From<u64> for Value {
-    /// Counters beyond `i64::MAX` saturate.
+    /// Converts a counter; saturates at `i64::MAX`.
     fn from(value: u64) -> Self {
         Self::Int(i64::try_from(value).unwrap_or(i64::MAX))
     }

@@ -1,22 +1,25 @@
-//! `Path`: a dotted key, compiled once a query.
+//! `Path`: a dotted key, compiled once per query, with a cache of its positions in key lists.
+//!
+//! The cache is a direct-mapped hash table by the address of the key list, so a lookup in an object with
+//! a known key list costs a multiplication and a comparison instead of a binary search.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 
 use super::Shape;
 
-/// A dotted metadata key such as `Docker.Labels.app`, split once, remembering where its parts
-/// stand in the key lists it met last.
+/// Dotted metadata key such as `Docker.Labels.app` with a cache of the positions of its parts in key
+/// lists.
 ///
-/// Elements of one kind share their key list, so most lookups are one pointer comparison instead
-/// of a search. A path is for one thread; clone it for another.
+/// Elements of one kind share their key list, so most lookups are one pointer comparison instead of a
+/// search. A path is not `Sync`; clone it for another thread.
 ///
 /// ```
-/// use skylib::value::{Found, Map, Path, Value};
+/// use skylib::value::{PathMatch, Map, Path, Value};
 /// let mut map = Map::new();
 /// map.set_path("Docker.Labels.app", "web");
 /// let path = Path::new("Docker.Labels.app");
-/// assert!(matches!(path.find(&map), Some(Found::One(v)) if *v == Value::from("web")));
+/// assert!(matches!(path.find(&map), Some(PathMatch::One(v)) if *v == Value::from("web")));
 /// ```
 pub struct Path {
     parts: Vec<Part>,
@@ -24,70 +27,72 @@ pub struct Path {
 
 struct Part {
     key: String,
-    /// By address of the key list, for elements of several kinds take turns.
-    memos: [OnceCell<Memo>; MEMOS],
-    /// The one that counts: a larger one once two lists had the same place.
+    /// Caches of increasing size, of which only that at `level` is read.
+    caches: [OnceCell<PositionCache>; LEVELS],
+    /// Incremented when two key lists have had the same slot; `level < LEVELS`.
     level: Cell<usize>,
 }
 
-/// Memos are this many, each four times as large as the one before.
-const MEMOS: usize = 4;
-/// Places of the first.
-const PLACES: usize = 16;
+/// Number of cache sizes, each four times as large as the previous one.
+const LEVELS: usize = 4;
+/// Number of slots of the smallest cache.
+const SLOTS: usize = 16;
 
-/// Where a part stands in some key lists. Reading writes nothing, not even that it is being read:
-/// a scan does it once an element.
-struct Memo {
-    places: Vec<Cell<Seen>>,
-    /// The lists seen, so that no other comes to stand where they are.
+/// Positions of a part in key lists. A read writes nothing, not even a borrow flag, because a scan does
+/// it once per element.
+struct PositionCache {
+    /// Slots; their number is a power of two.
+    slots: Vec<Cell<KnownPosition>>,
+    /// The key lists in the slots, held so that their addresses are not reused.
     shapes: RefCell<Vec<Shape>>,
 }
 
-/// Address of a key list, and where the part stands in it.
+/// Address of a key list and position of the part in it.
 #[derive(Clone, Copy)]
-struct Seen {
+struct KnownPosition {
     list: usize,
     position: u32,
 }
 
-/// No position, as a map has fewer keys.
-const NOWHERE: u32 = u32::MAX;
+/// Position of a part that is not in a key list; no map has that many keys.
+const ABSENT: u32 = u32::MAX;
 
-impl Memo {
-    fn new(places: usize) -> Self {
-        // A place not taken is true as it is: in the empty list, at address zero, nothing stands.
-        let nothing = Cell::new(Seen {
+impl PositionCache {
+    fn new(slots: usize) -> Self {
+        // An empty slot is valid: the empty key list, at address zero, has no key.
+        let nothing = Cell::new(KnownPosition {
             list: 0,
-            position: NOWHERE,
+            position: ABSENT,
         });
         Self {
-            places: vec![nothing; places],
-            shapes: RefCell::new(vec![Shape::EMPTY; places]),
+            slots: vec![nothing; slots],
+            shapes: RefCell::new(vec![Shape::EMPTY; slots]),
         }
     }
 
-    /// Fibonacci hashing: addresses differ in a few bits in the middle.
+    /// Returns the slot of a key list, by Fibonacci hashing: addresses differ in a few middle bits.
     #[inline]
-    fn place(&self, list: usize) -> usize {
+    fn slot(&self, list: usize) -> usize {
         let mixed = (list as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        (mixed >> 32) as usize & (self.places.len() - 1)
+        (mixed >> 32) as usize & (self.slots.len() - 1)
     }
 
     #[inline]
     fn find(&self, list: usize) -> Option<u32> {
-        let seen = self.places[self.place(list)].get();
+        let seen = self.slots[self.slot(list)].get();
         (seen.list == list).then_some(seen.position)
     }
 
-    fn note(&self, shape: &Shape, position: u32) {
+    fn insert(&self, shape: &Shape, position: u32) {
         let list = shape.address() as usize;
-        let place = self.place(list);
-        self.places[place].set(Seen { list, position });
-        self.shapes.borrow_mut()[place] = shape.clone();
+        let slot = self.slot(list);
+        self.slots[slot].set(KnownPosition { list, position });
+        self.shapes.borrow_mut()[slot] = shape.clone();
     }
 
+    /// Returns whether the slot of a key list is empty.
     fn has_room_for(&self, shape: &Shape) -> bool {
-        self.places[self.place(shape.address() as usize)].get().list == 0
+        self.slots[self.slot(shape.address() as usize)].get().list == 0
     }
 }
 
@@ -95,25 +100,25 @@ impl Part {
     fn new(key: &str) -> Self {
         Self {
             key: key.to_owned(),
-            memos: Default::default(),
+            caches: Default::default(),
             level: Cell::new(0),
         }
     }
 
-    /// Where the part stands in a key list, and takes a note of it.
+    /// Returns the position of the part in a key list and adds it to the cache.
     #[cold]
-    fn look(&self, shape: &Shape) -> u32 {
-        // An empty key is found nowhere, though an object may have one.
+    fn search(&self, shape: &Shape) -> u32 {
+        // COMPAT: an empty key is never found, although an object may have one.
         let position = match self.key.as_str() {
             "" => None,
             key => shape.position(key).and_then(|at| u32::try_from(at).ok()),
         };
-        let position = position.unwrap_or(NOWHERE);
-        for level in self.level.get()..MEMOS {
-            let memo = self.memos[level].get_or_init(|| Memo::new(PLACES << (2 * level)));
+        let position = position.unwrap_or(ABSENT);
+        for level in self.level.get()..LEVELS {
+            let cache = self.caches[level].get_or_init(|| PositionCache::new(SLOTS << (2 * level)));
             self.level.set(level);
-            if memo.has_room_for(shape) || level + 1 == MEMOS {
-                memo.note(shape, position);
+            if cache.has_room_for(shape) || level + 1 == LEVELS {
+                cache.insert(shape, position);
                 break;
             }
         }
@@ -122,7 +127,7 @@ impl Part {
 }
 
 impl Path {
-    /// Splits at dots; an empty key is found nowhere.
+    /// Returns the path of a dotted key; an empty key is never found.
     #[must_use]
     pub fn new(dotted: &str) -> Self {
         Self {
@@ -134,15 +139,15 @@ impl Path {
         self.parts.len()
     }
 
-    /// Where a part stands in a key list; beyond every list where it does not.
+    /// Returns the position of a part in a key list; beyond the end of every list if it is not there.
     #[inline]
     pub(super) fn position(&self, depth: usize, shape: &Shape) -> usize {
         let Some(part) = self.parts.get(depth) else {
-            return NOWHERE as usize;
+            return ABSENT as usize;
         };
-        let memo = part.memos.get(part.level.get()).and_then(OnceCell::get);
-        let known = memo.and_then(|memo| memo.find(shape.address() as usize));
-        known.unwrap_or_else(|| part.look(shape)) as usize
+        let cache = part.caches.get(part.level.get()).and_then(OnceCell::get);
+        let known = cache.and_then(|cache| cache.find(shape.address() as usize));
+        known.unwrap_or_else(|| part.search(shape)) as usize
     }
 }
 
@@ -166,38 +171,38 @@ impl fmt::Debug for Path {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::value::{Found, Map, Value};
+    use crate::value::{Map, PathMatch, Value};
 
     fn found(path: &Path, map: &Map) -> Option<i64> {
         match path.find(map)? {
-            Found::One(value) => value.as_int(),
-            Found::Many(_) => None,
+            PathMatch::One(value) => value.as_int(),
+            PathMatch::Many(_) => None,
         }
     }
 
     #[test]
-    fn positions_are_right_among_more_key_lists_than_are_remembered() {
-        let places = PLACES << (2 * (MEMOS - 1));
+    fn positions_are_right_among_more_key_lists_than_the_cache_holds() {
+        let slots = SLOTS << (2 * (LEVELS - 1));
         let map = |i: usize| match i % 3 {
             0 => Map::from_iter([(format!("A{i}"), 0), ("Name".to_owned(), 1)]),
             1 => Map::from_iter([("Name".to_owned(), 1), (format!("Z{i}"), 0)]),
             _ => Map::from_iter([(format!("A{i}"), 0), (format!("Z{i}"), 0)]),
         };
         let path = Path::new("Name");
-        let maps: Vec<Map> = (0..3 * places).map(map).collect();
+        let maps: Vec<Map> = (0..3 * slots).map(map).collect();
         for i in (0..maps.len()).chain((0..maps.len()).rev()) {
             assert_eq!(found(&path, &maps[i]), (i % 3 < 2).then_some(1), "{i}");
         }
         assert_eq!(found(&path, &Map::new()), None);
-        // A key list that comes to stand where another was is not taken for it.
+        // A key list at the address of an earlier one is not confused with it.
         drop(maps);
-        for i in 0..places {
+        for i in 0..slots {
             assert_eq!(found(&path, &map(i)), (i % 3 < 2).then_some(1), "{i}");
         }
     }
 
     #[test]
-    fn an_empty_key_is_found_nowhere() {
+    fn an_empty_key_is_never_found() {
         let map = Map::from_iter([("", Value::Int(1))]);
         assert_eq!(found(&Path::new(""), &map), None);
     }

@@ -1,4 +1,4 @@
-//! `Text`: a string of 16 bytes that shares or inlines what it holds.
+//! `Text`: a string in 16 bytes, stored inline or shared.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -7,10 +7,11 @@ use std::ops::Deref;
 
 use arcstr::ArcStr;
 
-/// An immutable string in 16 bytes: up to 14 bytes inline, longer ones shared by reference count.
+/// Immutable string in 16 bytes: up to 14 bytes are stored inline, longer strings are shared by
+/// reference count.
 ///
-/// Metadata of a million nodes is mostly short words (`veth`, `UP`, `eth0`) that need no allocation
-/// this way, and no global table that hostile input could fill for good.
+/// Most metadata values are short words (`veth`, `UP`, `eth0`), which need no allocation this way, and
+/// no global interning table that hostile input could fill.
 ///
 /// ```
 /// use skylib::value::Text;
@@ -26,10 +27,11 @@ enum Repr {
     Shared(ArcStr),
 }
 
+/// Longest inline string, in bytes.
 const INLINE: usize = 14;
 
 impl Text {
-    /// The string itself.
+    /// Returns the string.
     #[must_use]
     pub fn as_str(&self) -> &str {
         match &self.0 {
@@ -40,8 +42,8 @@ impl Text {
         }
     }
 
-    /// The text where it is inline: room for the longest of them, and how much of it counts. The
-    /// rest is spaces.
+    /// Returns an inline string as its buffer, padded with spaces, and its length; `None` if it is
+    /// shared.
     pub(super) const fn inline(&self) -> Option<(&[u8; INLINE], usize)> {
         match &self.0 {
             Repr::Inline { len, bytes } => Some((bytes, *len as usize)),
@@ -49,7 +51,7 @@ impl Text {
         }
     }
 
-    /// Bytes held on the heap (shared by all clones), for memory accounting.
+    /// Returns the heap size in bytes, which all clones share.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
         match &self.0 {

@@ -1,30 +1,25 @@
-//! The flow table on whole captures: totals, allocations, and what leaves it.
+//! Allocations of the flow table.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::BufReader;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::time::Duration;
 
-use serde_json::Value;
-use skylib::flow::{
-    ExtraLayers, Flow, FlowQuery, FlowTable, FlowTableOptions, LayerKeyMode, PacketFilter,
-};
+use skylib::flow::{ExtraLayers, Flow, FlowTable, FlowTableOptions, LayerKeyMode, PacketFilter};
 use skylib::packet::{LinkType, PacketBatch, PacketHeader, PacketRef};
-use skylib::pcap_file::{CaptureReader, PcapReader};
+use skylib::pcap_file::PcapReader;
 use skylib::time::Timestamp;
 
 use crate::allocations;
 
 /// All packets of a file as one batch in memory.
-struct Packets {
+pub(crate) struct Packets {
     buffer: Vec<u8>,
     headers: Vec<PacketHeader>,
 }
 
 impl Packets {
-    fn read(path: &Path) -> Option<Self> {
+    pub(crate) fn read(path: &Path) -> Option<Self> {
         let mut packets = Self {
             buffer: Vec::new(),
             headers: Vec::new(),
@@ -50,124 +45,12 @@ impl Packets {
         });
     }
 
-    fn batch(&self) -> PacketBatch<'_> {
+    pub(crate) fn batch(&self) -> PacketBatch<'_> {
         PacketBatch {
             link_type: LinkType::ETHERNET,
             buffer: &self.buffer,
             headers: &self.headers,
         }
-    }
-}
-
-fn shared(folder: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../shared")
-        .join(folder)
-}
-
-/// The capture with a known truth: `FLOW_TRUTH` (its truth beside it), else made by the generator
-/// beside the repository, else none.
-fn truth() -> Option<(Packets, Value)> {
-    let path = std::env::var_os("FLOW_TRUTH").map_or_else(
-        || {
-            let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("flow-truth.pcap");
-            if !path.exists() {
-                let made = Path::new(env!("CARGO_TARGET_TMPDIR")).join("flow-truth.tmp");
-                let generator = shared("tools").join("make_pcap.py");
-                let mut command = Command::new("python3");
-                command
-                    .arg(generator)
-                    .args(["--preset", "ci", "-o"])
-                    .arg(&made);
-                if command.output().is_ok_and(|output| output.status.success()) {
-                    std::fs::rename(
-                        made.with_added_extension("json"),
-                        path.with_added_extension("json"),
-                    )
-                    .ok();
-                    std::fs::rename(made, &path).ok();
-                }
-            }
-            path
-        },
-        PathBuf::from,
-    );
-    let truth = File::open(path.with_added_extension("json")).ok()?;
-    Some((
-        Packets::read(&path)?,
-        serde_json::from_reader(truth).unwrap(),
-    ))
-}
-
-#[test]
-fn totals_equal_the_truth_of_a_generated_capture() {
-    let Some((packets, truth)) = truth() else {
-        println!("SKIPPED: no generated capture (needs python3 with numpy, or FLOW_TRUTH)");
-        return;
-    };
-    let mut table = FlowTable::new(FlowTableOptions::default());
-    table.process(&packets.batch());
-    let flows = table.query(&FlowQuery::default()).unwrap().flows;
-    // Flows, packets and bytes of each kind, told apart by what clients see.
-    let mut kinds: BTreeMap<&str, [i64; 3]> = BTreeMap::new();
-    for flow in &flows {
-        let metric = flow.metric.unwrap();
-        let counts = [
-            1,
-            metric.ab_packets + metric.ba_packets,
-            metric.ab_bytes + metric.ba_bytes,
-        ];
-        let sums = kinds.entry(kind(flow)).or_default();
-        sums.iter_mut()
-            .zip(counts)
-            .for_each(|(sum, count)| *sum += count);
-    }
-    for (kind, wanted) in truth["kinds"].as_object().unwrap() {
-        let wanted = ["flows", "packets", "bytes"].map(|key| wanted[key].as_i64().unwrap());
-        let found = kinds.get(kind.as_str()).copied().unwrap_or_default();
-        if kind == "vxlan4" || kind == "gre4" {
-            // The outer flows have the frames' bytes; the inner ones are one for each connection.
-            assert_eq!(found[1..], wanted[1..], "{kind}");
-            let inner = if kind == "gre4" { "in gre" } else { "in vxlan" };
-            assert_eq!(kinds[inner][..2], wanted[..2], "{inner}");
-        } else {
-            assert_eq!(found, wanted, "{kind}");
-        }
-    }
-    let outermost = flows.iter().filter(|flow| flow.parent_uuid.is_empty());
-    let totals = outermost
-        .map(|flow| flow.metric.unwrap())
-        .fold((0, 0), |(packets, bytes), m| {
-            (
-                packets + m.ab_packets + m.ba_packets,
-                bytes + m.ab_bytes + m.ba_bytes,
-            )
-        });
-    let wanted = (
-        truth["packets"].as_i64().unwrap(),
-        truth["frame_bytes"].as_i64().unwrap(),
-    );
-    assert_eq!(totals, wanted);
-}
-
-/// The generator's name for the kind of a flow.
-fn kind(flow: &Flow) -> &'static str {
-    let path = flow.layers_path.as_str();
-    match (path, flow.parent_uuid.is_empty()) {
-        ("Ethernet/IPv4/TCP", true) => "tcp4",
-        ("Ethernet/IPv4/TCP", false) => "in vxlan",
-        ("IPv4/TCP", false) => "in gre",
-        ("Ethernet/IPv4/UDP/VXLAN", true) => "vxlan4",
-        ("Ethernet/IPv4/GRE", true) => "gre4",
-        ("Ethernet/IPv6/TCP", true) => "tcp6",
-        ("Ethernet/Dot1Q/IPv4/TCP", true) => "vlan4",
-        ("Ethernet/Dot1Q/Dot1Q/IPv4/TCP", true) => "qinq4",
-        ("Ethernet/IPv4/ICMPv4", true) => "icmp4",
-        ("Ethernet/IPv6/ICMPv6/ICMPv6Echo", true) => "icmp6",
-        ("Ethernet/IPv4/UDP/DNS", true) => "dns4",
-        _ if path.starts_with("Ethernet/IPv4/UDP") => "udp4",
-        _ if path.starts_with("Ethernet/IPv6/UDP") => "udp6",
-        _ => "?",
     }
 }
 
@@ -289,67 +172,4 @@ fn a_new_table_allocates_by_the_chunk() {
     let mut table = FlowTable::new(FlowTableOptions::default());
     let ((), allocations) = allocations::count(|| table.process(&packets.batch()));
     assert!(allocations < 50, "{allocations}");
-}
-
-#[test]
-fn scenario_expire_now_sends_all() {
-    let folder = std::env::var_os("SHARED_PCAP").map_or_else(|| shared("pcap"), PathBuf::from);
-    let Some(packets) = Packets::read(&folder.join("icmpv4-symetric.pcap")) else {
-        println!("SKIPPED: icmpv4-symetric.pcap is not there");
-        return;
-    };
-    let mut table = FlowTable::new(FlowTableOptions::default());
-    table.process(&packets.batch());
-    let mut sent: Vec<Flow> = Vec::new();
-    table.flush(&mut sent);
-    assert_eq!((table.len(), sent.len()), (0, 100));
-}
-
-#[test]
-fn every_packet_of_every_capture_is_counted_once() {
-    let root = std::env::var_os("SHARED_PCAP").map_or_else(|| shared("pcap"), PathBuf::from);
-    let mut folders = vec![root];
-    let mut files = 0;
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-            let path = entry.path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if count_outermost(&path) {
-                files += 1;
-            }
-        }
-    }
-    println!("{files} captures read");
-}
-
-/// Whether the file is a capture; fails if a packet is in no outermost flow or in two.
-fn count_outermost(path: &Path) -> bool {
-    let Ok(mut reader) = File::open(path)
-        .map_err(drop)
-        .and_then(|f| CaptureReader::new(f).map_err(drop))
-    else {
-        return false;
-    };
-    for mode in [LayerKeyMode::L2, LayerKeyMode::L3] {
-        let mut table = FlowTable::new(FlowTableOptions::default().with_layer_key_mode(mode));
-        while let Ok(Some(batch)) = reader.next_batch() {
-            table.process(&batch);
-        }
-        let stats = table.stats();
-        let flows = table.query(&FlowQuery::default()).unwrap().flows;
-        let outermost = flows.iter().filter(|flow| flow.parent_uuid.is_empty());
-        let metrics = outermost.map(|flow| flow.metric.unwrap());
-        let packets: i64 = metrics
-            .map(|metric| metric.ab_packets + metric.ba_packets)
-            .sum();
-        let wanted = i64::try_from(stats.packets - stats.without_flow).unwrap();
-        assert_eq!(packets, wanted, "{path:?} {mode:?}");
-        let mut sent: Vec<Flow> = Vec::new();
-        table.flush(&mut sent);
-        assert_eq!(sent.len() as u64, stats.begun, "{path:?} {mode:?}");
-        assert_eq!(table.stats().flows, 0);
-        reader = CaptureReader::new(File::open(path).unwrap()).unwrap();
-    }
-    true
 }

@@ -1,8 +1,8 @@
-//! The recorded queries with their answers: every case of `tests/data/gremlin-cases.json`, or of
-//! the file that the environment variable `GREMLIN_CASES` names.
+//! Tests of recorded queries and answers: every case of `tests/data/gremlin-cases.json`, or of the
+//! file named by the environment variable `GREMLIN_CASES`.
 //!
-//! A case passes with its `expect` or with one of its `also_ok`. No case is left out, and a field
-//! that nobody reads here is an error: it could say what the case is about.
+//! A case passes with its `expect` or with one of its `also_ok`. No case is skipped, and a field that
+//! this test does not know is an error, because it could be essential to the case.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -45,7 +45,7 @@ struct Case {
     slice: u64,
     #[serde(default)]
     sum: bool,
-    // For people.
+    // Descriptions.
     #[serde(rename = "area")]
     _area: String,
     #[serde(rename = "source", default)]
@@ -65,7 +65,7 @@ struct Case {
 enum Kind {
     #[default]
     Query,
-    /// The arithmetic of `Aggregates` alone.
+    /// Tests only the arithmetic of `Aggregates`.
     Aggregates,
 }
 
@@ -74,7 +74,7 @@ enum Kind {
 enum Backend {
     #[default]
     Memory,
-    /// The graph keeps its past.
+    /// Whether the graph has a history.
     History,
 }
 
@@ -123,7 +123,7 @@ struct Event {
     value: Value,
 }
 
-/// One table that answers at once.
+/// A flow table as a source.
 struct Table(Vec<Flow>);
 
 impl FlowSource for Table {
@@ -157,7 +157,7 @@ fn gremlin_cases() {
             println!("  got      {got}");
         }
     }
-    // Past the capture of the test harness, so that it shows without `--nocapture`.
+    // Bypasses the output capture of the test harness, so that it is shown without `--nocapture`.
     let mut out = std::io::stdout().lock();
     writeln!(out, "gremlin_cases: {run} run, {failed} failed").unwrap();
     drop(out);
@@ -169,15 +169,15 @@ fn gremlin_cases() {
 fn the_comparison_refuses_what_it_should() {
     let answer = |case: &str| -> Result<Answer, QueryError> {
         let case: Case = serde_json::from_str(case).unwrap();
-        case.ask()
+        case.run_query()
     };
     let nodes = r#""graph":{"nodes":[{"id":"a","metadata":{"K":1}},{"id":"b"}],"edges":[]}"#;
-    let ask = |query: &str| {
+    let answer = |query: &str| {
         answer(&format!(
             r#"{{"name":"","area":"",{nodes},"query":"{query}","expect":null}}"#
         ))
     };
-    let check = |query: &str, wanted: Json| agrees(&ask(query), &wanted);
+    let check = |query: &str, wanted: Json| agrees(&answer(query), &wanted);
     assert!(check("G.V()", json!({"type": "nodes", "ids": ["b", "a"]})));
     assert!(!check(
         "G.V()",
@@ -224,11 +224,11 @@ fn the_comparison_refuses_what_it_should() {
 }
 
 impl Case {
-    /// Runs it; the error is what it answered instead.
+    /// Runs the case. The error describes the wrong answer.
     fn run(&self) -> Result<(), String> {
         let got = match self.kind {
             Kind::Aggregates => self.aggregate(),
-            Kind::Query => self.ask(),
+            Kind::Query => self.run_query(),
         };
         let also_ok = self.also_ok.iter().flatten();
         if std::iter::once(&self.expect)
@@ -243,7 +243,8 @@ impl Case {
         })
     }
 
-    fn ask(&self) -> Result<Answer, QueryError> {
+    /// Runs the query of the case.
+    fn run_query(&self) -> Result<Answer, QueryError> {
         let past = MemoryHistory::new(HistoryLimits::default());
         let graph = self.build(&past);
         let table = Table(self.flows.clone());
@@ -291,7 +292,7 @@ impl Case {
         Ok(Answer::Value(value))
     }
 
-    /// The graph as it is at the end; all that happened goes into its past.
+    /// Returns the final graph and records all changes in the history.
     fn build(&self, past: &dyn History) -> Graph {
         let mut graph = Graph::new().with_journal();
         for spec in &self.graph.nodes {
@@ -351,7 +352,7 @@ impl EdgeSpec {
     }
 }
 
-/// Whether an answer is the one described.
+/// Returns whether an answer is as described.
 fn agrees(got: &Result<Answer, QueryError>, wanted: &Json) -> bool {
     let answer = match got {
         Ok(answer) => answer,
@@ -442,7 +443,7 @@ fn is_error(error: &QueryError, wanted: &Json) -> bool {
     message_agrees && wanted["stage"] == stage
 }
 
-/// Compares names with the list under a key, or with `any_of` and a length.
+/// Returns whether names equal the list under a key, or satisfy `any_of` and a length.
 fn are_names(found: Vec<String>, key: &str, wanted: &Json) -> bool {
     if let Some(any_of) = wanted.get("any_of") {
         let allowed = texts(any_of);
@@ -459,7 +460,7 @@ fn are_names(found: Vec<String>, key: &str, wanted: &Json) -> bool {
     is_same(json(found), json(texts(&wanted[key])), wanted)
 }
 
-/// Equal as lists if `ordered`, else as multisets.
+/// Returns whether two lists are equal: as lists if `ordered`, else as multisets.
 fn is_same(mut found: Vec<Json>, mut wanted_list: Vec<Json>, wanted: &Json) -> bool {
     if wanted["ordered"] != true {
         found.sort_by_key(Json::to_string);
@@ -485,5 +486,5 @@ fn texts(list: &Json) -> Vec<String> {
         .collect()
 }
 
-/// Later than everything that the histories hold.
+/// Later than everything in the histories.
 const NOW: Timestamp = Timestamp::from_ms(1_800_000_000_000);

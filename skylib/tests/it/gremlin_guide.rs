@@ -1,4 +1,4 @@
-//! The guide `docs/gremlin.md`: every query in it runs, and answers what the guide says.
+//! Tests of the guide `docs/gremlin.md`: every query in it runs and returns the answer shown.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use skylib::graph::{Edge, Graph, GraphView, Node};
 use skylib::gremlin::{Answer, Context, Explanation, Query, QueryError};
 use skylib::time::Timestamp;
 
-/// A fenced block: what stands behind its fence, and its text.
+/// A fenced block: its info string and its text.
 struct Block<'a> {
     kind: &'a str,
     text: &'a str,
@@ -20,7 +20,7 @@ struct Network {
 }
 
 #[test]
-fn queries_of_the_guide_answer_what_it_says() {
+fn queries_of_the_guide_return_the_answers_shown() {
     let guide = guide();
     let blocks = blocks(&guide);
     let network = Network::of(&blocks);
@@ -48,7 +48,7 @@ fn queries_of_the_guide_answer_what_it_says() {
 }
 
 #[test]
-fn what_stands_within_sentences_of_the_guide_is_good_too() {
+fn queries_in_the_prose_of_the_guide_are_valid() {
     let guide = guide();
     let network = Network::of(&blocks(&guide));
     let prose = guide.split("```").step_by(2);
@@ -57,7 +57,7 @@ fn what_stands_within_sentences_of_the_guide_is_good_too() {
     for text in words {
         if text == "G" || text.starts_with("G.") {
             match network.run(text) {
-                // Nothing keeps the past of the guide's network.
+                // The network of the guide has no history.
                 Err(error) if error.message() == "Backend does not support history" => {
                     assert!(text.starts_with("G.At("), "{text}");
                 }

@@ -6,7 +6,6 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod allocations;
-mod captures;
 // Filters are compiled by libpcap.
 #[cfg(feature = "pcap")]
 mod flow_cases;
@@ -18,3 +17,4 @@ mod gremlin_cases;
 mod gremlin_guide;
 mod history;
 mod layering;
+mod shared_captures;

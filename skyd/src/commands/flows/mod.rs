@@ -8,14 +8,13 @@ mod tests;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::num::NonZeroU8;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::bail;
 use clap::{Args, ValueEnum, value_parser};
-use skylib::capture::{BpfFilter, BpfFilters, PcapFile, Replay, ReplayedFlows};
+use skylib::capture::{BpfCompiler, BpfFilter, PcapFile, Replay, ReplayedFlows};
 use skylib::flow::{ExtraLayers, FlowTableOptions, FlowTableStats, LayerKeyMode};
 use skylib::graph::{Graph, GraphView};
 use skylib::gremlin::{Context, Limits, Query};
@@ -151,26 +150,24 @@ fn work(args: &FlowsArgs, out: &mut (dyn Write + Send), report: &mut Report) -> 
     let progress = Progress::new(file.progress());
     let replay = Replay::new(options).with_threads(args.threads.into());
     let (outcome, stats, end) = if let Some(query) = query {
-        let mut each = || {
+        let (flows, end) = replay.collect_while(&mut file, || {
             progress.show();
-            ControlFlow::Continue(())
-        };
-        let (flows, end) = replay.collect(&mut file, &mut each);
+            true
+        });
         progress.clear();
         (answer(&query, &flows, out), flows.stats(), end)
     } else {
         let failed = AtomicBool::new(false);
         let has_tcp_metric = args.extra_tcp_metric || args.reassemble_tcp;
         let mut printer = FlowPrinter::new(out, args.format, has_tcp_metric, &failed);
-        let mut each = || {
+        let outcome = replay.run_while(&mut file, &mut printer, || {
             progress.show();
-            if failed.load(Ordering::Relaxed) {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
+            !failed.load(Ordering::Relaxed)
+        });
+        let (stats, end) = match outcome {
+            Ok(stats) => (stats, Ok(())),
+            Err(error) => (error.stats, Err(error)),
         };
-        let (stats, end) = replay.run(&mut file, &mut printer, &mut each);
         progress.clear();
         (printer.finish().map_err(Into::into), stats, end)
     };
@@ -209,7 +206,7 @@ fn answer(query: &Query, flows: &ReplayedFlows, out: &mut dyn Write) -> anyhow::
         .with_max_elements(usize::MAX)
         .with_max_bytes(usize::MAX);
     let context = Context::new(&view, flows, SystemClock.now())
-        .with_packet_filters(&BpfFilters)
+        .with_packet_filters(&BpfCompiler)
         .with_limits(limits);
     let answer = query.run(&context)?;
     let mut out = io::BufWriter::new(out);

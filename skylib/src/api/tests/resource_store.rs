@@ -2,7 +2,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use crate::api::{CaptureSpec, ResourceError, ResourceStore};
-use crate::store::{DocStore, Document, MemoryStore, StoreError};
+use crate::store::{DocStore, Document, MemoryDocStore, StoreError};
 use crate::time::Timestamp;
 
 type Captures = ResourceStore<CaptureSpec>;
@@ -13,7 +13,7 @@ fn capture(query: &str) -> CaptureSpec {
     CaptureSpec::new(query)
 }
 
-fn open(documents: &Arc<MemoryStore>) -> Captures {
+fn open(documents: &Arc<MemoryDocStore>) -> Captures {
     let (captures, unreadable) = Captures::open(Arc::clone(documents) as _).unwrap();
     assert!(unreadable.is_empty(), "{unreadable:?}");
     captures
@@ -21,7 +21,7 @@ fn open(documents: &Arc<MemoryStore>) -> Captures {
 
 #[test]
 fn resources_survive_a_restart() {
-    let documents = Arc::new(MemoryStore::default());
+    let documents = Arc::new(MemoryDocStore::default());
     let captures = open(&documents);
     let mut mine = capture("G.V()");
     mine.uuid = "mine".to_owned();
@@ -62,7 +62,7 @@ fn one_too_many_is_refused_until_another_is_deleted() {
 
 /// A store whose disk waits for a signal before each write.
 struct Slow {
-    documents: MemoryStore,
+    documents: MemoryDocStore,
     began: mpsc::SyncSender<()>,
     go_on: Mutex<mpsc::Receiver<()>>,
 }
@@ -94,7 +94,7 @@ fn reading_never_waits_for_the_disk() {
     let (began, has_begun) = mpsc::sync_channel(1);
     let (signal, go_on) = mpsc::channel();
     let slow = Slow {
-        documents: MemoryStore::default(),
+        documents: MemoryDocStore::default(),
         began,
         go_on: Mutex::new(go_on),
     };
@@ -113,7 +113,7 @@ fn reading_never_waits_for_the_disk() {
 
 #[test]
 fn times_to_live_are_whole_seconds_and_survive_a_restart() {
-    let documents = Arc::new(MemoryStore::default());
+    let documents = Arc::new(MemoryDocStore::default());
     let captures = open(&documents);
     let ms = |ms| Some(Duration::from_millis(ms));
     captures.create(capture("a"), ms(2_900), NOW).unwrap();
@@ -139,7 +139,7 @@ fn times_to_live_are_whole_seconds_and_survive_a_restart() {
 
 #[test]
 fn documents_that_cannot_be_read_are_named_and_left() {
-    let documents = Arc::new(MemoryStore::default());
+    let documents = Arc::new(MemoryDocStore::default());
     let good = open(&documents).create(capture("G"), None, NOW).unwrap();
     for (id, text) in [
         ("1", "{"),

@@ -1,31 +1,32 @@
-//! What lies in a block of the ring (TPACKET_V3): packets one after the other, each behind a
-//! header.
+//! Parser of a TPACKET_V3 block: a linked list of packets, each with a header, as the kernel wrote
+//! them. Restores VLAN tags that the kernel stores in the header instead of the frame.
 
 use std::mem::offset_of;
 
 use crate::packet::PacketHeader;
 use crate::time::Timestamp;
 
-/// Where reading a block goes on, and what is done to its packets.
+/// Read position in a block.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BlockReader {
-    /// Where the next packet's header is.
+    /// Offset of the next packet's header in the block, as claimed by the header before; checked
+    /// against the block's size when it is read.
     offset: usize,
-    /// Packets left.
+    /// Number of packets not read yet.
     left: u32,
 }
 
-/// What is done to each packet on the way.
+/// Processing of each packet while it is read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Treatment {
-    /// Whether the packets are Ethernet frames, whose first VLAN tag the kernel keeps apart.
+    /// Whether to restore the first VLAN tag, which the kernel removes from Ethernet frames.
     pub(super) restore_tags: bool,
-    /// Bytes kept of each packet.
+    /// Bytes captured of each packet.
     pub(super) limit: u32,
 }
 
 impl BlockReader {
-    /// At the beginning of a block.
+    /// Creates a reader at the start of a block.
     pub(super) fn new(block: &[u8]) -> Self {
         Self {
             offset: u32_at(block, FIRST_PACKET).unwrap_or_default() as usize,
@@ -33,18 +34,18 @@ impl BlockReader {
         }
     }
 
-    /// Packets that have not been read yet.
+    /// Returns the number of packets not read yet.
     pub(super) const fn left(&self) -> u32 {
         self.left
     }
 
-    /// Whether all packets of the block have been read.
+    /// Returns whether all packets of the block have been read.
     pub(super) const fn is_done(&self) -> bool {
         self.left == 0
     }
 
-    /// The next packet. A VLAN tag that the kernel has taken out of the frame is put back, in the
-    /// free bytes before it; the second value tells whether that was done.
+    /// Returns the next packet, and whether a VLAN tag that the kernel had removed was restored. The
+    /// tag is written into the reserved bytes before the frame.
     pub(super) fn next(
         &mut self,
         block: &mut [u8],
@@ -53,7 +54,7 @@ impl BlockReader {
         self.left = self.left.checked_sub(1)?;
         let packet = self.read(block, treatment);
         if packet.is_none() {
-            // Nothing after a header that makes no sense can be found.
+            // The packets after an invalid header cannot be located.
             self.left = 0;
         }
         packet
@@ -80,13 +81,14 @@ impl BlockReader {
     }
 }
 
-/// A VLAN tag that the kernel keeps apart from its frame.
+/// A VLAN tag that the kernel removed from the frame and stored in the packet header.
 struct Tag {
     protocol: u16,
     control: u16,
 }
 
 impl Tag {
+    /// Returns the removed tag of a packet, if it has one.
     fn of(status: u32, header: &[u8; HEADER_LEN]) -> Option<Self> {
         if status & libc::TP_STATUS_VLAN_VALID == 0 {
             return None;
@@ -97,12 +99,13 @@ impl Tag {
         } else {
             DOT1Q
         };
-        // The field is 32 bits wide, the tag its lower half.
+        // The field has 32 bits; the tag is its lower half.
         let control = (u32_of(header, VLAN_CONTROL) & 0xffff) as u16;
         Some(Self { protocol, control })
     }
 
-    /// Moves the two addresses to the left and writes the tag behind them.
+    /// Moves the two addresses toward the start of the block and writes the tag after them. Returns
+    /// whether there was room.
     fn restore(&self, block: &mut [u8], packet: &mut PacketHeader) -> bool {
         let mac = packet.offset as usize;
         let room = mac
@@ -121,11 +124,12 @@ impl Tag {
     }
 }
 
+/// Returns the number at an offset of the block; `None` beyond its end.
 fn u32_at(block: &[u8], offset: usize) -> Option<u32> {
     let bytes = block.get(offset..)?.first_chunk()?;
     #[expect(
         clippy::host_endian_bytes,
-        reason = "the kernel writes its own byte order"
+        reason = "the kernel writes in host byte order"
     )]
     Some(u32::from_ne_bytes(*bytes))
 }
@@ -137,17 +141,17 @@ fn u32_of(header: &[u8; HEADER_LEN], offset: usize) -> u32 {
 fn u16_of(header: &[u8; HEADER_LEN], offset: usize) -> u16 {
     #[expect(
         clippy::host_endian_bytes,
-        reason = "the kernel writes its own byte order"
+        reason = "the kernel writes in host byte order"
     )]
     header[offset..]
         .first_chunk()
         .map_or(0, |bytes| u16::from_ne_bytes(*bytes))
 }
 
-/// Bytes that a restored tag needs before its frame.
+/// Bytes reserved before each frame for a restored tag.
 pub(in super::super) const TAG_LEN: usize = 4;
 
-/// Both addresses of an Ethernet header.
+/// Length in bytes of the two addresses of an Ethernet header.
 const ADDRESSES: usize = 12;
 
 /// EtherType of an IEEE 802.1Q tag.

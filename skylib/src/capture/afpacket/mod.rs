@@ -1,4 +1,4 @@
-//! `AfPacket`: the packets of a live interface, from the kernel's ring.
+//! `AfPacket`: live capture on an interface through a memory-mapped TPACKET_V3 ring.
 
 mod block;
 mod ring;
@@ -14,18 +14,20 @@ pub(super) use self::block::TAG_LEN;
 use self::block::{BlockReader, Treatment};
 use self::ring::Ring;
 use super::bpf::{LiveFilter, MAX_PACKET};
-use super::{Batch, BpfProgram, CaptureError, CaptureOptions, CaptureStats, PacketSource, Waker};
+use super::{
+    Batch, BpfProgram, CaptureError, CaptureOptions, CaptureStats, Fanout, PacketSource, Waker,
+};
 use crate::packet::{LinkType, PacketBatch, PacketHeader};
 use crate::sys::capability::Capability;
 use crate::sys::eventfd::EventFd;
 use crate::sys::netns;
 use crate::sys::socket::{InterfaceInfo, PacketSocket, RingShape};
 
-/// The packets of a live interface, both directions unless asked otherwise.
+/// A live capture on an interface; both directions by default.
 ///
-/// Packets are handed out where the kernel put them; their memory goes back to the kernel when the
-/// next batch is asked for or the source is dropped. Timestamps are the kernel's, in nanoseconds.
-/// A VLAN tag that the kernel keeps apart is back in the frame and in both lengths.
+/// Packets are not copied: a batch borrows the ring block they are in, which returns to the kernel
+/// with the next batch or when the source is dropped. Timestamps are those of the kernel, in
+/// nanoseconds. A VLAN tag that the kernel has removed is restored in the frame and in both lengths.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -48,34 +50,34 @@ pub struct AfPacket {
     wake: Arc<EventFd>,
     link_type: LinkType,
     treatment: Treatment,
-    /// Frames that got their tag back have to pass this too.
+    /// Filter that frames with a restored tag have to pass too; `None` if the kernel's is exact.
     tagged_filter: Option<BpfProgram>,
-    /// Where reading goes on in the block that is held.
+    /// Read position in the current block; `None` if no block is being read.
     reader: Option<BlockReader>,
-    /// The present batch.
+    /// Packets of the current batch, all in the current block.
     headers: Vec<PacketHeader>,
     stats: CaptureStats,
-    /// Packets the kernel let through and `tagged_filter` did not.
+    /// Packets that passed the kernel's filter and failed `tagged_filter`.
     rejected: u64,
-    /// Blocks read since the kernel's counters, of 32 bits, were fetched.
+    /// Blocks read since the kernel's 32-bit counters were fetched: `blocks < BLOCKS_PER_FETCH`.
     blocks: u32,
-    /// Whether the interface was down when last looked at.
+    /// Whether the interface was down at the last check.
     down: bool,
-    /// The kernel's part of the filter.
+    /// The filter that the kernel runs.
     kernel_filter: Vec<(u16, u8, u8, u32)>,
-    /// Packets of the blocks opened so far.
+    /// Number of packets in all blocks opened so far.
     opened: u64,
-    /// Whether nothing more is received, and how often the rest was waited for.
+    /// Number of waits for the remaining packets; `None` until intake has ended.
     ending: Option<u32>,
     fanout_group: Option<u16>,
 }
 
 impl AfPacket {
-    /// Opens an interface and starts to receive.
+    /// Opens an interface and starts to receive packets, unless the options say `paused`.
     ///
     /// # Errors
-    /// When the interface is not there or not up, the process may not capture, the filter does not
-    /// fit the interface, or there is no memory for the ring.
+    /// Returns an error if the interface does not exist or is down, the process lacks a capability,
+    /// the filter does not match the interface's link type, or there is no memory for the ring.
     pub fn open(options: &CaptureOptions) -> Result<Self, CaptureError> {
         let interface = options.interface.clone();
         let fail = |error: io::Error| on_open(options, error);
@@ -109,13 +111,13 @@ impl AfPacket {
         let shape = RingShape {
             block_size: options.block_size,
             block_count: options.block_count,
-            retire_ms: u32::try_from(options.retire.as_millis().max(1)).unwrap_or(u32::MAX),
+            retire_ms: u32::try_from(options.block_timeout.as_millis().max(1)).unwrap_or(u32::MAX),
             headroom: TAG_LEN as u32,
         };
         let ring = Ring::new(&socket, shape).map_err(|error| {
             let bytes = options.ring_bytes();
             CaptureError::io(
-                format!("make a ring of {bytes} bytes for {interface}"),
+                format!("allocate a capture ring of {bytes} bytes for {interface}"),
                 error,
             )
         })?;
@@ -146,16 +148,16 @@ impl AfPacket {
         })
     }
 
-    /// Number of the group of sources it belongs to.
+    /// Returns the number of the fanout group that the source belongs to.
     #[must_use]
     pub const fn fanout_group(&self) -> Option<u16> {
         self.fanout_group
     }
 
-    /// Begins to receive, if it was opened paused.
+    /// Starts to receive packets, if the source was opened paused.
     ///
     /// # Errors
-    /// When the kernel refuses the filter.
+    /// Returns an error if the kernel rejects the filter.
     pub fn resume(&mut self) -> Result<(), CaptureError> {
         self.ending = None;
         self.socket
@@ -163,30 +165,31 @@ impl AfPacket {
             .map_err(|error| CaptureError::io(format!("capture on {}", self.interface), error))
     }
 
-    /// Receives nothing more. What is in the ring can still be read, also what the kernel has not
-    /// given away yet; after the last packet comes [`Batch::End`].
+    /// Stops receiving packets. Packets already received can still be read; [`Batch::End`] follows
+    /// the last one.
     ///
-    /// A socket that is only closed would lose that rest, and the other sources of its group would
-    /// get its flows.
+    /// Closing the socket instead would lose the packets in blocks that are not full, and the kernel
+    /// would reassign its flows to the other sources of its group.
     pub fn end_intake(&mut self) {
         if self.ending.is_none() {
-            // A kernel that refuses this filter would have refused the first.
+            // A kernel that rejects this filter would have rejected the first one.
             self.socket.attach_filter(NOTHING).ok();
             self.ending = Some(0);
         }
     }
 
-    /// Whether nothing is left to read, after waiting for what the kernel still holds back.
+    /// Returns whether all received packets have been read; otherwise waits once for the kernel to
+    /// release its last block.
     fn has_ended(&mut self) -> bool {
         self.fetch_stats();
-        let kept = self.stats.received.saturating_sub(self.stats.dropped);
+        let accepted = self.stats.received.saturating_sub(self.stats.dropped);
         let waits = self.ending.unwrap_or_default();
-        if self.opened >= kept || waits == LAST_WAITS {
+        if self.opened >= accepted || waits == LAST_WAITS {
             return true;
         }
         self.ending = Some(waits + 1);
         let mut socket = [PollFd::new(&self.socket, PollFlags::IN)];
-        // Nothing to do about an error here but to look again.
+        // After an error of poll, the ring is checked again anyway.
         poll(&mut socket, Some(&RETIRED)).ok();
         if socket[0].revents().contains(PollFlags::ERR) {
             self.socket.take_error().ok();
@@ -194,7 +197,7 @@ impl AfPacket {
         false
     }
 
-    /// Fills the batch from what lies in the ring; false when there is nothing.
+    /// Fills the batch from the ring; returns whether there are packets.
     fn fill(&mut self) -> bool {
         self.headers.clear();
         while self.headers.is_empty() {
@@ -231,9 +234,9 @@ impl AfPacket {
         true
     }
 
-    /// Waits for a block, the waker or the end of the time.
+    /// Waits until there is a block, the waker is used, or the timeout expires.
     fn wait(&mut self, wait: Duration) -> Result<(), CaptureError> {
-        // While the interface is down nobody tells when it goes away for good.
+        // While the interface is down, the kernel does not report its removal: poll more often.
         let wait = if self.down {
             wait.min(DOWN_CHECK)
         } else {
@@ -261,14 +264,17 @@ impl AfPacket {
             .intersects(PollFlags::ERR | PollFlags::HUP);
         self.wake.clear();
         if failed || self.down {
-            self.look_after_interface()
+            self.check_interface()
         } else {
             Ok(())
         }
     }
 
-    /// Tells an interface that is down for now from one that will not come back.
-    fn look_after_interface(&mut self) -> Result<(), CaptureError> {
+    /// Distinguishes an interface that is down from one that was removed.
+    ///
+    /// # Errors
+    /// Returns [`CaptureError::InterfaceRemoved`] for the latter.
+    fn check_interface(&mut self) -> Result<(), CaptureError> {
         let action = || format!("read from {}", self.interface);
         match self.socket.take_error() {
             Err(error) if error.raw_os_error() != Some(libc::ENETDOWN) => {
@@ -276,26 +282,27 @@ impl AfPacket {
             }
             _ => {}
         }
-        let there = self
+        let is_bound = self
             .socket
             .is_bound()
             .map_err(|error| CaptureError::io(action(), error))?;
         match self.socket.is_up(self.index) {
-            Ok(up) if there => {
+            Ok(up) if is_bound => {
                 self.down = !up;
                 Ok(())
             }
             _ => {
-                // So that the next call comes here again.
+                // Makes the next call return the same error.
                 self.down = true;
-                Err(CaptureError::InterfaceGone(self.interface.clone()))
+                Err(CaptureError::InterfaceRemoved(self.interface.clone()))
             }
         }
     }
 
+    /// Adds the kernel's counters to the totals.
     fn fetch_stats(&mut self) {
         self.blocks = 0;
-        // Fetching sets the kernel's counters to 0.
+        // Reading the kernel's counters resets them.
         if let Ok((packets, drops)) = self.socket.take_statistics() {
             self.stats.received += u64::from(packets);
             self.stats.dropped += u64::from(drops);
@@ -346,7 +353,8 @@ impl PacketSource for AfPacket {
     }
 }
 
-/// A socket in the namespace of the interface; it stays there, this thread does not go there.
+/// Opens a socket in the interface's network namespace. The calling thread's namespace does not
+/// change.
 fn open_socket(options: &CaptureOptions) -> Result<PacketSocket, CaptureError> {
     let opened = match &options.netns {
         None => PacketSocket::open(),
@@ -361,8 +369,8 @@ fn open_socket(options: &CaptureOptions) -> Result<PacketSocket, CaptureError> {
     opened.map_err(|error| on_open(options, error))
 }
 
-/// What comes after everything else is ready: frames arrive from here on. Tells the number of the
-/// group that was joined.
+/// Binds the socket, from which point frames arrive, so everything else must be ready. Returns the
+/// number of the fanout group joined.
 fn start(
     socket: &PacketSocket,
     info: InterfaceInfo,
@@ -370,19 +378,20 @@ fn start(
 ) -> io::Result<Option<u16>> {
     socket.bind(info.index)?;
     if options.promiscuous && info.hardware == ARPHRD_ETHER {
-        // Some drivers cannot; what reaches the host is still captured.
+        // Some drivers do not support it; frames for this host are still captured.
         socket.set_promiscuous(info.index).ok();
     }
     match options.fanout {
         None => Ok(None),
-        Some(0) => socket.found_fanout().map(Some),
-        Some(group) => {
+        Some(Fanout::New) => socket.create_fanout().map(Some),
+        Some(Fanout::Group(group)) => {
             socket.join_fanout(group)?;
             Ok(Some(group))
         }
     }
 }
 
+/// Converts the error of a system call while opening.
 fn on_open(options: &CaptureOptions, error: io::Error) -> CaptureError {
     let interface = options.interface.clone();
     match error.raw_os_error() {
@@ -407,7 +416,7 @@ fn not_permitted(options: &CaptureOptions, missing: Capability) -> CaptureError 
     }
 }
 
-/// What frames of a hardware type begin with; packet sockets give bare IP for tunnels.
+/// Returns the link type of frames of a hardware type. Packet sockets deliver bare IP for tunnels.
 const fn link_type_of(hardware: u16) -> LinkType {
     match hardware {
         libc::ARPHRD_NONE | libc::ARPHRD_IPGRE | ARPHRD_RAWIP => LinkType::RAW,
@@ -422,26 +431,24 @@ const ARPHRD_LOOPBACK: u16 = libc::ARPHRD_LOOPBACK;
 const ARPHRD_RAWIP: u16 = 519;
 const ARPHRD_IP6GRE: u16 = 823;
 
-/// Packets of a batch: enough to work through at one go, few enough that their headers stay in the
-/// first cache and other work gets its turn.
+/// Most packets in a batch: enough to amortize the per-batch cost, few enough that their headers stay
+/// in the L1 cache and other work of the thread is not delayed.
 const BATCH: usize = 256;
 
-/// Blocks between two looks at the kernel's counters, which would overflow after 2³² packets.
+/// Blocks between two reads of the kernel's counters, which overflow after 2³² packets.
 const BLOCKS_PER_FETCH: u32 = 1 << 16;
 
+/// Interval of checks whether an interface that is down was removed.
 const DOWN_CHECK: Duration = Duration::from_millis(100);
 
-/// The filter that no packet passes: `return 0`.
+/// Filter that rejects all packets: `return 0`.
 const NOTHING: &[(u16, u8, u8, u32)] = &[(6, 0, 0, 0)];
 
-/// How long the kernel's timer of blocks that are not full is waited for, at a time.
+/// Duration of one wait for the kernel's block timeout.
 const RETIRED: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 2_000_000,
 };
 
-/// And how often: some ring times later nothing comes any more, whatever the counters say.
+/// Most waits for the last packets, in case the kernel's counters never match.
 const LAST_WAITS: u32 = 250;
-
-#[cfg(test)]
-mod tests;

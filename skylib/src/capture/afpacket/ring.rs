@@ -1,7 +1,8 @@
 //! The receive ring of a packet socket, mapped into this process (TPACKET_V3).
 //!
-//! The kernel fills blocks in turn and hands each over by a word in its head; a block belongs to
-//! one side at a time. This type is all of the unsafe part: what lies in a block is read elsewhere.
+//! The kernel fills the blocks in order. A status word in each block header states whether the kernel
+//! or this process owns the block. All unsafe code of the ring is in this file; the contents of
+//! blocks are parsed in `block.rs`.
 
 use std::ffi::c_void;
 use std::io;
@@ -13,23 +14,26 @@ use rustix::mm::{MapFlags, ProtFlags};
 
 use crate::sys::socket::{PacketSocket, RingShape};
 
-/// A mapped ring and the place where reading goes on.
+/// A mapped ring and its read position.
 #[derive(Debug)]
 pub(super) struct Ring {
+    /// Start of the mapping of `block_size * block_count` bytes.
     memory: NonNull<u8>,
+    /// Power of two, at least [`MIN_BLOCK`].
     block_size: usize,
+    /// At least 1.
     block_count: usize,
-    /// The block that is read now or next.
+    /// Index of the block that is read now or next: `current < block_count`.
     current: usize,
-    /// Whether it has been found to be ours and not been given back yet.
+    /// Whether the process owns the current block and has not released it yet.
     held: bool,
 }
 
 impl Ring {
-    /// Makes the socket's ring and maps it.
+    /// Creates the socket's ring and maps it.
     pub(super) fn new(socket: &PacketSocket, shape: RingShape) -> io::Result<Self> {
         let (block_size, block_count) = (shape.block_size as usize, shape.block_count as usize);
-        // What every access below relies on: whole, aligned, non-empty blocks.
+        // All accesses below rely on complete, aligned, non-empty blocks.
         if !block_size.is_power_of_two() || block_size < MIN_BLOCK || block_count == 0 {
             return Err(io::ErrorKind::InvalidInput.into());
         }
@@ -60,10 +64,11 @@ impl Ring {
         })
     }
 
-    /// The oldest block the kernel is done with, if there is one: the same until it is released.
+    /// Returns the oldest block that the kernel has released, if there is one. Returns the same block
+    /// until [`Ring::release`].
     pub(super) fn block(&mut self) -> Option<&mut [u8]> {
         if !self.held {
-            // Acquire: what the kernel wrote before it handed the block over is seen after this.
+            // Acquire: makes the kernel's writes to the block visible.
             self.held = self.status().load(Ordering::Acquire) & libc::TP_STATUS_USER != 0;
         }
         if !self.held {
@@ -79,10 +84,10 @@ impl Ring {
         })
     }
 
-    /// Gives the block last handed out back to the kernel; without one, does nothing.
+    /// Returns the current block to the kernel; does nothing if the process does not own it.
     pub(super) fn release(&mut self) {
         if self.held {
-            // Release: the kernel reuses the block only after everything read from it.
+            // Release: the kernel reuses the block only after all reads from it.
             self.status()
                 .store(libc::TP_STATUS_KERNEL, Ordering::Release);
             self.current = (self.current + 1) % self.block_count;
@@ -90,6 +95,7 @@ impl Ring {
         }
     }
 
+    /// Returns the status word of the current block.
     fn status(&self) -> &AtomicU32 {
         #[expect(unsafe_code, reason = "the ring is memory shared with the kernel")]
         // SAFETY: the word lies within the block `current`, is aligned as blocks are aligned to
@@ -109,7 +115,7 @@ impl Drop for Ring {
         #[expect(unsafe_code, reason = "the ring is memory shared with the kernel")]
         // SAFETY: this is the mapping made in `new`, and no borrow of it outlives `self`.
         let unmapped = unsafe { rustix::mm::munmap(memory, self.block_size * self.block_count) };
-        debug_assert!(unmapped.is_ok(), "a mapping of ours can be unmapped");
+        debug_assert!(unmapped.is_ok(), "the mapping of `new` can be unmapped");
     }
 }
 
@@ -117,7 +123,9 @@ impl Drop for Ring {
 // SAFETY: the mapping belongs to the value alone and may be used from any one thread at a time.
 unsafe impl Send for Ring {}
 
+/// Smallest size of a block in bytes: one page.
 const MIN_BLOCK: usize = 4096;
 
+/// Offset of the status word in a block.
 const STATUS_OFFSET: usize =
     offset_of!(libc::tpacket_block_desc, hdr) + offset_of!(libc::tpacket_hdr_v1, block_status);

@@ -1,4 +1,4 @@
-//! Text to instructions, by libpcap.
+//! Compilation of filter expressions by libpcap.
 
 use pcap::{Capture, Error, Linktype};
 
@@ -6,7 +6,7 @@ use super::super::CaptureError;
 use super::BpfInstruction;
 use crate::packet::LinkType;
 
-/// Compiles an expression; accepting returns carry libpcap's own snap length.
+/// Compiles an expression to instructions, in which accepting returns have libpcap's snap length.
 pub(super) fn compile(
     text: &str,
     link_type: LinkType,
@@ -20,16 +20,17 @@ pub(super) fn compile(
         let message = format!("longer than {MAX_TEXT} bytes");
         return Err(CaptureError::Filter { text, message });
     }
-    let words = |error| match error {
+    let message_of = |error| match error {
         Error::PcapError(message) => message,
         Error::InvalidInputString => "contains a zero byte".to_owned(),
         other => other.to_string(),
     };
-    let handle = Capture::dead(Linktype(dlt(link_type))).map_err(|error| fail(words(error)))?;
+    let handle =
+        Capture::dead(Linktype(dlt(link_type))).map_err(|error| fail(message_of(error)))?;
     let program = handle
         .compile(text, true)
-        .map_err(|error| fail(words(error)))?;
-    // The crate keeps the fields to itself, but prints them: code, jt, jf, k.
+        .map_err(|error| fail(message_of(error)))?;
+    // The crate's fields are private, but its `Display` prints them: code, jt, jf, k.
     let read = |line: String| {
         let mut fields = line.split(' ').map(|field| field.parse::<u32>().ok());
         let mut next = || fields.next().flatten();
@@ -45,10 +46,11 @@ pub(super) fn compile(
         .iter()
         .map(|line| read(line.to_string()));
     read.collect::<Option<_>>()
-        .ok_or_else(|| fail("libpcap gave no program".to_owned()))
+        .ok_or_else(|| fail("libpcap returned no program".to_owned()))
 }
 
-/// libpcap's number inside programs for a number in files; they differ for raw IP only.
+/// Returns the DLT number that libpcap compiles for, which differs from the number in files for raw
+/// IP only.
 const fn dlt(link_type: LinkType) -> i32 {
     match link_type {
         LinkType::RAW | LinkType::RAW_OPENBSD => LinkType::RAW_DLT.0 as i32,
@@ -56,5 +58,5 @@ const fn dlt(link_type: LinkType) -> i32 {
     }
 }
 
-/// Bytes of an expression; libpcap takes time for huge ones.
+/// Longest expression in bytes; libpcap's compile time grows quickly with the length.
 const MAX_TEXT: usize = 16 << 10;

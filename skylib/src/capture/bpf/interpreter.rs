@@ -1,9 +1,11 @@
-//! The machine of classic BPF, in the words of the kernel's `Documentation/networking/filter.rst`.
+//! Interpreter and verifier of classic BPF, after the kernel's
+//! `Documentation/networking/filter.rst`. Running costs one step per instruction; verified programs
+//! have forward jumps only, so they terminate.
 
 use super::super::CaptureError;
 use super::BpfInstruction;
 
-/// Runs a checked program; the result is the number of bytes to keep.
+/// Runs a verified program; returns the number of bytes to accept.
 pub(super) fn run(program: &[BpfInstruction], data: &[u8], wire_len: u32) -> u32 {
     let (mut a, mut x) = (0_u32, 0_u32);
     let mut memory = [0_u32; MEMORY];
@@ -72,7 +74,7 @@ pub(super) fn run(program: &[BpfInstruction], data: &[u8], wire_len: u32) -> u32
     0
 }
 
-/// Makes sure that a program ends and stays in bounds.
+/// Verifies that a program terminates and stays in bounds.
 pub(super) fn check(program: &[BpfInstruction]) -> Result<(), CaptureError> {
     let fail = |index, reason| Err(CaptureError::Program { index, reason });
     if program.is_empty() {
@@ -81,7 +83,7 @@ pub(super) fn check(program: &[BpfInstruction]) -> Result<(), CaptureError> {
     for (index, instruction) in program.iter().enumerate() {
         let &BpfInstruction { code, jt, jf, k } = instruction;
         if index >= MAX_INSTRUCTIONS {
-            return fail(index, "beyond the 4096 that the kernel takes");
+            return fail(index, "exceeds the limit of 4096 instructions");
         }
         if !is_known(code) {
             return fail(index, "unknown code");
@@ -114,18 +116,20 @@ pub(super) fn check(program: &[BpfInstruction]) -> Result<(), CaptureError> {
     }
 }
 
-/// The first instruction that reads scratch memory which not every way to it has set. libpcap makes
-/// such programs of some texts (`geneve or ip` on loopback), and runs them with whatever was there.
+/// Returns the first instruction that reads a scratch memory slot which is not set on every path to
+/// it. libpcap compiles some expressions to such programs (`geneve or ip` on loopback) and runs them
+/// with uninitialized memory.
 fn unset_read(program: &[BpfInstruction]) -> Option<usize> {
-    // A bit for each place in memory: what is set on all ways to an instruction. Jumps go forward.
+    // A bit per memory slot: the slots set on all paths to an instruction. All jumps are forward, so
+    // one pass suffices.
     let mut set_before = vec![u16::MAX; program.len()];
     let mut set = 0;
     for (index, &BpfInstruction { code, jt, jf, k }) in program.iter().enumerate() {
         set &= set_before[index];
-        let place = 1 << (k as usize % MEMORY);
+        let slot = 1 << (k as usize % MEMORY);
         match code & CLASS {
-            ST | STX => set |= place,
-            LD | LDX if code & MODE == MEM && set & place == 0 => return Some(index),
+            ST | STX => set |= slot,
+            LD | LDX if code & MODE == MEM && set & slot == 0 => return Some(index),
             JMP => {
                 let distances = match code & OPERATION {
                     JA => [k as usize; 2],
@@ -136,7 +140,7 @@ fn unset_read(program: &[BpfInstruction]) -> Option<usize> {
                         *there &= set;
                     }
                 }
-                // Nobody gets to the next one from here, but by a jump.
+                // The next instruction is reached from here only by a jump, noted above.
                 set = u16::MAX;
             }
             _ => {}
@@ -145,6 +149,7 @@ fn unset_read(program: &[BpfInstruction]) -> Option<usize> {
     None
 }
 
+/// Returns whether the kernel knows an operation code.
 fn is_known(code: u16) -> bool {
     match code & CLASS {
         LD => match code & !(CLASS | SIZE) {
@@ -169,6 +174,7 @@ fn is_known(code: u16) -> bool {
     }
 }
 
+/// Loads a big-endian number from the packet; `None` beyond its end, which rejects the packet.
 fn load(data: &[u8], offset: u32, size: u16) -> Option<u32> {
     let data = data.get(offset as usize..)?;
     match size {
@@ -180,7 +186,7 @@ fn load(data: &[u8], offset: u32, size: u16) -> Option<u32> {
     }
 }
 
-/// Arithmetic; division by zero ends the program without a match.
+/// Computes an arithmetic operation; `None` for a division by zero, which rejects the packet.
 fn compute(operation: u16, a: u32, operand: u32) -> Option<u32> {
     match operation {
         ADD => Some(a.wrapping_add(operand)),
@@ -197,13 +203,14 @@ fn compute(operation: u16, a: u32, operand: u32) -> Option<u32> {
     }
 }
 
-/// "Keep `k` bytes and be done".
+/// Operation code of `return k`: accepts `k` bytes.
 pub(super) const RETURN: u16 = RET;
 
+/// Number of scratch memory slots.
 const MEMORY: usize = 16;
 const MAX_INSTRUCTIONS: usize = 4096;
 
-// The numbers of the kernel's `bpf_common.h`.
+// Operation codes of `linux/bpf_common.h`.
 pub(super) const CLASS: u16 = 0x07;
 pub(super) const LD: u16 = 0x00;
 pub(super) const LDX: u16 = 0x01;

@@ -1,12 +1,12 @@
-//! Packet filters: classic BPF programs, made from libpcap's expressions or by hand.
+//! Packet filters: classic BPF programs, compiled from libpcap expressions or built by hand.
 //!
-//! A program runs in the kernel for a live interface, and in [`BpfProgram::run`] for everything
-//! else. The text form needs the feature `pcap`.
+//! A program runs in the kernel for a live interface, and in [`BpfProgram::run`] for all other
+//! sources. Expressions require the feature `pcap`.
 //!
-//! Live Ethernet frames have their first VLAN tag taken out by the kernel before a filter sees
-//! them. A program that knows tags (`vlan 5`, `vlan and udp`, `ether proto 0x8100`) is rewritten to
-//! see the frame as it was on the wire; one that does not (`tcp port 80`) sees the frame without
-//! the tag, as with tcpdump, so it matches tagged traffic too.
+//! On a live interface, the kernel removes the first VLAN tag of an Ethernet frame before the filter
+//! runs. A program that tests for tags (`vlan 5`, `vlan and udp`, `ether proto 0x8100`) is rewritten
+//! so that it matches the frame as it was on the wire. Any other program (`tcp port 80`) runs on the
+//! frame without the tag, as with tcpdump, so it also matches tagged traffic.
 //!
 //! ```
 //! # #[cfg(feature = "pcap")] {
@@ -38,51 +38,82 @@ use crate::packet::{LinkType, PacketRef};
 #[cfg(feature = "afpacket")]
 pub(super) use vlan::LiveFilter;
 
-/// A checked program: it ends, and jumps and scratch memory stay in bounds.
+/// A verified program: it terminates, and its jumps and scratch memory accesses are in bounds.
+///
+/// ```
+/// use skylib::capture::{BpfInstruction, BpfProgram};
+/// use skylib::packet::LinkType;
+///
+/// // "ip": load the EtherType, accept 64 bytes if it is 0x0800, else reject.
+/// let program = BpfProgram::from_instructions(
+///     vec![
+///         BpfInstruction::new(0x28, 0, 0, 12),
+///         BpfInstruction::new(0x15, 0, 1, 0x0800),
+///         BpfInstruction::new(0x06, 0, 0, 64),
+///         BpfInstruction::new(0x06, 0, 0, 0),
+///     ],
+///     LinkType::ETHERNET,
+/// )?;
+/// let mut frame = [0; 60];
+/// assert_eq!(program.run(&frame, 60), 0);
+/// frame[12] = 0x08;
+/// assert_eq!(program.run(&frame, 60), 64);
+/// # Ok::<(), skylib::capture::CaptureError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BpfProgram {
     instructions: Vec<BpfInstruction>,
     link_type: LinkType,
 }
 
-/// One instruction, as in the kernel's `struct sock_filter`.
+/// An instruction, like the kernel's `struct sock_filter`. Complete by definition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BpfInstruction {
-    /// What to do.
+    /// Operation code (`linux/bpf_common.h`).
     pub code: u16,
-    /// Instructions to skip when a test is true.
+    /// Instructions to skip if the test is true.
     pub jt: u8,
-    /// Instructions to skip when a test is false.
+    /// Instructions to skip if the test is false.
     pub jf: u8,
     /// Operand.
     pub k: u32,
 }
 
+impl BpfInstruction {
+    /// Creates an instruction from its four fields.
+    #[must_use]
+    pub const fn new(code: u16, jt: u8, jf: u8, k: u32) -> Self {
+        Self { code, jt, jf, k }
+    }
+}
+
 impl BpfProgram {
-    /// Compiles an expression of libpcap (the language of `tcpdump`) for packets of a link type,
-    /// keeping `snap_len` bytes of those that match; 0 keeps all. The empty text matches all.
+    /// Compiles a libpcap expression (the filter language of `tcpdump`) for packets of a link type.
+    ///
+    /// The program accepts `snap_len` bytes of each packet that matches; 0 for all bytes. The empty
+    /// expression matches all packets.
     ///
     /// # Errors
-    /// [`CaptureError::Filter`] with libpcap's own words.
+    /// Returns [`CaptureError::Filter`] with libpcap's message if the expression is invalid.
     #[cfg(feature = "pcap")]
     pub fn compile(text: &str, link_type: LinkType, snap_len: u32) -> Result<Self, CaptureError> {
         let mut instructions = compile::compile(text, link_type)?;
         for instruction in &mut instructions {
             if instruction.code == interpreter::RETURN && instruction.k > 0 {
-                instruction.k = kept(snap_len);
+                instruction.k = accepted_len(snap_len);
             }
         }
         Self::from_instructions(instructions, link_type)
     }
 
-    /// The program that matches every packet and keeps `snap_len` bytes; 0 keeps all.
+    /// Returns the program that accepts `snap_len` bytes of every packet; 0 for all bytes.
     #[must_use]
     pub fn everything(link_type: LinkType, snap_len: u32) -> Self {
         let accept = BpfInstruction {
             code: interpreter::RETURN,
             jt: 0,
             jf: 0,
-            k: kept(snap_len),
+            k: accepted_len(snap_len),
         };
         Self {
             instructions: vec![accept],
@@ -90,10 +121,11 @@ impl BpfProgram {
         }
     }
 
-    /// A program from its instructions.
+    /// Creates a program from its instructions.
     ///
     /// # Errors
-    /// [`CaptureError::Program`] when the kernel would refuse it too.
+    /// Returns [`CaptureError::Program`] if the program fails verification; the kernel would reject
+    /// it too.
     pub fn from_instructions(
         instructions: Vec<BpfInstruction>,
         link_type: LinkType,
@@ -105,48 +137,49 @@ impl BpfProgram {
         })
     }
 
-    /// What the packets begin with.
+    /// Returns the link type of the packets that the program is for.
     #[must_use]
     pub const fn link_type(&self) -> LinkType {
         self.link_type
     }
 
-    /// The instructions.
+    /// Returns the instructions.
     #[must_use]
     pub fn instructions(&self) -> &[BpfInstruction] {
         &self.instructions
     }
 
-    /// Bytes to keep of a packet, of which `data` was captured; 0 when it does not match.
+    /// Returns the number of bytes to accept of a packet, 0 if it does not match. `data` is the captured
+    /// part, `wire_len` the length on the wire.
     #[must_use]
     pub fn run(&self, data: &[u8], wire_len: u32) -> u32 {
         interpreter::run(&self.instructions, data, wire_len)
     }
 
-    /// Whether a packet matches; one of another link type does not.
+    /// Returns whether a packet matches; packets of other link types never match.
     #[must_use]
     pub fn matches(&self, packet: &PacketRef<'_>) -> bool {
         packet.link_type == self.link_type && self.run(packet.data, packet.wire_len) != 0
     }
 }
 
-/// Packet filters for queries, by libpcap.
+/// Compiler of packet filters in flow queries, based on libpcap.
 ///
 /// ```
 /// # #[cfg(feature = "pcap")] {
-/// use skylib::capture::BpfFilters;
+/// use skylib::capture::BpfCompiler;
 /// use skylib::flow::PacketFilterCompiler;
 /// use skylib::packet::LinkType;
-/// let error = BpfFilters.compile("tcp prot 80", LinkType::ETHERNET).err();
+/// let error = BpfCompiler.compile("tcp prot 80", LinkType::ETHERNET).err();
 /// assert!(error.is_some_and(|message| message.ends_with("syntax error")));
 /// # }
 /// ```
 #[cfg(feature = "pcap")]
 #[derive(Clone, Copy, Debug, Default)]
-pub struct BpfFilters;
+pub struct BpfCompiler;
 
 #[cfg(feature = "pcap")]
-impl PacketFilterCompiler for BpfFilters {
+impl PacketFilterCompiler for BpfCompiler {
     fn compile(&self, text: &str, link_type: LinkType) -> Result<Box<dyn PacketFilter>, String> {
         match BpfProgram::compile(text, link_type, 0) {
             Ok(program) => Ok(Box::new(program)),
@@ -162,7 +195,7 @@ impl PacketFilter for BpfProgram {
     }
 }
 
-/// A filter for a source whose link type is not known before it is opened.
+/// A filter for a source whose link type is known only after it is opened.
 ///
 /// ```
 /// use skylib::capture::{BpfFilter, BpfProgram};
@@ -176,19 +209,19 @@ impl PacketFilter for BpfProgram {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BpfFilter {
-    /// A program, for one link type.
+    /// A program for one link type.
     Program(BpfProgram),
-    /// An expression of libpcap, compiled when the link type is known.
+    /// A libpcap expression, compiled once the link type is known.
     #[cfg(feature = "pcap")]
     Text(String),
 }
 
 impl BpfFilter {
-    /// An expression of libpcap, checked against Ethernet now and compiled again when the link type
-    /// is known.
+    /// Parses a libpcap expression. It is validated for Ethernet now and compiled again once the link
+    /// type is known.
     ///
     /// # Errors
-    /// [`CaptureError::Filter`] with libpcap's own words.
+    /// Returns [`CaptureError::Filter`] with libpcap's message if the expression is invalid.
     #[cfg(feature = "pcap")]
     pub fn parse(text: impl Into<String>) -> Result<Self, CaptureError> {
         let text = text.into();
@@ -196,15 +229,19 @@ impl BpfFilter {
         Ok(Self::Text(text))
     }
 
-    /// The program for packets of a link type; a text keeps `snap_len` bytes (0: all).
+    /// Returns the program for packets of a link type. A compiled expression accepts `snap_len` bytes
+    /// (0 for all); a program is returned unchanged.
     ///
     /// # Errors
-    /// [`CaptureError::FilterLinkType`] for a program of another link type,
-    /// [`CaptureError::Filter`] for a text that makes no sense on this one.
+    /// Returns [`CaptureError::FilterLinkType`] for a program of another link type, and
+    /// [`CaptureError::Filter`] for an expression that is invalid for this link type.
     pub fn program(
         &self,
         link_type: LinkType,
-        #[cfg_attr(not(feature = "pcap"), expect(unused_variables, reason = "no texts"))]
+        #[cfg_attr(
+            not(feature = "pcap"),
+            expect(unused_variables, reason = "only expressions use it")
+        )]
         snap_len: u32,
     ) -> Result<BpfProgram, CaptureError> {
         match self {
@@ -222,15 +259,25 @@ impl BpfFilter {
     }
 }
 
+#[cfg(feature = "pcap")]
+impl std::str::FromStr for BpfFilter {
+    type Err = CaptureError;
+
+    fn from_str(text: &str) -> Result<Self, CaptureError> {
+        Self::parse(text)
+    }
+}
+
 impl From<BpfProgram> for BpfFilter {
     fn from(program: BpfProgram) -> Self {
         Self::Program(program)
     }
 }
 
-const fn kept(snap_len: u32) -> u32 {
+/// Returns the operand of an accepting return: 0 stands for all bytes.
+const fn accepted_len(snap_len: u32) -> u32 {
     if snap_len == 0 { MAX_PACKET } else { snap_len }
 }
 
-/// More than any packet has, and what libpcap says for "all of it".
+/// Snap length for "all bytes": longer than any packet, and the value libpcap uses.
 pub(super) const MAX_PACKET: u32 = 262_144;

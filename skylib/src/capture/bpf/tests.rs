@@ -27,7 +27,7 @@ fn programs_that_do_not_end_or_leave_their_bounds_are_refused() {
     assert!(refused(&[(0x34, 0, 0, 0), (6, 0, 0, 1)]).ends_with("divides by zero"));
     let unset = "reads scratch memory that may not be set";
     assert!(refused(&[(0x60, 0, 0, 1), (6, 0, 0, 1)]).ends_with(unset));
-    // One of two ways sets it.
+    // Only one of two paths sets it.
     let stores = [
         (0x15, 0, 1, 0),
         (0x02, 0, 0, 3),
@@ -43,7 +43,7 @@ fn programs_that_do_not_end_or_leave_their_bounds_are_refused() {
         );
     }
     let long = vec![(6, 0, 0, 1); 4097];
-    assert!(refused(&long).contains("instruction 4096: beyond the 4096"));
+    assert!(refused(&long).contains("instruction 4096: exceeds the limit of 4096"));
 }
 
 #[test]
@@ -157,10 +157,10 @@ mod with_libpcap {
             let ours = BpfProgram::compile(text, LinkType::ETHERNET, 96).unwrap();
             for packet in packets() {
                 let wire_len = u32::try_from(packet.len()).unwrap();
-                let kept = if oracle.filter(&packet) { 96 } else { 0 };
+                let accepted = if oracle.filter(&packet) { 96 } else { 0 };
                 assert_eq!(
                     ours.run(&packet, wire_len),
-                    kept,
+                    accepted,
                     "{text:?} on {packet:02x?}"
                 );
             }
@@ -176,8 +176,8 @@ mod with_libpcap {
             cut in 0..64_usize,
         ) {
             let mut packet = packets().swap_remove(packet);
-            for (place, byte) in changes {
-                if let Some(slot) = packet.get_mut(place) {
+            for (offset, byte) in changes {
+                if let Some(slot) = packet.get_mut(offset) {
                     *slot = byte;
                 }
             }
@@ -217,7 +217,7 @@ mod with_libpcap {
     }
 
     #[test]
-    fn a_program_of_libpcap_that_reads_what_nobody_wrote_is_refused() {
+    fn a_program_of_libpcap_that_reads_unset_memory_is_refused() {
         let compile = |text| BpfProgram::compile(text, LinkType::NULL, 0);
         let error = compile("geneve or ip").unwrap_err().to_string();
         assert!(error.contains("reads scratch memory"), "{error}");
@@ -239,7 +239,7 @@ mod with_libpcap {
     }
 
     #[test]
-    fn a_filter_text_follows_the_link_type_and_keeps_the_snap_length() {
+    fn a_filter_text_follows_the_link_type_and_the_snap_length() {
         let filter = BpfFilter::parse("udp").unwrap();
         let program = filter.program(LinkType::RAW, 40).unwrap();
         assert_eq!(

@@ -1,4 +1,9 @@
-//! A program for frames whose first VLAN tag the kernel keeps apart.
+//! Rewriting of BPF programs for frames whose first VLAN tag the kernel removes before the filter.
+//!
+//! The rewritten program tests whether the packet has a removed tag. If so, a copy of the program
+//! with adjusted offsets runs, which reads the tag from the kernel's ancillary data; otherwise the
+//! original program runs. Instructions that cannot be adjusted accept the packet, and the original
+//! program is run again in user space on the frame with the restored tag.
 
 use super::super::afpacket::TAG_LEN;
 use super::interpreter::{
@@ -7,17 +12,17 @@ use super::interpreter::{
 use super::{BpfInstruction, BpfProgram};
 use crate::packet::LinkType;
 
-/// What to do with a program on a live interface.
+/// A program split for a live interface: a part for the kernel, and a check in user space.
 #[derive(Clone, Debug)]
 pub(in super::super) struct LiveFilter {
     /// The program for the kernel.
     pub(in super::super) kernel: Vec<(u16, u8, u8, u32)>,
-    /// The program for frames that got their tag back, when the kernel's lets too many through.
+    /// The program for frames with a restored tag, if the kernel's part accepts too many; else `None`.
     pub(in super::super) tagged: Option<BpfProgram>,
 }
 
 impl LiveFilter {
-    /// Prepares a program.
+    /// Splits a program.
     pub(in super::super) fn new(program: BpfProgram) -> Self {
         let plain = program.instructions();
         let tuples = |instructions: &[BpfInstruction]| -> Vec<_> {
@@ -35,7 +40,7 @@ impl LiveFilter {
         let accept = plain.iter().filter(|i| i.code == RETURN).map(|i| i.k).max();
         let accept = instruction_of(RETURN, accept.unwrap_or(super::MAX_PACKET));
         let mut exact = true;
-        // Where the frame without the tag does not tell, it is let through and looked at later.
+        // If the frame without the tag is not sufficient, accept it here and filter it later.
         let mut or_accept = |found: Option<BpfInstruction>| {
             exact &= found.is_some();
             found.unwrap_or(accept)
@@ -67,7 +72,8 @@ impl LiveFilter {
     }
 }
 
-/// Whether a program compares the EtherType with that of a VLAN tag.
+/// Returns whether a program compares the EtherType with that of a VLAN tag, by a forward data-flow
+/// analysis of which instructions have the EtherType in the accumulator.
 fn knows_tags(program: &BpfProgram) -> bool {
     let instructions = program.instructions();
     // Whether the accumulator may hold the EtherType before each instruction. Jumps only go
@@ -92,8 +98,8 @@ fn knows_tags(program: &BpfProgram) -> bool {
     false
 }
 
-/// The instruction that finds in the frame without the tag what this one finds in the whole frame;
-/// none where there is no single one.
+/// Returns the instruction that reads from the frame without the tag what `instruction` reads from the
+/// frame with it; `None` if no single instruction does.
 fn moved(instruction: &BpfInstruction) -> Option<BpfInstruction> {
     let BpfInstruction { code, k, .. } = *instruction;
     let class = code & CLASS;
@@ -142,13 +148,13 @@ const fn ancillary(what: libc::c_int) -> u32 {
     (libc::SKF_AD_OFF + what).cast_unsigned()
 }
 
-/// Where a tag stands in an Ethernet frame.
+/// Offset of a VLAN tag in an Ethernet frame.
 const TAG_OFFSET: u32 = 12;
-/// Where its second half, with the VLAN id, does.
+/// Offset of the second half of the tag, which contains the VLAN id.
 const TAG_CONTROL: u32 = 14;
-/// EtherTypes of tags that libpcap's `vlan` looks for.
+/// EtherTypes of tags that libpcap's `vlan` matches.
 const TAG_TYPES: [u32; 3] = [0x8100, 0x88a8, 0x9100];
-/// Of `linux/filter.h`; the libc crate lacks it.
+/// Ancillary data with the tag's EtherType (`linux/filter.h`; not in the libc crate).
 const SKF_AD_VLAN_TPID: libc::c_int = 60;
-/// As many as the kernel takes.
+/// Most instructions that the kernel accepts (`BPF_MAXINSNS`).
 const MAX_INSTRUCTIONS: usize = 4096;

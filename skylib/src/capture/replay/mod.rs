@@ -1,5 +1,6 @@
-//! Whole captures turned into flows at once, by capture time.
+//! Offline conversion of whole captures to flows, with timers that follow capture time.
 
+mod error;
 mod replayed_flows;
 mod shards;
 mod steering;
@@ -8,35 +9,37 @@ mod tests;
 mod work_queue;
 
 use std::num::NonZeroUsize;
-use std::ops::ControlFlow;
 use std::time::Duration;
 
+pub use self::error::ReplayError;
 use self::replayed_flows::EncodedFlows;
 pub use self::replayed_flows::ReplayedFlows;
 use super::{Batch, CaptureError, PacketSource};
-use crate::flow::{FlowSink, FlowTable, FlowTableOptions, FlowTableStats};
+use crate::flow::{Flow, FlowSink, FlowTable, FlowTableOptions, FlowTableStats};
 use crate::packet::PacketBatch;
 
-/// Turns all that a source has into flows; the tables' timers follow the time of the packets.
+/// A converter of whole captures to flows. The timers of its flow tables follow packet timestamps.
 ///
-/// With one thread, the default, that is the thread of the caller. With more, the caller's is one
-/// of them, and all packets between two addresses, or the two ends of a tunnel, go to the same one.
-/// The flows are the same, their order is not. Only where the packets' time goes back by half a
-/// minute and more may streams and datagrams that wait for a missing piece be given up at other
-/// packets.
+/// By default all work is done by the calling thread. With more threads ([`Replay::with_threads`]),
+/// packets are distributed by the addresses of the outermost IP header, so each flow, together with
+/// the flows around and inside it, is in one table. The flows are the same; only their order
+/// differs. There is one exception: if packet timestamps go backward by more than half a minute,
+/// incomplete TCP streams and IP datagrams may be given up at other packets.
 ///
-/// ```no_run
-/// use std::ops::ControlFlow;
+/// ```
+/// # use skylib::packet::{LinkType, PacketRef};
+/// # use skylib::pcap_file::{PcapWriter, Resolution};
+/// # use skylib::time::Timestamp;
+/// # let mut writer = PcapWriter::new(Vec::new(), LinkType::ETHERNET, Resolution::Nanoseconds)?;
+/// # let (timestamp, data) = (Timestamp::ZERO, &[0xff; 60]);
+/// # writer.write(&PacketRef { link_type: LinkType::ETHERNET, timestamp, data, wire_len: 60 })?;
+/// # let trace = std::io::Cursor::new(writer.into_inner());
 /// use skylib::capture::{PcapFile, Replay};
-/// use skylib::flow::FlowTableOptions;
 ///
-/// let mut file = PcapFile::open("trace.pcap")?;
-/// let mut flows = Vec::new();
-/// let replay = Replay::new(FlowTableOptions::default().with_leaving_only(true));
-/// let (stats, end) = replay.run(&mut file, &mut flows, &mut || ControlFlow::Continue(()));
-/// end?;
-/// println!("{} flows, {} packets", flows.len(), stats.packets);
-/// # Ok::<(), skylib::capture::CaptureError>(())
+/// let mut file = PcapFile::from_reader("trace", trace)?;
+/// let flows = Replay::default().flows(&mut file)?;
+/// assert_eq!(flows.len(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Replay {
@@ -44,9 +47,18 @@ pub struct Replay {
     threads: NonZeroUsize,
 }
 
+impl Default for Replay {
+    /// Returns a replay with default flow table options and one thread.
+    fn default() -> Self {
+        Self::new(FlowTableOptions::default())
+    }
+}
+
 impl Replay {
-    /// With tables of these options; their bounds hold for all tables together, each having an
-    /// equal share: where most flows are between two addresses, more threads evict earlier.
+    /// Creates a replay whose flow tables have these options.
+    ///
+    /// The table limits apply to all tables together and are divided equally among the threads. If
+    /// most flows are between two addresses, more threads therefore evict flows earlier.
     #[must_use]
     pub const fn new(options: FlowTableOptions) -> Self {
         Self {
@@ -55,51 +67,122 @@ impl Replay {
         }
     }
 
-    /// With this many threads in all.
+    /// Sets the total number of threads, including the caller's.
     #[must_use]
     pub const fn with_threads(mut self, threads: NonZeroUsize) -> Self {
         self.threads = threads;
         self
     }
 
-    /// Reads a source to its end, or to an error, which is the second value: the sink has had the
-    /// flows of everything before it all the same.
+    /// Reads a source to its end and returns each flow once, in its final state.
     ///
-    /// `each` is called between batches, on the caller's thread, and can end the work early; with
-    /// more threads what has been read is still counted.
+    /// # Errors
+    /// Returns an error if the source fails, for example because a capture file is damaged. To
+    /// receive the flows before the damage as well, use [`Replay::run`].
+    pub fn flows(&self, source: &mut dyn PacketSource) -> Result<Vec<Flow>, ReplayError> {
+        let mut flows = Vec::new();
+        let options = self.options.clone().with_leaving_only(true);
+        let replay = Self::new(options).with_threads(self.threads);
+        replay.run(source, &mut flows)?;
+        Ok(flows)
+    }
+
+    /// Reads a source to its end and passes flow records to a sink while it reads. Returns the
+    /// counters of the flow tables.
+    ///
+    /// ```no_run
+    /// use skylib::capture::{PcapFile, Replay};
+    /// use skylib::flow::{Flow, FlowSink};
+    ///
+    /// struct Printer;
+    /// impl FlowSink for Printer {
+    ///     fn flows(&mut self, flows: Vec<Flow>) {
+    ///         for flow in flows {
+    ///             println!("{} {}", flow.uuid, flow.layers_path);
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// let mut file = PcapFile::open("trace.pcap")?;
+    /// let stats = Replay::default().run(&mut file, &mut Printer)?;
+    /// println!("{} packets", stats.packets);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Returns an error if the source fails; the sink has received all flows of the packets before.
     pub fn run(
         &self,
         source: &mut dyn PacketSource,
         sink: &mut (dyn FlowSink + Send),
-        each: &mut dyn FnMut() -> ControlFlow<()>,
-    ) -> (FlowTableStats, Result<(), CaptureError>) {
-        if self.threads.get() > 1 {
-            return shards::run(&self.tables(), source, sink, each);
-        }
-        let mut table = FlowTable::new(self.options.clone());
-        let end = feed(source, each, &mut |batch| table.replay(batch, sink));
-        table.flush(sink);
-        (table.stats(), end)
+    ) -> Result<FlowTableStats, ReplayError> {
+        self.run_while(source, sink, || true)
     }
 
-    /// Reads a source likewise and keeps all flows, to be asked.
-    pub fn collect(
+    /// Reads a source like [`Replay::run`] until it ends or `proceed` returns `false`.
+    ///
+    /// `proceed` is called between batches on the calling thread. Packets that have been read are
+    /// still counted, and their flows are passed to the sink.
+    ///
+    /// # Errors
+    /// Returns an error if the source fails; the sink has received all flows of the packets before.
+    pub fn run_while(
         &self,
         source: &mut dyn PacketSource,
-        each: &mut dyn FnMut() -> ControlFlow<()>,
-    ) -> (ReplayedFlows, Result<(), CaptureError>) {
-        if self.threads.get() > 1 {
-            return shards::collect(&self.tables(), source, each);
+        sink: &mut (dyn FlowSink + Send),
+        mut proceed: impl FnMut() -> bool,
+    ) -> Result<FlowTableStats, ReplayError> {
+        let (stats, end) = if self.threads.get() > 1 {
+            shards::run(&self.shard_options(), source, sink, &mut proceed)
+        } else {
+            let mut table = FlowTable::new(self.options.clone());
+            let end = feed(source, &mut proceed, &mut |batch| table.replay(batch, sink));
+            table.flush(sink);
+            (table.stats(), end)
+        };
+        match end {
+            Ok(()) => Ok(stats),
+            Err(error) => Err(ReplayError::new(stats, error)),
         }
-        let mut table = FlowTable::new(self.options.clone().with_leaving_only(true));
-        let mut left = EncodedFlows::default();
-        let end = feed(source, each, &mut |batch| table.replay(batch, &mut left));
-        table.end(&mut left);
-        (ReplayedFlows::new([(left, table)]), end)
     }
 
-    /// Options of each of the tables.
-    fn tables(&self) -> Vec<FlowTableOptions> {
+    /// Reads a source to its end and returns all flows as a [`FlowSource`](crate::flow::FlowSource)
+    /// that can be queried any number of times.
+    ///
+    /// # Errors
+    /// Returns an error if the source fails. To query the flows before the failure as well, use
+    /// [`Replay::collect_while`].
+    pub fn collect(&self, source: &mut dyn PacketSource) -> Result<ReplayedFlows, ReplayError> {
+        let (flows, end) = self.collect_while(source, || true);
+        end.map(|()| flows)
+    }
+
+    /// Reads a source like [`Replay::collect`] until it ends, fails, or `proceed` returns `false`.
+    /// Returns the flows of all packets read, and the error if the source failed.
+    ///
+    /// `proceed` is called between batches on the calling thread.
+    pub fn collect_while(
+        &self,
+        source: &mut dyn PacketSource,
+        mut proceed: impl FnMut() -> bool,
+    ) -> (ReplayedFlows, Result<(), ReplayError>) {
+        let (flows, end) = if self.threads.get() > 1 {
+            shards::collect(&self.shard_options(), source, &mut proceed)
+        } else {
+            let mut table = FlowTable::new(self.options.clone().with_leaving_only(true));
+            let mut exported = EncodedFlows::default();
+            let end = feed(source, &mut proceed, &mut |batch| {
+                table.replay(batch, &mut exported);
+            });
+            table.end(&mut exported);
+            (ReplayedFlows::new([(exported, table)]), end)
+        };
+        let end = end.map_err(|error| ReplayError::new(flows.stats(), error));
+        (flows, end)
+    }
+
+    /// Returns the options of each thread's table: its share of the limits.
+    fn shard_options(&self) -> Vec<FlowTableOptions> {
         let mut options = self.options.clone();
         options.max_entries = options.max_entries.div_ceil(self.threads.get());
         options.max_bytes = options.max_bytes.map(|bytes| bytes / self.threads);
@@ -107,10 +190,10 @@ impl Replay {
     }
 }
 
-/// Hands on what a source has until it ends, fails, or `each` has had enough.
+/// Passes batches to `take` until the source ends or fails, or `proceed` returns `false`.
 fn feed(
     source: &mut dyn PacketSource,
-    each: &mut dyn FnMut() -> ControlFlow<()>,
+    proceed: &mut dyn FnMut() -> bool,
     take: &mut dyn FnMut(&PacketBatch<'_>),
 ) -> Result<(), CaptureError> {
     loop {
@@ -119,11 +202,11 @@ fn feed(
             Batch::Timeout => {}
             Batch::End => return Ok(()),
         }
-        if each().is_break() {
+        if !proceed() {
             return Ok(());
         }
     }
 }
 
-/// How long a source may wait, so that the work can be ended meanwhile.
+/// Longest wait for packets, after which `proceed` is called again.
 const WAIT: Duration = Duration::from_millis(200);

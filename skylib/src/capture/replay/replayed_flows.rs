@@ -1,4 +1,4 @@
-//! `ReplayedFlows`: all flows of a capture, to be asked.
+//! `ReplayedFlows`: a queryable store of all flows of a capture.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -8,20 +8,18 @@ use crate::flow::{
     Flow, FlowQuery, FlowQueryError, FlowSet, FlowSink, FlowSource, FlowTable, FlowTableStats,
 };
 
-/// All flows of a whole capture, to be asked as often as needed; see
+/// All flows of a whole capture, for any number of queries; see
 /// [`Replay::collect`](super::Replay::collect).
 ///
-/// What is still in a table at the end is asked there; what left it before is kept encoded.
+/// Flows that expired during the replay are stored encoded; all others are queried in their flow
+/// tables.
 ///
 /// ```no_run
-/// use std::ops::ControlFlow;
 /// use skylib::capture::{PcapFile, Replay};
-/// use skylib::flow::{FlowQuery, FlowSource, FlowTableOptions};
+/// use skylib::flow::{FlowQuery, FlowSource};
 ///
 /// let mut file = PcapFile::open("trace.pcap")?;
-/// let replay = Replay::new(FlowTableOptions::default());
-/// let (flows, end) = replay.collect(&mut file, &mut || ControlFlow::Continue(()));
-/// end?;
+/// let flows = Replay::default().collect(&mut file)?;
 /// println!("{} flows", flows.count(&FlowQuery::default())?);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -32,26 +30,27 @@ pub struct ReplayedFlows {
 
 #[derive(Debug)]
 struct Shard {
-    left: EncodedFlows,
-    /// The table is only read; the lock is what lets threads share it.
+    /// Flows that left the table during the replay.
+    exported: EncodedFlows,
+    /// The table at the end. It is only read; the lock makes it shareable between threads.
     table: Mutex<FlowTable>,
 }
 
 impl ReplayedFlows {
-    /// Of tables that have ended, each with what left it before.
+    /// Creates the store from ended tables, each with the flows that left it before.
     pub(super) fn new(shards: impl IntoIterator<Item = (EncodedFlows, FlowTable)>) -> Self {
         let shards = shards.into_iter();
         Self {
             shards: shards
-                .map(|(left, table)| Shard {
-                    left,
+                .map(|(exported, table)| Shard {
+                    exported,
                     table: Mutex::new(table),
                 })
                 .collect(),
         }
     }
 
-    /// What the tables counted.
+    /// Returns the sum of the tables' counters.
     #[must_use]
     pub fn stats(&self) -> FlowTableStats {
         let mut stats = FlowTableStats::default();
@@ -82,7 +81,7 @@ impl FlowSource for ReplayedFlows {
         };
         let mut flows = Vec::new();
         for shard in &self.shards {
-            flows.extend(shard.left(query));
+            flows.extend(shard.exported(query));
             flows.append(&mut shard.with_table(|table| table.query(&unordered))?.flows);
         }
         let mut set = FlowSet::from_flows(flows);
@@ -99,8 +98,8 @@ impl FlowSource for ReplayedFlows {
         for shard in &self.shards {
             count += shard.with_table(|table| table.count_flows(query))?;
             count += match everything {
-                true => shard.left.count,
-                false => shard.left(query).count() as u64,
+                true => shard.exported.count,
+                false => shard.exported(query).count() as u64,
             };
         }
         Ok(count)
@@ -112,18 +111,19 @@ impl Shard {
         work(&self.table.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Flows that have left the table and pass a query, order and bounds apart.
-    fn left(&self, query: &FlowQuery) -> impl Iterator<Item = Flow> {
+    /// Returns the exported flows that match a query, ignoring its order and range.
+    fn exported(&self, query: &FlowQuery) -> impl Iterator<Item = Flow> {
         let passes = |flow: &Flow| query.wants_node(&flow.node_tid) && query.filter.matches(flow);
-        self.left.iter().filter(passes)
+        self.exported.iter().filter(passes)
     }
 }
 
-/// Flows in their wire form, a fraction of what records take.
+/// An append-only list of flows in protobuf form, which takes a fraction of the records' memory.
 #[derive(Debug, Default)]
 pub(super) struct EncodedFlows {
-    /// Each holds whole flows, one behind the other with its length before it.
+    /// Buffers of complete, length-delimited flows. A buffer never grows beyond its capacity.
     chunks: Vec<Vec<u8>>,
+    /// Number of flows in all chunks.
     count: u64,
 }
 
@@ -145,7 +145,7 @@ impl FlowSink for EncodedFlows {
                 self.chunks.push(Vec::with_capacity(CHUNK.max(len)));
             }
             if let Some(chunk) = self.chunks.last_mut() {
-                // There is room, so this cannot fail.
+                // Cannot fail: the chunk has room for the flow and its length prefix.
                 flow.encode_length_delimited(chunk).ok();
                 self.count += 1;
             }
@@ -153,7 +153,8 @@ impl FlowSink for EncodedFlows {
     }
 }
 
+/// Size of a chunk in bytes, unless a single flow is larger.
 const CHUNK: usize = 1 << 20;
 
-/// The most bytes that the length before a flow takes.
+/// Longest length prefix of a flow in bytes (protobuf varint).
 const MAX_PREFIX: usize = 10;

@@ -1,10 +1,9 @@
-//! Several threads that count flows, each with a table of its own.
+//! Multi-threaded replay: one flow table (shard) per thread, packets distributed by address hash.
 //!
-//! All packets between two addresses go to one shard, so every flow is in one table, together with
-//! the flow around it and the flows within. The threads read in turn, whichever sees first that
-//! work runs short, and hand out buffers as they were filled: no packet of a file is copied.
+//! All packets between two addresses go to one shard, so each flow is in one table, together with
+//! the flows around and inside it. The threads share one reader ([`WorkQueue`]) and the buffers it
+//! fills: no packet of a file is copied.
 
-use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
 use std::thread::{self, ScopedJoinHandle};
 
@@ -13,18 +12,18 @@ use super::work_queue::WorkQueue;
 use crate::capture::{CaptureError, PacketSource};
 use crate::flow::{Flow, FlowSink, FlowTable, FlowTableOptions, FlowTableStats};
 
-/// Counts on threads; flows go to the sink from all of them.
+/// Converts a source to flows, which the threads pass to one sink.
 pub(super) fn run(
     tables: &[FlowTableOptions],
     source: &mut dyn PacketSource,
     sink: &mut (dyn FlowSink + Send),
-    each: &mut dyn FnMut() -> ControlFlow<()>,
+    proceed: &mut dyn FnMut() -> bool,
 ) -> (FlowTableStats, Result<(), CaptureError>) {
     let sink = Mutex::new(sink);
-    let (shards, end) = count(tables, source, each, |shard| {
+    let (shards, end) = count(tables, source, proceed, |shard| {
         let mut sink = SharedSink(&sink);
         let mut table = FlowTable::new(shard.options.clone());
-        shard.follow(&mut table, &mut sink);
+        shard.process(&mut table, &mut sink);
         table.flush(&mut sink);
         table.stats()
     });
@@ -35,48 +34,48 @@ pub(super) fn run(
     (stats, end)
 }
 
-/// Counts on threads and keeps the tables.
+/// Converts a source to flows and returns the tables.
 pub(super) fn collect(
     tables: &[FlowTableOptions],
     source: &mut dyn PacketSource,
-    each: &mut dyn FnMut() -> ControlFlow<()>,
+    proceed: &mut dyn FnMut() -> bool,
 ) -> (ReplayedFlows, Result<(), CaptureError>) {
     let tables: Vec<_> = tables
         .iter()
         .map(|options| options.clone().with_leaving_only(true))
         .collect();
-    let (shards, end) = count(&tables, source, each, |shard| {
-        let mut left = EncodedFlows::default();
+    let (shards, end) = count(&tables, source, proceed, |shard| {
+        let mut exported = EncodedFlows::default();
         let mut table = FlowTable::new(shard.options.clone());
-        shard.follow(&mut table, &mut left);
-        table.end(&mut left);
-        (left, table)
+        shard.process(&mut table, &mut exported);
+        table.end(&mut exported);
+        (exported, table)
     });
     (ReplayedFlows::new(shards), end)
 }
 
-/// Runs `work` for each table, the first on this thread; what each gives comes back.
+/// Runs `work` for each table, for the first on the calling thread. Returns the results in order.
 fn count<T: Send>(
     tables: &[FlowTableOptions],
     source: &mut dyn PacketSource,
-    each: &mut dyn FnMut() -> ControlFlow<()>,
+    proceed: &mut dyn FnMut() -> bool,
     work: impl Fn(&mut Shard<'_, '_>) -> T + Sync,
 ) -> (Vec<T>, Result<(), CaptureError>) {
     let options = tables.first().cloned().unwrap_or_default();
     let queue = WorkQueue::new(source, &options, tables.len());
     let results = thread::scope(|scope| {
         let (options, queue, work) = (&options, &queue, &work);
-        let run = move |number, each: &mut dyn FnMut() -> ControlFlow<()>| {
+        let run = move |number, proceed: &mut dyn FnMut() -> bool| {
             work(&mut Shard {
                 number,
                 options,
                 queue,
-                each,
+                proceed,
             })
         };
         let mut others = Vec::new();
         for number in 1..tables.len() {
-            let other = move || run(number, &mut || ControlFlow::Continue(()));
+            let other = move || run(number, &mut || true);
             match thread::Builder::new().spawn_scoped(scope, other) {
                 Ok(thread) => others.push(thread),
                 Err(error) => {
@@ -86,7 +85,7 @@ fn count<T: Send>(
                 }
             }
         }
-        let first = run(0, each);
+        let first = run(0, proceed);
         let join = |thread: ScopedJoinHandle<'_, T>| {
             thread
                 .join()
@@ -99,20 +98,21 @@ fn count<T: Send>(
     (results, queue.end())
 }
 
-/// One of the threads.
+/// One thread's view of the replay.
 struct Shard<'a, 's> {
+    /// Index of its queue.
     number: usize,
-    /// Of its table.
+    /// Options of its table.
     options: &'a FlowTableOptions,
     queue: &'a WorkQueue<'s>,
-    each: &'a mut dyn FnMut() -> ControlFlow<()>,
+    proceed: &'a mut dyn FnMut() -> bool,
 }
 
 impl Shard<'_, '_> {
-    /// Counts until there is no more.
-    fn follow(&mut self, table: &mut FlowTable, sink: &mut dyn FlowSink) {
+    /// Processes work until there is no more.
+    fn process(&mut self, table: &mut FlowTable, sink: &mut dyn FlowSink) {
         let mut done = None;
-        while let Some(work) = self.queue.next(self.number, done, self.each) {
+        while let Some(work) = self.queue.next(self.number, done, self.proceed) {
             for (batch, tick) in work.steps() {
                 table.replay(&batch, sink);
                 if let Some(now) = tick {
@@ -125,7 +125,7 @@ impl Shard<'_, '_> {
 }
 
 impl Drop for Shard<'_, '_> {
-    /// Nobody waits for a thread that has panicked.
+    /// Releases the other threads if this one panics.
     fn drop(&mut self) {
         if thread::panicking() {
             self.queue.abandon(None);
@@ -133,7 +133,7 @@ impl Drop for Shard<'_, '_> {
     }
 }
 
-/// One sink for many threads.
+/// A sink shared by several threads.
 struct SharedSink<'a, 'b>(&'a Mutex<&'b mut (dyn FlowSink + Send)>);
 
 impl FlowSink for SharedSink<'_, '_> {

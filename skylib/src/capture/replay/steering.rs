@@ -1,9 +1,11 @@
-//! Which shard counts a packet.
+//! Assignment of packets to shards by a symmetric hash of the outermost IP addresses, with a fast
+//! path for plain IPv4 and IPv6 headers that avoids decoding.
 
 use crate::decode::{Decoder, DecoderOptions, Encapsulations};
 use crate::packet::{LinkType, PacketRef};
 
-/// Tells shards apart by the addresses of the outermost IP header, whichever way round.
+/// Assigns packets to shards by the addresses of the outermost IP header, the same for both
+/// directions.
 #[derive(Debug)]
 pub(super) struct Steering {
     decoder: Decoder,
@@ -12,7 +14,7 @@ pub(super) struct Steering {
 }
 
 impl Steering {
-    /// To this many shards, for tables that decode with these options.
+    /// Creates an assignment to `shards` shards whose tables decode with these options.
     pub(super) fn new(options: DecoderOptions, shards: usize) -> Self {
         Self {
             decoder: Decoder::new(options),
@@ -21,22 +23,22 @@ impl Steering {
         }
     }
 
-    /// Which shard counts a packet: the same for all packets of a flow, of the flow around it and
-    /// of those within.
+    /// Returns the shard of a packet: the same for all packets of a flow, of the flow around it, and
+    /// of the flows inside it.
     pub(super) fn shard(&mut self, packet: PacketRef<'_>) -> usize {
         let ends = match plain_ends(&packet) {
             Some(ends) => ends,
             None => self.decoded_ends(packet),
         };
-        // The upper half of the product spreads over the shards.
+        // Fibonacci hashing, then multiply-shift instead of a division.
         let mixed = ends.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
         ((mixed * self.shards as u64) >> 32) as usize
     }
 
-    /// What is the same in both directions of a flow, for any packet.
+    /// Returns a number that is the same for both directions of a flow, by decoding the packet.
     #[cold]
     pub(super) fn decoded_ends(&mut self, packet: PacketRef<'_>) -> u64 {
-        // Packets decoded in part make flows of that part.
+        // A packet that decodes only in part makes flows of that part.
         self.decoder.decode(packet, &mut self.parts).ok();
         if let Some((source, destination)) = self.parts.key_network(0) {
             return unordered(source.as_bytes(), destination.as_bytes());
@@ -46,8 +48,9 @@ impl Steering {
     }
 }
 
-/// The same for IP with whole headers, without decoding it all: alone, in Ethernet and in Linux's
-/// cooked captures, of which the second version has to be without VLAN tags.
+/// Returns the same number as [`Steering::decoded_ends`] for complete IP headers in raw IP,
+/// Ethernet, and Linux cooked captures (version 2: without VLAN tags), without decoding the rest of
+/// the packet; `None` for all other packets.
 pub(super) fn plain_ends(packet: &PacketRef<'_>) -> Option<u64> {
     let data = packet.data;
     match packet.link_type {
@@ -67,7 +70,7 @@ pub(super) fn plain_ends(packet: &PacketRef<'_>) -> Option<u64> {
     }
 }
 
-/// Of what an EtherType begins.
+/// Returns the number for data that begins with an EtherType, after up to three VLAN tags.
 fn tagged_ends(mut rest: &[u8]) -> Option<u64> {
     for _ in 0..3 {
         let (kind, inside) = rest.split_first_chunk::<2>()?;
@@ -79,7 +82,7 @@ fn tagged_ends(mut rest: &[u8]) -> Option<u64> {
     None
 }
 
-/// Of what follows an EtherType, if that is IP.
+/// Returns the number for the payload of an EtherType, if it is a complete IP header.
 fn ip_ends(kind: [u8; 2], inside: &[u8]) -> Option<u64> {
     match kind {
         IPV4 => {
@@ -100,7 +103,7 @@ fn ip_ends(kind: [u8; 2], inside: &[u8]) -> Option<u64> {
     }
 }
 
-/// A number of two addresses that does not tell which is which.
+/// Returns a hash of two addresses that does not depend on their order.
 fn unordered(a: &[u8], b: &[u8]) -> u64 {
     let number = |bytes: &[u8]| {
         let (words, rest) = bytes.as_chunks::<4>();
@@ -116,6 +119,7 @@ fn unordered(a: &[u8], b: &[u8]) -> u64 {
     (a ^ b).wrapping_add(a.wrapping_mul(b))
 }
 
-/// EtherTypes.
+/// EtherType of IPv4.
 const IPV4: [u8; 2] = [0x08, 0x00];
+/// EtherType of IPv6.
 const IPV6: [u8; 2] = [0x86, 0xdd];

@@ -1,4 +1,13 @@
-//! Where threads find work: whoever sees that it runs short reads on, for all of them.
+//! A bounded multi-queue with work-driven reading: one FIFO of batches per shard, and a single
+//! reader that is lent to the thread that first notices a short queue.
+//!
+//! There is no dedicated dispatcher thread. A thread that asks for work reads the next batch for
+//! all shards if any queue is shorter than [`LOW_WATER`] and none has reached [`HIGH_WATER`]; so
+//! the reader, like a token, moves between threads and no core idles while another reads ahead.
+//! Cost: one lock and at most one wake-up per batch and shard, not per packet. Memory: at most
+//! [`HIGH_WATER`] batches per shard, which share their buffers. A thread that finds its queue empty
+//! while another thread reads waits on a condition variable, with a timeout so that `proceed` is
+//! called regularly.
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
@@ -11,22 +20,25 @@ use crate::flow::{Flow, FlowSink, FlowTable, FlowTableOptions};
 use crate::packet::{LinkType, PacketBatch, PacketHeader};
 use crate::time::Timestamp;
 
-/// What a shard is to do next: its packets of a buffer that all shards share.
+/// One shard's share of a batch: its packets in a buffer that all shards share.
 pub(super) struct Work {
     link_type: LinkType,
     buffer: Arc<[u8]>,
-    todo: Todo,
+    items: WorkItems,
 }
 
-/// A shard's packets, and the times that timers are due at, each with the number of packets before.
+/// A shard's packet headers and the ticks between them.
+///
+/// Invariant: the packet counts in `ticks` ascend and are at most `headers.len()`.
 #[derive(Default)]
-struct Todo {
+struct WorkItems {
     headers: Vec<PacketHeader>,
+    /// Times at which timers are due, each with the number of packets before it.
     ticks: Vec<(usize, Timestamp)>,
 }
 
-impl Todo {
-    /// The lists, to be filled again.
+impl WorkItems {
+    /// Returns the emptied lists, so that their memory is reused.
     fn emptied(mut self) -> Self {
         self.headers.clear();
         self.ticks.clear();
@@ -35,9 +47,9 @@ impl Todo {
 }
 
 impl Work {
-    /// All packets in their order; after each batch but the last comes a time to tick.
+    /// Returns all packets in order, in runs; each run except the last is followed by a tick.
     pub(super) fn steps(&self) -> impl Iterator<Item = (PacketBatch<'_>, Option<Timestamp>)> {
-        let Todo { headers, ticks } = &self.todo;
+        let WorkItems { headers, ticks } = &self.items;
         let ticks = ticks.iter().map(|(end, now)| (*end, Some(*now)));
         let stops = ticks.chain(std::iter::once((headers.len(), None)));
         let mut start = 0;
@@ -54,34 +66,38 @@ impl Work {
     }
 }
 
-/// The work of all shards, each in its order.
+/// The work of all shards, each in packet order, and the reader that produces it.
 pub(super) struct WorkQueue<'s> {
-    state: Mutex<State<'s>>,
+    state: Mutex<QueueState<'s>>,
+    /// Notified when work was added, room was made, or reading ended.
     changed: Condvar,
 }
 
-struct State<'s> {
+struct QueueState<'s> {
+    /// One queue per shard. All queues receive each batch, so their lengths differ only by what
+    /// their threads have taken: `len <= HIGH_WATER`.
     queues: Vec<VecDeque<Work>>,
-    /// Lists of work that is done, empty.
-    spare: Vec<Todo>,
-    /// Not there while a thread reads.
+    /// Emptied lists of finished work, for reuse.
+    spare: Vec<WorkItems>,
+    /// `None` while a thread reads; at most one thread reads at a time.
     reader: Option<Reader<'s>>,
-    /// Nothing more is read.
+    /// Whether nothing more is read. Never reset.
     has_ended: bool,
-    /// A thread is gone: nothing more is done.
+    /// Whether a thread is missing, so that remaining work is dropped. Never reset.
     is_abandoned: bool,
-    /// How reading failed.
+    /// Error that ended the reading.
     error: Option<CaptureError>,
 }
 
 impl<'s> WorkQueue<'s> {
-    /// For this many shards with tables of these options.
+    /// Creates the queues of `shards` shards over a source. `options` are those of the shards'
+    /// tables.
     pub(super) fn new(
         source: &'s mut dyn PacketSource,
         options: &FlowTableOptions,
         shards: usize,
     ) -> Self {
-        let state = State {
+        let state = QueueState {
             queues: (0..shards).map(|_| VecDeque::new()).collect(),
             spare: Vec::new(),
             reader: Some(Reader::new(source, options, shards)),
@@ -95,18 +111,19 @@ impl<'s> WorkQueue<'s> {
         }
     }
 
-    /// The next work of a shard that is done with its previous one; none when all is done. `each`
-    /// is called after every piece of work, every reading and every waiting, until it ends the
-    /// reading: never again then.
+    /// Returns the next work of a shard that has finished `done`; `None` when there is no more.
+    ///
+    /// Calls `proceed` after each finished work, read, and wait, until it returns `false` and so
+    /// ends the reading.
     pub(super) fn next(
         &self,
         shard: usize,
         done: Option<Work>,
-        each: &mut dyn FnMut() -> ControlFlow<()>,
+        proceed: &mut dyn FnMut() -> bool,
     ) -> Option<Work> {
         if let Some(work) = done {
-            self.hand_back(work);
-            self.look_whether_to_end(each);
+            self.recycle(work);
+            self.check_proceed(proceed);
         }
         loop {
             let mut state = self.lock();
@@ -114,47 +131,50 @@ impl<'s> WorkQueue<'s> {
                 return None;
             }
             let mut lengths = state.queues.iter().map(VecDeque::len);
-            let runs_short = lengths.clone().any(|len| len < ENOUGH);
-            let has_room = lengths.all(|len| len < MOST);
+            let runs_short = lengths.clone().any(|len| len < LOW_WATER);
+            // The slowest shard limits the reading, so that queues stay bounded.
+            let has_room = lengths.all(|len| len < HIGH_WATER);
             if !state.has_ended
                 && runs_short
                 && has_room
                 && let Some(mut reader) = state.reader.take()
             {
+                // Read without the lock: other shards take work meanwhile.
                 drop(state);
                 let outcome = reader.read();
-                self.lock().take_over(reader, outcome);
+                self.lock().accept(reader, outcome);
                 self.changed.notify_all();
             } else if let Some(work) = state.queues.get_mut(shard)?.pop_front() {
-                // Somebody may wait for room.
+                // Another thread may be waiting for this queue to have room.
                 if !has_room {
                     self.changed.notify_all();
                 }
                 return Some(work);
             } else if state.has_ended && state.reader.is_some() {
+                // Without a read in progress, no work can follow.
                 return None;
             } else {
                 drop(self.changed.wait_timeout(state, WAIT));
             }
-            self.look_whether_to_end(each);
+            self.check_proceed(proceed);
         }
     }
 
-    /// Keeps the lists of work that is done.
-    fn hand_back(&self, work: Work) {
-        let todo = work.todo.emptied();
-        self.lock().spare.push(todo);
+    /// Stores the emptied lists of finished work.
+    fn recycle(&self, work: Work) {
+        let items = work.items.emptied();
+        self.lock().spare.push(items);
     }
 
-    /// Nobody waits for the lock while `each` does what it does.
-    fn look_whether_to_end(&self, each: &mut dyn FnMut() -> ControlFlow<()>) {
-        if !self.lock().has_ended && each().is_break() {
+    /// Ends the reading if `proceed` returns `false`. Calls it without holding the lock.
+    fn check_proceed(&self, proceed: &mut dyn FnMut() -> bool) {
+        if !self.lock().has_ended && !proceed() {
             self.lock().has_ended = true;
             self.changed.notify_all();
         }
     }
 
-    /// Ends all work, as a thread is missing.
+    /// Ends all work because a thread is missing.
     pub(super) fn abandon(&self, error: Option<CaptureError>) {
         let mut state = self.lock();
         state.is_abandoned = true;
@@ -162,32 +182,28 @@ impl<'s> WorkQueue<'s> {
         self.changed.notify_all();
     }
 
-    /// How reading ended.
+    /// Returns the error that ended the reading, if there was one.
     pub(super) fn end(self) -> Result<(), CaptureError> {
         let state = self.state.into_inner();
         let state = state.unwrap_or_else(PoisonError::into_inner);
         state.error.map_or(Ok(()), Err)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State<'s>> {
+    fn lock(&self) -> MutexGuard<'_, QueueState<'s>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<'s> State<'s> {
-    /// Takes what was read.
-    fn take_over(
-        &mut self,
-        mut reader: Reader<'s>,
-        outcome: Result<ControlFlow<()>, CaptureError>,
-    ) {
+impl<'s> QueueState<'s> {
+    /// Adds the batch just read to all queues and makes the reader available again.
+    fn accept(&mut self, mut reader: Reader<'s>, outcome: Result<ControlFlow<()>, CaptureError>) {
         if let Some((link_type, buffer)) = reader.latest.take() {
-            for (queue, todo) in self.queues.iter_mut().zip(&mut reader.todo) {
+            for (queue, items) in self.queues.iter_mut().zip(&mut reader.items) {
                 let empty = self.spare.pop().unwrap_or_default();
                 queue.push_back(Work {
                     link_type,
                     buffer: Arc::clone(&buffer),
-                    todo: std::mem::replace(todo, empty),
+                    items: std::mem::replace(items, empty),
                 });
             }
         }
@@ -203,16 +219,17 @@ impl<'s> State<'s> {
     }
 }
 
-/// Reads, and hands packets out. It keeps the time: all tables run their timers at the same packets
-/// as a single one would.
+/// The only reader of the source. It assigns packets to shards and schedules ticks, so that all
+/// tables run their timers at the same packets as a single table would.
 struct Reader<'s> {
     source: &'s mut dyn PacketSource,
     steering: Steering,
-    /// A table without packets: it tells when timers are due.
+    /// A table without packets, which knows when timers are due.
     clock: FlowTable,
-    /// Where the packets of the latest batch are, and what each shard has of them.
+    /// Link type and buffer of the latest batch; `None` once it is queued.
     latest: Option<(LinkType, Arc<[u8]>)>,
-    todo: Vec<Todo>,
+    /// Each shard's share of the latest batch; empty while `latest` is `None`.
+    items: Vec<WorkItems>,
 }
 
 impl<'s> Reader<'s> {
@@ -222,11 +239,11 @@ impl<'s> Reader<'s> {
             steering: Steering::new(options.decoder.clone(), shards),
             clock: FlowTable::new(options.clone()),
             latest: None,
-            todo: (0..shards).map(|_| Todo::default()).collect(),
+            items: (0..shards).map(|_| WorkItems::default()).collect(),
         }
     }
 
-    /// Reads one batch, if there is one within a while; breaks at the end.
+    /// Reads one batch, if there is one within [`WAIT`]. Breaks at the end of the source.
     fn read(&mut self) -> Result<ControlFlow<()>, CaptureError> {
         let is_shared = self.source.shared_buffer().is_some();
         let (link_type, copy) = match self.source.next_batch(WAIT)? {
@@ -234,16 +251,17 @@ impl<'s> Reader<'s> {
                 for header in batch.headers {
                     let now = header.timestamp;
                     if self.clock.due().is_none_or(|due| due <= now) {
-                        self.clock.tick(now, &mut Nowhere);
-                        for todo in &mut self.todo {
-                            todo.ticks.push((todo.headers.len(), now));
+                        self.clock.tick(now, &mut NullSink);
+                        for items in &mut self.items {
+                            items.ticks.push((items.headers.len(), now));
                         }
                     }
                     let packet = header.packet(batch.buffer, batch.link_type);
-                    if let Some(todo) = self.todo.get_mut(self.steering.shard(packet)) {
-                        todo.headers.push(*header);
+                    if let Some(items) = self.items.get_mut(self.steering.shard(packet)) {
+                        items.headers.push(*header);
                     }
                 }
+                // A source that cannot share its buffer reuses it for the next batch.
                 (
                     batch.link_type,
                     (!is_shared).then(|| Arc::from(batch.buffer)),
@@ -258,14 +276,14 @@ impl<'s> Reader<'s> {
     }
 }
 
-/// What a table without packets sends.
-struct Nowhere;
+/// A sink for a table that never has flows.
+struct NullSink;
 
-impl FlowSink for Nowhere {
+impl FlowSink for NullSink {
     fn flows(&mut self, _: Vec<Flow>) {}
 }
 
-/// With less work than this for any shard, more is read.
-const ENOUGH: usize = 3;
-/// With as much work as this for one shard, nothing is read.
-const MOST: usize = 6;
+/// Queue length of any shard below which the next batch is read.
+const LOW_WATER: usize = 3;
+/// Queue length of any shard at which nothing more is read.
+const HIGH_WATER: usize = 6;

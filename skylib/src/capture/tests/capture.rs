@@ -17,7 +17,7 @@ use crate::time::{Clock, ManualClock, Timestamp};
 
 const LONG: Duration = Duration::from_secs(10);
 
-/// Batches of ARP requests of several senders, then whatever the end is.
+/// Source of batches of ARP requests from several senders, followed by a given end.
 struct Script {
     batches: VecDeque<Vec<u16>>,
     end: fn() -> Result<Batch<'static>, CaptureError>,
@@ -140,7 +140,7 @@ fn a_source_that_ends_leaves_all_its_flows_with_the_sink() {
 }
 
 #[test]
-fn flows_can_be_asked_for_while_packets_come() {
+fn flows_can_be_queried_while_packets_arrive() {
     let (capture, _sink) = start(Script::new(&[&[1, 2, 3]], || Ok(Batch::Timeout)), &clock());
     while capture
         .handle()
@@ -211,7 +211,7 @@ fn a_long_query_is_answered_in_batches() {
 }
 
 #[test]
-fn a_question_that_waits_at_the_end_is_answered_before_the_flows_leave() {
+fn a_query_that_waits_at_the_end_is_answered_before_the_flows_leave() {
     let (capture, _sink) = start(Script::new(&[&[1, 2]], || Ok(Batch::Timeout)), &clock());
     let handle = capture.handle().clone();
     while handle.report(LONG).expect("an answer").packets.received < 2 {}
@@ -226,7 +226,7 @@ fn a_question_that_waits_at_the_end_is_answered_before_the_flows_leave() {
 }
 
 #[test]
-fn many_can_ask_at_once() {
+fn many_threads_can_query_at_once() {
     let (capture, _sink) = start(Script::new(&[&[1]], || Ok(Batch::Timeout)), &clock());
     while capture
         .handle()
@@ -240,10 +240,10 @@ fn many_can_ask_at_once() {
         for _ in 0..8 {
             let handle = capture.handle().clone();
             scope.spawn(move || {
-                let asked: Vec<_> = (0..50)
+                let pending: Vec<_> = (0..50)
                     .map(|_| handle.start_query(&FlowQuery::default(), LONG))
                     .collect();
-                for answer in asked {
+                for answer in pending {
                     let set = answer.expect("taken").wait(LONG).expect("answered");
                     assert_eq!(set.flows.len(), 1);
                 }
@@ -253,7 +253,7 @@ fn many_can_ask_at_once() {
 }
 
 #[test]
-fn captures_that_are_busy_can_all_be_asked_before_one_answers() {
+fn busy_captures_can_all_be_queried_before_one_answers() {
     static GATE: Mutex<()> = Mutex::new(());
     static AT_THE_GATE: AtomicUsize = AtomicUsize::new(0);
     let busy = || {
@@ -270,11 +270,11 @@ fn captures_that_are_busy_can_all_be_asked_before_one_answers() {
         assert!(captures.iter().all(|capture| !capture.is_finished()));
         thread::yield_now();
     }
-    let asked: Vec<_> = captures.iter().map(|c| c.handle().start_report()).collect();
+    let reports: Vec<_> = captures.iter().map(|c| c.handle().start_report()).collect();
     let busy = captures[0].handle().start_report().expect("taken");
     assert_eq!(busy.wait(Duration::from_millis(1)), None);
     drop(closed);
-    for pending in asked {
+    for pending in reports {
         assert!(pending.expect("taken").wait(LONG).is_some());
     }
     captures.iter().for_each(Capture::request_stop);
@@ -317,13 +317,13 @@ fn dropping_a_capture_stops_it() {
 
 #[test]
 fn a_source_that_fails_ends_the_capture_after_its_flows_are_sent() {
-    let gone = || Err(CaptureError::InterfaceGone("eth0".to_owned()));
-    let (capture, sink) = start(Script::new(&[&[1, 2]], gone), &clock());
+    let removed = || Err(CaptureError::InterfaceRemoved("eth0".to_owned()));
+    let (capture, sink) = start(Script::new(&[&[1, 2]], removed), &clock());
     while !capture.is_finished() {
         thread::yield_now();
     }
     let error = capture.stop().expect_err("the reason");
-    assert_eq!(error.to_string(), r#"interface "eth0" has gone away"#);
+    assert_eq!(error.to_string(), r#"interface "eth0" was removed"#);
     assert_eq!(sink.all().len(), 2);
 }
 

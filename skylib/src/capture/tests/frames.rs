@@ -1,6 +1,6 @@
-//! Frames for tests.
+//! Builders of frames for tests.
 
-/// An Ethernet frame with some type and payload.
+/// Returns an Ethernet frame with this type and payload.
 pub(crate) fn frame(ether_type: u16, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1];
     frame.extend(ether_type.to_be_bytes());
@@ -8,7 +8,7 @@ pub(crate) fn frame(ether_type: u16, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// The same frame with a VLAN tag.
+/// Returns a copy of a frame with a VLAN tag added.
 pub(crate) fn tagged(frame: &[u8], protocol: u16, control: u16) -> Vec<u8> {
     let mut tagged = frame[..12].to_vec();
     tagged.extend(protocol.to_be_bytes());
@@ -17,7 +17,7 @@ pub(crate) fn tagged(frame: &[u8], protocol: u16, control: u16) -> Vec<u8> {
     tagged
 }
 
-/// An IPv4 packet with UDP, with so many bytes of payload.
+/// Returns an IPv4 UDP packet with `payload` bytes of payload.
 pub(crate) fn udp(source_port: u16, destination_port: u16, payload: usize) -> Vec<u8> {
     let length = |bytes: usize| u16::try_from(bytes).expect("a short packet").to_be_bytes();
     let mut packet = vec![0x45, 0];

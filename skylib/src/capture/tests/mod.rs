@@ -1,4 +1,4 @@
-//! Tests of the whole module, and frames for tests.
+//! Tests of `Capture`, and frames for other tests.
 
 mod capture;
 pub(crate) mod frames;

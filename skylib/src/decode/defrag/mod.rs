@@ -27,8 +27,8 @@ pub struct DefragOptions {
     pub max_datagrams: usize,
     /// Maximum memory of incomplete datagrams in bytes; 8 MiB by default.
     pub max_bytes: usize,
-    /// Time from the first fragment of a datagram after which it is dropped, in packet time; 30 s by
-    /// default.
+    /// Time from the first fragment of a datagram after which it is dropped, in packet time; 30 s
+    /// by default.
     pub timeout: Duration,
     /// Minimum payload of the last fragment of a datagram in bytes; 1 by default. For other
     /// fragments it is always 8.
@@ -97,7 +97,8 @@ pub struct Fragment {
 pub enum Reassembly {
     /// The fragment is stored until the others of its datagram arrive.
     Pending,
-    /// The fragment is too short, too long, or contradicts fragments received before, and is ignored.
+    /// The fragment is too short, too long, or contradicts fragments received before, and is
+    /// ignored.
     Rejected,
     /// The fragment completes its datagram.
     Complete(Reassembled),
@@ -117,20 +118,23 @@ pub struct Reassembled {
     pub pending_ip_bytes: u64,
     /// Length of the IPv4 header and payload of the completing fragment, in bytes.
     pub last_ip_bytes: u32,
-    /// Length on the wire that the unfragmented packet would have, up to the end of the datagram, in
-    /// bytes.
+    /// Length on the wire that the unfragmented packet would have, up to the end of the datagram,
+    /// in bytes.
     pub wire_len: u32,
 }
 
 /// Reassembles IPv4 fragments.
 ///
 /// ```
-/// use skylib::decode::{Decoder, DecoderOptions, Defragmenter, DefragOptions, Encapsulations, Reassembly};
+/// use skylib::decode::{
+///     Decoder, DecoderOptions, DefragOptions, Defragmenter, Encapsulations, Reassembly,
+/// };
 /// use skylib::packet::{LinkType, PacketRef};
 /// use skylib::time::Timestamp;
 ///
 /// // Two fragments of 8 bytes each: the first has the flag "more fragments", the second an offset.
-/// let (decoder, mut encapsulations) = (Decoder::new(DecoderOptions::default()), Encapsulations::new());
+/// let decoder = Decoder::new(DecoderOptions::default());
+/// let mut encapsulations = Encapsulations::new();
 /// let mut defragmenter = Defragmenter::new(DefragOptions::default());
 /// let mut frame = Vec::new();
 /// let mut results = Vec::new();
@@ -232,9 +236,9 @@ impl Defragmenter {
         }
     }
 
-    /// Adds the fragment in a packet. If it completes a datagram, `frame` is replaced by the packet as
-    /// it would be without fragmentation: the headers of this packet, then the reassembled payload.
-    /// Decode it with [`Decoder::decode_reassembled`](super::Decoder::decode_reassembled).
+    /// Adds the fragment in a packet. If it completes a datagram, `frame` is replaced by the packet
+    /// as it would be without fragmentation: the headers of this packet, then the reassembled
+    /// payload. Decode it with [`Decoder::decode_reassembled`](super::Decoder::decode_reassembled).
     pub fn add(
         &mut self,
         packet: PacketRef<'_>,
@@ -346,8 +350,8 @@ impl Defragmenter {
         Reassembly::Rejected
     }
 
-    /// Drops the oldest datagram or a stale entry of the queue; with `now`, only if the timeout of the
-    /// datagram is before it. Returns whether anything was removed.
+    /// Drops the oldest datagram or a stale entry of the queue; with `now`, only if the timeout of
+    /// the datagram is before it. Returns whether anything was removed.
     fn drop_oldest(&mut self, now: Option<Timestamp>) -> bool {
         let Some((key, number)) = self.order.front().copied() else {
             return false;
@@ -383,7 +387,8 @@ impl Defragmenter {
 }
 
 impl IncompleteDatagram {
-    /// Returns whether a fragment is consistent with the end of the datagram, as far as it is known.
+    /// Returns whether a fragment is consistent with the end of the datagram, as far as it is
+    /// known.
     fn fits(&self, range: &FragmentRange) -> bool {
         match self.total {
             Some(total) if range.is_last => range.end == total,

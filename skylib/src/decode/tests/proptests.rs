@@ -84,7 +84,7 @@ fn any_packet() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![9 => frame, 1 => arp].prop_recursive(3, 64, 1, |inner| {
         (inner, 0..6_u8, any::<[u8; 4]>(), any::<bool>(), 0_usize..3).prop_map(
             |(frame, tunnel, id, is_v4, tags)| {
-                let (protocol, payload) = tunnelled(tunnel, id, &frame);
+                let (protocol, payload) = tunneled(tunnel, id, &frame);
                 tagged(
                     tags,
                     is_v4,
@@ -120,7 +120,7 @@ fn tagged(tags: usize, is_v4: bool, datagram: &[u8]) -> Vec<u8> {
 }
 
 /// Returns IP protocol number and payload of a frame in a tunnel.
-fn tunnelled(tunnel: u8, [a, b, c, d]: [u8; 4], frame: &[u8]) -> (u8, Vec<u8>) {
+fn tunneled(tunnel: u8, [a, b, c, d]: [u8; 4], frame: &[u8]) -> (u8, Vec<u8>) {
     let inner_ip = (u16::from_be_bytes([frame[12], frame[13]]), &frame[14..]);
     let gre = |flags: u8, fields: &[u8], protocol: u16, payload: &[u8]| {
         let head = [flags, 0, (protocol >> 8) as u8, protocol as u8];
@@ -245,7 +245,7 @@ fn the_fast_path_supports_what_it_is_for() {
     let options = DecoderOptions::default();
     let frame = ethernet(0x0800, &ipv4(17, &udp(7000, 7001, b"x")));
     for tunnel in 0..5 {
-        let (protocol, payload) = tunnelled(tunnel, [1, 2, 3, 4], &frame);
+        let (protocol, payload) = tunneled(tunnel, [1, 2, 3, 4], &frame);
         for (is_v4, datagram) in [
             (true, ipv4(protocol, &payload)),
             (false, ipv6(protocol, &payload)),
@@ -259,7 +259,7 @@ fn the_fast_path_supports_what_it_is_for() {
             }
         }
     }
-    let (protocol, payload) = tunnelled(5, [1, 2, 3, 4], &frame);
+    let (protocol, payload) = tunneled(5, [1, 2, 3, 4], &frame);
     assert!(!paths_agree(&options, &tagged(0, true, &ipv4(protocol, &payload)), 2000).unwrap());
     assert!(!paths_agree(&options, &tagged(5, true, &ipv4(1, ECHO)), 2000).unwrap());
     assert!(!paths_agree(&options, &tagged(0, true, &ipv4(1, ECHO)), 0).unwrap());
@@ -284,7 +284,7 @@ fn every_damaged_byte_and_every_truncation_decode_alike() {
         packets.push(tagged(0, false, &ipv6(*protocol, payload)));
     }
     for tunnel in 0..6 {
-        let (protocol, payload) = tunnelled(tunnel, [1, 2, 3, 4], &packets[1]);
+        let (protocol, payload) = tunneled(tunnel, [1, 2, 3, 4], &packets[1]);
         packets.push(tagged(0, true, &ipv4(protocol, &payload)));
     }
     let agree = |data: &[u8]| paths_agree(&options, data, 300).unwrap();

@@ -461,7 +461,7 @@ mod tests {
     use crate::flow::FlowTableOptions;
     use crate::graph::{Graph, Metadata, Origin};
     use crate::gremlin::Limits;
-    use crate::store::MemoryStore;
+    use crate::store::MemoryDocStore;
     use crate::time::SystemClock;
 
     fn reconciler(max_active: usize) -> Reconciler {
@@ -473,7 +473,7 @@ mod tests {
             clock: Arc::clone(&clock),
             limits: Limits::default(),
         };
-        let (resources, _) = ResourceStore::open(Arc::new(MemoryStore::default())).unwrap();
+        let (resources, _) = ResourceStore::open(Arc::new(MemoryDocStore::default())).unwrap();
         let opener = Opener {
             graph: Arc::clone(&queries.graph),
             flows: Arc::clone(&queries.flows),
@@ -547,18 +547,13 @@ mod tests {
     }
 
     #[test]
+    #[ignore = "needs root: captures on the loopback interface"]
     fn a_capture_beyond_the_limit_is_shown_on_its_node_and_starts_when_another_ends() {
         let mut reconciler = reconciler(1);
         let graph = Arc::clone(&reconciler.graph);
         graph.update_as(None, |graph, _| graph.add_node(loopback()).unwrap());
         reconciler.start(key("a"), &spec("a"), &loopback());
-        if reconciler.active == 0 {
-            eprintln!(
-                "SKIPPED: no capture on lo for the test: {}",
-                shown(&reconciler)
-            );
-            return;
-        }
+        assert_eq!(reconciler.active, 1, "{}", shown(&reconciler));
         reconciler.start(key("b"), &spec("b"), &loopback());
         let limit = "limit of 1 active captures reached (agent.capture.max_active)";
         assert!(shown(&reconciler).contains(limit), "{}", shown(&reconciler));

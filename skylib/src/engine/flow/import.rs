@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::io::Read;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::hub::FlowHub;
@@ -85,19 +84,19 @@ impl Importer {
             clock: &*self.clock,
             count: 0,
         };
-        let mut go_on = || match options.interrupt.is_some_and(|interrupt| interrupt()) {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
-        };
-        let (stats, end) = Replay::new(self.table.clone()).run(&mut source, &mut sink, &mut go_on);
-        let truncated = match end {
-            Ok(()) => None,
-            Err(CaptureError::File {
-                source: error @ PcapFileError::ShortRecord { .. },
-                ..
-            }) => Some(Chain(&error).to_string()),
-            Err(error) => return Err(error),
-        };
+        let is_interrupted = || options.interrupt.is_some_and(|interrupt| interrupt());
+        let replay = Replay::new(self.table.clone());
+        let (stats, truncated) =
+            match replay.run_while(&mut source, &mut sink, || !is_interrupted()) {
+                Ok(stats) => (stats, None),
+                Err(failure) => match failure.error {
+                    CaptureError::File {
+                        source: error @ PcapFileError::ShortRecord { .. },
+                        ..
+                    } => (failure.stats, Some(Chain(&error).to_string())),
+                    error => return Err(error),
+                },
+            };
         Ok(ImportSummary {
             packets: stats.packets,
             flows: sink.count,

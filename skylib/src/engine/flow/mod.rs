@@ -12,10 +12,12 @@ mod batch_queue;
 mod hub;
 mod import;
 mod remote_flows;
+mod udp_drops;
 
 pub use hub::{FlowHub, FlowOptions, TableId};
 pub use import::{ImportOptions, ImportSummary};
 pub use remote_flows::IngestionStatus;
+pub use udp_drops::udp_receive_drops;
 
 pub(super) use hub::HubSink;
 pub(super) use import::Importer;

@@ -78,7 +78,7 @@ mod tests {
 
     use super::*;
     use crate::api::{AlertSpec, ResourceStore};
-    use crate::store::{DocStore, Document, MemoryStore, StoreError};
+    use crate::store::{DocStore, Document, MemoryDocStore, StoreError};
 
     type Alerts = ResourceStore<AlertSpec>;
 
@@ -107,7 +107,7 @@ mod tests {
     /// A store that fails to delete, and counts the attempts.
     #[derive(Default)]
     struct Failing {
-        documents: MemoryStore,
+        documents: MemoryDocStore,
         works: AtomicBool,
         deletes: AtomicU32,
     }

@@ -184,3 +184,89 @@ fn open<R: Resource>(
     let store = store.with_limit(limit).with_max_bytes(max_bytes);
     Ok(Resources::new(Arc::new(store), Arc::clone(context)))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use parking_lot::Mutex;
+
+    use super::*;
+    use crate::engine::flow::{FlowHub, FlowOptions};
+    use crate::engine::graph::SharedGraph;
+    use crate::engine::query::QueryRunner;
+    use crate::engine::resource::Collection;
+    use crate::flow::LayerKeyMode;
+    use crate::graph::Graph;
+    use crate::gremlin::Limits;
+    use crate::store::MemoryDocStore;
+    use crate::time::{Clock, ManualClock, Timestamp};
+
+    /// Records what it observes, with a name.
+    struct Recorder(&'static str, Arc<Mutex<Vec<String>>>);
+
+    impl<R: Resource> Observer<R> for Recorder {
+        fn created(&self, _: &R, expires_at: Option<Timestamp>) {
+            let Self(name, records) = self;
+            let expiry = expires_at.map(Timestamp::as_ms);
+            records
+                .lock()
+                .push(format!("{name} created {} {expiry:?}", R::KIND));
+        }
+
+        fn deleted(&self, _: &R) {
+            let Self(name, records) = self;
+            records.lock().push(format!("{name} deleted {}", R::KIND));
+        }
+    }
+
+    fn registry(clock: &Arc<ManualClock>) -> Registry {
+        let clock: Arc<dyn Clock> = Arc::clone(clock) as _;
+        let graph = SharedGraph::new(Graph::new(), Arc::clone(&clock), Vec::new());
+        let queries = QueryRunner {
+            graph: Arc::new(graph),
+            flows: Arc::new(FlowHub::new(FlowOptions::default())),
+            clock,
+            limits: Limits::default(),
+        };
+        let context = ResourceContext {
+            queries,
+            bus: Arc::default(),
+            layer_key_mode: LayerKeyMode::default(),
+        };
+        let documents: Arc<dyn DocStore> = Arc::new(MemoryDocStore::default());
+        Registry::open(&documents, ResourceLimits::default(), "h", context).unwrap()
+    }
+
+    #[test]
+    fn observers_are_called_in_the_order_of_their_registration() {
+        let clock = Arc::new(ManualClock::new(Timestamp::from_ms(1_000)));
+        let mut registry = registry(&clock);
+        let records = Arc::<Mutex<Vec<String>>>::default();
+        let own = Recorder("own", Arc::clone(&records));
+        registry.alerts.observe(Arc::new(own));
+        registry.observe(&Arc::new(Recorder("all", Arc::clone(&records))));
+        let take = || std::mem::take(&mut *records.lock());
+
+        let alert = r#"{"Expression": "G.V()", "Trigger": "graph"}"#;
+        let alert = registry.alerts.create(alert, Some("2500ms")).unwrap();
+        let wanted = [
+            "own created alert Some(3000)",
+            "all created alert Some(3000)",
+        ];
+        assert_eq!(take(), wanted);
+        assert!(registry.alerts.delete(&alert.uuid).unwrap());
+        assert_eq!(take(), ["own deleted alert", "all deleted alert"]);
+
+        let rule = r#"{"Action": "update", "Query": "G.V()", "Metadata": {"Color": "red"}}"#;
+        let rule = registry.node_rules.create(rule, Some("2500ms")).unwrap();
+        assert_eq!(registry.counts()["noderule"], 1);
+        assert_eq!(take(), ["all created noderule Some(3000)"]);
+        clock.advance(Duration::from_secs(10));
+        for resources in registry.all() {
+            resources.expire(clock.now()).unwrap();
+        }
+        assert_eq!(take(), ["all deleted noderule"]);
+        assert!(registry.node_rules.get(&rule.uuid).is_none());
+    }
+}

@@ -1,4 +1,6 @@
-//! `Chains`: the revisions of each element, one after the other in time.
+//! `Chains`: the revisions of each element in the order of time.
+//!
+//! The revision at an instant is found by binary search: `O(log n)` in the revisions of an element.
 
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
@@ -12,64 +14,72 @@ use crate::graph::insertion_order::InsertionOrder;
 use crate::graph::storage::make_room;
 use crate::time::{Timestamp, When};
 
-/// All elements of one kind by place, by id and in the order they came.
+/// All nodes or all edges, by slot, by id, and in insertion order.
 pub(super) struct Chains<E: Element> {
+    /// One chain per slot; `None` for the slots in `free`.
     chains: Vec<Option<Chain<E>>>,
     free: Vec<u32>,
+    /// Hash index of the ids: slots.
     ids: HashTable<u32>,
     hasher: DefaultHashBuilder,
     order: InsertionOrder,
 }
 
-/// The revisions of one element. Their times follow each other whatever clocks they come from:
-/// each begins when the one before ends, or later.
+/// Revisions of one element. Their times are made monotonic, whatever clocks they are from: each
+/// begins when the previous one ends, or later.
 #[expect(
     clippy::box_collection,
-    reason = "a pointer instead of four words, in each of a million elements"
+    reason = "a pointer instead of four words in each element, of which there may be a million"
 )]
 pub(super) struct Chain<E> {
-    /// None of most elements, which never change.
+    /// Revisions before the newest one, oldest first; never empty. `None` for most elements, which never
+    /// change.
     former: Option<Box<VecDeque<Span<E>>>>,
     newest: Span<E>,
-    /// Number of the change that brought the element.
+    /// Number of the change that inserted the element.
     born: u64,
 }
 
-/// A revision and its time.
+/// A revision and its interval of time.
 struct Span<E> {
     element: Arc<E>,
-    /// Number of the change that made it.
+    /// Number of the change that made the revision.
     number: u64,
     from: Timestamp,
+    /// `None` for the present revision.
     end: Option<End>,
 }
 
+/// End of a revision.
 #[derive(Clone, Copy)]
 struct End {
     at: Timestamp,
-    /// Number of the change that ended it.
+    /// Number of the change that ended the revision.
     number: u64,
 }
 
-/// What a reader sees: revisions of a time, as recorded up to a change.
+/// Visibility of a reader: the revisions of a time, as recorded up to a change.
 #[derive(Clone, Copy)]
 pub(super) struct Window {
     pub(super) when: When,
     pub(super) recorded: u64,
 }
 
-/// What a change ended: where, and how many bytes only the past holds on to now.
+/// Revision that a change has ended.
 pub(super) struct Ended {
-    pub(super) place: u32,
+    /// Slot of the element.
+    pub(super) slot: u32,
+    /// Bytes that the revision does not share with the next one.
     pub(super) bytes: usize,
 }
 
 impl<E: Element> Chains<E> {
-    /// Takes down an element that came or changed; ends its former revision.
+    /// Records the insertion or the change of an element; returns its slot and its previous revision,
+    /// which ends.
     pub(super) fn put(&mut self, element: &Arc<E>, number: u64) -> (u32, Option<Ended>) {
         let begin = in_ms(element.fields().updated_at.max(element.fields().created_at));
-        if let Some(place) = self.find(element.id())
-            && let Some(chain) = self.chain_mut(place)
+        if let Some(slot) = self.find(element.id())
+            && let Some(chain) = self.chain_mut(slot)
         {
             let newest = &mut chain.newest;
             let open = newest.end.is_none();
@@ -85,7 +95,7 @@ impl<E: Element> Chains<E> {
             let metadata = former.element.metadata();
             let bytes = metadata.unshared_bytes(element.metadata()) + overhead::<E>();
             chain.former.get_or_insert_default().push_back(former);
-            return (place, open.then_some(Ended { place, bytes }));
+            return (slot, open.then_some(Ended { slot, bytes }));
         }
         let span = Span {
             element: Arc::clone(element),
@@ -96,26 +106,27 @@ impl<E: Element> Chains<E> {
         (self.add(span), None)
     }
 
-    /// Takes down that an element went. Nothing for one that is not known.
-    pub(super) fn end(&mut self, gone: &Arc<E>, number: u64) -> Option<Ended> {
-        let place = self.find(gone.id())?;
-        let newest = &mut self.chain_mut(place)?.newest;
+    /// Records the deletion of an element; `None` if it is unknown or deleted already.
+    pub(super) fn end(&mut self, deleted: &Arc<E>, number: u64) -> Option<Ended> {
+        let slot = self.find(deleted.id())?;
+        let newest = &mut self.chain_mut(slot)?.newest;
         if newest.end.is_some() {
             return None;
         }
-        let at = in_ms(gone.fields().deleted_at.unwrap_or(newest.from));
+        let at = in_ms(deleted.fields().deleted_at.unwrap_or(newest.from));
         newest.end = Some(End {
             at: at.max(newest.from),
             number,
         });
-        newest.element = Arc::clone(gone);
-        let bytes = gone.metadata().heap_bytes() + overhead::<E>();
-        Some(Ended { place, bytes })
+        newest.element = Arc::clone(deleted);
+        let bytes = deleted.metadata().heap_bytes() + overhead::<E>();
+        Some(Ended { slot, bytes })
     }
 
-    /// Drops an element's oldest revision, which must have ended; the element with its last one.
-    pub(super) fn drop_oldest(&mut self, place: u32) -> Option<Arc<E>> {
-        let chain = self.chain_mut(place)?;
+    /// Drops the oldest revision of an element, which must have ended; removes the element with the last
+    /// one.
+    pub(super) fn drop_oldest(&mut self, slot: u32) -> Option<Arc<E>> {
+        let chain = self.chain_mut(slot)?;
         if let Some(former) = &mut chain.former
             && let Some(span) = former.pop_front()
         {
@@ -127,53 +138,53 @@ impl<E: Element> Chains<E> {
         chain.newest.end?;
         let id = chain.newest.element.id().clone();
         let hash = self.hasher.hash_one(&id);
-        if let Ok(entry) = self.ids.find_entry(hash, |found| *found == place) {
+        if let Ok(entry) = self.ids.find_entry(hash, |found| *found == slot) {
             entry.remove();
         }
-        self.order.remove(place as usize);
-        self.free.push(place);
-        let chain = self.chains.get_mut(place as usize)?.take()?;
+        self.order.remove(slot as usize);
+        self.free.push(slot);
+        let chain = self.chains.get_mut(slot as usize)?.take()?;
         Some(chain.newest.element)
     }
 
-    /// The newest revision of the element with an id, also of one that has gone.
+    /// Returns the newest revision of the element with an id, which may be deleted.
     pub(super) fn newest(&self, id: &E::Id) -> Option<&Arc<E>> {
         Some(&self.chain(self.find(id)?)?.newest.element)
     }
 
-    /// Number of elements.
+    /// Returns the number of elements.
     pub(super) fn len(&self) -> usize {
         self.ids.len()
     }
 
-    /// Where the element with an id is.
+    /// Returns the slot of the element with an id.
     pub(super) fn find(&self, id: &E::Id) -> Option<u32> {
         let hash = self.hasher.hash_one(id);
-        let is_it = |place: &u32| {
-            self.chain(*place)
+        let is_it = |slot: &u32| {
+            self.chain(*slot)
                 .is_some_and(|chain| chain.newest.element.id() == id)
         };
         self.ids.find(hash, is_it).copied()
     }
 
-    pub(super) fn chain(&self, place: u32) -> Option<&Chain<E>> {
-        self.chains.get(place as usize)?.as_ref()
+    pub(super) fn chain(&self, slot: u32) -> Option<&Chain<E>> {
+        self.chains.get(slot as usize)?.as_ref()
     }
 
-    /// The place after another in the order in which elements came; the first for none.
-    pub(super) fn after(&self, place: Option<u32>) -> Option<u32> {
-        let next = self.order.after(place.map(|place| place as usize))?;
+    /// Returns the next slot in insertion order; the first for `None`.
+    pub(super) fn after(&self, slot: Option<u32>) -> Option<u32> {
+        let next = self.order.after(slot.map(|slot| slot as usize))?;
         u32::try_from(next).ok()
     }
 
-    /// Bytes an element takes in the index, times elements.
+    /// Returns the size of the tables in bytes.
     pub(super) fn index_bytes(&self) -> usize {
         const LINK: usize = 8;
         self.chains.len() * (size_of::<Option<Chain<E>>>() + size_of::<u32>() + LINK)
     }
 
-    fn chain_mut(&mut self, place: u32) -> Option<&mut Chain<E>> {
-        self.chains.get_mut(place as usize)?.as_mut()
+    fn chain_mut(&mut self, slot: u32) -> Option<&mut Chain<E>> {
+        self.chains.get_mut(slot as usize)?.as_mut()
     }
 
     fn add(&mut self, span: Span<E>) -> u32 {
@@ -183,32 +194,32 @@ impl<E: Element> Chains<E> {
             born: span.number,
             newest: span,
         };
-        let place = self.free.pop().unwrap_or_else(|| {
-            let place = self.chains.len();
-            make_room(&mut self.chains, place);
-            // A graph holds less than 2^32 elements, and so does a history in a memory.
-            u32::try_from(place).unwrap_or(u32::MAX)
+        let slot = self.free.pop().unwrap_or_else(|| {
+            let slot = self.chains.len();
+            make_room(&mut self.chains, slot);
+            // A graph has less than 2^32 elements, and so has its past in memory.
+            u32::try_from(slot).unwrap_or(u32::MAX)
         });
-        if let Some(slot) = self.chains.get_mut(place as usize) {
+        if let Some(slot) = self.chains.get_mut(slot as usize) {
             *slot = Some(chain);
         }
         let (chains, hasher) = (&self.chains, &self.hasher);
-        self.ids.insert_unique(hash, place, |place| {
-            let chain = chains.get(*place as usize).and_then(Option::as_ref);
+        self.ids.insert_unique(hash, slot, |slot| {
+            let chain = chains.get(*slot as usize).and_then(Option::as_ref);
             chain.map_or(0, |chain| hasher.hash_one(chain.newest.element.id()))
         });
-        self.order.push(place as usize);
-        place
+        self.order.push(slot as usize);
+        slot
     }
 }
 
 impl<E: Element> Chain<E> {
-    /// Number of the change that brought the element.
+    /// Returns the number of the change that inserted the element.
     pub(super) const fn born(&self) -> u64 {
         self.born
     }
 
-    /// The revisions of a window, oldest first; only the last of them at a point.
+    /// Returns the revisions of a window, oldest first; at an instant only the last one of them.
     pub(super) fn within(&self, window: Window) -> impl Iterator<Item = Revision<E>> {
         let slice = window.when.slice();
         // COMPAT: both ends of a revision belong to it.
@@ -219,7 +230,7 @@ impl<E: Element> Chain<E> {
         let has_begun = |span: &Span<E>| span.number <= window.recorded && span.from <= slice.last;
         let newest = Some(&self.newest).filter(|span| has_begun(span) && !is_over(span));
         let former = match window.when {
-            // Everything before has ended when the newest begins.
+            // All earlier revisions have ended when the newest one begins.
             When::At(_) if has_begun(&self.newest) => 0..0,
             when => {
                 let begun = self.before(has_begun);
@@ -241,18 +252,19 @@ impl<E: Element> Chain<E> {
         })
     }
 
-    /// How many former revisions, of which those that fulfil a test come first, do so.
+    /// Returns the number of revisions before the newest one that pass a test, by binary search: those
+    /// that pass must precede the others.
     fn before(&self, test: impl Fn(&Span<E>) -> bool) -> usize {
         let former = self.former.as_ref();
         former.map_or(0, |former| former.partition_point(test))
     }
 
-    /// Whether any revision fulfils a test.
+    /// Returns whether any revision passes a test.
     pub(super) fn any(&self, test: impl FnMut(&E) -> bool) -> bool {
         self.all().any(test)
     }
 
-    /// All revisions, oldest first.
+    /// Iterates over all revisions, oldest first.
     pub(super) fn all(&self) -> impl Iterator<Item = &E> + Clone {
         let former = self.former.iter().flat_map(|former| former.iter());
         let spans = former.chain(std::iter::once(&self.newest));
@@ -272,12 +284,12 @@ impl<E: Element> Default for Chains<E> {
     }
 }
 
-/// Times as clients see them.
+/// Returns a time in the resolution that clients see.
 const fn in_ms(time: Timestamp) -> Timestamp {
     Timestamp::from_ms(time.as_ms())
 }
 
-/// Bytes that a revision takes beside its metadata.
+/// Returns the size in bytes of a revision without its metadata.
 const fn overhead<E>() -> usize {
     size_of::<E>() + size_of::<Span<E>>()
 }

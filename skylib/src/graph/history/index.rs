@@ -1,8 +1,9 @@
-//! `Names`: which nodes have had a value at one of the keys that are asked for most.
+//! `PastIndex`: secondary index of the past, from values of the default keys to nodes.
 //!
-//! An entry is the hash of a key and a value, and the place of a node that has or had it in some
-//! revision that is kept: eight bytes in an ordered set. Different values may share a hash, and a
-//! node may have had a value at another time, so what is found here is tested again.
+//! An entry consists of the hash of a key and a value and the slot of a node that has or had that
+//! value in a stored revision: eight bytes in an ordered set, `O(log n)` per lookup. Different values
+//! may share a hash, and a node may have had a value at another time, so the caller tests the nodes
+//! that are found.
 
 use std::collections::BTreeSet;
 use std::hash::BuildHasher;
@@ -14,39 +15,40 @@ use crate::graph::index::DEFAULT_KEYS;
 use crate::graph::{ElementKey, Metadata};
 use crate::value::{Text, Value};
 
+/// Ordered set of hashes of values and slots of nodes.
 #[derive(Default)]
-pub(super) struct Names {
+pub(super) struct PastIndex {
     entries: BTreeSet<u64>,
     hasher: DefaultHashBuilder,
 }
 
-/// What must be looked up to find all that may pass a filter.
+/// Lookup that finds all nodes that may match a filter.
 #[derive(Clone, Debug)]
 pub(super) struct Lookup {
     pub(super) key: Text,
     hashes: Vec<u32>,
-    /// Entries there are.
+    /// Number of entries with these hashes.
     pub(super) count: usize,
 }
 
-impl Names {
-    /// Enters a revision of a node; `before` is the one that came before it.
-    pub(super) fn put(&mut self, place: u32, metadata: &Metadata, before: Option<&Metadata>) {
+impl PastIndex {
+    /// Adds a revision of a node; `before` is the previous one.
+    pub(super) fn put(&mut self, slot: u32, metadata: &Metadata, before: Option<&Metadata>) {
         for key in DEFAULT_KEYS {
             let value = metadata.get(key);
             if before.is_some_and(|before| before.get(key) == value) {
                 continue;
             }
             for hash in self.hashes(key, value) {
-                self.entries.insert(entry(hash, place));
+                self.entries.insert(entry(hash, slot));
             }
         }
     }
 
-    /// Takes a revision of a node out; `next` is the one after it, `others` are all that stay.
+    /// Removes a revision of a node; `next` is the next one, `others` are all that remain.
     pub(super) fn drop<'m>(
         &mut self,
-        place: u32,
+        slot: u32,
         metadata: &Metadata,
         next: Option<&Metadata>,
         others: &(impl Iterator<Item = &'m Metadata> + Clone),
@@ -56,20 +58,20 @@ impl Names {
             if value.is_none() || next.is_some_and(|next| next.get(key) == value) {
                 continue;
             }
-            let kept: Vec<u32> = others
+            let remaining: Vec<u32> = others
                 .clone()
                 .flat_map(|other| self.hashes(key, other.get(key)))
                 .collect();
             for hash in self.hashes(key, value) {
-                if !kept.contains(&hash) {
-                    self.entries.remove(&entry(hash, place));
+                if !remaining.contains(&hash) {
+                    self.entries.remove(&entry(hash, slot));
                 }
             }
         }
     }
 
-    /// What to look up for a filter; `None` where that would not help. Nothing is counted beyond
-    /// `most`.
+    /// Returns the lookup for a filter; `None` if it has `most` entries or more, or cannot be answered
+    /// by the index.
     pub(super) fn lookup(&self, filter: &Filter<ElementKey>, most: usize) -> Option<Lookup> {
         match filter {
             Filter::All(filters) => {
@@ -110,8 +112,8 @@ impl Names {
         }
     }
 
-    /// The places of the nodes that a lookup finds, perhaps with repetitions.
-    pub(super) fn places(&self, lookup: &Lookup) -> impl Iterator<Item = u32> {
+    /// Returns the slots of the nodes that a lookup finds, possibly with duplicates.
+    pub(super) fn slots(&self, lookup: &Lookup) -> impl Iterator<Item = u32> {
         let entries = lookup
             .hashes
             .iter()
@@ -119,26 +121,27 @@ impl Names {
         entries.map(|entry| *entry as u32)
     }
 
+    /// Returns the size in bytes, approximately.
     pub(super) fn bytes(&self) -> usize {
-        // A tree's nodes are on average three quarters full.
+        // The nodes of a B-tree are three quarters full on average.
         self.entries.len() * size_of::<u64>() * 4 / 3
     }
 
-    /// Hashes of everything that an equality finds a value by.
+    /// Returns the hashes of the values to which a value is equal.
     fn hashes(&self, key: &str, value: Option<&Value>) -> Vec<u32> {
         let mut hashes = Vec::new();
         match value {
             None => {}
             Some(Value::List(list)) => {
                 list.iter()
-                    .for_each(|value| self.enter(key, value, &mut hashes));
+                    .for_each(|value| self.add_hashes(key, value, &mut hashes));
             }
-            Some(value) => self.enter(key, value, &mut hashes),
+            Some(value) => self.add_hashes(key, value, &mut hashes),
         }
         hashes
     }
 
-    fn enter(&self, key: &str, value: &Value, hashes: &mut Vec<u32>) {
+    fn add_hashes(&self, key: &str, value: &Value, hashes: &mut Vec<u32>) {
         if let Value::Text(_) = value {
             hashes.push(self.hash(key, value));
         }
@@ -158,13 +161,13 @@ impl Names {
     }
 }
 
-const fn entry(hash: u32, place: u32) -> u64 {
-    (hash as u64) << 32 | place as u64
+const fn entry(hash: u32, slot: u32) -> u64 {
+    (hash as u64) << 32 | slot as u64
 }
 
 const fn range(hash: u32) -> std::ops::RangeInclusive<u64> {
     entry(hash, 0)..=entry(hash, u32::MAX)
 }
 
-/// More values than this are better looked for among all nodes.
+/// Most values in a lookup; more of them cost more than a scan.
 const MAX_VALUES: usize = 1024;

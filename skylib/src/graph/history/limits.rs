@@ -1,8 +1,8 @@
-//! `HistoryLimits`: how much of the past is kept.
+//! `HistoryLimits`: retention of the past.
 
 use std::time::Duration;
 
-/// Bounds of what is kept of the past.
+/// Limits of the stored past.
 ///
 /// ```
 /// use std::time::Duration;
@@ -13,14 +13,15 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HistoryLimits {
-    /// How long a revision is kept after it ended.
+    /// Retention: time for which a revision is stored after it has ended.
     pub max_age: Duration,
-    /// Most bytes of revisions that have ended; an open reader may hold a quarter more.
+    /// Largest size of the revisions that have ended, in bytes; up to a quarter more if open readers
+    /// need them.
     pub max_bytes: usize,
 }
 
 impl Default for HistoryLimits {
-    /// A day, 512 MiB.
+    /// Returns one day and 512 MiB.
     fn default() -> Self {
         Self {
             max_age: Duration::from_secs(24 * 3600),
@@ -30,13 +31,13 @@ impl Default for HistoryLimits {
 }
 
 impl HistoryLimits {
-    /// With this age.
+    /// Returns the limits with another retention.
     #[must_use]
     pub const fn with_max_age(self, max_age: Duration) -> Self {
         Self { max_age, ..self }
     }
 
-    /// With this many bytes.
+    /// Returns the limits with another size in bytes.
     #[must_use]
     pub const fn with_max_bytes(self, max_bytes: usize) -> Self {
         Self { max_bytes, ..self }

@@ -1,71 +1,76 @@
-//! `MemoryHistory`: a bounded stretch of the past in memory.
+//! `MemoryHistory`: a bounded part of the past in memory.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::fmt;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::chain::{Chain, Chains, Ended, Window};
-use super::index::{Lookup, Names};
-use super::{History, HistoryLimits, HistoryStatus, PastReader, Revision, Visit};
+use super::index::{Lookup, PastIndex};
+use super::{History, HistoryLimits, HistoryStatus, PastReader, Revision, Revisions};
 use crate::filter::Filter;
 use crate::graph::element::Element;
-use crate::graph::view::STRETCH;
-use crate::graph::{Direction, Edge, EdgeId, ElementKey, GraphError, GraphEvent, Node, NodeId};
+use crate::graph::reader::{BATCH_SIZE, SnapshotIter};
+use crate::graph::{
+    Direction, Edge, EdgeId, ElementKey, GraphError, GraphEvent, IndexUse, Node, NodeId,
+};
 use crate::time::{Timestamp, When};
-use crate::value::Text;
 
 /// The past in memory, bounded by age and by bytes.
 ///
-/// Revisions of the present are shared with the graph and cost an entry in an index; what has ended
-/// is dropped, oldest first, once it is too old or too much. Readers take the lock for stretches of
-/// 256 elements and let the recorder in between; what they may still need is kept as long as it
-/// exceeds the bytes by no more than a quarter, then they expire.
+/// Revisions of the present are shared with the graph and cost an index entry each. Revisions that
+/// have ended are dropped, oldest first, beyond the limits on age and size. Readers take the lock for
+/// one batch of 256 elements at a time, so they do not block the recorder for long. What they may need
+/// is stored as long as it exceeds the size limit by no more than a quarter; beyond, they expire.
 pub struct MemoryHistory {
     limits: HistoryLimits,
-    state: RwLock<State>,
+    state: RwLock<Recorded>,
 }
 
+/// Everything that is recorded.
 #[derive(Default)]
-struct State {
+struct Recorded {
     nodes: Chains<Node>,
     edges: Chains<Edge>,
-    /// Nodes by what they are and were called.
-    names: Names,
+    /// Nodes by present and past values.
+    index: PastIndex,
     /// Edges by the nodes at their ends; see [`end_key`].
     ends: BTreeSet<u64>,
-    /// What has ended, in the order in which it was recorded.
-    ended: VecDeque<Dropping>,
+    /// Revisions that have ended, in the order of recording.
+    ended: VecDeque<EndedRevision>,
     /// Number of the last change recorded.
     recorded: u64,
     readers: Readers,
     status: HistoryStatus,
 }
 
-/// Who reads.
+/// Registry of readers.
 #[derive(Default)]
 struct Readers {
+    /// Numbers of the open readers.
     open: BTreeSet<u64>,
     next: u64,
-    /// Readers with lower numbers have lost something.
+    /// Readers with lower numbers have expired.
     expired_below: u64,
 }
 
-/// A revision that goes when its time has come.
-struct Dropping {
-    /// When its end was recorded.
+/// A revision that has ended and will be dropped.
+struct EndedRevision {
+    /// Time at which its end was recorded.
     at: Timestamp,
-    place: u32,
+    /// Slot of the element.
+    slot: u32,
     bytes: u32,
-    kind: Kind,
+    kind: ElementKind,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum ElementKind {
     Node,
     Edge,
 }
 
 impl MemoryHistory {
-    /// An empty history.
+    /// Returns an empty history.
     #[must_use]
     pub fn new(limits: HistoryLimits) -> Self {
         Self {
@@ -74,12 +79,21 @@ impl MemoryHistory {
         }
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, State> {
+    fn read(&self) -> RwLockReadGuard<'_, Recorded> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, State> {
+    fn write(&self) -> RwLockWriteGuard<'_, Recorded> {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for MemoryHistory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryHistory")
+            .field("limits", &self.limits)
+            .field("status", &self.status())
+            .finish_non_exhaustive()
     }
 }
 
@@ -90,7 +104,7 @@ impl History for MemoryHistory {
             state.status.oldest.get_or_insert(now);
         }
         for event in events {
-            state.take(event, now);
+            state.record(event, now);
         }
         state.evict(
             &self.limits,
@@ -128,8 +142,9 @@ impl History for MemoryHistory {
     }
 }
 
-impl State {
-    fn take(&mut self, event: &GraphEvent, now: Timestamp) {
+impl Recorded {
+    /// Records one event.
+    fn record(&mut self, event: &GraphEvent, now: Timestamp) {
         self.recorded += 1;
         let number = self.recorded;
         let (ended, kind) = match event {
@@ -138,42 +153,43 @@ impl State {
                     .nodes
                     .newest(&node.id)
                     .map(|node| node.metadata.clone());
-                let (place, ended) = self.nodes.put(node, number);
-                self.names.put(place, &node.metadata, before.as_ref());
-                (ended, Kind::Node)
+                let (slot, ended) = self.nodes.put(node, number);
+                self.index.put(slot, &node.metadata, before.as_ref());
+                (ended, ElementKind::Node)
             }
-            GraphEvent::NodeDeleted(node) => (self.nodes.end(node, number), Kind::Node),
+            GraphEvent::NodeDeleted(node) => (self.nodes.end(node, number), ElementKind::Node),
             GraphEvent::EdgeAdded(edge) | GraphEvent::EdgeUpdated { edge, .. } => {
-                let (place, ended) = self.edges.put(edge, number);
-                for key in self.end_keys(place, edge) {
+                let (slot, ended) = self.edges.put(edge, number);
+                for key in self.end_keys(slot, edge) {
                     self.ends.insert(key);
                 }
-                (ended, Kind::Edge)
+                (ended, ElementKind::Edge)
             }
-            GraphEvent::EdgeDeleted(edge) => (self.edges.end(edge, number), Kind::Edge),
+            GraphEvent::EdgeDeleted(edge) => (self.edges.end(edge, number), ElementKind::Edge),
         };
-        if let Some(Ended { place, bytes }) = ended {
-            let bytes = u32::try_from(bytes + size_of::<Dropping>()).unwrap_or(u32::MAX);
+        if let Some(Ended { slot, bytes }) = ended {
+            let bytes = u32::try_from(bytes + size_of::<EndedRevision>()).unwrap_or(u32::MAX);
             self.status.bytes += bytes as usize;
-            self.ended.push_back(Dropping {
+            self.ended.push_back(EndedRevision {
                 at: now,
-                place,
+                slot,
                 bytes,
                 kind,
             });
         }
     }
 
-    /// Drops what must go and may, at most so many revisions; whether there is more.
+    /// Drops revisions beyond the limits that no reader needs, at most `most`; returns whether there are
+    /// more.
     fn evict(&mut self, limits: &HistoryLimits, now: Timestamp, most: usize) -> bool {
         let too_old = now.saturating_sub(limits.max_age);
         let max_held = limits.max_bytes.saturating_add(limits.max_bytes / 4);
         let mut dropped = 0;
         while let Some(oldest) = self.ended.front() {
             let over_held = self.status.bytes > max_held;
-            let must_go = self.status.bytes > limits.max_bytes || oldest.at < too_old;
+            let is_beyond = self.status.bytes > limits.max_bytes || oldest.at < too_old;
             let is_held = !self.readers.open.is_empty();
-            if !must_go || (is_held && !over_held) {
+            if !is_beyond || (is_held && !over_held) {
                 return false;
             }
             if dropped >= most && !over_held {
@@ -188,6 +204,7 @@ impl State {
         false
     }
 
+    /// Expires all open readers.
     fn expire_readers(&mut self) {
         let readers = &mut self.readers;
         self.status.expired_readers += readers.open.len() as u64;
@@ -195,6 +212,7 @@ impl State {
         readers.expired_below = readers.next;
     }
 
+    /// Drops the revision that ended first.
     fn drop_oldest(&mut self) {
         let Some(oldest) = self.ended.pop_front() else {
             return;
@@ -203,74 +221,76 @@ impl State {
         self.status.evicted += 1;
         self.status.oldest = self.status.oldest.max(Some(oldest.at));
         match oldest.kind {
-            Kind::Node => {
-                if let Some(node) = self.nodes.drop_oldest(oldest.place) {
-                    let chain = self.nodes.chain(oldest.place);
+            ElementKind::Node => {
+                if let Some(node) = self.nodes.drop_oldest(oldest.slot) {
+                    let chain = self.nodes.chain(oldest.slot);
                     let others = chain.into_iter().flat_map(Chain::all);
                     let others = others.map(|node| &node.metadata);
                     let next = others.clone().next();
-                    self.names.drop(oldest.place, &node.metadata, next, &others);
+                    self.index.drop(oldest.slot, &node.metadata, next, &others);
                 }
             }
-            Kind::Edge => {
-                if let Some(edge) = self.edges.drop_oldest(oldest.place) {
-                    self.forget_ends(oldest.place, &edge);
+            ElementKind::Edge => {
+                if let Some(edge) = self.edges.drop_oldest(oldest.slot) {
+                    self.remove_ends(oldest.slot, &edge);
                 }
             }
         }
     }
 
-    /// Takes an edge out of its nodes' lists unless other revisions have the same ends.
-    fn forget_ends(&mut self, place: u32, dropped: &Edge) {
+    /// Removes an edge from the index of ends unless other revisions have the same ends.
+    fn remove_ends(&mut self, slot: u32, dropped: &Edge) {
         let is_same = |edge: &Edge| edge.parent == dropped.parent && edge.child == dropped.child;
         if !self
             .edges
-            .chain(place)
+            .chain(slot)
             .is_some_and(|chain| chain.any(is_same))
         {
-            for key in self.end_keys(place, dropped) {
+            for key in self.end_keys(slot, dropped) {
                 self.ends.remove(&key);
             }
         }
     }
 
-    fn end_keys(&self, place: u32, edge: &Edge) -> impl Iterator<Item = u64> + use<> {
+    /// Returns the keys of both ends of an edge.
+    fn end_keys(&self, slot: u32, edge: &Edge) -> impl Iterator<Item = u64> + use<> {
         let parent = self.nodes.find(&edge.parent);
         let child = self.nodes.find(&edge.child);
-        let parent = parent.map(|node| end_key(node, Side::Out, place));
-        let child = child.map(|node| end_key(node, Side::In, place));
+        let parent = parent.map(|node| end_key(node, Side::Out, slot));
+        let child = child.map(|node| end_key(node, Side::In, slot));
         parent.into_iter().chain(child)
     }
 
+    /// Returns the size of all indexes in bytes.
     fn index_bytes(&self) -> usize {
-        // A tree's nodes are on average three quarters full.
+        // The nodes of a B-tree are three quarters full on average.
         let ends = self.ends.len() * size_of::<u64>() * 4 / 3;
-        self.nodes.index_bytes() + self.edges.index_bytes() + self.names.bytes() + ends
+        self.nodes.index_bytes() + self.edges.index_bytes() + self.index.bytes() + ends
     }
 }
 
-/// One end of an edge.
+/// Side of a node on which an edge is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Side {
     Out,
     In,
 }
 
-/// A number that orders edges by the node at one end, the side they are on, and their place.
+/// Returns a number that sorts edges by the node at one end, the side, and their slot.
 const fn end_key(node: u32, side: Side, edge: u32) -> u64 {
     let side = match side {
         Side::Out => 0,
         Side::In => 1 << 31,
     };
-    (node as u64) << 32 | side | (edge & PLACE) as u64
+    (node as u64) << 32 | side | (edge & SLOT) as u64
 }
 
-/// The part of an end key that names an edge.
-const PLACE: u32 = (1 << 31) - 1;
+/// Part of an end key that is the slot of an edge.
+const SLOT: u32 = (1 << 31) - 1;
 
-/// Revisions dropped with an event that is recorded; more than one adds.
+/// Most revisions dropped with one recorded event; more than one event adds.
 const DROPS_PER_EVENT: usize = 4;
-/// Revisions dropped before others get the lock.
+/// Most revisions dropped under the lock at a time.
 const DROPS_AT_ONCE: usize = 1024;
 
 struct Reader<'a> {
@@ -280,8 +300,8 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Runs a piece of work on what is recorded.
-    fn stretch<R>(&self, work: impl FnOnce(&State) -> R) -> Result<R, GraphError> {
+    /// Calls `work` with the state, under the lock.
+    fn with_state<R>(&self, work: impl FnOnce(&Recorded) -> R) -> Result<R, GraphError> {
         let state = self.history.read();
         if self.number < state.readers.expired_below {
             return Err(GraphError::ViewExpired);
@@ -289,76 +309,89 @@ impl Reader<'_> {
         Ok(work(&state))
     }
 
-    fn all<E: Element>(
-        &self,
-        chains: impl Fn(&State) -> &Chains<E>,
-        visit: Visit<'_, E>,
-    ) -> Result<(), GraphError> {
+    /// Iterates over all elements of one kind, in insertion order.
+    fn all<'a, E: Element>(
+        &'a self,
+        chains: impl Fn(&Recorded) -> &Chains<E> + 'a,
+    ) -> Revisions<'a, E> {
         let mut last = None;
-        loop {
-            let mut found = Vec::new();
-            let more = self.stretch(|state| {
+        Box::new(SnapshotIter::new(move |batch| {
+            self.with_state(|state| {
                 let chains = chains(state);
                 let mut looked_at = 0;
-                // A chain may have many revisions of a slice.
-                while looked_at < STRETCH && found.len() < STRETCH {
+                // A chain may have many revisions of an interval.
+                while looked_at < BATCH_SIZE && batch.len() < BATCH_SIZE {
                     looked_at += 1;
-                    let Some(place) = chains.after(last) else {
+                    let Some(slot) = chains.after(last) else {
                         return false;
                     };
-                    last = Some(place);
-                    let chain = chains.chain(place);
-                    found.extend(chain.into_iter().flat_map(|c| c.within(self.window)));
+                    last = Some(slot);
+                    let chain = chains.chain(slot);
+                    batch.extend(chain.into_iter().flat_map(|c| c.within(self.window)));
                 }
                 true
-            })?;
-            if found.into_iter().try_for_each(&mut *visit).is_break() || !more {
-                return Ok(());
-            }
-        }
+            })
+        }))
     }
 
-    /// What to look up for a filter, where that is better than to look at all nodes.
+    /// Returns the index lookup for a filter, if that is cheaper than a scan of all nodes.
     fn lookup(&self, filter: &Filter<ElementKey>) -> Result<Option<Lookup>, GraphError> {
-        self.stretch(|state| state.names.lookup(filter, state.nodes.len() / 2))
+        self.with_state(|state| state.index.lookup(filter, state.nodes.len() / 2))
     }
 
+    /// Returns the slots of the nodes that the index finds for a filter, in insertion order; `None`
+    /// if a scan of all nodes is cheaper.
+    fn indexed_slots(
+        &self,
+        filter: &Filter<ElementKey>,
+    ) -> Result<Option<Vec<(u64, u32)>>, GraphError> {
+        let Some(lookup) = self.lookup(filter)? else {
+            return Ok(None);
+        };
+        let mut slots: Vec<(u64, u32)> = self.with_state(|state| {
+            let born = |slot| Some((state.nodes.chain(slot)?.born(), slot));
+            state.index.slots(&lookup).filter_map(born).collect()
+        })?;
+        slots.sort_unstable();
+        slots.dedup();
+        Ok(Some(slots))
+    }
+
+    /// Returns the revisions of the element with an id.
     fn one<E: Element>(
         &self,
-        chains: impl Fn(&State) -> &Chains<E>,
+        chains: impl Fn(&Recorded) -> &Chains<E>,
         id: &E::Id,
-        visit: Visit<'_, E>,
-    ) -> Result<(), GraphError> {
-        let found: Vec<Revision<E>> = self.stretch(|state| {
+    ) -> Result<Vec<Revision<E>>, GraphError> {
+        self.with_state(|state| {
             let chains = chains(state);
-            let chain = chains.find(id).and_then(|place| chains.chain(place));
+            let chain = chains.find(id).and_then(|slot| chains.chain(slot));
             let within = |chain: &Chain<E>| chain.within(self.window).collect();
             chain.map(within).unwrap_or_default()
-        })?;
-        let _stopped = found.into_iter().try_for_each(visit);
-        Ok(())
+        })
     }
 
-    /// The edges on one side of a node, each with the change that brought it.
+    /// Returns the edges on one side of a node, each with the change that inserted it.
     fn side(&self, id: &NodeId, side: Side) -> Result<Vec<(u64, Revision<Edge>)>, GraphError> {
         let mut found = Vec::new();
         let mut next = 0;
         loop {
-            let more = self.stretch(|state| {
+            let more = self.with_state(|state| {
                 let Some(node) = state.nodes.find(id) else {
                     return false;
                 };
-                let keys = end_key(node, side, next)..=end_key(node, side, PLACE);
-                let full = found.len() + STRETCH;
+                let keys = end_key(node, side, next)..=end_key(node, side, SLOT);
+                let full = found.len() + BATCH_SIZE;
                 for (looked_at, key) in state.ends.range(keys).enumerate() {
-                    if looked_at == STRETCH || found.len() >= full {
+                    if looked_at == BATCH_SIZE || found.len() >= full {
                         return true;
                     }
-                    let place = *key as u32 & PLACE;
-                    next = place + 1;
-                    let Some(chain) = state.edges.chain(place) else {
+                    let slot = *key as u32 & SLOT;
+                    next = slot + 1;
+                    let Some(chain) = state.edges.chain(slot) else {
                         continue;
                     };
+                    // An edge id may have been reused for an edge between other nodes.
                     let is_there = |edge: &Edge| match side {
                         Side::Out => edge.parent == *id,
                         Side::In => edge.child == *id,
@@ -379,79 +412,66 @@ impl Reader<'_> {
 }
 
 impl PastReader for Reader<'_> {
-    fn nodes(&self, visit: Visit<'_, Node>) -> Result<(), GraphError> {
-        self.all(|state| &state.nodes, visit)
+    fn nodes(&self) -> Revisions<'_, Node> {
+        self.all(|state| &state.nodes)
     }
 
-    fn nodes_like(
-        &self,
-        filter: &Filter<ElementKey>,
-        visit: Visit<'_, Node>,
-    ) -> Result<(), GraphError> {
-        let Some(lookup) = self.lookup(filter)? else {
-            return self.nodes(visit);
+    fn nodes_like<'a>(&'a self, filter: &'a Filter<ElementKey>) -> Revisions<'a, Node> {
+        // Slots are not reused while this reader is open.
+        let slots = match self.indexed_slots(filter) {
+            Ok(Some(slots)) => slots,
+            Ok(None) => return self.nodes(),
+            Err(error) => return Box::new(std::iter::once(Err(error))),
         };
-        // Places are not given to others as long as this reader is good.
-        let mut places: Vec<(u64, u32)> = self.stretch(|state| {
-            let born = |place| Some((state.nodes.chain(place)?.born(), place));
-            state.names.places(&lookup).filter_map(born).collect()
-        })?;
-        places.sort_unstable();
-        places.dedup();
-        for places in places.chunks(STRETCH) {
-            let found: Vec<Revision<Node>> = self.stretch(|state| {
-                let chains = places
-                    .iter()
-                    .filter_map(|(_, place)| state.nodes.chain(*place));
-                chains.flat_map(|chain| chain.within(self.window)).collect()
-            })?;
-            if found.into_iter().try_for_each(&mut *visit).is_break() {
-                break;
+        let mut rest = slots.into_iter();
+        Box::new(SnapshotIter::new(move |batch| {
+            if rest.len() == 0 {
+                return Ok(false);
             }
-        }
-        Ok(())
+            self.with_state(|state| {
+                let slots = rest.by_ref().take(BATCH_SIZE);
+                let chains = slots.filter_map(|(_, slot)| state.nodes.chain(slot));
+                batch.extend(chains.flat_map(|chain| chain.within(self.window)));
+            })?;
+            Ok(true)
+        }))
     }
 
-    fn probe(&self, filter: &Filter<ElementKey>) -> Result<Option<(Text, usize)>, GraphError> {
+    fn index_for(&self, filter: &Filter<ElementKey>) -> Result<Option<IndexUse>, GraphError> {
         let lookup = self.lookup(filter)?;
-        Ok(lookup.map(|lookup| (lookup.key, lookup.count)))
+        Ok(lookup.map(|lookup| IndexUse::new(lookup.key, lookup.count)))
     }
 
-    fn edges(&self, visit: Visit<'_, Edge>) -> Result<(), GraphError> {
-        self.all(|state| &state.edges, visit)
+    fn edges(&self) -> Revisions<'_, Edge> {
+        self.all(|state| &state.edges)
     }
 
-    fn node(&self, id: &NodeId, visit: Visit<'_, Node>) -> Result<(), GraphError> {
-        self.one(|state| &state.nodes, id, visit)
+    fn node(&self, id: &NodeId) -> Result<Vec<Revision<Node>>, GraphError> {
+        self.one(|state| &state.nodes, id)
     }
 
-    fn edge(&self, id: &EdgeId, visit: Visit<'_, Edge>) -> Result<(), GraphError> {
-        self.one(|state| &state.edges, id, visit)
+    fn edge(&self, id: &EdgeId) -> Result<Vec<Revision<Edge>>, GraphError> {
+        self.one(|state| &state.edges, id)
     }
 
     fn edges_of(
         &self,
         id: &NodeId,
         direction: Direction,
-        visit: Visit<'_, Edge>,
-    ) -> Result<(), GraphError> {
-        let sides: &[Side] = match direction {
-            Direction::Out => &[Side::Out],
-            Direction::In => &[Side::In],
-            Direction::Both => &[Side::Out, Side::In],
-        };
-        for side in sides {
-            for (_, revision) in self.side(id, *side)? {
-                let edge = &revision.element;
-                // A loop was given with the outgoing ones.
-                let is_second_sight =
-                    direction == Direction::Both && *side == Side::In && edge.parent == edge.child;
-                if !is_second_sight && visit(revision).is_break() {
-                    return Ok(());
-                }
-            }
+    ) -> Result<Vec<Revision<Edge>>, GraphError> {
+        let mut found = Vec::new();
+        if direction != Direction::In {
+            found.extend(self.side(id, Side::Out)?);
         }
-        Ok(())
+        if direction != Direction::Out {
+            let mut incoming = self.side(id, Side::In)?;
+            if direction == Direction::Both {
+                // A loop is among the outgoing edges already.
+                incoming.retain(|(_, edge)| edge.element.parent != edge.element.child);
+            }
+            found.extend(incoming);
+        }
+        Ok(found.into_iter().map(|(_, revision)| revision).collect())
     }
 }
 

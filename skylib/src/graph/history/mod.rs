@@ -1,12 +1,12 @@
-//! The past of a graph: every revision of every element, found by time.
+//! The past of a graph: every revision of every element, by time.
 //!
-//! A [`Graph`](super::Graph) holds only the present. Who wants the past gives its events, in their
-//! order, to a [`History`], and the query language reads it there (`At`, `Context`).
-//! [`MemoryHistory`] keeps a bounded stretch of it in memory.
+//! A [`Graph`](super::Graph) contains only the present. To record the past, its owner passes the
+//! events of its journal, in order, to a [`History`], which the query language reads (`At`,
+//! `Context`) through a [`PastView`]. [`MemoryHistory`] stores a bounded part of it in memory.
 //!
 //! ```
 //! use skylib::graph::history::{History, HistoryLimits, MemoryHistory, PastView};
-//! use skylib::graph::{Graph, Metadata, MetadataOp, Node, NodeId};
+//! use skylib::graph::{Graph, GraphReader, Metadata, MetadataOp, Node, NodeId};
 //! use skylib::time::{Timestamp, When};
 //!
 //! let history = MemoryHistory::new(HistoryLimits::default());
@@ -21,13 +21,14 @@
 //! history.record(&graph.take_events(), later);
 //!
 //! let then = PastView::open(&history, When::At(noon));
-//! let node = then.node_by_id(&eth0)?.expect("it was there");
-//! assert_eq!(node.metadata.get("State"), Some(&"UP".into()));
+//! let node = then.node_by_id(&eth0)?;
+//! let state = node.and_then(|node| node.metadata.get("State").cloned());
+//! assert_eq!(state, Some("UP".into()));
 //! # Ok::<(), skylib::graph::GraphError>(())
 //! ```
 //!
-//! A revision lasts from its `UpdatedAt` to that of the next one, or to the deletion; both ends are
-//! included, times count in milliseconds, as clients see them.
+//! A revision lasts from its `UpdatedAt` to that of the next one, or to the deletion. Both ends are
+//! included, and times are compared in milliseconds, because clients see no more.
 
 mod chain;
 mod index;
@@ -41,86 +42,72 @@ pub use limits::HistoryLimits;
 pub use memory::MemoryHistory;
 pub use view::{Identities, PastView};
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::{Direction, Edge, EdgeId, ElementKey, GraphError, GraphEvent, Node, NodeId};
+use super::{Direction, Edge, EdgeId, ElementKey, GraphError, GraphEvent, IndexUse, Node, NodeId};
 use crate::filter::Filter;
 use crate::time::{Timestamp, When};
-use crate::value::Text;
 
-/// Keeps what has happened to a graph; shared by the graph's owner and those who ask.
+/// Store of the past of a graph, shared by the owner of the graph and its readers.
 pub trait History: Send + Sync {
-    /// Takes down what happened, in the order in which it happened, at most once each.
+    /// Records events in their order, each at most once.
     ///
-    /// `now` is the recorder's clock: what is kept is aged by it, whatever times elements carry.
+    /// `now` is the clock of the recorder: retention depends on it, not on the times of the elements.
     fn record(&self, events: &[GraphEvent], now: Timestamp);
 
-    /// Drops what is too old; for times in which nothing happens.
+    /// Drops what is older than the retention; must be called regularly even if nothing changes.
     fn expire(&self, now: Timestamp);
 
-    /// How much is kept.
+    /// Returns how much is stored.
     fn status(&self) -> HistoryStatus;
 
-    /// The past at a time, as far as it is recorded now.
+    /// Opens a snapshot of the past at a time, as recorded so far.
     fn open<'a>(&'a self, when: When) -> Box<dyn PastReader + 'a>;
 }
 
-/// The past at one time, unchanged while it is read.
+/// Snapshot of the past at one time.
 ///
-/// Every method calls `visit` with the revisions of that time, one of each element at a point, all
-/// of them, oldest first, in a slice; and fails with [`GraphError::ViewExpired`] where the past had
-/// to be dropped meanwhile.
+/// Every method returns the revisions of that time: one of each element at an instant, all of them,
+/// oldest first, in an interval. All methods and iterators fail with [`GraphError::ViewExpired`] if
+/// the past had to be dropped since the snapshot was opened.
 pub trait PastReader {
-    /// The nodes, in the order they came.
-    ///
-    /// # Errors
-    /// [`GraphError::ViewExpired`].
-    fn nodes(&self, visit: Visit<'_, Node>) -> Result<(), GraphError>;
+    /// Iterates over the nodes, in insertion order.
+    fn nodes(&self) -> Revisions<'_, Node>;
 
-    /// Among other nodes those that pass a filter, in the order they came: an index may leave out
-    /// some that do not.
+    /// Iterates over the nodes that match a filter, and perhaps others, in insertion order.
     ///
-    /// # Errors
-    /// [`GraphError::ViewExpired`].
-    fn nodes_like(
-        &self,
-        filter: &Filter<ElementKey>,
-        visit: Visit<'_, Node>,
-    ) -> Result<(), GraphError> {
+    /// An implementation with an index leaves out nodes that do not match.
+    fn nodes_like<'a>(&'a self, filter: &'a Filter<ElementKey>) -> Revisions<'a, Node> {
         let _ = filter;
-        self.nodes(visit)
+        self.nodes()
     }
 
-    /// The key whose index [`PastReader::nodes_like`] would ask, and about how many nodes it names;
-    /// `None` where it would look at all of them.
+    /// Returns the index that [`PastReader::nodes_like`] uses for a filter; `None` for a full scan.
     ///
     /// # Errors
     /// [`GraphError::ViewExpired`].
-    fn probe(&self, filter: &Filter<ElementKey>) -> Result<Option<(Text, usize)>, GraphError> {
+    fn index_for(&self, filter: &Filter<ElementKey>) -> Result<Option<IndexUse>, GraphError> {
         let _ = filter;
         Ok(None)
     }
 
-    /// The edges, in the order they came.
+    /// Iterates over the edges, in insertion order.
+    fn edges(&self) -> Revisions<'_, Edge>;
+
+    /// Returns the revisions of the node with an id.
     ///
     /// # Errors
     /// [`GraphError::ViewExpired`].
-    fn edges(&self, visit: Visit<'_, Edge>) -> Result<(), GraphError>;
+    fn node(&self, id: &NodeId) -> Result<Vec<Revision<Node>>, GraphError>;
 
-    /// The node with an id.
+    /// Returns the revisions of the edge with an id.
     ///
     /// # Errors
     /// [`GraphError::ViewExpired`].
-    fn node(&self, id: &NodeId, visit: Visit<'_, Node>) -> Result<(), GraphError>;
+    fn edge(&self, id: &EdgeId) -> Result<Vec<Revision<Edge>>, GraphError>;
 
-    /// The edge with an id.
-    ///
-    /// # Errors
-    /// [`GraphError::ViewExpired`].
-    fn edge(&self, id: &EdgeId, visit: Visit<'_, Edge>) -> Result<(), GraphError>;
-
-    /// The edges of a node: outgoing ones first, each kind in the order they came, loops once.
+    /// Returns the edges of a node: the outgoing ones first, each group in insertion order, loops
+    /// once.
     ///
     /// # Errors
     /// [`GraphError::ViewExpired`].
@@ -128,36 +115,37 @@ pub trait PastReader {
         &self,
         id: &NodeId,
         direction: Direction,
-        visit: Visit<'_, Edge>,
-    ) -> Result<(), GraphError>;
+    ) -> Result<Vec<Revision<Edge>>, GraphError>;
 }
 
-/// Takes revisions until it breaks.
-pub type Visit<'v, E> = &'v mut dyn FnMut(Revision<E>) -> ControlFlow<()>;
+/// Iterator over the revisions of nodes or edges.
+pub type Revisions<'a, E> = Box<dyn Iterator<Item = Result<Revision<E>, GraphError>> + 'a>;
 
-/// A revision of a node or an edge.
+/// Revision of a node or an edge.
 #[derive(Clone, Debug)]
 pub struct Revision<E> {
-    /// The element as it was; `deleted_at` set on the last revision of one that has gone.
+    /// The element; `deleted_at` is set on the last revision of a deleted element.
     pub element: Arc<E>,
-    /// Tells revisions apart, those of nodes from those of edges too, and grows with each change.
+    /// Unique number among all revisions of nodes and edges, increasing with each change.
     pub number: u64,
 }
 
-/// How much of the past is kept.
+/// Amount of the past that is stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HistoryStatus {
-    /// Former revisions, gone elements included; those of the present are not counted.
+    /// Number of revisions that have ended, deleted elements included; those of the present are not
+    /// counted.
     pub revisions: usize,
-    /// Bytes they take, approximately; what a revision shares with the next one counts once.
+    /// Size of these revisions in bytes, approximately; parts shared with the next revision count
+    /// once.
     pub bytes: usize,
-    /// Bytes of the index by which elements are found, those of the present included.
+    /// Size of the indexes in bytes, approximately, with the elements of the present.
     pub index_bytes: usize,
-    /// From when on everything is there; `None` before the first event.
+    /// Time from which on the past is complete; `None` before the first event.
     pub oldest: Option<Timestamp>,
-    /// Revisions dropped because they were too old or too many.
+    /// Number of revisions dropped because of the limits on age and size.
     pub evicted: u64,
-    /// Readers that lost what they were reading because too much happened meanwhile.
+    /// Number of readers that expired because too much had changed since they were opened.
     pub expired_readers: u64,
 }

@@ -1,4 +1,4 @@
-//! The past is what a replay of the events gives, as far as it is kept.
+//! The past equals a replay of the events, as far as it is stored.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,13 +8,13 @@ use proptest::prelude::*;
 use super::*;
 use crate::filter::Filter;
 use crate::graph::tests::proptests::{Step, apply, filters, graph, step};
-use crate::graph::{ElementKey, Graph, GraphView, Metadata, MetadataOp, NodeRef};
+use crate::graph::{ElementKey, Graph, GraphReader as _, GraphView, Metadata, MetadataOp, NodeRef};
 use crate::time::TimeSlice;
 
-/// Steps, each so many ticks after the one before.
+/// Steps with the number of ticks since the previous one.
 type Script = Vec<(i64, Step)>;
 
-/// Milliseconds between two ticks: between them nothing happens.
+/// Milliseconds between two ticks; nothing changes between them.
 const TICK: i64 = 10;
 
 fn script() -> impl Strategy<Value = Script> {
@@ -25,7 +25,7 @@ fn ms(ms: i64) -> Timestamp {
     Timestamp::from_ms(ms)
 }
 
-/// Steps with their times.
+/// Returns the steps with their times.
 fn timed(script: &Script) -> Vec<(i64, &Step)> {
     let mut at = 100 * TICK;
     let mut timed = Vec::new();
@@ -52,7 +52,7 @@ fn record(script: &Script, history: &dyn History) {
     }
 }
 
-/// All moments at which something happens, one between each two, and beyond.
+/// Returns all times of changes, a time between each two of them, and one beyond.
 fn moments(script: &Script) -> BTreeSet<i64> {
     let happens = timed(script).into_iter().map(|(at, _)| at);
     happens.flat_map(|at| [at - 1, at, at + 1]).collect()
@@ -71,13 +71,7 @@ fn all() -> Filter<ElementKey> {
 }
 
 fn nodes_of(view: &PastView<'_>, filter: &Filter<ElementKey>) -> Vec<NodeRef> {
-    let mut found = Vec::new();
-    let visited = view.visit_nodes(filter, &mut |node| {
-        found.push(node);
-        ControlFlow::Continue(())
-    });
-    visited.unwrap();
-    found
+    view.nodes(filter).collect::<Result<_, _>>().unwrap()
 }
 
 fn sorted<T: Ord>(items: impl IntoIterator<Item = T>) -> Vec<T> {
@@ -86,16 +80,11 @@ fn sorted<T: Ord>(items: impl IntoIterator<Item = T>) -> Vec<T> {
     items
 }
 
-/// The past at a moment in which nothing happens is the graph of then, whatever one asks.
+/// Asserts that the past at an instant without changes is the graph of that instant.
 fn assert_same(past: &PastView<'_>, then: &Graph) {
     let live = GraphView::open(then);
     for filter in filters() {
-        let mut expected = Vec::new();
-        live.visit_nodes(&filter, &mut |node| {
-            expected.push(node);
-            ControlFlow::Continue(())
-        })
-        .unwrap();
+        let expected = live.nodes(&filter).collect::<Result<Vec<_>, _>>().unwrap();
         let found = nodes_of(past, &filter);
         let names = |nodes: &[NodeRef]| sorted(nodes.iter().map(|n| format!("{:?}", key(n))));
         assert_eq!(names(&found), names(&expected), "{filter:?}");
@@ -107,29 +96,21 @@ fn assert_same(past: &PastView<'_>, then: &Graph) {
         for node in nodes_of(past, &all()) {
             let expected = then.edges_of(&node.id, direction);
             let expected = expected.map(|(e, n)| format!("{:?} {:?}", key_of_edge(e), key(n)));
-            let mut found = Vec::new();
-            past.walk(
-                std::slice::from_ref(&node),
-                direction,
-                &mut |_, edge, other| {
-                    found.push(format!("{:?} {:?}", key_of_edge(edge), key(other)));
-                    ControlFlow::Continue(())
-                },
-            )
-            .unwrap();
+            let found = past.neighbors(std::slice::from_ref(&node), direction);
+            let found = found.map(|neighbor| {
+                let neighbor = neighbor.unwrap();
+                let (edge, other) = (&neighbor.edge, &neighbor.node);
+                format!("{:?} {:?}", key_of_edge(edge), key(other))
+            });
+            let found: Vec<String> = found.collect();
             assert_eq!(sorted(found.clone()), sorted(expected), "{}", node.id);
-            let mut hops = 0;
-            past.hop(&[node.index()], direction, &mut |_, _, _| {
-                hops += 1;
-                ControlFlow::Continue(())
-            })
-            .unwrap();
+            let hops = past.hops(&[node.index()], direction).count();
             assert_eq!(hops, found.len());
         }
     }
 }
 
-/// Revisions as a naive log has them: id, revision, from, to.
+/// Returns the revisions according to a simple log: id, revision, from, to.
 fn naive_nodes(script: &Script) -> Vec<(String, i64, i64, i64)> {
     let mut log: Vec<(String, i64, i64, i64)> = Vec::new();
     let mut graph = graph();
@@ -168,7 +149,7 @@ proptest! {
                 assert_same(&past, &then);
                 continue;
             }
-            // What goes at the very instant is still there.
+            // An element that is deleted at this instant still exists.
             let before = replay(&script, moment - 1);
             let goes: BTreeSet<_> = naive_nodes(&script)
                 .into_iter()
@@ -272,7 +253,7 @@ proptest! {
 }
 
 #[test]
-fn what_was_called_so_is_found_without_looking_at_all() {
+fn past_values_are_found_by_the_index() {
     let history = MemoryHistory::new(HistoryLimits::default());
     let mut graph = Graph::new().with_journal();
     for number in 0..100 {
@@ -298,13 +279,13 @@ fn what_was_called_so_is_found_without_looking_at_all() {
     };
     let at = |at: i64, name: &str| {
         let past = PastView::open(&history, When::At(ms(at)));
-        let probe = past.probe(&named(name)).unwrap();
-        let probe = probe.map(|(key, count)| (key.to_string(), count));
-        (probe, nodes_of(&past, &named(name)).len())
+        let index = past.index_for(&named(name)).unwrap();
+        let index = index.map(|index| (index.key.to_string(), index.estimate));
+        (index, nodes_of(&past, &named(name)).len())
     };
     let by_name = |count| Some(("Name".to_owned(), count));
     assert_eq!(at(15, "eth7"), (by_name(1), 1));
-    assert_eq!(at(25, "eth7"), (by_name(1), 0), "it was called so once");
+    assert_eq!(at(25, "eth7"), (by_name(1), 0), "the name was changed");
     assert_eq!(at(25, "uplink"), (by_name(1), 1));
     assert_eq!(at(15, "eth8"), (by_name(1), 1));
     assert_eq!(at(25, "nobody"), (by_name(0), 0));
@@ -314,13 +295,13 @@ fn what_was_called_so_is_found_without_looking_at_all() {
     ));
     let past = PastView::open(&history, When::At(ms(15)));
     assert_eq!(
-        past.probe(&devices).unwrap(),
+        past.index_for(&devices).unwrap(),
         None,
-        "an index of nearly all nodes is none"
+        "an index that finds most nodes is not used"
     );
     assert_eq!(nodes_of(&past, &devices).len(), 100);
     drop(past);
-    // What is dropped is not found any more, nor are its names.
+    // Dropped revisions are not found, neither directly nor by the index.
     history.expire(ms(20).saturating_add(Duration::from_secs(1_000_000)));
     assert_eq!(at(25, "eth7"), (by_name(0), 0));
     assert_eq!(at(25, "eth8"), (by_name(0), 0));
@@ -359,7 +340,7 @@ fn clocks_that_disagree_leave_no_hole() {
     graph
         .add_node(Node::new("n", Metadata::new(), ms(5000)))
         .unwrap();
-    // The publisher's clock is behind.
+    // The clock of the publisher is behind.
     for (revision, at) in [(2, 3000), (3, 4000), (4, 7000)] {
         let op = MetadataOp::set("K", revision);
         graph.sync_patch_node(&id, revision, ms(at), &[op]).unwrap();
@@ -374,7 +355,7 @@ fn clocks_that_disagree_leave_no_hole() {
 }
 
 #[test]
-fn an_edge_that_comes_again_elsewhere_is_found_where_it_was() {
+fn an_edge_id_reused_between_other_nodes_is_found_at_its_old_ends() {
     let history = MemoryHistory::new(HistoryLimits::default());
     let mut graph = Graph::new().with_journal();
     for id in ["a", "b", "c"] {
@@ -390,13 +371,11 @@ fn an_edge_that_comes_again_elsewhere_is_found_where_it_was() {
     let neighbours = |from: &str, at| {
         let past = PastView::open(&history, When::At(ms(at)));
         let from = past.node_by_id(&NodeId::from(from)).unwrap().unwrap();
-        let mut found = Vec::new();
-        past.walk(&[from], Direction::Both, &mut |_, _, node| {
-            found.push(node.id.to_string());
-            ControlFlow::Continue(())
-        })
-        .unwrap();
+        let from = [from];
+        let found = past.neighbors(&from, Direction::Both);
         found
+            .map(|neighbor| neighbor.unwrap().node.id.to_string())
+            .collect::<Vec<_>>()
     };
     assert_eq!(neighbours("a", 15), ["b"]);
     assert_eq!(neighbours("b", 15), ["a"]);

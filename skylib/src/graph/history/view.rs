@@ -1,58 +1,59 @@
 //! `PastView`: the past at a time, read as a [`GraphView`](crate::graph::GraphView) is.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::fmt;
-use std::ops::ControlFlow;
 use std::rc::Rc;
 
 use hashbrown::HashMap;
 
-use super::{History, PastReader, Revision, Visit};
-use crate::filter::Filter;
-use crate::graph::view::STRETCH;
-use crate::graph::{
-    Direction, Edge, EdgeId, EdgeRef, ElementKey, GraphError, Node, NodeId, NodeRef,
+use super::{History, PastReader, Revision, Revisions};
+use crate::filter::{Fields, Filter};
+use crate::graph::element::Element;
+use crate::graph::reader::{
+    BATCH_SIZE, EdgeEnds, EdgeRef, Edges, ElementRef, GraphReader, Hop, Hops, IndexUse, Neighbor,
+    Neighbors, NodeRef, Nodes, SnapshotIter, sealed,
 };
+use crate::graph::{Direction, Edge, EdgeId, ElementKey, GraphError, Node, NodeId};
 use crate::time::When;
-use crate::value::Text;
 
-/// Takes the parents and the children of an edge until it breaks.
-type VisitEnds<'v> = &'v mut dyn FnMut(&[NodeRef], &[NodeRef]) -> ControlFlow<()>;
-
-/// The graph as it was at an instant or in a stretch of time.
+/// The graph as it was at an instant or in an interval of time.
 ///
-/// At an instant it is a graph. In a slice it has every revision: nodes and edges come ordered by
-/// `UpdatedAt`, a walk gives each revision of an edge with each revision of the node at its other
-/// end, and [`PastView::identities`] tells which of them are the same element.
+/// At an instant it is a graph. In an interval it has every revision: nodes and edges are ordered
+/// by `UpdatedAt`, the neighbors of a node are each revision of an edge with each revision of the
+/// node at its other end, and [`GraphReader::identities`] returns which of them are the same
+/// element.
+///
+/// The numbers of its elements are assigned as they are read, so the view grows by some bytes for
+/// each revision read.
 pub struct PastView<'a> {
     reader: Box<dyn PastReader + 'a>,
     interrupt: &'a (dyn Fn() -> bool + Sync),
-    is_slice: bool,
-    known: RefCell<Known>,
+    is_interval: bool,
+    known: RefCell<KnownRevisions>,
     identities: Identities,
 }
 
-/// The revisions met so far by their numbers in the view.
+/// The revisions read so far, by their numbers in the view.
 #[derive(Default)]
-struct Known {
-    rows: Vec<Element>,
+struct KnownRevisions {
+    rows: Vec<Row>,
     by_revision: HashMap<u64, u32>,
-    /// The first revision met of each element; only in a slice.
-    nodes: HashMap<NodeId, u32>,
-    edges: HashMap<EdgeId, u32>,
+    /// Number of the first revision read of each element; empty at an instant.
+    first_nodes: HashMap<NodeId, u32>,
+    first_edges: HashMap<EdgeId, u32>,
 }
 
-enum Element {
+enum Row {
     Node(NodeRef),
     Edge(EdgeRef),
 }
 
-/// Which numbers of a [`PastView`] stand for the same element.
+/// Which numbers of a [`PastView`] stand for revisions of the same element.
 #[derive(Clone, Debug, Default)]
 pub struct Identities(Rc<RefCell<Vec<u32>>>);
 
 impl Identities {
-    /// The number that stands for all revisions of an element.
+    /// Returns the number that stands for all revisions of an element.
     #[must_use]
     pub fn of(&self, number: u32) -> u32 {
         let first = self.0.borrow().get(number as usize).copied();
@@ -61,389 +62,328 @@ impl Identities {
 }
 
 impl<'a> PastView<'a> {
-    /// Opens the past at a time, as far as it is recorded now; drop it soon.
+    /// Opens the past at a time, as recorded so far; drop it soon.
     #[must_use]
     pub fn open(history: &'a dyn History, when: When) -> Self {
         Self {
             reader: history.open(when),
             interrupt: &|| false,
-            is_slice: matches!(when, When::During(_)),
+            is_interval: matches!(when, When::During(_)),
             known: RefCell::default(),
             identities: Identities::default(),
         }
     }
 
-    /// With somebody who is asked now and then whether to stop; once it answers true, visits and
-    /// counts end early, and what they gave is not all.
+    /// Returns the same view with a function that is polled every 256 revisions.
+    ///
+    /// Once it returns true, iterators and counts end early, and their result is incomplete.
     #[must_use]
     pub fn with_interrupt(self, interrupt: &'a (dyn Fn() -> bool + Sync)) -> Self {
         Self { interrupt, ..self }
     }
+}
 
-    /// Bytes that the view holds itself, approximately: for each revision met its number.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
+impl sealed::Sealed for PastView<'_> {}
+
+impl GraphReader for PastView<'_> {
+    /// COMPAT: the earliest revision in an interval.
+    fn node_by_id(&self, id: &NodeId) -> Result<Option<NodeRef>, GraphError> {
+        let revisions = self.reader.node(id)?;
+        Ok(revisions.first().map(|revision| self.number(revision)))
+    }
+
+    /// COMPAT: the earliest revision in an interval.
+    fn edge_by_id(&self, id: &EdgeId) -> Result<Option<EdgeRef>, GraphError> {
+        let revisions = self.reader.edge(id)?;
+        Ok(revisions.first().map(|revision| self.number(revision)))
+    }
+
+    fn nodes<'a>(&'a self, filter: &'a Filter<ElementKey>) -> Nodes<'a> {
+        self.select(self.candidate_nodes(filter), filter)
+    }
+
+    fn edges<'a>(&'a self, filter: &'a Filter<ElementKey>) -> Edges<'a> {
+        self.select(self.candidate_edges(filter), filter)
+    }
+
+    fn count_nodes(&self, filter: &Filter<ElementKey>) -> Result<usize, GraphError> {
+        self.count(self.candidate_nodes(filter), filter)
+    }
+
+    fn count_edges(&self, filter: &Filter<ElementKey>) -> Result<usize, GraphError> {
+        self.count(self.candidate_edges(filter), filter)
+    }
+
+    fn index_for(&self, filter: &Filter<ElementKey>) -> Result<Option<IndexUse>, GraphError> {
+        self.reader.index_for(filter)
+    }
+
+    fn neighbors<'a>(&'a self, from: &'a [NodeRef], direction: Direction) -> Neighbors<'a> {
+        self.walk(from.iter().cloned().enumerate(), direction, Neighbor::new)
+    }
+
+    fn neighbor_nodes<'a>(
+        &'a self,
+        from: &'a [NodeRef],
+        direction: Direction,
+        filter: &'a Filter<ElementKey>,
+    ) -> Nodes<'a> {
+        let neighbors = self.neighbors(from, direction);
+        let nodes = neighbors.map(|neighbor| neighbor.map(|neighbor| neighbor.node));
+        SnapshotIter::from_results(
+            nodes.filter(move |node| node.as_ref().map_or(true, |node| filter.matches(&***node))),
+        )
+    }
+
+    fn neighbor_edges<'a>(
+        &'a self,
+        from: &'a [NodeRef],
+        direction: Direction,
+        filter: &'a Filter<ElementKey>,
+    ) -> Edges<'a> {
+        let revisions = from
+            .iter()
+            .flat_map(move |node| results(self.reader.edges_of(&node.id, direction)));
+        let is_hit = move |revision: &Result<Revision<Edge>, _>| {
+            revision
+                .as_ref()
+                .map_or(true, |revision| filter.matches(&*revision.element))
+        };
+        let edges = revisions.filter(is_hit);
+        SnapshotIter::from_results(edges.map(move |revision| Ok(self.number(&revision?))))
+    }
+
+    fn hops<'a>(&'a self, from: &'a [u32], direction: Direction) -> Hops<'a> {
+        let nodes = from.iter().enumerate();
+        let nodes = nodes.filter_map(move |(which, number)| Some((which, self.known(*number)?)));
+        self.walk(nodes, direction, |from, edge: EdgeRef, node: NodeRef| {
+            Hop::new(from, edge.index(), node.index())
+        })
+    }
+
+    fn nodes_at<'a>(&'a self, numbers: &'a [u32]) -> Nodes<'a> {
+        let nodes = numbers.iter().filter_map(move |number| self.known(*number));
+        SnapshotIter::from_results(nodes.map(Ok))
+    }
+
+    fn edges_at<'a>(&'a self, numbers: &'a [u32]) -> Edges<'a> {
+        let edges = numbers.iter().filter_map(move |number| self.known(*number));
+        SnapshotIter::from_results(edges.map(Ok))
+    }
+
+    fn ends_of<'a>(&'a self, edges: &'a [EdgeRef]) -> SnapshotIter<'a, EdgeEnds> {
+        SnapshotIter::from_results(edges.iter().map(move |edge| {
+            let parents = self.nodes_by_id(&edge.parent)?;
+            let children = self.nodes_by_id(&edge.child)?;
+            Ok(EdgeEnds::of_revisions(parents, children))
+        }))
+    }
+
+    fn identities(&self) -> Identities {
+        self.identities.clone()
+    }
+
+    fn bytes(&self) -> usize {
         let known = self.known.borrow();
-        let firsts = known.nodes.len() + known.edges.len();
-        let row = size_of::<Element>() + 2 * size_of::<(u64, u32)>() + size_of::<u32>();
+        let firsts = known.first_nodes.len() + known.first_edges.len();
+        let row = size_of::<Row>() + 2 * size_of::<(u64, u32)>() + size_of::<u32>();
         known.rows.len() * row + firsts * 2 * size_of::<(NodeId, u32)>()
     }
+}
 
-    /// Which revisions belong to the same element.
-    #[must_use]
-    pub const fn identities(&self) -> &Identities {
-        &self.identities
+impl PastView<'_> {
+    /// Returns the nodes that match a filter, among others.
+    fn candidate_nodes<'a>(&'a self, filter: &'a Filter<ElementKey>) -> Revisions<'a, Node> {
+        match ElementKey::required_text(filter, |key| matches!(key, ElementKey::Id)) {
+            Some(id) => Box::new(results(self.reader.node(&NodeId::from(id.as_str())))),
+            None => self.reader.nodes_like(filter),
+        }
     }
 
-    /// The node with an id; its earliest revision in a slice.
-    ///
-    /// # Errors
-    /// [`GraphError::ViewExpired`], as everywhere here.
-    pub fn node_by_id(&self, id: &NodeId) -> Result<Option<NodeRef>, GraphError> {
-        let mut found = None;
-        // COMPAT: of several the first.
-        self.reader.node(id, &mut |revision| {
-            found = Some(revision);
-            ControlFlow::Break(())
-        })?;
-        Ok(found.map(|revision| self.node_ref(&revision)))
+    /// Returns the edges that match a filter, among others.
+    fn candidate_edges<'a>(&'a self, filter: &'a Filter<ElementKey>) -> Revisions<'a, Edge> {
+        match ElementKey::required_text(filter, |key| matches!(key, ElementKey::Id)) {
+            Some(id) => Box::new(results(self.reader.edge(&EdgeId::from(id.as_str())))),
+            None => self.reader.edges(),
+        }
     }
 
-    /// The edge with an id; its earliest revision in a slice.
-    ///
-    /// # Errors
-    /// [`GraphError::ViewExpired`].
-    pub fn edge_by_id(&self, id: &EdgeId) -> Result<Option<EdgeRef>, GraphError> {
-        let mut found = None;
-        self.reader.edge(id, &mut |revision| {
-            found = Some(revision);
-            ControlFlow::Break(())
-        })?;
-        Ok(found.map(|revision| self.edge_ref(&revision)))
+    /// Iterates over the revisions that match a filter until an interrupt.
+    fn matching<'a, E: PastElement>(
+        &'a self,
+        revisions: Revisions<'a, E>,
+        filter: &'a Filter<ElementKey>,
+    ) -> impl Iterator<Item = Result<Revision<E>, GraphError>> + 'a {
+        let mut seen = 0_usize;
+        let until_interrupt = revisions.take_while(move |_| {
+            seen += 1;
+            !(seen.is_multiple_of(BATCH_SIZE) && (self.interrupt)())
+        });
+        until_interrupt.filter(move |revision| {
+            revision
+                .as_ref()
+                .map_or(true, |revision| filter.matches(&*revision.element))
+        })
     }
 
-    /// The nodes that pass a filter.
-    ///
-    /// # Errors
-    /// [`GraphError::ViewExpired`].
-    pub fn visit_nodes(
-        &self,
-        filter: &Filter<ElementKey>,
-        visit: &mut dyn FnMut(NodeRef) -> ControlFlow<()>,
-    ) -> Result<(), GraphError> {
-        let mut found = Vec::new();
-        self.nodes(filter, &mut |revision| {
-            if !filter.matches(&*revision.element) {
-                return ControlFlow::Continue(());
-            }
-            if self.is_slice {
-                found.push(revision);
-                return ControlFlow::Continue(());
-            }
-            visit(self.node_ref(&revision))
-        })?;
-        found.sort_by_key(|revision| (revision.element.updated_at.as_ms(), revision.number));
-        let mut found = found.into_iter().map(|revision| self.node_ref(&revision));
-        let _stopped = found.try_for_each(visit);
-        Ok(())
+    fn count<'a, E: PastElement>(
+        &'a self,
+        revisions: Revisions<'a, E>,
+        filter: &'a Filter<ElementKey>,
+    ) -> Result<usize, GraphError> {
+        self.matching(revisions, filter)
+            .try_fold(0, |count, revision| revision.map(|_| count + 1))
     }
 
-    /// The edges that pass a filter.
-    ///
-    /// # Errors
-    /// [`GraphError::ViewExpired`].
-    pub fn visit_edges(
-        &self,
-        filter: &Filter<ElementKey>,
-        visit: &mut dyn FnMut(EdgeRef) -> ControlFlow<()>,
-    ) -> Result<(), GraphError> {
-        let mut found = Vec::new();
-        self.edges(filter, &mut |revision| {
-            if !filter.matches(&*revision.element) {
-                return ControlFlow::Continue(());
-            }
-            if self.is_slice {
-                found.push(revision);
-                return ControlFlow::Continue(());
-            }
-            visit(self.edge_ref(&revision))
-        })?;
-        found.sort_by_key(|revision| (revision.element.updated_at.as_ms(), revision.number));
-        let mut found = found.into_iter().map(|revision| self.edge_ref(&revision));
-        let _stopped = found.try_for_each(visit);
-        Ok(())
+    /// Iterates over the revisions that match a filter; in an interval by their time.
+    fn select<'a, E: PastElement>(
+        &'a self,
+        revisions: Revisions<'a, E>,
+        filter: &'a Filter<ElementKey>,
+    ) -> SnapshotIter<'a, ElementRef<E>> {
+        let mut found = self.matching(revisions, filter);
+        if !self.is_interval {
+            return SnapshotIter::from_results(
+                found.map(move |revision| Ok(self.number(&revision?))),
+            );
+        }
+        SnapshotIter::new(move |batch| {
+            let mut sorted = found.by_ref().collect::<Result<Vec<_>, _>>()?;
+            sorted.sort_by_key(|revision| {
+                (
+                    revision.element.fields().updated_at.as_ms(),
+                    revision.number,
+                )
+            });
+            batch.extend(sorted.iter().map(|revision| self.number(revision)));
+            Ok(false)
+        })
     }
 
-    /// How many nodes pass a filter.
-    ///
-    /// # Errors
-    /// [`GraphError::ViewExpired`].
-    pub fn count_nodes(&self, filter: &Filter<ElementKey>) -> Result<usize, GraphError> {
-        let mut count = 0;
-        self.nodes(filter, &mut |revision| {
-            count += usize::from(filter.matches(&*revision.element));
-            ControlFlow::Continue(())
-        })?;
-        Ok(count)
-    }
-
-    /// How many edges pass a filter.
-    ///
-    /// # Errors
-    /// [`GraphError::ViewExpired`].
-    pub fn count_edges(&self, filter: &Filter<ElementKey>) -> Result<usize, GraphError> {
-        let mut count = 0;
-        self.edges(filter, &mut |revision| {
-            count += usize::from(filter.matches(&*revision.element));
-            ControlFlow::Continue(())
-        })?;
-        Ok(count)
-    }
-
-    /// The edges of nodes, each with the node at its other end, as
-    /// [`GraphView::walk`](crate::graph::GraphView::walk).
-    ///
-    /// # Errors
-    /// [`GraphError::ViewExpired`].
-    pub fn walk(
-        &self,
-        from: &[NodeRef],
+    /// Iterates over the edges of nodes, each with the node at its other end.
+    fn walk<'a, R: 'a>(
+        &'a self,
+        from: impl Iterator<Item = (usize, NodeRef)> + 'a,
         direction: Direction,
-        visit: &mut dyn FnMut(usize, &EdgeRef, &NodeRef) -> ControlFlow<()>,
-    ) -> Result<(), GraphError> {
-        // A later revision of a node has the same neighbours; its edges are asked for again, as
-        // remembering them all could take more than the past itself.
-        for (which, node) in from.iter().enumerate() {
-            let mut edges = Vec::new();
-            self.reader.edges_of(&node.id, direction, &mut |revision| {
-                edges.push(revision);
-                ControlFlow::Continue(())
-            })?;
-            for revision in edges {
-                let edge = self.edge_ref(&revision);
-                let other = if edge.parent == node.id && direction != Direction::In {
+        result: impl Fn(usize, EdgeRef, NodeRef) -> R + Copy + 'a,
+    ) -> SnapshotIter<'a, R> {
+        // A later revision of a node has the same neighbors. Its edges are read again, because a
+        // cache of them could be larger than the past itself.
+        let edges = from.flat_map(move |(which, node)| {
+            let edges = results(self.reader.edges_of(&node.id, direction));
+            edges.map(move |edge| Ok((which, node.id.clone(), edge?)))
+        });
+        SnapshotIter::from_results(edges.flat_map(move |edge| {
+            let neighbors = edge.and_then(|(which, id, revision)| {
+                let edge: EdgeRef = self.number(&revision);
+                let other = if edge.parent == id && direction != Direction::In {
                     &edge.child
                 } else {
                     &edge.parent
                 };
-                // COMPAT: revisions multiply, whether they met or not.
-                for other in self.nodes_by_id(other)? {
-                    if visit(which, &edge, &other).is_break() {
-                        return Ok(());
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The nodes at the other ends of the edges of [`PastView::walk`] that pass a filter.
-    ///
-    /// # Errors
-    /// [`GraphError::ViewExpired`].
-    pub fn walk_nodes(
-        &self,
-        from: &[NodeRef],
-        direction: Direction,
-        filter: &Filter<ElementKey>,
-        visit: &mut dyn FnMut(usize, NodeRef) -> ControlFlow<()>,
-    ) -> Result<(), GraphError> {
-        self.walk(from, direction, &mut |which, _, node| {
-            if filter.matches(&***node) {
-                return visit(which, node.clone());
-            }
-            ControlFlow::Continue(())
-        })
-    }
-
-    /// The edges of nodes that pass a filter, each once for each node.
-    ///
-    /// # Errors
-    /// [`GraphError::ViewExpired`].
-    pub fn walk_edges(
-        &self,
-        from: &[NodeRef],
-        direction: Direction,
-        filter: &Filter<ElementKey>,
-        visit: &mut dyn FnMut(usize, EdgeRef) -> ControlFlow<()>,
-    ) -> Result<(), GraphError> {
-        let stopped = Cell::new(false);
-        for (which, node) in from.iter().enumerate() {
-            self.reader.edges_of(&node.id, direction, &mut |revision| {
-                if !filter.matches(&*revision.element) {
-                    return ControlFlow::Continue(());
-                }
-                let flow = visit(which, self.edge_ref(&revision));
-                stopped.set(flow.is_break());
-                flow
-            })?;
-            if stopped.get() {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// [`PastView::walk`] on numbers: which of the given nodes, the edge, the other node.
-    ///
-    /// # Errors
-    /// [`GraphError::ViewExpired`].
-    pub fn hop(
-        &self,
-        from: &[u32],
-        direction: Direction,
-        visit: &mut dyn FnMut(usize, u32, u32) -> ControlFlow<()>,
-    ) -> Result<(), GraphError> {
-        let stopped = Cell::new(false);
-        for (which, number) in from.iter().enumerate() {
-            let Some(node) = self.known_node(*number) else {
-                continue;
-            };
-            self.walk(&[node], direction, &mut |_, edge, other| {
-                let flow = visit(which, edge.index(), other.index());
-                stopped.set(flow.is_break());
-                flow
-            })?;
-            if stopped.get() {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// The nodes with these numbers, in this order; numbers that name none are passed over.
-    pub fn fetch_nodes(&self, numbers: &[u32], visit: &mut dyn FnMut(NodeRef) -> ControlFlow<()>) {
-        let mut nodes = numbers.iter().filter_map(|number| self.known_node(*number));
-        let _stopped = nodes.try_for_each(visit);
-    }
-
-    /// The edges with these numbers, in this order; numbers that name none are passed over.
-    pub fn fetch_edges(&self, numbers: &[u32], visit: &mut dyn FnMut(EdgeRef) -> ControlFlow<()>) {
-        let mut edges = numbers.iter().filter_map(|number| self.known_edge(*number));
-        let _stopped = edges.try_for_each(visit);
-    }
-
-    /// All revisions of the parent and of the child of each edge.
-    ///
-    /// # Errors
-    /// [`GraphError::ViewExpired`].
-    pub fn visit_ends(&self, edges: &[EdgeRef], visit: VisitEnds<'_>) -> Result<(), GraphError> {
-        for edge in edges {
-            let parents = self.nodes_by_id(&edge.parent)?;
-            if visit(&parents, &self.nodes_by_id(&edge.child)?).is_break() {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// Among others the nodes that pass a filter.
-    fn nodes(&self, filter: &Filter<ElementKey>, visit: Visit<'_, Node>) -> Result<(), GraphError> {
-        let mut visit = self.patient(visit);
-        match ElementKey::wanted(filter, |key| matches!(key, ElementKey::Id)) {
-            Some(id) => self.reader.node(&NodeId::from(id.as_str()), &mut visit),
-            None => self.reader.nodes_like(filter, &mut visit),
-        }
-    }
-
-    fn edges(&self, filter: &Filter<ElementKey>, visit: Visit<'_, Edge>) -> Result<(), GraphError> {
-        let mut visit = self.patient(visit);
-        match ElementKey::wanted(filter, |key| matches!(key, ElementKey::Id)) {
-            Some(id) => self.reader.edge(&EdgeId::from(id.as_str()), &mut visit),
-            None => self.reader.edges(&mut visit),
-        }
-    }
-
-    /// The key whose index finds the nodes that pass a filter, and about how many it names; `None`
-    /// where all are looked at.
-    ///
-    /// # Errors
-    /// [`GraphError::ViewExpired`].
-    pub fn probe(&self, filter: &Filter<ElementKey>) -> Result<Option<(Text, usize)>, GraphError> {
-        self.reader.probe(filter)
-    }
-
-    /// Visits as long as somebody waits.
-    fn patient<E>(&self, visit: Visit<'_, E>) -> impl FnMut(Revision<E>) -> ControlFlow<()> {
-        let mut seen = 0_usize;
-        move |revision| {
-            seen += 1;
-            if seen.is_multiple_of(STRETCH) && (self.interrupt)() {
-                return ControlFlow::Break(());
-            }
-            visit(revision)
-        }
+                // COMPAT: revisions multiply, even those that did not exist at the same time.
+                let others = self.nodes_by_id(other)?.into_iter();
+                let neighbor = |node| result(which, edge.clone(), node);
+                Ok(others.map(neighbor).collect())
+            });
+            results(neighbors)
+        }))
     }
 
     fn nodes_by_id(&self, id: &NodeId) -> Result<Vec<NodeRef>, GraphError> {
-        let mut found = Vec::new();
-        self.reader.node(id, &mut |revision| {
-            found.push(self.node_ref(&revision));
-            ControlFlow::Continue(())
-        })?;
-        Ok(found)
+        let revisions = self.reader.node(id)?;
+        Ok(revisions
+            .iter()
+            .map(|revision| self.number(revision))
+            .collect())
     }
 
-    fn node_ref(&self, revision: &Revision<Node>) -> NodeRef {
+    /// Returns a revision with its number, which is assigned at the first call.
+    fn number<E: PastElement>(&self, revision: &Revision<E>) -> ElementRef<E> {
         let mut known = self.known.borrow_mut();
         let known = &mut *known;
-        if let Some(Element::Node(node)) = known.find(revision.number) {
-            return node.clone();
+        if let Some(element) = known.find::<E>(revision.number) {
+            return element.clone();
         }
-        let node = NodeRef::new(known.rows.len(), &revision.element);
-        if self.is_slice {
-            let first = known.nodes.entry(node.id.clone()).or_insert(node.index());
+        let element = ElementRef::new(known.rows.len(), &revision.element);
+        if self.is_interval {
+            let firsts = E::firsts(known);
+            let first = firsts
+                .entry(element.id().clone())
+                .or_insert(element.index());
             self.identities.0.borrow_mut().push(*first);
         }
-        known.by_revision.insert(revision.number, node.index());
-        known.rows.push(Element::Node(node.clone()));
-        node
+        known.by_revision.insert(revision.number, element.index());
+        known.rows.push(E::into_row(element.clone()));
+        element
     }
 
-    fn edge_ref(&self, revision: &Revision<Edge>) -> EdgeRef {
-        let mut known = self.known.borrow_mut();
-        let known = &mut *known;
-        if let Some(Element::Edge(edge)) = known.find(revision.number) {
-            return edge.clone();
-        }
-        let edge = EdgeRef::new(known.rows.len(), &revision.element);
-        if self.is_slice {
-            let first = known.edges.entry(edge.id.clone()).or_insert(edge.index());
-            self.identities.0.borrow_mut().push(*first);
-        }
-        known.by_revision.insert(revision.number, edge.index());
-        known.rows.push(Element::Edge(edge.clone()));
-        edge
-    }
-
-    fn known_node(&self, number: u32) -> Option<NodeRef> {
-        match self.known.borrow().rows.get(number as usize)? {
-            Element::Node(node) => Some(node.clone()),
-            Element::Edge(_) => None,
-        }
-    }
-
-    fn known_edge(&self, number: u32) -> Option<EdgeRef> {
-        match self.known.borrow().rows.get(number as usize)? {
-            Element::Edge(edge) => Some(edge.clone()),
-            Element::Node(_) => None,
-        }
+    /// Returns the revision with a number, if it is of this kind.
+    fn known<E: PastElement>(&self, number: u32) -> Option<ElementRef<E>> {
+        E::of_row(self.known.borrow().rows.get(number as usize)?).cloned()
     }
 }
 
-impl Known {
-    fn find(&self, revision: u64) -> Option<&Element> {
+impl KnownRevisions {
+    fn find<E: PastElement>(&self, revision: u64) -> Option<&ElementRef<E>> {
         let number = self.by_revision.get(&revision)?;
-        self.rows.get(*number as usize)
+        E::of_row(self.rows.get(*number as usize)?)
     }
+}
+
+/// A node or an edge as a row of [`KnownRevisions`].
+trait PastElement: Element + Fields<ElementKey> {
+    fn into_row(element: ElementRef<Self>) -> Row;
+    fn of_row(row: &Row) -> Option<&ElementRef<Self>>;
+    fn firsts(known: &mut KnownRevisions) -> &mut HashMap<Self::Id, u32>;
+}
+
+impl PastElement for Node {
+    fn into_row(element: NodeRef) -> Row {
+        Row::Node(element)
+    }
+
+    fn of_row(row: &Row) -> Option<&NodeRef> {
+        match row {
+            Row::Node(node) => Some(node),
+            Row::Edge(_) => None,
+        }
+    }
+
+    fn firsts(known: &mut KnownRevisions) -> &mut HashMap<NodeId, u32> {
+        &mut known.first_nodes
+    }
+}
+
+impl PastElement for Edge {
+    fn into_row(element: EdgeRef) -> Row {
+        Row::Edge(element)
+    }
+
+    fn of_row(row: &Row) -> Option<&EdgeRef> {
+        match row {
+            Row::Edge(edge) => Some(edge),
+            Row::Node(_) => None,
+        }
+    }
+
+    fn firsts(known: &mut KnownRevisions) -> &mut HashMap<EdgeId, u32> {
+        &mut known.first_edges
+    }
+}
+
+/// Iterates over the items of a list, or over its one error.
+fn results<T>(items: Result<Vec<T>, GraphError>) -> impl Iterator<Item = Result<T, GraphError>> {
+    let (items, error) = match items {
+        Ok(items) => (items, None),
+        Err(error) => (Vec::new(), Some(Err(error))),
+    };
+    items.into_iter().map(Ok).chain(error)
 }
 
 impl fmt::Debug for PastView<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "PastView({} revisions met)",
-            self.known.borrow().rows.len()
-        )
+        let revisions = self.known.borrow().rows.len();
+        write!(f, "PastView({revisions} revisions read)")
     }
 }

@@ -1,5 +1,7 @@
-//! Where the elements are: `petgraph` for the structure, lists for the order, tables for the ids,
-//! and beside them what open views need of the past.
+//! `Storage`: `petgraph` for the structure, linked lists for the insertion order, hash tables for the
+//! ids, secondary indexes, and the old revisions that open views need (MVCC).
+//!
+//! Reading or changing an element costs `O(1)`, plus the indexes for changed metadata.
 
 mod snapshot_reads;
 
@@ -13,54 +15,57 @@ use crate::filter::Predicate;
 use crate::graph::element::Element as _;
 use crate::graph::index::{DEFAULT_KEYS, Indexes, Nodes, Posting};
 use crate::graph::insertion_order::InsertionOrder;
-use crate::graph::mvcc::{Dropped, Mark, Revisions};
+use crate::graph::mvcc::{Dropped, Mark, OldRevisions};
 use crate::graph::open_views::OpenViews;
 use crate::graph::{Direction, Edge, EdgeId, GraphError, Metadata, Node, NodeId};
 use crate::value::Text;
 
-/// Number of a node; used again after the node has gone.
+/// Index of a node; reused after the node has been removed.
 pub(in crate::graph) type NodeIndex = petgraph::stable_graph::NodeIndex<u32>;
-/// Number of an edge; used again after the edge has gone.
+/// Index of an edge; reused after the edge has been removed.
 pub(in crate::graph) type EdgeIndex = petgraph::stable_graph::EdgeIndex<u32>;
 
 pub(in crate::graph) struct Storage {
-    /// An edge weighs eight bytes here, so that walks read little.
+    /// Structure with deleted elements that open views need. The weight of an edge is only eight
+    /// bytes, so that walks read little memory.
     graph: StableDiGraph<Slot, Mark, u32>,
-    /// What the edges hold.
+    /// Newest revision of each edge by its index; `None` for an index that is not in `graph`.
     edges: Vec<Option<Arc<Edge>>>,
     hasher: DefaultHashBuilder,
-    /// Of the living.
+    /// Hash index of the ids of existing nodes, without deleted ones.
     node_ids: HashTable<NodeIndex>,
+    /// Hash index of the ids of existing edges, without deleted ones.
     edge_ids: HashTable<EdgeIndex>,
     node_order: InsertionOrder,
     edge_order: InsertionOrder,
     indexes: Indexes,
+    /// Sequence number of the last change.
     sequence: u64,
-    node_past: Revisions<Node>,
-    edge_past: Revisions<Edge>,
+    node_past: OldRevisions<Node>,
+    edge_past: OldRevisions<Edge>,
     views: Arc<OpenViews>,
     limits: PastLimits,
 }
 
-/// A node in the structure.
+/// A node in the structure: its newest revision.
 struct Slot {
     mark: Mark,
-    /// The change that brought it: nodes are ordered by it.
+    /// Sequence number of its insertion, by which nodes are ordered.
     born: u64,
     node: Arc<Node>,
-    /// The node's: a scan that tests nothing else has the node itself left alone.
+    /// Metadata of the node: a scan that tests nothing else need not load the node itself.
     metadata: Metadata,
 }
 
-/// How much of the past open views may hold.
+/// Limits of what is stored for open views.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::graph) struct PastLimits {
     pub(in crate::graph) revisions: usize,
     pub(in crate::graph) bytes: usize,
 }
 
-/// Things kept that are dropped with one change; more than a change can add but for deletions of
-/// nodes with many edges.
+/// Most old revisions that one change drops; more than one change adds, except for the deletion of a
+/// node with many edges.
 const DROPS_PER_CHANGE: usize = 64;
 
 impl Default for Storage {
@@ -82,11 +87,11 @@ impl Storage {
             edge_order: InsertionOrder::default(),
             indexes: Indexes::new(keys),
             sequence: 0,
-            node_past: Revisions::default(),
-            edge_past: Revisions::default(),
+            node_past: OldRevisions::default(),
+            edge_past: OldRevisions::default(),
             views: Arc::default(),
             limits: PastLimits {
-                // A publisher of 100 000 nodes that starts over is held by a view opened before.
+                // Enough for a publisher of 100 000 nodes that deletes and adds all of them.
                 revisions: 1 << 18,
                 bytes: 128 << 20,
             },
@@ -176,7 +181,7 @@ impl Storage {
         self.indexes
             .update(raw, &former.metadata, &node.metadata, &self.graph);
         if newest_view.is_some_and(|view| mark.is_seen_at(view)) {
-            self.node_past.keep(raw, mark, former, self.sequence);
+            self.node_past.store(raw, mark, former, self.sequence);
         }
     }
 
@@ -193,22 +198,22 @@ impl Storage {
             && newest_view.is_some_and(|view| mark.is_seen_at(view))
         {
             self.edge_past
-                .keep(number(index.index()), mark, former, self.sequence);
+                .store(number(index.index()), mark, former, self.sequence);
         }
     }
 
-    /// Removes a node and its edges; gives back the edges in the order of [`Storage::edges_of`].
+    /// Removes a node and its edges; returns the edges in the order of [`Storage::edges_of`].
     pub(in crate::graph) fn delete_node(
         &mut self,
         index: NodeIndex,
     ) -> (Vec<Arc<Edge>>, Option<Arc<Node>>) {
         let newest_view = self.begin_change();
         let edges = self.live_edges(index, Direction::Both);
-        // The newest first: petgraph finds it at once, at this end at least.
+        // The newest first: it is the head of the linked list of petgraph, at this end at least.
         let remove = |(edge, _): &_| self.remove_edge(*edge, newest_view);
-        let mut gone: Vec<_> = edges.iter().rev().filter_map(remove).collect();
-        gone.reverse();
-        (gone, self.remove_node(index, newest_view))
+        let mut deleted: Vec<_> = edges.iter().rev().filter_map(remove).collect();
+        deleted.reverse();
+        (deleted, self.remove_node(index, newest_view))
     }
 
     pub(in crate::graph) fn delete_edge(&mut self, index: EdgeIndex) -> Option<Arc<Edge>> {
@@ -216,7 +221,8 @@ impl Storage {
         self.remove_edge(index, newest_view)
     }
 
-    /// Counts a change, drops what no view needs any more, and tells the newest open view.
+    /// Increments the sequence number and drops what no view needs any more; returns the sequence
+    /// number of the newest open view.
     fn begin_change(&mut self) -> Option<u64> {
         self.sequence += 1;
         if self.node_past.len() + self.edge_past.len() == 0 {
@@ -233,9 +239,10 @@ impl Storage {
         }
     }
 
+    /// Drops old revisions that the oldest view does not need, up to a limit.
     fn drop_past(&mut self, oldest_view: u64) {
         for _ in 0..DROPS_PER_CHANGE {
-            // Edges first: petgraph would remove those of a node along with it.
+            // Edges first: petgraph removes the edges of a node together with the node.
             match self.edge_past.drop_one(oldest_view) {
                 Dropped::Element(index) => self.free_edge(EdgeIndex::new(index as usize)),
                 Dropped::Revision => {}
@@ -253,7 +260,7 @@ impl Storage {
             || self.node_past.bytes() + self.edge_past.bytes() > self.limits.bytes
     }
 
-    /// Whether an open view still needs what is next to be dropped.
+    /// Returns whether the oldest view needs what would be dropped next.
     fn is_needed(&self, oldest_view: u64) -> bool {
         let ends = [self.node_past.oldest_end(), self.edge_past.oldest_end()];
         ends.into_iter().flatten().all(|end| end > oldest_view)
@@ -264,9 +271,9 @@ impl Storage {
         let slot = self
             .graph
             .node_weight_mut(index)
-            .filter(|slot| !slot.mark.is_gone())?;
+            .filter(|slot| !slot.mark.is_deleted())?;
         let (mark, node) = (slot.mark, Arc::clone(&slot.node));
-        slot.mark = mark.gone();
+        slot.mark = mark.deleted();
         let hash = self.hasher.hash_one(&node.id);
         if let Ok(entry) = self.node_ids.find_entry(hash, |i| *i == index) {
             entry.remove();
@@ -274,7 +281,7 @@ impl Storage {
         self.indexes.remove(raw, &node.metadata, &self.graph);
         let is_seen = newest_view.is_some_and(|view| mark.is_seen_at(view));
         if is_seen || self.node_past.has(raw) {
-            self.node_past.bury(raw, &node, self.sequence);
+            self.node_past.store_deleted(raw, &node, self.sequence);
         } else {
             self.free_node(index);
         }
@@ -286,16 +293,16 @@ impl Storage {
         let mark = self
             .graph
             .edge_weight_mut(index)
-            .filter(|mark| !mark.is_gone())?;
+            .filter(|mark| !mark.is_deleted())?;
         let is_seen = newest_view.is_some_and(|view| mark.is_seen_at(view));
-        *mark = mark.gone();
+        *mark = mark.deleted();
         let edge = Arc::clone(self.edges.get(index.index())?.as_ref()?);
         let hash = self.hasher.hash_one(&edge.id);
         if let Ok(entry) = self.edge_ids.find_entry(hash, |i| *i == index) {
             entry.remove();
         }
         if is_seen || self.edge_past.has(raw) {
-            self.edge_past.bury(raw, &edge, self.sequence);
+            self.edge_past.store_deleted(raw, &edge, self.sequence);
         } else {
             self.free_edge(index);
         }
@@ -318,7 +325,7 @@ impl Storage {
     }
 }
 
-/// The graph as it is now.
+/// Reads of the present.
 impl Storage {
     pub(in crate::graph) fn find_node(
         &self,
@@ -359,7 +366,7 @@ impl Storage {
             .iter()
             .filter_map(|i| self.graph.node_weight(NodeIndex::new(i)));
         slots
-            .filter(|slot| !slot.mark.is_gone())
+            .filter(|slot| !slot.mark.is_deleted())
             .map(|slot| &slot.node)
     }
 
@@ -382,12 +389,12 @@ impl Storage {
         self.sequence
     }
 
-    /// The keys that are indexed.
+    /// Iterates over the indexed keys.
     pub(in crate::graph) fn indexed_keys(&self) -> impl Iterator<Item = &Text> {
         self.indexes.keys()
     }
 
-    /// The nodes whose value at a key equals a literal; `None` where no index can tell.
+    /// Returns the nodes whose value at a key equals a literal; `None` if no index covers the key.
     pub(in crate::graph) fn posting(
         &self,
         key: &str,
@@ -400,7 +407,8 @@ impl Storage {
         &self.views
     }
 
-    /// The living nodes of a posting that came after `birth`, with the change that brought them.
+    /// Returns the nodes of a posting that were inserted after `birth`, with the sequence numbers of
+    /// their insertion.
     pub(in crate::graph) fn posted<'a>(
         &'a self,
         posting: Posting<'a>,
@@ -409,7 +417,7 @@ impl Storage {
         let born = |index| self.graph.born(index);
         let (one, many) = match posting {
             Posting::One(index) => (Some(index).filter(|index| born(*index) > birth), None),
-            Posting::Many(chunks) => (None, Some(chunks.after(birth, born))),
+            Posting::Many(list) => (None, Some(list.after(birth, born))),
         };
         let indexes = one.into_iter().chain(many.into_iter().flatten());
         indexes.map(move |index| (born(index), NodeIndex::new(index as usize)))
@@ -426,14 +434,15 @@ impl Storage {
         })
     }
 
-    /// Edges and the nodes at their other ends; outgoing first, oldest first, loops once.
+    /// Returns the edges of a node and the nodes at their other ends: outgoing first, oldest first, a
+    /// loop once.
     fn live_edges(&self, index: NodeIndex, direction: Direction) -> Vec<(EdgeIndex, NodeIndex)> {
         let mut found = Vec::new();
         for side in sides(direction) {
             let from = found.len();
             let mut walker = self.walker(index, *side);
             while let Some((edge, node)) = walker.next(&self.graph) {
-                if self.is_live_edge(edge) && !is_second_sight(direction, *side, index, node) {
+                if self.is_live_edge(edge) && !is_repeated_loop(direction, *side, index, node) {
                     found.push((edge, node));
                 }
             }
@@ -449,26 +458,26 @@ impl Storage {
     fn is_live_edge(&self, index: EdgeIndex) -> bool {
         self.graph
             .edge_weight(index)
-            .is_some_and(|mark| !mark.is_gone())
+            .is_some_and(|mark| !mark.is_deleted())
     }
 }
 
 #[cfg(test)]
 impl Storage {
-    /// Revisions and elements kept for views.
-    pub(in crate::graph) fn kept(&self) -> usize {
+    /// Returns the number of old revisions and deletions stored for views.
+    pub(in crate::graph) fn stored_past(&self) -> usize {
         self.node_past.len() + self.edge_past.len()
     }
 
-    /// Nodes and edges in the structure, gone ones included.
-    pub(in crate::graph) fn held(&self) -> (usize, usize) {
+    /// Returns the number of nodes and edges in the structure, deleted ones included.
+    pub(in crate::graph) fn stored_elements(&self) -> (usize, usize) {
         (self.graph.node_count(), self.graph.edge_count())
     }
 }
 
 pub(in crate::graph) type Walker = WalkNeighbors<u32>;
 
-/// The sides of a node that a direction takes in, in the order they are walked.
+/// Returns the sides of a node that a direction includes, in the order of a walk.
 pub(in crate::graph) const fn sides(direction: Direction) -> &'static [petgraph::Direction] {
     match direction {
         Direction::Out => &[petgraph::Outgoing],
@@ -477,8 +486,8 @@ pub(in crate::graph) const fn sides(direction: Direction) -> &'static [petgraph:
     }
 }
 
-/// Whether an edge is a loop that the walk over the other side has given already.
-pub(in crate::graph) fn is_second_sight(
+/// Returns whether an edge is a loop that the walk over the other side has returned already.
+pub(in crate::graph) fn is_repeated_loop(
     direction: Direction,
     side: petgraph::Direction,
     from: NodeIndex,
@@ -499,34 +508,35 @@ impl Nodes for StableDiGraph<Slot, Mark, u32> {
     }
 }
 
+/// Returns the number of elements to reserve memory for.
 fn room_for(len: usize) -> Result<usize, GraphError> {
     if len >= MAX_ELEMENTS {
         Err(GraphError::Full)
     } else {
-        Ok(more(len))
+        Ok(growth(len))
     }
 }
 
-/// How many more elements to make room for when there is none: doubling would leave a third of a
-/// big graph's memory unused.
-const fn more(len: usize) -> usize {
+/// Returns by how many elements a full table grows: doubling would leave a third of the memory of a
+/// large graph unused.
+const fn growth(len: usize) -> usize {
     len / 8 + 64
 }
 
-/// Indexes need the top bit of a number for themselves.
+/// The secondary indexes use the top bit of a number.
 const MAX_ELEMENTS: usize = 1 << 31;
 
-/// Makes sure that there is a place for an element.
-pub(in crate::graph) fn make_room<T: Default>(places: &mut Vec<T>, index: usize) {
-    if places.capacity() <= index {
-        places.reserve_exact(index + 1 - places.len() + more(index));
+/// Extends a table so that it has a slot at an index.
+pub(in crate::graph) fn make_room<T: Default>(slots: &mut Vec<T>, index: usize) {
+    if slots.capacity() <= index {
+        slots.reserve_exact(index + 1 - slots.len() + growth(index));
     }
-    if places.len() <= index {
-        places.resize_with(index + 1, T::default);
+    if slots.len() <= index {
+        slots.resize_with(index + 1, T::default);
     }
 }
 
-/// petgraph's indexes are 32 bits wide here.
+/// Returns an index of petgraph as a number; these indexes have 32 bits.
 fn number(index: usize) -> u32 {
     u32::try_from(index).unwrap_or(u32::MAX)
 }

@@ -1,11 +1,11 @@
-//! What views read.
+//! Reads of a snapshot, by its sequence number.
 
 use std::sync::Arc;
 
 use super::{EdgeIndex, NodeIndex, Storage, Walker, number};
 use crate::graph::{Edge, EdgeId, Metadata, Node, NodeId};
 
-/// The graph as of a sequence number at which a view is open.
+/// Reads at a sequence number at which a view is open.
 impl Storage {
     pub(in crate::graph) fn node_at(&self, index: NodeIndex, sequence: u64) -> Option<&Arc<Node>> {
         let slot = self.graph.node_weight(index)?;
@@ -16,8 +16,8 @@ impl Storage {
             .at(number(index.index()), slot.mark, &slot.node, sequence)
     }
 
-    /// [`Storage::node_at`] with the node's metadata, which are reached without the node where it
-    /// is the newest revision.
+    /// Returns the result of [`Storage::node_at`] with the metadata of the node, which are read without
+    /// the node if it is the newest revision.
     #[inline]
     pub(in crate::graph) fn node_and_metadata_at(
         &self,
@@ -54,15 +54,15 @@ impl Storage {
         id: &NodeId,
         sequence: u64,
     ) -> Option<(NodeIndex, &Arc<Node>)> {
-        let living = self.find_node(id).ok().map(|(index, _)| index);
-        let gone = self
+        let existing = self.find_node(id).ok().map(|(index, _)| index);
+        let deleted = self
             .node_past
-            .gone(id)
+            .deleted(id)
             .iter()
             .map(|index| NodeIndex::new(*index as usize));
-        living
+        existing
             .into_iter()
-            .chain(gone)
+            .chain(deleted)
             .find_map(|i| Some((i, self.node_at(i, sequence)?)))
     }
 
@@ -71,34 +71,35 @@ impl Storage {
         id: &EdgeId,
         sequence: u64,
     ) -> Option<(EdgeIndex, &Arc<Edge>)> {
-        let living = self.find_edge(id).ok().map(|(index, _)| index);
-        let gone = self
+        let existing = self.find_edge(id).ok().map(|(index, _)| index);
+        let deleted = self
             .edge_past
-            .gone(id)
+            .deleted(id)
             .iter()
             .map(|index| EdgeIndex::new(*index as usize));
-        living
+        existing
             .into_iter()
-            .chain(gone)
+            .chain(deleted)
             .find_map(|i| Some((i, self.edge_at(i, sequence)?)))
     }
 
-    /// Whether a view sees a node's newest revision, which is the one that is indexed.
+    /// Returns whether a view sees the newest revision of a node, which is the indexed one.
     pub(in crate::graph) fn is_newest_at(&self, index: NodeIndex, sequence: u64) -> bool {
         self.graph
             .node_weight(index)
             .is_some_and(|slot| slot.mark.is_seen_at(sequence))
     }
 
-    /// The change that brought a node.
+    /// Returns the sequence number of the insertion of a node.
     pub(in crate::graph) fn born(&self, index: NodeIndex) -> u64 {
         self.graph.node_weight(index).map_or(0, |slot| slot.born)
     }
 
-    /// Whether an edge came after `sequence`, and so every one that follows in the order.
+    /// Returns whether an edge, and so every edge that follows in insertion order, was inserted after
+    /// `sequence`.
     ///
-    /// A change of an edge that a view can see leaves a former revision, so an edge with none that
-    /// changed after the view was opened was not there.
+    /// A change of an edge that a view can see stores an old revision. An edge without one that
+    /// changed after the view was opened therefore did not exist then.
     pub(in crate::graph) fn is_edge_younger(&self, index: EdgeIndex, sequence: u64) -> bool {
         self.graph
             .edge_weight(index)
@@ -118,7 +119,7 @@ impl Storage {
             .map(EdgeIndex::new)
     }
 
-    /// The nodes that changed or went after `sequence`, each as often as it did.
+    /// Returns the nodes that changed or were deleted after `sequence`, once for each change.
     pub(in crate::graph) fn nodes_changed_after(
         &self,
         sequence: u64,
@@ -132,12 +133,12 @@ impl Storage {
         self.graph.edge_endpoints(index)
     }
 
-    /// Steps over the edges on one side of a node, newest first; see [`Storage::step`].
+    /// Returns a cursor over the edges on one side of a node, newest first; see [`Storage::step`].
     pub(in crate::graph) fn walker(&self, index: NodeIndex, side: petgraph::Direction) -> Walker {
         self.graph.neighbors_directed(index, side).detach()
     }
 
-    /// The next edge and the node at its other end, of all edges that are held.
+    /// Advances the cursor; returns the next edge, which may be deleted, and the node at its other end.
     pub(in crate::graph) fn step(&self, walker: &mut Walker) -> Option<(EdgeIndex, NodeIndex)> {
         walker.next(&self.graph)
     }

@@ -72,7 +72,7 @@ fn around(graph: &Graph, id: &str, direction: Direction) -> Vec<String> {
 }
 
 #[test]
-fn ids_are_unique_and_ends_must_be_there() {
+fn ids_are_unique_and_ends_must_exist() {
     let mut graph = small();
     let sequence = graph.sequence();
     graph.take_events();
@@ -98,12 +98,16 @@ fn ids_are_unique_and_ends_must_be_there() {
         graph.delete_edge(&"x".into(), at(2)),
         Err(GraphError::EdgeNotFound)
     );
-    assert_eq!(graph.sequence(), sequence, "nothing refused leaves a trace");
+    assert_eq!(
+        graph.sequence(),
+        sequence,
+        "a rejected change has no effect"
+    );
     assert!(graph.take_events().is_empty());
 }
 
 #[test]
-fn a_node_goes_after_its_edges() {
+fn a_node_is_deleted_after_its_edges() {
     let mut graph = small();
     graph.take_events();
     graph.delete_node(&"b".into(), at(5)).unwrap();
@@ -121,7 +125,7 @@ fn a_node_goes_after_its_edges() {
 }
 
 #[test]
-fn edges_come_in_the_order_they_came_loops_once() {
+fn edges_are_in_insertion_order_loops_once() {
     let graph = small();
     assert_eq!(around(&graph, "a", Direction::Out), ["ab>b", "ab2>b"]);
     assert_eq!(
@@ -177,7 +181,7 @@ fn equal_metadata_is_no_revision() {
 }
 
 #[test]
-fn only_newer_revisions_are_taken_over() {
+fn only_newer_revisions_are_synchronized() {
     let mut graph = small();
     graph.take_events();
     let a = NodeId::from("a");
@@ -219,7 +223,7 @@ fn only_newer_revisions_are_taken_over() {
     assert_eq!(
         graph.edge(&ab).unwrap().revision,
         4,
-        "an edge's revision is taken over too"
+        "the revision of an edge is synchronized too"
     );
     assert_eq!(
         graph.sync_edge(&edge("x", "a", "b")),
@@ -228,7 +232,7 @@ fn only_newer_revisions_are_taken_over() {
 }
 
 #[test]
-fn an_origin_goes_with_its_nodes() {
+fn an_origin_is_deleted_with_its_nodes() {
     let mut graph = small();
     graph
         .add_node(Node {

@@ -1,11 +1,11 @@
-//! Random changes of a graph against a model that makes each of them by hand, on plain JSON.
+//! Model test: random changes of a graph against a model on plain JSON.
 
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
 use crate::graph::*;
 
-/// A change; elements and origins by number, so that they meet again.
+/// A change; elements and origins are numbers of a small range, so that ids collide.
 #[derive(Clone, Debug)]
 enum Change {
     AddNode { node: u8, origin: u8, value: u8 },
@@ -43,7 +43,7 @@ fn values(value: u8) -> Json {
     }
 }
 
-/// Elements as clients see them, in the order they came.
+/// Elements as JSON, in insertion order.
 #[derive(Debug, Default)]
 struct Model {
     nodes: Vec<Json>,
@@ -51,7 +51,7 @@ struct Model {
 }
 
 impl Model {
-    /// Makes a change; whether anything came of it.
+    /// Applies a change; returns whether anything has changed.
     fn apply(&mut self, change: &Change, now: i64) -> bool {
         let element = |id: String, origin: String, metadata: Json| {
             json!({
@@ -118,16 +118,16 @@ impl Model {
         }
     }
 
-    /// Deletes nodes with what hangs on them.
+    /// Deletes nodes and their edges; returns the number of nodes.
     fn delete_nodes(&mut self, key: &str, value: &str) -> usize {
-        let (gone, stay): (Vec<Json>, Vec<Json>) = std::mem::take(&mut self.nodes)
+        let (deleted, rest): (Vec<Json>, Vec<Json>) = std::mem::take(&mut self.nodes)
             .into_iter()
             .partition(|node| node[key] == value);
-        self.nodes = stay;
-        let is_gone = |end: &Json| gone.iter().any(|node| node["ID"] == *end);
+        self.nodes = rest;
+        let is_deleted = |end: &Json| deleted.iter().any(|node| node["ID"] == *end);
         self.edges
-            .retain(|edge| !is_gone(&edge["Parent"]) && !is_gone(&edge["Child"]));
-        gone.len()
+            .retain(|edge| !is_deleted(&edge["Parent"]) && !is_deleted(&edge["Child"]));
+        deleted.len()
     }
 }
 
@@ -135,7 +135,7 @@ fn find<'m>(elements: &'m mut [Json], id: &str) -> Option<&'m mut Json> {
     elements.iter_mut().find(|element| element["ID"] == id)
 }
 
-/// A new revision, unless nothing changed.
+/// Increments the revision if the metadata differ; returns whether they do.
 fn revise(element: &mut Json, now: i64, change: impl FnOnce(&mut Json)) -> bool {
     let before = element["Metadata"].clone();
     change(&mut element["Metadata"]);

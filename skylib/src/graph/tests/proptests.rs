@@ -1,14 +1,13 @@
-//! Properties of the graph: it is what a naive model is, and a view stays what it was.
+//! Property tests: the graph equals a simple model, and a view does not change.
 
 use std::cell::RefCell;
-use std::ops::ControlFlow;
 
 use proptest::prelude::*;
 
 use crate::filter::Filter;
 use crate::graph::*;
 
-/// A change; elements by number, so that ids are used again.
+/// A change; elements are numbers of a small range, so that ids are reused.
 #[derive(Clone, Debug)]
 pub(in crate::graph) enum Step {
     AddNode(u8, u8),
@@ -38,7 +37,7 @@ pub(in crate::graph) fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Metadata with indexed values of every kind that indexes treat in a way of its own.
+/// Returns metadata with an indexed value of each kind that the indexes distinguish.
 fn metadata(value: u8) -> Metadata {
     let json = match value {
         0 => r#"{"Name":"a","Type":"x","MTU":1500}"#,
@@ -136,7 +135,7 @@ pub(in crate::graph) fn apply(graph: &mut Graph, step: &Step, now: Timestamp) {
     }
 }
 
-/// The elements in the order they came, and nothing else.
+/// Model of a graph: elements in insertion order.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Model {
     nodes: Vec<Node>,
@@ -144,7 +143,7 @@ struct Model {
 }
 
 impl Model {
-    /// Follows a graph by its events alone.
+    /// Applies the events of a graph.
     fn follow(&mut self, events: &[GraphEvent]) {
         for event in events {
             match event {
@@ -161,7 +160,10 @@ impl Model {
                     let held = self.nodes.iter_mut().find(|n| n.id == node.id).unwrap();
                     let mut metadata = held.metadata.clone();
                     ops.iter().flat_map(|ops| ops.iter()).for_each(|op| {
-                        assert!(op.apply(&mut metadata), "no idle operation is told");
+                        assert!(
+                            op.apply(&mut metadata),
+                            "an event has no operation without effect"
+                        );
                     });
                     assert!(ops.is_none() || metadata == node.metadata);
                     *held = (**node).clone();
@@ -175,7 +177,7 @@ impl Model {
         }
     }
 
-    /// Edges and the ids at their other ends, as [`Graph::edges_of`] orders them.
+    /// Returns edges and the ids at their other ends, in the order of [`Graph::edges_of`].
     fn around(&self, id: &NodeId, direction: Direction) -> Vec<(EdgeId, NodeId)> {
         let out = self
             .edges
@@ -234,7 +236,7 @@ fn check_graph(graph: &Graph, model: &Model) {
     }
 }
 
-/// A graph that changes while it is looked at.
+/// Graph that changes while it is read.
 struct Changing {
     graph: RefCell<Graph>,
     steps: RefCell<Vec<Step>>,
@@ -253,21 +255,22 @@ impl Changing {
         }
     }
 
-    fn keep<T>(&self, kept: &mut Vec<T>, item: T) -> ControlFlow<()> {
-        kept.push(item);
-        self.change();
-        ControlFlow::Continue(())
+    /// Changes the graph after each item.
+    fn collect<T>(&self, items: SnapshotIter<'_, T>) -> Vec<T> {
+        let items = items.map(|item| {
+            self.change();
+            item.unwrap()
+        });
+        items.collect()
     }
 }
 
-/// Asks a view everything, the graph changing between any two answers.
+/// Compares every read of a view with the model while the graph changes between the results.
 fn check_view(view: &GraphView<'_>, model: &Model, changing: &Changing) {
     let mut all = Vec::new();
     for filter in filters() {
         let wanted: Vec<_> = model.nodes.iter().filter(|n| filter.matches(*n)).collect();
-        let mut found = Vec::new();
-        view.visit_nodes(&filter, &mut |node| changing.keep(&mut found, node))
-            .unwrap();
+        let found = changing.collect(view.nodes(&filter));
         assert_eq!(
             found.iter().map(|n| &***n).collect::<Vec<_>>(),
             wanted,
@@ -279,17 +282,16 @@ fn check_view(view: &GraphView<'_>, model: &Model, changing: &Changing) {
         }
 
         let wanted: Vec<_> = model.edges.iter().filter(|e| filter.matches(*e)).collect();
-        let mut found = Vec::new();
-        view.visit_edges(&filter, &mut |edge| changing.keep(&mut found, edge))
-            .unwrap();
+        let found = changing.collect(view.edges(&filter));
         assert_eq!(
             found.iter().map(|e| &***e).collect::<Vec<_>>(),
             wanted,
             "{filter:?}"
         );
         assert_eq!(view.count_edges(&filter), Ok(wanted.len()), "{filter:?}");
-        for (edge, wanted) in found.iter().zip(wanted).take(2) {
-            let (parent, child) = view.ends(edge).unwrap();
+        for (ends, wanted) in view.ends_of(&found).zip(wanted).take(2) {
+            let ends = ends.unwrap();
+            let (parent, child) = (&ends.parents()[0], &ends.children()[0]);
             assert_eq!((&parent.id, &child.id), (&wanted.parent, &wanted.child));
         }
     }
@@ -308,39 +310,24 @@ fn check_view(view: &GraphView<'_>, model: &Model, changing: &Changing) {
                     .map(move |(e, n)| (i, e, n))
             })
             .collect();
-        let mut found = Vec::new();
-        view.walk(&all, direction, &mut |which, edge, node| {
-            changing.keep(&mut found, (which, edge.id.clone(), node.id.clone()))
-        })
-        .unwrap();
-        assert_eq!(found, wanted);
+        let found = changing.collect(view.neighbors(&all, direction));
+        let ids = |n: &Neighbor| (n.from, n.edge.id.clone(), n.node.id.clone());
+        assert_eq!(found.iter().map(ids).collect::<Vec<_>>(), wanted);
 
-        let mut reached = Vec::new();
-        view.walk_nodes(&all, direction, &x, &mut |which, node| {
-            changing.keep(&mut reached, (which, node.id.clone()))
-        })
-        .unwrap();
+        let reached = changing.collect(view.neighbor_nodes(&all, direction, &x));
         let hits = wanted.iter().filter(|(_, _, node)| passes(node));
         assert_eq!(
-            reached,
-            hits.map(|(i, _, n)| (*i, n.clone())).collect::<Vec<_>>()
+            reached.iter().map(|n| &n.id).collect::<Vec<_>>(),
+            hits.map(|(_, _, n)| n).collect::<Vec<_>>()
         );
 
-        let (mut edges, mut nodes) = (Vec::new(), Vec::new());
-        view.hop(&indexes, direction, &mut |_, edge, node| {
-            edges.push(edge);
-            changing.keep(&mut nodes, node)
-        })
-        .unwrap();
-        let (mut edge_ids, mut node_ids) = (Vec::new(), Vec::new());
-        view.fetch_edges(&edges, &mut |edge| {
-            changing.keep(&mut edge_ids, edge.id.clone())
-        })
-        .unwrap();
-        view.fetch_nodes(&nodes, &mut |node| {
-            changing.keep(&mut node_ids, node.id.clone())
-        })
-        .unwrap();
+        let hops = changing.collect(view.hops(&indexes, direction));
+        let edges: Vec<u32> = hops.iter().map(|hop| hop.edge).collect();
+        let nodes: Vec<u32> = hops.iter().map(|hop| hop.node).collect();
+        let edge_ids = changing.collect(view.edges_at(&edges));
+        let edge_ids: Vec<EdgeId> = edge_ids.iter().map(|edge| edge.id.clone()).collect();
+        let node_ids = changing.collect(view.nodes_at(&nodes));
+        let node_ids: Vec<NodeId> = node_ids.iter().map(|node| node.id.clone()).collect();
         assert_eq!(
             edge_ids,
             wanted.iter().map(|(_, e, _)| e.clone()).collect::<Vec<_>>()
@@ -407,7 +394,7 @@ proptest! {
             let model = at_once(steps);
             frozen.push((GraphView::open(&changing), model));
         }
-        // The first view saw nothing at all; one in the middle goes before the others are asked.
+        // The first view is of the empty graph; one in the middle is dropped before the others are read.
         frozen.remove(1 + dropped);
         changing.steps.replace(during);
         for (view, model) in &frozen {
@@ -415,7 +402,7 @@ proptest! {
         }
         drop(frozen);
 
-        // What was kept goes, a few pieces with each further change.
+        // Stored revisions are dropped with the changes that follow.
         let mut graph = changing.graph.borrow_mut();
         model.follow(&graph.take_events());
         let id = node_id(NODES);
@@ -423,14 +410,14 @@ proptest! {
             graph.add_node(Node::new(id.clone(), Metadata::new(), Timestamp::ZERO)).unwrap();
             graph.delete_node(&id, Timestamp::ZERO).unwrap();
         }
-        prop_assert_eq!(graph.storage().kept(), 0);
-        prop_assert_eq!(graph.storage().held(), (model.nodes.len(), model.edges.len()));
+        prop_assert_eq!(graph.storage().stored_past(), 0);
+        prop_assert_eq!(graph.storage().stored_elements(), (model.nodes.len(), model.edges.len()));
         check_graph(&graph, &model);
     }
 }
 
 #[test]
-fn a_view_that_holds_back_too_much_expires() {
+fn a_view_that_needs_too_many_revisions_expires() {
     let changing = Changing {
         graph: RefCell::new(graph()),
         steps: RefCell::default(),
@@ -464,20 +451,20 @@ fn a_view_that_holds_back_too_much_expires() {
         Err(GraphError::ViewExpired)
     );
     assert_eq!(
-        old.visit_edges(&Filter::everything(), &mut |_| ControlFlow::Break(())),
-        Err(GraphError::ViewExpired)
+        old.edges(&Filter::everything()).next().unwrap().err(),
+        Some(GraphError::ViewExpired)
     );
     let newest = views.last().unwrap().node_by_id(&id).unwrap().unwrap();
     assert_eq!(
         newest.metadata.get("N"),
         Some(&Value::Int(9)),
-        "younger views go on"
+        "younger views do not expire"
     );
-    assert!(changing.graph.borrow().storage().kept() <= 10 + 1);
+    assert!(changing.graph.borrow().storage().stored_past() <= 10 + 1);
 }
 
 #[test]
-fn kept_bytes_are_bounded_too() {
+fn stored_bytes_are_bounded() {
     let changing = Changing {
         graph: RefCell::new(graph()),
         steps: RefCell::default(),

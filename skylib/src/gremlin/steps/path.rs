@@ -168,7 +168,7 @@ impl Search<'_, '_> {
                 continue;
             }
             room.add(2 * size_of::<(u32, u32)>())?;
-            if let Some(parent) = frontier.get(hop.which) {
+            if let Some(parent) = frontier.get(hop.from) {
                 tree.parents.insert(hop.node, *parent);
             }
             tree.frontier.push(hop.node);

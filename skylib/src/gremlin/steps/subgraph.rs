@@ -76,9 +76,9 @@ pub(in crate::gremlin) fn of_edges(
     let mut known_nodes = Bitmap::default();
     let mut nodes = Vec::new();
     let mut failed = Ok(());
-    scope.visit_ends(&edges, &mut |parents, children| {
+    scope.visit_ends(&edges, &mut |ends| {
         failed = budget.tick();
-        let both = parents.iter().chain(children);
+        let both = ends.parents().iter().chain(ends.children());
         let new = both.filter(|node| known_nodes.insert(identities.of(node.index())));
         nodes.extend(new.cloned());
         if failed.is_err() {

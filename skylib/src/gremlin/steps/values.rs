@@ -10,7 +10,7 @@ use crate::filter::{Fields, Filter, Predicate};
 use crate::graph::{ElementKey, Node, NodeRef};
 use crate::gremlin::budget::Budget;
 use crate::gremlin::error::QueryError;
-use crate::value::{Found, Map, Path, Shape, Text, Value};
+use crate::value::{Map, Path, PathMatch, Shape, Text, Value};
 
 /// Returns the value of a key of each node that has one.
 pub(in crate::gremlin) fn values(
@@ -225,8 +225,8 @@ impl Fields<Path> for Object<'_> {
     fn test(&self, key: &Path, predicate: &Predicate) -> bool {
         match key.find(self.0) {
             None => false,
-            Some(Found::One(value)) => predicate.matches(value),
-            Some(Found::Many(values)) => {
+            Some(PathMatch::One(value)) => predicate.matches(value),
+            Some(PathMatch::Many(values)) => {
                 matches!(predicate, Predicate::Present)
                     || values.iter().any(|value| predicate.matches(value))
             }

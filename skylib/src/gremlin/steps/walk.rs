@@ -28,11 +28,11 @@ pub(in crate::gremlin) fn ends(
     filter: &Filter<ElementKey>,
     pipe: &mut Pipe<'_, '_, NodeRef>,
 ) -> Result<(), QueryError> {
-    scope.visit_ends(edges, &mut |parents, children| {
+    scope.visit_ends(edges, &mut |ends| {
         let (parents, children) = match walk {
-            Walk::InV => (parents, &[][..]),
-            Walk::OutV => (&[][..], children),
-            _ => (parents, children),
+            Walk::InV => (ends.parents(), &[][..]),
+            Walk::OutV => (&[][..], ends.children()),
+            _ => (ends.parents(), ends.children()),
         };
         for node in parents.iter().chain(children) {
             if node.passes(filter) && pipe.push(node.clone()).is_break() {

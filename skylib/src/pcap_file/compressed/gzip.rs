@@ -1,7 +1,7 @@
 //! gzip (RFC 1952), a container of deflate.
 //!
-//! The reader of flate2 loses the content before damage, so only its decoder is used. On damage, the
-//! decoder loses content that does not fit its output, so it gets a large output.
+//! The reader of flate2 loses the content before damage, so only its decoder is used. On damage,
+//! the decoder loses content that does not fit its output, so it gets a large output.
 
 use std::io::{self, Read};
 
@@ -74,8 +74,8 @@ impl<R: Read> Gzip<R> {
         }
     }
 
-    /// Decompresses some bytes. If the decoder fails after producing bytes, the next call reports its
-    /// error.
+    /// Decompresses some bytes. If the decoder fails after producing bytes, the next call reports
+    /// its error.
     fn inflate(&mut self) -> Result<(), String> {
         let available = self.input.available().map_err(|error| text(&error))?;
         let is_last = available.is_empty();

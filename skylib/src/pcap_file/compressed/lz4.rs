@@ -1,8 +1,8 @@
 //! LZ4 frame format.
 //!
-//! Blocks have up to 4 MiB, and lz4_flex decodes a block completely or not at all, so the beginning of
-//! a damaged block is decoded here. The frame reader of lz4_flex accepts a file that ends between two
-//! blocks, so frames are parsed here, too.
+//! Blocks have up to 4 MiB, and lz4_flex decodes a block completely or not at all, so the beginning
+//! of a damaged block is decoded here. The frame reader of lz4_flex accepts a file that ends
+//! between two blocks, so frames are parsed here, too.
 
 use std::fmt;
 use std::hash::Hasher;
@@ -18,7 +18,8 @@ use super::{OTHER_DATA, TRUNCATED, WRONG_CHECKSUM, text};
 pub(super) struct Lz4<R> {
     pub(super) input: Input<R>,
     frame: Option<Frame>,
-    /// Window to which blocks may refer, then the content of the latest block, then space for the next.
+    /// Window to which blocks may refer, then the content of the latest block, then space for the
+    /// next.
     content: Vec<u8>,
     /// Start of the bytes of `content` that have not been returned; `unread <= end`.
     unread: usize,

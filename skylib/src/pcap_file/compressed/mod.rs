@@ -19,9 +19,9 @@ use self::zstd::Zstd;
 /// bytes.
 ///
 /// Consecutive compressed streams are read as one. Memory is bounded whatever a file claims: zstd
-/// needs its window, at most 128 MiB as in the `zstd` tool, the others need less. Damage is reported
-/// after the content before it, as an [`io::Error`] that holds a [`DecompressionError`], and ends the
-/// file.
+/// needs its window, at most 128 MiB as in the `zstd` tool, the others need less. Damage is
+/// reported after the content before it, as an [`io::Error`] that holds a [`DecompressionError`],
+/// and ends the file.
 ///
 /// ```
 /// use std::io::Read;
@@ -173,8 +173,8 @@ fn damaged(damage: DecompressionError) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, damage)
 }
 
-/// Returns the reason for an error of a decoder. It is not used if the source failed: then the error
-/// of the source is returned instead.
+/// Returns the reason for an error of a decoder. It is not used if the source failed: then the
+/// error of the source is returned instead.
 fn text(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => TRUNCATED.to_owned(),

@@ -139,29 +139,8 @@ impl PacketBlock {
             kind: block.kind,
             reason,
         };
-        let interface = |number: u32| {
-            let interface = section.interfaces.get(number as usize);
-            interface.ok_or_else(|| bad("its interface is not described"))
-        };
         if block.kind == SIMPLE_PACKET {
-            let Some((original, data)) = block.body.split_first_chunk::<4>() else {
-                return Err(bad("too short for a block of its type"));
-            };
-            let interface = interface(0)?;
-            let wire_len = word(*original, is_big_endian);
-            let available = (data.len() as u32).min(wire_len);
-            let captured_len = match interface.snap_len {
-                0 => available,
-                snap_len => available.min(snap_len),
-            };
-            check_len(captured_len, offset)?;
-            return Ok(Self {
-                link_type: interface.link_type,
-                timestamp: latest,
-                data_offset: 12,
-                captured_len,
-                wire_len,
-            });
+            return Self::simple(block, section, latest, offset);
         }
         let Some((head, data)) = block.body.split_first_chunk::<20>() else {
             return Err(bad("too short for a block of its type"));
@@ -194,7 +173,8 @@ impl PacketBlock {
             OBSOLETE_PACKET => u32::from(half(head, 0, is_big_endian)),
             _ => word([i0, i1, i2, i3]),
         };
-        let interface = interface(number)?;
+        let interface = section.interfaces.get(number as usize);
+        let interface = interface.ok_or_else(|| bad(UNKNOWN_INTERFACE))?;
         let captured_len = word([c0, c1, c2, c3]);
         check_len(captured_len, offset)?;
         if captured_len as usize > data.len() {
@@ -207,6 +187,39 @@ impl PacketBlock {
             data_offset: 28,
             captured_len,
             wire_len: word([w0, w1, w2, w3]),
+        })
+    }
+
+    /// Parses a simple packet block, which belongs to the first interface.
+    fn simple(
+        block: &Block<'_>,
+        section: &Section,
+        latest: Timestamp,
+        offset: u64,
+    ) -> Result<Self, PcapFileError> {
+        let bad = |reason| PcapFileError::BadBlock {
+            offset,
+            kind: block.kind,
+            reason,
+        };
+        let Some((original, data)) = block.body.split_first_chunk::<4>() else {
+            return Err(bad("too short for a block of its type"));
+        };
+        let interface = section.interfaces.first();
+        let interface = interface.ok_or_else(|| bad(UNKNOWN_INTERFACE))?;
+        let wire_len = word(*original, block.is_big_endian);
+        let available = (data.len() as u32).min(wire_len);
+        let captured_len = match interface.snap_len {
+            0 => available,
+            snap_len => available.min(snap_len),
+        };
+        check_len(captured_len, offset)?;
+        Ok(Self {
+            link_type: interface.link_type,
+            timestamp: latest,
+            data_offset: 12,
+            captured_len,
+            wire_len,
         })
     }
 }
@@ -238,6 +251,9 @@ pub(super) const HEAD_LEN: usize = 12;
 const MIN_BLOCK_LEN: u32 = 12;
 /// Maximum length of a block in bytes, as in Wireshark.
 const MAX_BLOCK_LEN: u64 = 16 << 20;
+
+/// Kind of damage of a packet block whose interface does not exist.
+const UNKNOWN_INTERFACE: &str = "its interface is not described";
 
 pub(super) const INTERFACE: u32 = 1;
 pub(super) const OBSOLETE_PACKET: u32 = 2;

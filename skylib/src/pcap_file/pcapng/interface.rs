@@ -1,7 +1,8 @@
-//! Interfaces of a pcapng file and their clocks.
+//! Sections and interfaces of a pcapng file, and the clocks of interfaces.
 
-use super::block::half;
+use super::block::{Block, half};
 use crate::packet::LinkType;
+use crate::pcap_file::PcapFileError;
 use crate::pcap_file::reader::word;
 use crate::time::Timestamp;
 
@@ -19,6 +20,25 @@ pub(super) struct Interface {
     /// Maximum number of captured bytes of a packet; 0 is unlimited.
     pub(super) snap_len: u32,
     pub(super) clock: InterfaceClock,
+}
+
+impl Section {
+    /// Parses a section header block that starts at `offset` in the file.
+    pub(super) fn new(block: &Block<'_>, offset: u64) -> Result<Self, PcapFileError> {
+        let half = |at| half(block.body, at, block.is_big_endian);
+        let (major, minor) = (half(4), half(6));
+        if block.body.len() < 16 || major != 1 {
+            return Err(PcapFileError::SectionVersion {
+                offset,
+                major,
+                minor,
+            });
+        }
+        Ok(Self {
+            is_big_endian: block.is_big_endian,
+            interfaces: Vec::new(),
+        })
+    }
 }
 
 impl Interface {
@@ -102,7 +122,8 @@ impl InterfaceClock {
         }
     }
 
-    /// Returns the time of a number of ticks; a time that is too late is replaced by the latest one.
+    /// Returns the time of a number of ticks; a time that is too late is replaced by the latest
+    /// one.
     #[inline]
     pub(super) fn timestamp(&self, ticks: u64) -> Timestamp {
         let ns = match self.unit {

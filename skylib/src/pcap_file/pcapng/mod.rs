@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use self::block::{
     Block, ENHANCED_PACKET, HEAD_LEN, INTERFACE, OBSOLETE_PACKET, PacketBlock, ParsedBlock,
-    SECTION, SIMPLE_PACKET, half,
+    SECTION, SIMPLE_PACKET,
 };
 use self::interface::{Interface, Section};
 use super::buffer::Buffer;
@@ -23,11 +23,11 @@ pub use self::writer::PcapNgWriter;
 
 /// Reader of a pcapng file.
 ///
-/// It supports sections of either byte order, up to 65536 interfaces for each section with different
-/// link types and clocks, and enhanced, simple and obsolete packet blocks; all other blocks are
-/// skipped. A simple packet block has no time, so its packet gets the time of the previous packet.
-/// Like [`PcapReader`](super::PcapReader), the reader returns packets as soon as one block is
-/// complete.
+/// It supports sections of either byte order, up to 65536 interfaces for each section with
+/// different link types and clocks, and enhanced, simple and obsolete packet blocks; all other
+/// blocks are skipped. A simple packet block has no time, so its packet gets the time of the
+/// previous packet. Like [`PcapReader`](super::PcapReader), the reader returns packets as soon as
+/// one block is complete.
 ///
 /// ```
 /// use skylib::packet::{LinkType, PacketRef};
@@ -140,8 +140,8 @@ impl<R: Read> PcapNgReader<R> {
         Ok(None)
     }
 
-    /// Returns the link type of the latest batch; before the first batch, of the first interface, and
-    /// Ethernet for a file without interfaces.
+    /// Returns the link type of the latest batch; before the first batch, of the first interface,
+    /// and Ethernet for a file without interfaces.
     pub const fn link_type(&self) -> LinkType {
         self.link_type
     }
@@ -202,16 +202,8 @@ impl<R: Read> PcapNgReader<R> {
 
     /// Parses one block, or a piece of a block that is skipped.
     fn step(&mut self) -> Result<BlockStep, PcapFileError> {
-        if let Some(skipped) = &mut self.skipped {
-            let available = (self.buffer.end - self.buffer.start) as u64;
-            let skipped_len = skipped.left.min(available);
-            skipped.left -= skipped_len;
-            let is_past = skipped.left == 0;
-            self.buffer.advance(skipped_len as usize);
-            if !is_past {
-                return Ok(BlockStep::Incomplete);
-            }
-            self.skipped = None;
+        if !self.finish_skip() {
+            return Ok(BlockStep::Incomplete);
         }
         let (offset, start) = (self.buffer.offset, self.buffer.start);
         let block = match Block::parse(self.buffer.unread(), self.section.is_big_endian, offset)? {
@@ -254,25 +246,27 @@ impl<R: Read> PcapNgReader<R> {
                 let interface = Interface::new(block.body, block.is_big_endian).map_err(bad)?;
                 self.section.interfaces.push(interface);
             }
-            SECTION => {
-                let half = |at| half(block.body, at, block.is_big_endian);
-                let (major, minor) = (half(4), half(6));
-                if block.body.len() < 16 || major != 1 {
-                    return Err(PcapFileError::SectionVersion {
-                        offset,
-                        major,
-                        minor,
-                    });
-                }
-                self.section = Section {
-                    is_big_endian: block.is_big_endian,
-                    interfaces: Vec::new(),
-                };
-            }
+            SECTION => self.section = Section::new(&block, offset)?,
             _ => {}
         }
         self.buffer.advance(len);
         Ok(BlockStep::Done)
+    }
+
+    /// Skips the available bytes of a block that is being skipped; returns whether none is left.
+    fn finish_skip(&mut self) -> bool {
+        let Some(skipped) = &mut self.skipped else {
+            return true;
+        };
+        let available = (self.buffer.end - self.buffer.start) as u64;
+        let len = skipped.left.min(available);
+        skipped.left -= len;
+        let is_done = skipped.left == 0;
+        self.buffer.advance(len as usize);
+        if is_done {
+            self.skipped = None;
+        }
+        is_done
     }
 
     /// Checks that no incomplete block is left at the end of the source.

@@ -1,13 +1,13 @@
-//! Folders of a test's own.
+//! Temporary folders for tests.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A folder that goes with this value.
-pub(super) struct Folder(PathBuf);
+/// A folder that is removed when this value is dropped.
+pub(crate) struct Folder(PathBuf);
 
-/// A new, empty folder.
-pub(super) fn folder(name: &str) -> Folder {
+/// Creates a new, empty folder.
+pub(crate) fn folder(name: &str) -> Folder {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let n = COUNT.fetch_add(1, Ordering::Relaxed);
     let name = format!("skylib-spp-{name}-{}-{n}", std::process::id());
@@ -17,12 +17,12 @@ pub(super) fn folder(name: &str) -> Folder {
 }
 
 impl Folder {
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 
-    /// Names of what is in it, sorted.
-    pub(super) fn names(&self) -> Vec<String> {
+    /// Returns the names of the files in the folder, sorted.
+    pub(crate) fn names(&self) -> Vec<String> {
         let entries = std::fs::read_dir(&self.0).unwrap();
         let mut names: Vec<String> = entries
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())

@@ -4,6 +4,7 @@
 //! UUID: `put` and eviction cost O(log n) per flow. A query scans all flows of its time.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use hashbrown::HashMap;
@@ -110,6 +111,15 @@ impl MemoryFlowStore {
                 visit(&stored, flow);
             }
         }
+    }
+}
+
+impl fmt::Debug for MemoryFlowStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryFlowStore")
+            .field("limits", &self.limits)
+            .field("status", &self.status())
+            .finish_non_exhaustive()
     }
 }
 

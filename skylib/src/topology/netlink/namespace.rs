@@ -155,7 +155,7 @@ impl Namespaces {
 
     /// Which namespace a path was registered for.
     #[must_use]
-    pub fn registered(&self, path: &Path) -> Option<NetnsId> {
+    pub(crate) fn registered(&self, path: &Path) -> Option<NetnsId> {
         lock(&self.registry).paths.get(path).copied()
     }
 

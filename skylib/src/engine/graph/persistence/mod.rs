@@ -18,7 +18,7 @@ use super::orphan_edges::OrphanEdges;
 use crate::api::GraphResource;
 use crate::error_chain::Chain;
 use crate::graph::{Edge, EdgeId, Graph, GraphEvent, Node, NodeId, Processor};
-use crate::store::{Change, DocStore, StoreError};
+use crate::store::{DocStore, DocumentChange, StoreError};
 use crate::time::{Clock, Timestamp};
 
 /// Writes persistent elements of the graph to a document store.
@@ -223,7 +223,7 @@ impl GraphPersister {
     fn write(&self, batch: &Pending) -> Result<(), StoreError> {
         let mut changes = batch.changes();
         loop {
-            let chunk: Vec<Change> = changes.by_ref().take(CHUNK_ELEMENTS).collect();
+            let chunk: Vec<DocumentChange> = changes.by_ref().take(CHUNK_ELEMENTS).collect();
             if chunk.is_empty() {
                 return Ok(());
             }
@@ -329,7 +329,7 @@ impl Pending {
 
     /// Returns the changes of the store: nodes before edges, so that no edge is stored without its
     /// nodes, and sorted by id, so that the writes are local.
-    fn changes(&self) -> impl Iterator<Item = Change> {
+    fn changes(&self) -> impl Iterator<Item = DocumentChange> {
         let nodes = sorted(&self.nodes).map(|(id, node)| change(id.to_string(), node.as_deref()));
         let edges = sorted(&self.edges).map(|(id, edge)| change(id.to_string(), edge.as_deref()));
         nodes.chain(edges)
@@ -356,8 +356,8 @@ fn sorted<I: Ord, E>(elements: &HashMap<I, E>) -> impl Iterator<Item = (&I, &E)>
     elements.into_iter()
 }
 
-fn change<E: GraphResource>(id: String, element: Option<&E>) -> Change {
-    Change {
+fn change<E: GraphResource>(id: String, element: Option<&E>) -> DocumentChange {
+    DocumentChange {
         kind: E::KIND,
         id,
         // Serializing plain fields into memory cannot fail.

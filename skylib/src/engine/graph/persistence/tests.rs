@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use super::*;
 use crate::engine::graph::SharedGraph;
 use crate::graph::{GraphAccess, Metadata, Origin};
-use crate::store::{Document, MemoryStore};
+use crate::store::{Document, MemoryDocStore};
 use crate::time::{ManualClock, SystemClock};
 
 const NOW: Timestamp = Timestamp::from_ms(1_000);
@@ -21,7 +21,7 @@ fn edge(id: &str, parent: &str, child: &str) -> Edge {
 /// A store that fails while `fails` is set, and counts the writes.
 #[derive(Default)]
 struct Disk {
-    documents: MemoryStore,
+    documents: MemoryDocStore,
     fails: AtomicBool,
     writes: AtomicUsize,
     /// Number of the write that fails, 0 for none.
@@ -45,7 +45,7 @@ impl DocStore for Disk {
         self.documents.delete(kind, id)
     }
 
-    fn apply(&self, changes: &[Change]) -> Result<(), StoreError> {
+    fn apply(&self, changes: &[DocumentChange]) -> Result<(), StoreError> {
         let write = self.writes.fetch_add(1, Ordering::Relaxed) + 1;
         let fails_now = write == self.fails_at.load(Ordering::Relaxed);
         if fails_now || self.fails.load(Ordering::Relaxed) {

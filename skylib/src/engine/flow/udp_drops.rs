@@ -1,18 +1,18 @@
-//! What the kernel dropped of the datagrams for a socket.
+//! Datagrams that the kernel drops for a UDP socket, from `/proc/self/net/udp`.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::os::fd::AsFd;
 
-/// Datagrams that came for a UDP socket while its buffer was full, since it was opened; `None`
-/// where the kernel does not tell.
+/// Returns the number of datagrams that the kernel has dropped for a UDP socket since it was opened,
+/// because its receive buffer was full; `None` if the kernel does not report it.
 ///
 /// ```
 /// let socket = std::net::UdpSocket::bind("127.0.0.1:0")?;
-/// assert_eq!(skylib::sys::udp::receive_drops(&socket), Some(0));
+/// assert_eq!(skylib::engine::udp_receive_drops(&socket), Some(0));
 /// # Ok::<(), std::io::Error>(())
 /// ```
-pub fn receive_drops(socket: impl AsFd) -> Option<u64> {
+pub fn udp_receive_drops(socket: impl AsFd) -> Option<u64> {
     let inode = rustix::fs::fstat(socket).ok()?.st_ino.to_string();
     ["/proc/self/net/udp", "/proc/self/net/udp6"]
         .into_iter()
@@ -23,7 +23,7 @@ pub fn receive_drops(socket: impl AsFd) -> Option<u64> {
         })
 }
 
-/// The last column of a socket's line; its inode is the tenth (`proc(5)`).
+/// Returns the last column of a line if its tenth column is the socket's inode (`proc(5)`).
 fn drops_of(line: &str, inode: &str) -> Option<u64> {
     let mut columns = line.split_ascii_whitespace();
     let found = columns.nth(9)?;
@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn what_finds_no_room_is_counted() {
+    fn datagrams_beyond_the_buffer_are_counted() {
         for address in ["127.0.0.1:0", "[::1]:0"] {
             // A machine may have no IPv6.
             let Ok(socket) = UdpSocket::bind(address) else {
@@ -68,7 +68,7 @@ mod tests {
             while socket.recv(&mut buffer).is_ok() {
                 received += 1;
             }
-            let dropped = receive_drops(&socket).unwrap();
+            let dropped = udp_receive_drops(&socket).unwrap();
             assert!(dropped > 0);
             assert_eq!(received + dropped, sent as u64, "{address}");
         }

@@ -1,64 +1,39 @@
+mod captures;
+
 use std::io::Cursor;
 
+use self::captures::{capture_of_many_links, file, joined_capture, long_capture, mixed_capture};
 use super::steering::{self, Steering};
 use super::*;
 use crate::capture::PcapFile;
-use crate::capture::tests::frames::{frame, tagged, udp};
+use crate::capture::tests::frames::{frame, udp};
 use crate::decode::DecoderOptions;
 use crate::filter::{Filter, Predicate};
 use crate::flow::{
     ExtraLayers, FinishType, Flow, FlowField, FlowQuery, FlowSource, LayerKeyMode, SortOrder,
 };
 use crate::packet::{LinkType, PacketHeader, PacketRef};
-use crate::pcap_file::{PcapNgWriter, PcapWriter, Resolution};
+use crate::pcap_file::{PcapWriter, Resolution};
 use crate::time::Timestamp;
 
 const MINUTE: i64 = 60_000;
-
-/// A file of UDP packets, each with its time in ms and its source port.
-fn file(packets: &[(i64, u16)]) -> Vec<u8> {
-    let (link_type, resolution) = (LinkType::ETHERNET, Resolution::Microseconds);
-    let mut writer = PcapWriter::new(Vec::new(), link_type, resolution).expect("in memory");
-    for &(ms, port) in packets {
-        let data = &frame(0x0800, &udp(port, 9, 18))[..];
-        let timestamp = Timestamp::from_ms(1_600_000_000_000 + ms);
-        let packet = PacketRef {
-            link_type,
-            timestamp,
-            data,
-            wire_len: 60,
-        };
-        writer.write(&packet).expect("in memory");
-    }
-    writer.into_inner()
-}
 
 fn source(bytes: Vec<u8>) -> PcapFile {
     PcapFile::from_reader("test", Cursor::new(bytes)).expect("a file")
 }
 
-fn go_on() -> ControlFlow<()> {
-    ControlFlow::Continue(())
-}
-
 fn records(bytes: Vec<u8>, options: FlowTableOptions) -> Vec<Flow> {
     let mut flows = Vec::new();
-    let (stats, end) = Replay::new(options).run(&mut source(bytes), &mut flows, &mut go_on);
-    end.expect("no damage");
+    let replay = Replay::new(options);
+    let stats = replay
+        .run(&mut source(bytes), &mut flows)
+        .expect("no damage");
     assert_eq!(stats.flows, 0);
     flows
 }
 
-fn collected(bytes: Vec<u8>) -> (ReplayedFlows, Result<(), CaptureError>) {
-    Replay::new(FlowTableOptions::default()).collect(&mut source(bytes), &mut go_on)
-}
-
-/// Flows that live in the table at the end, flows that expired, and one that came back.
-fn long_capture() -> Vec<u8> {
-    let mut packets = vec![(0, 1), (1, 2), (2, 2)];
-    packets.extend((1..=25).map(|minute| (minute * MINUTE, 3)));
-    packets.extend([(26 * MINUTE, 1), (26 * MINUTE + 1, 4)]);
-    file(&packets)
+fn collected(bytes: Vec<u8>) -> (ReplayedFlows, Result<(), ReplayError>) {
+    Replay::default().collect_while(&mut source(bytes), || true)
 }
 
 fn packets_of(flow: &Flow) -> (i64, i64) {
@@ -110,7 +85,7 @@ fn a_query_finds_each_record_as_it_would_be_sent() {
 }
 
 #[test]
-fn order_and_bounds_go_over_both_halves() {
+fn order_and_range_apply_to_expired_and_live_flows() {
     let (flows, _) = collected(long_capture());
     let ports = |query: &FlowQuery| -> Vec<_> {
         let set = flows.query(query).expect("flows");
@@ -157,118 +132,20 @@ fn damage_leaves_the_flows_before_it() {
 }
 
 #[test]
-fn the_work_can_be_ended_early() {
+fn a_replay_can_be_ended_early() {
     let mut flows = Vec::new();
     let mut calls = 0;
     let mut stop = || {
         calls += 1;
-        ControlFlow::Break(())
+        false
     };
-    let replay = Replay::new(FlowTableOptions::default());
-    let (_, end) = replay.run(&mut source(long_capture()), &mut flows, &mut stop);
-    end.expect("no damage");
+    Replay::default()
+        .run_while(&mut source(long_capture()), &mut flows, &mut stop)
+        .expect("no damage");
     assert!(!flows.is_empty() && calls == 1);
 }
 
-/// Flows between forty pairs of addresses, tagged or not, both ways, and some without addresses;
-/// over two hours, so that timers run.
-fn mixed_capture() -> Vec<u8> {
-    let (link_type, resolution) = (LinkType::ETHERNET, Resolution::Nanoseconds);
-    let mut writer = PcapWriter::new(Vec::new(), link_type, resolution).expect("in memory");
-    let mut random = 1_u32;
-    for number in 0..4000_i64 {
-        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        let [pair, port, kind, gap] = random.to_le_bytes();
-        let mut packet = udp(u16::from(port % 4), 9, 18);
-        packet[15] = pair % 40;
-        if kind % 2 == 0 {
-            let (source, destination) = packet[12..20].split_at_mut(4);
-            source.swap_with_slice(destination);
-        }
-        let data = match kind % 16 {
-            2 | 3 => tagged(&frame(0x0800, &packet), 0x8100, 5),
-            4 => tagged(&tagged(&frame(0x0800, &packet), 0x88a8, 6), 0x8100, 5),
-            5 => frame(0x0806, &packet),
-            6 => frame(0x0800, &packet[..10]),
-            7 => frame(0x8847, &[&[0, 0, 0x11, 64], &packet[..]].concat()),
-            _ => frame(0x0800, &packet),
-        };
-        let timestamp = Timestamp::from_ms(1_600_000_000_000 + number * 1800 + i64::from(gap));
-        let wire_len = u32::try_from(data.len()).expect("a short packet");
-        let packet = PacketRef {
-            link_type,
-            timestamp,
-            data: &data,
-            wire_len,
-        };
-        writer.write(&packet).expect("in memory");
-    }
-    writer.into_inner()
-}
-
-/// Datagrams in fragments, TCP segments in disorder and DNS messages between twenty pairs of
-/// addresses, in and out of GRE and IPv6.
-fn joined_capture() -> Vec<u8> {
-    let (link_type, resolution) = (LinkType::ETHERNET, Resolution::Nanoseconds);
-    let mut writer = PcapWriter::new(Vec::new(), link_type, resolution).expect("in memory");
-    let mut random = 7_u32;
-    for number in 0..6000_i64 {
-        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        let [_, kind, pair, which] = random.to_le_bytes();
-        let mut ip = match kind % 4 {
-            0 => {
-                // Half of a datagram; more follow the first.
-                let mut ip = udp(4000, 9, 16);
-                let place = which % 2;
-                ip[5] = which / 128;
-                ip[6] = (1 - place) << 5;
-                ip[7] = place * 3;
-                ip
-            }
-            1 => {
-                let mut ip = udp(5000, 53, 22);
-                ip[28..40].copy_from_slice(&[0, which, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
-                ip[40..50].copy_from_slice(b"\x01a\x02io\0\0\x01\0\x01");
-                ip
-            }
-            _ => {
-                let mut ip = udp(6000, 80, 40);
-                ip[9] = 6;
-                ip[24..28].copy_from_slice(&(u32::from(which) * 28).to_be_bytes());
-                ip[32] = 5 << 4;
-                ip[33] = if which < 3 { 2 } else { 16 };
-                ip
-            }
-        };
-        ip[15] = pair % 20;
-        if kind & 0x30 == 0x20 {
-            // The same fragments come in tunnels of IPv6, too.
-            let len = u16::try_from(ip.len())
-                .expect("a short packet")
-                .to_be_bytes();
-            let ends = [&[0xfd; 15][..], &[pair % 2], &[0xfe; 16]].concat();
-            ip = [&[0x60, 0, 0, 0, len[0], len[1], 4, 64], &ends[..], &ip].concat();
-        } else if kind & 0x10 != 0 {
-            let mut outer = udp(0, 0, 0)[..20].to_vec();
-            let len = u16::try_from(24 + ip.len()).expect("a short packet");
-            outer[2..4].copy_from_slice(&len.to_be_bytes());
-            outer[9] = 47;
-            outer[15] = pair % 3;
-            ip = [&outer[..], &[0, 0, 8, 0], &ip].concat();
-        }
-        let data = frame(if ip[0] == 0x60 { 0x86dd } else { 0x0800 }, &ip);
-        let packet = PacketRef {
-            link_type,
-            timestamp: Timestamp::from_ms(1_600_000_000_000 + number * 20),
-            data: &data,
-            wire_len: u32::try_from(data.len()).expect("a short packet"),
-        };
-        writer.write(&packet).expect("in memory");
-    }
-    writer.into_inner()
-}
-
-/// Flows and statistics by so many threads, in an order that they do not change.
+/// Returns statistics and flows of a replay with `threads` threads, in a stable order.
 fn by_threads(
     bytes: &[u8],
     options: &FlowTableOptions,
@@ -277,9 +154,10 @@ fn by_threads(
     let threads = NonZeroUsize::new(threads).expect("a number of threads");
     let replay = Replay::new(options.clone()).with_threads(threads);
     let mut flows: Vec<Flow> = Vec::new();
-    let (mut stats, end) = replay.run(&mut source(bytes.to_vec()), &mut flows, &mut go_on);
-    end.expect("no damage");
-    // Memory is another matter.
+    let mut stats = replay
+        .run(&mut source(bytes.to_vec()), &mut flows)
+        .expect("no damage");
+    // Memory use depends on the number of threads.
     stats.bytes = 0;
     flows.sort_by_key(|flow| {
         let update = flow
@@ -323,7 +201,7 @@ fn more_threads_join_and_follow_the_same() {
 }
 
 #[test]
-fn packets_of_a_long_file_reach_their_threads_whole() {
+fn packets_of_a_long_file_reach_their_threads_unchanged() {
     let (link_type, resolution) = (LinkType::ETHERNET, Resolution::Nanoseconds);
     let mut writer = PcapWriter::new(Vec::new(), link_type, resolution).expect("in memory");
     for number in 0..4000_u16 {
@@ -362,8 +240,8 @@ fn packets_of_a_long_file_reach_their_threads_whole() {
 }
 
 #[test]
-fn a_source_that_keeps_its_buffer_to_itself_gives_the_same() {
-    /// A file that lends nothing.
+fn a_source_that_does_not_share_its_buffer_gives_the_same() {
+    /// A file that does not share its buffer.
     struct Private(PcapFile);
     impl PacketSource for Private {
         fn link_type(&self) -> LinkType {
@@ -381,8 +259,7 @@ fn a_source_that_keeps_its_buffer_to_itself_gives_the_same() {
     let replay = Replay::new(FlowTableOptions::default()).with_threads(threads);
     let mut flows: Vec<Flow> = Vec::new();
     let mut private = Private(source(bytes.clone()));
-    let (stats, end) = replay.run(&mut private, &mut flows, &mut go_on);
-    end.expect("no damage");
+    let stats = replay.run(&mut private, &mut flows).expect("no damage");
     let (wanted, records) = by_threads(&bytes, &FlowTableOptions::default(), 1);
     assert_eq!(
         (stats.packets, flows.len()),
@@ -413,34 +290,6 @@ fn more_threads_give_the_same_flows() {
     }
 }
 
-/// The packets of [`mixed_capture`] in turn as they were, as IP alone and behind the two headers of
-/// Linux's cooked captures.
-fn capture_of_many_links() -> Vec<u8> {
-    let mut ethernet = source(mixed_capture());
-    let mut writer = PcapNgWriter::new(Vec::new()).expect("in memory");
-    let mut number = 0;
-    while let Batch::Packets(batch) = ethernet.next_batch(WAIT).expect("no damage") {
-        for packet in batch.iter() {
-            let (kind, inside) = packet.data[12..].split_at(2);
-            let (link_type, data) = match number % 4 {
-                1 if kind != [8, 6] => (LinkType::RAW, inside.to_vec()),
-                2 => (LinkType::LINUX_SLL, [&[0; 14], kind, inside].concat()),
-                3 => (LinkType::LINUX_SLL2, [kind, &[0; 18], inside].concat()),
-                _ => (LinkType::ETHERNET, packet.data.to_vec()),
-            };
-            number += 1;
-            let packet = PacketRef {
-                link_type,
-                data: &data,
-                wire_len: u32::try_from(data.len()).expect("a short packet"),
-                ..packet
-            };
-            writer.write(&packet).expect("in memory");
-        }
-    }
-    writer.into_inner()
-}
-
 #[test]
 fn link_types_may_change_from_packet_to_packet() {
     let (bytes, options) = (capture_of_many_links(), FlowTableOptions::default());
@@ -461,7 +310,7 @@ fn plain_headers_steer_like_decoded_ones() {
     let mut plain = 0;
     while let Batch::Packets(batch) = file.next_batch(WAIT).expect("no damage") {
         for whole in batch.iter() {
-            // Whole, cut anywhere, and with each of its first bytes another one.
+            // Complete, truncated anywhere, and with each of its first bytes changed.
             let cut = (0..=whole.data.len()).map(|len| whole.data[..len].to_vec());
             let wrong = (0..whole.data.len().min(60)).map(|at| {
                 let mut data = whole.data.to_vec();
@@ -483,7 +332,7 @@ fn plain_headers_steer_like_decoded_ones() {
     assert!(plain > 3000);
 }
 
-/// A source of packets of one shard, without an end.
+/// An endless source of packets of one shard.
 struct Endless(PacketHeader, Vec<u8>);
 
 impl PacketSource for Endless {
@@ -503,7 +352,7 @@ impl PacketSource for Endless {
 }
 
 #[test]
-fn whoever_has_the_work_can_end_it() {
+fn a_replay_can_be_ended_whichever_thread_has_the_packets() {
     for host in 0..8 {
         let stats = in_time(move || {
             let mut ip = udp(1, 9, 18);
@@ -518,19 +367,14 @@ fn whoever_has_the_work_can_end_it() {
             let threads = NonZeroUsize::new(2).expect("a number of threads");
             let replay = Replay::new(FlowTableOptions::default()).with_threads(threads);
             let mut calls = 0;
-            let mut each = || {
-                calls += 1;
-                assert!(calls <= 1000, "it has said that it ends");
-                if calls < 1000 {
-                    ControlFlow::Continue(())
-                } else {
-                    ControlFlow::Break(())
-                }
-            };
             let mut flows: Vec<Flow> = Vec::new();
-            let (stats, end) = replay.run(&mut Endless(header, data), &mut flows, &mut each);
-            end.expect("no damage");
-            stats
+            replay
+                .run_while(&mut Endless(header, data), &mut flows, || {
+                    calls += 1;
+                    assert!(calls <= 1000, "called after it returned false");
+                    calls < 1000
+                })
+                .expect("no damage")
         });
         assert_eq!(stats.begun, 1);
     }
@@ -543,13 +387,16 @@ fn a_boxed_file_lends_its_buffer_too() {
 }
 
 #[test]
-fn more_threads_keep_all_flows_too() {
+fn more_threads_collect_the_same_flows() {
     let threads = NonZeroUsize::new(3).expect("a number of threads");
     let replay = Replay::new(FlowTableOptions::default());
-    let (one, _) = replay.collect(&mut source(mixed_capture()), &mut go_on);
-    let (more, _) = replay
+    let one = replay
+        .collect(&mut source(mixed_capture()))
+        .expect("no damage");
+    let more = replay
         .with_threads(threads)
-        .collect(&mut source(mixed_capture()), &mut go_on);
+        .collect(&mut source(mixed_capture()))
+        .expect("no damage");
     let flows = |source: &ReplayedFlows| {
         let mut flows = source.query(&FlowQuery::default()).expect("flows").flows;
         flows.sort_by_key(|flow| (flow.uuid.clone(), flow.start));
@@ -564,21 +411,21 @@ fn more_threads_keep_all_flows_too() {
         more.packets_of_shards()
             .iter()
             .all(|packets| *packets > 100),
-        "work for everybody"
+        "each thread has packets"
     );
 }
 
-/// Work that is done within a minute, or else waits for ever.
+/// Returns the result of work that has to finish within a minute.
 fn in_time<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     let (done, result) = std::sync::mpsc::channel();
     std::thread::spawn(move || done.send(work()));
     let minute = Duration::from_secs(60);
-    result.recv_timeout(minute).expect("nobody waits for ever")
+    result.recv_timeout(minute).expect("no deadlock")
 }
 
 #[test]
 fn no_thread_waits_for_one_that_waits_for_it() {
-    // A timer before each packet is far more work than may wait; all packets are of one shard.
+    // A tick before each packet is far more work than fits in the queues; all packets are of one shard.
     let packets: Vec<_> = (0..5000_i64)
         .map(|number| (number * 20 * MINUTE, 1))
         .collect();
@@ -589,8 +436,9 @@ fn no_thread_waits_for_one_that_waits_for_it() {
             let threads = NonZeroUsize::new(threads).expect("a number of threads");
             let replay = Replay::new(FlowTableOptions::default()).with_threads(threads);
             let mut flows: Vec<Flow> = Vec::new();
-            let (stats, end) = replay.run(&mut source(bytes), &mut flows, &mut go_on);
-            end.expect("no damage");
+            let stats = replay
+                .run(&mut source(bytes), &mut flows)
+                .expect("no damage");
             (flows.len(), stats)
         });
         assert_eq!((stats.packets, stats.begun), (5000, 5000));
@@ -600,36 +448,40 @@ fn no_thread_waits_for_one_that_waits_for_it() {
 
 #[test]
 fn a_panic_of_one_thread_ends_all() {
-    /// A sink that takes nothing.
+    /// A sink that panics.
     struct Broken;
     impl FlowSink for Broken {
         fn flows(&mut self, _: Vec<Flow>) {
-            panic!("this is what the test is about");
+            panic!("expected by the test");
         }
     }
     let threads = NonZeroUsize::new(3).expect("a number of threads");
     let outcome = in_time(move || {
         std::panic::catch_unwind(|| {
             let replay = Replay::new(FlowTableOptions::default()).with_threads(threads);
-            let (_, end) = replay.run(&mut source(mixed_capture()), &mut Broken, &mut go_on);
-            end.is_ok()
+            replay
+                .run(&mut source(mixed_capture()), &mut Broken)
+                .is_ok()
         })
     });
-    assert!(outcome.is_err(), "it is told to whoever waits");
+    assert!(
+        outcome.is_err(),
+        "the panic is resumed on the calling thread"
+    );
 }
 
 #[test]
-fn more_threads_tell_damage_and_can_be_ended() {
+fn more_threads_return_damage_and_can_be_ended() {
     let threads = NonZeroUsize::new(2).expect("a number of threads");
     let replay = Replay::new(FlowTableOptions::default()).with_threads(threads);
     let mut bytes = long_capture();
     bytes.truncate(bytes.len() - 1);
-    let (flows, end) = replay.collect(&mut source(bytes), &mut go_on);
+    let (flows, end) = replay.collect_while(&mut source(bytes), || true);
     assert!(end.is_err());
     assert_eq!(flows.count(&FlowQuery::default()), Ok(4));
     let mut sent: Vec<Flow> = Vec::new();
-    let mut stop = || ControlFlow::Break(());
-    let (stats, end) = replay.run(&mut source(long_capture()), &mut sent, &mut stop);
-    end.expect("no damage");
+    let stats = replay
+        .run_while(&mut source(long_capture()), &mut sent, || false)
+        .expect("no damage");
     assert!(stats.packets > 0 && !sent.is_empty());
 }

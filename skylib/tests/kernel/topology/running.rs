@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
-use super::lab::{ip, run, sh};
-use crate::time::{Clock, SystemClock};
-use crate::topology::ProbeState;
+use skylib::time::{Clock, SystemClock};
+use skylib::topology::ProbeState;
+
+use super::lab::run;
+use crate::support::{ip, sh};
 
 #[test]
+#[ignore = "needs root: creates network namespaces"]
 fn probes_with_many_namespaces_stop_within_a_second() {
     run(|mut lab| {
         lab.start();
@@ -29,6 +32,7 @@ fn probes_with_many_namespaces_stop_within_a_second() {
 }
 
 #[test]
+#[ignore = "needs root: creates network namespaces"]
 fn a_change_is_shown_within_a_second() {
     run(|mut lab| {
         lab.start();
@@ -45,6 +49,7 @@ fn a_change_is_shown_within_a_second() {
 }
 
 #[test]
+#[ignore = "needs root: creates network namespaces"]
 fn lost_messages_lead_to_a_new_look_at_everything() {
     run(|mut lab| {
         lab.start();
@@ -85,6 +90,7 @@ fn lost_messages_lead_to_a_new_look_at_everything() {
 }
 
 #[test]
+#[ignore = "needs root: creates network namespaces"]
 fn without_the_privilege_to_enter_the_own_namespace_is_shown_all_the_same() {
     run(|mut lab| {
         lab.make_run_path();
@@ -119,6 +125,7 @@ fn without_the_privilege_to_enter_the_own_namespace_is_shown_all_the_same() {
 }
 
 #[test]
+#[ignore = "needs root: creates network namespaces"]
 fn idle_threads_sleep() {
     run(|mut lab| {
         lab.start();

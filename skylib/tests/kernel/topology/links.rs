@@ -1,9 +1,12 @@
 //! Links of one namespace.
 
-use super::lab::{ip, run, sh};
-use crate::topology::netlink::NetlinkOptions;
+use skylib::topology::netlink::NetlinkOptions;
+
+use super::lab::run;
+use crate::support::{ip, sh};
 
 #[test]
+#[ignore = "needs root: creates network namespaces"]
 fn a_pair_is_two_nodes_and_one_edge_from_the_larger_index() {
     run(|mut lab| {
         ip("link add va type veth peer name vb");
@@ -14,7 +17,7 @@ fn a_pair_is_two_nodes_and_one_edge_from_the_larger_index() {
         lab.look(|g| {
             for (one, other) in [("va", "vb"), ("vc", "vd")] {
                 let (one, other) = (g.node(one), g.node(other));
-                let index = |n: Option<&crate::graph::Node>| {
+                let index = |n: Option<&skylib::graph::Node>| {
                     n.unwrap()
                         .metadata
                         .get("IfIndex")
@@ -57,6 +60,7 @@ fn a_pair_is_two_nodes_and_one_edge_from_the_larger_index() {
 }
 
 #[test]
+#[ignore = "needs root: creates network namespaces"]
 fn changes_of_a_link_are_shown_and_owned_by_the_host() {
     run(|mut lab| {
         lab.start();
@@ -95,6 +99,7 @@ fn changes_of_a_link_are_shown_and_owned_by_the_host() {
 }
 
 #[test]
+#[ignore = "needs root: creates network namespaces"]
 fn a_port_hangs_under_its_bridge_as_long_as_it_is_one() {
     run(|mut lab| {
         lab.start();
@@ -141,6 +146,7 @@ fn a_port_hangs_under_its_bridge_as_long_as_it_is_one() {
 }
 
 #[test]
+#[ignore = "needs root: creates network namespaces"]
 fn addresses_come_and_go() {
     run(|mut lab| {
         lab.start();
@@ -167,6 +173,7 @@ fn addresses_come_and_go() {
 }
 
 #[test]
+#[ignore = "needs root: creates network namespaces"]
 fn routes_follow_messages_and_also_what_has_none() {
     run(|mut lab| {
         lab.start();
@@ -201,6 +208,7 @@ fn routes_follow_messages_and_also_what_has_none() {
 }
 
 #[test]
+#[ignore = "needs root: creates network namespaces"]
 fn forwarding_entries_and_neighbors_come_and_go() {
     run(|mut lab| {
         lab.start();
@@ -231,6 +239,7 @@ fn forwarding_entries_and_neighbors_come_and_go() {
 }
 
 #[test]
+#[ignore = "needs root: creates network namespaces"]
 fn counters_are_sampled_and_a_quiet_link_is_left_alone() {
     run(|mut lab| {
         lab.make_run_path();

@@ -1,64 +1,41 @@
-//! A machine for a test: a private network namespace with probes that fill a graph.
+//! `Lab`: a network namespace with probes that fill a graph.
 
-use std::fs::File;
-use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use rustix::mount::{MountPropagationFlags, mount_change};
-use rustix::process::{chroot, fchdir};
-use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
-
-use crate::graph::{
+use skylib::graph::{
     Direction, Edge, Graph, GraphEvent, GraphWriter, Metadata, Node, NodeId, Origin, Processor,
 };
-use crate::sys::netns::tests_support::private;
-use crate::time::{Clock, SystemClock, Timestamp};
-use crate::topology::netlink::{Namespaces, NetlinkOptions, NetlinkProbe};
-use crate::topology::netns::NetnsProbe;
-use crate::topology::tid::TidProcessor;
-use crate::topology::{ProbeSet, ProbeStatus, ProbeTarget};
-use crate::value::Value;
+use skylib::time::{Clock, SystemClock, Timestamp};
+use skylib::topology::netlink::{Namespaces, NetlinkOptions, NetlinkProbe};
+use skylib::topology::netns::NetnsProbe;
+use skylib::topology::tid::TidProcessor;
+use skylib::topology::{ProbeSet, ProbeStatus, ProbeTarget};
+use skylib::value::Value;
+
+use crate::support::{in_new_namespace, ip, sh, unshare_mounts};
 
 const ORIGIN: &str = "agent.lab";
 
-/// Runs a test inside a private namespace, or says that it is skipped.
+/// Runs a test in a new network namespace.
 pub(super) fn run(test: impl FnOnce(Lab) + Send) {
-    let Some(netns) = private() else { return };
-    netns
-        .run(|| {
-            take_mounts_private();
-            test(Lab::new());
-        })
-        .unwrap();
+    in_new_namespace(|| {
+        unshare_mounts();
+        test(Lab::new());
+    });
 }
 
-/// Mounts of other tests must not be seen by this thread, nor its own by them.
-fn take_mounts_private() {
-    #[expect(
-        unsafe_code,
-        reason = "rustix marks unshare unsafe because of CLONE_FILES"
-    )]
-    // SAFETY: a new mount namespace shares no memory and no descriptors anew.
-    unsafe { unshare_unsafe(UnshareFlags::NEWNS) }.unwrap();
-    // In a chroot `/` is no mount and cannot be changed: entering the namespace anew leads to its
-    // true root, and the descriptor back.
-    let root = File::open("/").unwrap();
-    let mounts = File::open("/proc/thread-self/ns/mnt").unwrap();
-    move_into_link_name_space(mounts.as_fd(), Some(LinkNameSpaceType::Mount)).unwrap();
-    mount_change(
-        "/",
-        MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
-    )
-    .unwrap();
-    fchdir(&root).unwrap();
-    chroot(".").unwrap();
+/// Returns the identity of a namespace file: device and inode.
+pub(super) fn identity(path: &Path) -> (u64, u64) {
+    let metadata = std::fs::metadata(path).unwrap();
+    (metadata.dev(), metadata.ino())
 }
 
-/// The graph with its owner.
+/// The owner of the graph.
 #[derive(Default)]
 pub(super) struct Shared {
     inner: Mutex<(Graph, Option<TidProcessor>, Vec<GraphEvent>)>,
@@ -120,7 +97,7 @@ impl Lab {
         }
     }
 
-    /// Starts both probes with the folder of namespaces in place.
+    /// Starts both probes after creating the folder of namespaces.
     pub(super) fn start(&mut self) {
         self.make_run_path();
         self.start_with(NetlinkOptions::default());
@@ -148,7 +125,7 @@ impl Lab {
         Namespaces::new(target, options)
     }
 
-    /// Makes a namespace the way `ip netns add` does: first the file, then the mount.
+    /// Creates a namespace as `ip netns add` does: first the file, then the mount.
     pub(super) fn add_netns(&mut self, name: &str) {
         let path = self.run_path.join(name);
         std::fs::write(&path, "").unwrap();
@@ -156,14 +133,14 @@ impl Lab {
         self.mounted.push(path);
     }
 
-    /// Removes a namespace the way `ip netns del` does.
+    /// Removes a namespace as `ip netns del` does.
     pub(super) fn del_netns(&mut self, name: &str) {
         let path = self.run_path.join(name);
         sh(&format!("umount -l {0} && rm {0}", path.display()));
         self.mounted.retain(|p| *p != path);
     }
 
-    /// A second path to a namespace.
+    /// Adds a second path to a namespace.
     pub(super) fn bind_netns(&mut self, from: &Path, name: &str) {
         let path = self.run_path.join(name);
         std::fs::write(&path, "").unwrap();
@@ -175,23 +152,23 @@ impl Lab {
         self.mounted.push(path);
     }
 
-    /// `ip` inside a named namespace.
+    /// Runs `ip` inside a named namespace.
     pub(super) fn ip_in(&self, name: &str, arguments: &str) {
         let path = self.run_path.join(name);
         sh(&format!("nsenter --net={} ip {arguments}", path.display()));
     }
 
-    /// Moves a link into a named namespace, from the lab's own or another one.
+    /// Moves a link into a named namespace, from the lab's or another one.
     pub(super) fn move_to(&self, from: Option<&str>, link: &str, name: &str) {
         let inside = self.inhabitant(name);
         let command = format!("link set {link} netns {}", inside.0.id());
         match from {
             Some(from) => self.ip_in(from, &command),
-            None => ip(&command),
+            None => drop(ip(&command)),
         }
     }
 
-    /// A process inside a named namespace: `ip` takes its number for the namespace's.
+    /// Starts a process inside a named namespace, so that `ip` can name the namespace by its process id.
     pub(super) fn inhabitant(&self, name: &str) -> Inhabitant {
         let path = self.run_path.join(name);
         let argument = format!("--net={}", path.display());
@@ -199,21 +176,21 @@ impl Lab {
             .args([&argument, "sleep", "60"])
             .spawn()
             .unwrap();
-        let wanted = crate::sys::netns::identity(&path).unwrap();
+        let wanted = identity(&path);
         let own = PathBuf::from(format!("/proc/{}/ns/net", process.id()));
-        while crate::sys::netns::identity(&own).unwrap() != wanted {
+        while identity(&own) != wanted {
             std::thread::yield_now();
         }
         Inhabitant(process)
     }
 
-    /// Waits until the graph is as it should be.
+    /// Waits until the graph passes a test.
     pub(super) fn wait(&self, what: &str, test: impl Fn(&View<'_>) -> bool) {
         let inner = self.shared.inner.lock().unwrap();
         let (inner, result) = self
             .shared
             .changed
-            .wait_timeout_while(inner, PATIENCE, |inner| !test(&View(&inner.0)))
+            .wait_timeout_while(inner, TIMEOUT, |inner| !test(&View(&inner.0)))
             .unwrap();
         if result.timed_out() {
             let nodes: Vec<String> = inner
@@ -229,36 +206,40 @@ impl Lab {
             let status = self.probes.status();
             drop(inner);
             panic!(
-                "never seen: {what}\n{}\n{}\n{status:?}",
+                "timed out waiting for: {what}\n{}\n{}\n{status:?}",
                 nodes.join("\n"),
                 edges.join("\n")
             );
         }
     }
 
-    /// Looks at the graph as it is.
+    /// Calls a function with the current graph.
     pub(super) fn look<T>(&self, look: impl FnOnce(&View<'_>) -> T) -> T {
         look(&View(&self.shared.inner.lock().unwrap().0))
     }
 
-    /// Keeps everybody from the graph meanwhile.
+    /// Calls a function while the graph is locked.
     pub(super) fn hold<T>(&self, work: impl FnOnce() -> T) -> T {
         let _held = self.shared.inner.lock().unwrap();
         work()
     }
 
-    /// The events since the last call.
+    /// Returns the events since the last call.
     pub(super) fn take_events(&self) -> Vec<GraphEvent> {
         std::mem::take(&mut self.shared.inner.lock().unwrap().2)
     }
 
-    /// Waits until a probe says so.
+    /// Waits until the status of a probe passes a test.
     pub(super) fn wait_status(&self, name: &str, test: impl Fn(&ProbeStatus) -> bool) {
         let began = SystemClock.now();
         while !test(&self.status(name)) {
             let waited = SystemClock.now().as_ms() - began.as_ms();
-            let patience = i64::try_from(PATIENCE.as_millis()).unwrap();
-            assert!(waited < patience, "never said: {:?}", self.status(name));
+            let timeout = i64::try_from(TIMEOUT.as_millis()).unwrap();
+            assert!(
+                waited < timeout,
+                "timed out waiting for a status: {:?}",
+                self.status(name)
+            );
             std::thread::yield_now();
         }
     }
@@ -282,11 +263,11 @@ impl Drop for Lab {
     }
 }
 
-/// A process that waits.
+/// A process that sleeps.
 pub(super) struct Inhabitant(pub(super) Child);
 
 impl Inhabitant {
-    /// One in the namespace of the calling thread.
+    /// Starts a process in the namespace of the calling thread.
     pub(super) fn here() -> Self {
         Self(Command::new("sleep").arg("60").spawn().unwrap())
     }
@@ -299,7 +280,7 @@ impl Drop for Inhabitant {
     }
 }
 
-/// Questions about a graph.
+/// Queries of a graph.
 pub(super) struct View<'a>(pub(super) &'a Graph);
 
 impl<'a> View<'a> {
@@ -316,7 +297,7 @@ impl<'a> View<'a> {
         self.nodes(pairs).len()
     }
 
-    /// The only node of a name.
+    /// Returns the node of a name, if there is exactly one.
     pub(super) fn node(&self, name: &str) -> Option<&'a Node> {
         match self.nodes(&[("Name", name)])[..] {
             [node] => Some(node),
@@ -324,14 +305,14 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The newest node of a name inside a named namespace.
+    /// Returns the newest node of a name inside a named namespace.
     pub(super) fn inside(&self, namespace: &str, name: &str) -> Option<&'a Node> {
         self.nodes(&[("Name", namespace), ("Type", "netns")])
             .first()?;
         self.child(namespace, name)
     }
 
-    /// The newest node of a name that the node of another name owns.
+    /// Returns the newest node of a name that the node of another name owns.
     pub(super) fn child(&self, owner: &str, name: &str) -> Option<&'a Node> {
         let owner = self.nodes(&[("Name", owner)]).first()?.id.clone();
         let children = self
@@ -358,7 +339,7 @@ impl<'a> View<'a> {
             .unwrap_or_default()
     }
 
-    /// The layer 2 edges of a node.
+    /// Returns the layer 2 edges of a node.
     pub(super) fn layer2(&self, node: Option<&Node>) -> Vec<&'a Edge> {
         let Some(node) = node else { return Vec::new() };
         let edges = self
@@ -370,7 +351,7 @@ impl<'a> View<'a> {
             .collect()
     }
 
-    /// Whether the two have exactly one layer 2 edge, from the one to the other.
+    /// Returns whether the child has exactly one layer 2 edge, from the parent.
     pub(super) fn linked(&self, parent: Option<&Node>, child: Option<&Node>) -> bool {
         let (Some(parent), Some(child)) = (parent, child) else {
             return false;
@@ -390,15 +371,5 @@ pub(super) fn text(node: &Node, key: &str) -> String {
         .to_owned()
 }
 
-pub(super) fn ip(arguments: &str) {
-    sh(&format!("ip {arguments}"));
-}
-
-pub(super) fn sh(command: &str) {
-    let output = Command::new("sh").args(["-c", command]).output().unwrap();
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command}: {error}");
-}
-
-/// Long enough for a busy machine; what is promised is a second.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Timeout of waits, long enough for a busy machine; the probes promise one second.
+const TIMEOUT: Duration = Duration::from_secs(20);

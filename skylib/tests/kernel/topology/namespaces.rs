@@ -2,12 +2,15 @@
 
 use std::path::Path;
 
-use super::lab::{View, ip, run, text};
-use crate::graph::GraphEvent;
-use crate::topology::netlink::{NetlinkOptions, NetlinkProbe};
-use crate::topology::netns::NetnsProbe;
+use skylib::graph::GraphEvent;
+use skylib::topology::netlink::{NetlinkOptions, NetlinkProbe};
+use skylib::topology::netns::NetnsProbe;
+
+use super::lab::{View, identity, run, text};
+use crate::support::ip;
 
 #[test]
+#[ignore = "needs root: creates network namespaces"]
 fn a_namespace_is_shown_with_what_is_in_it_and_goes_with_it() {
     run(|mut lab| {
         lab.make_run_path();
@@ -23,15 +26,15 @@ fn a_namespace_is_shown_with_what_is_in_it_and_goes_with_it() {
             let path = lab.run_path.join("new");
             assert_eq!(text(node, "Type"), "netns");
             assert_eq!(text(node, "Path"), path.to_str().unwrap());
-            let id = crate::sys::netns::identity(&path).unwrap();
-            assert_eq!(g.int("new", "Inode"), i64::try_from(id.inode).ok());
-            assert_eq!(g.int("new", "Device"), i64::try_from(id.device).ok());
+            let (device, inode) = identity(&path);
+            assert_eq!(g.int("new", "Inode"), i64::try_from(inode).ok());
+            assert_eq!(g.int("new", "Device"), i64::try_from(device).ok());
             assert!(g.0.find_edge(&lab.root, &node.id, |_| true).is_some());
             let tid = format!("{}{}netns", g.text("lab", "TID"), path.display());
-            assert_eq!(text(node, "TID"), crate::id::Id::derived(&tid).to_string());
+            assert_eq!(text(node, "TID"), skylib::id::Id::derived(&tid).to_string());
             let lo = format!("{}lodevice", text(node, "TID"));
             let inside = text(g.inside("new", "lo").unwrap(), "TID");
-            assert_eq!(inside, crate::id::Id::derived(&lo).to_string());
+            assert_eq!(inside, skylib::id::Id::derived(&lo).to_string());
         });
         lab.ip_in("new", "link add br0 type bridge");
         lab.wait("a bridge inside", |g| g.inside("new", "br0").is_some());
@@ -58,6 +61,7 @@ fn a_namespace_is_shown_with_what_is_in_it_and_goes_with_it() {
 }
 
 #[test]
+#[ignore = "needs root: creates network namespaces"]
 fn each_namespace_has_one_node_and_our_own_none() {
     run(|mut lab| {
         lab.make_run_path();
@@ -84,6 +88,7 @@ fn each_namespace_has_one_node_and_our_own_none() {
 }
 
 #[test]
+#[ignore = "needs root: creates network namespaces"]
 fn the_folder_may_come_late_and_go_and_come_back() {
     run(|mut lab| {
         let parent = lab.run_path.clone();
@@ -105,6 +110,7 @@ fn the_folder_may_come_late_and_go_and_come_back() {
 }
 
 #[test]
+#[ignore = "needs root: creates network namespaces"]
 fn a_mount_that_comes_late_is_seen() {
     run(|mut lab| {
         lab.start();
@@ -133,6 +139,7 @@ fn one_edge(g: &View<'_>, parent: (&str, &str), child: (&str, &str)) -> bool {
 }
 
 #[test]
+#[ignore = "needs root: creates network namespaces"]
 fn pairs_across_namespaces_with_equal_indexes_are_told_apart() {
     run(|mut lab| {
         lab.start();
@@ -169,6 +176,7 @@ fn pairs_across_namespaces_with_equal_indexes_are_told_apart() {
 }
 
 #[test]
+#[ignore = "needs root: creates network namespaces"]
 fn of_ends_with_equal_indexes_the_later_namespace_is_the_parent() {
     run(|mut lab| {
         lab.start();
@@ -195,6 +203,7 @@ fn of_ends_with_equal_indexes_the_later_namespace_is_the_parent() {
 }
 
 #[test]
+#[ignore = "needs root: creates network namespaces"]
 fn an_end_that_moves_is_found_again() {
     run(|mut lab| {
         lab.start();
@@ -234,6 +243,7 @@ fn an_end_that_moves_is_found_again() {
 }
 
 #[test]
+#[ignore = "needs root: creates network namespaces"]
 fn the_order_in_which_probes_start_does_not_matter() {
     run(|mut lab| {
         lab.make_run_path();
@@ -267,6 +277,7 @@ fn the_order_in_which_probes_start_does_not_matter() {
 }
 
 #[test]
+#[ignore = "needs root: creates network namespaces"]
 fn a_namespace_known_late_completes_the_pair() {
     run(|mut lab| {
         lab.start();

@@ -1,0 +1,16 @@
+//! Tests against the kernel: captures, recordings, and probes on interfaces of new network
+//! namespaces.
+//!
+//! They need root, so they are ignored by default. `make test` runs them if it runs as root; by
+//! hand: `cargo test -p skylib --all-features --test kernel -- --ignored`.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test fails where its preconditions do not hold"
+)]
+
+mod capture;
+#[cfg(feature = "spp")]
+mod spp;
+mod support;
+mod topology;

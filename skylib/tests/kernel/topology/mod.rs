@@ -1,0 +1,7 @@
+//! Probes on namespaces and interfaces of the kernel.
+
+mod lab;
+mod links;
+mod namespaces;
+mod running;
+mod storm;
