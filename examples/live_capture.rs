@@ -25,7 +25,8 @@ fn main() -> anyhow::Result<()> {
         .nth(1)
         .context("usage: live_capture INTERFACE")?;
     let source = AfPacket::open(&CaptureOptions::new(&interface))?;
-    let table = FlowTable::new(FlowTableOptions::default().with_update(Duration::from_secs(5)));
+    let table =
+        FlowTable::new(FlowTableOptions::default().with_update_interval(Duration::from_secs(5)));
     let capture = Capture::start(&interface, source, table, Printer, Arc::new(SystemClock))?;
     std::thread::sleep(Duration::from_secs(60));
     let report = capture.stop()?;

@@ -84,10 +84,7 @@ impl Feed {
 
 /// Returns the JSON that `skyd` sends for statistics, without its random UUID.
 fn text_of(stats: &FlowStats, number: u64) -> String {
-    let stats = FlowStats {
-        packets_received: number as i64,
-        ..stats.clone()
-    };
+    let stats = stats.clone().with_packets_received(number as i64);
     let object = serde_json::to_string(&stats).expect("JSON");
     let uuid = "00000000-0000-0000-0000-000000000000";
     format!(r#"{{"Namespace":"stats","Type":"stats","UUID":"{uuid}","Status":200,"Obj":{object}}}"#)

@@ -14,7 +14,7 @@ pub(crate) fn check(input: &[u8]) {
     };
     let again = decode_flow_message(&message.encode_to_vec());
     assert_eq!(again.expect("own output is valid"), message);
-    let weight: usize = message.flows.iter().map(Flow::weight).sum();
+    let weight: usize = message.flows.iter().map(Flow::memory_size).sum();
     assert!(weight <= 64 << 20, "{weight}");
     for flow in &message.flows {
         serde_json::to_vec(flow).expect("a flow is JSON");
@@ -30,10 +30,8 @@ pub(crate) fn check(input: &[u8]) {
             last: then,
         }),
     ] {
-        let query = FlowQuery {
-            time,
-            ..FlowQuery::default()
-        };
+        let mut query = FlowQuery::default();
+        query.time = time;
         let set = store.query(&query).expect("a query without sort key");
         assert_eq!(
             store.count(&query).expect("a query without sort key"),

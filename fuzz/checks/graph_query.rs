@@ -68,14 +68,13 @@ impl World {
             link_type: 1,
             ..RawPacket::default()
         };
-        let flow = |number: i64| Flow {
-            uuid: format!("f{number}").into(),
-            tracking_id: format!("t{}", number % 2).into(),
-            node_tid: format!("n{number}").into(),
-            start: BEGIN,
-            last: BEGIN + number * 1000,
-            last_raw_packets: vec![packet(b"abc"), packet(b"x")],
-            ..Flow::default()
+        let flow = |number: i64| {
+            Flow::default()
+                .with_uuid(format!("f{number}"))
+                .with_tracking_id(format!("t{}", number % 2))
+                .with_node_tid(format!("n{number}"))
+                .with_times(BEGIN, BEGIN + number * 1000)
+                .with_last_raw_packets(vec![packet(b"abc"), packet(b"x")])
         };
         Self {
             graph: Graph::new().with_journal(),

@@ -14,7 +14,7 @@ pub(crate) fn check(input: &[u8]) {
                 .with_ip_defrag(true)
                 .with_reassemble_tcp(true)
                 .with_extra_layers(ExtraLayers::ALL)
-                .with_leaving_only(true)
+                .with_final_only(true)
                 .with_recorded(recorded)
                 .with_max_bytes(MAX_BYTES)
                 .with_seed(1),
@@ -48,7 +48,7 @@ pub(crate) fn check(input: &[u8]) {
 fn check_counts(table: &FlowTable, sent: &[Flow], recorded: bool) {
     let stats = table.stats();
     assert!(table.is_empty());
-    assert_eq!(sent.len() as u64, stats.begun);
+    assert_eq!(sent.len() as u64, stats.created);
     let mut packets = 0;
     for flow in sent {
         let metric = flow.metric.expect("flows of a table have a metric");

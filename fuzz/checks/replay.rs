@@ -14,7 +14,7 @@ pub(crate) fn check(input: &[u8]) {
     };
     assert_eq!(one.0, two.0);
     assert!(one.1 == two.1, "{:?}\n{:?}", one.1, two.1);
-    assert_eq!(one.0.begun, one.1.len() as u64);
+    assert_eq!(one.0.created, one.1.len() as u64);
 }
 
 /// Returns the flows found by a number of threads, in an order independent of it; `None` if the
@@ -22,7 +22,7 @@ pub(crate) fn check(input: &[u8]) {
 fn flows(input: &[u8], threads: usize) -> Option<(FlowTableStats, Vec<Flow>)> {
     let mut file = PcapFile::from_reader("bytes", Cursor::new(input.to_vec())).ok()?;
     let options = FlowTableOptions::default()
-        .with_leaving_only(true)
+        .with_final_only(true)
         .with_seed(1);
     let replay = Replay::new(options).with_threads(NonZeroUsize::new(threads)?);
     let mut flows: Vec<Flow> = Vec::new();

@@ -27,9 +27,9 @@ pub(crate) fn engine_options(role: Role, config: &Config) -> anyhow::Result<Engi
     options.elements = elements(config, &folder)?;
     options.table = flow_table(config)?;
     options.history = topology_history(config);
-    options.flow_store = flow_store(config, options.table.expire);
+    options.flow_store = flow_store(config, options.table.expiry_interval);
     options.flows.max_buffered = config.count("analyzer.flow.max_buffer_size");
-    options.flows.remote_max_age = options.table.expire + options.table.update;
+    options.flows.remote_max_age = options.table.expiry_interval + options.table.update_interval;
     options.capture_stats_interval = config.duration("agent.capture.stats_update");
     options.metrics_interval = config.duration("agent.topology.netlink.metrics_update");
     let netns = config.text("agent.topology.netns.run_path");
@@ -180,8 +180,8 @@ const FLOW_BACKEND: &str = "analyzer.flow.backend";
 /// Returns the options of flow tables.
 fn flow_table(config: &Config) -> anyhow::Result<FlowTableOptions> {
     let mut table = FlowTableOptions::default()
-        .with_update(config.duration("flow.update"))
-        .with_expire(config.duration("flow.expire"))
+        .with_update_interval(config.duration("flow.update"))
+        .with_expiry_interval(config.duration("flow.expire"))
         .with_max_entries(config.count("flow.max_entries"));
     table.application_timeouts = [("ARP", "arp"), ("DNS", "dns")]
         .map(|(name, key)| {

@@ -1,4 +1,4 @@
-//! Errors of skylib as Python exceptions.
+//! Conversion of skylib errors to Python exceptions.
 
 use std::error::Error;
 use std::io;
@@ -10,29 +10,30 @@ create_exception!(
     skypy,
     SkydiveError,
     PyException,
-    "The base of all exceptions of this package."
+    "Base class of all exceptions of this package."
 );
 create_exception!(
     skypy,
     CaptureError,
     SkydiveError,
-    "A capture that cannot be read, or not to its end."
+    "Raised if a capture file is damaged or is not a capture file."
 );
 
-/// What the system refuses is the `OSError` that Python has for it; all else is ours.
+/// Returns the exception for a capture error: the matching `OSError` subclass if its cause is an
+/// error of the operating system, else `CaptureError`. The message contains all causes.
 pub(crate) fn from_capture(error: skylib::capture::CaptureError) -> PyErr {
     let mut text = error.to_string();
-    let mut refused = None;
+    let mut os_error = None;
     let mut cause = error.source();
     while let Some(error) = cause {
         text = format!("{text}: {error}");
         let system = error.downcast_ref::<io::Error>();
-        refused = system
+        os_error = system
             .filter(|error| error.raw_os_error().is_some())
             .map(io::Error::kind);
         cause = error.source();
     }
-    match refused {
+    match os_error {
         Some(kind) => io::Error::new(kind, text).into(),
         None => CaptureError::new_err(text),
     }

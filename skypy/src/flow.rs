@@ -1,4 +1,4 @@
-//! Flows of capture files.
+//! `flows` and `Flows`: flows from capture files.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -13,26 +13,27 @@ use skylib::flow::{ExtraLayers, Flow, FlowTableOptions, LayerKeyMode};
 
 use crate::error::from_capture;
 
-/// Reads a capture file and gives its flows.
+/// Reads a capture file and returns its flows.
 ///
-/// The file is pcap or pcapng, also compressed by gzip, LZ4 or zstd. Timers follow the time in the
-/// file: a connection that was silent for long is two flows. Other Python threads run meanwhile.
-/// Options are those of `skyd flows`:
+/// The file is pcap or pcapng, also compressed with gzip, LZ4 or zstd. Timers follow the timestamps
+/// in the file: a connection with a long silence is two flows. Other Python threads run meanwhile.
+/// The options are those of `skyd flows`:
 ///
-/// - `bpf`: only packets that pass this filter, in the language of tcpdump;
-/// - `layer_key`: "L2" if MAC addresses tell flows apart, "L3" if only where there is no IP;
-/// - `raw_packets`: keep so many packets of each flow (0 to 10), see `Flows.raw_packets`;
-/// - `extra_layer`: names of layers whose contents are added, "DNS", "DHCPv4", "VRRP" or "all", one
-///   text with commas or a sequence;
-/// - `extra_tcp_metric`: add times and TTL of SYN, FIN and RST;
-/// - `ip_defrag`: join IPv4 fragments;
-/// - `reassemble_tcp`: add what of TCP streams came late or is missing;
-/// - `max_bytes`: most memory for flows in the table; of more, the least recently used leave early;
-/// - `recorded`: give the values Skydive has been recorded with where ours are mended;
-/// - `threads`: threads to work with, all told.
+/// - `bpf`: count only packets that match this filter, in tcpdump syntax;
+/// - `layer_key`: "L2" if MAC addresses identify flows, "L3" if only flows without IP;
+/// - `raw_packets`: number of packets to store per flow (0 to 10), see `Flows.raw_packets`;
+/// - `extra_layer`: layers whose messages are added: "DNS", "DHCPv4", "VRRP" or "all", as a
+///   comma-separated text or a sequence;
+/// - `extra_tcp_metric`: add the times of SYN, FIN and RST and the TTL of SYN;
+/// - `ip_defrag`: reassemble IPv4 fragments;
+/// - `reassemble_tcp`: track TCP streams, and count reordered and missing segments;
+/// - `max_bytes`: memory limit of the flow table; beyond it, the least recently used flows are
+///   evicted early;
+/// - `recorded`: reproduce known defects of Skydive, for comparison with recorded values;
+/// - `threads`: total number of threads (1 to 255).
 ///
-/// Raises `OSError` if the file cannot be opened, `CaptureError` if it is no capture file or is
-/// damaged, `ValueError` for an option without sense.
+/// Raises `OSError` if the file cannot be opened, `CaptureError` if it is damaged or not a capture
+/// file, and `ValueError` if an option is invalid.
 #[pyfunction]
 #[pyo3(signature = (
     path, *, bpf = None, layer_key = "L2", raw_packets = 0, extra_layer = None,
@@ -54,17 +55,17 @@ pub(crate) fn flows(
     recorded: bool,
     threads: usize,
 ) -> PyResult<Flows> {
-    let refused = |text: String| Err(PyValueError::new_err(text));
+    let invalid = |text: String| Err(PyValueError::new_err(text));
     let Some(mode) = LayerKeyMode::parse(layer_key) else {
-        return refused(format!("layer_key is L2 or L3, not {layer_key}"));
+        return invalid(format!("layer_key must be L2 or L3, not {layer_key}"));
     };
     if raw_packets > MAX_RAW_PACKETS {
-        return refused(format!(
-            "raw_packets is 0 to {MAX_RAW_PACKETS}, not {raw_packets}"
+        return invalid(format!(
+            "raw_packets must be 0 to {MAX_RAW_PACKETS}, not {raw_packets}"
         ));
     }
     let Some(threads) = NonZeroUsize::new(threads).filter(|threads| threads.get() < 256) else {
-        return refused(format!("threads is 1 to 255, not {threads}"));
+        return invalid(format!("threads must be 1 to 255, not {threads}"));
     };
     let extra_layers = extra_layer.map_or(Ok(ExtraLayers::NONE), LayerNames::parse)?;
     let filter = bpf.map(filter).transpose()?;
@@ -76,7 +77,7 @@ pub(crate) fn flows(
         .with_ip_defrag(ip_defrag)
         .with_reassemble_tcp(reassemble_tcp)
         .with_recorded(recorded)
-        .with_leaving_only(true)
+        .with_final_only(true)
         .with_max_entries(usize::MAX)
         .with_max_bytes(max_bytes);
     py.detach(|| {
@@ -105,19 +106,20 @@ pub(crate) fn flows(
     })
 }
 
-/// The filter of a text.
+/// Compiles a filter text.
 #[cfg(feature = "pcap")]
 fn filter(text: &str) -> PyResult<BpfFilter> {
     BpfFilter::parse(text).map_err(|error| PyValueError::new_err(error.to_string()))
 }
 
+/// Returns an error: filters need libpcap.
 #[cfg(not(feature = "pcap"))]
 fn filter(text: &str) -> PyResult<BpfFilter> {
-    let text = format!("no filter {text:?}: this package was built without libpcap");
+    let text = format!("cannot compile filter {text:?}: this package was built without libpcap");
     Err(PyValueError::new_err(text))
 }
 
-/// Names of extra layers.
+/// Names of extra layers, as Python passes them.
 #[derive(FromPyObject)]
 pub(crate) enum LayerNames {
     Text(String),
@@ -125,6 +127,7 @@ pub(crate) enum LayerNames {
 }
 
 impl LayerNames {
+    /// Returns the set of layers.
     fn parse(self) -> PyResult<ExtraLayers> {
         let names = match self {
             Self::Text(names) => names.split(',').map(str::to_owned).collect(),
@@ -134,7 +137,7 @@ impl LayerNames {
         for name in names {
             layers = layers.with(ExtraLayers::parse(name.trim()).ok_or_else(|| {
                 PyValueError::new_err(format!(
-                    "extra_layer is DNS, DHCPv4, VRRP or all, not {name}"
+                    "extra_layer must be DNS, DHCPv4, VRRP or all, not {name}"
                 ))
             })?);
         }
@@ -142,10 +145,9 @@ impl LayerNames {
     }
 }
 
-/// The flows of a capture, in the order in which they left the flow table.
+/// Flows of a capture file, in the order in which the flow table sent them.
 ///
-/// A sequence of dicts whose keys are those of the JSON of a flow; each is made when it is asked
-/// for.
+/// A sequence of dicts with the keys of a flow's JSON; each dict is created when it is accessed.
 #[pyclass(frozen, sequence, module = "skypy")]
 pub(crate) struct Flows {
     flows: Vec<Flow>,
@@ -154,13 +156,13 @@ pub(crate) struct Flows {
 
 #[pymethods]
 impl Flows {
-    /// Packets that were read.
+    /// Number of packets that were read.
     #[getter]
     const fn packets(&self) -> u64 {
         self.packets
     }
 
-    /// All flows as a list of dicts.
+    /// Returns all flows as a list of dicts.
     fn to_dicts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let list = PyList::empty(py);
         for flow in &self.flows {
@@ -169,8 +171,9 @@ impl Flows {
         Ok(list)
     }
 
-    /// The packets kept of each flow, by UUID: a list of dicts with `Timestamp` (Unix ms), `Index`
-    /// (from 1), `Data` (bytes, from the first layer of the flow on) and `LinkType`.
+    /// Returns the stored packets of each flow, by UUID: a list of dicts with `Timestamp` (Unix
+    /// milliseconds), `Index` (from 1), `Data` (bytes, from the first layer of the flow on) and
+    /// `LinkType` (a number of libpcap).
     fn raw_packets<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let all = PyDict::new(py);
         for flow in self
@@ -241,14 +244,14 @@ impl Flows {
     }
 }
 
-/// What stands between brackets.
+/// Subscript of `Flows`.
 #[derive(FromPyObject)]
 enum Index<'py> {
     One(isize),
     Many(Bound<'py, PySlice>),
 }
 
-/// Walks over flows; several threads may share it.
+/// Iterator over flows. Several threads may share it.
 #[pyclass(frozen, module = "skypy")]
 pub(crate) struct FlowsIterator {
     flows: Py<Flows>,
@@ -272,7 +275,7 @@ impl FlowsIterator {
     }
 }
 
-/// A flow as its JSON reads: the same keys, whatever they are.
+/// Returns a flow as a dict, parsed from its JSON.
 fn to_dict<'py>(py: Python<'py>, flow: &Flow) -> PyResult<Bound<'py, PyDict>> {
     static LOADS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let json =
@@ -281,8 +284,8 @@ fn to_dict<'py>(py: Python<'py>, flow: &Flow) -> PyResult<Bound<'py, PyDict>> {
     Ok(loads.call1((json.as_slice(),))?.cast_into::<PyDict>()?)
 }
 
-/// Batches between two looks for a signal such as Ctrl-C.
+/// Number of batches between checks for a signal such as Ctrl-C.
 const BATCHES_PER_CHECK: u32 = 8;
 
-/// As many packets of a flow as captures may keep.
+/// Largest number of stored packets per flow, as for captures.
 const MAX_RAW_PACKETS: u32 = 10;

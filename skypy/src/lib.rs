@@ -1,7 +1,7 @@
-//! The compiled half of the Python package `skypy`: names and conversions, no logic.
+//! Compiled module of the Python package `skypy`: names and conversions, no logic.
 #![expect(
     clippy::needless_pass_by_value,
-    reason = "signatures are those of Python"
+    reason = "pyo3 requires owned arguments"
 )]
 
 mod error;
@@ -9,7 +9,7 @@ mod flow;
 
 use pyo3::prelude::*;
 
-/// Network flows of capture files, by the engine of skylib.
+/// Network flows from capture files.
 #[pymodule]
 mod _skypy {
     use super::{Bound, PyModule, PyModuleMethods, PyResult};

@@ -1,4 +1,4 @@
-"""Flows of capture files that the tests make themselves."""
+"""Flows of capture files that the tests generate."""
 
 import gzip
 import importlib.metadata
@@ -28,7 +28,7 @@ def arp():
 
 
 def pcap(frames):
-    """A file of little-endian classic pcap, a packet a second."""
+    """Returns a little-endian classic pcap file with one packet per second."""
     file = [struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)]
     for second, frame in enumerate(frames):
         file += [struct.pack("<IIII", 1_600_000_000 + second, 0, len(frame), len(frame)), frame]
@@ -81,7 +81,7 @@ def test_compressed_files_are_read(tmp_path):
 
 
 def pcapng(frames):
-    """A file of big-endian pcapng with enhanced packet blocks."""
+    """Returns a big-endian pcapng file with enhanced packet blocks."""
 
     def block(kind, body):
         length = struct.pack(">I", 12 + len(body))
@@ -110,7 +110,7 @@ def test_options(trace):
     l3 = skypy.flows(trace, layer_key="L3")
     udp_flow = next(flow for flow in l3 if "Transport" in flow)
     assert udp_flow["TrackingID"] == udp_flow["L3TrackingID"]
-    with pytest.raises(ValueError, match="layer_key is L2 or L3, not L4"):
+    with pytest.raises(ValueError, match="layer_key must be L2 or L3, not L4"):
         skypy.flows(trace, layer_key="L4")
     with pytest.raises(TypeError):
         skypy.flows(trace, "L3")
@@ -131,7 +131,7 @@ def tcp(sequence, flags, payload=b""):
 QUESTION = struct.pack(">HHHHHH", 7, 0x100, 1, 0, 0, 0) + b"\x01a\x02io\x00\x00\x01\x00\x01"
 
 
-def test_a_filter_keeps_packets_out(trace):
+def test_a_filter_rejects_packets(trace):
     flows = skypy.flows(trace, bpf="udp src port 1000")
     assert (len(flows), flows.packets) == (1, 2)
     assert len(skypy.flows(trace, bpf="")) == 3
@@ -139,16 +139,16 @@ def test_a_filter_keeps_packets_out(trace):
         skypy.flows(trace, bpf="port")
 
 
-def test_packets_are_kept_with_their_flows(trace):
+def test_packets_are_stored_with_their_flows(trace):
     flows = skypy.flows(trace, raw_packets=1, bpf="udp src port 1000")
-    kept = flows.raw_packets()
-    assert list(kept) == [flows[0]["UUID"]]
-    assert kept[flows[0]["UUID"]] == [
+    stored = flows.raw_packets()
+    assert list(stored) == [flows[0]["UUID"]]
+    assert stored[flows[0]["UUID"]] == [
         {"Timestamp": 1_600_000_000_000, "Index": 1, "Data": udp(1000, 2000), "LinkType": 1}
     ]
     assert flows[0]["RawPacketsCaptured"] == 1
     assert skypy.flows(trace).raw_packets() == {}
-    with pytest.raises(ValueError, match="raw_packets is 0 to 10, not 11"):
+    with pytest.raises(ValueError, match="raw_packets must be 0 to 10, not 11"):
         skypy.flows(trace, raw_packets=11)
 
 
@@ -164,13 +164,13 @@ def test_fragments_are_joined_and_their_contents_read(tmp_path):
         assert flow["LayersPath"] == "Ethernet/IPv4/Fragment/UDP/DNS"
         assert flow["DNS"]["questions"] == [{"name": "a.io", "type": "A", "class": "IN"}]
         assert flow["IPMetric"] == {"Fragments": 1, "FragmentErrors": 0}
-    with pytest.raises(ValueError, match="extra_layer is DNS, DHCPv4, VRRP or all, not HTTP"):
+    with pytest.raises(ValueError, match="extra_layer must be DNS, DHCPv4, VRRP or all, not HTTP"):
         skypy.flows(path, extra_layer="DNS,HTTP")
     with pytest.raises(TypeError):
         skypy.flows(path, extra_layer=7)
 
 
-def test_streams_are_followed(tmp_path):
+def test_streams_are_tracked(tmp_path):
     path = tmp_path / "streams.pcap"
     path.write_bytes(pcap([
         tcp(100, 2), tcp(106, 16, b"world"), tcp(101, 16, b"hello"), tcp(111, 17)]))
@@ -179,8 +179,8 @@ def test_streams_are_followed(tmp_path):
     (times,) = skypy.flows(path, extra_tcp_metric=True)
     assert times["TCPMetric"]["ABSynStart"] == 1_600_000_000_000
     assert times["TCPMetric"]["ABBytes"] == 0
-    (followed,) = skypy.flows(path, reassemble_tcp=True)
-    metric = followed["TCPMetric"]
+    (tracked,) = skypy.flows(path, reassemble_tcp=True)
+    metric = tracked["TCPMetric"]
     assert (metric["ABBytes"], metric["ABSegmentOutOfOrder"], metric["ABSawEnd"]) == (10, 1, 1)
 
 
@@ -189,11 +189,11 @@ def test_threads_and_bounds(trace):
     wanted = sorted(skypy.flows(trace).to_dicts(), key=key)
     assert sorted(skypy.flows(trace, threads=3).to_dicts(), key=key) == wanted
     for threads in (0, 256):
-        with pytest.raises(ValueError, match=f"threads is 1 to 255, not {threads}"):
+        with pytest.raises(ValueError, match=f"threads must be 1 to 255, not {threads}"):
             skypy.flows(trace, threads=threads)
     with pytest.raises(OverflowError):
         skypy.flows(trace, max_bytes=-1)
-    # Room for one flow at a time: each new one sends another away.
+    # The limit allows one flow at a time: each new flow evicts another.
     assert len(skypy.flows(trace, max_bytes=1)) == 3
 
 
@@ -205,14 +205,14 @@ def test_recorded_values(tmp_path):
     assert (ours["FinishType"], theirs["FinishType"]) == (3, 1)
 
 
-def test_a_missing_file_is_the_error_python_has_for_it(tmp_path):
+def test_a_missing_file_raises_the_os_error_of_python(tmp_path):
     with pytest.raises(FileNotFoundError, match="cannot open .*nope.pcap"):
         skypy.flows(tmp_path / "nope.pcap")
     with pytest.raises(IsADirectoryError):
         skypy.flows(tmp_path)
 
 
-def test_damage_says_where(trace, tmp_path):
+def test_an_error_contains_the_offset_of_the_damage(trace, tmp_path):
     path = tmp_path / "cut.pcap"
     path.write_bytes(trace.read_bytes()[:-1])
     with pytest.raises(skypy.CaptureError, match=r"cannot read .*cut.pcap: byte \d+: ") as caught:
@@ -239,7 +239,7 @@ def test_other_threads_run_while_a_file_is_read(tmp_path):
     interval = sys.getswitchinterval()
     thread.start()
     try:
-        # From here on a thread only runs when another gives up the interpreter by itself.
+        # From here on a thread runs only when another releases the interpreter lock.
         sys.setswitchinterval(60)
         before = beats
         flows = skypy.flows(path)

@@ -137,7 +137,7 @@ fn captures(page: &mut MetricsPage, totals: &CaptureTotals) {
     page.counter(
         "skyd_flow_table_begun_total",
         "Flows that flow tables have created.",
-        flows.begun,
+        flows.created,
     );
     let help = "Flows reported and removed early because a flow table was full.";
     page.counter("skyd_flow_table_evicted_total", help, flows.evicted);

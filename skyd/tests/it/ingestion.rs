@@ -32,27 +32,20 @@ fn agent(daemon: &Daemon, name: &str) -> WebSocket {
 }
 
 fn flow(uuid: &str) -> Flow {
-    Flow {
-        uuid: uuid.into(),
-        layers_path: "Ethernet/IPv4/UDP/DNS".into(),
-        application: "DNS".into(),
-        capture_id: "cap-1".into(),
-        node_tid: "tid-1".into(),
-        network: Some(FlowLayer {
+    Flow::default()
+        .with_uuid(uuid)
+        .with_layers_path("Ethernet/IPv4/UDP/DNS")
+        .with_application("DNS")
+        .with_capture_id("cap-1")
+        .with_node_tid("tid-1")
+        .with_network(FlowLayer {
             protocol: FlowProtocol::Ipv4,
             a: "10.0.0.1".into(),
             b: "10.0.0.2".into(),
             id: 0,
-        }),
-        metric: Some(FlowMetric {
-            ab_packets: 3,
-            ab_bytes: 180,
-            ..FlowMetric::default()
-        }),
-        start: 1_600_000_000_000,
-        last: 1_600_000_001_000,
-        ..Flow::default()
-    }
+        })
+        .with_metric(FlowMetric::default().with_ab_packets(3).with_ab_bytes(180))
+        .with_times(1_600_000_000_000, 1_600_000_001_000)
 }
 
 fn message(flows: Vec<Flow>) -> Vec<u8> {
@@ -84,11 +77,9 @@ fn flows_over_websocket_reach_subscribers_queries_and_the_past() {
     assert_eq!(flows.len(), 100);
     assert_eq!(flows[0]["UUID"], "f");
     assert_eq!(flows[0]["Network"]["A"], "10.0.0.1");
-    let stats = FlowStats {
-        capture_id: "cap-1".into(),
-        packets_received: 9,
-        ..FlowStats::default()
-    };
+    let stats = FlowStats::default()
+        .with_capture_id("cap-1")
+        .with_packets_received(9);
     let stats = FlowMessage {
         flows: Vec::new(),
         stats: Some(stats),
@@ -261,10 +252,7 @@ fn one_that_stops_reading_takes_nothing_from_the_others() {
             })
         })
         .collect();
-    let mut stats = FlowStats {
-        capture_id: "c".repeat(4_000).as_str().into(),
-        ..FlowStats::default()
-    };
+    let mut stats = FlowStats::default().with_capture_id("c".repeat(4_000));
     for number in 0..MESSAGES {
         stats.packets_received = number;
         let message = FlowMessage {
@@ -293,14 +281,13 @@ fn hostile_feeds_hurt_nobody() {
     odd.start = i64::MIN;
     odd.last = i64::MAX;
     odd.raw_packets_captured = -1;
-    odd.last_update_metric = Some(FlowMetric {
-        ab_bytes: i64::MIN,
-        ba_bytes: i64::MAX,
-        start: i64::MAX,
-        last: i64::MIN,
-        rtt: -1,
-        ..FlowMetric::default()
-    });
+    odd.last_update_metric = Some(
+        FlowMetric::default()
+            .with_ab_bytes(i64::MIN)
+            .with_ba_bytes(i64::MAX)
+            .with_interval(i64::MAX, i64::MIN)
+            .with_rtt(-1),
+    );
     odd.metric = odd.last_update_metric;
     odd.last_raw_packets = vec![RawPacket {
         timestamp: i64::MIN,

@@ -1,11 +1,11 @@
-//! The name of a flow's application: from its ports if they are known, else its last layer.
+//! Application names by port; a flow without a named port has the name of its last layer.
 
 use hashbrown::HashMap;
 
 use super::record::FlowProtocol;
 use crate::value::Text;
 
-/// Names of applications by TCP and UDP port.
+/// Application names by TCP and UDP port.
 ///
 /// ```
 /// use skylib::flow::{ApplicationPorts, FlowProtocol};
@@ -21,7 +21,7 @@ pub struct ApplicationPorts {
 }
 
 impl ApplicationPorts {
-    /// Names a port of TCP or UDP; other transports have no names.
+    /// Sets the name of a TCP or UDP port, in upper case; does nothing for other transports.
     pub fn set(&mut self, protocol: FlowProtocol, port: u16, name: &str) {
         if let Some(names) = match protocol {
             FlowProtocol::Tcp => Some(&mut self.tcp),
@@ -32,12 +32,13 @@ impl ApplicationPorts {
         }
     }
 
-    /// The name of a flow's source port, else of its destination port.
+    /// Returns the name of the source port, or else of the destination port.
     #[must_use]
     pub fn name(&self, protocol: FlowProtocol, source: u16, destination: u16) -> Option<&str> {
         self.text(protocol, source, destination).map(Text::as_str)
     }
 
+    /// Returns the name as a shared text.
     pub(super) fn text(
         &self,
         protocol: FlowProtocol,
@@ -61,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_source_port_goes_first() {
+    fn the_source_port_takes_precedence() {
         let mut ports = ApplicationPorts::default();
         ports.set(FlowProtocol::Udp, 53, "dns");
         ports.set(FlowProtocol::Udp, 5353, "mdns");

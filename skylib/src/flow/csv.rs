@@ -1,17 +1,18 @@
-//! Flows as lines of comma-separated values (RFC 4180), for spreadsheets and databases.
+//! `CsvWriter`: flows as comma-separated values (RFC 4180), for spreadsheets and databases.
 
 use std::io::{self, Write};
 
 use super::field::FlowField;
 use super::record::Flow;
+use super::setters::setters;
 use crate::value::Value;
 
-/// Writes flows as lines of fixed columns.
+/// Writer of flows as CSV lines with a header line.
 ///
 /// ```
-/// use skylib::flow::{CsvWriter, Flow};
-/// let mut csv = CsvWriter::new(Vec::new(), false)?;
-/// csv.write(&Flow { uuid: "a1".into(), layers_path: "Ethernet/ARP".into(), ..Flow::default() })?;
+/// use skylib::flow::{CsvColumns, CsvWriter, Flow};
+/// let mut csv = CsvWriter::new(Vec::new(), CsvColumns::default())?;
+/// csv.write(&Flow::default().with_uuid("a1").with_layers_path("Ethernet/ARP"))?;
 /// let text = String::from_utf8(csv.into_inner())?;
 /// assert!(text.starts_with("UUID,ParentUUID,LayersPath,Application,Link.A,"));
 /// assert_eq!(text.lines().nth(1).map(|line| line.starts_with("a1,,Ethernet/ARP,")), Some(true));
@@ -20,26 +21,45 @@ use crate::value::Value;
 #[derive(Debug)]
 pub struct CsvWriter<W> {
     out: W,
+    /// Field of each column.
     fields: Vec<Option<FlowField>>,
 }
 
+/// Columns of a CSV file. The default is the record without the TCP metric.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct CsvColumns {
+    /// Whether to add the times of SYN, FIN and RST and the TTL of SYN.
+    pub tcp_metric: bool,
+}
+
+setters! {
+    CsvColumns {
+        with_tcp_metric tcp_metric bool;
+    }
+}
+
 impl<W: Write> CsvWriter<W> {
-    /// Writes the names of the columns; those of the TCP metric if asked for.
+    /// Writes the header line and returns the writer.
     ///
     /// # Errors
-    /// Those of the output.
-    pub fn new(mut out: W, tcp_metric: bool) -> io::Result<Self> {
-        let tcp: &[&str] = if tcp_metric { &TCP_COLUMNS } else { &[] };
+    /// Any error of `out`.
+    pub fn new(mut out: W, columns: CsvColumns) -> io::Result<Self> {
+        let tcp: &[&str] = if columns.tcp_metric {
+            &TCP_COLUMNS
+        } else {
+            &[]
+        };
         let names = [&COLUMNS, tcp].concat();
         writeln!(out, "{}", names.join(","))?;
         let fields = names.iter().map(|name| FlowField::parse(name)).collect();
         Ok(Self { out, fields })
     }
 
-    /// Writes a line; what a flow lacks stays empty.
+    /// Writes a line; fields that the flow does not have are empty.
     ///
     /// # Errors
-    /// Those of the output.
+    /// Any error of the output.
     pub fn write(&mut self, flow: &Flow) -> io::Result<()> {
         for (column, field) in self.fields.iter().enumerate() {
             if column > 0 {
@@ -57,17 +77,18 @@ impl<W: Write> CsvWriter<W> {
     /// Flushes the output.
     ///
     /// # Errors
-    /// Those of the output.
+    /// Any error of the output.
     pub fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
     }
 
-    /// The output.
+    /// Returns the output.
     pub fn into_inner(self) -> W {
         self.out
     }
 }
 
+/// Writes a text, quoted if it contains a separator or a quote.
 fn write_text(out: &mut impl Write, text: &str) -> io::Result<()> {
     if text.contains([',', '"', '\n', '\r']) {
         write!(out, "\"{}\"", text.replace('"', "\"\""))
@@ -76,7 +97,7 @@ fn write_text(out: &mut impl Write, text: &str) -> io::Result<()> {
     }
 }
 
-/// Names that [`FlowField::parse`] knows.
+/// Columns of every file: names for [`FlowField::parse`].
 const COLUMNS: [&str; 30] = [
     "UUID",
     "ParentUUID",
@@ -110,6 +131,7 @@ const COLUMNS: [&str; 30] = [
     "CaptureID",
 ];
 
+/// Additional columns of [`CsvColumns::tcp_metric`].
 const TCP_COLUMNS: [&str; 8] = [
     "TCPMetric.ABSynStart",
     "TCPMetric.BASynStart",
@@ -127,7 +149,7 @@ mod tests {
     use crate::flow::{FlowLayer, FlowMetric, TcpMetric};
 
     fn lines(tcp_metric: bool, flow: &Flow) -> Vec<Vec<String>> {
-        let mut csv = CsvWriter::new(Vec::new(), tcp_metric).expect("in memory");
+        let mut csv = CsvWriter::new(Vec::new(), CsvColumns { tcp_metric }).expect("in memory");
         csv.write(flow).expect("in memory");
         let text = String::from_utf8(csv.into_inner()).expect("text");
         text.lines()
@@ -143,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn values_stand_under_their_names_and_what_is_missing_is_empty() {
+    fn values_are_in_their_columns_and_missing_ones_are_empty() {
         let flow = Flow {
             link: Some(FlowLayer {
                 a: "02:00:00:00:00:01".into(),

@@ -1,21 +1,22 @@
-//! Identifiers of a flow: `UUID`, `TrackingID` and `L3TrackingID`, equal to the original's.
+//! Flow identifiers `UUID`, `TrackingID` and `L3TrackingID`: xxHash64 of the key, exactly as by the
+//! original.
 
 use super::key::FlowKey;
 use crate::time::Timestamp;
 
-/// What identifies a flow, as numbers; text is their hex without padding.
+/// Identifiers of a flow as numbers; their text form is hex without padding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Identifiers {
-    /// This flow at this capture point.
+pub(super) struct FlowIds {
+    /// Identifier of the flow at this capture point.
     pub(super) uuid: u64,
-    /// The same traffic anywhere.
+    /// Identifier of the traffic from layer 2 up, equal at every capture point.
     pub(super) tracking_id: u64,
-    /// The same traffic anywhere, layer 3 and up.
+    /// Identifier of the traffic from layer 3 up, equal at every capture point.
     pub(super) l3_tracking_id: u64,
 }
 
-impl Identifiers {
-    /// Of a flow with this key, inside another one (0: none), begun then and seen there.
+impl FlowIds {
+    /// Returns the identifiers of a flow. `parent_uuid` is 0 for an outermost flow.
     pub(super) fn new(key: &FlowKey, parent_uuid: u64, start: Timestamp, node_tid: &str) -> Self {
         let mut hash = XxHash::new(0);
         key.write_l3(&mut hash);
@@ -43,7 +44,7 @@ impl Identifiers {
     }
 }
 
-/// A number as lower-case hex without leading zeros, and how many digits it has.
+/// Returns a number as lower-case hex digits without leading zeros, and the number of digits.
 pub(super) fn hex(number: u64) -> ([u8; 16], usize) {
     let mut text = [b'0'; 16];
     let len = (u64::BITS - number.leading_zeros()).div_ceil(4).max(1) as usize;
@@ -55,21 +56,26 @@ pub(super) fn hex(number: u64) -> ([u8; 16], usize) {
     (text, len)
 }
 
-/// xxHash 64 as the original's implementation computes it.
+/// Streaming xxHash64 with the defect of the original's implementation.
 ///
-// COMPAT: every client that compares identifiers. Reading the digest of 32 bytes or more changes
-// the state that later writes go on from, so only the first digest of a stream is the standard one.
+/// `digest` of 32 bytes or more changes the state of the stream, so only the first digest is that
+/// of standard xxHash64.
+// COMPAT: every client that compares identifiers.
 #[derive(Clone, Debug)]
 pub(super) struct XxHash {
     seed: u64,
+    /// The four accumulators.
     lanes: [u64; 4],
+    /// Bytes not yet in `lanes`: `buffer[..buffered]`.
     buffer: [u8; STRIPE],
+    /// `buffered < STRIPE` between calls.
     buffered: usize,
+    /// Number of bytes written.
     total: u64,
 }
 
 impl XxHash {
-    /// An empty stream.
+    /// Returns an empty stream.
     pub(super) const fn new(seed: u64) -> Self {
         let lanes = [
             seed.wrapping_add(PRIME_1).wrapping_add(PRIME_2),
@@ -86,13 +92,13 @@ impl XxHash {
         }
     }
 
-    /// Takes bytes in.
+    /// Adds bytes to the stream.
     pub(super) fn write(&mut self, mut bytes: &[u8]) {
         self.total += bytes.len() as u64;
         while !bytes.is_empty() {
-            let room = &mut self.buffer[self.buffered..];
-            let (now, later) = bytes.split_at(room.len().min(bytes.len()));
-            room[..now.len()].copy_from_slice(now);
+            let spare = &mut self.buffer[self.buffered..];
+            let (now, later) = bytes.split_at(spare.len().min(bytes.len()));
+            spare[..now.len()].copy_from_slice(now);
             self.buffered += now.len();
             bytes = later;
             if self.buffered == STRIPE {
@@ -105,12 +111,12 @@ impl XxHash {
         }
     }
 
-    /// Takes a number in, most significant byte first.
+    /// Adds a number to the stream, most significant byte first.
     pub(super) fn write_u64(&mut self, number: u64) {
         self.write(&number.to_be_bytes());
     }
 
-    /// The hash of what was written so far; see the type for what reading does.
+    /// Returns the hash of the stream so far; changes the state of a stream of 32 bytes or more.
     pub(super) fn digest(&mut self) -> u64 {
         let mut hash = self.seed.wrapping_add(PRIME_5);
         if self.total >= STRIPE as u64 {
@@ -155,13 +161,14 @@ impl XxHash {
     }
 }
 
+/// Mixes a word into an accumulator.
 const fn round(lane: u64, word: u64) -> u64 {
     lane.wrapping_add(word.wrapping_mul(PRIME_2))
         .rotate_left(31)
         .wrapping_mul(PRIME_1)
 }
 
-/// Bytes taken in at a time.
+/// Size of a block, in bytes.
 const STRIPE: usize = 32;
 // Constants of the xxHash specification.
 const PRIME_1: u64 = 0x9e37_79b1_85eb_ca87;
@@ -201,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn writes_may_be_cut_anywhere() {
+    fn writes_may_be_split_anywhere() {
         let bytes: Vec<u8> = (0..100).collect();
         for cut in 0..100 {
             let mut hash_ = XxHash::new(7);

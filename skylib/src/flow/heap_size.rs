@@ -1,4 +1,4 @@
-//! What a flow takes in memory, for bounds in bytes.
+//! Memory size of a flow record, for limits in bytes.
 
 use prost::Message as _;
 
@@ -9,12 +9,13 @@ use super::record::{Flow, RawPacket};
 use crate::value::Text;
 
 impl Flow {
-    /// Roughly how many bytes it takes in memory; texts shared with others count in full.
+    /// Returns the approximate size of the record in memory, in bytes, including its heap memory;
+    /// shared texts are counted in full.
     ///
-    /// A record from elsewhere may be small on the wire and large here: an empty message in a list
-    /// is two bytes there.
+    /// A received record may be much larger in memory than on the wire, where an empty message in a
+    /// list takes two bytes.
     #[must_use]
-    pub fn weight(&self) -> usize {
+    pub fn memory_size(&self) -> usize {
         let own = [
             &self.uuid,
             &self.layers_path,
@@ -43,20 +44,22 @@ impl Flow {
             + packets
             + dhcp
             + vrrp
-            + self.dns.as_deref().map_or(0, weight_of_dns)
+            + self.dns.as_deref().map_or(0, dns_size)
     }
 }
 
-fn weight_of_dns(dns: &DnsLayer) -> usize {
+/// Returns the memory size of a DNS layer, in bytes.
+fn dns_size(dns: &DnsLayer) -> usize {
     let sections = [&dns.answers, &dns.authorities, &dns.additionals];
-    let records: usize = sections.into_iter().flatten().map(weight_of_record).sum();
+    let records: usize = sections.into_iter().flatten().map(record_size).sum();
     size_of::<DnsLayer>()
         + dns.questions.len() * size_of::<DnsQuestion>()
         + records
         + dns.encoded_len()
 }
 
-fn weight_of_record(record: &DnsRecord) -> usize {
+/// Returns the memory size of a DNS record without its texts, in bytes.
+fn record_size(record: &DnsRecord) -> usize {
     size_of::<DnsRecord>()
         + record.txts.len() * size_of::<Text>()
         + record.opt.len() * size_of::<DnsOpt>()
@@ -67,8 +70,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_small_on_the_wire_counts_as_what_it_is() {
-        let plain = Flow::default().weight();
+    fn empty_messages_are_counted_with_their_size_in_memory() {
+        let plain = Flow::default().memory_size();
         assert!(plain >= size_of::<Flow>());
         let dns = DnsLayer {
             answers: vec![DnsRecord::default(); 1_000],
@@ -79,7 +82,7 @@ mod tests {
             ..Flow::default()
         };
         assert!(flow.encoded_len() < 3_000);
-        assert!(flow.weight() >= plain + 1_000 * size_of::<DnsRecord>());
+        assert!(flow.memory_size() >= plain + 1_000 * size_of::<DnsRecord>());
         let packet = RawPacket {
             data: vec![0; 5_000].into(),
             ..RawPacket::default()
@@ -88,6 +91,6 @@ mod tests {
             last_raw_packets: vec![packet; 2],
             ..Flow::default()
         };
-        assert!(flow.weight() >= plain + 10_000);
+        assert!(flow.memory_size() >= plain + 10_000);
     }
 }

@@ -1,8 +1,11 @@
-//! `FlowKey`: what makes packets belong to one flow, packed into one cache line.
+//! `FlowKey`: the fields that identify a flow, packed into one cache line, and its keyed hash.
 //!
-//! Both directions give the same key: the ends are put in the order of the original's identifiers
-//! (lower MAC first where layer 2 counts, else lower address, else lower port), so the key also
-//! holds everything those identifiers are made of.
+//! Both directions have the same key: the ends are in canonical order, that of the original's
+//! identifiers (lower MAC address first if layer 2 is part of the identity, else lower address, else
+//! lower port). The key therefore contains all input of those identifiers.
+//!
+//! The hash is a folded 64 × 64 → 128-bit multiplication of the words with a secret seed, like
+//! wyhash: without the seed, an attacker cannot choose colliding flows.
 
 use super::flow_ids::XxHash;
 use super::options::LayerKeyMode;
@@ -10,51 +13,52 @@ use crate::decode::{
     Encapsulation, Encapsulations, IpAddress, NetworkProtocol, TransportHeader, TransportProtocol,
 };
 
-/// The key of a flow: compared as words, ends in canonical order.
+/// Key of a flow: eight words, compared as such, with the ends in canonical order.
 ///
 /// | words | content |
 /// |---|---|
 /// | 0–1, 2–3 | lower and upper address, 4 or 16 bytes, rest zero |
 /// | 4 | ports or a tunnel's network identifier (32 bits), ICMP (32) |
-/// | 5 | hash of the key of the flow around this one; 0 if there is none |
-/// | 6 | which of these count (16 bits), lower MAC (48) |
+/// | 5 | hash of the key of the enclosing flow; 0 for an outermost flow |
+/// | 6 | flags: which fields are set (16 bits), lower MAC (48) |
 /// | 7 | a tunnel's port (16), upper MAC (48) |
 ///
-/// The MACs are there for every Ethernet flow, also where they do not count.
+/// The MAC addresses are set for every Ethernet flow, even if they are not part of its identity.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 pub(super) struct FlowKey([u64; 8]);
 
-/// What makes the hashes of one table different from those of any other.
+/// Secret seed of the key hash of a table.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct HashSeed(u64, u64);
 
 impl HashSeed {
-    /// From one secret number.
+    /// Derives a seed from a secret number.
     pub(super) const fn new(secret: u64) -> Self {
-        // Digits of pi: odd-looking words without structure.
+        // Digits of pi: words without structure.
         let first = fold(secret ^ 0xa409_3822_299f_31d0, 0x082e_fa98_ec4e_6c89);
         let second = fold(secret ^ 0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344);
         Self(first, second)
     }
 }
 
-/// A key, and how one packet lies in it.
+/// Key of an encapsulation, and its orientation in the key.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PacketKey {
+    /// Key, equal for both directions.
     pub(super) key: FlowKey,
-    /// Whether the packet's source is the upper end.
+    /// Whether the source of the packet is the upper end.
     pub(super) is_swapped: bool,
-    /// Whether only ports, not addresses, tell its ends apart.
+    /// Whether the ends differ only by port, not by address.
     pub(super) is_local: bool,
 }
 
 impl PacketKey {
-    /// The key of a part, inside the flow whose key has this hash (0: none). `is_plain`: its own
-    /// headers identify its flow.
+    /// Returns the key of an encapsulation. `parent` is the hash of the key of the enclosing flow, or
+    /// 0; `is_plain` means that the headers of the encapsulation alone identify its flow.
     #[inline(always)]
     pub(super) fn new(
-        parts: &Encapsulations,
+        encapsulations: &Encapsulations,
         index: usize,
         part: &Encapsulation,
         is_plain: bool,
@@ -64,12 +68,12 @@ impl PacketKey {
         let ends = if is_plain {
             Ends::of(part)
         } else {
-            Ends::of_packet(parts, index)
+            Ends::of_packet(encapsulations, index)
         };
         let transport = if is_plain {
             part.transport.as_ref()
         } else {
-            parts.key_transport(index)
+            encapsulations.key_transport(index)
         };
         let (source_mac, destination_mac) = match &part.link {
             Some(link) => (mac_number(link.source), mac_number(link.destination)),
@@ -115,7 +119,7 @@ impl PacketKey {
     }
 }
 
-/// The two addresses of a key as numbers, most significant byte first; 0 where there are none.
+/// The two addresses of a key as big-endian numbers; 0 if there are none.
 #[derive(Clone, Copy)]
 struct Ends {
     flags: u16,
@@ -124,6 +128,7 @@ struct Ends {
 }
 
 impl Ends {
+    /// Returns the addresses of an encapsulation.
     #[inline(always)]
     fn of(part: &Encapsulation) -> Self {
         match &part.network {
@@ -140,13 +145,14 @@ impl Ends {
         }
     }
 
+    /// Returns the addresses that identify an encapsulation whose key spans several network headers.
     #[cold]
-    fn of_packet(parts: &Encapsulations, index: usize) -> Self {
-        let protocol = parts
+    fn of_packet(encapsulations: &Encapsulations, index: usize) -> Self {
+        let protocol = encapsulations
             .iter()
             .find_map(|part| part.network)
             .map(|network| network.protocol);
-        match parts.key_network(index) {
+        match encapsulations.key_network(index) {
             Some((source, destination)) => Self::new(&source, &destination, protocol),
             None => Self {
                 flags: 0,
@@ -156,6 +162,7 @@ impl Ends {
         }
     }
 
+    /// Returns the ends for two addresses.
     #[inline(always)]
     fn new(source: &IpAddress, destination: &IpAddress, protocol: Option<NetworkProtocol>) -> Self {
         let flags = if source.is_v4() {
@@ -163,7 +170,7 @@ impl Ends {
         } else if !source.is_none() {
             IPV6 | ADDRESSES_16
         } else if protocol == Some(NetworkProtocol::Ipv6) {
-            // Cut short: the version alone is known.
+            // Truncated before the addresses: only the version is known.
             IPV6
         } else {
             IPV4
@@ -175,8 +182,8 @@ impl Ends {
         }
     }
 
-    /// Whether the source is the upper end, where MACs do not tell.
-    // Out of line, as MACs mostly do.
+    /// Returns whether the source is the upper end, for ends with equal or no MAC addresses.
+    // Not inlined: MAC addresses usually decide.
     #[inline(never)]
     fn is_swapped(&self, header: Option<&TransportHeader>, tunnel: Option<u32>) -> bool {
         if self.source == self.destination {
@@ -187,7 +194,7 @@ impl Ends {
     }
 }
 
-/// Whether a part's own addresses are equal, so that only ports tell its ends apart.
+/// Returns whether the addresses of an encapsulation are equal, so that its ends differ by port.
 #[inline(always)]
 fn is_local(part: &Encapsulation) -> bool {
     match (&part.network, &part.transport) {
@@ -197,10 +204,10 @@ fn is_local(part: &Encapsulation) -> bool {
 }
 
 impl FlowKey {
-    /// No flow's key.
+    /// Key of no flow: no flag is set.
     pub(super) const NONE: Self = Self([0; 8]);
 
-    /// Whether two keys name the same flow.
+    /// Returns whether two keys identify the same flow.
     #[inline(always)]
     pub(super) fn is_same(&self, other: &Self, mode: LayerKeyMode) -> bool {
         match mode {
@@ -209,21 +216,21 @@ impl FlowKey {
         }
     }
 
-    /// Equality without a look at which word differs: shorter than a call of `memcmp`.
+    /// Returns whether all words are equal, without branches: faster than a call of `memcmp`.
     #[inline(always)]
     fn has_words_of(&self, other: &Self) -> bool {
         let words = self.0.iter().zip(&other.0);
         words.fold(0, |different, (a, b)| different | (a ^ b)) == 0
     }
 
-    /// A hash that nobody without the seed can steer.
+    /// Returns the keyed hash.
     #[inline(always)]
     pub(super) fn hash(&self, seed: HashSeed, mode: LayerKeyMode) -> u64 {
         let [w0, w1, w2, w3, w4, w5, w6, w7] = match mode {
             LayerKeyMode::L2 => self.0,
             LayerKeyMode::L3 => self.without_macs().0,
         };
-        // Both factors hold a secret: whoever knew one could make the product zero.
+        // Both factors contain a secret: an attacker who knew one could make the product zero.
         let HashSeed(s, t) = seed;
         let a = fold(w0 ^ s, w1 ^ t);
         let b = fold(w2 ^ s, w3 ^ t);
@@ -235,7 +242,7 @@ impl FlowKey {
         )
     }
 
-    /// The key without MACs that do not count.
+    /// Returns the key without MAC addresses that are not part of the identity.
     fn without_macs(&self) -> Self {
         let mut key = *self;
         if !self.counts_link() {
@@ -245,7 +252,7 @@ impl FlowKey {
         key
     }
 
-    /// Writes what identifies layer 3 and up in the original's order.
+    /// Hashes the fields from layer 3 up, in the order of the original.
     pub(super) fn write_l3(&self, hash: &mut XxHash) {
         let flags = self.flags();
         let len = match flags & ADDRESSES {
@@ -280,17 +287,17 @@ impl FlowKey {
         }
     }
 
-    /// Whether MACs are part of the flow's identity.
+    /// Returns whether MAC addresses are part of the identity.
     pub(super) const fn counts_link(&self) -> bool {
         self.flags() & LINK != 0
     }
 
-    /// Whether its addresses are of IPv4.
+    /// Returns whether the network layer is IPv4.
     pub(super) const fn is_v4(&self) -> bool {
         self.flags() & IPV4 != 0
     }
 
-    /// Lower and upper MAC.
+    /// Returns the lower and the upper MAC address.
     pub(super) fn macs(&self) -> ([u8; 6], [u8; 6]) {
         let mac = |number: u64| {
             let [_, _, mac @ ..] = number.to_be_bytes();
@@ -299,25 +306,27 @@ impl FlowKey {
         (mac(self.0[6] >> 16), mac(self.0[7] >> 16))
     }
 
-    /// Lower and upper address; of IPv4 the first four bytes.
+    /// Returns the lower and the upper address; an IPv4 address is in the first four bytes.
     pub(super) fn addresses(&self) -> ([u8; 16], [u8; 16]) {
         let address =
             |upper: u64, lower: u64| (u128::from(upper) << 64 | u128::from(lower)).to_be_bytes();
         (address(self.0[0], self.0[1]), address(self.0[2], self.0[3]))
     }
 
+    /// Returns the port of a tunnel.
     #[expect(clippy::cast_possible_truncation, reason = "a field of 16 bits")]
     const fn tunnel_port(&self) -> u16 {
         self.0[7] as u16
     }
 
+    /// Returns the flags.
     #[expect(clippy::cast_possible_truncation, reason = "a field of 16 bits")]
     const fn flags(&self) -> u16 {
         self.0[6] as u16
     }
 }
 
-/// Flags, the two ports (or the halves of a network identifier) and a tunnel's port.
+/// Returns the flags, the two ports (or the halves of a network identifier) and the port of a tunnel.
 #[inline(always)]
 fn transport_words(header: Option<&TransportHeader>, tunnel: Option<u32>) -> (u16, [u16; 2], u16) {
     let Some(header) = header else {
@@ -339,8 +348,8 @@ fn transport_words(header: Option<&TransportHeader>, tunnel: Option<u32>) -> (u1
     }
 }
 
-/// Whether the upper end of the transport comes first; of a tunnel, its identifier and its port
-/// are compared as bytes.
+/// Returns whether the source is the upper end by port; for a tunnel, its identifier and its port are
+/// compared as bytes, as by the original.
 #[cold]
 fn has_descending_ports(header: Option<&TransportHeader>, tunnel: Option<u32>) -> bool {
     let Some(header) = header else { return false };
@@ -352,29 +361,33 @@ fn has_descending_ports(header: Option<&TransportHeader>, tunnel: Option<u32>) -
     }
 }
 
+/// Returns a MAC address as a number.
 #[inline(always)]
 const fn mac_number(mac: [u8; 6]) -> u64 {
     let [a, b, c, d, e, f] = mac;
     u64::from_be_bytes([0, 0, a, b, c, d, e, f])
 }
 
+/// Returns the upper 64 bits.
 #[inline(always)]
 const fn upper_half(number: u128) -> u64 {
     (number >> 64) as u64
 }
 
+/// Returns the lower 64 bits.
 #[expect(clippy::cast_possible_truncation, reason = "half of the number")]
 #[inline(always)]
 const fn lower_half(number: u128) -> u64 {
     number as u64
 }
 
+/// Returns both values, exchanged if `exchange`.
 #[inline(always)]
 fn exchanged<T>(a: T, b: T, exchange: bool) -> (T, T) {
     if exchange { (b, a) } else { (a, b) }
 }
 
-/// Both halves of the product, mixed.
+/// Returns the XOR of both halves of the 128-bit product.
 #[inline]
 #[expect(clippy::cast_possible_truncation, reason = "the halves of the product")]
 const fn fold(a: u64, b: u64) -> u64 {
@@ -382,6 +395,8 @@ const fn fold(a: u64, b: u64) -> u64 {
     product as u64 ^ (product >> 64) as u64
 }
 
+// Flags of a key. TRANSPORT is the mask of a two-bit number. ADDRESSES_4 and ADDRESSES_16 are the
+// address lengths; neither is set if the header was truncated before its addresses.
 const IPV4: u16 = 0x01;
 const IPV6: u16 = 0x02;
 const ADDRESSES_4: u16 = 0x04;
@@ -402,17 +417,17 @@ mod tests {
 
     #[test]
     fn no_word_of_a_key_hides_another() {
-        // Whoever sends IPv6 chooses whole words; no value may make the others count for nothing.
+        // A sender of IPv6 controls whole words; no value may cancel the others.
         let values = [0, 1, u64::MAX, 0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344];
-        for (place, other) in (0..8).flat_map(|place| (0..8).map(move |other| (place, other))) {
+        for (word, other) in (0..8).flat_map(|word| (0..8).map(move |other| (word, other))) {
             for (secret, value) in [0, 1, 0xfeed, u64::MAX].into_iter().zip(values) {
                 let mut key = FlowKey([value; 8]);
                 let seed = HashSeed::new(secret);
                 let hash = |key: &FlowKey| key.hash(seed, LayerKeyMode::L2);
-                key.0[place] = 7;
+                key.0[word] = 7;
                 let before = hash(&key);
                 key.0[other] ^= 0x100;
-                assert_ne!(before, hash(&key), "{place} {other} {value:#x}");
+                assert_ne!(before, hash(&key), "{word} {other} {value:#x}");
             }
         }
     }

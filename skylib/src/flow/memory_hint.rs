@@ -1,9 +1,9 @@
-//! Hints to the memory system: they change when things happen, never what happens.
+//! Memory hints: prefetch instructions and huge pages. They affect speed, never results.
 //!
-//! On targets without such instructions they do nothing.
+//! Both are no-ops on targets without support.
 
-/// Asks for the cache lines of a value, to be read and written soon: of one that begins a line, or
-/// fits in one.
+/// Prefetches the cache lines of a value for a later read or write. The value must be aligned to a
+/// cache line or fit in one; else its last line may be missed.
 #[inline]
 pub(super) fn prefetch<T>(value: &T) {
     #[cfg(target_arch = "x86_64")]
@@ -20,7 +20,8 @@ pub(super) fn prefetch<T>(value: &T) {
     let _ = value;
 }
 
-/// Asks the kernel to back the spare room of a large vector with huge pages; small ones stay.
+/// Advises the kernel to back the spare capacity of a vector with huge pages, if it spans at least
+/// one.
 pub(super) fn huge_pages<T>(vector: &mut Vec<T>) {
     #[cfg(target_os = "linux")]
     #[expect(
@@ -35,7 +36,7 @@ pub(super) fn huge_pages<T>(vector: &mut Vec<T>) {
             return;
         }
         let address = spare.as_mut_ptr().with_addr(start).cast();
-        // SAFETY: the range lies within memory this vector owns and nobody else refers to, and
+        // SAFETY: the range lies within memory that this vector owns and nothing else refers to, and
         // this advice changes neither its content nor its validity. A refusal changes nothing.
         let refused =
             unsafe { rustix::mm::madvise(address, end - start, rustix::mm::Advice::LinuxHugepage) };
@@ -45,10 +46,12 @@ pub(super) fn huge_pages<T>(vector: &mut Vec<T>) {
     let _ = vector;
 }
 
-/// Bytes that come from memory together.
+/// Size of a cache line, in bytes.
 pub(super) const CACHE_LINE: usize = 64;
+/// Size of a page, in bytes.
 #[cfg(target_os = "linux")]
 const PAGE: usize = 4096;
+/// Size of a huge page, in bytes.
 #[cfg(target_os = "linux")]
 const HUGE_PAGE: usize = 2 << 20;
 

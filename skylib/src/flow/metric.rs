@@ -1,20 +1,22 @@
-//! `FlowMetric`: packets and bytes of a flow in each direction, over a stretch of time.
+//! `FlowMetric`: packets and bytes of a flow in each direction, over an interval.
 
 use serde::{Deserialize, Serialize};
 
 use super::protobuf::wire_message;
+use super::setters::setters;
 
-/// What was counted between two points in time.
+/// Packets and bytes of a flow in an interval.
 ///
 /// ```
 /// use skylib::flow::FlowMetric;
-/// let metric = FlowMetric { ab_packets: 100, start: 0, last: 100, ..FlowMetric::default() };
+/// let metric = FlowMetric::default().with_ab_packets(100).with_interval(0, 100);
 /// let (first, second) = metric.split(25);
 /// assert_eq!(first.map(|m| (m.ab_packets, m.last)), Some((25, 25)));
 /// assert_eq!(second.map(|m| (m.ab_packets, m.start)), Some((75, 25)));
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct FlowMetric {
     /// Packets from A to B.
     #[serde(rename = "ABPackets")]
@@ -28,13 +30,13 @@ pub struct FlowMetric {
     /// Bytes from B to A, headers included.
     #[serde(rename = "BABytes")]
     pub ba_bytes: i64,
-    /// Begin, Unix ms.
+    /// Start of the interval, in Unix milliseconds.
     #[serde(rename = "Start")]
     pub start: i64,
-    /// End, Unix ms.
+    /// End of the interval, in Unix milliseconds.
     #[serde(rename = "Last")]
     pub last: i64,
-    /// Round-trip time last measured, ns; 0 when none was.
+    /// Round-trip time last measured, in nanoseconds; 0 if none was.
     #[serde(rename = "RTT", skip_serializing_if = "is_zero")]
     pub rtt: i64,
 }
@@ -43,20 +45,38 @@ wire_message!(FlowMetric {
     2 => ab_packets, 3 => ab_bytes, 4 => ba_packets, 5 => ba_bytes, 6 => start, 7 => last, 8 => rtt,
 });
 
+setters! {
+    FlowMetric {
+        with_ab_packets ab_packets i64;
+        with_ab_bytes ab_bytes i64;
+        with_ba_packets ba_packets i64;
+        with_ba_bytes ba_bytes i64;
+        with_rtt rtt i64;
+    }
+}
+
 impl FlowMetric {
-    /// The four counters summed up; start and end stay this one's, the round-trip time is dropped.
+    /// Sets [`start`](Self::start) and [`last`](Self::last), in Unix milliseconds.
+    #[must_use]
+    pub const fn with_interval(mut self, start: i64, last: i64) -> Self {
+        (self.start, self.last) = (start, last);
+        self
+    }
+
+    /// Returns the sum of the four counters, with the interval of `self` and no round-trip time.
     #[must_use]
     pub fn plus(&self, other: &Self) -> Self {
         self.combine(other, i64::saturating_add)
     }
 
-    /// The four counters less the other's; start and end stay, the round-trip time is dropped.
+    /// Returns the difference of the four counters, with the interval of `self` and no round-trip
+    /// time.
     #[must_use]
     pub fn minus(&self, other: &Self) -> Self {
         self.combine(other, i64::saturating_sub)
     }
 
-    /// Whether nothing was counted.
+    /// Returns whether nothing was counted.
     #[must_use]
     pub fn is_zero(&self) -> bool {
         // COMPAT: the sum decides, so counters that cancel out count as nothing.
@@ -69,7 +89,8 @@ impl FlowMetric {
         counters.into_iter().fold(0, i64::saturating_add) == 0
     }
 
-    /// The parts before and after a time (Unix ms), counters shared out in proportion.
+    /// Splits the metric at a time in Unix milliseconds: returns the parts before and after it, with
+    /// the counters divided in proportion to the time. A part that would be empty is `None`.
     #[must_use]
     pub fn split(&self, at: i64) -> (Option<Self>, Option<Self>) {
         if at <= self.start {
@@ -84,7 +105,7 @@ impl FlowMetric {
         #[expect(
             clippy::cast_precision_loss,
             clippy::cast_possible_truncation,
-            reason = "counters are shared out in floating point and truncated"
+            reason = "counters are divided in floating point and truncated"
         )]
         let part = |counter: i64| (counter as f64 * share) as i64;
         let first = Self {
@@ -103,6 +124,7 @@ impl FlowMetric {
         (Some(first), Some(second))
     }
 
+    /// Applies `op` to each pair of counters.
     fn combine(&self, other: &Self, op: impl Fn(i64, i64) -> i64) -> Self {
         Self {
             ab_packets: op(self.ab_packets, other.ab_packets),
@@ -118,20 +140,21 @@ impl FlowMetric {
 
 #[expect(
     clippy::trivially_copy_pass_by_ref,
-    reason = "the signature serde asks for"
+    reason = "signature required by serde"
 )]
 fn is_zero(number: &i64) -> bool {
     *number == 0
 }
 
-/// What IPv4 defragmentation saw of a flow.
+/// Counters of IPv4 reassembly of a flow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct IpMetric {
-    /// Fragments that waited for others.
+    /// Fragments that waited for others before their packet was complete.
     #[serde(rename = "Fragments")]
     pub fragments: i64,
-    /// Fragments that were refused.
+    /// Fragments that were rejected as damaged or inconsistent.
     #[serde(rename = "FragmentErrors")]
     pub fragment_errors: i64,
 }
@@ -185,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn sums_keep_the_left_side_s_times() {
+    fn sums_have_the_times_of_the_left_side() {
         let sum = HUNDRED.plus(&FlowMetric {
             start: 50,
             last: 500,
@@ -200,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn json_keeps_zero_counters_and_omits_a_zero_rtt() {
+    fn json_has_zero_counters_and_omits_a_zero_rtt() {
         let json = serde_json::to_string(&FlowMetric::default()).unwrap();
         let wanted = r#"{"ABPackets":0,"ABBytes":0,"BAPackets":0,"BABytes":0,"Start":0,"Last":0}"#;
         assert_eq!(json, wanted);

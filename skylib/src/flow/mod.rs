@@ -1,27 +1,28 @@
-//! Flows: who talks to whom, how much, since when.
+//! Flows: the traffic between two ends, its packets and bytes, start and end.
 //!
-//! A [`FlowTable`] makes flows of packets. What clients see of one is a [`Flow`]; a [`FlowSet`]
-//! answers a [`FlowQuery`], from tables and from whatever else is a [`FlowSource`].
+//! A [`FlowTable`] aggregates packets into flows. A [`Flow`] is the record of a flow that clients
+//! see. A [`FlowSet`] is the result of a [`FlowQuery`] on a [`FlowSource`]: a table, a store or a
+//! remote agent. A [`FlowSink`] receives the records that a table sends.
 //!
-//! The life of a flow:
+//! Life of a flow:
 //!
 //! ```text
-//!   packet ── decode ──▶ part ── key ──▶ known? ── no ──▶ begins: entry, queue, "touched"
-//!                                          │ yes                │
-//!                                          ▼                    ▼
-//!                                       counted ◀───────────────┘
-//!                                          │
-//!           update, 60 s ◀── "touched" ────┤  sent whole; its last interval is kept for queries
-//!                                          │
-//!     ended by TCP, 15 s silent ───────────┤  sent by an update before, leaves
-//!     silent longer than its application ──┤  sent, leaves
-//!     silent from one expiry to the next ──┤  sent, leaves
-//!     table full, longest unused ──────────┤  sent, leaves, counted as evicted
-//!     flush ───────────────────────────────┘  sent, leaves
+//!   packet ─ decode ─▶ encapsulation ─ key ─▶ known? ─ no ─▶ created: entry, age queue, touched list
+//!                                               │ yes              │
+//!                                               ▼                  ▼
+//!                                            counted ◀─────────────┘
+//!                                               │
+//!           update, 60 s, in touched list ──────┤  sent; last interval stored for queries
+//!                                               │
+//!           ended by TCP, 15 s silent ──────────┤  removed (sent by an earlier update)
+//!           silent beyond application timeout ──┤  sent, removed
+//!           silent from one expiry to the next ─┤  sent, removed
+//!           table full, least recently used ────┤  sent, removed, counted as evicted
+//!           flush ──────────────────────────────┘  sent, removed
 //! ```
 //!
-//! No timer looks at flows in use: an update goes along the list of touched ones, an expiry along
-//! queues that begin with the oldest.
+//! No timer scans the table: an update visits the touched list, an expiry visits age queues from the
+//! oldest flow on. [`FlowTable`]'s module doc (`flow/table/mod.rs`) maps each step to its file.
 
 mod application;
 mod csv;
@@ -38,6 +39,7 @@ mod protobuf;
 mod query;
 mod record;
 mod set;
+mod setters;
 mod stats;
 mod table;
 mod tcp_metric;
@@ -45,13 +47,15 @@ mod tcp_stream;
 
 pub use application::ApplicationPorts;
 
-pub use csv::CsvWriter;
+pub use csv::{CsvColumns, CsvWriter};
 pub use extra_layers::ExtraLayers;
 pub use extra_layers::records::{
     Dhcpv4Layer, DnsLayer, DnsMx, DnsOpt, DnsQuestion, DnsRecord, DnsSoa, DnsSrv, DnsTimestamp,
     Vrrpv2Layer,
 };
-pub use field::{FlowField, IntField, MetricField, ObjectField, PlainInt, TextField};
+pub use field::{
+    FlowField, IntField, MetricField, ObjectField, PlainInt, TextField, UnknownNameError,
+};
 pub use metric::{FlowMetric, IpMetric};
 pub use options::{FlowTableOptions, LayerKeyMode};
 pub use packet_filter::{PacketFilter, PacketFilterCompiler};
@@ -62,4 +66,4 @@ pub use record::{
 pub use set::{FlowSet, MergeOptions, SortOrder};
 pub use stats::{FlowMessage, FlowStats, FlowTableStats, FragmentCounts, StopCounts};
 pub use table::{FlowScan, FlowTable};
-pub use tcp_metric::{TcpMetric, TcpMetricKey};
+pub use tcp_metric::{TcpMetric, TcpMetricField};

@@ -1,13 +1,16 @@
-//! What a flow table is told when it is made.
+//! `FlowTableOptions`: settings of a flow table, fixed at its creation.
 
+use std::str::FromStr;
 use std::time::Duration;
 
 use super::application::ApplicationPorts;
 use super::extra_layers::ExtraLayers;
+use super::field::UnknownNameError;
+use super::setters::setters;
 use crate::decode::DecoderOptions;
 use crate::value::Text;
 
-/// Settings of a [`FlowTable`](super::FlowTable).
+/// Options of a [`FlowTable`](super::FlowTable).
 ///
 /// ```
 /// use skylib::flow::{FlowTableOptions, LayerKeyMode};
@@ -15,51 +18,57 @@ use crate::value::Text;
 /// let options = FlowTableOptions::default()
 ///     .with_node_tid("node-1")
 ///     .with_layer_key_mode(LayerKeyMode::L3)
-///     .with_update(Duration::from_secs(10));
-/// assert_eq!(options.expire, Duration::from_secs(600));
+///     .with_update_interval(Duration::from_secs(10));
+/// assert_eq!(options.expiry_interval, Duration::from_secs(600));
 /// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct FlowTableOptions {
-    /// `TID` of the node captured on; part of every flow's `UUID`.
+    /// `TID` of the captured node; part of every flow's `UUID`.
     pub node_tid: Text,
     /// Identifier of the capture.
     pub capture_id: Text,
-    /// Whether MAC addresses tell flows apart.
+    /// Layers that identify a flow.
     pub layer_key_mode: LayerKeyMode,
-    /// Time between updates: how often active flows are sent.
-    pub update: Duration,
-    /// Time between expiries: a silent flow leaves after one to two of them.
-    pub expire: Duration,
-    /// The most flows held; of more, the least recently used leave.
+    /// Time between updates, at which active flows are sent. Default 60 s.
+    pub update_interval: Duration,
+    /// Time between expiries: a silent flow is removed after one to two of these intervals. Default
+    /// 600 s.
+    pub expiry_interval: Duration,
+    /// Largest number of flows; beyond it, the least recently used are evicted. Default 500 000.
     pub max_entries: usize,
-    /// The most bytes held for flows, in about; of more, the least recently used leave.
+    /// Approximate memory limit, in bytes; beyond it, the least recently used flows are evicted.
+    /// `None` (default): no limit but `max_entries`.
     pub max_bytes: Option<usize>,
-    /// The first packets of each flow that are kept whole.
+    /// Number of packets stored at the beginning of each flow. Default 0.
     pub raw_packet_limit: u32,
-    /// Whether TCP flows get a [`TcpMetric`](super::TcpMetric) (times and TTL of SYN, FIN, RST).
+    /// Whether TCP flows have a [`TcpMetric`](super::TcpMetric) with the times of SYN, FIN and RST
+    /// and the TTL of SYN.
     pub extra_tcp_metric: bool,
-    /// Whether TCP streams are followed: what of them came late, what is missing, how they began
-    /// and ended. The counters show streams that are done.
+    /// Whether TCP streams are tracked: [`TcpMetric`](super::TcpMetric) then counts reordered and
+    /// missing segments and whether start and end were seen. It covers completed streams.
     pub reassemble_tcp: bool,
-    /// Whether IPv4 fragments are joined; IPv4 flows then get an [`IpMetric`](super::IpMetric).
+    /// Whether IPv4 fragments are reassembled; IPv4 flows then have an
+    /// [`IpMetric`](super::IpMetric).
     pub ip_defrag: bool,
-    /// Layers whose contents become part of the flow.
+    /// Application layers whose messages are added to flow records.
     pub extra_layers: ExtraLayers,
-    /// Names of applications by port.
+    /// Application names by port.
     pub application_ports: ApplicationPorts,
-    /// Applications whose silent flows leave earlier, at the first update after that time.
+    /// Timeouts by application name: a flow that is silent for longer is removed at the next update.
+    /// Default: 10 s for ARP and DNS.
     pub application_timeouts: Vec<(Text, Duration)>,
-    /// Whether flows are sent only when they leave, each once, instead of at every update too.
-    pub leaving_only: bool,
-    /// Whether to give the values the original has been recorded with where ours are mended:
-    /// `Last` that goes back, the last one of joined fragments counted alone, ends seen in a first
-    /// packet only, SYN times on the wrong side, no counting without IP in [`LayerKeyMode::L3`],
-    /// last intervals told twice, TCP within UDP not followed.
+    /// Whether a flow is sent only once, when it is removed, and not at every update. Default false.
+    pub final_only: bool,
+    /// Whether to reproduce known defects of the original, for comparison with recorded values: a
+    /// decreasing `Last`, only the last of joined fragments counted, TCP ends seen only in a first
+    /// packet, SYN times of the wrong side, no counters without IP in [`LayerKeyMode::L3`], a last
+    /// interval sent twice, TCP inside UDP not tracked. Default false.
     pub recorded: bool,
-    /// Secret of the hash of keys; random unless given.
+    /// Secret seed of the key hash; random if `None` (default). A fixed seed makes runs repeatable
+    /// but lets an attacker who knows it force hash collisions.
     pub seed: Option<u64>,
-    /// What the decoder knows beside the standards.
+    /// Options of the packet decoder.
     pub decoder: DecoderOptions,
 }
 
@@ -69,8 +78,8 @@ impl Default for FlowTableOptions {
             node_tid: Text::default(),
             capture_id: Text::default(),
             layer_key_mode: LayerKeyMode::L2,
-            update: Duration::from_secs(60),
-            expire: Duration::from_secs(600),
+            update_interval: Duration::from_secs(60),
+            expiry_interval: Duration::from_secs(600),
             max_entries: 500_000,
             max_bytes: None,
             raw_packet_limit: 0,
@@ -83,7 +92,7 @@ impl Default for FlowTableOptions {
                 ("ARP".into(), Duration::from_secs(10)),
                 ("DNS".into(), Duration::from_secs(10)),
             ],
-            leaving_only: false,
+            final_only: false,
             recorded: false,
             seed: None,
             decoder: DecoderOptions::default(),
@@ -91,54 +100,48 @@ impl Default for FlowTableOptions {
     }
 }
 
-macro_rules! setters {
-    ($($setter:ident $field:ident $type:ty;)*) => {
-        impl FlowTableOptions {
-            $(
-                #[doc = concat!("Sets [`", stringify!($field), "`](Self::", stringify!($field), ").")]
-                #[must_use]
-                pub fn $setter(mut self, $field: $type) -> Self {
-                    self.$field = $field.into();
-                    self
-                }
-            )*
-        }
-    };
-}
-
 setters! {
-    with_node_tid node_tid impl Into<Text>;
-    with_capture_id capture_id impl Into<Text>;
-    with_layer_key_mode layer_key_mode LayerKeyMode;
-    with_update update Duration;
-    with_expire expire Duration;
-    with_max_entries max_entries usize;
-    with_max_bytes max_bytes usize;
-    with_raw_packet_limit raw_packet_limit u32;
-    with_extra_tcp_metric extra_tcp_metric bool;
-    with_reassemble_tcp reassemble_tcp bool;
-    with_ip_defrag ip_defrag bool;
-    with_extra_layers extra_layers ExtraLayers;
-    with_application_ports application_ports ApplicationPorts;
-    with_application_timeouts application_timeouts Vec<(Text, Duration)>;
-    with_leaving_only leaving_only bool;
-    with_recorded recorded bool;
-    with_seed seed u64;
-    with_decoder decoder DecoderOptions;
+    FlowTableOptions {
+        with_node_tid node_tid impl Into<Text>;
+        with_capture_id capture_id impl Into<Text>;
+        with_layer_key_mode layer_key_mode LayerKeyMode;
+        with_update_interval update_interval Duration;
+        with_expiry_interval expiry_interval Duration;
+        with_max_entries max_entries usize;
+        with_max_bytes max_bytes usize;
+        with_raw_packet_limit raw_packet_limit u32;
+        with_extra_tcp_metric extra_tcp_metric bool;
+        with_reassemble_tcp reassemble_tcp bool;
+        with_ip_defrag ip_defrag bool;
+        with_extra_layers extra_layers ExtraLayers;
+        with_application_ports application_ports ApplicationPorts;
+        with_application_timeouts application_timeouts Vec<(Text, Duration)>;
+        with_final_only final_only bool;
+        with_recorded recorded bool;
+        with_seed seed u64;
+        with_decoder decoder DecoderOptions;
+    }
 }
 
-/// Which layers tell flows apart. Complete by definition.
+/// Layers that identify a flow. Complete by definition.
+///
+/// ```
+/// use skylib::flow::LayerKeyMode;
+/// assert_eq!("L3".parse(), Ok(LayerKeyMode::L3));
+/// let error = "L4".parse::<LayerKeyMode>().unwrap_err();
+/// assert_eq!(error.to_string(), "unknown layer key mode \"L4\": expected L2 or L3");
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LayerKeyMode {
-    /// MAC addresses too.
+    /// MAC addresses and all layers above.
     #[default]
     L2,
-    /// MAC addresses only where there is no IP.
+    /// IP addresses and all layers above; MAC addresses only for flows without IP.
     L3,
 }
 
 impl LayerKeyMode {
-    /// Reads `L2` or `L3`.
+    /// Parses `L2` or `L3`; `None` for any other text.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         match name {
@@ -146,5 +149,14 @@ impl LayerKeyMode {
             "L3" => Some(Self::L3),
             _ => None,
         }
+    }
+}
+
+impl FromStr for LayerKeyMode {
+    type Err = UnknownNameError;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        Self::parse(name)
+            .ok_or_else(|| UnknownNameError::new("layer key mode", name, "expected L2 or L3"))
     }
 }

@@ -1,8 +1,8 @@
-//! Protobuf encoding of the record types, field by field, straight on the public structs.
+//! Protobuf encoding of the record types, directly on the public structs.
 //!
 //! [`wire_message`] lists the field numbers of a struct and implements [`prost::Message`] for it;
-//! what a field looks like on the wire follows from its type ([`WireField`]). Default values are
-//! left out and unknown fields are skipped, as in every proto3 message.
+//! the encoding of a field follows from its type ([`WireField`]). Default values are omitted and
+//! unknown fields are skipped, as in every proto3 message.
 
 use prost::DecodeError;
 use prost::bytes::{Buf, BufMut, Bytes};
@@ -10,15 +10,18 @@ use prost::encoding::{self, DecodeContext, WireType};
 
 use crate::value::Text;
 
-/// One field of a message.
+/// Encoding of a field of a message.
 pub(super) trait WireField {
+    /// Appends the field with its tag; nothing for a default value.
     fn encode_field(&self, tag: u32, buf: &mut impl BufMut);
+    /// Decodes the field and merges it into `self`.
     fn merge_wire(
         &mut self,
         wire_type: WireType,
         buf: &mut impl Buf,
         context: DecodeContext,
     ) -> Result<(), DecodeError>;
+    /// Returns the encoded length with its tag, in bytes.
     fn wire_len(&self, tag: u32) -> usize;
 }
 
@@ -142,12 +145,14 @@ impl<M: prost::Message + Default> WireField for Vec<M> {
     }
 }
 
+/// Appends a text with its tag.
 fn put_text(text: &str, tag: u32, buf: &mut impl BufMut) {
     encoding::encode_key(tag, WireType::LengthDelimited, buf);
     encoding::encode_varint(text.len() as u64, buf);
     buf.put_slice(text.as_bytes());
 }
 
+/// Returns the encoded length of a text with its tag, in bytes.
 fn text_len(text: &str, tag: u32) -> usize {
     encoding::key_len(tag) + encoding::encoded_len_varint(text.len() as u64) + text.len()
 }
@@ -190,7 +195,7 @@ macro_rules! wire_message {
     };
 }
 
-/// Implements [`WireField`] for an enum of numbered variants; an unknown number reads as default.
+/// Implements [`WireField`] for an enum of numbered variants; an unknown number decodes as the default.
 macro_rules! wire_enum {
     ($name:ident) => {
         impl $crate::flow::protobuf::WireField for $name {

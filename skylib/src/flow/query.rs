@@ -1,39 +1,40 @@
-//! `FlowQuery`: what a client asks of flow tables and stores, and who answers.
+//! `FlowQuery`: a query on flow tables and stores, and the traits of flow sources and sinks.
 
 use super::field::FlowField;
 use super::metric::FlowMetric;
 use super::record::Flow;
 use super::set::{FlowSet, SortOrder};
+use super::setters::setters;
 use crate::filter::Filter;
 use crate::time::TimeSlice;
 use crate::value::Text;
 
-/// A question about flows; an empty one asks for all of them.
+/// Query for flows; the default selects all live flows.
 ///
 /// ```
 /// use skylib::filter::{Filter, Predicate};
-/// use skylib::flow::{FlowField, FlowQuery, SortOrder};
-/// let query = FlowQuery {
-///     filter: Filter::test("Application", Predicate::Text("DNS".into())),
-///     sort: FlowField::parse("Metric.ABBytes").map(|field| (field, SortOrder::Descending)),
-///     range: Some((0, 10)),
-///     ..FlowQuery::default()
-/// };
-/// assert!(query.time.is_none(), "asks the live tables");
+/// use skylib::flow::{FlowQuery, SortOrder};
+/// let query = FlowQuery::default()
+///     .with_filter(Filter::test("Application", Predicate::Text("DNS".into())))
+///     .with_sort("Metric.ABBytes".parse()?, SortOrder::Descending)
+///     .with_range(0, 10);
+/// assert!(query.time.is_none(), "a query on live tables");
+/// # Ok::<(), skylib::flow::UnknownNameError>(())
 /// ```
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct FlowQuery {
-    /// Which flows, by field name; see [`FlowField::parse`].
+    /// Condition on flows, with field names as in [`FlowField::parse`].
     pub filter: Filter,
-    /// Only flows captured on nodes with one of these `TID`s.
+    /// `TID`s of captured nodes; `None` selects flows of all nodes.
     pub node_tids: Option<Vec<Text>>,
-    /// In which order.
+    /// Field and direction to sort by; `None` leaves the order to the source.
     pub sort: Option<(FlowField, SortOrder)>,
-    /// One flow of each value of a field; `Some(None)` is `TrackingID`.
-    pub dedup: Option<Option<FlowField>>,
-    /// From this position up to that one of the result.
+    /// Field to deduplicate by: only the first flow of each value is returned.
+    pub dedup: Option<FlowField>,
+    /// Half-open range of result positions, `from..to`.
     pub range: Option<(u64, u64)>,
-    /// Flows of the past that were active in this time, instead of live ones.
+    /// Time slice in which stored flows were active; `None` queries live flows.
     pub time: Option<TimeSlice>,
 }
 
@@ -50,22 +51,45 @@ impl Default for FlowQuery {
     }
 }
 
+setters! {
+    FlowQuery {
+        with_filter filter Filter;
+        with_node_tids node_tids Vec<Text>;
+        with_dedup dedup FlowField;
+        with_time time TimeSlice;
+    }
+}
+
 impl FlowQuery {
-    /// Whether a flow captured on a node is asked for, as far as nodes go.
+    /// Sets [`sort`](Self::sort).
     #[must_use]
-    pub fn wants_node(&self, tid: &str) -> bool {
+    pub const fn with_sort(mut self, field: FlowField, order: SortOrder) -> Self {
+        self.sort = Some((field, order));
+        self
+    }
+
+    /// Sets [`range`](Self::range).
+    #[must_use]
+    pub const fn with_range(mut self, from: u64, to: u64) -> Self {
+        self.range = Some((from, to));
+        self
+    }
+
+    /// Returns whether [`node_tids`](Self::node_tids) selects flows captured on a node.
+    #[must_use]
+    pub fn matches_node(&self, tid: &str) -> bool {
         self.node_tids
             .as_ref()
             .is_none_or(|tids| tids.iter().any(|wanted| wanted == tid))
     }
 
-    /// Sort, dedup and range, in this order, on flows that passed the filter.
+    /// Applies sort, deduplication and range, in this order, to flows that matched the filter.
     ///
     /// # Errors
     /// [`FlowQueryError::FieldNotFound`] if a flow lacks a field to sort or deduplicate by.
     pub fn arrange(&self, set: &mut FlowSet) -> Result<(), FlowQueryError> {
         if let Some((field, order)) = self.sort {
-            set.sort(Some(field), order)?;
+            set.sort(field, order)?;
         }
         if let Some(field) = self.dedup {
             set.dedup(field)?;
@@ -76,49 +100,50 @@ impl FlowQuery {
         Ok(())
     }
 
-    /// Answers from flows at hand, as a table would; time is not looked at.
+    /// Returns the result of the query on `flows`, as a table with these flows would. Ignores
+    /// [`time`](Self::time).
     ///
     /// # Errors
     /// [`FlowQueryError::FieldNotFound`] if a flow lacks a field to sort or deduplicate by.
     pub fn answer(&self, flows: Vec<Flow>) -> Result<FlowSet, FlowQueryError> {
         let filter = self.filter.map_keys(&mut |name| FlowField::parse(name));
-        let is_asked = |flow: &Flow| self.wants_node(&flow.node_tid) && filter.matches(flow);
-        let mut set = FlowSet::from_flows(flows.into_iter().filter(is_asked).collect());
+        let is_selected = |flow: &Flow| self.matches_node(&flow.node_tid) && filter.matches(flow);
+        let mut set = FlowSet::from_flows(flows.into_iter().filter(is_selected).collect());
         self.arrange(&mut set)?;
         Ok(set)
     }
 }
 
-/// Why a flow query has no answer.
+/// Error of a flow query.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FlowQueryError {
     /// A flow lacks the field to sort or deduplicate by.
     #[error("flow field {field:?} not found")]
     FieldNotFound {
-        /// The field's name.
+        /// Name of the field.
         field: String,
     },
-    /// The query asks for the past and nothing keeps it.
+    /// The query is for stored flows, and the source has no store.
     #[error("No storage backend has been configured")]
     NoStorage,
-    /// The source could not answer.
+    /// The source failed.
     #[error("flow source: {reason}")]
     Source {
-        /// What went wrong.
+        /// Description of the failure.
         reason: String,
     },
 }
 
-/// Whoever answers flow queries: live tables, a store, agents far away.
+/// Source of flows for queries: live tables, a store, or remote agents.
 pub trait FlowSource: Send + Sync {
-    /// The flows asked for.
+    /// Returns the flows of a query.
     ///
     /// # Errors
     /// See [`FlowQueryError`].
     fn query(&self, query: &FlowQuery) -> Result<FlowSet, FlowQueryError>;
 
-    /// How many flows [`FlowSource::query`] would give.
+    /// Returns the number of flows that [`query`](Self::query) would return.
     ///
     /// # Errors
     /// See [`FlowQueryError`].
@@ -126,11 +151,11 @@ pub trait FlowSource: Send + Sync {
         Ok(self.query(query)?.flows.len() as u64)
     }
 
-    /// What was counted in flows of the past, update by update, oldest first; at an instant, up to
-    /// it. Flows of which nothing is known are left out.
+    /// Returns the metrics of stored flows by UUID, one for each update in a time slice, oldest
+    /// first; for an instant, those up to it. Omits flows without any metric.
     ///
     /// # Errors
-    /// [`FlowQueryError::NoStorage`] of a source that has only the present.
+    /// [`FlowQueryError::NoStorage`] if the source has only live flows.
     fn metrics(
         &self,
         uuids: &[Text],
@@ -141,16 +166,16 @@ pub trait FlowSource: Send + Sync {
     }
 }
 
-/// Flows at hand, for tests and for queries about the graph alone; time is not looked at.
+/// A fixed set of flows, for tests and for queries without live tables; ignores the time of a query.
 impl FlowSource for FlowSet {
     fn query(&self, query: &FlowQuery) -> Result<FlowSet, FlowQueryError> {
         query.answer(self.flows.clone())
     }
 }
 
-/// Where a table sends flows: each update, and each flow that leaves.
+/// Receiver of the flows that a table sends: at each update, and when a flow is removed.
 pub trait FlowSink {
-    /// Takes whole records; a later record of the same `uuid` replaces the earlier.
+    /// Receives complete records; a later record of a `uuid` replaces the earlier ones.
     fn flows(&mut self, flows: Vec<Flow>);
 }
 
@@ -166,7 +191,7 @@ mod tests {
     use crate::filter::Predicate;
 
     #[test]
-    fn filter_sort_dedup_and_range_come_in_this_order() {
+    fn filter_sort_dedup_and_range_apply_in_this_order() {
         let flow = |uuid: &str, tracking: &str, last| Flow {
             uuid: uuid.into(),
             tracking_id: tracking.into(),
@@ -184,7 +209,7 @@ mod tests {
             filter: Filter::test("Last", Predicate::Gt(1)),
             node_tids: Some(vec!["t1".into()]),
             sort: Some((FlowField::LAST, SortOrder::Descending)),
-            dedup: Some(None),
+            dedup: Some(FlowField::TRACKING_ID),
             range: Some((1, 5)),
             ..FlowQuery::default()
         };

@@ -1,4 +1,4 @@
-//! What a table counted, and the message agents send about it.
+//! Counters of a flow table, and the messages that agents send.
 
 use std::ops::AddAssign;
 
@@ -6,50 +6,55 @@ use serde::{Deserialize, Serialize};
 
 use super::protobuf::wire_message;
 use super::record::Flow;
+use super::setters::setters;
 use crate::decode::DecodeError;
 use crate::value::Text;
 
-/// Counters of a table since it was made; nothing that was dropped is missing here.
+/// Counters of a flow table since it was created, except `flows` and `bytes`: its current size.
+///
+/// Every dropped packet, flow and fragment is counted. The counters of several tables add up (`+=`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FlowTableStats {
-    /// Flows in the table now.
+    /// Number of flows in the table.
     pub flows: usize,
-    /// Bytes held for them, in about.
+    /// Approximate memory used by the table, in bytes.
     pub bytes: usize,
-    /// Packets handed to the table.
+    /// Packets passed to the table.
     pub packets: u64,
-    /// Packets the filter kept out.
+    /// Packets that the filter rejected.
     pub filtered: u64,
-    /// Packets with nothing to make a flow from.
+    /// Packets without any header that identifies a flow.
     pub without_flow: u64,
-    /// Tunnelled parts with nothing to make a flow from.
-    pub parts_without_flow: u64,
-    /// Packets that could be decoded in part only (they count for the flows of that part), by why.
+    /// Encapsulations inside tunnels without any header that identifies a flow.
+    pub encapsulations_without_flow: u64,
+    /// Packets that could only be decoded in part, by reason; they are counted in the flows of the
+    /// decoded headers.
     pub stopped: StopCounts,
-    /// Flows that began.
-    pub begun: u64,
-    /// Flows sent and removed before their time, as the table was full.
+    /// Flows created.
+    pub created: u64,
+    /// Flows sent and removed early, because the table was full.
     pub evicted: u64,
-    /// Of these, flows lost as nobody fetched them in time.
+    /// Evicted flows that were lost, because too many waited for the next call with a sink.
     pub evicted_unsent: u64,
-    /// Messages of extra layers that found no room.
-    pub contents_left_out: u64,
-    /// Times a TCP stream went on without what it waited for, as there was no room to wait.
+    /// Messages of extra layers dropped, because their memory budget was used up.
+    pub extra_messages_dropped: u64,
+    /// Times a TCP stream skipped missing data, because the memory budget of queued segments was
+    /// used up.
     pub streams_cut: u64,
-    /// IPv4 fragments, where these are joined.
+    /// IPv4 fragments, by outcome; zero unless reassembly is enabled.
     pub fragments: FragmentCounts,
 }
 
-/// What became of IPv4 fragments. Those neither joined nor refused nor lost wait.
+/// IPv4 fragments by outcome; fragments not counted here are waiting for others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FragmentCounts {
-    /// Joined to a packet that was counted.
+    /// Fragments joined to a packet.
     pub joined: u64,
-    /// Left out: damaged, or in contradiction to others.
+    /// Fragments rejected: damaged, or inconsistent with others.
     pub refused: u64,
-    /// Left out: others did not come in time, or there was no room to wait for them.
+    /// Fragments dropped: others did not arrive before the timeout, or the memory budget was used up.
     pub lost: u64,
 }
 
@@ -57,32 +62,32 @@ pub struct FragmentCounts {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StopCounts {
-    /// The link type is not decoded.
+    /// Link type that is not supported.
     pub link_type: u64,
-    /// A header was cut short.
+    /// Truncated header.
     pub truncated: u64,
-    /// A header was damaged.
+    /// Malformed header.
     pub malformed: u64,
-    /// A protocol nobody here knows.
+    /// Protocol that is not supported.
     pub unknown_protocol: u64,
-    /// Nested too deeply.
+    /// More nested headers than the decoder's limit.
     pub too_deep: u64,
 }
 
 impl AddAssign for FlowTableStats {
-    /// Several tables as if they were one.
+    /// Adds the counters of another table.
     fn add_assign(&mut self, other: Self) {
         self.flows += other.flows;
         self.bytes += other.bytes;
         self.packets += other.packets;
         self.filtered += other.filtered;
         self.without_flow += other.without_flow;
-        self.parts_without_flow += other.parts_without_flow;
+        self.encapsulations_without_flow += other.encapsulations_without_flow;
         self.stopped += other.stopped;
-        self.begun += other.begun;
+        self.created += other.created;
         self.evicted += other.evicted;
         self.evicted_unsent += other.evicted_unsent;
-        self.contents_left_out += other.contents_left_out;
+        self.extra_messages_dropped += other.extra_messages_dropped;
         self.streams_cut += other.streams_cut;
         self.fragments.joined += other.fragments.joined;
         self.fragments.refused += other.fragments.refused;
@@ -101,6 +106,7 @@ impl AddAssign for StopCounts {
 }
 
 impl StopCounts {
+    /// Counts a packet whose decoding stopped with this error.
     pub(super) const fn count(&mut self, error: DecodeError) {
         let counter = match error {
             DecodeError::LinkType(_) => &mut self.link_type,
@@ -112,33 +118,40 @@ impl StopCounts {
         *counter += 1;
     }
 
-    /// All of them.
+    /// Returns the sum over all reasons.
     #[must_use]
     pub const fn total(&self) -> u64 {
         self.link_type + self.truncated + self.malformed + self.unknown_protocol + self.too_deep
     }
 }
 
-/// What an agent tells about a capture now and then; counters are since the last message.
+/// Statistics of a capture, as an agent sends them periodically; counters since the last message.
+///
+/// ```
+/// use skylib::flow::FlowStats;
+/// let stats = FlowStats::default().with_capture_id("cap-1").with_packets_received(9);
+/// assert_eq!(stats.packets_dropped, 0);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct FlowStats {
-    /// The capture.
+    /// Identifier of the capture.
     #[serde(rename = "CaptureID", skip_serializing_if = "no_text")]
     pub capture_id: Text,
-    /// Flows in the table.
+    /// Number of flows in the table.
     #[serde(rename = "FlowCount")]
     pub flow_count: i64,
-    /// Flows evicted.
+    /// Number of evicted flows.
     #[serde(rename = "FlowDropped")]
     pub flow_dropped: i64,
-    /// Flows for which a kernel table had no room.
+    /// Number of flows that did not fit into a kernel table.
     #[serde(rename = "KernelFlowDropped")]
     pub kernel_flow_dropped: i64,
-    /// Packets the capture lost.
+    /// Packets that the capture lost.
     #[serde(rename = "PacketsDropped")]
     pub packets_dropped: i64,
-    /// Packets the capture got.
+    /// Packets that the capture received.
     #[serde(rename = "PacketsReceived")]
     pub packets_received: i64,
 }
@@ -148,20 +161,33 @@ wire_message!(FlowStats {
     5 => packets_dropped, 6 => packets_received,
 });
 
-/// What an agent sends to an analyzer: flows, or statistics, or both.
+setters! {
+    FlowStats {
+        with_capture_id capture_id impl Into<Text>;
+        with_flow_count flow_count i64;
+        with_flow_dropped flow_dropped i64;
+        with_kernel_flow_dropped kernel_flow_dropped i64;
+        with_packets_dropped packets_dropped i64;
+        with_packets_received packets_received i64;
+    }
+}
+
+/// Message of an agent to an analyzer: flows, statistics, or both. Complete by definition: the
+/// schema is Skydive's.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct FlowMessage {
-    /// Flows, whole records.
+    /// Complete flow records.
     #[serde(rename = "Flows", skip_serializing_if = "Vec::is_empty")]
     pub flows: Vec<Flow>,
-    /// Statistics.
+    /// Statistics of a capture.
     #[serde(rename = "Stats", skip_serializing_if = "Option::is_none")]
     pub stats: Option<FlowStats>,
 }
 
 wire_message!(FlowMessage { 1 => flows, 2 => stats });
 
+/// Returns whether a text is empty.
 fn no_text(text: &Text) -> bool {
     text.is_empty()
 }
@@ -172,7 +198,7 @@ mod tests {
     use prost::Message;
 
     #[test]
-    fn statistics_keep_their_zeros_in_json() {
+    fn statistics_have_their_zeros_in_json() {
         let stats = FlowStats {
             flow_count: 3,
             ..FlowStats::default()
@@ -185,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_comes_back_whole() {
+    fn a_message_survives_protobuf() {
         let message = FlowMessage {
             flows: vec![Flow {
                 uuid: "a".into(),

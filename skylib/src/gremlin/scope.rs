@@ -1,5 +1,8 @@
-//! `Scope`: the part of a view that a query sees, the whole of it or a subgraph, now or in the
-//! past.
+//! `Scope`: what a query reads: a snapshot of the graph, in the present or the past, or a subgraph of
+//! it.
+//!
+//! The graph is locked for one batch of elements at a time, so filters that are expensive to test are
+//! split: a cheap part runs inside the batch, the rest outside ([`Scope::cheap_part`]).
 
 use std::ops::ControlFlow;
 use std::rc::Rc;
@@ -18,12 +21,12 @@ use crate::graph::{
 };
 use crate::time::When;
 
-/// What `V`, `E` and walks find.
+/// The elements that `V`, `E`, and walks can find.
 #[derive(Clone)]
 pub(super) struct Scope<'a> {
     source: Source<'a>,
-    /// `None`: everything.
-    part: Option<Rc<Part>>,
+    /// Subgraph that limits the scope; `None` means the entire snapshot.
+    subgraph: Option<Rc<Subgraph>>,
 }
 
 /// The snapshot that a query reads.
@@ -42,42 +45,43 @@ impl Source<'_> {
     }
 }
 
-/// A subgraph: marks on elements of the view, nothing copied.
-pub(super) struct Part {
+/// A subgraph of a snapshot: shared elements, and bitmaps of their numbers for membership tests.
+pub(super) struct Subgraph {
     pub(super) nodes: Vec<NodeRef>,
     pub(super) edges: Vec<EdgeRef>,
     node_numbers: Bitmap,
     edge_numbers: Bitmap,
 }
 
-impl Part {
-    /// A subgraph; every end of the edges is among the nodes.
+impl Subgraph {
+    /// Creates a subgraph. Both ends of every edge must be among the nodes.
     pub(super) fn new(nodes: Vec<NodeRef>, edges: Vec<EdgeRef>) -> Self {
-        let mut part = Self {
+        let mut subgraph = Self {
             nodes,
             edges,
             node_numbers: Bitmap::default(),
             edge_numbers: Bitmap::default(),
         };
-        for node in &part.nodes {
-            part.node_numbers.insert(node.index());
+        for node in &subgraph.nodes {
+            subgraph.node_numbers.insert(node.index());
         }
-        for edge in &part.edges {
-            part.edge_numbers.insert(edge.index());
+        for edge in &subgraph.edges {
+            subgraph.edge_numbers.insert(edge.index());
         }
-        part
+        subgraph
     }
 }
 
 impl<'a> Scope<'a> {
+    /// Creates a scope of all elements of the present.
     pub(super) const fn whole(view: &'a GraphView<'a>) -> Self {
         Self {
             source: Source::Live(view),
-            part: None,
+            subgraph: None,
         }
     }
 
-    /// Everything there was at a time.
+    /// Creates a scope of all elements at a time in the past.
     pub(super) fn past(
         history: &'a dyn History,
         when: When,
@@ -86,35 +90,36 @@ impl<'a> Scope<'a> {
         let view = PastView::open(history, when).with_interrupt(interrupt);
         Self {
             source: Source::Past(Rc::new(view)),
-            part: None,
+            subgraph: None,
         }
     }
 
-    /// Bytes that reading holds beside what is found.
+    /// Returns the number of bytes that the view of the past holds, excluding results.
     pub(super) fn bytes(&self) -> usize {
         self.reader().bytes()
     }
 
-    /// Whether it is only a subgraph.
-    pub(super) const fn is_part(&self) -> bool {
-        self.part.is_some()
+    /// Returns whether the scope is limited to a subgraph.
+    pub(super) const fn is_subgraph(&self) -> bool {
+        self.subgraph.is_some()
     }
 
-    /// Whether a walk may meet several revisions of an element.
+    /// Returns whether the scope is in the past, where an element may have several revisions.
     pub(super) const fn is_past(&self) -> bool {
         matches!(self.source, Source::Past(_))
     }
 
-    /// Which numbers stand for the same element.
+    /// Returns the mapping from numbers of revisions to elements.
     pub(super) fn identities(&self) -> Identities {
         self.reader().identities()
     }
 
-    /// Only these elements from now on.
-    pub(super) fn narrow(&mut self, part: Part) {
-        self.part = Some(Rc::new(part));
+    /// Limits the scope to a subgraph.
+    pub(super) fn narrow(&mut self, subgraph: Subgraph) {
+        self.subgraph = Some(Rc::new(subgraph));
     }
 
+    /// Returns the node with an id.
     pub(super) fn node(&self, id: &str) -> Result<Option<NodeRef>, QueryError> {
         let found = self
             .reader()
@@ -123,6 +128,7 @@ impl<'a> Scope<'a> {
         Ok(found.filter(|node| self.has_node(node.index())))
     }
 
+    /// Returns the edge with an id.
     pub(super) fn edge(&self, id: &str) -> Result<Option<EdgeRef>, QueryError> {
         let found = self
             .reader()
@@ -131,20 +137,20 @@ impl<'a> Scope<'a> {
         Ok(found.filter(|edge| self.has_edge(edge.index())))
     }
 
-    /// The nodes that pass a filter.
+    /// Visits the nodes that match a filter until the visitor breaks.
     pub(super) fn visit_nodes(
         &self,
         filter: &Filter<ElementKey>,
         budget: &Budget<'_>,
         visit: &mut dyn FnMut(NodeRef) -> ControlFlow<()>,
     ) -> Result<(), QueryError> {
-        if let Some(part) = &self.part {
-            return sift(part.nodes.iter().cloned(), filter, budget, visit);
+        if let Some(subgraph) = &self.subgraph {
+            return sift(subgraph.nodes.iter().cloned(), filter, budget, visit);
         }
         if let (Some(Lookup::Id(id)), false) = (Lookup::of_node(filter), self.is_past()) {
             return sift(self.node(id)?.into_iter(), filter, budget, visit);
         }
-        match self.too_much(filter)? {
+        match self.cheap_part(filter)? {
             None => each(self.reader().nodes(filter), visit),
             Some(light) => {
                 let mut failed = Ok(());
@@ -155,13 +161,13 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// How [`Scope::visit_nodes`] or, to count them, [`Scope::count_nodes`] finds them.
+    /// Returns how [`Scope::visit_nodes`] or, with `only_count`, [`Scope::count_nodes`] finds nodes.
     pub(super) fn node_access(
         &self,
         filter: &Filter<ElementKey>,
         only_count: bool,
     ) -> Result<Access, QueryError> {
-        if self.part.is_some() || filter.is_everything() || Lookup::of_node(filter).is_some() {
+        if self.subgraph.is_some() || filter.is_everything() || Lookup::of_node(filter).is_some() {
             return Ok(self.edge_access(filter, only_count));
         }
         let index = self.reader().index_for(filter);
@@ -172,30 +178,32 @@ impl<'a> Scope<'a> {
         }))
     }
 
-    /// How [`Scope::visit_edges`] or, to count them, [`Scope::count_edges`] finds them.
+    /// Returns how [`Scope::visit_edges`] or, with `only_count`, [`Scope::count_edges`] finds edges.
     pub(super) fn edge_access(&self, filter: &Filter<ElementKey>, only_count: bool) -> Access {
         match Lookup::of_edge(filter) {
-            Some(lookup) if self.part.is_none() && lookup.works(self.is_past()) => lookup.access(),
-            _ if self.part.is_some() || self.is_past() => Access::Scan,
+            Some(lookup) if self.subgraph.is_none() && lookup.works(self.is_past()) => {
+                lookup.access()
+            }
+            _ if self.subgraph.is_some() || self.is_past() => Access::Scan,
             _ if filter.is_everything() && only_count => Access::Totals,
             _ => Access::Scan,
         }
     }
 
-    /// The edges that pass a filter.
+    /// Visits the edges that match a filter until the visitor breaks.
     pub(super) fn visit_edges(
         &self,
         filter: &Filter<ElementKey>,
         budget: &Budget<'_>,
         visit: &mut dyn FnMut(EdgeRef) -> ControlFlow<()>,
     ) -> Result<(), QueryError> {
-        if let Some(part) = &self.part {
-            return sift(part.edges.iter().cloned(), filter, budget, visit);
+        if let Some(subgraph) = &self.subgraph {
+            return sift(subgraph.edges.iter().cloned(), filter, budget, visit);
         }
         if let (Some(lookup), false) = (Lookup::of_edge(filter), self.is_past()) {
             return self.look_up(lookup, filter, budget, visit);
         }
-        match self.too_much(filter)? {
+        match self.cheap_part(filter)? {
             None => each(self.reader().edges(filter), visit),
             Some(light) => {
                 let mut failed = Ok(());
@@ -206,7 +214,7 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// The edges that a filter names, of now.
+    /// Visits the edges of the present that a filter identifies.
     fn look_up(
         &self,
         lookup: Lookup<'_>,
@@ -223,14 +231,14 @@ impl<'a> Scope<'a> {
         self.walk_edges(&from, direction, filter, budget, visit)
     }
 
-    /// The number of nodes that pass a filter.
+    /// Returns the number of nodes that match a filter.
     pub(super) fn count_nodes(
         &self,
         filter: &Filter<ElementKey>,
         budget: &Budget<'_>,
     ) -> Result<usize, QueryError> {
         let is_looked_up = Lookup::of_node(filter).is_some();
-        if self.part.is_none() && !is_looked_up && self.too_much(filter)?.is_none() {
+        if self.subgraph.is_none() && !is_looked_up && self.cheap_part(filter)?.is_none() {
             return self
                 .reader()
                 .count_nodes(filter)
@@ -244,14 +252,14 @@ impl<'a> Scope<'a> {
         Ok(count)
     }
 
-    /// The number of edges that pass a filter.
+    /// Returns the number of edges that match a filter.
     pub(super) fn count_edges(
         &self,
         filter: &Filter<ElementKey>,
         budget: &Budget<'_>,
     ) -> Result<usize, QueryError> {
         let is_looked_up = Lookup::of_edge(filter).is_some();
-        if self.part.is_none() && !is_looked_up && self.too_much(filter)?.is_none() {
+        if self.subgraph.is_none() && !is_looked_up && self.cheap_part(filter)?.is_none() {
             return self
                 .reader()
                 .count_edges(filter)
@@ -265,7 +273,7 @@ impl<'a> Scope<'a> {
         Ok(count)
     }
 
-    /// The nodes around nodes that pass a filter, one for each edge.
+    /// Visits the neighbors of nodes that match a filter, one per edge.
     pub(super) fn walk_nodes(
         &self,
         from: &[NodeRef],
@@ -274,7 +282,7 @@ impl<'a> Scope<'a> {
         budget: &Budget<'_>,
         visit: &mut dyn FnMut(NodeRef) -> ControlFlow<()>,
     ) -> Result<(), QueryError> {
-        if self.part.is_none() && weight(filter) <= MAX_WEIGHT {
+        if self.subgraph.is_none() && weight(filter) <= MAX_WEIGHT {
             let nodes = self.reader().neighbor_nodes(from, direction, filter);
             return each(nodes, visit);
         }
@@ -288,7 +296,7 @@ impl<'a> Scope<'a> {
         failed
     }
 
-    /// The edges of nodes that pass a filter.
+    /// Visits the edges of nodes that match a filter.
     pub(super) fn walk_edges(
         &self,
         from: &[NodeRef],
@@ -312,7 +320,7 @@ impl<'a> Scope<'a> {
         failed
     }
 
-    /// The edges around nodes by their numbers, without reading any element.
+    /// Visits the edges of nodes by number, without reading elements.
     pub(super) fn hop(
         &self,
         from: &[u32],
@@ -320,7 +328,7 @@ impl<'a> Scope<'a> {
         visit: &mut dyn FnMut(Hop) -> ControlFlow<()>,
     ) -> Result<(), QueryError> {
         let hops = self.reader().hops(from, direction);
-        match self.is_part() {
+        match self.is_subgraph() {
             false => each(hops, visit),
             true => each(hops, &mut |hop| match self.has_hop(hop.edge, hop.node) {
                 true => visit(hop),
@@ -329,7 +337,7 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// The hops over edges that pass a filter.
+    /// Returns the hops over edges that match a filter.
     pub(super) fn hops(
         &self,
         from: &[u32],
@@ -354,17 +362,18 @@ impl<'a> Scope<'a> {
             return Ok(hops);
         }
         let numbers: Vec<u32> = hops.iter().map(|hop| hop.edge).collect();
-        let mut passing = Bitmap::default();
+        let mut matching = Bitmap::default();
         self.fetch_edges(&numbers, &mut |edge| {
             if filter.matches(&**edge) {
-                passing.insert(edge.index());
+                matching.insert(edge.index());
             }
             ControlFlow::Continue(())
         })?;
-        hops.retain(|hop| passing.contains(hop.edge));
+        hops.retain(|hop| matching.contains(hop.edge));
         Ok(hops)
     }
 
+    /// Visits the nodes with the given numbers.
     pub(super) fn fetch_nodes(
         &self,
         numbers: &[u32],
@@ -373,6 +382,7 @@ impl<'a> Scope<'a> {
         each(self.reader().nodes_at(numbers), visit)
     }
 
+    /// Visits the edges with the given numbers.
     pub(super) fn fetch_edges(
         &self,
         numbers: &[u32],
@@ -381,7 +391,7 @@ impl<'a> Scope<'a> {
         each(self.reader().edges_at(numbers), visit)
     }
 
-    /// Parent and child of each edge, each in all its revisions.
+    /// Visits the ends of each edge: parent and child, each in all revisions of the scope.
     pub(super) fn visit_ends(
         &self,
         edges: &[EdgeRef],
@@ -390,9 +400,10 @@ impl<'a> Scope<'a> {
         each(self.reader().ends_of(edges), &mut |ends| visit(&ends))
     }
 
-    /// The part of a filter that may be tested while the graph is held, where the whole would
-    /// hold it too long; the whole is then tested outside.
-    fn too_much(
+    /// Returns the part of an expensive filter that is cheap enough to test while the graph is
+    /// locked; the entire filter then has to be tested outside. `None` if the entire filter is cheap
+    /// enough.
+    fn cheap_part(
         &self,
         filter: &Filter<ElementKey>,
     ) -> Result<Option<Filter<ElementKey>>, QueryError> {
@@ -428,20 +439,20 @@ impl<'a> Scope<'a> {
     }
 
     fn has_node(&self, number: u32) -> bool {
-        self.part
+        self.subgraph
             .as_ref()
-            .is_none_or(|part| part.node_numbers.contains(number))
+            .is_none_or(|subgraph| subgraph.node_numbers.contains(number))
     }
 
-    /// Whether an edge and the node it leads to are in; of a node other revisions may be.
+    /// Returns whether the scope contains an edge and the revision of the node it leads to.
     fn has_hop(&self, edge: u32, node: u32) -> bool {
         self.has_edge(edge) && self.has_node(node)
     }
 
     fn has_edge(&self, number: u32) -> bool {
-        self.part
+        self.subgraph
             .as_ref()
-            .is_none_or(|part| part.edge_numbers.contains(number))
+            .is_none_or(|subgraph| subgraph.edge_numbers.contains(number))
     }
 }
 
@@ -458,7 +469,7 @@ fn each<T>(
     Ok(())
 }
 
-/// Hands an element on if it passes a filter.
+/// Visits an element if it matches a filter.
 fn offer<R: Row>(
     row: R,
     filter: &Filter<ElementKey>,
@@ -474,6 +485,7 @@ fn offer<R: Row>(
     }
 }
 
+/// Visits the elements that match a filter.
 fn sift<R: Row>(
     rows: impl Iterator<Item = R>,
     filter: &Filter<ElementKey>,
@@ -489,7 +501,7 @@ fn sift<R: Row>(
     failed
 }
 
-/// About how many comparisons a filter takes.
+/// Returns the approximate cost of a filter, in comparisons.
 fn weight(filter: &Filter<ElementKey>) -> usize {
     match filter {
         Filter::All(filters) | Filter::Any(filters) => filters.iter().map(weight).sum(),
@@ -499,12 +511,15 @@ fn weight(filter: &Filter<ElementKey>) -> usize {
     }
 }
 
-/// A stretch of the view tests 256 elements: some hundred microseconds at most.
+/// Maximum cost of a filter tested while the graph is locked. A batch has 256 elements, so the lock is
+/// held for a few hundred microseconds at most.
 const MAX_WEIGHT: usize = 64;
-/// An index lets few elements come to the test.
+/// Maximum cost of a filter for which an index selects the candidates, which are few.
 const MAX_INDEXED_WEIGHT: usize = 1024;
 
+/// Converts the error of an expired snapshot.
 fn expired(error: &GraphError) -> QueryError {
-    QueryError::limit(error.to_string())
-        .help("the graph changed so much meanwhile that the past it needs is gone; ask again")
+    QueryError::limit(error.to_string()).help(
+        "the snapshot expired because the graph changed too much meanwhile; run the query again",
+    )
 }

@@ -15,7 +15,7 @@ use crate::flow::{Flow, FlowMessage};
 /// use prost::Message;
 /// use skylib::flow::{Flow, FlowMessage};
 /// use skylib::proto::decode_flow_message;
-/// let flow = Flow { uuid: "f1".into(), ..Flow::default() };
+/// let flow = Flow::default().with_uuid("f1");
 /// let sent = FlowMessage { flows: vec![flow], stats: None };
 /// assert_eq!(decode_flow_message(&sent.encode_to_vec())?, sent);
 /// # Ok::<(), skylib::proto::ProtoError>(())
@@ -41,7 +41,7 @@ pub fn decode_flow_message(bytes: &[u8]) -> Result<FlowMessage, ProtoError> {
         rest = after;
         check_size(record)?;
         let flow = Flow::decode(record)?;
-        weight += flow.weight();
+        weight += flow.memory_size();
         if weight > MAX_WEIGHT {
             return Err(ProtoError::LimitExceeded(
                 "bytes of the flows of one message",

@@ -1,8 +1,7 @@
 //! Recorded cases of the original flow engine (`tests/data/flow-cases.json`, or `FLOW_CASES`).
 //!
-//! Captures are looked for in `SHARED_PCAP`, else in `shared/pcap` beside the repository. A case
-//! that cannot be run as it stands fails: its capture is not there, or it has a field that nothing
-//! here looks at.
+//! Captures are read from the folder `SHARED_PCAP`, by default `shared/pcap` next to the repository.
+//! A case fails if its capture is missing or if it has a field that this runner does not know.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -27,7 +26,7 @@ fn flow_cases() {
     let file: Value = serde_json::from_reader(File::open(&path).unwrap()).unwrap();
     let cases = file["cases"].as_array().unwrap();
     assert!(!cases.is_empty(), "{path:?} has no case");
-    // A clone alone has no captures. Once they or the cases are named, none may be missing.
+    // Without the variables, a plain clone has no captures; with one of them, none may be missing.
     let is_bare = ["SHARED_PCAP", "FLOW_CASES"]
         .iter()
         .all(|name| std::env::var_os(name).is_none())
@@ -49,7 +48,7 @@ fn flow_cases() {
             faults.iter().for_each(|fault| println!("  {fault}"));
         }
     }
-    // Past the capture of the test harness, so that it shows without `--nocapture`.
+    // Written to the terminal directly, because the test harness captures stdout and stderr.
     let mut out = std::io::stdout().lock();
     if skipped > 0 {
         writeln!(
@@ -64,7 +63,7 @@ fn flow_cases() {
     assert_eq!(failed, 0);
 }
 
-/// What a case has that this runner does not know.
+/// Returns the fields of a case that this runner does not know.
 fn unknown_fields(case: &Value) -> Vec<String> {
     let mut faults = Vec::new();
     let mut check = |what: &str, object: &Value, known: &[&str]| {
@@ -90,7 +89,7 @@ fn unknown_fields(case: &Value) -> Vec<String> {
     faults
 }
 
-/// Fields of a case; the last six are for information.
+/// Fields of a case; the last six are informational.
 const CASE_FIELDS: &[&str] = &[
     "name",
     "kind",
@@ -130,7 +129,7 @@ const OPTIONS: &[&str] = &[
     "bpf_snaplen",
 ];
 
-/// Feeds the case's packets to a table.
+/// Feeds the packets of a case to a table.
 fn run(case: &Value) -> Result<FlowTable, String> {
     let options = &case["options"];
     let text = |key: &str| options[key].as_str().unwrap_or_default();
@@ -158,8 +157,8 @@ fn run(case: &Value) -> Result<FlowTable, String> {
             .with_recorded(true)
             .with_decoder(decoder)
             // No timer runs in a case.
-            .with_update(Duration::from_secs(1 << 40))
-            .with_expire(Duration::from_secs(1 << 40)),
+            .with_update_interval(Duration::from_secs(1 << 40))
+            .with_expiry_interval(Duration::from_secs(1 << 40)),
     );
     let link_type = LinkType(u16::try_from(case["link_type"].as_u64().unwrap()).unwrap());
     if let Some(filter) = options["bpf"].as_str() {
@@ -195,7 +194,7 @@ fn run(case: &Value) -> Result<FlowTable, String> {
     Ok(table)
 }
 
-/// Compares; says what differs.
+/// Compares the flows with the expected ones; returns the differences.
 fn check(case: &Value, table: &FlowTable, faults: &mut Vec<String>) {
     let flows = table.query(&FlowQuery::default()).unwrap().flows;
     if let Some(count) = case["expect_flow_count"].as_u64()
@@ -259,13 +258,16 @@ fn check(case: &Value, table: &FlowTable, faults: &mut Vec<String>) {
         }
     }
     if all_pass(case) && table.stats().filtered > 0 {
-        faults.push(format!("{} packets were kept out", table.stats().filtered));
+        faults.push(format!(
+            "{} packets were filtered out",
+            table.stats().filtered
+        ));
     }
     check_equal(case, &found, faults);
     check_raw_packets(case, &flows, faults);
 }
 
-/// Whether the filter of the case lets every packet pass.
+/// Returns whether the filter of a case matches every packet.
 fn all_pass(case: &Value) -> bool {
     case["expect_all_packets_match_bpf"]
         .as_bool()
@@ -301,7 +303,7 @@ fn check_raw_packets(case: &Value, flows: &[Flow], faults: &mut Vec<String>) {
     }
 }
 
-/// A flow without what goldens leave out.
+/// Returns a flow without the fields that golden files omit.
 fn comparable(flow: &Flow) -> Value {
     let mut flow = serde_json::to_value(flow).unwrap();
     let fields = flow.as_object_mut().unwrap();
@@ -311,9 +313,9 @@ fn comparable(flow: &Flow) -> Value {
     flow
 }
 
-/// What differs between a golden value and ours, field by field.
+/// Returns the differences between a golden value and ours, field by field.
 fn differences(path: &str, wanted: &Value, found: &Value, faults: &mut Vec<String>) {
-    // An IP header cut short has no ends: recorded as this, mended to nothing.
+    // A truncated IP header has no addresses: the original records this value, we record none.
     if path == ".Network" && wanted["A"] == "<nil>" && found["A"].is_null() && found["B"].is_null()
     {
         return;
@@ -336,7 +338,7 @@ fn differences(path: &str, wanted: &Value, found: &Value, faults: &mut Vec<Strin
     }
 }
 
-/// Whether a flow has every field given; null is absent.
+/// Returns whether a flow has every given field; null means absent.
 fn holds(flow: &Value, wanted: &Value) -> bool {
     match wanted {
         Value::Object(fields) => fields.iter().all(|(key, value)| match flow.get(key) {
@@ -365,7 +367,7 @@ fn capture_folder() -> PathBuf {
     )
 }
 
-/// A capture of the shared folder.
+/// Returns the path of a capture in the shared folder.
 fn open_capture(name: &str) -> Result<File, String> {
     let path = capture_folder().join(name);
     File::open(&path).map_err(|error| format!("{}: {error}; set SHARED_PCAP", path.display()))

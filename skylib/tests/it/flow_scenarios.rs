@@ -1,6 +1,6 @@
-//! The scenarios told in words in `tests/data/flow-cases.json`, one test each.
+//! Scenarios described in `tests/data/flow-cases.json`, one test each.
 //!
-//! `expire-now-sends-all` is in `flow_table`, as it needs a capture.
+//! `expire-now-sends-all` is in `flow_table`, because it needs a capture.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use skylib::flow::{
 use skylib::packet::{LinkType, PacketBatch, PacketHeader};
 use skylib::time::Timestamp;
 
-/// Counts a packet of so many bytes on the wire.
+/// Counts a packet with this length on the wire, in bytes.
 fn feed(table: &mut FlowTable, at_ms: i64, frame: &[u8], wire_len: u32) {
     let headers = [PacketHeader {
         timestamp: Timestamp::from_ms(at_ms),
@@ -56,15 +56,18 @@ fn scenario_update_fills_last_update_metric() {
     table.flush(&mut sent);
     assert_eq!((sent.len(), ab_bytes(&sent[0])), (1, 1));
 
-    // Bytes that come before an update, what it tells of them, flows sent by then.
+    // Bytes before an update, the last interval after it, and the number of flows sent so far.
     let steps = [(2, 2, 2), (0, 0, 2), (8, 8, 3), (5, 5, 4)];
-    for (second, (bytes, told, sent_total)) in (1..).zip(steps) {
+    for (second, (bytes, last_interval, sent_total)) in (1..).zip(steps) {
         if bytes > 0 {
             feed(&mut table, second * 1000, &arp(2), bytes);
         }
         table.update(Timestamp::from_ms(second * 1000 + 1), &mut sent);
         let found = flows(&table);
-        assert_eq!((ab_bytes(&found[0]), sent.len()), (told, sent_total));
+        assert_eq!(
+            (ab_bytes(&found[0]), sent.len()),
+            (last_interval, sent_total)
+        );
     }
 }
 
@@ -94,14 +97,13 @@ fn scenario_application_timeout() {
     assert_eq!(dns.finish_type, FinishType::NotFinished);
 }
 
-/// A set of flows by tracking id, node, begin and end.
+/// Returns a set of flows, each by tracking identifier, node, start and last.
 fn set(flows: &[(&str, &str, i64, i64)]) -> FlowSet {
-    let flow = |(tracking_id, node_tid, start, last): &(&str, &str, i64, i64)| Flow {
-        tracking_id: (*tracking_id).into(),
-        node_tid: (*node_tid).into(),
-        start: *start,
-        last: *last,
-        ..Flow::default()
+    let flow = |(tracking_id, node_tid, start, last): &(&str, &str, i64, i64)| {
+        Flow::default()
+            .with_tracking_id(*tracking_id)
+            .with_node_tid(*node_tid)
+            .with_times(*start, *last)
     };
     FlowSet {
         flows: flows.iter().map(flow).collect(),
@@ -112,7 +114,7 @@ fn set(flows: &[(&str, &str, i64, i64)]) -> FlowSet {
 #[test]
 fn scenario_set_dedup_default_key() {
     let mut found = set(&[("aaa", "", 0, 0), ("bbb", "", 0, 0), ("aaa", "", 0, 0)]);
-    found.dedup(None).unwrap();
+    found.dedup(FlowField::TRACKING_ID).unwrap();
     assert_eq!(found, set(&[("aaa", "", 0, 0), ("bbb", "", 0, 0)]));
 }
 
@@ -123,13 +125,13 @@ fn scenario_set_dedup_by_field() {
         ("bbb", "111", 0, 0),
         ("aaa", "222", 0, 0),
     ]);
-    found.dedup(FlowField::parse("NodeTID")).unwrap();
+    found.dedup("NodeTID".parse().unwrap()).unwrap();
     assert_eq!(found, set(&[("aaa", "111", 0, 0), ("aaa", "222", 0, 0)]));
 }
 
 #[test]
 fn scenario_set_merge_dedup() {
-    let by_node = FlowField::parse("NodeTID");
+    let by_node = "NodeTID".parse().unwrap();
     let mut found = set(&[
         ("aaa", "111", 0, 1),
         ("bbb", "111", 2, 3),
@@ -143,10 +145,7 @@ fn scenario_set_merge_dedup() {
     ]);
     found.dedup(by_node).unwrap();
     other.dedup(by_node).unwrap();
-    let options = MergeOptions {
-        dedup: Some(by_node),
-        ..MergeOptions::default()
-    };
+    let options = MergeOptions::default().with_dedup(by_node);
     found.merge(other, &options).unwrap();
     let wanted = [
         ("aaa", "111", 0, 1),
@@ -158,14 +157,13 @@ fn scenario_set_merge_dedup() {
 
 #[test]
 fn scenario_metric_split() {
-    let metric = |count, start, last| FlowMetric {
-        ab_packets: count,
-        ab_bytes: count,
-        ba_packets: count,
-        ba_bytes: count,
-        start,
-        last,
-        ..FlowMetric::default()
+    let metric = |count, start, last| {
+        FlowMetric::default()
+            .with_ab_packets(count)
+            .with_ab_bytes(count)
+            .with_ba_packets(count)
+            .with_ba_bytes(count)
+            .with_interval(start, last)
     };
     let parts = metric(100, 0, 100).split(25);
     let wanted = (Some(metric(25, 0, 25)), Some(metric(75, 25, 100)));
@@ -174,29 +172,22 @@ fn scenario_metric_split() {
 
 #[test]
 fn scenario_json_shape() {
-    let flow = Flow {
-        uuid: "uuid-1".into(),
-        layers_path: "Ethernet/IPv4/ICMPv4".into(),
-        link: Some(FlowLayer {
+    let flow = Flow::default()
+        .with_uuid("uuid-1")
+        .with_layers_path("Ethernet/IPv4/ICMPv4")
+        .with_link(FlowLayer {
             a: "00:00:00:00:00:01".into(),
             b: "00:00:00:00:00:02".into(),
             ..FlowLayer::default()
-        }),
-        icmp: Some(IcmpLayer {
+        })
+        .with_icmp(IcmpLayer {
             kind: IcmpType::Echo,
             ..IcmpLayer::default()
-        }),
-        start: 1111,
-        last: 222,
-        last_update_metric: Some(FlowMetric::default()),
-        metric: Some(FlowMetric {
-            ab_packets: 33,
-            ba_bytes: 34,
-            ..FlowMetric::default()
-        }),
-        node_tid: "probe-tid".into(),
-        ..Flow::default()
-    };
+        })
+        .with_times(1111, 222)
+        .with_last_update_metric(FlowMetric::default())
+        .with_metric(FlowMetric::default().with_ab_packets(33).with_ba_bytes(34))
+        .with_node_tid("probe-tid");
     let json = serde_json::to_value(&flow).unwrap();
     for text in ["UUID", "LayersPath", "NodeTID"] {
         assert!(json[text].is_string(), "{text}");

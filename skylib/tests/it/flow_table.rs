@@ -76,7 +76,7 @@ fn connections(count: u32) -> Packets {
 
 #[test]
 fn packets_of_known_flows_allocate_nothing() {
-    /// A filter that looks and lets through.
+    /// A filter that reads every packet and matches it.
     struct NotEmpty;
     impl PacketFilter for NotEmpty {
         fn matches(&self, packet: &PacketRef<'_>) -> bool {
@@ -90,7 +90,7 @@ fn packets_of_known_flows_allocate_nothing() {
         options().with_layer_key_mode(LayerKeyMode::L3),
         options().with_recorded(true),
         options().with_raw_packet_limit(1),
-        options().with_leaving_only(true).with_max_bytes(64 << 20),
+        options().with_final_only(true).with_max_bytes(64 << 20),
         options().with_application_timeouts(vec![("TCP".into(), Duration::from_secs(10))]),
     ] {
         let mut table = FlowTable::new(options);
@@ -105,7 +105,8 @@ fn packets_of_known_flows_allocate_nothing() {
     }
 }
 
-/// Packets that options look into: DNS questions, TCP in order, and datagrams of two fragments.
+/// Returns packets with payload for the options: DNS queries, TCP in order, and datagrams of two
+/// fragments.
 fn looked_into() -> Packets {
     let mut packets = Packets {
         buffer: Vec::new(),

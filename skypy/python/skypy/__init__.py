@@ -1,4 +1,4 @@
-"""Network flows of capture files, by the engine of skylib."""
+"""Network flows from capture files."""
 
 from ._skypy import CaptureError, Flows, SkydiveError, __version__, flows
 

@@ -6,14 +6,14 @@ __all__ = ["CaptureError", "Flows", "SkydiveError", "__version__", "flows"]
 __version__: str
 
 class SkydiveError(Exception):
-    """The base of all exceptions of this package."""
+    """Base class of all exceptions of this package."""
 
 class CaptureError(SkydiveError):
-    """A capture that cannot be read, or not to its end."""
+    """Raised if a capture file is damaged or is not a capture file."""
 
 @final
 class Flows:
-    """The flows of a capture, in the order in which they left the flow table."""
+    """Flows of a capture file, in the order in which the flow table sent them."""
 
     @property
     def packets(self) -> int: ...
@@ -41,4 +41,4 @@ def flows(
     recorded: bool = False,
     threads: int = 1,
 ) -> Flows:
-    """Reads a capture file and gives its flows."""
+    """Reads a capture file and returns its flows."""

@@ -144,7 +144,7 @@ fn work(args: &FlowsArgs, out: &mut (dyn Write + Send), report: &mut Report) -> 
         .with_ip_defrag(args.ip_defrag)
         .with_extra_layers(extra_layers)
         .with_recorded(args.recorded)
-        .with_leaving_only(true)
+        .with_final_only(true)
         .with_max_entries(usize::MAX)
         .with_max_bytes(args.max_bytes);
     let progress = Progress::new(file.progress());
@@ -217,14 +217,14 @@ fn answer(query: &Query, flows: &ReplayedFlows, out: &mut dyn Write) -> anyhow::
 
 /// The last line: what came out and what was left out.
 fn summary(stats: &FlowTableStats, filtered: u64) -> String {
-    let (flows, packets, peak) = (stats.begun, stats.packets, peak_rss_bytes());
+    let (flows, packets, peak) = (stats.created, stats.packets, peak_rss_bytes());
     let mut line = format!("flows {flows} packets {packets} peak_rss_bytes {peak}");
     // Packets decoded in part count for the flows of that part.
     let stopped = &stats.stopped;
     let left_out = [
         ("filtered", filtered),
         ("without_flow", stats.without_flow),
-        ("parts_without_flow", stats.parts_without_flow),
+        ("parts_without_flow", stats.encapsulations_without_flow),
         ("link_type_unknown", stopped.link_type),
         ("truncated", stopped.truncated),
         ("malformed", stopped.malformed),
@@ -233,7 +233,7 @@ fn summary(stats: &FlowTableStats, filtered: u64) -> String {
         ("streams_cut", stats.streams_cut),
         ("fragments_refused", stats.fragments.refused),
         ("fragments_lost", stats.fragments.lost),
-        ("contents_left_out", stats.contents_left_out),
+        ("contents_left_out", stats.extra_messages_dropped),
         ("evicted", stats.evicted),
     ];
     for (what, count) in left_out.iter().filter(|(_, count)| *count > 0) {

@@ -3,7 +3,7 @@
 use std::io::{self, BufWriter, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use skylib::flow::{CsvWriter, Flow, FlowSink};
+use skylib::flow::{CsvColumns, CsvWriter, Flow, FlowSink};
 
 use super::Format;
 
@@ -35,10 +35,12 @@ impl<'a> FlowPrinter<'a> {
         let (form, error) = match format {
             Format::Json => (Form::Json(out), None),
             Format::Ndjson => (Form::Ndjson(out), None),
-            Format::Csv => match CsvWriter::new(out, tcp_metric) {
-                Ok(csv) => (Form::Csv(csv), None),
-                Err(error) => (Form::Nothing, Some(error)),
-            },
+            Format::Csv => {
+                match CsvWriter::new(out, CsvColumns::default().with_tcp_metric(tcp_metric)) {
+                    Ok(csv) => (Form::Csv(csv), None),
+                    Err(error) => (Form::Nothing, Some(error)),
+                }
+            }
         };
         failed.store(error.is_some(), Ordering::Relaxed);
         Self {

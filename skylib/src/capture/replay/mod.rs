@@ -81,7 +81,7 @@ impl Replay {
     /// receive the flows before the damage as well, use [`Replay::run`].
     pub fn flows(&self, source: &mut dyn PacketSource) -> Result<Vec<Flow>, ReplayError> {
         let mut flows = Vec::new();
-        let options = self.options.clone().with_leaving_only(true);
+        let options = self.options.clone().with_final_only(true);
         let replay = Self::new(options).with_threads(self.threads);
         replay.run(source, &mut flows)?;
         Ok(flows)
@@ -169,7 +169,7 @@ impl Replay {
         let (flows, end) = if self.threads.get() > 1 {
             shards::collect(&self.shard_options(), source, &mut proceed)
         } else {
-            let mut table = FlowTable::new(self.options.clone().with_leaving_only(true));
+            let mut table = FlowTable::new(self.options.clone().with_final_only(true));
             let mut exported = EncodedFlows::default();
             let end = feed(source, &mut proceed, &mut |batch| {
                 table.replay(batch, &mut exported);

@@ -113,7 +113,7 @@ impl Shard {
 
     /// Returns the exported flows that match a query, ignoring its order and range.
     fn exported(&self, query: &FlowQuery) -> impl Iterator<Item = Flow> {
-        let passes = |flow: &Flow| query.wants_node(&flow.node_tid) && query.filter.matches(flow);
+        let passes = |flow: &Flow| query.matches_node(&flow.node_tid) && query.filter.matches(flow);
         self.exported.iter().filter(passes)
     }
 }

@@ -42,7 +42,7 @@ pub(super) fn collect(
 ) -> (ReplayedFlows, Result<(), CaptureError>) {
     let tables: Vec<_> = tables
         .iter()
-        .map(|options| options.clone().with_leaving_only(true))
+        .map(|options| options.clone().with_final_only(true))
         .collect();
     let (shards, end) = count(&tables, source, proceed, |shard| {
         let mut exported = EncodedFlows::default();

@@ -62,7 +62,7 @@ impl BatchQueue {
         let mut bytes = 0;
         let mut taken = 0;
         for flow in &batch.flows {
-            let weight = flow.weight();
+            let weight = flow.memory_size();
             if !claim(&self.flows, 1, self.max_flows) {
                 break;
             }

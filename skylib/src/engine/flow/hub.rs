@@ -208,7 +208,7 @@ impl FlowHub {
     /// use skylib::flow::{Flow, FlowMessage};
     ///
     /// let engine = Engine::start(EngineOptions::new("edge-01"))?;
-    /// let flow = Flow { uuid: "f1".into(), ..Flow::default() };
+    /// let flow = Flow::default().with_uuid("f1");
     /// let message = FlowMessage { flows: vec![flow], stats: None };
     /// engine.flows().ingest(&message.encode_to_vec())?;
     /// assert!(engine.flows().ingest(b"no message").is_err());

@@ -62,7 +62,7 @@ impl Importer {
         flows: Arc<FlowHub>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        table.leaving_only = true;
+        table.final_only = true;
         table.max_bytes.get_or_insert(TABLE_BYTES);
         Self {
             table,

@@ -1,4 +1,4 @@
-//! From DNS messages to the DNS layer of a record.
+//! Conversion of DNS messages to [`DnsLayer`] records.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,8 @@ use crate::decode::{DnsData, DnsMessage, DnsQuery, DnsResource};
 use crate::time::Timestamp;
 use crate::value::Text;
 
-/// The layer of a message; of a message cut short, what could be read.
+/// Returns the record of a message captured at `seen`; of a truncated message, the readable part.
+/// `None` if the header is incomplete.
 pub(super) fn layer(bytes: &[u8], seen: Timestamp) -> Option<DnsLayer> {
     let mut message = DnsMessage::new(bytes)?;
     let flags = message.flags();
@@ -39,6 +40,7 @@ pub(super) fn layer(bytes: &[u8], seen: Timestamp) -> Option<DnsLayer> {
     })
 }
 
+/// Returns up to `count` resource records of a section, without those of unsupported types.
 fn records(message: &mut DnsMessage<'_>, count: u16) -> Vec<DnsRecord> {
     (0..count)
         .map_while(|_| message.record())
@@ -46,6 +48,7 @@ fn records(message: &mut DnsMessage<'_>, count: u16) -> Vec<DnsRecord> {
         .collect()
 }
 
+/// Returns the record of a question.
 fn question(query: DnsQuery) -> DnsQuestion {
     DnsQuestion {
         name: query.name.into(),
@@ -54,7 +57,7 @@ fn question(query: DnsQuery) -> DnsQuestion {
     }
 }
 
-/// A record of a type that is listed.
+/// Returns the record of a resource; `None` if its type is not supported.
 fn record(resource: DnsResource<'_>) -> Option<DnsRecord> {
     let mut record = DnsRecord {
         name: resource.name.into(),
@@ -108,7 +111,7 @@ fn record(resource: DnsResource<'_>) -> Option<DnsRecord> {
     Some(record)
 }
 
-/// Bytes as text: records are JSON too.
+/// Returns bytes as text, with invalid UTF-8 replaced: records are also encoded as JSON.
 fn text(bytes: &[u8]) -> Text {
     match String::from_utf8_lossy(bytes) {
         Cow::Borrowed(text) => text.into(),
@@ -116,6 +119,7 @@ fn text(bytes: &[u8]) -> Text {
     }
 }
 
+/// Returns a time as seconds and nanoseconds.
 fn timestamp(seen: Timestamp) -> DnsTimestamp {
     let ns = seen.as_ns();
     DnsTimestamp {
@@ -124,6 +128,7 @@ fn timestamp(seen: Timestamp) -> DnsTimestamp {
     }
 }
 
+/// Returns the name of an operation code.
 const fn operation(number: u16) -> &'static str {
     match number {
         0 => "Query",
@@ -135,11 +140,12 @@ const fn operation(number: u16) -> &'static str {
     }
 }
 
+/// Returns the name of a response code.
 const fn response_code(number: u16) -> &'static str {
     match number {
         0 => "No Error",
         1 => "Format Error",
-        // COMPAT: with the blank at its end, as the original has it.
+        // COMPAT: the trailing blank is the original's.
         2 => "Server Failure ",
         3 => "Non-Existent Domain",
         4 => "Not Implemented",
@@ -153,6 +159,7 @@ const fn response_code(number: u16) -> &'static str {
     }
 }
 
+/// Returns the name of a class.
 const fn class(number: u16) -> &'static str {
     match number {
         1 => "IN",
@@ -164,6 +171,7 @@ const fn class(number: u16) -> &'static str {
     }
 }
 
+/// Returns the name of a record type.
 const fn kind(number: u16) -> &'static str {
     match number {
         1 => "A",
@@ -189,6 +197,7 @@ const fn kind(number: u16) -> &'static str {
     }
 }
 
+/// Returns the name of an EDNS option code.
 const fn option_code(number: u16) -> &'static str {
     match number {
         3 => "NSID",
@@ -214,11 +223,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_with_options_is_told_whole() {
+    fn an_answer_with_options_is_complete() {
         let mut bytes = vec![0, 7, 0xac, 0xb2, 0, 1, 0, 1, 0, 0, 0, 2];
         bytes.extend(b"\x01a\0\0\x01\0\x01");
         bytes.extend(b"\xc0\x0c\0\x0f\0\x01\0\0\0\x09\0\x06\0\x0a\x01m\xc0\x0c");
-        // A type that is not listed, and the extended header with a cookie.
+        // A type that is not supported, and the extended header with a cookie.
         bytes.extend(b"\0\0\x2e\0\x01\0\0\0\0\0\x01x");
         bytes.extend(b"\0\0\x29\x10\0\0\0\0\0\0\x06\0\x0a\0\x02\xffy");
         let layer = layer(&bytes, Timestamp::from_ns(-1)).unwrap();
@@ -238,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_cut_short_tells_what_it_has() {
+    fn a_truncated_message_has_its_readable_part() {
         let mut bytes = vec![0, 7, 1, 0, 0, 2, 0, 1, 0, 0, 0, 0];
         bytes.extend(b"\x01a\0\0\x01\0\x01\x03ab");
         let layer = layer(&bytes, Timestamp::ZERO).unwrap();

@@ -1,49 +1,52 @@
-//! Extra layers: which ones are asked for, and what a flow keeps of them.
+//! Extra layers: the application layers whose messages are added to flow records.
 //!
-//! A flow keeps the bytes of one message; they are read when the record is made. So a packet of a
-//! known flow costs a copy and nothing else.
+//! A flow stores the bytes of one message; they are parsed only when a record is exported, so a
+//! packet costs one copy.
 
 mod dns;
 pub(super) mod records;
+
+use std::str::FromStr;
 
 use prost::bytes::Bytes;
 
 use self::records::{Dhcpv4Layer, Vrrpv2Layer};
 use super::record::Flow;
 use crate::decode::{Dhcpv4Message, Layer, VrrpMessage};
+use crate::flow::field::UnknownNameError;
 use crate::time::Timestamp;
 
-/// The layers whose contents become part of the flow.
+/// Set of application layers whose messages are added to flow records.
 ///
 /// ```
 /// use skylib::flow::ExtraLayers;
-/// let layers = ExtraLayers::parse("dns").ok_or("unknown")?.with(ExtraLayers::VRRP);
+/// let layers = "dns".parse::<ExtraLayers>()?.with(ExtraLayers::VRRP);
 /// assert_eq!(layers, ExtraLayers::from_bits(3));
 /// assert_eq!(ExtraLayers::parse("DHCPv6"), None);
-/// # Ok::<(), &str>(())
+/// # Ok::<(), skylib::flow::UnknownNameError>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ExtraLayers(u32);
 
 impl ExtraLayers {
-    /// None of them.
+    /// No layer.
     pub const NONE: Self = Self(0);
-    /// The fixed fields of VRRP advertisements.
+    /// VRRP: fixed fields of the first advertisement.
     pub const VRRP: Self = Self(1);
-    /// The latest DNS message.
+    /// DNS: the latest message.
     pub const DNS: Self = Self(2);
-    /// The fixed fields of the first DHCPv4 message.
+    /// DHCPv4: fixed fields of the first message.
     pub const DHCPV4: Self = Self(4);
-    /// All of them.
+    /// All layers.
     pub const ALL: Self = Self(255);
 
-    /// By the numbers of the API; those of no layer change nothing.
+    /// Returns the set with the bits of the capture API; bits without a layer have no effect.
     #[must_use]
     pub const fn from_bits(bits: u32) -> Self {
         Self(bits)
     }
 
-    /// By a name, `VRRP`, `DNS`, `DHCPv4` or `all`, in any case of letters.
+    /// Parses `VRRP`, `DNS`, `DHCPv4` or `all`, in upper or lower case; `None` for any other text.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         let names = [
@@ -56,19 +59,19 @@ impl ExtraLayers {
         names.iter().find(named).map(|(_, layers)| *layers)
     }
 
-    /// These and others.
+    /// Returns the union of both sets.
     #[must_use]
     pub const fn with(self, others: Self) -> Self {
         Self(self.0 | others.0)
     }
 
-    /// Whether there is none.
+    /// Returns whether the set has no layer.
     #[must_use]
     pub const fn is_none(self) -> bool {
         self.0 & (Self::VRRP.0 | Self::DNS.0 | Self::DHCPV4.0) == 0
     }
 
-    /// Whether a layer is one of them.
+    /// Returns whether a layer is in the set.
     pub(super) fn contains(self, layer: Layer) -> bool {
         let bit = match layer {
             Layer::VRRP => Self::VRRP,
@@ -80,57 +83,70 @@ impl ExtraLayers {
     }
 }
 
-/// The message that a flow keeps.
-#[derive(Clone, Debug)]
-pub(super) struct ExtraContents {
-    layer: Layer,
-    timestamp: Timestamp,
-    bytes: Vec<u8>,
+impl FromStr for ExtraLayers {
+    type Err = UnknownNameError;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        Self::parse(name).ok_or_else(|| {
+            UnknownNameError::new("extra layer", name, "expected DNS, DHCPv4, VRRP or all")
+        })
+    }
 }
 
-impl ExtraContents {
-    /// Keeps a message as far as it is read later.
+/// Message of an extra layer, stored with a flow.
+#[derive(Clone, Debug)]
+pub(super) struct ExtraMessage {
+    layer: Layer,
+    timestamp: Timestamp,
+    /// Prefix of the message: what [`stored_part`] returns.
+    message: Vec<u8>,
+}
+
+impl ExtraMessage {
+    /// Returns a copy of the part of a message that is parsed later.
     pub(super) fn new(layer: Layer, timestamp: Timestamp, message: &[u8]) -> Self {
         Self {
             layer,
             timestamp,
-            bytes: kept(layer, message).to_vec(),
+            message: stored_part(layer, message).to_vec(),
         }
     }
 
-    /// How many bytes keeping a message takes, all told.
-    pub(super) fn needs(layer: Layer, message: &[u8]) -> usize {
-        kept(layer, message).len() + size_of::<Self>()
+    /// Returns the total size of a stored message, in bytes.
+    pub(super) fn stored_bytes(layer: Layer, message: &[u8]) -> usize {
+        stored_part(layer, message).len() + size_of::<Self>()
     }
 
-    /// Bytes held.
-    pub(super) const fn held(&self) -> usize {
-        self.bytes.capacity() + size_of::<Self>()
+    /// Returns the allocated size, in bytes.
+    pub(super) const fn bytes(&self) -> usize {
+        self.message.capacity() + size_of::<Self>()
     }
 
-    /// Whether a later message of this layer takes the place of the one kept.
+    /// Returns whether a later message of a layer replaces this message.
     pub(super) fn is_replaced_by(&self, layer: Layer) -> bool {
         self.layer == Layer::DNS && layer == Layer::DNS
     }
 
-    /// Keeps another message instead.
+    /// Replaces the message, reusing the buffer.
     pub(super) fn replace(&mut self, timestamp: Timestamp, message: &[u8]) {
         self.timestamp = timestamp;
-        self.bytes.clear();
-        self.bytes.extend_from_slice(kept(self.layer, message));
+        self.message.clear();
+        self.message
+            .extend_from_slice(stored_part(self.layer, message));
     }
 
-    /// Puts the contents into a record.
+    /// Parses the message and sets the field of its layer in a record.
     pub(super) fn fill(&self, flow: &mut Flow) {
         match self.layer {
-            Layer::DNS => flow.dns = dns::layer(&self.bytes, self.timestamp).map(Box::new),
-            Layer::DHCPV4 => flow.dhcpv4 = Dhcpv4Message::new(&self.bytes).map(dhcpv4),
-            Layer::VRRP => flow.vrrpv2 = VrrpMessage::new(&self.bytes).map(vrrp),
+            Layer::DNS => flow.dns = dns::layer(&self.message, self.timestamp).map(Box::new),
+            Layer::DHCPV4 => flow.dhcpv4 = Dhcpv4Message::new(&self.message).map(dhcpv4),
+            Layer::VRRP => flow.vrrpv2 = VrrpMessage::new(&self.message).map(vrrp),
             _ => {}
         }
     }
 }
 
+/// Returns the record of a DHCPv4 message.
 fn dhcpv4(message: Dhcpv4Message<'_>) -> Box<Dhcpv4Layer> {
     Box::new(Dhcpv4Layer {
         hardware_len: message.hardware_len.into(),
@@ -143,7 +159,8 @@ fn dhcpv4(message: Dhcpv4Message<'_>) -> Box<Dhcpv4Layer> {
     })
 }
 
-// COMPAT: like the original, neither the number of addresses nor the checksum.
+/// Returns the record of a VRRP advertisement.
+// COMPAT: like the original, without the number of addresses and the checksum.
 fn vrrp(message: VrrpMessage) -> Box<Vrrpv2Layer> {
     Box::new(Vrrpv2Layer {
         version: message.version.into(),
@@ -154,15 +171,15 @@ fn vrrp(message: VrrpMessage) -> Box<Vrrpv2Layer> {
     })
 }
 
-/// The part of a message that is read later.
-fn kept(layer: Layer, message: &[u8]) -> &[u8] {
-    let most = match layer {
+/// Returns the part of a message that is parsed later.
+fn stored_part(layer: Layer, message: &[u8]) -> &[u8] {
+    let limit = match layer {
         Layer::VRRP => VrrpMessage::LEN,
         Layer::DHCPV4 => Dhcpv4Message::LEN,
         _ => MAX_DNS,
     };
-    message.get(..most).unwrap_or(message)
+    message.get(..limit).unwrap_or(message)
 }
 
-/// The most bytes kept of a DNS message: what servers agree to send over UDP (RFC 6891, 6.2.5).
+/// Largest stored part of a DNS message, in bytes: the usual maximum over UDP (RFC 6891, 6.2.5).
 const MAX_DNS: usize = 4096;

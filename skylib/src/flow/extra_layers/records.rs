@@ -1,4 +1,4 @@
-//! Extra layers of a flow record: DNS, DHCPv4 and VRRP contents as clients see them.
+//! Records of the extra layers: DNS, DHCPv4 and VRRP messages as clients see them.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::flow::protobuf::wire_message;
 use crate::value::Text;
 
+/// Returns whether a value is the default.
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
@@ -20,9 +21,10 @@ macro_rules! layer {
         $(#[$meta])*
         #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(default)]
+        #[non_exhaustive]
         pub struct $name {
             $(
-                #[doc = concat!("`", $key, "`.")]
+                #[doc = concat!("Field `", $key, "` of the JSON record.")]
                 #[serde(rename = $key, skip_serializing_if = "is_default" $(, with = $with)?)]
                 pub $field: $type,
             )*
@@ -62,7 +64,7 @@ layer! {
 }
 
 layer! {
-    /// The last DNS message of a flow.
+    /// Last DNS message of a flow.
     DnsLayer {
         1 id "ID" u32;
         2 qr "QR" bool;
@@ -86,7 +88,7 @@ layer! {
 }
 
 layer! {
-    /// One question of a DNS message.
+    /// Question of a DNS message.
     DnsQuestion {
         1 name "name" Text;
         2 kind "type" Text;
@@ -95,7 +97,7 @@ layer! {
 }
 
 layer! {
-    /// One resource record of a DNS message.
+    /// Resource record of a DNS message.
     DnsRecord {
         1 name "name" Text;
         2 kind "type" Text;
@@ -115,7 +117,7 @@ layer! {
 }
 
 layer! {
-    /// Start of authority.
+    /// Start-of-authority (SOA) data.
     DnsSoa {
         1 m_name "m_name" Text;
         2 r_name "r_name" Text;
@@ -128,7 +130,7 @@ layer! {
 }
 
 layer! {
-    /// Location of a service.
+    /// Service location (SRV) data.
     DnsSrv {
         1 priority "priority" u32;
         2 weight "weight" u32;
@@ -138,7 +140,7 @@ layer! {
 }
 
 layer! {
-    /// Mail exchanger.
+    /// Mail exchange (MX) data.
     DnsMx {
         1 preference "preference" u32;
         2 name "name" Text;
@@ -146,7 +148,7 @@ layer! {
 }
 
 layer! {
-    /// Option of an OPT record.
+    /// Option of an EDNS (OPT) record.
     DnsOpt {
         1 code "code" Text;
         2 data "data" Text;
@@ -154,14 +156,14 @@ layer! {
 }
 
 layer! {
-    /// When the message was seen.
+    /// Capture time of the message, since the Unix epoch.
     DnsTimestamp {
         1 seconds "seconds" i64;
         2 nanos "nanos" i32;
     }
 }
 
-/// Bytes as base64 text in JSON.
+/// Serde representation of bytes as base64 text in JSON.
 pub(in crate::flow) mod base64_bytes {
     use super::{Bytes, Deserialize, Deserializer, Engine, STANDARD, Serializer};
 
@@ -188,7 +190,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn json_has_only_what_is_set() {
+    fn json_has_only_fields_that_are_set() {
         let dhcp = Dhcpv4Layer {
             secs: 3,
             file: Bytes::from_static(&[0, 1]),

@@ -1,48 +1,51 @@
-//! `FlowField`: fields of a flow by the names that queries use.
+//! `FlowField`: fields of a flow, by the dotted names in queries.
 
+mod error;
 mod names;
 
 use std::fmt;
+use std::str::FromStr;
 
+pub use self::error::UnknownNameError;
 use super::metric::FlowMetric;
 use super::record::Flow;
-use super::tcp_metric::TcpMetricKey;
+use super::tcp_metric::TcpMetricField;
 use crate::filter::{Fields, Predicate};
 use crate::value::{Map, Text, Value};
 
-/// One field of a flow, its dotted name compiled.
+/// Field of a flow, compiled from its dotted name.
 ///
 /// ```
 /// use skylib::flow::{Flow, FlowField, FlowLayer};
 /// use skylib::value::Value;
 /// let network = FlowLayer { a: "10.0.0.1".into(), ..FlowLayer::default() };
-/// let flow = Flow { network: Some(network), ..Flow::default() };
-/// let field = FlowField::parse("IPV4.A").ok_or("a field")?;
+/// let flow = Flow::default().with_network(network);
+/// let field: FlowField = "IPV4.A".parse()?;
 /// assert_eq!(flow.value(&field), Some(Value::from("10.0.0.1")));
 /// assert!(FlowField::parse("Nope").is_none());
-/// # Ok::<(), &'static str>(())
+/// # Ok::<(), skylib::flow::UnknownNameError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FlowField {
-    /// A string.
+    /// String field.
     Text(TextField),
-    /// An integer.
+    /// Integer field.
     Int(IntField),
-    /// A whole sub-message.
+    /// Whole sub-message.
     Object(ObjectField),
 }
 
 impl FlowField {
-    /// `Last`, the default order.
+    /// `Last`, the default field of sorting.
     pub const LAST: Self = Self::Int(IntField::Plain(PlainInt::Last));
-    /// `TrackingID`, the default of deduplication.
+    /// `TrackingID`, the default field of deduplication.
     pub const TRACKING_ID: Self = Self::Text(TextField::TrackingId);
 
-    /// Compiles a name such as `UUID`, `Metric.ABBytes` or `Network`; `None` if no flow has it.
+    /// Parses a name such as `UUID`, `Metric.ABBytes` or `Network`; `None` if there is no such field.
     ///
-    /// COMPAT: what follows the part that names a field is ignored (`UUID.x`, `Link.A.x`), and the
-    /// protocol aliases (`IPV6.A`, `TCP.Protocol`) do not look at the flow's real protocol.
+    /// COMPAT: components after the name of a field are ignored (`UUID.x`, `Link.A.x`), and the
+    /// protocol aliases (`IPV6.A`, `TCP.Protocol`) apply to flows of every protocol.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         if let Some(object) = ObjectField::exact(name) {
@@ -53,10 +56,20 @@ impl FlowField {
             .or_else(|| TextField::parse(name).map(Self::Text))
     }
 
-    /// Paths of all fields a record can hold, in record order: what `Keys()` lists.
+    /// Returns the paths of all fields of a record, in record order, as `Keys()` lists them.
     #[must_use]
     pub const fn names() -> &'static [&'static str] {
         names::NAMES
+    }
+}
+
+impl FromStr for FlowField {
+    type Err = UnknownNameError;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        Self::parse(name).ok_or_else(|| {
+            UnknownNameError::new("flow field", name, "expected a path such as Metric.ABBytes")
+        })
     }
 }
 
@@ -78,40 +91,43 @@ macro_rules! names {
         pub enum $type { $(#[doc = $doc] $variant,)* }
 
         impl $type {
+            /// Returns the path of the field.
             fn name(self) -> &'static str {
                 match self { $(Self::$variant => $text,)* }
             }
 
+            /// Returns the field with exactly this path.
             fn exact(name: &str) -> Option<Self> {
                 find(Self::ALL, |known| known == name)
             }
 
+            /// All fields with their paths.
             const ALL: &[(Self, &'static str)] = &[$((Self::$variant, $text),)*];
         }
     };
 }
 
 names! {
-    /// Fields that are strings.
+    /// String field of a flow.
     TextField {
-        Uuid "UUID" "Identifier.",
+        Uuid "UUID" "Identifier of the flow at this capture point.",
         LayersPath "LayersPath" "Names of the layers.",
-        TrackingId "TrackingID" "Tracking id, layer 2 included.",
-        L3TrackingId "L3TrackingID" "Tracking id, layer 3 and up.",
-        ParentUuid "ParentUUID" "Flow around this one.",
-        NodeTid "NodeTID" "Node captured on.",
-        Application "Application" "Application.",
-        CaptureId "CaptureID" "Capture.",
-        LinkProtocol "Link.Protocol" "Layer 2 protocol.",
-        LinkA "Link.A" "MAC of end A.",
-        LinkB "Link.B" "MAC of end B.",
-        NetworkProtocol "Network.Protocol" "Layer 3 protocol.",
-        NetworkA "Network.A" "IP address of end A.",
-        NetworkB "Network.B" "IP address of end B.",
-        TransportProtocol "Transport.Protocol" "Layer 4 protocol.",
+        TrackingId "TrackingID" "Identifier of the traffic from layer 2 up.",
+        L3TrackingId "L3TrackingID" "Identifier of the traffic from layer 3 up.",
+        ParentUuid "ParentUUID" "UUID of the enclosing flow.",
+        NodeTid "NodeTID" "TID of the captured node.",
+        Application "Application" "Application name.",
+        CaptureId "CaptureID" "Identifier of the capture.",
+        LinkProtocol "Link.Protocol" "Protocol at layer 2.",
+        LinkA "Link.A" "MAC address of A.",
+        LinkB "Link.B" "MAC address of B.",
+        NetworkProtocol "Network.Protocol" "Protocol at layer 3.",
+        NetworkA "Network.A" "IP address of A.",
+        NetworkB "Network.B" "IP address of B.",
+        TransportProtocol "Transport.Protocol" "Protocol at layer 4.",
         IcmpType "ICMP.Type" "Kind of ICMP message.",
         DnsOpCode "DNS.OpCode" "Operation of the last DNS message.",
-        DnsResponseCode "DNS.ResponseCode" "Outcome of the last DNS message.",
+        DnsResponseCode "DNS.ResponseCode" "Response code of the last DNS message.",
     }
 }
 
@@ -134,79 +150,89 @@ impl TextField {
     }
 }
 
-/// Fields that are integers.
+/// Integer field of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum IntField {
-    /// A field named by itself.
+    /// Field outside a metric.
     Plain(PlainInt),
-    /// `Metric.*`: totals.
+    /// `Metric.*`: packets and bytes since the start of the flow.
     Metric(MetricField),
-    /// `LastUpdateMetric.*`: change since the previous update.
+    /// `LastUpdateMetric.*`: packets and bytes of the last update interval.
     LastUpdateMetric(MetricField),
-    /// `TCPMetric.*`.
-    TcpMetric(TcpMetricKey),
+    /// `TCPMetric.*`: TCP times and stream counters.
+    TcpMetric(TcpMetricField),
 }
 
 names! {
-    /// Integers of the record and of its layers.
+    /// Integer field of a flow outside its metrics.
     PlainInt {
-        Start "Start" "First packet, Unix ms.",
-        Last "Last" "Last packet, Unix ms.",
-        RawPacketsCaptured "RawPacketsCaptured" "Raw packets kept.",
-        FinishType "FinishType" "How it ended, by number.",
-        LinkId "Link.ID" "VLAN id.",
-        NetworkId "Network.ID" "Tunnel id.",
-        TransportA "Transport.A" "Port of end A.",
-        TransportB "Transport.B" "Port of end B.",
+        Start "Start" "Time of the first packet, in Unix milliseconds.",
+        Last "Last" "Time of the last packet, in Unix milliseconds.",
+        RawPacketsCaptured "RawPacketsCaptured" "Number of raw packets stored since the start of the flow.",
+        FinishType "FinishType" "Finish type, as its number.",
+        LinkId "Link.ID" "VLAN identifiers.",
+        NetworkId "Network.ID" "Tunnel identifier.",
+        TransportA "Transport.A" "Port of A.",
+        TransportB "Transport.B" "Port of B.",
         TransportId "Transport.ID" "Always 0.",
         IcmpCode "ICMP.Code" "ICMP code.",
-        IcmpId "ICMP.ID" "ICMP echo id.",
-        Fragments "IPMetric.Fragments" "Fragments that waited.",
-        FragmentErrors "IPMetric.FragmentErrors" "Fragments refused.",
-        DnsId "DNS.ID" "Id of the last DNS message.",
+        IcmpId "ICMP.ID" "ICMP echo identifier.",
+        Fragments "IPMetric.Fragments" "IPv4 fragments that waited for others.",
+        FragmentErrors "IPMetric.FragmentErrors" "IPv4 fragments that were rejected.",
+        DnsId "DNS.ID" "Identifier of the last DNS message.",
         DnsZ "DNS.Z" "Reserved bits of the last DNS message.",
         DnsQdCount "DNS.QDCount" "Questions of the last DNS message.",
         DnsAnCount "DNS.ANCount" "Answers of the last DNS message.",
         DnsNsCount "DNS.NSCount" "Authorities of the last DNS message.",
         DnsArCount "DNS.ARCount" "Additionals of the last DNS message.",
-        DhcpHardwareLen "DHCPv4.HardwareLen" "Length of a hardware address.",
-        DhcpHardwareOpts "DHCPv4.HardwareOpts" "Relay hops.",
-        DhcpXid "DHCPv4.Xid" "Transaction.",
-        DhcpSecs "DHCPv4.Secs" "Seconds since the client began.",
-        DhcpFlags "DHCPv4.Flags" "Flags.",
+        DhcpHardwareLen "DHCPv4.HardwareLen" "Length of a DHCPv4 hardware address, in bytes.",
+        DhcpHardwareOpts "DHCPv4.HardwareOpts" "DHCPv4 relay hops.",
+        DhcpXid "DHCPv4.Xid" "DHCPv4 transaction identifier.",
+        DhcpSecs "DHCPv4.Secs" "Seconds since the DHCPv4 client started.",
+        DhcpFlags "DHCPv4.Flags" "DHCPv4 flags.",
         VrrpVersion "VRRPv2.Version" "VRRP version.",
-        VrrpVirtualRouterId "VRRPv2.VirtualRtrID" "Virtual router.",
-        VrrpPriority "VRRPv2.Priority" "Priority.",
-        VrrpCountIpAddr "VRRPv2.CountIPAddr" "Addresses.",
-        VrrpAdverInt "VRRPv2.AdverInt" "Advertisement interval, s.",
-        VrrpChecksum "VRRPv2.Checksum" "Checksum.",
+        VrrpVirtualRouterId "VRRPv2.VirtualRtrID" "VRRP virtual router identifier.",
+        VrrpPriority "VRRPv2.Priority" "VRRP priority.",
+        VrrpCountIpAddr "VRRPv2.CountIPAddr" "Number of VRRP addresses.",
+        VrrpAdverInt "VRRPv2.AdverInt" "VRRP advertisement interval, in seconds.",
+        VrrpChecksum "VRRPv2.Checksum" "VRRP checksum.",
     }
 }
 
 names! {
-    /// Fields of a [`FlowMetric`].
+    /// Field of a [`FlowMetric`].
     MetricField {
         AbPackets "ABPackets" "Packets from A to B.",
         AbBytes "ABBytes" "Bytes from A to B.",
         BaPackets "BAPackets" "Packets from B to A.",
         BaBytes "BABytes" "Bytes from B to A.",
-        Start "Start" "Begin, Unix ms.",
-        Last "Last" "End, Unix ms.",
-        Rtt "RTT" "Round-trip time, ns.",
+        Start "Start" "Start of the interval, in Unix milliseconds.",
+        Last "Last" "End of the interval, in Unix milliseconds.",
+        Rtt "RTT" "Round-trip time, in nanoseconds.",
     }
 }
 
 impl MetricField {
-    /// By its name on the wire.
+    /// Parses a wire name such as `ABBytes`; `None` if there is no such field.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         Self::exact(name)
     }
 }
 
+impl FromStr for MetricField {
+    type Err = UnknownNameError;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        Self::parse(name).ok_or_else(|| {
+            UnknownNameError::new("metric field", name, "expected a name such as ABBytes")
+        })
+    }
+}
+
 impl FlowMetric {
-    /// One of its fields.
+    /// Returns the value of a field.
     #[must_use]
     pub const fn get(&self, field: MetricField) -> i64 {
         match field {
@@ -230,8 +256,8 @@ impl IntField {
         match root {
             "Metric" => MetricField::exact(part).map(Self::Metric),
             "LastUpdateMetric" => MetricField::exact(part).map(Self::LastUpdateMetric),
-            "TCPMetric" => TcpMetricKey::parse(part).map(Self::TcpMetric),
-            // COMPAT: the original finds it only so, with anything behind the dot.
+            "TCPMetric" => TcpMetricField::parse(part).map(Self::TcpMetric),
+            // COMPAT: the original finds this field only with a second component, whatever it is.
             "RawPacketsCaptured" => Some(Self::Plain(PlainInt::RawPacketsCaptured)),
             _ => {
                 let root = if root == "VRRP" { "VRRPv2" } else { root };
@@ -256,40 +282,42 @@ impl fmt::Display for IntField {
 }
 
 names! {
-    /// Sub-messages that queries can ask for whole.
+    /// Sub-message of a flow that a query can return whole.
     ObjectField {
-        Metric "Metric" "Totals.",
-        LastUpdateMetric "LastUpdateMetric" "Change since the previous update.",
-        TcpMetric "TCPMetric" "TCP.",
-        Link "Link" "Layer 2.",
-        Network "Network" "Layer 3.",
+        Metric "Metric" "Packets and bytes since the start of the flow.",
+        LastUpdateMetric "LastUpdateMetric" "Packets and bytes of the last update interval.",
+        TcpMetric "TCPMetric" "TCP times and stream counters.",
+        Link "Link" "MAC addresses.",
+        Network "Network" "IP addresses.",
         Transport "Transport" "Ports.",
-        Icmp "ICMP" "ICMP.",
+        Icmp "ICMP" "ICMP type, code and identifier.",
     }
 }
 
-/// Something whose flow fields can be read: a record, or a live entry of a table.
+/// Access to the fields of a flow: a record, or an entry of a table.
 pub(super) trait FlowFields {
+    /// Returns an integer field; `None` if it is absent.
     fn int(&self, field: IntField) -> Option<i64>;
-    /// Calls back with the text, if the field is there.
+    /// Calls `read` with a string field and returns its result; `None` if the field is absent.
     fn with_text<R>(&self, field: TextField, read: impl FnOnce(&str) -> R) -> Option<R>;
 
+    /// Returns whether a field satisfies a predicate; false if the field is absent.
     fn test_field(&self, field: &FlowField, predicate: &Predicate) -> bool {
         match field {
             FlowField::Int(field) => self.int(*field).is_some_and(|n| predicate.matches_int(n)),
             FlowField::Text(field) => self
                 .with_text(*field, |text| predicate.matches_text(text))
                 .unwrap_or(false),
-            // COMPAT: a sub-message can be asked for even where it is absent.
+            // COMPAT: an absent sub-message counts as present.
             FlowField::Object(_) => matches!(predicate, Predicate::Present),
         }
     }
 }
 
 impl Flow {
-    /// What a query gets for a field; `None` if the layer that has it is absent.
+    /// Returns the value of a field in queries; `None` if the layer with the field is absent.
     ///
-    /// An absent sub-message asked for whole is null (COMPAT: `Values('TCPMetric')`).
+    /// The value of an absent sub-message is null (COMPAT: `Values('TCPMetric')`).
     #[must_use]
     pub fn value(&self, field: &FlowField) -> Option<Value> {
         match field {
@@ -299,7 +327,7 @@ impl Flow {
         }
     }
 
-    /// A string field; `None` if the layer that has it is absent.
+    /// Returns a string field; `None` if the layer with the field is absent.
     #[must_use]
     pub fn text(&self, field: TextField) -> Option<&str> {
         let text: &str = match field {
@@ -325,7 +353,7 @@ impl Flow {
         Some(text)
     }
 
-    /// An integer field; `None` if the layer or metric that has it is absent.
+    /// Returns an integer field; `None` if the layer or metric with the field is absent.
     #[must_use]
     pub fn int(&self, field: IntField) -> Option<i64> {
         match field {
@@ -336,6 +364,7 @@ impl Flow {
         }
     }
 
+    /// Returns an integer field outside a metric.
     fn plain_int(&self, field: PlainInt) -> Option<i64> {
         let dns = self.dns.as_ref();
         let dhcp = self.dhcpv4.as_ref();
@@ -374,6 +403,7 @@ impl Flow {
         })
     }
 
+    /// Returns a sub-message, or null if it is absent.
     fn object(&self, field: ObjectField) -> Value {
         match field {
             ObjectField::Metric => to_value(self.metric.as_ref()),
@@ -387,7 +417,7 @@ impl Flow {
     }
 }
 
-/// A sub-message as a value, by way of its JSON.
+/// Returns a sub-message as a value, converted through its JSON.
 fn to_value<T: serde::Serialize>(message: Option<&T>) -> Value {
     let Some(message) = message else {
         return Value::Null;
@@ -414,7 +444,7 @@ impl Fields<FlowField> for Flow {
     }
 }
 
-/// A name that is no field passes no test.
+/// Compiled filter keys; `None` is a name that is no field, which matches nothing.
 impl Fields<Option<FlowField>> for Flow {
     fn test(&self, key: &Option<FlowField>, predicate: &Predicate) -> bool {
         key.as_ref()
@@ -422,20 +452,22 @@ impl Fields<Option<FlowField>> for Flow {
     }
 }
 
-/// Compiles the name for each test; compile the filter instead where many flows are tested.
+/// Filter keys by name, parsed for each test; use [`Filter::map_keys`](crate::filter::Filter::map_keys)
+/// to test many flows.
 impl Fields<Text> for Flow {
     fn test(&self, key: &Text, predicate: &Predicate) -> bool {
         FlowField::parse(key).is_some_and(|key| self.test_field(&key, predicate))
     }
 }
 
+/// Returns the first field whose name satisfies `wanted`.
 fn find<T: Copy>(all: &[(T, &'static str)], wanted: impl Fn(&str) -> bool) -> Option<T> {
     all.iter()
         .find(|(_, name)| wanted(name))
         .map(|(field, _)| *field)
 }
 
-/// The first two components of a dotted name.
+/// Returns the first two components of a dotted name.
 fn first_two(name: &str) -> (&str, Option<&str>) {
     let mut parts = name.split('.');
     (parts.next().unwrap_or_default(), parts.next())

@@ -1,6 +1,6 @@
-//! Paths of everything a flow record can hold.
+//! Paths of all fields of a flow record.
 
-/// In the order of the record.
+/// Paths, in the order of the record.
 pub(super) const NAMES: &[&str] = &[
     "UUID",
     "LayersPath",

@@ -69,7 +69,7 @@ fn names_reach_strings_integers_and_objects() {
 }
 
 #[test]
-fn absent_layers_have_no_fields_but_can_be_asked_for_whole() {
+fn absent_layers_have_no_fields_but_a_null_value() {
     assert_eq!(value("TCPMetric.ABSynTTL"), None);
     assert_eq!(value("LastUpdateMetric.RTT"), None);
     assert_eq!(value("TCPMetric"), Some(Value::Null));
@@ -116,7 +116,7 @@ fn every_listed_leaf_that_queries_reach_parses_to_its_own_name() {
             reached += 1;
         }
     }
-    // Of the list only byte strings, booleans, repeated and nested messages are out of reach.
+    // Only byte strings, booleans, repeated and nested messages of the list are no fields.
     assert_eq!((FlowField::names().len(), reached), (178, 84));
 }
 
@@ -126,7 +126,7 @@ fn tcp_metric_fields_are_listed_in_full() {
         tcp_metric: Some(TcpMetric::default()),
         ..Flow::default()
     };
-    for key in TcpMetricKey::all() {
+    for key in TcpMetricField::all() {
         let name = format!("TCPMetric.{}", key.name());
         assert!(FlowField::names().contains(&name.as_str()), "{name}");
         assert_eq!(flow.int(IntField::TcpMetric(key)), Some(0));

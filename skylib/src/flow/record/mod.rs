@@ -1,8 +1,9 @@
 //! `Flow`: the record that clients see, in JSON and protobuf.
 //!
-//! A table makes records when it sends, answers or expires flows; agents and files bring them in
-//! from elsewhere. JSON goes through serde without a tree in between, protobuf through [`prost`]
-//! (`prost::Message::encode_to_vec`, `decode`); field numbers and JSON keys are Skydive's.
+//! A table creates records when it sends or removes flows and when it answers queries; others are
+//! received from agents or read from files. JSON is encoded through serde without an intermediate
+//! tree, protobuf through [`prost`] (`prost::Message::encode_to_vec`, `decode`). Field numbers and
+//! JSON keys are Skydive's.
 
 use prost::bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -10,19 +11,20 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::extra_layers::records::{Dhcpv4Layer, DnsLayer, Vrrpv2Layer};
 use super::metric::{FlowMetric, IpMetric};
 use super::protobuf::{wire_enum, wire_message};
+use super::setters::setters;
 use super::tcp_metric::TcpMetric;
 use crate::value::Text;
 
-/// Traffic between two ends, seen at one capture point.
+/// Record of the traffic between two ends, A and B, seen at one capture point.
+///
+/// A is the source of the first packet.
 ///
 /// ```
 /// use skylib::flow::{Flow, FlowMetric};
-/// let flow = Flow {
-///     uuid: "650ae6e46b29f27b".into(),
-///     layers_path: "Ethernet/ARP".into(),
-///     metric: Some(FlowMetric::default()),
-///     ..Flow::default()
-/// };
+/// let flow = Flow::default()
+///     .with_uuid("650ae6e46b29f27b")
+///     .with_layers_path("Ethernet/ARP")
+///     .with_metric(FlowMetric::default());
 /// let json = serde_json::to_string(&flow)?;
 /// assert!(json.starts_with(r#"{"UUID":"650ae6e46b29f27b","LayersPath":"Ethernet/ARP","Metric":"#));
 /// assert_eq!(serde_json::from_str::<Flow>(&json)?, flow);
@@ -30,77 +32,79 @@ use crate::value::Text;
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Flow {
-    /// Identifier of this flow at this capture point, lower-case hex without padding.
+    /// Identifier of the flow at this capture point, in lower-case hex without padding.
     #[serde(rename = "UUID", skip_serializing_if = "no_text")]
     pub uuid: Text,
-    /// Names of the layers, `Ethernet/IPv4/TCP`.
+    /// Names of the layers, such as `Ethernet/IPv4/TCP`.
     #[serde(rename = "LayersPath", skip_serializing_if = "no_text")]
     pub layers_path: Text,
-    /// Name of the last layer, or what the port map says.
+    /// Application name: that of a port in [`ApplicationPorts`](super::ApplicationPorts), else the
+    /// last layer.
     #[serde(rename = "Application", skip_serializing_if = "no_text")]
     pub application: Text,
-    /// Layer 2 ends.
+    /// MAC addresses; `None` without a link layer.
     #[serde(rename = "Link", skip_serializing_if = "Option::is_none")]
     pub link: Option<FlowLayer>,
-    /// Layer 3 ends.
+    /// IP addresses; `None` without a network layer.
     #[serde(rename = "Network", skip_serializing_if = "Option::is_none")]
     pub network: Option<FlowLayer>,
-    /// Ports.
+    /// Ports; `None` without a transport layer.
     #[serde(rename = "Transport", skip_serializing_if = "Option::is_none")]
     pub transport: Option<TransportLayer>,
-    /// ICMP type, code and id.
+    /// ICMP type, code and identifier; `None` unless the flow is ICMP.
     #[serde(rename = "ICMP", skip_serializing_if = "Option::is_none")]
     pub icmp: Option<IcmpLayer>,
-    /// Contents of DHCPv4, if asked for.
+    /// First DHCPv4 message, if [`ExtraLayers::DHCPV4`](super::ExtraLayers::DHCPV4) is set.
     #[serde(rename = "DHCPv4", skip_serializing_if = "Option::is_none")]
     pub dhcpv4: Option<Box<Dhcpv4Layer>>,
-    /// Contents of DNS, if asked for.
+    /// Last DNS message, if [`ExtraLayers::DNS`](super::ExtraLayers::DNS) is set.
     #[serde(rename = "DNS", skip_serializing_if = "Option::is_none")]
     pub dns: Option<Box<DnsLayer>>,
-    /// Contents of VRRP, if asked for.
+    /// First VRRPv2 advertisement, if [`ExtraLayers::VRRP`](super::ExtraLayers::VRRP) is set.
     #[serde(rename = "VRRPv2", skip_serializing_if = "Option::is_none")]
     pub vrrpv2: Option<Box<Vrrpv2Layer>>,
-    /// Change since the previous update of the table.
+    /// Packets and bytes of the last update interval; `None` before the first update.
     #[serde(rename = "LastUpdateMetric", skip_serializing_if = "Option::is_none")]
     pub last_update_metric: Option<FlowMetric>,
-    /// Totals since the flow began.
+    /// Packets and bytes since the start of the flow.
     #[serde(rename = "Metric", skip_serializing_if = "Option::is_none")]
     pub metric: Option<FlowMetric>,
-    /// What the TCP headers told, if asked for.
+    /// TCP times and stream counters, if an option enables them.
     #[serde(rename = "TCPMetric", skip_serializing_if = "Option::is_none")]
     pub tcp_metric: Option<TcpMetric>,
-    /// What defragmentation saw, if asked for.
+    /// Counters of IPv4 reassembly, if an option enables it.
     #[serde(rename = "IPMetric", skip_serializing_if = "Option::is_none")]
     pub ip_metric: Option<IpMetric>,
-    /// First packet, Unix ms.
+    /// Time of the first packet, in Unix milliseconds.
     #[serde(rename = "Start")]
     pub start: i64,
-    /// Last packet, Unix ms.
+    /// Time of the last packet, in Unix milliseconds.
     #[serde(rename = "Last")]
     pub last: i64,
-    /// Equal for the same traffic seen elsewhere, layer 2 included; hex.
+    /// Identifier of the traffic from layer 2 up, in hex: equal at every capture point.
     #[serde(rename = "TrackingID", skip_serializing_if = "no_text")]
     pub tracking_id: Text,
-    /// Equal for the same traffic seen elsewhere, layer 3 and up; hex.
+    /// Identifier of the traffic from layer 3 up, in hex: equal at every capture point.
     #[serde(rename = "L3TrackingID", skip_serializing_if = "no_text")]
     pub l3_tracking_id: Text,
-    /// The flow around this one; empty for an outermost flow.
+    /// UUID of the enclosing (tunnel) flow; empty for an outermost flow.
     #[serde(rename = "ParentUUID")]
     pub parent_uuid: Text,
-    /// `TID` of the node captured on.
+    /// `TID` of the captured node.
     #[serde(rename = "NodeTID", skip_serializing_if = "no_text")]
     pub node_tid: Text,
     /// Identifier of the capture.
     #[serde(rename = "CaptureID", skip_serializing_if = "no_text")]
     pub capture_id: Text,
-    /// Raw packets since the last update; in protobuf, never written as JSON.
+    /// Raw packets stored since the previous update; part of protobuf, never written as JSON.
     #[serde(rename = "LastRawPackets", skip_serializing)]
     pub last_raw_packets: Vec<RawPacket>,
-    /// Raw packets kept since the flow began.
+    /// Number of raw packets stored since the start of the flow.
     #[serde(rename = "RawPacketsCaptured")]
     pub raw_packets_captured: i64,
-    /// How it ended.
+    /// How the flow ended.
     #[serde(rename = "FinishType", skip_serializing_if = "is_default")]
     pub finish_type: FinishType,
 }
@@ -114,37 +118,91 @@ wire_message!(Flow {
     1000 => dhcpv4, 1001 => dns, 1002 => vrrpv2,
 });
 
-/// The two ends on layer 2 or 3.
+setters! {
+    Flow {
+        with_uuid uuid impl Into<Text>;
+        with_layers_path layers_path impl Into<Text>;
+        with_application application impl Into<Text>;
+        with_link link FlowLayer;
+        with_network network FlowLayer;
+        with_transport transport TransportLayer;
+        with_icmp icmp IcmpLayer;
+        with_last_update_metric last_update_metric FlowMetric;
+        with_metric metric FlowMetric;
+        with_tcp_metric tcp_metric TcpMetric;
+        with_ip_metric ip_metric IpMetric;
+        with_tracking_id tracking_id impl Into<Text>;
+        with_l3_tracking_id l3_tracking_id impl Into<Text>;
+        with_parent_uuid parent_uuid impl Into<Text>;
+        with_node_tid node_tid impl Into<Text>;
+        with_capture_id capture_id impl Into<Text>;
+        with_last_raw_packets last_raw_packets Vec<RawPacket>;
+        with_finish_type finish_type FinishType;
+    }
+}
+
+impl Flow {
+    /// Sets [`start`](Self::start) and [`last`](Self::last), in Unix milliseconds.
+    #[must_use]
+    pub const fn with_times(mut self, start: i64, last: i64) -> Self {
+        (self.start, self.last) = (start, last);
+        self
+    }
+
+    /// Sets [`dns`](Self::dns).
+    #[must_use]
+    pub fn with_dns(mut self, dns: DnsLayer) -> Self {
+        self.dns = Some(Box::new(dns));
+        self
+    }
+
+    /// Sets [`dhcpv4`](Self::dhcpv4).
+    #[must_use]
+    pub fn with_dhcpv4(mut self, dhcpv4: Dhcpv4Layer) -> Self {
+        self.dhcpv4 = Some(Box::new(dhcpv4));
+        self
+    }
+
+    /// Sets [`vrrpv2`](Self::vrrpv2).
+    #[must_use]
+    pub fn with_vrrpv2(mut self, vrrpv2: Vrrpv2Layer) -> Self {
+        self.vrrpv2 = Some(Box::new(vrrpv2));
+        self
+    }
+}
+
+/// Addresses of A and B at layer 2 or 3. Complete by definition: the schema is Skydive's.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct FlowLayer {
-    /// What `a` and `b` are.
+    /// Protocol of the addresses.
     #[serde(rename = "Protocol")]
     pub protocol: FlowProtocol,
-    /// Source of the first packet: MAC or IP address.
+    /// MAC or IP address of A.
     #[serde(rename = "A", skip_serializing_if = "no_text")]
     pub a: Text,
-    /// Destination of the first packet.
+    /// MAC or IP address of B.
     #[serde(rename = "B", skip_serializing_if = "no_text")]
     pub b: Text,
-    /// VLAN id on layer 2 (outermost tag in the lowest 12 bits), tunnel id on layer 3.
+    /// VLAN identifiers at layer 2 (outermost tag in the lowest 12 bits), tunnel identifier at
+    /// layer 3.
     #[serde(rename = "ID")]
     pub id: i64,
 }
 
 wire_message!(FlowLayer { 1 => protocol, 3 => a, 4 => b, 5 => id });
 
-/// The two ports.
+/// Ports of A and B. Complete by definition: the schema is Skydive's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TransportLayer {
-    /// Whose ports they are.
+    /// Protocol of the ports.
     #[serde(rename = "Protocol")]
     pub protocol: FlowProtocol,
-    /// Source port of the first packet.
+    /// Port of A.
     #[serde(rename = "A")]
     pub a: i64,
-    /// Destination port of the first packet.
+    /// Port of B.
     #[serde(rename = "B")]
     pub b: i64,
     /// Always 0.
@@ -154,51 +212,53 @@ pub struct TransportLayer {
 
 wire_message!(TransportLayer { 1 => protocol, 2 => a, 3 => b, 4 => id });
 
-/// ICMP of either version.
+/// ICMP or ICMPv6 header of the first packet. Complete by definition: the schema is Skydive's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct IcmpLayer {
-    /// Kind of message, request and reply alike.
+    /// Kind of message; the same for request and reply.
     #[serde(rename = "Type")]
     pub kind: IcmpType,
     /// Code of the first packet.
     #[serde(rename = "Code", skip_serializing_if = "is_default")]
     pub code: u32,
-    /// Echo id; for ICMPv4 bytes 4 and 5 of any type.
+    /// Echo identifier; for ICMPv4, bytes 4 and 5 of a message of any type.
     #[serde(rename = "ID", skip_serializing_if = "is_default")]
     pub id: u32,
 }
 
 wire_message!(IcmpLayer { 1 => kind, 2 => code, 3 => id });
 
-/// A packet kept with its flow.
+/// Packet stored with its flow. Complete by definition: the schema is Skydive's.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RawPacket {
-    /// Capture time, Unix ms.
+    /// Capture time, in Unix milliseconds.
     #[serde(rename = "Timestamp")]
     pub timestamp: i64,
-    /// Its number in the flow, from 1.
+    /// Number of the packet in the flow, from 1.
     #[serde(rename = "Index")]
     pub index: i64,
-    /// The bytes from the first layer of the flow on, as captured.
+    /// Captured bytes, from the first layer of the flow on.
     #[serde(
         rename = "Data",
         skip_serializing_if = "Bytes::is_empty",
         with = "crate::flow::extra_layers::records::base64_bytes"
     )]
     pub data: Bytes,
-    /// Type of the first layer, a `LINKTYPE_` number of libpcap; 0 if there is none.
+    /// Type of the first layer: a `LINKTYPE_` number of libpcap, or 0 if it has none.
     #[serde(rename = "LinkType", skip_serializing_if = "is_default")]
     pub link_type: u32,
 }
 
 wire_message!(RawPacket { 1 => timestamp, 2 => index, 3 => data, 4 => link_type });
 
+/// Returns whether a text is empty.
 fn no_text(text: &Text) -> bool {
     text.is_empty()
 }
 
+/// Returns whether a value is the default.
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
@@ -217,19 +277,19 @@ macro_rules! named_enum {
         wire_enum!($name);
 
         impl $name {
-            /// By its number on the wire.
+            /// Returns the variant with a number of the protobuf schema.
             #[must_use]
             pub const fn from_number(number: i32) -> Option<Self> {
                 match number { $($number => Some(Self::$variant),)* _ => None }
             }
 
-            /// By its name in JSON.
+            /// Returns the variant with a name in JSON.
             #[must_use]
             pub fn from_name(name: &str) -> Option<Self> {
                 match name { $($text => Some(Self::$variant),)* _ => None }
             }
 
-            /// Its name in JSON.
+            /// Returns the name in JSON.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $text,)* }
@@ -252,7 +312,7 @@ macro_rules! named_enum {
 }
 
 named_enum! {
-    /// Whose addresses or ports a layer holds.
+    /// Protocol of the addresses or ports of a layer.
     FlowProtocol, "FlowProtocol invalid" {
         /// MAC addresses.
         #[default]
@@ -267,24 +327,24 @@ named_enum! {
         Sctp = 4 "SCTP",
         /// IPv6 addresses.
         Ipv6 = 5 "IPV6",
-        /// ICMP, in flows made from NetFlow.
+        /// ICMP, in flows from NetFlow.
         Icmpv4 = 6 "ICMPV4",
-        /// ICMPv6, in flows made from NetFlow.
+        /// ICMPv6, in flows from NetFlow.
         Icmpv6 = 7 "ICMPV6",
     }
 }
 
 named_enum! {
-    /// Kind of ICMP message; request and reply share one, so both directions share a flow.
+    /// Kind of ICMP message; request and reply have the same kind, so both directions are one flow.
     IcmpType, "ICMPType invalid" {
-        /// Anything else.
+        /// Any other message.
         #[default]
         Unknown = 0 "UNKNOWN",
         /// Destination unreachable.
         DestinationUnreachable = 1 "DESTINATION_UNREACHABLE",
         /// Echo request and reply.
         Echo = 2 "ECHO",
-        /// Neighbour solicitation and advertisement.
+        /// Neighbor solicitation and advertisement.
         Neighbor = 3 "NEIGHBOR",
         /// Address mask request and reply.
         AddressMask = 4 "ADDRESS_MASK",
@@ -312,21 +372,21 @@ named_enum! {
 #[repr(u8)]
 #[non_exhaustive]
 pub enum FinishType {
-    /// It goes on.
+    /// The flow is open.
     #[default]
     NotFinished = 0,
-    /// Nothing came any more, or the capture ended.
+    /// No packet arrived before a timeout, or the capture ended.
     Timeout = 1,
-    /// TCP closed it.
+    /// Both ends sent a TCP FIN.
     TcpFin = 2,
-    /// TCP reset it.
+    /// One end sent a TCP RST.
     TcpRst = 3,
 }
 
 wire_enum!(FinishType);
 
 impl FinishType {
-    /// By its number on the wire.
+    /// Returns the variant with a number of the protobuf schema.
     #[must_use]
     pub const fn from_number(number: i32) -> Option<Self> {
         match number {
@@ -341,7 +401,7 @@ impl FinishType {
 
 impl Serialize for FinishType {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // COMPAT: the one enum that clients get as a number.
+        // COMPAT: clients expect a number, unlike for all other enums.
         serializer.serialize_u8(*self as u8)
     }
 }

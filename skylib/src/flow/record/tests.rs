@@ -77,7 +77,7 @@ fn json_has_the_keys_of_the_original_in_record_order() {
 }
 
 #[test]
-fn an_empty_flow_keeps_the_keys_that_are_always_there() {
+fn an_empty_flow_has_the_keys_that_are_always_there() {
     let json = serde_json::to_string(&Flow::default()).unwrap();
     assert_eq!(
         json,
@@ -104,7 +104,7 @@ fn unknown_enum_names_are_refused_in_words() {
 }
 
 #[test]
-fn protobuf_comes_back_whole() {
+fn a_flow_survives_protobuf() {
     let flow = full();
     let bytes = flow.encode_to_vec();
     assert_eq!(bytes.len(), flow.encoded_len());

@@ -1,4 +1,4 @@
-//! `FlowSet`: flows that answer a query, and how sets of several sources become one.
+//! `FlowSet`: the result of a flow query, and merging of the results of several sources.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,28 +6,29 @@ use super::field::{FlowField, FlowFields};
 use super::protobuf::wire_message;
 use super::query::FlowQueryError;
 use super::record::Flow;
+use super::setters::setters;
 use crate::filter::Filter;
 
-/// Flows and the time they span.
+/// Set of flows and the time they span. Complete by definition: the schema is Skydive's.
 ///
 /// ```
-/// use skylib::flow::{Flow, FlowSet};
-/// let flow = |id: &str| Flow { tracking_id: id.into(), ..Flow::default() };
+/// use skylib::flow::{Flow, FlowField, FlowSet};
+/// let flow = |id: &str| Flow::default().with_tracking_id(id);
 /// let mut set = FlowSet::from_flows(vec![flow("aaa"), flow("bbb"), flow("aaa")]);
-/// set.dedup(None)?;
+/// set.dedup(FlowField::TRACKING_ID)?;
 /// assert_eq!(set.flows.len(), 2);
 /// # Ok::<(), skylib::flow::FlowQueryError>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct FlowSet {
-    /// The flows.
+    /// Flows, in result order.
     #[serde(rename = "Flows", skip_serializing_if = "Vec::is_empty")]
     pub flows: Vec<Flow>,
-    /// Smallest start of the flows looked at, Unix ms.
+    /// Smallest start of all flows that matched, in Unix milliseconds.
     #[serde(rename = "Start")]
     pub start: i64,
-    /// Largest last of the flows looked at, Unix ms.
+    /// Largest last of all flows that matched, in Unix milliseconds.
     #[serde(rename = "End")]
     pub end: i64,
 }
@@ -44,17 +45,33 @@ pub enum SortOrder {
     Descending,
 }
 
-/// How sets become one.
+/// Options of [`FlowSet::merge`].
 #[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
 pub struct MergeOptions {
-    /// Both sets are in this order, and the result shall be.
+    /// Order of both sets and of the result; `None` appends the other set.
     pub sort: Option<(FlowField, SortOrder)>,
-    /// Keep one flow of each value of this field (`Some(None)`: of each tracking id).
-    pub dedup: Option<Option<FlowField>>,
+    /// Field to deduplicate by: only the first flow of each value stays in the set.
+    pub dedup: Option<FlowField>,
+}
+
+setters! {
+    MergeOptions {
+        with_dedup dedup FlowField;
+    }
+}
+
+impl MergeOptions {
+    /// Sets [`sort`](Self::sort).
+    #[must_use]
+    pub const fn with_sort(mut self, field: FlowField, order: SortOrder) -> Self {
+        self.sort = Some((field, order));
+        self
+    }
 }
 
 impl FlowSet {
-    /// A set that spans its flows.
+    /// Returns a set of flows; its time span is that of the flows.
     #[must_use]
     pub fn from_flows(flows: Vec<Flow>) -> Self {
         let start = flows.iter().map(|flow| flow.start).min().unwrap_or(0);
@@ -62,16 +79,16 @@ impl FlowSet {
         Self { flows, start, end }
     }
 
-    /// Orders the flows, by `Last` unless told otherwise; equal ones keep their order when
-    /// ascending and change it when descending, as a merge that takes the left one first does.
+    /// Sorts the flows by a field. Flows with equal values stay in order if ascending, and are
+    /// reversed if descending.
     ///
     /// # Errors
     /// [`FlowQueryError::FieldNotFound`] if a flow lacks the field; the set is then unchanged.
-    pub fn sort(&mut self, by: Option<FlowField>, order: SortOrder) -> Result<(), FlowQueryError> {
-        let mut keyed = self.keyed(&by.unwrap_or(FlowField::LAST))?;
+    pub fn sort(&mut self, by: FlowField, order: SortOrder) -> Result<(), FlowQueryError> {
+        let mut keyed = self.keyed(&by)?;
         match order {
             SortOrder::Ascending => keyed.sort_by(|a, b| a.0.cmp(&b.0)),
-            // COMPAT: the original's merge prefers the right one of equals when descending.
+            // COMPAT: the original's merge takes equal flows from the right first when descending.
             SortOrder::Descending => {
                 keyed.reverse();
                 keyed.sort_by(|a, b| b.0.cmp(&a.0));
@@ -81,12 +98,12 @@ impl FlowSet {
         Ok(())
     }
 
-    /// Keeps the first flow of each value of a field, of `TrackingID` unless told otherwise.
+    /// Removes all but the first flow of each value of a field.
     ///
     /// # Errors
     /// [`FlowQueryError::FieldNotFound`] if a flow lacks the field; the set is then unchanged.
-    pub fn dedup(&mut self, by: Option<FlowField>) -> Result<(), FlowQueryError> {
-        let keyed = self.keyed(&by.unwrap_or(FlowField::TRACKING_ID))?;
+    pub fn dedup(&mut self, by: FlowField) -> Result<(), FlowQueryError> {
+        let keyed = self.keyed(&by)?;
         let mut seen = hashbrown::HashSet::with_capacity(keyed.len());
         self.flows = keyed
             .into_iter()
@@ -95,7 +112,7 @@ impl FlowSet {
         Ok(())
     }
 
-    /// Takes another set in; both deduplicated by the same field if `options` says so.
+    /// Merges another set into this one. Both must be sorted and deduplicated as in `options`.
     ///
     /// # Errors
     /// [`FlowQueryError::FieldNotFound`] if a flow lacks a field; this set is then unchanged.
@@ -104,29 +121,28 @@ impl FlowSet {
         match (&options.sort, &options.dedup) {
             (None, None) => self.flows.extend(other.flows),
             (Some((field, order)), dedup) => {
-                let dedup = dedup.map(|field| field.unwrap_or(FlowField::TRACKING_ID));
                 for flow in self.flows.iter().chain(&other.flows) {
                     key(flow, field)?;
                     dedup.map_or(Ok(()), |field| key(flow, &field).map(drop))?;
                 }
                 let (ours, theirs) = (self.keyed(field)?, other.keyed_by(field)?);
                 self.flows = merged(ours, theirs, *order);
-                if dedup.is_some() {
-                    self.dedup(dedup)?;
+                if let Some(field) = dedup {
+                    self.dedup(*field)?;
                 }
             }
-            (None, Some(dedup)) => {
-                let field = dedup.unwrap_or(FlowField::TRACKING_ID);
-                let known = self.flows.iter().map(|flow| key(flow, &field));
+            (None, Some(field)) => {
+                let known = self.flows.iter().map(|flow| key(flow, field));
                 let known = known.collect::<Result<hashbrown::HashSet<_>, _>>()?;
                 // COMPAT: duplicates inside the other set stay.
                 let new = other
-                    .keyed_by(&field)?
+                    .keyed_by(field)?
                     .into_iter()
                     .filter(|(k, _)| !known.contains(k));
                 self.flows.extend(new.map(|(_, flow)| flow));
             }
         }
+        // 0 is the start of an empty set.
         self.start = match (self.start, start) {
             (0, start) | (start, 0) => start,
             (a, b) => a.min(b),
@@ -135,7 +151,7 @@ impl FlowSet {
         Ok(())
     }
 
-    /// Keeps the flows that a filter passes.
+    /// Removes the flows that do not match a filter.
     pub fn filter(&mut self, filter: &Filter) {
         if !filter.is_everything() {
             let filter = filter.map_keys(&mut |name| FlowField::parse(name));
@@ -143,7 +159,7 @@ impl FlowSet {
         }
     }
 
-    /// Keeps the flows from one position up to another, both cut at the length.
+    /// Removes all flows outside the positions `from..to`, both limited to the length.
     pub fn slice(&mut self, from: u64, to: u64) {
         let len = self.flows.len();
         let cut = |position: u64| usize::try_from(position).unwrap_or(usize::MAX).min(len);
@@ -152,8 +168,8 @@ impl FlowSet {
         self.flows.drain(..from.min(to));
     }
 
-    /// Every flow with its key; nothing is taken out of the set if one lacks it.
-    fn keyed(&mut self, field: &FlowField) -> Result<Vec<(Key, Flow)>, FlowQueryError> {
+    /// Moves the flows out of the set, each with its sort key; leaves the set unchanged on error.
+    fn keyed(&mut self, field: &FlowField) -> Result<Vec<(SortKey, Flow)>, FlowQueryError> {
         let keys = self
             .flows
             .iter()
@@ -165,13 +181,15 @@ impl FlowSet {
             .collect())
     }
 
-    fn keyed_by(mut self, field: &FlowField) -> Result<Vec<(Key, Flow)>, FlowQueryError> {
+    /// Returns the flows, each with its sort key.
+    fn keyed_by(mut self, field: &FlowField) -> Result<Vec<(SortKey, Flow)>, FlowQueryError> {
         self.keyed(field)
     }
 }
 
-/// Two sorted lists as one; of equals the left one goes first upwards, the right one downwards.
-fn merged(left: Vec<(Key, Flow)>, right: Vec<(Key, Flow)>, order: SortOrder) -> Vec<Flow> {
+/// Merges two sorted lists in O(n). Of equal flows the left one is first if ascending, the right one
+/// if descending.
+fn merged(left: Vec<(SortKey, Flow)>, right: Vec<(SortKey, Flow)>, order: SortOrder) -> Vec<Flow> {
     let mut flows = Vec::with_capacity(left.len() + right.len());
     let (mut left, mut right) = (left.into_iter().peekable(), right.into_iter().peekable());
     loop {
@@ -192,16 +210,18 @@ fn merged(left: Vec<(Key, Flow)>, right: Vec<(Key, Flow)>, order: SortOrder) -> 
     }
 }
 
+/// Value of a field that flows are sorted or deduplicated by.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Key {
+enum SortKey {
     Int(i64),
     Text(String),
 }
 
-fn key(flow: &Flow, field: &FlowField) -> Result<Key, FlowQueryError> {
+/// Returns the value of a field.
+fn key(flow: &Flow, field: &FlowField) -> Result<SortKey, FlowQueryError> {
     let found = match field {
-        FlowField::Int(field) => flow.int(*field).map(Key::Int),
-        FlowField::Text(field) => flow.with_text(*field, |text| Key::Text(text.to_owned())),
+        FlowField::Int(field) => flow.int(*field).map(SortKey::Int),
+        FlowField::Text(field) => flow.with_text(*field, |text| SortKey::Text(text.to_owned())),
         FlowField::Object(_) => None,
     };
     found.ok_or_else(|| FlowQueryError::FieldNotFound {

@@ -18,12 +18,12 @@ fn ids(set: &FlowSet) -> Vec<(&str, &str)> {
         .collect()
 }
 
-fn node_tid() -> Option<FlowField> {
-    FlowField::parse("NodeTID")
+fn node_tid() -> FlowField {
+    "NodeTID".parse().unwrap()
 }
 
 #[test]
-fn dedup_goes_by_tracking_id_unless_told_otherwise() {
+fn dedup_uses_the_given_field() {
     let flows = vec![
         flow("aaa", "111", 0, 0),
         flow("bbb", "111", 0, 0),
@@ -34,14 +34,14 @@ fn dedup_goes_by_tracking_id_unless_told_otherwise() {
         ..FlowSet::default()
     };
     let mut by_node = set.clone();
-    set.dedup(None).unwrap();
+    set.dedup(FlowField::TRACKING_ID).unwrap();
     assert_eq!(ids(&set), [("aaa", "111"), ("bbb", "111")]);
     by_node.dedup(node_tid()).unwrap();
     assert_eq!(ids(&by_node), [("aaa", "111"), ("aaa", "222")]);
 }
 
 #[test]
-fn merge_with_dedup_takes_only_what_is_not_there_yet() {
+fn merge_with_dedup_adds_only_new_values() {
     let first = vec![
         flow("aaa", "111", 0, 1),
         flow("bbb", "111", 2, 3),
@@ -76,7 +76,7 @@ fn merge_with_dedup_takes_only_what_is_not_there_yet() {
 }
 
 #[test]
-fn merge_keeps_the_order_and_widens_the_span() {
+fn merge_preserves_the_order_and_widens_the_span() {
     let mut a = FlowSet::from_flows(vec![flow("a", "", 5, 10), flow("c", "", 6, 30)]);
     let b = FlowSet::from_flows(vec![flow("b", "", 2, 20), flow("a", "", 7, 40)]);
     let sort = Some((FlowField::LAST, SortOrder::Ascending));
@@ -84,7 +84,7 @@ fn merge_keeps_the_order_and_widens_the_span() {
         b,
         &MergeOptions {
             sort,
-            dedup: Some(None),
+            dedup: Some(FlowField::TRACKING_ID),
         },
     )
     .unwrap();
@@ -106,29 +106,29 @@ fn merged_sets_are_as_one_sorted_set() {
             let (left, right) = flows.split_at(cut);
             let mut set = FlowSet::from_flows(left.to_vec());
             let mut other = FlowSet::from_flows(right.to_vec());
-            set.sort(None, order).unwrap();
-            other.sort(None, order).unwrap();
+            set.sort(FlowField::LAST, order).unwrap();
+            other.sort(FlowField::LAST, order).unwrap();
             let sort = Some((FlowField::LAST, order));
             set.merge(other, &MergeOptions { sort, dedup: None })
                 .unwrap();
             let mut whole = FlowSet::from_flows(flows.clone());
-            whole.sort(None, order).unwrap();
+            whole.sort(FlowField::LAST, order).unwrap();
             assert_eq!(set.flows, whole.flows, "{order:?} {cut}");
         }
     }
 }
 
 #[test]
-fn equals_keep_their_order_upwards_and_change_it_downwards() {
+fn equal_flows_stay_in_order_ascending_and_are_reversed_descending() {
     let flows = vec![
         flow("x", "1", 0, 5),
         flow("y", "2", 0, 5),
         flow("z", "3", 0, 4),
     ];
     let mut set = FlowSet::from_flows(flows);
-    set.sort(None, SortOrder::Ascending).unwrap();
+    set.sort(FlowField::LAST, SortOrder::Ascending).unwrap();
     assert_eq!(ids(&set), [("z", "3"), ("x", "1"), ("y", "2")]);
-    set.sort(None, SortOrder::Descending).unwrap();
+    set.sort(FlowField::LAST, SortOrder::Descending).unwrap();
     assert_eq!(ids(&set), [("y", "2"), ("x", "1"), ("z", "3")]);
 }
 
@@ -136,22 +136,15 @@ fn equals_keep_their_order_upwards_and_change_it_downwards() {
 fn a_missing_field_leaves_the_set_as_it_was() {
     let mut set = FlowSet::from_flows(vec![flow("x", "1", 0, 5), flow("y", "2", 0, 3)]);
     let before = set.clone();
-    let field = FlowField::parse("ICMP.ID");
+    let field: FlowField = "ICMP.ID".parse().unwrap();
     let error = FlowQueryError::FieldNotFound {
         field: "ICMP.ID".to_owned(),
     };
     assert_eq!(set.sort(field, SortOrder::Ascending), Err(error.clone()));
     assert_eq!(set.dedup(field), Err(error.clone()));
-    let options = MergeOptions {
-        dedup: Some(field),
-        ..MergeOptions::default()
-    };
+    let options = MergeOptions::default().with_dedup(field);
     assert_eq!(set.merge(before.clone(), &options), Err(error.clone()));
-    let sort = field.map(|field| (field, SortOrder::Ascending));
-    let options = MergeOptions {
-        sort,
-        ..MergeOptions::default()
-    };
+    let options = MergeOptions::default().with_sort(field, SortOrder::Ascending);
     assert_eq!(set.merge(before.clone(), &options), Err(error));
     assert_eq!(set, before);
 }
@@ -173,7 +166,7 @@ fn slices_are_cut_at_the_length() {
 }
 
 #[test]
-fn a_filter_keeps_the_order() {
+fn a_filter_preserves_the_order() {
     let mut set = FlowSet::from_flows((0..5).map(|i| flow("", "", i, i)).collect());
     set.filter(&Filter::test("Start", Predicate::Gte(3)));
     assert_eq!(

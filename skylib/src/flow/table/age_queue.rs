@@ -1,22 +1,28 @@
-//! Queues of flows by age, so that neither expiry nor eviction looks at flows in use.
+//! Age queues: second-chance (CLOCK) LRU lists that are not touched per packet.
 //!
-//! A flow is put at the end when it begins and stays where it is while packets come. Only when it
-//! gets to the front is it looked at: it leaves, or goes to the end again. An expiry looks at the
-//! flows that stood in the queue at the one before: later ones cannot be old enough.
+//! A flow is appended when it begins and does not move while its packets arrive; a packet only sets
+//! [`HOT_USED`](super::entry::HOT_USED). At the front it is either removed or, if it was used
+//! recently, appended again. An expiry visits only the flows that were in the queue at the
+//! previous expiry: later ones cannot be old enough. Every operation is O(1).
 
 use super::arena::Arena;
 use super::entry::NONE;
 
-/// A list through the entries of an [`Arena`].
+/// Intrusive doubly linked list through `cold.previous` and `cold.next` of the entries of an
+/// [`Arena`].
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Queue {
+pub(super) struct AgeQueue {
+    /// Oldest record; [`NONE`] exactly if `tail` is.
     head: u32,
+    /// Record appended last.
     tail: u32,
-    /// The last one that was there at the previous expiry.
+    /// Last record of those present at the previous expiry; [`NONE`] if all of them were removed
+    /// or appended again.
     mark: u32,
 }
 
-impl Queue {
+impl AgeQueue {
+    /// Returns an empty queue.
     pub(super) const fn new() -> Self {
         Self {
             head: NONE,
@@ -25,18 +31,18 @@ impl Queue {
         }
     }
 
-    /// The one that has been there longest.
+    /// Returns the oldest record.
     pub(super) fn front(&self) -> Option<u32> {
         (self.head != NONE).then_some(self.head)
     }
 
-    /// The one behind another.
+    /// Returns the record after another one.
     pub(super) fn after(&self, arena: &Arena, record: u32) -> Option<u32> {
         let next = arena.get(record).cold.next;
         (next != NONE).then_some(next)
     }
 
-    /// Puts a record at the end.
+    /// Appends a record that is in no queue.
     pub(super) fn push(&mut self, arena: &mut Arena, record: u32) {
         let cold = &mut arena.get_mut(record).cold;
         (cold.previous, cold.next) = (self.tail, NONE);
@@ -48,7 +54,7 @@ impl Queue {
         self.tail = record;
     }
 
-    /// Takes a record out, wherever it stands.
+    /// Removes a record from any position.
     pub(super) fn unlink(&mut self, arena: &mut Arena, record: u32) {
         let cold = &arena.get(record).cold;
         let (previous, next) = (cold.previous, cold.next);
@@ -67,12 +73,12 @@ impl Queue {
         }
     }
 
-    /// Whether any record was there at the previous expiry.
+    /// Returns whether a record of the previous expiry is still in front of the mark.
     pub(super) const fn has_marked(&self) -> bool {
         self.mark != NONE
     }
 
-    /// From now on "the previous expiry" is this one.
+    /// Sets the mark to the last record.
     pub(super) fn mark(&mut self) {
         self.mark = self.tail;
     }
@@ -83,13 +89,13 @@ mod tests {
     use super::*;
     use crate::flow::table::entry::Entry;
 
-    fn order(queue: &Queue, arena: &Arena) -> Vec<u32> {
+    fn order(queue: &AgeQueue, arena: &Arena) -> Vec<u32> {
         std::iter::successors(queue.front(), |record| queue.after(arena, *record)).collect()
     }
 
     #[test]
     fn records_leave_from_anywhere() {
-        let (mut arena, mut queue) = (Arena::new(), Queue::new());
+        let (mut arena, mut queue) = (Arena::new(), AgeQueue::new());
         for _ in 0..5 {
             let record = arena.insert(Entry::vacant()).unwrap();
             queue.push(&mut arena, record);
@@ -107,7 +113,7 @@ mod tests {
 
     #[test]
     fn the_mark_moves_back_when_its_record_leaves() {
-        let (mut arena, mut queue) = (Arena::new(), Queue::new());
+        let (mut arena, mut queue) = (Arena::new(), AgeQueue::new());
         for _ in 0..3 {
             let record = arena.insert(Entry::vacant()).unwrap();
             queue.push(&mut arena, record);

@@ -3,17 +3,22 @@
 use super::entry::{Entry, NONE};
 use crate::flow::memory_hint::{huge_pages, prefetch};
 
-/// Entries by number; numbers of removed ones are used again.
+/// Chunked arena of entries with a free list.
+///
+/// A record number is an index into the arena; it stays valid, and its entry at the same address,
+/// until the entry is released. Numbers of released entries are reused, last released first.
 #[derive(Debug)]
 pub(super) struct Arena {
+    /// Every chunk but the last holds exactly [`CHUNK`] entries; none is ever reallocated.
     chunks: Vec<Vec<Entry>>,
-    /// Entries there are, in use or not.
+    /// Number of entries, in use or free: the sum of the chunk lengths.
     len: u32,
-    /// First unused entry; the others follow by `next`.
+    /// Head of the free list, linked through `cold.next`; [`NONE`] if it is empty.
     free: u32,
 }
 
 impl Arena {
+    /// Returns an empty arena.
     pub(super) const fn new() -> Self {
         Self {
             chunks: Vec::new(),
@@ -22,28 +27,37 @@ impl Arena {
         }
     }
 
-    /// The entry of a number that [`Arena::insert`] gave.
+    /// Returns the entry of a record number from [`Arena::insert`].
+    ///
+    /// # Panics
+    /// Panics if no entry ever had this number.
     #[inline]
     pub(super) fn get(&self, number: u32) -> &Entry {
-        let (chunk, offset) = place(number);
+        let (chunk, offset) = locate(number);
         &self.chunks[chunk][offset]
     }
 
-    /// The entry of a number that [`Arena::insert`] gave.
+    /// Returns the entry of a record number, mutable.
+    ///
+    /// # Panics
+    /// Panics if no entry ever had this number.
     #[inline]
     pub(super) fn get_mut(&mut self, number: u32) -> &mut Entry {
-        let (chunk, offset) = place(number);
+        let (chunk, offset) = locate(number);
         &mut self.chunks[chunk][offset]
     }
 
-    /// A number for an entry; flags that outlive a flow stay as they were in its place.
-    /// `None` if there are no more numbers.
+    /// Stores an entry and returns its record number, or `None` if all 2³² − 1 numbers are in use.
+    ///
+    /// The flags that outlive a flow ([`HOT_LISTED`](super::entry::HOT_LISTED),
+    /// [`HOT_FINISHING`](super::entry::HOT_FINISHING)) are taken over from the reused entry: its
+    /// number may still be in the lists they describe.
     pub(super) fn insert(&mut self, mut entry: Entry) -> Option<u32> {
         if self.free != NONE {
             let number = self.free;
-            let place = self.get_mut(number);
-            entry.hot.flags |= place.hot.flags;
-            let next = std::mem::replace(place, entry).cold.next;
+            let free = self.get_mut(number);
+            entry.hot.flags |= free.hot.flags;
+            let next = std::mem::replace(free, entry).cold.next;
             self.free = next;
             return Some(number);
         }
@@ -51,9 +65,10 @@ impl Arena {
             return None;
         }
         let number = self.len;
-        let (chunk, offset) = place(number);
+        let (chunk, offset) = locate(number);
         if offset == 0 {
-            // Only what is written takes memory; huge pages would take more from small tables.
+            // The first chunk stays on small pages: the kernel backs only the pages written, and
+            // huge pages would cost a small table up to 12 MiB.
             let mut entries = Vec::with_capacity(CHUNK as usize);
             if chunk > 0 {
                 huge_pages(&mut entries);
@@ -69,40 +84,40 @@ impl Arena {
         Some(number)
     }
 
-    /// Gives a number back.
+    /// Adds a number to the free list.
     pub(super) fn release(&mut self, number: u32) {
         let free = self.free;
         self.get_mut(number).cold.next = free;
         self.free = number;
     }
 
-    /// Entries in use from a number up to another, by number.
-    pub(super) fn stretch(&self, from: u32, to: u32) -> impl Iterator<Item = &Entry> {
+    /// Returns the entries in use with `from <= number < to`, by number.
+    pub(super) fn range(&self, from: u32, to: u32) -> impl Iterator<Item = &Entry> {
         let numbers = from..to.min(self.len);
         numbers
             .map(|number| self.get(number))
             .filter(|entry| entry.is_alive())
     }
 
-    /// One more than the highest number.
+    /// Returns one more than the highest record number.
     pub(super) const fn end(&self) -> u32 {
         self.len
     }
 
-    /// Bytes of the entries there are.
+    /// Returns the size of all entries, in use or free, in bytes.
     pub(super) const fn bytes(&self) -> usize {
         self.len as usize * size_of::<Entry>()
     }
 }
 
 #[inline]
-const fn place(number: u32) -> (usize, usize) {
+const fn locate(number: u32) -> (usize, usize) {
     ((number / CHUNK) as usize, (number % CHUNK) as usize)
 }
 
-/// How many entries beyond the next one memory is asked for.
+/// Distance, in entries, at which memory of new entries is prefetched.
 const AHEAD: usize = 4;
-/// Entries of a chunk: 12 MiB, room for huge pages.
+/// Entries per chunk: 12 MiB, enough for huge pages.
 const CHUNK: u32 = 1 << 16;
 
 #[cfg(test)]
@@ -128,8 +143,8 @@ mod tests {
             arena.get_mut(number).hot.flags = HOT_LISTED;
             arena.release(number);
         }
-        assert_eq!(arena.stretch(0, u32::MAX).count(), count as usize - 2);
-        assert_eq!(arena.stretch(4, 7).count(), 2);
+        assert_eq!(arena.range(0, u32::MAX).count(), count as usize - 2);
+        assert_eq!(arena.range(4, 7).count(), 2);
         assert_eq!(
             [arena.insert(entry(0)), arena.insert(entry(0))],
             [Some(CHUNK + 1), Some(5)]

@@ -1,13 +1,14 @@
-//! What a table holds of a flow: three cache lines, and slabs for what few flows have.
+//! Storage of a flow: an entry of three cache lines (key, hot, cold), and slabs for data that few
+//! flows have.
 
-use crate::flow::extra_layers::ExtraContents;
+use crate::flow::extra_layers::ExtraMessage;
 use crate::flow::key::FlowKey;
 use crate::flow::metric::{FlowMetric, IpMetric};
 use crate::flow::record::{FinishType, FlowProtocol, RawPacket};
-use crate::flow::tcp_stream::Streams;
+use crate::flow::tcp_stream::TcpStreams;
 
-/// A flow in the table. The first line decides whether a packet belongs to it, the second is
-/// written by every packet, the third when the flow begins, is sent or leaves.
+/// A flow in the table. The first cache line decides whether a packet belongs to it, the second is
+/// written by every packet, the third when the flow begins, is sent or is removed.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 pub(super) struct Entry {
@@ -16,81 +17,83 @@ pub(super) struct Entry {
     pub(super) cold: Cold,
 }
 
-/// Written by every packet.
+/// Fields written by every packet; one cache line.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C, align(64))]
 pub(super) struct Hot {
-    /// Packets from A to B and back.
+    /// Packets from A to B, and from B to A.
     pub(super) packets: [u64; 2],
-    /// Bytes from A to B and back.
+    /// Bytes from A to B, and from B to A.
     pub(super) bytes: [u64; 2],
-    /// Last packet, Unix ms.
+    /// Time of the last packet, in Unix milliseconds.
     pub(super) last: i64,
-    /// When a request was seen whose answer is not, Unix ns; 0: none.
+    /// Time of the first request without a response so far, in Unix nanoseconds; 0 if there is none.
     pub(super) pending: i64,
-    /// Round-trip time last measured, ns.
+    /// Round-trip time last measured, in nanoseconds.
     pub(super) rtt: i64,
-    /// The interval between updates in which the last packet came.
+    /// Number of the update interval of the last packet.
     pub(super) touched: u32,
-    /// `HOT_*`.
+    /// Set of `HOT_*` flags.
     pub(super) flags: u8,
-    /// How it ended.
+    /// How the flow ended.
     pub(super) finish: FinishType,
-    /// `END_*`: which ends of TCP were seen.
+    /// Set of `END_*` flags.
     pub(super) ends: u8,
 }
 
-/// Written when the flow begins.
+/// Fields written when the flow begins or moves in a list; one cache line.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C, align(64))]
 pub(super) struct Cold {
-    /// First packet, Unix ms.
+    /// Time of the first packet, in Unix milliseconds.
     pub(super) start: i64,
-    /// The flow around this one; 0: none.
+    /// UUID of the enclosing flow; 0 for an outermost flow.
     pub(super) parent_uuid: u64,
     /// VLAN tags of the first packet.
     pub(super) vlan_id: i64,
     /// Ports of A and B.
     pub(super) ports: [u16; 2],
-    /// ICMP type, code and id: 8, 8, 16 bits.
+    /// ICMP type (8 bits, upper), code (8 bits) and id (16 bits).
     pub(super) icmp: u32,
-    /// Tunnel id of the first packet.
+    /// Tunnel identifier of the first packet.
     pub(super) tunnel_id: u32,
-    /// Number of the layers path in the table's list.
+    /// Interned number of the layer path; `u16::MAX` if the path is in [`Rare::path`].
     pub(super) path: u16,
-    /// Number of the queue it stands in.
+    /// Index of its age queue.
     pub(super) class: u8,
-    /// `HAS_*`.
+    /// Set of `HAS_*` flags.
     pub(super) layers: u8,
     /// Slot of its [`Interval`], or [`NONE`].
     pub(super) interval: u32,
     /// Slot of its [`Rare`], or [`NONE`].
     pub(super) rare: u32,
-    /// Neighbours in its queue, or [`NONE`].
+    /// Older neighbor in its age queue, or [`NONE`].
     pub(super) previous: u32,
+    /// Newer neighbor in its age queue, or [`NONE`]; in a free entry, the next free one.
     pub(super) next: u32,
-    /// The interval between updates in which it began.
+    /// Number of the update interval in which the flow began.
     pub(super) born: u32,
 }
 
-/// No record, no slot.
+/// Absence of a record number or slot.
 pub(super) const NONE: u32 = u32::MAX;
 
-/// In use.
+/// The entry is in use.
 pub(super) const HOT_ALIVE: u8 = 0x01;
-/// A is the upper end of the key.
+/// A is the second (upper) end of the key.
 pub(super) const HOT_SWAPPED: u8 = 0x02;
-/// Had a packet since it was last put at the end of its queue.
+/// A packet arrived since the flow was last appended to its age queue.
 pub(super) const HOT_USED: u8 = 0x04;
-/// Its number stands in the list of touched records; outlives the flow.
+/// Its number is in `FlowTable::touched`; outlives the flow.
 pub(super) const HOT_LISTED: u8 = 0x08;
-/// Its number stands in the list of finished records; outlives the flow.
+/// Its number is in `FlowTable::finishing`; outlives the flow.
 pub(super) const HOT_FINISHING: u8 = 0x10;
 
-/// FIN from A, FIN from B.
+/// FIN seen from A; FIN seen from B.
 pub(super) const END_FIN: [u8; 2] = [0x01, 0x02];
 
-/// Link, Network, ICMP; where Network is not that of the key; the transport.
+// Layers of a flow. HAS_OTHER_NETWORK: the addresses are in `Rare::network`, not in the key. The
+// transport is a two-bit number under the mask HAS_TRANSPORT.
 pub(super) const HAS_LINK: u8 = 0x01;
 pub(super) const HAS_NETWORK: u8 = 0x02;
 pub(super) const HAS_ICMP: u8 = 0x04;
@@ -103,7 +106,7 @@ pub(super) const HAS_TRANSPORT: u8 = 0x30;
 const _: () = assert!(size_of::<Entry>() == 192 && align_of::<Entry>() == 64);
 
 impl Entry {
-    /// Not a flow.
+    /// Returns an entry that is no flow.
     #[cfg(test)]
     pub(super) fn vacant() -> Self {
         Self {
@@ -113,11 +116,12 @@ impl Entry {
         }
     }
 
+    /// Returns whether the entry is in use.
     pub(super) const fn is_alive(&self) -> bool {
         self.hot.flags & HOT_ALIVE != 0
     }
 
-    /// Whose ports it has.
+    /// Returns the transport protocol.
     pub(super) const fn transport(&self) -> Option<FlowProtocol> {
         match self.cold.layers & HAS_TRANSPORT {
             HAS_TCP => Some(FlowProtocol::Tcp),
@@ -127,12 +131,12 @@ impl Entry {
         }
     }
 
-    /// Whether a packet with these `IS_*` goes from A to B.
-    pub(super) const fn is_same_way(&self, flags: u8) -> bool {
+    /// Returns whether a packet with these `IS_*` flags goes from A to B.
+    pub(super) const fn is_a_to_b(&self, flags: u8) -> bool {
         (self.hot.flags & HOT_SWAPPED != 0) == (flags & super::process::IS_SWAPPED != 0)
     }
 
-    /// A's and B's MAC.
+    /// Returns the MAC addresses of A and B.
     pub(super) fn macs(&self) -> ([u8; 6], [u8; 6]) {
         let (low, high) = self.key.macs();
         if self.hot.flags & HOT_SWAPPED == 0 {
@@ -142,7 +146,8 @@ impl Entry {
         }
     }
 
-    /// A's and B's address, where they are those of the key.
+    /// Returns the addresses of A and B in the key; not those of a flow with
+    /// [`HAS_OTHER_NETWORK`].
     pub(super) fn addresses(&self) -> ([u8; 16], [u8; 16]) {
         let (low, high) = self.key.addresses();
         if self.hot.flags & HOT_SWAPPED == 0 {
@@ -152,7 +157,7 @@ impl Entry {
         }
     }
 
-    /// The four counters.
+    /// Returns the four counters.
     pub(super) const fn counters(&self) -> Counters {
         Counters {
             packets: self.hot.packets,
@@ -161,7 +166,7 @@ impl Entry {
     }
 }
 
-/// Packets and bytes, from A to B and back.
+/// Packets and bytes of both directions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counters {
     packets: [u64; 2],
@@ -169,7 +174,7 @@ pub(super) struct Counters {
 }
 
 impl Counters {
-    /// What was counted since an earlier state.
+    /// Returns the difference to an earlier state.
     pub(super) const fn since(self, earlier: Self) -> Self {
         let [ab, ba] = self.packets;
         let [ab_bytes, ba_bytes] = self.bytes;
@@ -185,7 +190,8 @@ impl Counters {
         }
     }
 
-    /// As clients get it.
+    /// Returns the counters as a metric of an interval; times in Unix milliseconds, `rtt` in
+    /// nanoseconds. A counter above `i64::MAX` saturates.
     pub(super) fn metric(self, start: i64, last: i64, rtt: i64) -> FlowMetric {
         let number = |counter: u64| i64::try_from(counter).unwrap_or(i64::MAX);
         FlowMetric {
@@ -200,38 +206,39 @@ impl Counters {
     }
 }
 
-/// Counters of former intervals; only of flows that had packets in more than one.
+/// Counters of former update intervals; only flows with packets in more than one have it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Interval {
-    /// Totals when the current interval began.
+    /// Totals at the first packet of the interval `hot.touched`: totals before that interval.
     pub(super) base: Counters,
-    /// What the interval before added.
+    /// Packets and bytes of the interval before `hot.touched`.
     pub(super) before: Counters,
-    /// Round-trip time at the end of the interval before, ns.
+    /// Round-trip time at the end of the interval before `hot.touched`, in nanoseconds.
     pub(super) rtt: i64,
 }
 
-/// What few flows have.
+/// Data that few flows have.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rare {
+    /// Times of SYN, FIN and RST; `None` unless an option records them and the flow is TCP.
     pub(super) tcp: Option<TcpTimes>,
-    /// Packets not sent yet.
+    /// Raw packets that were not sent yet.
     pub(super) raw: Vec<RawPacket>,
-    /// Packets kept since the flow began.
+    /// Number of raw packets stored since the flow began.
     pub(super) captured: u32,
-    /// Addresses that are not those of the key.
+    /// Addresses, if they differ from those of the key.
     pub(super) network: Option<OtherNetwork>,
-    /// Layers that found no room in the table's list.
+    /// Layer path, if it could not be interned.
     pub(super) path: Option<crate::decode::LayersPath>,
-    /// Its TCP streams, if they are followed.
-    pub(super) streams: Option<Box<Streams>>,
-    /// What defragmentation saw.
+    /// State of its TCP streams, if they are tracked.
+    pub(super) streams: Option<Box<TcpStreams>>,
+    /// Counters of IP defragmentation.
     pub(super) ip: Option<IpMetric>,
-    /// What an extra layer told.
-    pub(super) contents: Option<Box<ExtraContents>>,
+    /// Message of an extra layer.
+    pub(super) extra_message: Option<Box<ExtraMessage>>,
 }
 
-/// Ends on layer 3 of a flow that is known by others: IPv4 within IPv6 and the like.
+/// Layer 3 addresses of a flow whose key holds other ones, such as IPv4 inside IPv6.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct OtherNetwork {
     pub(super) is_v4: bool,
@@ -239,7 +246,8 @@ pub(super) struct OtherNetwork {
     pub(super) destination: crate::decode::IpAddress,
 }
 
-/// SYN, FIN and RST from A and from B; times in Unix ms, 0: not seen.
+/// Times of SYN, FIN and RST from A and from B, in Unix milliseconds (0: not seen), and the TTL of
+/// SYN.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct TcpTimes {
     pub(super) syn: [i64; 2],
@@ -248,14 +256,17 @@ pub(super) struct TcpTimes {
     pub(super) rst: [i64; 2],
 }
 
-/// Values by slot number, in chunks; slots of removed ones are used again.
+/// Chunked slab with a free list: values by slot number; slots of removed values are reused.
 #[derive(Debug)]
 pub(super) struct Slab<T> {
+    /// Every chunk but the last has exactly [`SLAB_CHUNK`] values; none is ever reallocated.
     chunks: Vec<Vec<T>>,
+    /// Free slots; each holds a default value.
     free: Vec<u32>,
 }
 
 impl<T: Default> Slab<T> {
+    /// Returns an empty slab.
     pub(super) const fn new() -> Self {
         Self {
             chunks: Vec::new(),
@@ -263,11 +274,11 @@ impl<T: Default> Slab<T> {
         }
     }
 
-    /// A slot for a value; [`NONE`] if there are no more numbers.
+    /// Stores a value and returns its slot, or [`NONE`] if all 2³² − 1 slots are in use.
     pub(super) fn insert(&mut self, value: T) -> u32 {
         if let Some(slot) = self.free.pop() {
-            if let Some(place) = self.get_mut(slot) {
-                *place = value;
+            if let Some(free) = self.get_mut(slot) {
+                *free = value;
             }
             return slot;
         }
@@ -292,31 +303,34 @@ impl<T: Default> Slab<T> {
         }
     }
 
+    /// Returns the value of a slot; `None` for [`NONE`].
     pub(super) fn get(&self, slot: u32) -> Option<&T> {
         self.chunks
             .get(slot as usize / SLAB_CHUNK)?
             .get(slot as usize % SLAB_CHUNK)
     }
 
+    /// Returns the value of a slot, mutable; `None` for [`NONE`].
     pub(super) fn get_mut(&mut self, slot: u32) -> Option<&mut T> {
         self.chunks
             .get_mut(slot as usize / SLAB_CHUNK)?
             .get_mut(slot as usize % SLAB_CHUNK)
     }
 
-    /// Frees a slot; [`NONE`] is no slot.
+    /// Removes and returns the value of a slot; `None` for [`NONE`].
     pub(super) fn remove(&mut self, slot: u32) -> Option<T> {
         let value = std::mem::take(self.get_mut(slot)?);
         self.free.push(slot);
         Some(value)
     }
 
+    /// Returns the allocated size, in bytes, without what the values own.
     pub(super) fn bytes(&self) -> usize {
         self.chunks.len() * SLAB_CHUNK * size_of::<T>() + self.free.capacity() * size_of::<u32>()
     }
 }
 
-/// Values of a chunk of a [`Slab`].
+/// Values per chunk of a [`Slab`].
 const SLAB_CHUNK: usize = 512;
 
 #[cfg(test)]

@@ -1,4 +1,15 @@
-//! From entries to the records clients see; here identifiers and texts are made.
+//! Export: from a table entry to the [`Flow`] record that clients see, and field access of a filter
+//! on an entry without building the record.
+//!
+//! Identifiers and texts are computed here, not per packet. Which interval `LastUpdateMetric` covers
+//! depends on why the flow is exported:
+//!
+//! | export | interval |
+//! |---|---|
+//! | query of a live table | last complete update interval |
+//! | query of an ended table, or removal | current one up to the last packet, else the last complete one |
+//! | update | current interval, up to the update |
+//! | application timeout | current interval, with zero counters |
 
 use std::fmt::{self, Write};
 
@@ -18,12 +29,12 @@ use crate::flow::record::{
 use crate::value::Text;
 
 impl FlowTable {
-    /// A flow as a query sees it.
+    /// Returns a flow as a query sees it.
     pub(super) fn flow(&self, entry: &Entry) -> Flow {
         self.record(entry, self.visible_interval(entry), false)
     }
 
-    /// A flow as an update sends it; its raw packets go with it.
+    /// Returns a flow as an update sends it, and removes the raw packets that are sent with it.
     pub(super) fn updated_flow(&mut self, record: u32, now: i64) -> Flow {
         let entry = self.arena.get(record);
         let flow = self.record(entry, Some(self.current_interval(entry, now)), false);
@@ -34,17 +45,17 @@ impl FlowTable {
         flow
     }
 
-    /// A flow that leaves before an update would send it.
+    /// Returns the final record of a flow that is removed.
     pub(super) fn leaving_flow(&self, record: u32) -> Flow {
         let entry = self.arena.get(record);
         self.record(entry, self.leaving_interval(entry), true)
     }
 
-    /// A flow that was silent for longer than its application may be.
+    /// Returns the final record of a flow that exceeded its application's timeout.
     pub(super) fn timed_out_flow(&self, record: u32, now: i64) -> Flow {
         let entry = self.arena.get(record);
         let metric = if self.options.recorded {
-            // COMPAT: recorded values of the original, which tells its last interval twice.
+            // COMPAT: recorded values of the original, which sends the last interval twice.
             self.last_interval(entry)
         } else {
             Some(Counters::default().metric(self.timers.updated()[0], now, 0))
@@ -52,7 +63,7 @@ impl FlowTable {
         self.record(entry, metric, true)
     }
 
-    /// What the current interval added, up to a time.
+    /// Returns the metric of the current interval, up to `now` (Unix milliseconds).
     fn current_interval(&self, entry: &Entry, now: i64) -> FlowMetric {
         let base = self
             .intervals
@@ -70,7 +81,7 @@ impl FlowTable {
             .metric(start, now, entry.hot.rtt)
     }
 
-    /// What a flow tells of its latest interval when it leaves.
+    /// Returns the metric of the latest interval of a flow that is removed.
     fn leaving_interval(&self, entry: &Entry) -> Option<FlowMetric> {
         if entry.hot.touched == self.timers.interval() {
             Some(self.current_interval(entry, entry.hot.last))
@@ -79,7 +90,7 @@ impl FlowTable {
         }
     }
 
-    /// What queries see of a flow's latest interval.
+    /// Returns the metric of the latest interval in queries.
     fn visible_interval(&self, entry: &Entry) -> Option<FlowMetric> {
         if self.has_ended {
             self.leaving_interval(entry)
@@ -88,7 +99,7 @@ impl FlowTable {
         }
     }
 
-    /// How a flow ended, as queries see it.
+    /// Returns the finish type in queries: in an ended table, every open flow has timed out.
     fn visible_finish(&self, entry: &Entry) -> FinishType {
         match entry.hot.finish {
             FinishType::NotFinished if self.has_ended => FinishType::Timeout,
@@ -96,7 +107,7 @@ impl FlowTable {
         }
     }
 
-    /// What the interval before the current one added; `None` if the flow is younger.
+    /// Returns the metric of the last complete interval; `None` if the flow began after it.
     fn last_interval(&self, entry: &Entry) -> Option<FlowMetric> {
         let current = self.timers.interval();
         if entry.cold.born == current {
@@ -104,6 +115,9 @@ impl FlowTable {
         }
         let last = current.wrapping_sub(1);
         let slot = self.intervals.get(entry.cold.interval);
+        // The slab value describes the interval before `touched`, so it is the last complete one
+        // only if `touched` is current; if `touched` is the last one, its counters are the totals
+        // minus the base; if it is older, nothing was counted.
         let (counters, rtt) = if entry.hot.touched == current {
             slot.map_or_else(Default::default, |slot| (slot.before, slot.rtt))
         } else if entry.hot.touched == last {
@@ -121,6 +135,7 @@ impl FlowTable {
         Some(counters.metric(start, end, rtt))
     }
 
+    /// Builds a record. `leaves`: the flow is removed, so open TCP streams count as done.
     fn record(&self, entry: &Entry, last_update_metric: Option<FlowMetric>, leaves: bool) -> Flow {
         let (cold, hot) = (&entry.cold, &entry.hot);
         let rare = self.rare.get(cold.rare);
@@ -152,7 +167,7 @@ impl FlowTable {
             id: 0,
         });
         let icmp = (cold.layers & HAS_ICMP != 0).then(|| icmp(cold.icmp));
-        let contents = self.contents(entry);
+        let extra = self.extra_fields(entry);
         Flow {
             uuid: hex_text(ids.uuid),
             layers_path: path.text.clone(),
@@ -177,11 +192,11 @@ impl FlowTable {
             last_raw_packets: rare.map(|rare| rare.raw.clone()).unwrap_or_default(),
             raw_packets_captured: rare.map_or(0, |rare| rare.captured.into()),
             finish_type: self.visible_finish(entry),
-            ..contents
+            ..extra
         }
     }
 
-    /// The queue a flow belongs to.
+    /// Returns the age queue of a flow, from the name of its ports or else of its last layer.
     pub(super) fn class(&self, entry: &Entry) -> u8 {
         let path = self.path(entry);
         match self.port_name(entry) {
@@ -190,6 +205,7 @@ impl FlowTable {
         }
     }
 
+    /// Returns the layer path of a flow, interned or computed.
     fn path(&self, entry: &Entry) -> std::borrow::Cow<'_, PathInfo> {
         use std::borrow::Cow;
         if let Some(path) = self.paths.get(entry.cold.path) {
@@ -204,10 +220,12 @@ impl FlowTable {
         Cow::Owned(PathInfo::new(&path, class))
     }
 
+    /// Returns the application name of a flow.
     fn application<'a>(&'a self, entry: &Entry, path: &'a PathInfo) -> &'a Text {
         self.port_name(entry).unwrap_or(&path.application)
     }
 
+    /// Returns the name of one of the ports of a flow.
     fn port_name(&self, entry: &Entry) -> Option<&Text> {
         let [a, b] = entry.cold.ports;
         self.options
@@ -215,6 +233,7 @@ impl FlowTable {
             .text(entry.transport()?, a, b)
     }
 
+    /// Returns the layer 3 addresses of a flow.
     fn network(&self, entry: &Entry) -> Option<OtherNetwork> {
         if entry.cold.layers & HAS_NETWORK == 0 {
             return None;
@@ -239,12 +258,13 @@ impl FlowTable {
         })
     }
 
-    /// An entry with its fields readable, without making the record.
-    pub(super) const fn live<'a>(&'a self, entry: &'a Entry) -> Live<'a> {
-        Live { table: self, entry }
+    /// Returns a view of the fields of an entry, without building the record.
+    pub(super) const fn entry_fields<'a>(&'a self, entry: &'a Entry) -> EntryFields<'a> {
+        EntryFields { table: self, entry }
     }
 }
 
+/// Unpacks the ICMP type, code and id of an entry.
 fn icmp(packed: u32) -> IcmpLayer {
     let [kind, code, id @ ..] = packed.to_be_bytes();
     IcmpLayer {
@@ -254,13 +274,13 @@ fn icmp(packed: u32) -> IcmpLayer {
     }
 }
 
-/// A live entry: what a filter looks at.
-pub(super) struct Live<'a> {
+/// Field access on a table entry, for filters.
+pub(super) struct EntryFields<'a> {
     table: &'a FlowTable,
     entry: &'a Entry,
 }
 
-impl FlowFields for Live<'_> {
+impl FlowFields for EntryFields<'_> {
     fn int(&self, field: IntField) -> Option<i64> {
         let (cold, hot) = (&self.entry.cold, &self.entry.hot);
         let rare = || self.table.rare.get(cold.rare);
@@ -291,8 +311,13 @@ impl FlowFields for Live<'_> {
                 PlainInt::TransportId => self.entry.transport().map(|_| 0)?,
                 PlainInt::IcmpCode if cold.layers & HAS_ICMP != 0 => icmp(cold.icmp).code.into(),
                 PlainInt::IcmpId if cold.layers & HAS_ICMP != 0 => icmp(cold.icmp).id.into(),
-                // Fragments and the contents of extra layers.
-                _ => return self.table.contents(self.entry).int(IntField::Plain(field)),
+                // Fragments and fields of extra layers.
+                _ => {
+                    return self
+                        .table
+                        .extra_fields(self.entry)
+                        .int(IntField::Plain(field));
+                }
             }),
         }
     }
@@ -342,29 +367,29 @@ impl FlowFields for Live<'_> {
                 return Some(read(icmp(entry.cold.icmp).kind.name()));
             }
             TextField::DnsOpCode | TextField::DnsResponseCode => {
-                return table.contents(entry).text(field).map(read);
+                return table.extra_fields(entry).text(field).map(read);
             }
         }
         Some(read(text.as_str()))
     }
 }
 
-impl Fields<Option<FlowField>> for Live<'_> {
+impl Fields<Option<FlowField>> for EntryFields<'_> {
     fn test(&self, key: &Option<FlowField>, predicate: &Predicate) -> bool {
         key.as_ref()
             .is_some_and(|key| self.test_field(key, predicate))
     }
 }
 
-/// A MAC address in lower-case hex.
+/// MAC address, displayed in lower-case hex with colons.
 struct Mac([u8; 6]);
 
 impl fmt::Display for Mac {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let mut text = [b':'; 17];
-        for (byte, place) in self.0.iter().zip(text.chunks_mut(3)) {
-            if let [high, low, ..] = place {
+        for (byte, digits) in self.0.iter().zip(text.chunks_mut(3)) {
+            if let [high, low, ..] = digits {
                 *high = DIGITS[usize::from(byte >> 4)];
                 *low = DIGITS[usize::from(byte & 15)];
             }
@@ -373,6 +398,7 @@ impl fmt::Display for Mac {
     }
 }
 
+/// Number, displayed in lower-case hex without leading zeros.
 struct Hex(u64);
 
 impl fmt::Display for Hex {
@@ -387,23 +413,27 @@ impl fmt::Display for Hex {
     }
 }
 
+/// Returns a number in hex as a text.
 fn hex_text(number: u64) -> Text {
     short_text(Hex(number))
 }
 
+/// Returns a value of at most 48 bytes as a text, formatted without a heap buffer.
 fn short_text(value: impl fmt::Display) -> Text {
     let mut text = ShortText::new();
     text.put(value);
     Text::from(text.as_str())
 }
 
-/// Addresses and numbers as text, on the stack.
+/// Stack buffer for texts of at most 48 bytes: addresses and numbers.
 struct ShortText {
+    /// `bytes[..len]` is UTF-8, and `len <= 48`.
     bytes: [u8; 48],
     len: usize,
 }
 
 impl ShortText {
+    /// Returns an empty text.
     const fn new() -> Self {
         Self {
             bytes: [0; 48],
@@ -411,12 +441,14 @@ impl ShortText {
         }
     }
 
+    /// Appends a value.
     fn put(&mut self, value: impl fmt::Display) {
-        // No address is longer; a value that were would be cut.
+        // No address is longer than the buffer; a longer value would be truncated.
         let cut = write!(self, "{value}");
         debug_assert!(cut.is_ok());
     }
 
+    /// Returns the text.
     fn as_str(&self) -> &str {
         self.bytes
             .get(..self.len)
@@ -427,11 +459,11 @@ impl ShortText {
 
 impl Write for ShortText {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let room = self
+        let spare = self
             .bytes
             .get_mut(self.len..self.len + text.len())
             .ok_or(fmt::Error)?;
-        room.copy_from_slice(text.as_bytes());
+        spare.copy_from_slice(text.as_bytes());
         self.len += text.len();
         Ok(())
     }

@@ -1,24 +1,26 @@
-//! Contents of extra layers: kept with the flow, within a bound for the whole table.
+//! Messages of extra layers (DNS, DHCPv4, VRRP): stored with the flow as bytes, within a byte budget
+//! of the whole table, and parsed only when a record is exported.
 
 use super::FlowTable;
 use super::entry::{Entry, NONE, Rare};
 use super::process::Pending;
 use crate::decode::{Encapsulations, Layer};
-use crate::flow::extra_layers::ExtraContents;
+use crate::flow::extra_layers::ExtraMessage;
 use crate::flow::options::FlowTableOptions;
 use crate::flow::record::Flow;
 use crate::packet::PacketRef;
 
-/// Where a packet has contents of an extra layer.
+/// Byte range of an extra layer's message in a packet.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Contents {
+pub(super) struct MessageRange {
     layer: Layer,
     start: u32,
     end: u32,
 }
 
-impl Contents {
-    /// Nowhere; what [`Pending`] has that are not marked otherwise.
+impl MessageRange {
+    /// Placeholder in a [`Pending`] without
+    /// [`HAS_EXTRA_MESSAGE`](super::process::HAS_EXTRA_MESSAGE).
     pub(super) const NONE: Self = Self {
         layer: Layer::DNS,
         start: 0,
@@ -27,30 +29,32 @@ impl Contents {
 }
 
 impl FlowTable {
-    /// The contents of a packet that its innermost flow wants.
-    pub(super) fn contents_of(&self, parts: &Encapsulations) -> Option<Contents> {
-        let (layer, ends) = parts.innermost()?;
+    /// Returns the message of the innermost layer of the current packet, if the options select
+    /// that layer.
+    pub(super) fn extra_message_of(&self, encapsulations: &Encapsulations) -> Option<MessageRange> {
+        let (layer, ends) = encapsulations.innermost()?;
         let is_wanted = self.options.extra_layers.contains(layer);
-        is_wanted.then_some(Contents {
+        is_wanted.then_some(MessageRange {
             layer,
             start: ends.start,
             end: ends.end,
         })
     }
 
-    /// Keeps the contents of a packet with its flow.
-    pub(super) fn keep_contents(
+    /// Stores the message of a packet with its flow, or counts it as dropped if the byte budget
+    /// does not allow it.
+    pub(super) fn store_extra_message(
         &mut self,
         record: u32,
         pending: &Pending,
         packet: PacketRef<'_>,
         is_first: bool,
     ) {
-        let Contents { layer, start, end } = pending.contents;
+        let MessageRange { layer, start, end } = pending.message;
         let Some(message) = packet.data.get(start as usize..end as usize) else {
             return;
         };
-        // COMPAT: DNS shows the latest message, the others the one in a flow's first packet.
+        // COMPAT: DNS shows the latest message, the others the message of the first packet.
         if !is_first && layer != Layer::DNS {
             return;
         }
@@ -61,52 +65,58 @@ impl FlowTable {
         let Some(rare) = self.rare.get_mut(entry.cold.rare) else {
             return;
         };
-        let held = rare.contents.as_ref().map_or(0, |contents| contents.held());
-        let needed = ExtraContents::needs(layer, message).max(held);
-        if self.contents_bytes + needed - held > contents_limit(&self.options) {
-            self.stats.contents_left_out += 1;
+        let before = rare
+            .extra_message
+            .as_ref()
+            .map_or(0, |stored| stored.bytes());
+        // A replacement reuses the buffer, so the stored size never shrinks.
+        let after = ExtraMessage::stored_bytes(layer, message).max(before);
+        if self.extra_message_bytes + after - before > extra_messages_limit(&self.options) {
+            self.stats.extra_messages_dropped += 1;
             return;
         }
-        let contents = match &mut rare.contents {
-            Some(contents) if contents.is_replaced_by(layer) => {
-                contents.replace(packet.timestamp, message);
-                contents
+        let stored = match &mut rare.extra_message {
+            Some(stored) if stored.is_replaced_by(layer) => {
+                stored.replace(packet.timestamp, message);
+                stored
             }
             Some(_) => return,
-            none => none.insert(Box::new(ExtraContents::new(
+            none => none.insert(Box::new(ExtraMessage::new(
                 layer,
                 packet.timestamp,
                 message,
             ))),
         };
-        self.contents_bytes = self.contents_bytes + contents.held() - held;
+        self.extra_message_bytes = self.extra_message_bytes + stored.bytes() - before;
     }
 
-    /// The contents and fragments of a flow, in a record of nothing else.
-    pub(super) fn contents(&self, entry: &Entry) -> Flow {
+    /// Returns a record with only the fields from the extra message and from IP defragmentation.
+    pub(super) fn extra_fields(&self, entry: &Entry) -> Flow {
         let mut flow = Flow::default();
         let Some(rare) = self.rare.get(entry.cold.rare) else {
             return flow;
         };
         flow.ip_metric = rare.ip;
-        if let Some(contents) = &rare.contents {
-            contents.fill(&mut flow);
+        if let Some(message) = &rare.extra_message {
+            message.fill(&mut flow);
         }
         flow
     }
 }
 
-/// The most bytes of contents in a table: part of its bound, if it has one.
-pub(super) fn contents_limit(options: &FlowTableOptions) -> usize {
+/// Returns the byte budget for extra messages: a quarter of
+/// [`FlowTableOptions::max_bytes`], at most 64 MiB.
+pub(super) fn extra_messages_limit(options: &FlowTableOptions) -> usize {
     if options.extra_layers.is_none() {
         return 0;
     }
-    options
-        .max_bytes
-        .map_or(MAX_CONTENTS, |bytes| (bytes / 4).min(MAX_CONTENTS))
+    options.max_bytes.map_or(MAX_EXTRA_MESSAGE_BYTES, |bytes| {
+        (bytes / 4).min(MAX_EXTRA_MESSAGE_BYTES)
+    })
 }
 
-const MAX_CONTENTS: usize = 64 << 20;
+/// Largest byte budget for extra messages.
+const MAX_EXTRA_MESSAGE_BYTES: usize = 64 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -116,11 +126,12 @@ mod tests {
     use crate::packet::{LinkType, PacketBatch, PacketHeader};
     use crate::time::Timestamp;
 
-    /// A DNS question of this id from this port for a name of so many letters, then padding.
-    fn question(port: u16, id: u16, asked: u8, padding: usize) -> Vec<u8> {
+    /// Returns a frame with a DNS query of this id, from this port, for a name of this length,
+    /// followed by padding.
+    fn question(port: u16, id: u16, name_len: u8, padding: usize) -> Vec<u8> {
         let mut message = Vec::from(id.to_be_bytes());
-        message.extend([1, 0, 0, 1, 0, 0, 0, 0, 0, 0, asked]);
-        message.extend(vec![b'a'; asked.into()]);
+        message.extend([1, 0, 0, 1, 0, 0, 0, 0, 0, 0, name_len]);
+        message.extend(vec![b'a'; name_len.into()]);
         message.extend([0, 0, 1, 0, 1]);
         message.resize(message.len() + padding, 0);
         let len = message.len() as u16;
@@ -175,30 +186,30 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_kept_unasked() {
+    fn nothing_is_stored_by_default() {
         let mut table = FlowTable::new(options(ExtraLayers::VRRP.with(ExtraLayers::DHCPV4)));
         process(&mut table, &question(1000, 7, 9, 0));
         assert_eq!(
             table.query(&FlowQuery::default()).unwrap().flows[0].dns,
             None
         );
-        assert_eq!(table.contents_bytes, 0);
+        assert_eq!(table.extra_message_bytes, 0);
     }
 
     #[test]
-    fn contents_stay_within_their_bound_and_leave_with_the_flow() {
+    fn messages_stay_within_their_budget_and_are_freed_with_the_flow() {
         let bound = 4_000_000;
         let mut table = FlowTable::new(options(ExtraLayers::ALL).with_max_bytes(bound));
         for port in 1000..9000 {
             process(&mut table, &question(port, 1, 3, 0));
             process(&mut table, &question(port, 2, 63, 900));
-            assert!(table.contents_bytes <= bound / 4);
+            assert!(table.extra_message_bytes <= bound / 4);
             assert!(table.stats().bytes <= bound);
         }
-        assert!(table.stats().contents_left_out > 0);
+        assert!(table.stats().extra_messages_dropped > 0);
         let mut sent: Vec<Flow> = Vec::new();
         table.flush(&mut sent);
-        assert_eq!(table.contents_bytes, 0);
+        assert_eq!(table.extra_message_bytes, 0);
         assert!(sent.iter().any(|flow| flow.dns.is_some()));
     }
 }

@@ -1,4 +1,4 @@
-//! IPv4 fragments on their way into the table: joined first, then counted as one packet.
+//! IPv4 fragments: reassembled first, then keyed and counted as one packet.
 
 use super::FlowTable;
 use super::process::{IS_COUNTED, IS_FRAGMENTED, Pending};
@@ -10,16 +10,16 @@ use crate::flow::options::FlowTableOptions;
 use crate::packet::{LinkType, PacketRef};
 use crate::time::Timestamp;
 
-/// What a table needs to join fragments.
+/// State for reassembling fragments.
 #[derive(Debug)]
 pub(super) struct Fragments {
     defragmenter: Defragmenter,
-    /// Packets joined in the current batch; those behind `len` are there to be used again.
+    /// Packets joined in the current batch are `joined[..len]`; the rest are buffers for reuse.
     joined: Vec<JoinedPacket>,
     len: usize,
 }
 
-/// A packet made of fragments.
+/// Packet joined from fragments.
 #[derive(Clone, Debug)]
 pub(super) struct JoinedPacket {
     frame: Vec<u8>,
@@ -28,16 +28,16 @@ pub(super) struct JoinedPacket {
     joined: Reassembled,
 }
 
-/// Marks the number of a joined packet among those of a batch.
+/// Bit of a packet number that marks an index into [`Fragments::joined`] instead of the batch.
 const IS_JOINED: u16 = 0x8000;
 
 impl Fragments {
-    /// For these options; `None` if they do not ask for it.
+    /// Returns the state, or `None` unless [`FlowTableOptions::ip_defrag`] is set.
     pub(super) fn new(options: &FlowTableOptions) -> Option<Box<Self>> {
         if !options.ip_defrag {
             return None;
         }
-        // COMPAT: recorded values of the original, which joins no short last fragment.
+        // COMPAT: recorded values of the original, which rejects a last fragment under 8 bytes.
         let min_last_fragment_len = if options.recorded { 8 } else { 1 };
         let limits = DefragOptions::default()
             .with_max_bytes(fragments_limit(options))
@@ -49,18 +49,18 @@ impl Fragments {
         }))
     }
 
-    /// Bytes held.
+    /// Returns the allocated size, in bytes.
     pub(super) fn bytes(&self) -> usize {
         let frames = self.joined.iter().map(|packet| packet.frame.capacity());
         self.defragmenter.bytes() + frames.sum::<usize>()
     }
 
-    /// Forgets the packets of the batch before.
+    /// Marks the joined packets of the previous batch as reusable.
     pub(super) const fn begin_batch(&mut self) {
         self.len = 0;
     }
 
-    /// The joined packet of a number in the batch.
+    /// Returns the joined packet with a packet number; `None` if the number is of the batch.
     pub(super) fn joined(&self, number: u16) -> Option<&JoinedPacket> {
         if number & IS_JOINED == 0 {
             return None;
@@ -68,6 +68,7 @@ impl Fragments {
         self.joined.get(usize::from(number & !IS_JOINED))
     }
 
+    /// Adds a fragment; a completed packet becomes `joined[len - 1]`.
     fn add(&mut self, packet: PacketRef<'_>, fragment: Fragment) -> Reassembly {
         if self.len == self.joined.len() {
             self.joined.push(JoinedPacket {
@@ -77,14 +78,14 @@ impl Fragments {
                 joined: Reassembled::default(),
             });
         }
-        let Some(place) = self.joined.get_mut(self.len) else {
+        let Some(slot) = self.joined.get_mut(self.len) else {
             return Reassembly::Rejected;
         };
-        let joining = self.defragmenter.add(packet, fragment, &mut place.frame);
+        let joining = self.defragmenter.add(packet, fragment, &mut slot.frame);
         if let Reassembly::Complete(joined) = joining {
-            place.link_type = packet.link_type;
-            place.timestamp = packet.timestamp;
-            place.joined = joined;
+            slot.link_type = packet.link_type;
+            slot.timestamp = packet.timestamp;
+            slot.joined = joined;
             self.len += 1;
         }
         joining
@@ -92,7 +93,7 @@ impl Fragments {
 }
 
 impl JoinedPacket {
-    /// The packet as it would have come in one.
+    /// Returns the packet as if it had not been fragmented.
     pub(super) fn packet(&self) -> PacketRef<'_> {
         PacketRef {
             link_type: self.link_type,
@@ -104,19 +105,19 @@ impl JoinedPacket {
 }
 
 impl FlowTable {
-    /// Decodes and keys a packet, or the one it makes whole.
+    /// Decodes and keys a packet or, if it is a fragment, the packet that it completes.
     #[inline(never)]
-    pub(super) fn decode_joining(
+    pub(super) fn decode_reassembling(
         &mut self,
         packet: PacketRef<'_>,
         number: u16,
         slots: &mut [Pending],
         len: &mut usize,
     ) {
-        let stopped = self.decoder.decode(packet, &mut self.parts);
-        let Some(fragment) = self.parts.fragment() else {
+        let stopped = self.decoder.decode(packet, &mut self.encapsulations);
+        let Some(fragment) = self.encapsulations.fragment() else {
             if self.passes(packet) {
-                self.take_parts(packet, number, stopped, slots, len);
+                self.key_encapsulations(packet, number, stopped, slots, len);
             }
             return;
         };
@@ -138,7 +139,7 @@ impl FlowTable {
         self.fragments = Some(fragments);
     }
 
-    /// Keys a joined packet; `last` is the one that made it whole.
+    /// Keys a joined packet; `last` is the fragment that completed it.
     fn take_joined(
         &mut self,
         whole: &JoinedPacket,
@@ -152,7 +153,7 @@ impl FlowTable {
             self.stats.filtered += u64::from(joined.pending_fragments);
             return;
         }
-        // COMPAT: recorded values of the original, which counts the last fragment only.
+        // COMPAT: recorded values of the original, which counts only the last fragment.
         let (fragments, wire_bytes, ip_bytes) = if self.options.recorded {
             (1, 0, 0)
         } else {
@@ -164,14 +165,17 @@ impl FlowTable {
             )
         };
         let first = *len;
-        let stopped = self.decoder.decode_reassembled(packet, &mut self.parts);
-        self.take_parts(packet, IS_JOINED | index as u16, stopped, slots, len);
-        // What lies around the datagram came with every fragment.
-        let mut layers = self.parts.iter().map(|part| part.layers);
+        let stopped = self
+            .decoder
+            .decode_reassembled(packet, &mut self.encapsulations);
+        self.key_encapsulations(packet, IS_JOINED | index as u16, stopped, slots, len);
+        // Encapsulations outside the datagram were in every fragment: they are counted once per
+        // fragment, with the bytes of all fragments from their own offset on.
+        let mut layers = self.encapsulations.iter().map(|part| part.layers);
         let inmost = layers.position(|layers| layers.contains(Layer::FRAGMENT));
-        let outer = inmost.map_or(self.parts.len(), |inmost| inmost + 1);
+        let outer = inmost.map_or(self.encapsulations.len(), |inmost| inmost + 1);
         let pending = slots.get_mut(first..*len).unwrap_or_default();
-        for (part, slot) in self.parts.iter().zip(pending).take(outer) {
+        for (part, slot) in self.encapsulations.iter().zip(pending).take(outer) {
             slot.bytes = if part.link.is_some() || part.network.is_none() {
                 let before = u64::from(part.offset) * fragments;
                 (wire_bytes + u64::from(last.wire_len)).saturating_sub(before)
@@ -182,23 +186,23 @@ impl FlowTable {
         }
     }
 
-    /// Counts for a flow what its packet was before it was joined.
+    /// Counts the fragments of a joined packet in its flow.
     #[cold]
     pub(super) fn count_fragments(
         &mut self,
         record: u32,
         pending: &Pending,
         packet: &JoinedPacket,
-        way: usize,
+        direction: usize,
         is_first: bool,
     ) {
         let (recorded, joined) = (self.options.recorded, &packet.joined);
         let entry = self.arena.get_mut(record);
         let wanted = IS_COUNTED | IS_FRAGMENTED;
         if pending.flags & wanted == wanted && !recorded {
-            entry.hot.packets[way] += u64::from(joined.pending_fragments);
+            entry.hot.packets[direction] += u64::from(joined.pending_fragments);
         }
-        // COMPAT: recorded values of the original, which tells of a flow's first datagram only.
+        // COMPAT: recorded values of the original, which counts only the first datagram of a flow.
         if recorded && !is_first {
             return;
         }
@@ -209,7 +213,7 @@ impl FlowTable {
         }
     }
 
-    /// Gives up datagrams that have waited for too long; all of them without a time.
+    /// Drops incomplete datagrams that exceeded their timeout at `now`; all of them if `now` is `None`.
     pub(super) fn expire_fragments(&mut self, now: Option<Timestamp>) {
         if let Some(fragments) = &mut self.fragments {
             match now {
@@ -220,6 +224,7 @@ impl FlowTable {
         }
     }
 
+    /// Returns whether the filter matches a packet; counts the packet as filtered if not.
     fn passes(&mut self, packet: PacketRef<'_>) -> bool {
         let filter = self.filter.as_ref();
         let passes = filter.is_none_or(|filter| filter.matches(&packet));
@@ -228,14 +233,16 @@ impl FlowTable {
     }
 }
 
-/// Whether the innermost flow of a packet gets a metric of fragments.
-pub(super) fn has_ip_metric(parts: &Encapsulations, index: usize) -> bool {
+/// Returns whether the flow of an encapsulation gets an [`IpMetric`](crate::flow::IpMetric): it is
+/// the innermost one, and the packet has IPv4.
+pub(super) fn has_ip_metric(encapsulations: &Encapsulations, index: usize) -> bool {
     let is_v4 = |protocol| protocol == NetworkProtocol::Ipv4;
-    let mut networks = parts.iter().filter_map(|part| part.network);
-    index + 1 == parts.len() && networks.any(|network| is_v4(network.protocol))
+    let mut networks = encapsulations.iter().filter_map(|part| part.network);
+    index + 1 == encapsulations.len() && networks.any(|network| is_v4(network.protocol))
 }
 
-/// The most bytes of fragments in a table: part of its bound, if it has one.
+/// Returns the byte budget for fragments: an eighth of [`FlowTableOptions::max_bytes`], at most the
+/// default of the defragmenter.
 pub(super) fn fragments_limit(options: &FlowTableOptions) -> usize {
     let most = DefragOptions::default().max_bytes;
     match options.max_bytes {
@@ -251,7 +258,7 @@ mod tests {
     use crate::flow::{Flow, FlowQuery};
     use crate::packet::{PacketBatch, PacketHeader};
 
-    /// The fragment of a UDP datagram of 24 bytes: its 8 bytes of this number.
+    /// Returns one of the three 8-byte fragments of a 24-byte UDP datagram.
     fn fragment(id: u8, number: u8) -> Vec<u8> {
         let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0];
         let more = if number < 2 { 0x20 } else { 0 };
@@ -309,7 +316,7 @@ mod tests {
 
     #[test]
     fn a_tunnel_counts_every_fragment_and_what_it_carries_once() {
-        // A datagram with GRE and ICMP in it, cut behind 8 bytes.
+        // A datagram with GRE and ICMP, fragmented after 8 bytes.
         let mut gre = vec![0, 0, 8, 0, 0x45, 0, 0, 28, 0, 0, 0, 0];
         gre.extend([64, 1, 0, 0, 192, 168, 0, 1, 192, 168, 0, 2]);
         gre.extend([8, 0, 0, 0, 0, 1, 0, 1]);
@@ -363,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn fragments_stand_alone_unless_asked_for() {
+    fn fragments_are_counted_separately_by_default() {
         let mut table = FlowTable::new(FlowTableOptions::default());
         process(&mut table, &[0, 1, 2].map(|number| fragment(1, number)));
         let flows = flows(&table);

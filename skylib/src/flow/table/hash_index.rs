@@ -1,22 +1,27 @@
-//! The index of a flow table: from the hash of a key to the number of a record.
+//! Hash index of a flow table: open addressing with linear probing, from the hash of a key to the
+//! number of a record.
 //!
-//! A slot is one word: 32 bits of the hash and the record's number. A key's home is given by the
-//! upper bits of that half, so growing and removing never look at a record.
+//! A slot is one 64-bit word: the upper 32 bits of the hash (the tag) and the record number. The
+//! home slot of a key is given by the upper bits of the tag, so growing and removing never read a
+//! record. Removal shifts later slots back instead of leaving tombstones. Lookup, insertion and
+//! removal take O(1) expected time; growth doubles the slots and is amortized O(1).
 
 use crate::flow::memory_hint::{huge_pages, prefetch};
 
-/// Open addressing with linear probing, at most three quarters full.
+/// Open-addressing hash index, at most three quarters full.
 #[derive(Debug)]
-pub(super) struct Index {
-    /// `tag << 32 | (record + 1)`; 0 is free. A power of two.
+pub(super) struct HashIndex {
+    /// `tag << 32 | (record + 1)`; 0 is free. `slots.len()` is a power of two, and there is no free
+    /// slot between the home of a used slot and the slot itself.
     slots: Vec<u64>,
-    /// How far a tag is shifted to give its home.
+    /// Right shift from a tag to its home slot: `32 - log2(slots.len())`.
     shift: u32,
+    /// Number of used slots: `4 * len <= 3 * slots.len()`.
     len: usize,
 }
 
-impl Index {
-    /// An empty index.
+impl HashIndex {
+    /// Returns an empty index of 1024 slots.
     pub(super) fn new() -> Self {
         Self {
             slots: vec![0; 1 << MIN_BITS],
@@ -25,7 +30,7 @@ impl Index {
         }
     }
 
-    /// Asks for the memory a lookup of this hash will read.
+    /// Prefetches the slot that a lookup of this hash reads first.
     #[inline]
     pub(super) fn prefetch(&self, hash: u64) {
         if let Some(slot) = self.slots.get(self.home(tag(hash))) {
@@ -33,7 +38,7 @@ impl Index {
         }
     }
 
-    /// The record of a hash that `is` the one looked for.
+    /// Returns the first record with this tag for which `is` returns true.
     #[inline]
     pub(super) fn find(&self, hash: u64, mut is: impl FnMut(u32) -> bool) -> Option<u32> {
         let tag = tag(hash);
@@ -53,16 +58,16 @@ impl Index {
         }
     }
 
-    /// Adds a record; the caller knows that its key is new.
+    /// Adds a record. The caller ensures that its key is not in the index.
     pub(super) fn insert(&mut self, hash: u64, record: u32) {
         if 4 * (self.len + 1) > 3 * self.slots.len() {
             self.grow();
         }
-        self.place(slot(hash, record));
+        self.put(slot(hash, record));
         self.len += 1;
     }
 
-    /// Removes a record.
+    /// Removes a record; does nothing if it is not in the index.
     pub(super) fn remove(&mut self, hash: u64, record: u32) {
         let mask = self.slots.len() - 1;
         let wanted = slot(hash, record);
@@ -74,7 +79,7 @@ impl Index {
             hole = (hole + 1) & mask;
         }
         self.len -= 1;
-        // Close the gap: whatever probes past the hole moves into it.
+        // Backward-shift deletion: a later slot moves into the hole if its probe sequence passes it.
         let mut next = hole;
         loop {
             next = (next + 1) & mask;
@@ -91,21 +96,23 @@ impl Index {
         self.slots[hole] = 0;
     }
 
-    /// Number of records.
+    /// Returns the number of records.
     pub(super) const fn len(&self) -> usize {
         self.len
     }
 
-    /// Bytes held.
+    /// Returns the allocated size of the slots, in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.slots.capacity() * size_of::<u64>()
     }
 
+    /// Returns the slot where the probe sequence of a tag begins.
     fn home(&self, tag: u32) -> usize {
         (tag >> self.shift) as usize
     }
 
-    fn place(&mut self, slot: u64) {
+    /// Writes a slot value into the first free slot from its home on.
+    fn put(&mut self, slot: u64) {
         let mask = self.slots.len() - 1;
         let mut position = self.home((slot >> 32) as u32);
         while self.slots[position] != 0 {
@@ -114,6 +121,7 @@ impl Index {
         self.slots[position] = slot;
     }
 
+    /// Doubles the slots and inserts all values again.
     fn grow(&mut self) {
         let old = std::mem::take(&mut self.slots);
         self.slots = Vec::with_capacity(2 * old.len());
@@ -121,11 +129,12 @@ impl Index {
         self.slots.resize(2 * old.len(), 0);
         self.shift -= 1;
         for slot in old.into_iter().filter(|slot| *slot != 0) {
-            self.place(slot);
+            self.put(slot);
         }
     }
 }
 
+/// Returns the tag of a hash.
 const fn tag(hash: u64) -> u32 {
     (hash >> 32) as u32
 }
@@ -142,13 +151,15 @@ fn slot(hash: u64, record: u32) -> u64 {
     (u64::from(tag(hash)) << 32) | (u64::from(record) + 1)
 }
 
+/// Base-2 logarithm of the smallest number of slots.
 const MIN_BITS: u32 = 10;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// A hash per record, most of them in the last few homes so that probing wraps around.
+    /// Returns a hash for a record; two in three are near the last home slots, so that probing
+    /// wraps around.
     fn hash(record: u32) -> u64 {
         let spread = u64::from(record).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         if record.is_multiple_of(3) {
@@ -160,7 +171,7 @@ mod tests {
 
     #[test]
     fn records_are_found_until_removed() {
-        let mut index = Index::new();
+        let mut index = HashIndex::new();
         let count = 5000;
         for record in 0..count {
             index.insert(hash(record), record);
@@ -182,7 +193,7 @@ mod tests {
 
     #[test]
     fn equal_hashes_stay_apart() {
-        let mut index = Index::new();
+        let mut index = HashIndex::new();
         for record in [7, 8, 9] {
             index.insert(42 << 32, record);
         }
@@ -195,7 +206,7 @@ mod tests {
 
     #[test]
     fn it_is_never_more_than_three_quarters_full() {
-        let mut index = Index::new();
+        let mut index = HashIndex::new();
         for record in 0..(1 << 12) {
             index.insert(hash(record), record);
             assert!(4 * index.len() <= 3 * index.slots.len());

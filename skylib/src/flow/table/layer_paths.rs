@@ -1,30 +1,32 @@
-//! The layers paths a table has seen, by number.
+//! Interning of layer paths: an entry stores a 16-bit number instead of a path.
 
 use hashbrown::HashMap;
 
 use crate::decode::LayersPath;
 use crate::value::Text;
 
-/// Paths by number, with what follows from them.
+/// Interned layer paths of a table. `numbers` and `paths` have the same length, at most [`LIMIT`].
 #[derive(Debug, Default)]
-pub(super) struct Paths {
+pub(super) struct LayerPaths {
+    /// Number of each path.
     numbers: HashMap<LayersPath, u16>,
+    /// Derived values by path number.
     paths: Vec<PathInfo>,
 }
 
-/// What follows from a path.
+/// Values derived from a layer path.
 #[derive(Clone, Debug)]
 pub(super) struct PathInfo {
-    /// As clients see it.
+    /// Text in flow records, such as `Ethernet/IPv4/TCP`.
     pub(super) text: Text,
     /// Name of its last layer.
     pub(super) application: Text,
-    /// Queue of flows whose application that is.
+    /// Index of the age queue of flows with this application.
     pub(super) class: u8,
 }
 
 impl PathInfo {
-    /// Of a path; `class` tells the queue of an application.
+    /// Returns the values of a path; `class` maps an application name to its age queue.
     pub(super) fn new(path: &LayersPath, class: impl Fn(&str) -> u8) -> Self {
         let application = path.application().map_or("", |layer| layer.name());
         Self {
@@ -35,9 +37,9 @@ impl PathInfo {
     }
 }
 
-impl Paths {
-    /// The number of a path; `None` if it is new and the list is full (hostile traffic can nest
-    /// layers in more ways than are worth remembering).
+impl LayerPaths {
+    /// Returns the number of a path, interning it if it is new; `None` if it is new and [`LIMIT`]
+    /// paths are interned (hostile traffic can nest layers in arbitrarily many ways).
     pub(super) fn number(&mut self, path: &LayersPath, class: impl Fn(&str) -> u8) -> Option<u16> {
         if let Some(number) = self.numbers.get(path) {
             return Some(*number);
@@ -50,12 +52,13 @@ impl Paths {
         Some(number)
     }
 
+    /// Returns the values of an interned path.
     pub(super) fn get(&self, number: u16) -> Option<&PathInfo> {
         self.paths.get(usize::from(number))
     }
 }
 
-/// The most paths remembered.
+/// Largest number of interned paths.
 const LIMIT: u16 = 4096;
 
 #[cfg(test)]
@@ -64,8 +67,8 @@ mod tests {
     use crate::decode::Layer;
 
     #[test]
-    fn a_path_keeps_its_number_and_the_list_ends() {
-        let mut paths = Paths::default();
+    fn a_path_has_one_number_and_the_list_is_bounded() {
+        let mut paths = LayerPaths::default();
         let path = |i: usize| -> LayersPath {
             let digits = [i % 60, i / 60 % 60, i / 3600].map(|digit| Layer::ALL[digit]);
             digits.into_iter().collect()

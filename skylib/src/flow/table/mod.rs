@@ -1,8 +1,35 @@
-//! `FlowTable`: packets in, flows out.
+//! `FlowTable`: packets in, flows out. The `impl` is split by step:
+//!
+//! ```text
+//!   batch ─▶ process.rs ── decode, key ─▶ find (hash_index.rs) ─▶ count (entry.rs) ─▶ extras
+//!               │  ▲ joined packet              │ not found                             │
+//!               ▼  │                            ▼                                       ▼
+//!           fragments.rs                  new_flow.rs: decode again,      raw packets (process.rs)
+//!                                         evict.rs if full, link entry    segments.rs ─▶ tcp_stream
+//!                                                                         extra_messages.rs
+//!   time ──▶ timer.rs ── update, expire, flush ─▶ export.rs: entry ─▶ Flow ─▶ FlowSink
+//!   query ─▶ scan.rs ─── visit entries, filter ─▶ export.rs: fields, entry ─▶ Flow ─▶ FlowSet
+//! ```
+//!
+//! | file | content |
+//! |---|---|
+//! | `mod.rs` | construction, byte budget, statistics |
+//! | `process.rs` | per-packet path of a batch |
+//! | `fragments.rs` | IPv4 fragments, reassembled before they are keyed |
+//! | `new_flow.rs` | creation of an entry from its first packet |
+//! | `evict.rs` | eviction of the least recently used flow, removal of a flow |
+//! | `segments.rs` | TCP segments, passed to the [stream state](super::tcp_stream); `TcpMetric` |
+//! | `extra_messages.rs` | DNS, DHCPv4 and VRRP messages stored with a flow |
+//! | `timer.rs` | `tick`, `replay`, `update`, `expire`, `flush`, `end` |
+//! | `scan.rs` | `query`, `count_flows`, resumable scans |
+//! | `export.rs` | from an entry to a `Flow`; field access for filters |
+//! | `entry.rs` | memory layout of a flow; slabs for rare data |
+//! | `arena.rs`, `hash_index.rs`, `age_queue.rs`, `layer_paths.rs` | data structures |
 
 mod age_queue;
 mod arena;
 mod entry;
+mod evict;
 mod export;
 mod extra_messages;
 mod fragments;
@@ -16,12 +43,12 @@ mod timer;
 
 use std::hash::{BuildHasher, Hasher};
 
-use self::age_queue::Queue;
+use self::age_queue::AgeQueue;
 use self::arena::Arena;
 use self::entry::{Entry, Interval, Rare, Slab};
 use self::fragments::Fragments;
-use self::hash_index::Index;
-use self::layer_paths::Paths;
+use self::hash_index::HashIndex;
+use self::layer_paths::LayerPaths;
 use self::process::Pending;
 pub use self::scan::FlowScan;
 use self::timer::Timers;
@@ -30,15 +57,15 @@ use super::options::FlowTableOptions;
 use super::packet_filter::PacketFilter;
 use super::record::Flow;
 use super::stats::FlowTableStats;
-use super::tcp_stream::Streams;
+use super::tcp_stream::TcpStreams;
 use crate::decode::{Decoder, Encapsulations};
 use crate::packet::PacketBatch;
 
-/// The flows of one capture point.
+/// Table of the flows at one capture point.
 ///
-/// One thread writes it; it reads no clock: packets carry their times, and timers run when told
-/// ([`FlowTable::tick`]). Memory is bounded by [`FlowTableOptions::max_entries`] and
-/// [`FlowTableOptions::max_bytes`].
+/// One thread writes it. It reads no clock: packets have timestamps, and the caller runs the timers
+/// ([`tick`](Self::tick)). Memory is bounded by [`FlowTableOptions::max_entries`] and
+/// [`FlowTableOptions::max_bytes`]; a full table evicts the least recently used flows.
 ///
 /// ```
 /// use skylib::flow::{FlowQuery, FlowTable, FlowTableOptions};
@@ -68,46 +95,56 @@ pub struct FlowTable {
     seed: HashSeed,
     decoder: Decoder,
     filter: Option<Box<dyn PacketFilter>>,
-    index: Index,
+    /// From the hash of a key to a record number; has exactly the entries in use.
+    index: HashIndex,
+    /// Entries by record number.
     arena: Arena,
+    /// Counters of former intervals, by `cold.interval`.
     intervals: Slab<Interval>,
+    /// Data that few flows have, by `cold.rare`.
     rare: Slab<Rare>,
-    paths: Paths,
-    /// Flows by age; the first queue, and one for each application with a timeout.
-    queues: Vec<Queue>,
-    /// Records with packets since the previous update, if updates send any.
+    /// Interned layer paths, by `cold.path`.
+    paths: LayerPaths,
+    /// Every entry in use is in exactly one age queue, `queues[cold.class]`: the first, or that of
+    /// its application if it has a timeout.
+    queues: Vec<AgeQueue>,
+    /// Records with packets since the previous update; each with `HOT_LISTED`, and at most once.
+    /// Empty if updates send nothing. May contain removed records.
     touched: Vec<u32>,
-    /// Records with an end seen.
+    /// Records ended by TCP; each with `HOT_FINISHING`, and at most once. May contain removed records.
     finishing: Vec<u32>,
     timers: Timers,
-    /// The most flows that both bounds allow.
+    /// Largest number of flows that both `max_entries` and `max_bytes` allow; at least 1.
     limit: usize,
-    /// Evicted flows that wait to be sent.
+    /// Evicted flows that were not sent yet; at most [`evict::MAX_EVICTED`].
     evicted: Vec<Flow>,
-    /// Bytes of the contents of extra layers.
-    contents_bytes: usize,
-    /// Bytes of TCP segments that wait for others.
+    /// Sum of `ExtraMessage::bytes` of all flows.
+    extra_message_bytes: usize,
+    /// Sum of `TcpStreams::bytes` of all flows.
     segment_bytes: usize,
-    /// Where fragments wait, if they are joined.
+    /// Reassembly state, if the options enable it.
     fragments: Option<Box<Fragments>>,
-    /// Whether an option wants more of packets than headers and lengths.
-    looks_inside: bool,
-    /// Whether [`FlowTable::end`] has been called.
+    /// Whether an option needs more of a packet than its headers and lengths.
+    reads_payload: bool,
+    /// Whether [`FlowTable::end`] was called.
     has_ended: bool,
     stats: FlowTableStats,
-    parts: Encapsulations,
-    first_parts: Encapsulations,
+    /// Decoder output of the current packet.
+    encapsulations: Encapsulations,
+    /// Decoder output of the first packet of a new flow.
+    first_encapsulations: Encapsulations,
+    /// Buffer of a batch: one element for each encapsulation that a batch can have.
     pending: Vec<Pending>,
 }
 
 impl FlowTable {
-    /// An empty table.
+    /// Returns an empty table.
     #[must_use]
     pub fn new(options: FlowTableOptions) -> Self {
         let seed = options
             .seed
             .unwrap_or_else(|| std::hash::RandomState::new().build_hasher().finish());
-        let others = extra_messages::contents_limit(&options)
+        let others = extra_messages::extra_messages_limit(&options)
             + fragments::fragments_limit(&options)
             + segments::segments_limit(&options);
         let by_bytes = options.max_bytes.map_or(usize::MAX, |bytes| {
@@ -117,61 +154,61 @@ impl FlowTable {
             seed: HashSeed::new(seed),
             decoder: Decoder::new(options.decoder.clone()),
             filter: None,
-            index: Index::new(),
+            index: HashIndex::new(),
             arena: Arena::new(),
             intervals: Slab::new(),
             rare: Slab::new(),
-            paths: Paths::default(),
-            queues: vec![Queue::new(); 1 + options.application_timeouts.len().min(MAX_TIMEOUTS)],
+            paths: LayerPaths::default(),
+            queues: vec![AgeQueue::new(); 1 + options.application_timeouts.len().min(MAX_TIMEOUTS)],
             touched: Vec::new(),
             finishing: Vec::new(),
-            timers: Timers::new(options.update, options.expire),
+            timers: Timers::new(options.update_interval, options.expiry_interval),
             limit: options.max_entries.min(by_bytes).max(1),
             evicted: Vec::new(),
-            contents_bytes: 0,
+            extra_message_bytes: 0,
             segment_bytes: 0,
             fragments: Fragments::new(&options),
-            looks_inside: options.reassemble_tcp || !options.extra_layers.is_none(),
+            reads_payload: options.reassemble_tcp || !options.extra_layers.is_none(),
             has_ended: false,
             stats: FlowTableStats::default(),
-            parts: Encapsulations::new(),
-            first_parts: Encapsulations::new(),
+            encapsulations: Encapsulations::new(),
+            first_encapsulations: Encapsulations::new(),
             pending: vec![Pending::NONE; BATCH * Encapsulations::CAPACITY],
             options,
         }
     }
 
-    /// Counts only packets that pass; `None` counts all.
+    /// Sets the filter: only packets that match are counted; `None` counts all.
     pub fn set_filter(&mut self, filter: Option<Box<dyn PacketFilter>>) {
         self.filter = filter;
     }
 
-    /// Counts packets. Those of one table come in order, as one thread captured them.
+    /// Counts packets. The caller passes the packets of one table in capture order.
     pub fn process(&mut self, batch: &PacketBatch<'_>) {
         for headers in batch.headers.chunks(BATCH) {
             self.process_batch(&PacketBatch { headers, ..*batch });
         }
     }
 
-    /// Number of flows.
+    /// Returns the number of flows.
     #[must_use]
     pub const fn len(&self) -> usize {
         self.index.len()
     }
 
-    /// Whether there is no flow.
+    /// Returns whether the table has no flow.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// What it is made of.
+    /// Returns the options of the table.
     #[must_use]
     pub const fn options(&self) -> &FlowTableOptions {
         &self.options
     }
 
-    /// What was counted so far.
+    /// Returns the counters since the table was created, and its current size.
     #[must_use]
     pub fn stats(&self) -> FlowTableStats {
         let lists = self.touched.capacity() + self.finishing.capacity();
@@ -179,7 +216,7 @@ impl FlowTable {
             + self.index.bytes()
             + self.intervals.bytes()
             + self.rare.bytes()
-            + self.contents_bytes
+            + self.extra_message_bytes
             + self.segment_bytes
             + self
                 .fragments
@@ -193,8 +230,8 @@ impl FlowTable {
         }
     }
 
-    /// Whether options make more flows than a few have a [`Rare`].
-    const fn keeps_rare(options: &FlowTableOptions) -> bool {
+    /// Returns whether the options give every flow a [`Rare`], not just a few.
+    const fn needs_rare(options: &FlowTableOptions) -> bool {
         options.extra_tcp_metric
             || options.reassemble_tcp
             || options.ip_defrag
@@ -202,22 +239,22 @@ impl FlowTable {
             || !options.extra_layers.is_none()
     }
 
-    /// What a flow takes at most, all told: its entry, its share of index and lists, former
-    /// intervals, and what the options add.
+    /// Returns the largest size of a flow in bytes: its entry, its share of the index and the lists,
+    /// its former intervals, and what the options add.
     const fn flow_bytes(options: &FlowTableOptions) -> usize {
         let entry = size_of::<Entry>() + size_of::<Interval>();
         let index = 4 * size_of::<u64>();
-        // Touched, finishing, and free slots of both slabs; a list may have room for twice its
-        // content.
+        // Touched, finishing, and free slots of both slabs; the capacity of a list may be twice its
+        // length.
         let lists = 2 * 4 * size_of::<u32>();
-        let rare = if Self::keeps_rare(options) {
+        let rare = if Self::needs_rare(options) {
             size_of::<Rare>()
         } else {
             0
         };
         let raw = options.raw_packet_limit as usize * RAW_PACKET_BYTES;
         let streams = if options.reassemble_tcp {
-            size_of::<Streams>()
+            size_of::<TcpStreams>()
         } else {
             0
         };
@@ -233,11 +270,11 @@ impl std::fmt::Debug for FlowTable {
     }
 }
 
-/// Packets decoded before the first of them is counted, so that the memory they need is there.
+/// Packets decoded before the first is counted, so that prefetched memory has arrived.
 const BATCH: usize = 32;
-/// Applications with a timeout that are told apart.
+/// Largest number of applications with a timeout; further ones have none.
 const MAX_TIMEOUTS: usize = 255;
-/// What a raw packet is reckoned with: the default snap length and its record.
+/// Assumed size of a raw packet, in bytes: the default snap length and its record.
 const RAW_PACKET_BYTES: usize = 256 + 64;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! How a flow begins: what is kept of its first packet.
+//! Creation of a flow from its first packet.
 
 use super::FlowTable;
 use super::entry::{
@@ -6,18 +6,20 @@ use super::entry::{
     HAS_TRANSPORT, HAS_UDP, HOT_ALIVE, HOT_SWAPPED, Hot, NONE, OtherNetwork, Rare, TcpTimes,
 };
 use super::fragments::has_ip_metric;
-use super::process::{IS_SWAPPED, Packets, Pending};
+use super::process::{BatchPackets, IS_SWAPPED, Pending};
 use crate::decode::{Encapsulation, NetworkProtocol, TransportProtocol};
 use crate::flow::metric::IpMetric;
 
 impl FlowTable {
-    /// Begins a flow; `None` if there are no more record numbers.
+    /// Creates a flow for an encapsulation, evicting others if the table is full.
+    ///
+    /// Returns its record number, or `None` if all record numbers are in use.
     #[cold]
-    pub(super) fn begin(
+    pub(super) fn begin_flow(
         &mut self,
         pending: &Pending,
         parent: Option<u32>,
-        packets: Packets<'_>,
+        packets: BatchPackets<'_>,
     ) -> Option<u32> {
         let parent_uuid = parent
             .filter(|record| *record != NONE)
@@ -25,28 +27,30 @@ impl FlowTable {
         while self.index.len() >= self.limit {
             self.evict();
         }
-        // The same bytes give the same parts; keeping those of every packet would cost more.
-        let mut parts = std::mem::take(&mut self.first_parts);
+        // Decodes the packet again: that is cheaper than storing the encapsulations of every
+        // packet of a batch for the few that begin a flow. The result is the same.
+        let mut encapsulations = std::mem::take(&mut self.first_encapsulations);
         let packet = packets.of(pending);
         let stopped = if packets.joined(pending).is_some() {
-            self.decoder.decode_reassembled(packet, &mut parts)
+            self.decoder.decode_reassembled(packet, &mut encapsulations)
         } else {
-            self.decoder.decode(packet, &mut parts)
+            self.decoder.decode(packet, &mut encapsulations)
         };
         debug_assert!(
-            stopped.is_ok() || !parts.is_empty(),
+            stopped.is_ok() || !encapsulations.is_empty(),
             "a part was there before"
         );
-        let part = parts
+        let part = encapsulations
             .get(pending.part as usize)
             .copied()
             .unwrap_or_default();
         let other_network = part.network.filter(|network| {
-            let ends = parts.key_network(pending.part as usize);
+            let ends = encapsulations.key_network(pending.part as usize);
             ends != Some((network.source, network.destination))
         });
-        let has_ip_metric = self.options.ip_defrag && has_ip_metric(&parts, pending.part as usize);
-        self.first_parts = parts;
+        let has_ip_metric =
+            self.options.ip_defrag && has_ip_metric(&encapsulations, pending.part as usize);
+        self.first_encapsulations = encapsulations;
 
         let mut rare = Rare {
             ip: has_ip_metric.then(IpMetric::default),
@@ -70,9 +74,9 @@ impl FlowTable {
         if path.is_none() {
             rare.path = Some(part.layers);
         }
-        let keeps_rare =
+        let needs_rare =
             other_network.is_some() || rare.tcp.is_some() || has_ip_metric || path.is_none();
-        let rare = if keeps_rare {
+        let rare = if needs_rare {
             self.rare.insert(rare)
         } else {
             NONE
@@ -119,21 +123,21 @@ impl FlowTable {
         entry.cold.class = self.class(&entry);
         let class = entry.cold.class;
         let record = self.arena.insert(entry)?;
-        self.list_touched(record);
+        self.mark_touched(record);
         self.queues[usize::from(class)].push(&mut self.arena, record);
         self.index.insert(pending.hash, record);
-        self.stats.begun += 1;
+        self.stats.created += 1;
         Some(record)
     }
 }
 
-/// Which layers a flow has.
+/// Returns the `HAS_*` flags of an encapsulation.
 fn layers(part: &Encapsulation) -> u8 {
     let mut layers = 0;
     if part.link.is_some() {
         layers |= HAS_LINK;
     }
-    // An IP header too short for its addresses is no end of anything.
+    // An IP header truncated before its addresses gives no Network layer.
     if part
         .network
         .is_some_and(|network| !network.source.is_none())
@@ -152,7 +156,9 @@ fn layers(part: &Encapsulation) -> u8 {
         }
 }
 
-/// The queue of flows of an application.
+/// Returns the age queue of flows of an application: 1 + its position in
+/// [`FlowTableOptions::application_timeouts`](crate::flow::FlowTableOptions::application_timeouts),
+/// or 0 if it has no timeout.
 pub(super) fn timeout_class(options: &crate::flow::FlowTableOptions, application: &str) -> u8 {
     let timeouts = options
         .application_timeouts

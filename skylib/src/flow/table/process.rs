@@ -1,4 +1,10 @@
-//! What a packet does to the table: finds or begins its flows, and counts.
+//! The per-packet path: decode, key, find, count.
+//!
+//! [`FlowTable::process_batch`] runs software-pipelined over a batch of up to 32 packets: first all
+//! packets are decoded and keyed (their index slots are prefetched), then all keys are looked up
+//! (their entries are prefetched), then all are counted. The memory latency of one packet overlaps
+//! with the work on others. Each encapsulation of a packet (a [`Pending`]) costs one O(1) lookup in
+//! the hash index and a write to one cache line; no list or timer is touched.
 
 use prost::bytes::Bytes;
 
@@ -7,10 +13,10 @@ use super::entry::{
     END_FIN, Entry, HAS_LINK, HAS_NETWORK, HAS_TCP, HAS_TRANSPORT, HOT_FINISHING, HOT_LISTED,
     HOT_USED, Interval, NONE, Rare,
 };
-use super::extra_messages::Contents;
+use super::extra_messages::MessageRange;
 use super::fragments::{Fragments, JoinedPacket};
 use crate::decode::{DecodeError, IcmpEcho, TcpFlags};
-use crate::flow::flow_ids::Identifiers;
+use crate::flow::flow_ids::FlowIds;
 use crate::flow::key::{FlowKey, PacketKey};
 use crate::flow::memory_hint::{CACHE_LINE, prefetch};
 use crate::flow::options::LayerKeyMode;
@@ -18,36 +24,39 @@ use crate::flow::record::{FinishType, RawPacket};
 use crate::packet::{PacketBatch, PacketRef};
 use crate::time::Timestamp;
 
-/// A part of a packet on its way into the table.
+/// Keyed encapsulation of a packet, between decoding and counting.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pending {
     pub(super) key: FlowKey,
     pub(super) hash: u64,
     pub(super) timestamp: Timestamp,
+    /// Bytes to count: the length on the wire, or the IP length where the flow begins at layer 3.
     pub(super) bytes: u64,
-    /// Where the part starts in the packet.
+    /// Offset of the encapsulation in the packet, in bytes.
     offset: u32,
-    /// The part around this one, in the list of pending ones; [`NONE`]: none.
+    /// Index of the enclosing encapsulation among the pending ones; [`NONE`] for an outermost one.
     parent: u32,
-    /// Where it may be or has been counted; [`NONE`] as long as neither is known.
+    /// Candidate record after the lookup, then the record it was counted in; [`NONE`] if unknown.
     record: u32,
-    /// Number of the packet in the batch or among its joined ones, and of the part in the packet.
+    /// Index of the packet in the batch, or of the joined packet with the upper bit set.
     packet: u16,
+    /// Index of the encapsulation in the packet.
     pub(super) part: u8,
     pub(super) tcp: TcpFlags,
     source_port: u16,
     hop_limit: u8,
     /// `IS_*`.
     pub(super) flags: u8,
-    /// Valid with [`HAS_CONTENTS`].
-    pub(super) contents: Contents,
-    /// Sequence number and length of the payload, valid with [`IS_SEGMENT`].
+    /// Extra message; valid only with [`HAS_EXTRA_MESSAGE`].
+    pub(super) message: MessageRange,
+    /// Sequence number of the TCP segment; valid only with [`IS_SEGMENT`].
     pub(super) sequence: u32,
+    /// Payload length of the TCP segment, in bytes; valid only with [`IS_SEGMENT`].
     pub(super) payload_len: u32,
 }
 
 impl Pending {
-    /// Nothing yet.
+    /// Initial value of an unused slot.
     pub(super) const NONE: Self = Self {
         key: FlowKey::NONE,
         hash: 0,
@@ -62,29 +71,32 @@ impl Pending {
         source_port: 0,
         hop_limit: 0,
         flags: 0,
-        contents: Contents::NONE,
+        message: MessageRange::NONE,
         sequence: 0,
         payload_len: 0,
     };
 }
 
-/// See [`PacketKey`].
+/// [`PacketKey::is_swapped`].
 pub(super) const IS_SWAPPED: u8 = 0x01;
+/// [`PacketKey::is_local`].
 const IS_LOCAL: u8 = 0x02;
-/// Whether its packets and bytes count.
+/// Its packet and bytes are counted.
 pub(super) const IS_COUNTED: u8 = 0x04;
+/// ICMP echo request.
 const IS_REQUEST: u8 = 0x08;
+/// ICMP echo reply.
 const IS_REPLY: u8 = 0x10;
-/// Whether it has contents of an extra layer that its flow wants.
-const HAS_CONTENTS: u8 = 0x20;
-/// Whether it came with every fragment of the joined packet.
+/// It has a message of a selected extra layer.
+pub(super) const HAS_EXTRA_MESSAGE: u8 = 0x20;
+/// Its headers were in every fragment of the joined packet.
 pub(super) const IS_FRAGMENTED: u8 = 0x40;
-/// Whether it is a TCP segment that its flow follows.
+/// It is a TCP segment, and TCP streams are tracked.
 const IS_SEGMENT: u8 = 0x80;
 
 impl FlowTable {
-    /// Decodes and keys all packets, then looks for all flows, then counts: what one packet needs
-    /// from memory comes while others are worked on.
+    /// Processes up to [`BATCH`](super::BATCH) packets: decodes and keys all, then looks up all,
+    /// then counts all, with prefetches between the three passes.
     pub(super) fn process_batch(&mut self, batch: &PacketBatch<'_>) {
         self.stats.packets += batch.headers.len() as u64;
         let mut slots = std::mem::take(&mut self.pending);
@@ -92,7 +104,7 @@ impl FlowTable {
         if let Some(fragments) = &mut self.fragments {
             fragments.begin_batch();
             for (number, packet) in (0_u16..).zip(batch.iter()) {
-                self.decode_joining(packet, number, &mut slots, &mut len);
+                self.decode_reassembling(packet, number, &mut slots, &mut len);
             }
         } else {
             for at in 0..AHEAD {
@@ -103,17 +115,18 @@ impl FlowTable {
                 self.decode(packet, number, &mut slots, &mut len);
             }
         }
-        // Packets are looked at while flows change.
+        // Taken out, because `packets` borrows it while `self` is mutated.
         let fragments = self.fragments.take();
-        let packets = Packets {
+        let packets = BatchPackets {
             batch,
             fragments: fragments.as_deref(),
         };
-        let keeps_more =
-            self.looks_inside || fragments.is_some() || self.options.raw_packet_limit > 0;
+        let has_extras =
+            self.reads_payload || fragments.is_some() || self.options.raw_packet_limit > 0;
         let pending = &mut slots[..len];
         for part in pending.iter_mut() {
-            // Whatever has this tag is the flow, but for one in four thousand millions.
+            // The first slot with the same 32-bit tag is the flow, but for one lookup in 2³²;
+            // `find` compares the whole key.
             part.record = self.index.find(part.hash, |_| true).unwrap_or(NONE);
             if part.record != NONE {
                 let entry = self.arena.get(part.record);
@@ -124,20 +137,20 @@ impl FlowTable {
         for at in 0..pending.len() {
             let part = &pending[at];
             let found = self.find(part);
-            let (record, way) = match found {
+            let (record, direction) = match found {
                 Some(record) => (record, self.count(record, part, false)),
                 None => {
                     let parent = pending
                         .get(part.parent as usize)
                         .map(|parent| parent.record);
-                    let Some(record) = self.begin(part, parent, packets) else {
+                    let Some(record) = self.begin_flow(part, parent, packets) else {
                         continue;
                     };
                     (record, self.count(record, part, true))
                 }
             };
-            if keeps_more {
-                self.keep_more(record, part, packets, way, found.is_none());
+            if has_extras {
+                self.record_extras(record, part, packets, direction, found.is_none());
             }
             pending[at].record = record;
         }
@@ -145,31 +158,31 @@ impl FlowTable {
         self.pending = slots;
     }
 
-    /// Keeps what options want of a part beside its packet and bytes.
+    /// Records what the options select beyond packets and bytes.
     #[inline(never)]
-    fn keep_more(
+    fn record_extras(
         &mut self,
         record: u32,
         part: &Pending,
-        packets: Packets<'_>,
-        way: usize,
+        packets: BatchPackets<'_>,
+        direction: usize,
         is_first: bool,
     ) {
         if let Some(joined) = packets.joined(part) {
-            self.count_fragments(record, part, joined, way, is_first);
+            self.count_fragments(record, part, joined, direction, is_first);
         }
         if self.options.raw_packet_limit > 0 {
-            self.keep_raw(record, packets.of(part), part.offset);
+            self.store_raw_packet(record, packets.of(part), part.offset);
         }
         if part.flags & IS_SEGMENT != 0 {
-            self.follow_segment(record, part);
+            self.track_segment(record, part);
         }
-        if part.flags & HAS_CONTENTS != 0 {
-            self.keep_contents(record, part, packets.of(part), is_first);
+        if part.flags & HAS_EXTRA_MESSAGE != 0 {
+            self.store_extra_message(record, part, packets.of(part), is_first);
         }
     }
 
-    /// The record of a part's flow.
+    /// Returns the record of the flow with this key.
     #[inline(always)]
     fn find(&self, part: &Pending) -> Option<u32> {
         let mode = self.options.layer_key_mode;
@@ -177,10 +190,11 @@ impl FlowTable {
         if part.record != NONE && is(part.record) {
             return Some(part.record);
         }
-        // It may have begun in this batch.
+        // The candidate is another flow with the same tag, or the flow began in this batch.
         self.index.find(part.hash, is)
     }
 
+    /// Filters, decodes and keys a packet.
     #[inline(always)]
     fn decode(
         &mut self,
@@ -197,13 +211,13 @@ impl FlowTable {
             self.stats.filtered += 1;
             return;
         }
-        let stopped = self.decoder.decode(packet, &mut self.parts);
-        self.take_parts(packet, number, stopped, slots, len);
+        let stopped = self.decoder.decode(packet, &mut self.encapsulations);
+        self.key_encapsulations(packet, number, stopped, slots, len);
     }
 
-    /// Keys the parts of a packet.
+    /// Appends a [`Pending`] for every encapsulation of the decoded packet.
     #[inline(always)]
-    pub(super) fn take_parts(
+    pub(super) fn key_encapsulations(
         &mut self,
         packet: PacketRef<'_>,
         number: u16,
@@ -214,14 +228,21 @@ impl FlowTable {
         if let Err(stopped) = stopped {
             self.stats.stopped.count(stopped);
         }
-        self.stats.parts_without_flow += self.parts.without_flow() as u64;
+        self.stats.encapsulations_without_flow += self.encapsulations.without_flow() as u64;
         let mode = self.options.layer_key_mode;
         let mut parent = NONE;
         let mut parent_hash = 0;
-        let is_plain = self.parts.is_plain();
-        for (index, part) in self.parts.iter().enumerate() {
+        let is_plain = self.encapsulations.is_plain();
+        for (index, part) in self.encapsulations.iter().enumerate() {
             let is_plain = is_plain || index > 0;
-            let key = PacketKey::new(&self.parts, index, part, is_plain, mode, parent_hash);
+            let key = PacketKey::new(
+                &self.encapsulations,
+                index,
+                part,
+                is_plain,
+                mode,
+                parent_hash,
+            );
             let hash = key.key.hash(self.seed, mode);
             self.index.prefetch(hash);
             let by_link = part.link.is_some() || mode == LayerKeyMode::L3;
@@ -267,31 +288,31 @@ impl FlowTable {
         }
         if parent == NONE {
             self.stats.without_flow += 1;
-        } else if self.looks_inside
+        } else if self.reads_payload
             && let Some(innermost) = slots.get_mut(parent as usize)
         {
-            self.look_inside(packet, innermost);
+            self.read_payload(packet, innermost);
         }
     }
 
-    /// Notes what an innermost part tells beside its headers.
+    /// Records the extra message and the TCP segment of the innermost encapsulation.
     #[inline(never)]
-    fn look_inside(&self, packet: PacketRef<'_>, innermost: &mut Pending) {
+    fn read_payload(&self, packet: PacketRef<'_>, innermost: &mut Pending) {
         if !self.options.extra_layers.is_none()
-            && let Some(contents) = self.contents_of(&self.parts)
+            && let Some(message) = self.extra_message_of(&self.encapsulations)
         {
-            innermost.contents = contents;
-            innermost.flags |= HAS_CONTENTS;
+            innermost.message = message;
+            innermost.flags |= HAS_EXTRA_MESSAGE;
         }
         if self.options.reassemble_tcp
-            && let Some((sequence, payload_len)) = self.segment_of(packet, &self.parts)
+            && let Some((sequence, payload_len)) = self.segment_of(packet, &self.encapsulations)
         {
             (innermost.sequence, innermost.payload_len) = (sequence, payload_len);
             innermost.flags |= IS_SEGMENT;
         }
     }
 
-    /// Counts a part for its flow; tells whether it goes from A to B (0) or back (1).
+    /// Counts an encapsulation in its flow. Returns its direction: 0 from A to B, 1 from B to A.
     #[inline(always)]
     fn count(&mut self, record: u32, pending: &Pending, is_first: bool) -> usize {
         let interval = self.timers.interval();
@@ -301,35 +322,36 @@ impl FlowTable {
             self.begin_interval(record);
             entry = self.arena.get_mut(record);
         }
-        let is_same_way = entry.is_same_way(pending.flags);
+        let is_a_to_b = entry.is_a_to_b(pending.flags);
         let hot = &mut entry.hot;
         if !is_first {
             hot.flags |= HOT_USED;
         }
         let now = pending.timestamp.as_ms();
         hot.last = if recorded { now } else { hot.last.max(now) };
-        let mut way = usize::from(!is_same_way);
+        let mut direction = usize::from(!is_a_to_b);
         if pending.flags & IS_COUNTED != 0 {
             // COMPAT: counters of local traffic, whose ends only ports tell apart, equal the
-            // original's, which compares the ports the wrong way round.
+            // original's, which compares the ports in the wrong order.
             let is_ab = if pending.flags & IS_LOCAL != 0 && entry.cold.layers & HAS_TRANSPORT != 0 {
                 entry.cold.ports[0] > pending.source_port
             } else {
-                is_same_way
+                is_a_to_b
             };
-            way = usize::from(!is_ab);
-            hot.packets[way] += 1;
-            hot.bytes[way] += pending.bytes;
+            direction = usize::from(!is_ab);
+            hot.packets[direction] += 1;
+            hot.bytes[direction] += pending.bytes;
         }
         let ends = TcpFlags::SYN.0 | TcpFlags::FIN.0 | TcpFlags::RST.0;
         if pending.tcp.0 & ends != 0 || pending.flags & (IS_REQUEST | IS_REPLY) != 0 {
-            measure(entry, pending);
-            self.follow_tcp(record, pending, is_same_way, is_first);
+            measure_rtt(entry, pending);
+            self.track_tcp_flags(record, pending, is_a_to_b, is_first);
         }
-        way
+        direction
     }
 
-    /// The first packet of a flow in an interval: keeps what the intervals before counted.
+    /// Saves the counters of the previous intervals, at the first packet of a flow in the current
+    /// interval.
     #[cold]
     fn begin_interval(&mut self, record: u32) {
         let current = self.timers.interval();
@@ -340,6 +362,7 @@ impl FlowTable {
             .get(entry.cold.interval)
             .copied()
             .unwrap_or_default();
+        // If the flow was silent for the whole interval before, that interval added nothing.
         let was_last = entry.hot.touched == current.wrapping_sub(1);
         let interval = Interval {
             base: totals,
@@ -355,30 +378,30 @@ impl FlowTable {
             None => entry.cold.interval = self.intervals.insert(interval),
         }
         entry.hot.touched = current;
-        self.list_touched(record);
+        self.mark_touched(record);
     }
 
-    /// Notes that an update is to send a flow, if updates send any.
-    pub(super) fn list_touched(&mut self, record: u32) {
+    /// Adds a flow to the list of the next update, unless only final records are sent.
+    pub(super) fn mark_touched(&mut self, record: u32) {
         let hot = &mut self.arena.get_mut(record).hot;
-        if hot.flags & HOT_LISTED == 0 && !self.options.leaving_only {
+        if hot.flags & HOT_LISTED == 0 && !self.options.final_only {
             hot.flags |= HOT_LISTED;
             self.touched.push(record);
         }
     }
 
-    /// SYN, FIN and RST.
-    fn follow_tcp(&mut self, record: u32, pending: &Pending, is_same_way: bool, is_first: bool) {
+    /// Updates the finish type and the TCP times from SYN, FIN and RST.
+    fn track_tcp_flags(&mut self, record: u32, pending: &Pending, is_a_to_b: bool, is_first: bool) {
         let recorded = self.options.recorded;
-        let way = usize::from(!is_same_way);
+        let direction = usize::from(!is_a_to_b);
         if self.options.extra_tcp_metric {
-            self.note_times(record, pending, way);
+            self.record_tcp_times(record, pending, direction);
         }
         let has = |flag| pending.tcp.contains(flag);
         let entry = self.arena.get_mut(record);
         let hot = &mut entry.hot;
         if has(TcpFlags::FIN) {
-            hot.ends |= END_FIN[way];
+            hot.ends |= END_FIN[direction];
         }
         let both = END_FIN[0] | END_FIN[1];
         let is_closed = if recorded {
@@ -388,8 +411,7 @@ impl FlowTable {
         };
         let is_reset = has(TcpFlags::RST) && (is_first || !recorded);
         let ends_now = hot.finish == FinishType::NotFinished && (is_closed || is_reset);
-        // A flow of that key may have begun without TCP of its own: a tunnel known by what is in
-        // it.
+        // Without HAS_TCP it is a tunnel flow, keyed by the TCP header inside the tunnel.
         if ends_now && entry.cold.layers & HAS_TRANSPORT == HAS_TCP {
             hot.finish = if is_closed {
                 FinishType::TcpFin
@@ -403,8 +425,8 @@ impl FlowTable {
         }
     }
 
-    /// Times and TTL of SYN, FIN and RST.
-    fn note_times(&mut self, record: u32, pending: &Pending, way: usize) {
+    /// Records the times of SYN, FIN and RST and the TTL of SYN.
+    fn record_tcp_times(&mut self, record: u32, pending: &Pending, direction: usize) {
         let recorded = self.options.recorded;
         let has = |flag| pending.tcp.contains(flag);
         let rare = self.arena.get(record).cold.rare;
@@ -412,11 +434,11 @@ impl FlowTable {
             return;
         };
         let now = pending.timestamp.as_ms();
-        // COMPAT: the original goes by addresses alone, so all is from A where they are equal.
+        // COMPAT: the original compares addresses only, so all is from A if they are equal.
         let from = if recorded && pending.flags & IS_LOCAL != 0 {
             0
         } else {
-            way
+            direction
         };
         if has(TcpFlags::SYN) {
             // COMPAT: recorded values of the original, which takes A's second SYN for B's.
@@ -438,12 +460,13 @@ impl FlowTable {
         }
     }
 
-    /// Keeps a packet with its flow, if it is one of the first.
-    fn keep_raw(&mut self, record: u32, packet: PacketRef<'_>, offset: u32) {
+    /// Stores a raw packet with its flow, up to `raw_packet_limit` packets per flow.
+    fn store_raw_packet(&mut self, record: u32, packet: PacketRef<'_>, offset: u32) {
         let entry = self.arena.get_mut(record);
         if entry.cold.rare == NONE {
             entry.cold.rare = self.rare.insert(Rare::default());
         }
+        // LINKTYPE_ numbers of libpcap: Ethernet, none, IPV4, IPV6.
         let link_type = match entry.cold.layers {
             layers if layers & HAS_LINK != 0 => 1,
             layers if layers & HAS_NETWORK == 0 => 0,
@@ -465,61 +488,10 @@ impl FlowTable {
         });
     }
 
-    /// Sends and removes the flow that was not used for longest, in about.
-    #[cold]
-    pub(super) fn evict(&mut self) {
-        for chance in 0.. {
-            let arena = &self.arena;
-            let fronts = self.queues.iter().enumerate();
-            let oldest = fronts
-                .filter_map(|(class, queue)| queue.front().map(|record| (class, record)))
-                .min_by_key(|(_, record)| arena.get(*record).hot.last);
-            let Some((class, record)) = oldest else {
-                return;
-            };
-            let entry = self.arena.get_mut(record);
-            if entry.hot.flags & HOT_USED != 0 && chance < MAX_CHANCES {
-                entry.hot.flags &= !HOT_USED;
-                let queue = &mut self.queues[class];
-                queue.unlink(&mut self.arena, record);
-                queue.push(&mut self.arena, record);
-                continue;
-            }
-            let flow = self.leaving_flow(record);
-            self.remove(record);
-            self.stats.evicted += 1;
-            if self.evicted.len() < MAX_EVICTED {
-                self.evicted.push(flow);
-            } else {
-                self.stats.evicted_unsent += 1;
-            }
-            return;
-        }
-    }
-
-    /// Forgets a flow.
-    pub(super) fn remove(&mut self, record: u32) {
-        let entry = self.arena.get_mut(record);
-        let (hash, cold) = (
-            entry.key.hash(self.seed, self.options.layer_key_mode),
-            entry.cold,
-        );
-        entry.key = FlowKey::NONE;
-        entry.hot.flags &= HOT_LISTED | HOT_FINISHING;
-        self.index.remove(hash, record);
-        self.queues[usize::from(cold.class)].unlink(&mut self.arena, record);
-        self.intervals.remove(cold.interval);
-        let rare = self.rare.remove(cold.rare);
-        if let Some(rare) = rare {
-            self.contents_bytes -= rare.contents.map_or(0, |contents| contents.held());
-            self.segment_bytes -= rare.streams.map_or(0, |streams| streams.held());
-        }
-        self.arena.release(record);
-    }
-
-    pub(super) fn identifiers(&self, entry: &Entry) -> Identifiers {
+    /// Returns the identifiers of a flow.
+    pub(super) fn identifiers(&self, entry: &Entry) -> FlowIds {
         let start = Timestamp::from_ms(entry.cold.start);
-        Identifiers::new(
+        FlowIds::new(
             &entry.key,
             entry.cold.parent_uuid,
             start,
@@ -528,21 +500,21 @@ impl FlowTable {
     }
 }
 
-/// The packets that parts come from.
+/// Packets of a batch, by the number in a [`Pending`].
 #[derive(Clone, Copy)]
-pub(super) struct Packets<'a> {
+pub(super) struct BatchPackets<'a> {
     batch: &'a PacketBatch<'a>,
     fragments: Option<&'a Fragments>,
 }
 
-impl<'a> Packets<'a> {
-    /// The packet of a part, if it was joined.
+impl<'a> BatchPackets<'a> {
+    /// Returns the packet of an encapsulation, if it was joined from fragments.
     #[inline(always)]
     pub(super) fn joined(&self, part: &Pending) -> Option<&'a JoinedPacket> {
         self.fragments?.joined(part.packet)
     }
 
-    /// The packet of a part.
+    /// Returns the packet of an encapsulation.
     pub(super) fn of(&self, part: &Pending) -> PacketRef<'a> {
         match self.joined(part) {
             Some(joined) => joined.packet(),
@@ -554,7 +526,7 @@ impl<'a> Packets<'a> {
     }
 }
 
-/// Asks for the headers of a packet, if there are that many.
+/// Prefetches the first two cache lines of a packet, if the batch has that many packets.
 #[inline(always)]
 fn prefetch_packet(batch: &PacketBatch<'_>, at: usize) {
     if let Some(header) = batch.headers.get(at) {
@@ -566,25 +538,24 @@ fn prefetch_packet(batch: &PacketBatch<'_>, at: usize) {
     }
 }
 
-/// Round-trip time: from a SYN or an echo request to what answers it.
-fn measure(entry: &mut Entry, pending: &Pending) {
+/// Measures the round-trip time: from a SYN or echo request to its SYN/ACK, RST or echo reply.
+///
+/// A repeated request does not restart the measurement.
+fn measure_rtt(entry: &mut Entry, pending: &Pending) {
     let hot = &mut entry.hot;
     let now = pending.timestamp.as_ns();
     let has = |flag| pending.tcp.contains(flag);
     let syn = has(TcpFlags::SYN);
-    let asks = syn || pending.flags & IS_REQUEST != 0;
-    let answers = syn && has(TcpFlags::ACK) || has(TcpFlags::RST) || pending.flags & IS_REPLY != 0;
-    if asks && hot.pending == 0 {
+    let is_request = syn || pending.flags & IS_REQUEST != 0;
+    let is_response =
+        syn && has(TcpFlags::ACK) || has(TcpFlags::RST) || pending.flags & IS_REPLY != 0;
+    if is_request && hot.pending == 0 {
         hot.pending = now;
-    } else if answers && hot.pending != 0 {
+    } else if is_response && hot.pending != 0 {
         hot.rtt = now.saturating_sub(hot.pending);
         hot.pending = 0;
     }
 }
 
-/// How many packets ahead.
+/// Distance, in packets, at which packet headers are prefetched.
 const AHEAD: usize = 8;
-/// How many flows in use an eviction passes over.
-const MAX_CHANCES: u32 = 64;
-/// The most evicted flows that wait to be sent.
-const MAX_EVICTED: usize = 1 << 14;

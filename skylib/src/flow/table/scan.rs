@@ -1,4 +1,4 @@
-//! Questions to a table.
+//! Queries on a table: a full scan of the arena, in chunks, O(entries).
 
 use super::FlowTable;
 use super::entry::Entry;
@@ -8,9 +8,10 @@ use crate::flow::query::{FlowQuery, FlowQueryError};
 use crate::flow::record::Flow;
 use crate::flow::set::FlowSet;
 
-/// A question that looks at a table in stretches, so that packets can be counted in between.
+/// Resumable query on a table: it visits the table in chunks, so that the caller can count packets
+/// between them.
 ///
-/// Flows that come and go meanwhile are found or not.
+/// It is not a snapshot: a flow that begins or is removed during the scan may or may not be found.
 ///
 /// ```
 /// use skylib::FlowTable;
@@ -25,47 +26,50 @@ use crate::flow::set::FlowSet;
 pub struct FlowScan {
     query: FlowQuery,
     filter: Filter<Option<FlowField>>,
-    /// Whether only the number of flows is wanted.
-    counts: bool,
-    /// Entry to look at next.
+    /// Whether only the number of flows is needed.
+    count_only: bool,
+    /// Record number to visit next.
     next: u32,
-    /// Flows after which no other can matter.
-    enough: u64,
+    /// Number of matches after which the scan can stop.
+    limit: u64,
+    /// Number of matches so far.
     count: u64,
+    /// Matches so far; empty if `count_only`.
     flows: Vec<Flow>,
 }
 
 impl FlowScan {
-    /// For the flows that a query asks for.
+    /// Returns a scan for the flows of a query.
     #[must_use]
     pub fn new(query: FlowQuery) -> Self {
         let filter = query.filter.map_keys(&mut |name| FlowField::parse(name));
-        let enough = match query.range {
+        let limit = match query.range {
             Some((_, to)) if query.sort.is_none() && query.dedup.is_none() => to,
             _ => u64::MAX,
         };
         Self {
             query,
             filter,
-            counts: false,
+            count_only: false,
             next: 0,
-            enough,
+            limit,
             count: 0,
             flows: Vec::new(),
         }
     }
 
-    /// For how many there are; makes no record unless order or duplicates matter.
+    /// Returns a scan for the number of flows; builds no records unless the query sorts or
+    /// deduplicates.
     #[must_use]
     pub fn count(query: FlowQuery) -> Self {
-        let counts = query.sort.is_none() && query.dedup.is_none();
+        let count_only = query.sort.is_none() && query.dedup.is_none();
         Self {
-            counts,
+            count_only,
             ..Self::new(query)
         }
     }
 
-    /// What was found, in the query's order and bounds.
+    /// Returns the flows found, with the query's order, deduplication and range.
     ///
     /// # Errors
     /// [`FlowQueryError::FieldNotFound`] if a flow lacks a field to sort or deduplicate by.
@@ -75,22 +79,23 @@ impl FlowScan {
         Ok(set)
     }
 
-    /// How many were found, in the query's bounds.
+    /// Returns the number of flows found, within the query's range.
     ///
     /// # Errors
     /// [`FlowQueryError::FieldNotFound`] if a flow lacks a field to sort or deduplicate by.
     pub fn into_count(self) -> Result<u64, FlowQueryError> {
-        if !self.counts {
+        if !self.count_only {
             return Ok(self.into_flows()?.flows.len() as u64);
         }
         let (from, to) = self.query.range.unwrap_or((0, u64::MAX));
         Ok(self.count.min(to).saturating_sub(from))
     }
 
-    fn take(&mut self, table: &FlowTable, entry: &Entry) {
-        if self.filter.matches(&table.live(entry)) {
+    /// Adds an entry if it matches.
+    fn visit(&mut self, table: &FlowTable, entry: &Entry) {
+        if self.filter.matches(&table.entry_fields(entry)) {
             self.count += 1;
-            if !self.counts {
+            if !self.count_only {
                 self.flows.push(table.flow(entry));
             }
         }
@@ -98,27 +103,27 @@ impl FlowScan {
 }
 
 impl FlowTable {
-    /// Looks at so many more entries; tells whether that was all.
+    /// Visits the next `entries` entries; returns whether the scan is complete.
     pub fn scan(&self, scan: &mut FlowScan, entries: u32) -> bool {
-        if !scan.query.wants_node(&self.options.node_tid) {
+        if !scan.query.matches_node(&self.options.node_tid) {
             return true;
         }
-        if scan.counts && scan.next == 0 && scan.filter.is_everything() {
+        if scan.count_only && scan.next == 0 && scan.filter.is_everything() {
             scan.count = self.len() as u64;
             return true;
         }
         let stop = scan.next.saturating_add(entries);
-        for entry in self.arena.stretch(scan.next, stop) {
-            if scan.count >= scan.enough {
+        for entry in self.arena.range(scan.next, stop) {
+            if scan.count >= scan.limit {
                 return true;
             }
-            scan.take(self, entry);
+            scan.visit(self, entry);
         }
         scan.next = stop;
         stop >= self.arena.end()
     }
 
-    /// The flows asked for, as they are now.
+    /// Returns the flows of a query, as they are now.
     ///
     /// # Errors
     /// [`FlowQueryError::FieldNotFound`] if a flow lacks a field to sort or deduplicate by.
@@ -128,7 +133,7 @@ impl FlowTable {
         scan.into_flows()
     }
 
-    /// How many flows [`FlowTable::query`] would give.
+    /// Returns the number of flows that [`query`](Self::query) would return.
     ///
     /// # Errors
     /// [`FlowQueryError::FieldNotFound`] if a flow lacks a field to sort or deduplicate by.
@@ -147,7 +152,7 @@ mod tests {
     use crate::packet::{LinkType, PacketBatch, PacketHeader};
     use crate::time::Timestamp;
 
-    /// A table with ARP flows of this many senders.
+    /// Returns a table with the ARP flows of this number of senders.
     fn table(senders: u16) -> FlowTable {
         let mut table = FlowTable::new(FlowTableOptions::default().with_node_tid("t1"));
         for sender in 0..senders {
@@ -173,12 +178,12 @@ mod tests {
         table
     }
 
-    fn stretches(table: &FlowTable, scan: &mut FlowScan, entries: u32) -> usize {
+    fn scan_in_chunks(table: &FlowTable, scan: &mut FlowScan, entries: u32) -> usize {
         (1..).find(|_| table.scan(scan, entries)).unwrap_or(0)
     }
 
     #[test]
-    fn stretches_find_what_one_look_finds() {
+    fn a_scan_in_chunks_finds_what_one_pass_finds() {
         let table = table(100);
         let filter = Filter::test("Start", Predicate::Gte(30));
         let query = FlowQuery {
@@ -186,10 +191,10 @@ mod tests {
             ..FlowQuery::default()
         };
         let mut scan = FlowScan::new(query.clone());
-        assert_eq!(stretches(&table, &mut scan, 7), 15);
+        assert_eq!(scan_in_chunks(&table, &mut scan, 7), 15);
         assert_eq!(scan.into_flows().unwrap(), table.query(&query).unwrap());
         let mut scan = FlowScan::count(query);
-        stretches(&table, &mut scan, 7);
+        scan_in_chunks(&table, &mut scan, 7);
         assert_eq!(scan.into_count(), Ok(70));
     }
 
@@ -201,7 +206,7 @@ mod tests {
             ..FlowQuery::default()
         };
         let mut scan = FlowScan::new(query.clone());
-        assert_eq!(stretches(&table, &mut scan, 1), 6);
+        assert_eq!(scan_in_chunks(&table, &mut scan, 1), 6);
         assert_eq!(scan.into_flows().unwrap().flows.len(), 3);
         assert_eq!(table.count_flows(&query), Ok(3));
         let late = FlowQuery {
@@ -214,7 +219,7 @@ mod tests {
     #[test]
     fn order_and_duplicates_matter_to_a_count() {
         let table = table(10);
-        let dedup = Some(FlowField::parse("Link.B"));
+        let dedup = FlowField::parse("Link.B");
         let query = FlowQuery {
             dedup,
             ..FlowQuery::default()

@@ -1,4 +1,4 @@
-//! TCP segments on their way to the streams of their flow, within a bound for the whole table.
+//! TCP segments: passed to the stream state of their flow, within a byte budget of the whole table.
 
 use super::FlowTable;
 use super::entry::{Entry, Rare};
@@ -7,29 +7,30 @@ use crate::decode::{Encapsulation, Encapsulations, TcpFlags, TransportHeader, Tr
 use crate::flow::options::FlowTableOptions;
 use crate::flow::record::FinishType;
 use crate::flow::tcp_metric::TcpMetric;
-use crate::flow::tcp_stream::{Rules, Segment};
+use crate::flow::tcp_stream::{Segment, StreamRules};
 use crate::packet::PacketRef;
 
 impl FlowTable {
-    /// Sequence number and payload length of the segment that a packet's innermost flow follows.
+    /// Returns the sequence number and payload length (bytes) of the innermost TCP segment; `None`
+    /// if it has neither payload nor SYN, FIN or RST.
     pub(super) fn segment_of(
         &self,
         packet: PacketRef<'_>,
-        parts: &Encapsulations,
+        encapsulations: &Encapsulations,
     ) -> Option<(u32, u32)> {
         let is_tcp = |header: &&TransportHeader| header.protocol == TransportProtocol::Tcp;
-        let header = parts
+        let header = encapsulations
             .last()
             .and_then(|part: &Encapsulation| part.transport.as_ref());
         let header = header.filter(is_tcp).filter(|header| header.has_ports)?;
         let recorded = self.options.recorded;
-        // COMPAT: recorded values of the original, which follows no TCP within UDP.
-        if recorded && parts.key_transport(0).filter(is_tcp).is_none() {
+        // COMPAT: recorded values of the original, which does not track TCP inside UDP.
+        if recorded && encapsulations.key_transport(0).filter(is_tcp).is_none() {
             return None;
         }
         let captured = packet.data.len() as u32;
         let mut len = header.payload_len;
-        // COMPAT: recorded values of the original, for which what was not captured is missing.
+        // COMPAT: recorded values of the original, for which payload beyond the snap length is missing.
         if !recorded && header.payload_offset + len == captured {
             len += packet.wire_len.saturating_sub(captured);
         }
@@ -37,33 +38,34 @@ impl FlowTable {
         (len > 0 || header.flags.0 & ends != 0).then_some((header.sequence, len))
     }
 
-    /// Follows the segment of a packet in the streams of its flow.
-    pub(super) fn follow_segment(&mut self, record: u32, pending: &Pending) {
-        let rules = self.rules();
+    /// Adds the segment of a packet to the streams of its flow.
+    pub(super) fn track_segment(&mut self, record: u32, pending: &Pending) {
+        let rules = self.stream_rules();
         let entry = self.arena.get(record);
-        let way = usize::from(!entry.is_same_way(pending.flags));
+        let direction = usize::from(!entry.is_a_to_b(pending.flags));
         let Some(rare) = self.rare.get_mut(entry.cold.rare) else {
             return;
         };
-        // Else it began without TCP of its own: a tunnel known by what is in it.
+        // Without `tcp` it is a tunnel flow, keyed by the TCP header inside the tunnel.
         if rare.tcp.is_none() {
             return;
         }
         let streams = rare.streams.get_or_insert_default();
-        let held = streams.held();
-        let others = self.segment_bytes - held;
-        let room = segments_limit(&self.options).saturating_sub(others);
+        let others = self.segment_bytes - streams.bytes();
+        let budget = segments_limit(&self.options).saturating_sub(others);
         let segment = Segment {
             flags: pending.tcp,
             sequence: pending.sequence,
             len: pending.payload_len,
             seen: pending.timestamp.as_ns(),
         };
-        self.stats.streams_cut += u64::from(streams.follow(way, &segment, room, rules));
-        self.segment_bytes = others + streams.held();
+        self.stats.streams_cut +=
+            u64::from(streams.add_segment(direction, &segment, budget, rules));
+        self.segment_bytes = others + streams.bytes();
     }
 
-    /// What TCP told of a flow; of one that leaves, streams that go on too.
+    /// Returns the TCP metric of a flow; counters of open streams are included only if the flow is
+    /// removed (`leaves`) or has ended.
     pub(super) fn tcp_metric(&self, entry: &Entry, leaves: bool) -> Option<TcpMetric> {
         let rare: &Rare = self.rare.get(entry.cold.rare)?;
         let times = rare.tcp?;
@@ -79,29 +81,34 @@ impl FlowTable {
             ..TcpMetric::default()
         };
         if let Some(streams) = &rare.streams {
-            // A flow that ended is not sent again when it leaves.
+            // The record of an ended flow is final: it is not sent again at removal.
             let has_ended = entry.hot.finish != FinishType::NotFinished && !self.options.recorded;
             let all = leaves || has_ended || self.has_ended;
-            streams.fill(&mut metric, self.rules(), all);
+            streams.fill(&mut metric, self.stream_rules(), all);
         }
         Some(metric)
     }
 
-    fn rules(&self) -> Rules {
-        // Only timers end a silence, so that tables of the same packets tell the same.
+    /// Returns the rules for tracking streams now.
+    fn stream_rules(&self) -> StreamRules {
+        // Measured from the previous update, not from the packet: tables with the same packets and
+        // timers have the same counters, however the packets were batched.
         let [updated, _] = self.timers.updated();
         let silent_since = match updated {
             0 => i64::MIN,
-            updated => updated.saturating_sub(SILENCE_MS).saturating_mul(NS_PER_MS),
+            updated => updated
+                .saturating_sub(STREAM_TIMEOUT_MS)
+                .saturating_mul(NS_PER_MS),
         };
-        Rules {
+        StreamRules {
             silent_since,
             recorded: self.options.recorded,
         }
     }
 }
 
-/// The most bytes of waiting segments in a table: part of its bound, if it has one.
+/// Returns the byte budget for queued segments: an eighth of [`FlowTableOptions::max_bytes`], at
+/// most 16 MiB.
 pub(super) fn segments_limit(options: &FlowTableOptions) -> usize {
     match options.max_bytes {
         _ if !options.reassemble_tcp => 0,
@@ -110,7 +117,8 @@ pub(super) fn segments_limit(options: &FlowTableOptions) -> usize {
     }
 }
 
+/// Largest byte budget for queued segments.
 const MAX_SEGMENT_BYTES: usize = 16 << 20;
-/// How long a stream may be silent.
-const SILENCE_MS: i64 = 30_000;
+/// Silence after which a stream skips what is missing, in milliseconds.
+const STREAM_TIMEOUT_MS: i64 = 30_000;
 const NS_PER_MS: i64 = 1_000_000;

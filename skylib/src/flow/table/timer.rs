@@ -1,4 +1,8 @@
-//! When flows are sent and when they leave.
+//! Timers: when flows are sent (update) and removed (expiry, finish, application timeout).
+//!
+//! Time is an argument; no clock is read. An update visits the flows in the touched list and the
+//! queues of applications with a timeout; an expiry visits the flows of an age queue in front of its
+//! mark. Neither scans the table.
 
 use std::time::Duration;
 
@@ -9,29 +13,34 @@ use crate::flow::record::{FinishType, Flow};
 use crate::packet::PacketBatch;
 use crate::time::Timestamp;
 
-/// The two clocks of a table.
+/// The update and expiry timers of a table.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Timers {
     update: Period,
     expire: Period,
-    /// Number of updates so far; packets are counted in the interval of this number.
+    /// Number of updates so far (wrapping), which is also the number of the current interval.
     interval: u32,
-    /// Time of the previous update and of the one before, Unix ms; 0: there was none.
+    /// Times of the previous update and of the update before it, in Unix milliseconds; 0 if there
+    /// was none.
     updated: [i64; 2],
-    /// Time of the previous expiry, Unix ms; 0: there was none.
+    /// Time of the previous expiry, in Unix milliseconds; 0 if there was none.
     expired: i64,
 }
 
+/// Periodic timer.
 #[derive(Clone, Copy, Debug)]
 struct Period {
+    /// At least [`MIN_PERIOD`].
     length: Duration,
+    /// Next deadline; `None` before the first tick.
     due: Option<Timestamp>,
 }
 
 impl Timers {
+    /// Returns timers that start at the first tick.
     pub(super) fn new(update: Duration, expire: Duration) -> Self {
         let period = |length: Duration| Period {
-            length: length.max(SHORTEST),
+            length: length.max(MIN_PERIOD),
             due: None,
         };
         Self {
@@ -43,33 +52,34 @@ impl Timers {
         }
     }
 
-    /// The current interval between updates.
+    /// Returns the number of the current update interval.
     #[inline]
     pub(super) const fn interval(&self) -> u32 {
         self.interval
     }
 
-    /// Time of the latest update and of the one before it, Unix ms.
+    /// Returns the times of the latest update and of the update before it, in Unix milliseconds.
     pub(super) const fn updated(&self) -> [i64; 2] {
         self.updated
     }
 }
 
 impl Period {
-    /// The time to run at, if that has come; the next one is then a period later.
+    /// Returns the time to run at, if the timer is due, and advances the deadline by one period.
     fn take(&mut self, now: Timestamp) -> Option<Timestamp> {
         let due = self.due.filter(|due| *due <= now)?;
         let next = due.saturating_add(self.length);
-        // At the end of time there is no next one, however often it is asked for.
+        // At the largest timestamp the deadline cannot advance; running would never end.
         if next == due {
             return None;
         }
         self.due = Some(next);
-        // A little late is now; much late makes up for what was missed.
+        // Late by less than a period: runs now. Late by more: runs once per missed period, each at
+        // its own deadline.
         Some(if next > now { now } else { due })
     }
 
-    /// Goes on from now without making up for anything, in step with before.
+    /// Skips missed periods; the next deadline stays in phase with the earlier ones.
     fn skip(&mut self, now: Timestamp) {
         if let Some(due) = self.due.filter(|due| *due <= now) {
             let late = now.duration_since(due).as_nanos() % self.length.as_nanos();
@@ -80,10 +90,10 @@ impl Period {
 }
 
 impl FlowTable {
-    /// Lets the timers run that are due: sends what an update or an expiry sends. The first call
-    /// starts them; evicted flows are sent at every call.
+    /// Runs the timers that are due, as [`update`](Self::update) and [`expire`](Self::expire), in
+    /// the order of their deadlines. The first call starts them. Every call sends evicted flows.
     ///
-    /// After a long pause what was missed is made up for, as far as it changes anything.
+    /// After a long pause the missed runs are made up for, until the table is empty.
     pub fn tick(&mut self, now: Timestamp, sink: &mut dyn FlowSink) {
         self.send_evicted(sink);
         for period in [&mut self.timers.update, &mut self.timers.expire] {
@@ -111,13 +121,13 @@ impl FlowTable {
         }
     }
 
-    /// When a timer is due; none before the first [`FlowTable::tick`].
+    /// Returns the next timer deadline; `None` before the first [`tick`](Self::tick).
     #[must_use]
     pub fn due(&self) -> Option<Timestamp> {
         self.timers.update.due.min(self.timers.expire.due)
     }
 
-    /// Counts packets of the past, the timers following their times.
+    /// Counts recorded packets, with the timers driven by their timestamps.
     pub fn replay(&mut self, batch: &PacketBatch<'_>, sink: &mut dyn FlowSink) {
         let mut headers = batch.headers;
         while let Some(first) = headers.first() {
@@ -125,7 +135,7 @@ impl FlowTable {
             let due = self.due();
             let is_later = |time| due.is_some_and(|due| due <= time);
             let later = headers.iter().position(|header| is_later(header.timestamp));
-            // The first one never waits: its time has just been ticked.
+            // At least the first packet is counted: the timers have run up to its timestamp.
             let (now, later) = headers.split_at(later.unwrap_or(headers.len()).max(1));
             self.process(&PacketBatch {
                 headers: now,
@@ -136,8 +146,8 @@ impl FlowTable {
         self.send_evicted(sink);
     }
 
-    /// Sends every flow that had packets since the previous update; removes those that ended or
-    /// were silent for as long as their application may.
+    /// Sends every flow that had packets since the previous update. Removes flows that TCP ended at
+    /// least 15 seconds ago, and flows silent for longer than their application's timeout.
     pub fn update(&mut self, now: Timestamp, sink: &mut dyn FlowSink) {
         self.send_evicted(sink);
         self.expire_fragments(Some(now));
@@ -154,7 +164,7 @@ impl FlowTable {
             }
         }
         self.touched = touched;
-        self.drop_finished(now, &mut out);
+        self.remove_finished(now, &mut out);
         for class in 1..self.queues.len() {
             self.time_out(class, now, &mut out);
         }
@@ -163,7 +173,7 @@ impl FlowTable {
         self.timers.updated = [now, self.timers.updated[0]];
     }
 
-    /// Sends and removes every flow whose last packet came before the previous expiry.
+    /// Sends and removes every flow whose last packet is older than the previous expiry.
     pub fn expire(&mut self, now: Timestamp, sink: &mut dyn FlowSink) {
         self.send_evicted(sink);
         let mut out = Outbox::new(sink);
@@ -176,6 +186,7 @@ impl FlowTable {
                 if self.arena.get(record).hot.last < before {
                     self.finish(record, &mut out);
                 } else {
+                    // Used since the previous expiry: appended behind the mark.
                     let queue = &mut self.queues[class];
                     queue.unlink(&mut self.arena, record);
                     queue.push(&mut self.arena, record);
@@ -188,7 +199,7 @@ impl FlowTable {
         self.timers.expired = now.as_ms();
     }
 
-    /// Sends and removes all flows: what the end of a capture does.
+    /// Sends and removes all flows, as at the end of a capture.
     pub fn flush(&mut self, sink: &mut dyn FlowSink) {
         self.send_evicted(sink);
         self.expire_fragments(None);
@@ -201,32 +212,33 @@ impl FlowTable {
         out.send();
     }
 
-    /// Ends all flows where they are: for a table that is only asked from now on. Queries find
-    /// what [`FlowTable::flush`] would send.
+    /// Ends the capture without removing flows: from now on the table is only queried, and queries
+    /// see what [`flush`](Self::flush) would send. Sends evicted flows.
     pub fn end(&mut self, sink: &mut dyn FlowSink) {
         self.send_evicted(sink);
         self.expire_fragments(None);
         self.has_ended = true;
     }
 
+    /// Sends the flows evicted since the previous call.
     fn send_evicted(&mut self, sink: &mut dyn FlowSink) {
         if !self.evicted.is_empty() {
             sink.flows(std::mem::take(&mut self.evicted));
         }
     }
 
-    /// Removes flows that ended a while ago; updates have sent them.
-    fn drop_finished(&mut self, now: i64, out: &mut Outbox<'_>) {
+    /// Removes flows that TCP ended at least [`FINISHED_HOLD_MS`] ago; updates have sent them.
+    fn remove_finished(&mut self, now: i64, out: &mut Outbox<'_>) {
         let mut finishing = std::mem::take(&mut self.finishing);
         finishing.retain(|record| {
             let entry = self.arena.get_mut(*record);
             let has_ended = entry.is_alive() && entry.hot.finish != FinishType::NotFinished;
-            if has_ended && now.saturating_sub(entry.hot.last) < HOLD_MS {
+            if has_ended && now.saturating_sub(entry.hot.last) < FINISHED_HOLD_MS {
                 return true;
             }
             entry.hot.flags &= !HOT_FINISHING;
             if has_ended {
-                if self.options.leaving_only {
+                if self.options.final_only {
                     out.push(self.leaving_flow(*record));
                 }
                 self.remove(*record);
@@ -236,7 +248,9 @@ impl FlowTable {
         self.finishing = finishing;
     }
 
-    /// Removes the flows of one application that have been silent for too long.
+    /// Sends and removes the flows of one application that exceeded its timeout.
+    ///
+    /// Visits the whole queue, because it is not sorted by the time of the last packet.
     fn time_out(&mut self, class: usize, now: i64, out: &mut Outbox<'_>) {
         let timeouts = &self.options.application_timeouts;
         let Some((_, timeout)) = timeouts.get(class - 1) else {
@@ -258,7 +272,7 @@ impl FlowTable {
         }
     }
 
-    /// Sends and removes a flow that expires.
+    /// Removes a flow that expires; sends it unless an update has sent its final state.
     fn finish(&mut self, record: u32, out: &mut Outbox<'_>) {
         let hot = &mut self.arena.get_mut(record).hot;
         let was_finished = hot.finish != FinishType::NotFinished;
@@ -266,20 +280,21 @@ impl FlowTable {
         if !was_finished {
             hot.finish = FinishType::Timeout;
         }
-        if !was_finished || is_unsent || self.options.leaving_only {
+        if !was_finished || is_unsent || self.options.final_only {
             out.push(self.leaving_flow(record));
         }
         self.remove(record);
     }
 }
 
-/// Flows on their way to a sink, some at a time.
+/// Batching writer to a sink: passes flows in batches of at most [`SINK_BATCH`].
 struct Outbox<'a> {
     sink: &'a mut dyn FlowSink,
     flows: Vec<Flow>,
 }
 
 impl<'a> Outbox<'a> {
+    /// Returns an empty outbox.
     fn new(sink: &'a mut dyn FlowSink) -> Self {
         Self {
             sink,
@@ -287,13 +302,15 @@ impl<'a> Outbox<'a> {
         }
     }
 
+    /// Adds a flow; passes a full batch to the sink.
     fn push(&mut self, flow: Flow) {
         self.flows.push(flow);
-        if self.flows.len() >= AT_A_TIME {
+        if self.flows.len() >= SINK_BATCH {
             self.sink.flows(std::mem::take(&mut self.flows));
         }
     }
 
+    /// Passes the remaining flows to the sink.
     fn send(self) {
         if !self.flows.is_empty() {
             self.sink.flows(self.flows);
@@ -301,9 +318,9 @@ impl<'a> Outbox<'a> {
     }
 }
 
-/// How long a finished flow waits for stragglers, ms.
-const HOLD_MS: i64 = 15_000;
-/// The most flows handed to a sink in one call.
-const AT_A_TIME: usize = 4096;
-/// No timer runs more often.
-const SHORTEST: Duration = Duration::from_millis(1);
+/// Time a finished flow stays in the table for late packets, in milliseconds.
+const FINISHED_HOLD_MS: i64 = 15_000;
+/// Largest number of flows passed to a sink in one call.
+const SINK_BATCH: usize = 4096;
+/// Shortest timer period.
+const MIN_PERIOD: Duration = Duration::from_millis(1);

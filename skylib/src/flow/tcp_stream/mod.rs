@@ -1,64 +1,72 @@
-//! TCP streams followed for their metrics: what came late, what is missing, how it began and ended.
+//! TCP stream tracking for metrics: reordered, missing and delivered segments, start and end.
 //!
-//! No payload is kept, only where it stands in the stream. Each direction of a flow has a stream:
+//! Reassembly without data: only sequence ranges are stored, in a queue sorted by sequence number.
+//! An in-order segment costs O(1), an out-of-order segment O(n) in the queued ranges, at most 2048.
+//! Each direction of a flow has a stream:
 //!
 //! ```text
-//!   SYN ──▶ open ── segment in order ──▶ a piece, and those that waited for it
-//!            │  └── segment too early ─▶ waits
+//!   SYN ──▶ open ── segment in order ──▶ counted, with the queued ones that follow it
+//!            │  └── segment too early ─▶ queued
 //!            ├── FIN or RST in order ──▶ done: its counters are shown
-//!            └── silent for long ──────▶ goes on without what is missing, then done
+//!            └── timeout ─────────────▶ skips what is missing, then done
 //! ```
 //!
-//! A stream whose begin was not seen waits with all it has until it was silent for long.
+//! A stream whose start was not seen queues all its segments until the timeout.
 
 use std::collections::VecDeque;
 
 use super::tcp_metric::TcpMetric;
 use crate::decode::TcpFlags;
 
-/// The two streams of a flow: from A, from B.
+/// Both streams of a flow: from A, and from B.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Streams {
-    ways: [Stream; 2],
-    /// Of the latest stream that is done.
-    done: [Counters; 2],
+pub(super) struct TcpStreams {
+    directions: [HalfStream; 2],
+    /// Counters of the latest completed stream in each direction.
+    done: [StreamCounters; 2],
 }
 
-/// What a stream is told of a segment.
+/// TCP segment without its payload.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Segment {
+    /// Flags of the header.
     pub(super) flags: TcpFlags,
+    /// Sequence number of the first payload byte.
     pub(super) sequence: u32,
-    /// Bytes of payload.
+    /// Payload length, in bytes.
     pub(super) len: u32,
-    /// When it was captured, Unix ns.
+    /// Capture time, in Unix nanoseconds.
     pub(super) seen: i64,
 }
 
-/// How streams are followed.
+/// Rules of stream tracking.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Rules {
-    /// Streams silent since before this time are done; Unix ns.
+pub(super) struct StreamRules {
+    /// Streams without a segment since this time have timed out; in Unix nanoseconds.
     pub(super) silent_since: i64,
-    /// Whether a gap of unknown length counts as −1 byte.
+    /// Whether a gap of unknown length is counted as −1 byte.
     pub(super) recorded: bool,
 }
 
+/// Stream of one direction.
 #[derive(Clone, Debug)]
-struct Stream {
+struct HalfStream {
+    /// Whether a segment was seen since the previous stream completed.
     is_open: bool,
-    /// The sequence number to come next; `None` as long as the begin is unknown.
+    /// Next expected sequence number; `None` while the start is unknown.
     next: Option<u32>,
-    /// Latest segment, and latest segment that was counted; Unix ns.
+    /// Largest capture time of a segment, in Unix nanoseconds.
     last_seen: i64,
+    /// Largest capture time of a counted segment, in Unix nanoseconds.
     latest: i64,
-    counters: Counters,
-    /// By sequence number.
-    waiting: VecDeque<Page>,
+    counters: StreamCounters,
+    /// Segments after a gap, sorted by sequence number; all are after `next` if it is known.
+    queued: VecDeque<Page>,
 }
 
+/// Counters of a stream; see [`TcpMetric`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Counters {
+struct StreamCounters {
     out_of_order: i64,
     skipped: i64,
     skipped_bytes: i64,
@@ -68,7 +76,7 @@ struct Counters {
     saw_end: bool,
 }
 
-/// A stretch of a stream that waits.
+/// Queued range of a stream: at most [`PAGE_BYTES`] of a segment.
 #[derive(Clone, Copy, Debug)]
 struct Page {
     seen: i64,
@@ -77,34 +85,38 @@ struct Page {
     is_end: bool,
 }
 
-impl Streams {
-    /// Follows a segment of a direction. With more than `room` bytes held afterwards the stream
-    /// goes on without what it waits for; tells whether it did.
-    pub(super) fn follow(
+impl TcpStreams {
+    /// Adds a segment of a direction. If the queue then exceeds `budget` bytes or its page limit, the
+    /// stream skips all gaps; returns whether it did.
+    pub(super) fn add_segment(
         &mut self,
-        way: usize,
+        direction: usize,
         segment: &Segment,
-        room: usize,
-        rules: Rules,
+        budget: usize,
+        rules: StreamRules,
     ) -> bool {
-        let (Some(stream), Some(done)) = (self.ways.get_mut(way), self.done.get_mut(way)) else {
+        let (Some(stream), Some(done)) = (
+            self.directions.get_mut(direction),
+            self.done.get_mut(direction),
+        ) else {
             return false;
         };
-        stream.settle(rules, done);
-        stream.take(segment, rules, done);
-        let is_too_much = stream.waiting.len() >= MAX_PAGES || stream.held() > room;
+        stream.apply_timeouts(rules, done);
+        stream.add(segment, rules, done);
+        let is_too_much = stream.queued.len() >= MAX_QUEUED_PAGES || stream.bytes() > budget;
         if is_too_much {
-            while !stream.waiting.is_empty() {
-                stream.skip(rules, done);
+            while !stream.queued.is_empty() {
+                stream.skip_gap(rules, done);
             }
         }
-        stream.tidy();
+        stream.release_memory();
         is_too_much
     }
 
-    /// Puts what is known into a metric: of streams that are done, or of all as if they were.
-    pub(super) fn fill(&self, metric: &mut TcpMetric, rules: Rules, all: bool) {
-        let [ab, ba] = [0, 1].map(|way| self.counters(way, rules, all));
+    /// Sets the counters in a metric: those of completed streams or, if `all`, of open streams as if
+    /// they were completed now.
+    pub(super) fn fill(&self, metric: &mut TcpMetric, rules: StreamRules, all: bool) {
+        let [ab, ba] = [0, 1].map(|direction| self.counters(direction, rules, all));
         metric.ab_segment_out_of_order = ab.out_of_order;
         metric.ab_segment_skipped = ab.skipped;
         metric.ab_segment_skipped_bytes = ab.skipped_bytes;
@@ -121,41 +133,43 @@ impl Streams {
         metric.ba_saw_end = ba.saw_end.into();
     }
 
-    /// Bytes held for what waits.
-    pub(super) fn held(&self) -> usize {
-        self.ways.iter().map(Stream::held).sum()
+    /// Returns the allocated size of the queues, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.directions.iter().map(HalfStream::bytes).sum()
     }
 
-    fn counters(&self, way: usize, rules: Rules, all: bool) -> Counters {
-        let mut done = self.done[way];
-        if self.ways[way].is_open {
-            let mut stream = self.ways[way].clone();
-            stream.settle(rules, &mut done);
+    /// Returns the counters of a direction, as [`fill`](Self::fill) sets them.
+    fn counters(&self, direction: usize, rules: StreamRules, all: bool) -> StreamCounters {
+        let mut done = self.done[direction];
+        if self.directions[direction].is_open {
+            let mut stream = self.directions[direction].clone();
+            stream.apply_timeouts(rules, &mut done);
             while all && stream.is_open {
-                stream.skip(rules, &mut done);
+                stream.skip_gap(rules, &mut done);
             }
         }
         done
     }
 }
 
-impl Stream {
-    /// Does what time has brought.
-    fn settle(&mut self, rules: Rules, done: &mut Counters) {
+impl HalfStream {
+    /// Skips gaps and closes the stream where the timeout has passed.
+    fn apply_timeouts(&mut self, rules: StreamRules, done: &mut StreamCounters) {
         let is_old = |seen: i64| seen < rules.silent_since;
-        while self.waiting.front().is_some_and(|page| is_old(page.seen)) {
-            self.skip(rules, done);
+        while self.queued.front().is_some_and(|page| is_old(page.seen)) {
+            self.skip_gap(rules, done);
         }
-        if self.is_open && self.waiting.is_empty() && is_old(self.last_seen) {
+        if self.is_open && self.queued.is_empty() && is_old(self.last_seen) {
             self.close(done);
         }
     }
 
-    fn take(&mut self, segment: &Segment, rules: Rules, done: &mut Counters) {
+    /// Adds a segment: counts it if it is in order, else queues it.
+    fn add(&mut self, segment: &Segment, rules: StreamRules, done: &mut StreamCounters) {
         let has = |flag| segment.flags.contains(flag);
         let (begins, ends) = (has(TcpFlags::SYN), has(TcpFlags::FIN) || has(TcpFlags::RST));
         let is_empty = segment.len == 0;
-        // An end without a stream ends nothing.
+        // FIN or RST without an open stream has no effect, nor has an empty segment.
         if is_empty && !begins && !(ends && self.is_open) {
             return;
         }
@@ -173,22 +187,22 @@ impl Stream {
                 page.is_end = false;
                 self.next = Some(segment.sequence.wrapping_add(page.len).wrapping_add(1));
                 self.count(&page, page.len, 0, rules);
-                self.go_on(false, rules, done);
+                self.drain_queue(false, rules, done);
             }
             Some(next) if distance(next, segment.sequence) <= 0 => {
                 let (len, next) = new_bytes(next, &page);
                 self.next = Some(next);
                 self.count(&page, len, 0, rules);
-                self.go_on(page.is_end, rules, done);
+                self.drain_queue(page.is_end, rules, done);
             }
-            _ => self.wait(page),
+            _ => self.enqueue(page),
         }
     }
 
-    /// Lets a segment wait, in pages as the original has them: each counts as a piece later.
-    fn wait(&mut self, segment: Page) {
+    /// Queues a segment, split into pages as by the original, which counts each page as a piece.
+    fn enqueue(&mut self, segment: Page) {
         let is_before = |page: &Page| distance(page.sequence, segment.sequence) >= 0;
-        let behind = self.waiting.iter().rposition(is_before);
+        let behind = self.queued.iter().rposition(is_before);
         let mut at = behind.map_or(0, |before| before + 1);
         let mut page = Page {
             is_end: false,
@@ -199,7 +213,7 @@ impl Stream {
             page.len = rest.min(PAGE_BYTES);
             rest -= page.len;
             page.is_end = segment.is_end && rest == 0;
-            self.waiting.insert(at, page);
+            self.queued.insert(at, page);
             if rest == 0 {
                 break;
             }
@@ -208,23 +222,24 @@ impl Stream {
         }
     }
 
-    /// Goes on with the first that waits, whatever is missing before it; ends if nothing does.
-    fn skip(&mut self, rules: Rules, done: &mut Counters) {
-        match self.waiting.pop_front() {
+    /// Counts the first queued page regardless of the gap before it; closes the stream if there is
+    /// none.
+    fn skip_gap(&mut self, rules: StreamRules, done: &mut StreamCounters) {
+        match self.queued.pop_front() {
             Some(page) => {
                 self.count_page(&page, rules);
-                self.go_on(page.is_end, rules, done);
+                self.drain_queue(page.is_end, rules, done);
             }
             None => self.close(done),
         }
     }
 
-    /// Counts what waited for the piece just counted; ends if the last one does.
-    fn go_on(&mut self, mut ends: bool, rules: Rules, done: &mut Counters) {
-        while let (Some(next), Some(page)) = (self.next, self.waiting.front().copied())
+    /// Counts the queued pages that are now in order; closes the stream if the last one ends it.
+    fn drain_queue(&mut self, mut ends: bool, rules: StreamRules, done: &mut StreamCounters) {
+        while let (Some(next), Some(page)) = (self.next, self.queued.front().copied())
             && distance(next, page.sequence) <= 0
         {
-            self.waiting.pop_front();
+            self.queued.pop_front();
             self.count_page(&page, rules);
             ends = page.is_end;
         }
@@ -233,7 +248,8 @@ impl Stream {
         }
     }
 
-    fn count_page(&mut self, page: &Page, rules: Rules) {
+    /// Counts a queued page with the gap before it.
+    fn count_page(&mut self, page: &Page, rules: StreamRules) {
         let (gap, len) = match self.next {
             None => {
                 self.next = Some(page.sequence.wrapping_add(page.len));
@@ -249,7 +265,8 @@ impl Stream {
         self.count(page, len, gap, rules);
     }
 
-    fn count(&mut self, page: &Page, len: u32, gap: i64, rules: Rules) {
+    /// Counts a piece of `len` new bytes after a gap of `gap` bytes (−1: unknown).
+    fn count(&mut self, page: &Page, len: u32, gap: i64, rules: StreamRules) {
         let counters = &mut self.counters;
         if page.seen < self.latest {
             counters.out_of_order += 1;
@@ -260,43 +277,45 @@ impl Stream {
         counters.bytes += i64::from(len);
         if gap != 0 {
             counters.skipped += 1;
-            // COMPAT: recorded values of the original, where an unknown gap takes a byte away.
+            // COMPAT: recorded values of the original, which subtracts a byte for a gap of unknown length.
             counters.skipped_bytes += if rules.recorded { gap } else { gap.max(0) };
         }
         counters.saw_end |= page.is_end;
     }
 
-    fn close(&mut self, done: &mut Counters) {
+    /// Completes the stream: publishes its counters and resets it.
+    fn close(&mut self, done: &mut StreamCounters) {
         *done = self.counters;
         *self = Self::default();
     }
 
-    /// Gives memory back that a gap has taken.
-    fn tidy(&mut self) {
-        if self.waiting.is_empty() && self.waiting.capacity() > 0 {
-            self.waiting = VecDeque::new();
+    /// Frees the memory of an empty queue.
+    fn release_memory(&mut self) {
+        if self.queued.is_empty() && self.queued.capacity() > 0 {
+            self.queued = VecDeque::new();
         }
     }
 
-    fn held(&self) -> usize {
-        self.waiting.capacity() * size_of::<Page>()
+    /// Returns the allocated size of the queue, in bytes.
+    fn bytes(&self) -> usize {
+        self.queued.capacity() * size_of::<Page>()
     }
 }
 
-impl Default for Stream {
+impl Default for HalfStream {
     fn default() -> Self {
         Self {
             is_open: false,
             next: None,
             last_seen: i64::MIN,
             latest: i64::MIN,
-            counters: Counters::default(),
-            waiting: VecDeque::new(),
+            counters: StreamCounters::default(),
+            queued: VecDeque::new(),
         }
     }
 }
 
-/// What a page adds to a stream, and what comes next then.
+/// Returns the number of bytes that a page adds to a stream, and the next expected sequence number.
 fn new_bytes(next: u32, page: &Page) -> (u32, u32) {
     let known = distance(page.sequence, next);
     if known <= 0 {
@@ -306,8 +325,9 @@ fn new_bytes(next: u32, page: &Page) -> (u32, u32) {
     (len, next.wrapping_add(len))
 }
 
-/// How far it is from one sequence number to another, negative for back; numbers close to the two
-/// ends of their range count as neighbours.
+/// Returns the distance from one sequence number to another, negative if `to` is before `from`.
+///
+/// Wraps around only between the first and the last quarter of the range, as in the original.
 fn distance(from: u32, to: u32) -> i64 {
     const QUARTER: u32 = u32::MAX / 4;
     let is_low = |number: u32| number < QUARTER;
@@ -323,12 +343,12 @@ fn distance(from: u32, to: u32) -> i64 {
     }
 }
 
-/// The most payload of a page that waits.
+/// Largest payload of a page, in bytes.
 const PAGE_BYTES: u32 = 1900;
-/// The most payload of a segment; longer ones are not real.
+/// Largest payload of a segment, in bytes; longer ones (of damaged headers) are cut to it.
 const MAX_SEGMENT: u32 = 1 << 20;
-/// The most pages that wait in a stream: about 3 MB of full segments.
-const MAX_PAGES: usize = 2048;
+/// Largest number of queued pages per stream: approximately 3 MB of full segments.
+const MAX_QUEUED_PAGES: usize = 2048;
 
 #[cfg(test)]
 mod tests;

@@ -1,13 +1,13 @@
 use super::*;
 
-const RULES: Rules = Rules {
+const RULES: StreamRules = StreamRules {
     silent_since: i64::MIN,
     recorded: false,
 };
 const PLENTY: usize = usize::MAX;
 
-/// Follows segments of A: flags, sequence number, length, time.
-fn follow(streams: &mut Streams, segments: &[(TcpFlags, u32, u32, i64)]) {
+/// Adds segments of A: flags, sequence number, length, time.
+fn add_segment(streams: &mut TcpStreams, segments: &[(TcpFlags, u32, u32, i64)]) {
     for (flags, sequence, len, seen) in segments.iter().copied() {
         let segment = Segment {
             flags,
@@ -15,12 +15,12 @@ fn follow(streams: &mut Streams, segments: &[(TcpFlags, u32, u32, i64)]) {
             len,
             seen,
         };
-        streams.follow(0, &segment, PLENTY, RULES);
+        streams.add_segment(0, &segment, PLENTY, RULES);
     }
 }
 
-/// Pieces, bytes, out of order, gaps, missing bytes, begin and end seen.
-fn told(streams: &Streams, rules: Rules, all: bool) -> [i64; 7] {
+/// Returns pieces, bytes, out of order, gaps, missing bytes, start and end seen of A.
+fn counters(streams: &TcpStreams, rules: StreamRules, all: bool) -> [i64; 7] {
     let mut metric = TcpMetric::default();
     streams.fill(&mut metric, rules, all);
     assert_eq!(metric.ba_packets, 0);
@@ -41,36 +41,36 @@ const RST: TcpFlags = TcpFlags::RST;
 const ACK: TcpFlags = TcpFlags::ACK;
 
 #[test]
-fn a_whole_stream_is_told_when_it_ends() {
-    let mut streams = Streams::default();
-    follow(
+fn a_complete_stream_is_counted_when_it_ends() {
+    let mut streams = TcpStreams::default();
+    add_segment(
         &mut streams,
         &[(SYN, 9, 0, 1), (ACK, 10, 100, 2), (ACK, 110, 0, 3)],
     );
-    assert_eq!(told(&streams, RULES, false), [0; 7]);
-    assert_eq!(told(&streams, RULES, true), [2, 100, 0, 0, 0, 1, 0]);
-    follow(&mut streams, &[(FIN, 110, 5, 4)]);
-    assert_eq!(told(&streams, RULES, false), [3, 105, 0, 0, 0, 1, 1]);
-    // Acknowledgements and repeated ends that follow open nothing.
-    follow(&mut streams, &[(ACK, 116, 0, 5), (FIN, 115, 0, 6)]);
-    assert_eq!(told(&streams, RULES, true), [3, 105, 0, 0, 0, 1, 1]);
+    assert_eq!(counters(&streams, RULES, false), [0; 7]);
+    assert_eq!(counters(&streams, RULES, true), [2, 100, 0, 0, 0, 1, 0]);
+    add_segment(&mut streams, &[(FIN, 110, 5, 4)]);
+    assert_eq!(counters(&streams, RULES, false), [3, 105, 0, 0, 0, 1, 1]);
+    // Later acknowledgements and repeated ends open no stream.
+    add_segment(&mut streams, &[(ACK, 116, 0, 5), (FIN, 115, 0, 6)]);
+    assert_eq!(counters(&streams, RULES, true), [3, 105, 0, 0, 0, 1, 1]);
 }
 
 #[test]
-fn segments_wait_for_those_before_them() {
-    let mut streams = Streams::default();
+fn segments_are_queued_behind_a_gap() {
+    let mut streams = TcpStreams::default();
     let late = [(ACK, 310, 10, 2), (FIN, 320, 0, 3), (ACK, 110, 200, 4)];
-    follow(&mut streams, &[(SYN, 9, 0, 1)]);
-    follow(&mut streams, &late);
-    follow(&mut streams, &[(ACK, 10, 100, 5)]);
-    // Those that waited were seen before the one they waited for.
-    assert_eq!(told(&streams, RULES, false), [5, 310, 3, 0, 0, 1, 1]);
+    add_segment(&mut streams, &[(SYN, 9, 0, 1)]);
+    add_segment(&mut streams, &late);
+    add_segment(&mut streams, &[(ACK, 10, 100, 5)]);
+    // The queued segments were captured before the missing one.
+    assert_eq!(counters(&streams, RULES, false), [5, 310, 3, 0, 0, 1, 1]);
 }
 
 #[test]
 fn repeated_bytes_count_once() {
-    let mut streams = Streams::default();
-    follow(
+    let mut streams = TcpStreams::default();
+    add_segment(
         &mut streams,
         &[
             (SYN, 9, 0, 1),
@@ -80,26 +80,26 @@ fn repeated_bytes_count_once() {
             (RST, 160, 0, 5),
         ],
     );
-    assert_eq!(told(&streams, RULES, false), [5, 150, 0, 0, 0, 1, 1]);
+    assert_eq!(counters(&streams, RULES, false), [5, 150, 0, 0, 0, 1, 1]);
 }
 
 #[test]
-fn a_gap_is_told_once_the_stream_goes_on_without_it() {
-    let mut streams = Streams::default();
-    follow(
+fn a_gap_is_counted_when_the_stream_skips_it() {
+    let mut streams = TcpStreams::default();
+    add_segment(
         &mut streams,
         &[(SYN, 9, 0, 1), (ACK, 50, 5000, 2), (FIN, 5050, 0, 3)],
     );
-    assert_eq!(told(&streams, RULES, false), [0; 7]);
-    // Three pages of a long segment and the end behind the SYN.
+    assert_eq!(counters(&streams, RULES, false), [0; 7]);
+    // Three pages of a long segment and the end, after the SYN.
     let wanted = [5, 5000, 0, 1, 40, 1, 1];
-    assert_eq!(told(&streams, RULES, true), wanted);
-    let later = Rules {
+    assert_eq!(counters(&streams, RULES, true), wanted);
+    let later = StreamRules {
         silent_since: 10,
         ..RULES
     };
-    assert_eq!(told(&streams, later, false), wanted);
-    streams.follow(
+    assert_eq!(counters(&streams, later, false), wanted);
+    streams.add_segment(
         0,
         &Segment {
             flags: SYN,
@@ -110,31 +110,31 @@ fn a_gap_is_told_once_the_stream_goes_on_without_it() {
         PLENTY,
         later,
     );
-    assert_eq!(told(&streams, later, false), wanted);
-    assert_eq!(told(&streams, later, true), [1, 0, 0, 0, 0, 1, 0]);
+    assert_eq!(counters(&streams, later, false), wanted);
+    assert_eq!(counters(&streams, later, true), [1, 0, 0, 0, 0, 1, 0]);
 }
 
 #[test]
 fn a_stream_without_its_begin_waits_and_its_gap_is_unknown() {
-    let mut streams = Streams::default();
-    follow(
+    let mut streams = TcpStreams::default();
+    add_segment(
         &mut streams,
         &[(ACK, 500, 10, 1), (ACK, 510, 10, 2), (ACK, 490, 10, 3)],
     );
-    assert_eq!(told(&streams, RULES, false), [0; 7]);
-    assert_eq!(told(&streams, RULES, true), [3, 30, 2, 1, 0, 0, 0]);
-    let recorded = Rules {
+    assert_eq!(counters(&streams, RULES, false), [0; 7]);
+    assert_eq!(counters(&streams, RULES, true), [3, 30, 2, 1, 0, 0, 0]);
+    let recorded = StreamRules {
         recorded: true,
         ..RULES
     };
-    assert_eq!(told(&streams, recorded, true), [3, 30, 2, 1, -1, 0, 0]);
+    assert_eq!(counters(&streams, recorded, true), [3, 30, 2, 1, -1, 0, 0]);
 }
 
 #[test]
 fn sequence_numbers_go_round() {
-    let mut streams = Streams::default();
+    let mut streams = TcpStreams::default();
     let start = u32::MAX - 4;
-    follow(
+    add_segment(
         &mut streams,
         &[
             (SYN, start, 0, 1),
@@ -143,15 +143,15 @@ fn sequence_numbers_go_round() {
             (FIN, 25, 0, 4),
         ],
     );
-    assert_eq!(told(&streams, RULES, false), [4, 29, 1, 0, 0, 1, 1]);
+    assert_eq!(counters(&streams, RULES, false), [4, 29, 1, 0, 0, 1, 1]);
     assert_eq!(distance(u32::MAX, 0), 1);
     assert_eq!(distance(0, u32::MAX), -1);
 }
 
 #[test]
-fn a_stream_without_room_goes_on() {
-    let mut streams = Streams::default();
-    follow(&mut streams, &[(SYN, 0, 0, 1)]);
+fn a_stream_over_its_budget_skips_gaps() {
+    let mut streams = TcpStreams::default();
+    add_segment(&mut streams, &[(SYN, 0, 0, 1)]);
     let mut cuts = 0;
     for number in 1..10_000_u32 {
         let segment = Segment {
@@ -160,18 +160,18 @@ fn a_stream_without_room_goes_on() {
             len: 10,
             seen: 2,
         };
-        cuts += u32::from(streams.follow(0, &segment, 10_000, RULES));
-        assert!(streams.held() <= 10_000);
+        cuts += u32::from(streams.add_segment(0, &segment, 10_000, RULES));
+        assert!(streams.bytes() <= 10_000);
     }
     assert!(cuts > 10);
-    assert_eq!(told(&streams, RULES, true)[..2], [10_000, 99_990]);
-    let mut streams = Streams::default();
+    assert_eq!(counters(&streams, RULES, true)[..2], [10_000, 99_990]);
+    let mut streams = TcpStreams::default();
     let long = Segment {
         flags: ACK,
         sequence: 7,
         len: u32::MAX,
         seen: 1,
     };
-    assert!(streams.follow(0, &long, 0, RULES));
-    assert_eq!(streams.held(), 0);
+    assert!(streams.add_segment(0, &long, 0, RULES));
+    assert_eq!(streams.bytes(), 0);
 }

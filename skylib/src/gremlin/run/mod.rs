@@ -19,7 +19,7 @@ use super::error::QueryError;
 use super::explain::{Access, Trace};
 use super::intermediate::{Data, ElementRow, Rows};
 use super::plan::{FlowPlan, Operation};
-use super::scope::{Part, Scope};
+use super::scope::{Scope, Subgraph};
 use super::steps::filter;
 use super::steps::metrics::Metrics;
 use super::steps::{
@@ -124,7 +124,7 @@ impl<'r> Run<'r> {
     /// Switches to the graph at another time.
     fn select_time(&mut self, when: When) -> Result<Data, QueryError> {
         let error = || QueryError::execute("Backend does not support history");
-        if self.scope.is_part() {
+        if self.scope.is_subgraph() {
             // COMPAT: the original copied a subgraph to a new graph without history.
             return Err(error().help("a subgraph has no history; put `At` before the first step"));
         }
@@ -362,8 +362,8 @@ impl<'r> Run<'r> {
             }
             Operation::SubGraph(filter) => {
                 let nodes = Rc::unwrap_or_clone(nodes);
-                let part = subgraph::of_nodes(&self.scope, nodes, &compiled(filter), budget)?;
-                Ok(self.narrow(part))
+                let found = subgraph::of_nodes(&self.scope, nodes, &compiled(filter), budget)?;
+                Ok(self.narrow(found))
             }
             Operation::Flows(plan) => self.flows(plan, Some(&nodes)),
             Operation::Metrics(key) => {
@@ -393,8 +393,8 @@ impl<'r> Run<'r> {
             }
             Operation::SubGraph(_) => {
                 let edges = self.refs(rows)?;
-                let part = subgraph::of_edges(&self.scope, &edges, &self.budget)?;
-                Ok(self.narrow(part))
+                let found = subgraph::of_edges(&self.scope, &edges, &self.budget)?;
+                Ok(self.narrow(found))
             }
             _ => Err(misplaced()),
         }
@@ -408,8 +408,8 @@ impl<'r> Run<'r> {
         match operation {
             Operation::SubGraph(filter) => {
                 let (nodes, filter) = (Rc::unwrap_or_clone(nodes), compiled(filter));
-                let part = subgraph::of_nodes(&self.scope, nodes, &filter, &self.budget)?;
-                Ok(self.narrow(part))
+                let found = subgraph::of_nodes(&self.scope, nodes, &filter, &self.budget)?;
+                Ok(self.narrow(found))
             }
             Operation::Flows(plan) => self.flows(plan, Some(&nodes)),
             _ => Err(misplaced()),
@@ -470,8 +470,8 @@ impl<'r> Run<'r> {
     }
 
     /// Narrows the scope to a subgraph.
-    fn narrow(&mut self, part: Part) -> Data {
-        self.scope.narrow(part);
+    fn narrow(&mut self, subgraph: Subgraph) -> Data {
+        self.scope.narrow(subgraph);
         self.marks.clear();
         Data::Graph
     }

@@ -84,7 +84,9 @@ fn flow_query(plan: &FlowPlan, nodes: Option<&[NodeRef]>, when: Option<When>) ->
         filter: plan.filter.clone(),
         node_tids,
         sort: plan.sort,
-        dedup: plan.dedup,
+        dedup: plan
+            .dedup
+            .map(|field| field.unwrap_or(FlowField::TRACKING_ID)),
         range: plan.page.map(|page| (page.from, page.to)),
         time: when.map(When::slice),
     })

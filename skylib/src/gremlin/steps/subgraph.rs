@@ -7,7 +7,7 @@ use crate::graph::{Direction, EdgeRef, ElementKey, NodeRef};
 use crate::gremlin::bitmap::Bitmap;
 use crate::gremlin::budget::Budget;
 use crate::gremlin::error::QueryError;
-use crate::gremlin::scope::{Part, Scope};
+use crate::gremlin::scope::{Scope, Subgraph};
 
 /// Returns the subgraph of nodes and the edges between them that match a filter.
 ///
@@ -18,7 +18,7 @@ pub(in crate::gremlin) fn of_nodes(
     nodes: Vec<NodeRef>,
     filter: &Filter<ElementKey>,
     budget: &Budget<'_>,
-) -> Result<Part, QueryError> {
+) -> Result<Subgraph, QueryError> {
     let identities = scope.identities();
     let mut members = Bitmap::default();
     let mut ids = Bitmap::default();
@@ -65,7 +65,7 @@ pub(in crate::gremlin) fn of_edges(
     scope: &Scope<'_>,
     edges: &[EdgeRef],
     budget: &Budget<'_>,
-) -> Result<Part, QueryError> {
+) -> Result<Subgraph, QueryError> {
     let identities = scope.identities();
     let mut known_edges = Bitmap::default();
     let edges: Vec<EdgeRef> = edges
@@ -96,7 +96,7 @@ fn finish(
     nodes: Vec<NodeRef>,
     edges: Vec<EdgeRef>,
     budget: &Budget<'_>,
-) -> Result<Part, QueryError> {
+) -> Result<Subgraph, QueryError> {
     budget.retain(size_of_val(&*nodes) + size_of_val(&*edges))?;
-    Ok(Part::new(nodes, edges))
+    Ok(Subgraph::new(nodes, edges))
 }

@@ -26,11 +26,11 @@ use crate::value::Text;
 /// use skylib::time::{TimeSlice, Timestamp};
 ///
 /// let store = MemoryFlowStore::new(FlowStoreLimits::default());
-/// let flow = Flow { uuid: "f1".into(), start: 1000, last: 2000, ..Flow::default() };
+/// let flow = Flow::default().with_uuid("f1").with_times(1000, 2000);
 /// store.put(vec![flow], Timestamp::from_ms(60_000));
 /// let then = Timestamp::from_ms(1500);
 /// let time = Some(TimeSlice { start: then, last: then });
-/// let found = store.query(&FlowQuery { time, ..FlowQuery::default() })?;
+/// let found = store.query(&FlowQuery::default().with_time(time))?;
 /// assert_eq!(found.flows.len(), 1);
 /// # Ok::<(), skylib::flow::FlowQueryError>(())
 /// ```
@@ -107,7 +107,7 @@ impl MemoryFlowStore {
             let Ok(flow) = Flow::decode(&*stored.record) else {
                 continue;
             };
-            if query.wants_node(&flow.node_tid) && filter.matches(&flow) {
+            if query.matches_node(&flow.node_tid) && filter.matches(&flow) {
                 visit(&stored, flow);
             }
         }

@@ -103,37 +103,27 @@ fn flow_message_seeds() -> [(&'static str, Vec<u8>); 5] {
     use prost::Message;
     use skylib::flow::{DnsLayer, DnsRecord, Flow, FlowMessage, FlowMetric, FlowStats, RawPacket};
 
-    let metric = FlowMetric {
-        ab_packets: 3,
-        ba_bytes: -1,
-        start: i64::MIN,
-        last: i64::MAX,
-        ..FlowMetric::default()
-    };
-    let flow = Flow {
-        uuid: "f".into(),
-        layers_path: "Ethernet/IPv4/UDP/DNS".into(),
-        start: 1_600_000_000_000,
-        last: 1_600_000_001_000,
-        metric: Some(metric),
-        last_update_metric: Some(metric),
-        dns: Some(Box::new(DnsLayer {
-            answers: vec![DnsRecord::default(); 3],
-            ..DnsLayer::default()
-        })),
-        last_raw_packets: vec![RawPacket {
+    let metric = FlowMetric::default()
+        .with_ab_packets(3)
+        .with_ba_bytes(-1)
+        .with_interval(i64::MIN, i64::MAX);
+    let mut dns = DnsLayer::default();
+    dns.answers = vec![DnsRecord::default(); 3];
+    let flow = Flow::default()
+        .with_uuid("f")
+        .with_layers_path("Ethernet/IPv4/UDP/DNS")
+        .with_times(1_600_000_000_000, 1_600_000_001_000)
+        .with_metric(metric)
+        .with_last_update_metric(metric)
+        .with_dns(dns)
+        .with_last_raw_packets(vec![RawPacket {
             timestamp: 5,
             index: -1,
             data: vec![0; 10].into(),
             link_type: 1,
-        }],
-        ..Flow::default()
-    };
+        }]);
     let wire = |flows, stats| FlowMessage { flows, stats }.encode_to_vec();
-    let stats = FlowStats {
-        packets_received: -1,
-        ..FlowStats::default()
-    };
+    let stats = FlowStats::default().with_packets_received(-1);
     let one = wire(vec![flow.clone()], None);
     [
         ("cut", one[..one.len() - 3].to_vec()),

@@ -46,7 +46,7 @@ fn packets_of(flow: &Flow) -> (i64, i64) {
 fn the_timers_follow_capture_time() {
     let flows = records(
         long_capture(),
-        FlowTableOptions::default().with_leaving_only(true),
+        FlowTableOptions::default().with_final_only(true),
     );
     let mut found: Vec<_> = flows.iter().map(packets_of).collect();
     found.sort_unstable();
@@ -59,10 +59,10 @@ fn the_timers_follow_capture_time() {
 }
 
 #[test]
-fn without_leaving_only_updates_are_sent_too() {
+fn without_final_only_updates_are_sent_too() {
     let options = FlowTableOptions::default();
     let all = records(long_capture(), options.clone()).len();
-    let leaving = records(long_capture(), options.with_leaving_only(true)).len();
+    let leaving = records(long_capture(), options.with_final_only(true)).len();
     assert!(all > leaving + 20, "{all} records, {leaving} leave");
 }
 
@@ -70,7 +70,7 @@ fn without_leaving_only_updates_are_sent_too() {
 fn a_query_finds_each_record_as_it_would_be_sent() {
     let sent = records(
         long_capture(),
-        FlowTableOptions::default().with_leaving_only(true),
+        FlowTableOptions::default().with_final_only(true),
     );
     let (flows, end) = collected(long_capture());
     end.expect("no damage");
@@ -113,7 +113,7 @@ fn order_and_range_apply_to_expired_and_live_flows() {
         }),
         [1, 1]
     );
-    let dedup = Some(FlowField::parse("Transport.A"));
+    let dedup = FlowField::parse("Transport.A");
     assert_eq!(ports(&FlowQuery { dedup, ..sorted }), [4, 3, 2, 1]);
     let elsewhere = FlowQuery {
         node_tids: Some(vec!["x".into()]),
@@ -181,7 +181,7 @@ fn more_threads_join_and_follow_the_same() {
     for options in [
         base.clone(),
         base.clone().with_layer_key_mode(LayerKeyMode::L3),
-        base.with_recorded(true).with_leaving_only(true),
+        base.with_recorded(true).with_final_only(true),
     ] {
         let (stats, flows) = by_threads(&bytes, &options, 1);
         assert!(stats.fragments.joined > 100 && stats.fragments.lost > 10);
@@ -272,7 +272,7 @@ fn more_threads_give_the_same_flows() {
     for options in [
         FlowTableOptions::default(),
         FlowTableOptions::default()
-            .with_leaving_only(true)
+            .with_final_only(true)
             .with_extra_tcp_metric(true),
     ] {
         let bytes = mixed_capture();
@@ -376,7 +376,7 @@ fn a_replay_can_be_ended_whichever_thread_has_the_packets() {
                 })
                 .expect("no damage")
         });
-        assert_eq!(stats.begun, 1);
+        assert_eq!(stats.created, 1);
     }
 }
 
@@ -441,7 +441,7 @@ fn no_thread_waits_for_one_that_waits_for_it() {
                 .expect("no damage");
             (flows.len(), stats)
         });
-        assert_eq!((stats.packets, stats.begun), (5000, 5000));
+        assert_eq!((stats.packets, stats.created), (5000, 5000));
         assert!(flows >= 5000);
     }
 }

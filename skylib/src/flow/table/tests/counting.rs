@@ -1,4 +1,4 @@
-//! What packets do to their flows.
+//! Counting of packets in flows.
 
 use super::*;
 
@@ -22,7 +22,7 @@ fn both_directions_meet() {
 }
 
 #[test]
-fn time_that_goes_back_does_not_take_last_along() {
+fn last_does_not_decrease_with_the_time() {
     for (mut table, last) in [(table(), 2000), (recorded(), 1500)] {
         for at in [1000, 2000, 1500] {
             feed(&mut table, at, &tcp(A, B, ACK));
@@ -117,7 +117,7 @@ fn tunnels_make_a_chain() {
         outer.metric.unwrap().ab_bytes - inner.metric.unwrap().ab_bytes,
         50
     );
-    // The same traffic outside the tunnel is another flow with the same identity.
+    // The same traffic outside the tunnel is another flow with the same tracking identifier.
     feed(&mut table, 3, &tcp(A, B, ACK));
     let bare = &self::flows(&table)[2];
     assert_eq!(
@@ -128,8 +128,8 @@ fn tunnels_make_a_chain() {
 }
 
 #[test]
-fn a_header_within_another_version_keeps_both_addresses_apart() {
-    // IPv4 in IPv6: known by the outer ends, shown with the inner ones.
+fn a_header_inside_another_version_has_its_own_addresses() {
+    // IPv4 in IPv6: keyed by the outer addresses, shown with the inner ones.
     let inner = ipv4(1, 2, 17, &udp_datagram(5, 6, &[]));
     let len = u16::try_from(inner.len()).unwrap().to_be_bytes();
     let outer = [
@@ -154,8 +154,8 @@ fn a_header_within_another_version_keeps_both_addresses_apart() {
 
 #[test]
 fn the_end_of_a_connection_is_seen() {
-    type Packets<'a> = &'a [(End, End, u8)];
-    let cases: [(Packets<'_>, FinishType); 5] = [
+    type BatchPackets<'a> = &'a [(End, End, u8)];
+    let cases: [(BatchPackets<'_>, FinishType); 5] = [
         (&[(A, B, FIN | ACK), (B, A, FIN | ACK)], FinishType::TcpFin),
         (
             &[(A, B, FIN | ACK), (A, B, FIN | ACK)],
@@ -186,7 +186,7 @@ fn the_original_saw_ends_in_first_packets_only() {
 }
 
 #[test]
-fn the_first_packets_are_kept_whole() {
+fn the_first_packets_are_stored_whole() {
     let mut table = FlowTable::new(FlowTableOptions::default().with_raw_packet_limit(2));
     let inner = tcp(A, B, ACK);
     for at in 1..=3 {

@@ -1,4 +1,4 @@
-//! What a full table does, and how much it holds.
+//! Limits: eviction from a full table, and memory use.
 
 use super::*;
 
@@ -35,13 +35,13 @@ fn a_parent_that_is_evicted_still_names_its_child() {
 }
 
 #[test]
-fn flows_nobody_fetches_are_counted_not_kept() {
+fn evicted_flows_that_are_not_fetched_are_counted() {
     let mut table = FlowTable::new(FlowTableOptions::default().with_max_entries(1));
     for port in 0..20_000 {
         feed(&mut table, 1, &tcp(End(1, port), B, ACK));
     }
     let stats = table.stats();
-    assert_eq!((stats.begun, stats.evicted), (20_000, 19_999));
+    assert_eq!((stats.created, stats.evicted), (20_000, 19_999));
     assert_eq!(stats.evicted_unsent, 19_999 - (1 << 14));
     let mut sent: Vec<Flow> = Vec::new();
     table.tick(ms(1), &mut sent);
@@ -67,7 +67,7 @@ fn memory_stays_within_its_bound() {
     let stats = table.stats();
     assert!(stats.bytes <= bound, "{} of {bound} bytes", stats.bytes);
     assert!(stats.flows >= 1500, "{} flows", stats.flows);
-    assert_eq!(stats.evicted, stats.begun - stats.flows as u64);
+    assert_eq!(stats.evicted, stats.created - stats.flows as u64);
 }
 
 #[test]
@@ -106,9 +106,9 @@ fn a_flow_takes_about_two_hundred_bytes() {
 }
 
 #[test]
-fn without_updates_no_list_is_kept_for_them() {
-    let mut table = FlowTable::new(FlowTableOptions::default().with_leaving_only(true));
-    // The last packet comes to a flow that an update has passed over.
+fn without_updates_the_touched_list_is_empty() {
+    let mut table = FlowTable::new(FlowTableOptions::default().with_final_only(true));
+    // The last packet arrives at a flow that an update has already visited.
     for now in [1, 2, 3] {
         feed(&mut table, now, &tcp(A, B, ACK));
         feed(&mut table, now, &tcp(End(7, now as u16), B, ACK));
@@ -121,9 +121,9 @@ fn without_updates_no_list_is_kept_for_them() {
 }
 
 #[test]
-fn paths_beyond_the_list_are_kept_with_their_flows() {
+fn paths_beyond_the_interning_limit_are_stored_with_their_flows() {
     let mut table = table();
-    // Two kinds of extension headers in every order: more paths than are remembered.
+    // Two kinds of extension headers in every order: more paths than are interned.
     let count = 6000_u16;
     for pattern in 1..count {
         let mut extensions = Vec::new();

@@ -6,16 +6,16 @@ use crate::flow::field::FlowFields;
 use crate::flow::{
     FinishType, FlowField, FlowProtocol, FlowQuery, FlowSet, FlowSink, LayerKeyMode, SortOrder,
 };
-use crate::packet::{LinkType, PacketHeader};
+use crate::packet::{LinkType, PacketHeader, PacketRef};
 use crate::time::Timestamp;
 
-/// Flags of TCP.
+// TCP flags.
 const SYN: u8 = 0x02;
 const ACK: u8 = 0x10;
 const FIN: u8 = 0x01;
 const RST: u8 = 0x04;
 
-/// An end of a flow: the last byte of its MAC and address, and a port.
+/// End of a flow: the last byte of its MAC and IP address, and a port.
 #[derive(Clone, Copy)]
 struct End(u8, u16);
 
@@ -98,7 +98,7 @@ fn feed(table: &mut FlowTable, at: i64, frame: &[u8]) {
     feed_long(table, at, frame, u32::try_from(frame.len()).unwrap());
 }
 
-/// A frame that was longer on the wire.
+/// Feeds a frame that was longer on the wire than captured.
 fn feed_long(table: &mut FlowTable, at: i64, frame: &[u8], wire_len: u32) {
     let captured_len = u32::try_from(frame.len()).unwrap();
     let header = PacketHeader {
@@ -180,8 +180,8 @@ fn what_filters_see_of_an_entry_is_what_its_record_says() {
     );
     feed(&mut table, 1006, &ethernet(1, 2, 0x0800, &in_in_other));
     for round in 0..3 {
-        for entry in table.arena.stretch(0, u32::MAX) {
-            let (live, flow) = (table.live(entry), table.flow(entry));
+        for entry in table.arena.range(0, u32::MAX) {
+            let (live, flow) = (table.entry_fields(entry), table.flow(entry));
             for field in FlowField::names()
                 .iter()
                 .filter_map(|name| FlowField::parse(name))
@@ -256,10 +256,10 @@ fn queries_filter_sort_and_cut() {
 }
 
 #[test]
-fn a_filter_keeps_packets_out_and_counts_them() {
+fn packets_that_a_filter_rejects_are_counted_as_filtered() {
     struct OnlyLong;
     impl PacketFilter for OnlyLong {
-        fn matches(&self, packet: &crate::packet::PacketRef<'_>) -> bool {
+        fn matches(&self, packet: &PacketRef<'_>) -> bool {
             packet.wire_len > 100
         }
     }
@@ -269,7 +269,7 @@ fn a_filter_keeps_packets_out_and_counts_them() {
     feed_long(&mut table, 1, &udp(A, B, &[]), 101);
     assert_eq!(only(&table).application.as_str(), "UDP");
     let stats = table.stats();
-    assert_eq!((stats.packets, stats.filtered, stats.begun), (2, 1, 1));
+    assert_eq!((stats.packets, stats.filtered, stats.created), (2, 1, 1));
     table.set_filter(None);
     feed(&mut table, 1, &tcp(A, B, ACK));
     assert_eq!(table.len(), 2);

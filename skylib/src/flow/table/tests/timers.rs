@@ -1,9 +1,9 @@
-//! When flows are sent and leave.
+//! Timers: when flows are sent and removed.
 
 use super::*;
 
 #[test]
-fn updates_tell_what_the_interval_added() {
+fn updates_send_what_the_interval_added() {
     let mut table = table();
     feed_long(&mut table, 1_000, &tcp(A, B, ACK), 100);
     assert_eq!(only(&table).last_update_metric, None);
@@ -196,7 +196,7 @@ fn applications_time_out_at_updates() {
 }
 
 #[test]
-fn the_original_timed_out_upper_case_names_only_and_told_twice() {
+fn the_original_timed_out_upper_case_names_only_and_sent_twice() {
     let options = FlowTableOptions::default().with_recorded(true);
     let timeouts = vec![
         ("icmpv4".into(), Duration::from_secs(1)),
@@ -214,7 +214,7 @@ fn the_original_timed_out_upper_case_names_only_and_told_twice() {
     assert_eq!((metric.ab_packets, metric.last), (1, 5_000));
 }
 
-/// Notes how many flows came in each call.
+/// Sink that records the number of flows of each call.
 #[derive(Default)]
 struct Calls(Vec<usize>);
 
@@ -226,8 +226,8 @@ impl FlowSink for Calls {
 
 #[test]
 fn ticks_run_what_is_due() {
-    let options = FlowTableOptions::default().with_update(Duration::from_secs(10));
-    let mut table = FlowTable::new(options.with_expire(Duration::from_secs(30)));
+    let options = FlowTableOptions::default().with_update_interval(Duration::from_secs(10));
+    let mut table = FlowTable::new(options.with_expiry_interval(Duration::from_secs(30)));
     let mut calls = Calls::default();
     table.tick(ms(0), &mut calls);
     feed(&mut table, 1_000, &tcp(A, B, ACK));
@@ -263,7 +263,7 @@ fn a_long_pause_is_made_up_for_and_a_mad_clock_is_no_loop() {
 }
 
 #[test]
-fn time_that_stands_still_at_its_end_is_no_loop() {
+fn the_largest_timestamp_is_no_endless_loop() {
     let frame = tcp(A, B, ACK);
     let len = u32::try_from(frame.len()).unwrap();
     let last = PacketHeader {
@@ -337,7 +337,7 @@ fn many_flows_are_sent_some_at_a_time() {
 
 #[test]
 fn flows_that_are_sent_when_they_leave_are_sent_once() {
-    let mut table = FlowTable::new(FlowTableOptions::default().with_leaving_only(true));
+    let mut table = FlowTable::new(FlowTableOptions::default().with_final_only(true));
     feed(&mut table, 1_000, &tcp(A, B, ACK));
     feed(&mut table, 1_000, &tcp(End(1, 5), B, RST));
     feed(&mut table, 1_000, &arp(1));

@@ -32,7 +32,7 @@ pub enum Metric {
 /// use skylib::flow::FlowMetric;
 /// use skylib::gremlin::{Metric, Metrics};
 ///
-/// let counted = FlowMetric { ab_bytes: 90, start: 0, last: 30_000, ..FlowMetric::default() };
+/// let counted = FlowMetric::default().with_ab_bytes(90).with_interval(0, 30_000);
 /// let metrics = Metrics::from_iter([("a flow".into(), vec![Metric::Flow(counted)])]);
 /// let slots = metrics.aggregate(None, Duration::from_secs(10))?;
 /// assert_eq!(slots.len(), 1, "one series");

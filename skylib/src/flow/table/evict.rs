@@ -1,0 +1,71 @@
+//! Removal and eviction of flows.
+//!
+//! Eviction is the second-chance (CLOCK) approximation of LRU, over the fronts of the age queues:
+//! O(queues) for each flow that is skipped, of which there are at most [`MAX_CHANCES`].
+
+use super::FlowTable;
+use super::entry::{HOT_FINISHING, HOT_LISTED, HOT_USED};
+use crate::flow::key::FlowKey;
+
+impl FlowTable {
+    /// Evicts the approximately least recently used flow: the oldest front of the age queues that
+    /// had no packet since it was appended.
+    ///
+    /// At most [`MAX_CHANCES`] used flows are appended again; then the next front is evicted.
+    #[cold]
+    pub(super) fn evict(&mut self) {
+        for chance in 0.. {
+            let arena = &self.arena;
+            let fronts = self.queues.iter().enumerate();
+            let oldest = fronts
+                .filter_map(|(class, queue)| queue.front().map(|record| (class, record)))
+                .min_by_key(|(_, record)| arena.get(*record).hot.last);
+            let Some((class, record)) = oldest else {
+                return;
+            };
+            let entry = self.arena.get_mut(record);
+            if entry.hot.flags & HOT_USED != 0 && chance < MAX_CHANCES {
+                entry.hot.flags &= !HOT_USED;
+                let queue = &mut self.queues[class];
+                queue.unlink(&mut self.arena, record);
+                queue.push(&mut self.arena, record);
+                continue;
+            }
+            let flow = self.leaving_flow(record);
+            self.remove(record);
+            self.stats.evicted += 1;
+            if self.evicted.len() < MAX_EVICTED {
+                self.evicted.push(flow);
+            } else {
+                self.stats.evicted_unsent += 1;
+            }
+            return;
+        }
+    }
+
+    /// Removes a flow from the index, its queue, the slabs and the arena.
+    pub(super) fn remove(&mut self, record: u32) {
+        let entry = self.arena.get_mut(record);
+        let (hash, cold) = (
+            entry.key.hash(self.seed, self.options.layer_key_mode),
+            entry.cold,
+        );
+        entry.key = FlowKey::NONE;
+        // Its number stays in those lists; the flags keep a reused number from being added twice.
+        entry.hot.flags &= HOT_LISTED | HOT_FINISHING;
+        self.index.remove(hash, record);
+        self.queues[usize::from(cold.class)].unlink(&mut self.arena, record);
+        self.intervals.remove(cold.interval);
+        let rare = self.rare.remove(cold.rare);
+        if let Some(rare) = rare {
+            self.extra_message_bytes -= rare.extra_message.map_or(0, |message| message.bytes());
+            self.segment_bytes -= rare.streams.map_or(0, |streams| streams.bytes());
+        }
+        self.arena.release(record);
+    }
+}
+
+/// Largest number of used flows that one eviction skips; bounds its cost.
+const MAX_CHANCES: u32 = 64;
+/// Largest number of evicted flows waiting for the next call that has a sink.
+pub(super) const MAX_EVICTED: usize = 1 << 14;
