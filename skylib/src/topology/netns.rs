@@ -313,7 +313,7 @@ impl Folder {
     }
 }
 
-/// Waits until at least one descriptor is ready, and sets the flags of those that are.
+/// Waits until at least one descriptor is ready, and sets the flags of the ready descriptors.
 fn wait(fds: &mut [(PollFd<'_>, &mut bool)]) -> io::Result<()> {
     let mut polled: Vec<PollFd<'_>> = fds.iter().map(|(fd, _)| fd.clone()).collect();
     loop {

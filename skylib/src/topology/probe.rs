@@ -195,7 +195,7 @@ impl ProbeContext {
 
     /// Returns a descriptor that becomes readable when the probe has to stop, for `poll`.
     ///
-    /// The probe has to return within a second then.
+    /// The probe must then end within a second.
     #[must_use]
     pub fn stop(&self) -> BorrowedFd<'_> {
         self.stop.as_fd()

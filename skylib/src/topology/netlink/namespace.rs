@@ -59,7 +59,7 @@ pub(super) struct Shared {
     members: Mutex<Members>,
 }
 
-/// The watched namespaces by key, and the number of those ever watched.
+/// The watched namespaces by key, and the number of all namespaces so far.
 #[derive(Default)]
 struct Members {
     by_key: BTreeMap<NamespaceKey, Arc<Member>>,

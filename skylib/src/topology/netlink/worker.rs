@@ -137,8 +137,9 @@ impl<'a> Worker<'a> {
             // Batches limit the time for which readers of the graph wait.
             let batch: Vec<NetlinkEvent> = rest.by_ref().take(LINKS_AT_ONCE).flatten().collect();
             let facts = &facts;
-            let follow_up =
-                self.update(|table, graph, key, now| table.replace_state(graph, key, batch, facts, now));
+            let follow_up = self.update(|table, graph, key, now| {
+                table.replace_state(graph, key, batch, facts, now)
+            });
             self.follow_up(follow_up);
         }
         self.pending = Pending::default();

@@ -82,7 +82,8 @@ fn an_unchanged_link_causes_no_event() {
     f.notify(ns, all());
     f.graph.take_events();
     f.notify(ns, all());
-    f.table.replace_state(&mut f.graph, ns, all(), &f.facts, f.now);
+    f.table
+        .replace_state(&mut f.graph, ns, all(), &f.facts, f.now);
     let present = HashSet::from([1, 2, 3]);
     f.table.retain(&mut f.graph, ns, &present, f.now);
     assert_eq!(f.graph.take_events(), []);
@@ -446,7 +447,8 @@ fn links_missing_in_a_complete_list_are_removed() {
         .retain(&mut f.graph, ns, &HashSet::from([1, 3]), f.now);
     assert!(f.node("goes").is_none());
     let events = link_events([link(1, "stays", ""), link(3, "comes", "")]);
-    f.table.replace_state(&mut f.graph, ns, events, &f.facts, f.now);
+    f.table
+        .replace_state(&mut f.graph, ns, events, &f.facts, f.now);
     assert!(f.node("comes").is_some());
     assert_eq!(
         f.json("stays", "IPV4"),
