@@ -67,7 +67,9 @@ pub(crate) async fn start(config: &Config, engine: &Engine) -> anyhow::Result<Op
     }
     let address = match listen {
         Some(address) => address,
-        None => ServiceAddress::parse(DEFAULT_ADDRESS).context("spp.listen")?,
+        None => DEFAULT_ADDRESS
+            .parse::<ServiceAddress>()
+            .context("spp.listen")?,
     };
     let listener = server::listen("spp.listen", &address).await?;
     let ctl = Arc::new(ctl);

@@ -245,6 +245,8 @@ const KINDS: &[Kind] = &[
 mod tests {
     use std::collections::BTreeSet;
 
+    use skylib::api::{AlertSpec, CaptureSpec, EdgeRule, Injection, NodeRule, Resource, Workflow};
+
     use super::*;
     use crate::router::table;
 
@@ -299,6 +301,24 @@ mod tests {
             let of_one = path.replace("{}", "1");
             assert!(crate::routes::spp::has(method, &of_one), "{method} {path}");
         }
+    }
+
+    #[test]
+    fn resource_schemas_have_the_members_of_their_kind() {
+        fn check<R: Resource>() {
+            let kind = KINDS.iter().find(|kind| kind.name == R::KIND).unwrap();
+            let pointer = format!("/components/schemas/{}/properties", kind.schema);
+            let document = document();
+            let schema = document.pointer(&pointer).unwrap().as_object().unwrap();
+            let described: BTreeSet<&str> = schema.keys().map(String::as_str).collect();
+            assert_eq!(described, R::MEMBERS.iter().copied().collect(), "{pointer}");
+        }
+        check::<CaptureSpec>();
+        check::<Injection>();
+        check::<AlertSpec>();
+        check::<Workflow>();
+        check::<NodeRule>();
+        check::<EdgeRule>();
     }
 
     #[test]

@@ -79,7 +79,7 @@ pub(crate) async fn update<C: Collection + 'static>(call: Call, of: Of<C>) -> Re
         Some(Err(PatchError::NotFound)) => response::bare(StatusCode::NOT_FOUND),
         Some(Err(PatchError::Updating(
             error @ (ResourceError::Store(_)
-            | ResourceError::Unkept(_)
+            | ResourceError::NotStored(_)
             | ResourceError::TooLarge { .. }),
         ))) => response::resource_error(&error),
         Some(Err(error)) => response::bad_request(&error),

@@ -100,7 +100,7 @@ fn query_of(body: &str) -> Result<Option<QueryRequest>, JsonError> {
         return Ok(None);
     }
     let (mut query, mut is_explained) = (String::new(), false);
-    let members = Members::first_of(body)?;
+    let members = Members::parse_first(body)?;
     members.read("GremlinQuery", &mut query)?;
     members.read("Explain", &mut is_explained)?;
     let query_request = QueryRequest {

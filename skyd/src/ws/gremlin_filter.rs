@@ -75,7 +75,7 @@ async fn evaluate_at(
     let graph = app.run_query(work).await??;
     let filter = GremlinFilter {
         text: filter.to_owned(),
-        local: NodeFilter::of(&query),
+        local: NodeFilter::from_query(&query),
         query,
         view: FilteredView::new(&graph.nodes, &graph.edges),
     };
@@ -139,9 +139,7 @@ impl GremlinFilter {
             return Vec::new();
         };
         self.view
-            .follow(event, &mut |node| filter.selects(node), &mut |id| {
-                edges_of(app, id)
-            })
+            .follow(event, |node| filter.selects(node), |id| edges_of(app, id))
     }
 
     /// Runs the filter again; `None` if it times out. A filter that fails selects nothing.

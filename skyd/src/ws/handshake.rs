@@ -91,7 +91,8 @@ impl Hello {
             return Err(Refusal::NoClientType);
         }
         let protocol = &self.identity.protocol;
-        Encoding::parse(protocol).ok_or_else(|| Refusal::Protocol(protocol.clone()))
+        let refuse = |_| Refusal::Protocol(protocol.clone());
+        protocol.parse().map_err(refuse)
     }
 
     /// Returns the requested update policy.
@@ -99,7 +100,8 @@ impl Hello {
     /// # Errors
     /// [`Refusal`] if the policy is unknown.
     pub(crate) fn update_policy(&self) -> Result<UpdatePolicy, Refusal> {
-        UpdatePolicy::parse(&self.policy).ok_or_else(|| Refusal::Policy(self.policy.clone()))
+        let refuse = |_| Refusal::Policy(self.policy.clone());
+        self.policy.parse().map_err(refuse)
     }
 
     /// Returns whether the client requested messages of a namespace.

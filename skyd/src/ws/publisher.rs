@@ -101,7 +101,7 @@ async fn send_graph(
                 .await
         }
         Encoding::Protobuf => {
-            let text = JsonStream::graph(graph.nodes, graph.edges).into_text();
+            let text = JsonStream::graph(graph.nodes, graph.edges).into_bytes();
             let write = |out: &mut Vec<u8>| *out = text;
             let reply = write_message(client.encoding, GRAPH, "SyncReply", uuid, 200, write);
             writer.send(reply.into()).await
@@ -190,7 +190,8 @@ impl<'a> Publisher<'a> {
             let origin = self.origin.clone();
             let probes = self.client.app.engine.origin();
             let work = |graph: &mut Graph, now: Timestamp| {
-                let apply = |change: GraphMessage| match change.contradicts(graph, probes) {
+                let apply = |change: GraphMessage| match change.changed_protected_key(graph, probes)
+                {
                     Some(key) if *origin != *probes => Some(format!(
                         "the metadata key {key} can only be changed by {probes}"
                     )),

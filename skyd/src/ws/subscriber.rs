@@ -358,7 +358,7 @@ impl<'a> Subscriber<'a> {
                     .await
             }
             Encoding::Protobuf => {
-                let text = JsonStream::graph(graph.nodes, graph.edges).into_text();
+                let text = JsonStream::graph(graph.nodes, graph.edges).into_bytes();
                 self.send_reply(writer, uuid, 200, &text).await
             }
         }

@@ -154,8 +154,7 @@ fn one_too_many_is_refused_in_words() {
         let refused = create(&daemon, kind, &element);
         assert_eq!(refused.status, 403);
         let text = format!(
-            "there are {limit} {kind} resources already, as many as may be, delete one first \
-             (http.limits.{kind}s)\n"
+            "limit of {limit} {kind} resources reached (http.limits.{kind}s); delete one first\n"
         );
         assert_eq!(refused.text(), text);
     }

@@ -227,8 +227,7 @@ fn each_kind_is_bounded() {
         let other = body.replace(r#""Name":"w""#, r#""Name":"v""#);
         let refused = post(&daemon, &path, &other);
         let text = format!(
-            "there are 1 {kind} resources already, as many as may be, delete one first \
-             (http.limits.{kind}s)\n"
+            "limit of 1 {kind} resources reached (http.limits.{kind}s); delete one first\n"
         );
         assert_eq!((refused.status, refused.text()), (403, text));
     }
@@ -240,8 +239,8 @@ fn the_room_of_a_kind_is_bounded() {
     let alert = |length| json!({"Expression": "x".repeat(length)}).to_string();
     let first = post(&daemon, "/api/alert", &alert(3_000)).json();
     let refused = post(&daemon, "/api/alert", &alert(2_000));
-    let text = "the alert resources take 4096 bytes already, as much as may be, delete one first \
-                (http.limits.resource_bytes)\n";
+    let text = "limit of 4096 bytes for alert resources reached (http.limits.resource_bytes); \
+                delete one first\n";
     assert_eq!((refused.status, refused.text().as_str()), (403, text));
     let path = format!("/api/alert/{}", first["UUID"].as_str().unwrap());
     let grow = json!([{"op": "add", "path": "/Name", "value": "x".repeat(2_000)}]);
