@@ -139,7 +139,7 @@ fn the_origin_of_the_probes_is_refused() {
     element["Origin"] = json!(origin);
     let refused = create(&daemon, "node", &element);
     assert_eq!(refused.status, 400);
-    let text = format!("Origin: {origin} is that of this server's own probes\n");
+    let text = format!("Origin: {origin} is reserved for the probes of this server\n");
     assert_eq!(refused.text(), text);
 }
 

@@ -8,7 +8,7 @@ use hashbrown::HashSet;
 use triomphe::{Arc, ThinArc};
 
 use super::json::{KeyJson, KeyJsons};
-use super::{Path, Value, key_cache};
+use super::{Value, key_cache};
 
 /// JSON object with sorted keys; clones share its memory until they are changed (copy-on-write).
 ///
@@ -505,64 +505,10 @@ impl<'de> serde::Deserialize<'de> for Map {
     }
 }
 
-/// Result of a lookup by [`Path`]. Complete by definition.
-#[derive(Debug)]
-pub enum PathMatch<'a> {
-    /// One value, at a path through objects only.
-    One(&'a Value),
-    /// The values found in the elements of arrays on the path; may be empty.
-    Many(Vec<&'a Value>),
-}
-
-impl Path {
-    /// Returns the value at the path in a map; `None` if a key is missing or the path leads through a
-    /// scalar.
-    ///
-    /// An array on the path is searched element by element.
-    /// COMPAT: Gremlin clients: the lookup then succeeds even if no element has a value, so
-    /// `HasKey('Ifs.Zzz')` is true if `Ifs` is an array.
-    #[inline]
-    pub fn find<'a>(&self, map: &'a Map) -> Option<PathMatch<'a>> {
-        let value = map.value_at(self.position(0, map.shape()))?;
-        if self.len() == 1 {
-            return Some(PathMatch::One(value));
-        }
-        self.find_in(1, value)
-    }
-
-    fn find_from<'a>(&self, depth: usize, map: &'a Map) -> Option<PathMatch<'a>> {
-        let value = map.value_at(self.position(depth, map.shape()))?;
-        self.find_in(depth + 1, value)
-    }
-
-    /// Returns the value at the rest of the path, from `depth` on.
-    fn find_in<'a>(&self, depth: usize, value: &'a Value) -> Option<PathMatch<'a>> {
-        if depth == self.len() {
-            return Some(PathMatch::One(value));
-        }
-        match value {
-            Value::Map(inner) => self.find_from(depth, inner),
-            Value::List(list) => {
-                let mut hits = Vec::new();
-                for element in list.iter() {
-                    if let Value::Map(inner) = element {
-                        match self.find_from(depth, inner) {
-                            Some(PathMatch::One(value)) => hits.push(value),
-                            Some(PathMatch::Many(values)) => hits.extend(values),
-                            None => {}
-                        }
-                    }
-                }
-                Some(PathMatch::Many(hits))
-            }
-            _ => None,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::value::{Path, PathMatch};
 
     fn map(json: &str) -> Map {
         serde_json::from_str(json).unwrap()

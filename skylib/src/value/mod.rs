@@ -22,8 +22,8 @@ mod text;
 pub(crate) use json::JsonWriter;
 pub use list::List;
 pub(crate) use map::MAX_DEPTH;
-pub use map::{Map, PathMatch, Shape, ShapeTable};
-pub use path::Path;
+pub use map::{Map, Shape, ShapeTable};
+pub use path::{Path, PathMatch};
 pub use text::Text;
 
 use std::fmt;

@@ -295,6 +295,12 @@ fn check_view(view: &GraphView<'_>, model: &Model, changing: &Changing) {
             assert_eq!((&parent.id, &child.id), (&wanted.parent, &wanted.child));
         }
     }
+    check_walks(view, model, changing, &all);
+    check_lookups(view, model);
+}
+
+/// Compares every walk from all nodes with the model.
+fn check_walks(view: &GraphView<'_>, model: &Model, changing: &Changing, all: &[NodeRef]) {
     let indexes: Vec<u32> = all.iter().map(NodeRef::index).collect();
     let x = ElementKey::compile(&Filter::test("Type", Predicate::Text("x".into())));
     let passes = |id: &NodeId| model.nodes.iter().any(|n| n.id == *id && x.matches(n));
@@ -310,11 +316,11 @@ fn check_view(view: &GraphView<'_>, model: &Model, changing: &Changing) {
                     .map(move |(e, n)| (i, e, n))
             })
             .collect();
-        let found = changing.collect(view.neighbors(&all, direction));
+        let found = changing.collect(view.neighbors(all, direction));
         let ids = |n: &Neighbor| (n.from, n.edge.id.clone(), n.node.id.clone());
         assert_eq!(found.iter().map(ids).collect::<Vec<_>>(), wanted);
 
-        let reached = changing.collect(view.neighbor_nodes(&all, direction, &x));
+        let reached = changing.collect(view.neighbor_nodes(all, direction, &x));
         let hits = wanted.iter().filter(|(_, _, node)| passes(node));
         assert_eq!(
             reached.iter().map(|n| &n.id).collect::<Vec<_>>(),
@@ -337,6 +343,10 @@ fn check_view(view: &GraphView<'_>, model: &Model, changing: &Changing) {
             wanted.iter().map(|(_, _, n)| n.clone()).collect::<Vec<_>>()
         );
     }
+}
+
+/// Compares every lookup by id with the model.
+fn check_lookups(view: &GraphView<'_>, model: &Model) {
     for number in 0..NODES {
         let found = view
             .node_by_id(&node_id(number))
