@@ -1,4 +1,4 @@
-//! A `skyd` process of a test's own, on a free port, with a data folder that goes with it.
+//! A separate `skyd` process per test, on a free port, with a temporary data folder.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// A folder that is removed at the end.
+/// A temporary folder that is removed on drop.
 pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Folder {
@@ -29,7 +29,7 @@ impl Drop for Folder {
     }
 }
 
-/// A running analyzer; dropping it ends it.
+/// A running analyzer that is killed on drop.
 pub(crate) struct Daemon {
     pub(crate) address: SocketAddr,
     process: Child,
@@ -38,12 +38,12 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    /// An analyzer with the defaults.
+    /// Starts an analyzer with the default settings.
     pub(crate) fn start() -> Self {
         Self::with(&[])
     }
 
-    /// An analyzer with settings, `key=value`.
+    /// Starts an analyzer with settings of the form `key=value`.
     pub(crate) fn with(settings: &[&str]) -> Self {
         let folder = Folder::new();
         let mut daemon = Self::in_folder(&folder.0, settings);
@@ -51,12 +51,12 @@ impl Daemon {
         daemon
     }
 
-    /// An analyzer whose data outlives it.
+    /// Starts an analyzer in an existing data folder.
     pub(crate) fn in_folder(folder: &Path, settings: &[&str]) -> Self {
         Self::spawn(command("analyzer", folder, settings))
     }
 
-    /// What a command line runs.
+    /// Starts the daemon of a command line and waits until it listens.
     pub(crate) fn spawn(mut command: Command) -> Self {
         let mut process = command.spawn().unwrap();
         let stderr = BufReader::new(process.stderr.take().unwrap());
@@ -87,36 +87,36 @@ impl Daemon {
         }
     }
 
-    /// Its process id.
+    /// Returns the process id.
     pub(crate) fn id(&self) -> u32 {
         self.process.id()
     }
 
-    /// Its name in the graph.
+    /// Returns the name of the daemon's host in the graph.
     pub(crate) fn host(&self) -> String {
         let root = crate::client::get(self, "/api").json();
         root["Host"].as_str().unwrap().to_owned()
     }
 
-    /// What it has written to its log so far.
+    /// Returns the log written so far.
     pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().join("\n")
     }
 
-    /// How many files and sockets it has open.
+    /// Returns the number of open files and sockets.
     pub(crate) fn descriptors(&self) -> usize {
         let folder = format!("/proc/{}/fd", self.process.id());
         std::fs::read_dir(folder).unwrap().count()
     }
 
-    /// Sends SIGHUP and waits until the log says what came of it.
-    pub(crate) fn hang_up(&self, told: &str) {
-        let before = self.log().matches(told).count();
+    /// Sends SIGHUP and waits until the log contains another line with the given text.
+    pub(crate) fn hang_up(&self, text: &str) {
+        let before = self.log().matches(text).count();
         kill_process(Pid::from_child(&self.process), Signal::HUP).unwrap();
-        until(told, || self.log().matches(told).count() > before);
+        until(text, || self.log().matches(text).count() > before);
     }
 
-    /// Sends a signal, waits for the end, and tells how it ended.
+    /// Sends a signal, waits for the process to exit, and returns its exit status.
     pub(crate) fn stop(&mut self, signal: Signal) -> ExitStatus {
         let began = Instant::now();
         let pid = Pid::from_child(&self.process);
@@ -142,7 +142,7 @@ impl Drop for Daemon {
     }
 }
 
-/// A daemon's command line, not yet run.
+/// Returns the command line of a daemon, not yet started.
 pub(crate) fn command(role: &str, folder: &Path, settings: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_skyd"));
     command
@@ -154,13 +154,13 @@ pub(crate) fn command(role: &str, folder: &Path, settings: &[&str]) -> Command {
     let always = [
         "analyzer.listen=127.0.0.1:0",
         &store,
-        // A client of a test reads when it is its turn, which on a busy machine may be late.
+        // On a busy machine, a client of a test may read late.
         "http.ws.pong_timeout=120",
     ];
     for setting in always.iter().chain(settings) {
         command.args(["--set", setting]);
     }
-    // Settings of the machine must not reach the tests.
+    // Settings in the environment of the machine must not affect the tests.
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SKYD")) {
         if name != "SKYD_LOG" {
             command.env_remove(name);
@@ -169,7 +169,7 @@ pub(crate) fn command(role: &str, folder: &Path, settings: &[&str]) -> Command {
     command
 }
 
-/// Runs a daemon that must not start; what it says.
+/// Runs a daemon that must fail to start; returns its output.
 pub(crate) fn refused(role: &str, settings: &[&str], file: Option<&str>) -> String {
     let folder = Folder::new();
     let mut command = command(role, &folder.0, settings);
@@ -185,7 +185,7 @@ pub(crate) fn refused(role: &str, settings: &[&str], file: Option<&str>) -> Stri
     String::from_utf8(output.stderr).unwrap()
 }
 
-/// Waits for something that must come.
+/// Waits until a condition holds; panics after a timeout.
 pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let began = Instant::now();
     while !is_so() {
@@ -193,10 +193,10 @@ pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
             began.elapsed() < PATIENCE,
             "not within {PATIENCE:?}: {what}"
         );
-        // Whoever asks without a pause takes the time from the daemon that it asks.
+        // Polling without a pause would take processor time from the daemon.
         std::thread::park_timeout(Duration::from_millis(2));
     }
 }
 
-/// How long anything may take before a test fails; the machine may be busy with other things.
+/// Timeout of waits, long enough for a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
