@@ -1,4 +1,4 @@
-//! Tests of credentials and permissions.
+//! Credentials and permissions.
 
 use serde_json::json;
 
@@ -12,11 +12,11 @@ const BASIC: &[&str] = &[
     "analyzer.auth.api.backend=mine",
     "rbac.policy=[\"g, ann, admin\", \"p, carl, capture, read, allow\"]",
 ];
-/// Basic credentials of `ann:one`.
+/// `ann:one`
 const ANN: &str = "YW5uOm9uZQ==";
-/// Basic credentials of `bob:two`.
+/// `bob:two`
 const BOB: &str = "Ym9iOnR3bw==";
-/// Basic credentials of `carl:three`.
+/// `carl:three`
 const CARL: &str = "Y2FybDp0aHJlZQ==";
 const TYPE: (&str, &str) = ("X-Client-Type", "test");
 const QUERY: &[u8] = br#"{"GremlinQuery": "G.V()"}"#;
@@ -72,13 +72,13 @@ fn every_carrier_of_credentials_is_read_and_the_first_one_counts() {
         200
     );
     is_401(&get(&daemon, &format!("/api?X-Auth-Token={ANN}")));
-    // The token is read from the form, so the handler receives an empty body.
+    // The form is read for its token; the handler then finds an empty body.
     let form = ("Content-Type", "application/x-www-form-urlencoded");
     let body = format!("x-auth-token={ANN}");
     let answer = request(&daemon, "POST", "/api/topology", &[form], body.as_bytes());
     assert_eq!(answer.status, 204);
     is_401(&request(&daemon, "POST", "/api/topology", &[form], QUERY));
-    // curl sends JSON with the content type of a form.
+    // As curl sends it: the type is that of a form, the content is JSON.
     let headers = [form, ("Authorization", basic.as_str())];
     assert_eq!(
         request(&daemon, "POST", "/api/topology", &headers, QUERY).status,
@@ -133,7 +133,7 @@ fn a_login_returns_a_token_that_every_carrier_accepts() {
         get(&daemon, &format!("/api?x-auth-token={token}")).status,
         200
     );
-    // Logins with query parameters, and invalid logins.
+    // Credentials in the query, and invalid ones.
     assert_eq!(
         post(&daemon, "/login?username=bob&password=two", "").status,
         200
@@ -155,13 +155,13 @@ fn a_login_returns_a_token_that_every_carrier_accepts() {
     let answer = get(&daemon, "/login?username=ann&password=one");
     assert_eq!((answer.status, answer.header("location")), (302, Some("/")));
     assert_eq!(login(&"x".repeat(100_000)).status, 413);
-    // The log contains no secrets.
+    // No secret appears in the log.
     let log = daemon.log();
     for secret in ["one", "two", token.as_str(), ANN] {
         assert!(!log.contains(&format!("={secret}")) && !log.contains(&format!("\"{secret}\"")));
     }
     assert!(!log.contains(&token) && !log.contains(ANN));
-    // A token is valid only for the process that created it.
+    // A token is only valid in the process that issued it.
     drop(daemon);
     let daemon = Daemon::with(BASIC);
     is_401(&as_user(&daemon, "GET", "/api", &token, b""));
@@ -202,7 +202,7 @@ fn users_may_do_only_what_their_rules_allow() {
     };
     assert_eq!(by(ANN, "POST", "/api/capture").0, 201);
     assert_eq!(by(ANN, "GET", "/api/capture").0, 200);
-    // A guest may read the topology and the status; bob gets the role at his first request.
+    // A guest may read topology and status, from its first request on.
     for path in ["/api", "/api/status", "/api/topology"] {
         assert_eq!(by(BOB, "GET", path).0, 200, "{path}");
     }
@@ -215,13 +215,13 @@ fn users_may_do_only_what_their_rules_allow() {
         by(BOB, "DELETE", "/api/capture/x"),
         forbidden("bob", "write")
     );
-    // A rule of the user that denies, in addition to the rules of the role.
+    // A rule of the user in addition to that of the role, which denies.
     assert_eq!(
         by(CARL, "GET", "/api/capture"),
         bare,
         "a denial takes precedence"
     );
-    // Errors of the path take precedence over missing permissions.
+    // Errors in the path take precedence.
     assert_eq!(get(&daemon, "/api/nothing").status, 404);
     assert_eq!(
         request(&daemon, "PUT", "/api/capture", &[], b"").status,
@@ -268,7 +268,7 @@ fn websockets_check_credentials_and_permission_first() {
     assert!(open("/ws/subscriber", BOB).is_ok());
 }
 
-/// A live query needs the permission to query, because its answer shows the same data.
+/// Live queries require the permission for queries.
 #[test]
 fn live_queries_need_the_permission_to_query() {
     let policy = "rbac.policy=[\"g, ann, admin\", \"p, bob, topology, read, deny\"]";
@@ -310,14 +310,14 @@ fn the_cluster_has_a_separate_backend() {
         "{}",
         daemon.log()
     );
-    // Agents on this host need no credentials.
+    // Agents on this machine are accepted without credentials.
     assert_ne!(get(&daemon, "/ws/agent/topology").status, 401);
     let mut settings = BASIC.to_vec();
     settings.push("analyzer.auth.cluster.backend=mine");
     let daemon = Daemon::with(&settings);
     is_401(&get(&daemon, "/ws/agent/topology"));
     is_401(&get(&daemon, "/ws/replication"));
-    // Credentials of one backend are invalid at the other one.
+    // Credentials of one backend are not valid at the other.
     let other = [
         "auth.other.type=basic",
         "auth.other.users={agent: four}",
@@ -339,7 +339,7 @@ fn the_cluster_has_a_separate_backend() {
         token.as_str().unwrap(),
         b"",
     ));
-    // Every user of the cluster backend is an admin there.
+    // Every user of the cluster backend is an admin at the cluster endpoints.
     assert_eq!(
         as_user(&daemon, "GET", "/ws/agent/topology", BOB, b"").status,
         426
@@ -363,7 +363,7 @@ fn listening_on_all_addresses_without_passwords_logs_a_warning() {
 fn users_are_read_from_a_file_that_a_signal_reloads() {
     let folder = Folder::new();
     let file = folder.0.join("htpasswd");
-    // The password of each user is `s3cret`, hashed with bcrypt, apr1, and SHA by `htpasswd -nb`.
+    // `s3cret` each: bcrypt, apr1, SHA; made with Apache's `htpasswd -nb`.
     let users = "ann:$2y$05$ViShHRlUaPXnRxu3Llz05.vnQYmJcmVjmrVaBJSyCKC63ngGMuWHK\n\
                  bob:$apr1$XBY1OgR2$8pftPwFC1VuxG6rbaBdE7.\n\
                  carl:{SHA}/vNB+F2HQ559kaLUZbmHHvZrXpg=\n";

@@ -1,4 +1,4 @@
-//! Tests that a query ends when its client disconnects.
+//! A query is interrupted when its client disconnects.
 
 use serde_json::json;
 
@@ -8,10 +8,10 @@ use crate::http::fill;
 
 #[test]
 fn closing_the_connection_releases_the_query_slot() {
-    // One query at a time, with a timeout longer than the test.
+    // One query at a time, with a timeout that is not reached.
     let daemon = Daemon::with(&["http.limits.queries=1", "http.limits.query_timeout=1h"]);
     fill(&daemon, 10_000);
-    // A query that runs for minutes.
+    // This query takes minutes.
     let text = format!(
         "G.V(){}.Count()",
         ".Sort(DESC, 'Name').Sort('Name')".repeat(240)

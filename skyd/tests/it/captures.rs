@@ -1,4 +1,4 @@
-//! Tests of `/api/capture`, whose resources survive a restart.
+//! `/api/capture`: resources that survive a restart.
 
 use serde_json::json;
 
@@ -38,8 +38,7 @@ fn a_capture_beyond_the_limit_is_rejected_with_a_clear_message() {
     assert_eq!(refused.status, 403);
     assert_eq!(
         refused.text(),
-        "there are 1 capture resources already, as many as may be, delete one first \
-         (http.limits.captures)\n"
+        "limit of 1 capture resources reached (http.limits.captures); delete one first\n"
     );
     assert_eq!(
         get(&daemon, "/api/status").json()["Store"]["Captures"],

@@ -1,4 +1,4 @@
-//! Raw HTTP and WebSocket clients that share no code with the libraries of the daemon.
+//! HTTP and WebSocket clients on raw sockets, without the libraries that the daemon uses.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -6,9 +6,9 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use crate::daemon::{Daemon, PATIENCE};
+use crate::daemon::{Daemon, TIMEOUT};
 
-/// A response as received.
+/// Response as it was received.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -42,7 +42,7 @@ impl Answer {
     }
 }
 
-/// A connection that sends bytes and reads responses.
+/// Connection to send bytes and read responses.
 pub(crate) struct Connection {
     pub(crate) stream: TcpStream,
     buffer: Vec<u8>,
@@ -55,8 +55,8 @@ impl Connection {
 
     pub(crate) fn open_at(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+        stream.set_write_timeout(Some(TIMEOUT)).unwrap();
         stream.set_nodelay(true).unwrap();
         Self {
             stream,
@@ -64,17 +64,17 @@ impl Connection {
         }
     }
 
-    /// Sends bytes; ignores errors, because reading detects a closed connection.
+    /// Sends bytes. Ignores errors: the reader notices if the daemon has already closed the connection.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         drop(self.stream.write_all(bytes.as_ref()));
     }
 
-    /// Reads one response; returns `None` if the connection ends before its first byte.
+    /// Reads one response; `None` if the connection ends before its first byte.
     pub(crate) fn answer(&mut self) -> Option<Answer> {
         self.answer_to("GET")
     }
 
-    /// Reads the response to a method; a response to `HEAD` has no body.
+    /// Reads the response to a method: that to `HEAD` has no body.
     pub(crate) fn answer_to(&mut self, method: &str) -> Option<Answer> {
         let end = loop {
             if let Some(end) = find(&self.buffer, b"\r\n\r\n") {
@@ -151,7 +151,7 @@ impl Connection {
         self.buffer.drain(..length).collect()
     }
 
-    /// Reads some bytes; returns `false` at the end of the stream.
+    /// Reads some bytes. Returns `false` at the end of the stream.
     fn more(&mut self) -> bool {
         let mut block = [0; 65_536];
         match self.stream.read(&mut block) {
@@ -165,7 +165,7 @@ impl Connection {
         }
     }
 
-    /// Returns whether the daemon closes the connection in time and sends nothing before.
+    /// Returns whether the daemon closes the connection in time without further data.
     pub(crate) fn ends(&mut self) -> bool {
         !self.more() && self.buffer.is_empty()
     }
@@ -175,7 +175,7 @@ fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
     bytes.windows(what.len()).position(|window| window == what)
 }
 
-/// Sends one request on a new connection and returns the response.
+/// Sends one request on a new connection.
 pub(crate) fn request(
     daemon: &Daemon,
     method: &str,
@@ -186,7 +186,7 @@ pub(crate) fn request(
     request_to(daemon.address, method, path, headers, body)
 }
 
-/// Sends one request to an address on a new connection and returns the response.
+/// Sends one request to an address on a new connection.
 pub(crate) fn request_to(
     address: SocketAddr,
     method: &str,
@@ -216,7 +216,7 @@ pub(crate) fn post(daemon: &Daemon, path: &str, body: &str) -> Answer {
     request(daemon, "POST", path, &[], body.as_bytes())
 }
 
-/// Returns the answer to a query.
+/// Returns the result of a query.
 pub(crate) fn query(daemon: &Daemon, gremlin: &str) -> Value {
     let body = serde_json::json!({ "GremlinQuery": gremlin }).to_string();
     let answer = post(daemon, "/api/topology", &body);
@@ -224,7 +224,7 @@ pub(crate) fn query(daemon: &Daemon, gremlin: &str) -> Value {
     answer.json()
 }
 
-/// A frame as received from the daemon.
+/// Frame as the daemon sent it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Frame {
     pub(crate) is_last: bool,
@@ -238,15 +238,15 @@ pub(crate) const CLOSE: u8 = 8;
 pub(crate) const PING: u8 = 9;
 pub(crate) const PONG: u8 = 10;
 
-/// A WebSocket client that answers pings while it reads.
+/// WebSocket client; it answers pings while it reads.
 pub(crate) struct WebSocket {
     pub(crate) connection: Connection,
-    /// Largest number of fragments of a message so far.
+    /// Fragments of the largest message so far.
     pub(crate) most_fragments: usize,
 }
 
 impl WebSocket {
-    /// Connects and waits for the first ping, which signals that the client is registered.
+    /// Connects and waits for the first ping, after which the client is registered.
     pub(crate) fn open(daemon: &Daemon, path: &str, headers: &[(&str, &str)]) -> Self {
         let mut socket = Self::try_open(daemon, path, headers).expect("101");
         let first = socket.frame().expect("a ping");
@@ -255,7 +255,7 @@ impl WebSocket {
         socket
     }
 
-    /// Connects; the error is the response if its status is not 101.
+    /// Connects; the error is a response other than 101.
     pub(crate) fn try_open(
         daemon: &Daemon,
         path: &str,
@@ -274,7 +274,7 @@ impl WebSocket {
         if answer.status != 101 {
             return Err(answer);
         }
-        // RFC 6455, section 1.3: the accept value for the sample key.
+        // RFC 6455, 1.3: the accept value of the sample key.
         if answer.header("sec-websocket-accept") != Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=") {
             return Err(answer);
         }
@@ -284,7 +284,7 @@ impl WebSocket {
         })
     }
 
-    /// Sends one masked frame with the given first byte.
+    /// Sends one frame with this first byte, masked.
     pub(crate) fn send_frame(&mut self, first: u8, payload: &[u8]) {
         let mut bytes = vec![first];
         match payload.len() {
@@ -349,7 +349,7 @@ impl WebSocket {
     }
 
     /// Returns the next message and the opcode of its first frame; `None` at the end of the stream.
-    /// Times out even if pings continue to arrive.
+    /// Times out if only pings arrive.
     pub(crate) fn next(&mut self) -> Option<(u8, Vec<u8>)> {
         let mut whole: Option<(u8, Vec<u8>)> = None;
         let mut fragments = 0;
@@ -358,7 +358,7 @@ impl WebSocket {
             let frame = self.frame()?;
             match frame.opcode {
                 PING => {
-                    assert!(began.elapsed() < PATIENCE, "no message within {PATIENCE:?}");
+                    assert!(began.elapsed() < TIMEOUT, "no message within {TIMEOUT:?}");
                     self.send_frame(0x80 | PONG, &frame.payload);
                 }
                 PONG => {}
@@ -384,15 +384,15 @@ impl WebSocket {
         serde_json::from_slice(&bytes).unwrap()
     }
 
-    /// Returns the type of the next graph message and the id of its element.
+    /// Returns type and element id of the next message about the graph.
     pub(crate) fn event(&mut self) -> String {
         let message = self.message();
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         format!("{} {}", text(&message["Type"]), text(&message["Obj"]["ID"]))
     }
 
-    /// Requests the graph and returns the reply, which confirms that all earlier messages are
-    /// processed. Skips earlier messages, including replies to requests without a name.
+    /// Requests the graph and returns the reply, after which all earlier messages have been processed.
+    /// Skips earlier messages, including replies to requests without a name.
     pub(crate) fn sync(&mut self, request: Value) -> Value {
         self.send_graph("SyncRequest", request);
         loop {
@@ -403,11 +403,11 @@ impl WebSocket {
         }
     }
 
-    /// Returns the code of the next close frame, skipping pings, and whether the stream then ends.
+    /// Returns the code of the next close frame, ignoring pings, and whether the stream then ends.
     pub(crate) fn closed(&mut self) -> (Option<u16>, bool) {
         let began = Instant::now();
         loop {
-            assert!(began.elapsed() < PATIENCE, "not closed within {PATIENCE:?}");
+            assert!(began.elapsed() < TIMEOUT, "not closed within {TIMEOUT:?}");
             match self.frame() {
                 None => return (None, true),
                 Some(frame) if frame.opcode == CLOSE => {

@@ -1,4 +1,4 @@
-//! Tests of the configuration: a complete file of the original, errors, and the values shown.
+//! Configuration: a complete file of Skydive, errors, and redaction.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! A separate `skyd` process per test, on a free port, with a temporary data folder.
+//! A `skyd` process for one test, on a free port, with a temporary data folder.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// A temporary folder that is removed on drop.
+/// Folder that is removed when dropped.
 pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Folder {
@@ -29,7 +29,7 @@ impl Drop for Folder {
     }
 }
 
-/// A running analyzer that is killed on drop.
+/// Running analyzer; ended when dropped.
 pub(crate) struct Daemon {
     pub(crate) address: SocketAddr,
     process: Child,
@@ -38,12 +38,12 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    /// Starts an analyzer with the default settings.
+    /// Starts an analyzer with the defaults.
     pub(crate) fn start() -> Self {
         Self::with(&[])
     }
 
-    /// Starts an analyzer with settings of the form `key=value`.
+    /// Starts an analyzer with settings, `key=value`.
     pub(crate) fn with(settings: &[&str]) -> Self {
         let folder = Folder::new();
         let mut daemon = Self::in_folder(&folder.0, settings);
@@ -51,12 +51,12 @@ impl Daemon {
         daemon
     }
 
-    /// Starts an analyzer in an existing data folder.
+    /// Starts an analyzer whose data survives it.
     pub(crate) fn in_folder(folder: &Path, settings: &[&str]) -> Self {
         Self::spawn(command("analyzer", folder, settings))
     }
 
-    /// Starts the daemon of a command line and waits until it listens.
+    /// Starts the daemon of a command line.
     pub(crate) fn spawn(mut command: Command) -> Self {
         let mut process = command.spawn().unwrap();
         let stderr = BufReader::new(process.stderr.take().unwrap());
@@ -77,7 +77,7 @@ impl Daemon {
             }
         });
         let address = place
-            .recv_timeout(PATIENCE)
+            .recv_timeout(TIMEOUT)
             .unwrap_or_else(|_| panic!("no start: {:?}", log.lock().unwrap()));
         Self {
             address: address.parse().unwrap(),
@@ -92,13 +92,13 @@ impl Daemon {
         self.process.id()
     }
 
-    /// Returns the name of the daemon's host in the graph.
+    /// Returns the host id in the graph.
     pub(crate) fn host(&self) -> String {
         let root = crate::client::get(self, "/api").json();
         root["Host"].as_str().unwrap().to_owned()
     }
 
-    /// Returns the log written so far.
+    /// Returns the log so far.
     pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().join("\n")
     }
@@ -109,14 +109,14 @@ impl Daemon {
         std::fs::read_dir(folder).unwrap().count()
     }
 
-    /// Sends SIGHUP and waits until the log contains another line with the given text.
+    /// Sends SIGHUP and waits until the log contains a text.
     pub(crate) fn hang_up(&self, text: &str) {
         let before = self.log().matches(text).count();
         kill_process(Pid::from_child(&self.process), Signal::HUP).unwrap();
         until(text, || self.log().matches(text).count() > before);
     }
 
-    /// Sends a signal, waits for the process to exit, and returns its exit status.
+    /// Sends a signal, waits for the end, and returns the exit status.
     pub(crate) fn stop(&mut self, signal: Signal) -> ExitStatus {
         let began = Instant::now();
         let pid = Pid::from_child(&self.process);
@@ -125,11 +125,7 @@ impl Daemon {
             if let Some(status) = self.process.try_wait().unwrap() {
                 return status;
             }
-            assert!(
-                began.elapsed() < PATIENCE,
-                "it does not end: {}",
-                self.log()
-            );
+            assert!(began.elapsed() < TIMEOUT, "it does not end: {}", self.log());
             std::thread::park_timeout(Duration::from_millis(2));
         }
     }
@@ -142,7 +138,7 @@ impl Drop for Daemon {
     }
 }
 
-/// Returns the command line of a daemon, not yet started.
+/// Returns the command line of a daemon.
 pub(crate) fn command(role: &str, folder: &Path, settings: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_skyd"));
     command
@@ -160,7 +156,7 @@ pub(crate) fn command(role: &str, folder: &Path, settings: &[&str]) -> Command {
     for setting in always.iter().chain(settings) {
         command.args(["--set", setting]);
     }
-    // Settings in the environment of the machine must not affect the tests.
+    // Settings of the machine must not affect the tests.
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SKYD")) {
         if name != "SKYD_LOG" {
             command.env_remove(name);
@@ -169,7 +165,7 @@ pub(crate) fn command(role: &str, folder: &Path, settings: &[&str]) -> Command {
     command
 }
 
-/// Runs a daemon that must fail to start; returns its output.
+/// Runs a daemon that must fail to start; returns its standard error.
 pub(crate) fn refused(role: &str, settings: &[&str], file: Option<&str>) -> String {
     let folder = Folder::new();
     let mut command = command(role, &folder.0, settings);
@@ -185,18 +181,15 @@ pub(crate) fn refused(role: &str, settings: &[&str], file: Option<&str>) -> Stri
     String::from_utf8(output.stderr).unwrap()
 }
 
-/// Waits until a condition holds; panics after a timeout.
+/// Waits until a condition is true.
 pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let began = Instant::now();
     while !is_so() {
-        assert!(
-            began.elapsed() < PATIENCE,
-            "not within {PATIENCE:?}: {what}"
-        );
+        assert!(began.elapsed() < TIMEOUT, "not within {TIMEOUT:?}: {what}");
         // Polling without a pause would take processor time from the daemon.
         std::thread::park_timeout(Duration::from_millis(2));
     }
 }
 
-/// Timeout of waits, long enough for a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// Timeout of a test for any single wait; the machine may be busy.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);

@@ -1,4 +1,4 @@
-//! Tests that acknowledged changes survive a kill; set `DURABILITY_ROUNDS=20` for more rounds.
+//! Acknowledged changes survive SIGKILL completely. `DURABILITY_ROUNDS=20` runs more rounds.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -14,7 +14,7 @@ const ROUNDS: usize = 2;
 const THREADS: usize = 4;
 const CREATES: usize = 1_000;
 
-/// Kinds of resources that are created in rotation, and the field of their ids in a response.
+/// Kinds that are created in rotation, with the member of a response that contains the id.
 const KINDS: [(&str, &str); 4] = [
     ("node", "ID"),
     ("edge", "ID"),
@@ -33,7 +33,7 @@ fn body(kind: &str, name: &str) -> Value {
     }
 }
 
-/// Posts a resource on a persistent connection; returns `None` if the daemon was killed.
+/// Sends a POST on a persistent connection; `None` if the daemon has ended.
 fn create(connection: &mut Connection, kind: &str, body: &str) -> Option<Value> {
     connection.send(format!(
         "POST /api/{kind} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}",
@@ -44,7 +44,7 @@ fn create(connection: &mut Connection, kind: &str, body: &str) -> Option<Value> 
     Some(answer.json())
 }
 
-/// Creates resources until the daemon is killed after a number of acknowledgments; returns the
+/// Creates resources until the daemon is killed after a number of acknowledgements. Returns the
 /// acknowledged resources by kind and id.
 fn create_until_killed(daemon: &mut Daemon, round: usize) -> BTreeMap<(String, String), Value> {
     let kill_after = 100 + round * 389 % (CREATES - 200);
@@ -172,7 +172,7 @@ fn elements_of_publishers_survive_according_to_their_policy() {
             "G.V().Has('Name', Within('stays', 'goes')).Count()",
         ) == json!(2)
     });
-    // The durable write of a node implies that all earlier changes are durable.
+    // A request that waits for the disk also waits for all earlier ones.
     post(&daemon, "/api/node", &body("node", "a").to_string());
     daemon.stop(Signal::KILL);
     let daemon = Daemon::in_folder(&folder.0, &[]);

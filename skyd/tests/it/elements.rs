@@ -1,4 +1,4 @@
-//! Tests of `/api/node` and `/api/edge`, through which clients add elements to the live graph.
+//! `/api/node` and `/api/edge`: nodes and edges that clients create.
 
 use serde_json::{Value, json};
 
@@ -97,7 +97,7 @@ fn a_patch_changes_metadata_only() {
     assert_eq!((unchanged.status, unchanged.text()), (304, String::new()));
     let relation = json!([{"op": "replace", "path": "/Metadata/RelationType", "value": "x"}]);
     let patched = patch(&daemon, "/api/edge/e", &relation).json();
-    // The edge was created without a revision.
+    // The element was created without a revision.
     assert_eq!(
         (&patched["Metadata"]["RelationType"], &patched["Revision"]),
         (&json!("x"), &json!(1))
@@ -154,8 +154,7 @@ fn an_element_beyond_the_limit_is_rejected_with_a_clear_message() {
         let refused = create(&daemon, kind, &element);
         assert_eq!(refused.status, 403);
         let text = format!(
-            "there are {limit} {kind} resources already, as many as may be, delete one first \
-             (http.limits.{kind}s)\n"
+            "limit of {limit} {kind} resources reached (http.limits.{kind}s); delete one first\n"
         );
         assert_eq!(refused.text(), text);
     }

@@ -1,4 +1,4 @@
-//! Tests of the graph's history over HTTP and WebSocket.
+//! Queries about the past, over HTTP and WebSocket.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ fn client(daemon: &Daemon, path: &str) -> WebSocket {
     WebSocket::open(daemon, path, &[("X-Client-Type", "test")])
 }
 
-/// Returns a revision of a node with times set by the publisher.
+/// Returns a revision of a node, as a publisher with another clock sends it.
 fn node(id: &str, revision: i64, seconds: i64) -> Value {
     json!({
         "ID": id,

@@ -1,10 +1,10 @@
-//! Tests with malicious and faulty HTTP clients.
+//! Malicious and broken HTTP clients.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
 
 use crate::client::{Connection, TEXT, WebSocket, get, post};
-use crate::daemon::{Daemon, PATIENCE, until};
+use crate::daemon::{Daemon, TIMEOUT, until};
 
 /// Returns the status of the response to bytes on a new connection; 0 if the connection just ends.
 fn status_of(daemon: &Daemon, bytes: impl AsRef<[u8]>) -> u16 {
@@ -39,7 +39,7 @@ fn ambiguous_requests_are_rejected() {
 fn a_length_in_addition_to_chunks_closes_the_connection_after_the_response() {
     let daemon = Daemon::start();
     let mut connection = Connection::open(&daemon);
-    // By its length, the body ends before the second request; by its chunks, after it.
+    // By its length, the body ends before the second request; as chunks, after it.
     connection.send(
         "POST /api/topology HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n\
          2\r\n{}\r\n0\r\n\r\nGET /nothing HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -47,7 +47,7 @@ fn a_length_in_addition_to_chunks_closes_the_connection_after_the_response() {
     let first = connection.answer().map(|answer| answer.status);
     match first {
         None | Some(400) => {}
-        // Chunks take precedence (RFC 9112, section 6.3); the rest must not be read as a request.
+        // Chunked encoding takes precedence (RFC 9112, 6.3); the rest must not be read as a request.
         Some(204) => assert!(connection.answer().is_none_or(|next| next.status == 404)),
         other => panic!("{other:?}"),
     }
@@ -127,15 +127,15 @@ fn slow_senders_are_disconnected() {
     let mut idle = Connection::open(&daemon);
     let mut body = Connection::open(&daemon);
     body.send("POST /api/topology HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n");
-    // Single bytes must not extend the timeout.
+    // A byte now and then must not extend the timeout.
     let mut dripped = 0;
-    while began.elapsed() < PATIENCE && head.stream.write_all(b"G").is_ok() {
+    while began.elapsed() < TIMEOUT && head.stream.write_all(b"G").is_ok() {
         drop(body.stream.write_all(b" "));
         dripped += 1;
         std::thread::park_timeout(Duration::from_millis(20));
     }
     assert!(
-        began.elapsed() < PATIENCE,
+        began.elapsed() < TIMEOUT,
         "still taking bytes after {dripped}"
     );
     assert_eq!(body.answer().unwrap().status, 408);
@@ -146,7 +146,7 @@ fn slow_senders_are_disconnected() {
 #[test]
 fn connections_are_limited_and_closing_one_frees_a_slot() {
     let daemon = Daemon::with(&["http.limits.connections=3"]);
-    // Connections that wait for a request would be evicted; WebSocket connections are active.
+    // Idle connections would be closed; WebSocket connections are busy.
     let open = |n: usize| {
         let name = n.to_string();
         let headers = [("X-Client-Type", "test"), ("X-Host-ID", name.as_str())];
@@ -168,11 +168,11 @@ fn connections_are_limited_and_closing_one_frees_a_slot() {
             assert!(refused >= 1);
             break;
         }
-        assert!(began.elapsed() < PATIENCE);
+        assert!(began.elapsed() < TIMEOUT);
     }
 }
 
-/// A hundred clients that each send the allowed maximum must not exhaust the memory.
+/// A hundred clients that each send the maximum must not exhaust the memory.
 #[test]
 fn the_memory_of_incoming_messages_is_limited() {
     let daemon = Daemon::with(&["http.limits.incoming_bytes=6MiB"]);
@@ -199,22 +199,22 @@ fn the_memory_of_incoming_messages_is_limited() {
     body.send(&block);
     assert_eq!(body.answer().unwrap().status, 503);
     assert_eq!(queues()["IncomingRefused"], 2);
-    // The bytes of a processed message are released.
+    // Memory of processed messages is returned.
     first.send_frame(0x80, b" ");
-    until("it is given back", || queues()["IncomingBytes"] == 0);
+    until("the memory is released", || queues()["IncomingBytes"] == 0);
     second = open("second");
     second.send_frame(TEXT, &block);
     until("the daemon accepts messages again", || {
         queues()["IncomingBytes"].as_u64() >= Some(4 << 20)
     });
     drop(second);
-    until("it is given back", || queues()["IncomingBytes"] == 0);
+    until("the memory is released", || queues()["IncomingBytes"] == 0);
 }
 
 #[test]
 fn requests_smuggled_in_others_are_not_served() {
     let daemon = Daemon::start();
-    // A request that is served only if the previous one ends at the wrong position.
+    // This would be a separate request if the one before ended too early.
     let hidden = "DELETE /nothing HTTP/1.1\r\nHost: x\r\n\r\n";
     let post = "POST /api/topology HTTP/1.1\r\nHost: x\r\n";
     let chunked = format!("{post}Transfer-Encoding: chunked\r\n\r\n");
@@ -303,8 +303,8 @@ fn requests_smuggled_in_others_are_not_served() {
         while let Some(answer) = connection.answer() {
             statuses.push(answer.status);
         }
-        // One response to the first request; another 404 or 405 would answer the hidden request,
-        // which is valid only after a request that ended properly.
+        // One response to the first request; a further 404 or 405 would belong to the hidden one, which
+        // may only follow a request that ended properly.
         let is_plain = what == "a bare line feed";
         let most = if is_plain { 2 } else { 1 };
         assert!(statuses.len() <= most, "{what}: {statuses:?}");
@@ -350,7 +350,7 @@ fn malformed_paths_reach_no_handler() {
         "*",
     ] {
         let answer = get(&daemon, path);
-        // The target of a redirect to the clean path requires credentials.
+        // The target of the redirect requires credentials.
         assert!(
             matches!(answer.status, 301 | 400 | 401 | 404 | 405),
             "{path}: {} {}",
@@ -393,10 +393,10 @@ fn malformed_credentials_of_any_length_are_rejected() {
     ] {
         assert_eq!(with(header), 401, "{:?}", String::from_utf8_lossy(header));
     }
-    // Of two headers, the first one is used.
+    // Two headers: the first one counts.
     let two = b"Authorization: Basic YW5uOm9uZQ==\r\nAuthorization: Basic bad";
     assert_eq!(with(two), 200);
-    // Slow password checks do not delay other clients.
+    // A slow password check does not delay other requests.
     assert_eq!(get(&daemon, "/login").status, 302);
 }
 
@@ -416,8 +416,8 @@ fn rejected_clients_leave_no_open_descriptors() {
     for _ in 0..75 {
         let token = ("X-Auth-Token", "YW5uOm9uZQ==");
         let who = ("X-Client-Type", "test");
-        // No credentials; no client type, which a close frame rejects; an unknown protocol; no
-        // upgrade. All clients disconnect before they receive the response.
+        // Without credentials; without a type, which is refused by a close frame; with an unknown
+        // protocol; no upgrade at all. All disconnect before they receive the response.
         let headers: [&[(&str, &str)]; 3] = [
             &[who],
             &[token],
@@ -434,7 +434,7 @@ fn rejected_clients_leave_no_open_descriptors() {
     });
 }
 
-/// `SKYD_TEST_IDLE=10000` tests 10 000 connections; the limit of open files is raised if needed.
+/// Runs with 10 000 connections if `SKYD_TEST_IDLE=10000` is set; raises the limit of open files.
 #[test]
 fn idle_connections_do_not_block_other_clients() {
     let count = std::env::var("SKYD_TEST_IDLE").map_or(300, |text| text.parse().unwrap());
@@ -446,7 +446,7 @@ fn idle_connections_do_not_block_other_clients() {
     let who = [("X-Client-Type", "test"), ("X-Host-ID", "worker")];
     let mut worker = WebSocket::open(&daemon, "/ws/subscriber", &who);
     let mut idle: Vec<Connection> = (0..count).map(|_| Connection::open(&daemon)).collect();
-    // No connection is free: the daemon evicts the longest idle connections, not active ones.
+    // At the limit, the longest idle connections are closed, and no busy one.
     for _ in 0..20 {
         assert_eq!(get(&daemon, "/api").status, 200);
     }

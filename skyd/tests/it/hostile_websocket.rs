@@ -1,4 +1,4 @@
-//! Tests with malicious and faulty WebSocket clients.
+//! Malicious and broken WebSocket clients.
 
 use serde_json::json;
 
@@ -15,7 +15,7 @@ const ENDPOINTS: [&str; 4] = [
     "/ws/agent/topology",
 ];
 
-/// JSON values of every type that are invalid in every message.
+/// JSON of every type, none of which is a valid message.
 const WRONG: [&str; 16] = [
     "null",
     "true",
@@ -84,7 +84,7 @@ fn no_message_type_accepts_invalid_objects() {
         }
         assert_eq!(socket.sync(json!({}))["Status"], 200, "{path}");
     }
-    // The reply may answer an earlier request; all messages are read when the elements are deleted.
+    // The reply may belong to an earlier request; the memory is checked once all are read.
     until("the added nodes are deleted", || {
         query(&daemon, "G.V().Has('@ID', Within('x', 'deep')).Count()") == json!(0)
     });
@@ -129,7 +129,7 @@ fn invalid_envelopes_are_dropped() {
 fn many_fragments_are_one_message_or_exceed_the_limit() {
     let daemon = Daemon::with(&["http.limits.ws_message_bytes=100000"]);
     let mut socket = WebSocket::open(&daemon, "/ws/publisher", &[WHO]);
-    // Many empty fragments with pings between them, then the rest of the message.
+    // Many empty fragments with pings between them, then the message.
     socket.send_frame(TEXT, b"");
     for i in 0..20_000 {
         socket.send_frame(0, b"");
@@ -139,7 +139,7 @@ fn many_fragments_are_one_message_or_exceed_the_limit() {
     }
     socket.send_frame(0x80, br#"{"Namespace":"Graph","Type":"SyncRequest"}"#);
     assert_eq!(socket.message()["Type"], "SyncReply");
-    // Many bytes, in frames that are each short enough.
+    // Too many bytes in total, although no single frame is too long.
     socket.send_frame(TEXT, b"{");
     for _ in 0..200 {
         socket.send_frame(0, &[b' '; 1_000]);
@@ -162,7 +162,7 @@ fn rejected_clients_leave_nothing_behind() {
             _ => vec![WHO, ("X-Gremlin-Filter", "G.V(")],
         };
         let socket = WebSocket::try_open(&daemon, ENDPOINTS[i % 3], &refused);
-        // Half of the clients disconnect; the others never read.
+        // Half of the clients disconnect, the others never read.
         if i % 2 == 0 {
             held.push(socket);
         }
@@ -203,7 +203,7 @@ fn endless_requests_do_not_accumulate() {
         publisher.send_graph("NodeAdded", node(&format!("n{i}")));
     }
     publisher.sync(json!({}));
-    // The clients send requests with different filters and do not read.
+    // The clients send requests and do not read; each has another filter.
     let mut asking: Vec<WebSocket> = (0..20)
         .map(|_| WebSocket::open(&daemon, "/ws/subscriber", &[WHO]))
         .collect();
@@ -213,7 +213,7 @@ fn endless_requests_do_not_accumulate() {
             socket.send_graph("SyncRequest", json!({ "GremlinFilter": filter }));
         }
     }
-    // Other clients still receive answers.
+    // Other clients are answered in the meantime.
     assert_eq!(query(&daemon, "G.V().Count()"), json!(50));
     publisher.send_graph("NodeAdded", node("last"));
     publisher.sync(json!({}));

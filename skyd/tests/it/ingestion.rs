@@ -1,4 +1,4 @@
-//! Tests of agents: their flows over WebSocket and UDP, and their part of the graph.
+//! Agents: flows over WebSocket and UDP, and their part of the graph.
 
 use std::net::UdpSocket;
 
@@ -52,7 +52,7 @@ fn message(flows: Vec<Flow>) -> Vec<u8> {
     FlowMessage { flows, stats: None }.encode_to_vec()
 }
 
-/// Returns a full batch of flows, which is forwarded immediately.
+/// Number of flows that fills a batch, which is then sent immediately.
 fn hundred(first: &str) -> Vec<Flow> {
     let more = (1..100).map(|i| flow(&format!("{first}-{i}")));
     std::iter::once(flow(first)).chain(more).collect()
@@ -100,7 +100,7 @@ fn flows_over_websocket_reach_subscribers_queries_and_the_history() {
     assert_eq!(query(&daemon, "G.Flows().Limit(7).Count()"), json!(7));
     let past = query(&daemon, "G.At(1600000000500, 10).Flows().Count()");
     assert_eq!(past, json!(100));
-    // A flow with a known identifier replaces the stored flow.
+    // A flow that is reported again replaces its earlier record.
     let mut again = flow("f");
     again.last += 5_000;
     agent.send_frame(0x80 | BINARY, &message(vec![again]));
@@ -169,7 +169,7 @@ fn flows_are_received_as_datagrams_by_default() {
         (&status["Transport"], &status["DroppedByKernel"]),
         (&json!("udp"), &json!(0))
     );
-    // An empty datagram is a message without flows.
+    // The empty datagram is a message without flows.
     assert_eq!(
         (&status["Messages"], &status["Refused"]),
         (&json!(101), &json!(4))
@@ -192,7 +192,7 @@ fn only_the_local_host_may_send_datagrams_if_authentication_is_enabled() {
         let answer = crate::client::request(&daemon, "GET", "/api/status", &basic, b"");
         answer.json()
     };
-    // UDP `connect` sends nothing; it only selects the local address of a route.
+    // Connecting a UDP socket sends nothing; it only selects the local address.
     let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
     let own = socket
         .connect("192.0.2.1:9")
@@ -236,7 +236,7 @@ fn flows_beyond_the_batch_queue_are_dropped_and_counted() {
     });
 }
 
-/// A flow as large as the queue, so that a client that does not read soon has a full queue.
+/// Returns a large flow, which soon fills the small queue of a client that does not read.
 #[test]
 fn a_client_that_stops_reading_does_not_affect_the_others() {
     let daemon = Daemon::with(&[OVER_WEBSOCKET, "http.limits.ws_queue_bytes=1MiB"]);
@@ -305,7 +305,7 @@ fn hostile_feeds_do_not_affect_the_daemon() {
         0x80 | BINARY,
         &message(unnamed.chain([odd, both]).collect()),
     );
-    // Invalid protobuf, a truncated message, text, and a million flows of two bytes each.
+    // Not protobuf, truncated, text, and a million flows of two bytes each.
     for junk in [&b"\xff\xff\xff"[..], b"", b"{}", b"\x0a\x05abc"] {
         agent.send_frame(0x80 | BINARY, junk);
     }
@@ -331,7 +331,7 @@ fn hostile_feeds_do_not_affect_the_daemon() {
     }
     let refused = ingestion(&daemon)["Refused"].as_u64().unwrap();
     assert_eq!(refused, 4, "three that are none, one that is too much");
-    // A message above the size limit closes its connection.
+    // A message above the limit ends its connection.
     agent.send_frame(0x80 | BINARY, &vec![0; (16 << 20) + 1]);
     assert_eq!(agent.closed().0, Some(1009));
     assert_eq!(get(&daemon, "/api").status, 200);
@@ -349,9 +349,9 @@ fn an_agent_writes_its_elements_and_they_are_deleted_with_it() {
     };
     let nodes = json!({"Nodes": [of("own", "agent.ag-1"), of("of-a-publisher", "tool.x")]});
     agent.send_graph("Sync", nodes);
-    // A node that violates the schema and has no origin.
+    // Without schema and origin.
     agent.send_graph("NodeAdded", json!({"ID": "bare", "Metadata": {}}));
-    // The origin of the probes of this host.
+    // With the origin of the probes of this host.
     agent.send_graph("NodeAdded", of("false", "agent.here"));
     agent.send_graph(
         "Sync",
@@ -386,7 +386,7 @@ fn the_agent_of_this_host_is_accepted_if_no_probe_runs_here() {
     interface["Metadata"]["TID"] = json!("t");
     agent.send_graph("NodeAdded", interface);
     agent.sync(json!({}));
-    // The agent's captures belong to it: this daemon opens none.
+    // The agent runs its captures itself: this daemon opens none.
     let body = json!({"GremlinQuery": "G.V('if1')"}).to_string();
     assert_eq!(
         crate::client::post(&daemon, "/api/capture", &body).status,
@@ -398,7 +398,7 @@ fn the_agent_of_this_host_is_accepted_if_no_probe_runs_here() {
     }
     other.sync(json!({}));
     assert_eq!(query(&daemon, "G.V().HasKey('Captures')"), json!([]));
-    // No publisher may use the agent's name.
+    // A publisher must not use that origin.
     let headers = [WHO, ("X-Host-ID", "here")];
     let mut socket = WebSocket::try_open(&daemon, "/ws/publisher", &headers).unwrap();
     assert_eq!(socket.frame().unwrap().opcode, CLOSE);

@@ -1,4 +1,4 @@
-//! Tests of live queries, the namespace `Live`, on `/ws/subscriber` and `/ws/pubsub`.
+//! Live queries on `/ws/subscriber` and `/ws/pubsub`: the namespace `Live`.
 
 use rustix::net::sockopt::set_socket_recv_buffer_size;
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use crate::client::{WebSocket, get, query};
 use crate::daemon::{Daemon, until};
 use crate::http::node;
 
-/// Connects a client that receives only messages of its live queries.
+/// Client that receives only messages of its live queries.
 fn client(daemon: &Daemon) -> WebSocket {
     let headers = [("X-Client-Type", "test"), ("X-Websocket-Namespace", "Live")];
     WebSocket::open(daemon, "/ws/subscriber", &headers)
@@ -32,7 +32,7 @@ fn typed(id: &str, kind: &str) -> Value {
     node
 }
 
-/// Returns the type, name, status, and object of the next message.
+/// Returns type, name, status and object of the next message.
 fn next_live(socket: &mut WebSocket) -> (String, String, i64, Value) {
     let message = socket.message();
     assert_eq!(message["Namespace"], "Live", "{message}");
@@ -62,7 +62,7 @@ fn changes_follow_an_answer_until_the_query_is_cancelled() {
     let daemon = Daemon::start();
     let mut publisher = publisher(&daemon);
     publisher.send_graph("NodeAdded", typed("a", "bridge"));
-    until("it is there", || {
+    until("the node is in the graph", || {
         query(&daemon, "G.V().Has('@ID', 'a').Count()") == json!(1)
     });
     let mut socket = client(&daemon);
@@ -101,10 +101,10 @@ fn changes_follow_an_answer_until_the_query_is_cancelled() {
     );
     assert_eq!(next_live(&mut socket), cancelled);
     publisher.send_graph("NodeAdded", typed("c", "bridge"));
-    until("it is there", || {
+    until("the node is in the graph", || {
         query(&daemon, "G.V().Has('@ID', 'c').Count()") == json!(1)
     });
-    // The next message answers the next query, whose name is free again.
+    // The next message answers the next request; the name can be used again.
     follow(&mut socket, "bridges", "G.V().Has('Type','bridge').Count()");
     let (kind, _, _, object) = next_live(&mut socket);
     assert_eq!((kind.as_str(), &object["Answer"]), ("Answer", &json!(2)));
@@ -165,11 +165,11 @@ fn errors_are_reported_with_their_position() {
     send_live(&mut socket, "Cancel", "three", Value::Null);
     let (kind, _, status, object) = next_live(&mut socket);
     assert_eq!((kind.as_str(), status), ("Cancelled", 404));
-    assert_eq!(object["Error"], "there is no live query named \"three\"");
-    // An invalid envelope is ignored, as in every namespace.
+    assert_eq!(object["Error"], "no live query is named \"three\"");
+    // Not even a valid envelope: ignored as usual.
     socket.send("{\"Namespace\":\"Live\"");
 
-    // The answer of one query exceeds the limit; the other query continues.
+    // One result exceeds its limit; the other query continues.
     for id in ["a", "b", "c", "d"] {
         publisher.send_graph("NodeAdded", node(id));
     }
@@ -196,7 +196,7 @@ fn a_query_that_fails_temporarily_sends_its_answer_again() {
     let daemon = Daemon::start();
     let mut publisher = publisher(&daemon);
     publisher.send_graph("NodeAdded", node("a"));
-    until("it is there", || {
+    until("the node is in the graph", || {
         query(&daemon, "G.V().Has('@ID', 'a').Count()") == json!(1)
     });
     let mut socket = client(&daemon);
@@ -214,7 +214,7 @@ fn a_query_that_fails_temporarily_sends_its_answer_again() {
     );
 }
 
-/// One client reads nothing while the graph changes many times; another one reads continuously.
+/// One client does not read while the graph changes many times; another receives all updates.
 #[test]
 fn a_client_that_stops_reading_blocks_no_other_and_receives_the_final_answer() {
     let daemon = Daemon::with(&["live.interval=1ms"]);
@@ -297,13 +297,13 @@ fn several_queries_and_the_graph_share_one_connection() {
     }
 }
 
-/// Envelopes in protobuf contain objects as JSON text.
+/// Protobuf envelopes contain objects as JSON text.
 #[test]
 fn the_protobuf_encoding_is_supported() {
     let daemon = Daemon::start();
     let headers = [("X-Client-Type", "test"), ("X-Client-Protocol", "protobuf")];
     let mut socket = WebSocket::open(&daemon, "/ws/subscriber", &headers);
-    // Fields 1, 2, 3, and 6: namespace, type, UUID, and object.
+    // Namespace, type, UUID and object by their field numbers.
     let mut message = Vec::new();
     let object = br#"{"GremlinQuery":"G.V().Count()"}"#;
     for (field, bytes) in [(1, &b"Live"[..]), (2, b"Query"), (3, b"q"), (6, object)] {
@@ -321,8 +321,8 @@ fn the_protobuf_encoding_is_supported() {
     );
 }
 
-/// Queries that are cancelled while they wait in the queue have no effect, such as an error under a
-/// name that another query uses by then.
+/// Queries cancelled while they wait for a slot leave nothing behind, not even an error under a name
+/// that another query uses by then.
 #[test]
 fn repeated_queries_and_cancellations_free_the_name() {
     let daemon = Daemon::with(&["http.limits.queries=1"]);

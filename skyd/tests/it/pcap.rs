@@ -1,4 +1,4 @@
-//! Tests of uploaded capture files: their flows, limits, and memory.
+//! Uploads of capture files: their flows, errors and limits.
 
 use std::io::Write;
 
@@ -9,7 +9,7 @@ use skylib::time::Timestamp;
 use crate::client::{Answer, Connection, get, query, request};
 use crate::daemon::{Daemon, until};
 
-/// Returns a DNS query of a host, one second after the query of the previous host.
+/// Returns the DNS query of a host, one second after that of the previous host.
 fn question(host: u8) -> (Timestamp, Vec<u8>) {
     let mut data = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0, 0x45, 0, 0, 40];
     data.extend([0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, host, 10, 0, 1, 1]);
@@ -136,7 +136,7 @@ fn an_invalid_or_damaged_file_is_rejected_with_the_position() {
     assert_eq!(dns_flows(&daemon), 4);
 }
 
-/// Returns the peak memory of the daemon, in KiB.
+/// Returns the peak resident memory of the daemon in kilobytes.
 fn peak_kilobytes(daemon: &Daemon) -> u64 {
     let path = format!("/proc/{}/status", daemon.id());
     let status = std::fs::read_to_string(path).unwrap();
@@ -152,7 +152,7 @@ fn a_large_file_needs_little_memory() {
     let daemon = Daemon::start();
     assert_eq!(upload(&daemon, &trace(3)).status, 202);
     let before = peak_kilobytes(&daemon);
-    // One megabyte of records, repeated 64 times.
+    // One megabyte of records, 64 times.
     let header = trace(0);
     let mut file =
         PcapWriter::new(Vec::new(), LinkType::ETHERNET, Resolution::Microseconds).unwrap();

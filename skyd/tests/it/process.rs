@@ -1,4 +1,4 @@
-//! Tests of the start and the end of the process.
+//! Start and end of the process.
 
 use rustix::process::Signal;
 use serde_json::json;
@@ -9,7 +9,7 @@ use crate::daemon::{Daemon, Folder, refused};
 #[test]
 fn a_signal_stops_the_daemon_in_time_with_clients_connected() {
     for signal in [Signal::TERM, Signal::INT] {
-        // Timeouts longer than the test, so that only the signal ends the connections.
+        // Only the signal ends these connections.
         let mut daemon = Daemon::with(&[
             "http.limits.header_timeout=1h",
             "http.limits.body_timeout=1h",
@@ -43,7 +43,7 @@ fn an_invalid_setting_prevents_the_start_and_names_allowed_values() {
         ),
         (
             "analyzer.startup.capture_gremlin",
-            "--set analyzer.startup.capture_gremlin: key=value",
+            "--set analyzer.startup.capture_gremlin: expected key=value",
         ),
         (
             "analyzer.listen=192.0.2.1:1",

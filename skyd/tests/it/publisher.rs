@@ -1,4 +1,4 @@
-//! Tests of `/ws/publisher` and `/ws/pubsub`, through which clients write the graph.
+//! `/ws/publisher` and `/ws/pubsub`: clients that write to the graph.
 
 use serde_json::json;
 
@@ -97,7 +97,7 @@ fn a_pubsub_client_receives_all_changes_but_its_own() {
         assert_eq!(one.event(), "NodeDeleted of-one", "{filter:?}");
         one.send_graph("NodeDeleted", node("of-two"));
         assert_eq!(two.event(), "NodeDeleted of-two", "{filter:?}");
-        // No other message arrived: the reply is next.
+        // The reply is the next message: no other was sent.
         one.send_graph("SyncRequest", json!({}));
         assert_eq!(one.message()["Type"], "SyncReply");
         drop((one, two));
@@ -113,13 +113,13 @@ fn no_client_may_publish_under_the_name_of_the_probes() {
     for path in ["/ws/publisher", "/ws/pubsub"] {
         let headers = [("X-Client-Type", "agent"), ("X-Host-ID", "here")];
         let mut socket = WebSocket::try_open(&daemon, path, &headers).unwrap();
-        // An accepted client would receive a ping first.
+        // An accepted client receives a ping first.
         assert_eq!(socket.frame().unwrap().opcode, CLOSE, "{path}");
     }
     client(&daemon, "/ws/publisher", "elsewhere", &[]);
 }
 
-/// Captures trust the metadata of probes, here that of an agent on this host.
+/// Metadata that captures rely on can only be changed by the probes, here those of an agent.
 #[test]
 fn only_probes_may_change_the_metadata_that_captures_use() {
     let daemon = Daemon::with(&["host_id=here"]);
@@ -151,7 +151,7 @@ fn only_probes_may_change_the_metadata_that_captures_use() {
         socket.sync(json!({}));
         assert_eq!(paths(), json!(["/run/netns/blue"]));
     }
-    // Any publisher may add a key, and the agent itself may change its metadata.
+    // Other clients may add keys, and the agent itself may change its own.
     let op = json!({"Type": 1, "Key": "Ext", "Value": 1});
     let update = json!({"ID": "ns", "Revision": 100, "Ops": [op]});
     publisher.send_graph("NodePartiallyUpdated", update);
@@ -167,7 +167,7 @@ fn only_probes_may_change_the_metadata_that_captures_use() {
     assert_eq!(paths(), json!(["/run/netns/red"]));
 }
 
-/// Returns the number of connections except this one; the status does not list pubsub clients.
+/// Returns the connections other than the requesting one; the status does not list `/ws/pubsub`.
 fn client_count(daemon: &Daemon) -> u64 {
     let status = crate::client::get(daemon, "/api/status").json();
     status["Queues"]["Connections"].as_u64().unwrap() - 1
@@ -191,6 +191,6 @@ fn a_large_load_arrives_completely_and_in_order() {
     assert_eq!(reply["Obj"]["Edges"].as_array().unwrap().len(), 2_999);
     assert!(
         publisher.most_fragments > 5,
-        "a large graph comes in pieces"
+        "a large graph is sent in several messages"
     );
 }

@@ -1,4 +1,4 @@
-//! Tests of alerts, workflows, rules, and injections as stored and validated resources.
+//! Alerts, workflows, rules, injections: validated and stored.
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::client::{Answer, get, post, request};
 use crate::daemon::{Daemon, Folder, until};
 
-/// A valid body of each kind, the name of the kind in messages, and whether a patch may change it.
+/// Valid body of each kind, its name in messages, and whether it can be changed.
 const KINDS: [(&str, &str, &str, bool); 5] = [
     (
         "alert",
@@ -227,8 +227,7 @@ fn the_number_of_each_kind_is_limited() {
         let other = body.replace(r#""Name":"w""#, r#""Name":"v""#);
         let refused = post(&daemon, &path, &other);
         let text = format!(
-            "there are 1 {kind} resources already, as many as may be, delete one first \
-             (http.limits.{kind}s)\n"
+            "limit of 1 {kind} resources reached (http.limits.{kind}s); delete one first\n"
         );
         assert_eq!((refused.status, refused.text()), (403, text));
     }
@@ -240,8 +239,8 @@ fn the_bytes_of_each_kind_are_limited() {
     let alert = |length| json!({"Expression": "x".repeat(length)}).to_string();
     let first = post(&daemon, "/api/alert", &alert(3_000)).json();
     let refused = post(&daemon, "/api/alert", &alert(2_000));
-    let text = "the alert resources take 4096 bytes already, as much as may be, delete one first \
-                (http.limits.resource_bytes)\n";
+    let text = "limit of 4096 bytes for alert resources reached (http.limits.resource_bytes); \
+                delete one first\n";
     assert_eq!((refused.status, refused.text().as_str()), (403, text));
     let path = format!("/api/alert/{}", first["UUID"].as_str().unwrap());
     let grow = json!([{"op": "add", "path": "/Name", "value": "x".repeat(2_000)}]);
@@ -266,11 +265,7 @@ fn a_workflow_cannot_be_called() {
             r#"{"Params":{}}"#,
             "Params: invalid type: map, expected a sequence\n",
         ),
-        (
-            id,
-            r#"{"Params":[1]}"#,
-            "workflow \"w\" is kept but cannot be run",
-        ),
+        (id, r#"{"Params":[1]}"#, "workflow \"w\" cannot be run"),
     ] {
         let refused = post(&daemon, &format!("/api/workflow/{path}/call"), body);
         assert_eq!(refused.status, 400);

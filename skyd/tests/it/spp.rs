@@ -1,4 +1,4 @@
-//! Tests of SPP's REST API on its own listener and on the main one.
+//! REST API of SPP on its separate listener and on the main one.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::client::{Answer, request_to};
 use crate::daemon::{Daemon, Folder, until};
 
-/// Waits for a log line with the given words and returns the address after them.
+/// Returns the address in a line of the log.
 fn logged_address(daemon: &Daemon, words: &str) -> SocketAddr {
     let mut found = None;
     until(words, || {
@@ -24,9 +24,9 @@ fn logged_address(daemon: &Daemon, words: &str) -> SocketAddr {
     found.unwrap()
 }
 
-/// Starts a daemon with two instances on the loopback interface; returns it and the address of
-/// SPP's API. The second instance records the traffic of all concurrent tests without loss, so
-/// its ring is larger than the default.
+/// Starts a daemon with two recording processes on the loopback interface; returns it with the address
+/// of the SPP API. The second process must not lose any packet of this and all other tests, so its ring
+/// is larger than usual.
 fn two(folder: &Folder, more: &[&str]) -> (Daemon, SocketAddr) {
     let out = folder.0.display();
     let pcaps = format!(
@@ -107,8 +107,8 @@ fn requests_of_the_manual_are_answered_as_documented() {
     assert_eq!(body, "sec_id 1 not found.");
 }
 
-/// Returns the output of SPP's command line for `pcap 1; status`, built from the keys that it
-/// reads; panics if a key is missing or has another type.
+/// Returns the text that SPP's command line prints for `pcap 1; status`. Panics if a key that it reads
+/// is missing or has another type.
 fn status_text(status: &Value) -> String {
     let master = status["master-lcore"].as_i64().unwrap();
     let cores = status["core"].as_array().unwrap();
@@ -238,7 +238,7 @@ fn many_status_clients_cause_no_packet_loss() {
     let stats = &get(address, "/v1/pcaps/2").json()["stats"];
     assert_eq!(stats["drop"], 0, "{stats}");
     assert_eq!(stats["rx"], stats["written"]);
-    // The requests themselves were sent over this interface.
+    // The requests themselves went over this interface.
     assert!(stats["written"].as_u64().unwrap() >= 1_000 && stats["files"].as_u64().unwrap() > 10);
     let layout = get(address, "/v1/cpu_layout").json();
     assert!(layout[0]["cores"][0]["lcores"].is_array(), "{layout}");
@@ -325,7 +325,8 @@ fn processes_of_spp_connect_and_are_controlled() {
         "spp.secondaries.listen=127.0.0.1:0",
     ]);
     let api = logged_address(&daemon, "SPP API is at ");
-    let mut socket = TcpStream::connect(logged_address(&daemon, "may connect to ")).unwrap();
+    let mut socket =
+        TcpStream::connect(logged_address(&daemon, "accepting SPP processes at ")).unwrap();
     let answering = thread::spawn(move || {
         let mut heard = Vec::new();
         let mut buffer = [0; 100];
@@ -387,7 +388,7 @@ fn an_invalid_configuration_prevents_the_start() {
         ),
         (
             &["spp.launch.root=/nowhere"],
-            "spp.launch.root: /nowhere is no folder",
+            "spp.launch.root: /nowhere is not a folder",
         ),
         (&[&taken], "spp.listen: cannot listen on"),
         (

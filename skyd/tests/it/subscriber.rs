@@ -1,4 +1,4 @@
-//! Tests of `/ws/subscriber`: events, sync requests, filters.
+//! `/ws/subscriber`: events, synchronization, filters.
 
 use std::collections::BTreeMap;
 
@@ -48,8 +48,8 @@ fn updates_contain_whole_elements_or_only_the_changes() {
     assert_eq!(update["Obj"].get("Metadata"), None);
 }
 
-/// A client that applies the reply and then each event must have the current graph at the end, in
-/// whatever order the two are created.
+/// A client that applies the reply and then each event must end with the current graph, however the
+/// two race.
 #[test]
 fn a_reply_and_the_events_after_it_are_complete() {
     let daemon = Daemon::start();
@@ -111,7 +111,7 @@ fn a_reply_and_the_events_after_it_are_complete() {
     }
 }
 
-/// The daemon is sending many events when the graph is requested.
+/// The graph is requested while the daemon sends many events.
 #[test]
 fn no_event_after_a_reply_is_older_than_it() {
     let daemon = Daemon::with(&["http.limits.ws_queue_bytes=256MiB"]);
@@ -129,7 +129,7 @@ fn no_event_after_a_reply_is_older_than_it() {
         let change = patch("a", version, "V", json!(version));
         publisher.send_graph("NodePartiallyUpdated", change);
     };
-    // More events than the buffers of the sockets hold.
+    // More bytes than the buffers of a socket hold.
     (1..=6_000).for_each(&mut update);
     until("all is applied", || {
         query(&daemon, "G.V().Values('V')") == json!([6_000])

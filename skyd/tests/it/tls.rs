@@ -1,4 +1,4 @@
-//! Tests of HTTP and WebSocket over TLS, with certificates of a test authority.
+//! HTTP and WebSocket over TLS, with certificates of a test authority.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -12,9 +12,9 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName}
 use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use crate::client::Connection;
-use crate::daemon::{Daemon, Folder, PATIENCE, refused};
+use crate::daemon::{Daemon, Folder, TIMEOUT, refused};
 
-/// A certificate authority and the files that it has signed.
+/// Certificate authority with signed certificates in files.
 struct Authority {
     folder: Folder,
     issuer: Issuer<'static, KeyPair>,
@@ -46,7 +46,7 @@ impl Authority {
         std::fs::write(self.path(&format!("{name}.key")), key.serialize_pem()).unwrap();
     }
 
-    /// Returns the settings of a daemon with the certificate `server`, and the given ones.
+    /// Returns the settings of a daemon with the certificate `server`, and further ones.
     fn settings(&self, others: &[&str]) -> Vec<String> {
         let server = ["pem", "key"].map(|kind| self.path(&format!("server.{kind}")));
         let mut settings = vec![
@@ -63,7 +63,7 @@ impl Authority {
         Daemon::with(&settings.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
-    /// Returns the configuration of a client that trusts this authority and may have a certificate.
+    /// Returns a client that trusts this authority and may present a certificate.
     fn client(&self, certificate: Option<(&Self, &str)>) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         let ca = CertificateDer::from_pem_file(self.path("ca.pem")).unwrap();
@@ -91,14 +91,14 @@ type Encrypted = StreamOwned<ClientConnection, TcpStream>;
 fn connect(daemon: &Daemon, client: &Arc<ClientConfig>) -> Encrypted {
     let name = ServerName::try_from("127.0.0.1").unwrap();
     let stream = TcpStream::connect(daemon.address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     StreamOwned::new(
         ClientConnection::new(Arc::clone(client), name).unwrap(),
         stream,
     )
 }
 
-/// Returns the response to a request, or the error of the connection.
+/// Returns the response to a request, or the error.
 fn send_request(
     daemon: &Daemon,
     client: &Arc<ClientConfig>,
@@ -112,7 +112,7 @@ fn send_request(
     Ok(answer)
 }
 
-/// Returns the certificate of the daemon.
+/// Returns the certificate that the daemon presents.
 fn shown(daemon: &Daemon, client: &Arc<ClientConfig>) -> Vec<u8> {
     let mut stream = connect(daemon, client);
     while stream.conn.is_handshaking() {
@@ -141,7 +141,7 @@ fn requests_and_websockets_are_served_over_tls() {
             .unwrap()
             .ends_with("\r\n\r\nWrong credentials")
     );
-    // A WebSocket receives the handshake response, then the first ping.
+    // A WebSocket: the response, then the first ping.
     let mut socket = connect(&daemon, &client);
     socket
         .write_all(
@@ -158,7 +158,7 @@ fn requests_and_websockets_are_served_over_tls() {
         received.extend(&block[..length]);
     }
     assert!(received.starts_with(b"HTTP/1.1 101 "));
-    // A client that trusts another authority rejects the certificate.
+    // A client that trusts another authority or expects another name aborts the handshake.
     let other = Authority::new();
     assert!(send_request(&daemon, &other.client(None), "").is_err());
 }
@@ -183,7 +183,7 @@ fn a_tls_port_answers_plain_http_with_an_error_and_closes_other_connections() {
         let mut connection = Connection::open(&daemon);
         connection.send(start);
         let mut rest = Vec::new();
-        // The daemon sends at most a TLS alert and closes the connection.
+        // At most a TLS alert, then the end.
         drop(connection.stream.read_to_end(&mut rest));
         assert!(rest.is_empty() || rest[0] == 0x15, "{rest:?}");
     }
@@ -228,7 +228,7 @@ fn a_signal_reloads_certificates_and_invalid_ones_are_ignored() {
     daemon.hang_up("reloaded the TLS certificates");
     let second = shown(&daemon, &client);
     assert_ne!(first, second);
-    // First an invalid certificate, then one with another key.
+    // An invalid certificate, then one of another key.
     let old_key = std::fs::read(authority.path("server.key")).unwrap();
     std::fs::write(authority.path("server.pem"), "torn").unwrap();
     daemon.hang_up("cannot reload the TLS certificates");

@@ -1,4 +1,4 @@
-//! Tests of the WebSocket protocol: handshake, frames, pings, close codes.
+//! WebSocket protocol: handshake, frames, pings, closing.
 
 use serde_json::json;
 
@@ -31,7 +31,10 @@ fn a_client_without_a_type_is_accepted_and_then_closed() {
         (answer.status, answer.header("connection")),
         (501, Some("close"))
     );
-    assert_eq!(answer.text(), "other analyzers are not served yet\n");
+    assert_eq!(
+        answer.text(),
+        "replication between analyzers is not supported yet\n"
+    );
 }
 
 #[test]

@@ -60,9 +60,7 @@ pub use metric::{FlowMetric, IpMetric};
 pub use options::{FlowTableOptions, LayerKeyMode};
 pub use packet_filter::{PacketFilter, PacketFilterCompiler};
 pub use query::{FlowQuery, FlowQueryError, FlowSink, FlowSource};
-pub use record::{
-    FinishType, Flow, FlowLayer, FlowProtocol, IcmpLayer, IcmpType, RawPacket, TransportLayer,
-};
+pub use record::{FinishType, Flow, FlowLayer, FlowProtocol, IcmpLayer, RawPacket, TransportLayer};
 pub use set::{FlowSet, MergeOptions, SortOrder};
 pub use stats::{FlowMessage, FlowStats, FlowTableStats, FragmentCounts, StopCounts};
 pub use table::{FlowScan, FlowTable};

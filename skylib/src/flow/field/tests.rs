@@ -1,6 +1,7 @@
 use super::*;
+use crate::decode::IcmpType;
 use crate::filter::Filter;
-use crate::flow::{FinishType, FlowLayer, IcmpLayer, IcmpType, TcpMetric, TransportLayer};
+use crate::flow::{FinishType, FlowLayer, IcmpLayer, TcpMetric, TransportLayer};
 use crate::flow::{FlowProtocol, Vrrpv2Layer};
 
 fn flow() -> Flow {
