@@ -72,13 +72,13 @@ fn every_carrier_is_read_and_the_first_one_counts() {
         200
     );
     is_401(&get(&daemon, &format!("/api?X-Auth-Token={ANN}")));
-    // A form is read for its token; then the handler finds an empty body.
+    // The form is read for its token; the handler then finds an empty body.
     let form = ("Content-Type", "application/x-www-form-urlencoded");
     let body = format!("x-auth-token={ANN}");
     let answer = request(&daemon, "POST", "/api/topology", &[form], body.as_bytes());
     assert_eq!(answer.status, 204);
     is_401(&request(&daemon, "POST", "/api/topology", &[form], QUERY));
-    // What curl sends: a form by its type, JSON in truth.
+    // As curl sends it: the type is that of a form, the content is JSON.
     let headers = [form, ("Authorization", basic.as_str())];
     assert_eq!(
         request(&daemon, "POST", "/api/topology", &headers, QUERY).status,
@@ -133,7 +133,7 @@ fn a_login_gives_a_token_that_every_carrier_takes() {
         get(&daemon, &format!("/api?x-auth-token={token}")).status,
         200
     );
-    // In the query, too; and wrong in any way.
+    // Credentials in the query, and invalid ones.
     assert_eq!(
         post(&daemon, "/login?username=bob&password=two", "").status,
         200
@@ -155,13 +155,13 @@ fn a_login_gives_a_token_that_every_carrier_takes() {
     let answer = get(&daemon, "/login?username=ann&password=one");
     assert_eq!((answer.status, answer.header("location")), (302, Some("/")));
     assert_eq!(login(&"x".repeat(100_000)).status, 413);
-    // Nothing of it in the log.
+    // No secret appears in the log.
     let log = daemon.log();
     for secret in ["one", "two", token.as_str(), ANN] {
         assert!(!log.contains(&format!("={secret}")) && !log.contains(&format!("\"{secret}\"")));
     }
     assert!(!log.contains(&token) && !log.contains(ANN));
-    // A token dies with the process that made it.
+    // A token is only valid in the process that issued it.
     drop(daemon);
     let daemon = Daemon::with(BASIC);
     is_401(&as_user(&daemon, "GET", "/api", &token, b""));
@@ -202,7 +202,7 @@ fn users_do_what_their_rules_allow() {
     };
     assert_eq!(by(ANN, "POST", "/api/capture").0, 201);
     assert_eq!(by(ANN, "GET", "/api/capture").0, 200);
-    // A guest looks at topology and status; it has its role at its first request.
+    // A guest may read topology and status, from its first request on.
     for path in ["/api", "/api/status", "/api/topology"] {
         assert_eq!(by(BOB, "GET", path).0, 200, "{path}");
     }
@@ -212,9 +212,9 @@ fn users_do_what_their_rules_allow() {
     assert_eq!(by(BOB, "GET", "/api/capture/x"), told("bob", "read"));
     assert_eq!(by(BOB, "POST", "/api/capture"), told("bob", "write"));
     assert_eq!(by(BOB, "DELETE", "/api/capture/x"), told("bob", "write"));
-    // A rule of one's own beside that of the role, which denies.
+    // A rule of the user in addition to that of the role, which denies.
     assert_eq!(by(CARL, "GET", "/api/capture"), bare, "a denial beats all");
-    // What is wrong with the path comes first.
+    // Errors in the path take precedence.
     assert_eq!(get(&daemon, "/api/nothing").status, 404);
     assert_eq!(
         request(&daemon, "PUT", "/api/capture", &[], b"").status,
@@ -261,7 +261,7 @@ fn sockets_ask_for_credentials_and_permission_before_anything_else() {
     assert!(open("/ws/subscriber", BOB).is_ok());
 }
 
-/// What a query would tell is told to nobody who may not ask it.
+/// Live queries require the permission for queries.
 #[test]
 fn live_queries_need_the_permission_of_queries() {
     let policy = "rbac.policy=[\"g, ann, admin\", \"p, bob, topology, read, deny\"]";
@@ -303,14 +303,14 @@ fn the_cluster_has_a_backend_of_its_own() {
         "{}",
         daemon.log()
     );
-    // This machine's agents go on without credentials.
+    // Agents on this machine are accepted without credentials.
     assert_ne!(get(&daemon, "/ws/agent/topology").status, 401);
     let mut settings = BASIC.to_vec();
     settings.push("analyzer.auth.cluster.backend=mine");
     let daemon = Daemon::with(&settings);
     is_401(&get(&daemon, "/ws/agent/topology"));
     is_401(&get(&daemon, "/ws/replication"));
-    // Credentials of one side are nothing on the other.
+    // Credentials of one backend are not valid at the other.
     let other = [
         "auth.other.type=basic",
         "auth.other.users={agent: four}",
@@ -332,7 +332,7 @@ fn the_cluster_has_a_backend_of_its_own() {
         token.as_str().unwrap(),
         b"",
     ));
-    // Whom the backend knows is an admin there.
+    // Every user of the cluster backend is an admin at the cluster endpoints.
     assert_eq!(
         as_user(&daemon, "GET", "/ws/agent/topology", BOB, b"").status,
         426

@@ -1,4 +1,4 @@
-//! A query ends when whoever asked hangs up.
+//! A query is interrupted when its client disconnects.
 
 use serde_json::json;
 
@@ -8,10 +8,10 @@ use crate::http::fill;
 
 #[test]
 fn a_query_whose_connection_is_closed_gives_its_turn_back() {
-    // One query at a time, and no other way for it to end before its time.
+    // One query at a time, with a timeout that is not reached.
     let daemon = Daemon::with(&["http.limits.queries=1", "http.limits.query_timeout=1h"]);
     fill(&daemon, 10_000);
-    // Minutes of work.
+    // This query takes minutes.
     let text = format!(
         "G.V(){}.Count()",
         ".Sort(DESC, 'Name').Sort('Name')".repeat(240)

@@ -1,4 +1,4 @@
-//! `/api/capture`: resources that outlive the process.
+//! `/api/capture`: resources that survive a restart.
 
 use serde_json::json;
 
@@ -38,8 +38,7 @@ fn one_capture_too_many_is_refused_in_words() {
     assert_eq!(refused.status, 403);
     assert_eq!(
         refused.text(),
-        "there are 1 capture resources already, as many as may be, delete one first \
-         (http.limits.captures)\n"
+        "limit of 1 capture resources reached (http.limits.captures); delete one first\n"
     );
     assert_eq!(
         get(&daemon, "/api/status").json()["Store"]["Captures"],

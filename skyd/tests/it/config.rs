@@ -1,4 +1,4 @@
-//! The configuration: a whole one of the original, what goes wrong, and what is shown of it.
+//! Configuration: a complete file of Skydive, errors, and redaction.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! `/api/node` and `/api/edge`: parts of the live graph that clients bring.
+//! `/api/node` and `/api/edge`: nodes and edges that clients create.
 
 use serde_json::{Value, json};
 
@@ -97,7 +97,7 @@ fn a_patch_changes_metadata_only() {
     assert_eq!((unchanged.status, unchanged.text()), (304, String::new()));
     let relation = json!([{"op": "replace", "path": "/Metadata/RelationType", "value": "x"}]);
     let patched = patch(&daemon, "/api/edge/e", &relation).json();
-    // It was created without a revision.
+    // The element was created without a revision.
     assert_eq!(
         (&patched["Metadata"]["RelationType"], &patched["Revision"]),
         (&json!("x"), &json!(1))
@@ -139,7 +139,7 @@ fn the_origin_of_the_probes_is_refused() {
     element["Origin"] = json!(origin);
     let refused = create(&daemon, "node", &element);
     assert_eq!(refused.status, 400);
-    let text = format!("Origin: {origin} is that of this server's own probes\n");
+    let text = format!("Origin: {origin} is reserved for the probes of this server\n");
     assert_eq!(refused.text(), text);
 }
 
@@ -154,8 +154,7 @@ fn one_too_many_is_refused_in_words() {
         let refused = create(&daemon, kind, &element);
         assert_eq!(refused.status, 403);
         let text = format!(
-            "there are {limit} {kind} resources already, as many as may be, delete one first \
-             (http.limits.{kind}s)\n"
+            "limit of {limit} {kind} resources reached (http.limits.{kind}s); delete one first\n"
         );
         assert_eq!(refused.text(), text);
     }

@@ -1,4 +1,4 @@
-//! The past, over HTTP and WebSocket.
+//! Queries about the past, over HTTP and WebSocket.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ fn client(daemon: &Daemon, path: &str) -> WebSocket {
     WebSocket::open(daemon, path, &[("X-Client-Type", "test")])
 }
 
-/// A node in a revision, as a publisher with a clock of its own sends it.
+/// Returns a revision of a node, as a publisher with another clock sends it.
 fn node(id: &str, revision: i64, seconds: i64) -> Value {
     json!({
         "ID": id,

@@ -1,12 +1,12 @@
-//! Clients that mean no good, or cannot count.
+//! Malicious and broken HTTP clients.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
 
 use crate::client::{Connection, TEXT, WebSocket, get, post};
-use crate::daemon::{Daemon, PATIENCE, until};
+use crate::daemon::{Daemon, TIMEOUT, until};
 
-/// What bytes on a new connection are answered with; 0 where it just ends.
+/// Returns the status of the response to bytes on a new connection; 0 if the connection just ends.
 fn status_of(daemon: &Daemon, bytes: impl AsRef<[u8]>) -> u16 {
     let mut connection = Connection::open(daemon);
     connection.send(bytes);
@@ -39,7 +39,7 @@ fn requests_that_two_servers_could_read_differently_are_refused() {
 fn a_length_beside_chunks_ends_the_connection_with_its_answer() {
     let daemon = Daemon::start();
     let mut connection = Connection::open(&daemon);
-    // Read by its length, the body ends before the second request; read as chunks, after it.
+    // By its length, the body ends before the second request; as chunks, after it.
     connection.send(
         "POST /api/topology HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n\
          2\r\n{}\r\n0\r\n\r\nGET /nothing HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -47,7 +47,7 @@ fn a_length_beside_chunks_ends_the_connection_with_its_answer() {
     let first = connection.answer().map(|answer| answer.status);
     match first {
         None | Some(400) => {}
-        // Chunks count (RFC 9112, 6.3); nothing that follows may be taken for a request.
+        // Chunked encoding takes precedence (RFC 9112, 6.3); the rest must not be read as a request.
         Some(204) => assert!(connection.answer().is_none_or(|next| next.status == 404)),
         other => panic!("{other:?}"),
     }
@@ -127,15 +127,15 @@ fn who_drips_is_hung_up_on() {
     let mut idle = Connection::open(&daemon);
     let mut body = Connection::open(&daemon);
     body.send("POST /api/topology HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n");
-    // A byte now and then must not buy time.
+    // A byte now and then must not extend the timeout.
     let mut dripped = 0;
-    while began.elapsed() < PATIENCE && head.stream.write_all(b"G").is_ok() {
+    while began.elapsed() < TIMEOUT && head.stream.write_all(b"G").is_ok() {
         drop(body.stream.write_all(b" "));
         dripped += 1;
         std::thread::park_timeout(Duration::from_millis(20));
     }
     assert!(
-        began.elapsed() < PATIENCE,
+        began.elapsed() < TIMEOUT,
         "still taking bytes after {dripped}"
     );
     assert_eq!(body.answer().unwrap().status, 408);
@@ -146,7 +146,7 @@ fn who_drips_is_hung_up_on() {
 #[test]
 fn connections_have_a_bound_and_a_place_is_free_again() {
     let daemon = Daemon::with(&["http.limits.connections=3"]);
-    // Those that wait for a request would make place; sockets are at work.
+    // Idle connections would be closed; WebSocket connections are busy.
     let open = |n: usize| {
         let name = n.to_string();
         let headers = [("X-Client-Type", "test"), ("X-Host-ID", name.as_str())];
@@ -168,11 +168,11 @@ fn connections_have_a_bound_and_a_place_is_free_again() {
             assert!(refused >= 1);
             break;
         }
-        assert!(began.elapsed() < PATIENCE);
+        assert!(began.elapsed() < TIMEOUT);
     }
 }
 
-/// A hundred clients that each send as much as one may must not fill the memory.
+/// A hundred clients that each send the maximum must not exhaust the memory.
 #[test]
 fn what_arrives_at_one_time_has_a_bound() {
     let daemon = Daemon::with(&["http.limits.incoming_bytes=6MiB"]);
@@ -199,7 +199,7 @@ fn what_arrives_at_one_time_has_a_bound() {
     body.send(&block);
     assert_eq!(body.answer().unwrap().status, 503);
     assert_eq!(queues()["IncomingRefused"], 2);
-    // What has been worked through is given back.
+    // Memory of processed messages is returned.
     first.send_frame(0x80, b" ");
     until("it is given back", || queues()["IncomingBytes"] == 0);
     second = open("second");
@@ -214,7 +214,7 @@ fn what_arrives_at_one_time_has_a_bound() {
 #[test]
 fn requests_hidden_in_others_are_not_served() {
     let daemon = Daemon::start();
-    // What would be a request of its own if the one before ended where it must not.
+    // This would be a separate request if the one before ended too early.
     let hidden = "DELETE /nothing HTTP/1.1\r\nHost: x\r\n\r\n";
     let post = "POST /api/topology HTTP/1.1\r\nHost: x\r\n";
     let chunked = format!("{post}Transfer-Encoding: chunked\r\n\r\n");
@@ -303,8 +303,8 @@ fn requests_hidden_in_others_are_not_served() {
         while let Some(answer) = connection.answer() {
             statuses.push(answer.status);
         }
-        // One answer for what came first; a 404 or 405 more would be that of the hidden one, which
-        // only a request that ended properly may have behind it.
+        // One response to the first request; a further 404 or 405 would belong to the hidden one, which
+        // may only follow a request that ended properly.
         let is_plain = what == "a bare line feed";
         let most = if is_plain { 2 } else { 1 };
         assert!(statuses.len() <= most, "{what}: {statuses:?}");
@@ -350,7 +350,7 @@ fn tricks_with_paths_reach_nothing() {
         "*",
     ] {
         let answer = get(&daemon, path);
-        // A redirect to the clean path asks for credentials there.
+        // The target of the redirect requires credentials.
         assert!(
             matches!(answer.status, 301 | 400 | 401 | 404 | 405),
             "{path}: {} {}",
@@ -396,11 +396,11 @@ fn credentials_of_any_form_and_length_are_refused() {
     // Two headers: the first one counts.
     let two = b"Authorization: Basic YW5uOm9uZQ==\r\nAuthorization: Basic bad";
     assert_eq!(with(two), 200);
-    // What holds up the check of a password holds up nobody else.
+    // A slow password check does not delay other requests.
     assert_eq!(get(&daemon, "/login").status, 302);
 }
 
-/// Descriptors that the daemon has open.
+/// Returns the number of open descriptors of the daemon.
 fn descriptors(daemon: &Daemon) -> usize {
     let folder = format!("/proc/{}/fd", daemon.id());
     std::fs::read_dir(folder).unwrap().count()
@@ -416,8 +416,8 @@ fn refused_clients_leave_nothing_open() {
     for _ in 0..75 {
         let token = ("X-Auth-Token", "YW5uOm9uZQ==");
         let who = ("X-Client-Type", "test");
-        // Without credentials; without a type, which is refused by a close frame; with a protocol
-        // that is none; no upgrade at all. All are gone before they have their answer.
+        // Without credentials; without a type, which is refused by a close frame; with an unknown
+        // protocol; no upgrade at all. All disconnect before they receive the response.
         let headers: [&[(&str, &str)]; 3] = [
             &[who],
             &[token],
@@ -434,7 +434,7 @@ fn refused_clients_leave_nothing_open() {
     });
 }
 
-/// 10 000 with `SKYD_TEST_IDLE=10000`; a limit of open files below twice that is raised.
+/// Runs with 10 000 connections if `SKYD_TEST_IDLE=10000` is set; raises the limit of open files.
 #[test]
 fn idle_connections_hold_up_nobody() {
     let count = std::env::var("SKYD_TEST_IDLE").map_or(300, |text| text.parse().unwrap());
@@ -446,7 +446,7 @@ fn idle_connections_hold_up_nobody() {
     let who = [("X-Client-Type", "test"), ("X-Host-ID", "worker")];
     let mut worker = WebSocket::open(&daemon, "/ws/subscriber", &who);
     let mut idle: Vec<Connection> = (0..count).map(|_| Connection::open(&daemon)).collect();
-    // All places are taken: those that have waited longest make way, no one that is at work.
+    // At the limit, the longest idle connections are closed, and no busy one.
     for _ in 0..20 {
         assert_eq!(get(&daemon, "/api").status, 200);
     }

@@ -1,4 +1,4 @@
-//! The HTTP interface: routes, errors, formats.
+//! HTTP API: routes, errors, formats.
 
 use std::io::Read;
 
@@ -118,7 +118,7 @@ fn large_answers_are_compressed_for_those_who_ask() {
     }
 }
 
-/// Publishes nodes `n0` … with some metadata.
+/// Publishes the nodes `n0`, `n1`, … with some metadata.
 pub(crate) fn fill(daemon: &Daemon, count: usize) {
     let mut publisher = WebSocket::open(daemon, "/ws/publisher", &[("X-Client-Type", "test")]);
     for i in 0..count {
@@ -348,7 +348,7 @@ fn a_backend_that_is_not_there_is_replaced_and_shown() {
     assert!(
         daemon
             .log()
-            .contains("elasticsearch is not supported yet, local is used instead")
+            .contains("the backend elasticsearch is not supported yet, using local instead")
     );
     assert_eq!(query(&daemon, "G.V().Count()"), 0);
 }

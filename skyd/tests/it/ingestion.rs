@@ -1,4 +1,4 @@
-//! Agents: their flows over WebSocket and UDP, and their part of the graph.
+//! Agents: flows over WebSocket and UDP, and their part of the graph.
 
 use std::net::UdpSocket;
 
@@ -52,7 +52,7 @@ fn message(flows: Vec<Flow>) -> Vec<u8> {
     FlowMessage { flows, stats: None }.encode_to_vec()
 }
 
-/// So many flows that they are sent on at once.
+/// Number of flows that fills a batch, which is then sent immediately.
 fn hundred(first: &str) -> Vec<Flow> {
     let more = (1..100).map(|i| flow(&format!("{first}-{i}")));
     std::iter::once(flow(first)).chain(more).collect()
@@ -100,7 +100,7 @@ fn flows_over_websocket_reach_subscribers_queries_and_the_past() {
     assert_eq!(query(&daemon, "G.Flows().Limit(7).Count()"), json!(7));
     let past = query(&daemon, "G.At(1600000000500, 10).Flows().Count()");
     assert_eq!(past, json!(100));
-    // A flow that is told again takes the place of what was known of it.
+    // A flow that is reported again replaces its earlier record.
     let mut again = flow("f");
     again.last += 5_000;
     agent.send_frame(0x80 | BINARY, &message(vec![again]));
@@ -169,7 +169,7 @@ fn flows_come_as_datagrams_by_default() {
         (&status["Transport"], &status["DroppedByKernel"]),
         (&json!("udp"), &json!(0))
     );
-    // The empty one is a message with nothing in it.
+    // The empty datagram is a message without flows.
     assert_eq!(
         (&status["Messages"], &status["Refused"]),
         (&json!(101), &json!(4))
@@ -192,7 +192,7 @@ fn where_the_interface_is_closed_only_this_machine_sends_flows() {
         let answer = crate::client::request(&daemon, "GET", "/api/status", &basic, b"");
         answer.json()
     };
-    // Nothing is sent: only the way to an address is looked up.
+    // Connecting a UDP socket sends nothing; it only selects the local address.
     let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
     let own = socket
         .connect("192.0.2.1:9")
@@ -234,7 +234,7 @@ fn what_the_batcher_cannot_take_is_dropped_and_counted() {
     });
 }
 
-/// A flow as large as its queue is small: what one that does not read leaves behind is soon full.
+/// Returns a large flow, which soon fills the small queue of a client that does not read.
 #[test]
 fn one_that_stops_reading_takes_nothing_from_the_others() {
     let daemon = Daemon::with(&[OVER_WEBSOCKET, "http.limits.ws_queue_bytes=1MiB"]);
@@ -270,7 +270,7 @@ fn one_that_stops_reading_takes_nothing_from_the_others() {
     drop(frozen);
 }
 
-/// More than a socket's buffers hold.
+/// More bytes than the buffers of a socket hold.
 const MESSAGES: i64 = 3_000;
 
 #[test]
@@ -303,7 +303,7 @@ fn hostile_feeds_hurt_nobody() {
         0x80 | BINARY,
         &message(unnamed.chain([odd, both]).collect()),
     );
-    // Not protobuf, broken, text, and a million flows of two bytes each.
+    // Not protobuf, truncated, text, and a million flows of two bytes each.
     for junk in [&b"\xff\xff\xff"[..], b"", b"{}", b"\x0a\x05abc"] {
         agent.send_frame(0x80 | BINARY, junk);
     }
@@ -329,7 +329,7 @@ fn hostile_feeds_hurt_nobody() {
     }
     let refused = ingestion(&daemon)["Refused"].as_u64().unwrap();
     assert_eq!(refused, 4, "three that are none, one that is too much");
-    // A message beyond all bounds ends its connection.
+    // A message above the limit ends its connection.
     agent.send_frame(0x80 | BINARY, &vec![0; (16 << 20) + 1]);
     assert_eq!(agent.closed().0, Some(1009));
     assert_eq!(get(&daemon, "/api").status, 200);
@@ -347,9 +347,9 @@ fn an_agent_writes_as_it_says_and_takes_its_own_with_it() {
     };
     let nodes = json!({"Nodes": [of("own", "agent.ag-1"), of("of-a-publisher", "tool.x")]});
     agent.send_graph("Sync", nodes);
-    // No schema, no origin.
+    // Without schema and origin.
     agent.send_graph("NodeAdded", json!({"ID": "bare", "Metadata": {}}));
-    // In the name of the probes of this very host.
+    // With the origin of the probes of this host.
     agent.send_graph("NodeAdded", of("false", "agent.here"));
     agent.send_graph(
         "Sync",
@@ -384,7 +384,7 @@ fn the_agent_of_this_host_is_welcome_where_nobody_else_watches_it() {
     interface["Metadata"]["TID"] = json!("t");
     agent.send_graph("NodeAdded", interface);
     agent.sync(json!({}));
-    // Its captures are its own: this daemon opens none.
+    // The agent runs its captures itself: this daemon opens none.
     let body = json!({"GremlinQuery": "G.V('if1')"}).to_string();
     assert_eq!(
         crate::client::post(&daemon, "/api/capture", &body).status,
@@ -396,7 +396,7 @@ fn the_agent_of_this_host_is_welcome_where_nobody_else_watches_it() {
     }
     other.sync(json!({}));
     assert_eq!(query(&daemon, "G.V().HasKey('Captures')"), json!([]));
-    // As a publisher nobody may be it.
+    // A publisher must not use that origin.
     let headers = [WHO, ("X-Host-ID", "here")];
     let mut socket = WebSocket::try_open(&daemon, "/ws/publisher", &headers).unwrap();
     assert_eq!(socket.frame().unwrap().opcode, CLOSE);

@@ -1,4 +1,4 @@
-//! The backend `keystone`, against a server that speaks what Keystone's interface documents.
+//! The backend `keystone`, against a server that implements the documented API of Keystone.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::client::{Answer, get, post, request};
 use crate::daemon::Daemon;
 
-/// An identity service with the user `ann`, whose password is `one` and whose token is `t/1`.
+/// Identity service with the user `ann`, whose password is `one` and whose token is `t/1`.
 fn service() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -58,7 +58,7 @@ fn answer(mut stream: TcpStream) {
             "other" => (200, "", v3("other")),
             "odd" => (200, "", json!([1])),
             "ill" => (500, "", json!({"error": {"message": "t/1 hunter2"}})),
-            // Never answered.
+            // This request is never answered.
             "slow" => return drop(stream.read(&mut [0])),
             _ => (404, "", json!({})),
         },
@@ -137,7 +137,7 @@ fn both_versions_give_tokens_and_check_them() {
         assert_eq!(answer.json()["Token"], "t/1");
         assert_eq!(answer.all("set-cookie").len(), 2);
         assert_eq!(with(&daemon, "t/1").status, 200);
-        // A guest's role: looking only.
+        // The role `guest` can only read.
         let create = request(
             &daemon,
             "POST",

@@ -7,7 +7,7 @@ use crate::client::{WebSocket, get, query};
 use crate::daemon::{Daemon, until};
 use crate::http::node;
 
-/// A client that hears of nothing but its live queries.
+/// Client that receives only messages of its live queries.
 fn client(daemon: &Daemon) -> WebSocket {
     let headers = [("X-Client-Type", "test"), ("X-Websocket-Namespace", "Live")];
     WebSocket::open(daemon, "/ws/subscriber", &headers)
@@ -32,7 +32,7 @@ fn typed(id: &str, kind: &str) -> Value {
     node
 }
 
-/// Type, name and status of the next message, and what it is about.
+/// Returns type, name, status and object of the next message.
 fn news(socket: &mut WebSocket) -> (String, String, i64, Value) {
     let message = socket.message();
     assert_eq!(message["Namespace"], "Live", "{message}");
@@ -41,7 +41,7 @@ fn news(socket: &mut WebSocket) -> (String, String, i64, Value) {
     (text("Type"), text("UUID"), status, message["Obj"].clone())
 }
 
-/// Does to a list what a message says.
+/// Applies the changes of a message to a list.
 fn apply(list: &mut Vec<Value>, changes: &Value) {
     for change in changes.as_array().unwrap() {
         let place = |key: &str| change[key].as_u64().unwrap() as usize;
@@ -104,7 +104,7 @@ fn an_answer_is_followed_by_what_changes_it_until_it_is_cancelled() {
     until("it is there", || {
         query(&daemon, "G.V().Has('@ID', 'c').Count()") == json!(1)
     });
-    // The next thing the client hears is the answer to what it asks next; the name is free.
+    // The next message answers the next request; the name can be used again.
     follow(&mut socket, "bridges", "G.V().Has('Type','bridge').Count()");
     let (kind, _, _, object) = news(&mut socket);
     assert_eq!((kind.as_str(), &object["Answer"]), ("Answer", &json!(2)));
@@ -165,11 +165,11 @@ fn what_is_wrong_is_said_with_its_place() {
     ask(&mut socket, "Cancel", "three", Value::Null);
     let (kind, _, status, object) = news(&mut socket);
     assert_eq!((kind.as_str(), status), ("Cancelled", 404));
-    assert_eq!(object["Error"], "there is no live query named \"three\"");
-    // Not even an envelope: passed over, as always.
+    assert_eq!(object["Error"], "no live query is named \"three\"");
+    // Not even a valid envelope: ignored as usual.
     socket.send("{\"Namespace\":\"Live\"");
 
-    // One answer grows beyond what it may hold; the other goes on.
+    // One result exceeds its limit; the other query continues.
     for id in ["a", "b", "c", "d"] {
         publisher.send_graph("NodeAdded", node(id));
     }
@@ -214,7 +214,7 @@ fn a_query_that_fails_for_a_while_comes_back_with_its_answer() {
     );
 }
 
-/// One client reads nothing while the graph changes many times; another follows all the while.
+/// One client does not read while the graph changes many times; another receives all updates.
 #[test]
 fn a_client_that_stops_reading_holds_up_nobody_and_ends_with_the_answer() {
     let daemon = Daemon::with(&["live.interval=1ms"]);
@@ -294,13 +294,13 @@ fn several_queries_and_the_graph_go_over_one_connection() {
     }
 }
 
-/// Envelopes in protobuf, objects as JSON text.
+/// Protobuf envelopes contain objects as JSON text.
 #[test]
 fn the_other_encoding_works_as_well() {
     let daemon = Daemon::start();
     let headers = [("X-Client-Type", "test"), ("X-Client-Protocol", "protobuf")];
     let mut socket = WebSocket::open(&daemon, "/ws/subscriber", &headers);
-    // Namespace, type, UUID and object by the numbers of their fields.
+    // Namespace, type, UUID and object by their field numbers.
     let mut message = Vec::new();
     let object = br#"{"GremlinQuery":"G.V().Count()"}"#;
     for (field, bytes) in [(1, &b"Live"[..]), (2, b"Query"), (3, b"q"), (6, object)] {
@@ -318,8 +318,8 @@ fn the_other_encoding_works_as_well() {
     );
 }
 
-/// Queries that are given up before they had their turn leave nothing behind, not even an error
-/// under a name that is another query's by then.
+/// Queries cancelled while they wait for a slot leave nothing behind, not even an error under a name
+/// that another query uses by then.
 #[test]
 fn asking_and_cancelling_without_end_leaves_the_name_to_the_next() {
     let daemon = Daemon::with(&["http.limits.queries=1"]);

@@ -1,4 +1,4 @@
-//! Capture files handed in: what becomes of them, and what they may cost.
+//! Uploads of capture files: their flows, errors and limits.
 
 use std::io::Write;
 
@@ -9,7 +9,7 @@ use skylib::time::Timestamp;
 use crate::client::{Answer, Connection, get, query, request};
 use crate::daemon::{Daemon, until};
 
-/// A DNS question of a host, a second after the one of the host before.
+/// Returns the DNS query of a host, one second after that of the previous host.
 fn question(host: u8) -> (Timestamp, Vec<u8>) {
     let mut data = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0, 0x45, 0, 0, 40];
     data.extend([0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, host, 10, 0, 1, 1]);
@@ -43,7 +43,7 @@ pub(crate) fn upload(daemon: &Daemon, file: &[u8]) -> Answer {
     request(daemon, "POST", "/api/pcap", &[], file)
 }
 
-/// How many DNS flows there were about the time of the trace.
+/// Returns the number of DNS flows at the time of the trace.
 fn found(daemon: &Daemon) -> serde_json::Value {
     query(
         daemon,
@@ -132,7 +132,7 @@ fn a_file_that_is_none_or_damaged_is_refused_with_the_place() {
     assert_eq!(found(&daemon), 4);
 }
 
-/// Kilobytes that the daemon has had in memory at most.
+/// Returns the peak resident memory of the daemon in kilobytes.
 fn peak_kilobytes(daemon: &Daemon) -> u64 {
     let path = format!("/proc/{}/status", daemon.id());
     let status = std::fs::read_to_string(path).unwrap();
@@ -195,7 +195,7 @@ fn uploads_are_bounded_in_number_and_length() {
         answer.text()
     );
     assert_eq!(status("UploadsRefused"), 1);
-    // Other requests are none of its business.
+    // Other requests are not affected.
     assert_eq!(query(&daemon, "G.V().Count()"), 0);
     let file = trace(2);
     first.send(format!("{:x}\r\n", file.len()));

@@ -1,4 +1,4 @@
-//! Life and death of the process.
+//! Start and end of the process.
 
 use rustix::process::Signal;
 use serde_json::json;
@@ -9,7 +9,7 @@ use crate::daemon::{Daemon, Folder, refused};
 #[test]
 fn a_signal_ends_it_in_time_whoever_is_connected() {
     for signal in [Signal::TERM, Signal::INT] {
-        // Nothing but the signal ends any of these.
+        // Only the signal ends these connections.
         let mut daemon = Daemon::with(&[
             "http.limits.header_timeout=1h",
             "http.limits.body_timeout=1h",
@@ -43,7 +43,7 @@ fn a_bad_setting_ends_the_start_with_its_name_and_what_is_allowed() {
         ),
         (
             "analyzer.startup.capture_gremlin",
-            "--set analyzer.startup.capture_gremlin: key=value",
+            "--set analyzer.startup.capture_gremlin: expected key=value",
         ),
         (
             "analyzer.listen=192.0.2.1:1",

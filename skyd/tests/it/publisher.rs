@@ -1,4 +1,4 @@
-//! `/ws/publisher` and `/ws/pubsub`: clients that write the graph.
+//! `/ws/publisher` and `/ws/pubsub`: clients that write to the graph.
 
 use serde_json::json;
 
@@ -97,7 +97,7 @@ fn a_pubsub_client_hears_of_all_but_itself() {
         assert_eq!(one.event(), "NodeDeleted of-one", "{filter:?}");
         one.send_graph("NodeDeleted", node("of-two"));
         assert_eq!(two.event(), "NodeDeleted of-two", "{filter:?}");
-        // Nothing else came: the reply is next.
+        // The reply is the next message: no other was sent.
         one.send_graph("SyncRequest", json!({}));
         assert_eq!(one.message()["Type"], "SyncReply");
         drop((one, two));
@@ -111,13 +111,13 @@ fn nobody_publishes_in_the_name_of_the_probes() {
     for path in ["/ws/publisher", "/ws/pubsub"] {
         let headers = [("X-Client-Type", "agent"), ("X-Host-ID", "here")];
         let mut socket = WebSocket::try_open(&daemon, path, &headers).unwrap();
-        // A client that is let in gets a ping first.
+        // An accepted client receives a ping first.
         assert_eq!(socket.frame().unwrap().opcode, CLOSE, "{path}");
     }
     client(&daemon, "/ws/publisher", "elsewhere", &[]);
 }
 
-/// Captures trust what the probes say, here those of an agent on this host.
+/// Metadata that captures rely on can only be changed by the probes, here those of an agent.
 #[test]
 fn only_the_probes_say_what_captures_go_by() {
     let daemon = Daemon::with(&["host_id=here"]);
@@ -149,7 +149,7 @@ fn only_the_probes_say_what_captures_go_by() {
         socket.sync(json!({}));
         assert_eq!(paths(), json!(["/run/netns/blue"]));
     }
-    // To add to it is free, and the agent itself may change it.
+    // Other clients may add keys, and the agent itself may change its own.
     let op = json!({"Type": 1, "Key": "Ext", "Value": 1});
     let update = json!({"ID": "ns", "Revision": 100, "Ops": [op]});
     publisher.send_graph("NodePartiallyUpdated", update);
@@ -165,7 +165,7 @@ fn only_the_probes_say_what_captures_go_by() {
     assert_eq!(paths(), json!(["/run/netns/red"]));
 }
 
-/// Connections other than the one that asks; the endpoint pubsub has no entry in the status.
+/// Returns the connections other than the requesting one; the status does not list `/ws/pubsub`.
 fn client_count(daemon: &Daemon) -> u64 {
     let status = crate::client::get(daemon, "/api/status").json();
     status["Queues"]["Connections"].as_u64().unwrap() - 1

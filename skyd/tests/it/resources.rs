@@ -1,4 +1,4 @@
-//! Alerts, workflows, rules, injections: kept and validated, whatever becomes of them later.
+//! Alerts, workflows, rules, injections: validated and stored.
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::client::{Answer, get, post, request};
 use crate::daemon::{Daemon, Folder, until};
 
-/// A good body of each kind, how the kind is called in messages, and whether it can be changed.
+/// Valid body of each kind, its name in messages, and whether it can be changed.
 const KINDS: [(&str, &str, &str, bool); 5] = [
     (
         "alert",
@@ -198,7 +198,7 @@ fn a_time_to_live_ends_each_kind() {
         assert_eq!(created.status, 201, "{kind}");
         let bad = [("X-Resource-TTL", "soon")];
         let refused = request(&daemon, "POST", &path, &bad, body.as_bytes());
-        // Two workflows of one name are told apart later.
+        // Two workflows may have the same name.
         assert_eq!(
             (refused.status, refused.text().as_str()),
             (400, "invalid ttl: invalid duration \"soon\"\n")
@@ -227,8 +227,7 @@ fn each_kind_is_bounded() {
         let other = body.replace(r#""Name":"w""#, r#""Name":"v""#);
         let refused = post(&daemon, &path, &other);
         let text = format!(
-            "there are 1 {kind} resources already, as many as may be, delete one first \
-             (http.limits.{kind}s)\n"
+            "limit of 1 {kind} resources reached (http.limits.{kind}s); delete one first\n"
         );
         assert_eq!((refused.status, refused.text()), (403, text));
     }
@@ -240,8 +239,8 @@ fn the_room_of_a_kind_is_bounded() {
     let alert = |length| json!({"Expression": "x".repeat(length)}).to_string();
     let first = post(&daemon, "/api/alert", &alert(3_000)).json();
     let refused = post(&daemon, "/api/alert", &alert(2_000));
-    let text = "the alert resources take 4096 bytes already, as much as may be, delete one first \
-                (http.limits.resource_bytes)\n";
+    let text = "limit of 4096 bytes for alert resources reached (http.limits.resource_bytes); \
+                delete one first\n";
     assert_eq!((refused.status, refused.text().as_str()), (403, text));
     let path = format!("/api/alert/{}", first["UUID"].as_str().unwrap());
     let grow = json!([{"op": "add", "path": "/Name", "value": "x".repeat(2_000)}]);
@@ -266,11 +265,7 @@ fn a_workflow_is_not_called_without_reason() {
             r#"{"Params":{}}"#,
             "Params: invalid type: map, expected a sequence\n",
         ),
-        (
-            id,
-            r#"{"Params":[1]}"#,
-            "workflow \"w\" is kept but cannot be run",
-        ),
+        (id, r#"{"Params":[1]}"#, "workflow \"w\" cannot be run"),
     ] {
         let refused = post(&daemon, &format!("/api/workflow/{path}/call"), body);
         assert_eq!(refused.status, 400);

@@ -1,4 +1,4 @@
-//! SPP's REST API on its own listener and on the main one.
+//! REST API of SPP on its separate listener and on the main one.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::client::{Answer, request_to};
 use crate::daemon::{Daemon, Folder, until};
 
-/// Where a line of the log says something is.
+/// Returns the address in a line of the log.
 fn place(daemon: &Daemon, words: &str) -> SocketAddr {
     let mut found = None;
     until(words, || {
@@ -24,8 +24,9 @@ fn place(daemon: &Daemon, words: &str) -> SocketAddr {
     found.unwrap()
 }
 
-/// A daemon with two instances on the loopback interface, and the address of SPP's API. The second
-/// must lose nothing of what this and all other tests send, so its ring holds more than usual.
+/// Starts a daemon with two recording processes on the loopback interface; returns it with the address
+/// of the SPP API. The second process must not lose any packet of this and all other tests, so its ring
+/// is larger than usual.
 fn two(folder: &Folder, more: &[&str]) -> (Daemon, SocketAddr) {
     let out = folder.0.display();
     let pcaps = format!(
@@ -106,8 +107,8 @@ fn the_requests_of_the_manual_are_answered_as_it_says() {
     assert_eq!(body, "sec_id 1 not found.");
 }
 
-/// What SPP's command line prints for `pcap 1; status`, made of the keys it reads; panics where one
-/// is missing or of another type.
+/// Returns the text that SPP's command line prints for `pcap 1; status`. Panics if a key that it reads
+/// is missing or has another type.
 fn status_text(status: &Value) -> String {
     let master = status["master-lcore"].as_i64().unwrap();
     let cores = status["core"].as_array().unwrap();
@@ -318,7 +319,7 @@ fn processes_of_spp_connect_and_are_driven() {
         "spp.secondaries.listen=127.0.0.1:0",
     ]);
     let place_of_api = place(&daemon, "SPP API is at ");
-    let mut socket = TcpStream::connect(place(&daemon, "may connect to ")).unwrap();
+    let mut socket = TcpStream::connect(place(&daemon, "accepting SPP processes at ")).unwrap();
     let answering = thread::spawn(move || {
         let mut heard = Vec::new();
         let mut buffer = [0; 100];
@@ -380,7 +381,7 @@ fn a_configuration_that_makes_no_sense_ends_the_start() {
         ),
         (
             &["spp.launch.root=/nowhere"],
-            "spp.launch.root: /nowhere is no folder",
+            "spp.launch.root: /nowhere is not a folder",
         ),
         (&[&taken], "spp.listen: cannot listen on"),
         (

@@ -1,4 +1,4 @@
-//! `/ws/subscriber`: events, synchronisation, filters.
+//! `/ws/subscriber`: events, synchronization, filters.
 
 use std::collections::BTreeMap;
 
@@ -48,8 +48,8 @@ fn updates_come_whole_or_as_what_changed() {
     assert_eq!(update["Obj"].get("Metadata"), None);
 }
 
-/// A client that believes the reply and then each event must end with the graph as it is, however
-/// the two race.
+/// A client that applies the reply and then each event must end with the current graph, however the
+/// two race.
 #[test]
 fn a_reply_and_the_events_after_it_miss_nothing() {
     let daemon = Daemon::start();
@@ -111,7 +111,7 @@ fn a_reply_and_the_events_after_it_miss_nothing() {
     }
 }
 
-/// The daemon is in the middle of many events when it is asked for the graph.
+/// The graph is requested while the daemon sends many events.
 #[test]
 fn no_event_takes_a_reply_back_to_an_older_state() {
     let daemon = Daemon::with(&["http.limits.ws_queue_bytes=256MiB"]);
@@ -129,7 +129,7 @@ fn no_event_takes_a_reply_back_to_an_older_state() {
         let change = patch("a", version, "V", json!(version));
         publisher.send_graph("NodePartiallyUpdated", change);
     };
-    // More than sockets hold.
+    // More bytes than the buffers of a socket hold.
     (1..=6_000).for_each(&mut update);
     until("all is applied", || {
         query(&daemon, "G.V().Values('V')") == json!([6_000])

@@ -1,4 +1,4 @@
-//! HTTP and WebSocket over TLS, with certificates of a test's own authority.
+//! HTTP and WebSocket over TLS, with certificates of a test authority.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -12,9 +12,9 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName}
 use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use crate::client::Connection;
-use crate::daemon::{Daemon, Folder, PATIENCE, refused};
+use crate::daemon::{Daemon, Folder, TIMEOUT, refused};
 
-/// An authority, and files it has signed.
+/// Certificate authority with signed certificates in files.
 struct Authority {
     folder: Folder,
     issuer: Issuer<'static, KeyPair>,
@@ -46,7 +46,7 @@ impl Authority {
         std::fs::write(self.path(&format!("{name}.key")), key.serialize_pem()).unwrap();
     }
 
-    /// Settings of a daemon that shows the certificate `server`, and others.
+    /// Returns the settings of a daemon with the certificate `server`, and further ones.
     fn settings(&self, others: &[&str]) -> Vec<String> {
         let server = ["pem", "key"].map(|kind| self.path(&format!("server.{kind}")));
         let mut settings = vec![
@@ -63,7 +63,7 @@ impl Authority {
         Daemon::with(&settings.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
-    /// A client that trusts this authority and may show a certificate.
+    /// Returns a client that trusts this authority and may present a certificate.
     fn client(&self, certificate: Option<(&Self, &str)>) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         let ca = CertificateDer::from_pem_file(self.path("ca.pem")).unwrap();
@@ -91,14 +91,14 @@ type Encrypted = StreamOwned<ClientConnection, TcpStream>;
 fn connect(daemon: &Daemon, client: &Arc<ClientConfig>) -> Encrypted {
     let name = ServerName::try_from("127.0.0.1").unwrap();
     let stream = TcpStream::connect(daemon.address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     StreamOwned::new(
         ClientConnection::new(Arc::clone(client), name).unwrap(),
         stream,
     )
 }
 
-/// The answer to a request, or why there is none.
+/// Returns the response to a request, or the error.
 fn ask(daemon: &Daemon, client: &Arc<ClientConfig>, headers: &str) -> std::io::Result<String> {
     let mut stream = connect(daemon, client);
     let request = format!("GET /api HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n");
@@ -108,7 +108,7 @@ fn ask(daemon: &Daemon, client: &Arc<ClientConfig>, headers: &str) -> std::io::R
     Ok(answer)
 }
 
-/// The certificate that the daemon shows.
+/// Returns the certificate that the daemon presents.
 fn shown(daemon: &Daemon, client: &Arc<ClientConfig>) -> Vec<u8> {
     let mut stream = connect(daemon, client);
     while stream.conn.is_handshaking() {
@@ -137,7 +137,7 @@ fn requests_and_sockets_are_served_over_tls() {
             .unwrap()
             .ends_with("\r\n\r\nWrong credentials")
     );
-    // A WebSocket: the answer, then the first ping.
+    // A WebSocket: the response, then the first ping.
     let mut socket = connect(&daemon, &client);
     socket
         .write_all(
@@ -154,7 +154,7 @@ fn requests_and_sockets_are_served_over_tls() {
         came.extend(&block[..length]);
     }
     assert!(came.starts_with(b"HTTP/1.1 101 "));
-    // Who trusts another authority does not go on, nor does who asks for another name.
+    // A client that trusts another authority or expects another name aborts the handshake.
     let other = Authority::new();
     assert!(ask(&daemon, &other.client(None), "").is_err());
 }
@@ -179,7 +179,7 @@ fn a_port_of_tls_tells_who_speaks_http_and_hangs_up_on_the_rest() {
         let mut connection = Connection::open(&daemon);
         connection.send(start);
         let mut rest = Vec::new();
-        // An alert of TLS at most, then the end.
+        // At most a TLS alert, then the end.
         drop(connection.stream.read_to_end(&mut rest));
         assert!(rest.is_empty() || rest[0] == 0x15, "{rest:?}");
     }
@@ -220,7 +220,7 @@ fn certificates_are_read_again_at_a_signal_and_bad_ones_are_not_taken() {
     daemon.hang_up("reloaded the TLS certificates");
     let second = shown(&daemon, &client);
     assert_ne!(first, second);
-    // A certificate that is none, then one of another key.
+    // An invalid certificate, then one of another key.
     let kept = std::fs::read(authority.path("server.key")).unwrap();
     std::fs::write(authority.path("server.pem"), "torn").unwrap();
     daemon.hang_up("cannot reload the TLS certificates");

@@ -1,4 +1,4 @@
-//! The WebSocket protocol itself: handshake, frames, pings, ends.
+//! WebSocket protocol: handshake, frames, pings, closing.
 
 use serde_json::json;
 
@@ -31,7 +31,10 @@ fn a_client_without_a_type_is_let_in_and_turned_away() {
         (answer.status, answer.header("connection")),
         (501, Some("close"))
     );
-    assert_eq!(answer.text(), "other analyzers are not served yet\n");
+    assert_eq!(
+        answer.text(),
+        "replication between analyzers is not supported yet\n"
+    );
 }
 
 #[test]

@@ -336,6 +336,29 @@ fn every_module_of_the_layer_table_exists() {
 }
 
 #[test]
+fn the_umbrella_error_covers_every_public_error_type() {
+    let sources = Source::all();
+    let umbrella = sources.iter().find(|source| source.module == ["error"]);
+    let umbrella = &umbrella.unwrap().text;
+    let mut missing = Vec::new();
+    for source in &sources {
+        for line in source.text.lines() {
+            let name = ["pub enum ", "pub struct "]
+                .iter()
+                .find_map(|start| line.strip_prefix(start))
+                .and_then(|rest| rest.split(|c: char| !c.is_alphanumeric()).next());
+            if let Some(name) = name.filter(|name| name.ends_with("Error"))
+                && !umbrella.contains(&format!("::{name})"))
+                && name != "Error"
+            {
+                missing.push(name);
+            }
+        }
+    }
+    assert!(missing.is_empty(), "`skylib::Error` lacks {missing:?}");
+}
+
+#[test]
 fn the_rules_refuse_what_they_should() {
     assert!(LIBRARY.allow("flow", "decode"));
     assert!(!LIBRARY.allow("decode", "flow"));

@@ -1,11 +1,11 @@
 //! Flows of an engine: live tables, flows received from agents and files, and their subscribers.
 //!
 //! ```text
-//! capture ─ HubSink ─┐
-//! agent ─── ingest ──┴ BatchQueue ─ batcher ─┬─ RemoteFlows (flows of agents)
-//! file ──── Importer ──────────────────────┐ ├─ FlowStore
-//!                        RemoteFlows/Store ┘ └─ Bus ─ subscribers
-//! query ─ FlowHub ─ live tables, RemoteFlows, FlowStore
+//! capture ─ HubSink ─┐                            ┌─ RemoteFlows (flows of agents)
+//! agent ─── ingest ──┴─ BatchQueue ─ batcher ─────┼─ FlowStore
+//!                                                 └─ Bus ─ subscribers
+//! file ──── Importer ─ FlowStore, or RemoteFlows without a store
+//! query ─── FlowHub ── live tables and RemoteFlows; FlowStore for the past
 //! ```
 
 mod batch_queue;
