@@ -69,6 +69,10 @@ pub(crate) async fn show(call: Call) -> Response {
             overruns: engine.live.overruns,
             ended: engine.live.ended,
         },
+        flow_rules: FlowRules {
+            recorded: engine.recorded,
+            key_ignore: engine.key_ignore.names().collect(),
+        },
         flow_ingestion: Ingestion {
             transport: app.flow_transport.name(),
             error: app.flow_transport.problem(),
@@ -110,6 +114,7 @@ struct Status<'a> {
     store: Store,
     queues: Queues,
     live: Live,
+    flow_rules: FlowRules,
     flow_ingestion: Ingestion,
     history: History,
     /// SPP processes by client id, as the SPP API shows them.
@@ -117,6 +122,14 @@ struct Status<'a> {
     spp: Option<BTreeMap<u8, PcapStatus>>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     backends_replaced_by_local: BTreeMap<&'static str, &'a str>,
+}
+
+/// Configured rules of flow tables: `flow.recorded` and `flow.key.ignore`.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct FlowRules {
+    recorded: bool,
+    key_ignore: Vec<&'static str>,
 }
 
 /// State of a topology probe. Skydive does not show `Error`.

@@ -38,7 +38,7 @@ fn is_401(answer: &Answer) {
 }
 
 #[test]
-fn every_carrier_is_read_and_the_first_one_counts() {
+fn every_carrier_of_credentials_is_read_and_the_first_one_counts() {
     let daemon = Daemon::with(BASIC);
     is_401(&get(&daemon, "/api"));
     let basic = format!("Basic {ANN}");
@@ -87,7 +87,7 @@ fn every_carrier_is_read_and_the_first_one_counts() {
 }
 
 #[test]
-fn a_login_gives_a_token_that_every_carrier_takes() {
+fn a_login_returns_a_token_that_every_carrier_accepts() {
     let daemon = Daemon::with(BASIC);
     let form = ("Content-Type", "application/x-www-form-urlencoded");
     let origin = ("Origin", "http://ui.example");
@@ -181,7 +181,7 @@ fn without_authentication_a_login_always_succeeds() {
 }
 
 #[test]
-fn users_do_what_their_rules_allow() {
+fn users_may_do_only_what_their_rules_allow() {
     let daemon = Daemon::with(BASIC);
     let by = |token: &str, method: &str, path: &str| {
         let answer = as_user(
@@ -194,7 +194,7 @@ fn users_do_what_their_rules_allow() {
         (answer.status, answer.text())
     };
     let bare = (405, String::new());
-    let told = |user: &str, what: &str| {
+    let forbidden = |user: &str, what: &str| {
         (
             405,
             format!("'{user}' has no '{what}' permission on 'capture'\n"),
@@ -209,11 +209,18 @@ fn users_do_what_their_rules_allow() {
     assert_eq!(by(BOB, "POST", "/api/topology").0, 200);
     assert_eq!(by(BOB, "GET", "/api/capture"), bare);
     assert_eq!(by(BOB, "PATCH", "/api/capture/x"), bare);
-    assert_eq!(by(BOB, "GET", "/api/capture/x"), told("bob", "read"));
-    assert_eq!(by(BOB, "POST", "/api/capture"), told("bob", "write"));
-    assert_eq!(by(BOB, "DELETE", "/api/capture/x"), told("bob", "write"));
+    assert_eq!(by(BOB, "GET", "/api/capture/x"), forbidden("bob", "read"));
+    assert_eq!(by(BOB, "POST", "/api/capture"), forbidden("bob", "write"));
+    assert_eq!(
+        by(BOB, "DELETE", "/api/capture/x"),
+        forbidden("bob", "write")
+    );
     // A rule of the user in addition to that of the role, which denies.
-    assert_eq!(by(CARL, "GET", "/api/capture"), bare, "a denial beats all");
+    assert_eq!(
+        by(CARL, "GET", "/api/capture"),
+        bare,
+        "a denial takes precedence"
+    );
     // Errors in the path take precedence.
     assert_eq!(get(&daemon, "/api/nothing").status, 404);
     assert_eq!(
@@ -233,7 +240,7 @@ fn users_do_what_their_rules_allow() {
 }
 
 #[test]
-fn sockets_ask_for_credentials_and_permission_before_anything_else() {
+fn websockets_check_credentials_and_permission_first() {
     let daemon = Daemon::with(BASIC);
     let open = |path: &str, token: &str| {
         let headers = [TYPE, ("X-Auth-Token", token)];
@@ -263,7 +270,7 @@ fn sockets_ask_for_credentials_and_permission_before_anything_else() {
 
 /// Live queries require the permission for queries.
 #[test]
-fn live_queries_need_the_permission_of_queries() {
+fn live_queries_need_the_permission_to_query() {
     let policy = "rbac.policy=[\"g, ann, admin\", \"p, bob, topology, read, deny\"]";
     let daemon = Daemon::with(&[&BASIC[..4], &[policy]].concat());
     assert_eq!(
@@ -294,7 +301,7 @@ fn live_queries_need_the_permission_of_queries() {
 }
 
 #[test]
-fn the_cluster_has_a_backend_of_its_own() {
+fn the_cluster_has_a_separate_backend() {
     let daemon = Daemon::with(BASIC);
     assert!(
         daemon
@@ -341,7 +348,7 @@ fn the_cluster_has_a_backend_of_its_own() {
 }
 
 #[test]
-fn who_listens_to_all_the_world_without_passwords_is_warned() {
+fn listening_on_all_addresses_without_passwords_logs_a_warning() {
     let warned = |settings: &[&str]| {
         let daemon = Daemon::with(settings);
         daemon.log().contains("no authentication is configured")
@@ -353,7 +360,7 @@ fn who_listens_to_all_the_world_without_passwords_is_warned() {
 }
 
 #[test]
-fn users_may_come_from_a_file_that_is_read_again_at_a_signal() {
+fn users_are_read_from_a_file_that_a_signal_reloads() {
     let folder = Folder::new();
     let file = folder.0.join("htpasswd");
     // `s3cret` each: bcrypt, apr1, SHA; made with Apache's `htpasswd -nb`.

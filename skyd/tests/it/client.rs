@@ -53,8 +53,8 @@ impl Connection {
         Self::open_at(daemon.address)
     }
 
-    pub(crate) fn open_at(place: SocketAddr) -> Self {
-        let stream = TcpStream::connect(place).unwrap();
+    pub(crate) fn open_at(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         stream.set_write_timeout(Some(TIMEOUT)).unwrap();
         stream.set_nodelay(true).unwrap();
@@ -188,7 +188,7 @@ pub(crate) fn request(
 
 /// Sends one request to an address on a new connection.
 pub(crate) fn request_to(
-    place: SocketAddr,
+    address: SocketAddr,
     method: &str,
     path: &str,
     headers: &[(&str, &str)],
@@ -202,7 +202,7 @@ pub(crate) fn request_to(
         head.push_str(&format!("Content-Length: {}\r\n", body.len()));
     }
     head.push_str("\r\n");
-    let mut connection = Connection::open_at(place);
+    let mut connection = Connection::open_at(address);
     connection.send(head);
     connection.send(body);
     connection.answer_to(method).expect("an answer")

@@ -110,10 +110,10 @@ impl Daemon {
     }
 
     /// Sends SIGHUP and waits until the log contains a text.
-    pub(crate) fn hang_up(&self, told: &str) {
-        let before = self.log().matches(told).count();
+    pub(crate) fn hang_up(&self, text: &str) {
+        let before = self.log().matches(text).count();
         kill_process(Pid::from_child(&self.process), Signal::HUP).unwrap();
-        until(told, || self.log().matches(told).count() > before);
+        until(text, || self.log().matches(text).count() > before);
     }
 
     /// Sends a signal, waits for the end, and returns the exit status.

@@ -70,7 +70,7 @@ fn create_until_killed(daemon: &mut Daemon, round: usize) -> BTreeMap<(String, S
                 }
             });
         }
-        until("enough is acknowledged", || {
+        until("enough resources are acknowledged", || {
             count.load(Ordering::Relaxed) >= kill_after
         });
         daemon.stop(Signal::KILL);
@@ -79,7 +79,7 @@ fn create_until_killed(daemon: &mut Daemon, round: usize) -> BTreeMap<(String, S
 }
 
 #[test]
-fn a_kill_amid_creates_loses_nothing_that_was_acknowledged() {
+fn a_kill_during_creates_loses_no_acknowledged_resource() {
     let rounds = std::env::var("DURABILITY_ROUNDS");
     let rounds = rounds.map_or(ROUNDS, |rounds| rounds.parse().expect("a number"));
     let folder = Folder::new();
@@ -152,7 +152,7 @@ fn changes_and_deletions_of_elements_survive_a_kill() {
 }
 
 #[test]
-fn what_publishers_bring_survives_by_their_policy() {
+fn elements_of_publishers_survive_according_to_their_policy() {
     let folder = Folder::new();
     let mut daemon = Daemon::in_folder(&folder.0, &[]);
     let mut publishers = Vec::new();
@@ -166,7 +166,7 @@ fn what_publishers_bring_survives_by_their_policy() {
         publisher.send_graph("NodeAdded", body("node", name));
         publishers.push(publisher);
     }
-    until("both are there", || {
+    until("both nodes are in the graph", || {
         query(
             &daemon,
             "G.V().Has('Name', Within('stays', 'goes')).Count()",
@@ -185,7 +185,7 @@ fn what_publishers_bring_survives_by_their_policy() {
 }
 
 #[test]
-fn nothing_of_the_graph_is_kept_by_the_backend_in_memory() {
+fn the_memory_backend_does_not_persist_the_graph() {
     let folder = Folder::new();
     let settings = ["analyzer.topology.backend=memory"];
     let mut daemon = Daemon::in_folder(&folder.0, &settings);

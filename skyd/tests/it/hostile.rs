@@ -14,7 +14,7 @@ fn status_of(daemon: &Daemon, bytes: impl AsRef<[u8]>) -> u16 {
 }
 
 #[test]
-fn requests_that_two_servers_could_read_differently_are_refused() {
+fn ambiguous_requests_are_rejected() {
     let daemon = Daemon::start();
     let get = "GET /api HTTP/1.1\r\nHost: x\r\n";
     for (what, bytes) in [
@@ -36,7 +36,7 @@ fn requests_that_two_servers_could_read_differently_are_refused() {
 }
 
 #[test]
-fn a_length_beside_chunks_ends_the_connection_with_its_answer() {
+fn a_length_in_addition_to_chunks_closes_the_connection_after_the_response() {
     let daemon = Daemon::start();
     let mut connection = Connection::open(&daemon);
     // By its length, the body ends before the second request; as chunks, after it.
@@ -54,7 +54,7 @@ fn a_length_beside_chunks_ends_the_connection_with_its_answer() {
 }
 
 #[test]
-fn heads_have_bounds() {
+fn request_heads_are_limited() {
     let daemon = Daemon::with(&["http.limits.header_bytes=16KiB"]);
     let long = "x".repeat(20_000);
     let start = "GET /api HTTP/1.1\r\nHost: x\r\n";
@@ -75,7 +75,7 @@ fn heads_have_bounds() {
 }
 
 #[test]
-fn bodies_have_bounds() {
+fn request_bodies_are_limited() {
     let daemon = Daemon::with(&["http.limits.body_bytes=1000"]);
     let long = format!(r#"{{"GremlinQuery":"G","x":"{}"}}"#, "y".repeat(2_000));
     let answer = post(&daemon, "/api/topology", &long);
@@ -101,7 +101,7 @@ fn bodies_have_bounds() {
 }
 
 #[test]
-fn deep_json_is_refused() {
+fn deeply_nested_json_is_rejected() {
     let daemon = Daemon::start();
     for depth in [200, 200_000] {
         let deep = "[".repeat(depth) + &"]".repeat(depth);
@@ -117,7 +117,7 @@ fn deep_json_is_refused() {
 }
 
 #[test]
-fn who_drips_is_hung_up_on() {
+fn slow_senders_are_disconnected() {
     let daemon = Daemon::with(&[
         "http.limits.header_timeout=0.3",
         "http.limits.body_timeout=0.3",
@@ -144,7 +144,7 @@ fn who_drips_is_hung_up_on() {
 }
 
 #[test]
-fn connections_have_a_bound_and_a_place_is_free_again() {
+fn connections_are_limited_and_closing_one_frees_a_slot() {
     let daemon = Daemon::with(&["http.limits.connections=3"]);
     // Idle connections would be closed; WebSocket connections are busy.
     let open = |n: usize| {
@@ -174,7 +174,7 @@ fn connections_have_a_bound_and_a_place_is_free_again() {
 
 /// A hundred clients that each send the maximum must not exhaust the memory.
 #[test]
-fn what_arrives_at_one_time_has_a_bound() {
+fn the_memory_of_incoming_messages_is_limited() {
     let daemon = Daemon::with(&["http.limits.incoming_bytes=6MiB"]);
     let queues = || get(&daemon, "/api/status").json()["Queues"].clone();
     let open = |name| {
@@ -185,7 +185,7 @@ fn what_arrives_at_one_time_has_a_bound() {
     // The first fragment of a message.
     let mut first = open("first");
     first.send_frame(TEXT, &block);
-    until("it is counted", || {
+    until("the fragment is counted", || {
         queues()["IncomingBytes"].as_u64() >= Some(4 << 20)
     });
     let mut second = open("second");
@@ -201,18 +201,18 @@ fn what_arrives_at_one_time_has_a_bound() {
     assert_eq!(queues()["IncomingRefused"], 2);
     // Memory of processed messages is returned.
     first.send_frame(0x80, b" ");
-    until("it is given back", || queues()["IncomingBytes"] == 0);
+    until("the memory is released", || queues()["IncomingBytes"] == 0);
     second = open("second");
     second.send_frame(TEXT, &block);
-    until("there is room again", || {
+    until("the daemon accepts messages again", || {
         queues()["IncomingBytes"].as_u64() >= Some(4 << 20)
     });
     drop(second);
-    until("it is given back", || queues()["IncomingBytes"] == 0);
+    until("the memory is released", || queues()["IncomingBytes"] == 0);
 }
 
 #[test]
-fn requests_hidden_in_others_are_not_served() {
+fn requests_smuggled_in_others_are_not_served() {
     let daemon = Daemon::start();
     // This would be a separate request if the one before ended too early.
     let hidden = "DELETE /nothing HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -260,7 +260,7 @@ fn requests_hidden_in_others_are_not_served() {
             format!("{chunked}ffffffffffffffffff\r\n{{}}\r\n0\r\n\r\n{hidden}"),
         ),
         (
-            "a chunk that goes on",
+            "a chunk that is longer than its size",
             format!("{chunked}2\r\n{{}}x\r\n0\r\n\r\n{hidden}"),
         ),
         (
@@ -317,7 +317,7 @@ fn requests_hidden_in_others_are_not_served() {
 }
 
 #[test]
-fn tricks_with_paths_reach_nothing() {
+fn malformed_paths_reach_no_handler() {
     let daemon = Daemon::with(&[
         "auth.basic.users={ann: one}",
         "analyzer.auth.api.backend=basic",
@@ -363,7 +363,7 @@ fn tricks_with_paths_reach_nothing() {
 }
 
 #[test]
-fn credentials_of_any_form_and_length_are_refused() {
+fn malformed_credentials_of_any_length_are_rejected() {
     let daemon = Daemon::with(&[
         "auth.basic.users={ann: one}",
         "analyzer.auth.api.backend=basic",
@@ -407,7 +407,7 @@ fn descriptors(daemon: &Daemon) -> usize {
 }
 
 #[test]
-fn refused_clients_leave_nothing_open() {
+fn rejected_clients_leave_no_open_descriptors() {
     let daemon = Daemon::with(&[
         "auth.basic.users={ann: one}",
         "analyzer.auth.api.backend=basic",
@@ -436,7 +436,7 @@ fn refused_clients_leave_nothing_open() {
 
 /// Runs with 10 000 connections if `SKYD_TEST_IDLE=10000` is set; raises the limit of open files.
 #[test]
-fn idle_connections_hold_up_nobody() {
+fn idle_connections_do_not_block_other_clients() {
     let count = std::env::var("SKYD_TEST_IDLE").map_or(300, |text| text.parse().unwrap());
     let mut limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     limit.current = limit.maximum;
@@ -461,7 +461,7 @@ fn idle_connections_hold_up_nobody() {
 }
 
 #[test]
-fn a_connection_that_is_kept_for_nothing_is_closed() {
+fn an_idle_connection_is_closed() {
     let daemon = Daemon::with(&["http.limits.header_timeout=0.3"]);
     let mut connection = Connection::open(&daemon);
     connection.send("GET /api HTTP/1.1\r\nHost: x\r\n\r\n");

@@ -53,7 +53,7 @@ const KINDS: [&str; 14] = [
 ];
 
 #[test]
-fn no_type_of_message_takes_what_it_should_not() {
+fn no_message_type_accepts_invalid_objects() {
     let daemon = Daemon::start();
     let deep = "[".repeat(10_000) + &"]".repeat(10_000);
     let nested = r#"{"a":"#.repeat(10_000) + "1" + &"}".repeat(10_000);
@@ -85,13 +85,13 @@ fn no_type_of_message_takes_what_it_should_not() {
         assert_eq!(socket.sync(json!({}))["Status"], 200, "{path}");
     }
     // The reply may belong to an earlier request; the memory is checked once all are read.
-    until("what was added is deleted", || {
+    until("the added nodes are deleted", || {
         query(&daemon, "G.V().Has('@ID', Within('x', 'deep')).Count()") == json!(0)
     });
 }
 
 #[test]
-fn envelopes_that_are_none_are_dropped() {
+fn invalid_envelopes_are_dropped() {
     let daemon = Daemon::start();
     for path in ENDPOINTS {
         for protocol in ["json", "protobuf"] {
@@ -126,7 +126,7 @@ fn envelopes_that_are_none_are_dropped() {
 }
 
 #[test]
-fn a_flood_of_fragments_is_one_message_or_too_much() {
+fn many_fragments_are_one_message_or_exceed_the_limit() {
     let daemon = Daemon::with(&["http.limits.ws_message_bytes=100000"]);
     let mut socket = WebSocket::open(&daemon, "/ws/publisher", &[WHO]);
     // Many empty fragments with pings between them, then the message.
@@ -149,10 +149,10 @@ fn a_flood_of_fragments_is_one_message_or_too_much() {
 }
 
 #[test]
-fn clients_that_are_turned_away_leave_nothing_behind() {
+fn rejected_clients_leave_nothing_behind() {
     let daemon = Daemon::start();
     WebSocket::open(&daemon, "/ws/subscriber", &[WHO]);
-    until("it is gone", || daemon.descriptors() < 40);
+    until("its descriptor is closed", || daemon.descriptors() < 40);
     let before = daemon.descriptors();
     let mut held = Vec::new();
     for i in 0..300 {
@@ -175,7 +175,7 @@ fn clients_that_are_turned_away_leave_nothing_behind() {
 }
 
 #[test]
-fn one_that_wants_every_namespace_there_is_gets_each_message_once() {
+fn a_subscriber_of_many_namespaces_receives_each_message_once() {
     let daemon = Daemon::start();
     let names: String = (0..1_500)
         .map(|i| format!("&x-websocket-namespace=n{}", i % 900))
@@ -196,7 +196,7 @@ fn one_that_wants_every_namespace_there_is_gets_each_message_once() {
 }
 
 #[test]
-fn requests_without_end_do_not_pile_up() {
+fn endless_requests_do_not_accumulate() {
     let daemon = Daemon::start();
     let mut publisher = WebSocket::open(&daemon, "/ws/publisher", &[WHO]);
     for i in 0..50 {
@@ -226,7 +226,7 @@ fn requests_without_end_do_not_pile_up() {
 }
 
 #[test]
-fn numbers_at_the_edge_are_kept_or_refused() {
+fn extreme_numbers_are_preserved_or_rejected() {
     let daemon = Daemon::start();
     let mut publisher = WebSocket::open(&daemon, "/ws/publisher", &[WHO]);
     for (id, time, revision) in [

@@ -122,7 +122,7 @@ fn with(daemon: &Daemon, token: &str) -> Answer {
 }
 
 #[test]
-fn both_versions_give_tokens_and_check_them() {
+fn both_versions_issue_and_check_tokens() {
     let place = service();
     for (suffix, domain) in [
         ("", "Default"),
@@ -154,7 +154,7 @@ fn both_versions_give_tokens_and_check_them() {
             (answer.status, answer.text().as_str()),
             (401, "Wrong credentials")
         );
-        assert_eq!(with(&daemon, "nobody's").status, 401);
+        assert_eq!(with(&daemon, "unknown").status, 401);
         assert_eq!(get(&daemon, "/api").status, 401);
         let answer = with(&daemon, "other");
         assert_eq!(answer.status, 401);
@@ -168,9 +168,9 @@ fn both_versions_give_tokens_and_check_them() {
 }
 
 #[test]
-fn a_service_that_is_not_well_lets_nobody_in() {
+fn a_failing_service_rejects_all_logins() {
     let daemon = daemon(&format!("http://{}", service()), "Default");
-    for (token, told) in [
+    for (token, message) in [
         ("ill", "Keystone answered with status 500"),
         ("odd", "the token belongs to another project or domain"),
         ("slow", "Keystone did not answer in time"),
@@ -178,15 +178,15 @@ fn a_service_that_is_not_well_lets_nobody_in() {
         let answer = with(&daemon, token);
         assert_eq!(
             (answer.status, answer.text().as_str()),
-            (401, told),
+            (401, message),
             "{token}"
         );
     }
-    let nobody = TcpListener::bind("127.0.0.1:0")
+    let closed = TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
         .unwrap();
-    let daemon = self::daemon(&format!("http://{nobody}"), "Default");
+    let daemon = self::daemon(&format!("http://{closed}"), "Default");
     let answer = with(&daemon, "t/1");
     assert_eq!(
         (answer.status, answer.text().as_str()),

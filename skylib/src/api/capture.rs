@@ -6,7 +6,7 @@ use super::address::ServiceAddress;
 use super::go_json::{JsonError, Members};
 use super::json_object::{json_object, uuid_is_id};
 use super::{CaptureType, Defaults, ExpressionChecker, Resource, ResourceError, ValidationError};
-use crate::flow::LayerKeyMode;
+use crate::flow::{KeyIgnore, LayerKeyMode, UnknownNameError};
 
 json_object! {
     /// A capture on every node that a query returns.
@@ -74,6 +74,15 @@ json_object! {
         /// Bit mask of the application layers to decode: 1 VRRP, 2 DNS, 4 DHCPv4.
         #[serde(skip_serializing_if = "is_zero")]
         pub extra_layers: u32 = "ExtraLayers", with_extra_layers;
+        /// Whether flows have the statistics of their round-trip times.
+        #[serde(skip_serializing_if = "is_zero")]
+        pub extra_rtt_metric: bool = "ExtraRTTMetric", with_extra_rtt_metric;
+        /// Whether to reproduce the values of the original; `None`: as configured (`flow.recorded`).
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub recorded: Option<bool> = "Recorded", with_recorded;
+        /// Parts of the flow key that are ignored; `None`: as configured (`flow.key.ignore`).
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub key_ignore: Option<Vec<String>> = "KeyIgnore", with_key_ignore;
         /// Receiver of packets or flows, as `host:port`; empty for the flow table.
         #[serde(skip_serializing_if = "String::is_empty")]
         pub target: String = "Target", with_target;
@@ -145,8 +154,22 @@ impl CaptureSpec {
         if !self.target.is_empty() && self.target.parse::<ServiceAddress>().is_err() {
             return refuse("Target", "Not a valid address".to_owned());
         }
+        if let Some(Err(error)) = self.ignored_key() {
+            return refuse("KeyIgnore", error.to_string());
+        }
         self.capture_type
             .map_or(Ok(()), |capture_type| self.check_abilities(capture_type))
+    }
+
+    /// Returns the parts of the flow key that are ignored; `None` if the capture does not set them.
+    ///
+    /// # Errors
+    /// The inner result: a name is unknown.
+    #[must_use]
+    pub fn ignored_key(&self) -> Option<Result<KeyIgnore, UnknownNameError>> {
+        self.key_ignore
+            .as_ref()
+            .map(|names| names.join(",").parse())
     }
 
     fn check_abilities(&self, capture_type: CaptureType) -> Result<(), ValidationError> {

@@ -76,11 +76,7 @@ fn changes_of_a_link_are_shown_and_owned_by_the_host() {
         });
         lab.look(|g| {
             assert!(g.node("vb1").is_none());
-            assert_eq!(
-                g.text("vb2", "TID"),
-                tid,
-                "a rename does not change the TID"
-            );
+            assert_eq!(g.text("vb2", "TID"), tid, "a rename preserves the TID");
             let node = g.node("vb2").unwrap();
             assert!(g.0.find_edge(&lab.root, &node.id, |_| true).is_some());
             assert_eq!(
@@ -95,7 +91,7 @@ fn changes_of_a_link_are_shown_and_owned_by_the_host() {
                 && g.json("vb2", "LinkFlags") == r#"["UP","BROADCAST","MULTICAST"]"#
         });
         ip("link del vb0");
-        lab.wait("the removal", |g| {
+        lab.wait("the node to be deleted", |g| {
             g.node("vb0").is_none() && g.node("vb2").is_none()
         });
         assert_eq!(lab.look(|g| g.0.edge_count()), 1, "host to loopback");
@@ -104,7 +100,7 @@ fn changes_of_a_link_are_shown_and_owned_by_the_host() {
 
 #[test]
 #[ignore = "needs root: creates network namespaces"]
-fn a_port_is_linked_to_its_bridge_while_it_belongs_to_it() {
+fn a_port_is_linked_to_its_bridge_while_it_is_attached() {
     run(|mut lab| {
         lab.start();
         ip("link add br0 type bridge");
@@ -121,7 +117,7 @@ fn a_port_is_linked_to_its_bridge_while_it_belongs_to_it() {
             port_of(g, "br0") && g.int("p1", "MasterIndex").is_some()
         });
         lab.look(|g| {
-            assert_eq!(g.text("p1", "Type"), "veth", "a port retains its type");
+            assert_eq!(g.text("p1", "Type"), "veth", "a port preserves its type");
             assert_eq!(g.text("br0", "Type"), "bridge");
             assert_eq!(g.text("br0", "Driver"), "bridge");
         });
@@ -178,7 +174,7 @@ fn addresses_are_added_and_removed() {
 
 #[test]
 #[ignore = "needs root: creates network namespaces"]
-fn routes_follow_messages_and_silent_removals() {
+fn routes_follow_messages_and_deleted_links() {
     run(|mut lab| {
         lab.start();
         ip("link add br0 type bridge");
@@ -203,9 +199,9 @@ fn routes_follow_messages_and_silent_removals() {
         });
         ip("route del 198.18.92.0/24 via 198.18.60.2 table 2");
         lab.wait("no table 2", |g| !has(r#""ID":2,"#)(g));
-        // The kernel sends no message for routes that are removed with their link.
+        // The kernel sends no messages for routes that are deleted with their link.
         ip("link set br0 down");
-        lab.wait("the silent removal", |g| {
+        lab.wait("what went silently", |g| {
             !has("0.0.0.0/0")(g) && !has("198.18.60.0/24")(g) && has("198.18.60.2/32")(g)
         });
     });
@@ -227,7 +223,7 @@ fn forwarding_entries_and_neighbors_are_added_and_removed() {
         lab.wait("an entry", |g| {
             g.json("p0", "FDB").contains("02:00:00:00:fd:01")
         });
-        lab.wait("a neighbor", |g| {
+        lab.wait("a neighbour", |g| {
             let neighbors = g.json("p1", "Neighbors");
             neighbors.contains(r#""IP":"192.0.2.9","#)
                 && neighbors.contains(r#""MAC":"02:00:5e:10:00:01","#)
@@ -244,7 +240,7 @@ fn forwarding_entries_and_neighbors_are_added_and_removed() {
 
 #[test]
 #[ignore = "needs root: creates network namespaces"]
-fn counters_are_sampled_and_a_quiet_link_is_left_alone() {
+fn counters_are_sampled_and_an_idle_link_is_not_updated() {
     run(|mut lab| {
         lab.make_run_path();
         ip("link add quiet type bridge");
@@ -254,7 +250,7 @@ fn counters_are_sampled_and_a_quiet_link_is_left_alone() {
         lab.wait("a quiet link", |g| g.json("quiet", "Metric") == "{}");
         assert_eq!(lab.look(|g| g.json("lo", "LastUpdateMetric")), "");
         sh("ping -q -c 5 -i 0.01 127.0.0.1");
-        lab.wait("the packets sent", |g| {
+        lab.wait("what was sent", |g| {
             let metric = g
                 .node("lo")
                 .and_then(|n| n.metadata.get_path("Metric.TxPackets"));
@@ -271,7 +267,7 @@ fn counters_are_sampled_and_a_quiet_link_is_left_alone() {
             assert_eq!(
                 g.node("quiet").unwrap().revision,
                 2,
-                "created, and assigned its TID"
+                "made, and given its TID"
             );
         });
     });

@@ -1,4 +1,4 @@
-//! Several namespaces, and pairs across them.
+//! Several namespaces, and veth pairs across them.
 
 use std::path::Path;
 
@@ -11,14 +11,16 @@ use crate::support::ip;
 
 #[test]
 #[ignore = "needs root: creates network namespaces"]
-fn a_namespace_is_shown_with_its_links_and_removed_with_them() {
+fn a_namespace_is_shown_with_its_links_and_they_are_deleted_with_it() {
     run(|mut lab| {
         lab.make_run_path();
         lab.add_netns("old");
         lab.start();
-        lab.wait("the earlier namespace", |g| g.inside("old", "lo").is_some());
+        lab.wait("the one that was there", |g| {
+            g.inside("old", "lo").is_some()
+        });
         lab.add_netns("new");
-        lab.wait("the later namespace", |g| g.inside("new", "lo").is_some());
+        lab.wait("the new namespace", |g| g.inside("new", "lo").is_some());
         lab.look(|g| {
             let node = g.node("new").unwrap();
             let path = lab.run_path.join("new");
@@ -38,7 +40,7 @@ fn a_namespace_is_shown_with_its_links_and_removed_with_them() {
         lab.wait("a bridge inside", |g| g.inside("new", "br0").is_some());
         lab.take_events();
         lab.del_netns("new");
-        lab.wait("the removal", |g| {
+        lab.wait("the node to be deleted", |g| {
             g.node("new").is_none() && g.node("br0").is_none()
         });
         let names = |event: &GraphEvent| match event {
@@ -49,7 +51,7 @@ fn a_namespace_is_shown_with_its_links_and_removed_with_them() {
         assert_eq!(
             deleted.last().map(String::as_str),
             Some("new"),
-            "children are deleted first"
+            "children go first"
         );
         assert_eq!(deleted.len(), 3);
         lab.look(|g| assert!(g.inside("old", "lo").is_some()));
@@ -60,12 +62,13 @@ fn a_namespace_is_shown_with_its_links_and_removed_with_them() {
 
 #[test]
 #[ignore = "needs root: creates network namespaces"]
-fn each_namespace_has_one_node_and_our_own_none() {
+fn each_other_namespace_has_one_node() {
     run(|mut lab| {
         lab.make_run_path();
         lab.add_netns("a");
         lab.bind_netns(Path::new("/proc/thread-self/ns/net"), "ours");
-        // Before the start, because the graph does not show when a second path has been seen.
+        // A later path of a known namespace has no visible effect to wait for, so this path is added
+        // before the start.
         let first = lab.run_path.join("a");
         lab.bind_netns(&first, "b");
         lab.start();
@@ -79,7 +82,7 @@ fn each_namespace_has_one_node_and_our_own_none() {
             g.inside("a", "br0").is_some()
         });
         lab.del_netns("b");
-        lab.wait("the removal with its last path", |g| {
+        lab.wait("the namespace to be deleted with its last path", |g| {
             g.count(&[("Type", "netns")]) == 1
         });
     });
@@ -87,7 +90,7 @@ fn each_namespace_has_one_node_and_our_own_none() {
 
 #[test]
 #[ignore = "needs root: creates network namespaces"]
-fn the_folder_may_appear_late_and_be_recreated() {
+fn the_folder_may_be_created_late_and_recreated() {
     run(|mut lab| {
         let parent = lab.run_path.clone();
         lab.run_path = parent.join("run/netns");
@@ -97,7 +100,7 @@ fn the_folder_may_appear_late_and_be_recreated() {
         lab.wait("late", |g| g.inside("a", "lo").is_some());
         lab.del_netns("a");
         std::fs::remove_dir_all(parent.join("run")).unwrap();
-        lab.wait("the removal", |g| g.node("a").is_none());
+        lab.wait("the node to be deleted", |g| g.node("a").is_none());
         lab.make_run_path();
         std::fs::write(lab.run_path.join("note"), "no namespace").unwrap();
         lab.add_netns("b");
@@ -109,25 +112,25 @@ fn the_folder_may_appear_late_and_be_recreated() {
 
 #[test]
 #[ignore = "needs root: creates network namespaces"]
-fn a_late_mount_is_seen() {
+fn a_late_mount_is_detected() {
     run(|mut lab| {
         lab.start();
         lab.add_netns("a");
         lab.wait("one", |g| g.inside("a", "lo").is_some());
         let hidden = lab.run_path.join("a");
         std::fs::write(lab.run_path.join("late"), "").unwrap();
-        // Names are processed in order of creation.
+        // Files are inspected in the order of their creation.
         lab.add_netns("next");
         lab.wait("the next", |g| g.inside("next", "lo").is_some());
         lab.del_netns("a");
-        lab.wait("the removal", |g| g.node("a").is_none());
+        lab.wait("the node to be deleted", |g| g.node("a").is_none());
         lab.add_netns("late");
         lab.wait("mounted", |g| g.inside("late", "lo").is_some());
         assert!(!hidden.exists());
     });
 }
 
-/// Exactly one edge between two ends, from the one that should be the parent.
+/// Returns whether exactly one edge connects two ends, from the expected parent.
 fn one_edge(g: &View<'_>, parent: (&str, &str), child: (&str, &str)) -> bool {
     let end = |(namespace, name)| match namespace {
         "" => g.node(name),
@@ -150,7 +153,7 @@ fn pairs_across_namespaces_with_equal_indexes_are_distinguished() {
             ip(&format!("link set {link} up"));
             lab.move_to(None, "eth0", name);
         }
-        // Indexes that also occur in other pairs and namespaces.
+        // The same interface indexes in other pairs and other namespaces.
         let z2 = lab.inhabitant("z2");
         let pair = |one, other| {
             format!(
@@ -175,7 +178,7 @@ fn pairs_across_namespaces_with_equal_indexes_are_distinguished() {
 
 #[test]
 #[ignore = "needs root: creates network namespaces"]
-fn of_ends_with_equal_indexes_the_later_namespace_is_the_parent() {
+fn the_later_namespace_is_the_parent_of_ends_with_equal_indexes() {
     run(|mut lab| {
         lab.start();
         lab.add_netns("n1");
@@ -191,7 +194,7 @@ fn of_ends_with_equal_indexes_the_later_namespace_is_the_parent() {
             lab.ip_in("n1", &pair);
             lab.wait("from n2 to n1", |g| one_edge(g, ("n2", "vb"), ("n1", "va")));
             lab.ip_in("n1", "link del va");
-            lab.wait("the removal", |g| {
+            lab.wait("the node to be deleted", |g| {
                 g.node("va").is_none() && g.node("vb").is_none()
             });
         }
@@ -226,7 +229,7 @@ fn an_end_that_moves_is_found_again() {
             });
             from = Some(to);
         }
-        // The other end moves too.
+        // The other end moves, too.
         lab.move_to(None, "stay", "m1");
         lab.wait("together again", |g| {
             g.layer2(g.inside("m1", "stay")).len() == 1
@@ -262,8 +265,8 @@ fn the_order_in_which_probes_start_does_not_matter() {
         lab.wait("what is inside", |g| {
             g.inside("o1", "eth0").is_some() && g.inside("o2", "eth0").is_some()
         });
-        // The probes inside do not find the host's namespace until it is registered.
-        lab.wait("an unknown peer namespace", |g| {
+        // The probes inside look for the host's namespace, which is not known yet.
+        lab.wait("the name of nobody", |g| {
             ["o1", "o2"].iter().all(|name| {
                 let end = g.inside(name, "eth0");
                 end.is_some_and(|end| end.metadata.get("LinkNetNsName").is_some())
@@ -278,7 +281,7 @@ fn the_order_in_which_probes_start_does_not_matter() {
 
 #[test]
 #[ignore = "needs root: creates network namespaces"]
-fn a_namespace_known_late_completes_the_pair() {
+fn a_late_namespace_completes_the_pair() {
     run(|mut lab| {
         lab.start();
         let elsewhere = lab.run_path.with_extension("elsewhere");

@@ -1,18 +1,18 @@
-//! Many concurrent changes, without waiting for each.
+//! Many changes at once, in random order, without waits in between.
 
 use skylib::graph::Node;
 
 use super::lab::{Inhabitant, Lab, View, run, text};
 use crate::support::ip;
 
-/// A pair, with the indexes of its ends' namespaces in [`Storm::names`].
+/// Namespaces of the two ends of a pair, as indexes in [`Storm::names`].
 struct Pair {
     name: String,
     ends: [usize; 2],
 }
 
 struct Storm {
-    /// Names of the namespaces; empty for the host's own.
+    /// Names of the namespaces; that of the host is empty.
     names: [&'static str; 4],
     inside: Vec<Inhabitant>,
     pairs: Vec<Pair>,
@@ -21,7 +21,7 @@ struct Storm {
 
 impl Storm {
     fn random(&mut self, below: usize) -> usize {
-        // Knuth's MMIX generator: the same storm every time.
+        // Knuth's MMIX generator, which makes the storm reproducible.
         self.seed = self
             .seed
             .wrapping_mul(6_364_136_223_846_793_005)
@@ -78,7 +78,7 @@ impl Storm {
         g.child(if name.is_empty() { "lab" } else { name }, link)
     }
 
-    /// Returns whether the graph shows exactly the pairs that exist.
+    /// Returns whether the graph shows exactly the created links.
     fn is_shown(&self, g: &View<'_>) -> bool {
         let index = |node: &Node| node.metadata.get("IfIndex").unwrap().as_int();
         let shown = self.pairs.iter().all(|pair| {
@@ -107,7 +107,7 @@ impl Storm {
 
 #[test]
 #[ignore = "needs root: creates network namespaces"]
-fn after_many_changes_the_graph_is_correct() {
+fn the_graph_is_correct_after_a_storm() {
     run(|mut lab| {
         lab.start();
         let names = ["", "w1", "w2", "w3"];
