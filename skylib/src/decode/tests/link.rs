@@ -193,6 +193,6 @@ fn unknown_link_types_are_reported() {
     );
     assert_eq!(
         result.unwrap_err().to_string(),
-        "link type 195 is not supported"
+        "link type 195 (IEEE802_15_4_WITHFCS) is not decoded"
     );
 }
