@@ -5,9 +5,9 @@
 use super::cursor::{Cursor, Next};
 use super::{
     DecodeError, Layer, LinkType, cdp, dot11, eapol, erspan, ethernet, ethernet_ctp, fddi, geneve,
-    gre, gtp, gue, hdlc, icmp, ip_extension, ip_in_ip, ipoib, ipv4, ipv6, l2tp, llc, lldp, loopback,
-    mpls, nflog, nsh, pbb, pflog, ppi, ppp, sctp, sll, tcp, teredo, terminal, udp, udp_payload,
-    vxlan, vxlan_gpe,
+    gre, gtp, gue, hdlc, icmp, ip_extension, ip_in_ip, ipoib, ipv4, ipv6, l2tp, llc, lldp,
+    loopback, mpls, nflog, nsh, pbb, pflog, ppi, ppp, sctp, sll, tcp, teredo, terminal, udp,
+    udp_payload, vxlan, vxlan_gpe,
 };
 
 /// Decodes from the first header to the end of the packet or the first failure. In both cases the

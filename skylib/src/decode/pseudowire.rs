@@ -53,7 +53,12 @@ fn is_ipv4(data: &[u8], wire_len: usize) -> bool {
         0 => true,
         len => (header_len..=wire_len).contains(&len),
     };
-    let is_known = || matches!(protocol, 1 | 2 | 4 | 6 | 17 | 41 | 47 | 50 | 51 | 89 | 112 | 132);
+    let is_known = || {
+        matches!(
+            protocol,
+            1 | 2 | 4 | 6 | 17 | 41 | 47 | 50 | 51 | 89 | 112 | 132
+        )
+    };
     match data.get(..header_len) {
         Some(header) if header_len >= 20 && is_length_valid => {
             is_known() || is_checksum_valid(header)
