@@ -70,6 +70,8 @@ pub(super) enum Next {
     LinkType(LinkType),
     /// Ethernet frame.
     Frame,
+    /// LLC header.
+    Llc,
     /// IPv4 header.
     Ipv4,
     /// IPv6 header.
@@ -190,6 +192,20 @@ impl<'a, 'p> Cursor<'a, 'p> {
         self.header_bytes += header_len as i64;
         self.skip(header_len);
         Ok(())
+    }
+
+    /// Moves past a header that has no layer in the path; its bytes do not count for the levels
+    /// inside.
+    pub(super) fn skip_header(&mut self, len: usize) {
+        self.header_bytes += len as i64;
+        self.skip(len);
+    }
+
+    /// Returns the number of bytes from the next header to the end of the packet on the wire.
+    pub(super) fn wire_rest(&self) -> usize {
+        (self.wire_len as usize)
+            .saturating_sub(self.offset)
+            .max(self.rest().len())
     }
 
     /// Moves past bytes that belong to no layer of the path.
@@ -323,6 +339,12 @@ impl<'a, 'p> Cursor<'a, 'p> {
     /// Stores the identifier of a tunnel; the last one of a level counts.
     pub(super) const fn set_tunnel(&mut self, id: u32) {
         self.first.tunnel_id = id;
+    }
+
+    /// Stores the identifier of the UDP tunnel header that ends the level, and ends it.
+    pub(super) const fn set_tunnel_end(&mut self, id: u32) {
+        self.level.tunnel_end = Some(id);
+        self.end_level();
     }
 
     /// Stores the network identifier of a VXLAN or Geneve header and ends the level.

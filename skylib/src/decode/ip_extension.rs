@@ -20,7 +20,11 @@ pub(super) fn fragment(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError>
     cursor.push(Layer::IPV6_FRAGMENT, header.slice().len())?;
     // COMPAT: Skydive does not reassemble IPv6 fragments and treats even a whole datagram with
     // this header as a fragment.
-    Ok(Next::Terminal(Layer::FRAGMENT))
+    if cursor.options.recorded || header.is_fragmenting_payload() {
+        return Ok(Next::Terminal(Layer::FRAGMENT));
+    }
+    // A whole datagram (RFC 6946).
+    Ok(Next::Ipv6NextHeader(header.next_header().0))
 }
 
 /// Decodes an authentication header.
