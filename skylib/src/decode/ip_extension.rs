@@ -18,6 +18,7 @@ pub(super) fn fragment(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError>
     let header = Ipv6FragmentHeaderSlice::from_slice(cursor.rest())
         .map_err(|error| cursor.truncated(Layer::IPV6_FRAGMENT, error.required_len))?;
     cursor.push(Layer::IPV6_FRAGMENT, header.slice().len())?;
+    cursor.marks().set_ip_protocol(header.next_header().0);
     // COMPAT: Skydive does not reassemble IPv6 fragments and treats even a whole datagram with
     // this header as a fragment.
     Ok(Next::Terminal(Layer::FRAGMENT))
@@ -30,6 +31,7 @@ pub(super) fn authentication(cursor: &mut Cursor<'_, '_>) -> Result<Next, Decode
         err::ip_auth::HeaderSliceError::Len(len) => cursor.truncated(layer, len.required_len),
         err::ip_auth::HeaderSliceError::Content(_) => cursor.malformed(layer),
     })?;
+    cursor.note_spi(4);
     cursor.push(layer, header.slice().len())?;
     Ok(Next::Ipv6NextHeader(header.next_header().0))
 }

@@ -60,6 +60,7 @@ mod layer;
 mod llc;
 mod lldp;
 mod loopback;
+mod marks;
 mod mpls;
 mod ppp;
 mod sctp;
@@ -82,6 +83,7 @@ pub use encapsulation::{
 pub use error::DecodeError;
 pub use icmp_type::{IcmpEcho, IcmpHeader, IcmpType};
 pub use layer::{Layer, LayerParseError, LayersPath};
+pub use marks::{ArpHeader, Marks};
 pub use vrrp::VrrpMessage;
 
 use cursor::Cursor;
