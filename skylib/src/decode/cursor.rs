@@ -36,10 +36,13 @@ pub(super) struct Cursor<'a, 'p> {
     starts_new_level: bool,
     /// Innermost header so far, which announces the next one.
     announcer: Layer,
-    /// Whether the packet was reassembled from fragments of its first IPv4 datagram.
+    /// Whether the packet was reassembled from fragments, and the header that was in all of them
+    /// has not been found yet.
     pub(super) is_reassembled: bool,
     /// Whether an IPv4 header was found.
     pub(super) has_ipv4: bool,
+    /// Start of the innermost IPv6 header; `None` if none was found.
+    pub(super) ipv6_offset: Option<usize>,
 }
 
 /// First headers of each protocol in the current level. Which of them represents the level is
@@ -114,6 +117,7 @@ impl<'a, 'p> Cursor<'a, 'p> {
             announcer: Layer::ETHERNET,
             is_reassembled: false,
             has_ipv4: false,
+            ipv6_offset: None,
         }
     }
 
@@ -354,11 +358,13 @@ impl<'a, 'p> Cursor<'a, 'p> {
         self.end_level();
     }
 
-    /// Stores that the rest is the payload of a fragment whose IPv4 header starts at `header`.
-    pub(super) fn set_fragment(&mut self, header: usize) {
+    /// Stores that the rest is the payload of a fragment whose IP header starts at `header`, and
+    /// the fragment header of IPv6 at `extension`, which is 0 for IPv4.
+    pub(super) fn set_fragment(&mut self, header: usize, extension: usize) {
         self.encapsulations.fragment = Some(Fragment {
             outermost: self.encapsulations.first_network.unwrap_or_default(),
             header: header as u32,
+            extension: extension as u32,
             payload: self.offset as u32,
             end: self.end as u32,
         });

@@ -30,7 +30,7 @@ pub struct Encapsulations {
     /// Start and end of the terminal protocol in the captured bytes; `None` if it is the payload
     /// of the transport.
     pub(super) terminal: Option<(u32, u32)>,
-    /// First IPv4 header, if it belongs to a fragment.
+    /// First IP header, if it belongs to a fragment.
     pub(super) fragment: Option<Fragment>,
 }
 
@@ -223,7 +223,7 @@ impl Encapsulations {
         Some((layer, start..end))
     }
 
-    /// Returns the first IPv4 header of the packet if it belongs to a fragment that can be
+    /// Returns the first IP header of the packet if it belongs to a fragment that can be
     /// reassembled.
     #[must_use]
     pub const fn fragment(&self) -> Option<Fragment> {

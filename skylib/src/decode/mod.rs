@@ -191,7 +191,8 @@ impl Decoder {
     }
 
     /// Decodes a packet that a [`Defragmenter`] reassembled. Its path has a
-    /// [`Fragment`](Layer::FRAGMENT) layer after the first IPv4 header.
+    /// [`Fragment`](Layer::FRAGMENT) layer after the IP header that all
+    /// fragments had.
     ///
     /// # Errors
     ///
