@@ -182,7 +182,15 @@ fn flow_table(config: &Config) -> anyhow::Result<FlowTableOptions> {
     let mut table = FlowTableOptions::default()
         .with_update_interval(config.duration("flow.update"))
         .with_expiry_interval(config.duration("flow.expire"))
-        .with_max_entries(config.count("flow.max_entries"));
+        .with_max_entries(config.count("flow.max_entries"))
+        .with_recorded(config.flag("flow.recorded"))
+        .with_key_ignore(
+            config
+                .list("flow.key.ignore")
+                .join(",")
+                .parse()
+                .context("flow.key.ignore")?,
+        );
     table.application_timeouts = [("ARP", "arp"), ("DNS", "dns")]
         .map(|(name, key)| {
             (
@@ -260,17 +268,15 @@ fn startup_capture(config: &Config) -> anyhow::Result<Option<CaptureSpec>> {
     }
     let capture_type = match config.text("analyzer.startup.capture_type").as_str() {
         "" => None,
-        name => Some(CaptureType::parse(name).with_context(|| {
+        name => Some(name.parse::<CaptureType>().ok().with_context(|| {
             let names = CaptureType::ALL.map(CaptureType::name).join(", ");
             let key = "analyzer.startup.capture_type";
             format!("{key}: {name:?} is not allowed, expected one of {names}")
         })?),
     };
-    Ok(Some(CaptureSpec {
-        gremlin_query: query,
-        bpf_filter: config.text("analyzer.startup.capture_bpf"),
-        capture_type,
-        layer_key_mode: layer_key_mode(config),
-        ..CaptureSpec::default()
-    }))
+    let spec = CaptureSpec::new(query)
+        .with_bpf_filter(config.text("analyzer.startup.capture_bpf"))
+        .with_capture_type(capture_type)
+        .with_layer_key_mode(layer_key_mode(config));
+    Ok(Some(spec))
 }

@@ -88,6 +88,18 @@ pub enum Error {
     /// A store cannot be read or written.
     #[error(transparent)]
     Store(#[from] crate::store::StoreError),
+    /// A text is not the name of a capture type.
+    #[error(transparent)]
+    CaptureType(#[from] crate::api::ParseCaptureTypeError),
+    /// A text is not the name of a message encoding.
+    #[error(transparent)]
+    Encoding(#[from] crate::proto::ParseEncodingError),
+    /// A text is not the name of an update policy.
+    #[error(transparent)]
+    UpdatePolicy(#[from] crate::proto::ParseUpdatePolicyError),
+    /// A date of an API resource is not in RFC 3339 format.
+    #[error(transparent)]
+    Rfc3339(#[from] crate::api::ParseRfc3339Error),
     /// A text is not an RFC 3339 timestamp.
     #[error(transparent)]
     Timestamp(#[from] crate::time::ParseTimestampError),

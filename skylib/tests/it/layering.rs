@@ -252,7 +252,7 @@ fn tree(text: &mut &str, mut path: ModulePath, found: &mut BTreeSet<ModulePath>)
     found.insert(path);
 }
 
-/// Whether a name is that of a module, by its case.
+/// Returns whether a name is that of a module, by its case.
 fn is_module_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_lowercase())
 }
