@@ -171,8 +171,8 @@ def main():
             bounded = skyd(arguments.skyd, path, "--max-bytes", "20000000")
             check(bounded, PACKETS, packets)
             output = subprocess.run(bounded, capture_output=True, text=True, check=True).stderr
-            found = re.search(r"(\d+) flows left early", output)
-            early = int(found[1]) if found else sys.exit(f"no flow was evicted early: {output}")
+            found = re.search(r"(\d+) flows were printed early", output)
+            early = int(found[1]) if found else sys.exit(f"no flow was evicted: {output}")
             times = pair_times(whole, bounded, path, arguments.pairs)
             print_row("full table, additional µs per evicted flow",
                       [(second - first) / early * 1e6 for first, second in times])

@@ -22,22 +22,113 @@ impl LinkType {
     pub const ETHERNET: Self = Self(1);
     /// Point-to-point protocol, with or without HDLC framing.
     pub const PPP: Self = Self(9);
+    /// Fiber distributed data interface.
+    pub const FDDI: Self = Self(10);
     /// Raw IP with the number that some systems write to files (DLT_RAW).
     pub const RAW_DLT: Self = Self(12);
     /// Raw IP with the number of OpenBSD (DLT_RAW).
     pub const RAW_OPENBSD: Self = Self(14);
+    /// PPP in HDLC framing, or Cisco HDLC.
+    pub const PPP_HDLC: Self = Self(50);
+    /// PPP over Ethernet, without the Ethernet header.
+    pub const PPP_ETHER: Self = Self(51);
     /// Raw IP, version from the first nibble.
     pub const RAW: Self = Self(101);
+    /// Cisco HDLC.
+    pub const C_HDLC: Self = Self(104);
+    /// IEEE 802.11.
+    pub const IEEE802_11: Self = Self(105);
     /// OpenBSD loopback, network byte order.
     pub const LOOP: Self = Self(108);
+    /// Encapsulating interface of BSD (IPsec).
+    pub const ENC: Self = Self(109);
     /// Linux "cooked" capture, version 1.
     pub const LINUX_SLL: Self = Self(113);
+    /// Packets logged by the BSD packet filter.
+    pub const PFLOG: Self = Self(117);
+    /// IEEE 802.11 behind a Prism or AVS header.
+    pub const IEEE802_11_PRISM: Self = Self(119);
+    /// IEEE 802.11 behind a radiotap header.
+    pub const IEEE802_11_RADIOTAP: Self = Self(127);
+    /// Per-packet information before a packet of another link type.
+    pub const PPI: Self = Self(192);
     /// IPv4 only.
     pub const IPV4: Self = Self(228);
     /// IPv6 only.
     pub const IPV6: Self = Self(229);
+    /// Packets logged by Linux netfilter.
+    pub const NFLOG: Self = Self(239);
+    /// IP over InfiniBand.
+    pub const IPOIB: Self = Self(242);
     /// Linux "cooked" capture, version 2.
     pub const LINUX_SLL2: Self = Self(276);
+
+    /// Returns the name without the prefix `LINKTYPE_`; `unknown` if the number is not in the list
+    /// of names.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self.0 {
+            0 => "NULL",
+            1 => "ETHERNET",
+            3 => "AX25",
+            6 => "IEEE802_5",
+            7 => "ARCNET_BSD",
+            8 => "SLIP",
+            9 => "PPP",
+            10 => "FDDI",
+            50 => "PPP_HDLC",
+            51 => "PPP_ETHER",
+            100 => "ATM_RFC1483",
+            12 | 14 | 101 => "RAW",
+            104 => "C_HDLC",
+            105 => "IEEE802_11",
+            107 => "FRELAY",
+            108 => "LOOP",
+            109 => "ENC",
+            113 => "LINUX_SLL",
+            114 => "LTALK",
+            117 => "PFLOG",
+            119 => "IEEE802_11_PRISM",
+            122 => "IP_OVER_FC",
+            123 => "SUNATM",
+            127 => "IEEE802_11_RADIOTAP",
+            129 => "ARCNET_LINUX",
+            143 => "DOCSIS",
+            163 => "IEEE802_11_AVS",
+            165 => "BACNET_MS_TP",
+            166 => "PPP_PPPD",
+            187 => "BLUETOOTH_HCI_H4",
+            189 => "USB_LINUX",
+            192 => "PPI",
+            195 => "IEEE802_15_4_WITHFCS",
+            197 => "ERF",
+            201 => "BLUETOOTH_HCI_H4_WITH_PHDR",
+            203 => "LAPD",
+            215 => "IEEE802_15_4_NONASK_PHY",
+            219 => "DECT",
+            220 => "USB_LINUX_MMAPPED",
+            224 => "FC_2",
+            227 => "CAN_SOCKETCAN",
+            228 => "IPV4",
+            229 => "IPV6",
+            230 => "IEEE802_15_4_NOFCS",
+            231 => "DBUS",
+            239 => "NFLOG",
+            242 => "IPOIB",
+            245 => "NETANALYZER",
+            247 => "INFINIBAND",
+            248 => "SCTP",
+            249 => "USBPCAP",
+            251 => "BLUETOOTH_LE_LL",
+            253 => "NETLINK",
+            254 => "BLUETOOTH_LINUX_MONITOR",
+            256 => "BLUETOOTH_LE_LL_WITH_PHDR",
+            266 => "USB_DARWIN",
+            272 => "NORDIC_BLE",
+            276 => "LINUX_SLL2",
+            _ => "unknown",
+        }
+    }
 }
 
 /// Position of a packet in its batch, and its capture metadata.

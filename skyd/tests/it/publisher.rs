@@ -191,6 +191,6 @@ fn a_large_load_arrives_completely_and_in_order() {
     assert_eq!(reply["Obj"]["Edges"].as_array().unwrap().len(), 2_999);
     assert!(
         publisher.most_fragments > 5,
-        "a large graph is sent in several messages"
+        "a large graph is sent in several fragments"
     );
 }

@@ -36,10 +36,13 @@ pub(super) struct Cursor<'a, 'p> {
     starts_new_level: bool,
     /// Innermost header so far, which announces the next one.
     announcer: Layer,
-    /// Whether the packet was reassembled from fragments of its first IPv4 datagram.
+    /// Whether the packet was reassembled from fragments, and the header that was in all of them
+    /// has not been found yet.
     pub(super) is_reassembled: bool,
     /// Whether an IPv4 header was found.
     pub(super) has_ipv4: bool,
+    /// Start of the innermost IPv6 header; `None` if none was found.
+    pub(super) ipv6_offset: Option<usize>,
 }
 
 /// First headers of each protocol in the current level. Which of them represents the level is
@@ -70,6 +73,8 @@ pub(super) enum Next {
     LinkType(LinkType),
     /// Ethernet frame.
     Frame,
+    /// LLC header.
+    Llc,
     /// IPv4 header.
     Ipv4,
     /// IPv6 header.
@@ -112,6 +117,7 @@ impl<'a, 'p> Cursor<'a, 'p> {
             announcer: Layer::ETHERNET,
             is_reassembled: false,
             has_ipv4: false,
+            ipv6_offset: None,
         }
     }
 
@@ -190,6 +196,20 @@ impl<'a, 'p> Cursor<'a, 'p> {
         self.header_bytes += header_len as i64;
         self.skip(header_len);
         Ok(())
+    }
+
+    /// Moves past a header that has no layer in the path; its bytes do not count for the levels
+    /// inside.
+    pub(super) fn skip_header(&mut self, len: usize) {
+        self.header_bytes += len as i64;
+        self.skip(len);
+    }
+
+    /// Returns the number of bytes from the next header to the end of the packet on the wire.
+    pub(super) fn wire_rest(&self) -> usize {
+        (self.wire_len as usize)
+            .saturating_sub(self.offset)
+            .max(self.rest().len())
     }
 
     /// Moves past bytes that belong to no layer of the path.
@@ -327,6 +347,12 @@ impl<'a, 'p> Cursor<'a, 'p> {
         self.first.tunnel_id = id;
     }
 
+    /// Stores the identifier of the UDP tunnel header that ends the level, and ends it.
+    pub(super) const fn set_tunnel_end(&mut self, id: u32) {
+        self.level.tunnel_end = Some(id);
+        self.end_level();
+    }
+
     /// Stores the network identifier of a VXLAN or Geneve header and ends the level.
     pub(super) const fn set_virtual_network(&mut self, id: u32) {
         self.first.tunnel_id = id;
@@ -334,11 +360,13 @@ impl<'a, 'p> Cursor<'a, 'p> {
         self.end_level();
     }
 
-    /// Stores that the rest is the payload of a fragment whose IPv4 header starts at `header`.
-    pub(super) fn set_fragment(&mut self, header: usize) {
+    /// Stores that the rest is the payload of a fragment whose IP header starts at `header`, and
+    /// the fragment header of IPv6 at `extension`, which is 0 for IPv4.
+    pub(super) fn set_fragment(&mut self, header: usize, extension: usize) {
         self.encapsulations.fragment = Some(Fragment {
             outermost: self.encapsulations.first_network.unwrap_or_default(),
             header: header as u32,
+            extension: extension as u32,
             payload: self.offset as u32,
             end: self.end as u32,
         });

@@ -4,9 +4,10 @@
 
 use super::cursor::{Cursor, Next};
 use super::{
-    DecodeError, Layer, LinkType, cdp, eapol, erspan, ethernet, ethernet_ctp, geneve, gre, gtp,
-    icmp, ip_extension, ipv4, ipv6, llc, lldp, loopback, mpls, ppp, sctp, sll, tcp, terminal, udp,
-    udp_payload, vxlan,
+    DecodeError, Layer, LinkType, cdp, dot11, eapol, erspan, ethernet, ethernet_ctp, fddi, geneve,
+    gre, gtp, gue, hdlc, icmp, ip_extension, ip_in_ip, ipoib, ipv4, ipv6, l2tp, llc, lldp,
+    loopback, mpls, nflog, nsh, pbb, pflog, ppi, ppp, sctp, sll, tcp, teredo, terminal, udp,
+    udp_payload, vxlan, vxlan_gpe,
 };
 
 /// Decodes from the first header to the end of the packet or the first failure. In both cases the
@@ -32,6 +33,7 @@ fn decode(cursor: &mut Cursor<'_, '_>, next: Next) -> Result<Next, DecodeError> 
         Next::End => Ok(Next::End),
         Next::LinkType(value) => link_type(cursor, value),
         Next::Frame => ethernet::frame(cursor),
+        Next::Llc => llc::decode(cursor),
         Next::Ipv4 => ipv4::decode(cursor),
         Next::Ipv6 => ipv6::decode(cursor),
         Next::EtherType(value) => ether_type(cursor, value),
@@ -57,6 +59,26 @@ fn link_type(cursor: &mut Cursor<'_, '_>, value: LinkType) -> Result<Next, Decod
         LinkType::LINUX_SLL2 => sll::version_2(cursor),
         LinkType::NULL | LinkType::LOOP => loopback::decode(cursor),
         LinkType::PPP => ppp::link(cursor),
+        LinkType(other) if cursor.options.recorded => Err(DecodeError::LinkType(other)),
+        _ => other_link_type(cursor, value),
+    }
+}
+
+/// Decodes the first header of a packet of a link type that the original does not know.
+fn other_link_type(cursor: &mut Cursor<'_, '_>, value: LinkType) -> Result<Next, DecodeError> {
+    match value {
+        LinkType::FDDI => fddi::decode(cursor),
+        LinkType::PPP_HDLC => hdlc::either(cursor),
+        LinkType::PPP_ETHER => ppp::pppoe_link(cursor),
+        LinkType::C_HDLC => hdlc::cisco(cursor),
+        LinkType::IEEE802_11 => dot11::link(cursor),
+        LinkType::IEEE802_11_PRISM => dot11::prism(cursor),
+        LinkType::IEEE802_11_RADIOTAP => dot11::radio_tap(cursor),
+        LinkType::ENC => loopback::enc(cursor),
+        LinkType::PFLOG => pflog::decode(cursor),
+        LinkType::PPI => ppi::decode(cursor),
+        LinkType::NFLOG => nflog::decode(cursor),
+        LinkType::IPOIB => ipoib::decode(cursor),
         LinkType(other) => Err(DecodeError::LinkType(other)),
     }
 }
@@ -90,8 +112,13 @@ fn ether_type(cursor: &mut Cursor<'_, '_>, value: u16) -> Result<Next, DecodeErr
         0x888e => eapol::decode(cursor),
         0x2000 => cdp::decode(cursor),
         0x9000 => ethernet_ctp::decode(cursor),
-        0x88be => erspan::decode(cursor),
+        0x88be => erspan::type_2(cursor),
         0..ethernet::MIN_TYPE => llc::decode(cursor),
+        _ if cursor.options.recorded => cursor.unknown(value),
+        0x9100 | 0x9200 | 0x9300 => ethernet::tag(cursor),
+        0x22eb => erspan::type_3(cursor),
+        0x88e7 => pbb::decode(cursor),
+        0x894f => nsh::decode(cursor),
         _ => cursor.unknown(value),
     }
 }
@@ -115,11 +142,11 @@ fn ip_protocol(cursor: &mut Cursor<'_, '_>, value: u8) -> Result<Next, DecodeErr
     match value {
         1 => icmp::v4(cursor),
         2 => terminal::decode(cursor, Layer::IGMP),
-        4 | 94 => ipv4::decode(cursor),
+        4 | 94 => ip_in_ip::v4(cursor),
         6 => tcp::decode(cursor),
         17 => udp::decode(cursor),
         27 => terminal::decode(cursor, Layer::RUDP),
-        41 => ipv6::decode(cursor),
+        41 => ip_in_ip::v6(cursor),
         47 => gre::decode(cursor),
         50 => {
             cursor.note_spi(0);
@@ -130,6 +157,7 @@ fn ip_protocol(cursor: &mut Cursor<'_, '_>, value: u8) -> Result<Next, DecodeErr
         89 => terminal::decode(cursor, Layer::OSPF),
         97 => ethernet::ether_ip(cursor),
         112 => terminal::decode(cursor, Layer::VRRP),
+        115 if !cursor.options.recorded => l2tp::over_ip(cursor),
         132 => sctp::decode(cursor),
         136 => terminal::decode(cursor, Layer::UDP_LITE),
         137 => mpls::decode(cursor),
@@ -166,6 +194,10 @@ fn udp_port(
         Some(Layer::GENEVE) => geneve::decode(cursor),
         Some(Layer::GTPV1U) => gtp::decode(cursor),
         Some(Layer::MPLS) => mpls::decode(cursor),
+        Some(Layer::VXLAN_GPE) => vxlan_gpe::decode(cursor),
+        Some(Layer::L2TP) => l2tp::over_udp(cursor),
+        Some(Layer::GUE) => gue::decode(cursor),
+        Some(Layer::TEREDO) => teredo::decode(cursor),
         Some(layer) => terminal::decode(cursor, layer),
     }
 }

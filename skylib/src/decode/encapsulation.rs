@@ -30,7 +30,7 @@ pub struct Encapsulations {
     /// Start and end of the terminal protocol in the captured bytes; `None` if it is the payload
     /// of the transport.
     pub(super) terminal: Option<(u32, u32)>,
-    /// First IPv4 header, if it belongs to a fragment.
+    /// First IP header, if it belongs to a fragment.
     pub(super) fragment: Option<Fragment>,
 }
 
@@ -52,7 +52,8 @@ pub struct Encapsulation {
     pub icmp: Option<IcmpHeader>,
     /// What ICMP adds to the identity of the flow: type, code and identifier in one number.
     pub icmp_key: Option<u32>,
-    /// Network identifier of the VXLAN or Geneve header that ends the level.
+    /// Identifier of the UDP tunnel header that ends the level: network identifier of VXLAN and
+    /// Geneve, tunnel endpoint of GTP-U, tunnel and session of L2TP, 0 for GUE.
     pub tunnel_end: Option<u32>,
     /// Identifiers that tell flows apart in addition to the headers above.
     pub marks: Marks,
@@ -60,8 +61,8 @@ pub struct Encapsulation {
     pub offset: u32,
     /// Number of bytes that count for the flow, derived from the length on the wire.
     ///
-    /// First level: the frame for Ethernet, the total length for IPv4, the payload length for
-    /// IPv6, the frame without its link header for other link types. Deeper levels: the same
+    /// First level: the frame for Ethernet and other link types with addresses, header and payload
+    /// for IP, the frame without its link header for other link types. Deeper levels: the same
     /// number minus all headers before the level.
     pub length: i64,
 }
@@ -90,8 +91,9 @@ pub struct NetworkHeader {
     pub source: IpAddress,
     /// Destination address; [`IpAddress::NONE`] if the header is truncated.
     pub destination: IpAddress,
-    /// Length in bytes that the header gives: total length of IPv4, payload length of IPv6. If the
-    /// header gives 0, the number of captured bytes.
+    /// Length of header and payload in bytes that the header gives; with
+    /// [`recorded`](super::DecoderOptions::recorded), an IPv6 header does not count. If the header
+    /// gives 0, the number of captured bytes.
     pub length: u32,
     /// Identifier of the innermost VXLAN, GRE (its key) or Geneve header of the level, else 0.
     pub tunnel_id: i64,
@@ -227,7 +229,7 @@ impl Encapsulations {
         Some((layer, start..end))
     }
 
-    /// Returns the first IPv4 header of the packet if it belongs to a fragment that can be
+    /// Returns the first IP header of the packet if it belongs to a fragment that can be
     /// reassembled.
     #[must_use]
     pub const fn fragment(&self) -> Option<Fragment> {

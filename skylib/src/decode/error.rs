@@ -1,6 +1,6 @@
 //! Reasons why decoding stopped before the end of a packet.
 
-use super::Layer;
+use super::{Layer, LinkType};
 
 /// Reason why the decoding of a packet stopped early; the headers before it stay valid.
 ///
@@ -25,7 +25,7 @@ use super::Layer;
 #[non_exhaustive]
 pub enum DecodeError {
     /// The link type is not supported.
-    #[error("link type {0} is not supported")]
+    #[error("link type {0} ({name}) is not decoded", name = LinkType(*.0).name())]
     LinkType(u16),
     /// A header is longer than the remaining bytes.
     #[error("{layer} header at byte {offset} needs {needed} bytes, only {available} available")]

@@ -34,6 +34,10 @@ pub(super) fn tag(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
 pub(super) fn ether_ip(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     cursor.fixed_header::<2>(Layer::ETHER_IP)?;
     cursor.push(Layer::ETHER_IP, 2)?;
+    // COMPAT: recorded values of the original, which has one level for both.
+    if !cursor.options.recorded {
+        cursor.end_level();
+    }
     Ok(Next::Frame)
 }
 

@@ -228,7 +228,7 @@ impl<'a> FastPath<'a> {
             hop_limit,
             source: IpAddress::v6(source),
             destination: IpAddress::v6(destination),
-            length: u32::from(payload_len),
+            length: if self.options.recorded { 0 } else { 40 } + u32::from(payload_len),
             tunnel_id: 0,
         });
         match protocol {
@@ -313,7 +313,14 @@ impl<'a> FastPath<'a> {
             Some(Layer::VXLAN) => self.vxlan(level),
             Some(Layer::GENEVE) => self.geneve(level),
             // Their decoders exist only in the general path.
-            Some(Layer::GTPV1U | Layer::MPLS) => None,
+            Some(
+                Layer::GTPV1U
+                | Layer::MPLS
+                | Layer::VXLAN_GPE
+                | Layer::L2TP
+                | Layer::GUE
+                | Layer::TEREDO,
+            ) => None,
             Some(layer) => {
                 if terminal::is_valid(layer, self.rest) {
                     level.layers = level.layers.with(layer);

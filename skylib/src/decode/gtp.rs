@@ -3,11 +3,11 @@
 use super::cursor::{Cursor, Next};
 use super::{DecodeError, Layer};
 
-/// Decodes a GTP-U header with its extension headers; it does not end its level.
+/// Decodes a GTP-U header with its extension headers; before a tunneled packet it ends its level.
 pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     let layer = Layer::GTPV1U;
     let data = cursor.rest();
-    let [flags, kind, l0, l1, _, _, _, _] = *cursor.fixed_header::<8>(layer)?;
+    let [flags, kind, l0, l1, t0, t1, t2, t3] = *cursor.fixed_header::<8>(layer)?;
     let message_len = 8 + usize::from(u16::from_be_bytes([l0, l1]));
     let mut len = 8;
     if flags & ANY_OPTION != 0 {
@@ -36,6 +36,11 @@ pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     }
     cursor.limit(message_len);
     cursor.push(layer, len)?;
+    // COMPAT: recorded values of the original, whose flow has the outer addresses and the ports
+    // inside.
+    if kind == USER_DATA && !cursor.options.recorded {
+        cursor.set_tunnel_end(u32::from_be_bytes([t0, t1, t2, t3]));
+    }
     Ok(match (kind, cursor.rest().first().map(|byte| byte >> 4)) {
         (USER_DATA, Some(4)) => Next::Ipv4,
         (USER_DATA, Some(6)) => Next::Ipv6,

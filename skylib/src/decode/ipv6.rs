@@ -22,15 +22,22 @@ pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     source.copy_from_slice(&fixed[8..24]);
     destination.copy_from_slice(&fixed[24..]);
     // COMPAT: Skydive counts raw IPv6 packets without their 40-byte header.
-    cursor.set_length(payload_len as i64);
+    let counted_header = if cursor.options.recorded {
+        0
+    } else {
+        fixed.len()
+    };
+    let length = counted_header + payload_len;
+    cursor.set_length(length as i64);
     cursor.limit(fixed.len() + payload_len);
+    cursor.ipv6_offset = Some(cursor.offset());
     cursor.push(Layer::IPV6, fixed.len())?;
     cursor.add_network(NetworkHeader {
         protocol: NetworkProtocol::Ipv6,
         hop_limit: fixed[7],
         source: IpAddress::v6(source),
         destination: IpAddress::v6(destination),
-        length: payload_len as u32,
+        length: length as u32,
         tunnel_id: 0,
     });
     Ok(Next::Ipv6NextHeader(header?.next_header().0))

@@ -206,6 +206,38 @@ layers! {
     SIP 75 "SIP";
     /// sFlow, sampled flows.
     SFLOW 76 "SFlow";
+    /// Fiber distributed data interface.
+    FDDI 77 "FDDI";
+    /// Cisco's framing for serial lines.
+    CISCO_HDLC 78 "CiscoHDLC";
+    /// IEEE 802.11 frame.
+    DOT11 79 "Dot11";
+    /// Data frame of IEEE 802.11.
+    DOT11_DATA 80 "Dot11Data";
+    /// Radiotap header before an IEEE 802.11 frame.
+    RADIO_TAP 81 "RadioTap";
+    /// Prism header before an IEEE 802.11 frame.
+    PRISM 82 "PrismHeader";
+    /// Per-packet information header.
+    PPI 83 "PPI";
+    /// Header of a packet logged by Linux netfilter.
+    NFLOG 84 "NFLOG";
+    /// Header of a packet logged by the BSD packet filter.
+    PFLOG 85 "PFLog";
+    /// IP over InfiniBand.
+    IPOIB 86 "IPoIB";
+    /// VXLAN with a protocol number (generic protocol extension).
+    VXLAN_GPE 87 "VXLANGPE";
+    /// Layer 2 tunneling protocol, versions 2 and 3.
+    L2TP 88 "L2TP";
+    /// Generic UDP encapsulation.
+    GUE 89 "GUE";
+    /// IPv6 over UDP through network address translators.
+    TEREDO 90 "Teredo";
+    /// Network service header.
+    NSH 91 "NSH";
+    /// Provider backbone bridge (IEEE 802.1ah).
+    PBB 92 "PBB";
 }
 
 impl LayersPath {

@@ -41,6 +41,7 @@ mod defrag;
 mod dhcpv4;
 mod dispatch;
 mod dns;
+mod dot11;
 mod eapol;
 mod encapsulation;
 mod error;
@@ -48,29 +49,43 @@ mod erspan;
 mod ethernet;
 mod ethernet_ctp;
 mod fast_path;
+mod fddi;
 mod geneve;
 mod gre;
 mod gtp;
+mod gue;
+mod hdlc;
 mod icmp;
 mod icmp_type;
 mod ip_extension;
+mod ip_in_ip;
+mod ipoib;
 mod ipv4;
 mod ipv6;
+mod l2tp;
 mod layer;
 mod llc;
 mod lldp;
 mod loopback;
 mod marks;
 mod mpls;
+mod nflog;
+mod nsh;
+mod pbb;
+mod pflog;
+mod ppi;
 mod ppp;
+mod pseudowire;
 mod sctp;
 mod sll;
 mod tcp;
+mod teredo;
 mod terminal;
 mod udp;
 mod udp_payload;
 mod vrrp;
 mod vxlan;
+mod vxlan_gpe;
 
 pub use address::IpAddress;
 pub use defrag::{DefragOptions, Defragmenter, Fragment, Reassembled, Reassembly};
@@ -124,6 +139,10 @@ pub struct DecoderOptions {
     /// UDP ports that carry MPLS, in addition to the well-known ports of other protocols; none by
     /// default.
     pub mpls_udp_ports: Vec<u16>,
+    /// Whether packets are decoded as the original does, for comparison with recorded values: no
+    /// link types, tunnels, and pseudowires that the original does not know, one level for IP in
+    /// IP and GTP-U, and every packet with an IPv6 fragment header a fragment. Default false.
+    pub recorded: bool,
 }
 
 impl DecoderOptions {
@@ -131,6 +150,13 @@ impl DecoderOptions {
     #[must_use]
     pub fn with_mpls_udp_port(mut self, port: u16) -> Self {
         self.mpls_udp_ports.push(port);
+        self
+    }
+
+    /// Sets [`recorded`](Self::recorded).
+    #[must_use]
+    pub const fn with_recorded(mut self, recorded: bool) -> Self {
+        self.recorded = recorded;
         self
     }
 }
@@ -167,7 +193,8 @@ impl Decoder {
     }
 
     /// Decodes a packet that a [`Defragmenter`] reassembled. Its path has a
-    /// [`Fragment`](Layer::FRAGMENT) layer after the first IPv4 header.
+    /// [`Fragment`](Layer::FRAGMENT) layer after the IP header that all
+    /// fragments had.
     ///
     /// # Errors
     ///

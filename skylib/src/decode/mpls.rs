@@ -1,7 +1,7 @@
 //! MPLS label stacks (RFC 3032).
 
 use super::cursor::{Cursor, Next};
-use super::{DecodeError, Layer};
+use super::{DecodeError, Layer, pseudowire};
 
 /// Decodes a whole label stack, one layer for each label; it ends its level.
 pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
@@ -18,11 +18,15 @@ pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
         }
     }
     cursor.end_level();
-    Ok(payload(cursor.rest()))
+    if cursor.options.recorded {
+        return Ok(payload(cursor.rest()));
+    }
+    Ok(pseudowire::payload(cursor))
 }
 
 /// Returns what follows the labels. They do not say, so anything that is not a plausible IP header
 /// is taken for Ethernet.
+// COMPAT: recorded values of the original, which knows no control words.
 fn payload(data: &[u8]) -> Next {
     match data {
         [first @ 0x45..=0x4f, _, l0, l1, rest @ ..] => {

@@ -50,6 +50,12 @@ pub(super) fn pppoe(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     decode(cursor)
 }
 
+/// Decodes a PPPoE header that is the outermost one.
+pub(super) fn pppoe_link(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
+    cursor.set_length(i64::from(cursor.wire_len));
+    pppoe(cursor)
+}
+
 /// PPPoE code of session data; other codes belong to discovery.
 const SESSION: u8 = 0;
 /// Address and control field of HDLC framing (RFC 1662).

@@ -14,12 +14,12 @@ fn by_port(port: u16, options: &DecoderOptions) -> Option<Layer> {
     if options.mpls_udp_ports.contains(&port) {
         return Some(Layer::MPLS);
     }
-    well_known(port)
+    well_known(port, options.recorded)
 }
 
 /// Returns the protocol of a well-known UDP port.
 #[inline]
-const fn well_known(port: u16) -> Option<Layer> {
+const fn well_known(port: u16, recorded: bool) -> Option<Layer> {
     Some(match port {
         53 => Layer::DNS,
         67 | 68 => Layer::DHCPV4,
@@ -32,6 +32,10 @@ const fn well_known(port: u16) -> Option<Layer> {
         5060 => Layer::SIP,
         6081 => Layer::GENEVE,
         6343 => Layer::SFLOW,
+        1701 if !recorded => Layer::L2TP,
+        3544 if !recorded => Layer::TEREDO,
+        4790 if !recorded => Layer::VXLAN_GPE,
+        6080 if !recorded => Layer::GUE,
         _ => return None,
     })
 }

@@ -70,6 +70,8 @@ pub use record::{
     Offload, RawPacket, RttMetric, TransportLayer, Wire,
 };
 pub use set::{FlowSet, MergeOptions, SortOrder};
-pub use stats::{FlowMessage, FlowStats, FlowTableStats, FragmentCounts, StopCounts};
+pub use stats::{
+    FlowMessage, FlowStats, FlowTableStats, FragmentCounts, LinkTypeCounts, StopCounts,
+};
 pub use table::{FlowScan, FlowTable};
 pub use tcp_metric::{TcpMetric, TcpMetricField};

@@ -95,7 +95,7 @@ fn offloaded_packets_without_lengths_are_whole() {
             paths(&encapsulations)[0].as_str(),
             encapsulations[0].network.unwrap().length
         ),
-        ("Ethernet/IPv6/TCP", 20)
+        ("Ethernet/IPv6/TCP", 60)
     );
 }
 

@@ -104,7 +104,7 @@ fn raw_ip_goes_by_its_first_nibble() {
     let (encapsulations, _) = decode_as(LinkType::IPV6, &ipv6(17, &udp(1, 2, b"abc")));
     assert_eq!(
         (paths(&encapsulations), encapsulations[0].length),
-        (vec!["IPv6/UDP".to_owned()], 11)
+        (vec!["IPv6/UDP".to_owned()], 51)
     );
     let (encapsulations, result) = decode_as(LinkType::RAW, &[0x25, 0, 0, 0]);
     assert!(encapsulations.is_empty());
@@ -193,6 +193,6 @@ fn unknown_link_types_are_reported() {
     );
     assert_eq!(
         result.unwrap_err().to_string(),
-        "link type 195 is not supported"
+        "link type 195 (IEEE802_15_4_WITHFCS) is not decoded"
     );
 }

@@ -3,8 +3,11 @@
 mod damage;
 mod ip;
 mod link;
+mod link_types;
 mod proptests;
+mod pseudowire;
 mod tunnel;
+mod tunnel_rules;
 
 use super::*;
 use crate::time::Timestamp;
@@ -46,6 +49,24 @@ fn decode_with(
 
 fn decode(data: &[u8]) -> (Encapsulations, Result<(), DecodeError>) {
     decode_as(LinkType::ETHERNET, data)
+}
+
+/// Decodes a frame as the original does.
+fn decode_recorded(data: &[u8]) -> (Encapsulations, Result<(), DecodeError>) {
+    decode_with(
+        DecoderOptions::default().with_recorded(true),
+        LinkType::ETHERNET,
+        data,
+        data.len() as u32,
+    )
+}
+
+/// Decodes all prefixes of a packet: none may panic.
+fn decode_prefixes(link_type: LinkType, data: &[u8]) {
+    for len in 0..data.len() {
+        let options = DecoderOptions::default();
+        let _ = decode_with(options, link_type, &data[..len], data.len() as u32);
+    }
 }
 
 fn paths(encapsulations: &Encapsulations) -> Vec<String> {

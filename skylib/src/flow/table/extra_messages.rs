@@ -54,8 +54,9 @@ impl FlowTable {
         let Some(message) = packet.data.get(start as usize..end as usize) else {
             return;
         };
-        // COMPAT: DNS shows the latest message, the others the message of the first packet.
-        if !is_first && layer != Layer::DNS {
+        // COMPAT: recorded values of the original, where only DNS shows the latest message.
+        let is_latest = layer == Layer::DNS || layer == Layer::DHCPV4 && !self.options.recorded;
+        if !is_first && !is_latest {
             return;
         }
         let entry = self.arena.get_mut(record);
@@ -103,7 +104,7 @@ impl FlowTable {
         };
         flow.ip_metric = rare.ip;
         if let Some(message) = &rare.extra_message {
-            message.fill(&mut flow);
+            message.fill(&mut flow, self.options.recorded);
         }
         flow
     }

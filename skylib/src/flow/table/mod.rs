@@ -165,7 +165,7 @@ impl FlowTable {
         });
         Self {
             seed: HashSeed::new(seed),
-            decoder: Decoder::new(options.decoder.clone()),
+            decoder: Decoder::new(options.decoder.clone().with_recorded(options.recorded)),
             filter: None,
             index: HashIndex::new(),
             arena: Arena::new(),

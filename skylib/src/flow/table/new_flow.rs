@@ -53,8 +53,12 @@ impl FlowTable {
             let ends = encapsulations.key_network(pending.part as usize);
             ends != Some((network.source, network.destination))
         });
-        let has_ip_metric =
-            self.options.ip_defrag && has_ip_metric(&encapsulations, pending.part as usize);
+        let has_ip_metric = self.options.ip_defrag
+            && has_ip_metric(
+                &encapsulations,
+                pending.part as usize,
+                self.options.recorded,
+            );
         self.first_encapsulations = encapsulations;
 
         let mut rare = Rare {

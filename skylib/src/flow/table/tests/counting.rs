@@ -139,7 +139,7 @@ fn a_header_inside_another_version_has_its_own_addresses() {
         &inner,
     ];
     let frame = ethernet(1, 2, 0x86dd, &outer.concat());
-    let mut table = table();
+    let mut table = recorded();
     feed(&mut table, 1, &frame);
     feed(&mut table, 2, &frame);
     let flow = only(&table);

@@ -1,0 +1,42 @@
+//! Generic UDP encapsulation (draft-ietf-intarea-gue), variants 0 and 1.
+
+use super::cursor::{Cursor, Next};
+use super::{DecodeError, Layer};
+
+/// Decodes a header; before a packet it ends its level.
+pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
+    let layer = Layer::GUE;
+    let first = cursor.rest().first().copied().unwrap_or_default();
+    // Variant 1 is an IP header without anything before it: its two bits are those of the version.
+    match first >> 4 {
+        4 => return direct(cursor, Next::Ipv4),
+        6 => return direct(cursor, Next::Ipv6),
+        0..4 => {}
+        _ => return Err(cursor.malformed(layer)),
+    }
+    let [_, protocol, _, _] = *cursor.fixed_header::<4>(layer)?;
+    let len = 4 + usize::from(first & 0x1f) * 4;
+    if cursor.rest().len() < len {
+        return Err(cursor.truncated(layer, len));
+    }
+    cursor.push(layer, len)?;
+    if first & CONTROL != 0 {
+        return Ok(Next::End);
+    }
+    cursor.set_tunnel_end(0);
+    match protocol {
+        4 | 41 | 47 | 94 | 97 | 137 => Ok(Next::IpProtocol(protocol)),
+        // "No next header".
+        59 => Ok(Next::End),
+        _ => cursor.unknown(u16::from(protocol)),
+    }
+}
+
+fn direct(cursor: &mut Cursor<'_, '_>, next: Next) -> Result<Next, DecodeError> {
+    cursor.push(Layer::GUE, 0)?;
+    cursor.set_tunnel_end(0);
+    Ok(next)
+}
+
+/// Bit C: a control message.
+const CONTROL: u8 = 0x20;

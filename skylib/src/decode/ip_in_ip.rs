@@ -1,0 +1,39 @@
+//! IP in IP (RFC 2003, 2473, 4213): the outer header ends its level.
+
+use super::cursor::{Cursor, Next};
+use super::{DecodeError, Layer, ipv4, ipv6};
+
+/// Decodes an IPv4 header behind another IP header.
+pub(super) fn v4(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
+    begin(cursor, Layer::IPV4, 4, 20)?;
+    ipv4::decode(cursor)
+}
+
+/// Decodes an IPv6 header behind another IP header.
+pub(super) fn v6(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
+    begin(cursor, Layer::IPV6, 6, 40)?;
+    ipv6::decode(cursor)
+}
+
+/// Ends the level, if a header of this version and length follows: otherwise the outer flow is all
+/// that is known.
+fn begin(
+    cursor: &mut Cursor<'_, '_>,
+    layer: Layer,
+    version: u8,
+    header_len: usize,
+) -> Result<(), DecodeError> {
+    // COMPAT: recorded values of the original, whose flow has the outer addresses and the ports
+    // inside.
+    if cursor.options.recorded {
+        return Ok(());
+    }
+    match cursor.rest() {
+        [first, ..] if first >> 4 != version => Err(cursor.malformed(layer)),
+        rest if rest.len() < header_len => Err(cursor.truncated(layer, header_len)),
+        _ => {
+            cursor.end_level();
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! Network service header (RFC 8300).
+
+use super::cursor::{Cursor, Next};
+use super::{DecodeError, Layer};
+
+/// Decodes a header with its context; it ends its level.
+pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
+    let layer = Layer::NSH;
+    let [_, length, _, protocol, ..] = *cursor.fixed_header::<8>(layer)?;
+    let len = usize::from(length & 0x3f) * 4;
+    if len < 8 {
+        return Err(cursor.malformed(layer));
+    }
+    if cursor.rest().len() < len {
+        return Err(cursor.truncated(layer, len));
+    }
+    cursor.push(layer, len)?;
+    cursor.end_level();
+    match protocol {
+        1 => Ok(Next::Ipv4),
+        2 => Ok(Next::Ipv6),
+        3 => Ok(Next::Frame),
+        4 => Ok(Next::EtherType(0x894f)),
+        5 => Ok(Next::EtherType(0x8847)),
+        _ => cursor.unknown(u16::from(protocol)),
+    }
+}

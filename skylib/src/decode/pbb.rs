@@ -1,0 +1,12 @@
+//! Service tag of a provider backbone bridge (IEEE 802.1ah, 9.7).
+
+use super::cursor::{Cursor, Next};
+use super::{DecodeError, Layer};
+
+/// Decodes a service tag, behind which the frame of the customer follows; it ends its level.
+pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
+    cursor.fixed_header::<4>(Layer::PBB)?;
+    cursor.push(Layer::PBB, 4)?;
+    cursor.end_level();
+    Ok(Next::Frame)
+}

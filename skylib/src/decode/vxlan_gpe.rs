@@ -1,0 +1,27 @@
+//! VXLAN with the generic protocol extension (draft-ietf-nvo3-vxlan-gpe).
+
+use super::cursor::{Cursor, Next};
+use super::{DecodeError, Layer};
+
+/// Decodes a header; it ends its level.
+pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
+    let [flags, _, _, protocol, v0, v1, v2, _] = *cursor.fixed_header::<8>(Layer::VXLAN_GPE)?;
+    cursor.push(Layer::VXLAN_GPE, 8)?;
+    cursor.set_tunnel_end(u32::from_be_bytes([0, v0, v1, v2]));
+    if flags & MANAGEMENT != 0 {
+        return Ok(Next::End);
+    }
+    match (flags & HAS_PROTOCOL, protocol) {
+        // Without the flag, the header is that of VXLAN.
+        (0, _) | (_, 3) => Ok(Next::Frame),
+        (_, 1) => Ok(Next::Ipv4),
+        (_, 2) => Ok(Next::Ipv6),
+        (_, 4) => Ok(Next::EtherType(0x894f)),
+        _ => cursor.unknown(u16::from(protocol)),
+    }
+}
+
+/// Bit P: the next protocol is given.
+const HAS_PROTOCOL: u8 = 0x04;
+/// Bit O: the payload is a message of operations and management.
+const MANAGEMENT: u8 = 0x01;
