@@ -10,14 +10,15 @@ use std::process::{Command, Output};
 use serde_json::{Value, json};
 
 /// Prefixes of the names of cases whose rules are complete.
-const COMPLETE: [&str; 1] = ["a"];
+const COMPLETE: [&str; 3] = ["a", "f", "r-"];
 
-/// Cases of [`COMPLETE`] that need a rule of another section.
-const PENDING: [&str; 0] = [];
+/// Cases of [`COMPLETE`] without their rule: the interfaces of a pcapng file do not tell flows apart.
+const PENDING: [&str; 1] = ["a15-two-interfaces"];
 
 #[test]
 fn truth_cases() {
-    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../skylib/tests/data/truth/truth-cases.json");
+    let own =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../skylib/tests/data/truth/truth-cases.json");
     let other = std::env::var_os("TRUTH_CASES").map(PathBuf::from);
     let runs_all = other.is_some();
     let path = other.unwrap_or(own);
@@ -89,7 +90,9 @@ fn sorted(records: Vec<Value>) -> Vec<String> {
 
 fn texts(list: &Value) -> Vec<String> {
     let texts = list.as_array().into_iter().flatten();
-    texts.map(|text| text.as_str().unwrap().to_owned()).collect()
+    texts
+        .map(|text| text.as_str().unwrap().to_owned())
+        .collect()
 }
 
 /// Compares exit status and messages.
@@ -114,8 +117,15 @@ fn check_output(case: &Value, output: &Output, faults: &mut Vec<String>) {
 /// Compares the records of a case.
 fn check(case: &Value, records: &[Value]) -> Vec<String> {
     let mut faults = Vec::new();
-    if case["count"].as_u64().is_some_and(|count| count != records.len() as u64) {
-        faults.push(format!("{} records instead of {}", records.len(), case["count"]));
+    if case["count"]
+        .as_u64()
+        .is_some_and(|count| count != records.len() as u64)
+    {
+        faults.push(format!(
+            "{} records instead of {}",
+            records.len(),
+            case["count"]
+        ));
     }
     let mut uuids: Vec<&Value> = records.iter().map(|record| &record["UUID"]).collect();
     uuids.sort_by_key(|uuid| uuid.to_string());
@@ -126,7 +136,9 @@ fn check(case: &Value, records: &[Value]) -> Vec<String> {
     let mut named: HashMap<&str, &Value> = HashMap::new();
     let wanted = case["flows"].as_array().unwrap();
     let found = |want: &Value| -> Vec<&Value> {
-        let is = |record: &&Value| fields(&want["where"]).all(|(path, value)| same(value, at(record, path)));
+        let is = |record: &&Value| {
+            fields(&want["where"]).all(|(path, value)| same(value, at(record, path)))
+        };
         records.iter().filter(is).collect()
     };
     for want in wanted {
@@ -139,7 +151,10 @@ fn check(case: &Value, records: &[Value]) -> Vec<String> {
                 let got = at(record, path);
                 if !same(value, got) {
                     let got = got.unwrap_or(&Value::Null);
-                    faults.push(format!("{path}: {got} instead of {value} [{}]", want["where"]));
+                    faults.push(format!(
+                        "{path}: {got} instead of {value} [{}]",
+                        want["where"]
+                    ));
                 }
             }
         }
@@ -151,9 +166,17 @@ fn check(case: &Value, records: &[Value]) -> Vec<String> {
         let Some(parent) = want["parent"].as_str() else {
             continue;
         };
-        let uuid = named.get(parent).map_or(json!(""), |record| record["UUID"].clone());
-        if found(want).iter().any(|record| record["ParentUUID"] != uuid) {
-            faults.push(format!("ParentUUID of {} is not that of {parent:?}", want["where"]));
+        let uuid = named
+            .get(parent)
+            .map_or(json!(""), |record| record["UUID"].clone());
+        if found(want)
+            .iter()
+            .any(|record| record["ParentUUID"] != uuid)
+        {
+            faults.push(format!(
+                "ParentUUID of {} is not that of {parent:?}",
+                want["where"]
+            ));
         }
     }
     faults.extend(check_lists(case, records, &named));
@@ -174,13 +197,17 @@ fn check_lists(case: &Value, records: &[Value], named: &HashMap<&str, &Value>) -
         let one = by_name(name).and_then(|record| at(record, field));
         let two = by_name(other).and_then(|record| at(record, other_field));
         if one.is_none() || one != two {
-            faults.push(format!("{field} of {name}: {one:?}; {other_field} of {other}: {two:?}"));
+            faults.push(format!(
+                "{field} of {name}: {one:?}; {other_field} of {other}: {two:?}"
+            ));
         }
     }
     for kind in ["equal", "distinct"] {
         for list in case[kind].as_array().into_iter().flatten() {
             let list = texts(list);
-            let values = list[1..].iter().map(|name| at(named.get(name.as_str())?, &list[0]));
+            let values = list[1..]
+                .iter()
+                .map(|name| at(named.get(name.as_str())?, &list[0]));
             let mut values: Vec<String> = values.map(|value| format!("{value:?}")).collect();
             values.sort();
             values.dedup();
@@ -199,10 +226,12 @@ fn fields(object: &Value) -> impl Iterator<Item = (&String, &Value)> {
 
 /// Returns the value at a dotted path; indexes of lists are numbers.
 fn at<'a>(record: &'a Value, path: &str) -> Option<&'a Value> {
-    let found = path.split('.').try_fold(record, |value, part| match value {
-        Value::Array(list) => list.get(part.parse::<usize>().ok()?),
-        other => other.get(part),
-    })?;
+    let found = path
+        .split('.')
+        .try_fold(record, |value, part| match value {
+            Value::Array(list) => list.get(part.parse::<usize>().ok()?),
+            other => other.get(part),
+        })?;
     (!found.is_null()).then_some(found)
 }
 
@@ -216,7 +245,9 @@ fn same(want: &Value, got: Option<&Value>) -> bool {
         Value::Object(want) => {
             if let Some(text) = want.get("re") {
                 let text = regex::Regex::new(text.as_str().unwrap()).unwrap();
-                return got.and_then(Value::as_str).is_some_and(|got| text.is_match(got));
+                return got
+                    .and_then(Value::as_str)
+                    .is_some_and(|got| text.is_match(got));
             }
             if let Some(list) = want.get("in") {
                 return list.as_array().unwrap().iter().any(|one| same(one, got));

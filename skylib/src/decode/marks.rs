@@ -13,6 +13,7 @@ pub struct Marks {
     gre_key: u32,
     if_index: u32,
     tunnel: u32,
+    service: u32,
     labels: [u32; Self::MAX_LABELS],
     arp: ArpHeader,
 }
@@ -92,10 +93,28 @@ impl Marks {
         self.labels.get(..usize::from(count)).unwrap_or_default()
     }
 
-    /// Returns the identifier of a one-way UDP tunnel that ends the level: GTP-U or L2TP.
+    /// Returns the tunnel endpoint identifier of the GTP-U header that ends the level.
     #[must_use]
-    pub fn tunnel(&self) -> Option<u32> {
-        self.has(KNOWN_TUNNEL).then_some(self.tunnel)
+    pub fn teid(&self) -> Option<u32> {
+        self.has(KNOWN_TEID).then_some(self.tunnel)
+    }
+
+    /// Returns tunnel and session of the L2TP header that ends the level.
+    #[must_use]
+    pub fn session(&self) -> Option<u32> {
+        self.has(KNOWN_SESSION).then_some(self.tunnel)
+    }
+
+    /// Returns the service instance of a provider backbone bridge (I-SID).
+    #[must_use]
+    pub fn service_instance(&self) -> Option<u32> {
+        self.has(KNOWN_SERVICE_INSTANCE).then_some(self.service)
+    }
+
+    /// Returns the service path of a network service header.
+    #[must_use]
+    pub fn service_path(&self) -> Option<u32> {
+        self.has(KNOWN_SERVICE_PATH).then_some(self.service)
     }
 
     /// Returns the ARP packet.
@@ -146,10 +165,28 @@ impl Marks {
         self.known |= KNOWN_IF_INDEX;
     }
 
-    /// Sets [`tunnel`](Self::tunnel).
-    pub(super) const fn set_tunnel(&mut self, id: u32) {
+    /// Sets [`teid`](Self::teid).
+    pub(super) const fn set_teid(&mut self, id: u32) {
         self.tunnel = id;
-        self.known |= KNOWN_TUNNEL;
+        self.known |= KNOWN_TEID;
+    }
+
+    /// Sets [`session`](Self::session).
+    pub(super) const fn set_session(&mut self, id: u32) {
+        self.tunnel = id;
+        self.known |= KNOWN_SESSION;
+    }
+
+    /// Sets [`service_instance`](Self::service_instance).
+    pub(super) const fn set_service_instance(&mut self, id: u32) {
+        self.service = id;
+        self.known |= KNOWN_SERVICE_INSTANCE;
+    }
+
+    /// Sets [`service_path`](Self::service_path).
+    pub(super) const fn set_service_path(&mut self, id: u32) {
+        self.service = id;
+        self.known |= KNOWN_SERVICE_PATH;
     }
 
     /// Adds an MPLS label, inside the earlier ones.
@@ -229,7 +266,9 @@ impl PartialEq for Marks {
             && self.gre_key() == other.gre_key()
             && self.pppoe() == other.pppoe()
             && self.if_index() == other.if_index()
-            && self.tunnel() == other.tunnel()
+            && (self.teid(), self.session()) == (other.teid(), other.session())
+            && self.service_instance() == other.service_instance()
+            && self.service_path() == other.service_path()
             && self.labels() == other.labels()
             && self.arp() == other.arp()
     }
@@ -244,8 +283,11 @@ const KNOWN_GRE_KEY: u16 = 0x08;
 const KNOWN_PPPOE: u16 = 0x10;
 const KNOWN_IF_INDEX: u16 = 0x20;
 const KNOWN_LABELS: u16 = 0x40;
-const KNOWN_TUNNEL: u16 = 0x80;
+const KNOWN_TEID: u16 = 0x80;
 const KNOWN_ARP: u16 = 0x100;
+const KNOWN_SESSION: u16 = 0x200;
+const KNOWN_SERVICE_INSTANCE: u16 = 0x400;
+const KNOWN_SERVICE_PATH: u16 = 0x800;
 
 #[cfg(test)]
 mod tests {

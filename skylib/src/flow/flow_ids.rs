@@ -151,7 +151,8 @@ impl IdentityMarks<'_> {
         if !self.capture_id.is_empty() {
             list(5, &[self.capture_id.as_bytes()]);
         }
-        if let Some(id) = self.marks.and_then(Marks::tunnel) {
+        let tunnel = |marks: &Marks| marks.teid().or(marks.session());
+        if let Some(id) = self.marks.and_then(tunnel) {
             list(7, &[&id.to_be_bytes()]);
         }
     }

@@ -77,8 +77,14 @@ pub(super) fn extras(
             u64::from(ends[0].min(ends[1])) << 32 | u64::from(ends[0].max(ends[1])),
         );
     }
-    if let Some(id) = marks.tunnel() {
+    if let Some(id) = marks.teid().or(marks.session()) {
         add(10, u64::from(id) | direction);
+    }
+    if let Some(instance) = marks.service_instance() {
+        add(13, instance.into());
+    }
+    if let Some(path) = marks.service_path() {
+        add(14, path.into());
     }
     hash
 }
@@ -94,7 +100,7 @@ pub(super) fn around(
 ) -> Option<Around> {
     let labels = part.marks.labels();
     let has_labels = !labels.is_empty() && !ignore.contains(KeyIgnore::MPLS);
-    let (kind, identifier) = match part.marks.tunnel() {
+    let (kind, identifier) = match part.marks.teid().or(part.marks.session()) {
         _ if has_labels => (
             11,
             labels

@@ -77,8 +77,10 @@ impl FlowTable {
             let [ab, ba] = &pairing.marks;
             wire.mpls = ab.labels().to_vec();
             wire.ba_mpls = ba.labels().to_vec();
-            wire.teid = ab.tunnel().unwrap_or(0);
-            wire.ba_teid = ba.tunnel().unwrap_or(0);
+            wire.teid = ab.teid().unwrap_or(0);
+            wire.ba_teid = ba.teid().unwrap_or(0);
+            wire.session = ab.session().unwrap_or(0);
+            wire.ba_session = ba.session().unwrap_or(0);
             if pairing.parents[1] != 0 {
                 wire.ba_parent_uuid = hex_text(pairing.parents[1]);
             }
@@ -106,7 +108,10 @@ fn fill_own(wire: &mut Wire, marks: &Marks) {
     wire.ip_protocol = marks.ip_protocol().unwrap_or(0).into();
     wire.spi = marks.spi().unwrap_or(0);
     wire.gre_key = marks.gre_key();
-    wire.teid = marks.tunnel().unwrap_or(0);
+    wire.teid = marks.teid().unwrap_or(0);
+    wire.session = marks.session().unwrap_or(0);
+    wire.service_instance = marks.service_instance().unwrap_or(0);
+    wire.service_path = marks.service_path().unwrap_or(0);
     let tag = marks.link_tag().unwrap_or(0);
     let ether_type = tag.checked_sub(0x10000).filter(|number| *number < 0x10000);
     wire.ether_type = i64::try_from(ether_type.unwrap_or(tag)).unwrap_or(0);
