@@ -2,7 +2,7 @@
 
 use super::{
     DecodeError, DecoderOptions, Encapsulation, Encapsulations, Fragment, IcmpHeader, IpAddress,
-    Layer, LinkHeader, LinkType, NetworkHeader, NetworkProtocol, TcpFlags, TransportHeader,
+    Layer, LinkHeader, LinkType, Marks, NetworkHeader, NetworkProtocol, TcpFlags, TransportHeader,
     TransportProtocol,
 };
 
@@ -36,10 +36,13 @@ pub(super) struct Cursor<'a, 'p> {
     starts_new_level: bool,
     /// Innermost header so far, which announces the next one.
     announcer: Layer,
-    /// Whether the packet was reassembled from fragments of its first IPv4 datagram.
+    /// Whether the packet was reassembled from fragments, and the header that was in all of them
+    /// has not been found yet.
     pub(super) is_reassembled: bool,
     /// Whether an IPv4 header was found.
     pub(super) has_ipv4: bool,
+    /// Start of the innermost IPv6 header; `None` if none was found.
+    pub(super) ipv6_offset: Option<usize>,
 }
 
 /// First headers of each protocol in the current level. Which of them represents the level is
@@ -114,6 +117,7 @@ impl<'a, 'p> Cursor<'a, 'p> {
             announcer: Layer::ETHERNET,
             is_reassembled: false,
             has_ipv4: false,
+            ipv6_offset: None,
         }
     }
 
@@ -320,6 +324,8 @@ impl<'a, 'p> Cursor<'a, 'p> {
             destination: 0,
             flags: TcpFlags::default(),
             sequence: 0,
+            acknowledgment: 0,
+            options_len: 0,
             payload_offset,
             payload_len: 0,
         });
@@ -354,14 +360,39 @@ impl<'a, 'p> Cursor<'a, 'p> {
         self.end_level();
     }
 
-    /// Stores that the rest is the payload of a fragment whose IPv4 header starts at `header`.
-    pub(super) fn set_fragment(&mut self, header: usize) {
+    /// Stores that the rest is the payload of a fragment whose IP header starts at `header`, and
+    /// the fragment header of IPv6 at `extension`, which is 0 for IPv4.
+    pub(super) fn set_fragment(&mut self, header: usize, extension: usize) {
         self.encapsulations.fragment = Some(Fragment {
             outermost: self.encapsulations.first_network.unwrap_or_default(),
             header: header as u32,
+            extension: extension as u32,
             payload: self.offset as u32,
             end: self.end as u32,
         });
+    }
+
+    /// Returns the identifiers of the current level.
+    pub(super) const fn marks(&mut self) -> &mut Marks {
+        &mut self.level.marks
+    }
+
+    /// Stores the EtherType of what follows, unless a new level begins or an outer header has named it.
+    pub(super) fn note_ether_type(&mut self, value: u16) {
+        if !self.starts_new_level && self.level.marks.link_tag().is_none() {
+            self.level.marks.set_link_tag(0x10000 + u64::from(value));
+        }
+    }
+
+    /// Stores the security parameter index that is `at` bytes behind the start of the next header.
+    pub(super) fn note_spi(&mut self, at: usize) {
+        if let Some(spi) = self
+            .rest()
+            .get(at..)
+            .and_then(|rest| rest.first_chunk::<4>())
+        {
+            self.level.marks.set_spi(u32::from_be_bytes(*spi));
+        }
     }
 
     /// Stores that the rest is a terminal protocol.
@@ -400,6 +431,10 @@ impl<'a, 'p> Cursor<'a, 'p> {
             .icmpv4
             .map(|header| header.key(NetworkProtocol::Ipv4))
             .or_else(|| first.icmpv6.map(|header| header.key(NetworkProtocol::Ipv6)));
+        let has_ports_or_icmp = level.transport.is_some() || level.icmp_key.is_some();
+        level
+            .marks
+            .retain(level.network.is_some(), has_ports_or_icmp);
         let makes_flow = level.link.is_some() || level.network.is_some();
         match self.encapsulations.levels.get_mut(self.encapsulations.len) {
             Some(slot) if makes_flow => {

@@ -1,6 +1,6 @@
 //! Fields of DHCPv4 messages (RFC 2131).
 
-/// Fixed fields of a DHCPv4 message.
+/// Fixed fields of a DHCPv4 message, and its options.
 ///
 /// ```
 /// let mut bytes = [0; 240];
@@ -22,10 +22,17 @@ pub struct Dhcpv4Message<'a> {
     pub seconds: u16,
     /// Flags; the highest bit requests a broadcast reply.
     pub flags: u16,
+    /// Addresses of the client (its own), of the client (offered), of the server, and of the relay
+    /// agent; zeros if there is none.
+    pub addresses: [[u8; 4]; 4],
+    /// Hardware address of the client, padded with zeros.
+    pub hardware: &'a [u8; 16],
     /// Name of the server, padded with zeros.
     pub server_name: &'a [u8; 64],
     /// Name of the boot file, padded with zeros.
     pub file: &'a [u8; 128],
+    /// Options behind the magic cookie (RFC 2132).
+    options: &'a [u8],
 }
 
 impl<'a> Dhcpv4Message<'a> {
@@ -36,15 +43,42 @@ impl<'a> Dhcpv4Message<'a> {
     #[must_use]
     pub fn new(data: &'a [u8]) -> Option<Self> {
         let [_, _, hardware_len, hops, x0, x1, x2, x3, s0, s1, f0, f1] = *data.first_chunk()?;
+        let address = |at: usize| data.get(at..)?.first_chunk().copied();
         Some(Self {
             hardware_len,
             hops,
             transaction: u32::from_be_bytes([x0, x1, x2, x3]),
             seconds: u16::from_be_bytes([s0, s1]),
             flags: u16::from_be_bytes([f0, f1]),
+            addresses: [address(12)?, address(16)?, address(20)?, address(24)?],
+            hardware: data.get(28..)?.first_chunk()?,
             server_name: data.get(44..)?.first_chunk()?,
             file: data.get(108..)?.first_chunk()?,
+            options: data.get(Self::LEN + 4..).unwrap_or_default(),
         })
+    }
+
+    /// Returns the value of the first option with this code; `None` if there is none, or if an
+    /// option before it is truncated.
+    #[must_use]
+    pub fn option(&self, code: u8) -> Option<&'a [u8]> {
+        let mut options = self.options;
+        loop {
+            options = match *options {
+                // Padding.
+                [0, ref rest @ ..] => rest,
+                // End.
+                [255, ..] => return None,
+                [kind, len, ref rest @ ..] => {
+                    let (value, rest) = rest.split_at_checked(usize::from(len))?;
+                    if kind == code {
+                        return Some(value);
+                    }
+                    rest
+                }
+                _ => return None,
+            };
+        }
     }
 }
 
@@ -61,6 +95,23 @@ mod tests {
         assert_eq!((message.seconds, message.flags), (0x0809, 0x0a0b));
         assert_eq!((message.server_name[0], message.server_name[63]), (44, 107));
         assert_eq!((message.file[0], message.file[127]), (108, 235));
+        assert_eq!(message.addresses[0], [12, 13, 14, 15]);
+        assert_eq!(message.addresses[3], [24, 25, 26, 27]);
+        assert_eq!((message.hardware[0], message.hardware[15]), (28, 43));
         assert_eq!(Dhcpv4Message::new(&data[..Dhcpv4Message::LEN - 1]), None);
+    }
+
+    #[test]
+    fn options_are_found_behind_others_and_padding() {
+        let mut data = vec![0; 240];
+        data.extend([53, 1, 2, 0, 0, 12, 2, b'a', b'b', 255, 54, 1, 9]);
+        let message = Dhcpv4Message::new(&data).unwrap();
+        assert_eq!(message.option(53), Some(&[2][..]));
+        assert_eq!(message.option(12), Some(&b"ab"[..]));
+        assert_eq!(message.option(54), None);
+        for len in 236..data.len() {
+            let message = Dhcpv4Message::new(&data[..len]).unwrap();
+            assert!(message.option(99).is_none());
+        }
     }
 }

@@ -54,6 +54,8 @@ pub struct DnsResource<'a> {
     pub ttl: u32,
     /// Length of the data in bytes.
     pub data_len: u16,
+    /// Bytes of the data.
+    pub bytes: &'a [u8],
     /// Data; `None` if the type is not supported or the data is not valid for it.
     pub data: Option<DnsData<'a>>,
 }
@@ -148,6 +150,7 @@ impl<'a> DnsMessage<'a> {
                 class,
                 ttl,
                 data_len,
+                bytes,
                 data,
             })
         })

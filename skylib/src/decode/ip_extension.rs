@@ -17,11 +17,23 @@ pub(super) fn options(cursor: &mut Cursor<'_, '_>, layer: Layer) -> Result<Next,
 pub(super) fn fragment(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     let header = Ipv6FragmentHeaderSlice::from_slice(cursor.rest())
         .map_err(|error| cursor.truncated(Layer::IPV6_FRAGMENT, error.required_len))?;
+    let offset = cursor.offset();
     cursor.push(Layer::IPV6_FRAGMENT, header.slice().len())?;
+    cursor.marks().set_ip_protocol(header.next_header().0);
     // COMPAT: Skydive does not reassemble IPv6 fragments and treats even a whole datagram with
     // this header as a fragment.
-    if cursor.options.recorded || header.is_fragmenting_payload() {
+    if cursor.options.recorded {
         return Ok(Next::Terminal(Layer::FRAGMENT));
+    }
+    if header.is_fragmenting_payload() {
+        // Inside IPv4, only fragments of the IPv4 datagram are reassembled.
+        if let (Some(ipv6), false) = (cursor.ipv6_offset, cursor.has_ipv4) {
+            cursor.set_fragment(ipv6, offset);
+        }
+        return Ok(Next::Terminal(Layer::FRAGMENT));
+    }
+    if !cursor.has_ipv4 && std::mem::take(&mut cursor.is_reassembled) {
+        cursor.push(Layer::FRAGMENT, 0)?;
     }
     // A whole datagram (RFC 6946).
     Ok(Next::Ipv6NextHeader(header.next_header().0))
@@ -34,6 +46,7 @@ pub(super) fn authentication(cursor: &mut Cursor<'_, '_>) -> Result<Next, Decode
         err::ip_auth::HeaderSliceError::Len(len) => cursor.truncated(layer, len.required_len),
         err::ip_auth::HeaderSliceError::Content(_) => cursor.malformed(layer),
     })?;
+    cursor.note_spi(4);
     cursor.push(layer, header.slice().len())?;
     Ok(Next::Ipv6NextHeader(header.next_header().0))
 }

@@ -33,13 +33,14 @@ pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     )?;
     cursor.add_network(network);
     let header = header?;
-    if is_first && cursor.is_reassembled {
+    if is_first && std::mem::take(&mut cursor.is_reassembled) {
         cursor.push(Layer::FRAGMENT, 0)?;
     }
     if header.is_fragmenting_payload() {
+        cursor.marks().set_ip_protocol(header.protocol().0);
         // A fragment with the "don't fragment" flag contradicts itself and is not reassembled.
         if is_first && !header.dont_fragment() {
-            cursor.set_fragment(offset);
+            cursor.set_fragment(offset, 0);
         }
         return Ok(Next::Terminal(Layer::FRAGMENT));
     }

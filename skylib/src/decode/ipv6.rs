@@ -30,6 +30,7 @@ pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     let length = counted_header + payload_len;
     cursor.set_length(length as i64);
     cursor.limit(fixed.len() + payload_len);
+    cursor.ipv6_offset = Some(cursor.offset());
     cursor.push(Layer::IPV6, fixed.len())?;
     cursor.add_network(NetworkHeader {
         protocol: NetworkProtocol::Ipv6,

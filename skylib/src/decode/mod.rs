@@ -67,6 +67,7 @@ mod layer;
 mod llc;
 mod lldp;
 mod loopback;
+mod marks;
 mod mpls;
 mod nflog;
 mod nsh;
@@ -97,6 +98,7 @@ pub use encapsulation::{
 pub use error::DecodeError;
 pub use icmp_type::{IcmpEcho, IcmpHeader, IcmpType};
 pub use layer::{Layer, LayerParseError, LayersPath};
+pub use marks::{ArpHeader, Marks};
 pub use vrrp::VrrpMessage;
 
 use cursor::Cursor;
@@ -191,7 +193,8 @@ impl Decoder {
     }
 
     /// Decodes a packet that a [`Defragmenter`] reassembled. Its path has a
-    /// [`Fragment`](Layer::FRAGMENT) layer after the first IPv4 header.
+    /// [`Fragment`](Layer::FRAGMENT) layer after the IP header that all
+    /// fragments had.
     ///
     /// # Errors
     ///

@@ -31,6 +31,7 @@ mod field;
 mod flow_ids;
 mod heap_size;
 mod key;
+mod key_extras;
 mod key_ignore;
 mod memory_hint;
 mod message;
@@ -69,6 +70,8 @@ pub use record::{
     Offload, RawPacket, RttMetric, TransportLayer, Wire,
 };
 pub use set::{FlowSet, MergeOptions, SortOrder};
-pub use stats::{FlowMessage, FlowStats, FlowTableStats, FragmentCounts, StopCounts};
+pub use stats::{
+    FlowMessage, FlowStats, FlowTableStats, FragmentCounts, LinkTypeCounts, StopCounts,
+};
 pub use table::{FlowScan, FlowTable};
 pub use tcp_metric::{TcpMetric, TcpMetricField};

@@ -54,7 +54,7 @@ pub struct FlowTableOptions {
     /// Whether TCP streams are tracked: [`TcpMetric`](super::TcpMetric) then counts reordered and
     /// missing segments and whether start and end were seen. It covers completed streams.
     pub reassemble_tcp: bool,
-    /// Whether IPv4 fragments are reassembled; IPv4 flows then have an
+    /// Whether IP fragments are reassembled; IP flows then have an
     /// [`IpMetric`](super::IpMetric).
     pub ip_defrag: bool,
     /// Application layers whose messages are added to flow records.

@@ -8,6 +8,7 @@ use super::protobuf::wire_message;
 use super::record::Flow;
 use super::setters::setters;
 use crate::decode::DecodeError;
+use crate::packet::LinkType;
 use crate::value::Text;
 
 /// Counters of a flow table since it was created, except `flows` and `bytes`: its current size.
@@ -64,6 +65,8 @@ pub struct FragmentCounts {
 pub struct StopCounts {
     /// Link type that is not supported.
     pub link_type: u64,
+    /// The same by number.
+    pub link_types: LinkTypeCounts,
     /// Truncated header.
     pub truncated: u64,
     /// Malformed header.
@@ -72,6 +75,31 @@ pub struct StopCounts {
     pub unknown_protocol: u64,
     /// More nested headers than the decoder's limit.
     pub too_deep: u64,
+}
+
+/// Packets by link type, of the first four link types that are not supported.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LinkTypeCounts([(u16, u64); 4]);
+
+impl LinkTypeCounts {
+    /// Returns the link types and the numbers of their packets.
+    pub fn iter(&self) -> impl Iterator<Item = (LinkType, u64)> + use<> {
+        let counts = self.0.into_iter().filter(|(_, count)| *count > 0);
+        counts.map(|(number, count)| (LinkType(number), count))
+    }
+
+    /// Adds packets of a link type.
+    const fn add(&mut self, link_type: LinkType, count: u64) {
+        let mut at = 0;
+        while at < self.0.len() {
+            if self.0[at].1 == 0 || self.0[at].0 == link_type.0 {
+                self.0[at].0 = link_type.0;
+                self.0[at].1 += count;
+                return;
+            }
+            at += 1;
+        }
+    }
 }
 
 impl AddAssign for FlowTableStats {
@@ -98,6 +126,9 @@ impl AddAssign for FlowTableStats {
 impl AddAssign for StopCounts {
     fn add_assign(&mut self, other: Self) {
         self.link_type += other.link_type;
+        for (link_type, count) in other.link_types.iter() {
+            self.link_types.add(link_type, count);
+        }
         self.truncated += other.truncated;
         self.malformed += other.malformed;
         self.unknown_protocol += other.unknown_protocol;
@@ -109,7 +140,10 @@ impl StopCounts {
     /// Counts a packet whose decoding stopped with this error.
     pub(super) const fn count(&mut self, error: DecodeError) {
         let counter = match error {
-            DecodeError::LinkType(_) => &mut self.link_type,
+            DecodeError::LinkType(number) => {
+                self.link_types.add(LinkType(number), 1);
+                &mut self.link_type
+            }
             DecodeError::Truncated { .. } => &mut self.truncated,
             DecodeError::UnknownProtocol { .. } => &mut self.unknown_protocol,
             DecodeError::TooDeep { .. } => &mut self.too_deep,
@@ -208,6 +242,23 @@ mod tests {
             r#""PacketsDropped":0,"PacketsReceived":0}"#
         );
         assert_eq!(serde_json::to_string(&stats).unwrap(), wanted);
+    }
+
+    #[test]
+    fn link_types_are_counted_by_number() {
+        let mut counts = StopCounts::default();
+        for number in [189, 195, 189, 1, 2, 3] {
+            counts.count(DecodeError::LinkType(number));
+        }
+        let mut sum = counts;
+        sum += counts;
+        assert_eq!(sum.link_type, 12);
+        let counted: Vec<_> = sum.link_types.iter().collect();
+        let wanted = [(189, 4), (195, 2), (1, 2), (2, 2)];
+        assert_eq!(
+            counted,
+            wanted.map(|(number, count)| (LinkType(number), count))
+        );
     }
 
     #[test]

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::bail;
 use clap::{Args, ValueEnum, value_parser};
 use skylib::capture::{BpfCompiler, BpfFilter, PcapFile, Replay, ReplayedFlows};
+use skylib::decode::DecodeError;
 use skylib::flow::{
     CsvColumns, ExtraLayers, FlowTableOptions, FlowTableStats, KeyIgnore, LayerKeyMode,
 };
@@ -65,7 +66,7 @@ pub(crate) struct FlowsArgs {
     #[arg(long)]
     extra_rtt_metric: bool,
 
-    /// Reassemble IPv4 fragments.
+    /// Reassemble IP fragments.
     #[arg(long)]
     ip_defrag: bool,
 
@@ -192,7 +193,20 @@ fn work(args: &FlowsArgs, out: &mut (dyn Write + Send), report: &mut Report) -> 
             "{flows} flows were printed early because the flow table reached {bytes} bytes (--max-bytes)"
         ));
     }
-    end.map_err(anyhow::Error::from).and(outcome)
+    end.map_err(anyhow::Error::from).and(outcome)?;
+    refuse_unknown_link_types(&stats)
+}
+
+/// Fails if no packet has a link type that can be decoded.
+fn refuse_unknown_link_types(stats: &FlowTableStats) -> anyhow::Result<()> {
+    if stats.packets == 0 || stats.stopped.link_type < stats.packets {
+        return Ok(());
+    }
+    let link_types = stats.stopped.link_types.iter();
+    let errors: Vec<String> = link_types
+        .map(|(link_type, _)| DecodeError::LinkType(link_type.0).to_string())
+        .collect();
+    bail!(errors.join(", "))
 }
 
 /// Rejects options that contradict each other.
@@ -255,6 +269,10 @@ fn summary(stats: &FlowTableStats, filtered: u64) -> String {
     for (what, count) in left_out.iter().filter(|(_, count)| *count > 0) {
         // Writing to a string does not fail.
         write!(line, " {what} {count}").ok();
+    }
+    for (link_type, count) in stopped.link_types.iter() {
+        let (number, name) = (link_type.0, link_type.name());
+        write!(line, " link_type_{number}_{name} {count}").ok();
     }
     line
 }

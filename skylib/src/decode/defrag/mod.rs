@@ -1,6 +1,7 @@
-//! Reassembly of IPv4 fragments (RFC 791) in bounded memory.
+//! Reassembly of IPv4 and IPv6 fragments (RFC 791, RFC 8200) in bounded memory.
 //!
-//! Where fragments overlap, the bytes received first are used. An incomplete datagram is dropped on
+//! Where IPv4 fragments overlap, the bytes received first are used; an IPv6 datagram whose fragments
+//! overlap is refused (RFC 5722). An incomplete datagram is dropped on
 //! timeout, or when space is needed, the oldest one first. Packets truncated by the capture are
 //! reassembled, too; the datagram then ends at the first missing byte.
 //!
@@ -27,8 +28,8 @@ pub struct DefragOptions {
     pub max_datagrams: usize,
     /// Maximum memory of incomplete datagrams in bytes; 8 MiB by default.
     pub max_bytes: usize,
-    /// Time from the first fragment of a datagram after which it is dropped, in packet time; 30 s
-    /// by default.
+    /// Time from the first fragment of an IPv4 datagram after which it is dropped, in packet time;
+    /// 30 s by default. For IPv6 it is always 60 s (RFC 8200, section 4.5).
     pub timeout: Duration,
     /// Minimum payload of the last fragment of a datagram in bytes; 1 by default. For other
     /// fragments it is always 8.
@@ -76,15 +77,17 @@ impl DefragOptions {
     }
 }
 
-/// Position of the first IPv4 header of a packet that is a fragment, see
+/// Position of the header of a fragment in a packet, see
 /// [`Encapsulations::fragment`](super::Encapsulations::fragment). Offsets count from the first
 /// captured byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fragment {
     /// Addresses of the first IP header of the packet, which may be an IPv6 header around this one.
     pub(super) outermost: (IpAddress, IpAddress),
-    /// Start of the IPv4 header.
+    /// Start of the IP header.
     pub(super) header: u32,
+    /// Start of the fragment header of IPv6; 0 for IPv4.
+    pub(super) extension: u32,
     /// Start of its payload.
     pub(super) payload: u32,
     /// End of its payload.
@@ -114,16 +117,16 @@ pub struct Reassembled {
     pub rejected_fragments: u32,
     /// Length on the wire of the packets of the stored fragments, in bytes.
     pub pending_wire_bytes: u64,
-    /// Length of the IPv4 headers and payloads of the stored fragments, in bytes.
+    /// Length of the IP headers and payloads of the stored fragments, in bytes.
     pub pending_ip_bytes: u64,
-    /// Length of the IPv4 header and payload of the completing fragment, in bytes.
+    /// Length of the IP header and payload of the completing fragment, in bytes.
     pub last_ip_bytes: u32,
     /// Length on the wire that the unfragmented packet would have, up to the end of the datagram,
     /// in bytes.
     pub wire_len: u32,
 }
 
-/// Reassembles IPv4 fragments.
+/// Reassembles IPv4 and IPv6 fragments.
 ///
 /// ```
 /// use skylib::decode::{
@@ -175,11 +178,12 @@ pub struct Defragmenter {
 struct FragmentKey {
     /// Addresses of the outermost IP header: fragments of different tunnels are unrelated.
     outermost: (IpAddress, IpAddress),
-    /// Source and destination address.
-    addresses: [u8; 8],
-    /// Identification field.
-    id: [u8; 2],
-    protocol: u8,
+    /// Source and destination address; those of IPv4 are followed by zeros.
+    addresses: [u8; 32],
+    /// Identification field; that of IPv4 is followed by zeros.
+    id: [u8; 4],
+    /// Protocol of IPv4; `None` for IPv6, where it does not identify a datagram.
+    protocol: Option<u8>,
 }
 
 /// Fragments of one datagram received so far.
@@ -199,6 +203,8 @@ struct IncompleteDatagram {
     total: Option<u32>,
     /// End of the fragment with the highest offset.
     high: u32,
+    /// Whether IPv6 fragments overlapped: all fragments are rejected until the timeout.
+    is_refused: bool,
     stats: Reassembled,
 }
 
@@ -259,12 +265,21 @@ impl Defragmenter {
         if !is_valid || range.header_len + range.end > MAX_DATAGRAM {
             return self.reject(&key);
         }
+        self.drop_expired(&key, packet.timestamp);
         if !self.datagrams.contains_key(&key) {
             self.begin(key, packet.timestamp);
         }
         let Some(datagram) = self.datagrams.get_mut(&key) else {
             return Reassembly::Rejected;
         };
+        if key.protocol.is_none() && datagram.overlaps(&range) {
+            self.lost += u64::from(datagram.stats.pending_fragments);
+            datagram.stats.pending_fragments = 0;
+            datagram.is_refused = true;
+        }
+        if datagram.is_refused {
+            return self.reject(&key);
+        }
         if !datagram.fits(&range) || datagram.stats.pending_fragments >= MAX_FRAGMENTS {
             return self.reject(&key);
         }
@@ -322,6 +337,26 @@ impl Defragmenter {
         self.lost
     }
 
+    /// Drops a datagram whose timeout is before `now`. The queue alone is not enough, as the timeout
+    /// depends on the version.
+    fn drop_expired(&mut self, key: &FragmentKey, now: Timestamp) {
+        let datagram = self.datagrams.get(key);
+        let timeout = self.timeout(key);
+        if let Some(datagram) = datagram.filter(|datagram| datagram.is_expired(timeout, now)) {
+            self.bytes -= datagram.heap_size();
+            self.lost += u64::from(datagram.stats.pending_fragments);
+            self.remove(key);
+        }
+    }
+
+    /// Returns the timeout of a datagram.
+    const fn timeout(&self, key: &FragmentKey) -> Duration {
+        match key.protocol {
+            Some(_) => self.options.timeout,
+            None => TIMEOUT_IPV6,
+        }
+    }
+
     /// Adds an empty datagram; makes space for it by dropping the oldest ones.
     fn begin(&mut self, key: FragmentKey, now: Timestamp) {
         while self.datagrams.len() >= self.options.max_datagrams.max(1) && self.drop_oldest(None) {}
@@ -358,7 +393,8 @@ impl Defragmenter {
         };
         let datagram = self.datagrams.get(&key);
         if let Some(datagram) = datagram.filter(|datagram| datagram.number == number) {
-            if now.is_some_and(|now| datagram.begun.saturating_add(self.options.timeout) >= now) {
+            let timeout = self.timeout(&key);
+            if now.is_some_and(|now| !datagram.is_expired(timeout, now)) {
                 return false;
             }
             self.bytes -= datagram.heap_size();
@@ -394,6 +430,24 @@ impl IncompleteDatagram {
             Some(total) if range.is_last => range.end == total,
             Some(total) => range.end <= total,
             None => !range.is_last || range.end >= self.high,
+        }
+    }
+
+    /// Returns whether the timeout is before `now`.
+    fn is_expired(&self, timeout: Duration, now: Timestamp) -> bool {
+        self.begun.saturating_add(timeout) < now
+    }
+
+    /// Returns whether a fragment shares bytes with others without being a repeat of one.
+    fn overlaps(&self, range: &FragmentRange) -> bool {
+        let at = self
+            .pieces
+            .partition_point(|piece| piece.end <= range.start);
+        match self.pieces.get(at) {
+            Some(piece) if piece.start < range.end => {
+                (piece.start, piece.end) != (range.start, range.end)
+            }
+            _ => false,
         }
     }
 
@@ -451,11 +505,22 @@ impl IncompleteDatagram {
                 break;
             }
         }
+        let total_len = range.header_len + self.filled;
         let header = frame.get_mut(fragment.header as usize..);
-        if let Some([_, _, l0, l1, _, _, f0, f1, ..]) = header {
-            let total_len = range.header_len + self.filled;
-            [*l0, *l1] = u16::try_from(total_len).unwrap_or(u16::MAX).to_be_bytes();
-            [*f0, *f1] = [0; 2];
+        if fragment.extension == 0 {
+            if let Some([_, _, l0, l1, _, _, f0, f1, ..]) = header {
+                [*l0, *l1] = u16::try_from(total_len).unwrap_or(u16::MAX).to_be_bytes();
+                [*f0, *f1] = [0; 2];
+            }
+        } else {
+            if let Some([_, _, _, _, l0, l1, ..]) = header {
+                let payload_len = total_len.saturating_sub(40);
+                [*l0, *l1] = u16::try_from(payload_len).unwrap_or(u16::MAX).to_be_bytes();
+            }
+            // A fragment header without offset and further fragments marks a whole datagram.
+            if let Some([_, _, f0, f1, ..]) = frame.get_mut(fragment.extension as usize..) {
+                [*f0, *f1] = [0; 2];
+            }
         }
         self.stats.wire_len = fragment.payload + self.filled;
     }
@@ -469,24 +534,52 @@ impl IncompleteDatagram {
     }
 }
 
-/// Parses the IPv4 header of a fragment; returns `None` if `fragment` is not from this packet.
+/// Parses the headers of a fragment; returns `None` if `fragment` is not from this packet.
 fn parse(data: &[u8], fragment: Fragment) -> Option<(FragmentKey, FragmentRange)> {
+    if fragment.extension == 0 {
+        parse_ipv4(data, fragment)
+    } else {
+        parse_ipv6(data, fragment)
+    }
+}
+
+/// Parses the IPv6 header and the fragment header of a fragment.
+fn parse_ipv6(data: &[u8], fragment: Fragment) -> Option<(FragmentKey, FragmentRange)> {
+    let header = data.get(fragment.header as usize..)?.first_chunk::<40>()?;
+    let [_, _, _, _, l0, l1, _, _, addresses @ ..] = *header;
+    let [_, _, o0, o1, id @ ..] = *data
+        .get(fragment.extension as usize..)?
+        .first_chunk::<8>()?;
+    let header_len = fragment.payload.checked_sub(fragment.header)?;
+    let length = match u16::from_be_bytes([l0, l1]) {
+        0 => fragment.end.checked_sub(fragment.payload)?,
+        payload_len => (u32::from(payload_len) + 40).checked_sub(header_len)?,
+    };
+    let field = u16::from_be_bytes([o0, o1]);
+    // The offset is in units of eight bytes, in the upper bits.
+    let start = u32::from(field & OFFSET_IPV6);
+    let key = FragmentKey {
+        outermost: fragment.outermost,
+        addresses,
+        id,
+        protocol: None,
+    };
+    let range = FragmentRange {
+        start,
+        end: start + length,
+        header_len,
+        is_last: field & MORE_FRAGMENTS_IPV6 == 0,
+    };
+    Some((key, range))
+}
+
+/// Parses the IPv4 header of a fragment.
+fn parse_ipv4(data: &[u8], fragment: Fragment) -> Option<(FragmentKey, FragmentRange)> {
     let header = data.get(fragment.header as usize..)?.first_chunk::<20>()?;
-    let [
-        _,
-        _,
-        l0,
-        l1,
-        i0,
-        i1,
-        f0,
-        f1,
-        _,
-        protocol,
-        _,
-        _,
-        addresses @ ..,
-    ] = *header;
+    let [_, _, l0, l1, i0, i1, f0, f1, _, protocol, _, _, ends @ ..] = *header;
+    let ends: [u8; 8] = ends;
+    let mut addresses = [0; 32];
+    addresses[..8].copy_from_slice(&ends);
     let header_len = fragment.payload.checked_sub(fragment.header)?;
     // Segmentation offload leaves the length 0; then all captured bytes belong to the fragment.
     let length = match u16::from_be_bytes([l0, l1]) {
@@ -498,8 +591,8 @@ fn parse(data: &[u8], fragment: Fragment) -> Option<(FragmentKey, FragmentRange)
     let key = FragmentKey {
         outermost: fragment.outermost,
         addresses,
-        id: [i0, i1],
-        protocol,
+        id: [i0, i1, 0, 0],
+        protocol: Some(protocol),
     };
     let range = FragmentRange {
         start,
@@ -514,6 +607,10 @@ fn parse(data: &[u8], fragment: Fragment) -> Option<(FragmentKey, FragmentRange)
 const UNIT: u32 = 8;
 const MORE_FRAGMENTS: u16 = 0x2000;
 const OFFSET: u16 = 0x1fff;
+const MORE_FRAGMENTS_IPV6: u16 = 0x0001;
+const OFFSET_IPV6: u16 = 0xfff8;
+/// Time from the first fragment of an IPv6 datagram after which it is dropped.
+const TIMEOUT_IPV6: Duration = Duration::from_secs(60);
 /// Maximum length of a datagram with its header, in bytes.
 const MAX_DATAGRAM: u32 = 65_535;
 /// Maximum number of fragments of a datagram: the number of different offsets.

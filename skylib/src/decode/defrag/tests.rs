@@ -17,6 +17,82 @@ fn frame(id: u8, unit: u16, len: u16, is_last: bool) -> Vec<u8> {
     frame
 }
 
+/// Returns an Ethernet frame with an IPv6 fragment of the datagram `id`.
+fn frame_ipv6(id: u8, unit: u16, len: u16, is_last: bool) -> Vec<u8> {
+    let mut frame = vec![
+        2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 0x86, 0xdd, 0x60, 0, 0, 0,
+    ];
+    frame.extend((8 + len).to_be_bytes());
+    frame.extend([44, 64]);
+    frame.extend([[0xfd; 16], [0xfe; 16]].concat());
+    frame.extend([17, 0]);
+    frame.extend((unit * 8 | u16::from(!is_last)).to_be_bytes());
+    frame.extend([0, 0, 0, id]);
+    frame.extend((0..len).map(|byte| (unit * 8 + byte) as u8));
+    frame
+}
+
+#[test]
+fn ipv6_fragments_give_the_packet_as_it_was() {
+    let pieces = [(0, 16, false), (2, 24, false), (5, 3, true)];
+    for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0]] {
+        let mut rig = rig();
+        let mut whole = None;
+        for at in order {
+            let (unit, len, is_last) = pieces[at];
+            whole = pending(rig.add(1, &frame_ipv6(1, unit, len, is_last)));
+        }
+        assert_eq!(whole, Some(2));
+        assert_eq!(rig.joined, frame_ipv6(1, 0, 43, true));
+        let packet = PacketRef {
+            link_type: LinkType::ETHERNET,
+            timestamp: Timestamp::ZERO,
+            data: &rig.joined,
+            wire_len: rig.joined.len() as u32,
+        };
+        let mut encapsulations = Encapsulations::new();
+        let decoder = Decoder::new(DecoderOptions::default());
+        decoder.decode_reassembled(packet, &mut encapsulations).ok();
+        let path = encapsulations[0].layers.to_string();
+        assert_eq!(path, "Ethernet/IPv6/IPv6Fragment/Fragment/UDP");
+    }
+}
+
+#[test]
+fn an_ipv6_datagram_with_overlapping_fragments_is_refused() {
+    let mut rig = rig();
+    assert_eq!(
+        rig.add(1, &frame_ipv6(1, 0, 16, false)),
+        Reassembly::Pending
+    );
+    // A repeat changes nothing.
+    assert_eq!(
+        rig.add(1, &frame_ipv6(1, 0, 16, false)),
+        Reassembly::Pending
+    );
+    assert_eq!(
+        rig.add(1, &frame_ipv6(1, 1, 16, false)),
+        Reassembly::Rejected
+    );
+    assert_eq!(rig.add(1, &frame_ipv6(1, 2, 8, true)), Reassembly::Rejected);
+    assert_eq!(rig.defragmenter.lost(), 2);
+    // After the timeout, the identifier is free again.
+    assert_eq!(
+        rig.add(62, &frame_ipv6(1, 0, 16, false)),
+        Reassembly::Pending
+    );
+    assert_eq!(pending(rig.add(62, &frame_ipv6(1, 2, 8, true))), Some(1));
+}
+
+#[test]
+fn each_version_has_its_timeout() {
+    let mut rig = rig();
+    rig.add(1, &frame_ipv6(1, 0, 16, false));
+    rig.add(1, &frame(1, 0, 16, false));
+    assert_eq!(rig.add(40, &frame(1, 2, 8, true)), Reassembly::Pending);
+    assert_eq!(pending(rig.add(40, &frame_ipv6(1, 2, 8, true))), Some(1));
+}
+
 struct Rig {
     defragmenter: Defragmenter,
     joined: Vec<u8>,

@@ -3,14 +3,13 @@
 //! A flow stores the bytes of one message; they are parsed only when a record is exported, so a
 //! packet costs one copy.
 
-mod dns;
+mod dhcpv4;
+pub(super) mod dns;
 pub(super) mod records;
 
 use std::str::FromStr;
 
-use prost::bytes::Bytes;
-
-use self::records::{Dhcpv4Layer, Vrrpv2Layer};
+use self::records::Vrrpv2Layer;
 use super::record::Flow;
 use crate::decode::{Dhcpv4Message, Layer, VrrpMessage};
 use crate::flow::field::UnknownNameError;
@@ -35,7 +34,7 @@ impl ExtraLayers {
     pub const VRRP: Self = Self(1);
     /// DNS: the latest message.
     pub const DNS: Self = Self(2);
-    /// DHCPv4: fixed fields of the first message.
+    /// DHCPv4: the latest message.
     pub const DHCPV4: Self = Self(4);
     /// All layers.
     pub const ALL: Self = Self(255);
@@ -124,7 +123,7 @@ impl ExtraMessage {
 
     /// Returns whether a later message of a layer replaces this message.
     pub(super) fn is_replaced_by(&self, layer: Layer) -> bool {
-        self.layer == Layer::DNS && layer == Layer::DNS
+        self.layer == layer && matches!(layer, Layer::DNS | Layer::DHCPV4)
     }
 
     /// Replaces the message, reusing the buffer.
@@ -135,28 +134,21 @@ impl ExtraMessage {
             .extend_from_slice(stored_part(self.layer, message));
     }
 
-    /// Parses the message and sets the field of its layer in a record.
-    pub(super) fn fill(&self, flow: &mut Flow) {
+    /// Parses the message and sets the field of its layer in a record; with `recorded`, as the
+    /// original does.
+    pub(super) fn fill(&self, flow: &mut Flow, recorded: bool) {
         match self.layer {
-            Layer::DNS => flow.dns = dns::layer(&self.message, self.timestamp).map(Box::new),
-            Layer::DHCPV4 => flow.dhcpv4 = Dhcpv4Message::new(&self.message).map(dhcpv4),
+            Layer::DNS => {
+                flow.dns = dns::layer(&self.message, self.timestamp, recorded).map(Box::new);
+            }
+            Layer::DHCPV4 => {
+                flow.dhcpv4 = Dhcpv4Message::new(&self.message)
+                    .map(|message| dhcpv4::layer(message, recorded));
+            }
             Layer::VRRP => flow.vrrpv2 = VrrpMessage::new(&self.message).map(vrrp),
             _ => {}
         }
     }
-}
-
-/// Returns the record of a DHCPv4 message.
-fn dhcpv4(message: Dhcpv4Message<'_>) -> Box<Dhcpv4Layer> {
-    Box::new(Dhcpv4Layer {
-        hardware_len: message.hardware_len.into(),
-        hardware_opts: message.hops.into(),
-        secs: message.seconds.into(),
-        flags: message.flags.into(),
-        server_name: Bytes::copy_from_slice(message.server_name),
-        file: Bytes::copy_from_slice(message.file),
-        ..Dhcpv4Layer::default()
-    })
 }
 
 /// Returns the record of a VRRP advertisement.
@@ -175,11 +167,13 @@ fn vrrp(message: VrrpMessage) -> Box<Vrrpv2Layer> {
 fn stored_part(layer: Layer, message: &[u8]) -> &[u8] {
     let limit = match layer {
         Layer::VRRP => VrrpMessage::LEN,
-        Layer::DHCPV4 => Dhcpv4Message::LEN,
+        Layer::DHCPV4 => MAX_DHCP,
         _ => MAX_DNS,
     };
     message.get(..limit).unwrap_or(message)
 }
 
+/// Largest stored part of a DHCPv4 message, in bytes: what a datagram of the usual size holds.
+const MAX_DHCP: usize = 1472;
 /// Largest stored part of a DNS message, in bytes: the usual maximum over UDP (RFC 6891, 6.2.5).
 const MAX_DNS: usize = 4096;

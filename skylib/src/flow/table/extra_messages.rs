@@ -54,8 +54,9 @@ impl FlowTable {
         let Some(message) = packet.data.get(start as usize..end as usize) else {
             return;
         };
-        // COMPAT: DNS shows the latest message, the others the message of the first packet.
-        if !is_first && layer != Layer::DNS {
+        // COMPAT: recorded values of the original, where only DNS shows the latest message.
+        let is_latest = layer == Layer::DNS || layer == Layer::DHCPV4 && !self.options.recorded;
+        if !is_first && !is_latest {
             return;
         }
         let entry = self.arena.get_mut(record);
@@ -90,15 +91,20 @@ impl FlowTable {
         self.extra_message_bytes = self.extra_message_bytes + stored.bytes() - before;
     }
 
-    /// Returns a record with only the fields from the extra message and from IP defragmentation.
+    /// Returns a record with only the fields from the extra message and from IP defragmentation, and
+    /// the messages that few records have.
     pub(super) fn extra_fields(&self, entry: &Entry) -> Flow {
-        let mut flow = Flow::default();
+        let mut flow = Flow {
+            initiator: self.initiator(entry),
+            ..Flow::default()
+        };
+        self.fill_wire(entry, &mut flow);
         let Some(rare) = self.rare.get(entry.cold.rare) else {
             return flow;
         };
         flow.ip_metric = rare.ip;
         if let Some(message) = &rare.extra_message {
-            message.fill(&mut flow);
+            message.fill(&mut flow, self.options.recorded);
         }
         flow
     }

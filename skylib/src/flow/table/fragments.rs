@@ -1,4 +1,4 @@
-//! IPv4 fragments: reassembled first, then keyed and counted as one packet.
+//! IP fragments: reassembled first, then keyed and counted as one packet.
 
 use super::FlowTable;
 use super::process::{IS_COUNTED, IS_FRAGMENTED, Pending};
@@ -234,11 +234,12 @@ impl FlowTable {
 }
 
 /// Returns whether the flow of an encapsulation gets an [`IpMetric`](crate::flow::IpMetric): it is
-/// the innermost one, and the packet has IPv4.
-pub(super) fn has_ip_metric(encapsulations: &Encapsulations, index: usize) -> bool {
-    let is_v4 = |protocol| protocol == NetworkProtocol::Ipv4;
+/// the innermost one, and the packet has IP.
+pub(super) fn has_ip_metric(encapsulations: &Encapsulations, index: usize, recorded: bool) -> bool {
+    // COMPAT: recorded values of the original, which joins only IPv4.
+    let counts = |protocol| !recorded || protocol == NetworkProtocol::Ipv4;
     let mut networks = encapsulations.iter().filter_map(|part| part.network);
-    index + 1 == encapsulations.len() && networks.any(|network| is_v4(network.protocol))
+    index + 1 == encapsulations.len() && networks.any(|network| counts(network.protocol))
 }
 
 /// Returns the byte budget for fragments: an eighth of [`FlowTableOptions::max_bytes`], at most the
