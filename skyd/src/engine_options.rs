@@ -88,12 +88,8 @@ fn resource_limits(config: &Config) -> ResourceLimits {
 
 /// Returns the layer key mode of captures that do not choose one.
 fn layer_key_mode(config: &Config) -> LayerKeyMode {
-    LayerKeyMode::parse(
-        &config
-            .text("flow.default_layer_key_mode")
-            .to_ascii_uppercase(),
-    )
-    .unwrap_or_default()
+    let name = config.text("flow.default_layer_key_mode");
+    name.to_ascii_uppercase().parse().unwrap_or_default()
 }
 
 /// Configured store backend that is not supported.

@@ -61,7 +61,7 @@ pub(crate) fn flows(
     key_ignore: &str,
 ) -> PyResult<Flows> {
     let invalid = |text: String| Err(PyValueError::new_err(text));
-    let Some(mode) = LayerKeyMode::parse(layer_key) else {
+    let Ok(mode) = layer_key.parse::<LayerKeyMode>() else {
         return invalid(format!("layer_key must be L2 or L3, not {layer_key}"));
     };
     if raw_packets > MAX_RAW_PACKETS {

@@ -47,7 +47,7 @@ pub(crate) struct FlowsArgs {
     bpf: Option<String>,
 
     /// Whether MAC addresses always distinguish flows (L2) or only those without an IP layer (L3).
-    #[arg(long, value_name = "L2|L3", default_value = "L2", value_parser = layer_key)]
+    #[arg(long, value_name = "L2|L3", default_value = "L2")]
     layer_key: LayerKeyMode,
 
     /// Packets to store with each flow (0 to 10), for the query step `RawPackets`.
@@ -283,11 +283,6 @@ fn peak_rss_bytes() -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
     kib.unwrap_or(0) * 1024
-}
-
-/// Parses `--layer-key`.
-fn layer_key(text: &str) -> Result<LayerKeyMode, &'static str> {
-    LayerKeyMode::parse(text).ok_or("expected L2 or L3")
 }
 
 /// Parses a name of `--extra-layer`.
