@@ -304,6 +304,8 @@ impl<'a, 'p> Cursor<'a, 'p> {
             destination: 0,
             flags: TcpFlags::default(),
             sequence: 0,
+            acknowledgment: 0,
+            options_len: 0,
             payload_offset,
             payload_len: 0,
         });

@@ -120,6 +120,10 @@ pub struct TransportHeader {
     pub flags: TcpFlags,
     /// Sequence number of TCP; 0 for other transports.
     pub sequence: u32,
+    /// Acknowledgment number of TCP; 0 for other transports.
+    pub acknowledgment: u32,
+    /// Number of captured bytes of TCP options, which are in front of the payload.
+    pub options_len: u8,
     /// Start of the payload in the captured bytes.
     pub payload_offset: u32,
     /// Number of captured bytes of the payload.

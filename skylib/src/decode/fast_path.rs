@@ -249,10 +249,10 @@ impl<'a> FastPath<'a> {
             q1,
             q2,
             q3,
-            _,
-            _,
-            _,
-            _,
+            a0,
+            a1,
+            a2,
+            a3,
             data_offset,
             flags,
             _,
@@ -274,6 +274,8 @@ impl<'a> FastPath<'a> {
             destination: u16::from_be_bytes([d0, d1]),
             flags: TcpFlags(flags),
             sequence: u32::from_be_bytes([q0, q1, q2, q3]),
+            acknowledgment: u32::from_be_bytes([a0, a1, a2, a3]),
+            options_len: (header_len - 20) as u8,
             payload_offset: self.offset + header_len as u32,
             payload_len: self.rest.len().checked_sub(header_len)? as u32,
         });
@@ -296,6 +298,8 @@ impl<'a> FastPath<'a> {
             destination,
             flags: TcpFlags::default(),
             sequence: 0,
+            acknowledgment: 0,
+            options_len: 0,
             payload_offset: self.offset,
             payload_len: self.rest.len() as u32,
         });
@@ -366,11 +370,12 @@ impl<'a> FastPath<'a> {
 
     #[inline(always)]
     fn icmpv4(&self, level: &mut Encapsulation) -> Option<Next> {
-        let [kind, code, _, _, id0, id1, _, _] = *self.rest.first_chunk::<8>()?;
+        let [kind, code, _, _, id0, id1, n0, n1] = *self.rest.first_chunk::<8>()?;
         let header = IcmpHeader {
             kind: IcmpType::from_v4(kind),
             code,
             id: u16::from_be_bytes([id0, id1]),
+            number: u16::from_be_bytes([n0, n1]),
             echo: match kind {
                 8 => Some(IcmpEcho::Request),
                 0 => Some(IcmpEcho::Reply),
@@ -385,7 +390,7 @@ impl<'a> FastPath<'a> {
 
     #[inline(always)]
     fn icmpv6_echo(&self, level: &mut Encapsulation) -> Option<Next> {
-        let [kind @ (128 | 129), code, _, _, id0, id1, _, _] = *self.rest.first_chunk::<8>()?
+        let [kind @ (128 | 129), code, _, _, id0, id1, n0, n1] = *self.rest.first_chunk::<8>()?
         else {
             return None;
         };
@@ -393,6 +398,7 @@ impl<'a> FastPath<'a> {
             kind: IcmpType::Echo,
             code,
             id: u16::from_be_bytes([id0, id1]),
+            number: u16::from_be_bytes([n0, n1]),
             echo: Some(if kind == 128 {
                 IcmpEcho::Request
             } else {

@@ -41,6 +41,7 @@ mod record;
 mod set;
 mod setters;
 mod stats;
+mod stream_counters;
 mod table;
 mod tcp_metric;
 mod tcp_stream;
@@ -65,5 +66,6 @@ pub use record::{
 };
 pub use set::{FlowSet, MergeOptions, SortOrder};
 pub use stats::{FlowMessage, FlowStats, FlowTableStats, FragmentCounts, StopCounts};
+pub(crate) use table::PacketClock;
 pub use table::{FlowScan, FlowTable};
 pub use tcp_metric::{TcpMetric, TcpMetricField};

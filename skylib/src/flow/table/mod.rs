@@ -18,6 +18,9 @@
 //! | `fragments.rs` | IPv4 fragments, reassembled before they are keyed |
 //! | `new_flow.rs` | creation of an entry from its first packet |
 //! | `evict.rs` | eviction of the least recently used flow, removal of a flow |
+//! | `spans.rs` | choice among the flows of a key; where a flow ends |
+//! | `round_trip.rs`, `handshake.rs`, `echoes.rs` | round-trip times, from request to answer |
+//! | `packet_clock.rs` | clock of a capture file |
 //! | `segments.rs` | TCP segments, passed to the [stream state](super::tcp_stream); `TcpMetric` |
 //! | `extra_messages.rs` | DNS, DHCPv4 and VRRP messages stored with a flow |
 //! | `timer.rs` | `tick`, `replay`, `update`, `expire`, `flush`, `end` |
@@ -28,17 +31,22 @@
 
 mod age_queue;
 mod arena;
+mod echoes;
 mod entry;
 mod evict;
 mod export;
 mod extra_messages;
 mod fragments;
+mod handshake;
 mod hash_index;
 mod layer_paths;
 mod new_flow;
+mod packet_clock;
 mod process;
+mod round_trip;
 mod scan;
 mod segments;
+mod spans;
 mod timer;
 
 use std::hash::{BuildHasher, Hasher};
@@ -49,14 +57,18 @@ use self::entry::{Entry, Interval, Rare, Slab};
 use self::fragments::Fragments;
 use self::hash_index::HashIndex;
 use self::layer_paths::LayerPaths;
-use self::process::Pending;
+pub(crate) use self::packet_clock::PacketClock;
+use self::process::{Control, Pending};
+use self::round_trip::RoundTrips;
 pub use self::scan::FlowScan;
+use self::spans::Holds;
 use self::timer::Timers;
 use super::key::HashSeed;
 use super::options::FlowTableOptions;
 use super::packet_filter::PacketFilter;
 use super::record::Flow;
 use super::stats::FlowTableStats;
+use super::stream_counters::StreamCounters;
 use super::tcp_stream::TcpStreams;
 use crate::decode::{Decoder, Encapsulations};
 use crate::packet::PacketBatch;
@@ -95,7 +107,8 @@ pub struct FlowTable {
     seed: HashSeed,
     decoder: Decoder,
     filter: Option<Box<dyn PacketFilter>>,
-    /// From the hash of a key to a record number; has exactly the entries in use.
+    /// From the hash of a key to the record numbers with that key; has the entries in use except
+    /// retired ones.
     index: HashIndex,
     /// Entries by record number.
     arena: Arena,
@@ -114,14 +127,25 @@ pub struct FlowTable {
     /// Records ended by TCP; each with `HOT_FINISHING`, and at most once. May contain removed records.
     finishing: Vec<u32>,
     timers: Timers,
+    /// Longest silence of flows.
+    holds: Holds,
+    /// Clock of a replayed file.
+    clock: PacketClock,
+    /// Number of entries in use that are not in the index.
+    retired: usize,
+    /// Whether the flow that begins next has the key of another one.
+    begins_paired: bool,
     /// Largest number of flows that both `max_entries` and `max_bytes` allow; at least 1.
     limit: usize,
     /// Evicted flows that were not sent yet; at most [`evict::MAX_EVICTED`].
     evicted: Vec<Flow>,
     /// Sum of `ExtraMessage::bytes` of all flows.
     extra_message_bytes: usize,
-    /// Sum of `TcpStreams::bytes` of all flows.
+    /// Sum of `TcpStreams::bytes` and `StreamCounters::bytes` of all flows.
     segment_bytes: usize,
+    /// Sum of `Rare::request_bytes` of all flows, and its limit.
+    request_bytes: usize,
+    request_limit: usize,
     /// Reassembly state, if the options enable it.
     fragments: Option<Box<Fragments>>,
     /// Whether an option needs more of a packet than its headers and lengths.
@@ -135,6 +159,8 @@ pub struct FlowTable {
     first_encapsulations: Encapsulations,
     /// Buffer of a batch: one element for each encapsulation that a batch can have.
     pending: Vec<Pending>,
+    /// Further fields of `pending`, by the same index; valid only for packets that need them.
+    controls: Vec<Control>,
 }
 
 impl FlowTable {
@@ -146,7 +172,8 @@ impl FlowTable {
             .unwrap_or_else(|| std::hash::RandomState::new().build_hasher().finish());
         let others = extra_messages::extra_messages_limit(&options)
             + fragments::fragments_limit(&options)
-            + segments::segments_limit(&options);
+            + segments::segments_limit(&options)
+            + requests_limit(&options);
         let by_bytes = options.max_bytes.map_or(usize::MAX, |bytes| {
             bytes.saturating_sub(others) / Self::flow_bytes(&options)
         });
@@ -163,17 +190,26 @@ impl FlowTable {
             touched: Vec::new(),
             finishing: Vec::new(),
             timers: Timers::new(options.update_interval, options.expiry_interval),
+            holds: Holds::new(&options),
+            clock: Self::packet_clock(&options),
+            retired: 0,
+            begins_paired: false,
             limit: options.max_entries.min(by_bytes).max(1),
             evicted: Vec::new(),
             extra_message_bytes: 0,
             segment_bytes: 0,
+            request_bytes: 0,
+            request_limit: requests_limit(&options),
             fragments: Fragments::new(&options),
-            reads_payload: options.reassemble_tcp || !options.extra_layers.is_none(),
+            reads_payload: options.reassemble_tcp
+                || options.extra_rtt_metric
+                || !options.extra_layers.is_none(),
             has_ended: false,
             stats: FlowTableStats::default(),
             encapsulations: Encapsulations::new(),
             first_encapsulations: Encapsulations::new(),
             pending: vec![Pending::NONE; BATCH * Encapsulations::CAPACITY],
+            controls: vec![Control::default(); BATCH * Encapsulations::CAPACITY],
             options,
         }
     }
@@ -193,7 +229,7 @@ impl FlowTable {
     /// Returns the number of flows.
     #[must_use]
     pub const fn len(&self) -> usize {
-        self.index.len()
+        self.index.len() + self.retired
     }
 
     /// Returns whether the table has no flow.
@@ -218,21 +254,25 @@ impl FlowTable {
             + self.rare.bytes()
             + self.extra_message_bytes
             + self.segment_bytes
+            + self.request_bytes
             + self
                 .fragments
                 .as_ref()
                 .map_or(0, |fragments| fragments.bytes())
             + lists * size_of::<u32>();
-        FlowTableStats {
+        let mut stats = FlowTableStats {
             flows: self.len(),
             bytes,
             ..self.stats
-        }
+        };
+        self.clock.count(&mut stats);
+        stats
     }
 
     /// Returns whether the options give every flow a [`Rare`], not just a few.
     const fn needs_rare(options: &FlowTableOptions) -> bool {
         options.extra_tcp_metric
+            || options.extra_rtt_metric
             || options.reassemble_tcp
             || options.ip_defrag
             || options.raw_packet_limit > 0
@@ -253,12 +293,17 @@ impl FlowTable {
             0
         };
         let raw = options.raw_packet_limit as usize * RAW_PACKET_BYTES;
-        let streams = if options.reassemble_tcp {
-            size_of::<TcpStreams>()
+        let streams = match options.reassemble_tcp {
+            true if options.recorded => size_of::<TcpStreams>(),
+            true => size_of::<StreamCounters>(),
+            false => 0,
+        };
+        let round_trips = if options.reassemble_tcp || options.extra_rtt_metric {
+            size_of::<RoundTrips>()
         } else {
             0
         };
-        entry + index + lists + rare + raw + streams
+        entry + index + lists + rare + raw + streams + round_trips
     }
 }
 
@@ -270,6 +315,18 @@ impl std::fmt::Debug for FlowTable {
     }
 }
 
+/// Returns the byte budget for requests outside their entries: an eighth of
+/// [`FlowTableOptions::max_bytes`], at most 16 MiB.
+fn requests_limit(options: &FlowTableOptions) -> usize {
+    match options.max_bytes {
+        _ if options.recorded => 0,
+        Some(bytes) => (bytes / 8).min(MAX_REQUEST_BYTES),
+        None => MAX_REQUEST_BYTES,
+    }
+}
+
+/// Largest byte budget for requests outside their entries.
+const MAX_REQUEST_BYTES: usize = 16 << 20;
 /// Packets decoded before the first is counted, so that prefetched memory has arrived.
 const BATCH: usize = 32;
 /// Largest number of applications with a timeout; further ones have none.

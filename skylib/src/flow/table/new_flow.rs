@@ -3,7 +3,8 @@
 use super::FlowTable;
 use super::entry::{
     Cold, Entry, HAS_ICMP, HAS_LINK, HAS_NETWORK, HAS_OTHER_NETWORK, HAS_SCTP, HAS_TCP,
-    HAS_TRANSPORT, HAS_UDP, HOT_ALIVE, HOT_SWAPPED, Hot, NONE, OtherNetwork, Rare, TcpTimes,
+    HAS_TRANSPORT, HAS_UDP, END_IDENTIFIED, HOT_ALIVE, HOT_PAIRED, HOT_SWAPPED, Hot, IS_ATTEMPT,
+    NONE, OtherNetwork, Rare, TcpTimes,
 };
 use super::fragments::has_ip_metric;
 use super::process::{BatchPackets, IS_SWAPPED, Pending};
@@ -21,10 +22,12 @@ impl FlowTable {
         parent: Option<u32>,
         packets: BatchPackets<'_>,
     ) -> Option<u32> {
-        let parent_uuid = parent
-            .filter(|record| *record != NONE)
-            .map_or(0, |record| self.identifiers(self.arena.get(record)).uuid);
-        while self.index.len() >= self.limit {
+        let parent = parent.filter(|record| *record != NONE);
+        let parent_uuid = parent.map_or(0, |record| {
+            self.arena.get_mut(record).hot.ends |= END_IDENTIFIED;
+            self.identifiers(self.arena.get(record)).uuid
+        });
+        while self.len() >= self.limit {
             self.evict();
         }
         // Decodes the packet again: that is cheaper than storing the encapsulations of every
@@ -74,8 +77,16 @@ impl FlowTable {
         if path.is_none() {
             rare.path = Some(part.layers);
         }
-        let needs_rare =
-            other_network.is_some() || rare.tcp.is_some() || has_ip_metric || path.is_none();
+        let is_measured = layers & HAS_TRANSPORT == HAS_TCP || part.icmp.is_some();
+        let wants_round_trips = self.options.extra_rtt_metric || self.options.reassemble_tcp;
+        if is_measured && wants_round_trips && !self.options.recorded {
+            rare.round_trips = Some(Box::default());
+        }
+        let needs_rare = other_network.is_some()
+            || rare.tcp.is_some()
+            || rare.round_trips.is_some()
+            || has_ip_metric
+            || path.is_none();
         let rare = if needs_rare {
             self.rare.insert(rare)
         } else {
@@ -114,6 +125,7 @@ impl FlowTable {
             previous: NONE,
             next: NONE,
             born: self.timers.interval(),
+            number: 0,
         };
         let mut entry = Entry {
             key: pending.key,
