@@ -182,7 +182,15 @@ fn flow_table(config: &Config) -> anyhow::Result<FlowTableOptions> {
     let mut table = FlowTableOptions::default()
         .with_update_interval(config.duration("flow.update"))
         .with_expiry_interval(config.duration("flow.expire"))
-        .with_max_entries(config.count("flow.max_entries"));
+        .with_max_entries(config.count("flow.max_entries"))
+        .with_recorded(config.flag("flow.recorded"))
+        .with_key_ignore(
+            config
+                .list("flow.key.ignore")
+                .join(",")
+                .parse()
+                .context("flow.key.ignore")?,
+        );
     table.application_timeouts = [("ARP", "arp"), ("DNS", "dns")]
         .map(|(name, key)| {
             (

@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyList, PySlice};
 use skylib::capture::{BpfFilter, PcapFile, Replay};
-use skylib::flow::{ExtraLayers, Flow, FlowTableOptions, LayerKeyMode};
+use skylib::flow::{ExtraLayers, Flow, FlowTableOptions, KeyIgnore, LayerKeyMode};
 
 use crate::error::from_capture;
 
@@ -29,7 +29,10 @@ use crate::error::from_capture;
 /// - `reassemble_tcp`: track TCP streams, and count reordered and missing segments;
 /// - `max_bytes`: memory limit of the flow table; beyond it, the least recently used flows are
 ///   evicted early;
-/// - `recorded`: reproduce known defects of Skydive, for comparison with recorded values;
+/// - `recorded`: reproduce the values of Skydive exactly, including its known defects;
+/// - `extra_rtt_metric`: add statistics of round-trip times;
+/// - `key_ignore`: parts of the flow key that do not distinguish flows: `vlan`, `mpls`, `interface`,
+///   separated by commas;
 /// - `threads`: total number of threads (1 to 255).
 ///
 /// Raises `OSError` if the file cannot be opened, `CaptureError` if it is damaged or not a capture
@@ -38,7 +41,7 @@ use crate::error::from_capture;
 #[pyo3(signature = (
     path, *, bpf = None, layer_key = "L2", raw_packets = 0, extra_layer = None,
     extra_tcp_metric = false, ip_defrag = false, reassemble_tcp = false, max_bytes = 2 << 30,
-    recorded = false, threads = 1,
+    recorded = false, threads = 1, extra_rtt_metric = false, key_ignore = "",
 ))]
 #[expect(clippy::too_many_arguments, reason = "keywords of Python")]
 pub(crate) fn flows(
@@ -54,6 +57,8 @@ pub(crate) fn flows(
     max_bytes: usize,
     recorded: bool,
     threads: usize,
+    extra_rtt_metric: bool,
+    key_ignore: &str,
 ) -> PyResult<Flows> {
     let invalid = |text: String| Err(PyValueError::new_err(text));
     let Some(mode) = LayerKeyMode::parse(layer_key) else {
@@ -67,6 +72,10 @@ pub(crate) fn flows(
     let Some(threads) = NonZeroUsize::new(threads).filter(|threads| threads.get() < 256) else {
         return invalid(format!("threads must be 1 to 255, not {threads}"));
     };
+    let key_ignore: KeyIgnore = match key_ignore.parse() {
+        Ok(parts) => parts,
+        Err(error) => return invalid(error.to_string()),
+    };
     let extra_layers = extra_layer.map_or(Ok(ExtraLayers::NONE), LayerNames::parse)?;
     let filter = bpf.map(filter).transpose()?;
     let options = FlowTableOptions::default()
@@ -77,6 +86,8 @@ pub(crate) fn flows(
         .with_ip_defrag(ip_defrag)
         .with_reassemble_tcp(reassemble_tcp)
         .with_recorded(recorded)
+        .with_extra_rtt_metric(extra_rtt_metric)
+        .with_key_ignore(key_ignore)
         .with_final_only(true)
         .with_max_entries(usize::MAX)
         .with_max_bytes(max_bytes);

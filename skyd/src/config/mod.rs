@@ -133,6 +133,12 @@ impl Config {
         self.read(name, |_, value| value_type::address(value))
     }
 
+    /// Returns a list of texts; empty if nothing is configured and there is no default.
+    pub fn list(&self, name: &str) -> Vec<String> {
+        self.read(name, |_, value| value_type::list(value))
+            .unwrap_or_default()
+    }
+
     /// Returns a tree as it is configured; `None` if it is not.
     pub fn tree(&self, name: &str) -> Option<&Value> {
         self.values.get(&name.to_ascii_lowercase())

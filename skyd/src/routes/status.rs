@@ -67,6 +67,10 @@ pub(crate) async fn show(call: Call) -> Response {
             overruns: engine.live.overruns,
             ended: engine.live.ended,
         },
+        flow_rules: FlowRules {
+            recorded: engine.recorded,
+            key_ignore: engine.key_ignore.names().collect(),
+        },
         flow_ingestion: Ingestion {
             transport: app.flow_transport.name(),
             error: app.flow_transport.problem(),
@@ -107,6 +111,7 @@ struct Status<'a> {
     store: Store,
     queues: Queues,
     live: Live,
+    flow_rules: FlowRules,
     flow_ingestion: Ingestion,
     history: History,
     /// SPP's instances by id, as its own API shows them.
@@ -114,6 +119,14 @@ struct Status<'a> {
     spp: Option<BTreeMap<u8, PcapStatus>>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     backends_replaced_by_local: BTreeMap<&'static str, &'a str>,
+}
+
+/// Configured rules of flow tables: `flow.recorded` and `flow.key.ignore`.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct FlowRules {
+    recorded: bool,
+    key_ignore: Vec<&'static str>,
 }
 
 /// How a probe is; the original shows no reason.

@@ -5,7 +5,7 @@ use serde::{Serialize, Serializer};
 use super::address::ServiceAddress;
 use super::go_json::{JsonError, Members};
 use super::{Defaults, ExpressionChecker, Resource, ResourceError, ValidationError};
-use crate::flow::LayerKeyMode;
+use crate::flow::{KeyIgnore, LayerKeyMode, UnknownNameError};
 
 /// A capture that a client wants: on every node of a query, with these settings.
 ///
@@ -79,6 +79,15 @@ pub struct CaptureSpec {
     /// Application layers decoded: 1 VRRP, 2 DNS, 4 DHCPv4.
     #[serde(rename = "ExtraLayers", skip_serializing_if = "is_zero")]
     pub extra_layers: u32,
+    /// Whether flows have the statistics of their round-trip times.
+    #[serde(rename = "ExtraRTTMetric", skip_serializing_if = "is_zero")]
+    pub extra_rtt_metric: bool,
+    /// Whether to reproduce the values of the original; `None`: as configured (`flow.recorded`).
+    #[serde(rename = "Recorded", skip_serializing_if = "Option::is_none")]
+    pub recorded: Option<bool>,
+    /// Parts of the flow key that are ignored; `None`: as configured (`flow.key.ignore`).
+    #[serde(rename = "KeyIgnore", skip_serializing_if = "Option::is_none")]
+    pub key_ignore: Option<Vec<String>>,
     /// Where packets or flows are sent instead of into the flow table, `host:port`.
     #[serde(rename = "Target", skip_serializing_if = "String::is_empty")]
     pub target: String,
@@ -113,6 +122,9 @@ impl CaptureSpec {
         members.read("ReassembleTCP", &mut spec.reassemble_tcp)?;
         members.read("LayerKeyMode", &mut layer_key_mode)?;
         members.read("ExtraLayers", &mut spec.extra_layers)?;
+        members.read("ExtraRTTMetric", &mut spec.extra_rtt_metric)?;
+        members.read("Recorded", &mut spec.recorded)?;
+        members.read("KeyIgnore", &mut spec.key_ignore)?;
         members.read("Target", &mut spec.target)?;
         members.read("TargetType", &mut spec.target_type)?;
         spec.capture_type = match capture_type.as_str() {
@@ -163,8 +175,22 @@ impl CaptureSpec {
         if !self.target.is_empty() && ServiceAddress::parse(&self.target).is_err() {
             return refuse("Target", "Not a valid address".to_owned());
         }
+        if let Some(Err(error)) = self.ignored_key() {
+            return refuse("KeyIgnore", error.to_string());
+        }
         self.capture_type
             .map_or(Ok(()), |found| self.check_abilities(found))
+    }
+
+    /// Returns the parts of the flow key that are ignored; `None` if the capture does not set them.
+    ///
+    /// # Errors
+    /// The inner result: a name is unknown.
+    #[must_use]
+    pub fn ignored_key(&self) -> Option<Result<KeyIgnore, UnknownNameError>> {
+        self.key_ignore
+            .as_ref()
+            .map(|names| names.join(",").parse())
     }
 
     fn check_abilities(&self, capture_type: CaptureType) -> Result<(), ValidationError> {

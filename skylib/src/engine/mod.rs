@@ -392,6 +392,8 @@ impl Engine {
                 .unwrap_or_default(),
             resources: inner.resources(),
             store_problem: inner.store_problem(),
+            recorded: inner.table.recorded,
+            key_ignore: inner.table.key_ignore,
             capture_totals: inner.mailbox.totals(),
             events_waiting: inner.graph.log_len(),
             graph_subscribers_cut_off: inner.graph_bus.cut_off_count(),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::capture::CaptureTotals;
 use super::flow::IngestionStatus;
 use super::live::LiveStatus;
+use crate::flow::KeyIgnore;
 use crate::graph::history::HistoryStatus;
 use crate::store::FlowStoreStatus;
 use crate::topology::ProbeStatus;
@@ -18,6 +19,10 @@ pub struct Status {
     pub probes: Vec<ProbeStatus>,
     /// Number of stored resources, by the name of their kind.
     pub resources: BTreeMap<&'static str, usize>,
+    /// Whether flow tables reproduce the values of the original, unless a capture chooses otherwise.
+    pub recorded: bool,
+    /// Parts of the flow key that flow tables ignore, unless a capture chooses otherwise.
+    pub key_ignore: KeyIgnore,
     /// Counters of all captures.
     pub capture_totals: CaptureTotals,
     /// Why the last change of a resource or an element could not be stored; `None` if it was.

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::field::FlowField;
+use super::field::{FlowField, IntField, MetricField};
 use super::record::Flow;
 use super::setters::setters;
 use crate::value::Value;
@@ -31,11 +31,14 @@ pub struct CsvWriter<W> {
 pub struct CsvColumns {
     /// Whether to add the times of SYN, FIN and RST and the TTL of SYN.
     pub tcp_metric: bool,
+    /// Whether to add the statistics of round-trip times.
+    pub rtt_metric: bool,
 }
 
 setters! {
     CsvColumns {
         with_tcp_metric tcp_metric bool;
+        with_rtt_metric rtt_metric bool;
     }
 }
 
@@ -50,7 +53,12 @@ impl<W: Write> CsvWriter<W> {
         } else {
             &[]
         };
-        let names = [&COLUMNS, tcp].concat();
+        let rtt: &[&str] = if columns.rtt_metric {
+            &RTT_COLUMNS
+        } else {
+            &[]
+        };
+        let names = [&COLUMNS, tcp, rtt].concat();
         writeln!(out, "{}", names.join(","))?;
         let fields = names.iter().map(|name| FlowField::parse(name)).collect();
         Ok(Self { out, fields })
@@ -66,6 +74,8 @@ impl<W: Write> CsvWriter<W> {
                 self.out.write_all(b",")?;
             }
             match field.as_ref().and_then(|field| flow.value(field)) {
+                // 0 means that no round-trip time was measured.
+                Some(Value::Int(0)) if *field == Some(RTT) => {}
                 Some(Value::Int(number)) => write!(self.out, "{number}")?,
                 Some(Value::Text(text)) => write_text(&mut self.out, &text)?,
                 _ => {}
@@ -143,13 +153,34 @@ const TCP_COLUMNS: [&str; 8] = [
     "TCPMetric.BARstStart",
 ];
 
+/// Additional columns of [`CsvColumns::rtt_metric`].
+const RTT_COLUMNS: [&str; 10] = [
+    "RTTMetric.Samples",
+    "RTTMetric.Min",
+    "RTTMetric.Max",
+    "RTTMetric.Last",
+    "RTTMetric.Sum",
+    "RTTMetric.Jitter",
+    "RTTMetric.Requests",
+    "RTTMetric.Unanswered",
+    "RTTMetric.ABRTT",
+    "RTTMetric.BARTT",
+];
+
+/// Field that is empty if it is 0.
+const RTT: FlowField = FlowField::Int(IntField::Metric(MetricField::Rtt));
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::flow::{FlowLayer, FlowMetric, TcpMetric};
 
     fn lines(tcp_metric: bool, flow: &Flow) -> Vec<Vec<String>> {
-        let mut csv = CsvWriter::new(Vec::new(), CsvColumns { tcp_metric }).expect("in memory");
+        let mut csv = CsvWriter::new(
+            Vec::new(),
+            CsvColumns::default().with_tcp_metric(tcp_metric),
+        )
+        .expect("in memory");
         csv.write(flow).expect("in memory");
         let text = String::from_utf8(csv.into_inner()).expect("text");
         text.lines()
@@ -159,7 +190,7 @@ mod tests {
 
     #[test]
     fn every_column_is_a_field() {
-        for name in COLUMNS.iter().chain(&TCP_COLUMNS) {
+        for name in COLUMNS.iter().chain(&TCP_COLUMNS).chain(&RTT_COLUMNS) {
             assert!(FlowField::parse(name).is_some(), "{name}");
         }
     }
@@ -198,6 +229,7 @@ mod tests {
         assert_eq!(value("TCPMetric.ABSynTTL"), "64");
         assert_eq!(value("Start"), "1000");
         assert_eq!((value("Network.A"), value("ICMP.Code")), ("", ""));
+        assert_eq!(value("Metric.RTT"), "");
     }
 
     #[test]

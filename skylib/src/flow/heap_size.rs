@@ -45,6 +45,23 @@ impl Flow {
             + dhcp
             + vrrp
             + self.dns.as_deref().map_or(0, dns_size)
+            + self.details_size()
+    }
+
+    /// Returns the approximate size of the messages that few records have, in bytes: a list of numbers
+    /// takes up to four times its encoded length.
+    fn details_size(&self) -> usize {
+        fn size<M: prost::Message>(message: Option<&M>) -> usize {
+            message.map_or(0, |message| size_of::<M>() + 4 * message.encoded_len())
+        }
+        size(self.wire.as_deref())
+            + size(self.initiator.as_ref())
+            + size(self.rtt_metric.as_deref())
+            + size(self.arp.as_deref())
+            + size(self.about.as_deref())
+            + size(self.icmp_errors.as_deref())
+            + size(self.offload.as_deref())
+            + size(self.dns_metric.as_deref())
     }
 }
 

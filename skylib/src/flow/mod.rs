@@ -31,7 +31,9 @@ mod field;
 mod flow_ids;
 mod heap_size;
 mod key;
+mod key_ignore;
 mod memory_hint;
+mod message;
 mod metric;
 mod options;
 mod packet_filter;
@@ -51,18 +53,21 @@ pub use application::ApplicationPorts;
 pub use csv::{CsvColumns, CsvWriter};
 pub use extra_layers::ExtraLayers;
 pub use extra_layers::records::{
-    Dhcpv4Layer, DnsLayer, DnsMx, DnsOpt, DnsQuestion, DnsRecord, DnsSoa, DnsSrv, DnsTimestamp,
-    Vrrpv2Layer,
+    Dhcpv4Layer, DnsFailure, DnsLayer, DnsMetric, DnsMx, DnsOpt, DnsQuestion, DnsRecord, DnsSoa,
+    DnsSrv, DnsTimestamp, Vrrpv2Layer,
 };
 pub use field::{
-    FlowField, IntField, MetricField, ObjectField, PlainInt, TextField, UnknownNameError,
+    DetailField, FlowField, IntField, MetricField, ObjectField, PlainInt, TextField,
+    UnknownNameError,
 };
+pub use key_ignore::KeyIgnore;
 pub use metric::{FlowMetric, IpMetric};
 pub use options::{FlowTableOptions, LayerKeyMode};
 pub use packet_filter::{PacketFilter, PacketFilterCompiler};
 pub use query::{FlowQuery, FlowQueryError, FlowSink, FlowSource};
 pub use record::{
-    FinishType, Flow, FlowLayer, FlowProtocol, IcmpLayer, IcmpType, RawPacket, TransportLayer,
+    About, Arp, FinishType, Flow, FlowLayer, FlowProtocol, IcmpErrors, IcmpLayer, IcmpType,
+    Initiator, Offload, RawPacket, RttMetric, TransportLayer, Wire,
 };
 pub use set::{FlowSet, MergeOptions, SortOrder};
 pub use stats::{FlowMessage, FlowStats, FlowTableStats, FragmentCounts, StopCounts};

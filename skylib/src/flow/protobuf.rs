@@ -104,7 +104,54 @@ impl WireField for Vec<Text> {
     }
 }
 
-impl<M: prost::Message + Default> WireField for Option<M> {
+/// Message of the record schema. A marker: [`prost::Message`] also covers plain numbers.
+pub(super) trait RecordMessage: prost::Message + Default {}
+
+impl<M: RecordMessage> RecordMessage for Box<M> {}
+
+/// Optional number, also encoded if it is 0.
+impl WireField for Option<u32> {
+    fn encode_field(&self, tag: u32, buf: &mut impl BufMut) {
+        if let Some(number) = self {
+            encoding::uint32::encode(tag, number, buf);
+        }
+    }
+
+    fn merge_wire(
+        &mut self,
+        wire_type: WireType,
+        buf: &mut impl Buf,
+        context: DecodeContext,
+    ) -> Result<(), DecodeError> {
+        encoding::uint32::merge(wire_type, self.get_or_insert_default(), buf, context)
+    }
+
+    fn wire_len(&self, tag: u32) -> usize {
+        self.as_ref()
+            .map_or(0, |number| encoding::uint32::encoded_len(tag, number))
+    }
+}
+
+impl WireField for Vec<u32> {
+    fn encode_field(&self, tag: u32, buf: &mut impl BufMut) {
+        encoding::uint32::encode_packed(tag, self, buf);
+    }
+
+    fn merge_wire(
+        &mut self,
+        wire_type: WireType,
+        buf: &mut impl Buf,
+        context: DecodeContext,
+    ) -> Result<(), DecodeError> {
+        encoding::uint32::merge_repeated(wire_type, self, buf, context)
+    }
+
+    fn wire_len(&self, tag: u32) -> usize {
+        encoding::uint32::encoded_len_packed(tag, self)
+    }
+}
+
+impl<M: RecordMessage> WireField for Option<M> {
     fn encode_field(&self, tag: u32, buf: &mut impl BufMut) {
         if let Some(message) = self {
             encoding::message::encode(tag, message, buf);
@@ -126,7 +173,7 @@ impl<M: prost::Message + Default> WireField for Option<M> {
     }
 }
 
-impl<M: prost::Message + Default> WireField for Vec<M> {
+impl<M: RecordMessage> WireField for Vec<M> {
     fn encode_field(&self, tag: u32, buf: &mut impl BufMut) {
         encoding::message::encode_repeated(tag, self, buf);
     }
@@ -160,6 +207,8 @@ fn text_len(text: &str, tag: u32) -> usize {
 /// Implements [`prost::Message`] for a struct: `wire_message!(Name { number => field, … })`.
 macro_rules! wire_message {
     ($name:ident { $($tag:literal => $field:ident),* $(,)? }) => {
+        impl $crate::flow::protobuf::RecordMessage for $name {}
+
         impl prost::Message for $name {
             fn encode_raw(&self, buf: &mut impl prost::bytes::BufMut) {
                 use $crate::flow::protobuf::WireField;

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::field::UnknownNameError;
+use super::message::is_default;
 use super::protobuf::wire_message;
 
 macro_rules! tcp_metric {
@@ -51,8 +52,8 @@ macro_rules! tcp_metric {
 tcp_metric! {
     1 ab_syn_start "ABSynStart" i64 [] "Time of A's SYN, in Unix milliseconds.";
     2 ba_syn_start "BASynStart" i64 [] "Time of B's SYN, in Unix milliseconds.";
-    3 ab_syn_ttl "ABSynTTL" u32 ["is_zero"] "TTL or hop limit of A's SYN.";
-    4 ba_syn_ttl "BASynTTL" u32 ["is_zero"] "TTL or hop limit of B's SYN.";
+    3 ab_syn_ttl "ABSynTTL" u32 ["is_default"] "TTL or hop limit of A's SYN.";
+    4 ba_syn_ttl "BASynTTL" u32 ["is_default"] "TTL or hop limit of B's SYN.";
     5 ab_fin_start "ABFinStart" i64 [] "Time of A's latest FIN, in Unix milliseconds.";
     6 ba_fin_start "BAFinStart" i64 [] "Time of B's latest FIN, in Unix milliseconds.";
     7 ab_rst_start "ABRstStart" i64 [] "Time of A's latest RST, in Unix milliseconds.";
@@ -71,6 +72,10 @@ tcp_metric! {
     20 ba_bytes "BABytes" i64 [] "Payload bytes of B's stream.";
     21 ba_saw_start "BASawStart" i64 [] "1 if the start of B's stream was seen, else 0.";
     22 ba_saw_end "BASawEnd" i64 [] "1 if the end of B's stream was seen, else 0.";
+    100 ab_retransmitted_segments "ABRetransmittedSegments" i64 ["is_default"] "Segments of A that were sent again.";
+    101 ba_retransmitted_segments "BARetransmittedSegments" i64 ["is_default"] "Segments of B that were sent again.";
+    102 ab_retransmitted_bytes "ABRetransmittedBytes" i64 ["is_default"] "Payload bytes of A that were sent again.";
+    103 ba_retransmitted_bytes "BARetransmittedBytes" i64 ["is_default"] "Payload bytes of B that were sent again.";
 }
 
 /// Field of a [`TcpMetric`], parsed from its wire name. Index into `TCP_FIELDS`, always in range.
@@ -110,20 +115,12 @@ impl FromStr for TcpMetricField {
     }
 }
 
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "signature required by serde"
-)]
-fn is_zero(number: &u32) -> bool {
-    *number == 0
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn only_the_ttls_are_left_out_when_zero() {
+    fn ttls_and_new_counters_are_left_out_when_zero() {
         let json = serde_json::to_value(TcpMetric::default()).unwrap();
         let keys = json.as_object().unwrap();
         assert_eq!(keys.len(), 20);

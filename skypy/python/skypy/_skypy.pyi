@@ -40,5 +40,7 @@ def flows(
     max_bytes: int = 2147483648,
     recorded: bool = False,
     threads: int = 1,
+    extra_rtt_metric: bool = False,
+    key_ignore: str = "",
 ) -> Flows:
     """Reads a capture file and returns its flows."""

@@ -15,7 +15,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::bail;
 use clap::{Args, ValueEnum, value_parser};
 use skylib::capture::{BpfCompiler, BpfFilter, PcapFile, Replay, ReplayedFlows};
-use skylib::flow::{ExtraLayers, FlowTableOptions, FlowTableStats, LayerKeyMode};
+use skylib::flow::{
+    CsvColumns, ExtraLayers, FlowTableOptions, FlowTableStats, KeyIgnore, LayerKeyMode,
+};
 use skylib::graph::{Graph, GraphView};
 use skylib::gremlin::{Context, Limits, Query};
 use skylib::time::{Clock, SystemClock};
@@ -60,6 +62,10 @@ pub(crate) struct FlowsArgs {
     #[arg(long)]
     extra_tcp_metric: bool,
 
+    /// Add statistics of round-trip times to flows.
+    #[arg(long)]
+    extra_rtt_metric: bool,
+
     /// Join IPv4 fragments to datagrams.
     #[arg(long)]
     ip_defrag: bool,
@@ -72,9 +78,13 @@ pub(crate) struct FlowsArgs {
     #[arg(long, value_name = "BYTES", default_value_t = 2 << 30)]
     max_bytes: usize,
 
-    /// Give the values the original has been recorded with where ours are mended.
+    /// Reproduce the values of the original exactly, including its known defects.
     #[arg(long)]
     recorded: bool,
+
+    /// Parts of the flow key that do not distinguish flows: vlan, mpls, interface.
+    #[arg(long, value_name = "PARTS", default_value = "")]
+    key_ignore: KeyIgnore,
 
     /// Threads to work with, all told; each has an equal share of --max-bytes.
     #[arg(long, value_name = "N", default_value = "1")]
@@ -140,6 +150,8 @@ fn work(args: &FlowsArgs, out: &mut (dyn Write + Send), report: &mut Report) -> 
         .with_layer_key_mode(args.layer_key)
         .with_raw_packet_limit(args.raw_packets)
         .with_extra_tcp_metric(args.extra_tcp_metric)
+        .with_extra_rtt_metric(args.extra_rtt_metric)
+        .with_key_ignore(args.key_ignore)
         .with_reassemble_tcp(args.reassemble_tcp)
         .with_ip_defrag(args.ip_defrag)
         .with_extra_layers(extra_layers)
@@ -158,8 +170,10 @@ fn work(args: &FlowsArgs, out: &mut (dyn Write + Send), report: &mut Report) -> 
         (answer(&query, &flows, out), flows.stats(), end)
     } else {
         let failed = AtomicBool::new(false);
-        let has_tcp_metric = args.extra_tcp_metric || args.reassemble_tcp;
-        let mut printer = FlowPrinter::new(out, args.format, has_tcp_metric, &failed);
+        let columns = CsvColumns::default()
+            .with_tcp_metric(args.extra_tcp_metric || args.reassemble_tcp)
+            .with_rtt_metric(args.extra_rtt_metric);
+        let mut printer = FlowPrinter::new(out, args.format, columns, &failed);
         let outcome = replay.run_while(&mut file, &mut printer, || {
             progress.show();
             !failed.load(Ordering::Relaxed)

@@ -28,19 +28,17 @@ impl<'a> FlowPrinter<'a> {
     pub(super) fn new(
         out: &'a mut (dyn Write + Send),
         format: Format,
-        tcp_metric: bool,
+        columns: CsvColumns,
         failed: &'a AtomicBool,
     ) -> Self {
         let out = BufWriter::with_capacity(BUFFER, out);
         let (form, error) = match format {
             Format::Json => (Form::Json(out), None),
             Format::Ndjson => (Form::Ndjson(out), None),
-            Format::Csv => {
-                match CsvWriter::new(out, CsvColumns::default().with_tcp_metric(tcp_metric)) {
-                    Ok(csv) => (Form::Csv(csv), None),
-                    Err(error) => (Form::Nothing, Some(error)),
-                }
-            }
+            Format::Csv => match CsvWriter::new(out, columns) {
+                Ok(csv) => (Form::Csv(csv), None),
+                Err(error) => (Form::Nothing, Some(error)),
+            },
         };
         failed.store(error.is_some(), Ordering::Relaxed);
         Self {

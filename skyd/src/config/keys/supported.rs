@@ -1,6 +1,6 @@
 //! Keys that the daemon reads.
 
-use super::ValueType::{Address, Bytes, Choice, Count, Duration, Flag, Free, Interval, Text};
+use super::ValueType::{Address, Bytes, Choice, Count, Duration, Flag, Free, Interval, List, Text};
 use super::{ConfigKey, ValueType, key};
 
 /// A positive number.
@@ -303,6 +303,21 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         Choice(&["L2", "L3"]),
         "L2",
         "Lowest layer that distinguishes flows, for captures that do not choose one.",
+    ),
+    key(
+        "flow.recorded",
+        Flag,
+        "false",
+        "Whether captures and uploads reproduce the values of the original exactly, including its \
+         known defects. A capture can choose otherwise with its option Recorded.",
+    ),
+    key(
+        "flow.key.ignore",
+        List,
+        "",
+        "Parts of the flow key that do not distinguish flows: vlan, mpls, interface. For networks \
+         in which the two directions of a flow have different tags or pass different interfaces. \
+         A capture can choose otherwise with its option KeyIgnore.",
     ),
     key(
         "flow.application_ports.tcp",

@@ -6,7 +6,7 @@ use super::node_status::CaptureStatus;
 use crate::api::CaptureSpec;
 use crate::capture::{Capture, CaptureReport, CaptureStats};
 use crate::engine::flow::TableId;
-use crate::flow::FlowStats;
+use crate::flow::{FlowStats, KeyIgnore};
 use crate::graph::NodeId;
 
 /// Identifies a capture on a node.
@@ -78,8 +78,9 @@ impl NodeCapture {
         }
     }
 
-    /// Returns the entry of the node's `Captures` metadata.
-    pub(super) fn status(&self) -> CaptureStatus<'_> {
+    /// Returns the entry of the node's `Captures` metadata; `identity` is that of
+    /// [`Opener::identity_of`](super::opener::Opener::identity_of).
+    pub(super) fn status(&self, identity: (bool, KeyIgnore)) -> CaptureStatus<'_> {
         let stats = match &self.state {
             NodeCaptureState::Active(active) => active.report.packets,
             NodeCaptureState::Failed { .. } => CaptureStats::default(),
@@ -87,6 +88,8 @@ impl NodeCapture {
         CaptureStatus {
             spec: &self.spec,
             stats,
+            recorded: identity.0,
+            key_ignore: identity.1,
             error: self.error(),
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::api::CaptureSpec;
 use crate::capture::CaptureStats;
+use crate::flow::KeyIgnore;
 use crate::graph::{Graph, MetadataOp, NodeId};
 use crate::time::Timestamp;
 use crate::value::{Map, Value};
@@ -11,6 +12,10 @@ use crate::value::{Map, Value};
 pub(super) struct CaptureStatus<'a> {
     pub(super) spec: &'a CaptureSpec,
     pub(super) stats: CaptureStats,
+    /// Whether its flow table reproduces the values of the original.
+    pub(super) recorded: bool,
+    /// Parts of the flow key that its flow table ignores.
+    pub(super) key_ignore: KeyIgnore,
     /// Why the capture is not running; `None` while it is active.
     pub(super) error: Option<&'a str>,
 }
@@ -40,6 +45,13 @@ impl CaptureStatus<'_> {
         ];
         for (key, text) in texts.into_iter().filter(|(_, text)| !text.is_empty()) {
             map.set(key, text);
+        }
+        if self.recorded {
+            map.set("Recorded", true);
+        }
+        if !self.key_ignore.is_none() {
+            let names: Vec<Value> = self.key_ignore.names().map(Value::from).collect();
+            map.set("KeyIgnore", names);
         }
         map
     }
@@ -124,6 +136,8 @@ mod tests {
             CaptureStatus {
                 spec,
                 stats: CaptureStats::default(),
+                recorded: false,
+                key_ignore: KeyIgnore::NONE,
                 error,
             }
             .show(graph, &id, NOW)

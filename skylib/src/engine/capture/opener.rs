@@ -8,7 +8,7 @@ use crate::capture::{AfPacket, BpfProgram, Capture, CaptureOptions, link_type_of
 use crate::engine::flow::{FlowHub, HubSink, TableId};
 use crate::engine::graph::SharedGraph;
 use crate::error_chain::Chain;
-use crate::flow::{ExtraLayers, FlowTable, FlowTableOptions};
+use crate::flow::{ExtraLayers, FlowTable, FlowTableOptions, KeyIgnore};
 use crate::graph::{GraphAccess, Node};
 use crate::packet::LinkType;
 use crate::time::Clock;
@@ -58,6 +58,16 @@ impl Opener {
         Ok((capture, table))
     }
 
+    /// Returns whether a capture reproduces the values of the original, and which parts of the flow key
+    /// it ignores: its own settings, or else those of the engine.
+    pub(super) fn identity_of(&self, spec: &CaptureSpec) -> (bool, KeyIgnore) {
+        let key_ignore = spec.ignored_key().and_then(Result::ok);
+        (
+            spec.recorded.unwrap_or(self.table.recorded),
+            key_ignore.unwrap_or(self.table.key_ignore),
+        )
+    }
+
     /// Returns the flow table of a capture.
     fn table_of(&self, spec: &CaptureSpec, target: &CaptureTarget) -> Result<FlowTable, String> {
         if !spec.target.is_empty() || !matches!(&*spec.target_type, "" | "local") {
@@ -71,7 +81,10 @@ impl Opener {
         options.extra_tcp_metric = spec.extra_tcp_metric;
         options.reassemble_tcp = spec.reassemble_tcp;
         options.ip_defrag = spec.ip_defrag;
+        options.extra_rtt_metric = spec.extra_rtt_metric;
         options.extra_layers = ExtraLayers::from_bits(spec.extra_layers);
+        let (recorded, key_ignore) = self.identity_of(spec);
+        (options.recorded, options.key_ignore) = (recorded, key_ignore);
         Ok(FlowTable::new(options))
     }
 }

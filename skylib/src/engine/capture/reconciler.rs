@@ -299,7 +299,7 @@ impl Reconciler {
     fn insert(&mut self, key: NodeCaptureKey, capture: NodeCapture) -> bool {
         // Before the node is looked up, so that no deletion is missed.
         self.mailbox.watch(&key.node);
-        let status = capture.status();
+        let status = capture.status(self.opener.identity_of(&capture.spec));
         let is_shown = self
             .graph
             .update_as(None, |graph, now| status.show(graph, &key.node, now));
@@ -411,7 +411,8 @@ impl Reconciler {
         self.graph.update_as(None, |graph, now| {
             for key in changed {
                 if let Some(capture) = self.node_captures.get(&key) {
-                    capture.status().show(graph, &key.node, now);
+                    let identity = self.opener.identity_of(&capture.spec);
+                    capture.status(identity).show(graph, &key.node, now);
                 }
             }
         });

@@ -5,37 +5,12 @@ use base64::engine::general_purpose::STANDARD;
 use prost::bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::flow::message::{is_default, message};
 use crate::flow::protobuf::wire_message;
 use crate::value::Text;
 
-/// Returns whether a value is the default.
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
-}
-
-macro_rules! layer {
-    (
-        $(#[$meta:meta])*
-        $name:ident { $($tag:literal $field:ident $key:literal $type:ty $(, $with:literal)?;)* }
-    ) => {
-        $(#[$meta])*
-        #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-        #[serde(default)]
-        #[non_exhaustive]
-        pub struct $name {
-            $(
-                #[doc = concat!("Field `", $key, "` of the JSON record.")]
-                #[serde(rename = $key, skip_serializing_if = "is_default" $(, with = $with)?)]
-                pub $field: $type,
-            )*
-        }
-
-        wire_message!($name { $($tag => $field,)* });
-    };
-}
-
-layer! {
-    /// Fixed fields of the first DHCPv4 message.
+message! {
+    /// Fixed fields and options of a DHCPv4 message.
     Dhcpv4Layer {
         1 contents "contents" Bytes, "base64_bytes";
         2 payload "payload" Bytes, "base64_bytes";
@@ -46,10 +21,20 @@ layer! {
         7 flags "flags" u32;
         8 server_name "server_name" Bytes, "base64_bytes";
         9 file "file" Bytes, "base64_bytes";
+        100 message_type "message_type" Text;
+        101 client_ip "client_ip" Text;
+        102 your_ip "your_ip" Text;
+        103 server_ip "server_ip" Text;
+        104 relay_ip "relay_ip" Text;
+        105 client_mac "client_mac" Text;
+        106 requested_ip "requested_ip" Text;
+        107 server_id "server_id" Text;
+        108 host_name "host_name" Text;
+        109 lease_time "lease_time" u32;
     }
 }
 
-layer! {
+message! {
     /// Fields of the first VRRPv2 advertisement.
     Vrrpv2Layer {
         1 contents "contents" Bytes, "base64_bytes";
@@ -63,7 +48,7 @@ layer! {
     }
 }
 
-layer! {
+message! {
     /// Last DNS message of a flow.
     DnsLayer {
         1 id "ID" u32;
@@ -87,7 +72,7 @@ layer! {
     }
 }
 
-layer! {
+message! {
     /// Question of a DNS message.
     DnsQuestion {
         1 name "name" Text;
@@ -96,7 +81,7 @@ layer! {
     }
 }
 
-layer! {
+message! {
     /// Resource record of a DNS message.
     DnsRecord {
         1 name "name" Text;
@@ -113,10 +98,11 @@ layer! {
         12 srv "SRV" Option<DnsSrv>;
         13 mx "MX" Option<DnsMx>;
         14 opt "OPT" Vec<DnsOpt>;
+        100 data "data" Bytes, "base64_bytes";
     }
 }
 
-layer! {
+message! {
     /// Start-of-authority (SOA) data.
     DnsSoa {
         1 m_name "m_name" Text;
@@ -129,7 +115,7 @@ layer! {
     }
 }
 
-layer! {
+message! {
     /// Service location (SRV) data.
     DnsSrv {
         1 priority "priority" u32;
@@ -139,7 +125,7 @@ layer! {
     }
 }
 
-layer! {
+message! {
     /// Mail exchange (MX) data.
     DnsMx {
         1 preference "preference" u32;
@@ -147,7 +133,7 @@ layer! {
     }
 }
 
-layer! {
+message! {
     /// Option of an EDNS (OPT) record.
     DnsOpt {
         1 code "code" Text;
@@ -155,11 +141,32 @@ layer! {
     }
 }
 
-layer! {
+message! {
     /// Capture time of the message, since the Unix epoch.
     DnsTimestamp {
         1 seconds "seconds" i64;
         2 nanos "nanos" i32;
+    }
+}
+
+message! {
+    /// Counters of all DNS messages of a flow, and its last failed response.
+    DnsMetric {
+        1 queries "Queries" i64;
+        2 responses "Responses" i64;
+        3 failures "Failures" i64;
+        4 unanswered "Unanswered" i64;
+        5 last_failure "LastFailure" Option<DnsFailure>;
+    }
+}
+
+message! {
+    /// DNS response with a response code other than `NoError`.
+    DnsFailure {
+        1 id "ID" u32;
+        2 name "name" Text;
+        3 kind "type" Text;
+        4 response_code "response_code" Text;
     }
 }
 

@@ -1,11 +1,13 @@
 //! `FlowField`: fields of a flow, by the dotted names in queries.
 
+mod detail;
 mod error;
 mod names;
 
 use std::fmt;
 use std::str::FromStr;
 
+pub use self::detail::DetailField;
 pub use self::error::UnknownNameError;
 use super::metric::FlowMetric;
 use super::record::Flow;
@@ -34,6 +36,8 @@ pub enum FlowField {
     Int(IntField),
     /// Whole sub-message.
     Object(ObjectField),
+    /// Field of a message that few records have.
+    Detail(DetailField),
 }
 
 impl FlowField {
@@ -50,6 +54,9 @@ impl FlowField {
     pub fn parse(name: &str) -> Option<Self> {
         if let Some(object) = ObjectField::exact(name) {
             return Some(Self::Object(object));
+        }
+        if let Some(detail) = DetailField::parse(name) {
+            return Some(Self::Detail(detail));
         }
         IntField::parse(name)
             .map(Self::Int)
@@ -79,6 +86,7 @@ impl fmt::Display for FlowField {
             Self::Text(field) => f.write_str(field.name()),
             Self::Int(field) => field.fmt(f),
             Self::Object(field) => f.write_str(field.name()),
+            Self::Detail(field) => f.write_str(field.name()),
         }
     }
 }
@@ -291,6 +299,14 @@ names! {
         Network "Network" "IP addresses.",
         Transport "Transport" "Ports.",
         Icmp "ICMP" "ICMP type, code and identifier.",
+        Wire "Wire" "Tags, identifiers and capture point.",
+        Initiator "Initiator" "End that opened the flow.",
+        RttMetric "RTTMetric" "Statistics of round-trip times.",
+        Arp "ARP" "Contents of the first ARP packet.",
+        About "About" "Flow that an ICMP error is about.",
+        IcmpErrors "ICMPErrors" "ICMP errors about the flow.",
+        Offload "Offload" "Estimate of the segments on the wire.",
+        DnsMetric "DNSMetric" "Counters of DNS messages.",
     }
 }
 
@@ -301,6 +317,9 @@ pub(super) trait FlowFields {
     /// Calls `read` with a string field and returns its result; `None` if the field is absent.
     fn with_text<R>(&self, field: TextField, read: impl FnOnce(&str) -> R) -> Option<R>;
 
+    /// Calls `read` with a record that has the messages of the [`DetailField`]s.
+    fn with_details<R>(&self, read: impl FnOnce(&Flow) -> R) -> R;
+
     /// Returns whether a field satisfies a predicate; false if the field is absent.
     fn test_field(&self, field: &FlowField, predicate: &Predicate) -> bool {
         match field {
@@ -310,6 +329,7 @@ pub(super) trait FlowFields {
                 .unwrap_or(false),
             // COMPAT: an absent sub-message counts as present.
             FlowField::Object(_) => matches!(predicate, Predicate::Present),
+            FlowField::Detail(field) => self.with_details(|flow| field.test(flow, predicate)),
         }
     }
 }
@@ -324,6 +344,7 @@ impl Flow {
             FlowField::Text(field) => self.text(*field).map(Value::from),
             FlowField::Int(field) => self.int(*field).map(Value::from),
             FlowField::Object(field) => Some(self.object(*field)),
+            FlowField::Detail(field) => field.value(self),
         }
     }
 
@@ -413,6 +434,14 @@ impl Flow {
             ObjectField::Network => to_value(self.network.as_ref()),
             ObjectField::Transport => to_value(self.transport.as_ref()),
             ObjectField::Icmp => to_value(self.icmp.as_ref()),
+            ObjectField::Wire => to_value(self.wire.as_ref()),
+            ObjectField::Initiator => to_value(self.initiator.as_ref()),
+            ObjectField::RttMetric => to_value(self.rtt_metric.as_ref()),
+            ObjectField::Arp => to_value(self.arp.as_ref()),
+            ObjectField::About => to_value(self.about.as_ref()),
+            ObjectField::IcmpErrors => to_value(self.icmp_errors.as_ref()),
+            ObjectField::Offload => to_value(self.offload.as_ref()),
+            ObjectField::DnsMetric => to_value(self.dns_metric.as_ref()),
         }
     }
 }
@@ -435,6 +464,10 @@ impl FlowFields for Flow {
 
     fn with_text<R>(&self, field: TextField, read: impl FnOnce(&str) -> R) -> Option<R> {
         self.text(field).map(read)
+    }
+
+    fn with_details<R>(&self, read: impl FnOnce(&Flow) -> R) -> R {
+        read(self)
     }
 }
 

@@ -1,7 +1,7 @@
 use super::*;
 use crate::filter::Filter;
 use crate::flow::{FinishType, FlowLayer, IcmpLayer, IcmpType, TcpMetric, TransportLayer};
-use crate::flow::{FlowProtocol, Vrrpv2Layer};
+use crate::flow::{FlowProtocol, Vrrpv2Layer, Wire};
 
 fn flow() -> Flow {
     Flow {
@@ -131,4 +131,29 @@ fn tcp_metric_fields_are_listed_in_full() {
         assert!(FlowField::names().contains(&name.as_str()), "{name}");
         assert_eq!(flow.int(IntField::TcpMetric(key)), Some(0));
     }
+}
+
+#[test]
+fn details_are_found_by_their_paths_and_lists_match_by_element() {
+    let mut flow = Flow::default();
+    let wire = Wire {
+        vlan: vec![100, 20],
+        gre_key: Some(0),
+        ..Wire::default()
+    };
+    flow.wire = Some(Box::new(wire));
+    let matches = |name: &str, value: i64| Filter::test(name, Predicate::Int(value)).matches(&flow);
+    assert!(matches("Wire.VLAN", 20) && !matches("Wire.VLAN", 30));
+    assert!(matches("Wire.GREKey", 0) && !matches("Wire.SPI", 0));
+    for field in DetailField::all() {
+        assert_eq!(DetailField::parse(field.name()), Some(field));
+        assert!(FlowField::parse(field.name()).is_some());
+    }
+    let bytes = prost::Message::encode_to_vec(&flow);
+    assert_eq!(<Flow as prost::Message>::decode(&bytes[..]).unwrap(), flow);
+    let json = serde_json::to_string(&flow).unwrap();
+    assert!(
+        json.contains(r#""Wire":{"VLAN":[100,20],"GREKey":0}"#),
+        "{json}"
+    );
 }

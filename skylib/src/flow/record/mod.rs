@@ -5,10 +5,24 @@
 //! tree, protobuf through [`prost`] (`prost::Message::encode_to_vec`, `decode`). Field numbers and
 //! JSON keys are Skydive's.
 
+mod arp;
+mod icmp_errors;
+mod initiator;
+mod offload;
+mod rtt_metric;
+mod wire;
+
 use prost::bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::extra_layers::records::{Dhcpv4Layer, DnsLayer, Vrrpv2Layer};
+pub use self::arp::Arp;
+pub use self::icmp_errors::{About, IcmpErrors};
+pub use self::initiator::Initiator;
+pub use self::offload::Offload;
+pub use self::rtt_metric::RttMetric;
+pub use self::wire::Wire;
+use super::extra_layers::records::{Dhcpv4Layer, DnsLayer, DnsMetric, Vrrpv2Layer};
+use super::message::is_default;
 use super::metric::{FlowMetric, IpMetric};
 use super::protobuf::{wire_enum, wire_message};
 use super::setters::setters;
@@ -107,6 +121,30 @@ pub struct Flow {
     /// How the flow ended.
     #[serde(rename = "FinishType", skip_serializing_if = "is_default")]
     pub finish_type: FinishType,
+    /// Tags, identifiers and capture point; `None` if there are none.
+    #[serde(rename = "Wire", skip_serializing_if = "Option::is_none")]
+    pub wire: Option<Box<Wire>>,
+    /// End that opened the flow; `None` if only the end that was seen first is known.
+    #[serde(rename = "Initiator", skip_serializing_if = "Option::is_none")]
+    pub initiator: Option<Initiator>,
+    /// Statistics of round-trip times, if an option enables them.
+    #[serde(rename = "RTTMetric", skip_serializing_if = "Option::is_none")]
+    pub rtt_metric: Option<Box<RttMetric>>,
+    /// Contents of the first ARP packet; `None` unless the flow is ARP.
+    #[serde(rename = "ARP", skip_serializing_if = "Option::is_none")]
+    pub arp: Option<Box<Arp>>,
+    /// Flow that an ICMP error is about; `None` unless the flow is such errors.
+    #[serde(rename = "About", skip_serializing_if = "Option::is_none")]
+    pub about: Option<Box<About>>,
+    /// ICMP errors about this flow; `None` if there were none.
+    #[serde(rename = "ICMPErrors", skip_serializing_if = "Option::is_none")]
+    pub icmp_errors: Option<Box<IcmpErrors>>,
+    /// Estimate of the segments on the wire; `None` without joined segments.
+    #[serde(rename = "Offload", skip_serializing_if = "Option::is_none")]
+    pub offload: Option<Box<Offload>>,
+    /// Counters of DNS messages, if [`ExtraLayers::DNS`](super::ExtraLayers::DNS) is set.
+    #[serde(rename = "DNSMetric", skip_serializing_if = "Option::is_none")]
+    pub dns_metric: Option<Box<DnsMetric>>,
 }
 
 wire_message!(Flow {
@@ -116,6 +154,8 @@ wire_message!(Flow {
     36 => last_raw_packets, 37 => raw_packets_captured, 38 => tcp_metric, 39 => ip_metric,
     50 => tracking_id, 51 => l3_tracking_id, 60 => finish_type,
     1000 => dhcpv4, 1001 => dns, 1002 => vrrpv2,
+    2001 => rtt_metric, 2002 => wire, 2003 => initiator, 2004 => arp, 2005 => about,
+    2006 => icmp_errors, 2007 => offload, 2008 => dns_metric,
 });
 
 setters! {
@@ -258,11 +298,6 @@ fn no_text(text: &Text) -> bool {
     text.is_empty()
 }
 
-/// Returns whether a value is the default.
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
-}
-
 macro_rules! named_enum {
     (
         $(#[$meta:meta])*
@@ -381,6 +416,8 @@ pub enum FinishType {
     TcpFin = 2,
     /// One end sent a TCP RST.
     TcpRst = 3,
+    /// A new connection between the same ports began, and no end of this one was seen.
+    Replaced = 4,
 }
 
 wire_enum!(FinishType);
@@ -394,6 +431,7 @@ impl FinishType {
             1 => Some(Self::Timeout),
             2 => Some(Self::TcpFin),
             3 => Some(Self::TcpRst),
+            4 => Some(Self::Replaced),
             _ => None,
         }
     }

@@ -8,6 +8,7 @@ use super::query::FlowQueryError;
 use super::record::Flow;
 use super::setters::setters;
 use crate::filter::Filter;
+use crate::value::Value;
 
 /// Set of flows and the time they span. Complete by definition: the schema is Skydive's.
 ///
@@ -223,6 +224,11 @@ fn key(flow: &Flow, field: &FlowField) -> Result<SortKey, FlowQueryError> {
         FlowField::Int(field) => flow.int(*field).map(SortKey::Int),
         FlowField::Text(field) => flow.with_text(*field, |text| SortKey::Text(text.to_owned())),
         FlowField::Object(_) => None,
+        FlowField::Detail(_) => match flow.value(field) {
+            Some(Value::Int(number)) => Some(SortKey::Int(number)),
+            Some(Value::Text(text)) => Some(SortKey::Text(text.to_string())),
+            _ => None,
+        },
     };
     found.ok_or_else(|| FlowQueryError::FieldNotFound {
         field: field.to_string(),

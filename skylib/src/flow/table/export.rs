@@ -375,6 +375,10 @@ impl FlowFields for EntryFields<'_> {
         }
         Some(read(text.as_str()))
     }
+
+    fn with_details<R>(&self, read: impl FnOnce(&Flow) -> R) -> R {
+        read(&self.table.extra_fields(self.entry))
+    }
 }
 
 impl Fields<Option<FlowField>> for EntryFields<'_> {

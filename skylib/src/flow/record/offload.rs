@@ -1,0 +1,18 @@
+//! `Offload`: segments that were joined before the capture.
+
+use serde::{Deserialize, Serialize};
+
+use crate::flow::message::{is_default, message};
+use crate::flow::protobuf::wire_message;
+
+message! {
+    /// Estimate of the segments on the wire of a flow with joined segments (GRO, TSO, LRO).
+    Offload {
+        1 ab_segments "ABSegments" i64;
+        2 ba_segments "BASegments" i64;
+        3 ab_wire_bytes "ABWireBytes" i64;
+        4 ba_wire_bytes "BAWireBytes" i64;
+        5 segment_size "SegmentSize" u32;
+        6 exact "Exact" bool;
+    }
+}
