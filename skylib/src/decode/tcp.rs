@@ -42,7 +42,9 @@ pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     let header_len = header
         .as_ref()
         .map_or(rest.len(), |header| header.slice().len());
-    let options_len = header.as_ref().map_or(0, |header| header.slice().len() - 20);
+    let options_len = header
+        .as_ref()
+        .map_or(0, |header| header.slice().len() - 20);
     let payload_offset = cursor.offset() + header_len;
     cursor.push(Layer::TCP, header_len)?;
     cursor.add_transport(TransportHeader {

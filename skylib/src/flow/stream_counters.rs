@@ -118,13 +118,18 @@ impl StreamCounters {
             if stream.syn.is_some() && from < range.base {
                 return false;
             }
-            let has_all = peer_acknowledged.is_some_and(|number| range.position(number) >= range.next);
+            let has_all =
+                peer_acknowledged.is_some_and(|number| range.position(number) >= range.next);
             let is_plain = segment.flags.0 & CONTROL == 0;
             // C8: a keep-alive repeats the last byte although it was acknowledged.
             if segment.len == 1 && is_plain && from == range.next - 1 && has_all {
                 return false;
             }
-            let trip = if round_trip > 0 { round_trip } else { UNKNOWN_TRIP_NS };
+            let trip = if round_trip > 0 {
+                round_trip
+            } else {
+                UNKNOWN_TRIP_NS
+            };
             let payload = stream.fill_range(from, to, segment.at, trip);
             // C5: the peer asked for it by two or more duplicate acknowledgments.
             let is_asked = peer_repeats >= 2 && peer_acknowledged == Some(first);
@@ -233,7 +238,9 @@ impl Stream {
         }
         let first = segment.first();
         // C14: the peer has chosen the former one.
-        let is_chosen = self.syn.is_some_and(|syn| peer_acknowledged == Some(syn.wrapping_add(1)));
+        let is_chosen = self
+            .syn
+            .is_some_and(|syn| peer_acknowledged == Some(syn.wrapping_add(1)));
         if self.bytes > 0 || is_chosen {
             self.begin_below(first);
             return;
@@ -370,7 +377,11 @@ impl Stream {
             has_settled = true;
         }
         let next = self.range.map_or(0, |range| range.next_number);
-        while self.gaps.first().is_some_and(|gap| -distance(next, gap.number) > WINDOW) {
+        while self
+            .gaps
+            .first()
+            .is_some_and(|gap| -distance(next, gap.number) > WINDOW)
+        {
             self.settle_gap(0);
             has_settled = true;
         }

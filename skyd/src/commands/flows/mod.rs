@@ -238,10 +238,18 @@ fn answer(query: &Query, flows: &ReplayedFlows, out: &mut dyn Write) -> anyhow::
 
 /// A time in its largest unit, such as 28 h.
 fn rough_time(ms: u64) -> String {
-    let units = [(86_400_000 * 3, 86_400_000, "days"), (3_600_000, 3_600_000, "h")];
-    let units = units.into_iter().chain([(60_000, 60_000, "min"), (1_000, 1_000, "s")]);
+    let units = [
+        (86_400_000 * 3, 86_400_000, "days"),
+        (3_600_000, 3_600_000, "h"),
+    ];
+    let units = units
+        .into_iter()
+        .chain([(60_000, 60_000, "min"), (1_000, 1_000, "s")]);
     let unit = units.into_iter().find(|(from, _, _)| ms >= *from);
-    unit.map_or_else(|| format!("{ms} ms"), |(_, unit, name)| format!("{} {name}", ms / unit))
+    unit.map_or_else(
+        || format!("{ms} ms"),
+        |(_, unit, name)| format!("{} {name}", ms / unit),
+    )
 }
 
 /// The last line: what came out and what was left out.

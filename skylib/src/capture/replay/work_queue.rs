@@ -16,9 +16,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use super::WAIT;
 use super::steering::Steering;
 use crate::capture::{Batch, CaptureError, PacketSource};
-use crate::flow::{
-    Flow, FlowSink, FlowTable, FlowTableOptions, FlowTableStats, PacketClock,
-};
+use crate::flow::{Flow, FlowSink, FlowTable, FlowTableOptions, FlowTableStats, PacketClock};
 use crate::packet::{LinkType, PacketBatch, PacketHeader};
 use crate::time::Timestamp;
 

@@ -65,10 +65,20 @@ fn a_whole_connection_is_counted() {
 fn what_was_seen_before_was_sent_again() {
     let first = (0, 0, ACK, 100, 1, 1000);
     // C3: once more, and overlapping.
-    assert_eq!(of_a(&[first, (0, 300, ACK, 100, 1, 1000)]), [1000, 0, 0, 0, 1, 1000]);
-    assert_eq!(of_a(&[first, (0, 1, ACK, 600, 1, 1000)]), [1500, 0, 0, 0, 1, 500]);
+    assert_eq!(
+        of_a(&[first, (0, 300, ACK, 100, 1, 1000)]),
+        [1000, 0, 0, 0, 1, 1000]
+    );
+    assert_eq!(
+        of_a(&[first, (0, 1, ACK, 600, 1, 1000)]),
+        [1500, 0, 0, 0, 1, 500]
+    );
     // C9: SYN and FIN are segments of 0 bytes.
-    let bare = [(0, 0, SYN, 9, 0, 0), (0, 1000, SYN, 9, 0, 0), (0, 1100, FIN, 10, 0, 0)];
+    let bare = [
+        (0, 0, SYN, 9, 0, 0),
+        (0, 1000, SYN, 9, 0, 0),
+        (0, 1100, FIN, 10, 0, 0),
+    ];
     assert_eq!(of_a(&bare), [0, 0, 0, 0, 1, 0]);
     assert_eq!(of_a(&[bare[0], bare[2], bare[2]]), [0, 0, 0, 0, 1, 0]);
 }
@@ -79,12 +89,19 @@ fn what_fills_a_gap_was_overtaken_or_lost() {
     assert_eq!(of_a(&[first, third]), [20, 1, 10, 0, 0, 0]);
     let second = |at| (0, at, ACK, 110, 1, 10);
     assert_eq!(of_a(&[first, third, second(21)]), [30, 0, 0, 1, 0, 0], "C4");
-    assert_eq!(of_a(&[first, third, second(22)]), [30, 0, 0, 0, 1, 10], "C5");
+    assert_eq!(
+        of_a(&[first, third, second(22)]),
+        [30, 0, 0, 0, 1, 10],
+        "C5"
+    );
     let ask = |at| (1, at, ACK, 1, 110, 0);
     let asked = [first, third, ask(2), ask(3), ask(4), second(5)];
     assert_eq!(of_a(&asked), [30, 0, 0, 0, 1, 10], "C5, asked for");
     // C16: in front of the first byte seen.
-    assert_eq!(of_a(&[third, (0, 2, ACK, 100, 1, 10)]), [20, 1, 10, 1, 0, 0]);
+    assert_eq!(
+        of_a(&[third, (0, 2, ACK, 100, 1, 10)]),
+        [20, 1, 10, 1, 0, 0]
+    );
 }
 
 #[test]
@@ -92,7 +109,11 @@ fn a_keep_alive_is_no_repeat() {
     let data = [(0, 0, ACK, 100, 1, 10), (1, 1, ACK, 1, 110, 0)];
     let probe = (0, 9, ACK, 109, 1, 1);
     assert_eq!(of_a(&[data[0], data[1], probe]), [10, 0, 0, 0, 0, 0]);
-    assert_eq!(of_a(&[data[0], probe]), [10, 0, 0, 0, 1, 1], "not acknowledged");
+    assert_eq!(
+        of_a(&[data[0], probe]),
+        [10, 0, 0, 0, 1, 1],
+        "not acknowledged"
+    );
 }
 
 #[test]
@@ -119,7 +140,10 @@ fn a_syn_that_was_overtaken_is_the_start() {
     let metric = count(&[(0, 0, ACK, 100, 1, 10), (0, 1, SYN, 99, 0, 0)]);
     assert_eq!((metric.ab_saw_start, metric.ab_segment_skipped), (1, 0));
     let metric = count(&[(0, 0, ACK, 100, 1, 10), (0, 1, SYN, 89, 0, 0)]);
-    assert_eq!((metric.ab_saw_start, metric.ab_segment_skipped_bytes), (1, 10));
+    assert_eq!(
+        (metric.ab_saw_start, metric.ab_segment_skipped_bytes),
+        (1, 10)
+    );
 }
 
 #[test]
@@ -133,7 +157,10 @@ fn gaps_are_bounded() {
     let mut metric = TcpMetric::default();
     streams.fill(&mut metric);
     assert_eq!(settled, 39 - 32);
-    assert_eq!((metric.ab_bytes, metric.ab_segment_skipped_bytes), (400, 390));
+    assert_eq!(
+        (metric.ab_bytes, metric.ab_segment_skipped_bytes),
+        (400, 390)
+    );
     assert!(streams.bytes() <= 64 * size_of::<Gap>());
     streams.settle();
     streams.fill(&mut metric);

@@ -76,9 +76,8 @@ impl Echoes {
     }
 
     fn position(&self, side: usize, number: u16) -> Option<usize> {
-        let is = |request: &EchoRequest| {
-            usize::from(request.side) == side && request.number == number
-        };
+        let is =
+            |request: &EchoRequest| usize::from(request.side) == side && request.number == number;
         self.outstanding().iter().position(is)
     }
 }

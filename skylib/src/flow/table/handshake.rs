@@ -70,11 +70,7 @@ impl Handshake {
     /// Updates the handshake with a segment of a side that has SYN or RST.
     pub(super) fn add(&mut self, side: usize, segment: &HandshakeSegment) -> HandshakeStep {
         let has = |flag| segment.flags.contains(flag);
-        let (syn, ack, rst) = (
-            has(TcpFlags::SYN),
-            has(TcpFlags::ACK),
-            has(TcpFlags::RST),
-        );
+        let (syn, ack, rst) = (has(TcpFlags::SYN), has(TcpFlags::ACK), has(TcpFlags::RST));
         if syn && !ack {
             return self.request(side, segment);
         }
@@ -102,8 +98,7 @@ impl Handshake {
 
     /// Returns the number of requests without an answer.
     pub(super) fn unanswered(&self) -> i64 {
-        let is_pending =
-            |attempt: &&Attempt| matches!(attempt.state, AttemptState::Pending(_));
+        let is_pending = |attempt: &&Attempt| matches!(attempt.state, AttemptState::Pending(_));
         self.sides.iter().flatten().filter(is_pending).count() as i64
     }
 
@@ -193,11 +188,13 @@ mod tests {
     /// Returns the samples, in milliseconds, of segments: side, time in ms, flags, numbers.
     fn samples(segments: &[(usize, i64, u8, u32, u32)]) -> Vec<(usize, i64)> {
         let mut handshake = Handshake::default();
-        let steps = segments.iter().filter_map(|(side, at, flags, sequence, ack)| {
-            handshake
-                .add(*side, &segment(*at, *flags, *sequence, *ack))
-                .sample
-        });
+        let steps = segments
+            .iter()
+            .filter_map(|(side, at, flags, sequence, ack)| {
+                handshake
+                    .add(*side, &segment(*at, *flags, *sequence, *ack))
+                    .sample
+            });
         steps.map(|(side, ns)| (side, ns / MS)).collect()
     }
 
@@ -213,7 +210,10 @@ mod tests {
             assert_eq!(samples(&[(0, 0, s, 9, 0), stranger, answer]), [(0, 20)]);
         }
         // The number wraps around.
-        assert_eq!(samples(&[(1, 0, s, u32::MAX, 0), (0, 3, sa, 5, 0)]), [(1, 3)]);
+        assert_eq!(
+            samples(&[(1, 0, s, u32::MAX, 0), (0, 3, sa, 5, 0)]),
+            [(1, 3)]
+        );
     }
 
     #[test]
@@ -224,7 +224,12 @@ mod tests {
         let copied = [(0, 0, s, 9, 0), (0, 100, s, 9, 0), answer, answer];
         assert_eq!(samples(&copied), [(0, 1010)]);
         // One sample a number (B3), another number is another attempt (B2).
-        let again = [(0, 0, s, 9, 0), answer, (0, 2000, s, 9, 0), (1, 2001, sa, 5, 10)];
+        let again = [
+            (0, 0, s, 9, 0),
+            answer,
+            (0, 2000, s, 9, 0),
+            (1, 2001, sa, 5, 10),
+        ];
         assert_eq!(samples(&again), [(0, 1010)]);
         let renewed = [(0, 0, s, 8, 0), (0, 1000, s, 9, 0), answer];
         assert_eq!(samples(&renewed), [(0, 10)]);
@@ -250,7 +255,12 @@ mod tests {
     #[test]
     fn both_sides_may_open() {
         let (s, sa) = (SYN.0, SYN.0 | ACK.0);
-        let open = [(0, 0, s, 9, 0), (1, 1, s, 5, 0), (0, 8, sa, 9, 6), (1, 9, sa, 5, 10)];
+        let open = [
+            (0, 0, s, 9, 0),
+            (1, 1, s, 5, 0),
+            (0, 8, sa, 9, 6),
+            (1, 9, sa, 5, 10),
+        ];
         assert_eq!(samples(&open), [(1, 7), (0, 9)]);
     }
 }

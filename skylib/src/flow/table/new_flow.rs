@@ -2,9 +2,9 @@
 
 use super::FlowTable;
 use super::entry::{
-    Cold, Entry, HAS_ICMP, HAS_LINK, HAS_NETWORK, HAS_OTHER_NETWORK, HAS_SCTP, HAS_TCP,
-    HAS_TRANSPORT, HAS_UDP, END_IDENTIFIED, HOT_ALIVE, HOT_PAIRED, HOT_SWAPPED, Hot, IS_ATTEMPT,
-    NONE, OtherNetwork, Rare, TcpTimes,
+    Cold, END_IDENTIFIED, Entry, HAS_ICMP, HAS_LINK, HAS_NETWORK, HAS_OTHER_NETWORK, HAS_SCTP,
+    HAS_TCP, HAS_TRANSPORT, HAS_UDP, HOT_ALIVE, HOT_SWAPPED, Hot, NONE, OtherNetwork, Rare,
+    TcpTimes,
 };
 use super::fragments::has_ip_metric;
 use super::process::{BatchPackets, IS_SWAPPED, Pending};

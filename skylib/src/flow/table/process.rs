@@ -86,7 +86,9 @@ impl Control {
             payload_len += packet.wire_len.saturating_sub(captured);
         }
         let end = header.payload_offset as usize;
-        let options = packet.data.get(end.saturating_sub(header.options_len.into())..end);
+        let options = packet
+            .data
+            .get(end.saturating_sub(header.options_len.into())..end);
         Self {
             sequence: header.sequence,
             acknowledgment: header.acknowledgment,
@@ -419,9 +421,9 @@ impl FlowTable {
             }
         } else if (self.options.reassemble_tcp || self.options.extra_rtt_metric)
             && let Some(part) = self.encapsulations.last()
-            && part.transport.is_some_and(|header| {
-                header.protocol == TransportProtocol::Tcp && header.has_ports
-            })
+            && part
+                .transport
+                .is_some_and(|header| header.protocol == TransportProtocol::Tcp && header.has_ports)
         {
             self.controls[at] = Control::of(packet, part);
             innermost.flags |= IS_SEGMENT;
@@ -500,11 +502,7 @@ impl FlowTable {
             return;
         }
         let has = |flag| pending.tcp.contains(flag);
-        let (syn, ack, rst) = (
-            has(TcpFlags::SYN),
-            has(TcpFlags::ACK),
-            has(TcpFlags::RST),
-        );
+        let (syn, ack, rst) = (has(TcpFlags::SYN), has(TcpFlags::ACK), has(TcpFlags::RST));
         let answers = (ack && !rst || control.payload_len > 0) && (ack || !syn);
         if !answers && !was_answered {
             entry.hot.flags &= !HOT_ANSWERED;
@@ -661,7 +659,9 @@ impl FlowTable {
     /// Returns the identifiers of a flow.
     pub(super) fn identifiers(&self, entry: &Entry) -> FlowIds {
         let rare = self.rare.get(entry.cold.rare);
-        let start = rare.and_then(|rare| rare.uuid_start).unwrap_or(entry.cold.start);
+        let start = rare
+            .and_then(|rare| rare.uuid_start)
+            .unwrap_or(entry.cold.start);
         let start = Timestamp::from_ms(start);
         FlowIds::new(
             &entry.key,

@@ -9,33 +9,33 @@ use super::FlowTable;
 use super::echoes::{EchoRequest, Echoes};
 use super::entry::{
     END_REQUEST, END_REQUEST_ANSWERED, END_REQUEST_KNOWN, END_REQUEST_OF_B, END_REQUEST_PENDING,
-    END_REQUEST_RARE, END_REQUEST_REPEATED, END_REQUEST_STAMP, Entry, HOT_SAMPLED, NONE, Rare,
+    END_REQUEST_RARE, END_REQUEST_REPEATED, END_REQUEST_STAMP, Entry, HAS_ICMP, HOT_SAMPLED, NONE,
+    Rare,
 };
-use super::handshake::{
-    Attempt, AttemptState, COPY_NS, Handshake, HandshakeSegment, Request,
-};
+use super::handshake::{Attempt, AttemptState, COPY_NS, Handshake, HandshakeSegment, Request};
 use super::process::{Control, Pending};
 use crate::decode::TcpFlags;
+use crate::flow::record::RttMetric;
 
 /// Statistics of the round-trip times of a flow, and the handshake's answer on its way.
 #[derive(Clone, Debug, Default)]
 pub(super) struct RoundTrips {
     /// Number of samples.
-    pub(super) samples: i64,
+    samples: i64,
     /// Smallest, largest, latest sample, and sum of the samples, in nanoseconds.
-    pub(super) min: i64,
-    pub(super) max: i64,
-    pub(super) last: i64,
-    pub(super) sum: i64,
+    min: i64,
+    max: i64,
+    last: i64,
+    sum: i64,
     /// Interarrival jitter of the samples, in 1/16 ns (RFC 3550, section 6.4.1 and appendix A.8).
     jitter: i64,
     /// Latest sample of A's requests and of B's, in nanoseconds: from the capture point to the other
     /// end and back.
-    pub(super) ways: [i64; 2],
+    ways: [i64; 2],
     /// Number of different requests.
-    pub(super) requests: i64,
+    requests: i64,
     /// Number of requests given up, because too many were outstanding.
-    pub(super) given_up: i64,
+    given_up: i64,
     /// Echo numbers seen of each side.
     seen: [SeenNumbers; 2],
     /// SYN with ACK of each side.
@@ -84,11 +84,6 @@ impl RoundTrips {
     /// Returns the round trip of the connection, in nanoseconds; 0 if unknown.
     pub(super) const fn of_connection(&self) -> i64 {
         self.last + self.third
-    }
-
-    /// Returns the jitter, in nanoseconds.
-    pub(super) const fn jitter(&self) -> i64 {
-        self.jitter / 16
     }
 
     fn add(&mut self, side: usize, sample: i64) {
@@ -191,6 +186,36 @@ impl FlowTable {
         if let Some(round_trips) = self.round_trips(record) {
             round_trips.add(side, sample);
         }
+    }
+
+    /// Returns the metric of a flow; `None` if no option selects it, or nothing was asked or measured.
+    pub(super) fn rtt_metric(&self, entry: &Entry, rare: &Rare) -> Option<RttMetric> {
+        let round_trips = rare.round_trips.as_deref()?;
+        let [ab_rtt, ba_rtt] = round_trips.ways;
+        let has_values = round_trips.requests > 0 || ab_rtt > 0 || ba_rtt > 0;
+        if !self.options.extra_rtt_metric || !has_values && round_trips.samples == 0 {
+            return None;
+        }
+        let outstanding = if entry.cold.layers & HAS_ICMP == 0 {
+            self.handshake(entry).unanswered()
+        } else {
+            match (entry.hot.ends & END_REQUEST, &rare.echoes) {
+                (END_REQUEST_PENDING | END_REQUEST_REPEATED, _) => 1,
+                (END_REQUEST_RARE, Some(echoes)) => echoes.outstanding().len() as i64,
+                _ => 0,
+            }
+        };
+        let mut metric = RttMetric::default();
+        metric.samples = round_trips.samples;
+        metric.min = round_trips.min;
+        metric.max = round_trips.max;
+        metric.last = round_trips.last;
+        metric.sum = round_trips.sum;
+        metric.jitter = round_trips.jitter / 16;
+        metric.requests = round_trips.requests;
+        metric.unanswered = outstanding + round_trips.given_up;
+        (metric.ab_rtt, metric.ba_rtt) = (ab_rtt, ba_rtt);
+        Some(metric)
     }
 
     /// Returns the statistics of a flow, if they are recorded.
@@ -396,7 +421,10 @@ mod tests {
             .into_iter()
             .map(|number| seen.add(number))
             .collect();
-        assert_eq!(new, [true, true, true, false, true, true, false, true, false]);
+        assert_eq!(
+            new,
+            [true, true, true, false, true, true, false, true, false]
+        );
     }
 
     #[test]

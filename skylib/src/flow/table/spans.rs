@@ -34,11 +34,12 @@ pub(super) struct Holds {
 impl Holds {
     /// Returns the holds of a table; none with `recorded`.
     pub(super) fn new(options: &FlowTableOptions) -> Self {
-        let ms = |duration: std::time::Duration| {
-            i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
-        };
+        let ms =
+            |duration: std::time::Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
         let timeouts = options.application_timeouts.iter();
-        let timeouts = timeouts.take(super::MAX_TIMEOUTS).map(|(_, time)| ms(*time));
+        let timeouts = timeouts
+            .take(super::MAX_TIMEOUTS)
+            .map(|(_, time)| ms(*time));
         let classes: Vec<i64> = std::iter::once(ms(options.expiry_interval))
             .chain(timeouts)
             .collect();
@@ -100,7 +101,11 @@ impl FlowTable {
     pub(super) fn needs_choice(&self, record: u32, part: &Pending) -> bool {
         let hot = &self.arena.get(record).hot;
         // As unsigned, a packet before the latest one is far beyond the hold.
-        let silence = part.timestamp.as_ms().wrapping_sub(hot.last).cast_unsigned();
+        let silence = part
+            .timestamp
+            .as_ms()
+            .wrapping_sub(hot.last)
+            .cast_unsigned();
         let is_opening = part.tcp.0 & (TcpFlags::SYN.0 | TcpFlags::ACK.0) == TcpFlags::SYN.0;
         (silence > self.holds.shortest) | (hot.flags & HOT_PAIRED != 0) | is_opening
     }
@@ -134,7 +139,12 @@ impl FlowTable {
             Choice::New if flows.len >= MAX_SPANS => {
                 let clock = self.timers.now();
                 let stale = flows.iter().max_by_key(|record| {
-                    self.arena.get(*record).hot.last.saturating_sub(clock).saturating_abs()
+                    self.arena
+                        .get(*record)
+                        .hot
+                        .last
+                        .saturating_sub(clock)
+                        .saturating_abs()
                 });
                 stale.into_iter().for_each(|record| self.retire(record));
             }
@@ -234,17 +244,15 @@ impl FlowTable {
     fn takes_attempt(&self, attempt: u32, part: &Pending, control: &Control) -> bool {
         let entry = self.arena.get(attempt);
         let has = |flag| part.tcp.contains(flag);
-        let (syn, ack, rst) = (
-            has(TcpFlags::SYN),
-            has(TcpFlags::ACK),
-            has(TcpFlags::RST),
-        );
+        let (syn, ack, rst) = (has(TcpFlags::SYN), has(TcpFlags::ACK), has(TcpFlags::RST));
         let side = usize::from(!entry.is_a_to_b(part.flags));
         let handshake = self.handshake(entry);
         if syn && !ack {
             return handshake.number(side) == Some(control.sequence);
         }
-        let asked = handshake.number(1 - side).map(|number| number.wrapping_add(1));
+        let asked = handshake
+            .number(1 - side)
+            .map(|number| number.wrapping_add(1));
         ack && (syn || rst) && asked == Some(control.acknowledgment)
     }
 

@@ -7,8 +7,8 @@
 use std::time::Duration;
 
 use super::FlowTable;
-use super::entry::{HOT_FINISHING, HOT_LISTED, HOT_USED};
 use super::PacketClock;
+use super::entry::{HOT_FINISHING, HOT_LISTED, HOT_USED};
 use super::spans::FINISHED_HOLD_MS;
 use crate::flow::options::FlowTableOptions;
 use crate::flow::query::FlowSink;
