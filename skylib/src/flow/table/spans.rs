@@ -277,6 +277,8 @@ impl FlowTable {
         let mode = self.options.layer_key_mode;
         let entry = self.arena.get_mut(record);
         entry.cold.layers |= IS_RETIRED;
+        // Packets of the current batch may have been looked up already.
+        entry.hot.flags |= HOT_PAIRED;
         let hash = entry.key.hash(self.seed, mode);
         self.index.remove(hash, record);
         self.retired += 1;

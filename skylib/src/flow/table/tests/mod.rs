@@ -57,7 +57,8 @@ fn ipv4(source: u8, destination: u8, protocol: u8, payload: &[u8]) -> Vec<u8> {
 
 fn tcp(from: End, to: End, flags: u8) -> Vec<u8> {
     let mut segment = [from.1.to_be_bytes(), to.1.to_be_bytes()].concat();
-    segment.extend([0, 0, 0, 1, 0, 0, 0, 0, 0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
+    // Every segment acknowledges a SYN of the other end.
+    segment.extend([0, 0, 0, 1, 0, 0, 0, 2, 0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
     ethernet(from.0, to.0, 0x0800, &ipv4(from.0, to.0, 6, &segment))
 }
 
