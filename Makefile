@@ -1,4 +1,4 @@
-# What the README names. Every target works twice in a row, and offline once everything is there.
+# Targets named in the README. Every target is repeatable, and works offline after its first run.
 
 SHELL := /bin/bash
 VENV  := target/venv
@@ -6,7 +6,7 @@ DATA  := skyd-data
 
 .PHONY: deps run test python bench bench-fanout fuzz
 
-# System packages: installed as root or with passwordless sudo, else named with the command.
+# Installs missing system packages as root or with passwordless sudo; else prints the command to run.
 deps:
 	@scripts/deps build
 
@@ -21,18 +21,19 @@ test:
 	cargo build -p skyd
 	@$(MAKE) --no-print-directory python
 
-# The Python package, built by maturin into a virtual environment of its own, and its tests.
+# Builds the Python package with maturin into a separate virtual environment and runs its tests.
 python:
 	@scripts/python $(VENV)
 
 bench:
 	cargo bench -p benches
 
-# Frames a second to many WebSocket clients; beside gorilla/websocket where there is Go.
+# Measures frames per second to many WebSocket clients; compares with gorilla/websocket if Go is
+# installed.
 bench-fanout:
 	cargo build --release -p skyd
 	@scripts/bench-fanout
 
-# A minute for each target; FUZZ_SECONDS=600 for more.
+# Fuzzes each target for a minute; set FUZZ_SECONDS for another duration.
 fuzz:
 	@scripts/fuzz

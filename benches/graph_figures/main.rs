@@ -250,7 +250,7 @@ fn json(graph: &Graph, copy: Option<&str>) {
     };
     let (seconds, bytes) = best(5, || -> usize { pieces().map(|piece| piece.len()).sum() });
     row("whole topology to JSON", seconds, bytes);
-    let (seconds, text) = best(5, || pieces().into_text());
+    let (seconds, text) = best(5, || pieces().into_bytes());
     row("whole topology to JSON, one text", seconds, text.len());
     if let Some(copy) = copy {
         let mut file = std::fs::File::create(copy).unwrap();

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Compares whole processes on one capture file, in alternation.
+"""Compares the run times of whole processes on one capture file, in alternation.
 
     compare.py FILE [--pairs 5] [--cores 1] -- COMMAND {} … -- COMMAND {} …
 
-Each command runs once a round, the first one first; {} stands for the file, which is read once
-before. Printed is the share of the first in each other: median, least and most of the ratios of
-elapsed time, and of processor time, which other work on the machine disturbs less. The last words
-of every output are printed too: whether the answers are right is for the reader to see.
+Each command runs once per round, in the given order. {} is replaced by the file, which is read once
+before each round so that it is in the page cache. For every command but the first, the script prints
+the ratio of the first command's time to its time: median, minimum, and maximum, both for elapsed time
+and for processor time, which other load on the machine affects less. It also prints the end of every
+output; the script does not check the answers.
 """
 
 import argparse
@@ -18,7 +19,7 @@ import time
 
 
 def run(command, cores):
-    """Elapsed and processor seconds, and the end of what was printed."""
+    """Returns elapsed seconds, processor seconds, and the end of the output of a command."""
     started = time.perf_counter()
     child = subprocess.Popen(
         ["taskset", "-c", cores, *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
@@ -31,7 +32,7 @@ def run(command, cores):
 
 
 def split(words):
-    """The commands between the words `--`."""
+    """Returns the commands that follow each `--`."""
     commands = []
     for word in words:
         if word == "--":
@@ -50,7 +51,7 @@ def main():
     arguments = parser.parse_args(sys.argv[1:at])
     commands = split(sys.argv[at:])
     if len(commands) < 2:
-        parser.error("two commands at least")
+        parser.error("at least two commands are required")
     commands = [[word.replace("{}", arguments.file) for word in command] for command in commands]
     rounds = []
     for _ in range(arguments.pairs):
@@ -63,8 +64,8 @@ def main():
         for kind in (0, 1) if index else ():
             shares = sorted(round[0][kind] / round[index][kind] for round in rounds)
             line.append(f"{statistics.median(shares):.3f} ({shares[0]:.3f} to {shares[-1]:.3f})")
-        print(os.path.basename(command[0]), "least elapsed, processor:", *line[:2],
-              *(["share elapsed, processor:", *line[2:]] if index else []))
+        print(os.path.basename(command[0]), "minimum elapsed, processor:", *line[:2],
+              *(["ratio elapsed, processor:", *line[2:]] if index else []))
         print("   ", rounds[-1][index][2])
 
 

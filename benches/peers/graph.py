@@ -1,17 +1,19 @@
 #!/usr/bin/env python3
-"""Our graph beside networkx, rustworkx and igraph on the same topologies, in the same run.
+"""Compares our graph with networkx, rustworkx, and igraph on the same topologies, in the same run.
 
   benches/peers/graph.py [--tools DIR] [--venv DIR] [--rounds N] [--no-writer] [SIZE | TOPOLOGY]...
 
-A SIZE (100000 and 1000000 unless said otherwise) is made by DIR/make_topology.py, once, into
-target/topology-SIZE.json; a TOPOLOGY is such a file, its truth beside it. The peers run by
-DIR/peers_graph.py, orjson here, all in the virtual environment of --venv, which is made if need be
-(PyPI). DIR is --tools, else $SKYD_TOOLS, else ../shared/tools beside the repository.
+SIZE is a number of nodes (default: 100000 and 1000000); DIR/make_topology.py generates the topology
+once, as target/topology-SIZE.json. TOPOLOGY is the path of such a file, with its expected figures in
+TOPOLOGY.truth. DIR/peers_graph.py runs the peers, and this script runs orjson, all in the virtual
+environment of --venv, which is created if necessary (from PyPI). DIR is --tools, else $SKYD_TOOLS,
+else ../shared/tools next to the repository.
 
-Each round runs ours (`cargo bench --bench graph_figures`), then each peer, one process each. Results are
-compared with each other, with the truth file, and with counts made here on plain lists; the graph
-that ours writes is compared with the file element by element. Of the times the best round counts,
-the ratio is the median of those of each round, with its range. Exit status 1 when a result differs.
+Each round runs our graph (`cargo bench --bench graph_figures`), then each peer, in one process each.
+The script compares the results with each other, with the truth file, and with its own counts on plain
+lists, and compares the graph that we write with the file, element by element. A time is that of the
+best round; a ratio is the median of the ratios of all rounds, with their range. The exit status is 1 if
+a result differs.
 """
 import argparse
 import collections
@@ -29,7 +31,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 PEERS = ["networkx", "rustworkx", "igraph"]
 
-# Our row, what peers_graph.py calls it, and the ratio to the best peer that is asked for.
+# Our row, its name in peers_graph.py, and the required ratio to the best peer.
 ROWS = [
     ("load", "load", 4),
     ("count Type=container", "filter Type=container count", 1000),
@@ -41,7 +43,8 @@ ROWS = [
     ("shortest path", "shortest path", 1),
     ("whole topology to JSON", "orjson.dumps", 3),
 ]
-# What may take 1.5 times as long beyond the growth of the graph; walks are held against igraph's.
+# Rows that may take 1.5 times as long in addition to the growth of the graph; the growth of walks is
+# compared with that of igraph.
 LINEAR = ["load", "count MTU>1500", "count Docker.Labels.app=app7", "count layer2 edges"]
 WALKS = ["two hops", "two hops, each bridge alone", "shortest path"]
 MEMORY = "memory, bytes a node"
@@ -57,9 +60,9 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--tools", default=os.environ.get("SKYD_TOOLS", os.path.join(ROOT, "..", "shared", "tools")))
     p.add_argument("--venv", default=os.path.join(ROOT, "target", "peers-venv"))
-    p.add_argument("--binary", help="a build of the benchmark `graph_figures`, to use instead of building it")
-    p.add_argument("--rounds", type=int, help="default 5, of more than 300 000 nodes 2")
-    p.add_argument("--no-writer", action="store_true", help="leave out the queries beside a writer")
+    p.add_argument("--binary", help="an executable of the benchmark `graph_figures` to use instead of building it")
+    p.add_argument("--rounds", type=int, help="number of rounds (default: 5; 2 for more than 300 000 nodes)")
+    p.add_argument("--no-writer", action="store_true", help="skip the queries with a concurrent writer")
     p.add_argument("--plain", nargs="+", help=argparse.SUPPRESS)
     p.add_argument("topology", nargs="*", default=["100000", "1000000"])
     opt = p.parse_args()
@@ -67,7 +70,7 @@ def main():
         return plain(*opt.plain)
     script = os.path.join(opt.tools, "peers_graph.py")
     if not os.path.exists(script):
-        p.error("no %s: say with --tools or SKYD_TOOLS where peers_graph.py and make_topology.py are" % script)
+        p.error("%s does not exist: set --tools or SKYD_TOOLS to the folder of peers_graph.py and make_topology.py" % script)
     python = environment(opt.venv)
     binary = opt.binary or build()
     figures = {}
@@ -86,7 +89,7 @@ def main():
 
 
 def environment(folder):
-    """A Python with the peers in it."""
+    """Returns the Python of a virtual environment with the peers, which it creates if necessary."""
     python = os.path.join(folder, "bin", "python")
     if not os.path.exists(python):
         subprocess.check_call([sys.executable, "-m", "venv", folder])
@@ -119,8 +122,8 @@ def compare(file, truth, rounds, binary, python, script):
         while f.read(1 << 20):
             pass
     copy = tempfile.NamedTemporaryFile(suffix=".json", dir=os.path.dirname(os.path.abspath(file)))
-    times = collections.defaultdict(list)       # (who, row) -> a time a round
-    results = collections.defaultdict(set)      # row -> (who, result)
+    times = collections.defaultdict(list)       # (library, row) -> one time per round
+    results = collections.defaultdict(set)      # row -> (library, result)
     for i in range(rounds):
         lines = run([binary, file] + ([copy.name] if i == 0 else []))
         for r in map(json.loads, lines.splitlines()):
@@ -165,12 +168,12 @@ def equal(results, truth):
             wrong.append("%s: results differ: %s" % (row, sorted(found)))
         if row in known:
             check(row, json.loads(min(values)), known[row])
-    check("elements that ours writes otherwise than the file", results["differing elements"], {("plain lists", "0")})
+    check("elements that we write differently from the file", results["differing elements"], {("plain lists", "0")})
 
 
 def report(file, truth, times, results):
     print("\n%s: %d nodes, %d edges" % (os.path.basename(file), truth["nodes"], truth["edges"]))
-    print("%-32s %12s %12s %12s %12s   %s" % ("", "ours", *PEERS, "ratio to the best (range), wanted"))
+    print("%-32s %12s %12s %12s %12s   %s" % ("", "ours", *PEERS, "ratio to the best (range), goal"))
     for row, theirs, wanted in ROWS:
         ours = times["ours", row]
         peers = [times[p, theirs] for p in PEERS if (p, theirs) in times] or [times["orjson", theirs]]
@@ -184,7 +187,7 @@ def report(file, truth, times, results):
             row, shown(min(ours)), *cells, ratio, min(rounds), max(rounds), verdict))
     parse = min(times["orjson", "orjson.loads"])
     inserts = [min(times[p, "insert"]) for p in PEERS]
-    print("%-32s %.1f" % ("load, if peers parsed by orjson", (parse + min(inserts)) / min(times["ours", "load"])))
+    print("%-32s %.1f" % ("load, if peers parsed with orjson", (parse + min(inserts)) / min(times["ours", "load"])))
     with_peer = {row for row, _, _ in ROWS}
     for who, row in times:
         if who == "ours" and row not in with_peer:
@@ -195,7 +198,7 @@ def report(file, truth, times, results):
 
 
 def writer(binary, file):
-    print("\nbeside a writer of 5 000 changes a second")
+    print("\nwith a concurrent writer of 5 000 changes per second")
     for r in map(json.loads, run([binary, "--writer", file]).splitlines()):
         if "p99 " in r["row"]:
             ratio = r["seconds"] / r["result"]
@@ -209,7 +212,7 @@ def writer(binary, file):
 def growth(figures):
     theirs = {row: name for row, name, _ in ROWS}
     for small, large in itertools.pairwise(sorted(figures)):
-        print("\nfrom %d to %d nodes, %.1f times as many" % (small, large, large / small))
+        print("\nfrom %d to %d nodes (factor %.1f)" % (small, large, large / small))
         times = lambda who, row: figures[large][who, row] / figures[small][who, row]
         for who, row in figures[large]:
             if who != "ours" or "bytes" in row:
@@ -234,7 +237,7 @@ def shown(seconds):
 
 
 def plain(file, copy=None):
-    """orjson, and what no peer counts, on plain lists."""
+    """Measures orjson and computes on plain lists the figures that no peer computes."""
     import orjson
     with open(file, "rb") as f:
         text = f.read()
@@ -252,7 +255,7 @@ def plain(file, copy=None):
         with open(copy, "rb") as f:
             held = orjson.loads(f.read())
         pairs = [pair for kind in ("Nodes", "Edges") for pair in itertools.zip_longest(document[kind], held[kind])]
-        # A topology without deleted elements leaves the key out, we never do.
+        # A topology file without deleted elements omits the key; our output always has it.
         differing = sum({**(a or {}), "DeletedAt": None} != b for a, b in pairs)
         row("differing elements", 0, differing)
         del held, pairs

@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
-"""Live recording of skyd beside tcpdump and dumpcap on the same load.
+"""Compares live recording of skyd with tcpdump and dumpcap under the same load.
 
     sudo benches/peers/spp_capture.py target/release/skyd [--rate PPS] [--seconds S] [--size BYTES] [--only NAME]
 
-In a network namespace of its own: a veth pair, a sender bounded to a rate of packets a second, and
-one recorder after the other at the other end. For each: packets sent, in the files, said to be
-lost, CPU time a packet of all processes of the recorder (of pipes, all of them), the kernel's
-share in their names included and their start left out, and how many times skyd's that is. The
-`slow` row writes to a FUSE file system that sleeps: there every packet that is not in a file has to
-be counted. All rows take less than two minutes.
-Needs root, iproute2, lz4, tcpdump; dumpcap and python3-fusepy where they are there.
+The script creates a network namespace with a veth pair, sends packets into one end at a limited
+rate, and runs one recorder after the other at the other end. For each recorder it prints the number
+of packets sent, found in the files, and reported lost; the CPU time per packet of all its processes
+(user and system time, without startup; for a pipe, all processes of the pipe); and the ratio of that
+time to skyd's. The `slow` row writes to a FUSE file system that sleeps in every write: each packet
+that is not in a file must be reported as lost. All rows together take less than two minutes.
+Requires root, iproute2, lz4, and tcpdump; rows that need dumpcap or python3-fusepy are skipped if
+these are missing.
 """
 import argparse
 import ctypes
@@ -38,7 +39,7 @@ def run(*words):
 def own_namespace():
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(0x40000000) != 0:
-        sys.exit("needs root for a network namespace")
+        sys.exit("cannot create a network namespace: run as root")
     run("ip", "link", "set", "lo", "up")
     run("ip", "link", "add", "left", "type", "veth", "peer", "name", "right")
     for end in ("left", "right"):
@@ -49,7 +50,7 @@ def own_namespace():
 
 
 def frames(size):
-    """One frame of each flow: half of the payload text, half of it noise, as traffic is."""
+    """Returns one frame per flow; half of its payload is text and half is random, like real traffic."""
     out = []
     for flow in range(FLOWS):
         payload = size - 42
@@ -63,7 +64,7 @@ def frames(size):
 
 
 def send(rate, seconds, size):
-    """Sends at a rate, a burst each millisecond; returns packets sent."""
+    """Sends packets at a rate, in one burst per millisecond; returns the number of packets sent."""
     s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
     s.bind(("left", 0))
     todo = frames(size)
@@ -84,13 +85,14 @@ def send(rate, seconds, size):
 
 
 def cpu_of(pid):
-    """User and system seconds of a process, all threads, also those that have ended."""
-    # The process's own clock (CPUCLOCK_SCHED of linux/posix-timers.h): exact where stat counts ticks.
+    """Returns user and system seconds of all threads of a process, including ended threads."""
+    # The CPU clock of the process (CPUCLOCK_SCHED in linux/posix-timers.h) is exact, whereas
+    # /proc/PID/stat counts ticks.
     return time.clock_gettime((~pid << 3) | 2)
 
 
 def records(path):
-    """Packets in a file, plain or compressed, pcap or pcapng."""
+    """Returns the number of packets in a pcap or pcapng file, plain or LZ4-compressed."""
     opened = subprocess.Popen(["lz4", "-dc", path], stdout=subprocess.PIPE) \
         if path.endswith(".lz4") else open(path, "rb")
     stream = opened.stdout if path.endswith(".lz4") else opened
@@ -133,21 +135,21 @@ class Skyd:
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         for _ in range(200):
             if self.process.poll() is not None:
-                sys.exit("skyd has ended: %s analyzer says why" % binary)
+                sys.exit("skyd has exited; run `%s analyzer` to see why" % binary)
             try:
-                self.ask("GET", "/v1/pcaps/1")
+                self.request("GET", "/v1/pcaps/1")
                 break
             except OSError:
                 time.sleep(0.05)
         try:
-            self.ask("PUT", "/v1/pcaps/1/capture", {"action": "start"})
+            self.request("PUT", "/v1/pcaps/1/capture", {"action": "start"})
         except OSError as error:
             self.kill()
-            sys.exit("the capture does not start: %s" % error)
+            sys.exit("cannot start the capture: %s" % error)
         time.sleep(1.5)
         self.before = cpu_of(self.process.pid)
 
-    def ask(self, method, path, body=None):
+    def request(self, method, path, body=None):
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request("http://127.0.0.1:17777" + path, data, method=method)
         with urllib.request.urlopen(request) as answer:
@@ -157,12 +159,12 @@ class Skyd:
     def stop(self):
         while True:
             try:
-                self.ask("PUT", "/v1/pcaps/1/capture", {"action": "stop"})
+                self.request("PUT", "/v1/pcaps/1/capture", {"action": "stop"})
                 break
             except urllib.error.HTTPError as error:
                 if b"still writing" not in error.read():
                     raise
-        stats = self.ask("GET", "/v1/pcaps/1")["stats"]
+        stats = self.request("GET", "/v1/pcaps/1")["stats"]
         seconds = cpu_of(self.process.pid) - self.before
         self.process.terminate()
         self.process.wait()
@@ -224,7 +226,7 @@ class Piped:
 
 
 def fuse_that_sleeps(folder):
-    """Mounts a file system whose writes take 20 ms each; none where fusepy is missing."""
+    """Mounts a file system whose writes take 20 ms each; returns None if fusepy is missing."""
     program = r'''
 import os, sys, time
 from fusepy import FUSE, FuseOSError, Operations
@@ -327,7 +329,7 @@ def main():
             ratio = "%9.2f" % (each / base) if base and not slow else "%9s" % "-"
             print("%-24s %9d %9d %9d %10.0f %s%s" % (
                 name, sent, found, lost, each, ratio,
-                "" if found + lost == sent else "   %d not accounted for" % (sent - found - lost)))
+                "" if found + lost == sent else "   %d unaccounted for" % (sent - found - lost)))
             sys.stdout.flush()
             if slow:
                 subprocess.run(["umount", "-l", slow[1]])

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""The captures that cost `skyd flows` most, against a meter that does the least.
+"""Measures `skyd flows` on its most expensive captures against a minimal meter.
 
     benches/peers/worst_cases.py METER SKYD [--pairs 5] [--only NAME] [--folder FOLDER]
 
-Makes each capture anew (a million packets, 300 MB at most but for the jumbo frames), checks that
-skyd counts all of its packets and flows, and prints the share of METER, a program called with the
-capture alone, in skyd's elapsed time: median, least and most of so many pairs, on one core. The row
-`full table` compares skyd with itself instead: a table bounded to 20 MB against one that holds all
-flows, as time for each flow that leaves early.
+The script generates each capture (a million packets, at most 300 MB except for the jumbo frames),
+checks that skyd counts all of its packets and flows, and prints the ratio of METER's elapsed time to
+skyd's: median, minimum, and maximum of all pairs, on one core. METER is a program that takes the
+capture as its only argument. The row `full table` compares skyd with itself instead: a table limited
+to 20 MB against one that holds all flows, as additional time per evicted flow.
 """
 
 import argparse
@@ -28,14 +28,14 @@ SYN, ACK = 2, 16
 
 
 def transport(protocol, source_port, payload, flags=ACK):
-    """A segment to port 80 or a datagram to port 7000."""
+    """Returns a TCP segment to port 80 or a UDP datagram to port 7000."""
     if protocol == TCP:
         return struct.pack("!HHIIBBHHH", source_port, 80, 1, 1, 0x50, flags, 512, 0, 0) + payload
     return struct.pack("!HHHH", source_port, 7000, 8 + len(payload), 0) + payload
 
 
 def frame4(number, protocol, content, destination=b"\x0a\xff\x00\x01"):
-    """Ethernet and IPv4, from an address of this number."""
+    """Returns an Ethernet frame with an IPv4 packet; the source address contains `number`."""
     source = struct.pack("!I", 0x0A000000 + number)
     header = struct.pack(
         "!BBHHHBBH4s4s", 0x45, 0, 20 + len(content), 0, 0, 64, protocol, 0, source, destination)
@@ -43,27 +43,27 @@ def frame4(number, protocol, content, destination=b"\x0a\xff\x00\x01"):
 
 
 def frame6(number, protocol, content):
-    """Ethernet and IPv6 likewise."""
+    """Returns an Ethernet frame with an IPv6 packet; the source address contains `number`."""
     ends = b"\xfd" + bytes(11) + struct.pack("!I", number) + b"\xfd" + bytes(14) + b"\x01"
     header = struct.pack("!IHBB", 0x60000000, len(content), protocol, 64)
     return b"\x02\0\0\0\0\x01\x02\0\0\0\0\x02\x86\xdd" + header + ends + content
 
 
 def vxlan(number, inside):
-    """A frame within VXLAN between one pair of ends; the source port follows the flow within."""
+    """Returns a frame in VXLAN between one pair of endpoints; the source port depends on the inner flow."""
     outer = struct.pack("!HHHHII", 49152 + number % 16384, 4789, 16 + len(inside), 0, 1 << 27, 7 << 8)
     return frame4(1, UDP, outer + inside)
 
 
 def small(number):
-    """60 bytes of TCP or UDP."""
+    """Returns a frame of 60 bytes with TCP or UDP."""
     protocol = (TCP, UDP)[number % 2]
     content = transport(protocol, 1024 + number % 60_000, b"")
     return frame4(number, protocol, content.ljust(26, b"\0"))
 
 
 def mixed(make):
-    """Flows in an order without a pattern that a cache could follow."""
+    """Yields frames of all flows in a pseudorandom order that defeats caches."""
     frames = [make(number) for number in range(FLOWS)]
     state = 1
     for _ in range(PACKETS):
@@ -72,31 +72,31 @@ def mixed(make):
 
 
 def new_flows():
-    """Every packet begins a TCP flow."""
+    """Yields frames that each begin a TCP flow."""
     for number in range(PACKETS):
         content = transport(TCP, 1024 + number % 60_000, b"", SYN)
         yield frame4(number, TCP, content).ljust(60, b"\0")
 
 
 def one_frame(frame, packets=PACKETS):
-    """One flow."""
+    """Yields the same frame repeatedly."""
     for _ in range(packets):
         yield frame
 
 
 def tcp(make, payload):
-    """A maker of TCP frames with so many bytes of payload."""
+    """Returns a function that creates TCP frames with `payload` bytes of payload."""
     return lambda number: make(number, TCP, transport(TCP, 1024 + number, bytes(payload)))
 
 
-# Name: frames, flows, nanoseconds from packet to packet.
+# Name: frames, number of flows, nanoseconds between packets.
 CASES = {
     "every packet begins a flow": (new_flows, PACKETS, 1000),
     "one flow": (lambda: one_frame(frame4(1, TCP, transport(TCP, 1024, bytes(200)))), 1, 1000),
     "IPv6 only": (lambda: mixed(tcp(frame6, 126)), FLOWS, 1000),
     "smallest frames": (lambda: mixed(small), FLOWS, 1000),
     "time going backwards": (lambda: mixed(small), FLOWS, -1000),
-    "one pair of VXLAN ends": (
+    "one pair of VXLAN endpoints": (
         lambda: mixed(lambda number: vxlan(number, tcp(frame4, 56)(number))), FLOWS + 1, 1000),
     "frames of 9014 bytes": (
         lambda: one_frame(frame4(1, UDP, transport(UDP, 1024, bytes(8972))), 200_000), 1, 1000),
@@ -104,7 +104,7 @@ CASES = {
 
 
 def write(path, frames, step):
-    """A classic pcap with nanoseconds; returns the number of packets."""
+    """Writes a classic pcap file with nanosecond timestamps; returns the number of packets."""
     now, count = 1_700_000_000_000_000_000, 0
     with open(path, "wb", buffering=1 << 20) as file:
         file.write(struct.pack("<IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, 262_144, 1))
@@ -117,20 +117,20 @@ def write(path, frames, step):
 
 
 def skyd(binary, path, *options):
-    """The command, on one thread."""
+    """Returns the command line of skyd on one thread."""
     return [binary, "flows", path, "--threads", "1", "--query", "G.Flows().Count()", *options]
 
 
 def check(command, flows, packets):
-    """Whether skyd finds what was written."""
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stderr
-    found = re.search(r"flows (\d+) packets (\d+)", said)
+    """Exits with an error unless skyd counts the generated flows and packets."""
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    found = re.search(r"flows (\d+) packets (\d+)", output)
     if found is None or (int(found[1]), int(found[2])) != (flows, packets):
-        sys.exit(f"{flows} flows and {packets} packets were written, but skyd says: {said}")
+        sys.exit(f"expected {flows} flows and {packets} packets, but skyd prints: {output}")
 
 
 def pair_times(first, second, path, pairs):
-    """Elapsed times of both, pair by pair."""
+    """Returns the elapsed times of both commands in each pair."""
     times = []
     for _ in range(pairs):
         with open(path, "rb") as file:
@@ -141,7 +141,7 @@ def pair_times(first, second, path, pairs):
 
 
 def print_row(name, figures):
-    """Median, least and most."""
+    """Prints median, minimum, and maximum."""
     low, high = min(figures), max(figures)
     print(f"{name}: {statistics.median(figures):.2f} ({low:.2f} to {high:.2f})", flush=True)
 
@@ -153,7 +153,7 @@ def main():
     parser.add_argument("skyd")
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--only", choices=[*CASES, "full table"])
-    parser.add_argument("--folder", help="where captures are made, 2 GB of room (a temporary one)")
+    parser.add_argument("--folder", help="folder for the captures; needs 2 GB of space (default: a temporary folder)")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         path = os.path.join(folder, "case.pcap")
@@ -164,17 +164,17 @@ def main():
             ours = skyd(arguments.skyd, path)
             check(ours, flows, packets)
             times = pair_times([arguments.meter, path], ours, path, arguments.pairs)
-            print_row(f"{name}, share", [meter / own for meter, own in times])
+            print_row(f"{name}, ratio", [meter / own for meter, own in times])
         if arguments.only in (None, "full table"):
             packets = write(path, new_flows(), 1000)
             whole = skyd(arguments.skyd, path)
             bounded = skyd(arguments.skyd, path, "--max-bytes", "20000000")
             check(bounded, PACKETS, packets)
-            said = subprocess.run(bounded, capture_output=True, text=True, check=True).stderr
-            found = re.search(r"(\d+) flows left early", said)
-            early = int(found[1]) if found else sys.exit(f"no flow left early: {said}")
+            output = subprocess.run(bounded, capture_output=True, text=True, check=True).stderr
+            found = re.search(r"(\d+) flows were printed early", output)
+            early = int(found[1]) if found else sys.exit(f"no flow was evicted: {output}")
             times = pair_times(whole, bounded, path, arguments.pairs)
-            print_row("full table, µs more for a flow that leaves early",
+            print_row("full table, additional µs per evicted flow",
                       [(second - first) / early * 1e6 for first, second in times])
 
 

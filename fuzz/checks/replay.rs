@@ -27,7 +27,7 @@ fn flows(input: &[u8], threads: usize) -> Option<(FlowTableStats, Vec<Flow>)> {
     let replay = Replay::new(options).with_threads(NonZeroUsize::new(threads)?);
     let mut flows: Vec<Flow> = Vec::new();
     let outcome = replay.run(&mut file, &mut flows);
-    let mut stats = outcome.unwrap_or_else(|damage| damage.stats);
+    let mut stats = outcome.unwrap_or_else(|damage| *damage.stats());
     // Memory use depends on the number of threads.
     stats.bytes = 0;
     flows.sort_by_key(|flow| (flow.uuid.clone(), flow.start, flow.last));

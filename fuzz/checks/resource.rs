@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use skylib::api::{
     AlertSpec, CaptureSpec, Defaults, EdgeRule, ExpressionChecker, GraphResource, Injection,
-    NodeRule, Resource, ResourceStore, Workflow, read_element,
+    NodeRule, Resource, ResourceStore, Workflow,
 };
 use skylib::graph::{Edge, Node};
 use skylib::gremlin::Query;
@@ -82,8 +82,8 @@ fn check_stored<R: Resource>(body: &str, patch: &str) {
 
 fn check_element<E: GraphResource + PartialEq>(body: &str) {
     let now = Timestamp::from_ms(1);
-    if let Ok(element) = read_element::<E>(body, now) {
-        let again = read_element::<E>(&shown(&element), now).expect("own output is valid");
+    if let Ok(element) = E::read(body, now) {
+        let again = E::read(&shown(&element), now).expect("own output is valid");
         assert!(again == element, "{body}");
     }
 }

@@ -53,13 +53,8 @@ fn check_event(event: GraphEvent) {
 fn synchronized(graph: &Graph, now: Timestamp) -> Graph {
     let nodes = graph.nodes().cloned().collect();
     let edges = graph.edges().cloned().collect();
-    let message = Message {
-        namespace: GRAPH.to_owned(),
-        kind: "Sync".to_owned(),
-        uuid: None,
-        status: 200,
-        object: Object::Json(JsonStream::graph(nodes, edges).into_text().into()),
-    };
+    let object = Object::Json(JsonStream::graph(nodes, edges).into_bytes().into());
+    let message = Message::new(GRAPH, "Sync", object);
     let change = GraphMessage::decode(&message).expect("own output is valid");
     let mut again = Graph::new();
     let change = change.expect("a synchronization message");

@@ -157,7 +157,7 @@ impl Registration {
         }
     }
 
-    /// See [`Clients::count_dropped`].
+    /// Counts messages of this client that were dropped as invalid or not permitted.
     pub(crate) fn count_dropped(&self, messages: u64) {
         self.clients.count_dropped(messages);
     }

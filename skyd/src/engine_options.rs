@@ -268,17 +268,15 @@ fn startup_capture(config: &Config) -> anyhow::Result<Option<CaptureSpec>> {
     }
     let capture_type = match config.text("analyzer.startup.capture_type").as_str() {
         "" => None,
-        name => Some(CaptureType::parse(name).with_context(|| {
+        name => Some(name.parse::<CaptureType>().ok().with_context(|| {
             let names = CaptureType::ALL.map(CaptureType::name).join(", ");
             let key = "analyzer.startup.capture_type";
             format!("{key}: {name:?} is not allowed, expected one of {names}")
         })?),
     };
-    Ok(Some(CaptureSpec {
-        gremlin_query: query,
-        bpf_filter: config.text("analyzer.startup.capture_bpf"),
-        capture_type,
-        layer_key_mode: layer_key_mode(config),
-        ..CaptureSpec::default()
-    }))
+    let spec = CaptureSpec::new(query)
+        .with_bpf_filter(config.text("analyzer.startup.capture_bpf"))
+        .with_capture_type(capture_type)
+        .with_layer_key_mode(layer_key_mode(config));
+    Ok(Some(spec))
 }

@@ -1,5 +1,5 @@
-//! What of the daemon can be used without it: the reading of its configuration.
+//! The part of the daemon that other programs can use: reading and checking its configuration.
 //!
-//! The daemon itself is the program of the same name.
+//! The daemon itself is the binary `skyd` of this package.
 
 pub mod config;

@@ -256,14 +256,14 @@ pub(crate) fn resource_error(error: &ResourceError) -> Response {
     match error {
         ResourceError::Duplicate => error_text(StatusCode::CONFLICT, &error.to_string()),
         ResourceError::Full { kind, .. } => {
-            let text = format!("{error} (http.limits.{kind}s)");
+            let text = format!("{error} (http.limits.{kind}s); delete one first");
             error_text(StatusCode::FORBIDDEN, &text)
         }
         ResourceError::TooLarge { .. } => {
-            let text = format!("{error} (http.limits.resource_bytes)");
+            let text = format!("{error} (http.limits.resource_bytes); delete one first");
             error_text(StatusCode::FORBIDDEN, &text)
         }
-        ResourceError::Store(_) | ResourceError::Unkept(_) => {
+        ResourceError::Store(_) | ResourceError::NotStored(_) => {
             failed("cannot write a resource to the store", error)
         }
         _ => bad_request(error),

@@ -1,6 +1,6 @@
 //! Dispatch table: method and path → access rule and handler, and the answers for other paths.
 //!
-//! The matching is written by hand instead of taken from a router crate such as `matchit`, because
+//! The matching is implemented here, without a router crate such as `matchit`, because
 //! it reproduces Go's request multiplexer, which clients of Skydive rely on: unclean paths and
 //! trailing slashes are redirected, 405 takes precedence over 404, and an id is everything below a
 //! path, slashes included. A router crate would only serve the exact paths. A linear scan over some

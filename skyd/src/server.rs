@@ -306,7 +306,7 @@ mod tests {
     async fn many_connections_may_wait_to_be_accepted() {
         let allowed = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
         let count = allowed.trim().parse::<usize>().unwrap().min(400);
-        let address = ServiceAddress::parse("127.0.0.1:0").unwrap();
+        let address = "127.0.0.1:0".parse::<ServiceAddress>().unwrap();
         let listener = listen("analyzer.listen", &address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let connect = |_| std::net::TcpStream::connect_timeout(&address, Duration::from_secs(1));

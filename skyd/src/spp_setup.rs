@@ -1,4 +1,4 @@
-//! From the configuration to SPP's side of the daemon: instances, and where it is reached.
+//! Builds the SPP part of the daemon from the configuration: recording processes and listeners.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
@@ -18,33 +18,33 @@ use crate::app::App;
 use crate::config::Config;
 use crate::server::{self, ListenerKind};
 
-/// What runs of it.
+/// Running SPP part of the daemon.
 pub(crate) struct Spp {
-    /// The instances and other processes.
+    /// Controller of the recording processes.
     pub(crate) ctl: Arc<SppCtl>,
-    /// Where its API is served.
+    /// Listener of the SPP API.
     pub(crate) listener: TcpListener,
-    /// Where processes of SPP connect.
+    /// Listener to which real SPP processes connect.
     _secondaries: Option<SecondaryServer>,
 }
 
 impl Spp {
-    /// Serves the API until `stop` says so.
+    /// Serves the API until `stop` is set.
     pub(crate) async fn serve(self, app: Arc<App>, stop: watch::Receiver<bool>) {
         server::serve(self.listener, ListenerKind::Spp, app, stop).await;
     }
 }
 
-/// Starts what is configured; none where nothing is.
+/// Starts the configured parts; `None` if no `spp` key requires any.
 ///
 /// # Errors
-/// When an entry makes no sense, or an address is taken.
+/// If a setting is invalid or an address cannot be bound; the error names the key.
 pub(crate) async fn start(config: &Config, engine: &Engine) -> anyhow::Result<Option<Spp>> {
     let launch_root = config.text("spp.launch.root");
     let secondaries = config.address("spp.secondaries.listen");
     let pcaps = config.tree("spp.pcaps");
-    let written = config.address("spp.listen");
-    let is_wanted = written.is_some()
+    let listen = config.address("spp.listen");
+    let is_wanted = listen.is_some()
         || secondaries.is_some()
         || !launch_root.is_empty()
         || pcaps
@@ -57,7 +57,7 @@ pub(crate) async fn start(config: &Config, engine: &Engine) -> anyhow::Result<Op
     let mut ctl = SppCtl::new(ports, Arc::new(SystemClock)).with_tap(engine.flow_tap());
     if !launch_root.is_empty() {
         if !Path::new(&launch_root).is_dir() {
-            bail!("spp.launch.root: {launch_root} is no folder");
+            bail!("spp.launch.root: {launch_root} is not a folder");
         }
         ctl = ctl.with_launch_root(launch_root);
     }
@@ -65,9 +65,11 @@ pub(crate) async fn start(config: &Config, engine: &Engine) -> anyhow::Result<Op
         ctl.add(spec)
             .with_context(|| format!("spp.pcaps[{index}]"))?;
     }
-    let address = match written {
+    let address = match listen {
         Some(address) => address,
-        None => ServiceAddress::parse(DEFAULT_ADDRESS).context("spp.listen")?,
+        None => DEFAULT_ADDRESS
+            .parse::<ServiceAddress>()
+            .context("spp.listen")?,
     };
     let listener = server::listen("spp.listen", &address).await?;
     let ctl = Arc::new(ctl);
@@ -78,7 +80,7 @@ pub(crate) async fn start(config: &Config, engine: &Engine) -> anyhow::Result<Op
         })
         .transpose()?;
     if let Some(secondaries) = &secondaries {
-        tracing::info!("processes of SPP may connect to {}", secondaries.address());
+        tracing::info!("accepting SPP processes at {}", secondaries.address());
     }
     Ok(Some(Spp {
         ctl,
@@ -87,45 +89,47 @@ pub(crate) async fn start(config: &Config, engine: &Engine) -> anyhow::Result<Op
     }))
 }
 
+/// Returns the first socket address of a host name.
 fn resolved(address: &ServiceAddress) -> anyhow::Result<SocketAddr> {
     let mut found = (address.host.as_str(), address.port).to_socket_addrs()?;
     found
         .next()
-        .ok_or_else(|| anyhow!("{address} has no address"))
+        .ok_or_else(|| anyhow!("cannot resolve {address}"))
 }
 
-/// `{phy: [eth0, eth1], ring: {"0": br0}}`; without `phy`, the cards of this machine.
+/// Reads `{phy: [eth0, eth1], ring: {"0": br0}}`. Without `phy`, the network cards of this machine are
+/// used.
 fn ports(tree: Option<&Json>) -> anyhow::Result<Ports> {
     #[derive(Deserialize, Default)]
     #[serde(deny_unknown_fields)]
-    struct Written {
+    struct PortsEntry {
         phy: Option<Vec<String>>,
         #[serde(default)]
         ring: std::collections::BTreeMap<String, String>,
     }
 
-    let written: Written = match tree {
-        None | Some(Json::Null) => Written::default(),
+    let entry: PortsEntry = match tree {
+        None | Some(Json::Null) => PortsEntry::default(),
         Some(tree) => serde_json::from_value(tree.clone())
-            .context("spp.ports: phy: [interface…] and ring: {number: interface} expected")?,
+            .context("spp.ports: expected phy: [interface…] and ring: {number: interface}")?,
     };
-    let mut ports = match written.phy {
+    let mut ports = match entry.phy {
         Some(phy) => Ports::new(phy),
         None => Ports::of_host(),
     };
-    for (number, interface) in written.ring {
+    for (number, interface) in entry.ring {
         let number = number
             .parse()
-            .map_err(|_| anyhow!("spp.ports.ring: {number} is not allowed, a number expected"))?;
+            .map_err(|_| anyhow!("spp.ports.ring: {number} is not allowed, expected a number"))?;
         ports = ports.with_ring(number, interface);
     }
     Ok(ports)
 }
 
-/// One entry of `spp.pcaps`.
+/// Entry of `spp.pcaps`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Entry {
+struct PcapEntry {
     client_id: u8,
     port: String,
     cores: Option<Vec<u32>>,
@@ -140,23 +144,25 @@ struct Entry {
     flows: Option<bool>,
 }
 
+/// Reads `spp.pcaps`.
 fn specs(tree: Option<&Json>) -> anyhow::Result<Vec<PcapSpec>> {
     let entries = match tree {
         None | Some(Json::Null) => return Ok(Vec::new()),
         Some(Json::Array(entries)) => entries,
-        Some(_) => bail!("spp.pcaps: a list expected"),
+        Some(_) => bail!("spp.pcaps: expected a list"),
     };
     let spec = |(index, entry): (usize, &Json)| {
-        let place = || format!("spp.pcaps[{index}]");
-        Entry::deserialize(entry)
+        let key = || format!("spp.pcaps[{index}]");
+        PcapEntry::deserialize(entry)
             .map_err(anyhow::Error::from)
             .and_then(|entry| entry.spec())
-            .with_context(place)
+            .with_context(key)
     };
     entries.iter().enumerate().map(spec).collect()
 }
 
-impl Entry {
+impl PcapEntry {
+    /// Returns the specification, with defaults for missing members.
     fn spec(self) -> anyhow::Result<PcapSpec> {
         let mut spec = PcapSpec::new(self.client_id, self.port.parse()?);
         if let Some(cores) = self.cores {
@@ -176,7 +182,7 @@ impl Entry {
     }
 }
 
-/// SPP's own.
+/// Default address of spp-ctl.
 const DEFAULT_ADDRESS: &str = "127.0.0.1:7777";
 
 #[cfg(test)]
@@ -188,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_says_what_it_changes() {
+    fn an_entry_overrides_the_defaults() {
         let specs = of_yaml(
             "- {client_id: 1, port: 'phy:0'}\n\
              - {client_id: 2, port: 'phy:1 nq 3', cores: [4, 6, 5], out_dir: /var/cap, fsize: 5000, \
@@ -207,9 +213,9 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_that_makes_no_sense_is_named() {
+    fn an_invalid_entry_is_named() {
         for (text, wanted) in [
-            ("x", "a list expected"),
+            ("x", "expected a list"),
             ("[{port: 'phy:0'}]", "client_id"),
             ("[{client_id: 1}]", "port"),
             ("[{client_id: 1, port: eth0}]", "phy:0"),

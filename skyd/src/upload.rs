@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::response::{self, Response};
 
-/// Limits on uploads, with the slots of those in progress.
+/// Limits on uploads, with one slot for each upload in progress.
 #[derive(Debug)]
 pub(crate) struct Uploads {
     /// Holds one permit for each further upload that may start.

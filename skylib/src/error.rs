@@ -46,10 +46,16 @@ pub enum Error {
     /// A JSON patch is invalid or cannot be applied.
     #[error(transparent)]
     JsonPatch(#[from] crate::api::JsonPatchError),
+    /// A text is not a list of protocol layers.
+    #[error(transparent)]
+    LayerParse(#[from] crate::decode::LayerParseError),
     /// A live query cannot be opened.
     #[cfg(feature = "engine")]
     #[error(transparent)]
     Live(#[from] crate::engine::LiveError),
+    /// A text is not an IP network.
+    #[error(transparent)]
+    Network(#[from] crate::filter::ParseNetworkError),
     /// A resource was not changed by a patch.
     #[error(transparent)]
     Patch(#[from] crate::api::PatchError),
@@ -66,6 +72,9 @@ pub enum Error {
     /// A Gremlin query cannot be parsed or executed.
     #[error(transparent)]
     Query(#[from] crate::gremlin::QueryError),
+    /// The packet source of a replay failed. Boxed, because it includes all counters.
+    #[error(transparent)]
+    Replay(Box<crate::capture::ReplayError>),
     /// An API resource cannot be created or changed.
     #[error(transparent)]
     Resource(#[from] crate::api::ResourceError),
@@ -79,12 +88,33 @@ pub enum Error {
     /// A store cannot be read or written.
     #[error(transparent)]
     Store(#[from] crate::store::StoreError),
+    /// A text is not the name of a capture type.
+    #[error(transparent)]
+    CaptureType(#[from] crate::api::ParseCaptureTypeError),
+    /// A text is not the name of a message encoding.
+    #[error(transparent)]
+    Encoding(#[from] crate::proto::ParseEncodingError),
+    /// A text is not the name of an update policy.
+    #[error(transparent)]
+    UpdatePolicy(#[from] crate::proto::ParseUpdatePolicyError),
+    /// A date of an API resource is not in RFC 3339 format.
+    #[error(transparent)]
+    Rfc3339(#[from] crate::api::ParseRfc3339Error),
     /// A text is not an RFC 3339 timestamp.
     #[error(transparent)]
     Timestamp(#[from] crate::time::ParseTimestampError),
+    /// A name of a flow field or of an option is unknown.
+    #[error(transparent)]
+    UnknownName(#[from] crate::flow::UnknownNameError),
     /// A field of an API resource violates a rule.
     #[error(transparent)]
     Validation(#[from] crate::api::ValidationError),
+}
+
+impl From<crate::capture::ReplayError> for Error {
+    fn from(error: crate::capture::ReplayError) -> Self {
+        Self::Replay(Box::new(error))
+    }
 }
 
 /// Result of a function that may return any [`Error`] of the library.

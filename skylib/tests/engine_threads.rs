@@ -1,4 +1,4 @@
-//! Threads of an engine, counted in a process of its own: other tests start engines, too.
+//! Counts the threads of an engine in a separate process, because other tests start engines, too.
 #![cfg(feature = "engine")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

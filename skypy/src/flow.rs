@@ -109,7 +109,7 @@ pub(crate) fn flows(
         let replay = Replay::new(options).with_threads(threads);
         let outcome = replay.run_while(&mut file, &mut flows, proceed);
         interrupt.map_or(Ok(()), Err)?;
-        let stats = outcome.map_err(|failure| from_capture(failure.error))?;
+        let stats = outcome.map_err(|failure| from_capture(failure.into()))?;
         Ok(Flows {
             flows,
             packets: stats.packets,

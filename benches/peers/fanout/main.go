@@ -1,8 +1,8 @@
-// The peer of the fan-out benchmark: gorilla/websocket, the way a server hands one text frame on to
-// many clients: a queue and a goroutine for each client, one write a frame.
+// The peer of the fan-out benchmark: a server that uses gorilla/websocket to forward text frames to
+// many clients, with a queue and a goroutine per client and one write per frame.
 //
-// Whatever arrives on /ws/agent/flow goes to every client of /ws/subscriber/flow. The address it
-// listens on is the first line of its output.
+// It forwards every message received on /ws/agent/flow to all clients of /ws/subscriber/flow. The
+// first line of its output is the address that it listens on.
 package main
 
 import (
@@ -19,7 +19,7 @@ var upgrader = websocket.Upgrader{
 	CheckOrigin: func(*http.Request) bool { return true },
 }
 
-// Messages that wait for one client; the broadcaster waits where there are more.
+// Capacity of the queue of one client, in messages; the broadcaster blocks while a queue is full.
 const queueSize = 10000
 
 type hub struct {
@@ -36,16 +36,16 @@ func (h *hub) subscribe(w http.ResponseWriter, r *http.Request) {
 	h.lock.Lock()
 	h.clients[queue] = true
 	h.lock.Unlock()
-	gone := make(chan struct{})
+	closed := make(chan struct{})
 	go func() {
-		defer close(gone)
+		defer close(closed)
 		for {
 			if _, _, err := conn.ReadMessage(); err != nil {
 				return
 			}
 		}
 	}()
-	// Says that the client counts.
+	// The ping signals to the client that it is registered.
 	conn.WriteMessage(websocket.PingMessage, nil)
 	for {
 		select {
@@ -53,7 +53,7 @@ func (h *hub) subscribe(w http.ResponseWriter, r *http.Request) {
 			if conn.WriteMessage(websocket.TextMessage, message) == nil {
 				continue
 			}
-		case <-gone:
+		case <-closed:
 		}
 		break
 	}

@@ -2,7 +2,7 @@
 //!
 //! Every request of a client has its token verified by Keystone; a token is valid in one project only.
 //! Requests to Keystone use hyper's connection API with one connection each: a pooling client would
-//! need a TLS connector of its own and save a handshake per request of a client, which is not worth
+//! need a second TLS connector and save a handshake per request of a client, which is not worth
 //! the dependencies.
 
 use std::sync::Arc;

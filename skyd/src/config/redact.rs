@@ -14,7 +14,7 @@ impl Config {
     /// `http.cookie`, and the password in a URL.
     ///
     /// ```
-    /// use crate::config::Config;
+    /// use skyd::config::Config;
     /// let config = Config::parse("skydive.yml", "auth: {mine: {users: {operator: s3cret}}}")?;
     /// assert_eq!(config.redacted("auth.mine.users.operator").unwrap(), "(hidden)");
     /// assert_eq!(config.redacted("Flow.Update").unwrap(), 60);

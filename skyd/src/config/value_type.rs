@@ -196,9 +196,9 @@ pub(super) fn bytes(value: &Value) -> Option<u64> {
 /// Reads host and port; the port may be the name of a service.
 pub(super) fn address(value: &Value) -> Option<ServiceAddress> {
     let text = text(value)?;
-    ServiceAddress::parse(&text).ok().or_else(|| {
+    text.parse::<ServiceAddress>().ok().or_else(|| {
         let (host, name) = text.rsplit_once(':').unwrap_or(("", &text));
-        ServiceAddress::parse(&format!("{host}:{}", port_named(name)?)).ok()
+        format!("{host}:{}", port_named(name)?).parse().ok()
     })
 }
 

@@ -1,14 +1,14 @@
-//! The OpenAPI document of the interface, as `/swagger.json` serves it.
+//! OpenAPI document of the API, as `/swagger.json` serves it.
 //!
-//! What is alike for all kinds of resources is written here, the rest stands in `document.json`.
-//! A test holds it against the table of the router, route by route.
+//! The operations that all kinds of resources share are generated here; the rest is in `document.json`.
+//! A test compares the document with the dispatch table of the router.
 
 use std::sync::LazyLock;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-/// The document as text.
+/// Returns the document as text.
 pub(crate) fn text() -> Bytes {
     static TEXT: LazyLock<Bytes> = LazyLock::new(|| {
         let mut text = document().to_string();
@@ -18,8 +18,9 @@ pub(crate) fn text() -> Bytes {
     TEXT.clone()
 }
 
+/// Builds the document.
 fn document() -> Value {
-    // It is part of the program; a test reads it.
+    // The file is compiled in, and a test parses it: it is valid.
     let mut document: Value =
         serde_json::from_str(include_str!("document.json")).unwrap_or_default();
     document["info"]["version"] = env!("CARGO_PKG_VERSION").into();
@@ -30,24 +31,27 @@ fn document() -> Value {
     document
 }
 
-/// A kind of resources.
+/// Kind of resources.
 struct Kind {
-    /// As it stands in paths.
+    /// Name in paths.
     name: &'static str,
-    /// The schema of what is answered.
+    /// Schema of responses.
     schema: &'static str,
-    /// The schema of what is sent.
+    /// Schema of request bodies.
     input: &'static str,
-    /// What names one.
+    /// Member that identifies a resource.
     id: &'static str,
-    /// A body that is accepted.
+    /// Returns a valid request body.
     example: fn() -> Value,
 }
 
 impl Kind {
-    /// The methods of `/api/<kind>`.
+    /// Returns the methods of `/api/<kind>`.
     fn all(&self) -> Value {
-        let mut created = answer("It is kept, as shown.", &self.answered());
+        let mut created = answer(
+            "Created; the stored resource is returned.",
+            &self.answered(),
+        );
         for what in ["show", "update", "delete"] {
             let id = format!("$response.body#/{}", self.id);
             let link = json!({"operationId": self.operation(what), "parameters": {"id": id}});
@@ -57,23 +61,23 @@ impl Kind {
         if self.id == "UUID" {
             parameters.push(json!({
                 "name": "X-Resource-TTL", "in": "header", "schema": {"type": "string"},
-                "description": "After what time it is deleted: 30s, 5m, 1h30m.",
+                "description": "Time after which the resource is deleted, such as 30s, 5m or 1h30m.",
             }));
         }
         json!({
             "get": {
                 "tags": ["Resources"],
-                "summary": format!("All of kind {}, by their ids.", self.name),
+                "summary": format!("List all {} resources by id.", self.name),
                 "operationId": self.operation("list"),
                 "responses": with_errors(json!({
-                    "200": answer("All there are.", &json!({
+                    "200": answer("All resources of the kind.", &json!({
                         "type": "object", "additionalProperties": self.answered(),
                     })),
                 }), &["401", "405"]),
             },
             "post": {
                 "tags": ["Resources"],
-                "summary": format!("Creates one of kind {}.", self.name),
+                "summary": format!("Create a {} resource.", self.name),
                 "operationId": self.operation("create"),
                 "parameters": parameters,
                 "requestBody": {"required": true, "content": {
@@ -85,37 +89,37 @@ impl Kind {
         })
     }
 
-    /// The methods of `/api/<kind>/{id}`.
+    /// Returns the methods of `/api/<kind>/{id}`.
     fn one(&self) -> Value {
-        let found = answer("The one.", &self.answered());
+        let found = answer("The resource.", &self.answered());
         json!({
             "parameters": [{"$ref": "#/components/parameters/Id"}],
             "get": {
                 "tags": ["Resources"],
-                "summary": format!("One of kind {}.", self.name),
+                "summary": format!("Get a {} resource by id.", self.name),
                 "operationId": self.operation("show"),
                 "responses": with_errors(json!({"200": found}), &["301", "401", "404", "405"]),
             },
             "patch": {
                 "tags": ["Resources"],
-                "summary": format!("Changes one of kind {}, where that can be done.", self.name),
+                "summary": format!("Change a {} resource, if its kind supports that.", self.name),
                 "operationId": self.operation("update"),
                 "requestBody": {"required": true, "content": {
                     "application/json": {"schema": {"$ref": "#/components/schemas/Patch"}},
                 }},
                 "responses": with_errors(json!({
                     "200": found,
-                    "304": {"description": "The patch changes nothing."},
-                    // Without a text, unlike that of other methods.
-                    "404": {"description": "No such thing."},
+                    "304": {"description": "The patch does not change the resource."},
+                    // Without a body, unlike the response of the other methods.
+                    "404": {"description": "The resource does not exist; the response has no body."},
                 }), &["301", "400", "401", "405", "408", "413", "503"]),
             },
             "delete": {
                 "tags": ["Resources"],
-                "summary": format!("Deletes one of kind {}.", self.name),
+                "summary": format!("Delete a {} resource.", self.name),
                 "operationId": self.operation("delete"),
                 "responses": with_errors(json!({
-                    "200": {"description": "It is gone.", "content": {
+                    "200": {"description": "Deleted.", "content": {
                         "text/plain": {"schema": {"type": "string", "maxLength": 0}},
                     }},
                 }), &["301", "400", "401", "404", "405"]),
@@ -123,26 +127,29 @@ impl Kind {
         })
     }
 
-    /// Names an operation among all, such as `capture-create`.
+    /// Returns the unique id of an operation, such as `capture-create`.
     fn operation(&self, what: &str) -> String {
         format!("{}-{what}", self.name)
     }
 
+    /// Returns the schema of request bodies.
     fn sent(&self) -> Value {
         json!({"$ref": format!("#/components/schemas/{}", self.input)})
     }
 
+    /// Returns the schema of responses, in which the id is required.
     fn answered(&self) -> Value {
         let schema = format!("#/components/schemas/{}", self.schema);
         json!({"allOf": [{"$ref": schema}, {"required": [self.id]}]})
     }
 }
 
+/// Returns a response object with a JSON body.
 fn answer(description: &str, schema: &Value) -> Value {
     json!({"description": description, "content": {"application/json": {"schema": schema}}})
 }
 
-/// Adds the errors of these statuses.
+/// Adds the shared error responses of these statuses.
 fn with_errors(mut responses: Value, statuses: &[&str]) -> Value {
     for status in statuses {
         let name = match *status {
@@ -162,6 +169,7 @@ fn with_errors(mut responses: Value, statuses: &[&str]) -> Value {
     responses
 }
 
+/// Kinds of resources with the shared operations.
 const KINDS: &[Kind] = &[
     Kind {
         name: "capture",
@@ -237,10 +245,12 @@ const KINDS: &[Kind] = &[
 mod tests {
     use std::collections::BTreeSet;
 
+    use skylib::api::{AlertSpec, CaptureSpec, EdgeRule, Injection, NodeRule, Resource, Workflow};
+
     use super::*;
     use crate::router::table;
 
-    /// Methods and paths of the document, the names of what is open left out.
+    /// Returns methods and paths of the document, with `{}` for parameters.
     fn described() -> BTreeSet<(String, String)> {
         let document = document();
         let paths = document["paths"].as_object().unwrap();
@@ -294,7 +304,25 @@ mod tests {
     }
 
     #[test]
-    fn what_it_refers_to_is_there() {
+    fn resource_schemas_have_the_members_of_their_kind() {
+        fn check<R: Resource>() {
+            let kind = KINDS.iter().find(|kind| kind.name == R::KIND).unwrap();
+            let pointer = format!("/components/schemas/{}/properties", kind.schema);
+            let document = document();
+            let schema = document.pointer(&pointer).unwrap().as_object().unwrap();
+            let described: BTreeSet<&str> = schema.keys().map(String::as_str).collect();
+            assert_eq!(described, R::MEMBERS.iter().copied().collect(), "{pointer}");
+        }
+        check::<CaptureSpec>();
+        check::<Injection>();
+        check::<AlertSpec>();
+        check::<Workflow>();
+        check::<NodeRule>();
+        check::<EdgeRule>();
+    }
+
+    #[test]
+    fn references_have_targets() {
         fn references<'a>(value: &'a Value, found: &mut BTreeSet<&'a str>) {
             match value {
                 Value::Object(members) => {

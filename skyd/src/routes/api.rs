@@ -1,4 +1,4 @@
-//! `/api`: who answers here.
+//! `/api`: host, version and role of the daemon.
 
 use hyper::StatusCode;
 use serde::Serialize;
@@ -7,7 +7,7 @@ use crate::app::SERVICE_TYPE;
 use crate::handler::Call;
 use crate::response::{self, Response};
 
-/// `GET /api`
+/// Answers `GET /api`.
 pub(crate) async fn root(call: Call) -> Response {
     #[derive(Serialize)]
     #[serde(rename_all = "PascalCase")]

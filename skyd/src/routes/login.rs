@@ -1,4 +1,4 @@
-//! `/login`: a token for user and password.
+//! `/login`: exchanges name and password for a token.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -16,7 +16,7 @@ use crate::handler::Call;
 use crate::response::{self, Response};
 use crate::urlencoded;
 
-/// `POST /login`; any other method leads to the web page.
+/// Answers `POST /login`; redirects any other method to the web page.
 pub(crate) async fn login(call: Call) -> Response {
     let Call {
         app,
@@ -57,6 +57,7 @@ pub(crate) async fn login(call: Call) -> Response {
     response
 }
 
+/// Returns the response with token and permissions, in the body and as cookies.
 fn answer(token: &str, permissions: &[Permission]) -> Response {
     #[derive(Serialize)]
     #[serde(rename_all = "PascalCase")]
@@ -75,8 +76,10 @@ fn answer(token: &str, permissions: &[Permission]) -> Response {
     response
 }
 
-/// COMPAT: scripts of the web UI read and clear these cookies, so they may be seen by scripts and
-/// end with the browser; `Lax` keeps other sites from using them.
+/// Adds a session cookie.
+///
+/// COMPAT: scripts of the web UI read and clear these cookies, so they are not `HttpOnly`. `Lax` excludes
+/// them from requests of other sites.
 fn set_cookie(response: &mut Response, name: &str, value: &str) {
     if let Ok(cookie) = HeaderValue::from_str(&format!("{name}={value}; Path=/; SameSite=Lax")) {
         response.headers_mut().append(SET_COOKIE, cookie);

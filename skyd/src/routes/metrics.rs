@@ -169,7 +169,7 @@ fn recordings(page: &mut MetricsPage, app: &App) {
     let counter = MetricKind::Counter;
     let help = "Packets that an SPP process received, including dropped packets.";
     family(counter, "skyd_spp_packets_total", help, |s| s.totals.rx);
-    let help = "Packets that an SPP process wrote or queued for its files.";
+    let help = "Packets that an SPP process wrote or queued for writing.";
     family(counter, "skyd_spp_packets_written_total", help, |s| {
         s.totals.written
     });
@@ -183,7 +183,7 @@ fn recordings(page: &mut MetricsPage, app: &App) {
 
 /// Writes the totals of flows on their way to subscribers and the store.
 fn flows(page: &mut MetricsPage, engine: &Status, app: &App) {
-    let help = "Flow records dropped before they reached subscribers and the store.";
+    let help = "Flow records dropped before delivery to subscribers and the store.";
     page.counter("skyd_flows_dropped_total", help, engine.flows_dropped);
     let help = "Flow tables that did not answer a query in time.";
     page.counter(
@@ -276,7 +276,7 @@ fn topology(page: &mut MetricsPage, engine: &Status) {
         .sample(&[("part", "index")], history.index_bytes);
     let help = "Revisions evicted from the topology history by age or size limit.";
     page.counter("skyd_history_evicted_total", help, history.evicted);
-    let help = "Queries aborted because they delayed eviction from the topology history.";
+    let help = "Queries aborted for delaying eviction from the topology history.";
     page.counter(
         "skyd_history_expired_readers_total",
         help,
@@ -332,7 +332,7 @@ fn clients(page: &mut MetricsPage, engine: &Status, app: &App) {
         "Number of graph events queued for subscribers.",
         engine.events_waiting,
     );
-    let help = "Subscribers disconnected because they stopped reading, by stream.";
+    let help = "Subscribers disconnected because of a full queue, by stream.";
     page.family(MetricKind::Counter, "skyd_subscribers_cut_off_total", help)
         .sample(&[("of", "graph")], engine.graph_subscribers_cut_off)
         .sample(&[("of", "flow")], engine.flow_subscribers_cut_off);

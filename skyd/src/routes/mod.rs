@@ -1,4 +1,4 @@
-//! The handlers: parse, one call into the library, respond.
+//! HTTP handlers, one file per resource: parse, one call into the library, respond.
 
 pub(crate) mod api;
 pub(crate) mod config;

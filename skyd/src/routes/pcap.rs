@@ -1,4 +1,4 @@
-//! `/api/pcap`: capture files that clients hand in.
+//! `/api/pcap`: uploads of capture files.
 
 use std::sync::Arc;
 
@@ -13,37 +13,38 @@ use crate::queries::Interrupt;
 use crate::response::{self, JSON, Response};
 use crate::upload;
 
-/// `POST /api/pcap`: the body is a capture file; its flows are kept.
+/// Answers `POST /api/pcap`: stores the flows of the capture file in the body.
 ///
-/// The answer comes when all of it has been counted. A file cut short within a packet, such as one
-/// that is still being written, counts up to there. COMPAT: the body of the answer is empty and yet
-/// called JSON.
+/// The response is sent when the whole file has been processed. A file that ends within a packet, such
+/// as one that is still being written, is processed up to there.
+///
+/// COMPAT: the body of the response is empty, but its type is JSON.
 pub(crate) async fn upload(call: Call) -> Response {
     let Call { app, request, .. } = call;
-    let Some(turn) = app.uploads.admit() else {
+    let Some(slot) = app.uploads.admit() else {
         return refused(app.uploads.too_many());
     };
     let (sender, receiver) = upload::pipe();
     let (interrupt, _guard) = Interrupt::new();
-    let counting = Arc::clone(&app);
-    let counting = spawn_blocking(move || {
-        let _turn = turn;
+    let importing = Arc::clone(&app);
+    let importing = spawn_blocking(move || {
+        let _slot = slot;
         let stop = || interrupt.is_set();
         let options = ImportOptions::default().with_interrupt(&stop);
-        counting.engine.import_with("the body", receiver, options)
+        importing.engine.import_with("the body", receiver, options)
     });
     let mut body = request.into_body();
     if let Err(refusal) = app.uploads.pump(&mut body, sender).await {
         return refused(refusal);
     }
-    match counting.await {
+    match importing.await {
         Ok(Ok(imported)) => {
             let (packets, flows) = (imported.packets, imported.flows);
             tracing::info!(
                 packets,
                 flows,
-                cut = imported.truncated,
-                "a capture file was counted"
+                truncated = imported.truncated,
+                "imported an uploaded capture file"
             );
             response::typed(StatusCode::ACCEPTED, JSON, "")
         }
@@ -55,7 +56,7 @@ pub(crate) async fn upload(call: Call) -> Response {
     }
 }
 
-/// What is wrong with the file, which needs no name here.
+/// Returns the error in the file without its name, which clients do not know.
 fn innermost(error: &CaptureError) -> &dyn std::error::Error {
     match error {
         CaptureError::File { source, .. } => source as &PcapFileError,
@@ -63,7 +64,8 @@ fn innermost(error: &CaptureError) -> &dyn std::error::Error {
     }
 }
 
-/// The rest of the body is not read, so the next request could not be found.
+/// Closes the connection after a response that is sent before the whole body is read: the start of a
+/// next request could not be found.
 fn refused(mut refusal: Response) -> Response {
     response::close(refusal.headers_mut());
     refusal

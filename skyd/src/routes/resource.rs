@@ -1,4 +1,4 @@
-//! `/api/<kind>`: what clients do to every kind of resource.
+//! `/api/<kind>`: create, read, update and delete resources of every kind.
 
 use std::sync::Arc;
 
@@ -15,10 +15,10 @@ use crate::config;
 use crate::handler::Call;
 use crate::response::{self, Body, Response};
 
-/// Where the engine has a kind.
+/// Function that returns the collection of a kind.
 type Of<C> = fn(&Engine) -> &C;
 
-/// `GET /api/<kind>`
+/// Answers `GET /api/<kind>`.
 pub(crate) async fn list<C: Collection + 'static>(call: Call, of: Of<C>) -> Response {
     match blocking(&call.app, move |app| of(&app.engine).all()).await {
         Some(Ok(all)) => {
@@ -26,12 +26,12 @@ pub(crate) async fn list<C: Collection + 'static>(call: Call, of: Of<C>) -> Resp
             let body = Body::lazy(MapPieces::new(all.collect()));
             response::with_body(StatusCode::OK, response::JSON, body)
         }
-        Some(Err(error)) => response::failed("resources could not be listed", &error),
+        Some(Err(error)) => response::failed("cannot list resources", &error),
         None => response::bare(StatusCode::INTERNAL_SERVER_ERROR),
     }
 }
 
-/// `GET /api/<kind>/{id}`
+/// Answers `GET /api/<kind>/{id}`.
 pub(crate) async fn show<C: Collection + 'static>(call: Call, of: Of<C>) -> Response {
     match of(&call.app.engine).get(&call.id) {
         Some(item) => response::json(StatusCode::OK, &item),
@@ -39,7 +39,7 @@ pub(crate) async fn show<C: Collection + 'static>(call: Call, of: Of<C>) -> Resp
     }
 }
 
-/// `POST /api/<kind>`
+/// Answers `POST /api/<kind>`.
 pub(crate) async fn create<C: Collection + 'static>(call: Call, of: Of<C>) -> Response {
     let Call { app, request, .. } = call;
     let (head, body) = request.into_parts();
@@ -61,7 +61,7 @@ pub(crate) async fn create<C: Collection + 'static>(call: Call, of: Of<C>) -> Re
     }
 }
 
-/// `PATCH /api/<kind>/{id}`
+/// Answers `PATCH /api/<kind>/{id}`.
 pub(crate) async fn update<C: Collection + 'static>(call: Call, of: Of<C>) -> Response {
     let Call {
         app, request, id, ..
@@ -79,7 +79,7 @@ pub(crate) async fn update<C: Collection + 'static>(call: Call, of: Of<C>) -> Re
         Some(Err(PatchError::NotFound)) => response::bare(StatusCode::NOT_FOUND),
         Some(Err(PatchError::Updating(
             error @ (ResourceError::Store(_)
-            | ResourceError::Unkept(_)
+            | ResourceError::NotStored(_)
             | ResourceError::TooLarge { .. }),
         ))) => response::resource_error(&error),
         Some(Err(error)) => response::bad_request(&error),
@@ -87,7 +87,7 @@ pub(crate) async fn update<C: Collection + 'static>(call: Call, of: Of<C>) -> Re
     }
 }
 
-/// `DELETE /api/<kind>/{id}`
+/// Answers `DELETE /api/<kind>/{id}`.
 pub(crate) async fn delete<C: Collection + 'static>(call: Call, of: Of<C>) -> Response {
     if call.id.is_empty() {
         return response::error_text(StatusCode::BAD_REQUEST, "Bad Request");
@@ -101,7 +101,7 @@ pub(crate) async fn delete<C: Collection + 'static>(call: Call, of: Of<C>) -> Re
     }
 }
 
-/// Waits for the disk or the graph on a thread that may wait.
+/// Runs work that may wait for the disk or the graph on a blocking thread; `None` if it panics.
 async fn blocking<T: Send + 'static>(
     app: &Arc<App>,
     work: impl FnOnce(&App) -> T + Send + 'static,
@@ -110,7 +110,7 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(move || work(&app)).await.ok()
 }
 
-/// The body as JSON; it may be YAML with the same keys when the request says so, in these words.
+/// Returns the body as JSON. With the content type `application/yaml` it is converted from YAML.
 fn as_json(headers: &HeaderMap, text: String) -> Result<String, String> {
     match headers.get(CONTENT_TYPE) {
         Some(kind) if kind == "application/yaml" => Ok(config::yaml(&text)?.to_string()),
@@ -118,24 +118,25 @@ fn as_json(headers: &HeaderMap, text: String) -> Result<String, String> {
     }
 }
 
-/// The kind as the original writes it in its messages: `Capture`, `Noderule`.
+/// Returns a kind as messages of Skydive spell it: `Capture`, `Noderule`.
 fn title(kind: &str) -> String {
     let mut letters = kind.chars();
     let first = letters.next().map(|letter| letter.to_ascii_uppercase());
     first.into_iter().chain(letters).collect()
 }
 
-/// All of a kind, for the status: `Captures`.
+/// Returns the plural of a kind for the status: `Captures`.
 pub(crate) fn plural(kind: &str) -> String {
     title(kind) + "s"
 }
 
-/// `{"<id>":{…},…}`, made a piece at a time while it is being sent.
+/// Iterator over the pieces of `{"<id>":{…},…}`, each made when it is sent.
 struct MapPieces<T> {
     items: std::vec::IntoIter<(String, Arc<T>)>,
     state: MapState,
 }
 
+/// Position in the text of a map.
 enum MapState {
     Begin,
     Inside,
@@ -173,7 +174,7 @@ impl<T: Serialize> Iterator for MapPieces<T> {
             ) {
                 piece.push(b',');
             }
-            // Writing plain fields into memory cannot fail.
+            // Writing into memory cannot fail.
             let _written = serde_json::to_writer(&mut piece, &id);
             piece.push(b':');
             let _written = serde_json::to_writer(&mut piece, &*item);
@@ -182,7 +183,7 @@ impl<T: Serialize> Iterator for MapPieces<T> {
     }
 }
 
-/// Bytes of text made at a time.
+/// Bytes of one piece, at least.
 const PIECE: usize = 64 << 10;
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
-//! SPP's REST API, `/v1`: on a listener of its own, and on the main one for who may.
+//! REST API of SPP, `/v1`: on a separate listener, and on the main one for users with permission.
 //!
-//! Which answers are SPP's own, to the letter, says `docs/COMPAT.md`.
+//! `docs/COMPAT.md` lists the texts that equal those of spp-ctl.
 
 use std::sync::Arc;
 
@@ -13,24 +13,25 @@ use serde::Serialize;
 use skylib::spp::{SppCtl, SppError};
 
 use crate::app::App;
+use crate::body;
 use crate::handler::Call;
 use crate::response::{self, Response};
 use crate::urlencoded::percent_decoded;
 
-/// A request on the main listener.
+/// Answers a request on the main listener.
 pub(crate) async fn call(call: Call) -> Response {
     answer(call.app, call.request).await
 }
 
-/// A request on either listener.
+/// Answers a request on either listener.
 pub(crate) async fn answer(app: Arc<App>, request: Request<Incoming>) -> Response {
     let Some(ctl) = app.spp.clone() else {
         return response::not_found();
     };
     let (action, id) = match resolve(request.method(), request.uri().path()) {
-        Resolution::Found(action, id) => (action, id),
-        Resolution::WrongMethod(allow) => return wrong_method(&allow),
-        Resolution::NotFound => {
+        RouteMatch::Found(action, id) => (action, id),
+        RouteMatch::WrongMethod(allow) => return wrong_method(&allow),
+        RouteMatch::NotFound => {
             let path = request.uri().path();
             return response::spp_text(StatusCode::NOT_FOUND, format!("Not found: '{path}'"));
         }
@@ -43,15 +44,15 @@ pub(crate) async fn answer(app: Arc<App>, request: Request<Incoming>) -> Respons
     } else {
         Bytes::new()
     };
-    // Most of these wait for nothing, but a process elsewhere or a slow disk may take its time.
-    let done = tokio::task::spawn_blocking(move || action.done(&ctl, &id, &body)).await;
+    // An external SPP process or a slow disk may block the action.
+    let done = tokio::task::spawn_blocking(move || action.run(&ctl, &id, &body)).await;
     done.unwrap_or_else(|_| {
-        tracing::error!("a request of SPP's API panicked");
+        tracing::error!("the handler of an SPP request panicked");
         response::spp_text(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
     })
 }
 
-/// What a route stands for.
+/// Action of a route. Complete by definition: the actions of spp-ctl.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum SppAction {
     Processes,
@@ -63,14 +64,15 @@ enum SppAction {
     PrimaryStatus,
     ClearPrimary,
     Launch,
-    /// What a virtual primary cannot do.
+    /// Action of a primary that the virtual primary does not support.
     Primary,
-    /// What there are no processes for.
+    /// Action on a type of process that does not exist here.
     Other,
 }
 
 impl SppAction {
-    fn done(self, ctl: &SppCtl, id: &str, body: &[u8]) -> Response {
+    /// Runs the action and returns the response.
+    fn run(self, ctl: &SppCtl, id: &str, body: &[u8]) -> Response {
         let unit = |outcome: Result<(), SppError>| match outcome {
             Ok(()) => response::bare(StatusCode::NO_CONTENT),
             Err(error) => response::spp_error(&error),
@@ -97,8 +99,8 @@ impl SppAction {
     }
 }
 
-/// Paths, and what each method does there, in the order of the header `Allow`. `#` stands for an
-/// id, `*` for any name.
+/// Dispatch table: paths, and the action of each method, in the order of the header `Allow`. `#` matches
+/// an id, `*` any name.
 const ROUTES: &[(&str, &[(&str, SppAction)])] = &[
     ("processes", &[("GET", SppAction::Processes)]),
     ("cpu_usage", &[("GET", SppAction::CpuUsage)]),
@@ -162,42 +164,44 @@ const ROUTES: &[(&str, &[(&str, SppAction)])] = &[
     ("mirrors/#/components/*/ports", &[("PUT", SppAction::Other)]),
 ];
 
+/// Result of matching a request against the table.
 #[derive(Debug, PartialEq, Eq)]
-enum Resolution {
-    /// And the id in the path.
+enum RouteMatch {
+    /// The action, and the first id in the path.
     Found(SppAction, String),
-    /// These would do.
+    /// The path exists for these methods, the value of the header `Allow`.
     WrongMethod(String),
     NotFound,
 }
 
-fn resolve(method: &Method, path: &str) -> Resolution {
+/// Finds the action of a request.
+fn resolve(method: &Method, path: &str) -> RouteMatch {
     let path = percent_decoded(path);
     let Some(path) = path.trim_start_matches('/').strip_prefix("v1/") else {
-        return Resolution::NotFound;
+        return RouteMatch::NotFound;
     };
     let Some((id, methods)) = ROUTES
         .iter()
         .find_map(|(pattern, methods)| Some((matched(pattern, path)?, methods)))
     else {
-        return Resolution::NotFound;
+        return RouteMatch::NotFound;
     };
-    // COMPAT: spp-ctl's framework answers HEAD wherever it answers GET.
+    // COMPAT: spp-ctl's framework answers HEAD like GET.
     let wanted = if method == Method::HEAD {
         "GET"
     } else {
         method.as_str()
     };
     match methods.iter().find(|(name, _)| *name == wanted) {
-        Some((_, action)) => Resolution::Found(*action, id.to_owned()),
+        Some((_, action)) => RouteMatch::Found(*action, id.to_owned()),
         None => {
             let names: Vec<&str> = methods.iter().map(|(name, _)| *name).collect();
-            Resolution::WrongMethod(names.join(","))
+            RouteMatch::WrongMethod(names.join(","))
         }
     }
 }
 
-/// The first id in a path that fits a pattern.
+/// Returns the first id in a path, empty if there is none; `None` if the path does not match.
 fn matched<'a>(pattern: &str, path: &'a str) -> Option<&'a str> {
     let mut id = "";
     let (mut wanted, mut parts) = (pattern.split('/'), path.split('/'));
@@ -216,11 +220,13 @@ fn matched<'a>(pattern: &str, path: &'a str) -> Option<&'a str> {
     }
 }
 
+/// Returns whether a path segment is an integer.
 fn is_id(part: &str) -> bool {
     let digits = part.strip_prefix('-').unwrap_or(part);
     !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
+/// Returns a result as JSON, or the response for its error.
 fn json<T: Serialize>(outcome: Result<T, SppError>) -> Response {
     match outcome.map(|value| serde_json::to_vec(&value)) {
         Ok(Ok(text)) => response::typed(StatusCode::OK, "application/json", text),
@@ -229,6 +235,7 @@ fn json<T: Serialize>(outcome: Result<T, SppError>) -> Response {
     }
 }
 
+/// Returns status 405 with the allowed methods.
 fn wrong_method(allow: &str) -> Response {
     let mut response = response::spp_text(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed.");
     if let Ok(allow) = HeaderValue::from_str(allow) {
@@ -237,12 +244,12 @@ fn wrong_method(allow: &str) -> Response {
     response
 }
 
-/// The body, whatever the request calls it. One that is too long is as good as none: that it is no
-/// JSON comes after there being a process of that id.
+/// Reads the body, whatever its content type. A body that is too long counts as empty, because the check
+/// for a process of that id comes before the error about the JSON.
 async fn read_body(app: &App, body: Incoming) -> Result<Bytes, Response> {
-    let whole = Limited::new(body, LONGEST_BODY).collect();
+    let whole = Limited::new(body, MAX_BODY_BYTES).collect();
     match tokio::time::timeout(app.limits.body_timeout, whole).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Ok(whole)) => Ok(whole.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Ok(Bytes::new()),
         Ok(Err(error)) => {
             let mut refusal = response::spp_text(StatusCode::BAD_REQUEST, error.to_string());
@@ -250,24 +257,23 @@ async fn read_body(app: &App, body: Incoming) -> Result<Bytes, Response> {
             Err(refusal)
         }
         Err(_) => {
-            let text = "the body took too long to arrive (http.limits.body_timeout)";
-            let mut refusal = response::spp_text(StatusCode::REQUEST_TIMEOUT, text);
+            let mut refusal = response::spp_text(StatusCode::REQUEST_TIMEOUT, body::TOO_SLOW);
             response::close(refusal.headers_mut());
             Err(refusal)
         }
     }
 }
 
-/// What SPP allows for JSON.
-const LONGEST_BODY: usize = 100 << 10;
+/// Longest JSON body that spp-ctl accepts.
+const MAX_BODY_BYTES: usize = 100 << 10;
 
-/// Whether there is something at a path for a method.
+/// Returns whether a path exists for a method.
 #[cfg(test)]
 pub(crate) fn has(method: &str, path: &str) -> bool {
     let Ok(method) = method.parse() else {
         return false;
     };
-    matches!(resolve(&method, path), Resolution::Found(..))
+    matches!(resolve(&method, path), RouteMatch::Found(..))
 }
 
 #[cfg(test)]
@@ -276,9 +282,9 @@ mod tests {
 
     fn shown(method: &str, path: &str) -> String {
         match resolve(&method.parse().unwrap(), path) {
-            Resolution::Found(action, id) => format!("{action:?} {id}"),
-            Resolution::WrongMethod(allow) => format!("405 {allow}"),
-            Resolution::NotFound => "404".to_owned(),
+            RouteMatch::Found(action, id) => format!("{action:?} {id}"),
+            RouteMatch::WrongMethod(allow) => format!("405 {allow}"),
+            RouteMatch::NotFound => "404".to_owned(),
         }
     }
 
@@ -336,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn methods_stand_in_the_order_in_which_they_are_told() {
+    fn methods_are_in_the_order_of_the_allow_header() {
         for (path, methods) in ROUTES {
             assert!(methods.is_sorted_by_key(|(name, _)| *name), "{path}");
         }

@@ -1,4 +1,6 @@
-//! `/api/status`: who is connected, what runs, what was lost.
+//! `/api/status`: connected clients, running parts, queues and losses.
+//!
+//! COMPAT: the members of Skydive, with others added.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +16,7 @@ use crate::handler::Call;
 use crate::response::{self, Response};
 use crate::routes::resource;
 
-/// `GET /api/status`
+/// Answers `GET /api/status`.
 pub(crate) async fn show(call: Call) -> Response {
     let app = &call.app;
     let engine = app.engine.status();
@@ -98,6 +100,7 @@ pub(crate) async fn show(call: Call) -> Response {
     response::json(StatusCode::OK, &status)
 }
 
+/// Body of the response.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Status<'a> {
@@ -114,7 +117,7 @@ struct Status<'a> {
     flow_rules: FlowRules,
     flow_ingestion: Ingestion,
     history: History,
-    /// SPP's instances by id, as its own API shows them.
+    /// SPP processes by client id, as the SPP API shows them.
     #[serde(rename = "SPP", skip_serializing_if = "Option::is_none")]
     spp: Option<BTreeMap<u8, PcapStatus>>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -129,7 +132,7 @@ struct FlowRules {
     key_ignore: Vec<&'static str>,
 }
 
-/// How a probe is; the original shows no reason.
+/// State of a topology probe. Skydive does not show `Error`.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Probe {
@@ -147,8 +150,10 @@ impl Probe {
     }
 }
 
+/// Clients of an endpoint by host id.
 type Clients = BTreeMap<String, ClientStatus>;
 
+/// Other analyzers; always empty, as replication is not supported.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Peers {
@@ -156,14 +161,14 @@ struct Peers {
     outgoers: Clients,
 }
 
-/// The only analyzer is its own master.
+/// Election of a master among analyzers: a single analyzer is always the master.
 #[derive(Clone, Copy, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Election {
     is_master: bool,
 }
 
-/// How live queries do.
+/// Counters of live queries.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Live {
@@ -171,12 +176,12 @@ struct Live {
     items: usize,
     bytes: usize,
     runs: u64,
-    /// How often events came too fast and all queries ran again.
+    /// Number of times that the event queue overflowed and all queries ran again.
     overruns: u64,
     ended: u64,
 }
 
-/// How much of the past is kept; `null` where none is.
+/// Size of the topology history and the flow store; `null` for one that is off.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct History {
@@ -190,7 +195,7 @@ struct TopologyHistory {
     revisions: usize,
     bytes: usize,
     index_bytes: usize,
-    /// From when on everything is there, Unix ms; `null` before anything happened.
+    /// Time since which the history is complete, in Unix milliseconds; `null` while it is empty.
     oldest: Option<i64>,
     evicted: u64,
     expired_readers: u64,
@@ -214,7 +219,7 @@ impl TopologyHistory {
 struct FlowHistory {
     flows: usize,
     bytes: usize,
-    /// From when on everything is there, Unix ms; `null` before the first flow.
+    /// Time since which the store is complete, in Unix milliseconds; `null` while it is empty.
     oldest: Option<i64>,
     evicted: u64,
 }
@@ -230,40 +235,40 @@ impl FlowHistory {
     }
 }
 
-/// What is kept.
+/// Stored resources.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Store {
-    /// How many of each kind, such as `Captures`.
+    /// Number of resources of each kind, such as `Captures`.
     #[serde(flatten)]
     resources: BTreeMap<String, usize>,
-    /// Why the last change could not be kept.
+    /// Error of the last write to the store, if it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
 
-/// What agents have sent of their flows; what then found no room is in `Queues.FlowsDropped`.
+/// Flows received from agents. Those dropped later are counted in `Queues.FlowsDropped`.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Ingestion {
-    /// `udp` or `websocket`.
+    /// Transport: `udp` or `websocket`.
     transport: &'static str,
-    /// Why none can come.
+    /// Reason why agents cannot send flows.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
     messages: u64,
     flows: u64,
-    /// Messages that were none, or too large.
+    /// Messages that were invalid or too large.
     refused: u64,
-    /// Datagrams that came faster than they were read.
+    /// Datagrams dropped by the kernel because the receive buffer was full.
     #[serde(skip_serializing_if = "Option::is_none")]
     dropped_by_kernel: Option<u64>,
-    /// Flows that queries about the present find.
+    /// Flows that queries about the present return.
     live_flows: usize,
     live_bytes: usize,
 }
 
-/// What waits, and what a full queue cost.
+/// Fill levels of queues, and losses at full queues.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Queues {

@@ -1,4 +1,4 @@
-//! `/swagger.json`: what can be asked here, for programs.
+//! `/swagger.json`: the OpenAPI document.
 
 use hyper::StatusCode;
 
@@ -6,8 +6,8 @@ use crate::handler::Call;
 use crate::openapi;
 use crate::response::{self, JSON, Response};
 
-/// `GET /swagger.json`
-#[expect(clippy::unused_async, reason = "all handlers are")]
+/// Answers `GET /swagger.json`.
+#[expect(clippy::unused_async, reason = "handlers are async functions")]
 pub(crate) async fn show(_: Call) -> Response {
     response::typed(StatusCode::OK, JSON, openapi::text())
 }

@@ -1,4 +1,4 @@
-//! `/api/topology`: the whole graph, and queries.
+//! `/api/topology`: the whole graph, and Gremlin queries.
 
 use hyper::StatusCode;
 use hyper::header::ACCEPT;
@@ -18,7 +18,7 @@ use crate::handler::Call;
 use crate::queries::{Interrupt, QueryFailure};
 use crate::response::{self, Body, JSON, Response};
 
-/// `GET /api/topology`
+/// Answers `GET /api/topology`.
 pub(crate) async fn whole(call: Call) -> Response {
     match call
         .app
@@ -34,7 +34,7 @@ pub(crate) async fn whole(call: Call) -> Response {
     }
 }
 
-/// `POST /api/topology`
+/// Answers `POST /api/topology`.
 pub(crate) async fn query(call: Call) -> Response {
     let Call { app, request, .. } = call;
     let (head, body) = request.into_parts();
@@ -42,11 +42,11 @@ pub(crate) async fn query(call: Call) -> Response {
         Ok(text) => text,
         Err(refusal) => return refusal,
     };
-    let Asked {
+    let QueryRequest {
         query,
         is_explained,
     } = match query_of(&text) {
-        Ok(Some(asked)) => asked,
+        Ok(Some(request)) => request,
         Ok(None) => return response::bare(StatusCode::NO_CONTENT),
         Err(error) => return response::bad_request(&error),
     };
@@ -73,7 +73,7 @@ pub(crate) async fn query(call: Call) -> Response {
     }
 }
 
-/// How a query is answered, always as JSON.
+/// Answers with the execution plan of a query, always as JSON.
 async fn explain(app: &App, query: String) -> Response {
     let work = move |engine: &Engine, stop: &Interrupt| {
         let interrupt = || stop.is_set();
@@ -86,35 +86,36 @@ async fn explain(app: &App, query: String) -> Response {
     }
 }
 
-/// What a body asks for.
+/// Request in the body of a query.
 #[derive(Debug, PartialEq)]
-struct Asked {
+struct QueryRequest {
     query: String,
-    /// How the query is answered instead of its answer; ours, no client of the original asks it.
+    /// Whether to return the execution plan instead of the result; an extension of the Skydive API.
     is_explained: bool,
 }
 
-/// What a body asks for; nothing where there is no body or no query in it.
-fn query_of(body: &str) -> Result<Option<Asked>, JsonError> {
+/// Parses the body of a query; `None` if it contains no query.
+fn query_of(body: &str) -> Result<Option<QueryRequest>, JsonError> {
     if matches!(body.trim_ascii(), "" | "null") {
         return Ok(None);
     }
     let (mut query, mut is_explained) = (String::new(), false);
-    let members = Members::first_of(body)?;
+    let members = Members::parse_first(body)?;
     members.read("GremlinQuery", &mut query)?;
     members.read("Explain", &mut is_explained)?;
-    let asked = Asked {
+    let query_request = QueryRequest {
         query,
         is_explained,
     };
-    Ok(Some(asked).filter(|asked| !asked.query.is_empty()))
+    Ok(Some(query_request).filter(|query_request| !query_request.query.is_empty()))
 }
 
+/// Returns the response to a query that timed out or was stopped.
 fn query_stopped(error: QueryFailure) -> Response {
     response::error_text(StatusCode::SERVICE_UNAVAILABLE, &error.to_string())
 }
 
-/// How an answer is written. Complete by definition: the formats of the API.
+/// Format of a result. Complete by definition: the formats of the Skydive API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Format {
     Json,
@@ -123,7 +124,9 @@ enum Format {
 }
 
 impl Format {
-    /// The whole header decides, letter by letter; anything unknown means JSON.
+    /// Returns the format for an `Accept` header.
+    ///
+    /// COMPAT: the header must be exactly the media type; any other value means JSON.
     fn of(accept: Option<&[u8]>) -> Self {
         match accept {
             Some(b"text/vnd.graphviz") => Self::Dot,
@@ -132,6 +135,7 @@ impl Format {
         }
     }
 
+    /// Returns the content type of the response.
     const fn content_type(self) -> &'static str {
         match self {
             Self::Json => JSON,
@@ -140,11 +144,14 @@ impl Format {
         }
     }
 
-    /// The body; the error says why the answer has no such form.
+    /// Returns the body of the response.
+    ///
+    /// # Errors
+    /// The reason why the result cannot be written in this format.
     fn body(self, answer: Answer) -> Result<Body, String> {
         let mut out = Vec::new();
         match (self, answer) {
-            // Elements are written while they are sent: there may be a million of them.
+            // Elements are serialized while they are sent: there may be a million of them.
             (Self::Json, Answer::Nodes(nodes)) => {
                 return Ok(Body::lazy(JsonStream::nodes(nodes).between("", "\n")));
             }
@@ -179,7 +186,7 @@ impl Format {
     }
 }
 
-/// A capture file of packets; those that do not begin with an Ethernet header are left out.
+/// Writes a capture file of packets. Packets without an Ethernet header are left out.
 fn write_pcap<'a>(
     out: &mut Vec<u8>,
     packets: impl Iterator<Item = &'a RawPacket>,
@@ -202,7 +209,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bodies_without_a_query_have_none() {
+    fn bodies_without_a_query_are_recognized() {
         for body in [
             "",
             " ",
@@ -215,13 +222,13 @@ mod tests {
         }
         assert_eq!(
             query_of(r#"{"gremlinQuery":"G"} x"#).unwrap(),
-            Some(Asked {
+            Some(QueryRequest {
                 query: "G".to_owned(),
                 is_explained: false
             })
         );
-        let asked = query_of(r#"{"GremlinQuery":"G","Explain":true}"#).unwrap();
-        assert!(asked.unwrap().is_explained);
+        let query_request = query_of(r#"{"GremlinQuery":"G","Explain":true}"#).unwrap();
+        assert!(query_request.unwrap().is_explained);
         for body in [
             "{",
             "[]",

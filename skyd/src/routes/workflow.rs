@@ -1,4 +1,4 @@
-//! `POST /api/workflow/{id}/call`: runs a workflow, once there is something that runs them.
+//! `POST /api/workflow/{id}/call`: checks the call of a workflow, which cannot be run yet.
 
 use hyper::StatusCode;
 use skylib::api::workflow_parameters;
@@ -8,8 +8,8 @@ use crate::body;
 use crate::handler::Call;
 use crate::response::{self, Response};
 
-/// Answers what is wrong with a call. A workflow that is there is refused, too: nothing here runs
-/// scripts yet, and saying that beats the answer of a script that did not run.
+/// Reports errors in a call. A valid call is refused as well, because there is no script engine yet: an
+/// error is better than the result of a script that did not run.
 pub(crate) async fn call(call: Call) -> Response {
     let Call {
         app, request, id, ..
@@ -24,7 +24,7 @@ pub(crate) async fn call(call: Call) -> Response {
     let text = match app.engine.workflows().get(&id) {
         None => format!("No workflow found with ID: {id}"),
         Some(workflow) => format!(
-            "workflow {:?} is kept but cannot be run: this version has no script engine",
+            "workflow {:?} cannot be run: this version has no script engine",
             workflow.name
         ),
     };

@@ -1,4 +1,4 @@
-//! `/ws/agent/flow`: agents that send their flows, each frame a bare `flow.Message`.
+//! `/ws/agent/flow`: receives the flows of agents; each frame is a `flow.Message` without envelope.
 
 use bytes::Bytes;
 use tokio::task::block_in_place;
@@ -6,7 +6,7 @@ use tokio::task::block_in_place;
 use super::client::Client;
 use super::connection::{Connection, ConnectionEnd, Reader};
 
-/// Takes flows until the connection ends; the agent is told nothing.
+/// Receives flows until the connection ends; the agent gets no reply.
 pub(crate) async fn run(client: &Client, connection: &mut Connection) -> ConnectionEnd {
     client.registration.set_connected();
     let Connection { reader, writer } = connection;
@@ -24,28 +24,29 @@ pub(crate) async fn run(client: &Client, connection: &mut Connection) -> Connect
     }
 }
 
+/// Passes each frame to the engine.
 async fn read(client: &Client, reader: &mut Reader) -> ConnectionEnd {
     loop {
         let frame = match reader.next().await {
             Ok(frame) => frame,
             Err(end) => return end,
         };
-        let take = || client.app.engine.flows().ingest(&frame);
-        let taken = if is_long(&frame) {
-            block_in_place(take)
+        let ingest = || client.app.engine.flows().ingest(&frame);
+        let result = if is_long(&frame) {
+            block_in_place(ingest)
         } else {
-            take()
+            ingest()
         };
-        if let Err(reason) = taken {
+        if let Err(reason) = result {
             client.drop_message(&reason.to_string());
         }
     }
 }
 
-/// Whether reading it takes long enough to matter to others.
+/// Returns whether decoding a frame takes so long that it would delay other tasks of the thread.
 const fn is_long(frame: &Bytes) -> bool {
     frame.len() > 64 << 10
 }
 
-/// Longest message: ten flows, each with some raw packets.
+/// Longest message: agents send ten flows at a time, each with some raw packets.
 pub(crate) const MESSAGE_BYTES: usize = 16 << 20;

@@ -8,19 +8,20 @@ use super::handshake::Hello;
 use crate::app::App;
 use crate::clients::Registration;
 
-/// A client whose handshake is done.
+/// Client with a completed handshake.
 pub(crate) struct Client {
     pub(crate) app: Arc<App>,
     pub(crate) hello: Hello,
     pub(crate) encoding: Encoding,
     pub(crate) policy: UpdatePolicy,
     pub(crate) registration: Registration,
-    /// Why it may follow no queries, where it may not.
-    pub(crate) no_queries: Option<String>,
+    /// Reason why the client may not use live queries; `None` if it may.
+    pub(crate) query_denial: Option<String>,
 }
 
 impl Client {
-    /// A message that was not understood or not allowed; the sender is not told: it never asked.
+    /// Counts a dropped message that is invalid or not permitted. The sender gets no reply, because the
+    /// protocol has none.
     pub(super) fn drop_message(&self, reason: &str) {
         tracing::debug!(
             client = self.hello.identity.host_id,

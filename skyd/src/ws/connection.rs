@@ -1,4 +1,4 @@
-//! One WebSocket connection: frames in and out, pings, and every way it can end.
+//! WebSocket connection: reads and writes frames, sends pings, and classifies how it ends.
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -22,40 +22,40 @@ use crate::limits::Limits;
 
 type Socket = WebSocketStream<LenientFrames<ClientSocket>>;
 
-/// A connection after its handshake.
+/// WebSocket connection after the handshake, split into its two halves.
 pub(crate) struct Connection {
     pub(crate) reader: Reader,
     pub(crate) writer: Writer,
 }
 
-/// How a connection ends.
+/// Reason for the end of a connection. Complete by definition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ConnectionEnd {
-    /// The client said so, and its close frame has been echoed.
+    /// The client sent a close frame, which has been echoed.
     Closed,
-    /// The stream is over.
+    /// The stream ended or failed without a close frame.
     Lost,
-    /// The client answers no more pings.
+    /// The client sent nothing within the timeout, not even a pong.
     Silent,
-    /// The client takes no more bytes.
+    /// The client accepted no data within the write timeout.
     Stuck,
-    /// We have nothing more to say: the daemon ends, or the client did not keep up.
+    /// The daemon is shutting down, or the queue of the client overflowed.
     Cut,
-    /// We say so, with this code.
+    /// The daemon closes the connection with this code.
     Close(CloseCode),
 }
 
-/// What a client may send to an endpoint.
+/// Limit of the messages that a client may send. Complete by definition.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Traffic {
-    /// Short requests.
+    /// Requests of at most [`REQUEST_BYTES`].
     Requests,
-    /// As much as it likes, in messages of up to so many bytes.
+    /// Data in messages of at most this number of bytes.
     Bulk(usize),
 }
 
 impl Connection {
-    /// Takes over an upgraded connection; `early` is what came with the handshake.
+    /// Takes over an upgraded connection. `early` contains bytes received together with the handshake.
     pub(crate) async fn new(
         socket: ClientSocket,
         early: Bytes,
@@ -73,10 +73,10 @@ impl Connection {
             .write_buffer_size(WRITE_BUFFER)
             .max_message_size(Some(message))
             .max_frame_size(Some(message));
-        let arrived = PendingMessages::default();
-        let mut socket = LenientFrames::new(socket, claim, arrived.clone());
+        let pending = PendingMessages::default();
+        let mut socket = LenientFrames::new(socket, claim, pending.clone());
         let mut early = Vec::from(early);
-        socket.pass(&mut early);
+        socket.rewrite(&mut early);
         let socket = Socket::from_partially_read(socket, early, Role::Server, Some(config)).await;
         let (sink, stream) = socket.split();
         let mut ping = tokio::time::interval(limits.ping_delay);
@@ -84,8 +84,8 @@ impl Connection {
         Self {
             reader: Reader {
                 stream,
-                arrived,
-                patience: limits.ping_delay + limits.pong_timeout,
+                pending,
+                timeout: limits.ping_delay + limits.pong_timeout,
             },
             writer: Writer {
                 sink,
@@ -99,7 +99,7 @@ impl Connection {
         }
     }
 
-    /// Ends the connection the way its end asks for.
+    /// Closes the connection, with a close frame if the reason requires one.
     pub(crate) async fn finish(self, end: ConnectionEnd) {
         let Ok(mut socket) = self.writer.sink.reunite(self.reader.stream) else {
             return;
@@ -110,38 +110,38 @@ impl Connection {
                 reason: "".into(),
             };
             if !matches!(
-                timeout(LAST_WORDS, socket.close(Some(frame))).await,
+                timeout(CLOSE_TIMEOUT, socket.close(Some(frame))).await,
                 Ok(Ok(()))
             ) {
                 return;
             }
         }
         if matches!(end, ConnectionEnd::Close(_) | ConnectionEnd::Closed) {
-            // Whoever does not end its side in time is cut off.
+            // The lingering close has its own timeout.
             drop(socket.get_mut().get_mut().close().await);
         }
     }
 }
 
-/// The half that reads.
+/// Reading half of a connection.
 pub(crate) struct Reader {
     stream: SplitStream<Socket>,
-    /// What the messages handed out weigh.
-    arrived: PendingMessages,
-    /// How long the client may send nothing at all, not even a pong.
-    patience: Duration,
+    /// Memory claims of the messages returned and not yet processed.
+    pending: PendingMessages,
+    /// Longest time without any frame of the client, pongs included.
+    timeout: Duration,
 }
 
 impl Reader {
-    /// The next message, whichever kind of frame it came in; those before have been worked
-    /// through. Pings are answered on the way.
+    /// Returns the next message, text or binary, and answers pings. The call implies that all earlier
+    /// messages have been processed.
     ///
     /// # Errors
-    /// How the connection ends.
+    /// The reason for the end of the connection.
     pub(crate) async fn next(&mut self) -> Result<Bytes, ConnectionEnd> {
-        self.arrived.clear();
+        self.pending.clear();
         loop {
-            let Ok(frame) = timeout(self.patience, self.stream.next()).await else {
+            let Ok(frame) = timeout(self.timeout, self.stream.next()).await else {
                 return Err(ConnectionEnd::Silent);
             };
             if let Some(message) = message_of(frame)? {
@@ -150,7 +150,7 @@ impl Reader {
         }
     }
 
-    /// The next message if it is there already.
+    /// Returns the next message if it has already been received; `None` otherwise.
     pub(crate) fn try_next(&mut self) -> Option<Result<Bytes, ConnectionEnd>> {
         loop {
             let frame = self.stream.next().now_or_never()?;
@@ -163,19 +163,20 @@ impl Reader {
     }
 }
 
+/// Returns the message of a frame; `None` for control frames.
 fn message_of(frame: Option<Result<Message, Error>>) -> Result<Option<Bytes>, ConnectionEnd> {
     match frame {
         None => Err(ConnectionEnd::Closed),
-        // There are no text frames here: see `LenientFrames`.
+        // `LenientFrames` has turned text frames into binary ones.
         Some(Ok(Message::Text(text))) => Ok(Some(text.into())),
         Some(Ok(Message::Binary(bytes))) => Ok(Some(bytes)),
-        // After a close frame the next call sends the echo and finds the end.
+        // After a close frame, the next read sends the echo and reaches the end.
         Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_))) => {
             Ok(None)
         }
         Some(Err(error)) => Err(match error {
             Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => ConnectionEnd::Lost,
-            // The reason in a close frame is the only text that is looked at.
+            // Only the reason in a close frame is still checked for UTF-8.
             Error::Protocol(_) | Error::Utf8(_) => ConnectionEnd::Close(CloseCode::Protocol),
             Error::Capacity(CapacityError::MessageTooLong { .. }) => {
                 ConnectionEnd::Close(CloseCode::Size)
@@ -188,16 +189,18 @@ fn message_of(frame: Option<Result<Message, Error>>) -> Result<Option<Bytes>, Co
     }
 }
 
-/// The half that writes.
+/// Writing half of a connection.
 pub(crate) struct Writer {
     sink: SplitSink<Socket, Message>,
     ping: Interval,
+    /// Opcode of data frames: text for JSON, binary for protobuf.
     opcode: Data,
+    /// Earliest time of the next flush that [`Writer::pace`] allows.
     next_flush: Instant,
 }
 
 impl Writer {
-    /// Waits until the next ping is due; the first is at once.
+    /// Waits until the next ping is due; the first is due immediately.
     pub(crate) async fn ping_time(&mut self) {
         self.ping.tick().await;
     }
@@ -210,33 +213,33 @@ impl Writer {
             .map_err(|error| end_of(&error))
     }
 
-    /// Sends one message.
+    /// Sends one message and flushes.
     pub(crate) async fn send(&mut self, message: Bytes) -> Result<(), ConnectionEnd> {
         self.feed(message).await?;
         self.flush().await
     }
 
-    /// Puts a message into the buffer, which goes out when it is full or flushed.
+    /// Adds a message to the write buffer, which is sent when it is full or flushed.
     pub(crate) async fn feed(&mut self, message: Bytes) -> Result<(), ConnectionEnd> {
         self.feed_frame(message, OpCode::Data(self.opcode), true)
             .await
     }
 
-    /// Sends what is in the buffer.
+    /// Sends the write buffer.
     pub(crate) async fn flush(&mut self) -> Result<(), ConnectionEnd> {
         self.next_flush = Instant::now() + COALESCE;
         self.sink.flush().await.map_err(|error| end_of(&error))
     }
 
-    /// Waits where the last flush was just now: what comes meanwhile goes out together, since it is
-    /// the system call that costs.
+    /// Waits if the last flush was less than a millisecond ago, so that the messages of that time share
+    /// one system call, which is the expensive part.
     pub(crate) async fn pace(&mut self) {
         if Instant::now() < self.next_flush {
             tokio::time::sleep_until(self.next_flush).await;
         }
     }
 
-    /// Sends one message as fragments, each made when those before have been taken.
+    /// Sends one message as fragments, each made once the socket has accepted those before.
     pub(crate) async fn send_pieces(
         &mut self,
         pieces: impl Iterator<Item = Bytes>,
@@ -260,8 +263,7 @@ impl Writer {
         opcode: OpCode,
         is_last: bool,
     ) -> Result<(), ConnectionEnd> {
-        // A frame made by hand: whatever we send is UTF-8 already and need not be looked at again
-        // for each receiver.
+        // `Message::Text` would check the UTF-8 of the payload again for each receiver.
         let frame = Frame::message(payload, opcode, is_last);
         self.sink
             .feed(Message::Frame(frame))
@@ -269,8 +271,8 @@ impl Writer {
             .map_err(|error| end_of(&error))
     }
 
-    /// Waits for something else and sends the pings that are due meanwhile.
-    pub(crate) async fn pinging<T>(
+    /// Waits for a future and sends the pings that become due.
+    pub(crate) async fn ping_while<T>(
         &mut self,
         work: impl Future<Output = T>,
     ) -> Result<T, ConnectionEnd> {
@@ -284,7 +286,7 @@ impl Writer {
     }
 }
 
-/// How a connection ends that can no longer be written to.
+/// Returns the reason for a failed write.
 fn end_of(error: &Error) -> ConnectionEnd {
     match error {
         Error::Io(error) if error.kind() == ErrorKind::TimedOut => ConnectionEnd::Stuck,
@@ -292,11 +294,11 @@ fn end_of(error: &Error) -> ConnectionEnd {
     }
 }
 
-/// Messages of a stream are sent at most so often.
+/// Shortest time between two flushes of a stream.
 const COALESCE: Duration = Duration::from_millis(1);
-/// Bytes gathered before they are written to the socket.
+/// Size of the write buffer.
 const WRITE_BUFFER: usize = 128 << 10;
-/// Longest message of a client that only asks.
+/// Longest message of a client that only sends requests.
 const REQUEST_BYTES: usize = 1 << 20;
-/// How long a client has to take our close frame.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// Time for a client to accept a close frame.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);

@@ -1,13 +1,13 @@
-//! `/ws/subscriber/flow`: flows as they are updated and end.
+//! `/ws/subscriber/flow`: sends flows when they are updated and when they end.
 
 use skylib::proto::{FLOW, STATS, UpdatePolicy};
 
 use super::client::Client;
 use super::connection::{Connection, ConnectionEnd, Reader};
 
-/// Sends flows until the connection ends. What the client sends is ignored.
+/// Sends flows until the connection ends. Messages of the client are ignored.
 pub(crate) async fn run(client: &Client, connection: &mut Connection) -> ConnectionEnd {
-    // Who names nothing gets each flow once: not also by its capture.
+    // Without a namespace the client receives each flow once, and not again in that of its capture.
     let namespaces = match &client.hello.namespaces {
         None if !client.hello.chose_namespaces => Some(vec![FLOW.to_owned(), STATS.to_owned()]),
         chosen => chosen.clone(),
@@ -49,7 +49,7 @@ pub(crate) async fn run(client: &Client, connection: &mut Connection) -> Connect
     end
 }
 
-/// Reads until the end and looks at nothing.
+/// Reads and ignores messages until the connection ends.
 async fn ignore(reader: &mut Reader) -> ConnectionEnd {
     loop {
         if let Err(end) = reader.next().await {

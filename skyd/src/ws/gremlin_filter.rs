@@ -1,4 +1,4 @@
-//! The part of the graph a subscriber asked for by a Gremlin filter.
+//! Gremlin filter of a subscriber: selects the part of the graph whose changes it receives.
 
 use std::sync::Arc;
 
@@ -11,24 +11,29 @@ use crate::app::App;
 use crate::graph_dump::GraphDump;
 use crate::queries::{Interrupt, QueryFailure};
 
-/// A filter and what the subscriber has been told of what it selects.
+/// Filter with the state of the view that the subscriber has received.
 pub(crate) struct GremlinFilter {
+    /// The filter as the client wrote it.
     text: String,
     query: Arc<Query>,
-    /// How to decide on each event alone, where the filter allows it.
+    /// Filter on single nodes, if the query is one: events can then be decided without running it.
     local: Option<NodeFilter>,
+    /// Nodes and edges that the subscriber knows.
     view: FilteredView,
 }
 
-/// A filter evaluated.
+/// Result of evaluating a filter.
 pub(crate) struct EvaluatedFilter {
-    /// `None` where the filter selects everything.
-    pub(crate) selection: Option<GremlinFilter>,
-    /// What it selects.
+    /// The filter for later events; `None` if it selects everything.
+    pub(crate) filter: Option<GremlinFilter>,
+    /// The selected part of the graph.
     pub(crate) graph: GraphDump,
 }
 
-/// Evaluates a filter, now or in the past (Unix milliseconds, 0 for now); empty selects all.
+/// Evaluates a filter at a time in Unix milliseconds, 0 for the present. An empty filter selects all.
+///
+/// # Errors
+/// [`FilterError`] if the filter is invalid, fails, or selects no graph.
 pub(crate) async fn evaluate(
     app: &App,
     filter: &str,
@@ -36,7 +41,7 @@ pub(crate) async fn evaluate(
 ) -> Result<EvaluatedFilter, FilterError> {
     match evaluate_at(app, filter, time_ms).await {
         Err(error) if time_ms != 0 && !matches!(error, FilterError::Stopped(_)) => {
-            // Whether there is a past at all is asked before anything else.
+            // Skydive reports a missing history before any error in the filter.
             let past = evaluate_at(app, "", time_ms).await;
             Err(if past.is_err() {
                 FilterError::NoHistory
@@ -48,6 +53,7 @@ pub(crate) async fn evaluate(
     }
 }
 
+/// Evaluates a filter without the precedence of errors.
 async fn evaluate_at(
     app: &App,
     filter: &str,
@@ -60,26 +66,26 @@ async fn evaluate_at(
             .run_query(|engine, _| GraphDump::collect(engine))
             .await??;
         return Ok(EvaluatedFilter {
-            selection: None,
+            filter: None,
             graph,
         });
     }
     let running = Arc::clone(&query);
     let work = move |engine: &Engine, interrupt: &Interrupt| run(engine, &running, interrupt);
     let graph = app.run_query(work).await??;
-    let selection = GremlinFilter {
+    let filter = GremlinFilter {
         text: filter.to_owned(),
-        local: NodeFilter::of(&query),
+        local: NodeFilter::from_query(&query),
         query,
         view: FilteredView::new(&graph.nodes, &graph.edges),
     };
     Ok(EvaluatedFilter {
-        selection: Some(selection),
+        filter: Some(filter),
         graph,
     })
 }
 
-/// The filter as of a time: `G.V()` becomes `G.At(5).V()`.
+/// Returns the query of a filter at a time: `G.V()` becomes `G.At(5).V()`.
 fn at_time(filter: &str, time_ms: i64) -> String {
     let filter = filter.trim_ascii();
     match (filter, time_ms) {
@@ -93,6 +99,7 @@ fn at_time(filter: &str, time_ms: i64) -> String {
     }
 }
 
+/// Runs a query that must return a graph.
 fn run(engine: &Engine, query: &Query, interrupt: &Interrupt) -> Result<GraphDump, FilterError> {
     let view = engine.graph().view();
     let sequence = view.sequence();
@@ -112,17 +119,17 @@ fn run(engine: &Engine, query: &Query, interrupt: &Interrupt) -> Result<GraphDum
 }
 
 impl GremlinFilter {
-    /// The filter as the client wrote it.
+    /// Returns the filter as the client wrote it.
     pub(crate) fn text(&self) -> &str {
         &self.text
     }
 
-    /// Whether [`GremlinFilter::follow`] can decide on each event alone.
+    /// Returns whether [`GremlinFilter::follow`] can decide each event without running the query.
     pub(crate) const fn is_local(&self) -> bool {
         self.local.is_some()
     }
 
-    /// Moves on by one event; what to tell.
+    /// Applies an event to the view; returns the messages for the subscriber.
     pub(crate) fn follow(
         &mut self,
         app: &App,
@@ -132,13 +139,10 @@ impl GremlinFilter {
             return Vec::new();
         };
         self.view
-            .follow(event, &mut |node| filter.selects(node), &mut |id| {
-                edges_of(app, id)
-            })
+            .follow(event, |node| filter.selects(node), |id| edges_of(app, id))
     }
 
-    /// Runs the filter again; `None` where that takes too long. A filter that fails selects
-    /// nothing.
+    /// Runs the filter again; `None` if it times out. A filter that fails selects nothing.
     pub(crate) async fn run_again(&self, app: &App) -> Option<GraphDump> {
         let query = Arc::clone(&self.query);
         let work = move |engine: &Engine, interrupt: &Interrupt| run(engine, &query, interrupt);
@@ -146,7 +150,8 @@ impl GremlinFilter {
         Some(graph.unwrap_or_default())
     }
 
-    /// Moves on to what the filter selects after some events; what to tell.
+    /// Replaces the view by a new result after some events; returns the messages for the subscriber.
+    /// `own` is the connection whose own changes are left out.
     pub(crate) fn replace(
         &mut self,
         graph: &GraphDump,
@@ -158,7 +163,7 @@ impl GremlinFilter {
     }
 }
 
-/// The edges a node has now.
+/// Returns the current edges of a node.
 fn edges_of(app: &App, id: &NodeId) -> Vec<Arc<Edge>> {
     let mut edges = Vec::new();
     app.engine.graph().read(&mut |graph| {
@@ -168,40 +173,42 @@ fn edges_of(app: &App, id: &NodeId) -> Vec<Arc<Edge>> {
     edges
 }
 
-/// Why a filter selects no graph.
+/// Reason why a filter selects no graph.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FilterError {
-    /// It is no query.
+    /// The filter is not a valid query.
     #[error("{0}")]
     Parse(QueryError),
-    /// It cannot be run.
+    /// The query failed.
     #[error("{0}")]
     Failed(QueryError),
-    /// It gives something else.
+    /// The result is not a graph.
     #[error("the query did not return a graph")]
     NoGraph,
-    /// The past is not kept.
+    /// There is no history.
     #[error("no history")]
     NoHistory,
-    /// The graph changes too fast to be read.
+    /// The graph changes faster than it can be read.
     #[error("{0}")]
     Graph(#[from] GraphError),
-    /// It took too long.
+    /// The query timed out or was stopped.
     #[error("{0}")]
     Stopped(#[from] QueryFailure),
-    /// In the words that the client of the original knows.
+    /// Error with a text of Skydive.
     #[error("{0}")]
-    Told(String),
+    Compatible(String),
 }
 
 impl FilterError {
-    /// The same in the words that clients of the original know.
+    /// Returns the error with the text that clients of Skydive expect.
     pub(crate) fn for_client(self, filter: &str, client: &str) -> Self {
         match self {
-            Self::Parse(_) => Self::Told(format!(
+            Self::Parse(_) => Self::Compatible(format!(
                 "Invalid Gremlin filter '{filter}' for client {client}"
             )),
-            Self::NoGraph => Self::Told(format!("Gremlin query '{filter}' did not return a graph")),
+            Self::NoGraph => {
+                Self::Compatible(format!("Gremlin query '{filter}' did not return a graph"))
+            }
             other => other,
         }
     }
@@ -212,7 +219,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_is_put_behind_the_graph() {
+    fn a_time_is_inserted_after_the_graph() {
         assert_eq!(at_time("", 0), "G");
         assert_eq!(at_time(" ", 5), "G.At(5)");
         assert_eq!(at_time("G", 5), "G.At(5)");

@@ -1,4 +1,4 @@
-//! What a client says when it connects, and whether that makes a WebSocket of the connection.
+//! WebSocket handshake: the declarations of a client, and the upgrade of the connection.
 
 use std::net::SocketAddr;
 
@@ -17,33 +17,33 @@ use crate::clients::ClientIdentity;
 use crate::response::{self, Response};
 use crate::urlencoded;
 
-/// Who a client says it is and what it wants.
+/// Declarations of a client in its upgrade request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Hello {
-    /// Who the client says it is.
+    /// Declared identity.
     pub(crate) identity: ClientIdentity,
-    /// Namespaces it wants, sorted; `None` for all.
+    /// Requested namespaces, sorted for binary search; `None` for all.
     pub(crate) namespaces: Option<Vec<String>>,
-    /// Whether it named any namespace itself.
+    /// Whether the client named any namespace.
     pub(crate) chose_namespaces: bool,
-    /// Gremlin expression of the part of the graph that it wants; empty for all.
+    /// Gremlin expression that selects the part of the graph to send; empty for all.
     pub(crate) filter: String,
-    /// `full` or `partial`, as it was written.
+    /// Update policy as it was written: `full` or `partial`.
     pub(crate) policy: String,
-    /// Whether what it publishes goes when it goes.
+    /// Whether the elements that it publishes are deleted when it disconnects.
     pub(crate) deletes_on_disconnect: bool,
 }
 
 impl Hello {
-    /// Reads headers, and for what is not in them the query string: browsers cannot set headers.
+    /// Reads the headers, and the query string for those that are missing: browsers cannot set headers.
     pub(crate) fn of<B>(request: &Request<B>, peer: SocketAddr) -> Self {
         let headers = request.headers();
         let parameters = urlencoded::pairs(request.uri().query().unwrap_or_default());
         let value = |name: &str| {
-            let written = headers.get(name).map(text).filter(|text| !text.is_empty());
+            let header = headers.get(name).map(text).filter(|text| !text.is_empty());
             let name = name.to_ascii_lowercase();
             let parameter = || parameters.iter().find(|(key, _)| *key == name);
-            written
+            header
                 .or_else(|| parameter().map(|(_, value)| value.clone()))
                 .unwrap_or_default()
         };
@@ -51,7 +51,7 @@ impl Hello {
         if host_id.is_empty() {
             host_id = peer.to_string();
         }
-        // Namespaces of both places add up; commas do not part them.
+        // COMPAT: the namespaces of headers and parameters add up, and commas do not separate them.
         let mut namespaces: Vec<String> = headers
             .get_all("x-websocket-namespace")
             .iter()
@@ -61,7 +61,7 @@ impl Hello {
             .iter()
             .filter(|(key, _)| key == "x-websocket-namespace");
         namespaces.extend(more.map(|(_, value)| value.clone()));
-        // Every message is looked up in them.
+        // Sorted because every message is looked up in it.
         namespaces.sort_unstable();
         namespaces.dedup();
         let chose_namespaces = !namespaces.is_empty();
@@ -82,21 +82,29 @@ impl Hello {
         }
     }
 
-    /// How it wants its messages; the error is why it is turned away.
+    /// Returns the requested encoding.
+    ///
+    /// # Errors
+    /// [`Refusal`] if the encoding is unknown or the client declares no type.
     pub(crate) fn encoding(&self) -> Result<Encoding, Refusal> {
         if self.identity.client_type.is_empty() {
             return Err(Refusal::NoClientType);
         }
         let protocol = &self.identity.protocol;
-        Encoding::parse(protocol).ok_or_else(|| Refusal::Protocol(protocol.clone()))
+        let refuse = |_| Refusal::Protocol(protocol.clone());
+        protocol.parse().map_err(refuse)
     }
 
-    /// How it wants to hear of updates; the error is why it is turned away.
+    /// Returns the requested update policy.
+    ///
+    /// # Errors
+    /// [`Refusal`] if the policy is unknown.
     pub(crate) fn update_policy(&self) -> Result<UpdatePolicy, Refusal> {
-        UpdatePolicy::parse(&self.policy).ok_or_else(|| Refusal::Policy(self.policy.clone()))
+        let refuse = |_| Refusal::Policy(self.policy.clone());
+        self.policy.parse().map_err(refuse)
     }
 
-    /// Whether it wants messages of a namespace.
+    /// Returns whether the client requested messages of a namespace.
     pub(crate) fn wants(&self, namespace: &str) -> bool {
         self.namespaces.as_ref().is_none_or(|names| {
             names
@@ -105,33 +113,33 @@ impl Hello {
         })
     }
 
-    /// The origin of what it publishes.
+    /// Returns the origin of the elements that the client publishes.
     pub(crate) fn origin(&self) -> String {
         format!("{}.{}", self.identity.client_type, self.identity.host_id)
     }
 }
 
-/// Why a client is turned away after the handshake, by a close frame.
+/// Reason to close the connection right after the handshake.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refusal {
-    /// It does not say what it is.
-    #[error("no X-Client-Type")]
+    /// The client declares no type.
+    #[error("the header X-Client-Type is missing")]
     NoClientType,
-    /// It wants messages in a way that is not known.
-    #[error("X-Client-Protocol {0:?} is none of json, protobuf")]
+    /// The requested encoding is unknown.
+    #[error("X-Client-Protocol {0:?} is not supported, expected json or protobuf")]
     Protocol(String),
-    /// It wants updates in a way that is not known.
-    #[error("X-Update-Policy {0:?} is none of full, partial")]
+    /// The requested update policy is unknown.
+    #[error("X-Update-Policy {0:?} is not supported, expected full or partial")]
     Policy(String),
-    /// It would write in the name of the daemon's own probes.
-    #[error("the origin {0} is the daemon's own")]
+    /// The client would write with the origin of the daemon's own probes.
+    #[error("the origin {0} is that of the daemon; choose another X-Host-ID")]
     Origin(String),
-    /// Its filter is none.
+    /// The filter is not a valid query for a graph.
     #[error("X-Gremlin-Filter: {0}")]
     Filter(String),
 }
 
-/// The key that answers a proper upgrade request; `None` if it is none.
+/// Returns the accept key for a proper upgrade request; `None` for any other request.
 pub(crate) fn accept_key<B>(request: &Request<B>) -> Option<String> {
     let headers = request.headers();
     let has = |name: HeaderName, token: &str| {
@@ -157,14 +165,14 @@ pub(crate) fn accept_key<B>(request: &Request<B>) -> Option<String> {
     is_upgrade.then(|| derive_accept_key(key.as_bytes()))
 }
 
-/// The answer that makes the connection a WebSocket.
+/// Returns the response that switches the connection to WebSocket.
 pub(crate) fn switching(accept_key: &str, server_id: &str) -> Response {
     let mut response = response::bare(StatusCode::SWITCHING_PROTOCOLS);
     let headers = response.headers_mut();
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     insert_text(headers, SEC_WEBSOCKET_ACCEPT, accept_key);
-    // COMPAT: Go clients give up when one of these is missing.
+    // COMPAT: Go clients disconnect if one of these headers is missing.
     insert_text(headers, HeaderName::from_static("x-host-id"), server_id);
     insert_text(
         headers,
@@ -174,11 +182,13 @@ pub(crate) fn switching(accept_key: &str, server_id: &str) -> Response {
     response
 }
 
+/// Inserts a header; a text that is no valid value becomes `unknown`.
 fn insert_text(headers: &mut HeaderMap, name: HeaderName, text: &str) {
     let value = HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
     headers.insert(name, value);
 }
 
+/// Returns a header as text; bytes that are not UTF-8 become U+FFFD.
 fn text(value: &HeaderValue) -> String {
     String::from_utf8_lossy(value.as_bytes()).into_owned()
 }
@@ -195,7 +205,7 @@ mod tests {
         request.body(()).unwrap()
     }
 
-    fn hello(uri: &str, headers: &[(&str, &str)]) -> Hello {
+    fn declared(uri: &str, headers: &[(&str, &str)]) -> Hello {
         Hello::of(&request(uri, headers), "127.0.0.1:5000".parse().unwrap())
     }
 
@@ -203,30 +213,30 @@ mod tests {
     fn headers_beat_parameters_and_both_have_defaults() {
         let uri = "/ws/subscriber?x-client-type=webui&x-host-id=tab%201&x-update-policy=partial\
                    &x-gremlin-filter=G.V%28%29.Has%28%27a%27%2C+%27b%27%29&X-Client-Protocol=xml";
-        let said = hello(uri, &[("X-Host-ID", "mine"), ("X-Update-Policy", "")]);
+        let hello = declared(uri, &[("X-Host-ID", "mine"), ("X-Update-Policy", "")]);
         assert_eq!(
             (
-                said.identity.host_id.as_str(),
-                said.identity.client_type.as_str()
+                hello.identity.host_id.as_str(),
+                hello.identity.client_type.as_str()
             ),
             ("mine", "webui")
         );
-        assert_eq!(said.filter, "G.V().Has('a', 'b')");
+        assert_eq!(hello.filter, "G.V().Has('a', 'b')");
         assert_eq!(
-            said.update_policy(),
+            hello.update_policy(),
             Ok(UpdatePolicy::Partial),
             "an empty header is none"
         );
         assert_eq!(
-            said.encoding(),
+            hello.encoding(),
             Ok(Encoding::Json),
             "parameter names have a case"
         );
-        assert_eq!(said.origin(), "webui.mine");
-        let said = hello("/", &[]);
-        assert_eq!(said.identity.host_id, "127.0.0.1:5000");
-        assert_eq!(said.encoding(), Err(Refusal::NoClientType));
-        assert!(!said.deletes_on_disconnect);
+        assert_eq!(hello.origin(), "webui.mine");
+        let hello = declared("/", &[]);
+        assert_eq!(hello.identity.host_id, "127.0.0.1:5000");
+        assert_eq!(hello.encoding(), Err(Refusal::NoClientType));
+        assert!(!hello.deletes_on_disconnect);
     }
 
     #[test]
@@ -235,23 +245,23 @@ mod tests {
             ("X-Websocket-Namespace", "Alert"),
             ("X-Websocket-Namespace", "Graph"),
         ];
-        let said = hello("/?x-websocket-namespace=flow", &two);
-        assert!(said.wants("Alert") && said.wants("Graph") && said.wants("flow"));
-        assert!(!said.wants("stats") && !said.wants("graph"));
-        let said = hello("/", &[("X-Websocket-Namespace", "Graph,Alert")]);
-        assert!(!said.wants("Graph"), "commas part nothing");
-        let said = hello("/", &[("X-Websocket-Namespace", "*")]);
-        assert!(said.wants("Graph") && said.chose_namespaces);
-        assert!(hello("/", &[]).wants("anything"));
+        let hello = declared("/?x-websocket-namespace=flow", &two);
+        assert!(hello.wants("Alert") && hello.wants("Graph") && hello.wants("flow"));
+        assert!(!hello.wants("stats") && !hello.wants("graph"));
+        let hello = declared("/", &[("X-Websocket-Namespace", "Graph,Alert")]);
+        assert!(!hello.wants("Graph"), "commas do not separate");
+        let hello = declared("/", &[("X-Websocket-Namespace", "*")]);
+        assert!(hello.wants("Graph") && hello.chose_namespaces);
+        assert!(declared("/", &[]).wants("anything"));
         assert!(
-            !hello("/?x-websocket-namespace=", &[]).wants("Graph"),
+            !declared("/?x-websocket-namespace=", &[]).wants("Graph"),
             "the namespace \"\""
         );
     }
 
     #[test]
     fn what_is_not_known_is_refused() {
-        let with = |name, value| hello("/", &[("X-Client-Type", "t"), (name, value)]);
+        let with = |name, value| declared("/", &[("X-Client-Type", "t"), (name, value)]);
         assert!(with("X-Client-Protocol", "xml").encoding().is_err());
         assert_eq!(
             with("X-Client-Protocol", "protobuf").encoding(),

@@ -1,10 +1,9 @@
-//! Text frames read as binary ones.
+//! Stream filter that turns text frames into binary ones and accounts for messages being received.
 //!
-//! COMPAT: a client declares how it writes (`X-Client-Protocol`) and its frames' opcodes do not
-//! count: Go clients send JSON in binary frames, and protobuf may come in text frames. The
-//! WebSocket library would refuse text that is not UTF-8, so it is shown binary frames only.
-//!
-//! Whoever knows where messages begin and end also knows what they weigh while they arrive.
+//! COMPAT: a client declares its encoding in `X-Client-Protocol`, and the opcodes of its frames do not
+//! matter: Go clients send JSON in binary frames, and some clients send protobuf in text frames. The
+//! WebSocket library rejects text frames that are not UTF-8, so the filter rewrites the opcode before
+//! the library reads it. A state machine follows the frame headers; payloads are skipped.
 
 use std::io::{Error, ErrorKind, Result};
 use std::pin::Pin;
@@ -14,101 +13,104 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::incoming_memory::{MemoryClaim, PendingMessages};
 
-/// A stream of a client's frames in which every text frame has become a binary one.
+/// Stream of client frames in which every text frame is presented as a binary one.
 #[derive(Debug)]
 pub(crate) struct LenientFrames<S> {
     stream: S,
-    place: Place,
-    /// Whether the frame is the last of a message: no control frame, and FIN is set.
+    position: FramePosition,
+    /// Whether the current frame ends a message: it is no control frame, and FIN is set.
     is_last: bool,
-    /// Whether the frame is one of a message.
+    /// Whether the current frame belongs to a message: it is no control frame.
     is_data: bool,
-    /// Bytes of the message so far.
+    /// Payload and mask bytes of the current message so far.
     length: usize,
-    arriving: MemoryClaim,
-    arrived: PendingMessages,
+    /// Memory claim of the current message.
+    claim: MemoryClaim,
+    /// Claims of complete messages.
+    pending: PendingMessages,
 }
 
-/// What the next byte is.
+/// Meaning of the next byte of the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
-    /// FIN, reserved bits and opcode of a frame.
+enum FramePosition {
+    /// FIN, reserved bits and opcode.
     Opcode,
-    /// Mask bit and length, or how long the length is.
+    /// Mask bit and length, or the size of an extended length.
     Length,
-    /// A long length, most significant byte first, and what stands of it so far.
-    LongLength {
+    /// Extended length in big-endian order.
+    ExtendedLength {
         bytes_left: u8,
         so_far: u64,
         mask: u64,
     },
-    /// So many bytes of mask and payload.
+    /// Mask and payload, with the number of bytes left.
     Payload(u64),
 }
 
 impl<S> LenientFrames<S> {
-    pub(crate) const fn new(stream: S, arriving: MemoryClaim, arrived: PendingMessages) -> Self {
+    /// Wraps a stream of frames.
+    pub(crate) const fn new(stream: S, claim: MemoryClaim, pending: PendingMessages) -> Self {
         Self {
             stream,
-            place: Place::Opcode,
+            position: FramePosition::Opcode,
             is_last: false,
             is_data: false,
             length: 0,
-            arriving,
-            arrived,
+            claim,
+            pending,
         }
     }
 
-    /// The stream itself, for what is no frame any more.
+    /// Returns the underlying stream.
     pub(crate) const fn get_mut(&mut self) -> &mut S {
         &mut self.stream
     }
 
-    /// Changes the opcodes among bytes that come next in the stream.
-    pub(crate) fn pass(&mut self, mut bytes: &mut [u8]) {
+    /// Rewrites the opcodes in the next bytes of the stream.
+    pub(crate) fn rewrite(&mut self, mut bytes: &mut [u8]) {
         while let Some((first, rest)) = std::mem::take(&mut bytes).split_first_mut() {
-            let next = match self.place {
-                Place::Opcode => {
+            let next = match self.position {
+                FramePosition::Opcode => {
                     self.is_data = *first & CONTROL == 0;
                     self.is_last = self.is_data && *first & FIN != 0;
                     if *first & OPCODE == TEXT {
                         *first = (*first & !OPCODE) | BINARY;
                     }
-                    Place::Length
+                    FramePosition::Length
                 }
-                Place::Length => {
+                FramePosition::Length => {
                     let mask = if *first & 0x80 == 0 { 0 } else { 4 };
                     match *first & 0x7f {
-                        126 => Place::LongLength {
+                        126 => FramePosition::ExtendedLength {
                             bytes_left: 2,
                             so_far: 0,
                             mask,
                         },
-                        127 => Place::LongLength {
+                        127 => FramePosition::ExtendedLength {
                             bytes_left: 8,
                             so_far: 0,
                             mask,
                         },
-                        length => Place::Payload(u64::from(length) + mask),
+                        length => FramePosition::Payload(u64::from(length) + mask),
                     }
                 }
-                Place::LongLength {
+                FramePosition::ExtendedLength {
                     bytes_left,
                     so_far,
                     mask,
                 } => {
                     let so_far = so_far << 8 | u64::from(*first);
                     match bytes_left - 1 {
-                        0 => Place::Payload(so_far.saturating_add(mask)),
-                        bytes_left => Place::LongLength {
+                        0 => FramePosition::Payload(so_far.saturating_add(mask)),
+                        bytes_left => FramePosition::ExtendedLength {
                             bytes_left,
                             so_far,
                             mask,
                         },
                     }
                 }
-                Place::Payload(left) => {
-                    // The first byte is one of them; most of the rest usually are, too.
+                FramePosition::Payload(left) => {
+                    // `first` is a payload byte; skip as many of the following bytes as are payload.
                     let skip = usize::try_from(left - 1)
                         .unwrap_or(usize::MAX)
                         .min(rest.len());
@@ -116,15 +118,15 @@ impl<S> LenientFrames<S> {
                     if self.is_data {
                         self.length += 1 + skip;
                     }
-                    self.place = match left - 1 - skip as u64 {
-                        0 => self.frame_ends(),
-                        left => Place::Payload(left),
+                    self.position = match left - 1 - skip as u64 {
+                        0 => self.end_frame(),
+                        left => FramePosition::Payload(left),
                     };
                     continue;
                 }
             };
-            self.place = if next == Place::Payload(0) {
-                self.frame_ends()
+            self.position = if next == FramePosition::Payload(0) {
+                self.end_frame()
             } else {
                 next
             };
@@ -134,14 +136,14 @@ impl<S> LenientFrames<S> {
 }
 
 impl<S> LenientFrames<S> {
-    fn frame_ends(&mut self) -> Place {
+    /// Accounts for the end of a frame; returns the position of the next one.
+    fn end_frame(&mut self) -> FramePosition {
         if self.is_last {
             self.length = 0;
-            let next = self.arriving.next();
-            self.arrived
-                .add(std::mem::replace(&mut self.arriving, next));
+            let next = self.claim.next();
+            self.pending.add(std::mem::replace(&mut self.claim, next));
         }
-        Place::Opcode
+        FramePosition::Opcode
     }
 }
 
@@ -154,9 +156,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for LenientFrames<S> {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
         if let Some(new) = buffer.filled_mut().get_mut(before..) {
-            self.pass(new);
+            self.rewrite(new);
             let length = self.length;
-            self.arriving
+            self.claim
                 .grow_to(length)
                 .map_err(|error| Error::new(ErrorKind::OutOfMemory, error))?;
         }
@@ -182,9 +184,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for LenientFrames<S> {
     }
 }
 
+/// Bit of the last frame of a message.
 const FIN: u8 = 0x80;
+/// Bits of the opcode.
 const OPCODE: u8 = 0x0f;
-/// Set in the opcodes of control frames.
+/// Bit of the opcodes of control frames.
 const CONTROL: u8 = 0x08;
 const TEXT: u8 = 0x1;
 const BINARY: u8 = 0x2;
@@ -194,7 +198,7 @@ mod tests {
     use super::*;
     use crate::incoming_memory::IncomingMemory;
 
-    fn blind() -> LenientFrames<()> {
+    fn lenient() -> LenientFrames<()> {
         LenientFrames::new(
             (),
             IncomingMemory::new(0).claim(),
@@ -202,7 +206,7 @@ mod tests {
         )
     }
 
-    /// A client's frame: opcode with its high bits, and a payload that looks like frames itself.
+    /// Returns a client frame whose payload looks like frames itself; `first` is the first header byte.
     fn frame(first: u8, length: usize, mask: bool) -> Vec<u8> {
         let bit = if mask { 0x80 } else { 0 };
         let mut bytes = vec![first];
@@ -222,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn opcodes_change_and_nothing_else_however_the_bytes_come() {
+    fn only_opcodes_change_however_the_stream_is_cut() {
         let shapes = [
             (0x81, 5, true),
             (0x01, 0, true),
@@ -251,22 +255,24 @@ mod tests {
             .flat_map(|(f, n, m)| frame(seen(*f), *n, *m))
             .collect();
         for step in [1, 2, 3, 7, 1000, sent.len()] {
-            let mut blind = blind();
+            let mut frames = lenient();
             let mut bytes = sent.clone();
-            bytes.chunks_mut(step).for_each(|chunk| blind.pass(chunk));
+            bytes
+                .chunks_mut(step)
+                .for_each(|chunk| frames.rewrite(chunk));
             assert!(bytes == wanted, "in steps of {step}");
-            assert_eq!(blind.place, Place::Opcode);
+            assert_eq!(frames.position, FramePosition::Opcode);
         }
     }
 
     #[test]
     fn a_length_beyond_all_bounds_does_no_harm() {
-        let mut blind = blind();
+        let mut frames = lenient();
         let mut bytes = [
             0x81, 0xff, 255, 255, 255, 255, 255, 255, 255, 255, 0x81, 0x81,
         ];
-        blind.pass(&mut bytes);
+        frames.rewrite(&mut bytes);
         assert_eq!((bytes[0], bytes[10], bytes[11]), (0x82, 0x81, 0x81));
-        assert!(matches!(blind.place, Place::Payload(_)));
+        assert!(matches!(frames.position, FramePosition::Payload(_)));
     }
 }

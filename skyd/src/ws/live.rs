@@ -1,8 +1,8 @@
-//! The live queries of a subscriber: requests of the namespace `Live` and what they lead to.
+//! Live queries of a subscriber: the messages of the namespace `Live`.
 //!
 //! ```text
 //! Query ── Answer, then Changes, Failed or Answer, until Cancel ── Cancelled
-//!       └─ Error                                  or Error, by itself
+//!       └─ Error                                  or until Error
 //! ```
 
 use std::sync::Arc;
@@ -15,20 +15,21 @@ use tokio::task::{AbortHandle, Id, JoinSet};
 use super::client::Client;
 use crate::queries::QueryFailure;
 
-/// What came of a query that ran for the first time.
-type Opened = Result<Result<(), QueryError>, QueryFailure>;
+/// Result of the first run of a query.
+type FirstRun = Result<Result<(), QueryError>, QueryFailure>;
 
-/// What one connection follows.
+/// Live queries of one connection.
 pub(crate) struct LiveQueries<'a> {
     client: &'a Client,
     queries: LiveClient,
-    /// Queries that run for the first time, those among them that were cancelled until they end.
-    opening: JoinSet<Opened>,
-    /// Their names, without those that were cancelled.
+    /// First runs in progress, including those of cancelled queries until they end.
+    opening: JoinSet<FirstRun>,
+    /// Names of the queries in their first run, without cancelled ones.
     names: Vec<(String, AbortHandle)>,
 }
 
 impl<'a> LiveQueries<'a> {
+    /// Creates an empty set.
     pub(crate) fn new(client: &'a Client) -> Self {
         let app = &client.app;
         Self {
@@ -39,8 +40,8 @@ impl<'a> LiveQueries<'a> {
         }
     }
 
-    /// Does what a request asks; a reply, where there is one at once.
-    pub(crate) fn ask(&mut self, message: &Message) -> Option<JsonStream> {
+    /// Handles a request; returns the reply if it is immediate.
+    pub(crate) fn handle(&mut self, message: &Message) -> Option<JsonStream> {
         match LiveRequest::decode(message) {
             Ok(LiveRequest::Query { name, text }) => self.open(name, text),
             Ok(LiveRequest::Cancel { name }) => Some(self.cancel(&name)),
@@ -52,26 +53,27 @@ impl<'a> LiveQueries<'a> {
         }
     }
 
-    /// Whether so many queries are on their way, cancelled ones included, that no more is to be
-    /// asked until some have ended.
+    /// Returns whether too many first runs are in progress, cancelled ones included, to accept requests.
     pub(crate) fn is_crowded(&self) -> bool {
         self.opening.len() >= 2 * self.client.app.limits.live_queries
     }
 
+    /// Cancels a query and returns the reply.
     fn cancel(&mut self, name: &str) -> JsonStream {
-        // One that waits for its turn gives it up.
+        // Aborts a query that still waits for a slot.
         if let Some(at) = self.names.iter().position(|(other, _)| other == name) {
             self.names.swap_remove(at).1.abort();
         }
         if self.queries.cancel(name) {
             return self.reply(name, "Cancelled", 200, None);
         }
-        let error = format!("there is no live query named {name:?}");
+        let error = format!("no live query is named {name:?}");
         self.reply(name, "Cancelled", 404, Some(error))
     }
 
+    /// Starts the first run of a query; returns a reply only if it is refused.
     fn open(&mut self, name: String, text: String) -> Option<JsonStream> {
-        if let Some(missing) = &self.client.no_queries {
+        if let Some(missing) = &self.client.query_denial {
             return Some(self.reply(&name, "Error", 403, Some(missing.clone())));
         }
         match self.queries.reserve(name.as_str()) {
@@ -99,16 +101,16 @@ impl<'a> LiveQueries<'a> {
         }
     }
 
-    /// The next message for the client.
+    /// Waits for the next message to the client.
     pub(crate) async fn next(&mut self) -> JsonStream {
         loop {
             let message = tokio::select! {
                 Some(joined) = self.opening.join_next_with_id() => match joined {
                     Ok((task, opened)) => self.opened(task, opened),
-                    // It was cancelled: a fault in our code is an answer of `run_query`.
+                    // The task was aborted by a cancellation; `run_query` reports panics as errors.
                     Err(_) => None,
                 },
-                Some((name, news)) = self.queries.next() => Some(self.tell(&name, news)),
+                Some((name, event)) = self.queries.next() => Some(self.message(&name, event)),
                 else => std::future::pending().await,
             };
             if let Some(message) = message {
@@ -117,9 +119,9 @@ impl<'a> LiveQueries<'a> {
         }
     }
 
-    /// What is wrong with a query that ran for the first time; its answer is news like any other.
-    fn opened(&mut self, task: Id, opened: Opened) -> Option<JsonStream> {
-        // Of one that was cancelled the client wants to know nothing; its name may be another's.
+    /// Returns the error message of a first run; its answer arrives like any other update.
+    fn opened(&mut self, task: Id, opened: FirstRun) -> Option<JsonStream> {
+        // A cancelled query gets no message; its name may already belong to another query.
         let at = self
             .names
             .iter()
@@ -127,15 +129,16 @@ impl<'a> LiveQueries<'a> {
         let (name, _) = self.names.swap_remove(at);
         match opened {
             Ok(Ok(())) => None,
-            // It was cancelled as it began to be followed.
+            // Cancelled at the end of its first run.
             Ok(Err(error)) if error.kind() == QueryErrorKind::Interrupted => None,
             Ok(Err(error)) => Some(self.error(&name, &error)),
             Err(failure) => Some(self.reply(&name, "Error", 503, Some(failure.to_string()))),
         }
     }
 
-    fn tell(&self, name: &str, news: LiveEvent) -> JsonStream {
-        match news {
+    /// Returns the message for an update or the end of a query.
+    fn message(&self, name: &str, event: LiveEvent) -> JsonStream {
+        match event {
             LiveEvent::Update(update) => live_update(self.client.encoding, name, update),
             LiveEvent::Ended(error) => self.error(name, &error),
             _ => self.reply(name, "Error", 500, None),

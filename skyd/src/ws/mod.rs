@@ -1,8 +1,8 @@
 //! The WebSocket endpoints: from the upgrade request to the end of the session.
 //!
 //! ```text
-//! upgrade request ─ Hello ─ 409 taken? 426 no upgrade? ─ 101 ─┬─ refused: close 1000
-//!                                                             └─ session: Reader ⇄ Writer
+//! upgrade request ─ Hello ─ 409 id in use? 426 no upgrade? ─ 101 ─┬─ refused: close 1000
+//!                                                                 └─ session: Reader ⇄ Writer
 //! ```
 
 mod agent_flow;
@@ -30,7 +30,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use self::client::Client;
 use self::connection::{Connection, ConnectionEnd, Traffic};
 use self::handshake::{Hello, Refusal};
-use self::publisher::Writing;
+use self::publisher::WriteOrigin;
 use crate::app::App;
 use crate::auth::User;
 use crate::client_socket::ClientSocket;
@@ -39,32 +39,32 @@ use crate::flow_transport::FlowTransport;
 use crate::handler::Call;
 use crate::response::{self, Response};
 
-/// `/ws/subscriber`: the graph and notifications to clients.
+/// Answers `/ws/subscriber`: sends graph events and notifications to clients.
 pub(crate) async fn subscriber(call: Call) -> Response {
     open(call, Endpoint::Subscriber)
 }
 
-/// `/ws/subscriber/flow`: flows to clients.
+/// Answers `/ws/subscriber/flow`: sends flows to clients.
 pub(crate) async fn flow(call: Call) -> Response {
     open(call, Endpoint::Flow)
 }
 
-/// `/ws/publisher`: clients that write the graph.
+/// Answers `/ws/publisher`: receives changes of the graph from clients.
 pub(crate) async fn publisher(call: Call) -> Response {
     open(call, Endpoint::Publisher)
 }
 
-/// `/ws/pubsub`: both on one connection.
+/// Answers `/ws/pubsub`: subscriber and publisher on one connection.
 pub(crate) async fn pubsub(call: Call) -> Response {
     open(call, Endpoint::Pubsub)
 }
 
-/// `/ws/agent/topology`: agents that write their part of the graph.
+/// Answers `/ws/agent/topology`: receives changes of the graph from agents.
 pub(crate) async fn agent(call: Call) -> Response {
     open(call, Endpoint::Agent)
 }
 
-/// `/ws/agent/flow`: agents that send their flows, unless those come as datagrams.
+/// Answers `/ws/agent/flow`: receives flows from agents, unless they send datagrams.
 pub(crate) async fn agent_flow(call: Call) -> Response {
     match call.app.flow_transport {
         FlowTransport::WebSocket => open(call, Endpoint::AgentFlow),
@@ -72,7 +72,7 @@ pub(crate) async fn agent_flow(call: Call) -> Response {
     }
 }
 
-/// `/ws/replication`: for other analyzers, which are not served.
+/// Answers `/ws/replication`, the endpoint of other analyzers, which is not supported.
 pub(crate) async fn replication(call: Call) -> Response {
     let Some(key) = handshake::accept_key(&call.request) else {
         return no_upgrade();
@@ -84,12 +84,13 @@ pub(crate) async fn replication(call: Call) -> Response {
         tokio::spawn(refuse(call.app, upgrade, hello, refusal));
         return response;
     }
-    let text = "other analyzers are not served yet";
+    let text = "replication between analyzers is not supported yet";
     let mut response = response::error_text(StatusCode::NOT_IMPLEMENTED, text);
     response::close(response.headers_mut());
     response
 }
 
+/// Checks the handshake, registers the client and starts its session in a task.
 fn open(call: Call, endpoint: Endpoint) -> Response {
     let Call {
         app,
@@ -108,17 +109,17 @@ fn open(call: Call, endpoint: Endpoint) -> Response {
     let response = handshake::switching(&key, app.engine.host());
     let upgrade = hyper::upgrade::on(request);
     let accepted = hello.encoding().and_then(|encoding| match endpoint {
-        // What has the origin of the probes is trusted to say where to capture.
+        // Elements with the origin of the probes decide where captures run: clients must not write them.
         Endpoint::Publisher | Endpoint::Pubsub if hello.origin() == app.engine.origin() => {
             Err(Refusal::Origin(hello.origin()))
         }
-        // The agent of this very host is welcome where this daemon does not watch it itself.
+        // An agent with the origin of this host would conflict with the probes of an all-in-one daemon.
         Endpoint::Agent
             if hello.origin() == app.engine.origin() && app.engine.role() == Role::AllInOne =>
         {
             Err(Refusal::Origin(hello.origin()))
         }
-        // Nobody else looks at the policy.
+        // Only these endpoints use the update policy.
         Endpoint::Subscriber | Endpoint::Pubsub => Ok((encoding, hello.update_policy()?)),
         Endpoint::Publisher | Endpoint::Flow | Endpoint::Agent | Endpoint::AgentFlow => {
             Ok((encoding, UpdatePolicy::Full))
@@ -134,16 +135,16 @@ fn open(call: Call, endpoint: Endpoint) -> Response {
             else {
                 return response::bare_and_close(StatusCode::CONFLICT);
             };
-            // Live queries tell what `POST /api/topology` tells, of flows, too.
+            // Live queries return the same data as `POST /api/topology`, flows included.
             let missing = |user: User| app.auth.policy.missing(&user, "topology", "read");
-            let no_queries = user.and_then(missing);
+            let query_denial = user.and_then(missing);
             let client = Client {
                 app,
                 hello,
                 encoding,
                 policy,
                 registration,
-                no_queries,
+                query_denial,
             };
             tokio::spawn(session(upgrade, client, endpoint));
         }
@@ -151,6 +152,7 @@ fn open(call: Call, endpoint: Endpoint) -> Response {
     response
 }
 
+/// Returns the response to a request that is no proper upgrade.
 fn no_upgrade() -> Response {
     let mut response = response::bare_and_close(StatusCode::UPGRADE_REQUIRED);
     response
@@ -159,7 +161,7 @@ fn no_upgrade() -> Response {
     response
 }
 
-/// One client from its first frame to its last.
+/// Serves one client from the first frame to the last.
 async fn session(upgrade: OnUpgrade, client: Client, endpoint: Endpoint) {
     let traffic = match endpoint {
         Endpoint::Subscriber | Endpoint::Flow => Traffic::Requests,
@@ -178,18 +180,20 @@ async fn session(upgrade: OnUpgrade, client: Client, endpoint: Endpoint) {
     let end = match endpoint {
         Endpoint::Subscriber => subscriber::run(&client, &mut connection).await,
         Endpoint::Flow => flow_subscriber::run(&client, &mut connection).await,
-        Endpoint::Publisher => publisher::run(&client, &mut connection, Writing::InItsName).await,
-        Endpoint::Agent => publisher::run(&client, &mut connection, Writing::AsSent).await,
+        Endpoint::Publisher => publisher::run(&client, &mut connection, WriteOrigin::Client).await,
+        Endpoint::Agent => publisher::run(&client, &mut connection, WriteOrigin::AsSent).await,
         Endpoint::AgentFlow => agent_flow::run(&client, &mut connection).await,
         Endpoint::Pubsub => publisher::run_pubsub(&client, &mut connection).await,
     };
-    tracing::debug!(client = name, ?endpoint, ?end, "WebSocket ended");
-    // The id is free as soon as the client is gone, not when the last bytes are.
+    tracing::debug!(client = name, ?endpoint, ?end, "WebSocket session ended");
+    // Releases the host id before the closing handshake, so that the client can reconnect at once.
     drop(client);
     connection.finish(end).await;
 }
 
-/// Turns a client away that the original, too, lets in only to close the connection.
+/// Closes the connection of a refused client after the upgrade.
+///
+/// COMPAT: Skydive also completes the handshake first.
 async fn refuse(app: Arc<App>, upgrade: OnUpgrade, hello: Hello, refusal: Refusal) {
     tracing::debug!(client = hello.identity.host_id, %refusal, "WebSocket refused");
     if let Some(connection) = take_over(upgrade, &app, Traffic::Requests, Encoding::Json).await {
@@ -199,6 +203,7 @@ async fn refuse(app: Arc<App>, upgrade: OnUpgrade, hello: Hello, refusal: Refusa
     }
 }
 
+/// Completes the upgrade; `None` if the client has disconnected.
 async fn take_over(
     upgrade: OnUpgrade,
     app: &App,

@@ -1,7 +1,7 @@
-//! `/ws/publisher`, `/ws/pubsub` and `/ws/agent/topology`: clients that write the graph.
+//! `/ws/publisher`, `/ws/pubsub` and `/ws/agent/topology`: clients that write to the graph.
 //!
-//! What agents send has no schema and keeps its origins: an agent hands on what its own publishers
-//! wrote. Publishers write in their own name only.
+//! Publishers write elements that follow the schema, with their own origin. Agents write elements
+//! without a schema and with any origin, because they forward the elements of their own publishers.
 
 use bytes::Bytes;
 use skylib::graph::Graph;
@@ -16,66 +16,66 @@ use super::connection::{Connection, ConnectionEnd, Reader, Writer};
 use super::subscriber::Subscriber;
 use crate::graph_dump::GraphDump;
 
-/// Applies what the client sends until the connection ends.
+/// Applies the messages of a client until the connection ends.
 pub(crate) async fn run(
     client: &Client,
     connection: &mut Connection,
-    writing: Writing,
+    write_origin: WriteOrigin,
 ) -> ConnectionEnd {
     client.registration.set_connected();
-    let (requests, asked) = mpsc::channel(REQUESTS);
-    let mut publisher = Publisher::new(client, writing, false);
+    let (requests, waiting) = mpsc::channel(REQUESTS);
+    let mut publisher = Publisher::new(client, write_origin, false);
     let Connection { reader, writer } = connection;
     let end = tokio::select! {
         end = publisher.read(reader, &requests) => end,
-        end = answer(client, writer, asked) => end,
+        end = answer_requests(client, writer, waiting) => end,
     };
-    publisher.leave();
+    publisher.delete_elements();
     end
 }
 
-/// A publisher that is a subscriber too; the subscriber answers its requests.
+/// Serves a client that is publisher and subscriber; the subscriber half answers its requests.
 pub(crate) async fn run_pubsub(client: &Client, connection: &mut Connection) -> ConnectionEnd {
-    // Notifications about resources are for subscribers only.
+    // Only subscribers receive notifications about resources.
     let graph = client.hello.wants(GRAPH).then(|| GRAPH.to_owned());
     let namespaces = Some(graph.into_iter().collect());
     let mut subscriber = match Subscriber::open(client, &mut connection.writer, namespaces).await {
         Ok(subscriber) => subscriber,
         Err(end) => return end,
     };
-    let (requests, asked) = mpsc::channel(REQUESTS);
-    let mut publisher = Publisher::new(client, Writing::InItsName, true);
+    let (requests, waiting) = mpsc::channel(REQUESTS);
+    let mut publisher = Publisher::new(client, WriteOrigin::Client, true);
     let Connection { reader, writer } = connection;
     let end = tokio::select! {
         end = publisher.read(reader, &requests) => end,
-        end = subscriber.write(writer, asked) => end,
+        end = subscriber.write(writer, waiting) => end,
     };
-    publisher.leave();
+    publisher.delete_elements();
     end
 }
 
-/// In whose name a client writes.
+/// Origin of the elements that a client writes. Complete by definition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Writing {
-    /// In its own, elements that follow the schema.
-    InItsName,
-    /// In whosever it says, but for that of this daemon's probes: an agent.
+pub(crate) enum WriteOrigin {
+    /// The origin of the client; elements must follow the schema.
+    Client,
+    /// The origin in each message, except that of the daemon's own probes; for agents.
     AsSent,
 }
 
-/// Requests that wait for their answer; while there are more, no further messages are read.
+/// Requests that may wait for a reply. While the queue is full, no further messages are read.
 const REQUESTS: usize = 4;
 
-/// Sends the whole graph to a publisher that asks for it.
-async fn answer(
+/// Sends the whole graph to a publisher on request.
+async fn answer_requests(
     client: &Client,
     writer: &mut Writer,
-    mut asked: mpsc::Receiver<Message>,
+    mut waiting: mpsc::Receiver<Message>,
 ) -> ConnectionEnd {
     loop {
         let done = tokio::select! {
             () = writer.ping_time() => writer.ping().await,
-            Some(request) = asked.recv() => whole_graph(client, writer, &request).await,
+            Some(request) = waiting.recv() => send_graph(client, writer, &request).await,
         };
         if let Err(end) = done {
             return end;
@@ -83,13 +83,14 @@ async fn answer(
     }
 }
 
-async fn whole_graph(
+/// Sends the whole graph in reply to a request.
+async fn send_graph(
     client: &Client,
     writer: &mut Writer,
     request: &Message,
 ) -> Result<(), ConnectionEnd> {
     let collecting = client.app.run_query(|engine, _| GraphDump::collect(engine));
-    let Ok(Ok(graph)) = writer.pinging(collecting).await? else {
+    let Ok(Ok(graph)) = writer.ping_while(collecting).await? else {
         return Ok(());
     };
     let uuid = request.uuid.as_deref().unwrap_or_default();
@@ -100,7 +101,7 @@ async fn whole_graph(
                 .await
         }
         Encoding::Protobuf => {
-            let text = JsonStream::graph(graph.nodes, graph.edges).into_text();
+            let text = JsonStream::graph(graph.nodes, graph.edges).into_bytes();
             let write = |out: &mut Vec<u8>| *out = text;
             let reply = write_message(client.encoding, GRAPH, "SyncReply", uuid, 200, write);
             writer.send(reply.into()).await
@@ -108,30 +109,31 @@ async fn whole_graph(
     }
 }
 
-/// Writes what a client sends into the graph, in its name.
+/// Applies the messages of a client to the graph.
 struct Publisher<'a> {
     client: &'a Client,
-    writing: Writing,
+    write_origin: WriteOrigin,
     origin: Text,
-    /// Whether it has sent anything about the graph.
+    /// Whether the client has sent any message about the graph.
     is_author: bool,
-    /// Whether a subscriber on the same connection takes requests of its own.
+    /// Whether the connection also has a subscriber half, which handles live queries.
     is_subscriber: bool,
 }
 
 impl<'a> Publisher<'a> {
-    fn new(client: &'a Client, writing: Writing, is_subscriber: bool) -> Self {
+    fn new(client: &'a Client, write_origin: WriteOrigin, is_subscriber: bool) -> Self {
         let origin = client.hello.origin().as_str().into();
         Self {
             client,
-            writing,
+            write_origin,
             origin,
             is_author: false,
             is_subscriber,
         }
     }
 
-    /// Reads until the end. Messages that are there already are applied together.
+    /// Applies messages until the connection ends. Messages that have already arrived are applied in one
+    /// transaction.
     async fn read(
         &mut self,
         reader: &mut Reader,
@@ -156,7 +158,7 @@ impl<'a> Publisher<'a> {
             }
             let mut frames = batch.into_iter();
             while let Some(request) = block_in_place(|| self.apply(&mut frames)) {
-                // A reply in a namespace that the client does not want is not sent.
+                // A client that does not subscribe to the namespace of the reply would not receive it.
                 let is_wanted = request.namespace == LIVE || self.client.hello.wants(GRAPH);
                 if is_wanted && requests.send(request).await.is_err() {
                     return ConnectionEnd::Cut;
@@ -168,18 +170,18 @@ impl<'a> Publisher<'a> {
         }
     }
 
-    /// Applies messages in one transaction, up to the next request, which is handed back.
+    /// Applies messages in one transaction up to the next request, which is returned.
     fn apply(&mut self, frames: &mut impl Iterator<Item = Bytes>) -> Option<Message> {
         let mut changes = Vec::new();
         let mut request = None;
         for frame in frames {
-            match self.understand(&frame) {
-                Ok(Understood::Change(change)) => changes.push(change),
-                Ok(Understood::Request(message)) => {
+            match self.decode(&frame) {
+                Ok(Decoded::Change(change)) => changes.push(change),
+                Ok(Decoded::Request(message)) => {
                     request = Some(message);
                     break;
                 }
-                Ok(Understood::Nothing) => {}
+                Ok(Decoded::Nothing) => {}
                 Err(reason) => self.client.drop_message(&reason),
             }
         }
@@ -188,10 +190,11 @@ impl<'a> Publisher<'a> {
             let origin = self.origin.clone();
             let probes = self.client.app.engine.origin();
             let work = |graph: &mut Graph, now: Timestamp| {
-                let apply = |change: GraphMessage| match change.contradicts(graph, probes) {
-                    Some(key) if *origin != *probes => {
-                        Some(format!("only {probes} may change its {key}"))
-                    }
+                let apply = |change: GraphMessage| match change.changed_protected_key(graph, probes)
+                {
+                    Some(key) if *origin != *probes => Some(format!(
+                        "the metadata key {key} can only be changed by {probes}"
+                    )),
                     _ => change
                         .apply(graph, &origin, now)
                         .err()
@@ -215,40 +218,43 @@ impl<'a> Publisher<'a> {
         request
     }
 
-    fn understand(&mut self, frame: &Bytes) -> Result<Understood, String> {
+    /// Decodes a frame and checks whether the client may write it.
+    fn decode(&mut self, frame: &Bytes) -> Result<Decoded, String> {
         let message =
             Message::decode(frame, self.client.encoding).map_err(|error| error.to_string())?;
         if message.namespace == LIVE && self.is_subscriber {
-            return Ok(Understood::Request(message));
+            return Ok(Decoded::Request(message));
         }
         if message.namespace != GRAPH {
-            return Ok(Understood::Nothing);
+            return Ok(Decoded::Nothing);
         }
         self.is_author = true;
         if message.kind == "SyncRequest" {
-            return Ok(Understood::Request(message));
+            return Ok(Decoded::Request(message));
         }
         let Some(mut change) = GraphMessage::decode(&message).map_err(|error| error.to_string())?
         else {
-            return Ok(Understood::Nothing);
+            return Ok(Decoded::Nothing);
         };
-        match self.writing {
-            Writing::InItsName => {
+        match self.write_origin {
+            WriteOrigin::Client => {
                 change.check_schema().map_err(|error| error.to_string())?;
                 change.set_origin(&self.origin);
             }
-            Writing::AsSent => {
+            WriteOrigin::AsSent => {
                 let probes = self.client.app.engine.origin();
                 if self.origin != probes && change.has_origin(probes) {
-                    return Err(format!("it is in the name of {probes}"));
+                    return Err(format!(
+                        "elements with the origin {probes} of the daemon are read-only"
+                    ));
                 }
             }
         }
-        Ok(Understood::Change(change))
+        Ok(Decoded::Change(change))
     }
 
-    /// The client is gone, and with it what it brought, if it wanted it so.
-    fn leave(&self) {
+    /// Deletes the elements of a disconnected client if it requested that.
+    fn delete_elements(&self) {
         if self.is_author && self.client.hello.deletes_on_disconnect {
             block_in_place(|| {
                 self.client
@@ -263,12 +269,13 @@ impl<'a> Publisher<'a> {
     }
 }
 
-enum Understood {
+/// Content of a frame.
+enum Decoded {
     Change(GraphMessage),
     Request(Message),
     Nothing,
 }
 
-/// Messages applied in one transaction: the graph is held for about a millisecond.
+/// Messages in one transaction, which locks the graph for about a millisecond.
 const BATCH_MESSAGES: usize = 256;
 const BATCH_BYTES: usize = 1 << 20;

@@ -1,8 +1,9 @@
-//! `/ws/subscriber`: what happens to the graph, and the graph itself or live queries on request.
+//! `/ws/subscriber`: sends graph events, and on request the whole graph or the results of live queries.
 //!
-//! A reply shows the graph as of one change. Events up to that change go out before the reply or,
-//! where they come too late for that, not at all; later ones go out after it: what a client builds
-//! on the reply misses nothing, and nothing takes it back to an older state.
+//! A reply with the graph is a snapshot at one sequence number. Events up to that number are sent
+//! before the reply or, if they arrive too late for that, not at all; later events follow the reply. So
+//! a client that applies the events to the snapshot misses none, and no event reverts it to an older
+//! state.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,18 +30,18 @@ pub(crate) async fn run(client: &Client, connection: &mut Connection) -> Connect
         Ok(subscriber) => subscriber,
         Err(end) => return end,
     };
-    let (requests, asked) = mpsc::channel(REQUESTS);
+    let (requests, waiting) = mpsc::channel(REQUESTS);
     let Connection { reader, writer } = connection;
     tokio::select! {
         end = read(client, reader, requests) => end,
-        end = subscriber.write(writer, asked) => end,
+        end = subscriber.write(writer, waiting) => end,
     }
 }
 
-/// Requests that wait for their answer; while there are more, no further messages are read.
+/// Requests that may wait for a reply. While the queue is full, no further messages are read.
 const REQUESTS: usize = 4;
 
-/// Takes requests and ignores everything else: a subscriber writes nothing.
+/// Queues requests and ignores other messages: a subscriber cannot write to the graph.
 async fn read(
     client: &Client,
     reader: &mut Reader,
@@ -53,12 +54,12 @@ async fn read(
         };
         match Message::decode(&frame, client.encoding) {
             Ok(message) if message.namespace == GRAPH && message.kind == "SyncRequest" => {
-                // A reply in a namespace that the client does not want is not sent.
+                // A client that does not subscribe to the namespace of the reply would not receive it.
                 if client.hello.wants(GRAPH) && requests.send(message).await.is_err() {
                     return ConnectionEnd::Cut;
                 }
             }
-            // Whoever asks wants the answer, whatever namespaces it wants unasked.
+            // Live queries are answered in any case: their messages are not a subscription.
             Ok(message) if message.namespace == LIVE => {
                 if requests.send(message).await.is_err() {
                     return ConnectionEnd::Cut;
@@ -70,24 +71,25 @@ async fn read(
     }
 }
 
-/// The sending side of a subscriber.
+/// Sending half of a subscriber.
 pub(crate) struct Subscriber<'a> {
     client: &'a Client,
     events: Subscription<BroadcastMessage>,
-    /// An event taken from the queue and not sent yet: the first of the next batch.
+    /// Event that was taken from the queue and is the first of the next batch.
     held: Option<Arc<BroadcastMessage>>,
-    /// The last change that the client knows from a reply, or that was before it came.
-    shown: u64,
-    /// The part of the graph the client wants; `None` for all of it.
-    selection: Option<GremlinFilter>,
+    /// Sequence number of the last change that the client knows from a reply or that precedes its
+    /// connection. Events up to it are skipped.
+    known_sequence: u64,
+    /// Filter that selects the part of the graph to send; `None` for all of it.
+    filter: Option<GremlinFilter>,
     live: LiveQueries<'a>,
 }
 
 impl<'a> Subscriber<'a> {
-    /// Begins to queue events; evaluates the filter that came with the handshake.
+    /// Subscribes to events and evaluates the filter of the handshake.
     ///
     /// # Errors
-    /// How the connection ends, where the filter is none.
+    /// The reason for the end of the connection, if the filter is invalid or the client has disconnected.
     pub(crate) async fn open(
         client: &'a Client,
         writer: &mut Writer,
@@ -99,18 +101,18 @@ impl<'a> Subscriber<'a> {
             client,
             events,
             held: None,
-            // What happened before may still be on its way to the queue.
-            shown: client.app.engine.graph().view().sequence(),
-            selection: None,
+            // Events of earlier changes may still reach the queue.
+            known_sequence: client.app.engine.graph().view().sequence(),
+            filter: None,
             live: LiveQueries::new(client),
         };
         let filter = &client.hello.filter;
         if !filter.is_empty() {
-            // The first ping tells the client that it counts: not before the filter does.
+            // Clients take the first ping as the start of the subscription, so the filter comes first.
             match gremlin_filter::evaluate(&client.app, filter, 0).await {
-                Ok(found) => {
-                    subscriber.selection = found.selection;
-                    subscriber.shown = found.graph.sequence;
+                Ok(evaluated) => {
+                    subscriber.filter = evaluated.filter;
+                    subscriber.known_sequence = evaluated.graph.sequence;
                 }
                 Err(error) => {
                     let refusal = Refusal::Filter(error.to_string());
@@ -129,14 +131,14 @@ impl<'a> Subscriber<'a> {
     pub(crate) async fn write(
         &mut self,
         writer: &mut Writer,
-        mut asked: mpsc::Receiver<Message>,
+        mut waiting: mpsc::Receiver<Message>,
     ) -> ConnectionEnd {
         loop {
             let done = tokio::select! {
                 biased;
                 () = writer.ping_time() => writer.ping().await,
-                Some(request) = asked.recv(), if !self.live.is_crowded() => self.answer(writer, &request).await,
-                message = self.live.next() => self.tell(writer, message).await,
+                Some(request) = waiting.recv(), if !self.live.is_crowded() => self.answer(writer, &request).await,
+                message = self.live.next() => self.send_live(writer, message).await,
                 event = next(&mut self.held, &mut self.events) => match event {
                     Some(event) => self.deliver(writer, event).await,
                     None => Err(ConnectionEnd::Cut),
@@ -151,16 +153,21 @@ impl<'a> Subscriber<'a> {
         }
     }
 
-    /// Sends news of a live query, and events that wait: many queries do not hold those up.
-    async fn tell(&mut self, writer: &mut Writer, news: JsonStream) -> Result<(), ConnectionEnd> {
-        writer.send_pieces(news).await?;
+    /// Sends an update of a live query and then one batch of events, so that many live queries do not
+    /// delay the events.
+    async fn send_live(
+        &mut self,
+        writer: &mut Writer,
+        update: JsonStream,
+    ) -> Result<(), ConnectionEnd> {
+        writer.send_pieces(update).await?;
         match self.held.take().or_else(|| self.events.try_next()) {
             Some(event) => self.deliver(writer, event).await,
             None => Ok(()),
         }
     }
 
-    /// Sends an event and those that are queued behind it, together.
+    /// Sends an event and those queued behind it in one batch.
     async fn deliver(
         &mut self,
         writer: &mut Writer,
@@ -171,17 +178,17 @@ impl<'a> Subscriber<'a> {
         let mut batch = Vec::new();
         for _ in 0..BATCH {
             let Some(event) = next.take() else { break };
-            if self.is_shown(&event) {
+            if self.is_known(&event) {
                 next = self.events.try_next();
                 continue;
             }
-            match &mut self.selection {
+            match &mut self.filter {
                 None => self.feed(writer, &event).await?,
-                Some(selection) if selection.is_local() => {
-                    let told = selection.follow(&self.client.app, &event);
-                    // What the client did itself moves its view on, but is not told to it.
+                Some(filter) if filter.is_local() => {
+                    let messages = filter.follow(&self.client.app, &event);
+                    // The own changes of a client update its view but are not sent back to it.
                     if event.author() != Some(self.client.registration.id()) {
-                        for message in told {
+                        for message in messages {
                             self.feed(writer, &message).await?;
                         }
                     }
@@ -197,22 +204,22 @@ impl<'a> Subscriber<'a> {
         writer.flush().await
     }
 
-    /// Runs the filter again after some events and tells what that changes.
+    /// Runs the filter again after some events and sends the differences.
     async fn refresh(
         &mut self,
         writer: &mut Writer,
         mut batch: Vec<Arc<BroadcastMessage>>,
     ) -> Result<(), ConnectionEnd> {
-        let Some(selection) = &mut self.selection else {
+        let Some(filter) = &mut self.filter else {
             return Ok(());
         };
-        let running = selection.run_again(&self.client.app);
-        let Some(graph) = writer.pinging(running).await? else {
+        let running = filter.run_again(&self.client.app);
+        let Some(graph) = writer.ping_while(running).await? else {
             return Ok(());
         };
-        // The graph may be ahead of the events, which tell who made each change: they are on their
-        // way, unless the engine ends.
-        let until = tokio::time::Instant::now() + EVENTS_ARRIVE;
+        // The result may be newer than the events, which carry the authors of the changes. Waits for
+        // the missing ones; they are in flight unless the engine is stopping.
+        let until = tokio::time::Instant::now() + EVENT_TIMEOUT;
         let sequences = batch.iter().map(|event| event.sequence());
         let mut seen = sequences.max().unwrap_or_default();
         while seen < graph.sequence {
@@ -228,12 +235,13 @@ impl<'a> Subscriber<'a> {
             batch.push(event);
         }
         let own = self.client.registration.id();
-        for message in selection.replace(&graph, &batch, own) {
+        for message in filter.replace(&graph, &batch, own) {
             self.feed(writer, &message).await?;
         }
         Ok(())
     }
 
+    /// Adds an event to the write buffer, unless the client caused it itself.
     async fn feed(
         &self,
         writer: &mut Writer,
@@ -247,14 +255,14 @@ impl<'a> Subscriber<'a> {
             .await
     }
 
-    /// Answers a request; one for the graph that cannot be understood is dropped.
+    /// Answers a request. An invalid request for the graph is dropped.
     async fn answer(
         &mut self,
         writer: &mut Writer,
         message: &Message,
     ) -> Result<(), ConnectionEnd> {
         if message.namespace == LIVE {
-            return match self.live.ask(message) {
+            return match self.live.handle(message) {
                 Some(reply) => writer.send_pieces(reply).await,
                 None => Ok(()),
             };
@@ -267,9 +275,9 @@ impl<'a> Subscriber<'a> {
             }
         };
         let uuid = message.uuid.as_deref().unwrap_or_default();
-        match writer.pinging(self.graph_for(&request)).await? {
+        match writer.ping_while(self.graph_for(&request)).await? {
             Ok(graph) => {
-                // What the graph was like in the past says nothing of the events.
+                // A snapshot of the past has no position in the sequence of events.
                 if request.time_ms == 0 {
                     self.deliver_until(writer, graph.sequence).await?;
                 }
@@ -287,28 +295,30 @@ impl<'a> Subscriber<'a> {
         }
     }
 
-    /// What the reply shows; a filter that comes with the request is kept for later events.
+    /// Returns the graph for a reply. A filter in the request also applies to later events.
     async fn graph_for(&mut self, request: &SyncRequest) -> Result<GraphDump, FilterError> {
         let app = &self.client.app;
-        let filter = match (&request.filter, &self.selection) {
+        let filter = match (&request.filter, &self.filter) {
             (Some(filter), _) => filter.clone(),
-            (None, Some(selection)) => selection.text().to_owned(),
+            (None, Some(filter)) => filter.text().to_owned(),
             (None, None) => String::new(),
         };
-        let found = gremlin_filter::evaluate(app, &filter, request.time_ms).await;
-        let found = found
+        let evaluated = gremlin_filter::evaluate(app, &filter, request.time_ms).await;
+        let evaluated = evaluated
             .map_err(|error| error.for_client(&filter, &self.client.hello.identity.host_id))?;
-        // A look into the past leaves the view of the present alone, but for a new filter.
+        // A request for the past does not change the view of the present, except for a new filter.
         if request.time_ms == 0 {
-            self.selection = found.selection;
+            self.filter = evaluated.filter;
         } else if request.filter.is_some() {
             let present = gremlin_filter::evaluate(app, &filter, 0).await;
-            self.selection = present.map(|found| found.selection).unwrap_or_default();
+            self.filter = present
+                .map(|evaluated| evaluated.filter)
+                .unwrap_or_default();
         }
-        Ok(found.graph)
+        Ok(evaluated.graph)
     }
 
-    /// Sends the events that belong before a reply; those that are still to come are in it.
+    /// Sends the queued events that precede a reply; later arrivals up to it are skipped.
     async fn deliver_until(
         &mut self,
         writer: &mut Writer,
@@ -319,21 +329,22 @@ impl<'a> Subscriber<'a> {
                 self.held = Some(event);
                 break;
             }
-            // With a filter the view is that of the reply already, and the event in it.
-            let is_due = self.selection.is_none() || event.event().is_none();
-            if is_due && !self.is_shown(&event) {
+            // With a filter, the reply already contains the effect of graph events.
+            let is_due = self.filter.is_none() || event.event().is_none();
+            if is_due && !self.is_known(&event) {
                 self.feed(writer, &event).await?;
             }
         }
-        self.shown = sequence;
+        self.known_sequence = sequence;
         Ok(())
     }
 
-    /// Whether the client knows of an event from a reply, and perhaps of newer ones.
-    fn is_shown(&self, event: &BroadcastMessage) -> bool {
-        event.event().is_some() && event.sequence() <= self.shown
+    /// Returns whether the client already knows the change of an event from a reply.
+    fn is_known(&self, event: &BroadcastMessage) -> bool {
+        event.event().is_some() && event.sequence() <= self.known_sequence
     }
 
+    /// Sends the reply with the graph.
     async fn send_graph(
         &self,
         writer: &mut Writer,
@@ -347,12 +358,13 @@ impl<'a> Subscriber<'a> {
                     .await
             }
             Encoding::Protobuf => {
-                let text = JsonStream::graph(graph.nodes, graph.edges).into_text();
+                let text = JsonStream::graph(graph.nodes, graph.edges).into_bytes();
                 self.send_reply(writer, uuid, 200, &text).await
             }
         }
     }
 
+    /// Sends a reply with a status and a JSON object.
     async fn send_reply(
         &self,
         writer: &mut Writer,
@@ -373,7 +385,7 @@ impl<'a> Subscriber<'a> {
     }
 }
 
-/// The event that was held back, else the next one.
+/// Returns the held event, or else waits for the next one.
 async fn next(
     held: &mut Option<Arc<BroadcastMessage>>,
     events: &mut Subscription<BroadcastMessage>,
@@ -384,8 +396,8 @@ async fn next(
     }
 }
 
-/// How long an event may be on its way from the graph to its subscribers.
-const EVENTS_ARRIVE: Duration = Duration::from_millis(100);
+/// Longest time that an event needs from the graph to its subscribers.
+const EVENT_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// Events sent before requests and pings are looked at again.
+/// Events in one batch, between which requests and pings are handled.
 const BATCH: usize = 1024;

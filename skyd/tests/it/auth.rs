@@ -38,7 +38,7 @@ fn is_401(answer: &Answer) {
 }
 
 #[test]
-fn every_carrier_is_read_and_the_first_one_counts() {
+fn every_carrier_of_credentials_is_read_and_the_first_one_counts() {
     let daemon = Daemon::with(BASIC);
     is_401(&get(&daemon, "/api"));
     let basic = format!("Basic {ANN}");
@@ -72,13 +72,13 @@ fn every_carrier_is_read_and_the_first_one_counts() {
         200
     );
     is_401(&get(&daemon, &format!("/api?X-Auth-Token={ANN}")));
-    // A form is read for its token; then the handler finds an empty body.
+    // The form is read for its token; the handler then finds an empty body.
     let form = ("Content-Type", "application/x-www-form-urlencoded");
     let body = format!("x-auth-token={ANN}");
     let answer = request(&daemon, "POST", "/api/topology", &[form], body.as_bytes());
     assert_eq!(answer.status, 204);
     is_401(&request(&daemon, "POST", "/api/topology", &[form], QUERY));
-    // What curl sends: a form by its type, JSON in truth.
+    // As curl sends it: the type is that of a form, the content is JSON.
     let headers = [form, ("Authorization", basic.as_str())];
     assert_eq!(
         request(&daemon, "POST", "/api/topology", &headers, QUERY).status,
@@ -87,7 +87,7 @@ fn every_carrier_is_read_and_the_first_one_counts() {
 }
 
 #[test]
-fn a_login_gives_a_token_that_every_carrier_takes() {
+fn a_login_returns_a_token_that_every_carrier_accepts() {
     let daemon = Daemon::with(BASIC);
     let form = ("Content-Type", "application/x-www-form-urlencoded");
     let origin = ("Origin", "http://ui.example");
@@ -133,7 +133,7 @@ fn a_login_gives_a_token_that_every_carrier_takes() {
         get(&daemon, &format!("/api?x-auth-token={token}")).status,
         200
     );
-    // In the query, too; and wrong in any way.
+    // Credentials in the query, and invalid ones.
     assert_eq!(
         post(&daemon, "/login?username=bob&password=two", "").status,
         200
@@ -155,13 +155,13 @@ fn a_login_gives_a_token_that_every_carrier_takes() {
     let answer = get(&daemon, "/login?username=ann&password=one");
     assert_eq!((answer.status, answer.header("location")), (302, Some("/")));
     assert_eq!(login(&"x".repeat(100_000)).status, 413);
-    // Nothing of it in the log.
+    // No secret appears in the log.
     let log = daemon.log();
     for secret in ["one", "two", token.as_str(), ANN] {
         assert!(!log.contains(&format!("={secret}")) && !log.contains(&format!("\"{secret}\"")));
     }
     assert!(!log.contains(&token) && !log.contains(ANN));
-    // A token dies with the process that made it.
+    // A token is only valid in the process that issued it.
     drop(daemon);
     let daemon = Daemon::with(BASIC);
     is_401(&as_user(&daemon, "GET", "/api", &token, b""));
@@ -181,7 +181,7 @@ fn without_authentication_a_login_always_succeeds() {
 }
 
 #[test]
-fn users_do_what_their_rules_allow() {
+fn users_may_do_only_what_their_rules_allow() {
     let daemon = Daemon::with(BASIC);
     let by = |token: &str, method: &str, path: &str| {
         let answer = as_user(
@@ -194,7 +194,7 @@ fn users_do_what_their_rules_allow() {
         (answer.status, answer.text())
     };
     let bare = (405, String::new());
-    let told = |user: &str, what: &str| {
+    let forbidden = |user: &str, what: &str| {
         (
             405,
             format!("'{user}' has no '{what}' permission on 'capture'\n"),
@@ -202,19 +202,26 @@ fn users_do_what_their_rules_allow() {
     };
     assert_eq!(by(ANN, "POST", "/api/capture").0, 201);
     assert_eq!(by(ANN, "GET", "/api/capture").0, 200);
-    // A guest looks at topology and status; it has its role at its first request.
+    // A guest may read topology and status, from its first request on.
     for path in ["/api", "/api/status", "/api/topology"] {
         assert_eq!(by(BOB, "GET", path).0, 200, "{path}");
     }
     assert_eq!(by(BOB, "POST", "/api/topology").0, 200);
     assert_eq!(by(BOB, "GET", "/api/capture"), bare);
     assert_eq!(by(BOB, "PATCH", "/api/capture/x"), bare);
-    assert_eq!(by(BOB, "GET", "/api/capture/x"), told("bob", "read"));
-    assert_eq!(by(BOB, "POST", "/api/capture"), told("bob", "write"));
-    assert_eq!(by(BOB, "DELETE", "/api/capture/x"), told("bob", "write"));
-    // A rule of one's own beside that of the role, which denies.
-    assert_eq!(by(CARL, "GET", "/api/capture"), bare, "a denial beats all");
-    // What is wrong with the path comes first.
+    assert_eq!(by(BOB, "GET", "/api/capture/x"), forbidden("bob", "read"));
+    assert_eq!(by(BOB, "POST", "/api/capture"), forbidden("bob", "write"));
+    assert_eq!(
+        by(BOB, "DELETE", "/api/capture/x"),
+        forbidden("bob", "write")
+    );
+    // A rule of the user in addition to that of the role, which denies.
+    assert_eq!(
+        by(CARL, "GET", "/api/capture"),
+        bare,
+        "a denial takes precedence"
+    );
+    // Errors in the path take precedence.
     assert_eq!(get(&daemon, "/api/nothing").status, 404);
     assert_eq!(
         request(&daemon, "PUT", "/api/capture", &[], b"").status,
@@ -233,7 +240,7 @@ fn users_do_what_their_rules_allow() {
 }
 
 #[test]
-fn sockets_ask_for_credentials_and_permission_before_anything_else() {
+fn websockets_check_credentials_and_permission_first() {
     let daemon = Daemon::with(BASIC);
     let open = |path: &str, token: &str| {
         let headers = [TYPE, ("X-Auth-Token", token)];
@@ -261,9 +268,9 @@ fn sockets_ask_for_credentials_and_permission_before_anything_else() {
     assert!(open("/ws/subscriber", BOB).is_ok());
 }
 
-/// What a query would tell is told to nobody who may not ask it.
+/// Live queries require the permission for queries.
 #[test]
-fn live_queries_need_the_permission_of_queries() {
+fn live_queries_need_the_permission_to_query() {
     let policy = "rbac.policy=[\"g, ann, admin\", \"p, bob, topology, read, deny\"]";
     let daemon = Daemon::with(&[&BASIC[..4], &[policy]].concat());
     assert_eq!(
@@ -294,7 +301,7 @@ fn live_queries_need_the_permission_of_queries() {
 }
 
 #[test]
-fn the_cluster_has_a_backend_of_its_own() {
+fn the_cluster_has_a_separate_backend() {
     let daemon = Daemon::with(BASIC);
     assert!(
         daemon
@@ -303,14 +310,14 @@ fn the_cluster_has_a_backend_of_its_own() {
         "{}",
         daemon.log()
     );
-    // This machine's agents go on without credentials.
+    // Agents on this machine are accepted without credentials.
     assert_ne!(get(&daemon, "/ws/agent/topology").status, 401);
     let mut settings = BASIC.to_vec();
     settings.push("analyzer.auth.cluster.backend=mine");
     let daemon = Daemon::with(&settings);
     is_401(&get(&daemon, "/ws/agent/topology"));
     is_401(&get(&daemon, "/ws/replication"));
-    // Credentials of one side are nothing on the other.
+    // Credentials of one backend are not valid at the other.
     let other = [
         "auth.other.type=basic",
         "auth.other.users={agent: four}",
@@ -332,7 +339,7 @@ fn the_cluster_has_a_backend_of_its_own() {
         token.as_str().unwrap(),
         b"",
     ));
-    // Whom the backend knows is an admin there.
+    // Every user of the cluster backend is an admin at the cluster endpoints.
     assert_eq!(
         as_user(&daemon, "GET", "/ws/agent/topology", BOB, b"").status,
         426
@@ -341,7 +348,7 @@ fn the_cluster_has_a_backend_of_its_own() {
 }
 
 #[test]
-fn who_listens_to_all_the_world_without_passwords_is_warned() {
+fn listening_on_all_addresses_without_passwords_logs_a_warning() {
     let warned = |settings: &[&str]| {
         let daemon = Daemon::with(settings);
         daemon.log().contains("no authentication is configured")
@@ -353,7 +360,7 @@ fn who_listens_to_all_the_world_without_passwords_is_warned() {
 }
 
 #[test]
-fn users_may_come_from_a_file_that_is_read_again_at_a_signal() {
+fn users_are_read_from_a_file_that_a_signal_reloads() {
     let folder = Folder::new();
     let file = folder.0.join("htpasswd");
     // `s3cret` each: bcrypt, apr1, SHA; made with Apache's `htpasswd -nb`.

@@ -1,4 +1,4 @@
-//! A query ends when whoever asked hangs up.
+//! A query is interrupted when its client disconnects.
 
 use serde_json::json;
 
@@ -7,11 +7,11 @@ use crate::daemon::{Daemon, until};
 use crate::http::fill;
 
 #[test]
-fn a_query_whose_connection_is_closed_gives_its_turn_back() {
-    // One query at a time, and no other way for it to end before its time.
+fn closing_the_connection_releases_the_query_slot() {
+    // One query at a time, with a timeout that is not reached.
     let daemon = Daemon::with(&["http.limits.queries=1", "http.limits.query_timeout=1h"]);
     fill(&daemon, 10_000);
-    // Minutes of work.
+    // This query takes minutes.
     let text = format!(
         "G.V(){}.Count()",
         ".Sort(DESC, 'Name').Sort('Name')".repeat(240)
@@ -23,8 +23,8 @@ fn a_query_whose_connection_is_closed_gives_its_turn_back() {
         body.len()
     ));
     let running = || get(&daemon, "/api/status").json()["Queues"]["QueriesRunning"].clone();
-    until("it runs", || running() == 1);
+    until("the query runs", || running() == 1);
     drop(connection);
-    until("it has ended", || running() == 0);
+    until("the query has ended", || running() == 0);
     assert_eq!(query(&daemon, "G.V().Count()"), json!(10_000));
 }

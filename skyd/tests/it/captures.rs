@@ -1,4 +1,4 @@
-//! `/api/capture`: resources that outlive the process.
+//! `/api/capture`: resources that survive a restart.
 
 use serde_json::json;
 
@@ -9,7 +9,7 @@ use rustix::process::Signal;
 const BODY: &str = r#"{"GremlinQuery":"G.V().Has('Name','nothing')"}"#;
 
 #[test]
-fn captures_are_there_after_a_restart_even_after_a_kill() {
+fn captures_survive_a_restart_even_after_a_kill() {
     let folder = Folder::new();
     let mut ids = Vec::new();
     for signal in [Signal::KILL, Signal::TERM] {
@@ -30,7 +30,7 @@ fn captures_are_there_after_a_restart_even_after_a_kill() {
 }
 
 #[test]
-fn one_capture_too_many_is_refused_in_words() {
+fn a_capture_beyond_the_limit_is_rejected_with_a_clear_message() {
     let daemon = Daemon::with(&["http.limits.captures=1"]);
     assert_eq!(post(&daemon, "/api/capture", BODY).status, 201);
     let other = r#"{"GremlinQuery":"G.V().Has('Name','other')"}"#;
@@ -38,8 +38,7 @@ fn one_capture_too_many_is_refused_in_words() {
     assert_eq!(refused.status, 403);
     assert_eq!(
         refused.text(),
-        "there are 1 capture resources already, as many as may be, delete one first \
-         (http.limits.captures)\n"
+        "limit of 1 capture resources reached (http.limits.captures); delete one first\n"
     );
     assert_eq!(
         get(&daemon, "/api/status").json()["Store"]["Captures"],
@@ -48,7 +47,7 @@ fn one_capture_too_many_is_refused_in_words() {
 }
 
 #[test]
-fn a_time_to_live_ends_a_capture() {
+fn a_capture_ends_after_its_time_to_live() {
     let daemon = Daemon::start();
     let create = |ttl: &str| {
         request(
@@ -77,13 +76,13 @@ fn a_time_to_live_ends_a_capture() {
             .len(),
         1
     );
-    until("the capture is gone", || {
+    until("the capture is deleted", || {
         get(&daemon, "/api/capture").json() == json!({})
     });
 }
 
 #[test]
-fn a_body_may_be_yaml_when_it_says_so() {
+fn a_body_may_be_yaml_with_the_matching_content_type() {
     let daemon = Daemon::start();
     let yaml = b"GremlinQuery: G.V().Has('Name','nothing')\nName: mine\n";
     let create = |kind| {
@@ -108,7 +107,7 @@ fn a_body_may_be_yaml_when_it_says_so() {
 }
 
 #[test]
-fn the_default_layer_key_mode_is_that_of_the_configuration() {
+fn the_default_layer_key_mode_is_configurable() {
     let daemon = Daemon::with(&["flow.default_layer_key_mode=L3"]);
     assert_eq!(
         post(&daemon, "/api/capture", BODY).json()["LayerKeyMode"],

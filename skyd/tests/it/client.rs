@@ -1,4 +1,4 @@
-//! Raw HTTP and WebSocket, with no help from the libraries the daemon uses.
+//! HTTP and WebSocket clients on raw sockets, without the libraries that the daemon uses.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -6,9 +6,9 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use crate::daemon::{Daemon, PATIENCE};
+use crate::daemon::{Daemon, TIMEOUT};
 
-/// An answer as it came.
+/// Response as it was received.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -42,7 +42,7 @@ impl Answer {
     }
 }
 
-/// A connection on which bytes are sent and answers read.
+/// Connection to send bytes and read responses.
 pub(crate) struct Connection {
     pub(crate) stream: TcpStream,
     buffer: Vec<u8>,
@@ -53,10 +53,10 @@ impl Connection {
         Self::open_at(daemon.address)
     }
 
-    pub(crate) fn open_at(place: SocketAddr) -> Self {
-        let stream = TcpStream::connect(place).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    pub(crate) fn open_at(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+        stream.set_write_timeout(Some(TIMEOUT)).unwrap();
         stream.set_nodelay(true).unwrap();
         Self {
             stream,
@@ -64,17 +64,17 @@ impl Connection {
         }
     }
 
-    /// Sends bytes; that the daemon may have hung up already is for the reading side to find.
+    /// Sends bytes. Ignores errors: the reader notices if the daemon has already closed the connection.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         drop(self.stream.write_all(bytes.as_ref()));
     }
 
-    /// Reads one answer; `None` where the connection ends before its first byte.
+    /// Reads one response; `None` if the connection ends before its first byte.
     pub(crate) fn answer(&mut self) -> Option<Answer> {
         self.answer_to("GET")
     }
 
-    /// Reads the answer to a method: that to `HEAD` has no body.
+    /// Reads the response to a method: that to `HEAD` has no body.
     pub(crate) fn answer_to(&mut self, method: &str) -> Option<Answer> {
         let end = loop {
             if let Some(end) = find(&self.buffer, b"\r\n\r\n") {
@@ -151,7 +151,7 @@ impl Connection {
         self.buffer.drain(..length).collect()
     }
 
-    /// Reads some bytes; `false` at the end of the stream.
+    /// Reads some bytes. Returns `false` at the end of the stream.
     fn more(&mut self) -> bool {
         let mut block = [0; 65_536];
         match self.stream.read(&mut block) {
@@ -165,7 +165,7 @@ impl Connection {
         }
     }
 
-    /// Whether the daemon has ended the connection, or ends it in time, with nothing more said.
+    /// Returns whether the daemon closes the connection in time without further data.
     pub(crate) fn ends(&mut self) -> bool {
         !self.more() && self.buffer.is_empty()
     }
@@ -175,7 +175,7 @@ fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
     bytes.windows(what.len()).position(|window| window == what)
 }
 
-/// One request on a connection of its own.
+/// Sends one request on a new connection.
 pub(crate) fn request(
     daemon: &Daemon,
     method: &str,
@@ -186,9 +186,9 @@ pub(crate) fn request(
     request_to(daemon.address, method, path, headers, body)
 }
 
-/// One request to an address, on a connection of its own.
+/// Sends one request to an address on a new connection.
 pub(crate) fn request_to(
-    place: SocketAddr,
+    address: SocketAddr,
     method: &str,
     path: &str,
     headers: &[(&str, &str)],
@@ -202,7 +202,7 @@ pub(crate) fn request_to(
         head.push_str(&format!("Content-Length: {}\r\n", body.len()));
     }
     head.push_str("\r\n");
-    let mut connection = Connection::open_at(place);
+    let mut connection = Connection::open_at(address);
     connection.send(head);
     connection.send(body);
     connection.answer_to(method).expect("an answer")
@@ -216,7 +216,7 @@ pub(crate) fn post(daemon: &Daemon, path: &str, body: &str) -> Answer {
     request(daemon, "POST", path, &[], body.as_bytes())
 }
 
-/// The answer to a query.
+/// Returns the result of a query.
 pub(crate) fn query(daemon: &Daemon, gremlin: &str) -> Value {
     let body = serde_json::json!({ "GremlinQuery": gremlin }).to_string();
     let answer = post(daemon, "/api/topology", &body);
@@ -224,7 +224,7 @@ pub(crate) fn query(daemon: &Daemon, gremlin: &str) -> Value {
     answer.json()
 }
 
-/// A frame as the daemon sent it.
+/// Frame as the daemon sent it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Frame {
     pub(crate) is_last: bool,
@@ -238,7 +238,7 @@ pub(crate) const CLOSE: u8 = 8;
 pub(crate) const PING: u8 = 9;
 pub(crate) const PONG: u8 = 10;
 
-/// A WebSocket client; pings are answered as long as it reads.
+/// WebSocket client; it answers pings while it reads.
 pub(crate) struct WebSocket {
     pub(crate) connection: Connection,
     /// Fragments of the largest message so far.
@@ -246,7 +246,7 @@ pub(crate) struct WebSocket {
 }
 
 impl WebSocket {
-    /// Connects and waits for the first ping, which says that the client counts.
+    /// Connects and waits for the first ping, after which the client is registered.
     pub(crate) fn open(daemon: &Daemon, path: &str, headers: &[(&str, &str)]) -> Self {
         let mut socket = Self::try_open(daemon, path, headers).expect("101");
         let first = socket.frame().expect("a ping");
@@ -255,7 +255,7 @@ impl WebSocket {
         socket
     }
 
-    /// Connects; the error is the answer that is not 101.
+    /// Connects; the error is a response other than 101.
     pub(crate) fn try_open(
         daemon: &Daemon,
         path: &str,
@@ -322,7 +322,7 @@ impl WebSocket {
         self.send(message.to_string());
     }
 
-    /// The next frame; `None` at the end of the stream.
+    /// Returns the next frame; `None` at the end of the stream.
     pub(crate) fn frame(&mut self) -> Option<Frame> {
         let head = self.bytes(2)?;
         assert_eq!(head[0] & 0x70, 0, "reserved bits");
@@ -348,8 +348,8 @@ impl WebSocket {
         })
     }
 
-    /// The next message and the opcode of its first frame; `None` at the end of the stream. Pings
-    /// alone do not keep it waiting for ever.
+    /// Returns the next message and the opcode of its first frame; `None` at the end of the stream.
+    /// Times out if only pings arrive.
     pub(crate) fn next(&mut self) -> Option<(u8, Vec<u8>)> {
         let mut whole: Option<(u8, Vec<u8>)> = None;
         let mut fragments = 0;
@@ -358,7 +358,7 @@ impl WebSocket {
             let frame = self.frame()?;
             match frame.opcode {
                 PING => {
-                    assert!(began.elapsed() < PATIENCE, "no message within {PATIENCE:?}");
+                    assert!(began.elapsed() < TIMEOUT, "no message within {TIMEOUT:?}");
                     self.send_frame(0x80 | PONG, &frame.payload);
                 }
                 PONG => {}
@@ -377,22 +377,22 @@ impl WebSocket {
         }
     }
 
-    /// The next message of a JSON client.
+    /// Returns the next message of a JSON client.
     pub(crate) fn message(&mut self) -> Value {
         let (opcode, bytes) = self.next().expect("a message");
         assert_eq!(opcode, TEXT);
         serde_json::from_slice(&bytes).unwrap()
     }
 
-    /// What the next message tells of the graph: its type and the id of its element.
+    /// Returns type and element id of the next message about the graph.
     pub(crate) fn event(&mut self) -> String {
         let message = self.message();
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         format!("{} {}", text(&message["Type"]), text(&message["Obj"]["ID"]))
     }
 
-    /// Asks for the graph and gives the reply, which says that all sent before has been worked
-    /// through; what comes before it is left out, replies to requests without a name included.
+    /// Requests the graph and returns the reply, after which all earlier messages have been processed.
+    /// Skips earlier messages, including replies to requests without a name.
     pub(crate) fn sync(&mut self, request: Value) -> Value {
         self.send_graph("SyncRequest", request);
         loop {
@@ -403,11 +403,11 @@ impl WebSocket {
         }
     }
 
-    /// The code of the close frame that comes next among pings, and whether the stream then ends.
+    /// Returns the code of the next close frame, ignoring pings, and whether the stream then ends.
     pub(crate) fn closed(&mut self) -> (Option<u16>, bool) {
         let began = Instant::now();
         loop {
-            assert!(began.elapsed() < PATIENCE, "not closed within {PATIENCE:?}");
+            assert!(began.elapsed() < TIMEOUT, "not closed within {TIMEOUT:?}");
             match self.frame() {
                 None => return (None, true),
                 Some(frame) if frame.opcode == CLOSE => {

@@ -1,4 +1,4 @@
-//! The configuration: a whole one of the original, what goes wrong, and what is shown of it.
+//! Configuration: a complete file of Skydive, errors, and redaction.
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +16,7 @@ fn site() -> PathBuf {
 }
 
 #[test]
-fn whatever_is_taken_for_a_file_is_read_or_refused() {
+fn every_path_given_as_a_file_is_read_or_rejected() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/config");
     let mut files = 0;
     for entry in std::fs::read_dir(corpus).unwrap() {
@@ -46,7 +46,7 @@ fn every_key_of_the_original_is_known() {
 }
 
 #[test]
-fn a_daemon_starts_with_the_original_s_file() {
+fn a_daemon_starts_with_the_file_of_the_original() {
     let folder = Folder::new();
     let mut command = command("analyzer", &folder.0, &[]);
     command.arg("-c").arg(site());
@@ -69,7 +69,7 @@ fn a_daemon_starts_with_the_original_s_file() {
 }
 
 #[test]
-fn a_bad_value_ends_the_start_and_says_what_is_allowed() {
+fn an_invalid_value_prevents_the_start_and_names_allowed_values() {
     for (setting, wanted) in [
         (
             "flow.update=soon",
@@ -110,7 +110,7 @@ fn the_environment_is_read_under_both_names_and_below_the_command_line() {
 }
 
 #[test]
-fn a_key_that_is_not_set_is_an_empty_text() {
+fn an_unset_key_is_shown_as_an_empty_string() {
     let daemon = Daemon::start();
     for key in [
         "no.such",

@@ -1,4 +1,4 @@
-//! A `skyd` process of a test's own, on a free port, with a data folder that goes with it.
+//! A `skyd` process for one test, on a free port, with a temporary data folder.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// A folder that is removed at the end.
+/// Folder that is removed when dropped.
 pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Folder {
@@ -29,7 +29,7 @@ impl Drop for Folder {
     }
 }
 
-/// A running analyzer; dropping it ends it.
+/// Running analyzer; ended when dropped.
 pub(crate) struct Daemon {
     pub(crate) address: SocketAddr,
     process: Child,
@@ -38,12 +38,12 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    /// An analyzer with the defaults.
+    /// Starts an analyzer with the defaults.
     pub(crate) fn start() -> Self {
         Self::with(&[])
     }
 
-    /// An analyzer with settings, `key=value`.
+    /// Starts an analyzer with settings, `key=value`.
     pub(crate) fn with(settings: &[&str]) -> Self {
         let folder = Folder::new();
         let mut daemon = Self::in_folder(&folder.0, settings);
@@ -51,12 +51,12 @@ impl Daemon {
         daemon
     }
 
-    /// An analyzer whose data outlives it.
+    /// Starts an analyzer whose data survives it.
     pub(crate) fn in_folder(folder: &Path, settings: &[&str]) -> Self {
         Self::spawn(command("analyzer", folder, settings))
     }
 
-    /// What a command line runs.
+    /// Starts the daemon of a command line.
     pub(crate) fn spawn(mut command: Command) -> Self {
         let mut process = command.spawn().unwrap();
         let stderr = BufReader::new(process.stderr.take().unwrap());
@@ -77,7 +77,7 @@ impl Daemon {
             }
         });
         let address = place
-            .recv_timeout(PATIENCE)
+            .recv_timeout(TIMEOUT)
             .unwrap_or_else(|_| panic!("no start: {:?}", log.lock().unwrap()));
         Self {
             address: address.parse().unwrap(),
@@ -87,36 +87,36 @@ impl Daemon {
         }
     }
 
-    /// Its process id.
+    /// Returns the process id.
     pub(crate) fn id(&self) -> u32 {
         self.process.id()
     }
 
-    /// Its name in the graph.
+    /// Returns the host id in the graph.
     pub(crate) fn host(&self) -> String {
         let root = crate::client::get(self, "/api").json();
         root["Host"].as_str().unwrap().to_owned()
     }
 
-    /// What it has written to its log so far.
+    /// Returns the log so far.
     pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().join("\n")
     }
 
-    /// How many files and sockets it has open.
+    /// Returns the number of open files and sockets.
     pub(crate) fn descriptors(&self) -> usize {
         let folder = format!("/proc/{}/fd", self.process.id());
         std::fs::read_dir(folder).unwrap().count()
     }
 
-    /// Sends SIGHUP and waits until the log says what came of it.
-    pub(crate) fn hang_up(&self, told: &str) {
-        let before = self.log().matches(told).count();
+    /// Sends SIGHUP and waits until the log contains a text.
+    pub(crate) fn hang_up(&self, text: &str) {
+        let before = self.log().matches(text).count();
         kill_process(Pid::from_child(&self.process), Signal::HUP).unwrap();
-        until(told, || self.log().matches(told).count() > before);
+        until(text, || self.log().matches(text).count() > before);
     }
 
-    /// Sends a signal, waits for the end, and tells how it ended.
+    /// Sends a signal, waits for the end, and returns the exit status.
     pub(crate) fn stop(&mut self, signal: Signal) -> ExitStatus {
         let began = Instant::now();
         let pid = Pid::from_child(&self.process);
@@ -125,11 +125,7 @@ impl Daemon {
             if let Some(status) = self.process.try_wait().unwrap() {
                 return status;
             }
-            assert!(
-                began.elapsed() < PATIENCE,
-                "it does not end: {}",
-                self.log()
-            );
+            assert!(began.elapsed() < TIMEOUT, "it does not end: {}", self.log());
             std::thread::park_timeout(Duration::from_millis(2));
         }
     }
@@ -142,7 +138,7 @@ impl Drop for Daemon {
     }
 }
 
-/// A daemon's command line, not yet run.
+/// Returns the command line of a daemon.
 pub(crate) fn command(role: &str, folder: &Path, settings: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_skyd"));
     command
@@ -154,13 +150,13 @@ pub(crate) fn command(role: &str, folder: &Path, settings: &[&str]) -> Command {
     let always = [
         "analyzer.listen=127.0.0.1:0",
         &store,
-        // A client of a test reads when it is its turn, which on a busy machine may be late.
+        // On a busy machine, a client of a test may read late.
         "http.ws.pong_timeout=120",
     ];
     for setting in always.iter().chain(settings) {
         command.args(["--set", setting]);
     }
-    // Settings of the machine must not reach the tests.
+    // Settings of the machine must not affect the tests.
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SKYD")) {
         if name != "SKYD_LOG" {
             command.env_remove(name);
@@ -169,7 +165,7 @@ pub(crate) fn command(role: &str, folder: &Path, settings: &[&str]) -> Command {
     command
 }
 
-/// Runs a daemon that must not start; what it says.
+/// Runs a daemon that must fail to start; returns its standard error.
 pub(crate) fn refused(role: &str, settings: &[&str], file: Option<&str>) -> String {
     let folder = Folder::new();
     let mut command = command(role, &folder.0, settings);
@@ -185,18 +181,15 @@ pub(crate) fn refused(role: &str, settings: &[&str], file: Option<&str>) -> Stri
     String::from_utf8(output.stderr).unwrap()
 }
 
-/// Waits for something that must come.
+/// Waits until a condition is true.
 pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let began = Instant::now();
     while !is_so() {
-        assert!(
-            began.elapsed() < PATIENCE,
-            "not within {PATIENCE:?}: {what}"
-        );
-        // Whoever asks without a pause takes the time from the daemon that it asks.
+        assert!(began.elapsed() < TIMEOUT, "not within {TIMEOUT:?}: {what}");
+        // Polling without a pause would take processor time from the daemon.
         std::thread::park_timeout(Duration::from_millis(2));
     }
 }
 
-/// How long anything may take before a test fails; the machine may be busy with other things.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// Timeout of a test for any single wait; the machine may be busy.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);

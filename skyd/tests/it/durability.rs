@@ -1,4 +1,4 @@
-//! What was acknowledged is there after a kill, whole; `DURABILITY_ROUNDS=20` for more rounds.
+//! Acknowledged changes survive SIGKILL completely. `DURABILITY_ROUNDS=20` runs more rounds.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -14,7 +14,7 @@ const ROUNDS: usize = 2;
 const THREADS: usize = 4;
 const CREATES: usize = 1_000;
 
-/// Kinds that are created in turn, by how their ids are found in an answer.
+/// Kinds that are created in rotation, with the member of a response that contains the id.
 const KINDS: [(&str, &str); 4] = [
     ("node", "ID"),
     ("edge", "ID"),
@@ -33,7 +33,7 @@ fn body(kind: &str, name: &str) -> Value {
     }
 }
 
-/// Posts on a connection that stays; none where the daemon is gone.
+/// Sends a POST on a persistent connection; `None` if the daemon has ended.
 fn create(connection: &mut Connection, kind: &str, body: &str) -> Option<Value> {
     connection.send(format!(
         "POST /api/{kind} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}",
@@ -44,8 +44,8 @@ fn create(connection: &mut Connection, kind: &str, body: &str) -> Option<Value> 
     Some(answer.json())
 }
 
-/// Creates until the daemon is killed, which is after so many acknowledgements; what was
-/// acknowledged, by kind and id.
+/// Creates resources until the daemon is killed after a number of acknowledgements. Returns the
+/// acknowledged resources by kind and id.
 fn create_until_killed(daemon: &mut Daemon, round: usize) -> BTreeMap<(String, String), Value> {
     let kill_after = 100 + round * 389 % (CREATES - 200);
     let (acknowledged, count) = (Mutex::new(BTreeMap::new()), AtomicUsize::new(0));
@@ -70,7 +70,7 @@ fn create_until_killed(daemon: &mut Daemon, round: usize) -> BTreeMap<(String, S
                 }
             });
         }
-        until("enough is acknowledged", || {
+        until("enough resources are acknowledged", || {
             count.load(Ordering::Relaxed) >= kill_after
         });
         daemon.stop(Signal::KILL);
@@ -79,7 +79,7 @@ fn create_until_killed(daemon: &mut Daemon, round: usize) -> BTreeMap<(String, S
 }
 
 #[test]
-fn a_kill_amid_creates_loses_nothing_that_was_acknowledged() {
+fn a_kill_during_creates_loses_no_acknowledged_resource() {
     let rounds = std::env::var("DURABILITY_ROUNDS");
     let rounds = rounds.map_or(ROUNDS, |rounds| rounds.parse().expect("a number"));
     let folder = Folder::new();
@@ -152,7 +152,7 @@ fn changes_and_deletions_of_elements_survive_a_kill() {
 }
 
 #[test]
-fn what_publishers_bring_survives_by_their_policy() {
+fn elements_of_publishers_survive_according_to_their_policy() {
     let folder = Folder::new();
     let mut daemon = Daemon::in_folder(&folder.0, &[]);
     let mut publishers = Vec::new();
@@ -166,13 +166,13 @@ fn what_publishers_bring_survives_by_their_policy() {
         publisher.send_graph("NodeAdded", body("node", name));
         publishers.push(publisher);
     }
-    until("both are there", || {
+    until("both nodes are in the graph", || {
         query(
             &daemon,
             "G.V().Has('Name', Within('stays', 'goes')).Count()",
         ) == json!(2)
     });
-    // Whoever waits for the disk waits for all that came before.
+    // A request that waits for the disk also waits for all earlier ones.
     post(&daemon, "/api/node", &body("node", "a").to_string());
     daemon.stop(Signal::KILL);
     let daemon = Daemon::in_folder(&folder.0, &[]);
@@ -185,7 +185,7 @@ fn what_publishers_bring_survives_by_their_policy() {
 }
 
 #[test]
-fn nothing_of_the_graph_is_kept_by_the_backend_in_memory() {
+fn the_memory_backend_does_not_persist_the_graph() {
     let folder = Folder::new();
     let settings = ["analyzer.topology.backend=memory"];
     let mut daemon = Daemon::in_folder(&folder.0, &settings);

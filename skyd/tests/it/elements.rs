@@ -1,4 +1,4 @@
-//! `/api/node` and `/api/edge`: parts of the live graph that clients bring.
+//! `/api/node` and `/api/edge`: nodes and edges that clients create.
 
 use serde_json::{Value, json};
 
@@ -22,7 +22,7 @@ fn patch(daemon: &Daemon, path: &str, patch: &Value) -> Answer {
 }
 
 #[test]
-fn what_is_created_is_in_the_graph_until_it_is_deleted() {
+fn created_elements_are_in_the_graph_until_they_are_deleted() {
     let daemon = Daemon::start();
     for id in ["a", "b"] {
         assert_eq!(create(&daemon, "node", &node(id)).status, 201);
@@ -46,12 +46,12 @@ fn what_is_created_is_in_the_graph_until_it_is_deleted() {
 }
 
 #[test]
-fn times_and_ids_are_as_the_client_wrote_them() {
+fn times_and_ids_of_the_client_are_preserved() {
     let daemon = Daemon::start();
     let mut element = node("x/y z");
     element["CreatedAt"] = json!(5);
     element["DeletedAt"] = json!(9);
-    element["Origin"] = json!("cli.desk");
+    element["Origin"] = json!("cli.lab");
     element["Revision"] = json!(7);
     let made = create(&daemon, "node", &element).json();
     let shown = get(&daemon, "/api/node/x%2Fy%20z").json();
@@ -63,7 +63,7 @@ fn times_and_ids_are_as_the_client_wrote_them() {
     );
     assert_eq!(
         (&made["Origin"], &made["Revision"]),
-        (&json!("cli.desk"), &json!(7))
+        (&json!("cli.lab"), &json!(7))
     );
     assert!(made["UpdatedAt"].as_i64() > Some(1_000_000_000_000));
 }
@@ -97,7 +97,7 @@ fn a_patch_changes_metadata_only() {
     assert_eq!((unchanged.status, unchanged.text()), (304, String::new()));
     let relation = json!([{"op": "replace", "path": "/Metadata/RelationType", "value": "x"}]);
     let patched = patch(&daemon, "/api/edge/e", &relation).json();
-    // It was created without a revision.
+    // The element was created without a revision.
     assert_eq!(
         (&patched["Metadata"]["RelationType"], &patched["Revision"]),
         (&json!("x"), &json!(1))
@@ -132,7 +132,7 @@ fn a_patch_changes_metadata_only() {
 }
 
 #[test]
-fn the_origin_of_the_probes_is_refused() {
+fn the_origin_of_the_probes_is_rejected() {
     let daemon = Daemon::start();
     let mut element = node("a");
     let origin = format!("agent.{}", daemon.host());
@@ -144,7 +144,7 @@ fn the_origin_of_the_probes_is_refused() {
 }
 
 #[test]
-fn one_too_many_is_refused_in_words() {
+fn an_element_beyond_the_limit_is_rejected_with_a_clear_message() {
     let daemon = Daemon::with(&["http.limits.nodes=2", "http.limits.edges=1"]);
     for id in ["a", "b"] {
         assert_eq!(create(&daemon, "node", &node(id)).status, 201);
@@ -154,15 +154,14 @@ fn one_too_many_is_refused_in_words() {
         let refused = create(&daemon, kind, &element);
         assert_eq!(refused.status, 403);
         let text = format!(
-            "there are {limit} {kind} resources already, as many as may be, delete one first \
-             (http.limits.{kind}s)\n"
+            "limit of {limit} {kind} resources reached (http.limits.{kind}s); delete one first\n"
         );
         assert_eq!(refused.text(), text);
     }
 }
 
 #[test]
-fn patches_at_the_same_time_are_all_applied() {
+fn concurrent_patches_are_all_applied() {
     let daemon = Daemon::start();
     create(&daemon, "node", &node("a"));
     std::thread::scope(|scope| {

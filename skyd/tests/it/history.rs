@@ -1,4 +1,4 @@
-//! The past, over HTTP and WebSocket.
+//! Queries about the past, over HTTP and WebSocket.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ fn client(daemon: &Daemon, path: &str) -> WebSocket {
     WebSocket::open(daemon, path, &[("X-Client-Type", "test")])
 }
 
-/// A node in a revision, as a publisher with a clock of its own sends it.
+/// Returns a revision of a node, as a publisher with another clock sends it.
 fn node(id: &str, revision: i64, seconds: i64) -> Value {
     json!({
         "ID": id,
@@ -29,7 +29,7 @@ fn names(graph: &Value) -> Vec<String> {
 }
 
 #[test]
-fn queries_and_requests_with_a_time_see_the_graph_of_then() {
+fn queries_and_requests_with_a_time_return_the_graph_at_that_time() {
     let daemon = Daemon::start();
     let mut publisher = client(&daemon, "/ws/publisher");
     publisher.send_graph("NodeAdded", node("a", 1, 0));
@@ -72,7 +72,7 @@ fn queries_and_requests_with_a_time_see_the_graph_of_then() {
 }
 
 #[test]
-fn the_backend_memory_has_no_past() {
+fn the_memory_backend_has_no_history() {
     let daemon = Daemon::with(&["analyzer.topology.backend=memory"]);
     let body = json!({"GremlinQuery": "G.At(NOW).V()"}).to_string();
     let answer = post(&daemon, "/api/topology", &body);
@@ -93,7 +93,7 @@ fn the_backend_memory_has_no_past() {
 }
 
 #[test]
-fn the_bounds_of_the_configuration_hold() {
+fn the_configured_limits_apply() {
     let daemon = Daemon::with(&[
         "storage.local.max_bytes=64KiB",
         "analyzer.flow.backend=memory",

@@ -1,12 +1,12 @@
-//! Clients that mean no good, or cannot count.
+//! Malicious and broken HTTP clients.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
 
 use crate::client::{Connection, TEXT, WebSocket, get, post};
-use crate::daemon::{Daemon, PATIENCE, until};
+use crate::daemon::{Daemon, TIMEOUT, until};
 
-/// What bytes on a new connection are answered with; 0 where it just ends.
+/// Returns the status of the response to bytes on a new connection; 0 if the connection just ends.
 fn status_of(daemon: &Daemon, bytes: impl AsRef<[u8]>) -> u16 {
     let mut connection = Connection::open(daemon);
     connection.send(bytes);
@@ -14,7 +14,7 @@ fn status_of(daemon: &Daemon, bytes: impl AsRef<[u8]>) -> u16 {
 }
 
 #[test]
-fn requests_that_two_servers_could_read_differently_are_refused() {
+fn ambiguous_requests_are_rejected() {
     let daemon = Daemon::start();
     let get = "GET /api HTTP/1.1\r\nHost: x\r\n";
     for (what, bytes) in [
@@ -36,10 +36,10 @@ fn requests_that_two_servers_could_read_differently_are_refused() {
 }
 
 #[test]
-fn a_length_beside_chunks_ends_the_connection_with_its_answer() {
+fn a_length_in_addition_to_chunks_closes_the_connection_after_the_response() {
     let daemon = Daemon::start();
     let mut connection = Connection::open(&daemon);
-    // Read by its length, the body ends before the second request; read as chunks, after it.
+    // By its length, the body ends before the second request; as chunks, after it.
     connection.send(
         "POST /api/topology HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n\
          2\r\n{}\r\n0\r\n\r\nGET /nothing HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -47,14 +47,14 @@ fn a_length_beside_chunks_ends_the_connection_with_its_answer() {
     let first = connection.answer().map(|answer| answer.status);
     match first {
         None | Some(400) => {}
-        // Chunks count (RFC 9112, 6.3); nothing that follows may be taken for a request.
+        // Chunked encoding takes precedence (RFC 9112, 6.3); the rest must not be read as a request.
         Some(204) => assert!(connection.answer().is_none_or(|next| next.status == 404)),
         other => panic!("{other:?}"),
     }
 }
 
 #[test]
-fn heads_have_bounds() {
+fn request_heads_are_limited() {
     let daemon = Daemon::with(&["http.limits.header_bytes=16KiB"]);
     let long = "x".repeat(20_000);
     let start = "GET /api HTTP/1.1\r\nHost: x\r\n";
@@ -75,7 +75,7 @@ fn heads_have_bounds() {
 }
 
 #[test]
-fn bodies_have_bounds() {
+fn request_bodies_are_limited() {
     let daemon = Daemon::with(&["http.limits.body_bytes=1000"]);
     let long = format!(r#"{{"GremlinQuery":"G","x":"{}"}}"#, "y".repeat(2_000));
     let answer = post(&daemon, "/api/topology", &long);
@@ -101,7 +101,7 @@ fn bodies_have_bounds() {
 }
 
 #[test]
-fn deep_json_is_refused() {
+fn deeply_nested_json_is_rejected() {
     let daemon = Daemon::start();
     for depth in [200, 200_000] {
         let deep = "[".repeat(depth) + &"]".repeat(depth);
@@ -117,7 +117,7 @@ fn deep_json_is_refused() {
 }
 
 #[test]
-fn who_drips_is_hung_up_on() {
+fn slow_senders_are_disconnected() {
     let daemon = Daemon::with(&[
         "http.limits.header_timeout=0.3",
         "http.limits.body_timeout=0.3",
@@ -127,15 +127,15 @@ fn who_drips_is_hung_up_on() {
     let mut idle = Connection::open(&daemon);
     let mut body = Connection::open(&daemon);
     body.send("POST /api/topology HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n");
-    // A byte now and then must not buy time.
+    // A byte now and then must not extend the timeout.
     let mut dripped = 0;
-    while began.elapsed() < PATIENCE && head.stream.write_all(b"G").is_ok() {
+    while began.elapsed() < TIMEOUT && head.stream.write_all(b"G").is_ok() {
         drop(body.stream.write_all(b" "));
         dripped += 1;
         std::thread::park_timeout(Duration::from_millis(20));
     }
     assert!(
-        began.elapsed() < PATIENCE,
+        began.elapsed() < TIMEOUT,
         "still taking bytes after {dripped}"
     );
     assert_eq!(body.answer().unwrap().status, 408);
@@ -144,9 +144,9 @@ fn who_drips_is_hung_up_on() {
 }
 
 #[test]
-fn connections_have_a_bound_and_a_place_is_free_again() {
+fn connections_are_limited_and_closing_one_frees_a_slot() {
     let daemon = Daemon::with(&["http.limits.connections=3"]);
-    // Those that wait for a request would make place; sockets are at work.
+    // Idle connections would be closed; WebSocket connections are busy.
     let open = |n: usize| {
         let name = n.to_string();
         let headers = [("X-Client-Type", "test"), ("X-Host-ID", name.as_str())];
@@ -168,13 +168,13 @@ fn connections_have_a_bound_and_a_place_is_free_again() {
             assert!(refused >= 1);
             break;
         }
-        assert!(began.elapsed() < PATIENCE);
+        assert!(began.elapsed() < TIMEOUT);
     }
 }
 
-/// A hundred clients that each send as much as one may must not fill the memory.
+/// A hundred clients that each send the maximum must not exhaust the memory.
 #[test]
-fn what_arrives_at_one_time_has_a_bound() {
+fn the_memory_of_incoming_messages_is_limited() {
     let daemon = Daemon::with(&["http.limits.incoming_bytes=6MiB"]);
     let queues = || get(&daemon, "/api/status").json()["Queues"].clone();
     let open = |name| {
@@ -185,7 +185,7 @@ fn what_arrives_at_one_time_has_a_bound() {
     // The first fragment of a message.
     let mut first = open("first");
     first.send_frame(TEXT, &block);
-    until("it is counted", || {
+    until("the fragment is counted", || {
         queues()["IncomingBytes"].as_u64() >= Some(4 << 20)
     });
     let mut second = open("second");
@@ -199,22 +199,22 @@ fn what_arrives_at_one_time_has_a_bound() {
     body.send(&block);
     assert_eq!(body.answer().unwrap().status, 503);
     assert_eq!(queues()["IncomingRefused"], 2);
-    // What has been worked through is given back.
+    // Memory of processed messages is returned.
     first.send_frame(0x80, b" ");
-    until("it is given back", || queues()["IncomingBytes"] == 0);
+    until("the memory is released", || queues()["IncomingBytes"] == 0);
     second = open("second");
     second.send_frame(TEXT, &block);
-    until("there is room again", || {
+    until("the daemon accepts messages again", || {
         queues()["IncomingBytes"].as_u64() >= Some(4 << 20)
     });
     drop(second);
-    until("it is given back", || queues()["IncomingBytes"] == 0);
+    until("the memory is released", || queues()["IncomingBytes"] == 0);
 }
 
 #[test]
-fn requests_hidden_in_others_are_not_served() {
+fn requests_smuggled_in_others_are_not_served() {
     let daemon = Daemon::start();
-    // What would be a request of its own if the one before ended where it must not.
+    // This would be a separate request if the one before ended too early.
     let hidden = "DELETE /nothing HTTP/1.1\r\nHost: x\r\n\r\n";
     let post = "POST /api/topology HTTP/1.1\r\nHost: x\r\n";
     let chunked = format!("{post}Transfer-Encoding: chunked\r\n\r\n");
@@ -260,7 +260,7 @@ fn requests_hidden_in_others_are_not_served() {
             format!("{chunked}ffffffffffffffffff\r\n{{}}\r\n0\r\n\r\n{hidden}"),
         ),
         (
-            "a chunk that goes on",
+            "a chunk that is longer than its size",
             format!("{chunked}2\r\n{{}}x\r\n0\r\n\r\n{hidden}"),
         ),
         (
@@ -303,8 +303,8 @@ fn requests_hidden_in_others_are_not_served() {
         while let Some(answer) = connection.answer() {
             statuses.push(answer.status);
         }
-        // One answer for what came first; a 404 or 405 more would be that of the hidden one, which
-        // only a request that ended properly may have behind it.
+        // One response to the first request; a further 404 or 405 would belong to the hidden one, which
+        // may only follow a request that ended properly.
         let is_plain = what == "a bare line feed";
         let most = if is_plain { 2 } else { 1 };
         assert!(statuses.len() <= most, "{what}: {statuses:?}");
@@ -317,7 +317,7 @@ fn requests_hidden_in_others_are_not_served() {
 }
 
 #[test]
-fn tricks_with_paths_reach_nothing() {
+fn malformed_paths_reach_no_handler() {
     let daemon = Daemon::with(&[
         "auth.basic.users={ann: one}",
         "analyzer.auth.api.backend=basic",
@@ -350,7 +350,7 @@ fn tricks_with_paths_reach_nothing() {
         "*",
     ] {
         let answer = get(&daemon, path);
-        // A redirect to the clean path asks for credentials there.
+        // The target of the redirect requires credentials.
         assert!(
             matches!(answer.status, 301 | 400 | 401 | 404 | 405),
             "{path}: {} {}",
@@ -363,7 +363,7 @@ fn tricks_with_paths_reach_nothing() {
 }
 
 #[test]
-fn credentials_of_any_form_and_length_are_refused() {
+fn malformed_credentials_of_any_length_are_rejected() {
     let daemon = Daemon::with(&[
         "auth.basic.users={ann: one}",
         "analyzer.auth.api.backend=basic",
@@ -396,18 +396,18 @@ fn credentials_of_any_form_and_length_are_refused() {
     // Two headers: the first one counts.
     let two = b"Authorization: Basic YW5uOm9uZQ==\r\nAuthorization: Basic bad";
     assert_eq!(with(two), 200);
-    // What holds up the check of a password holds up nobody else.
+    // A slow password check does not delay other requests.
     assert_eq!(get(&daemon, "/login").status, 302);
 }
 
-/// Descriptors that the daemon has open.
+/// Returns the number of open descriptors of the daemon.
 fn descriptors(daemon: &Daemon) -> usize {
     let folder = format!("/proc/{}/fd", daemon.id());
     std::fs::read_dir(folder).unwrap().count()
 }
 
 #[test]
-fn refused_clients_leave_nothing_open() {
+fn rejected_clients_leave_no_open_descriptors() {
     let daemon = Daemon::with(&[
         "auth.basic.users={ann: one}",
         "analyzer.auth.api.backend=basic",
@@ -416,8 +416,8 @@ fn refused_clients_leave_nothing_open() {
     for _ in 0..75 {
         let token = ("X-Auth-Token", "YW5uOm9uZQ==");
         let who = ("X-Client-Type", "test");
-        // Without credentials; without a type, which is refused by a close frame; with a protocol
-        // that is none; no upgrade at all. All are gone before they have their answer.
+        // Without credentials; without a type, which is refused by a close frame; with an unknown
+        // protocol; no upgrade at all. All disconnect before they receive the response.
         let headers: [&[(&str, &str)]; 3] = [
             &[who],
             &[token],
@@ -434,9 +434,9 @@ fn refused_clients_leave_nothing_open() {
     });
 }
 
-/// 10 000 with `SKYD_TEST_IDLE=10000`; a limit of open files below twice that is raised.
+/// Runs with 10 000 connections if `SKYD_TEST_IDLE=10000` is set; raises the limit of open files.
 #[test]
-fn idle_connections_hold_up_nobody() {
+fn idle_connections_do_not_block_other_clients() {
     let count = std::env::var("SKYD_TEST_IDLE").map_or(300, |text| text.parse().unwrap());
     let mut limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     limit.current = limit.maximum;
@@ -446,7 +446,7 @@ fn idle_connections_hold_up_nobody() {
     let who = [("X-Client-Type", "test"), ("X-Host-ID", "worker")];
     let mut worker = WebSocket::open(&daemon, "/ws/subscriber", &who);
     let mut idle: Vec<Connection> = (0..count).map(|_| Connection::open(&daemon)).collect();
-    // All places are taken: those that have waited longest make way, no one that is at work.
+    // At the limit, the longest idle connections are closed, and no busy one.
     for _ in 0..20 {
         assert_eq!(get(&daemon, "/api").status, 200);
     }
@@ -461,7 +461,7 @@ fn idle_connections_hold_up_nobody() {
 }
 
 #[test]
-fn a_connection_that_is_kept_for_nothing_is_closed() {
+fn an_idle_connection_is_closed() {
     let daemon = Daemon::with(&["http.limits.header_timeout=0.3"]);
     let mut connection = Connection::open(&daemon);
     connection.send("GET /api HTTP/1.1\r\nHost: x\r\n\r\n");

@@ -1,4 +1,4 @@
-//! WebSocket clients that mean no good, or cannot count.
+//! Malicious and broken WebSocket clients.
 
 use serde_json::json;
 
@@ -15,7 +15,7 @@ const ENDPOINTS: [&str; 4] = [
     "/ws/agent/topology",
 ];
 
-/// JSON of every kind, none of them what any message holds.
+/// JSON of every type, none of which is a valid message.
 const WRONG: [&str; 16] = [
     "null",
     "true",
@@ -53,7 +53,7 @@ const KINDS: [&str; 14] = [
 ];
 
 #[test]
-fn no_type_of_message_takes_what_it_should_not() {
+fn no_message_type_accepts_invalid_objects() {
     let daemon = Daemon::start();
     let deep = "[".repeat(10_000) + &"]".repeat(10_000);
     let nested = r#"{"a":"#.repeat(10_000) + "1" + &"}".repeat(10_000);
@@ -84,14 +84,14 @@ fn no_type_of_message_takes_what_it_should_not() {
         }
         assert_eq!(socket.sync(json!({}))["Status"], 200, "{path}");
     }
-    // The reply may be to an earlier one of the many; what is left is seen once all are read.
-    until("what was added is deleted", || {
+    // The reply may belong to an earlier request; the memory is checked once all are read.
+    until("the added nodes are deleted", || {
         query(&daemon, "G.V().Has('@ID', Within('x', 'deep')).Count()") == json!(0)
     });
 }
 
 #[test]
-fn envelopes_that_are_none_are_dropped() {
+fn invalid_envelopes_are_dropped() {
     let daemon = Daemon::start();
     for path in ENDPOINTS {
         for protocol in ["json", "protobuf"] {
@@ -126,10 +126,10 @@ fn envelopes_that_are_none_are_dropped() {
 }
 
 #[test]
-fn a_flood_of_fragments_is_one_message_or_too_much() {
+fn many_fragments_are_one_message_or_exceed_the_limit() {
     let daemon = Daemon::with(&["http.limits.ws_message_bytes=100000"]);
     let mut socket = WebSocket::open(&daemon, "/ws/publisher", &[WHO]);
-    // Ever so many that hold nothing, with pings between them, then the message.
+    // Many empty fragments with pings between them, then the message.
     socket.send_frame(TEXT, b"");
     for i in 0..20_000 {
         socket.send_frame(0, b"");
@@ -139,7 +139,7 @@ fn a_flood_of_fragments_is_one_message_or_too_much() {
     }
     socket.send_frame(0x80, br#"{"Namespace":"Graph","Type":"SyncRequest"}"#);
     assert_eq!(socket.message()["Type"], "SyncReply");
-    // Ever so many bytes, none of the frames too long by itself.
+    // Too many bytes in total, although no single frame is too long.
     socket.send_frame(TEXT, b"{");
     for _ in 0..200 {
         socket.send_frame(0, &[b' '; 1_000]);
@@ -149,10 +149,10 @@ fn a_flood_of_fragments_is_one_message_or_too_much() {
 }
 
 #[test]
-fn clients_that_are_turned_away_leave_nothing_behind() {
+fn rejected_clients_leave_nothing_behind() {
     let daemon = Daemon::start();
     WebSocket::open(&daemon, "/ws/subscriber", &[WHO]);
-    until("it is gone", || daemon.descriptors() < 40);
+    until("its descriptor is closed", || daemon.descriptors() < 40);
     let before = daemon.descriptors();
     let mut held = Vec::new();
     for i in 0..300 {
@@ -162,7 +162,7 @@ fn clients_that_are_turned_away_leave_nothing_behind() {
             _ => vec![WHO, ("X-Gremlin-Filter", "G.V(")],
         };
         let socket = WebSocket::try_open(&daemon, ENDPOINTS[i % 3], &refused);
-        // Half of them hang up, the others never look at what they are told.
+        // Half of the clients disconnect, the others never read.
         if i % 2 == 0 {
             held.push(socket);
         }
@@ -175,7 +175,7 @@ fn clients_that_are_turned_away_leave_nothing_behind() {
 }
 
 #[test]
-fn one_that_wants_every_namespace_there_is_gets_each_message_once() {
+fn a_subscriber_of_many_namespaces_receives_each_message_once() {
     let daemon = Daemon::start();
     let names: String = (0..1_500)
         .map(|i| format!("&x-websocket-namespace=n{}", i % 900))
@@ -196,14 +196,14 @@ fn one_that_wants_every_namespace_there_is_gets_each_message_once() {
 }
 
 #[test]
-fn requests_without_end_do_not_pile_up() {
+fn endless_requests_do_not_accumulate() {
     let daemon = Daemon::start();
     let mut publisher = WebSocket::open(&daemon, "/ws/publisher", &[WHO]);
     for i in 0..50 {
         publisher.send_graph("NodeAdded", node(&format!("n{i}")));
     }
     publisher.sync(json!({}));
-    // They ask and ask and do not read; each has its own filter.
+    // The clients send requests and do not read; each has another filter.
     let mut asking: Vec<WebSocket> = (0..20)
         .map(|_| WebSocket::open(&daemon, "/ws/subscriber", &[WHO]))
         .collect();
@@ -213,7 +213,7 @@ fn requests_without_end_do_not_pile_up() {
             socket.send_graph("SyncRequest", json!({ "GremlinFilter": filter }));
         }
     }
-    // Others are answered meanwhile.
+    // Other clients are answered in the meantime.
     assert_eq!(query(&daemon, "G.V().Count()"), json!(50));
     publisher.send_graph("NodeAdded", node("last"));
     publisher.sync(json!({}));
@@ -226,7 +226,7 @@ fn requests_without_end_do_not_pile_up() {
 }
 
 #[test]
-fn numbers_at_the_edge_are_kept_or_refused() {
+fn extreme_numbers_are_preserved_or_rejected() {
     let daemon = Daemon::start();
     let mut publisher = WebSocket::open(&daemon, "/ws/publisher", &[WHO]);
     for (id, time, revision) in [

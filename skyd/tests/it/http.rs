@@ -1,4 +1,4 @@
-//! The HTTP interface: routes, errors, formats.
+//! HTTP API: routes, errors, formats.
 
 use std::io::Read;
 
@@ -50,7 +50,7 @@ fn each_kind_of_error_has_its_form() {
 }
 
 #[test]
-fn paths_that_are_nearly_right_are_redirected() {
+fn unclean_paths_are_redirected() {
     let daemon = Daemon::start();
     for (path, location) in [
         ("/api/", "/api"),
@@ -68,7 +68,7 @@ fn paths_that_are_nearly_right_are_redirected() {
 }
 
 #[test]
-fn pages_of_other_servers_may_ask() {
+fn cross_origin_requests_are_allowed() {
     let daemon = Daemon::start();
     let origin = ("Origin", "http://ui.example");
     let answer = request(&daemon, "GET", "/api", &[origin], b"");
@@ -77,12 +77,12 @@ fn pages_of_other_servers_may_ask() {
         get(&daemon, "/api").header("access-control-allow-origin"),
         None
     );
-    let asked = [
+    let preflight = [
         origin,
         ("Access-Control-Request-Method", "PATCH"),
         ("Access-Control-Request-Headers", "x-auth-token"),
     ];
-    let answer = request(&daemon, "OPTIONS", "/api/capture/x", &asked, b"");
+    let answer = request(&daemon, "OPTIONS", "/api/capture/x", &preflight, b"");
     assert_eq!(answer.status, 200);
     assert_eq!(answer.header("access-control-allow-methods"), Some("PATCH"));
     assert_eq!(
@@ -93,7 +93,7 @@ fn pages_of_other_servers_may_ask() {
 }
 
 #[test]
-fn large_answers_are_compressed_for_those_who_ask() {
+fn large_responses_are_compressed_if_the_client_accepts_it() {
     let daemon = Daemon::start();
     fill(&daemon, 2_000);
     let plain = get(&daemon, "/api/topology");
@@ -118,7 +118,7 @@ fn large_answers_are_compressed_for_those_who_ask() {
     }
 }
 
-/// Publishes nodes `n0` … with some metadata.
+/// Publishes the nodes `n0`, `n1`, … with some metadata.
 pub(crate) fn fill(daemon: &Daemon, count: usize) {
     let mut publisher = WebSocket::open(daemon, "/ws/publisher", &[("X-Client-Type", "test")]);
     for i in 0..count {
@@ -138,10 +138,10 @@ pub(crate) fn node(id: &str) -> serde_json::Value {
 }
 
 #[test]
-fn queries_are_answered_in_the_format_asked_for() {
+fn queries_are_answered_in_the_accepted_format() {
     let daemon = Daemon::start();
     fill(&daemon, 300);
-    let asked = |gremlin: &str, accept: &str| {
+    let query_as = |gremlin: &str, accept: &str| {
         let body = json!({ "GremlinQuery": gremlin }).to_string();
         request(
             &daemon,
@@ -151,33 +151,36 @@ fn queries_are_answered_in_the_format_asked_for() {
             body.as_bytes(),
         )
     };
-    let answer = asked("G.V().Count()", "*/*");
+    let answer = query_as("G.V().Count()", "*/*");
     assert_eq!(answer.text(), "300\n");
     assert_eq!(
         answer.header("content-type"),
         Some("application/json; charset=UTF-8")
     );
     assert_eq!(answer.header("content-length"), Some("4"));
-    let nodes = asked("G.V()", "application/json");
+    let nodes = query_as("G.V()", "application/json");
     assert_eq!(nodes.json().as_array().unwrap().len(), 300);
     assert_eq!(
         nodes.header("transfer-encoding"),
         Some("chunked"),
         "sent while it is made"
     );
-    assert_eq!(asked("G.V('n7')", "").json()[0]["Metadata"]["Name"], "n7");
     assert_eq!(
-        asked("G.V('n7').SubGraph()", "").json()[0]["Edges"],
+        query_as("G.V('n7')", "").json()[0]["Metadata"]["Name"],
+        "n7"
+    );
+    assert_eq!(
+        query_as("G.V('n7').SubGraph()", "").json()[0]["Edges"],
         json!(null)
     );
-    let answer = asked("G.V('n7').SubGraph()", "text/vnd.graphviz");
+    let answer = query_as("G.V('n7').SubGraph()", "text/vnd.graphviz");
     assert_eq!(
         answer.header("content-type"),
         Some("text/vnd.graphviz; charset=UTF-8")
     );
     assert!(answer.text().starts_with("digraph g {\n"));
     for accept in ["text/vnd.graphviz", "application/vnd.tcpdump.pcap"] {
-        let answer = asked("G.V().Count()", accept);
+        let answer = query_as("G.V().Count()", accept);
         assert_eq!(answer.status, 406);
         assert!(
             answer
@@ -186,16 +189,16 @@ fn queries_are_answered_in_the_format_asked_for() {
             "{answer:?}"
         );
     }
-    let answer = asked("G.V(.Has('Name', 'x')", "");
+    let answer = query_as("G.V(.Has('Name', 'x')", "");
     assert_eq!(answer.status, 400);
     assert!(answer.text().contains("column 5"), "{}", answer.text());
 }
 
 #[test]
-fn a_query_is_explained_when_asked() {
+fn a_query_is_explained_on_request() {
     let daemon = Daemon::start();
     fill(&daemon, 300);
-    let asked = |body: serde_json::Value| {
+    let explain = |body: serde_json::Value| {
         let dot = [("Accept", "text/vnd.graphviz")];
         request(
             &daemon,
@@ -206,7 +209,7 @@ fn a_query_is_explained_when_asked() {
         )
     };
     let query = "G.V().Has('Type', 'device').Limit(7).Values('Name')";
-    let answer = asked(json!({ "GremlinQuery": query, "Explain": true }));
+    let answer = explain(json!({ "GremlinQuery": query, "Explain": true }));
     assert_eq!(answer.status, 200);
     assert_eq!(
         answer.header("content-type"),
@@ -234,12 +237,12 @@ fn a_query_is_explained_when_asked() {
 
     assert!(source["Microseconds"].is_u64(), "{source}");
 
-    let answer = asked(json!({ "GremlinQuery": "G.V(", "Explain": true }));
+    let answer = explain(json!({ "GremlinQuery": "G.V(", "Explain": true }));
     assert_eq!(
         (answer.status, &answer.text()[..14]),
         (400, "Expected right")
     );
-    let answer = asked(json!({ "GremlinQuery": "G.V('x')", "Explain": true })).json();
+    let answer = explain(json!({ "GremlinQuery": "G.V('x')", "Explain": true })).json();
     assert!(
         answer["Error"]
             .as_str()
@@ -251,7 +254,7 @@ fn a_query_is_explained_when_asked() {
 }
 
 #[test]
-fn bodies_are_read_as_loosely_as_the_original_reads_them() {
+fn bodies_are_parsed_as_leniently_as_in_the_original() {
     let daemon = Daemon::start();
     for (body, status, text) in [
         ("", 204, ""),
@@ -284,7 +287,7 @@ fn bodies_are_read_as_loosely_as_the_original_reads_them() {
 }
 
 #[test]
-fn one_connection_serves_many_requests_also_sent_ahead() {
+fn one_connection_serves_many_requests_including_pipelined_ones() {
     let daemon = Daemon::start();
     let mut connection = Connection::open(&daemon);
     for _ in 0..3 {
@@ -306,14 +309,14 @@ fn one_connection_serves_many_requests_also_sent_ahead() {
 }
 
 #[test]
-fn the_status_shows_who_is_connected_and_what_was_lost() {
+fn the_status_shows_clients_and_lost_messages() {
     let daemon = Daemon::start();
-    let said = [
+    let headers = [
         ("X-Client-Type", "test"),
         ("X-Host-ID", "p-1"),
         ("X-Client-Protocol", "json"),
     ];
-    let mut publisher = WebSocket::open(&daemon, "/ws/publisher", &said);
+    let mut publisher = WebSocket::open(&daemon, "/ws/publisher", &headers);
     publisher.send("no message at all");
     publisher.sync(json!({}));
     let status = get(&daemon, "/api/status").json();
@@ -328,13 +331,13 @@ fn the_status_shows_who_is_connected_and_what_was_lost() {
     assert_eq!(status["Captures"], json!({"IsMaster": true}));
     assert_eq!(status.get("BackendsReplacedByLocal"), None);
     drop(publisher);
-    until("the publisher is gone", || {
+    until("the publisher is disconnected", || {
         get(&daemon, "/api/status").json()["Publishers"] == json!({})
     });
 }
 
 #[test]
-fn a_backend_that_is_not_there_is_replaced_and_shown() {
+fn an_unavailable_backend_is_replaced_and_shown() {
     let daemon = Daemon::with(&[
         "analyzer.flow.backend=mine",
         "storage.mine.driver=elasticsearch",
@@ -348,7 +351,7 @@ fn a_backend_that_is_not_there_is_replaced_and_shown() {
     assert!(
         daemon
             .log()
-            .contains("elasticsearch is not supported yet, local is used instead")
+            .contains("the backend elasticsearch is not supported yet, using local instead")
     );
     assert_eq!(query(&daemon, "G.V().Count()"), 0);
 }

@@ -1,4 +1,4 @@
-//! Agents: their flows over WebSocket and UDP, and their part of the graph.
+//! Agents: flows over WebSocket and UDP, and their part of the graph.
 
 use std::net::UdpSocket;
 
@@ -23,11 +23,11 @@ fn listener(daemon: &Daemon) -> WebSocket {
 }
 
 fn agent(daemon: &Daemon, name: &str) -> WebSocket {
-    let goes = ("X-Persistence-Policy", "DeleteOnDisconnect");
+    let policy = ("X-Persistence-Policy", "DeleteOnDisconnect");
     WebSocket::open(
         daemon,
         "/ws/agent/topology",
-        &[WHO, ("X-Host-ID", name), goes],
+        &[WHO, ("X-Host-ID", name), policy],
     )
 }
 
@@ -52,7 +52,7 @@ fn message(flows: Vec<Flow>) -> Vec<u8> {
     FlowMessage { flows, stats: None }.encode_to_vec()
 }
 
-/// So many flows that they are sent on at once.
+/// Number of flows that fills a batch, which is then sent immediately.
 fn hundred(first: &str) -> Vec<Flow> {
     let more = (1..100).map(|i| flow(&format!("{first}-{i}")));
     std::iter::once(flow(first)).chain(more).collect()
@@ -63,17 +63,17 @@ fn ingestion(daemon: &Daemon) -> Value {
 }
 
 #[test]
-fn flows_over_websocket_reach_subscribers_queries_and_the_past() {
+fn flows_over_websocket_reach_subscribers_queries_and_the_history() {
     let daemon = Daemon::with(&[OVER_WEBSOCKET]);
     let mut subscriber = listener(&daemon);
     let mut agent = feed(&daemon);
     agent.send_frame(0x80 | BINARY, &message(hundred("f")));
-    let told = subscriber.message();
+    let received = subscriber.message();
     assert_eq!(
-        (&told["Namespace"], &told["Type"]),
+        (&received["Namespace"], &received["Type"]),
         (&json!("flow"), &json!("store"))
     );
-    let flows = told["Obj"].as_array().unwrap();
+    let flows = received["Obj"].as_array().unwrap();
     assert_eq!(flows.len(), 100);
     assert_eq!(flows[0]["UUID"], "f");
     assert_eq!(flows[0]["Network"]["A"], "10.0.0.1");
@@ -85,9 +85,9 @@ fn flows_over_websocket_reach_subscribers_queries_and_the_past() {
         stats: Some(stats),
     };
     agent.send_frame(0x80 | BINARY, &stats.encode_to_vec());
-    let told = subscriber.message();
+    let received = subscriber.message();
     assert_eq!(
-        (&told["Namespace"], &told["Obj"]["PacketsReceived"]),
+        (&received["Namespace"], &received["Obj"]["PacketsReceived"]),
         (&json!("stats"), &json!(9))
     );
     assert_eq!(query(&daemon, "G.Flows().Count()"), json!(100));
@@ -100,7 +100,7 @@ fn flows_over_websocket_reach_subscribers_queries_and_the_past() {
     assert_eq!(query(&daemon, "G.Flows().Limit(7).Count()"), json!(7));
     let past = query(&daemon, "G.At(1600000000500, 10).Flows().Count()");
     assert_eq!(past, json!(100));
-    // A flow that is told again takes the place of what was known of it.
+    // A flow that is reported again replaces its earlier record.
     let mut again = flow("f");
     again.last += 5_000;
     agent.send_frame(0x80 | BINARY, &message(vec![again]));
@@ -121,7 +121,7 @@ fn flows_over_websocket_reach_subscribers_queries_and_the_past() {
 }
 
 #[test]
-fn flows_of_agents_are_found_on_the_nodes_they_name() {
+fn flows_of_agents_are_found_on_their_nodes() {
     let daemon = Daemon::with(&[OVER_WEBSOCKET]);
     let mut agent = agent(&daemon, "ag-1");
     let mut interface = node("if1");
@@ -141,7 +141,7 @@ fn flows_of_agents_are_found_on_the_nodes_they_name() {
 }
 
 #[test]
-fn flows_come_as_datagrams_by_default() {
+fn flows_are_received_as_datagrams_by_default() {
     let daemon = Daemon::start();
     let answer = WebSocket::try_open(&daemon, "/ws/agent/flow", &[WHO])
         .err()
@@ -162,14 +162,14 @@ fn flows_come_as_datagrams_by_default() {
     for flow in hundred("u") {
         send(&message(vec![flow]));
     }
-    let told = subscriber.message();
-    assert_eq!(told["Obj"].as_array().unwrap().len(), 100);
+    let received = subscriber.message();
+    assert_eq!(received["Obj"].as_array().unwrap().len(), 100);
     let status = ingestion(&daemon);
     assert_eq!(
         (&status["Transport"], &status["DroppedByKernel"]),
         (&json!("udp"), &json!(0))
     );
-    // The empty one is a message with nothing in it.
+    // The empty datagram is a message without flows.
     assert_eq!(
         (&status["Messages"], &status["Refused"]),
         (&json!(101), &json!(4))
@@ -179,7 +179,7 @@ fn flows_come_as_datagrams_by_default() {
 
 /// Datagrams carry no credentials.
 #[test]
-fn where_the_interface_is_closed_only_this_machine_sends_flows() {
+fn only_the_local_host_may_send_datagrams_if_authentication_is_enabled() {
     let daemon = Daemon::with(&[
         "analyzer.listen=0.0.0.0:0",
         "auth.mine.type=basic",
@@ -192,7 +192,7 @@ fn where_the_interface_is_closed_only_this_machine_sends_flows() {
         let answer = crate::client::request(&daemon, "GET", "/api/status", &basic, b"");
         answer.json()
     };
-    // Nothing is sent: only the way to an address is looked up.
+    // Connecting a UDP socket sends nothing; it only selects the local address.
     let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
     let own = socket
         .connect("192.0.2.1:9")
@@ -205,16 +205,18 @@ fn where_the_interface_is_closed_only_this_machine_sends_flows() {
     };
     if let Ok(own) = own {
         from(own.ip());
-        until("it is dropped", || {
+        until("the datagram is dropped", || {
             status()["Queues"]["MessagesDropped"] == 1
         });
     }
     from([127, 0, 0, 1].into());
-    until("it is taken", || status()["FlowIngestion"]["Flows"] == 1);
+    until("the datagram is accepted", || {
+        status()["FlowIngestion"]["Flows"] == 1
+    });
 }
 
 #[test]
-fn a_port_that_is_taken_leaves_the_rest_to_work() {
+fn an_occupied_udp_port_does_not_affect_the_rest() {
     let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
     let listen = format!("analyzer.listen={}", taken.local_addr().unwrap());
     let daemon = Daemon::with(&[&listen]);
@@ -224,19 +226,19 @@ fn a_port_that_is_taken_leaves_the_rest_to_work() {
 }
 
 #[test]
-fn what_the_batcher_cannot_take_is_dropped_and_counted() {
+fn flows_beyond_the_batch_queue_are_dropped_and_counted() {
     let daemon = Daemon::with(&[OVER_WEBSOCKET, "analyzer.flow.max_buffer_size=30"]);
     feed(&daemon).send_frame(0x80 | BINARY, &message(hundred("f")));
     let dropped = || get(&daemon, "/api/status").json()["Queues"]["FlowsDropped"].clone();
     until("some are dropped", || dropped() == json!(70));
-    until("the others are there", || {
+    until("the other flows are stored", || {
         query(&daemon, "G.Flows().Count()") == json!(30)
     });
 }
 
-/// A flow as large as its queue is small: what one that does not read leaves behind is soon full.
+/// Returns a large flow, which soon fills the small queue of a client that does not read.
 #[test]
-fn one_that_stops_reading_takes_nothing_from_the_others() {
+fn a_client_that_stops_reading_does_not_affect_the_others() {
     let daemon = Daemon::with(&[OVER_WEBSOCKET, "http.limits.ws_queue_bytes=1MiB"]);
     let mut others: Vec<WebSocket> = (0..5).map(|_| listener(&daemon)).collect();
     let frozen = listener(&daemon);
@@ -262,19 +264,19 @@ fn one_that_stops_reading_takes_nothing_from_the_others() {
         agent.send_frame(0x80 | BINARY, &message.encode_to_vec());
     }
     for reader in readers {
-        assert!(reader.join().unwrap(), "every message came, in order");
+        assert!(reader.join().unwrap(), "every message arrived, in order");
     }
-    until("it is cut off and counted", || {
+    until("the client is disconnected and counted", || {
         get(&daemon, "/api/status").json()["Queues"]["FlowSubscribersCutOff"] == 1
     });
     drop(frozen);
 }
 
-/// More than a socket's buffers hold.
+/// More bytes than the buffers of a socket hold.
 const MESSAGES: i64 = 3_000;
 
 #[test]
-fn hostile_feeds_hurt_nobody() {
+fn hostile_feeds_do_not_affect_the_daemon() {
     let daemon = Daemon::with(&[OVER_WEBSOCKET]);
     let mut agent = feed(&daemon);
     let mut odd = flow("odd");
@@ -303,13 +305,13 @@ fn hostile_feeds_hurt_nobody() {
         0x80 | BINARY,
         &message(unnamed.chain([odd, both]).collect()),
     );
-    // Not protobuf, broken, text, and a million flows of two bytes each.
+    // Not protobuf, truncated, text, and a million flows of two bytes each.
     for junk in [&b"\xff\xff\xff"[..], b"", b"{}", b"\x0a\x05abc"] {
         agent.send_frame(0x80 | BINARY, junk);
     }
     agent.send_frame(0x80 | BINARY, &b"\x0a\x00".repeat(1 << 20));
     agent.send_frame(0x81, &message(vec![flow("in a text frame")]));
-    until("the last is there", || {
+    until("the last flow is stored", || {
         query(&daemon, "G.Flows().Has('UUID', 'in a text frame').Count()") == json!(1)
     });
     for gremlin in [
@@ -329,14 +331,14 @@ fn hostile_feeds_hurt_nobody() {
     }
     let refused = ingestion(&daemon)["Refused"].as_u64().unwrap();
     assert_eq!(refused, 4, "three that are none, one that is too much");
-    // A message beyond all bounds ends its connection.
+    // A message above the limit ends its connection.
     agent.send_frame(0x80 | BINARY, &vec![0; (16 << 20) + 1]);
     assert_eq!(agent.closed().0, Some(1009));
     assert_eq!(get(&daemon, "/api").status, 200);
 }
 
 #[test]
-fn an_agent_writes_as_it_says_and_takes_its_own_with_it() {
+fn an_agent_writes_its_elements_and_they_are_deleted_with_it() {
     let daemon = Daemon::with(&["host_id=here"]);
     let mut subscriber = WebSocket::open(&daemon, "/ws/subscriber", &[WHO]);
     let mut agent = agent(&daemon, "ag-1");
@@ -347,9 +349,9 @@ fn an_agent_writes_as_it_says_and_takes_its_own_with_it() {
     };
     let nodes = json!({"Nodes": [of("own", "agent.ag-1"), of("of-a-publisher", "tool.x")]});
     agent.send_graph("Sync", nodes);
-    // No schema, no origin.
+    // Without schema and origin.
     agent.send_graph("NodeAdded", json!({"ID": "bare", "Metadata": {}}));
-    // In the name of the probes of this very host.
+    // With the origin of the probes of this host.
     agent.send_graph("NodeAdded", of("false", "agent.here"));
     agent.send_graph(
         "Sync",
@@ -374,7 +376,7 @@ fn an_agent_writes_as_it_says_and_takes_its_own_with_it() {
 }
 
 #[test]
-fn the_agent_of_this_host_is_welcome_where_nobody_else_watches_it() {
+fn the_agent_of_this_host_is_accepted_if_no_probe_runs_here() {
     let daemon = Daemon::with(&["host_id=here"]);
     let mut agent = agent(&daemon, "here");
     let mut interface = node("if1");
@@ -384,7 +386,7 @@ fn the_agent_of_this_host_is_welcome_where_nobody_else_watches_it() {
     interface["Metadata"]["TID"] = json!("t");
     agent.send_graph("NodeAdded", interface);
     agent.sync(json!({}));
-    // Its captures are its own: this daemon opens none.
+    // The agent runs its captures itself: this daemon opens none.
     let body = json!({"GremlinQuery": "G.V('if1')"}).to_string();
     assert_eq!(
         crate::client::post(&daemon, "/api/capture", &body).status,
@@ -396,7 +398,7 @@ fn the_agent_of_this_host_is_welcome_where_nobody_else_watches_it() {
     }
     other.sync(json!({}));
     assert_eq!(query(&daemon, "G.V().HasKey('Captures')"), json!([]));
-    // As a publisher nobody may be it.
+    // A publisher must not use that origin.
     let headers = [WHO, ("X-Host-ID", "here")];
     let mut socket = WebSocket::try_open(&daemon, "/ws/publisher", &headers).unwrap();
     assert_eq!(socket.frame().unwrap().opcode, CLOSE);

@@ -1,4 +1,4 @@
-//! The backend `keystone`, against a server that speaks what Keystone's interface documents.
+//! The backend `keystone`, against a server that implements the documented API of Keystone.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::client::{Answer, get, post, request};
 use crate::daemon::Daemon;
 
-/// An identity service with the user `ann`, whose password is `one` and whose token is `t/1`.
+/// Identity service with the user `ann`, whose password is `one` and whose token is `t/1`.
 fn service() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -58,7 +58,7 @@ fn answer(mut stream: TcpStream) {
             "other" => (200, "", v3("other")),
             "odd" => (200, "", json!([1])),
             "ill" => (500, "", json!({"error": {"message": "t/1 hunter2"}})),
-            // Never answered.
+            // This request is never answered.
             "slow" => return drop(stream.read(&mut [0])),
             _ => (404, "", json!({})),
         },
@@ -122,7 +122,7 @@ fn with(daemon: &Daemon, token: &str) -> Answer {
 }
 
 #[test]
-fn both_versions_give_tokens_and_check_them() {
+fn both_versions_issue_and_check_tokens() {
     let place = service();
     for (suffix, domain) in [
         ("", "Default"),
@@ -137,7 +137,7 @@ fn both_versions_give_tokens_and_check_them() {
         assert_eq!(answer.json()["Token"], "t/1");
         assert_eq!(answer.all("set-cookie").len(), 2);
         assert_eq!(with(&daemon, "t/1").status, 200);
-        // A guest's role: looking only.
+        // The role `guest` can only read.
         let create = request(
             &daemon,
             "POST",
@@ -154,7 +154,7 @@ fn both_versions_give_tokens_and_check_them() {
             (answer.status, answer.text().as_str()),
             (401, "Wrong credentials")
         );
-        assert_eq!(with(&daemon, "nobody's").status, 401);
+        assert_eq!(with(&daemon, "unknown").status, 401);
         assert_eq!(get(&daemon, "/api").status, 401);
         let answer = with(&daemon, "other");
         assert_eq!(answer.status, 401);
@@ -168,9 +168,9 @@ fn both_versions_give_tokens_and_check_them() {
 }
 
 #[test]
-fn a_service_that_is_not_well_lets_nobody_in() {
+fn a_failing_service_rejects_all_logins() {
     let daemon = daemon(&format!("http://{}", service()), "Default");
-    for (token, told) in [
+    for (token, message) in [
         ("ill", "Keystone answered with status 500"),
         ("odd", "the token belongs to another project or domain"),
         ("slow", "Keystone did not answer in time"),
@@ -178,15 +178,15 @@ fn a_service_that_is_not_well_lets_nobody_in() {
         let answer = with(&daemon, token);
         assert_eq!(
             (answer.status, answer.text().as_str()),
-            (401, told),
+            (401, message),
             "{token}"
         );
     }
-    let nobody = TcpListener::bind("127.0.0.1:0")
+    let closed = TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
         .unwrap();
-    let daemon = self::daemon(&format!("http://{nobody}"), "Default");
+    let daemon = self::daemon(&format!("http://{closed}"), "Default");
     let answer = with(&daemon, "t/1");
     assert_eq!(
         (answer.status, answer.text().as_str()),

@@ -1,11 +1,11 @@
-//! Checks that modules of the daemon import only modules of lower floors.
+//! Checks that modules of the daemon import only modules of lower layers.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Top-level modules from the bottom up. A module may import itself and all lower floors.
-const FLOORS: &[&[&str]] = &[
+/// Top-level modules from the lowest layer up. A module may import itself and all lower layers.
+const LAYERS: &[&[&str]] = &[
     &["config"],
     &[
         "clients",
@@ -41,15 +41,15 @@ const FLOORS: &[&[&str]] = &[
     &["main"],
 ];
 
-/// Pairs of modules on one floor that import each other: a type and its encoder.
+/// Pairs of modules in one layer that import each other: a type and its encoder.
 const KNOTS: &[(&str, &str)] = &[("compress", "response")];
 
-fn floor_of(module: &str) -> Option<usize> {
-    FLOORS.iter().position(|floor| floor.contains(&module))
+fn layer_of(module: &str) -> Option<usize> {
+    LAYERS.iter().position(|layer| layer.contains(&module))
 }
 
 fn may_import(from: &str, to: &str) -> bool {
-    let (Some(importer), Some(imported)) = (floor_of(from), floor_of(to)) else {
+    let (Some(importer), Some(imported)) = (layer_of(from), layer_of(to)) else {
         return false;
     };
     from == to
@@ -70,8 +70,8 @@ fn rust_files(folder: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// Returns the top-level modules that a source text names after `crate::`, comments and the unit
-/// tests at its end left out.
+/// Returns the top-level modules that a source text names after `crate::`, except in comments and
+/// in the unit tests at its end.
 fn imports(source: &str) -> BTreeSet<String> {
     let code = source.split("#[cfg(test)]\nmod tests").next().unwrap();
     let code: String = code
@@ -116,7 +116,7 @@ fn first_segment(path: &str) -> String {
 }
 
 #[test]
-fn modules_import_only_lower_floors() {
+fn modules_import_only_lower_layers() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
     rust_files(&root, &mut files);
@@ -125,13 +125,13 @@ fn modules_import_only_lower_floors() {
         let inside = file.strip_prefix(&root).unwrap();
         let top = inside.iter().next().unwrap().to_str().unwrap();
         let top = top.trim_end_matches(".rs");
-        // The library half of the package: it only declares `config`.
+        // The library half of the package only declares `config`.
         if top == "lib" {
             continue;
         }
         assert!(
-            floor_of(top).is_some(),
-            "module `{top}` is on no floor: add it to FLOORS"
+            layer_of(top).is_some(),
+            "module `{top}` is in no layer: add it to LAYERS"
         );
         seen.insert(top.to_owned());
         for import in imports(&fs::read_to_string(&file).unwrap()) {
@@ -142,7 +142,7 @@ fn modules_import_only_lower_floors() {
         }
     }
     assert!(checked > 100, "found only {checked} imports");
-    let unknown: Vec<_> = FLOORS
+    let unknown: Vec<_> = LAYERS
         .iter()
         .copied()
         .flatten()
@@ -151,13 +151,13 @@ fn modules_import_only_lower_floors() {
     assert!(unknown.is_empty(), "no such modules: {unknown:?}");
     assert!(
         wrong.is_empty(),
-        "imports of modules that are not on a lower floor:\n{}",
+        "imports of modules that are not in a lower layer:\n{}",
         wrong.join("\n")
     );
 }
 
 #[test]
-fn imports_and_floors_are_recognized() {
+fn imports_and_layers_are_recognized() {
     assert!(may_import("routes", "app") && !may_import("app", "routes"));
     assert!(may_import("compress", "response") && !may_import("routes", "ws"));
     assert_eq!(

@@ -1,4 +1,4 @@
-//! The daemon as a process, spoken to over raw sockets.
+//! Integration tests: the daemon as a process, over raw sockets.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![expect(clippy::disallowed_methods, reason = "a daemon runs by the real clock")]

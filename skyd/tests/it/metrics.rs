@@ -1,4 +1,4 @@
-//! `/metrics`: the format, the help texts, and values that follow the activity.
+//! Tests of `/metrics`: the format, the help texts, and values that follow the activity.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use crate::client::{WebSocket, get, request};
 use crate::daemon::Daemon;
 use crate::http::fill;
 
-/// Returns all samples by their names with labels; every line must be valid in the format.
+/// Returns all samples by name and labels; panics if a line is invalid.
 fn scrape(daemon: &Daemon) -> BTreeMap<String, f64> {
     let answer = get(daemon, "/metrics");
     assert_eq!(answer.status, 200);
@@ -42,7 +42,7 @@ fn scrape(daemon: &Daemon) -> BTreeMap<String, f64> {
     samples
 }
 
-/// Prometheus shows a help text without the others: it must be understandable alone.
+/// Checks that a help text is understandable alone, because Prometheus shows it without the others.
 fn check_help(help: &str) {
     assert!(help.ends_with('.'), "{help}");
     let words: Vec<&str> = help

@@ -1,4 +1,4 @@
-//! Capture files handed in: what becomes of them, and what they may cost.
+//! Uploads of capture files: their flows, errors and limits.
 
 use std::io::Write;
 
@@ -9,7 +9,7 @@ use skylib::time::Timestamp;
 use crate::client::{Answer, Connection, get, query, request};
 use crate::daemon::{Daemon, until};
 
-/// A DNS question of a host, a second after the one of the host before.
+/// Returns the DNS query of a host, one second after that of the previous host.
 fn question(host: u8) -> (Timestamp, Vec<u8>) {
     let mut data = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0, 0x45, 0, 0, 40];
     data.extend([0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, host, 10, 0, 1, 1]);
@@ -43,8 +43,8 @@ pub(crate) fn upload(daemon: &Daemon, file: &[u8]) -> Answer {
     request(daemon, "POST", "/api/pcap", &[], file)
 }
 
-/// How many DNS flows there were about the time of the trace.
-fn found(daemon: &Daemon) -> serde_json::Value {
+/// Returns the number of DNS flows at the time of the trace.
+fn dns_flows(daemon: &Daemon) -> serde_json::Value {
     query(
         daemon,
         "G.At(1454659530, 60).Flows().Has('Application', 'DNS').Count()",
@@ -52,7 +52,7 @@ fn found(daemon: &Daemon) -> serde_json::Value {
 }
 
 #[test]
-fn files_of_every_kind_become_flows_at_their_time() {
+fn files_of_every_format_become_flows_at_their_time() {
     let plain = trace(3);
     let gzip = {
         let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
@@ -74,7 +74,7 @@ fn files_of_every_kind_become_flows_at_their_time() {
             answer.header("content-type"),
             Some("application/json; charset=UTF-8")
         );
-        assert_eq!(found(&daemon), 3, "{what}");
+        assert_eq!(dns_flows(&daemon), 3, "{what}");
         assert_eq!(
             query(&daemon, "G.Flows().Count()"),
             0,
@@ -84,7 +84,7 @@ fn files_of_every_kind_become_flows_at_their_time() {
 }
 
 #[test]
-fn without_a_store_flows_are_among_the_present_ones() {
+fn without_a_store_flows_are_added_to_the_current_ones() {
     let daemon = Daemon::with(&["analyzer.flow.backend=memory"]);
     assert_eq!(upload(&daemon, &trace(3)).status, 202);
     assert_eq!(
@@ -94,7 +94,7 @@ fn without_a_store_flows_are_among_the_present_ones() {
 }
 
 #[test]
-fn a_file_that_is_none_or_damaged_is_refused_with_the_place() {
+fn an_invalid_or_damaged_file_is_rejected_with_the_position() {
     let daemon = Daemon::start();
     let mut damaged = trace(3);
     damaged[94 + 8..94 + 12].fill(0xff);
@@ -122,17 +122,21 @@ fn a_file_that_is_none_or_damaged_is_refused_with_the_place() {
         );
         assert!(answer.text().starts_with(wanted), "{}", answer.text());
     }
-    assert_eq!(found(&daemon), 1, "what came before the damage counts");
+    assert_eq!(
+        dns_flows(&daemon),
+        1,
+        "packets before the damage are counted"
+    );
     let cut = trace(5);
     assert_eq!(
         upload(&daemon, &cut[..cut.len() - 1]).status,
         202,
-        "one still being written"
+        "a file that is still being written"
     );
-    assert_eq!(found(&daemon), 4);
+    assert_eq!(dns_flows(&daemon), 4);
 }
 
-/// Kilobytes that the daemon has had in memory at most.
+/// Returns the peak resident memory of the daemon in kilobytes.
 fn peak_kilobytes(daemon: &Daemon) -> u64 {
     let path = format!("/proc/{}/status", daemon.id());
     let status = std::fs::read_to_string(path).unwrap();
@@ -144,7 +148,7 @@ fn peak_kilobytes(daemon: &Daemon) -> u64 {
 }
 
 #[test]
-fn a_large_file_takes_no_memory() {
+fn a_large_file_needs_little_memory() {
     let daemon = Daemon::start();
     assert_eq!(upload(&daemon, &trace(3)).status, 202);
     let before = peak_kilobytes(&daemon);
@@ -178,7 +182,7 @@ fn a_large_file_takes_no_memory() {
 }
 
 #[test]
-fn uploads_are_bounded_in_number_and_length() {
+fn uploads_are_limited_in_number_and_length() {
     let daemon = Daemon::with(&["http.limits.uploads=1", "http.limits.upload_bytes=10000"]);
     let mut first = Connection::open(&daemon);
     first.send("POST /api/pcap HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
@@ -195,14 +199,14 @@ fn uploads_are_bounded_in_number_and_length() {
         answer.text()
     );
     assert_eq!(status("UploadsRefused"), 1);
-    // Other requests are none of its business.
+    // Other requests are not affected.
     assert_eq!(query(&daemon, "G.V().Count()"), 0);
     let file = trace(2);
     first.send(format!("{:x}\r\n", file.len()));
     first.send(&file);
     first.send("\r\n0\r\n\r\n");
     assert_eq!(first.answer().unwrap().status, 202);
-    until("its turn is over", || status("Uploads") == 0);
+    until("the upload slot is released", || status("Uploads") == 0);
     let answer = upload(&daemon, &trace(200));
     assert_eq!(answer.status, 413);
     assert!(
@@ -210,29 +214,31 @@ fn uploads_are_bounded_in_number_and_length() {
         "{}",
         answer.text()
     );
-    until("that one's too", || status("Uploads") == 0);
+    until("the slot of the rejected upload is released", || {
+        status("Uploads") == 0
+    });
 }
 
 #[test]
-fn an_upload_that_is_broken_off_or_drips_gives_its_turn_back() {
+fn an_aborted_or_slow_upload_releases_its_slot() {
     let daemon = Daemon::with(&["http.limits.uploads=1", "http.limits.body_timeout=300ms"]);
     let status = |name: &str| get(&daemon, "/api/status").json()["Queues"][name].clone();
     let file = trace(4);
-    let mut gone = Connection::open(&daemon);
-    gone.send("POST /api/pcap HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n");
-    gone.send(&file);
-    until("its packets are there", || status("Uploads") == 1);
-    drop(gone);
-    until("its turn is over", || status("Uploads") == 0);
-    assert_eq!(found(&daemon), 4, "what came counts");
-    let mut drips = Connection::open(&daemon);
-    drips.send("POST /api/pcap HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n");
-    let answer = drips.answer().unwrap();
+    let mut aborted = Connection::open(&daemon);
+    aborted.send("POST /api/pcap HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n");
+    aborted.send(&file);
+    until("the upload runs", || status("Uploads") == 1);
+    drop(aborted);
+    until("the upload slot is released", || status("Uploads") == 0);
+    assert_eq!(dns_flows(&daemon), 4, "the received packets are counted");
+    let mut slow = Connection::open(&daemon);
+    slow.send("POST /api/pcap HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n");
+    let answer = slow.answer().unwrap();
     assert_eq!(answer.status, 408);
     assert!(
         answer.text().contains("http.limits.body_timeout"),
         "{}",
         answer.text()
     );
-    until("its turn is over", || status("Uploads") == 0);
+    until("the upload slot is released", || status("Uploads") == 0);
 }

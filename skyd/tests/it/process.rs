@@ -1,4 +1,4 @@
-//! Life and death of the process.
+//! Start and end of the process.
 
 use rustix::process::Signal;
 use serde_json::json;
@@ -7,9 +7,9 @@ use crate::client::{Connection, WebSocket, get};
 use crate::daemon::{Daemon, Folder, refused};
 
 #[test]
-fn a_signal_ends_it_in_time_whoever_is_connected() {
+fn a_signal_stops_the_daemon_in_time_with_clients_connected() {
     for signal in [Signal::TERM, Signal::INT] {
-        // Nothing but the signal ends any of these.
+        // Only the signal ends these connections.
         let mut daemon = Daemon::with(&[
             "http.limits.header_timeout=1h",
             "http.limits.body_timeout=1h",
@@ -31,8 +31,8 @@ fn a_signal_ends_it_in_time_whoever_is_connected() {
 }
 
 #[test]
-fn a_bad_setting_ends_the_start_with_its_name_and_what_is_allowed() {
-    for (setting, told) in [
+fn an_invalid_setting_prevents_the_start_and_names_allowed_values() {
+    for (setting, expected) in [
         (
             "flow.update=never",
             "flow.update: \"never\" is not allowed, expected a duration",
@@ -43,7 +43,7 @@ fn a_bad_setting_ends_the_start_with_its_name_and_what_is_allowed() {
         ),
         (
             "analyzer.startup.capture_gremlin",
-            "--set analyzer.startup.capture_gremlin: key=value",
+            "--set analyzer.startup.capture_gremlin: expected key=value",
         ),
         (
             "analyzer.listen=192.0.2.1:1",
@@ -71,7 +71,7 @@ fn a_bad_setting_ends_the_start_with_its_name_and_what_is_allowed() {
         ),
     ] {
         let said = refused("analyzer", &[setting], None);
-        assert!(said.contains(told), "{setting}: {said}");
+        assert!(said.contains(expected), "{setting}: {said}");
     }
     let said = refused("analyzer", &[], Some("analyzer:\n  listen: [1, 2]\n"));
     assert!(
@@ -104,7 +104,7 @@ fn a_bad_setting_ends_the_start_with_its_name_and_what_is_allowed() {
 }
 
 #[test]
-fn what_is_not_there_yet_is_refused_not_ignored() {
+fn unsupported_roles_are_rejected() {
     let said = refused("agent", &[], None);
     assert!(
         said.contains("the agent role is not supported yet"),
@@ -113,7 +113,7 @@ fn what_is_not_there_yet_is_refused_not_ignored() {
 }
 
 #[test]
-fn an_unknown_key_is_one_warning() {
+fn each_unknown_key_logs_one_warning() {
     let daemon = Daemon::with(&["no.such.key=1", "no.such.other=2"]);
     assert_eq!(
         daemon.log().matches("unknown key").count(),
@@ -137,7 +137,7 @@ fn two_daemons_do_not_share_a_data_folder() {
 }
 
 #[test]
-fn a_damaged_store_is_set_aside_and_told() {
+fn a_damaged_store_is_set_aside_and_logged() {
     let folder = Folder::new();
     std::fs::create_dir_all(folder.0.join("store")).unwrap();
     std::fs::write(folder.0.join("store/meta.redb"), "torn").unwrap();

@@ -1,4 +1,4 @@
-//! `/ws/publisher` and `/ws/pubsub`: clients that write the graph.
+//! `/ws/publisher` and `/ws/pubsub`: clients that write to the graph.
 
 use serde_json::json;
 
@@ -13,7 +13,7 @@ fn client(daemon: &Daemon, path: &str, id: &str, more: &[(&str, &str)]) -> WebSo
 }
 
 #[test]
-fn what_is_published_has_its_publishers_origin() {
+fn published_elements_have_the_origin_of_their_publisher() {
     let daemon = Daemon::start();
     let mut publisher = client(&daemon, "/ws/publisher", "p", &[]);
     let mut claims = node("a");
@@ -27,7 +27,7 @@ fn what_is_published_has_its_publishers_origin() {
 }
 
 #[test]
-fn bad_messages_change_nothing_and_hurt_nobody() {
+fn invalid_messages_have_no_effect() {
     let daemon = Daemon::start();
     let mut publisher = client(&daemon, "/ws/publisher", "p", &[]);
     for (kind, object) in [
@@ -61,11 +61,11 @@ fn bad_messages_change_nothing_and_hurt_nobody() {
 }
 
 #[test]
-fn a_publisher_may_take_its_elements_with_it() {
+fn elements_of_a_publisher_may_be_deleted_with_it() {
     let daemon = Daemon::start();
     let mut subscriber = client(&daemon, "/ws/subscriber", "s", &[]);
-    let goes = [("X-Persistence-Policy", "DeleteOnDisconnect")];
-    let mut leaving = client(&daemon, "/ws/publisher", "leaving", &goes);
+    let policy = [("X-Persistence-Policy", "DeleteOnDisconnect")];
+    let mut leaving = client(&daemon, "/ws/publisher", "leaving", &policy);
     let mut staying = client(&daemon, "/ws/publisher", "staying", &[]);
     leaving.send_graph("NodeAdded", node("a"));
     leaving.sync(json!({}));
@@ -79,7 +79,7 @@ fn a_publisher_may_take_its_elements_with_it() {
 }
 
 #[test]
-fn a_pubsub_client_hears_of_all_but_itself() {
+fn a_pubsub_client_receives_all_changes_but_its_own() {
     let daemon = Daemon::start();
     for filter in [
         "",
@@ -97,29 +97,31 @@ fn a_pubsub_client_hears_of_all_but_itself() {
         assert_eq!(one.event(), "NodeDeleted of-one", "{filter:?}");
         one.send_graph("NodeDeleted", node("of-two"));
         assert_eq!(two.event(), "NodeDeleted of-two", "{filter:?}");
-        // Nothing else came: the reply is next.
+        // The reply is the next message: no other was sent.
         one.send_graph("SyncRequest", json!({}));
         assert_eq!(one.message()["Type"], "SyncReply");
         drop((one, two));
-        until("all are gone", || client_count(&daemon) == 0);
+        until("all clients are disconnected", || {
+            client_count(&daemon) == 0
+        });
     }
 }
 
 #[test]
-fn nobody_publishes_in_the_name_of_the_probes() {
+fn no_client_may_publish_under_the_name_of_the_probes() {
     let daemon = Daemon::with(&["host_id=here"]);
     for path in ["/ws/publisher", "/ws/pubsub"] {
         let headers = [("X-Client-Type", "agent"), ("X-Host-ID", "here")];
         let mut socket = WebSocket::try_open(&daemon, path, &headers).unwrap();
-        // A client that is let in gets a ping first.
+        // An accepted client receives a ping first.
         assert_eq!(socket.frame().unwrap().opcode, CLOSE, "{path}");
     }
     client(&daemon, "/ws/publisher", "elsewhere", &[]);
 }
 
-/// Captures trust what the probes say, here those of an agent on this host.
+/// Metadata that captures rely on can only be changed by the probes, here those of an agent.
 #[test]
-fn only_the_probes_say_what_captures_go_by() {
+fn only_probes_may_change_the_metadata_that_captures_use() {
     let daemon = Daemon::with(&["host_id=here"]);
     let mut agent = WebSocket::open(
         &daemon,
@@ -149,7 +151,7 @@ fn only_the_probes_say_what_captures_go_by() {
         socket.sync(json!({}));
         assert_eq!(paths(), json!(["/run/netns/blue"]));
     }
-    // To add to it is free, and the agent itself may change it.
+    // Other clients may add keys, and the agent itself may change its own.
     let op = json!({"Type": 1, "Key": "Ext", "Value": 1});
     let update = json!({"ID": "ns", "Revision": 100, "Ops": [op]});
     publisher.send_graph("NodePartiallyUpdated", update);
@@ -165,14 +167,14 @@ fn only_the_probes_say_what_captures_go_by() {
     assert_eq!(paths(), json!(["/run/netns/red"]));
 }
 
-/// Connections other than the one that asks; the endpoint pubsub has no entry in the status.
+/// Returns the connections other than the requesting one; the status does not list `/ws/pubsub`.
 fn client_count(daemon: &Daemon) -> u64 {
     let status = crate::client::get(daemon, "/api/status").json();
     status["Queues"]["Connections"].as_u64().unwrap() - 1
 }
 
 #[test]
-fn a_large_load_arrives_whole_and_in_order() {
+fn a_large_load_arrives_completely_and_in_order() {
     let daemon = Daemon::start();
     let mut publisher = client(&daemon, "/ws/publisher", "p", &[]);
     for i in 0..3_000 {
@@ -189,6 +191,6 @@ fn a_large_load_arrives_whole_and_in_order() {
     assert_eq!(reply["Obj"]["Edges"].as_array().unwrap().len(), 2_999);
     assert!(
         publisher.most_fragments > 5,
-        "a large graph comes in pieces"
+        "a large graph is sent in several fragments"
     );
 }

@@ -1,4 +1,4 @@
-//! Alerts, workflows, rules, injections: kept and validated, whatever becomes of them later.
+//! Alerts, workflows, rules, injections: validated and stored.
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::client::{Answer, get, post, request};
 use crate::daemon::{Daemon, Folder, until};
 
-/// A good body of each kind, how the kind is called in messages, and whether it can be changed.
+/// Valid body of each kind, its name in messages, and whether it can be changed.
 const KINDS: [(&str, &str, &str, bool); 5] = [
     (
         "alert",
@@ -56,7 +56,7 @@ fn patch(daemon: &Daemon, path: &str, patch: &Value) -> Answer {
 }
 
 #[test]
-fn each_kind_is_created_shown_and_deleted() {
+fn each_kind_is_created_returned_and_deleted() {
     let daemon = with_node();
     for (kind, title, body, _) in KINDS {
         let path = format!("/api/{kind}");
@@ -79,18 +79,18 @@ fn each_kind_is_created_shown_and_deleted() {
         assert_eq!(deleted.header("content-type"), Some("text/plain"));
         let text = format!("{title} '{id}' not found\n");
         for method in ["GET", "DELETE"] {
-            let gone = request(&daemon, method, &one, &[], b"");
-            assert_eq!((gone.status, gone.text()), (404, text.clone()));
+            let missing = request(&daemon, method, &one, &[], b"");
+            assert_eq!((missing.status, missing.text()), (404, text.clone()));
         }
-        let gone = patch(&daemon, &one, &json!([]));
-        assert_eq!((gone.status, gone.text()), (404, String::new()));
+        let missing = patch(&daemon, &one, &json!([]));
+        assert_eq!((missing.status, missing.text()), (404, String::new()));
     }
 }
 
 #[test]
-fn what_may_change_is_changed_by_a_patch_and_stays_changed() {
+fn a_patch_changes_updatable_kinds_durably() {
     let folder = Folder::new();
-    let mut kept = Vec::new();
+    let mut stored = Vec::new();
     let mut daemon = Daemon::in_folder(&folder.0, &[]);
     add_node(&daemon);
     for (kind, _, body, is_updatable) in KINDS {
@@ -116,11 +116,11 @@ fn what_may_change_is_changed_by_a_patch_and_stays_changed() {
         assert_eq!(patched.json(), wanted);
         let again = patch(&daemon, &path, &rename);
         assert_eq!((again.status, again.text()), (304, String::new()));
-        kept.push((path, wanted));
+        stored.push((path, wanted));
     }
     daemon.stop(Signal::KILL);
     let daemon = Daemon::in_folder(&folder.0, &[]);
-    for (path, wanted) in kept {
+    for (path, wanted) in stored {
         assert_eq!(get(&daemon, &path).json(), wanted);
     }
     assert_eq!(
@@ -134,7 +134,7 @@ fn what_may_change_is_changed_by_a_patch_and_stays_changed() {
 }
 
 #[test]
-fn a_patch_that_fails_says_at_which_point() {
+fn a_failing_patch_reports_the_operation() {
     let daemon = Daemon::start();
     let alert = post(&daemon, "/api/alert", KINDS[0].2).json();
     let path = format!("/api/alert/{}", alert["UUID"].as_str().unwrap());
@@ -189,7 +189,7 @@ fn a_patch_that_fails_says_at_which_point() {
 }
 
 #[test]
-fn a_time_to_live_ends_each_kind() {
+fn each_kind_expires_after_its_time_to_live() {
     let daemon = with_node();
     for (kind, _, body, _) in KINDS {
         let path = format!("/api/{kind}");
@@ -198,14 +198,14 @@ fn a_time_to_live_ends_each_kind() {
         assert_eq!(created.status, 201, "{kind}");
         let bad = [("X-Resource-TTL", "soon")];
         let refused = request(&daemon, "POST", &path, &bad, body.as_bytes());
-        // Two workflows of one name are told apart later.
+        // The TTL is validated before the name, which another workflow already has.
         assert_eq!(
             (refused.status, refused.text().as_str()),
             (400, "invalid ttl: invalid duration \"soon\"\n")
         );
     }
     for (kind, ..) in KINDS {
-        until("the resource is gone", || {
+        until("the resource is deleted", || {
             get(&daemon, &format!("/api/{kind}")).json() == json!({})
         });
     }
@@ -216,7 +216,7 @@ fn a_time_to_live_ends_each_kind() {
 }
 
 #[test]
-fn each_kind_is_bounded() {
+fn the_number_of_each_kind_is_limited() {
     let settings = KINDS.map(|(kind, ..)| format!("http.limits.{kind}s=1"));
     let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
     let daemon = Daemon::with(&settings);
@@ -227,21 +227,20 @@ fn each_kind_is_bounded() {
         let other = body.replace(r#""Name":"w""#, r#""Name":"v""#);
         let refused = post(&daemon, &path, &other);
         let text = format!(
-            "there are 1 {kind} resources already, as many as may be, delete one first \
-             (http.limits.{kind}s)\n"
+            "limit of 1 {kind} resources reached (http.limits.{kind}s); delete one first\n"
         );
         assert_eq!((refused.status, refused.text()), (403, text));
     }
 }
 
 #[test]
-fn the_room_of_a_kind_is_bounded() {
+fn the_bytes_of_each_kind_are_limited() {
     let daemon = Daemon::with(&["http.limits.resource_bytes=4KiB"]);
     let alert = |length| json!({"Expression": "x".repeat(length)}).to_string();
     let first = post(&daemon, "/api/alert", &alert(3_000)).json();
     let refused = post(&daemon, "/api/alert", &alert(2_000));
-    let text = "the alert resources take 4096 bytes already, as much as may be, delete one first \
-                (http.limits.resource_bytes)\n";
+    let text = "limit of 4096 bytes for alert resources reached (http.limits.resource_bytes); \
+                delete one first\n";
     assert_eq!((refused.status, refused.text().as_str()), (403, text));
     let path = format!("/api/alert/{}", first["UUID"].as_str().unwrap());
     let grow = json!([{"op": "add", "path": "/Name", "value": "x".repeat(2_000)}]);
@@ -253,7 +252,7 @@ fn the_room_of_a_kind_is_bounded() {
 }
 
 #[test]
-fn a_workflow_is_not_called_without_reason() {
+fn a_workflow_cannot_be_called() {
     let daemon = Daemon::start();
     let made = post(&daemon, "/api/workflow", r#"{"Name":"w"}"#).json();
     let id = made["UUID"].as_str().unwrap();
@@ -266,11 +265,7 @@ fn a_workflow_is_not_called_without_reason() {
             r#"{"Params":{}}"#,
             "Params: invalid type: map, expected a sequence\n",
         ),
-        (
-            id,
-            r#"{"Params":[1]}"#,
-            "workflow \"w\" is kept but cannot be run",
-        ),
+        (id, r#"{"Params":[1]}"#, "workflow \"w\" cannot be run"),
     ] {
         let refused = post(&daemon, &format!("/api/workflow/{path}/call"), body);
         assert_eq!(refused.status, 400);
@@ -280,7 +275,7 @@ fn a_workflow_is_not_called_without_reason() {
 }
 
 #[test]
-fn bodies_that_are_no_resource_are_refused_in_words() {
+fn invalid_bodies_are_rejected_with_a_clear_message() {
     let daemon = Daemon::start();
     let deep = format!(
         r#"{{"Metadata":{}{}}}"#,
@@ -337,7 +332,7 @@ fn bodies_that_are_no_resource_are_refused_in_words() {
 }
 
 #[test]
-fn odd_bodies_are_read_as_the_original_reads_them() {
+fn unusual_bodies_are_parsed_as_in_the_original() {
     let daemon = Daemon::start();
     let text =
         b"{\"expression\":\"a\",\"EXPRESSION\":\"G\xff\",\"Name\":null,\"Odd\":[{}]} trailing";
@@ -354,7 +349,7 @@ fn odd_bodies_are_read_as_the_original_reads_them() {
 }
 
 #[test]
-fn ids_are_taken_as_they_come() {
+fn ids_are_used_unchanged() {
     let daemon = Daemon::start();
     for id in [
         "a/b/c",

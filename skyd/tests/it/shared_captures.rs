@@ -1,4 +1,4 @@
-//! Tests on captures that are not in the repository: in `SHARED_PCAP`, or else `shared/pcap` beside it.
+//! Tests on captures outside the repository, in `SHARED_PCAP` or else in `shared/pcap` next to it.
 //!
 //! They are ignored by default; `make test` runs them if the folder exists.
 

@@ -1,4 +1,4 @@
-//! SPP's REST API on its own listener and on the main one.
+//! REST API of SPP on its separate listener and on the main one.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use crate::client::{Answer, request_to};
 use crate::daemon::{Daemon, Folder, until};
 
-/// Where a line of the log says something is.
-fn place(daemon: &Daemon, words: &str) -> SocketAddr {
+/// Returns the address in a line of the log.
+fn logged_address(daemon: &Daemon, words: &str) -> SocketAddr {
     let mut found = None;
     until(words, || {
         let log = daemon.log();
@@ -24,8 +24,9 @@ fn place(daemon: &Daemon, words: &str) -> SocketAddr {
     found.unwrap()
 }
 
-/// A daemon with two instances on the loopback interface, and the address of SPP's API. The second
-/// must lose nothing of what this and all other tests send, so its ring holds more than usual.
+/// Starts a daemon with two recording processes on the loopback interface; returns it with the address
+/// of the SPP API. The second process must not lose any packet of this and all other tests, so its ring
+/// is larger than usual.
 fn two(folder: &Folder, more: &[&str]) -> (Daemon, SocketAddr) {
     let out = folder.0.display();
     let pcaps = format!(
@@ -36,18 +37,18 @@ fn two(folder: &Folder, more: &[&str]) -> (Daemon, SocketAddr) {
     let mut settings = vec!["spp.listen=127.0.0.1:0", "spp.ports={phy: [lo]}", &pcaps];
     settings.extend(more);
     let daemon = Daemon::with(&settings);
-    let place = place(&daemon, "SPP API is at ");
-    (daemon, place)
+    let address = logged_address(&daemon, "SPP API is at ");
+    (daemon, address)
 }
 
-fn get(place: SocketAddr, path: &str) -> Answer {
-    request_to(place, "GET", path, &[], b"")
+fn get(address: SocketAddr, path: &str) -> Answer {
+    request_to(address, "GET", path, &[], b"")
 }
 
-fn capture(place: SocketAddr, id: u8, action: &str) -> Answer {
+fn capture(address: SocketAddr, id: u8, action: &str) -> Answer {
     let body = json!({ "action": action }).to_string();
     request_to(
-        place,
+        address,
         "PUT",
         &format!("/v1/pcaps/{id}/capture"),
         &[],
@@ -57,10 +58,10 @@ fn capture(place: SocketAddr, id: u8, action: &str) -> Answer {
 
 #[test]
 #[ignore = "needs root: captures on the loopback interface"]
-fn the_requests_of_the_manual_are_answered_as_it_says() {
+fn requests_of_the_manual_are_answered_as_documented() {
     let folder = Folder::new();
-    let (_daemon, place) = two(&folder, &[]);
-    let base = format!("http://{place}/v1/pcaps/1");
+    let (_daemon, address) = two(&folder, &[]);
+    let base = format!("http://{address}/v1/pcaps/1");
     let curl = |words: &[&str], url: &str| {
         let shown = ["-s", "-i", "-H", "application/json"];
         let output = Command::new("curl")
@@ -106,8 +107,8 @@ fn the_requests_of_the_manual_are_answered_as_it_says() {
     assert_eq!(body, "sec_id 1 not found.");
 }
 
-/// What SPP's command line prints for `pcap 1; status`, made of the keys it reads; panics where one
-/// is missing or of another type.
+/// Returns the text that SPP's command line prints for `pcap 1; status`. Panics if a key that it reads
+/// is missing or has another type.
 fn status_text(status: &Value) -> String {
     let master = status["master-lcore"].as_i64().unwrap();
     let cores = status["core"].as_array().unwrap();
@@ -136,11 +137,11 @@ fn status_text(status: &Value) -> String {
 }
 
 #[test]
-fn the_status_text_of_the_command_line_can_be_made() {
+fn the_status_contains_all_keys_of_the_command_line() {
     let folder = Folder::new();
-    let (_daemon, place) = two(&folder, &[]);
+    let (_daemon, address) = two(&folder, &[]);
     assert_eq!(
-        status_text(&get(place, "/v1/pcaps/1").json()),
+        status_text(&get(address, "/v1/pcaps/1").json()),
         "Basic Information:\n  - client-id: 1\n  - status: idle\n  - lcore_ids:\n    - master: 1\n    \
          - slaves: [2, 3]\nComponents:\n  - core:2 receive\n    - rx: phy:0\n  - core:3 write\n    \
          - filename: \n"
@@ -148,9 +149,9 @@ fn the_status_text_of_the_command_line_can_be_made() {
 }
 
 #[test]
-fn the_main_listener_has_the_same_api_with_its_own_manners() {
+fn the_main_listener_serves_the_same_api_with_its_own_errors() {
     let folder = Folder::new();
-    let (daemon, place) = two(&folder, &[]);
+    let (daemon, address) = two(&folder, &[]);
     let main = daemon.address;
     for path in [
         "/v1/processes",
@@ -159,17 +160,17 @@ fn the_main_listener_has_the_same_api_with_its_own_manners() {
         "/v1/pcaps/9",
         "/v1/foo",
     ] {
-        let (a, b) = (get(place, path), get(main, path));
+        let (a, b) = (get(address, path), get(main, path));
         assert_eq!((a.status, a.text()), (b.status, b.text()), "{path}");
     }
-    assert_eq!(get(place, "/api").status, 404, "nothing else is there");
-    let options = request_to(place, "OPTIONS", "/v1/processes", &[], b"");
+    assert_eq!(get(address, "/api").status, 404, "no other path exists");
+    let options = request_to(address, "OPTIONS", "/v1/processes", &[], b"");
     assert_eq!(
         (options.status, options.header("allow")),
         (405, Some("GET"))
     );
     let origin = [("Origin", "http://evil.example")];
-    let answer = request_to(place, "GET", "/v1/processes", &origin, b"");
+    let answer = request_to(address, "GET", "/v1/processes", &origin, b"");
     assert_eq!(answer.header("access-control-allow-origin"), None);
     let status = get(main, "/api/status").json();
     assert_eq!(status["SPP"]["2"]["status"], "idle");
@@ -184,11 +185,17 @@ fn the_main_listener_has_the_same_api_with_its_own_manners() {
 }
 
 #[test]
-fn a_body_of_any_length_gets_an_answer() {
+fn a_body_of_any_length_is_answered() {
     let folder = Folder::new();
-    let (_daemon, place) = two(&folder, &[]);
+    let (_daemon, address) = two(&folder, &[]);
     let put = |id: u8, body: &[u8]| {
-        let answer = request_to(place, "PUT", &format!("/v1/pcaps/{id}/capture"), &[], body);
+        let answer = request_to(
+            address,
+            "PUT",
+            &format!("/v1/pcaps/{id}/capture"),
+            &[],
+            body,
+        );
         (answer.status, answer.text())
     };
     let long = format!(r#"{{"action":"stop","x":"{}"}}"#, "x".repeat(200 << 10));
@@ -203,20 +210,20 @@ fn a_body_of_any_length_gets_an_answer() {
     assert_eq!(put(1, &long.as_bytes()[..90 << 10]).0, 400);
     let fits = format!(r#"{{"action":"stop","x":"{}"}}"#, "x".repeat(90 << 10));
     assert_eq!(put(1, fits.as_bytes()).0, 204);
-    assert_eq!(get(place, "/v1/pcaps/1").status, 200);
+    assert_eq!(get(address, "/v1/pcaps/1").status, 200);
 }
 
 #[test]
 #[ignore = "needs root: captures on the loopback interface"]
-fn many_clients_may_watch_a_capture_without_costing_it_a_packet() {
+fn many_status_clients_cause_no_packet_loss() {
     let folder = Folder::new();
-    let (_daemon, place) = two(&folder, &[]);
-    assert_eq!(capture(place, 2, "start").status, 204);
+    let (_daemon, address) = two(&folder, &[]);
+    assert_eq!(capture(address, 2, "start").status, 204);
     thread::scope(|scope| {
         for _ in 0..50 {
             scope.spawn(|| {
                 for _ in 0..20 {
-                    let answer = get(place, "/v1/pcaps/2");
+                    let answer = get(address, "/v1/pcaps/2");
                     assert_eq!(
                         (answer.status, &answer.json()["status"]),
                         (200, &json!("running"))
@@ -225,27 +232,27 @@ fn many_clients_may_watch_a_capture_without_costing_it_a_packet() {
             });
         }
     });
-    let processes = get(place, "/v1/cpu_usage").json();
+    let processes = get(address, "/v1/cpu_usage").json();
     assert_eq!(processes[1]["lcores"], json!([1, 2, 3]));
-    assert_eq!(capture(place, 2, "stop").status, 204);
-    let stats = &get(place, "/v1/pcaps/2").json()["stats"];
+    assert_eq!(capture(address, 2, "stop").status, 204);
+    let stats = &get(address, "/v1/pcaps/2").json()["stats"];
     assert_eq!(stats["drop"], 0, "{stats}");
     assert_eq!(stats["rx"], stats["written"]);
     // The requests themselves went over this interface.
     assert!(stats["written"].as_u64().unwrap() >= 1_000 && stats["files"].as_u64().unwrap() > 10);
-    let layout = get(place, "/v1/cpu_layout").json();
+    let layout = get(address, "/v1/cpu_layout").json();
     assert!(layout[0]["cores"][0]["lcores"].is_array(), "{layout}");
 }
 
 #[test]
 #[ignore = "needs root: captures on the loopback interface"]
-fn recordings_are_complete_when_the_daemon_has_ended() {
+fn recordings_are_complete_when_the_daemon_has_stopped() {
     let folder = Folder::new();
-    let (mut daemon, place) = two(&folder, &[]);
-    assert_eq!(capture(place, 1, "start").status, 204);
-    assert_eq!(capture(place, 2, "start").status, 204);
+    let (mut daemon, address) = two(&folder, &[]);
+    assert_eq!(capture(address, 1, "start").status, 204);
+    assert_eq!(capture(address, 2, "start").status, 204);
     assert!(
-        get(place, "/v1/pcaps/1").json()["core"][1]["filename"]
+        get(address, "/v1/pcaps/1").json()["core"][1]["filename"]
             .as_str()
             .unwrap()
             .ends_with(".lz4")
@@ -267,7 +274,7 @@ fn recordings_are_complete_when_the_daemon_has_ended() {
 fn an_instance_is_launched_below_the_root_only() {
     let folder = Folder::new();
     let root = format!("spp.launch.root={}", folder.0.display());
-    let (_daemon, place) = two(&folder, &[&root]);
+    let (_daemon, address) = two(&folder, &[&root]);
     let launch = |id: &str, out: &str| {
         let body = json!({
             "client_id": id, "proc_name": "spp_pcap",
@@ -275,7 +282,7 @@ fn an_instance_is_launched_below_the_root_only() {
             "app": {"--client-id": id, "-s": "127.0.0.1:6666", "-c": "phy:0", "--out-dir": out},
         });
         let answer = request_to(
-            place,
+            address,
             "PUT",
             "/v1/primary/launch",
             &[],
@@ -293,32 +300,33 @@ fn an_instance_is_launched_below_the_root_only() {
         launch("5", "/"),
         (400, "command error: cannot write to /".to_owned())
     );
-    let processes = get(place, "/v1/processes").json();
+    let processes = get(address, "/v1/processes").json();
     assert_eq!(processes[0], json!({"type": "primary"}));
     assert_eq!(processes[3], json!({"type": "pcap", "client-id": 4}));
-    let status = get(place, "/v1/primary/status").json();
+    let status = get(address, "/v1/primary/status").json();
     assert!(
         status["phy_ports"][0]["nof_queues"]["rx"].is_u64(),
         "{status}"
     );
-    let cleared = request_to(place, "DELETE", "/v1/primary/status", &[], b"");
+    let cleared = request_to(address, "DELETE", "/v1/primary/status", &[], b"");
     assert_eq!((cleared.status, cleared.text().as_str()), (204, ""));
     assert_eq!(
-        request_to(place, "DELETE", "/v1/primary", &[], b"").status,
+        request_to(address, "DELETE", "/v1/primary", &[], b"").status,
         400,
         "it does not end"
     );
-    assert_eq!(get(place, "/v1/processes").status, 200);
+    assert_eq!(get(address, "/v1/processes").status, 200);
 }
 
 #[test]
-fn processes_of_spp_connect_and_are_driven() {
+fn processes_of_spp_connect_and_are_controlled() {
     let daemon = Daemon::with(&[
         "spp.listen=127.0.0.1:0",
         "spp.secondaries.listen=127.0.0.1:0",
     ]);
-    let place_of_api = place(&daemon, "SPP API is at ");
-    let mut socket = TcpStream::connect(place(&daemon, "may connect to ")).unwrap();
+    let api = logged_address(&daemon, "SPP API is at ");
+    let mut socket =
+        TcpStream::connect(logged_address(&daemon, "accepting SPP processes at ")).unwrap();
     let answering = thread::spawn(move || {
         let mut heard = Vec::new();
         let mut buffer = [0; 100];
@@ -339,17 +347,17 @@ fn processes_of_spp_connect_and_are_driven() {
         }
         heard
     });
-    until("the process is there", || {
-        get(place_of_api, "/v1/processes").json() == json!([{"type": "pcap", "client-id": 3}])
+    until("the process is registered", || {
+        get(api, "/v1/processes").json() == json!([{"type": "pcap", "client-id": 3}])
     });
-    assert_eq!(get(place_of_api, "/v1/pcaps/3").json()["status"], "idle");
-    assert_eq!(capture(place_of_api, 3, "start").status, 204);
-    let refused = capture(place_of_api, 3, "stop");
+    assert_eq!(get(api, "/v1/pcaps/3").json()["status"], "idle");
+    assert_eq!(capture(api, 3, "start").status, 204);
+    let refused = capture(api, 3, "stop");
     assert_eq!(
         (refused.status, refused.text().as_str()),
         (400, "command error: no")
     );
-    let deleted = request_to(place_of_api, "DELETE", "/v1/pcaps/3", &[], b"");
+    let deleted = request_to(api, "DELETE", "/v1/pcaps/3", &[], b"");
     assert_eq!(deleted.status, 204);
     assert_eq!(
         answering.join().unwrap(),
@@ -358,7 +366,7 @@ fn processes_of_spp_connect_and_are_driven() {
 }
 
 #[test]
-fn a_configuration_that_makes_no_sense_ends_the_start() {
+fn an_invalid_configuration_prevents_the_start() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = format!("spp.listen={}", taken.local_addr().unwrap());
     for (settings, wanted) in [
@@ -380,7 +388,7 @@ fn a_configuration_that_makes_no_sense_ends_the_start() {
         ),
         (
             &["spp.launch.root=/nowhere"],
-            "spp.launch.root: /nowhere is no folder",
+            "spp.launch.root: /nowhere is not a folder",
         ),
         (&[&taken], "spp.listen: cannot listen on"),
         (

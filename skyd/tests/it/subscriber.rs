@@ -1,4 +1,4 @@
-//! `/ws/subscriber`: events, synchronisation, filters.
+//! `/ws/subscriber`: events, synchronization, filters.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ fn patch(id: &str, revision: i64, key: &str, value: Value) -> Value {
 }
 
 #[test]
-fn updates_come_whole_or_as_what_changed() {
+fn updates_contain_whole_elements_or_only_the_changes() {
     let daemon = Daemon::start();
     let mut full = client(&daemon, "/ws/subscriber", &[]);
     let mut partial = client(&daemon, "/ws/subscriber?x-update-policy=Partial", &[]);
@@ -48,10 +48,10 @@ fn updates_come_whole_or_as_what_changed() {
     assert_eq!(update["Obj"].get("Metadata"), None);
 }
 
-/// A client that believes the reply and then each event must end with the graph as it is, however
-/// the two race.
+/// A client that applies the reply and then each event must end with the current graph, however the
+/// two race.
 #[test]
-fn a_reply_and_the_events_after_it_miss_nothing() {
+fn a_reply_and_the_events_after_it_are_complete() {
     let daemon = Daemon::start();
     let mut publisher = client(&daemon, "/ws/publisher", &[]);
     for i in 0..50 {
@@ -111,9 +111,9 @@ fn a_reply_and_the_events_after_it_miss_nothing() {
     }
 }
 
-/// The daemon is in the middle of many events when it is asked for the graph.
+/// The graph is requested while the daemon sends many events.
 #[test]
-fn no_event_takes_a_reply_back_to_an_older_state() {
+fn no_event_after_a_reply_is_older_than_it() {
     let daemon = Daemon::with(&["http.limits.ws_queue_bytes=256MiB"]);
     let filter = [("X-Gremlin-Filter", "G.V().Has('Pad').SubGraph()")];
     let mut sockets = [&[][..], &filter].map(|more| {
@@ -129,7 +129,7 @@ fn no_event_takes_a_reply_back_to_an_older_state() {
         let change = patch("a", version, "V", json!(version));
         publisher.send_graph("NodePartiallyUpdated", change);
     };
-    // More than sockets hold.
+    // More bytes than the buffers of a socket hold.
     (1..=6_000).for_each(&mut update);
     until("all is applied", || {
         query(&daemon, "G.V().Values('V')") == json!([6_000])
@@ -154,7 +154,7 @@ fn no_event_takes_a_reply_back_to_an_older_state() {
 }
 
 #[test]
-fn filters_follow_the_graph_whether_they_look_at_one_node_or_at_many() {
+fn filters_on_single_nodes_and_on_the_whole_graph_follow_changes() {
     let daemon = Daemon::start();
     let mut publisher = client(&daemon, "/ws/publisher", &[]);
     let local = "G.V().Has('Color', 'red').SubGraph()";
@@ -165,39 +165,40 @@ fn filters_follow_the_graph_whether_they_look_at_one_node_or_at_many() {
     publisher.send_graph("NodeAdded", node("b"));
     let edge = json!({"ID": "e", "Parent": "a", "Child": "b", "Metadata": {"RelationType": "x"}});
     publisher.send_graph("EdgeAdded", edge);
-    let mut told = |publisher: &mut WebSocket, kind: &str, object: Value, wanted: &[&str]| {
-        publisher.send_graph(kind, object);
-        publisher.sync(json!({}));
-        for socket in &mut sockets {
-            let events: Vec<String> = wanted.iter().map(|_| socket.event()).collect();
-            assert_eq!(events, wanted);
-        }
-    };
+    let mut check_events =
+        |publisher: &mut WebSocket, kind: &str, object: Value, wanted: &[&str]| {
+            publisher.send_graph(kind, object);
+            publisher.sync(json!({}));
+            for socket in &mut sockets {
+                let events: Vec<String> = wanted.iter().map(|_| socket.event()).collect();
+                assert_eq!(events, wanted);
+            }
+        };
     let color = |id, revision, color: &str| patch(id, revision, "Color", json!(color));
     let update = "NodePartiallyUpdated";
-    told(
+    check_events(
         &mut publisher,
         update,
         color("a", 2, "red"),
         &["NodeAdded a", "NodeUpdated a"],
     );
-    told(
+    check_events(
         &mut publisher,
         update,
         color("b", 2, "red"),
         &["NodeAdded b", "EdgeAdded e", "NodeUpdated b"],
     );
-    told(
+    check_events(
         &mut publisher,
         update,
         color("a", 3, "blue"),
         &["NodeDeleted a", "EdgeDeleted e"],
     );
-    told(&mut publisher, "NodeDeleted", node("b"), &["NodeDeleted b"]);
+    check_events(&mut publisher, "NodeDeleted", node("b"), &["NodeDeleted b"]);
 }
 
 #[test]
-fn a_filter_that_is_none_is_answered_in_the_words_of_the_original() {
+fn an_invalid_filter_is_answered_with_the_text_of_the_original() {
     let daemon = Daemon::start();
     let mut socket = client(&daemon, "/ws/subscriber", &[("X-Host-ID", "me")]);
     for (filter, text) in [
@@ -226,7 +227,7 @@ fn a_filter_that_is_none_is_answered_in_the_words_of_the_original() {
 }
 
 #[test]
-fn namespaces_choose_what_comes_replies_included() {
+fn namespaces_select_messages_including_replies() {
     let daemon = Daemon::start();
     let notes = [("X-Websocket-Namespace", "OnDemandCaptureNotification")];
     let mut socket = client(&daemon, "/ws/subscriber", &notes);
@@ -246,7 +247,7 @@ fn namespaces_choose_what_comes_replies_included() {
 }
 
 #[test]
-fn a_client_that_never_reads_stops_nobody_and_is_cut_off() {
+fn a_client_that_never_reads_blocks_no_other_and_is_disconnected() {
     let daemon = Daemon::with(&["http.ws.queue_size=10", "http.limits.write_timeout=1"]);
     let mut alive = client(&daemon, "/ws/subscriber", &[]);
     let frozen = client(&daemon, "/ws/subscriber", &[("X-Host-ID", "frozen")]);
@@ -264,7 +265,7 @@ fn a_client_that_never_reads_stops_nobody_and_is_cut_off() {
     }
     reader.join().unwrap();
     assert_eq!(query(&daemon, "G.V().Count()"), 400);
-    until("the frozen one is cut off", || {
+    until("the frozen client is disconnected", || {
         let status = crate::client::get(&daemon, "/api/status").json();
         status["Queues"]["GraphSubscribersCutOff"] == 1 && status["Subscribers"]["frozen"].is_null()
     });

@@ -1,4 +1,4 @@
-//! HTTP and WebSocket over TLS, with certificates of a test's own authority.
+//! HTTP and WebSocket over TLS, with certificates of a test authority.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -12,9 +12,9 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName}
 use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use crate::client::Connection;
-use crate::daemon::{Daemon, Folder, PATIENCE, refused};
+use crate::daemon::{Daemon, Folder, TIMEOUT, refused};
 
-/// An authority, and files it has signed.
+/// Certificate authority with signed certificates in files.
 struct Authority {
     folder: Folder,
     issuer: Issuer<'static, KeyPair>,
@@ -46,7 +46,7 @@ impl Authority {
         std::fs::write(self.path(&format!("{name}.key")), key.serialize_pem()).unwrap();
     }
 
-    /// Settings of a daemon that shows the certificate `server`, and others.
+    /// Returns the settings of a daemon with the certificate `server`, and further ones.
     fn settings(&self, others: &[&str]) -> Vec<String> {
         let server = ["pem", "key"].map(|kind| self.path(&format!("server.{kind}")));
         let mut settings = vec![
@@ -63,7 +63,7 @@ impl Authority {
         Daemon::with(&settings.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
-    /// A client that trusts this authority and may show a certificate.
+    /// Returns a client that trusts this authority and may present a certificate.
     fn client(&self, certificate: Option<(&Self, &str)>) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         let ca = CertificateDer::from_pem_file(self.path("ca.pem")).unwrap();
@@ -91,15 +91,19 @@ type Encrypted = StreamOwned<ClientConnection, TcpStream>;
 fn connect(daemon: &Daemon, client: &Arc<ClientConfig>) -> Encrypted {
     let name = ServerName::try_from("127.0.0.1").unwrap();
     let stream = TcpStream::connect(daemon.address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     StreamOwned::new(
         ClientConnection::new(Arc::clone(client), name).unwrap(),
         stream,
     )
 }
 
-/// The answer to a request, or why there is none.
-fn ask(daemon: &Daemon, client: &Arc<ClientConfig>, headers: &str) -> std::io::Result<String> {
+/// Returns the response to a request, or the error.
+fn send_request(
+    daemon: &Daemon,
+    client: &Arc<ClientConfig>,
+    headers: &str,
+) -> std::io::Result<String> {
     let mut stream = connect(daemon, client);
     let request = format!("GET /api HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n");
     stream.write_all(request.as_bytes())?;
@@ -108,7 +112,7 @@ fn ask(daemon: &Daemon, client: &Arc<ClientConfig>, headers: &str) -> std::io::R
     Ok(answer)
 }
 
-/// The certificate that the daemon shows.
+/// Returns the certificate that the daemon presents.
 fn shown(daemon: &Daemon, client: &Arc<ClientConfig>) -> Vec<u8> {
     let mut stream = connect(daemon, client);
     while stream.conn.is_handshaking() {
@@ -118,7 +122,7 @@ fn shown(daemon: &Daemon, client: &Arc<ClientConfig>) -> Vec<u8> {
 }
 
 #[test]
-fn requests_and_sockets_are_served_over_tls() {
+fn requests_and_websockets_are_served_over_tls() {
     let authority = Authority::new();
     authority.sign("server");
     let daemon = authority.daemon(&[
@@ -126,18 +130,18 @@ fn requests_and_sockets_are_served_over_tls() {
         "analyzer.auth.api.backend=basic",
     ]);
     let client = authority.client(None);
-    let answer = ask(&daemon, &client, "Authorization: Basic YW5uOm9uZQ==\r\n").unwrap();
+    let answer = send_request(&daemon, &client, "Authorization: Basic YW5uOm9uZQ==\r\n").unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     assert!(
         answer.contains("strict-transport-security: max-age=63072000; includeSubDomains"),
         "{answer}"
     );
     assert!(
-        ask(&daemon, &client, "")
+        send_request(&daemon, &client, "")
             .unwrap()
             .ends_with("\r\n\r\nWrong credentials")
     );
-    // A WebSocket: the answer, then the first ping.
+    // A WebSocket: the response, then the first ping.
     let mut socket = connect(&daemon, &client);
     socket
         .write_all(
@@ -146,29 +150,29 @@ fn requests_and_sockets_are_served_over_tls() {
               X-Client-Type: test\r\nX-Auth-Token: YW5uOm9uZQ==\r\n\r\n",
         )
         .unwrap();
-    let mut came = Vec::new();
-    while !came.windows(6).any(|end| end == b"\r\n\r\n\x89\x00") {
+    let mut received = Vec::new();
+    while !received.windows(6).any(|end| end == b"\r\n\r\n\x89\x00") {
         let mut block = [0; 4096];
         let length = socket.read(&mut block).unwrap();
-        assert_ne!(length, 0, "{:?}", String::from_utf8_lossy(&came));
-        came.extend(&block[..length]);
+        assert_ne!(length, 0, "{:?}", String::from_utf8_lossy(&received));
+        received.extend(&block[..length]);
     }
-    assert!(came.starts_with(b"HTTP/1.1 101 "));
-    // Who trusts another authority does not go on, nor does who asks for another name.
+    assert!(received.starts_with(b"HTTP/1.1 101 "));
+    // A client that trusts another authority or expects another name aborts the handshake.
     let other = Authority::new();
-    assert!(ask(&daemon, &other.client(None), "").is_err());
+    assert!(send_request(&daemon, &other.client(None), "").is_err());
 }
 
 #[test]
-fn a_port_of_tls_tells_who_speaks_http_and_hangs_up_on_the_rest() {
+fn a_tls_port_answers_plain_http_with_an_error_and_closes_other_connections() {
     let authority = Authority::new();
     authority.sign("server");
     let daemon = authority.daemon(&["http.limits.header_timeout=0.3"]);
     let mut plain = Connection::open(&daemon);
     plain.send("GET /api HTTP/1.1\r\nHost: x\r\n\r\n");
     let answer = plain.answer().unwrap();
-    let told = "this port requires https\n";
-    assert_eq!((answer.status, answer.text().as_str()), (400, told));
+    let expected = "this port requires https\n";
+    assert_eq!((answer.status, answer.text().as_str()), (400, expected));
     for start in [
         &b""[..],
         b"\x16",
@@ -179,15 +183,15 @@ fn a_port_of_tls_tells_who_speaks_http_and_hangs_up_on_the_rest() {
         let mut connection = Connection::open(&daemon);
         connection.send(start);
         let mut rest = Vec::new();
-        // An alert of TLS at most, then the end.
+        // At most a TLS alert, then the end.
         drop(connection.stream.read_to_end(&mut rest));
         assert!(rest.is_empty() || rest[0] == 0x15, "{rest:?}");
     }
-    assert!(ask(&daemon, &authority.client(None), "").is_ok());
+    assert!(send_request(&daemon, &authority.client(None), "").is_ok());
 }
 
 #[test]
-fn clients_show_certificates_where_they_must() {
+fn client_certificates_are_required_if_configured() {
     let authority = Authority::new();
     let other = Authority::new();
     for name in ["server", "client"] {
@@ -197,31 +201,35 @@ fn clients_show_certificates_where_they_must() {
     let daemon = authority.daemon(&["tls.require_client_cert=true"]);
     let good = authority.client(Some((&authority, "client")));
     assert!(
-        ask(&daemon, &good, "")
+        send_request(&daemon, &good, "")
             .unwrap()
             .starts_with("HTTP/1.1 200 ")
     );
     for certificate in [None, Some((&other, "client"))] {
         let client = authority.client(certificate);
-        let answer = ask(&daemon, &client, "");
+        let answer = send_request(&daemon, &client, "");
         assert!(answer.is_err(), "{answer:?}");
     }
 }
 
 #[test]
-fn certificates_are_read_again_at_a_signal_and_bad_ones_are_not_taken() {
+fn a_signal_reloads_certificates_and_invalid_ones_are_ignored() {
     let authority = Authority::new();
     authority.sign("server");
     let daemon = authority.daemon(&[]);
     let client = authority.client(None);
     let first = shown(&daemon, &client);
     authority.sign("server");
-    assert_eq!(shown(&daemon, &client), first, "nobody has asked yet");
+    assert_eq!(
+        shown(&daemon, &client),
+        first,
+        "not reloaded before the signal"
+    );
     daemon.hang_up("reloaded the TLS certificates");
     let second = shown(&daemon, &client);
     assert_ne!(first, second);
-    // A certificate that is none, then one of another key.
-    let kept = std::fs::read(authority.path("server.key")).unwrap();
+    // An invalid certificate, then one of another key.
+    let old_key = std::fs::read(authority.path("server.key")).unwrap();
     std::fs::write(authority.path("server.pem"), "torn").unwrap();
     daemon.hang_up("cannot reload the TLS certificates");
     assert!(
@@ -230,13 +238,13 @@ fn certificates_are_read_again_at_a_signal_and_bad_ones_are_not_taken() {
         daemon.log()
     );
     authority.sign("server");
-    std::fs::write(authority.path("server.key"), kept).unwrap();
+    std::fs::write(authority.path("server.key"), old_key).unwrap();
     daemon.hang_up("cannot reload the TLS certificates");
     assert_eq!(shown(&daemon, &client), second);
 }
 
 #[test]
-fn files_that_cannot_be_used_end_the_start() {
+fn unusable_files_prevent_the_start() {
     let authority = Authority::new();
     authority.sign("server");
     let settings = authority.settings(&[]);
@@ -244,7 +252,7 @@ fn files_that_cannot_be_used_end_the_start() {
     std::fs::write(authority.path("empty"), "").unwrap();
     let empty = format!("tls.server_cert={}", authority.path("empty").display());
     let wrong_key = key.replace("server.key", "ca.pem");
-    for (settings, told) in [
+    for (settings, expected) in [
         (vec![certificate.as_str()], "tls.server_key: not set"),
         (vec![key], "tls.server_cert: not set"),
         (
@@ -267,6 +275,6 @@ fn files_that_cannot_be_used_end_the_start() {
         ),
     ] {
         let said = refused("analyzer", &settings, None);
-        assert!(said.contains(told), "{settings:?}: {said}");
+        assert!(said.contains(expected), "{settings:?}: {said}");
     }
 }

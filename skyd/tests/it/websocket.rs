@@ -1,4 +1,4 @@
-//! The WebSocket protocol itself: handshake, frames, pings, ends.
+//! WebSocket protocol: handshake, frames, pings, closing.
 
 use serde_json::json;
 
@@ -12,7 +12,7 @@ fn subscriber(daemon: &Daemon) -> WebSocket {
 }
 
 #[test]
-fn a_client_without_a_type_is_let_in_and_turned_away() {
+fn a_client_without_a_type_is_accepted_and_then_closed() {
     let daemon = Daemon::start();
     for path in [
         "/ws/subscriber",
@@ -31,11 +31,14 @@ fn a_client_without_a_type_is_let_in_and_turned_away() {
         (answer.status, answer.header("connection")),
         (501, Some("close"))
     );
-    assert_eq!(answer.text(), "other analyzers are not served yet\n");
+    assert_eq!(
+        answer.text(),
+        "replication between analyzers is not supported yet\n"
+    );
 }
 
 #[test]
-fn an_identity_is_taken_once_until_its_client_goes() {
+fn an_identity_is_unique_until_its_client_disconnects() {
     let daemon = Daemon::start();
     let twin = [WHO[0], ("X-Host-ID", "twin")];
     let first = WebSocket::open(&daemon, "/ws/subscriber", &twin);
@@ -75,7 +78,7 @@ fn pings_are_answered_between_fragments() {
 }
 
 #[test]
-fn each_end_has_its_code() {
+fn each_close_reason_has_its_code() {
     let daemon = Daemon::with(&["http.limits.ws_message_bytes=100000"]);
     let close = |code: u16| [&code.to_be_bytes()[..], b"why"].concat();
     for (what, first, payload, wanted) in [
@@ -127,7 +130,7 @@ fn each_end_has_its_code() {
 }
 
 #[test]
-fn what_cannot_be_understood_is_dropped_and_nothing_else() {
+fn only_invalid_messages_are_dropped() {
     let daemon = Daemon::start();
     let mut socket = subscriber(&daemon);
     socket.send_frame(0x80 | TEXT, b"\xff\xfe");
@@ -145,7 +148,7 @@ fn what_cannot_be_understood_is_dropped_and_nothing_else() {
 }
 
 #[test]
-fn who_answers_no_ping_is_dropped() {
+fn a_client_that_answers_no_ping_is_disconnected() {
     let daemon = Daemon::with(&["http.ws.ping_delay=0.1", "http.ws.pong_timeout=0.2"]);
     let mut mute = subscriber(&daemon);
     let mut pings = 0;
@@ -157,7 +160,7 @@ fn who_answers_no_ping_is_dropped() {
 }
 
 #[test]
-fn the_declared_protocol_counts_not_the_opcode() {
+fn the_declared_protocol_takes_precedence_over_the_opcode() {
     let daemon = Daemon::start();
     let mut socket = subscriber(&daemon);
     let text = br#"{"Namespace":"Graph","Type":"SyncRequest","UUID":"b","Obj":{}}"#;

@@ -1,4 +1,4 @@
-"""A live daemon, and two network namespaces joined by a veth pair, for the client tests."""
+"""Fixtures of the client tests: a running daemon, and two network namespaces joined by a veth pair."""
 
 import base64
 import contextlib
@@ -20,9 +20,9 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 def binary():
-    """The daemon under test: SKYD, else the debug build that `make test` makes."""
+    """Returns the path of the daemon under test: $SKYD, else the debug build of `make test`."""
     path = Path(os.environ.get("SKYD", ROOT / "target" / "debug" / "skyd"))
-    assert path.exists(), f"{path} is missing: cargo build -p skyd"
+    assert path.exists(), f"{path} does not exist: run cargo build -p skyd"
     return str(path)
 
 
@@ -49,7 +49,7 @@ class Daemon:
         if credentials:
             token = base64.b64encode(":".join(credentials).encode()).decode()
             self.authorization = {"Authorization": f"Basic {token}"}
-        # 401 with passwords, 400 where TLS is spoken.
+        # The status is 401 with password authentication and 400 on a TLS port.
         self.wait(lambda: self.request("GET", "/api")[0] in (200, 400, 401), "the daemon to start", 20)
 
     def request(self, method, path, body=None, headers=None):
@@ -72,17 +72,17 @@ class Daemon:
         return json.loads(text)
 
     def wait(self, ready, what, seconds=10):
-        """Polls until `ready()` gives something true and returns it."""
+        """Polls until `ready()` returns a true value, and returns that value."""
         end = time.monotonic() + seconds
         while True:
-            assert self.process.poll() is None, f"the daemon ended:\n{self.log.read_text()}"
+            assert self.process.poll() is None, f"the daemon exited:\n{self.log.read_text()}"
             if found := ready():
                 return found
             assert time.monotonic() < end, f"waited {seconds} s for {what}\n{self.log.read_text()[-2000:]}"
             time.sleep(0.05)
 
     def stop(self):
-        """Ends the daemon; tells how long that took."""
+        """Stops the daemon; returns the seconds until it exited."""
         began = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(10)
@@ -98,7 +98,7 @@ def daemon(tmp_path):
 
 
 class Lab:
-    """Two namespaces `left` and `right`, 192.0.2.1 and 192.0.2.2, and a daemon that sees them."""
+    """Two namespaces, `left` (192.0.2.1) and `right` (192.0.2.2), and a daemon that shows them."""
 
     def __init__(self, daemon, left, right):
         self.daemon, self.left, self.right = daemon, left, right
@@ -117,7 +117,7 @@ class Lab:
 
 
 def inside(namespace):
-    """What to put before a command; `ip` itself also mounts, which fails in a chroot."""
+    """Returns the command prefix for a namespace. `ip netns exec` also mounts, which fails in a chroot."""
     return f"nsenter --net=/run/netns/{namespace}"
 
 
@@ -129,7 +129,7 @@ def sh(command):
 @pytest.fixture
 def lab(tmp_path):
     if os.geteuid() != 0 or not shutil.which("ip") or not shutil.which("ping"):
-        pytest.skip("SKIPPED: needs root, ip and ping to make network namespaces")
+        pytest.skip("SKIPPED: creating network namespaces requires root, ip, and ping")
     tag = uuid.uuid4().hex[:6]
     left, right = f"sk-l-{tag}", f"sk-r-{tag}"
     with contextlib.ExitStack() as stack:

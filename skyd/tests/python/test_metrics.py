@@ -1,4 +1,4 @@
-"""`/metrics`, read by Prometheus's own parser."""
+"""Tests of `/metrics` with Prometheus's own parser."""
 
 import json
 import urllib.request
@@ -22,7 +22,7 @@ def value(families, name, **labels):
     raise AssertionError(f"{name} {labels}: {families[name].samples}")
 
 
-def test_the_page_is_one_that_prometheus_reads(daemon):
+def test_the_page_is_valid_for_prometheus(daemon):
     families = scrape(daemon)
     assert all(family.type in ("gauge", "counter") for family in families.values())
     assert all(family.documentation for family in families.values())
@@ -48,7 +48,7 @@ def test_captures_and_their_packets_are_counted(lab):
     assert value(families, "skyd_capture_packets_dropped", reason="ring") == 0
     uuid = json.loads(text)["UUID"]
     daemon.request("DELETE", f"/api/capture/{uuid}")
-    daemon.wait(lambda: value(scrape(daemon), "skyd_captures", state="active") == 0, "its end")
+    daemon.wait(lambda: value(scrape(daemon), "skyd_captures", state="active") == 0, "the capture to end")
     families = scrape(daemon)
-    assert value(families, "skyd_capture_packets") >= seen, "what was counted stays"
+    assert value(families, "skyd_capture_packets") >= seen, "the counter does not decrease when the capture ends"
     assert value(families, "skyd_flow_table_flows") == 0

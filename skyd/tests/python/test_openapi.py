@@ -1,4 +1,4 @@
-"""The OpenAPI document, held against what the daemon answers to what it allows and what it does not."""
+"""Tests that responses to valid and invalid requests conform to the OpenAPI document."""
 
 import json
 import subprocess
@@ -22,7 +22,7 @@ def recorder(tmp_path):
     daemon.stop()
 
 
-def test_the_daemon_keeps_to_its_document(recorder, tmp_path):
+def test_the_daemon_conforms_to_its_document(recorder, tmp_path):
     daemon = recorder
     document = f"http://{daemon.endpoint}/swagger.json"
     command = [sys.executable, "-m", "schemathesis.cli", "run", document, "--checks", ",".join(CHECKS),

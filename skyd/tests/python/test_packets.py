@@ -1,4 +1,4 @@
-"""Packets of flows as a capture file, and back again."""
+"""Tests of packets of flows: download as a capture file, and upload of that file."""
 
 import json
 import struct
@@ -13,7 +13,7 @@ def fetch(daemon, gremlin, accept):
 
 
 def records(file):
-    """Captured and true length of each packet."""
+    """Returns the captured and the original length of each packet."""
     magic, major, minor, _, _, _, link_type = struct.unpack_from("<IHHiIII", file)
     assert (magic, major, minor, link_type) == (0xA1B2C3D4, 2, 4, 1)
     at, found = 24, []
@@ -25,7 +25,7 @@ def records(file):
     return found
 
 
-def test_packets_of_flows_come_as_a_capture_file_and_can_be_handed_in_again(lab):
+def test_packets_of_flows_are_returned_as_a_capture_file_that_can_be_uploaded(lab):
     daemon, tid = lab.daemon, lab.tid()
     wanted = {"GremlinQuery": f"G.V().Has('TID', '{tid}')", "RawPacketLimit": 6}
     status, text = daemon.request("POST", "/api/capture", wanted)
@@ -47,7 +47,7 @@ def test_packets_of_flows_come_as_a_capture_file_and_can_be_handed_in_again(lab)
     upload = urllib.request.Request(f"http://{daemon.endpoint}/api/pcap", file)
     with urllib.request.urlopen(upload, timeout=20) as reply:
         assert (reply.status, reply.read()) == (202, b"")
-    # Handed in, they are of no node.
+    # Flows of an uploaded file belong to no node.
     again = [f for f in daemon.query("G.At(NOW, 60)" + echo[1:]) if "NodeTID" not in f]
     assert [(f["Metric"]["ABPackets"], f["Metric"]["BAPackets"]) for f in again] == [(3, 3)]
     assert again[0]["FinishType"] == 1

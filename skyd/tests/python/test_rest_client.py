@@ -1,4 +1,4 @@
-"""Every method of the unmodified `RESTClient` that makes, lists, changes or deletes something."""
+"""Tests of all `RESTClient` methods that create, list, change, or delete, with the unmodified client."""
 
 import json
 import uuid
@@ -18,7 +18,7 @@ def client(daemon):
 
 
 def refused(call, *args, **kwargs):
-    """What the daemon says to a call that it refuses."""
+    """Returns the error text of a call that the daemon must reject."""
     with pytest.raises(rest.BadRequest) as error:
         call(*args, **kwargs)
     return error.value.args[0]
@@ -36,7 +36,7 @@ def test_nodes(client):
     changed = client.node_update(node.id, [{"op": "add", "path": "/Metadata/Site", "value": "paris"}])
     assert (changed.metadata["Site"], changed.revision) == ("paris", 2)
     again = refused(client.node_update, node.id, [{"op": "add", "path": "/Metadata/Site", "value": "paris"}])
-    assert again == b"", "304, which urllib takes for an error"
+    assert again == b"", "status 304, which urllib treats as an error"
     assert b"applying JSON patch" in refused(
         client.node_update, node.id, [{"op": "remove", "path": "/Metadata/None"}])
     assert refused(client.node_create, node.id, "h", {"Name": "x", "Type": "y"}) == b"Node ID conflict\n"
@@ -55,7 +55,7 @@ def test_edges(client):
     assert [e.id for e in client.lookup_edges("G.E().Has('RelationType', 'ownership')")] == [edge.id]
     changed = client.edge_update(edge.id, [{"op": "add", "path": "/Metadata/Weight", "value": 5}])
     assert changed.metadata == {"RelationType": "ownership", "Weight": 5}
-    assert refused(client.edge_create, "n0", "gone", metadata={"RelationType": "x"}) == b"Child node not found\n"
+    assert refused(client.edge_create, "n0", "missing", metadata={"RelationType": "x"}) == b"Child node not found\n"
     client.edge_delete(edge.id)
     assert client.edge_list() == []
     assert refused(client.edge_delete, edge.id) == f"Edge '{edge.id}' not found\n".encode()
@@ -68,16 +68,16 @@ def test_captures(client):
         "capture_type": "afpacket", "port": 7, "raw_pkt_limit": 5, "header_size": 128,
         "polling_interval": 20, "sampling_rate": 2,
     }
-    made = client.capture_create(NOTHING, **options)
-    (kept,) = client.capture_list()
-    for capture in (made, kept):
-        assert (capture.uuid, capture.query, capture.count) == (made.uuid, NOTHING, 0)
+    created = client.capture_create(NOTHING, **options)
+    (listed,) = client.capture_list()
+    for capture in (created, listed):
+        assert (capture.uuid, capture.query, capture.count) == (created.uuid, NOTHING, 0)
         for name, value in options.items():
             assert getattr(capture, name) == value, name
     assert refused(client.capture_create, NOTHING, **options) == b"duplicated resource\n"
     assert b"Not a valid BPF expression" in refused(client.capture_create, "G.V()", bpf_filter="prot 80")
-    assert client.capture_delete(made.uuid) == b""
-    assert refused(client.capture_delete, made.uuid) == f"Capture '{made.uuid}' not found\n".encode()
+    assert client.capture_delete(created.uuid) == b""
+    assert refused(client.capture_delete, created.uuid) == f"Capture '{created.uuid}' not found\n".encode()
 
 
 def test_alerts(client):

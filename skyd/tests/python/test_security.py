@@ -1,4 +1,4 @@
-"""The unmodified Python client of Skydive with passwords, and over TLS."""
+"""Tests of the unmodified Python client of Skydive with passwords and over TLS."""
 
 import shutil
 import subprocess
@@ -38,7 +38,7 @@ def test_a_user_logs_in_once_and_works_with_the_token(start):
     assert client.auth.token == token
 
 
-def test_wrong_or_no_credentials_are_told(start):
+def test_wrong_or_missing_credentials_are_reported(start):
     daemon = start(*BASIC)
     wrong = rest.RESTClient(daemon.endpoint, username="ann", password="two")
     with pytest.raises(urllib.error.HTTPError) as refused:
@@ -80,7 +80,7 @@ def subscribe(url, **keywords):
     return done.stdout + done.stderr
 
 
-def test_sockets_take_the_token_of_a_login(start):
+def test_websockets_accept_the_token_of_a_login(start):
     daemon = start(*BASIC)
     url = f"ws://{daemon.endpoint}/ws/subscriber"
     assert "open" in subscribe(url, username="ann", password="one")
@@ -91,7 +91,7 @@ def test_sockets_take_the_token_of_a_login(start):
 @pytest.fixture
 def certificates(tmp_path):
     if not shutil.which("openssl"):
-        pytest.skip("SKIPPED: needs openssl to make certificates")
+        pytest.skip("SKIPPED: creating certificates requires openssl")
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
          "-days", "1", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1",
@@ -100,7 +100,7 @@ def certificates(tmp_path):
     return tmp_path / "cert.pem", tmp_path / "key.pem"
 
 
-def test_tls_is_spoken_with_a_certificate_that_is_trusted(start, certificates):
+def test_tls_requires_a_trusted_certificate(start, certificates):
     certificate, key = certificates
     daemon = start(f"tls.server_cert={certificate}", f"tls.server_key={key}")
     client = rest.RESTClient(daemon.endpoint, scheme="https", cafile=str(certificate))

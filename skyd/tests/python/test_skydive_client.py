@@ -1,4 +1,4 @@
-"""The unmodified Python client of Skydive against a live daemon."""
+"""Tests of the unmodified Python client of Skydive against a running daemon."""
 
 import json
 import subprocess
@@ -9,8 +9,8 @@ import pytest
 
 rest = pytest.importorskip("skydive.rest.client")
 
-# The flow logging script of Skydive's API page, its `print` made Python 3, the address and the
-# file given as arguments.
+# The flow logging script of Skydive's API page, with `print` converted to Python 3 and the address and
+# the file as arguments.
 FLOW_LOGGER = textwrap.dedent('''
     import json
     import sys
@@ -101,7 +101,7 @@ def test_a_ping_shows_as_a_flow_and_is_streamed(lab, tmp_path):
 
         def logged():
             lines = flows.read_text().splitlines() if flows.exists() else []
-            # The script writes the keys of `stats` messages too: it takes every `Obj` for a list.
+            # The script also writes the keys of `stats` messages, because it treats every `Obj` as a list.
             flows_seen = [f for f in map(json.loads, lines) if isinstance(f, dict)]
             return [f for f in flows_seen if f["UUID"] == flow["UUID"]]
 
@@ -114,7 +114,7 @@ def test_a_ping_shows_as_a_flow_and_is_streamed(lab, tmp_path):
         logger.wait()
 
 
-def test_the_daemon_ends_in_time_with_captures_running(lab):
+def test_the_daemon_stops_in_time_with_captures_running(lab):
     client = rest.RESTClient(lab.daemon.endpoint)
     lab.tid()
     client.capture_create("G.V().Has('Type', 'veth')")

@@ -1,4 +1,4 @@
-"""Every resource of the unmodified Python client of Skydive against a live daemon."""
+"""Tests of every resource of the unmodified Python client of Skydive against a running daemon."""
 
 import pytest
 
@@ -11,12 +11,12 @@ def client(daemon):
 
 
 def test_nodes_are_created_changed_listed_and_deleted(client):
-    node = client.node_create("n1", host="desk", metadata={"Name": "n1", "Type": "device"})
-    assert (node.id, node.host, node.metadata["Name"]) == ("n1", "desk", "n1")
+    node = client.node_create("n1", host="lab-1", metadata={"Name": "n1", "Type": "device"})
+    assert (node.id, node.host, node.metadata["Name"]) == ("n1", "lab-1", "n1")
     assert [n.id for n in client.lookup_nodes("G.V('n1')")] == ["n1"]
     patch = {"op": "add", "path": "/Metadata/Speed", "value": 10}
     assert client.node_update("n1", [patch]).metadata["Speed"] == 10
-    # No change is 304, which this client takes for an error.
+    # A patch without effect returns status 304, which this client treats as an error.
     with pytest.raises(rest.BadRequest) as unchanged:
         client.node_update("n1", [patch])
     assert unchanged.value.args[0] == b""
@@ -48,7 +48,7 @@ def test_edges_are_created_changed_listed_and_deleted(client):
 
 def test_alerts_are_created_listed_and_deleted(client):
     alert = client.alert_create("https://localhost:8081", "G.V().Has('Name', 'x')")
-    # The client takes trigger and expression of what it reads for each other.
+    # The client swaps trigger and expression when it reads an alert.
     assert alert.action == "https://localhost:8081"
     assert {alert.trigger, alert.expression} == {"graph", "G.V().Has('Name', 'x')"}
     assert [a.uuid for a in client.alert_list()] == [alert.uuid]

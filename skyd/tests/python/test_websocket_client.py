@@ -1,4 +1,4 @@
-"""The unmodified `WSClient` of Skydive: publishing, subscribing, synchronising, the flow stream."""
+"""Tests of the unmodified `WSClient` of Skydive: publishers, subscribers, sync requests, flow stream."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ graph = pytest.importorskip("skydive.graph")
 
 @pytest.fixture(autouse=True)
 def loop():
-    """Every client of a test runs on one event loop, and none of another test."""
+    """Provides one event loop for all clients of a test; tests do not share loops."""
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     yield loop
@@ -32,7 +32,7 @@ def edge(name, parent, child):
 
 
 class Publisher(websocket.WSClientDefaultProtocol):
-    """Sends what it was given, and a SyncRequest whose answer says that all of it was taken."""
+    """Sends messages and then a SyncRequest, whose reply confirms that all of them were processed."""
 
     def onOpen(self):
         for one in self.factory.kwargs["send"]:
@@ -42,15 +42,15 @@ class Publisher(websocket.WSClientDefaultProtocol):
     def onMessage(self, payload, isBinary):
         reply = json.loads(payload)
         if reply["Type"] != "SyncReply":
-            return  # over pubsub it hears of what others publish, too
+            return  # a pubsub client also receives the events of other publishers
         assert (reply["Status"], isBinary) == (200, False)
         self.factory.kwargs["replies"].append(reply["Obj"])
         self.stop()
 
 
 class Listener(websocket.WSClientDebugProtocol):
-    """Keeps what it gets and stops at a message that fits; its base class asks for the graph where
-    `sync` is set."""
+    """Stores the received messages and stops when they meet a condition; its base class requests the
+    graph if `sync` is set."""
 
     def onMessage(self, payload, isBinary):
         got = self.factory.kwargs["got"]
@@ -60,13 +60,13 @@ class Listener(websocket.WSClientDebugProtocol):
 
 
 def publish(daemon, messages, path="publisher", name="py", **more):
-    """Runs a publisher until its messages were taken; gives the client and the graph it then saw."""
+    """Runs a publisher until its messages are processed; returns the client and the resulting graph."""
     replies = []
     client = websocket.WSClient(name, f"ws://{daemon.endpoint}/ws/{path}", protocol=Publisher,
                                 send=messages, replies=replies, **more)
     client.connect()
     while not replies:
-        run(client)  # a listener that has heard enough ends the loop as well
+        run(client)  # a listener that has received enough also stops the loop
     return client, replies[0]
 
 
@@ -89,7 +89,7 @@ def run(client, seconds=15):
     timer = client.loop.call_later(seconds, give_up)
     client.start()
     timer.cancel()
-    assert not late, "nothing more came"
+    assert not late, f"no further message within {seconds} s"
 
 
 def shown(event):
@@ -97,7 +97,7 @@ def shown(event):
 
 
 def drain(loop):
-    """Ends every connection of the loop's clients."""
+    """Closes the connections of all clients of a loop."""
     for task in asyncio.all_tasks(loop):
         task.cancel()
     for transport in list(getattr(loop, "_transports", {}).values()):
@@ -126,20 +126,20 @@ def test_updates_need_a_higher_revision(daemon):
 
 
 @pytest.mark.parametrize("persistent", [True, False])
-def test_what_a_publisher_brought_stays_or_goes_with_it(daemon, loop, persistent):
+def test_elements_of_a_publisher_remain_only_if_persistent(daemon, loop, persistent):
     publish(daemon, [message("NodeAdded", node("a"))], persistent=persistent)
     assert daemon.query("G.V().Count()") == 1
     drain(loop)
     if persistent:
-        # It is gone, and what it brought is there.
+        # The publisher is disconnected, and its node remains.
         daemon.wait(lambda: not json.loads(daemon.request("GET", "/api/status")[1])["Publishers"],
-                    "the publisher to go")
+                    "the publisher to disconnect")
         assert daemon.query("G.V().Count()") == 1
     else:
-        daemon.wait(lambda: daemon.query("G.V().Count()") == 0, "its node to go")
+        daemon.wait(lambda: daemon.query("G.V().Count()") == 0, "its node to be deleted")
 
 
-def test_a_subscriber_hears_of_changes_in_order(daemon):
+def test_a_subscriber_receives_changes_in_order(daemon):
     client, got = listen(daemon, "subscriber", lambda got: len(got) == 4)
     publish(daemon, [message("NodeAdded", node("a")), message("NodeAdded", node("b")),
                      message("EdgeAdded", edge("e", "a", "b")), message("EdgeDeleted", edge("e", "a", "b"))])
@@ -149,7 +149,7 @@ def test_a_subscriber_hears_of_changes_in_order(daemon):
     assert {event["Namespace"] for event in got} == {"Graph"}
 
 
-def test_a_synchronisation_with_a_filter_shows_and_follows_a_part(daemon):
+def test_a_sync_request_with_a_filter_returns_and_follows_a_part_of_the_graph(daemon):
     publish(daemon, [message("NodeAdded", node("a")), message("NodeAdded", node("h", "host"))])
     client, got = listen(daemon, "subscriber", lambda got: got[-1]["Type"] == "SyncReply", sync=True,
                          filter="G.V().Has('Type', 'device').SubGraph()")
@@ -163,7 +163,7 @@ def test_a_synchronisation_with_a_filter_shows_and_follows_a_part(daemon):
     assert [shown(event) for event in got] == ["NodeAdded b"]
 
 
-def test_a_pubsub_client_does_both_and_hears_no_echo(daemon):
+def test_a_pubsub_client_publishes_and_subscribes_without_echo(daemon):
     client, got = listen(daemon, "pubsub", lambda got: shown(got[-1]) == "NodeAdded b")
     publish(daemon, [message("NodeAdded", node("a"))], path="pubsub", name="other")
     publish(daemon, [message("NodeAdded", node("b"))])
@@ -199,7 +199,7 @@ def test_flows_of_an_agent_are_streamed(daemon):
                 flow = text(1, f"f{i}") + text(2, "Ethernet/ARP") + text(34, "cap-1")
                 agent.sendto(text(1, flow), ("127.0.0.1", daemon.port))
 
-    # The handshake needs the loop, so the agent waits for it beside.
+    # The handshake needs the event loop, so the agent waits for it in another thread.
     client.loop.run_in_executor(None, feed)
     run(client)
     assert {(one["Namespace"], one["Type"]) for one in got} == {("flow", "store")}

@@ -1,33 +1,36 @@
-//! Service addresses as the configuration and the API write them.
+//! `ServiceAddress`: the addresses of services in the configuration and the API.
 
 use std::fmt;
 use std::net::Ipv6Addr;
+use std::str::FromStr;
 
-/// A host and a port.
+/// A host and a port. Complete by definition.
 ///
 /// COMPAT: a port alone (`8082` or `:8082`) means `localhost`, not every address of the machine;
 /// existing configurations rely on it. `0.0.0.0:8082` listens everywhere.
 ///
 /// ```
-/// use skylib::api::address::ServiceAddress;
-/// assert_eq!(ServiceAddress::parse(":8082")?.to_string(), "localhost:8082");
-/// assert_eq!(ServiceAddress::parse("[::1]:8082")?.host, "::1");
-/// # Ok::<(), skylib::api::address::AddressError>(())
+/// use skylib::api::address::{AddressError, ServiceAddress};
+/// assert_eq!(":8082".parse::<ServiceAddress>()?.to_string(), "localhost:8082");
+/// assert_eq!("[::1]:8082".parse::<ServiceAddress>()?.host, "::1");
+/// # Ok::<(), AddressError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceAddress {
-    /// Name or address, an IPv6 address without brackets.
+    /// Host name or IP address; an IPv6 address has no brackets.
     pub host: String,
     /// TCP or UDP port.
     pub port: u16,
 }
 
-impl ServiceAddress {
-    /// Reads `host:port`, `[v6]:port`, `port` or `:port`.
+impl FromStr for ServiceAddress {
+    type Err = AddressError;
+
+    /// Parses `host:port`, `[v6]:port`, `port`, or `:port`.
     ///
     /// # Errors
-    /// When the text is none of these.
-    pub fn parse(text: &str) -> Result<Self, AddressError> {
+    /// [`AddressError`] if the text has another form.
+    fn from_str(text: &str) -> Result<Self, AddressError> {
         let wrong = || AddressError(text.to_owned());
         let (host, port) = match text.strip_prefix('[') {
             Some(rest) => {
@@ -63,9 +66,9 @@ impl fmt::Display for ServiceAddress {
     }
 }
 
-/// The text is no address.
+/// Error of parsing a [`ServiceAddress`] from text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no address: host:port, [v6]:port, :port or port expected")]
+#[error("{0:?} is not an address; expected host:port, [v6]:port, :port, or port")]
 pub struct AddressError(String);
 
 #[cfg(test)]
@@ -83,7 +86,7 @@ mod tests {
             ("0.0.0.0:0", "0.0.0.0:0"),
         ] {
             assert_eq!(
-                ServiceAddress::parse(text).unwrap().to_string(),
+                text.parse::<ServiceAddress>().unwrap().to_string(),
                 shown,
                 "{text}"
             );
@@ -109,7 +112,7 @@ mod tests {
             "host:+80",
             "h:8 0",
         ] {
-            assert!(ServiceAddress::parse(text).is_err(), "{text}");
+            assert!(text.parse::<ServiceAddress>().is_err(), "{text}");
         }
     }
 }

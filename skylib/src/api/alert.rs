@@ -1,51 +1,64 @@
-//! `AlertSpec`: what to watch for, as clients ask for it.
+//! `AlertSpec`: an expression that the server watches, and the action when its result changes.
 
-use serde::Serialize;
-
-use super::go_json::{JsonError, Members};
-use super::{Date, Defaults, ExpressionChecker, Resource, ResourceError, ValidationError};
+use super::json_object::{json_object, uuid_is_id};
+use super::{Defaults, ExpressionChecker, Resource, ResourceError, Rfc3339, ValidationError};
 use crate::go_duration;
 
-/// An alert: an expression, when it is evaluated, and what is done when its result changes.
-///
-/// ```
-/// use skylib::api::{AlertSpec, Defaults, Resource};
-/// use skylib::time::Timestamp;
-/// let defaults = Defaults::default().with_now(Timestamp::from_ms(1_738_573_811_500));
-/// let alert = AlertSpec::read(r#"{"Expression":"G.V()","Trigger":"graph"}"#, &defaults)?;
-/// let json = concat!(r#"{"UUID":"","Expression":"G.V()","Trigger":"graph","#,
-///                    r#""CreateTime":"2025-02-03T09:10:11.5Z"}"#);
-/// assert_eq!(serde_json::to_string(&alert)?, json);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct AlertSpec {
-    /// Identifier, given by the server.
-    #[serde(rename = "UUID")]
-    pub uuid: String,
-    /// For people.
-    #[serde(rename = "Name", skip_serializing_if = "String::is_empty")]
-    pub name: String,
-    /// For people.
-    #[serde(rename = "Description", skip_serializing_if = "String::is_empty")]
-    pub description: String,
-    /// A query, or else a script.
-    #[serde(rename = "Expression", skip_serializing_if = "String::is_empty")]
-    pub expression: String,
-    /// Where the result goes: an address or a program; empty for subscribers only.
-    #[serde(rename = "Action", skip_serializing_if = "String::is_empty")]
-    pub action: String,
-    /// `graph` or empty for each change of the graph, `duration:5s` for each five seconds.
-    #[serde(rename = "Trigger", skip_serializing_if = "String::is_empty")]
-    pub trigger: String,
-    /// When it was made.
-    #[serde(rename = "CreateTime")]
-    pub create_time: Date,
+json_object! {
+    /// An alert: an expression, the trigger of its evaluation, and the action when its result
+    /// changes.
+    ///
+    /// ```
+    /// use skylib::api::{AlertSpec, Defaults, Resource};
+    /// use skylib::time::Timestamp;
+    /// let defaults = Defaults::default().with_now(Timestamp::from_ms(1_738_573_811_500));
+    /// let alert = AlertSpec::read(r#"{"Expression":"G.V()","Trigger":"graph"}"#, &defaults)?;
+    /// let json = concat!(r#"{"UUID":"","Expression":"G.V()","Trigger":"graph","#,
+    ///                    r#""CreateTime":"2025-02-03T09:10:11.5Z"}"#);
+    /// assert_eq!(serde_json::to_string(&alert)?, json);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[derive(Eq)]
+    pub struct AlertSpec {
+        /// Identifier, assigned by the server.
+        pub uuid: String = "UUID";
+        /// Name shown to users.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        pub name: String = "Name", with_name;
+        /// Description shown to users.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        pub description: String = "Description", with_description;
+        /// Gremlin query, or a script.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        pub expression: String = "Expression", with_expression;
+        /// Receiver of the result: an `http:`, `https:`, or `file:` URL; empty to notify
+        /// subscribers only.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        pub action: String = "Action", with_action;
+        /// Trigger of the evaluation: `graph` or empty for every change of the graph,
+        /// `duration:5s` for every five seconds.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        pub trigger: String = "Trigger", with_trigger;
+        /// Time of creation.
+        pub create_time: Rfc3339 = "CreateTime", with_create_time;
+    }
 }
 
 impl AlertSpec {
+    /// Returns an alert that evaluates an expression after every change of the graph.
+    ///
+    /// ```
+    /// use skylib::api::AlertSpec;
+    /// let alert = AlertSpec::new("G.V().Has('State', 'DOWN')").with_trigger("duration:5s");
+    /// assert_eq!(alert.trigger, "duration:5s");
+    /// ```
+    #[must_use]
+    pub fn new(expression: impl Into<String>) -> Self {
+        Self::default().with_expression(expression)
+    }
+
     fn check_trigger(&self) -> Result<(), ValidationError> {
-        let refuse = |message: String| Err(ValidationError::of("Trigger", message));
+        let refuse = |message: String| Err(ValidationError::of_field("Trigger", message));
         match self.trigger.strip_prefix("duration:") {
             Some(period) => match go_duration::parse(period) {
                 Ok(period) if period.is_zero() => refuse("a period above zero expected".to_owned()),
@@ -62,43 +75,25 @@ impl Resource for AlertSpec {
     const KIND: &'static str = "alert";
     const IS_UPDATABLE: bool = true;
 
-    fn id(&self) -> &str {
-        &self.uuid
-    }
+    uuid_is_id!();
 
-    fn set_id(&mut self, id: String) {
-        self.uuid = id;
-    }
-
-    fn read(text: &str, defaults: &Defaults) -> Result<Self, JsonError> {
-        let members = Members::first_of(text)?;
-        let mut alert = Self {
-            create_time: Date::of(defaults.now),
-            ..Self::default()
-        };
-        members.read("UUID", &mut alert.uuid)?;
-        members.read("Name", &mut alert.name)?;
-        members.read("Description", &mut alert.description)?;
-        members.read("Expression", &mut alert.expression)?;
-        members.read("Action", &mut alert.action)?;
-        members.read("Trigger", &mut alert.trigger)?;
-        members.read("CreateTime", &mut alert.create_time)?;
-        Ok(alert)
+    fn initial(defaults: &Defaults) -> Self {
+        Self::default().with_create_time(defaults.now)
     }
 
     fn validate(&self, _: &dyn ExpressionChecker) -> Result<(), ResourceError> {
         if self.expression.is_empty() {
-            return Err(ValidationError::of("Expression", "zero value").into());
+            return Err(ValidationError::of_field("Expression", "zero value").into());
         }
         let schemes = ["http://", "https://", "file://"];
         if !self.action.is_empty() && !schemes.iter().any(|s| self.action.starts_with(s)) {
-            return Err(ValidationError::of("Action", MISMATCH).into());
+            return Err(ValidationError::of_field("Action", MISMATCH).into());
         }
         Ok(self.check_trigger()?)
     }
 }
 
-/// What the original says of a text that has not the form it should have.
+/// Text of the original for a field that does not match its pattern. COMPAT.
 pub(super) const MISMATCH: &str = "regular expression mismatch";
 
 #[cfg(test)]
@@ -128,7 +123,7 @@ mod tests {
             ),
             (
                 r#"{"Expression":"x","CreateTime":"noon"}"#,
-                "CreateTime: invalid value: string \"noon\", expected a time as RFC 3339 writes it",
+                "CreateTime: invalid value: string \"noon\", expected a date in RFC 3339 format",
             ),
             (
                 r#"{"Expression":7}"#,

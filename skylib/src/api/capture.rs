@@ -1,153 +1,132 @@
-//! `CaptureSpec`: what to capture, as clients ask for it.
+//! `CaptureSpec`: the nodes to capture on, and the settings of the capture.
 
-use serde::{Serialize, Serializer};
+use serde::Serializer;
 
 use super::address::ServiceAddress;
 use super::go_json::{JsonError, Members};
-use super::{Defaults, ExpressionChecker, Resource, ResourceError, ValidationError};
+use super::json_object::{json_object, uuid_is_id};
+use super::{CaptureType, Defaults, ExpressionChecker, Resource, ResourceError, ValidationError};
 use crate::flow::{KeyIgnore, LayerKeyMode, UnknownNameError};
 
-/// A capture that a client wants: on every node of a query, with these settings.
-///
-/// Serialising gives the API's JSON: keys in the original's order, empty texts and zero numbers
-/// left out where the original leaves them out.
-///
-/// ```
-/// use skylib::api::CaptureSpec;
-/// use skylib::flow::LayerKeyMode;
-/// let text = r#"{"gremlinquery": "G.V().Has('Name', 'eth0')", "SamplingRate": 1}"#;
-/// let spec = CaptureSpec::from_json(text, LayerKeyMode::L2)?;
-/// assert_eq!(spec.gremlin_query, "G.V().Has('Name', 'eth0')");
-/// assert_eq!(
-///     serde_json::to_string(&spec)?,
-///     concat!(r#"{"UUID":"","GremlinQuery":"G.V().Has('Name', 'eth0')","Count":0,"#,
-///             r#""SamplingRate":1,"PollingInterval":0,"ExtraTCPMetric":false,"IPDefrag":false,"#,
-///             r#""ReassembleTCP":false,"LayerKeyMode":"L2"}"#),
-/// );
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct CaptureSpec {
-    /// Identifier, given by the server; a client's own is not kept.
-    #[serde(rename = "UUID")]
-    pub uuid: String,
-    /// The nodes to capture on.
-    #[serde(rename = "GremlinQuery", skip_serializing_if = "String::is_empty")]
-    pub gremlin_query: String,
-    /// Which packets, in the language of libpcap; empty for all.
-    #[serde(rename = "BPFFilter", skip_serializing_if = "String::is_empty")]
-    pub bpf_filter: String,
-    /// For people.
-    #[serde(rename = "Name", skip_serializing_if = "String::is_empty")]
-    pub name: String,
-    /// For people.
-    #[serde(rename = "Description", skip_serializing_if = "String::is_empty")]
-    pub description: String,
-    /// How to capture; `None` for what suits the node.
-    #[serde(rename = "Type", skip_serializing_if = "Option::is_none")]
-    pub capture_type: Option<CaptureType>,
-    /// Nodes this capture is active on, computed when it is shown.
-    #[serde(rename = "Count")]
-    pub count: i64,
-    /// UDP port of sFlow and NetFlow captures, 0 for any free one.
-    #[serde(rename = "Port", skip_serializing_if = "is_zero")]
-    pub port: u16,
-    /// One packet in so many, for sFlow.
-    #[serde(rename = "SamplingRate")]
-    pub sampling_rate: u32,
-    /// Seconds between counter samples, for sFlow.
-    #[serde(rename = "PollingInterval")]
-    pub polling_interval: u32,
-    /// Packets kept with each flow, 0 to 10.
-    #[serde(rename = "RawPacketLimit", skip_serializing_if = "is_zero")]
-    pub raw_packet_limit: i64,
-    /// Bytes taken of each packet, 14 to 4096, 0 for the default.
-    #[serde(rename = "HeaderSize", skip_serializing_if = "is_zero")]
-    pub header_size: i64,
-    /// Whether flows carry the metrics of their TCP connection.
-    #[serde(rename = "ExtraTCPMetric")]
-    pub extra_tcp_metric: bool,
-    /// Whether IP fragments are put together.
-    #[serde(rename = "IPDefrag")]
-    pub ip_defrag: bool,
-    /// Whether TCP segments are put in order.
-    #[serde(rename = "ReassembleTCP")]
-    pub reassemble_tcp: bool,
-    /// Which layers tell flows apart.
-    #[serde(rename = "LayerKeyMode", serialize_with = "write_mode")]
-    pub layer_key_mode: LayerKeyMode,
-    /// Application layers decoded: 1 VRRP, 2 DNS, 4 DHCPv4.
-    #[serde(rename = "ExtraLayers", skip_serializing_if = "is_zero")]
-    pub extra_layers: u32,
-    /// Whether flows have the statistics of their round-trip times.
-    #[serde(rename = "ExtraRTTMetric", skip_serializing_if = "is_zero")]
-    pub extra_rtt_metric: bool,
-    /// Whether to reproduce the values of the original; `None`: as configured (`flow.recorded`).
-    #[serde(rename = "Recorded", skip_serializing_if = "Option::is_none")]
-    pub recorded: Option<bool>,
-    /// Parts of the flow key that are ignored; `None`: as configured (`flow.key.ignore`).
-    #[serde(rename = "KeyIgnore", skip_serializing_if = "Option::is_none")]
-    pub key_ignore: Option<Vec<String>>,
-    /// Where packets or flows are sent instead of into the flow table, `host:port`.
-    #[serde(rename = "Target", skip_serializing_if = "String::is_empty")]
-    pub target: String,
-    /// How they are sent: `netflowv5`, `erspanv1`.
-    #[serde(rename = "TargetType", skip_serializing_if = "String::is_empty")]
-    pub target_type: String,
+json_object! {
+    /// A capture on every node that a query returns.
+    ///
+    /// Serialization gives the JSON of the API: keys in the order of the original; empty texts and
+    /// zero numbers are omitted where the original omits them.
+    ///
+    /// ```
+    /// use skylib::api::{CaptureSpec, Defaults, Resource};
+    /// let text = r#"{"gremlinquery": "G.V().Has('Name', 'eth0')", "SamplingRate": 1}"#;
+    /// let spec = CaptureSpec::read(text, &Defaults::default())?;
+    /// assert_eq!(spec.gremlin_query, "G.V().Has('Name', 'eth0')");
+    /// assert_eq!(
+    ///     serde_json::to_string(&spec)?,
+    ///     concat!(r#"{"UUID":"","GremlinQuery":"G.V().Has('Name', 'eth0')","Count":0,"#,
+    ///             r#""SamplingRate":1,"PollingInterval":0,"ExtraTCPMetric":false,"IPDefrag":false,"#,
+    ///             r#""ReassembleTCP":false,"LayerKeyMode":"L2"}"#),
+    /// );
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[derive(Eq)]
+    pub struct CaptureSpec {
+        /// Identifier, assigned by the server; the server ignores the value that a client sends.
+        pub uuid: String = "UUID";
+        /// Gremlin query of the nodes to capture on.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        pub gremlin_query: String = "GremlinQuery", with_gremlin_query;
+        /// Packet filter in the libpcap language; empty for all packets.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        pub bpf_filter: String = "BPFFilter", with_bpf_filter;
+        /// Name shown to users.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        pub name: String = "Name", with_name;
+        /// Description shown to users.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        pub description: String = "Description", with_description;
+        /// Capture type; `None` to select one that suits the node.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub capture_type: Option<CaptureType> = "Type" via read_capture_type, with_capture_type;
+        /// Number of nodes on which the capture is active. Computed for each response; the server
+        /// ignores the value that a client sends.
+        pub count: i64 = "Count" via read_and_ignore;
+        /// UDP port of sFlow and NetFlow captures; 0 for any free port.
+        #[serde(skip_serializing_if = "is_zero")]
+        pub port: u16 = "Port", with_port;
+        /// Sampling rate of sFlow: one packet in `sampling_rate` is sampled.
+        pub sampling_rate: u32 = "SamplingRate", with_sampling_rate;
+        /// Interval between the counter samples of sFlow, in seconds.
+        pub polling_interval: u32 = "PollingInterval", with_polling_interval;
+        /// Number of packets stored with each flow, 0 to 10.
+        #[serde(skip_serializing_if = "is_zero")]
+        pub raw_packet_limit: i64 = "RawPacketLimit", with_raw_packet_limit;
+        /// Number of bytes captured of each packet, 14 to 4096; 0 for the default.
+        #[serde(skip_serializing_if = "is_zero")]
+        pub header_size: i64 = "HeaderSize", with_header_size;
+        /// Whether flows include the metrics of their TCP connection.
+        pub extra_tcp_metric: bool = "ExtraTCPMetric", with_extra_tcp_metric;
+        /// Whether IP fragments are reassembled.
+        pub ip_defrag: bool = "IPDefrag", with_ip_defrag;
+        /// Whether TCP segments are put in order.
+        pub reassemble_tcp: bool = "ReassembleTCP", with_reassemble_tcp;
+        /// Layers that identify a flow.
+        #[serde(serialize_with = "write_mode")]
+        pub layer_key_mode: LayerKeyMode = "LayerKeyMode" via read_mode, with_layer_key_mode;
+        /// Bit mask of the application layers to decode: 1 VRRP, 2 DNS, 4 DHCPv4.
+        #[serde(skip_serializing_if = "is_zero")]
+        pub extra_layers: u32 = "ExtraLayers", with_extra_layers;
+        /// Whether flows have the statistics of their round-trip times.
+        #[serde(skip_serializing_if = "is_zero")]
+        pub extra_rtt_metric: bool = "ExtraRTTMetric", with_extra_rtt_metric;
+        /// Whether to reproduce the values of the original; `None`: as configured (`flow.recorded`).
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub recorded: Option<bool> = "Recorded", with_recorded;
+        /// Parts of the flow key that are ignored; `None`: as configured (`flow.key.ignore`).
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub key_ignore: Option<Vec<String>> = "KeyIgnore", with_key_ignore;
+        /// Receiver of packets or flows, as `host:port`; empty for the flow table.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        pub target: String = "Target", with_target;
+        /// Protocol of the receiver: `netflowv5` or `erspanv1`.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        pub target_type: String = "TargetType", with_target_type;
+    }
 }
 
 impl CaptureSpec {
-    /// Reads a client's JSON; what it leaves out has its default.
+    /// Returns a capture with default settings on the nodes of a Gremlin query.
     ///
-    /// # Errors
-    /// When the text is no JSON object, or a member has the wrong type or an unknown name.
-    pub fn from_json(text: &str, default_mode: LayerKeyMode) -> Result<Self, JsonError> {
-        let members = Members::first_of(text)?;
-        let mut spec = Self::default();
-        let (mut capture_type, mut layer_key_mode) = (String::new(), String::new());
-        members.read("UUID", &mut spec.uuid)?;
-        members.read("GremlinQuery", &mut spec.gremlin_query)?;
-        members.read("BPFFilter", &mut spec.bpf_filter)?;
-        members.read("Name", &mut spec.name)?;
-        members.read("Description", &mut spec.description)?;
-        members.read("Type", &mut capture_type)?;
-        members.read("Count", &mut spec.count)?;
-        members.read("Port", &mut spec.port)?;
-        members.read("SamplingRate", &mut spec.sampling_rate)?;
-        members.read("PollingInterval", &mut spec.polling_interval)?;
-        members.read("RawPacketLimit", &mut spec.raw_packet_limit)?;
-        members.read("HeaderSize", &mut spec.header_size)?;
-        members.read("ExtraTCPMetric", &mut spec.extra_tcp_metric)?;
-        members.read("IPDefrag", &mut spec.ip_defrag)?;
-        members.read("ReassembleTCP", &mut spec.reassemble_tcp)?;
-        members.read("LayerKeyMode", &mut layer_key_mode)?;
-        members.read("ExtraLayers", &mut spec.extra_layers)?;
-        members.read("ExtraRTTMetric", &mut spec.extra_rtt_metric)?;
-        members.read("Recorded", &mut spec.recorded)?;
-        members.read("KeyIgnore", &mut spec.key_ignore)?;
-        members.read("Target", &mut spec.target)?;
-        members.read("TargetType", &mut spec.target_type)?;
-        spec.capture_type = match capture_type.as_str() {
-            "" => None,
-            name => Some(CaptureType::parse(name).ok_or_else(|| unknown_type(name))?),
-        };
-        spec.layer_key_mode = match layer_key_mode.as_str() {
-            "" => default_mode,
-            name => LayerKeyMode::parse(name).ok_or_else(|| JsonError::Member {
-                key: "LayerKeyMode",
-                reason: "Not a valid layer key mode".to_owned(),
-            })?,
-        };
-        Ok(spec)
+    /// ```
+    /// use skylib::api::{CaptureSpec, CaptureType};
+    /// let spec = CaptureSpec::new("G.V().Has('Name', 'eth0')")
+    ///     .with_capture_type(CaptureType::AfPacket)
+    ///     .with_bpf_filter("port 53");
+    /// assert_eq!(spec.bpf_filter, "port 53");
+    /// ```
+    #[must_use]
+    pub fn new(gremlin_query: impl Into<String>) -> Self {
+        Self::default().with_gremlin_query(gremlin_query)
     }
 
-    /// Checks every field, and that the type asked for can do what is asked of it.
+    /// Returns whether both captures would see the same packets, or compete for a node.
+    ///
+    /// Captures differ in type, query, or filter; the filter counts only for types that can run
+    /// several times on one node.
+    fn is_duplicate_of(&self, other: &Self) -> bool {
+        let is_shared = self
+            .capture_type
+            .is_none_or(|capture_type| capture_type.abilities().several_per_node);
+        self.capture_type == other.capture_type
+            && self.gremlin_query == other.gremlin_query
+            && (!is_shared || self.bpf_filter == other.bpf_filter)
+    }
+
+    /// Checks every field, and that the capture type supports the requested features.
     ///
     /// # Errors
-    /// The first field that is wrong, in the words of the original.
+    /// The first violated rule, with the text of the original.
     fn check(&self, expressions: &dyn ExpressionChecker) -> Result<(), ValidationError> {
-        let refuse = |field, message: String| Err(ValidationError::of(field, message));
-        // Before anything is parsed.
+        let refuse = |field, message: String| Err(ValidationError::of_field(field, message));
+        // Lengths come first: they bound the cost of parsing.
         for (field, text, limit) in [
             ("GremlinQuery", &self.gremlin_query, MAX_QUERY_BYTES),
             ("BPFFilter", &self.bpf_filter, MAX_TEXT_BYTES),
@@ -172,14 +151,14 @@ impl CaptureSpec {
             let text = "A valid header size is >= 14 && <= 4096";
             return refuse("HeaderSize", text.to_owned());
         }
-        if !self.target.is_empty() && ServiceAddress::parse(&self.target).is_err() {
+        if !self.target.is_empty() && self.target.parse::<ServiceAddress>().is_err() {
             return refuse("Target", "Not a valid address".to_owned());
         }
         if let Some(Err(error)) = self.ignored_key() {
             return refuse("KeyIgnore", error.to_string());
         }
         self.capture_type
-            .map_or(Ok(()), |found| self.check_abilities(found))
+            .map_or(Ok(()), |capture_type| self.check_abilities(capture_type))
     }
 
     /// Returns the parts of the flow key that are ignored; `None` if the capture does not set them.
@@ -195,7 +174,7 @@ impl CaptureSpec {
 
     fn check_abilities(&self, capture_type: CaptureType) -> Result<(), ValidationError> {
         let abilities = capture_type.abilities();
-        let asked = [
+        let requests = [
             (!self.bpf_filter.is_empty(), abilities.bpf, "BPF filtering"),
             (
                 self.raw_packet_limit != 0,
@@ -208,10 +187,13 @@ impl CaptureSpec {
                 "extra TCP metrics capture",
             ),
         ];
-        match asked.iter().find(|(wanted, able, _)| *wanted && !able) {
+        match requests
+            .iter()
+            .find(|(is_requested, is_supported, _)| *is_requested && !is_supported)
+        {
             None => Ok(()),
-            Some((_, _, what)) => Err(ValidationError::whole(format!(
-                "{} capture doesn't support {what}",
+            Some((_, _, feature)) => Err(ValidationError::of_resource(format!(
+                "{} capture doesn't support {feature}",
                 capture_type.name()
             ))),
         }
@@ -222,20 +204,10 @@ impl Resource for CaptureSpec {
     const KIND: &'static str = "capture";
     const NAMESPACE: Option<&'static str> = Some("OnDemandCaptureNotification");
 
-    fn id(&self) -> &str {
-        &self.uuid
-    }
+    uuid_is_id!();
 
-    fn set_id(&mut self, id: String) {
-        self.uuid = id;
-    }
-
-    fn read(text: &str, defaults: &Defaults) -> Result<Self, JsonError> {
-        let capture = Self::from_json(text, defaults.layer_key_mode)?;
-        Ok(Self {
-            count: 0,
-            ..capture
-        })
+    fn initial(defaults: &Defaults) -> Self {
+        Self::default().with_layer_key_mode(defaults.layer_key_mode)
     }
 
     fn validate(&self, expressions: &dyn ExpressionChecker) -> Result<(), ResourceError> {
@@ -248,112 +220,53 @@ impl Resource for CaptureSpec {
     }
 }
 
-impl CaptureSpec {
-    /// The same nodes by the same type: twice the same packets, or a type that takes a node whole.
-    fn is_duplicate_of(&self, other: &Self) -> bool {
-        let shared = self
-            .capture_type
-            .is_none_or(|found| found.abilities().several_per_node);
-        self.capture_type == other.capture_type
-            && self.gremlin_query == other.gremlin_query
-            && (!shared || self.bpf_filter == other.bpf_filter)
+/// Reads the name of a capture type; an empty name leaves the field unchanged.
+fn read_capture_type(
+    members: &Members<'_>,
+    key: &'static str,
+    capture_type: &mut Option<CaptureType>,
+) -> Result<(), JsonError> {
+    let mut name = String::new();
+    members.read(key, &mut name)?;
+    if !name.is_empty() {
+        let parsed: Result<CaptureType, _> = name.parse();
+        *capture_type = Some(parsed.map_err(|error| JsonError::Member {
+            key,
+            reason: error.to_string(),
+        })?);
     }
+    Ok(())
 }
 
-/// A way to capture. Complete by definition: the types the API accepts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CaptureType {
-    /// sFlow exported by an Open vSwitch bridge.
-    OvsSflow,
-    /// A pcap stream over TCP.
-    PcapSocket,
-    /// A mirror port of Open vSwitch.
-    OvsMirror,
-    /// DPDK.
-    Dpdk,
-    /// The kernel's packet socket.
-    AfPacket,
-    /// libpcap.
-    Pcap,
-    /// Counted in the kernel by an eBPF program.
-    Ebpf,
-    /// An sFlow agent elsewhere.
-    Sflow,
-    /// NetFlow exported by an Open vSwitch bridge.
-    OvsNetflow,
+/// Reads the name of a mode; an empty name leaves the field unchanged.
+fn read_mode(
+    members: &Members<'_>,
+    key: &'static str,
+    mode: &mut LayerKeyMode,
+) -> Result<(), JsonError> {
+    let mut name = String::new();
+    members.read(key, &mut name)?;
+    if !name.is_empty() {
+        *mode = LayerKeyMode::parse(&name).ok_or_else(|| JsonError::Member {
+            key,
+            reason: "Not a valid layer key mode".to_owned(),
+        })?;
+    }
+    Ok(())
 }
 
-/// What a [`CaptureType`] can do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CaptureAbilities {
-    /// Filter packets by an expression.
-    pub bpf: bool,
-    /// Keep packets with their flow.
-    pub raw_packets: bool,
-    /// Measure TCP connections.
-    pub tcp_metric: bool,
-    /// Run several times on one node.
-    pub several_per_node: bool,
-}
-
-impl CaptureType {
-    /// All types, in the order of the error message.
-    pub const ALL: [Self; 9] = [
-        Self::OvsSflow,
-        Self::PcapSocket,
-        Self::OvsMirror,
-        Self::Dpdk,
-        Self::AfPacket,
-        Self::Pcap,
-        Self::Ebpf,
-        Self::Sflow,
-        Self::OvsNetflow,
-    ];
-
-    /// Reads the wire name.
-    #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|known| known.name() == name)
-    }
-
-    /// The wire name.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::OvsSflow => "ovssflow",
-            Self::PcapSocket => "pcapsocket",
-            Self::OvsMirror => "ovsmirror",
-            Self::Dpdk => "dpdk",
-            Self::AfPacket => "afpacket",
-            Self::Pcap => "pcap",
-            Self::Ebpf => "ebpf",
-            Self::Sflow => "sflow",
-            Self::OvsNetflow => "ovsnetflow",
-        }
-    }
-
-    /// What it can do.
-    #[must_use]
-    pub const fn abilities(self) -> CaptureAbilities {
-        let packets = !matches!(self, Self::Ebpf);
-        CaptureAbilities {
-            bpf: packets,
-            raw_packets: packets,
-            tcp_metric: true,
-            several_per_node: matches!(self, Self::AfPacket | Self::Pcap),
-        }
-    }
-}
-
-impl Serialize for CaptureType {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.name())
-    }
+/// Checks the type of a member, and leaves the field unchanged.
+fn read_and_ignore(
+    members: &Members<'_>,
+    key: &'static str,
+    _field: &mut i64,
+) -> Result<(), JsonError> {
+    members.read(key, &mut 0_i64)
 }
 
 #[expect(
     clippy::trivially_copy_pass_by_ref,
-    reason = "serde calls it with a reference"
+    reason = "serde passes a reference"
 )]
 fn write_mode<S: Serializer>(mode: &LayerKeyMode, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(match mode {
@@ -362,18 +275,12 @@ fn write_mode<S: Serializer>(mode: &LayerKeyMode, serializer: S) -> Result<S::Ok
     })
 }
 
-fn unknown_type(name: &str) -> JsonError {
-    let names = CaptureType::ALL.map(CaptureType::name).join(" ");
-    let reason = format!("Not a valid capture type: {name}, available types: [{names}]");
-    JsonError::Member {
-        key: "Type",
-        reason,
-    }
-}
-
+/// Longest Gremlin query, in bytes.
 const MAX_QUERY_BYTES: usize = 64 << 10;
+/// Longest filter, name, and description, in bytes.
 const MAX_TEXT_BYTES: usize = 4 << 10;
 const MAX_RAW_PACKETS: i64 = 10;
+/// Number of bytes of a packet that can be captured; the lower bound is an Ethernet header.
 const HEADER_SIZES: std::ops::RangeInclusive<i64> = 14..=4096;
 
 fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
@@ -382,16 +289,16 @@ fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::support::Words;
+    use super::super::tests::support::WordChecker;
     use super::*;
 
     fn spec(json: &str) -> CaptureSpec {
-        CaptureSpec::from_json(json, LayerKeyMode::L2).unwrap()
+        CaptureSpec::read(json, &Defaults::default()).unwrap()
     }
 
     fn refusal(json: &str) -> String {
-        match CaptureSpec::from_json(json, LayerKeyMode::L2) {
-            Ok(spec) => spec.validate(&Words).unwrap_err().to_string(),
+        match CaptureSpec::read(json, &Defaults::default()) {
+            Ok(spec) => spec.validate(&WordChecker).unwrap_err().to_string(),
             Err(error) => error.to_string(),
         }
     }
@@ -400,7 +307,7 @@ mod tests {
     fn every_field_is_read_and_shown_in_the_original_order() {
         let json = concat!(
             r#"{"UUID":"u","GremlinQuery":"G","BPFFilter":"port 53","Name":"n","Description":"d","#,
-            r#""Type":"pcap","Count":2,"Port":6343,"SamplingRate":1,"PollingInterval":10,"#,
+            r#""Type":"pcap","Count":0,"Port":6343,"SamplingRate":1,"PollingInterval":10,"#,
             r#""RawPacketLimit":3,"HeaderSize":256,"ExtraTCPMetric":true,"IPDefrag":true,"#,
             r#""ReassembleTCP":true,"LayerKeyMode":"L3","ExtraLayers":7,"Target":"h:1","#,
             r#""TargetType":"netflowv5"}"#
@@ -410,18 +317,15 @@ mod tests {
             .replace("GremlinQuery", "gremlinQUERY")
             .replace("IPDefrag", "ipdefrag");
         assert_eq!(spec(&lower), spec(json));
-        assert_eq!(
-            CaptureSpec::from_json(json, LayerKeyMode::L2).unwrap(),
-            spec(json)
-        );
+        let active = json.replace(r#""Count":0"#, r#""Count":2"#);
+        assert_eq!(spec(&active), spec(json), "the server counts");
     }
 
     #[test]
     fn the_layer_key_mode_has_a_configured_default() {
         let read = |text| {
-            CaptureSpec::from_json(text, LayerKeyMode::L3)
-                .unwrap()
-                .layer_key_mode
+            let defaults = Defaults::default().with_layer_key_mode(LayerKeyMode::L3);
+            CaptureSpec::read(text, &defaults).unwrap().layer_key_mode
         };
         assert_eq!(read("{}"), LayerKeyMode::L3);
         assert_eq!(read(r#"{"LayerKeyMode":""}"#), LayerKeyMode::L3);
@@ -439,7 +343,7 @@ mod tests {
             (r#"{"IPDefrag":"yes"}"#, "IPDefrag"),
             (r#"{"HeaderSize":1.5}"#, "HeaderSize"),
         ] {
-            let error = CaptureSpec::from_json(text, LayerKeyMode::L2)
+            let error = CaptureSpec::read(text, &Defaults::default())
                 .unwrap_err()
                 .to_string();
             assert!(error.starts_with(&format!("{field}: ")), "{error}");
@@ -505,7 +409,7 @@ mod tests {
             r#""Type":"afpacket","BPFFilter":"tcp","RawPacketLimit":5"#,
         ] {
             let json = format!(r#"{{"GremlinQuery":"G",{good}}}"#);
-            spec(&json).validate(&Words).unwrap();
+            spec(&json).validate(&WordChecker).unwrap();
         }
     }
 
@@ -524,7 +428,7 @@ mod tests {
                     _ => format!(r#"{{"GremlinQuery":"G","{field}":"{text}"}}"#),
                 }
             };
-            spec(&text(limit)).validate(&Words).unwrap();
+            spec(&text(limit)).validate(&WordChecker).unwrap();
             assert_eq!(
                 refusal(&text(limit + 1)),
                 format!("{field}: A valid length is <= {limit} bytes")
@@ -535,7 +439,7 @@ mod tests {
     #[test]
     fn duplicates_follow_type_query_and_filter() {
         let make = |kind: &str, query: &str, bpf: &str| CaptureSpec {
-            capture_type: CaptureType::parse(kind),
+            capture_type: kind.parse().ok(),
             gremlin_query: query.to_owned(),
             bpf_filter: bpf.to_owned(),
             ..CaptureSpec::default()

@@ -1,64 +1,58 @@
-//! `EdgeRule`: nodes to link, as clients ask for it.
+//! `EdgeRule`: an edge to create between the results of two queries.
 
-use serde::Serialize;
-
-use super::go_json::{JsonError, Members};
-use super::{Defaults, ExpressionChecker, Resource, ResourceError};
+use super::json_object::{json_object, uuid_is_id};
+use super::{ExpressionChecker, Resource, ResourceError};
 use crate::graph::{Metadata, schema};
 
-/// A rule that links the first node of one query to the first of another.
-///
-/// ```
-/// use skylib::api::{Defaults, EdgeRule, Resource};
-/// let text = r#"{"Src":"G.V('a')","Dst":"G.V('b')","Metadata":{"RelationType":"layer2"}}"#;
-/// let rule = EdgeRule::read(text, &Defaults::default())?;
-/// assert_eq!(rule.dst, "G.V('b')");
-/// # Ok::<(), skylib::api::go_json::JsonError>(())
-/// ```
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct EdgeRule {
-    /// Identifier, given by the server.
-    #[serde(rename = "UUID")]
-    pub uuid: String,
-    /// For people.
-    #[serde(rename = "Name")]
-    pub name: String,
-    /// For people.
-    #[serde(rename = "Description")]
-    pub description: String,
-    /// Where the edge starts.
-    #[serde(rename = "Src")]
-    pub src: String,
-    /// Where it ends.
-    #[serde(rename = "Dst")]
-    pub dst: String,
-    /// Metadata of the edge, with its `RelationType`.
-    #[serde(rename = "Metadata")]
-    pub metadata: Option<Metadata>,
+json_object! {
+    /// A rule that links the first node of one query to the first node of another query.
+    ///
+    /// ```
+    /// use skylib::api::{Defaults, EdgeRule, Resource};
+    /// let text = r#"{"Src":"G.V('a')","Dst":"G.V('b')","Metadata":{"RelationType":"layer2"}}"#;
+    /// let rule = EdgeRule::read(text, &Defaults::default())?;
+    /// assert_eq!(rule.dst, "G.V('b')");
+    /// # Ok::<(), skylib::api::go_json::JsonError>(())
+    /// ```
+    pub struct EdgeRule {
+        /// Identifier, assigned by the server.
+        pub uuid: String = "UUID";
+        /// Name shown to users.
+        pub name: String = "Name", with_name;
+        /// Description shown to users.
+        pub description: String = "Description", with_description;
+        /// Gremlin query of the parent node.
+        pub src: String = "Src", with_src;
+        /// Gremlin query of the child node.
+        pub dst: String = "Dst", with_dst;
+        /// Metadata of the edge, which includes its `RelationType`.
+        pub metadata: Option<Metadata> = "Metadata", with_metadata;
+    }
+}
+
+impl EdgeRule {
+    /// Returns a rule that links the first node of one Gremlin query to the first of another.
+    ///
+    /// ```
+    /// use skylib::api::EdgeRule;
+    /// use skylib::graph::Metadata;
+    /// let layer2 = Metadata::from_iter([("RelationType", "layer2")]);
+    /// let rule = EdgeRule::new("G.V('a')", "G.V('b')", layer2).with_name("uplink");
+    /// assert_eq!((rule.src.as_str(), rule.dst.as_str()), ("G.V('a')", "G.V('b')"));
+    /// ```
+    #[must_use]
+    pub fn new(src: impl Into<String>, dst: impl Into<String>, metadata: Metadata) -> Self {
+        Self::default()
+            .with_src(src)
+            .with_dst(dst)
+            .with_metadata(metadata)
+    }
 }
 
 impl Resource for EdgeRule {
     const KIND: &'static str = "edgerule";
 
-    fn id(&self) -> &str {
-        &self.uuid
-    }
-
-    fn set_id(&mut self, id: String) {
-        self.uuid = id;
-    }
-
-    fn read(text: &str, _: &Defaults) -> Result<Self, JsonError> {
-        let members = Members::first_of(text)?;
-        let mut rule = Self::default();
-        members.read("UUID", &mut rule.uuid)?;
-        members.read("Name", &mut rule.name)?;
-        members.read("Description", &mut rule.description)?;
-        members.read("Src", &mut rule.src)?;
-        members.read("Dst", &mut rule.dst)?;
-        members.read("Metadata", &mut rule.metadata)?;
-        Ok(rule)
-    }
+    uuid_is_id!();
 
     fn validate(&self, expressions: &dyn ExpressionChecker) -> Result<(), ResourceError> {
         expressions.check_query("Src", &self.src)?;

@@ -1,4 +1,4 @@
-//! Why clients' changes are refused.
+//! Errors of creating, changing, and storing resources.
 
 use super::go_json::JsonError;
 use super::patch::JsonPatchError;
@@ -7,27 +7,28 @@ use crate::graph::GraphError;
 use crate::graph::schema::SchemaError;
 use crate::store::StoreError;
 
-/// A resource that a client sent breaks a rule.
+/// A validation rule that a resource violates.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}{message}", field.map(|name| format!("{name}: ")).unwrap_or_default())]
+#[non_exhaustive]
 pub struct ValidationError {
-    /// The field at fault, if it is one field.
+    /// JSON key of the invalid field; `None` if the rule concerns several fields.
     pub field: Option<&'static str>,
-    /// The rule, in the words of the original.
+    /// Text of the rule. COMPAT: equal to the text of the original, if the original has the rule.
     pub message: String,
 }
 
 impl ValidationError {
-    /// One field breaks a rule.
-    pub(super) fn of(field: &'static str, message: impl Into<String>) -> Self {
+    /// Returns the error of one field.
+    pub(crate) fn of_field(field: &'static str, message: impl Into<String>) -> Self {
         Self {
             field: Some(field),
             message: message.into(),
         }
     }
 
-    /// The resource as a whole breaks a rule.
-    pub(super) fn whole(message: impl Into<String>) -> Self {
+    /// Returns an error that concerns the resource as a whole.
+    pub(super) fn of_resource(message: impl Into<String>) -> Self {
         Self {
             field: None,
             message: message.into(),
@@ -35,75 +36,75 @@ impl ValidationError {
     }
 }
 
-/// Why a resource was not created or changed.
+/// Reason why a resource was not created, changed, or deleted.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ResourceError {
-    /// It cannot be read.
+    /// The body is not the JSON of a resource.
     #[error(transparent)]
     Json(#[from] JsonError),
-    /// It breaks a rule.
+    /// A field violates a validation rule.
     #[error(transparent)]
     Invalid(#[from] ValidationError),
-    /// It does not look like what it is to be.
+    /// The metadata of a node or an edge violates the schema.
     #[error(transparent)]
     Schema(#[from] SchemaError),
-    /// The graph does not take it.
+    /// The graph rejects the node or the edge.
     #[error(transparent)]
     Graph(#[from] GraphError),
-    /// There is one like it. COMPAT: clients of the original know this text.
+    /// An equivalent resource exists. COMPAT: clients of the original match this text.
     #[error("duplicated resource")]
     Duplicate,
-    /// Resources of this kind stay as they are. COMPAT: clients of the original know this text.
+    /// Resources of this kind cannot be changed. COMPAT: clients of the original match this text.
     #[error("resource not updatable")]
     NotUpdatable,
-    /// There are as many as there may be.
-    #[error("there are {limit} {kind} resources already, as many as may be, delete one first")]
+    /// The number of resources of this kind has reached its limit.
+    #[error("limit of {limit} {kind} resources reached")]
     Full {
-        /// Which resources.
+        /// Kind of the resource.
         kind: &'static str,
-        /// How many there may be.
+        /// Highest number of resources of this kind.
         limit: usize,
     },
-    /// They take as much room as they may.
-    #[error("the {kind} resources take {limit} bytes already, as much as may be, delete one first")]
+    /// The documents of this kind would exceed their limit in bytes.
+    #[error("limit of {limit} bytes for {kind} resources reached")]
     TooLarge {
-        /// Which resources.
+        /// Kind of the resource.
         kind: &'static str,
-        /// How many bytes they may take.
+        /// Highest total length of the documents of this kind, in bytes.
         limit: usize,
     },
-    /// The time to live cannot be read.
+    /// The time to live is not a Go duration.
     #[error("invalid ttl")]
     Ttl(#[from] GoDurationError),
-    /// A change of the graph could not be written down.
-    #[error("cannot keep the element: {0}")]
-    Unkept(String),
-    /// It could not be kept.
-    #[error("cannot keep the resource")]
+    /// The graph has changed, but the change could not be stored durably.
+    #[error("cannot store the element: {0}")]
+    NotStored(String),
+    /// The document store has failed; nothing has changed.
+    #[error("cannot store the resource")]
     Store(#[from] StoreError),
 }
 
-/// Why a patch changed nothing. COMPAT: clients of the original know these texts.
+/// Reason why a patch changed nothing. COMPAT: clients of the original match these texts.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PatchError {
-    /// Nothing has this id.
+    /// No resource has this id.
     #[error("not found")]
     NotFound,
-    /// The body is no patch.
+    /// The body is not a JSON patch.
     #[error("incorrect JSON patch")]
     Incorrect(#[source] JsonPatchError),
-    /// The patch cannot be applied.
+    /// An operation of the patch failed.
     #[error("applying JSON patch to resource")]
     Applying(#[source] JsonPatchError),
-    /// What came out cannot be read.
+    /// The patched document is not the JSON of a resource.
     #[error("creating a new resource from the patched JSON body")]
     Creating(#[source] ResourceError),
-    /// What came out breaks a rule.
+    /// The patched resource violates a validation rule.
     #[error("validating patched resource")]
     Validating(#[source] ResourceError),
-    /// What came out was not taken.
+    /// The patched resource conflicts with another one, exceeds a limit, or could not be stored.
     #[error("updating resource with patched version")]
     Updating(#[source] ResourceError),
 }

@@ -1,8 +1,8 @@
-//! JSON as loosely as the clients of the original may write it.
+//! JSON decoding with the leniency of Go's `encoding/json`, which clients of the original rely on.
 //!
-//! Keys match whatever their case, unknown ones are ignored, of equal keys the last wins, `null`
-//! leaves a default, and what follows the first value of a body is not looked at. Values stay
-//! undecoded ([`RawValue`]) until their owner asks for them, so a large member is parsed once.
+//! Keys match in any case, unknown keys are ignored, the last of equal keys wins, `null` leaves the
+//! default, and everything after the first value of a body is ignored. Values remain undecoded
+//! ([`RawValue`]) until a reader needs them, so a large member is parsed once.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,11 +11,13 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// The members of one JSON object, in the order they were written, values undecoded.
+/// The members of a JSON object, in the order of the text, with undecoded values.
+///
+/// A lookup is a linear scan.
 ///
 /// ```
 /// use skylib::api::go_json::Members;
-/// let members = Members::first_of(r#"{"count": 3, "COUNT": 4, "Other": {}} trailing"#)?;
+/// let members = Members::parse_first(r#"{"count": 3, "COUNT": 4, "Other": {}} trailing"#)?;
 /// let mut count = 0;
 /// members.read("Count", &mut count)?;
 /// assert_eq!(count, 4);
@@ -25,31 +27,31 @@ use serde_json::value::RawValue;
 pub struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'a> Members<'a> {
-    /// Reads the first JSON value of a text; what follows it is ignored.
+    /// Parses the first JSON value of a text; the rest of the text is ignored.
     ///
     /// # Errors
-    /// When the text is empty, not JSON, or its first value is no object.
-    pub fn first_of(text: &'a str) -> Result<Self, JsonError> {
-        Self::of(first_value(text)?)
+    /// [`JsonError`] if the text is empty or not JSON, or the value is not an object.
+    pub fn parse_first(text: &'a str) -> Result<Self, JsonError> {
+        Self::from_value(first_value(text)?)
     }
 
-    /// Reads a text that must be one object and nothing else.
+    /// Parses a text that must be one object and nothing else.
     ///
     /// # Errors
-    /// When it is anything else.
-    pub fn whole(text: &'a str) -> Result<Self, JsonError> {
+    /// [`JsonError::Syntax`] for any other text.
+    pub fn parse_whole(text: &'a str) -> Result<Self, JsonError> {
         serde_json::from_str(text).map_err(JsonError::Syntax)
     }
 
-    /// Reads a value that has been split off before.
+    /// Parses a value whose syntax has been checked.
     ///
     /// # Errors
-    /// When it is no object.
-    pub fn of(value: &'a RawValue) -> Result<Self, JsonError> {
-        Self::whole(object(value)?.get())
+    /// [`JsonError`] if the value is not an object.
+    pub fn from_value(value: &'a RawValue) -> Result<Self, JsonError> {
+        Self::parse_whole(object(value)?.get())
     }
 
-    /// The last value written under a key, in whatever case.
+    /// Returns the last value of a key, which matches in any case.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&'a RawValue> {
         self.0
@@ -59,19 +61,19 @@ impl<'a> Members<'a> {
             .map(|(_, value)| *value)
     }
 
-    /// Decodes a member into its place; absent and `null` leave what is there.
+    /// Decodes a member into a field; leaves the field unchanged if the member is absent or `null`.
     ///
     /// # Errors
-    /// When the member has another type; the message names it.
+    /// [`JsonError::Member`] if the member has another type; the text names the key.
     pub fn read<T: Deserialize<'a>>(
         &self,
         key: &'static str,
-        place: &mut T,
+        field: &mut T,
     ) -> Result<(), JsonError> {
         if let Some(value) = self.get(key).filter(|value| value.get() != "null") {
-            *place = serde_json::from_str(value.get()).map_err(|error| JsonError::Member {
+            *field = serde_json::from_str(value.get()).map_err(|error| JsonError::Member {
                 key,
-                reason: without_place(&error),
+                reason: without_position(&error),
             })?;
         }
         Ok(())
@@ -91,7 +93,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut pairs = Vec::with_capacity(8);
-                while let Some((Key(key), value)) = map.next_entry()? {
+                while let Some((ObjectKey(key), value)) = map.next_entry()? {
                     pairs.push((key, value));
                 }
                 Ok(pairs)
@@ -102,10 +104,10 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
     }
 }
 
-/// A key without a copy wherever it holds no escape sequence.
-struct Key<'a>(Cow<'a, str>);
+/// A key of an object; borrowed unless it contains an escape sequence.
+struct ObjectKey<'a>(Cow<'a, str>);
 
-impl<'de: 'a, 'a> Deserialize<'de> for Key<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for ObjectKey<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Text;
 
@@ -125,14 +127,14 @@ impl<'de: 'a, 'a> Deserialize<'de> for Key<'a> {
             }
         }
 
-        deserializer.deserialize_str(Text).map(Key)
+        deserializer.deserialize_str(Text).map(ObjectKey)
     }
 }
 
-/// The object at the beginning of a text, undecoded; what follows it is ignored.
+/// Returns the undecoded object at the beginning of a text; the rest of the text is ignored.
 ///
 /// # Errors
-/// When the text is empty, not JSON, or its first value is no object.
+/// [`JsonError`] if the text is empty or not JSON, or the value is not an object.
 pub fn first_object(text: &str) -> Result<&RawValue, JsonError> {
     object(first_value(text)?)
 }
@@ -153,33 +155,33 @@ fn object(value: &RawValue) -> Result<&RawValue, JsonError> {
     }
 }
 
-/// Why a JSON text was refused.
+/// Reason why a JSON text was refused.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum JsonError {
-    /// Nothing but white space. COMPAT: clients of the original know this text.
+    /// The text is empty or white space. COMPAT: clients of the original match this text.
     #[error("EOF")]
     Empty,
-    /// The text `null`. COMPAT: clients of the original know this text.
+    /// The value is `null`. COMPAT: clients of the original match this text.
     #[error("unsupported type")]
     Null,
-    /// Not JSON, with line and column.
+    /// The text is not JSON; the error has the line and column.
     #[error("{0}")]
     Syntax(serde_json::Error),
-    /// JSON of another kind.
+    /// The value is not an object.
     #[error("expected an object, got {0}")]
     NotAnObject(&'static str),
-    /// A member of the wrong type.
+    /// A member has the wrong type.
     #[error("{key}: {reason}")]
     Member {
-        /// The member.
+        /// Key of the member.
         key: &'static str,
-        /// What was found and what was expected.
+        /// The found and the expected type.
         reason: String,
     },
 }
 
-/// What kind of value this is, in words.
+/// Returns the type of a value, for error texts.
 fn kind_of(value: &RawValue) -> &'static str {
     match value.get().as_bytes().first() {
         Some(b'{') => "an object",
@@ -191,8 +193,9 @@ fn kind_of(value: &RawValue) -> &'static str {
     }
 }
 
-/// The message without " at line 1 column 5", which would count from the member's own first byte.
-fn without_place(error: &serde_json::Error) -> String {
+/// Returns the error text without " at line 1 column 5", which counts from the start of the member
+/// and would mislead.
+fn without_position(error: &serde_json::Error) -> String {
     let text = error.to_string();
     match text.rfind(" at line ") {
         Some(end) => text[..end].to_owned(),
@@ -205,7 +208,10 @@ mod tests {
     use super::*;
 
     fn refused(text: &str) -> String {
-        Members::first_of(text).map(|_| ()).unwrap_err().to_string()
+        Members::parse_first(text)
+            .map(|_| ())
+            .unwrap_err()
+            .to_string()
     }
 
     #[test]
@@ -223,14 +229,14 @@ mod tests {
 
     #[test]
     fn only_the_first_value_counts_unless_all_must() {
-        assert!(Members::first_of("{} {} garbage").is_ok());
-        assert!(Members::whole("{} {}").is_err());
-        assert!(Members::whole("[]").is_err());
+        assert!(Members::parse_first("{} {} garbage").is_ok());
+        assert!(Members::parse_whole("{} {}").is_err());
+        assert!(Members::parse_whole("[]").is_err());
     }
 
     #[test]
     fn the_last_of_equal_keys_wins_in_any_case() {
-        let members = Members::whole(r#"{"a\u0062":1,"AB":2,"ab":3,"x":null}"#).unwrap();
+        let members = Members::parse_whole(r#"{"a\u0062":1,"AB":2,"ab":3,"x":null}"#).unwrap();
         let mut number = 0;
         members.read("Ab", &mut number).unwrap();
         assert_eq!(number, 3);
@@ -241,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_member_of_the_wrong_type_is_named() {
-        let members = Members::whole(r#"{"count":"many"}"#).unwrap();
+        let members = Members::parse_whole(r#"{"count":"many"}"#).unwrap();
         let error = members.read("Count", &mut 0_i64).unwrap_err().to_string();
         assert_eq!(error, r#"Count: invalid type: string "many", expected i64"#);
     }
@@ -249,9 +255,9 @@ mod tests {
     #[test]
     fn deep_nesting_is_refused_without_harm() {
         let deep = format!(r#"{{"A":{}"#, "[".repeat(200_000));
-        assert!(Members::first_of(&deep).is_err());
+        assert!(Members::parse_first(&deep).is_err());
         let closed = format!(r#"{{"A":{}{}}}"#, "[".repeat(200_000), "]".repeat(200_000));
-        if let Ok(members) = Members::first_of(&closed) {
+        if let Ok(members) = Members::parse_first(&closed) {
             assert!(members.read("A", &mut serde_json::Value::Null).is_err());
         }
     }

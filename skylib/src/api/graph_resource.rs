@@ -1,12 +1,11 @@
-//! Nodes and edges as resources: parts of the live graph that clients bring.
+//! `GraphResource`: nodes and edges as resources that clients add to the live graph.
 
 use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::ResourceError;
-use super::go_json;
+use super::{ResourceError, go_json};
 use crate::filter::Filter;
 use crate::graph::schema::{self, SchemaError};
 use crate::graph::{
@@ -14,67 +13,101 @@ use crate::graph::{
 };
 use crate::time::Timestamp;
 
-/// What clients do to nodes and edges in the same way.
+/// Operations that clients perform on nodes and on edges in the same way.
+///
+/// ```
+/// use skylib::api::GraphResource;
+/// use skylib::graph::Node;
+/// use skylib::time::Timestamp;
+/// let text = r#"{"ID":"n1","Metadata":{"Name":"eth0","Type":"device"}} and more"#;
+/// let node = Node::read(text, Timestamp::from_ms(7))?;
+/// assert_eq!(node.created_at.as_ms(), 7);
+/// # Ok::<(), skylib::api::ResourceError>(())
+/// ```
 pub trait GraphResource: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
-    /// Path segment in the API and kind in the store: `node`, `edge`.
+    /// Path segment in the API and kind in the document store: `node` or `edge`.
     const KIND: &'static str;
 
-    /// Reads a client's element; what it leaves out of the times is `now`.
-    ///
-    /// # Errors
-    /// When the text is no such element, in the words of the original.
-    fn from_json(text: &[u8], now: Timestamp) -> Result<Self, GraphError>;
-
-    /// What it must look like.
-    ///
-    /// # Errors
-    /// All that is wrong with it.
-    fn check(&self) -> Result<(), SchemaError>;
-
-    /// Its name in the graph.
-    fn id(&self) -> String;
-
-    /// Who brought it.
-    fn origin(&self) -> &str;
-
-    /// Sets who brought it.
-    fn set_origin(&mut self, origin: &str);
-
-    /// What is known about it.
-    fn metadata(&self) -> &Metadata;
-
-    /// Makes it one that lives.
-    fn revive(&mut self);
-
-    /// Metadata by which a capture finds what to open. Of an element of this server's own probes
-    /// nobody else may say them.
+    /// Metadata keys by which a capture finds the interface to open. For elements of this server's
+    /// own probes, only the probes may change them.
     const DEFINING: &'static [&'static str];
 
-    /// What clients cannot change is as it was before.
-    fn protect(_metadata: &mut Metadata, _before: &Metadata) {}
+    /// Metadata keys that a patch cannot change or remove.
+    const PROTECTED: &'static [&'static str];
 
-    /// How many there are.
+    /// Parses the element at the beginning of a client's text and checks its schema.
+    ///
+    /// Absent times are set to `now`. The element is alive, even if the text has a time of
+    /// deletion.
+    ///
+    /// # Errors
+    /// [`ResourceError`] if the text is not such an element, or violates the schema.
+    fn read(text: &str, now: Timestamp) -> Result<Self, ResourceError> {
+        let object = go_json::first_object(text)?;
+        let mut element = Self::from_json(object.get().as_bytes(), now)?;
+        element.check()?;
+        element.clear_deletion();
+        Ok(element)
+    }
+
+    /// Parses the JSON of an element; absent times are set to `now`.
+    ///
+    /// # Errors
+    /// [`GraphError`] if the text is not such an element, with the text of the original.
+    fn from_json(text: &[u8], now: Timestamp) -> Result<Self, GraphError>;
+
+    /// Checks the metadata against the schema.
+    ///
+    /// # Errors
+    /// [`SchemaError`] with all violations.
+    fn check(&self) -> Result<(), SchemaError>;
+
+    /// Returns the identifier in the graph.
+    fn id(&self) -> String;
+
+    /// Returns the service that added the element, such as `api.edge-01`; empty if unknown.
+    fn origin(&self) -> &str;
+
+    /// Sets the service that added the element.
+    fn set_origin(&mut self, origin: &str);
+
+    /// Returns the metadata.
+    fn metadata(&self) -> &Metadata;
+
+    /// Clears the time of deletion.
+    fn clear_deletion(&mut self);
+
+    /// Restores the protected keys that the metadata before a patch had.
+    fn protect(metadata: &mut Metadata, before: &Metadata) {
+        for key in Self::PROTECTED {
+            if let Some(value) = before.get(key) {
+                metadata.set(key, value.clone());
+            }
+        }
+    }
+
+    /// Returns the number of elements in a graph.
     fn count(graph: &Graph) -> usize;
 
-    /// The one with an id.
+    /// Returns the element with this id.
     fn find(graph: &Graph, id: &str) -> Option<Arc<Self>>;
 
-    /// All as of one moment.
+    /// Returns all elements of a snapshot.
     ///
     /// # Errors
     /// [`GraphError::ViewExpired`].
     fn all(view: &GraphView<'_>) -> Result<Vec<Arc<Self>>, GraphError>;
 
-    /// Puts it into a graph.
+    /// Adds the element to a graph.
     ///
     /// # Errors
-    /// When its id is taken, or an end of an edge is not there.
+    /// [`GraphError`] if the id is in use, or an end of an edge does not exist.
     fn add(self, graph: &mut Graph) -> Result<(), GraphError>;
 
-    /// Replaces its metadata; `false` where they are equal already.
+    /// Replaces the metadata of an element; returns `false` if they were equal.
     ///
     /// # Errors
-    /// When it is not there.
+    /// [`GraphError`] if the element does not exist.
     fn set_metadata(
         graph: &mut Graph,
         id: &str,
@@ -82,172 +115,106 @@ pub trait GraphResource: Clone + Serialize + DeserializeOwned + Send + Sync + 's
         now: Timestamp,
     ) -> Result<bool, GraphError>;
 
-    /// Takes it out of a graph.
+    /// Deletes an element from a graph.
     ///
     /// # Errors
-    /// When it is not there.
+    /// [`GraphError`] if the element does not exist.
     fn delete(graph: &mut Graph, id: &str, now: Timestamp) -> Result<(), GraphError>;
 }
 
-impl GraphResource for Node {
-    const KIND: &'static str = "node";
-    const DEFINING: &'static [&'static str] = &["Type", "Name", "TID", "EncapType", "Path"];
+/// Implements [`GraphResource`] by the graph's functions for one type of element.
+macro_rules! graph_resource {
+    (
+        $element:ident, $id:ident, $kind:literal,
+        defining: $defining:expr,
+        protected: $protected:expr,
+        schema: $check:path,
+        graph: $count:ident $find:ident $add:ident $set_metadata:ident $delete:ident,
+        view: $elements:ident
+    ) => {
+        impl GraphResource for $element {
+            const KIND: &'static str = $kind;
+            const DEFINING: &'static [&'static str] = &$defining;
+            const PROTECTED: &'static [&'static str] = &$protected;
 
-    fn from_json(text: &[u8], now: Timestamp) -> Result<Self, GraphError> {
-        Self::from_json(text, now)
-    }
+            fn from_json(text: &[u8], now: Timestamp) -> Result<Self, GraphError> {
+                Self::from_json(text, now)
+            }
 
-    fn check(&self) -> Result<(), SchemaError> {
-        schema::check_node_metadata(&self.metadata)
-    }
+            fn check(&self) -> Result<(), SchemaError> {
+                $check(&self.metadata)
+            }
 
-    fn id(&self) -> String {
-        self.id.to_string()
-    }
+            fn id(&self) -> String {
+                self.id.to_string()
+            }
 
-    fn origin(&self) -> &str {
-        &self.origin
-    }
+            fn origin(&self) -> &str {
+                &self.origin
+            }
 
-    fn set_origin(&mut self, origin: &str) {
-        self.origin = origin.into();
-    }
+            fn set_origin(&mut self, origin: &str) {
+                self.origin = origin.into();
+            }
 
-    fn metadata(&self) -> &Metadata {
-        &self.metadata
-    }
+            fn metadata(&self) -> &Metadata {
+                &self.metadata
+            }
 
-    fn revive(&mut self) {
-        self.deleted_at = None;
-    }
+            fn clear_deletion(&mut self) {
+                self.deleted_at = None;
+            }
 
-    /// A patch changes neither what a node is nor what captures know it by.
-    fn protect(metadata: &mut Metadata, before: &Metadata) {
-        for key in ["TID", "Name", "Type"] {
-            if let Some(value) = before.get(key) {
-                metadata.set(key, value.clone());
+            fn count(graph: &Graph) -> usize {
+                graph.$count()
+            }
+
+            fn find(graph: &Graph, id: &str) -> Option<Arc<Self>> {
+                graph.$find(&$id::from(id)).cloned()
+            }
+
+            fn all(view: &GraphView<'_>) -> Result<Vec<Arc<Self>>, GraphError> {
+                let mut all = Vec::with_capacity(view.$count());
+                for element in view.$elements(&Filter::everything()) {
+                    all.push(element?.into_element());
+                }
+                Ok(all)
+            }
+
+            fn add(self, graph: &mut Graph) -> Result<(), GraphError> {
+                graph.$add(self)
+            }
+
+            fn set_metadata(
+                graph: &mut Graph,
+                id: &str,
+                metadata: Metadata,
+                now: Timestamp,
+            ) -> Result<bool, GraphError> {
+                graph.$set_metadata(&$id::from(id), metadata, now)
+            }
+
+            fn delete(graph: &mut Graph, id: &str, now: Timestamp) -> Result<(), GraphError> {
+                graph.$delete(&$id::from(id), now)
             }
         }
-    }
-
-    fn count(graph: &Graph) -> usize {
-        graph.node_count()
-    }
-
-    fn find(graph: &Graph, id: &str) -> Option<Arc<Self>> {
-        graph.node(&NodeId::from(id)).cloned()
-    }
-
-    fn all(view: &GraphView<'_>) -> Result<Vec<Arc<Self>>, GraphError> {
-        let mut all = Vec::with_capacity(view.node_count());
-        for node in view.nodes(&Filter::everything()) {
-            all.push(node?.into_element());
-        }
-        Ok(all)
-    }
-
-    fn add(self, graph: &mut Graph) -> Result<(), GraphError> {
-        graph.add_node(self)
-    }
-
-    fn set_metadata(
-        graph: &mut Graph,
-        id: &str,
-        metadata: Metadata,
-        now: Timestamp,
-    ) -> Result<bool, GraphError> {
-        graph.set_node_metadata(&NodeId::from(id), metadata, now)
-    }
-
-    fn delete(graph: &mut Graph, id: &str, now: Timestamp) -> Result<(), GraphError> {
-        graph.delete_node(&NodeId::from(id), now)
-    }
+    };
 }
 
-impl GraphResource for Edge {
-    const KIND: &'static str = "edge";
-    const DEFINING: &'static [&'static str] = &["RelationType"];
-
-    fn from_json(text: &[u8], now: Timestamp) -> Result<Self, GraphError> {
-        Self::from_json(text, now)
-    }
-
-    fn check(&self) -> Result<(), SchemaError> {
-        schema::check_edge_metadata(&self.metadata)
-    }
-
-    fn id(&self) -> String {
-        self.id.to_string()
-    }
-
-    fn origin(&self) -> &str {
-        &self.origin
-    }
-
-    fn set_origin(&mut self, origin: &str) {
-        self.origin = origin.into();
-    }
-
-    fn metadata(&self) -> &Metadata {
-        &self.metadata
-    }
-
-    fn revive(&mut self) {
-        self.deleted_at = None;
-    }
-
-    fn count(graph: &Graph) -> usize {
-        graph.edge_count()
-    }
-
-    fn find(graph: &Graph, id: &str) -> Option<Arc<Self>> {
-        graph.edge(&EdgeId::from(id)).cloned()
-    }
-
-    fn all(view: &GraphView<'_>) -> Result<Vec<Arc<Self>>, GraphError> {
-        let mut all = Vec::with_capacity(view.edge_count());
-        for edge in view.edges(&Filter::everything()) {
-            all.push(edge?.into_element());
-        }
-        Ok(all)
-    }
-
-    fn add(self, graph: &mut Graph) -> Result<(), GraphError> {
-        graph.add_edge(self)
-    }
-
-    fn set_metadata(
-        graph: &mut Graph,
-        id: &str,
-        metadata: Metadata,
-        now: Timestamp,
-    ) -> Result<bool, GraphError> {
-        graph.set_edge_metadata(&EdgeId::from(id), metadata, now)
-    }
-
-    fn delete(graph: &mut Graph, id: &str, now: Timestamp) -> Result<(), GraphError> {
-        graph.delete_edge(&EdgeId::from(id), now)
-    }
+graph_resource! {
+    Node, NodeId, "node",
+    defining: ["Type", "Name", "TID", "EncapType", "Path"],
+    protected: ["TID", "Name", "Type"],
+    schema: schema::check_node_metadata,
+    graph: node_count node add_node set_node_metadata delete_node,
+    view: nodes
 }
 
-/// Reads the element at the beginning of a client's text and checks it.
-///
-/// ```
-/// use skylib::api::read_element;
-/// use skylib::graph::Node;
-/// use skylib::time::Timestamp;
-/// let text = r#"{"ID":"n1","Metadata":{"Name":"eth0","Type":"device"}} and more"#;
-/// let node: Node = read_element(text, Timestamp::from_ms(7))?;
-/// assert_eq!(node.created_at.as_ms(), 7);
-/// # Ok::<(), skylib::api::ResourceError>(())
-/// ```
-///
-/// # Errors
-/// When the text is no such element, or breaks the schema of its kind.
-pub fn read_element<E: GraphResource>(text: &str, now: Timestamp) -> Result<E, ResourceError> {
-    let object = go_json::first_object(text)?;
-    let mut element = E::from_json(object.get().as_bytes(), now)?;
-    element.check()?;
-    element.revive();
-    Ok(element)
+graph_resource! {
+    Edge, EdgeId, "edge",
+    defining: ["RelationType"],
+    protected: [],
+    schema: schema::check_edge_metadata,
+    graph: edge_count edge add_edge set_edge_metadata delete_edge,
+    view: edges
 }

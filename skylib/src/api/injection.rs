@@ -1,91 +1,88 @@
-//! `Injection`: packets to send, as clients ask for it.
+//! `Injection`: packets to send from a node.
 
 use std::net::IpAddr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use serde::Serialize;
 
 use super::go_json::{JsonError, Members};
-use super::{
-    Date, Defaults, ExpressionChecker, NodeFinder, Resource, ResourceError, ValidationError,
-};
+use super::json_object::{json_object, uuid_is_id};
+use super::{ExpressionChecker, NodeFinder, Resource, ResourceError, Rfc3339, ValidationError};
 use crate::graph::Node;
 use crate::gremlin::next_hop;
 use crate::value::Value;
 
-/// Packets that a client wants sent from one node towards another.
-///
-/// ```
-/// use skylib::api::{Defaults, Injection, Resource};
-/// let text = r#"{"Src":"G.V('a')","DstIP":"192.0.2.1","Type":"icmp4","Increment":false}"#;
-/// let injection = Injection::read(text, &Defaults::default())?;
-/// assert_eq!((injection.packet_type.as_str(), injection.count), ("icmp4", 0));
-/// # Ok::<(), skylib::api::go_json::JsonError>(())
-/// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Injection {
-    /// Identifier, given by the server.
-    #[serde(rename = "UUID")]
-    pub uuid: String,
-    /// The node that sends.
-    #[serde(rename = "Src")]
-    pub src: String,
-    /// The node that they are for; empty where `dst_ip` says it.
-    #[serde(rename = "Dst")]
-    pub dst: String,
-    /// TCP or UDP port of the sender.
-    #[serde(rename = "SrcPort")]
-    pub src_port: u16,
-    /// TCP or UDP port of the receiver.
-    #[serde(rename = "DstPort")]
-    pub dst_port: u16,
-    /// Address of the sender, perhaps with a prefix length; empty for that of the node.
-    #[serde(rename = "SrcIP")]
-    pub src_ip: String,
-    /// Address of the receiver, perhaps with a prefix length; empty for that of the node.
-    #[serde(rename = "DstIP")]
-    pub dst_ip: String,
-    /// Link address of the sender; empty for that of the node.
-    #[serde(rename = "SrcMAC")]
-    pub src_mac: String,
-    /// Link address of the receiver; empty for that of the next hop or of the node.
-    #[serde(rename = "DstMAC")]
-    pub dst_mac: String,
-    /// `icmp4`, `icmp6`, `tcp4`, `tcp6`, `udp4`, `udp6`.
-    #[serde(rename = "Type")]
-    pub packet_type: String,
-    /// What is in the packets.
-    #[serde(rename = "Payload")]
-    pub payload: String,
-    /// How many.
-    #[serde(rename = "Count")]
-    pub count: u64,
-    /// Identifier of an echo request.
-    #[serde(rename = "ICMPID")]
-    pub icmp_id: u16,
-    /// Milliseconds between packets.
-    #[serde(rename = "Interval")]
-    pub interval: u64,
-    /// `unique`, `random` or empty.
-    #[serde(rename = "Mode")]
-    pub mode: String,
-    /// Bytes by which the payload grows from packet to packet.
-    #[serde(rename = "IncrementPayload")]
-    pub increment_payload: i64,
-    /// When to begin.
-    #[serde(rename = "StartTime")]
-    pub start_time: Date,
-    /// Packets to send instead, a capture file in Base64.
-    #[serde(rename = "Pcap")]
-    pub pcap: Option<String>,
-    /// Time to live of the IP packets.
-    #[serde(rename = "TTL")]
-    pub ttl: u8,
+json_object! {
+    /// Packets to send from one node to another node or address.
+    ///
+    /// ```
+    /// use skylib::api::{Defaults, Injection, Resource};
+    /// let text = r#"{"Src":"G.V('a')","DstIP":"192.0.2.1","Type":"icmp4","Increment":false}"#;
+    /// let injection = Injection::read(text, &Defaults::default())?;
+    /// assert_eq!((injection.packet_type.as_str(), injection.count), ("icmp4", 0));
+    /// # Ok::<(), skylib::api::go_json::JsonError>(())
+    /// ```
+    #[derive(Eq)]
+    pub struct Injection {
+        /// Identifier, assigned by the server.
+        pub uuid: String = "UUID";
+        /// Gremlin query of the node that sends the packets.
+        pub src: String = "Src", with_src;
+        /// Gremlin query of the receiving node; empty if `dst_ip` is set.
+        pub dst: String = "Dst", with_dst;
+        /// TCP or UDP source port.
+        pub src_port: u16 = "SrcPort", with_src_port;
+        /// TCP or UDP destination port.
+        pub dst_port: u16 = "DstPort", with_dst_port;
+        /// Source IP address, optionally with a prefix length; empty for the address of the
+        /// sending node.
+        pub src_ip: String = "SrcIP", with_src_ip;
+        /// Destination IP address, optionally with a prefix length; empty for the address of the
+        /// receiving node.
+        pub dst_ip: String = "DstIP", with_dst_ip;
+        /// Source MAC address; empty for the address of the sending node.
+        pub src_mac: String = "SrcMAC", with_src_mac;
+        /// Destination MAC address; empty for the address of the next hop or the receiving node.
+        pub dst_mac: String = "DstMAC", with_dst_mac;
+        /// Packet type: `icmp4`, `icmp6`, `tcp4`, `tcp6`, `udp4`, or `udp6`.
+        pub packet_type: String = "Type", with_packet_type;
+        /// Payload of the packets.
+        pub payload: String = "Payload", with_payload;
+        /// Number of packets.
+        pub count: u64 = "Count", with_count;
+        /// Identifier of ICMP echo requests.
+        pub icmp_id: u16 = "ICMPID", with_icmp_id;
+        /// Interval between packets, in milliseconds.
+        pub interval: u64 = "Interval", with_interval;
+        /// Variation between packets: `unique`, `random`, or empty for none.
+        pub mode: String = "Mode", with_mode;
+        /// Growth of the payload from one packet to the next, in bytes.
+        pub increment_payload: i64 = "IncrementPayload", with_increment_payload;
+        /// Time of the first packet.
+        pub start_time: Rfc3339 = "StartTime", with_start_time;
+        /// Base64 of a capture file whose packets are sent instead.
+        pub pcap: Option<String> = "Pcap" via read_pcap, with_pcap;
+        /// Time to live of the IP packets, in hops.
+        pub ttl: u8 = "TTL", with_ttl;
+    }
 }
 
 impl Injection {
-    /// Whether this is about IPv6.
+    /// Returns an injection of packets of one type from the first node of a Gremlin query.
+    ///
+    /// ```
+    /// use skylib::api::Injection;
+    /// let ping = Injection::new("G.V().Has('Name', 'eth0')", "icmp4")
+    ///     .with_dst_ip("192.0.2.1")
+    ///     .with_count(5_u64);
+    /// assert_eq!(ping.count, 5);
+    /// ```
+    #[must_use]
+    pub fn new(src: impl Into<String>, packet_type: impl Into<String>) -> Self {
+        Self::default().with_src(src).with_packet_type(packet_type)
+    }
+
+    /// Returns the metadata key of a node's addresses in the IP version of the packets.
     fn address_key(&self) -> &'static str {
         if self.packet_type.ends_with('6') {
             "IPV6"
@@ -94,17 +91,18 @@ impl Injection {
         }
     }
 
-    /// Address of the receiver.
+    /// Returns the destination IP address.
     fn destination_ip(&self, node: Option<&Node>) -> Result<String, ValidationError> {
         if !self.dst_ip.is_empty() {
             return Ok(self.dst_ip.clone());
         }
-        let node = node.ok_or_else(|| ValidationError::whole("No destination node and IP"))?;
+        let node =
+            node.ok_or_else(|| ValidationError::of_resource("No destination node and IP"))?;
         first_text(node, self.address_key())
-            .ok_or_else(|| ValidationError::whole("No destination IP in node"))
+            .ok_or_else(|| ValidationError::of_resource("No destination IP in node"))
     }
 
-    /// Whether packets find their way over the link.
+    /// Returns whether the destination MAC address is given or can be found in the graph.
     fn has_destination_mac(&self, source: &Node, destination: Option<&Node>, ip: &str) -> bool {
         let hop = || {
             next_hop(&source.metadata, address(ip)?)?
@@ -125,70 +123,31 @@ impl Resource for Injection {
     const KIND: &'static str = "injectpacket";
     const NAMESPACE: Option<&'static str> = Some("OnDemandPacketInjectionNotification");
 
-    fn id(&self) -> &str {
-        &self.uuid
-    }
-
-    fn set_id(&mut self, id: String) {
-        self.uuid = id;
-    }
-
-    fn read(text: &str, _: &Defaults) -> Result<Self, JsonError> {
-        let members = Members::first_of(text)?;
-        let mut injection = Self::default();
-        members.read("UUID", &mut injection.uuid)?;
-        members.read("Src", &mut injection.src)?;
-        members.read("Dst", &mut injection.dst)?;
-        members.read("SrcPort", &mut injection.src_port)?;
-        members.read("DstPort", &mut injection.dst_port)?;
-        members.read("SrcIP", &mut injection.src_ip)?;
-        members.read("DstIP", &mut injection.dst_ip)?;
-        members.read("SrcMAC", &mut injection.src_mac)?;
-        members.read("DstMAC", &mut injection.dst_mac)?;
-        members.read("Type", &mut injection.packet_type)?;
-        members.read("Payload", &mut injection.payload)?;
-        members.read("Count", &mut injection.count)?;
-        members.read("ICMPID", &mut injection.icmp_id)?;
-        members.read("Interval", &mut injection.interval)?;
-        members.read("Mode", &mut injection.mode)?;
-        members.read("IncrementPayload", &mut injection.increment_payload)?;
-        members.read("StartTime", &mut injection.start_time)?;
-        members.read("Pcap", &mut injection.pcap)?;
-        members.read("TTL", &mut injection.ttl)?;
-        if let Some(pcap) = &injection.pcap
-            && let Err(error) = BASE64.decode(pcap)
-        {
-            return Err(JsonError::Member {
-                key: "Pcap",
-                reason: format!("not Base64: {error}"),
-            });
-        }
-        Ok(injection)
-    }
+    uuid_is_id!();
 
     fn validate(&self, _: &dyn ExpressionChecker) -> Result<(), ResourceError> {
         for (field, text) in [("SrcIP", &self.src_ip), ("DstIP", &self.dst_ip)] {
             if !text.is_empty() && !is_ip_or_cidr(text) {
-                return Err(ValidationError::of(field, "Not a IP or CIDR address").into());
+                return Err(ValidationError::of_field(field, "Not a IP or CIDR address").into());
             }
         }
         for (field, text) in [("SrcMAC", &self.src_mac), ("DstMAC", &self.dst_mac)] {
             if !text.is_empty() && !is_mac(text) {
-                return Err(ValidationError::of(field, "Not a MAC address").into());
+                return Err(ValidationError::of_field(field, "Not a MAC address").into());
             }
         }
         let types = ["icmp4", "icmp6", "tcp4", "tcp6", "udp4", "udp6"];
         if !types.contains(&self.packet_type.as_str()) {
-            return Err(ValidationError::whole("given type is not supported").into());
+            return Err(ValidationError::of_resource("given type is not supported").into());
         }
         if !["", "unique", "random"].contains(&self.mode.as_str()) {
-            return Err(ValidationError::whole("given mode is not supported").into());
+            return Err(ValidationError::of_resource("given mode is not supported").into());
         }
         Ok(())
     }
 
     fn check_nodes(&self, nodes: &dyn NodeFinder) -> Result<(), ResourceError> {
-        let refuse = |text: &str| Err(ValidationError::whole(text).into());
+        let refuse = |text: &str| Err(ValidationError::of_resource(text).into());
         let Some(source) = nodes.first_node(&self.src) else {
             return refuse(&format!(
                 "Not able to find a source node for '{}'",
@@ -217,7 +176,23 @@ impl Resource for Injection {
     }
 }
 
-/// A text, or the first of a list of texts.
+/// Reads a capture file, which must be Base64; the text is stored as it is.
+fn read_pcap(
+    members: &Members<'_>,
+    key: &'static str,
+    pcap: &mut Option<String>,
+) -> Result<(), JsonError> {
+    members.read(key, pcap)?;
+    if let Some(pcap) = pcap
+        && let Err(error) = BASE64.decode(pcap)
+    {
+        let reason = format!("not Base64: {error}");
+        return Err(JsonError::Member { key, reason });
+    }
+    Ok(())
+}
+
+/// Returns a metadata value that is a text, or the first text of a list; `None` if it is empty.
 fn first_text(node: &Node, key: &str) -> Option<String> {
     let text = match node.metadata.get_path(key)? {
         Value::List(items) => items.first()?.as_text()?,
@@ -226,7 +201,7 @@ fn first_text(node: &Node, key: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-/// The address without its prefix length.
+/// Parses an IP address, and ignores its prefix length.
 fn address(text: &str) -> Option<IpAddr> {
     let (address, _) = text.split_once('/').unwrap_or((text, ""));
     address.parse().ok()
@@ -245,8 +220,9 @@ fn is_ip_or_cidr(text: &str) -> bool {
     is_number && length.parse().is_ok_and(|length: u8| length <= longest)
 }
 
-/// Six, eight or twenty bytes in hexadecimal: by twos behind colons or hyphens, or by fours behind
-/// dots.
+/// Returns whether the text is a MAC address of 6, 8, or 20 bytes in hexadecimal.
+///
+/// Digits are grouped by two with colons or hyphens, or by four with dots.
 fn is_mac(text: &str) -> bool {
     let forms = [(':', 2), ('-', 2), ('.', 4)];
     forms.iter().any(|&(separator, digits)| {
@@ -263,12 +239,13 @@ fn is_mac(text: &str) -> bool {
 mod tests {
     use std::sync::Arc;
 
+    use super::super::Defaults;
     use super::super::tests::support::{accepts, refusal};
     use super::*;
     use crate::graph::Metadata;
     use crate::time::Timestamp;
 
-    /// Finds nodes by their id.
+    /// Finds a node whose id is the query.
     struct Nodes(Vec<Arc<Node>>);
 
     impl NodeFinder for Nodes {

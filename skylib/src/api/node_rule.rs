@@ -1,69 +1,70 @@
-//! `NodeRule`: nodes to make, or metadata to give to nodes, as clients ask for it.
-
-use serde::Serialize;
+//! `NodeRule`: a node to create, or metadata to set on nodes.
 
 use super::alert::MISMATCH;
-use super::go_json::{JsonError, Members};
-use super::{Defaults, ExpressionChecker, Resource, ResourceError, ValidationError};
+use super::json_object::{json_object, uuid_is_id};
+use super::{ExpressionChecker, Resource, ResourceError, ValidationError};
 use crate::graph::{Metadata, schema};
 
-/// A rule that makes a node, or sets metadata of the nodes of a query.
-///
-/// ```
-/// use skylib::api::{Defaults, NodeRule, Resource};
-/// let text = r#"{"Action":"create","Metadata":{"Name":"TOR1","Type":"fabric"}}"#;
-/// let rule = NodeRule::read(text, &Defaults::default())?;
-/// assert_eq!(rule.metadata.as_ref().map(|metadata| metadata.len()), Some(2));
-/// # Ok::<(), skylib::api::go_json::JsonError>(())
-/// ```
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct NodeRule {
-    /// Identifier, given by the server.
-    #[serde(rename = "UUID")]
-    pub uuid: String,
-    /// For people.
-    #[serde(rename = "Name")]
-    pub name: String,
-    /// For people.
-    #[serde(rename = "Description")]
-    pub description: String,
-    /// Metadata of the new node, or to be set.
-    #[serde(rename = "Metadata")]
-    pub metadata: Option<Metadata>,
-    /// `create` or `update`.
-    #[serde(rename = "Action")]
-    pub action: String,
-    /// The nodes to update.
-    #[serde(rename = "Query")]
-    pub query: String,
+json_object! {
+    /// A rule that creates a node, or sets metadata of the nodes that a query returns.
+    ///
+    /// ```
+    /// use skylib::api::{Defaults, NodeRule, Resource};
+    /// let text = r#"{"Action":"create","Metadata":{"Name":"TOR1","Type":"fabric"}}"#;
+    /// let rule = NodeRule::read(text, &Defaults::default())?;
+    /// assert_eq!(rule.metadata.as_ref().map(|metadata| metadata.len()), Some(2));
+    /// # Ok::<(), skylib::api::go_json::JsonError>(())
+    /// ```
+    pub struct NodeRule {
+        /// Identifier, assigned by the server.
+        pub uuid: String = "UUID";
+        /// Name shown to users.
+        pub name: String = "Name", with_name;
+        /// Description shown to users.
+        pub description: String = "Description", with_description;
+        /// Metadata of the new node, or metadata to set.
+        pub metadata: Option<Metadata> = "Metadata", with_metadata;
+        /// Action: `create` or `update`.
+        pub action: String = "Action", with_action;
+        /// Gremlin query of the nodes to update.
+        pub query: String = "Query", with_query;
+    }
+}
+
+impl NodeRule {
+    /// Returns a rule that creates a node with this metadata.
+    ///
+    /// ```
+    /// use skylib::api::NodeRule;
+    /// use skylib::graph::Metadata;
+    /// let rule = NodeRule::create(Metadata::from_iter([("Name", "TOR1"), ("Type", "switch")]));
+    /// assert_eq!(rule.action, "create");
+    /// ```
+    #[must_use]
+    pub fn create(metadata: Metadata) -> Self {
+        Self::default()
+            .with_action("create")
+            .with_metadata(metadata)
+    }
+
+    /// Returns a rule that sets metadata of the nodes that a Gremlin query returns.
+    #[must_use]
+    pub fn update(query: impl Into<String>, metadata: Metadata) -> Self {
+        Self::default()
+            .with_action("update")
+            .with_query(query)
+            .with_metadata(metadata)
+    }
 }
 
 impl Resource for NodeRule {
     const KIND: &'static str = "noderule";
 
-    fn id(&self) -> &str {
-        &self.uuid
-    }
-
-    fn set_id(&mut self, id: String) {
-        self.uuid = id;
-    }
-
-    fn read(text: &str, _: &Defaults) -> Result<Self, JsonError> {
-        let members = Members::first_of(text)?;
-        let mut rule = Self::default();
-        members.read("UUID", &mut rule.uuid)?;
-        members.read("Name", &mut rule.name)?;
-        members.read("Description", &mut rule.description)?;
-        members.read("Metadata", &mut rule.metadata)?;
-        members.read("Action", &mut rule.action)?;
-        members.read("Query", &mut rule.query)?;
-        Ok(rule)
-    }
+    uuid_is_id!();
 
     fn validate(&self, expressions: &dyn ExpressionChecker) -> Result<(), ResourceError> {
         if !matches!(self.action.as_str(), "create" | "update") {
-            return Err(ValidationError::of("Action", MISMATCH).into());
+            return Err(ValidationError::of_field("Action", MISMATCH).into());
         }
         if !self.query.is_empty() {
             expressions.check_query("Query", &self.query)?;
@@ -74,7 +75,7 @@ impl Resource for NodeRule {
             schema::check_node_metadata(metadata)?;
         } else if metadata.get("Type").is_some() || metadata.get("Name").is_some() {
             let text = "Name and Type fields can not be changed";
-            return Err(ValidationError::whole(text).into());
+            return Err(ValidationError::of_resource(text).into());
         }
         Ok(())
     }

@@ -1,18 +1,20 @@
-//! `JsonPatch`: changes of a document as RFC 6902 writes them, bounded.
+//! `JsonPatch`: RFC 6902 patches of JSON documents, with limits on their cost.
+
+use std::str::FromStr;
 
 use json_patch::PatchOperation;
 use json_patch::jsonptr::Pointer;
 use serde_json::Value;
 
-/// A list of operations on a JSON document.
+/// A list of operations on a JSON document (RFC 6902).
 ///
-/// What a hostile patch could grow is bounded: the number of operations, the values that they copy
-/// and move, and the depth they nest to.
+/// The cost of a hostile patch is limited: by the number of operations, the number of values that
+/// they add, copy, and move, and the nesting depth.
 ///
 /// ```
 /// use serde_json::json;
 /// use skylib::api::JsonPatch;
-/// let patch = JsonPatch::parse(r#"[{"op":"add","path":"/Metadata/a","value":1}]"#)?;
+/// let patch: JsonPatch = r#"[{"op":"add","path":"/Metadata/a","value":1}]"#.parse()?;
 /// let mut document = json!({"Metadata": {}});
 /// patch.apply(&mut document)?;
 /// assert_eq!(document, json!({"Metadata": {"a": 1}}));
@@ -21,24 +23,31 @@ use serde_json::Value;
 #[derive(Clone, Debug)]
 pub struct JsonPatch(Vec<PatchOperation>);
 
-impl JsonPatch {
-    /// Reads the operations; `value` where none belongs is ignored (COMPAT: the Go client).
+impl FromStr for JsonPatch {
+    type Err = JsonPatchError;
+
+    /// Parses a JSON list of operations.
+    ///
+    /// COMPAT: the Go client sends a `value` with every operation; it is ignored if the operation
+    /// has none.
     ///
     /// # Errors
-    /// When the text is no list of operations, or of more than [`MAX_OPERATIONS`].
-    pub fn parse(text: &str) -> Result<Self, JsonPatchError> {
+    /// [`JsonPatchError`] if the text is not such a list, or has more than [`MAX_OPERATIONS`].
+    fn from_str(text: &str) -> Result<Self, JsonPatchError> {
         let operations: Vec<PatchOperation> = serde_json::from_str(text)?;
         if operations.len() > MAX_OPERATIONS {
             return Err(JsonPatchError::TooMany);
         }
         Ok(Self(operations))
     }
+}
 
-    /// Applies the operations one after another. After an error the document is spoilt.
+impl JsonPatch {
+    /// Applies the operations in order. An error leaves the document partially patched.
     ///
     /// # Errors
-    /// The first operation that fails: a place that is not there, a value that fails its test, or
-    /// more than may be.
+    /// [`JsonPatchError`] of the first operation that fails: its path does not exist, its test does
+    /// not match, or it exceeds a limit.
     pub fn apply(&self, document: &mut Value) -> Result<(), JsonPatchError> {
         let mut budget = Budget::default();
         for (number, operation) in self.0.iter().enumerate() {
@@ -54,8 +63,9 @@ impl JsonPatch {
     }
 }
 
-/// What all operations of a patch may put into a document.
+/// Number of values that the remaining operations of a patch may add to a document.
 struct Budget {
+    /// At most [`MAX_PATCHED_VALUES`]; only decreases.
     values: usize,
 }
 
@@ -68,6 +78,7 @@ impl Default for Budget {
 }
 
 impl Budget {
+    /// Subtracts the values that an operation adds.
     fn charge(
         &mut self,
         operation: &PatchOperation,
@@ -87,6 +98,7 @@ impl Budget {
         value.map_or(Ok(()), |value| self.take(value, depth))
     }
 
+    /// Subtracts a value and everything nested in it.
     fn take(&mut self, value: &Value, depth: usize) -> Result<(), JsonPatchError> {
         let depth = depth.checked_sub(1).ok_or(JsonPatchError::TooDeep)?;
         self.values = self.values.checked_sub(1).ok_or(JsonPatchError::TooLarge)?;
@@ -98,39 +110,39 @@ impl Budget {
     }
 }
 
-/// Operations of one patch.
+/// Highest number of operations of one patch.
 pub const MAX_OPERATIONS: usize = 1_000;
 
-/// Values that the operations of one patch may add, copy and move together.
+/// Highest number of values that the operations of one patch add, copy, and move in total.
 const MAX_PATCHED_VALUES: usize = 1_000_000;
 
-/// How deep a patched document may nest; a text that is read may nest to 128.
+/// Deepest nesting of a patched document, below the 128 levels that the JSON parser accepts.
 const MAX_DEPTH: usize = 100;
 
-/// Why a patch was refused.
+/// Reason why a patch was refused.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum JsonPatchError {
-    /// No list of operations, with line and column.
+    /// The text is not a list of operations; the error has the line and column.
     #[error("{0}")]
     Syntax(#[from] serde_json::Error),
-    /// Too many operations.
+    /// The patch has more than [`MAX_OPERATIONS`] operations.
     #[error("more than {MAX_OPERATIONS} operations")]
     TooMany,
-    /// Adding and copying beyond all bounds.
+    /// The operations add, copy, and move too many values.
     #[error("more than {MAX_PATCHED_VALUES} values added, copied and moved")]
     TooLarge,
-    /// Nesting beyond all bounds.
+    /// The patched document would be nested too deeply.
     #[error("values nested deeper than {MAX_DEPTH}")]
     TooDeep,
-    /// An operation that cannot be done.
+    /// An operation failed.
     #[error("operation {number} at path {path:?}: {reason}")]
     Operation {
-        /// Which one, from 0.
+        /// Index of the operation, from 0.
         number: usize,
-        /// Where.
+        /// JSON pointer of the operation.
         path: String,
-        /// Why.
+        /// Reason of the failure.
         reason: String,
     },
 }
@@ -143,7 +155,7 @@ mod tests {
 
     fn patched(document: Value, patch: &Value) -> Result<Value, String> {
         let mut document = document;
-        let patch = JsonPatch::parse(&patch.to_string()).map_err(|error| error.to_string())?;
+        let patch = JsonPatch::from_str(&patch.to_string()).map_err(|error| error.to_string())?;
         patch
             .apply(&mut document)
             .map_err(|error| error.to_string())?;
@@ -167,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_done_says_which_and_why() {
+    fn errors_name_the_operation_and_the_reason() {
         for (patch, reason) in [
             (
                 json!([{"op": "remove", "path": "/x"}]),
@@ -211,14 +223,14 @@ mod tests {
     }
 
     #[test]
-    fn doubling_again_and_again_comes_to_an_end() {
+    fn repeated_doubling_is_limited() {
         let copy = json!({"op": "copy", "from": "/a", "path": "/a/-"});
         let error = patched(json!({"a": [1, 2, 3]}), &Value::Array(vec![copy; 60])).unwrap_err();
         assert_eq!(error, "more than 1000000 values added, copied and moved");
     }
 
     #[test]
-    fn nesting_comes_to_an_end() {
+    fn nesting_is_limited() {
         let wrap = [
             json!({"op": "add", "path": "/b", "value": {}}),
             json!({"op": "move", "from": "/a", "path": "/b/a"}),

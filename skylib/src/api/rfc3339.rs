@@ -1,101 +1,125 @@
-//! `Date`: a point in time as resources show it.
+//! `Rfc3339`: a point in time as resources show it.
 
 use std::fmt;
+use std::str::FromStr;
 
+use jiff::civil;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::time::Timestamp;
 
-/// A point in time as RFC 3339 writes it, kept as it was written; the first day of year 1 is "not
-/// set".
+/// A valid RFC 3339 date and time, preserved exactly as its author wrote it.
+///
+/// The first day of the year 1, which is the default, means "not set".
 ///
 /// ```
-/// use skylib::api::Date;
+/// use skylib::api::{ParseRfc3339Error, Rfc3339};
 /// use skylib::time::Timestamp;
-/// assert_eq!(Date::default().to_string(), "0001-01-01T00:00:00Z");
-/// assert_eq!(Date::of(Timestamp::from_ms(500)).to_string(), "1970-01-01T00:00:00.5Z");
-/// assert!(Date::parse("2025-02-03T09:10:11+01:00").is_some());
-/// assert!(Date::parse("2025-02-30T09:10:11Z").is_none());
+/// assert_eq!(Rfc3339::default().to_string(), "0001-01-01T00:00:00Z");
+/// assert_eq!(Rfc3339::from(Timestamp::from_ms(500)).to_string(), "1970-01-01T00:00:00.5Z");
+/// let written: Rfc3339 = "2025-02-03T09:10:11.500+01:00".parse()?;
+/// assert_eq!(written.as_str(), "2025-02-03T09:10:11.500+01:00");
+/// assert!("2025-02-30T09:10:11Z".parse::<Rfc3339>().is_err());
+/// # Ok::<(), ParseRfc3339Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Date(String);
+pub struct Rfc3339(String);
 
-impl Date {
-    /// From a timestamp, in UTC.
+impl Rfc3339 {
+    /// Returns the text as it was written.
     #[must_use]
-    pub fn of(time: Timestamp) -> Self {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Rfc3339 {
+    type Err = ParseRfc3339Error;
+
+    /// Parses `2025-02-03T09:10:11.5Z`, or the same with an offset such as `+01:00` instead of
+    /// `Z`. The fraction may have any number of digits.
+    ///
+    /// # Errors
+    /// [`ParseRfc3339Error`] if the text has another form, or names a day that does not exist.
+    fn from_str(text: &str) -> Result<Self, ParseRfc3339Error> {
+        if is_rfc3339(text) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(ParseRfc3339Error)
+        }
+    }
+}
+
+/// Error of parsing an [`Rfc3339`] from text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a date in RFC 3339 format")]
+pub struct ParseRfc3339Error;
+
+/// Returns whether the text is a date, `T`, a time without leap second, and an offset.
+///
+/// `jiff` alone would accept other forms of ISO 8601 (a space for the `T`, `+01`), which the
+/// original refuses, and would refuse a fraction of more than nine digits, which it accepts.
+fn is_rfc3339(text: &str) -> bool {
+    let Some((date_time, rest)) = text.split_at_checked("0000-00-00T00:00:00".len()) else {
+        return false;
+    };
+    has_shape(date_time, "0000-00-00T00:00:00")
+        && !date_time.ends_with("60")
+        && date_time.parse::<civil::DateTime>().is_ok()
+        && without_fraction(rest).is_some_and(is_offset)
+}
+
+/// Removes a leading `.` and its digits; `None` if no digit follows the `.`.
+fn without_fraction(text: &str) -> Option<&str> {
+    let Some(fraction) = text.strip_prefix('.') else {
+        return Some(text);
+    };
+    let rest = fraction.trim_start_matches(|c: char| c.is_ascii_digit());
+    (rest.len() < fraction.len()).then_some(rest)
+}
+
+fn is_offset(text: &str) -> bool {
+    text == "Z"
+        || text.strip_prefix(['+', '-']).is_some_and(|offset| {
+            has_shape(offset, "00:00") && offset.parse::<civil::Time>().is_ok()
+        })
+}
+
+/// Returns whether the text equals the shape, if a `0` in the shape stands for any digit.
+fn has_shape(text: &str, shape: &str) -> bool {
+    let fits = |(byte, wanted): (u8, u8)| match wanted {
+        b'0' => byte.is_ascii_digit(),
+        wanted => byte == wanted,
+    };
+    text.len() == shape.len() && text.bytes().zip(shape.bytes()).all(fits)
+}
+
+impl From<Timestamp> for Rfc3339 {
+    /// Formats a timestamp in UTC.
+    fn from(time: Timestamp) -> Self {
         Self(time.to_rfc3339())
     }
-
-    /// From text: `2025-02-03T09:10:11.5Z`, or with an offset such as `+01:00` for the `Z`.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let (date, rest) = text.split_at_checked(10)?;
-        let (time, rest) = rest.strip_prefix('T')?.split_at_checked(8)?;
-        let [year, month, day] = numbers(date, '-', [4, 2, 2])?;
-        let [hour, minute, second] = numbers(time, ':', [2, 2, 2])?;
-        let zone = match rest.strip_prefix('.') {
-            Some(fraction) => {
-                let end = fraction.find(|c: char| !c.is_ascii_digit())?;
-                fraction.get(end..).filter(|_| end > 0)?
-            }
-            None => rest,
-        };
-        let is_zone = zone == "Z"
-            || zone
-                .strip_prefix(['+', '-'])
-                .and_then(|offset| numbers(offset, ':', [2, 2]))
-                .is_some_and(|[hours, minutes]| hours < 24 && minutes < 60);
-        let is_date = (1..=12).contains(&month) && (1..=days(year, month)).contains(&day);
-        let is_time = hour < 24 && minute < 60 && second < 60;
-        (is_zone && is_date && is_time).then(|| Self(text.to_owned()))
-    }
 }
 
-/// Numbers of so many digits each, with something between them.
-fn numbers<const N: usize>(text: &str, separator: char, lengths: [usize; N]) -> Option<[u32; N]> {
-    let mut parts = text.split(separator);
-    let mut numbers = [0; N];
-    for (number, length) in numbers.iter_mut().zip(lengths) {
-        let part = parts.next()?;
-        if part.len() != length || !part.bytes().all(|b| b.is_ascii_digit()) {
-            return None;
-        }
-        *number = part.parse().ok()?;
-    }
-    parts.next().is_none().then_some(numbers)
-}
-
-fn days(year: u32, month: u32) -> u32 {
-    let is_leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
-    match month {
-        2 if is_leap => 29,
-        2 => 28,
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
-    }
-}
-
-impl Default for Date {
+impl Default for Rfc3339 {
     fn default() -> Self {
         Self("0001-01-01T00:00:00Z".to_owned())
     }
 }
 
-impl fmt::Display for Date {
+impl fmt::Display for Rfc3339 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl<'de> Deserialize<'de> for Date {
+impl<'de> Deserialize<'de> for Rfc3339 {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let unexpected = || {
+        text.parse().map_err(|_| {
             let found = serde::de::Unexpected::Str(&text);
-            serde::de::Error::invalid_value(found, &"a time as RFC 3339 writes it")
-        };
-        Self::parse(&text).ok_or_else(unexpected)
+            serde::de::Error::invalid_value(found, &"a date in RFC 3339 format")
+        })
     }
 }
 
@@ -106,18 +130,24 @@ mod tests {
     #[test]
     fn dates_are_those_of_the_calendar() {
         for good in [
+            "0000-02-29T00:00:00Z",
             "0001-01-01T00:00:00Z",
             "2024-02-29T23:59:59.123456789Z",
+            "2025-02-03T09:10:11.123456789012Z",
             "2025-12-31T00:00:00-23:59",
+            "9999-12-31T23:59:59-23:59",
         ] {
-            assert_eq!(Date::parse(good).unwrap().to_string(), good);
+            assert_eq!(good.parse::<Rfc3339>().unwrap().to_string(), good);
         }
         for bad in [
             "",
             "2025-02-03",
             "2025-02-03 09:10:11Z",
+            "2025-02-03t09:10:11Z",
+            "2025-02-03T09:10:11z",
             "2025-02-03T09:10:11",
             "2025-02-03T09:10:11.Z",
+            "2025-02-03T09:10:11,5Z",
             "2025-02-03T09:10:11.5",
             "2025-13-03T09:10:11Z",
             "2023-02-29T09:10:11Z",
@@ -125,12 +155,14 @@ mod tests {
             "2025-02-03T24:00:00Z",
             "2025-02-03T09:10:60Z",
             "2025-02-03T09:10:11+24:00",
+            "2025-02-03T09:10:11+01:60",
             "2025-02-03T09:10:11+01",
+            "2025-02-03T09:10:11Z[UTC]",
             "+025-02-03T09:10:11Z",
             "2025-02-03T09:10:11Zé",
             "éééééééééééééééééééé",
         ] {
-            assert_eq!(Date::parse(bad), None, "{bad}");
+            assert_eq!(bad.parse::<Rfc3339>(), Err(ParseRfc3339Error), "{bad}");
         }
     }
 }

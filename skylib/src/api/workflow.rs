@@ -1,94 +1,91 @@
-//! `Workflow`: a script with parameters, as clients bring it.
+//! `Workflow`: a script with parameters.
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value as Json;
 
 use super::go_json::{JsonError, Members};
-use super::{Defaults, ExpressionChecker, Resource, ResourceError, ValidationError};
+use super::json_object::{deserialize_object, json_object, uuid_is_id};
+use super::{ExpressionChecker, Resource, ResourceError, ValidationError};
 
-/// A script that clients call with parameters; its source is not looked into here.
-///
-/// ```
-/// use skylib::api::{Defaults, Resource, Workflow};
-/// let text = r#"{"name":"Ping","parameters":[{"Name":"to","Type":"node"}],"Source":"function(){}"}"#;
-/// let workflow = Workflow::read(text, &Defaults::default())?;
-/// assert_eq!(workflow.parameters.as_ref().map(|all| all[0].name.as_str()), Some("to"));
-/// # Ok::<(), skylib::api::go_json::JsonError>(())
-/// ```
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct Workflow {
-    /// Identifier, given by the server.
-    #[serde(rename = "UUID")]
-    pub uuid: String,
-    /// What it is called; no two have the same name.
-    pub name: String,
-    /// For people.
-    pub title: String,
-    /// For people, in short.
-    pub r#abstract: String,
-    /// For people.
-    pub description: String,
-    /// What it is called with, in this order.
-    pub parameters: Option<Vec<WorkflowParameter>>,
-    /// The script.
-    pub source: String,
+json_object! {
+    /// A script that clients call with parameters; its source is not checked.
+    ///
+    /// ```
+    /// use skylib::api::{Defaults, Resource, Workflow};
+    /// let text = r#"{"name":"Ping","parameters":[{"Name":"to","Type":"node"}],"Source":"function(){}"}"#;
+    /// let workflow = Workflow::read(text, &Defaults::default())?;
+    /// assert_eq!(workflow.parameters.as_ref().map(|all| all[0].name.as_str()), Some("to"));
+    /// # Ok::<(), skylib::api::go_json::JsonError>(())
+    /// ```
+    pub struct Workflow {
+        /// Identifier, assigned by the server.
+        pub uuid: String = "UUID";
+        /// Name, unique among all workflows.
+        pub name: String = "Name", with_name;
+        /// Title shown to users.
+        pub title: String = "Title", with_title;
+        /// Short description shown to users.
+        pub summary: String = "Abstract", with_summary;
+        /// Description shown to users.
+        pub description: String = "Description", with_description;
+        /// Parameters, in the order of the script's arguments.
+        pub parameters: Option<Vec<WorkflowParameter>> = "Parameters", with_parameters;
+        /// Source code of the script.
+        pub source: String = "Source", with_source;
+    }
 }
 
-/// One parameter of a workflow.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct WorkflowParameter {
-    /// What it is called.
-    pub name: String,
-    /// For people.
-    pub description: String,
-    /// `string`, `date`, `integer`, `boolean`, `node`, `choice`.
-    pub r#type: String,
-    /// Its value where the caller gives none.
-    pub default: Json,
-    /// What a `choice` is made from.
-    pub values: Option<Vec<WorkflowChoice>>,
+json_object! {
+    /// A parameter of a [`Workflow`].
+    pub struct WorkflowParameter {
+        /// Name of the parameter.
+        pub name: String = "Name", with_name;
+        /// Description shown to users.
+        pub description: String = "Description", with_description;
+        /// Type: `string`, `date`, `integer`, `boolean`, `node`, or `choice`.
+        pub parameter_type: String = "Type", with_parameter_type;
+        /// Value of the argument if the caller omits it.
+        pub default: Json = "Default", with_default;
+        /// Possible values of a `choice`.
+        pub values: Option<Vec<WorkflowChoice>> = "Values", with_values;
+    }
 }
 
-/// One value that a parameter may have.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct WorkflowChoice {
-    /// The value.
-    pub value: String,
-    /// For people.
-    pub description: String,
+json_object! {
+    /// A possible value of a [`WorkflowParameter`] of type `choice`.
+    #[derive(Eq)]
+    pub struct WorkflowChoice {
+        /// The value.
+        pub value: String = "Value", with_value;
+        /// Description shown to users.
+        pub description: String = "Description", with_description;
+    }
+}
+
+impl Workflow {
+    /// Returns a workflow without parameters.
+    ///
+    /// ```
+    /// use skylib::api::{Workflow, WorkflowParameter};
+    /// let to = WorkflowParameter::default().with_name("to").with_parameter_type("node");
+    /// let workflow = Workflow::new("Ping", "function ping(to) {}").with_parameters(vec![to]);
+    /// assert_eq!(workflow.name, "Ping");
+    /// ```
+    #[must_use]
+    pub fn new(name: impl Into<String>, source: impl Into<String>) -> Self {
+        Self::default().with_name(name).with_source(source)
+    }
 }
 
 impl Resource for Workflow {
     const KIND: &'static str = "workflow";
     const IS_UPDATABLE: bool = true;
 
-    fn id(&self) -> &str {
-        &self.uuid
-    }
-
-    fn set_id(&mut self, id: String) {
-        self.uuid = id;
-    }
-
-    fn read(text: &str, _: &Defaults) -> Result<Self, JsonError> {
-        let members = Members::first_of(text)?;
-        let mut workflow = Self::default();
-        members.read("UUID", &mut workflow.uuid)?;
-        members.read("Name", &mut workflow.name)?;
-        members.read("Title", &mut workflow.title)?;
-        members.read("Abstract", &mut workflow.r#abstract)?;
-        members.read("Description", &mut workflow.description)?;
-        members.read("Parameters", &mut workflow.parameters)?;
-        members.read("Source", &mut workflow.source)?;
-        Ok(workflow)
-    }
+    uuid_is_id!();
 
     fn validate(&self, _: &dyn ExpressionChecker) -> Result<(), ResourceError> {
         if self.name.is_empty() {
-            return Err(ValidationError::of("Name", "zero value").into());
+            return Err(ValidationError::of_field("Name", "zero value").into());
         }
         if BUILT_IN.contains(&self.name.as_str()) {
             return Err(duplicate(&self.name));
@@ -102,10 +99,10 @@ impl Resource for Workflow {
 }
 
 fn duplicate(name: &str) -> ResourceError {
-    ValidationError::whole(format!("Duplicate workflow, name={name}")).into()
+    ValidationError::of_resource(format!("Duplicate workflow, name={name}")).into()
 }
 
-/// Names that clients of the original expect to stand for what came with it.
+/// Names of the workflows that the original includes. COMPAT: its clients rely on them.
 const BUILT_IN: [&str; 4] = [
     "CheckConnectivity",
     "CheckMTU",
@@ -115,38 +112,17 @@ const BUILT_IN: [&str; 4] = [
 
 impl<'de> Deserialize<'de> for WorkflowParameter {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let members = Members::deserialize(deserializer)?;
-        let mut parameter = Self::default();
-        let read = || {
-            members.read("Name", &mut parameter.name)?;
-            members.read("Description", &mut parameter.description)?;
-            members.read("Type", &mut parameter.r#type)?;
-            members.read("Default", &mut parameter.default)?;
-            members.read("Values", &mut parameter.values)
-        };
-        read_into(read)?;
-        Ok(parameter)
+        deserialize_object(deserializer)
     }
 }
 
 impl<'de> Deserialize<'de> for WorkflowChoice {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let members = Members::deserialize(deserializer)?;
-        let mut choice = Self::default();
-        let read = || {
-            members.read("Value", &mut choice.value)?;
-            members.read("Description", &mut choice.description)
-        };
-        read_into(read)?;
-        Ok(choice)
+        deserialize_object(deserializer)
     }
 }
 
-fn read_into<E: serde::de::Error>(read: impl FnOnce() -> Result<(), JsonError>) -> Result<(), E> {
-    read().map_err(E::custom)
-}
-
-/// Reads the parameters that a workflow is called with: `{"Params":[…]}`.
+/// Returns the arguments of a workflow call, whose body is `{"Params":[…]}`.
 ///
 /// ```
 /// use skylib::api::workflow_parameters;
@@ -156,10 +132,10 @@ fn read_into<E: serde::de::Error>(read: impl FnOnce() -> Result<(), JsonError>) 
 /// ```
 ///
 /// # Errors
-/// When the text is no JSON object, or `Params` no list.
+/// If the text is not a JSON object, or `Params` is not a list.
 pub fn workflow_parameters(text: &str) -> Result<Vec<Json>, JsonError> {
     let mut parameters = Vec::new();
-    Members::first_of(text)?.read("Params", &mut parameters)?;
+    Members::parse_first(text)?.read("Params", &mut parameters)?;
     Ok(parameters)
 }
 

@@ -30,7 +30,16 @@ pub enum IcmpEcho {
 
 /// Type of an ICMP message, common to both versions and to both directions.
 ///
-/// Its number is part of the identity of a flow.
+/// Its number is part of the identity of a flow and the number in protobuf; its name is that in
+/// JSON.
+///
+/// ```
+/// use skylib::decode::IcmpType;
+///
+/// assert_eq!(IcmpType::from_v4(8), IcmpType::Echo);
+/// assert_eq!(IcmpType::Echo.name(), "ECHO");
+/// assert_eq!(IcmpType::from_number(2), Some(IcmpType::Echo));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[repr(u8)]
@@ -78,6 +87,57 @@ impl IcmpHeader {
 }
 
 impl IcmpType {
+    /// All types, by number.
+    pub const ALL: &[Self] = &[
+        Self::Unknown,
+        Self::DestinationUnreachable,
+        Self::Echo,
+        Self::Neighbor,
+        Self::AddressMask,
+        Self::Info,
+        Self::ParameterProblem,
+        Self::Redirect,
+        Self::Router,
+        Self::SourceQuench,
+        Self::TimeExceeded,
+        Self::Timestamp,
+        Self::PacketTooBig,
+    ];
+
+    /// Returns the type with a number of Skydive's protobuf schema, which is the number of the
+    /// variant.
+    #[must_use]
+    pub fn from_number(number: i32) -> Option<Self> {
+        let index = usize::try_from(number).ok()?;
+        Self::ALL.get(index).copied()
+    }
+
+    /// Returns the type with a name in Skydive's JSON.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|kind| kind.name() == name)
+    }
+
+    /// Returns the name in Skydive's JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unknown => "UNKNOWN",
+            Self::DestinationUnreachable => "DESTINATION_UNREACHABLE",
+            Self::Echo => "ECHO",
+            Self::Neighbor => "NEIGHBOR",
+            Self::AddressMask => "ADDRESS_MASK",
+            Self::Info => "INFO",
+            Self::ParameterProblem => "PARAMETER_PROBLEM",
+            Self::Redirect => "REDIRECT",
+            Self::Router => "ROUTER",
+            Self::SourceQuench => "SOURCE_QUENCH",
+            Self::TimeExceeded => "TIME_EXCEEDED",
+            Self::Timestamp => "TIMESTAMP",
+            Self::PacketTooBig => "PACKET_TOO_BIG",
+        }
+    }
+
     /// Returns the type of an ICMPv4 message for its type byte (RFC 792, 950, 1256).
     #[must_use]
     pub const fn from_v4(byte: u8) -> Self {
@@ -126,6 +186,19 @@ mod tests {
             assert_eq!(IcmpType::from_v6(a), IcmpType::from_v6(b));
         }
         assert_eq!(IcmpType::from_v4(128), IcmpType::Unknown);
+    }
+
+    #[test]
+    fn types_are_found_by_number_and_by_name() {
+        for (number, kind) in IcmpType::ALL.iter().enumerate() {
+            assert_eq!(*kind as usize, number);
+            assert_eq!(IcmpType::from_number(number as i32), Some(*kind));
+            assert_eq!(IcmpType::from_name(kind.name()), Some(*kind));
+        }
         assert_eq!(IcmpType::PacketTooBig as u8, 12);
+        for number in [-1, 13] {
+            assert_eq!(IcmpType::from_number(number), None);
+        }
+        assert_eq!(IcmpType::from_name("echo"), None);
     }
 }

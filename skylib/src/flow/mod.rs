@@ -66,8 +66,8 @@ pub use options::{FlowTableOptions, LayerKeyMode};
 pub use packet_filter::{PacketFilter, PacketFilterCompiler};
 pub use query::{FlowQuery, FlowQueryError, FlowSink, FlowSource};
 pub use record::{
-    About, Arp, FinishType, Flow, FlowLayer, FlowProtocol, IcmpErrors, IcmpLayer, IcmpType,
-    Initiator, Offload, RawPacket, RttMetric, TransportLayer, Wire,
+    About, Arp, FinishType, Flow, FlowLayer, FlowProtocol, IcmpErrors, IcmpLayer, Initiator,
+    Offload, RawPacket, RttMetric, TransportLayer, Wire,
 };
 pub use set::{FlowSet, MergeOptions, SortOrder};
 pub use stats::{FlowMessage, FlowStats, FlowTableStats, FragmentCounts, StopCounts};

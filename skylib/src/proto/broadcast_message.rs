@@ -1,6 +1,7 @@
-//! `BroadcastMessage`: one message for any number of receivers, encoded once for all of them.
+//! `BroadcastMessage`: a message for any number of receivers, encoded once for all of them.
 
 use std::borrow::Cow;
+use std::str::FromStr;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -12,30 +13,40 @@ use crate::graph::{Edge, GraphEvent, MetadataOp, Node};
 use crate::id::Id;
 use crate::time::Timestamp;
 
-/// How a subscriber wants to hear of updates. Complete by definition.
+/// Content of the updates that a subscriber receives. Complete by definition.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum UpdatePolicy {
     /// The whole element.
     #[default]
     Full,
-    /// Only what changed.
+    /// Only the changes.
     Partial,
 }
 
-impl UpdatePolicy {
-    /// Reads the value of `X-Update-Policy`, in any case; empty means full.
-    #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
+impl FromStr for UpdatePolicy {
+    type Err = ParseUpdatePolicyError;
+
+    /// Parses the value of the header `X-Update-Policy` in any case; an empty value means full.
+    ///
+    /// # Errors
+    /// [`ParseUpdatePolicyError`] for any other value than `full` and `partial`.
+    fn from_str(name: &str) -> Result<Self, ParseUpdatePolicyError> {
         match name {
-            "" => Some(Self::Full),
-            _ if name.eq_ignore_ascii_case("full") => Some(Self::Full),
-            _ if name.eq_ignore_ascii_case("partial") => Some(Self::Partial),
-            _ => None,
+            "" => Ok(Self::Full),
+            _ if name.eq_ignore_ascii_case("full") => Ok(Self::Full),
+            _ if name.eq_ignore_ascii_case("partial") => Ok(Self::Partial),
+            _ => Err(ParseUpdatePolicyError),
         }
     }
 }
 
-/// A message that the daemon sends: made once, handed to every subscriber's queue.
+/// Error of parsing an [`UpdatePolicy`] from text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown update policy; expected full or partial")]
+pub struct ParseUpdatePolicyError;
+
+/// A message that the daemon sends to subscribers: shared by their queues, and encoded lazily, at
+/// most once for each combination of [`Encoding`] and [`UpdatePolicy`].
 ///
 /// ```
 /// use std::sync::Arc;
@@ -53,12 +64,17 @@ pub struct BroadcastMessage {
     namespace: Cow<'static, str>,
     uuid: Id,
     content: Content,
+    /// Approximate memory, in bytes; does not change.
     weight: usize,
+    /// Sequence number of the graph after the change; 0 if none.
     sequence: u64,
+    /// Connection that caused the message.
     author: Option<u64>,
+    /// JSON, protobuf, JSON of a partial update, protobuf of a partial update.
     encodings: [OnceLock<Bytes>; 4],
 }
 
+/// Content of a message before its encoding.
 #[derive(Debug)]
 enum Content {
     Graph(GraphEvent),
@@ -69,15 +85,15 @@ enum Content {
 }
 
 impl BroadcastMessage {
-    /// The message for something that happened to the graph.
+    /// Returns the message for a change of the graph.
     #[must_use]
     pub fn graph_event(event: GraphEvent) -> Self {
-        // Once as it is, once as text.
+        // The metadata are held once as values and once as encoded text.
         let weight = BASE_WEIGHT + 2 * event.metadata_bytes();
         Self::new(Cow::Borrowed(GRAPH), Content::Graph(event), weight)
     }
 
-    /// A message of any namespace around an object that is JSON text already.
+    /// Returns a message of any namespace with an object that is already JSON text.
     #[must_use]
     pub fn object(
         namespace: impl Into<Cow<'static, str>>,
@@ -85,7 +101,7 @@ impl BroadcastMessage {
         json: impl Into<Bytes>,
     ) -> Self {
         let json = json.into();
-        // Once as it is, once in its envelope.
+        // The text is held once alone and once inside the envelope.
         let weight = BASE_WEIGHT + 2 * json.len();
         Self::new(
             namespace.into(),
@@ -110,8 +126,9 @@ impl BroadcastMessage {
         }
     }
 
-    /// Says after which change of the graph this happened ([`Graph::sequence`]), so that a
-    /// subscriber can order it against a reply that shows the graph as of some sequence number.
+    /// Sets the sequence number of the graph after the change ([`Graph::sequence`]).
+    ///
+    /// A subscriber compares it to the sequence number of a snapshot that it has sent.
     ///
     /// [`Graph::sequence`]: crate::graph::Graph::sequence
     #[must_use]
@@ -120,32 +137,32 @@ impl BroadcastMessage {
         self
     }
 
-    /// Says which connection caused it, so that it is not sent back to that one.
+    /// Sets the connection that caused the message, which does not receive it.
     #[must_use]
     pub fn with_author(mut self, author: Option<u64>) -> Self {
         self.author = author;
         self
     }
 
-    /// The namespace that receivers select by.
+    /// Returns the namespace, by which receivers filter messages.
     #[must_use]
     pub fn namespace(&self) -> &str {
         &self.namespace
     }
 
-    /// The connection that caused it, if it was one.
+    /// Returns the connection that caused the message; `None` if no connection did.
     #[must_use]
     pub const fn author(&self) -> Option<u64> {
         self.author
     }
 
-    /// The change of the graph it tells of; 0 if of none.
+    /// Returns the sequence number of the graph after the change; 0 if there was no change.
     #[must_use]
     pub const fn sequence(&self) -> u64 {
         self.sequence
     }
 
-    /// What happened to the graph, if that is what it tells.
+    /// Returns the change of the graph; `None` for other messages.
     #[must_use]
     pub const fn event(&self) -> Option<&GraphEvent> {
         match &self.content {
@@ -154,16 +171,16 @@ impl BroadcastMessage {
         }
     }
 
-    /// Roughly how many bytes it takes in a queue; the same at every call.
+    /// Returns the approximate memory that the message occupies in a queue, in bytes; constant.
     #[must_use]
     pub const fn weight(&self) -> usize {
         self.weight
     }
 
-    /// The message in one encoding, made by the first caller and shared with all others.
+    /// Returns the encoded message; the first call encodes it, the others share the bytes.
     pub fn encoded(&self, encoding: Encoding, policy: UpdatePolicy) -> Bytes {
         let partial = match (policy, &self.content) {
-            (UpdatePolicy::Partial, Content::Graph(event)) => Partial::of(event),
+            (UpdatePolicy::Partial, Content::Graph(event)) => PartialObject::of(event),
             _ => None,
         };
         let slot = match (encoding, partial.is_some()) {
@@ -177,7 +194,7 @@ impl BroadcastMessage {
             .clone()
     }
 
-    fn encode(&self, encoding: Encoding, partial: Option<Partial<'_>>) -> Bytes {
+    fn encode(&self, encoding: Encoding, partial: Option<PartialObject<'_>>) -> Bytes {
         let kind = match (&self.content, partial) {
             (Content::Object { kind, .. }, _) => kind,
             (Content::Graph(_), Some(partial)) => partial.kind(),
@@ -218,15 +235,15 @@ const fn kind_of(event: &GraphEvent) -> &'static str {
     }
 }
 
-/// An update as the operations that make it.
+/// An update as a list of operations.
 #[derive(Clone, Copy)]
-enum Partial<'a> {
+enum PartialObject<'a> {
     Node(&'a Arc<Node>, &'a [MetadataOp]),
     Edge(&'a Arc<Edge>, &'a [MetadataOp]),
 }
 
-impl<'a> Partial<'a> {
-    /// `None` for what is no update, and for one that no operations can express.
+impl<'a> PartialObject<'a> {
+    /// Returns `None` for other events, and for updates that operations cannot express.
     fn of(event: &'a GraphEvent) -> Option<Self> {
         match event {
             GraphEvent::NodeUpdated {
@@ -249,7 +266,7 @@ impl<'a> Partial<'a> {
     }
 }
 
-impl Serialize for Partial<'_> {
+impl Serialize for PartialObject<'_> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
         #[serde(rename_all = "PascalCase")]
@@ -287,7 +304,7 @@ impl Serialize for Partial<'_> {
     }
 }
 
-/// What an element weighs besides its metadata: ids, times, the envelope.
+/// Approximate memory of a message without its metadata (ids, times, envelope), in bytes.
 const BASE_WEIGHT: usize = 700;
 const STATUS_OK: i64 = 200;
 
@@ -362,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn partial_receivers_get_the_operations_where_there_are_any() {
+    fn partial_receivers_get_the_operations_if_there_are_any() {
         let partial = |event| {
             shown(
                 &BroadcastMessage::graph_event(event),
@@ -397,17 +414,17 @@ mod tests {
     }
 
     #[test]
-    fn an_encoding_is_made_once_and_shared() {
+    fn an_encoding_is_produced_once_and_shared() {
         let message = BroadcastMessage::graph_event(GraphEvent::NodeUpdated {
             node: node(),
             ops: ops(),
         });
         let all = [Encoding::Json, Encoding::Protobuf]
             .map(|e| [UpdatePolicy::Full, UpdatePolicy::Partial].map(|p| message.encoded(e, p)));
-        let mut places: Vec<*const u8> = all.iter().flatten().map(|b| b.as_ptr()).collect();
-        places.sort();
-        places.dedup();
-        assert_eq!(places.len(), 4, "four different texts");
+        let mut addresses: Vec<*const u8> = all.iter().flatten().map(|b| b.as_ptr()).collect();
+        addresses.sort();
+        addresses.dedup();
+        assert_eq!(addresses.len(), 4, "four different texts");
         let again = message.encoded(Encoding::Json, UpdatePolicy::Full);
         assert_eq!(again.as_ptr(), all[0][0].as_ptr());
         let added = BroadcastMessage::graph_event(GraphEvent::NodeAdded(node()));
@@ -416,12 +433,12 @@ mod tests {
         assert_eq!(
             full.as_ptr(),
             partial.as_ptr(),
-            "no second text where both are the same"
+            "no second text if both are the same"
         );
     }
 
     #[test]
-    fn objects_keep_their_namespace_author_and_order() {
+    fn objects_retain_their_namespace_author_and_order() {
         let message = BroadcastMessage::object("flow/c1".to_owned(), "store", "[]")
             .with_author(Some(3))
             .with_sequence(9);
@@ -440,10 +457,10 @@ mod tests {
     }
 
     #[test]
-    fn policies_are_read_in_any_case() {
-        assert_eq!(UpdatePolicy::parse(""), Some(UpdatePolicy::Full));
-        assert_eq!(UpdatePolicy::parse("FULL"), Some(UpdatePolicy::Full));
-        assert_eq!(UpdatePolicy::parse("Partial"), Some(UpdatePolicy::Partial));
-        assert_eq!(UpdatePolicy::parse("delta"), None);
+    fn policies_are_parsed_in_any_case() {
+        assert_eq!("".parse(), Ok(UpdatePolicy::Full));
+        assert_eq!("FULL".parse(), Ok(UpdatePolicy::Full));
+        assert_eq!("Partial".parse(), Ok(UpdatePolicy::Partial));
+        assert!("delta".parse::<UpdatePolicy>().is_err());
     }
 }

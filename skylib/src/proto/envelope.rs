@@ -1,8 +1,8 @@
-//! The envelope as a protobuf message, derived by hand so that nobody needs `protoc`.
+//! The envelope as a protobuf message, written by hand so that the build does not need `protoc`.
 
 use bytes::Bytes;
 
-/// `websocket.StructMessage`
+/// The message `websocket.StructMessage` of the original.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Envelope {
     #[prost(string, tag = "1")]
@@ -19,7 +19,7 @@ pub(super) struct Envelope {
     pub(super) object: Bytes,
 }
 
-/// The object is JSON text.
+/// Value of `format` for JSON text.
 pub(super) const FORMAT_JSON: i32 = 0;
-/// The object is a protobuf message.
+/// Value of `format` for a protobuf message.
 pub(super) const FORMAT_PROTOBUF: i32 = 1;

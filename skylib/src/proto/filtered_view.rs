@@ -1,4 +1,4 @@
-//! The part of the graph that a subscriber with a filter sees, and what to tell it.
+//! `FilteredView`: the part of the graph that a subscriber with a filter sees.
 
 use std::sync::Arc;
 
@@ -8,21 +8,23 @@ use super::BroadcastMessage;
 use crate::flow::{FlowQuery, FlowQueryError, FlowSet, FlowSource};
 use crate::graph::{Edge, EdgeId, Graph, GraphEvent, GraphView, Node, NodeId};
 use crate::gremlin::{Answer, Context, Query, Step};
+use crate::id::Id;
 use crate::time::Timestamp;
 
-/// What a subscriber has been told: the elements in its view.
+/// The elements that a subscriber has been sent.
 ///
-/// Where the filter looks at each node alone ([`NodeFilter`]), the view follows event by event
-/// ([`FilteredView::follow`]); any other filter is run again after events and the view moves to
-/// what it gives now ([`FilteredView::replace`]).
+/// If the filter tests each node separately ([`NodeFilter`]), the view is updated event by event
+/// ([`FilteredView::follow`]) in constant time per event. Any other filter is run again after a
+/// batch of events, and the view is replaced by the result ([`FilteredView::replace`]).
 #[derive(Debug, Default)]
 pub struct FilteredView {
     nodes: HashMap<NodeId, Arc<Node>>,
+    /// Edges whose ends are both in `nodes`.
     edges: HashMap<EdgeId, Arc<Edge>>,
 }
 
 impl FilteredView {
-    /// A view of these elements.
+    /// Returns a view of these elements.
     #[must_use]
     pub fn new(nodes: &[Arc<Node>], edges: &[Arc<Edge>]) -> Self {
         Self {
@@ -37,63 +39,63 @@ impl FilteredView {
         }
     }
 
-    /// Moves on by one event; what to tell, in order.
+    /// Updates the view by one event, and returns the messages to send, in order.
     ///
-    /// `selects` says whether a node belongs into the view; an edge does when both its ends do.
-    /// `edges_of` gives the edges a node has now: an element that comes later in the events may
-    /// then be told earlier, and is not told twice.
+    /// `selects` returns whether a node belongs to the view; an edge belongs to it if both ends do.
+    /// `edges_of` returns the current edges of a node. They may include edges whose events follow;
+    /// such an edge is sent early, and not again with its event.
     pub fn follow(
         &mut self,
         message: &Arc<BroadcastMessage>,
-        selects: &mut dyn FnMut(&Node) -> bool,
-        edges_of: &mut dyn FnMut(&NodeId) -> Vec<Arc<Edge>>,
+        mut selects: impl FnMut(&Node) -> bool,
+        mut edges_of: impl FnMut(&NodeId) -> Vec<Arc<Edge>>,
     ) -> Vec<Arc<BroadcastMessage>> {
-        let mut told = Vec::new();
+        let mut messages = Vec::new();
         match message.event() {
-            None => told.push(Arc::clone(message)),
+            None => messages.push(Arc::clone(message)),
             Some(GraphEvent::NodeAdded(node)) => {
-                self.follow_node(node, selects(node), edges_of, &mut told);
+                self.follow_node(node, selects(node), &mut edges_of, &mut messages);
             }
             Some(GraphEvent::NodeUpdated { node, .. }) => {
-                if self.follow_node(node, selects(node), edges_of, &mut told) {
-                    told.push(Arc::clone(message));
+                if self.follow_node(node, selects(node), &mut edges_of, &mut messages) {
+                    messages.push(Arc::clone(message));
                 }
             }
             Some(GraphEvent::NodeDeleted(node)) => {
                 if self.nodes.remove(&node.id).is_some() {
-                    told.push(Arc::clone(message));
-                    self.remove_edges_of(&node.id, &mut told);
+                    messages.push(Arc::clone(message));
+                    self.remove_edges_of(&node.id, &mut messages);
                 }
             }
             Some(GraphEvent::EdgeAdded(edge)) => {
-                self.follow_edge(edge, &mut told);
+                self.follow_edge(edge, &mut messages);
             }
             Some(GraphEvent::EdgeUpdated { edge, .. }) => {
-                if self.follow_edge(edge, &mut told) {
-                    told.push(Arc::clone(message));
+                if self.follow_edge(edge, &mut messages) {
+                    messages.push(Arc::clone(message));
                 }
             }
             Some(GraphEvent::EdgeDeleted(edge)) => {
                 if self.edges.remove(&edge.id).is_some() {
-                    told.push(Arc::clone(message));
+                    messages.push(Arc::clone(message));
                 }
             }
         }
-        told
+        messages
     }
 
-    /// Adds or removes a node as its state asks for; whether it is in the view now.
+    /// Adds or removes a node according to the filter; returns whether it is in the view then.
     fn follow_node(
         &mut self,
         node: &Arc<Node>,
         is_selected: bool,
-        edges_of: &mut dyn FnMut(&NodeId) -> Vec<Arc<Edge>>,
-        told: &mut Vec<Arc<BroadcastMessage>>,
+        edges_of: &mut impl FnMut(&NodeId) -> Vec<Arc<Edge>>,
+        messages: &mut Vec<Arc<BroadcastMessage>>,
     ) -> bool {
         if !is_selected {
             if self.nodes.remove(&node.id).is_some() {
-                told.push(made(GraphEvent::NodeDeleted(Arc::clone(node))));
-                self.remove_edges_of(&node.id, told);
+                messages.push(message_of(GraphEvent::NodeDeleted(Arc::clone(node))));
+                self.remove_edges_of(&node.id, messages);
             }
             return false;
         }
@@ -102,16 +104,16 @@ impl FilteredView {
             .insert(node.id.clone(), Arc::clone(node))
             .is_none()
         {
-            told.push(made(GraphEvent::NodeAdded(Arc::clone(node))));
+            messages.push(message_of(GraphEvent::NodeAdded(Arc::clone(node))));
             for edge in edges_of(&node.id) {
-                self.follow_edge(&edge, told);
+                self.follow_edge(&edge, messages);
             }
         }
         true
     }
 
-    /// Adds an edge whose ends are both there; whether it is in the view now.
-    fn follow_edge(&mut self, edge: &Arc<Edge>, told: &mut Vec<Arc<BroadcastMessage>>) -> bool {
+    /// Adds an edge whose ends are both in the view; returns whether it is in the view then.
+    fn follow_edge(&mut self, edge: &Arc<Edge>, messages: &mut Vec<Arc<BroadcastMessage>>) -> bool {
         let has_ends =
             self.nodes.contains_key(&edge.parent) && self.nodes.contains_key(&edge.child);
         if has_ends
@@ -120,21 +122,23 @@ impl FilteredView {
                 .insert(edge.id.clone(), Arc::clone(edge))
                 .is_none()
         {
-            told.push(made(GraphEvent::EdgeAdded(Arc::clone(edge))));
+            messages.push(message_of(GraphEvent::EdgeAdded(Arc::clone(edge))));
         }
         has_ends
     }
 
-    fn remove_edges_of(&mut self, id: &NodeId, told: &mut Vec<Arc<BroadcastMessage>>) {
+    fn remove_edges_of(&mut self, id: &NodeId, messages: &mut Vec<Arc<BroadcastMessage>>) {
         let touches = |_: &EdgeId, edge: &mut Arc<Edge>| edge.parent == *id || edge.child == *id;
-        let gone = self.edges.extract_if(touches).map(|(_, edge)| edge);
-        told.extend(gone.map(|edge| made(GraphEvent::EdgeDeleted(edge))));
+        let removed = self.edges.extract_if(touches).map(|(_, edge)| edge);
+        messages.extend(removed.map(|edge| message_of(GraphEvent::EdgeDeleted(edge))));
     }
 
-    /// Moves on to what the filter gives after some events; what to tell, in order: nodes that
-    /// came, nodes that went, edges that came, edges that went, updates of what is there.
+    /// Replaces the view by the result of the filter after a batch of events, and returns the
+    /// messages to send, in order: added nodes, removed nodes, added edges, removed edges, and the
+    /// updates of other elements.
     ///
-    /// What `own` caused is not told, unless somebody else changed the same element.
+    /// Changes that the connection `own` caused are omitted, unless another connection changed the
+    /// same element as well.
     pub fn replace(
         &mut self,
         nodes: &[Arc<Node>],
@@ -144,100 +148,127 @@ impl FilteredView {
     ) -> Vec<Arc<BroadcastMessage>> {
         let new = Self::new(nodes, edges);
         let old = std::mem::replace(self, new);
-        let latest = Latest::of(events);
-        let mut told = Vec::new();
-        for node in nodes
-            .iter()
-            .filter(|node| !old.nodes.contains_key(&node.id))
-        {
-            told.push(made(GraphEvent::NodeAdded(Arc::clone(node))));
-        }
-        for (id, node) in old
-            .nodes
-            .iter()
-            .filter(|(id, _)| !self.nodes.contains_key(*id))
-        {
-            told.push(latest.nodes.get(id).map_or_else(
-                || made(GraphEvent::NodeDeleted(Arc::clone(node))),
-                |message| went_node(message),
-            ));
-        }
-        for edge in edges
-            .iter()
-            .filter(|edge| !old.edges.contains_key(&edge.id))
-        {
-            told.push(made(GraphEvent::EdgeAdded(Arc::clone(edge))));
-        }
-        for (id, edge) in old
-            .edges
-            .iter()
-            .filter(|(id, _)| !self.edges.contains_key(*id))
-        {
-            told.push(latest.edges.get(id).map_or_else(
-                || made(GraphEvent::EdgeDeleted(Arc::clone(edge))),
-                |message| went_edge(message),
-            ));
-        }
+        let mut messages = self.differences(&old, nodes, edges, events);
         for message in events {
-            let passes = match message.event() {
-                None => true,
-                Some(GraphEvent::NodeUpdated { node, .. }) => self.nodes.contains_key(&node.id),
-                Some(GraphEvent::EdgeUpdated { edge, .. }) => self.edges.contains_key(&edge.id),
-                // It was there and is there, but not all the time in between. Where its coming
-                // back is not among these events, the next ones will bring it.
-                Some(GraphEvent::NodeDeleted(node)) => {
-                    old.nodes.contains_key(&node.id) && self.nodes.remove(&node.id).is_some()
-                }
-                Some(GraphEvent::EdgeDeleted(edge)) => {
-                    old.edges.contains_key(&edge.id) && self.edges.remove(&edge.id).is_some()
-                }
-                Some(GraphEvent::NodeAdded(node)) => {
-                    old.nodes.contains_key(&node.id)
-                        && nodes.iter().any(|now| now.id == node.id)
-                        && self
-                            .nodes
-                            .insert(node.id.clone(), Arc::clone(node))
-                            .is_none()
-                }
-                Some(GraphEvent::EdgeAdded(edge)) => {
-                    old.edges.contains_key(&edge.id)
-                        && edges.iter().any(|now| now.id == edge.id)
-                        && self
-                            .edges
-                            .insert(edge.id.clone(), Arc::clone(edge))
-                            .is_none()
-                }
-            };
-            if passes {
-                told.push(Arc::clone(message));
+            if self.passes(message, &old, nodes, edges) {
+                messages.push(Arc::clone(message));
             }
         }
         if own.is_some() {
-            let by = |own_events: bool| {
-                let of_author = move |m: &&Arc<BroadcastMessage>| (m.author() == own) == own_events;
-                events
-                    .iter()
-                    .filter(of_author)
-                    .filter_map(|m| element_of(m))
-                    .collect()
-            };
-            let (mine, others): (HashSet<_>, HashSet<_>) = (by(true), by(false));
-            told.retain(|message| {
-                element_of(message).is_none_or(|id| !mine.contains(&id) || others.contains(&id))
-            });
+            remove_own_changes(&mut messages, events, own);
         }
-        told
+        messages
+    }
+
+    /// Returns the messages about elements that are in one of the two views only.
+    ///
+    /// `nodes` and `edges` are the elements of this view in the order of the filter's result.
+    fn differences(
+        &self,
+        old: &Self,
+        nodes: &[Arc<Node>],
+        edges: &[Arc<Edge>],
+        events: &[Arc<BroadcastMessage>],
+    ) -> Vec<Arc<BroadcastMessage>> {
+        let latest = LatestEvents::of(events);
+        let is_new = |node: &&Arc<Node>| !old.nodes.contains_key(&node.id);
+        let added = nodes.iter().filter(is_new).map(Arc::clone);
+        let mut messages: Vec<_> = added
+            .map(|node| message_of(GraphEvent::NodeAdded(node)))
+            .collect();
+        for (id, node) in &old.nodes {
+            if !self.nodes.contains_key(id) {
+                messages.push(latest.nodes.get(id).map_or_else(
+                    || message_of(GraphEvent::NodeDeleted(Arc::clone(node))),
+                    |message| node_deletion(message),
+                ));
+            }
+        }
+        let is_new = |edge: &&Arc<Edge>| !old.edges.contains_key(&edge.id);
+        let added = edges.iter().filter(is_new).map(Arc::clone);
+        messages.extend(added.map(|edge| message_of(GraphEvent::EdgeAdded(edge))));
+        for (id, edge) in &old.edges {
+            if !self.edges.contains_key(id) {
+                messages.push(latest.edges.get(id).map_or_else(
+                    || message_of(GraphEvent::EdgeDeleted(Arc::clone(edge))),
+                    |message| edge_deletion(message),
+                ));
+            }
+        }
+        messages
+    }
+
+    /// Returns whether a message is sent unchanged: if it is not about the graph, or its element is
+    /// in both views.
+    ///
+    /// An element that is in both views can have been deleted and added again between the two runs
+    /// of the filter. Its deletion is sent and removes it from this view, its addition adds it
+    /// again. If the addition is not among these events, it is among those of the next call.
+    fn passes(
+        &mut self,
+        message: &BroadcastMessage,
+        old: &Self,
+        nodes: &[Arc<Node>],
+        edges: &[Arc<Edge>],
+    ) -> bool {
+        match message.event() {
+            None => true,
+            Some(GraphEvent::NodeUpdated { node, .. }) => self.nodes.contains_key(&node.id),
+            Some(GraphEvent::EdgeUpdated { edge, .. }) => self.edges.contains_key(&edge.id),
+            Some(GraphEvent::NodeDeleted(node)) => {
+                old.nodes.contains_key(&node.id) && self.nodes.remove(&node.id).is_some()
+            }
+            Some(GraphEvent::EdgeDeleted(edge)) => {
+                old.edges.contains_key(&edge.id) && self.edges.remove(&edge.id).is_some()
+            }
+            Some(GraphEvent::NodeAdded(node)) => {
+                old.nodes.contains_key(&node.id)
+                    && nodes.iter().any(|now| now.id == node.id)
+                    && self
+                        .nodes
+                        .insert(node.id.clone(), Arc::clone(node))
+                        .is_none()
+            }
+            Some(GraphEvent::EdgeAdded(edge)) => {
+                old.edges.contains_key(&edge.id)
+                    && edges.iter().any(|now| now.id == edge.id)
+                    && self
+                        .edges
+                        .insert(edge.id.clone(), Arc::clone(edge))
+                        .is_none()
+            }
+        }
     }
 }
 
-/// The last event of each element among some.
+/// Removes the messages about elements that only the connection `own` changed.
+fn remove_own_changes(
+    messages: &mut Vec<Arc<BroadcastMessage>>,
+    events: &[Arc<BroadcastMessage>],
+    own: Option<u64>,
+) {
+    let changed_by = |is_own: bool| {
+        let is_by = move |message: &&Arc<BroadcastMessage>| (message.author() == own) == is_own;
+        events
+            .iter()
+            .filter(is_by)
+            .filter_map(|message| element_of(message))
+            .collect()
+    };
+    let (own_elements, others): (HashSet<_>, HashSet<_>) = (changed_by(true), changed_by(false));
+    messages.retain(|message| {
+        element_of(message).is_none_or(|id| !own_elements.contains(&id) || others.contains(&id))
+    });
+}
+
+/// The last event of each element in a batch.
 #[derive(Default)]
-struct Latest<'a> {
+struct LatestEvents<'a> {
     nodes: HashMap<&'a NodeId, &'a Arc<BroadcastMessage>>,
     edges: HashMap<&'a EdgeId, &'a Arc<BroadcastMessage>>,
 }
 
-impl<'a> Latest<'a> {
+impl<'a> LatestEvents<'a> {
     fn of(events: &'a [Arc<BroadcastMessage>]) -> Self {
         let mut latest = Self::default();
         for message in events {
@@ -263,27 +294,31 @@ impl<'a> Latest<'a> {
     }
 }
 
-/// That a node went, with its state after an event; a real deletion has its time in it.
-fn went_node(message: &Arc<BroadcastMessage>) -> Arc<BroadcastMessage> {
+/// Returns the deletion of a node in its state after an event; an actual deletion is returned
+/// unchanged, because it has the time of deletion.
+fn node_deletion(message: &Arc<BroadcastMessage>) -> Arc<BroadcastMessage> {
     match message.event() {
         Some(GraphEvent::NodeAdded(node) | GraphEvent::NodeUpdated { node, .. }) => {
-            made(GraphEvent::NodeDeleted(Arc::clone(node)))
+            message_of(GraphEvent::NodeDeleted(Arc::clone(node)))
         }
         _ => Arc::clone(message),
     }
 }
 
-fn went_edge(message: &Arc<BroadcastMessage>) -> Arc<BroadcastMessage> {
+/// Returns the deletion of an edge, like [`node_deletion`].
+fn edge_deletion(message: &Arc<BroadcastMessage>) -> Arc<BroadcastMessage> {
     match message.event() {
         Some(GraphEvent::EdgeAdded(edge) | GraphEvent::EdgeUpdated { edge, .. }) => {
-            made(GraphEvent::EdgeDeleted(Arc::clone(edge)))
+            message_of(GraphEvent::EdgeDeleted(Arc::clone(edge)))
         }
         _ => Arc::clone(message),
     }
 }
 
-/// The id of the element a message is about; ids of nodes and edges may be equal texts.
-fn element_of(message: &BroadcastMessage) -> Option<(bool, &crate::id::Id)> {
+/// Returns whether the message is about a node, and the id of its element.
+///
+/// A node and an edge can have equal ids.
+fn element_of(message: &BroadcastMessage) -> Option<(bool, &Id)> {
     Some(match message.event()? {
         GraphEvent::NodeAdded(node)
         | GraphEvent::NodeUpdated { node, .. }
@@ -294,16 +329,16 @@ fn element_of(message: &BroadcastMessage) -> Option<(bool, &crate::id::Id)> {
     })
 }
 
-fn made(event: GraphEvent) -> Arc<BroadcastMessage> {
+fn message_of(event: GraphEvent) -> Arc<BroadcastMessage> {
     Arc::new(BroadcastMessage::graph_event(event))
 }
 
-/// A filter that looks at each node alone: `G.V().Has(…).SubGraph()` and its like.
+/// A filter that tests each node separately, such as `G.V().Has(…).SubGraph()`.
 ///
 /// ```
 /// use skylib::gremlin::Query;
 /// use skylib::proto::NodeFilter;
-/// let filter = |text| Query::parse(text).map(|query| NodeFilter::of(&query).is_some());
+/// let filter = |text| Query::parse(text).map(|query| NodeFilter::from_query(&query).is_some());
 /// assert!(filter("G.V().Has('Type', 'netns').SubGraph()")?);
 /// assert!(!filter("G.V().Has('Type', 'netns').Out().SubGraph()")?);
 /// # Ok::<(), skylib::gremlin::QueryError>(())
@@ -314,9 +349,9 @@ pub struct NodeFilter {
 }
 
 impl NodeFilter {
-    /// `None` where the query looks at more than one node at a time.
+    /// Returns the filter of a query; `None` if its result depends on more than one node at a time.
     #[must_use]
-    pub fn of(query: &Query) -> Option<Self> {
+    pub fn from_query(query: &Query) -> Option<Self> {
         let steps: Vec<&Step> = query
             .steps()
             .filter(|step| !matches!(step, Step::G))
@@ -337,9 +372,10 @@ impl NodeFilter {
         })
     }
 
-    /// Whether a node passes. A filter that fails on it selects nothing.
+    /// Returns whether a node passes the filter; `false` if the filter fails.
     #[must_use]
     pub fn selects(&self, node: &Node) -> bool {
+        // The query runs on a graph of this node alone, so that it has the semantics of a query.
         let mut alone = Graph::new();
         if alone.add_node(node.clone()).is_err() {
             return false;
@@ -355,7 +391,7 @@ impl NodeFilter {
     }
 }
 
-/// The flows of one node alone: none.
+/// A flow source without flows: a node filter does not test flows.
 struct NoFlows;
 
 impl FlowSource for NoFlows {
@@ -371,7 +407,7 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::from_ms(1);
 
-    /// A graph, its events as messages, and a view of what is red.
+    /// A graph, and a view of its red nodes.
     struct Scene {
         graph: Graph,
         view: FilteredView,
@@ -381,7 +417,7 @@ mod tests {
     impl Scene {
         fn new() -> Self {
             let query = Query::parse("G.V().Has('Color','red').SubGraph()").unwrap();
-            let filter = NodeFilter::of(&query).unwrap();
+            let filter = NodeFilter::from_query(&query).unwrap();
             Self {
                 graph: Graph::new().with_journal(),
                 view: FilteredView::default(),
@@ -391,10 +427,14 @@ mod tests {
 
         fn events(&mut self, change: impl FnOnce(&mut Graph)) -> Vec<Arc<BroadcastMessage>> {
             change(&mut self.graph);
-            self.graph.take_events().into_iter().map(made).collect()
+            self.graph
+                .take_events()
+                .into_iter()
+                .map(message_of)
+                .collect()
         }
 
-        /// What is told when the view follows each event.
+        /// Returns the messages when the view follows each event.
         fn follow(&mut self, change: impl FnOnce(&mut Graph)) -> Vec<String> {
             let events = self.events(change);
             let (graph, filter) = (&self.graph, &self.filter);
@@ -402,14 +442,14 @@ mod tests {
                 let edges = graph.edges_of(id, crate::graph::Direction::Both);
                 edges.map(|(edge, _)| Arc::clone(edge)).collect()
             };
-            let told = events.iter().flat_map(|event| {
+            let messages = events.iter().flat_map(|event| {
                 self.view
-                    .follow(event, &mut |node| filter.selects(node), &mut edges_of)
+                    .follow(event, |node| filter.selects(node), &mut edges_of)
             });
-            told.map(|message| shown(&message)).collect()
+            messages.map(|message| shown(&message)).collect()
         }
 
-        /// What is told when the filter is run again after all events.
+        /// Returns the messages when the filter is run again after all events.
         fn replace(&mut self, own: Option<u64>, change: impl FnOnce(&mut Graph)) -> Vec<String> {
             let events = self.events(change);
             self.replace_after(own, &events)
@@ -429,8 +469,8 @@ mod tests {
                 .filter(|e| has(&e.parent) && has(&e.child))
                 .cloned()
                 .collect();
-            let told = self.view.replace(&nodes, &edges, events, own);
-            told.iter().map(|message| shown(message)).collect()
+            let messages = self.view.replace(&nodes, &edges, events, own);
+            messages.iter().map(|message| shown(message)).collect()
         }
     }
 
@@ -465,11 +505,11 @@ mod tests {
             .unwrap();
     }
 
-    /// Both ways tell the same of single changes.
+    /// Both ways send the same messages for single changes.
     fn both(change: impl Fn(&mut Scene, &dyn Fn(&mut Graph)) -> Vec<String>) {
         let mut scene = Scene::new();
-        let mut step = |what: &dyn Fn(&mut Graph), told: &[&str]| {
-            assert_eq!(change(&mut scene, what), told);
+        let mut step = |what: &dyn Fn(&mut Graph), messages: &[&str]| {
+            assert_eq!(change(&mut scene, what), messages);
         };
         step(&|g| add(g, "a", "blue"), &[]);
         step(&|g| add(g, "b", "red"), &["+b"]);
@@ -489,54 +529,54 @@ mod tests {
     }
 
     #[test]
-    fn elements_come_and_go_as_the_filter_says() {
+    fn elements_are_added_and_removed_according_to_the_filter() {
         both(|scene, change| scene.follow(change));
         both(|scene, change| scene.replace(None, change));
     }
 
     #[test]
-    fn short_lives_are_told_event_by_event() {
+    fn short_lived_elements_are_sent_event_by_event() {
         let mut scene = Scene::new();
-        let told = scene.follow(|graph| {
+        let messages = scene.follow(|graph| {
             add(graph, "a", "red");
             add(graph, "b", "red");
             link(graph, "e", "a", "b");
             graph.delete_node(&"a".into(), NOW).unwrap();
         });
-        assert_eq!(told, ["+a", "+b", "+e", "-e", "-a !"]);
+        assert_eq!(messages, ["+a", "+b", "+e", "-e", "-a !"]);
     }
 
     #[test]
-    fn what_went_and_came_back_between_two_runs_is_told() {
+    fn a_deletion_and_addition_between_two_runs_is_sent() {
         let mut scene = Scene::new();
         scene.replace(None, |graph| add(graph, "a", "red"));
-        let told = scene.replace(None, |graph| {
+        let messages = scene.replace(None, |graph| {
             graph.delete_node(&"a".into(), NOW).unwrap();
             add(graph, "a", "red");
         });
-        assert_eq!(told, ["-a !", "+a"]);
-        let told = scene.replace(None, |graph| {
+        assert_eq!(messages, ["-a !", "+a"]);
+        let messages = scene.replace(None, |graph| {
             add(graph, "b", "red");
             graph.delete_node(&"b".into(), NOW).unwrap();
         });
-        assert!(told.is_empty(), "it was never seen: {told:?}");
+        assert!(messages.is_empty(), "it was never seen: {messages:?}");
     }
 
     #[test]
-    fn a_run_that_is_ahead_of_the_events_tells_nothing_twice() {
+    fn a_run_that_is_ahead_of_the_events_sends_nothing_twice() {
         let mut scene = Scene::new();
         let first = scene.events(|graph| add(graph, "a", "red"));
         let second = scene.events(|graph| add(graph, "b", "red"));
         assert_eq!(scene.replace_after(None, &first), ["+a", "+b"]);
         assert!(scene.replace_after(None, &second).is_empty());
-        let gone = scene.events(|graph| graph.delete_node(&"a".into(), NOW).unwrap());
+        let deleted = scene.events(|graph| graph.delete_node(&"a".into(), NOW).unwrap());
         let back = scene.events(|graph| add(graph, "a", "red"));
-        assert_eq!(scene.replace_after(None, &gone), ["-a !"]);
+        assert_eq!(scene.replace_after(None, &deleted), ["-a !"]);
         assert_eq!(scene.replace_after(None, &back), ["+a"]);
     }
 
     #[test]
-    fn own_changes_are_not_told_but_seen() {
+    fn own_changes_are_not_sent_but_seen() {
         let mut scene = Scene::new();
         let by = |author, events: Vec<Arc<BroadcastMessage>>| -> Vec<Arc<BroadcastMessage>> {
             let with = |m: Arc<BroadcastMessage>| {
@@ -566,16 +606,14 @@ mod tests {
     fn other_messages_pass() {
         let mut scene = Scene::new();
         let note = Arc::new(BroadcastMessage::object("Alert", "Alert", "{}"));
-        let told = scene
-            .view
-            .follow(&note, &mut |_| false, &mut |_| Vec::new());
-        assert_eq!(told.len(), 1);
+        let messages = scene.view.follow(&note, |_| false, |_| Vec::new());
+        assert_eq!(messages.len(), 1);
         assert_eq!(scene.replace_after(Some(1), &[note]), ["Alert"]);
     }
 
     #[test]
     fn only_filters_on_single_nodes_are_local() {
-        let is_local = |text| NodeFilter::of(&Query::parse(text).unwrap()).is_some();
+        let is_local = |text| NodeFilter::from_query(&Query::parse(text).unwrap()).is_some();
         for text in [
             "G.V().SubGraph()",
             "g.V().Has('A', 1).HasNot('B').HasKey('C').SubGraph()",
@@ -593,7 +631,7 @@ mod tests {
             "G.V().Out().SubGraph()",
         ] {
             if let Ok(query) = Query::parse(text) {
-                assert!(NodeFilter::of(&query).is_none(), "{text}");
+                assert!(NodeFilter::from_query(&query).is_none(), "{text}");
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What agents send of their flows: a bare `flow.Message` in a frame or a datagram.
+//! Flows that agents send: a `flow.Message` without envelope in a frame or a datagram.
 
 use prost::Message as _;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
@@ -6,10 +6,10 @@ use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_f
 use super::ProtoError;
 use crate::flow::{Flow, FlowMessage};
 
-/// Reads a `flow.Message`: flows, statistics of a capture, or both.
+/// Decodes a `flow.Message`: flows, statistics of a capture, or both.
 ///
-/// A record may be small on the wire and large in memory, so the flows are read one by one and the
-/// reading ends where they are too much.
+/// A record can be small on the wire and large in memory. Therefore flows are decoded one by one,
+/// and decoding stops when their memory exceeds a limit.
 ///
 /// ```
 /// use prost::Message;
@@ -22,8 +22,8 @@ use crate::flow::{Flow, FlowMessage};
 /// ```
 ///
 /// # Errors
-/// When the bytes are no such message, or one of its flows or all of them together are too large;
-/// nothing of it counts then.
+/// [`ProtoError`] if the bytes are not such a message, or a flow or the whole message exceeds a
+/// limit; no flow is returned then.
 pub fn decode_flow_message(bytes: &[u8]) -> Result<FlowMessage, ProtoError> {
     let mut message = FlowMessage::default();
     let mut weight = 0;
@@ -43,7 +43,7 @@ pub fn decode_flow_message(bytes: &[u8]) -> Result<FlowMessage, ProtoError> {
         let flow = Flow::decode(record)?;
         weight += flow.memory_size();
         if weight > MAX_WEIGHT {
-            return Err(ProtoError::TooMuch(
+            return Err(ProtoError::LimitExceeded(
                 "bytes of the flows of one message",
                 MAX_WEIGHT,
             ));
@@ -53,7 +53,7 @@ pub fn decode_flow_message(bytes: &[u8]) -> Result<FlowMessage, ProtoError> {
     Ok(message)
 }
 
-/// Looks at a record without decoding it.
+/// Checks the size of a flow record without decoding it.
 fn check_size(mut record: &[u8]) -> Result<(), ProtoError> {
     let (mut packets, mut other_bytes) = (0, 0);
     while !record.is_empty() {
@@ -67,22 +67,29 @@ fn check_size(mut record: &[u8]) -> Result<(), ProtoError> {
         }
     }
     if packets > MAX_PACKETS {
-        return Err(ProtoError::TooMuch("raw packets of one flow", MAX_PACKETS));
+        return Err(ProtoError::LimitExceeded(
+            "raw packets of one flow",
+            MAX_PACKETS,
+        ));
     }
     if other_bytes > MAX_RECORD_BYTES {
-        return Err(ProtoError::TooMuch("bytes of one flow", MAX_RECORD_BYTES));
+        return Err(ProtoError::LimitExceeded(
+            "bytes of one flow",
+            MAX_RECORD_BYTES,
+        ));
     }
     Ok(())
 }
 
-/// Field numbers, `flow.proto`.
+/// Field numbers in `flow.proto`.
 const FLOWS: u32 = 1;
 const RAW_PACKETS: u32 = 36;
 
-/// What a record may have besides raw packets; its contents of DNS are the largest part.
+/// Longest record without its raw packets, in bytes; DNS content is the largest part.
 const MAX_RECORD_BYTES: usize = 64 << 10;
+/// Highest number of raw packets of one flow.
 const MAX_PACKETS: usize = 65_536;
-/// Memory that the flows of one message may take.
+/// Highest memory of the flows of one message, in bytes.
 const MAX_WEIGHT: usize = 64 << 20;
 
 #[cfg(test)]
@@ -120,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn flows_and_statistics_come_in_any_order_and_unknown_fields_are_skipped() {
+    fn flows_and_statistics_have_any_order_and_unknown_fields_are_skipped() {
         let stats = FlowStats {
             packets_received: -1,
             ..FlowStats::default()
@@ -151,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_messages_are_refused_whole() {
+    fn broken_messages_are_refused_completely() {
         let good = wire(vec![with_answers(1)]);
         for end in 1..good.len() {
             assert!(decode_flow_message(&good[..end]).is_err(), "{end} bytes");

@@ -1,4 +1,7 @@
-//! `JsonStream`: JSON of many elements, made a piece at a time while it is being sent.
+//! `JsonStream`: JSON of many elements, produced one chunk at a time while it is being sent.
+//!
+//! Elements are first written to a small buffer that stays in the processor's cache, then copied to
+//! the chunk.
 
 use std::sync::Arc;
 use std::vec;
@@ -12,30 +15,32 @@ use crate::graph::{Edge, Node, WriteJson};
 use crate::gremlin::live::Change;
 use crate::value::JsonWriter;
 
-/// The text of a graph, or a part of one, as an iterator of pieces of some 64 KiB.
+/// The JSON text of a graph, or a part of it, as an iterator of chunks of approximately 64 KiB.
 ///
-/// Only handles of the elements are held, so a graph of any size is on its way after the first
-/// piece, and whoever reads slowly holds no text in memory.
+/// The stream holds only shared handles of the elements. So the first chunk of a graph of any size
+/// is available immediately, and a slow reader occupies no memory for text.
 ///
 /// ```
 /// use skylib::proto::JsonStream;
-/// let text = JsonStream::sync_reply("u1", vec![], vec![]).into_text();
+/// let text = JsonStream::sync_reply("u1", vec![], vec![]).into_bytes();
 /// let wanted = concat!(r#"{"Namespace":"Graph","Type":"SyncReply","UUID":"u1","Status":200,"#,
 ///                      r#""Obj":{"Nodes":[],"Edges":[]}}"#);
 /// assert_eq!(text, wanted.as_bytes());
 /// ```
 #[derive(Debug)]
 pub struct JsonStream {
-    parts: vec::IntoIter<Part>,
-    current: Option<Part>,
-    /// Whether an element of the current list is written already.
-    inside: bool,
-    /// What is written but no part of a piece yet: little enough to stay near the processor.
+    /// Segments after the current one.
+    segments: vec::IntoIter<Segment>,
+    current: Option<Segment>,
+    /// Whether an element of the current list has been written, so that the next needs a comma.
+    needs_comma: bool,
+    /// Text that is not part of a chunk yet; empty between calls of `next`.
     json: JsonWriter,
 }
 
+/// A literal text, or the elements of a list that are not written yet.
 #[derive(Debug)]
-enum Part {
+enum Segment {
     Text(Vec<u8>),
     Nodes(vec::IntoIter<Arc<Node>>),
     Edges(vec::IntoIter<Arc<Edge>>),
@@ -44,7 +49,7 @@ enum Part {
 }
 
 impl JsonStream {
-    /// A good `SyncReply` with its envelope; an empty `uuid` is left out.
+    /// Returns a `SyncReply` of status 200 with its envelope; an empty `uuid` is omitted.
     #[must_use]
     pub fn sync_reply(uuid: &str, nodes: Vec<Arc<Node>>, edges: Vec<Arc<Edge>>) -> Self {
         let mut head = Vec::with_capacity(160);
@@ -52,77 +57,77 @@ impl JsonStream {
         Self::of_graph(head, nodes, edges, "}")
     }
 
-    /// `{"Nodes":[…],"Edges":[…]}`
+    /// Returns `{"Nodes":[…],"Edges":[…]}`.
     #[must_use]
     pub fn graph(nodes: Vec<Arc<Node>>, edges: Vec<Arc<Edge>>) -> Self {
         Self::of_graph(Vec::new(), nodes, edges, "")
     }
 
-    /// `[{"Nodes":…,"Edges":…}]` as a query answers it: a list without elements is `null`.
+    /// Returns `[{"Nodes":…,"Edges":…}]`, the answer to a query: an empty list is `null`.
     #[must_use]
     pub fn answer(nodes: Vec<Arc<Node>>, edges: Vec<Arc<Edge>>) -> Self {
-        let mut parts = vec![Part::text("[{\"Nodes\":")];
+        let mut segments = vec![Segment::text("[{\"Nodes\":")];
         if nodes.is_empty() {
-            parts.push(Part::text("null"));
+            segments.push(Segment::text("null"));
         } else {
-            parts.extend(Self::nodes(nodes).parts);
+            segments.extend(Self::nodes(nodes).segments);
         }
-        parts.push(Part::text(",\"Edges\":"));
+        segments.push(Segment::text(",\"Edges\":"));
         if edges.is_empty() {
-            parts.push(Part::text("null"));
+            segments.push(Segment::text("null"));
         } else {
-            parts.extend(Self::edges(edges).parts);
+            segments.extend(Self::edges(edges).segments);
         }
-        parts.push(Part::text("}]"));
-        Self::new(parts)
+        segments.push(Segment::text("}]"));
+        Self::new(segments)
     }
 
-    /// `[…]` of nodes.
+    /// Returns a list of nodes.
     #[must_use]
     pub fn nodes(nodes: Vec<Arc<Node>>) -> Self {
         Self::new(vec![
-            Part::text("["),
-            Part::Nodes(nodes.into_iter()),
-            Part::text("]"),
+            Segment::text("["),
+            Segment::Nodes(nodes.into_iter()),
+            Segment::text("]"),
         ])
     }
 
-    /// `[…]` of edges.
+    /// Returns a list of edges.
     #[must_use]
     pub fn edges(edges: Vec<Arc<Edge>>) -> Self {
         Self::new(vec![
-            Part::text("["),
-            Part::Edges(edges.into_iter()),
-            Part::text("]"),
+            Segment::text("["),
+            Segment::Edges(edges.into_iter()),
+            Segment::text("]"),
         ])
     }
 
-    /// `[…]` of flows.
+    /// Returns a list of flows.
     pub(super) fn flows(flows: Vec<Flow>) -> Self {
         Self::new(vec![
-            Part::text("["),
-            Part::Flows(flows.into_iter()),
-            Part::text("]"),
+            Segment::text("["),
+            Segment::Flows(flows.into_iter()),
+            Segment::text("]"),
         ])
     }
 
-    /// `[…]` of changes of an answer.
+    /// Returns a list of changes of an answer.
     pub(super) fn changes(changes: Vec<Change>) -> Self {
         Self::new(vec![
-            Part::text("["),
-            Part::Changes(changes.into_iter()),
-            Part::text("]"),
+            Segment::text("["),
+            Segment::Changes(changes.into_iter()),
+            Segment::text("]"),
         ])
     }
 
-    /// The same with text around it.
+    /// Adds text before and after the text of the stream.
     #[must_use]
     pub fn between(self, before: &str, after: &str) -> Self {
-        let mut parts = vec![Part::text(before)];
-        parts.extend(self.current);
-        parts.extend(self.parts);
-        parts.push(Part::text(after));
-        Self::new(parts)
+        let mut segments = vec![Segment::text(before)];
+        segments.extend(self.current);
+        segments.extend(self.segments);
+        segments.push(Segment::text(after));
+        Self::new(segments)
     }
 
     fn of_graph(
@@ -133,72 +138,79 @@ impl JsonStream {
     ) -> Self {
         head.extend_from_slice(b"{\"Nodes\":[");
         Self::new(vec![
-            Part::Text(head),
-            Part::Nodes(nodes.into_iter()),
-            Part::text("],\"Edges\":["),
-            Part::Edges(edges.into_iter()),
-            Part::text("]}"),
-            Part::text(tail),
+            Segment::Text(head),
+            Segment::Nodes(nodes.into_iter()),
+            Segment::text("],\"Edges\":["),
+            Segment::Edges(edges.into_iter()),
+            Segment::text("]}"),
+            Segment::text(tail),
         ])
     }
 
-    fn new(parts: Vec<Part>) -> Self {
+    fn new(segments: Vec<Segment>) -> Self {
         Self {
-            parts: parts.into_iter(),
+            segments: segments.into_iter(),
             current: None,
-            inside: false,
-            json: JsonWriter::with_room(2 * MOUTHFUL),
+            needs_comma: false,
+            json: JsonWriter::with_room(2 * BUFFER_BYTES),
         }
     }
 
-    /// One text.
-    pub(super) fn whole(text: Vec<u8>) -> Self {
-        Self::new(vec![Part::Text(text)])
+    /// Returns a stream of one text.
+    pub(super) fn from_text(text: Vec<u8>) -> Self {
+        Self::new(vec![Segment::Text(text)])
     }
 
-    /// Everything at once.
+    /// Returns the whole text.
     #[must_use]
-    pub fn into_text(self) -> Vec<u8> {
-        self.fold(Vec::new(), |mut text, piece| {
-            text.extend_from_slice(&piece);
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.fold(Vec::new(), |mut text, chunk| {
+            text.extend_from_slice(&chunk);
             text
         })
     }
 }
 
-impl Part {
+impl Segment {
     fn text(text: &str) -> Self {
         Self::Text(text.as_bytes().to_vec())
     }
 
-    /// Writes until it has enough for now; whether there is more.
-    fn fill(&mut self, json: &mut JsonWriter, inside: &mut bool) -> bool {
+    /// Writes elements until the buffer is full; returns whether elements are left.
+    fn fill(&mut self, json: &mut JsonWriter, needs_comma: &mut bool) -> bool {
         match self {
             Self::Text(text) => {
                 json.raw(text);
                 false
             }
-            Self::Nodes(nodes) => fill(json, nodes, inside, |node, json| node.write_json(json)),
-            Self::Edges(edges) => fill(json, edges, inside, |edge, json| edge.write_json(json)),
-            Self::Flows(flows) => fill(json, flows, inside, |flow, json| json.serialized(flow)),
-            Self::Changes(changes) => fill(json, changes, inside, |change, json| {
+            Self::Nodes(nodes) => {
+                fill(json, nodes, needs_comma, |node, json| node.write_json(json))
+            }
+            Self::Edges(edges) => {
+                fill(json, edges, needs_comma, |edge, json| edge.write_json(json))
+            }
+            Self::Flows(flows) => {
+                fill(json, flows, needs_comma, |flow, json| json.serialized(flow))
+            }
+            Self::Changes(changes) => fill(json, changes, needs_comma, |change, json| {
                 json.serialized(change);
             }),
         }
     }
 }
 
+/// Writes elements of a list until the buffer is full; returns whether elements may be left.
 fn fill<T>(
     json: &mut JsonWriter,
     elements: &mut vec::IntoIter<T>,
-    inside: &mut bool,
+    needs_comma: &mut bool,
     write: impl Fn(&T, &mut JsonWriter),
 ) -> bool {
-    while json.len() < MOUTHFUL {
+    while json.len() < BUFFER_BYTES {
         let Some(element) = elements.next() else {
             return false;
         };
-        if std::mem::replace(inside, true) {
+        if std::mem::replace(needs_comma, true) {
             json.constant(b",");
         }
         write(&element, json);
@@ -210,16 +222,16 @@ impl Iterator for JsonStream {
     type Item = Bytes;
 
     fn next(&mut self) -> Option<Bytes> {
-        let mut out = Vec::with_capacity(ROOM);
-        while out.len() < PIECE {
+        let mut out = Vec::with_capacity(CHUNK_CAPACITY);
+        while out.len() < CHUNK_BYTES {
             if self.current.is_none() {
-                self.current = self.parts.next();
-                self.inside = false;
+                self.current = self.segments.next();
+                self.needs_comma = false;
             }
             match &mut self.current {
                 None => break,
-                Some(part) => {
-                    if !part.fill(&mut self.json, &mut self.inside) {
+                Some(segment) => {
+                    if !segment.fill(&mut self.json, &mut self.needs_comma) {
                         self.current = None;
                     }
                     out.extend_from_slice(self.json.as_bytes());
@@ -231,12 +243,12 @@ impl Iterator for JsonStream {
     }
 }
 
-/// A piece is sent once it has so many bytes.
-const PIECE: usize = 64 << 10;
-/// Bytes written before they are added to a piece.
-const MOUTHFUL: usize = 4 << 10;
-/// Room for a piece and the element that filled it.
-const ROOM: usize = PIECE + 2 * MOUTHFUL;
+/// Least length of a chunk other than the last, in bytes.
+const CHUNK_BYTES: usize = 64 << 10;
+/// Length of buffered text that is copied to the chunk, in bytes.
+const BUFFER_BYTES: usize = 4 << 10;
+/// Capacity for a chunk and the element that completed it.
+const CHUNK_CAPACITY: usize = CHUNK_BYTES + 2 * BUFFER_BYTES;
 
 #[cfg(test)]
 mod tests {
@@ -270,12 +282,12 @@ mod tests {
         nodes(count).into_iter().enumerate().map(entered).collect()
     }
 
-    fn parsed(pieces: JsonStream) -> serde_json::Value {
-        serde_json::from_slice(&pieces.into_text()).unwrap()
+    fn parsed(stream: JsonStream) -> serde_json::Value {
+        serde_json::from_slice(&stream.into_bytes()).unwrap()
     }
 
     #[test]
-    fn pieces_make_one_document_of_any_size() {
+    fn chunks_form_one_document_of_any_size() {
         for count in [0, 1, 2, 5_000] {
             let value = parsed(JsonStream::sync_reply("", nodes(count), edges(count)));
             assert_eq!(value.get("UUID"), None);
@@ -302,8 +314,8 @@ mod tests {
     }
 
     #[test]
-    fn answers_say_null_for_a_list_without_elements() {
-        let text = |n, e| String::from_utf8(JsonStream::answer(nodes(n), edges(e)).into_text());
+    fn answers_have_null_for_an_empty_list() {
+        let text = |n, e| String::from_utf8(JsonStream::answer(nodes(n), edges(e)).into_bytes());
         assert_eq!(text(0, 0).unwrap(), r#"[{"Nodes":null,"Edges":null}]"#);
         let both = text(2, 1).unwrap();
         let value: serde_json::Value = serde_json::from_str(&both).unwrap();
@@ -312,26 +324,26 @@ mod tests {
     }
 
     #[test]
-    fn pieces_are_neither_small_nor_large() {
-        for pieces in [
+    fn chunks_are_neither_small_nor_large() {
+        for stream in [
             JsonStream::graph(nodes(5_000), vec![]),
             JsonStream::changes(changes(5_000)),
         ] {
-            let pieces: Vec<Bytes> = pieces.collect();
-            assert!(pieces.len() > 5);
-            let (last, others) = pieces.split_last().unwrap();
+            let chunks: Vec<Bytes> = stream.collect();
+            assert!(chunks.len() > 5);
+            let (last, others) = chunks.split_last().unwrap();
             assert!(!last.is_empty());
             assert!(
                 others
                     .iter()
-                    .all(|piece| (PIECE..ROOM).contains(&piece.len()))
+                    .all(|chunk| (CHUNK_BYTES..CHUNK_CAPACITY).contains(&chunk.len()))
             );
         }
     }
 
     #[test]
     fn flows_and_changes_are_written_as_by_serde_json() {
-        let text = |pieces: JsonStream| String::from_utf8(pieces.into_text()).unwrap();
+        let text = |stream: JsonStream| String::from_utf8(stream.into_bytes()).unwrap();
         for count in [0, 1, 300] {
             let changes = changes(count);
             let wanted = serde_json::to_string(&changes).unwrap();

@@ -1,18 +1,19 @@
-//! Messages of live queries: what a client asks, and what it is told.
+//! Messages of live queries: requests of clients, answers, and changes.
 
 use serde::Serialize;
 
 use super::message::{write_json, write_json_head, write_message};
-use super::{Encoding, JsonStream, MAX_NAME, Message, ProtoError};
+use super::{Encoding, JsonStream, MAX_NAME_BYTES, Message, ProtoError};
 use crate::api::go_json::Members;
 use crate::gremlin::live::Update;
 use crate::gremlin::{Answer, QueryError};
 
-/// Messages about live queries, which the original has none of. Each bears the name of its query,
-/// which the client chooses, as its UUID.
+/// Namespace of messages about live queries, which the original does not have.
+///
+/// The UUID of each message is the name of the query, which the client chooses.
 pub const LIVE: &str = "Live";
 
-/// What a client asks.
+/// A request of a client about a live query.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -26,39 +27,39 @@ pub const LIVE: &str = "Live";
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LiveRequest {
-    /// To follow a query.
+    /// Starts a live query.
     Query {
-        /// What the client calls it.
+        /// Name that the client chose.
         name: String,
-        /// The query.
+        /// Text of the Gremlin query.
         text: String,
     },
-    /// To follow it no more.
+    /// Ends a live query.
     Cancel {
-        /// What the client called it.
+        /// Name that the client chose.
         name: String,
     },
 }
 
 impl LiveRequest {
-    /// Reads a message of the namespace [`LIVE`].
+    /// Decodes a message of the namespace [`LIVE`].
     ///
     /// # Errors
-    /// When name or query are missing, or it is none of these.
+    /// [`ProtoError`] if the name or the query is missing, or the type is unknown.
     pub fn decode(message: &Message) -> Result<Self, ProtoError> {
         let name = message.uuid.clone().unwrap_or_default();
-        if name.is_empty() || name.len() > MAX_NAME {
-            return Err(ProtoError::NoName);
+        if name.is_empty() || name.len() > MAX_NAME_BYTES {
+            return Err(ProtoError::InvalidName);
         }
         match message.kind.as_str() {
             "Query" => {
                 let mut text = String::new();
                 let object = message.object.json()?;
                 if object.trim_ascii() != "null" {
-                    Members::whole(object)?.read("GremlinQuery", &mut text)?;
+                    Members::parse_whole(object)?.read("GremlinQuery", &mut text)?;
                 }
                 if text.is_empty() {
-                    return Err(ProtoError::NoQuery);
+                    return Err(ProtoError::MissingQuery);
                 }
                 Ok(Self::Query { name, text })
             }
@@ -68,13 +69,13 @@ impl LiveRequest {
     }
 }
 
-/// The message for some news of a live query: `Answer`, `Changes` or `Failed`.
+/// Returns the message for an update of a live query: `Answer`, `Changes`, or `Failed`.
 ///
 /// ```
 /// use skylib::gremlin::{Answer, live::Update};
 /// use skylib::proto::{Encoding, live_update};
 /// let update = Update::Answer { answer: Answer::Number(7), sequence: 3 };
-/// let text = live_update(Encoding::Json, "q1", update).into_text();
+/// let text = live_update(Encoding::Json, "q1", update).into_bytes();
 /// let wanted = concat!(r#"{"Namespace":"Live","Type":"Answer","UUID":"q1","Status":200,"#,
 ///                      r#""Obj":{"Kind":"number","Sequence":3,"Answer":7}}"#);
 /// assert_eq!(text, wanted.as_bytes());
@@ -85,7 +86,7 @@ pub fn live_update(encoding: Encoding, name: &str, update: Update) -> JsonStream
         Update::Answer { answer, sequence } => {
             let kind = answer.kind();
             let before = format!(r#"{{"Kind":"{kind}","Sequence":{sequence},"Answer":"#);
-            let object = pieces_of(answer).between(&before, "}");
+            let object = answer_stream(answer).between(&before, "}");
             envelope(encoding, name, "Answer", OK, object)
         }
         Update::Changes { changes, sequence } => {
@@ -97,9 +98,9 @@ pub fn live_update(encoding: Encoding, name: &str, update: Update) -> JsonStream
     }
 }
 
-/// The message for what is wrong with a live query.
+/// Returns the message for an error of a live query.
 ///
-/// `kind` is `Failed` for a query that goes on nevertheless, `Error` for one that does not.
+/// `kind` is `Failed` for a query that continues, and `Error` for a query that ends.
 #[must_use]
 pub fn live_error(
     encoding: Encoding,
@@ -108,14 +109,14 @@ pub fn live_error(
     status: i64,
     error: &QueryError,
 ) -> JsonStream {
-    let object = Wrong {
+    let object = ErrorObject {
         error: error.to_string(),
         offset: error.offset(),
     };
-    envelope(encoding, name, kind, status, text_of(&object))
+    envelope(encoding, name, kind, status, object_stream(&object))
 }
 
-/// The message for what became of a request; a text says what is wrong with it.
+/// Returns the reply to a request; `error` is the reason why the request was refused.
 #[must_use]
 pub fn live_reply(
     encoding: Encoding,
@@ -125,8 +126,8 @@ pub fn live_reply(
     error: Option<String>,
 ) -> JsonStream {
     let object = match error {
-        None => JsonStream::whole(b"null".to_vec()),
-        Some(error) => text_of(&Wrong {
+        None => JsonStream::from_text(b"null".to_vec()),
+        Some(error) => object_stream(&ErrorObject {
             error,
             offset: None,
         }),
@@ -134,30 +135,32 @@ pub fn live_reply(
     envelope(encoding, name, kind, status, object)
 }
 
+/// Object of a message about an error.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Wrong {
+struct ErrorObject {
     error: String,
-    /// The byte of the query at fault.
+    /// Byte offset of the error in the query.
     #[serde(skip_serializing_if = "Option::is_none")]
     offset: Option<usize>,
 }
 
-/// Elements and flows are written while they are sent: there may be many.
-fn pieces_of(answer: Answer) -> JsonStream {
+/// Returns the text of an answer. Elements and flows, of which there may be many, are written while
+/// they are sent.
+fn answer_stream(answer: Answer) -> JsonStream {
     match answer {
         Answer::Nodes(nodes) => JsonStream::nodes(nodes),
         Answer::Edges(edges) => JsonStream::edges(edges),
         Answer::Flows(set) => JsonStream::flows(set.flows),
         Answer::Graph { nodes, edges } => JsonStream::answer(nodes, edges),
-        answer => text_of(&answer),
+        answer => object_stream(&answer),
     }
 }
 
-fn text_of(object: &impl Serialize) -> JsonStream {
+fn object_stream(object: &impl Serialize) -> JsonStream {
     let mut text = Vec::new();
     write_json(&mut text, object);
-    JsonStream::whole(text)
+    JsonStream::from_text(text)
 }
 
 fn envelope(
@@ -174,9 +177,9 @@ fn envelope(
             object.between(&String::from_utf8_lossy(&head), "}")
         }
         Encoding::Protobuf => {
-            let text = object.into_text();
+            let text = object.into_bytes();
             let write = |out: &mut Vec<u8>| out.extend_from_slice(&text);
-            JsonStream::whole(write_message(encoding, LIVE, kind, name, status, write))
+            JsonStream::from_text(write_message(encoding, LIVE, kind, name, status, write))
         }
     }
 }
@@ -202,9 +205,9 @@ mod tests {
     }
 
     #[test]
-    fn requests_that_are_none_say_what_is_wrong() {
+    fn errors_of_requests_name_the_problem() {
         let wrong = |text: &str| request(text).unwrap_err().to_string();
-        let name = "a UUID of 1 to 128 bytes expected: it names the live query";
+        let name = "expected a UUID of 1 to 128 bytes, which names the live query";
         assert_eq!(
             wrong(r#"{"Type":"Query","Obj":{"GremlinQuery":"G"}}"#),
             name
@@ -214,7 +217,7 @@ mod tests {
             wrong(&format!(r#"{{"Type":"Cancel","UUID":"{long}"}}"#)),
             name
         );
-        let query = "GremlinQuery expected, the text of a query";
+        let query = "missing GremlinQuery, the text of the query";
         assert_eq!(wrong(r#"{"Type":"Query","UUID":"a"}"#), query);
         assert_eq!(
             wrong(r#"{"Type":"Query","UUID":"a","Obj":{"GremlinQuery":""}}"#),
@@ -222,7 +225,7 @@ mod tests {
         );
         assert!(request(r#"{"Type":"Query","UUID":"a","Obj":{"GremlinQuery":5}}"#).is_err());
         assert!(request(r#"{"Type":"Query","UUID":"a","Obj":[]}"#).is_err());
-        let unknown = "unknown Type \"query\", Query or Cancel expected";
+        let unknown = "unknown Type \"query\"; expected Query or Cancel";
         assert_eq!(wrong(r#"{"Type":"query","UUID":"a"}"#), unknown);
         let cancel = LiveRequest::Cancel {
             name: "a".to_owned(),
@@ -234,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn news_say_the_same_in_both_encodings() {
+    fn updates_are_equal_in_both_encodings() {
         let node = Arc::new(Node::new("n", Metadata::new(), Timestamp::ZERO));
         let error = Query::parse("G.V().Hass()").unwrap_err();
         for update in [
@@ -249,7 +252,7 @@ mod tests {
             Update::Failed(error),
         ] {
             let decode = |encoding| {
-                let bytes = live_update(encoding, "q\"1", update.clone()).into_text();
+                let bytes = live_update(encoding, "q\"1", update.clone()).into_bytes();
                 let message = Message::decode(&bytes.into(), encoding).unwrap();
                 assert_eq!(message.uuid.as_deref(), Some("q\"1"));
                 let object: Json = serde_json::from_str(message.object.json().unwrap()).unwrap();

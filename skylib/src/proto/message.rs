@@ -1,4 +1,4 @@
-//! `Message`: the envelope around everything, JSON or protobuf.
+//! `Message`: the envelope of every WebSocket message, in JSON or protobuf.
 
 use std::borrow::Cow;
 
@@ -10,45 +10,84 @@ use super::envelope::{Envelope, FORMAT_JSON, FORMAT_PROTOBUF};
 use super::{Encoding, ProtoError};
 use crate::api::go_json::Members;
 
-/// A message as a client sent it.
+/// A message that a client sent.
+///
+/// ```
+/// use bytes::Bytes;
+/// use skylib::proto::{Encoding, Message};
+/// let frame = Bytes::from_static(br#"{"Namespace":"Graph","Type":"SyncRequest","UUID":"u1"}"#);
+/// let message = Message::decode(&frame, Encoding::Json)?;
+/// assert_eq!(message.kind, "SyncRequest");
+/// assert_eq!(message.uuid.as_deref(), Some("u1"));
+/// assert_eq!(message.object.json()?, "null");
+/// # Ok::<(), skylib::proto::ProtoError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Message {
-    /// Which part of the interface it is for, such as `Graph`; case matters.
+    /// Namespace that the message belongs to, such as `Graph`; case-sensitive.
     pub namespace: String,
-    /// What it is, such as `SyncRequest`; case matters.
+    /// Type of the message, such as `SyncRequest`; case-sensitive.
     pub kind: String,
-    /// Identifier that a reply repeats: any text; `None` if absent or empty.
+    /// Identifier that the reply repeats: any text; `None` if absent or empty.
     pub uuid: Option<String>,
-    /// Status in the manner of HTTP; 0 if absent.
+    /// Status code with the meaning of HTTP; 0 if absent.
     pub status: i64,
-    /// What it is about.
+    /// Content of the message.
     pub object: Object,
 }
 
-/// The object inside a message, not yet decoded.
+/// The undecoded object of a [`Message`].
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Object {
-    /// JSON text; `null` where the key was absent.
+    /// JSON text; `null` if the message has no object.
     Json(Bytes),
-    /// A protobuf message of a type that the message's kind tells.
+    /// A protobuf message, whose type follows from the type of the envelope.
     Protobuf(Bytes),
 }
 
 impl Message {
-    /// Reads one message. The frame's opcode does not matter, only what the client declared.
+    /// Returns a message without identifier and status.
+    #[must_use]
+    pub fn new(namespace: impl Into<String>, kind: impl Into<String>, object: Object) -> Self {
+        Self {
+            namespace: namespace.into(),
+            kind: kind.into(),
+            uuid: None,
+            status: 0,
+            object,
+        }
+    }
+
+    /// Sets the identifier that the reply repeats.
+    #[must_use]
+    pub fn with_uuid(mut self, uuid: impl Into<String>) -> Self {
+        self.uuid = Some(uuid.into());
+        self
+    }
+
+    /// Sets the status code.
+    #[must_use]
+    pub const fn with_status(mut self, status: i64) -> Self {
+        self.status = status;
+        self
+    }
+
+    /// Decodes a frame in the encoding that the client declared; the opcode of the frame is
+    /// irrelevant.
     ///
-    /// JSON keys match whatever their case, unknown ones are ignored, `Format` too. Bytes that are
-    /// not UTF-8 become U+FFFD.
+    /// JSON keys match in any case. Unknown keys and `Format` are ignored. Bytes that are not UTF-8
+    /// are replaced by U+FFFD.
     ///
     /// # Errors
-    /// When the bytes are not one whole envelope.
+    /// [`ProtoError`] if the frame is not exactly one envelope.
     pub fn decode(frame: &Bytes, encoding: Encoding) -> Result<Self, ProtoError> {
         match encoding {
             Encoding::Json => match String::from_utf8_lossy(frame) {
                 Cow::Borrowed(text) => Self::decode_json(text, frame),
-                Cow::Owned(mended) => {
-                    let frame = Bytes::from(mended);
+                Cow::Owned(repaired) => {
+                    let frame = Bytes::from(repaired);
                     let text = std::str::from_utf8(&frame).unwrap_or_default();
                     Self::decode_json(text, &frame)
                 }
@@ -57,9 +96,9 @@ impl Message {
         }
     }
 
-    /// `text` is what `frame` holds; objects are slices of the frame.
+    /// Decodes `text`, which is the content of `frame`; the object is a slice of the frame.
     fn decode_json(text: &str, frame: &Bytes) -> Result<Self, ProtoError> {
-        let members = Members::whole(text)?;
+        let members = Members::parse_whole(text)?;
         let (mut namespace, mut kind, mut uuid) = (String::new(), String::new(), String::new());
         let mut status = 0;
         members.read("Namespace", &mut namespace)?;
@@ -82,8 +121,8 @@ impl Message {
 
     fn decode_protobuf(frame: &Bytes) -> Result<Self, ProtoError> {
         let envelope = Envelope::decode(frame.clone())?;
-        // The two forms are mixed up in the field, but JSON text tells itself by its first byte:
-        // `{` and `[` as a protobuf tag would be an end-of-group or a fixed 32-bit field 11.
+        // Some clients declare the wrong format, but the first byte identifies JSON: as protobuf
+        // tags, `{` and `[` would be a group and a fixed 32-bit field 11.
         let looks_like_json = matches!(envelope.object.first(), None | Some(b'{' | b'['));
         let object = if envelope.format == FORMAT_PROTOBUF && !looks_like_json {
             Object::Protobuf(envelope.object)
@@ -110,10 +149,10 @@ impl Message {
 }
 
 impl Object {
-    /// The JSON text.
+    /// Returns the JSON text.
     ///
     /// # Errors
-    /// When the object is protobuf, or not UTF-8.
+    /// [`ProtoError::NotJson`] if the object is protobuf, or not UTF-8.
     pub fn json(&self) -> Result<&str, ProtoError> {
         match self {
             Self::Json(text) => std::str::from_utf8(text).map_err(|_| ProtoError::NotJson),
@@ -122,9 +161,9 @@ impl Object {
     }
 }
 
-/// Writes a whole message; `object` appends the JSON text of what it is about.
+/// Returns an encoded message; `object` appends the JSON text of its object.
 ///
-/// An empty `uuid` and a zero `status` are left out; `Obj` is always there.
+/// An empty `uuid` and a zero `status` are omitted; `Obj` is always present.
 ///
 /// ```
 /// use skylib::proto::{Encoding, write_message};
@@ -145,7 +184,7 @@ pub fn write_message(
     status: i64,
     object: impl FnOnce(&mut Vec<u8>),
 ) -> Vec<u8> {
-    let mut out = Vec::with_capacity(USUAL_LEN);
+    let mut out = Vec::with_capacity(TYPICAL_BYTES);
     match encoding {
         Encoding::Json => {
             write_json_head(&mut out, namespace, kind, uuid, status);
@@ -168,7 +207,7 @@ pub fn write_message(
     }
 }
 
-/// Everything up to and including `"Obj":`.
+/// Appends the envelope up to and including `"Obj":`.
 pub(super) fn write_json_head(
     out: &mut Vec<u8>,
     namespace: &str,
@@ -191,13 +230,13 @@ pub(super) fn write_json_head(
     out.extend_from_slice(b",\"Obj\":");
 }
 
-/// Appends JSON text; writing plain data into memory cannot fail.
+/// Appends the JSON text of plain data, whose serialization into memory cannot fail.
 pub(super) fn write_json<T: Serialize + ?Sized>(out: &mut Vec<u8>, object: &T) {
     drop(serde_json::to_writer(out, object));
 }
 
-/// Room for a message about one element.
-const USUAL_LEN: usize = 768;
+/// Typical length of a message about one element, in bytes.
+const TYPICAL_BYTES: usize = 768;
 
 #[cfg(test)]
 mod tests {
@@ -237,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_whole_envelope_is_an_error() {
+    fn anything_but_one_envelope_is_an_error() {
         for text in [
             "",
             "not json",
@@ -260,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_not_utf8_are_mended() {
+    fn bytes_that_are_not_utf8_are_replaced() {
         let message = Message::decode(
             &Bytes::from_static(b"{\"UUID\":\"a\xffb\"}"),
             Encoding::Json,
@@ -270,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn a_protobuf_object_is_told_by_its_format_and_its_first_byte() {
+    fn a_protobuf_object_is_recognized_by_its_format_and_first_byte() {
         let decode = |format, object: &'static [u8]| {
             let envelope = Envelope {
                 format,
@@ -315,7 +354,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_reads_back(
+        fn written_messages_decode_to_the_same(
             namespace in ".{0,20}", kind in ".{0,20}", uuid in ".{0,40}", status in any::<i64>(),
         ) {
             for encoding in [Encoding::Json, Encoding::Protobuf] {

@@ -1,8 +1,8 @@
-//! What goes over WebSocket: the envelope, and the messages of each namespace inside it.
+//! WebSocket messages: the envelope, and the objects of each namespace inside it.
 //!
-//! A [`Message`] is what a client sent, decoded leniently: whoever serves it drops what cannot be
-//! decoded and goes on. An [`BroadcastMessage`] is one event for any number of receivers; each
-//! [`Encoding`] of it is made once, when the first receiver asks, and shared by all.
+//! A [`Message`] from a client is decoded leniently; the server drops a message that it cannot
+//! decode, and the connection continues. A [`BroadcastMessage`] is one event for any number of
+//! receivers: each [`Encoding`] is produced once, when the first receiver needs it, and shared.
 //!
 //! ```
 //! use bytes::Bytes;
@@ -25,7 +25,7 @@ mod message;
 mod protected_keys;
 mod topology;
 
-pub use broadcast_message::{BroadcastMessage, UpdatePolicy};
+pub use broadcast_message::{BroadcastMessage, ParseUpdatePolicyError, UpdatePolicy};
 pub use filtered_view::{FilteredView, NodeFilter};
 pub use flow::decode_flow_message;
 pub use json_stream::JsonStream;
@@ -33,10 +33,19 @@ pub use live::{LIVE, LiveRequest, live_error, live_reply, live_update};
 pub use message::{Message, Object, write_message};
 pub use topology::{GraphMessage, PartialUpdate, SyncRequest};
 
+use std::str::FromStr;
+
 use crate::api::go_json::JsonError;
 use crate::graph::GraphError;
 
-/// How a client wants its messages. Complete by definition: the protocols of the wire.
+/// Encoding of the messages of a connection. Complete by definition: the two protocols.
+///
+/// ```
+/// use skylib::proto::{Encoding, ParseEncodingError};
+/// assert_eq!("protobuf".parse::<Encoding>()?, Encoding::Protobuf);
+/// assert_eq!("".parse::<Encoding>()?, Encoding::Json);
+/// # Ok::<(), ParseEncodingError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Encoding {
     /// JSON in text frames.
@@ -46,60 +55,69 @@ pub enum Encoding {
     Protobuf,
 }
 
-impl Encoding {
-    /// Reads the value of `X-Client-Protocol`; empty means JSON.
-    #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
+impl FromStr for Encoding {
+    type Err = ParseEncodingError;
+
+    /// Parses the value of the header `X-Client-Protocol`; an empty value means JSON.
+    ///
+    /// # Errors
+    /// [`ParseEncodingError`] for any other value than `json` and `protobuf`.
+    fn from_str(name: &str) -> Result<Self, ParseEncodingError> {
         match name {
-            "" | "json" => Some(Self::Json),
-            "protobuf" => Some(Self::Protobuf),
-            _ => None,
+            "" | "json" => Ok(Self::Json),
+            "protobuf" => Ok(Self::Protobuf),
+            _ => Err(ParseEncodingError),
         }
     }
 }
 
-/// Messages about nodes and edges.
+/// Error of parsing an [`Encoding`] from text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown encoding; expected json or protobuf")]
+pub struct ParseEncodingError;
+
+/// Namespace of messages about nodes and edges.
 pub const GRAPH: &str = "Graph";
-/// Flows of all captures; `flow/<capture>` holds those of one.
+/// Namespace of the flows of all captures; `flow/<capture id>` has the flows of one capture.
 pub const FLOW: &str = "flow";
-/// Statistics of captures.
+/// Namespace of the statistics of captures.
 pub const STATS: &str = "stats";
 
 /// Longest name of a live query, in bytes.
-pub const MAX_NAME: usize = 128;
+pub const MAX_NAME_BYTES: usize = 128;
 
-/// Why a message was not understood. The sender is not told; the connection goes on.
+/// Reason why a message was not decoded. The server drops such a message without a reply.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProtoError {
-    /// The envelope or the object in it is no such JSON.
+    /// The envelope or its object is not JSON, or a member has the wrong type.
     #[error("{0}")]
     Json(#[from] JsonError),
-    /// The envelope is no such protobuf message.
+    /// The envelope is not a protobuf message of its type.
     #[error("{0}")]
     Protobuf(#[from] prost::DecodeError),
-    /// A node or an edge that cannot be one.
+    /// The object is not a valid node or edge.
     #[error("{0}")]
     Element(#[from] GraphError),
-    /// The object must be JSON, not protobuf.
+    /// The object is protobuf, but its type has JSON objects only.
     #[error("the object of this message has no protobuf form")]
     NotJson,
-    /// A request about a live query without a name for it, or with a very long one.
-    #[error("a UUID of 1 to {MAX_NAME} bytes expected: it names the live query")]
-    NoName,
-    /// A request for a live query without a query.
-    #[error("GremlinQuery expected, the text of a query")]
-    NoQuery,
-    /// A request of another kind.
-    #[error("unknown Type {0:?}, Query or Cancel expected")]
+    /// The name of a live query is missing or too long.
+    #[error("expected a UUID of 1 to {MAX_NAME_BYTES} bytes, which names the live query")]
+    InvalidName,
+    /// The request for a live query has no query.
+    #[error("missing GremlinQuery, the text of the query")]
+    MissingQuery,
+    /// The type of a request about a live query is unknown.
+    #[error("unknown Type {0:?}; expected Query or Cancel")]
     UnknownKind(String),
-    /// A synchronisation without any list.
-    #[error("neither Nodes nor Edges")]
-    NoLists,
-    /// It ends within a part of it.
-    #[error("cut short")]
+    /// A synchronization has neither a list of nodes nor a list of edges.
+    #[error("the object has neither Nodes nor Edges")]
+    MissingLists,
+    /// The message ends inside a field.
+    #[error("the message is truncated")]
     Truncated,
-    /// It holds more of something than there may be.
+    /// The message exceeds a limit: the counted item and the limit.
     #[error("more than {1} {0}")]
-    TooMuch(&'static str, usize),
+    LimitExceeded(&'static str, usize),
 }

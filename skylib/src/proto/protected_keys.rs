@@ -1,17 +1,18 @@
-//! Updates that would change what captures trust.
+//! Protection of the metadata that captures rely on against other writers.
 
 use super::{GraphMessage, PartialUpdate};
 use crate::api::GraphResource;
 use crate::graph::{Edge, EdgeId, Graph, Metadata, MetadataOp, Node, NodeId};
 
 impl GraphMessage {
-    /// What it would change of an element of `origin` that only `origin` may say; `None` where
-    /// nothing of the kind.
+    /// Returns the first key that this message would change, although only `origin` may change it;
+    /// `None` if the message changes no such key.
     ///
-    /// Captures follow what the probes of their host wrote: which interface a node is and which
-    /// file is its namespace. Anybody who may write the graph may add to it, but not rewrite that.
+    /// Captures rely on the metadata that the probes of their host wrote: the interface that a node
+    /// represents, and the path of its namespace. Other writers may add metadata to these
+    /// elements, but not change these keys ([`GraphResource::DEFINING`]).
     #[must_use]
-    pub fn contradicts(&self, graph: &Graph, origin: &str) -> Option<&'static str> {
+    pub fn changed_protected_key(&self, graph: &Graph, origin: &str) -> Option<&'static str> {
         let node = |id: &NodeId| graph.node(id).filter(|held| &*held.origin == origin);
         let edge = |id: &EdgeId| graph.edge(id).filter(|held| &*held.origin == origin);
         match self {
@@ -36,11 +37,13 @@ impl GraphMessage {
     }
 }
 
+/// Returns the first key whose value differs.
 fn differing(held: &Metadata, new: &Metadata, keys: &[&'static str]) -> Option<&'static str> {
     let mut keys = keys.iter().copied();
     keys.find(|key| held.get(key) != new.get(key))
 }
 
+/// Returns the first key that an operation changes, or changes a part of.
 fn touched(ops: &[MetadataOp], keys: &[&'static str]) -> Option<&'static str> {
     let mut keys = keys.iter().copied();
     keys.find(|key| ops.iter().any(|op| op.key().split('.').next() == Some(key)))
@@ -56,18 +59,12 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_ms(1);
 
     fn message(kind: &str, text: &str) -> GraphMessage {
-        let message = Message {
-            namespace: GRAPH.to_owned(),
-            kind: kind.to_owned(),
-            uuid: None,
-            status: 200,
-            object: Object::Json(text.to_owned().into()),
-        };
+        let message = Message::new(GRAPH, kind, Object::Json(text.to_owned().into()));
         GraphMessage::decode(&message).unwrap().unwrap()
     }
 
     #[test]
-    fn nobody_else_says_where_a_namespace_is_or_who_owns_what() {
+    fn only_the_origin_changes_defining_keys() {
         let mut graph = Graph::new();
         let mut add = |id: &str, origin: &str| {
             let pairs = [
@@ -90,23 +87,24 @@ mod tests {
             Edge::new("e", "own", "pub", related, NOW).with_origin(Origin::new("agent", "h"));
         graph.add_edge(edge).unwrap();
 
-        let said = |kind: &str, text: &str| message(kind, text).contradicts(&graph, "agent.h");
+        let changed_key =
+            |kind: &str, text: &str| message(kind, text).changed_protected_key(&graph, "agent.h");
         let whole = |id: &str, path: &str| {
             let metadata = format!(r#"{{"Type":"netns","Name":"blue","Path":"{path}","More":1}}"#);
             let text = format!(r#"{{"ID":"{id}","Revision":9,"Metadata":{metadata}}}"#);
-            said("NodeUpdated", &text)
+            changed_key("NodeUpdated", &text)
         };
         assert_eq!(whole("own", "/tmp/pipe"), Some("Path"));
         assert_eq!(
             whole("own", "/run/netns/blue"),
             None,
-            "more is no contradiction"
+            "additional keys are allowed"
         );
         assert_eq!(whole("pub", "/tmp/pipe"), None);
         assert_eq!(whole("absent", "/tmp/pipe"), None);
         let partial = |kind: &str, id: &str, key: &str| {
             let op = format!(r#"{{"Type":1,"Key":"{key}","Value":"x"}}"#);
-            said(
+            changed_key(
                 kind,
                 &format!(r#"{{"ID":"{id}","Revision":9,"Ops":[{op}]}}"#),
             )
@@ -124,7 +122,7 @@ mod tests {
         assert_eq!(partial("EdgePartiallyUpdated", "e", "Weight"), None);
         let owns =
             r#"{"ID":"e","Parent":"own","Child":"pub","Metadata":{"RelationType":"ownership"}}"#;
-        assert_eq!(said("EdgeUpdated", owns), Some("RelationType"));
-        assert_eq!(said("NodeDeleted", r#"{"ID":"own"}"#), None);
+        assert_eq!(changed_key("EdgeUpdated", owns), Some("RelationType"));
+        assert_eq!(changed_key("NodeDeleted", r#"{"ID":"own"}"#), None);
     }
 }

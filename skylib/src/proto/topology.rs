@@ -1,4 +1,4 @@
-//! Messages of the namespace `Graph`: what publishers write, and the synchronisation of readers.
+//! Messages of the namespace `Graph`: changes by publishers, and synchronization of readers.
 
 use serde::de::DeserializeOwned;
 
@@ -9,25 +9,27 @@ use crate::graph::{Edge, EdgeId, Graph, GraphError, MetadataOp, Node, NodeId};
 use crate::time::Timestamp;
 use crate::value::Text;
 
-/// A client's wish to see the graph.
+/// A client's request for a snapshot of the graph.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SyncRequest {
-    /// As of when, Unix milliseconds; 0 for now.
+    /// Time of the snapshot, in Unix milliseconds; 0 for the current time.
     pub time_ms: i64,
-    /// `Some("")` removes the filter, another text replaces it, `None` keeps it.
+    /// Gremlin filter of the connection: `Some("")` removes it, another text replaces it, `None`
+    /// leaves it unchanged.
     pub filter: Option<String>,
 }
 
 impl SyncRequest {
-    /// Reads the object of a `SyncRequest`; `null` and absence are all defaults.
+    /// Decodes the object of a `SyncRequest`; `null` and absent members mean defaults.
     ///
     /// # Errors
-    /// When it is no object, or a member has another type.
+    /// [`ProtoError`] if the object is not a JSON object, or a member has another type.
     pub fn decode(object: &Object) -> Result<Self, ProtoError> {
         let mut request = Self::default();
         let text = object.json()?;
         if text.trim_ascii() != "null" {
-            let members = Members::whole(text)?;
+            let members = Members::parse_whole(text)?;
             members.read("Time", &mut request.time_ms)?;
             members.read("GremlinFilter", &mut request.filter)?;
         }
@@ -35,75 +37,76 @@ impl SyncRequest {
     }
 }
 
-/// Something a publisher tells of its part of the graph. Complete by definition.
+/// A change that a publisher makes to its part of the graph. Complete by definition.
 #[derive(Clone, Debug, PartialEq)]
 pub enum GraphMessage {
-    /// All it has: takes the place of everything it sent before.
+    /// Replaces everything that the publisher has sent before.
     Sync {
-        /// Its nodes.
+        /// Nodes of the publisher.
         nodes: Vec<Node>,
-        /// Its edges.
+        /// Edges of the publisher.
         edges: Vec<Edge>,
     },
-    /// A node came.
+    /// Adds a node.
     NodeAdded(Node),
-    /// A node has other metadata.
+    /// Replaces the metadata of a node.
     NodeUpdated(Node),
-    /// Some of a node's metadata changed.
+    /// Changes some metadata of a node.
     NodePartiallyUpdated(PartialUpdate<NodeId>),
-    /// A node went, and its edges with it.
+    /// Deletes a node and its edges.
     NodeDeleted(Node),
-    /// An edge came.
+    /// Adds an edge.
     EdgeAdded(Edge),
-    /// An edge has other metadata.
+    /// Replaces the metadata of an edge.
     EdgeUpdated(Edge),
-    /// Some of an edge's metadata changed.
+    /// Changes some metadata of an edge.
     EdgePartiallyUpdated(PartialUpdate<EdgeId>),
-    /// An edge went.
+    /// Deletes an edge.
     EdgeDeleted(Edge),
 }
 
-/// A new revision of an element as the operations that make it.
+/// A new revision of an element, as a list of operations on its metadata.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct PartialUpdate<I> {
-    /// Which element.
+    /// Identifier of the element.
     pub id: I,
-    /// When; `None` for now.
+    /// Time of the update; `None` for the current time.
     pub updated_at: Option<Timestamp>,
-    /// Revision that it becomes.
+    /// Number of the new revision.
     pub revision: i64,
-    /// What changed.
+    /// Operations, in order.
     pub ops: Vec<MetadataOp>,
 }
 
 impl GraphMessage {
-    /// Reads a message of the namespace `Graph`; `None` where its type is none of these.
+    /// Decodes a message of the namespace `Graph`; returns `None` if its type is not a change.
     ///
     /// # Errors
-    /// When the object has another shape than its type asks for.
+    /// [`ProtoError`] if the object does not have the form that the type requires.
     pub fn decode(message: &Message) -> Result<Option<Self>, ProtoError> {
         let object = &message.object;
         Ok(Some(match message.kind.as_str() {
             "Sync" | "SyncReply" => Self::decode_sync(object)?,
-            "NodeAdded" => Self::NodeAdded(element(object)?),
-            "NodeUpdated" => Self::NodeUpdated(element(object)?),
+            "NodeAdded" => Self::NodeAdded(decode_element(object)?),
+            "NodeUpdated" => Self::NodeUpdated(decode_element(object)?),
             "NodePartiallyUpdated" => Self::NodePartiallyUpdated(PartialUpdate::decode(object)?),
-            "NodeDeleted" => Self::NodeDeleted(element(object)?),
-            "EdgeAdded" => Self::EdgeAdded(element(object)?),
-            "EdgeUpdated" => Self::EdgeUpdated(element(object)?),
+            "NodeDeleted" => Self::NodeDeleted(decode_element(object)?),
+            "EdgeAdded" => Self::EdgeAdded(decode_element(object)?),
+            "EdgeUpdated" => Self::EdgeUpdated(decode_element(object)?),
             "EdgePartiallyUpdated" => Self::EdgePartiallyUpdated(PartialUpdate::decode(object)?),
-            "EdgeDeleted" => Self::EdgeDeleted(element(object)?),
+            "EdgeDeleted" => Self::EdgeDeleted(decode_element(object)?),
             _ => return Ok(None),
         }))
     }
 
     fn decode_sync(object: &Object) -> Result<Self, ProtoError> {
-        let members = Members::whole(object.json()?)?;
+        let members = Members::parse_whole(object.json()?)?;
         let (mut nodes, mut edges) = (None, None);
         members.read("Nodes", &mut nodes)?;
         members.read("Edges", &mut edges)?;
         if nodes.is_none() && edges.is_none() {
-            return Err(ProtoError::NoLists);
+            return Err(ProtoError::MissingLists);
         }
         Ok(Self::Sync {
             nodes: nodes.unwrap_or_default(),
@@ -111,10 +114,10 @@ impl GraphMessage {
         })
     }
 
-    /// Checks single elements that come whole; a `Sync` and partial updates have no schema.
+    /// Checks a single complete element; a `Sync` and partial updates have no schema.
     ///
     /// # Errors
-    /// The rule that is broken.
+    /// [`SchemaError`] with all violations.
     pub fn check_schema(&self) -> Result<(), SchemaError> {
         match self {
             Self::NodeAdded(node) | Self::NodeUpdated(node) | Self::NodeDeleted(node) => {
@@ -129,7 +132,7 @@ impl GraphMessage {
         }
     }
 
-    /// Makes the sender the origin of every element, whatever it wrote there.
+    /// Overwrites the origin of every element.
     pub fn set_origin(&mut self, origin: &Text) {
         match self {
             Self::Sync { nodes, edges } => {
@@ -150,7 +153,7 @@ impl GraphMessage {
         }
     }
 
-    /// Whether it brings or updates an element of an origin.
+    /// Returns whether the message adds or updates an element of an origin.
     #[must_use]
     pub fn has_origin(&self, origin: &str) -> bool {
         match self {
@@ -167,13 +170,13 @@ impl GraphMessage {
         }
     }
 
-    /// Does to the graph what the message says. `origin` is the sender's, for a `Sync`.
+    /// Applies the change to the graph; a `Sync` replaces the elements of `origin`.
     ///
-    /// Elements that are known already are left alone, and so are updates whose revision is not
-    /// greater than the one held.
+    /// Additions of existing elements, and updates whose revision is not greater than the revision
+    /// in the graph, are ignored.
     ///
     /// # Errors
-    /// When an element or an end of an edge is not there. In a `Sync` such elements are left out
+    /// [`GraphError`] if an element or an end of an edge does not exist. A `Sync` omits such edges
     /// instead.
     pub fn apply(self, graph: &mut Graph, origin: &str, now: Timestamp) -> Result<(), GraphError> {
         match self {
@@ -223,6 +226,7 @@ impl GraphMessage {
     }
 }
 
+/// Ignores the error that an element already exists.
 fn ignore_known(result: Result<(), GraphError>) -> Result<(), GraphError> {
     match result {
         Err(GraphError::NodeConflict | GraphError::EdgeConflict) => Ok(()),
@@ -230,14 +234,14 @@ fn ignore_known(result: Result<(), GraphError>) -> Result<(), GraphError> {
     }
 }
 
-fn element<T: DeserializeOwned>(object: &Object) -> Result<T, ProtoError> {
+fn decode_element<T: DeserializeOwned>(object: &Object) -> Result<T, ProtoError> {
     let read = serde_json::from_str(object.json()?);
     Ok(read.map_err(JsonError::Syntax)?)
 }
 
 impl<I: From<String>> PartialUpdate<I> {
     fn decode(object: &Object) -> Result<Self, ProtoError> {
-        let members = Members::whole(object.json()?)?;
+        let members = Members::parse_whole(object.json()?)?;
         let (mut id, mut revision, mut ops) = (String::new(), 0, Vec::new());
         let mut updated_at: Option<i64> = None;
         members.read("ID", &mut id)?;
@@ -247,7 +251,7 @@ impl<I: From<String>> PartialUpdate<I> {
         if id.is_empty() {
             return Err(GraphError::MissingId.into());
         }
-        // Zero is no time, as it is in whole elements.
+        // Zero means "no time", as in complete elements.
         let updated_at = updated_at.map(Timestamp::from_ms);
         let updated_at = updated_at.filter(|time| *time != Timestamp::ZERO);
         Ok(Self {
@@ -272,16 +276,10 @@ mod tests {
     }
 
     fn read(kind: &str, text: &str) -> Result<Option<GraphMessage>, ProtoError> {
-        GraphMessage::decode(&Message {
-            namespace: GRAPH.to_owned(),
-            kind: kind.to_owned(),
-            uuid: None,
-            status: 200,
-            object: object(text),
-        })
+        GraphMessage::decode(&Message::new(GRAPH, kind, object(text)))
     }
 
-    /// What a publisher `t.p` sends, applied; what happened, one word an event.
+    /// Applies a message of the publisher `t.p`; returns one word for each event.
     fn send(graph: &mut Graph, kind: &str, text: &str) -> Result<Vec<String>, GraphError> {
         let mut message = read(kind, text).unwrap().unwrap();
         message.set_origin(&Text::from("t.p"));
@@ -314,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn sync_requests_are_read_leniently() {
+    fn sync_requests_are_decoded_leniently() {
         let read = |text| SyncRequest::decode(&object(text));
         for text in [
             "null",
@@ -385,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn whole_elements_have_a_schema() {
+    fn complete_elements_have_a_schema() {
         let check =
             |kind: &str, text: &str| read(kind, text).unwrap().unwrap().check_schema().is_ok();
         assert!(check("NodeAdded", &node("n", "")));
@@ -400,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn elements_come_and_go_with_the_senders_origin() {
+    fn elements_are_added_and_deleted_with_the_senders_origin() {
         let mut graph = Graph::new().with_journal();
         let text = node("a", r#","Origin":"agent.other","UpdatedAt":5"#);
         assert_eq!(send(&mut graph, "NodeAdded", &text).unwrap(), ["+a"]);
@@ -471,7 +469,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sync_replaces_what_the_sender_brought_and_nothing_else() {
+    fn a_sync_replaces_the_elements_of_the_sender_only() {
         let mut graph = Graph::new().with_journal();
         for id in ["p1", "p2"] {
             send(&mut graph, "NodeAdded", &node(id, "")).unwrap();

@@ -1,4 +1,5 @@
-//! A file that is written in blocks, plain or compressed, and stays whole when the disk is full.
+//! `BlockFile`: a file written in blocks, plain or LZ4-compressed, which can be truncated to its last
+//! whole block when a write fails, for example because the disk is full.
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
@@ -6,12 +7,12 @@ use std::sync::Arc;
 
 use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
 
-/// A file of blocks. Each is written at once; what a failing write leaves of one can be cut off.
+/// A file of blocks. Each block is written at once; the rest of a failed write can be removed.
 #[derive(Debug)]
 pub(super) struct BlockFile {
     file: Arc<File>,
     target: Target,
-    /// Where the last whole block ends in the file.
+    /// Length of the file up to the end of the last whole block.
     whole: u64,
 }
 
@@ -21,7 +22,7 @@ enum Target {
     Lz4(Box<FrameEncoder<Counted>>),
 }
 
-/// Counts what a file has taken.
+/// A writer that counts the bytes written to a file.
 #[derive(Debug)]
 struct Counted {
     file: Arc<File>,
@@ -29,7 +30,7 @@ struct Counted {
 }
 
 impl BlockFile {
-    /// Begins a file: empty, or an LZ4 frame of linked blocks without checksums.
+    /// Creates a block file in an empty file: plain, or an LZ4 frame of linked blocks without checksums.
     pub(super) fn new(file: File, compressed: bool) -> Self {
         let file = Arc::new(file);
         let counted = Counted {
@@ -54,7 +55,7 @@ impl BlockFile {
     /// Writes a block of at most [`BLOCK_SIZE`] bytes.
     ///
     /// # Errors
-    /// Those of the file; then only [`BlockFile::cut`] makes sense.
+    /// Returns the error of the file; then only [`BlockFile::cut`] may be called.
     pub(super) fn write(&mut self, block: &[u8]) -> io::Result<()> {
         self.whole = match &mut self.target {
             Target::Plain(counted) => {
@@ -70,10 +71,10 @@ impl BlockFile {
         Ok(())
     }
 
-    /// Ends the file, on the disk if asked for.
+    /// Completes the file, and syncs it to disk if `synced`.
     ///
     /// # Errors
-    /// Those of the file.
+    /// Returns the error of the file.
     pub(super) fn finish(&mut self, synced: bool) -> io::Result<()> {
         if let Target::Lz4(encoder) = &mut self.target {
             encoder.try_finish()?;
@@ -81,10 +82,10 @@ impl BlockFile {
         if synced { self.file.sync_all() } else { Ok(()) }
     }
 
-    /// Ends the file after its last whole block, when more could not be written.
+    /// Truncates the file to its last whole block and completes it, after a failed write.
     ///
     /// # Errors
-    /// Those of the file: not even that can be written.
+    /// Returns the error of the file if that fails too.
     pub(super) fn cut(&mut self) -> io::Result<()> {
         self.file.set_len(self.whole)?;
         let mut file = &*self.file;
@@ -108,10 +109,10 @@ impl Write for Counted {
     }
 }
 
-/// Bytes of a block.
+/// Largest block in bytes.
 pub(super) const BLOCK_SIZE: usize = 256 << 10;
 
-/// The end of an LZ4 frame: a block of no bytes.
+/// End mark of an LZ4 frame: a block of length 0.
 const END_MARK: [u8; 4] = [0; 4];
 
 #[cfg(test)]
@@ -121,7 +122,7 @@ mod tests {
     use super::super::tests::folder;
     use super::*;
 
-    /// Blocks of all lengths, some repetitive, some not.
+    /// Returns blocks of various lengths, some of them compressible.
     fn blocks() -> Vec<Vec<u8>> {
         let mut state = 1_u32;
         let mut noise = move || {

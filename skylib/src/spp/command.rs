@@ -1,4 +1,4 @@
-//! Bodies of requests.
+//! Bodies of requests: [`Action`] and [`Launch`].
 
 use std::path::{Path, PathBuf};
 
@@ -6,18 +6,18 @@ use serde_json::{Map, Value};
 
 use super::{PcapSpec, SppError, shortened};
 
-/// What a capture is told. Complete: SPP knows no other.
+/// Action on a capture. Complete: SPP has no other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Begin.
+    /// Starts the capture.
     Start,
-    /// End.
+    /// Stops the capture.
     Stop,
 }
 
 impl Action {
-    /// Reads `{"action": "start"}`; other keys are ignored, of one that comes twice the last
-    /// counts.
+    /// Parses a body such as `{"action": "start"}`. Other keys are ignored; the last of duplicate keys
+    /// is used.
     ///
     /// ```
     /// use skylib::spp::Action;
@@ -28,7 +28,7 @@ impl Action {
     /// ```
     ///
     /// # Errors
-    /// In the words of SPP.
+    /// Returns an error with SPP's text if the body is not JSON, or the action is missing or invalid.
     pub fn parse(body: &[u8]) -> Result<Self, SppError> {
         let body = object(body)?;
         match required(&body, "action")? {
@@ -39,7 +39,7 @@ impl Action {
     }
 }
 
-/// A request to start another instance.
+/// Request to add an instance.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Launch {
     client_id: Value,
@@ -49,10 +49,10 @@ pub struct Launch {
 }
 
 impl Launch {
-    /// Reads the body and checks that everything is there.
+    /// Parses a body and checks that all required keys exist.
     ///
     /// # Errors
-    /// In the words of SPP.
+    /// Returns an error with SPP's text if the body is not JSON or a required key is missing.
     pub fn parse(body: &[u8]) -> Result<Self, SppError> {
         let body = object(body)?;
         let client_id = required(&body, "client_id")?.clone();
@@ -69,7 +69,7 @@ impl Launch {
         })
     }
 
-    /// The instance that is asked for; its files go into a folder below `root`.
+    /// Returns the settings of the requested instance, whose files are in or below `root`.
     ///
     /// ```
     /// use skylib::spp::Launch;
@@ -81,7 +81,7 @@ impl Launch {
     /// ```
     ///
     /// # Errors
-    /// What is missing, wrong, or outside of `root`.
+    /// Returns an error if a value is missing or invalid, or the folder is outside of `root`.
     pub fn spec(&self, root: &Path) -> Result<PcapSpec, SppError> {
         let client_id = number(&self.client_id)
             .and_then(|id| u8::try_from(id).ok())
@@ -100,13 +100,13 @@ impl Launch {
             spec = spec.with_fsize(bytes);
         }
         spec.out_dir = self.out_dir(root)?;
-        // Who may write there could replace a folder by a link that leads out of the root.
+        // A user with write access below the root could replace a folder by a link out of it.
         spec.no_links = true;
         spec.check()?;
         Ok(spec)
     }
 
-    /// Processors, the master first.
+    /// Returns the processors, the master first.
     fn cores(&self) -> Result<Vec<u32>, SppError> {
         let option = |name| self.eal.get(name).map(|value| (name, value));
         let Some((name, value)) = option("-l")
@@ -139,7 +139,7 @@ impl Launch {
         Ok(cores)
     }
 
-    /// The folder for the files, with no links in its name.
+    /// Returns the folder for the files, as a canonical path without symbolic links.
     fn out_dir(&self, root: &Path) -> Result<PathBuf, SppError> {
         let root = canonical(root)?;
         let folder = match self.app.get("--out-dir") {
@@ -158,6 +158,7 @@ impl Launch {
     }
 }
 
+/// Returns the canonical path of a folder.
 fn canonical(folder: &Path) -> Result<PathBuf, SppError> {
     std::fs::canonicalize(folder).map_err(|source| SppError::Folder {
         folder: PathBuf::from(shortened(&folder.to_string_lossy())),
@@ -165,13 +166,13 @@ fn canonical(folder: &Path) -> Result<PathBuf, SppError> {
     })
 }
 
-/// `1-3`, `1,2,3` in ascending order.
+/// Parses a list such as `1-3` or `1,2,3`; returns the cores in ascending order without duplicates.
 fn cores_of_list(text: &str) -> Option<Vec<u32>> {
     let mut cores = Vec::new();
     for part in text.split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         let (first, last): (u32, u32) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
-        if last.checked_sub(first)? >= MOST_CORES || last >= MOST_CORES {
+        if last.checked_sub(first)? >= MAX_CORES || last >= MAX_CORES {
             return None;
         }
         cores.extend(first..=last);
@@ -181,26 +182,28 @@ fn cores_of_list(text: &str) -> Option<Vec<u32>> {
     Some(cores)
 }
 
-/// `0xe` is 1, 2 and 3.
+/// Parses a hexadecimal mask, such as `0xe` for cores 1, 2, and 3.
 fn cores_of_mask(text: &str) -> Option<Vec<u32>> {
     let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
     let mask = u128::from_str_radix(digits.unwrap_or(text), 16).ok()?;
     Some((0..128).filter(|core| mask >> core & 1 == 1).collect())
 }
 
+/// Parses a JSON object; other JSON values count as an object without keys.
 fn object(body: &[u8]) -> Result<Map<String, Value>, SppError> {
     match serde_json::from_slice(body) {
         Ok(Value::Object(object)) => Ok(object),
-        // What is no object lacks every key.
         Ok(_) => Ok(Map::new()),
         Err(_) => Err(SppError::NotJson),
     }
 }
 
+/// Returns the value of a required key.
 fn required<'a>(body: &'a Map<String, Value>, key: &'static str) -> Result<&'a Value, SppError> {
     body.get(key).ok_or(SppError::KeyRequired(key))
 }
 
+/// Returns the error for an invalid value.
 fn invalid(key: &'static str, value: &Value) -> SppError {
     let value = match value {
         Value::String(text) => shortened(text),
@@ -209,7 +212,7 @@ fn invalid(key: &'static str, value: &Value) -> SppError {
     SppError::InvalidKey { key, value }
 }
 
-/// A whole number, also as text.
+/// Returns an unsigned integer, given as a number or as text.
 fn number(value: &Value) -> Option<u64> {
     match value {
         Value::Number(number) => number.as_u64(),
@@ -218,7 +221,8 @@ fn number(value: &Value) -> Option<u64> {
     }
 }
 
-const MOST_CORES: u32 = 4096;
+/// Core numbers have to be below this.
+const MAX_CORES: u32 = 4096;
 
 #[cfg(test)]
 mod tests {
@@ -304,26 +308,26 @@ mod tests {
         let root = folder("root");
         std::fs::create_dir(root.path().join("in")).unwrap();
         std::os::unix::fs::symlink("/", root.path().join("out")).unwrap();
-        let to = |place: Value| {
+        let to = |folder: Value| {
             let mut body = body();
-            body["app"]["--out-dir"] = place;
+            body["app"]["--out-dir"] = folder;
             launch(&body, root.path()).map(|spec| spec.out_dir)
         };
         let inside = root.path().canonicalize().unwrap().join("in");
         assert_eq!(to("in".into()).unwrap(), inside);
         assert_eq!(to(inside.to_str().unwrap().into()).unwrap(), inside);
         assert!(launch(&body(), root.path()).unwrap().no_links);
-        for place in ["..", "/", "out", "out/tmp", "in/../..", "nothing", "in/\0"] {
+        for out_dir in ["..", "/", "out", "out/tmp", "in/../..", "nothing", "in/\0"] {
             assert!(
-                matches!(to(place.into()), Err(SppError::Folder { .. })),
-                "{place}"
+                matches!(to(out_dir.into()), Err(SppError::Folder { .. })),
+                "{out_dir}"
             );
         }
         assert!(to(5.into()).is_err());
     }
 
     #[test]
-    fn what_a_launch_lacks_is_said_in_order() {
+    fn missing_keys_of_a_launch_are_reported_in_order() {
         let root = folder("lacks");
         let refusal = |body: Value| launch(&body, root.path()).unwrap_err().to_string();
         assert_eq!(refusal(serde_json::json!({})), "key(client_id) required.");

@@ -1,4 +1,4 @@
-//! Which processors there are, as SPP's tool for this tells it.
+//! Processor layout of this machine, in the form of SPP's `cpu_layout`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -6,25 +6,27 @@ use std::path::Path;
 
 use serde::Serialize;
 
-/// One socket.
+/// A processor socket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct SocketLayout {
-    /// Its number.
+    /// Number of the socket.
     pub socket_id: u32,
-    /// Its cores by number.
+    /// Cores of the socket, by number.
     pub cores: Vec<CoreLayout>,
 }
 
-/// One core.
+/// A processor core.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct CoreLayout {
-    /// Its number in its socket.
+    /// Number of the core in its socket.
     pub core_id: u32,
-    /// The processors that are its threads.
+    /// Logical processors of the core, ascending.
     pub lcores: Vec<u32>,
 }
 
-/// What a folder such as `/sys/devices/system/cpu` tells; empty where there is none.
+/// Reads the layout from a folder such as `/sys/devices/system/cpu`; empty if it does not exist.
 pub(super) fn layout(folder: &Path) -> Vec<SocketLayout> {
     let mut sockets: BTreeMap<u32, BTreeMap<u32, Vec<u32>>> = BTreeMap::new();
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
@@ -74,7 +76,7 @@ mod tests {
             fs::write(topology.join("physical_package_id"), format!("{socket}\n")).unwrap();
             fs::write(topology.join("core_id"), format!("{core}\n")).unwrap();
         }
-        // One that is offline has no topology; and there are others whose names begin like that.
+        // An offline processor has no topology; `cpufreq` is not a processor.
         fs::create_dir_all(folder.path().join("cpu3")).unwrap();
         fs::create_dir_all(folder.path().join("cpufreq")).unwrap();
         let json = serde_json::to_string(&layout(folder.path())).unwrap();

@@ -1,94 +1,96 @@
-//! `SppError`: why a request cannot be done.
+//! `SppError`: failures of requests to [`SppCtl`](super::SppCtl) and its instances.
 
 use std::io;
 use std::path::PathBuf;
 
 use crate::capture::CaptureError;
 
-/// Why a request cannot be done, in the words of SPP where it has some.
+/// Failure of a request.
+///
+/// COMPAT: SPP's REST clients show these texts; those of SPP are used where it has one.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SppError {
-    /// There is no process of that id, or it is of another kind. The id is as it was asked for.
+    /// No process has this id, or it is of another kind. The id is that of the request.
     #[error("sec_id {0} not found.")]
     NoProcess(String),
-    /// There is no primary.
+    /// The virtual primary is disabled.
     #[error("primary not found.")]
     NoPrimary,
-    /// A body is no JSON.
+    /// The body of a request is not JSON.
     #[error("Not in json format.")]
     NotJson,
-    /// A key that must be there is not.
+    /// A required key is missing.
     #[error("key({0}) required.")]
     KeyRequired(&'static str),
-    /// A value that its key does not take.
+    /// The value of a key is invalid.
     #[error("invalid key({key}): {value}.")]
     InvalidKey {
-        /// The key.
+        /// Name of the key.
         key: &'static str,
-        /// What was there.
+        /// The invalid value, truncated.
         value: String,
     },
-    /// A text names no port.
+    /// The name of a port is invalid.
     #[error("invalid port {0:?}, such as phy:0, phy:0 nq 1 or ring:0 expected")]
     Port(String),
-    /// The settings of an instance make no sense.
+    /// The settings of an instance are invalid; the text has the allowed values.
     #[error("{0}")]
     Spec(String),
-    /// Another process has the id.
+    /// Another process uses the id.
     #[error("client id {0} is in use")]
     IdInUse(u8),
-    /// The port stands for no interface that is there and up.
+    /// The port has no interface, or the interface does not exist or is down.
     #[error("port {port} ({interface}) not available")]
     PortNotAvailable {
-        /// The port.
+        /// Name of the port.
         port: String,
-        /// The interface it stands for, or that it stands for none.
+        /// Interface of the port, or `no interface`.
         interface: String,
     },
-    /// A privilege is missing.
+    /// The process lacks a capability.
     #[error("permission denied ({0})")]
     NotPermitted(String),
-    /// The folder for the files is not there or cannot be written to.
+    /// The folder for the files does not exist or is not writable.
     #[error("cannot write to {}", folder.display())]
     Folder {
-        /// The folder.
+        /// Path of the folder.
         folder: PathBuf,
-        /// Why.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// A file cannot be written any more.
+    /// A file cannot be written.
     #[error("cannot write {}", path.display())]
     File {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// Packets cannot be captured.
+    /// Capturing failed.
     #[error(transparent)]
     Capture(CaptureError),
-    /// A thread cannot be started.
+    /// The system cannot create a thread.
     #[error("cannot start a thread")]
     Thread(io::Error),
-    /// A writer's thread is gone, and nobody told it to go.
-    #[error("a writer has ended by itself")]
+    /// The thread of a writer ended although no stop was requested.
+    #[error("a writer thread ended unexpectedly")]
     WriterEnded,
-    /// Another request is starting the capture, and its files or sockets take their time.
+    /// Another request is starting the capture and has not opened its files and sockets yet.
     #[error("still opening files and sockets")]
     StillStarting,
-    /// What was captured before is not written yet.
+    /// The last recording is still being written.
     #[error("still writing what was captured")]
     StillWriting,
-    /// A process elsewhere refused a command, in these words.
+    /// A connected process rejected a command; the text is its message.
     #[error("{0}")]
     Refused(String),
-    /// A process elsewhere did not answer in time, or not sensibly; its connection is closed.
+    /// A connected process did not answer in time, or its answer was invalid. Its connection is closed.
     #[error("no answer from client id {id}: {reason}")]
     NoAnswer {
-        /// Its id.
+        /// Id of the process.
         id: u8,
-        /// What went wrong.
+        /// Cause of the failure.
         reason: String,
     },
 }

@@ -1,9 +1,10 @@
-//! SPP's packet capture under its own REST API: interfaces recorded to rotated, compressed files.
+//! Recording of interfaces to rotated, compressed capture files, compatible with the capture process
+//! of SPP (Soft Patch Panel) and its REST API.
 //!
-//! [`SppCtl`] is what SPP calls `spp-ctl`: a table of processes by id. Its processes are instances
-//! of this library ([`PcapProcess`]), or real ones of SPP that connect ([`SecondaryServer`]). An
-//! instance that runs has a thread and a packet ring for every writer; the kernel hands each flow
-//! to one of them.
+//! [`SppCtl`] corresponds to SPP's `spp-ctl`: a table of processes by id. A process is an instance of
+//! this library ([`PcapProcess`]) or a process of SPP that has connected ([`SecondaryServer`]). A
+//! running instance has a thread and a packet ring per writer, among which the kernel distributes the
+//! flows.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -54,13 +55,13 @@ use std::path::Path;
 
 use crate::capture::PacketSource;
 
-/// Where the packets of instances go besides their files.
+/// Consumer of the packets of instances, in addition to their files.
 pub trait FlowTap: Send + Sync {
-    /// Reads a source of an interface to its end, on the calling thread or another one.
+    /// Reads a source of an interface to its end, on the calling thread or another thread.
     fn drive(&self, interface: &str, netns: Option<&Path>, source: Box<dyn PacketSource>);
 }
 
-/// What clients sent, short enough to be shown to them.
+/// Returns client input truncated for use in error messages.
 fn shortened(text: &str) -> String {
     match text.char_indices().nth(LONGEST_SHOWN) {
         Some((end, _)) => format!("{}…", &text[..end]),
@@ -68,4 +69,5 @@ fn shortened(text: &str) -> String {
     }
 }
 
+/// Most characters of client input in an error message.
 const LONGEST_SHOWN: usize = 64;

@@ -1,4 +1,4 @@
-//! `PcapProcess`: one instance, idle or running.
+//! `PcapProcess`: an instance, which is idle or running.
 
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::writer_stats::PcapStats;
 use super::{FlowTap, PcapSpec, Ports, SppError};
 use crate::time::Clock;
 
-/// One instance: what SPP runs as a process of its own, here some threads while it captures.
+/// A capture instance: a process in SPP, a set of threads here.
 ///
 /// ```no_run
 /// use std::sync::Arc;
@@ -31,24 +31,26 @@ use crate::time::Clock;
 /// ```
 pub struct PcapProcess {
     spec: PcapSpec,
-    /// What the port stands for; none for nothing.
+    /// Interface of the port; `None` if the port has none.
     interface: Option<String>,
     clock: Arc<dyn Clock>,
     tap: Option<Arc<dyn FlowTap>>,
-    /// When the last run began, in seconds; held while a run starts.
+    /// Start of the last recording, in Unix seconds; `i64::MIN` before the first. The lock is held
+    /// while a recording starts.
     began: Mutex<i64>,
-    /// Whether nothing is to start any more.
+    /// Whether the instance has exited. Never reset.
     is_over: AtomicBool,
+    /// The current or last recording.
     run: Mutex<Option<Arc<Recording>>>,
-    /// Of all runs before the present or last one.
+    /// Sum of the counters of all earlier recordings.
     before: Mutex<PcapStats>,
 }
 
 impl PcapProcess {
-    /// An instance that is idle.
+    /// Creates an idle instance.
     ///
     /// # Errors
-    /// [`SppError::Spec`] for settings that make no sense.
+    /// Returns [`SppError::Spec`] if the settings are invalid.
     pub fn new(spec: PcapSpec, ports: &Ports, clock: Arc<dyn Clock>) -> Result<Self, SppError> {
         spec.check()?;
         let interface = ports.interface(spec.port).map(str::to_owned);
@@ -64,33 +66,33 @@ impl PcapProcess {
         })
     }
 
-    /// With a place for the flows of instances that have them.
+    /// Sets the consumer of the packets, used if the settings enable `flows`.
     #[must_use]
     pub fn with_tap(mut self, tap: Option<Arc<dyn FlowTap>>) -> Self {
         self.tap = tap;
         self
     }
 
-    /// What it captures, and where to.
+    /// Returns the settings.
     #[must_use]
     pub const fn spec(&self) -> &PcapSpec {
         &self.spec
     }
 
-    /// Begins to capture; nothing happens when it does already. When this returns, files and
-    /// sockets are open.
+    /// Starts a recording; does nothing if one is running. Files and sockets are open on return.
     ///
     /// # Errors
-    /// When the port, the folder or a privilege is not there, or the run before is not written yet;
-    /// it is idle then. [`SppError::StillStarting`] when another start takes long,
-    /// [`SppError::NoProcess`] after [`PcapProcess::exit`].
+    /// Returns an error, and the instance is idle, if the port, the folder, or a capability is not
+    /// available, or the last recording is still being written. Returns
+    /// [`SppError::StillStarting`] if another start is in progress, and [`SppError::NoProcess`] after
+    /// [`PcapProcess::exit`].
     pub fn start(&self) -> Result<(), SppError> {
-        // What opens files on a disk that hangs holds this.
-        let began = self.began.try_lock_for(PATIENCE);
+        // A start that opens files on an unresponsive disk holds the lock.
+        let began = self.began.try_lock_for(START_TIMEOUT);
         let mut began = began.ok_or(SppError::StillStarting)?;
-        let gone = || SppError::NoProcess(self.spec.client_id.to_string());
+        let exited = || SppError::NoProcess(self.spec.client_id.to_string());
         if self.is_over.load(Ordering::SeqCst) {
-            return Err(gone());
+            return Err(exited());
         }
         let last = self.run.lock().clone();
         if let Some(run) = &last
@@ -118,51 +120,54 @@ impl PcapProcess {
         if self.is_over.load(Ordering::SeqCst) {
             run.request_stop();
             *current = Some(Arc::new(run));
-            return Err(gone());
+            return Err(exited());
         }
         *current = Some(Arc::new(run));
         let id = self.spec.client_id;
-        tracing::info!(id, interface, "a capture has begun");
+        tracing::info!(id, interface, "recording started");
         Ok(())
     }
 
-    /// Ends the capture; nothing happens when there is none. When this returns, everything that was
-    /// received is in files that have their names.
+    /// Stops the recording; does nothing if there is none. On return, all received packets are in files
+    /// with their final names.
     ///
     /// # Errors
-    /// [`SppError::StillWriting`] when that takes longer than `patience`; it goes on by itself.
-    pub fn stop(&self, patience: Duration) -> Result<(), SppError> {
+    /// Returns [`SppError::StillWriting`] if that takes longer than `timeout`; writing then continues
+    /// in the background.
+    pub fn stop(&self, timeout: Duration) -> Result<(), SppError> {
         let Some(run) = self.run.lock().clone() else {
             return Ok(());
         };
         run.request_stop();
-        if run.wait(patience) {
+        if run.wait(timeout) {
             Ok(())
         } else {
             Err(SppError::StillWriting)
         }
     }
 
-    /// Ends the capture for good: nothing starts any more, also what is about to.
+    /// Stops the recording permanently: the instance cannot be started again, and a start in progress
+    /// fails.
     ///
     /// # Errors
-    /// As [`PcapProcess::stop`].
-    pub fn exit(&self, patience: Duration) -> Result<(), SppError> {
+    /// Returns the errors of [`PcapProcess::stop`], and [`SppError::StillStarting`] if a start in
+    /// progress takes longer than `timeout`.
+    pub fn exit(&self, timeout: Duration) -> Result<(), SppError> {
         self.is_over.store(true, Ordering::SeqCst);
-        // A start that is under way ends with a run to stop, or stops it itself later.
-        let started = self.began.try_lock_for(patience);
+        // A start in progress either finishes here and is stopped below, or stops itself later.
+        let started = self.began.try_lock_for(timeout);
         drop(started.ok_or(SppError::StillStarting)?);
-        self.stop(patience)
+        self.stop(timeout)
     }
 
-    /// Says that the capture is to end, without waiting.
+    /// Requests the end of the recording without waiting for it.
     pub fn request_stop(&self) {
         if let Some(run) = self.run.lock().as_ref() {
             run.request_stop();
         }
     }
 
-    /// How it is, as SPP tells it.
+    /// Returns the status, in the form of SPP's REST API.
     #[must_use]
     pub fn status(&self) -> PcapStatus {
         let run = self.run.lock().clone();
@@ -201,7 +206,7 @@ impl PcapProcess {
         }
     }
 
-    /// Packets of all runs.
+    /// Returns the counters of all recordings.
     #[must_use]
     pub fn totals(&self) -> PcapStats {
         let run = self.run.lock();
@@ -209,24 +214,24 @@ impl PcapProcess {
         self.before.lock().plus(present)
     }
 
-    /// Starts a run at the first second whose names nobody has. Another instance of the same port
-    /// and folder may take them in between.
+    /// Starts a recording with the first start time whose file names are unused. Retries if another
+    /// instance with the same port and folder uses them in the meantime.
     fn run_with_free_names(&self, interface: &str, began: &mut i64) -> Result<Recording, SppError> {
-        let mut others = MOST_OTHERS;
+        let mut collisions_left = MAX_COLLISIONS;
         loop {
             *began = self.free_time(*began)?;
             match Recording::start(&self.spec, interface, *began, self.tap.as_ref()) {
                 Err(SppError::Folder { source, .. })
-                    if source.kind() == ErrorKind::AlreadyExists && others > 0 =>
+                    if source.kind() == ErrorKind::AlreadyExists && collisions_left > 0 =>
                 {
-                    others -= 1;
+                    collisions_left -= 1;
                 }
                 outcome => return outcome,
             }
         }
     }
 
-    /// Now, or the first second from now that no other files are named by.
+    /// Returns the first second, from now and after `last`, whose file names are unused.
     fn free_time(&self, last: i64) -> Result<i64, SppError> {
         let now = self.clock.now().as_ns().div_euclid(1_000_000_000);
         let first = now.max(last.saturating_add(1));
@@ -234,7 +239,7 @@ impl PcapProcess {
             (1..=self.spec.writers())
                 .all(|writer| FileNames::new(&self.spec, *time, writer).are_free())
         };
-        (first..first.saturating_add(MOST_SECONDS))
+        (first..first.saturating_add(MAX_SECONDS_AHEAD))
             .find(is_free)
             .ok_or_else(|| SppError::Folder {
                 folder: self.spec.out_dir.clone(),
@@ -249,68 +254,71 @@ impl Drop for PcapProcess {
     }
 }
 
-/// How an instance is: the keys that SPP's clients know, and below them some more.
+/// Status of an instance: the keys of SPP's REST API, and additional ones.
+///
+/// COMPAT: SPP's REST clients.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct PcapStatus {
-    /// Its id.
+    /// Id of the instance.
     #[serde(rename = "client-id")]
     pub client_id: u8,
     /// `running` or `idle`.
     pub status: &'static str,
-    /// The first of its cores.
+    /// First core, which SPP calls the master.
     #[serde(rename = "master-lcore")]
     pub master_lcore: u32,
-    /// The others by number.
+    /// Roles of the other cores, by number.
     pub core: Vec<CoreStatus>,
-    /// The present or last run.
+    /// Counters of the current or last recording.
     pub stats: RunStats,
-    /// Packets of all runs.
+    /// Counters of all recordings.
     pub totals: PcapStats,
-    /// The interface behind the port.
+    /// Interface of the port; `None` if the port has none.
     pub interface: Option<String>,
 }
 
-/// What one core does.
+/// Role of a core.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct CoreStatus {
-    /// Its number.
+    /// Number of the core.
     pub core: u32,
     /// `receive` or `write`.
     pub role: &'static str,
-    /// The port, of a receiver.
+    /// Port of a receiver; `None` for writers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rx_port: Option<[RxPort; 1]>,
-    /// The file being written, by the name it will have, of a writer; empty when idle.
+    /// Final name of the file being written, empty when idle; `None` for receivers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub filename: Option<String>,
 }
 
-/// How a run went so far.
+/// Counters and error of a recording.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct RunStats {
-    /// Its packets.
+    /// Packet counters.
     #[serde(flatten)]
     pub packets: PcapStats,
-    /// Why it ended by itself, if it did.
+    /// Error that ended the recording; `None` while it runs and after a requested stop.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 
-/// A port, as an object.
+/// A port in a status.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct RxPort {
-    /// As SPP names it.
+    /// SPP's name of the port, such as `phy:0`.
     pub port: String,
 }
 
-/// How many seconds ahead a free name is looked for.
-const MOST_SECONDS: i64 = 10_000;
+/// Most seconds in the future that are tried for unused file names.
+const MAX_SECONDS_AHEAD: i64 = 10_000;
 
-/// Other instances that may start at the same time: as many as there are ids.
-const MOST_OTHERS: u32 = 127;
+/// Most retries when other instances use the same names: the number of ids.
+const MAX_COLLISIONS: u32 = 127;
 
-/// How long a start waits for another one of the same instance.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Longest wait for another start of the same instance.
+const START_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,10 +1,10 @@
-//! `PcapSpec`: what one instance captures, and where to.
+//! `PcapSpec`: the settings of a capture instance.
 
 use std::path::PathBuf;
 
 use super::{PortId, SppError};
 
-/// What one instance captures, and where to: the options of SPP's capture process, and some more.
+/// Settings of a capture instance: the options of SPP's capture process, and additional ones.
 ///
 /// ```
 /// use skylib::spp::PcapSpec;
@@ -17,38 +17,40 @@ use super::{PortId, SppError};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PcapSpec {
-    /// Names the instance, 1 to 127.
+    /// Id of the instance, 1 to 127.
     pub client_id: u8,
-    /// What is captured.
+    /// Port to capture.
     pub port: PortId,
-    /// Processors: the first stands for the process, the second supervises, each other one writes.
+    /// Processors: the first is the master (unused here), the second runs the supervisor, and each
+    /// other one runs a writer.
     pub cores: Vec<u32>,
-    /// Whether threads stay on their processors, where these exist.
+    /// Whether threads are pinned to their processors, if these exist.
     pub pinned: bool,
-    /// Folder of the files.
+    /// Folder for the files.
     pub out_dir: PathBuf,
-    /// Whether files are refused once a part of the folder's name is a symbolic link.
+    /// Whether to reject symbolic links in the path of the folder when a file is created.
     pub no_links: bool,
-    /// Bytes of packets in a file, before compression, after which the next one begins.
+    /// Size of a file in bytes before compression; the next file starts once it is exceeded. At least
+    /// 1024.
     pub fsize: u64,
-    /// Whether files are compressed (LZ4).
+    /// Whether files are compressed with LZ4.
     pub compressed: bool,
-    /// Whether frames this host sends are captured too.
+    /// Whether frames sent by this host are captured too.
     pub outgoing: bool,
-    /// Whether times have nanoseconds, in a format that very old tools do not know.
+    /// Whether timestamps have nanosecond resolution, in a format that very old tools do not support.
     pub nanoseconds: bool,
-    /// Whether each file is on the disk before it gets its name.
+    /// Whether each file is synced to disk before it is renamed to its final name.
     pub synced: bool,
-    /// Bytes of each writer's ring.
+    /// Size of each writer's ring in bytes, 256 KiB to 1 GiB.
     pub ring_bytes: u32,
-    /// File of the network namespace of the port; none is the present one.
+    /// Path of the port's network namespace; `None` for that of the process.
     pub netns: Option<PathBuf>,
-    /// Whether the packets go to a flow table as well.
+    /// Whether packets are also passed to the flow tap ([`FlowTap`](super::FlowTap)).
     pub flows: bool,
 }
 
 impl PcapSpec {
-    /// An instance with SPP's defaults: one writer, files of 1 GiB in `/tmp`.
+    /// Creates settings with SPP's defaults: one writer, files of 1 GiB in `/tmp`.
     #[must_use]
     pub fn new(client_id: u8, port: PortId) -> Self {
         Self {
@@ -69,8 +71,8 @@ impl PcapSpec {
         }
     }
 
-    /// With other processors, to which the threads are pinned: the first is the master, of the rest
-    /// the lowest receives, as in SPP.
+    /// Sets the processors and pins the threads to them. The first is the master; as in SPP, the lowest
+    /// of the others receives.
     #[must_use]
     pub fn with_cores(mut self, cores: Vec<u32>) -> Self {
         self.cores = cores;
@@ -81,14 +83,14 @@ impl PcapSpec {
         self
     }
 
-    /// With another folder.
+    /// Sets the folder for the files.
     #[must_use]
     pub fn with_out_dir(mut self, folder: impl Into<PathBuf>) -> Self {
         self.out_dir = folder.into();
         self
     }
 
-    /// With files of another size.
+    /// Sets the size of a file in bytes.
     #[must_use]
     pub const fn with_fsize(mut self, bytes: u64) -> Self {
         self.fsize = bytes;
@@ -158,21 +160,21 @@ impl PcapSpec {
         self
     }
 
-    /// Threads that write.
+    /// Returns the number of writers.
     #[must_use]
     pub const fn writers(&self) -> usize {
         self.cores.len().saturating_sub(2)
     }
 
-    /// Bytes of all rings.
+    /// Returns the size of all rings in bytes.
     pub(super) const fn rings(&self) -> u64 {
         self.writers() as u64 * self.ring_bytes as u64
     }
 
-    /// Checks what can be checked without looking at the machine.
+    /// Validates the settings, independently of the machine.
     ///
     /// # Errors
-    /// [`SppError::Spec`], which says what is allowed.
+    /// Returns [`SppError::Spec`] with the allowed values.
     pub fn check(&self) -> Result<(), SppError> {
         let wrong = |text: String| Err(SppError::Spec(text));
         let id = self.client_id;
@@ -209,9 +211,13 @@ impl PcapSpec {
     }
 }
 
+/// Most writers of an instance.
 const MAX_WRITERS: usize = 64;
+/// Smallest size of a file in bytes.
 const MIN_FILE: u64 = 1024;
+/// Smallest ring in bytes.
 const MIN_RING: u32 = 256 << 10;
+/// Largest ring in bytes.
 const MAX_RING: u32 = 1 << 30;
 
 #[cfg(test)]
@@ -219,7 +225,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_makes_no_sense_is_refused_with_what_is_allowed() {
+    fn invalid_settings_are_rejected_with_the_allowed_values() {
         let spec = PcapSpec::new(1, "phy:0".parse().unwrap());
         assert!(spec.check().is_ok());
         let refusal = |spec: PcapSpec| spec.check().unwrap_err().to_string();

@@ -1,4 +1,4 @@
-//! `PortId` and `Ports`: SPP's names of ports, and the interfaces they stand for.
+//! `PortId` and `Ports`: SPP's port names and their interfaces.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use super::SppError;
 
-/// A port as SPP names it: `phy:0`, `phy:0 nq 1` for one of its queues, `ring:1`.
+/// Name of a port in SPP: `phy:0`, `phy:0 nq 1` for one of its queues, or `ring:1`.
 ///
 /// ```
 /// use skylib::spp::PortId;
@@ -20,26 +20,25 @@ use super::SppError;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PortId {
-    /// What it is.
+    /// Kind of the port.
     pub kind: PortKind,
-    /// Which one, from 0.
+    /// Number of the port, from 0.
     pub number: u16,
-    /// The only receive queue that is captured; none is all of them.
+    /// Receive queue to capture; `None` for all queues.
     pub queue: Option<u16>,
 }
 
-/// The kinds of ports that can be captured. Complete: SPP's others are refused by its own capture
-/// process too.
+/// Kind of a port that can be captured. Complete: SPP's capture process rejects all other kinds too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PortKind {
     /// A network card: an entry of the list of interfaces.
     Phy,
-    /// A ring between two processes of SPP, here a name that the user gives to an interface.
+    /// A ring between two processes in SPP; here a name that the user assigns to an interface.
     Ring,
 }
 
 impl PortId {
-    /// As it stands in the names of files: `phy0`, `phy0nq1`, `ring1`.
+    /// Returns the name as used in file names: `phy0`, `phy0nq1`, `ring1`.
     pub(super) fn file_part(self) -> String {
         let name = format!("{}{}", self.kind.name(), self.number);
         match self.queue {
@@ -50,6 +49,7 @@ impl PortId {
 }
 
 impl PortKind {
+    /// Returns the name of the kind.
     const fn name(self) -> &'static str {
         match self {
             Self::Phy => "phy",
@@ -88,7 +88,7 @@ impl FromStr for PortId {
     }
 }
 
-/// Digits and nothing else: `parse` alone would take a sign.
+/// Parses decimal digits only; `parse` alone would accept a sign.
 fn decimal(text: &str) -> Option<u16> {
     let all_digits = text.bytes().all(|byte| byte.is_ascii_digit());
     if all_digits { text.parse().ok() } else { None }
@@ -104,7 +104,7 @@ impl fmt::Display for PortId {
     }
 }
 
-/// Which interface each port stands for.
+/// Table of ports and their interfaces.
 ///
 /// ```
 /// use skylib::spp::Ports;
@@ -121,7 +121,7 @@ pub struct Ports {
 }
 
 impl Ports {
-    /// `phy:0` and so on are these interfaces.
+    /// Creates a table in which `phy:0`, `phy:1` … are these interfaces.
     pub fn new<T: Into<String>>(phy: impl IntoIterator<Item = T>) -> Self {
         Self {
             phy: phy.into_iter().map(Into::into).collect(),
@@ -129,21 +129,22 @@ impl Ports {
         }
     }
 
-    /// `phy:0` and so on are the interfaces with a device behind them, in the order of their bus
-    /// addresses, as DPDK counts them; where there is none, all but the loopback by their numbers.
+    /// Creates a table of this host's interfaces. `phy:0`, `phy:1` … are the interfaces with a device, in
+    /// the order of their bus addresses, as in DPDK; if there are none, all interfaces except the
+    /// loopback, by index.
     #[must_use]
     pub fn of_host() -> Self {
         Self::new(host_interfaces(Path::new("/sys/class/net")))
     }
 
-    /// `ring:number` is this interface.
+    /// Adds `ring:<number>` as a name of an interface.
     #[must_use]
     pub fn with_ring(mut self, number: u16, interface: impl Into<String>) -> Self {
         self.ring.insert(number, interface.into());
         self
     }
 
-    /// The interface of a port.
+    /// Returns the interface of a port; `None` if it has none.
     #[must_use]
     pub fn interface(&self, port: PortId) -> Option<&str> {
         match port.kind {
@@ -153,13 +154,14 @@ impl Ports {
         .map(String::as_str)
     }
 
-    /// The interfaces that are `phy:0` and so on.
+    /// Returns the interfaces of `phy:0`, `phy:1` …
     #[must_use]
     pub fn phy(&self) -> &[String] {
         &self.phy
     }
 }
 
+/// Returns the interfaces in a folder such as `/sys/class/net`, in the order of [`Ports::of_host`].
 fn host_interfaces(folder: &Path) -> Vec<String> {
     let names: Vec<String> = fs::read_dir(folder)
         .into_iter()
@@ -187,8 +189,8 @@ fn host_interfaces(folder: &Path) -> Vec<String> {
     others.into_iter().map(|(_, name)| name).collect()
 }
 
-/// The address of the device behind an interface: the last PCI one on the way to it, as a virtio
-/// device hangs below a PCI one, else the whole way.
+/// Returns the address of an interface's device: the last PCI address in its path, because a virtio
+/// device is below a PCI device, or else the whole path.
 fn bus_address(interface: &Path) -> Option<String> {
     let device = fs::canonicalize(interface.join("device")).ok()?;
     let is_pci = |part: &&str| {

@@ -1,4 +1,4 @@
-//! The virtual primary: what SPP's owner of all ports would tell, from the kernel's counters.
+//! The virtual primary: status of SPP's primary process, from the kernel's counters.
 
 use std::fs;
 use std::path::Path;
@@ -7,52 +7,53 @@ use serde::Serialize;
 
 use super::Ports;
 
-/// How the virtual primary is.
+/// Status of the virtual primary.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct PrimaryStatus {
-    /// Its core, which is nobody's.
+    /// Always 0: the virtual primary has no core.
     #[serde(rename = "master-lcore")]
     pub master_lcore: u32,
-    /// All of its cores.
+    /// Always `[0]`.
     pub lcores: Vec<u32>,
-    /// The interfaces that are `phy:0` and so on.
+    /// Interfaces of `phy:0`, `phy:1` …
     pub phy_ports: Vec<PhyPort>,
-    /// None: rings have no counters of their own here.
+    /// Always empty: rings have no counters here.
     pub ring_ports: [u32; 0],
-    /// None.
+    /// Always empty.
     pub pipes: [u32; 0],
 }
 
-/// One interface, its counters since the system began or they were cleared.
+/// An interface with its counters since system start or the last reset.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct PhyPort {
-    /// Its number.
+    /// Number of the port.
     pub id: usize,
     /// Packets received.
     pub rx: u64,
     /// Packets sent.
     pub tx: u64,
-    /// Packets that could not be sent.
+    /// Packets dropped while sending.
     pub tx_drop: u64,
-    /// Its address.
+    /// MAC address.
     pub eth: String,
-    /// Its queues.
+    /// Numbers of queues.
     pub nof_queues: Queues,
 }
 
-/// How many queues an interface has.
+/// Numbers of queues of an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Queues {
-    /// To receive.
+    /// Receive queues.
     pub rx: usize,
-    /// To send.
+    /// Transmit queues.
     pub tx: usize,
 }
 
 impl PrimaryStatus {
-    /// Reads a folder such as `/sys/class/net`; what is not there is 0.
+    /// Reads the status from a folder such as `/sys/class/net`; missing values are 0.
     pub(super) fn read(ports: &Ports, folder: &Path) -> Self {
         let phy_ports = ports
             .phy()
@@ -69,7 +70,7 @@ impl PrimaryStatus {
         }
     }
 
-    /// The counters as if they had begun when others were read, of the same ports.
+    /// Returns the counters minus those of an earlier status of the same ports.
     pub(super) fn since(mut self, cleared: &Self) -> Self {
         let ports = self.phy_ports.into_iter().zip(&cleared.phy_ports);
         self.phy_ports = ports.map(|(port, cleared)| port.since(cleared)).collect();
@@ -78,7 +79,7 @@ impl PrimaryStatus {
 }
 
 impl PhyPort {
-    /// An interface that is a new one by now counts from its own beginning.
+    /// Subtracts earlier counters, unless they are larger, which means that the interface was recreated.
     fn since(self, cleared: &Self) -> Self {
         let is_same = self.rx >= cleared.rx && self.tx >= cleared.tx;
         if !is_same || self.tx_drop < cleared.tx_drop {
@@ -92,6 +93,7 @@ impl PhyPort {
         }
     }
 
+    /// Reads an interface from its folder.
     fn read(id: usize, folder: &Path) -> Self {
         let text = |file: &str| {
             let text = fs::read_to_string(folder.join(file)).unwrap_or_default();

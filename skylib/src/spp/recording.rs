@@ -1,4 +1,4 @@
-//! `Recording`: a recording from its start to its stop.
+//! `Recording`: one recording from start to stop, with its writer threads and their supervisor.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,28 +10,29 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use parking_lot::Mutex;
 
 use super::recorder::{FileNames, Recorder, SNAP_LEN};
-use super::writer::{Event, Ties, Writer};
-use super::writer_stats::{PcapStats, WriterShared};
+use super::writer::{Event, Writer, WriterContext};
+use super::writer_stats::{PcapStats, WriterStats};
 use super::{FlowTap, PcapSpec, SppError};
 use crate::capture::{AfPacket, BpfInstruction, BpfProgram, CaptureError, CaptureOptions, Fanout};
 use crate::error_chain::Chain;
 use crate::packet::LinkType;
 use crate::sys::cpu;
 
-/// A capture from its start to its stop.
+/// A recording that is running or has ended.
 #[derive(Debug)]
 pub(super) struct Recording {
-    writers: Vec<Arc<WriterShared>>,
+    writers: Vec<Arc<WriterStats>>,
     events: Sender<Event>,
-    /// Disconnected once everything is written and closed.
+    /// Disconnected once all files are written and closed.
     over: Receiver<()>,
-    /// Why it ended by itself.
+    /// Error that ended the recording; `None` after a requested stop.
     error: Arc<Mutex<Option<String>>>,
     stopping: AtomicBool,
 }
 
 impl Recording {
-    /// Opens sockets and files, and only then begins to receive.
+    /// Opens all sockets and files, then starts to receive packets. `began` is the time for the file
+    /// names, in seconds since the Unix epoch.
     pub(super) fn start(
         spec: &PcapSpec,
         interface: &str,
@@ -39,22 +40,22 @@ impl Recording {
         tap: Option<&Arc<dyn FlowTap>>,
     ) -> Result<Self, SppError> {
         let mut sources = open_sources(spec, interface)?;
-        let writers: Vec<Arc<WriterShared>> = sources.iter().map(|_| Arc::default()).collect();
+        let writers: Vec<Arc<WriterStats>> = sources.iter().map(|_| Arc::default()).collect();
         let recorders = open_files(spec, began, &sources, &writers)?;
         if let Err(error) = resume(&mut sources) {
             recorders.into_iter().for_each(Recorder::discard);
             return Err(SppError::Capture(error));
         }
-        let (events, happened) = unbounded();
+        let (events, received_events) = unbounded();
         let (received, all_received) = bounded(0);
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let mut threads = Vec::new();
-        let mut comebacks = Vec::new();
+        let mut new_sources = Vec::new();
         for (index, (source, recorder)) in sources.into_iter().zip(recorders).enumerate() {
-            let (comeback, sources) = bounded(1);
-            let ties = Ties {
-                shared: Arc::clone(&writers[index]),
+            let (new_source, sources) = bounded(1);
+            let context = WriterContext {
+                stats: Arc::clone(&writers[index]),
                 stop: Arc::clone(&stop),
                 events: events.clone(),
                 sources,
@@ -62,7 +63,7 @@ impl Recording {
                 all_received: all_received.clone(),
                 core: spec.cores.get(2 + index).copied().filter(|_| spec.pinned),
             };
-            let writer = Writer::new(source, recorder, ties);
+            let writer = Writer::new(source, recorder, context);
             let tap = tap.filter(|_| spec.flows).cloned();
             let (interface, netns) = (interface.to_owned(), spec.netns.clone());
             let work = move || match tap {
@@ -71,7 +72,7 @@ impl Recording {
             };
             let name = format!("spp-write {}.{}", spec.client_id, index + 1);
             threads.push(thread::Builder::new().name(name).spawn(work));
-            comebacks.push(comeback);
+            new_sources.push(new_source);
         }
         let error = Arc::new(Mutex::new(None));
         let (alive, over) = bounded(0);
@@ -79,8 +80,8 @@ impl Recording {
             spec: spec.clone(),
             interface: interface.to_owned(),
             writers: writers.clone(),
-            comebacks,
-            happened,
+            new_sources,
+            received_events,
             stop,
             error: Arc::clone(&error),
             _alive: alive,
@@ -102,7 +103,7 @@ impl Recording {
         match started {
             Ok(_) => Ok(run),
             Err(error) => {
-                // There is no supervisor to end the writers that have begun.
+                // Without a supervisor, the writers that have started are stopped here.
                 stopped.store(true, Ordering::Relaxed);
                 for writer in &run.writers {
                     writer.wake();
@@ -112,37 +113,38 @@ impl Recording {
         }
     }
 
-    /// Says that it is to end, without waiting.
+    /// Requests the end of the recording without waiting for it.
     pub(super) fn request_stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
         self.events.send(Event::Stop).ok();
     }
 
-    /// Whether it has been told to end.
+    /// Returns whether a stop has been requested.
     pub(super) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
     }
 
-    /// Waits until everything is written; false when that takes longer.
-    pub(super) fn wait(&self, patience: Duration) -> bool {
-        self.over.recv_timeout(patience) == Err(RecvTimeoutError::Disconnected)
+    /// Waits until all files are written; returns `false` if that takes longer than `timeout`.
+    pub(super) fn wait(&self, timeout: Duration) -> bool {
+        self.over.recv_timeout(timeout) == Err(RecvTimeoutError::Disconnected)
     }
 
-    /// Whether everything is written and closed.
+    /// Returns whether all files are written and closed.
     pub(super) fn is_over(&self) -> bool {
         self.wait(Duration::ZERO)
     }
 
-    /// Why it ended by itself.
+    /// Returns the error that ended the recording, if one did.
     pub(super) fn error(&self) -> Option<String> {
         self.error.lock().clone()
     }
 
-    /// The files that are being written, by writer.
+    /// Returns the files that are being written, by writer.
     pub(super) fn files(&self) -> impl Iterator<Item = String> {
         self.writers.iter().map(|writer| writer.file())
     }
 
+    /// Returns the sum of the writers' counters.
     pub(super) fn stats(&self) -> PcapStats {
         self.writers
             .iter()
@@ -150,14 +152,14 @@ impl Recording {
     }
 }
 
-/// Looks after the writers of a run.
+/// The thread that ends the writers, and reopens the interface after its removal.
 struct Supervisor {
     spec: PcapSpec,
     interface: String,
-    writers: Vec<Arc<WriterShared>>,
-    /// Where writers get their sources again.
-    comebacks: Vec<Sender<AfPacket>>,
-    happened: Receiver<Event>,
+    writers: Vec<Arc<WriterStats>>,
+    /// Channels to the writers for sources of the reopened interface, by writer.
+    new_sources: Vec<Sender<AfPacket>>,
+    received_events: Receiver<Event>,
     stop: Arc<AtomicBool>,
     error: Arc<Mutex<Option<String>>>,
     _alive: Sender<()>,
@@ -169,46 +171,50 @@ impl Supervisor {
         if let Some(core) = core
             && let Err(error) = cpu::pin(core)
         {
-            tracing::warn!(core, %error, "the core stays a label");
+            tracing::warn!(core, %error, "cannot pin the supervisor to its core; running unpinned");
         }
         self.supervise();
         self.stop.store(true, Ordering::Relaxed);
-        self.comebacks.clear();
+        self.new_sources.clear();
         for writer in &self.writers {
             writer.wake();
         }
         for thread in threads {
             if thread.join().is_err() {
-                *self.error.lock() = Some("a writer panicked".to_owned());
+                *self.error.lock() = Some("a writer thread panicked".to_owned());
             }
         }
-        // What writers said at their end.
-        while let Ok(event) = self.happened.try_recv() {
+        // Errors that writers reported while ending.
+        while let Ok(event) = self.received_events.try_recv() {
             self.note(event);
         }
     }
 
-    /// Returns when the run is to end.
+    /// Handles events until the recording has to end.
     fn supervise(&mut self) {
-        let mut away = 0;
+        let mut removed = 0;
         loop {
-            let event = if away == self.writers.len() {
-                self.happened.recv_timeout(LOOK_AGAIN)
+            let event = if removed == self.writers.len() {
+                self.received_events.recv_timeout(REOPEN_INTERVAL)
             } else {
-                self.happened.recv().map_err(RecvTimeoutError::from)
+                self.received_events.recv().map_err(RecvTimeoutError::from)
             };
             match event {
-                Ok(Event::Gone) => {
-                    away += 1;
-                    if away == self.writers.len() {
+                Ok(Event::InterfaceRemoved) => {
+                    removed += 1;
+                    if removed == self.writers.len() {
                         let (id, interface) = (self.spec.client_id, &self.interface);
-                        tracing::warn!(id, interface, "the interface is away");
+                        tracing::warn!(
+                            id,
+                            interface,
+                            "interface removed; waiting for it to return"
+                        );
                     }
                 }
                 Ok(event) => return self.note(event),
                 Err(RecvTimeoutError::Timeout) => {
-                    if self.come_back() {
-                        away = 0;
+                    if self.reopen() {
+                        removed = 0;
                     }
                 }
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -216,8 +222,8 @@ impl Supervisor {
         }
     }
 
-    /// Opens the interface again, if it is there again.
-    fn come_back(&self) -> bool {
+    /// Reopens the interface and passes the new sources to the writers; returns whether it exists.
+    fn reopen(&self) -> bool {
         let opened = open_sources(&self.spec, &self.interface);
         let Ok(mut sources) = opened else {
             return false;
@@ -226,23 +232,24 @@ impl Supervisor {
             return false;
         }
         let (id, interface) = (self.spec.client_id, &self.interface);
-        tracing::info!(id, interface, "the interface is back");
-        for (comeback, source) in self.comebacks.iter().zip(sources) {
-            comeback.send(source).ok();
+        tracing::info!(id, interface, "interface reopened");
+        for (new_source, source) in self.new_sources.iter().zip(sources) {
+            new_source.send(source).ok();
         }
         true
     }
 
+    /// Logs a failure and stores the first one.
     fn note(&self, event: Event) {
         if let Event::Failed(error) = event {
             let reason = Chain(&error).to_string();
-            tracing::error!(id = self.spec.client_id, reason, "the capture has ended");
+            tracing::error!(id = self.spec.client_id, reason, "recording failed");
             self.error.lock().get_or_insert(reason);
         }
     }
 }
 
-/// One source a writer, which receive nothing yet.
+/// Opens a paused source for each writer, all in one fanout group.
 fn open_sources(spec: &PcapSpec, interface: &str) -> Result<Vec<AfPacket>, SppError> {
     check_queue(spec, interface)?;
     let mut options = CaptureOptions::new(interface)
@@ -282,14 +289,14 @@ fn on_open(spec: &PcapSpec, error: CaptureError) -> SppError {
     }
 }
 
-/// Refuses a queue that the interface does not have, where the system tells its queues.
+/// Fails if the interface does not have the port's queue; passes if the kernel does not list its queues.
 fn check_queue(spec: &PcapSpec, interface: &str) -> Result<(), SppError> {
     let (Some(queue), None) = (spec.port.queue, &spec.netns) else {
         return Ok(());
     };
     let folder = Path::new("/sys/class/net").join(interface).join("queues");
-    let there = !folder.exists() || folder.join(format!("rx-{queue}")).exists();
-    if there {
+    let is_available = !folder.exists() || folder.join(format!("rx-{queue}")).exists();
+    if is_available {
         return Ok(());
     }
     Err(SppError::PortNotAvailable {
@@ -298,8 +305,8 @@ fn check_queue(spec: &PcapSpec, interface: &str) -> Result<(), SppError> {
     })
 }
 
-/// Passes what came in by one queue. The kernel counts queues from 1 and notes 0 where the driver
-/// told none, which is as good as the first.
+/// Returns a filter for packets received through one queue. The kernel numbers queues from 1; 0 means
+/// that the driver reported none, which is treated as the first queue.
 fn queue_filter(queue: u16) -> Result<BpfProgram, CaptureError> {
     let instruction = BpfInstruction::new;
     let number = (libc::SKF_AD_OFF + libc::SKF_AD_QUEUE).cast_unsigned();
@@ -314,19 +321,19 @@ fn queue_filter(queue: u16) -> Result<BpfProgram, CaptureError> {
     BpfProgram::from_instructions(instructions, LinkType::ETHERNET)
 }
 
-/// The first file of every writer; of several none when one cannot be opened.
+/// Opens the first file of each writer; removes them all again if one cannot be opened.
 fn open_files(
     spec: &PcapSpec,
     began: i64,
     sources: &[AfPacket],
-    writers: &[Arc<WriterShared>],
+    writers: &[Arc<WriterStats>],
 ) -> Result<Vec<Recorder>, SppError> {
     use crate::capture::PacketSource;
 
     let mut recorders = Vec::with_capacity(writers.len());
-    for (index, (source, shared)) in sources.iter().zip(writers).enumerate() {
+    for (index, (source, stats)) in sources.iter().zip(writers).enumerate() {
         let names = FileNames::new(spec, began, index + 1);
-        match Recorder::open(spec, names, source.link_type(), Arc::clone(shared)) {
+        match Recorder::open(spec, names, source.link_type(), Arc::clone(stats)) {
             Ok(recorder) => recorders.push(recorder),
             Err(error) => {
                 recorders.into_iter().for_each(Recorder::discard);
@@ -347,13 +354,13 @@ fn resume(sources: &mut [AfPacket]) -> Result<(), CaptureError> {
     sources.iter_mut().try_for_each(AfPacket::resume)
 }
 
-/// How often an interface that is away is looked for.
-const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// Interval of attempts to reopen a removed interface.
+const REOPEN_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Bytes of a block of a ring.
+/// Size of a ring block in bytes.
 const RING_BLOCK: u32 = 128 << 10;
 
-// Of `linux/bpf_common.h`.
+// Operation codes of `linux/bpf_common.h`.
 const LOAD_WORD: u16 = 0x20;
 const JUMP_IF_EQUAL: u16 = 0x15;
 const RETURN: u16 = 0x06;

@@ -1,11 +1,11 @@
-//! What processes of SPP answer to a command.
+//! `Reply`: the answer of an SPP process to a command.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::shortened;
 
-/// A reply of a process.
+/// Reply of an SPP process.
 ///
 /// ```
 /// use skylib::spp::Reply;
@@ -17,16 +17,16 @@ use super::shortened;
 #[derive(Debug, Default, Deserialize)]
 #[non_exhaustive]
 pub struct Reply {
-    /// How it went, by command; there is only one.
+    /// Results by command; there is only one.
     #[serde(default)]
     results: Vec<CommandResult>,
-    /// The process's id, if that was asked for.
+    /// Id of the process, if requested.
     #[serde(default)]
     pub client_id: Option<i64>,
-    /// Its kind, likewise.
+    /// Type of the process, if requested.
     #[serde(default)]
     pub process_type: Option<String>,
-    /// How it is, likewise.
+    /// Status of the process, if requested.
     #[serde(default)]
     pub info: Option<Box<RawValue>>,
 }
@@ -45,7 +45,7 @@ struct ErrorDetails {
     message: String,
 }
 
-/// The processors that a status names.
+/// Processors in a status.
 #[derive(Debug, Deserialize)]
 pub(super) struct Cores {
     #[serde(rename = "master-lcore")]
@@ -60,23 +60,24 @@ pub(super) struct Core {
 }
 
 impl Reply {
-    /// Reads a whole reply.
+    /// Parses a reply.
     ///
     /// # Errors
-    /// Where it is no JSON, not yet or at all: [`serde_json::Error::is_eof`] tells which.
+    /// Returns an error if the bytes are not a JSON object; [`serde_json::Error::is_eof`] if they are
+    /// the beginning of one.
     pub fn parse(bytes: &[u8]) -> Result<Self, serde_json::Error> {
-        // An array of values would do for the fields in their order.
+        // serde would also accept an array of the field values.
         if bytes
             .trim_ascii_start()
             .first()
             .is_some_and(|byte| *byte != b'{')
         {
-            return Err(serde::de::Error::custom("an object expected"));
+            return Err(serde::de::Error::custom("expected an object"));
         }
         serde_json::from_slice(bytes)
     }
 
-    /// Why the command was refused, if it was.
+    /// Returns the error message, if the command was rejected.
     #[must_use]
     pub fn refusal(&self) -> Option<String> {
         let first = self.results.first().filter(|r| r.result == "error")?;
@@ -108,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn half_a_reply_is_told_from_none() {
+    fn an_incomplete_reply_differs_from_an_invalid_one() {
         let whole = br#"{"results":[{"result":"success"}],"info":{"status":"idle"}}"#;
         assert_eq!(
             Reply::parse(whole).unwrap().info.unwrap().get(),

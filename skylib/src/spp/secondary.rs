@@ -1,4 +1,4 @@
-//! `Secondary`: a process of SPP that has connected.
+//! `Secondary`: the connection of an SPP process.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -10,59 +10,61 @@ use rustix::net::sockopt;
 use super::SppError;
 use super::reply::Reply;
 
-/// A process of SPP that has connected. It gets one command at a time.
+/// A connected SPP process. It receives one command at a time.
 #[derive(Debug)]
 pub(super) struct Secondary {
+    /// Id of the process, 1 to 127.
     pub(super) id: u8,
-    /// None once it is given up.
+    /// `None` once the connection is closed.
     stream: Mutex<Option<TcpStream>>,
 }
 
-/// Why a command was not answered.
+/// Failure of a command.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum LinkError {
+pub(super) enum SecondaryError {
     /// The process has closed the connection.
-    #[error("it is gone")]
-    Gone,
-    /// It is there and does not do its part.
+    #[error("the connection was closed")]
+    Closed,
+    /// The process did not answer, or its answer was invalid.
     #[error("{0}")]
     Broken(String),
 }
 
 impl Secondary {
-    /// Asks a process that has just connected who it is.
-    pub(super) fn greet(mut stream: TcpStream) -> Result<Self, LinkError> {
-        // Nobody tells when the machine at the other end is gone.
-        let kept = stream
+    /// Queries the id and type of a process that has just connected.
+    pub(super) fn greet(mut stream: TcpStream) -> Result<Self, SecondaryError> {
+        // Without keep-alive, the loss of the machine at the other end would not be detected.
+        let configured = stream
             .set_nodelay(true)
             .and_then(|()| Ok(sockopt::set_socket_keepalive(&stream, true)?))
             .and_then(|()| Ok(sockopt::set_tcp_keepidle(&stream, KEEP_ALIVE)?));
-        kept.map_err(|error| LinkError::Broken(error.to_string()))?;
-        let reply = exchange(&mut stream, "_get_client_id", PATIENCE)?;
+        configured.map_err(|error| SecondaryError::Broken(error.to_string()))?;
+        let reply = exchange(&mut stream, "_get_client_id", TIMEOUT)?;
         let kind = reply.process_type.as_deref().unwrap_or_default();
         if kind != "pcap" {
             let kind = super::shortened(kind);
-            return Err(LinkError::Broken(format!(
+            return Err(SecondaryError::Broken(format!(
                 "processes of type {kind:?} are not supported"
             )));
         }
         let id = reply.client_id.and_then(|id| u8::try_from(id).ok());
         let id = id.filter(|id| (1..=127).contains(id));
-        let id = id.ok_or_else(|| LinkError::Broken("no client id from 1 to 127".to_owned()))?;
+        let id =
+            id.ok_or_else(|| SecondaryError::Broken("no client id from 1 to 127".to_owned()))?;
         Ok(Self {
             id,
             stream: Mutex::new(Some(stream)),
         })
     }
 
-    /// Sends a command and waits for the reply. What does not come in time would be taken for the
-    /// reply to the next command: the connection is closed then, and the process connects again.
-    pub(super) fn command(&self, command: &str) -> Result<Reply, LinkError> {
+    /// Sends a command and returns the reply. After a timeout, the connection is closed, because a late
+    /// reply would be taken for that of the next command; the process then connects again.
+    pub(super) fn command(&self, command: &str) -> Result<Reply, SecondaryError> {
         let began = now();
-        let busy = || LinkError::Broken("it is busy with another command".to_owned());
-        let mut stream = self.stream.try_lock_for(PATIENCE).ok_or_else(busy)?;
-        let left = PATIENCE.saturating_sub(began.elapsed());
-        let open = stream.as_mut().ok_or(LinkError::Gone)?;
+        let busy = || SecondaryError::Broken("busy with another command".to_owned());
+        let mut stream = self.stream.try_lock_for(TIMEOUT).ok_or_else(busy)?;
+        let left = TIMEOUT.saturating_sub(began.elapsed());
+        let open = stream.as_mut().ok_or(SecondaryError::Closed)?;
         let outcome = exchange(open, command, left);
         if outcome.is_err() {
             *stream = None;
@@ -70,9 +72,9 @@ impl Secondary {
         outcome
     }
 
-    /// Whether the connection still stands, as far as can be told without asking the process.
+    /// Returns whether the connection is open, without sending a command.
     pub(super) fn is_alive(&self) -> bool {
-        // One that is busy will be found dead by whoever waits for it.
+        // If a command is in progress, its caller notices a closed connection.
         let Some(mut stream) = self.stream.try_lock() else {
             return true;
         };
@@ -84,7 +86,7 @@ impl Secondary {
             open.set_nonblocking(false)?;
             outcome
         });
-        // Nothing is to come while nothing was asked.
+        // Without a command in progress there is nothing to receive.
         let alive = waiting.is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
         if !alive {
             *stream = None;
@@ -92,10 +94,11 @@ impl Secondary {
         alive
     }
 
-    pub(super) fn error(&self, error: LinkError) -> SppError {
+    /// Converts the failure of a command.
+    pub(super) fn error(&self, error: SecondaryError) -> SppError {
         match error {
-            LinkError::Gone => SppError::NoProcess(self.id.to_string()),
-            LinkError::Broken(reason) => SppError::NoAnswer {
+            SecondaryError::Closed => SppError::NoProcess(self.id.to_string()),
+            SecondaryError::Broken(reason) => SppError::NoAnswer {
                 id: self.id,
                 reason,
             },
@@ -103,10 +106,14 @@ impl Secondary {
     }
 }
 
-/// One command and its reply, which has no length and no end but its own.
-fn exchange(stream: &mut TcpStream, command: &str, patience: Duration) -> Result<Reply, LinkError> {
-    let end = now() + patience;
-    set_timeouts(stream, patience)?;
+/// Sends a command and reads the reply, whose only delimiter is the end of its JSON object.
+fn exchange(
+    stream: &mut TcpStream,
+    command: &str,
+    timeout: Duration,
+) -> Result<Reply, SecondaryError> {
+    let end = now() + timeout;
+    set_timeouts(stream, timeout)?;
     stream
         .write_all(command.as_bytes())
         .map_err(|error| of_io(&error))?;
@@ -119,17 +126,17 @@ fn exchange(stream: &mut TcpStream, command: &str, patience: Duration) -> Result
         }
         set_timeouts(stream, left)?;
         let length = match stream.read(&mut piece) {
-            Ok(0) => return Err(LinkError::Gone),
+            Ok(0) => return Err(SecondaryError::Closed),
             Ok(length) => length,
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) => return Err(of_io(&error)),
         };
-        // Some processes send the zero at the end of their text.
+        // Some processes also send the terminating zero byte of the text.
         reply.extend(piece[..length].iter().filter(|byte| **byte != 0));
         if reply.len() > LONGEST_REPLY {
-            return Err(LinkError::Broken("the reply is too long".to_owned()));
+            return Err(SecondaryError::Broken("the reply is too long".to_owned()));
         }
-        // Trying would cost much if it were done for each of many small pieces.
+        // Parsing after each of many small reads would take quadratic time.
         let may_be_whole = reply.trim_ascii_end().last() == Some(&b'}');
         if reply.first() == Some(&b'{') && !may_be_whole {
             continue;
@@ -138,15 +145,14 @@ fn exchange(stream: &mut TcpStream, command: &str, patience: Duration) -> Result
             Ok(reply) => return Ok(reply),
             Err(error) if error.is_eof() => {}
             Err(error) => {
-                return Err(LinkError::Broken(format!(
-                    "the reply makes no sense: {error}"
-                )));
+                return Err(SecondaryError::Broken(format!("invalid reply: {error}")));
             }
         }
     }
 }
 
-fn set_timeouts(stream: &TcpStream, timeout: Duration) -> Result<(), LinkError> {
+/// Sets the timeouts of reads and writes.
+fn set_timeouts(stream: &TcpStream, timeout: Duration) -> Result<(), SecondaryError> {
     let timeout = Some(timeout.max(Duration::from_millis(1)));
     stream
         .set_read_timeout(timeout)
@@ -154,29 +160,32 @@ fn set_timeouts(stream: &TcpStream, timeout: Duration) -> Result<(), LinkError> 
         .map_err(|error| of_io(&error))
 }
 
-fn of_io(error: &io::Error) -> LinkError {
+/// Converts an error of the socket.
+fn of_io(error: &io::Error) -> SecondaryError {
     match error.kind() {
         ErrorKind::TimedOut | ErrorKind::WouldBlock => {
-            LinkError::Broken(format!("nothing came within {} s", PATIENCE.as_secs()))
+            SecondaryError::Broken(format!("no reply within {} s", TIMEOUT.as_secs()))
         }
         ErrorKind::BrokenPipe | ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof => {
-            LinkError::Gone
+            SecondaryError::Closed
         }
-        _ => LinkError::Broken(error.to_string()),
+        _ => SecondaryError::Broken(error.to_string()),
     }
 }
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "how long a reply may take must not depend on a clock that may be set"
+    reason = "timeouts must not depend on a clock that can be set"
 )]
 fn now() -> Instant {
     Instant::now()
 }
 
-/// How long a command may take, its turn included.
-pub(super) const PATIENCE: Duration = Duration::from_secs(4);
+/// Timeout of a command, including the wait for earlier commands.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(4);
 
+/// Longest reply in bytes.
 const LONGEST_REPLY: usize = 64 << 10;
 
+/// Idle time before TCP keep-alive probes.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);

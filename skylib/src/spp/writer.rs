@@ -1,4 +1,4 @@
-//! One writer: packets of a ring into files, on a thread of its own.
+//! `Writer`: records the packets of one ring to files; a pass-through source for flow tables.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,61 +8,66 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use super::SppError;
 use super::recorder::Recorder;
-use super::writer_stats::WriterShared;
+use super::writer_stats::WriterStats;
 use crate::capture::{AfPacket, Batch, CaptureError, CaptureStats, PacketSource, Waker};
 use crate::packet::LinkType;
 use crate::sys::cpu;
 
-/// A source that records the packets it hands out.
+/// A packet source that records each packet it returns.
 ///
-/// It ends when it is told to stop, or when a file takes no more.
+/// It ends when a stop is requested or a file cannot be written.
 pub(super) struct Writer {
-    /// None while the interface is away.
+    /// `None` while the interface does not exist.
     source: Option<AfPacket>,
     link_type: LinkType,
     recorder: Recorder,
-    shared: Arc<WriterShared>,
+    stats: Arc<WriterStats>,
     stop: Arc<AtomicBool>,
     events: Sender<Event>,
-    /// The source again, when the interface is back.
+    /// New sources after the interface was removed and recreated.
     sources: Receiver<AfPacket>,
-    /// What sources before this one saw.
+    /// Sum of the counters of earlier sources.
     before: CaptureStats,
-    state: State,
-    /// What came last, where it was no packets.
+    state: WriterState,
+    /// Result of the latest read if it was not packets; handled by the next call, because returned
+    /// packets borrow the source.
     outcome: Option<Outcome>,
-    /// Dropped when nothing is received any more; the other end tells when all have.
+    /// Dropped when this writer receives nothing more; `all_received` disconnects once all writers
+    /// have dropped theirs.
     received: Option<Sender<()>>,
     all_received: Receiver<()>,
-    /// Processor to stay on, until the thread does.
+    /// Processor to pin the thread to; `None` once that is done.
     core: Option<u32>,
 }
 
-/// What the supervisor is told.
+/// Event for the supervisor.
 #[derive(Debug)]
 pub(super) enum Event {
-    /// The run is over.
+    /// A stop was requested.
     Stop,
-    /// A writer cannot go on.
+    /// A writer failed.
     Failed(SppError),
-    /// A writer's interface is away.
-    Gone,
+    /// A writer's interface was removed.
+    InterfaceRemoved,
 }
 
+/// Life cycle of a writer: Working → (DrainingRemoved → Working)* → Draining → Over; failures lead
+/// directly to Over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum WriterState {
+    /// Receiving packets, or waiting for the interface to return.
     Working,
-    /// What the kernel still has is read.
+    /// Reading the packets left in the ring before the end.
     Draining,
-    /// Likewise, as the interface is away.
-    DrainingGone,
-    /// Nothing more is done.
+    /// Reading the packets left in the ring of a removed interface.
+    DrainingRemoved,
+    /// Ended.
     Over,
 }
 
-/// How a writer is tied to its run.
-pub(super) struct Ties {
-    pub(super) shared: Arc<WriterShared>,
+/// Connections of a writer to its recording; see the fields of [`Writer`].
+pub(super) struct WriterContext {
+    pub(super) stats: Arc<WriterStats>,
     pub(super) stop: Arc<AtomicBool>,
     pub(super) events: Sender<Event>,
     pub(super) sources: Receiver<AfPacket>,
@@ -72,26 +77,27 @@ pub(super) struct Ties {
 }
 
 impl Writer {
-    pub(super) fn new(source: AfPacket, recorder: Recorder, ties: Ties) -> Self {
-        ties.shared.set_waker(source.waker());
+    /// Creates a writer that works.
+    pub(super) fn new(source: AfPacket, recorder: Recorder, context: WriterContext) -> Self {
+        context.stats.set_waker(source.waker());
         Self {
             link_type: source.link_type(),
             source: Some(source),
             recorder,
-            shared: ties.shared,
-            stop: ties.stop,
-            events: ties.events,
-            sources: ties.sources,
+            stats: context.stats,
+            stop: context.stop,
+            events: context.events,
+            sources: context.sources,
             before: CaptureStats::default(),
-            state: State::Working,
+            state: WriterState::Working,
             outcome: None,
-            received: Some(ties.received),
-            all_received: ties.all_received,
-            core: ties.core,
+            received: Some(context.received),
+            all_received: context.all_received,
+            core: context.core,
         }
     }
 
-    /// Works until the end.
+    /// Records until the end.
     pub(super) fn run(mut self) {
         while matches!(
             self.next_batch(IDLE),
@@ -99,40 +105,41 @@ impl Writer {
         ) {}
     }
 
-    fn take_note(&mut self, outcome: Outcome) {
+    /// Reacts to a read that returned no packets.
+    fn handle_outcome(&mut self, outcome: Outcome) {
         match outcome {
-            Outcome::Nothing => {
+            Outcome::Idle => {
                 self.publish();
                 if let Err(error) = self.recorder.write_block() {
                     self.fail(error);
                 }
             }
-            Outcome::Read if self.state == State::DrainingGone => self.let_go(),
-            Outcome::Read => self.end(),
-            Outcome::Gone => {
+            Outcome::Drained if self.state == WriterState::DrainingRemoved => self.release_source(),
+            Outcome::Drained => self.end(),
+            Outcome::InterfaceRemoved => {
                 if let Some(source) = &mut self.source {
                     source.end_intake();
                 }
-                self.state = State::DrainingGone;
+                self.state = WriterState::DrainingRemoved;
             }
             Outcome::Failed(error) => self.fail(error),
         }
     }
 
-    /// Begins to end, once it is time to.
-    fn obey(&mut self) {
-        if self.stop.load(Ordering::Relaxed) && self.state == State::Working {
+    /// Starts draining if a stop has been requested.
+    fn check_stop(&mut self) {
+        if self.stop.load(Ordering::Relaxed) && self.state == WriterState::Working {
             match &mut self.source {
                 Some(source) => {
                     source.end_intake();
-                    self.state = State::Draining;
+                    self.state = WriterState::Draining;
                 }
                 None => self.end(),
             }
         }
     }
 
-    /// Puts the counters where others see them.
+    /// Publishes the counters.
     fn publish(&mut self) {
         let mut stats = self.before;
         if let Some(source) = &mut self.source {
@@ -140,89 +147,93 @@ impl Writer {
             stats.received += of_source.received;
             stats.dropped += of_source.dropped;
         }
-        self.shared.set_packets(stats, self.recorder.written());
+        self.stats.set_packets(stats, self.recorder.written());
     }
 
-    /// The interface is away and its last packets are read: waits for another source.
-    fn let_go(&mut self) {
+    /// Drops the source of a removed interface after its last packets, and reports the removal.
+    fn release_source(&mut self) {
         if let Some(mut source) = self.source.take() {
             let stats = source.stats();
             self.before.received += stats.received;
             self.before.dropped += stats.dropped;
         }
         self.publish();
-        self.state = State::Working;
-        self.events.send(Event::Gone).ok();
+        self.state = WriterState::Working;
+        self.events.send(Event::InterfaceRemoved).ok();
     }
 
+    /// Waits for a new source.
     fn wait_for_source(&mut self, wait: Duration) {
         match self.sources.recv_timeout(wait) {
             Ok(source) => {
-                self.shared.set_waker(source.waker());
+                self.stats.set_waker(source.waker());
                 self.source = Some(source);
             }
             Err(RecvTimeoutError::Timeout) => {}
-            // Only at the end of the run.
+            // The supervisor drops its end only when the recording ends.
             Err(RecvTimeoutError::Disconnected) => self.stop.store(true, Ordering::Relaxed),
         }
     }
 
-    /// Everything is read: completes the file and waits for the others, so that none closes its
-    /// socket, which would give its flows to them, while they still receive.
+    /// Completes the file after the last packet, then waits until all writers have stopped receiving:
+    /// closing a socket earlier would make the kernel reassign its flows to the others.
     fn end(&mut self) {
-        self.state = State::Over;
+        self.state = WriterState::Over;
         self.received = None;
         if let Err(error) = self.recorder.finish() {
             self.events.send(Event::Failed(error)).ok();
         }
         self.settle();
-        self.all_received.recv_timeout(OTHERS).ok();
+        self.all_received.recv_timeout(OTHERS_TIMEOUT).ok();
     }
 
+    /// Ends the writer after an error, then waits like [`Writer::end`].
     fn fail(&mut self, error: SppError) {
         self.complete(error);
-        self.all_received.recv_timeout(OTHERS).ok();
+        self.all_received.recv_timeout(OTHERS_TIMEOUT).ok();
     }
 
-    /// Receives no more and completes the file, as far as that can be done.
+    /// Reports an error, stops receiving, and completes the file if possible.
     fn complete(&mut self, error: SppError) {
-        self.state = State::Over;
+        self.state = WriterState::Over;
         self.events.send(Event::Failed(error)).ok();
         if let Some(source) = &mut self.source {
             source.end_intake();
         }
         self.received = None;
         if let Err(error) = self.recorder.finish() {
-            tracing::warn!(%error, "the last file could not be completed");
+            tracing::warn!(%error, "cannot complete the last file");
         }
         self.settle();
     }
 
-    /// What came and is in no file is lost.
+    /// Counts packets that were received but not written as dropped.
     fn settle(&mut self) {
         self.publish();
-        let stats = self.shared.stats();
+        let stats = self.stats.stats();
         let lost = CaptureStats {
             received: stats.rx,
             dropped: stats.rx - stats.written,
             ..CaptureStats::default()
         };
-        self.shared.set_packets(lost, stats.written);
+        self.stats.set_packets(lost, stats.written);
     }
 
+    /// Pins the calling thread to the writer's core, once.
     fn pin(&mut self) {
         if let Some(core) = self.core.take()
             && let Err(error) = cpu::pin(core)
         {
-            tracing::warn!(core, %error, "the core stays a label");
+            tracing::warn!(core, %error, "cannot pin the writer to its core; running unpinned");
         }
     }
 }
 
 impl Drop for Writer {
-    /// Whoever reads it may end early: the run must not go on without its flows, unnoticed.
+    /// Ends the recording with an error if the consumer stops reading early, because the other writers
+    /// would not receive this writer's flows.
     fn drop(&mut self) {
-        if self.state != State::Over {
+        if self.state != WriterState::Over {
             self.complete(SppError::WriterEnded);
         }
     }
@@ -236,10 +247,10 @@ impl PacketSource for Writer {
     fn next_batch(&mut self, wait: Duration) -> Result<Batch<'_>, CaptureError> {
         self.pin();
         if let Some(outcome) = self.outcome.take() {
-            self.take_note(outcome);
+            self.handle_outcome(outcome);
         }
-        self.obey();
-        if self.state == State::Over {
+        self.check_stop();
+        if self.state == WriterState::Over {
             return Ok(Batch::End);
         }
         let wait = wait.min(IDLE);
@@ -249,7 +260,7 @@ impl PacketSource for Writer {
         let Some(source) = &mut self.source else {
             return Ok(Batch::Timeout);
         };
-        // What follows from it is done in the next call, as the packets borrow the source.
+        // Other results are handled by the next call, because returned packets borrow the source.
         self.outcome = Some(match source.next_batch(wait) {
             Ok(Batch::Packets(batch)) => {
                 let recorder = &mut self.recorder;
@@ -257,15 +268,15 @@ impl PacketSource for Writer {
                 if let (Ok(()), Some(last)) = (&recorded, batch.headers.last()) {
                     recorded = recorder.write_old(last.timestamp);
                 }
-                self.shared.set_written(recorder.written());
+                self.stats.set_written(recorder.written());
                 match recorded {
                     Ok(()) => return Ok(Batch::Packets(batch)),
                     Err(error) => Outcome::Failed(error),
                 }
             }
-            Ok(Batch::Timeout) => Outcome::Nothing,
-            Ok(Batch::End) => Outcome::Read,
-            Err(CaptureError::InterfaceRemoved(_)) => Outcome::Gone,
+            Ok(Batch::Timeout) => Outcome::Idle,
+            Ok(Batch::End) => Outcome::Drained,
+            Err(CaptureError::InterfaceRemoved(_)) => Outcome::InterfaceRemoved,
             Err(error) => Outcome::Failed(SppError::Capture(error)),
         });
         Ok(Batch::Timeout)
@@ -273,7 +284,7 @@ impl PacketSource for Writer {
 
     fn stats(&mut self) -> CaptureStats {
         self.publish();
-        let stats = self.shared.stats();
+        let stats = self.stats.stats();
         CaptureStats {
             received: stats.rx,
             dropped: stats.drop,
@@ -282,22 +293,25 @@ impl PacketSource for Writer {
     }
 
     fn waker(&self) -> Waker {
-        let shared = Arc::clone(&self.shared);
-        Waker::new(move || shared.wake())
+        let stats = Arc::clone(&self.stats);
+        Waker::new(move || stats.wake())
     }
 }
 
-/// What came instead of packets.
+/// Result of a read that returned no packets.
 enum Outcome {
-    Nothing,
-    /// Everything has been read.
-    Read,
-    Gone,
+    /// No packets within the timeout.
+    Idle,
+    /// All packets have been read after the end of intake.
+    Drained,
+    /// The interface was removed.
+    InterfaceRemoved,
+    /// The source or the file failed.
     Failed(SppError),
 }
 
-/// How long packets are in memory only, when no others come.
+/// Longest time that packets are only in memory while no others arrive.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// How long the other writers are waited for at the end.
-const OTHERS: Duration = Duration::from_secs(1);
+/// Longest wait for the other writers at the end.
+const OTHERS_TIMEOUT: Duration = Duration::from_secs(1);

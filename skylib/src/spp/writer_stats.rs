@@ -1,4 +1,4 @@
-//! What a writer tells of itself while it works.
+//! `WriterStats`: the published state of a writer; `PcapStats`: packet counters of instances.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,23 +8,24 @@ use serde::Serialize;
 
 use crate::capture::{CaptureStats, Waker};
 
-/// Packets of a run, or of all runs of an instance.
+/// Packet counters of a recording, or of all recordings of an instance.
 ///
-/// When a run has ended, `rx` is `written` and `drop` together.
+/// Invariant: `written + drop <= rx`, with equality once the recording has ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct PcapStats {
-    /// Packets that came.
+    /// Packets received.
     pub rx: u64,
-    /// Of these, in the files or on their way there.
+    /// Packets written to files, or buffered for writing.
     pub written: u64,
-    /// Of these, lost: the ring was full, or a file took no more.
+    /// Packets lost because the ring was full or a file could not be written.
     pub drop: u64,
-    /// Files that have been completed.
+    /// Files completed.
     pub files: u64,
 }
 
 impl PcapStats {
+    /// Returns the sum of two counters.
     pub(super) const fn plus(self, other: Self) -> Self {
         Self {
             rx: self.rx + other.rx,
@@ -35,58 +36,67 @@ impl PcapStats {
     }
 }
 
-/// What one writer tells of itself; one thread writes, any reads.
+/// Published state of one writer. One thread writes it, any thread reads it.
 #[derive(Debug, Default)]
-pub(super) struct WriterShared {
+pub(super) struct WriterStats {
     received: AtomicU64,
     dropped: AtomicU64,
     written: AtomicU64,
     files: AtomicU64,
-    /// The file that is being written, by the name it will have; empty for none.
+    /// Final name of the file that is being written; empty if there is none.
     file: Mutex<String>,
-    /// Wakes the writer, whatever its source is by now.
+    /// Waker of the writer's current source.
     waker: Mutex<Waker>,
 }
 
-impl WriterShared {
+impl WriterStats {
+    /// Publishes the counters of the source and the number of packets written.
     pub(super) fn set_packets(&self, source: CaptureStats, written: u64) {
         self.received.store(source.received, Ordering::Relaxed);
         self.dropped.store(source.dropped, Ordering::Relaxed);
         self.written.store(written, Ordering::Relaxed);
     }
 
+    /// Publishes the number of packets written.
     pub(super) fn set_written(&self, written: u64) {
         self.written.store(written, Ordering::Relaxed);
     }
 
+    /// Counts a completed file.
     pub(super) fn count_file(&self) {
         self.files.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Publishes the final name of the file that is being written.
     pub(super) fn set_file(&self, name: &Path) {
         *self.file.lock() = name.to_string_lossy().into_owned();
     }
 
+    /// Publishes that no file is being written.
     pub(super) fn clear_file(&self) {
         self.file.lock().clear();
     }
 
+    /// Returns the final name of the file that is being written.
     pub(super) fn file(&self) -> String {
         self.file.lock().clone()
     }
 
+    /// Sets the waker of the current source.
     pub(super) fn set_waker(&self, waker: Waker) {
         *self.waker.lock() = waker;
     }
 
+    /// Wakes the writer.
     pub(super) fn wake(&self) {
         self.waker.lock().wake();
     }
 
+    /// Returns the counters.
     pub(super) fn stats(&self) -> PcapStats {
         let drop = self.dropped.load(Ordering::Relaxed);
         let written = self.written.load(Ordering::Relaxed);
-        // The kernel's counter is looked at less often than packets are written.
+        // The kernel's counter is read less often than packets are written.
         let rx = self.received.load(Ordering::Relaxed).max(written + drop);
         PcapStats {
             rx,

@@ -1,4 +1,4 @@
-//! The host itself: the node that owns everything a host's probes find.
+//! The node of the host, which owns all nodes that its probes add.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ pub use crate::sys::cpu::Cpu;
 use crate::sys::cpu::{parse_cpuinfo, parse_list};
 use crate::value::{Map, Value};
 
-/// What is known about a host, read once.
+/// Properties of a host, read once.
 ///
 /// ```
 /// use skylib::graph::Metadata;
@@ -22,7 +22,7 @@ use crate::value::{Map, Value};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HostInfo {
-    /// Name of the machine.
+    /// Host name of the machine.
     pub hostname: String,
     /// Kernel release, such as `6.18.0`.
     pub kernel_version: String,
@@ -30,24 +30,24 @@ pub struct HostInfo {
     pub kernel_cmdline: String,
     /// Logical processors.
     pub cpus: Vec<Cpu>,
-    /// Processors that the scheduler leaves alone.
+    /// Processors excluded from scheduling (`isolcpus`).
     pub isolated_cpus: Vec<u32>,
-    /// Instance id that cloud-init has noted.
+    /// Instance id from cloud-init; empty if there is none.
     pub instance_id: String,
     /// Distribution, such as `debian`.
     pub platform: String,
-    /// The distribution's family, such as `debian` for `ubuntu`.
+    /// Family of the distribution, such as `debian` for `ubuntu`.
     pub platform_family: String,
-    /// The distribution's version.
+    /// Version of the distribution.
     pub platform_version: String,
-    /// Hypervisor or container system, such as `kvm`; empty where there is none.
+    /// Virtualization system, such as `kvm`; empty if there is none.
     pub virtualization_system: String,
-    /// `host` or `guest` of that system.
+    /// Role of this machine in the virtualization system: `host` or `guest`.
     pub virtualization_role: String,
 }
 
 impl HostInfo {
-    /// Reads what this machine tells; what cannot be read is empty.
+    /// Returns the properties of this machine; properties that cannot be read are empty.
     #[must_use]
     pub fn read() -> Self {
         let uname = rustix::system::uname();
@@ -58,13 +58,13 @@ impl HostInfo {
         }
     }
 
-    /// Reads what the files below a root folder tell: all but names that only `uname` knows.
+    /// Returns the properties from the files below a root folder, without those from `uname`.
     fn read_files(root: &Path) -> Self {
         let read = |path: &str| fs::read_to_string(root.join(path)).unwrap_or_default();
         let cpuinfo = read("proc/cpuinfo");
         let release = Release::parse(&read("etc/os-release"));
         let version = match release.id.as_str() {
-            // Debian keeps its point release elsewhere.
+            // The os-release file of Debian lacks the point release.
             "debian" => read("etc/debian_version").trim().to_owned(),
             _ => String::new(),
         };
@@ -89,8 +89,8 @@ impl HostInfo {
         }
     }
 
-    /// The metadata of the host's node. `extra` (the configured `agent.metadata`) is put on top
-    /// and wins.
+    /// Returns the metadata of the host's node. The keys of `extra` (`agent.metadata` in the
+    /// configuration) take precedence.
     #[must_use]
     pub fn to_metadata(&self, host_id: &str, extra: &Metadata) -> Metadata {
         let mut metadata = Metadata::from_iter([
@@ -130,7 +130,9 @@ impl HostInfo {
     }
 }
 
-/// COMPAT: every client; what is zero or empty is left out, also the number of processor 0.
+/// Returns the metadata of a processor.
+///
+/// COMPAT: every client; zero and empty values are omitted, including the number of processor 0.
 fn cpu_metadata(cpu: &Cpu) -> Map {
     let numbers = [
         ("CPU", cpu.number),
@@ -158,7 +160,8 @@ fn cpu_metadata(cpu: &Cpu) -> Map {
         .collect()
 }
 
-/// `key=value` becomes a text, a bare word `true`; of equal keys the last wins.
+/// Returns the kernel command line as a map: `key=value` as a text, a single word as `true`. The
+/// last of equal keys wins.
 fn cmdline_metadata(cmdline: &str) -> Map {
     let words = cmdline
         .split_whitespace()
@@ -169,7 +172,7 @@ fn cmdline_metadata(cmdline: &str) -> Map {
     words.collect()
 }
 
-/// What `os-release` tells.
+/// Properties from `os-release`.
 #[derive(Debug, Default)]
 struct Release {
     id: String,
@@ -210,7 +213,7 @@ impl Release {
     }
 }
 
-/// The hypervisor or container system, and our part in it.
+/// Returns the virtualization system and the role of this machine in it.
 fn virtualization(
     cpuinfo: &str,
     read: &dyn Fn(&str) -> String,
@@ -242,7 +245,7 @@ fn virtualization(
     ];
     let vendor = vendors.iter().find(|(vendor, _)| product.contains(vendor));
     if is_guest {
-        // Lean virtual machines have no DMI tables; on Linux they are KVM's as a rule.
+        // Minimal virtual machines have no DMI tables; on Linux they usually run on KVM.
         return Some((vendor.map_or("kvm", |(_, system)| system), "guest"));
     }
     let modules = read("proc/modules");

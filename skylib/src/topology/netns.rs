@@ -1,15 +1,16 @@
-//! Named network namespaces: what `ip netns` shows, as nodes with everything inside.
+//! Named network namespaces, as `ip netns` shows them, as nodes with all their links.
 //!
-//! The probe watches a folder, `/var/run/netns` as a rule. A file appears there a moment before
-//! the namespace is mounted on it, which no folder watch reports; the probe looks again soon, and
-//! whenever the kernel says that mounts have changed. Waiting costs nothing.
+//! The probe watches a folder with inotify, usually `/var/run/netns`. A file appears there shortly
+//! before the namespace is mounted on it, and inotify does not report mounts. Therefore the probe
+//! checks such a file again with exponential backoff, and after each change of the mount table. It
+//! blocks in `poll` otherwise.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,7 +27,7 @@ use crate::sys::eventfd::wait_readable;
 use crate::sys::netns::Netns;
 use crate::sys::timerfd::TimerFd;
 
-/// Watches the namespaces in a folder.
+/// A probe of the network namespaces in a folder.
 #[derive(Debug)]
 pub struct NetnsProbe {
     namespaces: Arc<Namespaces>,
@@ -34,7 +35,8 @@ pub struct NetnsProbe {
 }
 
 impl NetnsProbe {
-    /// Watches `run_path`, which need not exist yet; an empty path watches nothing.
+    /// Returns a probe of the folder `run_path`, which need not exist yet; an empty path disables
+    /// the watch.
     #[must_use]
     pub fn new(namespaces: &Arc<Namespaces>, run_path: impl Into<PathBuf>) -> Self {
         Self {
@@ -49,16 +51,16 @@ impl Probe for NetnsProbe {
         "netns"
     }
 
-    fn run(self: Box<Self>, context: &ProbeContext) -> Result<(), ProbeError> {
+    fn run(&mut self, context: &ProbeContext) -> Result<(), ProbeError> {
         let result = if self.run_path.as_os_str().is_empty() {
             context.running();
-            wait_readable([context.stop().as_fd()]).map(|_| ())
+            wait_readable([context.stop()]).map(|_| ())
         } else {
-            Watcher::new(&self, context).and_then(|mut watcher| watcher.run())
+            Watcher::new(self, context).and_then(|mut watcher| watcher.run())
         };
         self.namespaces.halt();
-        let what = "watching the folder of network namespaces";
-        result.map_err(|source| ProbeError::System { what, source })
+        let action = "cannot watch the folder of network namespaces";
+        result.map_err(|error| ProbeError::system(action, error))
     }
 }
 
@@ -67,13 +69,15 @@ struct Watcher<'a> {
     run_path: &'a Path,
     context: &'a ProbeContext,
     folder: Folder,
-    /// Tells when mounts change; a system that cannot tell is asked again and again.
+    /// Mount table, whose changes `poll` reports; `None` if the system cannot report them, so that
+    /// pending files are checked until they are namespaces.
     mounts: Option<File>,
     timer: TimerFd,
-    /// Files that are no namespace (yet), with the number of times they were looked at.
+    /// Files that are not namespaces (yet), with the number of checks. Disjoint from `known`.
     pending: BTreeMap<OsString, u32>,
-    /// Files that stand for namespaces.
+    /// Files that are registered namespaces.
     known: BTreeSet<OsString>,
+    /// Whether the timer triggers a scan of the folder, and not only of pending files.
     scan: bool,
 }
 
@@ -99,7 +103,7 @@ impl<'a> Watcher<'a> {
             let (mut stopped, mut changed, mut due, mut mounted) = (false, false, false, false);
             let mut fds = vec![
                 (
-                    PollFd::new(self.context.stop(), PollFlags::IN),
+                    PollFd::from_borrowed_fd(self.context.stop(), PollFlags::IN),
                     &mut stopped,
                 ),
                 (
@@ -116,9 +120,9 @@ impl<'a> Watcher<'a> {
                 return Ok(());
             }
             if mounted {
-                // Mounts come in bursts where containers start; one look at the end will do.
+                // Starting containers cause bursts of mounts; one scan at the end is sufficient.
                 self.scan = true;
-                self.timer.once(SETTLE)?;
+                self.timer.once(MOUNT_DELAY)?;
             }
             if changed {
                 self.folder_changed();
@@ -128,7 +132,7 @@ impl<'a> Watcher<'a> {
                 if std::mem::take(&mut self.scan) {
                     self.scan_all();
                 } else {
-                    self.look_again();
+                    self.check_pending();
                 }
             }
         }
@@ -139,7 +143,7 @@ impl<'a> Watcher<'a> {
             Some(names) => {
                 for name in names {
                     self.pending.remove(&name);
-                    self.look(name);
+                    self.check(name);
                 }
             }
             None => self.scan_all(),
@@ -147,7 +151,7 @@ impl<'a> Watcher<'a> {
         self.set_timer();
     }
 
-    /// Looks at every file there is and every one there was.
+    /// Checks every file in the folder, and every known or pending file.
     fn scan_all(&mut self) {
         let watched = self.folder.watch(self.run_path);
         self.report("", watched.err());
@@ -157,20 +161,20 @@ impl<'a> Watcher<'a> {
             names.extend(entries.flatten().map(|entry| entry.file_name()));
         }
         for name in names {
-            self.look(name);
+            self.check(name);
         }
         self.set_timer();
     }
 
-    fn look_again(&mut self) {
+    fn check_pending(&mut self) {
         for name in self.pending.keys().cloned().collect::<Vec<_>>() {
-            self.look(name);
+            self.check(name);
         }
         self.set_timer();
     }
 
-    /// Makes what is shown of a file what it is.
-    fn look(&mut self, name: OsString) {
+    /// Registers or unregisters the namespace of a file according to its current state.
+    fn check(&mut self, name: OsString) {
         let path = self.run_path.join(&name);
         let label = name.to_string_lossy().into_owned();
         let found = Netns::open(&path);
@@ -196,7 +200,7 @@ impl<'a> Watcher<'a> {
                 self.pending.remove(&name);
                 None
             }
-            // Created, and not mounted yet; or an ordinary file that somebody left there.
+            // The namespace is not mounted yet, or this is an ordinary file.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
                 *self.pending.entry(name).or_default() += 1;
                 None
@@ -209,8 +213,10 @@ impl<'a> Watcher<'a> {
         self.report(&label, problem);
     }
 
-    /// Looks again at pending files, soon at first and then less often; in the end only mounts
-    /// bring them back, if the system tells of mounts.
+    /// Sets the time of the next check of pending files, with exponential backoff.
+    ///
+    /// After [`TRIES`] checks, only a change of the mount table triggers another check, if the
+    /// system reports such changes.
     fn set_timer(&self) {
         let tries = self
             .pending
@@ -220,8 +226,8 @@ impl<'a> Watcher<'a> {
         if let Some(tries) = tries.min()
             && !self.scan
         {
-            let wait = FIRST_WAIT * 2_u32.pow(tries.min(TRIES)).min(100);
-            // Only a time that no clock can hold is refused.
+            let wait = INITIAL_BACKOFF * 2_u32.pow(tries.min(TRIES)).min(100);
+            // Fails only for a time out of range.
             let _set = self.timer.once(wait);
         }
     }
@@ -233,12 +239,13 @@ impl<'a> Watcher<'a> {
     }
 }
 
-/// A watch on a folder that may come and go: while it is not there, on the nearest one above it.
+/// An inotify watch on a folder, or on its nearest existing ancestor while it does not exist.
 struct Folder {
     inotify: OwnedFd,
+    /// Descriptor of the current watch.
     watched: Option<i32>,
     /// Whether the watch is on the folder itself.
-    is_there: bool,
+    exists: bool,
 }
 
 impl Folder {
@@ -247,11 +254,11 @@ impl Folder {
         Ok(Self {
             inotify,
             watched: None,
-            is_there: false,
+            exists: false,
         })
     }
 
-    /// Watches the folder, or what is nearest to it.
+    /// Watches the folder, or its nearest existing ancestor.
     fn watch(&mut self, folder: &Path) -> io::Result<()> {
         let flags = WatchFlags::CREATE
             | WatchFlags::DELETE
@@ -272,12 +279,12 @@ impl Folder {
                 Err(error) => return Err(error.into()),
             };
             if let Some(former) = self.watched.replace(watched).filter(|f| *f != watched) {
-                // It may be gone with its folder.
+                // Fails if the watch was removed together with its folder.
                 let _removed = inotify::remove_watch(&self.inotify, former);
             }
-            self.is_there = path == folder;
-            // It may have come between the two looks.
-            if self.is_there || !folder.exists() {
+            self.exists = path == folder;
+            // The folder may have been created between the two calls.
+            if self.exists || !folder.exists() {
                 return Ok(());
             }
             return self.watch(folder);
@@ -285,28 +292,28 @@ impl Folder {
         Ok(())
     }
 
-    /// Names of files that came or went; `None` where only a look at everything will tell.
+    /// Returns the names of created and deleted files; `None` if a scan of the folder is necessary.
     fn changes(&mut self) -> Option<BTreeSet<OsString>> {
         let mut buffer = [MaybeUninit::uninit(); 4096];
         let mut reader = inotify::Reader::new(&self.inotify, &mut buffer);
         let mut names = BTreeSet::new();
-        let mut is_whole = self.is_there;
+        let mut is_complete = self.exists;
         while let Ok(event) = reader.next() {
             let current = Some(event.wd()) == self.watched;
             let lost = ReadFlags::QUEUE_OVERFLOW
                 | ReadFlags::DELETE_SELF
                 | ReadFlags::MOVE_SELF
                 | ReadFlags::UNMOUNT;
-            is_whole &= !event.events().intersects(lost);
+            is_complete &= !event.events().intersects(lost);
             if let Some(name) = event.file_name().filter(|_| current) {
                 names.insert(OsString::from_vec(name.to_bytes().to_owned()));
             }
         }
-        is_whole.then_some(names)
+        is_complete.then_some(names)
     }
 }
 
-/// Waits for one of several things and notes which.
+/// Waits until at least one descriptor is ready, and sets the flags of the ready descriptors.
 fn wait(fds: &mut [(PollFd<'_>, &mut bool)]) -> io::Result<()> {
     let mut polled: Vec<PollFd<'_>> = fds.iter().map(|(fd, _)| fd.clone()).collect();
     loop {
@@ -322,11 +329,11 @@ fn wait(fds: &mut [(PollFd<'_>, &mut bool)]) -> io::Result<()> {
     Ok(())
 }
 
-/// First pause before a file is looked at again; doubles with each look, up to a second.
-const FIRST_WAIT: Duration = Duration::from_millis(10);
+/// Time before the second check of a file; doubles with each check, up to one second.
+const INITIAL_BACKOFF: Duration = Duration::from_millis(10);
 
-/// Looks after which a file waits for the next mount.
+/// Number of checks after which a file waits for the next change of the mount table.
 const TRIES: u32 = 10;
 
-/// How long mounts are left to settle.
-const SETTLE: Duration = Duration::from_millis(50);
+/// Time from a change of the mount table to the scan.
+const MOUNT_DELAY: Duration = Duration::from_millis(50);

@@ -1,56 +1,137 @@
-//! Probes: how they are started, stopped and asked how they are.
+//! `Probe` and `ProbeSet`: the interface of probes, and their threads.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
-use crate::graph::{Graph, GraphWriter, NodeId, Origin};
-use crate::sys::eventfd::EventFd;
-use crate::time::Timestamp;
+use crate::graph::{Graph, GraphError, GraphWriter, Metadata, Node, NodeId, Origin};
+use crate::sys::eventfd::{EventFd, wait_readable};
+use crate::sys::timerfd::TimerFd;
+use crate::time::{Clock as _, SystemClock, Timestamp};
 
-/// Something that watches a part of the host and keeps the graph true to it.
+/// A watcher of a part of the host that updates the graph.
+///
+/// ```
+/// use std::sync::{Arc, Mutex};
+/// use std::time::Duration;
+///
+/// use skylib::graph::{Graph, MetadataOp};
+/// use skylib::topology::{Probe, ProbeContext, ProbeError, ProbeSet, ProbeTarget};
+///
+/// struct LoadProbe(ProbeTarget);
+///
+/// impl Probe for LoadProbe {
+///     fn name(&self) -> &'static str {
+///         "load"
+///     }
+///
+///     fn run(&mut self, context: &ProbeContext) -> Result<(), ProbeError> {
+///         loop {
+///             let load = std::fs::read_to_string("/proc/loadavg")
+///                 .map_err(|error| ProbeError::system("cannot read /proc/loadavg", error))?;
+///             let op = MetadataOp::set("Load", load.trim_end());
+///             self.0.update(|graph, now| graph.patch_node(&self.0.root, &[op], now));
+///             context.running();
+///             if context.wait(Duration::from_secs(5)) {
+///                 return Ok(());
+///             }
+///         }
+///     }
+/// }
+///
+/// let graph = Arc::new(Mutex::new(Graph::new()));
+/// let target = ProbeTarget::for_host(graph.clone(), "edge-01")?;
+/// let mut probes = ProbeSet::new();
+/// probes.start(LoadProbe(target))?;
+/// # while graph.lock().unwrap().nodes().all(|node| node.metadata.get("Load").is_none()) {
+/// #     std::thread::yield_now();
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Probe: Send {
-    /// The name it goes by in the configuration and in `/api/status`.
+    /// Returns the name of the probe in the configuration and in `/api/status`.
     fn name(&self) -> &'static str;
 
-    /// Watches until it is told to stop ([`ProbeContext::stop`]); it has a thread of its own.
+    /// Runs on a separate thread until the probe has to stop ([`ProbeContext::wait`],
+    /// [`ProbeContext::stop`]).
     ///
     /// # Errors
-    /// When it can do nothing at all; what it can go on without it tells with
-    /// [`ProbeContext::problem`].
-    fn run(self: Box<Self>, context: &ProbeContext) -> Result<(), ProbeError>;
+    /// [`ProbeError`] if the probe cannot work at all. Partial failures are reported by
+    /// [`ProbeContext::problem`] instead.
+    fn run(&mut self, context: &ProbeContext) -> Result<(), ProbeError>;
 }
 
-/// Why a probe cannot work.
+/// Reason why a probe cannot work.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProbeError {
-    /// The system refused something.
-    #[error("{what}")]
+    /// A system call failed.
+    #[error("{action}")]
     System {
-        /// What was tried.
-        what: &'static str,
-        /// What the system said.
+        /// Failed action, such as `cannot read /proc/loadavg`.
+        action: &'static str,
+        /// Error of the system.
         #[source]
         source: io::Error,
     },
+    /// Any other failure, with its description.
+    #[error("{0}")]
+    Failed(String),
 }
 
-/// Where probes put what they find.
+impl ProbeError {
+    /// Returns the error of a failed system call; `action` names it, such as
+    /// `cannot read /proc/loadavg`.
+    #[must_use]
+    pub const fn system(action: &'static str, source: io::Error) -> Self {
+        Self::System { action, source }
+    }
+}
+
+/// The graph that probes update, and the node of their host.
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct ProbeTarget {
-    /// The graph.
+    /// Graph to update.
     pub graph: Arc<dyn GraphWriter>,
     /// Owner of the elements that probes add: `agent.<host id>`.
     pub origin: Origin,
-    /// The host's own node, which must be in the graph.
+    /// Node of the host, which must be in the graph.
     pub root: NodeId,
 }
 
 impl ProbeTarget {
-    /// Returns a target; see the fields.
+    /// Adds the node of a host to a graph, and returns a target with this node as its root.
+    ///
+    /// ```
+    /// use std::sync::{Arc, Mutex};
+    /// use skylib::graph::Graph;
+    /// use skylib::topology::ProbeTarget;
+    /// let graph = Arc::new(Mutex::new(Graph::new()));
+    /// let target = ProbeTarget::for_host(graph.clone(), "edge-01")?;
+    /// assert_eq!(target.origin.to_string(), "agent.edge-01");
+    /// assert!(graph.lock().expect("no thread panics").node(&target.root).is_some());
+    /// # Ok::<(), skylib::graph::GraphError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`GraphError`] if the graph does not accept the node.
+    pub fn for_host(graph: Arc<dyn GraphWriter>, host: &str) -> Result<Self, GraphError> {
+        let target = Self::new(graph, Origin::new("agent", host), NodeId::random());
+        let metadata = Metadata::from_iter([("Name", host), ("Type", "host")]);
+        let added = target.update(|graph, now| {
+            let node = Node::new(target.root.clone(), metadata, now);
+            graph.add_node(node.with_origin(target.origin.clone()))
+        });
+        added.transpose()?;
+        Ok(target)
+    }
+
+    /// Returns a target whose root is already in the graph.
     pub fn new(graph: Arc<dyn GraphWriter>, origin: Origin, root: NodeId) -> Self {
         Self {
             graph,
@@ -59,7 +140,8 @@ impl ProbeTarget {
         }
     }
 
-    /// One graph transaction with a result; `None` where the owner of the graph did not run it.
+    /// Runs one transaction on the graph, and returns its result; `None` if the owner of the graph
+    /// did not run it.
     pub fn update<T>(&self, work: impl FnOnce(&mut Graph, Timestamp) -> T) -> Option<T> {
         let mut work = Some(work);
         let mut result = None;
@@ -72,6 +154,14 @@ impl ProbeTarget {
     }
 }
 
+/// A graph without an engine: transactions run under the lock, at the time of the system clock.
+impl GraphWriter for Mutex<Graph> {
+    fn update(&self, work: &mut dyn FnMut(&mut Graph, Timestamp)) {
+        let mut graph = self.lock().unwrap_or_else(PoisonError::into_inner);
+        work(&mut graph, SystemClock.now());
+    }
+}
+
 impl fmt::Debug for ProbeTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ProbeTarget")
@@ -81,7 +171,7 @@ impl fmt::Debug for ProbeTarget {
     }
 }
 
-/// What a running probe is given: when to stop, and where to tell how it is.
+/// The connection of a running probe to its [`ProbeSet`]: the stop signal and the status.
 #[derive(Clone, Debug)]
 pub struct ProbeContext {
     stop: Arc<EventFd>,
@@ -91,6 +181,7 @@ pub struct ProbeContext {
 #[derive(Debug, Default)]
 struct Report {
     state: ProbeState,
+    /// Current problems by the part of the probe's work that they concern.
     problems: BTreeMap<String, String>,
 }
 
@@ -102,19 +193,31 @@ impl ProbeContext {
         })
     }
 
-    /// Raised when the probe has to end, within a second.
+    /// Returns a descriptor that becomes readable when the probe has to stop, for `poll`.
+    ///
+    /// The probe must then end within a second.
     #[must_use]
-    pub fn stop(&self) -> &EventFd {
+    pub fn stop(&self) -> BorrowedFd<'_> {
+        self.stop.as_fd()
+    }
+
+    /// Returns the stop signal itself.
+    pub(super) fn stop_event(&self) -> &EventFd {
         &self.stop
     }
 
-    /// Tells that the probe has begun and shows what there is.
+    /// Waits for a time, and returns whether the probe has to stop, which ends the wait.
+    #[must_use]
+    pub fn wait(&self, timeout: Duration) -> bool {
+        wait_for_stop(&self.stop, timeout)
+    }
+
+    /// Reports that the initial state is in the graph.
     pub fn running(&self) {
         self.set_state(ProbeState::Running);
     }
 
-    /// Tells what is wrong with a part of the probe's work (one namespace, one daemon), or that
-    /// nothing is any more.
+    /// Sets the problem of a part of the probe's work (a namespace, a daemon); `None` removes it.
     pub fn problem(&self, part: &str, text: Option<String>) {
         let problems = &mut self
             .report
@@ -149,17 +252,17 @@ impl ProbeContext {
     }
 }
 
-/// How far a probe is. Complete by definition: these four are on the wire.
+/// State of a probe. Complete by definition: `/api/status` shows these four.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ProbeState {
-    /// It shows nothing yet.
+    /// The initial state is not in the graph yet.
     #[default]
     Starting,
-    /// It shows what there is.
+    /// The probe follows changes.
     Running,
-    /// It has been told to stop.
+    /// The probe has been signaled to stop.
     Stopping,
-    /// It has ended.
+    /// The thread of the probe has ended.
     Stopped,
 }
 
@@ -174,48 +277,65 @@ impl fmt::Display for ProbeState {
     }
 }
 
-/// How a probe is.
+/// Status of a probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ProbeStatus {
-    /// Its name.
+    /// Name of the probe.
     pub name: &'static str,
-    /// How far it is.
+    /// State of the probe.
     pub state: ProbeState,
-    /// What it cannot do and why, with the remedy where there is one.
+    /// First current problem, with a remedy if one is known, and the number of further problems;
+    /// `None` without problems.
     pub error: Option<String>,
 }
 
-/// The probes of one host, each on its thread. Dropping it stops them.
+/// The probes of one host, each on its own thread; stopped on drop.
+///
+/// ```
+/// use skylib::topology::{Probe, ProbeContext, ProbeError, ProbeSet, ProbeState};
+/// # struct Idle;
+/// # impl Probe for Idle {
+/// #     fn name(&self) -> &'static str { "idle" }
+/// #     fn run(&mut self, _: &ProbeContext) -> Result<(), ProbeError> { Ok(()) }
+/// # }
+/// let mut probes = ProbeSet::new();
+/// probes.start(Idle)?;
+/// probes.stop();
+/// assert_eq!(probes.status()[0].state, ProbeState::Stopped);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug, Default)]
 pub struct ProbeSet {
-    probes: Vec<Running>,
+    probes: Vec<StartedProbe>,
 }
 
 #[derive(Debug)]
-struct Running {
+struct StartedProbe {
     name: &'static str,
     context: ProbeContext,
+    /// `None` after the thread has been joined.
     thread: Option<JoinHandle<()>>,
 }
 
 impl ProbeSet {
-    /// No probe.
+    /// Returns an empty set.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Starts a probe on a thread of its own; how it fares is in [`ProbeSet::status`].
+    /// Starts a probe on a separate thread; its result is shown in [`ProbeSet::status`].
     ///
     /// # Errors
-    /// When the process can have no more threads or descriptors.
-    pub fn start(&mut self, probe: impl Probe + 'static) -> io::Result<()> {
+    /// The error of the system if it has no more threads or file descriptors.
+    pub fn start(&mut self, mut probe: impl Probe + 'static) -> io::Result<()> {
         let name = probe.name();
         let context = ProbeContext::new()?;
         let inside = context.clone();
         let run = move || {
-            let _ending = Ending(&inside);
-            if let Err(error) = Box::new(probe).run(&inside) {
+            let _guard = ReportEnd(&inside);
+            if let Err(error) = probe.run(&inside) {
                 let cause = std::error::Error::source(&error);
                 let cause = cause.map(|c| format!(": {c}")).unwrap_or_default();
                 inside.problem("", Some(format!("{error}{cause}")));
@@ -224,7 +344,7 @@ impl ProbeSet {
         let thread = thread::Builder::new()
             .name(format!("probe-{name}"))
             .spawn(run)?;
-        self.probes.push(Running {
+        self.probes.push(StartedProbe {
             name,
             context,
             thread: Some(thread),
@@ -232,7 +352,7 @@ impl ProbeSet {
         Ok(())
     }
 
-    /// Tells all probes to stop, then waits for each.
+    /// Signals all probes to stop, then waits for each.
     pub fn stop(&mut self) {
         for probe in &self.probes {
             if probe.thread.is_some() {
@@ -242,13 +362,13 @@ impl ProbeSet {
         }
         for probe in &mut self.probes {
             if let Some(thread) = probe.thread.take() {
-                // A panic has been reported by the thread itself.
+                // `ReportEnd` has reported a panic.
                 let _ended = thread.join();
             }
         }
     }
 
-    /// How each probe is, in the order they were started.
+    /// Returns the status of each probe, in the order of their start.
     #[must_use]
     pub fn status(&self) -> Vec<ProbeStatus> {
         self.probes
@@ -264,10 +384,20 @@ impl Drop for ProbeSet {
     }
 }
 
-/// Tells that a probe has ended, however it did.
-struct Ending<'a>(&'a ProbeContext);
+/// Waits for a time, and returns whether `stop` was raised, which ends the wait.
+pub(super) fn wait_for_stop(stop: &EventFd, timeout: Duration) -> bool {
+    let waited = TimerFd::new().and_then(|timer| {
+        timer.once(timeout)?;
+        wait_readable([stop.as_fd(), timer.as_fd()])
+    });
+    // Without a timer there is no pause, and a loop without a pause would occupy a processor.
+    waited.map_or(true, |[stopped, _]| stopped)
+}
 
-impl Drop for Ending<'_> {
+/// Reports on drop that a probe has ended, whether it returned or panicked.
+struct ReportEnd<'a>(&'a ProbeContext);
+
+impl Drop for ReportEnd<'_> {
     fn drop(&mut self) {
         if thread::panicking() {
             self.0.problem("", Some("the probe panicked".to_owned()));
@@ -278,10 +408,7 @@ impl Drop for Ending<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::AsFd;
-
     use super::*;
-    use crate::sys::eventfd::wait_readable;
 
     struct Idle;
 
@@ -290,15 +417,13 @@ mod tests {
             "idle"
         }
 
-        fn run(self: Box<Self>, context: &ProbeContext) -> Result<(), ProbeError> {
+        fn run(&mut self, context: &ProbeContext) -> Result<(), ProbeError> {
             context.problem("a", Some("no a".to_owned()));
             context.problem("b", Some("no b".to_owned()));
             context.problem("c", Some("no c".to_owned()));
             context.problem("c", None);
             context.running();
-            let what = "waiting";
-            wait_readable([context.stop().as_fd()])
-                .map_err(|source| ProbeError::System { what, source })?;
+            while !context.wait(Duration::from_secs(60)) {}
             Ok(())
         }
     }
@@ -310,12 +435,9 @@ mod tests {
             "broken"
         }
 
-        fn run(self: Box<Self>, _: &ProbeContext) -> Result<(), ProbeError> {
+        fn run(&mut self, _: &ProbeContext) -> Result<(), ProbeError> {
             let source = io::Error::other("no luck");
-            Err(ProbeError::System {
-                what: "opening it",
-                source,
-            })
+            Err(ProbeError::system("cannot open it", source))
         }
     }
 
@@ -326,7 +448,7 @@ mod tests {
             "panicking"
         }
 
-        fn run(self: Box<Self>, _: &ProbeContext) -> Result<(), ProbeError> {
+        fn run(&mut self, _: &ProbeContext) -> Result<(), ProbeError> {
             std::panic::resume_unwind(Box::new("on purpose"))
         }
     }
@@ -348,7 +470,7 @@ mod tests {
         set.start(Idle).unwrap();
         set.start(Panicking).unwrap();
         let broken = wait_for(&set, 0, ProbeState::Stopped);
-        assert_eq!(broken.error.as_deref(), Some("opening it: no luck"));
+        assert_eq!(broken.error.as_deref(), Some("cannot open it: no luck"));
         let panicked = wait_for(&set, 2, ProbeState::Stopped);
         assert_eq!(panicked.error.as_deref(), Some("the probe panicked"));
         let idle = wait_for(&set, 1, ProbeState::Running);

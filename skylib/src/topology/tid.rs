@@ -1,7 +1,7 @@
-//! TIDs: ids that stay the same when an agent starts anew, unlike node ids.
+//! TIDs: identifiers of nodes that survive a restart of the agent, unlike node ids.
 //!
-//! A TID follows from names: of a host from its name, of everything else from the TID of its owner.
-//! Flows and captures refer to nodes by them.
+//! The TID of a host is derived from its name, any other TID from the TID of the node's owner. Flows
+//! and captures refer to nodes by their TIDs.
 //!
 //! | Node | TID is the UUID version 5 (OID namespace) of |
 //! |---|---|
@@ -16,10 +16,11 @@ use crate::id::Id;
 use crate::time::Timestamp;
 use crate::value::{Text, Value};
 
-/// Gives every node of one origin its TID, inside the transaction that brings what it follows from.
+/// A processor that sets the TID of every node of one origin, in the transaction that provides the
+/// properties it is derived from.
 ///
-/// Once set, a TID stays when the node is renamed (COMPAT: captures refer to it); it is made anew
-/// when the node gets an owner, and taken away when it loses its owner.
+/// A TID does not change when the node is renamed (COMPAT: captures refer to it). It is derived
+/// again when the node gets an owner, and removed when the node loses its owner.
 ///
 /// ```
 /// use skylib::graph::{Graph, Metadata, Node, NodeId, Origin, Processor};
@@ -42,11 +43,12 @@ use crate::value::{Text, Value};
 #[derive(Debug)]
 pub struct TidProcessor {
     origin: Text,
+    /// TID of the host's node; `None` until it is set.
     host_tid: Option<Text>,
 }
 
 impl TidProcessor {
-    /// For the nodes of one origin, such as `agent.edge-01`.
+    /// Returns a processor for the nodes of one origin, such as `agent.edge-01`.
     #[must_use]
     pub fn new(origin: impl Into<Text>) -> Self {
         Self {
@@ -55,7 +57,7 @@ impl TidProcessor {
         }
     }
 
-    /// Sets the TID of a node that has none, as far as what it follows from is there.
+    /// Sets the TID of a node that has none, if the properties it is derived from exist.
     fn complete(&mut self, graph: &mut Graph, id: &NodeId, now: Timestamp) {
         let Some(node) = graph.node(id) else { return };
         if node.origin != self.origin || text(node, "TID").is_some() {
@@ -72,8 +74,8 @@ impl TidProcessor {
         if text(node, "Type") == Some("host") {
             self.host_tid = Some(tid.clone());
         }
-        // The node is there, we have just seen it; its new revision comes back as an event and
-        // completes those it owns.
+        // Cannot fail, because the node exists. The event of its new revision completes the nodes
+        // that it owns.
         let _changed = graph.patch_node(id, &[MetadataOp::set("TID", tid)], now);
     }
 
@@ -90,7 +92,7 @@ impl TidProcessor {
         }
     }
 
-    /// An ownership edge is there: its child's TID follows from it, whatever it was.
+    /// Derives the TID of the child of a new ownership edge again.
     fn owned(&mut self, graph: &mut Graph, edge: &Edge, now: Timestamp) {
         let Some(child) = graph.node(&edge.child).filter(|n| n.origin == self.origin) else {
             return;

@@ -1,4 +1,4 @@
-//! Counts what a thread allocates, to hold hot paths to "nothing per packet".
+//! Counts the allocations of a thread, to check that hot paths allocate nothing per packet.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -8,7 +8,7 @@ thread_local! {
     static LIVE: Cell<i64> = const { Cell::new(0) };
 }
 
-/// How many times `work` allocates on this thread.
+/// Returns the number of allocations of `work` on this thread.
 pub(crate) fn count<R>(work: impl FnOnce() -> R) -> (R, u64) {
     let before = COUNT.get();
     let result = work();
@@ -31,19 +31,19 @@ struct Counting;
     unsafe_code,
     reason = "the allocator's interface is unsafe; only tests use this one"
 )]
-// SAFETY: every call goes to the system's allocator as it came.
+// SAFETY: every call is forwarded unchanged to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // A thread that ends may allocate after its counter is gone.
+        // A thread that ends may allocate after its counter is dropped.
         let _ = COUNT.try_with(|count| count.set(count.get() + 1));
         add_live(layout.size(), 1);
-        // SAFETY: the caller keeps the promises `System` asks for.
+        // SAFETY: the caller fulfills the contract of `System`.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         add_live(layout.size(), -1);
-        // SAFETY: the caller keeps the promises `System` asks for.
+        // SAFETY: the caller fulfills the contract of `System`.
         unsafe { System.dealloc(pointer, layout) }
     }
 
@@ -51,7 +51,7 @@ unsafe impl GlobalAlloc for Counting {
         let _ = COUNT.try_with(|count| count.set(count.get() + 1));
         add_live(new_size, 1);
         add_live(layout.size(), -1);
-        // SAFETY: the caller keeps the promises `System` asks for.
+        // SAFETY: the caller fulfills the contract of `System`.
         unsafe { System.realloc(pointer, layout, new_size) }
     }
 }

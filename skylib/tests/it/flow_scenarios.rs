@@ -5,9 +5,10 @@
 use std::time::Duration;
 
 use prost::Message;
+use skylib::decode::IcmpType;
 use skylib::flow::{
     FinishType, Flow, FlowField, FlowLayer, FlowMetric, FlowQuery, FlowSet, FlowTable,
-    FlowTableOptions, IcmpLayer, IcmpType, MergeOptions,
+    FlowTableOptions, IcmpLayer, MergeOptions,
 };
 use skylib::packet::{LinkType, PacketBatch, PacketHeader};
 use skylib::time::Timestamp;

@@ -54,7 +54,7 @@ impl Packets {
     }
 }
 
-/// TCP segments of as many connections, one packet each.
+/// Returns TCP segments of `count` connections, one packet each.
 fn connections(count: u32) -> Packets {
     let mut packets = Packets {
         buffer: Vec::new(),
@@ -107,7 +107,7 @@ fn packets_of_known_flows_allocate_nothing() {
 
 /// Returns packets with payload for the options: DNS queries, TCP in order, and datagrams of two
 /// fragments.
-fn looked_into() -> Packets {
+fn inspected() -> Packets {
     let mut packets = Packets {
         buffer: Vec::new(),
         headers: Vec::new(),
@@ -138,8 +138,8 @@ fn looked_into() -> Packets {
 }
 
 #[test]
-fn packets_that_are_looked_into_allocate_nothing_once_memory_is_there() {
-    let packets = looked_into();
+fn inspected_packets_allocate_nothing_in_a_warm_table() {
+    let packets = inspected();
     let options = FlowTableOptions::default()
         .with_ip_defrag(true)
         .with_reassemble_tcp(true)
@@ -168,7 +168,7 @@ fn flows_in_a_table_that_was_full_before_allocate_nothing() {
 }
 
 #[test]
-fn a_new_table_allocates_by_the_chunk() {
+fn a_new_table_allocates_in_chunks() {
     let packets = connections(20_000);
     let mut table = FlowTable::new(FlowTableOptions::default());
     let ((), allocations) = allocations::count(|| table.process(&packets.batch()));

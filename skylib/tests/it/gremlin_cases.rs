@@ -486,5 +486,5 @@ fn texts(list: &Json) -> Vec<String> {
         .collect()
 }
 
-/// Later than everything in the histories.
+/// Time later than everything in the histories.
 const NOW: Timestamp = Timestamp::from_ms(1_800_000_000_000);

@@ -1,4 +1,4 @@
-//! Questions about the past, in slices of time: revisions multiply, steps by id do not.
+//! Queries of time slices of the history: walks multiply revisions, steps by id do not.
 
 use skylib::flow::{FlowQuery, FlowQueryError, FlowSet, FlowSource};
 use skylib::graph::history::{History, HistoryLimits, MemoryHistory};
@@ -17,7 +17,7 @@ impl FlowSource for NoFlows {
     }
 }
 
-/// Nodes `a` (3 revisions) and `b` (2), the edge `ab` between them (2), deleted at 60 s.
+/// Returns nodes `a` (3 revisions) and `b` (2) and the edge `ab` between them (2), deleted at 60 s.
 fn past() -> (Graph, MemoryHistory) {
     let at = |seconds: i64| Timestamp::from_ms(BASE + seconds * 1000);
     let set = |value: i64| [MetadataOp::set("K", value)];
@@ -48,7 +48,7 @@ fn past() -> (Graph, MemoryHistory) {
 const BASE: i64 = 1_700_000_000_000;
 
 #[test]
-fn a_question_about_the_past_has_limits_too() {
+fn queries_of_the_history_are_limited() {
     let (graph, history) = past();
     let view = GraphView::open(&graph);
     let now = Timestamp::from_ms(BASE + 100_000);
@@ -108,7 +108,7 @@ fn walks_multiply_revisions_and_steps_by_id_do_not() {
             _ => value.to_string(),
         }
     };
-    // All of it: from 0 s to 60 s.
+    // The whole history, from 0 s to 60 s.
     for (query, expected) in [
         ("G.At(1700000060, 60)", "a1 b1 a2 a3 b2 / ab1 ab2"),
         ("G.At(1700000060, 60).V().Dedup()", "a1 b1"),
@@ -139,7 +139,7 @@ fn walks_multiply_revisions_and_steps_by_id_do_not() {
             "G.At(1700000060, 60).V('a').ShortestPathTo(Metadata('K', 2)).Dedup()",
             "a1 b2",
         ),
-        // A part of it, a point, the present.
+        // A part of the history, a point in time, the present.
         ("G.At(1700000035, 5).V()", "b1 a3 b2"),
         ("G.At(1700000025).V()", "a3 b1"),
         ("G.At(1700000025).V('a').Out()", "b1"),
@@ -148,7 +148,7 @@ fn walks_multiply_revisions_and_steps_by_id_do_not() {
         ("G.At(NOW).V()", "a3 b2"),
         ("G.V()", "a3 b2"),
         ("G.At(1700000060, 60).At(1700000025).V()", "a3 b1"),
-        // What remembers belongs to the graph before.
+        // Steps that remember elements belong to the graph before them.
         (
             "G.V().As('x').G.At(1700000025).V().Select('x')",
             "Key x not registered. Need to be registered using 'As' step",
@@ -157,7 +157,7 @@ fn walks_multiply_revisions_and_steps_by_id_do_not() {
             "G.At(1700000025).V().SubGraph().At(1700000025)",
             "Backend does not support history",
         ),
-        // Metrics lie inside the slice, or are those of the instant.
+        // Metrics are those inside the slice, or those at the point in time.
         ("G.At(1700000060, 60).V('a').Metrics().Count()", "1"),
         ("G.At(1700000020, 20).V('a').Metrics().Count()", "0"),
         ("G.At(1700000025).V('a').Metrics().Count()", "1"),

@@ -252,7 +252,7 @@ fn tree(text: &mut &str, mut path: ModulePath, found: &mut BTreeSet<ModulePath>)
     found.insert(path);
 }
 
-/// Whether a name is that of a module, by its case.
+/// Returns whether a name is that of a module, by its case.
 fn is_module_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_lowercase())
 }
@@ -333,6 +333,29 @@ fn every_module_of_the_layer_table_exists() {
             assert!(exists, "no module `{module}` in the crate");
         }
     }
+}
+
+#[test]
+fn the_umbrella_error_covers_every_public_error_type() {
+    let sources = Source::all();
+    let umbrella = sources.iter().find(|source| source.module == ["error"]);
+    let umbrella = &umbrella.unwrap().text;
+    let mut missing = Vec::new();
+    for source in &sources {
+        for line in source.text.lines() {
+            let name = ["pub enum ", "pub struct "]
+                .iter()
+                .find_map(|start| line.strip_prefix(start))
+                .and_then(|rest| rest.split(|c: char| !c.is_alphanumeric()).next());
+            if let Some(name) = name.filter(|name| name.ends_with("Error"))
+                && !umbrella.contains(&format!("::{name})"))
+                && name != "Error"
+            {
+                missing.push(name);
+            }
+        }
+    }
+    assert!(missing.is_empty(), "`skylib::Error` lacks {missing:?}");
 }
 
 #[test]

@@ -1,12 +1,12 @@
-//! Integration tests of the library, one binary.
+//! Integration tests of the library in one binary.
 //!
-//! `gremlin_cases` and `flow_cases` run the recorded cases of the originals, of `tests/data` or of
-//! the file that the variable `GREMLIN_CASES` or `FLOW_CASES` names.
+//! `gremlin_cases` and `flow_cases` run recorded cases of the original: those in `tests/data`, or
+//! in the file that the environment variable `GREMLIN_CASES` or `FLOW_CASES` names.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod allocations;
-// Filters are compiled by libpcap.
+// libpcap compiles the filters.
 #[cfg(feature = "pcap")]
 mod flow_cases;
 mod flow_scenarios;

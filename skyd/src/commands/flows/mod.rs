@@ -1,4 +1,4 @@
-//! `skyd flows`: the flows of a capture file, printed or asked.
+//! The subcommand `skyd flows`: prints the flows of a capture file or runs a query on them.
 
 mod output;
 mod progress;
@@ -25,36 +25,35 @@ use skylib::time::{Clock, SystemClock};
 use self::output::FlowPrinter;
 use self::progress::Progress;
 
-/// What `skyd flows` takes.
+/// Arguments of `skyd flows`.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct FlowsArgs {
-    /// Capture file (pcap or pcapng, also compressed by gzip, LZ4 or zstd), `-` for the standard
-    /// input.
+    /// Capture file (pcap or pcapng, also compressed with gzip, LZ4 or zstd), `-` for standard input.
     file: PathBuf,
 
-    /// Answer a Gremlin query about all flows of the file, as `POST /api/topology` would, instead
-    /// of printing them.
+    /// Run a Gremlin query on all flows of the file and print its result, as `POST /api/topology`
+    /// returns it, instead of the flows.
     #[arg(long, value_name = "GREMLIN")]
     query: Option<String>,
 
-    /// How flows are printed: as one array, one object a line, or columns.
+    /// Output format of flows: one JSON array, one JSON object per line, or CSV.
     #[arg(long, value_name = "FORMAT", default_value = "json")]
     format: Format,
 
-    /// Only packets that pass this filter, in the language of tcpdump.
+    /// BPF filter of the packets to process, in the syntax of tcpdump.
     #[arg(long, value_name = "TEXT")]
     bpf: Option<String>,
 
-    /// Whether MAC addresses tell flows apart always (L2) or only where there is no IP (L3).
+    /// Whether MAC addresses always distinguish flows (L2) or only those without an IP layer (L3).
     #[arg(long, value_name = "L2|L3", default_value = "L2", value_parser = layer_key)]
     layer_key: LayerKeyMode,
 
-    /// Keep so many packets of each flow (0 to 10), for the query step `RawPackets`.
+    /// Packets to store with each flow (0 to 10), for the query step `RawPackets`.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = value_parser!(u32).range(..=10))]
     raw_packets: u32,
 
-    /// Add the contents of these layers to their flows: DNS, DHCPv4, VRRP, or all.
+    /// Add the content of these layers to flows: DNS, DHCPv4, VRRP, or all.
     #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = extra_layers)]
     extra_layer: Vec<ExtraLayers>,
 
@@ -66,19 +65,19 @@ pub(crate) struct FlowsArgs {
     #[arg(long)]
     extra_rtt_metric: bool,
 
-    /// Join IPv4 fragments to datagrams.
+    /// Reassemble IPv4 fragments.
     #[arg(long)]
     ip_defrag: bool,
 
-    /// Add to TCP flows what of their streams came late or is missing.
+    /// Reassemble TCP streams and add the counts of late and missing data to TCP flows.
     #[arg(long)]
     reassemble_tcp: bool,
 
-    /// Most memory for flows in the table; of more, the least recently used leave early.
+    /// Memory for flows in the table; at the limit, the least recently used flows are printed early.
     #[arg(long, value_name = "BYTES", default_value_t = 2 << 30)]
     max_bytes: usize,
 
-    /// Reproduce the values of the original exactly, including its known defects.
+    /// Reproduce the values of Skydive, including those that are corrected by default.
     #[arg(long)]
     recorded: bool,
 
@@ -86,11 +85,12 @@ pub(crate) struct FlowsArgs {
     #[arg(long, value_name = "PARTS", default_value = "")]
     key_ignore: KeyIgnore,
 
-    /// Threads to work with, all told; each has an equal share of --max-bytes.
+    /// Total number of threads; each gets an equal share of --max-bytes.
     #[arg(long, value_name = "N", default_value = "1")]
     threads: NonZeroU8,
 }
 
+/// Output format of flows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
     Json,
@@ -116,7 +116,7 @@ pub(crate) fn run(args: &FlowsArgs) -> ExitCode {
     }
     match outcome {
         Ok(()) => {}
-        // Whoever read the flows has had enough.
+        // The reader of the output has closed it, as `head` does.
         Err(error) if is_broken_pipe(&error) => {}
         Err(error) => {
             writeln!(stderr, "skyd: {error:#}").ok();
@@ -129,14 +129,14 @@ pub(crate) fn run(args: &FlowsArgs) -> ExitCode {
     code
 }
 
-/// What is said on standard error at the end.
+/// Messages for standard error at the end.
 #[derive(Debug, Default)]
 struct Report {
     warnings: Vec<String>,
     summary: String,
 }
 
-/// Reads the file and writes to `out` what is asked for.
+/// Reads the file and writes flows or the result of the query to `out`.
 fn work(args: &FlowsArgs, out: &mut (dyn Write + Send), report: &mut Report) -> anyhow::Result<()> {
     refuse_contradictions(args)?;
     let query = args.query.as_deref().map(Query::parse).transpose()?;
@@ -180,7 +180,7 @@ fn work(args: &FlowsArgs, out: &mut (dyn Write + Send), report: &mut Report) -> 
         });
         let (stats, end) = match outcome {
             Ok(stats) => (stats, Ok(())),
-            Err(error) => (error.stats, Err(error)),
+            Err(error) => (*error.stats(), Err(error)),
         };
         progress.clear();
         (printer.finish().map_err(Into::into), stats, end)
@@ -196,20 +196,21 @@ fn work(args: &FlowsArgs, out: &mut (dyn Write + Send), report: &mut Report) -> 
     if stats.evicted > 0 {
         let (flows, bytes) = (stats.evicted, args.max_bytes);
         report.warnings.push(format!(
-            "{flows} flows left early: more would take over {bytes} bytes"
+            "{flows} flows were printed early because the flow table reached {bytes} bytes (--max-bytes)"
         ));
     }
     end.map_err(anyhow::Error::from).and(outcome)
 }
 
-/// Options that contradict each other.
+/// Rejects options that contradict each other.
 fn refuse_contradictions(args: &FlowsArgs) -> anyhow::Result<()> {
     if args.query.is_some() && args.format != Format::Json {
-        bail!("an answer to --query is JSON: no other --format goes with it");
+        bail!("--format cannot be used with --query: the result of a query is JSON");
     }
     Ok(())
 }
 
+/// Opens the capture file or standard input.
 fn open(path: &Path) -> anyhow::Result<PcapFile> {
     Ok(if path == Path::new("-") {
         PcapFile::stdin()?
@@ -218,11 +219,12 @@ fn open(path: &Path) -> anyhow::Result<PcapFile> {
     })
 }
 
+/// Runs a query and writes its result.
 fn answer(query: &Query, flows: &ReplayedFlows, out: &mut dyn Write) -> anyhow::Result<()> {
-    // A file has no nodes.
+    // A capture file has flows only: the graph is empty.
     let graph = Graph::new();
     let view = GraphView::open(&graph);
-    // Nobody else waits: the query may take what the machine has.
+    // The process serves nothing else, so the query may use all memory.
     let limits = Limits::default()
         .with_max_elements(usize::MAX)
         .with_max_bytes(usize::MAX);
@@ -236,27 +238,26 @@ fn answer(query: &Query, flows: &ReplayedFlows, out: &mut dyn Write) -> anyhow::
     Ok(out.flush()?)
 }
 
-/// A time in its largest unit, such as 28 h.
+/// Returns a time in its largest unit, such as 28 h.
 fn rough_time(ms: u64) -> String {
     let units = [
-        (86_400_000 * 3, 86_400_000, "days"),
+        (3 * 86_400_000, 86_400_000, "days"),
         (3_600_000, 3_600_000, "h"),
+        (60_000, 60_000, "min"),
+        (1_000, 1_000, "s"),
     ];
-    let units = units
-        .into_iter()
-        .chain([(60_000, 60_000, "min"), (1_000, 1_000, "s")]);
-    let unit = units.into_iter().find(|(from, _, _)| ms >= *from);
+    let unit = units.iter().find(|(from, _, _)| ms >= *from);
     unit.map_or_else(
         || format!("{ms} ms"),
         |(_, unit, name)| format!("{} {name}", ms / unit),
     )
 }
 
-/// The last line: what came out and what was left out.
+/// Returns the last line: counts of flows and packets, and of omissions.
 fn summary(stats: &FlowTableStats, filtered: u64) -> String {
     let (flows, packets, peak) = (stats.created, stats.packets, peak_rss_bytes());
     let mut line = format!("flows {flows} packets {packets} peak_rss_bytes {peak}");
-    // Packets decoded in part count for the flows of that part.
+    // Partly decoded packets still count for the flow of the decoded part.
     let stopped = &stats.stopped;
     let left_out = [
         ("filtered", filtered),
@@ -284,7 +285,7 @@ fn summary(stats: &FlowTableStats, filtered: u64) -> String {
     line
 }
 
-/// The most memory this process has had, in bytes; 0 where the system does not tell.
+/// Returns the peak resident memory of the process in bytes; 0 if the kernel does not report it.
 fn peak_rss_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -292,14 +293,17 @@ fn peak_rss_bytes() -> u64 {
     kib.unwrap_or(0) * 1024
 }
 
+/// Parses `--layer-key`.
 fn layer_key(text: &str) -> Result<LayerKeyMode, &'static str> {
-    LayerKeyMode::parse(text).ok_or("L2 or L3")
+    LayerKeyMode::parse(text).ok_or("expected L2 or L3")
 }
 
+/// Parses a name of `--extra-layer`.
 fn extra_layers(name: &str) -> Result<ExtraLayers, &'static str> {
-    ExtraLayers::parse(name).ok_or("DNS, DHCPv4, VRRP or all")
+    ExtraLayers::parse(name).ok_or("expected DNS, DHCPv4, VRRP or all")
 }
 
+/// Returns whether an error is that the reader of the output has closed it.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let cause = error
         .chain()

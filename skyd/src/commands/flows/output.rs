@@ -1,4 +1,4 @@
-//! Flows as they leave the table, printed.
+//! Printer of flows in the formats of `skyd flows`.
 
 use std::io::{self, BufWriter, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,24 +7,26 @@ use skylib::flow::{CsvColumns, CsvWriter, Flow, FlowSink};
 
 use super::Format;
 
-/// Prints each flow it gets; after an error of the output, none.
+/// Sink that prints each flow. After an error of the output, it discards further flows.
 pub(super) struct FlowPrinter<'a> {
-    form: Form<BufWriter<&'a mut (dyn Write + Send)>>,
+    writer: FormatWriter<BufWriter<&'a mut (dyn Write + Send)>>,
     first: bool,
     error: Option<io::Error>,
-    /// Tells whoever feeds this that it is of no use any more.
+    /// Set at the first error, so that the reader of the file stops.
     failed: &'a AtomicBool,
 }
 
-enum Form<W: Write> {
+/// Writer of one format.
+enum FormatWriter<W: Write> {
     Json(W),
     Ndjson(W),
     Csv(CsvWriter<W>),
-    /// The column names could not be written.
+    /// No output: the header of the columns could not be written.
     Nothing,
 }
 
 impl<'a> FlowPrinter<'a> {
+    /// Creates a printer.
     pub(super) fn new(
         out: &'a mut (dyn Write + Send),
         format: Format,
@@ -32,52 +34,56 @@ impl<'a> FlowPrinter<'a> {
         failed: &'a AtomicBool,
     ) -> Self {
         let out = BufWriter::with_capacity(BUFFER, out);
-        let (form, error) = match format {
-            Format::Json => (Form::Json(out), None),
-            Format::Ndjson => (Form::Ndjson(out), None),
+        let (writer, error) = match format {
+            Format::Json => (FormatWriter::Json(out), None),
+            Format::Ndjson => (FormatWriter::Ndjson(out), None),
             Format::Csv => match CsvWriter::new(out, columns) {
-                Ok(csv) => (Form::Csv(csv), None),
-                Err(error) => (Form::Nothing, Some(error)),
+                Ok(csv) => (FormatWriter::Csv(csv), None),
+                Err(error) => (FormatWriter::Nothing, Some(error)),
             },
         };
         failed.store(error.is_some(), Ordering::Relaxed);
         Self {
-            form,
+            writer,
             first: true,
             error,
             failed,
         }
     }
 
-    /// Writes what is left.
+    /// Writes the end of the output and flushes it.
+    ///
+    /// # Errors
+    /// The first error of the output.
     pub(super) fn finish(mut self) -> io::Result<()> {
         if let Some(error) = self.error {
             return Err(error);
         }
-        match &mut self.form {
-            Form::Json(out) => {
+        match &mut self.writer {
+            FormatWriter::Json(out) => {
                 out.write_all(if self.first { b"[]\n" } else { b"\n]\n" })?;
                 out.flush()
             }
-            Form::Ndjson(out) => out.flush(),
-            Form::Csv(csv) => csv.flush(),
-            Form::Nothing => Ok(()),
+            FormatWriter::Ndjson(out) => out.flush(),
+            FormatWriter::Csv(csv) => csv.flush(),
+            FormatWriter::Nothing => Ok(()),
         }
     }
 
+    /// Writes one flow.
     fn print(&mut self, flow: &Flow) -> io::Result<()> {
         let first = std::mem::replace(&mut self.first, false);
-        match &mut self.form {
-            Form::Json(out) => {
+        match &mut self.writer {
+            FormatWriter::Json(out) => {
                 out.write_all(if first { b"[\n" } else { b",\n" })?;
                 Ok(serde_json::to_writer(out, flow)?)
             }
-            Form::Ndjson(out) => {
+            FormatWriter::Ndjson(out) => {
                 serde_json::to_writer(&mut *out, flow)?;
                 out.write_all(b"\n")
             }
-            Form::Csv(csv) => csv.write(flow),
-            Form::Nothing => Ok(()),
+            FormatWriter::Csv(csv) => csv.write(flow),
+            FormatWriter::Nothing => Ok(()),
         }
     }
 }
@@ -94,4 +100,5 @@ impl FlowSink for FlowPrinter<'_> {
     }
 }
 
+/// Size of the output buffer.
 const BUFFER: usize = 256 << 10;

@@ -1,15 +1,16 @@
-//! How far reading has come, as a bar on a terminal.
+//! Progress bar while a file is read.
 
 use indicatif::{ProgressBar, ProgressStyle};
 use skylib::capture::FileProgress;
 
-/// A bar on standard error; nothing where that is no terminal.
+/// Progress bar on standard error; invisible if that is no terminal.
 pub(super) struct Progress {
     file: FileProgress,
     bar: ProgressBar,
 }
 
 impl Progress {
+    /// Creates a bar for a file.
     pub(super) fn new(file: FileProgress) -> Self {
         let (bar, template) = match file.total_bytes() {
             Some(total) => (
@@ -21,19 +22,19 @@ impl Progress {
                 "{binary_bytes}, {binary_bytes_per_sec}",
             ),
         };
-        // A template that were wrong leaves the usual look.
+        // An invalid template leaves the default style.
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
         Self { file, bar }
     }
 
-    /// Draws, some times a second at most.
+    /// Updates the bar; indicatif limits how often it is drawn.
     pub(super) fn show(&self) {
         self.bar.set_position(self.file.read_bytes());
     }
 
-    /// Leaves nothing behind.
+    /// Removes the bar.
     pub(super) fn clear(&self) {
         self.bar.finish_and_clear();
     }

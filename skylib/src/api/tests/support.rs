@@ -1,11 +1,11 @@
-//! What tests of every kind of resource do.
+//! Support for the tests of every resource kind.
 
 use super::super::{Defaults, ExpressionChecker, Resource};
 
-/// Knows one bad word in each language.
-pub(in crate::api) struct Words;
+/// A checker that rejects one word in each language.
+pub(in crate::api) struct WordChecker;
 
-impl ExpressionChecker for Words {
+impl ExpressionChecker for WordChecker {
     fn check_gremlin(&self, query: &str) -> Result<(), String> {
         if query == "nonsense" {
             Err("expected `G`".to_owned())
@@ -23,18 +23,19 @@ impl ExpressionChecker for Words {
     }
 }
 
-/// Why a text is refused.
+/// Returns the error text of a body that must be refused.
 pub(in crate::api) fn refusal<R: Resource>(json: &str) -> String {
     match R::read(json, &Defaults::default()) {
-        Ok(resource) => resource.validate(&Words).unwrap_err().to_string(),
+        Ok(resource) => resource.validate(&WordChecker).unwrap_err().to_string(),
         Err(error) => error.to_string(),
     }
 }
 
-/// How a text that is taken is shown; what is shown is taken again as the same.
+/// Returns the serialized form of a body that must be accepted, and checks that it parses to the
+/// same resource.
 pub(in crate::api) fn accepts<R: Resource + PartialEq>(json: &str) -> String {
     let resource = R::read(json, &Defaults::default()).unwrap();
-    resource.validate(&Words).unwrap();
+    resource.validate(&WordChecker).unwrap();
     let shown = serde_json::to_string(&resource).unwrap();
     assert!(
         R::read(&shown, &Defaults::default()).unwrap() == resource,

@@ -6,20 +6,39 @@ use std::fmt;
 use crate::capture::CaptureError;
 use crate::flow::FlowTableStats;
 
-/// Failure of a replay's packet source. Displays as its [`CaptureError`].
+/// Failure of a replay's packet source. Displays like its [`CaptureError`].
 #[derive(Debug)]
-#[non_exhaustive]
 pub struct ReplayError {
-    /// Counters of the flow tables up to the failure.
-    pub stats: FlowTableStats,
-    /// Error of the source.
-    pub error: CaptureError,
+    /// Boxed, because a `Result` is as large as its larger variant.
+    stats: Box<FlowTableStats>,
+    error: CaptureError,
 }
 
 impl ReplayError {
-    /// Creates an error from the counters so far and the error of the source.
-    pub(super) const fn new(stats: FlowTableStats, error: CaptureError) -> Self {
-        Self { stats, error }
+    /// Creates an error from the counters up to the failure and the error of the source.
+    pub(super) fn new(stats: FlowTableStats, error: CaptureError) -> Self {
+        Self {
+            stats: Box::new(stats),
+            error,
+        }
+    }
+
+    /// Returns the counters of the flow tables up to the failure.
+    #[must_use]
+    pub const fn stats(&self) -> &FlowTableStats {
+        &self.stats
+    }
+
+    /// Returns the error of the source.
+    #[must_use]
+    pub const fn error(&self) -> &CaptureError {
+        &self.error
+    }
+
+    /// Returns the counters of the flow tables up to the failure, and the error of the source.
+    #[must_use]
+    pub fn into_parts(self) -> (FlowTableStats, CaptureError) {
+        (*self.stats, self.error)
     }
 }
 

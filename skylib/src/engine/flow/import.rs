@@ -89,12 +89,15 @@ impl Importer {
         let (stats, truncated) =
             match replay.run_while(&mut source, &mut sink, || !is_interrupted()) {
                 Ok(stats) => (stats, None),
-                Err(failure) => match failure.error {
-                    CaptureError::File {
-                        source: error @ PcapFileError::ShortRecord { .. },
-                        ..
-                    } => (failure.stats, Some(Chain(&error).to_string())),
-                    error => return Err(error),
+                Err(failure) => match failure.into_parts() {
+                    (
+                        stats,
+                        CaptureError::File {
+                            source: error @ PcapFileError::ShortRecord { .. },
+                            ..
+                        },
+                    ) => (stats, Some(Chain(&error).to_string())),
+                    (_, error) => return Err(error),
                 },
             };
         Ok(ImportSummary {

@@ -5,9 +5,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use super::collection::Collection;
-use crate::api::{
-    GraphResource, JsonPatch, PatchError, ResourceError, ValidationError, read_element,
-};
+use crate::api::{GraphResource, JsonPatch, PatchError, ResourceError, ValidationError};
 use crate::engine::graph::SharedGraph;
 use crate::graph::{Graph, GraphAccess, GraphError, Metadata};
 use crate::time::{Clock, Timestamp};
@@ -108,7 +106,7 @@ impl<E: GraphResource> Collection for GraphElements<E> {
 
     /// Ignores the time to live: elements do not expire.
     fn create(&self, json: &str, _ttl: Option<&str>) -> Result<Arc<E>, ResourceError> {
-        let mut element: E = read_element(json, self.clock.now())?;
+        let mut element = E::read(json, self.clock.now())?;
         if element.origin().is_empty() {
             element.set_origin(&format!("api.{}", self.host));
         }
@@ -117,7 +115,7 @@ impl<E: GraphResource> Collection for GraphElements<E> {
         let added = self.graph.update_persistent(None, add)?;
         if let Err(reason) = self.graph.flush() {
             self.undo(&added);
-            return Err(ResourceError::Unkept(reason));
+            return Err(ResourceError::NotStored(reason));
         }
         Ok(added)
     }
@@ -148,7 +146,7 @@ impl<E: GraphResource> Collection for GraphElements<E> {
     /// change is made but may be lost in a restart.
     fn patch(&self, id: &str, patch: &str) -> Result<Option<Arc<E>>, PatchError> {
         let mut element = self.get(id).ok_or(PatchError::NotFound)?;
-        let patch = JsonPatch::parse(patch).map_err(PatchError::Incorrect)?;
+        let patch = patch.parse::<JsonPatch>().map_err(PatchError::Incorrect)?;
         // Optimistic concurrency: patches outside the lock, starts over if the element has changed.
         loop {
             let patched = Self::patched(&element, &patch)?;
@@ -169,7 +167,7 @@ impl<E: GraphResource> Collection for GraphElements<E> {
             };
             match self.graph.update_as(None, change)? {
                 PatchOutcome::Done(element) => {
-                    let stored = self.graph.flush().map_err(ResourceError::Unkept);
+                    let stored = self.graph.flush().map_err(ResourceError::NotStored);
                     stored.map_err(PatchError::Updating)?;
                     return Ok(element);
                 }
@@ -183,7 +181,7 @@ impl<E: GraphResource> Collection for GraphElements<E> {
         let delete = |graph: &mut Graph, now: Timestamp| E::delete(graph, id, now);
         match self.graph.update_as(None, delete) {
             Ok(()) => {
-                self.graph.flush().map_err(ResourceError::Unkept)?;
+                self.graph.flush().map_err(ResourceError::NotStored)?;
                 Ok(true)
             }
             Err(GraphError::NodeNotFound | GraphError::EdgeNotFound) => Ok(false),

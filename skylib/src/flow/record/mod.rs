@@ -27,6 +27,7 @@ use super::metric::{FlowMetric, IpMetric};
 use super::protobuf::{wire_enum, wire_message};
 use super::setters::setters;
 use super::tcp_metric::TcpMetric;
+use crate::decode::IcmpType;
 use crate::value::Text;
 
 /// Record of the traffic between two ends, A and B, seen at one capture point.
@@ -298,6 +299,27 @@ fn no_text(text: &Text) -> bool {
     text.is_empty()
 }
 
+/// Implements protobuf by number and JSON by name for an enum; `$wrong` is the error for an unknown
+/// name.
+macro_rules! record_enum {
+    ($name:ident, $wrong:literal) => {
+        wire_enum!($name);
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.name())
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let name = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+                Self::from_name(&name).ok_or_else(|| serde::de::Error::custom($wrong))
+            }
+        }
+    };
+}
+
 macro_rules! named_enum {
     (
         $(#[$meta:meta])*
@@ -309,7 +331,7 @@ macro_rules! named_enum {
         #[non_exhaustive]
         pub enum $name { $($(#[$doc])* $variant = $number,)* }
 
-        wire_enum!($name);
+        record_enum!($name, $wrong);
 
         impl $name {
             /// Returns the variant with a number of the protobuf schema.
@@ -328,19 +350,6 @@ macro_rules! named_enum {
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $text,)* }
-            }
-        }
-
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str(self.name())
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let name = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-                Self::from_name(&name).ok_or_else(|| serde::de::Error::custom($wrong))
             }
         }
     };
@@ -369,38 +378,7 @@ named_enum! {
     }
 }
 
-named_enum! {
-    /// Kind of ICMP message; request and reply have the same kind, so both directions are one flow.
-    IcmpType, "ICMPType invalid" {
-        /// Any other message.
-        #[default]
-        Unknown = 0 "UNKNOWN",
-        /// Destination unreachable.
-        DestinationUnreachable = 1 "DESTINATION_UNREACHABLE",
-        /// Echo request and reply.
-        Echo = 2 "ECHO",
-        /// Neighbor solicitation and advertisement.
-        Neighbor = 3 "NEIGHBOR",
-        /// Address mask request and reply.
-        AddressMask = 4 "ADDRESS_MASK",
-        /// Information request and reply.
-        Info = 5 "INFO",
-        /// Parameter problem.
-        ParameterProblem = 6 "PARAMETER_PROBLEM",
-        /// Redirect.
-        Redirect = 7 "REDIRECT",
-        /// Router solicitation and advertisement.
-        Router = 8 "ROUTER",
-        /// Source quench.
-        SourceQuench = 9 "SOURCE_QUENCH",
-        /// Time exceeded.
-        TimeExceeded = 10 "TIME_EXCEEDED",
-        /// Timestamp request and reply.
-        Timestamp = 11 "TIMESTAMP",
-        /// Packet too big.
-        PacketTooBig = 12 "PACKET_TOO_BIG",
-    }
-}
+record_enum!(IcmpType, "ICMPType invalid");
 
 /// How a flow ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

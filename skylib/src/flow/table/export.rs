@@ -18,14 +18,12 @@ use super::entry::{
     Counters, Entry, HAS_ICMP, HAS_LINK, HAS_NETWORK, HAS_OTHER_NETWORK, OtherNetwork,
 };
 use super::layer_paths::PathInfo;
-use crate::decode::IpAddress;
+use crate::decode::{IcmpType, IpAddress};
 use crate::filter::{Fields, Predicate};
 use crate::flow::field::{FlowField, FlowFields, IntField, PlainInt, TextField};
 use crate::flow::flow_ids::hex;
 use crate::flow::metric::FlowMetric;
-use crate::flow::record::{
-    FinishType, Flow, FlowLayer, FlowProtocol, IcmpLayer, IcmpType, TransportLayer,
-};
+use crate::flow::record::{FinishType, Flow, FlowLayer, FlowProtocol, IcmpLayer, TransportLayer};
 use crate::value::Text;
 
 impl FlowTable {

@@ -1,4 +1,4 @@
-//! `SppCtl`: the table of processes, and what can be asked of them.
+//! `SppCtl`: the table of processes and the operations of SPP's REST API.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,22 +18,23 @@ use super::secondary::Secondary;
 use super::{FlowTap, PcapSpec, Ports, SppError};
 use crate::time::Clock;
 
-/// The table of processes by id; one call for each thing SPP's REST API can ask.
+/// The table of processes by id, with a method for each operation of SPP's REST API.
 ///
-/// Calls may wait: for files to be written, or for a process elsewhere. None waits for ever, and
-/// none that only looks at instances of this library waits at all.
+/// Calls may block, with timeouts, until files are written or a connected process answers. Calls that
+/// only read the state of instances of this library do not block.
 pub struct SppCtl {
     ports: Ports,
     clock: Arc<dyn Clock>,
     tap: Option<Arc<dyn FlowTap>>,
-    /// Folder below which launched instances write; none is no virtual primary.
+    /// Folder below which launched instances write; `None` disables the virtual primary.
     launch_root: Option<PathBuf>,
-    /// The virtual primary's counters when they were cleared.
+    /// Counters of the virtual primary when they were last cleared.
     cleared: Mutex<Option<PrimaryStatus>>,
-    /// In the order in which they came.
+    /// In insertion order. Ids are unique.
     processes: RwLock<Vec<Process>>,
 }
 
+/// A process in the table.
 #[derive(Clone)]
 enum Process {
     Pcap(Arc<PcapProcess>),
@@ -58,7 +59,7 @@ impl Process {
 }
 
 impl SppCtl {
-    /// A table without processes.
+    /// Creates an empty table.
     #[must_use]
     pub fn new(ports: Ports, clock: Arc<dyn Clock>) -> Self {
         Self {
@@ -71,35 +72,37 @@ impl SppCtl {
         }
     }
 
-    /// With a place for the flows of instances that have them.
+    /// Sets the consumer of the packets of instances that enable `flows`.
     #[must_use]
     pub fn with_tap(mut self, tap: Arc<dyn FlowTap>) -> Self {
         self.tap = Some(tap);
         self
     }
 
-    /// With a virtual primary, which starts instances for clients; their files go below a folder.
+    /// Enables the virtual primary, through which clients launch instances that write below a folder.
     #[must_use]
     pub fn with_launch_root(mut self, folder: impl Into<PathBuf>) -> Self {
         self.launch_root = Some(folder.into());
         self
     }
 
-    /// Adds an instance, which is idle.
+    /// Adds an idle instance.
     ///
     /// # Errors
-    /// When its settings make no sense, or another process has its id.
+    /// Returns an error if the settings are invalid or another process uses the id.
     pub fn add(&self, spec: PcapSpec) -> Result<(), SppError> {
         let process = PcapProcess::new(spec, &self.ports, Arc::clone(&self.clock))?;
         let process = process.with_tap(self.tap.clone());
         self.insert(Process::Pcap(Arc::new(process)))
     }
 
+    /// Adds a connected process.
     pub(super) fn add_secondary(&self, process: Secondary) -> Result<(), SppError> {
         self.sweep();
         self.insert(Process::Secondary(Arc::new(process)))
     }
 
+    /// Adds a process unless its id is in use.
     fn insert(&self, process: Process) -> Result<(), SppError> {
         let mut processes = self.processes.write();
         let id = process.id();
@@ -110,7 +113,7 @@ impl SppCtl {
         Ok(())
     }
 
-    /// The instances of this library.
+    /// Returns the instances of this library.
     #[must_use]
     pub fn instances(&self) -> Vec<Arc<PcapProcess>> {
         let processes = self.processes.read();
@@ -121,7 +124,7 @@ impl SppCtl {
         processes.iter().filter_map(instance).collect()
     }
 
-    /// All processes, the virtual primary first; those that are gone are left out from now on.
+    /// Returns all processes, the virtual primary first. Removes processes that have disconnected.
     #[must_use]
     pub fn processes(&self) -> Vec<ProcessEntry> {
         self.sweep();
@@ -137,10 +140,11 @@ impl SppCtl {
         primary.into_iter().chain(others).collect()
     }
 
-    /// How a process is, as JSON. The id is text of the form `-?[0-9]+`.
+    /// Returns the status of a process as JSON. The id is text of the form `-?[0-9]+`.
     ///
     /// # Errors
-    /// [`SppError::NoProcess`], or that a process elsewhere does not answer.
+    /// Returns [`SppError::NoProcess`] if there is no such process, and [`SppError::NoAnswer`] if a
+    /// connected process does not answer.
     pub fn pcap(&self, id: &str) -> Result<Box<RawValue>, SppError> {
         match self.find(id)? {
             Process::Pcap(process) => Ok(as_json(&process.status())),
@@ -155,17 +159,17 @@ impl SppCtl {
         }
     }
 
-    /// Starts or stops a capture, as the body of the request says.
+    /// Starts or stops a capture, according to the body of the request.
     ///
     /// # Errors
-    /// [`SppError::NoProcess`] first of all, then what is wrong with the body, then why it cannot
-    /// be done.
+    /// Returns, in this order of precedence, [`SppError::NoProcess`], an error of the body, or the
+    /// error of the action.
     pub fn capture(&self, id: &str, body: &[u8]) -> Result<(), SppError> {
         let process = self.find(id)?;
         let action = Action::parse(body)?;
         match (process, action) {
             (Process::Pcap(process), Action::Start) => process.start(),
-            (Process::Pcap(process), Action::Stop) => process.stop(STOP_PATIENCE),
+            (Process::Pcap(process), Action::Stop) => process.stop(STOP_TIMEOUT),
             (Process::Secondary(process), Action::Start) => {
                 self.command(&process, "start").map(drop)
             }
@@ -173,69 +177,69 @@ impl SppCtl {
         }
     }
 
-    /// Ends a process: it is gone from the table at once, and its files are completed.
+    /// Removes a process from the table, ends it, and completes its files.
     ///
     /// # Errors
-    /// [`SppError::NoProcess`].
+    /// Returns [`SppError::NoProcess`] if there is no such process.
     pub fn delete(&self, id: &str) -> Result<(), SppError> {
         let process = self.find(id)?;
         if !self.remove(&process) {
-            return Err(SppError::NoProcess(normal(id)));
+            return Err(SppError::NoProcess(normalized(id)));
         }
         match process {
             Process::Pcap(process) => {
-                if process.exit(EXIT_PATIENCE).is_err() {
-                    tracing::warn!(id, "what it captured is still being written");
+                if process.exit(EXIT_TIMEOUT).is_err() {
+                    tracing::warn!(id, "deleted instance is still writing its files");
                 }
             }
             Process::Secondary(process) => {
                 if let Err(error) = process.command("exit") {
-                    tracing::warn!(id, %error, "it may go on");
+                    tracing::warn!(id, %error, "cannot confirm the exit of a deleted SPP process");
                 }
             }
         }
         Ok(())
     }
 
-    /// Which processors each process uses.
+    /// Returns the processors that each process uses.
     #[must_use]
     pub fn cpu_usage(&self) -> Vec<CpuUsage> {
         let processes = self.processes.read().clone();
-        // All at once: one that keeps silent must not hold up the others.
+        // In parallel: a process that does not answer must not delay the others.
         thread::scope(|scope| {
-            let asked: Vec<_> = processes
+            let queries: Vec<_> = processes
                 .iter()
                 .map(|process| match process {
                     Process::Pcap(process) => Ok(usage_of(process)),
-                    Process::Secondary(process) => Err(scope.spawn(|| self.ask_usage(process))),
+                    Process::Secondary(process) => Err(scope.spawn(|| self.query_usage(process))),
                 })
                 .collect();
-            asked
+            queries
                 .into_iter()
                 .filter_map(|usage| match usage {
                     Ok(usage) => Some(usage),
-                    Err(asked) => asked.join().ok().flatten(),
+                    Err(query) => query.join().ok().flatten(),
                 })
                 .collect()
         })
     }
 
-    /// Which processors there are; empty when the system does not tell.
+    /// Returns the processors of this machine; empty if the kernel does not report them.
     #[must_use]
     pub fn cpu_layout(&self) -> Vec<SocketLayout> {
         cpu::layout(Path::new("/sys/devices/system/cpu"))
     }
 
-    /// What is said of processes of other kinds, which there are none of.
+    /// Returns the error for processes of other kinds, of which there are none.
     #[must_use]
     pub fn no_process(&self, id: &str) -> SppError {
-        SppError::NoProcess(normal(id))
+        SppError::NoProcess(normalized(id))
     }
 
-    /// Whether there is a primary.
+    /// Checks that the virtual primary is enabled.
     ///
     /// # Errors
-    /// [`SppError::NoPrimary`] where there is none.
+    /// Returns [`SppError::NoPrimary`] if it is disabled.
     pub fn primary(&self) -> Result<(), SppError> {
         self.launch_root
             .as_ref()
@@ -243,10 +247,10 @@ impl SppCtl {
             .ok_or(SppError::NoPrimary)
     }
 
-    /// How the virtual primary is.
+    /// Returns the status of the virtual primary.
     ///
     /// # Errors
-    /// [`SppError::NoPrimary`] where there is none.
+    /// Returns [`SppError::NoPrimary`] if it is disabled.
     pub fn primary_status(&self) -> Result<PrimaryStatus, SppError> {
         self.primary()?;
         let status = self.kernel_counters();
@@ -256,10 +260,10 @@ impl SppCtl {
         })
     }
 
-    /// Lets the virtual primary's counters begin at 0; those of the kernel stay.
+    /// Resets the counters of the virtual primary. Those of the kernel do not change.
     ///
     /// # Errors
-    /// [`SppError::NoPrimary`] where there is none.
+    /// Returns [`SppError::NoPrimary`] if it is disabled.
     pub fn clear_primary(&self) -> Result<(), SppError> {
         self.primary()?;
         *self.cleared.lock() = Some(self.kernel_counters());
@@ -270,10 +274,11 @@ impl SppCtl {
         PrimaryStatus::read(&self.ports, Path::new("/sys/class/net"))
     }
 
-    /// Starts an instance, as the body of the request says.
+    /// Adds an instance, according to the body of the request.
     ///
     /// # Errors
-    /// What the body lacks, then [`SppError::NoPrimary`], then what is wrong with it.
+    /// Returns, in this order of precedence, the error of a missing key, [`SppError::NoPrimary`], or
+    /// the error of an invalid value.
     pub fn launch(&self, body: &[u8]) -> Result<(), SppError> {
         let launch = Launch::parse(body)?;
         let root = self.launch_root.as_ref().ok_or(SppError::NoPrimary)?;
@@ -281,18 +286,18 @@ impl SppCtl {
         let instances = self.instances();
         let others = instances.iter().map(|instance| instance.spec().rings());
         let bytes = others.sum::<u64>() + spec.rings();
-        if bytes > MOST_RINGS {
-            let (bytes, most) = (bytes >> 20, MOST_RINGS >> 20);
+        if bytes > MAX_RING_BYTES {
+            let (bytes, most) = (bytes >> 20, MAX_RING_BYTES >> 20);
             return Err(SppError::Spec(format!(
-                "the rings of all writers would take {bytes} MiB, {most} MiB are allowed to launch"
+                "the rings of all writers would use {bytes} MiB, {most} MiB are allowed to launch"
             )));
         }
         self.add(spec)
     }
 
-    /// Ends all captures of this library for good, all at once; tells whether everything was
-    /// written in time.
-    pub fn stop(&self, patience: Duration) -> bool {
+    /// Stops all instances of this library permanently, in parallel. Returns whether all files were
+    /// written within `timeout`.
+    pub fn stop(&self, timeout: Duration) -> bool {
         let instances = self.instances();
         for instance in &instances {
             instance.request_stop();
@@ -300,14 +305,15 @@ impl SppCtl {
         thread::scope(|scope| {
             let ended: Vec<_> = instances
                 .iter()
-                .map(|instance| scope.spawn(move || instance.exit(patience).is_ok()))
+                .map(|instance| scope.spawn(move || instance.exit(timeout).is_ok()))
                 .collect();
             ended.into_iter().all(|ended| ended.join().unwrap_or(false))
         })
     }
 
+    /// Returns the process with an id.
     fn find(&self, id: &str) -> Result<Process, SppError> {
-        let id = normal(id);
+        let id = normalized(id);
         let number: Option<u8> = id.parse().ok();
         let processes = self.processes.read();
         let found = processes
@@ -316,7 +322,7 @@ impl SppCtl {
         found.cloned().ok_or(SppError::NoProcess(id))
     }
 
-    /// Whether it was there.
+    /// Removes a process; returns whether it was in the table.
     fn remove(&self, process: &Process) -> bool {
         let mut processes = self.processes.write();
         let before = processes.len();
@@ -324,7 +330,7 @@ impl SppCtl {
         processes.len() < before
     }
 
-    /// A process that does not answer is gone: it will connect again.
+    /// Sends a command to a connected process. One that does not answer is removed; it connects again.
     fn command(&self, process: &Arc<Secondary>, command: &str) -> Result<Reply, SppError> {
         match process.command(command) {
             Ok(reply) => match reply.refusal() {
@@ -338,7 +344,8 @@ impl SppCtl {
         }
     }
 
-    fn ask_usage(&self, process: &Arc<Secondary>) -> Option<CpuUsage> {
+    /// Returns the processors of a connected process; `None` if it does not answer.
+    fn query_usage(&self, process: &Arc<Secondary>) -> Option<CpuUsage> {
         let info = self.command(process, "status").ok()?.info?;
         let cores: Cores = serde_json::from_str(info.get()).ok()?;
         let lcores = cores.core.iter().map(|core| core.core);
@@ -350,7 +357,7 @@ impl SppCtl {
         })
     }
 
-    /// Leaves out processes whose connection has ended.
+    /// Removes processes whose connection has ended.
     fn sweep(&self) {
         let processes = self.processes.read().clone();
         for process in processes {
@@ -358,12 +365,13 @@ impl SppCtl {
                 && !secondary.is_alive()
                 && self.remove(&process)
             {
-                tracing::info!(id = secondary.id, "a process of SPP has gone");
+                tracing::info!(id = secondary.id, "SPP process disconnected");
             }
         }
     }
 }
 
+/// Returns the processors of an instance.
 fn usage_of(process: &PcapProcess) -> CpuUsage {
     let spec = process.spec();
     CpuUsage {
@@ -374,8 +382,8 @@ fn usage_of(process: &PcapProcess) -> CpuUsage {
     }
 }
 
-/// An id as a number would be written: `001` is `1`.
-fn normal(id: &str) -> String {
+/// Returns an id in the canonical form of its number: `001` becomes `1`.
+fn normalized(id: &str) -> String {
     let (sign, digits) = match id.strip_prefix('-') {
         Some(digits) => ("-", digits),
         None => ("", id),
@@ -387,50 +395,51 @@ fn normal(id: &str) -> String {
 }
 
 fn as_json(value: &impl Serialize) -> Box<RawValue> {
-    // Text keys and plain values always are JSON.
+    // Cannot fail: all keys are texts.
     to_raw_value(value).unwrap_or_default()
 }
 
-/// One process in the list of all.
+/// Entry of the process list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ProcessEntry {
     /// `pcap` or `primary`.
     #[serde(rename = "type")]
     pub kind: &'static str,
-    /// Its id, which the primary has not.
+    /// Id of the process; `None` for the primary.
     #[serde(rename = "client-id", skip_serializing_if = "Option::is_none")]
     pub client_id: Option<u8>,
 }
 
-/// Which processors a process uses.
+/// Processors that a process uses.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct CpuUsage {
-    /// `pcap`.
+    /// Type of the process: `pcap`.
     #[serde(rename = "proc-type")]
     pub proc_type: &'static str,
-    /// Its id.
+    /// Id of the process.
     #[serde(rename = "client-id")]
     pub client_id: u8,
-    /// The first of them.
+    /// First processor, which SPP calls the master.
     #[serde(rename = "master-lcore")]
     pub master_lcore: u32,
-    /// All of them.
+    /// All processors, the master first.
     pub lcores: Vec<u32>,
 }
 
+/// Type name of capture processes.
 const PCAP: &str = "pcap";
 
-/// Bytes of the rings of all instances beyond which none is launched: the kernel cannot swap them
-/// out. Each id may have a writer.
-const MOST_RINGS: u64 = 1 << 30;
+/// Limit of the total ring size in bytes for launching an instance; rings cannot be swapped out. It
+/// allows a writer for each id.
+const MAX_RING_BYTES: u64 = 1 << 30;
 
-/// How long a stop may write, before it is told that it has not ended yet.
-const STOP_PATIENCE: Duration = Duration::from_secs(10);
+/// Longest wait of a stop request for the files to be written.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a process that is deleted may, before the answer.
-const EXIT_PATIENCE: Duration = Duration::from_secs(5);
+/// Longest wait of a delete request for the files to be written.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests;

@@ -35,7 +35,7 @@ fn ids_are_numbers_however_they_are_written() {
 }
 
 #[test]
-fn processes_are_listed_in_their_order_and_an_id_is_there_once() {
+fn processes_are_listed_in_order_and_ids_are_unique() {
     let ctl = ctl();
     for id in [9, 2] {
         ctl.add(spec(id)).unwrap();
@@ -74,7 +74,7 @@ fn an_idle_instance_looks_as_spp_shows_it() {
 }
 
 #[test]
-fn who_is_asked_comes_before_what() {
+fn the_id_is_checked_before_the_body() {
     let ctl = ctl();
     assert_eq!(
         ctl.capture("1", b"{bad").unwrap_err().to_string(),

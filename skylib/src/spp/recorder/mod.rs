@@ -1,4 +1,4 @@
-//! `Recorder`: the files of one writer, one after the other.
+//! `Recorder`: the sequence of files of one writer, with rotation by size and buffered blocks.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -12,25 +12,25 @@ use rustix::fs::{CWD, Mode, OFlags, RenameFlags, ResolveFlags, openat2, renameat
 use rustix::io::Errno;
 
 use super::block_file::{BLOCK_SIZE, BlockFile};
-use super::writer_stats::WriterShared;
+use super::writer_stats::WriterStats;
 use super::{PcapSpec, SppError};
 use crate::packet::{LinkType, PacketRef};
 use crate::pcap_file::{RECORD_HEADER_LEN, Resolution, file_header, record_header};
 use crate::time::Timestamp;
 
-/// What the files of one writer in one run are called.
+/// Names of the files of one writer in one recording.
 ///
 /// COMPAT: scripts that look for SPP's files.
 #[derive(Clone, Debug)]
 pub(super) struct FileNames {
     folder: PathBuf,
-    /// All before the number of the file.
+    /// File name before the number of the file.
     beginning: String,
     ending: &'static str,
 }
 
 impl FileNames {
-    /// Of a writer, counted from 1, in a run that began at a time (seconds since the Unix epoch).
+    /// Creates the names for a writer (from 1) of a recording that began at a time in Unix seconds.
     pub(super) fn new(spec: &PcapSpec, began: i64, writer: usize) -> Self {
         let port = spec.port.file_part();
         Self {
@@ -44,7 +44,7 @@ impl FileNames {
         }
     }
 
-    /// The file of a number.
+    /// Returns the path of the file with a number, from 1.
     pub(super) fn file(&self, number: u32) -> PathBuf {
         let Self {
             folder,
@@ -54,11 +54,11 @@ impl FileNames {
         folder.join(format!("{beginning}.{number}{ending}"))
     }
 
-    /// Whether nobody has the name of the first file.
+    /// Returns whether the name of the first file is unused.
     pub(super) fn are_free(&self) -> bool {
         let name = self.file(1);
-        // A link that leads nowhere takes the name too.
-        [while_written(&name), name]
+        // A dangling symbolic link uses the name too.
+        [temporary_name(&name), name]
             .iter()
             .all(|path| fs::symlink_metadata(path).is_err())
     }
@@ -75,14 +75,14 @@ fn stamp(unix_seconds: i64) -> String {
     }
 }
 
-/// What a file is called until it is complete.
-fn while_written(name: &Path) -> PathBuf {
+/// Returns the name of a file until it is complete.
+fn temporary_name(name: &Path) -> PathBuf {
     let mut name = name.as_os_str().to_owned();
     name.push(".tmp");
     PathBuf::from(name)
 }
 
-/// Writes packets to files; a new one begins when the one before is large enough.
+/// A writer of packets to files. The next file starts once the current one exceeds its size.
 #[derive(Debug)]
 pub(super) struct Recorder {
     names: FileNames,
@@ -92,15 +92,17 @@ pub(super) struct Recorder {
     compressed: bool,
     synced: bool,
     no_links: bool,
-    shared: Arc<WriterShared>,
+    stats: Arc<WriterStats>,
     open: Option<OpenFile>,
-    /// Number of the file that is open or was last.
+    /// Number of the current or last file, from 1.
     number: u32,
-    /// Records that are not written yet, whole ones.
+    /// Complete records not written yet: `len <= BLOCK_SIZE`, except for a single longer record.
     block: Vec<u8>,
-    /// How many these are, and when the first was captured.
+    /// Number of records in `block`.
     block_records: u64,
+    /// Timestamp of the first record in `block`.
     block_began: Timestamp,
+    /// Packets written to files, or in `block`.
     written: u64,
 }
 
@@ -108,17 +110,17 @@ pub(super) struct Recorder {
 struct OpenFile {
     file: BlockFile,
     name: PathBuf,
-    /// As SPP counts: the frame's header and the records before compression.
+    /// Size as counted by SPP: LZ4 frame header and records before compression.
     bytes: u64,
 }
 
 impl Recorder {
-    /// Opens the first file.
+    /// Creates a recorder and opens its first file.
     pub(super) fn open(
         spec: &PcapSpec,
         names: FileNames,
         link_type: LinkType,
-        shared: Arc<WriterShared>,
+        stats: Arc<WriterStats>,
     ) -> Result<Self, SppError> {
         let mut recorder = Self {
             names,
@@ -132,7 +134,7 @@ impl Recorder {
             compressed: spec.compressed,
             synced: spec.synced,
             no_links: spec.no_links,
-            shared,
+            stats,
             open: None,
             number: 0,
             block: Vec::with_capacity(BLOCK_SIZE),
@@ -144,7 +146,7 @@ impl Recorder {
         Ok(recorder)
     }
 
-    /// Packets that are in the files, or in memory on their way there.
+    /// Returns the number of packets in the files or buffered for them.
     pub(super) const fn written(&self) -> u64 {
         self.written
     }
@@ -152,8 +154,8 @@ impl Recorder {
     /// Writes a packet.
     ///
     /// # Errors
-    /// When the file takes no more; it has been ended after what it took, and nothing more can be
-    /// written.
+    /// Returns an error if the file cannot be written. The file has then been completed after its last
+    /// whole block, and the recorder accepts nothing more.
     pub(super) fn write(&mut self, packet: &PacketRef<'_>) -> Result<(), SppError> {
         let len = (RECORD_HEADER_LEN + packet.data.len()) as u64;
         if self
@@ -183,10 +185,10 @@ impl Recorder {
         Ok(())
     }
 
-    /// Writes what is in memory, if its first packet is older than a second.
+    /// Writes the buffered records if the first one is more than a second older than `newest`.
     ///
     /// # Errors
-    /// As [`Recorder::write`].
+    /// Returns an error like [`Recorder::write`].
     pub(super) fn write_old(&mut self, newest: Timestamp) -> Result<(), SppError> {
         if newest.duration_since(self.block_began) > IN_MEMORY {
             self.write_block()
@@ -195,10 +197,10 @@ impl Recorder {
         }
     }
 
-    /// Writes what is in memory.
+    /// Writes the buffered records.
     ///
     /// # Errors
-    /// As [`Recorder::write`].
+    /// Returns an error like [`Recorder::write`].
     pub(super) fn write_block(&mut self) -> Result<(), SppError> {
         let Some(open) = &mut self.open else {
             return Ok(());
@@ -215,10 +217,10 @@ impl Recorder {
         })
     }
 
-    /// Ends the file and gives it its name.
+    /// Completes the file and renames it to its final name.
     ///
     /// # Errors
-    /// As [`Recorder::write`].
+    /// Returns an error like [`Recorder::write`].
     pub(super) fn finish(&mut self) -> Result<(), SppError> {
         self.write_block()?;
         let Some(open) = &mut self.open else {
@@ -238,7 +240,7 @@ impl Recorder {
     fn open_next(&mut self) -> Result<(), SppError> {
         self.number += 1;
         let name = self.names.file(self.number);
-        let path = while_written(&name);
+        let path = temporary_name(&name);
         let made = create(&path, self.no_links).and_then(|file| {
             let mut file = BlockFile::new(file, self.compressed);
             file.write(&file_header(self.link_type, self.resolution, SNAP_LEN))?;
@@ -246,12 +248,12 @@ impl Recorder {
         });
         let file = made.map_err(|source| {
             if source.kind() != io::ErrorKind::AlreadyExists {
-                // A file that could not even be begun holds nothing.
+                // A file whose header could not be written is useless.
                 fs::remove_file(&path).ok();
             }
             SppError::File { path, source }
         })?;
-        self.shared.set_file(&name);
+        self.stats.set_file(&name);
         self.open = Some(OpenFile {
             file,
             name,
@@ -260,35 +262,35 @@ impl Recorder {
         Ok(())
     }
 
-    /// Ends the file after what it took, and names it if that works.
+    /// Truncates the file to its last whole block, and renames it if that succeeds.
     fn give_up(&mut self, error: io::Error) -> SppError {
         let failure = self.failure(error);
         let cut = self.open.as_mut().map(|open| open.file.cut());
         match cut {
-            // What cannot be ended keeps the name of what is not complete.
+            // A file that cannot be completed retains its temporary name.
             Some(Err(error)) => {
-                tracing::warn!(%error, "an incomplete file stays as it is");
+                tracing::warn!(%error, "cannot complete a file; it retains its temporary name");
                 self.open = None;
             }
             _ => {
                 if let Err(error) = self.name() {
-                    tracing::warn!(%error, "an incomplete file stays as it is");
+                    tracing::warn!(%error, "cannot complete a file; it retains its temporary name");
                 }
             }
         }
-        self.shared.clear_file();
+        self.stats.clear_file();
         failure
     }
 
-    /// Gives the file the name of a complete one.
+    /// Renames the file to its final name.
     fn name(&mut self) -> Result<(), SppError> {
         let Some(open) = self.open.take() else {
             return Ok(());
         };
-        self.shared.clear_file();
-        let source = match rename(&while_written(&open.name), &open.name) {
+        self.stats.clear_file();
+        let source = match rename(&temporary_name(&open.name), &open.name) {
             Ok(()) => {
-                self.shared.count_file();
+                self.stats.count_file();
                 return Ok(());
             }
             Err(source) => source,
@@ -307,22 +309,22 @@ impl Recorder {
         SppError::File { path, source }
     }
 
-    /// Removes the file that was opened for nothing.
+    /// Removes the file, to which nothing was recorded.
     pub(super) fn discard(mut self) {
         if let Some(open) = self.open.take() {
-            fs::remove_file(while_written(&open.name)).ok();
+            fs::remove_file(temporary_name(&open.name)).ok();
         }
-        self.shared.clear_file();
+        self.stats.clear_file();
     }
 }
 
-/// Creates a file that is not there; without links, also none on the way to it.
+/// Creates a new file; with `no_links`, fails if its path contains a symbolic link.
 fn create(path: &Path, no_links: bool) -> io::Result<File> {
     if no_links {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let mode = Mode::from_raw_mode(MODE);
         match openat2(CWD, path, flags, mode, ResolveFlags::NO_SYMLINKS) {
-            // Kernels before 5.6 cannot.
+            // Kernels before 5.6 lack openat2.
             Err(Errno::NOSYS) => {}
             outcome => return Ok(outcome?.into()),
         }
@@ -334,10 +336,10 @@ fn create(path: &Path, no_links: bool) -> io::Result<File> {
         .open(path)
 }
 
-/// Renames without replacing anything.
+/// Renames a file without replacing another one.
 fn rename(from: &Path, to: &Path) -> io::Result<()> {
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        // Not every file system can.
+        // Some file systems do not support it.
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
             if fs::symlink_metadata(to).is_ok() {
                 return Err(io::ErrorKind::AlreadyExists.into());
@@ -348,18 +350,18 @@ fn rename(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// What its owner and group may do with a file.
+/// Permissions of files: owner read and write, group read.
 const MODE: u32 = 0o640;
 
-/// Bytes kept of a packet, and what the files say of it.
+/// Snap length of recordings in bytes, also in the file headers.
 pub(super) const SNAP_LEN: u32 = 65_535;
 
-/// The size of a file is counted from here, also of one that has no such header.
+/// Initial value of a file's size: the LZ4 frame header, also for uncompressed files.
 ///
 /// COMPAT: scripts that expect SPP's files. The header of the capture file is not counted.
 const FRAME_HEADER_LEN: u64 = 7;
 
-/// How long packets are in memory only, while others come.
+/// Longest time that packets are only in memory while others arrive.
 const IN_MEMORY: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

@@ -6,9 +6,9 @@ fn spec(folder: &Folder) -> PcapSpec {
     PcapSpec::new(1, "phy:0 nq 2".parse().unwrap()).with_out_dir(folder.path())
 }
 
-fn open(spec: &PcapSpec, shared: &Arc<WriterShared>) -> Result<Recorder, SppError> {
+fn open(spec: &PcapSpec, stats: &Arc<WriterStats>) -> Result<Recorder, SppError> {
     let names = FileNames::new(spec, 1_700_000_000, 1);
-    Recorder::open(spec, names, LinkType::ETHERNET, Arc::clone(shared))
+    Recorder::open(spec, names, LinkType::ETHERNET, Arc::clone(stats))
 }
 
 fn packet(data: &[u8], ns: i64) -> PacketRef<'_> {
@@ -33,18 +33,18 @@ fn read(path: &Path) -> Vec<(usize, i64)> {
 #[test]
 fn a_file_has_its_name_only_when_it_is_complete() {
     let folder = folder("names");
-    let shared = Arc::default();
-    let mut recorder = open(&spec(&folder), &shared).unwrap();
+    let stats = Arc::default();
+    let mut recorder = open(&spec(&folder), &stats).unwrap();
     let stamp = stamp(1_700_000_000);
     assert_eq!(stamp.len(), 14);
     let name = format!("spp_pcap.{stamp}.phy0nq2.1.1.pcap.lz4");
     assert_eq!(folder.names(), [format!("{name}.tmp")]);
     let path = folder.path().join(&name);
-    assert_eq!(Path::new(&shared.file()), path);
+    assert_eq!(Path::new(&stats.file()), path);
     recorder.write(&packet(&[7; 60], 1_999)).unwrap();
     recorder.finish().unwrap();
     assert_eq!(folder.names(), [name]);
-    assert_eq!((shared.file().as_str(), shared.stats().files), ("", 1));
+    assert_eq!((stats.file().as_str(), stats.stats().files), ("", 1));
     assert_eq!(read(&path), [(60, 1_000)], "microseconds");
     let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&path).unwrap().permissions());
     assert_eq!(mode & 0o037, 0);
@@ -80,8 +80,8 @@ fn a_file_without_packets_holds_the_header_of_one() {
 #[test]
 fn the_next_file_begins_when_there_is_more_than_fsize() {
     let folder = folder("rotation");
-    let shared = Arc::default();
-    let mut recorder = open(&spec(&folder).with_fsize(1024), &shared).unwrap();
+    let stats = Arc::default();
+    let mut recorder = open(&spec(&folder).with_fsize(1024), &stats).unwrap();
     // 7 + 9 · 116 = 1051 bytes are the first that are more.
     for i in 0..20 {
         recorder.write(&packet(&[1; 100], i * 1_000)).unwrap();
@@ -93,7 +93,7 @@ fn the_next_file_begins_when_there_is_more_than_fsize() {
         .map(|n| read(&folder.path().join(n)).len())
         .collect();
     assert_eq!(counts, [9, 9, 2]);
-    assert_eq!((recorder.written(), shared.stats().files), (20, 3));
+    assert_eq!((recorder.written(), stats.stats().files), (20, 3));
 }
 
 #[test]
@@ -139,9 +139,9 @@ fn nothing_is_overwritten() {
 #[test]
 fn a_file_that_was_opened_for_nothing_goes_away() {
     let folder = folder("discard");
-    let shared = Arc::default();
-    open(&spec(&folder), &shared).unwrap().discard();
-    assert_eq!((folder.names().len(), shared.file()), (0, String::new()));
+    let stats = Arc::default();
+    open(&spec(&folder), &stats).unwrap().discard();
+    assert_eq!((folder.names().len(), stats.file()), (0, String::new()));
     let nowhere = spec(&folder).with_out_dir(folder.path().join("nowhere"));
-    assert!(open(&nowhere, &shared).is_err());
+    assert!(open(&nowhere, &stats).is_err());
 }

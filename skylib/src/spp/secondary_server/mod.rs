@@ -1,4 +1,4 @@
-//! `SecondaryServer`: where processes of SPP connect.
+//! `SecondaryServer`: the listener for SPP processes.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -13,10 +13,11 @@ use super::secondary::Secondary;
 use crate::sys::eventfd::{EventFd, wait_readable};
 use crate::sys::timerfd::TimerFd;
 
-/// Listens for processes of SPP (`spp_pcap`, usually on port 6666) and adds them to an [`SppCtl`].
+/// A listener for SPP processes (`spp_pcap`, usually on port 6666), which adds them to an [`SppCtl`].
 ///
-/// Anybody who can connect can be such a process: listen where only they can. One whose id is in
-/// use is refused; in SPP it would replace the other, which would replace it, and so on.
+/// There is no authentication: listen on an address that only SPP processes can reach. A process whose
+/// id is in use is rejected; in SPP the two would replace each other endlessly. Dropping the server
+/// stops it.
 #[derive(Debug)]
 pub struct SecondaryServer {
     address: SocketAddr,
@@ -25,10 +26,10 @@ pub struct SecondaryServer {
 }
 
 impl SecondaryServer {
-    /// Starts to listen; dropping this ends it.
+    /// Starts to listen on an address.
     ///
     /// # Errors
-    /// When the address is taken, or the system has no thread or descriptor left.
+    /// Returns an error if the address is in use, or the system has no thread or file descriptor left.
     pub fn start(address: SocketAddr, ctl: Arc<SppCtl>) -> io::Result<Self> {
         let listener = TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
@@ -37,7 +38,7 @@ impl SecondaryServer {
         let stopped = Arc::clone(&stop);
         let work = move || {
             if let Err(error) = listen(&listener, &ctl, &stopped) {
-                tracing::error!(%error, "no more processes of SPP can connect");
+                tracing::error!(%error, "listener for SPP processes failed");
             }
         };
         let thread = thread::Builder::new()
@@ -50,7 +51,7 @@ impl SecondaryServer {
         })
     }
 
-    /// Where it listens.
+    /// Returns the address on which it listens.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
@@ -66,8 +67,9 @@ impl Drop for SecondaryServer {
     }
 }
 
+/// Accepts processes until a stop is raised.
 fn listen(listener: &TcpListener, ctl: &Arc<SppCtl>, stop: &EventFd) -> io::Result<()> {
-    let greeted = Arc::new(AtomicUsize::new(0));
+    let greetings = Arc::new(AtomicUsize::new(0));
     let pause = TimerFd::new()?;
     loop {
         let [_, stopped] = wait_readable([listener.as_fd(), stop.as_fd()])?;
@@ -76,14 +78,14 @@ fn listen(listener: &TcpListener, ctl: &Arc<SppCtl>, stop: &EventFd) -> io::Resu
         }
         match listener.accept() {
             Ok((stream, peer)) => {
-                if let Err(error) = greet(stream, peer, ctl, &greeted) {
-                    tracing::warn!(%peer, %error, "a process of SPP is turned away");
+                if let Err(error) = greet(stream, peer, ctl, &greetings) {
+                    tracing::warn!(%peer, %error, "SPP process rejected");
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => {
-                // Out of descriptors, say: nothing is gained by trying in a tight loop.
-                tracing::warn!(%error, "cannot accept processes of SPP");
+                // For example, no descriptors left: wait instead of retrying in a tight loop.
+                tracing::warn!(%error, "cannot accept an SPP process");
                 pause.once(PAUSE)?;
                 wait_readable([pause.as_fd(), stop.as_fd()])?;
                 pause.clear();
@@ -92,18 +94,20 @@ fn listen(listener: &TcpListener, ctl: &Arc<SppCtl>, stop: &EventFd) -> io::Resu
     }
 }
 
-/// On a thread of its own, as a process may keep silent; of such there are only so many.
+/// Queries a new process on a separate thread, because it may not answer; at most [`MAX_GREETINGS`] at
+/// a time.
 fn greet(
     stream: TcpStream,
     peer: SocketAddr,
     ctl: &Arc<SppCtl>,
-    greeted: &Arc<AtomicUsize>,
+    greetings: &Arc<AtomicUsize>,
 ) -> io::Result<()> {
-    let turn = Turn::take(greeted).ok_or_else(|| io::Error::other("too many at a time"))?;
+    let slot = GreetingSlot::take(greetings)
+        .ok_or_else(|| io::Error::other("too many processes connect at the same time"))?;
     stream.set_nonblocking(false)?;
     let ctl = Arc::clone(ctl);
     let work = move || {
-        let _turn = turn;
+        let _slot = slot;
         let outcome = Secondary::greet(stream).map_err(|error| error.to_string());
         let outcome = outcome.and_then(|process| {
             let id = process.id;
@@ -112,8 +116,8 @@ fn greet(
             Ok(id)
         });
         match outcome {
-            Ok(id) => tracing::info!(%peer, id, "a process of SPP has connected"),
-            Err(reason) => tracing::warn!(%peer, reason, "a process of SPP is turned away"),
+            Ok(id) => tracing::info!(%peer, id, "SPP process connected"),
+            Err(reason) => tracing::warn!(%peer, reason, "SPP process rejected"),
         }
     };
     thread::Builder::new()
@@ -122,23 +126,26 @@ fn greet(
     Ok(())
 }
 
-/// One of those that may be greeted at a time.
-struct Turn(Arc<AtomicUsize>);
+/// Slot of a process that is being queried.
+struct GreetingSlot(Arc<AtomicUsize>);
 
-impl Turn {
+impl GreetingSlot {
+    /// Takes a slot; `None` if all are in use.
     fn take(count: &Arc<AtomicUsize>) -> Option<Self> {
-        let turn = Self(Arc::clone(count));
-        (count.fetch_add(1, Ordering::Relaxed) < MOST_GREETED).then_some(turn)
+        let slot = Self(Arc::clone(count));
+        (count.fetch_add(1, Ordering::Relaxed) < MAX_GREETINGS).then_some(slot)
     }
 }
 
-impl Drop for Turn {
+impl Drop for GreetingSlot {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-const MOST_GREETED: usize = 128;
+/// Most processes that are queried at the same time.
+const MAX_GREETINGS: usize = 128;
+/// Pause after a failed accept.
 const PAUSE: Duration = Duration::from_millis(100);
 
 #[cfg(test)]

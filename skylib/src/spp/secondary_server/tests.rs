@@ -2,17 +2,17 @@ use std::io::{Read, Write};
 use std::sync::mpsc;
 
 use super::*;
-use crate::spp::secondary::PATIENCE;
+use crate::spp::secondary::TIMEOUT;
 use crate::spp::{Ports, SppError};
 use crate::time::SystemClock;
 
-/// A process that answers commands by a rule, until it is told to exit or the rule ends.
-struct StandIn {
+/// A process that answers commands by a rule, until it receives `exit` or the rule ends.
+struct FakeProcess {
     stream: TcpStream,
     thread: Option<JoinHandle<Vec<String>>>,
 }
 
-/// What a process of SPP answers.
+/// Returns the rule of a real SPP process.
 fn proper(id: u8) -> impl FnMut(&str) -> Option<Vec<u8>> + Send + 'static {
     let mut status = "idle";
     move |command| {
@@ -34,7 +34,7 @@ fn proper(id: u8) -> impl FnMut(&str) -> Option<Vec<u8>> + Send + 'static {
     }
 }
 
-impl StandIn {
+impl FakeProcess {
     fn connect(
         server: &SecondaryServer,
         mut rule: impl FnMut(&str) -> Option<Vec<u8>> + Send + 'static,
@@ -61,13 +61,13 @@ impl StandIn {
         }
     }
 
-    /// What it was told, once the connection has ended.
+    /// Returns the commands received, once the connection has ended.
     fn heard(mut self) -> Vec<String> {
         self.thread.take().unwrap().join().unwrap()
     }
 }
 
-impl Drop for StandIn {
+impl Drop for FakeProcess {
     fn drop(&mut self) {
         self.stream.shutdown(std::net::Shutdown::Both).ok();
     }
@@ -86,7 +86,7 @@ fn ids(ctl: &SppCtl) -> Vec<u8> {
         .collect()
 }
 
-/// Waits until these processes are there.
+/// Waits until the table has exactly these processes.
 fn wait_for(ctl: &SppCtl, wanted: &[u8]) {
     for _ in 0..20_000 {
         if ids(ctl) == wanted {
@@ -103,7 +103,7 @@ const STOP: &[u8] = br#"{"action":"stop"}"#;
 #[test]
 fn a_process_is_driven_like_an_instance() {
     let (ctl, server) = server();
-    let process = StandIn::connect(&server, proper(7));
+    let process = FakeProcess::connect(&server, proper(7));
     wait_for(&ctl, &[7]);
     assert!(ctl.pcap("7").unwrap().get().contains(r#""status":"idle""#));
     ctl.capture("7", START).unwrap();
@@ -133,9 +133,9 @@ fn a_process_is_driven_like_an_instance() {
 #[test]
 fn of_two_with_one_id_the_later_is_refused_until_the_first_is_gone() {
     let (ctl, server) = server();
-    let first = StandIn::connect(&server, proper(5));
+    let first = FakeProcess::connect(&server, proper(5));
     wait_for(&ctl, &[5]);
-    let second = StandIn::connect(&server, proper(5));
+    let second = FakeProcess::connect(&server, proper(5));
     assert_eq!(
         second.heard(),
         ["_get_client_id"],
@@ -144,7 +144,7 @@ fn of_two_with_one_id_the_later_is_refused_until_the_first_is_gone() {
     assert!(ctl.pcap("5").is_ok());
     drop(first);
     wait_for(&ctl, &[]);
-    let third = StandIn::connect(&server, proper(5));
+    let third = FakeProcess::connect(&server, proper(5));
     wait_for(&ctl, &[5]);
     drop(third);
 }
@@ -162,10 +162,10 @@ fn what_is_no_capture_process_is_turned_away() {
         b"[]",
         b"{\"a\":\xff}",
     ] {
-        let process = StandIn::connect(&server, move |_| Some(greeting.to_vec()));
+        let process = FakeProcess::connect(&server, move |_| Some(greeting.to_vec()));
         assert_eq!(process.heard().len(), 1);
     }
-    let flood = StandIn::connect(&server, |_| Some(vec![b'{'; 1 << 20]));
+    let flood = FakeProcess::connect(&server, |_| Some(vec![b'{'; 1 << 20]));
     assert_eq!(flood.heard().len(), 1);
     assert!(ids(&ctl).is_empty());
 }
@@ -174,7 +174,7 @@ fn what_is_no_capture_process_is_turned_away() {
 fn a_refusal_is_passed_on_and_the_process_stays() {
     let (ctl, server) = server();
     let mut others = proper(3);
-    let _process = StandIn::connect(&server, move |command| match command {
+    let _process = FakeProcess::connect(&server, move |command| match command {
         "start" => others("what"),
         command => others(command),
     });
@@ -189,7 +189,7 @@ fn garbage_and_death_end_the_process_not_the_request() {
     let (ctl, server) = server();
     let answering = |answer: Option<&'static [u8]>| {
         let mut others = proper(4);
-        StandIn::connect(&server, move |command| match command {
+        FakeProcess::connect(&server, move |command| match command {
             "start" => answer.map(<[u8]>::to_vec),
             command => others(command),
         })
@@ -216,14 +216,14 @@ fn silence_ends_after_a_while_and_holds_nobody_else_up() {
     let _mute = TcpStream::connect(server.address()).unwrap();
     let (let_go, held) = mpsc::channel::<()>();
     let mut others = proper(6);
-    let hung = StandIn::connect(&server, move |command| match command {
+    let hung = FakeProcess::connect(&server, move |command| match command {
         "status" => {
             held.recv().ok();
             None
         }
         command => others(command),
     });
-    let _other = StandIn::connect(&server, proper(9));
+    let _other = FakeProcess::connect(&server, proper(9));
     for _ in 0..20_000 {
         if ids(&ctl).len() == 2 {
             break;
@@ -246,7 +246,7 @@ fn silence_ends_after_a_while_and_holds_nobody_else_up() {
     drop(let_go);
     assert_eq!(hung.heard(), ["_get_client_id", "status"]);
     assert!(
-        PATIENCE < Duration::from_secs(5),
+        TIMEOUT < Duration::from_secs(5),
         "what clients are promised"
     );
 }

@@ -5,15 +5,15 @@ use std::net::IpAddr;
 use super::wire::{attributes, u32_at};
 use crate::value::Value;
 
-/// One address of one link.
+/// An address of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct AddressMessage {
-    /// The link it is on.
+    /// Index of the link.
     pub(crate) index: u32,
     pub(crate) address: Address,
 }
 
-/// An address with its prefix length.
+/// An IP address with its prefix length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Address {
     pub(crate) ip: IpAddr,
@@ -21,14 +21,14 @@ pub(crate) struct Address {
 }
 
 impl AddressMessage {
-    /// Reads the payload; `None` for families other than IPv4 and IPv6.
+    /// Parses the payload of a message; returns `None` for families other than IPv4 and IPv6.
     pub(crate) fn parse(payload: &[u8]) -> Option<Self> {
         let index = u32_at(payload, 4)?;
         let prefix = *payload.get(1)?;
         let (mut local, mut other) = (None, None);
         for attribute in attributes(payload, HEADER) {
             match attribute.kind() {
-                // On point-to-point links IFA_ADDRESS is the far end.
+                // On point-to-point links, IFA_ADDRESS is the address of the peer.
                 libc::IFA_LOCAL => local = attribute.ip(),
                 libc::IFA_ADDRESS => other = attribute.ip(),
                 _ => {}
@@ -48,5 +48,5 @@ impl From<&Address> for Value {
     }
 }
 
-/// Bytes of `struct ifaddrmsg`.
+/// Length of `struct ifaddrmsg`, in bytes.
 const HEADER: usize = 8;

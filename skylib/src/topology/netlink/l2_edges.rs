@@ -1,4 +1,4 @@
-//! Layer 2 edges: who is plugged into whom, also across namespaces.
+//! Layer 2 edges: masters, lower devices, and peers of links, also across namespaces.
 
 use super::link_state::{L2Edges, LinkState};
 use super::link_table::{EventSource, FollowUp, LinkKey, LinkTable, edge_id};
@@ -6,22 +6,22 @@ use crate::graph::{Direction, Edge, EdgeId, Graph, Metadata, NodeId};
 use crate::time::Timestamp;
 use crate::value::Value;
 
-/// What a link's lower device or other end is.
+/// The link that a link refers to as its lower device or peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LinkTarget {
-    /// It has none.
+    /// The link refers to none.
     None,
-    /// A link that may or may not be known.
+    /// A link, which need not be in the table.
     Link(LinkKey),
-    /// A link in a namespace that we only know a number of.
+    /// A link in a namespace whose nsid is unresolved.
     Unresolved,
 }
 
-/// Parent, child and `Type` of an edge.
+/// Parent, child, and `Type` of an edge; `None` for no edge.
 type WantedEdge = Option<(NodeId, NodeId, Option<&'static str>)>;
 
 impl LinkTable {
-    /// Registers anew what a link points at.
+    /// Updates the references of a link in both directions.
     pub(super) fn reclaim(&mut self, at: LinkKey, follow_up: &mut FollowUp) {
         let target = self.target(at);
         let Some(namespace) = self.namespaces.get_mut(&at.0) else {
@@ -55,16 +55,17 @@ impl LinkTable {
         }
     }
 
+    /// Removes a reference to `target`.
     pub(super) fn unclaim(&mut self, target: LinkKey, by: LinkKey) {
-        if let Some(pointing) = self.claims.get_mut(&target) {
-            pointing.remove(&by);
-            if pointing.is_empty() {
+        if let Some(referring) = self.claims.get_mut(&target) {
+            referring.remove(&by);
+            if referring.is_empty() {
                 self.claims.remove(&target);
             }
         }
     }
 
-    /// Makes the layer 2 edges of a link what its message says.
+    /// Updates the layer 2 edges of a link according to its message.
     pub(super) fn relink(
         &mut self,
         graph: &mut Graph,
@@ -80,7 +81,7 @@ impl LinkTable {
             LinkTarget::Link(target) => self.shown(graph, target),
             _ => None,
         };
-        // Open vSwitch hangs every port under one datapath device; the bridges come from OVSDB.
+        // Open vSwitch reports one datapath device as the master of all ports; OVSDB has the bridges.
         let master = self.shown(graph, (at.0, link.message.master));
         let master = master.filter(|m| m.message.name != "ovs-system");
         let master = master.map(|m| (m.node.clone(), link.node.clone(), None));
@@ -94,7 +95,8 @@ impl LinkTable {
         }
     }
 
-    /// One edge between the two ends of a pair, once both are there and each names the other.
+    /// Updates the edge between the ends of a veth pair, which exists if both ends refer to each
+    /// other.
     fn relink_pair(
         &mut self,
         graph: &mut Graph,
@@ -107,29 +109,29 @@ impl LinkTable {
             LinkTarget::Link(other) => Some(other),
             _ => None,
         };
-        let answering = other.and_then(|other| self.shown(graph, other));
-        let answer = answering
+        let peer = other.and_then(|other| self.shown(graph, other));
+        let peer_target = peer
             .filter(|link| link.is_veth())
             .and(other)
             .map(|o| self.target(o));
-        let is_mutual = answer == Some(LinkTarget::Link(at));
+        let is_mutual = peer_target == Some(LinkTarget::Link(at));
         if source == EventSource::Notification
             && !is_mutual
             && self.target(at) != LinkTarget::Unresolved
         {
-            // One of the two messages is out of date: the end that is made last or moved to
-            // another namespace says so, the other end does not.
+            // One of the two messages is outdated: the kernel reports the end that was created last,
+            // or moved to another namespace, but not its peer.
             follow_up.refresh.insert(at);
-            if answer.is_some_and(|answer| answer != LinkTarget::Unresolved) {
+            if peer_target.is_some_and(|target| target != LinkTarget::Unresolved) {
                 follow_up.refresh.extend(other);
             }
         }
         let mut wanted = None;
         if let Some(other) = other.filter(|_| is_mutual) {
-            // The end with the larger index is the parent; of equal ones, the one whose namespace
-            // came later.
-            let place = |(namespace, index): LinkKey| (index, namespace);
-            let (parent, child) = if place(other) > place(at) {
+            // The end with the larger index is the parent; if they are equal, the end whose
+            // namespace was registered later.
+            let rank = |(namespace, index): LinkKey| (index, namespace);
+            let (parent, child) = if rank(other) > rank(at) {
                 (other, at)
             } else {
                 (at, other)
@@ -147,7 +149,7 @@ impl LinkTable {
         }
     }
 
-    /// Puts one edge of a link in order and tells its id.
+    /// Replaces one edge of a link, and returns its id.
     fn set_edge(
         &mut self,
         graph: &mut Graph,
@@ -160,26 +162,26 @@ impl LinkTable {
             .as_ref()
             .map(|(parent, child, _)| edge_id(parent, child, LAYER2));
         let former = std::mem::take(slot(&mut self.link_mut(at)?.edges));
-        let is_there = id.as_ref().is_some_and(|id| graph.edge(id).is_some());
+        let exists = id.as_ref().is_some_and(|id| graph.edge(id).is_some());
         if let Some(former) = former
             .as_ref()
             .filter(|former| Some(*former) != id.as_ref())
         {
-            // It may be gone already, with the node at its other end.
-            let _gone = graph.delete_edge(former, now);
+            // Fails if the edge was deleted with the node at its other end.
+            let _deleted = graph.delete_edge(former, now);
         }
-        let kept = if is_there && former == id {
+        let current = if exists && former == id {
             id
         } else {
             wanted
                 .zip(id)
                 .and_then(|(wanted, id)| self.add_edge(graph, id, wanted, now))
         };
-        slot(&mut self.link_mut(at)?.edges).clone_from(&kept);
-        kept
+        slot(&mut self.link_mut(at)?.edges).clone_from(&current);
+        current
     }
 
-    /// Adds an edge unless the two are linked already, in whichever direction.
+    /// Adds an edge and returns its id; `None` if the nodes are linked already, in any direction.
     fn add_edge(
         &self,
         graph: &mut Graph,
@@ -204,7 +206,7 @@ impl LinkTable {
         graph.add_edge(edge).is_ok().then_some(id)
     }
 
-    /// What a link's `IFLA_LINK` and `IFLA_LINK_NETNSID` stand for.
+    /// Returns the link that `IFLA_LINK` and `IFLA_LINK_NETNSID` of a link refer to.
     pub(super) fn target(&self, at: LinkKey) -> LinkTarget {
         let Some(namespace) = self.namespaces.get(&at.0) else {
             return LinkTarget::None;
@@ -222,11 +224,12 @@ impl LinkTable {
         })
     }
 
-    /// A link that has its node in the graph.
+    /// Returns a link if its node is in the graph.
     fn shown(&self, graph: &Graph, at: LinkKey) -> Option<&LinkState> {
         self.link(at)
             .filter(|link| graph.node(&link.node).is_some())
     }
 }
 
+/// Value of `RelationType`.
 const LAYER2: &str = "layer2";

@@ -1,4 +1,4 @@
-//! Links: from `RTM_NEWLINK` to what the graph says about an interface.
+//! Links: parsing of `RTM_NEWLINK`, and the metadata of an interface.
 
 use netlink_packet_core::Parseable;
 use netlink_packet_route::link::{BondMode, BondPortState, InfoBondPort, MiiStatus};
@@ -7,40 +7,40 @@ use super::stats::Counters;
 use super::wire::{Attribute, attributes, colon_hex, u16_at, u32_at};
 use crate::value::{Map, Text, Value};
 
-/// What the kernel says about a link in one message.
+/// A message of the kernel about a link.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct LinkMessage {
-    /// Number in its namespace.
+    /// Index in its namespace.
     pub(crate) index: u32,
     /// `ARPHRD_` number.
     pub(crate) hardware: u16,
     /// `IFF_` bits.
     pub(crate) flags: u32,
     pub(crate) name: Text,
-    /// `veth`, `bridge` …; hardware has none.
+    /// Kind, such as `veth` or `bridge`; `None` for hardware.
     pub(crate) kind: Option<Text>,
     pub(crate) mtu: u32,
-    /// Hardware address, empty where there is none.
+    /// Hardware address; empty if there is none.
     pub(crate) address: Text,
-    /// Index of the bridge, bond … it is part of, or 0.
+    /// Index of the master, such as a bridge or a bond; 0 for none.
     pub(crate) master: u32,
-    /// Index of the lower device or the other end, or 0.
+    /// Index of the lower device or the peer; 0 for none.
     pub(crate) link: u32,
-    /// Where `link` is, if not in the same namespace.
+    /// Nsid of the namespace of `link`; `None` for the same namespace.
     pub(crate) link_netnsid: Option<i32>,
     /// `IF_OPER_` number.
     pub(crate) state: u8,
     pub(crate) vlan: Option<u16>,
     pub(crate) bond_mode: Option<u8>,
-    /// Its part in a bond, as metadata.
+    /// State as a member of a bond, as metadata.
     pub(crate) bond_slave: Option<Map>,
     pub(crate) stats: Option<Counters>,
-    /// Whether the message tells everything; wireless events and the like do not.
+    /// Whether the message has all attributes; wireless events do not.
     pub(crate) is_complete: bool,
 }
 
 impl LinkMessage {
-    /// Reads the payload of an `RTM_NEWLINK`; `None` where there is no header.
+    /// Parses the payload of an `RTM_NEWLINK`; returns `None` if the header is incomplete.
     pub(crate) fn parse(payload: &[u8]) -> Option<Self> {
         let mut link = Self {
             hardware: u16_at(payload, 2)?,
@@ -72,6 +72,7 @@ impl LinkMessage {
         Some(link)
     }
 
+    /// Parses `IFLA_LINKINFO`.
     fn read_info(&mut self, info: &Attribute<'_>) {
         let mut slave_kind = None;
         for attribute in info.nested() {
@@ -93,9 +94,9 @@ impl LinkMessage {
         }
     }
 
-    /// The kernel's kind, `device` where it has none.
+    /// Returns the `Type` of the node: the kind of the kernel, or `device` if it has none.
     ///
-    /// A link whose driver is `veth` is one, whatever the message lacks.
+    /// The driver `veth` implies the type `veth`, because some messages lack the kind.
     pub(crate) fn type_name(&self, driver: &str) -> &str {
         match self.kind.as_deref() {
             _ if driver == "veth" => "veth",
@@ -104,7 +105,7 @@ impl LinkMessage {
         }
     }
 
-    /// The metadata that follows from the message alone, with the driver's name.
+    /// Returns the metadata that result from the message and the name of the driver.
     pub(crate) fn metadata(&self, driver: &str) -> Vec<(&'static str, Value)> {
         let kind = self.type_name(driver);
         let driver = if driver.is_empty() && kind == "bridge" {
@@ -157,6 +158,7 @@ fn find<T>(data: &Attribute<'_>, kind: u16, read: fn(&Attribute<'_>) -> Option<T
         .and_then(|a| read(&a))
 }
 
+/// Returns the metadata of a member of a bond.
 fn bond_slave(data: &Attribute<'_>) -> Map {
     let mut slave = Map::from_iter([("Type", "bond")]);
     for attribute in data.nested() {
@@ -198,7 +200,7 @@ fn bond_slave(data: &Attribute<'_>) -> Map {
     slave
 }
 
-/// The name of an `ARPHRD_` number (`linux/if_arp.h`), as `ip link` writes it.
+/// Returns the name of an `ARPHRD_` number (`linux/if_arp.h`), as `ip link` prints it.
 fn encap_type(hardware: u16) -> Value {
     let name = match hardware {
         0 => "generic",
@@ -263,7 +265,7 @@ fn encap_type(hardware: u16) -> Value {
     name.into()
 }
 
-/// The name of an `IF_OPER_` number (`linux/if.h`, RFC 2863).
+/// Returns the name of an `IF_OPER_` number (`linux/if.h`, RFC 2863).
 fn state_name(state: u8) -> &'static str {
     match state {
         1 => "NOT-PRESENT",
@@ -276,9 +278,9 @@ fn state_name(state: u8) -> &'static str {
     }
 }
 
-/// The names of the flags that the graph shows.
+/// Returns the names of the flags that the graph shows.
 ///
-/// COMPAT: every client; null where none is set.
+/// COMPAT: every client; null if none is set.
 fn link_flags(flags: u32) -> Value {
     let set = LINK_FLAGS.iter().filter(|(bit, _)| flags & bit != 0);
     let names: Vec<Value> = set.map(|(_, name)| Value::from(*name)).collect();
@@ -298,7 +300,7 @@ const LINK_FLAGS: [(u32, &str); 5] = [
     (0x1000, "MULTICAST"),
 ];
 
-/// Bytes of `struct ifinfomsg`.
+/// Length of `struct ifinfomsg`, in bytes.
 const HEADER: usize = 16;
 
 // Nested attributes of IFLA_LINKINFO (`linux/if_link.h`).

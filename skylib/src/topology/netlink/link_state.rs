@@ -1,4 +1,4 @@
-//! One link as the table keeps it, and the metadata of its node.
+//! `LinkState`: the state of one link, and the metadata of its node.
 
 use super::address::Address;
 use super::link::LinkMessage;
@@ -9,22 +9,24 @@ use crate::graph::{EdgeId, Metadata, NodeId};
 use crate::time::Timestamp;
 use crate::value::{Text, Value};
 
-/// What a driver tells about a link beside netlink.
+/// Properties of a link that its driver provides through ethtool.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct LinkFacts {
     pub(crate) driver: Text,
     pub(crate) bus_info: Option<Text>,
-    /// Mbit/s.
+    /// Speed, in Mbit/s.
     pub(crate) speed: Option<u32>,
     pub(crate) features: Option<Value>,
 }
 
-/// A link with all that is known about it.
+/// The state of one link.
 #[derive(Debug)]
 pub(super) struct LinkState {
+    /// Node in the graph; an empty id before the node is added.
     pub(super) node: NodeId,
+    /// Last message about the link.
     pub(super) message: LinkMessage,
-    /// What it points at, as registered in the table.
+    /// Links that this link refers to. The inverse of `LinkTable::claims`.
     pub(super) claims: Vec<LinkKey>,
     pub(super) edges: L2Edges,
     pub(super) facts: LinkFacts,
@@ -33,15 +35,18 @@ pub(super) struct LinkState {
     fdb: TableState,
     neighbors: TableState,
     routes: Option<Value>,
+    /// Counters of the last read.
     counters: Counters,
+    /// Metadata value of the counters.
     metric: Option<Value>,
+    /// Metadata value of the change since the previous read.
     last_metric: Option<Value>,
     created_at: Timestamp,
-    /// What the node was last told, so that keys of other probes stay theirs.
+    /// Metadata that the table has written to the node; keys of other writers are not included.
     pub(super) shown: Metadata,
 }
 
-/// The layer 2 edges that follow from a link's own message.
+/// The layer 2 edges that result from the message of a link.
 #[derive(Debug, Default)]
 pub(super) struct L2Edges {
     pub(super) master: Option<EdgeId>,
@@ -49,11 +54,12 @@ pub(super) struct L2Edges {
     pub(super) peer: Option<EdgeId>,
 }
 
-/// A neighbour table and its metadata value, made only when asked for.
+/// A neighbor table, and its metadata value, which is produced when needed.
 #[derive(Debug, Default)]
 struct TableState {
     table: NeighborTable,
     value: Option<Value>,
+    /// Whether `table` has changed since `value` was produced.
     is_stale: bool,
 }
 
@@ -83,8 +89,8 @@ impl LinkState {
         self.message.type_name(&self.facts.driver) == "veth"
     }
 
-    /// Everything the node shows. `peer_namespace` is the name of the namespace that the link
-    /// points into, if that is known.
+    /// Returns the metadata of the node. `peer_namespace` is the name of the namespace that the link
+    /// refers to; `None` if it is unknown.
     pub(super) fn metadata(&mut self, peer_namespace: Option<Text>) -> Metadata {
         let mut pairs = self.message.metadata(&self.facts.driver);
         let mut optional = |key, value: Option<Value>| pairs.extend(value.map(|v| (key, v)));
@@ -108,7 +114,7 @@ impl LinkState {
         pairs.into_iter().collect()
     }
 
-    /// Adds an address; `false` where it is there already.
+    /// Adds an address; returns `false` if the link has it already.
     pub(super) fn add_address(&mut self, address: Address) -> bool {
         let list = self.addresses(address);
         let is_new = !list.contains(&address);
@@ -133,8 +139,8 @@ impl LinkState {
         entries.is_stale = true;
     }
 
-    /// Forgets addresses and entries because all of them are about to be told anew.
-    pub(super) fn restate(&mut self) {
+    /// Removes all addresses and entries, before all current ones are added again.
+    pub(super) fn clear_tables(&mut self) {
         self.ipv4.clear();
         self.ipv6.clear();
         for entries in [&mut self.fdb, &mut self.neighbors] {
@@ -145,7 +151,7 @@ impl LinkState {
         }
     }
 
-    /// Replaces the forwarding entries; tells whether they differ.
+    /// Replaces the forwarding entries; returns whether they differ.
     pub(super) fn set_forwarding(&mut self, table: NeighborTable) -> bool {
         let differs = self.fdb.table != table;
         if differs {
@@ -158,15 +164,15 @@ impl LinkState {
         differs
     }
 
-    /// Replaces the routing tables; tells whether they differ.
+    /// Replaces the routing tables; returns whether they differ.
     pub(super) fn set_routes(&mut self, routes: Option<Value>) -> bool {
         let differs = self.routes != routes;
         self.routes = routes;
         differs
     }
 
-    /// Takes in a sample of the counters; tells whether anything was counted since the last one,
-    /// which was taken at `before` unless the link is younger.
+    /// Applies a read of the counters; returns whether a counter has changed since the previous
+    /// read, which was at `before`, or later if the link was created later.
     pub(super) fn sample(
         &mut self,
         counters: &Counters,
@@ -188,7 +194,7 @@ impl LinkState {
         self.fdb.is_stale || self.neighbors.is_stale
     }
 
-    /// Tables that may show less than there is.
+    /// Returns the number of full tables, which may have fewer entries than those of the kernel.
     pub(super) fn full_tables(&self) -> usize {
         [&self.fdb, &self.neighbors]
             .into_iter()

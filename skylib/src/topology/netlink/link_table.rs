@@ -1,8 +1,9 @@
-//! What is known about every link of every namespace, and the graph elements that show it.
+//! `LinkTable`: the state of every link of every namespace, and its reconciliation with the graph.
 //!
-//! Pure: messages and driver facts come in, the graph changes, and what has to be asked of the
-//! kernel next goes out ([`FollowUp`]). The threads that talk to the kernel share one table; it is
-//! only touched inside a graph transaction.
+//! The table does no I/O: it takes kernel messages and driver facts, updates the graph, and returns
+//! the requests that have to be sent to the kernel next ([`FollowUp`]). The threads of all
+//! namespaces share one table, and use it only inside a graph transaction. The cost of an event is
+//! proportional to the metadata of its link.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -16,35 +17,36 @@ use crate::graph::{Edge, EdgeId, Graph, Metadata, MetadataOp, Node, NodeId, Orig
 use crate::time::Timestamp;
 use crate::value::{Text, Value};
 
-/// Names a namespace; one that was registered later is greater.
+/// Identifier of a namespace; increases with each registration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct NamespaceKey(u32);
 
-/// A link, wherever it is.
+/// Identifier of a link: its namespace, and its index there.
 pub(crate) type LinkKey = (NamespaceKey, u32);
 
-/// Where a batch of events came from.
+/// Source of a batch of events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EventSource {
-    /// The kernel told of its own accord; it may have changed its mind since.
+    /// Notifications of the kernel, which may be outdated.
     Notification,
-    /// We asked, so it is how things are. Never leads to further questions about links: that is
-    /// what ends the exchange between two ends that disagree.
+    /// Replies to requests, which are the current state. They never cause further requests about
+    /// links, so that the exchange about two ends that disagree terminates.
     Reply,
 }
 
-/// What to ask the kernel after a change.
+/// Requests that are necessary after a change.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct FollowUp {
-    /// Links to ask for again: their view of another link may be stale.
+    /// Links to request again, because their reference to another link may be stale.
     pub(crate) refresh: BTreeSet<LinkKey>,
-    /// Namespaces with links that point into a namespace by a number not resolved yet.
+    /// Namespaces with links that refer to an unresolved nsid.
     pub(crate) unresolved: BTreeSet<NamespaceKey>,
-    /// Neighbour or forwarding tables changed and wait for [`LinkTable::show_tables`].
+    /// Whether neighbor or forwarding tables have changed, for [`LinkTable::show_tables`].
     pub(crate) tables: bool,
-    /// Routes, or what they depend on, changed.
+    /// Whether routes may have changed.
     pub(crate) routes: bool,
-    /// Links came or went up or down, which changes forwarding entries without a message.
+    /// Whether forwarding entries may have changed without a message, because a link was added, or
+    /// set up or down.
     pub(crate) forwarding: bool,
 }
 
@@ -54,21 +56,25 @@ pub(crate) struct LinkTable {
     /// Owner of all nodes and edges of the table.
     pub(super) origin: Origin,
     pub(super) namespaces: BTreeMap<NamespaceKey, NamespaceLinks>,
-    /// Which links point at a link as their master, lower device or other end; also at links that
-    /// are not there (yet).
+    /// Links that refer to a link as their master, lower device, or peer, by the link referred to,
+    /// which need not exist. The inverse of [`LinkState::claims`] of all links.
     pub(super) claims: HashMap<LinkKey, BTreeSet<LinkKey>>,
+    /// Number of the next namespace.
     next: u32,
 }
 
+/// The links of one namespace.
 #[derive(Debug)]
 pub(super) struct NamespaceLinks {
-    /// The host's or the namespace's node.
+    /// Node that owns the links: the node of the host or of the namespace.
     pub(super) root: NodeId,
-    /// Name of the namespace's node; empty for the host's own.
+    /// Name of the namespace; empty for the namespace of the host.
     pub(super) name: Text,
+    /// Links by index.
     pub(super) links: BTreeMap<u32, LinkState>,
-    /// Numbers this namespace has for others.
+    /// Resolved nsids: the ids by which links of this namespace refer to other namespaces.
     pub(super) nsids: HashMap<i32, NamespaceKey>,
+    /// Time of the last read of the counters.
     sampled_at: Timestamp,
 }
 
@@ -83,7 +89,7 @@ impl LinkTable {
         }
     }
 
-    /// Registers a namespace whose node is in the graph already.
+    /// Adds a namespace whose node is in the graph, and returns its key.
     pub(crate) fn add_namespace(&mut self, root: NodeId, name: Text) -> NamespaceKey {
         let key = NamespaceKey(self.next);
         self.next = self.next.wrapping_add(1);
@@ -98,7 +104,7 @@ impl LinkTable {
         key
     }
 
-    /// Forgets a namespace and deletes the nodes of its links; its own node is the caller's.
+    /// Removes a namespace and deletes the nodes of its links, but not the node of the namespace.
     pub(crate) fn remove_namespace(
         &mut self,
         graph: &mut Graph,
@@ -110,7 +116,7 @@ impl LinkTable {
             self.remove_link(graph, (key, index), now, &mut follow_up);
         }
         self.namespaces.remove(&key);
-        let mut pointing = Vec::new();
+        let mut referring = Vec::new();
         for (other, namespace) in &mut self.namespaces {
             let known = namespace.nsids.len();
             namespace.nsids.retain(|_, target| *target != key);
@@ -119,10 +125,10 @@ impl LinkTable {
                     .links
                     .values()
                     .filter(|l| l.message.link_netnsid.is_some());
-                pointing.extend(links.map(|l| (*other, l.message.index)));
+                referring.extend(links.map(|l| (*other, l.message.index)));
             }
         }
-        for link in pointing {
+        for link in referring {
             self.reclaim(link, &mut follow_up);
             self.show(graph, link, EventSource::Reply, now, &mut follow_up);
         }
@@ -130,7 +136,7 @@ impl LinkTable {
         follow_up
     }
 
-    /// Takes in a batch of events; each link changes at most once, after the last of them.
+    /// Applies a batch of events; each link is written to the graph at most once, at the end.
     pub(crate) fn apply(
         &mut self,
         graph: &mut Graph,
@@ -144,7 +150,7 @@ impl LinkTable {
         let mut changed = Vec::new();
         let mut seen = HashSet::new();
         for event in events {
-            let index = self.take(graph, key, event, facts, now, &mut follow_up);
+            let index = self.apply_event(graph, key, event, facts, now, &mut follow_up);
             changed.extend(index.filter(|index| seen.insert(*index)));
         }
         for index in changed {
@@ -153,7 +159,7 @@ impl LinkTable {
         follow_up
     }
 
-    /// Keeps only the links that a complete list names.
+    /// Removes the links that are not in a complete list.
     pub(crate) fn retain(
         &mut self,
         graph: &mut Graph,
@@ -170,9 +176,8 @@ impl LinkTable {
         follow_up
     }
 
-    /// Takes in the complete state of some links: all their addresses and entries are among the
-    /// events.
-    pub(crate) fn restate(
+    /// Replaces the state of some links; the events include all their addresses and entries.
+    pub(crate) fn replace_state(
         &mut self,
         graph: &mut Graph,
         key: NamespaceKey,
@@ -184,13 +189,13 @@ impl LinkTable {
             if let NetlinkEvent::Link(message) = event
                 && let Some(link) = self.link_mut((key, message.index))
             {
-                link.restate();
+                link.clear_tables();
             }
         }
         self.apply(graph, key, events, facts, EventSource::Reply, now)
     }
 
-    /// Tells which namespaces the numbers of a namespace stand for.
+    /// Resolves nsids of a namespace.
     pub(crate) fn set_nsids(
         &mut self,
         graph: &mut Graph,
@@ -233,7 +238,7 @@ impl LinkTable {
         follow_up
     }
 
-    /// The numbers that links of a namespace point to and nobody has resolved.
+    /// Returns the unresolved nsids that links of a namespace refer to.
     pub(crate) fn unresolved(&self, key: NamespaceKey) -> BTreeSet<i32> {
         let Some(namespace) = self.namespaces.get(&key) else {
             return BTreeSet::new();
@@ -289,14 +294,14 @@ impl LinkTable {
         self.show_all(graph, key, changed, now);
     }
 
-    /// Shows the neighbour and forwarding tables that have changed since they were shown.
+    /// Writes the neighbor and forwarding tables that have changed to the graph.
     pub(crate) fn show_tables(&mut self, graph: &mut Graph, key: NamespaceKey, now: Timestamp) {
         let stale = self.links_mut(key).filter(|link| link.has_stale_tables());
         let changed = stale.map(|link| link.message.index).collect();
         self.show_all(graph, key, changed, now);
     }
 
-    /// Takes in a sample of the counters of all links.
+    /// Applies the counters of all links.
     pub(crate) fn sample(
         &mut self,
         graph: &mut Graph,
@@ -320,7 +325,7 @@ impl LinkTable {
         self.show_all(graph, key, changed, now);
     }
 
-    /// Tables that hold fewer entries than the kernel: those that are full.
+    /// Returns the number of full tables, which may have fewer entries than those of the kernel.
     pub(crate) fn full_tables(&self, key: NamespaceKey) -> usize {
         let Some(namespace) = self.namespaces.get(&key) else {
             return 0;
@@ -328,8 +333,8 @@ impl LinkTable {
         namespace.links.values().map(LinkState::full_tables).sum()
     }
 
-    /// One event; tells which link has to be shown anew.
-    fn take(
+    /// Applies one event; returns the index of the link that has to be written to the graph.
+    fn apply_event(
         &mut self,
         graph: &mut Graph,
         key: NamespaceKey,
@@ -341,7 +346,7 @@ impl LinkTable {
         match event {
             NetlinkEvent::Link(message) => {
                 let index = message.index;
-                self.take_link(graph, key, *message, facts.get(&index), now, follow_up);
+                self.apply_link(graph, key, *message, facts.get(&index), now, follow_up);
                 Some(index)
             }
             NetlinkEvent::LinkDeleted(index) => {
@@ -353,7 +358,7 @@ impl LinkTable {
                 None
             }
             NetlinkEvent::Address(message) => {
-                // Addresses bring routes, and taking one away takes routes with it silently.
+                // The kernel adds routes with an address, and removes them without a message.
                 follow_up.routes = true;
                 let is_new = self
                     .link_mut((key, message.index))?
@@ -387,7 +392,8 @@ impl LinkTable {
         }
     }
 
-    fn take_link(
+    /// Adds or updates a link.
+    fn apply_link(
         &mut self,
         graph: &mut Graph,
         key: NamespaceKey,
@@ -399,7 +405,7 @@ impl LinkTable {
         let at = (key, message.index);
         let known = self.link_mut(at).map(|link| link.message.kind.clone());
         if known.is_some_and(|kind| kind != message.kind) {
-            // Another link has taken over the number and we were not told that the first went.
+            // The index was reused, and the deletion of the former link was not received.
             self.remove_link(graph, at, now, follow_up);
         }
         let Some(namespace) = self.namespaces.get_mut(&key) else {
@@ -410,7 +416,7 @@ impl LinkTable {
             LinkState::new(&message, now)
         });
         if (link.message.flags ^ message.flags) & IFF_UP != 0 {
-            // Routes of a link that goes down vanish without a message.
+            // The kernel removes the routes of a link that is set down without a message.
             follow_up.routes = true;
             follow_up.forwarding = true;
         }
@@ -421,6 +427,7 @@ impl LinkTable {
         self.reclaim(at, follow_up);
     }
 
+    /// Removes a link and its node; requests the links that referred to it.
     pub(super) fn remove_link(
         &mut self,
         graph: &mut Graph,
@@ -437,17 +444,17 @@ impl LinkTable {
         for target in &link.claims {
             self.unclaim(*target, at);
         }
-        // The other end of a pair may have been told nothing of the move that this is.
-        let pointing = self.claims.get(&at).into_iter().flatten().copied();
+        // If the link has moved to another namespace, its peer has changed without a message.
+        let referring = self.claims.get(&at).into_iter().flatten().copied();
         follow_up
             .refresh
-            .extend(pointing.filter(|other| self.target(*other) == LinkTarget::Link(at)));
+            .extend(referring.filter(|other| self.target(*other) == LinkTarget::Link(at)));
         follow_up.refresh.remove(&at);
-        // Somebody else may have deleted the node already.
-        let _gone = graph.delete_node(&link.node, now);
+        // Fails if another writer has deleted the node.
+        let _deleted = graph.delete_node(&link.node, now);
     }
 
-    /// Brings node and edges of a link up to date.
+    /// Writes the state of a link to the graph: adds or patches its node, and updates its edges.
     pub(super) fn show(
         &mut self,
         graph: &mut Graph,
@@ -474,7 +481,7 @@ impl LinkTable {
             self.relink(graph, at, source, now, follow_up);
             return;
         }
-        // New, or somebody deleted it behind our back: it is there, so it is shown.
+        // The link is new, or another writer has deleted its node.
         link.node = NodeId::random();
         link.edges = L2Edges::default();
         let node = Node::new(link.node.clone(), metadata.clone(), now).with_origin(origin.clone());
@@ -487,23 +494,23 @@ impl LinkTable {
             now,
         )
         .with_origin(origin);
-        // Neither fails: the id is new, and without a root the link just stands alone.
+        // The node has a new id, so it is added. Without the root, the link has no owner.
         let _added = graph.add_node(node);
         let _owned = graph.add_edge(edge);
         self.relink(graph, at, source, now, follow_up);
-        let pointing: Vec<LinkKey> = self
+        let referring: Vec<LinkKey> = self
             .claims
             .get(&at)
             .into_iter()
             .flatten()
             .copied()
             .collect();
-        for other in pointing {
+        for other in referring {
             self.relink(graph, other, EventSource::Reply, now, follow_up);
         }
     }
 
-    /// Shows links whose own message has not changed.
+    /// Writes links to the graph whose own message has not changed.
     fn show_all(&mut self, graph: &mut Graph, key: NamespaceKey, links: Vec<u32>, now: Timestamp) {
         let mut follow_up = FollowUp::default();
         for index in links {
@@ -511,7 +518,8 @@ impl LinkTable {
         }
     }
 
-    /// The name of the namespace a link points into, if there is one and it is known.
+    /// Returns the name of the namespace that a link refers to; `None` if there is none, or its nsid
+    /// is unresolved.
     fn peer_namespace(&self, at: LinkKey) -> Option<Text> {
         let namespace = self.namespaces.get(&at.0)?;
         let id = namespace.links.get(&at.1)?.message.link_netnsid?;
@@ -541,21 +549,23 @@ impl LinkTable {
     }
 }
 
-/// The id of an edge made by a probe.
+/// Returns the id of an edge that a probe adds: derived from its ends and its relation.
 pub(crate) fn edge_id(parent: &NodeId, child: &NodeId, relation: &str) -> EdgeId {
     EdgeId::derived(&format!("{parent}{child}{relation}"))
 }
 
-/// What turns one state into another; keys in neither are not touched.
+/// Returns the operations that change one state into another; other keys are not affected.
 fn difference(old: &Metadata, new: &Metadata) -> Vec<MetadataOp> {
     let set = new
         .iter()
         .filter(|(key, value)| old.get(key) != Some(value));
-    let gone = old.iter().filter(|(key, _)| new.get(key).is_none());
+    let removed = old.iter().filter(|(key, _)| new.get(key).is_none());
     let set = set.map(|(key, value)| MetadataOp::set(key.as_str(), value.clone()));
-    gone.map(|(key, _)| MetadataOp::delete(key.as_str()))
+    removed
+        .map(|(key, _)| MetadataOp::delete(key.as_str()))
         .chain(set)
         .collect()
 }
 
+/// `IFF_UP` of `linux/if.h`.
 const IFF_UP: u32 = 1;

@@ -1,15 +1,16 @@
-//! The kernel's view of the network: links, addresses, routes, neighbours of every namespace.
+//! Links, addresses, routes, and neighbors of every network namespace, from the kernel.
 //!
-//! Each namespace has a thread that sleeps until its netlink socket has news, asks what the news
-//! leave open, and hands all of it to one table of links. The table knows what the graph shows and
-//! changes only the difference. It resolves the two ends of a veth pair exactly, also across
-//! namespaces, from the numbers that the kernel gives.
+//! Each namespace has a thread that blocks until its netlink socket receives events, requests
+//! further details, and passes both to the table of links of the host. The table compares the new
+//! state of a link to the metadata that it has set before, and writes only the differences to the
+//! graph. It resolves the two ends of a veth pair exactly, also across namespaces, by the namespace
+//! ids (nsid) of the kernel.
 //!
 //! ```text
-//!  kernel ── events ──┐                        ┌── graph transaction: nodes, metadata, edges
-//!  netlink ─ answers ─┼─ thread of a namespace ┤
-//!  ethtool ─ facts ───┘        ▲               └── what is still open ──┐
-//!                              └────── asked again, also by others ─────┘
+//!  netlink ─ events ──┐                        ┌── graph transaction: nodes, metadata, edges
+//!  netlink ─ replies ─┼─ thread of a namespace ┤
+//!  ethtool ─ facts ───┘        ▲               └── follow-up requests ──┐
+//!                              └────────────── of any namespace ────────┘
 //! ```
 
 mod address;
@@ -35,11 +36,11 @@ use super::{Probe, ProbeContext, ProbeError};
 
 pub use namespace::Namespaces;
 
-/// How namespaces are watched.
+/// Options of the watch of namespaces.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct NetlinkOptions {
-    /// How often the counters of links are read; never if zero. Default 30 s.
+    /// Interval between reads of the link counters; zero disables them. The default is 30 s.
     pub metrics_update: Duration,
 }
 
@@ -52,7 +53,7 @@ impl Default for NetlinkOptions {
 }
 
 impl NetlinkOptions {
-    /// Sets how often the counters of links are read; never if zero.
+    /// Sets the interval between reads of the link counters; zero disables them.
     #[must_use]
     pub const fn with_metrics_update(mut self, period: Duration) -> Self {
         self.metrics_update = period;
@@ -60,14 +61,14 @@ impl NetlinkOptions {
     }
 }
 
-/// Watches the host's own namespace: that of the thread that starts the probe.
+/// A probe of the network namespace of the host, which is the namespace of the thread of the probe.
 #[derive(Debug)]
 pub struct NetlinkProbe {
     namespaces: Arc<Namespaces>,
 }
 
 impl NetlinkProbe {
-    /// A probe that puts what it finds where the namespaces belong.
+    /// Returns a probe that updates the graph of these namespaces.
     #[must_use]
     pub fn new(namespaces: &Arc<Namespaces>) -> Self {
         Self {
@@ -81,11 +82,11 @@ impl Probe for NetlinkProbe {
         "netlink"
     }
 
-    fn run(self: Box<Self>, context: &ProbeContext) -> Result<(), ProbeError> {
-        let what = "watching the host's own namespace";
+    fn run(&mut self, context: &ProbeContext) -> Result<(), ProbeError> {
+        let action = "cannot watch the network namespace of the host";
         let shared = &self.namespaces.shared;
         shared
             .watch_own(self.namespaces.own, context)
-            .map_err(|source| ProbeError::System { what, source })
+            .map_err(|error| ProbeError::system(action, error))
     }
 }

@@ -1,9 +1,8 @@
-//! The namespaces that are watched, each by a thread of its own.
+//! `Namespaces`: the watched network namespaces, each with its own thread.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::io;
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,72 +14,76 @@ use super::link_table::{FollowUp, LinkTable, NamespaceKey, edge_id};
 use super::worker::{Sockets, Worker};
 use crate::graph::{Edge, Graph, Metadata, Node, NodeId};
 use crate::sys::capability::Capability;
-use crate::sys::eventfd::{EventFd, wait_readable};
+use crate::sys::eventfd::EventFd;
 use crate::sys::netns::{Netns, NetnsId};
-use crate::sys::timerfd::TimerFd;
 use crate::time::Timestamp;
+use crate::topology::probe::wait_for_stop;
 use crate::topology::{ProbeContext, ProbeTarget};
 use crate::value::{Text, Value};
 
-/// All network namespaces of a host that are shown: its own, and those that probes register.
+/// The network namespaces of a host that are in the graph: the namespace of the host itself, and
+/// those that probes register.
 ///
-/// Each is shown by one node and watched by one thread, however many paths lead to it.
+/// Each namespace has one node and one thread, even if several paths refer to it.
 pub struct Namespaces {
     pub(super) shared: Arc<Shared>,
-    /// The host's own namespace in the table.
+    /// Key of the namespace of the host.
     pub(super) own: NamespaceKey,
     registry: Mutex<Registry>,
 }
 
 #[derive(Default)]
 struct Registry {
-    known: HashMap<NetnsId, Known>,
+    /// Registered namespaces, without that of the host.
+    known: HashMap<NetnsId, RegisteredNamespace>,
+    /// Namespaces by the paths they are registered by; the values are keys of `known`.
     paths: HashMap<PathBuf, NetnsId>,
 }
 
 /// A registered namespace.
-struct Known {
+struct RegisteredNamespace {
     node: NodeId,
     member: Arc<Member>,
     stop: Arc<EventFd>,
     thread: Option<JoinHandle<()>>,
-    /// Paths it was registered by.
+    /// Number of paths the namespace is registered by; at least 1.
     uses: usize,
 }
 
-/// What the threads of all namespaces share.
+/// State that the threads of all namespaces share.
 pub(super) struct Shared {
     pub(super) target: ProbeTarget,
     pub(super) options: NetlinkOptions,
-    /// Locked inside graph transactions, never around them.
+    /// Locked inside graph transactions only, which defines the lock order.
     table: Mutex<LinkTable>,
     members: Mutex<Members>,
 }
 
-/// Namespaces by key, and how many there have ever been.
+/// The watched namespaces by key, and the number of all namespaces so far.
 #[derive(Default)]
 struct Members {
     by_key: BTreeMap<NamespaceKey, Arc<Member>>,
     arrivals: u64,
 }
 
-/// A namespace as the threads of others see it.
+/// The part of a watched namespace that the threads of other namespaces use.
 pub(super) struct Member {
     pub(super) key: NamespaceKey,
     pub(super) netns: Netns,
-    /// Raised when the inbox has something, or a new namespace may resolve what is open here.
+    /// Raised when the inbox is not empty, or a new namespace may resolve an nsid of this one.
     pub(super) wake: EventFd,
-    /// Whether links here point to namespaces that nobody knows.
+    /// Whether links of this namespace refer to unresolved nsids.
     pub(super) wants_nsids: AtomicBool,
-    /// The how manieth this is to be made known to the others.
+    /// Position of this namespace in the order of registration, from 1.
     pub(super) arrival: AtomicU64,
     name: Text,
+    /// Indexes of links to request again.
     inbox: Mutex<BTreeSet<u32>>,
     context: ProbeContext,
 }
 
 impl Namespaces {
-    /// The host's own namespace; nothing is watched until probes run.
+    /// Returns the namespace of the host; nothing is watched until probes run.
     #[must_use]
     pub fn new(target: ProbeTarget, options: NetlinkOptions) -> Arc<Self> {
         let mut table = LinkTable::new(target.origin.clone());
@@ -99,14 +102,14 @@ impl Namespaces {
         })
     }
 
-    /// Shows and watches the namespace that a file stands for, and returns its node.
+    /// Watches the namespace that a file refers to, and returns its node.
     ///
-    /// A namespace that has a node already keeps it, whatever path it was registered by; that of
-    /// the calling thread is the host's own. `extra` goes into the metadata of a new node.
-    /// Problems inside the namespace are told to `context`.
+    /// A namespace that is registered by another path retains its node. The namespace of the calling
+    /// thread is that of the host. The keys of `extra` are added to the metadata of a new node.
+    /// Problems of the namespace are reported to `context`.
     ///
     /// # Errors
-    /// When the file is no namespace or cannot be opened.
+    /// The error of the system if the file cannot be opened, or is not a namespace.
     pub fn register(
         &self,
         path: &Path,
@@ -148,18 +151,18 @@ impl Namespaces {
         }
     }
 
-    /// Gives a path up; with the last one its namespace goes, and all that was in it.
+    /// Unregisters a path. After the last path of a namespace, its node and links are deleted.
     pub fn unregister(&self, path: &Path) {
         self.forget(&mut lock(&self.registry), path);
     }
 
-    /// Which namespace a path was registered for.
+    /// Returns the namespace that a path is registered for.
     #[must_use]
     pub(crate) fn registered(&self, path: &Path) -> Option<NetnsId> {
         lock(&self.registry).paths.get(path).copied()
     }
 
-    /// Ends the threads of all registered namespaces; the graph stays as it is.
+    /// Stops the threads of all registered namespaces; their nodes remain in the graph.
     pub fn halt(&self) {
         let mut registry = lock(&self.registry);
         for known in registry.known.values() {
@@ -177,7 +180,7 @@ impl Namespaces {
         extra: &Metadata,
         netns: Netns,
         context: &ProbeContext,
-    ) -> io::Result<Known> {
+    ) -> io::Result<RegisteredNamespace> {
         let (wake, stop) = (EventFd::new()?, Arc::new(EventFd::new()?));
         let target = &self.shared.target;
         let node = NodeId::random();
@@ -188,7 +191,7 @@ impl Namespaces {
         };
         let key = target
             .update(add)
-            .ok_or_else(|| io::Error::other("the graph has gone"))?;
+            .ok_or_else(|| io::Error::other("the graph is closed"))?;
         let member = Arc::new(Member {
             key,
             netns,
@@ -199,14 +202,14 @@ impl Namespaces {
             inbox: Mutex::default(),
             context: context.clone(),
         });
-        let known = Known {
+        let known = RegisteredNamespace {
             node,
             member: Arc::clone(&member),
             stop: Arc::clone(&stop),
             thread: None,
             uses: 1,
         };
-        self.shared.welcome(&member);
+        self.shared.add_member(&member);
         let shared = Arc::clone(&self.shared);
         let watch = move || {
             let open = |member: &Member| member.netns.run(Sockets::open)?;
@@ -214,10 +217,10 @@ impl Namespaces {
         };
         let thread = thread::Builder::new()
             .name(format!("netns-{name}"))
-            .stack_size(STACK)
+            .stack_size(STACK_BYTES)
             .spawn(watch);
         match thread {
-            Ok(thread) => Ok(Known {
+            Ok(thread) => Ok(RegisteredNamespace {
                 thread: Some(thread),
                 ..known
             }),
@@ -228,6 +231,7 @@ impl Namespaces {
         }
     }
 
+    /// Unregisters a path in a locked registry.
     fn forget(&self, registry: &mut Registry, path: &Path) {
         let Some(id) = registry.paths.remove(path) else {
             return;
@@ -246,16 +250,16 @@ impl Namespaces {
         }
     }
 
-    /// Takes a namespace whose thread has ended out of table and graph.
-    fn remove(&self, known: &Known) {
+    /// Removes a namespace whose thread has ended from the table and the graph.
+    fn remove(&self, known: &RegisteredNamespace) {
         lock(&self.shared.members).by_key.remove(&known.member.key);
         let follow_up = self.shared.target.update(|graph, now| {
             let follow_up = self
                 .shared
                 .table()
                 .remove_namespace(graph, known.member.key, now);
-            // Somebody else may have deleted the node already.
-            let _gone = graph.delete_node(&known.node, now);
+            // Fails if another writer has deleted the node.
+            let _deleted = graph.delete_node(&known.node, now);
             follow_up
         });
         known.member.forget_problems();
@@ -281,10 +285,10 @@ impl fmt::Debug for Namespaces {
     }
 }
 
-impl Known {
+impl RegisteredNamespace {
     fn join(&mut self) {
         if let Some(thread) = self.thread.take() {
-            // A panic there has ended that thread only; what it showed is removed all the same.
+            // A panic has ended this thread only; its links are removed in any case.
             let _ended = thread.join();
         }
     }
@@ -295,21 +299,21 @@ impl Shared {
         lock(&self.table)
     }
 
-    /// Namespaces that came after the first so many, in the order they came.
+    /// Returns the namespaces registered after the first `arrival` ones, in order of registration.
     pub(super) fn members_after(&self, arrival: u64) -> Vec<Arc<Member>> {
-        let place = |member: &Arc<Member>| member.arrival.load(Ordering::Relaxed);
+        let position = |member: &Arc<Member>| member.arrival.load(Ordering::Relaxed);
         let members = lock(&self.members);
         let mut found: Vec<Arc<Member>> = members
             .by_key
             .values()
-            .filter(|m| place(m) > arrival)
+            .filter(|member| position(member) > arrival)
             .cloned()
             .collect();
-        found.sort_by_key(place);
+        found.sort_by_key(position);
         found
     }
 
-    /// Lets the threads know what they have to ask.
+    /// Passes follow-up requests to the threads of their namespaces.
     pub(super) fn dispatch(&self, follow_up: FollowUp) {
         if follow_up.refresh.is_empty() && follow_up.unresolved.is_empty() {
             return;
@@ -330,7 +334,7 @@ impl Shared {
         }
     }
 
-    /// Watches the host's own namespace from the calling thread.
+    /// Watches the namespace of the host on the calling thread.
     pub(super) fn watch_own(&self, key: NamespaceKey, context: &ProbeContext) -> io::Result<()> {
         let member = Member {
             key,
@@ -343,10 +347,10 @@ impl Shared {
             context: context.clone(),
         };
         let member = Arc::new(member);
-        self.welcome(&member);
+        self.add_member(&member);
         self.watch(
             &member,
-            context.stop(),
+            context.stop_event(),
             |_| Sockets::open(),
             || context.running(),
         );
@@ -354,7 +358,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Watches a namespace until told to stop, starting over when something fails.
+    /// Watches a namespace until `stop` is raised; starts again after an error.
     fn watch(
         &self,
         member: &Arc<Member>,
@@ -377,41 +381,41 @@ impl Shared {
                 _ => error.to_string(),
             };
             member.problem("", Some(remedy));
-            // A privilege that is missing does not come by waiting.
-            if refused || pause(stop) {
+            // A missing capability cannot be obtained by waiting.
+            if refused || wait_for_stop(stop, RETRY_INTERVAL) {
                 break;
             }
         }
     }
 
-    /// Makes a namespace known to those whose links may point into it.
-    fn welcome(&self, member: &Arc<Member>) {
+    /// Adds a namespace, and wakes the threads of namespaces with unresolved nsids.
+    fn add_member(&self, member: &Arc<Member>) {
         let mut members = lock(&self.members);
         members.arrivals += 1;
         member.arrival.store(members.arrivals, Ordering::Relaxed);
         members.by_key.insert(member.key, Arc::clone(member));
-        let wanting = |m: &&Arc<Member>| m.wants_nsids.load(Ordering::Relaxed);
-        for other in members.by_key.values().filter(wanting) {
+        let is_waiting = |m: &&Arc<Member>| m.wants_nsids.load(Ordering::Relaxed);
+        for other in members.by_key.values().filter(is_waiting) {
             other.wake.raise();
         }
     }
 }
 
 impl Member {
-    /// Links to ask for again.
+    /// Removes and returns the links to request again.
     pub(super) fn take_inbox(&self) -> BTreeSet<u32> {
         std::mem::take(&mut lock(&self.inbox))
     }
 
-    /// Tells what is wrong with a part of the work here, or that nothing is.
+    /// Sets the problem of a part of the work in this namespace; `None` removes it.
     pub(super) fn problem(&self, part: &str, text: Option<String>) {
-        let place = if self.name.is_empty() {
+        let namespace = if self.name.is_empty() {
             "the host's namespace".to_owned()
         } else {
             format!("namespace {}", self.name)
         };
-        let text = text.map(|text| format!("{place}: {text}"));
-        self.context.problem(&format!("{place} {part}"), text);
+        let text = text.map(|text| format!("{namespace}: {text}"));
+        self.context.problem(&format!("{namespace} {part}"), text);
     }
 
     fn forget_problems(&self) {
@@ -419,16 +423,6 @@ impl Member {
             self.problem(part, None);
         }
     }
-}
-
-/// Waits before the next try; tells whether it was told to stop.
-fn pause(stop: &EventFd) -> bool {
-    let waited = TimerFd::new().and_then(|timer| {
-        timer.once(RETRY)?;
-        wait_readable([stop.as_fd(), timer.as_fd()])
-    });
-    // Without a timer there is no pause, and without a pause no next try.
-    waited.map_or(true, |[stopped, _]| stopped)
 }
 
 fn netns_metadata(path: &Path, name: &str, id: NetnsId, extra: &Metadata) -> Metadata {
@@ -441,7 +435,7 @@ fn netns_metadata(path: &Path, name: &str, id: NetnsId, extra: &Metadata) -> Met
     metadata
 }
 
-/// Adds a node that the host owns.
+/// Adds a node, and an ownership edge from the node of the host.
 fn add_owned(
     graph: &mut Graph,
     target: &ProbeTarget,
@@ -457,18 +451,19 @@ fn add_owned(
         now,
     )
     .with_origin(target.origin.clone());
-    // Neither fails: the id is new, and without a host node it just stands alone.
+    // The node has a new id, so it is added. Without the node of the host, it has no owner.
     let _added = graph.add_node(Node::new(node, metadata, now).with_origin(target.origin.clone()));
     let _owned = graph.add_edge(edge);
 }
 
-/// A thread that panicked has left these maps whole: each change of them is one call.
+/// Locks a mutex, even if it is poisoned: each change of the maps is a single call, so a panic
+/// leaves them consistent.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Pause before a namespace that failed is tried again.
-const RETRY: Duration = Duration::from_secs(3);
+/// Interval between attempts to watch a namespace after an error.
+const RETRY_INTERVAL: Duration = Duration::from_secs(3);
 
-/// A host may have thousands of namespaces; their threads need little.
-const STACK: usize = 512 * 1024;
+/// Stack size of the thread of a namespace, in bytes; small because a host may have thousands.
+const STACK_BYTES: usize = 512 * 1024;

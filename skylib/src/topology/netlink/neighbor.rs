@@ -1,4 +1,4 @@
-//! Neighbours and bridge forwarding entries: `RTM_NEWNEIGH` and `RTM_DELNEIGH`.
+//! Neighbors and bridge forwarding entries: `RTM_NEWNEIGH` and `RTM_DELNEIGH`.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -6,38 +6,38 @@ use std::net::IpAddr;
 use super::wire::{attributes, colon_hex, u16_at, u32_at};
 use crate::value::{Map, Text, Value};
 
-/// One entry of the neighbour or forwarding table.
+/// An entry of a neighbor or forwarding table.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct NeighborMessage {
-    /// The link it is reached through.
+    /// Index of the link of the table.
     pub(crate) index: u32,
     pub(crate) table: TableKind,
     pub(crate) key: NeighborKey,
     pub(crate) entry: NeighborEntry,
 }
 
-/// Which table of a link an entry stands in.
+/// The table of a link that an entry belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TableKind {
     /// Forwarding entries of bridges and tunnels.
     Fdb,
-    /// IPv4 and IPv6 neighbours.
+    /// IPv4 and IPv6 neighbors.
     Neighbors,
 }
 
-/// What tells the entries of one table apart; also their order.
+/// Key of an entry in its table; also defines the order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct NeighborKey {
     ip: Option<IpAddr>,
     address: Text,
     vlan: u16,
     vni: u32,
-    /// A bridge port has the same hardware address once as the device's own and once as the
-    /// bridge's.
+    /// Whether the entry belongs to the device itself (`NTF_SELF`) and not to its bridge; both can
+    /// have an entry of the same hardware address.
     is_own: bool,
 }
 
-/// What may change about an entry.
+/// Properties of an entry that can change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NeighborEntry {
     address: Text,
@@ -45,12 +45,12 @@ pub(crate) struct NeighborEntry {
     flags: u8,
 }
 
-/// The entries of one table of one link, no more than [`MAX_ENTRIES`].
+/// The entries of a table of one link; at most [`MAX_ENTRIES`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct NeighborTable(BTreeMap<NeighborKey, NeighborEntry>);
 
 impl NeighborMessage {
-    /// Reads the payload; `None` for other families.
+    /// Parses the payload of a message; returns `None` for other address families.
     pub(crate) fn parse(payload: &[u8]) -> Option<Self> {
         let table = match i32::from(*payload.first()?) {
             libc::AF_BRIDGE => TableKind::Fdb,
@@ -71,7 +71,7 @@ impl NeighborMessage {
             }
         }
         let key = match table {
-            // A neighbour's hardware address may change, a forwarding entry's is its name.
+            // The hardware address of a neighbor can change; that of a forwarding entry identifies it.
             TableKind::Neighbors => NeighborKey {
                 ip,
                 address: Text::default(),
@@ -101,7 +101,7 @@ impl NeighborMessage {
 }
 
 impl NeighborTable {
-    /// Adds or replaces an entry; `false` where the table is full and shows less than there is.
+    /// Adds or replaces an entry; returns `false` if the table is full.
     pub(crate) fn insert(&mut self, message: &NeighborMessage) -> bool {
         if self.is_full() && !self.0.contains_key(&message.key) {
             return false;
@@ -114,12 +114,12 @@ impl NeighborTable {
         self.0.remove(key);
     }
 
-    /// Whether it may show less than there is.
+    /// Returns whether the table is full, so that it may lack entries.
     pub(crate) fn is_full(&self) -> bool {
         self.0.len() >= MAX_ENTRIES
     }
 
-    /// The metadata value; `None` where the table is empty.
+    /// Returns the metadata value; `None` if the table is empty.
     pub(crate) fn to_value(&self, index: u32) -> Option<Value> {
         if self.0.is_empty() {
             return None;
@@ -161,10 +161,11 @@ impl NeighborEntry {
     }
 }
 
-/// TableState kept of one table of one link; a network that floods a bridge with addresses must not
-/// fill our memory too.
+/// Highest number of entries per table of a link, which limits the memory for a bridge that is
+/// flooded with addresses.
 pub(crate) const MAX_ENTRIES: usize = 10_000;
 
+/// `NTF_SELF` of `linux/neighbour.h`.
 const NTF_SELF: u8 = 0x02;
 
 /// `NTF_` bits of `linux/neighbour.h`.
@@ -191,5 +192,5 @@ const STATES: [(u16, &str); 8] = [
     (0x80, "NUD_PERMANENT"),
 ];
 
-/// Bytes of `struct ndmsg`.
+/// Length of `struct ndmsg`, in bytes.
 const HEADER: usize = 12;

@@ -1,4 +1,4 @@
-//! Routes: from `RTM_NEWROUTE` to the routing tables of a link.
+//! Routes: parsing of `RTM_NEWROUTE`, and the routing tables of a link as metadata.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -6,12 +6,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::wire::{attributes, u16_at, u32_at};
 use crate::value::{Map, Value};
 
-/// One route.
+/// A route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Route {
-    /// Number of its table.
+    /// Number of the routing table.
     pub(crate) table: u32,
-    /// `RTPROT_` number: who made it.
+    /// `RTPROT_` number: the origin of the route.
     pub(crate) protocol: u8,
     pub(crate) destination: IpAddr,
     pub(crate) prefix: u8,
@@ -20,17 +20,17 @@ pub(crate) struct Route {
     pub(crate) hops: Vec<NextHop>,
 }
 
-/// One way a route leaves by.
+/// A next hop of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NextHop {
     pub(crate) gateway: Option<IpAddr>,
     pub(crate) priority: u32,
-    /// The link.
+    /// Index of the outgoing link.
     pub(crate) index: u32,
 }
 
 impl Route {
-    /// Reads the payload; `None` for other families and for routes learnt from others (cloned).
+    /// Parses the payload of a message; returns `None` for other families and for cloned routes.
     pub(crate) fn parse(payload: &[u8]) -> Option<Self> {
         let unspecified = match i32::from(*payload.first()?) {
             libc::AF_INET => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
@@ -78,7 +78,7 @@ impl Route {
         Some(route)
     }
 
-    /// Reads the `struct rtnexthop`s of a multipath route.
+    /// Parses the `struct rtnexthop` list of a multipath route.
     fn read_hops(&mut self, mut bytes: &[u8]) {
         while let (Some(length), Some(index)) = (u16_at(bytes, 0), u32_at(bytes, 4)) {
             let length = usize::from(length);
@@ -103,7 +103,7 @@ impl Route {
     }
 }
 
-/// `struct rtvia`: a gateway of another family than the route.
+/// Parses `struct rtvia`: a gateway whose address family differs from the route.
 fn via(bytes: &[u8]) -> Option<IpAddr> {
     match i32::from(u16_at(bytes, 0)?) {
         libc::AF_INET => Some(Ipv4Addr::from(*bytes.get(2..)?.first_chunk::<4>()?).into()),
@@ -112,17 +112,18 @@ fn via(bytes: &[u8]) -> Option<IpAddr> {
     }
 }
 
-/// The routes of a namespace, sorted by the links they leave by.
+/// The routes of a namespace, by their outgoing links.
 #[derive(Default)]
 pub(crate) struct RoutesByLink {
     links: HashMap<u32, Tables>,
-    /// Routes seen.
+    /// Number of routes.
     pub(crate) count: usize,
-    /// Routes not kept because their link has [`MAX_ROUTES`].
-    pub(crate) left_out: usize,
+    /// Number of routes that were omitted because their link has [`MAX_ROUTES`] already.
+    pub(crate) omitted: usize,
 }
 
 impl RoutesByLink {
+    /// Adds a route to each of its outgoing links.
     pub(crate) fn add(&mut self, route: &Route) {
         self.count += 1;
         for (i, hop) in route.hops.iter().enumerate() {
@@ -133,12 +134,12 @@ impl RoutesByLink {
                 continue;
             }
             if !self.links.entry(hop.index).or_default().add(route) {
-                self.left_out += 1;
+                self.omitted += 1;
             }
         }
     }
 
-    /// The routing tables of each link as metadata.
+    /// Returns the routing tables of each link as metadata.
     pub(crate) fn into_values(self) -> HashMap<u32, Value> {
         self.links
             .into_iter()
@@ -147,7 +148,7 @@ impl RoutesByLink {
     }
 }
 
-/// The routes that leave by one link.
+/// The routes of one outgoing link, by the number of their routing table.
 #[derive(Default)]
 struct Tables {
     tables: BTreeMap<u32, RoutingTable>,
@@ -157,11 +158,14 @@ struct Tables {
 #[derive(Default)]
 struct RoutingTable {
     source: Option<IpAddr>,
+    /// Protocol, destination, prefix length, and next hops.
     routes: Vec<(u8, IpAddr, u8, Vec<NextHop>)>,
+    /// Indexes into `routes`.
     positions: HashMap<(u8, IpAddr, u8), usize>,
 }
 
 impl Tables {
+    /// Adds a route; returns `false` if the link has [`MAX_ROUTES`] already.
     fn add(&mut self, route: &Route) -> bool {
         if self.count >= MAX_ROUTES {
             return false;
@@ -223,11 +227,11 @@ impl NextHop {
     }
 }
 
-/// Routes shown of one link; a full Internet table as metadata of one node would be of no use.
+/// Highest number of routes per link: a full Internet table would be useless as metadata.
 pub(crate) const MAX_ROUTES: usize = 10_000;
 
-/// Bytes of `struct rtmsg`.
+/// Length of `struct rtmsg`, in bytes.
 const HEADER: usize = 12;
 
-/// Bytes of `struct rtnexthop`.
+/// Length of `struct rtnexthop`, in bytes.
 const HOP_HEADER: usize = 8;

@@ -1,4 +1,4 @@
-//! The two netlink sockets of a namespace: one that hears of changes, one to ask with.
+//! The netlink sockets of a namespace: one receives events, the other sends requests.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -24,29 +24,29 @@ use rustix::net::sockopt::{
 use super::stats::{self, Counters};
 use super::wire::{NetlinkEvent, attributes};
 
-/// Hears of everything that happens to links, addresses, routes and neighbours of one namespace.
+/// A socket that receives the events of links, addresses, routes, and neighbors of a namespace.
 #[derive(Debug)]
 pub(super) struct EventSocket {
     socket: Socket,
     buffer: Vec<u8>,
 }
 
-/// What a read of the [`EventSocket`] found.
+/// Result of a read of an [`EventSocket`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Received {
-    /// Events were handed out; there may be more.
+    /// Events were appended; there may be more.
     Events,
-    /// Nothing is waiting.
+    /// The queue of the socket is empty.
     Empty,
-    /// The kernel dropped events because we were too slow: what is known may be wrong.
+    /// The kernel has dropped events because the queue was full, so the known state may be wrong.
     Overrun,
 }
 
 impl EventSocket {
-    /// A subscription in the namespace of the calling thread.
+    /// Subscribes in the namespace of the calling thread.
     pub(super) fn open() -> io::Result<Self> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
-        // Beyond the administrator's limit only with CAP_NET_ADMIN; either way it is a wish.
+        // Exceeding the system limit requires CAP_NET_ADMIN; a smaller buffer works as well.
         if set_socket_recv_buffer_size_force(&socket, EVENT_BUFFER).is_err() {
             let _smaller = set_socket_recv_buffer_size(&socket, EVENT_BUFFER);
         }
@@ -65,7 +65,7 @@ impl EventSocket {
         })
     }
 
-    /// Reads what is waiting, one datagram, without blocking.
+    /// Appends the events of one queued datagram; does not block.
     pub(super) fn receive(&mut self, events: &mut Vec<NetlinkEvent>) -> io::Result<Received> {
         self.buffer.clear();
         match self.socket.recv_from(&mut self.buffer, libc::MSG_TRUNC) {
@@ -73,7 +73,7 @@ impl EventSocket {
                 self.buffer.reserve(length);
                 Ok(Received::Overrun)
             }
-            // Only the kernel has port 0; others may write to us, but not be believed.
+            // Only messages from port 0 are from the kernel; those of other processes are ignored.
             Ok((_, from)) if from.port_number() != 0 => Ok(Received::Events),
             Ok(_) => {
                 for message in messages(&self.buffer) {
@@ -103,15 +103,15 @@ impl AsFd for EventSocket {
     }
 }
 
-/// How an answer came.
+/// Completeness of the reply to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum DumpState {
     Complete,
-    /// Something changed while a table was read, or a part of it was cut off.
+    /// The table changed during the read, or a part of the reply was truncated.
     Interrupted,
 }
 
-/// A table as events.
+/// The events of a table read.
 #[derive(Debug, Default)]
 struct Dump {
     events: Vec<NetlinkEvent>,
@@ -119,34 +119,35 @@ struct Dump {
 }
 
 impl Dump {
-    /// The events, if none is missing: what is missing would be taken for gone, and no message
-    /// would bring it back.
+    /// Returns the events if none is missing: a missing link would be deleted, and no later message
+    /// would restore it.
     fn complete(self) -> io::Result<Vec<NetlinkEvent>> {
         if self.is_interrupted {
             return Err(io::Error::other(
-                "interfaces change faster than they can be listed",
+                "interfaces change faster than they can be listed; retrying",
             ));
         }
         Ok(self.events)
     }
 }
 
-/// Asks the kernel about one namespace.
+/// A socket for requests about one namespace.
 #[derive(Debug)]
 pub(super) struct RequestSocket {
     socket: Socket,
     buffer: Vec<u8>,
+    /// Number of the last request, which its replies repeat.
     sequence: u32,
 }
 
 impl RequestSocket {
-    /// A socket in the namespace of the calling thread.
+    /// Opens a socket in the namespace of the calling thread.
     pub(super) fn open() -> io::Result<Self> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         socket.bind_auto()?;
         socket.connect(&SocketAddr::new(0, 0))?;
-        // The kernel answers at once; if ever it does not, an error is better than a stuck thread.
-        set_socket_timeout(&socket, Timeout::Recv, Some(ANSWER_TIMEOUT))?;
+        // The kernel replies immediately; the timeout prevents a blocked thread in any other case.
+        set_socket_timeout(&socket, Timeout::Recv, Some(REPLY_TIMEOUT))?;
         Ok(Self {
             socket,
             buffer: Vec::with_capacity(READ_BUFFER),
@@ -154,19 +155,19 @@ impl RequestSocket {
         })
     }
 
-    /// All links, as events.
+    /// Returns all links, as events.
     pub(super) fn links(&mut self) -> io::Result<Vec<NetlinkEvent>> {
         let request = RouteNetlinkMessage::GetLink(LinkMessage::default());
         self.dump_events(&request)?.complete()
     }
 
-    /// One link; `None` where there is none of that index.
+    /// Returns one link; `None` if no link has this index.
     pub(super) fn link(&mut self, index: u32) -> io::Result<Option<NetlinkEvent>> {
         let mut request = LinkMessage::default();
         request.header.index = index;
         let mut found = None;
         let message = RouteNetlinkMessage::GetLink(request);
-        let answer = self.request(&message, 0, &mut |kind, payload| {
+        let answer = self.request(&message, 0, |kind, payload| {
             found = NetlinkEvent::parse(kind, payload);
         });
         match answer {
@@ -176,19 +177,19 @@ impl RequestSocket {
         }
     }
 
-    /// All addresses, as events.
+    /// Returns all addresses, as events.
     pub(super) fn addresses(&mut self) -> io::Result<Vec<NetlinkEvent>> {
         let request = RouteNetlinkMessage::GetAddress(AddressMessage::default());
         self.dump_events(&request)?.complete()
     }
 
-    /// All IPv4 and IPv6 neighbours, as events.
+    /// Returns all IPv4 and IPv6 neighbors, as events.
     pub(super) fn neighbors(&mut self) -> io::Result<Vec<NetlinkEvent>> {
         let request = RouteNetlinkMessage::GetNeighbour(NeighbourMessage::default());
         Ok(self.dump_events(&request)?.events)
     }
 
-    /// All forwarding entries, as events.
+    /// Returns all forwarding entries, as events.
     pub(super) fn forwarding(&mut self) -> io::Result<Vec<NetlinkEvent>> {
         let mut request = NeighbourMessage::default();
         request.header.family = AddressFamily::Bridge;
@@ -197,14 +198,16 @@ impl RequestSocket {
             .events)
     }
 
-    /// All routes, each handed to `each` as the payload of its message. They may be torn: what
-    /// changes them meanwhile is announced as an event, which leads to the next look.
-    pub(super) fn routes(&mut self, each: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+    /// Passes the message payload of each route to `each`.
+    ///
+    /// The list may be inconsistent if routes change during the read; such a change causes an event,
+    /// and the event causes another read.
+    pub(super) fn routes(&mut self, mut each: impl FnMut(&[u8])) -> io::Result<()> {
         for family in [AddressFamily::Inet, AddressFamily::Inet6] {
             let mut request = RouteMessage::default();
             request.header.address_family = family;
             let message = RouteNetlinkMessage::GetRoute(request);
-            self.request(&message, NLM_F_DUMP, &mut |kind, payload| {
+            self.request(&message, NLM_F_DUMP, |kind, payload| {
                 if kind == libc::RTM_NEWROUTE {
                     each(payload);
                 }
@@ -213,26 +216,26 @@ impl RequestSocket {
         Ok(())
     }
 
-    /// The counters of all links.
+    /// Returns the counters of all links.
     pub(super) fn stats(&mut self) -> io::Result<Vec<(u32, Counters)>> {
         let mut request = StatsMessage::default();
         request.header.filter_mask = StatsFilterMask::Link64;
         let mut found = Vec::new();
         let message = RouteNetlinkMessage::GetStats(request);
-        self.request(&message, NLM_F_DUMP, &mut |_, payload| {
+        self.request(&message, NLM_F_DUMP, |_, payload| {
             found.extend(stats::parse(payload));
         })?;
         Ok(found)
     }
 
-    /// The number that this namespace has given to another one; `None` where it gave none.
+    /// Returns the nsid of another namespace in this one; `None` if it has none.
     pub(super) fn nsid(&mut self, other: BorrowedFd<'_>) -> io::Result<Option<i32>> {
         let mut request = NsidMessage::default();
         let fd = u32::try_from(other.as_raw_fd()).unwrap_or(u32::MAX);
         request.attributes.push(NsidAttribute::Fd(fd));
         let mut found = None;
         let message = RouteNetlinkMessage::GetNsId(request);
-        self.request(&message, 0, &mut |_, payload| {
+        self.request(&message, 0, |_, payload| {
             // struct rtgenmsg, padded; NETNSA_NSID is attribute 1.
             let attribute = attributes(payload, 4).find(|a| a.kind() == 1);
             found = attribute.and_then(|a| a.i32()).filter(|id| *id >= 0);
@@ -240,14 +243,15 @@ impl RequestSocket {
         Ok(found)
     }
 
+    /// Reads a table; repeats the read if it is interrupted, up to [`DUMP_ATTEMPTS`] times.
     fn dump_events(&mut self, message: &RouteNetlinkMessage) -> io::Result<Dump> {
         let mut dump = Dump::default();
-        for _ in 0..DUMP_TRIES {
+        for _ in 0..DUMP_ATTEMPTS {
             dump.events.clear();
-            let mut each =
+            let each =
                 |kind, payload: &[u8]| dump.events.extend(NetlinkEvent::parse(kind, payload));
             dump.is_interrupted =
-                self.request(message, NLM_F_DUMP, &mut each)? == DumpState::Interrupted;
+                self.request(message, NLM_F_DUMP, each)? == DumpState::Interrupted;
             if !dump.is_interrupted {
                 break;
             }
@@ -255,12 +259,12 @@ impl RequestSocket {
         Ok(dump)
     }
 
-    /// One request and its answers, each handed to `each` by kind and payload.
+    /// Sends a request, and passes type and payload of each reply to `each`.
     fn request(
         &mut self,
         request: &RouteNetlinkMessage,
         flags: u16,
-        each: &mut dyn FnMut(u16, &[u8]),
+        mut each: impl FnMut(u16, &[u8]),
     ) -> io::Result<DumpState> {
         self.sequence = self.sequence.wrapping_add(1);
         let mut message = NetlinkMessage::from(request.clone());
@@ -270,7 +274,7 @@ impl RequestSocket {
         let mut bytes = vec![0; message.buffer_len()];
         message.serialize(&mut bytes);
         self.socket.send(&bytes, 0)?;
-        let mut answer = DumpState::Complete;
+        let mut state = DumpState::Complete;
         loop {
             self.buffer.clear();
             let length = match self.socket.recv(&mut self.buffer, libc::MSG_TRUNC) {
@@ -278,25 +282,25 @@ impl RequestSocket {
                 other => other?,
             };
             if length > self.buffer.len() {
-                // The rest of the dump has to be read before the next one may begin.
+                // The rest of the reply has to be read before the next request.
                 self.buffer.reserve(length);
-                answer = DumpState::Interrupted;
+                state = DumpState::Interrupted;
             }
             for message in messages(&self.buffer) {
                 if message.sequence_number() != self.sequence {
                     continue;
                 }
                 if message.flags() & NLM_F_DUMP_INTR != 0 {
-                    answer = DumpState::Interrupted;
+                    state = DumpState::Interrupted;
                 }
                 match message.message_type() {
                     NLMSG_ERROR | NLMSG_DONE => {
-                        return result_of(message.payload()).map(|()| answer);
+                        return result_of(message.payload()).map(|()| state);
                     }
                     kind => {
                         each(kind, message.payload());
                         if flags & NLM_F_DUMP == 0 {
-                            return Ok(answer);
+                            return Ok(state);
                         }
                     }
                 }
@@ -305,7 +309,7 @@ impl RequestSocket {
     }
 }
 
-/// The messages in a datagram, up to the first damaged one.
+/// Returns the messages of a datagram, up to the first malformed one.
 fn messages(datagram: &[u8]) -> impl Iterator<Item = NetlinkBuffer<&[u8]>> {
     let mut rest = datagram;
     std::iter::from_fn(move || {
@@ -316,7 +320,8 @@ fn messages(datagram: &[u8]) -> impl Iterator<Item = NetlinkBuffer<&[u8]>> {
     })
 }
 
-/// The error number at the start of an `NLMSG_ERROR` or `NLMSG_DONE`, negative; 0 is success.
+/// Returns the result of a request from `NLMSG_ERROR` or `NLMSG_DONE`, whose payload begins with a
+/// negative error number, or 0 for success.
 fn result_of(payload: &[u8]) -> io::Result<()> {
     match payload.first_chunk().copied().map(i32::from_ne_bytes) {
         None | Some(0..) => Ok(()),
@@ -334,13 +339,14 @@ const GROUPS: [u32; 6] = [
     libc::RTNLGRP_IPV6_ROUTE,
 ];
 
-/// Room for events that wait for us, some 2000 links made at once.
+/// Size of the kernel's event queue, in bytes: about 2000 links that are created at once.
 const EVENT_BUFFER: usize = 4 << 20;
 
-/// Larger than the kernel's largest datagram of a dump, 32 KiB.
+/// Size of the read buffer, in bytes; exceeds the kernel's largest datagram, 32 KiB.
 const READ_BUFFER: usize = 64 << 10;
 
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Timeout of a request.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Times a table is read that changes while it is read.
-const DUMP_TRIES: usize = 8;
+/// Highest number of reads of a table that changes during the read.
+const DUMP_ATTEMPTS: usize = 8;

@@ -1,15 +1,15 @@
-//! Counters of links: `struct rtnl_link_stats64` and the metrics made of two samples.
+//! Counters of links: `struct rtnl_link_stats64`, and the metrics between two reads.
 
 use super::wire::{attributes, u32_at};
 use crate::time::Timestamp;
 use crate::value::{Map, Value};
 
-/// The counters of one link, in the kernel's order.
+/// The counters of a link, in the order of the kernel structure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counters([u64; NAMES.len()]);
 
 impl Counters {
-    /// Reads the kernel's structure; what an older kernel does not have is zero.
+    /// Parses the kernel structure; counters that an older kernel lacks are zero.
     #[expect(clippy::host_endian_bytes, reason = "route netlink is in host order")]
     pub(crate) fn parse(bytes: &[u8]) -> Self {
         let mut counters = Self::default();
@@ -24,7 +24,7 @@ impl Counters {
         counters
     }
 
-    /// Packets received and sent, nothing else.
+    /// Returns counters of received and sent packets only.
     #[cfg(test)]
     pub(crate) fn packets(received: u64, sent: u64) -> Self {
         let mut counters = Self::default();
@@ -32,13 +32,13 @@ impl Counters {
         counters
     }
 
-    /// Whether nothing was counted.
+    /// Returns whether all counters are zero.
     pub(crate) fn is_zero(&self) -> bool {
         self.0.iter().all(|count| *count == 0)
     }
 
-    /// What was counted since an earlier sample. A counter that went back was reset, and then all
-    /// count from zero.
+    /// Returns the difference to an earlier read. If a counter has decreased, the counters were
+    /// reset, and the difference is their current value.
     pub(crate) fn since(&self, earlier: &Self) -> Self {
         let mut delta = *self;
         for (slot, before) in delta.0.iter_mut().zip(&earlier.0) {
@@ -50,7 +50,7 @@ impl Counters {
         delta
     }
 
-    /// The metadata value: what is not zero, with the span it was counted in where there is one.
+    /// Returns the metadata value: the counters other than zero, and start and end of the interval.
     pub(crate) fn to_value(self, start: Option<Timestamp>, last: Option<Timestamp>) -> Value {
         let named = NAMES.iter().zip(self.0).filter(|(_, count)| *count != 0);
         let counts = named.map(|(name, count)| (*name, Value::from(count)));
@@ -62,7 +62,7 @@ impl Counters {
     }
 }
 
-/// Reads an `RTM_NEWSTATS` payload: the link and its counters.
+/// Parses an `RTM_NEWSTATS` payload; returns the index of the link and its counters.
 pub(crate) fn parse(payload: &[u8]) -> Option<(u32, Counters)> {
     let index = u32_at(payload, 4)?;
     let stats = attributes(payload, HEADER).find(|a| a.kind() == IFLA_STATS_LINK_64)?;
@@ -96,7 +96,7 @@ const NAMES: [&str; 23] = [
     "TxCompressed",
 ];
 
-/// Bytes of `struct if_stats_msg`.
+/// Length of `struct if_stats_msg`, in bytes.
 const HEADER: usize = 12;
 
 const IFLA_STATS_LINK_64: u16 = 1;

@@ -1,4 +1,5 @@
-//! Reading kernel messages: attributes one at a time, so that an odd one costs only itself.
+//! Decoding of route netlink messages. Attributes are decoded one by one, so that a malformed
+//! attribute does not affect the others.
 
 use std::net::IpAddr;
 
@@ -9,31 +10,32 @@ use super::link::LinkMessage;
 use super::neighbor::NeighborMessage;
 use crate::value::{Text, Value};
 
-/// What the kernel reports about a namespace.
+/// A change in a namespace.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum NetlinkEvent {
-    /// A link came or changed; all its attributes.
+    /// A link was added or changed; the message has all attributes.
     Link(Box<LinkMessage>),
-    /// A link went.
+    /// A link was deleted.
     LinkDeleted(u32),
-    /// A link changed in a way that the message does not tell; it has to be asked for.
+    /// A link has changed, but the message lacks its attributes, so it has to be requested.
     LinkStale(u32),
-    /// An address came (or is confirmed).
+    /// An address was added or confirmed.
     Address(AddressMessage),
-    /// An address went.
+    /// An address was deleted.
     AddressDeleted(AddressMessage),
-    /// A neighbour or forwarding entry came or changed.
+    /// A neighbor or forwarding entry was added or changed.
     Neighbor(NeighborMessage),
-    /// A neighbour or forwarding entry went.
+    /// A neighbor or forwarding entry was deleted.
     NeighborDeleted(NeighborMessage),
-    /// Some route came, changed or went.
+    /// A route was added, changed, or deleted.
     Routes,
-    /// The routing tables of a link as metadata; never from one message, but from a full list.
+    /// The routing tables of a link as metadata; results from a complete list of routes, never from
+    /// one message.
     RoutesOf(u32, Option<Value>),
 }
 
 impl NetlinkEvent {
-    /// Reads one message; `None` for kinds that are of no interest and for damaged ones.
+    /// Parses a message; returns `None` for other types and for malformed messages.
     pub(crate) fn parse(kind: u16, payload: &[u8]) -> Option<Self> {
         match kind {
             libc::RTM_NEWLINK | libc::RTM_DELLINK => Self::parse_link(kind, payload),
@@ -50,21 +52,21 @@ impl NetlinkEvent {
         let family = *payload.first()?;
         let index = u32_at(payload, 4)?;
         if i32::from(family) != libc::AF_UNSPEC {
-            // The bridge's view of a port: its end means that the master changed.
+            // A message of the bridge about its port: the deletion means that the master has changed.
             return (kind == libc::RTM_DELLINK).then_some(Self::LinkStale(index));
         }
         if kind == libc::RTM_DELLINK {
             return Some(Self::LinkDeleted(index));
         }
         match LinkMessage::parse(payload) {
-            // Wireless events come as a link message with next to nothing in it.
+            // Wireless events are link messages without the usual attributes.
             Some(link) if link.is_complete => Some(Self::Link(Box::new(link))),
             _ => Some(Self::LinkStale(index)),
         }
     }
 }
 
-/// The attributes after a header of `skip` bytes, up to the first damaged one.
+/// Returns the attributes after a header of `skip` bytes, up to the first malformed one.
 pub(super) fn attributes(payload: &[u8], skip: usize) -> impl Iterator<Item = Attribute<'_>> {
     let bytes = payload.get(skip..).unwrap_or_default();
     NlasIterator::new(bytes)
@@ -72,7 +74,7 @@ pub(super) fn attributes(payload: &[u8], skip: usize) -> impl Iterator<Item = At
         .map(Attribute)
 }
 
-/// One attribute.
+/// A netlink attribute.
 #[derive(Clone, Copy)]
 pub(super) struct Attribute<'a>(NlaBuffer<&'a [u8]>);
 
@@ -81,7 +83,7 @@ impl<'a> Attribute<'a> {
         self.0.kind()
     }
 
-    /// The attribute as the packet crate's parsers take it.
+    /// Returns the attribute in the form that parsers of the packet crate require.
     pub(super) const fn nla(&self) -> &NlaBuffer<&'a [u8]> {
         &self.0
     }
@@ -122,7 +124,7 @@ impl<'a> Attribute<'a> {
     }
 }
 
-/// A number in host order, as all of route netlink is.
+/// Returns the number at an offset; route netlink uses host byte order.
 pub(super) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     bytes
         .get(at..)?
@@ -131,7 +133,7 @@ pub(super) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
         .map(u16::from_ne_bytes)
 }
 
-/// A number in host order, as all of route netlink is.
+/// Returns the number at an offset; route netlink uses host byte order.
 pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     bytes
         .get(at..)?
@@ -140,7 +142,7 @@ pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
         .map(u32::from_ne_bytes)
 }
 
-/// A hardware address of any length in lower-case colon notation.
+/// Returns a hardware address of any length as lower-case hexadecimal with colons.
 pub(super) fn colon_hex(bytes: &[u8]) -> Text {
     use std::fmt::Write;
     let mut text = String::with_capacity(bytes.len() * 3);
@@ -159,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hardware_addresses_of_any_length_are_written_alike() {
+    fn hardware_addresses_of_any_length_have_the_same_form() {
         assert_eq!(
             colon_hex(&[0x02, 0, 0, 0, 0x0a, 0xff]).as_str(),
             "02:00:00:00:0a:ff"
@@ -169,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_bridge_port_asks_for_the_link() {
+    fn the_end_of_a_bridge_port_makes_the_link_stale() {
         let mut payload = [0_u8; 16];
         payload[0] = 7; // AF_BRIDGE
         payload[4] = 9;
@@ -186,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_message_without_its_attributes_is_unclear() {
+    fn a_link_message_without_its_attributes_makes_the_link_stale() {
         let mut payload = [0_u8; 16];
         payload[4] = 9;
         assert_eq!(

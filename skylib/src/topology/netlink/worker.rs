@@ -1,4 +1,5 @@
-//! The thread of one namespace: hears of changes, asks what they leave open, tells the table.
+//! `Worker`: the thread of one namespace, which receives events, sends requests, and updates the
+//! table.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
@@ -21,7 +22,7 @@ use crate::sys::timerfd::TimerFd;
 use crate::time::Timestamp;
 use crate::value::{Map, Text, Value};
 
-/// The sockets of one namespace. Made inside it, they stay there.
+/// The sockets of one namespace; a socket belongs to the namespace in which it was created.
 #[derive(Debug)]
 pub(super) struct Sockets {
     events: EventSocket,
@@ -30,10 +31,10 @@ pub(super) struct Sockets {
 }
 
 impl Sockets {
-    /// Opens them in the namespace of the calling thread.
+    /// Opens the sockets in the namespace of the calling thread.
     pub(super) fn open() -> io::Result<Self> {
         Ok(Self {
-            // First, so that nothing happens unheard while the rest is read.
+            // The event socket is first, so that no change during the initial read is lost.
             events: EventSocket::open()?,
             requests: RequestSocket::open()?,
             ethtool: Ethtool::open()?,
@@ -41,38 +42,41 @@ impl Sockets {
     }
 }
 
-/// What the thread of one namespace works with.
+/// The state of the thread of one namespace.
 pub(super) struct Worker<'a> {
     shared: &'a Shared,
     member: Arc<Member>,
     sockets: Sockets,
-    /// Due when the counters are to be read.
+    /// Expires when the counters have to be read.
     sampling: TimerFd,
-    /// Due when tables that changed are to be shown.
+    /// Expires when changed tables have to be written to the graph.
     delay: TimerFd,
     pending: Pending,
-    /// Routes of this namespace when they were last read.
+    /// Number of routes of this namespace at the last read.
     route_count: usize,
     nsids: NsidSearch,
-    /// Equal sets of features are one value.
+    /// Metadata values of feature sets, which links with equal features share; at most
+    /// [`FEATURE_SETS`].
     features: HashMap<Features, Value>,
 }
 
-/// Changes that wait a little so that many of them cost as much as one.
+/// Changed tables whose update is delayed, so that a burst of changes costs one update.
 #[derive(Debug, Default)]
 struct Pending {
     tables: bool,
     routes: bool,
     forwarding: bool,
+    /// Whether the timer is running.
     is_set: bool,
 }
 
-/// Whom we have asked for which number.
+/// State of the search for the namespaces of nsids.
 #[derive(Debug, Default)]
 struct NsidSearch {
-    /// Numbers that none of the first `asked` namespaces has.
-    hopeless: BTreeSet<i32>,
-    asked: u64,
+    /// Nsids that none of the first `searched` namespaces has.
+    unresolvable: BTreeSet<i32>,
+    /// Number of namespaces that were searched.
+    searched: u64,
 }
 
 impl<'a> Worker<'a> {
@@ -96,7 +100,7 @@ impl<'a> Worker<'a> {
         })
     }
 
-    /// Reads the whole state and shows it.
+    /// Reads the complete state and writes it to the graph.
     pub(super) fn resync(&mut self) -> io::Result<()> {
         let requests = &mut self.sockets.requests;
         let mut by_link: BTreeMap<u32, Vec<NetlinkEvent>> = BTreeMap::new();
@@ -130,11 +134,12 @@ impl<'a> Worker<'a> {
         self.follow_up(follow_up);
         let mut rest = by_link.into_values().peekable();
         while rest.peek().is_some() {
-            // In stretches, so that readers of the graph get their turn.
+            // Batches limit the time for which readers of the graph wait.
             let batch: Vec<NetlinkEvent> = rest.by_ref().take(LINKS_AT_ONCE).flatten().collect();
             let facts = &facts;
-            let follow_up =
-                self.update(|table, graph, key, now| table.restate(graph, key, batch, facts, now));
+            let follow_up = self.update(|table, graph, key, now| {
+                table.replace_state(graph, key, batch, facts, now)
+            });
             self.follow_up(follow_up);
         }
         self.pending = Pending::default();
@@ -142,10 +147,10 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    /// Follows what happens until told to stop.
+    /// Processes events until `stop` is raised.
     pub(super) fn run(&mut self, stop: &EventFd) -> io::Result<()> {
         loop {
-            let [stopped, woken, heard, sampling, delay] = wait_readable([
+            let [stopped, woken, received, sampling, delay] = wait_readable([
                 stop.as_fd(),
                 self.member.wake.as_fd(),
                 self.sockets.events.as_fd(),
@@ -155,13 +160,13 @@ impl<'a> Worker<'a> {
             if stopped {
                 return Ok(());
             }
-            if heard {
-                self.listen()?;
+            if received {
+                self.process_events()?;
             }
             if woken {
                 self.member.wake.clear();
-                // What is still waiting is older than the answers we are about to get.
-                while self.listen()? {}
+                // Queued events are older than the replies to the requests that follow.
+                while self.process_events()? {}
                 self.refresh()?;
                 self.resolve();
             }
@@ -171,13 +176,13 @@ impl<'a> Worker<'a> {
             }
             if delay {
                 self.delay.clear();
-                self.show_pending()?;
+                self.update_pending()?;
             }
         }
     }
 
-    /// Reads some of what is waiting and shows it; tells whether there may be more.
-    fn listen(&mut self) -> io::Result<bool> {
+    /// Applies a batch of queued events; returns whether there may be more.
+    fn process_events(&mut self) -> io::Result<bool> {
         let mut events = Vec::new();
         while events.len() < EVENTS_AT_ONCE {
             match self.sockets.events.receive(&mut events)? {
@@ -198,7 +203,8 @@ impl<'a> Worker<'a> {
         Ok(is_full)
     }
 
-    /// Events were lost: what is left of them is older than the state we read now.
+    /// Reads the complete state after events were lost. Queued events are discarded, because they are
+    /// older than this state.
     fn recover(&mut self) -> io::Result<()> {
         let mut ignored = Vec::new();
         for _ in 0..DRAIN_LIMIT {
@@ -210,7 +216,7 @@ impl<'a> Worker<'a> {
         self.resync()
     }
 
-    /// Asks for the links that somebody found stale.
+    /// Requests the links that a thread has found stale.
     fn refresh(&mut self) -> io::Result<()> {
         let links = self.member.take_inbox();
         if links.is_empty() {
@@ -219,7 +225,7 @@ impl<'a> Worker<'a> {
         let mut events = Vec::new();
         for index in links {
             match self.sockets.requests.link(index)? {
-                // Asking again would give the same.
+                // A second request would have the same result.
                 Some(NetlinkEvent::LinkStale(_)) => {}
                 event => events.push(event.unwrap_or(NetlinkEvent::LinkDeleted(index))),
             }
@@ -232,23 +238,23 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    /// Finds out which namespaces the numbers stand for that our links point to.
+    /// Searches the namespaces of the nsids that links of this namespace refer to.
     fn resolve(&mut self) {
         let key = self.member.key;
         let mut wanted = self.shared.table().unresolved(key);
         if wanted.is_empty() {
             return;
         }
-        // Before looking who is there: who comes later looks at this.
+        // This is set before the list is read: threads that register later check it.
         self.member.wants_nsids.store(true, Ordering::Relaxed);
-        let only_newer = wanted.is_subset(&self.nsids.hopeless);
+        let only_newer = wanted.is_subset(&self.nsids.unresolvable);
         let others = self
             .shared
-            .members_after(if only_newer { self.nsids.asked } else { 0 });
+            .members_after(if only_newer { self.nsids.searched } else { 0 });
         let mut found = Vec::new();
-        // The newest first: it is most likely the reason for asking.
+        // The newest namespace first: it is the most likely one.
         for other in others.iter().rev().filter(|other| other.key != key) {
-            // A number that cannot be had today is no reason to stop.
+            // An nsid that cannot be requested is not fatal.
             let Ok(Some(id)) = self.sockets.requests.nsid(other.netns.as_fd()) else {
                 continue;
             };
@@ -261,20 +267,21 @@ impl<'a> Worker<'a> {
         let last = others
             .last()
             .map(|other| other.arrival.load(Ordering::Relaxed));
-        self.nsids.asked = last.unwrap_or(self.nsids.asked);
+        self.nsids.searched = last.unwrap_or(self.nsids.searched);
         self.member
             .wants_nsids
             .store(!wanted.is_empty(), Ordering::Relaxed);
-        self.nsids.hopeless = wanted;
+        self.nsids.unresolvable = wanted;
         let follow_up =
             self.update(|table, graph, key, now| table.set_nsids(graph, key, &found, now));
         self.follow_up(follow_up);
     }
 
+    /// Reads the counters of all links.
     fn sample(&mut self) -> io::Result<()> {
         let samples = match self.sockets.requests.stats() {
             Ok(samples) => samples,
-            // Kernels before 4.7 tell counters only with everything else.
+            // Kernels before 4.7 report counters only in link messages.
             Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
                 let links = self.sockets.requests.links()?;
                 let stats = |event| match event {
@@ -289,7 +296,8 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    fn show_pending(&mut self) -> io::Result<()> {
+    /// Updates the changed tables in the graph.
+    fn update_pending(&mut self) -> io::Result<()> {
         let pending = std::mem::take(&mut self.pending);
         if pending.routes {
             let routes = self.read_routes()?;
@@ -308,29 +316,29 @@ impl<'a> Worker<'a> {
 
     fn read_routes(&mut self) -> io::Result<HashMap<u32, Value>> {
         let mut routes = RoutesByLink::default();
-        let mut each = |payload: &[u8]| {
+        let each = |payload: &[u8]| {
             if let Some(route) = Route::parse(payload) {
                 routes.add(&route);
             }
         };
-        self.sockets.requests.routes(&mut each)?;
+        self.sockets.requests.routes(each)?;
         self.route_count = routes.count;
         let text = format!(
-            "{} routes are not shown, {MAX_ROUTES} a link are",
-            routes.left_out
+            "limit of {MAX_ROUTES} routes per link reached; {} routes are omitted",
+            routes.omitted
         );
         self.member
-            .problem("routes", (routes.left_out > 0).then_some(text));
+            .problem("routes", (routes.omitted > 0).then_some(text));
         Ok(routes.into_values())
     }
 
     fn report_full_tables(&self) {
         let full = self.shared.table().full_tables(self.member.key);
-        let text = format!("{full} neighbour tables are shown up to {MAX_ENTRIES} entries");
+        let text = format!("limit of {MAX_ENTRIES} entries reached by {full} neighbor tables");
         self.member.problem("neighbors", (full > 0).then_some(text));
     }
 
-    /// Hands out what a change has left open.
+    /// Schedules the follow-up requests of a change.
     fn follow_up(&mut self, follow_up: FollowUp) {
         self.pending.tables |= follow_up.tables;
         self.pending.routes |= follow_up.routes;
@@ -338,12 +346,13 @@ impl<'a> Worker<'a> {
         let waiting = self.pending.tables || self.pending.routes || self.pending.forwarding;
         if waiting && !self.pending.is_set {
             let delay = DELAY + DELAY_PER_ROUTE * u32::try_from(self.route_count).unwrap_or(0);
-            // Without a timer the tables would stay old; show them with the next one.
+            // If the timer fails, the tables are updated with the next change.
             self.pending.is_set = self.delay.once(delay.min(DELAY_LIMIT)).is_ok();
         }
         self.shared.dispatch(follow_up);
     }
 
+    /// Runs one graph transaction with the table.
     fn update<T>(
         &self,
         work: impl FnOnce(&mut LinkTable, &mut Graph, NamespaceKey, Timestamp) -> T,
@@ -359,7 +368,7 @@ impl<'a> Worker<'a> {
         done.unwrap_or_default()
     }
 
-    /// What the drivers tell about the links among the events.
+    /// Returns the driver facts of the links among the events, by index.
     fn facts(&mut self, events: &[NetlinkEvent]) -> HashMap<u32, LinkFacts> {
         let mut names: HashMap<u32, &Text> = HashMap::new();
         for event in events {
@@ -422,22 +431,24 @@ impl<'a> Worker<'a> {
     }
 }
 
-/// Links shown in one transaction when all are read.
+/// Number of links per transaction when all links are read.
 const LINKS_AT_ONCE: usize = 128;
 
-/// Events shown in one transaction.
+/// Number of events per transaction.
 const EVENTS_AT_ONCE: usize = 512;
 
-/// Datagrams thrown away after an overrun; more than the socket holds.
+/// Highest number of datagrams discarded after an overrun; exceeds the buffer of the socket.
 const DRAIN_LIMIT: usize = 100_000;
 
-/// How long changed tables wait for more changes.
+/// Time from the change of a table to its update in the graph.
 const DELAY: Duration = Duration::from_millis(200);
 
-/// Reading many routes takes long (some 2 µs each); doing so must stay a small part of our time.
+/// Additional delay per route: reading a route takes about 2 µs, which must remain a small part of
+/// the thread's time.
 const DELAY_PER_ROUTE: Duration = Duration::from_micros(20);
 
+/// Highest delay.
 const DELAY_LIMIT: Duration = Duration::from_secs(20);
 
-/// Sets of features remembered; machines have a handful.
+/// Highest number of cached feature sets; a machine has few.
 const FEATURE_SETS: usize = 64;

@@ -95,7 +95,7 @@ fn pcapng_seeds() -> Vec<(&'static str, Vec<u8>)> {
     }
     let written = writer.into_inner();
     let section = "0a0d0d0a 1c000000 4d3c2b1a 01000000 ffffffffffffffff 1c000000";
-    // An Ethernet interface of 64 bytes, 2 to the power of -20 seconds, an hour ahead.
+    // An Ethernet interface: snap length of 64 bytes, resolution of 2^-20 s, offset of 1 h.
     let interface = "01000000 2c000000 0100 0000 40000000 \
         0900 0100 94000000 0e00 0800 100e000000000000 00000000 2c000000";
     let with = |blocks: &str| hex(&format!("{section} {interface} {blocks}"));
@@ -129,7 +129,7 @@ fn pcapng_seeds() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// Times that stand still at their end, go back, and leap; link types in turn.
+/// Timestamps that stop at the maximum, decrease, and jump; alternating link types.
 #[cfg(feature = "pcap")]
 fn replay_seeds() -> Vec<(&'static str, Vec<u8>)> {
     let file = |times: &[i64]| {
@@ -158,7 +158,7 @@ fn replay_seeds() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 fn compressed_seeds() -> Vec<(&'static str, Vec<u8>)> {
-    // "hello" and so on, each as its own tool makes it.
+    // "hello" and similar content, each compressed by the tool of its format.
     let gzip = hex("1f8b0800 00000000 0003 cb48cdc9c907 00 86a61036 05000000");
     let lz4 = hex("04224d18 6440a7 05000080 68656c6c6f 00000000 f97700fb");
     let zstd = hex("28b52ffd 0458 290000 68656c6c6f a36d9f88");

@@ -1,4 +1,4 @@
-//! What goes over WebSocket.
+//! Messages of the WebSocket interface.
 
 use super::replay;
 
@@ -24,7 +24,7 @@ fn flows_of_agents() {
     replay("flow_message", flow_message::check, &flow_message_seeds());
 }
 
-/// Envelopes, one a line.
+/// Envelopes, one per line.
 fn ws_message_seeds() -> [(&'static str, Vec<u8>); 8] {
     let a = r#"{"Namespace":"Graph","Type":"NodeAdded","Obj":{"ID":"a","Metadata":{"Name":"a","Type":"device"},"Revision":1}}"#;
     let b = a.replace(r#""a""#, r#""b""#);
@@ -81,7 +81,7 @@ fn ws_message_seeds() -> [(&'static str, Vec<u8>); 8] {
     ]
 }
 
-/// Fields as they stand on the wire.
+/// Fields in their wire encoding.
 fn envelope_seeds() -> [(&'static str, Vec<u8>); 6] {
     let head = b"\x0a\x05Graph\x12\x0bSyncRequest";
     let with = |more: &[u8]| [head, more].concat();
@@ -98,7 +98,7 @@ fn envelope_seeds() -> [(&'static str, Vec<u8>); 6] {
     ]
 }
 
-/// Messages as the library writes them, and one cut short.
+/// Messages encoded by the library, and a truncated one.
 fn flow_message_seeds() -> [(&'static str, Vec<u8>); 5] {
     use prost::Message;
     use skylib::flow::{DnsLayer, DnsRecord, Flow, FlowMessage, FlowMetric, FlowStats, RawPacket};

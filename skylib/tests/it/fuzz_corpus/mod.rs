@@ -1,7 +1,7 @@
-//! The corpus of the fuzz targets, replayed without a fuzzer: a file a kind of input.
+//! Replays the corpus of the fuzz targets without a fuzzer, one file per kind of input.
 //!
-//! `UPDATE_CORPUS=1` writes the seeds of these files into the corpus; what a fuzzer finds is added
-//! by hand.
+//! `UPDATE_CORPUS=1` writes the seeds of these files to the corpus; inputs that a fuzzer finds are
+//! added by hand.
 
 use std::fs;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ mod resources;
 #[cfg(feature = "spp")]
 mod spp_requests;
 
-/// Seeds of a target by name.
+/// Seeds of a target and their names.
 type Seeds = [(&'static str, Vec<u8>)];
 
 fn replay(target: &str, check: fn(&[u8]), seeds: &Seeds) {

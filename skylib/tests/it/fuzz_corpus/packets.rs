@@ -1,4 +1,4 @@
-//! Packets, what is in them, what they are parts of, and the filters they are held against.
+//! Packets, their payloads, fragments and segments, and the filters applied to them.
 
 use super::{hex, replay};
 
@@ -165,7 +165,7 @@ pub(super) fn packet_seeds() -> Vec<(&'static str, Vec<u8>)> {
         .collect()
 }
 
-/// Six bytes a packet: kind and time, datagram and port, place, length, content, damage.
+/// Six bytes per packet: kind and time, datagram and port, offset, length, content, damage.
 fn reassembly_seeds() -> Vec<(&'static str, Vec<u8>)> {
     vec![
         (
@@ -194,7 +194,7 @@ fn reassembly_seeds() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// The first byte tells the layer: 0 DNS, 1 DHCPv4, 2 VRRP.
+/// The first byte selects the protocol: 0 DNS, 1 DHCPv4, 2 VRRP.
 fn app_message_seeds() -> Vec<(&'static str, Vec<u8>)> {
     let question = "0007 0100 0001 0000 0000 0000 01 61 02 696f 00 0001 0001";
     let mut dhcp = vec![0; 245];

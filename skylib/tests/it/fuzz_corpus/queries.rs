@@ -1,4 +1,4 @@
-//! Queries, as text and asked of small graphs.
+//! Queries as text, and queries of small graphs.
 
 use super::replay;
 
@@ -17,7 +17,7 @@ fn queries_of_small_graphs() {
     replay("graph_query", graph_query::check, &graph_query_seeds());
 }
 
-/// Queries, as far as they can be written down; the long ones are made below.
+/// Queries that are short enough for a list; code below generates the long ones.
 const QUERIES: &[(&str, &str)] = &[
     ("g", "G"),
     ("v", "G.V()"),
@@ -228,7 +228,7 @@ fn query_seeds() -> Vec<(&'static str, Vec<u8>)> {
     written.chain(made).collect()
 }
 
-/// Queries of what changed in the graph they are asked of; the others are those above.
+/// Queries of the changes of a graph, in addition to the queries above.
 const GRAPH_QUERIES: &[(&str, &str)] = &[
     ("then", "G.At(1700000005000).V().Has('Name', 'br0')"),
     (
@@ -275,7 +275,7 @@ const GRAPH_QUERIES: &[(&str, &str)] = &[
     ),
 ];
 
-/// A graph that comes, changes and goes, and a query behind it.
+/// A graph whose elements are added, changed, and deleted, followed by a query.
 fn graph_query_seeds() -> Vec<(&'static str, Vec<u8>)> {
     let mut state = 7_u32;
     let mut random = || {
@@ -285,7 +285,7 @@ fn graph_query_seeds() -> Vec<(&'static str, Vec<u8>)> {
     let queries = QUERIES.iter().chain(GRAPH_QUERIES);
     let seed = |(name, text): &(&'static str, &str)| {
         let mut seed = vec![40];
-        // First nodes, then edges, then anything.
+        // First nodes, then edges, then elements of any kind.
         for change in 0..40 {
             let kind = match change {
                 0..8 => random() & 0xf8,

@@ -33,7 +33,7 @@ fn seeds() -> Vec<(&'static str, Vec<u8>)> {
         .collect()
 }
 
-/// Kind, body and, behind a line feed, a patch.
+/// Kind, body, and, after a line feed, a patch.
 const SEEDS: &[(&str, &str)] = &[
     (
         "alert",

@@ -1,4 +1,4 @@
-//! What clients and secondaries of SPP send.
+//! Messages of SPP's clients and secondary processes.
 
 use super::replay;
 

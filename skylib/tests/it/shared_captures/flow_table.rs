@@ -12,8 +12,8 @@ use skylib::pcap_file::CaptureReader;
 use super::{captures, folder, shared};
 use crate::flow_table::Packets;
 
-/// Returns the capture with known totals and its totals: `FLOW_TRUTH` (with a `.json` file beside
-/// it), or else made by the generator beside the repository.
+/// Returns the capture with known totals and its totals: `FLOW_TRUTH` (with a `.json` file next to
+/// it), or else a capture from the generator next to the repository.
 fn truth() -> (Packets, Value) {
     let path = std::env::var_os("FLOW_TRUTH").map_or_else(generated_capture, PathBuf::from);
     let truth = File::open(path.with_added_extension("json")).unwrap();
@@ -21,7 +21,7 @@ fn truth() -> (Packets, Value) {
     (packets, serde_json::from_reader(truth).unwrap())
 }
 
-/// Generates the capture, unless that was done before; returns its path.
+/// Generates the capture unless it exists; returns its path.
 fn generated_capture() -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let path = folder.join("flow-truth.pcap");
@@ -50,7 +50,7 @@ fn totals_equal_the_truth_of_a_generated_capture() {
     let mut table = FlowTable::new(FlowTableOptions::default());
     table.process(&packets.batch());
     let flows = table.query(&FlowQuery::default()).unwrap().flows;
-    // Flows, packets and bytes of each kind, told apart by what clients see.
+    // Flows, packets, and bytes of each kind, distinguished by the fields that clients see.
     let mut kinds: BTreeMap<&str, [i64; 3]> = BTreeMap::new();
     for flow in &flows {
         let metric = flow.metric.unwrap();
@@ -68,7 +68,7 @@ fn totals_equal_the_truth_of_a_generated_capture() {
         let wanted = ["flows", "packets", "bytes"].map(|key| wanted[key].as_i64().unwrap());
         let found = kinds.get(kind.as_str()).copied().unwrap_or_default();
         if kind == "vxlan4" || kind == "gre4" {
-            // The outer flows have the frames' bytes; the inner ones are one for each connection.
+            // The outer flows have the bytes of the frames; each connection has one inner flow.
             assert_eq!(found[1..], wanted[1..], "{kind}");
             let inner = if kind == "gre4" { "in gre" } else { "in vxlan" };
             assert_eq!(kinds[inner][..2], wanted[..2], "{inner}");
@@ -92,7 +92,7 @@ fn totals_equal_the_truth_of_a_generated_capture() {
     assert_eq!(totals, wanted);
 }
 
-/// The generator's name for the kind of a flow.
+/// Returns the generator's name for the kind of a flow.
 fn kind(flow: &Flow) -> &'static str {
     let path = flow.layers_path.as_str();
     match (path, flow.parent_uuid.is_empty()) {

@@ -1,7 +1,7 @@
 //! Tests on captures that are not in the repository.
 //!
-//! They are ignored by default. `make test` runs them if there are captures in the folder
-//! `SHARED_PCAP`, or else in `shared/pcap` beside the repository; by hand:
+//! They are ignored by default. `make test` runs them if the folder `SHARED_PCAP`, or else
+//! `shared/pcap` next to the repository, contains captures. To run them manually:
 //! `SHARED_PCAP=FOLDER cargo test -p skylib --all-features --test it -- --ignored`.
 
 mod flow_table;
@@ -9,7 +9,7 @@ mod reading;
 
 use std::path::{Path, PathBuf};
 
-/// Returns the path of a folder beside the repository.
+/// Returns the path of a folder next to the repository.
 fn shared(folder: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../../shared")
@@ -52,5 +52,5 @@ fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Captures that the shared folder contains at least.
+/// Minimum number of captures in the shared folder.
 const FEWEST_CAPTURES: usize = 14;

@@ -56,7 +56,7 @@ fn every_capture_is_read_and_decoded() {
 
 #[test]
 #[ignore = "needs captures: SHARED_PCAP or ../shared/pcap"]
-fn as_many_packets_are_metered_as_another_reader_counts() {
+fn the_flow_table_counts_the_packets_of_another_reader() {
     let files = captures();
     let (reader, counts) = independent_counts(&files);
     let decoder = Decoder::new(DecoderOptions::default());
@@ -121,7 +121,7 @@ fn independent_counts(files: &[PathBuf]) -> (&'static str, Vec<u64>) {
     ("tcpdump", files.iter().map(count).collect())
 }
 
-/// What holds of the parts of any packet.
+/// Checks the invariants of the encapsulations of a packet.
 fn check_parts(packet: &PacketRef<'_>, parts: &Encapsulations) {
     for (index, part) in parts.iter().enumerate() {
         assert!(!part.layers.is_empty());
@@ -139,7 +139,7 @@ fn check_parts(packet: &PacketRef<'_>, parts: &Encapsulations) {
 
 #[test]
 #[ignore = "needs captures: SHARED_PCAP or ../shared/pcap"]
-fn etherparse_sees_the_same_ends() {
+fn etherparse_decodes_the_same_endpoints() {
     let files = captures();
     let decoder = Decoder::new(DecoderOptions::default());
     let mut parts = Encapsulations::new();
@@ -155,12 +155,12 @@ fn etherparse_sees_the_same_ends() {
             }
             for packet in batch.iter() {
                 number += 1;
-                let place = format!("{} packet {number}", path.display());
+                let context = format!("{} packet {number}", path.display());
                 let _ = decoder.decode(packet, &mut parts);
                 let Ok(lax) = LaxSlicedPacket::from_ethernet(packet.data) else {
                     continue;
                 };
-                // MACsec is not decoded here.
+                // Our decoder does not decode MACsec.
                 if lax
                     .link_exts
                     .iter()
@@ -169,18 +169,18 @@ fn etherparse_sees_the_same_ends() {
                     continue;
                 }
                 if let Some(ends) = lax_ends(&lax) {
-                    assert_eq!(parts.key_network(0), Some(ends), "{place}");
+                    assert_eq!(parts.key_network(0), Some(ends), "{context}");
                     addresses += 1;
                 }
-                // Nor are whole datagrams in the guise of fragments.
+                // Packets with a fragment header that are whole datagrams are excluded, too.
                 if parts
                     .iter()
                     .any(|part| part.layers.contains(Layer::IPV6_FRAGMENT))
                 {
                     continue;
                 }
-                // Only of packets that the strict reader finds sound: the lax one goes on where
-                // lengths contradict each other.
+                // Compares only packets that the strict reader accepts: the lax one continues after
+                // contradictory lengths.
                 let Ok(strict) = SlicedPacket::from_ethernet(packet.data) else {
                     continue;
                 };
@@ -188,7 +188,7 @@ fn etherparse_sees_the_same_ends() {
                     (&strict.net, strict_ports(&strict))
                 {
                     let found = parts.key_transport(0).map(|t| (t.source, t.destination));
-                    assert_eq!(found, Some(ends), "{place}");
+                    assert_eq!(found, Some(ends), "{context}");
                     ports += 1;
                 }
             }
@@ -242,14 +242,14 @@ fn libpcap_reads_the_same_packets() {
         };
         while let Ok(Some(batch)) = reader.next_batch() {
             for packet in batch.iter() {
-                let place = format!("{} packet {compared}", path.display());
-                let expected = oracle.next_packet().expect(&place);
+                let context = format!("{} packet {compared}", path.display());
+                let expected = oracle.next_packet().expect(&context);
                 let header = expected.header;
-                // libpcap cuts what is longer than the snap length.
-                assert!(packet.data.starts_with(expected.data), "{place}");
-                assert_eq!(packet.wire_len, header.len, "{place}");
+                // libpcap truncates packets longer than the snap length.
+                assert!(packet.data.starts_with(expected.data), "{context}");
+                assert_eq!(packet.wire_len, header.len, "{context}");
                 let us = header.ts.tv_sec * 1_000_000 + header.ts.tv_usec;
-                assert_eq!(packet.timestamp.as_ns() / 1_000, us, "{place}");
+                assert_eq!(packet.timestamp.as_ns() / 1_000, us, "{context}");
                 compared += 1;
             }
         }

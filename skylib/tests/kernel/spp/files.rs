@@ -156,7 +156,7 @@ fn frames_are_recorded_as_they_were_on_the_wire() {
             .collect();
         assert_eq!(found, frames);
 
-        // An instance that captures both directions, and frames longer than any on a wire.
+        // An instance that captures both directions receives frames longer than any on a wire.
         ip("link set lo up");
         ip("link set lo mtu 65536");
         let lo = Ports::new(["lo"]).with_ring(3, "right");

@@ -305,7 +305,7 @@ fn a_writer_that_ends_early_ends_the_run_with_its_file_complete() {
             send(&sender, &numbered(number));
         }
         let error = process.status().stats.error.unwrap();
-        assert!(error.contains("ended by itself"), "{error}");
+        assert!(error.contains("ended unexpectedly"), "{error}");
         let stats = stats(&process);
         assert_eq!(read_all(&folder).len() as u64, stats.written);
         assert_eq!(stats.rx, stats.written + stats.drop);

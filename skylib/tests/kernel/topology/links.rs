@@ -76,7 +76,7 @@ fn changes_of_a_link_are_shown_and_owned_by_the_host() {
         });
         lab.look(|g| {
             assert!(g.node("vb1").is_none());
-            assert_eq!(g.text("vb2", "TID"), tid, "a rename keeps the TID");
+            assert_eq!(g.text("vb2", "TID"), tid, "a rename preserves the TID");
             let node = g.node("vb2").unwrap();
             assert!(g.0.find_edge(&lab.root, &node.id, |_| true).is_some());
             assert_eq!(
@@ -91,7 +91,7 @@ fn changes_of_a_link_are_shown_and_owned_by_the_host() {
                 && g.json("vb2", "LinkFlags") == r#"["UP","BROADCAST","MULTICAST"]"#
         });
         ip("link del vb0");
-        lab.wait("gone", |g| {
+        lab.wait("the node to be deleted", |g| {
             g.node("vb0").is_none() && g.node("vb2").is_none()
         });
         assert_eq!(lab.look(|g| g.0.edge_count()), 1, "host to loopback");
@@ -100,7 +100,7 @@ fn changes_of_a_link_are_shown_and_owned_by_the_host() {
 
 #[test]
 #[ignore = "needs root: creates network namespaces"]
-fn a_port_hangs_under_its_bridge_as_long_as_it_is_one() {
+fn a_port_is_linked_to_its_bridge_while_it_is_attached() {
     run(|mut lab| {
         lab.start();
         ip("link add br0 type bridge");
@@ -117,7 +117,7 @@ fn a_port_hangs_under_its_bridge_as_long_as_it_is_one() {
             port_of(g, "br0") && g.int("p1", "MasterIndex").is_some()
         });
         lab.look(|g| {
-            assert_eq!(g.text("p1", "Type"), "veth", "a port keeps its kind");
+            assert_eq!(g.text("p1", "Type"), "veth", "a port preserves its type");
             assert_eq!(g.text("br0", "Type"), "bridge");
             assert_eq!(g.text("br0", "Driver"), "bridge");
         });
@@ -147,7 +147,7 @@ fn a_port_hangs_under_its_bridge_as_long_as_it_is_one() {
 
 #[test]
 #[ignore = "needs root: creates network namespaces"]
-fn addresses_come_and_go() {
+fn addresses_are_added_and_removed() {
     run(|mut lab| {
         lab.start();
         ip("link add br0 type bridge");
@@ -174,7 +174,7 @@ fn addresses_come_and_go() {
 
 #[test]
 #[ignore = "needs root: creates network namespaces"]
-fn routes_follow_messages_and_also_what_has_none() {
+fn routes_follow_messages_and_deleted_links() {
     run(|mut lab| {
         lab.start();
         ip("link add br0 type bridge");
@@ -199,7 +199,7 @@ fn routes_follow_messages_and_also_what_has_none() {
         });
         ip("route del 198.18.92.0/24 via 198.18.60.2 table 2");
         lab.wait("no table 2", |g| !has(r#""ID":2,"#)(g));
-        // The kernel says nothing about routes that go with their link.
+        // The kernel sends no messages for routes that are deleted with their link.
         ip("link set br0 down");
         lab.wait("what went silently", |g| {
             !has("0.0.0.0/0")(g) && !has("198.18.60.0/24")(g) && has("198.18.60.2/32")(g)
@@ -209,7 +209,7 @@ fn routes_follow_messages_and_also_what_has_none() {
 
 #[test]
 #[ignore = "needs root: creates network namespaces"]
-fn forwarding_entries_and_neighbors_come_and_go() {
+fn forwarding_entries_and_neighbors_are_added_and_removed() {
     run(|mut lab| {
         lab.start();
         ip("link add br0 type bridge");
@@ -240,7 +240,7 @@ fn forwarding_entries_and_neighbors_come_and_go() {
 
 #[test]
 #[ignore = "needs root: creates network namespaces"]
-fn counters_are_sampled_and_a_quiet_link_is_left_alone() {
+fn counters_are_sampled_and_an_idle_link_is_not_updated() {
     run(|mut lab| {
         lab.make_run_path();
         ip("link add quiet type bridge");

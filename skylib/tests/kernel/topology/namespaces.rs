@@ -1,4 +1,4 @@
-//! Several namespaces, and pairs across them.
+//! Several namespaces, and veth pairs across them.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use crate::support::ip;
 
 #[test]
 #[ignore = "needs root: creates network namespaces"]
-fn a_namespace_is_shown_with_what_is_in_it_and_goes_with_it() {
+fn a_namespace_is_shown_with_its_links_and_they_are_deleted_with_it() {
     run(|mut lab| {
         lab.make_run_path();
         lab.add_netns("old");
@@ -20,7 +20,7 @@ fn a_namespace_is_shown_with_what_is_in_it_and_goes_with_it() {
             g.inside("old", "lo").is_some()
         });
         lab.add_netns("new");
-        lab.wait("the one that came", |g| g.inside("new", "lo").is_some());
+        lab.wait("the new namespace", |g| g.inside("new", "lo").is_some());
         lab.look(|g| {
             let node = g.node("new").unwrap();
             let path = lab.run_path.join("new");
@@ -40,7 +40,7 @@ fn a_namespace_is_shown_with_what_is_in_it_and_goes_with_it() {
         lab.wait("a bridge inside", |g| g.inside("new", "br0").is_some());
         lab.take_events();
         lab.del_netns("new");
-        lab.wait("gone", |g| {
+        lab.wait("the node to be deleted", |g| {
             g.node("new").is_none() && g.node("br0").is_none()
         });
         let names = |event: &GraphEvent| match event {
@@ -62,12 +62,13 @@ fn a_namespace_is_shown_with_what_is_in_it_and_goes_with_it() {
 
 #[test]
 #[ignore = "needs root: creates network namespaces"]
-fn each_namespace_has_one_node_and_our_own_none() {
+fn each_other_namespace_has_one_node() {
     run(|mut lab| {
         lab.make_run_path();
         lab.add_netns("a");
         lab.bind_netns(Path::new("/proc/thread-self/ns/net"), "ours");
-        // Before the start: that a later path of what is known has been seen, nothing shows.
+        // A later path of a known namespace has no visible effect to wait for, so this path is added
+        // before the start.
         let first = lab.run_path.join("a");
         lab.bind_netns(&first, "b");
         lab.start();
@@ -81,7 +82,7 @@ fn each_namespace_has_one_node_and_our_own_none() {
             g.inside("a", "br0").is_some()
         });
         lab.del_netns("b");
-        lab.wait("gone with its last path", |g| {
+        lab.wait("the namespace to be deleted with its last path", |g| {
             g.count(&[("Type", "netns")]) == 1
         });
     });
@@ -89,7 +90,7 @@ fn each_namespace_has_one_node_and_our_own_none() {
 
 #[test]
 #[ignore = "needs root: creates network namespaces"]
-fn the_folder_may_come_late_and_go_and_come_back() {
+fn the_folder_may_be_created_late_and_recreated() {
     run(|mut lab| {
         let parent = lab.run_path.clone();
         lab.run_path = parent.join("run/netns");
@@ -99,7 +100,7 @@ fn the_folder_may_come_late_and_go_and_come_back() {
         lab.wait("late", |g| g.inside("a", "lo").is_some());
         lab.del_netns("a");
         std::fs::remove_dir_all(parent.join("run")).unwrap();
-        lab.wait("gone", |g| g.node("a").is_none());
+        lab.wait("the node to be deleted", |g| g.node("a").is_none());
         lab.make_run_path();
         std::fs::write(lab.run_path.join("note"), "no namespace").unwrap();
         lab.add_netns("b");
@@ -111,25 +112,25 @@ fn the_folder_may_come_late_and_go_and_come_back() {
 
 #[test]
 #[ignore = "needs root: creates network namespaces"]
-fn a_mount_that_comes_late_is_seen() {
+fn a_late_mount_is_detected() {
     run(|mut lab| {
         lab.start();
         lab.add_netns("a");
         lab.wait("one", |g| g.inside("a", "lo").is_some());
         let hidden = lab.run_path.join("a");
         std::fs::write(lab.run_path.join("late"), "").unwrap();
-        // Names are looked at in the order in which they come.
+        // Files are inspected in the order of their creation.
         lab.add_netns("next");
         lab.wait("the next", |g| g.inside("next", "lo").is_some());
         lab.del_netns("a");
-        lab.wait("gone", |g| g.node("a").is_none());
+        lab.wait("the node to be deleted", |g| g.node("a").is_none());
         lab.add_netns("late");
         lab.wait("mounted", |g| g.inside("late", "lo").is_some());
         assert!(!hidden.exists());
     });
 }
 
-/// Exactly one edge between two ends, from the one that should be the parent.
+/// Returns whether exactly one edge connects two ends, from the expected parent.
 fn one_edge(g: &View<'_>, parent: (&str, &str), child: (&str, &str)) -> bool {
     let end = |(namespace, name)| match namespace {
         "" => g.node(name),
@@ -140,7 +141,7 @@ fn one_edge(g: &View<'_>, parent: (&str, &str), child: (&str, &str)) -> bool {
 
 #[test]
 #[ignore = "needs root: creates network namespaces"]
-fn pairs_across_namespaces_with_equal_indexes_are_told_apart() {
+fn pairs_across_namespaces_with_equal_indexes_are_distinguished() {
     run(|mut lab| {
         lab.start();
         for (name, link) in [("z1", "vz1"), ("z2", "vz2")] {
@@ -152,7 +153,7 @@ fn pairs_across_namespaces_with_equal_indexes_are_told_apart() {
             ip(&format!("link set {link} up"));
             lab.move_to(None, "eth0", name);
         }
-        // Indexes that occur again in other pairs and other namespaces.
+        // The same interface indexes in other pairs and other namespaces.
         let z2 = lab.inhabitant("z2");
         let pair = |one, other| {
             format!(
@@ -177,7 +178,7 @@ fn pairs_across_namespaces_with_equal_indexes_are_told_apart() {
 
 #[test]
 #[ignore = "needs root: creates network namespaces"]
-fn of_ends_with_equal_indexes_the_later_namespace_is_the_parent() {
+fn the_later_namespace_is_the_parent_of_ends_with_equal_indexes() {
     run(|mut lab| {
         lab.start();
         lab.add_netns("n1");
@@ -193,7 +194,9 @@ fn of_ends_with_equal_indexes_the_later_namespace_is_the_parent() {
             lab.ip_in("n1", &pair);
             lab.wait("from n2 to n1", |g| one_edge(g, ("n2", "vb"), ("n1", "va")));
             lab.ip_in("n1", "link del va");
-            lab.wait("gone", |g| g.node("va").is_none() && g.node("vb").is_none());
+            lab.wait("the node to be deleted", |g| {
+                g.node("va").is_none() && g.node("vb").is_none()
+            });
         }
         let n2 = lab.inhabitant("n2");
         let pair = "link add va index 94 type veth peer name vb index 93 netns";
@@ -226,7 +229,7 @@ fn an_end_that_moves_is_found_again() {
             });
             from = Some(to);
         }
-        // The end that stayed so far moves too.
+        // The other end moves, too.
         lab.move_to(None, "stay", "m1");
         lab.wait("together again", |g| {
             g.layer2(g.inside("m1", "stay")).len() == 1
@@ -262,7 +265,7 @@ fn the_order_in_which_probes_start_does_not_matter() {
         lab.wait("what is inside", |g| {
             g.inside("o1", "eth0").is_some() && g.inside("o2", "eth0").is_some()
         });
-        // Those inside look for the host's namespace in vain, until it comes.
+        // The probes inside look for the host's namespace, which is not known yet.
         lab.wait("the name of nobody", |g| {
             ["o1", "o2"].iter().all(|name| {
                 let end = g.inside(name, "eth0");
@@ -278,7 +281,7 @@ fn the_order_in_which_probes_start_does_not_matter() {
 
 #[test]
 #[ignore = "needs root: creates network namespaces"]
-fn a_namespace_known_late_completes_the_pair() {
+fn a_late_namespace_completes_the_pair() {
     run(|mut lab| {
         lab.start();
         let elsewhere = lab.run_path.with_extension("elsewhere");

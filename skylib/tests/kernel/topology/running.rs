@@ -1,4 +1,4 @@
-//! Starting, stopping, being idle, being overrun, lacking privileges.
+//! Start and stop, idle threads, lost messages, missing privileges.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -50,7 +50,7 @@ fn a_change_is_shown_within_a_second() {
 
 #[test]
 #[ignore = "needs root: creates network namespaces"]
-fn lost_messages_lead_to_a_new_look_at_everything() {
+fn lost_messages_cause_a_full_reconciliation() {
     run(|mut lab| {
         lab.start();
         ip("link add doomed type bridge");
@@ -58,12 +58,12 @@ fn lost_messages_lead_to_a_new_look_at_everything() {
         lab.wait("both", |g| {
             g.node("br0").is_some() && g.node("doomed").is_some()
         });
-        // Nobody reads while the graph is held: more than the socket takes.
+        // Nothing reads the socket while the graph is locked, so its buffer overflows.
         let mut batch = String::new();
         for i in 0..12_000 {
             writeln!(batch, "link set br0 mtu {}", 1000 + i % 400).unwrap();
         }
-        batch.push_str("link del doomed\nlink add came type bridge\nlink set br0 mtu 1234\n");
+        batch.push_str("link del doomed\nlink add new0 type bridge\nlink set br0 mtu 1234\n");
         let file = lab
             .run_path
             .join("../batch.txt")
@@ -71,7 +71,7 @@ fn lost_messages_lead_to_a_new_look_at_everything() {
         std::fs::write(&file, batch).unwrap();
         lab.hold(|| sh(&format!("ip -batch {}", file.display())));
         std::fs::remove_file(&file).unwrap();
-        lab.wait("what came", |g| g.node("came").is_some());
+        lab.wait("the added link", |g| g.node("new0").is_some());
         lab.wait("what changed", |g| g.int("br0", "MTU") == Some(1234));
         lab.wait("what went", |g| g.node("doomed").is_none());
         let sockets = std::fs::read_to_string("/proc/thread-self/net/netlink").unwrap();
@@ -91,11 +91,11 @@ fn lost_messages_lead_to_a_new_look_at_everything() {
 
 #[test]
 #[ignore = "needs root: creates network namespaces"]
-fn without_the_privilege_to_enter_the_own_namespace_is_shown_all_the_same() {
+fn without_the_privilege_to_enter_namespaces_the_own_one_is_shown() {
     run(|mut lab| {
         lab.make_run_path();
         lab.add_netns("closed");
-        // Of this thread and those it makes.
+        // Capabilities of this thread and the threads that it creates.
         let mut sets = capabilities(None).unwrap();
         let all = sets;
         sets.effective.remove(CapabilitySet::SYS_ADMIN);
@@ -119,7 +119,9 @@ fn without_the_privilege_to_enter_the_own_namespace_is_shown_all_the_same() {
             g.text("near", "LinkNetNsName") == "closed"
         });
         lab.del_netns("closed");
-        lab.wait("gone", |g| g.node("closed").is_none());
+        lab.wait("the namespace to be deleted", |g| {
+            g.node("closed").is_none()
+        });
         lab.wait_status("netns", |status| status.error.is_none());
     });
 }
@@ -135,7 +137,7 @@ fn idle_threads_sleep() {
             let mut found = Vec::new();
             for task in std::fs::read_dir("/proc/self/task").unwrap().flatten() {
                 let status = std::fs::read_to_string(task.path().join("status"));
-                // A thread may end while we look.
+                // A thread may end during the iteration.
                 let Ok(status) = status else { continue };
                 let mine = std::fs::read_link(task.path().join("ns/net"));
                 if mine.ok() != std::fs::read_link("/proc/thread-self/ns/net").ok() {
@@ -155,7 +157,7 @@ fn idle_threads_sleep() {
             found.sort();
             found
         };
-        // What has just begun still settles; then a quiet time must come.
+        // The probes may still be starting; an idle interval must follow.
         let is_quiet = || {
             let before = switches();
             assert_eq!(before.len(), 3, "{before:?}");

@@ -1,18 +1,18 @@
-//! Many changes at once, in no order that anybody waits for.
+//! Many changes at once, in random order, without waits in between.
 
 use skylib::graph::Node;
 
 use super::lab::{Inhabitant, Lab, View, run, text};
 use crate::support::ip;
 
-/// Where the two ends of a pair are, as places in [`Storm::names`].
+/// Namespaces of the two ends of a pair, as indexes in [`Storm::names`].
 struct Pair {
     name: String,
     ends: [usize; 2],
 }
 
 struct Storm {
-    /// The host's own namespace has no name.
+    /// Names of the namespaces; that of the host is empty.
     names: [&'static str; 4],
     inside: Vec<Inhabitant>,
     pairs: Vec<Pair>,
@@ -21,7 +21,7 @@ struct Storm {
 
 impl Storm {
     fn random(&mut self, below: usize) -> usize {
-        // Knuth's MMIX generator: the same storm every time.
+        // Knuth's MMIX generator, which makes the storm reproducible.
         self.seed = self
             .seed
             .wrapping_mul(6_364_136_223_846_793_005)
@@ -29,8 +29,8 @@ impl Storm {
         usize::try_from(self.seed >> 33).unwrap() % below
     }
 
-    fn ip(&self, lab: &Lab, place: usize, command: &str) {
-        match self.names[place] {
+    fn ip(&self, lab: &Lab, namespace: usize, command: &str) {
+        match self.names[namespace] {
             "" => drop(ip(command)),
             name => lab.ip_in(name, command),
         }
@@ -73,12 +73,12 @@ impl Storm {
         }
     }
 
-    fn node<'a>(&self, g: &View<'a>, place: usize, link: &str) -> Option<&'a Node> {
-        let name = self.names[place];
+    fn node<'a>(&self, g: &View<'a>, namespace: usize, link: &str) -> Option<&'a Node> {
+        let name = self.names[namespace];
         g.child(if name.is_empty() { "lab" } else { name }, link)
     }
 
-    /// Whether the graph shows what we have made, and nothing else.
+    /// Returns whether the graph shows exactly the created links.
     fn is_shown(&self, g: &View<'_>) -> bool {
         let index = |node: &Node| node.metadata.get("IfIndex").unwrap().as_int();
         let shown = self.pairs.iter().all(|pair| {
@@ -88,8 +88,8 @@ impl Storm {
             let (Some(one), Some(other)) = (one, other) else {
                 return false;
             };
-            let named = |node, place: usize| {
-                let wanted = if a == b { "" } else { self.names[place] };
+            let named = |node, namespace: usize| {
+                let wanted = if a == b { "" } else { self.names[namespace] };
                 text(node, "LinkNetNsName") == wanted
             };
             let joined = match index(one).cmp(&index(other)) {
@@ -107,7 +107,7 @@ impl Storm {
 
 #[test]
 #[ignore = "needs root: creates network namespaces"]
-fn after_a_storm_the_graph_is_true() {
+fn the_graph_is_correct_after_a_storm() {
     run(|mut lab| {
         lab.start();
         let names = ["", "w1", "w2", "w3"];

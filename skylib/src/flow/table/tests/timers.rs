@@ -67,18 +67,12 @@ fn check_round_trip_times(table: &mut FlowTable, repeated: i64) {
     feed(table, 1_000, &tcp(A, B, SYN));
     feed(table, 1_005, &tcp(B, A, SYN | ACK));
     assert_eq!(
-        update(table, 60_000)[0]
-            .last_update_metric
-            .unwrap()
-            .rtt,
+        update(table, 60_000)[0].last_update_metric.unwrap().rtt,
         5_000_000
     );
     feed(table, 61_000, &tcp(B, A, ACK));
     assert_eq!(
-        update(table, 120_000)[0]
-            .last_update_metric
-            .unwrap()
-            .rtt,
+        update(table, 120_000)[0].last_update_metric.unwrap().rtt,
         repeated
     );
 }

@@ -64,7 +64,7 @@ fn a_new_link_is_owned_and_signed() {
 }
 
 #[test]
-fn nothing_new_makes_no_event() {
+fn an_unchanged_link_causes_no_event() {
     let mut f = Fixture::new();
     let ns = f.namespace("");
     let all = || {
@@ -82,7 +82,8 @@ fn nothing_new_makes_no_event() {
     f.notify(ns, all());
     f.graph.take_events();
     f.notify(ns, all());
-    f.table.restate(&mut f.graph, ns, all(), &f.facts, f.now);
+    f.table
+        .replace_state(&mut f.graph, ns, all(), &f.facts, f.now);
     let present = HashSet::from([1, 2, 3]);
     f.table.retain(&mut f.graph, ns, &present, f.now);
     assert_eq!(f.graph.take_events(), []);
@@ -90,7 +91,7 @@ fn nothing_new_makes_no_event() {
 }
 
 #[test]
-fn a_burst_changes_a_link_once_and_keys_that_no_longer_apply_go() {
+fn a_burst_changes_a_link_once_and_removes_obsolete_keys() {
     let mut f = Fixture::new();
     let ns = f.namespace("");
     let slave = Map::from_iter([("State", "ACTIVE")]);
@@ -137,7 +138,7 @@ fn a_burst_changes_a_link_once_and_keys_that_no_longer_apply_go() {
 }
 
 #[test]
-fn keys_of_others_are_left_alone() {
+fn keys_of_others_are_not_changed() {
     let mut f = Fixture::new();
     let ns = f.namespace("");
     f.notify(ns, link_events([link(2, "eth0", "")]));
@@ -234,7 +235,7 @@ fn a_vlan_hangs_on_its_lower_device_and_other_upper_devices_do_not() {
 }
 
 #[test]
-fn an_edge_that_somebody_else_made_is_not_doubled() {
+fn an_edge_of_another_writer_is_not_duplicated() {
     let mut f = Fixture::new();
     let ns = f.namespace("");
     f.notify(
@@ -273,7 +274,7 @@ fn a_link_that_takes_over_an_index_is_another_node() {
 }
 
 #[test]
-fn a_node_that_somebody_deletes_comes_back_with_the_next_message() {
+fn a_node_that_another_writer_deletes_is_added_again_with_the_next_message() {
     let mut f = Fixture::new();
     let ns = f.namespace("");
     let port = LinkMessage {
@@ -300,7 +301,7 @@ fn a_node_that_somebody_deletes_comes_back_with_the_next_message() {
 }
 
 #[test]
-fn addresses_are_added_once_and_the_key_goes_with_the_last() {
+fn addresses_are_added_once_and_the_key_is_removed_with_the_last() {
     let mut f = Fixture::new();
     let ns = f.namespace("");
     f.notify(ns, link_events([link(2, "eth0", "")]));
@@ -384,7 +385,7 @@ fn metrics_are_deltas_of_two_samples() {
         f.json("quiet", "LastUpdateMetric"),
         r#"{"Last":4000,"RxPackets":1,"Start":3000}"#
     );
-    // Counters that come with a change of the link are no sample.
+    // Counters in a link message are not a sample.
     f.notify(
         ns,
         link_events([LinkMessage {
@@ -397,7 +398,7 @@ fn metrics_are_deltas_of_two_samples() {
 }
 
 #[test]
-fn tables_are_shown_when_asked_for() {
+fn tables_are_shown_on_request() {
     let mut f = Fixture::new();
     let ns = f.namespace("");
     f.notify(ns, link_events([link(3, "eth0", "")]));
@@ -437,7 +438,7 @@ fn tables_are_shown_when_asked_for() {
 }
 
 #[test]
-fn what_a_complete_list_does_not_name_is_gone() {
+fn links_missing_in_a_complete_list_are_removed() {
     let mut f = Fixture::new();
     let ns = f.namespace("");
     f.notify(ns, link_events([link(1, "stays", ""), link(2, "goes", "")]));
@@ -446,7 +447,8 @@ fn what_a_complete_list_does_not_name_is_gone() {
         .retain(&mut f.graph, ns, &HashSet::from([1, 3]), f.now);
     assert!(f.node("goes").is_none());
     let events = link_events([link(1, "stays", ""), link(3, "comes", "")]);
-    f.table.restate(&mut f.graph, ns, events, &f.facts, f.now);
+    f.table
+        .replace_state(&mut f.graph, ns, events, &f.facts, f.now);
     assert!(f.node("comes").is_some());
     assert_eq!(
         f.json("stays", "IPV4"),
@@ -456,7 +458,7 @@ fn what_a_complete_list_does_not_name_is_gone() {
 }
 
 #[test]
-fn a_link_going_down_takes_routes_with_it() {
+fn setting_a_link_down_invalidates_routes() {
     let mut f = Fixture::new();
     let ns = f.namespace("");
     let follow_up = f.notify(ns, link_events([link(1, "a", "")]));

@@ -1,4 +1,4 @@
-//! Bytes of a Linux 6.18 and of the packet crate's writer, read by our parsers.
+//! Parsing of bytes from Linux 6.18 and from the writer of the packet crate.
 
 use netlink_packet_core::Emitable;
 use netlink_packet_route::link::{
@@ -25,7 +25,7 @@ fn metadata(link: &LinkMessage, driver: &str) -> String {
 }
 
 #[test]
-fn a_bridge_port_is_read_whole() {
+fn a_bridge_port_is_parsed_completely() {
     let bytes = hex(include_str!("../data/veth_on_bridge.hex"));
     let link = LinkMessage::parse(&bytes).unwrap();
     assert!(link.is_complete);
@@ -43,7 +43,7 @@ fn a_bridge_port_is_read_whole() {
 }
 
 #[test]
-fn the_other_end_in_another_namespace_is_told_by_number() {
+fn a_peer_in_another_namespace_is_identified_by_nsid() {
     let bytes = hex(include_str!("../data/veth_across_namespaces.hex"));
     let link = LinkMessage::parse(&bytes).unwrap();
     assert_eq!(
@@ -78,7 +78,7 @@ fn a_truncated_message_is_read_as_far_as_it_goes() {
     }
 }
 
-/// What the packet crate writes of a link.
+/// Parses a link message that the packet crate has written.
 fn written(attributes: Vec<LinkAttribute>) -> LinkMessage {
     let mut message = Written::default();
     message.header.index = 9;
@@ -90,7 +90,7 @@ fn written(attributes: Vec<LinkAttribute>) -> LinkMessage {
 }
 
 #[test]
-fn a_vlan_device_tells_its_number() {
+fn a_vlan_device_has_its_number() {
     let link = written(vec![
         LinkAttribute::Link(4),
         LinkAttribute::LinkInfo(vec![
@@ -112,7 +112,7 @@ fn a_vlan_device_tells_its_number() {
 }
 
 #[test]
-fn bonds_tell_their_mode_and_slaves_their_part() {
+fn bonds_have_their_mode_and_members_their_state() {
     let bond = written(vec![LinkAttribute::LinkInfo(vec![
         LinkInfo::Kind(InfoKind::Bond),
         LinkInfo::Data(InfoData::Bond(vec![InfoBond::Mode(BondMode::Ieee8023Ad)])),
@@ -143,7 +143,7 @@ fn bonds_tell_their_mode_and_slaves_their_part() {
 }
 
 #[test]
-fn the_driver_decides_where_the_kind_is_missing() {
+fn the_driver_decides_if_the_kind_is_missing() {
     let bare = written(Vec::new());
     assert_eq!(bare.type_name("veth"), "veth");
     assert_eq!(bare.type_name("ixgbe"), "device");
@@ -202,7 +202,7 @@ fn the_local_address_counts_on_point_to_point_links() {
 }
 
 #[test]
-fn neighbors_and_forwarding_entries_are_told_apart() {
+fn neighbors_and_forwarding_entries_are_distinguished() {
     let read = |text| NeighborMessage::parse(&hex(text)).unwrap();
     let value = |message: &NeighborMessage| {
         let mut table = NeighborTable::default();
@@ -230,7 +230,7 @@ fn neighbors_and_forwarding_entries_are_told_apart() {
             r#""State":["NUD_NOARP","NUD_PERMANENT"],"VNI":4096}]"#
         )
     );
-    // A router whose address is being asked for, on VLAN 30.
+    // A router whose address is being resolved, on VLAN 30.
     let router = read("0a000000070000000100c001060005001e000000");
     assert_eq!(
         value(&router),
@@ -315,7 +315,7 @@ fn routes_are_grouped_by_table_and_prefix() {
         // blackhole: leaves by no link
         "02180000fe0300060000000008000f00fe00000008000100c6120200",
     ]);
-    assert_eq!((values.count, values.left_out), (8, 0));
+    assert_eq!((values.count, values.omitted), (8, 0));
     let values = values.into_values();
     assert_eq!(values.len(), 2);
     assert_eq!(
@@ -373,11 +373,11 @@ fn a_link_shows_a_bounded_number_of_routes() {
         route.destination = std::net::Ipv4Addr::from(i << 8).into();
         routes.add(&route);
     }
-    assert_eq!((routes.count, routes.left_out), (MAX_ROUTES + 5, 5));
+    assert_eq!((routes.count, routes.omitted), (MAX_ROUTES + 5, 5));
 }
 
 #[test]
-fn counters_have_their_names_and_zeros_are_left_out() {
+fn counters_have_their_names_and_zeros_are_omitted() {
     let bytes = hex(concat!(
         "000000000400000001000000cc000100",
         "0300000000000000060000000000000032010000000000001c02000000000000",

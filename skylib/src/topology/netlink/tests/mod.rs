@@ -1,4 +1,4 @@
-//! Messages as the kernel sends them, and what becomes of them in the graph; no privilege needed.
+//! Messages of the kernel and their effects on the graph; no privilege is needed.
 
 mod link_table;
 mod messages;
@@ -16,7 +16,7 @@ use crate::graph::{
 use crate::time::Timestamp;
 use crate::value::{Map, Text, Value};
 
-/// A graph and a table, with time standing still unless it is moved.
+/// A graph and a table at a fixed time, which a test may change.
 struct Fixture {
     graph: Graph,
     table: LinkTable,
@@ -34,7 +34,7 @@ impl Fixture {
         }
     }
 
-    /// A namespace with its node.
+    /// Adds a namespace with its node.
     fn namespace(&mut self, name: &str) -> NamespaceKey {
         let node = NodeId::random();
         let metadata = Metadata::from_iter([("Name", name), ("Type", "netns")]);
@@ -67,7 +67,7 @@ impl Fixture {
         )
     }
 
-    /// The node of a name; of several, the one that came last.
+    /// Returns the last node with this name.
     fn node(&self, name: &str) -> Option<&Node> {
         let named = |n: &&Node| n.metadata.get("Name").and_then(Value::as_text) == Some(name);
         self.graph.nodes().map(|n| &**n).filter(named).last()
@@ -80,7 +80,7 @@ impl Fixture {
             .unwrap_or_default()
     }
 
-    /// Layer 2 edges as "parent>child Type", sorted.
+    /// Returns the layer 2 edges as "parent>child Type", sorted.
     fn edges(&self) -> Vec<String> {
         let name = |id: &NodeId| {
             self.graph
@@ -110,7 +110,7 @@ impl Fixture {
     }
 }
 
-/// A link of some kind; change what matters.
+/// Returns a link of a kind with default properties.
 fn link(index: u32, name: &str, kind: &str) -> LinkMessage {
     LinkMessage {
         index,
@@ -124,7 +124,7 @@ fn link(index: u32, name: &str, kind: &str) -> LinkMessage {
     }
 }
 
-/// One end of a pair.
+/// Returns one end of a veth pair.
 fn veth(index: u32, name: &str, peer: u32, nsid: Option<i32>) -> LinkMessage {
     LinkMessage {
         link: peer,

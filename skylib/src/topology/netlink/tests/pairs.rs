@@ -20,7 +20,7 @@ fn the_end_with_the_larger_index_is_the_parent() {
 }
 
 #[test]
-fn an_end_told_without_its_peer_is_asked_for() {
+fn an_end_reported_without_its_peer_is_requested() {
     let mut f = Fixture::new();
     let ns = f.namespace("");
     // The kernel announces the first end before the two know of each other.
@@ -35,7 +35,7 @@ fn an_end_told_without_its_peer_is_asked_for() {
 }
 
 #[test]
-fn answers_never_lead_to_more_questions() {
+fn replies_never_cause_more_requests() {
     let mut f = Fixture::new();
     let ns = f.namespace("");
     let follow_up = f.reply(
@@ -74,7 +74,7 @@ fn ends_in_two_namespaces_are_joined_once_both_numbers_are_known() {
 }
 
 #[test]
-fn many_ends_of_one_index_are_told_apart() {
+fn many_ends_of_one_index_are_distinguished() {
     let mut f = Fixture::new();
     let host = f.namespace("");
     for i in 0..50 {
@@ -107,7 +107,7 @@ fn three() -> (Fixture, [NamespaceKey; 3]) {
 }
 
 #[test]
-fn an_end_that_moves_is_joined_anew_in_any_order_of_events() {
+fn a_moved_end_is_linked_again_in_any_order_of_events() {
     for order in [true, false] {
         let (mut f, [host, red, blue]) = three();
         f.notify(host, link_events([veth(5, "stay", 6, Some(1))]));
@@ -139,7 +139,7 @@ fn a_message_that_was_already_old_is_corrected() {
     let (mut f, [host, _, blue]) = three();
     f.reply(host, link_events([veth(5, "stay", 9, Some(2))]));
     f.reply(blue, link_events([veth(9, "roam", 5, Some(0))]));
-    // Waiting in the socket since before the move.
+    // This message was queued before the move.
     let follow_up = f.notify(host, link_events([veth(5, "stay", 6, Some(1))]));
     assert_eq!(f.edges(), [""; 0]);
     assert!(follow_up.refresh.contains(&(host, 5)));
@@ -148,7 +148,7 @@ fn a_message_that_was_already_old_is_corrected() {
 }
 
 #[test]
-fn moving_back_home_takes_the_numbers_away() {
+fn moving_back_removes_the_nsids() {
     let (mut f, [host, red, _]) = three();
     f.notify(host, link_events([veth(5, "stay", 6, Some(1))]));
     f.notify(red, link_events([veth(6, "roam", 5, Some(0))]));
@@ -165,7 +165,7 @@ fn moving_back_home_takes_the_numbers_away() {
 }
 
 #[test]
-fn a_namespace_that_goes_leaves_no_trace() {
+fn a_removed_namespace_leaves_no_trace() {
     let (mut f, [host, red, blue]) = three();
     f.notify(
         host,

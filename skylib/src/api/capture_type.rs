@@ -1,0 +1,131 @@
+//! `CaptureType`: the ways to capture packets or flows.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Serialize, Serializer};
+
+/// A way to capture. Complete by definition: the types that the API accepts.
+///
+/// ```
+/// use skylib::api::{CaptureType, ParseCaptureTypeError};
+/// let capture_type: CaptureType = "afpacket".parse()?;
+/// assert_eq!(capture_type, CaptureType::AfPacket);
+/// assert!(capture_type.abilities().several_per_node);
+/// # Ok::<(), ParseCaptureTypeError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CaptureType {
+    /// sFlow that an Open vSwitch bridge exports.
+    OvsSflow,
+    /// A pcap stream over TCP.
+    PcapSocket,
+    /// A mirror port of Open vSwitch.
+    OvsMirror,
+    /// DPDK.
+    Dpdk,
+    /// The packet socket of the kernel.
+    AfPacket,
+    /// libpcap.
+    Pcap,
+    /// An eBPF program that counts in the kernel.
+    Ebpf,
+    /// A remote sFlow agent.
+    Sflow,
+    /// NetFlow that an Open vSwitch bridge exports.
+    OvsNetflow,
+}
+
+/// Features that a [`CaptureType`] supports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CaptureAbilities {
+    /// Filtering packets by a BPF expression.
+    pub bpf: bool,
+    /// Storing packets with their flow.
+    pub raw_packets: bool,
+    /// Measuring TCP connections.
+    pub tcp_metric: bool,
+    /// Running several captures on one node.
+    pub several_per_node: bool,
+}
+
+impl CaptureType {
+    /// All types, in the order in which the error message lists them.
+    pub const ALL: [Self; 9] = [
+        Self::OvsSflow,
+        Self::PcapSocket,
+        Self::OvsMirror,
+        Self::Dpdk,
+        Self::AfPacket,
+        Self::Pcap,
+        Self::Ebpf,
+        Self::Sflow,
+        Self::OvsNetflow,
+    ];
+
+    /// Returns the name that clients use.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::OvsSflow => "ovssflow",
+            Self::PcapSocket => "pcapsocket",
+            Self::OvsMirror => "ovsmirror",
+            Self::Dpdk => "dpdk",
+            Self::AfPacket => "afpacket",
+            Self::Pcap => "pcap",
+            Self::Ebpf => "ebpf",
+            Self::Sflow => "sflow",
+            Self::OvsNetflow => "ovsnetflow",
+        }
+    }
+
+    /// Returns the features that this type supports.
+    #[must_use]
+    pub const fn abilities(self) -> CaptureAbilities {
+        let sees_packets = !matches!(self, Self::Ebpf);
+        CaptureAbilities {
+            bpf: sees_packets,
+            raw_packets: sees_packets,
+            tcp_metric: true,
+            several_per_node: matches!(self, Self::AfPacket | Self::Pcap),
+        }
+    }
+}
+
+impl FromStr for CaptureType {
+    type Err = ParseCaptureTypeError;
+
+    /// Parses the name that clients use.
+    ///
+    /// # Errors
+    /// [`ParseCaptureTypeError`], which lists the valid names.
+    fn from_str(name: &str) -> Result<Self, ParseCaptureTypeError> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|known| known.name() == name)
+            .ok_or_else(|| ParseCaptureTypeError(name.to_owned()))
+    }
+}
+
+/// Error of parsing a [`CaptureType`] from text. COMPAT: the text of the original.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParseCaptureTypeError(String);
+
+impl fmt::Display for ParseCaptureTypeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = CaptureType::ALL.map(CaptureType::name).join(" ");
+        let name = &self.0;
+        write!(
+            f,
+            "Not a valid capture type: {name}, available types: [{names}]"
+        )
+    }
+}
+
+impl std::error::Error for ParseCaptureTypeError {}
+
+impl Serialize for CaptureType {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}

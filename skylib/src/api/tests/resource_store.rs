@@ -1,0 +1,203 @@
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
+
+use crate::api::{CaptureSpec, ResourceError, ResourceStore};
+use crate::store::{DocStore, Document, MemoryDocStore, StoreError};
+use crate::time::Timestamp;
+
+type Captures = ResourceStore<CaptureSpec>;
+
+const NOW: Timestamp = Timestamp::from_ms(1_700_000_000_000);
+
+fn capture(query: &str) -> CaptureSpec {
+    CaptureSpec::new(query)
+}
+
+fn open(documents: &Arc<MemoryDocStore>) -> Captures {
+    let (captures, unreadable) = Captures::open(Arc::clone(documents) as _).unwrap();
+    assert!(unreadable.is_empty(), "{unreadable:?}");
+    captures
+}
+
+#[test]
+fn resources_survive_a_restart() {
+    let documents = Arc::new(MemoryDocStore::default());
+    let captures = open(&documents);
+    let mut mine = capture("G.V()");
+    mine.uuid = "mine".to_owned();
+    let stored = captures.create(mine, None, NOW).unwrap();
+    assert_eq!(stored.uuid.len(), 36, "a client's own id is replaced");
+    let deleted = captures.create(capture("G.E()"), None, NOW).unwrap();
+    assert_eq!(
+        captures.delete(&deleted.uuid).unwrap(),
+        Some(Arc::clone(&deleted))
+    );
+    assert_eq!(captures.delete(&deleted.uuid).unwrap(), None);
+    drop(captures);
+    let captures = open(&documents);
+    assert_eq!(captures.all(), [Arc::clone(&stored)]);
+    assert_eq!(captures.get(&stored.uuid), Some(stored));
+    assert_eq!(captures.len(), 1);
+}
+
+#[test]
+fn duplicates_are_refused_and_change_nothing() {
+    let captures = open(&Arc::default());
+    captures.create(capture("G"), None, NOW).unwrap();
+    let error = captures.create(capture("G"), None, NOW).unwrap_err();
+    assert_eq!(error.to_string(), "duplicated resource");
+    assert_eq!(captures.len(), 1);
+}
+
+#[test]
+fn one_too_many_is_refused_until_another_is_deleted() {
+    let captures = open(&Arc::default()).with_limit(2);
+    let first = captures.create(capture("a"), None, NOW).unwrap();
+    captures.create(capture("b"), None, NOW).unwrap();
+    let error = captures.create(capture("c"), None, NOW).unwrap_err();
+    assert_eq!(error.to_string(), "limit of 2 capture resources reached");
+    captures.delete(&first.uuid).unwrap();
+    captures.create(capture("c"), None, NOW).unwrap();
+}
+
+/// A store whose disk waits for a signal before each write.
+struct Slow {
+    documents: MemoryDocStore,
+    began: mpsc::SyncSender<()>,
+    go_on: Mutex<mpsc::Receiver<()>>,
+}
+
+impl DocStore for Slow {
+    fn get(&self, kind: &str, id: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.documents.get(kind, id)
+    }
+
+    fn list(&self, kind: &str) -> Result<Vec<Document>, StoreError> {
+        self.documents.list(kind)
+    }
+
+    fn put(&self, kind: &str, id: &str, document: &[u8]) -> Result<(), StoreError> {
+        self.began.send(()).unwrap();
+        let timeout = Duration::from_secs(10);
+        let signal = self.go_on.lock().unwrap().recv_timeout(timeout);
+        signal.expect("readers that do not wait");
+        self.documents.put(kind, id, document)
+    }
+
+    fn delete(&self, kind: &str, id: &str) -> Result<bool, StoreError> {
+        self.documents.delete(kind, id)
+    }
+}
+
+#[test]
+fn reading_never_waits_for_the_disk() {
+    let (began, has_begun) = mpsc::sync_channel(1);
+    let (signal, go_on) = mpsc::channel();
+    let slow = Slow {
+        documents: MemoryDocStore::default(),
+        began,
+        go_on: Mutex::new(go_on),
+    };
+    let (captures, _) = Captures::open(Arc::new(slow)).unwrap();
+    let ttl = Some(Duration::from_secs(1));
+    std::thread::scope(|scope| {
+        let create = scope.spawn(|| captures.create(capture("G"), ttl, NOW).unwrap());
+        has_begun.recv().unwrap();
+        assert!(captures.all().is_empty() && captures.is_empty());
+        assert_eq!((captures.get("a"), captures.next_expiry()), (None, None));
+        signal.send(()).unwrap();
+        create.join().unwrap();
+    });
+    assert_eq!(captures.len(), 1);
+}
+
+#[test]
+fn times_to_live_are_whole_seconds_and_survive_a_restart() {
+    let documents = Arc::new(MemoryDocStore::default());
+    let captures = open(&documents);
+    let ms = |ms| Some(Duration::from_millis(ms));
+    captures.create(capture("a"), ms(2_900), NOW).unwrap();
+    captures.create(capture("b"), ms(250), NOW).unwrap();
+    captures.create(capture("c"), ms(0), NOW).unwrap();
+    captures.create(capture("d"), None, NOW).unwrap();
+    drop(captures);
+    let captures = open(&documents);
+    let at = |seconds| NOW.saturating_add(Duration::from_secs(seconds));
+    let expire = |captures: &Captures, now| {
+        let (expired, outcome) = captures.expire(now);
+        outcome.unwrap();
+        let names = expired.iter().map(|c| c.gremlin_query.clone());
+        names.collect::<Vec<_>>()
+    };
+    assert!(expire(&captures, NOW).is_empty());
+    assert_eq!(captures.next_expiry(), Some(at(1)));
+    assert_eq!(expire(&captures, at(1)), ["b"]);
+    assert_eq!(expire(&captures, at(2)), ["a"]);
+    assert_eq!(captures.next_expiry(), None);
+    assert_eq!(open(&documents).len(), 2);
+}
+
+#[test]
+fn documents_that_cannot_be_read_are_named_and_left() {
+    let documents = Arc::new(MemoryDocStore::default());
+    let good = open(&documents).create(capture("G"), None, NOW).unwrap();
+    for (id, text) in [
+        ("1", "{"),
+        ("2", "{}"),
+        ("3", r#"{"Object":{"Count":"x"}}"#),
+    ] {
+        documents.put("capture", id, text.as_bytes()).unwrap();
+    }
+    documents.put("capture", "4", b"\xff").unwrap();
+    let (captures, unreadable) = Captures::open(Arc::clone(&documents) as _).unwrap();
+    assert_eq!(captures.all(), [good]);
+    let ids: Vec<&str> = unreadable.iter().map(|u| u.id.as_str()).collect();
+    assert_eq!(ids, ["1", "2", "3", "4"]);
+    assert_eq!(documents.list("capture").unwrap().len(), 5);
+}
+
+/// A store whose disk is full.
+struct Full;
+
+impl DocStore for Full {
+    fn get(&self, _: &str, _: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(None)
+    }
+
+    fn list(&self, _: &str) -> Result<Vec<Document>, StoreError> {
+        let id = "a".to_owned();
+        Ok(vec![(
+            id,
+            br#"{"ExpiresAt":1,"Object":{"UUID":"a"}}"#.to_vec(),
+        )])
+    }
+
+    fn put(&self, _: &str, _: &str, _: &[u8]) -> Result<(), StoreError> {
+        Err(full())
+    }
+
+    fn delete(&self, _: &str, _: &str) -> Result<bool, StoreError> {
+        Err(full())
+    }
+}
+
+fn full() -> StoreError {
+    let source = std::io::ErrorKind::StorageFull.into();
+    StoreError::File {
+        action: "write",
+        path: "meta.redb".into(),
+        source,
+    }
+}
+
+#[test]
+fn a_failing_store_leaves_everything_as_it_was() {
+    let (captures, _) = Captures::open(Arc::new(Full)).unwrap();
+    assert!(matches!(
+        captures.create(capture("G"), None, NOW),
+        Err(ResourceError::Store(StoreError::File { .. }))
+    ));
+    assert!(captures.delete("a").is_err());
+    assert!(captures.expire(NOW).1.is_err());
+    assert_eq!(captures.len(), 1);
+}
