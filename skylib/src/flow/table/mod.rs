@@ -131,6 +131,8 @@ pub struct FlowTable {
     holds: Holds,
     /// Clock of a replayed file.
     clock: PacketClock,
+    /// Whether the packets are those of a file.
+    is_replay: bool,
     /// Number of entries in use that are not in the index.
     retired: usize,
     /// Whether the flow that begins next has the key of another one.
@@ -192,6 +194,7 @@ impl FlowTable {
             timers: Timers::new(options.update_interval, options.expiry_interval),
             holds: Holds::new(&options),
             clock: Self::packet_clock(&options),
+            is_replay: false,
             retired: 0,
             begins_paired: false,
             limit: options.max_entries.min(by_bytes).max(1),

@@ -139,6 +139,11 @@ impl FlowTable {
         self.queues[usize::from(class)].push(&mut self.arena, record);
         self.index.insert(pending.hash, record);
         self.stats.created += 1;
+        // E3: a flow that it would have belonged to has left the table.
+        let lateness = self.timers.now().saturating_sub(pending.timestamp.as_ms());
+        if lateness > self.holds.of(self.arena.get(record)) && self.is_replay {
+            self.stats.late_packets += 1;
+        }
         Some(record)
     }
 }

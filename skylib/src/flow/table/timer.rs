@@ -146,6 +146,7 @@ impl FlowTable {
             self.replay_recorded(batch, sink);
             return;
         }
+        self.is_replay = true;
         let mut counted = 0;
         for (at, header) in batch.headers.iter().enumerate() {
             if let Some(now) = self.clock.advance(header.timestamp, self.due()) {
@@ -170,6 +171,7 @@ impl FlowTable {
             self.replay_recorded(batch, sink);
             return;
         }
+        self.is_replay = true;
         self.process(batch);
         self.send_evicted(sink);
     }
