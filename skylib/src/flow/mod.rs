@@ -47,6 +47,7 @@ mod stats;
 mod table;
 mod tcp_metric;
 mod tcp_stream;
+mod top;
 
 pub use application::ApplicationPorts;
 
@@ -75,3 +76,4 @@ pub use stats::{
 };
 pub use table::{FlowScan, FlowTable};
 pub use tcp_metric::{TcpMetric, TcpMetricField};
+pub use top::{FlowMeasure, TopFlows};

@@ -84,6 +84,14 @@ impl<R: Read> CaptureReader<R> {
         }
     }
 
+    /// Returns the latest batch again; empty before the first one and after the last one.
+    pub fn batch(&self) -> PacketBatch<'_> {
+        match &self.reader {
+            FormatReader::Pcap(reader) => reader.batch(),
+            FormatReader::PcapNg(reader) => reader.batch(),
+        }
+    }
+
     /// Returns the link type of the latest batch; before the first batch, of the first interface.
     pub const fn link_type(&self) -> LinkType {
         match &self.reader {

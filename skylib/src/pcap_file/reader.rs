@@ -104,12 +104,16 @@ impl<R: Read> PcapReader<R> {
                 return Err(error);
             }
         }
-        let link_type = self.header.link_type;
-        Ok(Some(PacketBatch {
-            link_type,
+        Ok(Some(self.batch()))
+    }
+
+    /// Returns the latest batch; empty before the first one and after the last one.
+    pub(super) fn batch(&self) -> PacketBatch<'_> {
+        PacketBatch {
+            link_type: self.header.link_type,
             buffer: &self.buffer.bytes,
             headers: &self.headers,
-        }))
+        }
     }
 
     /// Returns the link type of all packets.

@@ -123,11 +123,7 @@ impl<R: Read> PcapNgReader<R> {
                 return Err(damage);
             }
             if !self.headers.is_empty() {
-                return Ok(Some(PacketBatch {
-                    link_type: self.link_type,
-                    buffer: &self.buffer.bytes,
-                    headers: &self.headers,
-                }));
+                return Ok(Some(self.batch()));
             }
             if self.buffer.is_drained {
                 self.has_ended = true;
@@ -138,6 +134,15 @@ impl<R: Read> PcapNgReader<R> {
             }
         }
         Ok(None)
+    }
+
+    /// Returns the latest batch; empty before the first one and after the last one.
+    pub(super) fn batch(&self) -> PacketBatch<'_> {
+        PacketBatch {
+            link_type: self.link_type,
+            buffer: &self.buffer.bytes,
+            headers: &self.headers,
+        }
     }
 
     /// Returns the link type of the latest batch; before the first batch, of the first interface,

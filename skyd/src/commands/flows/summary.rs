@@ -1,0 +1,45 @@
+//! Last line of `skyd flows` on standard error: counts of flows and packets, and of omissions.
+
+use std::fmt::Write as _;
+
+use skylib::flow::FlowTableStats;
+
+/// Returns the last line.
+pub(super) fn summary(stats: &FlowTableStats, filtered: u64) -> String {
+    let (flows, packets, peak) = (stats.created, stats.packets, peak_rss_bytes());
+    let mut line = format!("flows {flows} packets {packets} peak_rss_bytes {peak}");
+    // Partly decoded packets still count for the flow of the decoded part.
+    let stopped = &stats.stopped;
+    let left_out = [
+        ("filtered", filtered),
+        ("without_flow", stats.without_flow),
+        ("parts_without_flow", stats.encapsulations_without_flow),
+        ("link_type_unknown", stopped.link_type),
+        ("truncated", stopped.truncated),
+        ("malformed", stopped.malformed),
+        ("unknown_protocol", stopped.unknown_protocol),
+        ("too_deep", stopped.too_deep),
+        ("streams_cut", stats.streams_cut),
+        ("fragments_refused", stats.fragments.refused),
+        ("fragments_lost", stats.fragments.lost),
+        ("contents_left_out", stats.extra_messages_dropped),
+        ("evicted", stats.evicted),
+    ];
+    for (what, count) in left_out.iter().filter(|(_, count)| *count > 0) {
+        // Writing to a string does not fail.
+        write!(line, " {what} {count}").ok();
+    }
+    for (link_type, count) in stopped.link_types.iter() {
+        let (number, name) = (link_type.0, link_type.name());
+        write!(line, " link_type_{number}_{name} {count}").ok();
+    }
+    line
+}
+
+/// Returns the peak resident memory of the process in bytes; 0 if the kernel does not report it.
+fn peak_rss_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    kib.unwrap_or(0) * 1024
+}
