@@ -108,6 +108,13 @@ fn work(
     let stats = outcome.stats;
     report.summary = summary::summary(&stats, files.filtered());
     report.add_warnings_of(&files);
+    if stats.time_back > 0 {
+        let (packets, furthest) = (stats.time_back, stats.furthest_back_ms);
+        report.warnings.push(format!(
+            "{packets} packets went back in time, by up to {}",
+            summary::rough_time(furthest)
+        ));
+    }
     if stats.evicted > 0 {
         let (flows, bytes) = (stats.evicted, args.max_bytes);
         report.warnings.push(format!(

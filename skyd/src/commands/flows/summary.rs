@@ -20,6 +20,10 @@ pub(super) fn summary(stats: &FlowTableStats, filtered: u64) -> String {
         ("unknown_protocol", stopped.unknown_protocol),
         ("too_deep", stopped.too_deep),
         ("streams_cut", stats.streams_cut),
+        ("requests_unmeasured", stats.requests_unmeasured),
+        ("time_back", stats.time_back),
+        ("time_ahead", stats.time_ahead),
+        ("late_packets", stats.late_packets),
         ("fragments_refused", stats.fragments.refused),
         ("fragments_lost", stats.fragments.lost),
         ("contents_left_out", stats.extra_messages_dropped),
@@ -42,4 +46,19 @@ fn peak_rss_bytes() -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
     kib.unwrap_or(0) * 1024
+}
+
+/// Returns a time in its largest unit, such as 28 h.
+pub(super) fn rough_time(ms: u64) -> String {
+    let units = [
+        (3 * 86_400_000, 86_400_000, "days"),
+        (3_600_000, 3_600_000, "h"),
+        (60_000, 60_000, "min"),
+        (1_000, 1_000, "s"),
+    ];
+    let unit = units.iter().find(|(from, _, _)| ms >= *from);
+    unit.map_or_else(
+        || format!("{ms} ms"),
+        |(_, unit, name)| format!("{} {name}", ms / unit),
+    )
 }
