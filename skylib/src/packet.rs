@@ -3,7 +3,11 @@
 //! Readers of files and rings produce a [`PacketBatch`], which the decoder and the flow table consume. A
 //! batch borrows the buffer of its source, so no byte is copied between the kernel and the decoder.
 
+mod capture_point;
+
 use std::str::FromStr;
+
+pub use capture_point::{CapturePoint, CapturePointName, CapturePointStats, CapturePoints};
 
 use crate::time::Timestamp;
 
@@ -182,15 +186,18 @@ pub struct PacketHeader {
     pub captured_len: u32,
     /// Length on the wire, in bytes.
     pub wire_len: u32,
+    /// Where the packet was captured.
+    pub point: CapturePoint,
 }
 
 /// Packets of one link type in one buffer.
 ///
 /// ```
-/// use skylib::packet::{LinkType, PacketBatch, PacketHeader};
+/// use skylib::packet::{CapturePoint, LinkType, PacketBatch, PacketHeader};
 /// use skylib::time::Timestamp;
 /// let headers = [PacketHeader {
 ///     timestamp: Timestamp::from_ms(1), offset: 0, captured_len: 3, wire_len: 60,
+///     point: CapturePoint::ONLY,
 /// }];
 /// let batch = PacketBatch { link_type: LinkType::ETHERNET, buffer: &[1, 2, 3], headers: &headers };
 /// let packet = batch.iter().next().ok_or("one packet")?;

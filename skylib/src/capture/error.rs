@@ -68,6 +68,14 @@ pub enum CaptureError {
     /// No file matches a pattern.
     #[error("no file matches {0:?}")]
     NoMatch(String),
+    /// No file has the selected interface.
+    #[error("no packet was captured on interface {interface:?}; the interfaces are: {known}")]
+    NoFileInterface {
+        /// Name of the interface.
+        interface: String,
+        /// Names of the interfaces in the files, or their numbers if they have no name.
+        known: String,
+    },
     /// There is no file to read.
     #[error("no capture file is given")]
     NoFile,

@@ -9,9 +9,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::{Batch, BpfFilter, BpfProgram, CaptureError, CaptureStats, PacketSource};
-use crate::packet::{LinkType, PacketBatch, PacketHeader};
+use crate::packet::{CapturePoints, LinkType, PacketBatch, PacketHeader};
 use crate::pcap_file::CaptureReader;
 use crate::time::Timestamp;
+use crate::value::Text;
 
 /// A capture file: pcap or pcapng, plain or compressed by gzip, LZ4 or zstd.
 ///
@@ -43,7 +44,9 @@ pub struct PcapFile {
     /// Link type that replaces those of the file.
     link_type: Option<LinkType>,
     filter: Option<Filter>,
-    /// Packets of the current batch that pass the filter; unused without a filter.
+    /// Interface whose packets are returned; `None` for all.
+    interface: Option<InterfaceFilter>,
+    /// Packets of the current batch that pass the filters; unused without a filter.
     headers: Vec<PacketHeader>,
     /// Whether the reader has a batch that [`advance`](Self::advance) did not return.
     is_peeked: bool,
@@ -58,11 +61,15 @@ impl PcapFile {
     /// # Errors
     /// Returns an error if the file cannot be opened or is not a capture file.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, CaptureError> {
-        Self::open_counted(path.as_ref(), Arc::default())
+        Self::open_counted(path.as_ref(), Arc::default(), CapturePoints::default())
     }
 
-    /// Opens a capture file whose reads are added to a counter.
-    pub(super) fn open_counted(path: &Path, read: Arc<AtomicU64>) -> Result<Self, CaptureError> {
+    /// Opens a capture file whose reads are added to a counter, and its interfaces to a list.
+    pub(super) fn open_counted(
+        path: &Path,
+        read: Arc<AtomicU64>,
+        points: CapturePoints,
+    ) -> Result<Self, CaptureError> {
         let open = || {
             let file = File::open(path)?;
             let metadata = file.metadata()?;
@@ -71,7 +78,7 @@ impl PcapFile {
         let name = path.display().to_string();
         let (file, total) =
             open().map_err(|error: io::Error| CaptureError::io(format!("open {name}"), error))?;
-        Self::new(name, file, FileProgress { read, total })
+        Self::new(name, file, FileProgress { read, total }, points)
     }
 
     /// Creates a source that reads standard input.
@@ -79,10 +86,16 @@ impl PcapFile {
     /// # Errors
     /// Returns an error if the input is not a capture file.
     pub fn stdin() -> Result<Self, CaptureError> {
+        Self::stdin_with(CapturePoints::default())
+    }
+
+    /// Creates a source that reads standard input and adds its interfaces to a list.
+    pub(super) fn stdin_with(points: CapturePoints) -> Result<Self, CaptureError> {
         Self::new(
             "standard input".to_owned(),
             io::stdin(),
             FileProgress::default(),
+            points,
         )
     }
 
@@ -94,7 +107,12 @@ impl PcapFile {
         name: impl Into<String>,
         reader: impl Read + Send + 'static,
     ) -> Result<Self, CaptureError> {
-        Self::new(name.into(), reader, FileProgress::default())
+        Self::new(
+            name.into(),
+            reader,
+            FileProgress::default(),
+            CapturePoints::default(),
+        )
     }
 
     /// Sets a filter; only packets that pass it are returned.
@@ -120,7 +138,16 @@ impl PcapFile {
         self
     }
 
-    /// Returns the number of packets rejected by the filter so far.
+    /// Sets an interface; only packets captured on it are returned: the interface of a pcapng file with
+    /// this name, or with this number if it has no name, and the packets of Linux cooked captures of
+    /// version 2 with this interface index.
+    #[must_use]
+    pub fn with_interface(mut self, name: impl Into<Text>) -> Self {
+        self.interface = Some(InterfaceFilter::new(name.into()));
+        self
+    }
+
+    /// Returns the number of packets rejected by the filters so far.
     #[must_use]
     pub const fn filtered(&self) -> u64 {
         self.filtered
@@ -136,17 +163,19 @@ impl PcapFile {
         name: String,
         reader: impl Read + Send + 'static,
         progress: FileProgress,
+        points: CapturePoints,
     ) -> Result<Self, CaptureError> {
         let counted = Counted {
             reader,
             read: Arc::clone(&progress.read),
         };
-        match CaptureReader::new(Box::new(counted) as Box<dyn Read + Send>) {
+        match CaptureReader::with_points(Box::new(counted) as Box<dyn Read + Send>, points) {
             Ok(reader) => Ok(Self {
                 name,
                 reader,
                 link_type: None,
                 filter: None,
+                interface: None,
                 headers: Vec::new(),
                 is_peeked: false,
                 received: 0,
@@ -177,14 +206,22 @@ impl PcapFile {
         }
         let batch = self.reader.batch();
         let total = batch.headers.len();
-        let Some(filter) = &mut self.filter else {
+        if self.filter.is_none() && self.interface.is_none() {
             self.received += total as u64;
             return Ok(Step::Packets);
-        };
+        }
         let link_type = self.link_type.unwrap_or(batch.link_type);
-        let program = filter.program(link_type)?;
-        let passes =
-            |header: &&PacketHeader| program.matches(&header.packet(batch.buffer, link_type));
+        let program = match &mut self.filter {
+            Some(filter) => Some(filter.program(link_type)?),
+            None => None,
+        };
+        let interface = self.interface.as_ref();
+        let interface = interface.map(|interface| interface.of(self.reader.points()));
+        let passes = |header: &&PacketHeader| {
+            interface.is_none_or(|interface| interface.matches(header, batch.buffer, link_type))
+                && program
+                    .is_none_or(|program| program.matches(&header.packet(batch.buffer, link_type)))
+        };
         self.headers.clear();
         self.headers.extend(batch.headers.iter().filter(passes));
         let passed = self.headers.len();
@@ -219,9 +256,9 @@ impl PcapFile {
         let batch = self.reader.batch();
         PacketBatch {
             link_type: self.link_type.unwrap_or(batch.link_type),
-            headers: match self.filter {
-                Some(_) => &self.headers,
-                None => batch.headers,
+            headers: match self.filter.is_some() || self.interface.is_some() {
+                true => &self.headers,
+                false => batch.headers,
             },
             ..batch
         }
@@ -246,6 +283,10 @@ impl PacketSource for PcapFile {
             received: self.received,
             ..CaptureStats::default()
         }
+    }
+
+    fn capture_points(&self) -> CapturePoints {
+        self.reader.points().clone()
     }
 
     fn shared_buffer(&self) -> Option<Arc<[u8]>> {
@@ -295,6 +336,48 @@ impl Filter {
             self.program = self.source.program(link_type, 0)?;
         }
         Ok(&self.program)
+    }
+}
+
+/// An interface whose packets are selected.
+struct InterfaceFilter {
+    name: Text,
+    /// The name as a number: an interface index.
+    if_index: Option<u32>,
+}
+
+/// [`InterfaceFilter`] for a batch.
+#[derive(Clone, Copy)]
+struct SelectedInterface {
+    /// Index among the capture points; `None` if it was not found yet.
+    point: Option<u32>,
+    if_index: Option<u32>,
+}
+
+impl InterfaceFilter {
+    fn new(name: Text) -> Self {
+        let if_index = name.parse().ok();
+        Self { name, if_index }
+    }
+
+    /// Returns the filter for packets of a list of capture points.
+    fn of(&self, points: &CapturePoints) -> SelectedInterface {
+        SelectedInterface {
+            point: points.find(&self.name),
+            if_index: self.if_index,
+        }
+    }
+}
+
+impl SelectedInterface {
+    /// Returns whether a packet was captured on the interface.
+    fn matches(self, header: &PacketHeader, buffer: &[u8], link_type: LinkType) -> bool {
+        if link_type == LinkType::LINUX_SLL2 && self.if_index.is_some() {
+            let data = header.packet(buffer, link_type).data;
+            let index = data.get(4..8).and_then(|bytes| bytes.try_into().ok());
+            return index.map(u32::from_be_bytes) == self.if_index;
+        }
+        self.point == Some(header.point.index())
     }
 }
 

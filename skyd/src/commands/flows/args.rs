@@ -54,6 +54,11 @@ pub(crate) struct FlowsArgs {
     #[arg(long, value_name = "N|NAME")]
     pub(super) link_type: Option<LinkType>,
 
+    /// Process only packets captured on this interface: its name in a pcapng file, or its index in a Linux
+    /// cooked capture (SLL2).
+    #[arg(long, value_name = "NAME")]
+    pub(super) interface: Option<String>,
+
     /// Whether MAC addresses always distinguish flows (L2) or only those without an IP layer (L3).
     #[arg(long, value_name = "L2|L3", default_value = "L2")]
     pub(super) layer_key: LayerKeyMode,
@@ -214,10 +219,12 @@ Examples:
   skyd flows trace.pcap --extra-layer DNS --query \"G.Flows().Has('DNS.QDCount',1).Limit(3)\"
   skyd flows '/var/capture/*.pcap.lz4' --expire 2m --ports tcp:8443=https
   skyd flows client.pcap server.pcap --merge --format ndjson
+  skyd flows trace.pcapng --interface eth0 --format csv
   tcpdump -w - -c 1000 | skyd flows - --format ndjson --bpf 'tcp port 443' --reassemble-tcp
 
 Flows or the result are on standard output, and nothing else. The last line on standard error is
-`flows N packets M peak_rss_bytes B` and what was left out.
+`flows N packets M peak_rss_bytes B`, what was left out, and the packets of each interface of a
+pcapng file.
 
 Exit codes:
   0  all packets were read

@@ -106,7 +106,7 @@ fn work(
         },
     };
     let stats = outcome.stats;
-    report.summary = summary::summary(&stats, files.filtered());
+    report.summary = summary::summary(&stats, &files);
     report.add_warnings_of(&files);
     if stats.time_back > 0 {
         let (packets, furthest) = (stats.time_back, stats.furthest_back_ms);
@@ -244,6 +244,9 @@ fn open(args: &FlowsArgs) -> anyhow::Result<CaptureFiles> {
     let mut files = CaptureFileSet::new(&args.files).with_merge(args.merge);
     if let Some(link_type) = args.link_type {
         files = files.with_link_type(link_type);
+    }
+    if let Some(name) = &args.interface {
+        files = files.with_interface(name.as_str());
     }
     if let Some(text) = &args.bpf {
         files = files.with_filter(BpfFilter::parse(text.as_str())?);

@@ -2,16 +2,18 @@
 
 use std::fmt::Write as _;
 
+use skylib::capture::{CaptureFiles, PacketSource};
 use skylib::flow::FlowTableStats;
+use skylib::packet::{CapturePointName, CapturePointStats};
 
 /// Returns the last line.
-pub(super) fn summary(stats: &FlowTableStats, filtered: u64) -> String {
+pub(super) fn summary(stats: &FlowTableStats, files: &CaptureFiles) -> String {
     let (flows, packets, peak) = (stats.created, stats.packets, peak_rss_bytes());
     let mut line = format!("flows {flows} packets {packets} peak_rss_bytes {peak}");
     // Partly decoded packets still count for the flow of the decoded part.
     let stopped = &stats.stopped;
     let left_out = [
-        ("filtered", filtered),
+        ("filtered", files.filtered()),
         ("without_flow", stats.without_flow),
         ("parts_without_flow", stats.encapsulations_without_flow),
         ("link_type_unknown", stopped.link_type),
@@ -37,8 +39,45 @@ pub(super) fn summary(stats: &FlowTableStats, filtered: u64) -> String {
         let (number, name) = (link_type.0, link_type.name());
         write!(line, " link_type_{number}_{name} {count}").ok();
     }
+    add_interfaces(&mut line, &files.capture_points().stats());
     line
 }
+
+/// Adds the packets of each interface that has packets, if the files have named or several ones.
+fn add_interfaces(line: &mut String, points: &[CapturePointStats]) {
+    let has_names = points
+        .iter()
+        .any(|point| matches!(point.name, CapturePointName::Name(_)));
+    if !has_names && points.len() < 2 {
+        return;
+    }
+    let used = points
+        .iter()
+        .filter(|point| point.packets + point.dropped > 0);
+    for point in used.clone().take(MAX_INTERFACES) {
+        let name = word(&point.name.to_string());
+        write!(line, " interface_{name} {}", point.packets).ok();
+        if point.dropped > 0 {
+            write!(line, " interface_{name}_dropped {}", point.dropped).ok();
+        }
+    }
+    let more = used.count().saturating_sub(MAX_INTERFACES);
+    if more > 0 {
+        write!(line, " more_interfaces {more}").ok();
+    }
+}
+
+/// Returns a name as one word without characters that a terminal would execute.
+fn word(name: &str) -> String {
+    let is_plain = |letter: &char| letter.is_alphanumeric() || "-_.:@".contains(*letter);
+    let letters = name.chars();
+    letters
+        .map(|letter| if is_plain(&letter) { letter } else { '_' })
+        .collect()
+}
+
+/// Largest number of interfaces on the last line.
+const MAX_INTERFACES: usize = 16;
 
 /// Returns the peak resident memory of the process in bytes; 0 if the kernel does not report it.
 fn peak_rss_bytes() -> u64 {

@@ -21,8 +21,9 @@ pub use self::paths::expand_paths;
 use self::queue::FileQueue;
 use super::file::Step;
 use super::{Batch, BpfFilter, CaptureError, CaptureStats, FileProgress, PacketSource, PcapFile};
-use crate::packet::LinkType;
+use crate::packet::{CapturePoints, LinkType};
 use crate::time::Timestamp;
+use crate::value::Text;
 
 /// Capture files to open as one packet source.
 ///
@@ -46,6 +47,9 @@ pub struct CaptureFileSet {
 struct FileSettings {
     link_type: Option<LinkType>,
     filter: Option<BpfFilter>,
+    interface: Option<Text>,
+    /// Capture points of all files.
+    points: CapturePoints,
 }
 
 impl CaptureFileSet {
@@ -73,6 +77,14 @@ impl CaptureFileSet {
         self
     }
 
+    /// Sets the interface on which packets have to be captured; see
+    /// [`PcapFile::with_interface`].
+    #[must_use]
+    pub fn with_interface(mut self, name: impl Into<Text>) -> Self {
+        self.settings.interface = Some(name.into());
+        self
+    }
+
     /// Sets the link type of all packets, for files that state a wrong or a private one.
     #[must_use]
     pub const fn with_link_type(mut self, link_type: LinkType) -> Self {
@@ -85,11 +97,15 @@ impl CaptureFileSet {
     /// # Errors
     /// Returns an error if a file cannot be opened or is not a capture file, if no file matches a
     /// pattern, or if the filter does not match the link type of the first file.
-    pub fn open(self) -> Result<CaptureFiles, CaptureError> {
+    pub fn open(mut self) -> Result<CaptureFiles, CaptureError> {
+        // Clones of the set share no counters.
+        self.settings.points = CapturePoints::default();
         let paths = expand_paths(&self.paths)?;
         if let [path] = &paths[..] {
             return self.open_one(path);
         }
+        let points = self.settings.points.clone();
+        let interface = self.settings.interface.clone();
         let mut queue = FileQueue::examine(&paths, self.settings)?;
         let Some(first) = queue.open_next() else {
             return Err(queue.end_error());
@@ -99,19 +115,26 @@ impl CaptureFileSet {
             true => Reading::Merged(Box::new(Merge::new(first, &mut queue))),
             false => Reading::InTurn(Box::new(first)),
         };
-        Ok(CaptureFiles::new(queue, reading, link_type))
+        Ok(CaptureFiles {
+            interface,
+            ..CaptureFiles::new(queue, reading, link_type, points)
+        })
     }
 
     /// Opens a single file, of which nothing has to be read in advance.
     fn open_one(self, path: &Path) -> Result<CaptureFiles, CaptureError> {
-        let file = self.settings.apply(queue::open(path, Arc::default())?)?;
+        let file = self.settings.apply(queue::open(
+            path,
+            Arc::default(),
+            self.settings.points.clone(),
+        )?)?;
         let (progress, link_type) = (file.progress(), file.link_type());
         let reading = Reading::InTurn(Box::new(file));
-        Ok(CaptureFiles::new(
-            FileQueue::empty(progress),
-            reading,
-            link_type,
-        ))
+        let queue = FileQueue::empty(progress);
+        Ok(CaptureFiles {
+            interface: self.settings.interface,
+            ..CaptureFiles::new(queue, reading, link_type, self.settings.points)
+        })
     }
 }
 
@@ -120,6 +143,9 @@ impl FileSettings {
     fn apply(&self, mut file: PcapFile) -> Result<PcapFile, CaptureError> {
         if let Some(link_type) = self.link_type {
             file = file.with_link_type(link_type);
+        }
+        if let Some(name) = &self.interface {
+            file = file.with_interface(name.clone());
         }
         match &self.filter {
             Some(filter) => file.with_filter(filter),
@@ -139,6 +165,9 @@ pub struct CaptureFiles {
     /// Time of the latest packet of the current file in turn.
     latest: Option<Timestamp>,
     overlaps: u64,
+    points: CapturePoints,
+    /// Name of the interface whose packets are returned; `None` for all.
+    interface: Option<Text>,
     has_ended: bool,
 }
 
@@ -150,13 +179,15 @@ enum Reading {
 }
 
 impl CaptureFiles {
-    fn new(queue: FileQueue, reading: Reading, link_type: LinkType) -> Self {
+    fn new(queue: FileQueue, reading: Reading, link_type: LinkType, points: CapturePoints) -> Self {
         Self {
             queue,
             reading,
             link_type,
             latest: None,
             overlaps: 0,
+            points,
+            interface: None,
             has_ended: false,
         }
     }
@@ -189,6 +220,20 @@ impl CaptureFiles {
     #[must_use]
     pub fn progress(&self) -> FileProgress {
         self.queue.progress.clone()
+    }
+
+    /// Returns an error if the selected interface is in no file and selected no packet.
+    fn missing_interface(&mut self) -> Option<CaptureError> {
+        let name = self.interface.clone()?;
+        if self.stats().received > 0 || self.points.find(&name).is_some() {
+            return None;
+        }
+        let points = self.points.stats();
+        let known: Vec<String> = points.iter().map(|point| point.name.to_string()).collect();
+        Some(CaptureError::NoFileInterface {
+            interface: name.to_string(),
+            known: known.join(", "),
+        })
     }
 
     /// Reads the next packets of the files in turn.
@@ -233,7 +278,7 @@ impl PacketSource for CaptureFiles {
         };
         if step == Step::End {
             self.has_ended = true;
-            return match self.queue.take_error() {
+            return match self.queue.take_error().or_else(|| self.missing_interface()) {
                 Some(error) => Err(error),
                 None => Ok(Batch::End),
             };
@@ -254,6 +299,10 @@ impl PacketSource for CaptureFiles {
             },
             ..CaptureStats::default()
         }
+    }
+
+    fn capture_points(&self) -> CapturePoints {
+        self.points.clone()
     }
 
     fn shared_buffer(&self) -> Option<Arc<[u8]>> {

@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicU64;
 
 use super::FileSettings;
 use crate::capture::{CaptureError, FileProgress, PacketSource, PcapFile};
+use crate::packet::CapturePoints;
 use crate::pcap_file::PcapFileError;
 use crate::time::Timestamp;
 
@@ -59,7 +60,7 @@ impl FileQueue {
         };
         let mut waiting = Vec::with_capacity(paths.len());
         for path in paths {
-            let (file, size) = examine(path, &progress.read)?;
+            let (file, size) = examine(path, &progress.read, &settings.points)?;
             progress.total = progress.total.zip(size).map(|(total, size)| total + size);
             waiting.push(file);
         }
@@ -88,7 +89,10 @@ impl FileQueue {
         while let Some(waiting) = self.waiting.pop_front() {
             let file = match waiting.pipe {
                 Some(pipe) => Ok(*pipe),
-                None => open(&waiting.path, Arc::clone(&self.progress.read)),
+                None => {
+                    let (read, points) = (&self.progress.read, &self.settings.points);
+                    open(&waiting.path, Arc::clone(read), points.clone())
+                }
             };
             let file = file.and_then(|file| self.settings.apply(file));
             match file {
@@ -117,7 +121,11 @@ impl FileQueue {
 }
 
 /// Reads the first packet of a file. Returns what waits, and the size of a regular file.
-fn examine(path: &Path, read: &Arc<AtomicU64>) -> Result<(WaitingFile, Option<u64>), CaptureError> {
+fn examine(
+    path: &Path,
+    read: &Arc<AtomicU64>,
+    points: &CapturePoints,
+) -> Result<(WaitingFile, Option<u64>), CaptureError> {
     let metadata = std::fs::metadata(path).ok();
     let regular = metadata.filter(Metadata::is_file);
     let size = regular.map(|metadata| metadata.len());
@@ -131,10 +139,19 @@ fn examine(path: &Path, read: &Arc<AtomicU64>) -> Result<(WaitingFile, Option<u6
         Some(_) => Arc::default(),
         None => Arc::clone(read),
     };
-    match open(path, counter) {
+    // So do the counters of its interfaces.
+    let own_points = match size {
+        Some(_) => CapturePoints::default(),
+        None => points.clone(),
+    };
+    match open(path, counter, own_points) {
         Ok(mut file) => {
             // An error is found again when the file is read.
             waiting.first = file.first_time().unwrap_or_default();
+            for point in file.capture_points().stats() {
+                // More than the largest number is an error when the file is read.
+                points.register(point.name);
+            }
             waiting.pipe = size.is_none().then(|| Box::new(file));
         }
         // A recorder that was stopped, or has just begun, leaves such files.
@@ -148,9 +165,13 @@ fn examine(path: &Path, read: &Arc<AtomicU64>) -> Result<(WaitingFile, Option<u6
 }
 
 /// Opens a file, or standard input.
-pub(super) fn open(path: &Path, read: Arc<AtomicU64>) -> Result<PcapFile, CaptureError> {
+pub(super) fn open(
+    path: &Path,
+    read: Arc<AtomicU64>,
+    points: CapturePoints,
+) -> Result<PcapFile, CaptureError> {
     match path == Path::new("-") {
-        true => PcapFile::stdin(),
-        false => PcapFile::open_counted(path, read),
+        true => PcapFile::stdin_with(points),
+        false => PcapFile::open_counted(path, read, points),
     }
 }

@@ -338,3 +338,118 @@ fn a_link_type_replaces_those_of_the_files() {
         }
     }
 }
+
+/// Appends a block to a pcapng file.
+fn block(file: &mut Vec<u8>, kind: u32, body: &[u8]) {
+    let len = (12 + body.len().next_multiple_of(4)) as u32;
+    file.extend(kind.to_le_bytes());
+    file.extend(len.to_le_bytes());
+    file.extend(body);
+    file.resize(file.len().next_multiple_of(4), 0);
+    file.extend(len.to_le_bytes());
+}
+
+/// Returns a pcapng file with these interfaces (nameless if empty), of packets with the number of their
+/// interface, and statistics that say that three packets of the first were lost.
+fn pcapng(interfaces: &[&str], packets: &[(u32, Packet)]) -> Vec<u8> {
+    let mut file = Vec::new();
+    let section = [0x4d, 0x3c, 0x2b, 0x1a, 1, 0, 0, 0];
+    block(&mut file, 0x0a0d_0d0a, &[&section[..], &[0xff; 8]].concat());
+    for name in interfaces {
+        let mut body = vec![1, 0, 0, 0, 0, 0, 4, 0];
+        if !name.is_empty() {
+            body.extend([2, 0, name.len() as u8, 0]);
+            body.extend(name.as_bytes());
+            body.resize(body.len().next_multiple_of(4), 0);
+        }
+        block(&mut file, 1, &body);
+    }
+    for &(interface, (ms, port)) in packets {
+        let data = frame(0x0800, &udp(port, 9, 18));
+        let ticks = (ms * 1000) as u64;
+        let mut body = Vec::new();
+        let len = data.len() as u32;
+        for word in [interface, (ticks >> 32) as u32, ticks as u32, len, len] {
+            body.extend(word.to_le_bytes());
+        }
+        body.extend(data);
+        block(&mut file, 6, &body);
+    }
+    let lost = [[5, 0, 8, 0, 3, 0, 0, 0], [0; 8]].concat();
+    block(&mut file, 5, &[&[0; 12][..], &lost[..12]].concat());
+    file
+}
+
+/// Returns the interface and the number of packets of each flow.
+fn flows_by_interface(set: CaptureFileSet) -> Vec<(String, i64)> {
+    let mut files = set.open().expect("files");
+    let flows = Replay::default().flows(&mut files).expect("no damage");
+    let mut found: Vec<_> = flows
+        .iter()
+        .map(|flow| {
+            let interface = flow.wire.as_ref().map(|wire| wire.interface.to_string());
+            let packets = flow.metric.as_ref().map_or(0, |metric| metric.ab_packets);
+            (interface.unwrap_or_default(), packets)
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn interfaces_of_a_file_are_different_capture_points() {
+    let folder = Folder::new();
+    let name = |text: &str, packets| (text.to_owned(), packets);
+    let packets = [(0, (1, 7)), (1, (2, 7)), (0, (3, 7))];
+    let path = folder.write("two", &pcapng(&["eth0", "br0"], &packets));
+    let set = CaptureFileSet::new([&path]);
+    let apart = [name("br0", 1), name("eth0", 2)];
+    assert_eq!(flows_by_interface(set.clone()), apart);
+    assert_eq!(
+        flows_by_interface(set.clone().with_interface("br0")),
+        apart[..1]
+    );
+    let mut files = set.clone().with_interface("eth9").open().expect("files");
+    let (read, error) = read(&mut files);
+    assert!(read.is_empty());
+    assert_eq!(
+        error.expect("an error").to_string(),
+        "no packet was captured on interface \"eth9\"; the interfaces are: eth0, br0"
+    );
+    let points = files.capture_points().stats();
+    let counts: Vec<_> = points
+        .iter()
+        .map(|point| (point.packets, point.dropped))
+        .collect();
+    assert_eq!(counts, [(2, 3), (1, 0)]);
+    // Without names they are known by their numbers.
+    let path = folder.write("nameless", &pcapng(&["", ""], &packets));
+    let nameless = [name("0", 2), name("1", 1)];
+    assert_eq!(flows_by_interface(CaptureFileSet::new([path])), nameless);
+}
+
+#[test]
+fn an_interface_is_the_same_in_all_files_by_its_name() {
+    let folder = Folder::new();
+    let name = |text: &str, packets| (text.to_owned(), packets);
+    let one = folder.write("1", &pcapng(&["eth0"], &[(0, (1, 7)), (0, (2, 7))]));
+    let two = folder.write("2", &pcapng(&["lo", "eth0"], &[(1, (3, 7)), (0, (4, 7))]));
+    // The only interface of all files does not show.
+    let set = CaptureFileSet::new([&one, &one]);
+    assert_eq!(flows_by_interface(set), [name("", 4)]);
+    let wanted = [name("eth0", 3), name("lo", 1)];
+    for is_merged in [false, true] {
+        let set = CaptureFileSet::new([&two, &one]).with_merge(is_merged);
+        assert_eq!(flows_by_interface(set.clone()), wanted);
+        let mut files = set.open().expect("files");
+        read(&mut files);
+        let points = files.capture_points().stats();
+        let packets = points.iter().map(|point| point.packets);
+        assert_eq!(packets.sum::<u64>(), 4);
+    }
+    // The same sections in one file: the second interface is found after the flow began.
+    let bytes = [fs::read(&one), fs::read(&two)].map(|bytes| bytes.expect("read"));
+    let joined = folder.write("joined", &bytes.concat());
+    let wanted = [name("", 3), name("lo", 1)];
+    assert_eq!(flows_by_interface(CaptureFileSet::new([joined])), wanted);
+}
