@@ -152,11 +152,14 @@ pub enum TransportProtocol {
 pub struct TcpFlags(pub u8);
 
 impl Encapsulations {
-    /// Sets the capture point of all levels.
+    /// Sets the capture point of all levels, and of the fragment.
     #[cold]
     pub(crate) fn set_point(&mut self, point: CapturePoint) {
         for level in self.levels.iter_mut().take(self.len) {
             level.marks.set_point(point);
+        }
+        if let Some(fragment) = &mut self.fragment {
+            fragment.point = point;
         }
     }
 

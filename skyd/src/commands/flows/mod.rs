@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::bail;
 use skylib::capture::{
-    BpfCompiler, BpfFilter, CaptureFileSet, CaptureFiles, Replay, ReplayedFlows,
+    BpfCompiler, BpfFilter, CaptureFileSet, CaptureFiles, Replay, ReplayError, ReplayedFlows,
 };
 use skylib::decode::DecodeError;
 use skylib::flow::{FlowSink, FlowTableStats, TopFlows};

@@ -70,12 +70,7 @@ impl Fragments {
     }
 
     /// Adds a fragment; a completed packet becomes `joined[len - 1]`.
-    fn add(
-        &mut self,
-        packet: PacketRef<'_>,
-        point: CapturePoint,
-        fragment: Fragment,
-    ) -> Reassembly {
+    fn add(&mut self, packet: PacketRef<'_>, fragment: Fragment) -> Reassembly {
         if self.len == self.joined.len() {
             self.joined.push(JoinedPacket {
                 frame: Vec::new(),
@@ -93,7 +88,7 @@ impl Fragments {
             slot.link_type = packet.link_type;
             slot.timestamp = packet.timestamp;
             slot.joined = joined;
-            slot.point = point;
+            slot.point = fragment.point;
             self.len += 1;
         }
         joining
@@ -138,7 +133,7 @@ impl FlowTable {
         let Some(mut fragments) = self.fragments.take() else {
             return;
         };
-        match fragments.add(packet, origin.point, fragment) {
+        match fragments.add(packet, fragment) {
             Reassembly::Complete(joined) => {
                 self.stats.fragments.joined += u64::from(joined.pending_fragments) + 1;
                 let index = fragments.len - 1;
