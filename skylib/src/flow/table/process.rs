@@ -196,7 +196,8 @@ impl FlowTable {
         let mut len = 0;
         if let Some(fragments) = &mut self.fragments {
             fragments.begin_batch();
-            for ((number, packet), header) in (0_u16..).zip(batch.iter()).zip(batch.headers) {
+            for (number, header) in (0_u16..).zip(batch.headers) {
+                let packet = header.packet(batch.buffer, batch.link_type);
                 let origin = PacketOrigin::new(number, header);
                 self.decode_reassembling(packet, origin, &mut slots, &mut len);
             }
@@ -204,8 +205,9 @@ impl FlowTable {
             for at in 0..AHEAD {
                 prefetch_packet(batch, at);
             }
-            for ((number, packet), header) in (0_u16..).zip(batch.iter()).zip(batch.headers) {
+            for (number, header) in (0_u16..).zip(batch.headers) {
                 prefetch_packet(batch, usize::from(number) + AHEAD);
+                let packet = header.packet(batch.buffer, batch.link_type);
                 let origin = PacketOrigin::new(number, header);
                 self.decode(packet, origin, &mut slots, &mut len);
             }
