@@ -5,6 +5,7 @@ use std::io;
 
 use pyo3::prelude::*;
 use pyo3::{create_exception, exceptions::PyException};
+use skylib::gremlin;
 
 create_exception!(
     skypy,
@@ -23,12 +24,22 @@ create_exception!(
     skypy,
     QueryError,
     SkydiveError,
-    "Raised if a Gremlin query is invalid or fails."
+    "Raised if a Gremlin query is invalid or fails. `position` is the index of the mistake in the text \
+     of the query, or None."
 );
 
 /// Returns the exception for an error of a query.
-pub(crate) fn query_error(error: impl std::fmt::Display) -> PyErr {
-    QueryError::new_err(error.to_string())
+pub(crate) fn query_error(query: &str, error: &gremlin::QueryError) -> PyErr {
+    let before = error.offset().and_then(|offset| query.get(..offset));
+    // Python counts characters.
+    let position = before.map(|before| before.chars().count());
+    let exception = QueryError::new_err(error.to_string());
+    Python::attach(|py| {
+        let value = exception.value(py);
+        // A new exception accepts any attribute.
+        value.setattr("position", position).ok();
+    });
+    exception
 }
 
 /// Returns the exception for a capture error: the matching `OSError` subclass if its cause is an

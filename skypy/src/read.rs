@@ -139,8 +139,7 @@ pub(crate) fn flows(
     }
     let replay = Replay::new(options).with_threads(threads);
     if let Some(query) = query {
-        let query = Query::parse(query).map_err(query_error)?;
-        let json = py.detach(|| answer(files, &replay, &query))?;
+        let json = py.detach(|| answer(files, &replay, query))?;
         return Ok(loads(py, &json)?.unbind());
     }
     let flows = py.detach(|| read(files, &replay, top.map(|top| (top, measure))))?;
@@ -182,7 +181,8 @@ fn run(
 }
 
 /// Returns the result of a query on the flows of the files, as JSON.
-fn answer(files: CaptureFileSet, replay: &Replay, query: &Query) -> PyResult<Vec<u8>> {
+fn answer(files: CaptureFileSet, replay: &Replay, text: &str) -> PyResult<Vec<u8>> {
+    let query = Query::parse(text).map_err(|error| query_error(text, &error))?;
     let mut files = files.open().map_err(from_capture)?;
     let mut signals = Signals::default();
     let (flows, end): (ReplayedFlows, _) = replay.collect_while(&mut files, || signals.proceed());
@@ -198,7 +198,8 @@ fn answer(files: CaptureFileSet, replay: &Replay, query: &Query) -> PyResult<Vec
     let context = Context::new(&view, &flows, SystemClock.now()).with_limits(limits);
     #[cfg(feature = "pcap")]
     let context = context.with_packet_filters(&skylib::capture::BpfCompiler);
-    let answer = query.run(&context).map_err(query_error)?;
+    let answer = query.run(&context);
+    let answer = answer.map_err(|error| query_error(text, &error))?;
     let mut json = Vec::new();
     answer.write_json(&mut json)?;
     Ok(json)

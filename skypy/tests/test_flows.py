@@ -230,8 +230,9 @@ def test_a_query_returns_its_result(trace):
     assert skypy.flows(trace, query="G.Flows().Count()") == 3
     (flow,) = skypy.flows(trace, query="G.Flows().Has('Application', 'ARP')")
     assert flow["LayersPath"] == "Ethernet/ARP"
-    with pytest.raises(skypy.QueryError, match="Nope"):
+    with pytest.raises(skypy.QueryError, match="Nope") as caught:
         skypy.flows(trace, query="G.Nope()")
+    assert caught.value.position == 2
     with pytest.raises(ValueError, match="cannot be used with query"):
         skypy.flows(trace, query="G.Flows()", top=3)
 

@@ -14,6 +14,8 @@ class CaptureError(SkydiveError):
 class QueryError(SkydiveError):
     """Raised if a Gremlin query is invalid or fails."""
 
+    position: Optional[int]
+
 @final
 class Flows:
     """Flows of capture files, in the order in which the flow table sent them; with `top`, the largest first."""
