@@ -327,7 +327,8 @@ fn a_table_that_is_too_small_says_how_many_left_early() {
     assert_eq!(error, None);
     assert!(out.lines().count() > 3);
     assert!(report.summary.contains(" evicted "), "{}", report.summary);
-    assert!(report.warnings[0].contains("printed early because the flow table reached 1 bytes"));
+    let text = "printed early because the flow table reached 1 bytes";
+    assert!(report.warnings.iter().any(|warning| warning.contains(text)));
 }
 
 #[test]
@@ -502,8 +503,8 @@ fn several_files_are_read_as_one() {
     }
     let (_, report) = run(&[&path("trace.pcap"), &path("rotated-1.pcap")]);
     assert_eq!(
-        report.warnings,
-        ["1 files have packets later than the first of the next file (use --merge)"]
+        report.warnings[0],
+        "1 files have packets later than the first of the next file (use --merge)"
     );
 }
 
@@ -523,7 +524,7 @@ A              B              APPLICATION  PACKETS  A TO B  B TO A  RTT  DURATIO
     );
     let (out, report, _) = trace.run(&["--format", "table", "--ports", "udp:8192=game"]);
     assert_eq!((out.lines().count(), report.notes.len()), (4, 0));
-    assert!(out.contains("10.0.0.2:8192  GAME "), "{out}");
+    assert_eq!(out.matches(" GAME ").count(), 2, "{out}");
     let (out, _, _) = trace.run(&["--top", "2", "--by", "packets", "--format", "ndjson"]);
     let packets: Vec<Value> = out
         .lines()
@@ -550,10 +551,19 @@ fn a_table_is_the_default_on_a_terminal_only() {
 
 #[test]
 fn active_flows_are_printed_at_each_update() {
-    let trace = Trace::new(&trace());
+    // The first packet of the file, forty times, a second apart.
+    let bytes = trace();
+    let mut file = bytes[..24].to_vec();
+    for second in 0..40_u32 {
+        file.extend((1_600_000_000 + second).to_le_bytes());
+        file.extend(&bytes[28..86]);
+    }
+    let trace = Trace::new(&file);
+    let (out, _, error) = trace.run(&["--format", "ndjson"]);
+    assert_eq!((out.lines().count(), error), (1, None));
     let (out, _, error) = trace.run(&["--update", "1s", "--format", "ndjson"]);
     assert_eq!(error, None);
-    assert!(out.lines().count() > 3, "{out}");
+    assert!(out.lines().count() > 10, "{out}");
     assert!(out.contains("LastUpdateMetric"));
     let (_, _, error) = trace.run(&["--update", "1s", "--top", "3"]);
     assert!(
