@@ -531,7 +531,7 @@ A              B              APPLICATION  PACKETS  A TO B  B TO A  RTT  DURATIO
         .map(|line| serde_json::from_str::<Value>(line).unwrap()["Metric"]["ABPackets"].clone())
         .collect();
     assert_eq!(packets, [2, 1]);
-    let (out, _, _) = trace.run(&["--top", "2", "--by", "retransmissions"]);
+    let (out, _, _) = trace.run(&["--by", "retransmissions"]);
     assert_eq!(out, "[]\n");
 }
 
