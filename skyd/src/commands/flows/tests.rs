@@ -601,3 +601,27 @@ fn the_link_type_of_the_file_can_be_replaced() {
         assert_eq!((out.as_str(), error), ("3\n", None));
     }
 }
+
+#[test]
+fn the_last_line_has_the_packets_of_each_interface() {
+    let trace = Trace::new(&pcapng_trace());
+    let (out, report, error) = trace.run(&["--format", "ndjson"]);
+    assert_eq!(error, None);
+    let summary = report.summary;
+    assert!(
+        summary.ends_with(" interface_0 5 interface_1 2"),
+        "{summary}"
+    );
+    assert!(out.contains(r#""Interface":"1""#), "{out}");
+    let count = ["--interface", "1", "--query", "G.Flows().Count()"];
+    let (out, report, _) = trace.run(&count);
+    assert_eq!(out, "2\n");
+    assert!(
+        report.summary.contains(" filtered 5 "),
+        "{}",
+        report.summary
+    );
+    let (_, _, error) = trace.run(&["--interface", "eth0"]);
+    let error = error.unwrap();
+    assert!(error.ends_with("the interfaces are: 0, 1"), "{error}");
+}
