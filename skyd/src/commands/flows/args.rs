@@ -23,7 +23,7 @@ pub(crate) struct FlowsArgs {
     #[arg(required = true, value_name = "FILE")]
     pub(super) files: Vec<PathBuf>,
 
-    /// Merge the packets of several files by time, for files that overlap.
+    /// Merge the packets of several files by time, for files that overlap, such as one for each direction.
     #[arg(long)]
     pub(super) merge: bool,
 
@@ -223,7 +223,7 @@ Examples:
   skyd flows trace.pcapng.zst --query \"G.Flows().Has('Application','DNS').Count()\"
   skyd flows trace.pcap --extra-layer DNS --query \"G.Flows().Has('DNS.QDCount',1).Limit(3)\"
   skyd flows '/var/capture/*.pcap.lz4' --expire 2m --ports tcp:8443=https
-  skyd flows client.pcap server.pcap --merge --format ndjson
+  skyd flows tap-rx.pcap tap-tx.pcap --merge --format ndjson
   skyd flows trace.pcapng --interface eth0 --format csv
   tcpdump -w - -c 1000 | skyd flows - --format ndjson --bpf 'tcp port 443' --reassemble-tcp
 
