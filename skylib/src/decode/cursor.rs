@@ -1,9 +1,9 @@
 //! Position in the packet being decoded, and the headers found so far.
 
 use super::{
-    DecodeError, DecoderOptions, Encapsulation, Encapsulations, Fragment, IcmpHeader, IpAddress,
-    Layer, LinkHeader, LinkType, NetworkHeader, NetworkProtocol, TcpFlags, TransportHeader,
-    TransportProtocol,
+    DecodeError, DecoderOptions, EmbeddedPacket, Encapsulation, Encapsulations, Fragment,
+    IcmpHeader, IpAddress, Layer, LinkHeader, LinkType, NetworkHeader, NetworkProtocol, TcpFlags,
+    TransportHeader, TransportProtocol,
 };
 
 /// Cursor that moves from the outermost header of a packet inwards.
@@ -368,6 +368,14 @@ impl<'a, 'p> Cursor<'a, 'p> {
             payload: self.offset as u32,
             end: self.end as u32,
         });
+    }
+
+    /// Stores that the rest is the packet that an ICMP error is about. `mtu` is the next-hop MTU that
+    /// it announces, or 0.
+    pub(super) fn set_embedded(&mut self, packet: &[u8], mtu: u16) {
+        if !self.options.recorded {
+            self.encapsulations.embedded = EmbeddedPacket::new(packet, mtu.into());
+        }
     }
 
     /// Stores that the rest is a terminal protocol.

@@ -6,7 +6,7 @@ use super::{DecodeError, IcmpEcho, IcmpHeader, IcmpType, Layer};
 
 /// Decodes an ICMPv4 header.
 pub(super) fn v4(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
-    let [kind, code, _, _, id0, id1, _, _] = *cursor.fixed_header::<8>(Layer::ICMPV4)?;
+    let [kind, code, _, _, id0, id1, m0, m1] = *cursor.fixed_header::<8>(Layer::ICMPV4)?;
     cursor.push(Layer::ICMPV4, 8)?;
     cursor.set_icmpv4(IcmpHeader {
         kind: IcmpType::from_v4(kind),
@@ -18,7 +18,20 @@ pub(super) fn v4(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
             _ => None,
         },
     });
+    if is_v4_error(kind) {
+        let mtu = match (kind, code) {
+            // "Fragmentation needed" (RFC 1191, section 4).
+            (3, 4) => u16::from_be_bytes([m0, m1]),
+            _ => 0,
+        };
+        cursor.set_embedded(cursor.rest(), mtu);
+    }
     Ok(Next::End)
+}
+
+/// Returns whether an ICMPv4 message of this type is an error about a packet.
+pub(super) const fn is_v4_error(kind: u8) -> bool {
+    matches!(kind, 3 | 4 | 5 | 11 | 12)
 }
 
 /// Decodes an ICMPv6 header; known messages are terminal protocols behind it.
@@ -41,6 +54,14 @@ pub(super) fn v6(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
         });
     }
     cursor.set_icmpv6(header);
+    if let (1..=4, Some((&[_, _, m0, m1], packet))) = (kind, message.split_first_chunk::<4>()) {
+        let mtu = if kind == 2 {
+            u16::from_be_bytes([m0, m1])
+        } else {
+            0
+        };
+        cursor.set_embedded(packet, mtu);
+    }
     Ok(match kind {
         128 | 129 => Next::Terminal(Layer::ICMPV6_ECHO),
         // The two versions share type 130 and differ in length (RFC 3810, section 8.1).

@@ -1,6 +1,7 @@
 //! Storage of a flow: an entry of three cache lines (key, hot, cold), and slabs for data that few
 //! flows have.
 
+use super::details::Details;
 use crate::flow::extra_layers::ExtraMessage;
 use crate::flow::key::FlowKey;
 use crate::flow::metric::{FlowMetric, IpMetric};
@@ -236,6 +237,8 @@ pub(super) struct Rare {
     pub(super) ip: Option<IpMetric>,
     /// Message of an extra layer.
     pub(super) extra_message: Option<Box<ExtraMessage>>,
+    /// Details of its packets.
+    pub(super) details: Option<Box<Details>>,
 }
 
 /// Layer 3 addresses of a flow whose key holds other ones, such as IPv4 inside IPv6.

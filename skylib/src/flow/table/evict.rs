@@ -4,6 +4,7 @@
 //! O(queues) for each flow that is skipped, of which there are at most [`MAX_CHANCES`].
 
 use super::FlowTable;
+use super::details::Details;
 use super::entry::{HOT_FINISHING, HOT_LISTED, HOT_USED};
 use crate::flow::key::FlowKey;
 
@@ -59,6 +60,9 @@ impl FlowTable {
         let rare = self.rare.remove(cold.rare);
         if let Some(rare) = rare {
             self.extra_message_bytes -= rare.extra_message.map_or(0, |message| message.bytes());
+            if rare.details.is_some() {
+                self.details_bytes -= Details::BYTES;
+            }
             self.segment_bytes -= rare.streams.map_or(0, |streams| streams.bytes());
         }
         self.arena.release(record);

@@ -416,8 +416,13 @@ impl fmt::Display for Hex {
 }
 
 /// Returns a number in hex as a text.
-fn hex_text(number: u64) -> Text {
+pub(super) fn hex_text(number: u64) -> Text {
     short_text(Hex(number))
+}
+
+/// Returns a MAC address as text.
+pub(super) fn mac_text(mac: [u8; 6]) -> Text {
+    short_text(Mac(mac))
 }
 
 /// Returns a value of at most 48 bytes as a text, formatted without a heap buffer.

@@ -28,6 +28,8 @@
 
 mod age_queue;
 mod arena;
+mod details;
+mod dns_metric;
 mod entry;
 mod evict;
 mod export;
@@ -118,6 +120,10 @@ pub struct FlowTable {
     limit: usize,
     /// Evicted flows that were not sent yet; at most [`evict::MAX_EVICTED`].
     evicted: Vec<Flow>,
+    /// `Details::BYTES` times the number of flows with details.
+    details_bytes: usize,
+    /// Details of the packets of the current batch that were not counted yet.
+    notes: Vec<details::Note>,
     /// Sum of `ExtraMessage::bytes` of all flows.
     extra_message_bytes: usize,
     /// Sum of `TcpStreams::bytes` of all flows.
@@ -145,6 +151,7 @@ impl FlowTable {
             .seed
             .unwrap_or_else(|| std::hash::RandomState::new().build_hasher().finish());
         let others = extra_messages::extra_messages_limit(&options)
+            + details::details_limit(&options)
             + fragments::fragments_limit(&options)
             + segments::segments_limit(&options);
         let by_bytes = options.max_bytes.map_or(usize::MAX, |bytes| {
@@ -165,6 +172,8 @@ impl FlowTable {
             timers: Timers::new(options.update_interval, options.expiry_interval),
             limit: options.max_entries.min(by_bytes).max(1),
             evicted: Vec::new(),
+            details_bytes: 0,
+            notes: Vec::new(),
             extra_message_bytes: 0,
             segment_bytes: 0,
             fragments: Fragments::new(&options),
@@ -217,6 +226,7 @@ impl FlowTable {
             + self.intervals.bytes()
             + self.rare.bytes()
             + self.extra_message_bytes
+            + self.details_bytes
             + self.segment_bytes
             + self
                 .fragments

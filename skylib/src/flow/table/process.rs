@@ -154,6 +154,7 @@ impl FlowTable {
             }
             pending[at].record = record;
         }
+        self.apply_notes(pending);
         self.fragments = fragments;
         self.pending = slots;
     }
@@ -232,9 +233,15 @@ impl FlowTable {
         let mode = self.options.layer_key_mode;
         let mut parent = NONE;
         let mut parent_hash = 0;
+        let mut enclosing = 0;
+        let subject = self.subject_hash();
         let is_plain = self.encapsulations.is_plain();
         for (index, part) in self.encapsulations.iter().enumerate() {
             let is_plain = is_plain || index > 0;
+            enclosing = parent_hash;
+            if index + 1 == self.encapsulations.len() {
+                parent_hash ^= subject;
+            }
             let key = PacketKey::new(
                 &self.encapsulations,
                 index,
@@ -288,7 +295,10 @@ impl FlowTable {
         }
         if parent == NONE {
             self.stats.without_flow += 1;
-        } else if self.reads_payload
+            return;
+        }
+        self.note_details(packet, slots, parent, enclosing);
+        if self.reads_payload
             && let Some(innermost) = slots.get_mut(parent as usize)
         {
             self.read_payload(packet, innermost);

@@ -1,0 +1,124 @@
+//! Tests of details: ARP contents, ICMP errors, joined segments, and counters of DNS.
+
+use super::*;
+use crate::flow::ExtraLayers;
+
+/// Returns the first flow that a test accepts.
+fn find(table: &FlowTable, is_wanted: impl Fn(&Flow) -> bool) -> Flow {
+    flows(table).into_iter().find(is_wanted).unwrap()
+}
+
+/// Returns an ICMP error from end 2 to end 1 about this IP packet.
+fn icmp_error(kind: u8, code: u8, mtu: u8, packet: &[u8]) -> Vec<u8> {
+    let message = [&[kind, code, 0, 0, 0, 0, 5, mtu][..], packet].concat();
+    ethernet(2, 1, 0x0800, &ipv4(9, 1, 1, &message))
+}
+
+#[test]
+fn arp_shows_the_contents_of_the_first_packet() {
+    let mut frame = ethernet(1, 0xff, 0x0806, &[0, 1, 8, 0, 6, 4, 0, 1]);
+    frame.extend([2, 0, 0, 0, 0, 1, 10, 0, 0, 1, 0, 0, 0, 0, 0, 0, 10, 0, 0, 2]);
+    let mut table = table();
+    feed(&mut table, 1, &frame);
+    frame[21] = 2;
+    feed(&mut table, 2, &frame);
+    let arp = only(&table).arp.unwrap();
+    assert_eq!(
+        (&*arp.operation, &*arp.sender_mac),
+        ("REQUEST", "02:00:00:00:00:01")
+    );
+    assert_eq!((&*arp.sender_ip, &*arp.target_ip), ("10.0.0.1", "10.0.0.2"));
+    let mut table = recorded();
+    feed(&mut table, 1, &frame);
+    assert_eq!(only(&table).arp, None);
+}
+
+#[test]
+fn errors_are_linked_to_the_flow_that_they_are_about() {
+    let mut table = table();
+    let packets = [udp(A, B, &[0; 4]), udp(End(1, 40_001), B, &[0; 4])];
+    for packet in &packets {
+        feed(&mut table, 1, packet);
+        feed(&mut table, 2, &icmp_error(11, 0, 0, &packet[14..42]));
+    }
+    feed(&mut table, 3, &icmp_error(3, 4, 0xdc, &packets[0][14..42]));
+    assert_eq!(table.len(), 5);
+    let first = find(&table, |flow| {
+        flow.transport.is_some_and(|ports| ports.a == 40_000)
+    });
+    let errors = first.icmp_errors.unwrap();
+    assert_eq!(
+        (errors.count, &*errors.last_type),
+        (2, "DESTINATION_UNREACHABLE")
+    );
+    assert_eq!((errors.last_code, errors.last, errors.mtu), (4, 3, 1500));
+    let error = find(&table, |flow| flow.icmp.is_some_and(|icmp| icmp.code == 4));
+    let about = error.about.unwrap();
+    assert_eq!(
+        (about.uuid, about.tracking_id),
+        (first.uuid, first.tracking_id)
+    );
+    assert_eq!(about.network.unwrap().b, "10.0.0.2");
+    assert_eq!(
+        (about.transport.unwrap().a, about.ip_protocol),
+        (40_000, 17)
+    );
+}
+
+#[test]
+fn an_error_about_an_unknown_or_truncated_packet_is_a_flow() {
+    let packet = &udp(A, B, &[0; 4])[14..42];
+    for len in 0..packet.len() {
+        let mut table = table();
+        feed(&mut table, 1, &icmp_error(11, 0, 0, &packet[..len]));
+        let flow = only(&table);
+        assert_eq!(flow.about.is_some(), len >= 20, "{len}");
+        assert!(flow.about.is_none_or(|about| about.uuid.is_empty()));
+    }
+}
+
+#[test]
+fn joined_segments_are_counted_as_on_the_wire() {
+    let mut segment = tcp(A, B, ACK);
+    let mut table = table();
+    feed(&mut table, 1, &segment);
+    assert_eq!(only(&table).offload, None);
+    segment.resize(54 + 2921, 0);
+    segment[16..18].copy_from_slice(&2961_u16.to_be_bytes());
+    feed(&mut table, 2, &segment);
+    let offload = only(&table).offload.unwrap();
+    assert_eq!((offload.ab_segments, offload.segment_size), (4, 1460));
+    assert_eq!(offload.ab_wire_bytes, 54 + 54 + 2921 + 2 * 54);
+    assert_eq!(offload.ba_segments, 0);
+}
+
+#[test]
+fn details_stay_within_their_budget_and_are_freed_with_the_flow() {
+    let bound = 4_000_000;
+    let mut table = FlowTable::new(FlowTableOptions::default().with_max_bytes(bound));
+    for number in 0..20_000_u16 {
+        let mut frame = ethernet(1, 0xff, 0x0806, &[0, 1, 8, 0, 6, 4, 0, 1]);
+        frame.resize(60, 0);
+        frame[10..12].copy_from_slice(&number.to_be_bytes());
+        feed(&mut table, 1, &frame);
+        assert!(table.stats().bytes <= bound);
+    }
+    assert!(table.stats().extra_messages_dropped > 0);
+    table.flush(&mut Vec::<Flow>::new());
+    assert_eq!(table.details_bytes, 0);
+}
+
+#[test]
+fn dns_messages_are_counted() {
+    let options = FlowTableOptions::default().with_extra_layers(ExtraLayers::DNS);
+    let mut table = FlowTable::new(options);
+    let mut message = vec![0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, b'a', 0, 0, 1, 0, 1];
+    feed(&mut table, 1, &udp(A, End(2, 53), &message));
+    message[2..4].copy_from_slice(&[0x81, 0x83]);
+    feed(&mut table, 2, &udp(End(2, 53), A, &message));
+    let metric = only(&table).dns_metric.unwrap();
+    assert_eq!(
+        (metric.queries, metric.responses, metric.failures),
+        (1, 1, 1)
+    );
+}
