@@ -375,15 +375,15 @@ pub(super) fn details_limit(options: &FlowTableOptions) -> usize {
 
 /// Returns the contents of an ARP packet for IPv4 over Ethernet (RFC 826).
 fn arp_contents(packet: PacketRef<'_>, encapsulations: &Encapsulations) -> Option<ArpContents> {
-    let part = encapsulations.last()?;
-    // Behind addresses, tags, and the EtherType.
-    let tags = part
-        .layers
-        .iter()
-        .filter(|layer| *layer == Layer::DOT1Q)
-        .count();
-    let is_ethernet = part.layers.iter().next() == Some(Layer::ETHERNET);
-    let at = (part.offset as usize + 14 + tags * 4) * usize::from(is_ethernet);
+    let at = if let Some((_, range)) = encapsulations.innermost() {
+        range.start as usize
+    } else {
+        // The fast path stores no range: the message is behind addresses, tags, and the EtherType.
+        let part = encapsulations.last()?;
+        let layers = part.layers.iter();
+        let tags = layers.filter(|layer| *layer == Layer::DOT1Q).count();
+        part.offset as usize + 14 + tags * 4
+    };
     let message = packet.data.get(at..)?.first_chunk::<28>()?;
     let [0, 1, 8, 0, 6, 4, contents @ ..] = *message else {
         return None;

@@ -58,7 +58,7 @@ fn errors_are_linked_to_the_flow_that_they_are_about() {
         (about.uuid, about.tracking_id),
         (first.uuid, first.tracking_id)
     );
-    assert_eq!(about.network.unwrap().b, "10.0.0.2");
+    assert_eq!(&*about.network.unwrap().b, "10.0.0.2");
     assert_eq!(
         (about.transport.unwrap().a, about.ip_protocol),
         (40_000, 17)
