@@ -18,7 +18,7 @@ pub struct LinkType(pub u16);
 impl LinkType {
     /// BSD loopback, host byte order.
     pub const NULL: Self = Self(0);
-    /// Ethernet.
+    /// Ethernet frames.
     pub const ETHERNET: Self = Self(1);
     /// Point-to-point protocol, with or without HDLC framing.
     pub const PPP: Self = Self(9);

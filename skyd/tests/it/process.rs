@@ -51,7 +51,7 @@ fn an_invalid_setting_prevents_the_start_and_names_allowed_values() {
         ),
         (
             "analyzer.auth.api.backend=nobody",
-            "analyzer.auth.api.backend: \"nobody\" is no type of authentication, one of noauth",
+            "analyzer.auth.api.backend: unknown authentication backend \"nobody\", expected noauth",
         ),
         (
             "analyzer.auth.api.backend=basic",

@@ -38,7 +38,7 @@ impl<'a> QueryOptions<'a> {
         self
     }
 
-    /// Sets the limits, instead of those of the engine.
+    /// Sets the limits, replacing the engine's limits.
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {
         self.limits = Some(limits);

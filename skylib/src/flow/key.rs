@@ -2,7 +2,7 @@
 //!
 //! Both directions have the same key: the ends are in canonical order, that of the original's
 //! identifiers (lower MAC address first if layer 2 is part of the identity, else lower address, else
-//! lower port). The key therefore contains all input of those identifiers.
+//! lower port). The key therefore contains the whole input of the identifiers.
 //!
 //! The hash is a folded 64 × 64 → 128-bit multiplication of the words with a secret seed, like
 //! wyhash: without the seed, an attacker cannot choose colliding flows.

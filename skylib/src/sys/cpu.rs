@@ -15,7 +15,7 @@ pub struct Cpu {
     pub family: String,
     /// Model number, as reported by the kernel.
     pub model: String,
-    /// Stepping.
+    /// Stepping number.
     pub stepping: u32,
     /// Id of the processor's socket.
     pub physical_id: String,

@@ -16,5 +16,6 @@ mod graph_memory;
 mod gremlin_cases;
 mod gremlin_guide;
 mod history;
+mod language;
 mod layering;
 mod shared_captures;

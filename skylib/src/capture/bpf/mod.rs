@@ -75,7 +75,7 @@ pub struct BpfInstruction {
     pub jt: u8,
     /// Instructions to skip if the test is false.
     pub jf: u8,
-    /// Operand.
+    /// Constant operand `k`.
     pub k: u32,
 }
 

@@ -16,7 +16,7 @@ pub(super) struct AgeQueue {
     head: u32,
     /// Record appended last.
     tail: u32,
-    /// Last record of those present at the previous expiry; [`NONE`] if all of them were removed
+    /// Last record that was present at the previous expiry; [`NONE`] if all such records were removed
     /// or appended again.
     mark: u32,
 }
