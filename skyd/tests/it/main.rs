@@ -32,4 +32,5 @@ mod shared_captures;
 mod spp;
 mod subscriber;
 mod tls;
+mod truth_cases;
 mod websocket;

@@ -2,8 +2,8 @@
 
 use super::{
     DecodeError, DecoderOptions, EmbeddedPacket, Encapsulation, Encapsulations, Fragment,
-    IcmpHeader, IpAddress, Layer, LinkHeader, LinkType, NetworkHeader, NetworkProtocol, TcpFlags,
-    TransportHeader, TransportProtocol,
+    IcmpHeader, IpAddress, Layer, LinkHeader, LinkType, Marks, NetworkHeader, NetworkProtocol,
+    TcpFlags, TransportHeader, TransportProtocol,
 };
 
 /// Cursor that moves from the outermost header of a packet inwards.
@@ -324,6 +324,8 @@ impl<'a, 'p> Cursor<'a, 'p> {
             destination: 0,
             flags: TcpFlags::default(),
             sequence: 0,
+            acknowledgment: 0,
+            options_len: 0,
             payload_offset,
             payload_len: 0,
         });
@@ -378,6 +380,29 @@ impl<'a, 'p> Cursor<'a, 'p> {
         }
     }
 
+    /// Returns the identifiers of the current level.
+    pub(super) const fn marks(&mut self) -> &mut Marks {
+        &mut self.level.marks
+    }
+
+    /// Stores the EtherType of what follows, unless a new level begins or an outer header has named it.
+    pub(super) fn note_ether_type(&mut self, value: u16) {
+        if !self.starts_new_level && self.level.marks.link_tag().is_none() {
+            self.level.marks.set_link_tag(0x10000 + u64::from(value));
+        }
+    }
+
+    /// Stores the security parameter index that is `at` bytes behind the start of the next header.
+    pub(super) fn note_spi(&mut self, at: usize) {
+        if let Some(spi) = self
+            .rest()
+            .get(at..)
+            .and_then(|rest| rest.first_chunk::<4>())
+        {
+            self.level.marks.set_spi(u32::from_be_bytes(*spi));
+        }
+    }
+
     /// Stores that the rest is a terminal protocol.
     pub(super) fn set_terminal(&mut self) {
         self.encapsulations.terminal = Some((self.offset as u32, self.end as u32));
@@ -414,6 +439,10 @@ impl<'a, 'p> Cursor<'a, 'p> {
             .icmpv4
             .map(|header| header.key(NetworkProtocol::Ipv4))
             .or_else(|| first.icmpv6.map(|header| header.key(NetworkProtocol::Ipv6)));
+        let has_ports_or_icmp = level.transport.is_some() || level.icmp_key.is_some();
+        level
+            .marks
+            .retain(level.network.is_some(), has_ports_or_icmp);
         let makes_flow = level.link.is_some() || level.network.is_some();
         match self.encapsulations.levels.get_mut(self.encapsulations.len) {
             Some(slot) if makes_flow => {

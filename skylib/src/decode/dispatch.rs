@@ -94,10 +94,15 @@ fn raw_ip(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
 
 /// Decodes the header of an EtherType (IEEE 802 numbers registry of IANA).
 fn ether_type(cursor: &mut Cursor<'_, '_>, value: u16) -> Result<Next, DecodeError> {
+    note_ether_type(cursor, value);
     match value {
         ethernet::TYPE_IPV4 => ipv4::decode(cursor),
         ethernet::TYPE_IPV6 => ipv6::decode(cursor),
-        0x0806 => terminal::decode(cursor, Layer::ARP),
+        0x0806 => {
+            let packet = cursor.rest();
+            cursor.marks().set_arp(packet);
+            terminal::decode(cursor, Layer::ARP)
+        }
         0x8100 | 0x88a8 => ethernet::tag(cursor),
         0x8847 | 0x8848 => mpls::decode(cursor),
         0x6558 => ethernet::frame(cursor),
@@ -118,8 +123,22 @@ fn ether_type(cursor: &mut Cursor<'_, '_>, value: u16) -> Result<Next, DecodeErr
     }
 }
 
+/// Stores the EtherType of a header that makes no IP or ARP flow, is no tag, and begins no level.
+fn note_ether_type(cursor: &mut Cursor<'_, '_>, value: u16) {
+    match value {
+        ethernet::TYPE_IPV4 | ethernet::TYPE_IPV6 | 0x0806 | 0x6558 => {}
+        0x8100 | 0x88a8 | 0x9100 | 0x9200 | 0x9300 | 0x8847 | 0x8848 => {}
+        0..ethernet::MIN_TYPE => {}
+        _ => cursor.note_ether_type(value),
+    }
+}
+
 /// Decodes the header of an IP protocol number (registry of IANA).
 fn ip_protocol(cursor: &mut Cursor<'_, '_>, value: u8) -> Result<Next, DecodeError> {
+    // Ports or ICMP tell the flows of the others apart.
+    if !matches!(value, 1 | 6 | 17 | 58 | 132) {
+        cursor.marks().set_ip_protocol(value);
+    }
     match value {
         1 => icmp::v4(cursor),
         2 => terminal::decode(cursor, Layer::IGMP),
@@ -129,7 +148,10 @@ fn ip_protocol(cursor: &mut Cursor<'_, '_>, value: u8) -> Result<Next, DecodeErr
         27 => terminal::decode(cursor, Layer::RUDP),
         41 => ip_in_ip::v6(cursor),
         47 => gre::decode(cursor),
-        50 => terminal::decode(cursor, Layer::IPSEC_ESP),
+        50 => {
+            cursor.note_spi(0);
+            terminal::decode(cursor, Layer::IPSEC_ESP)
+        }
         51 => ip_extension::authentication(cursor),
         58 => icmp::v6(cursor),
         89 => terminal::decode(cursor, Layer::OSPF),
@@ -152,7 +174,10 @@ fn ipv6_next_header(cursor: &mut Cursor<'_, '_>, value: u8) -> Result<Next, Deco
         44 => ip_extension::fragment(cursor),
         60 => ip_extension::options(cursor, Layer::IPV6_DESTINATION),
         // "No Next Header".
-        59 => Ok(Next::End),
+        59 => {
+            cursor.marks().set_ip_protocol(value);
+            Ok(Next::End)
+        }
         _ => ip_protocol(cursor, value),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::ops::{Deref, Range};
 
-use super::{EmbeddedPacket, Fragment, IcmpHeader, IpAddress, Layer, LayersPath};
+use super::{EmbeddedPacket, Fragment, IcmpHeader, IpAddress, Layer, LayersPath, Marks};
 
 /// Encapsulation levels of one packet, outermost first; dereferences to a slice of them.
 ///
@@ -11,7 +11,7 @@ use super::{EmbeddedPacket, Fragment, IcmpHeader, IpAddress, Layer, LayersPath};
 /// neither an Ethernet nor an IP header cannot make a flow and are only counted, see
 /// [`without_flow`](Self::without_flow).
 ///
-/// The value is about 2.5 KiB and is meant to be reused: each call of
+/// The value is about 4 KiB and is meant to be reused: each call of
 /// [`Decoder::decode`](super::Decoder::decode) replaces its content.
 #[derive(Clone, Debug)]
 pub struct Encapsulations {
@@ -57,6 +57,8 @@ pub struct Encapsulation {
     /// Identifier of the UDP tunnel header that ends the level: network identifier of VXLAN and
     /// Geneve, tunnel endpoint of GTP-U, tunnel and session of L2TP, 0 for GUE.
     pub tunnel_end: Option<u32>,
+    /// Identifiers that tell flows apart in addition to the headers above.
+    pub marks: Marks,
     /// Start of the level in the captured bytes.
     pub offset: u32,
     /// Number of bytes that count for the flow, derived from the length on the wire.
@@ -124,6 +126,10 @@ pub struct TransportHeader {
     pub flags: TcpFlags,
     /// Sequence number of TCP; 0 for other transports.
     pub sequence: u32,
+    /// Acknowledgment number of TCP; 0 for other transports.
+    pub acknowledgment: u32,
+    /// Number of captured bytes of TCP options, which are in front of the payload.
+    pub options_len: u8,
     /// Start of the payload in the captured bytes.
     pub payload_offset: u32,
     /// Number of captured bytes of the payload.
@@ -294,6 +300,7 @@ impl Encapsulation {
         self.icmp = None;
         self.icmp_key = None;
         self.tunnel_end = None;
+        self.marks.clear();
         self.offset = offset;
         self.length = length.max(0);
     }

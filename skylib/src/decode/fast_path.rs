@@ -11,7 +11,7 @@
 use super::ethernet::{TYPE_IPV4, TYPE_IPV6};
 use super::{
     DecodeError, DecoderOptions, Encapsulation, Encapsulations, IcmpEcho, IcmpHeader, IcmpType,
-    IpAddress, Layer, LayersPath, LinkHeader, NetworkHeader, NetworkProtocol, TcpFlags,
+    IpAddress, Layer, LayersPath, LinkHeader, Marks, NetworkHeader, NetworkProtocol, TcpFlags,
     TransportHeader, TransportProtocol, icmp, terminal, udp_payload,
 };
 
@@ -155,6 +155,8 @@ impl<'a> FastPath<'a> {
         let [_, _, _, _, hardware_len, protocol_len, _, _] = *self.rest.first_chunk::<8>()?;
         let len = 8 + 2 * (usize::from(hardware_len) + usize::from(protocol_len));
         level.layers = level.layers.with(Layer::ARP);
+        level.marks = Marks::default();
+        level.marks.set_arp(self.rest);
         (self.rest.len() >= len).then_some(None)
     }
 
@@ -249,10 +251,10 @@ impl<'a> FastPath<'a> {
             q1,
             q2,
             q3,
-            _,
-            _,
-            _,
-            _,
+            a0,
+            a1,
+            a2,
+            a3,
             data_offset,
             flags,
             _,
@@ -274,6 +276,8 @@ impl<'a> FastPath<'a> {
             destination: u16::from_be_bytes([d0, d1]),
             flags: TcpFlags(flags),
             sequence: u32::from_be_bytes([q0, q1, q2, q3]),
+            acknowledgment: u32::from_be_bytes([a0, a1, a2, a3]),
+            options_len: (header_len - 20) as u8,
             payload_offset: self.offset + header_len as u32,
             payload_len: self.rest.len().checked_sub(header_len)? as u32,
         });
@@ -296,6 +300,8 @@ impl<'a> FastPath<'a> {
             destination,
             flags: TcpFlags::default(),
             sequence: 0,
+            acknowledgment: 0,
+            options_len: 0,
             payload_offset: self.offset,
             payload_len: self.rest.len() as u32,
         });
@@ -359,9 +365,12 @@ impl<'a> FastPath<'a> {
         if flags & !0x30 != 0 || version != 0 {
             return None;
         }
+        level.marks = Marks::default();
+        level.marks.set_ip_protocol(47);
         if flags & 0x20 != 0 {
             let key = u32::from_be_bytes(*self.take::<4>()?);
             level.network.as_mut()?.tunnel_id = i64::from(key);
+            level.marks.set_gre_key(key);
         }
         if flags & 0x10 != 0 {
             self.take::<4>()?;
@@ -373,7 +382,7 @@ impl<'a> FastPath<'a> {
 
     #[inline(always)]
     fn icmpv4(&self, level: &mut Encapsulation) -> Option<Next> {
-        let [kind, code, _, _, id0, id1, _, _] = *self.rest.first_chunk::<8>()?;
+        let [kind, code, _, _, id0, id1, n0, n1] = *self.rest.first_chunk::<8>()?;
         if icmp::is_v4_error(kind) {
             return None;
         }
@@ -381,6 +390,7 @@ impl<'a> FastPath<'a> {
             kind: IcmpType::from_v4(kind),
             code,
             id: u16::from_be_bytes([id0, id1]),
+            number: u16::from_be_bytes([n0, n1]),
             echo: match kind {
                 8 => Some(IcmpEcho::Request),
                 0 => Some(IcmpEcho::Reply),
@@ -395,7 +405,7 @@ impl<'a> FastPath<'a> {
 
     #[inline(always)]
     fn icmpv6_echo(&self, level: &mut Encapsulation) -> Option<Next> {
-        let [kind @ (128 | 129), code, _, _, id0, id1, _, _] = *self.rest.first_chunk::<8>()?
+        let [kind @ (128 | 129), code, _, _, id0, id1, n0, n1] = *self.rest.first_chunk::<8>()?
         else {
             return None;
         };
@@ -403,6 +413,7 @@ impl<'a> FastPath<'a> {
             kind: IcmpType::Echo,
             code,
             id: u16::from_be_bytes([id0, id1]),
+            number: u16::from_be_bytes([n0, n1]),
             echo: Some(if kind == 128 {
                 IcmpEcho::Request
             } else {

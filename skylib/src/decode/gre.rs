@@ -35,6 +35,9 @@ pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
         .get(key_offset..)
         .and_then(|rest| rest.first_chunk::<4>())
         .filter(|_| has(KEY));
+    if let Some(key) = key {
+        cursor.marks().set_gre_key(u32::from_be_bytes(*key));
+    }
     cursor.set_tunnel(key.map_or(0, |key| u32::from_be_bytes(*key)));
     match protocol {
         PROTOCOL_MPLS | PROTOCOL_MPLS_MULTICAST => {}

@@ -39,7 +39,9 @@ pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     // COMPAT: recorded values of the original, whose flow has the outer addresses and the ports
     // inside.
     if kind == USER_DATA && !cursor.options.recorded {
-        cursor.set_tunnel_end(u32::from_be_bytes([t0, t1, t2, t3]));
+        let teid = u32::from_be_bytes([t0, t1, t2, t3]);
+        cursor.marks().set_teid(teid);
+        cursor.set_tunnel_end(teid);
     }
     Ok(match (kind, cursor.rest().first().map(|byte| byte >> 4)) {
         (USER_DATA, Some(4)) => Next::Ipv4,

@@ -6,12 +6,13 @@ use super::{DecodeError, IcmpEcho, IcmpHeader, IcmpType, Layer};
 
 /// Decodes an ICMPv4 header.
 pub(super) fn v4(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
-    let [kind, code, _, _, id0, id1, m0, m1] = *cursor.fixed_header::<8>(Layer::ICMPV4)?;
+    let [kind, code, _, _, id0, id1, n0, n1] = *cursor.fixed_header::<8>(Layer::ICMPV4)?;
     cursor.push(Layer::ICMPV4, 8)?;
     cursor.set_icmpv4(IcmpHeader {
         kind: IcmpType::from_v4(kind),
         code,
         id: u16::from_be_bytes([id0, id1]),
+        number: u16::from_be_bytes([n0, n1]),
         echo: match kind {
             8 => Some(IcmpEcho::Request),
             0 => Some(IcmpEcho::Reply),
@@ -21,7 +22,7 @@ pub(super) fn v4(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     if is_v4_error(kind) {
         let mtu = match (kind, code) {
             // "Fragmentation needed" (RFC 1191, section 4).
-            (3, 4) => u16::from_be_bytes([m0, m1]),
+            (3, 4) => u16::from_be_bytes([n0, n1]),
             _ => 0,
         };
         cursor.set_embedded(cursor.rest(), mtu);
@@ -43,10 +44,12 @@ pub(super) fn v6(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
         kind: IcmpType::from_v6(kind),
         code,
         id: 0,
+        number: 0,
         echo: None,
     };
-    if let (128 | 129, Some(&[id0, id1, _, _])) = (kind, message.first_chunk::<4>()) {
+    if let (128 | 129, Some(&[id0, id1, n0, n1])) = (kind, message.first_chunk::<4>()) {
         header.id = u16::from_be_bytes([id0, id1]);
+        header.number = u16::from_be_bytes([n0, n1]);
         header.echo = Some(if kind == 128 {
             IcmpEcho::Request
         } else {

@@ -47,6 +47,8 @@ impl EmbeddedPacket {
                 destination: u16::from_be_bytes([*d0, *d1]),
                 flags: TcpFlags::default(),
                 sequence: 0,
+                acknowledgment: 0,
+                options_len: 0,
                 payload_offset: 0,
                 payload_len: 0,
             });
@@ -134,6 +136,7 @@ fn icmp_key(ip_protocol: u8, [kind, code, _, _, id0, id1]: [u8; 6]) -> Option<u3
         kind,
         code,
         id: if is_v4 || is_echo { id } else { 0 },
+        number: 0,
         echo: is_echo.then_some(super::IcmpEcho::Request),
     };
     Some(header.key(protocol))

@@ -12,6 +12,9 @@ pub struct IcmpHeader {
     pub code: u8,
     /// Identifier of an echo; for other ICMPv4 messages bytes 4 and 5, for other ICMPv6 messages 0.
     pub id: u16,
+    /// Sequence number of an echo; for other ICMPv4 messages bytes 6 and 7, for other ICMPv6
+    /// messages 0.
+    pub number: u16,
     /// Direction of an echo; `None` for other messages.
     pub echo: Option<IcmpEcho>,
 }

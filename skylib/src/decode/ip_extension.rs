@@ -19,6 +19,7 @@ pub(super) fn fragment(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError>
         .map_err(|error| cursor.truncated(Layer::IPV6_FRAGMENT, error.required_len))?;
     let offset = cursor.offset();
     cursor.push(Layer::IPV6_FRAGMENT, header.slice().len())?;
+    cursor.marks().set_ip_protocol(header.next_header().0);
     // COMPAT: Skydive does not reassemble IPv6 fragments and treats even a whole datagram with
     // this header as a fragment.
     if cursor.options.recorded {
@@ -45,6 +46,7 @@ pub(super) fn authentication(cursor: &mut Cursor<'_, '_>) -> Result<Next, Decode
         err::ip_auth::HeaderSliceError::Len(len) => cursor.truncated(layer, len.required_len),
         err::ip_auth::HeaderSliceError::Content(_) => cursor.malformed(layer),
     })?;
+    cursor.note_spi(4);
     cursor.push(layer, header.slice().len())?;
     Ok(Next::Ipv6NextHeader(header.next_header().0))
 }

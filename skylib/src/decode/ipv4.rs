@@ -37,6 +37,7 @@ pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
         cursor.push(Layer::FRAGMENT, 0)?;
     }
     if header.is_fragmenting_payload() {
+        cursor.marks().set_ip_protocol(header.protocol().0);
         // A fragment with the "don't fragment" flag contradicts itself and is not reassembled.
         if is_first && !header.dont_fragment() {
             cursor.set_fragment(offset, 0);

@@ -36,6 +36,7 @@ pub(super) fn over_udp(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError>
     if has(CONTROL) {
         return Ok(Next::End);
     }
+    cursor.marks().set_session(u32::from_be_bytes(*id));
     cursor.set_tunnel_end(u32::from_be_bytes(*id));
     // EtherType of PPP.
     Ok(Next::EtherType(0x880b))
@@ -68,6 +69,7 @@ fn version_3(cursor: &mut Cursor<'_, '_>, at: usize) -> Result<Next, DecodeError
     if frame.is_none() {
         return Ok(Next::End);
     }
+    cursor.marks().set_session(u32::from_be_bytes(*id));
     cursor.set_tunnel_end(u32::from_be_bytes(*id));
     Ok(Next::Frame)
 }

@@ -12,13 +12,20 @@ pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
         return Err(cursor.truncated(Layer::LLC, len));
     }
     cursor.push(Layer::LLC, len)?;
+    let [dsap, ssap] = [dsap, ssap & 0xfe];
+    let sap = u64::from(u16::from_be_bytes([dsap, ssap]));
+    cursor.marks().set_link_tag(0x20000 + sap);
     // The lowest bit distinguishes group from individual addresses, and responses from commands.
     Ok(Next::LlcSap(u16::from_be_bytes([dsap & 0xfe, ssap & 0xfe])))
 }
 
 /// Decodes a SNAP header.
 pub(super) fn snap(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
-    let [_, _, _, p0, p1] = *cursor.fixed_header::<5>(Layer::SNAP)?;
+    let [o0, o1, o2, p0, p1] = *cursor.fixed_header::<5>(Layer::SNAP)?;
     cursor.push(Layer::SNAP, 5)?;
+    let number = u64::from_be_bytes([0, 0, 0, o0, o1, o2, p0, p1]);
+    // The OUI 0 stands for an EtherType (RFC 1042).
+    let kind = if number < 0x10000 { 0x10000 } else { 1 << 48 };
+    cursor.marks().set_link_tag(kind + number);
     Ok(Next::EtherType(u16::from_be_bytes([p0, p1])))
 }

@@ -68,6 +68,7 @@ mod layer;
 mod llc;
 mod lldp;
 mod loopback;
+mod marks;
 mod mpls;
 mod nflog;
 mod nsh;
@@ -99,6 +100,7 @@ pub use error::DecodeError;
 pub use icmp_error::EmbeddedPacket;
 pub use icmp_type::{IcmpEcho, IcmpHeader, IcmpType};
 pub use layer::{Layer, LayerParseError, LayersPath};
+pub use marks::{ArpHeader, Marks};
 pub use vrrp::VrrpMessage;
 
 use cursor::Cursor;

@@ -6,8 +6,10 @@ use super::{DecodeError, Layer, pseudowire};
 /// Decodes a whole label stack, one layer for each label; it ends its level.
 pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     loop {
-        let [_, _, bottom, _] = *cursor.fixed_header::<4>(Layer::MPLS)?;
+        let [l0, l1, bottom, _] = *cursor.fixed_header::<4>(Layer::MPLS)?;
         cursor.push(Layer::MPLS, 4)?;
+        let label = u32::from_be_bytes([0, l0, l1, bottom]) >> 4;
+        cursor.marks().add_label(label);
         if bottom & 1 == 1 {
             break;
         }

@@ -6,7 +6,7 @@ use super::{DecodeError, Layer};
 /// Decodes a header with its context; it ends its level.
 pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     let layer = Layer::NSH;
-    let [_, length, _, protocol, ..] = *cursor.fixed_header::<8>(layer)?;
+    let [_, length, _, protocol, p0, p1, p2, _] = *cursor.fixed_header::<8>(layer)?;
     let len = usize::from(length & 0x3f) * 4;
     if len < 8 {
         return Err(cursor.malformed(layer));
@@ -15,6 +15,8 @@ pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
         return Err(cursor.truncated(layer, len));
     }
     cursor.push(layer, len)?;
+    let path = u32::from_be_bytes([0, p0, p1, p2]);
+    cursor.marks().set_service_path(path);
     cursor.end_level();
     match protocol {
         1 => Ok(Next::Ipv4),

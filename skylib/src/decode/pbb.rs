@@ -5,8 +5,10 @@ use super::{DecodeError, Layer};
 
 /// Decodes a service tag, behind which the frame of the customer follows; it ends its level.
 pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
-    cursor.fixed_header::<4>(Layer::PBB)?;
+    let [_, i0, i1, i2] = *cursor.fixed_header::<4>(Layer::PBB)?;
     cursor.push(Layer::PBB, 4)?;
+    let instance = u32::from_be_bytes([0, i0, i1, i2]);
+    cursor.marks().set_service_instance(instance);
     cursor.end_level();
     Ok(Next::Frame)
 }

@@ -38,9 +38,12 @@ pub(super) fn link(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
 
 /// Decodes a PPPoE header, and the PPP header behind it in the session stage.
 pub(super) fn pppoe(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
-    let [_, code, _, _, l0, l1] = *cursor.fixed_header::<6>(Layer::PPPOE)?;
+    let [_, code, s0, s1, l0, l1] = *cursor.fixed_header::<6>(Layer::PPPOE)?;
     cursor.limit(6 + usize::from(u16::from_be_bytes([l0, l1])));
     cursor.push(Layer::PPPOE, 6)?;
+    if code == SESSION {
+        cursor.marks().set_pppoe(u16::from_be_bytes([s0, s1]));
+    }
     if code != SESSION || cursor.rest().is_empty() {
         return Ok(Next::End);
     }

@@ -17,6 +17,8 @@ pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
         destination: u16::from_be_bytes([d0, d1]),
         flags: TcpFlags::default(),
         sequence: 0,
+        acknowledgment: 0,
+        options_len: 0,
         payload_offset: payload_offset as u32,
         payload_len: cursor.rest().len() as u32,
     });

@@ -12,7 +12,10 @@ pub(super) fn version_1(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError
 
 /// Decodes a header of version 2 (`LINKTYPE_LINUX_SLL2`).
 pub(super) fn version_2(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
-    let [p0, p1, ..] = *cursor.fixed_header::<20>(Layer::LINUX_SLL)?;
+    let [p0, p1, _, _, i0, i1, i2, i3, ..] = *cursor.fixed_header::<20>(Layer::LINUX_SLL)?;
+    cursor
+        .marks()
+        .set_if_index(u32::from_be_bytes([i0, i1, i2, i3]));
     header(cursor, 20, u16::from_be_bytes([p0, p1]))
 }
 

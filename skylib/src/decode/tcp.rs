@@ -22,10 +22,10 @@ pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
         q1,
         q2,
         q3,
-        _,
-        _,
-        _,
-        _,
+        a0,
+        a1,
+        a2,
+        a3,
         _,
         flags,
         _,
@@ -42,6 +42,9 @@ pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     let header_len = header
         .as_ref()
         .map_or(rest.len(), |header| header.slice().len());
+    let options_len = header
+        .as_ref()
+        .map_or(0, |header| header.slice().len() - 20);
     let payload_offset = cursor.offset() + header_len;
     cursor.push(Layer::TCP, header_len)?;
     cursor.add_transport(TransportHeader {
@@ -51,6 +54,8 @@ pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
         destination: u16::from_be_bytes([d0, d1]),
         flags: TcpFlags(flags),
         sequence: u32::from_be_bytes([q0, q1, q2, q3]),
+        acknowledgment: u32::from_be_bytes([a0, a1, a2, a3]),
+        options_len: options_len as u8,
         payload_offset: payload_offset as u32,
         payload_len: cursor.rest().len() as u32,
     });

@@ -26,6 +26,8 @@ pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
         destination,
         flags: TcpFlags::default(),
         sequence: 0,
+        acknowledgment: 0,
+        options_len: 0,
         payload_offset: payload_offset as u32,
         payload_len: cursor.rest().len() as u32,
     });

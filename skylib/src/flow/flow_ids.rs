@@ -1,7 +1,10 @@
 //! Flow identifiers `UUID`, `TrackingID` and `L3TrackingID`: xxHash64 of the key, exactly as by the
-//! original.
+//! original where it tells flows apart by more than addresses (A17 and A18 of `docs/flows.md`).
 
 use super::key::FlowKey;
+use super::key_extras::vlan_ids;
+use super::key_ignore::KeyIgnore;
+use crate::decode::Marks;
 use crate::time::Timestamp;
 
 /// Identifiers of a flow as numbers; their text form is hex without padding.
@@ -16,10 +19,20 @@ pub(super) struct FlowIds {
 }
 
 impl FlowIds {
-    /// Returns the identifiers of a flow. `parent_uuid` is 0 for an outermost flow.
-    pub(super) fn new(key: &FlowKey, parent_uuid: u64, start: Timestamp, node_tid: &str) -> Self {
+    /// Returns the identifiers of a flow. `parent_uuid` is 0 for an outermost flow; without `identity`,
+    /// they are those of the original.
+    pub(super) fn new(
+        key: &FlowKey,
+        parent_uuid: u64,
+        start: Timestamp,
+        node_tid: &str,
+        identity: Option<&IdentityMarks<'_>>,
+    ) -> Self {
         let mut hash = XxHash::new(0);
         key.write_l3(&mut hash);
+        if let Some(identity) = identity {
+            identity.write_l3(key, &mut hash);
+        }
         let l3_tracking_id = hash.digest();
         let mut tracking_id = l3_tracking_id;
         if key.counts_link() {
@@ -27,6 +40,9 @@ impl FlowIds {
             hash.write(&low);
             hash.write(&high);
             hash.write_u64(3);
+            if let Some(identity) = identity {
+                identity.write_l2(key, &mut hash);
+            }
             tracking_id = hash.digest();
         }
         if parent_uuid != 0 {
@@ -36,10 +52,108 @@ impl FlowIds {
         let mut uuid = XxHash::new(hash.digest());
         uuid.write(&start.as_ms().to_be_bytes());
         uuid.write(node_tid.as_bytes());
+        if let Some(identity) = identity {
+            identity.write_uuid(&mut uuid);
+        }
         Self {
             uuid: uuid.digest(),
             tracking_id,
             l3_tracking_id,
+        }
+    }
+}
+
+/// What identifies a flow in addition to its key.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct IdentityMarks<'a> {
+    /// Marks of its first packet, if it had any.
+    pub(super) marks: Option<&'a Marks>,
+    /// Addresses of its ARP packet, in the order of the key.
+    pub(super) arp: Option<[[u8; 4]; 2]>,
+    /// VLAN identifiers, packed; 0 if they are ignored.
+    pub(super) vlan_id: i64,
+    /// Parts that do not tell flows apart.
+    pub(super) ignore: KeyIgnore,
+    /// Identifier of the capture; empty for a file.
+    pub(super) capture_id: &'a str,
+}
+
+impl IdentityMarks<'_> {
+    /// Hashes what belongs to layer 3.
+    fn write_l3(&self, key: &FlowKey, hash: &mut XxHash) {
+        if let Some([low, high]) = self.arp {
+            hash.write(&low);
+            hash.write(&high);
+            hash.write_u64(0x10806);
+        }
+        let Some(marks) = self.marks.filter(|_| key.has_only_addresses()) else {
+            return;
+        };
+        if let Some(protocol) = marks.ip_protocol() {
+            hash.write_u64(0x100 + u64::from(protocol));
+        }
+        for number in [marks.spi(), marks.gre_key()].into_iter().flatten() {
+            hash.write(&number.to_be_bytes());
+        }
+    }
+
+    /// Hashes what belongs to layer 2 of a flow without IP.
+    fn write_l2(&self, key: &FlowKey, hash: &mut XxHash) {
+        let Some(marks) = self
+            .marks
+            .filter(|_| key.has_no_network() && self.arp.is_none())
+        else {
+            return;
+        };
+        let labels = marks.labels();
+        match marks.link_tag() {
+            Some(tag) => hash.write_u64(tag),
+            None if !labels.is_empty() => hash.write_u64(0x18847),
+            None => {}
+        }
+        for label in labels {
+            hash.write(&label.to_be_bytes());
+        }
+    }
+
+    /// Hashes the list of kind, length and value of what distinguishes records of one key.
+    fn write_uuid(&self, hash: &mut XxHash) {
+        let mut list = |kind: u8, values: &[&[u8]]| {
+            let len: usize = values.iter().map(|value| value.len()).sum();
+            hash.write(&[kind, u8::try_from(len).unwrap_or(u8::MAX)]);
+            values.iter().for_each(|value| hash.write(value));
+        };
+        let vlans: Vec<[u8; 2]> = vlan_ids(self.vlan_id).map(u16::to_be_bytes).collect();
+        if !vlans.is_empty() {
+            list(1, &vlans.iter().map(|id| &id[..]).collect::<Vec<_>>());
+        }
+        if let Some(marks) = self.marks {
+            if !marks.labels().is_empty() && !self.ignore.contains(KeyIgnore::MPLS) {
+                let labels: Vec<[u8; 4]> = marks
+                    .labels()
+                    .iter()
+                    .map(|label| label.to_be_bytes())
+                    .collect();
+                list(
+                    2,
+                    &labels.iter().map(|label| &label[..]).collect::<Vec<_>>(),
+                );
+            }
+            if let Some(session) = marks.pppoe() {
+                list(3, &[&session.to_be_bytes()]);
+            }
+            if let Some(index) = marks.if_index()
+                && !self.ignore.contains(KeyIgnore::INTERFACE)
+            {
+                list(4, &[&index.to_be_bytes()]);
+            }
+        }
+        if !self.capture_id.is_empty() {
+            list(5, &[self.capture_id.as_bytes()]);
+        }
+        let tunnel = |marks: &Marks| marks.teid().or(marks.session());
+        if let Some(id) = self.marks.and_then(tunnel) {
+            list(7, &[&id.to_be_bytes()]);
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::decode::{
 /// |---|---|
 /// | 0–1, 2–3 | lower and upper address, 4 or 16 bytes, rest zero |
 /// | 4 | ports or a tunnel's network identifier (32 bits), ICMP (32) |
-/// | 5 | hash of the key of the enclosing flow; 0 for an outermost flow |
+/// | 5 | hash of the key of the enclosing flow, 0 for an outermost flow; XOR that of its [extras](super::key_extras) |
 /// | 6 | flags: which fields are set (16 bits), lower MAC (48) |
 /// | 7 | a tunnel's port (16), upper MAC (48) |
 ///
@@ -39,6 +39,11 @@ impl HashSeed {
         let first = fold(secret ^ 0xa409_3822_299f_31d0, 0x082e_fa98_ec4e_6c89);
         let second = fold(secret ^ 0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344);
         Self(first, second)
+    }
+
+    /// Returns the keyed hash of a hash and a word.
+    pub(super) const fn mix(self, hash: u64, word: u64) -> u64 {
+        fold(hash ^ self.0, word ^ self.1)
     }
 }
 
@@ -221,6 +226,27 @@ impl FlowKey {
     fn has_words_of(&self, other: &Self) -> bool {
         let words = self.0.iter().zip(&other.0);
         words.fold(0, |different, (a, b)| different | (a ^ b)) == 0
+    }
+
+    /// Adds the hash of the [extras](super::key_extras); 0 changes nothing.
+    #[inline(always)]
+    pub(super) const fn add_extras(&mut self, extras: u64) {
+        self.0[5] ^= extras;
+    }
+
+    /// Returns whether a tunnel's identifier and port, not the ports, are part of the identity.
+    pub(super) const fn is_tunnel(&self) -> bool {
+        self.flags() & TUNNEL != 0
+    }
+
+    /// Returns whether there are IP addresses, but neither ports nor ICMP.
+    pub(super) const fn has_only_addresses(&self) -> bool {
+        self.flags() & (IPV4 | IPV6) != 0 && self.flags() & (TRANSPORT | TUNNEL | ICMP) == 0
+    }
+
+    /// Returns whether there are no IP addresses.
+    pub(super) const fn has_no_network(&self) -> bool {
+        self.flags() & (IPV4 | IPV6) == 0
     }
 
     /// Returns the keyed hash.

@@ -31,6 +31,7 @@ mod field;
 mod flow_ids;
 mod heap_size;
 mod key;
+mod key_extras;
 mod key_ignore;
 mod memory_hint;
 mod message;

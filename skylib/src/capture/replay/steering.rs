@@ -11,12 +11,15 @@ pub(super) struct Steering {
     decoder: Decoder,
     parts: Encapsulations,
     shards: usize,
+    /// Whether flows are keyed as by the original.
+    recorded: bool,
 }
 
 impl Steering {
     /// Creates an assignment to `shards` shards whose tables decode with these options.
     pub(super) fn new(options: DecoderOptions, shards: usize) -> Self {
         Self {
+            recorded: options.recorded,
             decoder: Decoder::new(options),
             parts: Encapsulations::new(),
             shards,
@@ -40,7 +43,14 @@ impl Steering {
     pub(super) fn decoded_ends(&mut self, packet: PacketRef<'_>) -> u64 {
         // A packet that decodes only in part makes flows of that part.
         self.decoder.decode(packet, &mut self.parts).ok();
-        if let Some((source, destination)) = self.parts.key_network(0) {
+        // COMPAT: recorded values of the original, which keys the first level by addresses inside it.
+        let ends = if self.recorded {
+            self.parts.key_network(0)
+        } else {
+            let network = self.parts.first().and_then(|part| part.network);
+            network.map(|network| (network.source, network.destination))
+        };
+        if let Some((source, destination)) = ends {
             return unordered(source.as_bytes(), destination.as_bytes());
         }
         let link = self.parts.first().and_then(|part| part.link);

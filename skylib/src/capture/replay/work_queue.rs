@@ -236,7 +236,10 @@ impl<'s> Reader<'s> {
     fn new(source: &'s mut dyn PacketSource, options: &FlowTableOptions, shards: usize) -> Self {
         Self {
             source,
-            steering: Steering::new(options.decoder.clone(), shards),
+            steering: Steering::new(
+                options.decoder.clone().with_recorded(options.recorded),
+                shards,
+            ),
             clock: FlowTable::new(options.clone()),
             latest: None,
             items: (0..shards).map(|_| WorkItems::default()).collect(),

@@ -13,6 +13,7 @@ use crate::decode::{
     EmbeddedPacket, Encapsulation, Encapsulations, IcmpType, Layer, TransportProtocol,
 };
 use crate::flow::key::{FlowKey, PacketKey};
+use crate::flow::key_extras::extras;
 use crate::flow::options::FlowTableOptions;
 use crate::flow::record::{
     About, Arp, Flow, FlowLayer, FlowProtocol, IcmpErrors, Offload, TransportLayer,
@@ -116,7 +117,15 @@ impl FlowTable {
             tunnel_end: None,
             ..error
         };
-        let key = PacketKey::new(&self.encapsulations, index, &part, true, mode, parent).key;
+        let PacketKey {
+            mut key,
+            is_swapped,
+            ..
+        } = PacketKey::new(&self.encapsulations, index, &part, true, mode, parent);
+        if !part.marks.is_empty() || part.link.is_some_and(|link| link.vlan_id != 0) {
+            let ignore = self.options.key_ignore;
+            key.add_extras(extras(&part, is_swapped, ignore, self.seed));
+        }
         (key, key.hash(self.seed, mode))
     }
 

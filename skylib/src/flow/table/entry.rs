@@ -2,6 +2,9 @@
 //! flows have.
 
 use super::details::Details;
+use super::opener::Evidence;
+use super::pairing::Pairing;
+use crate::decode::Marks;
 use crate::flow::extra_layers::ExtraMessage;
 use crate::flow::key::FlowKey;
 use crate::flow::metric::{FlowMetric, IpMetric};
@@ -40,6 +43,8 @@ pub(super) struct Hot {
     pub(super) finish: FinishType,
     /// Set of `END_*` flags.
     pub(super) ends: u8,
+    /// How it is known that A opened the flow.
+    pub(super) opener: Evidence,
 }
 
 /// Fields written when the flow begins or moves in a list; one cache line.
@@ -239,7 +244,23 @@ pub(super) struct Rare {
     pub(super) extra_message: Option<Box<ExtraMessage>>,
     /// Details of its packets.
     pub(super) details: Option<Box<Details>>,
+    /// Identifiers of the first packet, if it had any.
+    pub(super) marks: Option<Box<Marks>>,
+    /// One-way identifiers around the flow, if it is inside of such a path.
+    pub(super) pairing: Option<Box<Pairing>>,
 }
+
+impl Rare {
+    /// Returns the bytes of the marks and the pairing that count for [`side_limit`](super::side_limit).
+    pub(super) fn side_bytes(&self) -> usize {
+        let marks = self.marks.as_ref().map_or(0, |_| MARKS_BYTES);
+        let pairing = self.pairing.as_ref().map_or(0, |_| size_of::<Pairing>());
+        marks + pairing
+    }
+}
+
+/// Bytes of the marks of a flow and of its [`Rare`].
+pub(super) const MARKS_BYTES: usize = size_of::<Marks>() + size_of::<Rare>();
 
 /// Layer 3 addresses of a flow whose key holds other ones, such as IPv4 inside IPv6.
 #[derive(Clone, Copy, Debug)]

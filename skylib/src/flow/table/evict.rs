@@ -59,6 +59,7 @@ impl FlowTable {
         self.intervals.remove(cold.interval);
         let rare = self.rare.remove(cold.rare);
         if let Some(rare) = rare {
+            self.side_bytes -= rare.side_bytes();
             self.extra_message_bytes -= rare.extra_message.map_or(0, |message| message.bytes());
             if rare.details.is_some() {
                 self.details_bytes -= Details::BYTES;

@@ -181,7 +181,7 @@ impl FlowTable {
             last: hot.last,
             tracking_id: hex_text(ids.tracking_id),
             l3_tracking_id: hex_text(ids.l3_tracking_id),
-            parent_uuid: match cold.parent_uuid {
+            parent_uuid: match self.shown_parent(entry) {
                 0 => Text::default(),
                 uuid => hex_text(uuid),
             },
@@ -328,8 +328,10 @@ impl FlowFields for EntryFields<'_> {
             TextField::Uuid => text.put(Hex(table.identifiers(entry).uuid)),
             TextField::TrackingId => text.put(Hex(table.identifiers(entry).tracking_id)),
             TextField::L3TrackingId => text.put(Hex(table.identifiers(entry).l3_tracking_id)),
-            TextField::ParentUuid if entry.cold.parent_uuid == 0 => {}
-            TextField::ParentUuid => text.put(Hex(entry.cold.parent_uuid)),
+            TextField::ParentUuid => match table.shown_parent(entry) {
+                0 => {}
+                uuid => text.put(Hex(uuid)),
+            },
             TextField::LayersPath => return Some(read(&table.path(entry).text)),
             TextField::Application => {
                 return Some(read(table.application(entry, &table.path(entry))));
@@ -384,7 +386,7 @@ impl Fields<Option<FlowField>> for EntryFields<'_> {
 }
 
 /// MAC address, displayed in lower-case hex with colons.
-struct Mac([u8; 6]);
+pub(super) struct Mac(pub(super) [u8; 6]);
 
 impl fmt::Display for Mac {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -426,7 +428,7 @@ pub(super) fn mac_text(mac: [u8; 6]) -> Text {
 }
 
 /// Returns a value of at most 48 bytes as a text, formatted without a heap buffer.
-fn short_text(value: impl fmt::Display) -> Text {
+pub(super) fn short_text(value: impl fmt::Display) -> Text {
     let mut text = ShortText::new();
     text.put(value);
     Text::from(text.as_str())

@@ -97,9 +97,14 @@ impl FlowTable {
         self.extra_message_bytes = self.extra_message_bytes + stored.bytes() - before;
     }
 
-    /// Returns a record with only the fields from the extra message and from IP defragmentation.
+    /// Returns a record with only the fields from the extra message and from IP defragmentation, and
+    /// the messages that few records have.
     pub(super) fn extra_fields(&self, entry: &Entry) -> Flow {
-        let mut flow = Flow::default();
+        let mut flow = Flow {
+            initiator: self.initiator(entry),
+            ..Flow::default()
+        };
+        self.fill_wire(entry, &mut flow);
         let Some(rare) = self.rare.get(entry.cold.rare) else {
             return flow;
         };

@@ -19,6 +19,9 @@
 //! | `new_flow.rs` | creation of an entry from its first packet |
 //! | `evict.rs` | eviction of the least recently used flow, removal of a flow |
 //! | `segments.rs` | TCP segments, passed to the [stream state](super::tcp_stream); `TcpMetric` |
+//! | `opener.rs` | which end is A, and how it is known |
+//! | `pairing.rs` | one-way identifiers around a flow, paired by direction |
+//! | `wire_fields.rs` | identifiers, `Wire` and `ARP` of a record |
 //! | `extra_messages.rs` | DNS, DHCPv4 and VRRP messages stored with a flow |
 //! | `timer.rs` | `tick`, `replay`, `update`, `expire`, `flush`, `end` |
 //! | `scan.rs` | `query`, `count_flows`, resumable scans |
@@ -38,10 +41,13 @@ mod fragments;
 mod hash_index;
 mod layer_paths;
 mod new_flow;
+mod opener;
+mod pairing;
 mod process;
 mod scan;
 mod segments;
 mod timer;
+mod wire_fields;
 
 use std::hash::{BuildHasher, Hasher};
 
@@ -51,6 +57,7 @@ use self::entry::{Entry, Interval, Rare, Slab};
 use self::fragments::Fragments;
 use self::hash_index::HashIndex;
 use self::layer_paths::LayerPaths;
+use self::opener::FormerEnds;
 use self::process::Pending;
 pub use self::scan::FlowScan;
 use self::timer::Timers;
@@ -126,6 +133,11 @@ pub struct FlowTable {
     notes: Vec<details::Note>,
     /// Sum of `ExtraMessage::bytes` of all flows.
     extra_message_bytes: usize,
+    /// Bytes of the marks and pairings of all flows, with their [`Rare`]; evictions limit it to
+    /// [`side_limit`].
+    side_bytes: usize,
+    /// Ends of flows that left by silence.
+    former_ends: FormerEnds,
     /// Sum of `TcpStreams::bytes` of all flows.
     segment_bytes: usize,
     /// Reassembly state, if the options enable it.
@@ -153,7 +165,8 @@ impl FlowTable {
         let others = extra_messages::extra_messages_limit(&options)
             + details::details_limit(&options)
             + fragments::fragments_limit(&options)
-            + segments::segments_limit(&options);
+            + segments::segments_limit(&options)
+            + options.max_bytes.map_or(0, |_| 2 * side_limit(&options));
         let by_bytes = options.max_bytes.map_or(usize::MAX, |bytes| {
             bytes.saturating_sub(others) / Self::flow_bytes(&options)
         });
@@ -176,6 +189,8 @@ impl FlowTable {
             notes: Vec::new(),
             extra_message_bytes: 0,
             segment_bytes: 0,
+            side_bytes: 0,
+            former_ends: FormerEnds::default(),
             fragments: Fragments::new(&options),
             reads_payload: options.reassemble_tcp || !options.extra_layers.is_none(),
             has_ended: false,
@@ -228,6 +243,8 @@ impl FlowTable {
             + self.extra_message_bytes
             + self.details_bytes
             + self.segment_bytes
+            + self.side_bytes
+            + self.former_ends.bytes()
             + self
                 .fragments
                 .as_ref()
@@ -278,6 +295,12 @@ impl std::fmt::Debug for FlowTable {
             .field("stats", &self.stats())
             .finish_non_exhaustive()
     }
+}
+
+/// Returns the largest number of bytes of marks and pairings: a sixteenth of
+/// [`FlowTableOptions::max_bytes`], unlimited without it.
+fn side_limit(options: &FlowTableOptions) -> usize {
+    options.max_bytes.map_or(usize::MAX, |bytes| bytes / 16)
 }
 
 /// Packets decoded before the first is counted, so that prefetched memory has arrived.

@@ -3,10 +3,12 @@
 use super::FlowTable;
 use super::entry::{
     Cold, Entry, HAS_ICMP, HAS_LINK, HAS_NETWORK, HAS_OTHER_NETWORK, HAS_SCTP, HAS_TCP,
-    HAS_TRANSPORT, HAS_UDP, HOT_ALIVE, HOT_SWAPPED, Hot, NONE, OtherNetwork, Rare, TcpTimes,
+    HAS_TRANSPORT, HAS_UDP, HOT_ALIVE, HOT_SWAPPED, Hot, MARKS_BYTES, NONE, OtherNetwork, Rare,
+    TcpTimes,
 };
 use super::fragments::has_ip_metric;
 use super::process::{BatchPackets, IS_SWAPPED, Pending};
+use super::side_limit;
 use crate::decode::{Encapsulation, NetworkProtocol, TransportProtocol};
 use crate::flow::metric::IpMetric;
 
@@ -24,7 +26,9 @@ impl FlowTable {
         let parent_uuid = parent
             .filter(|record| *record != NONE)
             .map_or(0, |record| self.identifiers(self.arena.get(record)).uuid);
-        while self.index.len() >= self.limit {
+        while self.index.len() >= self.limit
+            || self.side_bytes > side_limit(&self.options) && self.index.len() > 0
+        {
             self.evict();
         }
         // Decodes the packet again: that is cheaper than storing the encapsulations of every
@@ -44,7 +48,8 @@ impl FlowTable {
             .get(pending.part as usize)
             .copied()
             .unwrap_or_default();
-        let other_network = part.network.filter(|network| {
+        let recorded = self.options.recorded;
+        let other_network = part.network.filter(|_| recorded).filter(|network| {
             let ends = encapsulations.key_network(pending.part as usize);
             ends != Some((network.source, network.destination))
         });
@@ -78,32 +83,41 @@ impl FlowTable {
         if path.is_none() {
             rare.path = Some(part.layers);
         }
-        let needs_rare =
-            other_network.is_some() || rare.tcp.is_some() || has_ip_metric || path.is_none();
+        if !recorded && !part.marks.is_empty() {
+            rare.marks = Some(Box::new(part.marks));
+            self.side_bytes += MARKS_BYTES;
+        }
+        let needs_rare = rare.marks.is_some()
+            || other_network.is_some()
+            || rare.tcp.is_some()
+            || has_ip_metric
+            || path.is_none();
         let rare = if needs_rare {
             self.rare.insert(rare)
         } else {
             NONE
         };
 
+        let (a_is_upper, opener) = self.opener(pending, &part);
+        let is_turned = a_is_upper != (pending.flags & IS_SWAPPED != 0);
         let hot = Hot {
+            opener,
             last: i64::MIN,
             touched: self.timers.interval(),
-            flags: HOT_ALIVE
-                | if pending.flags & IS_SWAPPED != 0 {
-                    HOT_SWAPPED
-                } else {
-                    0
-                },
+            flags: HOT_ALIVE | if a_is_upper { HOT_SWAPPED } else { 0 },
             ..Hot::default()
         };
         let cold = Cold {
             start: pending.timestamp.as_ms(),
             parent_uuid,
             vlan_id: part.link.map_or(0, |link| link.vlan_id),
-            ports: part
-                .transport
-                .map_or([0; 2], |ports| [ports.source, ports.destination]),
+            ports: part.transport.map_or([0; 2], |ports| {
+                if is_turned {
+                    [ports.destination, ports.source]
+                } else {
+                    [ports.source, ports.destination]
+                }
+            }),
             icmp: part.icmp.map_or(0, |icmp| {
                 u32::from(icmp.kind as u8) << 24 | u32::from(icmp.code) << 16 | u32::from(icmp.id)
             }),

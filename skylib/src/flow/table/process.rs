@@ -15,9 +15,9 @@ use super::entry::{
 };
 use super::extra_messages::MessageRange;
 use super::fragments::{Fragments, JoinedPacket};
-use crate::decode::{DecodeError, IcmpEcho, TcpFlags};
-use crate::flow::flow_ids::FlowIds;
+use crate::decode::{DecodeError, IcmpEcho, TcpFlags, TransportHeader};
 use crate::flow::key::{FlowKey, PacketKey};
+use crate::flow::key_extras::{around, extras};
 use crate::flow::memory_hint::{CACHE_LINE, prefetch};
 use crate::flow::options::LayerKeyMode;
 use crate::flow::record::{FinishType, RawPacket};
@@ -53,6 +53,12 @@ pub(super) struct Pending {
     pub(super) sequence: u32,
     /// Payload length of the TCP segment, in bytes; valid only with [`IS_SEGMENT`].
     pub(super) payload_len: u32,
+    /// Hash of the one-way identifier around the encapsulation; 0 if there is none.
+    pub(super) one_way: u64,
+    /// Number that acknowledges the TCP segment; valid only with `one_way`.
+    pub(super) next_sequence: u32,
+    /// Acknowledgment number of the TCP segment; valid only with `one_way`.
+    pub(super) acknowledgment: u32,
 }
 
 impl Pending {
@@ -74,6 +80,9 @@ impl Pending {
         message: MessageRange::NONE,
         sequence: 0,
         payload_len: 0,
+        one_way: 0,
+        next_sequence: 0,
+        acknowledgment: 0,
     };
 }
 
@@ -84,9 +93,9 @@ const IS_LOCAL: u8 = 0x02;
 /// Its packet and bytes are counted.
 pub(super) const IS_COUNTED: u8 = 0x04;
 /// ICMP echo request.
-const IS_REQUEST: u8 = 0x08;
+pub(super) const IS_REQUEST: u8 = 0x08;
 /// ICMP echo reply.
-const IS_REPLY: u8 = 0x10;
+pub(super) const IS_REPLY: u8 = 0x10;
 /// It has a message of a selected extra layer.
 pub(super) const HAS_EXTRA_MESSAGE: u8 = 0x20;
 /// Its headers were in every fragment of the joined packet.
@@ -136,7 +145,11 @@ impl FlowTable {
         }
         for at in 0..pending.len() {
             let part = &pending[at];
-            let found = self.find(part);
+            let found = if part.one_way == 0 {
+                self.find(part)
+            } else {
+                self.find_paired(part)
+            };
             let (record, direction) = match found {
                 Some(record) => (record, self.count(record, part, false)),
                 None => {
@@ -149,6 +162,10 @@ impl FlowTable {
                     (record, self.count(record, part, true))
                 }
             };
+            if part.one_way != 0 {
+                let parent = pending.get(part.parent as usize);
+                self.pair(record, part, parent.map(|parent| parent.record));
+            }
             if has_extras {
                 self.record_extras(record, part, packets, direction, found.is_none());
             }
@@ -235,14 +252,16 @@ impl FlowTable {
         let mut parent_hash = 0;
         let mut enclosing = 0;
         let subject = self.subject_hash();
-        let is_plain = self.encapsulations.is_plain();
+        let mut one_way = 0;
+        let recorded = self.options.recorded;
+        let ignore = self.options.key_ignore;
+        // COMPAT: recorded values of the original, which keys the first level by headers inside it.
+        let is_plain = !recorded || self.encapsulations.is_plain();
         for (index, part) in self.encapsulations.iter().enumerate() {
             let is_plain = is_plain || index > 0;
-            enclosing = parent_hash;
-            if index + 1 == self.encapsulations.len() {
-                parent_hash ^= subject;
-            }
-            let key = PacketKey::new(
+            let hash_around = parent_hash;
+            enclosing = hash_around;
+            let mut key = PacketKey::new(
                 &self.encapsulations,
                 index,
                 part,
@@ -250,6 +269,15 @@ impl FlowTable {
                 mode,
                 parent_hash,
             );
+            let vlan_id = part.link.as_ref().map_or(0, |link| link.vlan_id);
+            let has_marks = !part.marks.is_empty();
+            if (has_marks || vlan_id != 0) && !recorded {
+                let extras = extras(part, key.is_swapped, ignore, self.seed);
+                key.key.add_extras(extras);
+            }
+            if subject != 0 && index + 1 == self.encapsulations.len() {
+                key.key.add_extras(subject);
+            }
             let hash = key.key.hash(self.seed, mode);
             self.index.prefetch(hash);
             let by_link = part.link.is_some() || mode == LayerKeyMode::L3;
@@ -289,8 +317,19 @@ impl FlowTable {
             };
             slot.hop_limit = part.network.as_ref().map_or(0, |network| network.hop_limit);
             slot.flags = flags;
+            slot.one_way = one_way;
+            if let Some(transport) = part.transport.as_ref().filter(|_| one_way != 0) {
+                slot.next_sequence = next_sequence(transport);
+                slot.acknowledgment = transport.acknowledgment;
+            }
             parent = *len as u32;
-            parent_hash = hash;
+            (parent_hash, one_way) = (hash, 0);
+            if has_marks
+                && !recorded
+                && let Some(around) = around(part, hash_around, ignore, self.seed)
+            {
+                (parent_hash, one_way) = (around.hash, around.identifier);
+            }
             *len += 1;
         }
         if parent == NONE {
@@ -341,9 +380,12 @@ impl FlowTable {
         hot.last = if recorded { now } else { hot.last.max(now) };
         let mut direction = usize::from(!is_a_to_b);
         if pending.flags & IS_COUNTED != 0 {
-            // COMPAT: counters of local traffic, whose ends only ports tell apart, equal the
-            // original's, which compares the ports in the wrong order.
-            let is_ab = if pending.flags & IS_LOCAL != 0 && entry.cold.layers & HAS_TRANSPORT != 0 {
+            // COMPAT: recorded values of local traffic, whose ends only ports tell apart; the original
+            // compares the ports in the wrong order.
+            let is_ab = if recorded
+                && pending.flags & IS_LOCAL != 0
+                && entry.cold.layers & HAS_TRANSPORT != 0
+            {
                 entry.cold.ports[0] > pending.source_port
             } else {
                 is_a_to_b
@@ -497,17 +539,6 @@ impl FlowTable {
             link_type,
         });
     }
-
-    /// Returns the identifiers of a flow.
-    pub(super) fn identifiers(&self, entry: &Entry) -> FlowIds {
-        let start = Timestamp::from_ms(entry.cold.start);
-        FlowIds::new(
-            &entry.key,
-            entry.cold.parent_uuid,
-            start,
-            &self.options.node_tid,
-        )
-    }
 }
 
 /// Packets of a batch, by the number in a [`Pending`].
@@ -546,6 +577,19 @@ fn prefetch_packet(batch: &PacketBatch<'_>, at: usize) {
             }
         }
     }
+}
+
+/// Returns the number that acknowledges a TCP segment.
+fn next_sequence(header: &TransportHeader) -> u32 {
+    let flags = [TcpFlags::SYN, TcpFlags::FIN];
+    let bits = flags
+        .into_iter()
+        .filter(|flag| header.flags.contains(*flag))
+        .count() as u32;
+    header
+        .sequence
+        .wrapping_add(header.payload_len)
+        .wrapping_add(bits)
 }
 
 /// Measures the round-trip time: from a SYN or echo request to its SYN/ACK, RST or echo reply.

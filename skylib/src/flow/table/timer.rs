@@ -267,6 +267,7 @@ impl FlowTable {
             if is_silent {
                 hot.finish = FinishType::Timeout;
                 out.push(self.timed_out_flow(record, now));
+                self.store_ends(record);
                 self.remove(record);
             }
         }
@@ -283,6 +284,7 @@ impl FlowTable {
         if !was_finished || is_unsent || self.options.final_only {
             out.push(self.leaving_flow(record));
         }
+        self.store_ends(record);
         self.remove(record);
     }
 }

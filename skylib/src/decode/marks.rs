@@ -1,0 +1,330 @@
+//! `Marks`: identifiers that tell flows apart in addition to addresses, ports and VLAN tags.
+
+/// Identifiers of one encapsulation level. Most packets have none.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Marks {
+    /// Set of the `KNOWN_*` flags of the valid fields; the others are undefined.
+    known: u16,
+    ip_protocol: u8,
+    label_count: u8,
+    pppoe: u16,
+    link_tag: u64,
+    spi: u32,
+    gre_key: u32,
+    if_index: u32,
+    tunnel: u32,
+    service: u32,
+    labels: [u32; Self::MAX_LABELS],
+    arp: ArpHeader,
+}
+
+/// Operation and addresses of an ARP packet for IPv4 over Ethernet (RFC 826).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ArpHeader {
+    /// Operation: 1 request, 2 reply.
+    pub operation: u16,
+    /// MAC address of the sender.
+    pub sender_mac: [u8; 6],
+    /// IPv4 address of the sender.
+    pub sender: [u8; 4],
+    /// MAC address of the target.
+    pub target_mac: [u8; 6],
+    /// IPv4 address of the target.
+    pub target: [u8; 4],
+}
+
+impl Marks {
+    /// Largest number of MPLS labels that are stored; further ones do not tell flows apart.
+    pub const MAX_LABELS: usize = 8;
+
+    /// Returns whether nothing is known.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_empty(&self) -> bool {
+        self.known == 0
+    }
+
+    /// Returns the type of a level without IP: 0x10000 + EtherType, 0x20000 + DSAP · 256 + SSAP of LLC,
+    /// or 2⁴⁸ + OUI · 65536 + protocol of SNAP.
+    #[must_use]
+    pub fn link_tag(&self) -> Option<u64> {
+        self.has(KNOWN_LINK_TAG).then_some(self.link_tag)
+    }
+
+    /// Returns the number of the innermost IP protocol of a level without ports and ICMP.
+    #[must_use]
+    pub fn ip_protocol(&self) -> Option<u8> {
+        self.has(KNOWN_IP_PROTOCOL).then_some(self.ip_protocol)
+    }
+
+    /// Returns the security parameter index of ESP or AH.
+    #[must_use]
+    pub fn spi(&self) -> Option<u32> {
+        self.has(KNOWN_SPI).then_some(self.spi)
+    }
+
+    /// Returns the key of the GRE header (RFC 2890).
+    #[must_use]
+    pub fn gre_key(&self) -> Option<u32> {
+        self.has(KNOWN_GRE_KEY).then_some(self.gre_key)
+    }
+
+    /// Returns the PPPoE session.
+    #[must_use]
+    pub fn pppoe(&self) -> Option<u16> {
+        self.has(KNOWN_PPPOE).then_some(self.pppoe)
+    }
+
+    /// Returns the interface index of a Linux cooked capture.
+    #[must_use]
+    pub fn if_index(&self) -> Option<u32> {
+        self.has(KNOWN_IF_INDEX).then_some(self.if_index)
+    }
+
+    /// Returns the MPLS labels, outermost first.
+    #[must_use]
+    pub fn labels(&self) -> &[u32] {
+        let count = if self.has(KNOWN_LABELS) {
+            self.label_count
+        } else {
+            0
+        };
+        self.labels.get(..usize::from(count)).unwrap_or_default()
+    }
+
+    /// Returns the tunnel endpoint identifier of the GTP-U header that ends the level.
+    #[must_use]
+    pub fn teid(&self) -> Option<u32> {
+        self.has(KNOWN_TEID).then_some(self.tunnel)
+    }
+
+    /// Returns tunnel and session of the L2TP header that ends the level.
+    #[must_use]
+    pub fn session(&self) -> Option<u32> {
+        self.has(KNOWN_SESSION).then_some(self.tunnel)
+    }
+
+    /// Returns the service instance of a provider backbone bridge (I-SID).
+    #[must_use]
+    pub fn service_instance(&self) -> Option<u32> {
+        self.has(KNOWN_SERVICE_INSTANCE).then_some(self.service)
+    }
+
+    /// Returns the service path of a network service header.
+    #[must_use]
+    pub fn service_path(&self) -> Option<u32> {
+        self.has(KNOWN_SERVICE_PATH).then_some(self.service)
+    }
+
+    /// Returns the ARP packet.
+    #[must_use]
+    pub fn arp(&self) -> Option<ArpHeader> {
+        self.has(KNOWN_ARP).then_some(self.arp)
+    }
+
+    /// Forgets everything; cheaper than writing the whole value.
+    #[inline(always)]
+    pub(super) const fn clear(&mut self) {
+        self.known = 0;
+    }
+
+    /// Sets [`link_tag`](Self::link_tag).
+    pub(super) const fn set_link_tag(&mut self, tag: u64) {
+        self.link_tag = tag;
+        self.known |= KNOWN_LINK_TAG;
+    }
+
+    /// Sets [`ip_protocol`](Self::ip_protocol).
+    pub(super) const fn set_ip_protocol(&mut self, protocol: u8) {
+        self.ip_protocol = protocol;
+        self.known |= KNOWN_IP_PROTOCOL;
+    }
+
+    /// Sets [`spi`](Self::spi).
+    pub(super) const fn set_spi(&mut self, spi: u32) {
+        self.spi = spi;
+        self.known |= KNOWN_SPI;
+    }
+
+    /// Sets [`gre_key`](Self::gre_key).
+    pub(super) const fn set_gre_key(&mut self, key: u32) {
+        self.gre_key = key;
+        self.known |= KNOWN_GRE_KEY;
+    }
+
+    /// Sets [`pppoe`](Self::pppoe).
+    pub(super) const fn set_pppoe(&mut self, session: u16) {
+        self.pppoe = session;
+        self.known |= KNOWN_PPPOE;
+    }
+
+    /// Sets [`if_index`](Self::if_index).
+    pub(super) const fn set_if_index(&mut self, index: u32) {
+        self.if_index = index;
+        self.known |= KNOWN_IF_INDEX;
+    }
+
+    /// Sets [`teid`](Self::teid).
+    pub(super) const fn set_teid(&mut self, id: u32) {
+        self.tunnel = id;
+        self.known |= KNOWN_TEID;
+    }
+
+    /// Sets [`session`](Self::session).
+    pub(super) const fn set_session(&mut self, id: u32) {
+        self.tunnel = id;
+        self.known |= KNOWN_SESSION;
+    }
+
+    /// Sets [`service_instance`](Self::service_instance).
+    pub(super) const fn set_service_instance(&mut self, id: u32) {
+        self.service = id;
+        self.known |= KNOWN_SERVICE_INSTANCE;
+    }
+
+    /// Sets [`service_path`](Self::service_path).
+    pub(super) const fn set_service_path(&mut self, id: u32) {
+        self.service = id;
+        self.known |= KNOWN_SERVICE_PATH;
+    }
+
+    /// Adds an MPLS label, inside the earlier ones.
+    pub(super) fn add_label(&mut self, label: u32) {
+        if !self.has(KNOWN_LABELS) {
+            self.label_count = 0;
+            self.known |= KNOWN_LABELS;
+        }
+        if let Some(slot) = self.labels.get_mut(usize::from(self.label_count)) {
+            *slot = label;
+            self.label_count += 1;
+        }
+    }
+
+    /// Sets [`arp`](Self::arp) from an ARP packet, if it is for IPv4 over Ethernet.
+    pub(super) fn set_arp(&mut self, packet: &[u8]) {
+        let Some(packet) = packet.first_chunk::<28>() else {
+            return;
+        };
+        let [
+            _,
+            _,
+            8,
+            0,
+            6,
+            4,
+            o0,
+            o1,
+            s0,
+            s1,
+            s2,
+            s3,
+            s4,
+            s5,
+            a0,
+            a1,
+            a2,
+            a3,
+            rest @ ..,
+        ] = *packet
+        else {
+            return;
+        };
+        let [t0, t1, t2, t3, t4, t5, b0, b1, b2, b3] = rest;
+        self.arp = ArpHeader {
+            operation: u16::from_be_bytes([o0, o1]),
+            sender_mac: [s0, s1, s2, s3, s4, s5],
+            sender: [a0, a1, a2, a3],
+            target_mac: [t0, t1, t2, t3, t4, t5],
+            target: [b0, b1, b2, b3],
+        };
+        self.known |= KNOWN_ARP;
+    }
+
+    /// Forgets what tells levels apart only if they have no IP header, or no ports and no ICMP.
+    pub(super) const fn retain(&mut self, has_network: bool, has_ports_or_icmp: bool) {
+        if has_network {
+            self.known &= !KNOWN_LINK_TAG;
+        }
+        if has_ports_or_icmp {
+            self.known &= !(KNOWN_IP_PROTOCOL | KNOWN_SPI);
+        }
+    }
+
+    /// Returns whether a field is valid.
+    const fn has(&self, known: u16) -> bool {
+        self.known & known != 0
+    }
+}
+
+impl PartialEq for Marks {
+    fn eq(&self, other: &Self) -> bool {
+        self.known == other.known
+            && self.link_tag() == other.link_tag()
+            && self.ip_protocol() == other.ip_protocol()
+            && self.spi() == other.spi()
+            && self.gre_key() == other.gre_key()
+            && self.pppoe() == other.pppoe()
+            && self.if_index() == other.if_index()
+            && (self.teid(), self.session()) == (other.teid(), other.session())
+            && self.service_instance() == other.service_instance()
+            && self.service_path() == other.service_path()
+            && self.labels() == other.labels()
+            && self.arp() == other.arp()
+    }
+}
+
+impl Eq for Marks {}
+
+const KNOWN_LINK_TAG: u16 = 0x01;
+const KNOWN_IP_PROTOCOL: u16 = 0x02;
+const KNOWN_SPI: u16 = 0x04;
+const KNOWN_GRE_KEY: u16 = 0x08;
+const KNOWN_PPPOE: u16 = 0x10;
+const KNOWN_IF_INDEX: u16 = 0x20;
+const KNOWN_LABELS: u16 = 0x40;
+const KNOWN_TEID: u16 = 0x80;
+const KNOWN_ARP: u16 = 0x100;
+const KNOWN_SESSION: u16 = 0x200;
+const KNOWN_SERVICE_INSTANCE: u16 = 0x400;
+const KNOWN_SERVICE_PATH: u16 = 0x800;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_fields_do_not_count() {
+        let mut marks = Marks::default();
+        marks.set_spi(7);
+        marks.add_label(100);
+        marks.add_label(7);
+        assert_eq!((marks.spi(), marks.labels()), (Some(7), &[100, 7][..]));
+        marks.retain(true, true);
+        assert_eq!(marks.spi(), None);
+        marks.clear();
+        assert_eq!(marks, Marks::default());
+        marks.add_label(3);
+        assert_eq!(marks.labels(), &[3]);
+    }
+
+    #[test]
+    fn arp_of_other_lengths_is_not_known() {
+        let mut packet = [0_u8; 28];
+        packet[..8].copy_from_slice(&[0, 1, 8, 0, 6, 4, 0, 2]);
+        packet[14] = 10;
+        for len in 0..28 {
+            let mut marks = Marks::default();
+            marks.set_arp(&packet[..len]);
+            assert!(marks.is_empty());
+        }
+        let mut marks = Marks::default();
+        marks.set_arp(&packet);
+        let arp = marks.arp().expect("a whole packet");
+        assert_eq!((arp.operation, arp.sender), (2, [10, 0, 0, 0]));
+        packet[5] = 16;
+        marks.clear();
+        marks.set_arp(&packet);
+        assert_eq!(marks.arp(), None);
+    }
+}

@@ -1,0 +1,180 @@
+//! Extras of a flow key: what tells flows apart beyond the eight words of a
+//! [`FlowKey`](super::key::FlowKey), as one keyed hash that is mixed into the word of the enclosing
+//! flow (A2 to A16 of `docs/flows.md`).
+//!
+//! Identifiers that differ by direction (MPLS labels, GTP-U and L2TP tunnels) are part of the key of
+//! the flow around them, but not of the flows inside: those have the key of the ends around, and the
+//! table pairs the identifiers of both directions (A10, `table/pairing.rs`).
+
+use super::key::HashSeed;
+use super::key_ignore::KeyIgnore;
+use crate::decode::Encapsulation;
+
+/// How the flows inside an encapsulation are keyed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Around {
+    /// Hash that represents the enclosing flow in the key of the flows inside.
+    pub(super) hash: u64,
+    /// Hash of the one-way identifier, never 0.
+    pub(super) identifier: u64,
+}
+
+/// Returns the hash of the extras of an encapsulation; 0 if it has none. `is_swapped` means that the
+/// source is the upper end of its key.
+// Not inlined: most packets have no extras.
+#[inline(never)]
+pub(super) fn extras(
+    part: &Encapsulation,
+    is_swapped: bool,
+    ignore: KeyIgnore,
+    seed: HashSeed,
+) -> u64 {
+    let mut hash = 0;
+    let mut add = |kind: u64, value: u64| {
+        hash = seed.mix(seed.mix(hash, kind << 56 | 1), value);
+    };
+    if !ignore.contains(KeyIgnore::VLAN)
+        && let Some(link) = &part.link
+    {
+        vlan_ids(link.vlan_id).for_each(|id| add(1, id.into()));
+    }
+    let marks = &part.marks;
+    let direction = u64::from(is_swapped) << 32;
+    if !ignore.contains(KeyIgnore::MPLS) && !marks.labels().is_empty() {
+        marks
+            .labels()
+            .iter()
+            .for_each(|label| add(2, u64::from(*label)));
+        // A label is assigned by the receiver (RFC 3031, 3.1).
+        add(2, 1 << 40 | direction);
+    }
+    if let Some(session) = marks.pppoe() {
+        add(3, session.into());
+    }
+    if let Some(index) = marks
+        .if_index()
+        .filter(|_| !ignore.contains(KeyIgnore::INTERFACE))
+    {
+        add(4, index.into());
+    }
+    if let Some(protocol) = marks.ip_protocol() {
+        add(5, protocol.into());
+    }
+    if let Some(spi) = marks.spi() {
+        // A security association is one-way (RFC 4301, 4.1).
+        add(6, u64::from(spi) | direction);
+    }
+    if let Some(key) = marks.gre_key() {
+        add(7, key.into());
+    }
+    if let Some(tag) = marks.link_tag() {
+        add(8, tag);
+    }
+    if let Some(arp) = marks.arp() {
+        let ends = [arp.sender, arp.target].map(u32::from_be_bytes);
+        add(
+            9,
+            u64::from(ends[0].min(ends[1])) << 32 | u64::from(ends[0].max(ends[1])),
+        );
+    }
+    if let Some(id) = marks.teid().or(marks.session()) {
+        add(10, u64::from(id) | direction);
+    }
+    if let Some(instance) = marks.service_instance() {
+        add(13, instance.into());
+    }
+    if let Some(path) = marks.service_path() {
+        add(14, path.into());
+    }
+    hash
+}
+
+/// Returns how the flows inside an encapsulation are keyed if its identifier is one-way. `parent` is
+/// what represents the flow around it.
+#[inline(never)]
+pub(super) fn around(
+    part: &Encapsulation,
+    parent: u64,
+    ignore: KeyIgnore,
+    seed: HashSeed,
+) -> Option<Around> {
+    let labels = part.marks.labels();
+    let has_labels = !labels.is_empty() && !ignore.contains(KeyIgnore::MPLS);
+    let (kind, identifier) = match part.marks.teid().or(part.marks.session()) {
+        _ if has_labels => (
+            11,
+            labels
+                .iter()
+                .fold(0, |hash, label| seed.mix(hash, u64::from(*label) + 1)),
+        ),
+        Some(id) => (12, seed.mix(0, u64::from(id) + 1)),
+        None => return None,
+    };
+    let [low, high] = match (&part.link, &part.network) {
+        (Some(link), _) if has_labels => sorted([link.source, link.destination].map(|mac| {
+            let [a, b, c, d, e, f] = mac;
+            u128::from_be_bytes([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d, e, f])
+        })),
+        (_, Some(network)) => {
+            sorted([network.source, network.destination].map(|ip| u128::from_be_bytes(ip.octets())))
+        }
+        _ => [0; 2],
+    };
+    let words = [low >> 64, low, high >> 64, high];
+    #[expect(clippy::cast_possible_truncation, reason = "halves of addresses")]
+    let hash = words
+        .into_iter()
+        .fold(seed.mix(parent, kind << 56 | 1), |hash, word| {
+            seed.mix(hash, word as u64)
+        });
+    Some(Around {
+        hash,
+        identifier: identifier.max(1),
+    })
+}
+
+/// Returns the VLAN identifiers of a level, outermost first. 0 is a priority tag, not a VLAN (IEEE
+/// 802.1Q, 6.9).
+pub(super) fn vlan_ids(packed: i64) -> impl Iterator<Item = u16> {
+    #[expect(clippy::cast_sign_loss, reason = "a set of bit fields")]
+    let packed = packed as u64;
+    (0..MAX_TAGS)
+        .map(move |tag| (packed >> (12 * tag) & 0xfff) as u16)
+        .filter(|id| *id != 0)
+}
+
+/// Returns two values in ascending order.
+fn sorted([a, b]: [u128; 2]) -> [u128; 2] {
+    [a.min(b), a.max(b)]
+}
+
+/// Number of tags in the packed form.
+const MAX_TAGS: u32 = 5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decode::LinkHeader;
+
+    fn tagged(vlan_id: i64) -> Encapsulation {
+        let mut part = Encapsulation::default();
+        let mut link = LinkHeader::default();
+        link.vlan_id = vlan_id;
+        part.link = Some(link);
+        part
+    }
+
+    fn hash(part: &Encapsulation, ignore: KeyIgnore) -> u64 {
+        extras(part, false, ignore, HashSeed::new(1))
+    }
+
+    #[test]
+    fn tags_count_in_order_and_priority_tags_do_not() {
+        let of = |vlan_id| hash(&tagged(vlan_id), KeyIgnore::NONE);
+        assert_eq!(of(0), 0);
+        assert_ne!(of(10), of(20));
+        assert_eq!(of(10), of(10 << 12));
+        assert_ne!(of(10 | 20 << 12), of(20 | 10 << 12));
+        assert_eq!(hash(&tagged(10), KeyIgnore::VLAN), 0);
+    }
+}

@@ -1,0 +1,113 @@
+//! Pairing of one-way identifiers (A10 of `docs/flows.md`): a flow inside MPLS, GTP-U or L2TP has at
+//! most one identifier around it for each direction.
+//!
+//! Flows with equal inner key and equal ends around have the same [`FlowKey`]
+//! (`key_extras.rs`), so the index may hold several of them. A lookup reads all of those: O(n) in the
+//! number of paths between two ends that carry the same connection, at most [`MAX_PATHS`].
+//!
+//! [`FlowKey`]: crate::flow::key::FlowKey
+
+use super::FlowTable;
+use super::entry::{NONE, Rare};
+use super::process::Pending;
+use crate::decode::{Marks, TcpFlags};
+
+/// One-way identifiers around a flow, by direction: from A to B, and from B to A.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Pairing {
+    /// Hash of the identifier; 0 if no packet of the direction was seen.
+    identifiers: [u64; 2],
+    /// Number that acknowledges the latest TCP segment of the direction; valid with its identifier.
+    next: [u32; 2],
+    /// UUID of the flow around; 0 if no packet of the direction was seen.
+    pub(super) parents: [u64; 2],
+    /// Identifiers of the flow around.
+    pub(super) marks: [Marks; 2],
+}
+
+impl FlowTable {
+    /// Returns the flow of a packet inside a one-way path: the one with this identifier in this
+    /// direction, else the only one without an identifier in this direction. If several have none,
+    /// the one whose latest TCP segment the packet acknowledges.
+    #[cold]
+    pub(super) fn find_paired(&self, part: &Pending) -> Option<u32> {
+        let mode = self.options.layer_key_mode;
+        let mut paths = 0;
+        let mut free = [NONE; 2];
+        let mut acknowledged = [NONE; 2];
+        let mut last = None;
+        let found = self.index.find(part.hash, |record| {
+            let entry = self.arena.get(record);
+            if !entry.key.is_same(&part.key, mode) {
+                return false;
+            }
+            paths += 1;
+            last = Some(record);
+            let way = usize::from(!entry.is_a_to_b(part.flags));
+            let pairing = self
+                .rare
+                .get(entry.cold.rare)
+                .and_then(|rare| rare.pairing.as_ref());
+            let identifier = pairing.map_or(0, |pairing| pairing.identifiers[way]);
+            if identifier == 0 {
+                note(&mut free, record);
+                let other =
+                    pairing.map(|pairing| (pairing.identifiers[1 - way], pairing.next[1 - way]));
+                if part.tcp.contains(TcpFlags::ACK)
+                    && other.is_some_and(|(known, next)| known != 0 && next == part.acknowledgment)
+                {
+                    note(&mut acknowledged, record);
+                }
+            }
+            identifier == part.one_way || paths == MAX_PATHS
+        });
+        if paths == MAX_PATHS {
+            return found.or(last);
+        }
+        found.or_else(|| only(free)).or_else(|| only(acknowledged))
+    }
+
+    /// Records the identifier around a packet with its flow.
+    #[cold]
+    pub(super) fn pair(&mut self, record: u32, part: &Pending, parent: Option<u32>) {
+        let parent = parent
+            .filter(|parent| *parent != NONE)
+            .map(|parent| self.arena.get(parent));
+        let marks = parent
+            .and_then(|parent| self.rare.get(parent.cold.rare))
+            .and_then(|rare| rare.marks.as_deref().copied())
+            .unwrap_or_default();
+        let parent_uuid = parent.map_or(0, |parent| self.identifiers(parent).uuid);
+        let entry = self.arena.get_mut(record);
+        let way = usize::from(!entry.is_a_to_b(part.flags));
+        if entry.cold.rare == NONE {
+            entry.cold.rare = self.rare.insert(Rare::default());
+        }
+        let Some(rare) = self.rare.get_mut(entry.cold.rare) else {
+            return;
+        };
+        let pairing = rare.pairing.get_or_insert_with(|| {
+            self.side_bytes += size_of::<Pairing>();
+            Box::default()
+        });
+        if pairing.identifiers[way] == 0 {
+            pairing.identifiers[way] = part.one_way;
+            pairing.parents[way] = parent_uuid;
+            pairing.marks[way] = marks;
+        }
+        pairing.next[way] = part.next_sequence;
+    }
+}
+
+/// Adds a record to a set of which only zero, one or several matter.
+fn note(set: &mut [u32; 2], record: u32) {
+    set[usize::from(set[0] != NONE)] = record;
+}
+
+/// Returns the only record of a set.
+fn only(set: [u32; 2]) -> Option<u32> {
+    (set[0] != NONE && set[1] == NONE).then_some(set[0])
+}
+
+/// Largest number of flows that one lookup reads; of more, the last one read takes the packet.
+const MAX_PATHS: usize = 64;

@@ -1,0 +1,134 @@
+//! Record fields `Wire` and `ARP`, and the identifiers of a flow: from what the table stores of its
+//! [`Marks`].
+
+use super::FlowTable;
+use super::entry::{Entry, HAS_LINK, HOT_SWAPPED};
+use crate::decode::Marks;
+use crate::flow::flow_ids::{FlowIds, IdentityMarks};
+use crate::flow::key_extras::vlan_ids;
+use crate::flow::key_ignore::KeyIgnore;
+use crate::flow::record::{Arp, Flow, Wire};
+use crate::time::Timestamp;
+
+use super::export::{Mac, hex_text, short_text};
+
+impl FlowTable {
+    /// Returns the identifiers of a flow.
+    pub(super) fn identifiers(&self, entry: &Entry) -> FlowIds {
+        let ignore = self.options.key_ignore;
+        let marks = self.marks(entry);
+        let vlan_id = if ignore.contains(KeyIgnore::VLAN) {
+            0
+        } else {
+            entry.cold.vlan_id
+        };
+        let arp = marks.and_then(|marks| {
+            let arp = marks.arp()?;
+            let (low, high) = entry.key.macs();
+            let ends = if entry.hot.flags & HOT_SWAPPED == 0 {
+                [arp.sender, arp.target]
+            } else {
+                [arp.target, arp.sender]
+            };
+            let [a, b] = ends;
+            Some(if low == high {
+                [a.min(b), a.max(b)]
+            } else {
+                ends
+            })
+        });
+        let identity = (!self.options.recorded).then_some(IdentityMarks {
+            marks,
+            arp,
+            vlan_id,
+            ignore,
+            capture_id: &self.options.capture_id,
+        });
+        FlowIds::new(
+            &entry.key,
+            entry.cold.parent_uuid,
+            Timestamp::from_ms(entry.cold.start),
+            &self.options.node_tid,
+            identity.as_ref(),
+        )
+    }
+
+    /// Returns the marks of the first packet of a flow, if it had any.
+    fn marks(&self, entry: &Entry) -> Option<&Marks> {
+        self.rare.get(entry.cold.rare)?.marks.as_deref()
+    }
+
+    /// Sets `Wire` and `ARP` of a record.
+    pub(super) fn fill_wire(&self, entry: &Entry, flow: &mut Flow) {
+        if self.options.recorded {
+            return;
+        }
+        let marks = self.marks(entry);
+        let mut wire = Wire::default();
+        if entry.cold.layers & HAS_LINK != 0 {
+            wire.vlan = vlan_ids(entry.cold.vlan_id).map(u32::from).collect();
+        }
+        if let Some(marks) = marks {
+            fill_own(&mut wire, marks);
+            flow.arp = marks.arp().map(|arp| Box::new(arp_record(&arp)));
+        }
+        let rare = self.rare.get(entry.cold.rare);
+        if let Some(pairing) = rare.and_then(|rare| rare.pairing.as_deref()) {
+            let [ab, ba] = &pairing.marks;
+            wire.mpls = ab.labels().to_vec();
+            wire.ba_mpls = ba.labels().to_vec();
+            wire.teid = ab.teid().unwrap_or(0);
+            wire.ba_teid = ba.teid().unwrap_or(0);
+            wire.session = ab.session().unwrap_or(0);
+            wire.ba_session = ba.session().unwrap_or(0);
+            if pairing.parents[1] != 0 {
+                wire.ba_parent_uuid = hex_text(pairing.parents[1]);
+            }
+        }
+        flow.wire = (wire != Wire::default()).then(|| Box::new(wire));
+    }
+
+    /// Returns the UUID of the flow around a flow; 0 for an outermost one. Inside a one-way path it is
+    /// the flow around the direction from A to B, once a packet of that direction was seen.
+    pub(super) fn shown_parent(&self, entry: &Entry) -> u64 {
+        let rare = self.rare.get(entry.cold.rare);
+        let pairing = rare.and_then(|rare| rare.pairing.as_deref());
+        match pairing.map_or(0, |pairing| pairing.parents[0]) {
+            0 => entry.cold.parent_uuid,
+            parent => parent,
+        }
+    }
+}
+
+/// Sets the fields of a flow's own marks.
+fn fill_own(wire: &mut Wire, marks: &Marks) {
+    wire.mpls = marks.labels().to_vec();
+    wire.pppoe = marks.pppoe().unwrap_or(0).into();
+    wire.if_index = marks.if_index().unwrap_or(0);
+    wire.ip_protocol = marks.ip_protocol().unwrap_or(0).into();
+    wire.spi = marks.spi().unwrap_or(0);
+    wire.gre_key = marks.gre_key();
+    wire.teid = marks.teid().unwrap_or(0);
+    wire.session = marks.session().unwrap_or(0);
+    wire.service_instance = marks.service_instance().unwrap_or(0);
+    wire.service_path = marks.service_path().unwrap_or(0);
+    let tag = marks.link_tag().unwrap_or(0);
+    let ether_type = tag.checked_sub(0x10000).filter(|number| *number < 0x10000);
+    wire.ether_type = i64::try_from(ether_type.unwrap_or(tag)).unwrap_or(0);
+}
+
+/// Returns the record of an ARP packet.
+fn arp_record(arp: &crate::decode::ArpHeader) -> Arp {
+    let address = |octets: [u8; 4]| short_text(std::net::Ipv4Addr::from(octets));
+    Arp {
+        operation: match arp.operation {
+            1 => "REQUEST".into(),
+            2 => "REPLY".into(),
+            other => short_text(other),
+        },
+        sender_mac: short_text(Mac(arp.sender_mac)),
+        sender_ip: address(arp.sender),
+        target_mac: short_text(Mac(arp.target_mac)),
+        target_ip: address(arp.target),
+    }
+}
