@@ -155,7 +155,7 @@ impl World {
         let asked = asked.load(Ordering::Relaxed);
         assert!(
             asked <= MAX_INTERRUPT_CHECKS + 1,
-            "goes on when told to give up"
+            "continues after it was canceled"
         );
         result
     }

@@ -79,7 +79,7 @@ fn run(query: &Query, text: &str) -> Outcome {
     let asked = asked.into_inner();
     assert!(
         asked <= MAX_INTERRUPT_CHECKS + 1,
-        "goes on when told to give up"
+        "continues after it was canceled"
     );
     let gave_up = matches!(outcome, Outcome::Error(QueryErrorKind::Interrupted, _));
     assert_eq!(gave_up, asked > MAX_INTERRUPT_CHECKS);

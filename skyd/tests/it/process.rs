@@ -63,7 +63,7 @@ fn an_invalid_setting_prevents_the_start_and_names_allowed_values() {
         ),
         (
             "rbac.model.matchers=true",
-            "rbac.model.matchers: only the usual model is supported",
+            "rbac.model.matchers: not supported, expected g(r.sub, p.sub)",
         ),
         (
             "storage.local.path=/proc/nothing",

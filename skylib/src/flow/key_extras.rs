@@ -157,11 +157,13 @@ mod tests {
     use crate::decode::LinkHeader;
 
     fn tagged(vlan_id: i64) -> Encapsulation {
-        let mut part = Encapsulation::default();
-        let mut link = LinkHeader::default();
-        link.vlan_id = vlan_id;
-        part.link = Some(link);
-        part
+        Encapsulation {
+            link: Some(LinkHeader {
+                vlan_id,
+                ..LinkHeader::default()
+            }),
+            ..Encapsulation::default()
+        }
     }
 
     fn hash(part: &Encapsulation, ignore: KeyIgnore) -> u64 {

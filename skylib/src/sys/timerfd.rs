@@ -12,20 +12,6 @@ use rustix::time::{
 /// A timer with a file descriptor: readable from the moment it is due to [`TimerFd::clear`].
 ///
 /// It counts the time the machine is awake and costs nothing while it is not due.
-///
-/// ```
-/// use std::time::Duration;
-///
-/// use skylib::sys::timerfd::TimerFd;
-/// use skylib::sys::eventfd::wait_readable;
-/// use std::os::fd::AsFd;
-///
-/// let timer = TimerFd::new()?;
-/// timer.once(Duration::from_millis(1))?;
-/// assert_eq!(wait_readable([timer.as_fd()])?, [true]);
-/// assert!(timer.clear());
-/// # Ok::<(), std::io::Error>(())
-/// ```
 #[derive(Debug)]
 pub(crate) struct TimerFd(OwnedFd);
 

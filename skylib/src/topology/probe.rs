@@ -364,6 +364,8 @@ impl ProbeSet {
             if let Some(thread) = probe.thread.take() {
                 // `ReportEnd` has reported a panic.
                 let _ended = thread.join();
+                // A thread that had ended before it was signaled would show "stopping" forever.
+                probe.context.set_state(ProbeState::Stopped);
             }
         }
     }

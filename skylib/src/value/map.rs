@@ -13,7 +13,7 @@ use super::{Value, key_cache};
 /// JSON object with sorted keys; clones share its memory until they are changed (copy-on-write).
 ///
 /// Elements of one kind have the same keys, so a [`ShapeTable`] makes them share one key list (the
-/// [`Shape`]). A query then searches a key once per key list instead of once per element ([`Path`]).
+/// [`Shape`]). A query then searches a key once per key list instead of once per element ([`Path`](super::Path)).
 /// A lookup is a binary search, a change of a shared map copies it.
 ///
 /// ```

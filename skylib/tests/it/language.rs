@@ -205,6 +205,7 @@ fn contains_word(text: &str, word: &str) -> bool {
     text.match_indices(word).any(|(at, _)| {
         let before = text[..at].chars().next_back();
         let after = text[at + word.len()..].chars().next();
-        !before.is_some_and(char::is_alphanumeric) && !after.is_some_and(char::is_alphanumeric)
+        let is_inside = |c: char| c.is_alphanumeric() || c == '-';
+        !before.is_some_and(is_inside) && !after.is_some_and(is_inside)
     })
 }

@@ -26,7 +26,7 @@ fn frame_ipv6(id: u8, unit: u16, len: u16, is_last: bool) -> Vec<u8> {
     frame.extend([44, 64]);
     frame.extend([[0xfd; 16], [0xfe; 16]].concat());
     frame.extend([17, 0]);
-    frame.extend((unit * 8 | u16::from(!is_last)).to_be_bytes());
+    frame.extend(((unit * 8) | u16::from(!is_last)).to_be_bytes());
     frame.extend([0, 0, 0, id]);
     frame.extend((0..len).map(|byte| (unit * 8 + byte) as u8));
     frame

@@ -28,10 +28,7 @@ use crate::time::Timestamp;
 /// use skylib::engine::{Engine, EngineOptions};
 ///
 /// let engine = Engine::start(EngineOptions::new("edge-01"))?;
-/// let spec = CaptureSpec {
-///     gremlin_query: "G.V().Has('Name', 'eth0')".to_owned(),
-///     ..CaptureSpec::default()
-/// };
+/// let spec = CaptureSpec::new("G.V().Has('Name', 'eth0')");
 /// let capture = engine.captures().add(spec, None)?;
 /// assert!(!capture.uuid.is_empty());
 /// assert_eq!(engine.captures().len(), 1);

@@ -125,43 +125,31 @@ const DETAILS: &[(&str, Detail)] = &[
     ("Initiator.By", Text(|f| Some(&f.initiator.as_ref()?.by))),
     (
         "RTTMetric.Samples",
-        Int(|f| Some(f.rtt_metric.as_ref()?.samples.into())),
+        Int(|f| Some(f.rtt_metric.as_ref()?.samples)),
     ),
-    (
-        "RTTMetric.Min",
-        Int(|f| Some(f.rtt_metric.as_ref()?.min.into())),
-    ),
-    (
-        "RTTMetric.Max",
-        Int(|f| Some(f.rtt_metric.as_ref()?.max.into())),
-    ),
-    (
-        "RTTMetric.Last",
-        Int(|f| Some(f.rtt_metric.as_ref()?.last.into())),
-    ),
-    (
-        "RTTMetric.Sum",
-        Int(|f| Some(f.rtt_metric.as_ref()?.sum.into())),
-    ),
+    ("RTTMetric.Min", Int(|f| Some(f.rtt_metric.as_ref()?.min))),
+    ("RTTMetric.Max", Int(|f| Some(f.rtt_metric.as_ref()?.max))),
+    ("RTTMetric.Last", Int(|f| Some(f.rtt_metric.as_ref()?.last))),
+    ("RTTMetric.Sum", Int(|f| Some(f.rtt_metric.as_ref()?.sum))),
     (
         "RTTMetric.Jitter",
-        Int(|f| Some(f.rtt_metric.as_ref()?.jitter.into())),
+        Int(|f| Some(f.rtt_metric.as_ref()?.jitter)),
     ),
     (
         "RTTMetric.Requests",
-        Int(|f| Some(f.rtt_metric.as_ref()?.requests.into())),
+        Int(|f| Some(f.rtt_metric.as_ref()?.requests)),
     ),
     (
         "RTTMetric.Unanswered",
-        Int(|f| Some(f.rtt_metric.as_ref()?.unanswered.into())),
+        Int(|f| Some(f.rtt_metric.as_ref()?.unanswered)),
     ),
     (
         "RTTMetric.ABRTT",
-        Int(|f| Some(f.rtt_metric.as_ref()?.ab_rtt.into())),
+        Int(|f| Some(f.rtt_metric.as_ref()?.ab_rtt)),
     ),
     (
         "RTTMetric.BARTT",
-        Int(|f| Some(f.rtt_metric.as_ref()?.ba_rtt.into())),
+        Int(|f| Some(f.rtt_metric.as_ref()?.ba_rtt)),
     ),
     ("ARP.Operation", Text(|f| Some(&f.arp.as_ref()?.operation))),
     ("ARP.SenderMAC", Text(|f| Some(&f.arp.as_ref()?.sender_mac))),
@@ -203,7 +191,7 @@ const DETAILS: &[(&str, Detail)] = &[
     ),
     (
         "ICMPErrors.Count",
-        Int(|f| Some(f.icmp_errors.as_ref()?.count.into())),
+        Int(|f| Some(f.icmp_errors.as_ref()?.count)),
     ),
     (
         "ICMPErrors.LastType",
@@ -215,7 +203,7 @@ const DETAILS: &[(&str, Detail)] = &[
     ),
     (
         "ICMPErrors.Last",
-        Int(|f| Some(f.icmp_errors.as_ref()?.last.into())),
+        Int(|f| Some(f.icmp_errors.as_ref()?.last)),
     ),
     (
         "ICMPErrors.MTU",
@@ -223,19 +211,19 @@ const DETAILS: &[(&str, Detail)] = &[
     ),
     (
         "Offload.ABSegments",
-        Int(|f| Some(f.offload.as_ref()?.ab_segments.into())),
+        Int(|f| Some(f.offload.as_ref()?.ab_segments)),
     ),
     (
         "Offload.BASegments",
-        Int(|f| Some(f.offload.as_ref()?.ba_segments.into())),
+        Int(|f| Some(f.offload.as_ref()?.ba_segments)),
     ),
     (
         "Offload.ABWireBytes",
-        Int(|f| Some(f.offload.as_ref()?.ab_wire_bytes.into())),
+        Int(|f| Some(f.offload.as_ref()?.ab_wire_bytes)),
     ),
     (
         "Offload.BAWireBytes",
-        Int(|f| Some(f.offload.as_ref()?.ba_wire_bytes.into())),
+        Int(|f| Some(f.offload.as_ref()?.ba_wire_bytes)),
     ),
     (
         "Offload.SegmentSize",
@@ -247,19 +235,19 @@ const DETAILS: &[(&str, Detail)] = &[
     ),
     (
         "DNSMetric.Queries",
-        Int(|f| Some(f.dns_metric.as_ref()?.queries.into())),
+        Int(|f| Some(f.dns_metric.as_ref()?.queries)),
     ),
     (
         "DNSMetric.Responses",
-        Int(|f| Some(f.dns_metric.as_ref()?.responses.into())),
+        Int(|f| Some(f.dns_metric.as_ref()?.responses)),
     ),
     (
         "DNSMetric.Failures",
-        Int(|f| Some(f.dns_metric.as_ref()?.failures.into())),
+        Int(|f| Some(f.dns_metric.as_ref()?.failures)),
     ),
     (
         "DNSMetric.Unanswered",
-        Int(|f| Some(f.dns_metric.as_ref()?.unanswered.into())),
+        Int(|f| Some(f.dns_metric.as_ref()?.unanswered)),
     ),
     (
         "DNSMetric.LastFailure.ID",

@@ -466,7 +466,7 @@ impl FlowFields for Flow {
         self.text(field).map(read)
     }
 
-    fn with_details<R>(&self, read: impl FnOnce(&Flow) -> R) -> R {
+    fn with_details<R>(&self, read: impl FnOnce(&Self) -> R) -> R {
         read(self)
     }
 }

@@ -2,7 +2,7 @@
 //! most one identifier around it for each direction.
 //!
 //! Flows with equal inner key and equal ends around have the same [`FlowKey`]
-//! (`key_extras.rs`), so the index may hold several of them. A lookup reads all of those: O(n) in the
+//! (`key_extras.rs`), so the index may hold several of them. A lookup reads all such flows: O(n) in the
 //! number of paths between two ends that carry the same connection, at most [`MAX_PATHS`].
 //!
 //! [`FlowKey`]: crate::flow::key::FlowKey
@@ -26,9 +26,9 @@ pub(super) struct Pairing {
 }
 
 impl FlowTable {
-    /// Returns the flow of a packet inside a one-way path: the one with this identifier in this
-    /// direction, else the only one without an identifier in this direction. If several have none,
-    /// the one whose latest TCP segment the packet acknowledges.
+    /// Returns the flow of a packet inside a one-way path: the flow with this identifier in this
+    /// direction, else the only flow without an identifier in this direction. If several flows have
+    /// none, the flow whose latest TCP segment the packet acknowledges.
     #[cold]
     pub(super) fn find_paired(&self, part: &Pending) -> Option<u32> {
         let mode = self.options.layer_key_mode;

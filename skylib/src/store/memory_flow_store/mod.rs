@@ -29,7 +29,7 @@ use crate::value::Text;
 /// let flow = Flow::default().with_uuid("f1").with_times(1000, 2000);
 /// store.put(vec![flow], Timestamp::from_ms(60_000));
 /// let then = Timestamp::from_ms(1500);
-/// let time = Some(TimeSlice { start: then, last: then });
+/// let time = TimeSlice { start: then, last: then };
 /// let found = store.query(&FlowQuery::default().with_time(time))?;
 /// assert_eq!(found.flows.len(), 1);
 /// # Ok::<(), skylib::flow::FlowQueryError>(())
