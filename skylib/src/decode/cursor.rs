@@ -372,12 +372,26 @@ impl<'a, 'p> Cursor<'a, 'p> {
         });
     }
 
-    /// Stores that the rest is the packet that an ICMP error is about. `mtu` is the next-hop MTU that
-    /// it announces, or 0.
-    pub(super) fn set_embedded(&mut self, packet: &[u8], mtu: u16) {
-        if !self.options.recorded {
-            self.encapsulations.embedded = EmbeddedPacket::new(packet, mtu.into());
+    /// Stores that the rest behind `skipped` bytes quotes the packet that an ICMP error is about.
+    /// `len` is the length of the quote that the header gives, in bytes, or 0 if it gives none; `mtu`
+    /// is the next-hop MTU that it announces, or 0.
+    pub(super) fn set_embedded(&mut self, skipped: usize, len: usize, mtu: u32) {
+        if self.options.recorded {
+            return;
         }
+        let start = self.offset + skipped;
+        let end = match start + len {
+            end if len > 0 && end < self.end => end,
+            _ => self.end,
+        };
+        let quote = self.data.get(start..end).unwrap_or_default();
+        self.encapsulations.embedded =
+            EmbeddedPacket::new(quote).map(|embedded| EmbeddedPacket {
+                start: start as u32,
+                end: end as u32,
+                mtu,
+                ..embedded
+            });
     }
 
     /// Returns the identifiers of the current level.

@@ -25,7 +25,9 @@ pub(super) fn v4(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
             (3, 4) => u16::from_be_bytes([n0, n1]),
             _ => 0,
         };
-        cursor.set_embedded(cursor.rest(), mtu);
+        // In words of 32 bits (RFC 4884, section 4).
+        let words = if matches!(kind, 3 | 11 | 12) { id1 } else { 0 };
+        cursor.set_embedded(0, usize::from(words) * 4, mtu.into());
     }
     Ok(Next::End)
 }
@@ -57,13 +59,15 @@ pub(super) fn v6(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
         });
     }
     cursor.set_icmpv6(header);
-    if let (1..=4, Some((&[_, _, m0, m1], packet))) = (kind, message.split_first_chunk::<4>()) {
+    if let (1..=4, Some(fields)) = (kind, message.first_chunk::<4>()) {
         let mtu = if kind == 2 {
-            u16::from_be_bytes([m0, m1])
+            u32::from_be_bytes(*fields)
         } else {
             0
         };
-        cursor.set_embedded(packet, mtu);
+        // In words of 64 bits (RFC 4884, section 4).
+        let words = if matches!(kind, 1 | 3) { fields[0] } else { 0 };
+        cursor.set_embedded(fields.len(), usize::from(words) * 8, mtu);
     }
     Ok(match kind {
         128 | 129 => Next::Terminal(Layer::ICMPV6_ECHO),

@@ -172,8 +172,12 @@ fn work(args: &FlowsArgs, out: &mut (dyn Write + Send), report: &mut Report) -> 
     } else {
         let failed = AtomicBool::new(false);
         let columns = CsvColumns::default()
-            .with_tcp_metric(args.extra_tcp_metric || args.reassemble_tcp)
-            .with_rtt_metric(args.extra_rtt_metric);
+            .with_details(!args.recorded)
+            .with_tcp_metric(args.extra_tcp_metric)
+            .with_tcp_streams(args.reassemble_tcp)
+            .with_ip_metric(args.ip_defrag)
+            .with_rtt_metric(args.extra_rtt_metric)
+            .with_extra_layers(extra_layers);
         let mut printer = FlowPrinter::new(out, args.format, columns, &failed);
         let outcome = replay.run_while(&mut file, &mut printer, || {
             progress.show();
@@ -283,6 +287,7 @@ fn summary(stats: &FlowTableStats, filtered: u64) -> String {
         ("unknown_protocol", stopped.unknown_protocol),
         ("too_deep", stopped.too_deep),
         ("streams_cut", stats.streams_cut),
+        ("details_dropped", stats.details_dropped),
         ("requests_unmeasured", stats.requests_unmeasured),
         ("time_back", stats.time_back),
         ("time_ahead", stats.time_ahead),

@@ -1,7 +1,7 @@
 //! Counters of the DNS messages of a flow: queries, responses, failures, and what is unanswered.
 //!
-//! A ring holds the latest queries by a hash of identifier and question, so a message costs a scan
-//! of at most [`RING`] words.
+//! Rings hold the outstanding queries and the latest answers by a hash of identifier and question, so
+//! a message costs a scan of at most 2 × [`RING`] words.
 
 use crate::decode::DnsMessage;
 use crate::flow::extra_layers::dns;
@@ -13,25 +13,53 @@ pub(super) struct DnsCounters {
     queries: u64,
     responses: u64,
     failures: u64,
-    /// Queries that left the ring without an answer.
-    forgotten: u64,
-    /// Latest queries; only the first `len` are set.
-    ring: [Query; RING],
-    len: u8,
-    /// Index that the next query replaces when the ring is full.
-    next: u8,
+    /// Queries given up because too many were outstanding.
+    given_up: u64,
+    /// Queries without an answer.
+    outstanding: Ring,
+    /// Questions of the latest responses, to recognize repeats.
+    answered: Ring,
     last_failure: Option<Box<DnsFailure>>,
 }
 
-/// Query of the ring.
+/// Latest question hashes, oldest first; only the first `len` are set.
 #[derive(Clone, Copy, Debug, Default)]
-struct Query {
-    hash: u32,
-    is_answered: bool,
+struct Ring {
+    hashes: [u32; RING],
+    len: u8,
 }
 
-/// Largest number of outstanding queries.
+/// Largest number of hashes in a [`Ring`].
 const RING: usize = 16;
+
+impl Ring {
+    fn contains(&self, hash: u32) -> bool {
+        self.hashes[..usize::from(self.len)].contains(&hash)
+    }
+
+    /// Appends a hash; returns whether the oldest one was removed for it.
+    fn push(&mut self, hash: u32) -> bool {
+        let is_full = usize::from(self.len) == RING;
+        if is_full {
+            self.hashes.rotate_left(1);
+            self.len -= 1;
+        }
+        self.hashes[usize::from(self.len)] = hash;
+        self.len += 1;
+        is_full
+    }
+
+    /// Removes a hash; returns whether it was there.
+    fn remove(&mut self, hash: u32) -> bool {
+        let used = &mut self.hashes[..usize::from(self.len)];
+        let Some(at) = used.iter().position(|other| *other == hash) else {
+            return false;
+        };
+        used[at..].rotate_left(1);
+        self.len -= 1;
+        true
+    }
+}
 
 impl DnsCounters {
     /// Counts a message; one without a complete header is ignored.
@@ -40,24 +68,19 @@ impl DnsCounters {
             return;
         };
         let hash = question_hash(message);
-        let known = self
-            .ring
-            .iter_mut()
-            .take(self.len.into())
-            .find(|query| query.hash == hash);
         if header.flags() & RESPONSE == 0 {
             self.queries += 1;
-            if known.is_none_or(|query| query.is_answered) {
-                self.push(hash, false);
+            self.answered.remove(hash);
+            if !self.outstanding.contains(hash) {
+                self.given_up += u64::from(self.outstanding.push(hash));
             }
             return;
         }
-        match known {
+        if !self.outstanding.remove(hash) && self.answered.contains(hash) {
             // A repeat.
-            Some(query) if query.is_answered => return,
-            Some(query) => query.is_answered = true,
-            None => self.push(hash, true),
+            return;
         }
+        self.answered.push(hash);
         self.responses += 1;
         match dns::response_code_of(message) {
             Some((code, text)) if code != 0 => {
@@ -68,31 +91,16 @@ impl DnsCounters {
         }
     }
 
-    fn push(&mut self, hash: u32, is_answered: bool) {
-        let index = usize::from(self.next) % RING;
-        if let Some(slot) = self.ring.get_mut(index) {
-            self.forgotten += u64::from(usize::from(self.len) == RING && !slot.is_answered);
-            *slot = Query { hash, is_answered };
-        }
-        self.next = self.next.wrapping_add(1);
-        self.len = (self.len + 1).min(RING as u8);
-    }
-
-    /// Returns the record; `None` without a message.
-    pub(super) fn record(&self) -> Option<DnsMetric> {
-        if self.queries + self.responses == 0 {
-            return None;
-        }
+    /// Returns the record.
+    pub(super) fn record(&self) -> DnsMetric {
         let number = |counter: u64| i64::try_from(counter).unwrap_or(i64::MAX);
-        let queries = self.ring.iter().take(self.len.into());
-        let open = queries.filter(|query| !query.is_answered).count() as u64;
-        Some(DnsMetric {
+        DnsMetric {
             queries: number(self.queries),
             responses: number(self.responses),
             failures: number(self.failures),
-            unanswered: number(self.forgotten + open),
+            unanswered: number(self.given_up + u64::from(self.outstanding.len)),
             last_failure: self.last_failure.as_deref().cloned(),
-        })
+        }
     }
 }
 
@@ -145,7 +153,6 @@ mod tests {
     #[test]
     fn queries_and_answers_are_matched_and_repeats_count_once() {
         let mut counters = DnsCounters::default();
-        assert_eq!(counters.record(), None);
         for name in *b"abc" {
             counters.count(&message(name, 0x0100, name));
         }
@@ -153,7 +160,7 @@ mod tests {
         counters.count(&message(b'a', 0x8183, b'A'));
         counters.count(&message(b'a', 0x8183, b'A'));
         counters.count(&message(b'b', 0x8180, b'b'));
-        let metric = counters.record().unwrap();
+        let metric = counters.record();
         assert_eq!((metric.queries, metric.responses), (3, 2));
         assert_eq!((metric.failures, metric.unanswered), (1, 1));
         let failure = metric.last_failure.unwrap();
@@ -162,12 +169,29 @@ mod tests {
     }
 
     #[test]
+    fn answers_between_do_not_push_out_a_query_and_a_question_may_come_again() {
+        let mut counters = DnsCounters::default();
+        counters.count(&message(0, 0x0100, b'a'));
+        for id in 1..40 {
+            counters.count(&message(id, 0x0100, b'b'));
+            counters.count(&message(id, 0x8180, b'b'));
+        }
+        counters.count(&message(0, 0x8180, b'a'));
+        assert_eq!(counters.record().unanswered, 0);
+        assert_eq!(counters.record().responses, 40);
+        for flags in [0x0100, 0x8180, 0x8180] {
+            counters.count(&message(0, flags, b'a'));
+        }
+        assert_eq!((counters.record().queries, counters.record().responses), (41, 41));
+    }
+
+    #[test]
     fn queries_that_leave_the_ring_stay_unanswered() {
         let mut counters = DnsCounters::default();
         for id in 0..40 {
             counters.count(&message(id, 0x0100, b'a'));
         }
-        assert_eq!(counters.record().unwrap().unanswered, 40);
+        assert_eq!(counters.record().unanswered, 40);
         for len in 0..27 {
             counters.count(&message(1, 0x8180, b'a')[..len]);
         }

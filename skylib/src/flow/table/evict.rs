@@ -4,7 +4,6 @@
 //! O(queues) for each flow that is skipped, of which there are at most [`MAX_CHANCES`].
 
 use super::FlowTable;
-use super::details::Details;
 use super::entry::{HOT_FINISHING, HOT_LISTED, HOT_USED, IS_RETIRED};
 use crate::flow::key::FlowKey;
 
@@ -46,6 +45,7 @@ impl FlowTable {
 
     /// Removes a flow from the index, its queue, the slabs and the arena.
     pub(super) fn remove(&mut self, record: u32) {
+        self.unindex_network(record);
         let entry = self.arena.get_mut(record);
         let (hash, cold) = (
             entry.key.hash(self.seed, self.options.layer_key_mode),
@@ -67,9 +67,7 @@ impl FlowTable {
             self.request_bytes -= rare.request_bytes();
             self.segment_bytes -= rare.stream_counters.map_or(0, |streams| streams.bytes());
             self.extra_message_bytes -= rare.extra_message.map_or(0, |message| message.bytes());
-            if rare.details.is_some() {
-                self.details_bytes -= Details::BYTES;
-            }
+            self.details_bytes -= rare.details.bytes();
             self.segment_bytes -= rare.streams.map_or(0, |streams| streams.bytes());
         }
         self.arena.release(record);

@@ -56,9 +56,9 @@ impl FlowTable {
         };
         if layer == Layer::DNS
             && !self.options.recorded
-            && let Some(details) = self.details_mut(record)
+            && let Some(dns) = self.detail(record, |details| &mut details.dns)
         {
-            details.dns.count(message);
+            dns.count(message);
         }
         // COMPAT: recorded values of the original, where only DNS shows the latest message.
         let is_latest = layer == Layer::DNS || layer == Layer::DHCPV4 && !self.options.recorded;
@@ -113,9 +113,7 @@ impl FlowTable {
         if let Some(message) = &rare.extra_message {
             message.fill(&mut flow, self.options.recorded);
         }
-        if let Some(details) = &rare.details {
-            details.fill(&mut flow, entry);
-        }
+        rare.details.fill(&mut flow, entry);
         flow
     }
 }

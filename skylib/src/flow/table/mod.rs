@@ -26,6 +26,8 @@
 //! | `pairing.rs` | one-way identifiers around a flow, paired by direction |
 //! | `wire_fields.rs` | identifiers, `Wire` and `ARP` of a record |
 //! | `extra_messages.rs` | DNS, DHCPv4 and VRRP messages stored with a flow |
+//! | `details.rs` | what few flows have: `icmp_errors.rs`, `offload.rs`, `dns_metric.rs` |
+//! | `network_index.rs` | flows by their key without MAC addresses, for ICMP errors |
 //! | `timer.rs` | `tick`, `replay`, `update`, `expire`, `flush`, `end` |
 //! | `scan.rs` | `query`, `count_flows`, resumable scans |
 //! | `export.rs` | from an entry to a `Flow`; field access for filters |
@@ -44,8 +46,11 @@ mod extra_messages;
 mod fragments;
 mod handshake;
 mod hash_index;
+mod icmp_errors;
 mod layer_paths;
+mod network_index;
 mod new_flow;
+mod offload;
 mod opener;
 mod packet_clock;
 mod pairing;
@@ -65,6 +70,7 @@ use self::entry::{Entry, Interval, Rare, Slab};
 use self::fragments::Fragments;
 use self::hash_index::HashIndex;
 use self::layer_paths::LayerPaths;
+use self::network_index::network_index_limit;
 use self::opener::FormerEnds;
 pub(crate) use self::packet_clock::PacketClock;
 use self::process::{Control, Pending};
@@ -150,10 +156,15 @@ pub struct FlowTable {
     limit: usize,
     /// Evicted flows that were not sent yet; at most [`evict::MAX_EVICTED`].
     evicted: Vec<Flow>,
-    /// `Details::BYTES` times the number of flows with details.
+    /// Sum of `Details::bytes` of all flows.
     details_bytes: usize,
-    /// Details of the packets of the current batch that were not counted yet.
-    notes: Vec<details::Note>,
+    /// ICMP errors and joined segments of the current batch that were not counted yet.
+    error_notes: Vec<icmp_errors::ErrorNote>,
+    joined_notes: Vec<offload::JoinedNote>,
+    /// Smallest announced payload of a segment, if it is smaller than usual; in bytes.
+    smallest_segment: u32,
+    /// Index of flows by their key without MAC addresses; `None` until an ICMP error needs it.
+    network_index: Option<Box<HashIndex>>,
     /// Sum of `ExtraMessage::bytes` of all flows.
     extra_message_bytes: usize,
     /// Bytes of the marks and pairings of all flows, with their [`Rare`]; evictions limit it to
@@ -194,7 +205,9 @@ impl FlowTable {
             + details::details_limit(&options)
             + fragments::fragments_limit(&options)
             + segments::segments_limit(&options)
-            + options.max_bytes.map_or(0, |_| 2 * side_limit(&options))
+            + options
+                .max_bytes
+                .map_or(0, |_| 2 * side_limit(&options) + network_index_limit(&options))
             + requests_limit(&options);
         let by_bytes = options.max_bytes.map_or(usize::MAX, |bytes| {
             bytes.saturating_sub(others) / Self::flow_bytes(&options)
@@ -220,7 +233,10 @@ impl FlowTable {
             limit: options.max_entries.min(by_bytes).max(1),
             evicted: Vec::new(),
             details_bytes: 0,
-            notes: Vec::new(),
+            error_notes: Vec::new(),
+            joined_notes: Vec::new(),
+            smallest_segment: u32::MAX,
+            network_index: None,
             extra_message_bytes: 0,
             segment_bytes: 0,
             side_bytes: 0,
@@ -285,6 +301,7 @@ impl FlowTable {
             + self.side_bytes
             + self.former_ends.bytes()
             + self.request_bytes
+            + self.network_index.as_ref().map_or(0, |index| index.bytes())
             + self
                 .fragments
                 .as_ref()

@@ -73,6 +73,8 @@ pub(super) struct Control {
     pub(super) payload_len: u32,
     /// TCP timestamps: value and echo reply (RFC 7323).
     pub(super) stamp: Option<(u32, u32)>,
+    /// Maximum segment size that the TCP segment announces, in bytes; 0 if it has none.
+    pub(super) segment_size: u16,
 }
 
 impl Control {
@@ -96,12 +98,14 @@ impl Control {
         let end = header.payload_offset as usize;
         let options = packet
             .data
-            .get(end.saturating_sub(header.options_len.into())..end);
+            .get(end.saturating_sub(header.options_len.into())..end)
+            .map_or_else(TcpOptions::default, TcpOptions::new);
         Self {
             sequence: header.sequence,
             acknowledgment: header.acknowledgment,
             payload_len,
-            stamp: options.and_then(timestamps),
+            stamp: options.stamp,
+            segment_size: options.segment_size,
         }
     }
 
@@ -123,22 +127,37 @@ impl Control {
     }
 }
 
-/// Returns the value and the echo reply of a timestamp option among TCP options (RFC 7323, section
-/// 3.2).
-fn timestamps(mut options: &[u8]) -> Option<(u32, u32)> {
-    while let [kind, rest @ ..] = options {
-        match (kind, rest) {
-            (0, _) => return None,
-            (1, _) => options = rest,
-            (8, [10, v0, v1, v2, v3, e0, e1, e2, e3, ..]) => {
-                let value = u32::from_be_bytes([*v0, *v1, *v2, *v3]);
-                return Some((value, u32::from_be_bytes([*e0, *e1, *e2, *e3])));
+/// Options of a TCP segment.
+#[derive(Clone, Copy, Debug, Default)]
+struct TcpOptions {
+    /// Value and echo reply of the timestamp option (RFC 7323, section 3.2).
+    stamp: Option<(u32, u32)>,
+    /// Maximum segment size (RFC 9293, section 3.2), in bytes; 0 if there is none.
+    segment_size: u16,
+}
+
+impl TcpOptions {
+    fn new(mut options: &[u8]) -> Self {
+        let mut found = Self::default();
+        while let [kind, rest @ ..] = options {
+            match (kind, rest) {
+                (0, _) => break,
+                (1, _) => {
+                    options = rest;
+                    continue;
+                }
+                (2, [4, s0, s1, ..]) => found.segment_size = u16::from_be_bytes([*s0, *s1]),
+                (8, [10, v0, v1, v2, v3, e0, e1, e2, e3, ..]) => {
+                    let value = u32::from_be_bytes([*v0, *v1, *v2, *v3]);
+                    found.stamp = Some((value, u32::from_be_bytes([*e0, *e1, *e2, *e3])));
+                }
+                _ => {}
             }
-            (_, [len, ..]) => options = options.get(usize::from(*len).max(2)..)?,
-            _ => return None,
+            let len = rest.first().map_or(2, |len| usize::from(*len).max(2));
+            options = options.get(len..).unwrap_or_default();
         }
+        found
     }
-    None
 }
 
 impl Pending {
@@ -162,6 +181,11 @@ impl Pending {
         next_sequence: 0,
         acknowledgment: 0,
     };
+
+    /// Returns the candidate record, then the record it was counted in.
+    pub(super) fn record(&self) -> Option<u32> {
+        (self.record != NONE).then_some(self.record)
+    }
 
     /// Returns whether it is an echo request.
     pub(super) const fn is_request(&self) -> bool {
@@ -563,6 +587,9 @@ impl FlowTable {
         let answers = (ack && !rst || control.payload_len > 0) && (ack || !syn);
         if !answers && !was_answered {
             entry.hot.flags &= !HOT_ANSWERED;
+        }
+        if syn {
+            self.store_announced(record, control, side);
         }
         if syn || rst {
             let segment = control.segment(pending);

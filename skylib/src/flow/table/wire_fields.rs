@@ -37,14 +37,19 @@ impl FlowTable {
                 ends
             })
         });
+        let rare = self.rare.get(entry.cold.rare);
+        let subject = rare
+            .and_then(|rare| rare.details.subject.as_ref())
+            .map(|subject| subject.identity())
+            .unwrap_or_default();
         let identity = (!self.options.recorded).then_some(IdentityMarks {
             marks,
             arp,
             vlan_id,
             ignore,
+            subject: &subject,
             capture_id: &self.options.capture_id,
         });
-        let rare = self.rare.get(entry.cold.rare);
         let start = rare
             .and_then(|rare| rare.uuid_start)
             .unwrap_or(entry.cold.start);

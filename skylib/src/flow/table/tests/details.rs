@@ -72,7 +72,8 @@ fn an_error_about_an_unknown_or_truncated_packet_is_a_flow() {
         let mut table = table();
         feed(&mut table, 1, &icmp_error(11, 0, 0, &packet[..len]));
         let flow = only(&table);
-        assert_eq!(flow.about.is_some(), len >= 20, "{len}");
+        // The ports end at byte 24.
+        assert_eq!(flow.about.is_some(), len >= 24, "{len}");
         assert!(flow.about.is_none_or(|about| about.uuid.is_empty()));
     }
 }
@@ -96,14 +97,16 @@ fn joined_segments_are_counted_as_on_the_wire() {
 fn details_stay_within_their_budget_and_are_freed_with_the_flow() {
     let bound = 4_000_000;
     let mut table = FlowTable::new(FlowTableOptions::default().with_max_bytes(bound));
-    for number in 0..20_000_u16 {
-        let mut frame = ethernet(1, 0xff, 0x0806, &[0, 1, 8, 0, 6, 4, 0, 1]);
-        frame.resize(60, 0);
-        frame[10..12].copy_from_slice(&number.to_be_bytes());
-        feed(&mut table, 1, &frame);
+    for port in 0..20_000 {
+        let packet = udp(A, End(2, port), &[0; 4]);
+        feed(&mut table, 1, &packet);
+        // From another MAC address than that of the flow.
+        let mut error = icmp_error(11, 0, 0, &packet[14..42]);
+        error[11] = 9;
+        feed(&mut table, 1, &error);
         assert!(table.stats().bytes <= bound);
     }
-    assert!(table.stats().extra_messages_dropped > 0);
+    assert!(table.stats().details_dropped > 0);
     table.flush(&mut Vec::<Flow>::new());
     assert_eq!(table.details_bytes, 0);
 }
@@ -121,4 +124,108 @@ fn dns_messages_are_counted() {
         (metric.queries, metric.responses, metric.failures),
         (1, 1, 1)
     );
+}
+
+/// Returns a SYN with options.
+fn syn(from: End, to: End, flags: u8, options: &[u8]) -> Vec<u8> {
+    let mut frame = tcp(from, to, flags);
+    frame[46] = 0x50 + ((options.len() / 4) << 4) as u8;
+    frame.extend(options);
+    frame[16..18].copy_from_slice(&(40 + options.len() as u16).to_be_bytes());
+    frame
+}
+
+/// Returns a TCP segment with a payload of this length.
+fn data(from: End, to: End, len: u16) -> Vec<u8> {
+    let mut frame = tcp(from, to, ACK);
+    frame.resize(54 + usize::from(len), 0);
+    frame[16..18].copy_from_slice(&(40 + len).to_be_bytes());
+    frame
+}
+
+#[test]
+fn a_joined_frame_is_longer_than_its_receiver_announced() {
+    let stamps = [1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0];
+    let mss = |size: u16| [2, 4, (size >> 8) as u8, size as u8];
+    let (small, large) = (
+        [&mss(512)[..], &stamps].concat(),
+        [&mss(1460)[..], &stamps].concat(),
+    );
+    let mut table = table();
+    feed(&mut table, 1, &syn(A, B, SYN, &small));
+    feed(&mut table, 2, &syn(B, A, SYN | ACK, &large));
+    // 512 - 12 bytes fit into a segment to A, 1448 into one to B.
+    feed(&mut table, 3, &data(A, B, 1448));
+    feed(&mut table, 4, &data(B, A, 500));
+    assert_eq!(only(&table).offload, None);
+    assert_eq!(only(&table).network.unwrap().id, 0);
+    feed(&mut table, 5, &data(B, A, 501));
+    feed(&mut table, 6, &data(A, B, 14480));
+    let offload = only(&table).offload.unwrap();
+    assert_eq!((offload.ab_segments, offload.ba_segments), (2 + 10, 3 + 1));
+    assert_eq!((offload.segment_size, offload.exact), (1448, false));
+    let metric = only(&table).metric.unwrap();
+    assert_eq!(offload.ba_wire_bytes, metric.ba_bytes + 54);
+    assert_eq!(offload.ab_wire_bytes, metric.ab_bytes + 9 * 54);
+}
+
+#[test]
+fn errors_from_another_machine_find_the_flow() {
+    let mut table = table();
+    let packet = udp(A, B, &[0; 4]);
+    feed(&mut table, 1, &packet);
+    for (at, router) in [(2, 9), (3, 0x77)] {
+        let mut error = icmp_error(11, 0, 0, &packet[14..42]);
+        error[11] = router;
+        feed(&mut table, at, &error);
+        let flow = find(&table, |flow| flow.transport.is_some());
+        assert_eq!(flow.icmp_errors.unwrap().count, at - 1);
+        let uuids: Vec<_> = flows(&table)
+            .into_iter()
+            .filter_map(|flow| flow.about)
+            .map(|about| about.uuid)
+            .collect();
+        assert_eq!(uuids, vec![flow.uuid; uuids.len()]);
+    }
+    // A flow that begins later is found too, and one that left is not.
+    let later = udp(A, End(3, 9), &[0; 4]);
+    feed(&mut table, 4, &later);
+    let mut error = icmp_error(3, 1, 0, &later[14..42]);
+    error[11] = 9;
+    feed(&mut table, 5, &error);
+    let flow = find(&table, |flow| flow.transport.is_some_and(|ports| ports.b == 9));
+    assert!(flow.icmp_errors.is_some());
+    table.flush(&mut Vec::<Flow>::new());
+    feed(&mut table, 6, &error);
+    assert!(only(&table).about.unwrap().uuid.is_empty());
+}
+
+#[test]
+fn errors_about_packets_without_ports_find_their_flow() {
+    let esp = [0, 0, 0x10, 1, 0, 0, 0, 1];
+    let gre = [0x20, 0, 8, 0, 0, 0, 0, 7];
+    let mut vxlan = udp_datagram(50_000, 4789, &[8, 0, 0, 0, 0, 0, 42, 0]);
+    vxlan.extend(ethernet(3, 4, 0x88b5, &[0; 20]));
+    vxlan[4..6].copy_from_slice(&50_u16.to_be_bytes());
+    for (protocol, message) in [(50, &esp[..]), (47, &gre), (89, &esp), (17, &vxlan)] {
+        let packet = ethernet(1, 2, 0x0800, &ipv4(1, 2, protocol, message));
+        let mut table = table();
+        feed(&mut table, 1, &packet);
+        feed(&mut table, 2, &icmp_error(3, 1, 0, &packet[14..]));
+        let linked = flows(&table)
+            .into_iter()
+            .filter(|flow| flow.icmp_errors.is_some());
+        assert_eq!(linked.count(), 1, "{protocol}");
+    }
+}
+
+#[test]
+fn errors_of_one_time_about_two_flows_have_their_own_identifiers() {
+    let mut table = table();
+    for port in [1, 2] {
+        feed(&mut table, 1, &icmp_error(11, 0, 0, &udp(A, End(2, port), &[0; 4])[14..42]));
+    }
+    let [first, second] = flows(&table).try_into().unwrap();
+    assert_ne!(first.uuid, second.uuid);
+    assert_eq!(first.tracking_id, second.tracking_id);
 }
