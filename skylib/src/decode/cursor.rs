@@ -385,13 +385,12 @@ impl<'a, 'p> Cursor<'a, 'p> {
             _ => self.end,
         };
         let quote = self.data.get(start..end).unwrap_or_default();
-        self.encapsulations.embedded =
-            EmbeddedPacket::new(quote).map(|embedded| EmbeddedPacket {
-                start: start as u32,
-                end: end as u32,
-                mtu,
-                ..embedded
-            });
+        self.encapsulations.embedded = EmbeddedPacket::new(quote).map(|embedded| EmbeddedPacket {
+            start: start as u32,
+            end: end as u32,
+            mtu,
+            ..embedded
+        });
     }
 
     /// Returns the identifiers of the current level.

@@ -198,7 +198,11 @@ mod tests {
     fn a_quote_without_ports_has_no_subject_but_a_fragment_has() {
         let udp = packet4(17, 0, &[0x10, 0, 0, 9, 0, 8, 0, 0]);
         for len in 0..udp.len() {
-            assert_eq!(EmbeddedPacket::new(&udp[..len]).is_some(), len >= 24, "{len}");
+            assert_eq!(
+                EmbeddedPacket::new(&udp[..len]).is_some(),
+                len >= 24,
+                "{len}"
+            );
         }
         let later = packet4(17, 0x20, &[0; 8]);
         assert_eq!(ports(&EmbeddedPacket::new(&later).unwrap()), None);
@@ -214,7 +218,10 @@ mod tests {
         let mut headers = vec![44, 0, 1, 4, 0, 0, 0, 0, 17, 0, 0, 1, 0, 0, 0, 7];
         headers.extend([0x10, 0, 0, 9]);
         let packet = packet6(0, &headers);
-        assert_eq!(ports(&EmbeddedPacket::new(&packet).unwrap()), Some((4096, 9)));
+        assert_eq!(
+            ports(&EmbeddedPacket::new(&packet).unwrap()),
+            Some((4096, 9))
+        );
         for len in 0..packet.len() {
             assert_eq!(EmbeddedPacket::new(&packet[..len]), None);
         }

@@ -172,12 +172,8 @@ fn work(args: &FlowsArgs, out: &mut (dyn Write + Send), report: &mut Report) -> 
     } else {
         let failed = AtomicBool::new(false);
         let columns = CsvColumns::default()
-            .with_details(!args.recorded)
-            .with_tcp_metric(args.extra_tcp_metric)
-            .with_tcp_streams(args.reassemble_tcp)
-            .with_ip_metric(args.ip_defrag)
-            .with_rtt_metric(args.extra_rtt_metric)
-            .with_extra_layers(extra_layers);
+            .with_tcp_metric(args.extra_tcp_metric || args.reassemble_tcp)
+            .with_rtt_metric(args.extra_rtt_metric);
         let mut printer = FlowPrinter::new(out, args.format, columns, &failed);
         let outcome = replay.run_while(&mut file, &mut printer, || {
             progress.show();

@@ -41,10 +41,7 @@ impl Details {
     /// Sets the fields of a record.
     pub(super) fn fill(&self, flow: &mut Flow, entry: &Entry) {
         flow.about = self.subject.as_ref().map(|about| Box::new(about.record()));
-        flow.icmp_errors = self
-            .errors
-            .as_ref()
-            .map(|errors| Box::new(errors.record()));
+        flow.icmp_errors = self.errors.as_ref().map(|errors| Box::new(errors.record()));
         flow.offload = self
             .joined
             .as_ref()

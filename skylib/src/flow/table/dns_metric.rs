@@ -182,7 +182,10 @@ mod tests {
         for flags in [0x0100, 0x8180, 0x8180] {
             counters.count(&message(0, flags, b'a'));
         }
-        assert_eq!((counters.record().queries, counters.record().responses), (41, 41));
+        assert_eq!(
+            (counters.record().queries, counters.record().responses),
+            (41, 41)
+        );
     }
 
     #[test]

@@ -427,11 +427,6 @@ pub(super) fn hex_text(number: u64) -> Text {
     short_text(Hex(number))
 }
 
-/// Returns a MAC address as text.
-pub(super) fn mac_text(mac: [u8; 6]) -> Text {
-    short_text(Mac(mac))
-}
-
 /// Returns a value of at most 48 bytes as a text, formatted without a heap buffer.
 pub(super) fn short_text(value: impl fmt::Display) -> Text {
     let mut text = ShortText::new();

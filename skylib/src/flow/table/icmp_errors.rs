@@ -283,14 +283,12 @@ impl FlowTable {
     fn subject_record(&mut self, note: &ErrorNote, error: &Pending) -> Option<u32> {
         let key = note.key(note.is_swapped);
         // The error travels against the packet that it is about.
-        let reply = Pending {
-            hash: key.hash(self.seed, self.options.layer_key_mode),
-            key,
-            timestamp: error.timestamp,
-            flags: if note.is_swapped { 0 } else { IS_SWAPPED },
-            one_way: error.one_way,
-            ..Pending::NONE
-        };
+        let mut reply = Pending::NONE;
+        reply.hash = key.hash(self.seed, self.options.layer_key_mode);
+        reply.key = key;
+        reply.timestamp = error.timestamp;
+        reply.flags = if note.is_swapped { 0 } else { IS_SWAPPED };
+        reply.one_way = error.one_way;
         let found = if error.one_way == 0 {
             self.nearest(&reply)
         } else {

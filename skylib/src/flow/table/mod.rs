@@ -205,9 +205,9 @@ impl FlowTable {
             + details::details_limit(&options)
             + fragments::fragments_limit(&options)
             + segments::segments_limit(&options)
-            + options
-                .max_bytes
-                .map_or(0, |_| 2 * side_limit(&options) + network_index_limit(&options))
+            + options.max_bytes.map_or(0, |_| {
+                2 * side_limit(&options) + network_index_limit(&options)
+            })
             + requests_limit(&options);
         let by_bytes = options.max_bytes.map_or(usize::MAX, |bytes| {
             bytes.saturating_sub(others) / Self::flow_bytes(&options)

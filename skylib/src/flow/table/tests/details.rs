@@ -193,7 +193,9 @@ fn errors_from_another_machine_find_the_flow() {
     let mut error = icmp_error(3, 1, 0, &later[14..42]);
     error[11] = 9;
     feed(&mut table, 5, &error);
-    let flow = find(&table, |flow| flow.transport.is_some_and(|ports| ports.b == 9));
+    let flow = find(&table, |flow| {
+        flow.transport.is_some_and(|ports| ports.b == 9)
+    });
     assert!(flow.icmp_errors.is_some());
     table.flush(&mut Vec::<Flow>::new());
     feed(&mut table, 6, &error);
@@ -223,7 +225,11 @@ fn errors_about_packets_without_ports_find_their_flow() {
 fn errors_of_one_time_about_two_flows_have_their_own_identifiers() {
     let mut table = table();
     for port in [1, 2] {
-        feed(&mut table, 1, &icmp_error(11, 0, 0, &udp(A, End(2, port), &[0; 4])[14..42]));
+        feed(
+            &mut table,
+            1,
+            &icmp_error(11, 0, 0, &udp(A, End(2, port), &[0; 4])[14..42]),
+        );
     }
     let [first, second] = flows(&table).try_into().unwrap();
     assert_ne!(first.uuid, second.uuid);

@@ -1,12 +1,10 @@
 //! `CsvWriter`: flows as comma-separated values (RFC 4180), for spreadsheets and databases.
 
-mod columns;
-
 use std::io::{self, Write};
 
-pub use self::columns::CsvColumns;
-use self::columns::Column;
+use super::field::{FlowField, IntField, MetricField};
 use super::record::Flow;
+use super::setters::setters;
 use crate::value::Value;
 
 /// Writer of flows as CSV lines with a header line.
@@ -23,7 +21,25 @@ use crate::value::Value;
 #[derive(Debug)]
 pub struct CsvWriter<W> {
     out: W,
-    columns: Vec<Column>,
+    /// Field of each column.
+    fields: Vec<Option<FlowField>>,
+}
+
+/// Columns of a CSV file. The default is the record without the TCP metric.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct CsvColumns {
+    /// Whether to add the times of SYN, FIN and RST and the TTL of SYN.
+    pub tcp_metric: bool,
+    /// Whether to add the statistics of round-trip times.
+    pub rtt_metric: bool,
+}
+
+setters! {
+    CsvColumns {
+        with_tcp_metric tcp_metric bool;
+        with_rtt_metric rtt_metric bool;
+    }
 }
 
 impl<W: Write> CsvWriter<W> {
@@ -32,24 +48,37 @@ impl<W: Write> CsvWriter<W> {
     /// # Errors
     /// Any error of `out`.
     pub fn new(mut out: W, columns: CsvColumns) -> io::Result<Self> {
-        let columns = columns.columns();
-        let names: Vec<&str> = columns.iter().map(|column| column.name).collect();
+        let tcp: &[&str] = if columns.tcp_metric {
+            &TCP_COLUMNS
+        } else {
+            &[]
+        };
+        let rtt: &[&str] = if columns.rtt_metric {
+            &RTT_COLUMNS
+        } else {
+            &[]
+        };
+        let names = [&COLUMNS, tcp, rtt].concat();
         writeln!(out, "{}", names.join(","))?;
-        Ok(Self { out, columns })
+        let fields = names.iter().map(|name| FlowField::parse(name)).collect();
+        Ok(Self { out, fields })
     }
 
-    /// Writes a line; what the flow does not have, and what was not measured, is an empty cell. The
-    /// elements of a list are separated by blanks.
+    /// Writes a line; fields that the flow does not have are empty.
     ///
     /// # Errors
     /// Any error of the output.
     pub fn write(&mut self, flow: &Flow) -> io::Result<()> {
-        for (number, column) in self.columns.iter().enumerate() {
-            if number > 0 {
+        for (column, field) in self.fields.iter().enumerate() {
+            if column > 0 {
                 self.out.write_all(b",")?;
             }
-            if let Some(value) = column.value(flow) {
-                write_value(&mut self.out, &value)?;
+            match field.as_ref().and_then(|field| flow.value(field)) {
+                // 0 means that no round-trip time was measured.
+                Some(Value::Int(0)) if *field == Some(RTT) => {}
+                Some(Value::Int(number)) => write!(self.out, "{number}")?,
+                Some(Value::Text(text)) => write_text(&mut self.out, &text)?,
+                _ => {}
             }
         }
         self.out.write_all(b"\n")
@@ -69,24 +98,6 @@ impl<W: Write> CsvWriter<W> {
     }
 }
 
-/// Writes a value; nothing if it is no number, text, or list of them.
-fn write_value(out: &mut impl Write, value: &Value) -> io::Result<()> {
-    match value {
-        Value::Int(number) => write!(out, "{number}"),
-        Value::Text(text) => write_text(out, text),
-        Value::List(elements) => {
-            for (number, element) in elements.iter().enumerate() {
-                if number > 0 {
-                    out.write_all(b" ")?;
-                }
-                write_value(out, element)?;
-            }
-            Ok(())
-        }
-        _ => Ok(()),
-    }
-}
-
 /// Writes a text, quoted if it contains a separator or a quote.
 fn write_text(out: &mut impl Write, text: &str) -> io::Result<()> {
     if text.contains([',', '"', '\n', '\r']) {
@@ -96,10 +107,73 @@ fn write_text(out: &mut impl Write, text: &str) -> io::Result<()> {
     }
 }
 
+/// Columns of every file: names for [`FlowField::parse`].
+const COLUMNS: [&str; 30] = [
+    "UUID",
+    "ParentUUID",
+    "LayersPath",
+    "Application",
+    "Link.A",
+    "Link.B",
+    "Link.ID",
+    "Network.Protocol",
+    "Network.A",
+    "Network.B",
+    "Network.ID",
+    "Transport.Protocol",
+    "Transport.A",
+    "Transport.B",
+    "ICMP.Type",
+    "ICMP.Code",
+    "ICMP.ID",
+    "Start",
+    "Last",
+    "Metric.ABPackets",
+    "Metric.ABBytes",
+    "Metric.BAPackets",
+    "Metric.BABytes",
+    "Metric.RTT",
+    "FinishType",
+    "RawPacketsCaptured",
+    "TrackingID",
+    "L3TrackingID",
+    "NodeTID",
+    "CaptureID",
+];
+
+/// Additional columns of [`CsvColumns::tcp_metric`].
+const TCP_COLUMNS: [&str; 8] = [
+    "TCPMetric.ABSynStart",
+    "TCPMetric.BASynStart",
+    "TCPMetric.ABSynTTL",
+    "TCPMetric.BASynTTL",
+    "TCPMetric.ABFinStart",
+    "TCPMetric.BAFinStart",
+    "TCPMetric.ABRstStart",
+    "TCPMetric.BARstStart",
+];
+
+/// Additional columns of [`CsvColumns::rtt_metric`].
+const RTT_COLUMNS: [&str; 10] = [
+    "RTTMetric.Samples",
+    "RTTMetric.Min",
+    "RTTMetric.Max",
+    "RTTMetric.Last",
+    "RTTMetric.Sum",
+    "RTTMetric.Jitter",
+    "RTTMetric.Requests",
+    "RTTMetric.Unanswered",
+    "RTTMetric.ABRTT",
+    "RTTMetric.BARTT",
+];
+
+/// Field that is empty if it is 0.
+const RTT: FlowField = FlowField::Int(IntField::Metric(MetricField::Rtt));
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::{FlowLayer, FlowMetric, TcpMetric, Wire};
+    use crate::flow::{FlowLayer, FlowMetric, TcpMetric};
 
     fn lines(tcp_metric: bool, flow: &Flow) -> Vec<Vec<String>> {
         let mut csv = CsvWriter::new(
@@ -112,6 +186,13 @@ mod tests {
         text.lines()
             .map(|line| line.split(',').map(str::to_owned).collect())
             .collect()
+    }
+
+    #[test]
+    fn every_column_is_a_field() {
+        for name in COLUMNS.iter().chain(&TCP_COLUMNS).chain(&RTT_COLUMNS) {
+            assert!(FlowField::parse(name).is_some(), "{name}");
+        }
     }
 
     #[test]
@@ -130,10 +211,6 @@ mod tests {
                 ab_syn_ttl: 64,
                 ..TcpMetric::default()
             }),
-            wire: Some(Box::new(Wire {
-                mpls: vec![100, 7],
-                ..Wire::default()
-            })),
             start: 1000,
             ..Flow::default()
         };
@@ -153,9 +230,6 @@ mod tests {
         assert_eq!(value("Start"), "1000");
         assert_eq!((value("Network.A"), value("ICMP.Code")), ("", ""));
         assert_eq!(value("Metric.RTT"), "");
-        assert_eq!(value("TCPMetric.ABSynStart"), "");
-        assert_eq!(value("Wire.MPLS"), "100 7");
-        assert_eq!(value("ICMPErrors.Count"), "");
     }
 
     #[test]
