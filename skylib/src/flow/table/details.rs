@@ -108,12 +108,13 @@ impl FlowTable {
         field: fn(&mut Details) -> &mut Option<Box<T>>,
     ) -> Option<&mut T> {
         let rare = self.rare.get_mut(self.arena.get(record).cold.rare);
-        let has_detail = rare.is_some_and(|rare| field(&mut rare.details).is_some());
+        let details = rare.and_then(|rare| rare.details.as_deref_mut());
+        let has_detail = details.is_some_and(|details| field(details).is_some());
         if !has_detail && !self.takes_details_bytes(detail_bytes::<T>()) {
             return None;
         }
-        let rare = self.make_rare(record)?;
-        Some(&mut **field(&mut rare.details).get_or_insert_default())
+        let details = self.make_rare(record)?.details.get_or_insert_default();
+        Some(&mut **field(details).get_or_insert_default())
     }
 
     /// Takes bytes of the budget for details; `false`, and counted, if it is used up.
@@ -128,21 +129,22 @@ impl FlowTable {
     }
 }
 
-/// Returns the bytes that a detail takes of the budget, with those of a [`Rare`] and of what it owns.
+/// Returns the bytes that a detail takes of the budget, with those of a [`Rare`], of [`Details`], and of
+/// what it owns.
 pub(super) const fn detail_bytes<T>() -> usize {
-    size_of::<T>() + size_of::<Rare>() + OWNED_BYTES
+    size_of::<T>() + size_of::<Rare>() + size_of::<Details>() + OWNED_BYTES
 }
 
 fn reserved<T>(detail: &Option<Box<T>>) -> usize {
     detail.as_ref().map_or(0, |_| detail_bytes::<T>())
 }
 
-/// Returns the byte budget for details: a sixteenth of
+/// Returns the byte budget for details and the network index: 1/32 of
 /// [`FlowTableOptions::max_bytes`], at most 16 MiB.
 pub(super) fn details_limit(options: &FlowTableOptions) -> usize {
     match options.max_bytes {
         _ if options.recorded => 0,
-        Some(bytes) => (bytes / 16).min(MAX_DETAILS_BYTES),
+        Some(bytes) => (bytes / 32).min(MAX_DETAILS_BYTES),
         None => MAX_DETAILS_BYTES,
     }
 }

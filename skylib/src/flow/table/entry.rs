@@ -310,7 +310,7 @@ pub(super) struct Rare {
     /// Message of an extra layer.
     pub(super) extra_message: Option<Box<ExtraMessage>>,
     /// Details of its packets.
-    pub(super) details: Details,
+    pub(super) details: Option<Box<Details>>,
     /// Identifiers of the first packet, if it had any.
     pub(super) marks: Option<Box<Marks>>,
     /// One-way identifiers around the flow, if it is inside of such a path.

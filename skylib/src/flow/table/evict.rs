@@ -67,7 +67,7 @@ impl FlowTable {
             self.request_bytes -= rare.request_bytes();
             self.segment_bytes -= rare.stream_counters.map_or(0, |streams| streams.bytes());
             self.extra_message_bytes -= rare.extra_message.map_or(0, |message| message.bytes());
-            self.details_bytes -= rare.details.bytes();
+            self.details_bytes -= rare.details.map_or(0, |details| details.bytes());
             self.segment_bytes -= rare.streams.map_or(0, |streams| streams.bytes());
         }
         self.arena.release(record);

@@ -113,7 +113,9 @@ impl FlowTable {
         if let Some(message) = &rare.extra_message {
             message.fill(&mut flow, self.options.recorded);
         }
-        rare.details.fill(&mut flow, entry);
+        if let Some(details) = &rare.details {
+            details.fill(&mut flow, entry);
+        }
         flow
     }
 }

@@ -274,7 +274,7 @@ impl FlowTable {
             };
         }
         let rare = self.rare.get_mut(self.arena.get(record).cold.rare);
-        if let Some(subject) = rare.and_then(|rare| rare.details.subject.as_mut()) {
+        if let Some(subject) = rare.and_then(|rare| rare.details.as_mut()?.subject.as_mut()) {
             (subject.uuid, subject.tracking_id) = (ids.uuid, ids.tracking_id);
         }
     }

@@ -70,7 +70,6 @@ use self::entry::{Entry, Interval, Rare, Slab};
 use self::fragments::Fragments;
 use self::hash_index::HashIndex;
 use self::layer_paths::LayerPaths;
-use self::network_index::network_index_limit;
 use self::opener::FormerEnds;
 pub(crate) use self::packet_clock::PacketClock;
 use self::process::{Control, Pending};
@@ -156,7 +155,7 @@ pub struct FlowTable {
     limit: usize,
     /// Evicted flows that were not sent yet; at most [`evict::MAX_EVICTED`].
     evicted: Vec<Flow>,
-    /// Sum of `Details::bytes` of all flows.
+    /// Sum of `Details::bytes` of all flows, and the size of the network index.
     details_bytes: usize,
     /// ICMP errors and joined segments of the current batch that were not counted yet.
     error_notes: Vec<icmp_errors::ErrorNote>,
@@ -205,9 +204,7 @@ impl FlowTable {
             + details::details_limit(&options)
             + fragments::fragments_limit(&options)
             + segments::segments_limit(&options)
-            + options.max_bytes.map_or(0, |_| {
-                2 * side_limit(&options) + network_index_limit(&options)
-            })
+            + options.max_bytes.map_or(0, |_| 2 * side_limit(&options))
             + requests_limit(&options);
         let by_bytes = options.max_bytes.map_or(usize::MAX, |bytes| {
             bytes.saturating_sub(others) / Self::flow_bytes(&options)
@@ -301,7 +298,6 @@ impl FlowTable {
             + self.side_bytes
             + self.former_ends.bytes()
             + self.request_bytes
-            + self.network_index.as_ref().map_or(0, |index| index.bytes())
             + self
                 .fragments
                 .as_ref()

@@ -3,20 +3,19 @@
 //!
 //! It is built, in O(flows), at the first error that needs it, and maintained from then on. It has
 //! one record for each such key, the latest, so that no sender can make its lookups long; it stops
-//! growing at its byte budget.
+//! growing when the byte budget for details is used up.
 
 use super::FlowTable;
 use super::hash_index::HashIndex;
 use crate::flow::key::FlowKey;
-use crate::flow::options::{FlowTableOptions, LayerKeyMode};
+use crate::flow::options::LayerKeyMode;
 
 impl FlowTable {
     /// Returns the record with one of these keys of [`FlowKey::of_network`].
     pub(super) fn find_by_network(&mut self, keys: &[FlowKey]) -> Option<u32> {
         if self.network_index.is_none() {
             let index = HashIndex::new();
-            if index.bytes() > network_index_limit(&self.options) {
-                self.stats.details_dropped += 1;
+            if !self.takes_details_bytes(index.bytes()) {
                 return None;
             }
             self.network_index = Some(Box::new(index));
@@ -37,18 +36,19 @@ impl FlowTable {
             return;
         }
         let key = entry.key.of_network();
-        let former = self.record_of_network(&key);
-        let limit = network_index_limit(&self.options);
         let hash = key.hash(self.seed, LayerKeyMode::L2);
+        let former = self.record_of_network(&key);
+        if let (Some(index), Some(former)) = (&mut self.network_index, former) {
+            index.remove(hash, former);
+        }
+        let grows = self.network_index.as_ref().filter(|index| index.grows());
+        if let Some(bytes) = grows.map(|index| index.bytes())
+            && !self.takes_details_bytes(bytes)
+        {
+            return;
+        }
         if let Some(index) = &mut self.network_index {
-            if let Some(former) = former {
-                index.remove(hash, former);
-            }
-            if index.grows() && 2 * index.bytes() > limit {
-                self.stats.details_dropped += 1;
-            } else {
-                index.insert(hash, record);
-            }
+            index.insert(hash, record);
         }
     }
 
@@ -67,10 +67,4 @@ impl FlowTable {
             key.is_same(&other, LayerKeyMode::L2)
         })
     }
-}
-
-/// Returns the byte budget of the index: a sixteenth of [`FlowTableOptions::max_bytes`], unlimited
-/// without it.
-pub(super) fn network_index_limit(options: &FlowTableOptions) -> usize {
-    options.max_bytes.map_or(usize::MAX, |bytes| bytes / 16)
 }

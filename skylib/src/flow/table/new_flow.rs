@@ -104,10 +104,10 @@ impl FlowTable {
         if let Some(subject) = subject
             && self.takes_details_bytes(detail_bytes::<Subject>())
         {
-            rare.details.subject = Some(Box::new(subject));
+            rare.details.get_or_insert_default().subject = Some(Box::new(subject));
         }
         let needs_rare = rare.marks.is_some()
-            || rare.details.subject.is_some()
+            || rare.details.is_some()
             || other_network.is_some()
             || rare.tcp.is_some()
             || rare.round_trips.is_some()

@@ -8,7 +8,7 @@
 use super::FlowTable;
 use super::details::MAX_PACKET;
 use super::entry::{Cold, Entry};
-use super::process::{Control, Pending};
+use super::process::{Control, Pending, payload_on_wire};
 use crate::flow::record::Offload;
 use crate::packet::PacketRef;
 
@@ -130,14 +130,7 @@ impl FlowTable {
         let (Some(network), Some(transport)) = (&part.network, &part.transport) else {
             return;
         };
-        let captured = packet.data.len() as u32;
-        let is_whole = transport.payload_offset + transport.payload_len < captured;
-        let missing = if is_whole {
-            0
-        } else {
-            packet.wire_len.saturating_sub(captured)
-        };
-        let payload = transport.payload_len + missing;
+        let payload = payload_on_wire(packet, transport);
         // An IP header without a length, as TSO leaves it, counts as long as captured.
         let ip_headers = network
             .length

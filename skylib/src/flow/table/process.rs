@@ -89,12 +89,6 @@ impl Control {
         let Some(header) = part.transport else {
             return Self::default();
         };
-        let captured = packet.data.len() as u32;
-        let mut payload_len = header.payload_len;
-        // Payload beyond the snap length was on the wire.
-        if header.payload_offset + payload_len == captured {
-            payload_len += packet.wire_len.saturating_sub(captured);
-        }
         let end = header.payload_offset as usize;
         let options = packet
             .data
@@ -103,7 +97,7 @@ impl Control {
         Self {
             sequence: header.sequence,
             acknowledgment: header.acknowledgment,
-            payload_len,
+            payload_len: payload_on_wire(packet, &header),
             stamp: options.stamp,
             segment_size: options.segment_size,
         }
@@ -124,6 +118,18 @@ impl Control {
     /// Returns the sequence number of an echo.
     pub(super) const fn number(&self) -> u16 {
         self.sequence as u16
+    }
+}
+
+/// Returns the payload length on the wire, in bytes: that of the captured payload, unless the snap
+/// length cuts it.
+pub(super) fn payload_on_wire(packet: PacketRef<'_>, header: &TransportHeader) -> u32 {
+    let is_whole = header.payload_offset + header.payload_len < packet.data.len() as u32;
+    if is_whole {
+        header.payload_len
+    } else {
+        let len = packet.wire_len.saturating_sub(header.payload_offset);
+        len.max(header.payload_len)
     }
 }
 

@@ -39,7 +39,7 @@ impl FlowTable {
         });
         let rare = self.rare.get(entry.cold.rare);
         let subject = rare
-            .and_then(|rare| rare.details.subject.as_ref())
+            .and_then(|rare| rare.details.as_ref()?.subject.as_ref())
             .map(|subject| subject.identity())
             .unwrap_or_default();
         let identity = (!self.options.recorded).then_some(IdentityMarks {
