@@ -5,7 +5,6 @@ import { boxAt, nearest } from "../src/graph/hit.ts";
 import { type Box, type Layout, layOut } from "../src/graph/layout.ts";
 import type { GraphModel } from "../src/graph/model.ts";
 import { type SceneOptions, buildScene } from "../src/graph/scene.ts";
-import type { Json } from "../src/parts/json.ts";
 import { edge, hostOf, modelOf, node } from "./builders.ts";
 
 const ALL: SceneOptions = { isOpen: () => true, unfolded: new Set(), hidden: new Set() };
