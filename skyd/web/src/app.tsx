@@ -5,25 +5,37 @@ import { isLoggedIn, logout } from "./net/login.ts";
 import { needsLogin } from "./net/rest.ts";
 import { Notices } from "./parts/notices.tsx";
 import { dateTime } from "./parts/units.ts";
+import { Alerts } from "./panels/alerts.tsx";
 import { Captures } from "./panels/captures.tsx";
+import { Comparison } from "./panels/comparison.tsx";
 import { Details } from "./panels/details/index.tsx";
+import { Dialogs } from "./panels/dialogs.tsx";
 import { Flows } from "./panels/flows.tsx";
 import { Graph } from "./panels/graph.tsx";
 import { Health } from "./panels/health.tsx";
+import { Injections } from "./panels/injections.tsx";
 import { Login } from "./panels/login.tsx";
+import { PathPanel } from "./panels/path.tsx";
 import { QueryField } from "./panels/query.tsx";
 import { QueryResult } from "./panels/result.tsx";
+import { Rules } from "./panels/rules.tsx";
 import { Time } from "./panels/time.tsx";
 import { Tree } from "./panels/tree.tsx";
-import type { Panel } from "./state/address.ts";
+import { Workflows } from "./panels/workflows.tsx";
+import { PANELS, type Panel } from "./state/address.ts";
+import { openDialog } from "./state/dialogs.ts";
 import { loadedVersion, problems, version } from "./state/health.ts";
 import { connection } from "./state/session.ts";
 import { activeTheme, switchTheme } from "./state/theme.ts";
 import { panel, pastTime, togglePanel } from "./state/view.ts";
 
-const CONTENTS: Partial<Record<Panel, () => ComponentChildren>> = {
+const CONTENTS: Record<Panel, () => ComponentChildren> = {
   Flows: () => <Flows />,
   Captures: () => <Captures />,
+  Injections: () => <Injections />,
+  Alerts: () => <Alerts />,
+  Rules: () => <Rules />,
+  Workflows: () => <Workflows />,
   Health: () => <Health />,
 };
 
@@ -41,7 +53,7 @@ export function App() {
     <>
       <Banner />
       <Navigation />
-      <Alerts />
+      <PageAlerts />
       <main class={isDim ? "dim" : undefined}>
         <Tree />
         <Graph />
@@ -49,8 +61,11 @@ export function App() {
       </main>
       <Time />
       <QueryResult />
+      <PathPanel />
+      <Comparison />
       <OpenPanel />
       <Notices />
+      <Dialogs />
     </>
   );
 }
@@ -64,6 +79,7 @@ function Banner() {
       <button type="button" class="theme" aria-label={activeTheme.value === "dark" ? "Light theme" : "Dark theme"} onClick={switchTheme}>
         {activeTheme.value === "dark" ? "☀" : "☾"}
       </button>
+      <button type="button" aria-label="Keys" title="Keys (?)" onClick={() => (openDialog.value = "keys")}>?</button>
       {isLoggedIn.value && <button type="button" onClick={() => void logout()}>Log out</button>}
     </header>
   );
@@ -87,7 +103,7 @@ function Navigation() {
   const health = count === 0 ? "Health: ok" : `Health: ${count} problem${count === 1 ? "" : "s"}`;
   return (
     <nav class="panels" aria-label="Panels">
-      {(Object.keys(CONTENTS) as Panel[]).map((name) => (
+      {PANELS.map((name) => (
         <button key={name} type="button" class={name === "Health" && count > 0 ? "problem" : undefined} aria-expanded={panel.value === name} onClick={() => togglePanel(name)}>
           {name === "Health" ? health : name}
         </button>
@@ -97,7 +113,7 @@ function Navigation() {
 }
 
 /** States that concern the whole page. */
-function Alerts() {
+function PageAlerts() {
   const isOutdated = loadedVersion.value !== version.value;
   return (
     <>
@@ -115,8 +131,7 @@ function Alerts() {
 
 function OpenPanel() {
   const name = panel.value;
-  const content = name === null ? undefined : CONTENTS[name];
-  if (name === null || !content) {
+  if (name === null) {
     return null;
   }
   return (
@@ -125,7 +140,7 @@ function OpenPanel() {
         <h2>{name}</h2>
         <button type="button" class="close" aria-label={`Close ${name}`} onClick={() => togglePanel(name)}>×</button>
       </header>
-      {content()}
+      {CONTENTS[name]()}
     </section>
   );
 }

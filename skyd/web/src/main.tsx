@@ -8,7 +8,9 @@ import "./style/parts.css";
 import "./style/panels.css";
 import { App } from "./app.tsx";
 import { startClock } from "./parts/clock.ts";
+import { followAlerts } from "./state/alerts.ts";
 import { startHealth } from "./state/health.ts";
+import { followKeys } from "./state/keyboard.ts";
 import { followQuery } from "./state/query.ts";
 import { startSession } from "./state/session.ts";
 import { applyTheme } from "./state/theme.ts";
@@ -22,6 +24,8 @@ startSession();
 startHealth();
 followQuery();
 followSelection();
+followAlerts();
+followKeys();
 const root = document.getElementById("app");
 if (root) {
   render(<App />, root);

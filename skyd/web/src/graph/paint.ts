@@ -6,7 +6,7 @@ import type { Camera, Size } from "./camera.ts";
 import { FAMILY_COLORS } from "./family.ts";
 import { traceDetail, traceShape } from "./icons.ts";
 import { type Box, LEAF_WIDTH, type Layout, TITLE_HEIGHT } from "./layout.ts";
-import { type Link, isDown } from "./scene.ts";
+import { type Link, isItemDown } from "./scene.ts";
 
 /** Colors of the theme. */
 export interface Colors {
@@ -37,6 +37,8 @@ export interface Marks {
 const MIN_OPEN_WIDTH = 26;
 /** Narrower boxes show their children as bare marks. */
 const MIN_DETAIL_WIDTH = 90;
+/** Below this zoom, titles in the size of the layout cannot be read. */
+const MIN_TITLE_ZOOM = 0.55;
 const MAX_LABELS = 600;
 const ICON_RADIUS = 13;
 /** Distance of an icon's center from the top of its leaf. */
@@ -52,6 +54,8 @@ class Painter {
   readonly #leaves: Box[] = [];
   /** Ids of the items that this frame shows. */
   readonly #shown = new Set<string>();
+  /** Hosts whose titles are painted last, in a readable size over what the hosts contain. */
+  readonly #farTitles: Box[] = [];
   #labels = 0;
 
   constructor(
@@ -83,6 +87,10 @@ class Painter {
     this.#links(links);
     this.#path();
     this.#leaves.forEach((leaf) => this.#leaf(leaf));
+    this.#farTitles.forEach((box) => {
+      const size = 11 / camera.zoom;
+      this.#text(box.item.node.name, box.x + size * 0.4, box.y + size * 1.2, box.width - size, size, colors.text, "600");
+    });
   }
 
   /** Paints the frame of a box and continues inside, or remembers a leaf. */
@@ -123,7 +131,8 @@ class Painter {
     context.roundRect(box.x, box.y, box.width, TITLE_HEIGHT, [6, 6, 0, 0]);
     context.fill();
     context.globalAlpha = 1;
-    if (camera.zoom < 0.4) {
+    if (camera.zoom < MIN_TITLE_ZOOM) {
+      item.node.family === "host" && this.#farTitles.push(box);
       return;
     }
     context.save();
@@ -154,7 +163,7 @@ class Painter {
     if (box.width * camera.zoom >= 46) {
       const { node, folded } = box.item;
       const name = folded > 1 ? `${node.type} ×${folded}` : node.name;
-      this.#label(name, x, box.y + 47, isDown(node) ? colors.dimText : colors.text);
+      this.#label(name, x, box.y + 47, isItemDown(box.item) ? colors.dimText : colors.text);
     }
   }
 
@@ -162,16 +171,17 @@ class Painter {
   #icon(box: Box, radius: number): void {
     const { context, colors } = this;
     const { node } = box.item;
+    const down = isItemDown(box.item);
     const color = FAMILY_COLORS[node.family][colors.theme];
     context.lineWidth = radius / 7;
     traceShape(context, node.family, node.type, radius);
-    context.fillStyle = isDown(node) ? colors.background : color;
+    context.fillStyle = down ? colors.background : color;
     context.strokeStyle = color;
     context.fill();
     context.stroke();
-    context.strokeStyle = isDown(node) ? color : colors.background;
+    context.strokeStyle = down ? color : colors.background;
     context.lineCap = "round";
-    if (isDown(node)) {
+    if (down) {
       context.beginPath();
       context.moveTo(-radius, radius);
       context.lineTo(radius, -radius);
@@ -275,7 +285,7 @@ class Painter {
     const { context, colors } = this;
     context.font = `${weight} ${size}px system-ui, sans-serif`;
     const shown = cut(visible(text.slice(0, 80)), Math.max(2, Math.floor(width / (size * 0.56))));
-    context.lineWidth = 3;
+    context.lineWidth = size / 4;
     context.lineJoin = "round";
     context.strokeStyle = colors.box;
     context.strokeText(shown, x, y);

@@ -15,7 +15,7 @@ export interface Item {
   readonly children: Item[];
   /** Nodes below a closed node. */
   readonly hidden: number;
-  /** Nodes below a closed node that are down. */
+  /** Nodes below a closed node, or in a group, that are down. */
   readonly down: number;
   /** Row inside the owner, counted from the top. */
   readonly row: number;
@@ -71,8 +71,8 @@ export function buildScene(model: GraphModel, options: SceneOptions): Scene {
         return group.nodes.map(build);
       }
       group.nodes.forEach((node) => itemOf.set(node.id, group.id as string));
-      const folded = group.nodes.length;
-      return [{ id: group.id, node: first, folded, children: [], hidden: 0, down: 0, row: rowOf(model, first), peer: undefined }];
+      const [folded, down] = [group.nodes.length, group.nodes.filter(isDown).length];
+      return [{ id: group.id, node: first, folded, children: [], hidden: 0, down, row: rowOf(model, first), peer: undefined }];
     });
   };
   const roots = items(sortedRoots(model), "");
@@ -85,14 +85,16 @@ interface Group {
   nodes: GraphNode[];
 }
 
-/** Groups siblings without children that differ only in the digits of their names. */
+/** Groups siblings without children that differ only in the digits of their names. The host's end of a
+ * veth pair is not grouped: it is shown above the namespace of its peer. */
 function fold(nodes: GraphNode[], owner: string, unfolded: ReadonlySet<string>, model: GraphModel): Group[] {
   if (nodes.length <= MAX_EQUAL_SIBLINGS) {
     return [{ id: undefined, nodes }];
   }
   const groups = new Map<string, GraphNode[]>();
   for (const node of nodes) {
-    const own = model.hasChildren(node) ? node.id : `${node.type}\0${node.name.replace(/\d+/g, "#")}`;
+    const isAlone = model.hasChildren(node) || peerOf(model, node) !== undefined;
+    const own = isAlone ? node.id : `${node.type}\0${node.name.replace(/\d+/g, "#")}`;
     const group = groups.get(own);
     group ? group.push(node) : groups.set(own, [node]);
   }
@@ -114,6 +116,11 @@ function hide(model: GraphModel, node: GraphNode, itemOf: Map<string, string>): 
     pending.push(...model.children(child));
   }
   return { count, down };
+}
+
+/** Returns whether an item is shown as down: a node that is, or a group in which all are. */
+export function isItemDown(item: Item): boolean {
+  return item.folded > 1 ? item.down === item.folded : isDown(item.node);
 }
 
 /** Returns whether an interface cannot carry traffic. */

@@ -2,8 +2,10 @@
 
 import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
+import { errorText } from "../net/rest.ts";
 import { now } from "../parts/clock.ts";
 import { clock, dateTime } from "../parts/units.ts";
+import { compareWithNow, endComparison } from "../state/comparison.ts";
 import { oldest } from "../state/health.ts";
 import { timeError } from "../state/session.ts";
 import { parseTime } from "../state/time_text.ts";
@@ -32,6 +34,7 @@ export function Time() {
     timeError.value = "";
     clearTimeout(timer.current);
     timer.current = setTimeout(() => {
+      endComparison();
       pastTime.value = target;
       dragged.value = null;
     }, REQUEST_MS);
@@ -85,6 +88,9 @@ export function Time() {
         <input type="text" aria-label="Go to time" placeholder="-10m, 13:05" size={16} value={text.value} onInput={(event) => (text.value = event.currentTarget.value)} />
       </form>
       <button type="button" aria-pressed={current === null} onClick={() => go(null)}>Live</button>
+      {pastTime.value !== null && (
+        <button type="button" onClick={() => void compareWithNow().catch((error: unknown) => (note.value = errorText(error)))}>Compare with now</button>
+      )}
       <span class="note" role="status" aria-label="Time note">{timeError.value || note.value || (hasHistory ? "" : "No history")}</span>
     </section>
   );

@@ -20,7 +20,7 @@ export function CopyButton({ name, text, label }: { name: string; text: string; 
 }
 
 /** Copies a text; without a secure context, which the clipboard requires, through a selection. */
-async function copyText(text: string): Promise<void> {
+export async function copyText(text: string): Promise<void> {
   if (navigator.clipboard) {
     await navigator.clipboard.writeText(text).catch(() => undefined);
     return;

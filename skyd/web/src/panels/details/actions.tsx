@@ -1,35 +1,28 @@
-// Actions of a node: start and stop captures.
+// Actions of a node: captures, injections, and paths.
 
-import { useSignal } from "@preact/signals";
+import { canCapture } from "../../graph/capture.ts";
 import type { GraphNode } from "../../graph/model.ts";
 import { errorText, json, send } from "../../net/rest.ts";
 import { type Json, isObject, listOf, textOf } from "../../parts/json.ts";
 import { label } from "../../parts/names.ts";
+import { openDialog } from "../../state/dialogs.ts";
 import { notify } from "../../state/notices.ts";
 import { contentVersion } from "../../state/session.ts";
 import { pastTime } from "../../state/view.ts";
-import { CaptureDialog } from "../capture_dialog.tsx";
-
-/** Types of nodes on which the daemon can capture. */
-const CAPTURABLE = new Set(
-  ("ovsbridge ovsport dpdkport internal veth tun bridge dummy gre bond can hsr ifb macvlan macvtap vlan vxlan gretap " +
-    "ip6gretap geneve ipoib vcan ipip ipvlan lowpan ip6tnl ip6gre sit device").split(" "),
-);
 
 export function NodeActions({ node }: { node: GraphNode }) {
-  const isDialogOpen = useSignal(false);
   contentVersion.value;
   const isPast = pastTime.value !== null;
   const reason = isPast ? "Not available in the past" : undefined;
+  const button = (name: string, run: () => void) => (
+    <button type="button" disabled={isPast} title={reason} onClick={run}>{name}</button>
+  );
   return (
     <>
-      {CAPTURABLE.has(node.type) && (
-        <button type="button" disabled={isPast} title={reason} onClick={() => (isDialogOpen.value = true)}>Start capture</button>
-      )}
-      {node.isCaptured && (
-        <button type="button" disabled={isPast} title={reason} onClick={() => void stopCaptures(node)}>Stop capture</button>
-      )}
-      {isDialogOpen.value && <CaptureDialog node={node} onClose={() => (isDialogOpen.value = false)} />}
+      {canCapture(node) && button("Start capture", () => (openDialog.value = "capture"))}
+      {node.isCaptured && button("Stop capture", () => void stopCaptures(node))}
+      {canCapture(node) && button("Inject packets", () => (openDialog.value = "inject"))}
+      <button type="button" onClick={() => (openDialog.value = "path")}>Path to…</button>
     </>
   );
 }
