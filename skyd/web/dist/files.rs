@@ -2,5 +2,5 @@
 &[
     Embedded { path: "index.html", content_type: "text/html; charset=utf-8", bytes: include_bytes!("index.html") },
     Embedded { path: "assets/app-4BV6ID3E.css", content_type: "text/css; charset=utf-8", bytes: include_bytes!("assets/app-4BV6ID3E.css") },
-    Embedded { path: "assets/app-5EAR3EOQ.js", content_type: "text/javascript; charset=utf-8", bytes: include_bytes!("assets/app-5EAR3EOQ.js") },
+    Embedded { path: "assets/app-FQGCNGQB.js", content_type: "text/javascript; charset=utf-8", bytes: include_bytes!("assets/app-FQGCNGQB.js") },
 ]

@@ -31,10 +31,11 @@ export const LEAF_HEIGHT = 56;
 export const TITLE_HEIGHT = 26;
 const CLOSED_WIDTH = 176;
 const CLOSED_HEIGHT = 52;
-const PADDING = 14;
+/** Space between a box and what it contains. */
+export const PADDING = 14;
 const GAP = 14;
 /** Distance between rows: links need space there. */
-const ROW_GAP = 30;
+export const ROW_GAP = 30;
 /** Width of an area divided by its height. */
 const ASPECT = 1.9;
 

@@ -70,6 +70,11 @@ export function startSession(): void {
       requestGraph();
     }
   });
+  effect(() => {
+    if (needsLogin.value) {
+      socket.close();
+    }
+  });
   document.addEventListener("visibilitychange", () => {
     if (document.visibilityState === "visible" && connection.value === "lost") {
       socket.open();
