@@ -296,7 +296,7 @@ impl FlowTable {
     }
 
     /// Moves the start of a flow back to a packet before it (E2). The UUID stays if it was used.
-    fn extend_start(&mut self, record: u32, now: i64) {
+    pub(super) fn extend_start(&mut self, record: u32, now: i64) {
         let is_used = {
             let entry = self.arena.get(record);
             if now >= entry.cold.start {
