@@ -25,6 +25,7 @@ mod keystone;
 mod layering;
 mod live;
 mod metrics;
+mod page;
 mod pcap;
 mod process;
 mod publisher;
