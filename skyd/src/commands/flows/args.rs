@@ -69,7 +69,8 @@ pub(crate) struct FlowsArgs {
     pub(super) expire: Duration,
 
     /// Print active flows at this interval of capture time, too, as a live capture does, with
-    /// `LastUpdateMetric`. By default, each flow is printed once.
+    /// `LastUpdateMetric`. By default, each flow is printed once. The clock of a file moves every 16
+    /// packets.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(super) update: Option<Duration>,
 
