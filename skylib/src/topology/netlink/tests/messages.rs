@@ -3,7 +3,7 @@
 use netlink_packet_core::Emitable;
 use netlink_packet_route::link::{
     BondMode, BondPortState, InfoBond, InfoBondPort, InfoData, InfoKind, InfoPortData,
-    InfoPortKind, InfoVlan, LinkAttribute, LinkInfo, LinkMessage as Written, MiiStatus,
+    InfoPortKind, InfoVlan, LinkAttribute, LinkInfo, LinkMessage as Written, MiiStatus, Prop,
     VlanProtocol,
 };
 
@@ -108,6 +108,23 @@ fn a_vlan_device_has_its_number() {
             r#""LinkFlags":null,"MTU":1500,"Name":"x","ParentIndex":4,"State":"UNKNOWN","#,
             r#""Type":"vlan","Vlan":42}"#
         )
+    );
+}
+
+#[test]
+fn other_names_of_a_link_are_shown() {
+    let link = written(vec![
+        LinkAttribute::IfAlias("uplink to rack 7".into()),
+        LinkAttribute::PropList(vec![
+            Prop::AltIfName("enp1s0".into()),
+            Prop::AltIfName("a-name-longer-than-sixteen".into()),
+        ]),
+    ]);
+    let shown = metadata(&link, "");
+    assert!(shown.contains(r#""Alias":"uplink to rack 7""#), "{shown}");
+    assert!(
+        shown.contains(r#""AltNames":["enp1s0","a-name-longer-than-sixteen"]"#),
+        "{shown}"
     );
 }
 
