@@ -27,7 +27,7 @@ use skylib::proto::{Encoding, UpdatePolicy};
 use skylib::time::{Clock, SystemClock};
 
 use self::client::Client;
-use self::connection::{Connection, ConnectionEnd, Traffic};
+use self::connection::{Connection, Traffic};
 use self::handshake::{Hello, Refusal};
 use self::publisher::WriteOrigin;
 use crate::app::App;
