@@ -176,11 +176,15 @@ impl<E: GraphResource> Collection for GraphElements<E> {
         }
     }
 
-    /// Deletes an element. If the store fails, the element is deleted but may return in a restart.
+    /// Deletes an element, or a stored edge that waits for a node. If the store fails, the element is deleted but may return in a restart.
     fn delete(&self, id: &str) -> Result<bool, ResourceError> {
         let delete = |graph: &mut Graph, now: Timestamp| E::delete(graph, id, now);
         match self.graph.update_as(None, delete) {
             Ok(()) => {
+                self.graph.flush().map_err(ResourceError::NotStored)?;
+                Ok(true)
+            }
+            Err(GraphError::EdgeNotFound) if self.graph.delete_waiting(&id.into()) => {
                 self.graph.flush().map_err(ResourceError::NotStored)?;
                 Ok(true)
             }

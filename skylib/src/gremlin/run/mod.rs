@@ -371,7 +371,7 @@ impl<'r> Run<'r> {
             }
             Operation::Sockets => sockets::of_nodes(&nodes, budget).map(Data::Sockets),
             Operation::NextHop(address) => {
-                next_hop::of_nodes(&nodes, address, budget).map(Data::NextHops)
+                next_hop::of_nodes(&self.scope, &nodes, address, budget).map(Data::NextHops)
             }
             _ => Err(misplaced()),
         }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::flow::{PacketFilter, PacketsByFlow, RawPacket};
 use crate::packet::{LinkType, PacketRef};
+use crate::value::Text;
 
 /// Compiler of filters that match packets beginning with the first byte of the text.
 struct FirstByte;
