@@ -117,7 +117,7 @@ fn related(
     budget: &Budget<'_>,
 ) -> Result<Vec<NodeRef>, QueryError> {
     let ownership = Predicate::Text("ownership".into());
-    let filter = Filter::Test(ElementKey::parse(&"RelationType".into()), ownership);
+    let filter = Filter::Test(ElementKey::parse("RelationType"), ownership);
     let from = [node.index()];
     let numbers = hierarchy::nodes_within(scope, &from, hierarchy, &filter, Some(1), budget)?;
     let mut room = budget.room();
