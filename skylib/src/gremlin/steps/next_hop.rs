@@ -188,6 +188,10 @@ pub(crate) fn next_hop(metadata: &Metadata, wanted: IpAddr) -> Option<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flow::FlowSet;
+    use crate::graph::{Edge, Graph, GraphView, Node};
+    use crate::gremlin::{Context, Query};
+    use crate::time::Timestamp;
 
     fn hop(metadata: &str, address: &str) -> Option<String> {
         let metadata: Metadata = serde_json::from_str(metadata).unwrap();
@@ -222,5 +226,81 @@ mod tests {
         );
         assert_eq!(hop(metadata, "2001:db9::9"), None);
         assert_eq!(hop("{}", "8.8.8.8"), None);
+    }
+
+    /// A host with two interfaces, and a namespace with one interface of the same index.
+    fn lab() -> Graph {
+        let mut graph = Graph::new();
+        let mut add = |owner: &str, id: &str, metadata: &str| {
+            let metadata: Metadata = serde_json::from_str(metadata).unwrap();
+            graph
+                .add_node(Node::new(id, metadata, Timestamp::ZERO))
+                .unwrap();
+            let ownership = Metadata::from_iter([("RelationType", "ownership")]);
+            // The host has no owner.
+            let _owned = graph.add_edge(Edge::between(owner, id, ownership, Timestamp::ZERO));
+        };
+        let rules =
+            r#""RoutingRules":[{"Family":"IPV4","Priority":5,"Action":"lookup","Table":254}]"#;
+        let refused = r#"{"Prefix":"10.66.0.0/16","Type":"blackhole","Priority":0,"NextHops":[]}"#;
+        add(
+            "",
+            "host",
+            &format!(r#"{{{rules},"RoutingTables":[{{"ID":254,"Routes":[{refused}]}}]}}"#),
+        );
+        add("host", "ns", &format!("{{{rules}}}"));
+        let equal = r#"{"Prefix":"0.0.0.0/0","NextHops":[
+            {"IP":"192.0.2.1","IfIndex":2},{"IP":"198.51.100.1","IfIndex":3}]}"#;
+        for (owner, id, index) in [("host", "eth0", 2), ("host", "eth1", 3)] {
+            let tables = format!(r#"[{{"ID":254,"Routes":[{equal}]}}]"#);
+            let neighbors = r#"[{"IP":"198.51.100.1","MAC":"02:00:00:00:00:01"}]"#;
+            add(
+                owner,
+                id,
+                &format!(
+                    r#"{{"IfIndex":{index},"RoutingTables":{tables},"Neighbors":{neighbors}}}"#
+                ),
+            );
+        }
+        let inside = r#"{"IfIndex":2,"RoutingTables":[{"ID":254,"Routes":[
+            {"Prefix":"192.0.2.0/24","NextHops":[{"IfIndex":2}]}]}]}"#;
+        add("ns", "inside", inside);
+        graph
+    }
+
+    #[test]
+    fn all_interfaces_of_the_namespace_decide() {
+        let graph = lab();
+        let view = GraphView::open(&graph);
+        let flows = FlowSet::default();
+        let context = Context::new(&view, &flows, Timestamp::ZERO);
+        let answer = |node: &str, address: &str| {
+            let query = format!("G.V('{node}').NextHop('{address}')");
+            let answer = Query::parse(&query).unwrap().run(&context).unwrap();
+            serde_json::to_string(&answer).unwrap()
+        };
+        assert_eq!(
+            answer("host", "8.8.8.8"),
+            r#"[{"host":{"IP":"192.0.2.1","IfIndex":2,"Priority":0}}]"#
+        );
+        assert_eq!(
+            answer("eth1", "8.8.8.8"),
+            r#"[{"eth1":{"IP":"198.51.100.1","IfIndex":3,"MAC":"02:00:00:00:00:01","Priority":0}}]"#
+        );
+        let inside = r#"{"IP":"192.0.2.7","IfIndex":2,"Priority":0}"#;
+        for node in ["ns", "inside"] {
+            assert_eq!(
+                answer(node, "192.0.2.7"),
+                format!(r#"[{{"{node}":{inside}}}]"#)
+            );
+        }
+        for (node, address) in [
+            ("host", "10.66.1.1"),
+            ("eth0", "10.66.1.1"),
+            ("ns", "8.8.8.8"),
+            ("inside", "8.8.8.8"),
+        ] {
+            assert_eq!(answer(node, address), answer("ns", "9.9.9.9"), "{node}");
+        }
     }
 }
