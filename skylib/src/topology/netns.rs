@@ -339,7 +339,7 @@ fn wait(fds: &mut [(PollFd<'_>, &mut bool)]) -> io::Result<()> {
 /// Time before the second check of a file; doubles with each check, up to one second.
 const INITIAL_BACKOFF: Duration = Duration::from_millis(10);
 
-/// Number of checks, within about half a second, after which a file is logged.
+/// Number of checks, which take some 0.6 s, after which a file is logged.
 const TRIES_BEFORE_LOG: u32 = 6;
 
 /// Number of checks after which a file waits for the next change of the mount table.

@@ -1,8 +1,8 @@
 //! `NextHop(address)`: the next hop of a node for a destination address.
 //!
 //! The routing rules and tables of the node's namespace decide, as in the kernel ([`super::fib`]). A
-//! node of a namespace whose rules are unknown, such as one of Skydive's agents, has only the routing
-//! tables of its own metadata.
+//! node whose namespace has unknown rules, such as a node of Skydive's agents, has only the routing
+//! tables in its metadata.
 
 use std::net::IpAddr;
 use std::ops::ControlFlow;
