@@ -73,7 +73,7 @@ impl Report {
     fn add_warnings_of(&mut self, files: &CaptureFiles) {
         if files.overlaps() > 0 {
             self.warnings.push(format!(
-                "{} files have packets later than the first of the next file (use --merge)",
+                "files overlap in time: {} end after the next one begins (use --merge)",
                 files.overlaps()
             ));
         }

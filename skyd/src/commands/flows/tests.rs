@@ -504,7 +504,7 @@ fn several_files_are_read_as_one() {
     let (_, report) = run(&[&path("trace.pcap"), &path("rotated-1.pcap")]);
     assert_eq!(
         report.warnings[0],
-        "1 files have packets later than the first of the next file (use --merge)"
+        "files overlap in time: 1 end after the next one begins (use --merge)"
     );
 }
 
