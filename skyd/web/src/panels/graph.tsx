@@ -14,6 +14,7 @@ import { model, structureVersion, syncCount } from "../state/session.ts";
 import { activeTheme } from "../state/theme.ts";
 import { hidden, pastTime, select, selection } from "../state/view.ts";
 import { Legend } from "./legend.tsx";
+import { SaveMenu } from "./save_menu.tsx";
 
 /** Pointer movement, in pixels, up to which a press is a click. */
 const CLICK_DISTANCE = 4;
@@ -148,6 +149,7 @@ export function Graph() {
         <button type="button" title="Zoom in (+)" aria-label="Zoom in" onClick={() => zoomBy(1.25)}>+</button>
         <button type="button" title="Zoom out (−)" aria-label="Zoom out" onClick={() => zoomBy(0.8)}>−</button>
         <button type="button" title="Show everything (0)" aria-label="Show everything" onClick={fitAll}>⤢</button>
+        <SaveMenu canvas={canvas} />
       </div>
       <Legend />
       {model.nodes.size === 0 && syncCount.value > 0 && (
