@@ -9,6 +9,7 @@ import { characterAt, isGremlin } from "../net/gremlin.ts";
 import { openWayTo } from "../state/branches.ts";
 import { vocabulary } from "../state/vocabulary.ts";
 import { queryError } from "../state/query.ts";
+import { pastQueries } from "../state/query_history.ts";
 import { model, structureVersion } from "../state/session.ts";
 import { queryText, select } from "../state/view.ts";
 
@@ -74,6 +75,8 @@ export function QueryField() {
     const count = suggestions.value.length;
     if (event.key === "Enter") {
       marked.value >= 0 ? choose(marked.value) : run();
+    } else if (event.key === "ArrowDown" && !isListOpen.value) {
+      isListOpen.value = true;
     } else if (event.key === "ArrowDown" && count > 0) {
       marked.value = (marked.value + 1) % count;
     } else if (event.key === "ArrowUp" && count > 0) {
@@ -156,8 +159,11 @@ interface Suggestion {
   text: string;
 }
 
-/** Returns the nodes that match a text, or the completions of a Gremlin query. */
+/** Returns the nodes that match a text, the completions of a Gremlin query, or earlier queries. */
 function suggest(text: string): Suggestion[] {
+  if (text.trim() === "") {
+    return pastQueries.value.map((query) => ({ name: query, text: query }));
+  }
   if (!isGremlin(text)) {
     return search(model, text).map((node) => ({ name: resultName(model, node), node, text }));
   }

@@ -9,7 +9,7 @@ import { Explain } from "./explain.tsx";
 import { Spacer, useSlice } from "../parts/virtual.tsx";
 import { answer } from "../state/query.ts";
 import { contentVersion, model } from "../state/session.ts";
-import { select } from "../state/view.ts";
+import { graphFilter, queryText, select } from "../state/view.ts";
 import { flowName } from "../flow/flow.ts";
 import { linkKey, selectFlow } from "../state/selected.ts";
 
@@ -33,7 +33,12 @@ export function QueryResult() {
       <header>
         <h2>{heading}</h2>
       </header>
-      <div class="explain"><Explain /></div>
+      <div class="explain">
+        {(shown.kind === "nodes" || shown.kind === "graph") && (
+          <button type="button" onClick={() => (graphFilter.value = queryText.value.replace(/\.SubGraph\(\)\s*$/, ""))}>Show only these</button>
+        )}
+        <Explain />
+      </div>
       {!isSingle && (
         <div class="scroller" ref={scroller} tabIndex={0} role="group" aria-label="Results">
           <ul class="lines">
