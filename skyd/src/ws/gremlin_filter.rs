@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use skylib::engine::{Engine, QueryOptions};
-use skylib::graph::{Direction, Edge, GraphAccess, GraphError, NodeId};
-use skylib::gremlin::{Answer, Query, QueryError, Step};
+use skylib::graph::{Direction, Edge, GraphAccess, NodeId};
+use skylib::gremlin::{Answer, Query, QueryError, QueryErrorKind, Step};
+use skylib::memory::{MemoryCharge, MemoryUse};
 use skylib::proto::{BroadcastMessage, FilteredView, NodeFilter};
 
+use super::graph_reply::UNAVAILABLE;
 use crate::app::App;
-use crate::graph_dump::GraphDump;
+use crate::graph_dump::{DumpError, GraphDump};
 use crate::queries::{Interrupt, QueryFailure};
 
 /// Filter with the state of the view that the subscriber has received.
@@ -20,6 +22,8 @@ pub(crate) struct GremlinFilter {
     local: Option<NodeFilter>,
     /// Nodes and edges that the subscriber knows.
     view: FilteredView,
+    /// Charge for `view`.
+    memory: MemoryCharge,
 }
 
 /// Result of evaluating a filter.
@@ -73,7 +77,13 @@ async fn evaluate_at(
     let running = Arc::clone(&query);
     let work = move |engine: &Engine, interrupt: &Interrupt| run(engine, &running, interrupt);
     let graph = app.run_query(work).await??;
+    let memory = app.memory.charge(MemoryUse::Filters);
+    let elements = graph.nodes.len() + graph.edges.len();
+    memory
+        .grow_to(elements * FilteredView::BYTES_PER_ELEMENT)
+        .map_err(DumpError::Memory)?;
     let filter = GremlinFilter {
+        memory,
         text: filter.to_owned(),
         local: NodeFilter::from_query(&query),
         query,
@@ -103,8 +113,12 @@ fn at_time(filter: &str, time_ms: i64) -> String {
 fn run(engine: &Engine, query: &Query, interrupt: &Interrupt) -> Result<GraphDump, FilterError> {
     let view = engine.graph().view();
     let sequence = view.sequence();
+    let pin = view.pin(engine.memory());
     let interrupt = || interrupt.is_set();
-    let options = QueryOptions::default().with_interrupt(&interrupt);
+    let memory = engine.memory().charge(MemoryUse::Queries);
+    let options = QueryOptions::default()
+        .with_interrupt(&interrupt)
+        .with_memory(&memory);
     match engine
         .run_on(&view, query, options)
         .map_err(FilterError::Failed)?
@@ -113,6 +127,8 @@ fn run(engine: &Engine, query: &Query, interrupt: &Interrupt) -> Result<GraphDum
             nodes,
             edges,
             sequence,
+            memory: Some(memory.into_use(MemoryUse::Responses)),
+            pin: Some(pin),
         }),
         _ => Err(FilterError::NoGraph),
     }
@@ -138,16 +154,23 @@ impl GremlinFilter {
         let Some(filter) = &self.local else {
             return Vec::new();
         };
-        self.view
-            .follow(event, |node| filter.selects(node), |id| edges_of(app, id))
+        let messages = self
+            .view
+            .follow(event, |node| filter.selects(node), |id| edges_of(app, id));
+        // The view follows the graph, whose size has its own limits.
+        self.memory
+            .count(self.view.len() * FilteredView::BYTES_PER_ELEMENT);
+        messages
     }
 
-    /// Runs the filter again; `None` if it times out. A filter that fails selects nothing.
+    /// Runs the filter again; `None` if it times out or there is no memory. A filter that fails selects nothing.
     pub(crate) async fn run_again(&self, app: &App) -> Option<GraphDump> {
         let query = Arc::clone(&self.query);
         let work = move |engine: &Engine, interrupt: &Interrupt| run(engine, &query, interrupt);
-        let graph = app.run_query(work).await.ok()?;
-        Some(graph.unwrap_or_default())
+        match app.run_query(work).await.ok()? {
+            Err(error) if error.status() == UNAVAILABLE => None,
+            graph => Some(graph.unwrap_or_default()),
+        }
     }
 
     /// Replaces the view by a new result after some events; returns the messages for the subscriber.
@@ -158,8 +181,12 @@ impl GremlinFilter {
         events: &[Arc<BroadcastMessage>],
         own: u64,
     ) -> Vec<Arc<BroadcastMessage>> {
-        self.view
-            .replace(&graph.nodes, &graph.edges, events, Some(own))
+        let messages = self
+            .view
+            .replace(&graph.nodes, &graph.edges, events, Some(own));
+        self.memory
+            .count(self.view.len() * FilteredView::BYTES_PER_ELEMENT);
+        messages
     }
 }
 
@@ -188,9 +215,9 @@ pub(crate) enum FilterError {
     /// There is no history.
     #[error("no history")]
     NoHistory,
-    /// The graph changes faster than it can be read.
+    /// The graph changes faster than it can be read, or there is no memory.
     #[error("{0}")]
-    Graph(#[from] GraphError),
+    Dump(#[from] DumpError),
     /// The query timed out or was stopped.
     #[error("{0}")]
     Stopped(#[from] QueryFailure),
@@ -200,6 +227,15 @@ pub(crate) enum FilterError {
 }
 
 impl FilterError {
+    /// Returns the status of the reply: 503 if the same filter may succeed later.
+    pub(crate) fn status(&self) -> i64 {
+        match self {
+            Self::Failed(error) if error.kind() == QueryErrorKind::Memory => UNAVAILABLE,
+            Self::Dump(DumpError::Memory(_)) => UNAVAILABLE,
+            _ => 400,
+        }
+    }
+
     /// Returns the error with the text that clients of Skydive expect.
     pub(crate) fn for_client(self, filter: &str, client: &str) -> Self {
         match self {

@@ -65,8 +65,9 @@ use self::live::LiveHub;
 use crate::api::{AlertSpec, CaptureSpec, EdgeRule, Injection, NodeRule, ResourceError, Workflow};
 use crate::capture::CaptureError;
 use crate::graph::history::History;
-use crate::graph::{Edge, Graph, GraphAccess, GraphView, Node, Origin};
+use crate::graph::{Edge, Graph, GraphAccess, GraphView, Node, Origin, WriteLimits};
 use crate::gremlin::{Answer, Explanation, Query, QueryError};
+use crate::memory::MemoryBudget;
 use crate::proto::BroadcastMessage;
 use crate::store::{FlowStore, StoreError};
 use crate::sys::capability::Capability;
@@ -144,6 +145,14 @@ impl Engine {
             let (persister, clock) = (Arc::clone(persister), Arc::clone(clock));
             self.spawn("graph-persister", move || persister.run(&*clock))?;
         }
+        // After the stored elements have been loaded: a new limit deletes none of them.
+        let limits = WriteLimits::new(inner.origin.as_str())
+            .with_max_bytes(options.max_graph_bytes)
+            .with_max_element_bytes(options.max_element_bytes)
+            .with_max_nodes(options.resources.nodes)
+            .with_max_edges(options.resources.edges);
+        let limit = |graph: &mut Graph, _| graph.set_write_limits(limits);
+        inner.graph.update_as(None, limit);
         Ok(())
     }
 
@@ -185,6 +194,12 @@ impl Engine {
     #[must_use]
     pub fn role(&self) -> Role {
         self.0.role
+    }
+
+    /// Returns the limit on the memory of everything that clients cause.
+    #[must_use]
+    pub fn memory(&self) -> &MemoryBudget {
+        &self.0.memory
     }
 
     /// Parses and runs a query on a snapshot of the graph. Blocks until the answer is complete.

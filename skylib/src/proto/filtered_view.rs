@@ -24,6 +24,21 @@ pub struct FilteredView {
 }
 
 impl FilteredView {
+    /// Approximate memory of one element in bytes, in addition to that of the graph.
+    pub const BYTES_PER_ELEMENT: usize = 2 * (size_of::<(NodeId, Arc<Node>)>() + 1);
+
+    /// Returns the number of nodes and edges.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.nodes.len() + self.edges.len()
+    }
+
+    /// Returns whether the view is empty.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Returns a view of these elements.
     #[must_use]
     pub fn new(nodes: &[Arc<Node>], edges: &[Arc<Edge>]) -> Self {

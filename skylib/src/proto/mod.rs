@@ -19,6 +19,7 @@ mod broadcast_message;
 mod envelope;
 mod filtered_view;
 mod flow;
+mod json_items;
 mod json_stream;
 mod live;
 mod message;

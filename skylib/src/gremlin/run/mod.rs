@@ -58,7 +58,7 @@ impl<'r> Run<'r> {
     ) -> Self {
         Self {
             context,
-            budget: Budget::new(context.limits, context.interrupt()),
+            budget: Budget::new(context.limits, context.interrupt(), context.memory),
             scope: Scope::whole(context.view),
             when: None,
             marks: HashMap::new(),
@@ -78,6 +78,7 @@ impl<'r> Run<'r> {
         let mut data = Data::Graph;
         while let Some((operation, step)) = query.plan.operations.get(self.next) {
             self.budget.check()?;
+            self.budget.begin_operation();
             self.note(|trace, next| trace.begin(next, data.len()));
             self.next += 1;
             data = self
@@ -92,7 +93,9 @@ impl<'r> Run<'r> {
             self.note(|trace, next| trace.end(next, data.len()));
         }
         self.budget.check()?;
-        self.finish(data)
+        let answer = self.finish(data)?;
+        self.budget.end();
+        Ok(answer)
     }
 
     fn apply(&mut self, operation: &Operation, data: Data) -> Result<Data, QueryError> {
@@ -536,7 +539,7 @@ fn numbers(rows: &Rows<NodeRef>) -> Rc<Vec<u32>> {
 }
 
 fn compiled(filter: &Filter) -> Filter<ElementKey> {
-    filter.map_keys(&mut |key| ElementKey::parse(key))
+    filter.compile(&mut |key| ElementKey::parse(key))
 }
 
 fn count(total: impl TryInto<i64>) -> Data {

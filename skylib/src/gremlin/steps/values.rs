@@ -204,7 +204,7 @@ pub(in crate::gremlin) fn filter_list(
     filter: &Filter,
     budget: &Budget<'_>,
 ) -> Result<Vec<Value>, QueryError> {
-    let filter = filter.map_keys(&mut |key| Path::new(key));
+    let filter = filter.compile(&mut |key| Path::new(key));
     let mut passing = Vec::new();
     for value in list {
         budget.tick()?;
