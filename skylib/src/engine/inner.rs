@@ -99,7 +99,7 @@ impl Inner {
             mailbox,
             deadline,
             memory: options.memory.clone(),
-            live: Arc::new(LiveHub::new(options.live, queries.clone())),
+            live: Arc::new(LiveHub::new(options.live, queries.clone(), &options.memory)),
             queries,
             table: options.table.clone(),
             probes: Mutex::new(None),

@@ -109,13 +109,10 @@ impl QueryRunner {
         view: &GraphView<'_>,
         query: &mut LiveQuery,
         max_items: usize,
-        interrupt: &(dyn Fn() -> bool + Sync),
+        options: QueryOptions<'_>,
     ) -> Result<Option<Update>, QueryError> {
         let max = self.limits.max_elements.min(max_items);
-        let limits = self.limits.with_max_elements(max);
-        let options = QueryOptions::default()
-            .with_interrupt(interrupt)
-            .with_limits(limits);
+        let options = options.with_limits(self.limits.with_max_elements(max));
         query.refresh(&self.context(view, options))
     }
 

@@ -423,12 +423,12 @@ impl<'r> Run<'r> {
         let flows = set.flows;
         match operation {
             Operation::Count => Ok(count(flows.len())),
-            Operation::Values(key) => flows::values(&flows, key).map(Data::List),
+            Operation::Values(key) => flows::values(&flows, key, &self.budget).map(Data::List),
             Operation::Keys => Ok(Data::List(flows::keys(&flows))),
             Operation::Sum(Some(key)) => {
-                flows::sum(&flows, key).map(|sum| Data::Scalar(Value::Int(sum)))
+                flows::sum(&flows, key, &self.budget).map(|sum| Data::Scalar(Value::Int(sum)))
             }
-            Operation::Group => Ok(Data::Groups(flows::group(flows))),
+            Operation::Group => flows::group(flows, &self.budget).map(Data::Groups),
             Operation::RawPackets => Ok(Data::RawPackets(raw_packets::of_flows(flows))),
             Operation::Metrics(_) => match self.when {
                 None => Ok(Data::Metrics(Metrics::of_flows(&flows))),
