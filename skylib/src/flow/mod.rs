@@ -44,6 +44,7 @@ mod record;
 mod set;
 mod setters;
 mod stats;
+mod stream_counters;
 mod table;
 mod tcp_metric;
 mod tcp_stream;
@@ -73,5 +74,6 @@ pub use set::{FlowSet, MergeOptions, SortOrder};
 pub use stats::{
     FlowMessage, FlowStats, FlowTableStats, FragmentCounts, LinkTypeCounts, StopCounts,
 };
+pub(crate) use table::PacketClock;
 pub use table::{FlowScan, FlowTable};
 pub use tcp_metric::{TcpMetric, TcpMetricField};

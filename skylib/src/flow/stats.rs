@@ -13,7 +13,8 @@ use crate::value::Text;
 
 /// Counters of a flow table since it was created, except `flows` and `bytes`: its current size.
 ///
-/// Every dropped packet, flow and fragment is counted. The counters of several tables add up (`+=`).
+/// Every dropped packet, flow and fragment is counted. The counters of several tables add up (`+=`),
+/// except `furthest_back_ms`: the largest is kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FlowTableStats {
@@ -43,6 +44,18 @@ pub struct FlowTableStats {
     /// Times a TCP stream skipped missing data, because the memory budget of queued segments was
     /// used up.
     pub streams_cut: u64,
+    /// Requests whose round-trip time was not measured, because the memory budget of outstanding
+    /// requests was used up.
+    pub requests_unmeasured: u64,
+    /// Packets of a replayed file earlier than one before them.
+    pub time_back: u64,
+    /// Largest step back of a packet, in milliseconds.
+    pub furthest_back_ms: u64,
+    /// Packets of a replayed file far ahead of the packets around them.
+    pub time_ahead: u64,
+    /// Packets of a replayed file so late that their flow may have left the table; they began
+    /// another one.
+    pub late_packets: u64,
     /// IPv4 fragments, by outcome; zero unless reassembly is enabled.
     pub fragments: FragmentCounts,
 }
@@ -117,6 +130,11 @@ impl AddAssign for FlowTableStats {
         self.evicted_unsent += other.evicted_unsent;
         self.extra_messages_dropped += other.extra_messages_dropped;
         self.streams_cut += other.streams_cut;
+        self.requests_unmeasured += other.requests_unmeasured;
+        self.time_back += other.time_back;
+        self.furthest_back_ms = self.furthest_back_ms.max(other.furthest_back_ms);
+        self.time_ahead += other.time_ahead;
+        self.late_packets += other.late_packets;
         self.fragments.joined += other.fragments.joined;
         self.fragments.refused += other.fragments.refused;
         self.fragments.lost += other.fragments.lost;

@@ -187,6 +187,13 @@ fn work(args: &FlowsArgs, out: &mut (dyn Write + Send), report: &mut Report) -> 
         (printer.finish().map_err(Into::into), stats, end)
     };
     report.summary = summary(&stats, file.filtered());
+    if stats.time_back > 0 {
+        let (packets, furthest) = (stats.time_back, stats.furthest_back_ms);
+        report.warnings.push(format!(
+            "{packets} packets went back in time, by up to {}",
+            rough_time(furthest)
+        ));
+    }
     if stats.evicted > 0 {
         let (flows, bytes) = (stats.evicted, args.max_bytes);
         report.warnings.push(format!(
@@ -246,6 +253,21 @@ fn answer(query: &Query, flows: &ReplayedFlows, out: &mut dyn Write) -> anyhow::
     Ok(out.flush()?)
 }
 
+/// Returns a time in its largest unit, such as 28 h.
+fn rough_time(ms: u64) -> String {
+    let units = [
+        (3 * 86_400_000, 86_400_000, "days"),
+        (3_600_000, 3_600_000, "h"),
+        (60_000, 60_000, "min"),
+        (1_000, 1_000, "s"),
+    ];
+    let unit = units.iter().find(|(from, _, _)| ms >= *from);
+    unit.map_or_else(
+        || format!("{ms} ms"),
+        |(_, unit, name)| format!("{} {name}", ms / unit),
+    )
+}
+
 /// Returns the last line: counts of flows and packets, and of omissions.
 fn summary(stats: &FlowTableStats, filtered: u64) -> String {
     let (flows, packets, peak) = (stats.created, stats.packets, peak_rss_bytes());
@@ -262,6 +284,10 @@ fn summary(stats: &FlowTableStats, filtered: u64) -> String {
         ("unknown_protocol", stopped.unknown_protocol),
         ("too_deep", stopped.too_deep),
         ("streams_cut", stats.streams_cut),
+        ("requests_unmeasured", stats.requests_unmeasured),
+        ("time_back", stats.time_back),
+        ("time_ahead", stats.time_ahead),
+        ("late_packets", stats.late_packets),
         ("fragments_refused", stats.fragments.refused),
         ("fragments_lost", stats.fragments.lost),
         ("contents_left_out", stats.extra_messages_dropped),

@@ -26,6 +26,8 @@ use crate::flow::{
 #[derive(Debug)]
 pub struct ReplayedFlows {
     shards: Vec<Shard>,
+    /// Counters of the packets' times, if the tables do not have them.
+    clock_stats: FlowTableStats,
 }
 
 #[derive(Debug)]
@@ -47,13 +49,20 @@ impl ReplayedFlows {
                     table: Mutex::new(table),
                 })
                 .collect(),
+            clock_stats: FlowTableStats::default(),
         }
+    }
+
+    /// Sets the counters of the packets' times, which belong to no table.
+    pub(super) const fn with_clock_stats(mut self, stats: FlowTableStats) -> Self {
+        self.clock_stats = stats;
+        self
     }
 
     /// Returns the sum of the tables' counters.
     #[must_use]
     pub fn stats(&self) -> FlowTableStats {
-        let mut stats = FlowTableStats::default();
+        let mut stats = self.clock_stats;
         for shard in &self.shards {
             stats += shard.with_table(FlowTable::stats);
         }

@@ -20,14 +20,14 @@ pub(super) fn run(
     proceed: &mut dyn FnMut() -> bool,
 ) -> (FlowTableStats, Result<(), CaptureError>) {
     let sink = Mutex::new(sink);
-    let (shards, end) = count(tables, source, proceed, |shard| {
+    let mut stats = FlowTableStats::default();
+    let (shards, end) = count(tables, source, proceed, &mut stats, |shard| {
         let mut sink = SharedSink(&sink);
         let mut table = FlowTable::new(shard.options.clone());
         shard.process(&mut table, &mut sink);
         table.flush(&mut sink);
         table.stats()
     });
-    let mut stats = FlowTableStats::default();
     for shard in shards {
         stats += shard;
     }
@@ -44,21 +44,24 @@ pub(super) fn collect(
         .iter()
         .map(|options| options.clone().with_final_only(true))
         .collect();
-    let (shards, end) = count(&tables, source, proceed, |shard| {
+    let mut stats = FlowTableStats::default();
+    let (shards, end) = count(&tables, source, proceed, &mut stats, |shard| {
         let mut exported = EncodedFlows::default();
         let mut table = FlowTable::new(shard.options.clone());
         shard.process(&mut table, &mut exported);
         table.end(&mut exported);
         (exported, table)
     });
-    (ReplayedFlows::new(shards), end)
+    (ReplayedFlows::new(shards).with_clock_stats(stats), end)
 }
 
-/// Runs `work` for each table, for the first on the calling thread. Returns the results in order.
+/// Runs `work` for each table, for the first on the calling thread. Returns the results in order,
+/// and adds the counters of the packets' times to `stats`.
 fn count<T: Send>(
     tables: &[FlowTableOptions],
     source: &mut dyn PacketSource,
     proceed: &mut dyn FnMut() -> bool,
+    stats: &mut FlowTableStats,
     work: impl Fn(&mut Shard<'_, '_>) -> T + Sync,
 ) -> (Vec<T>, Result<(), CaptureError>) {
     let options = tables.first().cloned().unwrap_or_default();
@@ -95,7 +98,7 @@ fn count<T: Send>(
             .chain(others.into_iter().map(join))
             .collect()
     });
-    (results, queue.end())
+    (results, queue.end(stats))
 }
 
 /// One thread's view of the replay.
@@ -114,7 +117,7 @@ impl Shard<'_, '_> {
         let mut done = None;
         while let Some(work) = self.queue.next(self.number, done, self.proceed) {
             for (batch, tick) in work.steps() {
-                table.replay(&batch, sink);
+                table.replay_part(&batch, sink);
                 if let Some(now) = tick {
                     table.tick(now, sink);
                 }

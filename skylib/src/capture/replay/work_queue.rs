@@ -16,7 +16,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use super::WAIT;
 use super::steering::Steering;
 use crate::capture::{Batch, CaptureError, PacketSource};
-use crate::flow::{Flow, FlowSink, FlowTable, FlowTableOptions};
+use crate::flow::{Flow, FlowSink, FlowTable, FlowTableOptions, FlowTableStats, PacketClock};
 use crate::packet::{LinkType, PacketBatch, PacketHeader};
 use crate::time::Timestamp;
 
@@ -182,10 +182,14 @@ impl<'s> WorkQueue<'s> {
         self.changed.notify_all();
     }
 
-    /// Returns the error that ended the reading, if there was one.
-    pub(super) fn end(self) -> Result<(), CaptureError> {
+    /// Returns the error that ended the reading, if there was one, and adds the counters of the
+    /// packets' times to `stats`.
+    pub(super) fn end(self, stats: &mut FlowTableStats) -> Result<(), CaptureError> {
         let state = self.state.into_inner();
         let state = state.unwrap_or_else(PoisonError::into_inner);
+        if let Some(reader) = &state.reader {
+            reader.packet_clock.count(stats);
+        }
         state.error.map_or(Ok(()), Err)
     }
 
@@ -226,6 +230,8 @@ struct Reader<'s> {
     steering: Steering,
     /// A table without packets, which knows when timers are due.
     clock: FlowTable,
+    /// Clock of the packets.
+    packet_clock: PacketClock,
     /// Link type and buffer of the latest batch; `None` once it is queued.
     latest: Option<(LinkType, Arc<[u8]>)>,
     /// Each shard's share of the latest batch; empty while `latest` is `None`.
@@ -241,6 +247,7 @@ impl<'s> Reader<'s> {
                 shards,
             ),
             clock: FlowTable::new(options.clone()),
+            packet_clock: FlowTable::packet_clock(options),
             latest: None,
             items: (0..shards).map(|_| WorkItems::default()).collect(),
         }
@@ -252,16 +259,21 @@ impl<'s> Reader<'s> {
         let (link_type, copy) = match self.source.next_batch(WAIT)? {
             Batch::Packets(batch) => {
                 for header in batch.headers {
-                    let now = header.timestamp;
-                    if self.clock.due().is_none_or(|due| due <= now) {
-                        self.clock.tick(now, &mut NullSink);
-                        for items in &mut self.items {
-                            items.ticks.push((items.headers.len(), now));
+                    let (now, due) = (header.timestamp, self.clock.due());
+                    let mut tick = self.packet_clock.advance(now, due);
+                    // With `recorded`, each packet moves the clock, before it is counted.
+                    if self.clock.options().recorded {
+                        tick = None;
+                        if due.is_none_or(|due| due <= now) {
+                            tick_all(&mut self.clock, &mut self.items, now);
                         }
                     }
                     let packet = header.packet(batch.buffer, batch.link_type);
                     if let Some(items) = self.items.get_mut(self.steering.shard(packet)) {
                         items.headers.push(*header);
+                    }
+                    if let Some(now) = tick {
+                        tick_all(&mut self.clock, &mut self.items, now);
                     }
                 }
                 // A source that cannot share its buffer reuses it for the next batch.
@@ -276,6 +288,14 @@ impl<'s> Reader<'s> {
         let buffer = copy.or_else(|| self.source.shared_buffer());
         self.latest = buffer.map(|buffer| (link_type, buffer));
         Ok(ControlFlow::Continue(()))
+    }
+}
+
+/// Schedules a tick behind the packets that all shards have so far.
+fn tick_all(clock: &mut FlowTable, shards: &mut [WorkItems], now: Timestamp) {
+    clock.tick(now, &mut NullSink);
+    for items in shards {
+        items.ticks.push((items.headers.len(), now));
     }
 }
 

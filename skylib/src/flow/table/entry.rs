@@ -1,13 +1,17 @@
 //! Storage of a flow: an entry of three cache lines (key, hot, cold), and slabs for data that few
 //! flows have.
 
+use super::echoes::Echoes;
+use super::handshake::Handshake;
 use super::opener::Evidence;
 use super::pairing::Pairing;
+use super::round_trip::RoundTrips;
 use crate::decode::Marks;
 use crate::flow::extra_layers::ExtraMessage;
 use crate::flow::key::FlowKey;
 use crate::flow::metric::{FlowMetric, IpMetric};
 use crate::flow::record::{FinishType, FlowProtocol, RawPacket};
+use crate::flow::stream_counters::StreamCounters;
 use crate::flow::tcp_stream::TcpStreams;
 
 /// A flow in the table. The first cache line decides whether a packet belongs to it, the second is
@@ -30,7 +34,8 @@ pub(super) struct Hot {
     pub(super) bytes: [u64; 2],
     /// Time of the last packet, in Unix milliseconds.
     pub(super) last: i64,
-    /// Time of the first request without a response so far, in Unix nanoseconds; 0 if there is none.
+    /// Time of the request without a response so far, in Unix nanoseconds; see [`END_REQUEST`]. With
+    /// `recorded`, 0 if there is none.
     pub(super) pending: i64,
     /// Round-trip time last measured, in nanoseconds.
     pub(super) rtt: i64,
@@ -58,7 +63,8 @@ pub(super) struct Cold {
     pub(super) vlan_id: i64,
     /// Ports of A and B.
     pub(super) ports: [u16; 2],
-    /// ICMP type (8 bits, upper), code (8 bits) and id (16 bits).
+    /// ICMP type (8 bits, upper), code (8 bits) and id (16 bits); of TCP, see
+    /// [`END_REQUEST_STAMP`].
     pub(super) icmp: u32,
     /// Tunnel identifier of the first packet.
     pub(super) tunnel_id: u32,
@@ -78,6 +84,8 @@ pub(super) struct Cold {
     pub(super) next: u32,
     /// Number of the update interval in which the flow began.
     pub(super) born: u32,
+    /// Sequence number of the latest request: of a SYN, or of an echo; see [`END_REQUEST`].
+    pub(super) number: u32,
 }
 
 /// Absence of a record number or slot.
@@ -93,9 +101,34 @@ pub(super) const HOT_USED: u8 = 0x04;
 pub(super) const HOT_LISTED: u8 = 0x08;
 /// Its number is in `FlowTable::finishing`; outlives the flow.
 pub(super) const HOT_FINISHING: u8 = 0x10;
+/// A packet was counted that is no attempt to open a connection: neither a SYN without ACK nor a
+/// bare RST.
+pub(super) const HOT_ANSWERED: u8 = 0x20;
+/// A round-trip time was measured in the update interval of the last packet.
+pub(super) const HOT_SAMPLED: u8 = 0x40;
+/// Other entries have, or had, the same key: packets choose among them.
+pub(super) const HOT_PAIRED: u8 = 0x80;
 
 /// FIN seen from A; FIN seen from B.
 pub(super) const END_FIN: [u8; 2] = [0x01, 0x02];
+/// Mask of the state of the latest request, an `END_REQUEST_*` number.
+pub(super) const END_REQUEST: u8 = 0x1c;
+/// Only the answer was seen; its number is in `cold.number`.
+pub(super) const END_REQUEST_KNOWN: u8 = 0x04;
+/// It waits for its answer since `hot.pending`.
+pub(super) const END_REQUEST_PENDING: u8 = 0x08;
+/// It waits for its answer, and was sent again.
+pub(super) const END_REQUEST_REPEATED: u8 = 0x0c;
+/// It was answered.
+pub(super) const END_REQUEST_ANSWERED: u8 = 0x10;
+/// The state is in [`Rare::handshake`] or [`Rare::echoes`].
+pub(super) const END_REQUEST_RARE: u8 = 0x14;
+/// The request is B's.
+pub(super) const END_REQUEST_OF_B: u8 = 0x20;
+/// The request has a timestamp option, whose value is in `cold.icmp`.
+pub(super) const END_REQUEST_STAMP: u8 = 0x40;
+/// The UUID of the flow was used: it stays if the flow's start changes.
+pub(super) const END_IDENTIFIED: u8 = 0x80;
 
 // Layers of a flow. HAS_OTHER_NETWORK: the addresses are in `Rare::network`, not in the key. The
 // transport is a two-bit number under the mask HAS_TRANSPORT.
@@ -107,6 +140,10 @@ pub(super) const HAS_TCP: u8 = 0x10;
 pub(super) const HAS_UDP: u8 = 0x20;
 pub(super) const HAS_SCTP: u8 = 0x30;
 pub(super) const HAS_TRANSPORT: u8 = 0x30;
+/// The flow is not in the index: a later one has its key.
+pub(super) const IS_RETIRED: u8 = 0x40;
+/// The flow is an attempt to open a connection while another one with its key is open.
+pub(super) const IS_ATTEMPT: u8 = 0x80;
 
 const _: () = assert!(size_of::<Entry>() == 192 && align_of::<Entry>() == 64);
 
@@ -159,6 +196,17 @@ impl Entry {
             (low, high)
         } else {
             (high, low)
+        }
+    }
+
+    /// Returns the latest round-trip time of the interval `hot.touched`, in nanoseconds; 0 if there
+    /// was none.
+    pub(super) const fn latest_sample(&self, recorded: bool) -> i64 {
+        // COMPAT: recorded values of the original, which repeats an old one.
+        if recorded || self.hot.flags & HOT_SAMPLED != 0 {
+            self.hot.rtt
+        } else {
+            0
         }
     }
 
@@ -235,10 +283,20 @@ pub(super) struct Rare {
     pub(super) network: Option<OtherNetwork>,
     /// Layer path, if it could not be interned.
     pub(super) path: Option<crate::decode::LayersPath>,
-    /// State of its TCP streams, if they are tracked.
+    /// State of its TCP streams, if they are tracked as the original does.
     pub(super) streams: Option<Box<TcpStreams>>,
     /// Counters of IP defragmentation.
     pub(super) ip: Option<IpMetric>,
+    /// Requests of TCP that do not fit into the entry.
+    pub(super) handshake: Option<Box<Handshake>>,
+    /// Echo requests that do not fit into the entry.
+    pub(super) echoes: Option<Box<Echoes>>,
+    /// Statistics of round-trip times, if an option needs them.
+    pub(super) round_trips: Option<Box<RoundTrips>>,
+    /// Counters of its TCP streams, if they are tracked and not `recorded`.
+    pub(super) stream_counters: Option<Box<StreamCounters>>,
+    /// Start that the UUID was computed with, if it has changed since.
+    pub(super) uuid_start: Option<i64>,
     /// Message of an extra layer.
     pub(super) extra_message: Option<Box<ExtraMessage>>,
     /// Identifiers of the first packet, if it had any.

@@ -4,7 +4,7 @@
 //! O(queues) for each flow that is skipped, of which there are at most [`MAX_CHANCES`].
 
 use super::FlowTable;
-use super::entry::{HOT_FINISHING, HOT_LISTED, HOT_USED};
+use super::entry::{HOT_FINISHING, HOT_LISTED, HOT_USED, IS_RETIRED};
 use crate::flow::key::FlowKey;
 
 impl FlowTable {
@@ -53,12 +53,18 @@ impl FlowTable {
         entry.key = FlowKey::NONE;
         // Its number stays in those lists; the flags keep a reused number from being added twice.
         entry.hot.flags &= HOT_LISTED | HOT_FINISHING;
-        self.index.remove(hash, record);
+        if cold.layers & IS_RETIRED == 0 {
+            self.index.remove(hash, record);
+        } else {
+            self.retired -= 1;
+        }
         self.queues[usize::from(cold.class)].unlink(&mut self.arena, record);
         self.intervals.remove(cold.interval);
         let rare = self.rare.remove(cold.rare);
         if let Some(rare) = rare {
             self.side_bytes -= rare.side_bytes();
+            self.request_bytes -= rare.request_bytes();
+            self.segment_bytes -= rare.stream_counters.map_or(0, |streams| streams.bytes());
             self.extra_message_bytes -= rare.extra_message.map_or(0, |message| message.bytes());
             self.segment_bytes -= rare.streams.map_or(0, |streams| streams.bytes());
         }

@@ -76,7 +76,7 @@ impl FlowTable {
         entry
             .counters()
             .since(base)
-            .metric(start, now, entry.hot.rtt)
+            .metric(start, now, entry.latest_sample(self.options.recorded))
     }
 
     /// Returns the metric of the latest interval of a flow that is removed.
@@ -120,7 +120,10 @@ impl FlowTable {
             slot.map_or_else(Default::default, |slot| (slot.before, slot.rtt))
         } else if entry.hot.touched == last {
             let base = slot.map_or_else(Counters::default, |slot| slot.base);
-            (entry.counters().since(base), entry.hot.rtt)
+            (
+                entry.counters().since(base),
+                entry.latest_sample(self.options.recorded),
+            )
         } else {
             Default::default()
         };

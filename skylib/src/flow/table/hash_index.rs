@@ -58,7 +58,7 @@ impl HashIndex {
         }
     }
 
-    /// Adds a record. The caller ensures that its key is not in the index.
+    /// Adds a record. Several records may have the same hash; the caller keeps them few.
     pub(super) fn insert(&mut self, hash: u64, record: u32) {
         if 4 * (self.len + 1) > 3 * self.slots.len() {
             self.grow();

@@ -18,6 +18,9 @@
 //! | `fragments.rs` | IPv4 fragments, reassembled before they are keyed |
 //! | `new_flow.rs` | creation of an entry from its first packet |
 //! | `evict.rs` | eviction of the least recently used flow, removal of a flow |
+//! | `spans.rs` | choice among the flows of a key; where a flow ends |
+//! | `round_trip.rs`, `handshake.rs`, `echoes.rs` | round-trip times, from request to answer |
+//! | `packet_clock.rs` | clock of a capture file |
 //! | `segments.rs` | TCP segments, passed to the [stream state](super::tcp_stream); `TcpMetric` |
 //! | `opener.rs` | which end is A, and how it is known |
 //! | `pairing.rs` | one-way identifiers around a flow, paired by direction |
@@ -31,19 +34,24 @@
 
 mod age_queue;
 mod arena;
+mod echoes;
 mod entry;
 mod evict;
 mod export;
 mod extra_messages;
 mod fragments;
+mod handshake;
 mod hash_index;
 mod layer_paths;
 mod new_flow;
 mod opener;
+mod packet_clock;
 mod pairing;
 mod process;
+mod round_trip;
 mod scan;
 mod segments;
+mod spans;
 mod timer;
 mod wire_fields;
 
@@ -56,14 +64,18 @@ use self::fragments::Fragments;
 use self::hash_index::HashIndex;
 use self::layer_paths::LayerPaths;
 use self::opener::FormerEnds;
-use self::process::Pending;
+pub(crate) use self::packet_clock::PacketClock;
+use self::process::{Control, Pending};
+use self::round_trip::RoundTrips;
 pub use self::scan::FlowScan;
+use self::spans::Holds;
 use self::timer::Timers;
 use super::key::HashSeed;
 use super::options::FlowTableOptions;
 use super::packet_filter::PacketFilter;
 use super::record::Flow;
 use super::stats::FlowTableStats;
+use super::stream_counters::StreamCounters;
 use super::tcp_stream::TcpStreams;
 use crate::decode::{Decoder, Encapsulations};
 use crate::packet::PacketBatch;
@@ -102,7 +114,8 @@ pub struct FlowTable {
     seed: HashSeed,
     decoder: Decoder,
     filter: Option<Box<dyn PacketFilter>>,
-    /// From the hash of a key to a record number; has exactly the entries in use.
+    /// From the hash of a key to the record numbers with that key; has the entries in use except
+    /// retired ones.
     index: HashIndex,
     /// Entries by record number.
     arena: Arena,
@@ -121,6 +134,16 @@ pub struct FlowTable {
     /// Records ended by TCP; each with `HOT_FINISHING`, and at most once. May contain removed records.
     finishing: Vec<u32>,
     timers: Timers,
+    /// Longest silence of flows.
+    holds: Holds,
+    /// Clock of a replayed file.
+    clock: PacketClock,
+    /// Whether the packets are those of a file.
+    is_replay: bool,
+    /// Number of entries in use that are not in the index.
+    retired: usize,
+    /// Whether the flow that begins next has the key of another one.
+    begins_paired: bool,
     /// Largest number of flows that both `max_entries` and `max_bytes` allow; at least 1.
     limit: usize,
     /// Evicted flows that were not sent yet; at most [`evict::MAX_EVICTED`].
@@ -132,8 +155,11 @@ pub struct FlowTable {
     side_bytes: usize,
     /// Ends of flows that left by silence.
     former_ends: FormerEnds,
-    /// Sum of `TcpStreams::bytes` of all flows.
+    /// Sum of `TcpStreams::bytes` and `StreamCounters::bytes` of all flows.
     segment_bytes: usize,
+    /// Sum of `Rare::request_bytes` of all flows, and its limit.
+    request_bytes: usize,
+    request_limit: usize,
     /// Reassembly state, if the options enable it.
     fragments: Option<Box<Fragments>>,
     /// Whether an option needs more of a packet than its headers and lengths.
@@ -147,6 +173,8 @@ pub struct FlowTable {
     first_encapsulations: Encapsulations,
     /// Buffer of a batch: one element for each encapsulation that a batch can have.
     pending: Vec<Pending>,
+    /// Further fields of `pending`, by the same index; valid only for packets that need them.
+    controls: Vec<Control>,
 }
 
 impl FlowTable {
@@ -159,7 +187,8 @@ impl FlowTable {
         let others = extra_messages::extra_messages_limit(&options)
             + fragments::fragments_limit(&options)
             + segments::segments_limit(&options)
-            + options.max_bytes.map_or(0, |_| 2 * side_limit(&options));
+            + options.max_bytes.map_or(0, |_| 2 * side_limit(&options))
+            + requests_limit(&options);
         let by_bytes = options.max_bytes.map_or(usize::MAX, |bytes| {
             bytes.saturating_sub(others) / Self::flow_bytes(&options)
         });
@@ -176,19 +205,29 @@ impl FlowTable {
             touched: Vec::new(),
             finishing: Vec::new(),
             timers: Timers::new(options.update_interval, options.expiry_interval),
+            holds: Holds::new(&options),
+            clock: Self::packet_clock(&options),
+            is_replay: false,
+            retired: 0,
+            begins_paired: false,
             limit: options.max_entries.min(by_bytes).max(1),
             evicted: Vec::new(),
             extra_message_bytes: 0,
             segment_bytes: 0,
             side_bytes: 0,
             former_ends: FormerEnds::default(),
+            request_bytes: 0,
+            request_limit: requests_limit(&options),
             fragments: Fragments::new(&options),
-            reads_payload: options.reassemble_tcp || !options.extra_layers.is_none(),
+            reads_payload: options.reassemble_tcp
+                || options.extra_rtt_metric
+                || !options.extra_layers.is_none(),
             has_ended: false,
             stats: FlowTableStats::default(),
             encapsulations: Encapsulations::new(),
             first_encapsulations: Encapsulations::new(),
             pending: vec![Pending::NONE; BATCH * Encapsulations::CAPACITY],
+            controls: vec![Control::default(); BATCH * Encapsulations::CAPACITY],
             options,
         }
     }
@@ -208,7 +247,7 @@ impl FlowTable {
     /// Returns the number of flows.
     #[must_use]
     pub const fn len(&self) -> usize {
-        self.index.len()
+        self.index.len() + self.retired
     }
 
     /// Returns whether the table has no flow.
@@ -235,21 +274,25 @@ impl FlowTable {
             + self.segment_bytes
             + self.side_bytes
             + self.former_ends.bytes()
+            + self.request_bytes
             + self
                 .fragments
                 .as_ref()
                 .map_or(0, |fragments| fragments.bytes())
             + lists * size_of::<u32>();
-        FlowTableStats {
+        let mut stats = FlowTableStats {
             flows: self.len(),
             bytes,
             ..self.stats
-        }
+        };
+        self.clock.count(&mut stats);
+        stats
     }
 
     /// Returns whether the options give every flow a [`Rare`], not just a few.
     const fn needs_rare(options: &FlowTableOptions) -> bool {
         options.extra_tcp_metric
+            || options.extra_rtt_metric
             || options.reassemble_tcp
             || options.ip_defrag
             || options.raw_packet_limit > 0
@@ -270,12 +313,17 @@ impl FlowTable {
             0
         };
         let raw = options.raw_packet_limit as usize * RAW_PACKET_BYTES;
-        let streams = if options.reassemble_tcp {
-            size_of::<TcpStreams>()
+        let streams = match options.reassemble_tcp {
+            true if options.recorded => size_of::<TcpStreams>(),
+            true => size_of::<StreamCounters>(),
+            false => 0,
+        };
+        let round_trips = if options.reassemble_tcp || options.extra_rtt_metric {
+            size_of::<RoundTrips>()
         } else {
             0
         };
-        entry + index + lists + rare + raw + streams
+        entry + index + lists + rare + raw + streams + round_trips
     }
 }
 
@@ -293,6 +341,18 @@ fn side_limit(options: &FlowTableOptions) -> usize {
     options.max_bytes.map_or(usize::MAX, |bytes| bytes / 16)
 }
 
+/// Returns the byte budget for requests outside their entries: a sixteenth of
+/// [`FlowTableOptions::max_bytes`], at most 16 MiB.
+fn requests_limit(options: &FlowTableOptions) -> usize {
+    match options.max_bytes {
+        _ if options.recorded => 0,
+        Some(bytes) => (bytes / 16).min(MAX_REQUEST_BYTES),
+        None => MAX_REQUEST_BYTES,
+    }
+}
+
+/// Largest byte budget for requests outside their entries.
+const MAX_REQUEST_BYTES: usize = 16 << 20;
 /// Packets decoded before the first is counted, so that prefetched memory has arrived.
 const BATCH: usize = 32;
 /// Largest number of applications with a timeout; further ones have none.

@@ -2,9 +2,9 @@
 
 use super::FlowTable;
 use super::entry::{
-    Cold, Entry, HAS_ICMP, HAS_LINK, HAS_NETWORK, HAS_OTHER_NETWORK, HAS_SCTP, HAS_TCP,
-    HAS_TRANSPORT, HAS_UDP, HOT_ALIVE, HOT_SWAPPED, Hot, MARKS_BYTES, NONE, OtherNetwork, Rare,
-    TcpTimes,
+    Cold, END_IDENTIFIED, Entry, HAS_ICMP, HAS_LINK, HAS_NETWORK, HAS_OTHER_NETWORK, HAS_SCTP,
+    HAS_TCP, HAS_TRANSPORT, HAS_UDP, HOT_ALIVE, HOT_SWAPPED, Hot, MARKS_BYTES, NONE, OtherNetwork,
+    Rare, TcpTimes,
 };
 use super::fragments::has_ip_metric;
 use super::process::{BatchPackets, IS_SWAPPED, Pending};
@@ -23,10 +23,12 @@ impl FlowTable {
         parent: Option<u32>,
         packets: BatchPackets<'_>,
     ) -> Option<u32> {
-        let parent_uuid = parent
-            .filter(|record| *record != NONE)
-            .map_or(0, |record| self.identifiers(self.arena.get(record)).uuid);
-        while self.index.len() >= self.limit
+        let parent = parent.filter(|record| *record != NONE);
+        let parent_uuid = parent.map_or(0, |record| {
+            self.arena.get_mut(record).hot.ends |= END_IDENTIFIED;
+            self.identifiers(self.arena.get(record)).uuid
+        });
+        while self.len() >= self.limit
             || self.side_bytes > side_limit(&self.options) && self.index.len() > 0
         {
             self.evict();
@@ -83,6 +85,11 @@ impl FlowTable {
         if path.is_none() {
             rare.path = Some(part.layers);
         }
+        let is_measured = layers & HAS_TRANSPORT == HAS_TCP || part.icmp.is_some();
+        let wants_round_trips = self.options.extra_rtt_metric || self.options.reassemble_tcp;
+        if is_measured && wants_round_trips && !self.options.recorded {
+            rare.round_trips = Some(Box::default());
+        }
         if !recorded && !part.marks.is_empty() {
             rare.marks = Some(Box::new(part.marks));
             self.side_bytes += MARKS_BYTES;
@@ -90,6 +97,7 @@ impl FlowTable {
         let needs_rare = rare.marks.is_some()
             || other_network.is_some()
             || rare.tcp.is_some()
+            || rare.round_trips.is_some()
             || has_ip_metric
             || path.is_none();
         let rare = if needs_rare {
@@ -132,6 +140,7 @@ impl FlowTable {
             previous: NONE,
             next: NONE,
             born: self.timers.interval(),
+            number: 0,
         };
         let mut entry = Entry {
             key: pending.key,
@@ -145,6 +154,11 @@ impl FlowTable {
         self.queues[usize::from(class)].push(&mut self.arena, record);
         self.index.insert(pending.hash, record);
         self.stats.created += 1;
+        // E3: a flow that it would have belonged to has left the table.
+        let lateness = self.timers.now().saturating_sub(pending.timestamp.as_ms());
+        if lateness > self.holds.of(self.arena.get(record)) && self.is_replay {
+            self.stats.late_packets += 1;
+        }
         Some(record)
     }
 }

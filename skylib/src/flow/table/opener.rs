@@ -73,12 +73,34 @@ impl FlowTable {
             (false, Evidence::Request)
         } else if pending.flags & IS_REPLY != 0 {
             (true, Evidence::Reply)
-        } else if let Some(former) = self.former_ends.ends.get(&pending.hash) {
-            return (*former, Evidence::Former);
+        } else if let Some(is_upper) = self.known_ends(pending) {
+            return (is_upper, Evidence::Former);
         } else {
             (false, Evidence::None)
         };
         (is_swapped != (is_from_b && !has_equal_ends(part)), evidence)
+    }
+
+    /// Returns whether A was the upper end of an earlier record with this key: one that is still in the
+    /// table, or one that left by silence.
+    fn known_ends(&self, pending: &Pending) -> Option<bool> {
+        if pending.one_way != 0 {
+            return None;
+        }
+        let mode = self.options.layer_key_mode;
+        let record = self.index.find(pending.hash, |record| {
+            let entry = self.arena.get(record);
+            entry.key.is_same(&pending.key, mode)
+                && entry.cold.layers & HAS_TRANSPORT != 0
+                && matches!(
+                    entry.hot.finish,
+                    FinishType::NotFinished | FinishType::Timeout
+                )
+        });
+        match record {
+            Some(record) => Some(self.arena.get(record).hot.flags & super::entry::HOT_SWAPPED != 0),
+            None => self.former_ends.ends.get(&pending.hash).copied(),
+        }
     }
 
     /// Remembers the ends of a flow with ports that leaves by silence.

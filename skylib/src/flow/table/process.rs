@@ -10,12 +10,16 @@ use prost::bytes::Bytes;
 
 use super::FlowTable;
 use super::entry::{
-    END_FIN, Entry, HAS_LINK, HAS_NETWORK, HAS_TCP, HAS_TRANSPORT, HOT_FINISHING, HOT_LISTED,
-    HOT_USED, Interval, NONE, Rare,
+    END_FIN, Entry, HAS_LINK, HAS_NETWORK, HAS_TCP, HAS_TRANSPORT, HOT_ANSWERED, HOT_FINISHING,
+    HOT_LISTED, HOT_PAIRED, HOT_SAMPLED, HOT_USED, IS_ATTEMPT, Interval, NONE,
 };
 use super::extra_messages::MessageRange;
 use super::fragments::{Fragments, JoinedPacket};
-use crate::decode::{DecodeError, IcmpEcho, TcpFlags, TransportHeader};
+use super::handshake::HandshakeSegment;
+use super::spans::Choice;
+use crate::decode::{
+    DecodeError, Encapsulation, IcmpEcho, TcpFlags, TransportHeader, TransportProtocol,
+};
 use crate::flow::key::{FlowKey, PacketKey};
 use crate::flow::key_extras::{around, extras};
 use crate::flow::memory_hint::{CACHE_LINE, prefetch};
@@ -49,16 +53,92 @@ pub(super) struct Pending {
     pub(super) flags: u8,
     /// Extra message; valid only with [`HAS_EXTRA_MESSAGE`].
     pub(super) message: MessageRange,
-    /// Sequence number of the TCP segment; valid only with [`IS_SEGMENT`].
-    pub(super) sequence: u32,
-    /// Payload length of the TCP segment, in bytes; valid only with [`IS_SEGMENT`].
-    pub(super) payload_len: u32,
     /// Hash of the one-way identifier around the encapsulation; 0 if there is none.
     pub(super) one_way: u64,
     /// Number that acknowledges the TCP segment; valid only with `one_way`.
     pub(super) next_sequence: u32,
     /// Acknowledgment number of the TCP segment; valid only with `one_way`.
     pub(super) acknowledgment: u32,
+}
+
+/// Fields of a TCP segment or echo that only some packets need; beside the [`Pending`], to keep that
+/// small.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Control {
+    /// Sequence number of the TCP segment or echo.
+    pub(super) sequence: u32,
+    /// Acknowledgment number of the TCP segment.
+    pub(super) acknowledgment: u32,
+    /// Payload length of the TCP segment, in bytes.
+    pub(super) payload_len: u32,
+    /// TCP timestamps: value and echo reply (RFC 7323).
+    pub(super) stamp: Option<(u32, u32)>,
+}
+
+impl Control {
+    /// Returns the fields of an encapsulation.
+    fn of(packet: PacketRef<'_>, part: &Encapsulation) -> Self {
+        if let Some(icmp) = part.icmp {
+            return Self {
+                sequence: icmp.number.into(),
+                ..Self::default()
+            };
+        }
+        let Some(header) = part.transport else {
+            return Self::default();
+        };
+        let captured = packet.data.len() as u32;
+        let mut payload_len = header.payload_len;
+        // Payload beyond the snap length was on the wire.
+        if header.payload_offset + payload_len == captured {
+            payload_len += packet.wire_len.saturating_sub(captured);
+        }
+        let end = header.payload_offset as usize;
+        let options = packet
+            .data
+            .get(end.saturating_sub(header.options_len.into())..end);
+        Self {
+            sequence: header.sequence,
+            acknowledgment: header.acknowledgment,
+            payload_len,
+            stamp: options.and_then(timestamps),
+        }
+    }
+
+    /// Returns the segment as the handshake sees it.
+    pub(super) const fn segment(&self, pending: &Pending) -> HandshakeSegment {
+        HandshakeSegment {
+            flags: pending.tcp,
+            sequence: self.sequence,
+            acknowledgment: self.acknowledgment,
+            payload_len: self.payload_len,
+            stamp: self.stamp,
+            at: pending.timestamp.as_ns(),
+        }
+    }
+
+    /// Returns the sequence number of an echo.
+    pub(super) const fn number(&self) -> u16 {
+        self.sequence as u16
+    }
+}
+
+/// Returns the value and the echo reply of a timestamp option among TCP options (RFC 7323, section
+/// 3.2).
+fn timestamps(mut options: &[u8]) -> Option<(u32, u32)> {
+    while let [kind, rest @ ..] = options {
+        match (kind, rest) {
+            (0, _) => return None,
+            (1, _) => options = rest,
+            (8, [10, v0, v1, v2, v3, e0, e1, e2, e3, ..]) => {
+                let value = u32::from_be_bytes([*v0, *v1, *v2, *v3]);
+                return Some((value, u32::from_be_bytes([*e0, *e1, *e2, *e3])));
+            }
+            (_, [len, ..]) => options = options.get(usize::from(*len).max(2)..)?,
+            _ => return None,
+        }
+    }
+    None
 }
 
 impl Pending {
@@ -78,12 +158,15 @@ impl Pending {
         hop_limit: 0,
         flags: 0,
         message: MessageRange::NONE,
-        sequence: 0,
-        payload_len: 0,
         one_way: 0,
         next_sequence: 0,
         acknowledgment: 0,
     };
+
+    /// Returns whether it is an echo request.
+    pub(super) const fn is_request(&self) -> bool {
+        self.flags & IS_REQUEST != 0
+    }
 }
 
 /// [`PacketKey::is_swapped`].
@@ -132,6 +215,7 @@ impl FlowTable {
         };
         let has_extras =
             self.reads_payload || fragments.is_some() || self.options.raw_packet_limit > 0;
+        let controls = std::mem::take(&mut self.controls);
         let pending = &mut slots[..len];
         for part in pending.iter_mut() {
             // The first slot with the same 32-bit tag is the flow, but for one lookup in 2³²;
@@ -144,35 +228,58 @@ impl FlowTable {
             }
         }
         for at in 0..pending.len() {
-            let part = &pending[at];
+            let (part, control) = (&pending[at], &controls[at]);
             let found = if part.one_way == 0 {
                 self.find(part)
             } else {
                 self.find_paired(part)
             };
-            let (record, direction) = match found {
-                Some(record) => (record, self.count(record, part, false)),
-                None => {
-                    let parent = pending
-                        .get(part.parent as usize)
-                        .map(|parent| parent.record);
-                    let Some(record) = self.begin_flow(part, parent, packets) else {
-                        continue;
-                    };
-                    (record, self.count(record, part, true))
+            let choice = match found {
+                // The identifiers of a paired flow have chosen among the flows of its key.
+                Some(record) if part.one_way != 0 => Choice::Record(record),
+                Some(record) if self.needs_choice(record, part) => {
+                    self.choose(record, part, control)
                 }
+                Some(record) => Choice::Record(record),
+                None => Choice::New,
+            };
+            let (record, direction) = if let Choice::Record(record) = choice {
+                (record, self.count(record, part, control, false))
+            } else {
+                let parent = pending
+                    .get(part.parent as usize)
+                    .map(|parent| parent.record);
+                let Some(record) = self.begin_flow(part, parent, packets) else {
+                    continue;
+                };
+                self.mark_new(record, choice);
+                (record, self.count(record, part, control, true))
             };
             if part.one_way != 0 {
                 let parent = pending.get(part.parent as usize);
                 self.pair(record, part, parent.map(|parent| parent.record));
             }
             if has_extras {
-                self.record_extras(record, part, packets, direction, found.is_none());
+                let is_first = !matches!(choice, Choice::Record(_));
+                self.record_extras(record, part, control, packets, direction, is_first);
             }
             pending[at].record = record;
         }
         self.fragments = fragments;
+        self.controls = controls;
         self.pending = slots;
+    }
+
+    /// Marks a new flow that has the key of another one, or is an attempt.
+    #[inline]
+    fn mark_new(&mut self, record: u32, choice: Choice) {
+        if std::mem::take(&mut self.begins_paired) {
+            let entry = self.arena.get_mut(record);
+            entry.hot.flags |= HOT_PAIRED;
+            if choice == Choice::Attempt {
+                entry.cold.layers |= IS_ATTEMPT;
+            }
+        }
     }
 
     /// Records what the options select beyond packets and bytes.
@@ -181,6 +288,7 @@ impl FlowTable {
         &mut self,
         record: u32,
         part: &Pending,
+        control: &Control,
         packets: BatchPackets<'_>,
         direction: usize,
         is_first: bool,
@@ -192,7 +300,7 @@ impl FlowTable {
             self.store_raw_packet(record, packets.of(part), part.offset);
         }
         if part.flags & IS_SEGMENT != 0 {
-            self.track_segment(record, part);
+            self.track_segment(record, part, control);
         }
         if part.flags & HAS_EXTRA_MESSAGE != 0 {
             self.store_extra_message(record, part, packets.of(part), is_first);
@@ -308,6 +416,10 @@ impl FlowTable {
                 Some(transport) => (transport.flags, transport.source),
                 None => (TcpFlags(0), 0),
             };
+            let control = TcpFlags::SYN.0 | TcpFlags::FIN.0 | TcpFlags::RST.0;
+            if slot.tcp.0 & control != 0 || flags & (IS_REQUEST | IS_REPLY) != 0 {
+                self.controls[*len] = Control::of(packet, part);
+            }
             slot.hop_limit = part.network.as_ref().map_or(0, |network| network.hop_limit);
             slot.flags = flags;
             slot.one_way = one_way;
@@ -330,30 +442,47 @@ impl FlowTable {
         } else if self.reads_payload
             && let Some(innermost) = slots.get_mut(parent as usize)
         {
-            self.read_payload(packet, innermost);
+            self.read_payload(packet, innermost, parent as usize);
         }
     }
 
     /// Records the extra message and the TCP segment of the innermost encapsulation.
     #[inline(never)]
-    fn read_payload(&self, packet: PacketRef<'_>, innermost: &mut Pending) {
+    fn read_payload(&mut self, packet: PacketRef<'_>, innermost: &mut Pending, at: usize) {
         if !self.options.extra_layers.is_none()
             && let Some(message) = self.extra_message_of(&self.encapsulations)
         {
             innermost.message = message;
             innermost.flags |= HAS_EXTRA_MESSAGE;
         }
-        if self.options.reassemble_tcp
-            && let Some((sequence, payload_len)) = self.segment_of(packet, &self.encapsulations)
+        if self.options.recorded {
+            if self.options.reassemble_tcp
+                && let Some((sequence, payload_len)) = self.segment_of(&self.encapsulations)
+            {
+                (self.controls[at].sequence, self.controls[at].payload_len) =
+                    (sequence, payload_len);
+                innermost.flags |= IS_SEGMENT;
+            }
+        } else if (self.options.reassemble_tcp || self.options.extra_rtt_metric)
+            && let Some(part) = self.encapsulations.last()
+            && part
+                .transport
+                .is_some_and(|header| header.protocol == TransportProtocol::Tcp && header.has_ports)
         {
-            (innermost.sequence, innermost.payload_len) = (sequence, payload_len);
+            self.controls[at] = Control::of(packet, part);
             innermost.flags |= IS_SEGMENT;
         }
     }
 
     /// Counts an encapsulation in its flow. Returns its direction: 0 from A to B, 1 from B to A.
     #[inline(always)]
-    fn count(&mut self, record: u32, pending: &Pending, is_first: bool) -> usize {
+    fn count(
+        &mut self,
+        record: u32,
+        pending: &Pending,
+        control: &Control,
+        is_first: bool,
+    ) -> usize {
         let interval = self.timers.interval();
         let recorded = self.options.recorded;
         let mut entry = self.arena.get_mut(record);
@@ -363,9 +492,12 @@ impl FlowTable {
         }
         let is_a_to_b = entry.is_a_to_b(pending.flags);
         let hot = &mut entry.hot;
-        if !is_first {
-            hot.flags |= HOT_USED;
-        }
+        let was_answered = hot.flags & HOT_ANSWERED != 0;
+        hot.flags |= if is_first {
+            HOT_ANSWERED
+        } else {
+            HOT_USED | HOT_ANSWERED
+        };
         let now = pending.timestamp.as_ms();
         hot.last = if recorded { now } else { hot.last.max(now) };
         let mut direction = usize::from(!is_a_to_b);
@@ -386,16 +518,52 @@ impl FlowTable {
         }
         let ends = TcpFlags::SYN.0 | TcpFlags::FIN.0 | TcpFlags::RST.0;
         if pending.tcp.0 & ends != 0 || pending.flags & (IS_REQUEST | IS_REPLY) != 0 {
-            measure_rtt(entry, pending);
+            if recorded {
+                measure_rtt(entry, pending);
+            } else {
+                self.track_request(record, pending, control, is_a_to_b, was_answered);
+            }
             self.track_tcp_flags(record, pending, is_a_to_b, is_first);
         }
         direction
     }
 
+    /// Measures round-trip times, and clears [`HOT_ANSWERED`] again after an attempt to open a
+    /// connection.
+    fn track_request(
+        &mut self,
+        record: u32,
+        pending: &Pending,
+        control: &Control,
+        is_a_to_b: bool,
+        was_answered: bool,
+    ) {
+        let side = usize::from(!is_a_to_b);
+        if pending.flags & (IS_REQUEST | IS_REPLY) != 0 {
+            self.track_echo(record, pending, control, side);
+            return;
+        }
+        let entry = self.arena.get_mut(record);
+        // Otherwise it is a flow around the one of the TCP header.
+        if entry.cold.layers & HAS_TRANSPORT != HAS_TCP {
+            return;
+        }
+        let has = |flag| pending.tcp.contains(flag);
+        let (syn, ack, rst) = (has(TcpFlags::SYN), has(TcpFlags::ACK), has(TcpFlags::RST));
+        let answers = (ack && !rst || control.payload_len > 0) && (ack || !syn);
+        if !answers && !was_answered {
+            entry.hot.flags &= !HOT_ANSWERED;
+        }
+        if syn || rst {
+            let segment = control.segment(pending);
+            self.track_handshake(record, &segment, side);
+        }
+    }
+
     /// Saves the counters of the previous intervals, at the first packet of a flow in the current
     /// interval.
     #[cold]
-    fn begin_interval(&mut self, record: u32) {
+    pub(super) fn begin_interval(&mut self, record: u32) {
         let current = self.timers.interval();
         let entry = self.arena.get_mut(record);
         let totals = entry.counters();
@@ -413,8 +581,13 @@ impl FlowTable {
             } else {
                 Default::default()
             },
-            rtt: if was_last { entry.hot.rtt } else { 0 },
+            rtt: if was_last {
+                entry.latest_sample(self.options.recorded)
+            } else {
+                0
+            },
         };
+        entry.hot.flags &= !HOT_SAMPLED;
         match self.intervals.get_mut(entry.cold.interval) {
             Some(slot) => *slot = interval,
             None => entry.cold.interval = self.intervals.insert(interval),
@@ -449,13 +622,15 @@ impl FlowTable {
         let is_closed = if recorded {
             is_first && has(TcpFlags::FIN)
         } else {
-            hot.ends == both
+            hot.ends & both == both
         };
         let is_reset = has(TcpFlags::RST) && (is_first || !recorded);
         let ends_now = hot.finish == FinishType::NotFinished && (is_closed || is_reset);
         // Without HAS_TCP it is a tunnel flow, keyed by the TCP header inside the tunnel.
         if ends_now && entry.cold.layers & HAS_TRANSPORT == HAS_TCP {
-            hot.finish = if is_closed {
+            hot.finish = if is_reset && !recorded {
+                FinishType::TcpRst
+            } else if is_closed {
                 FinishType::TcpFin
             } else {
                 FinishType::TcpRst
@@ -504,10 +679,7 @@ impl FlowTable {
 
     /// Stores a raw packet with its flow, up to `raw_packet_limit` packets per flow.
     fn store_raw_packet(&mut self, record: u32, packet: PacketRef<'_>, offset: u32) {
-        let entry = self.arena.get_mut(record);
-        if entry.cold.rare == NONE {
-            entry.cold.rare = self.rare.insert(Rare::default());
-        }
+        let entry = self.arena.get(record);
         // LINKTYPE_ numbers of libpcap: Ethernet, none, IPV4, IPV6.
         let link_type = match entry.cold.layers {
             layers if layers & HAS_LINK != 0 => 1,
@@ -515,10 +687,11 @@ impl FlowTable {
             _ if entry.key.is_v4() => 228,
             _ => 229,
         };
-        let Some(rare) = self.rare.get_mut(entry.cold.rare) else {
+        let limit = self.options.raw_packet_limit;
+        let Some(rare) = self.make_rare(record) else {
             return;
         };
-        if rare.captured >= self.options.raw_packet_limit {
+        if rare.captured >= limit {
             return;
         }
         rare.captured += 1;

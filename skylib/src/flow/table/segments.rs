@@ -2,44 +2,70 @@
 
 use super::FlowTable;
 use super::entry::{Entry, Rare};
-use super::process::Pending;
+use super::process::{Control, Pending};
 use crate::decode::{Encapsulation, Encapsulations, TcpFlags, TransportHeader, TransportProtocol};
 use crate::flow::options::FlowTableOptions;
-use crate::flow::record::FinishType;
+use crate::flow::stream_counters::StreamSegment;
 use crate::flow::tcp_metric::TcpMetric;
 use crate::flow::tcp_stream::{Segment, StreamRules};
-use crate::packet::PacketRef;
 
 impl FlowTable {
-    /// Returns the sequence number and payload length (bytes) of the innermost TCP segment; `None`
-    /// if it has neither payload nor SYN, FIN or RST.
-    pub(super) fn segment_of(
-        &self,
-        packet: PacketRef<'_>,
-        encapsulations: &Encapsulations,
-    ) -> Option<(u32, u32)> {
+    /// Returns the sequence number and payload length (bytes) of the innermost TCP segment, as the
+    /// original sees it; `None` if it has neither payload nor SYN, FIN or RST.
+    pub(super) fn segment_of(&self, encapsulations: &Encapsulations) -> Option<(u32, u32)> {
         let is_tcp = |header: &&TransportHeader| header.protocol == TransportProtocol::Tcp;
         let header = encapsulations
             .last()
             .and_then(|part: &Encapsulation| part.transport.as_ref());
         let header = header.filter(is_tcp).filter(|header| header.has_ports)?;
-        let recorded = self.options.recorded;
-        // COMPAT: recorded values of the original, which does not track TCP inside UDP.
-        if recorded && encapsulations.key_transport(0).filter(is_tcp).is_none() {
-            return None;
-        }
-        let captured = packet.data.len() as u32;
-        let mut len = header.payload_len;
-        // COMPAT: recorded values of the original, for which payload beyond the snap length is missing.
-        if !recorded && header.payload_offset + len == captured {
-            len += packet.wire_len.saturating_sub(captured);
-        }
+        // COMPAT: recorded values of the original, which does not track TCP inside UDP, and for which
+        // payload beyond the snap length is missing.
+        encapsulations.key_transport(0).filter(is_tcp)?;
+        let len = header.payload_len;
         let ends = TcpFlags::SYN.0 | TcpFlags::FIN.0 | TcpFlags::RST.0;
         (len > 0 || header.flags.0 & ends != 0).then_some((header.sequence, len))
     }
 
     /// Adds the segment of a packet to the streams of its flow.
-    pub(super) fn track_segment(&mut self, record: u32, pending: &Pending) {
+    pub(super) fn track_segment(&mut self, record: u32, pending: &Pending, control: &Control) {
+        if self.options.recorded {
+            self.track_recorded_segment(record, pending, control);
+            return;
+        }
+        let entry = self.arena.get(record);
+        let side = usize::from(!entry.is_a_to_b(pending.flags));
+        let Some(rare) = self.rare.get_mut(entry.cold.rare) else {
+            return;
+        };
+        let mut round_trip = 0;
+        if let Some(round_trips) = &mut rare.round_trips {
+            round_trips.add_segment(side, &control.segment(pending));
+            round_trip = round_trips.of_connection();
+        }
+        // Without `tcp` it is a tunnel flow, keyed by the TCP header inside the tunnel.
+        if !self.options.reassemble_tcp || rare.tcp.is_none() {
+            return;
+        }
+        let streams = rare.stream_counters.get_or_insert_default();
+        let others = self.segment_bytes - streams.bytes();
+        let segment = StreamSegment {
+            flags: pending.tcp,
+            sequence: control.sequence,
+            acknowledgment: control.acknowledgment,
+            len: control.payload_len,
+            at: pending.timestamp.as_ns(),
+        };
+        let mut is_cut = streams.add(side, &segment, round_trip);
+        if streams.bytes() > 0 && others + streams.bytes() > segments_limit(&self.options) {
+            streams.settle();
+            is_cut = true;
+        }
+        self.stats.streams_cut += u64::from(is_cut);
+        self.segment_bytes = others + streams.bytes();
+    }
+
+    /// Adds the segment of a packet to the streams of its flow, as the original does.
+    fn track_recorded_segment(&mut self, record: u32, pending: &Pending, control: &Control) {
         let rules = self.stream_rules();
         let entry = self.arena.get(record);
         let direction = usize::from(!entry.is_a_to_b(pending.flags));
@@ -55,8 +81,8 @@ impl FlowTable {
         let budget = segments_limit(&self.options).saturating_sub(others);
         let segment = Segment {
             flags: pending.tcp,
-            sequence: pending.sequence,
-            len: pending.payload_len,
+            sequence: control.sequence,
+            len: control.payload_len,
             seen: pending.timestamp.as_ns(),
         };
         self.stats.streams_cut +=
@@ -81,10 +107,11 @@ impl FlowTable {
             ..TcpMetric::default()
         };
         if let Some(streams) = &rare.streams {
-            // The record of an ended flow is final: it is not sent again at removal.
-            let has_ended = entry.hot.finish != FinishType::NotFinished && !self.options.recorded;
-            let all = leaves || has_ended || self.has_ended;
+            let all = leaves || self.has_ended;
             streams.fill(&mut metric, self.stream_rules(), all);
+        }
+        if let Some(streams) = &rare.stream_counters {
+            streams.fill(&mut metric);
         }
         Some(metric)
     }

@@ -7,7 +7,10 @@
 use std::time::Duration;
 
 use super::FlowTable;
+use super::PacketClock;
 use super::entry::{HOT_FINISHING, HOT_LISTED, HOT_USED};
+use super::spans::FINISHED_HOLD_MS;
+use crate::flow::options::FlowTableOptions;
 use crate::flow::query::FlowSink;
 use crate::flow::record::{FinishType, Flow};
 use crate::packet::PacketBatch;
@@ -25,6 +28,8 @@ pub(super) struct Timers {
     updated: [i64; 2],
     /// Time of the previous expiry, in Unix milliseconds; 0 if there was none.
     expired: i64,
+    /// Latest time passed to the timers, in Unix milliseconds; 0 before the first.
+    now: i64,
 }
 
 /// Periodic timer.
@@ -49,6 +54,7 @@ impl Timers {
             interval: 0,
             updated: [0; 2],
             expired: 0,
+            now: 0,
         }
     }
 
@@ -56,6 +62,11 @@ impl Timers {
     #[inline]
     pub(super) const fn interval(&self) -> u32 {
         self.interval
+    }
+
+    /// Returns the latest time passed to the timers, in Unix milliseconds; 0 before the first.
+    pub(super) const fn now(&self) -> i64 {
+        self.now
     }
 
     /// Returns the times of the latest update and of the update before it, in Unix milliseconds.
@@ -96,6 +107,7 @@ impl FlowTable {
     /// After a long pause the missed runs are made up for, until the table is empty.
     pub fn tick(&mut self, now: Timestamp, sink: &mut dyn FlowSink) {
         self.send_evicted(sink);
+        self.timers.now = now.as_ms();
         for period in [&mut self.timers.update, &mut self.timers.expire] {
             if period.due.is_none() {
                 period.due = Some(now.saturating_add(period.length));
@@ -127,8 +139,51 @@ impl FlowTable {
         self.timers.update.due.min(self.timers.expire.due)
     }
 
-    /// Counts recorded packets, with the timers driven by their timestamps.
+    /// Counts recorded packets, with the timers driven by their timestamps: by the largest time such
+    /// that 16 packets in a row were at or after it, so that a wrong date moves nothing.
     pub fn replay(&mut self, batch: &PacketBatch<'_>, sink: &mut dyn FlowSink) {
+        if self.options.recorded {
+            self.replay_recorded(batch, sink);
+            return;
+        }
+        self.is_replay = true;
+        let mut counted = 0;
+        for (at, header) in batch.headers.iter().enumerate() {
+            if let Some(now) = self.clock.advance(header.timestamp, self.due()) {
+                self.process(&PacketBatch {
+                    headers: &batch.headers[counted..=at],
+                    ..*batch
+                });
+                counted = at + 1;
+                self.tick(now, sink);
+            }
+        }
+        self.process(&PacketBatch {
+            headers: &batch.headers[counted..],
+            ..*batch
+        });
+        self.send_evicted(sink);
+    }
+
+    /// Counts a part of recorded packets; the caller runs the timers.
+    pub(crate) fn replay_part(&mut self, batch: &PacketBatch<'_>, sink: &mut dyn FlowSink) {
+        if self.options.recorded {
+            self.replay_recorded(batch, sink);
+            return;
+        }
+        self.is_replay = true;
+        self.process(batch);
+        self.send_evicted(sink);
+    }
+
+    /// Returns the clock of a file whose packets a table with these options replays.
+    pub(crate) fn packet_clock(options: &FlowTableOptions) -> PacketClock {
+        let jump = options.expiry_interval.as_millis();
+        PacketClock::new(i64::try_from(jump).unwrap_or(i64::MAX))
+    }
+
+    /// Counts recorded packets, with the timers driven by each timestamp, as the original does.
+    fn replay_recorded(&mut self, batch: &PacketBatch<'_>, sink: &mut dyn FlowSink) {
         let mut headers = batch.headers;
         while let Some(first) = headers.first() {
             self.tick(first.timestamp, sink);
@@ -173,7 +228,9 @@ impl FlowTable {
         self.timers.updated = [now, self.timers.updated[0]];
     }
 
-    /// Sends and removes every flow whose last packet is older than the previous expiry.
+    /// Sends and removes flows that were silent for longer than the expiry interval. It visits the
+    /// flows that were in the table at the previous expiry, so a flow leaves at the second one after
+    /// its last packet; where it ends, its packets alone decide.
     pub fn expire(&mut self, now: Timestamp, sink: &mut dyn FlowSink) {
         self.send_evicted(sink);
         let mut out = Outbox::new(sink);
@@ -183,7 +240,13 @@ impl FlowTable {
                 let Some(record) = self.queues[class].front() else {
                     break;
                 };
-                if self.arena.get(record).hot.last < before {
+                let entry = self.arena.get(record);
+                let is_over = if self.options.recorded {
+                    entry.hot.last < before
+                } else {
+                    now.as_ms().saturating_sub(entry.hot.last) > self.holds.of(entry)
+                };
+                if is_over {
                     self.finish(record, &mut out);
                 } else {
                     // Used since the previous expiry: appended behind the mark.
@@ -233,7 +296,8 @@ impl FlowTable {
         finishing.retain(|record| {
             let entry = self.arena.get_mut(*record);
             let has_ended = entry.is_alive() && entry.hot.finish != FinishType::NotFinished;
-            if has_ended && now.saturating_sub(entry.hot.last) < FINISHED_HOLD_MS {
+            let silence = now.saturating_sub(entry.hot.last);
+            if has_ended && silence < FINISHED_HOLD_MS + i64::from(!self.options.recorded) {
                 return true;
             }
             entry.hot.flags &= !HOT_FINISHING;
@@ -320,8 +384,6 @@ impl<'a> Outbox<'a> {
     }
 }
 
-/// Time a finished flow stays in the table for late packets, in milliseconds.
-const FINISHED_HOLD_MS: i64 = 15_000;
 /// Largest number of flows passed to a sink in one call.
 const SINK_BATCH: usize = 4096;
 /// Shortest timer period.

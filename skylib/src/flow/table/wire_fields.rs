@@ -44,10 +44,14 @@ impl FlowTable {
             ignore,
             capture_id: &self.options.capture_id,
         });
+        let rare = self.rare.get(entry.cold.rare);
+        let start = rare
+            .and_then(|rare| rare.uuid_start)
+            .unwrap_or(entry.cold.start);
         FlowIds::new(
             &entry.key,
             entry.cold.parent_uuid,
-            Timestamp::from_ms(entry.cold.start),
+            Timestamp::from_ms(start),
             &self.options.node_tid,
             identity.as_ref(),
         )

@@ -55,9 +55,16 @@ fn ipv4(source: u8, destination: u8, protocol: u8, payload: &[u8]) -> Vec<u8> {
     packet
 }
 
+/// Returns a segment with number 1 that acknowledges the SYN with number 1 of the other end.
 fn tcp(from: End, to: End, flags: u8) -> Vec<u8> {
+    tcp_numbered(from, to, flags, 1, 2)
+}
+
+fn tcp_numbered(from: End, to: End, flags: u8, sequence: u32, acknowledgment: u32) -> Vec<u8> {
     let mut segment = [from.1.to_be_bytes(), to.1.to_be_bytes()].concat();
-    segment.extend([0, 0, 0, 1, 0, 0, 0, 0, 0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
+    segment.extend(sequence.to_be_bytes());
+    segment.extend(acknowledgment.to_be_bytes());
+    segment.extend([0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
     ethernet(from.0, to.0, 0x0800, &ipv4(from.0, to.0, 6, &segment))
 }
 
@@ -147,6 +154,7 @@ fn expire(table: &mut FlowTable, at: i64) -> Vec<Flow> {
 
 mod counting;
 mod limits;
+mod spans;
 mod timers;
 
 #[test]

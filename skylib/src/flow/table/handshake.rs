@@ -1,0 +1,266 @@
+//! TCP requests of a flow: SYN without ACK, until the answer that acknowledges it.
+//!
+//! A handshake is the state of rules B2 to B8 of `docs/flows.md`: which SYN of which side waits for
+//! an answer, and since when. It is plain logic; `round_trip.rs` stores it, almost always in the
+//! entry of the flow.
+
+use crate::decode::TcpFlags;
+
+/// TCP segment as the handshake sees it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct HandshakeSegment {
+    pub(super) flags: TcpFlags,
+    pub(super) sequence: u32,
+    pub(super) acknowledgment: u32,
+    /// Payload length, in bytes.
+    pub(super) payload_len: u32,
+    /// Timestamp option: value and echo reply.
+    pub(super) stamp: Option<(u32, u32)>,
+    /// Capture time, in Unix nanoseconds.
+    pub(super) at: i64,
+}
+
+/// SYNs of both sides.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Handshake {
+    pub(super) sides: [Option<Attempt>; 2],
+}
+
+/// Sequence number of a side's SYN, and what is known of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Attempt {
+    pub(super) number: u32,
+    pub(super) state: AttemptState,
+}
+
+/// State of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AttemptState {
+    /// Only its answer was seen.
+    Known,
+    /// It waits for its answer.
+    Pending(Request),
+    /// It was answered: later answers measure nothing.
+    Answered,
+}
+
+/// SYN that waits for its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Request {
+    /// Capture time of the first SYN of this number, in Unix nanoseconds.
+    pub(super) first: i64,
+    /// Payload length of the SYN, in bytes (RFC 7413).
+    pub(super) payload_len: u32,
+    /// Whether the SYN was sent again.
+    pub(super) is_repeated: bool,
+    /// Times and timestamp values of the latest SYNs with a timestamp option.
+    pub(super) stamps: [Option<(i64, u32)>; 3],
+}
+
+/// What a segment did to the handshake.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct HandshakeStep {
+    /// Round-trip time and the side whose request it belongs to. Negative if time went back.
+    pub(super) sample: Option<(usize, i64)>,
+    /// Whether the segment is a request with a new number.
+    pub(super) is_new_request: bool,
+}
+
+impl Handshake {
+    /// Updates the handshake with a segment of a side that has SYN or RST.
+    pub(super) fn add(&mut self, side: usize, segment: &HandshakeSegment) -> HandshakeStep {
+        let has = |flag| segment.flags.contains(flag);
+        let (syn, ack, rst) = (has(TcpFlags::SYN), has(TcpFlags::ACK), has(TcpFlags::RST));
+        if syn && !ack {
+            return self.request(side, segment);
+        }
+        if !(ack && (syn || rst)) {
+            return HandshakeStep::default();
+        }
+        let other = 1 - side;
+        let sample = self.answer(other, segment);
+        if syn && self.sides[other].is_none() {
+            self.sides[other] = Some(Attempt {
+                number: segment.acknowledgment.wrapping_sub(1),
+                state: AttemptState::Known,
+            });
+        }
+        HandshakeStep {
+            sample: sample.map(|sample| (other, sample)),
+            is_new_request: false,
+        }
+    }
+
+    /// Returns the sequence number of a side's SYN.
+    pub(super) fn number(&self, side: usize) -> Option<u32> {
+        self.sides[side].map(|attempt| attempt.number)
+    }
+
+    /// Returns the number of requests without an answer.
+    pub(super) fn unanswered(&self) -> i64 {
+        let is_pending = |attempt: &&Attempt| matches!(attempt.state, AttemptState::Pending(_));
+        self.sides.iter().flatten().filter(is_pending).count() as i64
+    }
+
+    fn request(&mut self, side: usize, segment: &HandshakeSegment) -> HandshakeStep {
+        let stamp = segment.stamp.map(|(value, _)| (segment.at, value));
+        match &mut self.sides[side] {
+            Some(Attempt { number, state }) if *number == segment.sequence => match state {
+                AttemptState::Answered => return HandshakeStep::default(),
+                AttemptState::Pending(request) => {
+                    // Sooner than any sender repeats (RFC 6298, section 2.1): a copy.
+                    if segment.at.saturating_sub(request.first) > COPY_NS {
+                        request.is_repeated = true;
+                        if stamp.is_some() {
+                            request.stamps.rotate_left(1);
+                            request.stamps[2] = stamp;
+                        }
+                    }
+                    return HandshakeStep::default();
+                }
+                AttemptState::Known => {}
+            },
+            _ => {}
+        }
+        let request = Request {
+            first: segment.at,
+            payload_len: segment.payload_len,
+            is_repeated: false,
+            stamps: [None, None, stamp],
+        };
+        self.sides[side] = Some(Attempt {
+            number: segment.sequence,
+            state: AttemptState::Pending(request),
+        });
+        HandshakeStep {
+            sample: None,
+            is_new_request: true,
+        }
+    }
+
+    /// Ends the request of a side if the segment of the other side acknowledges it.
+    fn answer(&mut self, side: usize, segment: &HandshakeSegment) -> Option<i64> {
+        let attempt = self.sides[side].as_mut()?;
+        let AttemptState::Pending(request) = attempt.state else {
+            return None;
+        };
+        let beyond = segment
+            .acknowledgment
+            .wrapping_sub(attempt.number)
+            .wrapping_sub(1);
+        if beyond > request.payload_len {
+            return None;
+        }
+        attempt.state = AttemptState::Answered;
+        if !request.is_repeated {
+            return Some(segment.at.saturating_sub(request.first));
+        }
+        // Karn's rule (RFC 6298, section 3), unless a timestamp says which SYN was answered.
+        let (_, echo) = segment.stamp?;
+        let mut stamps = request.stamps.iter().flatten();
+        let (at, _) = stamps.find(|(_, value)| *value == echo)?;
+        Some(segment.at.saturating_sub(*at))
+    }
+}
+
+/// Time after a request up to which a repeat is a copy of a mirror port, in nanoseconds.
+pub(super) const COPY_NS: i64 = 100_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SYN: TcpFlags = TcpFlags::SYN;
+    const ACK: TcpFlags = TcpFlags::ACK;
+    const RST: TcpFlags = TcpFlags::RST;
+    const MS: i64 = 1_000_000;
+
+    fn segment(at: i64, flags: u8, sequence: u32, acknowledgment: u32) -> HandshakeSegment {
+        HandshakeSegment {
+            flags: TcpFlags(flags),
+            sequence,
+            acknowledgment,
+            at: at * MS,
+            ..HandshakeSegment::default()
+        }
+    }
+
+    /// Returns the samples, in milliseconds, of segments: side, time in ms, flags, numbers.
+    fn samples(segments: &[(usize, i64, u8, u32, u32)]) -> Vec<(usize, i64)> {
+        let mut handshake = Handshake::default();
+        let steps = segments
+            .iter()
+            .filter_map(|(side, at, flags, sequence, ack)| {
+                handshake
+                    .add(*side, &segment(*at, *flags, *sequence, *ack))
+                    .sample
+            });
+        steps.map(|(side, ns)| (side, ns / MS)).collect()
+    }
+
+    #[test]
+    fn a_syn_is_answered_by_what_acknowledges_it() {
+        let (s, sa, r, ra) = (SYN.0, SYN.0 | ACK.0, RST.0, RST.0 | ACK.0);
+        assert_eq!(samples(&[(0, 0, s, 9, 0), (1, 10, sa, 5, 10)]), [(0, 10)]);
+        assert_eq!(samples(&[(0, 0, s, 9, 0), (1, 15, ra, 0, 10)]), [(0, 15)]);
+        // Another number, no acknowledgment, or the own side: no answer (B2, B6).
+        let strangers = [(1, 5, ra, 0, 77), (1, 6, r, 10, 10), (0, 7, ra, 9, 10)];
+        for stranger in strangers {
+            let answer = (1, 20, sa, 5, 10);
+            assert_eq!(samples(&[(0, 0, s, 9, 0), stranger, answer]), [(0, 20)]);
+        }
+        // The number wraps around.
+        assert_eq!(
+            samples(&[(1, 0, s, u32::MAX, 0), (0, 3, sa, 5, 0)]),
+            [(1, 3)]
+        );
+    }
+
+    #[test]
+    fn a_repeat_measures_nothing_but_a_copy_does_no_harm() {
+        let (s, sa) = (SYN.0, SYN.0 | ACK.0);
+        let answer = (1, 1010, sa, 5, 10);
+        assert_eq!(samples(&[(0, 0, s, 9, 0), (0, 1000, s, 9, 0), answer]), []);
+        let copied = [(0, 0, s, 9, 0), (0, 100, s, 9, 0), answer, answer];
+        assert_eq!(samples(&copied), [(0, 1010)]);
+        // One sample a number (B3), another number is another attempt (B2).
+        let again = [
+            (0, 0, s, 9, 0),
+            answer,
+            (0, 2000, s, 9, 0),
+            (1, 2001, sa, 5, 10),
+        ];
+        assert_eq!(samples(&again), [(0, 1010)]);
+        let renewed = [(0, 0, s, 8, 0), (0, 1000, s, 9, 0), answer];
+        assert_eq!(samples(&renewed), [(0, 10)]);
+    }
+
+    #[test]
+    fn a_timestamp_says_which_syn_was_answered() {
+        let mut handshake = Handshake::default();
+        for (at, value) in [(0, 100), (1000, 1100)] {
+            let syn = HandshakeSegment {
+                stamp: Some((value, 0)),
+                ..segment(at, SYN.0, 9, 0)
+            };
+            handshake.add(0, &syn);
+        }
+        let answer = HandshakeSegment {
+            stamp: Some((7, 1100)),
+            ..segment(1010, SYN.0 | ACK.0, 5, 10)
+        };
+        assert_eq!(handshake.add(1, &answer).sample, Some((0, 10 * MS)));
+    }
+
+    #[test]
+    fn both_sides_may_open() {
+        let (s, sa) = (SYN.0, SYN.0 | ACK.0);
+        let open = [
+            (0, 0, s, 9, 0),
+            (1, 1, s, 5, 0),
+            (0, 8, sa, 9, 6),
+            (1, 9, sa, 5, 10),
+        ];
+        assert_eq!(samples(&open), [(1, 7), (0, 9)]);
+    }
+}

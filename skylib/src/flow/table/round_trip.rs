@@ -1,0 +1,457 @@
+//! Round-trip times of a flow (rules B1 to B12 of `docs/flows.md`): from a request, a SYN or an
+//! echo, to what answers it.
+//!
+//! The state of a flow with one plain request is in its entry: `hot.pending`, `cold.number` and the
+//! `END_REQUEST_*` bits. Only what does not fit there, such as a second outstanding echo, is in
+//! [`Rare`], within a byte budget of the whole table.
+
+use super::FlowTable;
+use super::echoes::{EchoRequest, Echoes};
+use super::entry::{
+    END_REQUEST, END_REQUEST_ANSWERED, END_REQUEST_KNOWN, END_REQUEST_OF_B, END_REQUEST_PENDING,
+    END_REQUEST_RARE, END_REQUEST_REPEATED, END_REQUEST_STAMP, Entry, HAS_ICMP, HOT_SAMPLED, NONE,
+    Rare,
+};
+use super::handshake::{Attempt, AttemptState, COPY_NS, Handshake, HandshakeSegment, Request};
+use super::process::{Control, Pending};
+use crate::decode::TcpFlags;
+use crate::flow::record::RttMetric;
+
+/// Statistics of the round-trip times of a flow, and the handshake's answer on its way.
+#[derive(Clone, Debug, Default)]
+pub(super) struct RoundTrips {
+    /// Number of samples.
+    samples: i64,
+    /// Smallest, largest, latest sample, and sum of the samples, in nanoseconds.
+    min: i64,
+    max: i64,
+    last: i64,
+    sum: i64,
+    /// Interarrival jitter of the samples, in 1/16 ns (RFC 3550, section 6.4.1 and appendix A.8).
+    jitter: i64,
+    /// Latest sample of A's requests and of B's, in nanoseconds: from the capture point to the other
+    /// end and back.
+    ways: [i64; 2],
+    /// Number of different requests.
+    requests: i64,
+    /// Number of requests given up, because too many were outstanding.
+    given_up: i64,
+    /// Echo numbers seen of each side.
+    seen: [SeenNumbers; 2],
+    /// SYN with ACK of each side.
+    syn_acks: [Option<SynAck>; 2],
+    /// Latest sample of the handshake's third packet, in nanoseconds.
+    third: i64,
+}
+
+/// SYN with ACK that waits for the first acknowledgment of its number.
+#[derive(Clone, Copy, Debug)]
+struct SynAck {
+    number: u32,
+    at: i64,
+    /// Whether it was sent again, or is answered.
+    is_over: bool,
+}
+
+/// Numbers of echo requests seen of a side: the largest one and the 64 up to it.
+#[derive(Clone, Copy, Debug, Default)]
+struct SeenNumbers {
+    largest: u16,
+    bits: u64,
+}
+
+impl SeenNumbers {
+    /// Adds a number; returns whether it is new.
+    fn add(&mut self, number: u16) -> bool {
+        let ahead = number.wrapping_sub(self.largest).cast_signed();
+        if self.bits == 0 || ahead >= 64 || ahead <= -64 {
+            (self.largest, self.bits) = (number, 1);
+            return true;
+        }
+        if ahead > 0 {
+            self.bits = self.bits << ahead | 1;
+            self.largest = number;
+            return true;
+        }
+        let bit = 1 << -ahead;
+        let is_new = self.bits & bit == 0;
+        self.bits |= bit;
+        is_new
+    }
+}
+
+impl RoundTrips {
+    /// Returns the round trip of the connection, in nanoseconds; 0 if unknown.
+    pub(super) const fn of_connection(&self) -> i64 {
+        self.last + self.third
+    }
+
+    fn add(&mut self, side: usize, sample: i64) {
+        if self.samples == 0 {
+            (self.min, self.max) = (sample, sample);
+        } else {
+            let change = sample.saturating_sub(self.last).saturating_abs();
+            self.jitter = self
+                .jitter
+                .saturating_add(change)
+                .saturating_sub((self.jitter + 8) >> 4);
+        }
+        self.samples += 1;
+        self.min = self.min.min(sample);
+        self.max = self.max.max(sample);
+        self.sum = self.sum.saturating_add(sample);
+        self.last = sample;
+        self.ways[side] = sample;
+    }
+
+    /// Measures the handshake's third packet: from SYN with ACK of a side to the first
+    /// acknowledgment of its number.
+    pub(super) fn add_segment(&mut self, side: usize, segment: &HandshakeSegment) {
+        let has = |flag| segment.flags.contains(flag);
+        if !has(TcpFlags::ACK) {
+            return;
+        }
+        if has(TcpFlags::SYN) {
+            let other = SynAck {
+                number: segment.sequence,
+                at: segment.at,
+                is_over: false,
+            };
+            match &mut self.syn_acks[side] {
+                Some(known) if known.number == other.number => {
+                    known.is_over |= segment.at.saturating_sub(known.at) > COPY_NS;
+                }
+                known => *known = Some(other),
+            }
+        } else if let Some(asked) = &mut self.syn_acks[1 - side]
+            && !asked.is_over
+            && segment.acknowledgment == asked.number.wrapping_add(1)
+        {
+            asked.is_over = true;
+            let sample = segment.at.saturating_sub(asked.at);
+            if sample >= 0 {
+                self.third = sample;
+                self.ways[1 - side] = sample;
+            }
+        }
+    }
+}
+
+impl FlowTable {
+    /// Updates the handshake of a TCP flow with a segment that has SYN or RST.
+    pub(super) fn track_handshake(&mut self, record: u32, segment: &HandshakeSegment, side: usize) {
+        let mut handshake = self.handshake(self.arena.get(record));
+        let step = handshake.add(side, segment);
+        self.store_handshake(record, handshake);
+        if step.is_new_request
+            && let Some(round_trips) = self.round_trips(record)
+        {
+            round_trips.requests += 1;
+        }
+        if let Some((side, sample)) = step.sample {
+            self.add_sample(record, side, sample);
+        }
+    }
+
+    /// Updates the outstanding echo requests of a flow with a request or reply.
+    pub(super) fn track_echo(
+        &mut self,
+        record: u32,
+        pending: &Pending,
+        control: &Control,
+        side: usize,
+    ) {
+        let mut echoes = self.echoes(record);
+        let (number, at) = (control.number(), pending.timestamp.as_ns());
+        if pending.is_request() {
+            let is_given_up = echoes.request(side, number, at);
+            if let Some(round_trips) = self.round_trips(record) {
+                round_trips.given_up += i64::from(is_given_up);
+                round_trips.requests += i64::from(round_trips.seen[side].add(number));
+            }
+        } else if let Some(sample) = echoes.reply(side, number, at) {
+            self.add_sample(record, 1 - side, sample);
+        }
+        self.store_echoes(record, echoes);
+    }
+
+    /// Records a round-trip time measured with a request of a side; a negative one is ignored.
+    fn add_sample(&mut self, record: u32, side: usize, sample: i64) {
+        if sample < 0 {
+            return;
+        }
+        let hot = &mut self.arena.get_mut(record).hot;
+        hot.rtt = sample;
+        hot.flags |= HOT_SAMPLED;
+        if let Some(round_trips) = self.round_trips(record) {
+            round_trips.add(side, sample);
+        }
+    }
+
+    /// Returns the metric of a flow; `None` if no option selects it, or nothing was asked or measured.
+    pub(super) fn rtt_metric(&self, entry: &Entry, rare: &Rare) -> Option<RttMetric> {
+        let round_trips = rare.round_trips.as_deref()?;
+        let [ab_rtt, ba_rtt] = round_trips.ways;
+        let has_values = round_trips.requests > 0 || ab_rtt > 0 || ba_rtt > 0;
+        if !self.options.extra_rtt_metric || !has_values && round_trips.samples == 0 {
+            return None;
+        }
+        let outstanding = if entry.cold.layers & HAS_ICMP == 0 {
+            self.handshake(entry).unanswered()
+        } else {
+            match (entry.hot.ends & END_REQUEST, &rare.echoes) {
+                (END_REQUEST_PENDING | END_REQUEST_REPEATED, _) => 1,
+                (END_REQUEST_RARE, Some(echoes)) => echoes.outstanding().len() as i64,
+                _ => 0,
+            }
+        };
+        let mut metric = RttMetric::default();
+        metric.samples = round_trips.samples;
+        metric.min = round_trips.min;
+        metric.max = round_trips.max;
+        metric.last = round_trips.last;
+        metric.sum = round_trips.sum;
+        metric.jitter = round_trips.jitter / 16;
+        metric.requests = round_trips.requests;
+        metric.unanswered = outstanding + round_trips.given_up;
+        (metric.ab_rtt, metric.ba_rtt) = (ab_rtt, ba_rtt);
+        Some(metric)
+    }
+
+    /// Returns the statistics of a flow, if they are recorded.
+    fn round_trips(&mut self, record: u32) -> Option<&mut RoundTrips> {
+        let rare = self.arena.get(record).cold.rare;
+        self.rare.get_mut(rare)?.round_trips.as_deref_mut()
+    }
+
+    /// Returns the handshake of a TCP flow.
+    pub(super) fn handshake(&self, entry: &Entry) -> Handshake {
+        let (hot, cold) = (&entry.hot, &entry.cold);
+        let request = |is_repeated| Request {
+            first: hot.pending,
+            payload_len: 0,
+            is_repeated,
+            stamps: [
+                None,
+                None,
+                (hot.ends & END_REQUEST_STAMP != 0).then_some((hot.pending, cold.icmp)),
+            ],
+        };
+        let state = match hot.ends & END_REQUEST {
+            END_REQUEST_KNOWN => AttemptState::Known,
+            END_REQUEST_PENDING => AttemptState::Pending(request(false)),
+            END_REQUEST_REPEATED => AttemptState::Pending(request(true)),
+            END_REQUEST_ANSWERED => AttemptState::Answered,
+            END_REQUEST_RARE => {
+                let rare = self.rare.get(cold.rare);
+                return rare
+                    .and_then(|rare| rare.handshake.as_deref().copied())
+                    .unwrap_or_default();
+            }
+            _ => return Handshake::default(),
+        };
+        let mut handshake = Handshake::default();
+        let side = usize::from(hot.ends & END_REQUEST_OF_B != 0);
+        handshake.sides[side] = Some(Attempt {
+            number: cold.number,
+            state,
+        });
+        handshake
+    }
+
+    fn store_handshake(&mut self, record: u32, handshake: Handshake) {
+        let entry = self.arena.get_mut(record);
+        let was_rare = entry.hot.ends & END_REQUEST == END_REQUEST_RARE;
+        let is_plain = put_handshake(entry, &handshake);
+        if is_plain {
+            if was_rare && let Some(rare) = self.rare.get_mut(entry.cold.rare) {
+                rare.handshake = None;
+                self.request_bytes -= HANDSHAKE_BYTES;
+            }
+            return;
+        }
+        if !was_rare && !self.takes_request_bytes(HANDSHAKE_BYTES) {
+            return;
+        }
+        if let Some(rare) = self.make_rare(record) {
+            rare.handshake = Some(Box::new(handshake));
+            self.arena.get_mut(record).hot.ends |= END_REQUEST_RARE;
+        }
+    }
+
+    fn echoes(&mut self, record: u32) -> Echoes {
+        let entry = self.arena.get(record);
+        let (hot, cold) = (&entry.hot, &entry.cold);
+        let is_repeated = match hot.ends & END_REQUEST {
+            END_REQUEST_PENDING => false,
+            END_REQUEST_REPEATED => true,
+            END_REQUEST_RARE => {
+                let rare = self.rare.get_mut(cold.rare);
+                let echoes = rare.and_then(|rare| rare.echoes.as_deref_mut());
+                return echoes.map(std::mem::take).unwrap_or_default();
+            }
+            _ => return Echoes::default(),
+        };
+        let mut echoes = Echoes::default();
+        echoes.put(EchoRequest {
+            at: hot.pending,
+            number: cold.number as u16,
+            side: u8::from(hot.ends & END_REQUEST_OF_B != 0),
+            is_repeated,
+        });
+        echoes
+    }
+
+    fn store_echoes(&mut self, record: u32, echoes: Echoes) {
+        let entry = self.arena.get_mut(record);
+        let hot = &mut entry.hot;
+        let was_rare = hot.ends & END_REQUEST == END_REQUEST_RARE;
+        if !was_rare {
+            hot.ends &= !(END_REQUEST | END_REQUEST_OF_B);
+            match echoes.outstanding() {
+                [] => return,
+                [request] => {
+                    hot.pending = request.at;
+                    hot.ends |= if request.is_repeated {
+                        END_REQUEST_REPEATED
+                    } else {
+                        END_REQUEST_PENDING
+                    };
+                    if request.side == 1 {
+                        hot.ends |= END_REQUEST_OF_B;
+                    }
+                    entry.cold.number = request.number.into();
+                    return;
+                }
+                _ => {}
+            }
+            if !self.takes_request_bytes(ECHOES_BYTES) {
+                return;
+            }
+        }
+        // It stays there: a flow with two outstanding requests once will have them again.
+        if let Some(rare) = self.make_rare(record) {
+            *rare.echoes.get_or_insert_default() = Box::new(echoes);
+            self.arena.get_mut(record).hot.ends |= END_REQUEST_RARE;
+        }
+    }
+
+    /// Reserves bytes of the budget for requests; otherwise counts a request that is not measured.
+    const fn takes_request_bytes(&mut self, bytes: usize) -> bool {
+        let fits = self.request_bytes + bytes <= self.request_limit;
+        if fits {
+            self.request_bytes += bytes;
+        } else {
+            self.stats.requests_unmeasured += 1;
+        }
+        fits
+    }
+
+    /// Returns the rare data of a flow, created if needed; `None` if all slots are in use.
+    pub(super) fn make_rare(&mut self, record: u32) -> Option<&mut Rare> {
+        let cold = &mut self.arena.get_mut(record).cold;
+        if cold.rare == NONE {
+            cold.rare = self.rare.insert(Rare::default());
+        }
+        self.rare.get_mut(cold.rare)
+    }
+}
+
+impl Rare {
+    /// Returns the bytes of the budget for requests that a flow has reserved.
+    pub(super) fn request_bytes(&self) -> usize {
+        let handshake = self.handshake.as_ref().map_or(0, |_| HANDSHAKE_BYTES);
+        handshake + self.echoes.as_ref().map_or(0, |_| ECHOES_BYTES)
+    }
+}
+
+/// Stores a handshake in an entry. Returns `false`, and stores none, if it does not fit.
+fn put_handshake(entry: &mut Entry, handshake: &Handshake) -> bool {
+    let (hot, cold) = (&mut entry.hot, &mut entry.cold);
+    hot.ends &= !(END_REQUEST | END_REQUEST_OF_B | END_REQUEST_STAMP);
+    let (side, attempt) = match handshake.sides {
+        [None, None] => return true,
+        [Some(attempt), None] => (0, attempt),
+        [None, Some(attempt)] => (1, attempt),
+        [Some(_), Some(_)] => return false,
+    };
+    let mut ends = if side == 1 { END_REQUEST_OF_B } else { 0 };
+    match attempt.state {
+        AttemptState::Known => ends |= END_REQUEST_KNOWN,
+        AttemptState::Answered => ends |= END_REQUEST_ANSWERED,
+        AttemptState::Pending(request) => {
+            let stamp = match request.stamps {
+                [None, None, None] => None,
+                [None, None, Some((at, stamp))] if at == request.first => Some(stamp),
+                _ => return false,
+            };
+            if request.payload_len > 0 || stamp.is_some() && request.is_repeated {
+                return false;
+            }
+            ends |= if request.is_repeated {
+                END_REQUEST_REPEATED
+            } else {
+                END_REQUEST_PENDING
+            };
+            if let Some(stamp) = stamp {
+                ends |= END_REQUEST_STAMP;
+                cold.icmp = stamp;
+            }
+            hot.pending = request.first;
+        }
+    }
+    hot.ends |= ends;
+    cold.number = attempt.number;
+    true
+}
+
+/// Budget bytes of a handshake outside its entry.
+const HANDSHAKE_BYTES: usize = size_of::<Handshake>() + size_of::<Rare>();
+/// Budget bytes of the outstanding echoes of a flow.
+const ECHOES_BYTES: usize = size_of::<Echoes>() + size_of::<Rare>();
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_new_once() {
+        let mut seen = SeenNumbers::default();
+        let new: Vec<bool> = [65_534, 65_535, 0, 65_534, 5, 3, 3, 300, 300]
+            .into_iter()
+            .map(|number| seen.add(number))
+            .collect();
+        assert_eq!(
+            new,
+            [true, true, true, false, true, true, false, true, false]
+        );
+    }
+
+    #[test]
+    fn what_an_entry_holds_is_what_was_stored() {
+        let table = FlowTable::new(crate::flow::FlowTableOptions::default());
+        let request = |is_repeated, stamp| Request {
+            first: 77,
+            payload_len: 0,
+            is_repeated,
+            stamps: [None, None, stamp],
+        };
+        let states = [
+            AttemptState::Known,
+            AttemptState::Answered,
+            AttemptState::Pending(request(false, None)),
+            AttemptState::Pending(request(true, None)),
+            AttemptState::Pending(request(false, Some((77, 9)))),
+        ];
+        for (side, state) in states.iter().flat_map(|state| [(0, state), (1, state)]) {
+            let mut handshake = Handshake::default();
+            handshake.sides[side] = Some(Attempt {
+                number: 4_000_000_000,
+                state: *state,
+            });
+            let mut entry = Entry::vacant();
+            assert!(put_handshake(&mut entry, &handshake));
+            assert_eq!(table.handshake(&entry), handshake);
+        }
+    }
+}

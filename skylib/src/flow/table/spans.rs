@@ -1,0 +1,309 @@
+//! Which entry of a key a packet belongs to, and when it begins a new one (rules C11 to C13, D1 to
+//! D3, E1 and E2 of `docs/flows.md`).
+//!
+//! A flow accepts packets from its start minus its hold to its last packet plus its hold. The hold
+//! is the expiry interval, the timeout of its application, or 15 s once TCP has ended it. So a flow
+//! ends by its own silence, whatever timers and other packets do.
+//!
+//! The index holds up to two flows of a key, for packets with a wrong date and captures joined in
+//! any order, and an attempt to open a connection beside an open one. A flow that makes room for
+//! another one is retired: it stays in the table until the timers remove it, but no packet finds it.
+//!
+//! Most packets follow the previous one of the only flow of their key within the shortest hold;
+//! [`FlowTable::needs_choice`] finds the others.
+
+use super::FlowTable;
+use super::entry::{
+    END_IDENTIFIED, Entry, HAS_TCP, HAS_TRANSPORT, HOT_ANSWERED, HOT_FINISHING, HOT_PAIRED,
+    IS_ATTEMPT, IS_RETIRED,
+};
+use super::process::{Control, Pending};
+use crate::decode::TcpFlags;
+use crate::flow::options::FlowTableOptions;
+use crate::flow::record::FinishType;
+
+/// Longest silence of a flow, by what decides it; in milliseconds.
+#[derive(Clone, Debug)]
+pub(super) struct Holds {
+    /// By age queue: the expiry interval, then the timeouts of applications.
+    classes: Vec<i64>,
+    /// The shortest of all; `u64::MAX` if silence decides nothing.
+    shortest: u64,
+}
+
+impl Holds {
+    /// Returns the holds of a table; none with `recorded`.
+    pub(super) fn new(options: &FlowTableOptions) -> Self {
+        let ms =
+            |duration: std::time::Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        let timeouts = options.application_timeouts.iter();
+        let timeouts = timeouts
+            .take(super::MAX_TIMEOUTS)
+            .map(|(_, time)| ms(*time));
+        let classes: Vec<i64> = std::iter::once(ms(options.expiry_interval))
+            .chain(timeouts)
+            .collect();
+        let shortest = classes.iter().fold(FINISHED_HOLD_MS, |a, b| a.min(*b));
+        Self {
+            shortest: if options.recorded {
+                u64::MAX
+            } else {
+                shortest.unsigned_abs()
+            },
+            classes,
+        }
+    }
+
+    /// Returns the hold of a flow.
+    pub(super) fn of(&self, entry: &Entry) -> i64 {
+        if entry.hot.finish != FinishType::NotFinished {
+            return FINISHED_HOLD_MS;
+        }
+        let class = usize::from(entry.cold.class);
+        self.classes.get(class).copied().unwrap_or(i64::MAX)
+    }
+}
+
+/// What becomes of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Choice {
+    /// It is counted in this record.
+    Record(u32),
+    /// It begins a flow.
+    New,
+    /// It begins an attempt beside an open connection.
+    Attempt,
+}
+
+/// Entries of a key, at most [`MAX_SAME`].
+#[derive(Clone, Copy, Debug, Default)]
+struct SameKey {
+    records: [u32; MAX_SAME],
+    len: usize,
+}
+
+impl SameKey {
+    fn add(&mut self, record: u32) {
+        if let Some(slot) = self.records.get_mut(self.len) {
+            *slot = record;
+            self.len += 1;
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = u32> {
+        self.records[..self.len].iter().copied()
+    }
+}
+
+impl FlowTable {
+    /// Returns whether a packet may belong to another entry than the one found by its key.
+    #[inline(always)]
+    pub(super) fn needs_choice(&self, record: u32, part: &Pending) -> bool {
+        let hot = &self.arena.get(record).hot;
+        // As unsigned, a packet before the latest one is far beyond the hold.
+        let silence = part
+            .timestamp
+            .as_ms()
+            .wrapping_sub(hot.last)
+            .cast_unsigned();
+        let is_opening = part.tcp.0 & (TcpFlags::SYN.0 | TcpFlags::ACK.0) == TcpFlags::SYN.0;
+        (silence > self.holds.shortest) | (hot.flags & HOT_PAIRED != 0) | is_opening
+    }
+
+    /// Chooses the entry of a packet among those with its key, of which there is at least one.
+    #[cold]
+    pub(super) fn choose(&mut self, found: u32, part: &Pending, control: &Control) -> Choice {
+        if self.options.recorded {
+            return Choice::Record(found);
+        }
+        let same = self.same_key(part);
+        let now = part.timestamp.as_ms();
+        let is_attempt = |record: &u32| self.arena.get(*record).cold.layers & IS_ATTEMPT != 0;
+        let attempt = same.iter().find(is_attempt);
+        let mut flows = SameKey::default();
+        same.iter()
+            .filter(|record| Some(*record) != attempt)
+            .for_each(|record| flows.add(record));
+        let nearest = flows
+            .iter()
+            .filter_map(|record| Some((self.distance(record, now)?, record)))
+            .min_by_key(|(distance, record)| {
+                (*distance, -i128::from(self.arena.get(*record).cold.start))
+            });
+        let choice = match nearest {
+            Some((_, record)) => self.connection(record, attempt, part, control),
+            None => Choice::New,
+        };
+        match choice {
+            Choice::Record(record) => self.extend_start(record, now),
+            Choice::New if flows.len >= MAX_SPANS => {
+                let clock = self.timers.now();
+                let stale = flows.iter().max_by_key(|record| {
+                    self.arena
+                        .get(*record)
+                        .hot
+                        .last
+                        .saturating_sub(clock)
+                        .saturating_abs()
+                });
+                stale.into_iter().for_each(|record| self.retire(record));
+            }
+            Choice::New | Choice::Attempt => {}
+        }
+        // An attempt whose connection is over waits for nothing.
+        if choice == Choice::New
+            && let Some(attempt) = attempt
+        {
+            self.retire(attempt);
+        }
+        self.mark_paired(part, choice);
+        choice
+    }
+
+    /// Marks the entries of a key as paired, if there will be more than one.
+    fn mark_paired(&mut self, part: &Pending, choice: Choice) {
+        let same = self.same_key(part);
+        let is_paired = same.len > usize::from(matches!(choice, Choice::Record(_)));
+        for record in same.iter() {
+            let hot = &mut self.arena.get_mut(record).hot;
+            hot.flags &= !HOT_PAIRED;
+            if is_paired {
+                hot.flags |= HOT_PAIRED;
+            }
+        }
+        self.begins_paired = is_paired;
+    }
+
+    /// Returns the entries with the key of a packet.
+    fn same_key(&self, part: &Pending) -> SameKey {
+        let mode = self.options.layer_key_mode;
+        let mut same = SameKey::default();
+        self.index.find(part.hash, |record| {
+            if self.arena.get(record).key.is_same(&part.key, mode) {
+                same.add(record);
+            }
+            false
+        });
+        same
+    }
+
+    /// Returns the milliseconds from a flow to a time, 0 within the flow; `None` beyond its hold.
+    fn distance(&self, record: u32, now: i64) -> Option<i64> {
+        let entry = self.arena.get(record);
+        let (before, after) = (
+            entry.cold.start.saturating_sub(now),
+            now.saturating_sub(entry.hot.last),
+        );
+        let distance = before.max(after).max(0);
+        (distance <= self.holds.of(entry)).then_some(distance)
+    }
+
+    /// Applies the rules of TCP connections to a packet of a flow.
+    fn connection(
+        &mut self,
+        record: u32,
+        attempt: Option<u32>,
+        part: &Pending,
+        control: &Control,
+    ) -> Choice {
+        let entry = self.arena.get(record);
+        if entry.cold.layers & HAS_TRANSPORT != HAS_TCP {
+            return Choice::Record(record);
+        }
+        let has = |flag| part.tcp.contains(flag);
+        let is_opening = has(TcpFlags::SYN) && !has(TcpFlags::ACK);
+        if let Some(attempt) = attempt
+            && self.takes_attempt(attempt, part, control)
+        {
+            if has(TcpFlags::SYN) && has(TcpFlags::ACK) {
+                self.replace(record);
+                self.arena.get_mut(attempt).cold.layers &= !IS_ATTEMPT;
+            }
+            return Choice::Record(attempt);
+        }
+        let side = usize::from(!entry.is_a_to_b(part.flags));
+        let known = self.handshake(entry).number(side);
+        if !is_opening || known == Some(control.sequence) {
+            return Choice::Record(record);
+        }
+        let is_answered = entry.hot.flags & HOT_ANSWERED != 0;
+        if entry.hot.finish != FinishType::NotFinished {
+            // C11: a new connection begins a new flow at once.
+            self.retire(record);
+            Choice::New
+        } else if !is_answered {
+            // C12: attempts that nobody answered are one flow.
+            Choice::Record(record)
+        } else {
+            // C13: an attempt beside the open connection, at most one.
+            attempt.map_or(Choice::Attempt, Choice::Record)
+        }
+    }
+
+    /// Returns whether a packet belongs to an attempt: its SYN again, or an answer to it.
+    fn takes_attempt(&self, attempt: u32, part: &Pending, control: &Control) -> bool {
+        let entry = self.arena.get(attempt);
+        let has = |flag| part.tcp.contains(flag);
+        let (syn, ack, rst) = (has(TcpFlags::SYN), has(TcpFlags::ACK), has(TcpFlags::RST));
+        let side = usize::from(!entry.is_a_to_b(part.flags));
+        let handshake = self.handshake(entry);
+        if syn && !ack {
+            return handshake.number(side) == Some(control.sequence);
+        }
+        let asked = handshake
+            .number(1 - side)
+            .map(|number| number.wrapping_add(1));
+        ack && (syn || rst) && asked == Some(control.acknowledgment)
+    }
+
+    /// Ends a connection whose ports a new one has taken over (C13).
+    fn replace(&mut self, record: u32) {
+        if self.arena.get(record).hot.touched != self.timers.interval() {
+            self.begin_interval(record);
+        }
+        let hot = &mut self.arena.get_mut(record).hot;
+        if hot.finish == FinishType::NotFinished {
+            hot.finish = FinishType::Replaced;
+            if hot.flags & HOT_FINISHING == 0 {
+                hot.flags |= HOT_FINISHING;
+                self.finishing.push(record);
+            }
+        }
+        self.retire(record);
+    }
+
+    /// Removes a flow from the index: it takes no more packets.
+    fn retire(&mut self, record: u32) {
+        let mode = self.options.layer_key_mode;
+        let entry = self.arena.get_mut(record);
+        entry.cold.layers |= IS_RETIRED;
+        // Packets of the current batch may have been looked up already.
+        entry.hot.flags |= HOT_PAIRED;
+        let hash = entry.key.hash(self.seed, mode);
+        self.index.remove(hash, record);
+        self.retired += 1;
+    }
+
+    /// Moves the start of a flow back to a packet before it (E2). The UUID stays if it was used.
+    fn extend_start(&mut self, record: u32, now: i64) {
+        let is_used = {
+            let entry = self.arena.get(record);
+            if now >= entry.cold.start {
+                return;
+            }
+            let was_sent = !self.options.final_only && entry.cold.born != self.timers.interval();
+            was_sent || entry.hot.ends & END_IDENTIFIED != 0
+        };
+        let former = std::mem::replace(&mut self.arena.get_mut(record).cold.start, now);
+        if is_used && let Some(rare) = self.make_rare(record) {
+            rare.uuid_start.get_or_insert(former);
+        }
+    }
+}
+
+/// Time a finished flow stays in the table for late packets, in milliseconds.
+pub(super) const FINISHED_HOLD_MS: i64 = 15_000;
+/// Largest number of flows of a key in the index, without an attempt.
+const MAX_SPANS: usize = 2;
+/// Largest number of entries of a key in the index.
+const MAX_SAME: usize = MAX_SPANS + 1;

@@ -1,0 +1,132 @@
+//! Which flow of a key a packet belongs to.
+
+use super::*;
+
+/// Returns start, packets of both sides, and finish type of the flows, by start.
+fn spans(table: &FlowTable) -> Vec<(i64, i64, i64, FinishType)> {
+    let mut spans: Vec<_> = flows(table)
+        .iter()
+        .map(|flow| {
+            let metric = flow.metric.unwrap();
+            let (ab, ba) = (metric.ab_packets, metric.ba_packets);
+            (flow.start, ab, ba, flow.finish_type)
+        })
+        .collect();
+    spans.sort_unstable_by_key(|span| span.0);
+    spans
+}
+
+use FinishType::{NotFinished, Replaced, TcpFin, TcpRst};
+
+#[test]
+fn silence_beyond_the_hold_begins_a_flow() {
+    let mut table = table();
+    for at in [0, 600_000, 1_200_001] {
+        feed(&mut table, at, &udp(A, B, &[]));
+    }
+    assert_eq!(
+        spans(&table),
+        [(0, 2, 0, NotFinished), (1_200_001, 1, 0, NotFinished)]
+    );
+    // The original's value: timers decide, and none ran.
+    let mut table = recorded();
+    for at in [0, 600_000, 1_200_001] {
+        feed(&mut table, at, &udp(A, B, &[]));
+    }
+    assert_eq!(table.len(), 1);
+}
+
+#[test]
+fn a_wrong_date_is_a_flow_of_its_own() {
+    let mut table = table();
+    let hour = 3_600_000;
+    for at in [
+        hour,
+        9 * hour,
+        hour + 1,
+        hour - 600_000,
+        hour + 2,
+        9 * hour + 1,
+    ] {
+        feed(&mut table, at, &udp(A, B, &[]));
+    }
+    assert_eq!(
+        spans(&table),
+        [
+            (hour - 600_000, 4, 0, NotFinished),
+            (9 * hour, 2, 0, NotFinished)
+        ]
+    );
+    // Never more than two of a key take packets; all are counted and leave.
+    for day in 1..50 {
+        feed(&mut table, day * 86_400_000, &udp(A, B, &[]));
+    }
+    assert_eq!(table.len(), 51);
+    let mut sent: Vec<Flow> = Vec::new();
+    table.flush(&mut sent);
+    assert_eq!((table.len(), sent.len()), (0, 51));
+}
+
+#[test]
+fn a_finished_flow_takes_late_packets_for_15_s() {
+    let mut table = table();
+    feed(&mut table, 0, &tcp(A, B, FIN | ACK));
+    feed(&mut table, 1, &tcp(B, A, FIN | ACK));
+    feed(&mut table, 15_001, &tcp(A, B, ACK));
+    feed(&mut table, 30_002, &tcp(A, B, ACK));
+    assert_eq!(
+        spans(&table),
+        [(0, 2, 1, TcpFin), (30_002, 1, 0, NotFinished)]
+    );
+}
+
+#[test]
+fn a_new_connection_begins_a_flow() {
+    let mut table = table();
+    let syn = |number| tcp_numbered(A, B, SYN, number, 0);
+    feed(&mut table, 0, &syn(100));
+    feed(&mut table, 5, &tcp_numbered(B, A, RST | ACK, 0, 101));
+    // The same number is the same attempt (C11), and is measured once (B3).
+    feed(&mut table, 1_000, &syn(100));
+    assert_eq!(spans(&table), [(0, 2, 1, TcpRst)]);
+    assert_eq!(only(&table).metric.unwrap().rtt, 5_000_000);
+    feed(&mut table, 2_000, &syn(200));
+    feed(&mut table, 2_001, &syn(300));
+    // Attempts that nobody answered are one flow (C12).
+    assert_eq!(
+        spans(&table),
+        [(0, 2, 1, TcpRst), (2_000, 2, 0, NotFinished)]
+    );
+}
+
+#[test]
+fn a_syn_into_an_open_connection_is_an_attempt_beside_it() {
+    let mut table = table();
+    let feed_all = |table: &mut FlowTable, packets: &[(i64, Vec<u8>)]| {
+        for (at, frame) in packets {
+            feed(table, *at, frame);
+        }
+    };
+    let open = [
+        (0, tcp_numbered(A, B, SYN, 100, 0)),
+        (1, tcp_numbered(B, A, SYN | ACK, 500, 101)),
+        (2, tcp_numbered(A, B, ACK, 101, 501)),
+        (10, tcp_numbered(A, B, SYN, 900, 0)),
+        (11, tcp_numbered(B, A, ACK, 501, 101)),
+    ];
+    feed_all(&mut table, &open);
+    assert_eq!(
+        spans(&table),
+        [(0, 2, 2, NotFinished), (10, 1, 0, NotFinished)]
+    );
+    // Its answer makes it the connection (C13).
+    let taken = [
+        (20, tcp_numbered(B, A, SYN | ACK, 700, 901)),
+        (21, tcp_numbered(A, B, ACK, 901, 701)),
+    ];
+    feed_all(&mut table, &taken);
+    assert_eq!(
+        spans(&table),
+        [(0, 2, 2, Replaced), (10, 2, 1, NotFinished)]
+    );
+}
