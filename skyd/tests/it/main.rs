@@ -23,6 +23,7 @@ mod ingestion;
 mod keystone;
 mod layering;
 mod live;
+mod memory;
 mod metrics;
 mod pcap;
 mod process;

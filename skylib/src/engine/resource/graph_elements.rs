@@ -158,7 +158,7 @@ impl<E: GraphResource> Collection for GraphElements<E> {
             if self.is_origin_of_probes(element.origin()) {
                 restore(&mut metadata, element.metadata(), E::DEFINING);
             }
-            let change = |graph: &mut Graph, now: Timestamp| {
+            let change = |graph: &mut Graph, now: Timestamp| -> Result<_, PatchError> {
                 let current = E::find(graph, id).ok_or(PatchError::NotFound)?;
                 if !Arc::ptr_eq(&current, &element) {
                     return Ok(PatchOutcome::Conflict(current));
