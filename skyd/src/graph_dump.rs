@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use skylib::engine::Engine;
 use skylib::filter::Filter;
-use skylib::graph::{Edge, GraphError, GraphReader as _, Node, Pin};
+use skylib::graph::{Edge, GraphError, GraphReader as _, Node, RevisionPin};
 use skylib::memory::{MemoryCharge, MemoryExhausted, MemoryUse};
 
 /// Handles of all nodes and edges at one sequence number.
@@ -17,7 +17,7 @@ pub(crate) struct GraphDump {
     /// Charge for the memory of the handles.
     pub(crate) memory: Option<MemoryCharge>,
     /// Registration of the revisions that the handles hold.
-    pub(crate) pin: Option<Pin>,
+    pub(crate) pin: Option<RevisionPin>,
 }
 
 /// Reason why there is no dump.

@@ -5,8 +5,8 @@ use std::fs;
 /// Returns the memory that the process may use, in bytes; `None` if the kernel does not say.
 pub(crate) fn bytes() -> Option<u64> {
     let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
-    let group = own_group(&text("/proc/self/cgroup"));
-    let limit = group.and_then(|group| limit_of(group, &text));
+    let groups = text("/proc/self/cgroup");
+    let limit = own_group(&groups).and_then(|group| limit_of(group, &text));
     let total = total(&text("/proc/meminfo"));
     limit.into_iter().chain(total).min()
 }

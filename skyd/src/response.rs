@@ -12,7 +12,7 @@ use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER
 use hyper::{HeaderMap, StatusCode};
 use serde::Serialize;
 use skylib::api::ResourceError;
-use skylib::graph::Pin;
+use skylib::graph::RevisionPin;
 use skylib::memory::{MemoryBudget, MemoryCharge, MemoryExhausted, MemoryUse};
 use skylib::spp::SppError;
 
@@ -31,7 +31,7 @@ pub(crate) struct Body {
     /// Charges for the memory of the body, held until it is sent or dropped.
     memory: Vec<MemoryCharge>,
     /// Registration of the revisions that the pieces hold. Once it ends, so does the connection.
-    pin: Option<Pin>,
+    pin: Option<RevisionPin>,
 }
 
 enum Pieces {
@@ -92,7 +92,7 @@ impl Body {
     }
 
     /// Holds the registration of the revisions that the pieces hold, until the body is sent.
-    pub(crate) fn hold_pin(&mut self, pin: Pin) {
+    pub(crate) fn hold_pin(&mut self, pin: RevisionPin) {
         if matches!(self.pieces, Pieces::Lazy(_)) {
             self.pin = Some(pin);
         }
@@ -161,7 +161,7 @@ impl hyper::body::Body for Body {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        if self.pin.as_ref().is_some_and(Pin::is_ended) {
+        if self.pin.as_ref().is_some_and(RevisionPin::is_ended) {
             let reason = "the graph changes faster than the client reads (http.limits.memory)";
             return Poll::Ready(Some(Err(io::Error::new(ErrorKind::OutOfMemory, reason))));
         }

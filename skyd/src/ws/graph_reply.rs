@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use skylib::graph::Pin;
+use skylib::graph::RevisionPin;
 use skylib::memory::MemoryUse;
 use skylib::proto::{Encoding, GRAPH, JsonStream, write_message};
 
@@ -39,7 +39,7 @@ pub(crate) async fn send(
             }
         }
     };
-    let is_ended = || pin.as_ref().is_some_and(Pin::is_ended);
+    let is_ended = || pin.as_ref().is_some_and(RevisionPin::is_ended);
     writer.send_pieces_unless(is_ended, reply).await
 }
 

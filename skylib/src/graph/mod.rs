@@ -73,7 +73,7 @@ pub use key::{ElementKey, MetadataKey};
 pub use metadata::{Metadata, MetadataOp};
 pub use node::Node;
 pub use origin::Origin;
-pub use pins::Pin;
+pub use pins::RevisionPin;
 pub use reader::{
     EdgeEnds, EdgeRef, Edges, ElementRef, GraphReader, Hop, Hops, IndexUse, Neighbor, Neighbors,
     NodeRef, Nodes, SnapshotIter,

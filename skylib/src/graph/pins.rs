@@ -61,13 +61,13 @@ struct Holder {
 /// assert_eq!(memory.used_for(MemoryUse::Revisions), 0);
 /// # Ok::<(), skylib::graph::GraphError>(())
 /// ```
-pub struct Pin {
+pub struct RevisionPin {
     pins: Arc<Pins>,
     key: (u64, u64),
     is_ended: Arc<AtomicBool>,
 }
 
-impl Pin {
+impl RevisionPin {
     /// Returns whether the answer must be abandoned, because old revisions need too much memory.
     #[must_use]
     pub fn is_ended(&self) -> bool {
@@ -75,22 +75,22 @@ impl Pin {
     }
 }
 
-impl Drop for Pin {
+impl Drop for RevisionPin {
     fn drop(&mut self) {
         self.pins.lock().remove(self.key);
         self.pins.note_end();
     }
 }
 
-impl fmt::Debug for Pin {
+impl fmt::Debug for RevisionPin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Pin(sequence {})", self.key.0)
+        write!(f, "RevisionPin(sequence {})", self.key.0)
     }
 }
 
 impl Pins {
     /// Registers an answer of a snapshot.
-    pub(super) fn pin(self: &Arc<Self>, sequence: u64, memory: &MemoryBudget) -> Pin {
+    pub(super) fn pin(self: &Arc<Self>, sequence: u64, memory: &MemoryBudget) -> RevisionPin {
         let key = (sequence, self.made.fetch_add(1, Ordering::Relaxed));
         let is_ended = Arc::new(AtomicBool::new(false));
         let holder = Holder {
@@ -104,7 +104,7 @@ impl Pins {
             .get_or_insert_with(|| memory.charge(MemoryUse::Revisions));
         self.any.store(true, Ordering::Relaxed);
         drop(state);
-        Pin {
+        RevisionPin {
             pins: Arc::clone(self),
             key,
             is_ended,
@@ -220,11 +220,16 @@ mod tests {
     #[test]
     fn the_oldest_answers_end_when_the_revisions_need_too_much() {
         let (memory, pins) = empty(4000);
-        let answers: Vec<Pin> = (1..=3).map(|i| pins.pin(10 * i, &memory)).collect();
+        let answers: Vec<RevisionPin> = (1..=3).map(|i| pins.pin(10 * i, &memory)).collect();
         pins.replaced(1, || 1000);
-        assert!(!answers.iter().any(Pin::is_ended));
+        assert!(!answers.iter().any(RevisionPin::is_ended));
         pins.replaced(1, || 1);
-        let ended = || answers.iter().map(Pin::is_ended).collect::<Vec<_>>();
+        let ended = || {
+            answers
+                .iter()
+                .map(RevisionPin::is_ended)
+                .collect::<Vec<_>>()
+        };
         assert_eq!(ended(), [true, false, false]);
         pins.replaced(1, || 1);
         assert_eq!(ended(), [true, true, false]);
@@ -237,7 +242,7 @@ mod tests {
             steps in proptest::collection::vec((0..3_u8, 0..40_u64), 1..120),
         ) {
             let (memory, pins) = empty(usize::MAX);
-            let (mut now, mut answers) = (40_u64, Vec::<(u64, Pin)>::new());
+            let (mut now, mut answers) = (40_u64, Vec::<(u64, RevisionPin)>::new());
             let mut replaced: Vec<(u64, u64)> = Vec::new();
             for (what, number) in steps {
                 match what {

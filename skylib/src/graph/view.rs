@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::adjacency::AdjacencyCursor;
 use super::index_probe;
 use super::open_views::OpenViews;
-use super::pins::{Pin, Pins};
+use super::pins::{Pins, RevisionPin};
 use super::reader::{
     BATCH_SIZE, EdgeEnds, EdgeRef, Edges, GraphReader, Hop, Hops, IndexUse, Neighbor, Neighbors,
     NodeRef, Nodes, SnapshotIter, sealed,
@@ -84,7 +84,7 @@ impl<'a> GraphView<'a> {
 
     /// Registers an answer that will hold elements of this view for longer than the view exists.
     #[must_use]
-    pub fn pin(&self, memory: &MemoryBudget) -> Pin {
+    pub fn pin(&self, memory: &MemoryBudget) -> RevisionPin {
         self.pins.pin(self.sequence, memory)
     }
 
