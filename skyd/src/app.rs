@@ -16,6 +16,7 @@ use crate::flow_transport::FlowTransport;
 use crate::limits::Limits;
 use crate::queries::{Interrupt, QueryFailure, QuerySlots};
 use crate::request_counters::RequestCounters;
+use crate::selections::Selections;
 use crate::tls::Tls;
 use crate::upload::{UploadLimits, Uploads};
 
@@ -38,6 +39,7 @@ pub(crate) struct App {
     /// Configured store backends that are not supported, for the status.
     pub(crate) replaced_backends: Vec<ReplacedBackend>,
     pub(crate) queries: QuerySlots,
+    pub(crate) selections: Selections,
     /// Holds one permit for each further patch of a resource that may run.
     pub(crate) patch_slots: Arc<Semaphore>,
 }
@@ -73,6 +75,7 @@ impl App {
             flow_transport,
             spp: None,
             replaced_backends,
+            selections: Selections::default(),
             patch_slots: Arc::new(Semaphore::new(PATCHES)),
         }
     }

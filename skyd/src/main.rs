@@ -29,6 +29,7 @@ mod request_counters;
 mod response;
 mod router;
 mod routes;
+mod selections;
 mod server;
 mod signal;
 mod spp_setup;

@@ -211,21 +211,22 @@ impl<'a> Subscriber<'a> {
         let Some(filter) = &mut self.filter else {
             return Ok(());
         };
-        let running = filter.run_again(&self.client.app);
-        let Some(graph) = writer.ping_while(running).await? else {
+        let sequences = batch.iter().map(|event| event.sequence());
+        let mut seen = sequences.max().unwrap_or_default();
+        let running = filter.run_again(&self.client.app, seen);
+        let Some(result) = writer.ping_while(running).await? else {
             return Ok(());
         };
+        let sequence = result.graph.sequence;
         // The result may be newer than the events, which carry the authors of the changes. Waits for
         // the missing ones; they are in flight unless the engine is stopping.
         let until = tokio::time::Instant::now() + EVENT_TIMEOUT;
-        let sequences = batch.iter().map(|event| event.sequence());
-        let mut seen = sequences.max().unwrap_or_default();
-        while seen < graph.sequence {
+        while seen < sequence {
             let next = next(&mut self.held, &mut self.events);
             let Ok(Some(event)) = tokio::time::timeout_at(until, next).await else {
                 break;
             };
-            if event.sequence() > graph.sequence {
+            if event.sequence() > sequence {
                 self.held = Some(event);
                 break;
             }
@@ -233,7 +234,7 @@ impl<'a> Subscriber<'a> {
             batch.push(event);
         }
         let own = self.client.registration.id();
-        for message in filter.replace(&graph, &batch, own) {
+        for message in filter.replace(result, &batch, own) {
             self.feed(writer, &message).await?;
         }
         Ok(())

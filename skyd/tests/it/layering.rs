@@ -27,7 +27,7 @@ const LAYERS: &[&[&str]] = &[
         "urlencoded",
     ],
     &["auth", "client_socket", "compress", "response"],
-    &["cors", "upload"],
+    &["cors", "selections", "upload"],
     &["app"],
     &["agent_udp", "body", "handler"],
     &["access"],

@@ -27,7 +27,7 @@ mod protected_keys;
 mod topology;
 
 pub use broadcast_message::{BroadcastMessage, ParseUpdatePolicyError, UpdatePolicy};
-pub use filtered_view::{FilteredView, NodeFilter};
+pub use filtered_view::{FilteredView, NodeFilter, Selection};
 pub use flow::decode_flow_message;
 pub use json_stream::JsonStream;
 pub use live::{LIVE, LiveRequest, live_error, live_reply, live_update};
