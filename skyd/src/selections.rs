@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use skylib::engine::{Engine, QueryOptions};
-use skylib::gremlin::{Answer, Query, QueryError};
+use skylib::gremlin::{Answer, Query, QueryError, QueryErrorKind};
 use skylib::memory::{MemoryCharge, MemoryUse};
 use skylib::proto::Selection;
 
@@ -51,6 +51,20 @@ pub(crate) enum SelectionError {
     /// The query timed out or was stopped.
     #[error("{0}")]
     Stopped(#[from] QueryFailure),
+}
+
+impl SelectionError {
+    /// Returns whether the same filter may have a result later.
+    pub(crate) fn is_passing(&self) -> bool {
+        match self {
+            Self::Query(error) => matches!(
+                error.kind(),
+                QueryErrorKind::Memory | QueryErrorKind::Interrupted
+            ),
+            Self::NoGraph => false,
+            Self::Dump(_) | Self::Stopped(_) => true,
+        }
+    }
 }
 
 impl Selections {
@@ -117,6 +131,18 @@ impl Selected {
             selection,
             _memory: memory,
         })
+    }
+
+    /// Returns the result of a filter that fails.
+    pub(crate) fn nothing(sequence: u64, engine: &Engine) -> Self {
+        Self {
+            graph: GraphDump {
+                sequence,
+                ..GraphDump::default()
+            },
+            selection: Arc::default(),
+            _memory: engine.memory().charge(MemoryUse::Filters),
+        }
     }
 
     /// Returns the elements for a reply, with a charge and a registration of their own.

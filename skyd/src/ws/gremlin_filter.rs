@@ -160,14 +160,17 @@ impl GremlinFilter {
         messages
     }
 
-    /// Returns a result that is not older than a sequence number; `None` if the filter times out or
-    /// fails, or there is no memory.
+    /// Returns a result that is not older than a sequence number; `None` if the filter times out, or
+    /// there is no memory. A filter that fails selects nothing.
     pub(crate) async fn run_again(&self, app: &App, sequence: u64) -> Option<Arc<Selected>> {
         let FilterKind::Shared(filter, _) = &self.kind else {
             return None;
         };
-        let selected = filter.at_least(sequence, &app.engine, &app.queries).await;
-        selected.ok()
+        match filter.at_least(sequence, &app.engine, &app.queries).await {
+            Ok(selected) => Some(selected),
+            Err(error) if error.is_passing() => None,
+            Err(_) => Some(Arc::new(Selected::nothing(sequence, &app.engine))),
+        }
     }
 
     /// Replaces the view by a new result after some events; returns the messages for the subscriber.
