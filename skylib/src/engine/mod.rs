@@ -121,7 +121,10 @@ impl Engine {
         let clock = &options.clock;
         let (graph, bus) = (Arc::clone(&inner.graph), Arc::clone(&inner.graph_bus));
         let (mailbox, live) = (Arc::clone(&inner.mailbox), Arc::clone(&inner.live));
-        self.spawn("dispatch", move || dispatch(&graph, &bus, &mailbox, &live))?;
+        let memory = inner.memory.clone();
+        self.spawn("dispatch", move || {
+            dispatch(&graph, &bus, &mailbox, &live, &memory);
+        })?;
         let live = Arc::clone(&inner.live);
         self.spawn("live", move || live.run())?;
         let (flows, stopping) = (Arc::clone(&inner.flows), Arc::clone(&inner.stopping));
@@ -445,13 +448,20 @@ impl fmt::Debug for Engine {
 
 /// Sends the graph's events to the capture reconciler, live queries, and subscribers; the body of the
 /// dispatcher thread.
-fn dispatch(graph: &SharedGraph, bus: &Bus<BroadcastMessage>, mailbox: &Mailbox, live: &LiveHub) {
+fn dispatch(
+    graph: &SharedGraph,
+    bus: &Bus<BroadcastMessage>,
+    mailbox: &Mailbox,
+    live: &LiveHub,
+    memory: &MemoryBudget,
+) {
     while let Some(events) = graph.take_log() {
         for logged in events {
             mailbox.graph_event(&logged.event);
             live.graph_event(&logged);
             if bus.is_wanted(crate::proto::GRAPH) {
                 let message = BroadcastMessage::graph_event(logged.event)
+                    .with_memory(memory)
                     .with_sequence(logged.sequence)
                     .with_author(logged.author);
                 bus.send(&Arc::new(message));
