@@ -81,6 +81,9 @@ impl Body {
 
     /// Holds a guard until the body is sent or dropped.
     pub(crate) fn hold(&mut self, guard: BusyGuard) {
+        if let Some(pin) = &self.pin {
+            pin.on_end(guard.closer());
+        }
         self.busy = Some(guard);
     }
 

@@ -245,21 +245,9 @@ impl Writer {
         &mut self,
         pieces: impl Iterator<Item = Bytes>,
     ) -> Result<(), ConnectionEnd> {
-        self.send_pieces_unless(|| false, pieces).await
-    }
-
-    /// Sends one message as fragments, and cuts the connection once the message must be abandoned.
-    pub(crate) async fn send_pieces_unless(
-        &mut self,
-        is_ended: impl Fn() -> bool,
-        pieces: impl Iterator<Item = Bytes>,
-    ) -> Result<(), ConnectionEnd> {
         let mut pieces = pieces.peekable();
         let mut opcode = OpCode::Data(self.opcode);
         while let Some(piece) = pieces.next() {
-            if is_ended() {
-                return Err(ConnectionEnd::Cut);
-            }
             self.feed_frame(piece, opcode, pieces.peek().is_none())
                 .await?;
             opcode = OpCode::Data(Data::Continue);

@@ -1,10 +1,11 @@
 //! Replies with the graph, written while they are sent.
 
 use std::fmt::Display;
+use std::sync::Arc;
 
-use skylib::graph::RevisionPin;
 use skylib::memory::MemoryUse;
 use skylib::proto::{Encoding, GRAPH, JsonStream, write_message};
+use tokio::sync::Notify;
 
 use super::client::Client;
 use super::connection::{ConnectionEnd, STREAM_BYTES, Writer};
@@ -39,8 +40,15 @@ pub(crate) async fn send(
             }
         }
     };
-    let is_ended = || pin.as_ref().is_some_and(RevisionPin::is_ended);
-    writer.send_pieces_unless(is_ended, reply).await
+    let abandoned = Arc::new(Notify::new());
+    if let Some(pin) = &pin {
+        let abandoned = Arc::clone(&abandoned);
+        pin.on_end(move || abandoned.notify_one());
+    }
+    tokio::select! {
+        sent = writer.send_pieces(reply) => sent,
+        () = abandoned.notified() => Err(ConnectionEnd::Cut),
+    }
 }
 
 /// Sends a reply with a status and the text of an error.

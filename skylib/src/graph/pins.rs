@@ -37,7 +37,38 @@ struct State {
 struct Holder {
     /// Bytes of the revisions of which this is the newest pin, by the sequence number of the oldest.
     bytes: BTreeMap<u64, usize>,
-    is_ended: Arc<AtomicBool>,
+    end: Arc<End>,
+}
+
+/// Whether the answer of a pin must be abandoned.
+#[derive(Default)]
+struct End {
+    has_come: AtomicBool,
+    notify: Mutex<Option<Notify>>,
+}
+
+type Notify = Box<dyn Fn() + Send>;
+
+impl End {
+    fn has_come(&self) -> bool {
+        self.has_come.load(Ordering::Relaxed)
+    }
+
+    fn come(&self) {
+        let notify = self.notify.lock().unwrap_or_else(PoisonError::into_inner);
+        self.has_come.store(true, Ordering::Relaxed);
+        if let Some(notify) = &*notify {
+            notify();
+        }
+    }
+
+    fn set_notify(&self, new: Notify) {
+        let mut notify = self.notify.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.has_come() {
+            new();
+        }
+        *notify = Some(new);
+    }
 }
 
 /// Registration of an answer that holds the elements of a snapshot; drop it with the answer.
@@ -64,14 +95,20 @@ struct Holder {
 pub struct RevisionPin {
     pins: Arc<Pins>,
     key: (u64, u64),
-    is_ended: Arc<AtomicBool>,
+    end: Arc<End>,
 }
 
 impl RevisionPin {
     /// Returns whether the answer must be abandoned, because old revisions need too much memory.
     #[must_use]
     pub fn is_ended(&self) -> bool {
-        self.is_ended.load(Ordering::Relaxed)
+        self.end.has_come()
+    }
+
+    /// Sets a function that is called once the answer must be abandoned. It runs while the graph is
+    /// locked, so it must only pass the news on.
+    pub fn on_end(&self, notify: impl Fn() + Send + 'static) {
+        self.end.set_notify(Box::new(notify));
     }
 }
 
@@ -92,10 +129,10 @@ impl Pins {
     /// Registers an answer of a snapshot.
     pub(super) fn pin(self: &Arc<Self>, sequence: u64, memory: &MemoryBudget) -> RevisionPin {
         let key = (sequence, self.made.fetch_add(1, Ordering::Relaxed));
-        let is_ended = Arc::new(AtomicBool::new(false));
+        let end = Arc::<End>::default();
         let holder = Holder {
             bytes: BTreeMap::new(),
-            is_ended: Arc::clone(&is_ended),
+            end: Arc::clone(&end),
         };
         let mut state = self.lock();
         state.pins.insert(key, holder);
@@ -107,7 +144,7 @@ impl Pins {
         RevisionPin {
             pins: Arc::clone(self),
             key,
-            is_ended,
+            end,
         }
     }
 
@@ -169,9 +206,8 @@ impl State {
         let budget = charge.budget();
         if bytes > budget.limit() / SHARE || (bytes > 0 && budget.used() > budget.limit()) {
             let mut held = self.pins.values();
-            let oldest = held.find(|holder| !holder.is_ended.load(Ordering::Relaxed));
-            if let Some(oldest) = oldest {
-                oldest.is_ended.store(true, Ordering::Relaxed);
+            if let Some(oldest) = held.find(|holder| !holder.end.has_come()) {
+                oldest.end.come();
             }
         }
     }
@@ -224,6 +260,8 @@ mod tests {
         pins.replaced(1, || 1000);
         assert!(!answers.iter().any(RevisionPin::is_ended));
         pins.replaced(1, || 1);
+        let (sender, notified) = std::sync::mpsc::channel();
+        answers[1].on_end(move || sender.send(()).unwrap());
         let ended = || {
             answers
                 .iter()
@@ -233,6 +271,10 @@ mod tests {
         assert_eq!(ended(), [true, false, false]);
         pins.replaced(1, || 1);
         assert_eq!(ended(), [true, true, false]);
+        assert_eq!(notified.try_recv(), Ok(()));
+        let (sender, notified) = std::sync::mpsc::channel();
+        answers[0].on_end(move || sender.send(()).unwrap());
+        assert_eq!(notified.try_recv(), Ok(()), "it has ended before");
     }
 
     proptest! {
