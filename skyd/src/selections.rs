@@ -119,7 +119,9 @@ impl fmt::Debug for SharedFilter {
 }
 
 impl Selected {
-    fn of(graph: GraphDump, engine: &Engine) -> Result<Self, SelectionError> {
+    fn of(mut graph: GraphDump, engine: &Engine) -> Result<Self, SelectionError> {
+        let handles = graph.memory.take();
+        graph.memory = handles.map(|charge| charge.into_use(MemoryUse::Filters));
         let memory = engine.memory().charge(MemoryUse::Filters);
         let elements = graph.nodes.len() + graph.edges.len();
         memory
