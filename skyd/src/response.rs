@@ -330,6 +330,7 @@ pub(crate) fn resource_error(error: &ResourceError) -> Response {
         ResourceError::Graph(limit) if limit.is_limit() => {
             error_text(StatusCode::FORBIDDEN, &limit.to_string())
         }
+        ResourceError::OfProbes { .. } => error_text(StatusCode::FORBIDDEN, &error.to_string()),
         ResourceError::Store(_) | ResourceError::NotStored(_) => {
             failed("cannot write a resource to the store", error)
         }

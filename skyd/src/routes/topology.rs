@@ -8,6 +8,7 @@ use skylib::gremlin::{Answer, DotStream, Query, QueryError, QueryErrorKind};
 use skylib::memory::{MemoryCharge, MemoryUse};
 use skylib::proto::JsonStream;
 
+use crate::access;
 use crate::app::App;
 use crate::body;
 use crate::graph_dump::{DumpError, GraphDump};
@@ -37,7 +38,9 @@ pub(crate) async fn whole(call: Call) -> Response {
 
 /// Answers `POST /api/topology`.
 pub(crate) async fn query(call: Call) -> Response {
-    let Call { app, request, .. } = call;
+    let Call {
+        app, request, user, ..
+    } = call;
     let (head, body) = request.into_parts();
     let text = match body::read_text(&app, body).await {
         Ok(text) => text,
@@ -51,6 +54,14 @@ pub(crate) async fn query(call: Call) -> Response {
         Ok(None) => return response::bare(StatusCode::NO_CONTENT),
         Err(error) => return response::bad_request(&error),
     };
+    if let Some(missing) = user.and_then(|user| access::packets_denial(&app, &user)) {
+        let text = query.clone();
+        match app.run_query(move |_, _| reads_packets(&text)).await {
+            Ok(false) => {}
+            Ok(true) => return access::no_permission(&missing, true),
+            Err(error) => return query_stopped(error),
+        }
+    }
     if is_explained {
         return explain(&app, query).await;
     }
@@ -97,6 +108,11 @@ async fn explain(app: &App, query: String) -> Response {
         Ok(Err(error)) => response::error_text(StatusCode::BAD_REQUEST, &error.to_string()),
         Err(error) => query_stopped(error),
     }
+}
+
+/// Returns whether a query reads stored packets. An invalid query reads nothing.
+fn reads_packets(query: &str) -> bool {
+    Query::parse(query).is_ok_and(|query| query.reads_packets())
 }
 
 /// Request in the body of a query.
