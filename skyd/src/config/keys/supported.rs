@@ -446,21 +446,6 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
          are rejected with status 403, or dropped and counted.",
     ),
     key(
-        "graph.max_bytes",
-        Bytes,
-        "0",
-        "Size of the nodes and edges that clients, publishers and agents write, approximately. \
-         Further ones are rejected and counted: REST requests with status 403, messages as dropped. \
-         0: a quarter of the memory of the machine, at most 2 GiB.",
-    ),
-    key(
-        "graph.max_element_bytes",
-        Bytes,
-        "4MiB",
-        "Size of one node or edge that a client, publisher or agent writes, approximately. A larger \
-         one is rejected.",
-    ),
-    key(
         "http.limits.connections",
         SOME,
         "10000",
@@ -557,6 +542,22 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "256MiB",
         "Size of a message that a WebSocket client sends. A larger one ends the connection with \
          close code 1009.",
+    ),
+    // Graph.
+    key(
+        "graph.max_bytes",
+        Bytes,
+        "0",
+        "Size of the nodes and edges that clients, publishers and agents write, approximately. \
+         Further ones are rejected and counted: REST requests with status 403, messages as dropped. \
+         0: a quarter of the memory of the machine, at most 2 GiB.",
+    ),
+    key(
+        "graph.max_element_bytes",
+        Bytes,
+        "4MiB",
+        "Size of one node or edge that a client, publisher or agent writes, approximately. A larger \
+         one is rejected.",
     ),
     // Live queries.
     key(
