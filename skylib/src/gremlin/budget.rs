@@ -232,8 +232,19 @@ mod tests {
             QueryErrorKind::Memory,
             "three results do not fit"
         );
+    }
+
+    #[test]
+    fn at_the_end_only_the_answer_is_charged() {
+        let shared = MemoryBudget::new(1 << 20);
+        let charge = shared.charge(MemoryUse::Queries);
+        let budget = Budget::new(Limits::default(), &|| false, Some(&charge));
+        for kib in [300, 100] {
+            budget.begin_operation();
+            budget.room().add(kib << 10).unwrap();
+        }
         budget.begin_operation();
         budget.end();
-        assert_eq!(charge.bytes(), 800 << 10);
+        assert_eq!(charge.bytes(), 100 << 10);
     }
 }

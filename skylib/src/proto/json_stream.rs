@@ -461,7 +461,7 @@ mod tests {
     fn the_length_of_a_stream_that_has_begun_is_that_of_its_rest() {
         let mut stream = JsonStream::answer(Answer::Groups(vec![(
             "k".into(),
-            vec![Flow::default(); 500],
+            vec![Flow::default(); 5_000],
         )]));
         let whole = stream.text_len();
         let first = stream.next().unwrap().len() as u64;

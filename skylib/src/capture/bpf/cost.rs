@@ -18,12 +18,15 @@ pub(super) fn instructions(text: &str) -> usize {
         match word.to_ascii_lowercase().as_str() {
             "port" => each = PORT,
             "portrange" => each = PORT_RANGE,
-            "host" | "net" | "gateway" | "broadcast" | "multicast" => each = HOST,
+            "host" | "net" | "gateway" => each = HOST,
             "proto" | "protochain" => each = PROTOCOL,
             "ether" | "vlan" | "mpls" | "len" | "less" | "greater" => each = OTHER,
             // These neither select a kind of value nor are values.
             "and" | "or" | "not" | "src" | "dst" | "mask" => {}
-            "tcp" | "udp" | "sctp" | "ip" | "ip6" | "arp" | "rarp" => total += OTHER,
+            // Primitives without a value, or protocols before another keyword.
+            "tcp" | "udp" | "sctp" | "ip" | "ip6" | "arp" | "rarp" | "broadcast" | "multicast" => {
+                total += OTHER;
+            }
             _ => total += each,
         }
     }
