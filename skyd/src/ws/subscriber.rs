@@ -11,7 +11,6 @@ use std::time::Duration;
 use skylib::engine::Subscription;
 use skylib::proto::{BroadcastMessage, GRAPH, JsonStream, LIVE, Message, SyncRequest};
 use tokio::sync::mpsc;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use super::client::Client;
 use super::connection::{Connection, ConnectionEnd, Reader, Writer};
@@ -114,8 +113,7 @@ impl<'a> Subscriber<'a> {
                 }
                 Err(error) => {
                     let refusal = Refusal::Filter(error.to_string());
-                    tracing::debug!(client = client.hello.identity.host_id, %refusal, "WebSocket refused");
-                    return Err(ConnectionEnd::Close(CloseCode::Normal));
+                    return Err(client.hello.refuse(&refusal));
                 }
             }
         }

@@ -35,7 +35,7 @@ fn ask(daemon: &Daemon, gremlin: &str, accept: &str) -> Connection {
     let length = body.len();
     let mut connection = Connection::open(daemon);
     connection.send(format!(
-        "POST /api/topology HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\n\
+        "POST /api/topology HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\n\
          Content-Length: {length}\r\n\r\n{body}"
     ));
     connection
@@ -156,7 +156,7 @@ fn slow_readers_do_not_pin_revisions_without_bound() {
     let mut readers = Vec::new();
     for round in 0..6 {
         let mut reader = Connection::open(&daemon);
-        reader.send("GET /api/topology HTTP/1.1\r\nHost: x\r\n\r\n");
+        reader.send("GET /api/topology HTTP/1.1\r\nHost: localhost\r\n\r\n");
         readers.push(reader);
         until("the reader is served", || used(&daemon, "responses") > 0);
         for i in 0..200 {
@@ -277,7 +277,7 @@ fn packet_filters_are_limited_by_their_cost() {
         let capture = json!({"GremlinQuery": "G.V().Has('Name','none')", "BPFFilter": filter});
         post(&daemon, "/api/capture", &capture.to_string())
     };
-    let refused = capture(&ports(400));
+    let refused = capture(&ports(300));
     assert_eq!(refused.status, 400);
     assert!(
         refused.text().contains("too expensive"),
@@ -285,7 +285,7 @@ fn packet_filters_are_limited_by_their_cost() {
         refused.text()
     );
     assert_eq!(capture(&ports(20)).status, 201);
-    let gremlin = format!("G.Flows().RawPackets().BPF('{}')", ports(400));
+    let gremlin = format!("G.Flows().RawPackets().BPF('{}')", ports(300));
     let body = json!({ "GremlinQuery": gremlin }).to_string();
     let refused = post(&daemon, "/api/topology", &body);
     assert_eq!(refused.status, 400, "{}", refused.text());
