@@ -56,6 +56,8 @@ class Painter {
   readonly #shown = new Set<string>();
   /** Hosts whose titles are painted last, in a readable size over what the hosts contain. */
   readonly #farTitles: Box[] = [];
+  /** Boxes that are one rectangle, by color: each color is one path. */
+  readonly #small = new Map<string, Box[]>();
   #labels = 0;
 
   constructor(
@@ -84,6 +86,7 @@ class Painter {
       }
     };
     frames(this.layout.roots);
+    this.#smallBoxes();
     this.#links(links);
     this.#path();
     this.#leaves.forEach((leaf) => this.#leaf(leaf));
@@ -103,6 +106,11 @@ class Painter {
       return;
     }
     const color = FAMILY_COLORS[box.item.node.family][colors.theme];
+    if (width < MIN_OPEN_WIDTH && !this.#isMarked(box)) {
+      const small = this.#small.get(color);
+      small ? small.push(box) : this.#small.set(color, [box]);
+      return;
+    }
     context.fillStyle = colors.box;
     context.strokeStyle = color;
     context.lineWidth = Math.max(1 / camera.zoom, box.item.node.family === "host" ? 1.5 : 1);
@@ -120,6 +128,24 @@ class Painter {
       this.#title(box, color);
     }
     inside(box.children);
+  }
+
+  #isMarked({ item: { id } }: Box): boolean {
+    const { selected, hovered, found, compared } = this.marks;
+    return id === selected || id === hovered || found.has(id) || compared.has(id);
+  }
+
+  #smallBoxes(): void {
+    const { context, camera, colors } = this;
+    context.lineWidth = 1 / camera.zoom;
+    context.fillStyle = colors.box;
+    for (const [color, boxes] of this.#small) {
+      context.beginPath();
+      boxes.forEach((box) => context.rect(box.x, box.y, box.width, box.height));
+      context.fill();
+      context.strokeStyle = color;
+      context.stroke();
+    }
   }
 
   #title(box: Box, color: string): void {
@@ -153,6 +179,7 @@ class Painter {
     if (box.width * camera.zoom < MIN_OPEN_WIDTH) {
       context.fillStyle = FAMILY_COLORS[box.item.node.family][colors.theme];
       context.fillRect(x - 10, box.y + ICON_TOP - 10, 20, 20);
+      this.#outline(box);
       return;
     }
     context.save();
