@@ -53,9 +53,17 @@ async function measure(browser, hosts) {
 async function figures(page, daemon, count) {
   const before = await taskTime(page);
   await page.open(daemon.url);
-  await page.until(() => page.js("Number.parseInt(document.querySelector('.graph-size')?.textContent ?? '0', 10) > 10"), "the first view", 120);
+  await page.until(
+    () => page.js("Number.parseInt(document.querySelector('.graph-size')?.textContent ?? '0', 10) > 10"),
+    "the first view",
+    120,
+  );
   const first = (await taskTime(page)) - before;
-  await page.until(() => page.js(`Number.parseInt(document.querySelector('.graph-size').textContent, 10) >= ${count}`), "all nodes", 120);
+  await page.until(
+    () => page.js(`Number.parseInt(document.querySelector('.graph-size').textContent, 10) >= ${count}`),
+    "all nodes",
+    120,
+  );
   await sleep(SETTLE_MS);
   const closed = await pan(page);
   await page.click("button", "Expand all");
@@ -64,12 +72,21 @@ async function figures(page, daemon, count) {
   const open = await pan(page);
   const heap = await page.js("performance.memory.usedJSHeapSize");
   const elements = await page.js("document.querySelectorAll('*').length");
-  const cells = [count, first.toFixed(0), (closed / FRAMES).toFixed(1), (open / FRAMES).toFixed(1), (heap / 1e6).toFixed(0), elements];
+  const cells = [
+    count,
+    first.toFixed(0),
+    (closed / FRAMES).toFixed(1),
+    (open / FRAMES).toFixed(1),
+    (heap / 1e6).toFixed(0),
+    elements,
+  ];
   return `| ${cells.join(" | ")} |`;
 }
 
 const browser = await startBrowser();
-console.log("| nodes | first view, ms CPU | pan, hosts closed, ms CPU per frame | pan, all open | heap, MB | elements |");
+console.log(
+  "| nodes | first view, ms CPU | pan, hosts closed, ms CPU per frame | pan, all open | heap, MB | elements |",
+);
 console.log("|---|---|---|---|---|---|");
 for (const hosts of (process.env.HOSTS ?? "10,100").split(",")) {
   console.log(await measure(browser, Number(hosts)));

@@ -40,6 +40,10 @@ export async function publish(page, browser, daemon, hosts) {
   await publisher.js(PUBLISH);
   await page.open(daemon.url);
   const count = await publisher.js(`publish(${hosts})`);
-  await page.until(async () => Number.parseInt(await (await page.get("status", "Graph size")).text(), 10) >= count, `${count} nodes are shown`, 60);
+  await page.until(
+    async () => Number.parseInt(await (await page.get("status", "Graph size")).text(), 10) >= count,
+    `${count} nodes are shown`,
+    60,
+  );
   return { publisher, count };
 }

@@ -8,7 +8,11 @@ import { publish } from "./publisher.mjs";
 pageTest("10 000 nodes are a bounded document, searched and opened at once", async ({ page, daemon, browser }) => {
   const { publisher } = await publish(page, browser, daemon, 100);
   await page.open(daemon.url);
-  await page.until(async () => Number.parseInt(await textOf(page, "status", "Graph size"), 10) > 10_000, "the first view", 30);
+  await page.until(
+    async () => Number.parseInt(await textOf(page, "status", "Graph size"), 10) > 10_000,
+    "the first view",
+    30,
+  );
   assert.equal((await page.all("treeitem", /^web-0/)).length, 0, "hosts are closed at first");
   await page.click("button", "Expand all");
   await page.until(() => page.js("document.querySelectorAll('*').length < 6000"), "few elements");
@@ -39,14 +43,19 @@ pageTest("1 000 changes a second end with the last state", async ({ page, daemon
   await page.click("button", "Expand all");
   await page.get("treeitem", new RegExp(`^v1, veth, ${last.toLowerCase()}$`), 15).catch(async () => {
     const shown = (await page.all("treeitem", /^v1, veth/)).map(({ name }) => name);
-    assert.ok(shown.some((name) => name === `v1, veth, ${last.toLowerCase()}`), `${last}: ${shown}`);
+    assert.ok(
+      shown.some((name) => name === `v1, veth, ${last.toLowerCase()}`),
+      `${last}: ${shown}`,
+    );
   });
   await publisher.close();
 });
 
 pageTest("a page on which nothing happens paints nothing", async ({ page }) => {
   await sleep(2000);
-  await page.js("window.paints = 0; const fill = CanvasRenderingContext2D.prototype.fillRect; CanvasRenderingContext2D.prototype.fillRect = function (...a) { window.paints += 1; return fill.apply(this, a); }; 0");
+  await page.js(
+    "window.paints = 0; const fill = CanvasRenderingContext2D.prototype.fillRect; CanvasRenderingContext2D.prototype.fillRect = function (...a) { window.paints += 1; return fill.apply(this, a); }; 0",
+  );
   await sleep(3000);
   assert.equal(await page.js("window.paints"), 0);
 });
