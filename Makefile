@@ -4,7 +4,7 @@ SHELL := /bin/bash
 VENV  := target/venv
 DATA  := skyd-data
 
-.PHONY: deps run test python bench bench-fanout fuzz
+.PHONY: deps run test web python bench bench-fanout fuzz
 
 # Installs missing system packages as root or with passwordless sudo; else prints the command to run.
 deps:
@@ -18,10 +18,15 @@ test:
 	@scripts/deps build test
 	cargo test --workspace --exclude skypy
 	@scripts/ignored-tests
-	cargo build -p skyd
+	@scripts/web test
 	@$(MAKE) --no-print-directory python
 
-# Builds the Python package with maturin into a separate virtual environment and runs its tests.
+# Builds the web page with Node.js. Its result is committed, so that cargo alone builds the daemon.
+web:
+	@scripts/web build
+
+# Builds the Python package with maturin into a separate virtual environment, and the daemon, and runs
+# the Python tests.
 python:
 	@scripts/python $(VENV)
 

@@ -1,7 +1,7 @@
 //! The WebSocket endpoints: from the upgrade request to the end of the session.
 //!
 //! ```text
-//! upgrade request ─ Hello ─ 409 id in use? 426 no upgrade? ─ 101 ─┬─ refused: close 1000
+//! upgrade request ─ Hello ─ 409 id in use? 426 no upgrade? ─ 101 ─┬─ refused: close 1008
 //!                                                                 └─ session: Reader ⇄ Writer
 //! ```
 
@@ -9,10 +9,12 @@ mod agent_flow;
 mod client;
 mod connection;
 mod flow_subscriber;
+mod graph_reply;
 mod gremlin_filter;
 mod handshake;
 mod lenient_frames;
 mod live;
+mod pending_messages;
 mod publisher;
 mod subscriber;
 
@@ -23,16 +25,16 @@ use hyper::header::{HeaderValue, SEC_WEBSOCKET_VERSION};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use skylib::engine::Role;
+use skylib::memory::MemoryUse;
 use skylib::proto::{Encoding, UpdatePolicy};
 use skylib::time::{Clock, SystemClock};
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use self::client::Client;
-use self::connection::{Connection, ConnectionEnd, Traffic};
+use self::connection::{Connection, Traffic};
 use self::handshake::{Hello, Refusal};
 use self::publisher::WriteOrigin;
+use crate::access;
 use crate::app::App;
-use crate::auth::User;
 use crate::client_socket::ClientSocket;
 use crate::clients::Endpoint;
 use crate::flow_transport::FlowTransport;
@@ -100,17 +102,34 @@ fn open(call: Call, endpoint: Endpoint) -> Response {
         ..
     } = call;
     let hello = Hello::of(&request, peer);
+    if hello.identity.longest() > MAX_IDENTITY_BYTES {
+        let text = format!(
+            "X-Host-ID, X-Client-Type and X-Client-Protocol are limited to {MAX_IDENTITY_BYTES} bytes"
+        );
+        let mut refusal = response::error_text(StatusCode::BAD_REQUEST, &text);
+        response::close(refusal.headers_mut());
+        return refusal;
+    }
     if app.clients.is_taken(endpoint, &hello.identity.host_id) {
         return response::bare_and_close(StatusCode::CONFLICT);
     }
     let Some(key) = handshake::accept_key(&request) else {
         return no_upgrade();
     };
+    let denial = |object, action| {
+        let user = user.as_ref()?;
+        app.auth.policy.missing(user, object, action)
+    };
+    // Live queries return the same data as `POST /api/topology`, flows included.
+    let query_denial = denial("topology", "read");
+    let packets_denial = user
+        .as_ref()
+        .and_then(|user| access::packets_denial(&app, user));
     let response = handshake::switching(&key, app.engine.host());
     let upgrade = hyper::upgrade::on(request);
     let accepted = hello.encoding().and_then(|encoding| match endpoint {
-        // Elements with the origin of the probes decide where captures run: clients must not write them.
-        Endpoint::Publisher | Endpoint::Pubsub if hello.origin() == app.engine.origin() => {
+        // Elements with the origin of probes decide where captures run: clients must not write them.
+        Endpoint::Publisher | Endpoint::Pubsub if hello.origin().starts_with("agent.") => {
             Err(Refusal::Origin(hello.origin()))
         }
         // An agent with the origin of this host would conflict with the probes of an all-in-one daemon.
@@ -135,9 +154,6 @@ fn open(call: Call, endpoint: Endpoint) -> Response {
             else {
                 return response::bare_and_close(StatusCode::CONFLICT);
             };
-            // Live queries return the same data as `POST /api/topology`, flows included.
-            let missing = |user: User| app.auth.policy.missing(&user, "topology", "read");
-            let query_denial = user.and_then(missing);
             let client = Client {
                 app,
                 hello,
@@ -145,12 +161,16 @@ fn open(call: Call, endpoint: Endpoint) -> Response {
                 policy,
                 registration,
                 query_denial,
+                packets_denial,
             };
             tokio::spawn(session(upgrade, client, endpoint));
         }
     }
     response
 }
+
+/// Longest text by which a client identifies itself, in bytes: `/api/status` shows them all.
+const MAX_IDENTITY_BYTES: usize = 256;
 
 /// Returns the response to a request that is no proper upgrade.
 fn no_upgrade() -> Response {
@@ -195,11 +215,9 @@ async fn session(upgrade: OnUpgrade, client: Client, endpoint: Endpoint) {
 ///
 /// COMPAT: Skydive also completes the handshake first.
 async fn refuse(app: Arc<App>, upgrade: OnUpgrade, hello: Hello, refusal: Refusal) {
-    tracing::debug!(client = hello.identity.host_id, %refusal, "WebSocket refused");
+    let end = hello.refuse(&refusal);
     if let Some(connection) = take_over(upgrade, &app, Traffic::Requests, Encoding::Json).await {
-        connection
-            .finish(ConnectionEnd::Close(CloseCode::Normal))
-            .await;
+        connection.finish(end).await;
     }
 }
 
@@ -218,7 +236,7 @@ async fn take_over(
             socket,
             parts.read_buf,
             &app.limits,
-            app.incoming.claim(),
+            app.memory.charge(MemoryUse::Requests),
             traffic,
             encoding,
         )

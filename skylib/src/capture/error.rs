@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::memory::MemoryExhausted;
 use crate::packet::LinkType;
 use crate::pcap_file::PcapFileError;
 
@@ -65,6 +66,25 @@ pub enum CaptureError {
         /// Offset and kind of the damage.
         source: PcapFileError,
     },
+    /// No file matches a pattern.
+    #[error("no file matches {0:?}")]
+    NoMatch(String),
+    /// No file has the selected interface.
+    #[error("no packet was captured on interface {interface:?}; the interfaces are: {known}")]
+    NoFileInterface {
+        /// Name of the interface.
+        interface: String,
+        /// Names of the interfaces in the files, or their numbers if they have no name.
+        known: String,
+    },
+    /// There is no file to read.
+    #[error("no capture file is given")]
+    NoFile,
+    /// A merge needs too many open files.
+    #[error(
+        "more than {0} capture files overlap in time, too many to merge at once (merge groups of them first)"
+    )]
+    TooManyFiles(usize),
     /// A system call failed.
     #[error("cannot {action}")]
     Io {
@@ -73,6 +93,9 @@ pub enum CaptureError {
         /// Error of the operating system.
         source: io::Error,
     },
+    /// There is no memory for the file now.
+    #[error(transparent)]
+    Memory(#[from] MemoryExhausted),
 }
 
 impl CaptureError {

@@ -12,7 +12,7 @@ use super::ethernet::{TYPE_IPV4, TYPE_IPV6};
 use super::{
     DecodeError, DecoderOptions, Encapsulation, Encapsulations, IcmpEcho, IcmpHeader, IcmpType,
     IpAddress, Layer, LayersPath, LinkHeader, Marks, NetworkHeader, NetworkProtocol, TcpFlags,
-    TransportHeader, TransportProtocol, terminal, udp_payload,
+    TransportHeader, TransportProtocol, icmp, terminal, udp_payload,
 };
 
 /// Result of the fast path.
@@ -201,6 +201,7 @@ impl<'a> FastPath<'a> {
             destination: IpAddress::v4([d0, d1, d2, d3]),
             length: 20 + payload_len as u32,
             tunnel_id: 0,
+            offset: self.offset - 20,
         });
         match protocol {
             6 => self.tcp(level),
@@ -230,6 +231,7 @@ impl<'a> FastPath<'a> {
             destination: IpAddress::v6(destination),
             length: if self.options.recorded { 0 } else { 40 } + u32::from(payload_len),
             tunnel_id: 0,
+            offset: self.offset - 40,
         });
         match protocol {
             6 => self.tcp(level),
@@ -383,6 +385,9 @@ impl<'a> FastPath<'a> {
     #[inline(always)]
     fn icmpv4(&self, level: &mut Encapsulation) -> Option<Next> {
         let [kind, code, _, _, id0, id1, n0, n1] = *self.rest.first_chunk::<8>()?;
+        if icmp::is_v4_error(kind) {
+            return None;
+        }
         let header = IcmpHeader {
             kind: IcmpType::from_v4(kind),
             code,

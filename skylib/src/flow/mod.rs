@@ -48,6 +48,7 @@ mod stream_counters;
 mod table;
 mod tcp_metric;
 mod tcp_stream;
+mod top;
 
 pub use application::ApplicationPorts;
 
@@ -65,7 +66,7 @@ pub use key_ignore::KeyIgnore;
 pub use metric::{FlowMetric, IpMetric};
 pub use options::{FlowTableOptions, LayerKeyMode};
 pub use packet_filter::{PacketFilter, PacketFilterCompiler};
-pub use query::{FlowQuery, FlowQueryError, FlowSink, FlowSource};
+pub use query::{FlowQuery, FlowQueryError, FlowSink, FlowSource, PacketsByFlow};
 pub use record::{
     About, Arp, FinishType, Flow, FlowLayer, FlowProtocol, IcmpErrors, IcmpLayer, Initiator,
     Offload, RawPacket, RttMetric, TransportLayer, Wire,
@@ -77,3 +78,4 @@ pub use stats::{
 pub(crate) use table::PacketClock;
 pub use table::{FlowScan, FlowTable};
 pub use tcp_metric::{TcpMetric, TcpMetricField};
+pub use top::{FlowMeasure, TopFlows};

@@ -41,7 +41,15 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "noauth",
         "Authentication of agents and other analyzers, with the same values as \
          analyzer.auth.api.backend. If that key is set and this one is not, only clients on this \
-         machine are accepted.",
+         machine with the key of analyzer.auth.cluster.key_file are accepted.",
+    ),
+    key(
+        "analyzer.auth.cluster.key_file",
+        Text,
+        "",
+        "File with the key of the agents on this machine, needed if passwords protect the API and \
+         analyzer.auth.cluster.backend is not set. It is created at the first start, readable by \
+         its owner only. Empty: agent.key in the data folder.",
     ),
     key(
         "auth.*.type",
@@ -364,6 +372,22 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "Messages in the queue of one WebSocket client. A client whose queue is full and that \
          has stopped reading is disconnected and counted.",
     ),
+    // Web pages of other servers.
+    key(
+        "http.cors.origins",
+        List,
+        "",
+        "Origins of web pages, such as https://ui.example:3000, that may use the API in addition to \
+         those of the server itself. \"*\": all of them, and any host name, as in Skydive. Empty: \
+         none; if passwords protect the API, all.",
+    ),
+    key(
+        "http.hosts",
+        List,
+        "",
+        "Names by which clients may address the server if no password protects the API, in \
+         addition to addresses, localhost, and the names of the machine. \"*\": all names.",
+    ),
     // Limits of the HTTP and WebSocket API.
     key(
         "http.limits.captures",
@@ -411,15 +435,15 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "http.limits.nodes",
         SOME,
         "1000000",
-        "Nodes that clients may create over the REST API. Further ones are rejected with status \
-         403.",
+        "Nodes in the graph up to which clients, publishers and agents may add more. Further ones \
+         are rejected with status 403, or dropped and counted.",
     ),
     key(
         "http.limits.edges",
         SOME,
         "4000000",
-        "Edges that clients may create over the REST API. Further ones are rejected with status \
-         403.",
+        "Edges in the graph up to which clients, publishers and agents may add more. Further ones \
+         are rejected with status 403, or dropped and counted.",
     ),
     key(
         "http.limits.connections",
@@ -461,11 +485,13 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "Time after which a client that takes no bytes is disconnected.",
     ),
     key(
-        "http.limits.incoming_bytes",
+        "http.limits.memory",
         Bytes,
-        "512MiB",
-        "Memory for bodies and messages over 1 MiB of all clients while they arrive. Further \
-         ones are rejected with status 503, or close code 1013.",
+        "0",
+        "Memory for everything that clients cause: bodies, messages, uploads, running queries, \
+         responses, filters, live queries, queues and patches. What does not fit is rejected with \
+         status 503, or close code 1013; /metrics shows the use. 0: a quarter of the memory of the \
+         machine, at most 2 GiB.",
     ),
     key(
         "http.limits.uploads",
@@ -517,6 +543,22 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "Size of a message that a WebSocket client sends. A larger one ends the connection with \
          close code 1009.",
     ),
+    // Graph.
+    key(
+        "graph.max_bytes",
+        Bytes,
+        "0",
+        "Size of the nodes and edges that clients, publishers and agents write, approximately. \
+         Further ones are rejected and counted: REST requests with status 403, messages as dropped. \
+         0: a quarter of the memory of the machine, at most 2 GiB.",
+    ),
+    key(
+        "graph.max_element_bytes",
+        Bytes,
+        "4MiB",
+        "Size of one node or edge that a client, publisher or agent writes, approximately. A larger \
+         one is rejected.",
+    ),
     // Live queries.
     key(
         "live.interval",
@@ -562,7 +604,8 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         Address,
         "",
         "Address on which the SPP API is served without authentication. Empty: 127.0.0.1:7777 if \
-         another spp key is set, else the API is off.",
+         another spp key is set and no password protects the API, else only /v1 of \
+         analyzer.listen serves it.",
     ),
     key(
         "spp.ports",

@@ -42,7 +42,7 @@ impl FlowScan {
     /// Returns a scan for the flows of a query.
     #[must_use]
     pub fn new(query: FlowQuery) -> Self {
-        let filter = query.filter.map_keys(&mut |name| FlowField::parse(name));
+        let filter = query.filter.compile(&mut |name| FlowField::parse(name));
         let limit = match query.range {
             Some((_, to)) if query.sort.is_none() && query.dedup.is_none() => to,
             _ => u64::MAX,
@@ -149,7 +149,7 @@ mod tests {
     use super::*;
     use crate::filter::Predicate;
     use crate::flow::{FlowTableOptions, SortOrder};
-    use crate::packet::{LinkType, PacketBatch, PacketHeader};
+    use crate::packet::{CapturePoint, LinkType, PacketBatch, PacketHeader};
     use crate::time::Timestamp;
 
     /// Returns a table with the ARP flows of this number of senders.
@@ -167,6 +167,7 @@ mod tests {
                 offset: 0,
                 captured_len: 60,
                 wire_len: 60,
+                point: CapturePoint::ONLY,
             }];
             let link_type = LinkType::ETHERNET;
             table.process(&PacketBatch {

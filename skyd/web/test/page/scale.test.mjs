@@ -1,0 +1,61 @@
+// Many nodes, many changes, and nothing at all. The limits are loose because machines are shared.
+
+import assert from "node:assert/strict";
+import { setTimeout as sleep } from "node:timers/promises";
+import { pageTest, textOf } from "./fixture.mjs";
+import { publish } from "./publisher.mjs";
+
+pageTest("10 000 nodes are a bounded document, searched and opened at once", async ({ page, daemon, browser }) => {
+  const { publisher } = await publish(page, browser, daemon, 100);
+  await page.open(daemon.url);
+  await page.until(
+    async () => Number.parseInt(await textOf(page, "status", "Graph size"), 10) > 10_000,
+    "the first view",
+    30,
+  );
+  assert.equal((await page.all("treeitem", /^web-0/)).length, 0, "hosts are closed at first");
+  await page.click("button", "Expand all");
+  await page.until(() => page.js("document.querySelectorAll('*').length < 6000"), "few elements");
+  await (await page.get("combobox", "Search or Gremlin")).fill("10.0.50.7/");
+  await page.get("listbox", "Search results");
+  await page.press("Enter");
+  await page.get("heading", "eth0");
+  await page.get("treeitem", /^eth0, veth, up$/, 10).catch(() => undefined);
+  assert.match(await textOf(page, "complementary", "Details"), /host-50 › web-6/);
+  const heap = await page.js("performance.memory.usedJSHeapSize");
+  assert.ok(heap < 150e6, `${heap} bytes`);
+  await publisher.close();
+});
+
+pageTest("1 000 changes a second end with the last state", async ({ page, daemon, browser }) => {
+  const { publisher } = await publish(page, browser, daemon, 30);
+  const end = performance.now() + 6000;
+  let slowest = 0;
+  while (performance.now() < end) {
+    await publisher.js("change(100)");
+    const start = performance.now();
+    await page.js("1 + 1");
+    slowest = Math.max(slowest, performance.now() - start);
+    await sleep(100);
+  }
+  assert.ok(slowest < 1500, `the page answered after ${slowest} ms`);
+  const [last] = await daemon.query("G.V('host-0-v1').Values('State')");
+  await page.click("button", "Expand all");
+  await page.get("treeitem", new RegExp(`^v1, veth, ${last.toLowerCase()}$`), 15).catch(async () => {
+    const shown = (await page.all("treeitem", /^v1, veth/)).map(({ name }) => name);
+    assert.ok(
+      shown.some((name) => name === `v1, veth, ${last.toLowerCase()}`),
+      `${last}: ${shown}`,
+    );
+  });
+  await publisher.close();
+});
+
+pageTest("a page on which nothing happens paints nothing", async ({ page }) => {
+  await sleep(2000);
+  await page.js(
+    "window.paints = 0; const fill = CanvasRenderingContext2D.prototype.fillRect; CanvasRenderingContext2D.prototype.fillRect = function (...a) { window.paints += 1; return fill.apply(this, a); }; 0",
+  );
+  await sleep(3000);
+  assert.equal(await page.js("window.paints"), 0);
+});
