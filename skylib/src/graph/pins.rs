@@ -74,7 +74,7 @@ impl End {
 /// Registration of an answer that holds the elements of a snapshot; drop it with the answer.
 ///
 /// While old revisions that answers hold exceed a part of the memory for clients, the pins of the
-/// oldest answers end, and whoever sends them must stop.
+/// oldest answers end, and their senders must stop.
 ///
 /// ```
 /// use skylib::graph::{Graph, GraphView, Metadata, Node, NodeId};

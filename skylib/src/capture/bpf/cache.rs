@@ -1,9 +1,9 @@
 //! `BpfCompiler`: compiles packet filters one at a time, and each only once.
 //!
 //! libpcap cannot be interrupted, so the cost of an expression is limited before it is compiled. One
-//! compilation runs at a time, for all callers together; those who wait can be interrupted. Programs are cached
-//! per text and link type, so a capture on many interfaces and a query over many packets compile
-//! their filter once.
+//! compilation runs at a time, for all callers together; those who wait can be interrupted. Programs
+//! are cached per text and link type, so a capture on many interfaces and a query over many packets
+//! compile their filter once.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
