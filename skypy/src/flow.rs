@@ -93,9 +93,6 @@ pub(crate) fn flows(
         .with_max_bytes(max_bytes);
     py.detach(|| {
         let mut file = PcapFile::open(path).map_err(from_capture)?;
-        if let Some(filter) = &filter {
-            file = file.with_filter(filter).map_err(from_capture)?;
-        }
         let mut flows: Vec<Flow> = Vec::new();
         let mut interrupt = None;
         let mut batches = 0_u32;
@@ -106,13 +103,19 @@ pub(crate) fn flows(
             }
             interrupt.is_none()
         };
-        let replay = Replay::new(options).with_threads(threads);
+        let mut replay = Replay::new(options).with_threads(threads);
+        match &filter {
+            // COMPAT: recorded values of the original, whose clock sees only packets that pass.
+            Some(filter) if recorded => file = file.with_filter(filter).map_err(from_capture)?,
+            Some(filter) => replay = replay.with_filter(filter.clone()),
+            None => {}
+        }
         let outcome = replay.run_while(&mut file, &mut flows, proceed);
         interrupt.map_or(Ok(()), Err)?;
         let stats = outcome.map_err(|failure| from_capture(failure.into()))?;
         Ok(Flows {
             flows,
-            packets: stats.packets,
+            packets: stats.packets.saturating_sub(stats.filtered),
         })
     })
 }

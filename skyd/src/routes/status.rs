@@ -73,6 +73,7 @@ pub(crate) async fn show(call: Call) -> Response {
             recorded: engine.recorded,
             key_ignore: engine.key_ignore.names().collect(),
         },
+        flow_tables: FlowTables::of(&engine),
         flow_ingestion: Ingestion {
             transport: app.flow_transport.name(),
             error: app.flow_transport.problem(),
@@ -115,6 +116,7 @@ struct Status<'a> {
     queues: Queues,
     live: Live,
     flow_rules: FlowRules,
+    flow_tables: FlowTables,
     flow_ingestion: Ingestion,
     history: History,
     /// SPP processes by client id, as the SPP API shows them.
@@ -130,6 +132,45 @@ struct Status<'a> {
 struct FlowRules {
     recorded: bool,
     key_ignore: Vec<&'static str>,
+}
+
+/// What flow tables could not measure or date as usual, in captures and uploaded files.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct FlowTables {
+    /// Packets of a file earlier than one before them, and negative round-trip times of captures.
+    time_back: u64,
+    /// Largest step back, in milliseconds.
+    furthest_back_ms: u64,
+    /// Packets of a file far ahead of the packets around them.
+    time_ahead: u64,
+    /// Packets of a file whose flow may have left the table before.
+    late_packets: u64,
+    /// Steps of the system's clock that captures noticed; they ended no flow.
+    clock_steps: u64,
+    /// Requests whose round-trip time was not measured, for lack of memory.
+    requests_unmeasured: u64,
+    /// Times that a TCP stream gave up a gap, for lack of memory.
+    streams_cut: u64,
+    /// Messages of extra layers dropped, for lack of memory.
+    messages_dropped: u64,
+}
+
+impl FlowTables {
+    fn of(engine: &skylib::engine::Status) -> Self {
+        let mut stats = engine.capture_totals.flows;
+        stats += engine.import_totals;
+        Self {
+            time_back: stats.time_back,
+            furthest_back_ms: stats.furthest_back_ms,
+            time_ahead: stats.time_ahead,
+            late_packets: stats.late_packets,
+            clock_steps: stats.clock_steps,
+            requests_unmeasured: stats.requests_unmeasured,
+            streams_cut: stats.streams_cut,
+            messages_dropped: stats.extra_messages_dropped,
+        }
+    }
 }
 
 /// State of a topology probe. Skydive does not show `Error`.

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::bail;
 use clap::{Args, ValueEnum, value_parser};
-use skylib::capture::{BpfCompiler, BpfFilter, PcapFile, Replay, ReplayedFlows};
+use skylib::capture::{BpfCompiler, BpfFilter, PacketSource, PcapFile, Replay, ReplayedFlows};
 use skylib::decode::DecodeError;
 use skylib::flow::{
     CsvColumns, ExtraLayers, FlowTableOptions, FlowTableStats, KeyIgnore, LayerKeyMode,
@@ -142,8 +142,9 @@ fn work(args: &FlowsArgs, out: &mut (dyn Write + Send), report: &mut Report) -> 
     refuse_contradictions(args)?;
     let query = args.query.as_deref().map(Query::parse).transpose()?;
     let mut file = open(&args.file)?;
-    if let Some(text) = &args.bpf {
-        file = file.with_filter(&BpfFilter::parse(text.as_str())?)?;
+    let filter = args.bpf.as_deref().map(BpfFilter::parse).transpose()?;
+    if let Some(filter) = &filter {
+        filter.program(file.link_type(), 0)?;
     }
     let extra_layers = args.extra_layer.iter();
     let extra_layers = extra_layers.fold(ExtraLayers::NONE, |all, layers| all.with(*layers));
@@ -161,8 +162,14 @@ fn work(args: &FlowsArgs, out: &mut (dyn Write + Send), report: &mut Report) -> 
         .with_max_entries(usize::MAX)
         .with_max_bytes(args.max_bytes);
     let progress = Progress::new(file.progress());
-    let replay = Replay::new(options).with_threads(args.threads.into());
-    let (outcome, stats, end) = if let Some(query) = query {
+    let mut replay = Replay::new(options).with_threads(args.threads.into());
+    match filter {
+        // COMPAT: recorded values of the original, whose clock sees only packets that pass.
+        Some(filter) if args.recorded => file = file.with_filter(&filter)?,
+        Some(filter) => replay = replay.with_filter(filter),
+        None => {}
+    }
+    let (outcome, mut stats, end) = if let Some(query) = query {
         let (flows, end) = replay.collect_while(&mut file, || {
             progress.show();
             true
@@ -186,7 +193,9 @@ fn work(args: &FlowsArgs, out: &mut (dyn Write + Send), report: &mut Report) -> 
         progress.clear();
         (printer.finish().map_err(Into::into), stats, end)
     };
-    report.summary = summary(&stats, file.filtered());
+    stats.filtered += file.filtered();
+    stats.packets += file.filtered();
+    report.summary = summary(&stats);
     if stats.time_back > 0 {
         let (packets, furthest) = (stats.time_back, stats.furthest_back_ms);
         report.warnings.push(format!(
@@ -206,7 +215,8 @@ fn work(args: &FlowsArgs, out: &mut (dyn Write + Send), report: &mut Report) -> 
 
 /// Fails if no packet has a link type that can be decoded.
 fn refuse_unknown_link_types(stats: &FlowTableStats) -> anyhow::Result<()> {
-    if stats.packets == 0 || stats.stopped.link_type < stats.packets {
+    let passed = stats.packets.saturating_sub(stats.filtered);
+    if passed == 0 || stats.stopped.link_type < passed {
         return Ok(());
     }
     let link_types = stats.stopped.link_types.iter();
@@ -268,13 +278,14 @@ fn rough_time(ms: u64) -> String {
 }
 
 /// Returns the last line: counts of flows and packets, and of omissions.
-fn summary(stats: &FlowTableStats, filtered: u64) -> String {
-    let (flows, packets, peak) = (stats.created, stats.packets, peak_rss_bytes());
+fn summary(stats: &FlowTableStats) -> String {
+    let packets = stats.packets.saturating_sub(stats.filtered);
+    let (flows, peak) = (stats.created, peak_rss_bytes());
     let mut line = format!("flows {flows} packets {packets} peak_rss_bytes {peak}");
     // Partly decoded packets still count for the flow of the decoded part.
     let stopped = &stats.stopped;
     let left_out = [
-        ("filtered", filtered),
+        ("filtered", stats.filtered),
         ("without_flow", stats.without_flow),
         ("parts_without_flow", stats.encapsulations_without_flow),
         ("link_type_unknown", stopped.link_type),

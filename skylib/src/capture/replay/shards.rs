@@ -7,6 +7,8 @@
 use std::sync::{Mutex, PoisonError};
 use std::thread::{self, ScopedJoinHandle};
 
+use super::filter::ReplayFilter;
+use super::new_table;
 use super::replayed_flows::{EncodedFlows, ReplayedFlows};
 use super::work_queue::WorkQueue;
 use crate::capture::{CaptureError, PacketSource};
@@ -16,14 +18,15 @@ use crate::flow::{Flow, FlowSink, FlowTable, FlowTableOptions, FlowTableStats};
 pub(super) fn run(
     tables: &[FlowTableOptions],
     source: &mut dyn PacketSource,
+    filter: Option<ReplayFilter>,
     sink: &mut (dyn FlowSink + Send),
     proceed: &mut dyn FnMut() -> bool,
 ) -> (FlowTableStats, Result<(), CaptureError>) {
     let sink = Mutex::new(sink);
     let mut stats = FlowTableStats::default();
-    let (shards, end) = count(tables, source, proceed, &mut stats, |shard| {
+    let (shards, end) = count(tables, source, filter, proceed, &mut stats, |shard| {
         let mut sink = SharedSink(&sink);
-        let mut table = FlowTable::new(shard.options.clone());
+        let mut table = new_table(shard.options, shard.filter);
         shard.process(&mut table, &mut sink);
         table.flush(&mut sink);
         table.stats()
@@ -38,6 +41,7 @@ pub(super) fn run(
 pub(super) fn collect(
     tables: &[FlowTableOptions],
     source: &mut dyn PacketSource,
+    filter: Option<ReplayFilter>,
     proceed: &mut dyn FnMut() -> bool,
 ) -> (ReplayedFlows, Result<(), CaptureError>) {
     let tables: Vec<_> = tables
@@ -45,9 +49,9 @@ pub(super) fn collect(
         .map(|options| options.clone().with_final_only(true))
         .collect();
     let mut stats = FlowTableStats::default();
-    let (shards, end) = count(&tables, source, proceed, &mut stats, |shard| {
+    let (shards, end) = count(&tables, source, filter, proceed, &mut stats, |shard| {
         let mut exported = EncodedFlows::default();
-        let mut table = FlowTable::new(shard.options.clone());
+        let mut table = new_table(shard.options, shard.filter);
         shard.process(&mut table, &mut exported);
         table.end(&mut exported);
         (exported, table)
@@ -60,18 +64,20 @@ pub(super) fn collect(
 fn count<T: Send>(
     tables: &[FlowTableOptions],
     source: &mut dyn PacketSource,
+    filter: Option<ReplayFilter>,
     proceed: &mut dyn FnMut() -> bool,
     stats: &mut FlowTableStats,
     work: impl Fn(&mut Shard<'_, '_>) -> T + Sync,
 ) -> (Vec<T>, Result<(), CaptureError>) {
     let options = tables.first().cloned().unwrap_or_default();
-    let queue = WorkQueue::new(source, &options, tables.len());
+    let queue = WorkQueue::new(source, filter.clone(), &options, tables.len());
     let results = thread::scope(|scope| {
-        let (options, queue, work) = (&options, &queue, &work);
+        let (options, queue, work, filter) = (&options, &queue, &work, filter.as_ref());
         let run = move |number, proceed: &mut dyn FnMut() -> bool| {
             work(&mut Shard {
                 number,
                 options,
+                filter,
                 queue,
                 proceed,
             })
@@ -107,6 +113,8 @@ struct Shard<'a, 's> {
     number: usize,
     /// Options of its table.
     options: &'a FlowTableOptions,
+    /// Filter of its table.
+    filter: Option<&'a ReplayFilter>,
     queue: &'a WorkQueue<'s>,
     proceed: &'a mut dyn FnMut() -> bool,
 }

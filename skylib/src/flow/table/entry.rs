@@ -66,7 +66,8 @@ pub(super) struct Cold {
     /// ICMP type (8 bits, upper), code (8 bits) and id (16 bits); of TCP, see
     /// [`END_REQUEST_STAMP`].
     pub(super) icmp: u32,
-    /// Tunnel identifier of the first packet.
+    /// Tunnel identifier of the first packet; of a TCP flow with [`Evidence::NewSyn`], the sequence
+    /// number of its SYN.
     pub(super) tunnel_id: u32,
     /// Interned number of the layer path; `u16::MAX` if the path is in [`Rare::path`].
     pub(super) path: u16,
@@ -169,6 +170,23 @@ impl Entry {
             HAS_TCP => Some(FlowProtocol::Tcp),
             HAS_UDP => Some(FlowProtocol::Udp),
             HAS_SCTP => Some(FlowProtocol::Sctp),
+            _ => None,
+        }
+    }
+
+    /// Returns the tunnel identifier; 0 if there is none.
+    pub(super) const fn tunnel_id(&self) -> u32 {
+        match self.hot.opener {
+            Evidence::NewSyn => 0,
+            _ => self.cold.tunnel_id,
+        }
+    }
+
+    /// Returns the sequence number of the SYN that began the flow beside or after another one of its
+    /// key.
+    pub(super) const fn new_syn(&self) -> Option<u32> {
+        match self.hot.opener {
+            Evidence::NewSyn => Some(self.cold.tunnel_id),
             _ => None,
         }
     }

@@ -43,6 +43,24 @@ impl FlowTable {
         }
     }
 
+    /// Records that a flow began by evicting another one (A18).
+    #[cold]
+    pub(super) fn note_evictions(&mut self, record: u32) {
+        let at = record as usize;
+        if self.evictions.len() <= at {
+            self.evictions.resize(at + 1, 0);
+        }
+        if let Some(evictions) = self.evictions.get_mut(at) {
+            *evictions = self.stats.evicted as u32;
+        }
+    }
+
+    /// Returns the number of evictions, modulo 2³², up to the begin of a flow that evicted another
+    /// one; 0 for other flows.
+    pub(super) fn evictions(&self, record: u32) -> u32 {
+        self.evictions.get(record as usize).copied().unwrap_or(0)
+    }
+
     /// Removes a flow from the index, its queue, the slabs and the arena.
     pub(super) fn remove(&mut self, record: u32) {
         let entry = self.arena.get_mut(record);
@@ -67,6 +85,9 @@ impl FlowTable {
             self.segment_bytes -= rare.stream_counters.map_or(0, |streams| streams.bytes());
             self.extra_message_bytes -= rare.extra_message.map_or(0, |message| message.bytes());
             self.segment_bytes -= rare.streams.map_or(0, |streams| streams.bytes());
+        }
+        if let Some(evictions) = self.evictions.get_mut(record as usize) {
+            *evictions = 0;
         }
         self.arena.release(record);
     }

@@ -26,8 +26,9 @@ impl FlowTable {
         let parent = parent.filter(|record| *record != NONE);
         let parent_uuid = parent.map_or(0, |record| {
             self.arena.get_mut(record).hot.ends |= END_IDENTIFIED;
-            self.identifiers(self.arena.get(record)).uuid
+            self.identifiers(record).uuid
         });
+        let evicted = self.stats.evicted;
         while self.len() >= self.limit
             || self.side_bytes > side_limit(&self.options) && self.index.len() > 0
         {
@@ -154,6 +155,9 @@ impl FlowTable {
         self.queues[usize::from(class)].push(&mut self.arena, record);
         self.index.insert(pending.hash, record);
         self.stats.created += 1;
+        if self.stats.evicted > evicted {
+            self.note_evictions(record);
+        }
         // E3: a flow that it would have belonged to has left the table.
         let lateness = self.timers.now().saturating_sub(pending.timestamp.as_ms());
         if lateness > self.holds.of(self.arena.get(record)) && self.is_replay {

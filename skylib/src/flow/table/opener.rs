@@ -4,8 +4,8 @@ use std::collections::{HashMap, VecDeque};
 
 use super::FlowTable;
 use super::entry::{Entry, HAS_TRANSPORT};
-use super::process::{IS_REPLY, IS_REQUEST, IS_SWAPPED, Pending};
-use crate::decode::{Encapsulation, TcpFlags};
+use super::process::{IS_SWAPPED, Pending};
+use crate::decode::{Encapsulation, IcmpEcho, TcpFlags};
 use crate::flow::record::{FinishType, Initiator};
 
 /// How the opener of a flow is known. A opened it in every case.
@@ -17,6 +17,9 @@ pub(super) enum Evidence {
     None,
     /// SYN of A.
     Syn,
+    /// SYN of A, which began a new connection on the ports of another one (C11, C13). Its sequence
+    /// number is in [`Cold::tunnel_id`](super::entry::Cold::tunnel_id).
+    NewSyn,
     /// SYN and ACK of B.
     SynAck,
     /// ICMP request of A.
@@ -69,10 +72,11 @@ impl FlowTable {
             (true, Evidence::SynAck)
         } else if has(TcpFlags::SYN) {
             (false, Evidence::Syn)
-        } else if pending.flags & IS_REQUEST != 0 {
-            (false, Evidence::Request)
-        } else if pending.flags & IS_REPLY != 0 {
-            (true, Evidence::Reply)
+        } else if let Some(query) = part.icmp.and_then(|icmp| icmp.query) {
+            match query {
+                IcmpEcho::Request => (false, Evidence::Request),
+                IcmpEcho::Reply => (true, Evidence::Reply),
+            }
         } else if let Some(is_upper) = self.known_ends(pending) {
             return (is_upper, Evidence::Former);
         } else {
@@ -122,7 +126,7 @@ impl FlowTable {
     pub(super) fn initiator(&self, entry: &Entry) -> Option<Initiator> {
         let by = match entry.hot.opener {
             Evidence::None => return self.initiator_by_port(entry),
-            Evidence::Syn => "SYN",
+            Evidence::Syn | Evidence::NewSyn => "SYN",
             Evidence::SynAck => "SYNACK",
             Evidence::Request => "REQUEST",
             Evidence::Reply => "REPLY",

@@ -14,7 +14,8 @@ use super::export::{Mac, hex_text, short_text};
 
 impl FlowTable {
     /// Returns the identifiers of a flow.
-    pub(super) fn identifiers(&self, entry: &Entry) -> FlowIds {
+    pub(super) fn identifiers(&self, record: u32) -> FlowIds {
+        let entry = self.arena.get(record);
         let ignore = self.options.key_ignore;
         let marks = self.marks(entry);
         let vlan_id = if ignore.contains(KeyIgnore::VLAN) {
@@ -43,6 +44,8 @@ impl FlowTable {
             vlan_id,
             ignore,
             capture_id: &self.options.capture_id,
+            new_syn: entry.new_syn(),
+            evictions: self.evictions(record),
         });
         let rare = self.rare.get(entry.cold.rare);
         let start = rare
@@ -51,7 +54,7 @@ impl FlowTable {
         FlowIds::new(
             &entry.key,
             entry.cold.parent_uuid,
-            Timestamp::from_ms(start),
+            Timestamp::from_ms(self.clock_steps.shown(start)),
             &self.options.node_tid,
             identity.as_ref(),
         )
