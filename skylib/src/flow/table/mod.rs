@@ -375,12 +375,12 @@ fn side_limit(options: &FlowTableOptions) -> usize {
     options.max_bytes.map_or(usize::MAX, |bytes| bytes / 16)
 }
 
-/// Returns the byte budget for requests outside their entries: an eighth of
+/// Returns the byte budget for requests outside their entries: a sixteenth of
 /// [`FlowTableOptions::max_bytes`], at most 16 MiB.
 fn requests_limit(options: &FlowTableOptions) -> usize {
     match options.max_bytes {
         _ if options.recorded => 0,
-        Some(bytes) => (bytes / 8).min(MAX_REQUEST_BYTES),
+        Some(bytes) => (bytes / 16).min(MAX_REQUEST_BYTES),
         None => MAX_REQUEST_BYTES,
     }
 }

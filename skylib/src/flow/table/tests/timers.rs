@@ -84,7 +84,7 @@ fn a_silent_flow_leaves_at_the_second_expiry() {
     feed(&mut table, 1_000, &tcp(A, B, ACK));
     feed(&mut table, 1_000, &udp(A, B, &[]));
     assert!(expire(&mut table, 10_000).is_empty());
-    feed(&mut table, 12_000, &udp(A, B, &[]));
+    feed(&mut table, 11_000, &udp(A, B, &[]));
     let sent = expire(&mut table, 20_000);
     assert_eq!(sent.len(), 1);
     assert_eq!(sent[0].finish_type, FinishType::Timeout);
