@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use hyper::StatusCode;
 use serde::Serialize;
+use skylib::flow::FlowTableStats;
 use skylib::graph::history::HistoryStatus;
 use skylib::spp::PcapStatus;
 use skylib::store::FlowStoreStatus;
@@ -73,7 +74,7 @@ pub(crate) async fn show(call: Call) -> Response {
             recorded: engine.recorded,
             key_ignore: engine.key_ignore.names().collect(),
         },
-        flow_tables: FlowTables::of(&engine),
+        flow_tables: FlowTables::of(engine.capture_totals.flows, engine.import_totals),
         flow_ingestion: Ingestion {
             transport: app.flow_transport.name(),
             error: app.flow_transport.problem(),
@@ -157,9 +158,8 @@ struct FlowTables {
 }
 
 impl FlowTables {
-    fn of(engine: &skylib::engine::Status) -> Self {
-        let mut stats = engine.capture_totals.flows;
-        stats += engine.import_totals;
+    fn of(mut stats: FlowTableStats, imports: FlowTableStats) -> Self {
+        stats += imports;
         Self {
             time_back: stats.time_back,
             furthest_back_ms: stats.furthest_back_ms,

@@ -145,10 +145,10 @@ impl FlowTable {
                     self.retire(stale);
                 }
             }
-            Choice::New | Choice::Attempt => {}
+            Choice::New | Choice::Connection | Choice::Attempt => {}
         }
         // An attempt whose connection is over waits for nothing.
-        if choice == Choice::New
+        if matches!(choice, Choice::New | Choice::Connection)
             && let Some(attempt) = attempt
         {
             self.retire(attempt);

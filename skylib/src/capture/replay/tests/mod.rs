@@ -1,4 +1,6 @@
 mod captures;
+mod conversations;
+mod properties;
 
 use std::io::Cursor;
 
