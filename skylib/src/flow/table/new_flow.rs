@@ -38,8 +38,9 @@ impl FlowTable {
         // packet of a batch for the few that begin a flow. The result is the same.
         let mut encapsulations = std::mem::take(&mut self.first_encapsulations);
         let packet = packets.of(pending);
-        let stopped = if packets.joined(pending).is_some() {
-            self.decoder.decode_reassembled(packet, &mut encapsulations)
+        let stopped = if let Some(joined) = packets.joined(pending) {
+            self.decoder
+                .decode_reassembled(packet, joined.at(), &mut encapsulations)
         } else {
             self.decoder.decode(packet, &mut encapsulations)
         };
