@@ -18,10 +18,10 @@ test:
 	@scripts/deps build test
 	cargo test --workspace --exclude skypy
 	@scripts/ignored-tests
-	cargo build -p skyd
 	@$(MAKE) --no-print-directory python
 
-# Builds the Python package with maturin into a separate virtual environment and runs its tests.
+# Builds the Python package with maturin into a separate virtual environment, and the daemon, and runs
+# the Python tests.
 python:
 	@scripts/python $(VENV)
 

@@ -33,4 +33,5 @@ mod spp;
 mod subscriber;
 mod tls;
 mod truth_cases;
+mod web_pages;
 mod websocket;

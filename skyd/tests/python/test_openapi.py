@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from conftest import Daemon, free_port
+from daemon import Daemon, free_port
 
 pytest.importorskip("schemathesis", reason="SKIPPED: schemathesis is not installed")
 

@@ -5,7 +5,7 @@ import uuid
 
 import pytest
 
-from conftest import Daemon
+from daemon import Daemon
 
 rest = pytest.importorskip("skydive.rest.client")
 

@@ -5,7 +5,7 @@ import subprocess
 import urllib.error
 
 import pytest
-from conftest import Daemon
+from daemon import Daemon
 
 rest = pytest.importorskip("skydive.rest.client")
 websocket = pytest.importorskip("skydive.websocket.client")
