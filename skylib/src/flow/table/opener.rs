@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::FlowTable;
-use super::entry::{Entry, HAS_TRANSPORT};
+use super::entry::{Entry, HAS_TRANSPORT, HOT_SWAPPED, IS_RETIRED};
 use super::process::{IS_SWAPPED, Pending};
 use crate::decode::{Encapsulation, IcmpEcho, TcpFlags};
 use crate::flow::record::{FinishType, Initiator};
@@ -53,6 +53,13 @@ impl FormerEnds {
         }
     }
 
+    /// Forgets the ends of a flow, because a later one of its key has finished.
+    fn forget(&mut self, hash: u64) {
+        if !self.ends.is_empty() {
+            self.ends.remove(&hash);
+        }
+    }
+
     /// Returns the size in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.ends.capacity() * (size_of::<(u64, bool)>() + 1)
@@ -85,41 +92,47 @@ impl FlowTable {
         (is_swapped != (is_from_b && !has_equal_ends(part)), evidence)
     }
 
-    /// Returns whether A was the upper end of an earlier record with this key: one that is still in the
-    /// table, or one that left by silence.
+    /// Returns whether A was the upper end of the latest earlier record with this key, if that has not
+    /// finished: one that is still in the table, or one that left by silence.
     fn known_ends(&self, pending: &Pending) -> Option<bool> {
         if pending.one_way != 0 {
             return None;
         }
         let mode = self.options.layer_key_mode;
-        let record = self.index.find(pending.hash, |record| {
+        let mut latest: Option<&Entry> = None;
+        self.index.find(pending.hash, |record| {
             let entry = self.arena.get(record);
-            entry.key.is_same(&pending.key, mode)
-                && entry.cold.layers & HAS_TRANSPORT != 0
-                && matches!(
-                    entry.hot.finish,
-                    FinishType::NotFinished | FinishType::Timeout
-                )
+            let is_flow =
+                entry.key.is_same(&pending.key, mode) && entry.cold.layers & HAS_TRANSPORT != 0;
+            if is_flow && latest.is_none_or(|other| other.cold.start < entry.cold.start) {
+                latest = Some(entry);
+            }
+            false
         });
-        match record {
-            Some(record) => Some(self.arena.get(record).hot.flags & super::entry::HOT_SWAPPED != 0),
+        match latest {
+            Some(entry) if is_open(entry) => Some(entry.hot.flags & HOT_SWAPPED != 0),
+            Some(_) => None,
             None => self.former_ends.ends.get(&pending.hash).copied(),
         }
     }
 
-    /// Remembers the ends of a flow with ports that leaves by silence.
+    /// Remembers the ends of a flow with ports that leaves by silence, or forgets those of earlier ones
+    /// if it has finished.
     pub(super) fn store_ends(&mut self, record: u32) {
         let entry = self.arena.get(record);
-        let is_open = matches!(
-            entry.hot.finish,
-            FinishType::NotFinished | FinishType::Timeout
-        );
-        if self.options.recorded || !is_open || entry.cold.layers & HAS_TRANSPORT == 0 {
+        let layers = entry.cold.layers;
+        // The ends of a retired flow were stored before.
+        let has_none = layers & HAS_TRANSPORT == 0 || layers & IS_RETIRED != 0;
+        if self.options.recorded || has_none {
             return;
         }
         let hash = entry.key.hash(self.seed, self.options.layer_key_mode);
-        let is_swapped = entry.hot.flags & super::entry::HOT_SWAPPED != 0;
-        self.former_ends.store(hash, is_swapped);
+        if is_open(entry) {
+            let is_swapped = entry.hot.flags & HOT_SWAPPED != 0;
+            self.former_ends.store(hash, is_swapped);
+        } else {
+            self.former_ends.forget(hash);
+        }
     }
 
     /// Returns the opener of a flow as its record shows it.
@@ -162,6 +175,14 @@ impl FlowTable {
             by: "PORT".into(),
         })
     }
+}
+
+/// Returns whether a flow has not finished, or only by silence.
+const fn is_open(entry: &Entry) -> bool {
+    matches!(
+        entry.hot.finish,
+        FinishType::NotFinished | FinishType::Timeout
+    )
 }
 
 /// Returns whether both ends are equal in all that is known of them.

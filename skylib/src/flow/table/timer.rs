@@ -308,6 +308,7 @@ impl FlowTable {
                 if self.options.final_only {
                     out.push(self.leaving_flow(*record));
                 }
+                self.store_ends(*record);
                 self.remove(*record);
             }
             false
