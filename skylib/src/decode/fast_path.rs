@@ -12,7 +12,7 @@ use super::ethernet::{TYPE_IPV4, TYPE_IPV6};
 use super::{
     DecodeError, DecoderOptions, Encapsulation, Encapsulations, IcmpHeader, IpAddress, Layer,
     LayersPath, LinkHeader, Marks, NetworkHeader, NetworkProtocol, TcpFlags, TransportHeader,
-    TransportProtocol, terminal, udp_payload,
+    TransportProtocol, icmp, terminal, udp_payload,
 };
 
 /// Result of the fast path.
@@ -383,6 +383,9 @@ impl<'a> FastPath<'a> {
     #[inline(always)]
     fn icmpv4(&self, level: &mut Encapsulation) -> Option<Next> {
         let bytes = *self.rest.first_chunk::<8>()?;
+        if icmp::is_v4_error(bytes[0]) {
+            return None;
+        }
         let header = IcmpHeader::v4(bytes, self.options.recorded);
         level.layers = level.layers.with(Layer::ICMPV4);
         level.icmp = Some(header);

@@ -18,7 +18,7 @@ use self::replayed_flows::EncodedFlows;
 pub use self::replayed_flows::ReplayedFlows;
 use super::{Batch, BpfFilter, CaptureError, PacketSource};
 use crate::flow::{Flow, FlowSink, FlowTable, FlowTableOptions, FlowTableStats};
-use crate::packet::PacketBatch;
+use crate::packet::{CapturePoints, PacketBatch};
 
 /// A converter of whole captures to flows. The timers of its flow tables follow packet timestamps.
 ///
@@ -157,7 +157,7 @@ impl Replay {
         let (stats, end) = if self.threads.get() > 1 {
             shards::run(&self.shard_options(), source, filter, sink, &mut proceed)
         } else {
-            let mut table = new_table(&self.options, filter.as_ref());
+            let mut table = new_table(&self.options, source.capture_points(), filter.as_ref());
             let mut take = |batch: &PacketBatch<'_>| table.replay(batch, sink);
             let end = feed(source, filter.as_mut(), &mut proceed, &mut take);
             table.flush(sink);
@@ -200,7 +200,7 @@ impl Replay {
             shards::collect(&self.shard_options(), source, filter, &mut proceed)
         } else {
             let options = self.options.clone().with_final_only(true);
-            let mut table = new_table(&options, filter.as_ref());
+            let mut table = new_table(&options, source.capture_points(), filter.as_ref());
             let mut exported = EncodedFlows::default();
             let mut take = |batch: &PacketBatch<'_>| table.replay(batch, &mut exported);
             let end = feed(source, filter.as_mut(), &mut proceed, &mut take);
@@ -232,8 +232,13 @@ impl Replay {
 }
 
 /// Returns an empty table with a filter.
-fn new_table(options: &FlowTableOptions, filter: Option<&ReplayFilter>) -> FlowTable {
+fn new_table(
+    options: &FlowTableOptions,
+    points: CapturePoints,
+    filter: Option<&ReplayFilter>,
+) -> FlowTable {
     let mut table = FlowTable::new(options.clone());
+    table.set_capture_points(points);
     table.set_filter(filter.map(ReplayFilter::for_table));
     table
 }

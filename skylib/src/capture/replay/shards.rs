@@ -13,6 +13,7 @@ use super::replayed_flows::{EncodedFlows, ReplayedFlows};
 use super::work_queue::WorkQueue;
 use crate::capture::{CaptureError, PacketSource};
 use crate::flow::{Flow, FlowSink, FlowTable, FlowTableOptions, FlowTableStats};
+use crate::packet::CapturePoints;
 
 /// Converts a source to flows, which the threads pass to one sink.
 pub(super) fn run(
@@ -26,7 +27,7 @@ pub(super) fn run(
     let mut stats = FlowTableStats::default();
     let (shards, end) = count(tables, source, filter, proceed, &mut stats, |shard| {
         let mut sink = SharedSink(&sink);
-        let mut table = new_table(shard.options, shard.filter);
+        let mut table = shard.table();
         shard.process(&mut table, &mut sink);
         table.flush(&mut sink);
         table.stats()
@@ -51,7 +52,7 @@ pub(super) fn collect(
     let mut stats = FlowTableStats::default();
     let (shards, end) = count(&tables, source, filter, proceed, &mut stats, |shard| {
         let mut exported = EncodedFlows::default();
-        let mut table = new_table(shard.options, shard.filter);
+        let mut table = shard.table();
         shard.process(&mut table, &mut exported);
         table.end(&mut exported);
         (exported, table)
@@ -70,13 +71,16 @@ fn count<T: Send>(
     work: impl Fn(&mut Shard<'_, '_>) -> T + Sync,
 ) -> (Vec<T>, Result<(), CaptureError>) {
     let options = tables.first().cloned().unwrap_or_default();
+    let points = source.capture_points();
     let queue = WorkQueue::new(source, filter.clone(), &options, tables.len());
     let results = thread::scope(|scope| {
-        let (options, queue, work, filter) = (&options, &queue, &work, filter.as_ref());
+        let (options, points, queue, work) = (&options, &points, &queue, &work);
+        let filter = filter.as_ref();
         let run = move |number, proceed: &mut dyn FnMut() -> bool| {
             work(&mut Shard {
                 number,
                 options,
+                points,
                 filter,
                 queue,
                 proceed,
@@ -113,6 +117,7 @@ struct Shard<'a, 's> {
     number: usize,
     /// Options of its table.
     options: &'a FlowTableOptions,
+    points: &'a CapturePoints,
     /// Filter of its table.
     filter: Option<&'a ReplayFilter>,
     queue: &'a WorkQueue<'s>,
@@ -120,6 +125,11 @@ struct Shard<'a, 's> {
 }
 
 impl Shard<'_, '_> {
+    /// Returns an empty table.
+    fn table(&self) -> FlowTable {
+        new_table(self.options, self.points.clone(), self.filter)
+    }
+
     /// Processes work until there is no more.
     fn process(&mut self, table: &mut FlowTable, sink: &mut dyn FlowSink) {
         let mut done = None;

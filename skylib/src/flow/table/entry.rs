@@ -1,6 +1,7 @@
 //! Storage of a flow: an entry of three cache lines (key, hot, cold), and slabs for data that few
 //! flows have.
 
+use super::details::Details;
 use super::echoes::Echoes;
 use super::handshake::Handshake;
 use super::opener::Evidence;
@@ -66,8 +67,7 @@ pub(super) struct Cold {
     /// ICMP type (8 bits, upper), code (8 bits) and id (16 bits); of TCP, see
     /// [`END_REQUEST_STAMP`].
     pub(super) icmp: u32,
-    /// Tunnel identifier of the first packet; of a TCP flow with [`Evidence::NewSyn`], the sequence
-    /// number of its SYN.
+    /// Tunnel identifier of the first packet; of TCP, the announced segment sizes (`offload.rs`).
     pub(super) tunnel_id: u32,
     /// Interned number of the layer path; `u16::MAX` if the path is in [`Rare::path`].
     pub(super) path: u16,
@@ -176,18 +176,10 @@ impl Entry {
 
     /// Returns the tunnel identifier; 0 if there is none.
     pub(super) const fn tunnel_id(&self) -> u32 {
-        match self.hot.opener {
-            Evidence::NewSyn => 0,
-            _ => self.cold.tunnel_id,
-        }
-    }
-
-    /// Returns the sequence number of the SYN that began the flow beside or after another one of its
-    /// key.
-    pub(super) const fn new_syn(&self) -> Option<u32> {
-        match self.hot.opener {
-            Evidence::NewSyn => Some(self.cold.tunnel_id),
-            _ => None,
+        if self.cold.layers & HAS_TRANSPORT == HAS_TCP {
+            0
+        } else {
+            self.cold.tunnel_id
         }
     }
 
@@ -317,6 +309,8 @@ pub(super) struct Rare {
     pub(super) uuid_start: Option<i64>,
     /// Message of an extra layer.
     pub(super) extra_message: Option<Box<ExtraMessage>>,
+    /// Details of its packets.
+    pub(super) details: Option<Box<Details>>,
     /// Identifiers of the first packet, if it had any.
     pub(super) marks: Option<Box<Marks>>,
     /// One-way identifiers around the flow, if it is inside of such a path.

@@ -18,7 +18,7 @@ pub(super) enum Evidence {
     /// SYN of A.
     Syn,
     /// SYN of A, which began a new connection on the ports of another one (C11, C13). Its sequence
-    /// number is in [`Cold::tunnel_id`](super::entry::Cold::tunnel_id).
+    /// number is in [`FlowTable::uuid_numbers`].
     NewSyn,
     /// SYN and ACK of B.
     SynAck,

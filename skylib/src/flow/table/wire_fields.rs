@@ -3,11 +3,13 @@
 
 use super::FlowTable;
 use super::entry::{Entry, HAS_LINK, HOT_SWAPPED};
+use super::opener::Evidence;
 use crate::decode::Marks;
 use crate::flow::flow_ids::{FlowIds, IdentityMarks};
 use crate::flow::key_extras::vlan_ids;
 use crate::flow::key_ignore::KeyIgnore;
 use crate::flow::record::{Arp, Flow, Wire};
+use crate::packet::CapturePointName;
 use crate::time::Timestamp;
 
 use super::export::{Mac, hex_text, short_text};
@@ -38,16 +40,24 @@ impl FlowTable {
                 ends
             })
         });
+        let rare = self.rare.get(entry.cold.rare);
+        let subject = rare
+            .and_then(|rare| rare.details.as_ref()?.subject.as_ref())
+            .map(|subject| subject.identity())
+            .unwrap_or_default();
+        let point = marks.and_then(|marks| self.point_name(marks));
+        let [evictions, new_syn] = self.uuid_numbers(record);
         let identity = (!self.options.recorded).then_some(IdentityMarks {
             marks,
+            point: point.as_ref(),
             arp,
             vlan_id,
             ignore,
+            subject: &subject,
             capture_id: &self.options.capture_id,
-            new_syn: entry.new_syn(),
-            evictions: self.evictions(record),
+            new_syn: (entry.hot.opener == Evidence::NewSyn).then_some(new_syn),
+            evictions,
         });
-        let rare = self.rare.get(entry.cold.rare);
         let start = rare
             .and_then(|rare| rare.uuid_start)
             .unwrap_or(entry.cold.start);
@@ -58,6 +68,12 @@ impl FlowTable {
             &self.options.node_tid,
             identity.as_ref(),
         )
+    }
+
+    /// Returns the capture point of a flow.
+    fn point_name(&self, marks: &Marks) -> Option<CapturePointName> {
+        let point = marks.point()?;
+        self.capture_points.name(point.index())
     }
 
     /// Returns the marks of the first packet of a flow, if it had any.
@@ -77,6 +93,9 @@ impl FlowTable {
         }
         if let Some(marks) = marks {
             fill_own(&mut wire, marks);
+            if let Some(point) = self.point_name(marks) {
+                wire.interface = short_text(point);
+            }
             flow.arp = marks.arp().map(|arp| Box::new(arp_record(&arp)));
         }
         let rare = self.rare.get(entry.cold.rare);
