@@ -269,7 +269,7 @@ impl FlowTable {
                 count: errors.count + 1,
                 kind: note.kind,
                 code: note.code,
-                last: part.timestamp.as_ms(),
+                last: self.clock_steps.shown(part.timestamp.as_ms()),
                 mtu: note.mtu,
             };
         }

@@ -330,7 +330,8 @@ impl FlowTable {
     /// Returns the counters since the table was created, and its current size.
     #[must_use]
     pub fn stats(&self) -> FlowTableStats {
-        let lists = self.touched.capacity() + self.finishing.capacity() + self.evictions.capacity();
+        let lists =
+            self.touched.capacity() + self.finishing.capacity() + 2 * self.uuid_numbers.capacity();
         let bytes = self.arena.bytes()
             + self.index.bytes()
             + self.intervals.bytes()
