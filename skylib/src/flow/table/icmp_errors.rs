@@ -264,12 +264,13 @@ impl FlowTable {
         };
         self.arena.get_mut(target).hot.ends |= END_IDENTIFIED;
         let ids = self.identifiers(target);
+        let last = self.clock_steps.shown(part.timestamp.as_ms());
         if let Some(errors) = self.detail(target, |details| &mut details.errors) {
             *errors = ErrorCounts {
                 count: errors.count + 1,
                 kind: note.kind,
                 code: note.code,
-                last: self.clock_steps.shown(part.timestamp.as_ms()),
+                last,
                 mtu: note.mtu,
             };
         }
