@@ -6,7 +6,7 @@
 
 use super::FlowTable;
 use super::entry::END_IDENTIFIED;
-use super::process::{IS_SWAPPED, Pending};
+use super::process::{Control, IS_SWAPPED, Pending};
 use crate::decode::{
     EmbeddedPacket, Encapsulation, IcmpType, IpAddress, TransportHeader, TransportProtocol,
 };
@@ -293,7 +293,7 @@ impl FlowTable {
         let found = if error.one_way == 0 {
             self.nearest(&reply)
         } else {
-            self.find_paired(&reply)
+            self.find_paired(&reply, &Control::default())
         };
         if found.is_some() || !key.counts_link() {
             return found;
