@@ -14,7 +14,6 @@ use skylib::proto::{
     BroadcastMessage, Encoding, GRAPH, JsonStream, LIVE, Message, SyncRequest, write_message,
 };
 use tokio::sync::mpsc;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use super::client::Client;
 use super::connection::{Connection, ConnectionEnd, Reader, Writer};
@@ -116,8 +115,7 @@ impl<'a> Subscriber<'a> {
                 }
                 Err(error) => {
                     let refusal = Refusal::Filter(error.to_string());
-                    tracing::debug!(client = client.hello.identity.host_id, %refusal, "WebSocket refused");
-                    return Err(ConnectionEnd::Close(CloseCode::Normal));
+                    return Err(client.hello.refuse(&refusal));
                 }
             }
         }
