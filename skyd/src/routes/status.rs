@@ -8,6 +8,7 @@ use hyper::StatusCode;
 use serde::Serialize;
 use skylib::flow::FlowTableStats;
 use skylib::graph::history::HistoryStatus;
+use skylib::memory::MemoryUse;
 use skylib::spp::PcapStatus;
 use skylib::store::FlowStoreStatus;
 use skylib::time::Timestamp;
@@ -51,8 +52,6 @@ pub(crate) async fn show(call: Call) -> Response {
             connections: app.connections.open(),
             connections_refused: app.connections.refused(),
             connections_closed_idle: app.connections.idle().closed(),
-            incoming_bytes: app.incoming.used(),
-            incoming_refused: app.incoming.refused(),
             queries_running: app.queries.running(),
             uploads: app.uploads.running(),
             uploads_refused: app.uploads.refused(),
@@ -62,6 +61,15 @@ pub(crate) async fn show(call: Call) -> Response {
             flows_dropped: engine.flows_dropped,
             flow_tables_silent: engine.flow_table_timeouts,
             messages_dropped: app.clients.messages_dropped(),
+        },
+        memory: Memory {
+            limit: app.memory.limit(),
+            used: app.memory.used(),
+            uses: MemoryUse::ALL
+                .iter()
+                .map(|purpose| (purpose.name(), app.memory.used_for(*purpose)))
+                .collect(),
+            refused: MemoryUse::ALL.map(|p| app.memory.refused(p)).iter().sum(),
         },
         live: Live {
             queries: engine.live.queries,
@@ -116,6 +124,7 @@ struct Status<'a> {
     probes: BTreeMap<&'static str, Probe>,
     store: Store,
     queues: Queues,
+    memory: Memory,
     live: Live,
     flow_rules: FlowRules,
     flow_tables: FlowTables,
@@ -208,6 +217,19 @@ struct Peers {
 #[serde(rename_all = "PascalCase")]
 struct Election {
     is_master: bool,
+}
+
+/// Memory that clients cause, in bytes.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Memory {
+    /// The limit `http.limits.memory`.
+    limit: usize,
+    used: usize,
+    /// Bytes by use, under the names in `/metrics`.
+    uses: BTreeMap<&'static str, usize>,
+    /// Requests and messages rejected at the limit.
+    refused: u64,
 }
 
 /// Counters of live queries.
@@ -319,8 +341,6 @@ struct Queues {
     connections: usize,
     connections_refused: usize,
     connections_closed_idle: u64,
-    incoming_bytes: usize,
-    incoming_refused: u64,
     queries_running: usize,
     uploads: usize,
     uploads_refused: u64,
