@@ -4,6 +4,7 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::StatusCode;
 use hyper::body::{Body, Incoming};
+use tokio::time::{Instant, timeout_at};
 
 use crate::app::App;
 use crate::incoming_memory::IncomingMemoryFull;
@@ -42,6 +43,9 @@ where
             Ok(Err(error)) if error.is::<IncomingMemoryFull>() => {
                 response::error_text(StatusCode::SERVICE_UNAVAILABLE, &error.to_string())
             }
+            Ok(Err(error)) if error.is::<TooSlow>() => {
+                response::error_text(StatusCode::REQUEST_TIMEOUT, &error.to_string())
+            }
             Ok(Err(error)) => response::bad_request(&*error),
             Err(_) => response::error_text(StatusCode::REQUEST_TIMEOUT, TOO_SLOW),
         },
@@ -58,7 +62,13 @@ where
 {
     let mut claim = app.incoming.claim();
     let mut whole = BytesMut::new();
-    while let Some(frame) = body.frame().await {
+    let began = Instant::now();
+    loop {
+        let until = began + app.limits.time_for_body(whole.len());
+        let frame = timeout_at(until, body.frame()).await;
+        let Some(frame) = frame.map_err(|_| TooSlow)? else {
+            break;
+        };
         if let Ok(data) = frame?.into_data() {
             claim.grow_to(whole.len() + data.len())?;
             whole.extend_from_slice(&data);
@@ -66,6 +76,11 @@ where
     }
     Ok(whole.freeze())
 }
+
+/// Error of a body that arrives at less than the lowest rate.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the request body arrives too slowly (http.limits.transfer_rate)")]
+struct TooSlow;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 

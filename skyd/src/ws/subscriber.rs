@@ -14,6 +14,7 @@ use skylib::proto::{
     BroadcastMessage, Encoding, GRAPH, JsonStream, LIVE, Message, SyncRequest, write_message,
 };
 use tokio::sync::mpsc;
+use tokio::task::block_in_place;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use super::client::Client;
@@ -235,7 +236,9 @@ impl<'a> Subscriber<'a> {
             batch.push(event);
         }
         let own = self.client.registration.id();
-        for message in filter.replace(&graph, &batch, own) {
+        // Comparing large results takes long, and other connections share the thread.
+        let messages = block_in_place(|| filter.replace(&graph, &batch, own));
+        for message in messages {
             self.feed(writer, &message).await?;
         }
         Ok(())

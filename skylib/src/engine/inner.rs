@@ -110,6 +110,7 @@ impl Inner {
             table: self.table.clone(),
             clock: Arc::clone(&self.queries.clock),
             origin: self.origin.clone(),
+            rings: RingMemory::new(options.ring_bytes, options.ring_bytes_total),
         };
         let options = ReconcilerOptions {
             stats_interval: options.capture_stats_interval,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::ring_memory::{BLOCK_BYTES, RingClaim, RingMemory};
 use super::target::CaptureTarget;
 use crate::api::{CaptureSpec, CaptureType};
 use crate::capture::{AfPacket, BpfProgram, Capture, CaptureOptions, link_type_of_encap};
@@ -22,10 +23,13 @@ pub(crate) struct Opener {
     pub(crate) clock: Arc<dyn Clock>,
     /// Origin of the elements that this engine's probes create.
     pub(crate) origin: String,
+    /// Memory of the packet rings.
+    pub(crate) rings: RingMemory,
 }
 
 impl Opener {
-    /// Opens a capture on a node and adds its flow table to those that queries read.
+    /// Opens a capture on a node and adds its flow table to those that queries read. The claim on the
+    /// memory of its ring is to be held as long as the capture.
     ///
     /// # Errors
     /// Returns the reason as text for the node's `Captures` metadata.
@@ -33,7 +37,7 @@ impl Opener {
         &self,
         spec: &CaptureSpec,
         node: &Node,
-    ) -> Result<(Capture, TableId), String> {
+    ) -> Result<(Capture, TableId, RingClaim), String> {
         match spec.capture_type {
             None | Some(CaptureType::AfPacket | CaptureType::Pcap) => {}
             Some(other) => return Err(format!("{} captures are not supported yet", other.name())),
@@ -43,8 +47,9 @@ impl Opener {
             .read(&mut |graph| target = CaptureTarget::of(graph, node, &self.origin));
         let target = target?;
         let table = self.table_of(spec, &target)?;
-        let source = AfPacket::open(&options_of(spec, &target)?)
-            .map_err(|error| Chain(&error).to_string())?;
+        let ring = self.rings.claim()?;
+        let options = options_of(spec, &target)?.with_ring(BLOCK_BYTES, ring.blocks());
+        let source = AfPacket::open(&options).map_err(|error| Chain(&error).to_string())?;
         let sink = HubSink::new(&self.flows);
         let capture = Capture::start(
             &target.interface,
@@ -55,7 +60,7 @@ impl Opener {
         )
         .map_err(|error| Chain(&error).to_string())?;
         let table = self.flows.add_table(capture.handle().clone());
-        Ok((capture, table))
+        Ok((capture, table, ring))
     }
 
     /// Returns whether a capture reproduces the values of the original, and which parts of the flow key

@@ -274,10 +274,10 @@ impl Reconciler {
             ))
         };
         let capture = match opened {
-            Ok((capture, table)) => {
+            Ok((capture, table, ring)) => {
                 tracing::info!(capture = %key.capture, node = %key.node, "started the capture");
                 self.active += 1;
-                NodeCapture::active(Arc::clone(spec), capture, table)
+                NodeCapture::active(Arc::clone(spec), capture, table, ring)
             }
             Err(error) => {
                 let known = self.node_captures.get(&key).and_then(NodeCapture::error);
@@ -458,6 +458,7 @@ impl Reconciler {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::capture::RingMemory;
     use crate::engine::flow::FlowOptions;
     use crate::flow::FlowTableOptions;
     use crate::graph::{Graph, Metadata, Origin};
@@ -481,6 +482,7 @@ mod tests {
             table: FlowTableOptions::default(),
             clock,
             origin: "agent.h".to_owned(),
+            rings: RingMemory::new(8 << 20, 64 << 20),
         };
         let options = ReconcilerOptions {
             is_local: true,
