@@ -157,11 +157,9 @@ impl ClientSocket {
         if self.waited < self.limits.timeout {
             return false;
         }
-        let waited = std::mem::take(&mut self.waited).as_secs_f64();
-        let accepted = std::mem::take(&mut self.accepted);
-        #[expect(clippy::cast_precision_loss, reason = "an estimate")]
-        let (accepted, rate) = (accepted as f64, self.limits.rate as f64);
-        accepted < rate * waited
+        let waited = std::mem::take(&mut self.waited).as_millis();
+        let accepted = u128::from(std::mem::take(&mut self.accepted));
+        accepted * 1000 < u128::from(self.limits.rate) * waited
     }
 
     /// Counts the bytes that the peer accepted.
