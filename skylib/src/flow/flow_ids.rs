@@ -5,6 +5,7 @@ use super::key::FlowKey;
 use super::key_extras::vlan_ids;
 use super::key_ignore::KeyIgnore;
 use crate::decode::Marks;
+use crate::packet::CapturePointName;
 use crate::time::Timestamp;
 
 /// Identifiers of a flow as numbers; their text form is hex without padding.
@@ -68,12 +69,16 @@ impl FlowIds {
 pub(super) struct IdentityMarks<'a> {
     /// Marks of its first packet, if it had any.
     pub(super) marks: Option<&'a Marks>,
+    /// Capture point of its first packet, if there are several.
+    pub(super) point: Option<&'a CapturePointName>,
     /// Addresses of its ARP packet, in the order of the key.
     pub(super) arp: Option<[[u8; 4]; 2]>,
     /// VLAN identifiers, packed; 0 if they are ignored.
     pub(super) vlan_id: i64,
     /// Parts that do not tell flows apart.
     pub(super) ignore: KeyIgnore,
+    /// Identity of the packet that an ICMP error is about; empty for other flows.
+    pub(super) subject: &'a [u8],
     /// Identifier of the capture; empty for a file.
     pub(super) capture_id: &'a str,
 }
@@ -148,12 +153,23 @@ impl IdentityMarks<'_> {
                 list(4, &[&index.to_be_bytes()]);
             }
         }
+        match self
+            .point
+            .filter(|_| !self.ignore.contains(KeyIgnore::INTERFACE))
+        {
+            Some(CapturePointName::Name(name)) => list(4, &[name.as_bytes()]),
+            Some(CapturePointName::Number(number)) => list(4, &[&number.to_be_bytes()]),
+            None => {}
+        }
         if !self.capture_id.is_empty() {
             list(5, &[self.capture_id.as_bytes()]);
         }
         let tunnel = |marks: &Marks| marks.teid().or(marks.session());
         if let Some(id) = self.marks.and_then(tunnel) {
             list(7, &[&id.to_be_bytes()]);
+        }
+        if !self.subject.is_empty() {
+            list(8, &[self.subject]);
         }
     }
 }

@@ -12,7 +12,7 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use super::IpAddress;
-use crate::packet::PacketRef;
+use crate::packet::{CapturePoint, PacketRef};
 use crate::time::Timestamp;
 
 /// Limits of a [`Defragmenter`].
@@ -92,6 +92,8 @@ pub struct Fragment {
     pub(super) payload: u32,
     /// End of its payload.
     pub(super) end: u32,
+    /// Where the packet was captured.
+    pub(crate) point: CapturePoint,
 }
 
 /// Result of adding a fragment to a [`Defragmenter`].
@@ -111,6 +113,8 @@ pub enum Reassembly {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Reassembled {
+    /// Time of the first fragment.
+    pub begun: Timestamp,
     /// Number of fragments stored before the completing one.
     pub pending_fragments: u32,
     /// Number of rejected fragments.
@@ -178,6 +182,8 @@ pub struct Defragmenter {
 struct FragmentKey {
     /// Addresses of the outermost IP header: fragments of different tunnels are unrelated.
     outermost: (IpAddress, IpAddress),
+    /// Index of the capture point: copies at several points are separate datagrams.
+    point: u32,
     /// Source and destination address; those of IPv4 are followed by zeros.
     addresses: [u8; 32],
     /// Identification field; that of IPv4 is followed by zeros.
@@ -290,7 +296,10 @@ impl Defragmenter {
         if datagram.total == Some(datagram.filled) {
             datagram.stats.last_ip_bytes = ip_bytes;
             datagram.build(packet.data, fragment, &range, frame);
-            let stats = datagram.stats;
+            let stats = Reassembled {
+                begun: datagram.begun,
+                ..datagram.stats
+            };
             self.bytes -= old_size;
             self.remove(&key);
             return Reassembly::Complete(stats);
@@ -560,6 +569,7 @@ fn parse_ipv6(data: &[u8], fragment: Fragment) -> Option<(FragmentKey, FragmentR
     let start = u32::from(field & OFFSET_IPV6);
     let key = FragmentKey {
         outermost: fragment.outermost,
+        point: fragment.point.index(),
         addresses,
         id,
         protocol: None,
@@ -590,6 +600,7 @@ fn parse_ipv4(data: &[u8], fragment: Fragment) -> Option<(FragmentKey, FragmentR
     let start = u32::from(flags & OFFSET) * UNIT;
     let key = FragmentKey {
         outermost: fragment.outermost,
+        point: fragment.point.index(),
         addresses,
         id: [i0, i1, 0, 0],
         protocol: Some(protocol),

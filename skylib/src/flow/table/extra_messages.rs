@@ -54,6 +54,12 @@ impl FlowTable {
         let Some(message) = packet.data.get(start as usize..end as usize) else {
             return;
         };
+        if layer == Layer::DNS
+            && !self.options.recorded
+            && let Some(dns) = self.detail(record, |details| &mut details.dns)
+        {
+            dns.count(message);
+        }
         // COMPAT: recorded values of the original, where only DNS shows the latest message.
         let is_latest = layer == Layer::DNS || layer == Layer::DHCPV4 && !self.options.recorded;
         if !is_first && !is_latest {
@@ -107,6 +113,9 @@ impl FlowTable {
         if let Some(message) = &rare.extra_message {
             message.fill(&mut flow, self.options.recorded);
         }
+        if let Some(details) = &rare.details {
+            details.fill(&mut flow, entry);
+        }
         flow
     }
 }
@@ -130,7 +139,7 @@ mod tests {
     use super::*;
     use crate::filter::{Filter, Predicate};
     use crate::flow::{ExtraLayers, FlowField, FlowQuery};
-    use crate::packet::{LinkType, PacketBatch, PacketHeader};
+    use crate::packet::{CapturePoint, LinkType, PacketBatch, PacketHeader};
     use crate::time::Timestamp;
 
     /// Returns a frame with a DNS query of this id, from this port, for a name of this length,
@@ -159,6 +168,7 @@ mod tests {
             offset: 0,
             captured_len: frame.len() as u32,
             wire_len: frame.len() as u32,
+            point: CapturePoint::ONLY,
         }];
         table.process(&PacketBatch {
             link_type: LinkType::ETHERNET,

@@ -1,13 +1,13 @@
 //! IP fragments: reassembled first, then keyed and counted as one packet.
 
 use super::FlowTable;
-use super::process::{IS_COUNTED, IS_FRAGMENTED, Pending};
+use super::process::{IS_COUNTED, IS_FRAGMENTED, PacketOrigin, Pending};
 use crate::decode::{
     DefragOptions, Defragmenter, Encapsulations, Fragment, Layer, NetworkProtocol, Reassembled,
     Reassembly,
 };
 use crate::flow::options::FlowTableOptions;
-use crate::packet::{LinkType, PacketRef};
+use crate::packet::{CapturePoint, LinkType, PacketRef};
 use crate::time::Timestamp;
 
 /// State for reassembling fragments.
@@ -26,6 +26,7 @@ pub(super) struct JoinedPacket {
     link_type: LinkType,
     timestamp: Timestamp,
     joined: Reassembled,
+    point: CapturePoint,
 }
 
 /// Bit of a packet number that marks an index into [`Fragments::joined`] instead of the batch.
@@ -76,6 +77,7 @@ impl Fragments {
                 link_type: packet.link_type,
                 timestamp: Timestamp::ZERO,
                 joined: Reassembled::default(),
+                point: CapturePoint::ONLY,
             });
         }
         let Some(slot) = self.joined.get_mut(self.len) else {
@@ -86,6 +88,7 @@ impl Fragments {
             slot.link_type = packet.link_type;
             slot.timestamp = packet.timestamp;
             slot.joined = joined;
+            slot.point = fragment.point;
             self.len += 1;
         }
         joining
@@ -93,6 +96,11 @@ impl Fragments {
 }
 
 impl JoinedPacket {
+    /// Returns the capture point of its last fragment.
+    pub(super) const fn point(&self) -> CapturePoint {
+        self.point
+    }
+
     /// Returns the packet as if it had not been fragmented.
     pub(super) fn packet(&self) -> PacketRef<'_> {
         PacketRef {
@@ -110,14 +118,15 @@ impl FlowTable {
     pub(super) fn decode_reassembling(
         &mut self,
         packet: PacketRef<'_>,
-        number: u16,
+        origin: PacketOrigin,
         slots: &mut [Pending],
         len: &mut usize,
     ) {
         let stopped = self.decoder.decode(packet, &mut self.encapsulations);
+        origin.mark(&mut self.encapsulations);
         let Some(fragment) = self.encapsulations.fragment() else {
             if self.passes(packet) {
-                self.key_encapsulations(packet, number, stopped, slots, len);
+                self.key_encapsulations(packet, origin.number, stopped, slots, len);
             }
             return;
         };
@@ -168,7 +177,12 @@ impl FlowTable {
         let stopped = self
             .decoder
             .decode_reassembled(packet, &mut self.encapsulations);
-        self.key_encapsulations(packet, IS_JOINED | index as u16, stopped, slots, len);
+        let origin = PacketOrigin {
+            number: IS_JOINED | index as u16,
+            point: whole.point,
+        };
+        origin.mark(&mut self.encapsulations);
+        self.key_encapsulations(packet, origin.number, stopped, slots, len);
         // Encapsulations outside the datagram were in every fragment: they are counted once per
         // fragment, with the bytes of all fragments from their own offset on.
         let mut layers = self.encapsulations.iter().map(|part| part.layers);
@@ -201,12 +215,13 @@ impl FlowTable {
         let wanted = IS_COUNTED | IS_FRAGMENTED;
         if pending.flags & wanted == wanted && !recorded {
             entry.hot.packets[direction] += u64::from(joined.pending_fragments);
+            self.extend_start(record, joined.begun.as_ms());
         }
         // COMPAT: recorded values of the original, which counts only the first datagram of a flow.
         if recorded && !is_first {
             return;
         }
-        let rare = self.rare.get_mut(entry.cold.rare);
+        let rare = self.rare.get_mut(self.arena.get(record).cold.rare);
         if let Some(metric) = rare.and_then(|rare| rare.ip.as_mut()) {
             metric.fragments += i64::from(joined.pending_fragments);
             metric.fragment_errors += i64::from(joined.rejected_fragments);
@@ -277,6 +292,7 @@ mod tests {
                 offset: buffer.len() as u32,
                 captured_len: frame.len() as u32,
                 wire_len: 60,
+                point: CapturePoint::ONLY,
             });
             buffer.extend(frame);
         }
@@ -343,6 +359,14 @@ mod tests {
         assert_eq!(found("IPv4/ICMPv4"), (1, 28));
         let inner = flows.iter().find(|flow| !flow.parent_uuid.is_empty());
         assert_eq!(inner.unwrap().ip_metric.unwrap().fragments, 1);
+    }
+
+    #[test]
+    fn a_flow_begins_with_the_first_fragment() {
+        let mut table = table(false);
+        process(&mut table, &[0, 1, 2].map(|number| fragment(1, number)));
+        let flow = flows(&table).remove(0);
+        assert_eq!((flow.start, flow.last), (0, 2000));
     }
 
     #[test]

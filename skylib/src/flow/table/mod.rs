@@ -26,6 +26,8 @@
 //! | `pairing.rs` | one-way identifiers around a flow, paired by direction |
 //! | `wire_fields.rs` | identifiers, `Wire` and `ARP` of a record |
 //! | `extra_messages.rs` | DNS, DHCPv4 and VRRP messages stored with a flow |
+//! | `details.rs` | what few flows have: `icmp_errors.rs`, `offload.rs`, `dns_metric.rs` |
+//! | `network_index.rs` | flows by their key without MAC addresses, for ICMP errors |
 //! | `timer.rs` | `tick`, `replay`, `update`, `expire`, `flush`, `end` |
 //! | `scan.rs` | `query`, `count_flows`, resumable scans |
 //! | `export.rs` | from an entry to a `Flow`; field access for filters |
@@ -34,6 +36,8 @@
 
 mod age_queue;
 mod arena;
+mod details;
+mod dns_metric;
 mod echoes;
 mod entry;
 mod evict;
@@ -42,8 +46,11 @@ mod extra_messages;
 mod fragments;
 mod handshake;
 mod hash_index;
+mod icmp_errors;
 mod layer_paths;
+mod network_index;
 mod new_flow;
+mod offload;
 mod opener;
 mod packet_clock;
 mod pairing;
@@ -78,7 +85,7 @@ use super::stats::FlowTableStats;
 use super::stream_counters::StreamCounters;
 use super::tcp_stream::TcpStreams;
 use crate::decode::{Decoder, Encapsulations};
-use crate::packet::PacketBatch;
+use crate::packet::{CapturePoints, PacketBatch};
 
 /// Table of the flows at one capture point.
 ///
@@ -88,15 +95,17 @@ use crate::packet::PacketBatch;
 ///
 /// ```
 /// use skylib::flow::{FlowQuery, FlowTable, FlowTableOptions};
-/// use skylib::packet::{LinkType, PacketBatch, PacketHeader};
+/// use skylib::packet::{CapturePoint, LinkType, PacketBatch, PacketHeader};
 /// use skylib::time::Timestamp;
 ///
 /// // An ARP request of 02:00:00:00:0a:01.
 /// let mut frame = vec![0xff; 6];
 /// frame.extend([2, 0, 0, 0, 0x0a, 1, 0x08, 0x06, 0, 1, 8, 0, 6, 4, 0, 1]);
 /// frame.resize(60, 0);
-/// let headers =
-///     [PacketHeader { timestamp: Timestamp::from_ms(5), offset: 0, captured_len: 60, wire_len: 60 }];
+/// let headers = [PacketHeader {
+///     timestamp: Timestamp::from_ms(5), offset: 0, captured_len: 60, wire_len: 60,
+///     point: CapturePoint::ONLY,
+/// }];
 /// let batch = PacketBatch { link_type: LinkType::ETHERNET, buffer: &frame, headers: &headers };
 ///
 /// let mut table = FlowTable::new(FlowTableOptions::default());
@@ -114,6 +123,8 @@ pub struct FlowTable {
     seed: HashSeed,
     decoder: Decoder,
     filter: Option<Box<dyn PacketFilter>>,
+    /// Names of the capture points of packets.
+    capture_points: CapturePoints,
     /// From the hash of a key to the record numbers with that key; has the entries in use except
     /// retired ones.
     index: HashIndex,
@@ -148,6 +159,15 @@ pub struct FlowTable {
     limit: usize,
     /// Evicted flows that were not sent yet; at most [`evict::MAX_EVICTED`].
     evicted: Vec<Flow>,
+    /// Sum of `Details::bytes` of all flows, and the size of the network index.
+    details_bytes: usize,
+    /// ICMP errors and joined segments of the current batch that were not counted yet.
+    error_notes: Vec<icmp_errors::ErrorNote>,
+    joined_notes: Vec<offload::JoinedNote>,
+    /// Smallest announced payload of a segment, if it is smaller than usual; in bytes.
+    smallest_segment: u32,
+    /// Index of flows by their key without MAC addresses; `None` until an ICMP error needs it.
+    network_index: Option<Box<HashIndex>>,
     /// Sum of `ExtraMessage::bytes` of all flows.
     extra_message_bytes: usize,
     /// Bytes of the marks and pairings of all flows, with their [`Rare`]; evictions limit it to
@@ -185,6 +205,7 @@ impl FlowTable {
             .seed
             .unwrap_or_else(|| std::hash::RandomState::new().build_hasher().finish());
         let others = extra_messages::extra_messages_limit(&options)
+            + details::details_limit(&options)
             + fragments::fragments_limit(&options)
             + segments::segments_limit(&options)
             + options.max_bytes.map_or(0, |_| 2 * side_limit(&options))
@@ -196,6 +217,7 @@ impl FlowTable {
             seed: HashSeed::new(seed),
             decoder: Decoder::new(options.decoder.clone().with_recorded(options.recorded)),
             filter: None,
+            capture_points: CapturePoints::default(),
             index: HashIndex::new(),
             arena: Arena::new(),
             intervals: Slab::new(),
@@ -212,6 +234,11 @@ impl FlowTable {
             begins_paired: false,
             limit: options.max_entries.min(by_bytes).max(1),
             evicted: Vec::new(),
+            details_bytes: 0,
+            error_notes: Vec::new(),
+            joined_notes: Vec::new(),
+            smallest_segment: u32::MAX,
+            network_index: None,
             extra_message_bytes: 0,
             segment_bytes: 0,
             side_bytes: 0,
@@ -235,6 +262,11 @@ impl FlowTable {
     /// Sets the filter: only packets that match are counted; `None` counts all.
     pub fn set_filter(&mut self, filter: Option<Box<dyn PacketFilter>>) {
         self.filter = filter;
+    }
+
+    /// Sets the list of the source's capture points, which gives names to those of the packets.
+    pub fn set_capture_points(&mut self, points: CapturePoints) {
+        self.capture_points = points;
     }
 
     /// Counts packets. The caller passes the packets of one table in capture order.
@@ -271,6 +303,7 @@ impl FlowTable {
             + self.intervals.bytes()
             + self.rare.bytes()
             + self.extra_message_bytes
+            + self.details_bytes
             + self.segment_bytes
             + self.side_bytes
             + self.former_ends.bytes()

@@ -18,14 +18,15 @@ use super::fragments::{Fragments, JoinedPacket};
 use super::handshake::HandshakeSegment;
 use super::spans::Choice;
 use crate::decode::{
-    DecodeError, Encapsulation, IcmpEcho, TcpFlags, TransportHeader, TransportProtocol,
+    DecodeError, Encapsulation, Encapsulations, IcmpEcho, TcpFlags, TransportHeader,
+    TransportProtocol,
 };
 use crate::flow::key::{FlowKey, PacketKey};
 use crate::flow::key_extras::{around, extras};
 use crate::flow::memory_hint::{CACHE_LINE, prefetch};
 use crate::flow::options::LayerKeyMode;
 use crate::flow::record::{FinishType, RawPacket};
-use crate::packet::{PacketBatch, PacketRef};
+use crate::packet::{CapturePoint, PacketBatch, PacketHeader, PacketRef};
 use crate::time::Timestamp;
 
 /// Keyed encapsulation of a packet, between decoding and counting.
@@ -73,6 +74,8 @@ pub(super) struct Control {
     pub(super) payload_len: u32,
     /// TCP timestamps: value and echo reply (RFC 7323).
     pub(super) stamp: Option<(u32, u32)>,
+    /// Maximum segment size that the TCP segment announces, in bytes; 0 if it has none.
+    pub(super) segment_size: u16,
 }
 
 impl Control {
@@ -87,21 +90,17 @@ impl Control {
         let Some(header) = part.transport else {
             return Self::default();
         };
-        let captured = packet.data.len() as u32;
-        let mut payload_len = header.payload_len;
-        // Payload beyond the snap length was on the wire.
-        if header.payload_offset + payload_len == captured {
-            payload_len += packet.wire_len.saturating_sub(captured);
-        }
         let end = header.payload_offset as usize;
         let options = packet
             .data
-            .get(end.saturating_sub(header.options_len.into())..end);
+            .get(end.saturating_sub(header.options_len.into())..end)
+            .map_or_else(TcpOptions::default, TcpOptions::new);
         Self {
             sequence: header.sequence,
             acknowledgment: header.acknowledgment,
-            payload_len,
-            stamp: options.and_then(timestamps),
+            payload_len: payload_on_wire(packet, &header),
+            stamp: options.stamp,
+            segment_size: options.segment_size,
         }
     }
 
@@ -123,22 +122,49 @@ impl Control {
     }
 }
 
-/// Returns the value and the echo reply of a timestamp option among TCP options (RFC 7323, section
-/// 3.2).
-fn timestamps(mut options: &[u8]) -> Option<(u32, u32)> {
-    while let [kind, rest @ ..] = options {
-        match (kind, rest) {
-            (0, _) => return None,
-            (1, _) => options = rest,
-            (8, [10, v0, v1, v2, v3, e0, e1, e2, e3, ..]) => {
-                let value = u32::from_be_bytes([*v0, *v1, *v2, *v3]);
-                return Some((value, u32::from_be_bytes([*e0, *e1, *e2, *e3])));
-            }
-            (_, [len, ..]) => options = options.get(usize::from(*len).max(2)..)?,
-            _ => return None,
-        }
+/// Returns the payload length on the wire, in bytes: that of the captured payload, unless the snap
+/// length cuts it.
+pub(super) fn payload_on_wire(packet: PacketRef<'_>, header: &TransportHeader) -> u32 {
+    let is_whole = header.payload_offset + header.payload_len < packet.data.len() as u32;
+    if is_whole {
+        header.payload_len
+    } else {
+        let len = packet.wire_len.saturating_sub(header.payload_offset);
+        len.max(header.payload_len)
     }
-    None
+}
+
+/// Options of a TCP segment.
+#[derive(Clone, Copy, Debug, Default)]
+struct TcpOptions {
+    /// Value and echo reply of the timestamp option (RFC 7323, section 3.2).
+    stamp: Option<(u32, u32)>,
+    /// Maximum segment size (RFC 9293, section 3.2), in bytes; 0 if there is none.
+    segment_size: u16,
+}
+
+impl TcpOptions {
+    fn new(mut options: &[u8]) -> Self {
+        let mut found = Self::default();
+        while let [kind, rest @ ..] = options {
+            match (kind, rest) {
+                (0, _) => break,
+                (1, _) => {
+                    options = rest;
+                    continue;
+                }
+                (2, [4, s0, s1, ..]) => found.segment_size = u16::from_be_bytes([*s0, *s1]),
+                (8, [10, v0, v1, v2, v3, e0, e1, e2, e3, ..]) => {
+                    let value = u32::from_be_bytes([*v0, *v1, *v2, *v3]);
+                    found.stamp = Some((value, u32::from_be_bytes([*e0, *e1, *e2, *e3])));
+                }
+                _ => {}
+            }
+            let len = rest.first().map_or(2, |len| usize::from(*len).max(2));
+            options = options.get(len..).unwrap_or_default();
+        }
+        found
+    }
 }
 
 impl Pending {
@@ -162,6 +188,11 @@ impl Pending {
         next_sequence: 0,
         acknowledgment: 0,
     };
+
+    /// Returns the candidate record, then the record it was counted in.
+    pub(super) fn record(&self) -> Option<u32> {
+        (self.record != NONE).then_some(self.record)
+    }
 
     /// Returns whether it is an echo request.
     pub(super) const fn is_request(&self) -> bool {
@@ -195,16 +226,20 @@ impl FlowTable {
         let mut len = 0;
         if let Some(fragments) = &mut self.fragments {
             fragments.begin_batch();
-            for (number, packet) in (0_u16..).zip(batch.iter()) {
-                self.decode_reassembling(packet, number, &mut slots, &mut len);
+            for (number, header) in (0_u16..).zip(batch.headers) {
+                let packet = header.packet(batch.buffer, batch.link_type);
+                let origin = PacketOrigin::new(number, header);
+                self.decode_reassembling(packet, origin, &mut slots, &mut len);
             }
         } else {
             for at in 0..AHEAD {
                 prefetch_packet(batch, at);
             }
-            for (number, packet) in (0_u16..).zip(batch.iter()) {
+            for (number, header) in (0_u16..).zip(batch.headers) {
                 prefetch_packet(batch, usize::from(number) + AHEAD);
-                self.decode(packet, number, &mut slots, &mut len);
+                let packet = header.packet(batch.buffer, batch.link_type);
+                let origin = PacketOrigin::new(number, header);
+                self.decode(packet, origin, &mut slots, &mut len);
             }
         }
         // Taken out, because `packets` borrows it while `self` is mutated.
@@ -265,6 +300,7 @@ impl FlowTable {
             }
             pending[at].record = record;
         }
+        self.apply_notes(pending);
         self.fragments = fragments;
         self.controls = controls;
         self.pending = slots;
@@ -324,7 +360,7 @@ impl FlowTable {
     fn decode(
         &mut self,
         packet: PacketRef<'_>,
-        number: u16,
+        origin: PacketOrigin,
         slots: &mut [Pending],
         len: &mut usize,
     ) {
@@ -337,7 +373,8 @@ impl FlowTable {
             return;
         }
         let stopped = self.decoder.decode(packet, &mut self.encapsulations);
-        self.key_encapsulations(packet, number, stopped, slots, len);
+        origin.mark(&mut self.encapsulations);
+        self.key_encapsulations(packet, origin.number, stopped, slots, len);
     }
 
     /// Appends a [`Pending`] for every encapsulation of the decoded packet.
@@ -357,6 +394,8 @@ impl FlowTable {
         let mode = self.options.layer_key_mode;
         let mut parent = NONE;
         let mut parent_hash = 0;
+        let mut enclosing = 0;
+        let subject = self.subject_hash();
         let mut one_way = 0;
         let recorded = self.options.recorded;
         let ignore = self.options.key_ignore;
@@ -365,6 +404,7 @@ impl FlowTable {
         for (index, part) in self.encapsulations.iter().enumerate() {
             let is_plain = is_plain || index > 0;
             let hash_around = parent_hash;
+            enclosing = hash_around;
             let mut key = PacketKey::new(
                 &self.encapsulations,
                 index,
@@ -378,6 +418,9 @@ impl FlowTable {
             if (has_marks || vlan_id != 0) && !recorded {
                 let extras = extras(part, key.is_swapped, ignore, self.seed);
                 key.key.add_extras(extras);
+            }
+            if subject != 0 && index + 1 == self.encapsulations.len() {
+                key.key.add_extras(subject);
             }
             let hash = key.key.hash(self.seed, mode);
             self.index.prefetch(hash);
@@ -439,7 +482,10 @@ impl FlowTable {
         }
         if parent == NONE {
             self.stats.without_flow += 1;
-        } else if self.reads_payload
+            return;
+        }
+        self.note_details(packet, slots, parent, enclosing);
+        if self.reads_payload
             && let Some(innermost) = slots.get_mut(parent as usize)
         {
             self.read_payload(packet, innermost, parent as usize);
@@ -553,6 +599,9 @@ impl FlowTable {
         let answers = (ack && !rst || control.payload_len > 0) && (ack || !syn);
         if !answers && !was_answered {
             entry.hot.flags &= !HOT_ANSWERED;
+        }
+        if syn {
+            self.store_announced(record, control, side);
         }
         if syn || rst {
             let segment = control.segment(pending);
@@ -704,6 +753,30 @@ impl FlowTable {
     }
 }
 
+/// Number of a packet in the batch, and its capture point.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PacketOrigin {
+    pub(super) number: u16,
+    pub(super) point: CapturePoint,
+}
+
+impl PacketOrigin {
+    const fn new(number: u16, header: &PacketHeader) -> Self {
+        Self {
+            number,
+            point: header.point,
+        }
+    }
+
+    /// Sets the capture point of a decoded packet, if there are several.
+    #[inline(always)]
+    pub(super) fn mark(self, encapsulations: &mut Encapsulations) {
+        if !self.point.is_only() {
+            encapsulations.set_point(self.point);
+        }
+    }
+}
+
 /// Packets of a batch, by the number in a [`Pending`].
 #[derive(Clone, Copy)]
 pub(super) struct BatchPackets<'a> {
@@ -716,6 +789,18 @@ impl<'a> BatchPackets<'a> {
     #[inline(always)]
     pub(super) fn joined(&self, part: &Pending) -> Option<&'a JoinedPacket> {
         self.fragments?.joined(part.packet)
+    }
+
+    /// Returns where the packet of an encapsulation is from.
+    pub(super) fn origin(&self, part: &Pending) -> PacketOrigin {
+        let point = match self.joined(part) {
+            Some(joined) => joined.point(),
+            None => self.batch.headers[usize::from(part.packet)].point,
+        };
+        PacketOrigin {
+            number: part.packet,
+            point,
+        }
     }
 
     /// Returns the packet of an encapsulation.
