@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use parking_lot::Mutex;
 
 use super::bus::Bus;
-use super::capture::{Mailbox, Opener, Reconciler, ReconcilerOptions};
+use super::capture::{Mailbox, Opener, Reconciler, ReconcilerOptions, RingMemory};
 use super::flow::{FlowHub, Importer};
 use super::graph::{GraphPersister, OrphanEdgeProcessor, SharedGraph};
 use super::housekeeping::Deadline;
