@@ -80,13 +80,6 @@ impl FairSlots {
         self.lock().held
     }
 
-    /// Returns a slot if one is free and no other request waits for it.
-    pub(crate) fn try_acquire(self: &Arc<Self>, client: &ClientKey) -> Option<FairSlot> {
-        let mut state = self.lock();
-        let is_free = state.held < self.count && state.of(client) < self.share;
-        is_free.then(|| self.grant(&mut state, client))
-    }
-
     /// Waits for a slot. The request ends when the future is dropped.
     pub(crate) async fn acquire(self: &Arc<Self>, client: &ClientKey) -> FairSlot {
         if self.count == 0 {
@@ -193,6 +186,11 @@ mod tests {
         name.into()
     }
 
+    /// Returns a slot if one is free.
+    fn take(slots: &Arc<FairSlots>, client: &ClientKey) -> Option<FairSlot> {
+        slots.acquire(client).now_or_never()
+    }
+
     #[test]
     fn one_ipv6_network_is_one_client() {
         let of = |text: &str| address_key(text.parse().unwrap());
@@ -205,12 +203,12 @@ mod tests {
     fn a_client_holds_at_most_its_share() {
         let slots = FairSlots::new(4, 3, Order::OldestFirst);
         let (greedy, other) = (key("greedy"), key("other"));
-        let held: Vec<FairSlot> = (0..3).filter_map(|_| slots.try_acquire(&greedy)).collect();
+        let held: Vec<FairSlot> = (0..3).filter_map(|_| take(&slots, &greedy)).collect();
         assert_eq!(held.len(), 3);
-        assert!(slots.try_acquire(&greedy).is_none());
+        assert!(take(&slots, &greedy).is_none());
         let mut waiting = Box::pin(slots.acquire(&greedy));
         assert!(waiting.as_mut().now_or_never().is_none());
-        let of_other = slots.try_acquire(&other).unwrap();
+        let of_other = take(&slots, &other).unwrap();
         drop(of_other);
         assert!(
             waiting.as_mut().now_or_never().is_none(),
@@ -226,8 +224,8 @@ mod tests {
     fn a_free_slot_goes_to_the_client_with_the_fewest() {
         let slots = FairSlots::new(2, 2, Order::OldestFirst);
         let (a, b) = (key("a"), key("b"));
-        let first = slots.try_acquire(&a).unwrap();
-        let _second = slots.try_acquire(&a).unwrap();
+        let first = take(&slots, &a).unwrap();
+        let _second = take(&slots, &a).unwrap();
         let mut of_a = Box::pin(slots.acquire(&a));
         assert!(of_a.as_mut().now_or_never().is_none());
         let mut of_b = Box::pin(slots.acquire(&b));
@@ -243,7 +241,7 @@ mod tests {
     fn the_order_decides_between_equal_clients() {
         for (order, expected) in [(Order::OldestFirst, 0), (Order::NewestFirst, 2)] {
             let slots = FairSlots::new(1, 1, order);
-            let held = slots.try_acquire(&key("x")).unwrap();
+            let held = take(&slots, &key("x")).unwrap();
             let keys = ["a", "b", "c"].map(key);
             let mut waiting: Vec<_> = keys
                 .iter()
@@ -265,7 +263,7 @@ mod tests {
     #[test]
     fn requests_that_were_dropped_get_no_slot() {
         let slots = FairSlots::new(1, 1, Order::OldestFirst);
-        let held = slots.try_acquire(&key("a")).unwrap();
+        let held = take(&slots, &key("a")).unwrap();
         let (b, c) = (key("b"), key("c"));
         let mut dropped = Box::pin(slots.acquire(&b));
         assert!(dropped.as_mut().now_or_never().is_none());

@@ -259,7 +259,8 @@ mod tests {
         let (slots, engine) = one_slot(HOUR);
         let (done, stopped) = mpsc::channel();
         {
-            let mut waiting = std::pin::pin!(slots.run(&key(), &engine, endless(done)));
+            let key = key();
+            let mut waiting = std::pin::pin!(slots.run(&key, &engine, endless(done)));
             // The first poll starts the work; dropping the future is what a disconnect does.
             assert!((&mut waiting).now_or_never().is_none());
         }
@@ -303,7 +304,8 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn a_query_that_panics_fails_alone() {
         let (slots, engine) = one_slot(HOUR);
-        let failed = slots.run(&key(), &engine, |_, _| panic!("a fault in our code"));
+        let key = key();
+        let failed = slots.run(&key, &engine, |_, _| panic!("a fault in our code"));
         let failed: Result<(), QueryFailure> = failed.await;
         assert!(matches!(failed, Err(QueryFailure::Stopped)));
         assert!(slots.run(&key(), &engine, |_, _| ()).await.is_ok());
