@@ -308,7 +308,7 @@ mod tests {
         let failed = slots.run(&key, &engine, |_, _| panic!("a fault in our code"));
         let failed: Result<(), QueryFailure> = failed.await;
         assert!(matches!(failed, Err(QueryFailure::Stopped)));
-        assert!(slots.run(&key(), &engine, |_, _| ()).await.is_ok());
+        assert!(slots.run(&key, &engine, |_, _| ()).await.is_ok());
         engine.stop();
     }
 
