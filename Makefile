@@ -18,6 +18,7 @@ test:
 	@scripts/deps build test
 	cargo test --workspace --exclude skypy
 	@scripts/ignored-tests
+	@scripts/web test
 	@$(MAKE) --no-print-directory python
 
 # Builds the web page with Node.js. Its result is committed, so that cargo alone builds the daemon.

@@ -43,7 +43,7 @@ struct Shared {
 pub(crate) struct ClientIdentity {
     /// Identity within the endpoint; address and port of the socket if the client declares none.
     pub(crate) host_id: String,
-    /// Type of the client, such as `agent`. Required; empty if the client declares none.
+    /// Type of the client, such as `agent`; empty if the client declares none.
     pub(crate) client_type: String,
     /// Requested encoding as it was written: `json`, `protobuf`, or empty for JSON.
     pub(crate) protocol: String,

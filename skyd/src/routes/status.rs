@@ -43,6 +43,7 @@ pub(crate) async fn show(call: Call) -> Response {
                 .iter()
                 .map(|(kind, count)| (resource::plural(kind), *count))
                 .collect(),
+            waiting: engine.edges_waiting,
             error: engine.store_problem,
         },
         queues: Queues {
@@ -242,6 +243,8 @@ struct Store {
     /// Number of resources of each kind, such as `Captures`.
     #[serde(flatten)]
     resources: BTreeMap<String, usize>,
+    /// Number of stored edges that wait for a node that is not in the graph.
+    waiting: usize,
     /// Error of the last write to the store, if it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,

@@ -30,7 +30,7 @@ pub(crate) struct Connection {
 }
 
 /// Reason for the end of a connection. Complete by definition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ConnectionEnd {
     /// The client sent a close frame, which has been echoed.
     Closed,
@@ -44,6 +44,8 @@ pub(crate) enum ConnectionEnd {
     Cut,
     /// The daemon closes the connection with this code.
     Close(CloseCode),
+    /// The daemon refuses the client for this reason, which the client receives.
+    Refuse(String),
 }
 
 /// Limit of the messages that a client may send. Complete by definition.
@@ -108,10 +110,15 @@ impl Connection {
         let Ok(mut socket) = self.writer.sink.reunite(self.reader.stream) else {
             return;
         };
-        if let ConnectionEnd::Close(code) = end {
+        let close = match &end {
+            ConnectionEnd::Close(code) => Some((*code, "")),
+            ConnectionEnd::Refuse(reason) => Some((CloseCode::Policy, close_reason(reason))),
+            _ => None,
+        };
+        if let Some((code, reason)) = close {
             let frame = CloseFrame {
                 code,
-                reason: "".into(),
+                reason: reason.into(),
             };
             if !matches!(
                 timeout(CLOSE_TIMEOUT, socket.close(Some(frame))).await,
@@ -120,12 +127,20 @@ impl Connection {
                 return;
             }
         }
-        if matches!(end, ConnectionEnd::Close(_) | ConnectionEnd::Closed) {
+        if close.is_some() || end == ConnectionEnd::Closed {
             // The lingering close has its own timeout.
             drop(socket.get_mut().get_mut().close().await);
         }
     }
 }
+
+/// Returns the beginning of a text that fits into a close frame.
+fn close_reason(text: &str) -> &str {
+    &text[..text.floor_char_boundary(CLOSE_REASON_BYTES)]
+}
+
+/// Longest reason in a close frame, in bytes (RFC 6455, 5.5.1: 125 bytes with the code).
+const CLOSE_REASON_BYTES: usize = 123;
 
 /// Reading half of a connection.
 pub(crate) struct Reader {

@@ -1,7 +1,7 @@
 //! The WebSocket endpoints: from the upgrade request to the end of the session.
 //!
 //! ```text
-//! upgrade request ─ Hello ─ 409 id in use? 426 no upgrade? ─ 101 ─┬─ refused: close 1000
+//! upgrade request ─ Hello ─ 409 id in use? 426 no upgrade? ─ 101 ─┬─ refused: close 1008
 //!                                                                 └─ session: Reader ⇄ Writer
 //! ```
 
@@ -25,10 +25,9 @@ use hyper_util::rt::TokioIo;
 use skylib::engine::Role;
 use skylib::proto::{Encoding, UpdatePolicy};
 use skylib::time::{Clock, SystemClock};
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use self::client::Client;
-use self::connection::{Connection, ConnectionEnd, Traffic};
+use self::connection::{Connection, Traffic};
 use self::handshake::{Hello, Refusal};
 use self::publisher::WriteOrigin;
 use crate::access;
@@ -212,11 +211,9 @@ async fn session(upgrade: OnUpgrade, client: Client, endpoint: Endpoint) {
 ///
 /// COMPAT: Skydive also completes the handshake first.
 async fn refuse(app: Arc<App>, upgrade: OnUpgrade, hello: Hello, refusal: Refusal) {
-    tracing::debug!(client = hello.identity.host_id, %refusal, "WebSocket refused");
+    let end = hello.refuse(&refusal);
     if let Some(connection) = take_over(upgrade, &app, Traffic::Requests, Encoding::Json).await {
-        connection
-            .finish(ConnectionEnd::Close(CloseCode::Normal))
-            .await;
+        connection.finish(end).await;
     }
 }
 

@@ -15,7 +15,6 @@ use skylib::proto::{
 };
 use tokio::sync::mpsc;
 use tokio::task::block_in_place;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use super::client::Client;
 use super::connection::{Connection, ConnectionEnd, Reader, Writer};
@@ -117,8 +116,7 @@ impl<'a> Subscriber<'a> {
                 }
                 Err(error) => {
                     let refusal = Refusal::Filter(error.to_string());
-                    tracing::debug!(client = client.hello.identity.host_id, %refusal, "WebSocket refused");
-                    return Err(ConnectionEnd::Close(CloseCode::Normal));
+                    return Err(client.hello.refuse(&refusal));
                 }
             }
         }

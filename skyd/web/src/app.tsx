@@ -1,6 +1,7 @@
 // Layout of the page: banner, navigation, tree, graph, details, time, and the open panel.
 
 import type { ComponentChildren } from "preact";
+import { useEffect, useRef } from "preact/hooks";
 import { isLoggedIn, logout } from "./net/login.ts";
 import { needsLogin } from "./net/rest.ts";
 import { Notices } from "./parts/notices.tsx";
@@ -51,9 +52,9 @@ export function App() {
   const isDim = connection.value === "lost";
   return (
     <>
+      <PageAlerts />
       <Banner />
       <Navigation />
-      <PageAlerts />
       <main class={isDim ? "dim" : undefined}>
         <Tree />
         <Graph />
@@ -79,7 +80,7 @@ function Banner() {
       <button type="button" class="theme" aria-label={activeTheme.value === "dark" ? "Light theme" : "Dark theme"} onClick={switchTheme}>
         {activeTheme.value === "dark" ? "☀" : "☾"}
       </button>
-      <button type="button" aria-label="Keys" title="Keys (?)" onClick={() => (openDialog.value = "keys")}>?</button>
+      {!needsLogin.value && <button type="button" aria-label="Keys" title="Keys (?)" onClick={() => (openDialog.value = "keys")}>?</button>}
       {isLoggedIn.value && <button type="button" onClick={() => void logout()}>Log out</button>}
     </header>
   );
@@ -131,11 +132,14 @@ function PageAlerts() {
 
 function OpenPanel() {
   const name = panel.value;
+  const element = useRef<HTMLElement>(null);
+  // On a narrow screen, the panel is below the visible part of the page.
+  useEffect(() => element.current?.scrollIntoView({ block: "nearest" }), [name]);
   if (name === null) {
     return null;
   }
   return (
-    <section class="panel" aria-label={name} key={name}>
+    <section class="panel" aria-label={name} key={name} ref={element}>
       <header>
         <h2>{name}</h2>
         <button type="button" class="close" aria-label={`Close ${name}`} onClick={() => togglePanel(name)}>×</button>

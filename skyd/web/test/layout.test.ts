@@ -103,10 +103,11 @@ test("hidden types and links are not shown", () => {
 test("50 000 nodes are laid out in a moment", () => {
   const model = fleet(500, 33);
   assert.ok(model.nodes.size > 50_000);
-  const start = performance.now();
+  const start = process.cpuUsage();
   const layout = layOut(buildScene(model, ALL));
-  // Machines are shared: the goal is 500 ms on a quiet one.
-  assert.ok(performance.now() - start < 5000);
+  const { user, system } = process.cpuUsage(start);
+  // The goal is 500 ms; other tests run in the same process and garbage is collected in parallel.
+  assert.ok(user + system < 2_000_000, `${user + system} µs`);
   assert.equal(layout.boxes.size, layout.roots.length + [...layout.boxes.values()].filter((box) => box.parent).length);
 });
 

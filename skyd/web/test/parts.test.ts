@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { arrangeFlows, flowEnd, flowName, flowRate, flowRow } from "../src/flow/flow.ts";
 import { atTime, characterAt, errorOffset, isGremlin, literal, nodeQuery } from "../src/net/gremlin.ts";
 import { NO_ANSWER, applyLive } from "../src/net/live.ts";
+import { csv } from "../src/parts/csv.ts";
 import type { Json } from "../src/parts/json.ts";
 import { counted, label, visible } from "../src/parts/names.ts";
 import { amount, byteRate, bytes, duration, rate } from "../src/parts/units.ts";
@@ -119,4 +120,8 @@ test("rates of an interface fall to zero when it rests", () => {
   const length = points.length;
   rest(points, 10_000);
   assert.deepEqual([points.length, points.at(-1)?.time], [length, 10_000], "rest does not add points forever");
+});
+
+test("tables are saved without formulas", () => {
+  assert.equal(csv([["a", 1], ['x,"y"', -2], ["=1+1", 0]]), "a,1\r\n\"x,\"\"y\"\"\",-2\r\n'=1+1,0\r\n");
 });

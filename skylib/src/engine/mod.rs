@@ -141,8 +141,8 @@ impl Engine {
         if let Some(persister) = &inner.persister {
             let load = |graph: &mut Graph, _| persister.load(graph, &inner.origin);
             inner.graph.update_as(None, load)?;
-            let (persister, clock) = (Arc::clone(persister), Arc::clone(clock));
-            self.spawn("graph-persister", move || persister.run(&*clock))?;
+            let persister = Arc::clone(persister);
+            self.spawn("graph-persister", move || persister.run())?;
         }
         Ok(())
     }
@@ -156,6 +156,7 @@ impl Engine {
             metadata: &options.host_metadata,
             netns_path: options.netns_path.as_deref(),
             metrics_interval: options.metrics_interval,
+            persister: self.0.persister.as_ref(),
         };
         *self.0.probes.lock() = Some(graph::start_probes(&self.0.graph, &host));
     }
@@ -391,6 +392,7 @@ impl Engine {
                 .map(ProbeSet::status)
                 .unwrap_or_default(),
             resources: inner.resources(),
+            edges_waiting: inner.persister.as_ref().map_or(0, |p| p.waiting()),
             store_problem: inner.store_problem(),
             recorded: inner.table.recorded,
             key_ignore: inner.table.key_ignore,

@@ -19,6 +19,8 @@ pub struct Status {
     pub probes: Vec<ProbeStatus>,
     /// Number of stored resources, by the name of their kind.
     pub resources: BTreeMap<&'static str, usize>,
+    /// Number of stored edges that wait for a node that is not in the graph.
+    pub edges_waiting: usize,
     /// Whether flow tables reproduce the values of the original, unless a capture chooses otherwise.
     pub recorded: bool,
     /// Parts of the flow key that flow tables ignore, unless a capture chooses otherwise.

@@ -123,7 +123,7 @@ impl Graph {
     /// ```
     /// use skylib::graph::Graph;
     /// let graph = Graph::with_indexes(["Docker.Labels.app", "Name"]);
-    /// assert_eq!(graph.indexed_keys().count(), 6);
+    /// assert_eq!(graph.indexed_keys().count(), 8);
     /// ```
     pub fn with_indexes<'a>(keys: impl IntoIterator<Item = &'a str>) -> Self {
         let mut all = DEFAULT_KEYS.to_vec();

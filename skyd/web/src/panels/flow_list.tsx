@@ -4,7 +4,7 @@ import { useSignal, useSignalEffect } from "@preact/signals";
 import { type FlowRow, arrangeFlows, flowRow } from "../flow/flow.ts";
 import { byteRate, bytes } from "../parts/units.ts";
 import { watchFlows } from "../state/flow_table.ts";
-import { selectFlow } from "../state/flows.ts";
+import { selectFlow } from "../state/selected.ts";
 import { pastTime } from "../state/view.ts";
 import { Grid } from "./details/tables.tsx";
 

@@ -6,13 +6,15 @@ import { useRef } from "preact/hooks";
 import { type FlowColumn, type FlowRow, arrangeFlows, flowRow } from "../flow/flow.ts";
 import { isGremlin } from "../net/gremlin.ts";
 import { now } from "../parts/clock.ts";
+import { csv } from "../parts/csv.ts";
 import type { Json } from "../parts/json.ts";
 import { counted } from "../parts/names.ts";
+import { saveFile } from "../parts/save.ts";
 import { Sparkline } from "../parts/sparkline.tsx";
 import { amount, byteRate, bytes, duration, nanoseconds } from "../parts/units.ts";
 import { useSlice } from "../parts/virtual.tsx";
 import { MAX_FLOWS, flowHistory, watchFlows } from "../state/flow_table.ts";
-import { flowOf, selectFlow } from "../state/flows.ts";
+import { flowOf, selectFlow } from "../state/selected.ts";
 import { flowFilter, pastTime, selection } from "../state/view.ts";
 
 const ROW_HEIGHT = 26;
@@ -59,6 +61,7 @@ export function Flows({ source = "G" }: { source?: string }) {
       <div class="toolbar">
         <input type="search" aria-label="Filter flows" placeholder="Filter: address, port, protocol, or G.V()…Flows()" value={flowFilter.value} onInput={(event) => (flowFilter.value = event.currentTarget.value)} />
         <button type="button" aria-pressed={isPaused.value} onClick={() => (isPaused.value = !isPaused.value)}>Pause flows</button>
+        <button type="button" onClick={() => saveFlows(rows.value)}>Save CSV</button>
         <p role="status" aria-label="Flow count">{counted(list.length, "flow")}</p>
       </div>
       {error.value !== "" && <p class="error" role="alert">{error.value}</p>}
@@ -111,3 +114,11 @@ const Row = memo(function Row({ row, index, age, isSelected }: RowProps) {
     </tr>
   );
 });
+
+/** Saves the rows of the table, with times in ISO 8601. */
+function saveFlows(rows: FlowRow[]): void {
+  const header = ["A", "B", "Protocol", "Application", "BytesPerSecond", "Bytes", "Packets", "RTTNanoseconds", "Start", "Last", "UUID"];
+  const iso = (time: number) => new Date(time).toISOString();
+  const lines = rows.map((row) => [row.a, row.b, row.protocol, row.application, row.rate, row.bytes, row.packets, row.rtt, iso(row.start), iso(row.last), row.uuid]);
+  saveFile("flows.csv", new Blob([csv([header, ...lines])], { type: "text/csv" }));
+}

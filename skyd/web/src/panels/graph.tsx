@@ -8,12 +8,14 @@ import { type Box, type Layout, layOut } from "../graph/layout.ts";
 import { type Colors, paint } from "../graph/paint.ts";
 import { buildScene } from "../graph/scene.ts";
 import { treeName } from "../graph/search.ts";
+import { label } from "../parts/names.ts";
 import { isOpen, setOpen, unfold, unfolded } from "../state/branches.ts";
 import { comparedItems, foundItems, pathItems } from "../state/marks.ts";
 import { model, structureVersion, syncCount } from "../state/session.ts";
 import { activeTheme } from "../state/theme.ts";
-import { hidden, pastTime, select, selection } from "../state/view.ts";
+import { graphFilter, hidden, pastTime, select, selection } from "../state/view.ts";
 import { Legend } from "./legend.tsx";
+import { SaveMenu } from "./save_menu.tsx";
 
 /** Pointer movement, in pixels, up to which a press is a click. */
 const CLICK_DISTANCE = 4;
@@ -144,10 +146,16 @@ export function Graph() {
       <p class="graph-size" role="status" aria-label="Graph size">
         {`${model.nodes.size} nodes, ${model.edges.size} links`}
       </p>
+      {graphFilter.value !== "" && (
+        <p class="graph-filter">
+          Only <code>{label(graphFilter.value, 80)}</code> <button type="button" onClick={() => (graphFilter.value = "")}>Show all nodes</button>
+        </p>
+      )}
       <div class="graph-tools" role="group" aria-label="Zoom">
         <button type="button" title="Zoom in (+)" aria-label="Zoom in" onClick={() => zoomBy(1.25)}>+</button>
         <button type="button" title="Zoom out (−)" aria-label="Zoom out" onClick={() => zoomBy(0.8)}>−</button>
         <button type="button" title="Show everything (0)" aria-label="Show everything" onClick={fitAll}>⤢</button>
+        <SaveMenu canvas={canvas} />
       </div>
       <Legend />
       {model.nodes.size === 0 && syncCount.value > 0 && (

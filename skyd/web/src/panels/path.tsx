@@ -1,7 +1,7 @@
 // The path that is marked on the graph, as a list of its nodes.
 
 import { label } from "../parts/names.ts";
-import { flowOf } from "../state/flows.ts";
+import { flowOf } from "../state/selected.ts";
 import { path } from "../state/marks.ts";
 import { model, structureVersion } from "../state/session.ts";
 import { select, selection } from "../state/view.ts";

@@ -16,7 +16,7 @@ const REQUEST_MS = 150;
 const MINUTE_MS = 60_000;
 const SECOND_MS = 1000;
 /** Positions at most this long before the present are the present. */
-const PRESENT_MS = 1500;
+const PRESENT_MS = 500;
 
 export function Time() {
   const text = useSignal("");

@@ -188,7 +188,7 @@ const Row = memo(function Row({ id, name, level, position, siblings, isOpen: ope
       <span class={open === undefined ? "twisty none" : open ? "twisty open" : "twisty"} aria-hidden="true" onClick={toggle} />
       <FamilyIcon family={node.family} isDown={isDown(node)} />
       <span class="row-name">{label(node.name)}</span>
-      <span class="row-type">{label(node.type, 24)}</span>
+      <span class="row-type">{` ${label(node.type, 24)}`}</span>
       {node.isCaptured && <span class="badge capture" title="captured">●</span>}
     </div>
   );

@@ -9,7 +9,7 @@ pageTest("the past shows what was there, without events and actions", async ({ p
   await selectNode(page, "br0");
   await sleep(1500);
   const before = Date.now() - 500;
-  shell("ip link add late0 type dummy");
+  shell("ip link add late0 type bridge");
   try {
     await item(page, "late0");
     await (await page.get("textbox", "Go to time")).fill(String(before));
@@ -19,7 +19,7 @@ pageTest("the past shows what was there, without events and actions", async ({ p
     await page.get("heading", "br0");
     const start = await page.get("button", "Start capture");
     assert.equal(start.properties.disabled, true);
-    shell("ip link add later0 type dummy");
+    shell("ip link add later0 type bridge");
     await sleep(1500);
     assert.equal((await page.all("treeitem", /^later0, /)).length, 0, "events do not change the past");
 
@@ -66,7 +66,7 @@ pageTest("a lost daemon is announced, and its return restores the view", async (
   await connected(page, "Live", 15);
   await page.gone("alert");
   await page.get("heading", "br0");
-  shell("ip link add after0 type dummy");
+  shell("ip link add after0 type bridge");
   try {
     await item(page, "after0");
   } finally {
@@ -76,7 +76,7 @@ pageTest("a lost daemon is announced, and its return restores the view", async (
 });
 
 pageTest("the newest of many changes is shown", async ({ page }) => {
-  shell("ip link add flap0 type dummy");
+  shell("ip link add flap0 type bridge");
   try {
     await item(page, "flap0");
     shell("for i in $(seq 60); do ip link set flap0 up; ip link set flap0 down; done; ip link set flap0 up");

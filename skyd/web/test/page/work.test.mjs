@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { magicOf, talk } from "./daemon.mjs";
+import { magicOf, shell, talk } from "./daemon.mjs";
 import { item, pageTest, selectNode, textOf } from "./fixture.mjs";
 
 pageTest("stored packets of a flow are saved as a capture file", async ({ page, daemon, browser }) => {
@@ -16,14 +16,16 @@ pageTest("stored packets of a flow are saved as a capture file", async ({ page, 
   try {
     await page.click("button", "Flows");
     await page.until(async () => {
-      const [row] = await page.all("row", /9999/);
+      const rows = await page.all("row");
+      const texts = await Promise.all(rows.map((row) => row.text()));
+      const row = rows[texts.findIndex((text) => text.includes(":9999"))];
       await row?.click();
       return row;
     }, "a flow to port 9999", 20);
     await page.click("button", "Download packets");
     await page.until(async () => readdirSync(folder).some((name) => name.endsWith(".pcap")), "a file");
     const [name] = readdirSync(folder);
-    assert.match(name, /^192\.0\.2\.1-40000-192\.0\.2\.2-9999\.pcap$/);
+    assert.match(name, /^192\.0\.2\.1-40999-192\.0\.2\.2-9999\.pcap$/);
     assert.ok(["d4c3b2a1", "a1b2c3d4", "4d3cb2a1", "a1b23c4d"].includes(magicOf(join(folder, name))));
   } finally {
     stop();
@@ -121,4 +123,51 @@ pageTest("kinds of links and types of nodes can be hidden", async ({ page }) => 
   await (await page.get("DisclosureTriangle", "Legend").catch(() => page.get("button", "Legend"))).click();
   await page.click("checkbox", "layer2");
   await page.until(() => page.js("location.hash.includes('hide=layer2')"), "the address names what is hidden");
+});
+
+pageTest("the graph can be limited to a query, and follows its changes", async ({ page }) => {
+  const field = await page.get("combobox", "Search or Gremlin");
+  await field.fill("G.V().Has('Type', 'veth')");
+  await page.press("Enter");
+  await page.click("button", "Show only these");
+  await page.until(async () => (await textOf(page, "status", "Graph size")) === "4 nodes, 2 links", "only the veth pairs");
+  shell("ip link add only0 type veth peer name only1");
+  try {
+    await item(page, "only0");
+    assert.ok(await page.js("location.hash.includes('only=')"));
+    await page.click("button", "Show all nodes");
+    await item(page, "br0");
+  } finally {
+    shell("ip link del only0");
+  }
+  await page.click("button", "Clear query");
+  await page.press("ArrowDown");
+  await page.get("option", "G.V().Has('Type', 'veth')");
+});
+
+pageTest("queries are completed and explained", async ({ page }) => {
+  const field = await page.get("combobox", "Search or Gremlin");
+  await field.fill("G.V().Has('Type', 'brid");
+  await page.get("option", "bridge");
+  await page.press("ArrowDown");
+  await page.press("Enter");
+  assert.equal(await field.js("return this.value"), "G.V().Has('Type', 'bridge'");
+  await page.call("Input.insertText", { text: ").Values('Name')" });
+  await page.press("Enter");
+  const region = await page.get("region", "Query result");
+  await page.until(async () => /1 value[^]*br0/.test(await region.text()), "the name of the bridge");
+  await page.click("button", "Explain");
+  await page.until(async () => /index Type/.test(await textOf(page, "table", "Plan")), "the plan uses the index");
+});
+
+pageTest("a link has details of its own", async ({ page }) => {
+  await selectNode(page, "br0");
+  await page.click("tab", "Links");
+  await page.until(async () => {
+    const [link] = await page.all("button", "layer2");
+    await link?.click();
+    return link;
+  }, "a link of the bridge");
+  await page.get("heading", /^br0 – v-/);
+  assert.match(await textOf(page, "table", "Metadata"), /RelationType\s+layer2/);
 });

@@ -20,7 +20,7 @@ use crate::engine::bus::Bus;
 use crate::engine::monotonic;
 use crate::flow::{
     Flow, FlowMetric, FlowQuery, FlowQueryError, FlowSet, FlowSink, FlowSource, FlowStats,
-    MergeOptions,
+    MergeOptions, PacketsByFlow,
 };
 use crate::proto::{BroadcastMessage, FLOW, ProtoError, STATS};
 use crate::store::FlowStore;
@@ -427,6 +427,11 @@ impl FlowSource for FlowHub {
         time: TimeSlice,
     ) -> Result<Vec<(Text, Vec<FlowMetric>)>, FlowQueryError> {
         Ok(self.past()?.metrics(uuids, time))
+    }
+
+    fn stored_packets(&self, uuids: &[Text]) -> PacketsByFlow {
+        self.store()
+            .map_or_else(Vec::new, |store| store.raw_packets(uuids))
     }
 }
 

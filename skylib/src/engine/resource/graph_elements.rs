@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::collection::Collection;
 use crate::api::{GraphResource, JsonPatch, PatchError, ResourceError, ValidationError};
 use crate::engine::graph::SharedGraph;
-use crate::graph::{Graph, GraphAccess, GraphError, Metadata};
+use crate::graph::{Edge, Graph, GraphAccess, GraphError, Metadata};
 use crate::time::{Clock, Timestamp};
 
 /// The nodes or the edges of an engine's graph, whatever their origin.
@@ -176,12 +176,12 @@ impl<E: GraphResource> Collection for GraphElements<E> {
         }
     }
 
-    /// Deletes an element that no probe of this host wrote. If the store fails, the element is deleted
-    /// but may return in a restart.
+    /// Deletes an element that no probe of this host wrote, or a stored edge that waits for a node. If
+    /// the store fails, the element is deleted but may return in a restart.
     fn delete(&self, id: &str) -> Result<bool, ResourceError> {
         let delete = |graph: &mut Graph, now: Timestamp| {
             let Some(element) = E::find(graph, id) else {
-                return Ok(false);
+                return Ok(E::KIND == Edge::KIND && self.graph.delete_waiting(&id.into()));
             };
             let origin = element.origin();
             // The probes would not write it again before a restart.

@@ -177,6 +177,8 @@ impl fmt::Display for Words<'_> {
                     write!(f, "{key} matches '{}'", inner.unwrap_or(anchored))
                 }
                 Predicate::Ipv4Range(network) => write!(f, "{key} in {network}"),
+                Predicate::Ipv6Range(network) => write!(f, "{key} in {network}"),
+                Predicate::Address(address) => write!(f, "{key} is the address {address}"),
             },
         }
     }

@@ -371,7 +371,7 @@ impl<'r> Run<'r> {
             }
             Operation::Sockets => sockets::of_nodes(&nodes, budget).map(Data::Sockets),
             Operation::NextHop(address) => {
-                next_hop::of_nodes(&nodes, address, budget).map(Data::NextHops)
+                next_hop::of_nodes(&self.scope, &nodes, address, budget).map(Data::NextHops)
             }
             _ => Err(misplaced()),
         }
@@ -426,7 +426,14 @@ impl<'r> Run<'r> {
                 flows::sum(&flows, key).map(|sum| Data::Scalar(Value::Int(sum)))
             }
             Operation::Group => Ok(Data::Groups(flows::group(flows))),
-            Operation::RawPackets => Ok(Data::RawPackets(raw_packets::of_flows(flows))),
+            Operation::RawPackets => {
+                // The flows of the past have their packets with them.
+                let stored = match self.when {
+                    None => raw_packets::stored(self.context.flows, &flows),
+                    Some(_) => Vec::new(),
+                };
+                raw_packets::of_flows(flows, stored, &self.budget).map(Data::RawPackets)
+            }
             Operation::Metrics(_) => match self.when {
                 None => Ok(Data::Metrics(Metrics::of_flows(&flows))),
                 Some(when) => {

@@ -12,7 +12,7 @@ import { label } from "../../parts/names.ts";
 import { Tabs } from "../../parts/tabs.tsx";
 import { dateTime } from "../../parts/units.ts";
 import { watchFlows } from "../../state/flow_table.ts";
-import { selectedFlow } from "../../state/flows.ts";
+import { selectedFlow } from "../../state/selected.ts";
 import { path } from "../../state/marks.ts";
 import { notify } from "../../state/notices.ts";
 import { pastTime, select, tab } from "../../state/view.ts";

@@ -14,6 +14,7 @@ import { isDown } from "../../graph/scene.ts";
 import { NodeActions } from "./actions.tsx";
 import { Addresses, Features, Forwarding, Neighbors, Other, Raw, Routes, ValueTable } from "./tables.tsx";
 import { Captures } from "./captures.tsx";
+import { Links } from "./links.tsx";
 import { Metrics } from "./metrics.tsx";
 import { NodeFlows } from "./flows.tsx";
 
@@ -54,6 +55,7 @@ function sections(node: GraphNode): Section[] {
   const found: Section[] = [{ name: "Overview", content: () => <ValueTable name="Metadata" rows={overview(node)} /> }];
   const add = (name: string, isShown: boolean, content: Section["content"]) => isShown && found.push({ name, content });
   add("Addresses", has("IPV4") || has("IPV6") || typeof member(metadata, "MAC") === "string", () => <Addresses node={node} />);
+  add("Links", [...model.edgesOf(node.id)].length > 0, () => <Links node={node} />);
   add("Routes", has("RoutingTables"), () => <Routes node={node} />);
   add("Neighbours", has("Neighbors"), () => <Neighbors node={node} />);
   add("Forwarding", has("FDB"), () => <Forwarding node={node} />);
