@@ -323,7 +323,7 @@ mod tests {
             .map(|n| {
                 let (slots, engine, held) = (slots.clone(), engine.clone(), Arc::clone(&held));
                 let client: ClientKey = n.to_string().into();
-                let work = move |_: &Engine, _: &Interrupt| drop(held.lock().unwrap().recv());
+                let work = move |_: &Engine, _: &Interrupt| held.lock().unwrap().recv().is_ok();
                 tokio::spawn(async move { slots.run(&client, &engine, work).await })
             })
             .collect();
