@@ -30,6 +30,10 @@ use self::progress::Progress;
 
 /// Runs the command on the standard streams.
 pub(crate) fn run(args: &FlowsArgs) -> ExitCode {
+    if let Err(error) = args.check() {
+        writeln!(io::stderr(), "skyd: {error:#}").ok();
+        return ExitCode::from(2);
+    }
     let mut report = Report::default();
     let format = args.output_format(io::stdout().is_terminal());
     let outcome = work(args, format, &mut io::stdout(), &mut report);
@@ -69,7 +73,7 @@ impl Report {
     fn add_warnings_of(&mut self, files: &CaptureFiles) {
         if files.overlaps() > 0 {
             self.warnings.push(format!(
-                "{} files have packets later than the first of the next file (use --merge)",
+                "files overlap in time: {} end after the next one begins (use --merge)",
                 files.overlaps()
             ));
         }
@@ -176,15 +180,15 @@ fn print_top(
     out: &mut (dyn Write + Send),
     report: &mut Report,
 ) -> Outcome {
-    let mut top = TopFlows::new(limit, args.by);
+    let measure = args.by.unwrap_or_default();
+    let mut top = TopFlows::new(limit, measure);
     let (stats, end) = pass_flows(args, files, &mut top, || true);
     let total = top.total();
     let flows = top.into_flows();
     if format == Format::Table && total > flows.len() as u64 {
         report.notes.push(format!(
-            "{} of {total} flows, by {} (--top and --by select others)",
-            flows.len(),
-            args.by
+            "{} of {total} flows, by {measure} (--top and --by select others)",
+            flows.len()
         ));
     }
     let output = match format {
@@ -236,7 +240,7 @@ fn refuse_unknown_link_types(stats: &FlowTableStats) -> anyhow::Result<()> {
     let errors: Vec<String> = link_types
         .map(|(link_type, _)| DecodeError::LinkType(link_type.0).to_string())
         .collect();
-    bail!(errors.join(", "))
+    bail!("{} (--link-type N sets another one)", errors.join(", "))
 }
 
 /// Opens the capture files or standard input.

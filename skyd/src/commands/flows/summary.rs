@@ -102,3 +102,23 @@ pub(super) fn rough_time(ms: u64) -> String {
         |(_, unit, name)| format!("{} {name}", ms / unit),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_interfaces_are_words() {
+        assert_eq!(word("eth0.100@if3"), "eth0.100@if3");
+        assert_eq!(word("a b\u{1b}[2J\n"), "a_b__2J_");
+    }
+
+    #[test]
+    fn times_are_shown_in_their_largest_unit() {
+        let times = [5, 59_999, 3_600_000, 100_800_000, 300_000_000];
+        assert_eq!(
+            times.map(rough_time),
+            ["5 ms", "59 s", "1 h", "28 h", "3 days"]
+        );
+    }
+}
