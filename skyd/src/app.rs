@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use skylib::engine::{Engine, SubscribeOptions};
+use skylib::memory::MemoryBudget;
 use skylib::spp::SppCtl;
+use tokio::sync::Semaphore;
 
 use crate::auth::Auth;
 use crate::client_socket::Connections;
@@ -12,11 +14,11 @@ use crate::config::Config;
 use crate::engine_options::{self, ReplacedBackend};
 use crate::fair_slots::ClientKey;
 use crate::flow_transport::FlowTransport;
-use crate::incoming_memory::IncomingMemory;
 use crate::limits::Limits;
 use crate::process_tuning;
 use crate::queries::{Interrupt, QueryFailure, QuerySlots};
 use crate::request_counters::RequestCounters;
+use crate::selections::Selections;
 use crate::tls::Tls;
 use crate::upload::{UploadLimits, Uploads};
 use crate::web_origin::WebOrigins;
@@ -30,7 +32,8 @@ pub(crate) struct App {
     pub(crate) limits: Limits,
     pub(crate) config: Config,
     pub(crate) connections: Arc<Connections>,
-    pub(crate) incoming: Arc<IncomingMemory>,
+    /// Limit on the memory of everything that clients cause, shared with the engine.
+    pub(crate) memory: MemoryBudget,
     pub(crate) uploads: Uploads,
     pub(crate) requests: RequestCounters,
     pub(crate) clients: Clients,
@@ -40,6 +43,9 @@ pub(crate) struct App {
     /// Configured store backends that are not supported, for the status.
     pub(crate) replaced_backends: Vec<ReplacedBackend>,
     pub(crate) queries: QuerySlots,
+    pub(crate) selections: Selections,
+    /// Holds one permit for each further patch of a resource that may run.
+    pub(crate) patch_slots: Arc<Semaphore>,
 }
 
 impl App {
@@ -59,6 +65,7 @@ impl App {
             timeout: limits.body_timeout,
         });
         Self {
+            memory: engine.memory().clone(),
             engine,
             queries: QuerySlots::new(limits.queries, limits.query_timeout),
             auth,
@@ -69,13 +76,14 @@ impl App {
             connections: Connections::new(process_tuning::connection_limit(
                 config.count("http.limits.connections"),
             )),
-            incoming: IncomingMemory::new(config.bytes("http.limits.incoming_bytes")),
             requests: RequestCounters::default(),
             uploads,
             clients: Clients::default(),
             flow_transport,
             spp: None,
             replaced_backends,
+            selections: Selections::default(),
+            patch_slots: Arc::new(Semaphore::new(PATCHES)),
         }
     }
 
@@ -126,6 +134,9 @@ impl App {
             .await
     }
 }
+
+/// Patches of resources that run at a time; others wait.
+const PATCHES: usize = 4;
 
 /// Service type that the daemon reports to its clients, in both roles.
 pub(crate) const SERVICE_TYPE: &str = "analyzer";

@@ -49,6 +49,14 @@ pub(crate) struct ClientIdentity {
     pub(crate) protocol: String,
 }
 
+impl ClientIdentity {
+    /// Returns the length of the longest text, in bytes.
+    pub(crate) fn longest(&self) -> usize {
+        let texts = [&self.host_id, &self.client_type, &self.protocol];
+        texts.map(String::len).into_iter().max().unwrap_or_default()
+    }
+}
+
 /// Entry of a client in `/api/status`.
 ///
 /// COMPAT: the member names of Skydive.

@@ -119,6 +119,14 @@ impl Drop for TrackedConnection {
 #[derive(Debug)]
 pub(crate) struct BusyGuard(Arc<TrackedConnection>);
 
+impl BusyGuard {
+    /// Returns a function that closes the connection, even in the middle of a response.
+    pub(crate) fn closer(&self) -> impl Fn() + Send + use<> {
+        let close = Arc::clone(&self.0.close);
+        move || close.notify_one()
+    }
+}
+
 impl Drop for BusyGuard {
     fn drop(&mut self) {
         self.0.mark_idle();

@@ -319,9 +319,14 @@ fn names_one_host(request: &Request<Incoming>) -> bool {
 /// Runs the handler; a panic in it becomes status 500 for this request only.
 async fn guarded(app: Arc<App>, request: Request<Incoming>, peer: SocketAddr) -> Response {
     let request_line = format!("{} {}", request.method(), request.uri().path());
+    let memory = app.memory.clone();
     let answer = AssertUnwindSafe(route(app, request, peer))
         .catch_unwind()
         .await;
+    let answer = answer.map(|mut response| match response.body_mut().charge(&memory) {
+        Ok(()) => response,
+        Err(exhausted) => response::memory_exhausted(exhausted),
+    });
     answer.unwrap_or_else(|_| {
         tracing::error!(request = request_line, "the handler panicked");
         response::error_text(StatusCode::INTERNAL_SERVER_ERROR, "internal error")

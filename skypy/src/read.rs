@@ -197,7 +197,9 @@ fn answer(files: CaptureFileSet, replay: &Replay, text: &str) -> PyResult<Vec<u8
         .with_max_bytes(usize::MAX);
     let context = Context::new(&view, &flows, SystemClock.now()).with_limits(limits);
     #[cfg(feature = "pcap")]
-    let context = context.with_packet_filters(&skylib::capture::BpfCompiler);
+    let filters = skylib::capture::BpfCompiler::default();
+    #[cfg(feature = "pcap")]
+    let context = context.with_packet_filters(&filters);
     let answer = query.run(&context);
     let answer = answer.map_err(|error| query_error(text, &error))?;
     let mut json = Vec::new();

@@ -4,6 +4,7 @@
 
 use hyper::StatusCode;
 use skylib::engine::{CaptureTotals, Status};
+use skylib::memory::{MemoryBudget, MemoryUse};
 use skylib::spp::PcapStatus;
 
 use crate::app::App;
@@ -302,10 +303,7 @@ fn clients(page: &mut MetricsPage, engine: &Status, app: &App) {
         help,
         app.connections.refused(),
     );
-    let help = "Memory for request bodies and messages being received, in bytes.";
-    page.gauge("skyd_incoming_bytes", help, app.incoming.used());
-    let help = "Bodies and messages rejected at the limit http.limits.incoming_bytes.";
-    page.counter("skyd_incoming_refused_total", help, app.incoming.refused());
+    memory(page, &app.memory);
     page.gauge(
         "skyd_uploads",
         "Number of capture file uploads in progress.",
@@ -336,6 +334,24 @@ fn clients(page: &mut MetricsPage, engine: &Status, app: &App) {
     page.family(MetricKind::Counter, "skyd_subscribers_cut_off_total", help)
         .sample(&[("of", "graph")], engine.graph_subscribers_cut_off)
         .sample(&[("of", "flow")], engine.flow_subscribers_cut_off);
+}
+
+/// Writes the memory that clients cause.
+fn memory(page: &mut MetricsPage, budget: &MemoryBudget) {
+    let help = "Limit on the memory that clients cause (http.limits.memory), in bytes.";
+    page.gauge("skyd_client_memory_limit_bytes", help, budget.limit());
+    let help = "Memory that clients cause, in bytes, by use.";
+    let mut used = page.family(MetricKind::Gauge, "skyd_client_memory_bytes", help);
+    for purpose in MemoryUse::ALL {
+        used.sample(&[("use", purpose.name())], budget.used_for(purpose));
+    }
+    let help =
+        "Requests and messages rejected at the limit http.limits.memory, by use of the memory.";
+    let name = "skyd_client_memory_refused_total";
+    let mut refused = page.family(MetricKind::Counter, name, help);
+    for purpose in MemoryUse::ALL {
+        refused.sample(&[("use", purpose.name())], budget.refused(purpose));
+    }
 }
 
 /// Endpoints and the names they have in labels.

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use hyper::StatusCode;
 use serde::Serialize;
 use skylib::graph::history::HistoryStatus;
+use skylib::memory::MemoryUse;
 use skylib::spp::PcapStatus;
 use skylib::store::FlowStoreStatus;
 use skylib::time::Timestamp;
@@ -50,8 +51,6 @@ pub(crate) async fn show(call: Call) -> Response {
             connections: app.connections.open(),
             connections_refused: app.connections.refused(),
             connections_closed_idle: app.connections.idle().closed(),
-            incoming_bytes: app.incoming.used(),
-            incoming_refused: app.incoming.refused(),
             queries_running: app.queries.running(),
             uploads: app.uploads.running(),
             uploads_refused: app.uploads.refused(),
@@ -61,6 +60,15 @@ pub(crate) async fn show(call: Call) -> Response {
             flows_dropped: engine.flows_dropped,
             flow_tables_silent: engine.flow_table_timeouts,
             messages_dropped: app.clients.messages_dropped(),
+        },
+        memory: Memory {
+            limit: app.memory.limit(),
+            used: app.memory.used(),
+            uses: MemoryUse::ALL
+                .iter()
+                .map(|purpose| (purpose.name(), app.memory.used_for(*purpose)))
+                .collect(),
+            refused: MemoryUse::ALL.map(|p| app.memory.refused(p)).iter().sum(),
         },
         live: Live {
             queries: engine.live.queries,
@@ -114,6 +122,7 @@ struct Status<'a> {
     probes: BTreeMap<&'static str, Probe>,
     store: Store,
     queues: Queues,
+    memory: Memory,
     live: Live,
     flow_rules: FlowRules,
     flow_ingestion: Ingestion,
@@ -167,6 +176,19 @@ struct Peers {
 #[serde(rename_all = "PascalCase")]
 struct Election {
     is_master: bool,
+}
+
+/// Memory that clients cause, in bytes.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Memory {
+    /// The limit `http.limits.memory`.
+    limit: usize,
+    used: usize,
+    /// Bytes by use, under the names in `/metrics`.
+    uses: BTreeMap<&'static str, usize>,
+    /// Requests and messages rejected at the limit.
+    refused: u64,
 }
 
 /// Counters of live queries.
@@ -278,8 +300,6 @@ struct Queues {
     connections: usize,
     connections_refused: usize,
     connections_closed_idle: u64,
-    incoming_bytes: usize,
-    incoming_refused: u64,
     queries_running: usize,
     uploads: usize,
     uploads_refused: u64,

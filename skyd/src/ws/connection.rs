@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{FutureExt, SinkExt, StreamExt};
+use skylib::memory::MemoryCharge;
 use skylib::proto::Encoding;
 use tokio::time::{Instant, Interval, MissedTickBehavior, timeout, timeout_at};
 use tokio_tungstenite::WebSocketStream;
@@ -17,8 +18,8 @@ use tokio_tungstenite::tungstenite::protocol::frame::{CloseFrame, Frame};
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use super::lenient_frames::LenientFrames;
+use super::pending_messages::PendingMessages;
 use crate::client_socket::ClientSocket;
-use crate::incoming_memory::{MemoryClaim, PendingMessages};
 use crate::limits::Limits;
 
 type Socket = WebSocketStream<LenientFrames<ClientSocket>>;
@@ -63,7 +64,7 @@ impl Connection {
         socket: ClientSocket,
         early: Bytes,
         limits: &Limits,
-        claim: MemoryClaim,
+        charge: MemoryCharge,
         traffic: Traffic,
         encoding: Encoding,
     ) -> Self {
@@ -77,7 +78,7 @@ impl Connection {
             .max_message_size(Some(message))
             .max_frame_size(Some(message));
         let pending = PendingMessages::default();
-        let mut socket = LenientFrames::new(socket, claim, pending.clone());
+        let mut socket = LenientFrames::new(socket, charge, pending.clone());
         let mut early = Vec::from(early);
         socket.rewrite(&mut early);
         let socket = Socket::from_partially_read(socket, early, Role::Server, Some(config)).await;
@@ -145,7 +146,7 @@ const CLOSE_REASON_BYTES: usize = 123;
 /// Reading half of a connection.
 pub(crate) struct Reader {
     stream: SplitStream<Socket>,
-    /// Memory claims of the messages returned and not yet processed.
+    /// Memory charges of the messages returned and not yet processed.
     pending: PendingMessages,
     unanswered: UnansweredPing,
     /// Longest time from a ping to any frame of the client.
@@ -360,6 +361,8 @@ fn end_of(error: &Error) -> ConnectionEnd {
 const COALESCE: Duration = Duration::from_millis(1);
 /// Size of the write buffer.
 const WRITE_BUFFER: usize = 128 << 10;
+/// Memory for sending a message in pieces: the write buffer, the piece in it, and the next one.
+pub(crate) const STREAM_BYTES: usize = WRITE_BUFFER + 3 * (64 << 10);
 /// Longest message of a client that only sends requests.
 const REQUEST_BYTES: usize = 1 << 20;
 /// Time in which frames that have already arrived are read before a client is given up.

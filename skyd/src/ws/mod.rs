@@ -9,10 +9,12 @@ mod agent_flow;
 mod client;
 mod connection;
 mod flow_subscriber;
+mod graph_reply;
 mod gremlin_filter;
 mod handshake;
 mod lenient_frames;
 mod live;
+mod pending_messages;
 mod publisher;
 mod subscriber;
 
@@ -23,6 +25,7 @@ use hyper::header::{HeaderValue, SEC_WEBSOCKET_VERSION};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use skylib::engine::Role;
+use skylib::memory::MemoryUse;
 use skylib::proto::{Encoding, UpdatePolicy};
 use skylib::time::{Clock, SystemClock};
 
@@ -100,6 +103,14 @@ fn open(call: Call, endpoint: Endpoint) -> Response {
         ..
     } = call;
     let hello = Hello::of(&request, peer);
+    if hello.identity.longest() > MAX_IDENTITY_BYTES {
+        let text = format!(
+            "X-Host-ID, X-Client-Type and X-Client-Protocol are limited to {MAX_IDENTITY_BYTES} bytes"
+        );
+        let mut refusal = response::error_text(StatusCode::BAD_REQUEST, &text);
+        response::close(refusal.headers_mut());
+        return refusal;
+    }
     if app.clients.is_taken(endpoint, &hello.identity.host_id) {
         return response::bare_and_close(StatusCode::CONFLICT);
     }
@@ -168,6 +179,9 @@ fn open(call: Call, endpoint: Endpoint) -> Response {
     response
 }
 
+/// Longest text by which a client identifies itself, in bytes: `/api/status` shows them all.
+const MAX_IDENTITY_BYTES: usize = 256;
+
 /// Returns the response to a request that is no proper upgrade.
 fn no_upgrade() -> Response {
     let mut response = response::bare_and_close(StatusCode::UPGRADE_REQUIRED);
@@ -232,7 +246,7 @@ async fn take_over(
             socket,
             parts.read_buf,
             &app.limits,
-            app.incoming.claim(),
+            app.memory.charge(MemoryUse::Requests),
             traffic,
             encoding,
         )

@@ -106,7 +106,7 @@ impl FlowQuery {
     /// # Errors
     /// [`FlowQueryError::FieldNotFound`] if a flow lacks a field to sort or deduplicate by.
     pub fn answer(&self, flows: Vec<Flow>) -> Result<FlowSet, FlowQueryError> {
-        let filter = self.filter.map_keys(&mut |name| FlowField::parse(name));
+        let filter = self.filter.compile(&mut |name| FlowField::parse(name));
         let is_selected = |flow: &Flow| self.matches_node(&flow.node_tid) && filter.matches(flow);
         let mut set = FlowSet::from_flows(flows.into_iter().filter(is_selected).collect());
         self.arrange(&mut set)?;

@@ -50,6 +50,8 @@ pub(super) fn probe(filter: &Filter<ElementKey>, storage: &Storage) -> Option<In
             (union.any_of.len() <= MAX_VALUES).then_some(union)
         }
         Filter::Not(_) => None,
+        Filter::Test(_, Predicate::OneOf(set)) if set.len() > MAX_VALUES => None,
+        Filter::Test(key, Predicate::OneOf(set)) => probe(&Filter::alternatives(key, set), storage),
         Filter::Test(key, predicate) => {
             let key = key.metadata_of_node()?.name();
             let posting = storage.posting(key, predicate)?;

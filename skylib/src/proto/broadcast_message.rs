@@ -11,6 +11,7 @@ use super::message::{write_json, write_message, write_protobuf};
 use super::{Encoding, GRAPH};
 use crate::graph::{Edge, GraphEvent, MetadataOp, Node};
 use crate::id::Id;
+use crate::memory::{MemoryBudget, MemoryCharge, MemoryUse};
 use crate::time::Timestamp;
 
 /// Content of the updates that a subscriber receives. Complete by definition.
@@ -70,6 +71,8 @@ pub struct BroadcastMessage {
     sequence: u64,
     /// Connection that caused the message.
     author: Option<u64>,
+    /// Charge for the weight, until the last receiver has sent the message.
+    _memory: Option<MemoryCharge>,
     /// JSON, protobuf, JSON of a partial update, protobuf of a partial update.
     encodings: [OnceLock<Bytes>; 4],
 }
@@ -137,8 +140,18 @@ impl BroadcastMessage {
             weight,
             sequence: 0,
             author: None,
+            _memory: None,
             encodings,
         }
+    }
+
+    /// Counts the memory of the message for as long as it waits in a queue.
+    #[must_use]
+    pub fn with_memory(mut self, budget: &MemoryBudget) -> Self {
+        let charge = budget.charge(MemoryUse::Queues);
+        charge.count(self.weight);
+        self._memory = Some(charge);
+        self
     }
 
     /// Sets the sequence number of the graph after the change ([`Graph::sequence`]).

@@ -174,21 +174,26 @@ impl GraphMessage {
     /// in the graph, are ignored.
     ///
     /// # Errors
-    /// [`GraphError`] if an element or an end of an edge does not exist. A `Sync` omits such edges
-    /// instead.
+    /// [`GraphError`] if an element or an end of an edge does not exist, or a limit is reached. A
+    /// `Sync` omits such elements, and returns the first limit that it reached.
     pub fn apply(self, graph: &mut Graph, origin: &str, now: Timestamp) -> Result<(), GraphError> {
         match self {
             Self::Sync { nodes, edges } => {
                 graph.delete_origin(origin, now);
+                let mut refused = Ok(());
+                let mut note = |added: Result<(), GraphError>| match added {
+                    Err(error) if error.is_limit() && refused.is_ok() => refused = Err(error),
+                    _ => {}
+                };
                 for mut node in nodes {
                     node.stamp(now);
-                    drop(graph.add_node(node));
+                    note(graph.add_node(node));
                 }
                 for mut edge in edges {
                     edge.stamp(now);
-                    drop(graph.add_edge(edge));
+                    note(graph.add_edge(edge));
                 }
-                Ok(())
+                refused
             }
             Self::NodeAdded(mut node) => {
                 node.stamp(now);

@@ -267,8 +267,9 @@ fn answer(query: &Query, flows: &ReplayedFlows, out: &mut dyn Write) -> anyhow::
     let limits = Limits::default()
         .with_max_elements(usize::MAX)
         .with_max_bytes(usize::MAX);
+    let filters = BpfCompiler::default();
     let context = Context::new(&view, flows, SystemClock.now())
-        .with_packet_filters(&BpfCompiler)
+        .with_packet_filters(&filters)
         .with_limits(limits);
     let answer = query.run(&context)?;
     let mut out = io::BufWriter::new(out);

@@ -267,14 +267,18 @@ impl Reconciler {
     fn start(&mut self, key: NodeCaptureKey, spec: &Arc<CaptureSpec>, node: &Node) {
         let max_active = self.options.max_active;
         let opened = if self.active < max_active {
-            self.opener.open(spec, node)
+            let mailbox = Arc::clone(&self.mailbox);
+            self.opener
+                .open(spec, node, move || mailbox.request_round())
         } else {
             Err(format!(
                 "limit of {max_active} active captures reached (agent.capture.max_active)"
             ))
         };
         let capture = match opened {
-            Ok((capture, table, ring)) => {
+            // A later round starts the capture: the filter is being compiled.
+            Ok(None) => return,
+            Ok(Some((capture, table, ring))) => {
                 tracing::info!(capture = %key.capture, node = %key.node, "started the capture");
                 self.active += 1;
                 NodeCapture::active(Arc::clone(spec), capture, table, ring)
@@ -458,6 +462,7 @@ impl Reconciler {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capture::BpfCompiler;
     use crate::engine::capture::RingMemory;
     use crate::engine::flow::FlowOptions;
     use crate::flow::FlowTableOptions;
@@ -474,6 +479,7 @@ mod tests {
             flows: Arc::new(FlowHub::new(FlowOptions::default())),
             clock: Arc::clone(&clock),
             limits: Limits::default(),
+            filters: BpfCompiler::default(),
         };
         let (resources, _) = ResourceStore::open(Arc::new(MemoryDocStore::default())).unwrap();
         let opener = Opener {
@@ -483,6 +489,7 @@ mod tests {
             clock,
             origin: "agent.h".to_owned(),
             rings: RingMemory::new(8 << 20, 64 << 20),
+            filters: BpfCompiler::default(),
         };
         let options = ReconcilerOptions {
             is_local: true,

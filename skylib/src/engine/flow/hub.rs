@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use parking_lot::RwLock;
+use parking_lot::{Condvar, Mutex, RwLock};
 use prost::Message as _;
 
 use super::batch_queue::{BatchQueue, FlowBatch};
@@ -119,9 +119,43 @@ pub struct FlowHub {
     table_timeouts: AtomicU64,
     options: FlowOptions,
     store: Option<Arc<dyn FlowStore>>,
+    fetches: Fetches,
     /// Subscribers of flows and statistics.
     bus: Bus<BroadcastMessage>,
 }
+
+/// Flow queries that copy flows now. Their size is known, and charged to their clients, only
+/// afterwards, so few run at a time.
+#[derive(Default)]
+struct Fetches {
+    running: Mutex<usize>,
+    ended: Condvar,
+}
+
+/// Turn of a query to copy flows.
+struct Fetch<'a>(&'a Fetches);
+
+impl Fetches {
+    /// Waits until fewer than [`MAX_FETCHES`] queries copy flows.
+    fn begin(&self) -> Fetch<'_> {
+        let mut running = self.running.lock();
+        while *running >= MAX_FETCHES {
+            self.ended.wait(&mut running);
+        }
+        *running += 1;
+        Fetch(self)
+    }
+}
+
+impl Drop for Fetch<'_> {
+    fn drop(&mut self) {
+        *self.0.running.lock() -= 1;
+        self.0.ended.notify_one();
+    }
+}
+
+/// Flow queries that copy flows at a time.
+const MAX_FETCHES: usize = 4;
 
 /// Identifies a flow table of a [`FlowHub`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,6 +172,7 @@ impl FlowHub {
             table_timeouts: AtomicU64::new(0),
             options,
             store: None,
+            fetches: Fetches::default(),
             bus: Bus::default(),
         }
     }
@@ -376,6 +411,7 @@ impl FlowSource for FlowHub {
     /// Queries all tables at once and merges their answers in the query's order. A table that does
     /// not answer before the timeout counts as empty.
     fn query(&self, query: &FlowQuery) -> Result<FlowSet, FlowQueryError> {
+        let _turn = self.fetches.begin();
         if query.time.is_some() {
             return self.past()?.query(query);
         }

@@ -42,7 +42,7 @@ impl FlowScan {
     /// Returns a scan for the flows of a query.
     #[must_use]
     pub fn new(query: FlowQuery) -> Self {
-        let filter = query.filter.map_keys(&mut |name| FlowField::parse(name));
+        let filter = query.filter.compile(&mut |name| FlowField::parse(name));
         let limit = match query.range {
             Some((_, to)) if query.sort.is_none() && query.dedup.is_none() => to,
             _ => u64::MAX,

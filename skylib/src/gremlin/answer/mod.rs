@@ -3,6 +3,9 @@
 mod dot;
 mod pcap;
 
+pub use dot::DotStream;
+pub use pcap::PcapStream;
+
 use std::io;
 use std::sync::Arc;
 

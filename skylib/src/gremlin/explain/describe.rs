@@ -165,6 +165,7 @@ impl fmt::Display for Words<'_> {
                 Predicate::Text(text) => write!(f, "{key} = '{text}'"),
                 Predicate::Int(number) => write!(f, "{key} = {number}"),
                 Predicate::Bool(bool) => write!(f, "{key} = {bool}"),
+                Predicate::OneOf(set) => write!(f, "{key} in {} values", set.len()),
                 Predicate::Lt(number) => write!(f, "{key} < {number}"),
                 Predicate::Lte(number) => write!(f, "{key} <= {number}"),
                 Predicate::Gt(number) => write!(f, "{key} > {number}"),

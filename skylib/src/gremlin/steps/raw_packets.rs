@@ -68,9 +68,9 @@ pub(in crate::gremlin) fn filter(
             .help("it was built without libpcap (feature `pcap`)")
     })?;
     let compile = |link_type| {
-        filters
-            .compile(text, link_type)
-            .map_err(QueryError::execute)
+        let compiled = filters.compile(text, link_type, &|| budget.check().is_err());
+        budget.check()?;
+        compiled.map_err(QueryError::execute)
     };
     // An invalid filter is an error even without packets, whose link type would select the program.
     let mut compiled: HashMap<LinkType, Box<dyn PacketFilter>> = HashMap::new();

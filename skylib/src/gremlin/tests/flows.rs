@@ -9,7 +9,12 @@ use crate::value::Text;
 struct FirstByte;
 
 impl PacketFilterCompiler for FirstByte {
-    fn compile(&self, text: &str, link_type: LinkType) -> Result<Box<dyn PacketFilter>, String> {
+    fn compile(
+        &self,
+        text: &str,
+        link_type: LinkType,
+        _: &dyn Fn() -> bool,
+    ) -> Result<Box<dyn PacketFilter>, String> {
         struct Filter(Option<u8>, LinkType);
         impl PacketFilter for Filter {
             fn matches(&self, packet: &PacketRef<'_>) -> bool {

@@ -103,7 +103,7 @@ impl MemoryFlowStore {
 
     /// Calls `visit` with each flow that a query selects, before order, deduplication, and range.
     fn visit(&self, query: &FlowQuery, mut visit: impl FnMut(&StoredFlow, Flow)) {
-        let filter = query.filter.map_keys(&mut |name| FlowField::parse(name));
+        let filter = query.filter.compile(&mut |name| FlowField::parse(name));
         for stored in self.of_time(query.time) {
             // Cannot fail: the record was encoded by this store.
             let Ok(flow) = Flow::decode(&*stored.record) else {

@@ -22,12 +22,15 @@
 //! ```
 
 mod network;
+mod one_of;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use regex::{Regex, RegexBuilder};
 
 pub use self::network::{Ipv4Network, Ipv6Network, ParseNetworkError};
+pub use self::one_of::OneOf;
 use crate::value::{Text, Value};
 
 /// Tree of tests. Complete by definition: it mirrors the wire form of filters.
@@ -100,6 +103,15 @@ impl<K> Filter<K> {
         }
     }
 
+    /// Returns the list of equalities for which a set stands.
+    pub(crate) fn alternatives(key: &K, set: &OneOf) -> Self
+    where
+        K: Clone,
+    {
+        let test = |equality| Self::Test(key.clone(), equality);
+        Self::Any(set.equalities().map(test).collect())
+    }
+
     /// Returns whether an element matches.
     pub fn matches<F: Fields<K> + ?Sized>(&self, element: &F) -> bool {
         match self {
@@ -147,6 +159,8 @@ pub enum Predicate {
     Int(i64),
     /// Equal boolean.
     Bool(bool),
+    /// Equal to one of many values.
+    OneOf(Arc<OneOf>),
     /// Less than.
     Lt(i64),
     /// Less than or equal.
@@ -186,6 +200,7 @@ impl Predicate {
             (Self::Text(wanted), Value::Text(text)) => wanted == text,
             (Self::Bool(wanted), Value::Bool(bool)) => wanted == bool,
             (predicate, Value::Text(text)) if predicate.reads_text() => self.matches_text(text),
+            (Self::OneOf(set), _) => set.has(value),
             (Self::Text(_) | Self::Bool(_), _) => false,
             (predicate, _) if predicate.reads_text() => false,
             _ => value
@@ -201,6 +216,7 @@ impl Predicate {
         match self {
             Self::Present => true,
             Self::Int(wanted) => number == *wanted,
+            Self::OneOf(set) => set.has_int(number),
             Self::Lt(bound) => number < *bound,
             Self::Lte(bound) => number <= *bound,
             Self::Gt(bound) => number > *bound,
@@ -228,6 +244,7 @@ impl Predicate {
         match self {
             Self::Present => true,
             Self::Text(wanted) => wanted.as_str() == text,
+            Self::OneOf(set) => set.has_text(text),
             Self::Regex(pattern) => pattern.0.is_match(text),
             Self::Ipv4Range(network) => network.contains_text(text),
             Self::Ipv6Range(network) => network.contains_text(text),
@@ -248,6 +265,7 @@ impl PartialEq for Predicate {
             | (Self::Lte(a), Self::Lte(b))
             | (Self::Gt(a), Self::Gt(b))
             | (Self::Gte(a), Self::Gte(b)) => a == b,
+            (Self::OneOf(a), Self::OneOf(b)) => a == b,
             (Self::Regex(a), Self::Regex(b)) => a.0.as_str() == b.0.as_str(),
             (Self::Ipv4Range(a), Self::Ipv4Range(b)) => a == b,
             (Self::Ipv6Range(a), Self::Ipv6Range(b)) => a == b,
