@@ -16,7 +16,7 @@ use crate::fair_slots::ClientKey;
 use crate::flow_transport::FlowTransport;
 use crate::limits::Limits;
 use crate::process_tuning;
-use crate::queries::{Interrupt, QueryFailure, QuerySlots};
+use crate::queries::{Interrupt, QueryFailure, QuerySlots, SUBSCRIPTIONS};
 use crate::request_counters::RequestCounters;
 use crate::selections::Selections;
 use crate::tls::Tls;
@@ -105,7 +105,7 @@ impl App {
         &self,
         work: impl FnOnce(&Engine, &Interrupt) -> T + Send + 'static,
     ) -> Result<T, QueryFailure> {
-        self.run_once(&"subscriptions".into(), work).await
+        self.run_once(&SUBSCRIPTIONS.into(), work).await
     }
 
     /// Runs the blocking work of a client in a query slot, once.

@@ -144,6 +144,8 @@ struct TimeLimit {
     longest: Duration,
 }
 
+/// Client in whose name all subscriptions together run queries, so that they leave slots to requests.
+pub(crate) const SUBSCRIPTIONS: &str = "subscriptions";
 /// Limit of short queries.
 const SHORT: TimeLimit = TimeLimit {
     wall: Duration::from_millis(100),
