@@ -2,5 +2,5 @@
 &[
     Embedded { path: "index.html", content_type: "text/html; charset=utf-8", bytes: include_bytes!("index.html") },
     Embedded { path: "assets/app-3C24OMO3.css", content_type: "text/css; charset=utf-8", bytes: include_bytes!("assets/app-3C24OMO3.css") },
-    Embedded { path: "assets/app-BTVAETIC.js", content_type: "text/javascript; charset=utf-8", bytes: include_bytes!("assets/app-BTVAETIC.js") },
+    Embedded { path: "assets/app-5FDVD2NG.js", content_type: "text/javascript; charset=utf-8", bytes: include_bytes!("assets/app-5FDVD2NG.js") },
 ]

@@ -45,7 +45,9 @@ export function App() {
     return (
       <>
         <Banner />
-        <main><Login /></main>
+        <main>
+          <Login />
+        </main>
       </>
     );
   }
@@ -76,12 +78,27 @@ function Banner() {
     <header class="banner">
       <h1>skyd</h1>
       {!needsLogin.value && <QueryField />}
-      <p class={`connection ${connection.value}`} role="status" aria-label="Connection">{connectionText()}</p>
-      <button type="button" class="theme" aria-label={activeTheme.value === "dark" ? "Light theme" : "Dark theme"} onClick={switchTheme}>
+      <p class={`connection ${connection.value}`} role="status" aria-label="Connection">
+        {connectionText()}
+      </p>
+      <button
+        type="button"
+        class="theme"
+        aria-label={activeTheme.value === "dark" ? "Light theme" : "Dark theme"}
+        onClick={switchTheme}
+      >
         {activeTheme.value === "dark" ? "☀" : "☾"}
       </button>
-      {!needsLogin.value && <button type="button" aria-label="Keys" title="Keys (?)" onClick={() => (openDialog.value = "keys")}>?</button>}
-      {isLoggedIn.value && <button type="button" onClick={() => void logout()}>Log out</button>}
+      {!needsLogin.value && (
+        <button type="button" aria-label="Keys" title="Keys (?)" onClick={() => (openDialog.value = "keys")}>
+          ?
+        </button>
+      )}
+      {isLoggedIn.value && (
+        <button type="button" onClick={() => void logout()}>
+          Log out
+        </button>
+      )}
     </header>
   );
 }
@@ -105,7 +122,13 @@ function Navigation() {
   return (
     <nav class="panels" aria-label="Panels">
       {PANELS.map((name) => (
-        <button key={name} type="button" class={name === "Health" && count > 0 ? "problem" : undefined} aria-expanded={panel.value === name} onClick={() => togglePanel(name)}>
+        <button
+          key={name}
+          type="button"
+          class={name === "Health" && count > 0 ? "problem" : undefined}
+          aria-expanded={panel.value === name}
+          onClick={() => togglePanel(name)}
+        >
           {name === "Health" ? health : name}
         </button>
       ))}
@@ -119,11 +142,16 @@ function PageAlerts() {
   return (
     <>
       {connection.value === "lost" && (
-        <p class="page-alert" role="alert">Connection lost. What is shown may be out of date; the page connects again by itself.</p>
+        <p class="page-alert" role="alert">
+          Connection lost. What is shown may be out of date; the page connects again by itself.
+        </p>
       )}
       {isOutdated && (
         <p class="page-alert">
-          The daemon is now version {version.value}. <button type="button" onClick={() => location.reload()}>Reload</button>
+          The daemon is now version {version.value}.{" "}
+          <button type="button" onClick={() => location.reload()}>
+            Reload
+          </button>
         </p>
       )}
     </>
@@ -142,7 +170,9 @@ function OpenPanel() {
     <section class="panel" aria-label={name} key={name} ref={element}>
       <header>
         <h2>{name}</h2>
-        <button type="button" class="close" aria-label={`Close ${name}`} onClick={() => togglePanel(name)}>×</button>
+        <button type="button" class="close" aria-label={`Close ${name}`} onClick={() => togglePanel(name)}>
+          ×
+        </button>
       </header>
       {CONTENTS[name]()}
     </section>

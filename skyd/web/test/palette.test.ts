@@ -10,10 +10,26 @@ type Rgb = [number, number, number];
 
 /** Matrices of severe protanopia, deuteranopia, and tritanopia on linear RGB. */
 const BLINDNESS: Record<string, Rgb[]> = {
-  none: [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
-  protanopia: [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
-  deuteranopia: [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]],
-  tritanopia: [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.3039]],
+  none: [
+    [1, 0, 0],
+    [0, 1, 0],
+    [0, 0, 1],
+  ],
+  protanopia: [
+    [0.152286, 1.052583, -0.204868],
+    [0.114503, 0.786281, 0.099216],
+    [-0.003882, -0.048116, 1.051998],
+  ],
+  deuteranopia: [
+    [0.367322, 0.860646, -0.227968],
+    [0.280085, 0.672501, 0.047413],
+    [-0.01182, 0.04294, 0.968881],
+  ],
+  tritanopia: [
+    [1.255528, -0.076749, -0.178779],
+    [-0.078411, 0.930809, 0.147602],
+    [0.004733, 0.691367, 0.3039],
+  ],
 };
 
 function linear(hex: string): Rgb {
@@ -26,14 +42,22 @@ function times(matrix: Rgb[], [r, g, b]: Rgb): Rgb {
 }
 
 function contrast(a: string, b: string): number {
-  const luminance = (hex: string) => linear(hex).reduce((sum, part, at) => sum + part * ([0.2126, 0.7152, 0.0722][at] ?? 0), 0);
+  const luminance = (hex: string) =>
+    linear(hex).reduce((sum, part, at) => sum + part * ([0.2126, 0.7152, 0.0722][at] ?? 0), 0);
   const [light, dark] = [luminance(a), luminance(b)].sort((x, y) => y - x) as [number, number];
   return (light + 0.05) / (dark + 0.05);
 }
 
 function lab(rgb: Rgb): Rgb {
-  const xyz = times([[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.072175], [0.0193339, 0.119192, 0.9503041]], rgb);
-  const f = (t: number) => (t > 216 / 24389 ? Math.cbrt(t) : (24389 / 27 * t + 16) / 116);
+  const xyz = times(
+    [
+      [0.4124564, 0.3575761, 0.1804375],
+      [0.2126729, 0.7151522, 0.072175],
+      [0.0193339, 0.119192, 0.9503041],
+    ],
+    rgb,
+  );
+  const f = (t: number) => (t > 216 / 24389 ? Math.cbrt(t) : ((24389 / 27) * t + 16) / 116);
   const [x, y, z] = [f(xyz[0] / 0.95047), f(xyz[1]), f(xyz[2] / 1.08883)];
   return [116 * y - 16, 500 * (x - y), 200 * (y - z)];
 }
@@ -53,7 +77,10 @@ for (const theme of ["light", "dark"] as const) {
   test(`each family stands out from the ${theme} background`, () => {
     for (const family of families) {
       // Most nodes are in boxes; few are directly on the background.
-      for (const [background, least] of [["graph-box", 3.2], ["graph-background", 3]] as const) {
+      for (const [background, least] of [
+        ["graph-box", 3.2],
+        ["graph-background", 3],
+      ] as const) {
         const ratio = contrast(FAMILY_COLORS[family][theme], token(theme, background));
         assert.ok(ratio >= least, `${family} on ${background}: ${ratio.toFixed(2)}`);
       }
@@ -76,7 +103,10 @@ for (const theme of ["light", "dark"] as const) {
     for (const text of ["text", "dim-text", "accent", "error", "ok", "found", "warning"]) {
       for (const background of ["surface", "background", "hover"]) {
         const ratio = contrast(token(theme, text), token(theme, background));
-        assert.ok(ratio >= 4.5 || (background === "hover" && ratio >= 3), `${text} on ${background}: ${ratio.toFixed(2)}`);
+        assert.ok(
+          ratio >= 4.5 || (background === "hover" && ratio >= 3),
+          `${text} on ${background}: ${ratio.toFixed(2)}`,
+        );
       }
     }
   });

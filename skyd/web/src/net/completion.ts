@@ -1,7 +1,7 @@
 // Completion of Gremlin queries: steps, keys, and values at the end of a text. Pure.
 //
 // The steps are those of docs/gremlin.md; which ones can follow is decided by what the step before
-// returns. Keys and values come from the graph.
+// returns. Keys and values are those of the graph.
 
 type Kind = "graph" | "nodes" | "edges" | "flows" | "other";
 
@@ -11,23 +11,113 @@ const VALUES = ["Sort", "Values", "ValueMap", "Keys", "Sum"];
 /** Steps that can follow each kind of result. */
 const STEPS: Record<Kind, string[]> = {
   graph: ["V", "E", "Flows", "At", "Context"],
-  nodes: [...FILTERS, ...VALUES, "Out", "In", "Both", "OutE", "InE", "BothE", "As", "Select", "SubGraph", "ShortestPathTo", "Descendants", "Ascendants", "Neighbors", "Flows", "Metrics", "Sockets", "NextHop"],
+  nodes: [
+    ...FILTERS,
+    ...VALUES,
+    "Out",
+    "In",
+    "Both",
+    "OutE",
+    "InE",
+    "BothE",
+    "As",
+    "Select",
+    "SubGraph",
+    "ShortestPathTo",
+    "Descendants",
+    "Ascendants",
+    "Neighbors",
+    "Flows",
+    "Metrics",
+    "Sockets",
+    "NextHop",
+  ],
   edges: [...FILTERS, "InV", "OutV", "BothV", "SubGraph"],
-  flows: ["Has", "HasEither", "Dedup", "Limit", "Range", "Count", "Sort", "Values", "Keys", "Sum", "Out", "In", "Both", "Nodes", "Hops", "CaptureNode", "Group", "Metrics", "RawPackets", "Sockets"],
+  flows: [
+    "Has",
+    "HasEither",
+    "Dedup",
+    "Limit",
+    "Range",
+    "Count",
+    "Sort",
+    "Values",
+    "Keys",
+    "Sum",
+    "Out",
+    "In",
+    "Both",
+    "Nodes",
+    "Hops",
+    "CaptureNode",
+    "Group",
+    "Metrics",
+    "RawPackets",
+    "Sockets",
+  ],
   other: ["Count", "Sum", "Keys", "Aggregates", "BPF", "MoreThan", "Has", "Values"],
 };
 
 /** What steps return, unless it is what they take. */
 const RETURNS: Record<string, Kind> = {
-  V: "nodes", E: "edges", Flows: "flows", At: "graph", Context: "graph", OutE: "edges", InE: "edges", BothE: "edges", InV: "nodes", OutV: "nodes", BothV: "nodes",
-  Out: "nodes", In: "nodes", Both: "nodes", Nodes: "nodes", Hops: "nodes", CaptureNode: "nodes", SubGraph: "graph", Descendants: "nodes", Ascendants: "nodes", Neighbors: "nodes",
-  Values: "other", ValueMap: "other", Keys: "other", Metrics: "other", Sockets: "other", RawPackets: "other", Group: "other", ShortestPathTo: "other", NextHop: "other", Count: "other", Sum: "other",
+  V: "nodes",
+  E: "edges",
+  Flows: "flows",
+  At: "graph",
+  Context: "graph",
+  OutE: "edges",
+  InE: "edges",
+  BothE: "edges",
+  InV: "nodes",
+  OutV: "nodes",
+  BothV: "nodes",
+  Out: "nodes",
+  In: "nodes",
+  Both: "nodes",
+  Nodes: "nodes",
+  Hops: "nodes",
+  CaptureNode: "nodes",
+  SubGraph: "graph",
+  Descendants: "nodes",
+  Ascendants: "nodes",
+  Neighbors: "nodes",
+  Values: "other",
+  ValueMap: "other",
+  Keys: "other",
+  Metrics: "other",
+  Sockets: "other",
+  RawPackets: "other",
+  Group: "other",
+  ShortestPathTo: "other",
+  NextHop: "other",
+  Count: "other",
+  Sum: "other",
 };
 
 /** Fields of flows that queries often name. */
-const FLOW_KEYS = ["Application", "CaptureID", "LayersPath", "Link", "Link.A", "Link.B", "Metric.ABBytes", "Metric.BABytes", "Network", "Network.A", "Network.B", "Network.Protocol", "NodeTID", "TrackingID", "Transport", "Transport.A", "Transport.B", "Transport.Protocol", "UUID"];
+const FLOW_KEYS = [
+  "Application",
+  "CaptureID",
+  "LayersPath",
+  "Link",
+  "Link.A",
+  "Link.B",
+  "Metric.ABBytes",
+  "Metric.BABytes",
+  "Network",
+  "Network.A",
+  "Network.B",
+  "Network.Protocol",
+  "NodeTID",
+  "TrackingID",
+  "Transport",
+  "Transport.A",
+  "Transport.B",
+  "Transport.Protocol",
+  "UUID",
+];
 
-/** What completions come from. */
+/** Source of the keys and values. */
 export interface Vocabulary {
   /** Keys of the metadata of nodes and edges. */
   keys: () => string[];

@@ -28,7 +28,11 @@ export async function downloadPackets(flow: Json): Promise<void> {
 
 async function packets(gremlin: string): Promise<Blob> {
   const headers = { Accept: PCAP, "Content-Type": "application/json", "X-Requested-With": "skyd" };
-  const response = await fetch("/api/topology", { method: "POST", headers, body: JSON.stringify({ GremlinQuery: gremlin }) });
+  const response = await fetch("/api/topology", {
+    method: "POST",
+    headers,
+    body: JSON.stringify({ GremlinQuery: gremlin }),
+  });
   if (!response.ok) {
     throw new RequestError(response.status, (await response.text()).trim());
   }

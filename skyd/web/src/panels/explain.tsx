@@ -13,7 +13,10 @@ export function Explain() {
   const plan = useSignal<Json | undefined>(undefined);
   const run = async () => {
     try {
-      plan.value = await json("POST", "/api/topology", { GremlinQuery: atTime(queryText.value, pastTime.value), Explain: true });
+      plan.value = await json("POST", "/api/topology", {
+        GremlinQuery: atTime(queryText.value, pastTime.value),
+        Explain: true,
+      });
     } catch (error) {
       notify(errorText(error));
     }
@@ -27,8 +30,12 @@ export function Explain() {
   ]);
   return (
     <>
-      <button type="button" onClick={() => void run()}>Explain</button>
-      {plan.value !== undefined && <Grid name="Plan" columns={["Step", "Operations", "Estimated", "Found", "Time"]} rows={rows} />}
+      <button type="button" onClick={() => void run()}>
+        Explain
+      </button>
+      {plan.value !== undefined && (
+        <Grid name="Plan" columns={["Step", "Operations", "Estimated", "Found", "Time"]} rows={rows} />
+      )}
     </>
   );
 }

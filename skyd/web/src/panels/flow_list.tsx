@@ -13,11 +13,18 @@ export function FlowList({ gremlin }: { gremlin: string }) {
   useSignalEffect(() =>
     watchFlows(gremlin, pastTime.value, (flows) => {
       const time = pastTime.value ?? Date.now();
-      rows.value = arrangeFlows(flows.map((flow) => flowRow(flow, time)), "", "rate", true);
+      rows.value = arrangeFlows(
+        flows.map((flow) => flowRow(flow, time)),
+        "",
+        "rate",
+        true,
+      );
     }),
   );
   const cells = rows.value.map((row) => [
-    <button type="button" class="link" onClick={() => selectFlow(row.record)}>{row.a} – {row.b}</button>,
+    <button type="button" class="link" onClick={() => selectFlow(row.record)}>
+      {row.a} – {row.b}
+    </button>,
     row.protocol,
     row.application,
     byteRate(row.rate),

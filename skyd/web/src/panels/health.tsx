@@ -38,9 +38,15 @@ export function Health() {
       </div>
       <div>
         <h3>Probes</h3>
-        <Grid name="Probes" columns={["Probe", "State", "What to do"]} rows={probes.value.map((probe) => [label(probe.name, 60), label(probe.state, 60), label(advice(probe), 300)])} />
+        <Grid
+          name="Probes"
+          columns={["Probe", "State", "What to do"]}
+          rows={probes.value.map((probe) => [label(probe.name, 60), label(probe.state, 60), label(advice(probe), 300)])}
+        />
         <h3>History</h3>
-        <p>{reach("Topology")} {reach("Flows")}</p>
+        <p>
+          {reach("Topology")} {reach("Flows")}
+        </p>
         <details>
           <summary>Everything that the daemon reports</summary>
           <ValueTable name="Status" rows={flatten(status.value)} />

@@ -121,9 +121,15 @@ export function QueryField() {
         onKeyDown={onKeyDown}
         onBlur={() => (isListOpen.value = false)}
       />
-      <button type="button" onClick={run}>Run query</button>
-      <button type="button" onClick={clear}>Clear query</button>
-      <p role="status" aria-label="Search" class={status === "No match" ? "query-status" : "visually-hidden"}>{status}</p>
+      <button type="button" onClick={run}>
+        Run query
+      </button>
+      <button type="button" onClick={clear}>
+        Clear query
+      </button>
+      <p role="status" aria-label="Search" class={status === "No match" ? "query-status" : "visually-hidden"}>
+        {status}
+      </p>
       {hasList && (
         <ul id="search-results" role="listbox" aria-label="Search results">
           {suggestions.value.map(({ name }, index) => (

@@ -35,7 +35,9 @@ export function QueryResult() {
       </header>
       <div class="explain">
         {(shown.kind === "nodes" || shown.kind === "graph") && (
-          <button type="button" onClick={() => (graphFilter.value = queryText.value.replace(/\.SubGraph\(\)\s*$/, ""))}>Show only these</button>
+          <button type="button" onClick={() => (graphFilter.value = queryText.value.replace(/\.SubGraph\(\)\s*$/, ""))}>
+            Show only these
+          </button>
         )}
         <Explain />
       </div>
@@ -63,7 +65,11 @@ function itemsOf(shown: LiveAnswer): Json[] {
 
 function Entry({ kind, item }: { kind: string; item: Json }) {
   if (kind === "flows") {
-    return <button type="button" class="link" onClick={() => selectFlow(item)}>{flowName(item)}</button>;
+    return (
+      <button type="button" class="link" onClick={() => selectFlow(item)}>
+        {flowName(item)}
+      </button>
+    );
   }
   if (kind === "paths" && Array.isArray(item)) {
     return <span>{item.map((node) => label(textOf(member(node, "Metadata"), "Name"), 40)).join(" → ")}</span>;
@@ -79,7 +85,11 @@ function NodeEntry({ item }: { item: Json }) {
   const metadata = member(item, "Metadata");
   const name = node ? treeName(node) : `${label(textOf(metadata, "Name"))}, ${label(textOf(metadata, "Type"), 40)}`;
   const key = textOf(metadata, "TID") || textOf(item, "ID");
-  return <button type="button" class="link" onClick={() => select(key)}>{name}</button>;
+  return (
+    <button type="button" class="link" onClick={() => select(key)}>
+      {name}
+    </button>
+  );
 }
 
 function EdgeEntry({ item }: { item: Json }) {
@@ -88,5 +98,11 @@ function EdgeEntry({ item }: { item: Json }) {
     return node ? label(node.name, 60) : label(textOf(item, key), 40);
   };
   const relation = label(textOf(member(item, "Metadata"), "RelationType"), 40);
-  return <button type="button" class="link" onClick={() => select(linkKey(textOf(item, "ID")))}>{`${end("Parent")} – ${end("Child")}, ${relation}`}</button>;
+  return (
+    <button
+      type="button"
+      class="link"
+      onClick={() => select(linkKey(textOf(item, "ID")))}
+    >{`${end("Parent")} – ${end("Child")}, ${relation}`}</button>
+  );
 }

@@ -9,8 +9,12 @@ export function SaveMenu({ canvas }: { canvas: RefObject<HTMLCanvasElement | nul
   const picture = () => canvas.current?.toBlob((data) => data && saveFile("topology.png", data));
   return (
     <>
-      <button type="button" title="Save the shown part as a picture" onClick={picture}>PNG</button>
-      <button type="button" title="Save all nodes and links" onClick={saveGraph}>JSON</button>
+      <button type="button" title="Save the shown part as a picture" onClick={picture}>
+        PNG
+      </button>
+      <button type="button" title="Save all nodes and links" onClick={saveGraph}>
+        JSON
+      </button>
     </>
   );
 }
@@ -18,9 +22,19 @@ export function SaveMenu({ canvas }: { canvas: RefObject<HTMLCanvasElement | nul
 /** Saves the graph in the form of `GET /api/topology`. */
 function saveGraph(): void {
   const nodes = [...model.nodes.values()].map((node) => ({
-    ID: node.id, Metadata: node.metadata, Host: node.host, CreatedAt: node.createdAt, UpdatedAt: node.updatedAt, Revision: node.revision,
+    ID: node.id,
+    Metadata: node.metadata,
+    Host: node.host,
+    CreatedAt: node.createdAt,
+    UpdatedAt: node.updatedAt,
+    Revision: node.revision,
   }));
-  const edges = [...model.edges.values()].map((edge) => ({ ID: edge.id, Metadata: edge.metadata, Parent: edge.parent, Child: edge.child }));
+  const edges = [...model.edges.values()].map((edge) => ({
+    ID: edge.id,
+    Metadata: edge.metadata,
+    Parent: edge.parent,
+    Child: edge.child,
+  }));
   const text = JSON.stringify([{ Nodes: nodes, Edges: edges }], null, 1);
   const time = new Date(pastTime.value ?? Date.now()).toISOString().replaceAll(":", "-");
   saveFile(`topology-${time}.json`, new Blob([text], { type: "application/json" }));

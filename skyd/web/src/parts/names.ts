@@ -15,7 +15,6 @@ const DIRECTION: Record<string, string> = {
   "\u2068": "FSI",
   "\u2069": "PDI",
 };
-// eslint-disable-next-line no-control-regex
 const INVISIBLE = /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
 
 function symbol(character: string): string {

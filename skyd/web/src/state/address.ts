@@ -50,7 +50,9 @@ export function parseView(fragment: string): View {
     only: text("only"),
     filter: text("filter"),
     at: Number.isFinite(at) && at > 0 ? at : null,
-    hide: text("hide").split(",").filter((name) => name !== ""),
+    hide: text("hide")
+      .split(",")
+      .filter((name) => name !== ""),
     theme: theme === "light" || theme === "dark" ? theme : "system",
   };
 }

@@ -109,7 +109,8 @@ function requestGraph(): void {
   isSynced = false;
   requested += 1;
   const filter = graphFilter.value === "" ? "" : `${graphFilter.value}.SubGraph()`;
-  const object = pastTime.value === null ? { GremlinFilter: filter } : { Time: Math.round(pastTime.value), GremlinFilter: filter };
+  const object =
+    pastTime.value === null ? { GremlinFilter: filter } : { Time: Math.round(pastTime.value), GremlinFilter: filter };
   socket.send("Graph", "SyncRequest", `sync-${requested}`, object);
 }
 

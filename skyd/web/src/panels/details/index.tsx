@@ -13,6 +13,16 @@ export function Details() {
   const edge = model.edges.get(linkOf(selection.value) ?? "");
   const node = model.find(selection.value);
   const content =
-    uuid !== undefined ? <FlowDetails key={uuid} uuid={uuid} /> : edge ? <LinkDetails key={edge.id} edge={edge} /> : node && <NodeDetails key={node.id} node={node} />;
-  return content ? <aside class="details" aria-label="Details">{content}</aside> : null;
+    uuid !== undefined ? (
+      <FlowDetails key={uuid} uuid={uuid} />
+    ) : edge ? (
+      <LinkDetails key={edge.id} edge={edge} />
+    ) : (
+      node && <NodeDetails key={node.id} node={node} />
+    );
+  return content ? (
+    <aside class="details" aria-label="Details">
+      {content}
+    </aside>
+  ) : null;
 }

@@ -17,13 +17,20 @@ export function LinkDetails({ edge }: { edge: GraphEdge }) {
     <>
       <header>
         <h2>{names.join(" – ")}</h2>
-        <button type="button" class="close" aria-label="Close details" onClick={() => select(null)}>×</button>
+        <button type="button" class="close" aria-label="Close details" onClick={() => select(null)}>
+          ×
+        </button>
       </header>
       <p class="crumbs">{label(edge.relation, 40)} link</p>
       <div class="toolbar">
-        {ends.map((node, index) => node && (
-          <button key={index} type="button" onClick={() => select(node.tid)}>Go to {label(node.name, 40)}</button>
-        ))}
+        {ends.map(
+          (node, index) =>
+            node && (
+              <button key={index} type="button" onClick={() => select(node.tid)}>
+                Go to {label(node.name, 40)}
+              </button>
+            ),
+        )}
         <CopyButton name="Gremlin" text={`G.E(${literal(edge.id) ?? "''"})`} label="Copy Gremlin" />
       </div>
       <Tabs
@@ -31,7 +38,10 @@ export function LinkDetails({ edge }: { edge: GraphEdge }) {
         open={tab.value}
         onOpen={(name) => (tab.value = name)}
         sections={[
-          { name: "Overview", content: () => <ValueTable name="Metadata" rows={[...flatten(edge.metadata), ["ID", edge.id]]} /> },
+          {
+            name: "Overview",
+            content: () => <ValueTable name="Metadata" rows={[...flatten(edge.metadata), ["ID", edge.id]]} />,
+          },
           { name: "Raw", content: () => <Raw value={edge.metadata} /> },
         ]}
       />

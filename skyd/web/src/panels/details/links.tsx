@@ -16,9 +16,17 @@ export function Links({ node }: { node: GraphNode }) {
     .map((edge) => ({ edge, other: model.nodes.get(edge.parent === node.id ? edge.child : edge.parent) }))
     .sort((a, b) => compareNatural(a.other?.name ?? "", b.other?.name ?? ""));
   const rows = found.slice(0, MAX_LINKS).map(({ edge, other }) => [
-    other ? <button type="button" class="link" onClick={() => select(other.tid)}>{label(other.name, 60)}</button> : "unknown",
+    other ? (
+      <button type="button" class="link" onClick={() => select(other.tid)}>
+        {label(other.name, 60)}
+      </button>
+    ) : (
+      "unknown"
+    ),
     label(other?.type ?? "", 30),
-    <button type="button" class="link" onClick={() => select(linkKey(edge.id))}>{label(edge.relation, 40) || "link"}</button>,
+    <button type="button" class="link" onClick={() => select(linkKey(edge.id))}>
+      {label(edge.relation, 40) || "link"}
+    </button>,
   ]);
   return <Grid name="Links" columns={["Node", "Type", "Link"]} rows={rows} />;
 }
