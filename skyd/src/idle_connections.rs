@@ -122,7 +122,7 @@ pub(crate) struct BusyGuard(Arc<TrackedConnection>);
 impl BusyGuard {
     /// Returns a function that closes the connection, even in the middle of a response.
     pub(crate) fn closer(&self) -> impl Fn() + Send + use<> {
-        let close = Arc::clone(&self.0.close);
+        let close = Arc::clone(&self.0.connection.close);
         move || close.notify_one()
     }
 }
