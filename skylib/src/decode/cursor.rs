@@ -289,7 +289,7 @@ impl<'a, 'p> Cursor<'a, 'p> {
     ) -> DecodeError {
         let error = self.truncated(layer, needed);
         self.set_length(i64::from(self.wire_len));
-        let len = self.rest().len();
+        let (offset, len) = (self.offset as u32, self.rest().len());
         if let Err(error) = self.push(layer, len) {
             return error;
         }
@@ -300,6 +300,7 @@ impl<'a, 'p> Cursor<'a, 'p> {
             destination: IpAddress::NONE,
             length: len as u32,
             tunnel_id: 0,
+            offset,
         });
         error
     }

@@ -201,6 +201,7 @@ impl<'a> FastPath<'a> {
             destination: IpAddress::v4([d0, d1, d2, d3]),
             length: 20 + payload_len as u32,
             tunnel_id: 0,
+            offset: self.offset - 20,
         });
         match protocol {
             6 => self.tcp(level),
@@ -230,6 +231,7 @@ impl<'a> FastPath<'a> {
             destination: IpAddress::v6(destination),
             length: if self.options.recorded { 0 } else { 40 } + u32::from(payload_len),
             tunnel_id: 0,
+            offset: self.offset - 40,
         });
         match protocol {
             6 => self.tcp(level),

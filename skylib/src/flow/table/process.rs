@@ -18,8 +18,8 @@ use super::fragments::{Fragments, JoinedPacket};
 use super::handshake::HandshakeSegment;
 use super::spans::Choice;
 use crate::decode::{
-    DecodeError, Encapsulation, Encapsulations, IcmpEcho, TcpFlags, TransportHeader,
-    TransportProtocol,
+    DecodeError, Encapsulation, Encapsulations, IcmpEcho, NetworkHeader, NetworkProtocol, TcpFlags,
+    TransportHeader, TransportProtocol,
 };
 use crate::flow::key::{FlowKey, PacketKey};
 use crate::flow::key_extras::{around, extras};
@@ -98,7 +98,7 @@ impl Control {
         Self {
             sequence: header.sequence,
             acknowledgment: header.acknowledgment,
-            payload_len: payload_on_wire(packet, &header),
+            payload_len: payload_on_wire(packet, part.network.as_ref(), &header),
             stamp: options.stamp,
             segment_size: options.segment_size,
         }
@@ -122,15 +122,35 @@ impl Control {
     }
 }
 
-/// Returns the payload length on the wire, in bytes: that of the captured payload, unless the snap
-/// length cuts it.
-pub(super) fn payload_on_wire(packet: PacketRef<'_>, header: &TransportHeader) -> u32 {
+/// Returns the payload length on the wire, in bytes, also if the snap length cuts the payload: up to
+/// the end that the IP header gives, or else to that of the packet.
+pub(super) fn payload_on_wire(
+    packet: PacketRef<'_>,
+    network: Option<&NetworkHeader>,
+    header: &TransportHeader,
+) -> u32 {
     let is_whole = header.payload_offset + header.payload_len < packet.data.len() as u32;
     if is_whole {
-        header.payload_len
-    } else {
-        let len = packet.wire_len.saturating_sub(header.payload_offset);
-        len.max(header.payload_len)
+        return header.payload_len;
+    }
+    let end = network
+        .and_then(|network| declared_end(packet.data, network))
+        .map_or(packet.wire_len, |end| end.min(packet.wire_len));
+    end.saturating_sub(header.payload_offset)
+        .max(header.payload_len)
+}
+
+/// Returns the end of an IP packet in the bytes on the wire; `None` if its header gives no length, as
+/// segmentation offload leaves it.
+fn declared_end(data: &[u8], network: &NetworkHeader) -> Option<u32> {
+    let (at, base) = match network.protocol {
+        NetworkProtocol::Ipv4 => (2, 0),
+        NetworkProtocol::Ipv6 => (4, 40),
+    };
+    let length = data.get(network.offset as usize + at..)?.first_chunk()?;
+    match u16::from_be_bytes(*length) {
+        0 => None,
+        length => Some(network.offset + base + u32::from(length)),
     }
 }
 

@@ -486,3 +486,31 @@ fn more_threads_return_damage_and_can_be_ended() {
         .expect("no damage");
     assert!(stats.packets > 0 && !sent.is_empty());
 }
+
+#[test]
+fn an_icmp_error_goes_to_the_shard_of_the_flow_that_it_is_about() {
+    let mut steering = Steering::new(DecoderOptions::default(), 1000);
+    let mut shard = |data: &[u8]| {
+        steering.shard(PacketRef {
+            link_type: LinkType::RAW,
+            timestamp: Timestamp::ZERO,
+            data,
+            wire_len: data.len() as u32,
+        })
+    };
+    let header = |protocol: u8, source: u8, len: u8| {
+        let addresses = [10, 0, 0, source, 10, 0, 0, 2];
+        let fixed = [0x45, 0, 0, len, 0, 0, 0, 0, 64, protocol, 0, 0];
+        [&fixed[..], &addresses].concat()
+    };
+    for source in 3..200 {
+        let datagram = [header(17, source, 28), vec![0, 5, 0, 6, 0, 8, 0, 0]].concat();
+        let error = [
+            header(1, 1, 56),
+            vec![11, 0, 0, 0, 0, 0, 0, 0],
+            datagram.clone(),
+        ]
+        .concat();
+        assert_eq!(shard(&error), shard(&datagram));
+    }
+}
