@@ -4,7 +4,7 @@ SHELL := /bin/bash
 VENV  := target/venv
 DATA  := skyd-data
 
-.PHONY: deps run test web python bench bench-fanout fuzz
+.PHONY: deps run test web python bench bench-fanout fuzz attack soak
 
 # Installs missing system packages as root or with passwordless sudo; else prints the command to run.
 deps:
@@ -42,3 +42,15 @@ bench-fanout:
 # Fuzzes each target for a minute; set FUZZ_SECONDS for another duration.
 fuzz:
 	@scripts/fuzz
+
+# Attacks the daemon: memory, fairness, what browsers and publishers may do. Each attack asserts a limit.
+attack:
+	@scripts/deps build test
+	cargo build -p skyd
+	@scripts/attack $(VENV)
+
+# Runs a mixed load for 15 minutes; compares memory, descriptors, and threads at its start and end.
+SOAK_SECONDS := 900
+soak:
+	cargo build -p skyd
+	python3 skyd/tests/attack/soak.py $(SOAK_SECONDS)

@@ -12,9 +12,11 @@ use crate::client_socket::Connections;
 use crate::clients::Clients;
 use crate::config::Config;
 use crate::engine_options::{self, ReplacedBackend};
+use crate::fair_slots::ClientKey;
 use crate::flow_transport::FlowTransport;
 use crate::limits::Limits;
-use crate::queries::{Interrupt, QueryFailure, QuerySlots};
+use crate::process_tuning;
+use crate::queries::{Interrupt, QueryFailure, QuerySlots, SUBSCRIPTIONS};
 use crate::request_counters::RequestCounters;
 use crate::selections::Selections;
 use crate::tls::Tls;
@@ -71,7 +73,9 @@ impl App {
             web_origins: WebOrigins::from_config(config, &engine_options::host_names(config)),
             limits,
             config: config.clone(),
-            connections: Connections::new(config.count("http.limits.connections")),
+            connections: Connections::new(process_tuning::connection_limit(
+                config.count("http.limits.connections"),
+            )),
             requests: RequestCounters::default(),
             uploads,
             clients: Clients::default(),
@@ -92,7 +96,8 @@ impl App {
         options
     }
 
-    /// Runs blocking work with the engine in a query slot.
+    /// Runs blocking work with the engine in a query slot. All subscriptions together count as one
+    /// client, so that they leave slots to requests.
     ///
     /// # Errors
     /// See [`QuerySlots::run`].
@@ -100,7 +105,33 @@ impl App {
         &self,
         work: impl FnOnce(&Engine, &Interrupt) -> T + Send + 'static,
     ) -> Result<T, QueryFailure> {
-        self.queries.run(&self.engine, work).await
+        self.run_once(&SUBSCRIPTIONS.into(), work).await
+    }
+
+    /// Runs the blocking work of a client in a query slot, once.
+    ///
+    /// # Errors
+    /// See [`QuerySlots::run`].
+    pub(crate) async fn run_once<T: Send + 'static>(
+        &self,
+        client: &ClientKey,
+        work: impl FnOnce(&Engine, &Interrupt) -> T + Send + 'static,
+    ) -> Result<T, QueryFailure> {
+        self.queries.run(client, &self.engine, work).await
+    }
+
+    /// Runs the blocking work of a client's request in a query slot, possibly twice.
+    ///
+    /// # Errors
+    /// See [`QuerySlots::run_repeatable`].
+    pub(crate) async fn run_request<T: Send + 'static>(
+        &self,
+        client: &ClientKey,
+        work: impl Fn(&Engine, &Interrupt) -> T + Send + Sync + 'static,
+    ) -> Result<T, QueryFailure> {
+        self.queries
+            .run_repeatable(client, &self.engine, work)
+            .await
     }
 }
 

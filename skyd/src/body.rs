@@ -7,6 +7,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::StatusCode;
 use hyper::body::{Body, Incoming};
 use skylib::memory::{MemoryCharge, MemoryExhausted, MemoryUse};
+use tokio::time::{Instant, timeout_at};
 
 use crate::app::App;
 use crate::response::{self, Response};
@@ -65,6 +66,9 @@ where
         arriving => match arriving.await {
             Ok(Ok(whole)) => return Ok(whole),
             Ok(Err(error)) if error.is::<LengthLimitError>() => too_long(limit),
+            Ok(Err(error)) if error.is::<TooSlow>() => {
+                response::error_text(StatusCode::REQUEST_TIMEOUT, &error.to_string())
+            }
             Ok(Err(error)) => match error.downcast_ref::<MemoryExhausted>() {
                 Some(exhausted) => response::memory_exhausted(*exhausted),
                 None => response::bad_request(&*error),
@@ -84,7 +88,13 @@ where
 {
     let memory = app.memory.charge(MemoryUse::Requests);
     let mut whole = BytesMut::new();
-    while let Some(frame) = body.frame().await {
+    let began = Instant::now();
+    loop {
+        let until = began + app.limits.time_for_body(whole.len());
+        let frame = timeout_at(until, body.frame()).await;
+        let Some(frame) = frame.map_err(|_| TooSlow)? else {
+            break;
+        };
         if let Ok(data) = frame?.into_data() {
             let len = whole.len() + data.len();
             if len > FREE_BYTES {
@@ -95,6 +105,11 @@ where
     }
     Ok((whole.freeze(), memory))
 }
+
+/// Error of a body that arrives at less than the lowest rate.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the request body arrives too slowly (http.limits.transfer_rate)")]
+struct TooSlow;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 

@@ -51,6 +51,8 @@ pub(crate) fn engine_options(role: Role, config: &Config) -> anyhow::Result<Engi
     options.layer_key_mode = layer_key_mode(config);
     options.resources = resource_limits(config);
     options.max_active_captures = config.count("agent.capture.max_active");
+    options.ring_bytes = config.bytes("agent.capture.ring_bytes") as u64;
+    options.ring_bytes_total = config.bytes("agent.capture.ring_bytes_total") as u64;
     options.local_captures = role == Role::AllInOne;
     options.startup_capture = startup_capture(config)?;
     Ok(options)

@@ -13,6 +13,7 @@ mod compress;
 mod cors;
 mod daemon;
 mod engine_options;
+mod fair_slots;
 mod flow_transport;
 mod graph_dump;
 mod handler;

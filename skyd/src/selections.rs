@@ -13,7 +13,7 @@ use skylib::memory::{MemoryCharge, MemoryUse};
 use skylib::proto::Selection;
 
 use crate::graph_dump::{DumpError, GraphDump};
-use crate::queries::{Interrupt, QueryFailure, QuerySlots};
+use crate::queries::{Interrupt, QueryFailure, QuerySlots, SUBSCRIPTIONS};
 
 /// Filters in use, by their text.
 #[derive(Debug, Default)]
@@ -106,7 +106,7 @@ impl SharedFilter {
         let work = move |engine: &Engine, interrupt: &Interrupt| {
             Selected::of(run(engine, &query, interrupt)?, engine)
         };
-        let selected = Arc::new(slots.run(engine, work).await??);
+        let selected = Arc::new(slots.run(&SUBSCRIPTIONS.into(), engine, work).await??);
         *newest = Arc::downgrade(&selected);
         Ok(selected)
     }

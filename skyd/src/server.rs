@@ -24,7 +24,7 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use crate::app::App;
-use crate::client_socket::{ClientSocket, Linger, Permit, Transport};
+use crate::client_socket::{ClientSocket, Linger, Permit, Transport, WriteLimits};
 use crate::compress::{self, Coding};
 use crate::cors;
 use crate::idle_connections::TrackedConnection;
@@ -89,6 +89,10 @@ pub(crate) async fn serve(
         match accepted {
             Ok((stream, peer)) => accept(stream, peer, listener_kind, &app, &stop),
             Err(error) if is_of_one_client(error.kind()) => {}
+            Err(error) if is_out_of_descriptors(&error) && app.connections.close_idle() => {
+                // The connection that was closed needs a moment to release its descriptor.
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
             Err(error) => {
                 // Out of descriptors or memory: retrying at once would only burn processor time.
                 tracing::error!(%error, "cannot accept connections, retrying in 100 ms");
@@ -106,13 +110,13 @@ fn accept(
     app: &Arc<App>,
     stop: &watch::Receiver<bool>,
 ) {
-    match app.connections.admit() {
+    match app.connections.admit(peer.ip()) {
         Some(permit) => {
             // Without it, Nagle's algorithm delays small messages until earlier ones are acknowledged.
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%peer, %error, "cannot set TCP_NODELAY");
             }
-            let tracked = app.connections.idle().register();
+            let tracked = app.connections.idle().register(permit.address());
             let (app, stop) = (Arc::clone(app), stop.clone());
             tokio::spawn(async move {
                 tokio::select! {
@@ -156,9 +160,12 @@ async fn connection(
         }
     };
     let linger = Linger::default();
-    let write_timeout = app.limits.write_timeout;
-    let socket = ClientSocket::new(transport, write_timeout, linger.clone(), permit);
     let limits = &app.limits;
+    let write_limits = WriteLimits {
+        timeout: limits.write_timeout,
+        rate: limits.transfer_rate,
+    };
+    let socket = ClientSocket::new(transport, write_limits, linger.clone(), permit);
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
@@ -342,6 +349,13 @@ fn is_of_one_client(kind: ErrorKind) -> bool {
         kind,
         ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::ConnectionRefused
     )
+}
+
+/// Returns whether an accept error means that the process or the system has no descriptor left.
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let errno = Errno::from_io_error(error);
+    matches!(errno, Some(Errno::MFILE | Errno::NFILE))
 }
 
 /// Connections that may wait to be accepted, limited by `net.core.somaxconn`: after a restart, all

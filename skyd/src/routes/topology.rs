@@ -11,6 +11,7 @@ use skylib::proto::JsonStream;
 use crate::access;
 use crate::app::App;
 use crate::body;
+use crate::fair_slots::ClientKey;
 use crate::graph_dump::{DumpError, GraphDump};
 use crate::handler::Call;
 use crate::queries::{Interrupt, QueryFailure};
@@ -18,11 +19,9 @@ use crate::response::{self, Body, JSON, Response};
 
 /// Answers `GET /api/topology`.
 pub(crate) async fn whole(call: Call) -> Response {
-    match call
-        .app
-        .run_query(|engine, _| GraphDump::collect(engine))
-        .await
-    {
+    let client = call.client_key();
+    let collect = |engine: &Engine, _: &Interrupt| GraphDump::collect(engine);
+    match call.app.run_request(&client, collect).await {
         Ok(Ok(graph)) => {
             let text = JsonStream::graph(graph.nodes, graph.edges).between("", "\n");
             let mut body = Body::lazy(text);
@@ -38,6 +37,7 @@ pub(crate) async fn whole(call: Call) -> Response {
 
 /// Answers `POST /api/topology`.
 pub(crate) async fn query(call: Call) -> Response {
+    let client = call.client_key();
     let Call {
         app, request, user, ..
     } = call;
@@ -56,19 +56,22 @@ pub(crate) async fn query(call: Call) -> Response {
     };
     if let Some(missing) = user.and_then(|user| access::packets_denial(&app, &user)) {
         let text = query.clone();
-        match app.run_query(move |_, _| reads_packets(&text)).await {
+        match app
+            .run_request(&client, move |_, _| reads_packets(&text))
+            .await
+        {
             Ok(false) => {}
             Ok(true) => return access::no_permission(&missing, true),
             Err(error) => return query_stopped(error),
         }
     }
     if is_explained {
-        return explain(&app, query).await;
+        return explain(&app, &client, query).await;
     }
     let format = Format::of(head.headers.get(ACCEPT).map(|value| value.as_bytes()));
-    let memory = app.memory.charge(MemoryUse::Queries);
     let answered = app
-        .run_query(move |engine, interrupt| {
+        .run_request(&client, move |engine, interrupt| {
+            let memory = engine.memory().charge(MemoryUse::Queries);
             let interrupt = || interrupt.is_set();
             let options = QueryOptions::default()
                 .with_interrupt(&interrupt)
@@ -98,12 +101,12 @@ pub(crate) async fn query(call: Call) -> Response {
 }
 
 /// Answers with the execution plan of a query, always as JSON.
-async fn explain(app: &App, query: String) -> Response {
+async fn explain(app: &App, client: &ClientKey, query: String) -> Response {
     let work = move |engine: &Engine, stop: &Interrupt| {
         let interrupt = || stop.is_set();
         engine.explain(&query, QueryOptions::default().with_interrupt(&interrupt))
     };
-    match app.run_query(work).await {
+    match app.run_request(client, work).await {
         Ok(Ok(explanation)) => response::json(StatusCode::OK, &explanation),
         Ok(Err(error)) => response::error_text(StatusCode::BAD_REQUEST, &error.to_string()),
         Err(error) => query_stopped(error),

@@ -1,6 +1,7 @@
 //! WebSocket connection: reads and writes frames, sends pings, and classifies how it ends.
 
 use std::io::ErrorKind;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,7 +9,7 @@ use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use skylib::memory::MemoryCharge;
 use skylib::proto::Encoding;
-use tokio::time::{Instant, Interval, MissedTickBehavior, timeout};
+use tokio::time::{Instant, Interval, MissedTickBehavior, timeout, timeout_at};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError};
@@ -84,15 +85,18 @@ impl Connection {
         let (sink, stream) = socket.split();
         let mut ping = tokio::time::interval(limits.ping_delay);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let unanswered = UnansweredPing::default();
         Self {
             reader: Reader {
                 stream,
                 pending,
-                timeout: limits.ping_delay + limits.pong_timeout,
+                unanswered: unanswered.clone(),
+                timeout: limits.pong_timeout,
             },
             writer: Writer {
                 sink,
                 ping,
+                unanswered,
                 next_flush: Instant::now(),
                 opcode: match encoding {
                     Encoding::Json => Data::Text,
@@ -144,8 +148,35 @@ pub(crate) struct Reader {
     stream: SplitStream<Socket>,
     /// Memory charges of the messages returned and not yet processed.
     pending: PendingMessages,
-    /// Longest time without any frame of the client, pongs included.
+    unanswered: UnansweredPing,
+    /// Longest time from a ping to any frame of the client.
     timeout: Duration,
+}
+
+/// Time at which the oldest ping was sent to which the client has not yet responded by any frame;
+/// shared by both halves of a connection.
+///
+/// The time begins when the ping has left the write buffer: a daemon that is late with its ping does
+/// not blame the client.
+#[derive(Clone, Debug, Default)]
+struct UnansweredPing(Arc<Mutex<Option<Instant>>>);
+
+impl UnansweredPing {
+    /// Returns the time of the ping; `None` if there is none.
+    fn since(&self) -> Option<Instant> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Records that a ping was sent.
+    fn sent(&self) {
+        let mut since = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        since.get_or_insert_with(Instant::now);
+    }
+
+    /// Records a frame of the client.
+    fn answered(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
 }
 
 impl Reader {
@@ -157,19 +188,35 @@ impl Reader {
     pub(crate) async fn next(&mut self) -> Result<Bytes, ConnectionEnd> {
         self.pending.clear();
         loop {
-            let Ok(frame) = timeout(self.timeout, self.stream.next()).await else {
-                return Err(ConnectionEnd::Silent);
-            };
+            let frame = self.next_frame().await.ok_or(ConnectionEnd::Silent)?;
             if let Some(message) = message_of(frame)? {
                 return Ok(message);
             }
         }
     }
 
+    /// Returns the next frame; `None` if the client does not answer a ping in time.
+    async fn next_frame(&mut self) -> Option<Option<Result<Message, Error>>> {
+        let frame = loop {
+            let since = self.unanswered.since();
+            let until = since.unwrap_or_else(Instant::now) + self.timeout;
+            match timeout_at(until, self.stream.next()).await {
+                Ok(frame) => break frame,
+                // No ping was waiting when the time began.
+                Err(_) if since.is_none() => {}
+                // This task may have been busy meanwhile, and the answer may have arrived.
+                Err(_) => break timeout(LAST_LOOK, self.stream.next()).await.ok()?,
+            }
+        };
+        self.unanswered.answered();
+        Some(frame)
+    }
+
     /// Returns the next message if it has already been received; `None` otherwise.
     pub(crate) fn try_next(&mut self) -> Option<Result<Bytes, ConnectionEnd>> {
         loop {
             let frame = self.stream.next().now_or_never()?;
+            self.unanswered.answered();
             match message_of(frame) {
                 Ok(Some(message)) => return Some(Ok(message)),
                 Ok(None) => {}
@@ -209,6 +256,7 @@ fn message_of(frame: Option<Result<Message, Error>>) -> Result<Option<Bytes>, Co
 pub(crate) struct Writer {
     sink: SplitSink<Socket, Message>,
     ping: Interval,
+    unanswered: UnansweredPing,
     /// Opcode of data frames: text for JSON, binary for protobuf.
     opcode: Data,
     /// Earliest time of the next flush that [`Writer::pace`] allows.
@@ -223,10 +271,9 @@ impl Writer {
 
     /// Sends a ping.
     pub(crate) async fn ping(&mut self) -> Result<(), ConnectionEnd> {
-        self.sink
-            .send(Message::Ping(Bytes::new()))
-            .await
-            .map_err(|error| end_of(&error))
+        let sent = self.sink.send(Message::Ping(Bytes::new())).await;
+        self.unanswered.sent();
+        sent.map_err(|error| end_of(&error))
     }
 
     /// Sends one message and flushes.
@@ -318,5 +365,7 @@ const WRITE_BUFFER: usize = 128 << 10;
 pub(crate) const STREAM_BYTES: usize = WRITE_BUFFER + 3 * (64 << 10);
 /// Longest message of a client that only sends requests.
 const REQUEST_BYTES: usize = 1 << 20;
+/// Time in which frames that have already arrived are read before a client is given up.
+const LAST_LOOK: Duration = Duration::from_millis(100);
 /// Time for a client to accept a close frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);

@@ -18,7 +18,7 @@ mod pending_messages;
 mod publisher;
 mod subscriber;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use hyper::StatusCode;
 use hyper::header::{HeaderValue, SEC_WEBSOCKET_VERSION};
@@ -94,6 +94,7 @@ pub(crate) async fn replication(call: Call) -> Response {
 
 /// Checks the handshake, registers the client and starts its session in a task.
 fn open(call: Call, endpoint: Endpoint) -> Response {
+    let key = call.client_key();
     let Call {
         app,
         request,
@@ -113,19 +114,25 @@ fn open(call: Call, endpoint: Endpoint) -> Response {
     if app.clients.is_taken(endpoint, &hello.identity.host_id) {
         return response::bare_and_close(StatusCode::CONFLICT);
     }
-    let Some(key) = handshake::accept_key(&request) else {
+    let Some(accept_key) = handshake::accept_key(&request) else {
         return no_upgrade();
     };
     let denial = |object, action| {
         let user = user.as_ref()?;
         app.auth.policy.missing(user, object, action)
     };
+    let Some(permit) = app.connections.admit_websocket() else {
+        let text = "too many WebSocket connections (http.limits.connections); try again later";
+        let mut refusal = response::error_text(StatusCode::SERVICE_UNAVAILABLE, text);
+        response::close(refusal.headers_mut());
+        return refusal;
+    };
     // Live queries return the same data as `POST /api/topology`, flows included.
     let query_denial = denial("topology", "read");
     let packets_denial = user
         .as_ref()
         .and_then(|user| access::packets_denial(&app, user));
-    let response = handshake::switching(&key, app.engine.host());
+    let response = handshake::switching(&accept_key, app.engine.host());
     let upgrade = hyper::upgrade::on(request);
     let accepted = hello.encoding().and_then(|encoding| match endpoint {
         // Elements with the origin of probes decide where captures run: clients must not write them.
@@ -162,6 +169,9 @@ fn open(call: Call, endpoint: Endpoint) -> Response {
                 registration,
                 query_denial,
                 packets_denial,
+                key,
+                _permit: permit,
+                next_log: Mutex::default(),
             };
             tokio::spawn(session(upgrade, client, endpoint));
         }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use skylib::engine::Subscription;
 use skylib::proto::{BroadcastMessage, GRAPH, JsonStream, LIVE, Message, SyncRequest};
 use tokio::sync::mpsc;
+use tokio::task::block_in_place;
 
 use super::client::Client;
 use super::connection::{Connection, ConnectionEnd, Reader, Writer};
@@ -232,7 +233,9 @@ impl<'a> Subscriber<'a> {
             batch.push(event);
         }
         let own = self.client.registration.id();
-        for message in filter.replace(result, &batch, own) {
+        // Comparing large results takes long, and other connections share the thread.
+        let messages = block_in_place(|| filter.replace(result, &batch, own));
+        for message in messages {
             self.feed(writer, &message).await?;
         }
         Ok(())

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use parking_lot::Mutex;
 
 use super::bus::Bus;
-use super::capture::{Mailbox, Opener, Reconciler, ReconcilerOptions};
+use super::capture::{Mailbox, Opener, Reconciler, ReconcilerOptions, RingMemory};
 use super::flow::{FlowHub, Importer};
 use super::graph::{GraphPersister, OrphanEdgeProcessor, SharedGraph};
 use super::housekeeping::Deadline;
@@ -116,6 +116,7 @@ impl Inner {
             table: self.table.clone(),
             clock: Arc::clone(&self.queries.clock),
             origin: self.origin.clone(),
+            rings: RingMemory::new(options.ring_bytes, options.ring_bytes_total),
             filters: self.queries.filters.clone(),
         };
         let options = ReconcilerOptions {

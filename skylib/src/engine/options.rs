@@ -84,6 +84,10 @@ pub struct EngineOptions {
     pub resources: ResourceLimits,
     /// Maximum number of captures active on nodes, each with a packet ring and a flow table.
     pub max_active_captures: usize,
+    /// Bytes of the packet ring of one capture; less while many captures are active.
+    pub ring_bytes: u64,
+    /// Bytes of the packet rings of all captures together.
+    pub ring_bytes_total: u64,
     /// Whether this engine opens captures on the nodes of its host. Otherwise it only stores them
     /// for agents.
     pub local_captures: bool,
@@ -117,6 +121,8 @@ impl EngineOptions {
             layer_key_mode: LayerKeyMode::default(),
             resources: ResourceLimits::default(),
             max_active_captures: 256,
+            ring_bytes: 8 << 20,
+            ring_bytes_total: 512 << 20,
             local_captures: true,
             startup_capture: None,
         }
@@ -173,6 +179,9 @@ setters! {
     with_resources(resources: ResourceLimits);
     "Sets the maximum number of captures active on nodes."
     with_max_active_captures(max_active_captures: usize);
+    "Sets the bytes of the packet ring of one capture." with_ring_bytes(ring_bytes: u64);
+    "Sets the bytes of the packet rings of all captures together."
+    with_ring_bytes_total(ring_bytes_total: u64);
     "Sets whether this engine opens captures on the nodes of its host."
     with_local_captures(local_captures: bool);
     "Sets a capture to create at the start, unless an equal one is stored."

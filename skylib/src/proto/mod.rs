@@ -112,9 +112,6 @@ pub enum ProtoError {
     /// The type of a request about a live query is unknown.
     #[error("unknown Type {0:?}; expected Query or Cancel")]
     UnknownKind(String),
-    /// A synchronization has neither a list of nodes nor a list of edges.
-    #[error("the object has neither Nodes nor Edges")]
-    MissingLists,
     /// The message ends inside a field.
     #[error("the message is truncated")]
     Truncated,

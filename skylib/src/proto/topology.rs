@@ -102,12 +102,10 @@ impl GraphMessage {
 
     fn decode_sync(object: &Object) -> Result<Self, ProtoError> {
         let members = Members::parse_whole(object.json()?)?;
+        // Go programs send `null` for a list without elements.
         let (mut nodes, mut edges) = (None, None);
         members.read("Nodes", &mut nodes)?;
         members.read("Edges", &mut edges)?;
-        if nodes.is_none() && edges.is_none() {
-            return Err(ProtoError::MissingLists);
-        }
         Ok(Self::Sync {
             nodes: nodes.unwrap_or_default(),
             edges: edges.unwrap_or_default(),
@@ -370,9 +368,7 @@ mod tests {
                 r#"{"ID":"x","Ops":[{"Type":3,"Key":"X"}]}"#,
             ),
             ("NodePartiallyUpdated", r#"{"ID":"x","Ops":{}}"#),
-            ("Sync", "{}"),
             ("Sync", "null"),
-            ("Sync", r#"{"Nodes":null,"Edges":null}"#),
             ("Sync", r#"{"Nodes":[null]}"#),
             ("SyncReply", r#"{"Edges":[null]}"#),
             ("Sync", r#"{"Nodes":{}}"#),
@@ -501,5 +497,13 @@ mod tests {
         assert_eq!(graph.node(&"q1".into()).unwrap().origin, *"t.q");
         let events = send(&mut graph, "SyncReply", r#"{"Nodes":[]}"#).unwrap();
         assert_eq!(events, ["-p2 at 1000", "-f at 1000", "-p3 at 1000"]);
+        for text in [r#"{"Nodes":null,"Edges":null}"#, "{}", r#"{"Edges":null}"#] {
+            send(&mut graph, "NodeAdded", &node("p4", "")).unwrap();
+            assert_eq!(
+                send(&mut graph, "Sync", text).unwrap(),
+                ["-p4 at 1000"],
+                "{text}"
+            );
+        }
     }
 }

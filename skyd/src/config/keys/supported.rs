@@ -273,6 +273,20 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
          table.",
     ),
     key(
+        "agent.capture.ring_bytes",
+        Bytes,
+        "8MiB",
+        "Memory of the packet ring of one capture. Rings are smaller while many captures are \
+         active: a new one takes at most 1/64 of what is left of agent.capture.ring_bytes_total.",
+    ),
+    key(
+        "agent.capture.ring_bytes_total",
+        Bytes,
+        "512MiB",
+        "Memory of the packet rings of all captures together. Without free memory, a capture waits \
+         for others to end, and the node shows the reason.",
+    ),
+    key(
         "agent.capture.stats_update",
         Interval,
         "1",
@@ -483,6 +497,14 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         Interval,
         "10",
         "Time after which a client that takes no bytes is disconnected.",
+    ),
+    key(
+        "http.limits.transfer_rate",
+        Bytes,
+        "1KiB",
+        "Lowest average rate, in bytes per second, at which a request body must arrive after its \
+         first 10 seconds, and at which a client must take what is sent to it. Slower clients are \
+         disconnected. 0: none.",
     ),
     key(
         "http.limits.memory",

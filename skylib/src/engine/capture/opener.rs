@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::ring_memory::{BLOCK_BYTES, RingClaim, RingMemory};
 use super::target::CaptureTarget;
 use crate::api::{CaptureSpec, CaptureType};
 use crate::capture::{AfPacket, BpfCompiler, Capture, CaptureOptions, link_type_of_encap};
@@ -22,12 +23,15 @@ pub(crate) struct Opener {
     pub(crate) clock: Arc<dyn Clock>,
     /// Origin of the elements that this engine's probes create.
     pub(crate) origin: String,
+    /// Memory of the packet rings.
+    pub(crate) rings: RingMemory,
     pub(crate) filters: BpfCompiler,
 }
 
 impl Opener {
     /// Opens a capture on a node and adds its flow table to those that queries read. Returns `None` if
     /// the filter of the capture is not compiled yet; then calls `compiled` once it is.
+    /// The claim on the memory of its ring is to be held as long as the capture.
     ///
     /// # Errors
     /// Returns the reason as text for the node's `Captures` metadata.
@@ -36,7 +40,7 @@ impl Opener {
         spec: &CaptureSpec,
         node: &Node,
         compiled: impl Fn() + Send + 'static,
-    ) -> Result<Option<(Capture, TableId)>, String> {
+    ) -> Result<Option<(Capture, TableId, RingClaim)>, String> {
         match spec.capture_type {
             None | Some(CaptureType::AfPacket | CaptureType::Pcap) => {}
             Some(other) => return Err(format!("{} captures are not supported yet", other.name())),
@@ -59,6 +63,8 @@ impl Opener {
             let program = program.map_err(|error| Chain(&error).to_string())?;
             options = options.with_filter(program);
         }
+        let ring = self.rings.claim()?;
+        let options = options.with_ring(BLOCK_BYTES, ring.blocks());
         let source = AfPacket::open(&options).map_err(|error| Chain(&error).to_string())?;
         let sink = HubSink::new(&self.flows);
         let capture = Capture::start(
@@ -70,7 +76,7 @@ impl Opener {
         )
         .map_err(|error| Chain(&error).to_string())?;
         let table = self.flows.add_table(capture.handle().clone());
-        Ok(Some((capture, table)))
+        Ok(Some((capture, table, ring)))
     }
 
     /// Returns whether a capture reproduces the values of the original, and which parts of the flow key

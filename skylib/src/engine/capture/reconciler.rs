@@ -278,10 +278,10 @@ impl Reconciler {
         let capture = match opened {
             // A later round starts the capture: the filter is being compiled.
             Ok(None) => return,
-            Ok(Some((capture, table))) => {
+            Ok(Some((capture, table, ring))) => {
                 tracing::info!(capture = %key.capture, node = %key.node, "started the capture");
                 self.active += 1;
-                NodeCapture::active(Arc::clone(spec), capture, table)
+                NodeCapture::active(Arc::clone(spec), capture, table, ring)
             }
             Err(error) => {
                 let known = self.node_captures.get(&key).and_then(NodeCapture::error);
@@ -468,6 +468,7 @@ impl Reconciler {
 mod tests {
     use super::*;
     use crate::capture::BpfCompiler;
+    use crate::engine::capture::RingMemory;
     use crate::engine::flow::FlowOptions;
     use crate::flow::FlowTableOptions;
     use crate::graph::{Graph, Metadata, Origin};
@@ -492,6 +493,7 @@ mod tests {
             table: FlowTableOptions::default(),
             clock,
             origin: "agent.h".to_owned(),
+            rings: RingMemory::new(8 << 20, 64 << 20),
             filters: BpfCompiler::default(),
         };
         let options = ReconcilerOptions {

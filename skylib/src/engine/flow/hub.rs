@@ -11,6 +11,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, RwLock};
+use prost::Message as _;
 
 use super::batch_queue::{BatchQueue, FlowBatch};
 use super::remote_flows::{IngestionStatus, RemoteFlows};
@@ -271,8 +272,10 @@ impl FlowHub {
     pub(crate) fn send_stats(&self, stats: &FlowStats) {
         if self.bus.is_wanted(STATS) {
             let json = serde_json::to_vec(stats).unwrap_or_default();
-            self.bus
-                .send(&Arc::new(BroadcastMessage::object(STATS, "stats", json)));
+            let message = BroadcastMessage::object(STATS, "stats", json);
+            // COMPAT: releases of the original decode statistics as protobuf from protobuf peers.
+            let message = message.with_protobuf(stats.encode_to_vec());
+            self.bus.send(&Arc::new(message));
         }
     }
 
