@@ -214,17 +214,18 @@ impl FlowTable {
                 _ => 0,
             }
         };
-        let mut metric = RttMetric::default();
-        metric.samples = round_trips.samples;
-        metric.min = round_trips.min;
-        metric.max = round_trips.max;
-        metric.last = round_trips.last;
-        metric.sum = round_trips.sum;
-        metric.jitter = round_trips.jitter / 16;
-        metric.requests = round_trips.requests;
-        metric.unanswered = outstanding + round_trips.given_up;
-        (metric.ab_rtt, metric.ba_rtt) = (ab_rtt, ba_rtt);
-        Some(metric)
+        Some(RttMetric {
+            samples: round_trips.samples,
+            min: round_trips.min,
+            max: round_trips.max,
+            last: round_trips.last,
+            sum: round_trips.sum,
+            jitter: round_trips.jitter / 16,
+            requests: round_trips.requests,
+            unanswered: outstanding + round_trips.given_up,
+            ab_rtt,
+            ba_rtt,
+        })
     }
 
     /// Returns the statistics of a flow, if they are recorded.

@@ -213,6 +213,7 @@ const FRA_DSCP: u16 = 25;
 const FRA_FLOWLABEL: u16 = 26;
 
 #[cfg(test)]
+#[expect(clippy::host_endian_bytes, reason = "route netlink is in host order")]
 mod tests {
     use super::*;
 

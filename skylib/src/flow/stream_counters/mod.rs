@@ -198,7 +198,7 @@ impl Range {
         }
     }
 
-    /// Returns the position of a sequence number: the one nearest to `next`.
+    /// Returns the position of a sequence number: the nearest one to `next`.
     fn position(&self, number: u32) -> i64 {
         self.next + distance(self.next_number, number)
     }
