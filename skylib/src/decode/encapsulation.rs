@@ -100,6 +100,8 @@ pub struct NetworkHeader {
     pub length: u32,
     /// Identifier of the innermost VXLAN, GRE (its key) or Geneve header of the level, else 0.
     pub tunnel_id: i64,
+    /// Start of the header in the captured bytes.
+    pub offset: u32,
 }
 
 /// Version of an IP header. Complete by definition.

@@ -99,11 +99,12 @@ impl Rule {
             bytes.fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte))
         };
         let first_of_range = |at| u32_at(attribute.bytes(), at).unwrap_or(0);
-        let text = || attribute.text().unwrap_or_default();
+        let text = attribute.text().unwrap_or_default();
+        let name = text.trim_end_matches('\0');
         let condition = match attribute.kind() {
             // The input interface of packets of this host is the loopback interface.
-            FRA_IIFNAME if text() != "lo" => format!("iif {}", text()),
-            FRA_OIFNAME => format!("oif {}", text()),
+            FRA_IIFNAME if name != "lo" => format!("iif {name}"),
+            FRA_OIFNAME => format!("oif {name}"),
             FRA_TUN_ID if number() != 0 => format!("tun_id {}", number()),
             FRA_L3MDEV if number() != 0 => "l3mdev".to_owned(),
             FRA_UID_RANGE if first_of_range(0) != 0 => {
