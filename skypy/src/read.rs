@@ -134,10 +134,13 @@ pub(crate) fn flows(
     if let Some(interface) = interface {
         files = files.with_interface(interface);
     }
-    if let Some(bpf) = bpf {
-        files = files.with_filter(filter(bpf)?);
+    let mut replay = Replay::new(options).with_threads(threads);
+    match bpf.map(filter).transpose()? {
+        // COMPAT: recorded values of the original, whose clock sees only packets that pass.
+        Some(filter) if recorded => files = files.with_filter(filter),
+        Some(filter) => replay = replay.with_filter(filter),
+        None => {}
     }
-    let replay = Replay::new(options).with_threads(threads);
     if let Some(query) = query {
         let json = py.detach(|| answer(files, &replay, query))?;
         return Ok(loads(py, &json)?.unbind());
@@ -165,7 +168,8 @@ fn read(
             (flows, stats)
         }
     };
-    Ok(Flows::new(flows, stats.packets))
+    let packets = stats.packets.saturating_sub(stats.filtered);
+    Ok(Flows::new(flows, packets))
 }
 
 /// Passes the flows of the files to a sink; stops at a signal such as Ctrl-C.

@@ -27,6 +27,7 @@ pub(crate) async fn show(call: Call) -> Response {
     .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
     process(&mut page, &ProcessStats::read());
     captures(&mut page, &engine.capture_totals);
+    flow_tables(&mut page, &engine);
     flows(&mut page, &engine, app);
     topology(&mut page, &engine);
     clients(&mut page, &engine, app);
@@ -148,6 +149,28 @@ fn captures(page: &mut MetricsPage, totals: &CaptureTotals) {
         help,
         flows.evicted_unsent,
     );
+}
+
+/// Writes what the flow tables of captures and uploaded files could not date or measure as usual.
+fn flow_tables(page: &mut MetricsPage, engine: &Status) {
+    let mut stats = engine.capture_totals.flows;
+    stats += engine.import_totals;
+    let help = "Packets in flow tables whose time is not in order with the packets around them.";
+    page.family(
+        MetricKind::Counter,
+        "skyd_flow_table_packets_misdated_total",
+        help,
+    )
+    .sample(&[("time", "back")], stats.time_back)
+    .sample(&[("time", "ahead")], stats.time_ahead)
+    .sample(&[("time", "late")], stats.late_packets);
+    let help = "Steps of the system clock that captures noticed; they end no flow.";
+    page.counter("skyd_capture_clock_steps_total", help, stats.clock_steps);
+    let help = "Items that flow tables left out because a memory budget was used up, by kind.";
+    page.family(MetricKind::Counter, "skyd_flow_table_left_out_total", help)
+        .sample(&[("kind", "request")], stats.requests_unmeasured)
+        .sample(&[("kind", "stream_gap")], stats.streams_cut)
+        .sample(&[("kind", "message")], stats.extra_messages_dropped);
 }
 
 /// Writes the totals of each SPP recording process over all its recordings.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use hyper::StatusCode;
 use serde::Serialize;
+use skylib::flow::FlowTableStats;
 use skylib::graph::history::HistoryStatus;
 use skylib::memory::MemoryUse;
 use skylib::spp::PcapStatus;
@@ -82,6 +83,7 @@ pub(crate) async fn show(call: Call) -> Response {
             recorded: engine.recorded,
             key_ignore: engine.key_ignore.names().collect(),
         },
+        flow_tables: FlowTables::of(engine.capture_totals.flows, engine.import_totals),
         flow_ingestion: Ingestion {
             transport: app.flow_transport.name(),
             error: app.flow_transport.problem(),
@@ -125,6 +127,7 @@ struct Status<'a> {
     memory: Memory,
     live: Live,
     flow_rules: FlowRules,
+    flow_tables: FlowTables,
     flow_ingestion: Ingestion,
     history: History,
     /// SPP processes by client id, as the SPP API shows them.
@@ -140,6 +143,44 @@ struct Status<'a> {
 struct FlowRules {
     recorded: bool,
     key_ignore: Vec<&'static str>,
+}
+
+/// What flow tables could not measure or date as usual, in captures and uploaded files.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct FlowTables {
+    /// Packets of a file earlier than one before them, and negative round-trip times of captures.
+    time_back: u64,
+    /// Largest step back, in milliseconds.
+    furthest_back_ms: u64,
+    /// Packets of a file far ahead of the packets around them.
+    time_ahead: u64,
+    /// Packets of a file whose flow may have left the table before.
+    late_packets: u64,
+    /// Steps of the system's clock that captures noticed; they ended no flow.
+    clock_steps: u64,
+    /// Requests whose round-trip time was not measured, for lack of memory.
+    requests_unmeasured: u64,
+    /// Times that a TCP stream gave up a gap, for lack of memory.
+    streams_cut: u64,
+    /// Messages of extra layers dropped, for lack of memory.
+    messages_dropped: u64,
+}
+
+impl FlowTables {
+    fn of(mut stats: FlowTableStats, imports: FlowTableStats) -> Self {
+        stats += imports;
+        Self {
+            time_back: stats.time_back,
+            furthest_back_ms: stats.furthest_back_ms,
+            time_ahead: stats.time_ahead,
+            late_packets: stats.late_packets,
+            clock_steps: stats.clock_steps,
+            requests_unmeasured: stats.requests_unmeasured,
+            streams_cut: stats.streams_cut,
+            messages_dropped: stats.extra_messages_dropped,
+        }
+    }
 }
 
 /// State of a topology probe. Skydive does not show `Error`.

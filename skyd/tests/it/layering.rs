@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Top-level modules from the lowest layer up. A module may import itself and all lower layers.
 const LAYERS: &[&[&str]] = &[
-    &["config"],
+    &["config", "machine_memory"],
     &[
         "clients",
         "engine_options",
@@ -15,7 +15,6 @@ const LAYERS: &[&[&str]] = &[
         "idle_connections",
         "limits",
         "log",
-        "machine_memory",
         "openapi",
         "process_stats",
         "process_tuning",

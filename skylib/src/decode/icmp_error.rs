@@ -153,6 +153,7 @@ fn icmp_key(ip_protocol: u8, [kind, code, _, _, id0, id1]: [u8; 6]) -> u32 {
         id: if is_v4 || is_echo { id } else { 0 },
         number: 0,
         echo: is_echo.then_some(super::IcmpEcho::Request),
+        query: None,
     };
     header.key(protocol)
 }

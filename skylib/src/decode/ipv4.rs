@@ -33,7 +33,7 @@ pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     )?;
     cursor.add_network(network);
     let header = header?;
-    if is_first && std::mem::take(&mut cursor.is_reassembled) {
+    if cursor.reassembled_at == Some(offset) {
         cursor.push(Layer::FRAGMENT, 0)?;
     }
     if header.is_fragmenting_payload() {

@@ -415,6 +415,7 @@ impl Engine {
             recorded: inner.table.recorded,
             key_ignore: inner.table.key_ignore,
             capture_totals: inner.mailbox.totals(),
+            import_totals: inner.importer.totals(),
             events_waiting: inner.graph.log_len(),
             graph_subscribers_cut_off: inner.graph_bus.cut_off_count(),
             flow_subscribers_cut_off: inner.flows.bus().cut_off_count(),

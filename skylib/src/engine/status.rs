@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::capture::CaptureTotals;
 use super::flow::IngestionStatus;
 use super::live::LiveStatus;
-use crate::flow::KeyIgnore;
+use crate::flow::{FlowTableStats, KeyIgnore};
 use crate::graph::history::HistoryStatus;
 use crate::store::FlowStoreStatus;
 use crate::topology::ProbeStatus;
@@ -27,6 +27,8 @@ pub struct Status {
     pub key_ignore: KeyIgnore,
     /// Counters of all captures.
     pub capture_totals: CaptureTotals,
+    /// Counters of the flow tables of imported capture files.
+    pub import_totals: FlowTableStats,
     /// Why the last change of a resource or an element could not be stored; `None` if it was.
     pub store_problem: Option<String>,
     /// Number of nodes in the graph.

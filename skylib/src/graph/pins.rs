@@ -43,20 +43,20 @@ struct Holder {
 /// Whether the answer of a pin must be abandoned.
 #[derive(Default)]
 struct End {
-    has_come: AtomicBool,
+    is_reached: AtomicBool,
     notify: Mutex<Option<Notify>>,
 }
 
 type Notify = Box<dyn Fn() + Send>;
 
 impl End {
-    fn has_come(&self) -> bool {
-        self.has_come.load(Ordering::Relaxed)
+    fn is_reached(&self) -> bool {
+        self.is_reached.load(Ordering::Relaxed)
     }
 
-    fn come(&self) {
+    fn reach(&self) {
         let notify = self.notify.lock().unwrap_or_else(PoisonError::into_inner);
-        self.has_come.store(true, Ordering::Relaxed);
+        self.is_reached.store(true, Ordering::Relaxed);
         if let Some(notify) = &*notify {
             notify();
         }
@@ -64,7 +64,7 @@ impl End {
 
     fn set_notify(&self, new: Notify) {
         let mut notify = self.notify.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.has_come() {
+        if self.is_reached() {
             new();
         }
         *notify = Some(new);
@@ -74,7 +74,7 @@ impl End {
 /// Registration of an answer that holds the elements of a snapshot; drop it with the answer.
 ///
 /// While old revisions that answers hold exceed a part of the memory for clients, the pins of the
-/// oldest answers end, and whoever sends them must stop.
+/// oldest answers end, and their senders must stop.
 ///
 /// ```
 /// use skylib::graph::{Graph, GraphView, Metadata, Node, NodeId};
@@ -102,7 +102,7 @@ impl RevisionPin {
     /// Returns whether the answer must be abandoned, because old revisions need too much memory.
     #[must_use]
     pub fn is_ended(&self) -> bool {
-        self.end.has_come()
+        self.end.is_reached()
     }
 
     /// Sets a function that is called once the answer must be abandoned. It runs while the graph is
@@ -206,8 +206,8 @@ impl State {
         let budget = charge.budget();
         if bytes > budget.limit() / SHARE || (bytes > 0 && budget.used() > budget.limit()) {
             let mut held = self.pins.values();
-            if let Some(oldest) = held.find(|holder| !holder.end.has_come()) {
-                oldest.end.come();
+            if let Some(oldest) = held.find(|holder| !holder.end.is_reached()) {
+                oldest.end.reach();
             }
         }
     }

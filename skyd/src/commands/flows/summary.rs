@@ -8,12 +8,13 @@ use skylib::packet::{CapturePointName, CapturePointStats};
 
 /// Returns the last line.
 pub(super) fn summary(stats: &FlowTableStats, files: &CaptureFiles) -> String {
-    let (flows, packets, peak) = (stats.created, stats.packets, peak_rss_bytes());
+    let packets = stats.packets.saturating_sub(stats.filtered);
+    let (flows, peak) = (stats.created, peak_rss_bytes());
     let mut line = format!("flows {flows} packets {packets} peak_rss_bytes {peak}");
     // Partly decoded packets still count for the flow of the decoded part.
     let stopped = &stats.stopped;
     let left_out = [
-        ("filtered", files.filtered()),
+        ("filtered", files.filtered() + stats.filtered),
         ("without_flow", stats.without_flow),
         ("parts_without_flow", stats.encapsulations_without_flow),
         ("link_type_unknown", stopped.link_type),

@@ -1,9 +1,9 @@
 //! `BpfCompiler`: compiles packet filters one at a time, and each only once.
 //!
 //! libpcap cannot be interrupted, so the cost of an expression is limited before it is compiled. One
-//! compilation runs at a time, whoever asks; those who wait can be interrupted. Programs are cached
-//! per text and link type, so a capture on many interfaces and a query over many packets compile
-//! their filter once.
+//! compilation runs at a time, for all callers together; those who wait can be interrupted. Programs
+//! are cached per text and link type, so a capture on many interfaces and a query over many packets
+//! compile their filter once.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -52,7 +52,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[derive(Default)]
 struct Cache {
-    /// Compiled filters, which accept all bytes, and the messages of those that are invalid.
+    /// Compiled filters, which accept all bytes, and the error messages of invalid ones.
     programs: HashMap<Key, Result<BpfProgram, String>>,
     /// Keys of `programs`, oldest first; at most [`MAX_PROGRAMS`].
     order: VecDeque<Key>,

@@ -406,6 +406,11 @@ impl Reconciler {
                     ..
                 }) = self.node_captures.get_mut(&key)
             {
+                if report.flows.clock_steps != active.report.flows.clock_steps {
+                    let step_ms = report.flows.clock_step_ms;
+                    let capture = &key.capture;
+                    tracing::info!(%capture, step_ms, "the system clock was stepped; no flow ends by it");
+                }
                 if report.packets != active.report.packets {
                     changed.push(key);
                 }

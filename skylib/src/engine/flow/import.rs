@@ -4,10 +4,12 @@ use std::fmt;
 use std::io::{Cursor, Read};
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+
 use super::hub::FlowHub;
 use crate::capture::{CaptureError, PcapFile, Replay};
 use crate::error_chain::Chain;
-use crate::flow::{Flow, FlowSink, FlowTableOptions};
+use crate::flow::{Flow, FlowSink, FlowTableOptions, FlowTableStats};
 use crate::memory::MemoryCharge;
 use crate::pcap_file::PcapFileError;
 use crate::time::Clock;
@@ -62,6 +64,8 @@ pub(crate) struct Importer {
     table: FlowTableOptions,
     flows: Arc<FlowHub>,
     clock: Arc<dyn Clock>,
+    /// Counters of the tables of all files.
+    totals: Mutex<FlowTableStats>,
 }
 
 impl Importer {
@@ -77,7 +81,13 @@ impl Importer {
             table,
             flows,
             clock,
+            totals: Mutex::default(),
         }
+    }
+
+    /// Returns the counters of the flow tables of all files.
+    pub(crate) fn totals(&self) -> FlowTableStats {
+        *self.totals.lock()
     }
 
     /// Imports a file, see [`Engine::import_with`](crate::engine::Engine::import_with).
@@ -107,20 +117,25 @@ impl Importer {
         };
         let is_interrupted = || options.interrupt.is_some_and(|interrupt| interrupt());
         let replay = Replay::new(table);
-        let (stats, truncated) =
-            match replay.run_while(&mut source, &mut sink, || !is_interrupted()) {
-                Ok(stats) => (stats, None),
-                Err(failure) => match failure.into_parts() {
-                    (
-                        stats,
-                        CaptureError::File {
-                            source: error @ PcapFileError::ShortRecord { .. },
-                            ..
-                        },
-                    ) => (stats, Some(Chain(&error).to_string())),
-                    (_, error) => return Err(error),
-                },
-            };
+        let (stats, error) = match replay.run_while(&mut source, &mut sink, || !is_interrupted()) {
+            Ok(stats) => (stats, None),
+            Err(failure) => {
+                let (stats, error) = failure.into_parts();
+                (stats, Some(error))
+            }
+        };
+        let mut left = stats;
+        // The table no longer exists.
+        (left.flows, left.bytes) = (0, 0);
+        *self.totals.lock() += left;
+        let truncated = match error {
+            None => None,
+            Some(CaptureError::File {
+                source: error @ PcapFileError::ShortRecord { .. },
+                ..
+            }) => Some(Chain(&error).to_string()),
+            Some(error) => return Err(error),
+        };
         Ok(ImportSummary {
             packets: stats.packets,
             flows: sink.count,

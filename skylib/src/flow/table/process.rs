@@ -16,6 +16,7 @@ use super::entry::{
 use super::extra_messages::MessageRange;
 use super::fragments::{Fragments, JoinedPacket};
 use super::handshake::HandshakeSegment;
+use super::opener::Evidence;
 use super::spans::Choice;
 use crate::decode::{
     DecodeError, Encapsulation, Encapsulations, IcmpEcho, NetworkHeader, NetworkProtocol, TcpFlags,
@@ -218,6 +219,11 @@ impl Pending {
     pub(super) const fn is_request(&self) -> bool {
         self.flags & IS_REQUEST != 0
     }
+
+    /// Returns whether it is an echo reply.
+    pub(super) const fn is_reply(&self) -> bool {
+        self.flags & IS_REPLY != 0
+    }
 }
 
 /// [`PacketKey::is_swapped`].
@@ -287,7 +293,7 @@ impl FlowTable {
             let found = if part.one_way == 0 {
                 self.find(part)
             } else {
-                self.find_paired(part)
+                self.find_paired(part, control)
             };
             let choice = match found {
                 // The identifiers of a paired flow have chosen among the flows of its key.
@@ -307,7 +313,7 @@ impl FlowTable {
                 let Some(record) = self.begin_flow(part, parent, packets) else {
                     continue;
                 };
-                self.mark_new(record, choice);
+                self.mark_new(record, choice, control);
                 (record, self.count(record, part, control, true))
             };
             if part.one_way != 0 {
@@ -326,15 +332,19 @@ impl FlowTable {
         self.pending = slots;
     }
 
-    /// Marks a new flow that has the key of another one, or is an attempt.
+    /// Marks a new flow that has the key of another one, follows one, or is an attempt.
     #[inline]
-    fn mark_new(&mut self, record: u32, choice: Choice) {
+    fn mark_new(&mut self, record: u32, choice: Choice, control: &Control) {
         if std::mem::take(&mut self.begins_paired) {
+            self.arena.get_mut(record).hot.flags |= HOT_PAIRED;
+        }
+        if matches!(choice, Choice::Connection | Choice::Attempt) {
             let entry = self.arena.get_mut(record);
-            entry.hot.flags |= HOT_PAIRED;
+            entry.hot.opener = Evidence::NewSyn;
             if choice == Choice::Attempt {
                 entry.cold.layers |= IS_ATTEMPT;
             }
+            self.note_new_syn(record, control.sequence);
         }
     }
 
@@ -466,7 +476,7 @@ impl FlowTable {
             };
             slot.key = key.key;
             slot.hash = hash;
-            slot.timestamp = packet.timestamp;
+            slot.timestamp = self.clock_steps.steady(packet.timestamp);
             slot.bytes = match &part.network {
                 Some(network) if !by_link => network.length.into(),
                 _ => u64::try_from(part.length).unwrap_or(0),

@@ -1,4 +1,6 @@
 mod captures;
+mod conversations;
+mod properties;
 
 use std::io::Cursor;
 
@@ -61,8 +63,8 @@ fn the_timers_follow_capture_time() {
 #[test]
 fn without_final_only_updates_are_sent_too() {
     let options = FlowTableOptions::default();
-    let all = records(long_capture(), options.clone()).len();
-    let leaving = records(long_capture(), options.with_final_only(true)).len();
+    let all = records(mixed_capture(), options.clone()).len();
+    let leaving = records(mixed_capture(), options.with_final_only(true)).len();
     assert!(all > leaving + 20, "{all} records, {leaving} leave");
 }
 
@@ -187,7 +189,10 @@ fn more_threads_join_and_follow_the_same() {
         assert!(stats.fragments.joined > 100 && stats.fragments.lost > 10);
         let has = |wanted: &dyn Fn(&Flow) -> bool| flows.iter().any(wanted);
         assert!(has(&|flow| flow.dns.is_some()) && has(&|flow| !flow.parent_uuid.is_empty()));
-        let disorder = |flow: &Flow| flow.tcp_metric.map_or(0, |tcp| tcp.ab_segment_out_of_order);
+        let disorder = |flow: &Flow| {
+            let tcp = flow.tcp_metric.unwrap_or_default();
+            tcp.ab_segment_out_of_order + tcp.ab_retransmitted_segments
+        };
         assert!(has(&|flow| disorder(flow) > 0));
         for threads in 2..=4 {
             let (other_stats, other) = by_threads(&bytes, &options, threads);
