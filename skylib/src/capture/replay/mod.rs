@@ -155,7 +155,13 @@ impl Replay {
             Err(error) => return Err(ReplayError::new(FlowTableStats::default(), error)),
         };
         let (stats, end) = if self.threads.get() > 1 {
-            shards::run(&self.shard_options(), source, filter, sink, &mut proceed)
+            shards::run(
+                &self.shard_options(),
+                source,
+                filter.as_ref(),
+                sink,
+                &mut proceed,
+            )
         } else {
             let mut table = new_table(&self.options, source.capture_points(), filter.as_ref());
             let mut take = |batch: &PacketBatch<'_>| table.replay(batch, sink);
@@ -197,7 +203,7 @@ impl Replay {
             }
         };
         let (flows, end) = if self.threads.get() > 1 {
-            shards::collect(&self.shard_options(), source, filter, &mut proceed)
+            shards::collect(&self.shard_options(), source, filter.as_ref(), &mut proceed)
         } else {
             let options = self.options.clone().with_final_only(true);
             let mut table = new_table(&options, source.capture_points(), filter.as_ref());

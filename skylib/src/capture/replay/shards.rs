@@ -19,7 +19,7 @@ use crate::packet::CapturePoints;
 pub(super) fn run(
     tables: &[FlowTableOptions],
     source: &mut dyn PacketSource,
-    filter: Option<ReplayFilter>,
+    filter: Option<&ReplayFilter>,
     sink: &mut (dyn FlowSink + Send),
     proceed: &mut dyn FnMut() -> bool,
 ) -> (FlowTableStats, Result<(), CaptureError>) {
@@ -42,7 +42,7 @@ pub(super) fn run(
 pub(super) fn collect(
     tables: &[FlowTableOptions],
     source: &mut dyn PacketSource,
-    filter: Option<ReplayFilter>,
+    filter: Option<&ReplayFilter>,
     proceed: &mut dyn FnMut() -> bool,
 ) -> (ReplayedFlows, Result<(), CaptureError>) {
     let tables: Vec<_> = tables
@@ -65,17 +65,16 @@ pub(super) fn collect(
 fn count<T: Send>(
     tables: &[FlowTableOptions],
     source: &mut dyn PacketSource,
-    filter: Option<ReplayFilter>,
+    filter: Option<&ReplayFilter>,
     proceed: &mut dyn FnMut() -> bool,
     stats: &mut FlowTableStats,
     work: impl Fn(&mut Shard<'_, '_>) -> T + Sync,
 ) -> (Vec<T>, Result<(), CaptureError>) {
     let options = tables.first().cloned().unwrap_or_default();
     let points = source.capture_points();
-    let queue = WorkQueue::new(source, filter.clone(), &options, tables.len());
+    let queue = WorkQueue::new(source, filter.cloned(), &options, tables.len());
     let results = thread::scope(|scope| {
         let (options, points, queue, work) = (&options, &points, &queue, &work);
-        let filter = filter.as_ref();
         let run = move |number, proceed: &mut dyn FnMut() -> bool| {
             work(&mut Shard {
                 number,
