@@ -1,5 +1,6 @@
 //! Accept loops and HTTP connections, with their limits and timeouts.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -232,8 +233,9 @@ async fn answer(
 ) -> Response {
     let origin = match admitted(&app, &request, listener_kind) {
         Ok(origin) => origin,
-        Err(mut refusal) => {
-            app.requests.count(request.method(), refusal.status());
+        Err((status, text)) => {
+            let mut refusal = response::error_text(status, &text);
+            app.requests.count(request.method(), status);
             response::close(refusal.headers_mut());
             return refusal;
         }
@@ -269,30 +271,29 @@ async fn answer(
 /// Checks what all routes require of a request. Returns the web origin that may read the response.
 ///
 /// # Errors
-/// The response to a request that is refused.
+/// Returns the status and the text of the response if the request is refused.
 fn admitted(
     app: &App,
     request: &Request<Incoming>,
     listener_kind: ListenerKind,
-) -> Result<Option<HeaderValue>, Response> {
+) -> Result<Option<HeaderValue>, (StatusCode, Cow<'static, str>)> {
+    let refuse = |status, text: &'static str| Err((status, text.into()));
     if !names_one_host(request) {
-        let text = "exactly one Host header expected";
-        return Err(response::error_text(StatusCode::BAD_REQUEST, text));
+        return refuse(StatusCode::BAD_REQUEST, "exactly one Host header expected");
     }
     if request.method() == Method::CONNECT {
-        let text = "this server is no proxy";
-        return Err(response::error_text(StatusCode::NOT_IMPLEMENTED, text));
+        return refuse(StatusCode::NOT_IMPLEMENTED, "this server is no proxy");
     }
     if !is_plainly_framed(request) {
         let text = "no transfer coding except chunked is supported";
-        return Err(response::error_text(StatusCode::NOT_IMPLEMENTED, text));
+        return refuse(StatusCode::NOT_IMPLEMENTED, text);
     }
     let has_password = listener_kind == ListenerKind::Main && !app.auth.is_open();
     app.web_origins
         .check(request, has_password)
         .map_err(|foreign| {
             tracing::debug!("{foreign}");
-            response::error_text(StatusCode::FORBIDDEN, &foreign.to_string())
+            (StatusCode::FORBIDDEN, foreign.to_string().into())
         })
 }
 
