@@ -42,7 +42,7 @@ impl IdleConnections {
         connection
     }
 
-    /// Closes the connection that has been idle longest, of all or of those from an address. Returns
+    /// Closes the connection that has been idle longest, among all, or among the connections of an address. Returns
     /// `false` if none is idle.
     pub(crate) fn close_oldest_of(&self, address: Option<&ClientKey>) -> bool {
         let mut idle = self.lock();

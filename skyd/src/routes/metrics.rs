@@ -155,7 +155,7 @@ fn captures(page: &mut MetricsPage, totals: &CaptureTotals) {
 fn flow_tables(page: &mut MetricsPage, engine: &Status) {
     let mut stats = engine.capture_totals.flows;
     stats += engine.import_totals;
-    let help = "Packets in flow tables whose time is not in order with the packets around them.";
+    let help = "Packets in flow tables whose time is not in order with the neighboring packets.";
     page.family(
         MetricKind::Counter,
         "skyd_flow_table_packets_misdated_total",

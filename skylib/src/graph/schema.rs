@@ -3,8 +3,8 @@
 //! Agents, replication, `Sync` messages, and partial updates are not checked.
 //!
 //! The texts are those of the JSON Schema validator of the original, one line for each violated rule
-//! and each schema around it, sorted. Of the alternatives for a node, the one that its type, path, or
-//! UUID suggests is described.
+//! and each schema around it, sorted. The alternative for a node that its type, path, or UUID suggests
+//! is described.
 //!
 //! ```
 //! use skylib::graph::schema;
@@ -54,7 +54,7 @@ pub fn check_edge(document: &Value) -> Result<(), SchemaError> {
     let mut faults = Faults::default();
     if let Some(edge) = faults.element(document) {
         for end in ["Parent", "Child"] {
-            faults.require_text("", edge, end);
+            faults.require_text(ROOT, edge, end);
         }
         faults.metadata(edge, Faults::edge_metadata);
     }
