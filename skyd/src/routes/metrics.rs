@@ -164,7 +164,7 @@ fn flow_tables(page: &mut MetricsPage, engine: &Status) {
     .sample(&[("time", "back")], stats.time_back)
     .sample(&[("time", "ahead")], stats.time_ahead)
     .sample(&[("time", "late")], stats.late_packets);
-    let help = "Steps of the system clock that captures noticed; they end no flow.";
+    let help = "Steps of the system clock that captures noticed. A step ends no flow.";
     page.counter("skyd_capture_clock_steps_total", help, stats.clock_steps);
     let help = "Items that flow tables left out because a memory budget was used up, by kind.";
     page.family(MetricKind::Counter, "skyd_flow_table_left_out_total", help)
