@@ -4,7 +4,7 @@ SHELL := /bin/bash
 VENV  := target/venv
 DATA  := skyd-data
 
-.PHONY: deps run test web python bench bench-fanout fuzz attack soak
+.PHONY: deps run test web test-page python bench bench-fanout fuzz attack soak
 
 # Installs missing system packages as root or with passwordless sudo; else prints the command to run.
 deps:
@@ -24,6 +24,11 @@ test:
 # Builds the web page with Node.js. Its result is committed, so that cargo alone builds the daemon.
 web:
 	@scripts/web build
+
+# Tests the web page in a real Chromium; needs root and about two minutes.
+test-page:
+	cargo build -p skyd
+	@scripts/web browser
 
 # Builds the Python package with maturin into a separate virtual environment, and the daemon, and runs
 # the Python tests.
