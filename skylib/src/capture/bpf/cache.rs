@@ -57,8 +57,16 @@ struct Cache {
     /// Keys of `programs`, oldest first; at most [`MAX_PROGRAMS`].
     order: VecDeque<Key>,
     /// Filters that the background thread is to compile.
+    #[cfg_attr(
+        not(feature = "engine"),
+        allow(dead_code, reason = "only the engine uses it")
+    )]
     requested: VecDeque<Key>,
     /// Whether the background thread runs.
+    #[cfg_attr(
+        not(feature = "engine"),
+        allow(dead_code, reason = "only the engine uses it")
+    )]
     is_working: bool,
 }
 
@@ -92,6 +100,10 @@ impl BpfCompiler {
 
     /// Returns a filter if it is in the cache. Otherwise a background thread compiles it and then
     /// calls `done`.
+    #[cfg_attr(
+        not(feature = "engine"),
+        allow(dead_code, reason = "only the engine uses it")
+    )]
     pub(crate) fn program_or_request(
         &self,
         text: &str,
@@ -139,6 +151,10 @@ impl BpfCompiler {
     }
 
     /// Compiles all requested filters; the body of the background thread.
+    #[cfg_attr(
+        not(feature = "engine"),
+        allow(dead_code, reason = "only the engine uses it")
+    )]
     fn work(&self, done: &dyn Fn()) {
         loop {
             let next = {
