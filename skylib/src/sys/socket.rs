@@ -173,9 +173,10 @@ impl PacketSocket {
     /// the same in both directions. IPv4 datagrams are reassembled before they are hashed.
     ///
     /// # Errors
-    /// Returns `EINVAL` if the socket is not bound or the group has another mode or interface.
-    pub(crate) fn join_fanout(&self, group: u16) -> io::Result<()> {
-        let request = u32::from(group) | (FANOUT_MODE << 16);
+    /// Returns `EINVAL` if the socket is not bound or the group has another mode, interface, or set
+    /// of frames.
+    pub(crate) fn join_fanout(&self, group: u16, frames: FanoutFrames) -> io::Result<()> {
+        let request = u32::from(group) | ((FANOUT_MODE | frames.flag()) << 16);
         self.set_option(libc::SOL_PACKET, libc::PACKET_FANOUT, &request)
     }
 
@@ -184,8 +185,8 @@ impl PacketSocket {
     ///
     /// # Errors
     /// Returns `EINVAL` if the socket is not bound.
-    pub(crate) fn create_fanout(&self) -> io::Result<u16> {
-        let request = (FANOUT_MODE | PACKET_FANOUT_FLAG_UNIQUEID) << 16;
+    pub(crate) fn create_fanout(&self, frames: FanoutFrames) -> io::Result<u16> {
+        let request = (FANOUT_MODE | PACKET_FANOUT_FLAG_UNIQUEID | frames.flag()) << 16;
         self.set_option(libc::SOL_PACKET, libc::PACKET_FANOUT, &request)?;
         let mut group: libc::c_int = 0;
         let mut length = size_of_val(&group) as libc::socklen_t;
@@ -337,3 +338,28 @@ const FANOUT_MODE: u32 = libc::PACKET_FANOUT_HASH | libc::PACKET_FANOUT_FLAG_DEF
 
 /// Requests an unused group number (`linux/if_packet.h`; not in the libc crate).
 const PACKET_FANOUT_FLAG_UNIQUEID: u32 = 0x2000;
+
+/// Excludes frames sent by this host from the group (`linux/if_packet.h`; not in the libc crate).
+const PACKET_FANOUT_FLAG_IGNORE_OUTGOING: u32 = 0x4000;
+
+/// Frames that a fanout group receives.
+///
+/// The group has a packet hook of its own, so the option `PACKET_IGNORE_OUTGOING` of a member has no
+/// effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FanoutFrames {
+    /// Frames in both directions.
+    All,
+    /// Frames received by the interface.
+    Incoming,
+}
+
+impl FanoutFrames {
+    /// Returns the flag of the request.
+    const fn flag(self) -> u32 {
+        match self {
+            Self::All => 0,
+            Self::Incoming => PACKET_FANOUT_FLAG_IGNORE_OUTGOING,
+        }
+    }
+}

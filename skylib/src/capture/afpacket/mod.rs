@@ -21,7 +21,7 @@ use crate::packet::{LinkType, PacketBatch, PacketHeader};
 use crate::sys::capability::Capability;
 use crate::sys::eventfd::EventFd;
 use crate::sys::netns;
-use crate::sys::socket::{InterfaceInfo, PacketSocket, RingShape};
+use crate::sys::socket::{FanoutFrames, InterfaceInfo, PacketSocket, RingShape};
 
 /// A live capture on an interface; both directions by default.
 ///
@@ -105,9 +105,12 @@ impl AfPacket {
             &filter.kernel
         };
         socket.attach_filter(first).map_err(fail)?;
-        if !options.outgoing || info.hardware == ARPHRD_LOOPBACK {
+        let frames = if options.outgoing && info.hardware != ARPHRD_LOOPBACK {
+            FanoutFrames::All
+        } else {
             socket.ignore_outgoing().map_err(fail)?;
-        }
+            FanoutFrames::Incoming
+        };
         let shape = RingShape {
             block_size: options.block_size,
             block_count: options.block_count,
@@ -122,7 +125,7 @@ impl AfPacket {
             )
         })?;
         let wake = EventFd::new().map_err(fail)?;
-        let fanout_group = start(&socket, info, options).map_err(fail)?;
+        let fanout_group = start(&socket, info, options, frames).map_err(fail)?;
         Ok(Self {
             interface,
             index: info.index,
@@ -375,6 +378,7 @@ fn start(
     socket: &PacketSocket,
     info: InterfaceInfo,
     options: &CaptureOptions,
+    frames: FanoutFrames,
 ) -> io::Result<Option<u16>> {
     socket.bind(info.index)?;
     if options.promiscuous && info.hardware == ARPHRD_ETHER {
@@ -383,9 +387,9 @@ fn start(
     }
     match options.fanout {
         None => Ok(None),
-        Some(Fanout::New) => socket.create_fanout().map(Some),
+        Some(Fanout::New) => socket.create_fanout(frames).map(Some),
         Some(Fanout::Group(group)) => {
-            socket.join_fanout(group)?;
+            socket.join_fanout(group, frames)?;
             Ok(Some(group))
         }
     }
