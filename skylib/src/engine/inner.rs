@@ -72,6 +72,7 @@ impl Inner {
             graph: Arc::clone(&graph),
             flows: Arc::clone(&flows),
             clock: Arc::clone(&clock),
+            time_zone: options.time_zone.clone(),
             limits: options.limits,
             filters: BpfCompiler::default(),
         };

@@ -70,6 +70,8 @@ mod traversal;
 use std::fmt;
 use std::str::FromStr;
 
+use jiff::tz::TimeZone;
+
 pub use answer::{Answer, DotStream, PcapStream};
 pub use ast::{FlowNodes, Hierarchy, Param, Predicate, Step, Walk};
 pub use budget::Limits;
@@ -229,6 +231,8 @@ pub struct Context<'a> {
     pub packet_filters: Option<&'a dyn PacketFilterCompiler>,
     /// Time that `NOW` and durations refer to.
     pub now: Timestamp,
+    /// Time zone of dates and times of day without one; `None` for UTC.
+    pub time_zone: Option<&'a TimeZone>,
     /// Limits of one run.
     pub limits: Limits,
     /// Charge that grows with the memory of the run, and then shrinks to that of the answer. The query
@@ -249,6 +253,7 @@ impl<'a> Context<'a> {
             packet_filters: None,
             flows,
             now,
+            time_zone: None,
             limits: Limits::default(),
             memory: None,
             interrupt: None,
@@ -301,6 +306,15 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// Sets the time zone of dates and times of day without one, as in `At('14:05')`.
+    #[must_use]
+    pub const fn with_time_zone(self, zone: &'a TimeZone) -> Self {
+        Self {
+            time_zone: Some(zone),
+            ..self
+        }
+    }
+
     /// Sets the limits of one run.
     #[must_use]
     pub const fn with_limits(self, limits: Limits) -> Self {
@@ -323,6 +337,11 @@ impl<'a> Context<'a> {
             interrupt: Some(interrupt),
             ..self
         }
+    }
+
+    /// Returns the time zone of dates and times of day without one.
+    fn time_zone(&self) -> &'a TimeZone {
+        self.time_zone.unwrap_or(&TimeZone::UTC)
     }
 
     /// Returns the interrupt, or a function that never interrupts.
