@@ -2,7 +2,8 @@
 
 /// Any error of the library.
 ///
-/// Every error type of the library converts into it, so one function can use `?` on all of them.
+/// Every error type of the library converts into it, and so does [`std::io::Error`], so one function
+/// can use `?` on all of them.
 ///
 /// ```
 /// use skylib::gremlin::Query;
@@ -40,6 +41,9 @@ pub enum Error {
     /// The graph rejected a change or a read.
     #[error(transparent)]
     Graph(#[from] crate::graph::GraphError),
+    /// A system call, a file, or a writer failed.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
     /// A JSON document of a client is invalid.
     #[error(transparent)]
     Json(#[from] crate::api::go_json::JsonError),

@@ -2,12 +2,12 @@
 //!
 //! A query is `G` followed by steps joined by dots. Each step works on the results of the previous
 //! one: nodes, edges, paths, values, or flows. [`Query::parse`] parses and plans a query once;
-//! [`Query::run`] then runs it any number of times on a snapshot of a graph and a source of flows.
+//! [`Query::run_on`] then runs it any number of times on a graph and a source of flows.
 //!
 //! ```
-//! use skylib::flow::{FlowQuery, FlowQueryError, FlowSet, FlowSource};
-//! use skylib::gremlin::{Answer, Context, Query};
-//! use skylib::graph::{Edge, Graph, GraphView, Metadata, Node};
+//! use skylib::flow::FlowSet;
+//! use skylib::graph::{Edge, Graph, Metadata, Node};
+//! use skylib::gremlin::Query;
 //! use skylib::time::Timestamp;
 //!
 //! let now = Timestamp::from_ms(1_700_000_000_000);
@@ -19,25 +19,22 @@
 //! let metadata = Metadata::from_iter([("RelationType", "layer2")]);
 //! graph.add_edge(Edge::between("br0", "eth0", metadata, now))?;
 //!
-//! struct NoFlows;
-//! impl FlowSource for NoFlows {
-//!     fn query(&self, _: &FlowQuery) -> Result<FlowSet, FlowQueryError> {
-//!         Ok(FlowSet::default())
-//!     }
-//! }
-//!
 //! let query = Query::parse("G.V().Has('Type', 'bridge').Out().Values('Name')")?;
-//! let view = GraphView::open(&graph);
-//! let answer = query.run(&Context::new(&view, &NoFlows, now))?;
-//! let mut json = Vec::new();
-//! answer.write_json(&mut json)?;
-//! assert_eq!(json, br#"["eth0"]"#);
+//! let answer = query.run_on(&graph, &FlowSet::default(), now)?;
+//! assert_eq!(answer.to_string(), r#"["eth0"]"#);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! [`Traversal`] builds a query in Rust instead of text, [`Query::explain`] reports how a query was
-//! run, and [`live`] updates an answer incrementally while the graph changes. `docs/gremlin.md` is
-//! the user's guide.
+//! | To | Call |
+//! |---|---|
+//! | run a query text once or many times | [`Query::run_on`] |
+//! | write a query in Rust, checked by the compiler | [`Graph::traversal`](crate::Graph::traversal), [`Traversal::run`] |
+//! | set limits, history, packet filters, or an interrupt | [`Query::run`] with a [`Context`] |
+//! | receive changes of an answer | [`LiveQuery::advance`](live::LiveQuery::advance) |
+//! | see how a query was run | [`Query::explain`] |
+//! | query a running engine (feature `engine`) | `Engine::query`, `Engine::live_client` |
+//!
+//! `docs/gremlin.md` is the user's guide to the language.
 //!
 //! A lexer and a parser convert the text to [`Step`]s (which print as query text again). The planner
 //! checks which steps fit together, merges filters and pages into the steps that they narrow, and
@@ -84,8 +81,8 @@ pub use traversal::{Conditions, GraphSource, Only, Traversal, markers};
 use self::plan::Plan;
 use self::run::Run;
 use crate::flow::{FlowSource, PacketFilterCompiler};
-use crate::graph::GraphView;
 use crate::graph::history::History;
+use crate::graph::{GraphAccess, GraphView};
 use crate::memory::MemoryCharge;
 use crate::time::Timestamp;
 
@@ -172,7 +169,33 @@ impl Query {
             .any(|step| matches!(step, Step::RawPackets(_) | Step::Bpf(_)))
     }
 
-    /// Runs the query.
+    /// Runs the query on a graph and a source of flows, with default limits and without history.
+    /// `NOW` and durations in the query are relative to `now`.
+    ///
+    /// ```
+    /// use skylib::Graph;
+    /// use skylib::flow::FlowSet;
+    /// use skylib::gremlin::{Answer, Query};
+    /// use skylib::time::Timestamp;
+    ///
+    /// let query = Query::parse("G.V().Count()")?;
+    /// let answer = query.run_on(&Graph::new(), &FlowSet::default(), Timestamp::ZERO)?;
+    /// assert_eq!(answer, Answer::Number(0));
+    /// # Ok::<(), skylib::gremlin::QueryError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Returns the errors of [`Query::run`].
+    pub fn run_on(
+        &self,
+        graph: &dyn GraphAccess,
+        flows: &dyn FlowSource,
+        now: Timestamp,
+    ) -> Result<Answer, QueryError> {
+        self.run(&Context::new(&GraphView::open(graph), flows, now))
+    }
+
+    /// Runs the query on the data and with the limits of a context.
     ///
     /// # Errors
     /// Returns an error if the query is invalid on this graph, exceeds a limit, or is interrupted;
@@ -268,13 +291,6 @@ impl<'a> Context<'a> {
     /// use skylib::graph::{Graph, GraphView, Metadata, Node, NodeId};
     /// use skylib::gremlin::{Answer, Context, Query};
     /// use skylib::time::Timestamp;
-    /// # use skylib::flow::{FlowQuery, FlowQueryError, FlowSource};
-    /// # struct NoFlows;
-    /// # impl FlowSource for NoFlows {
-    /// #     fn query(&self, _: &FlowQuery) -> Result<FlowSet, FlowQueryError> {
-    /// #         Ok(FlowSet::default())
-    /// #     }
-    /// # }
     /// let history = MemoryHistory::new(HistoryLimits::default());
     /// let mut graph = Graph::new().with_journal();
     /// let at = |s: i64| Timestamp::from_ms(s * 1000);
@@ -283,7 +299,8 @@ impl<'a> Context<'a> {
     /// history.record(&graph.take_events(), at(200));
     ///
     /// let view = GraphView::open(&graph);
-    /// let context = Context::new(&view, &NoFlows, at(300)).with_history(&history);
+    /// let flows = FlowSet::default();
+    /// let context = Context::new(&view, &flows, at(300)).with_history(&history);
     /// let count = |text: &str| Query::parse(text)?.run(&context);
     /// assert_eq!(count("G.V().Count()")?, Answer::Number(0));
     /// assert_eq!(count("G.At(150).V().Count()")?, Answer::Number(1));

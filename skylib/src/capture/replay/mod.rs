@@ -178,6 +178,18 @@ impl Replay {
     /// Reads a source to its end and returns all flows as a [`FlowSource`](crate::flow::FlowSource)
     /// that can be queried any number of times.
     ///
+    /// ```no_run
+    /// use skylib::Graph;
+    /// use skylib::capture::{PcapFile, Replay};
+    /// use skylib::time::Timestamp;
+    ///
+    /// let flows = Replay::default().collect(&mut PcapFile::open("trace.pcap")?)?;
+    /// let graph = Graph::new();
+    /// let dns = graph.traversal().flows().has("Application", "DNS").sort_desc("Metric.ABBytes");
+    /// println!("{}", dns.values("Network.B").run_with(&flows, Timestamp::ZERO)?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// Returns an error if the source fails. To query the flows before the failure as well, use
     /// [`Replay::collect_while`].
