@@ -358,7 +358,8 @@ impl<'a> Context<'a> {
 
     /// Returns the time zone of dates and times of day without one.
     fn time_zone(&self) -> &'a TimeZone {
-        self.time_zone.unwrap_or(&TimeZone::UTC)
+        static UTC: TimeZone = TimeZone::UTC;
+        self.time_zone.unwrap_or(&UTC)
     }
 
     /// Returns the interrupt, or a function that never interrupts.

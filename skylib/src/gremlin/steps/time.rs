@@ -148,7 +148,7 @@ fn most_recent(time: civil::Time, now: Timestamp, zone: &TimeZone) -> Timestamp 
     let Ok(today) = jiff::Timestamp::from_nanosecond(i128::from(now.as_ns())) else {
         return now;
     };
-    let today = today.to_zoned(zone.clone()).date();
+    let today = zone.to_datetime(today).date();
     let instant = in_zone(today.to_datetime(time), zone);
     match today.yesterday() {
         Ok(yesterday) if instant > now => in_zone(yesterday.to_datetime(time), zone),
