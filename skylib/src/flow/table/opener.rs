@@ -31,8 +31,8 @@ pub(super) enum Evidence {
     Former,
 }
 
-/// Ends of flows that left by silence, by the hash of their key. Of the flows of a key, the one that
-/// began last counts.
+/// Ends of flows that left by silence, by the hash of their key. Of the flows of a key, the latest to
+/// begin counts.
 #[derive(Debug, Default)]
 pub(super) struct FormerEnds {
     ends: HashMap<u64, Former>,
