@@ -3,12 +3,12 @@
 use super::cursor::{Cursor, Next};
 use super::{DecodeError, Layer, ip_in_ip};
 
-/// Decodes a header; before a packet it ends its level.
+/// Decodes a header; the header of a packet ends its level.
 pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     let layer = Layer::GUE;
     let first = cursor.rest().first().copied().unwrap_or_default();
-    // Variant 1 is an IP header without anything before it: its two bits are those of the version.
-    match first >> 4 {
+    // Variant 1 is an IP header without a GUE header: the two bits of the variant are those of the
+    // IP version.
         4 | 6 => {
             cursor.push(layer, 0)?;
             cursor.set_tunnel_end(0);

@@ -7,7 +7,7 @@ const SYN: u8 = 0x02;
 const FIN: u8 = 0x01;
 const RST: u8 = 0x04;
 const ACK: u8 = 0x10;
-/// Round trip of the connections, in nanoseconds.
+/// Round-trip time of the connections, in nanoseconds.
 const TRIP: i64 = 20 * MS;
 
 fn segment(at: i64, flags: u8, sequence: u32, acknowledgment: u32, len: u32) -> StreamSegment {
@@ -31,7 +31,8 @@ fn count(segments: &[(usize, i64, u8, u32, u32, u32)]) -> TcpMetric {
     metric
 }
 
-/// Returns A's bytes, gaps, missing bytes, reordered, repeated segments, repeated bytes.
+/// Returns A's bytes, gaps, missing bytes, reordered segments, repeated segments, and repeated
+/// bytes.
 fn of_a(segments: &[(usize, i64, u8, u32, u32, u32)]) -> [i64; 6] {
     let metric = count(segments);
     [
@@ -196,7 +197,7 @@ fn gaps_are_bounded() {
 }
 
 proptest! {
-    /// C1: what was seen and what is missing is all of the range, whatever arrives.
+    /// C1: seen and missing bytes add up to the range, whatever arrives.
     #[test]
     fn bytes_and_gaps_are_the_range(
         start in any::<u32>(),

@@ -1,4 +1,5 @@
-//! Opener of a flow (F1 to F5 of `docs/flows.md`): which end is A, and how it is known.
+//! Opener of a flow (F1 to F5 of `docs/flows.md`): determination of the end that is A, and its
+//! evidence.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -8,19 +9,19 @@ use super::pending::{IS_SWAPPED, Pending};
 use crate::decode::{Encapsulation, IcmpEcho, TcpFlags};
 use crate::flow::record::{FinishType, Initiator};
 
-/// How the opener of a flow is known. A opened it in every case.
+/// Evidence of the opener of a flow, which is always A.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Evidence {
-    /// Only the end that was seen first is known.
+    /// None: A is the end that was seen first.
     #[default]
     None,
     /// SYN of A.
     Syn,
-    /// SYN of A, which began a new connection on the ports of another one (C11, C13). Its sequence
+    /// SYN of A that began a new connection on the ports of another one (C11, C13). Its sequence
     /// number is in [`FlowTable::uuid_numbers`].
     NewSyn,
-    /// SYN and ACK of B.
+    /// SYN-ACK of B.
     SynAck,
     /// ICMP request of A.
     Request,
@@ -30,7 +31,7 @@ pub(super) enum Evidence {
     Former,
 }
 
-/// Ends of flows that left by silence, by the hash of their key.
+/// Ends of flows that were removed because of silence, by the hash of their key.
 #[derive(Debug, Default)]
 pub(super) struct FormerEnds {
     /// Whether A is the upper end of the key.
@@ -40,7 +41,7 @@ pub(super) struct FormerEnds {
 }
 
 impl FormerEnds {
-    /// Stores the ends of a flow; forgets the oldest if there are too many.
+    /// Stores the ends of a flow; removes the oldest ends if there are too many.
     fn store(&mut self, hash: u64, is_swapped: bool) {
         if self.ends.insert(hash, is_swapped).is_some() {
             return;
@@ -53,14 +54,14 @@ impl FormerEnds {
         }
     }
 
-    /// Forgets the ends of a flow, because a later one of its key has finished.
+    /// Removes the ends of a flow, because a later flow with its key has finished.
     fn forget(&mut self, hash: u64) {
         if !self.ends.is_empty() {
             self.ends.remove(&hash);
         }
     }
 
-    /// Returns the size in bytes.
+    /// Returns the allocated size, in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.ends.capacity() * (size_of::<(u64, bool)>() + 1)
             + self.order.capacity() * size_of::<u64>()
@@ -68,7 +69,7 @@ impl FormerEnds {
 }
 
 impl FlowTable {
-    /// Returns whether A is the upper end of the key of a new flow, and how that is known.
+    /// Returns whether A is the upper end of the key of a new flow, and the evidence.
     pub(super) fn opener(&self, pending: &Pending, part: &Encapsulation) -> (bool, Evidence) {
         let is_swapped = pending.flags & IS_SWAPPED != 0;
         if self.options.recorded {
@@ -92,8 +93,9 @@ impl FlowTable {
         (is_swapped != (is_from_b && !has_equal_ends(part)), evidence)
     }
 
-    /// Returns whether A was the upper end of the latest earlier record with this key, if that has not
-    /// finished: one that is still in the table, or one that left by silence.
+    /// Returns whether A was the upper end of the latest earlier record with this key. Considers
+    /// only records that have not finished: those in the table, and those removed because of
+    /// silence. `None` if there is no such record.
     fn known_ends(&self, pending: &Pending) -> Option<bool> {
         if pending.one_way != 0 {
             return None;
@@ -116,8 +118,8 @@ impl FlowTable {
         }
     }
 
-    /// Remembers the ends of a flow with ports that leaves by silence, or forgets those of earlier ones
-    /// if it has finished.
+    /// Stores the ends of a flow with ports that is removed because of silence; if the flow has
+    /// finished, removes the stored ends of earlier flows with its key.
     pub(super) fn store_ends(&mut self, record: u32) {
         let entry = self.arena.get(record);
         let layers = entry.cold.layers;
@@ -135,7 +137,7 @@ impl FlowTable {
         }
     }
 
-    /// Returns the opener of a flow as its record shows it.
+    /// Returns the opener of a flow, as shown in its record.
     pub(super) fn initiator(&self, entry: &Entry) -> Option<Initiator> {
         let by = match entry.hot.opener {
             Evidence::None => return self.initiator_by_port(entry),
@@ -151,7 +153,8 @@ impl FlowTable {
         })
     }
 
-    /// Returns the end whose port is not a service, if the other one's is: a guess.
+    /// Returns the likely opener: the end whose port is not a service port, if the other port is
+    /// one.
     fn initiator_by_port(&self, entry: &Entry) -> Option<Initiator> {
         if self.options.recorded || entry.key.is_tunnel() {
             return None;
@@ -177,7 +180,7 @@ impl FlowTable {
     }
 }
 
-/// Returns whether a flow has not finished, or only by silence.
+/// Returns whether a flow has not finished, except because of silence.
 const fn is_open(entry: &Entry) -> bool {
     matches!(
         entry.hot.finish,
@@ -185,7 +188,7 @@ const fn is_open(entry: &Entry) -> bool {
     )
 }
 
-/// Returns whether both ends are equal in all that is known of them.
+/// Returns whether both ends are equal in all known fields.
 fn has_equal_ends(part: &Encapsulation) -> bool {
     let link = part.link.is_none_or(|link| link.source == link.destination);
     let network = part
@@ -197,5 +200,5 @@ fn has_equal_ends(part: &Encapsulation) -> bool {
     link && network && ports
 }
 
-/// Largest number of flows whose ends are remembered.
+/// Maximum number of flows whose ends are stored.
 const MAX_FORMER: usize = 1 << 16;
