@@ -57,7 +57,8 @@ pub struct Encapsulation {
     pub icmp_key: Option<u32>,
     /// Identifier of the UDP tunnel header that ends the level: the network identifier of VXLAN and
     /// Geneve, the tunnel endpoint identifier of GTP-U, the tunnel and session of L2TP, or 0 for
-    /// GUE and Teredo.
+    /// other tunnels.
+    pub tunnel_end: Option<u32>,
     /// Identifiers that distinguish flows in addition to the headers above.
     pub marks: Marks,
     /// Start of the level in the captured bytes.

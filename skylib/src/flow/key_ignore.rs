@@ -8,7 +8,16 @@ use super::field::UnknownNameError;
 /// Parts of the key that do not distinguish flows. Useful for networks in which the two directions
 /// of a flow have different tags or pass different capture points.
 ///
-/// ``` use skylib::flow::KeyIgnore; let ignored: KeyIgnore = "vlan,mpls".parse()?; assert!(ignored.contains(KeyIgnore::VLAN) && !ignored.contains(KeyIgnore::INTERFACE)); assert_eq!(ignored.to_string(), "vlan,mpls"); let error = "vxlan".parse::<KeyIgnore>().unwrap_err(); assert_eq!( error.to_string(), "unknown part of a flow key \"vxlan\"; expected vlan, mpls or interface" );
+/// ```
+/// use skylib::flow::KeyIgnore;
+/// let ignored: KeyIgnore = "vlan,mpls".parse()?;
+/// assert!(ignored.contains(KeyIgnore::VLAN) && !ignored.contains(KeyIgnore::INTERFACE));
+/// assert_eq!(ignored.to_string(), "vlan,mpls");
+/// let error = "vxlan".parse::<KeyIgnore>().unwrap_err();
+/// assert_eq!(
+///     error.to_string(),
+///     "unknown part of a flow key \"vxlan\"; expected vlan, mpls or interface"
+/// );
 /// # Ok::<(), skylib::flow::UnknownNameError>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

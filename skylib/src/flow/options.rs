@@ -140,7 +140,11 @@ setters! {
 
 /// Layers that identify a flow.
 ///
-/// ``` use skylib::flow::LayerKeyMode; assert_eq!("L3".parse(), Ok(LayerKeyMode::L3)); let error = "L4".parse::<LayerKeyMode>().unwrap_err(); assert_eq!(error.to_string(), "unknown layer key mode \"L4\"; expected L2 or L3");
+/// ```
+/// use skylib::flow::LayerKeyMode;
+/// assert_eq!("L3".parse(), Ok(LayerKeyMode::L3));
+/// let error = "L4".parse::<LayerKeyMode>().unwrap_err();
+/// assert_eq!(error.to_string(), "unknown layer key mode \"L4\"; expected L2 or L3");
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LayerKeyMode {

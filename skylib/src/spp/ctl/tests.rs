@@ -134,7 +134,7 @@ fn what_is_launched_cannot_take_all_memory() {
 fn what_is_deleted_does_not_start_any_more() {
     let ctl = ctl();
     ctl.add(spec(1)).unwrap();
-    // A request that has found it before another one deletes it.
+    // A request finds the process before another request deletes it.
     let found = ctl.instances().remove(0);
     assert!(matches!(
         found.start(),
