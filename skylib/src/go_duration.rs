@@ -17,8 +17,9 @@ use std::time::Duration;
 /// # Ok::<(), GoDurationError>(())
 /// ```
 ///
-/// # Errors Returns an error if the string is not a duration, is negative, or exceeds 292 years
-/// (2^63 - 1 ns).
+/// # Errors
+/// Returns an error if the string is not a duration, is negative, or exceeds 292 years (2^63 - 1
+/// ns).
 pub fn parse(text: &str) -> Result<Duration, GoDurationError> {
     let ns = parse_signed_ns(text)?;
     let ns = u64::try_from(ns).map_err(|_| GoDurationError::Negative(text.to_owned()))?;
@@ -33,8 +34,8 @@ pub fn parse(text: &str) -> Result<Duration, GoDurationError> {
 /// # Ok::<(), GoDurationError>(())
 /// ```
 ///
-/// # Errors Returns an error if the string is not a duration or its absolute value exceeds 2^63 - 1
-/// ns.
+/// # Errors
+/// Returns an error if the string is not a duration or its absolute value exceeds 2^63 - 1 ns.
 pub fn parse_signed_ns(text: &str) -> Result<i64, GoDurationError> {
     let invalid = || GoDurationError::Invalid(text.to_owned());
     let (is_negative, mut rest) = match text.strip_prefix(['-', '+']) {

@@ -2,7 +2,7 @@
 //!
 //! Code that allocates memory on behalf of a client holds a [`MemoryCharge`] of the budget and
 //! grows it before it allocates. A charge that would exceed the budget is rejected, so that only
-//! that request fails. Dropping a charge returns its bytes to the budget. A change of a charge
+//! that request fails. Dropping a charge returns its bytes to the budget. A change to a charge
 //! costs two atomic additions, so that hot loops grow their charge in steps of [`STEP_BYTES`].
 
 use std::sync::Arc;
@@ -216,8 +216,9 @@ impl MemoryCharge {
 
     /// Grows the charge to a number of bytes; a larger charge is not changed.
     ///
-    /// # Errors Returns [`MemoryExhausted`] if the budget is exhausted. The rejection is counted,
-    /// and the charge is unchanged.
+    /// # Errors
+    /// Returns [`MemoryExhausted`] if the budget is exhausted. The rejection is counted, and the
+    /// charge is unchanged.
     #[inline]
     pub fn grow_to(&self, bytes: usize) -> Result<(), MemoryExhausted> {
         match bytes.checked_sub(self.bytes()) {
@@ -319,7 +320,7 @@ mod tests {
             "the memory for clients is exhausted: 1 more bytes exceed the limit of 100 bytes \
              (http.limits.memory); try again later"
         );
-        assert_eq!(second.bytes(), 40, "a refused charge is unchanged");
+        assert_eq!(second.bytes(), 40, "a rejected charge is unchanged");
         assert_eq!(
             (budget.refused(MemoryUse::Queries), budget.used()),
             (1, 100)

@@ -105,8 +105,9 @@ impl FromStr for Timestamp {
 
     /// Parses an RFC 3339 string with any offset, such as `2025-02-03T10:10:11.5+01:00`.
     ///
-    /// # Errors Returns [`ParseTimestampError`] if the string is not such a date, or if it is
-    /// outside the years 1677 to 2262.
+    /// # Errors
+    /// Returns [`ParseTimestampError`] if the string is not such a date, or if it is outside the
+    /// years 1677 to 2262.
     ///
     /// ```
     /// use skylib::time::{ParseTimestampError, Timestamp};

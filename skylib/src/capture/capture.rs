@@ -65,7 +65,8 @@ impl Capture {
     /// Starts a capture on a new thread named `capture <name>`, which ends when the source ends or
     /// the capture is stopped.
     ///
-    /// # Errors Returns an error if the operating system cannot create the thread.
+    /// # Errors
+    /// Returns an error if the operating system cannot create the thread.
     pub fn start(
         name: &str,
         source: impl PacketSource + 'static,
@@ -117,7 +118,8 @@ impl Capture {
     /// Stops the capture: counts the packets still waiting in the source, then passes all flows to
     /// the sink. Returns the final counters.
     ///
-    /// # Errors Returns the source's error if the source has failed.
+    /// # Errors
+    /// Returns the source's error if the source has failed.
     ///
     /// # Panics
     /// Resumes the panic of the capture thread, for example if the sink panicked.

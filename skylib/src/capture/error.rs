@@ -17,7 +17,7 @@ pub enum CaptureError {
         interface: String,
         /// Name of the missing capability, for example `CAP_NET_RAW`.
         capability: String,
-        /// Instruction how to obtain the capability.
+        /// Instruction for granting the capability.
         remedy: String,
     },
     /// The network namespace has no interface with this name.

@@ -47,7 +47,8 @@ impl CaptureHandle {
     ///
     /// Waits only while 64 earlier requests are queued, for at most `timeout`.
     ///
-    /// # Errors Returns [`FlowQueryError::Source`] if the queue remains full for `timeout`.
+    /// # Errors
+    /// Returns [`FlowQueryError::Source`] if the queue remains full for `timeout`.
     pub fn start_query(
         &self,
         query: &FlowQuery,
@@ -59,7 +60,8 @@ impl CaptureHandle {
     /// Starts counting the flows that match a query, without waiting for the result; see
     /// [`CaptureHandle::start_query`].
     ///
-    /// # Errors Returns [`FlowQueryError::Source`] if the queue remains full for `timeout`.
+    /// # Errors
+    /// Returns [`FlowQueryError::Source`] if the queue remains full for `timeout`.
     pub fn start_count(
         &self,
         query: &FlowQuery,
@@ -129,8 +131,9 @@ impl PendingFlows {
 
     /// Returns the flows; none if the capture has ended.
     ///
-    /// # Errors Returns the table's error, or [`FlowQueryError::Source`] if the capture does not
-    /// respond within `timeout`.
+    /// # Errors
+    /// Returns the table's error, or [`FlowQueryError::Source`] if the capture does not respond
+    /// within `timeout`.
     pub fn wait(self, timeout: Duration) -> Result<FlowSet, FlowQueryError> {
         self.scan(timeout)?
             .map_or_else(|| Ok(FlowSet::default()), |scan| scan.into_flows())
@@ -138,7 +141,8 @@ impl PendingFlows {
 
     /// Returns the number of flows, for [`CaptureHandle::start_count`].
     ///
-    /// # Errors Returns the errors of [`PendingFlows::wait`].
+    /// # Errors
+    /// Returns the errors of [`PendingFlows::wait`].
     pub fn wait_count(self, timeout: Duration) -> Result<u64, FlowQueryError> {
         self.scan(timeout)?.map_or(Ok(0), |scan| scan.into_count())
     }

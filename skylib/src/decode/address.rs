@@ -68,7 +68,7 @@ impl IpAddress {
         self.len == 4
     }
 
-    /// Returns whether this is no address.
+    /// Returns whether this is [`NONE`](Self::NONE).
     #[must_use]
     pub const fn is_none(&self) -> bool {
         self.len == 0
@@ -109,7 +109,7 @@ impl std::str::FromStr for IpAddress {
 }
 
 impl fmt::Display for IpAddress {
-    /// Writes the address in the notation of [`IpAddress`].
+    /// Writes the address in the notation documented at [`IpAddress`].
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.as_bytes() {
             &[a, b, c, d] => Ipv4Addr::new(a, b, c, d).fmt(f),

@@ -15,15 +15,22 @@
 //! use skylib::packet::{LinkType, PacketRef};
 //! use skylib::time::Timestamp;
 //!
-//! // Ethernet and IPv4 headers, and the ports, length, and checksum of UDP. let data = [ 2, 0, 0,
-//! 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x08, 0x00, // 0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1,
-//! 10, 0, 0, 2, // 0x30, 0x39, 0, 9, 0, 8, 0, 0, ]; let packet = PacketRef { link_type:
-//! LinkType::ETHERNET, timestamp: Timestamp::ZERO, data: &data, wire_len: 60, }; let decoder =
-//! Decoder::new(DecoderOptions::default()); let mut encapsulations = Encapsulations::new();
-//! decoder.decode(packet, &mut encapsulations)?; let outer = &encapsulations[0];
-//! assert_eq!(outer.layers.to_string(), "Ethernet/IPv4/UDP"); assert_eq!(outer.network.map(|ip|
-//! ip.source.to_string()).as_deref(), Some("10.0.0.1")); assert_eq!(outer.transport.map(|udp|
-//! udp.source), Some(12345));
+//! // Ethernet and IPv4 headers, and the ports, length, and checksum of UDP.
+//! let data = [
+//!     2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x08, 0x00, //
+//!     0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2, //
+//!     0x30, 0x39, 0, 9, 0, 8, 0, 0,
+//! ];
+//! let packet = PacketRef {
+//!     link_type: LinkType::ETHERNET, timestamp: Timestamp::ZERO, data: &data, wire_len: 60,
+//! };
+//! let decoder = Decoder::new(DecoderOptions::default());
+//! let mut encapsulations = Encapsulations::new();
+//! decoder.decode(packet, &mut encapsulations)?;
+//! let outer = &encapsulations[0];
+//! assert_eq!(outer.layers.to_string(), "Ethernet/IPv4/UDP");
+//! assert_eq!(outer.network.map(|ip| ip.source.to_string()).as_deref(), Some("10.0.0.1"));
+//! assert_eq!(outer.transport.map(|udp| udp.source), Some(12345));
 //! # Ok::<(), skylib::decode::DecodeError>(())
 //! ```
 

@@ -26,7 +26,7 @@ pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
 
 /// Returns the next header after the labels. The labels do not state its type; bytes that are not a
 /// plausible IP header are decoded as Ethernet.
-/// COMPAT: recorded values of Skydive, which does not support control words.
+// COMPAT: recorded values of Skydive, which does not support control words.
 fn payload(data: &[u8]) -> Next {
     match data {
         [first @ 0x45..=0x4f, _, l0, l1, rest @ ..] => {

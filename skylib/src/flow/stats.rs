@@ -50,7 +50,8 @@ pub struct FlowTableStats {
     /// Requests whose round-trip time was not measured because the memory budget of outstanding
     /// requests was exhausted.
     pub requests_unmeasured: u64,
-    /// Packets of a replayed file with an earlier timestamp than a packet before them.
+    /// Packets of a replayed file with an earlier timestamp than a packet before them. In live
+    /// captures, the number of negative round-trip times.
     pub time_back: u64,
     /// Maximum amount by which a packet of a replayed file is older than the newest packet before
     /// it, in milliseconds.

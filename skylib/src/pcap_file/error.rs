@@ -39,7 +39,8 @@ pub enum PcapFileError {
     Format(FileFormat),
     /// The file has none of the supported formats.
     #[error(
-        "byte 0: the file is {0}; expected pcap or pcapng, uncompressed or compressed with gzip, LZ4, or zstd"
+        "byte 0: the file is {0}; expected pcap or pcapng, uncompressed or compressed with gzip, \
+         LZ4, or zstd"
     )]
     Unreadable(FileFormat),
     /// The version of a classic pcap file is not supported.

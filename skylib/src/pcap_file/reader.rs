@@ -303,8 +303,8 @@ impl<R: Read> PcapReader<R> {
     }
 }
 
-/// Returns whether a file is big-endian, and the resolution of its timestamps. `magic` is the magic
-/// number, read as little-endian; `None` if it is not a classic pcap file.
+/// Returns whether a file is big-endian, and the resolution of its timestamps. `None` if
+/// it is not a classic pcap file. `magic` is the magic number, read as little-endian.
 const fn byte_order_and_resolution(magic: u32) -> Option<(bool, Resolution)> {
     Some(match (magic, magic.swap_bytes()) {
         (MAGIC_MICROSECONDS, _) => (false, Resolution::Microseconds),

@@ -56,8 +56,8 @@ impl BlockFile {
 
     /// Writes a block of at most [`BLOCK_SIZE`] bytes.
     ///
-    /// # Errors Returns an error if writing fails; after that, only [`BlockFile::cut`] may be
-    /// called.
+    /// # Errors
+    /// Returns an error if writing fails; after that, only [`BlockFile::cut`] may be called.
     pub(super) fn write(&mut self, block: &[u8]) -> io::Result<()> {
         self.whole = match &mut self.target {
             Target::Plain(counted) => {
@@ -75,7 +75,8 @@ impl BlockFile {
 
     /// Completes the file, and syncs it to disk if `synced`.
     ///
-    /// # Errors Returns an error if writing or syncing fails.
+    /// # Errors
+    /// Returns an error if writing or syncing fails.
     pub(super) fn finish(&mut self, synced: bool) -> io::Result<()> {
         if let Target::Lz4(encoder) = &mut self.target {
             encoder.try_finish()?;
@@ -85,7 +86,8 @@ impl BlockFile {
 
     /// Truncates the file to its last complete block and completes it, after a failed write.
     ///
-    /// # Errors Returns an error if this fails too.
+    /// # Errors
+    /// Returns an error if this fails too.
     pub(super) fn cut(&mut self) -> io::Result<()> {
         self.file.set_len(self.whole)?;
         let mut file = &*self.file;

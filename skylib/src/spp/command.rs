@@ -27,8 +27,9 @@ impl Action {
     /// # Ok::<(), skylib::spp::SppError>(())
     /// ```
     ///
-    /// # Errors Returns an error with SPP's message if the body is not JSON, or if the action is
-    /// missing or invalid.
+    /// # Errors
+    /// Returns an error with SPP's message if the body is not JSON, or if the action is missing or
+    /// invalid.
     pub fn parse(body: &[u8]) -> Result<Self, SppError> {
         let body = object(body)?;
         match required(&body, "action")? {
@@ -51,8 +52,8 @@ pub struct Launch {
 impl Launch {
     /// Parses a body and checks that all required keys exist.
     ///
-    /// # Errors Returns an error with SPP's message if the body is not JSON or if a required key is
-    /// missing.
+    /// # Errors
+    /// Returns an error with SPP's message if the body is not JSON or if a required key is missing.
     pub fn parse(body: &[u8]) -> Result<Self, SppError> {
         let body = object(body)?;
         let client_id = required(&body, "client_id")?.clone();
@@ -81,8 +82,8 @@ impl Launch {
     /// # Ok::<(), skylib::spp::SppError>(())
     /// ```
     ///
-    /// # Errors Returns an error if a value is missing or invalid, or if the folder is outside
-    /// `root`.
+    /// # Errors
+    /// Returns an error if a value is missing or invalid, or if the folder is outside `root`.
     pub fn spec(&self, root: &Path) -> Result<PcapSpec, SppError> {
         let client_id = number(&self.client_id)
             .and_then(|id| u8::try_from(id).ok())

@@ -81,8 +81,9 @@ impl PcapProcess {
 
     /// Starts a recording; does nothing if one is running. Files and sockets are open on return.
     ///
-    /// # Errors Returns an error, and the instance is idle, if the port, the folder, or a
-    /// capability is not available, or if the last recording is still being written. Returns
+    /// # Errors
+    /// Returns an error, and the instance is idle, if the port, the folder, or a capability is not
+    /// available, or if the last recording is still being written. Returns
     /// [`SppError::StillStarting`] if another start is in progress, and [`SppError::NoProcess`]
     /// after [`PcapProcess::exit`].
     pub fn start(&self) -> Result<(), SppError> {

@@ -173,7 +173,8 @@ impl PcapSpec {
 
     /// Checks the settings, without regard to the machine.
     ///
-    /// # Errors Returns [`SppError::Spec`] with the allowed values if a setting is invalid.
+    /// # Errors
+    /// Returns [`SppError::Spec`] with the allowed values if a setting is invalid.
     pub fn check(&self) -> Result<(), SppError> {
         let wrong = |text: String| Err(SppError::Spec(text));
         let id = self.client_id;
@@ -234,8 +235,8 @@ mod tests {
         };
         assert!(refusal(with_id(0)).contains("expected 1 to 127"));
         assert!(refusal(with_id(128)).contains("expected 1 to 127"));
-        assert!(refusal(spec.clone().with_cores(vec![1, 2])).contains("3 to 66 expected"));
-        assert!(refusal(spec.clone().with_cores((0..67).collect())).contains("3 to 66 expected"));
+        assert!(refusal(spec.clone().with_cores(vec![1, 2])).contains("expected 3 to 66"));
+        assert!(refusal(spec.clone().with_cores((0..67).collect())).contains("expected 3 to 66"));
         assert!(refusal(spec.clone().with_cores(vec![1, 2, 1])).contains("twice"));
         assert!(refusal(spec.clone().with_fsize(1023)).contains("1024 or more"));
         let small = PcapSpec {

@@ -62,8 +62,9 @@ pub(super) struct Core {
 impl Reply {
     /// Parses a reply.
     ///
-    /// # Errors Returns an error if the bytes are not a JSON object. If they are the beginning of
-    /// one, [`serde_json::Error::is_eof`] returns `true`.
+    /// # Errors
+    /// Returns an error if the bytes are not a JSON object. If they are the beginning of one,
+    /// [`serde_json::Error::is_eof`] returns `true`.
     pub fn parse(bytes: &[u8]) -> Result<Self, serde_json::Error> {
         // serde would also accept an array of the field values.
         if bytes

@@ -87,7 +87,8 @@ pub(crate) fn parse_list(text: &str) -> Vec<u32> {
 
 /// Pins the calling thread to a logical CPU.
 ///
-/// # Errors Returns `InvalidInput` if the CPU does not exist or is not available to this process.
+/// # Errors
+/// Returns `InvalidInput` if the CPU does not exist or is not available to this process.
 pub(crate) fn pin(number: u32) -> io::Result<()> {
     let index = number as usize;
     if index >= CpuSet::MAX_CPU {

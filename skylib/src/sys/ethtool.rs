@@ -46,7 +46,8 @@ impl Features {
 impl Ethtool {
     /// Opens a socket in the network namespace of the calling thread.
     ///
-    /// # Errors Returns an error if no file descriptor is available.
+    /// # Errors
+    /// Returns an error if no file descriptor is available.
     pub(crate) fn open() -> io::Result<Self> {
         let flags = SocketFlags::CLOEXEC;
         let socket = socket_with(AddressFamily::UNIX, SocketType::DGRAM, flags, None)?;

@@ -26,7 +26,8 @@ pub struct EventFd(OwnedFd);
 impl EventFd {
     /// Creates a flag that is not raised.
     ///
-    /// # Errors Returns an error if no file descriptor is available.
+    /// # Errors
+    /// Returns an error if no file descriptor is available.
     pub fn new() -> io::Result<Self> {
         Ok(Self(eventfd(
             0,
@@ -68,7 +69,8 @@ impl AsFd for EventFd {
 /// Waits until at least one descriptor is readable or has an error; returns whether each of them
 /// is.
 ///
-/// # Errors Returns the error of `poll`; interruptions by signals are ignored.
+/// # Errors
+/// Returns the error of `poll`; interruptions by signals are ignored.
 pub(crate) fn wait_readable<const N: usize>(fds: [BorrowedFd<'_>; N]) -> io::Result<[bool; N]> {
     let mut polled = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
     loop {

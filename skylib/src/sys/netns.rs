@@ -76,7 +76,8 @@ impl Netns {
 
     /// Runs `work` on a new thread inside the namespace and waits for its result.
     ///
-    /// # Errors Returns `PermissionDenied` if the thread lacks `CAP_SYS_ADMIN`
+    /// # Errors
+    /// Returns `PermissionDenied` if the thread lacks `CAP_SYS_ADMIN`
     /// ([`Capability::SysAdmin`](super::capability::Capability)), and otherwise the error of the
     /// system call.
     ///

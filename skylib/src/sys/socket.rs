@@ -43,7 +43,8 @@ pub(crate) struct RingShape {
 impl PacketSocket {
     /// Opens an unbound socket in the network namespace of the calling thread.
     ///
-    /// # Errors Returns `PermissionDenied` if the thread lacks `CAP_NET_RAW`.
+    /// # Errors
+    /// Returns `PermissionDenied` if the thread lacks `CAP_NET_RAW`.
     pub(crate) fn open() -> io::Result<Self> {
         let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
         #[expect(unsafe_code, reason = "rustix has no packet sockets")]
@@ -98,7 +99,8 @@ impl PacketSocket {
 
     /// Returns whether the interface that the socket was bound to still exists.
     ///
-    /// # Errors Returns the error of `getsockname`, which does not occur in practice.
+    /// # Errors
+    /// Returns the error of `getsockname`, which does not occur in practice.
     pub(crate) fn is_bound(&self) -> io::Result<bool> {
         let mut address = empty_address();
         let mut length = SOCKADDR_LEN;
@@ -173,8 +175,8 @@ impl PacketSocket {
     /// Joins a fanout group, whose sockets share the interface's frames by a hash of the flow that
     /// is equal in both directions. IPv4 datagrams are reassembled before they are hashed.
     ///
-    /// # Errors Returns `EINVAL` if the socket is not bound, or if the group has another mode or
-    /// interface.
+    /// # Errors
+    /// Returns `EINVAL` if the socket is not bound, or if the group has another mode or interface.
     pub(crate) fn join_fanout(&self, group: u16) -> io::Result<()> {
         let request = u32::from(group) | (FANOUT_MODE << 16);
         self.set_option(libc::SOL_PACKET, libc::PACKET_FANOUT, &request)
@@ -207,9 +209,10 @@ impl PacketSocket {
     /// Sets the filter that the kernel runs on each frame: classic BPF instructions as (code, jump if
     /// true, jump if false, operand).
     ///
-    /// # Errors Returns the error of `setsockopt`: `EINVAL` if the kernel rejects the program,
-    /// `ENOMEM` if it exceeds the socket's memory limit; `InvalidInput` if the program has more
-    /// than 65535 instructions.
+    /// # Errors
+    /// Returns the error of `setsockopt`: `EINVAL` if the kernel rejects the program, `ENOMEM` if
+    /// it exceeds the socket's memory limit; `InvalidInput` if the program has more than 65535
+    /// instructions.
     pub(crate) fn attach_filter(&self, program: &[(u16, u8, u8, u32)]) -> io::Result<()> {
         let mut instructions: Vec<libc::sock_filter> = program
             .iter()
@@ -229,7 +232,8 @@ impl PacketSocket {
     /// Returns the number of frames that passed the filter since the last call, and the number of
     /// these that were dropped because the ring was full.
     ///
-    /// # Errors Returns the error of `getsockopt`, which does not occur in practice.
+    /// # Errors
+    /// Returns the error of `getsockopt`, which does not occur in practice.
     pub(crate) fn take_statistics(&self) -> io::Result<(u32, u32)> {
         let mut stats = libc::tpacket_stats_v3 {
             tp_packets: 0,
@@ -253,7 +257,8 @@ impl PacketSocket {
 
     /// Clears the pending error of the socket.
     ///
-    /// # Errors Returns the pending error, if there was one.
+    /// # Errors
+    /// Returns the pending error, if there was one.
     pub(crate) fn take_error(&self) -> io::Result<()> {
         rustix::net::sockopt::socket_error(self)?.map_err(io::Error::from)
     }

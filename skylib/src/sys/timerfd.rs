@@ -19,7 +19,8 @@ pub(crate) struct TimerFd(OwnedFd);
 impl TimerFd {
     /// Creates a timer that is not set.
     ///
-    /// # Errors Returns an error if no file descriptor is available.
+    /// # Errors
+    /// Returns an error if no file descriptor is available.
     pub(crate) fn new() -> io::Result<Self> {
         let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
         Ok(Self(timerfd_create(TimerfdClockId::Monotonic, flags)?))

@@ -89,7 +89,7 @@ struct Tag {
 }
 
 impl Tag {
-    /// Returns the removed tag of a packet, `None` if no tag was removed.
+    /// Returns the removed tag of a packet; `None` if no tag was removed.
     fn of(status: u32, header: &[u8; HEADER_LEN]) -> Option<Self> {
         if status & libc::TP_STATUS_VLAN_VALID == 0 {
             return None;

@@ -242,7 +242,7 @@ fn message_of(error: CaptureError) -> String {
 const MAX_PROGRAMS: usize = 256;
 /// Maximum number of characters of a filter that are shown in errors.
 const MAX_SHOWN: usize = 200;
-/// Time between two calls of `is_interrupted`.
+/// Time between two calls to `is_interrupted`.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 #[cfg(test)]

@@ -45,8 +45,8 @@ const PROTOCOL: usize = 48;
 /// Number of instructions for any other value.
 const OTHER: usize = 14;
 
-/// Maximum estimated number of instructions of an expression that is compiled; it takes about a
-/// quarter of a second.
+/// Maximum estimated number of instructions of an expression that is compiled. Compiling such an
+/// expression takes about a quarter of a second.
 pub(super) const MAX_INSTRUCTIONS: usize = 8_192;
 
 #[cfg(test)]

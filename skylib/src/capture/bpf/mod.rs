@@ -136,8 +136,9 @@ impl BpfProgram {
 
     /// Creates a program from its instructions.
     ///
-    /// # Errors Returns [`CaptureError::Program`] if the program fails verification; the kernel
-    /// would also reject the program.
+    /// # Errors
+    /// Returns [`CaptureError::Program`] if the program fails verification; the kernel would also
+    /// reject the program.
     pub fn from_instructions(
         instructions: Vec<BpfInstruction>,
         link_type: LinkType,

@@ -50,8 +50,9 @@ impl FileQueue {
 
     /// Reads the first packet of each file and returns the queue. Files without a packet are last.
     ///
-    /// # Errors Returns an error if a file cannot be opened or is not a capture file. Other damage
-    /// is reported when the file is read.
+    /// # Errors
+    /// Returns an error if a file cannot be opened or is not a capture file. Other damage is
+    /// reported when the file is read.
     pub(super) fn examine(paths: &[PathBuf], settings: FileSettings) -> Result<Self, CaptureError> {
         let mut progress = FileProgress {
             total: Some(0),

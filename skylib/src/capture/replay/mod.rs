@@ -129,8 +129,9 @@ impl Replay {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
-    /// # Errors Returns an error if the source fails; the sink has received all flows of the
-    /// packets before the failure.
+    /// # Errors
+    /// Returns an error if the source fails; the sink has received all flows of the packets before
+    /// the failure.
     pub fn run(
         &self,
         source: &mut dyn PacketSource,
@@ -144,8 +145,9 @@ impl Replay {
     /// `proceed` is called between batches on the calling thread. Packets that have been read are
     /// still counted, and their flows are passed to the sink.
     ///
-    /// # Errors Returns an error if the source fails; the sink has received all flows of the
-    /// packets before the failure.
+    /// # Errors
+    /// Returns an error if the source fails; the sink has received all flows of the packets before
+    /// the failure.
     pub fn run_while(
         &self,
         source: &mut dyn PacketSource,

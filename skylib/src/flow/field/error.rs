@@ -1,4 +1,4 @@
-//! Error of the `FromStr` implementations of flow names.
+//! Error returned by the `FromStr` implementations of flow names.
 
 /// Error returned for an unknown name of a field, a mode, or a set of layers.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -159,7 +159,7 @@ impl HalfStream {
         }
     }
 
-    /// Adds a segment: counts it if it is in order, else queues it.
+    /// Adds a segment: counts it if it is in order, and queues it otherwise.
     fn add(&mut self, segment: &RecordedSegment, done: &mut StreamCounters) {
         let has = |flag| segment.flags.contains(flag);
         let (begins, ends) = (has(TcpFlags::SYN), has(TcpFlags::FIN) || has(TcpFlags::RST));

@@ -52,7 +52,7 @@ pub enum SortOrder {
 pub struct MergeOptions {
     /// Order of both sets and of the result; `None` appends the other set.
     pub sort: Option<(FlowField, SortOrder)>,
-    /// Field to deduplicate by: only the first flow of each value stays in the set.
+    /// Field to deduplicate by: only the first flow of each value remains in the set.
     pub dedup: Option<FlowField>,
 }
 
@@ -80,7 +80,7 @@ impl FlowSet {
         Self { flows, start, end }
     }
 
-    /// Sorts the flows by a field. Flows with equal values stay in order if ascending, and are
+    /// Sorts the flows by a field. Flows with equal values remain in order if ascending, and are
     /// reversed if descending.
     ///
     /// # Errors

@@ -429,7 +429,7 @@ const CONTROL: u8 = TcpFlags::SYN.0 | TcpFlags::FIN.0 | TcpFlags::RST.0;
 /// Distance from the next expected byte beyond which a segment does not belong to the stream, in
 /// bytes.
 const WINDOW: i64 = 1 << 30;
-/// Maximum number of gaps of a stream.
+/// Maximum number of gaps tracked per direction of a stream.
 const MAX_GAPS: usize = 32;
 /// Assumed round-trip time of a connection whose handshake was not seen, in nanoseconds.
 const UNKNOWN_TRIP_NS: i64 = 3_000_000;

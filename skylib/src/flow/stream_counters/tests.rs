@@ -126,7 +126,7 @@ fn what_fills_a_gap_was_overtaken_or_lost() {
     let ask = |at| (1, at, ACK, 1, 110, 0);
     let asked = [first, third, ask(2), ask(3), ask(4), second(5)];
     assert_eq!(of_a(&asked), [30, 0, 0, 0, 1, 10], "C5, asked for");
-    // C16: in front of the first byte seen.
+    // C16: before the first byte seen.
     assert_eq!(
         of_a(&[third, (0, 2, ACK, 100, 1, 10)]),
         [20, 1, 10, 1, 0, 0]

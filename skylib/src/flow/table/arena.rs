@@ -5,7 +5,7 @@ use crate::flow::memory_hint::{huge_pages, prefetch};
 
 /// Chunked arena of entries with a free list.
 ///
-/// A record number is an index into the arena; it stays valid, and its entry at the same address,
+/// A record number is an index into the arena; it remains valid, and its entry at the same address,
 /// until the entry is released. Numbers of released entries are reused, last released first.
 #[derive(Debug)]
 pub(super) struct Arena {

@@ -66,8 +66,8 @@ impl FlowTable {
         direction
     }
 
-    /// Measures round-trip times. Clears [`HOT_ANSWERED`] if the packet is an attempt to open a
-    /// connection.
+    /// Measures round-trip times. Clears [`HOT_ANSWERED`] again if the packet is an attempt to open
+    /// a connection and the flag was not set before.
     fn track_request(
         &mut self,
         record: u32,

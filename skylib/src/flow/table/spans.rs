@@ -249,7 +249,7 @@ impl FlowTable {
         }
         let is_answered = entry.hot.flags & HOT_ANSWERED != 0;
         if entry.hot.finish != FinishType::NotFinished {
-            // C11: a new connection begins a new flow at once.
+            // C11: a new connection begins a new flow immediately.
             self.retire(record);
             Choice::Connection
         } else if !is_answered {

@@ -93,7 +93,7 @@ impl Period {
         Some(if next > now { now } else { due })
     }
 
-    /// Skips missed periods; the next deadline stays in phase with the earlier ones.
+    /// Skips missed periods; the next deadline remains in phase with the earlier ones.
     fn skip(&mut self, now: Timestamp) {
         if let Some(due) = self.due.filter(|due| *due <= now) {
             let late = now.duration_since(due).as_nanos() % self.length.as_nanos();

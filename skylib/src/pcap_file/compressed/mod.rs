@@ -185,7 +185,7 @@ fn text(error: &io::Error) -> String {
 
 /// Reason for a stream that ends early.
 const TRUNCATED: &str = "the compressed data is truncated";
-/// Reason for a stream whose content differs from the original.
+/// Reason for a stream whose content differs from the data that was compressed.
 const WRONG_CHECKSUM: &str = "the checksum of the decompressed data is wrong";
 /// Reason for a file in which other data follows a stream.
 const OTHER_DATA: &str = "the compressed data is followed by other data";

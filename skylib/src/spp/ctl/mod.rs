@@ -89,7 +89,8 @@ impl SppCtl {
 
     /// Adds an idle instance.
     ///
-    /// # Errors Returns an error if the settings are invalid or if another process uses the id.
+    /// # Errors
+    /// Returns an error if the settings are invalid or if another process uses the id.
     pub fn add(&self, spec: PcapSpec) -> Result<(), SppError> {
         let process = PcapProcess::new(spec, &self.ports, Arc::clone(&self.clock))?;
         let process = process.with_tap(self.tap.clone());
@@ -142,8 +143,9 @@ impl SppCtl {
 
     /// Returns the status of a process as JSON. The id is a string of the form `-?[0-9]+`.
     ///
-    /// # Errors Returns [`SppError::NoProcess`] if there is no such process, and
-    /// [`SppError::NoAnswer`] if a connected process does not reply.
+    /// # Errors
+    /// Returns [`SppError::NoProcess`] if there is no such process, and [`SppError::NoAnswer`] if a
+    /// connected process does not reply.
     pub fn pcap(&self, id: &str) -> Result<Box<RawValue>, SppError> {
         match self.find(id)? {
             Process::Pcap(process) => Ok(as_json(&process.status())),
@@ -160,8 +162,9 @@ impl SppCtl {
 
     /// Starts or stops a capture, according to the body of the request.
     ///
-    /// # Errors Returns, in this order of precedence, [`SppError::NoProcess`], an error for an
-    /// invalid body, or the error of the action.
+    /// # Errors
+    /// Returns, in this order of precedence, [`SppError::NoProcess`], an error for an invalid body,
+    /// or the error of the action.
     pub fn capture(&self, id: &str, body: &[u8]) -> Result<(), SppError> {
         let process = self.find(id)?;
         let action = Action::parse(body)?;
@@ -274,8 +277,9 @@ impl SppCtl {
 
     /// Adds an instance, according to the body of the request.
     ///
-    /// # Errors Returns, in this order of precedence, the error for a missing key,
-    /// [`SppError::NoPrimary`], or the error for an invalid value.
+    /// # Errors
+    /// Returns, in this order of precedence, the error for a missing key, [`SppError::NoPrimary`],
+    /// or the error for an invalid value.
     pub fn launch(&self, body: &[u8]) -> Result<(), SppError> {
         let launch = Launch::parse(body)?;
         let root = self.launch_root.as_ref().ok_or(SppError::NoPrimary)?;

@@ -123,7 +123,10 @@ fn what_is_launched_cannot_take_all_memory() {
     launch(1, "1-66").unwrap();
     launch(2, "1-66").unwrap();
     let refusal = launch(3, "1-3").unwrap_err().to_string();
-    assert!(refusal.contains("1032 MiB, 1024 MiB"), "{refusal}");
+    assert!(
+        refusal.contains("1032 MiB, more than the limit of 1024 MiB"),
+        "{refusal}"
+    );
     ctl.delete("2").unwrap();
     for id in 2..=65 {
         launch(id, "1-3").unwrap();

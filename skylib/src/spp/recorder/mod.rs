@@ -155,8 +155,9 @@ impl Recorder {
 
     /// Writes a packet.
     ///
-    /// # Errors Returns an error if the file cannot be written. The file has then been completed
-    /// after its last complete block, and the recorder must not be used again.
+    /// # Errors
+    /// Returns an error if the file cannot be written. The file has then been completed after its
+    /// last complete block, and the recorder must not be used again.
     pub(super) fn write(&mut self, packet: &PacketRef<'_>) -> Result<(), SppError> {
         let len = (RECORD_HEADER_LEN + packet.data.len()) as u64;
         if self
@@ -188,7 +189,8 @@ impl Recorder {
 
     /// Writes the buffered records if the first one is more than a second older than `newest`.
     ///
-    /// # Errors Returns the errors of [`Recorder::write`].
+    /// # Errors
+    /// Returns the errors of [`Recorder::write`].
     pub(super) fn write_old(&mut self, newest: Timestamp) -> Result<(), SppError> {
         if newest.duration_since(self.block_began) > IN_MEMORY {
             self.write_block()
@@ -199,7 +201,8 @@ impl Recorder {
 
     /// Writes the buffered records.
     ///
-    /// # Errors Returns the errors of [`Recorder::write`].
+    /// # Errors
+    /// Returns the errors of [`Recorder::write`].
     pub(super) fn write_block(&mut self) -> Result<(), SppError> {
         let Some(open) = &mut self.open else {
             return Ok(());
@@ -218,7 +221,8 @@ impl Recorder {
 
     /// Completes the file and renames it to its final name.
     ///
-    /// # Errors Returns the errors of [`Recorder::write`].
+    /// # Errors
+    /// Returns the errors of [`Recorder::write`].
     pub(super) fn finish(&mut self) -> Result<(), SppError> {
         self.write_block()?;
         let Some(open) = &mut self.open else {

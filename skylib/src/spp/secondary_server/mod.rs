@@ -29,8 +29,8 @@ pub struct SecondaryServer {
 impl SecondaryServer {
     /// Starts to listen on an address.
     ///
-    /// # Errors Returns an error if the address is in use, or if no thread or file descriptor is
-    /// available.
+    /// # Errors
+    /// Returns an error if the address is in use, or if no thread or file descriptor is available.
     pub fn start(address: SocketAddr, ctl: Arc<SppCtl>) -> io::Result<Self> {
         let listener = TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
