@@ -42,7 +42,7 @@ pub struct CsvWriter<W> {
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct CsvColumns {
-    /// Whether to add the times of SYN, FIN and RST and the TTL of SYN.
+    /// Whether to add the times of SYN, FIN, and RST, and the TTL of SYN.
     pub tcp_metric: bool,
     /// Whether to add the counters of TCP streams.
     pub stream_metric: bool,

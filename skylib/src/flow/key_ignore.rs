@@ -16,7 +16,7 @@ use super::field::UnknownNameError;
 /// let error = "vxlan".parse::<KeyIgnore>().unwrap_err();
 /// assert_eq!(
 ///     error.to_string(),
-///     "unknown part of a flow key \"vxlan\"; expected vlan, mpls or interface"
+///     "unknown part of a flow key \"vxlan\"; expected vlan, mpls, or interface"
 /// );
 /// # Ok::<(), skylib::flow::UnknownNameError>(())
 /// ```
@@ -82,7 +82,7 @@ impl FromStr for KeyIgnore {
                 UnknownNameError::new(
                     "part of a flow key",
                     name,
-                    "expected vlan, mpls or interface",
+                    "expected vlan, mpls, or interface",
                 )
             })
         })

@@ -47,8 +47,8 @@ pub struct FlowTableOptions {
     pub max_bytes: Option<usize>,
     /// Number of packets stored at the beginning of each flow. Default 0.
     pub raw_packet_limit: u32,
-    /// Whether TCP flows have a [`TcpMetric`](super::TcpMetric) with the times of SYN, FIN and RST
-    /// and the TTL of SYN.
+    /// Whether TCP flows have a [`TcpMetric`](super::TcpMetric) with the times of SYN, FIN, and
+    /// RST, and the TTL of SYN.
     pub extra_tcp_metric: bool,
     /// Whether flows with measured round-trip times have an [`RttMetric`](super::RttMetric).
     pub extra_rtt_metric: bool,

@@ -83,7 +83,7 @@ impl FlowQuery {
             .is_none_or(|tids| tids.iter().any(|wanted| wanted == tid))
     }
 
-    /// Applies sort, deduplication and range, in this order, to flows that matched the filter.
+    /// Applies sort, deduplication, and range, in this order, to flows that matched the filter.
     ///
     /// # Errors
     /// Returns [`FlowQueryError::FieldNotFound`] if a flow lacks a field to sort or deduplicate by.

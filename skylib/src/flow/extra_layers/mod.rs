@@ -45,7 +45,7 @@ impl ExtraLayers {
         Self(bits)
     }
 
-    /// Parses `VRRP`, `DNS`, `DHCPv4` or `all`, in upper or lower case; `None` for any other
+    /// Parses `VRRP`, `DNS`, `DHCPv4`, or `all`, in upper or lower case; `None` for any other
     /// string.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {

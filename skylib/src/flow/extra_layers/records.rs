@@ -1,4 +1,4 @@
-//! Records of the extra layers: DNS, DHCPv4 and VRRP messages as returned to clients.
+//! Records of the extra layers: DNS, DHCPv4, and VRRP messages as returned to clients.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

@@ -46,7 +46,8 @@ impl FlowField {
     /// `TrackingID`, the default field of deduplication.
     pub const TRACKING_ID: Self = Self::Text(TextField::TrackingId);
 
-    /// Parses a name such as `UUID`, `Metric.ABBytes` or `Network`; `None` if there is no such field.
+    /// Parses a name such as `UUID`, `Metric.ABBytes`, or `Network`; `None` if there is no such
+    /// field.
     ///
     /// COMPAT: components after the name of a field are ignored (`UUID.x`, `Link.A.x`), and the
     /// protocol aliases (`IPV6.A`, `TCP.Protocol`) apply to flows of every protocol.

@@ -68,7 +68,7 @@ pub struct Flow {
     /// Ports; `None` without a transport layer.
     #[serde(rename = "Transport", skip_serializing_if = "Option::is_none")]
     pub transport: Option<TransportLayer>,
-    /// ICMP type, code and identifier; `None` unless the flow is ICMP.
+    /// ICMP type, code, and identifier; `None` unless the flow is ICMP.
     #[serde(rename = "ICMP", skip_serializing_if = "Option::is_none")]
     pub icmp: Option<IcmpLayer>,
     /// First DHCPv4 message, if [`ExtraLayers::DHCPV4`](super::ExtraLayers::DHCPV4) is set.

@@ -424,7 +424,7 @@ const fn distance(from: u32, to: u32) -> i64 {
     to.wrapping_sub(from).cast_signed() as i64
 }
 
-/// SYN, FIN and RST.
+/// SYN, FIN, and RST.
 const CONTROL: u8 = TcpFlags::SYN.0 | TcpFlags::FIN.0 | TcpFlags::RST.0;
 /// Distance from the next expected byte beyond which a segment does not belong to the stream, in
 /// bytes.
