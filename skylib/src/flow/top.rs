@@ -149,7 +149,7 @@ impl FlowSink for TopFlows {
     }
 }
 
-/// Flow with its value. Of two flows with equal values, the one that began earlier is greater, so
+/// Flow with its value. If two flows have equal values, the flow that began earlier is greater, so
 /// that the result does not depend on the order in which threads send flows.
 #[derive(Debug)]
 struct Ranked {

@@ -31,7 +31,7 @@ pub(super) struct JoinedNote {
     slot: u32,
     /// Payload length on the wire, in bytes.
     payload: u32,
-    /// Length of the headers of the encapsulation, and of those from IP on, in bytes.
+    /// Length of the headers of the encapsulation, and of the headers from IP on, in bytes.
     headers: u32,
     ip_headers: u32,
     /// Payload of a segment as reported by the kernel, in bytes; 0 if unknown.

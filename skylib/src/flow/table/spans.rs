@@ -100,7 +100,7 @@ impl SameKey {
 }
 
 impl FlowTable {
-    /// Returns whether a packet may belong to an entry other than the one found by its key.
+    /// Returns whether a packet may belong to an entry that is not the entry found by its key.
     #[inline(always)]
     pub(super) fn needs_choice(&self, record: u32, part: &Pending) -> bool {
         let hot = &self.arena.get(record).hot;
