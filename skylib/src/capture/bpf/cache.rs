@@ -1,9 +1,9 @@
-//! `BpfCompiler`: compiles packet filters one at a time, and each only once.
+//! `BpfCompiler`: compiles packet filters sequentially, and each only once.
 //!
-//! libpcap cannot be interrupted, so the cost of an expression is limited before it is compiled. One
-//! compilation runs at a time, for all callers together; those who wait can be interrupted. Programs
-//! are cached per text and link type, so a capture on many interfaces and a query over many packets
-//! compile their filter once.
+//! libpcap cannot be interrupted, so the cost of an expression is limited before it is compiled.
+//! Compilations of all callers run sequentially; callers that wait can be interrupted. Programs are
+//! cached by expression and link type, so that a capture on many interfaces and a query over many
+//! packets compile their filter once.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -30,7 +30,7 @@ pub struct BpfCompiler(Arc<Shared>);
 #[derive(Default)]
 struct Shared {
     cache: Mutex<Cache>,
-    /// Whether libpcap compiles now.
+    /// Whether libpcap is compiling an expression.
     is_compiling: Mutex<bool>,
     /// Wakes one thread that waits for the compiler.
     free: Condvar,
@@ -54,15 +54,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 struct Cache {
     /// Compiled filters, which accept all bytes, and the error messages of invalid ones.
     programs: HashMap<Key, Result<BpfProgram, String>>,
-    /// Keys of `programs`, oldest first; at most [`MAX_PROGRAMS`].
+    /// Keys of `programs`, oldest first; at most [`MAX_PROGRAMS`] keys.
     order: VecDeque<Key>,
-    /// Filters that the background thread is to compile.
+    /// Filters to be compiled by the background thread.
     #[cfg_attr(
         not(feature = "engine"),
         allow(dead_code, reason = "only the engine uses it")
     )]
     requested: VecDeque<Key>,
-    /// Whether the background thread runs.
+    /// Whether the background thread is running.
     #[cfg_attr(
         not(feature = "engine"),
         allow(dead_code, reason = "only the engine uses it")
@@ -70,15 +70,15 @@ struct Cache {
     is_working: bool,
 }
 
-/// Text and link type of a filter.
+/// Expression and link type of a filter.
 type Key = (String, LinkType);
 
 impl BpfCompiler {
     /// Compiles a filter, or returns it from the cache; see [`BpfProgram::compile`].
     ///
     /// # Errors
-    /// [`CaptureError::Filter`] if the filter is invalid or too expensive, or `is_interrupted`
-    /// returns `true` while others are compiled.
+    /// Returns [`CaptureError::Filter`] if the filter is invalid or too expensive, or if
+    /// `is_interrupted` returns `true` while other filters are compiled.
     pub fn program(
         &self,
         text: &str,
@@ -93,13 +93,13 @@ impl BpfCompiler {
         let Some(_slot) = self.compiler_slot(is_interrupted) else {
             return Err(failed(&key, "interrupted".to_owned()));
         };
-        // Another thread may have compiled it meanwhile.
+        // Another thread may have compiled the filter in the meantime.
         let program = self.cached(&key).unwrap_or_else(|| self.compile_now(&key));
         finished(&key, program, snap_len)
     }
 
-    /// Returns a filter if it is in the cache. Otherwise a background thread compiles it and then
-    /// calls `done`.
+    /// Returns a filter if it is in the cache. Otherwise, returns `None`, and a background thread
+    /// compiles it and then calls `done`.
     #[cfg_attr(
         not(feature = "engine"),
         allow(dead_code, reason = "only the engine uses it")
@@ -136,7 +136,7 @@ impl BpfCompiler {
         }
     }
 
-    /// Waits for the compiler; `None` if interrupted.
+    /// Waits for the compiler; returns `None` if interrupted.
     fn compiler_slot(&self, is_interrupted: &dyn Fn() -> bool) -> Option<CompilerSlot<'_>> {
         let mut is_compiling = lock(&self.0.is_compiling);
         while *is_compiling {
@@ -238,11 +238,11 @@ fn message_of(error: CaptureError) -> String {
     }
 }
 
-/// Programs in the cache.
+/// Maximum number of programs in the cache.
 const MAX_PROGRAMS: usize = 256;
-/// Characters of a filter that errors show.
+/// Maximum number of characters of a filter that are shown in errors.
 const MAX_SHOWN: usize = 200;
-/// Time between two polls of the interrupt.
+/// Time between two calls to `is_interrupted`.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 #[cfg(test)]
