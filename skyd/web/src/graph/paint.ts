@@ -86,7 +86,9 @@ class Painter {
       this.#text(String(index + 1), box.x + 8, box.y + 14, 30, 13, colors.accent, "700");
     });
     context.textAlign = "center";
-    paintRates(shown, camera, this.marks, (text, x, y) => this.#text(text, x, y + 4, 90, 11, colors.text, "400"));
+    paintRates(context, shown, camera, colors, this.marks, (text, x, y) =>
+      this.#text(text, x, y, 90, 11, colors.text, "400"),
+    );
     context.textAlign = "start";
     this.#farTitles.forEach((box) => {
       const size = 11 / camera.zoom;

@@ -5,6 +5,7 @@ import type { Camera } from "./camera.ts";
 import type { Colors, Marks, Surface } from "./colors.ts";
 import { type Box, LEAF_WIDTH, type Layout } from "./layout.ts";
 import { linkMiddle, traceLink } from "./link_path.ts";
+import type { LinkRate } from "./rates.ts";
 import type { Link } from "./scene.ts";
 
 /** Links between interfaces of one owner are not drawn if the interfaces are narrower, in pixels. */
@@ -77,21 +78,44 @@ export function paintLinks(
   context.setLineDash([]);
 }
 
-/** Paints the rates of links that are long enough for a label. */
+/** A plate with the rate of a link, on the middle of its line. */
+export interface RateLabel {
+  text: string;
+  /** Center of the plate. */
+  x: number;
+  y: number;
+  width: number;
+  height: number;
+}
+
+/** Returns the label of a link with traffic; `undefined` if there is no space for it. */
+export function rateLabel(from: Box, to: Box, rate: LinkRate | undefined, zoom: number): RateLabel | undefined {
+  const middle = linkMiddle(from, to);
+  if (!rate || zoom < MIN_RATE_ZOOM || middle.length * zoom < MIN_RATE_LENGTH) {
+    return undefined;
+  }
+  const text = byteRate(rate.bytes);
+  return { text, x: middle.x, y: middle.y, width: text.length * 6.4 + 6, height: 15 };
+}
+
+/** Paints the rates of links. */
 export function paintRates(
+  context: Surface,
   links: readonly ShownLink[],
   camera: Camera,
+  colors: Colors,
   marks: Marks,
   paintText: (text: string, x: number, y: number) => void,
 ): void {
-  if (camera.zoom < MIN_RATE_ZOOM) {
-    return;
-  }
   for (const { link, from, to } of links) {
-    const rate = marks.rates.get(link.id);
-    const middle = linkMiddle(from, to);
-    if (rate && middle.length * camera.zoom >= MIN_RATE_LENGTH) {
-      paintText(byteRate(rate.bytes), middle.x, middle.y);
+    const label = rateLabel(from, to, marks.rates.get(link.id), camera.zoom);
+    if (label) {
+      const { x, y, width, height } = label;
+      context.fillStyle = colors.box;
+      context.beginPath();
+      context.roundRect(x - width / 2, y - height / 2, width, height, 4);
+      context.fill();
+      paintText(label.text, x, y + 4);
     }
   }
 }

@@ -29,7 +29,7 @@ export function useCamera(size: Signal<Size>, selectedItem: { value: string | un
     }
     if (zoom.value) {
       camera.value = centered(zoom.value, size.value);
-    } else if (layout.value.width > 0) {
+    } else {
       camera.value = fit(layout.value, size.value);
     }
   });

@@ -5,6 +5,7 @@ import { type Signal, useSignalEffect } from "@preact/signals";
 import type { RefObject } from "preact";
 import type { Camera, Size } from "../graph/camera.ts";
 import { traceLink } from "../graph/link_path.ts";
+import { rateLabel } from "../graph/paint_links.ts";
 import { layout, scene } from "../state/layout.ts";
 import { rates } from "../state/link_rates.ts";
 import { activeTheme } from "../state/theme.ts";
@@ -63,6 +64,15 @@ export function useTraffic(
           context.beginPath();
           traceLink(context, start, end);
           context.stroke();
+        }
+      }
+      // Dots do not cover the rates.
+      for (const { id, from, to } of links) {
+        const [start, end] = [shown.boxes.get(from), shown.boxes.get(to)];
+        const label = start && end && rateLabel(start, end, rates.peek().get(id), view.zoom);
+        if (label) {
+          const { x, y, width, height } = label;
+          context.clearRect(x - width / 2, y - height / 2, width, height);
         }
       }
     }, FRAME_MS);

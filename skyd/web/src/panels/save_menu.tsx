@@ -5,13 +5,15 @@ import type { RefObject } from "preact";
 import { useRef } from "preact/hooks";
 import type { Camera, Size } from "../graph/camera.ts";
 import { paint } from "../graph/paint.ts";
+import { graphText } from "../graph/saved.ts";
 import { SvgSurface } from "../graph/svg.ts";
 import { errorText } from "../net/rest.ts";
 import { saveFile } from "../parts/save.ts";
 import { host } from "../state/health.ts";
 import { layout, scene } from "../state/layout.ts";
 import { notify } from "../state/notices.ts";
-import { graphText, openGraph } from "../state/saved_graph.ts";
+import { openGraph } from "../state/saved_graph.ts";
+import { model } from "../state/session.ts";
 import { activeTheme } from "../state/theme.ts";
 import { pastTime } from "../state/view.ts";
 import { colorsOf } from "./graph_colors.ts";
@@ -38,7 +40,7 @@ export function SaveMenu({ canvas, camera, size }: Props) {
   };
   const saveJson = () => {
     const time = new Date(pastTime.value ?? Date.now()).toISOString().replaceAll(":", "-");
-    saveFile(`topology-${time}.json`, new Blob([graphText()], { type: "application/json" }));
+    saveFile(`topology-${time}.json`, new Blob([graphText(model)], { type: "application/json" }));
   };
   const open = async () => {
     const [chosen] = file.current?.files ?? [];

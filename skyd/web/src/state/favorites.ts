@@ -6,35 +6,13 @@ import { json } from "../net/rest.ts";
 import { type Json, isObject } from "../parts/json.ts";
 import { readStored, store } from "../parts/storage.ts";
 import { DEFAULT_VIEW, formatView, parseView } from "./address.ts";
+import { type Favorite, MAX_FAVORITES, MAX_NAME, clean } from "./favorite_list.ts";
 import { currentView, show } from "./view.ts";
-
-export interface Favorite {
-  name: string;
-  /** Fragment of the address. */
-  view: string;
-  /** Whether it is of the daemon's configuration, so that it cannot be deleted. */
-  isShared?: boolean;
-}
-
-const MAX_FAVORITES = 200;
-const MAX_NAME = 100;
 
 const own = signal<Favorite[]>(clean(readStored("favorites")));
 const shared = signal<Favorite[]>([]);
 
 export const favorites = computed<Favorite[]>(() => [...own.value, ...shared.value]);
-
-/** Returns the favorites of a stored or imported value; anything else in it is ignored. */
-export function clean(value: unknown): Favorite[] {
-  const list: unknown[] = Array.isArray(value) ? value : [];
-  const found = list.flatMap((item): Favorite[] => {
-    const { name, view } = (typeof item === "object" && item !== null ? item : {}) as Partial<Favorite>;
-    return typeof name === "string" && typeof view === "string" && name !== ""
-      ? [{ name: name.slice(0, MAX_NAME), view: formatView(parseView(view)) }]
-      : [];
-  });
-  return found.slice(0, MAX_FAVORITES);
-}
 
 /** Reads the favorites of the configuration; a user without permission has none. */
 export async function readSharedFavorites(): Promise<void> {
