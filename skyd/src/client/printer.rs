@@ -287,7 +287,6 @@ impl Rows {
             }
             // A path.
             Value::Array(items) if items.iter().any(Value::is_object) => {
-                self.separate(out);
                 for item in items {
                     self.push_value(item, out)?;
                 }

@@ -51,7 +51,7 @@ impl Target {
     /// # Errors
     /// If an address is invalid, a file cannot be read, or options are incomplete.
     pub(super) fn new(args: &ConnectionArgs, environment: &Environment) -> anyhow::Result<Self> {
-        let config = configuration(args)?;
+        let config = configuration(args, environment)?;
         let chosen = args
             .analyzer
             .clone()
@@ -107,7 +107,7 @@ impl Environment {
 }
 
 /// Reads the configuration. Errors count only in files that the command line names.
-fn configuration(args: &ConnectionArgs) -> anyhow::Result<Config> {
+fn configuration(args: &ConnectionArgs, environment: &Environment) -> anyhow::Result<Config> {
     if let Some(backend) = args
         .config_backend
         .as_deref()
@@ -117,6 +117,7 @@ fn configuration(args: &ConnectionArgs) -> anyhow::Result<Config> {
     }
     let (config, errors) = Config::check(&Sources {
         files: args.files.clone(),
+        environment: environment.0.clone(),
         ..Sources::default()
     });
     match errors.into_iter().next() {

@@ -1,4 +1,4 @@
-//! `skyd client` against a daemon. The cases of the original's client are in `tests/cases`.
+//! `skyd client` against a daemon. The cases of the original's client are in `tests/python/cases`.
 
 use std::io::Read;
 use std::process::{Command, Stdio};

@@ -1,25 +1,22 @@
-"""Runs the cases of the command line (`skyd/tests/cases/cli-cases.json`) with their runner."""
+"""Runs the recorded cases of the command line with their runner, by area."""
 
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from daemon import ROOT, binary
+from daemon import binary
 
-CASES = ROOT / "skyd" / "tests" / "cases"
-FILE = CASES / "cli-cases.json"
-AREAS = sorted({case["area"] for case in json.loads(FILE.read_text())})
+FOLDER = Path(__file__).parent / "cases"
+CASES = json.loads((FOLDER / "cli-cases.json").read_text())
 
 
-@pytest.mark.parametrize("area", AREAS)
-def test_cases(area, tmp_path):
-    """All cases of an area pass: each names the command, its output, and its exit status."""
-    chosen = [case for case in json.loads(FILE.read_text()) if case["area"] == area]
+@pytest.mark.parametrize("area", sorted({case["area"] for case in CASES}))
+def test_area(area, tmp_path):
     file = tmp_path / "cases.json"
-    file.write_text(json.dumps(chosen))
-    done = subprocess.run(
-        [sys.executable, CASES / "run_cli_cases.py", "--prog", binary(), "--cases", file],
-        capture_output=True, text=True, timeout=300)
+    file.write_text(json.dumps([case for case in CASES if case["area"] == area]))
+    command = [sys.executable, FOLDER / "run_cli_cases.py", "--prog", binary(), "--cases", file]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -254,7 +254,7 @@ mod tests {
     }
 
     fn text(words: &[&str]) -> Result<String, String> {
-        let line = Line::try_parse_from([&["create"], words].concat()).unwrap();
+        let line = Line::try_parse_from([&["create"][..], words].concat()).unwrap();
         line.args.text().map_err(|error| error.to_string())
     }
 

@@ -145,7 +145,7 @@ mod tests {
     }
 
     fn text(words: &[&str]) -> Result<String, String> {
-        let line = Line::try_parse_from([&["create"], words].concat()).unwrap();
+        let line = Line::try_parse_from([&["create"][..], words].concat()).unwrap();
         line.args.text().map_err(|error| format!("{error:#}"))
     }
 

@@ -263,7 +263,7 @@ mod tests {
     }
 
     fn args(words: &[&str]) -> CreateArgs {
-        Line::try_parse_from([&["create"], words].concat())
+        Line::try_parse_from([&["create"][..], words].concat())
             .unwrap()
             .args
     }
