@@ -42,6 +42,11 @@ pub(super) struct SomeFailed {
     pub(super) all: usize,
 }
 
+/// The output cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write the output")]
+pub(super) struct OutputFailed(#[source] pub(super) io::Error);
+
 /// Ends a command that needs another word: the help of a group, or the usage of a command.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
@@ -144,10 +149,8 @@ fn advice_on(refusal: &Refusal) -> Option<&'static str> {
 
 /// Returns whether an error is that the reader of the output has closed it.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        let cause = cause.downcast_ref::<io::Error>();
-        cause.is_some_and(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
-    })
+    let failed = error.downcast_ref::<OutputFailed>();
+    failed.is_some_and(|OutputFailed(cause)| cause.kind() == io::ErrorKind::BrokenPipe)
 }
 
 /// Exit code for a wrong command line, as for the errors that clap finds.
@@ -201,8 +204,11 @@ mod tests {
 
     #[test]
     fn a_closed_output_is_no_error() {
-        let closed = anyhow::Error::from(io::Error::from(io::ErrorKind::BrokenPipe));
-        assert!(is_broken_pipe(&closed.context("cannot write")));
-        assert!(!is_broken_pipe(&anyhow::anyhow!("other")));
+        let closed = || io::Error::from(io::ErrorKind::BrokenPipe);
+        assert!(is_broken_pipe(&OutputFailed(closed()).into()));
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+        assert!(!is_broken_pipe(&OutputFailed(full).into()));
+        // A connection that the server closes while a file is sent.
+        assert!(!is_broken_pipe(&anyhow::Error::from(closed()).context("no response")));
     }
 }

@@ -6,6 +6,7 @@ use anyhow::bail;
 use serde_json::Value;
 
 use super::columns;
+use super::failure::OutputFailed;
 use super::format::Format;
 use super::http::{Answer, JSON};
 use super::json_elements::{Element, JsonElements};
@@ -105,8 +106,8 @@ impl Printer {
     /// # Errors
     /// If the output cannot be written.
     pub(super) fn print_line(&mut self, text: &str) -> anyhow::Result<()> {
-        writeln!(self.out, "{}", printable_lines(text))?;
-        Ok(self.out.flush()?)
+        let written = writeln!(self.out, "{}", printable_lines(text));
+        Ok(written.and_then(|()| self.out.flush()).map_err(OutputFailed)?)
     }
 
     fn sink(&mut self, document: Document) -> Sink<'_> {
@@ -206,9 +207,9 @@ impl Sink<'_> {
     }
 
     fn write(&mut self) -> anyhow::Result<()> {
-        self.out.write_all(&self.buffer)?;
+        let written = self.out.write_all(&self.buffer);
         self.buffer.clear();
-        Ok(self.out.flush()?)
+        Ok(written.and_then(|()| self.out.flush()).map_err(OutputFailed)?)
     }
 }
 
