@@ -128,7 +128,10 @@ pub(crate) fn roots(path: &PathBuf) -> anyhow::Result<RootCertStore> {
 }
 
 /// Reads the certificates of a PEM file.
-fn certificates(path: &PathBuf) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+///
+/// # Errors
+/// If the file cannot be read or contains no certificate.
+pub(crate) fn certificates(path: &PathBuf) -> anyhow::Result<Vec<CertificateDer<'static>>> {
     let all: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path)?.collect();
     let all = all?;
     if all.is_empty() {
