@@ -24,17 +24,20 @@ def seeds():
 
 
 def mutate(data, chance):
+    """Damages a file: usually a few bits behind the file header, sometimes anything anywhere."""
     data = bytearray(data)
-    for _ in range(chance.randint(1, 16)):
+    if chance.random() < 0.7 and len(data) > 64:
+        for _ in range(chance.randint(1, 8)):
+            data[chance.randrange(40, len(data))] ^= 1 << chance.randrange(8)
+        return bytes(data)
+    for _ in range(chance.randint(1, 4)):
         at = chance.randrange(len(data) + 1)
-        kind = chance.randrange(5)
-        if kind == 0 and data:
-            data[at % len(data)] ^= 1 << chance.randrange(8)
-        elif kind == 1:
+        kind = chance.randrange(4)
+        if kind == 0:
             data[at:at + 4] = chance.choice([b"\xff" * 4, bytes(4), b"\x7f\xff\xff\xff", b"\0\0\0\x01"])
-        elif kind == 2:
+        elif kind == 1:
             del data[at:at + chance.randint(1, 64)]
-        elif kind == 3:
+        elif kind == 2:
             data[at:at] = data[at:at + chance.randint(1, 256)]
         else:
             data[at:at] = chance.randbytes(chance.randint(1, 16))
