@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use prost::bytes::Bytes;
-use skylib::graph::{Direction, Graph, GraphReader, NodeId};
+use skylib::graph::{Direction, Graph, NodeId};
 use skylib::gremlin::Query;
 use skylib::proto::{
     BroadcastMessage, Encoding, FilteredView, GraphMessage, LIVE, LiveRequest, Message, NodeFilter,
@@ -81,7 +81,8 @@ impl Session {
             change.set_origin(&Text::from("t.p"));
         }
         drop(change.deleted_origin(&self.graph));
-        drop(change.changed_protected_key(&self.graph, "agent.h"));
+        let key = change.changed_protected_key(&self.graph, "agent.h");
+        assert!(key.is_none_or(|key| !key.is_empty()));
         drop(change.apply(&mut self.graph, "t.p", Timestamp::from_ms(1_000)));
         for event in self.graph.take_events() {
             let event = Arc::new(BroadcastMessage::graph_event(event));

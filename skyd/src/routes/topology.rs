@@ -22,7 +22,7 @@ use crate::response::{self, Body, JSON, Response};
 /// Answers `GET /api/topology`.
 pub(crate) async fn whole(call: Call) -> Response {
     let client = call.client_key();
-    let collect = |engine: &Engine, _: &Interrupt| GraphDump::collect(engine);
+    let collect = |engine: &Engine, stop: &Interrupt| GraphDump::collect(engine, &|| stop.is_set());
     match call.app.run_request(&client, collect).await {
         Ok(Ok(graph)) => {
             let text = JsonStream::graph(graph.nodes, graph.edges).between("", "\n");

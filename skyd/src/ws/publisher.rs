@@ -91,7 +91,9 @@ async fn send_graph(
     request: &Message,
 ) -> Result<(), ConnectionEnd> {
     let uuid = request.uuid.as_deref().unwrap_or_default();
-    let collecting = client.app.run_query(|engine, _| GraphDump::collect(engine));
+    let collecting = client
+        .app
+        .run_query(|engine, stop| GraphDump::collect(engine, &|| stop.is_set()));
     match writer.ping_while(collecting).await? {
         Ok(Ok(graph)) => graph_reply::send(client, writer, uuid, graph).await,
         Ok(Err(error)) => {

@@ -81,7 +81,7 @@ type Key = (String, LinkType);
 
 impl BpfCompiler {
     /// Returns a compiler with the same cache for another client. Clients do not wait for each other,
-    /// unless [`MAX_COMPILATIONS`] of them compile.
+    /// unless four of them compile.
     #[must_use]
     pub fn for_client(&self, client: impl Into<Arc<str>>) -> Self {
         Self {
@@ -255,7 +255,7 @@ fn message_of(error: CaptureError) -> String {
 }
 
 /// Filters that are compiled at a time.
-pub const MAX_COMPILATIONS: usize = 4;
+const MAX_COMPILATIONS: usize = 4;
 /// Programs in the cache.
 const MAX_PROGRAMS: usize = 256;
 /// Characters of a filter that errors show.
