@@ -37,6 +37,7 @@ mod server;
 mod signal;
 mod spp_setup;
 mod tls;
+mod trusted_senders;
 mod upload;
 mod urlencoded;
 mod web_origin;

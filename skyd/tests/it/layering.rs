@@ -23,6 +23,7 @@ const LAYERS: &[&[&str]] = &[
         "request_counters",
         "signal",
         "tls",
+        "trusted_senders",
         "urlencoded",
         "web_origin",
     ],

@@ -78,11 +78,11 @@ impl CaptureHandle {
         {
             Ok(()) => {
                 self.waker.wake();
-                Ok(PendingFlows(pending))
+                Ok(PendingFlows::new(pending))
             }
             Err(SendTimeoutError::Timeout(_)) => Err(failure("too many queued requests")),
             // The capture has ended: its table, which no longer exists, has no flows.
-            Err(SendTimeoutError::Disconnected(_)) => Ok(PendingFlows(pending)),
+            Err(SendTimeoutError::Disconnected(_)) => Ok(PendingFlows::new(pending)),
         }
     }
 
@@ -120,13 +120,16 @@ impl FlowSource for CaptureHandle {
 /// Pending result of a flow query. Expensive work, such as sorting, is done by the thread that
 /// waits for the result, not by the capture thread.
 #[derive(Debug)]
-pub struct PendingFlows(Receiver<Box<FlowScan>>);
+pub struct PendingFlows {
+    answer: Receiver<Box<FlowScan>>,
+    /// Finished scan, once received.
+    scan: Option<Box<FlowScan>>,
+}
 
 impl PendingFlows {
     /// Creates a pending result that arrives on a channel.
-    #[cfg(test)]
     pub(super) const fn new(answer: Receiver<Box<FlowScan>>) -> Self {
-        Self(answer)
+        Self { answer, scan: None }
     }
 
     /// Returns the flows; none if the capture has ended.
@@ -134,26 +137,60 @@ impl PendingFlows {
     /// # Errors
     /// Returns the table's error, or [`FlowQueryError::Source`] if the capture does not respond
     /// within `timeout`.
-    pub fn wait(self, timeout: Duration) -> Result<FlowSet, FlowQueryError> {
-        self.scan(timeout)?
-            .map_or_else(|| Ok(FlowSet::default()), |scan| scan.into_flows())
+    pub fn wait(mut self, timeout: Duration) -> Result<FlowSet, FlowQueryError> {
+        self.receive(timeout, &|| false)?;
+        self.into_flows()
     }
 
     /// Returns the number of flows, for [`CaptureHandle::start_count`].
     ///
     /// # Errors
     /// Returns the errors of [`PendingFlows::wait`].
-    pub fn wait_count(self, timeout: Duration) -> Result<u64, FlowQueryError> {
-        self.scan(timeout)?.map_or(Ok(0), |scan| scan.into_count())
+    pub fn wait_count(mut self, timeout: Duration) -> Result<u64, FlowQueryError> {
+        self.receive(timeout, &|| false)?;
+        self.into_count()
     }
 
-    /// Returns the finished scan; `None` if the capture has ended.
-    fn scan(self, timeout: Duration) -> Result<Option<Box<FlowScan>>, FlowQueryError> {
-        match self.0.recv_timeout(timeout) {
-            Ok(scan) => Ok(Some(scan)),
-            Err(RecvTimeoutError::Timeout) => Err(failure("no answer in time")),
-            Err(RecvTimeoutError::Disconnected) => Ok(None),
+    /// Waits for the answer.
+    ///
+    /// # Errors
+    /// Returns [`FlowQueryError::Source`] if there is no answer within `timeout`, and
+    /// [`FlowQueryError::Interrupted`] soon after `is_interrupted` returns `true`.
+    pub(crate) fn receive(
+        &mut self,
+        timeout: Duration,
+        is_interrupted: &dyn Fn() -> bool,
+    ) -> Result<(), FlowQueryError> {
+        let mut left = timeout;
+        loop {
+            let wait = left.min(POLL_INTERVAL);
+            match self.answer.recv_timeout(wait) {
+                Ok(scan) => {
+                    self.scan = Some(scan);
+                    return Ok(());
+                }
+                // The capture has ended: its table has no flows.
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                Err(RecvTimeoutError::Timeout) if is_interrupted() => {
+                    return Err(FlowQueryError::Interrupted);
+                }
+                Err(RecvTimeoutError::Timeout) => left -= wait,
+            }
+            if left.is_zero() {
+                return Err(failure("no answer in time"));
+            }
         }
+    }
+
+    /// Returns the received flows; none if the capture has ended.
+    pub(crate) fn into_flows(self) -> Result<FlowSet, FlowQueryError> {
+        self.scan
+            .map_or_else(|| Ok(FlowSet::default()), |scan| scan.into_flows())
+    }
+
+    /// Returns the received number of flows; 0 if the capture has ended.
+    pub(crate) fn into_count(self) -> Result<u64, FlowQueryError> {
+        self.scan.map_or(Ok(0), |scan| scan.into_count())
     }
 }
 
@@ -177,6 +214,9 @@ fn failure(reason: &str) -> FlowQueryError {
 
 /// Maximum number of requests queued for one capture.
 pub(super) const QUEUED_REQUESTS: usize = 64;
+
+/// Longest time between two polls of the interrupt of a query that waits for a flow table.
+pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Timeout of [`FlowSource`] queries.
 const TIMEOUT: Duration = Duration::from_secs(10);

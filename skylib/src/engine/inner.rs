@@ -65,7 +65,9 @@ impl Inner {
             .with_history(options.history.clone())
             .with_persister(persister.clone());
         let graph = Arc::new(graph);
-        let flows = FlowHub::new(options.flows).with_store(options.flow_store.clone());
+        let flows = FlowHub::new(options.flows)
+            .with_store(options.flow_store.clone())
+            .with_memory(options.memory.clone());
         let flows = Arc::new(flows);
         let graph_bus = Arc::new(Bus::default());
         let queries = QueryRunner {

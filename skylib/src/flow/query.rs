@@ -133,6 +133,9 @@ pub enum FlowQueryError {
         /// Description of the failure.
         reason: String,
     },
+    /// The query was interrupted while it waited.
+    #[error("the flow query was interrupted")]
+    Interrupted,
 }
 
 /// Source of flows for queries: live tables, a store, or remote agents.

@@ -47,7 +47,7 @@ pub use pcap_process::{CoreStatus, PcapProcess, PcapStatus, RunStats, RxPort};
 pub use pcap_spec::PcapSpec;
 pub use port::{PortId, PortKind, Ports};
 pub use primary::{PhyPort, PrimaryStatus, Queues};
-pub use reply::Reply;
+pub use reply::{Reply, ReplyBuffer};
 pub use secondary_server::SecondaryServer;
 pub use writer_stats::PcapStats;
 

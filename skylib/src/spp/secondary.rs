@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use rustix::net::sockopt;
 
 use super::SppError;
-use super::reply::Reply;
+use super::reply::{Reply, ReplyBuffer};
 
 /// Connected SPP process, to which commands are sent one after the other.
 #[derive(Debug)]
@@ -118,7 +118,7 @@ fn exchange(
     stream
         .write_all(command.as_bytes())
         .map_err(|error| of_io(&error))?;
-    let mut reply = Vec::new();
+    let mut reply = ReplyBuffer::default();
     let mut piece = [0; 4096];
     loop {
         let left = end.saturating_duration_since(now());
@@ -132,22 +132,9 @@ fn exchange(
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) => return Err(of_io(&error)),
         };
-        // Some processes also send the terminating zero byte of the string.
-        reply.extend(piece[..length].iter().filter(|byte| **byte != 0));
-        if reply.len() > LONGEST_REPLY {
-            return Err(SecondaryError::Broken("the reply is too long".to_owned()));
-        }
-        // Parsing after each of many small reads would take quadratic time.
-        let may_be_whole = reply.trim_ascii_end().last() == Some(&b'}');
-        if reply.first() == Some(&b'{') && !may_be_whole {
-            continue;
-        }
-        match Reply::parse(&reply) {
-            Ok(reply) => return Ok(reply),
-            Err(error) if error.is_eof() => {}
-            Err(error) => {
-                return Err(SecondaryError::Broken(format!("invalid reply: {error}")));
-            }
+        let received = reply.push(&piece[..length]);
+        if let Some(reply) = received.map_err(SecondaryError::Broken)? {
+            return Ok(reply);
         }
     }
 }
@@ -184,9 +171,6 @@ fn now() -> Instant {
 
 /// Timeout of a command, including the wait for earlier commands.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(4);
-
-/// Maximum length of a reply, in bytes.
-const LONGEST_REPLY: usize = 64 << 10;
 
 /// Idle time before TCP keep-alive probes.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);

@@ -3,7 +3,7 @@
 use pcap::{Capture, Error, Linktype};
 
 use super::super::CaptureError;
-use super::{BpfInstruction, cost};
+use super::{BpfInstruction, cost, names};
 use crate::packet::LinkType;
 
 /// Compiles an expression to instructions in which accepting returns have libpcap's snap length.
@@ -29,6 +29,14 @@ pub(super) fn compile(
              {limit}; use fewer ports, hosts and networks, or ranges of them"
         );
         return Err(CaptureError::Filter { text, message });
+    }
+    if let Some(name) = names::host_name(text) {
+        let name: String = name.chars().take(40).collect();
+        let message = format!(
+            "syntax error, or a host name: {name:?} is neither a keyword nor an address, and filters \
+             do not wait for name servers; use an address"
+        );
+        return Err(fail(message));
     }
     let message_of = |error| match error {
         Error::PcapError(message) => message,

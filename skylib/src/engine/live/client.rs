@@ -369,7 +369,7 @@ impl LiveReservation {
         let mut query = LiveQuery::new(Query::parse(text)?);
         let is_canceled = || options.is_interrupted() || self.slot.is_closed();
         let start = monotonic::now();
-        let update = hub.refresh(&mut query, &is_canceled)?;
+        let update = hub.refresh(&mut query, options.client(), &is_canceled)?;
         if let Some(Update::Failed(error)) = update {
             return Err(error);
         }
