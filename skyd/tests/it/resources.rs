@@ -252,10 +252,13 @@ fn the_bytes_of_each_kind_are_limited() {
 }
 
 #[test]
-fn a_workflow_cannot_be_called() {
+fn a_workflow_is_called() {
     let daemon = Daemon::start();
-    let made = post(&daemon, "/api/workflow", r#"{"Name":"w"}"#).json();
+    let source = r#"{"Name":"w","Source":"function (a) { if (!a) throw new Error('boo'); return [a] }"}"#;
+    let made = post(&daemon, "/api/workflow", source).json();
     let id = made["UUID"].as_str().unwrap();
+    let called = post(&daemon, &format!("/api/workflow/{id}/call"), r#"{"Params":[1]}"#);
+    assert_eq!((called.status, called.text().as_str()), (200, "[1]\n"));
     for (path, body, text) in [
         ("none", "{}", "No workflow found with ID: none\n"),
         ("none", "", "EOF\n"),
@@ -265,13 +268,33 @@ fn a_workflow_cannot_be_called() {
             r#"{"Params":{}}"#,
             "Params: invalid type: map, expected a sequence\n",
         ),
-        (id, r#"{"Params":[1]}"#, "workflow \"w\" cannot be run"),
+        (id, "{}", "Error: boo\n"),
     ] {
         let refused = post(&daemon, &format!("/api/workflow/{path}/call"), body);
         assert_eq!(refused.status, 400);
         assert!(refused.text().starts_with(text), "{}", refused.text());
     }
     assert_eq!(get(&daemon, "/api/workflow/none/call").status, 404);
+}
+
+#[test]
+fn a_client_that_disconnects_cancels_its_workflow() {
+    let daemon = Daemon::start();
+    let source = r#"{"Name":"long","Source":"function () { sleep(60000) }"}"#;
+    let made = post(&daemon, "/api/workflow", source).json();
+    let id = made["UUID"].as_str().unwrap();
+    let running = || get(&daemon, "/api/status").json()["Automation"]["WorkflowsRunning"].clone();
+    let mut connection = Connection::open(&daemon);
+    connection.send(format!(
+        "POST /api/workflow/{id}/call HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{{}}"
+    ));
+    while running() != 1 {
+        std::thread::yield_now();
+    }
+    drop(connection);
+    while running() != 0 {
+        std::thread::yield_now();
+    }
 }
 
 #[test]

@@ -236,6 +236,7 @@ mod tests {
             bus: Arc::default(),
             layer_key_mode: LayerKeyMode::default(),
             memory: MemoryBudget::unlimited(),
+            alert_scripts: true,
         };
         let documents: Arc<dyn DocStore> = Arc::new(MemoryDocStore::default());
         Registry::open(&documents, ResourceLimits::default(), "h", context).unwrap()
