@@ -36,7 +36,7 @@ use parking_lot::{Condvar, Mutex};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use self::outcome::Outcome;
+use self::outcome::{Outcome, Reason};
 use self::registration::{Registration, Watch};
 use crate::api::{AlertSpec, ResourceStore, Rfc3339};
 use crate::engine::bus::Bus;
@@ -232,9 +232,14 @@ impl AlertHub {
     }
 
     /// Sends the message of an alert to subscribers and to its action.
-    fn fire(&self, spec: &AlertSpec, reason: &str) {
+    fn fire(&self, registration: &Registration, reason: Reason) {
         self.fired.fetch_add(1, Ordering::Relaxed);
-        let reason = RawValue::from_string(reason.to_owned()).unwrap_or_default();
+        let spec = &registration.spec;
+        // Answers may be large: without a receiver, their text is not made.
+        if spec.action.is_empty() && !self.bus.is_wanted(ALERT) {
+            return;
+        }
+        let reason = RawValue::from_string(registration.json(reason)).unwrap_or_default();
         let message = AlertMessage {
             uuid: &spec.uuid,
             timestamp: Rfc3339::from(self.queries.clock.now()),
@@ -426,11 +431,13 @@ impl Alerts<'_> {
                 hub.failures.fetch_add(1, Ordering::Relaxed);
                 registration.log_problem(Some(problem));
             }
-            Outcome::Value { fingerprint, json } => {
+            Outcome::Value {
+                fingerprint,
+                reason,
+            } => {
                 registration.log_problem(None);
                 if registration.last.replace(fingerprint) != Some(fingerprint) {
-                    let spec = registration.spec.clone();
-                    hub.fire(&spec, &json());
+                    hub.fire(registration, reason);
                 }
             }
         }

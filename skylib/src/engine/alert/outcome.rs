@@ -13,28 +13,44 @@ pub(super) enum Outcome {
     /// There is no result, so the alert is armed again.
     Empty,
     /// A result that makes the alert fire, unless it fired for an equal one.
-    Value {
-        fingerprint: u64,
-        /// Returns the JSON text of the result.
-        json: Box<dyn FnOnce() -> String>,
-    },
+    Value { fingerprint: u64, reason: Reason },
     /// The evaluation failed; the state of the alert does not change.
     Failed(String),
 }
 
+/// The result that an alert shows when it fires.
+pub(super) enum Reason {
+    /// The answer of the alert's live query, which the registration holds.
+    Live,
+    /// An answer.
+    Answer(AnswerReplica),
+    /// JSON text.
+    Json(String),
+}
+
 impl Outcome {
-    /// Returns the outcome of an answer.
-    pub(super) fn of_answer(replica: &AnswerReplica) -> Self {
+    /// Returns the outcome of the answer of a live query.
+    pub(super) fn of_live(replica: &AnswerReplica) -> Self {
         if let Some(error) = replica.error() {
             return Self::Failed(error.to_string());
         }
         if replica.is_empty() {
             return Self::Empty;
         }
-        let replica = replica.clone();
         Self::Value {
-            fingerprint: fingerprint(&replica),
-            json: Box::new(move || serde_json::to_string(&replica).unwrap_or_default()),
+            fingerprint: fingerprint(replica),
+            reason: Reason::Live,
+        }
+    }
+
+    /// Returns the outcome of an answer.
+    fn of_answer(replica: AnswerReplica) -> Self {
+        match Self::of_live(&replica) {
+            Self::Value { fingerprint, .. } => Self::Value {
+                fingerprint,
+                reason: Reason::Answer(replica),
+            },
+            other => other,
         }
     }
 
@@ -44,7 +60,7 @@ impl Outcome {
             Ok(None) => Self::Empty,
             Ok(Some(json)) => Self::Value {
                 fingerprint: hash(&json),
-                json: Box::new(move || json),
+                reason: Reason::Json(json),
             },
             Err(problem) => Self::Failed(problem),
         }
@@ -62,7 +78,7 @@ pub(super) fn run(query: &Query, queries: &QueryRunner) -> Outcome {
             let mut replica = AnswerReplica::default();
             let sequence = view.sequence();
             replica.apply(&Update::Answer { answer, sequence });
-            Outcome::of_answer(&replica)
+            Outcome::of_answer(replica)
         }
         Err(error) if error.kind() == QueryErrorKind::Interrupted => {
             Outcome::Failed(format!("the query takes longer than {MAX_TIME:?}"))
@@ -111,7 +127,7 @@ mod tests {
             answer,
             sequence: 1,
         });
-        match Outcome::of_answer(&replica) {
+        match Outcome::of_live(&replica) {
             Outcome::Value { fingerprint, .. } => Some(fingerprint),
             Outcome::Empty => None,
             Outcome::Failed(problem) => panic!("{problem}"),

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::outcome::Outcome;
+use super::outcome::{Outcome, Reason};
 use crate::api::AlertSpec;
 use crate::engine::live::LiveEvent;
 use crate::engine::monotonic;
@@ -111,10 +111,21 @@ impl Registration {
         Some(match event {
             LiveEvent::Update(update) => {
                 replica.apply(&update);
-                Outcome::of_answer(replica)
+                Outcome::of_live(replica)
             }
             LiveEvent::Ended(error) => Outcome::Failed(ended(&error)),
         })
+    }
+
+    /// Returns the JSON text of a result.
+    pub(super) fn json(&self, reason: Reason) -> String {
+        let text = |replica: &AnswerReplica| serde_json::to_string(replica).unwrap_or_default();
+        match (reason, &self.watch) {
+            (Reason::Json(json), _) => json,
+            (Reason::Answer(replica), _) => text(&replica),
+            (Reason::Live, Watch::Live { replica, .. }) => text(replica),
+            (Reason::Live, _) => String::new(),
+        }
     }
 
     /// Logs the problem of this evaluation, unless the last one had the same.

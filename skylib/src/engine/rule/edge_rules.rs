@@ -106,7 +106,9 @@ impl EdgeRules {
         for (side, end) in [(Side::Src, &src), (Side::Dst, &dst)] {
             match end.query.search() {
                 Some(filter) => self.index.insert((number, side), filter.clone()),
-                None => drop(self.derived.insert(number)),
+                None => {
+                    self.derived.insert(number);
+                }
             }
         }
         let relation = rule.metadata.as_ref();
@@ -322,7 +324,7 @@ impl EdgeRules {
         };
         let ends = rule.src.node().zip(rule.dst.node());
         let wanted = ends.filter(|(_, dst)| !self.is_overruled(number, rule, dst));
-        let link = |graph: &mut Graph, now: Timestamp| {
+        let link = |graph: &mut Graph, now: Timestamp| -> Result<_, GraphError> {
             let mut made = rule.made.clone();
             let mut is_changed = false;
             if let Some(id) = &made

@@ -112,7 +112,7 @@ fn difference<R>(list: &[(u64, Arc<R>)], numbers: &[u64]) -> (Vec<(u64, Arc<R>)>
         list.iter().map(|(number, rule)| (*number, rule)).collect();
     let removed = numbers
         .iter()
-        .filter(|number| !wanted.contains_key(number))
+        .filter(|number| !wanted.contains_key(*number))
         .copied()
         .collect();
     let added = list

@@ -10,12 +10,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use md5::{Digest as _, Md5};
+use rquickjs::convert::List;
 use rquickjs::{Ctx, Function, Object};
 use uuid::Uuid;
 
 use super::stop::Stop;
 use crate::api::{
-    AlertSpec, CaptureSpec, EdgeRule, Injection, NodeRule, PatchError, ResourceError, Workflow,
+    AlertSpec, CaptureSpec, EdgeRule, Injection, NodeRule, PatchError, Resource as _, ResourceError,
+    Workflow,
 };
 use crate::engine::query::{QueryOptions, QueryRunner};
 use crate::engine::resource::{Collection, GraphElements, Registry, Resources};
@@ -78,11 +80,11 @@ impl Bridge {
     ) -> rquickjs::Result<Object<'js>> {
         let native = Object::new(ctx.clone())?;
         let (bridge, watched) = (Arc::clone(self), Arc::clone(stop));
-        let gremlin = move |text: String| bridge.gremlin(&text, &watched);
+        let gremlin = move |text: String| List(bridge.gremlin(&text, &watched));
         native.set("gremlin", Function::new(ctx.clone(), gremlin)?)?;
         let bridge = Arc::clone(self);
         let request = move |resource: String, id: String, method: String, body: String| {
-            bridge.request(&resource, &id, &method, &body)
+            List(bridge.request(&resource, &id, &method, &body))
         };
         native.set("request", Function::new(ctx.clone(), request)?)?;
         let watched = Arc::clone(stop);

@@ -18,7 +18,7 @@ pub enum ScriptError {
     /// The script exceeded its memory limit, in bytes.
     #[error("the script was ended because it needs more than {0} bytes (workflow.max_memory)")]
     Memory(usize),
-    /// The caller has gone away, or the engine is stopping.
+    /// The caller no longer waits, or the engine is stopping.
     #[error("the script was canceled")]
     Canceled,
     /// Too many calls wait for a thread.

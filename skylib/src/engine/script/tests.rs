@@ -67,7 +67,7 @@ fn results_become_json() {
         ("return [0/0, 1/0, -1/0]", json!([null, null, null])),
         ("return [1/4, 123456789012, 1e21]", json!([0.25, 123_456_789_012_i64, 1e21])),
         ("return '\\ud800'", json!("\u{fffd}")),
-        ("return new Error('kept')", json!({"name": "Error", "message": "kept"})),
+        ("return new Error('text')", json!({"name": "Error", "message": "text"})),
         ("return new Date(0)", json!("1970-01-01T00:00:00.000Z")),
         ("return Promise.resolve({x: 1})", json!({"x": 1})),
         ("return Promise.resolve(2).then(function(x) { return x * 3 })", json!(6)),

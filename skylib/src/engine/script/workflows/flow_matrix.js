@@ -91,6 +91,8 @@ function FlowMatrix(useFlows, format, debug) {
 
   function dot(matrix) {
     const quoted = text => '"' + String(text).replace(/["\\]/g, '\\$&') + '"';
+    // Plain names are not quoted, as in Skydive; others would break the syntax.
+    const plain = text => /^[\w.-]+$/.test(text) ? String(text) : quoted(text);
     const clusters = new Map();
     const file = (host, name) => {
       const names = clusters.get(host.Host) || new Set();
@@ -102,9 +104,9 @@ function FlowMatrix(useFlows, format, debug) {
     }
     let text = 'digraph g {\n';
     for (const [host, names] of Array.from(clusters).sort(([a], [b]) => a < b ? -1 : 1)) {
-      text += 'subgraph cluster_' + host + ' {\nlabel = ' + quoted(host) + '\n';
+      text += 'subgraph ' + plain('cluster_' + host) + ' {\nlabel = ' + quoted(host) + '\n';
       for (const name of names) {
-        text += quoted(host + name) + ' [label=' + name + ',shape=box]\n';
+        text += quoted(host + name) + ' [label=' + plain(name) + ',shape=box]\n';
       }
       text += '}\n';
     }
