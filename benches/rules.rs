@@ -25,7 +25,9 @@ fn engine() -> Engine {
                 let name = format!("n{i}");
                 let mut metadata = Metadata::from_iter([("Name", name.as_str())]);
                 metadata.set("Type", "device");
-                graph.add_node(Node::new(name.as_str(), metadata, now)).unwrap();
+                graph
+                    .add_node(Node::new(name.as_str(), metadata, now))
+                    .unwrap();
             }
         });
     }
@@ -56,6 +58,7 @@ fn settle(engine: &Engine) {
 }
 
 /// Changes a key of some nodes, one after the other, and waits until the rules have seen all changes.
+#[expect(clippy::disallowed_methods, reason = "a benchmark measures")]
 fn change(engine: &Engine, key: &str, round: i64) -> Duration {
     let before = engine.status().rules.events;
     let start = Instant::now();
@@ -76,7 +79,9 @@ fn change(engine: &Engine, key: &str, round: i64) -> Duration {
 fn rules(c: &mut Criterion) {
     let engine = engine();
     let mut group = c.benchmark_group("rules");
-    group.throughput(Throughput::Elements(CHANGES)).sample_size(10);
+    group
+        .throughput(Throughput::Elements(CHANGES))
+        .sample_size(10);
     let mut round = 0;
     // `Rack` is what the rules set: they restore it for those nodes that they concern.
     for key in ["Speed", "Rack"] {

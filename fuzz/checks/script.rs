@@ -43,7 +43,10 @@ pub(crate) fn check(input: &[u8]) {
 
 fn call(source: &str, argument: &Value) -> Result<Value, ScriptError> {
     let workflow = Workflow::new("fuzz", source);
-    let workflow = ENGINE.workflows().add(workflow, None).expect("no other has the name");
+    let workflow = ENGINE
+        .workflows()
+        .add(workflow, None)
+        .expect("no other has the name");
     let (send, result) = mpsc::channel();
     let done = move |result| drop(send.send(result));
     let running = ENGINE.call_workflow(&workflow.uuid, std::slice::from_ref(argument), done);

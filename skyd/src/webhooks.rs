@@ -55,7 +55,11 @@ async fn post(url: &str, json: Bytes, authorities: Option<RootCertStore>) -> any
         .header(CONTENT_TYPE, "application/json")
         .header(USER_AGENT, concat!("skyd/", env!("CARGO_PKG_VERSION")))
         .body(Full::new(json))?;
-    Ok(server.send(request, MAX_RESPONSE_BYTES).await?.status().as_u16())
+    Ok(server
+        .send(request, MAX_RESPONSE_BYTES)
+        .await?
+        .status()
+        .as_u16())
 }
 
 /// Longest body of a response.
@@ -75,7 +79,12 @@ mod tests {
         let (send, receive) = tokio::sync::oneshot::channel();
         let webhooks = Webhooks::new(Handle::current(), None);
         let json = Bytes::from_static(b"{\"a\":1}");
-        webhooks.post(&url, json, timeout, Box::new(|result| drop(send.send(result))));
+        webhooks.post(
+            &url,
+            json,
+            timeout,
+            Box::new(|result| drop(send.send(result))),
+        );
         receive.await.unwrap()
     }
 
@@ -97,7 +106,10 @@ mod tests {
         let url = format!("http://{address}/in?x=1");
         assert_eq!(outcome(url, Duration::from_secs(20)).await, Ok(503));
         let request = requests.recv().unwrap();
-        assert!(request.starts_with("POST /in?x=1 HTTP/1.1\r\n"), "{request}");
+        assert!(
+            request.starts_with("POST /in?x=1 HTTP/1.1\r\n"),
+            "{request}"
+        );
         let request = request.to_ascii_lowercase();
         for header in ["content-length: 7", "connection: close", "host: 127.0.0.1:"] {
             assert!(request.contains(header), "{request}");

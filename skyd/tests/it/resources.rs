@@ -53,7 +53,12 @@ fn add_node(daemon: &Daemon) {
 
 /// Returns the resources of a path that are not part of the program.
 fn created(daemon: &Daemon, path: &str) -> Value {
-    let built_in = ["CheckConnectivity", "CheckMTU", "FlowMatrix", "FlowValidation"];
+    let built_in = [
+        "CheckConnectivity",
+        "CheckMTU",
+        "FlowMatrix",
+        "FlowValidation",
+    ];
     let mut all = get(daemon, path).json();
     let resources = all.as_object_mut().unwrap();
     resources.retain(|_, resource| !built_in.iter().any(|name| resource["Name"] == **name));
@@ -80,7 +85,10 @@ fn each_kind_is_created_returned_and_deleted() {
         assert_eq!(id.len(), 36, "{kind}: the server gives the id");
         let one = format!("{path}/{id}");
         assert_eq!(get(&daemon, &one).json(), created.json());
-        assert_eq!(self::created(&daemon, &path), json!({ &id: created.json() }));
+        assert_eq!(
+            self::created(&daemon, &path),
+            json!({ &id: created.json() })
+        );
         let store = &get(&daemon, "/api/status").json()["Store"];
         assert_eq!(store[format!("{title}s")], 1, "{store}");
         let deleted = request(&daemon, "DELETE", &one, &[], b"");
@@ -264,10 +272,15 @@ fn the_bytes_of_each_kind_are_limited() {
 #[test]
 fn a_workflow_is_called() {
     let daemon = Daemon::start();
-    let source = r#"{"Name":"w","Source":"function (a) { if (!a) throw new Error('boo'); return [a] }"}"#;
+    let source =
+        r#"{"Name":"w","Source":"function (a) { if (!a) throw new Error('boo'); return [a] }"}"#;
     let made = post(&daemon, "/api/workflow", source).json();
     let id = made["UUID"].as_str().unwrap();
-    let called = post(&daemon, &format!("/api/workflow/{id}/call"), r#"{"Params":[1]}"#);
+    let called = post(
+        &daemon,
+        &format!("/api/workflow/{id}/call"),
+        r#"{"Params":[1]}"#,
+    );
     assert_eq!((called.status, called.text().as_str()), (200, "[1]\n"));
     for (path, body, text) in [
         ("none", "{}", "No workflow found with ID: none\n"),

@@ -232,5 +232,9 @@ fn the_order_of_creation_survives_a_restart() {
     let patch = r#"[{"op":"add","path":"/Expression","value":"changed"}]"#;
     let patched = store.patch(&z, patch, &Defaults::default(), &WordChecker);
     assert!(patched.unwrap().is_some());
-    assert_eq!(expressions(&open())[2], "changed", "a patch retains the position");
+    assert_eq!(
+        expressions(&open())[2],
+        "changed",
+        "a patch retains the position"
+    );
 }

@@ -365,7 +365,10 @@ impl Alerts<'_> {
 
     /// Returns when the next evaluation is due.
     fn next_time(&self) -> Option<Instant> {
-        self.by_id.values().filter_map(Registration::next_time).min()
+        self.by_id
+            .values()
+            .filter_map(Registration::next_time)
+            .min()
     }
 
     /// Evaluates the expressions that are due.

@@ -30,7 +30,10 @@ pub(super) struct Registration {
 /// How an expression is watched.
 pub(super) enum Watch {
     /// A live query.
-    Live { query: Query, replica: AnswerReplica },
+    Live {
+        query: Query,
+        replica: AnswerReplica,
+    },
     /// A query that runs periodically.
     Timed { query: Query, period: Duration },
     /// JavaScript that is evaluated periodically, or after each change of the graph.

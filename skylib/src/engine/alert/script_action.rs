@@ -87,7 +87,7 @@ fn wait(
         if monotonic::now() >= deadline {
             // The program has not been waited for, so its number is still its own.
             if let Some(group) = Pid::from_raw(child.id().cast_signed()) {
-                drop(kill_process_group(group, Signal::KILL));
+                kill_process_group(group, Signal::KILL)?;
             }
             child.wait()?;
             let text = text.or_else(|| output.recv_timeout(OUTPUT_TIMEOUT).ok());

@@ -147,7 +147,10 @@ fn a_patch_starts_the_alert_anew_and_replaces_the_old_one() {
     assert_eq!(fixture.reason(), json!(1));
     let patch = |text: &str| fixture.engine.alerts().patch(&id, text).unwrap();
     let same = r#"[{"op":"add","path":"/Trigger","value":"graph"}]"#;
-    assert!(patch(same).is_some(), "a patch without a change is a change");
+    assert!(
+        patch(same).is_some(),
+        "a patch without a change is a change"
+    );
     assert_eq!(fixture.reason(), json!(1));
     patch(r#"[{"op":"add","path":"/Trigger","value":"duration:1h"}]"#);
     assert_eq!(fixture.reason(), json!(1));
@@ -217,7 +220,10 @@ fn programs_can_be_switched_off() {
     let engine = Engine::start(options).unwrap();
     let json = r#"{"Expression":"G","Action":"file:///bin/true"}"#;
     let error = engine.alerts().create(json, None).unwrap_err();
-    assert!(error.to_string().contains("analyzer.alert.scripts"), "{error}");
+    assert!(
+        error.to_string().contains("analyzer.alert.scripts"),
+        "{error}"
+    );
 }
 
 #[cfg(feature = "scripting")]
@@ -238,8 +244,20 @@ fn javascript_fires_for_true_values() {
         assert_eq!(fixture.reason(), value, "{expression}");
     }
     for expression in [
-        "0", "false", "''", "null", "undefined", "0/0", "[]", "({})", "new Date()", "nosuch",
-        "throw 1", "function() { return 1 }", "new Error('x')", "var y = 5",
+        "0",
+        "false",
+        "''",
+        "null",
+        "undefined",
+        "0/0",
+        "[]",
+        "({})",
+        "new Date()",
+        "nosuch",
+        "throw 1",
+        "function() { return 1 }",
+        "new Error('x')",
+        "var y = 5",
         "while (true) {}",
     ] {
         fixture.alert(expression, "duration:1h", "http://x");

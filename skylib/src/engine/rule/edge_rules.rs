@@ -138,7 +138,8 @@ impl EdgeRules {
                 self.index.remove((*number, side));
                 if let Some(node) = end.node() {
                     remove_end(&mut self.by_end, node, *number);
-                    self.marked.extend(self.by_end.get(node).into_iter().flatten());
+                    self.marked
+                        .extend(self.by_end.get(node).into_iter().flatten());
                 }
             }
             let name = rule.name();
@@ -228,7 +229,10 @@ impl EdgeRules {
             if let Some((_, before)) = before {
                 remove_end_unless(&mut self.by_end, rule, &before, number);
             }
-            self.by_end.entry(node.id.clone()).or_default().insert(number);
+            self.by_end
+                .entry(node.id.clone())
+                .or_default()
+                .insert(number);
             affected.insert(number);
         }
         for number in self.by_end.get(&node.id).into_iter().flatten() {
@@ -267,7 +271,8 @@ impl EdgeRules {
             let rule = self.rules.get(number);
             rule.is_some_and(|rule| rule.src.is_due(now) || rule.dst.is_due(now))
         };
-        self.marked.extend(self.derived.iter().copied().filter(is_due));
+        self.marked
+            .extend(self.derived.iter().copied().filter(is_due));
         let marked = std::mem::take(&mut self.marked);
         let mut contested = BTreeSet::new();
         for number in &marked {
@@ -276,7 +281,10 @@ impl EdgeRules {
             }
             self.find_ends(context, *number, now, is_stopping);
             // The end of an edge of ownership has one parent: all rules for it are checked.
-            let rule = self.rules.get(number).filter(|rule| rule.relation == OWNERSHIP);
+            let rule = self
+                .rules
+                .get(number)
+                .filter(|rule| rule.relation == OWNERSHIP);
             if let Some(node) = rule.and_then(|rule| rule.dst.node()) {
                 contested.extend(self.by_end.get(node).into_iter().flatten().copied());
             }
@@ -452,7 +460,10 @@ fn replace_owner(
         .map(|(edge, _)| Arc::clone(edge))
         .filter(|edge| relation_of(edge) == Some(OWNERSHIP))
         .collect();
-    if owners.iter().any(|edge| edge.origin == *context.probes.as_str()) {
+    if owners
+        .iter()
+        .any(|edge| edge.origin == *context.probes.as_str())
+    {
         return Ok(false);
     }
     for edge in owners {

@@ -62,10 +62,7 @@ impl<T: Copy + Ord + std::hash::Hash> FilterIndex<T> {
             ),
             Some((Some(key), Predicate::Text(text))) => (
                 Location::Text(key.name().clone(), text.clone()),
-                self.bucket(&key)
-                    .by_text
-                    .entry(text.clone())
-                    .or_default(),
+                self.bucket(&key).by_text.entry(text.clone()).or_default(),
             ),
             Some((Some(key), Predicate::Int(number))) => (
                 Location::Int(key.name().clone(), number),
@@ -113,8 +110,7 @@ impl<T: Copy + Ord + std::hash::Hash> FilterIndex<T> {
     }
 
     fn remove_if_empty(&mut self, key: &Text) {
-        let is_empty =
-            |bucket: &Bucket<T>| bucket.by_text.is_empty() && bucket.by_int.is_empty();
+        let is_empty = |bucket: &Bucket<T>| bucket.by_text.is_empty() && bucket.by_int.is_empty();
         if self.keys.get(key).is_some_and(is_empty) {
             self.keys.remove(key);
         }
@@ -234,7 +230,10 @@ mod tests {
         let nodes = [
             node("a", "{}"),
             node("b", r#"{"Name":"a","Type":"device","MTU":1500}"#),
-            node("c", r#"{"Name":"b","Type":"device","MTU":"1500","Up":true}"#),
+            node(
+                "c",
+                r#"{"Name":"b","Type":"device","MTU":"1500","Up":true}"#,
+            ),
             node("d", r#"{"Name":["a","b"],"List":["x","y"],"Parent":"p"}"#),
             node("e", r#"{"Deep":{"Key":7},"MTU":9000.5}"#),
             node("f", r#"{"Deep":[{"Key":7},{"Key":[7,8]}],"List":[["x"]]}"#),

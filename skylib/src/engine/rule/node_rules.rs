@@ -13,7 +13,9 @@ use super::rule_set::{RuleContext, count};
 use super::{Counters, RuleEvent};
 use crate::api::{GraphResource, NodeRule};
 use crate::engine::monotonic;
-use crate::graph::{Graph, GraphAccess, GraphError, GraphEvent, Metadata, MetadataOp, Node, NodeId};
+use crate::graph::{
+    Graph, GraphAccess, GraphError, GraphEvent, Metadata, MetadataOp, Node, NodeId,
+};
 use crate::time::Timestamp;
 
 /// The node rules by the number of their creation.
@@ -171,7 +173,8 @@ impl NodeRules {
         }
         if !self.updates.is_empty() {
             context.queries.graph.read(&mut |graph| {
-                self.marked.extend(graph.nodes().map(|node| node.id.clone()));
+                self.marked
+                    .extend(graph.nodes().map(|node| node.id.clone()));
             });
         }
     }
@@ -343,7 +346,11 @@ impl NodeRules {
         }
         let base = with_metadata(node, metadata);
         let metadata = self.desired(context, &base).unwrap_or(base.metadata);
-        graph.set_node_metadata(id, metadata, now)
+        if context.is_from_here(&base.origin) {
+            graph.set_node_metadata(id, metadata, now)
+        } else {
+            graph.annotate_node(id, metadata, now)
+        }
     }
 
     /// Returns the metadata of a node after all rules that match it, in the order of their creation;

@@ -72,9 +72,7 @@ impl RuleQuery {
         if self.is_stale {
             return Some(self.earliest);
         }
-        interest
-            .is_timed()
-            .then(|| self.earliest + TIMED_INTERVAL)
+        interest.is_timed().then(|| self.earliest + TIMED_INTERVAL)
     }
 
     /// Returns whether the query has to run now.
@@ -109,7 +107,11 @@ impl RuleQuery {
         if problem != self.problem
             && let Some(problem) = &problem
         {
-            tracing::warn!(rule, problem, "the query of a rule failed; the rule is not applied");
+            tracing::warn!(
+                rule,
+                problem,
+                "the query of a rule failed; the rule is not applied"
+            );
         }
         self.problem = problem;
         nodes

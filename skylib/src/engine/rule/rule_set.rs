@@ -32,6 +32,13 @@ pub(super) struct RuleContext {
 }
 
 impl RuleContext {
+    /// Returns whether the elements of an origin are changed by this host only: not by an agent or a
+    /// publisher.
+    pub(super) fn is_from_here(&self, origin: &str) -> bool {
+        let service = origin.strip_suffix(&*self.host);
+        matches!(service, Some("agent." | "analyzer." | "api."))
+    }
+
     /// Runs a transaction whose events are recognized as the rules' own.
     pub(super) fn update<R>(&self, work: impl FnOnce(&mut Graph, Timestamp) -> R) -> R {
         self.queries.graph.update_as(Some(AUTHOR), work)
@@ -87,11 +94,7 @@ impl RuleSet {
     }
 
     /// Applies the rules to everything that was marked.
-    pub(super) fn settle(
-        &mut self,
-        counters: &Counters,
-        is_stopping: &(dyn Fn() -> bool + Sync),
-    ) {
+    pub(super) fn settle(&mut self, counters: &Counters, is_stopping: &(dyn Fn() -> bool + Sync)) {
         self.nodes.settle(&self.context, counters, is_stopping);
         self.edges.settle(&self.context, counters, is_stopping);
     }

@@ -105,13 +105,20 @@ fn a_created_node_lives_as_long_as_a_rule_wants_it() {
     let node = node.expect("the id is derived from type and name");
     assert_eq!((&*node.origin, &*node.host), ("analyzer.h", ""));
     assert_eq!(node.revision, 1);
-    assert_eq!(node.metadata.get("Probe").unwrap().as_text(), Some("fabric"));
+    assert_eq!(
+        node.metadata.get("Probe").unwrap().as_text(),
+        Some("fabric")
+    );
     let tid = node.metadata.get("TID").unwrap().as_text();
     assert_eq!(tid, Some("7a63b598-7fa3-57bd-8a58-375784f5ec68"));
 
     let two = create_rule(&engine, r#"{"Name":"n1","Type":"fabric","from":2}"#);
     settled(&engine);
-    assert_eq!(ask(&engine, all), "[1]", "the first rule determines the metadata");
+    assert_eq!(
+        ask(&engine, all),
+        "[1]",
+        "the first rule determines the metadata"
+    );
     engine.nodes().delete(&node.id.to_string()).unwrap();
     becomes(&engine, all, "[1]");
     engine.node_rules().delete(&one).unwrap();
@@ -142,7 +149,10 @@ fn metadata_is_set_now_later_and_again_when_it_is_taken_away() {
     set(&engine, "b", r#"{"color":"red"}"#);
     engine.node_rules().delete(&rule).unwrap();
     becomes(&engine, "G.V().HasKey('Rack').Count()", "0");
-    assert_eq!(ask(&engine, "G.V().HasKey('color').Values('@ID')"), r#"["b"]"#);
+    assert_eq!(
+        ask(&engine, "G.V().HasKey('color').Values('@ID')"),
+        r#"["b"]"#
+    );
 }
 
 #[test]
@@ -158,7 +168,11 @@ fn the_last_rule_wins_and_a_deletion_restores_what_the_others_require() {
     let changes = engine.status().rules.changes;
     set(&engine, "n", r#"{"kind":"u","a":2,"b":1,"c":2,"more":1}"#);
     settled(&engine);
-    assert_eq!(engine.status().rules.changes, changes, "nothing flips to and fro");
+    assert_eq!(
+        engine.status().rules.changes,
+        changes,
+        "nothing flips to and fro"
+    );
     engine.node_rules().delete(&two).unwrap();
     becomes(&engine, a, "[1]");
     assert_eq!(ask(&engine, "G.V('n').HasKey('c').Count()"), "0");
@@ -176,7 +190,11 @@ fn a_rule_may_build_on_another_one() {
     add(&engine, "n", r#"{"kind":"u"}"#);
     becomes(&engine, "G.V('n').Values('b')", "[1]");
     settled(&engine);
-    assert_eq!(ask(&engine, "G.V('n').Values('a')"), "[1]", "the order of creation counts");
+    assert_eq!(
+        ask(&engine, "G.V('n').Values('a')"),
+        "[1]",
+        "the order of creation counts"
+    );
     assert_eq!(engine.status().rules.suspensions, 0);
 }
 
@@ -184,7 +202,11 @@ fn a_rule_may_build_on_another_one() {
 fn rules_that_trigger_each_other_are_suspended_until_something_else_changes_the_node() {
     let engine = engine();
     for (from, to) in [(2, 3), (1, 2), (3, 1)] {
-        update_rule(&engine, &format!("G.V().Has('a',{from})"), &format!(r#"{{"a":{to}}}"#));
+        update_rule(
+            &engine,
+            &format!("G.V().Has('a',{from})"),
+            &format!(r#"{{"a":{to}}}"#),
+        );
     }
     add(&engine, "n", r#"{"a":1}"#);
     let suspended = |count| {
@@ -227,7 +249,11 @@ fn what_captures_trust_is_not_changed() {
         let node = Node::new("own", metadata, now).with_origin(Origin::new("agent", "h"));
         graph.add_node(node).unwrap();
     });
-    let rule = update_rule(&engine, "G.V()", r#"{"Path":"/proc/1/ns/net","Type.x":1,"k":1}"#);
+    let rule = update_rule(
+        &engine,
+        "G.V()",
+        r#"{"Path":"/proc/1/ns/net","Type.x":1,"k":1}"#,
+    );
     becomes(&engine, "G.V('own').Values('k')", "[1]");
     engine.node_rules().delete(&rule).unwrap();
     becomes(&engine, "G.V().HasKey('k').Count()", "0");
@@ -270,12 +296,20 @@ fn nodes_that_are_linked_already_are_not_linked_again() {
     let layer2 = edge_rule(&engine, a, b, r#"{"RelationType":"layer2"}"#);
     let wire = edge_rule(&engine, a, b, r#"{"RelationType":"wire","w":1}"#);
     let again = edge_rule(&engine, a, b, r#"{"RelationType":"wire","w":2}"#);
-    becomes(&engine, "G.E().Has('RelationType','wire').Values('w')", "[1]");
+    becomes(
+        &engine,
+        "G.E().Has('RelationType','wire').Values('w')",
+        "[1]",
+    );
     settled(&engine);
     assert_eq!(ask(&engine, "G.E().Count()"), "2");
     engine.edge_rules().delete(&layer2).unwrap();
     engine.edge_rules().delete(&wire).unwrap();
-    becomes(&engine, "G.E().Has('RelationType','wire').Values('w')", "[2]");
+    becomes(
+        &engine,
+        "G.E().Has('RelationType','wire').Values('w')",
+        "[2]",
+    );
     engine.edge_rules().delete(&again).unwrap();
     becomes(&engine, "G.E().Values('@ID')", r#"["foreign"]"#);
 }
@@ -318,7 +352,12 @@ fn a_node_has_one_owner() {
     link(&engine, "foreign", "p", "c", "ownership");
     let rule = |owner: &str| {
         let src = format!("G.V('{owner}')");
-        edge_rule(&engine, &src, "G.V('c')", r#"{"RelationType":"ownership","w":1}"#)
+        edge_rule(
+            &engine,
+            &src,
+            "G.V('c')",
+            r#"{"RelationType":"ownership","w":1}"#,
+        )
     };
     let first = rule("q");
     let owners = "G.V('c').In().Values('@ID')";
@@ -337,7 +376,12 @@ fn a_node_has_one_owner() {
 fn lost_events_are_made_up_for() {
     let engine = engine();
     update_rule(&engine, "G.V().Has('kind','u')", r#"{"x":1}"#);
-    edge_rule(&engine, "G.V('n1')", "G.V('n2')", r#"{"RelationType":"wire"}"#);
+    edge_rule(
+        &engine,
+        "G.V('n1')",
+        "G.V('n2')",
+        r#"{"RelationType":"wire"}"#,
+    );
     engine.graph().update_as(None, |graph, now| {
         for i in 0..1_000 {
             let node = Node::new(format!("n{i}"), metadata(r#"{"kind":"u"}"#), now);
@@ -362,4 +406,19 @@ fn stored_rules_apply_at_the_start() {
     first.stop();
     let second = Engine::start(options()).unwrap();
     becomes(&second, "G.V().Has('Name','k1').Out().Count()", "1");
+}
+
+#[test]
+fn a_rule_hides_no_update_of_the_owner() {
+    let engine = engine();
+    update_rule(&engine, "G.V().Has('kind','u')", r#"{"x":1}"#);
+    add(&engine, "n", r#"{"kind":"u"}"#);
+    becomes(&engine, "G.V('n').Values('x')", "[1]");
+    let next = engine.graph().update_as(None, |graph, now| {
+        let mut node = Node::new("n", metadata(r#"{"kind":"u","state":"DOWN"}"#), now);
+        node.revision = 2;
+        graph.sync_node(&node)
+    });
+    assert_eq!(next, Ok(true), "the publisher's second revision is news");
+    becomes(&engine, "G.V('n').Has('state','DOWN').Values('x')", "[1]");
 }

@@ -16,8 +16,8 @@ use uuid::Uuid;
 
 use super::stop::Stop;
 use crate::api::{
-    AlertSpec, CaptureSpec, EdgeRule, Injection, NodeRule, PatchError, Resource as _, ResourceError,
-    Workflow,
+    AlertSpec, CaptureSpec, EdgeRule, Injection, NodeRule, PatchError, Resource as _,
+    ResourceError, Workflow,
 };
 use crate::engine::query::{QueryOptions, QueryRunner};
 use crate::engine::resource::{Collection, GraphElements, Registry, Resources};
@@ -109,8 +109,7 @@ impl Bridge {
         let options = QueryOptions::default()
             .with_interrupt(&interrupt)
             .with_memory(&memory);
-        let answer =
-            Query::parse(text).and_then(|query| self.queries.run(&view, &query, options));
+        let answer = Query::parse(text).and_then(|query| self.queries.run(&view, &query, options));
         match answer {
             Err(error) => failure(error_name(&error), error.message()),
             Ok(answer) => {
@@ -126,7 +125,10 @@ impl Bridge {
     /// Does what an HTTP request to the API would do with a resource.
     pub(super) fn request(&self, resource: &str, id: &str, method: &str, body: &str) -> Reply {
         if !self.can_write && method != "GET" {
-            return failure("WrongArgument", "scripts may only read (workflow.can_write)");
+            return failure(
+                "WrongArgument",
+                "scripts may only read (workflow.can_write)",
+            );
         }
         match resource {
             AlertSpec::KIND => self.operate(&self.alerts, id, method, body),
@@ -209,7 +211,10 @@ impl Bridge {
                 Some(uuid::Builder::from_gregorian_timestamp(ticks, counter, &node).into_uuid())
             }
             "3" => {
-                let hash = Md5::new().chain_update(space?).chain_update(name).finalize();
+                let hash = Md5::new()
+                    .chain_update(space?)
+                    .chain_update(name)
+                    .finalize();
                 Some(uuid::Builder::from_md5_bytes(hash.into()).into_uuid())
             }
             "4" => Some(Uuid::new_v4()),
@@ -320,7 +325,10 @@ impl Console {
             _ => tracing::info!(script, text, "console"),
         }
         if left == 1 {
-            tracing::warn!(script, "the script prints no further lines: limit of {MAX_LINES}");
+            tracing::warn!(
+                script,
+                "the script prints no further lines: limit of {MAX_LINES}"
+            );
         }
     }
 }

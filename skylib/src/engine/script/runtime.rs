@@ -6,9 +6,9 @@ use std::time::Duration;
 use rquickjs::context::EvalOptions;
 use rquickjs::{CatchResultExt as _, CaughtError, Context, Ctx, Function, Object, Runtime, Value};
 
+use super::ScriptError;
 use super::bridge::{Bridge, Console};
 use super::stop::Stop;
-use super::ScriptError;
 
 /// A script to run.
 pub(super) struct Script {
@@ -131,7 +131,8 @@ impl<'js> Run<'_, 'js> {
                 let text = "the promise is never settled: nothing is left to run";
                 return Err(rquickjs::Exception::throw_message(self.ctx, text));
             }
-            self.stop.sleep(Duration::from_secs_f64(wait.min(MAX_WAIT_MS) / 1e3));
+            self.stop
+                .sleep(Duration::from_secs_f64(wait.min(MAX_WAIT_MS) / 1e3));
             fire_timers.call::<_, ()>(())?;
         }
         Ok(())

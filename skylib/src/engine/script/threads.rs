@@ -82,11 +82,7 @@ impl Threads {
         state.queue.clear();
         self.changed.notify_all();
         while state.threads > 0 {
-            if self
-                .changed
-                .wait_for(&mut state, STOP_TIMEOUT)
-                .timed_out()
-            {
+            if self.changed.wait_for(&mut state, STOP_TIMEOUT).timed_out() {
                 tracing::warn!(threads = state.threads, "scripts do not end");
                 return;
             }

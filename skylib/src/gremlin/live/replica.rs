@@ -180,6 +180,9 @@ mod tests {
             });
             assert_eq!(serde_json::to_string(&replica).unwrap(), expected);
         }
-        assert_eq!(serde_json::to_string(&AnswerReplica::default()).unwrap(), "null");
+        assert_eq!(
+            serde_json::to_string(&AnswerReplica::default()).unwrap(),
+            "null"
+        );
     }
 }
