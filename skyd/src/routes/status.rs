@@ -24,6 +24,7 @@ pub(crate) async fn show(call: Call) -> Response {
     let engine = app.engine.status();
     let clients = |endpoint| app.clients.status(endpoint);
     let master = Election { is_master: true };
+    let automation = Automation::of(&engine);
     let status = Status {
         agents: clients(Endpoint::Agent),
         peers: Peers {
@@ -79,7 +80,7 @@ pub(crate) async fn show(call: Call) -> Response {
             overruns: engine.live.overruns,
             ended: engine.live.ended,
         },
-        automation: Automation::of(&engine),
+        automation,
         flow_rules: FlowRules {
             recorded: engine.recorded,
             key_ignore: engine.key_ignore.names().collect(),
