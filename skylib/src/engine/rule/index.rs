@@ -1,11 +1,12 @@
 //! `FilterIndex`: finds the filters that a node matches, without testing all of them.
 //!
-//! The inverse of an index of nodes: each filter is filed under one equality that it requires, such
-//! as `Name = eth0`, in a hash table per key. A node is looked up with its values of these keys, and
-//! only the filters found are tested. Filters without such an equality are tested every time. A
-//! lookup costs `O(k + c)` for `k` different keys and `c` candidates.
+//! The inverse of an index of nodes: each filter is filed under the equalities of which a match must
+//! satisfy at least one, such as `Name = eth0`, in a hash table per key. A node is looked up with its
+//! values of these keys, and only the filters found are tested. Filters without such equalities are
+//! tested every time. A lookup costs `O(k + c)` for `k` different keys and `c` candidates.
 
 use std::collections::{BTreeSet, HashMap};
+use std::hash::Hash;
 
 use crate::filter::{Filter, Predicate};
 use crate::graph::{ElementKey, MetadataKey, Node};
@@ -13,121 +14,113 @@ use crate::value::{PathMatch, Text, Value};
 
 /// Filters of nodes, each with a value of type `T` that identifies it.
 pub(super) struct FilterIndex<T> {
+    filters: HashMap<T, Filed>,
     keys: HashMap<Text, Bucket<T>>,
-    by_id: HashMap<Text, Vec<Entry<T>>>,
+    by_id: HashMap<Text, BTreeSet<T>>,
     /// Filters that require no equality.
-    others: Vec<Entry<T>>,
-    locations: HashMap<T, Location>,
+    others: BTreeSet<T>,
 }
 
-struct Entry<T> {
-    target: T,
+/// A filter and where it is filed; `None` if it requires no equality.
+struct Filed {
     filter: Filter<ElementKey>,
+    under: Option<Vec<Equality>>,
 }
 
 /// The filters that require a value of one metadata key.
 struct Bucket<T> {
     key: MetadataKey,
-    by_text: HashMap<Text, Vec<Entry<T>>>,
-    by_int: HashMap<i64, Vec<Entry<T>>>,
+    by_text: HashMap<Text, BTreeSet<T>>,
+    by_int: HashMap<i64, BTreeSet<T>>,
 }
 
-/// Where the filter of a target is filed.
-#[derive(Clone)]
-enum Location {
+/// A test that a value equals another.
+enum Equality {
     Id(Text),
-    Text(Text, Text),
-    Int(Text, i64),
-    Others,
+    Text(MetadataKey, Text),
+    Int(MetadataKey, i64),
 }
 
 impl<T> Default for FilterIndex<T> {
     fn default() -> Self {
         Self {
+            filters: HashMap::new(),
             keys: HashMap::new(),
             by_id: HashMap::new(),
-            others: Vec::new(),
-            locations: HashMap::new(),
+            others: BTreeSet::new(),
         }
     }
 }
 
-impl<T: Copy + Ord + std::hash::Hash> FilterIndex<T> {
+impl<T: Copy + Ord + Hash> FilterIndex<T> {
     /// Files the filter of a target, which must not have one yet.
     pub(super) fn insert(&mut self, target: T, filter: Filter<ElementKey>) {
-        let (location, entries) = match required(&filter) {
-            Some((None, Predicate::Text(id))) => (
-                Location::Id(id.clone()),
-                self.by_id.entry(id.clone()).or_default(),
-            ),
-            Some((Some(key), Predicate::Text(text))) => (
-                Location::Text(key.name().clone(), text.clone()),
-                self.bucket(&key).by_text.entry(text.clone()).or_default(),
-            ),
-            Some((Some(key), Predicate::Int(number))) => (
-                Location::Int(key.name().clone(), number),
-                self.bucket(&key).by_int.entry(number).or_default(),
-            ),
-            _ => (Location::Others, &mut self.others),
-        };
-        entries.push(Entry { target, filter });
-        self.locations.insert(target, location);
+        let under = any_of(&filter).filter(|equalities| equalities.len() <= MAX_EQUALITIES);
+        match &under {
+            None => {
+                self.others.insert(target);
+            }
+            Some(equalities) => {
+                for equality in equalities {
+                    self.list(equality).insert(target);
+                }
+            }
+        }
+        self.filters.insert(target, Filed { filter, under });
     }
 
-    fn bucket(&mut self, key: &MetadataKey) -> &mut Bucket<T> {
-        self.keys
-            .entry(key.name().clone())
-            .or_insert_with(|| Bucket {
+    /// Returns the targets that are filed under an equality.
+    fn list(&mut self, equality: &Equality) -> &mut BTreeSet<T> {
+        let mut bucket = |key: &MetadataKey| {
+            let bucket = self.keys.entry(key.name().clone());
+            bucket.or_insert_with(|| Bucket {
                 key: key.clone(),
                 by_text: HashMap::new(),
                 by_int: HashMap::new(),
             })
+        };
+        match equality {
+            Equality::Id(id) => self.by_id.entry(id.clone()).or_default(),
+            Equality::Text(key, text) => bucket(key).by_text.entry(text.clone()).or_default(),
+            Equality::Int(key, number) => bucket(key).by_int.entry(*number).or_default(),
+        }
     }
 
     /// Removes the filter of a target, if it has one.
     pub(super) fn remove(&mut self, target: T) {
-        let Some(location) = self.locations.remove(&target) else {
+        let Some(Filed { under, .. }) = self.filters.remove(&target) else {
             return;
         };
-        match location {
-            Location::Id(id) => {
-                remove_from(&mut self.by_id, &id, target);
-            }
-            Location::Text(key, text) => {
-                if let Some(bucket) = self.keys.get_mut(&key) {
-                    remove_from(&mut bucket.by_text, &text, target);
+        let Some(equalities) = under else {
+            self.others.remove(&target);
+            return;
+        };
+        for equality in &equalities {
+            self.list(equality).remove(&target);
+            match equality {
+                Equality::Id(id) => remove_if_empty(&mut self.by_id, id),
+                Equality::Text(key, text) => {
+                    if let Some(bucket) = self.keys.get_mut(key.name()) {
+                        remove_if_empty(&mut bucket.by_text, text);
+                    }
                 }
-                self.remove_if_empty(&key);
-            }
-            Location::Int(key, number) => {
-                if let Some(bucket) = self.keys.get_mut(&key) {
-                    remove_from(&mut bucket.by_int, &number, target);
+                Equality::Int(key, number) => {
+                    if let Some(bucket) = self.keys.get_mut(key.name()) {
+                        remove_if_empty(&mut bucket.by_int, number);
+                    }
                 }
-                self.remove_if_empty(&key);
             }
-            Location::Others => self.others.retain(|entry| entry.target != target),
         }
-    }
-
-    fn remove_if_empty(&mut self, key: &Text) {
-        let is_empty = |bucket: &Bucket<T>| bucket.by_text.is_empty() && bucket.by_int.is_empty();
-        if self.keys.get(key).is_some_and(is_empty) {
-            self.keys.remove(key);
-        }
+        self.keys
+            .retain(|_, bucket| !(bucket.by_text.is_empty() && bucket.by_int.is_empty()));
     }
 
     /// Returns the targets whose filters a node matches.
     pub(super) fn matches(&self, node: &Node) -> BTreeSet<T> {
         let mut found = BTreeSet::new();
-        let mut test = |entries: Option<&Vec<Entry<T>>>| {
-            let matching = entries
-                .into_iter()
-                .flatten()
-                .filter(|entry| entry.filter.matches(node));
-            found.extend(matching.map(|entry| entry.target));
-        };
+        let mut add = |list: Option<&BTreeSet<T>>| found.extend(list.into_iter().flatten());
         if !self.by_id.is_empty() {
-            node.id.as_id().with_text(|id| test(self.by_id.get(id)));
+            node.id.as_id().with_text(|id| add(self.by_id.get(id)));
         }
         for bucket in self.keys.values() {
             let Some(values) = bucket.key.path().find(&node.metadata) else {
@@ -135,30 +128,24 @@ impl<T: Copy + Ord + std::hash::Hash> FilterIndex<T> {
             };
             each_value(&values, &mut |value| {
                 if let Value::Text(text) = value {
-                    test(bucket.by_text.get(text));
+                    add(bucket.by_text.get(text));
                 }
                 if !bucket.by_int.is_empty()
                     && let Some(number) = value.to_int()
                 {
-                    test(bucket.by_int.get(&number));
+                    add(bucket.by_int.get(&number));
                 }
             });
         }
-        test(Some(&self.others));
+        add(Some(&self.others));
+        found.retain(|target| self.filters[target].filter.matches(node));
         found
     }
 }
 
-fn remove_from<K: std::hash::Hash + Eq, T: Eq>(
-    entries: &mut HashMap<K, Vec<Entry<T>>>,
-    key: &K,
-    target: T,
-) {
-    if let Some(list) = entries.get_mut(key) {
-        list.retain(|entry| entry.target != target);
-        if list.is_empty() {
-            entries.remove(key);
-        }
+fn remove_if_empty<K: Hash + Eq, T>(lists: &mut HashMap<K, BTreeSet<T>>, key: &K) {
+    if lists.get(key).is_some_and(BTreeSet::is_empty) {
+        lists.remove(key);
     }
 }
 
@@ -175,22 +162,39 @@ fn each_value(found: &PathMatch<'_>, then: &mut dyn FnMut(&Value)) {
     }
 }
 
-/// Returns an equality that every match satisfies: a metadata key, or `None` for the id, and the
-/// predicate.
-fn required(filter: &Filter<ElementKey>) -> Option<(Option<MetadataKey>, Predicate)> {
+/// Returns equalities of which every match satisfies at least one; `None` if there are none.
+fn any_of(filter: &Filter<ElementKey>) -> Option<Vec<Equality>> {
     match filter {
-        Filter::All(filters) => filters.iter().find_map(required),
-        Filter::Test(ElementKey::Id, id @ Predicate::Text(_)) => Some((None, id.clone())),
-        Filter::Test(key, value @ (Predicate::Text(_) | Predicate::Int(_))) => {
-            Some((Some(key.metadata_of_node()?.clone()), value.clone()))
+        Filter::All(filters) => filters.iter().filter_map(any_of).min_by_key(Vec::len),
+        // COMPAT: an empty disjunction matches everything.
+        Filter::Any(filters) if filters.is_empty() => None,
+        Filter::Any(filters) => {
+            let lists = filters.iter().map(any_of);
+            Some(
+                lists
+                    .collect::<Option<Vec<_>>>()?
+                    .into_iter()
+                    .flatten()
+                    .collect(),
+            )
         }
-        Filter::Any(filters) => match &filters[..] {
-            [only] => required(only),
-            _ => None,
-        },
-        Filter::Not(_) | Filter::Test(..) => None,
+        Filter::Test(_, Predicate::OneOf(set)) if set.len() > MAX_EQUALITIES => None,
+        Filter::Test(key, Predicate::OneOf(set)) => any_of(&Filter::alternatives(key, set)),
+        Filter::Test(ElementKey::Id, Predicate::Text(id)) => Some(vec![Equality::Id(id.clone())]),
+        Filter::Test(key, predicate) => {
+            let key = key.metadata_of_node()?.clone();
+            match predicate {
+                Predicate::Text(text) => Some(vec![Equality::Text(key, text.clone())]),
+                Predicate::Int(number) => Some(vec![Equality::Int(key, *number)]),
+                _ => None,
+            }
+        }
+        Filter::Not(_) => None,
     }
 }
+
+/// Maximum number of equalities under which one filter is filed.
+const MAX_EQUALITIES: usize = 256;
 
 #[cfg(test)]
 mod tests {
@@ -205,7 +209,7 @@ mod tests {
     }
 
     /// Searches of all forms: with the index, each must find what its filter alone finds.
-    const SEARCHES: [&str; 12] = [
+    const SEARCHES: [&str; 14] = [
         "G.V()",
         "G.V('a')",
         "G.V().Has('Name', 'a')",
@@ -218,6 +222,8 @@ mod tests {
         "G.V().HasEither('Name', 'a', 'Name', 'b')",
         "G.V().Has('Name', NE('a'))",
         "G.V().Has('Parent', 'p')",
+        "G.V().Has('MTU', Within(1500, 9000, 'x'))",
+        "G.V().Has('Name', Within('b', 'z'), 'Type', 'device')",
     ];
 
     #[test]
@@ -244,7 +250,7 @@ mod tests {
             }
             for node in &nodes {
                 let scan: BTreeSet<usize> = (0..SEARCHES.len())
-                    .filter(|number| index.locations.contains_key(number))
+                    .filter(|number| index.filters.contains_key(number))
                     .filter(|number| filter(SEARCHES[*number]).matches(node))
                     .collect();
                 assert_eq!(index.matches(node), scan, "{}", node.id);
@@ -257,8 +263,8 @@ mod tests {
         let mut index = FilterIndex::default();
         let filter = node_search(&Query::parse("G.V().Has('Name', 'a')").unwrap()).unwrap();
         index.insert(1, filter);
-        assert!(index.others.is_empty());
+        assert!(index.others.is_empty(), "an alias has the name, too");
         index.remove(1);
-        assert!(index.keys.is_empty() && index.locations.is_empty());
+        assert!(index.keys.is_empty() && index.filters.is_empty());
     }
 }

@@ -138,7 +138,7 @@
     if (!/['"\0]/.test(value)) return '"' + value + '"';
     if (!isValue) throw new TypeError('a Gremlin text cannot contain a quote: ' + value);
     const hex = unit => '\\x{' + unit.codePointAt(0).toString(16) + '}';
-    return 'REGEX("^' + value.replace(/[^\p{L}\p{N} ]/gu, hex) + '$")';
+    return 'REGEX("' + value.replace(/[^\p{L}\p{N} ]/gu, hex) + '")';
   }
 
   // ---- Query builder ----------------------------------------------------------------------------

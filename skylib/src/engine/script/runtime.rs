@@ -56,6 +56,10 @@ pub(super) fn run(
         let result = run.to_end(bridge);
         result.catch(&ctx).map_err(|error| text_of(&error))
     });
+    // A function such as `sleep` returns early when the script has to end.
+    if let (Ok(_), Some(reason)) = (&outcome, stop.reason()) {
+        return Err(reason);
+    }
     outcome.map_err(|text| match stop.reason() {
         Some(reason) => {
             if let ScriptError::Timeout(_) = reason {
