@@ -34,6 +34,17 @@ struct Bucket<T> {
     by_int: HashMap<i64, BTreeSet<T>>,
 }
 
+impl<T> Bucket<T> {
+    /// Returns the bucket of a key, which is added if it is missing.
+    fn of<'a>(buckets: &'a mut HashMap<Text, Self>, key: &MetadataKey) -> &'a mut Self {
+        buckets.entry(key.name().clone()).or_insert_with(|| Self {
+            key: key.clone(),
+            by_text: HashMap::new(),
+            by_int: HashMap::new(),
+        })
+    }
+}
+
 /// A test that a value equals another.
 enum Equality {
     Id(Text),
@@ -71,18 +82,17 @@ impl<T: Copy + Ord + Hash> FilterIndex<T> {
 
     /// Returns the targets that are filed under an equality.
     fn list(&mut self, equality: &Equality) -> &mut BTreeSet<T> {
-        let mut bucket = |key: &MetadataKey| {
-            let bucket = self.keys.entry(key.name().clone());
-            bucket.or_insert_with(|| Bucket {
-                key: key.clone(),
-                by_text: HashMap::new(),
-                by_int: HashMap::new(),
-            })
-        };
+        let keys = &mut self.keys;
         match equality {
             Equality::Id(id) => self.by_id.entry(id.clone()).or_default(),
-            Equality::Text(key, text) => bucket(key).by_text.entry(text.clone()).or_default(),
-            Equality::Int(key, number) => bucket(key).by_int.entry(*number).or_default(),
+            Equality::Text(key, text) => {
+                let bucket = Bucket::of(keys, key);
+                bucket.by_text.entry(text.clone()).or_default()
+            }
+            Equality::Int(key, number) => {
+                let bucket = Bucket::of(keys, key);
+                bucket.by_int.entry(*number).or_default()
+            }
         }
     }
 
