@@ -18,6 +18,7 @@ mod fair_slots;
 mod flow_transport;
 mod graph_dump;
 mod handler;
+mod http_client;
 mod idle_connections;
 mod limits;
 mod log;
@@ -40,6 +41,7 @@ mod tls;
 mod upload;
 mod urlencoded;
 mod web_origin;
+mod webhooks;
 mod ws;
 
 use std::io::Write;
