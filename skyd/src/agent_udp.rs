@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use crate::app::App;
 use crate::flow_transport::FlowTransport;
 
-/// Receives datagrams until `stop` is set. Invalid ones are counted and dropped.
+/// Receives datagrams until `stop` is set. Invalid datagrams are counted and dropped.
 pub(crate) async fn receive(app: Arc<App>, mut stop: watch::Receiver<bool>) {
     let FlowTransport::Udp(socket) = &app.flow_transport else {
         return;
@@ -21,7 +21,7 @@ pub(crate) async fn receive(app: Arc<App>, mut stop: watch::Receiver<bool>) {
         };
         match received {
             Ok((_, peer)) if !app.auth.accepts_datagrams_from(peer.ip()) => {
-                tracing::debug!(%peer, "dropped a datagram of another machine: analyzer.auth.cluster.backend is not set");
+                tracing::debug!(%peer, "dropped a datagram from another machine: analyzer.auth.cluster.backend is not set");
                 app.clients.count_dropped(1);
             }
             Ok((length, peer)) => {
@@ -39,5 +39,5 @@ pub(crate) async fn receive(app: Arc<App>, mut stop: watch::Receiver<bool>) {
     }
 }
 
-/// Longest possible UDP datagram.
+/// Maximum size of a UDP datagram, in bytes.
 const MAX_DATAGRAM_BYTES: usize = 65_535;

@@ -1,4 +1,5 @@
-//! Snapshot of the whole graph: handles are collected quickly and sent at the pace of the client.
+//! Snapshot of the whole graph: handles are collected quickly, and the elements are sent at the
+//! pace of the client.
 
 use std::sync::Arc;
 
@@ -23,19 +24,19 @@ pub(crate) struct GraphDump {
 /// Reason why there is no dump.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum DumpError {
-    /// The graph changes so fast that it expires several snapshots in a row.
-    #[error("{0}")]
+    /// The graph changes so fast that several snapshots in a row expired.
+    #[error(transparent)]
     Graph(#[from] GraphError),
-    /// There is no memory for the handles now.
-    #[error("{0}")]
+    /// The memory budget does not allow for the handles at present.
+    #[error(transparent)]
     Memory(#[from] MemoryExhausted),
 }
 
 impl GraphDump {
-    /// Collects the handles. Blocks for some milliseconds if the graph is large.
+    /// Collects the handles. Blocks for several milliseconds if the graph is large.
     ///
     /// # Errors
-    /// [`DumpError`] if the graph changes too fast or there is no memory.
+    /// Returns [`DumpError`] if the graph changes too fast or the memory budget is exhausted.
     pub(crate) fn collect(engine: &Engine) -> Result<Self, DumpError> {
         let mut result = Self::try_collect(engine);
         for _ in 1..ATTEMPTS {
@@ -70,5 +71,5 @@ impl GraphDump {
     }
 }
 
-/// Snapshots that are tried.
+/// Maximum number of snapshots that are tried.
 const ATTEMPTS: u32 = 3;

@@ -1,9 +1,9 @@
 //! The backend `keystone`: OpenStack's identity service authenticates users and issues tokens.
 //!
-//! Every request of a client has its token verified by Keystone; a token is valid in one project only.
+//! Keystone verifies the token of every client request; a token is valid in one project only.
 //! Requests to Keystone use hyper's connection API with one connection each: a pooling client would
-//! need a second TLS connector and save a handshake per request of a client, which is not worth
-//! the dependencies.
+//! save one handshake per client request but need a second TLS connector, which is not worth the
+//! dependencies.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +28,7 @@ use super::policy::User;
 use crate::tls;
 use crate::urlencoded::path_segment;
 
-/// A project of an identity service, in which tokens must be valid.
+/// Project of an identity service, in which tokens must be valid.
 pub(crate) struct Keystone {
     service: Service,
     project: String,
@@ -40,10 +40,10 @@ pub(crate) struct Keystone {
 
 impl Keystone {
     /// Creates a client of the service at `address`: `http://host:5000`, with or without a version.
-    /// Over `https`, `authorities` are trusted in addition to those of the system.
+    /// Over `https`, the client trusts `authorities` in addition to the authorities of the system.
     ///
     /// # Errors
-    /// If the address is invalid, or no authority is trusted.
+    /// Returns an error if the address is invalid, or no authority is trusted.
     pub(crate) fn new(
         address: &str,
         project: String,
@@ -65,7 +65,8 @@ impl Keystone {
     /// Obtains a token for a name and a password.
     ///
     /// # Errors
-    /// [`Denied`] if the service refuses, cannot be reached or sends an invalid response.
+    /// Returns [`Denied`] if the service rejects the credentials, cannot be reached, or sends an
+    /// invalid response.
     pub(crate) async fn login(&self, name: &str, password: &str) -> Result<Login, Denied> {
         let (path, body) = match &self.domain {
             Some(domain) => (
@@ -100,7 +101,8 @@ impl Keystone {
     /// Returns the user of a token.
     ///
     /// # Errors
-    /// [`Denied`] if the service does not accept it, or it belongs to another project.
+    /// Returns [`Denied`] if the service does not accept the token, or the token belongs to another
+    /// project.
     pub(crate) async fn verify(&self, token: &str) -> Result<User, Denied> {
         let secret = HeaderValue::from_str(token).map_err(|_| Denied::Credentials)?;
         if token.is_empty() {
@@ -118,7 +120,8 @@ impl Keystone {
         self.user(answer.body())
     }
 
-    /// Returns the user in a successful response, if its project and domain are the configured ones.
+    /// Returns the user in a successful response. Fails if the project or domain differs from the
+    /// configured one.
     fn user(&self, body: &Value) -> Result<User, Denied> {
         let text = |path: &str| body.pointer(path).and_then(Value::as_str);
         let (name, is_ours) = match &self.domain {
@@ -143,7 +146,8 @@ impl Keystone {
         })
     }
 
-    /// Sends a request within the limits of time and number; maps failures to [`Denied`].
+    /// Sends a request, subject to the timeout and the limit on concurrent requests; maps failures
+    /// to [`Denied`].
     async fn send(
         &self,
         request: Builder,
@@ -183,7 +187,7 @@ impl Keystone {
     }
 }
 
-/// Returns the body of a login with version 3 of the API.
+/// Returns the JSON body of a login request of the Keystone API, version 3.
 fn v3_credentials(name: &str, password: &str, project: &str, domain: &str) -> Value {
     json!({"auth": {
         "identity": {
@@ -205,7 +209,7 @@ fn invalid_response() -> Denied {
 struct Service {
     host: String,
     port: u16,
-    /// `host:port` for the header `Host`, as it is configured.
+    /// `host:port` for the `Host` header, as configured.
     authority: String,
     /// Prefix of all paths, with a slash at both ends.
     base: String,
@@ -232,7 +236,7 @@ impl Service {
             }
             _ => bail!("expected http or https"),
         };
-        // The configured URL may contain a version, also the other one.
+        // The configured URL may contain a version, even the other one.
         let path = uri.path().trim_end_matches('/');
         let path = path
             .strip_suffix("/v3")
@@ -286,14 +290,14 @@ async fn exchange(
         let (head, body) = answer.into_parts();
         let body = Limited::new(body, MAX_RESPONSE_BYTES).collect().await;
         let body = body.map_err(|error| anyhow::anyhow!(error))?.to_bytes();
-        // Error responses need not be JSON, and clients do not see them.
+        // Error responses need not be JSON, and are not passed on to clients.
         let body = serde_json::from_slice(&body).unwrap_or_default();
         Ok(Response::from_parts(head, body))
     };
     tokio::pin!(exchange);
     tokio::select! {
         answer = &mut exchange => answer,
-        // The connection may end together with the response, which is then complete.
+        // The connection may end at the same time as the response, which is then complete.
         ended = connection => {
             ended?;
             exchange.await
@@ -301,7 +305,7 @@ async fn exchange(
     }
 }
 
-/// Returns a TLS connector that trusts the authorities of the system and further ones.
+/// Returns a TLS connector that trusts the authorities of the system and the given ones.
 fn connector(authorities: Option<RootCertStore>) -> anyhow::Result<TlsConnector> {
     let mut roots = authorities.unwrap_or_else(RootCertStore::empty);
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -318,9 +322,11 @@ fn connector(authorities: Option<RootCertStore>) -> anyhow::Result<TlsConnector>
     Ok(TlsConnector::from(Arc::new(config)))
 }
 
-/// Time for a response: tokens are verified with every request, which a hanging service would block.
+/// Timeout of a response: tokens are verified with every request, which an unresponsive service
+/// would block.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest response: the service catalog of a large cloud has some hundred kilobytes.
+/// Maximum size of a response, in bytes. The service catalog of a large cloud has several hundred
+/// kilobytes.
 const MAX_RESPONSE_BYTES: usize = 4 << 20;
-/// Requests that may be in progress at a time.
+/// Maximum number of requests in progress.
 const REQUESTS_AT_A_TIME: usize = 32;

@@ -57,7 +57,7 @@ pub(crate) async fn login(call: Call) -> Response {
     response
 }
 
-/// Returns the response with token and permissions, in the body and as cookies.
+/// Returns the response with the token and the permissions, in the body and as cookies.
 fn answer(token: &str, permissions: &[Permission]) -> Response {
     #[derive(Serialize)]
     #[serde(rename_all = "PascalCase")]
@@ -78,8 +78,8 @@ fn answer(token: &str, permissions: &[Permission]) -> Response {
 
 /// Adds a session cookie.
 ///
-/// COMPAT: scripts of the web UI read and clear these cookies, so they are not `HttpOnly`. `Lax` excludes
-/// them from requests of other sites.
+/// COMPAT: scripts of the web UI read and clear these cookies, so they are not `HttpOnly`.
+/// `SameSite=Lax` excludes the cookies from requests from other sites.
 fn set_cookie(response: &mut Response, name: &str, value: &str) {
     if let Ok(cookie) = HeaderValue::from_str(&format!("{name}={value}; Path=/; SameSite=Lax")) {
         response.headers_mut().append(SET_COOKIE, cookie);

@@ -8,8 +8,8 @@ use crate::body;
 use crate::handler::Call;
 use crate::response::{self, Response};
 
-/// Reports errors in a call. A valid call is refused as well, because there is no script engine yet: an
-/// error is better than the result of a script that did not run.
+/// Reports errors in a call. A valid call is rejected, too, because there is no script engine yet:
+/// an error is better than the result of a script that did not run.
 pub(crate) async fn call(call: Call) -> Response {
     let Call {
         app, request, id, ..

@@ -1,4 +1,5 @@
-//! `/ws/agent/flow`: receives the flows of agents; each frame is a `flow.Message` without envelope.
+//! `/ws/agent/flow`: receives the flows of agents; each frame is a `flow.Message` without an
+//! envelope.
 
 use bytes::Bytes;
 use tokio::task::block_in_place;
@@ -48,5 +49,6 @@ const fn is_long(frame: &Bytes) -> bool {
     frame.len() > 64 << 10
 }
 
-/// Longest message: agents send ten flows at a time, each with some raw packets.
+/// Maximum size of a message, in bytes: agents send ten flows per message, each with a few raw
+/// packets.
 pub(crate) const MESSAGE_BYTES: usize = 16 << 20;

@@ -1,4 +1,4 @@
-//! Table of flows for people: aligned columns, and numbers with units.
+//! Human-readable table of flows: aligned columns, and numbers with units.
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -40,7 +40,7 @@ pub(super) fn write(out: &mut dyn Write, flows: &[Flow], has_streams: bool) -> i
     Ok(())
 }
 
-/// A column of the table.
+/// Column of the table.
 struct Column {
     name: &'static str,
     /// Whether cells are aligned to the right.
@@ -102,7 +102,7 @@ const COLUMNS: [Column; 9] = [
     }),
 ];
 
-/// Returns an end of a flow: its innermost address, and the port.
+/// Returns one end of a flow: the innermost address and the port.
 fn end(flow: &Flow, is_a: bool) -> String {
     let address = [&flow.network, &flow.link]
         .into_iter()
@@ -122,14 +122,14 @@ fn end(flow: &Flow, is_a: bool) -> String {
     }
 }
 
-/// Returns a text without control characters, which a terminal would execute.
+/// Returns a string without control characters, which a terminal would interpret.
 fn printable(text: &str) -> String {
     text.chars()
         .map(|letter| if letter.is_control() { '?' } else { letter })
         .collect()
 }
 
-/// Returns a number of bytes in its largest decimal unit.
+/// Formats a number of bytes in its largest decimal unit.
 fn bytes(count: i64) -> String {
     let units = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
     if count < 1000 {
@@ -145,7 +145,7 @@ fn bytes(count: i64) -> String {
     format!("{value:.1} {}", units[unit])
 }
 
-/// Returns a duration, given in seconds, in its largest unit.
+/// Formats a duration, given in seconds, in its largest unit.
 fn duration(seconds: f64) -> String {
     let units = [
         (86_400.0, "d"),
