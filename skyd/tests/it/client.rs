@@ -216,6 +216,15 @@ pub(crate) fn post(daemon: &Daemon, path: &str, body: &str) -> Answer {
     request(daemon, "POST", path, &[], body.as_bytes())
 }
 
+/// Returns whether an error message ends with the same causes twice: `a: b: b`.
+pub(crate) fn repeats_a_cause(message: &str) -> bool {
+    let parts: Vec<_> = message.trim_end().split(": ").collect();
+    (1..=parts.len() / 2).any(|count| {
+        let (before, last) = parts.split_at(parts.len() - count);
+        before.ends_with(last)
+    })
+}
+
 /// Returns the result of a query.
 pub(crate) fn query(daemon: &Daemon, gremlin: &str) -> Value {
     let body = serde_json::json!({ "GremlinQuery": gremlin }).to_string();
