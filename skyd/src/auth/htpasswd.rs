@@ -296,7 +296,7 @@ mod tests {
             assert_eq!(hash.cost(), cost);
             assert!(!hash.verify("") && !hash.verify("nobody"));
         }
-        // As slow as a real one: the hash is computed, not refused for its form.
+        // As slow as a real hash: it is computed, not rejected because of its form.
         let StoredPassword::Bcrypt(hash, _) = StoredPassword::never_matching(5) else {
             panic!("bcrypt expected");
         };
