@@ -1,4 +1,4 @@
-//! Reading of request bodies into memory, with limits on length, time and total memory.
+//! Reading of request bodies into memory, with limits on length, time, and total memory.
 
 use std::ops::Deref;
 

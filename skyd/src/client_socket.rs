@@ -37,7 +37,7 @@ pub(crate) struct ClientSocket {
     _permit: Permit,
 }
 
-/// Limits of a peer that does not read.
+/// Limits on a peer that does not read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WriteLimits {
     /// Maximum time in which the peer accepts no byte.

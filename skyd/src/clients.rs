@@ -73,7 +73,8 @@ pub(crate) struct ClientStatus {
 }
 
 impl Clients {
-    /// Registers a client as not yet connected. Returns `None` if its host id is registered already.
+    /// Registers a client as not yet connected. Returns `None` if its host id is already
+    /// registered.
     pub(crate) fn reserve(
         &self,
         endpoint: Endpoint,

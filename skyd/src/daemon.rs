@@ -68,12 +68,12 @@ pub(crate) fn start(role: Role, args: DaemonArgs) -> anyhow::Result<()> {
     result.map(drop)
 }
 
-/// A running daemon.
+/// Running daemon.
 pub(crate) struct Daemon {
     app: Arc<App>,
-    /// Set to `true` to end the accept loops and the connections.
+    /// Flag that ends the accept loops and the connections when set to `true`.
     stop: watch::Sender<bool>,
-    /// The accept loop of the main listener.
+    /// Task of the accept loop of the main listener.
     serving: JoinHandle<()>,
 }
 

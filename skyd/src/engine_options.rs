@@ -172,8 +172,8 @@ fn flow_store(config: &Config, expire: Duration) -> Option<Arc<dyn FlowStore>> {
     Some(Arc::new(MemoryFlowStore::new(limits)))
 }
 
-/// Returns the configured size of a key, in bytes; if it is 0, a quarter of the memory of the
-/// machine, at most [`MAX_DEFAULT_MEMORY`].
+/// Returns the size configured under a key, in bytes; if the size is 0, a quarter of the memory of
+/// the machine, at most [`MAX_DEFAULT_MEMORY`].
 fn share_of_machine(config: &Config, key: &str) -> usize {
     match config.bytes(key) {
         0 => {

@@ -26,7 +26,7 @@ pub(crate) type Response = hyper::Response<Body>;
 pub(crate) struct Body {
     pieces: Pieces,
     encoder: Option<Encoder>,
-    /// Marks the connection as busy until the body is sent or dropped.
+    /// Guard that marks the connection as busy until the body is sent or dropped.
     busy: Option<BusyGuard>,
     /// Charges for the memory of the body, held until it is sent or dropped.
     memory: Vec<MemoryCharge>,
@@ -317,7 +317,7 @@ pub(crate) fn failed(what: &str, error: &dyn std::error::Error) -> Response {
     error_text(StatusCode::INTERNAL_SERVER_ERROR, &text)
 }
 
-/// Returns the response for a resource that could not be created, changed or deleted.
+/// Returns the response for a resource that could not be created, changed, or deleted.
 pub(crate) fn resource_error(error: &ResourceError) -> Response {
     match error {
         ResourceError::Duplicate => error_text(StatusCode::CONFLICT, &error.to_string()),
@@ -349,7 +349,7 @@ pub(crate) fn spp_text(status: StatusCode, text: impl Into<Bytes>) -> Response {
 
 /// Returns the response for a failed request of the SPP API.
 ///
-/// COMPAT: SPP's command line handles 400, 404 and 500 and reports any other status as unknown.
+/// COMPAT: SPP's command line handles 400, 404, and 500 and reports any other status as unknown.
 pub(crate) fn spp_error(error: &SppError) -> Response {
     let (status, prefix) = match error {
         SppError::NoProcess(_) | SppError::NoPrimary => (StatusCode::NOT_FOUND, ""),

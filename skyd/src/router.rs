@@ -350,7 +350,7 @@ fn is_clean(path: &str) -> bool {
         && (inner.is_empty() || segments.all(|segment| !matches!(segment, "" | "." | "..")))
 }
 
-/// Returns a path without empty, `.` and `..` segments; a trailing slash remains.
+/// Returns a path without empty, `.`, and `..` segments; a trailing slash remains.
 ///
 /// COMPAT: the paths to which Go's request multiplexer redirects.
 fn cleaned(path: &str) -> String {

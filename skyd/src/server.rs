@@ -281,7 +281,7 @@ fn admitted(
 ) -> Result<Option<HeaderValue>, (StatusCode, Cow<'static, str>)> {
     let refuse = |status, text: &'static str| Err((status, text.into()));
     if !names_one_host(request) {
-        return refuse(StatusCode::BAD_REQUEST, "exactly one Host header expected");
+        return refuse(StatusCode::BAD_REQUEST, "expected exactly one Host header");
     }
     if request.method() == Method::CONNECT {
         return refuse(StatusCode::NOT_IMPLEMENTED, "this server is not a proxy");

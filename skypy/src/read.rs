@@ -46,7 +46,7 @@ use crate::flow::{Flows, loads};
 /// - `raw_packets`: maximum number of packets to store per flow (0 to 10), see `Flows.raw_packets`;
 /// - `extra_layer`: layers whose messages are added: "DNS", "DHCPv4", "VRRP", or "all", as
 ///   a comma-separated string or a sequence;
-/// - `extra_tcp_metric`: add the times of SYN, FIN and RST and the TTL of SYN;
+/// - `extra_tcp_metric`: add the times of SYN, FIN, and RST and the TTL of SYN;
 /// - `extra_rtt_metric`: add statistics of round-trip times;
 /// - `ip_defrag`: reassemble IP fragments;
 /// - `reassemble_tcp`: track TCP streams, and count retransmitted, reordered, and missing segments;

@@ -71,7 +71,7 @@ impl CheckQueue {
     /// Waits for the permit of a check; only slow checks wait for a slot.
     ///
     /// # Errors
-    /// [`Denied::Busy`] if no permit becomes available in time.
+    /// Returns [`Denied::Busy`] if no permit becomes available in time.
     pub(crate) async fn permit(
         &self,
         peer: IpAddr,

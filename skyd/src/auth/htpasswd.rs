@@ -19,7 +19,7 @@ pub(crate) enum StoredPassword {
         magic: &'static str,
         /// Salt of at most eight characters.
         salt: String,
-        /// The 22 characters after the salt.
+        /// Hash: the 22 characters after the salt.
         hash: String,
     },
     /// SHA-1 digest, `{SHA}…`.

@@ -1,4 +1,4 @@
-//! Role-based permissions: rules that name a user or a role, an object and an action.
+//! Role-based permissions: rules that name a user or a role, an object, and an action.
 //!
 //! The rules of a user are those for the user and those for its roles, transitively. An action is
 //! allowed if at least one of them allows it and none denies it.

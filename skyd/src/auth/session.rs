@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 /// Open sessions of a backend by their tokens.
 ///
-/// A session ends after the idle timeout, when its user exceeds the limit of sessions (least
+/// A session ends after the idle timeout, when its user exceeds the limit on sessions (least
 /// recently used first), and with the process.
 pub(crate) struct Sessions {
     /// Time without use after which a session ends (idle timeout).

@@ -453,7 +453,7 @@ pub enum ConfigError {
     /// A key has more segments than allowed.
     #[error("{location}: {key}...: the key has more than {MAX_DEPTH} segments")]
     TooDeep {
-        /// File, variable or option.
+        /// File, environment variable, or option that sets the key.
         location: String,
         /// First segments of the key.
         key: String,
@@ -464,19 +464,19 @@ pub enum ConfigError {
     /// A key that only groups other keys has a value.
     #[error("{location}: {key}: expected keys below it, not a value")]
     NoTree {
-        /// File, variable or option.
+        /// File, environment variable, or option that sets the key.
         location: String,
-        /// The key.
+        /// Name of the key.
         key: String,
     },
     /// A key does not accept its value.
     #[error("{location}: {key}: {value} is not allowed; expected {allowed}")]
     Value {
-        /// File, variable or option.
+        /// File, environment variable, or option that sets the key.
         location: String,
-        /// The key.
+        /// Name of the key.
         key: String,
-        /// The configured value, as JSON.
+        /// Configured value, as JSON.
         value: String,
         /// Description of the allowed values.
         allowed: String,

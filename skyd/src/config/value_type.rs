@@ -35,7 +35,7 @@ pub enum ValueType {
     List,
     /// One of these strings, in upper or lower case.
     Choice(&'static [&'static str]),
-    /// Any tree; the code that reads it checks it.
+    /// Any tree; the code that reads the tree checks its content.
     Free,
 }
 

@@ -261,7 +261,7 @@ fn flows(page: &mut MetricsPage, engine: &Status, app: &App) {
     page.counter("skyd_flow_store_evicted_total", help, store.evicted);
 }
 
-/// Writes the size of the graph, its history and its stored resources.
+/// Writes the sizes of the graph, its history, and the resource store.
 fn topology(page: &mut MetricsPage, engine: &Status) {
     page.gauge(
         "skyd_graph_nodes",
@@ -315,7 +315,7 @@ fn topology(page: &mut MetricsPage, engine: &Status) {
     );
 }
 
-/// Writes connections, requests and messages of clients.
+/// Writes counters of the connections, requests, and messages of clients.
 fn clients(page: &mut MetricsPage, engine: &Status, app: &App) {
     let help = "HTTP requests answered, by method and status code.";
     let mut requests = page.family(MetricKind::Counter, "skyd_http_requests_total", help);

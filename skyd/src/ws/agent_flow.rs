@@ -7,7 +7,7 @@ use tokio::task::block_in_place;
 use super::client::Client;
 use super::connection::{Connection, ConnectionEnd, Reader};
 
-/// Receives flows until the connection ends; the agent gets no reply.
+/// Receives flows until the connection ends; the agent receives no reply.
 pub(crate) async fn run(client: &Client, connection: &mut Connection) -> ConnectionEnd {
     client.registration.set_connected();
     let Connection { reader, writer } = connection;

@@ -16,7 +16,7 @@ use crate::selections::{self, Selected, SelectionError, SharedFilter};
 
 /// Filter together with the view that the subscriber has received.
 pub(crate) struct GremlinFilter {
-    /// The filter as the client wrote it.
+    /// Filter as the client wrote it.
     text: String,
     kind: FilterKind,
     /// Nodes and edges that the subscriber has received.
@@ -36,7 +36,7 @@ enum FilterKind {
 pub(crate) struct EvaluatedFilter {
     /// Filter for later events; `None` if it selects everything.
     pub(crate) filter: Option<GremlinFilter>,
-    /// The selected part of the graph.
+    /// Selected part of the graph.
     pub(crate) graph: GraphDump,
 }
 

@@ -34,7 +34,7 @@ pub(crate) struct LenientFrames<S> {
 /// Meaning of the next byte of the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum FramePosition {
-    /// FIN, reserved bits and opcode.
+    /// FIN, reserved bits, and opcode.
     Opcode,
     /// Mask bit and length, or the size of an extended length.
     Length,

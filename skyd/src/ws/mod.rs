@@ -105,7 +105,7 @@ fn open(call: Call, endpoint: Endpoint) -> Response {
     let hello = Hello::of(&request, peer);
     if hello.identity.longest() > MAX_IDENTITY_BYTES {
         let text = format!(
-            "X-Host-ID, X-Client-Type and X-Client-Protocol are limited to {MAX_IDENTITY_BYTES} bytes"
+            "X-Host-ID, X-Client-Type, and X-Client-Protocol are limited to {MAX_IDENTITY_BYTES} bytes"
         );
         let mut refusal = response::error_text(StatusCode::BAD_REQUEST, &text);
         response::close(refusal.headers_mut());

@@ -90,7 +90,7 @@ pub(crate) struct FlowsArgs {
     #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = extra_layers)]
     pub(super) extra_layer: Vec<ExtraLayers>,
 
-    /// Add times and TTL of SYN, FIN and RST to TCP flows.
+    /// Add the times of SYN, FIN, and RST and the TTL of SYN to TCP flows.
     #[arg(long)]
     pub(super) extra_tcp_metric: bool,
 
