@@ -1,4 +1,4 @@
-//! The daemon and command line of `skylib`: configuration, HTTP, WebSocket and process life cycle.
+//! The daemon and command line of `skylib`: configuration, HTTP, WebSocket, and process life cycle.
 
 mod access;
 mod agent_udp;

@@ -57,7 +57,7 @@ impl Backend {
     /// Returns the user to whom the credentials of a request belong.
     ///
     /// # Errors
-    /// [`Denied`] if they are missing, wrong or cannot be checked.
+    /// Returns [`Denied`] if the credentials are missing, wrong, or cannot be checked.
     pub(crate) async fn verify(
         &self,
         credentials: Option<&str>,
@@ -106,7 +106,7 @@ impl Auth {
     /// Logs a user of the API in; returns a token and the permissions of the user.
     ///
     /// # Errors
-    /// [`Denied`] if name or password is wrong or cannot be checked.
+    /// Returns [`Denied`] if the name or password is wrong or cannot be checked.
     pub(crate) async fn login(
         &self,
         name: &str,
@@ -141,7 +141,8 @@ impl Auth {
     /// Reloads the password files.
     ///
     /// # Errors
-    /// If a file cannot be read or is invalid. Its users then remain as they were.
+    /// Returns an error if a file cannot be read or is invalid. The previous users of that file
+    /// then remain valid.
     pub(crate) fn reload(&self) -> Result<(), String> {
         self.api.reload()?;
         match &self.cluster {
@@ -151,7 +152,7 @@ impl Auth {
     }
 }
 
-/// Returns the user of requests without authentication.
+/// Returns the user that is assumed for requests without authentication.
 fn admin() -> User {
     User {
         name: ADMIN.to_owned(),
