@@ -118,8 +118,8 @@ impl Daemon {
         })
     }
 
-    /// Reloads files at SIGHUP, at most once per [`RELOAD_INTERVAL`], and returns free memory to the
-    /// system; returns the name of the signal that ends the daemon.
+    /// Reloads files at SIGHUP, at most once per [`RELOAD_INTERVAL`], and returns free memory to
+    /// the system. Returns the name of the signal that ends the daemon.
     pub(crate) async fn run(&self, signals: &mut Signals) -> &'static str {
         let (mut is_due, mut earliest) = (false, Instant::now());
         let mut returning = tokio::time::interval(process_tuning::RETURN_INTERVAL);

@@ -30,7 +30,7 @@ pub(crate) enum DumpError {
     /// The memory budget does not allow for the handles at present.
     #[error(transparent)]
     Memory(#[from] MemoryExhausted),
-    /// Nobody waits for the dump any more.
+    /// The client no longer waits for the dump.
     #[error("the query was interrupted")]
     Interrupted,
 }

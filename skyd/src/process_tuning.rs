@@ -53,17 +53,19 @@ pub(crate) fn allow_huge_pages(are_allowed: bool) {
     }
 }
 
-/// Returns free memory of the heap to the system.
+/// Returns free heap memory to the system.
 ///
-/// The allocator (mimalloc 3) returns freed pages after a second, but only when a thread frees another
-/// large block. Without this call, an idle daemon would hold the memory of its last burst of work.
+/// The allocator (mimalloc 3) returns freed pages after a second, but only when a thread frees
+/// another large block. Without this call, an idle daemon would retain the memory of its last burst
+/// of work.
 pub(crate) fn return_free_memory() {
     drop(std::hint::black_box(Vec::<u8>::with_capacity(LARGE_BLOCK)));
 }
 
 /// Time between two calls of [`return_free_memory`].
 pub(crate) const RETURN_INTERVAL: Duration = Duration::from_secs(2);
-/// Size of a block that the allocator does not keep for the thread, in bytes. It is never touched.
+/// Size of a block that the allocator does not retain for the thread, in bytes. Its memory is never
+/// accessed.
 const LARGE_BLOCK: usize = 16 << 20;
 
 #[cfg(test)]

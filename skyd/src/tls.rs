@@ -116,10 +116,10 @@ impl Files {
     }
 }
 
-/// Reads the configured file with trusted authorities; `None` if none is configured.
+/// Reads the configured file of trusted authorities; `None` if no file is configured.
 ///
 /// # Errors
-/// See [`roots`]; the error names the key.
+/// Returns the errors of [`roots`], with the name of the key.
 pub(crate) fn configured_roots(config: &Config) -> anyhow::Result<Option<RootCertStore>> {
     match config.text(CA_CERT) {
         path if path.is_empty() => Ok(None),
@@ -146,7 +146,7 @@ fn roots(path: &PathBuf) -> anyhow::Result<RootCertStore> {
 /// Reads the certificates of a PEM file.
 ///
 /// # Errors
-/// If the file cannot be read or contains no certificate.
+/// Returns an error if the file cannot be read or contains no certificate.
 pub(crate) fn certificates(path: &PathBuf) -> anyhow::Result<Vec<CertificateDer<'static>>> {
     let all: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path)?.collect();
     let all = all?;

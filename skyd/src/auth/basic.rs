@@ -134,7 +134,7 @@ impl Basic {
         Ok(self.user(name))
     }
 
-    /// Ends the session of a token, if there is one.
+    /// Ends the session of a token, if it exists.
     pub(crate) fn logout(&self, token: &str) {
         self.sessions.end(token);
     }

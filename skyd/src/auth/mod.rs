@@ -118,8 +118,8 @@ impl Auth {
         Ok((login, permissions))
     }
 
-    /// Ends the session of a request's credentials, if they are the token of one. Other credentials
-    /// remain valid: passwords, and tokens of OpenStack's identity service.
+    /// Ends a session if the credentials of a request are its token. Other credentials (passwords,
+    /// and tokens of Keystone) remain valid.
     pub(crate) fn logout(&self, credentials: &str) {
         if let Backend::Basic(basic) = &self.api {
             basic.logout(credentials::secret(credentials));
@@ -131,7 +131,7 @@ impl Auth {
         self.api.is_open()
     }
 
-    /// Returns whether flow datagrams are accepted from every address; they carry no credentials.
+    /// Returns whether flow datagrams, which carry no credentials, are accepted from every address.
     ///
     /// COMPAT: with a cluster backend, agents can send datagrams without authentication.
     pub(crate) const fn accepts_all_datagrams(&self) -> bool {

@@ -76,7 +76,7 @@ impl Sessions {
         Some(session.user.clone())
     }
 
-    /// Ends the session of a token, if there is one.
+    /// Ends the session of a token, if it exists.
     pub(crate) fn end(&self, token: &str) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.remove(token);

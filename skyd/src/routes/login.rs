@@ -1,4 +1,5 @@
-//! `/login` exchanges name and password for a token; `/logout` ends the session of a token.
+//! `/login` exchanges a user name and a password for a token; `/logout` ends the session of a
+//! token.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -260,15 +260,15 @@ struct Live {
 struct Automation {
     rule_changes: u64,
     rule_failures: u64,
-    /// Number of times that events were lost and all rules were applied again.
+    /// Number of times that events were lost, so that all rules were applied again.
     rule_overruns: u64,
-    /// Number of times that rules triggered each other without end.
+    /// Number of times that rules were suspended because they triggered each other endlessly.
     rule_suspensions: u64,
     alerts: usize,
     alert_evaluations: u64,
     alert_failures: u64,
     alerts_fired: u64,
-    /// Webhook calls and scripts that are queued or running.
+    /// Number of webhook calls and scripts that are queued or running.
     actions_waiting: usize,
     actions_done: u64,
     actions_failed: u64,

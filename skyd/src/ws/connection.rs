@@ -1,9 +1,9 @@
 //! WebSocket connection: reads and writes frames, sends pings, and classifies how it ends.
 //!
-//! Pings and pongs do not wait for messages. The reader answers pings even while its messages wait to
-//! be processed ([`Reader::while_waiting`] reads on), and the writer sends a ping that is due between
-//! two pieces of a message or two events. They only wait for bytes that are already in the write
-//! buffer, and for a client that accepts none.
+//! Pings and pongs do not wait for messages. The reader answers pings even while its messages wait
+//! to be processed ([`Reader::while_waiting`] reads on), and the writer sends a ping that is due
+//! between two pieces of a message or two events. They wait only for bytes that are already in the
+//! write buffer, while the client does not accept data.
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;
@@ -159,10 +159,10 @@ pub(crate) struct Reader {
     stream: SplitStream<Socket>,
     /// Memory charges of the messages that have been returned but not yet processed.
     pending: PendingMessages,
-    /// Messages that were read while earlier ones waited, and the end of the connection if it follows
-    /// them; at most [`READ_AHEAD_MESSAGES`].
+    /// Messages that were read while an earlier message waited, followed by the end of the
+    /// connection if it has ended; at most [`READ_AHEAD_MESSAGES`].
     ahead: VecDeque<Result<Bytes, ConnectionEnd>>,
-    /// Charge for `ahead`, at most [`READ_AHEAD_BYTES`] and one message.
+    /// Charge for the memory of `ahead`: at most [`READ_AHEAD_BYTES`] and one message.
     ahead_memory: MemoryCharge,
     unanswered: UnansweredPing,
     /// Maximum time from a ping to the next frame of the client.
@@ -214,8 +214,8 @@ impl Reader {
         }
     }
 
-    /// Waits until work is done for which messages have to wait. Meanwhile reads on, so that pings are
-    /// answered; messages are returned by the next calls of [`Reader::next`].
+    /// Waits until work that delays messages is done. In the meantime, continues to read, so that
+    /// pings are answered; the next calls to [`Reader::next`] return the messages read.
     pub(crate) async fn while_waiting<T>(&mut self, work: impl Future<Output = T>) -> T {
         let mut work = std::pin::pin!(work);
         loop {
@@ -232,7 +232,7 @@ impl Reader {
         }
     }
 
-    /// Returns whether a further message may be read before those in `ahead` are processed.
+    /// Returns whether a further message may be read before the messages in `ahead` are processed.
     fn can_read_ahead(&self) -> bool {
         let bytes = self.ahead.iter().flatten().map(Bytes::len).sum();
         self.ahead.len() < READ_AHEAD_MESSAGES

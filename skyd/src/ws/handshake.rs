@@ -24,7 +24,7 @@ use crate::urlencoded;
 pub(crate) struct Hello {
     /// Declared identity.
     pub(crate) identity: ClientIdentity,
-    /// Whether the client named its host; otherwise its address stands for it.
+    /// Whether the client sent its host ID; otherwise its address is used.
     names_host: bool,
     /// Requested namespaces, sorted for binary search; `None` for all.
     pub(crate) namespaces: Option<Vec<String>>,
@@ -96,8 +96,8 @@ impl Hello {
     /// Returns [`Refusal`] if the encoding is unknown, or if the client sends its host ID but not
     /// its type.
     pub(crate) fn encoding(&self) -> Result<Encoding, Refusal> {
-        // COMPAT: Skydive requires the type; here, only clients that name their host have an origin of
-        // their own, of which the type is a part.
+        // COMPAT: Skydive requires the type. Here, only clients that send their host ID have an
+        // origin of their own, which includes the type.
         if self.names_host && self.identity.client_type.is_empty() {
             return Err(Refusal::Type);
         }
@@ -153,8 +153,8 @@ impl Hello {
 /// Reason to close the connection right after the handshake.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refusal {
-    /// The client names its host, but not its type.
-    #[error("X-Client-Type is missing; clients that send X-Host-ID have to send it, too")]
+    /// The client sends its host ID, but not its type.
+    #[error("X-Client-Type is missing; clients that send X-Host-ID must also send X-Client-Type")]
     Type,
     /// The requested encoding is unknown.
     #[error("X-Client-Protocol {0:?} is not supported; expected json or protobuf")]

@@ -164,7 +164,7 @@ impl<'a> Publisher<'a> {
             if let Some(end) = end {
                 return end;
             }
-            // A client that sends without a pause must not delay the pings of the other half.
+            // A client that sends continuously must not delay the pings of the other half.
             yield_now().await;
         }
     }

@@ -375,5 +375,5 @@ const EVENT_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Maximum number of events in one batch. Requests are handled between batches.
 const BATCH: usize = 1024;
-/// Events after which a ping is sent if it is due.
+/// Number of events after which a ping is sent if it is due.
 const EVENTS_BETWEEN_PINGS: usize = 64;

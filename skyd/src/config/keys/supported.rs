@@ -415,7 +415,7 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "ui.path",
         Text,
         "",
-        "Folder with another web interface, such as Skydive's UI v2, which is served unmodified at \
+        "Folder of another web interface, such as Skydive's UI v2, which is served unmodified at \
          /ui_v2/. Empty: none.",
     ),
     // Alerts and workflows.
@@ -423,14 +423,14 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "analyzer.alert.scripts",
         Flag,
         "true",
-        "Whether the action of an alert may be a program of this machine (file:///path), which runs as \
+        "Whether the action of an alert may be a program on this machine (file:///path), which runs as \
          the user of skyd. false: such alerts are rejected with status 400.",
     ),
     key(
         "workflow.max_time",
         Interval,
         "5m",
-        "Time after which the call of a workflow ends with an error.",
+        "Maximum duration of a workflow call. A longer call ends with an error.",
     ),
     key(
         "workflow.max_memory",
@@ -450,7 +450,7 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "workflow.can_write",
         Flag,
         "true",
-        "Whether workflows and the JavaScript of alerts may create, change and delete resources. \
+        "Whether workflows and the JavaScript of alerts may create, change, and delete resources. \
          CheckConnectivity and FlowValidation need it, because they create captures.",
     ),
     // Limits of the HTTP and WebSocket API.
