@@ -31,7 +31,7 @@ create_exception!(
 /// Returns the exception for an error of a query.
 pub(crate) fn query_error(query: &str, error: &gremlin::QueryError) -> PyErr {
     let before = error.offset().and_then(|offset| query.get(..offset));
-    // Python counts characters.
+    // Positions in Python are counted in characters.
     let position = before.map(|before| before.chars().count());
     let exception = QueryError::new_err(error.to_string());
     Python::attach(|py| {

@@ -8,7 +8,8 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyList, PySlice};
 use skylib::flow::Flow;
 
-/// Flows of capture files, in the order in which the flow table sent them; with `top`, the largest first.
+/// Flows of capture files, in the order in which they left the flow table; with `top`, the largest
+/// first.
 ///
 /// A sequence of dicts with the keys of a flow's JSON; each dict is created when it is accessed.
 #[pyclass(frozen, sequence, module = "skypy")]
@@ -121,7 +122,7 @@ enum Index<'py> {
     Many(Bound<'py, PySlice>),
 }
 
-/// Iterator over flows. Several threads may share it.
+/// Iterator over flows; several threads may share it.
 #[pyclass(frozen, module = "skypy")]
 pub(crate) struct FlowsIterator {
     flows: Py<Flows>,

@@ -26,32 +26,34 @@ use crate::flow::{Flows, loads};
 
 /// Reads capture files and returns their flows.
 ///
-/// `path` is one file, a pattern such as `trace*.pcap.lz4`, or a sequence of both; several files are
-/// read as one, in the order of their first packets. Files are pcap or pcapng, also compressed with
-/// gzip, LZ4 or zstd. Timers follow the timestamps in the files: a connection with a long silence is
-/// two flows. Other Python threads run meanwhile. The options are those of `skyd flows`:
+/// `path` is one file, a pattern such as `trace*.pcap.lz4`, or a sequence of both; several files
+/// are read as one, in the order of their first packets. Files are pcap or pcapng, also compressed
+/// with gzip, LZ4 or zstd. Timers follow the timestamps in the files, so a connection with a long
+/// silence becomes two flows. Other Python threads can run during the call. The options are the
+/// same as those of `skyd flows`:
 ///
 /// - `merge`: merge the packets of several files by time, for files that overlap;
 /// - `query`: a Gremlin query; its result is returned, as parsed JSON, instead of the flows;
-/// - `bpf`: count only packets that match this filter, in tcpdump syntax;
-/// - `link_type`: link type of all packets, instead of that in the files: a number or a name;
-/// - `interface`: count only packets of this interface of a pcapng file, or of this interface index
-///   of a Linux cooked capture (SLL2);
-/// - `layer_key`: "L2" if MAC addresses identify flows, "L3" if only flows without IP;
-/// - `expire`: silence after which a flow ends, in seconds or as a text such as "10m";
-/// - `update`: return active flows at this interval of capture time, too, with `LastUpdateMetric`;
+/// - `bpf`: process only packets that match this filter, in tcpdump syntax;
+/// - `link_type`: link type of all packets, a number or a name, instead of the one in the files;
+/// - `interface`: process only packets of this interface of a pcapng file, or of this interface
+///   index of a Linux cooked capture (SLL2);
+/// - `layer_key`: "L2" if MAC addresses always distinguish flows, "L3" if they distinguish only flows
+///   without an IP layer;
+/// - `expire`: idle time after which a flow ends, in seconds or as a string such as "10m";
+/// - `update`: also return active flows at this interval of capture time, with `LastUpdateMetric`;
 /// - `ports`: application names by port, such as "tcp:8443=https,udp:5353=mdns";
-/// - `raw_packets`: number of packets to store per flow (0 to 10), see `Flows.raw_packets`;
-/// - `extra_layer`: layers whose messages are added: "DNS", "DHCPv4", "VRRP" or "all", as a
-///   comma-separated text or a sequence;
-/// - `extra_tcp_metric`: add the times of SYN, FIN and RST and the TTL of SYN;
+/// - `raw_packets`: maximum number of packets to store per flow (0 to 10), see `Flows.raw_packets`;
+/// - `extra_layer`: layers whose messages are added: "DNS", "DHCPv4", "VRRP", or "all", as
+///   a comma-separated string or a sequence;
+/// - `extra_tcp_metric`: add the times of SYN, FIN, and RST and the TTL of SYN;
 /// - `extra_rtt_metric`: add statistics of round-trip times;
 /// - `ip_defrag`: reassemble IP fragments;
 /// - `reassemble_tcp`: track TCP streams, and count retransmitted, reordered, and missing segments;
 /// - `top`: return only this number of flows, the largest first;
-/// - `by`: what `top` compares: "bytes", "packets", "rtt" or "retransmissions";
-/// - `max_bytes`: memory limit of the flow table; beyond it, the least recently used flows are
-///   evicted early;
+/// - `by`: the value that `top` compares: "bytes", "packets", "rtt", or "retransmissions";
+/// - `max_bytes`: memory limit of the flow table, in bytes; at the limit, the least recently used
+///   flows are evicted early;
 /// - `recorded`: reproduce the values of Skydive exactly, including its known defects;
 /// - `key_ignore`: parts of the flow key that do not distinguish flows: `vlan`, `mpls`, `interface`,
 ///   separated by commas;
@@ -136,7 +138,8 @@ pub(crate) fn flows(
     }
     let mut replay = Replay::new(options).with_threads(threads);
     match bpf.map(filter).transpose()? {
-        // COMPAT: recorded values of the original, whose clock sees only packets that pass.
+        // COMPAT: the recorded values of Skydive, whose clock is driven only by packets that pass
+        // the filter.
         Some(filter) if recorded => files = files.with_filter(filter),
         Some(filter) => replay = replay.with_filter(filter),
         None => {}
@@ -192,10 +195,10 @@ fn answer(files: CaptureFileSet, replay: &Replay, text: &str) -> PyResult<Vec<u8
     let (flows, end): (ReplayedFlows, _) = replay.collect_while(&mut files, || signals.proceed());
     signals.end()?;
     end.map_err(|failure| from_capture(CaptureError::from(failure)))?;
-    // A capture file has flows only: the graph is empty.
+    // A capture file contains only flows, so the graph is empty.
     let graph = Graph::new();
     let view = GraphView::open(&graph);
-    // The process serves nobody else, so the query may use all memory.
+    // The process serves no other clients, so the query may use all memory.
     let limits = Limits::default()
         .with_max_elements(usize::MAX)
         .with_max_bytes(usize::MAX);
@@ -234,13 +237,13 @@ impl Signals {
     }
 }
 
-/// Compiles a filter text.
+/// Compiles a filter expression.
 #[cfg(feature = "pcap")]
 fn filter(text: &str) -> PyResult<BpfFilter> {
     BpfFilter::parse(text).map_err(|error| PyValueError::new_err(error.to_string()))
 }
 
-/// Returns an error: filters need libpcap.
+/// Returns an error, because filters need libpcap.
 #[cfg(not(feature = "pcap"))]
 fn filter(text: &str) -> PyResult<BpfFilter> {
     invalid(format!(
@@ -253,7 +256,7 @@ fn invalid<T>(text: String) -> PyResult<T> {
     Err(PyValueError::new_err(text))
 }
 
-/// Parses an option; an error is a `ValueError`.
+/// Parses an option. Returns a `ValueError` if the value is invalid.
 fn parse<T: FromStr>(text: &str) -> PyResult<T>
 where
     T::Err: Display,
@@ -262,7 +265,7 @@ where
         .map_err(|error: T::Err| PyValueError::new_err(error.to_string()))
 }
 
-/// One path, or several.
+/// One path or several paths.
 #[derive(FromPyObject)]
 pub(crate) enum Paths {
     One(PathBuf),
@@ -278,7 +281,7 @@ impl Paths {
     }
 }
 
-/// A link type, as Python passes it.
+/// Link type, as Python passes it.
 #[derive(FromPyObject)]
 pub(crate) enum NumberOrName {
     Number(u16),
@@ -294,7 +297,7 @@ impl NumberOrName {
     }
 }
 
-/// A duration, as Python passes it: seconds, or a text with units.
+/// Duration, as Python passes it: seconds, or a string with units.
 #[derive(FromPyObject)]
 pub(crate) enum Seconds {
     Number(f64),
@@ -311,7 +314,7 @@ impl Seconds {
         match duration.filter(|duration| !duration.is_zero()) {
             Some(duration) => Ok(duration),
             None => invalid(format!(
-                "{option} must be greater than zero, in seconds or a text such as 90s or 5m"
+                "{option} must be greater than zero, in seconds or a string such as 90s or 5m"
             )),
         }
     }
@@ -335,7 +338,7 @@ impl LayerNames {
         for name in names {
             layers = layers.with(ExtraLayers::parse(name.trim()).ok_or_else(|| {
                 PyValueError::new_err(format!(
-                    "extra_layer must be DNS, DHCPv4, VRRP or all, not {name}"
+                    "extra_layer must be DNS, DHCPv4, VRRP, or all, not {name}"
                 ))
             })?);
         }
@@ -346,5 +349,5 @@ impl LayerNames {
 /// Number of batches between checks for a signal such as Ctrl-C.
 const BATCHES_PER_CHECK: u32 = 8;
 
-/// Largest number of stored packets per flow, as for captures.
+/// Maximum number of stored packets per flow, as for captures.
 const MAX_RAW_PACKETS: u32 = 10;

@@ -1,8 +1,9 @@
-//! The subcommand `skyd client`: what `skydive client` does, over the REST and WebSocket interfaces.
+//! The subcommand `skyd client`: equivalent to `skydive client`, over the REST and WebSocket
+//! interfaces.
 //!
-//! A command checks its arguments, sends requests ([`rest`]), and prints the responses while they are
-//! received ([`printer`]). Data is printed on standard output, everything else on standard error. The
-//! exit code is 0 for success, 1 if the client or the server refuses, and 2 for a wrong command line.
+//! A command checks its arguments, sends requests ([`rest`]), and prints the responses while they
+//! are received ([`printer`]). Data is written to standard output, everything else to standard
+//! error. The exit code is 0 for success, 1 for a failure, and 2 for an invalid command line.
 
 mod args;
 mod check;

@@ -35,7 +35,7 @@ fn a_refused_client_learns_why() {
         assert_eq!((code, ends), (Some(1008), true), "{path}");
         assert_eq!(
             reason,
-            "X-Client-Protocol \"xml\" is not supported, expected json or protobuf"
+            "X-Client-Protocol \"xml\" is not supported; expected json or protobuf"
         );
     }
     // Skydive's clients receive its close code.

@@ -51,7 +51,7 @@ pub(crate) struct CallArgs {
     /// Identifier of the workflow.
     id: String,
 
-    /// Arguments of the workflow; each is a text.
+    /// Arguments of the workflow, as strings.
     #[arg(value_name = "PARAM", allow_negative_numbers = true)]
     parameters: Vec<String>,
 
@@ -83,8 +83,8 @@ impl WorkflowCommand {
     /// Runs the command.
     ///
     /// # Errors
-    /// If an argument is invalid, the server refuses or cannot be reached, or the output cannot be
-    /// written.
+    /// Returns an error if an argument is invalid, the server rejects the request or cannot be
+    /// reached, or the output cannot be written.
     pub(super) async fn run(self, rest: &mut Rest) -> anyhow::Result<()> {
         const KIND: &str = Workflow::KIND;
         match self {

@@ -91,7 +91,7 @@ impl<'a> HubReader<'a> {
     /// Starts the query of one table, and tries again until a deadline if its queue is full.
     ///
     /// # Errors
-    /// [`FlowQueryError::Interrupted`]; the result has the errors of the table.
+    /// Returns [`FlowQueryError::Interrupted`]; the result has the errors of the table.
     fn start<T>(
         &self,
         deadline: Instant,

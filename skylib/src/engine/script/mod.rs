@@ -195,7 +195,7 @@ impl ScriptEngine {
     /// Calls a workflow on another thread, which then calls `done` with the result as JSON text.
     ///
     /// # Errors
-    /// [`ScriptError::Busy`] if too many calls wait for a thread.
+    /// Returns [`ScriptError::Busy`] if too many calls wait for a thread.
     pub(crate) fn call(
         &self,
         workflow: &Workflow,
