@@ -50,14 +50,14 @@ impl<'a> QueryOptions<'a> {
         self
     }
 
-    /// Sets the charge for the memory of the query, which afterwards is that of the answer.
+    /// Sets the charge for the memory of the query; afterwards it covers the memory of the answer.
     #[must_use]
     pub fn with_memory(mut self, memory: &'a MemoryCharge) -> Self {
         self.memory = Some(memory);
         self
     }
 
-    /// Returns whether the query is to be canceled.
+    /// Returns whether the query must be canceled.
     pub(super) fn is_interrupted(&self) -> bool {
         self.interrupt.is_some_and(|interrupt| interrupt())
     }
@@ -73,7 +73,7 @@ impl fmt::Debug for QueryOptions<'_> {
     }
 }
 
-/// What a query needs of the engine; cheap to clone.
+/// Parts of an engine that running a query requires; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct QueryRunner {
     pub(crate) graph: Arc<SharedGraph>,
@@ -87,7 +87,7 @@ pub(crate) struct QueryRunner {
 
 impl QueryRunner {
     /// Runs a query on a view of the graph. Steps that read the past use the history, whatever the
-    /// view.
+    /// view is.
     pub(super) fn run(
         &self,
         view: &GraphView<'_>,

@@ -88,7 +88,7 @@ impl Edge {
         }
     }
 
-    /// Returns the same edge with an owner.
+    /// Returns the same edge with this origin and its host.
     #[must_use]
     pub fn with_origin(self, origin: Origin) -> Self {
         let (origin, host) = origin.into_parts();

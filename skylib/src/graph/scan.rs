@@ -102,7 +102,7 @@ impl<'f, K: ElementIndex> FullScan<'f, K> {
                     seen.push(found);
                     self.last = at;
                 }
-                // All that follow are younger than the view.
+                // All elements that follow are younger than the view.
                 None if K::is_younger(storage, index, sequence) => return false,
                 None => {}
             }

@@ -1,8 +1,8 @@
-//! `Scope`: what a query reads: a snapshot of the graph, in the present or the past, or a subgraph of
-//! it.
+//! `Scope`: the data that a query reads: a snapshot of the graph, in the present or the past, or a
+//! subgraph of it.
 //!
-//! The graph is locked for one batch of elements at a time, so filters that are expensive to test are
-//! split: a cheap part runs inside the batch, the rest outside ([`Scope::cheap_part`]).
+//! The graph is locked for one batch of elements, so filters that are expensive to test are split:
+//! a cheap part runs inside the batch, the rest outside ([`Scope::cheap_part`]).
 
 use std::ops::ControlFlow;
 use std::rc::Rc;
@@ -21,7 +21,7 @@ use crate::graph::{
 };
 use crate::time::When;
 
-/// The elements that `V`, `E`, and walks can find.
+/// Elements that `V`, `E`, and walks can find.
 #[derive(Clone)]
 pub(super) struct Scope<'a> {
     source: Source<'a>,
@@ -29,7 +29,7 @@ pub(super) struct Scope<'a> {
     subgraph: Option<Rc<Subgraph>>,
 }
 
-/// The snapshot that a query reads.
+/// Snapshot that a query reads.
 #[derive(Clone)]
 enum Source<'a> {
     Live(&'a GraphView<'a>),

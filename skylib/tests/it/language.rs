@@ -24,7 +24,7 @@ const PRIVATE_WORDS: &[(&str, &str)] = &[
     ("has gone", "was removed"),
 ];
 
-/// The least share of documented functions whose documentation begins with a third-person verb.
+/// Minimum share of documented functions whose documentation begins with a third-person verb.
 const LEAST_VERB_SHARE: f64 = 0.75;
 
 /// A doc comment: where it begins, its text, and whether it documents a function.

@@ -1,9 +1,10 @@
-//! `FlowHub`: all flows of the engine as one source, and their way to the subscribers and the store.
+//! `FlowHub`: all flows of the engine as one source, and their path to the subscribers and the
+//! store.
 //!
-//! Live queries are sent to all flow tables at once and their answers merged; queries about the past
-//! are answered by the flow store. Capture threads and agents push updates into a bounded queue
-//! without blocking; when more than [`FlowOptions::max_buffered`] flows wait for the batcher thread,
-//! further flows are dropped and counted.
+//! Live queries are sent to all flow tables concurrently and their answers merged; queries about
+//! the past are answered by the flow store. Capture threads and agents push updates into a bounded
+//! queue without blocking; when more than [`FlowOptions::max_buffered`] flows wait for the batcher
+//! thread, further flows are dropped and counted.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -44,12 +45,12 @@ pub struct FlowOptions {
     pub max_buffered: usize,
     /// Maximum size of the flows that wait for the batcher, in bytes.
     pub max_buffered_bytes: usize,
-    /// Time after its last update until a flow sent by an agent is no longer live.
+    /// Time after its last update for which a flow sent by an agent is live.
     pub remote_max_age: Duration,
     /// Maximum size of the live flows sent by agents, in bytes; the flows updated least recently are
     /// evicted first.
     pub remote_max_bytes: usize,
-    /// Time limit for all flow tables together to answer a query.
+    /// Maximum time that all flow tables together may take to answer a query.
     pub table_timeout: Duration,
 }
 
@@ -84,7 +85,7 @@ impl FlowOptions {
         self
     }
 
-    /// Sets the time after its last update until a flow sent by an agent is no longer live.
+    /// Sets the time after its last update for which a flow sent by an agent is live.
     #[must_use]
     pub const fn with_remote_max_age(mut self, age: Duration) -> Self {
         self.remote_max_age = age;
@@ -98,7 +99,7 @@ impl FlowOptions {
         self
     }
 
-    /// Sets the time limit for all flow tables together to answer a query.
+    /// Sets the maximum time that all flow tables together may take to answer a query.
     #[must_use]
     pub const fn with_table_timeout(mut self, timeout: Duration) -> Self {
         self.table_timeout = timeout;
@@ -124,8 +125,8 @@ pub struct FlowHub {
     bus: Bus<BroadcastMessage>,
 }
 
-/// Flow queries that copy flows now. Their size is known, and charged to their clients, only
-/// afterwards, so few run at a time.
+/// Flow queries that are copying flows. The size of the copies is known, and charged to the
+/// clients, only afterwards, so few such queries run concurrently.
 #[derive(Default)]
 struct Fetches {
     running: Mutex<usize>,
@@ -136,7 +137,7 @@ struct Fetches {
 struct Fetch<'a>(&'a Fetches);
 
 impl Fetches {
-    /// Waits until fewer than [`MAX_FETCHES`] queries copy flows.
+    /// Waits until fewer than [`MAX_FETCHES`] queries are copying flows.
     fn begin(&self) -> Fetch<'_> {
         let mut running = self.running.lock();
         while *running >= MAX_FETCHES {
@@ -154,7 +155,7 @@ impl Drop for Fetch<'_> {
     }
 }
 
-/// Flow queries that copy flows at a time.
+/// Maximum number of flow queries that copy flows concurrently.
 const MAX_FETCHES: usize = 4;
 
 /// Identifies a flow table of a [`FlowHub`].
@@ -162,7 +163,7 @@ const MAX_FETCHES: usize = 4;
 pub struct TableId(usize);
 
 impl FlowHub {
-    /// Returns a hub without tables and store.
+    /// Returns a hub without tables or a store.
     pub(crate) fn new(options: FlowOptions) -> Self {
         Self {
             tables: RwLock::new(Vec::new()),
@@ -195,7 +196,7 @@ impl FlowHub {
         self.store.as_deref()
     }
 
-    /// Returns the subscribers of flows and statistics.
+    /// Returns the bus that delivers flows and statistics to subscribers.
     pub(crate) fn bus(&self) -> &Bus<BroadcastMessage> {
         &self.bus
     }
@@ -217,7 +218,7 @@ impl FlowHub {
         self.queue.dropped()
     }
 
-    /// Returns how often a flow table did not answer a query before the timeout.
+    /// Returns the number of times a flow table did not answer a query before the timeout.
     pub fn table_timeouts(&self) -> u64 {
         self.table_timeouts.load(Ordering::Relaxed)
     }
@@ -252,7 +253,7 @@ impl FlowHub {
     /// ```
     ///
     /// # Errors
-    /// Returns an error if the message is malformed or too large; nothing of it is used then.
+    /// Returns an error if the message is malformed or too large; no part of it is used then.
     pub fn ingest(&self, message: &[u8]) -> Result<(), ProtoError> {
         let message = self.remote.decode(message)?;
         self.queue.push(FlowBatch {
@@ -273,7 +274,7 @@ impl FlowHub {
         if self.bus.is_wanted(STATS) {
             let json = serde_json::to_vec(stats).unwrap_or_default();
             let message = BroadcastMessage::object(STATS, "stats", json);
-            // COMPAT: releases of the original decode statistics as protobuf from protobuf peers.
+            // COMPAT: Skydive releases decode statistics as protobuf if the peer uses protobuf.
             let message = message.with_protobuf(stats.encode_to_vec());
             self.bus.send(&Arc::new(message));
         }
@@ -376,7 +377,7 @@ impl FlowHub {
         self.store().ok_or(FlowQueryError::NoStorage)
     }
 
-    /// Sends a request to all tables and waits for the answers until one common deadline. A table
+    /// Sends a request to all tables and waits for the answers until a common deadline. A table
     /// that does not answer in time is counted and skipped.
     fn fan_out<T>(
         &self,
@@ -408,15 +409,15 @@ impl FlowHub {
 }
 
 impl FlowSource for FlowHub {
-    /// Queries all tables at once and merges their answers in the query's order. A table that does
-    /// not answer before the timeout counts as empty.
+    /// Queries all tables concurrently and merges their answers in the query's order. A table that
+    /// does not answer before the timeout counts as empty.
     fn query(&self, query: &FlowQuery) -> Result<FlowSet, FlowQueryError> {
         let _turn = self.fetches.begin();
         if query.time.is_some() {
             return self.past()?.query(query);
         }
-        // A table may omit flows after the range, but which flows are before the range is known only
-        // after the merge.
+        // A table may omit flows after the range, but which flows are before the range is known
+        // only after the merge.
         let part = FlowQuery {
             range: query.range.map(|(_, to)| (0, to)),
             ..query.clone()
@@ -485,7 +486,7 @@ impl fmt::Debug for FlowHub {
 pub(crate) struct HubSink(Weak<FlowHub>);
 
 impl HubSink {
-    /// Returns a sink that does not keep the hub alive.
+    /// Returns a sink that holds only a weak reference to the hub.
     pub(crate) fn new(hub: &Arc<FlowHub>) -> Self {
         Self(Arc::downgrade(hub))
     }
@@ -499,7 +500,7 @@ impl FlowSink for HubSink {
     }
 }
 
-/// Maximum time until the batcher notices that a batch is due or that it has to stop.
+/// Maximum time until the batcher detects that a batch is due or that it has to stop.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 #[cfg(test)]

@@ -80,7 +80,7 @@ pub enum LiveEvent {
     Ended(QueryError),
 }
 
-/// Error of opening a live query.
+/// Error returned if a live query cannot be opened.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LiveError {

@@ -36,7 +36,7 @@ impl ScheduledQuery {
         }
     }
 
-    /// Returns when the next update is due; `None` until an event or the client changes that.
+    /// Returns when the next update is due; `None` if it depends on an event or on the client.
     fn next_time(&self, options: &LiveOptions) -> Option<Instant> {
         if !self.slot.is_empty() {
             return None;
@@ -57,7 +57,7 @@ impl ScheduledQuery {
         }
     }
 
-    /// Returns the minimum time between two runs: a query runs a tenth of the time at most.
+    /// Returns the minimum time between two runs: a query runs for at most a tenth of the time.
     fn rest(&self) -> Duration {
         self.run_time.saturating_mul(10)
     }
@@ -75,8 +75,8 @@ impl ScheduledQuery {
         }
     }
 
-    /// Puts the changes since the last update into the client's slot. Returns whether the query had
-    /// to run for them.
+    /// Puts the changes since the last update into the client's slot. Returns whether this required
+    /// running the query.
     pub(super) fn update(&mut self, hub: &LiveHub) -> bool {
         self.last_update = monotonic::now();
         let must_run = self.query.is_stale()
@@ -90,11 +90,12 @@ impl ScheduledQuery {
         }
         let start = self.last_update;
         let is_canceled = || self.slot.is_closed();
-        // A panic ends this query only, not the thread and with it the queries of all clients.
+        // A panic must end only this query, not the thread, which serves the queries of all
+        // clients.
         let run = AssertUnwindSafe(|| hub.refresh(&mut self.query, &is_canceled));
         let result = catch_unwind(run).unwrap_or_else(|_| {
             Err(QueryError::execute(
-                "internal error: the query panicked, see the log of the daemon",
+                "internal error: the query panicked; see the log of the daemon",
             ))
         });
         self.last_update = monotonic::now();
@@ -116,7 +117,7 @@ impl ScheduledQuery {
     }
 }
 
-/// Returns when the first update of some queries is due.
+/// Returns when the first of these queries is due for an update; `None` if none has a due time.
 pub(super) fn next_time(queries: &[ScheduledQuery], options: &LiveOptions) -> Option<Instant> {
     queries
         .iter()

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::time::Timestamp;
 
-/// Acts on changes of the resources of one kind.
+/// Component that acts on changes to the resources of one kind.
 ///
 /// [`Resources`](super::Resources) calls its observers in the order of their registration, on the
 /// thread that made the change and after the change is durable. Observers must not block.

@@ -19,7 +19,7 @@ use crate::value::Text;
 
 pub(super) use trace::Trace;
 
-/// How a query was run, step by step.
+/// Description of how a query was run, step by step.
 ///
 /// Serializes as the JSON that `POST /api/topology` returns for `"Explain": true`. `Display` formats
 /// a table for people.
@@ -91,7 +91,8 @@ pub struct ExplainedStep {
     /// Number of elements in its output; `None` for a graph and if the step did not run.
     #[serde(rename = "Out")]
     pub elements_out: Option<u64>,
-    /// Duration, including the steps that ran inside it; `None` for those, and without a clock.
+    /// Duration, including the steps that ran inside it; `None` for steps that ran inside another
+    /// one, and without a clock.
     #[serde(
         rename = "Microseconds",
         serialize_with = "as_microseconds",
@@ -130,7 +131,7 @@ pub struct ExplainedOperation {
     pub elements_out: Option<u64>,
 }
 
-/// How elements are found.
+/// Method by which elements are found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "Kind", rename_all = "lowercase")]
 #[non_exhaustive]

@@ -34,7 +34,7 @@ fn filter_texts_and_programs() {
     replay("bpf", bpf::check, &bpf_seeds());
 }
 
-/// Link type and packet, as hexadecimal text.
+/// Link type and packet, in hexadecimal.
 const PACKETS: &[(&str, &str)] = &[
     (
         "ethernet_tcp",
