@@ -30,7 +30,7 @@ fn main() -> Result<()> {
         println!("{}", query.explain(&context));
     }
 
-    // The same query, written in Rust.
+    // A query written in Rust instead of a string.
     let jumbo = graph
         .traversal()
         .v()

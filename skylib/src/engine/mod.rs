@@ -246,9 +246,9 @@ impl Engine {
 
     /// Parses and runs a query and returns how it was executed, see [`Query::explain_timed`].
     ///
+    /// # Errors
     /// Returns an error if the query is invalid. A query that fails later is explained up to the
     /// failure.
-    /// Returns an error if the query is invalid. A query that fails later is explained up to there.
     pub fn explain(
         &self,
         text: &str,

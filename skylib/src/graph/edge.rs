@@ -39,7 +39,7 @@ pub struct Edge {
     pub updated_at: Timestamp,
     /// Time of deletion; `None` while the edge exists.
     pub deleted_at: Option<Timestamp>,
-    /// Number of this revision: 1 for a new edge, incremented with each change of its metadata.
+    /// Number of this revision: 1 for a new edge, incremented with each change to its metadata.
     pub revision: i64,
 }
 

@@ -84,7 +84,7 @@ pub(super) fn apply_all(ops: &[MetadataOp], metadata: &mut Metadata) -> Vec<Meta
             .cloned()
             .collect();
     }
-    // Each change of a map copies it: many changes are made on a mutable tree.
+    // Each change to a map copies it, so many changes are made to a mutable tree.
     let mut draft = Draft::from(&*metadata);
     let done = ops.iter().filter(|op| draft.apply(op)).cloned().collect();
     *metadata = draft.into_map();

@@ -38,7 +38,7 @@ pub struct Node {
     pub updated_at: Timestamp,
     /// Time of deletion; `None` while the node exists.
     pub deleted_at: Option<Timestamp>,
-    /// Number of this revision: 1 for a new node, incremented with each change of its metadata.
+    /// Number of this revision: 1 for a new node, incremented with each change to its metadata.
     pub revision: i64,
 }
 

@@ -29,8 +29,8 @@ impl FromStr for UpdatePolicy {
 
     /// Parses the value of the header `X-Update-Policy` in any case; an empty value means full.
     ///
+    /// # Errors
     /// Returns [`ParseUpdatePolicyError`] for any value other than `full` and `partial`.
-    /// [`ParseUpdatePolicyError`] for any other value than `full` and `partial`.
     fn from_str(name: &str) -> Result<Self, ParseUpdatePolicyError> {
         match name {
             "" => Ok(Self::Full),

@@ -3,7 +3,6 @@
 //! Elements are first written to a small buffer that stays in the CPU cache, then copied to the
 //! chunk. A message in protobuf needs the length of its JSON object first: a first pass over the
 //! elements computes it, so that no encoding ever needs the whole JSON in memory.
-//! elements counts it, so that no format ever needs the whole text in memory.
 
 use std::sync::Arc;
 use std::vec;

@@ -196,7 +196,7 @@ impl KnownTids {
         }
     }
 
-    /// Locks the state, even after a panic: each change of an entry leaves both maps consistent.
+    /// Locks the state, even after a panic: each change to an entry leaves both maps consistent.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

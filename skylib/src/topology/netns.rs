@@ -2,7 +2,7 @@
 //!
 //! The probe watches a folder with inotify, usually `/var/run/netns`. A file appears there shortly
 //! before the namespace is mounted on it, and inotify does not report mounts. Therefore the probe
-//! checks such a file again with exponential backoff, and after each change of the mount table. It
+//! checks such a file again with exponential backoff, and after each change to the mount table. It
 //! blocks in `poll` otherwise.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -222,7 +222,7 @@ impl<'a> Watcher<'a> {
 
     /// Sets the time of the next check of pending files, with exponential backoff.
     ///
-    /// After [`TRIES`] checks, only a change of the mount table triggers another check, if the
+    /// After [`TRIES`] checks, only a change to the mount table triggers another check, if the
     /// system reports such changes.
     fn set_timer(&self) {
         let tries = self
@@ -342,7 +342,7 @@ const INITIAL_BACKOFF: Duration = Duration::from_millis(10);
 /// Number of checks, which take about 0.6 s, after which a file is logged.
 const TRIES_BEFORE_LOG: u32 = 6;
 
-/// Number of checks after which a file waits for the next change of the mount table.
+/// Number of checks after which a file waits for the next change to the mount table.
 const TRIES: u32 = 10;
 
 /// Time from a change to the mount table to the scan.

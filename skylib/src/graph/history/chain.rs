@@ -74,7 +74,7 @@ pub(super) struct Ended {
 }
 
 impl<E: Element> Chains<E> {
-    /// Records the insertion or the change of an element; returns its slot and its previous revision,
+    /// Records the insertion of an element or a change to it; returns its slot and its previous revision,
     /// which ends.
     pub(super) fn put(&mut self, element: &Arc<E>, number: u64) -> (u32, Option<Ended>) {
         let begin = in_ms(element.fields().updated_at.max(element.fields().created_at));

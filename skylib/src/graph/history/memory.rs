@@ -47,7 +47,7 @@ struct Recorded {
 /// Registry of readers.
 #[derive(Default)]
 struct Readers {
-    /// Numbers of the last change recorded when each open reader was opened.
+    /// Numbers of the open readers.
     open: BTreeSet<u64>,
     next: u64,
     /// Bound below which readers have expired.

@@ -1,5 +1,5 @@
 //! Explanations: the plan of a query with measurements of its run: merged steps, index usage, and
-//! estimated and actual numbers of elements.
+//! estimated and actual element counts.
 
 mod describe;
 mod estimate;
@@ -76,10 +76,10 @@ pub struct Explanation {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct ExplainedStep {
-    /// The step, as query text.
+    /// The step, in query syntax.
     #[serde(rename = "Step")]
     pub step: String,
-    /// Absorbed steps, as query text in the order written.
+    /// Absorbed steps, in query syntax, in the order written.
     #[serde(rename = "Absorbed")]
     pub absorbed: Vec<String>,
     /// Estimated number of elements in its output; `None` if unknown.
@@ -111,10 +111,10 @@ pub struct ExplainedOperation {
     /// Description in words.
     #[serde(rename = "Operation")]
     pub operation: String,
-    /// How it finds elements; `None` if it only processes its input.
+    /// Method by which the operation finds elements; `None` if it only processes its input.
     #[serde(rename = "Access", skip_serializing_if = "Option::is_none")]
     pub access: Option<Access>,
-    /// Whether it ran inside the previous operation, element by element, without an intermediate
+    /// Whether the operation ran inside the previous one, element by element, without an intermediate
     /// result.
     #[serde(rename = "PushedDown")]
     pub is_pushed_down: bool,

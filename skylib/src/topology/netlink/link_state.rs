@@ -114,7 +114,7 @@ impl LinkState {
         pairs.into_iter().collect()
     }
 
-    /// Adds an address; returns `false` if the link has it already.
+    /// Adds an address; returns `false` if the link already has it.
     pub(super) fn add_address(&mut self, address: Address) -> bool {
         let list = self.addresses(address);
         let is_new = !list.contains(&address);

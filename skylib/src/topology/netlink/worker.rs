@@ -450,7 +450,7 @@ const EVENTS_AT_ONCE: usize = 512;
 /// Maximum number of datagrams discarded after an overrun; exceeds the buffer of the socket.
 const DRAIN_LIMIT: usize = 100_000;
 
-/// Time from the change of a table to its update in the graph.
+/// Time from a change to a table to its update in the graph.
 const DELAY: Duration = Duration::from_millis(200);
 
 /// Additional delay per route: reading a route takes about 2 µs, which must remain a small part of
