@@ -259,7 +259,7 @@ fn a_workflow_cannot_be_called() {
     for (path, body, text) in [
         ("none", "{}", "No workflow found with ID: none\n"),
         ("none", "", "EOF\n"),
-        ("none", "[]", "expected an object, got an array\n"),
+        ("none", "[]", "found an array; expected an object\n"),
         (
             "none",
             r#"{"Params":{}}"#,

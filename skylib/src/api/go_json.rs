@@ -170,7 +170,7 @@ pub enum JsonError {
     #[error("{0}")]
     Syntax(serde_json::Error),
     /// The value is not an object.
-    #[error("expected an object, got {0}")]
+    #[error("found {0}; expected an object")]
     NotAnObject(&'static str),
     /// A member has the wrong type.
     #[error("{key}: {reason}")]
@@ -220,10 +220,10 @@ mod tests {
         assert_eq!(refused(""), "EOF");
         assert_eq!(refused(" \n"), "EOF");
         assert_eq!(refused("null"), "unsupported type");
-        assert_eq!(refused("[1]"), "expected an object, got an array");
-        assert_eq!(refused("\"x\""), "expected an object, got a string");
-        assert_eq!(refused("-5"), "expected an object, got a number");
-        assert_eq!(refused("true"), "expected an object, got a boolean");
+        assert_eq!(refused("[1]"), "found an array; expected an object");
+        assert_eq!(refused("\"x\""), "found a string; expected an object");
+        assert_eq!(refused("-5"), "found a number; expected an object");
+        assert_eq!(refused("true"), "found a boolean; expected an object");
         assert!(refused("{").starts_with("EOF while parsing an object at line 1"));
         assert!(refused("hello").contains("line 1 column 1"));
     }

@@ -262,7 +262,7 @@ impl<'de> serde::Deserialize<'de> for MetadataOp {
             }),
             DELETE => Ok(Self::Delete { key: wire.key }),
             other => Err(serde::de::Error::custom(format!(
-                "metadata operation {other} is neither 1 (set) nor 2 (delete)"
+                "unknown metadata operation {other}; expected 1 (set) or 2 (delete)"
             ))),
         }
     }

@@ -440,13 +440,13 @@ impl Graph {
 
 /// Reads.
 impl Graph {
-    /// Returns the node with an id.
+    /// Returns the node with this id; `None` if there is none.
     #[must_use]
     pub fn node(&self, id: &NodeId) -> Option<&Arc<Node>> {
         self.storage.find_node(id).ok().map(|(_, node)| node)
     }
 
-    /// Returns the edge with an id.
+    /// Returns the edge with this id; `None` if there is none.
     #[must_use]
     pub fn edge(&self, id: &EdgeId) -> Option<&Arc<Edge>> {
         self.storage.find_edge(id).ok().map(|(_, edge)| edge)

@@ -158,7 +158,7 @@ impl<E: Element> OldRevisions<E> {
         self.former.contains_key(&index)
     }
 
-    /// Returns the indexes of deleted elements with an id.
+    /// Returns the indexes of deleted elements with this id.
     pub(super) fn deleted(&self, id: &E::Id) -> &[u32] {
         self.deleted.get(id).map_or(&[], Vec::as_slice)
     }

@@ -45,10 +45,10 @@ use crate::value::Text;
 /// # Ok::<(), GraphError>(())
 /// ```
 pub trait GraphReader: sealed::Sealed {
-    /// Returns the node with an id.
+    /// Returns the node with this id; `None` if there is none.
     fn node_by_id(&self, id: &NodeId) -> Result<Option<NodeRef>, GraphError>;
 
-    /// Returns the edge with an id.
+    /// Returns the edge with this id; `None` if there is none.
     fn edge_by_id(&self, id: &EdgeId) -> Result<Option<EdgeRef>, GraphError>;
 
     /// Iterates over the nodes that match a filter, in insertion order; uses an index if one helps.

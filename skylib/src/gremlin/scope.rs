@@ -119,7 +119,7 @@ impl<'a> Scope<'a> {
         self.subgraph = Some(Rc::new(subgraph));
     }
 
-    /// Returns the node with an id.
+    /// Returns the node with this id; `None` if there is none.
     pub(super) fn node(&self, id: &str) -> Result<Option<NodeRef>, QueryError> {
         let found = self
             .reader()
@@ -128,7 +128,7 @@ impl<'a> Scope<'a> {
         Ok(found.filter(|node| self.has_node(node.index())))
     }
 
-    /// Returns the edge with an id.
+    /// Returns the edge with this id; `None` if there is none.
     pub(super) fn edge(&self, id: &str) -> Result<Option<EdgeRef>, QueryError> {
         let found = self
             .reader()

@@ -49,7 +49,7 @@ impl RemoteFlows {
         }
     }
 
-    /// Decodes and counts a message of an agent.
+    /// Decodes and counts a message from an agent.
     pub(super) fn decode(&self, message: &[u8]) -> Result<FlowMessage, ProtoError> {
         let decoded = decode_flow_message(message);
         match &decoded {

@@ -85,7 +85,7 @@ pub enum LiveEvent {
 #[non_exhaustive]
 pub enum LiveError {
     /// The client has a query with this name.
-    #[error("a live query named {0:?} is open already; cancel it or use another name")]
+    #[error("a live query named {0:?} is already open; cancel it or use another name")]
     Taken(String),
     /// The client has reached its limit of queries.
     #[error("limit of {0} live queries per client reached; cancel one first")]

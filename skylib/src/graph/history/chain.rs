@@ -74,8 +74,8 @@ pub(super) struct Ended {
 }
 
 impl<E: Element> Chains<E> {
-    /// Records the insertion of an element or a change to it; returns its slot and its previous revision,
-    /// which ends.
+    /// Records the insertion of an element or a change to it; returns its slot and its previous
+    /// revision, which ends.
     pub(super) fn put(&mut self, element: &Arc<E>, number: u64) -> (u32, Option<Ended>) {
         let begin = in_ms(element.fields().updated_at.max(element.fields().created_at));
         if let Some(slot) = self.find(element.id())
@@ -147,7 +147,7 @@ impl<E: Element> Chains<E> {
         Some(chain.newest.element)
     }
 
-    /// Returns the newest revision of the element with an id, which may be deleted.
+    /// Returns the newest revision of the element with this id, which may be deleted.
     pub(super) fn newest(&self, id: &E::Id) -> Option<&Arc<E>> {
         Some(&self.chain(self.find(id)?)?.newest.element)
     }
@@ -157,7 +157,7 @@ impl<E: Element> Chains<E> {
         self.ids.len()
     }
 
-    /// Returns the slot of the element with an id.
+    /// Returns the slot of the element with this id.
     pub(super) fn find(&self, id: &E::Id) -> Option<u32> {
         let hash = self.hasher.hash_one(id);
         let is_it = |slot: &u32| {

@@ -358,7 +358,7 @@ impl Reader<'_> {
         Ok(Some(slots))
     }
 
-    /// Returns the revisions of the element with an id.
+    /// Returns the revisions of the element with this id.
     fn one<E: Element>(
         &self,
         chains: impl Fn(&Recorded) -> &Chains<E>,

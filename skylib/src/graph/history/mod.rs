@@ -95,13 +95,13 @@ pub trait PastReader {
     /// Iterates over the edges, in insertion order.
     fn edges(&self) -> Revisions<'_, Edge>;
 
-    /// Returns the revisions of the node with an id.
+    /// Returns the revisions of the node with this id.
     ///
     /// # Errors
     /// Returns [`GraphError::ViewExpired`] if required revisions have been dropped.
     fn node(&self, id: &NodeId) -> Result<Vec<Revision<Node>>, GraphError>;
 
-    /// Returns the revisions of the edge with an id.
+    /// Returns the revisions of the edge with this id.
     ///
     /// # Errors
     /// Returns [`GraphError::ViewExpired`] if required revisions have been dropped.

@@ -215,7 +215,7 @@ impl<S> Traversal<markers::Graph, S> {
         self.then(Step::V(None))
     }
 
-    /// Moves to the node with an id (`V(id)`). Running the query fails if there is none.
+    /// Moves to the node with this id (`V(id)`). Running the query fails if there is none.
     pub fn v_id(self, id: impl Into<Text>) -> Traversal<markers::Nodes, S> {
         self.then(Step::V(Some(id.into())))
     }
@@ -225,7 +225,7 @@ impl<S> Traversal<markers::Graph, S> {
         self.then(Step::E(None))
     }
 
-    /// Moves to the edge with an id (`E(id)`). Running the query fails if there is none.
+    /// Moves to the edge with this id (`E(id)`). Running the query fails if there is none.
     pub fn e_id(self, id: impl Into<Text>) -> Traversal<markers::Edges, S> {
         self.then(Step::E(Some(id.into())))
     }
