@@ -45,8 +45,8 @@ pub enum ElementKey {
 }
 
 impl ElementKey {
-    /// Parses the name of a field. Any other name is a metadata key, with or without the prefix
-    /// `Metadata.`.
+    /// Parses the name of a field. A name that is not a field is a metadata key, with or without
+    /// the prefix `Metadata.`.
     #[must_use]
     pub fn parse(name: &str) -> Self {
         match name {

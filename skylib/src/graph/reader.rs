@@ -1,4 +1,4 @@
-//! `GraphReader`: what can be read from a snapshot of a graph, of the present or of the past.
+//! `GraphReader`: reads of a snapshot of a graph, of the present or of the past.
 
 use std::fmt;
 use std::ops::Deref;
@@ -106,7 +106,7 @@ pub trait GraphReader: sealed::Sealed {
     /// Iterates over the parent and the child of each edge, in this order.
     fn ends_of<'a>(&'a self, edges: &'a [EdgeRef]) -> SnapshotIter<'a, EdgeEnds>;
 
-    /// Returns the map from each revision to its element, for an interval of the past.
+    /// Returns the map from revisions to elements; the identity except in an interval of the past.
     fn identities(&self) -> Identities {
         Identities::default()
     }
@@ -118,7 +118,7 @@ pub trait GraphReader: sealed::Sealed {
 }
 
 pub(super) mod sealed {
-    /// Limits the implementations to the two of this crate, so that methods can be added.
+    /// Restricts the implementations to those in this crate, so that methods can be added.
     #[expect(
         unnameable_types,
         reason = "a sealed trait cannot be named outside of the crate"

@@ -1,8 +1,8 @@
 //! `Scope`: the data that a query reads: a snapshot of the graph, in the present or the past, or a
 //! subgraph of it.
 //!
-//! The graph is locked for one batch of elements, so filters that are expensive to test are split:
-//! a cheap part runs inside the batch, the rest outside ([`Scope::cheap_part`]).
+//! The graph is locked while a batch of elements is read, so expensive filters are split: a cheap
+//! part runs while the lock is held, the rest afterwards ([`Scope::cheap_part`]).
 
 use std::ops::ControlFlow;
 use std::rc::Rc;

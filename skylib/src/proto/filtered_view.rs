@@ -51,7 +51,7 @@ impl Selection {
 ///
 /// If the filter tests each node separately ([`NodeFilter`]), the view is updated event by event
 /// ([`FilteredView::follow`]) in constant time per event. Any other filter is run again after a
-/// batch of events, and the view is replaced by the result ([`FilteredView::replace`]), which the
+/// batch of events, and the view is replaced with the result ([`FilteredView::replace`]), which the
 /// subscribers with the same filter share.
 #[derive(Debug, Default)]
 pub struct FilteredView {
@@ -188,7 +188,7 @@ impl FilteredView {
         messages.extend(removed.map(|edge| message_of(GraphEvent::EdgeDeleted(edge))));
     }
 
-    /// Replaces the view by the result of the filter after a batch of events, and returns the
+    /// Replaces the view with the result of the filter after a batch of events, and returns the
     /// messages to send, in order: added nodes, removed nodes, added edges, removed edges, and the
     /// updates of other elements.
     ///

@@ -336,7 +336,7 @@ impl ProbeSet {
     /// Starts a probe on a separate thread; its result is shown in [`ProbeSet::status`].
     ///
     /// # Errors
-    /// Returns the system error if the system has no more threads or file descriptors.
+    /// Returns the system error if no thread or file descriptor can be created.
     pub fn start(&mut self, mut probe: impl Probe + 'static) -> io::Result<()> {
         let name = probe.name();
         let context = ProbeContext::new()?;

@@ -127,7 +127,7 @@ impl Mailbox {
     }
 
     /// Waits for work, or until the time `until`, and takes it. A changed graph is taken only after
-    /// the pause; everything else ends the wait at once.
+    /// the pause; everything else ends the wait immediately.
     pub(super) fn wait(
         &self,
         clock: &dyn Clock,

@@ -79,7 +79,7 @@ impl NodeCapture {
         self.error().is_none()
     }
 
-    /// Returns the error because of which the capture is not running, or `None` if it is running.
+    /// Returns the error that stopped the capture or prevented its start; `None` if it is running.
     pub(super) fn error(&self) -> Option<&str> {
         match &self.state {
             NodeCaptureState::Active(_) => None,

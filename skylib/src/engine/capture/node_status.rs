@@ -16,7 +16,7 @@ pub(super) struct CaptureStatus<'a> {
     pub(super) recorded: bool,
     /// Parts of the flow key that its flow table ignores.
     pub(super) key_ignore: KeyIgnore,
-    /// Error because of which the capture is not running; `None` while it is active.
+    /// Error that stopped the capture or prevented its start; `None` while it is active.
     pub(super) error: Option<&'a str>,
 }
 

@@ -150,7 +150,7 @@ impl Reconciler {
             if self.queue.is_empty()
                 && let Some(start) = self.round_start.take()
             {
-                // As long as the round took, so that queries run half of the time at most.
+                // Pauses for as long as the round took: queries run at most half of the time.
                 let now = self.clock.now();
                 self.pause = Pause {
                     start: now,
@@ -300,8 +300,8 @@ impl Reconciler {
         }
     }
 
-    /// Shows a capture on its node and stores it. If the node has been deleted meanwhile, closes
-    /// the capture and returns `false`.
+    /// Adds a capture to the metadata of its node and stores it. If the node has been deleted in
+    /// the meantime, closes the capture and returns `false`.
     fn insert(&mut self, key: NodeCaptureKey, capture: NodeCapture) -> bool {
         // Before the node is looked up, so that no deletion is missed.
         self.mailbox.watch(&key.node);

@@ -1,4 +1,4 @@
-//! `Importer`: converts capture files that clients upload into flows, and stores the flows.
+//! `Importer`: converts uploaded capture files into flows, and stores the flows.
 
 use std::fmt;
 use std::io::{Cursor, Read};

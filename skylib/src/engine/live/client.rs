@@ -151,7 +151,7 @@ impl LiveClient {
     }
 
     /// Waits for the next event and returns it with the name of its query; `None` once the engine
-    /// has stopped. The queries are served round robin.
+    /// has stopped. The queries are served in round-robin order.
     pub async fn next(&self) -> Option<(String, LiveEvent)> {
         loop {
             match self.try_next() {

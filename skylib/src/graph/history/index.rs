@@ -45,7 +45,7 @@ impl PastIndex {
         }
     }
 
-    /// Removes a revision of a node; `next` is the next one, `others` are all that remain.
+    /// Removes a revision of a node; `next` is the next one, `others` are all remaining ones.
     pub(super) fn drop<'m>(
         &mut self,
         slot: u32,

@@ -114,8 +114,8 @@ pub struct ExplainedOperation {
     /// Method by which the operation finds elements; `None` if it only processes its input.
     #[serde(rename = "Access", skip_serializing_if = "Option::is_none")]
     pub access: Option<Access>,
-    /// Whether the operation ran inside the previous one, element by element, without an intermediate
-    /// result.
+    /// Whether the operation ran inside the previous one, element by element, without an
+    /// intermediate result.
     #[serde(rename = "PushedDown")]
     pub is_pushed_down: bool,
     /// Estimated number of elements in its output; `None` if unknown.

@@ -283,7 +283,7 @@ impl RequestSocket {
         Ok(dump)
     }
 
-    /// Sends a request, and passes type and payload of each reply to `each`.
+    /// Sends a request, and passes the type and the payload of each reply to `each`.
     fn request(
         &mut self,
         request: &RouteNetlinkMessage,
