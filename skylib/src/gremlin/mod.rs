@@ -155,6 +155,22 @@ impl Query {
         self.steps.iter().map(|(step, _)| step)
     }
 
+    /// Returns the names of the steps that can follow the query; empty if the query fails on every
+    /// graph.
+    ///
+    /// ```
+    /// use skylib::gremlin::Query;
+    ///
+    /// assert!(Query::parse("G.V()")?.next_steps().contains(&"Out"));
+    /// assert_eq!(Query::parse("G.Flows().RawPackets()")?.next_steps(), ["BPF"]);
+    /// assert!(Query::parse("G.V().BPF('')")?.next_steps().is_empty());
+    /// # Ok::<(), skylib::gremlin::QueryError>(())
+    /// ```
+    #[must_use]
+    pub const fn next_steps(&self) -> &'static [&'static str] {
+        self.plan.followers
+    }
+
     /// Returns whether the query reads stored packets, which contain data sent by hosts.
     ///
     /// ```

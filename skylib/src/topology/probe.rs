@@ -148,7 +148,6 @@ impl ProbeTarget {
 
     /// Runs one transaction on the graph, and returns its result; `None` if the owner of the graph
     /// did not run it.
-    #[must_use = "the graph may have rejected the change"]
     pub fn update<T>(&self, work: impl FnOnce(&mut Graph, Timestamp) -> T) -> Option<T> {
         let mut work = Some(work);
         let mut result = None;
