@@ -90,7 +90,7 @@ impl Resource for AlertSpec {
             return Err(ValidationError::of_field("Action", MISMATCH).into());
         }
         if self.action.starts_with("file://") && !expressions.allows_alert_scripts() {
-            let text = "programs are switched off on this server (analyzer.alert.scripts)";
+            let text = "programs are disabled on this server (analyzer.alert.scripts)";
             return Err(ValidationError::of_field("Action", text).into());
         }
         Ok(self.check_trigger()?)

@@ -114,7 +114,7 @@ pub trait ExpressionChecker {
     /// Returns the reason if the filter cannot be compiled.
     fn check_bpf(&self, filter: &str) -> Result<(), String>;
 
-    /// Returns whether alerts may run programs of the server.
+    /// Returns whether alerts may run programs on the server.
     fn allows_alert_scripts(&self) -> bool {
         true
     }

@@ -321,8 +321,8 @@ impl<R: Resource> ResourceStore<R> {
             .collect()
     }
 
-    /// Returns all resources in the order of their creation, each with its position: a number that
-    /// it retains for its lifetime.
+    /// Returns all resources in the order of their creation, each with its position, a number that
+    /// never changes.
     ///
     /// ```
     /// use std::sync::Arc;

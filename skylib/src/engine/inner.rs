@@ -119,7 +119,7 @@ impl Inner {
         };
         #[cfg(not(feature = "scripting"))]
         let evaluator: Option<Arc<dyn Evaluator>> = None;
-        // The live query of a changed alert ends only after that of the new one has begun.
+        // The live query of a changed alert ends only after the new live query has begun.
         let max_queries = options.resources.alerts.saturating_mul(2);
         let live = options.live.with_max_queries(max_queries);
         let alert_live = Arc::new(LiveHub::new(live, queries.clone(), &options.memory));

@@ -103,7 +103,7 @@ pub struct EngineOptions {
     pub startup_capture: Option<CaptureSpec>,
     /// Client that sends the messages of alerts to HTTP servers; with `None`, such actions fail.
     pub webhooks: Option<Arc<dyn WebhookClient>>,
-    /// Whether alerts may run programs of this host.
+    /// Whether alerts may run programs on this host.
     pub alert_scripts: bool,
     /// Limits of workflows and of JavaScript in alerts.
     #[cfg(feature = "scripting")]
@@ -209,7 +209,7 @@ setters! {
     with_startup_capture(startup_capture: CaptureSpec as Some);
     "Sets the client that sends the messages of alerts to HTTP servers."
     with_webhooks(webhooks: Arc<dyn WebhookClient> as Some);
-    "Sets whether alerts may run programs of this host."
+    "Sets whether alerts may run programs on this host."
     with_alert_scripts(alert_scripts: bool);
 }
 

@@ -251,9 +251,9 @@ impl Graph {
         self.revise_node(index, change)
     }
 
-    /// Replaces the metadata of a node like [`Graph::set_node_metadata`], without a new revision
-    /// number. The numbers of a node from another graph count the changes there: with a new number
-    /// here, the next update from there would be ignored as known.
+    /// Replaces the metadata of a node as [`Graph::set_node_metadata`] does, without a new revision
+    /// number. The revision of a node from another graph counts the changes there: if it were
+    /// incremented here, the next update from there would be ignored as already applied.
     #[cfg(feature = "engine")]
     pub(crate) fn annotate_node(
         &mut self,

@@ -322,14 +322,14 @@ impl Drop for Slot {
     }
 }
 
-/// Shortest time between two runs that a client may choose.
+/// Minimum time between two runs that a client may choose.
 const SHORTEST_TIMED_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A reserved name of a live query that is to be opened. Dropping it releases the name.
 pub struct LiveReservation {
     slot: Arc<Slot>,
     client: Arc<ClientState>,
-    /// Time between two runs if the query reads flows or history.
+    /// Time between two runs, if the query reads flows or history.
     timed_interval: Duration,
     is_open: bool,
 }
@@ -390,7 +390,7 @@ impl LiveReservation {
 
 impl LiveReservation {
     /// Opens a query without waiting for its first run, whose answer, or error, is the first event.
-    /// A query that cannot be answered now stays open. Returns `false` if the engine has stopped.
+    /// A query that cannot be answered now remains open. Returns `false` if the engine has stopped.
     pub(in crate::engine) fn open_later(mut self, query: Query) -> bool {
         let query = ScheduledQuery::new(
             LiveQuery::new(query),

@@ -48,7 +48,7 @@ pub(crate) struct ResourceContext {
     pub(crate) bus: Arc<Bus<BroadcastMessage>>,
     pub(crate) layer_key_mode: LayerKeyMode,
     pub(crate) memory: MemoryBudget,
-    /// Whether alerts may run programs of this host.
+    /// Whether alerts may run programs on this host.
     pub(crate) alert_scripts: bool,
 }
 
@@ -207,7 +207,7 @@ impl<R: Resource> Collection for Resources<R> {
         }
         let defaults = self.defaults();
         let patched = self.store.patch(id, patch, &defaults, &*self.context)?;
-        // COMPAT: Skydive: a patch that changes nothing counts as a change of these kinds.
+        // COMPAT: Skydive: for these kinds, a patch that changes nothing counts as a change.
         let Some(resource) = patched.or_else(|| self.store.get(id)) else {
             return Err(PatchError::NotFound);
         };
@@ -298,7 +298,7 @@ impl ExpressionChecker for ResourceContext {
     }
 
     fn check_bpf(&self, filter: &str) -> Result<(), String> {
-        // Its own client, so that no creation waits for a query or a capture.
+        // A separate client, so that no creation waits for a query or a capture.
         self.queries
             .filters
             .for_client("resources")
