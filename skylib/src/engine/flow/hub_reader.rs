@@ -76,8 +76,8 @@ impl<'a> HubReader<'a> {
     /// Starts the query of one table, and retries until a deadline if its queue is full.
     ///
     /// # Errors
-    /// Returns [`FlowQueryError::Interrupted`] if the query is interrupted; the inner result contains
-    /// the error of the table.
+    /// Returns [`FlowQueryError::Interrupted`] if the query is interrupted; the inner result
+    /// contains the error of the table.
     fn start<T>(
         &self,
         deadline: Instant,
