@@ -48,9 +48,9 @@ const QUERIES: &[&str] = &[
     "G.Flows().CaptureNode()",
 ];
 
-const NODES: usize = 10_000;
-const FAN: usize = 5;
-const FLOWS: usize = 10_000;
+const NODES: usize = 2_000;
+const FAN: usize = 3;
+const FLOWS: usize = 2_000;
 
 fn graph() -> Graph {
     let now = Timestamp::from_ms(1);

@@ -56,12 +56,7 @@ impl<'a> HubReader<'a> {
         }
         let mut answers = Vec::with_capacity(started.len());
         for pending in started {
-            let finished = pending.and_then(|mut pending| {
-                let left = deadline.saturating_duration_since(monotonic::now());
-                pending.receive(left, self.is_interrupted)?;
-                finish(pending)
-            });
-            match finished {
+            match pending.and_then(|pending| finish(self.wait(pending, deadline)?)) {
                 Ok(answer) => answers.push(answer),
                 Err(FlowQueryError::Source { reason }) => {
                     self.hub.count_table_timeout();
@@ -71,6 +66,26 @@ impl<'a> HubReader<'a> {
             }
         }
         Ok(answers)
+    }
+
+    /// Waits for the answer of one table until a deadline.
+    fn wait(
+        &self,
+        mut pending: PendingFlows,
+        deadline: Instant,
+    ) -> Result<PendingFlows, FlowQueryError> {
+        loop {
+            let left = deadline.saturating_duration_since(monotonic::now());
+            if pending.receive(left.min(POLL_INTERVAL)) {
+                return Ok(pending);
+            }
+            if (self.is_interrupted)() {
+                return Err(FlowQueryError::Interrupted);
+            }
+            if left.is_zero() {
+                return Err(PendingFlows::no_answer());
+            }
+        }
     }
 
     /// Starts the query of one table, and retries until a deadline if its queue is full.

@@ -395,6 +395,7 @@ impl LiveReservation {
         let query = ScheduledQuery::new(
             LiveQuery::new(query),
             Arc::clone(&self.slot),
+            self.timed_interval,
             Duration::ZERO,
         );
         self.is_open = self.client.hub.schedule(query);
