@@ -27,8 +27,10 @@ def close_frame(code, reason=b""):
 class WebSocketServer:
     """Server in a thread. `heads` are the received opening handshakes, `received` the frames."""
 
+    TOTAL = 40_000
+
     def __init__(self):
-        self.heads, self.received = [], []
+        self.heads, self.received, self.sent = [], [], 0
         self._started = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -55,7 +57,7 @@ class WebSocketServer:
         try:
             head = await reader.readuntil(b"\r\n\r\n")
             self.heads.append(head)
-            path = head.split(b" ")[1].decode().strip("/")
+            path = head.split(b" ")[1].decode().strip("/").replace("/", "_")
             await getattr(self, "_" + path)(head, reader, writer)
         except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
@@ -183,6 +185,15 @@ class WebSocketServer:
         writer.write(data[40:])
         await self._frame(reader)
         await self._frame(reader)
+
+    async def _ws_subscriber(self, head, reader, writer):
+        """Sends numbered messages of 1 kB as fast as the client reads them."""
+        await self._accept(head, writer)
+        for number in range(self.TOTAL):
+            writer.write(frame(1, json.dumps({"Number": number, "Filler": "x" * 1000}).encode()))
+            await writer.drain()
+            self.sent = number + 1
+        await reader.read()
 
     async def _count(self, head, reader, writer):
         """Receives messages until a close frame; replies to it after a while."""

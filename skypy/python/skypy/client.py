@@ -1,0 +1,227 @@
+"""Clients of a server: `Client` for programs without asyncio, `AsyncClient` for programs with it.
+
+Both send Gremlin queries, and follow the changes of the graph and the flows of captures. `request` reaches
+all other parts of the REST interface. Results are the parsed JSON.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+import ssl
+import uuid
+from collections import deque
+from typing import Any, AsyncIterator, Iterator, Optional, Union
+from urllib.parse import urlsplit
+
+from . import __version__
+from ._http import ApiError
+from ._traversal import Traversal
+from ._websocket import WebSocketClientFactory, WebSocketClientProtocol
+
+__all__ = ["ApiError", "AsyncClient", "Client", "StreamError"]
+
+Query = Union[str, Traversal]
+
+_GRAPH, _FLOWS = "/ws/subscriber", "/ws/subscriber/flow"
+_PAUSE_MESSAGES, _RESUME_MESSAGES = 1000, 100
+
+
+class StreamError(ApiError):
+    """Raised if the connection of a subscription fails or ends. `status` is 0."""
+
+
+class Client:
+    """Client of one server, for example `Client("http://localhost:8082")`. Several threads can share it.
+
+    `timeout` is the limit of each request in seconds. `cafile` adds a certificate authority; `insecure` skips
+    the verification of certificates.
+    """
+
+    def __init__(self, url: str = "http://127.0.0.1:8082", *, username: str = "", password: str = "",
+                 timeout: Optional[float] = 30, insecure: bool = False, cafile: str = "",
+                 certfile: str = "", keyfile: str = "") -> None:
+        from skydive.rest.client import RESTClient
+
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"the URL must begin with http:// or https:// and a host: {url!r}")
+        self._rest: Any = RESTClient(
+            parts.netloc + parts.path.rstrip("/"), parts.scheme, username, password, insecure=insecure,
+            cafile=cafile, certfile=certfile, keyfile=keyfile, timeout=timeout)
+
+    def query(self, gremlin: Query) -> Any:
+        """Returns the result of a Gremlin query. Raises `ApiError` if the server refuses it."""
+        return self._rest.lookup(str(gremlin))
+
+    def explain(self, gremlin: Query) -> Any:
+        """Returns how the server runs a query, step by step."""
+        return self.request("/api/topology", "POST", {"GremlinQuery": str(gremlin), "Explain": True})
+
+    def nodes(self, gremlin: Query = "G.V()") -> list[dict[str, Any]]:
+        """Returns the nodes that a query finds."""
+        return self._rest.lookup(str(gremlin)) or []
+
+    def edges(self, gremlin: Query = "G.E()") -> list[dict[str, Any]]:
+        """Returns the edges that a query finds."""
+        return self._rest.lookup(str(gremlin)) or []
+
+    def flows(self, gremlin: Query = "G.Flows()") -> list[dict[str, Any]]:
+        """Returns the flows that a query finds."""
+        return self._rest.lookup(str(gremlin)) or []
+
+    def request(self, path: str, method: str = "GET", body: Any = None) -> Any:
+        """Sends a request to any route, with a body that is written as JSON."""
+        return self._rest.request(path, method, None if body is None else json.dumps(body))
+
+    def subscribe(self, gremlin: Query = "", *, sync: bool = True) -> Iterator[dict[str, Any]]:
+        """Yields the messages of the graph as they arrive: dicts with `Type` (such as "NodeAdded") and `Obj`.
+
+        `gremlin` selects a part of the graph, for example `G.V().Has('Type', 'bridge').SubGraph()`. With `sync`,
+        the first message is the graph as it is now. Must not be used in a running event loop.
+        """
+        return self._iterate(_GRAPH, str(gremlin), sync)
+
+    def follow_flows(self) -> Iterator[dict[str, Any]]:
+        """Yields the flows of all captures as they are updated."""
+        for message in self._iterate(_FLOWS, "", False):
+            yield from _flows(message)
+
+    def close(self) -> None:
+        """Closes the idle connections."""
+        self._rest.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _iterate(self, path: str, gremlin: str, sync: bool) -> Iterator[dict[str, Any]]:
+        loop = asyncio.new_event_loop()
+        messages = _messages(self._rest, path, gremlin, sync)
+        try:
+            while True:
+                try:
+                    yield loop.run_until_complete(messages.__anext__())
+                except StopAsyncIteration:
+                    return
+        finally:
+            loop.run_until_complete(messages.aclose())
+            loop.run_until_complete(loop.shutdown_default_executor())
+            loop.close()
+
+
+class AsyncClient:
+    """Client of one server for asyncio, with the arguments of `Client`. Requests run in threads."""
+
+    def __init__(self, url: str = "http://127.0.0.1:8082", **options: Any) -> None:
+        self._client = Client(url, **options)
+
+    async def query(self, gremlin: Query) -> Any:
+        """Returns the result of a Gremlin query. Raises `ApiError` if the server refuses it."""
+        return await _in_thread(self._client.query, gremlin)
+
+    async def explain(self, gremlin: Query) -> Any:
+        """Returns how the server runs a query, step by step."""
+        return await _in_thread(self._client.explain, gremlin)
+
+    async def request(self, path: str, method: str = "GET", body: Any = None) -> Any:
+        """Sends a request to any route, with a body that is written as JSON."""
+        return await _in_thread(self._client.request, path, method, body)
+
+    def subscribe(self, gremlin: Query = "", *, sync: bool = True) -> AsyncIterator[dict[str, Any]]:
+        """Yields the messages of the graph as they arrive, as `Client.subscribe`."""
+        return _messages(self._client._rest, _GRAPH, str(gremlin), sync)
+
+    async def follow_flows(self) -> AsyncIterator[dict[str, Any]]:
+        """Yields the flows of all captures as they are updated."""
+        async for message in _messages(self._client._rest, _FLOWS, "", False):
+            for flow in _flows(message):
+                yield flow
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        self._client.close()
+
+
+def _flows(message: dict[str, Any]) -> list[dict[str, Any]]:
+    """Returns the flows of a message; messages of other types have none."""
+    return message["Obj"] or [] if message.get("Type") == "store" else []
+
+
+async def _in_thread(function: Any, *arguments: Any) -> Any:
+    return await asyncio.get_running_loop().run_in_executor(None, functools.partial(function, *arguments))
+
+
+class _Subscription(WebSocketClientProtocol):
+    """Connection that queues messages, and reads no further ones while many are waiting."""
+
+    def __init__(self) -> None:
+        self.messages: deque[dict[str, Any]] = deque()
+        self.changed = asyncio.Event()
+        self.failure: Optional[str] = None
+        self._paused = False
+
+    def onOpen(self) -> None:
+        if self.factory.request is not None:
+            self.sendMessage(json.dumps(self.factory.request).encode())
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        self.messages.append(json.loads(payload))
+        self.changed.set()
+        if len(self.messages) >= _PAUSE_MESSAGES and not self._paused:
+            self._paused = True
+            self.transport.pause_reading()
+
+    def onClose(self, wasClean: bool, code: Optional[int], reason: Optional[str]) -> None:
+        self.failure = reason or f"the server closed the connection with the code {code}"
+        self.changed.set()
+
+    async def next(self) -> dict[str, Any]:
+        """Returns the next message."""
+        while not self.messages:
+            if self.failure is not None:
+                raise StreamError(self.failure)
+            self.changed.clear()
+            await self.changed.wait()
+        if self._paused and len(self.messages) <= _RESUME_MESSAGES:
+            self._paused = False
+            self.transport.resume_reading()
+        return self.messages.popleft()
+
+
+async def _messages(rest: Any, path: str, gremlin: str, sync: bool) -> AsyncIterator[dict[str, Any]]:
+    """Yields the messages of a WebSocket endpoint."""
+    loop = asyncio.get_running_loop()
+    await loop.run_in_executor(None, rest.auth.login_if_needed)
+    headers = {
+        "X-Host-ID": f"skypy-{uuid.uuid4().hex[:12]}",
+        "X-Client-Type": "skypy",
+        "X-Client-Protocol": "json",
+    }
+    if gremlin:
+        headers["X-Gremlin-Filter"] = gremlin
+    if rest.auth.token:
+        headers["Cookie"] = f"authtoken={rest.auth.token}"
+    secure = rest.scheme == "https"
+    url = f"{'wss' if secure else 'ws'}://{rest.endpoint}{path}"
+    factory: Any = WebSocketClientFactory(url, headers, f"skypy/{__version__}", loop)
+    factory.protocol = _Subscription
+    factory.request = None
+    if sync:
+        factory.request = {
+            "UUID": uuid.uuid4().hex, "Namespace": "Graph", "Type": "SyncRequest",
+            "Obj": {"GremlinFilter": gremlin}, "Status": 200}
+    parts = urlsplit(url)
+    context: Optional[ssl.SSLContext] = rest._tls() if secure else None
+    transport, protocol = await loop.create_connection(
+        factory, parts.hostname, parts.port or (443 if secure else 80), ssl=context)
+    try:
+        while True:
+            yield await protocol.next()
+    finally:
+        transport.abort()
