@@ -11,7 +11,7 @@ use std::time::Duration;
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use prost::Message;
 use skylib::flow::{Flow, FlowTable, FlowTableOptions};
-use skylib::packet::{LinkType, PacketBatch, PacketHeader};
+use skylib::packet::{CapturePoint, LinkType, PacketBatch, PacketHeader};
 use skylib::time::Timestamp;
 
 fn table(criterion: &mut Criterion) {
@@ -195,6 +195,7 @@ impl Packets {
             offset,
             captured_len: len,
             wire_len: len,
+            point: CapturePoint::ONLY,
         });
     }
 

@@ -4,7 +4,7 @@
 use prost::Message;
 use skylib::decode::DnsMessage;
 use skylib::flow::{ExtraLayers, Flow, FlowQuery, FlowTable, FlowTableOptions};
-use skylib::packet::{LinkType, PacketBatch, PacketHeader};
+use skylib::packet::{CapturePoint, LinkType, PacketBatch, PacketHeader};
 use skylib::time::Timestamp;
 
 /// Panics if parsing does, if a small message causes a huge record, or if the record changes when
@@ -36,6 +36,7 @@ pub(crate) fn check(input: &[u8]) {
         offset: 0,
         captured_len: frame.len() as u32,
         wire_len: frame.len() as u32,
+        point: CapturePoint::ONLY,
     }];
     let mut table = FlowTable::new(FlowTableOptions::default().with_extra_layers(ExtraLayers::ALL));
     table.process(&PacketBatch {

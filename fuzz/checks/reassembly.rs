@@ -2,7 +2,7 @@
 //! packet.
 
 use skylib::flow::{ExtraLayers, Flow, FlowTable, FlowTableOptions};
-use skylib::packet::{LinkType, PacketBatch, PacketHeader};
+use skylib::packet::{CapturePoint, LinkType, PacketBatch, PacketHeader};
 use skylib::time::Timestamp;
 
 /// Panics if the flow table does, if a packet is counted twice or not at all, if memory exceeds its
@@ -29,6 +29,7 @@ pub(crate) fn check(input: &[u8]) {
                 offset: 0,
                 captured_len: frame.len() as u32,
                 wire_len: frame.len() as u32 + u32::from(step[0] & 4) * 25,
+                point: CapturePoint::ONLY,
             }];
             let batch = PacketBatch {
                 link_type: LinkType::ETHERNET,

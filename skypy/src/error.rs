@@ -5,6 +5,7 @@ use std::io;
 
 use pyo3::prelude::*;
 use pyo3::{create_exception, exceptions::PyException};
+use skylib::gremlin;
 
 create_exception!(
     skypy,
@@ -19,12 +20,34 @@ create_exception!(
     "Raised if a capture file is damaged or is not a capture file."
 );
 
+create_exception!(
+    skypy,
+    QueryError,
+    SkydiveError,
+    "Raised if a Gremlin query is invalid or fails. `position` is the index of the mistake in the text \
+     of the query, or None."
+);
+
+/// Returns the exception for an error of a query.
+pub(crate) fn query_error(query: &str, error: &gremlin::QueryError) -> PyErr {
+    let before = error.offset().and_then(|offset| query.get(..offset));
+    // Python counts characters.
+    let position = before.map(|before| before.chars().count());
+    let exception = QueryError::new_err(error.to_string());
+    Python::attach(|py| {
+        let value = exception.value(py);
+        // A new exception accepts any attribute.
+        value.setattr("position", position).ok();
+    });
+    exception
+}
+
 /// Returns the exception for a capture error: the matching `OSError` subclass if its cause is an
 /// error of the operating system, else `CaptureError`. The message contains all causes.
-pub(crate) fn from_capture(error: skylib::capture::CaptureError) -> PyErr {
-    let mut text = error.to_string();
+pub(crate) fn from_capture(capture: skylib::capture::CaptureError) -> PyErr {
+    let mut text = capture.to_string();
     let mut os_error = None;
-    let mut cause = error.source();
+    let mut cause = capture.source();
     while let Some(error) = cause {
         text = format!("{text}: {error}");
         let system = error.downcast_ref::<io::Error>();
@@ -32,6 +55,9 @@ pub(crate) fn from_capture(error: skylib::capture::CaptureError) -> PyErr {
             .filter(|error| error.raw_os_error().is_some())
             .map(io::Error::kind);
         cause = error.source();
+    }
+    if matches!(capture, skylib::capture::CaptureError::NoMatch(_)) {
+        os_error = Some(io::ErrorKind::NotFound);
     }
     match os_error {
         Some(kind) => io::Error::new(kind, text).into(),

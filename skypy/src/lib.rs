@@ -6,6 +6,7 @@
 
 mod error;
 mod flow;
+mod read;
 
 use pyo3::prelude::*;
 
@@ -15,9 +16,11 @@ mod _skypy {
     use super::{Bound, PyModule, PyModuleMethods, PyResult};
 
     #[pymodule_export]
-    use super::error::{CaptureError, SkydiveError};
+    use super::error::{CaptureError, QueryError, SkydiveError};
     #[pymodule_export]
-    use super::flow::{Flows, flows};
+    use super::flow::Flows;
+    #[pymodule_export]
+    use super::read::flows;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

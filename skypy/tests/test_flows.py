@@ -205,6 +205,75 @@ def test_recorded_values(tmp_path):
     assert (ours["FinishType"], theirs["FinishType"]) == (3, 1)
 
 
+def test_several_files_are_read_as_one(tmp_path):
+    frames = [udp(1000, 2000), udp(1001, 2000), udp(1000, 2000), arp()]
+    whole = pcap(frames)
+    size = 16 + len(frames[0])
+    whole_path = tmp_path / "whole.pcap"
+    whole_path.write_bytes(whole)
+    (tmp_path / "b1.pcap").write_bytes(whole[: 24 + size])
+    (tmp_path / "a2.pcap").write_bytes(whole[:24] + whole[24 + size :])
+    key = lambda flow: flow["UUID"]  # noqa: E731
+    wanted = sorted(skypy.flows(whole_path).to_dicts(), key=key)
+    parts = [tmp_path / "a2.pcap", tmp_path / "b1.pcap"]
+    for path, merge in ((parts, False), (str(tmp_path / "[ab]*.pcap"), True)):
+        flows = skypy.flows(path, merge=merge)
+        assert flows.packets == 4
+        assert sorted(flows.to_dicts(), key=key) == wanted
+    with pytest.raises(FileNotFoundError, match="no file matches"):
+        skypy.flows(tmp_path / "x*.pcap")
+    with pytest.raises(TypeError):
+        skypy.flows([7])
+
+
+def test_a_query_returns_its_result(trace):
+    assert skypy.flows(trace, query="G.Flows().Count()") == 3
+    (flow,) = skypy.flows(trace, query="G.Flows().Has('Application', 'ARP')")
+    assert flow["LayersPath"] == "Ethernet/ARP"
+    with pytest.raises(skypy.QueryError, match="Nope") as caught:
+        skypy.flows(trace, query="G.Nope()")
+    assert caught.value.position == 2
+    with pytest.raises(ValueError, match="cannot be used with query"):
+        skypy.flows(trace, query="G.Flows()", top=3)
+
+
+def test_the_largest_flows_come_first(trace):
+    packets = [flow["Metric"]["ABPackets"] for flow in skypy.flows(trace, top=2, by="packets")]
+    assert packets == [2, 1]
+    assert len(skypy.flows(trace, top=5, by="rtt")) == 0
+    with pytest.raises(ValueError, match="expected bytes, packets, rtt or retransmissions"):
+        skypy.flows(trace, top=2, by="size")
+
+
+def test_times_names_and_link_types(trace, tmp_path):
+    assert len(skypy.flows(trace, expire=0.5)) == 4
+    assert len(skypy.flows(trace, expire="10m")) == 3
+    assert len(skypy.flows(trace, update="1s")) > 3
+    for expire in (0, -1, "soon"):
+        with pytest.raises(ValueError, match="expire must be greater than zero"):
+            skypy.flows(trace, expire=expire)
+    names = {flow["Application"] for flow in skypy.flows(trace, ports="udp:2000=game")}
+    assert names == {"GAME", "ARP"}
+    with pytest.raises(ValueError, match="expected tcp:PORT=NAME"):
+        skypy.flows(trace, ports="game")
+    path = tmp_path / "private.pcap"
+    private = bytearray(trace.read_bytes())
+    private[20] = 147
+    path.write_bytes(private)
+    for link_type in (1, "ethernet"):
+        assert len(skypy.flows(path, link_type=link_type)) == 3
+    with pytest.raises(ValueError, match="unknown link type"):
+        skypy.flows(path, link_type="ether net")
+
+
+def test_an_interface_is_selected(tmp_path):
+    path = tmp_path / "trace.pcapng"
+    path.write_bytes(pcapng([udp(1000, 2000)]))
+    assert len(skypy.flows(path, interface="0")) == 1
+    with pytest.raises(skypy.CaptureError, match="the interfaces are: 0"):
+        skypy.flows(path, interface="eth0")
+
+
 def test_a_missing_file_raises_the_os_error_of_python(tmp_path):
     with pytest.raises(FileNotFoundError, match="cannot open .*nope.pcap"):
         skypy.flows(tmp_path / "nope.pcap")

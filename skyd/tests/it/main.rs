@@ -15,6 +15,7 @@ mod config;
 mod daemon;
 mod durability;
 mod elements;
+mod flows_page;
 mod history;
 mod hostile;
 mod hostile_websocket;

@@ -9,10 +9,9 @@ use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
-/// Cases whose rules are not implemented: the interfaces of a pcapng file do not tell flows apart, and
-/// records do not show ICMP errors, joined segments, and several DNS messages.
-const PENDING: [&str; 4] = [
-    "a15-two-interfaces",
+/// Cases whose rules are not implemented: records do not show ICMP errors, joined segments, and several
+/// DNS messages.
+const PENDING: [&str; 3] = [
     "g05-icmp-errors",
     "g06-joined-segments",
     "g11-dns-failure-kept",

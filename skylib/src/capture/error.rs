@@ -65,6 +65,25 @@ pub enum CaptureError {
         /// Offset and kind of the damage.
         source: PcapFileError,
     },
+    /// No file matches a pattern.
+    #[error("no file matches {0:?}")]
+    NoMatch(String),
+    /// No file has the selected interface.
+    #[error("no packet was captured on interface {interface:?}; the interfaces are: {known}")]
+    NoFileInterface {
+        /// Name of the interface.
+        interface: String,
+        /// Names of the interfaces in the files, or their numbers if they have no name.
+        known: String,
+    },
+    /// There is no file to read.
+    #[error("no capture file is given")]
+    NoFile,
+    /// A merge needs too many open files.
+    #[error(
+        "more than {0} capture files overlap in time, too many to merge at once (merge groups of them first)"
+    )]
+    TooManyFiles(usize),
     /// A system call failed.
     #[error("cannot {action}")]
     Io {

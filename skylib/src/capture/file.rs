@@ -9,8 +9,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::{Batch, BpfFilter, BpfProgram, CaptureError, CaptureStats, PacketSource};
-use crate::packet::{LinkType, PacketBatch, PacketHeader};
+use crate::packet::{CapturePoints, LinkType, PacketBatch, PacketHeader};
 use crate::pcap_file::CaptureReader;
+use crate::time::Timestamp;
+use crate::value::Text;
 
 /// A capture file: pcap or pcapng, plain or compressed by gzip, LZ4 or zstd.
 ///
@@ -39,9 +41,15 @@ use crate::pcap_file::CaptureReader;
 pub struct PcapFile {
     name: String,
     reader: CaptureReader<Box<dyn Read + Send>>,
+    /// Link type that replaces those of the file.
+    link_type: Option<LinkType>,
     filter: Option<Filter>,
-    /// Packets of the current batch that pass the filter; unused without a filter.
+    /// Interface whose packets are returned; `None` for all.
+    interface: Option<InterfaceFilter>,
+    /// Packets of the current batch that pass the filters; unused without a filter.
     headers: Vec<PacketHeader>,
+    /// Whether the reader has a batch that [`advance`](Self::advance) did not return.
+    is_peeked: bool,
     received: u64,
     filtered: u64,
     progress: FileProgress,
@@ -53,7 +61,15 @@ impl PcapFile {
     /// # Errors
     /// Returns an error if the file cannot be opened or is not a capture file.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, CaptureError> {
-        let path = path.as_ref();
+        Self::open_counted(path.as_ref(), Arc::default(), CapturePoints::default())
+    }
+
+    /// Opens a capture file whose reads are added to a counter, and its interfaces to a list.
+    pub(super) fn open_counted(
+        path: &Path,
+        read: Arc<AtomicU64>,
+        points: CapturePoints,
+    ) -> Result<Self, CaptureError> {
         let open = || {
             let file = File::open(path)?;
             let metadata = file.metadata()?;
@@ -62,7 +78,7 @@ impl PcapFile {
         let name = path.display().to_string();
         let (file, total) =
             open().map_err(|error: io::Error| CaptureError::io(format!("open {name}"), error))?;
-        Self::new(name, file, total)
+        Self::new(name, file, FileProgress { read, total }, points)
     }
 
     /// Creates a source that reads standard input.
@@ -70,7 +86,17 @@ impl PcapFile {
     /// # Errors
     /// Returns an error if the input is not a capture file.
     pub fn stdin() -> Result<Self, CaptureError> {
-        Self::new("standard input".to_owned(), io::stdin(), None)
+        Self::stdin_with(CapturePoints::default())
+    }
+
+    /// Creates a source that reads standard input and adds its interfaces to a list.
+    pub(super) fn stdin_with(points: CapturePoints) -> Result<Self, CaptureError> {
+        Self::new(
+            "standard input".to_owned(),
+            io::stdin(),
+            FileProgress::default(),
+            points,
+        )
     }
 
     /// Creates a source that reads from any reader. `name` is used in error messages.
@@ -81,7 +107,12 @@ impl PcapFile {
         name: impl Into<String>,
         reader: impl Read + Send + 'static,
     ) -> Result<Self, CaptureError> {
-        Self::new(name.into(), reader, None)
+        Self::new(
+            name.into(),
+            reader,
+            FileProgress::default(),
+            CapturePoints::default(),
+        )
     }
 
     /// Sets a filter; only packets that pass it are returned.
@@ -94,12 +125,29 @@ impl PcapFile {
     pub fn with_filter(mut self, filter: &BpfFilter) -> Result<Self, CaptureError> {
         self.filter = Some(Filter {
             source: filter.clone(),
-            program: filter.program(self.reader.link_type(), 0)?,
+            program: filter.program(self.link_type(), 0)?,
         });
         Ok(self)
     }
 
-    /// Returns the number of packets rejected by the filter so far.
+    /// Sets the link type of all packets, for files that state a wrong or a private one. To be called
+    /// before [`with_filter`](Self::with_filter).
+    #[must_use]
+    pub const fn with_link_type(mut self, link_type: LinkType) -> Self {
+        self.link_type = Some(link_type);
+        self
+    }
+
+    /// Sets an interface; only packets captured on it are returned: the interface of a pcapng file with
+    /// this name, or with this number if it has no name, and the packets of Linux cooked captures of
+    /// version 2 with this interface index.
+    #[must_use]
+    pub fn with_interface(mut self, name: impl Into<Text>) -> Self {
+        self.interface = Some(InterfaceFilter::new(name.into()));
+        self
+    }
+
+    /// Returns the number of packets rejected by the filters so far.
     #[must_use]
     pub const fn filtered(&self) -> u64 {
         self.filtered
@@ -114,22 +162,22 @@ impl PcapFile {
     fn new(
         name: String,
         reader: impl Read + Send + 'static,
-        total: Option<u64>,
+        progress: FileProgress,
+        points: CapturePoints,
     ) -> Result<Self, CaptureError> {
-        let progress = FileProgress {
-            read: Arc::default(),
-            total,
-        };
         let counted = Counted {
             reader,
             read: Arc::clone(&progress.read),
         };
-        match CaptureReader::new(Box::new(counted) as Box<dyn Read + Send>) {
+        match CaptureReader::with_points(Box::new(counted) as Box<dyn Read + Send>, points) {
             Ok(reader) => Ok(Self {
                 name,
                 reader,
+                link_type: None,
                 filter: None,
+                interface: None,
                 headers: Vec::new(),
+                is_peeked: false,
                 received: 0,
                 filtered: 0,
                 progress,
@@ -139,40 +187,95 @@ impl PcapFile {
     }
 }
 
+/// Result of [`PcapFile::advance`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// [`PcapFile::batch`] returns at least one packet.
+    Packets,
+    /// The filter rejected all packets of a batch.
+    Nothing,
+    /// End of the file.
+    End,
+}
+
+impl PcapFile {
+    /// Reads the next packets, which [`batch`](Self::batch) returns.
+    pub(super) fn advance(&mut self) -> Result<Step, CaptureError> {
+        if !std::mem::take(&mut self.is_peeked) && !self.read_batch()? {
+            return Ok(Step::End);
+        }
+        let batch = self.reader.batch();
+        let total = batch.headers.len();
+        if self.filter.is_none() && self.interface.is_none() {
+            self.received += total as u64;
+            return Ok(Step::Packets);
+        }
+        let link_type = self.link_type.unwrap_or(batch.link_type);
+        let program = match &mut self.filter {
+            Some(filter) => Some(filter.program(link_type)?),
+            None => None,
+        };
+        let interface = self.interface.as_ref();
+        let interface = interface.map(|interface| interface.of(self.reader.points()));
+        let passes = |header: &&PacketHeader| {
+            interface.is_none_or(|interface| interface.matches(header, batch.buffer, link_type))
+                && program
+                    .is_none_or(|program| program.matches(&header.packet(batch.buffer, link_type)))
+        };
+        self.headers.clear();
+        self.headers.extend(batch.headers.iter().filter(passes));
+        let passed = self.headers.len();
+        self.received += passed as u64;
+        self.filtered += (total - passed) as u64;
+        Ok(match passed {
+            0 => Step::Nothing,
+            _ => Step::Packets,
+        })
+    }
+
+    /// Returns the time of the first packet, before the first [`advance`](Self::advance); `None` if
+    /// there is none.
+    pub(super) fn first_time(&mut self) -> Result<Option<Timestamp>, CaptureError> {
+        self.is_peeked = self.read_batch()?;
+        let batch = self.reader.batch();
+        Ok(batch.headers.first().map(|header| header.timestamp))
+    }
+
+    /// Reads the next batch; returns whether there is one.
+    fn read_batch(&mut self) -> Result<bool, CaptureError> {
+        let batch = self.reader.next_batch();
+        let has_batch = batch.map(|batch| batch.is_some());
+        has_batch.map_err(|source| CaptureError::File {
+            name: self.name.clone(),
+            source,
+        })
+    }
+
+    /// Returns the packets that the latest [`advance`](Self::advance) read.
+    pub(super) fn batch(&self) -> PacketBatch<'_> {
+        let batch = self.reader.batch();
+        PacketBatch {
+            link_type: self.link_type.unwrap_or(batch.link_type),
+            headers: match self.filter.is_some() || self.interface.is_some() {
+                true => &self.headers,
+                false => batch.headers,
+            },
+            ..batch
+        }
+    }
+}
+
 impl PacketSource for PcapFile {
     fn link_type(&self) -> LinkType {
-        self.reader.link_type()
+        self.link_type.unwrap_or(self.reader.link_type())
     }
 
     fn next_batch(&mut self, _wait: Duration) -> Result<Batch<'_>, CaptureError> {
-        let batch = match self.reader.next_batch() {
-            Ok(Some(batch)) => batch,
-            Ok(None) => return Ok(Batch::End),
-            Err(source) => {
-                return Err(CaptureError::File {
-                    name: self.name.clone(),
-                    source,
-                });
-            }
-        };
-        let Some(filter) = &mut self.filter else {
-            self.received += batch.headers.len() as u64;
-            return Ok(Batch::Packets(batch));
-        };
-        let program = filter.program(batch.link_type)?;
-        let passes =
-            |header: &&PacketHeader| program.matches(&header.packet(batch.buffer, batch.link_type));
-        self.headers.clear();
-        self.headers.extend(batch.headers.iter().filter(passes));
-        self.received += self.headers.len() as u64;
-        self.filtered += (batch.headers.len() - self.headers.len()) as u64;
-        if self.headers.is_empty() {
-            return Ok(Batch::Timeout);
-        }
-        Ok(Batch::Packets(PacketBatch {
-            headers: &self.headers,
-            ..batch
-        }))
+        Ok(match self.advance()? {
+            Step::Packets => Batch::Packets(self.batch()),
+            Step::Nothing => Batch::Timeout,
+            Step::End => Batch::End,
+        })
     }
 
     fn stats(&mut self) -> CaptureStats {
@@ -180,6 +283,10 @@ impl PacketSource for PcapFile {
             received: self.received,
             ..CaptureStats::default()
         }
+    }
+
+    fn capture_points(&self) -> CapturePoints {
+        self.reader.points().clone()
     }
 
     fn shared_buffer(&self) -> Option<Arc<[u8]>> {
@@ -196,10 +303,10 @@ impl fmt::Debug for PcapFile {
 }
 
 /// Read position in a file, updated while the file is read and readable from any thread.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct FileProgress {
-    read: Arc<AtomicU64>,
-    total: Option<u64>,
+    pub(super) read: Arc<AtomicU64>,
+    pub(super) total: Option<u64>,
 }
 
 impl FileProgress {
@@ -232,6 +339,48 @@ impl Filter {
     }
 }
 
+/// An interface whose packets are selected.
+struct InterfaceFilter {
+    name: Text,
+    /// The name as a number: an interface index.
+    if_index: Option<u32>,
+}
+
+/// [`InterfaceFilter`] for a batch.
+#[derive(Clone, Copy)]
+struct SelectedInterface {
+    /// Index among the capture points; `None` if it was not found yet.
+    point: Option<u32>,
+    if_index: Option<u32>,
+}
+
+impl InterfaceFilter {
+    fn new(name: Text) -> Self {
+        let if_index = name.parse().ok();
+        Self { name, if_index }
+    }
+
+    /// Returns the filter for packets of a list of capture points.
+    fn of(&self, points: &CapturePoints) -> SelectedInterface {
+        SelectedInterface {
+            point: points.find(&self.name),
+            if_index: self.if_index,
+        }
+    }
+}
+
+impl SelectedInterface {
+    /// Returns whether a packet was captured on the interface.
+    fn matches(self, header: &PacketHeader, buffer: &[u8], link_type: LinkType) -> bool {
+        if link_type == LinkType::LINUX_SLL2 && self.if_index.is_some() {
+            let data = header.packet(buffer, link_type).data;
+            let index = data.get(4..8).and_then(|bytes| bytes.try_into().ok());
+            return index.map(u32::from_be_bytes) == self.if_index;
+        }
+        self.point == Some(header.point.index())
+    }
+}
+
 /// A reader that counts the bytes read through it.
 struct Counted<R> {
     reader: R,
@@ -253,7 +402,6 @@ mod tests {
     use super::*;
     use crate::packet::PacketRef;
     use crate::pcap_file::{PcapWriter, Resolution};
-    use crate::time::Timestamp;
 
     fn file(packets: usize) -> Vec<u8> {
         let link_type = LinkType::ETHERNET;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::CaptureError;
-use crate::packet::{LinkType, PacketBatch};
+use crate::packet::{CapturePoints, LinkType, PacketBatch};
 
 /// A source of packets, such as a live interface or a capture file.
 pub trait PacketSource: Send {
@@ -28,6 +28,13 @@ pub trait PacketSource: Send {
     /// with another buffer. A source returns a buffer always or never; the default is never.
     fn shared_buffer(&self) -> Option<Arc<[u8]>> {
         None
+    }
+
+    /// Returns the list of capture points, by which [`CapturePoint`](crate::packet::CapturePoint)s of
+    /// packets are known. It is shared and grows while the source is read. The default is an empty
+    /// list, which is correct for a source with one capture point.
+    fn capture_points(&self) -> CapturePoints {
+        CapturePoints::default()
     }
 
     /// Returns a waker, with which another thread ends a blocking [`PacketSource::next_batch`]. The
@@ -56,6 +63,10 @@ impl PacketSource for Box<dyn PacketSource> {
 
     fn shared_buffer(&self) -> Option<Arc<[u8]>> {
         (**self).shared_buffer()
+    }
+
+    fn capture_points(&self) -> CapturePoints {
+        (**self).capture_points()
     }
 }
 

@@ -29,6 +29,7 @@ impl<P: PacketSource, S: FlowSink> Worker<P, S> {
     /// Captures until the source ends or fails, or a stop is requested; then answers the accepted
     /// queries and passes all flows to the sink. Returns the final counters.
     pub(super) fn run(mut self) -> Result<CaptureReport, CaptureError> {
+        self.table.set_capture_points(self.source.capture_points());
         let outcome = self.work();
         while !self.scans.is_empty() {
             self.scan();

@@ -5,6 +5,7 @@ use super::{
     Layer, LinkHeader, LinkType, Marks, NetworkHeader, NetworkProtocol, TcpFlags, TransportHeader,
     TransportProtocol,
 };
+use crate::packet::CapturePoint;
 
 /// Cursor that moves from the outermost header of a packet inwards.
 ///
@@ -369,6 +370,7 @@ impl<'a, 'p> Cursor<'a, 'p> {
             extension: extension as u32,
             payload: self.offset as u32,
             end: self.end as u32,
+            point: CapturePoint::ONLY,
         });
     }
 

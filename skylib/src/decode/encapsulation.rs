@@ -3,6 +3,7 @@
 use std::ops::{Deref, Range};
 
 use super::{Fragment, IcmpHeader, IpAddress, Layer, LayersPath, Marks};
+use crate::packet::CapturePoint;
 
 /// Encapsulation levels of one packet, outermost first; dereferences to a slice of them.
 ///
@@ -151,6 +152,17 @@ pub enum TransportProtocol {
 pub struct TcpFlags(pub u8);
 
 impl Encapsulations {
+    /// Sets the capture point of all levels, and of the fragment.
+    #[cold]
+    pub(crate) fn set_point(&mut self, point: CapturePoint) {
+        for level in self.levels.iter_mut().take(self.len) {
+            level.marks.set_point(point);
+        }
+        if let Some(fragment) = &mut self.fragment {
+            fragment.point = point;
+        }
+    }
+
     /// Maximum number of levels of one packet; deeper levels are not decoded.
     pub const CAPACITY: usize = 16;
 

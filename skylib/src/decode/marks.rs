@@ -1,5 +1,7 @@
 //! `Marks`: identifiers that tell flows apart in addition to addresses, ports and VLAN tags.
 
+use crate::packet::CapturePoint;
+
 /// Identifiers of one encapsulation level. Most packets have none.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Marks {
@@ -12,6 +14,7 @@ pub struct Marks {
     spi: u32,
     gre_key: u32,
     if_index: u32,
+    point: CapturePoint,
     tunnel: u32,
     service: u32,
     labels: [u32; Self::MAX_LABELS],
@@ -80,6 +83,12 @@ impl Marks {
     #[must_use]
     pub fn if_index(&self) -> Option<u32> {
         self.has(KNOWN_IF_INDEX).then_some(self.if_index)
+    }
+
+    /// Returns the capture point, if its source has several.
+    #[must_use]
+    pub fn point(&self) -> Option<CapturePoint> {
+        self.has(KNOWN_POINT).then_some(self.point)
     }
 
     /// Returns the MPLS labels, outermost first.
@@ -163,6 +172,12 @@ impl Marks {
     pub(super) const fn set_if_index(&mut self, index: u32) {
         self.if_index = index;
         self.known |= KNOWN_IF_INDEX;
+    }
+
+    /// Sets [`point`](Self::point).
+    pub(super) const fn set_point(&mut self, point: CapturePoint) {
+        self.point = point;
+        self.known |= KNOWN_POINT;
     }
 
     /// Sets [`teid`](Self::teid).
@@ -266,6 +281,7 @@ impl PartialEq for Marks {
             && self.gre_key() == other.gre_key()
             && self.pppoe() == other.pppoe()
             && self.if_index() == other.if_index()
+            && self.point() == other.point()
             && (self.teid(), self.session()) == (other.teid(), other.session())
             && self.service_instance() == other.service_instance()
             && self.service_path() == other.service_path()
@@ -288,6 +304,7 @@ const KNOWN_ARP: u16 = 0x100;
 const KNOWN_SESSION: u16 = 0x200;
 const KNOWN_SERVICE_INSTANCE: u16 = 0x400;
 const KNOWN_SERVICE_PATH: u16 = 0x800;
+const KNOWN_POINT: u16 = 0x1000;
 
 #[cfg(test)]
 mod tests {

@@ -1,7 +1,10 @@
 //! Application names by port; a flow without a named port has the name of its last layer.
 
+use std::str::FromStr;
+
 use hashbrown::HashMap;
 
+use super::field::UnknownNameError;
 use super::record::FlowProtocol;
 use crate::value::Text;
 
@@ -57,6 +60,54 @@ impl ApplicationPorts {
     }
 }
 
+impl FromStr for ApplicationPorts {
+    type Err = UnknownNameError;
+
+    /// Parses names separated by commas: `tcp:8443=https,udp:5353=mdns,9000=app`. Without a protocol,
+    /// the name is that of the TCP and of the UDP port.
+    ///
+    /// ```
+    /// use skylib::flow::{ApplicationPorts, FlowProtocol};
+    /// let ports: ApplicationPorts = "tcp:8443=https,9000=app".parse()?;
+    /// assert_eq!(ports.name(FlowProtocol::Tcp, 40_000, 8443), Some("HTTPS"));
+    /// assert_eq!(ports.name(FlowProtocol::Udp, 40_000, 9000), Some("APP"));
+    /// # Ok::<(), skylib::flow::UnknownNameError>(())
+    /// ```
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut ports = Self::default();
+        for entry in text
+            .split(',')
+            .map(str::trim)
+            .filter(|entry| !entry.is_empty())
+        {
+            let (protocols, port, name) = port_name(entry).ok_or_else(|| {
+                UnknownNameError::new(
+                    "port name",
+                    entry,
+                    "expected tcp:PORT=NAME or udp:PORT=NAME",
+                )
+            })?;
+            for protocol in protocols {
+                ports.set(*protocol, port, name);
+            }
+        }
+        Ok(ports)
+    }
+}
+
+/// Parses one entry: the protocols, the port and its name.
+fn port_name(entry: &str) -> Option<(&'static [FlowProtocol], u16, &str)> {
+    let (port, name) = entry.split_once('=')?;
+    let (protocols, port): (&[_], _) = match port.split_once(':') {
+        None => (&[FlowProtocol::Tcp, FlowProtocol::Udp], port),
+        Some(("tcp" | "TCP", port)) => (&[FlowProtocol::Tcp], port),
+        Some(("udp" | "UDP", port)) => (&[FlowProtocol::Udp], port),
+        Some(_) => return None,
+    };
+    let name = name.trim();
+    Some((protocols, port.trim().parse().ok()?, name)).filter(|_| !name.is_empty())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,5 +122,23 @@ mod tests {
         assert_eq!(ports.name(FlowProtocol::Udp, 1, 53), Some("DNS"));
         assert_eq!(ports.name(FlowProtocol::Udp, 1, 2), None);
         assert_eq!(ports.name(FlowProtocol::Sctp, 53, 53), None);
+    }
+
+    #[test]
+    fn names_without_port_protocol_or_name_are_refused() {
+        for text in [
+            "8443",
+            "tcp:https=8443",
+            "tcp:65536=x",
+            "sctp:1=x",
+            "tcp:1=",
+        ] {
+            let error = text.parse::<ApplicationPorts>().expect_err(text);
+            assert_eq!(
+                error.to_string(),
+                format!("unknown port name {text:?}: expected tcp:PORT=NAME or udp:PORT=NAME")
+            );
+        }
+        assert!("".parse::<ApplicationPorts>().is_ok());
     }
 }

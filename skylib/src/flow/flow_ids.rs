@@ -5,6 +5,7 @@ use super::key::FlowKey;
 use super::key_extras::vlan_ids;
 use super::key_ignore::KeyIgnore;
 use crate::decode::Marks;
+use crate::packet::CapturePointName;
 use crate::time::Timestamp;
 
 /// Identifiers of a flow as numbers; their text form is hex without padding.
@@ -68,6 +69,8 @@ impl FlowIds {
 pub(super) struct IdentityMarks<'a> {
     /// Marks of its first packet, if it had any.
     pub(super) marks: Option<&'a Marks>,
+    /// Capture point of its first packet, if there are several.
+    pub(super) point: Option<&'a CapturePointName>,
     /// Addresses of its ARP packet, in the order of the key.
     pub(super) arp: Option<[[u8; 4]; 2]>,
     /// VLAN identifiers, packed; 0 if they are ignored.
@@ -147,6 +150,14 @@ impl IdentityMarks<'_> {
             {
                 list(4, &[&index.to_be_bytes()]);
             }
+        }
+        match self
+            .point
+            .filter(|_| !self.ignore.contains(KeyIgnore::INTERFACE))
+        {
+            Some(CapturePointName::Name(name)) => list(4, &[name.as_bytes()]),
+            Some(CapturePointName::Number(number)) => list(4, &[&number.to_be_bytes()]),
+            None => {}
         }
         if !self.capture_id.is_empty() {
             list(5, &[self.capture_id.as_bytes()]);

@@ -57,6 +57,14 @@ pub(super) fn extras(
     {
         add(4, index.into());
     }
+    // The first point of a source adds nothing, so that its flows have the same key before and after
+    // others are found.
+    if let Some(point) = marks
+        .point()
+        .filter(|point| point.index() > 0 && !ignore.contains(KeyIgnore::INTERFACE))
+    {
+        add(15, point.index().into());
+    }
     if let Some(protocol) = marks.ip_protocol() {
         add(5, protocol.into());
     }

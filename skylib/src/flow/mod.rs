@@ -48,6 +48,7 @@ mod stream_counters;
 mod table;
 mod tcp_metric;
 mod tcp_stream;
+mod top;
 
 pub use application::ApplicationPorts;
 
@@ -77,3 +78,4 @@ pub use stats::{
 pub(crate) use table::PacketClock;
 pub use table::{FlowScan, FlowTable};
 pub use tcp_metric::{TcpMetric, TcpMetricField};
+pub use top::{FlowMeasure, TopFlows};

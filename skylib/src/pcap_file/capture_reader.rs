@@ -4,7 +4,7 @@ use std::io::{Chain, Cursor, Read, Take};
 use std::sync::Arc;
 
 use super::{Compression, Decompressor, FileFormat, PcapFileError, PcapNgReader, PcapReader};
-use crate::packet::{LinkType, PacketBatch};
+use crate::packet::{CapturePoints, LinkType, PacketBatch};
 
 /// Reader of a capture file of any supported format: pcap or pcapng, plain or compressed with gzip,
 /// LZ4 or zstd. The format is detected by the first bytes.
@@ -27,6 +27,7 @@ use crate::packet::{LinkType, PacketBatch};
 #[derive(Debug)]
 pub struct CaptureReader<R: Read> {
     compression: Option<Compression>,
+    points: CapturePoints,
     reader: FormatReader<Content<R>>,
 }
 
@@ -47,6 +48,16 @@ impl<R: Read> CaptureReader<R> {
     /// Fails if the source fails or is too short, or if the format or version of the file is not
     /// supported.
     pub fn new(source: R) -> Result<Self, PcapFileError> {
+        Self::with_points(source, CapturePoints::default())
+    }
+
+    /// Returns a reader of `source` that adds its interfaces to a list of capture points, which the
+    /// readers of several files may share.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`CaptureReader::new`] does, and if there are too many capture points.
+    pub fn with_points(source: R, points: CapturePoints) -> Result<Self, PcapFileError> {
         let failed = |source| PcapFileError::Io { offset: 0, source };
         let mut content = Decompressor::new(source).map_err(failed)?;
         let compression = content.compression();
@@ -59,12 +70,17 @@ impl<R: Read> CaptureReader<R> {
         };
         let content = Cursor::new(magic).take(4).chain(content);
         let reader = match FileFormat::of(magic) {
-            FileFormat::Pcap => FormatReader::Pcap(PcapReader::new(content)?),
-            FileFormat::PcapNg => FormatReader::PcapNg(PcapNgReader::new(content)?),
+            FileFormat::Pcap => {
+                FormatReader::Pcap(PcapReader::with_points(content, points.clone())?)
+            }
+            FileFormat::PcapNg => {
+                FormatReader::PcapNg(PcapNgReader::with_points(content, points.clone())?)
+            }
             other => return Err(PcapFileError::Unreadable(other)),
         };
         Ok(Self {
             compression,
+            points,
             reader,
         })
     }
@@ -81,6 +97,14 @@ impl<R: Read> CaptureReader<R> {
         match &mut self.reader {
             FormatReader::Pcap(reader) => reader.next_batch(),
             FormatReader::PcapNg(reader) => reader.next_batch(),
+        }
+    }
+
+    /// Returns the latest batch again; empty before the first one and after the last one.
+    pub fn batch(&self) -> PacketBatch<'_> {
+        match &self.reader {
+            FormatReader::Pcap(reader) => reader.batch(),
+            FormatReader::PcapNg(reader) => reader.batch(),
         }
     }
 
@@ -115,6 +139,11 @@ impl<R: Read> CaptureReader<R> {
             FormatReader::Pcap(_) => FileFormat::Pcap,
             FormatReader::PcapNg(_) => FileFormat::PcapNg,
         }
+    }
+
+    /// Returns the capture points so far: the interfaces of a pcapng file; one for a pcap file.
+    pub const fn points(&self) -> &CapturePoints {
+        &self.points
     }
 
     /// Returns the compression of the file; `None` if it is not compressed.

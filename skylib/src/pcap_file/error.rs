@@ -3,6 +3,7 @@
 use std::{fmt, io};
 
 use super::{DecompressionError, MAX_RECORD_LEN};
+use crate::packet::CapturePoints;
 
 /// Failure to read or write a capture file. Offsets count bytes from the beginning of the
 /// decompressed file.
@@ -75,6 +76,12 @@ pub enum PcapFileError {
         /// Kind of damage.
         reason: &'static str,
     },
+    /// The files describe too many interfaces.
+    #[error(
+        "the files describe more than {} different interfaces",
+        CapturePoints::MAX
+    )]
+    CapturePoints,
     /// The file ends within a record, or within a block of a pcapng file.
     #[error(
         "byte {offset}: record needs {needed} bytes, only {available} before the end of the file"

@@ -8,7 +8,9 @@ use super::{
     FILE_HEADER_LEN, FileFormat, MAGIC_MICROSECONDS, MAGIC_NANOSECONDS, MAX_BATCH, MAX_RECORD_LEN,
     PcapFileError, RECORD_HEADER_LEN, Resolution, VERSION,
 };
-use crate::packet::{LinkType, PacketBatch, PacketHeader};
+use crate::packet::{
+    CapturePoint, CapturePointName, CapturePoints, LinkType, PacketBatch, PacketHeader,
+};
 use crate::time::Timestamp;
 
 /// Reader of a classic pcap file, in either byte order and resolution.
@@ -41,6 +43,9 @@ pub struct PcapReader<R> {
     buffer: Buffer<R>,
     /// Packets of the latest batch.
     headers: Vec<PacketHeader>,
+    points: CapturePoints,
+    /// Index of this file in `points`.
+    point: u32,
     /// Whether the end, or the error that ends the file, has been reported.
     has_ended: bool,
 }
@@ -61,7 +66,17 @@ impl<R: Read> PcapReader<R> {
     ///
     /// Fails if the source fails or is too short, or if the file has another format or version.
     pub fn new(source: R) -> Result<Self, PcapFileError> {
+        Self::with_points(source, CapturePoints::default())
+    }
+
+    /// Returns a reader of `source` that adds the file to a list of capture points.
+    pub(super) fn with_points(source: R, points: CapturePoints) -> Result<Self, PcapFileError> {
+        // The format has no interfaces: the file is like a section with one that has no name.
+        let name = CapturePointName::Number(0);
+        let point = points.register(name).ok_or(PcapFileError::CapturePoints)?;
         let mut reader = Self {
+            points,
+            point,
             header: FileHeader {
                 is_big_endian: false,
                 resolution: Resolution::Microseconds,
@@ -85,11 +100,16 @@ impl<R: Read> PcapReader<R> {
     /// reported once, after all packets before the damage, and ends the file.
     pub fn next_batch(&mut self) -> Result<Option<PacketBatch<'_>>, PcapFileError> {
         self.headers.clear();
+        let is_only = self.points.len() <= 1;
+        let point = match is_only {
+            true => CapturePoint::ONLY,
+            false => CapturePoint::new(self.point),
+        };
         loop {
             if self.has_ended {
                 return Ok(None);
             }
-            if let Err(damage) = self.parse_records() {
+            if let Err(damage) = self.parse_records(point) {
                 self.has_ended = true;
                 return Err(damage);
             }
@@ -104,12 +124,17 @@ impl<R: Read> PcapReader<R> {
                 return Err(error);
             }
         }
-        let link_type = self.header.link_type;
-        Ok(Some(PacketBatch {
-            link_type,
+        self.points.count_all(self.point, self.headers.len() as u64);
+        Ok(Some(self.batch()))
+    }
+
+    /// Returns the latest batch; empty before the first one and after the last one.
+    pub(super) fn batch(&self) -> PacketBatch<'_> {
+        PacketBatch {
+            link_type: self.header.link_type,
             buffer: &self.buffer.bytes,
             headers: &self.headers,
-        }))
+        }
     }
 
     /// Returns the link type of all packets.
@@ -203,7 +228,7 @@ impl<R: Read> PcapReader<R> {
     }
 
     /// Adds the headers of the complete records in the buffer.
-    fn parse_records(&mut self) -> Result<(), PcapFileError> {
+    fn parse_records(&mut self, point: CapturePoint) -> Result<(), PcapFileError> {
         let FileHeader {
             is_big_endian,
             resolution,
@@ -242,6 +267,7 @@ impl<R: Read> PcapReader<R> {
                 offset: (at + RECORD_HEADER_LEN) as u32,
                 captured_len,
                 wire_len,
+                point,
             });
             at += RECORD_HEADER_LEN + captured_len as usize;
         }

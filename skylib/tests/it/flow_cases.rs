@@ -13,7 +13,7 @@ use serde_json::Value;
 use skylib::capture::BpfProgram;
 use skylib::decode::DecoderOptions;
 use skylib::flow::{ExtraLayers, Flow, FlowQuery, FlowTable, FlowTableOptions, LayerKeyMode};
-use skylib::packet::{LinkType, PacketBatch, PacketHeader};
+use skylib::packet::{CapturePoint, LinkType, PacketBatch, PacketHeader};
 use skylib::pcap_file::PcapReader;
 use skylib::time::Timestamp;
 
@@ -184,6 +184,7 @@ fn run(case: &Value) -> Result<FlowTable, String> {
             offset: 0,
             captured_len: u32::try_from(data.len()).unwrap(),
             wire_len: u32::try_from(packet["wire_len"].as_u64().unwrap()).unwrap(),
+            point: CapturePoint::ONLY,
         };
         table.process(&PacketBatch {
             link_type,

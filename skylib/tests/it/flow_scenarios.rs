@@ -10,7 +10,7 @@ use skylib::flow::{
     FinishType, Flow, FlowField, FlowLayer, FlowMetric, FlowQuery, FlowSet, FlowTable,
     FlowTableOptions, IcmpLayer, MergeOptions,
 };
-use skylib::packet::{LinkType, PacketBatch, PacketHeader};
+use skylib::packet::{CapturePoint, LinkType, PacketBatch, PacketHeader};
 use skylib::time::Timestamp;
 
 /// Counts a packet with this length on the wire, in bytes.
@@ -20,6 +20,7 @@ fn feed(table: &mut FlowTable, at_ms: i64, frame: &[u8], wire_len: u32) {
         offset: 0,
         captured_len: u32::try_from(frame.len()).unwrap(),
         wire_len,
+        point: CapturePoint::ONLY,
     }];
     table.process(&PacketBatch {
         link_type: LinkType::ETHERNET,

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use skylib::flow::{ExtraLayers, Flow, FlowTable, FlowTableOptions, LayerKeyMode, PacketFilter};
-use skylib::packet::{LinkType, PacketBatch, PacketHeader, PacketRef};
+use skylib::packet::{CapturePoint, LinkType, PacketBatch, PacketHeader, PacketRef};
 use skylib::pcap_file::PcapReader;
 use skylib::time::Timestamp;
 
@@ -42,6 +42,7 @@ impl Packets {
             offset,
             captured_len,
             wire_len,
+            point: CapturePoint::ONLY,
         });
     }
 

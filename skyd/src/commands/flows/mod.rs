@@ -1,117 +1,43 @@
 //! The subcommand `skyd flows`: prints the flows of a capture file or runs a query on them.
 
+mod args;
 mod output;
 mod progress;
+mod summary;
+mod table;
 #[cfg(test)]
 mod tests;
 
-use std::fmt::Write as _;
-use std::io::{self, Write};
-use std::num::NonZeroU8;
-use std::path::{Path, PathBuf};
+use std::error::Error;
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::bail;
-use clap::{Args, ValueEnum, value_parser};
-use skylib::capture::{BpfCompiler, BpfFilter, PcapFile, Replay, ReplayedFlows};
-use skylib::decode::DecodeError;
-use skylib::flow::{
-    CsvColumns, ExtraLayers, FlowTableOptions, FlowTableStats, KeyIgnore, LayerKeyMode,
+use skylib::capture::{
+    BpfCompiler, BpfFilter, CaptureFileSet, CaptureFiles, Replay, ReplayError, ReplayedFlows,
 };
+use skylib::decode::DecodeError;
+use skylib::flow::{FlowSink, FlowTableStats, TopFlows};
 use skylib::graph::{Graph, GraphView};
 use skylib::gremlin::{Context, Limits, Query};
 use skylib::time::{Clock, SystemClock};
 
+pub(crate) use self::args::FlowsArgs;
+use self::args::Format;
 use self::output::FlowPrinter;
 use self::progress::Progress;
-
-/// Arguments of `skyd flows`.
-#[derive(Args, Debug)]
-#[command(after_help = EXAMPLES)]
-pub(crate) struct FlowsArgs {
-    /// Capture file (pcap or pcapng, also compressed with gzip, LZ4 or zstd), `-` for standard input.
-    file: PathBuf,
-
-    /// Run a Gremlin query on all flows of the file and print its result, as `POST /api/topology`
-    /// returns it, instead of the flows.
-    #[arg(long, value_name = "GREMLIN")]
-    query: Option<String>,
-
-    /// Output format of flows: one JSON array, one JSON object per line, or CSV.
-    #[arg(long, value_name = "FORMAT", default_value = "json")]
-    format: Format,
-
-    /// BPF filter of the packets to process, in the syntax of tcpdump.
-    #[arg(long, value_name = "TEXT")]
-    bpf: Option<String>,
-
-    /// Whether MAC addresses always distinguish flows (L2) or only those without an IP layer (L3).
-    #[arg(long, value_name = "L2|L3", default_value = "L2", value_parser = layer_key)]
-    layer_key: LayerKeyMode,
-
-    /// Packets to store with each flow (0 to 10), for the query step `RawPackets`.
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = value_parser!(u32).range(..=10))]
-    raw_packets: u32,
-
-    /// Add the content of these layers to flows: DNS, DHCPv4, VRRP, or all.
-    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = extra_layers)]
-    extra_layer: Vec<ExtraLayers>,
-
-    /// Add times and TTL of SYN, FIN and RST to TCP flows.
-    #[arg(long)]
-    extra_tcp_metric: bool,
-
-    /// Add statistics of round-trip times to flows.
-    #[arg(long)]
-    extra_rtt_metric: bool,
-
-    /// Reassemble IP fragments.
-    #[arg(long)]
-    ip_defrag: bool,
-
-    /// Reassemble TCP streams and add the counts of late and missing data to TCP flows.
-    #[arg(long)]
-    reassemble_tcp: bool,
-
-    /// Memory for flows in the table; at the limit, the least recently used flows are printed early.
-    #[arg(long, value_name = "BYTES", default_value_t = 2 << 30)]
-    max_bytes: usize,
-
-    /// Reproduce the values of Skydive, including those that are corrected by default.
-    #[arg(long)]
-    recorded: bool,
-
-    /// Parts of the flow key that do not distinguish flows: vlan, mpls, interface.
-    #[arg(long, value_name = "PARTS", default_value = "")]
-    key_ignore: KeyIgnore,
-
-    /// Total number of threads; each gets an equal share of --max-bytes.
-    #[arg(long, value_name = "N", default_value = "1")]
-    threads: NonZeroU8,
-}
-
-/// Output format of flows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Json,
-    Ndjson,
-    Csv,
-}
-
-const EXAMPLES: &str = "\
-Examples:
-  skyd flows trace.pcap --format csv > flows.csv
-  skyd flows trace.pcapng.zst --query \"G.Flows().Has('Application','DNS').Count()\"
-  skyd flows trace.pcap --extra-layer DNS --query \"G.Flows().Has('DNS.QDCount',1).Limit(3)\"
-  tcpdump -w - -c 1000 | skyd flows - --format ndjson --bpf 'tcp port 443' --reassemble-tcp";
 
 /// Runs the command on the standard streams.
 pub(crate) fn run(args: &FlowsArgs) -> ExitCode {
     let mut report = Report::default();
-    let outcome = work(args, &mut io::stdout(), &mut report);
+    let format = args.output_format(io::stdout().is_terminal());
+    let outcome = work(args, format, &mut io::stdout(), &mut report);
     let mut stderr = io::stderr().lock();
     let mut code = ExitCode::SUCCESS;
+    for note in report.notes {
+        writeln!(stderr, "skyd: {note}").ok();
+    }
     for warning in report.warnings {
         writeln!(stderr, "skyd: warning: {warning}").ok();
     }
@@ -133,65 +59,60 @@ pub(crate) fn run(args: &FlowsArgs) -> ExitCode {
 /// Messages for standard error at the end.
 #[derive(Debug, Default)]
 struct Report {
+    notes: Vec<String>,
     warnings: Vec<String>,
     summary: String,
 }
 
-/// Reads the file and writes flows or the result of the query to `out`.
-fn work(args: &FlowsArgs, out: &mut (dyn Write + Send), report: &mut Report) -> anyhow::Result<()> {
-    refuse_contradictions(args)?;
-    let query = args.query.as_deref().map(Query::parse).transpose()?;
-    let mut file = open(&args.file)?;
-    if let Some(text) = &args.bpf {
-        file = file.with_filter(&BpfFilter::parse(text.as_str())?)?;
+impl Report {
+    /// Adds warnings about the input files.
+    fn add_warnings_of(&mut self, files: &CaptureFiles) {
+        if files.overlaps() > 0 {
+            self.warnings.push(format!(
+                "{} files have packets later than the first of the next file (use --merge)",
+                files.overlaps()
+            ));
+        }
+        for error in files.other_errors() {
+            self.warnings.push(with_causes(error));
+        }
     }
-    let extra_layers = args.extra_layer.iter();
-    let extra_layers = extra_layers.fold(ExtraLayers::NONE, |all, layers| all.with(*layers));
-    let options = FlowTableOptions::default()
-        .with_layer_key_mode(args.layer_key)
-        .with_raw_packet_limit(args.raw_packets)
-        .with_extra_tcp_metric(args.extra_tcp_metric)
-        .with_extra_rtt_metric(args.extra_rtt_metric)
-        .with_key_ignore(args.key_ignore)
-        .with_reassemble_tcp(args.reassemble_tcp)
-        .with_ip_defrag(args.ip_defrag)
-        .with_extra_layers(extra_layers)
-        .with_recorded(args.recorded)
-        .with_final_only(true)
-        .with_max_entries(usize::MAX)
-        .with_max_bytes(args.max_bytes);
-    let progress = Progress::new(file.progress());
-    let replay = Replay::new(options).with_threads(args.threads.into());
-    let (outcome, stats, end) = if let Some(query) = query {
-        let (flows, end) = replay.collect_while(&mut file, || {
-            progress.show();
-            true
-        });
-        progress.clear();
-        (answer(&query, &flows, out), flows.stats(), end)
-    } else {
-        let failed = AtomicBool::new(false);
-        let columns = CsvColumns::default()
-            .with_tcp_metric(args.extra_tcp_metric || args.reassemble_tcp)
-            .with_rtt_metric(args.extra_rtt_metric);
-        let mut printer = FlowPrinter::new(out, args.format, columns, &failed);
-        let outcome = replay.run_while(&mut file, &mut printer, || {
-            progress.show();
-            !failed.load(Ordering::Relaxed)
-        });
-        let (stats, end) = match outcome {
-            Ok(stats) => (stats, Ok(())),
-            Err(error) => (*error.stats(), Err(error)),
-        };
-        progress.clear();
-        (printer.finish().map_err(Into::into), stats, end)
+}
+
+/// What a replay of the files gave.
+struct Outcome {
+    /// Whether the output could be written.
+    output: anyhow::Result<()>,
+    stats: FlowTableStats,
+    /// Whether all files could be read.
+    end: Result<(), ReplayError>,
+}
+
+/// Reads the files and writes flows or the result of the query to `out`.
+fn work(
+    args: &FlowsArgs,
+    format: Format,
+    out: &mut (dyn Write + Send),
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    args.check()?;
+    let query = args.query.as_deref().map(Query::parse).transpose()?;
+    let mut files = open(args)?;
+    let outcome = match query {
+        Some(query) => run_query(args, &query, &mut files, out),
+        None => match args.limit(format) {
+            Some(limit) => print_top(args, format, limit, &mut files, out, report),
+            None => print_all(args, format, &mut files, out),
+        },
     };
-    report.summary = summary(&stats, file.filtered());
+    let stats = outcome.stats;
+    report.summary = summary::summary(&stats, &files);
+    report.add_warnings_of(&files);
     if stats.time_back > 0 {
         let (packets, furthest) = (stats.time_back, stats.furthest_back_ms);
         report.warnings.push(format!(
             "{packets} packets went back in time, by up to {}",
-            rough_time(furthest)
+            summary::rough_time(furthest)
         ));
     }
     if stats.evicted > 0 {
@@ -200,8 +121,110 @@ fn work(args: &FlowsArgs, out: &mut (dyn Write + Send), report: &mut Report) -> 
             "{flows} flows were printed early because the flow table reached {bytes} bytes (--max-bytes)"
         ));
     }
-    end.map_err(anyhow::Error::from).and(outcome)?;
+    outcome
+        .end
+        .map_err(anyhow::Error::from)
+        .and(outcome.output)?;
     refuse_unknown_link_types(&stats)
+}
+
+/// Runs a query on the flows.
+fn run_query(
+    args: &FlowsArgs,
+    query: &Query,
+    files: &mut CaptureFiles,
+    out: &mut dyn Write,
+) -> Outcome {
+    let progress = Progress::new(files.progress());
+    let (flows, end) = replay(args).collect_while(files, || {
+        progress.show();
+        true
+    });
+    progress.clear();
+    Outcome {
+        output: answer(query, &flows, out),
+        stats: flows.stats(),
+        end,
+    }
+}
+
+/// Prints flows when they leave the flow table.
+fn print_all(
+    args: &FlowsArgs,
+    format: Format,
+    files: &mut CaptureFiles,
+    out: &mut (dyn Write + Send),
+) -> Outcome {
+    let failed = AtomicBool::new(false);
+    let mut printer = FlowPrinter::new(out, format, args.columns(), &failed);
+    let (stats, end) = pass_flows(args, files, &mut printer, || {
+        !failed.load(Ordering::Relaxed)
+    });
+    Outcome {
+        output: printer.finish().map_err(Into::into),
+        stats,
+        end,
+    }
+}
+
+/// Prints the largest flows.
+fn print_top(
+    args: &FlowsArgs,
+    format: Format,
+    limit: usize,
+    files: &mut CaptureFiles,
+    out: &mut (dyn Write + Send),
+    report: &mut Report,
+) -> Outcome {
+    let mut top = TopFlows::new(limit, args.by);
+    let (stats, end) = pass_flows(args, files, &mut top, || true);
+    let total = top.total();
+    let flows = top.into_flows();
+    if format == Format::Table && total > flows.len() as u64 {
+        report.notes.push(format!(
+            "{} of {total} flows, by {} (--top and --by select others)",
+            flows.len(),
+            args.by
+        ));
+    }
+    let output = match format {
+        Format::Table => table::write(out, &flows, args.tracks_streams()),
+        _ => {
+            let failed = AtomicBool::new(false);
+            let mut printer = FlowPrinter::new(out, format, args.columns(), &failed);
+            printer.flows(flows);
+            printer.finish()
+        }
+    };
+    Outcome {
+        output: output.map_err(Into::into),
+        stats,
+        end,
+    }
+}
+
+/// Passes flows to a sink when they leave the flow table, until `proceed` returns false.
+fn pass_flows(
+    args: &FlowsArgs,
+    files: &mut CaptureFiles,
+    sink: &mut (dyn FlowSink + Send),
+    proceed: impl Fn() -> bool,
+) -> (FlowTableStats, Result<(), ReplayError>) {
+    let progress = Progress::new(files.progress());
+    let outcome = replay(args).run_while(files, sink, || {
+        progress.show();
+        proceed()
+    });
+    progress.clear();
+    match outcome {
+        Ok(stats) => (stats, Ok(())),
+        Err(error) => (*error.stats(), Err(error)),
+    }
+}
+
+/// Returns the replay that the options describe.
+fn replay(args: &FlowsArgs) -> Replay {
+    Replay::new(args.table()).with_threads(args.threads.into())
 }
 
 /// Fails if no packet has a link type that can be decoded.
@@ -216,21 +239,19 @@ fn refuse_unknown_link_types(stats: &FlowTableStats) -> anyhow::Result<()> {
     bail!(errors.join(", "))
 }
 
-/// Rejects options that contradict each other.
-fn refuse_contradictions(args: &FlowsArgs) -> anyhow::Result<()> {
-    if args.query.is_some() && args.format != Format::Json {
-        bail!("--format cannot be used with --query: the result of a query is JSON");
+/// Opens the capture files or standard input.
+fn open(args: &FlowsArgs) -> anyhow::Result<CaptureFiles> {
+    let mut files = CaptureFileSet::new(&args.files).with_merge(args.merge);
+    if let Some(link_type) = args.link_type {
+        files = files.with_link_type(link_type);
     }
-    Ok(())
-}
-
-/// Opens the capture file or standard input.
-fn open(path: &Path) -> anyhow::Result<PcapFile> {
-    Ok(if path == Path::new("-") {
-        PcapFile::stdin()?
-    } else {
-        PcapFile::open(path)?
-    })
+    if let Some(name) = &args.interface {
+        files = files.with_interface(name.as_str());
+    }
+    if let Some(text) = &args.bpf {
+        files = files.with_filter(BpfFilter::parse(text.as_str())?);
+    }
+    Ok(files.open()?)
 }
 
 /// Runs a query and writes its result.
@@ -252,73 +273,15 @@ fn answer(query: &Query, flows: &ReplayedFlows, out: &mut dyn Write) -> anyhow::
     Ok(out.flush()?)
 }
 
-/// Returns a time in its largest unit, such as 28 h.
-fn rough_time(ms: u64) -> String {
-    let units = [
-        (3 * 86_400_000, 86_400_000, "days"),
-        (3_600_000, 3_600_000, "h"),
-        (60_000, 60_000, "min"),
-        (1_000, 1_000, "s"),
-    ];
-    let unit = units.iter().find(|(from, _, _)| ms >= *from);
-    unit.map_or_else(
-        || format!("{ms} ms"),
-        |(_, unit, name)| format!("{} {name}", ms / unit),
-    )
-}
-
-/// Returns the last line: counts of flows and packets, and of omissions.
-fn summary(stats: &FlowTableStats, filtered: u64) -> String {
-    let (flows, packets, peak) = (stats.created, stats.packets, peak_rss_bytes());
-    let mut line = format!("flows {flows} packets {packets} peak_rss_bytes {peak}");
-    // Partly decoded packets still count for the flow of the decoded part.
-    let stopped = &stats.stopped;
-    let left_out = [
-        ("filtered", filtered),
-        ("without_flow", stats.without_flow),
-        ("parts_without_flow", stats.encapsulations_without_flow),
-        ("link_type_unknown", stopped.link_type),
-        ("truncated", stopped.truncated),
-        ("malformed", stopped.malformed),
-        ("unknown_protocol", stopped.unknown_protocol),
-        ("too_deep", stopped.too_deep),
-        ("streams_cut", stats.streams_cut),
-        ("requests_unmeasured", stats.requests_unmeasured),
-        ("time_back", stats.time_back),
-        ("time_ahead", stats.time_ahead),
-        ("late_packets", stats.late_packets),
-        ("fragments_refused", stats.fragments.refused),
-        ("fragments_lost", stats.fragments.lost),
-        ("contents_left_out", stats.extra_messages_dropped),
-        ("evicted", stats.evicted),
-    ];
-    for (what, count) in left_out.iter().filter(|(_, count)| *count > 0) {
-        // Writing to a string does not fail.
-        write!(line, " {what} {count}").ok();
+/// Returns the text of an error and its causes.
+fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
     }
-    for (link_type, count) in stopped.link_types.iter() {
-        let (number, name) = (link_type.0, link_type.name());
-        write!(line, " link_type_{number}_{name} {count}").ok();
-    }
-    line
-}
-
-/// Returns the peak resident memory of the process in bytes; 0 if the kernel does not report it.
-fn peak_rss_bytes() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-    kib.unwrap_or(0) * 1024
-}
-
-/// Parses `--layer-key`.
-fn layer_key(text: &str) -> Result<LayerKeyMode, &'static str> {
-    LayerKeyMode::parse(text).ok_or("expected L2 or L3")
-}
-
-/// Parses a name of `--extra-layer`.
-fn extra_layers(name: &str) -> Result<ExtraLayers, &'static str> {
-    ExtraLayers::parse(name).ok_or("expected DNS, DHCPv4, VRRP or all")
+    text
 }
 
 /// Returns whether an error is that the reader of the output has closed it.

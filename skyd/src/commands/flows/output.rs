@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use skylib::flow::{CsvColumns, CsvWriter, Flow, FlowSink};
 
-use super::Format;
+use super::args::Format;
 
 /// Sink that prints each flow. After an error of the output, it discards further flows.
 pub(super) struct FlowPrinter<'a> {
@@ -21,7 +21,7 @@ enum FormatWriter<W: Write> {
     Json(W),
     Ndjson(W),
     Csv(CsvWriter<W>),
-    /// No output: the header of the columns could not be written.
+    /// No output: the header of the columns could not be written, or the format is no stream.
     Nothing,
 }
 
@@ -37,6 +37,8 @@ impl<'a> FlowPrinter<'a> {
         let (writer, error) = match format {
             Format::Json => (FormatWriter::Json(out), None),
             Format::Ndjson => (FormatWriter::Ndjson(out), None),
+            // A table needs all flows before its first line; see `table`.
+            Format::Table => (FormatWriter::Nothing, None),
             Format::Csv => match CsvWriter::new(out, columns) {
                 Ok(csv) => (FormatWriter::Csv(csv), None),
                 Err(error) => (FormatWriter::Nothing, Some(error)),

@@ -3,7 +3,7 @@
 
 use std::mem::offset_of;
 
-use crate::packet::PacketHeader;
+use crate::packet::{CapturePoint, PacketHeader};
 use crate::time::Timestamp;
 
 /// Read position in a block.
@@ -72,6 +72,7 @@ impl BlockReader {
             offset: u32::try_from(start + mac).ok()?,
             captured_len: u32_of(header, CAPTURED),
             wire_len: u32_of(header, WIRE),
+            point: CapturePoint::ONLY,
         };
         let status = u32_of(header, STATUS);
         let tag = Tag::of(status, header).filter(|_| treatment.restore_tags);

@@ -136,6 +136,7 @@ impl Replay {
             shards::run(&self.shard_options(), source, sink, &mut proceed)
         } else {
             let mut table = FlowTable::new(self.options.clone());
+            table.set_capture_points(source.capture_points());
             let end = feed(source, &mut proceed, &mut |batch| table.replay(batch, sink));
             table.flush(sink);
             (table.stats(), end)
@@ -170,6 +171,7 @@ impl Replay {
             shards::collect(&self.shard_options(), source, &mut proceed)
         } else {
             let mut table = FlowTable::new(self.options.clone().with_final_only(true));
+            table.set_capture_points(source.capture_points());
             let mut exported = EncodedFlows::default();
             let end = feed(source, &mut proceed, &mut |batch| {
                 table.replay(batch, &mut exported);

@@ -11,6 +11,7 @@ use super::replayed_flows::{EncodedFlows, ReplayedFlows};
 use super::work_queue::WorkQueue;
 use crate::capture::{CaptureError, PacketSource};
 use crate::flow::{Flow, FlowSink, FlowTable, FlowTableOptions, FlowTableStats};
+use crate::packet::CapturePoints;
 
 /// Converts a source to flows, which the threads pass to one sink.
 pub(super) fn run(
@@ -23,7 +24,7 @@ pub(super) fn run(
     let mut stats = FlowTableStats::default();
     let (shards, end) = count(tables, source, proceed, &mut stats, |shard| {
         let mut sink = SharedSink(&sink);
-        let mut table = FlowTable::new(shard.options.clone());
+        let mut table = shard.table();
         shard.process(&mut table, &mut sink);
         table.flush(&mut sink);
         table.stats()
@@ -47,7 +48,7 @@ pub(super) fn collect(
     let mut stats = FlowTableStats::default();
     let (shards, end) = count(&tables, source, proceed, &mut stats, |shard| {
         let mut exported = EncodedFlows::default();
-        let mut table = FlowTable::new(shard.options.clone());
+        let mut table = shard.table();
         shard.process(&mut table, &mut exported);
         table.end(&mut exported);
         (exported, table)
@@ -65,13 +66,15 @@ fn count<T: Send>(
     work: impl Fn(&mut Shard<'_, '_>) -> T + Sync,
 ) -> (Vec<T>, Result<(), CaptureError>) {
     let options = tables.first().cloned().unwrap_or_default();
+    let points = source.capture_points();
     let queue = WorkQueue::new(source, &options, tables.len());
     let results = thread::scope(|scope| {
-        let (options, queue, work) = (&options, &queue, &work);
+        let (options, points, queue, work) = (&options, &points, &queue, &work);
         let run = move |number, proceed: &mut dyn FnMut() -> bool| {
             work(&mut Shard {
                 number,
                 options,
+                points,
                 queue,
                 proceed,
             })
@@ -107,11 +110,19 @@ struct Shard<'a, 's> {
     number: usize,
     /// Options of its table.
     options: &'a FlowTableOptions,
+    points: &'a CapturePoints,
     queue: &'a WorkQueue<'s>,
     proceed: &'a mut dyn FnMut() -> bool,
 }
 
 impl Shard<'_, '_> {
+    /// Returns an empty table.
+    fn table(&self) -> FlowTable {
+        let mut table = FlowTable::new(self.options.clone());
+        table.set_capture_points(self.points.clone());
+        table
+    }
+
     /// Processes work until there is no more.
     fn process(&mut self, table: &mut FlowTable, sink: &mut dyn FlowSink) {
         let mut done = None;

@@ -12,7 +12,7 @@ use crate::filter::{Filter, Predicate};
 use crate::flow::{
     FinishType, Flow, FlowQuery, FlowScan, FlowSink, FlowSource, FlowTable, FlowTableOptions,
 };
-use crate::packet::{LinkType, PacketBatch, PacketHeader};
+use crate::packet::{CapturePoint, LinkType, PacketBatch, PacketHeader};
 use crate::time::{Clock, ManualClock, Timestamp};
 
 const LONG: Duration = Duration::from_secs(10);
@@ -65,6 +65,7 @@ impl PacketSource for Script {
                 offset,
                 captured_len: 60,
                 wire_len: 60,
+                point: CapturePoint::ONLY,
             };
             self.headers.push(header);
         }

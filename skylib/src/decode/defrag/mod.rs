@@ -12,7 +12,7 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use super::IpAddress;
-use crate::packet::PacketRef;
+use crate::packet::{CapturePoint, PacketRef};
 use crate::time::Timestamp;
 
 /// Limits of a [`Defragmenter`].
@@ -92,6 +92,8 @@ pub struct Fragment {
     pub(super) payload: u32,
     /// End of its payload.
     pub(super) end: u32,
+    /// Where the packet was captured.
+    pub(crate) point: CapturePoint,
 }
 
 /// Result of adding a fragment to a [`Defragmenter`].
@@ -178,6 +180,8 @@ pub struct Defragmenter {
 struct FragmentKey {
     /// Addresses of the outermost IP header: fragments of different tunnels are unrelated.
     outermost: (IpAddress, IpAddress),
+    /// Index of the capture point: copies at several points are separate datagrams.
+    point: u32,
     /// Source and destination address; those of IPv4 are followed by zeros.
     addresses: [u8; 32],
     /// Identification field; that of IPv4 is followed by zeros.
@@ -560,6 +564,7 @@ fn parse_ipv6(data: &[u8], fragment: Fragment) -> Option<(FragmentKey, FragmentR
     let start = u32::from(field & OFFSET_IPV6);
     let key = FragmentKey {
         outermost: fragment.outermost,
+        point: fragment.point.index(),
         addresses,
         id,
         protocol: None,
@@ -590,6 +595,7 @@ fn parse_ipv4(data: &[u8], fragment: Fragment) -> Option<(FragmentKey, FragmentR
     let start = u32::from(flags & OFFSET) * UNIT;
     let key = FragmentKey {
         outermost: fragment.outermost,
+        point: fragment.point.index(),
         addresses,
         id: [i0, i1, 0, 0],
         protocol: Some(protocol),

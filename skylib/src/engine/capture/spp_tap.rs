@@ -81,7 +81,7 @@ mod tests {
     use crate::capture::{Batch, CaptureError, CaptureStats};
     use crate::engine::{Engine, EngineOptions};
     use crate::flow::{FlowQuery, FlowSource};
-    use crate::packet::{LinkType, PacketBatch, PacketHeader};
+    use crate::packet::{CapturePoint, LinkType, PacketBatch, PacketHeader};
     use crate::time::{Clock, SystemClock};
 
     /// A source of one packet, which ends when the sender of `end` is dropped.
@@ -126,6 +126,7 @@ mod tests {
             offset: 0,
             captured_len: length,
             wire_len: length,
+            point: CapturePoint::ONLY,
         }];
         let (stop, end) = crossbeam_channel::bounded(0);
         let source = OnePacket {

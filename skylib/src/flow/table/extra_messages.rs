@@ -130,7 +130,7 @@ mod tests {
     use super::*;
     use crate::filter::{Filter, Predicate};
     use crate::flow::{ExtraLayers, FlowField, FlowQuery};
-    use crate::packet::{LinkType, PacketBatch, PacketHeader};
+    use crate::packet::{CapturePoint, LinkType, PacketBatch, PacketHeader};
     use crate::time::Timestamp;
 
     /// Returns a frame with a DNS query of this id, from this port, for a name of this length,
@@ -159,6 +159,7 @@ mod tests {
             offset: 0,
             captured_len: frame.len() as u32,
             wire_len: frame.len() as u32,
+            point: CapturePoint::ONLY,
         }];
         table.process(&PacketBatch {
             link_type: LinkType::ETHERNET,

@@ -1,13 +1,13 @@
 //! IP fragments: reassembled first, then keyed and counted as one packet.
 
 use super::FlowTable;
-use super::process::{IS_COUNTED, IS_FRAGMENTED, Pending};
+use super::process::{IS_COUNTED, IS_FRAGMENTED, PacketOrigin, Pending};
 use crate::decode::{
     DefragOptions, Defragmenter, Encapsulations, Fragment, Layer, NetworkProtocol, Reassembled,
     Reassembly,
 };
 use crate::flow::options::FlowTableOptions;
-use crate::packet::{LinkType, PacketRef};
+use crate::packet::{CapturePoint, LinkType, PacketRef};
 use crate::time::Timestamp;
 
 /// State for reassembling fragments.
@@ -26,6 +26,7 @@ pub(super) struct JoinedPacket {
     link_type: LinkType,
     timestamp: Timestamp,
     joined: Reassembled,
+    point: CapturePoint,
 }
 
 /// Bit of a packet number that marks an index into [`Fragments::joined`] instead of the batch.
@@ -76,6 +77,7 @@ impl Fragments {
                 link_type: packet.link_type,
                 timestamp: Timestamp::ZERO,
                 joined: Reassembled::default(),
+                point: CapturePoint::ONLY,
             });
         }
         let Some(slot) = self.joined.get_mut(self.len) else {
@@ -86,6 +88,7 @@ impl Fragments {
             slot.link_type = packet.link_type;
             slot.timestamp = packet.timestamp;
             slot.joined = joined;
+            slot.point = fragment.point;
             self.len += 1;
         }
         joining
@@ -93,6 +96,11 @@ impl Fragments {
 }
 
 impl JoinedPacket {
+    /// Returns the capture point of its last fragment.
+    pub(super) const fn point(&self) -> CapturePoint {
+        self.point
+    }
+
     /// Returns the packet as if it had not been fragmented.
     pub(super) fn packet(&self) -> PacketRef<'_> {
         PacketRef {
@@ -110,14 +118,15 @@ impl FlowTable {
     pub(super) fn decode_reassembling(
         &mut self,
         packet: PacketRef<'_>,
-        number: u16,
+        origin: PacketOrigin,
         slots: &mut [Pending],
         len: &mut usize,
     ) {
         let stopped = self.decoder.decode(packet, &mut self.encapsulations);
+        origin.mark(&mut self.encapsulations);
         let Some(fragment) = self.encapsulations.fragment() else {
             if self.passes(packet) {
-                self.key_encapsulations(packet, number, stopped, slots, len);
+                self.key_encapsulations(packet, origin.number, stopped, slots, len);
             }
             return;
         };
@@ -168,7 +177,12 @@ impl FlowTable {
         let stopped = self
             .decoder
             .decode_reassembled(packet, &mut self.encapsulations);
-        self.key_encapsulations(packet, IS_JOINED | index as u16, stopped, slots, len);
+        let origin = PacketOrigin {
+            number: IS_JOINED | index as u16,
+            point: whole.point,
+        };
+        origin.mark(&mut self.encapsulations);
+        self.key_encapsulations(packet, origin.number, stopped, slots, len);
         // Encapsulations outside the datagram were in every fragment: they are counted once per
         // fragment, with the bytes of all fragments from their own offset on.
         let mut layers = self.encapsulations.iter().map(|part| part.layers);
@@ -277,6 +291,7 @@ mod tests {
                 offset: buffer.len() as u32,
                 captured_len: frame.len() as u32,
                 wire_len: 60,
+                point: CapturePoint::ONLY,
             });
             buffer.extend(frame);
         }

@@ -78,7 +78,7 @@ use super::stats::FlowTableStats;
 use super::stream_counters::StreamCounters;
 use super::tcp_stream::TcpStreams;
 use crate::decode::{Decoder, Encapsulations};
-use crate::packet::PacketBatch;
+use crate::packet::{CapturePoints, PacketBatch};
 
 /// Table of the flows at one capture point.
 ///
@@ -88,15 +88,17 @@ use crate::packet::PacketBatch;
 ///
 /// ```
 /// use skylib::flow::{FlowQuery, FlowTable, FlowTableOptions};
-/// use skylib::packet::{LinkType, PacketBatch, PacketHeader};
+/// use skylib::packet::{CapturePoint, LinkType, PacketBatch, PacketHeader};
 /// use skylib::time::Timestamp;
 ///
 /// // An ARP request of 02:00:00:00:0a:01.
 /// let mut frame = vec![0xff; 6];
 /// frame.extend([2, 0, 0, 0, 0x0a, 1, 0x08, 0x06, 0, 1, 8, 0, 6, 4, 0, 1]);
 /// frame.resize(60, 0);
-/// let headers =
-///     [PacketHeader { timestamp: Timestamp::from_ms(5), offset: 0, captured_len: 60, wire_len: 60 }];
+/// let headers = [PacketHeader {
+///     timestamp: Timestamp::from_ms(5), offset: 0, captured_len: 60, wire_len: 60,
+///     point: CapturePoint::ONLY,
+/// }];
 /// let batch = PacketBatch { link_type: LinkType::ETHERNET, buffer: &frame, headers: &headers };
 ///
 /// let mut table = FlowTable::new(FlowTableOptions::default());
@@ -114,6 +116,8 @@ pub struct FlowTable {
     seed: HashSeed,
     decoder: Decoder,
     filter: Option<Box<dyn PacketFilter>>,
+    /// Names of the capture points of packets.
+    capture_points: CapturePoints,
     /// From the hash of a key to the record numbers with that key; has the entries in use except
     /// retired ones.
     index: HashIndex,
@@ -196,6 +200,7 @@ impl FlowTable {
             seed: HashSeed::new(seed),
             decoder: Decoder::new(options.decoder.clone().with_recorded(options.recorded)),
             filter: None,
+            capture_points: CapturePoints::default(),
             index: HashIndex::new(),
             arena: Arena::new(),
             intervals: Slab::new(),
@@ -235,6 +240,11 @@ impl FlowTable {
     /// Sets the filter: only packets that match are counted; `None` counts all.
     pub fn set_filter(&mut self, filter: Option<Box<dyn PacketFilter>>) {
         self.filter = filter;
+    }
+
+    /// Sets the list of the source's capture points, which gives names to those of the packets.
+    pub fn set_capture_points(&mut self, points: CapturePoints) {
+        self.capture_points = points;
     }
 
     /// Counts packets. The caller passes the packets of one table in capture order.

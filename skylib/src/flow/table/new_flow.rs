@@ -42,6 +42,7 @@ impl FlowTable {
         } else {
             self.decoder.decode(packet, &mut encapsulations)
         };
+        packets.origin(pending).mark(&mut encapsulations);
         debug_assert!(
             stopped.is_ok() || !encapsulations.is_empty(),
             "a part was there before"

@@ -18,14 +18,15 @@ use super::fragments::{Fragments, JoinedPacket};
 use super::handshake::HandshakeSegment;
 use super::spans::Choice;
 use crate::decode::{
-    DecodeError, Encapsulation, IcmpEcho, TcpFlags, TransportHeader, TransportProtocol,
+    DecodeError, Encapsulation, Encapsulations, IcmpEcho, TcpFlags, TransportHeader,
+    TransportProtocol,
 };
 use crate::flow::key::{FlowKey, PacketKey};
 use crate::flow::key_extras::{around, extras};
 use crate::flow::memory_hint::{CACHE_LINE, prefetch};
 use crate::flow::options::LayerKeyMode;
 use crate::flow::record::{FinishType, RawPacket};
-use crate::packet::{PacketBatch, PacketRef};
+use crate::packet::{CapturePoint, PacketBatch, PacketHeader, PacketRef};
 use crate::time::Timestamp;
 
 /// Keyed encapsulation of a packet, between decoding and counting.
@@ -195,16 +196,20 @@ impl FlowTable {
         let mut len = 0;
         if let Some(fragments) = &mut self.fragments {
             fragments.begin_batch();
-            for (number, packet) in (0_u16..).zip(batch.iter()) {
-                self.decode_reassembling(packet, number, &mut slots, &mut len);
+            for (number, header) in (0_u16..).zip(batch.headers) {
+                let packet = header.packet(batch.buffer, batch.link_type);
+                let origin = PacketOrigin::new(number, header);
+                self.decode_reassembling(packet, origin, &mut slots, &mut len);
             }
         } else {
             for at in 0..AHEAD {
                 prefetch_packet(batch, at);
             }
-            for (number, packet) in (0_u16..).zip(batch.iter()) {
+            for (number, header) in (0_u16..).zip(batch.headers) {
                 prefetch_packet(batch, usize::from(number) + AHEAD);
-                self.decode(packet, number, &mut slots, &mut len);
+                let packet = header.packet(batch.buffer, batch.link_type);
+                let origin = PacketOrigin::new(number, header);
+                self.decode(packet, origin, &mut slots, &mut len);
             }
         }
         // Taken out, because `packets` borrows it while `self` is mutated.
@@ -324,7 +329,7 @@ impl FlowTable {
     fn decode(
         &mut self,
         packet: PacketRef<'_>,
-        number: u16,
+        origin: PacketOrigin,
         slots: &mut [Pending],
         len: &mut usize,
     ) {
@@ -337,7 +342,8 @@ impl FlowTable {
             return;
         }
         let stopped = self.decoder.decode(packet, &mut self.encapsulations);
-        self.key_encapsulations(packet, number, stopped, slots, len);
+        origin.mark(&mut self.encapsulations);
+        self.key_encapsulations(packet, origin.number, stopped, slots, len);
     }
 
     /// Appends a [`Pending`] for every encapsulation of the decoded packet.
@@ -704,6 +710,30 @@ impl FlowTable {
     }
 }
 
+/// Number of a packet in the batch, and its capture point.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PacketOrigin {
+    pub(super) number: u16,
+    pub(super) point: CapturePoint,
+}
+
+impl PacketOrigin {
+    const fn new(number: u16, header: &PacketHeader) -> Self {
+        Self {
+            number,
+            point: header.point,
+        }
+    }
+
+    /// Sets the capture point of a decoded packet, if there are several.
+    #[inline(always)]
+    pub(super) fn mark(self, encapsulations: &mut Encapsulations) {
+        if !self.point.is_only() {
+            encapsulations.set_point(self.point);
+        }
+    }
+}
+
 /// Packets of a batch, by the number in a [`Pending`].
 #[derive(Clone, Copy)]
 pub(super) struct BatchPackets<'a> {
@@ -716,6 +746,18 @@ impl<'a> BatchPackets<'a> {
     #[inline(always)]
     pub(super) fn joined(&self, part: &Pending) -> Option<&'a JoinedPacket> {
         self.fragments?.joined(part.packet)
+    }
+
+    /// Returns where the packet of an encapsulation is from.
+    pub(super) fn origin(&self, part: &Pending) -> PacketOrigin {
+        let point = match self.joined(part) {
+            Some(joined) => joined.point(),
+            None => self.batch.headers[usize::from(part.packet)].point,
+        };
+        PacketOrigin {
+            number: part.packet,
+            point,
+        }
     }
 
     /// Returns the packet of an encapsulation.

@@ -149,7 +149,7 @@ mod tests {
     use super::*;
     use crate::filter::Predicate;
     use crate::flow::{FlowTableOptions, SortOrder};
-    use crate::packet::{LinkType, PacketBatch, PacketHeader};
+    use crate::packet::{CapturePoint, LinkType, PacketBatch, PacketHeader};
     use crate::time::Timestamp;
 
     /// Returns a table with the ARP flows of this number of senders.
@@ -167,6 +167,7 @@ mod tests {
                 offset: 0,
                 captured_len: 60,
                 wire_len: 60,
+                point: CapturePoint::ONLY,
             }];
             let link_type = LinkType::ETHERNET;
             table.process(&PacketBatch {

@@ -8,6 +8,7 @@ use crate::flow::flow_ids::{FlowIds, IdentityMarks};
 use crate::flow::key_extras::vlan_ids;
 use crate::flow::key_ignore::KeyIgnore;
 use crate::flow::record::{Arp, Flow, Wire};
+use crate::packet::CapturePointName;
 use crate::time::Timestamp;
 
 use super::export::{Mac, hex_text, short_text};
@@ -37,8 +38,10 @@ impl FlowTable {
                 ends
             })
         });
+        let point = marks.and_then(|marks| self.point_name(marks));
         let identity = (!self.options.recorded).then_some(IdentityMarks {
             marks,
+            point: point.as_ref(),
             arp,
             vlan_id,
             ignore,
@@ -55,6 +58,12 @@ impl FlowTable {
             &self.options.node_tid,
             identity.as_ref(),
         )
+    }
+
+    /// Returns the capture point of a flow.
+    fn point_name(&self, marks: &Marks) -> Option<CapturePointName> {
+        let point = marks.point()?;
+        self.capture_points.name(point.index())
     }
 
     /// Returns the marks of the first packet of a flow, if it had any.
@@ -74,6 +83,9 @@ impl FlowTable {
         }
         if let Some(marks) = marks {
             fill_own(&mut wire, marks);
+            if let Some(point) = self.point_name(marks) {
+                wire.interface = short_text(point);
+            }
             flow.arp = marks.arp().map(|arp| Box::new(arp_record(&arp)));
         }
         let rare = self.rare.get(entry.cold.rare);

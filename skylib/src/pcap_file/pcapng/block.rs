@@ -116,6 +116,8 @@ impl<'a> Block<'a> {
 /// Packet in a block of any of the three types.
 pub(super) struct PacketBlock {
     pub(super) link_type: LinkType,
+    /// Index of its interface in the capture points.
+    pub(super) point: u32,
     pub(super) timestamp: Timestamp,
     /// Start of the packet data in the block.
     pub(super) data_offset: usize,
@@ -183,6 +185,7 @@ impl PacketBlock {
         let ticks = u64::from(word([h0, h1, h2, h3])) << 32 | u64::from(word([t0, t1, t2, t3]));
         Ok(Self {
             link_type: interface.link_type,
+            point: interface.point,
             timestamp: interface.clock.timestamp(ticks),
             data_offset: 28,
             captured_len,
@@ -216,6 +219,7 @@ impl PacketBlock {
         check_len(captured_len, offset)?;
         Ok(Self {
             link_type: interface.link_type,
+            point: interface.point,
             timestamp: latest,
             data_offset: 12,
             captured_len,
@@ -258,6 +262,7 @@ const UNKNOWN_INTERFACE: &str = "its interface is not described";
 pub(super) const INTERFACE: u32 = 1;
 pub(super) const OBSOLETE_PACKET: u32 = 2;
 pub(super) const SIMPLE_PACKET: u32 = 3;
+pub(super) const STATISTICS: u32 = 5;
 pub(super) const ENHANCED_PACKET: u32 = 6;
 pub(super) const SECTION: u32 = 0x0a0d_0d0a;
 const BYTE_ORDER: u32 = 0x1a2b_3c4d;

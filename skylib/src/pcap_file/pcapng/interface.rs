@@ -5,6 +5,7 @@ use crate::packet::LinkType;
 use crate::pcap_file::PcapFileError;
 use crate::pcap_file::reader::word;
 use crate::time::Timestamp;
+use crate::value::Text;
 
 /// State of the current section.
 #[derive(Debug, Default)]
@@ -20,6 +21,10 @@ pub(super) struct Interface {
     /// Maximum number of captured bytes of a packet; 0 is unlimited.
     pub(super) snap_len: u32,
     pub(super) clock: InterfaceClock,
+    /// Index in the capture points of the file.
+    pub(super) point: u32,
+    /// Packets lost so far, by the latest statistics.
+    pub(super) dropped: u64,
 }
 
 impl Section {
@@ -42,13 +47,17 @@ impl Section {
 }
 
 impl Interface {
-    /// Parses the body of an interface description block; the error is the kind of damage.
-    pub(super) fn new(body: &[u8], is_big_endian: bool) -> Result<Self, &'static str> {
+    /// Parses the body of an interface description block; the error is the kind of damage. Returns the
+    /// name, too, if there is one.
+    pub(super) fn new(
+        body: &[u8],
+        is_big_endian: bool,
+    ) -> Result<(Self, Option<Text>), &'static str> {
         let Some((head, mut options)) = body.split_first_chunk::<8>() else {
             return Err("too short for a block of its type");
         };
         let [.., s0, s1, s2, s3] = *head;
-        let (mut resolution, mut offset_s) = (DEFAULT_RESOLUTION, 0);
+        let (mut resolution, mut offset_s, mut name) = (DEFAULT_RESOLUTION, 0, None);
         while options.len() >= 4 {
             let code = half(options, 0, is_big_endian);
             let len = usize::from(half(options, 2, is_big_endian));
@@ -58,6 +67,7 @@ impl Interface {
             let value = options.get(4..4 + len);
             let value = value.ok_or("too short for one of its options")?;
             match (code, value) {
+                (NAME, value) => name = interface_name(value),
                 (TIME_RESOLUTION, [value]) => resolution = *value,
                 (TIME_OFFSET, value) => {
                     let value = value.try_into();
@@ -75,11 +85,64 @@ impl Interface {
                 .get(4 + len.next_multiple_of(4)..)
                 .unwrap_or_default();
         }
-        Ok(Self {
+        let interface = Self {
             link_type: LinkType(half(head, 0, is_big_endian)),
             snap_len: word([s0, s1, s2, s3], is_big_endian),
             clock: InterfaceClock::new(resolution, offset_s),
-        })
+            point: 0,
+            dropped: 0,
+        };
+        Ok((interface, name))
+    }
+}
+
+/// Returns the name of an interface, shortened to [`MAX_NAME`]; `None` if it is empty.
+fn interface_name(value: &[u8]) -> Option<Text> {
+    let value = value.get(..MAX_NAME).unwrap_or(value);
+    let text = String::from_utf8_lossy(value);
+    let text = text.trim_end_matches('\0');
+    (!text.is_empty()).then(|| text.into())
+}
+
+/// Statistics of an interface: its number in the section, and the packets lost since the beginning of
+/// the capture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct InterfaceStatistics {
+    pub(super) interface: usize,
+    pub(super) dropped: u64,
+}
+
+impl InterfaceStatistics {
+    /// Parses the body of an interface statistics block; `None` if it is too short. Damaged options
+    /// end it: statistics are not needed to read the packets.
+    pub(super) fn parse(body: &[u8], is_big_endian: bool) -> Option<Self> {
+        let (head, mut options) = body.split_first_chunk::<12>()?;
+        let [n0, n1, n2, n3, ..] = *head;
+        let mut statistics = Self {
+            interface: word([n0, n1, n2, n3], is_big_endian) as usize,
+            dropped: 0,
+        };
+        while options.len() >= 4 {
+            let code = half(options, 0, is_big_endian);
+            let len = usize::from(half(options, 2, is_big_endian));
+            let value = options
+                .get(4..4 + len)
+                .and_then(|value| value.try_into().ok());
+            if let (DROPPED_BY_INTERFACE | DROPPED_BY_SYSTEM, Some(value)) = (code, value) {
+                let count = match is_big_endian {
+                    true => u64::from_be_bytes(value),
+                    false => u64::from_le_bytes(value),
+                };
+                statistics.dropped = statistics.dropped.saturating_add(count);
+            }
+            if code == END_OF_OPTIONS {
+                break;
+            }
+            options = options
+                .get(4 + len.next_multiple_of(4)..)
+                .unwrap_or_default();
+        }
+        Some(statistics)
     }
 }
 
@@ -140,6 +203,14 @@ impl InterfaceClock {
 }
 
 const END_OF_OPTIONS: u16 = 0;
+/// Option `if_name`.
+const NAME: u16 = 2;
+/// Option `isb_ifdrop`.
+const DROPPED_BY_INTERFACE: u16 = 5;
+/// Option `isb_osdrop`.
+const DROPPED_BY_SYSTEM: u16 = 7;
+/// Longest name of an interface in bytes; the rest is cut off.
+const MAX_NAME: usize = 255;
 const TIME_RESOLUTION: u16 = 9;
 const TIME_OFFSET: u16 = 14;
 /// Resolution without the option: microseconds.
@@ -192,10 +263,31 @@ mod tests {
         );
         assert!(Interface::new(&[1, 0, 0], false).is_err());
         // Options after the end mark are ignored.
-        let interface = Interface::new(&body(&[0, 0, 0, 0, 9, 0, 9, 9]), false).unwrap();
+        let options = [2, 0, 3, 0, b'l', b'o', 0, 0, 0, 0, 0, 0, 9, 0, 9, 9];
+        let (interface, name) = Interface::new(&body(&options), false).unwrap();
+        assert_eq!(name.as_deref(), Some("lo"));
         assert_eq!(
             (interface.link_type, interface.snap_len),
             (LinkType::ETHERNET, 0x4_0000)
         );
+    }
+    #[test]
+    fn statistics_sum_up_the_packets_lost() {
+        let mut body = vec![0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0];
+        for (code, count) in [(4_u16, 100_u64), (5, 3), (7, 4)] {
+            body.extend(code.to_be_bytes());
+            body.extend([0, 8]);
+            body.extend(count.to_be_bytes());
+        }
+        let parse = |body: &[u8]| InterfaceStatistics::parse(body, true);
+        let wanted = |dropped| {
+            Some(InterfaceStatistics {
+                interface: 1,
+                dropped,
+            })
+        };
+        assert_eq!(parse(&body), wanted(7));
+        assert_eq!(parse(&body[..body.len() - 1]), wanted(3));
+        assert_eq!(parse(&body[..11]), None);
     }
 }

@@ -11,12 +11,14 @@ use std::sync::Arc;
 
 use self::block::{
     Block, ENHANCED_PACKET, HEAD_LEN, INTERFACE, OBSOLETE_PACKET, PacketBlock, ParsedBlock,
-    SECTION, SIMPLE_PACKET,
+    SECTION, SIMPLE_PACKET, STATISTICS,
 };
-use self::interface::{Interface, Section};
+use self::interface::{Interface, InterfaceStatistics, Section};
 use super::buffer::Buffer;
 use super::{MAX_BATCH, PcapFileError};
-use crate::packet::{LinkType, PacketBatch, PacketHeader};
+use crate::packet::{
+    CapturePoint, CapturePointName, CapturePoints, LinkType, PacketBatch, PacketHeader,
+};
 use crate::time::Timestamp;
 
 pub use self::writer::PcapNgWriter;
@@ -60,6 +62,9 @@ pub struct PcapNgReader<R> {
     link_type: LinkType,
     /// Time of the latest packet.
     latest: Timestamp,
+    points: CapturePoints,
+    /// Whether packets have to show which capture point they are of.
+    has_several: bool,
     /// Block that is being skipped.
     skipped: Option<Skipped>,
     /// Whether the end, or the error that ends the file, has been reported.
@@ -84,8 +89,9 @@ enum BlockStep {
     Done,
     /// The block is incomplete.
     Incomplete,
-    /// The packet of the block has another link type than the batch and was not added.
-    OtherLinkType,
+    /// The block was not taken, because the batch ends before it: its packet has another link type, or
+    /// it describes an interface, after which packets may have other capture points.
+    EndsBatch,
 }
 
 impl<R: Read> PcapNgReader<R> {
@@ -95,12 +101,19 @@ impl<R: Read> PcapNgReader<R> {
     ///
     /// Fails if the source fails, or if the file does not begin with a section of version 1.
     pub fn new(source: R) -> Result<Self, PcapFileError> {
+        Self::with_points(source, CapturePoints::default())
+    }
+
+    /// Returns a reader of `source` that adds its interfaces to a list of capture points.
+    pub(super) fn with_points(source: R, points: CapturePoints) -> Result<Self, PcapFileError> {
         let mut reader = Self {
             buffer: Buffer::new(source),
             section: Section::default(),
             headers: Vec::with_capacity(MAX_BATCH),
             link_type: LinkType::ETHERNET,
             latest: Timestamp::ZERO,
+            points,
+            has_several: false,
             skipped: None,
             has_ended: false,
         };
@@ -117,17 +130,15 @@ impl<R: Read> PcapNgReader<R> {
     /// reported once, after all packets before the damage, and ends the file.
     pub fn next_batch(&mut self) -> Result<Option<PacketBatch<'_>>, PcapFileError> {
         self.headers.clear();
+        self.has_several = self.points.len() > 1;
         while !self.has_ended {
             if let Err(damage) = self.parse_blocks() {
                 self.has_ended = true;
                 return Err(damage);
             }
             if !self.headers.is_empty() {
-                return Ok(Some(PacketBatch {
-                    link_type: self.link_type,
-                    buffer: &self.buffer.bytes,
-                    headers: &self.headers,
-                }));
+                self.count_packets();
+                return Ok(Some(self.batch()));
             }
             if self.buffer.is_drained {
                 self.has_ended = true;
@@ -138,6 +149,15 @@ impl<R: Read> PcapNgReader<R> {
             }
         }
         Ok(None)
+    }
+
+    /// Returns the latest batch; empty before the first one and after the last one.
+    pub(super) fn batch(&self) -> PacketBatch<'_> {
+        PacketBatch {
+            link_type: self.link_type,
+            buffer: &self.buffer.bytes,
+            headers: &self.headers,
+        }
     }
 
     /// Returns the link type of the latest batch; before the first batch, of the first interface,
@@ -157,11 +177,19 @@ impl<R: Read> PcapNgReader<R> {
         self.buffer.offset
     }
 
+    /// Counts the packets of the batch by capture point.
+    fn count_packets(&self) {
+        match self.has_several {
+            true => self.points.count(&self.headers),
+            false => self.points.count_all(0, self.headers.len() as u64),
+        }
+    }
+
     /// Parses the blocks up to the first interface.
     fn begin(&mut self) -> Result<(), PcapFileError> {
         while self.section.interfaces.is_empty() {
             match self.step() {
-                Ok(BlockStep::Done | BlockStep::OtherLinkType) => {}
+                Ok(BlockStep::Done | BlockStep::EndsBatch) => {}
                 Ok(BlockStep::Incomplete) if self.buffer.is_drained => {
                     let available = self.buffer.unread().len() as u64;
                     return match self.buffer.offset {
@@ -191,7 +219,7 @@ impl<R: Read> PcapNgReader<R> {
         while self.headers.len() < MAX_BATCH {
             match self.step() {
                 Ok(BlockStep::Done) => {}
-                Ok(BlockStep::Incomplete | BlockStep::OtherLinkType) => break,
+                Ok(BlockStep::Incomplete | BlockStep::EndsBatch) => break,
                 Err(damage) if self.headers.is_empty() => return Err(damage),
                 // The packets before the damage are returned first; the next call finds it again.
                 Err(_) => break,
@@ -228,7 +256,7 @@ impl<R: Read> PcapNgReader<R> {
             ENHANCED_PACKET | OBSOLETE_PACKET | SIMPLE_PACKET => {
                 let packet = PacketBlock::new(&block, &self.section, self.latest, offset)?;
                 if packet.link_type != self.link_type && !self.headers.is_empty() {
-                    return Ok(BlockStep::OtherLinkType);
+                    return Ok(BlockStep::EndsBatch);
                 }
                 self.link_type = packet.link_type;
                 self.latest = packet.timestamp;
@@ -237,14 +265,37 @@ impl<R: Read> PcapNgReader<R> {
                     offset: (start + packet.data_offset) as u32,
                     captured_len: packet.captured_len,
                     wire_len: packet.wire_len,
+                    point: match self.has_several {
+                        true => CapturePoint::new(packet.point),
+                        false => CapturePoint::ONLY,
+                    },
                 });
             }
+            INTERFACE if !self.headers.is_empty() => return Ok(BlockStep::EndsBatch),
             INTERFACE if self.section.interfaces.len() >= MAX_INTERFACES => {
                 return Err(bad("the section has more than 65536 interfaces"));
             }
             INTERFACE => {
-                let interface = Interface::new(block.body, block.is_big_endian).map_err(bad)?;
+                let (mut interface, name) =
+                    Interface::new(block.body, block.is_big_endian).map_err(bad)?;
+                let number = self.section.interfaces.len() as u32;
+                let name = name.map_or(CapturePointName::Number(number), CapturePointName::Name);
+                let point = self.points.register(name);
+                interface.point = point.ok_or(PcapFileError::CapturePoints)?;
                 self.section.interfaces.push(interface);
+                self.has_several = self.points.len() > 1;
+            }
+            STATISTICS => {
+                let statistics = InterfaceStatistics::parse(block.body, block.is_big_endian);
+                let interface = statistics.and_then(|statistics| {
+                    let interface = self.section.interfaces.get_mut(statistics.interface)?;
+                    Some((interface, statistics.dropped))
+                });
+                if let Some((interface, dropped)) = interface {
+                    let more = dropped.saturating_sub(interface.dropped);
+                    interface.dropped = interface.dropped.max(dropped);
+                    self.points.count_dropped(interface.point, more);
+                }
             }
             SECTION => self.section = Section::new(&block, offset)?,
             _ => {}

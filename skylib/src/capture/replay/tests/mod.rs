@@ -12,7 +12,7 @@ use crate::filter::{Filter, Predicate};
 use crate::flow::{
     ExtraLayers, FinishType, Flow, FlowField, FlowQuery, FlowSource, LayerKeyMode, SortOrder,
 };
-use crate::packet::{LinkType, PacketHeader, PacketRef};
+use crate::packet::{CapturePoint, LinkType, PacketHeader, PacketRef};
 use crate::pcap_file::{PcapWriter, Resolution};
 use crate::time::Timestamp;
 
@@ -363,6 +363,7 @@ fn a_replay_can_be_ended_whichever_thread_has_the_packets() {
                 offset: 0,
                 captured_len: 60,
                 wire_len: 60,
+                point: CapturePoint::ONLY,
             };
             let threads = NonZeroUsize::new(2).expect("a number of threads");
             let replay = Replay::new(FlowTableOptions::default()).with_threads(threads);

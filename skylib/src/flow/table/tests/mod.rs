@@ -6,7 +6,7 @@ use crate::flow::field::FlowFields;
 use crate::flow::{
     FinishType, FlowField, FlowProtocol, FlowQuery, FlowSet, FlowSink, LayerKeyMode, SortOrder,
 };
-use crate::packet::{LinkType, PacketHeader, PacketRef};
+use crate::packet::{CapturePoint, LinkType, PacketHeader, PacketRef};
 use crate::time::Timestamp;
 
 // TCP flags.
@@ -113,6 +113,7 @@ fn feed_long(table: &mut FlowTable, at: i64, frame: &[u8], wire_len: u32) {
         offset: 0,
         captured_len,
         wire_len,
+        point: CapturePoint::ONLY,
     };
     let link_type = LinkType::ETHERNET;
     table.process(&PacketBatch {
@@ -327,6 +328,7 @@ fn the_same_packets_make_the_same_flows_however_they_are_batched() {
             offset,
             captured_len: len,
             wire_len: len,
+            point: CapturePoint::ONLY,
         });
         buffer.extend(frame);
     }

@@ -272,6 +272,7 @@ fn the_largest_timestamp_is_no_endless_loop() {
         offset: 0,
         captured_len: len,
         wire_len: len,
+        point: CapturePoint::ONLY,
     };
     let mut table = table();
     let batch = PacketBatch {
@@ -292,6 +293,7 @@ fn a_replay_runs_the_timers_between_packets() {
         offset: 0,
         captured_len: len,
         wire_len: len,
+        point: CapturePoint::ONLY,
     };
     // 16 packets in a row move the clock of a file.
     let times = [0, 1_000, 61_000, 62_000, 3_600_000];

@@ -3,6 +3,12 @@
 //! Readers of files and rings produce a [`PacketBatch`], which the decoder and the flow table consume. A
 //! batch borrows the buffer of its source, so no byte is copied between the kernel and the decoder.
 
+mod capture_point;
+
+use std::str::FromStr;
+
+pub use capture_point::{CapturePoint, CapturePointName, CapturePointStats, CapturePoints};
+
 use crate::time::Timestamp;
 
 /// Link type: the protocol of the first header of a packet, by its number in the `LINKTYPE_` registry
@@ -131,6 +137,44 @@ impl LinkType {
     }
 }
 
+/// Text that is neither the number nor the name of a link type.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown link type {0:?}: expected a number, or a name such as ETHERNET or RAW")]
+pub struct UnknownLinkTypeError(String);
+
+impl FromStr for LinkType {
+    type Err = UnknownLinkTypeError;
+
+    /// Parses a number, or a name in upper or lower case, with or without the prefix `LINKTYPE_`.
+    ///
+    /// ```
+    /// use skylib::packet::LinkType;
+    /// assert_eq!("276".parse(), Ok(LinkType::LINUX_SLL2));
+    /// assert_eq!("linktype_ethernet".parse(), Ok(LinkType::ETHERNET));
+    /// assert_eq!("raw".parse(), Ok(LinkType::RAW));
+    /// assert!("token ring".parse::<LinkType>().is_err());
+    /// # Ok::<(), skylib::packet::UnknownLinkTypeError>(())
+    /// ```
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Ok(number) = text.parse() {
+            return Ok(Self(number));
+        }
+        let upper = text.to_ascii_uppercase();
+        let name = upper.strip_prefix("LINKTYPE_").unwrap_or(&upper);
+        // Raw IP has three numbers of one name; files have this one.
+        if name == Self::RAW.name() {
+            return Ok(Self::RAW);
+        }
+        (0..NAMED_LINK_TYPES)
+            .map(Self)
+            .find(|link_type| link_type.name() == name)
+            .ok_or_else(|| UnknownLinkTypeError(text.to_owned()))
+    }
+}
+
+/// Number above all link types that [`LinkType::name`] knows.
+const NAMED_LINK_TYPES: u16 = 300;
+
 /// Position of a packet in its batch, and its capture metadata.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PacketHeader {
@@ -142,15 +186,18 @@ pub struct PacketHeader {
     pub captured_len: u32,
     /// Length on the wire, in bytes.
     pub wire_len: u32,
+    /// Where the packet was captured.
+    pub point: CapturePoint,
 }
 
 /// Packets of one link type in one buffer.
 ///
 /// ```
-/// use skylib::packet::{LinkType, PacketBatch, PacketHeader};
+/// use skylib::packet::{CapturePoint, LinkType, PacketBatch, PacketHeader};
 /// use skylib::time::Timestamp;
 /// let headers = [PacketHeader {
 ///     timestamp: Timestamp::from_ms(1), offset: 0, captured_len: 3, wire_len: 60,
+///     point: CapturePoint::ONLY,
 /// }];
 /// let batch = PacketBatch { link_type: LinkType::ETHERNET, buffer: &[1, 2, 3], headers: &headers };
 /// let packet = batch.iter().next().ok_or("one packet")?;

@@ -1,0 +1,249 @@
+//! Command line of `skyd flows`.
+
+use std::num::{NonZeroU8, NonZeroUsize};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::bail;
+use clap::{Args, ValueEnum, value_parser};
+use skylib::flow::{
+    ApplicationPorts, CsvColumns, ExtraLayers, FlowMeasure, FlowTableOptions, KeyIgnore,
+    LayerKeyMode,
+};
+use skylib::go_duration;
+use skylib::packet::LinkType;
+
+/// Arguments of `skyd flows`.
+#[derive(Args, Debug)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct FlowsArgs {
+    /// Capture files or quoted patterns such as 'trace*.pcap.lz4'; `-` for standard input. Formats are
+    /// pcap and pcapng, also compressed with gzip, LZ4 or zstd. Several files are read as one, in the
+    /// order of their first packets.
+    #[arg(required = true, value_name = "FILE")]
+    pub(super) files: Vec<PathBuf>,
+
+    /// Merge the packets of several files by time, for files that overlap.
+    #[arg(long)]
+    pub(super) merge: bool,
+
+    /// Run a Gremlin query on all flows of the files and print its result, as `POST /api/topology`
+    /// returns it, instead of the flows.
+    #[arg(long, value_name = "GREMLIN")]
+    pub(super) query: Option<String>,
+
+    /// Output format of flows: one JSON array, one JSON object per line, CSV, or a table of the largest
+    /// flows for people. The default is a table on a terminal, else json.
+    #[arg(long, value_name = "FORMAT")]
+    pub(super) format: Option<Format>,
+
+    /// Print only the N largest flows, the largest first. A table has 20 by default.
+    #[arg(long, value_name = "N")]
+    pub(super) top: Option<NonZeroUsize>,
+
+    /// What makes a flow large: bytes, packets, rtt, or retransmissions, which implies
+    /// --reassemble-tcp. Flows without the value are left out.
+    #[arg(long, value_name = "MEASURE", default_value_t = FlowMeasure::Bytes)]
+    pub(super) by: FlowMeasure,
+
+    /// BPF filter of the packets to process, in the syntax of tcpdump.
+    #[arg(long, value_name = "TEXT")]
+    pub(super) bpf: Option<String>,
+
+    /// Link type of all packets, instead of that in the files: a number or name of the LINKTYPE_ list.
+    #[arg(long, value_name = "N|NAME")]
+    pub(super) link_type: Option<LinkType>,
+
+    /// Process only packets captured on this interface: its name in a pcapng file, or its index in a Linux
+    /// cooked capture (SLL2).
+    #[arg(long, value_name = "NAME")]
+    pub(super) interface: Option<String>,
+
+    /// Whether MAC addresses always distinguish flows (L2) or only those without an IP layer (L3).
+    #[arg(long, value_name = "L2|L3", default_value = "L2")]
+    pub(super) layer_key: LayerKeyMode,
+
+    /// Silence after which a flow ends and the next packet begins a new one, such as 600s or 10m.
+    #[arg(long, value_name = "DURATION", default_value = "600s", value_parser = duration)]
+    pub(super) expire: Duration,
+
+    /// Print active flows at this interval of capture time, too, as a live capture does, with
+    /// `LastUpdateMetric`. By default, each flow is printed once.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(super) update: Option<Duration>,
+
+    /// Application names by port, such as tcp:8443=https,udp:5353=mdns.
+    #[arg(long, value_name = "NAMES", default_value = "")]
+    pub(super) ports: ApplicationPorts,
+
+    /// Packets to store with each flow (0 to 10), for the query step `RawPackets`.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = value_parser!(u32).range(..=10))]
+    pub(super) raw_packets: u32,
+
+    /// Add the content of these layers to flows: DNS, DHCPv4, VRRP, or all.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = extra_layers)]
+    pub(super) extra_layer: Vec<ExtraLayers>,
+
+    /// Add times and TTL of SYN, FIN and RST to TCP flows.
+    #[arg(long)]
+    pub(super) extra_tcp_metric: bool,
+
+    /// Add statistics of round-trip times to flows.
+    #[arg(long)]
+    pub(super) extra_rtt_metric: bool,
+
+    /// Reassemble IP fragments.
+    #[arg(long)]
+    pub(super) ip_defrag: bool,
+
+    /// Reassemble TCP streams and add the counts of retransmitted, late, and missing data to TCP flows.
+    #[arg(long)]
+    pub(super) reassemble_tcp: bool,
+
+    /// Memory for flows in the table; at the limit, the least recently used flows are printed early.
+    #[arg(long, value_name = "BYTES", default_value_t = 2 << 30)]
+    pub(super) max_bytes: usize,
+
+    /// Reproduce the values of Skydive, including those that are corrected by default.
+    #[arg(long)]
+    pub(super) recorded: bool,
+
+    /// Parts of the flow key that do not distinguish flows: vlan, mpls, interface.
+    #[arg(long, value_name = "PARTS", default_value = "")]
+    pub(super) key_ignore: KeyIgnore,
+
+    /// Total number of threads; each gets an equal share of --max-bytes.
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub(super) threads: NonZeroU8,
+}
+
+/// Output format of flows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    Json,
+    Ndjson,
+    Csv,
+    Table,
+}
+
+impl FlowsArgs {
+    /// Rejects options that contradict each other.
+    pub(super) fn check(&self) -> anyhow::Result<()> {
+        if self.query.is_some() && self.format.is_some_and(|format| format != Format::Json) {
+            bail!("--format cannot be used with --query: the result of a query is JSON");
+        }
+        if self.query.is_some() && self.top.is_some() {
+            bail!("--top cannot be used with --query: use Sort('Metric.ABBytes').Limit(N) instead");
+        }
+        if self.update.is_some() && (self.top.is_some() || self.format == Some(Format::Table)) {
+            bail!("--update cannot be used with --top or a table, which show each flow once");
+        }
+        if self.query.is_some() && self.update.is_some() {
+            bail!("--update cannot be used with --query: a query covers each flow once");
+        }
+        Ok(())
+    }
+
+    /// Returns the format of the flows.
+    pub(super) fn output_format(&self, is_terminal: bool) -> Format {
+        let is_table = is_terminal && self.query.is_none() && self.update.is_none();
+        let default = if is_table {
+            Format::Table
+        } else {
+            Format::Json
+        };
+        self.format.unwrap_or(default)
+    }
+
+    /// Returns the number of flows to print; `None` for all.
+    pub(super) fn limit(&self, format: Format) -> Option<usize> {
+        let limit = self.top.map(NonZeroUsize::get);
+        limit.or((format == Format::Table).then_some(TABLE_LINES))
+    }
+
+    /// Returns whether TCP streams are tracked.
+    pub(super) fn tracks_streams(&self) -> bool {
+        self.reassemble_tcp || self.by == FlowMeasure::Retransmissions
+    }
+
+    /// Returns the layers of all `--extra-layer`.
+    fn extra_layers(&self) -> ExtraLayers {
+        let layers = self.extra_layer.iter();
+        layers.fold(ExtraLayers::NONE, |all, layers| all.with(*layers))
+    }
+
+    /// Returns the columns of CSV: what the options measure.
+    pub(super) fn columns(&self) -> CsvColumns {
+        CsvColumns::default()
+            .with_tcp_metric(self.extra_tcp_metric)
+            .with_stream_metric(self.tracks_streams())
+            .with_rtt_metric(self.extra_rtt_metric)
+            .with_ip_metric(self.ip_defrag)
+            .with_extra_layers(self.extra_layers())
+    }
+
+    /// Returns the options of the flow table.
+    pub(super) fn table(&self) -> FlowTableOptions {
+        let options = FlowTableOptions::default()
+            .with_layer_key_mode(self.layer_key)
+            .with_expiry_interval(self.expire)
+            .with_application_ports(self.ports.clone())
+            .with_raw_packet_limit(self.raw_packets)
+            .with_extra_tcp_metric(self.extra_tcp_metric)
+            .with_extra_rtt_metric(self.extra_rtt_metric)
+            .with_key_ignore(self.key_ignore)
+            .with_reassemble_tcp(self.tracks_streams())
+            .with_ip_defrag(self.ip_defrag)
+            .with_extra_layers(self.extra_layers())
+            .with_recorded(self.recorded)
+            .with_final_only(self.update.is_none())
+            .with_max_entries(usize::MAX)
+            .with_max_bytes(self.max_bytes);
+        match self.update {
+            Some(interval) => options.with_update_interval(interval),
+            None => options,
+        }
+    }
+}
+
+/// Number of flows in a table without `--top`.
+const TABLE_LINES: usize = 20;
+
+/// Text of `--help` behind the options.
+pub(super) const AFTER_HELP: &str = "\
+Examples:
+  skyd flows trace.pcap
+  skyd flows trace.pcap --format csv > flows.csv
+  skyd flows trace.pcap --format table --top 10 --by retransmissions
+  skyd flows trace.pcapng.zst --query \"G.Flows().Has('Application','DNS').Count()\"
+  skyd flows trace.pcap --extra-layer DNS --query \"G.Flows().Has('DNS.QDCount',1).Limit(3)\"
+  skyd flows '/var/capture/*.pcap.lz4' --expire 2m --ports tcp:8443=https
+  skyd flows client.pcap server.pcap --merge --format ndjson
+  skyd flows trace.pcapng --interface eth0 --format csv
+  tcpdump -w - -c 1000 | skyd flows - --format ndjson --bpf 'tcp port 443' --reassemble-tcp
+
+Flows or the result are on standard output, and nothing else. The last line on standard error is
+`flows N packets M peak_rss_bytes B`, what was left out, and the packets of each interface of a
+pcapng file.
+
+Exit codes:
+  0  all packets were read
+  1  a file is damaged (the flows before and in other files are printed), or the query failed
+  2  an argument is invalid";
+
+/// Parses a duration: seconds, or a text with units.
+fn duration(text: &str) -> Result<Duration, String> {
+    let duration = match text.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => go_duration::parse(text).map_err(|error| error.to_string())?,
+    };
+    match duration.is_zero() {
+        true => Err("expected a duration greater than zero, such as 90s or 5m".to_owned()),
+        false => Ok(duration),
+    }
+}
+
+/// Parses a name of `--extra-layer`.
+fn extra_layers(name: &str) -> Result<ExtraLayers, &'static str> {
+    ExtraLayers::parse(name).ok_or("expected DNS, DHCPv4, VRRP or all")
+}
