@@ -141,7 +141,10 @@ impl Capture {
         py.detach(|| {
             let set = self.handle.query(&FlowQuery::default());
             let set = set.map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
-            Ok(Flows::new(set.flows, self.current_report().packets.received))
+            Ok(Flows::new(
+                set.flows,
+                self.current_report().packets.received,
+            ))
         })
     }
 

@@ -101,12 +101,7 @@ impl Graph {
 
     /// Replaces the metadata of a node; returns whether it changed.
     #[pyo3(signature = (id, metadata, *, time = None))]
-    fn set_node(
-        &self,
-        id: &str,
-        metadata: &Bound<'_, PyAny>,
-        time: Option<i64>,
-    ) -> PyResult<bool> {
+    fn set_node(&self, id: &str, metadata: &Bound<'_, PyAny>, time: Option<i64>) -> PyResult<bool> {
         let metadata = read_metadata(metadata)?;
         let changed = self
             .lock()
@@ -116,12 +111,7 @@ impl Graph {
 
     /// Replaces the metadata of an edge; returns whether it changed.
     #[pyo3(signature = (id, metadata, *, time = None))]
-    fn set_edge(
-        &self,
-        id: &str,
-        metadata: &Bound<'_, PyAny>,
-        time: Option<i64>,
-    ) -> PyResult<bool> {
+    fn set_edge(&self, id: &str, metadata: &Bound<'_, PyAny>, time: Option<i64>) -> PyResult<bool> {
         let metadata = read_metadata(metadata)?;
         let changed = self
             .lock()
@@ -220,7 +210,10 @@ impl Graph {
                 GraphEvent::EdgeUpdated { edge, .. } => ("EdgeUpdated", to_python(py, edge)?),
                 GraphEvent::EdgeDeleted(edge) => ("EdgeDeleted", to_python(py, edge)?),
             };
-            list.append(PyTuple::new(py, [kind.into_pyobject(py)?.into_any(), element])?)?;
+            list.append(PyTuple::new(
+                py,
+                [kind.into_pyobject(py)?.into_any(), element],
+            )?)?;
         }
         Ok(list)
     }

@@ -5,8 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use pyo3::prelude::*;
 use skylib::flow::FlowSource;
-use skylib::graph::GraphAccess;
-use skylib::graph::GraphView;
+use skylib::graph::{GraphAccess, GraphView};
 use skylib::gremlin::{Context, Limits, Query};
 use skylib::time::{Clock, SystemClock};
 
@@ -38,6 +37,12 @@ pub(crate) fn explain(
         let json = serde_json::to_vec(&explanation).unwrap_or_default();
         Ok((json, explanation.to_string()))
     })
+}
+
+/// Fails if a text is not a query, before expensive work begins.
+pub(crate) fn check(text: &str) -> PyResult<()> {
+    let query = Query::parse(text);
+    query.map(drop).map_err(|error| query_error(text, &error))
 }
 
 fn with_context<T>(

@@ -32,7 +32,10 @@ impl TableOptions<'_> {
     /// Returns the options of the library. A wrong value is a `ValueError`.
     pub(crate) fn parse(self) -> PyResult<FlowTableOptions> {
         let Some(mode) = LayerKeyMode::parse(self.layer_key) else {
-            return invalid(format!("layer_key must be L2 or L3, not {}", self.layer_key));
+            return invalid(format!(
+                "layer_key must be L2 or L3, not {}",
+                self.layer_key
+            ));
         };
         if self.raw_packets > MAX_RAW_PACKETS {
             return invalid(format!(
@@ -40,7 +43,9 @@ impl TableOptions<'_> {
                 self.raw_packets
             ));
         }
-        let layers = self.extra_layer.map_or(Ok(ExtraLayers::NONE), LayerNames::parse)?;
+        let layers = self
+            .extra_layer
+            .map_or(Ok(ExtraLayers::NONE), LayerNames::parse)?;
         let mut options = FlowTableOptions::default()
             .with_layer_key_mode(mode)
             .with_application_ports(parse::<ApplicationPorts>(self.ports)?)

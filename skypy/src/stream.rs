@@ -91,7 +91,8 @@ impl FlowStream {
             }
             flow
         })?;
-        flow.map(|flow| Ok(to_dict(py, &flow)?.into_any())).transpose()
+        flow.map(|flow| Ok(to_dict(py, &flow)?.into_any()))
+            .transpose()
     }
 
     /// Returns the remaining flows as an Arrow stream, whose batches are read from the files on demand.
@@ -103,7 +104,11 @@ impl FlowStream {
     ) -> PyResult<Bound<'py, PyCapsule>> {
         // A consumer may request another schema, and converts if it does not get it.
         drop(requested_schema);
-        let taken = self.flows.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let taken = self
+            .flows
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         let incoming = taken.ok_or_else(|| {
             PyValueError::new_err("the flows of this stream have been taken: read the file again")
         })?;

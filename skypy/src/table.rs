@@ -6,7 +6,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use skylib::flow::{Flow, FlowQuery, FlowQueryError, FlowSet, FlowSource};
-use skylib::packet::{LinkType, PacketBatch, PacketHeader};
+use skylib::packet::{CapturePoint, LinkType, PacketBatch, PacketHeader};
 use skylib::time::Timestamp;
 
 use crate::flow::{Flows, loads};
@@ -110,6 +110,7 @@ impl FlowTable {
                 offset: offset.map_err(too_long)?,
                 captured_len: len,
                 wire_len: len,
+                point: CapturePoint::ONLY,
             });
             buffer.extend_from_slice(data);
         }

@@ -1,8 +1,14 @@
-"""Network flows from capture files."""
+"""Network topology as a graph, traffic as flows, and Gremlin queries over both."""
 
 from . import _conflict
-from ._skypy import CaptureError, Flows, QueryError, SkydiveError, __version__, flows
+from ._graph import Graph
+from ._skypy import (
+    Capture, CaptureError, Edges, Flows, FlowStream, FlowTable, Nodes, QueryError, SkydiveError, __version__, flows)
+from ._traversal import G, P, Predicate, Traversal
 
-__all__ = ["CaptureError", "Flows", "QueryError", "SkydiveError", "__version__", "flows"]
+__all__ = [
+    "Capture", "CaptureError", "Edges", "FlowStream", "FlowTable", "Flows", "G", "Graph", "Nodes", "P", "Predicate",
+    "QueryError", "SkydiveError", "Traversal", "__version__", "flows",
+]
 
 _conflict.warn()

@@ -6,6 +6,7 @@ are left to `urllib.request`.
 
 import http.client
 import io
+import math
 import os
 import re
 import select
@@ -24,6 +25,8 @@ USER_AGENT = "Python-urllib/%s" % urllib.request.__version__
 _MAX_HEAD_BYTES = 1 << 16
 _MAX_LINE_BYTES = 1 << 12
 _MAX_IDLE = 8
+# A request that must not be repeated uses only a connection that the server can hardly be closing.
+_FRESH_SECONDS = 2
 _READ_BYTES = 1 << 18
 _INVALID_IN_TARGET = re.compile("[\x00-\x20\x7f]")
 _INVALID_IN_HEADER = re.compile("[\x00\r\n]")
@@ -135,7 +138,7 @@ class HttpClient:
 
     def _exchange(self, key, message, method, deadline, repeatable):
         """Returns the response, or `None` if a proxy must be used."""
-        connection = self._take(key)
+        connection = self._take(key, math.inf if repeatable else _FRESH_SECONDS)
         if connection is not None:
             try:
                 return self._exchange_on(connection, key, message, method, deadline)
@@ -162,8 +165,8 @@ class HttpClient:
             self._put(key, connection)
         return response
 
-    def _take(self, key):
-        """Returns an idle connection that the server did not close, or `None`."""
+    def _take(self, key, max_idle):
+        """Returns a connection that the server did not close, idle for at most `max_idle` seconds, or `None`."""
         if self._process != os.getpid():
             self._idle, self._process = {}, os.getpid()
         idle = self._idle.get(key)
@@ -172,12 +175,13 @@ class HttpClient:
                 connection = idle.pop()
             except IndexError:  # another thread was faster
                 break
-            if connection.is_idle():
+            if time.monotonic() - connection.used < max_idle and connection.is_idle():
                 return connection
             connection.close()
         return None
 
     def _put(self, key, connection):
+        connection.used = time.monotonic()
         idle = self._idle.setdefault(key, [])
         if len(idle) < _MAX_IDLE:
             idle.append(connection)
@@ -191,6 +195,7 @@ class _Connection:
     def __init__(self, scheme, host, context, deadline):
         self.deadline = deadline
         self.received = False
+        self.used = 0.0
         self._buffer = b""
         parts = urllib.parse.urlsplit("//" + host)
         try:

@@ -34,6 +34,7 @@ EdgeUpdatedMsgType = "EdgeUpdated"
 EdgeDeletedMsgType = "EdgeDeleted"
 EdgeAddedMsgType = "EdgeAdded"
 
+_ENCODER = JSONEncoder()
 _FIRST_RECONNECT_SECONDS = 1
 _LAST_RECONNECT_SECONDS = 30
 _CLOSE_LIMIT_SECONDS = 60
@@ -75,7 +76,7 @@ class SyncRequestMsg:
 
 
 def _to_json(message):
-    return json.dumps(message.repr_json(), cls=JSONEncoder)
+    return _ENCODER.encode(message.repr_json())
 
 
 class WSClientDefaultProtocol(WebSocketClientProtocol):
