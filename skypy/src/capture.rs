@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyTuple};
 use skylib::capture::{AfPacket, CaptureHandle, CaptureOptions, CaptureReport};
 use skylib::flow::{Flow, FlowQuery, FlowSink, FlowSource};
 use skylib::time::SystemClock;
@@ -201,7 +201,7 @@ impl Capture {
     }
 
     #[pyo3(signature = (*_exception))]
-    fn __exit__(&self, py: Python<'_>, _exception: &Bound<'_, PyAny>) -> PyResult<()> {
+    fn __exit__(&self, py: Python<'_>, _exception: &Bound<'_, PyTuple>) -> PyResult<()> {
         self.stop(py)
     }
 

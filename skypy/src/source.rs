@@ -18,10 +18,10 @@ pub(crate) enum Input {
     File(PythonFile),
 }
 
-impl<'py> FromPyObject<'_, 'py> for Input {
+impl<'a, 'py> FromPyObject<'a, 'py> for Input {
     type Error = PyErr;
 
-    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+    fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
         if let Ok(bytes) = object.extract() {
             return Ok(Self::Bytes(bytes));
         }

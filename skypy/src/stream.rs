@@ -129,7 +129,7 @@ impl Incoming {
     }
 
     /// Waits for the next message, without the interpreter lock; `None` at the end.
-    fn receive(&self) -> PyResult<Option<Vec<Flow>>> {
+    fn receive(&mut self) -> PyResult<Option<Vec<Flow>>> {
         loop {
             match self.messages.recv_timeout(SIGNAL_INTERVAL) {
                 Ok(Message::Flows(flows)) => return Ok(Some(flows)),
@@ -182,7 +182,7 @@ impl Iterator for Batches {
     type Item = Result<RecordBatch, ArrowError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let incoming = self.0.as_ref()?;
+        let incoming = self.0.as_mut()?;
         // The consumer may hold the interpreter lock, which a Python file needs for reading.
         let received = Python::attach(|py| py.detach(|| incoming.receive()));
         match received.transpose() {

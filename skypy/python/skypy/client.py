@@ -7,12 +7,13 @@ all other parts of the REST interface. Results are the parsed JSON.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import json
 import ssl
 import uuid
 from collections import deque
-from typing import Any, AsyncIterator, Iterator, Optional, Union
+from typing import Any, AsyncGenerator, AsyncIterator, Iterator, Optional, Union
 from urllib.parse import urlsplit
 
 from . import __version__
@@ -103,10 +104,7 @@ class Client:
         messages = _messages(self._rest, path, gremlin, sync)
         try:
             while True:
-                try:
-                    yield loop.run_until_complete(messages.__anext__())
-                except StopAsyncIteration:
-                    return
+                yield _wait(loop, messages)
         finally:
             loop.run_until_complete(messages.aclose())
             loop.run_until_complete(loop.shutdown_default_executor())
@@ -146,6 +144,18 @@ class AsyncClient:
 
     async def __aexit__(self, *exception: object) -> None:
         self._client.close()
+
+
+def _wait(loop: asyncio.AbstractEventLoop, messages: AsyncIterator[dict[str, Any]]) -> dict[str, Any]:
+    """Returns the next message. After Ctrl-C, the iterator can be closed."""
+    task = asyncio.ensure_future(messages.__anext__(), loop=loop)
+    try:
+        return loop.run_until_complete(task)
+    except BaseException:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError, Exception):
+            loop.run_until_complete(task)
+        raise
 
 
 def _flows(message: dict[str, Any]) -> list[dict[str, Any]]:
@@ -194,7 +204,7 @@ class _Subscription(WebSocketClientProtocol):
         return self.messages.popleft()
 
 
-async def _messages(rest: Any, path: str, gremlin: str, sync: bool) -> AsyncIterator[dict[str, Any]]:
+async def _messages(rest: Any, path: str, gremlin: str, sync: bool) -> AsyncGenerator[dict[str, Any], None]:
     """Yields the messages of a WebSocket endpoint."""
     loop = asyncio.get_running_loop()
     await loop.run_in_executor(None, rest.auth.login_if_needed)

@@ -20,14 +20,14 @@ use pyo3::types::PyCapsule;
 pub(crate) use self::columns::{EDGES, FLOWS, NODES};
 
 /// A column: its name, and its value in a row.
-pub(crate) struct Column<T: 'static> {
+pub(crate) struct Column<T> {
     name: &'static str,
     value: Value<T>,
 }
 
 /// Type of a column, and the function that returns the value of a row. An empty text, and a time of
 /// zero, is null.
-enum Value<T: 'static> {
+enum Value<T> {
     /// Text with many different values.
     Text(fn(&T) -> &str),
     /// Text with few different values: encoded with a dictionary.
@@ -124,7 +124,7 @@ pub(crate) fn rows_capsule<'py, T, R>(
     rows: R,
 ) -> PyResult<Bound<'py, PyCapsule>>
 where
-    T: Send + Sync,
+    T: Send + Sync + 'static,
     R: AsRef<[T]> + Send + 'static,
 {
     let mut start = 0;
