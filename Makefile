@@ -4,7 +4,7 @@ SHELL := /bin/bash
 VENV  := target/venv
 DATA  := skyd-data
 
-.PHONY: deps run test python bench bench-fanout fuzz
+.PHONY: deps run test web python bench bench-fanout fuzz
 
 # Installs missing system packages as root or with passwordless sudo; else prints the command to run.
 deps:
@@ -19,6 +19,10 @@ test:
 	cargo test --workspace --exclude skypy
 	@scripts/ignored-tests
 	@$(MAKE) --no-print-directory python
+
+# Builds the web page with Node.js. Its result is committed, so that cargo alone builds the daemon.
+web:
+	@scripts/web build
 
 # Builds the Python package with maturin into a separate virtual environment, and the daemon, and runs
 # the Python tests.

@@ -89,7 +89,7 @@ impl Server {
         stream.set_nodelay(true).expect("no delay");
         stream.set_read_timeout(Some(TIMEOUT)).expect("a timeout");
         let request = format!(
-            "GET {path} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
              X-Client-Type: bench\r\n\r\n"
         );

@@ -55,6 +55,39 @@ def vxlan(number, inside):
     return frame4(1, UDP, outer + inside)
 
 
+def esp(number):
+    """Returns an ESP packet of a security association of its own (RFC 4303)."""
+    return frame4(1, 50, struct.pack("!II", 0x1000 + number, 1) + bytes(64))
+
+
+def arp(number):
+    """Returns an ARP request of one host for an address of its own (RFC 826)."""
+    request = struct.pack("!HHBBH", 1, 0x0800, 6, 4, 1) + b"\x02\0\0\0\0\x02\x0a\0\0\x01"
+    target = bytes(6) + struct.pack("!I", 0x0A000000 + number)
+    return b"\xff" * 6 + b"\x02\0\0\0\0\x02\x08\x06" + (request + target).ljust(46, b"\0")
+
+
+def tagged(number):
+    """Returns a TCP frame with two VLAN tags (IEEE 802.1Q)."""
+    frame = tcp(frame4, 126)(number)
+    return frame[:12] + struct.pack("!HHHH", 0x88A8, 100, 0x8100, 1 + number % 4000) + frame[12:]
+
+
+def mpls(number):
+    """Returns a TCP packet behind two MPLS labels (RFC 3032)."""
+    frame = tcp(frame4, 126)(number)
+    labels = struct.pack("!II", 16 << 12 | 64, (1000 + number) << 12 | 0x100 | 64)
+    return frame[:12] + b"\x88\x47" + labels + frame[14:]
+
+
+def gtp(number):
+    """Returns a TCP packet in a GTP-U tunnel of its own between one pair of endpoints (TS 29.281)."""
+    inside = tcp(frame4, 126)(number)[14:]
+    header = struct.pack("!BBHI", 0x30, 255, len(inside), 1 + number)
+    outer = struct.pack("!HHHH", 2152, 2152, 16 + len(inside), 0)
+    return frame4(1, UDP, outer + header + inside)
+
+
 def small(number):
     """Returns a frame of 60 bytes with TCP or UDP."""
     protocol = (TCP, UDP)[number % 2]
@@ -98,6 +131,11 @@ CASES = {
     "time going backwards": (lambda: mixed(small), FLOWS, -1000),
     "one pair of VXLAN endpoints": (
         lambda: mixed(lambda number: vxlan(number, tcp(frame4, 56)(number))), FLOWS + 1, 1000),
+    "ESP associations": (lambda: mixed(esp), FLOWS, 1000),
+    "ARP storm": (lambda: mixed(arp), FLOWS, 1000),
+    "two VLAN tags": (lambda: mixed(tagged), FLOWS, 1000),
+    "MPLS labels": (lambda: mixed(mpls), 2 * FLOWS, 1000),
+    "GTP-U tunnels": (lambda: mixed(gtp), 2 * FLOWS, 1000),
     "frames of 9014 bytes": (
         lambda: one_frame(frame4(1, UDP, transport(UDP, 1024, bytes(8972))), 200_000), 1, 1000),
 }

@@ -6,7 +6,7 @@ use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
 
 use crate::app::App;
-use crate::auth::{ADMIN, Auth, Cluster, Denied, User, credentials};
+use crate::auth::{ADMIN, Cluster, Denied, User, credentials};
 use crate::body;
 use crate::response::{self, Response};
 
@@ -81,7 +81,7 @@ pub(crate) async fn admit(
     }
     let auth = &app.auth;
     if access == Access::Cluster {
-        return cluster(auth, request, peer).await.map(|()| None);
+        return cluster(app, request, peer).await.map(|()| None);
     }
     let credentials = if auth.is_open() {
         None
@@ -107,25 +107,39 @@ pub(crate) async fn admit(
     }
 }
 
+/// Returns the reason why a user may not read stored packets; `None` if it may.
+pub(crate) fn packets_denial(app: &App, user: &User) -> Option<String> {
+    app.auth.policy.missing(user, "capture", "rawpackets")
+}
+
 /// Checks a client of the cluster endpoints.
-async fn cluster(
-    auth: &Auth,
-    request: &Request<Incoming>,
-    peer: SocketAddr,
-) -> Result<(), Response> {
+async fn cluster(app: &App, request: &Request<Incoming>, peer: SocketAddr) -> Result<(), Response> {
+    let auth = &app.auth;
+    // Behind a proxy, the address of the client says nothing: only a password does.
+    let has_password = matches!(&auth.cluster, Cluster::Backend(backend) if !backend.is_open());
+    if let Err(header) = app.web_origins.check_cluster(request, has_password) {
+        let text = format!(
+            "requests with the header {header} are refused at this endpoint: agents connect \
+             directly (set analyzer.auth.cluster.backend to accept them behind a proxy)"
+        );
+        return Err(forbidden(&text, peer));
+    }
+    let credentials = credentials::credentials(request.headers(), request.uri().query());
     let backend = match &auth.cluster {
         Cluster::Backend(backend) => backend,
-        Cluster::Loopback if peer.ip().to_canonical().is_loopback() => return Ok(()),
-        Cluster::Loopback => {
-            tracing::debug!(%peer, "refused a cluster client of another machine: analyzer.auth.cluster.backend is not set");
+        Cluster::Local(_) if !peer.ip().to_canonical().is_loopback() => {
             let text = "agents and analyzers of other machines are refused: set \
                         analyzer.auth.cluster.backend to accept them";
-            let mut response = response::error_text(StatusCode::FORBIDDEN, text);
-            response::close(response.headers_mut());
-            return Err(response);
+            return Err(forbidden(text, peer));
+        }
+        Cluster::Local(key) => {
+            let is_right = credentials.is_some_and(|credentials| key.matches(&credentials));
+            return match is_right {
+                true => Ok(()),
+                false => Err(refused(&Denied::Credentials, peer)),
+            };
         }
     };
-    let credentials = credentials::credentials(request.headers(), request.uri().query());
     let user = backend.verify(credentials.as_deref()).await;
     let mut user = user.map_err(|denied| refused(&denied, peer))?;
     ADMIN.clone_into(&mut user.default_role);
@@ -134,6 +148,14 @@ async fn cluster(
     } else {
         Err(response::bare_and_close(StatusCode::FORBIDDEN))
     }
+}
+
+/// Returns a refusal with a reason that closes the connection.
+fn forbidden(text: &str, peer: SocketAddr) -> Response {
+    tracing::debug!(%peer, "{text}");
+    let mut response = response::error_text(StatusCode::FORBIDDEN, text);
+    response::close(response.headers_mut());
+    response
 }
 
 /// Returns the credentials of a request. A form in its body is read only if there are none in
@@ -167,7 +189,7 @@ pub(crate) fn refused(denied: &Denied, peer: SocketAddr) -> Response {
 /// Returns the response to a user without the permission.
 ///
 /// COMPAT: status 405, by which the web UI recognizes a missing permission.
-fn no_permission(missing: &str, says_why: bool) -> Response {
+pub(crate) fn no_permission(missing: &str, says_why: bool) -> Response {
     if says_why {
         response::error_text(StatusCode::METHOD_NOT_ALLOWED, missing)
     } else {

@@ -9,7 +9,7 @@ use crate::auth::Auth;
 use crate::client_socket::Connections;
 use crate::clients::Clients;
 use crate::config::Config;
-use crate::engine_options::ReplacedBackend;
+use crate::engine_options::{self, ReplacedBackend};
 use crate::flow_transport::FlowTransport;
 use crate::incoming_memory::IncomingMemory;
 use crate::limits::Limits;
@@ -17,12 +17,14 @@ use crate::queries::{Interrupt, QueryFailure, QuerySlots};
 use crate::request_counters::RequestCounters;
 use crate::tls::Tls;
 use crate::upload::{UploadLimits, Uploads};
+use crate::web_origin::WebOrigins;
 
 /// Shared state of the daemon.
 pub(crate) struct App {
     pub(crate) engine: Engine,
     pub(crate) auth: Auth,
     pub(crate) tls: Option<Tls>,
+    pub(crate) web_origins: WebOrigins,
     pub(crate) limits: Limits,
     pub(crate) config: Config,
     pub(crate) connections: Arc<Connections>,
@@ -59,6 +61,7 @@ impl App {
             queries: QuerySlots::new(limits.queries, limits.query_timeout),
             auth,
             tls,
+            web_origins: WebOrigins::from_config(config, &engine_options::host_names(config)),
             limits,
             config: config.clone(),
             connections: Connections::new(config.count("http.limits.connections")),

@@ -50,7 +50,7 @@ impl Coding {
     }
 }
 
-/// Compresses the body of a response unless it is short.
+/// Compresses the body of a response unless it is short or already compressed.
 ///
 /// An empty body never gets a coding: Go clients would fail to decompress it.
 pub(crate) fn apply(response: &mut Response, coding: Option<Coding>) {
@@ -58,6 +58,9 @@ pub(crate) fn apply(response: &mut Response, coding: Option<Coding>) {
         .headers_mut()
         .append(VARY, HeaderValue::from_static("Accept-Encoding"));
     let Some(coding) = coding else { return };
+    if response.headers().contains_key(CONTENT_ENCODING) {
+        return;
+    }
     let encoder = Encoder::new(coding);
     match response.body().as_whole() {
         Some(bytes) if bytes.len() < MIN_BYTES => return,

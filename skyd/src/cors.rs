@@ -1,17 +1,19 @@
 //! Cross-origin requests (CORS).
 //!
-//! COMPAT: every origin may read every response, as the web UI is often served by another server.
+//! Which origins may send requests is decided by [`crate::web_origin`]; with passwords, all may.
 
 use hyper::StatusCode;
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, HeaderValue, ORIGIN,
+    VARY,
 };
 
 use crate::response::{self, Response};
 
-/// Answers `OPTIONS` requests, which never reach a route.
-pub(crate) fn preflight(headers: &HeaderMap) -> Response {
+/// Answers `OPTIONS` requests, which never reach a route. `origin` is the origin that may read the
+/// response; `None` for the daemon's own pages, which need no permission.
+pub(crate) fn preflight(headers: &HeaderMap, origin: Option<&HeaderValue>) -> Response {
     if !headers.contains_key(ORIGIN) {
         return response::bare(StatusCode::OK);
     }
@@ -35,7 +37,9 @@ pub(crate) fn preflight(headers: &HeaderMap) -> Response {
         }
     }
     let mut response = response::bare(StatusCode::OK);
-    allow(&mut response);
+    if let Some(origin) = origin {
+        allow(&mut response, origin);
+    }
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&allowed.join(","))
         && !allowed.is_empty()
@@ -51,12 +55,13 @@ pub(crate) fn preflight(headers: &HeaderMap) -> Response {
     response
 }
 
-/// Allows pages of every origin to read a response.
-pub(crate) fn allow(response: &mut Response) {
-    let any = HeaderValue::from_static("*");
-    response
-        .headers_mut()
-        .insert(ACCESS_CONTROL_ALLOW_ORIGIN, any);
+/// Allows pages of an origin, `*` for all, to read a response.
+pub(crate) fn allow(response: &mut Response, origin: &HeaderValue) {
+    let headers = response.headers_mut();
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+    if origin != "*" {
+        headers.append(VARY, HeaderValue::from_static("Origin"));
+    }
 }
 
 /// Methods that pages of other origins may use.
@@ -83,7 +88,7 @@ mod tests {
                 (name, HeaderValue::from_static(value))
             })
             .collect();
-        preflight(&headers)
+        preflight(&headers, Some(&HeaderValue::from_static("*")))
     }
 
     const FROM: (&str, &str) = ("origin", "http://ui.example");

@@ -73,13 +73,13 @@ impl Daemon {
             bail!("analyzer.listen: no address is configured, expected host:port");
         };
         let replaced_backends = engine_options::replaced_backends(config)?;
-        let auth = auth::from_config(config)?;
+        let auth = auth::from_config(config, &engine_options::data_folder(config))?;
         let tls = Tls::from_config(config)?;
         let listener = server::listen("analyzer.listen", &address).await?;
         let engine = Engine::start(engine_options::engine_options(role, config)?)?;
         let address = local_address(&listener)?;
         let flow_transport = FlowTransport::open(&config.text("flow.protocol"), address);
-        let spp = spp_setup::start(config, &engine).await?;
+        let spp = spp_setup::start(config, &engine, !auth.is_open()).await?;
         let mut app = App::new(engine, config, auth, tls, flow_transport, replaced_backends);
         app.spp = spp.as_ref().map(|spp| Arc::clone(&spp.ctl));
         let app = Arc::new(app);
@@ -88,7 +88,7 @@ impl Daemon {
         warn_if_open(&app, address);
         tracing::info!(host = app.engine.host(), "listening on {address}");
         if let Some(spp) = spp {
-            announce_spp(&spp, address)?;
+            announce_spp(&spp, address, !app.auth.is_open())?;
             tokio::spawn(spp.serve(Arc::clone(&app), stopping.clone()));
         }
         let main = server::serve(listener, ListenerKind::Main, Arc::clone(&app), stopping);
@@ -168,14 +168,25 @@ fn warn_if_open(app: &App, address: SocketAddr) {
     }
 }
 
-fn announce_spp(spp: &Spp, main_address: SocketAddr) -> anyhow::Result<()> {
-    let address = local_address(&spp.listener)?;
+fn announce_spp(spp: &Spp, main_address: SocketAddr, has_passwords: bool) -> anyhow::Result<()> {
+    let Some(listener) = &spp.listener else {
+        tracing::info!(
+            "SPP API is at /v1 of {main_address} only; set spp.listen to open another port"
+        );
+        return Ok(());
+    };
+    let address = local_address(listener)?;
     if is_reachable_from_outside(address) {
         tracing::warn!(
             "everyone who can connect to {address} can control the SPP processes; set \
              spp.listen=127.0.0.1:{} to accept local connections only (authenticated users can \
              still use /v1 of {main_address})",
             address.port()
+        );
+    } else if has_passwords {
+        tracing::warn!(
+            "every user of this machine can control the SPP processes at {address} without a \
+             password; unset spp.listen to allow only authenticated users at /v1 of {main_address}"
         );
     }
     tracing::info!("SPP API is at {address}");

@@ -230,8 +230,26 @@ fn host_id(config: &Config) -> String {
     }
 }
 
+/// Returns the names by which clients may address this machine: its host name, whole and without
+/// domain, the host id, and the configured address.
+pub(crate) fn host_names(config: &Config) -> Vec<String> {
+    let system = rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned();
+    let short = system.split('.').next().unwrap_or_default().to_owned();
+    let listen = config
+        .address("analyzer.listen")
+        .map(|address| address.host);
+    let all = [Some(system), Some(short), Some(host_id(config)), listen];
+    all.into_iter()
+        .flatten()
+        .filter(|name| !name.is_empty())
+        .collect()
+}
+
 /// Returns the configured data folder, or else the usual one of the user.
-fn data_folder(config: &Config) -> PathBuf {
+pub(crate) fn data_folder(config: &Config) -> PathBuf {
     let configured = config.text("storage.local.path");
     if !configured.is_empty() {
         return PathBuf::from(configured);

@@ -35,6 +35,7 @@ mod spp_setup;
 mod tls;
 mod upload;
 mod urlencoded;
+mod web_origin;
 mod ws;
 
 use std::process::ExitCode;

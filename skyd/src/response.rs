@@ -263,6 +263,7 @@ pub(crate) fn resource_error(error: &ResourceError) -> Response {
             let text = format!("{error} (http.limits.resource_bytes); delete one first");
             error_text(StatusCode::FORBIDDEN, &text)
         }
+        ResourceError::OfProbes { .. } => error_text(StatusCode::FORBIDDEN, &error.to_string()),
         ResourceError::Store(_) | ResourceError::NotStored(_) => {
             failed("cannot write a resource to the store", error)
         }

@@ -135,8 +135,44 @@ const RESOURCES: &[&[Route]] = &[
 
 /// Returns all routes.
 fn routes() -> impl Iterator<Item = &'static Route> {
+    api_routes().chain(PAGE.iter().flatten())
+}
+
+/// Returns the routes of the API: all except those of the web page.
+fn api_routes() -> impl Iterator<Item = &'static Route> {
     ROUTES.iter().chain(RESOURCES.iter().copied().flatten())
 }
+
+/// Returns the routes of an address of the web page.
+///
+/// COMPAT: the addresses of Skydive's web interface, which bookmarks may contain.
+const fn page(path: &'static str) -> [Route; 2] {
+    [
+        at("GET", path, Access::Open, |call| {
+            Box::pin(routes::page::show(call))
+        }),
+        at("HEAD", path, Access::Open, |call| {
+            Box::pin(routes::page::show(call))
+        }),
+    ]
+}
+
+const PAGE: &[[Route; 2]] = &[
+    page("/"),
+    page("/ui"),
+    page("/ui/login"),
+    page("/ui/topology"),
+    page("/ui/preference"),
+    page("/ui/status"),
+    [
+        below("GET", "/ui/assets", Access::Open, |call| {
+            Box::pin(routes::page::asset(call))
+        }),
+        below("HEAD", "/ui/assets", Access::Open, |call| {
+            Box::pin(routes::page::asset(call))
+        }),
+    ],
+];
 
 const ROUTES: &[Route] = &[
     any("/login", Access::Open, |call| {
@@ -336,10 +372,10 @@ fn cleaned(path: &str) -> String {
     clean.replace('\\', "%5C")
 }
 
-/// Returns method and path of all routes: `{}` for the open part, `None` for any method.
+/// Returns method and path of the routes of the API: `{}` for the open part, `None` for any method.
 #[cfg(test)]
 pub(crate) fn table() -> impl Iterator<Item = (Option<&'static str>, String)> {
-    routes().map(|route| {
+    api_routes().map(|route| {
         let path = match route.scope {
             PathScope::Exact => route.path.to_owned(),
             PathScope::Below => format!("{}/{{}}", route.path),
@@ -376,8 +412,13 @@ mod tests {
     }
 
     #[test]
-    fn only_login_is_open_to_everyone() {
-        let open = routes().filter(|route| route.access == Access::Open);
+    fn only_login_and_the_page_are_open_to_everyone() {
+        assert!(
+            PAGE.iter()
+                .flatten()
+                .all(|route| route.access == Access::Open)
+        );
+        let open = api_routes().filter(|route| route.access == Access::Open);
         assert_eq!(open.map(|route| route.path).collect::<Vec<_>>(), ["/login"]);
         for Route { path, access, .. } in routes() {
             let is_cluster = path.starts_with("/ws/agent/") || *path == "/ws/replication";

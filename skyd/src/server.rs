@@ -11,7 +11,7 @@ use anyhow::Context;
 use futures_util::FutureExt;
 use hyper::body::Incoming;
 use hyper::header::{
-    ACCESS_CONTROL_ALLOW_ORIGIN, HOST, HeaderValue, ORIGIN, STRICT_TRANSPORT_SECURITY,
+    ACCESS_CONTROL_ALLOW_ORIGIN, HOST, HeaderValue, STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING,
 };
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -223,6 +223,14 @@ async fn answer(
     peer: SocketAddr,
     listener_kind: ListenerKind,
 ) -> Response {
+    let origin = match admitted(&app, &request, listener_kind) {
+        Ok(origin) => origin,
+        Err(mut refusal) => {
+            app.requests.count(request.method(), refusal.status());
+            response::close(refusal.headers_mut());
+            return refusal;
+        }
+    };
     if listener_kind == ListenerKind::Spp {
         return routes::spp::answer(app, request).await;
     }
@@ -230,18 +238,14 @@ async fn answer(
     let coding = Coding::of(request.headers());
     let method = request.method().clone();
     let counted = Arc::clone(&app);
-    let mut response = if !names_one_host(&request) {
-        let mut refusal =
-            response::error_text(StatusCode::BAD_REQUEST, "exactly one Host header expected");
-        response::close(refusal.headers_mut());
-        refusal
-    } else if request.method() == Method::OPTIONS {
-        cors::preflight(request.headers())
+    let mut response = if request.method() == Method::OPTIONS {
+        cors::preflight(request.headers(), origin.as_ref())
     } else {
-        let is_cross_origin = request.headers().contains_key(ORIGIN);
         let mut response = guarded(app, request, peer).await;
-        if is_cross_origin && !response.headers().contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
-            cors::allow(&mut response);
+        if let Some(origin) = &origin
+            && !response.headers().contains_key(ACCESS_CONTROL_ALLOW_ORIGIN)
+        {
+            cors::allow(&mut response, origin);
         }
         response
     };
@@ -253,6 +257,49 @@ async fn answer(
     }
     counted.requests.count(&method, response.status());
     response
+}
+
+/// Checks what all routes require of a request. Returns the web origin that may read the response.
+///
+/// # Errors
+/// The response to a request that is refused.
+fn admitted(
+    app: &App,
+    request: &Request<Incoming>,
+    listener_kind: ListenerKind,
+) -> Result<Option<HeaderValue>, Response> {
+    if !names_one_host(request) {
+        let text = "exactly one Host header expected";
+        return Err(response::error_text(StatusCode::BAD_REQUEST, text));
+    }
+    if request.method() == Method::CONNECT {
+        let text = "this server is no proxy";
+        return Err(response::error_text(StatusCode::NOT_IMPLEMENTED, text));
+    }
+    if !is_plainly_framed(request) {
+        let text = "no transfer coding except chunked is supported";
+        return Err(response::error_text(StatusCode::NOT_IMPLEMENTED, text));
+    }
+    let has_password = listener_kind == ListenerKind::Main && !app.auth.is_open();
+    app.web_origins
+        .check(request, has_password)
+        .map_err(|foreign| {
+            tracing::debug!("{foreign}");
+            response::error_text(StatusCode::FORBIDDEN, &foreign.to_string())
+        })
+}
+
+/// Returns whether the body has no transfer coding except `chunked` (RFC 9112, 6.1): the HTTP library
+/// would pass a body with others on without decoding it.
+fn is_plainly_framed(request: &Request<Incoming>) -> bool {
+    let mut codings = request.headers().get_all(TRANSFER_ENCODING).iter();
+    codings.next().is_none_or(|coding| {
+        let is_chunked = coding
+            .as_bytes()
+            .trim_ascii()
+            .eq_ignore_ascii_case(b"chunked");
+        is_chunked && codings.next().is_none()
+    })
 }
 
 /// Returns whether a request names exactly one host (RFC 9112, 3.2): a proxy before the daemon must

@@ -22,24 +22,33 @@ use crate::server::{self, ListenerKind};
 pub(crate) struct Spp {
     /// Controller of the recording processes.
     pub(crate) ctl: Arc<SppCtl>,
-    /// Listener of the SPP API.
-    pub(crate) listener: TcpListener,
+    /// Listener of the SPP API; `None` if only the main listener serves it.
+    pub(crate) listener: Option<TcpListener>,
     /// Listener to which real SPP processes connect.
     _secondaries: Option<SecondaryServer>,
 }
 
 impl Spp {
     /// Serves the API until `stop` is set.
-    pub(crate) async fn serve(self, app: Arc<App>, stop: watch::Receiver<bool>) {
-        server::serve(self.listener, ListenerKind::Spp, app, stop).await;
+    pub(crate) async fn serve(self, app: Arc<App>, mut stop: watch::Receiver<bool>) {
+        match self.listener {
+            Some(listener) => server::serve(listener, ListenerKind::Spp, app, stop).await,
+            // The other listener remains open meanwhile.
+            None => drop(stop.wait_for(|stop| *stop).await),
+        }
     }
 }
 
-/// Starts the configured parts; `None` if no `spp` key requires any.
+/// Starts the configured parts; `None` if no `spp` key requires any. If the API has passwords, the
+/// listener without authentication is opened only if it is configured.
 ///
 /// # Errors
 /// If a setting is invalid or an address cannot be bound; the error names the key.
-pub(crate) async fn start(config: &Config, engine: &Engine) -> anyhow::Result<Option<Spp>> {
+pub(crate) async fn start(
+    config: &Config,
+    engine: &Engine,
+    has_passwords: bool,
+) -> anyhow::Result<Option<Spp>> {
     let launch_root = config.text("spp.launch.root");
     let secondaries = config.address("spp.secondaries.listen");
     let pcaps = config.tree("spp.pcaps");
@@ -65,13 +74,10 @@ pub(crate) async fn start(config: &Config, engine: &Engine) -> anyhow::Result<Op
         ctl.add(spec)
             .with_context(|| format!("spp.pcaps[{index}]"))?;
     }
-    let address = match listen {
-        Some(address) => address,
-        None => DEFAULT_ADDRESS
-            .parse::<ServiceAddress>()
-            .context("spp.listen")?,
+    let listener = match listen {
+        None if has_passwords => None,
+        listen => Some(open_listener(listen).await?),
     };
-    let listener = server::listen("spp.listen", &address).await?;
     let ctl = Arc::new(ctl);
     let secondaries = secondaries
         .map(|address| {
@@ -87,6 +93,17 @@ pub(crate) async fn start(config: &Config, engine: &Engine) -> anyhow::Result<Op
         listener,
         _secondaries: secondaries,
     }))
+}
+
+/// Opens the listener of the SPP API at the configured or else the default address.
+async fn open_listener(address: Option<ServiceAddress>) -> anyhow::Result<TcpListener> {
+    let address = match address {
+        Some(address) => address,
+        None => DEFAULT_ADDRESS
+            .parse::<ServiceAddress>()
+            .context("spp.listen")?,
+    };
+    server::listen("spp.listen", &address).await
 }
 
 /// Returns the first socket address of a host name.

@@ -106,6 +106,9 @@ pub enum Error {
     /// A name of a flow field or of an option is unknown.
     #[error(transparent)]
     UnknownName(#[from] crate::flow::UnknownNameError),
+    /// The number or name of a link type is unknown.
+    #[error(transparent)]
+    LinkType(#[from] crate::packet::UnknownLinkTypeError),
     /// A field of an API resource violates a rule.
     #[error(transparent)]
     Validation(#[from] crate::api::ValidationError),

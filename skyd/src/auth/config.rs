@@ -1,38 +1,67 @@
 //! Builds the authentication backends and the policy from the configuration.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use serde_json::Value;
 
 use super::basic::Basic;
+use super::key_file::KeyFile;
 use super::keystone::Keystone;
 use super::policy::Policy;
 use super::{Auth, Backend, Cluster};
 use crate::config::Config;
 use crate::tls;
 
-/// Builds authentication and permissions from the configuration.
+/// Builds authentication and permissions from the configuration. The key file of local agents is in
+/// the data folder unless another one is configured.
 ///
 /// # Errors
-/// If a setting is missing or invalid; the error names the key.
-pub(crate) fn from_config(config: &Config) -> anyhow::Result<Auth> {
-    let api = backend(config, API_KEY)?;
-    let cluster = if config.is_set(CLUSTER_KEY) || api.is_open() {
-        Cluster::Backend(backend(config, CLUSTER_KEY)?)
-    } else {
-        tracing::warn!(
-            "agents and other analyzers are accepted from this machine only, because {API_KEY} is set \
-             and {CLUSTER_KEY} is not; set {CLUSTER_KEY} to accept others"
-        );
-        Cluster::Loopback
+/// If a setting is missing or invalid, or the key file cannot be used; the error names the key.
+pub(crate) fn from_config(config: &Config, data_folder: &Path) -> anyhow::Result<Auth> {
+    let (api, cluster, policy) = parts(config)?;
+    let cluster = match cluster {
+        Some(backend) => Cluster::Backend(backend),
+        None => Cluster::Local(key_file(config, data_folder)?),
     };
     Ok(Auth {
         api,
         cluster,
-        policy: policy(config)?,
+        policy,
     })
+}
+
+/// Checks the settings of authentication and permissions; creates no file.
+///
+/// # Errors
+/// If a setting is missing or invalid; the error names the key.
+pub(crate) fn check(config: &Config) -> anyhow::Result<()> {
+    parts(config).map(drop)
+}
+
+/// Builds the backend of the API, that of the cluster, and the policy. There is no backend of the
+/// cluster if the API has passwords and none is configured.
+fn parts(config: &Config) -> anyhow::Result<(Backend, Option<Backend>, Policy)> {
+    let api = backend(config, API_KEY)?;
+    let has_cluster = config.is_set(CLUSTER_KEY) || api.is_open();
+    let cluster = has_cluster.then(|| backend(config, CLUSTER_KEY));
+    Ok((api, cluster.transpose()?, policy(config)?))
+}
+
+/// Opens the key file of local agents.
+fn key_file(config: &Config, data_folder: &Path) -> anyhow::Result<KeyFile> {
+    let path = match config.text(KEY_FILE_KEY) {
+        path if path.is_empty() => data_folder.join(KEY_FILE),
+        path => PathBuf::from(path),
+    };
+    let key = KeyFile::open_or_create(&path).with_context(|| KEY_FILE_KEY.to_owned())?;
+    tracing::warn!(
+        "agents and other analyzers are accepted from this machine only, with the key in {}, \
+         because {API_KEY} is set and {CLUSTER_KEY} is not; set {CLUSTER_KEY} to accept others",
+        path.display()
+    );
+    Ok(key)
 }
 
 /// Builds the backend that a key names.
@@ -158,3 +187,6 @@ const MODEL: &[(&str, &str)] = &[
 ];
 const API_KEY: &str = "analyzer.auth.api.backend";
 const CLUSTER_KEY: &str = "analyzer.auth.cluster.backend";
+const KEY_FILE_KEY: &str = "analyzer.auth.cluster.key_file";
+/// Name of the key file in the data folder.
+const KEY_FILE: &str = "agent.key";

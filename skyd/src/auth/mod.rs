@@ -9,18 +9,20 @@ mod basic;
 mod config;
 pub(crate) mod credentials;
 mod htpasswd;
+mod key_file;
 mod keystone;
 mod login;
 mod policy;
 mod session;
 
-pub(crate) use config::from_config;
+pub(crate) use config::{check, from_config};
 pub(crate) use login::{Denied, Login};
 pub(crate) use policy::{Permission, User};
 
 use std::net::IpAddr;
 
 use self::basic::Basic;
+use self::key_file::KeyFile;
 use self::keystone::Keystone;
 use self::policy::Policy;
 
@@ -45,8 +47,9 @@ pub(crate) enum Backend {
 pub(crate) enum Cluster {
     /// Clients that this backend authenticates.
     Backend(Backend),
-    /// Clients on this machine: the API requires authentication, and no cluster backend is configured.
-    Loopback,
+    /// Clients on this machine that present the key of this file: the API requires authentication, and
+    /// no cluster backend is configured.
+    Local(KeyFile),
 }
 
 impl Backend {
@@ -120,7 +123,7 @@ impl Auth {
     pub(crate) fn accepts_datagrams_from(&self, peer: IpAddr) -> bool {
         match self.cluster {
             Cluster::Backend(_) => true,
-            Cluster::Loopback => peer.to_canonical().is_loopback(),
+            Cluster::Local(_) => peer.to_canonical().is_loopback(),
         }
     }
 
@@ -132,7 +135,7 @@ impl Auth {
         self.api.reload()?;
         match &self.cluster {
             Cluster::Backend(backend) => backend.reload(),
-            Cluster::Loopback => Ok(()),
+            Cluster::Local(_) => Ok(()),
         }
     }
 }

@@ -153,7 +153,7 @@ fn check(args: &CheckArgs, out: &mut impl Write) -> anyhow::Result<ExitCode> {
 fn conflicts(config: &Config) -> Vec<String> {
     let checks = [
         engine_options::replaced_backends(config).err(),
-        auth::from_config(config).err(),
+        auth::check(config).err(),
         Tls::from_config(config).err(),
     ];
     let errors = checks.into_iter().flatten();

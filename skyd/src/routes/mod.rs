@@ -4,6 +4,7 @@ pub(crate) mod api;
 pub(crate) mod config;
 pub(crate) mod login;
 pub(crate) mod metrics;
+pub(crate) mod page;
 pub(crate) mod pcap;
 pub(crate) mod resource;
 pub(crate) mod spp;

@@ -5,12 +5,13 @@ use hyper::header::ACCEPT;
 use skylib::api::go_json::{JsonError, Members};
 use skylib::engine::{Engine, QueryOptions};
 use skylib::flow::RawPacket;
-use skylib::gremlin::Answer;
+use skylib::gremlin::{Answer, Query};
 use skylib::packet::{LinkType, PacketRef};
 use skylib::pcap_file::{PcapFileError, PcapWriter, Resolution};
 use skylib::proto::JsonStream;
 use skylib::time::Timestamp;
 
+use crate::access;
 use crate::app::App;
 use crate::body;
 use crate::graph_dump::GraphDump;
@@ -36,7 +37,9 @@ pub(crate) async fn whole(call: Call) -> Response {
 
 /// Answers `POST /api/topology`.
 pub(crate) async fn query(call: Call) -> Response {
-    let Call { app, request, .. } = call;
+    let Call {
+        app, request, user, ..
+    } = call;
     let (head, body) = request.into_parts();
     let text = match body::read_text(&app, body).await {
         Ok(text) => text,
@@ -50,6 +53,14 @@ pub(crate) async fn query(call: Call) -> Response {
         Ok(None) => return response::bare(StatusCode::NO_CONTENT),
         Err(error) => return response::bad_request(&error),
     };
+    if let Some(missing) = user.and_then(|user| access::packets_denial(&app, &user)) {
+        let text = query.clone();
+        match app.run_query(move |_, _| reads_packets(&text)).await {
+            Ok(false) => {}
+            Ok(true) => return access::no_permission(&missing, true),
+            Err(error) => return query_stopped(error),
+        }
+    }
     if is_explained {
         return explain(&app, query).await;
     }
@@ -84,6 +95,11 @@ async fn explain(app: &App, query: String) -> Response {
         Ok(Err(error)) => response::error_text(StatusCode::BAD_REQUEST, &error.to_string()),
         Err(error) => query_stopped(error),
     }
+}
+
+/// Returns whether a query reads stored packets. An invalid query reads nothing.
+fn reads_packets(query: &str) -> bool {
+    Query::parse(query).is_ok_and(|query| query.reads_packets())
 }
 
 /// Request in the body of a query.

@@ -17,6 +17,8 @@ pub(crate) struct Client {
     pub(crate) registration: Registration,
     /// Reason why the client may not use live queries; `None` if it may.
     pub(crate) query_denial: Option<String>,
+    /// Reason why the client may not read packets; `None` if it may.
+    pub(crate) packets_denial: Option<String>,
 }
 
 impl Client {

@@ -131,8 +131,8 @@ pub(crate) enum Refusal {
     /// The requested update policy is unknown.
     #[error("X-Update-Policy {0:?} is not supported, expected full or partial")]
     Policy(String),
-    /// The client would write with the origin of the daemon's own probes.
-    #[error("the origin {0} is that of the daemon; choose another X-Host-ID")]
+    /// The client would write with the origin of the probes of a host.
+    #[error("the origin {0} is reserved for probes; choose another X-Client-Type or X-Host-ID")]
     Origin(String),
     /// The filter is not a valid query for a graph.
     #[error("X-Gremlin-Filter: {0}")]

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use skylib::engine::{LiveClient, LiveError, LiveEvent, QueryOptions};
-use skylib::gremlin::{QueryError, QueryErrorKind};
+use skylib::gremlin::{Query, QueryError, QueryErrorKind};
 use skylib::proto::{JsonStream, LiveRequest, Message, live_error, live_reply, live_update};
 use tokio::task::{AbortHandle, Id, JoinSet};
 
@@ -16,7 +16,15 @@ use super::client::Client;
 use crate::queries::QueryFailure;
 
 /// Result of the first run of a query.
-type FirstRun = Result<Result<(), QueryError>, QueryFailure>;
+type FirstRun = Result<Result<(), OpenFailure>, QueryFailure>;
+
+/// Reason why a live query cannot be opened. Complete by definition.
+enum OpenFailure {
+    /// The query is invalid or fails.
+    Query(QueryError),
+    /// The user lacks a permission, which the text names.
+    Denied(String),
+}
 
 /// Live queries of one connection.
 pub(crate) struct LiveQueries<'a> {
@@ -79,11 +87,17 @@ impl<'a> LiveQueries<'a> {
         match self.queries.reserve(name.as_str()) {
             Ok(reserved) => {
                 let app = Arc::clone(&self.client.app);
+                let packets_denial = self.client.packets_denial.clone();
                 let open = async move {
                     app.run_query(move |_, stop| {
+                        if let Some(missing) = packets_denial
+                            && Query::parse(&text).is_ok_and(|query| query.reads_packets())
+                        {
+                            return Err(OpenFailure::Denied(missing));
+                        }
                         let interrupt = || stop.is_set();
                         let options = QueryOptions::default().with_interrupt(&interrupt);
-                        reserved.open(&text, options)
+                        reserved.open(&text, options).map_err(OpenFailure::Query)
                     })
                     .await
                 };
@@ -130,8 +144,13 @@ impl<'a> LiveQueries<'a> {
         match opened {
             Ok(Ok(())) => None,
             // Cancelled at the end of its first run.
-            Ok(Err(error)) if error.kind() == QueryErrorKind::Interrupted => None,
-            Ok(Err(error)) => Some(self.error(&name, &error)),
+            Ok(Err(OpenFailure::Query(error))) if error.kind() == QueryErrorKind::Interrupted => {
+                None
+            }
+            Ok(Err(OpenFailure::Query(error))) => Some(self.error(&name, &error)),
+            Ok(Err(OpenFailure::Denied(missing))) => {
+                Some(self.reply(&name, "Error", 403, Some(missing)))
+            }
             Err(failure) => Some(self.reply(&name, "Error", 503, Some(failure.to_string()))),
         }
     }

@@ -31,8 +31,8 @@ use self::client::Client;
 use self::connection::{Connection, ConnectionEnd, Traffic};
 use self::handshake::{Hello, Refusal};
 use self::publisher::WriteOrigin;
+use crate::access;
 use crate::app::App;
-use crate::auth::User;
 use crate::client_socket::ClientSocket;
 use crate::clients::Endpoint;
 use crate::flow_transport::FlowTransport;
@@ -106,11 +106,20 @@ fn open(call: Call, endpoint: Endpoint) -> Response {
     let Some(key) = handshake::accept_key(&request) else {
         return no_upgrade();
     };
+    let denial = |object, action| {
+        let user = user.as_ref()?;
+        app.auth.policy.missing(user, object, action)
+    };
+    // Live queries return the same data as `POST /api/topology`, flows included.
+    let query_denial = denial("topology", "read");
+    let packets_denial = user
+        .as_ref()
+        .and_then(|user| access::packets_denial(&app, user));
     let response = handshake::switching(&key, app.engine.host());
     let upgrade = hyper::upgrade::on(request);
     let accepted = hello.encoding().and_then(|encoding| match endpoint {
-        // Elements with the origin of the probes decide where captures run: clients must not write them.
-        Endpoint::Publisher | Endpoint::Pubsub if hello.origin() == app.engine.origin() => {
+        // Elements with the origin of probes decide where captures run: clients must not write them.
+        Endpoint::Publisher | Endpoint::Pubsub if hello.origin().starts_with("agent.") => {
             Err(Refusal::Origin(hello.origin()))
         }
         // An agent with the origin of this host would conflict with the probes of an all-in-one daemon.
@@ -135,9 +144,6 @@ fn open(call: Call, endpoint: Endpoint) -> Response {
             else {
                 return response::bare_and_close(StatusCode::CONFLICT);
             };
-            // Live queries return the same data as `POST /api/topology`, flows included.
-            let missing = |user: User| app.auth.policy.missing(&user, "topology", "read");
-            let query_denial = user.and_then(missing);
             let client = Client {
                 app,
                 hello,
@@ -145,6 +151,7 @@ fn open(call: Call, endpoint: Endpoint) -> Response {
                 policy,
                 registration,
                 query_denial,
+                packets_denial,
             };
             tokio::spawn(session(upgrade, client, endpoint));
         }

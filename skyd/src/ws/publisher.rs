@@ -190,12 +190,10 @@ impl<'a> Publisher<'a> {
             let origin = self.origin.clone();
             let probes = self.client.app.engine.origin();
             let work = |graph: &mut Graph, now: Timestamp| {
-                let apply = |change: GraphMessage| match change.changed_protected_key(graph, probes)
+                let apply = |change: GraphMessage| match violation(&change, graph, &origin, probes)
                 {
-                    Some(key) if *origin != *probes => Some(format!(
-                        "the metadata key {key} can only be changed by {probes}"
-                    )),
-                    _ => change
+                    Some(reason) => Some(reason),
+                    None => change
                         .apply(graph, &origin, now)
                         .err()
                         .map(|error| error.to_string()),
@@ -267,6 +265,26 @@ impl<'a> Publisher<'a> {
             });
         }
     }
+}
+
+/// Returns the reason why a client with this origin may not make a change; `None` if it may. Only the
+/// probes of a host may delete what they wrote, and change the keys on which captures rely.
+fn violation(change: &GraphMessage, graph: &Graph, origin: &str, probes: &str) -> Option<String> {
+    if let Some(writer) = change.deleted_origin(graph)
+        && *writer != *origin
+        && (writer.starts_with("agent.") || *writer == *probes)
+    {
+        return Some(format!(
+            "elements of {writer} can only be deleted by its probes"
+        ));
+    }
+    if *origin == *probes {
+        return None;
+    }
+    let key = change.changed_protected_key(graph, probes)?;
+    Some(format!(
+        "the metadata key {key} can only be changed by {probes}"
+    ))
 }
 
 /// Content of a frame.

@@ -310,8 +310,6 @@ fn the_cluster_has_a_separate_backend() {
         "{}",
         daemon.log()
     );
-    // Agents on this machine are accepted without credentials.
-    assert_ne!(get(&daemon, "/ws/agent/topology").status, 401);
     let mut settings = BASIC.to_vec();
     settings.push("analyzer.auth.cluster.backend=mine");
     let daemon = Daemon::with(&settings);
@@ -345,6 +343,91 @@ fn the_cluster_has_a_separate_backend() {
         426
     );
     assert!(!daemon.log().contains("to accept others"));
+}
+
+/// Without a cluster backend, agents on this machine present the key in the data folder.
+#[test]
+fn local_agents_present_the_key_file() {
+    let folder = Folder::new();
+    let daemon = Daemon::in_folder(&folder.0, BASIC);
+    let path = folder.0.join("store").join("agent.key");
+    let key = std::fs::read_to_string(&path).unwrap();
+    let key = key.trim();
+    for path in ["/ws/agent/topology", "/ws/replication"] {
+        is_401(&get(&daemon, path));
+        is_401(&as_user(&daemon, "GET", path, ANN, b""));
+        assert_eq!(as_user(&daemon, "GET", path, key, b"").status, 426);
+    }
+    // The key is no password of the API.
+    is_401(&as_user(&daemon, "GET", "/api", key, b""));
+    let headers = [
+        ("X-Client-Type", "agent"),
+        ("X-Host-ID", "a"),
+        ("X-Auth-Token", key),
+    ];
+    WebSocket::open(&daemon, "/ws/agent/topology", &headers);
+    // A page behind a proxy, or in a browser of this machine, is not an agent even with the key.
+    for header in [
+        ("Origin", "http://localhost"),
+        ("X-Forwarded-For", "192.0.2.1"),
+    ] {
+        let headers = [&headers[..], &[header]].concat();
+        let refused = WebSocket::try_open(&daemon, "/ws/agent/topology", &headers);
+        assert_eq!(refused.err().unwrap().status, 403, "{header:?}");
+    }
+    assert!(!daemon.log().contains(key));
+    drop(daemon);
+    // The next start reads the same key.
+    let daemon = Daemon::in_folder(&folder.0, BASIC);
+    assert_eq!(
+        as_user(&daemon, "GET", "/ws/replication", key, b"").status,
+        426
+    );
+}
+
+/// Stored packets contain what hosts sent, so reading them needs a separate permission.
+#[test]
+fn packets_need_their_own_permission() {
+    let daemon = Daemon::with(BASIC);
+    let ask = |token: &str, query: &str, accept: &str| {
+        let body = json!({ "GremlinQuery": query }).to_string();
+        let headers = [("X-Auth-Token", token), ("Accept", accept)];
+        let answer = request(&daemon, "POST", "/api/topology", &headers, body.as_bytes());
+        (answer.status, answer.text())
+    };
+    let denied = (
+        405,
+        "'bob' has no 'rawpackets' permission on 'capture'\n".to_owned(),
+    );
+    for query in [
+        "G.Flows().RawPackets()",
+        "g.flows().rawpackets().bpf('port 53')",
+        "G.V().Flows().RawPackets()",
+    ] {
+        for accept in ["*/*", "application/vnd.tcpdump.pcap"] {
+            assert_eq!(ask(BOB, query, accept), denied, "{query}");
+            assert_eq!(ask(ANN, query, accept).0, 200, "{query}");
+        }
+    }
+    assert_eq!(ask(BOB, "G.Flows()", "*/*").0, 200);
+    let explain = br#"{"GremlinQuery": "G.Flows().RawPackets()", "Explain": true}"#;
+    assert_eq!(
+        as_user(&daemon, "POST", "/api/topology", BOB, explain).status,
+        405
+    );
+    for (token, kind, status) in [(BOB, "Error", 403), (ANN, "Answer", 200)] {
+        let headers = [TYPE, ("X-Auth-Token", token)];
+        let mut socket = WebSocket::open(&daemon, "/ws/subscriber", &headers);
+        let message = json!({"Namespace": "Live", "Type": "Query", "UUID": "q",
+                             "Obj": {"GremlinQuery": "G.Flows().RawPackets()"}});
+        socket.send(message.to_string());
+        let answer = socket.message();
+        assert_eq!(
+            (answer["Type"].as_str(), answer["Status"].as_i64()),
+            (Some(kind), Some(status)),
+            "{answer}"
+        );
+    }
 }
 
 #[test]

@@ -19,7 +19,7 @@ fn closing_the_connection_releases_the_query_slot() {
     let body = json!({ "GremlinQuery": text }).to_string();
     let mut connection = Connection::open(&daemon);
     connection.send(format!(
-        "POST /api/topology HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}",
+        "POST /api/topology HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     ));
     let running = || get(&daemon, "/api/status").json()["Queues"]["QueriesRunning"].clone();

@@ -36,7 +36,7 @@ fn body(kind: &str, name: &str) -> Value {
 /// Sends a POST on a persistent connection; `None` if the daemon has ended.
 fn create(connection: &mut Connection, kind: &str, body: &str) -> Option<Value> {
     connection.send(format!(
-        "POST /api/{kind} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}",
+        "POST /api/{kind} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     ));
     let answer = connection.answer()?;

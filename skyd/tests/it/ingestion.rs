@@ -392,7 +392,8 @@ fn the_agent_of_this_host_is_accepted_if_no_probe_runs_here() {
         crate::client::post(&daemon, "/api/capture", &body).status,
         201
     );
-    let mut other = WebSocket::open(&daemon, "/ws/publisher", &[WHO, ("X-Host-ID", "other")]);
+    let tool = [("X-Client-Type", "tool"), ("X-Host-ID", "other")];
+    let mut other = WebSocket::open(&daemon, "/ws/publisher", &tool);
     for i in 0..20 {
         other.send_graph("NodeAdded", node(&format!("n{i}")));
     }

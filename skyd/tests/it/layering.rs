@@ -25,6 +25,7 @@ const LAYERS: &[&[&str]] = &[
         "signal",
         "tls",
         "urlencoded",
+        "web_origin",
     ],
     &["auth", "client_socket", "compress", "response"],
     &["cors", "upload"],

@@ -165,7 +165,7 @@ fn a_large_file_needs_little_memory() {
     let length = header.len() + 64 * records.len();
     let mut connection = Connection::open(&daemon);
     connection.send(format!(
-        "POST /api/pcap HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n"
+        "POST /api/pcap HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n"
     ));
     connection.send(&header);
     for _ in 0..64 {
@@ -185,7 +185,7 @@ fn a_large_file_needs_little_memory() {
 fn uploads_are_limited_in_number_and_length() {
     let daemon = Daemon::with(&["http.limits.uploads=1", "http.limits.upload_bytes=10000"]);
     let mut first = Connection::open(&daemon);
-    first.send("POST /api/pcap HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
+    first.send("POST /api/pcap HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n");
     let status = |name: &str| get(&daemon, "/api/status").json()["Queues"][name].clone();
     until("the first upload runs", || status("Uploads") == 1);
     let answer = upload(&daemon, &trace(1));
@@ -225,14 +225,14 @@ fn an_aborted_or_slow_upload_releases_its_slot() {
     let status = |name: &str| get(&daemon, "/api/status").json()["Queues"][name].clone();
     let file = trace(4);
     let mut aborted = Connection::open(&daemon);
-    aborted.send("POST /api/pcap HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n");
+    aborted.send("POST /api/pcap HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n");
     aborted.send(&file);
     until("the upload runs", || status("Uploads") == 1);
     drop(aborted);
     until("the upload slot is released", || status("Uploads") == 0);
     assert_eq!(dns_flows(&daemon), 4, "the received packets are counted");
     let mut slow = Connection::open(&daemon);
-    slow.send("POST /api/pcap HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n");
+    slow.send("POST /api/pcap HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n");
     let answer = slow.answer().unwrap();
     assert_eq!(answer.status, 408);
     assert!(

@@ -20,7 +20,7 @@ fn a_signal_stops_the_daemon_in_time_with_clients_connected() {
         publisher.sync(json!({}));
         let mut idle = Connection::open(&daemon);
         let mut half = Connection::open(&daemon);
-        half.send("POST /api/topology HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{");
+        half.send("POST /api/topology HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{");
         let status = daemon.stop(signal);
         assert!(status.success(), "{status}: {}", daemon.log());
         assert!(idle.ends());

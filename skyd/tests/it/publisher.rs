@@ -167,6 +167,65 @@ fn only_probes_may_change_the_metadata_that_captures_use() {
     assert_eq!(paths(), json!(["/run/netns/red"]));
 }
 
+/// The probes would not write deleted elements again, and another client could take their ids.
+#[test]
+fn only_probes_may_delete_what_they_wrote() {
+    let daemon = Daemon::with(&["host_id=here"]);
+    let open_agent = |id: &str| {
+        let headers = [("X-Client-Type", "agent"), ("X-Host-ID", id)];
+        WebSocket::open(&daemon, "/ws/agent/topology", &headers)
+    };
+    let (mut here, mut remote) = (open_agent("here"), open_agent("remote"));
+    let mut publisher = client(&daemon, "/ws/publisher", "p", &[]);
+    for (agent, origin) in [(&mut here, "agent.here"), (&mut remote, "agent.remote")] {
+        for id in ["a", "b"] {
+            let mut probed = node(&format!("{origin}-{id}"));
+            probed["Origin"] = json!(origin);
+            agent.send_graph("NodeAdded", probed);
+        }
+        let edge = json!({"ID": format!("{origin}-e"), "Parent": format!("{origin}-a"),
+                          "Child": format!("{origin}-b"), "Origin": origin,
+                          "Metadata": {"RelationType": "layer2"}});
+        agent.send_graph("EdgeAdded", edge.clone());
+        agent.sync(json!({}));
+        publisher.send_graph("EdgeDeleted", edge);
+    }
+    let counts = || {
+        (
+            query(&daemon, "G.V().Count()"),
+            query(&daemon, "G.E().Count()"),
+        )
+    };
+    for (socket, origin) in [
+        (&mut publisher, "agent.here"),
+        (&mut remote, "agent.here"),
+        (&mut here, "agent.remote"),
+    ] {
+        let mut forged = node(&format!("{origin}-a"));
+        forged["DeletedAt"] = json!(1);
+        forged["Origin"] = json!(origin);
+        socket.send_graph("NodeDeleted", forged);
+        socket.sync(json!({}));
+        assert_eq!(counts(), (json!(4), json!(2)));
+    }
+    let path = "/api/node/agent.here-a";
+    let refused = request(&daemon, "DELETE", path, &[], b"");
+    assert_eq!(refused.status, 403);
+    let text = "elements of agent.here can only be deleted by its probes\n";
+    assert_eq!(refused.text(), text);
+    assert_eq!(
+        request(&daemon, "DELETE", "/api/edge/agent.here-e", &[], b"").status,
+        403
+    );
+    // The own element of a publisher, and the probes themselves.
+    publisher.send_graph("NodeAdded", node("mine"));
+    publisher.send_graph("NodeDeleted", node("mine"));
+    here.send_graph("NodeDeleted", node("agent.here-a"));
+    here.sync(json!({}));
+    publisher.sync(json!({}));
+    assert_eq!(counts(), (json!(3), json!(1)));
+}
+
 /// Returns the connections other than the requesting one; the status does not list `/ws/pubsub`.
 fn client_count(daemon: &Daemon) -> u64 {
     let status = crate::client::get(daemon, "/api/status").json();

@@ -172,6 +172,7 @@ fn the_main_listener_serves_the_same_api_with_its_own_errors() {
     let origin = [("Origin", "http://evil.example")];
     let answer = request_to(address, "GET", "/v1/processes", &origin, b"");
     assert_eq!(answer.header("access-control-allow-origin"), None);
+    assert_eq!(answer.status, 403, "no password protects this listener");
     let status = get(main, "/api/status").json();
     assert_eq!(status["SPP"]["2"]["status"], "idle");
     let metrics = get(main, "/metrics").text();
@@ -182,6 +183,30 @@ fn the_main_listener_serves_the_same_api_with_its_own_errors() {
     let without = Daemon::start();
     assert_eq!(get(without.address, "/api/status").json().get("SPP"), None);
     assert_eq!(get(without.address, "/v1/processes").status, 404);
+}
+
+/// The listener without authentication would make the passwords of the main one useless.
+#[test]
+fn with_passwords_only_a_configured_listener_is_opened() {
+    let folder = Folder::new();
+    let passwords = [
+        "analyzer.auth.api.backend=basic",
+        "auth.basic.users={ann: one}",
+    ];
+    let settings = [&passwords[..], &["spp.ports={phy: [lo]}", "spp.pcaps=[]"]].concat();
+    let daemon = Daemon::with(&settings);
+    until("the log", || daemon.log().contains("SPP API is at /v1 of"));
+    assert_eq!(get(daemon.address, "/v1/processes").status, 401);
+    let token = [("X-Auth-Token", "YW5uOm9uZQ==")];
+    let answer = request_to(daemon.address, "GET", "/v1/processes", &token, b"");
+    assert_eq!(answer.status, 200);
+    let (opened, address) = two(&folder, &passwords);
+    assert_eq!(get(address, "/v1/processes").status, 200);
+    assert!(
+        opened.log().contains("without a password"),
+        "{}",
+        opened.log()
+    );
 }
 
 #[test]

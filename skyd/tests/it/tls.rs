@@ -105,7 +105,8 @@ fn send_request(
     headers: &str,
 ) -> std::io::Result<String> {
     let mut stream = connect(daemon, client);
-    let request = format!("GET /api HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n");
+    let request =
+        format!("GET /api HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n");
     stream.write_all(request.as_bytes())?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
@@ -145,7 +146,7 @@ fn requests_and_websockets_are_served_over_tls() {
     let mut socket = connect(&daemon, &client);
     socket
         .write_all(
-            b"GET /ws/subscriber HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+            b"GET /ws/subscriber HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
               Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
               X-Client-Type: test\r\nX-Auth-Token: YW5uOm9uZQ==\r\n\r\n",
         )
@@ -169,7 +170,7 @@ fn a_tls_port_answers_plain_http_with_an_error_and_closes_other_connections() {
     authority.sign("server");
     let daemon = authority.daemon(&["http.limits.header_timeout=0.3"]);
     let mut plain = Connection::open(&daemon);
-    plain.send("GET /api HTTP/1.1\r\nHost: x\r\n\r\n");
+    plain.send("GET /api HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let answer = plain.answer().unwrap();
     let expected = "this port requires https\n";
     assert_eq!((answer.status, answer.text().as_str()), (400, expected));

@@ -74,6 +74,12 @@ pub enum ResourceError {
         /// Highest total length of the documents of this kind, in bytes.
         limit: usize,
     },
+    /// The element was written by probes, which alone can delete it.
+    #[error("elements of {origin} can only be deleted by its probes")]
+    OfProbes {
+        /// Origin of the element.
+        origin: String,
+    },
     /// The time to live is not a Go duration.
     #[error("invalid ttl")]
     Ttl(#[from] GoDurationError),

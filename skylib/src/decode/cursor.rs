@@ -1,9 +1,9 @@
 //! Position in the packet being decoded, and the headers found so far.
 
 use super::{
-    DecodeError, DecoderOptions, Encapsulation, Encapsulations, Fragment, IcmpHeader, IpAddress,
-    Layer, LinkHeader, LinkType, Marks, NetworkHeader, NetworkProtocol, TcpFlags, TransportHeader,
-    TransportProtocol,
+    DecodeError, DecoderOptions, EmbeddedPacket, Encapsulation, Encapsulations, Fragment,
+    IcmpHeader, IpAddress, Layer, LinkHeader, LinkType, Marks, NetworkHeader, NetworkProtocol,
+    TcpFlags, TransportHeader, TransportProtocol,
 };
 use crate::packet::CapturePoint;
 
@@ -371,6 +371,27 @@ impl<'a, 'p> Cursor<'a, 'p> {
             payload: self.offset as u32,
             end: self.end as u32,
             point: CapturePoint::ONLY,
+        });
+    }
+
+    /// Stores that the rest behind `skipped` bytes quotes the packet that an ICMP error is about.
+    /// `len` is the length of the quote that the header gives, in bytes, or 0 if it gives none; `mtu`
+    /// is the next-hop MTU that it announces, or 0.
+    pub(super) fn set_embedded(&mut self, skipped: usize, len: usize, mtu: u32) {
+        if self.options.recorded {
+            return;
+        }
+        let start = self.offset + skipped;
+        let end = match start + len {
+            end if len > 0 && end < self.end => end,
+            _ => self.end,
+        };
+        let quote = self.data.get(start..end).unwrap_or_default();
+        self.encapsulations.embedded = EmbeddedPacket::new(quote).map(|embedded| EmbeddedPacket {
+            start: start as u32,
+            end: end as u32,
+            mtu,
+            ..embedded
         });
     }
 

@@ -54,15 +54,32 @@ impl<'a> Dhcpv4Message<'a> {
             hardware: data.get(28..)?.first_chunk()?,
             server_name: data.get(44..)?.first_chunk()?,
             file: data.get(108..)?.first_chunk()?,
-            options: data.get(Self::LEN + 4..).unwrap_or_default(),
+            options: data
+                .get(Self::LEN..)
+                .and_then(|rest| rest.strip_prefix(&COOKIE))
+                .unwrap_or_default(),
         })
     }
 
-    /// Returns the value of the first option with this code; `None` if there is none, or if an
+    /// Returns the value of the first option with this code, in the options or in the fields that an
+    /// option says have options instead (RFC 2132, section 9.3). `None` if there is none, or if an
     /// option before it is truncated.
     #[must_use]
     pub fn option(&self, code: u8) -> Option<&'a [u8]> {
-        let mut options = self.options;
+        if let Some(value) = Self::find(self.options, code) {
+            return Some(value);
+        }
+        let overload = match Self::find(self.options, OVERLOAD) {
+            Some([fields]) => *fields,
+            _ => return None,
+        };
+        let fields = [(1, &self.file[..]), (2, &self.server_name[..])];
+        let mut overloaded = fields.iter().filter(|(bit, _)| overload & bit != 0);
+        overloaded.find_map(|(_, options)| Self::find(options, code))
+    }
+
+    /// Returns the value of an option in a list of options.
+    fn find(mut options: &'a [u8], code: u8) -> Option<&'a [u8]> {
         loop {
             options = match *options {
                 // Padding.
@@ -81,6 +98,11 @@ impl<'a> Dhcpv4Message<'a> {
         }
     }
 }
+
+/// First bytes of the options: the "magic cookie" (RFC 2131, section 3).
+const COOKIE: [u8; 4] = [99, 130, 83, 99];
+/// Option that says which fields have options instead: 1 the file, 2 the server name, 3 both.
+const OVERLOAD: u8 = 52;
 
 #[cfg(test)]
 mod tests {
@@ -103,15 +125,36 @@ mod tests {
 
     #[test]
     fn options_are_found_behind_others_and_padding() {
-        let mut data = vec![0; 240];
+        let mut data = vec![0; 236];
+        data.extend(COOKIE);
         data.extend([53, 1, 2, 0, 0, 12, 2, b'a', b'b', 255, 54, 1, 9]);
         let message = Dhcpv4Message::new(&data).unwrap();
         assert_eq!(message.option(53), Some(&[2][..]));
         assert_eq!(message.option(12), Some(&b"ab"[..]));
         assert_eq!(message.option(54), None);
+        // Without the cookie, the bytes are no options (BOOTP).
+        let mut other = data.clone();
+        other[239] = 0;
+        assert_eq!(Dhcpv4Message::new(&other).unwrap().option(53), None);
         for len in 236..data.len() {
             let message = Dhcpv4Message::new(&data[..len]).unwrap();
             assert!(message.option(99).is_none());
         }
+    }
+    #[test]
+    fn options_may_continue_in_the_file_and_server_name() {
+        let mut data = vec![0; 236];
+        data[44..48].copy_from_slice(&[54, 1, 7, 255]);
+        data[108..112].copy_from_slice(&[12, 1, b'h', 255]);
+        data.extend(COOKIE);
+        data.extend([52, 1, 1, 255]);
+        let option = |data: &[u8], code| {
+            let message = Dhcpv4Message::new(data).unwrap();
+            message.option(code).map(<[u8]>::to_vec)
+        };
+        assert_eq!(option(&data, 12), Some(b"h".to_vec()));
+        assert_eq!(option(&data, 54), None);
+        data[242] = 3;
+        assert_eq!(option(&data, 54), Some(vec![7]));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::ops::{Deref, Range};
 
-use super::{Fragment, IcmpHeader, IpAddress, Layer, LayersPath, Marks};
+use super::{EmbeddedPacket, Fragment, IcmpHeader, IpAddress, Layer, LayersPath, Marks};
 use crate::packet::CapturePoint;
 
 /// Encapsulation levels of one packet, outermost first; dereferences to a slice of them.
@@ -31,6 +31,8 @@ pub struct Encapsulations {
     /// Start and end of the terminal protocol in the captured bytes; `None` if it is the payload
     /// of the transport.
     pub(super) terminal: Option<(u32, u32)>,
+    /// Packet that the ICMP error of the innermost level is about.
+    pub(super) embedded: Option<EmbeddedPacket>,
     /// First IP header, if it belongs to a fragment.
     pub(super) fragment: Option<Fragment>,
 }
@@ -176,6 +178,7 @@ impl Encapsulations {
             first_network: None,
             first_transport: None,
             terminal: None,
+            embedded: None,
             fragment: None,
         }
     }
@@ -241,6 +244,13 @@ impl Encapsulations {
         Some((layer, start..end))
     }
 
+    /// Returns the headers of the packet that the ICMP error of the innermost level is about.
+    #[inline]
+    #[must_use]
+    pub const fn embedded(&self) -> Option<&EmbeddedPacket> {
+        self.embedded.as_ref()
+    }
+
     /// Returns the first IP header of the packet if it belongs to a fragment that can be
     /// reassembled.
     #[must_use]
@@ -267,7 +277,20 @@ impl Encapsulations {
         self.first_network = None;
         self.first_transport = None;
         self.terminal = None;
+        self.embedded = None;
         self.fragment = None;
+    }
+}
+
+impl LinkHeader {
+    /// Returns the header with source and destination exchanged.
+    #[must_use]
+    pub const fn swapped(self) -> Self {
+        Self {
+            source: self.destination,
+            destination: self.source,
+            ..self
+        }
     }
 }
 

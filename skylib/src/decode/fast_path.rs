@@ -12,7 +12,7 @@ use super::ethernet::{TYPE_IPV4, TYPE_IPV6};
 use super::{
     DecodeError, DecoderOptions, Encapsulation, Encapsulations, IcmpEcho, IcmpHeader, IcmpType,
     IpAddress, Layer, LayersPath, LinkHeader, Marks, NetworkHeader, NetworkProtocol, TcpFlags,
-    TransportHeader, TransportProtocol, terminal, udp_payload,
+    TransportHeader, TransportProtocol, icmp, terminal, udp_payload,
 };
 
 /// Result of the fast path.
@@ -383,6 +383,9 @@ impl<'a> FastPath<'a> {
     #[inline(always)]
     fn icmpv4(&self, level: &mut Encapsulation) -> Option<Next> {
         let [kind, code, _, _, id0, id1, n0, n1] = *self.rest.first_chunk::<8>()?;
+        if icmp::is_v4_error(kind) {
+            return None;
+        }
         let header = IcmpHeader {
             kind: IcmpType::from_v4(kind),
             code,

@@ -19,7 +19,22 @@ pub(super) fn v4(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
             _ => None,
         },
     });
+    if is_v4_error(kind) {
+        let mtu = match (kind, code) {
+            // "Fragmentation needed" (RFC 1191, section 4).
+            (3, 4) => u16::from_be_bytes([n0, n1]),
+            _ => 0,
+        };
+        // In words of 32 bits (RFC 4884, section 4).
+        let words = if matches!(kind, 3 | 11 | 12) { id1 } else { 0 };
+        cursor.set_embedded(0, usize::from(words) * 4, mtu.into());
+    }
     Ok(Next::End)
+}
+
+/// Returns whether an ICMPv4 message of this type is an error about a packet.
+pub(super) const fn is_v4_error(kind: u8) -> bool {
+    matches!(kind, 3 | 4 | 5 | 11 | 12)
 }
 
 /// Decodes an ICMPv6 header; known messages are terminal protocols behind it.
@@ -44,6 +59,16 @@ pub(super) fn v6(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
         });
     }
     cursor.set_icmpv6(header);
+    if let (1..=4, Some(fields)) = (kind, message.first_chunk::<4>()) {
+        let mtu = if kind == 2 {
+            u32::from_be_bytes(*fields)
+        } else {
+            0
+        };
+        // In words of 64 bits (RFC 4884, section 4).
+        let words = if matches!(kind, 1 | 3) { fields[0] } else { 0 };
+        cursor.set_embedded(fields.len(), usize::from(words) * 8, mtu);
+    }
     Ok(match kind {
         128 | 129 => Next::Terminal(Layer::ICMPV6_ECHO),
         // The two versions share type 130 and differ in length (RFC 3810, section 8.1).

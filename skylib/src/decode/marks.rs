@@ -132,6 +132,21 @@ impl Marks {
         self.has(KNOWN_ARP).then_some(self.arp)
     }
 
+    /// Returns the identifiers with those of the link header of another level.
+    #[must_use]
+    pub fn with_link_of(mut self, other: &Self) -> Self {
+        if let Some(session) = other.pppoe() {
+            self.set_pppoe(session);
+        }
+        if let Some(index) = other.if_index() {
+            self.set_if_index(index);
+        }
+        if let Some(point) = other.point() {
+            self.set_point(point);
+        }
+        self
+    }
+
     /// Forgets everything; cheaper than writing the whole value.
     #[inline(always)]
     pub(super) const fn clear(&mut self) {

@@ -56,6 +56,7 @@ mod gtp;
 mod gue;
 mod hdlc;
 mod icmp;
+mod icmp_error;
 mod icmp_type;
 mod ip_extension;
 mod ip_in_ip;
@@ -96,6 +97,7 @@ pub use encapsulation::{
     TransportHeader, TransportProtocol,
 };
 pub use error::DecodeError;
+pub use icmp_error::EmbeddedPacket;
 pub use icmp_type::{IcmpEcho, IcmpHeader, IcmpType};
 pub use layer::{Layer, LayerParseError, LayersPath};
 pub use marks::{ArpHeader, Marks};

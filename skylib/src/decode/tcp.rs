@@ -26,7 +26,7 @@ pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
         a1,
         a2,
         a3,
-        _,
+        data_offset,
         flags,
         _,
         _,
@@ -45,7 +45,11 @@ pub(super) fn decode(cursor: &mut Cursor<'_, '_>) -> Result<Next, DecodeError> {
     let options_len = header
         .as_ref()
         .map_or(0, |header| header.slice().len() - 20);
-    let payload_offset = cursor.offset() + header_len;
+    // The payload is behind the whole header, even if only a part of it was captured.
+    let payload_offset = match &header {
+        Err(DecodeError::Truncated { .. }) => cursor.offset() + usize::from(data_offset >> 4) * 4,
+        _ => cursor.offset() + header_len,
+    };
     cursor.push(Layer::TCP, header_len)?;
     cursor.add_transport(TransportHeader {
         protocol: TransportProtocol::Tcp,

@@ -77,6 +77,8 @@ pub(super) struct IdentityMarks<'a> {
     pub(super) vlan_id: i64,
     /// Parts that do not tell flows apart.
     pub(super) ignore: KeyIgnore,
+    /// Identity of the packet that an ICMP error is about; empty for other flows.
+    pub(super) subject: &'a [u8],
     /// Identifier of the capture; empty for a file.
     pub(super) capture_id: &'a str,
 }
@@ -165,6 +167,9 @@ impl IdentityMarks<'_> {
         let tunnel = |marks: &Marks| marks.teid().or(marks.session());
         if let Some(id) = self.marks.and_then(tunnel) {
             list(7, &[&id.to_be_bytes()]);
+        }
+        if !self.subject.is_empty() {
+            list(8, &[self.subject]);
         }
     }
 }

@@ -268,6 +268,28 @@ impl FlowKey {
         )
     }
 
+    /// Returns the key without MAC addresses, with the ends in the order of address and port.
+    pub(super) fn of_network(&self) -> Self {
+        let [w0, w1, w2, w3, w4, w5, w6, w7] = self.0;
+        let (first, second) = (w4 & 0xffff, w4 >> 16 & 0xffff);
+        let has_ports = self.flags() & TUNNEL == 0;
+        let is_swapped = match (w0, w1).cmp(&(w2, w3)) {
+            std::cmp::Ordering::Equal => has_ports && first > second,
+            order => order.is_gt(),
+        };
+        let ports = if is_swapped && has_ports {
+            w4 >> 32 << 32 | first << 16 | second
+        } else {
+            w4
+        };
+        let flags = w6 & 0xffff & !u64::from(LINK);
+        if is_swapped {
+            Self([w2, w3, w0, w1, ports, w5, flags, w7 & 0xffff])
+        } else {
+            Self([w0, w1, w2, w3, ports, w5, flags, w7 & 0xffff])
+        }
+    }
+
     /// Returns the key without MAC addresses that are not part of the identity.
     fn without_macs(&self) -> Self {
         let mut key = *self;

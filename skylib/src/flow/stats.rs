@@ -44,6 +44,9 @@ pub struct FlowTableStats {
     /// Times a TCP stream skipped missing data, because the memory budget of queued segments was
     /// used up.
     pub streams_cut: u64,
+    /// Details of flows dropped (ICMP errors, joined segments, DNS counters), because their memory
+    /// budget was used up.
+    pub details_dropped: u64,
     /// Requests whose round-trip time was not measured, because the memory budget of outstanding
     /// requests was used up.
     pub requests_unmeasured: u64,
@@ -130,6 +133,7 @@ impl AddAssign for FlowTableStats {
         self.evicted_unsent += other.evicted_unsent;
         self.extra_messages_dropped += other.extra_messages_dropped;
         self.streams_cut += other.streams_cut;
+        self.details_dropped += other.details_dropped;
         self.requests_unmeasured += other.requests_unmeasured;
         self.time_back += other.time_back;
         self.furthest_back_ms = self.furthest_back_ms.max(other.furthest_back_ms);

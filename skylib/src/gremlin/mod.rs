@@ -154,6 +154,21 @@ impl Query {
         self.steps.iter().map(|(step, _)| step)
     }
 
+    /// Returns whether the query reads stored packets, which contain what the hosts sent.
+    ///
+    /// ```
+    /// use skylib::gremlin::Query;
+    ///
+    /// assert!(Query::parse("G.Flows().RawPackets().BPF('port 53')")?.reads_packets());
+    /// assert!(!Query::parse("G.Flows().Has('Application', 'DNS')")?.reads_packets());
+    /// # Ok::<(), skylib::gremlin::QueryError>(())
+    /// ```
+    #[must_use]
+    pub fn reads_packets(&self) -> bool {
+        self.steps()
+            .any(|step| matches!(step, Step::RawPackets(_) | Step::Bpf(_)))
+    }
+
     /// Runs the query.
     ///
     /// # Errors

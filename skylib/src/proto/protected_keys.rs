@@ -1,8 +1,10 @@
-//! Protection of the metadata that captures rely on against other writers.
+//! Protection of what the probes wrote against other writers: the metadata that captures rely on,
+//! and the existence of the elements.
 
 use super::{GraphMessage, PartialUpdate};
 use crate::api::GraphResource;
 use crate::graph::{Edge, EdgeId, Graph, Metadata, MetadataOp, Node, NodeId};
+use crate::value::Text;
 
 impl GraphMessage {
     /// Returns the first key that this message would change, although only `origin` may change it;
@@ -33,6 +35,20 @@ impl GraphMessage {
             | Self::NodeDeleted(_)
             | Self::EdgeAdded(_)
             | Self::EdgeDeleted(_) => None,
+        }
+    }
+
+    /// Returns the origin of the element that this message would delete, as the graph has it; `None`
+    /// if the message deletes no single element of the graph.
+    ///
+    /// An element of an agent, whose probes wrote it, can only be deleted by its origin: the probes
+    /// would not write it again.
+    #[must_use]
+    pub fn deleted_origin(&self, graph: &Graph) -> Option<Text> {
+        match self {
+            Self::NodeDeleted(Node { id, .. }) => graph.node(id).map(|held| held.origin.clone()),
+            Self::EdgeDeleted(Edge { id, .. }) => graph.edge(id).map(|held| held.origin.clone()),
+            _ => None,
         }
     }
 }
@@ -124,5 +140,17 @@ mod tests {
             r#"{"ID":"e","Parent":"own","Child":"pub","Metadata":{"RelationType":"ownership"}}"#;
         assert_eq!(changed_key("EdgeUpdated", owns), Some("RelationType"));
         assert_eq!(changed_key("NodeDeleted", r#"{"ID":"own"}"#), None);
+        let deleted = |kind: &str, text: &str| message(kind, text).deleted_origin(&graph);
+        assert_eq!(
+            deleted("NodeDeleted", r#"{"ID":"own","Origin":"t.p"}"#).as_deref(),
+            Some("agent.h")
+        );
+        assert_eq!(
+            deleted("NodeDeleted", r#"{"ID":"pub"}"#).as_deref(),
+            Some("t.p")
+        );
+        assert_eq!(deleted("EdgeDeleted", owns).as_deref(), Some("agent.h"));
+        assert_eq!(deleted("NodeDeleted", r#"{"ID":"absent"}"#), None);
+        assert_eq!(deleted("Sync", r#"{"Nodes":[{"ID":"own"}]}"#), None);
     }
 }

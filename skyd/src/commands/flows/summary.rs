@@ -22,6 +22,7 @@ pub(super) fn summary(stats: &FlowTableStats, files: &CaptureFiles) -> String {
         ("unknown_protocol", stopped.unknown_protocol),
         ("too_deep", stopped.too_deep),
         ("streams_cut", stats.streams_cut),
+        ("details_dropped", stats.details_dropped),
         ("requests_unmeasured", stats.requests_unmeasured),
         ("time_back", stats.time_back),
         ("time_ahead", stats.time_ahead),

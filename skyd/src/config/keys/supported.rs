@@ -41,7 +41,15 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "noauth",
         "Authentication of agents and other analyzers, with the same values as \
          analyzer.auth.api.backend. If that key is set and this one is not, only clients on this \
-         machine are accepted.",
+         machine with the key of analyzer.auth.cluster.key_file are accepted.",
+    ),
+    key(
+        "analyzer.auth.cluster.key_file",
+        Text,
+        "",
+        "File with the key of the agents on this machine, needed if passwords protect the API and \
+         analyzer.auth.cluster.backend is not set. It is created at the first start, readable by \
+         its owner only. Empty: agent.key in the data folder.",
     ),
     key(
         "auth.*.type",
@@ -364,6 +372,22 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         "Messages in the queue of one WebSocket client. A client whose queue is full and that \
          has stopped reading is disconnected and counted.",
     ),
+    // Web pages of other servers.
+    key(
+        "http.cors.origins",
+        List,
+        "",
+        "Origins of web pages, such as https://ui.example:3000, that may use the API in addition to \
+         those of the server itself. \"*\": all of them, and any host name, as in Skydive. Empty: \
+         none; if passwords protect the API, all.",
+    ),
+    key(
+        "http.hosts",
+        List,
+        "",
+        "Names by which clients may address the server if no password protects the API, in \
+         addition to addresses, localhost, and the names of the machine. \"*\": all names.",
+    ),
     // Limits of the HTTP and WebSocket API.
     key(
         "http.limits.captures",
@@ -562,7 +586,8 @@ pub(super) const SUPPORTED: &[ConfigKey] = &[
         Address,
         "",
         "Address on which the SPP API is served without authentication. Empty: 127.0.0.1:7777 if \
-         another spp key is set, else the API is off.",
+         another spp key is set and no password protects the API, else only /v1 of \
+         analyzer.listen serves it.",
     ),
     key(
         "spp.ports",

@@ -113,6 +113,8 @@ pub enum Reassembly {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Reassembled {
+    /// Time of the first fragment.
+    pub begun: Timestamp,
     /// Number of fragments stored before the completing one.
     pub pending_fragments: u32,
     /// Number of rejected fragments.
@@ -294,7 +296,10 @@ impl Defragmenter {
         if datagram.total == Some(datagram.filled) {
             datagram.stats.last_ip_bytes = ip_bytes;
             datagram.build(packet.data, fragment, &range, frame);
-            let stats = datagram.stats;
+            let stats = Reassembled {
+                begun: datagram.begun,
+                ..datagram.stats
+            };
             self.bytes -= old_size;
             self.remove(&key);
             return Reassembly::Complete(stats);

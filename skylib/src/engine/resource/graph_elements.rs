@@ -176,17 +176,27 @@ impl<E: GraphResource> Collection for GraphElements<E> {
         }
     }
 
-    /// Deletes an element. If the store fails, the element is deleted but may return in a restart.
+    /// Deletes an element that no probe of this host wrote. If the store fails, the element is deleted
+    /// but may return in a restart.
     fn delete(&self, id: &str) -> Result<bool, ResourceError> {
-        let delete = |graph: &mut Graph, now: Timestamp| E::delete(graph, id, now);
-        match self.graph.update_as(None, delete) {
-            Ok(()) => {
-                self.graph.flush().map_err(ResourceError::NotStored)?;
-                Ok(true)
+        let delete = |graph: &mut Graph, now: Timestamp| {
+            let Some(element) = E::find(graph, id) else {
+                return Ok(false);
+            };
+            let origin = element.origin();
+            // The probes would not write it again before a restart.
+            if self.is_origin_of_probes(origin) {
+                let origin = origin.to_owned();
+                return Err(ResourceError::OfProbes { origin });
             }
-            Err(GraphError::NodeNotFound | GraphError::EdgeNotFound) => Ok(false),
-            Err(error) => Err(error.into()),
+            E::delete(graph, id, now)?;
+            Ok(true)
+        };
+        let deleted = self.graph.update_as(None, delete)?;
+        if deleted {
+            self.graph.flush().map_err(ResourceError::NotStored)?;
         }
+        Ok(deleted)
     }
 }
 

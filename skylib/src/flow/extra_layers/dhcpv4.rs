@@ -92,6 +92,7 @@ mod tests {
         bytes[..8].copy_from_slice(&[2, 1, 6, 0, 0, 0, 1, 2]);
         bytes[16..20].copy_from_slice(&[10, 1, 0, 77]);
         bytes[28..34].copy_from_slice(&[2, 0, 0, 0, 0, 1]);
+        bytes[236..].copy_from_slice(&[99, 130, 83, 99]);
         bytes.extend([
             53, 1, 2, 54, 4, 10, 1, 0, 2, 51, 4, 0, 0, 0x0e, 0x10, 12, 1, b'h', 255,
         ]);

@@ -63,6 +63,27 @@ pub(super) fn layer(bytes: &[u8], seen: Timestamp, recorded: bool) -> Option<Dns
     })
 }
 
+/// Returns the response code of a message, with the upper bits that EDNS has, and its text.
+pub(in crate::flow) fn response_code_of(bytes: &[u8]) -> Option<(u32, Text)> {
+    let mut message = DnsMessage::new(bytes)?;
+    let [questions, rest @ ..] = message.counts();
+    let mut code = u32::from(message.flags() & 0xf);
+    (0..questions)
+        .map_while(|_| message.question())
+        .for_each(drop);
+    let count: u32 = rest.into_iter().map(u32::from).sum();
+    let mut records = (0..count).map_while(|_| message.record());
+    if let Some(options) = records.find(|record| record.kind == TYPE_OPT) {
+        code |= options.ttl >> 24 << 4;
+    }
+    Some((code, Names { recorded: false }.response_code(code)))
+}
+
+/// Returns the text of a record type.
+pub(in crate::flow) fn type_text(number: u16) -> Text {
+    Names { recorded: false }.kind(number)
+}
+
 /// Texts of numbers.
 #[derive(Clone, Copy)]
 struct Names {
@@ -401,6 +422,8 @@ mod tests {
         assert_eq!((&*first.kind, &*first.class), ("TYPE65280", "CLASS7"));
         assert_eq!((&*second.kind, &*second.class), ("HTTPS", "IN"));
         assert_eq!(&*layer.response_code, "RCODE23");
+        let (code, text) = response_code_of(&bytes).unwrap();
+        assert_eq!((code, &*text, &*type_text(46)), (23, "RCODE23", "RRSIG"));
     }
 
     #[test]

@@ -19,10 +19,18 @@ enum Detail {
 }
 
 impl DetailField {
-    /// Parses a path such as `Wire.SPI`; `None` if there is no such field.
+    /// Parses a path such as `Wire.SPI`; `None` if there is no such field. The spelling of the JSON
+    /// record, `DNSMetric.LastFailure.response_code`, is a path too.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
-        DETAILS.iter().position(|(path, _)| *path == name).map(Self)
+        let is = |path: &str| {
+            let letters = name.bytes().filter(|byte| *byte != b'_');
+            path == name
+                || letters
+                    .map(|byte| byte.to_ascii_lowercase())
+                    .eq(path.bytes().map(|byte| byte.to_ascii_lowercase()))
+        };
+        DETAILS.iter().position(|(path, _)| is(path)).map(Self)
     }
 
     /// Returns the path of the field.

@@ -1,6 +1,7 @@
 //! Storage of a flow: an entry of three cache lines (key, hot, cold), and slabs for data that few
 //! flows have.
 
+use super::details::Details;
 use super::echoes::Echoes;
 use super::handshake::Handshake;
 use super::opener::Evidence;
@@ -66,7 +67,7 @@ pub(super) struct Cold {
     /// ICMP type (8 bits, upper), code (8 bits) and id (16 bits); of TCP, see
     /// [`END_REQUEST_STAMP`].
     pub(super) icmp: u32,
-    /// Tunnel identifier of the first packet.
+    /// Tunnel identifier of the first packet; of TCP, the announced segment sizes (`offload.rs`).
     pub(super) tunnel_id: u32,
     /// Interned number of the layer path; `u16::MAX` if the path is in [`Rare::path`].
     pub(super) path: u16,
@@ -170,6 +171,15 @@ impl Entry {
             HAS_UDP => Some(FlowProtocol::Udp),
             HAS_SCTP => Some(FlowProtocol::Sctp),
             _ => None,
+        }
+    }
+
+    /// Returns the tunnel identifier; 0 if there is none.
+    pub(super) const fn tunnel_id(&self) -> u32 {
+        if self.cold.layers & HAS_TRANSPORT == HAS_TCP {
+            0
+        } else {
+            self.cold.tunnel_id
         }
     }
 
@@ -299,6 +309,8 @@ pub(super) struct Rare {
     pub(super) uuid_start: Option<i64>,
     /// Message of an extra layer.
     pub(super) extra_message: Option<Box<ExtraMessage>>,
+    /// Details of its packets.
+    pub(super) details: Option<Box<Details>>,
     /// Identifiers of the first packet, if it had any.
     pub(super) marks: Option<Box<Marks>>,
     /// One-way identifiers around the flow, if it is inside of such a path.

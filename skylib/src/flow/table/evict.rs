@@ -45,6 +45,7 @@ impl FlowTable {
 
     /// Removes a flow from the index, its queue, the slabs and the arena.
     pub(super) fn remove(&mut self, record: u32) {
+        self.unindex_network(record);
         let entry = self.arena.get_mut(record);
         let (hash, cold) = (
             entry.key.hash(self.seed, self.options.layer_key_mode),
@@ -66,6 +67,7 @@ impl FlowTable {
             self.request_bytes -= rare.request_bytes();
             self.segment_bytes -= rare.stream_counters.map_or(0, |streams| streams.bytes());
             self.extra_message_bytes -= rare.extra_message.map_or(0, |message| message.bytes());
+            self.details_bytes -= rare.details.map_or(0, |details| details.bytes());
             self.segment_bytes -= rare.streams.map_or(0, |streams| streams.bytes());
         }
         self.arena.release(record);

@@ -159,7 +159,7 @@ impl FlowTable {
             },
             a: short_text(network.source),
             b: short_text(network.destination),
-            id: cold.tunnel_id.into(),
+            id: entry.tunnel_id().into(),
         });
         let transport = entry.transport().map(|protocol| TransportLayer {
             protocol,
@@ -306,7 +306,9 @@ impl FlowFields for EntryFields<'_> {
                 PlainInt::RawPacketsCaptured => rare().map_or(0, |rare| rare.captured.into()),
                 PlainInt::FinishType => i64::from(self.table.visible_finish(self.entry) as u8),
                 PlainInt::LinkId if cold.layers & HAS_LINK != 0 => cold.vlan_id,
-                PlainInt::NetworkId if cold.layers & HAS_NETWORK != 0 => cold.tunnel_id.into(),
+                PlainInt::NetworkId if cold.layers & HAS_NETWORK != 0 => {
+                    self.entry.tunnel_id().into()
+                }
                 PlainInt::TransportA => self.entry.transport().map(|_| cold.ports[0].into())?,
                 PlainInt::TransportB => self.entry.transport().map(|_| cold.ports[1].into())?,
                 PlainInt::TransportId => self.entry.transport().map(|_| 0)?,

@@ -54,6 +54,12 @@ impl FlowTable {
         let Some(message) = packet.data.get(start as usize..end as usize) else {
             return;
         };
+        if layer == Layer::DNS
+            && !self.options.recorded
+            && let Some(dns) = self.detail(record, |details| &mut details.dns)
+        {
+            dns.count(message);
+        }
         // COMPAT: recorded values of the original, where only DNS shows the latest message.
         let is_latest = layer == Layer::DNS || layer == Layer::DHCPV4 && !self.options.recorded;
         if !is_first && !is_latest {
@@ -106,6 +112,9 @@ impl FlowTable {
         flow.rtt_metric = self.rtt_metric(entry, rare).map(Box::new);
         if let Some(message) = &rare.extra_message {
             message.fill(&mut flow, self.options.recorded);
+        }
+        if let Some(details) = &rare.details {
+            details.fill(&mut flow, entry);
         }
         flow
     }

@@ -215,12 +215,13 @@ impl FlowTable {
         let wanted = IS_COUNTED | IS_FRAGMENTED;
         if pending.flags & wanted == wanted && !recorded {
             entry.hot.packets[direction] += u64::from(joined.pending_fragments);
+            self.extend_start(record, joined.begun.as_ms());
         }
         // COMPAT: recorded values of the original, which counts only the first datagram of a flow.
         if recorded && !is_first {
             return;
         }
-        let rare = self.rare.get_mut(entry.cold.rare);
+        let rare = self.rare.get_mut(self.arena.get(record).cold.rare);
         if let Some(metric) = rare.and_then(|rare| rare.ip.as_mut()) {
             metric.fragments += i64::from(joined.pending_fragments);
             metric.fragment_errors += i64::from(joined.rejected_fragments);
@@ -358,6 +359,14 @@ mod tests {
         assert_eq!(found("IPv4/ICMPv4"), (1, 28));
         let inner = flows.iter().find(|flow| !flow.parent_uuid.is_empty());
         assert_eq!(inner.unwrap().ip_metric.unwrap().fragments, 1);
+    }
+
+    #[test]
+    fn a_flow_begins_with_the_first_fragment() {
+        let mut table = table(false);
+        process(&mut table, &[0, 1, 2].map(|number| fragment(1, number)));
+        let flow = flows(&table).remove(0);
+        assert_eq!((flow.start, flow.last), (0, 2000));
     }
 
     #[test]

@@ -58,9 +58,14 @@ impl HashIndex {
         }
     }
 
+    /// Returns whether the next insertion doubles the slots.
+    pub(super) const fn grows(&self) -> bool {
+        4 * (self.len + 1) > 3 * self.slots.len()
+    }
+
     /// Adds a record. Several records may have the same hash; the caller keeps them few.
     pub(super) fn insert(&mut self, hash: u64, record: u32) {
-        if 4 * (self.len + 1) > 3 * self.slots.len() {
+        if self.grows() {
             self.grow();
         }
         self.put(slot(hash, record));

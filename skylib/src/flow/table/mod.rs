@@ -26,6 +26,8 @@
 //! | `pairing.rs` | one-way identifiers around a flow, paired by direction |
 //! | `wire_fields.rs` | identifiers, `Wire` and `ARP` of a record |
 //! | `extra_messages.rs` | DNS, DHCPv4 and VRRP messages stored with a flow |
+//! | `details.rs` | what few flows have: `icmp_errors.rs`, `offload.rs`, `dns_metric.rs` |
+//! | `network_index.rs` | flows by their key without MAC addresses, for ICMP errors |
 //! | `timer.rs` | `tick`, `replay`, `update`, `expire`, `flush`, `end` |
 //! | `scan.rs` | `query`, `count_flows`, resumable scans |
 //! | `export.rs` | from an entry to a `Flow`; field access for filters |
@@ -34,6 +36,8 @@
 
 mod age_queue;
 mod arena;
+mod details;
+mod dns_metric;
 mod echoes;
 mod entry;
 mod evict;
@@ -42,8 +46,11 @@ mod extra_messages;
 mod fragments;
 mod handshake;
 mod hash_index;
+mod icmp_errors;
 mod layer_paths;
+mod network_index;
 mod new_flow;
+mod offload;
 mod opener;
 mod packet_clock;
 mod pairing;
@@ -152,6 +159,15 @@ pub struct FlowTable {
     limit: usize,
     /// Evicted flows that were not sent yet; at most [`evict::MAX_EVICTED`].
     evicted: Vec<Flow>,
+    /// Sum of `Details::bytes` of all flows, and the size of the network index.
+    details_bytes: usize,
+    /// ICMP errors and joined segments of the current batch that were not counted yet.
+    error_notes: Vec<icmp_errors::ErrorNote>,
+    joined_notes: Vec<offload::JoinedNote>,
+    /// Smallest announced payload of a segment, if it is smaller than usual; in bytes.
+    smallest_segment: u32,
+    /// Index of flows by their key without MAC addresses; `None` until an ICMP error needs it.
+    network_index: Option<Box<HashIndex>>,
     /// Sum of `ExtraMessage::bytes` of all flows.
     extra_message_bytes: usize,
     /// Bytes of the marks and pairings of all flows, with their [`Rare`]; evictions limit it to
@@ -189,6 +205,7 @@ impl FlowTable {
             .seed
             .unwrap_or_else(|| std::hash::RandomState::new().build_hasher().finish());
         let others = extra_messages::extra_messages_limit(&options)
+            + details::details_limit(&options)
             + fragments::fragments_limit(&options)
             + segments::segments_limit(&options)
             + options.max_bytes.map_or(0, |_| 2 * side_limit(&options))
@@ -217,6 +234,11 @@ impl FlowTable {
             begins_paired: false,
             limit: options.max_entries.min(by_bytes).max(1),
             evicted: Vec::new(),
+            details_bytes: 0,
+            error_notes: Vec::new(),
+            joined_notes: Vec::new(),
+            smallest_segment: u32::MAX,
+            network_index: None,
             extra_message_bytes: 0,
             segment_bytes: 0,
             side_bytes: 0,
@@ -281,6 +303,7 @@ impl FlowTable {
             + self.intervals.bytes()
             + self.rare.bytes()
             + self.extra_message_bytes
+            + self.details_bytes
             + self.segment_bytes
             + self.side_bytes
             + self.former_ends.bytes()

@@ -1,12 +1,14 @@
 //! Creation of a flow from its first packet.
 
 use super::FlowTable;
+use super::details::detail_bytes;
 use super::entry::{
     Cold, END_IDENTIFIED, Entry, HAS_ICMP, HAS_LINK, HAS_NETWORK, HAS_OTHER_NETWORK, HAS_SCTP,
     HAS_TCP, HAS_TRANSPORT, HAS_UDP, HOT_ALIVE, HOT_SWAPPED, Hot, MARKS_BYTES, NONE, OtherNetwork,
     Rare, TcpTimes,
 };
 use super::fragments::has_ip_metric;
+use super::icmp_errors::Subject;
 use super::process::{BatchPackets, IS_SWAPPED, Pending};
 use super::side_limit;
 use crate::decode::{Encapsulation, NetworkProtocol, TransportProtocol};
@@ -62,6 +64,11 @@ impl FlowTable {
                 pending.part as usize,
                 self.options.recorded,
             );
+        let is_innermost = usize::from(pending.part) + 1 == encapsulations.len();
+        let subject = encapsulations
+            .embedded()
+            .filter(|_| is_innermost)
+            .map(Subject::new);
         self.first_encapsulations = encapsulations;
 
         let mut rare = Rare {
@@ -95,7 +102,13 @@ impl FlowTable {
             rare.marks = Some(Box::new(part.marks));
             self.side_bytes += MARKS_BYTES;
         }
+        if let Some(subject) = subject
+            && self.takes_details_bytes(detail_bytes::<Subject>())
+        {
+            rare.details.get_or_insert_default().subject = Some(Box::new(subject));
+        }
         let needs_rare = rare.marks.is_some()
+            || rare.details.is_some()
             || other_network.is_some()
             || rare.tcp.is_some()
             || rare.round_trips.is_some()
@@ -154,6 +167,7 @@ impl FlowTable {
         self.mark_touched(record);
         self.queues[usize::from(class)].push(&mut self.arena, record);
         self.index.insert(pending.hash, record);
+        self.index_network(record);
         self.stats.created += 1;
         // E3: a flow that it would have belonged to has left the table.
         let lateness = self.timers.now().saturating_sub(pending.timestamp.as_ms());

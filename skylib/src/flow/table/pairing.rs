@@ -8,7 +8,7 @@
 //! [`FlowKey`]: crate::flow::key::FlowKey
 
 use super::FlowTable;
-use super::entry::{NONE, Rare};
+use super::entry::{END_IDENTIFIED, NONE};
 use super::process::Pending;
 use crate::decode::{Marks, TcpFlags};
 
@@ -70,32 +70,33 @@ impl FlowTable {
     /// Records the identifier around a packet with its flow.
     #[cold]
     pub(super) fn pair(&mut self, record: u32, part: &Pending, parent: Option<u32>) {
-        let parent = parent
-            .filter(|parent| *parent != NONE)
-            .map(|parent| self.arena.get(parent));
-        let marks = parent
-            .and_then(|parent| self.rare.get(parent.cold.rare))
-            .and_then(|rare| rare.marks.as_deref().copied())
-            .unwrap_or_default();
-        let parent_uuid = parent.map_or(0, |parent| self.identifiers(parent).uuid);
-        let entry = self.arena.get_mut(record);
+        let entry = self.arena.get(record);
         let way = usize::from(!entry.is_a_to_b(part.flags));
-        if entry.cold.rare == NONE {
-            entry.cold.rare = self.rare.insert(Rare::default());
+        let rare = self.rare.get_mut(entry.cold.rare);
+        if let Some(pairing) = rare.and_then(|rare| rare.pairing.as_deref_mut())
+            && pairing.identifiers[way] != 0
+        {
+            pairing.next[way] = part.next_sequence;
+            return;
         }
-        let Some(rare) = self.rare.get_mut(entry.cold.rare) else {
+        let parent = parent.filter(|parent| *parent != NONE);
+        let (parent_uuid, marks) = parent.map_or_else(Default::default, |parent| {
+            self.arena.get_mut(parent).hot.ends |= END_IDENTIFIED;
+            let parent = self.arena.get(parent);
+            let rare = self.rare.get(parent.cold.rare);
+            let marks = rare.and_then(|rare| rare.marks.as_deref().copied());
+            (self.identifiers(parent).uuid, marks.unwrap_or_default())
+        });
+        let Some(rare) = self.make_rare(record) else {
             return;
         };
-        let pairing = rare.pairing.get_or_insert_with(|| {
-            self.side_bytes += size_of::<Pairing>();
-            Box::default()
-        });
-        if pairing.identifiers[way] == 0 {
-            pairing.identifiers[way] = part.one_way;
-            pairing.parents[way] = parent_uuid;
-            pairing.marks[way] = marks;
-        }
+        let is_new = rare.pairing.is_none();
+        let pairing = rare.pairing.get_or_insert_default();
+        pairing.identifiers[way] = part.one_way;
+        pairing.parents[way] = parent_uuid;
+        pairing.marks[way] = marks;
         pairing.next[way] = part.next_sequence;
+        self.side_bytes += if is_new { size_of::<Pairing>() } else { 0 };
     }
 }
 

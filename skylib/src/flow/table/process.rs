@@ -74,6 +74,8 @@ pub(super) struct Control {
     pub(super) payload_len: u32,
     /// TCP timestamps: value and echo reply (RFC 7323).
     pub(super) stamp: Option<(u32, u32)>,
+    /// Maximum segment size that the TCP segment announces, in bytes; 0 if it has none.
+    pub(super) segment_size: u16,
 }
 
 impl Control {
@@ -88,21 +90,17 @@ impl Control {
         let Some(header) = part.transport else {
             return Self::default();
         };
-        let captured = packet.data.len() as u32;
-        let mut payload_len = header.payload_len;
-        // Payload beyond the snap length was on the wire.
-        if header.payload_offset + payload_len == captured {
-            payload_len += packet.wire_len.saturating_sub(captured);
-        }
         let end = header.payload_offset as usize;
         let options = packet
             .data
-            .get(end.saturating_sub(header.options_len.into())..end);
+            .get(end.saturating_sub(header.options_len.into())..end)
+            .map_or_else(TcpOptions::default, TcpOptions::new);
         Self {
             sequence: header.sequence,
             acknowledgment: header.acknowledgment,
-            payload_len,
-            stamp: options.and_then(timestamps),
+            payload_len: payload_on_wire(packet, &header),
+            stamp: options.stamp,
+            segment_size: options.segment_size,
         }
     }
 
@@ -124,22 +122,49 @@ impl Control {
     }
 }
 
-/// Returns the value and the echo reply of a timestamp option among TCP options (RFC 7323, section
-/// 3.2).
-fn timestamps(mut options: &[u8]) -> Option<(u32, u32)> {
-    while let [kind, rest @ ..] = options {
-        match (kind, rest) {
-            (0, _) => return None,
-            (1, _) => options = rest,
-            (8, [10, v0, v1, v2, v3, e0, e1, e2, e3, ..]) => {
-                let value = u32::from_be_bytes([*v0, *v1, *v2, *v3]);
-                return Some((value, u32::from_be_bytes([*e0, *e1, *e2, *e3])));
-            }
-            (_, [len, ..]) => options = options.get(usize::from(*len).max(2)..)?,
-            _ => return None,
-        }
+/// Returns the payload length on the wire, in bytes: that of the captured payload, unless the snap
+/// length cuts it.
+pub(super) fn payload_on_wire(packet: PacketRef<'_>, header: &TransportHeader) -> u32 {
+    let is_whole = header.payload_offset + header.payload_len < packet.data.len() as u32;
+    if is_whole {
+        header.payload_len
+    } else {
+        let len = packet.wire_len.saturating_sub(header.payload_offset);
+        len.max(header.payload_len)
     }
-    None
+}
+
+/// Options of a TCP segment.
+#[derive(Clone, Copy, Debug, Default)]
+struct TcpOptions {
+    /// Value and echo reply of the timestamp option (RFC 7323, section 3.2).
+    stamp: Option<(u32, u32)>,
+    /// Maximum segment size (RFC 9293, section 3.2), in bytes; 0 if there is none.
+    segment_size: u16,
+}
+
+impl TcpOptions {
+    fn new(mut options: &[u8]) -> Self {
+        let mut found = Self::default();
+        while let [kind, rest @ ..] = options {
+            match (kind, rest) {
+                (0, _) => break,
+                (1, _) => {
+                    options = rest;
+                    continue;
+                }
+                (2, [4, s0, s1, ..]) => found.segment_size = u16::from_be_bytes([*s0, *s1]),
+                (8, [10, v0, v1, v2, v3, e0, e1, e2, e3, ..]) => {
+                    let value = u32::from_be_bytes([*v0, *v1, *v2, *v3]);
+                    found.stamp = Some((value, u32::from_be_bytes([*e0, *e1, *e2, *e3])));
+                }
+                _ => {}
+            }
+            let len = rest.first().map_or(2, |len| usize::from(*len).max(2));
+            options = options.get(len..).unwrap_or_default();
+        }
+        found
+    }
 }
 
 impl Pending {
@@ -163,6 +188,11 @@ impl Pending {
         next_sequence: 0,
         acknowledgment: 0,
     };
+
+    /// Returns the candidate record, then the record it was counted in.
+    pub(super) fn record(&self) -> Option<u32> {
+        (self.record != NONE).then_some(self.record)
+    }
 
     /// Returns whether it is an echo request.
     pub(super) const fn is_request(&self) -> bool {
@@ -270,6 +300,7 @@ impl FlowTable {
             }
             pending[at].record = record;
         }
+        self.apply_notes(pending);
         self.fragments = fragments;
         self.controls = controls;
         self.pending = slots;
@@ -363,6 +394,8 @@ impl FlowTable {
         let mode = self.options.layer_key_mode;
         let mut parent = NONE;
         let mut parent_hash = 0;
+        let mut enclosing = 0;
+        let subject = self.subject_hash();
         let mut one_way = 0;
         let recorded = self.options.recorded;
         let ignore = self.options.key_ignore;
@@ -371,6 +404,7 @@ impl FlowTable {
         for (index, part) in self.encapsulations.iter().enumerate() {
             let is_plain = is_plain || index > 0;
             let hash_around = parent_hash;
+            enclosing = hash_around;
             let mut key = PacketKey::new(
                 &self.encapsulations,
                 index,
@@ -384,6 +418,9 @@ impl FlowTable {
             if (has_marks || vlan_id != 0) && !recorded {
                 let extras = extras(part, key.is_swapped, ignore, self.seed);
                 key.key.add_extras(extras);
+            }
+            if subject != 0 && index + 1 == self.encapsulations.len() {
+                key.key.add_extras(subject);
             }
             let hash = key.key.hash(self.seed, mode);
             self.index.prefetch(hash);
@@ -445,7 +482,10 @@ impl FlowTable {
         }
         if parent == NONE {
             self.stats.without_flow += 1;
-        } else if self.reads_payload
+            return;
+        }
+        self.note_details(packet, slots, parent, enclosing);
+        if self.reads_payload
             && let Some(innermost) = slots.get_mut(parent as usize)
         {
             self.read_payload(packet, innermost, parent as usize);
@@ -559,6 +599,9 @@ impl FlowTable {
         let answers = (ack && !rst || control.payload_len > 0) && (ack || !syn);
         if !answers && !was_answered {
             entry.hot.flags &= !HOT_ANSWERED;
+        }
+        if syn {
+            self.store_announced(record, control, side);
         }
         if syn || rst {
             let segment = control.segment(pending);

@@ -48,6 +48,8 @@ pub(super) struct RoundTrips {
 #[derive(Clone, Copy, Debug)]
 struct SynAck {
     number: u32,
+    /// Payload length of the segment, in bytes.
+    payload_len: u32,
     at: i64,
     /// Whether it was sent again, or is answered.
     is_over: bool,
@@ -114,6 +116,7 @@ impl RoundTrips {
         if has(TcpFlags::SYN) {
             let other = SynAck {
                 number: segment.sequence,
+                payload_len: segment.payload_len,
                 at: segment.at,
                 is_over: false,
             };
@@ -125,7 +128,11 @@ impl RoundTrips {
             }
         } else if let Some(asked) = &mut self.syn_acks[1 - side]
             && !asked.is_over
-            && segment.acknowledgment == asked.number.wrapping_add(1)
+            && segment
+                .acknowledgment
+                .wrapping_sub(asked.number)
+                .wrapping_sub(1)
+                <= asked.payload_len
         {
             asked.is_over = true;
             let sample = segment.at.saturating_sub(asked.at);

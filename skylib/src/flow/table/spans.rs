@@ -187,6 +187,17 @@ impl FlowTable {
         same
     }
 
+    /// Returns the flow with the key of a packet that is nearest in time, beyond its hold too.
+    pub(super) fn nearest(&self, part: &Pending) -> Option<u32> {
+        let now = part.timestamp.as_ms();
+        let records = self.same_key(part);
+        records.iter().min_by_key(|record| {
+            let entry = self.arena.get(*record);
+            let before = entry.cold.start.saturating_sub(now);
+            before.max(now.saturating_sub(entry.hot.last)).max(0)
+        })
+    }
+
     /// Returns the milliseconds from a flow to a time, 0 within the flow; `None` beyond its hold.
     fn distance(&self, record: u32, now: i64) -> Option<i64> {
         let entry = self.arena.get(record);
@@ -285,7 +296,7 @@ impl FlowTable {
     }
 
     /// Moves the start of a flow back to a packet before it (E2). The UUID stays if it was used.
-    fn extend_start(&mut self, record: u32, now: i64) {
+    pub(super) fn extend_start(&mut self, record: u32, now: i64) {
         let is_used = {
             let entry = self.arena.get(record);
             if now >= entry.cold.start {

@@ -38,6 +38,11 @@ impl FlowTable {
                 ends
             })
         });
+        let rare = self.rare.get(entry.cold.rare);
+        let subject = rare
+            .and_then(|rare| rare.details.as_ref()?.subject.as_ref())
+            .map(|subject| subject.identity())
+            .unwrap_or_default();
         let point = marks.and_then(|marks| self.point_name(marks));
         let identity = (!self.options.recorded).then_some(IdentityMarks {
             marks,
@@ -45,9 +50,9 @@ impl FlowTable {
             arp,
             vlan_id,
             ignore,
+            subject: &subject,
             capture_id: &self.options.capture_id,
         });
-        let rare = self.rare.get(entry.cold.rare);
         let start = rare
             .and_then(|rare| rare.uuid_start)
             .unwrap_or(entry.cold.start);

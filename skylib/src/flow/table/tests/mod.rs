@@ -154,6 +154,7 @@ fn expire(table: &mut FlowTable, at: i64) -> Vec<Flow> {
 }
 
 mod counting;
+mod details;
 mod limits;
 mod spans;
 mod timers;

@@ -1,0 +1,341 @@
+// Paints a layout on a 2D canvas with levels of detail: a box that is small on the screen is one
+// rectangle, labels appear only where they fit, and links of hidden boxes are not drawn.
+
+import { cut, visible } from "../parts/names.ts";
+import type { Camera, Size } from "./camera.ts";
+import { FAMILY_COLORS } from "./family.ts";
+import { traceDetail, traceShape } from "./icons.ts";
+import { type Box, LEAF_HEIGHT, LEAF_WIDTH, type Layout, PADDING, ROW_GAP, TITLE_HEIGHT } from "./layout.ts";
+import { type Link, isItemDown } from "./scene.ts";
+
+/** Colors of the theme. */
+export interface Colors {
+  theme: "light" | "dark";
+  background: string;
+  box: string;
+  boxBorder: string;
+  text: string;
+  dimText: string;
+  link: string;
+  accent: string;
+  found: string;
+  warning: string;
+}
+
+/** Marks on items, by item id. */
+export interface Marks {
+  selected: string | undefined;
+  hovered: string | undefined;
+  found: ReadonlySet<string>;
+  /** Items of a path, in order. */
+  path: readonly string[];
+  /** Result of a comparison of two times. */
+  compared: ReadonlyMap<string, "added" | "removed" | "changed">;
+}
+
+/** Narrower boxes, in pixels, are one rectangle. */
+const MIN_OPEN_WIDTH = 26;
+/** Narrower boxes have no title. */
+const MIN_DETAIL_WIDTH = 60;
+/** Below this zoom, titles in the size of the layout cannot be read. */
+const MIN_TITLE_ZOOM = 0.55;
+const MAX_LABELS = 600;
+const ICON_RADIUS = 13;
+/** Distance of an icon's center from the top of its leaf. */
+const ICON_TOP = 19;
+
+/** Paints one frame. */
+export function paint(context: CanvasRenderingContext2D, canvas: Size, ratio: number, layout: Layout, links: Link[], camera: Camera, colors: Colors, marks: Marks): void {
+  new Painter(context, layout, camera, colors, marks).paint(canvas, ratio, links);
+}
+
+class Painter {
+  /** Leaves to paint after the links. */
+  readonly #leaves: Box[] = [];
+  /** Ids of the items that this frame shows. */
+  readonly #shown = new Set<string>();
+  /** Hosts whose titles are painted last, in a readable size over what the hosts contain. */
+  readonly #farTitles: Box[] = [];
+  #labels = 0;
+
+  constructor(
+    readonly context: CanvasRenderingContext2D,
+    readonly layout: Layout,
+    readonly camera: Camera,
+    readonly colors: Colors,
+    readonly marks: Marks,
+  ) {}
+
+  paint(canvas: Size, ratio: number, links: Link[]): void {
+    const { context, camera, colors } = this;
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.fillStyle = colors.background;
+    context.fillRect(0, 0, canvas.width * ratio, canvas.height * ratio);
+    const scale = camera.zoom * ratio;
+    context.setTransform(scale, 0, 0, scale, -camera.x * scale, -camera.y * scale);
+    const view = { left: camera.x, top: camera.y, right: camera.x + canvas.width / camera.zoom, bottom: camera.y + canvas.height / camera.zoom };
+    const isInView = (box: Box) => box.x < view.right && box.y < view.bottom && box.x + box.width > view.left && box.y + box.height > view.top;
+    const frames = (boxes: Box[]) => {
+      for (const box of boxes) {
+        this.#shown.add(box.item.id);
+        if (isInView(box)) {
+          this.#frame(box, frames);
+        }
+      }
+    };
+    frames(this.layout.roots);
+    this.#links(links);
+    this.#path();
+    this.#leaves.forEach((leaf) => this.#leaf(leaf));
+    this.#farTitles.forEach((box) => {
+      const size = 11 / camera.zoom;
+      this.#text(box.item.node.name, box.x + size * 0.4, box.y + size * 1.2, box.width - size, size, colors.text, "600");
+    });
+  }
+
+  /** Paints the frame of a box and continues inside, or remembers a leaf. */
+  #frame(box: Box, inside: (boxes: Box[]) => void): void {
+    const { context, camera, colors } = this;
+    const width = box.width * camera.zoom;
+    const isBox = box.children.length > 0 || box.width !== LEAF_WIDTH;
+    if (!isBox) {
+      this.#leaves.push(box);
+      return;
+    }
+    const color = FAMILY_COLORS[box.item.node.family][colors.theme];
+    context.fillStyle = colors.box;
+    context.strokeStyle = color;
+    context.lineWidth = Math.max(1 / camera.zoom, box.item.node.family === "host" ? 1.5 : 1);
+    context.beginPath();
+    context.roundRect(box.x, box.y, box.width, box.height, 6);
+    context.fill();
+    context.globalAlpha = 0.75;
+    context.stroke();
+    context.globalAlpha = 1;
+    this.#outline(box);
+    if (width < MIN_OPEN_WIDTH) {
+      return;
+    }
+    if (width >= MIN_DETAIL_WIDTH) {
+      this.#title(box, color);
+    }
+    inside(box.children);
+  }
+
+  #title(box: Box, color: string): void {
+    const { context, camera, colors } = this;
+    const { item } = box;
+    context.fillStyle = color;
+    context.globalAlpha = 0.14;
+    context.beginPath();
+    context.roundRect(box.x, box.y, box.width, TITLE_HEIGHT, [6, 6, 0, 0]);
+    context.fill();
+    context.globalAlpha = 1;
+    if (camera.zoom < MIN_TITLE_ZOOM) {
+      item.node.family === "host" && this.#farTitles.push(box);
+      return;
+    }
+    context.save();
+    context.translate(box.x + 15, box.y + TITLE_HEIGHT / 2);
+    this.#icon(box, 7);
+    context.restore();
+    this.#text(item.node.name, box.x + 28, box.y + 17, box.width - 36, 13, colors.text, "600");
+    const isClosed = item.hidden > 0;
+    if (isClosed) {
+      const down = item.down > 0 ? `, ${item.down} down` : "";
+      this.#text(`${item.hidden} nodes${down}`, box.x + 10, box.y + TITLE_HEIGHT + 17, box.width - 20, 12, colors.dimText, "400");
+    }
+  }
+
+  #leaf(box: Box): void {
+    const { context, camera, colors } = this;
+    const x = box.x + box.width / 2;
+    if (box.width * camera.zoom < MIN_OPEN_WIDTH) {
+      context.fillStyle = FAMILY_COLORS[box.item.node.family][colors.theme];
+      context.fillRect(x - 10, box.y + ICON_TOP - 10, 20, 20);
+      return;
+    }
+    context.save();
+    context.translate(x, box.y + ICON_TOP);
+    this.#icon(box, ICON_RADIUS);
+    context.restore();
+    this.#outline(box);
+    if (box.width * camera.zoom >= 46) {
+      const { node, folded } = box.item;
+      const name = folded > 1 ? `${node.type} ×${folded}` : node.name;
+      this.#label(name, x, box.y + 47, isItemDown(box.item) ? colors.dimText : colors.text);
+    }
+  }
+
+  /** Paints the icon of a node around the origin: filled if up, hollow and struck through if down. */
+  #icon(box: Box, radius: number): void {
+    const { context, colors } = this;
+    const { node } = box.item;
+    const down = isItemDown(box.item);
+    const color = FAMILY_COLORS[node.family][colors.theme];
+    context.lineWidth = radius / 7;
+    traceShape(context, node.family, node.type, radius);
+    context.fillStyle = down ? colors.background : color;
+    context.strokeStyle = color;
+    context.fill();
+    context.stroke();
+    context.strokeStyle = down ? color : colors.background;
+    context.lineCap = "round";
+    if (down) {
+      context.beginPath();
+      context.moveTo(-radius, radius);
+      context.lineTo(radius, -radius);
+    } else {
+      traceDetail(context, node.family, node.type, radius);
+    }
+    context.stroke();
+    if (node.isCaptured) {
+      this.#captureMark(radius);
+    }
+  }
+
+  /** Paints the mark of a captured node: a second ring and a dot. */
+  #captureMark(radius: number): void {
+    const { context, colors } = this;
+    context.strokeStyle = colors.warning;
+    context.fillStyle = colors.warning;
+    context.beginPath();
+    context.arc(0, 0, radius * 1.35, 0, 2 * Math.PI);
+    context.stroke();
+    context.beginPath();
+    context.arc(radius, -radius, radius * 0.32, 0, 2 * Math.PI);
+    context.fill();
+  }
+
+  /** Paints the outline of a selected, found, hovered, or compared item. */
+  #outline(box: Box): void {
+    const { context, camera, colors, marks } = this;
+    const id = box.item.id;
+    const compared = marks.compared.get(id);
+    const style = id === marks.selected ? [colors.accent, 3] : marks.found.has(id) || compared ? [colors.found, 2.5] : id === marks.hovered ? [colors.dimText, 1.5] : undefined;
+    if (!style) {
+      return;
+    }
+    context.strokeStyle = style[0] as string;
+    context.lineWidth = Math.max(style[1] as number, (style[1] as number) / camera.zoom / 1.5);
+    context.setLineDash(compared === "removed" ? [6, 4] : []);
+    context.beginPath();
+    context.roundRect(box.x - 2, box.y - 2, box.width + 4, box.height + 4, 8);
+    context.stroke();
+    context.setLineDash([]);
+    if (compared) {
+      const sign = { added: "+", removed: "−", changed: "~" }[compared];
+      this.#text(sign, box.x + box.width - 14, box.y + 14, 14, 16, colors.text, "700");
+    }
+  }
+
+  #links(links: Link[]): void {
+    const { context, camera, colors, layout, marks } = this;
+    for (const link of links) {
+      if (!this.#shown.has(link.from) || !this.#shown.has(link.to)) {
+        continue;
+      }
+      const [from, to] = [layout.boxes.get(link.from), layout.boxes.get(link.to)];
+      if (!from || !to) {
+        continue;
+      }
+      const ends = [link.from, link.to];
+      const isNear = ends.some((id) => id === marks.selected || id === marks.hovered);
+      context.strokeStyle = isNear ? colors.accent : colors.link;
+      context.globalAlpha = isNear ? 1 : from.parent === to.parent || isNested(from, to) ? 0.8 : 0.45;
+      context.lineWidth = Math.max(isNear ? 2 : 1.3, 0.7 / camera.zoom);
+      context.setLineDash(link.relation === "layer2" ? [] : [5, 4]);
+      context.beginPath();
+      traceLink(context, from, to);
+      context.stroke();
+    }
+    context.globalAlpha = 1;
+    context.setLineDash([]);
+  }
+
+  /** Paints the path as thick lines with the number of each hop. */
+  #path(): void {
+    const { context, camera, colors, layout, marks } = this;
+    const boxes = marks.path.flatMap((id) => layout.boxes.get(id) ?? []);
+    context.strokeStyle = colors.accent;
+    context.lineWidth = Math.max(4, 2 / camera.zoom);
+    boxes.forEach((box, index) => {
+      const next = boxes[index + 1];
+      if (next) {
+        context.beginPath();
+        traceLink(context, box, next);
+        context.stroke();
+      }
+      this.#text(String(index + 1), box.x + 8, box.y + 14, 30, 13, colors.accent, "700");
+    });
+  }
+
+  #label(name: string, x: number, y: number, color: string): void {
+    const { context } = this;
+    context.textAlign = "center";
+    this.#text(name, x, y, LEAF_WIDTH + 8, 12, color, "400");
+    context.textAlign = "start";
+  }
+
+  #text(text: string, x: number, y: number, width: number, size: number, color: string, weight: string): void {
+    if (this.#labels >= MAX_LABELS) {
+      return;
+    }
+    this.#labels += 1;
+    const { context, colors } = this;
+    context.font = `${weight} ${size}px system-ui, sans-serif`;
+    const shown = cut(visible(text.slice(0, 80)), Math.max(2, Math.floor(width / (size * 0.56))));
+    context.lineWidth = size / 4;
+    context.lineJoin = "round";
+    context.strokeStyle = colors.box;
+    context.strokeText(shown, x, y);
+    context.fillStyle = color;
+    context.fillText(shown, x, y);
+  }
+}
+
+/** Returns whether one box is inside the owner of the other. */
+function isNested(a: Box, b: Box): boolean {
+  return a.parent?.parent === b.parent || b.parent?.parent === a.parent;
+}
+
+/** Returns the point of a box at which links end: the icon of a leaf, the title of a box. */
+function anchor(box: Box): { x: number; y: number } {
+  return { x: box.x + box.width / 2, y: box.y + Math.min(ICON_TOP, box.height / 2) };
+}
+
+/** Adds the line of a link: vertical ends, an arc between items of the same row, or a detour beside
+ * the rows between a bridge and its distant ports. */
+function traceLink(context: CanvasRenderingContext2D, from: Box, to: Box): void {
+  const [a, b] = [anchor(from), anchor(to)];
+  context.moveTo(a.x, a.y);
+  if (isFarPort(from, to)) {
+    traceDetour(context, a, b, from.parent);
+  } else if (isFarPort(to, from)) {
+    context.moveTo(b.x, b.y);
+    traceDetour(context, b, a, to.parent);
+  } else if (Math.abs(a.y - b.y) < 8) {
+    const depth = Math.min(60, 20 + Math.abs(a.x - b.x) * 0.1);
+    context.bezierCurveTo(a.x, a.y - depth, b.x, b.y - depth, b.x, b.y);
+  } else {
+    const middle = (a.y + b.y) / 2;
+    context.bezierCurveTo(a.x, middle, b.x, middle, b.x, b.y);
+  }
+}
+
+/** Returns whether a box is a port of a bridge beyond the row below the bridge. */
+function isFarPort(bridge: Box, port: Box): boolean {
+  const isBelow = port.y > bridge.y + 2 * (LEAF_HEIGHT + ROW_GAP);
+  return bridge.item.node.family === "bridge" && bridge.parent !== undefined && bridge.parent === port.parent && isBelow;
+}
+
+/** Adds a line down along the left edge of the owner and across to the port. */
+function traceDetour(context: CanvasRenderingContext2D, bridge: { x: number; y: number }, port: { x: number; y: number }, owner: Box | undefined): void {
+  const edge = (owner?.x ?? bridge.x) + PADDING / 2;
+  const above = port.y - ICON_TOP - 8;
+  context.lineTo(bridge.x, bridge.y + LEAF_HEIGHT);
+  context.lineTo(edge, bridge.y + LEAF_HEIGHT);
+  context.lineTo(edge, above);
+  context.lineTo(port.x, above);
+  context.lineTo(port.x, port.y);
+}

@@ -1,0 +1,50 @@
+// Search of nodes by name, address, or identifier. Linear in the number of nodes, over one cached
+// lower-case text per node.
+
+import { textOf, valueAt } from "../parts/json.ts";
+import { label } from "../parts/names.ts";
+import { type GraphModel, type GraphNode, addressesOf } from "./model.ts";
+import { compareNodes } from "./outline.ts";
+
+/** Most nodes that a search returns. */
+export const MAX_FOUND = 50;
+
+function searchText(node: GraphNode): string {
+  if (node.searchText === "") {
+    const container = valueAt(node.metadata, "Docker.ContainerID");
+    const id = typeof container === "string" ? container : textOf(node.metadata, "Path");
+    const texts = [node.name, node.type, ...addressesOf(node), node.tid, node.id, id];
+    node.searchText = texts.join("\n").toLowerCase();
+  }
+  return node.searchText;
+}
+
+/** Returns the nodes that contain a text; those whose name begins with it first. */
+export function search(model: GraphModel, text: string): GraphNode[] {
+  const wanted = text.trim().toLowerCase();
+  if (wanted === "") {
+    return [];
+  }
+  const found = [...model.nodes.values()].filter((node) => searchText(node).includes(wanted));
+  const rank = (node: GraphNode) => (node.name.toLowerCase().startsWith(wanted) ? 0 : 1);
+  return found.sort((a, b) => rank(a) - rank(b) || compareNodes(a, b)).slice(0, MAX_FOUND);
+}
+
+/** Returns the accessible name of a node in the tree: `eth0, veth, up, captured`. */
+export function treeName(node: GraphNode): string {
+  const parts = [label(node.name), label(node.type, 40)];
+  if (node.state !== "") {
+    parts.push(label(node.state, 40));
+  }
+  if (node.isCaptured) {
+    parts.push("captured");
+  }
+  return parts.join(", ");
+}
+
+/** Returns a node in a list of search results: its tree name, addresses, and owner. */
+export function resultName(model: GraphModel, node: GraphNode): string {
+  const owner = model.owner(node);
+  const addresses = addressesOf(node).map((address) => label(address, 60));
+  return [treeName(node), ...addresses, ...(owner ? [label(owner.name)] : [])].join(", ");
+}

@@ -1,0 +1,42 @@
+// Texts of Gremlin queries that the page builds. Pure.
+
+/** Returns a text as a Gremlin literal; `undefined` if it contains both kinds of quotes, a backslash,
+ * or control characters, which the language cannot express. */
+export function literal(text: string): string | undefined {
+  // eslint-disable-next-line no-control-regex
+  if (/[\u0000-\u001f\\]/.test(text)) {
+    return undefined;
+  }
+  if (!text.includes("'")) {
+    return `'${text}'`;
+  }
+  return text.includes('"') ? undefined : `"${text}"`;
+}
+
+/** Returns the query of one node, by its stable id if that can be written, else by its id. */
+export function nodeQuery(node: { id: string; tid: string; metadata: object }): string {
+  const tid = Object.hasOwn(node.metadata, "TID") ? literal(node.tid) : undefined;
+  return tid ? `G.V().Has('TID', ${tid})` : `G.V(${literal(node.id) ?? "''"})`;
+}
+
+/** Returns a query with its source at a time in the past; unchanged for the present. */
+export function atTime(gremlin: string, time: number | null): string {
+  return time === null ? gremlin : gremlin.replace(/^\s*[Gg]\b/, `G.At(${Math.round(time)})`);
+}
+
+/** Returns whether a text of the search field is a Gremlin query. */
+export function isGremlin(text: string): boolean {
+  return /^\s*[Gg]\s*\./.test(text);
+}
+
+/** Returns the position in UTF-16 units of a byte offset in UTF-8. */
+export function characterAt(text: string, byteOffset: number): number {
+  const bytes = new TextEncoder().encode(text).slice(0, byteOffset);
+  return new TextDecoder().decode(bytes).length;
+}
+
+/** Returns the byte offset that the daemon's error text names; `undefined` if it names none. */
+export function errorOffset(text: string): number | undefined {
+  const found = /^at byte (\d+)/m.exec(text);
+  return found ? Number(found[1]) : undefined;
+}

@@ -1,0 +1,36 @@
+// Download of the packets that were stored with a flow, as a capture file.
+
+import { type Json, textOf } from "../parts/json.ts";
+import { saveFile } from "../parts/save.ts";
+import { flowName } from "../flow/flow.ts";
+import { pastTime } from "../state/view.ts";
+import { literal } from "./gremlin.ts";
+import { RequestError } from "./rest.ts";
+
+const PCAP = "application/vnd.tcpdump.pcap";
+/** Length of a capture file without packets. */
+const EMPTY_BYTES = 24;
+
+/** Saves the packets of a flow. The packets of a running flow are in the history once an update was
+ * written, so both sources are tried. */
+export async function downloadPackets(flow: Json): Promise<void> {
+  const uuid = literal(textOf(flow, "UUID")) ?? "''";
+  const sources = pastTime.value === null ? ["G", "G.At('-1s')", "G.At('-1s', 3600)"] : [`G.At(${Math.round(pastTime.value)})`];
+  for (const source of sources) {
+    const file = await packets(`${source}.Flows().Has('UUID', ${uuid}).RawPackets()`);
+    if (file.size > EMPTY_BYTES) {
+      saveFile(`${flowName(flow)}.pcap`, file);
+      return;
+    }
+  }
+  throw new RequestError(404, "The packets of this flow are no longer stored.");
+}
+
+async function packets(gremlin: string): Promise<Blob> {
+  const headers = { Accept: PCAP, "Content-Type": "application/json", "X-Requested-With": "skyd" };
+  const response = await fetch("/api/topology", { method: "POST", headers, body: JSON.stringify({ GremlinQuery: gremlin }) });
+  if (!response.ok) {
+    throw new RequestError(response.status, (await response.text()).trim());
+  }
+  return response.blob();
+}

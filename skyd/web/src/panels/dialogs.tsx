@@ -1,0 +1,52 @@
+// The dialogs of the selected node and of the page.
+
+import { openDialog } from "../state/dialogs.ts";
+import { KEYS, hasLetterKeys, setLetterKeys } from "../state/keyboard.ts";
+import { model } from "../state/session.ts";
+import { selection } from "../state/view.ts";
+import { CaptureDialog } from "./capture_dialog.tsx";
+import { InjectionDialog } from "./injections.tsx";
+import { PathDialog } from "./path_dialog.tsx";
+import { Dialog } from "../parts/dialog.tsx";
+
+const close = () => {
+  openDialog.value = null;
+};
+
+export function Dialogs() {
+  const node = model.find(selection.value);
+  switch (openDialog.value) {
+    case "capture":
+      return node ? <CaptureDialog node={node} onClose={close} /> : null;
+    case "inject":
+      return node ? <InjectionDialog node={node} onClose={close} /> : null;
+    case "path":
+      return node ? <PathDialog node={node} onClose={close} /> : null;
+    case "keys":
+      return <KeysDialog />;
+    default:
+      return null;
+  }
+}
+
+function KeysDialog() {
+  return (
+    <Dialog title="Keys" action="OK" onSubmit={async () => {}} onClose={close}>
+      <table class="values" aria-label="Keys">
+        <tbody>
+          {KEYS.map(([key, text]) => (
+            <tr key={key}>
+              <th scope="row"><kbd>{key}</kbd></th>
+              <td>{text}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+      <p class="field check">
+        <label>
+          <input type="checkbox" checked={hasLetterKeys.value} onChange={(event) => setLetterKeys(event.currentTarget.checked)} /> Single letters are shortcuts
+        </label>
+      </p>
+    </Dialog>
+  );
+}

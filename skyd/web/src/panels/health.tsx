@@ -1,0 +1,48 @@
+// Health of the daemon: every counter of losses, each probe, and how far history reaches.
+
+import { label } from "../parts/names.ts";
+import { amount, dateTime } from "../parts/units.ts";
+import { numberOf, valueAt } from "../parts/json.ts";
+import { type Probe, losses, probes, status, version } from "../state/health.ts";
+import { Grid } from "./details/tables.tsx";
+
+/** What to do about a probe that does not run, by its state. */
+function advice(probe: Probe): string {
+  if (probe.state === "running") {
+    return "";
+  }
+  return probe.error || "See the log of the daemon; GET /api/status has the details.";
+}
+
+function reach(store: string): string {
+  const oldest = numberOf(valueAt(status.value ?? undefined, `History.${store}`), "Oldest");
+  return oldest > 0 ? `${store}: back to ${dateTime(oldest)}.` : `${store}: nothing stored yet, or history is off.`;
+}
+
+export function Health() {
+  const sorted = [...losses.value].sort(([, a], [, b]) => Number(b > 0) - Number(a > 0));
+  return (
+    <div class="columns">
+      <div>
+        <h3>Losses</h3>
+        <table class="values" aria-label="Losses">
+          <tbody>
+            {sorted.map(([name, count]) => (
+              <tr key={name} class={count > 0 ? "problem" : undefined}>
+                <th scope="row">{name}</th>
+                <td>{amount(count)}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+      <div>
+        <h3>Probes</h3>
+        <Grid name="Probes" columns={["Probe", "State", "What to do"]} rows={probes.value.map((probe) => [label(probe.name, 60), label(probe.state, 60), label(advice(probe), 300)])} />
+        <h3>History</h3>
+        <p>{reach("Topology")} {reach("Flows")}</p>
+        <p>Version {label(version.value, 40)} of skyd.</p>
+      </div>
+    </div>
+  );
+}

@@ -1,0 +1,96 @@
+// Packet injections: packets that the daemon sends from a node.
+
+import type { GraphNode } from "../graph/model.ts";
+import { nodeQuery } from "../net/gremlin.ts";
+import { Dialog } from "../parts/dialog.tsx";
+import { ChoiceField, NumberField, TextField, formNumber, formText } from "../parts/field.tsx";
+import { type JsonObject, listOf, numberOf, textOf } from "../parts/json.ts";
+import { label } from "../parts/names.ts";
+import { Resources } from "../state/resources.ts";
+import { contentVersion, model } from "../state/session.ts";
+import { ResourceList } from "./resource_list.tsx";
+
+const injections = new Resources("injectpacket");
+const TYPES = ["icmp4", "icmp6", "tcp4", "tcp6", "udp4", "udp6"].map((type): [string, string] => [type, type]);
+const MODES: [string, string][] = [["unique", "One flow"], ["random", "Random payload"]];
+const TEXTS = ["Src", "Dst", "SrcIP", "DstIP", "SrcMAC", "DstMAC", "Type", "Mode", "Payload"];
+const NUMBERS = ["SrcPort", "DstPort", "ICMPID", "Count", "Interval", "IncrementPayload", "TTL"];
+
+export function Injections() {
+  contentVersion.value;
+  return (
+    <ResourceList
+      resources={injections}
+      noun="injection"
+      action="Inject"
+      columns={["Type", "From", "To", "Packets", "Progress"]}
+      cells={(injection) => [
+        label(textOf(injection, "Type"), 20),
+        <code>{label(textOf(injection, "Src") || textOf(injection, "SrcIP"), 120)}</code>,
+        <code>{label(textOf(injection, "Dst") || textOf(injection, "DstIP"), 120)}</code>,
+        String(numberOf(injection, "Count")),
+        progress(textOf(injection, "UUID")),
+      ]}
+      fields={() => <Fields />}
+      read={read}
+      canEdit={false}
+      help="No injections. An injection sends packets from a node to another node or to an address."
+    />
+  );
+}
+
+/** The dialog that sends packets from a node. */
+export function InjectionDialog({ node, onClose }: { node: GraphNode; onClose: () => void }) {
+  return (
+    <Dialog title="Inject packets" action="Inject" onClose={onClose} onSubmit={(form) => injections.create(read(form))}>
+      <Fields source={nodeQuery(node)} />
+    </Dialog>
+  );
+}
+
+function Fields({ source = "" }: { source?: string }) {
+  return (
+    <>
+      <TextField label="From" name="Src" value={source} isRequired hint="A Gremlin query; its first node sends." />
+      <TextField label="To" name="Dst" hint="A Gremlin query of the receiving node; empty if a destination IP is given." />
+      <div class="fields">
+        <ChoiceField label="Type" name="Type" options={TYPES} />
+        <NumberField label="Count" name="Count" value={1} min={1} />
+        <NumberField label="Interval (ms)" name="Interval" value={0} />
+        <ChoiceField label="Mode" name="Mode" options={MODES} />
+        <TextField label="Source IP" name="SrcIP" />
+        <TextField label="Destination IP" name="DstIP" />
+        <TextField label="Source MAC" name="SrcMAC" />
+        <TextField label="Destination MAC" name="DstMAC" />
+        <NumberField label="Source port" name="SrcPort" max={65535} />
+        <NumberField label="Destination port" name="DstPort" max={65535} />
+        <NumberField label="ICMP identifier" name="ICMPID" max={65535} />
+        <NumberField label="TTL" name="TTL" value={64} max={255} />
+        <TextField label="Payload" name="Payload" />
+        <NumberField label="Grow payload by (bytes)" name="IncrementPayload" />
+      </div>
+    </>
+  );
+}
+
+function read(form: FormData): JsonObject {
+  const injection: JsonObject = {};
+  for (const name of TEXTS) {
+    injection[name] = formText(form, name);
+  }
+  for (const name of NUMBERS) {
+    injection[name] = formNumber(form, name) ?? 0;
+  }
+  return injection;
+}
+
+/** Returns the state of an injection from the metadata of its node. */
+function progress(uuid: string): string {
+  for (const node of model.nodes.values()) {
+    const own = listOf(node.metadata, "PacketInjections").find((entry) => textOf(entry, "ID") === uuid);
+    if (own !== undefined) {
+      return `${label(textOf(own, "State"), 40)}, ${numberOf(own, "PacketCount")} packets on ${label(node.name, 40)}`;
+    }
+  }
+  return "not running";
+}

@@ -1,0 +1,97 @@
+// Time travel: a slider over the daemon's history, steps, a text field, and the way back to the present.
+
+import { useSignal } from "@preact/signals";
+import { useEffect, useRef } from "preact/hooks";
+import { errorText } from "../net/rest.ts";
+import { now } from "../parts/clock.ts";
+import { clock, dateTime } from "../parts/units.ts";
+import { compareWithNow, endComparison } from "../state/comparison.ts";
+import { oldest } from "../state/health.ts";
+import { timeError } from "../state/session.ts";
+import { parseTime } from "../state/time_text.ts";
+import { pastTime } from "../state/view.ts";
+
+/** Shortest time between two requests while the slider moves. */
+const REQUEST_MS = 150;
+const MINUTE_MS = 60_000;
+const SECOND_MS = 1000;
+/** Positions at most this long before the present are the present. */
+const PRESENT_MS = 1500;
+
+export function Time() {
+  const text = useSignal("");
+  const note = useSignal("");
+  /** Position of the slider while a request is pending. */
+  const dragged = useSignal<number | null>(null);
+  const timer = useRef<ReturnType<typeof setTimeout> | undefined>(undefined);
+  useEffect(() => () => clearTimeout(timer.current), []);
+
+  const [from, to] = [oldest.value ?? now.value, now.value];
+  const go = (time: number | null) => {
+    const isPresent = time === null || time >= Date.now() - PRESENT_MS;
+    const target = isPresent ? null : Math.max(time, oldest.value ?? time);
+    dragged.value = target;
+    timeError.value = "";
+    clearTimeout(timer.current);
+    timer.current = setTimeout(() => {
+      endComparison();
+      pastTime.value = target;
+      dragged.value = null;
+    }, REQUEST_MS);
+  };
+  const current = dragged.value ?? pastTime.value;
+  const shown = current ?? to;
+  const step = (delta: number) => go(shown + delta);
+  const submit = (event: Event) => {
+    event.preventDefault();
+    const time = parseTime(text.value, Date.now());
+    if (time === undefined) {
+      note.value = "Not a time: 13:05, 2026-11-29 13:05, -10m, or Unix milliseconds";
+      return;
+    }
+    note.value = `Understood as ${dateTime(time)}`;
+    go(time);
+  };
+  const onKeyDown = (event: KeyboardEvent) => {
+    const delta = { ArrowLeft: -SECOND_MS, ArrowDown: -SECOND_MS, ArrowRight: SECOND_MS, ArrowUp: SECOND_MS, PageUp: MINUTE_MS, PageDown: -MINUTE_MS }[event.key];
+    if (delta !== undefined) {
+      step(delta);
+    } else if (event.key === "Home") {
+      go(from);
+    } else if (event.key === "End") {
+      go(null);
+    } else {
+      return;
+    }
+    event.preventDefault();
+  };
+  const minutes = (event: MouseEvent) => (event.shiftKey ? SECOND_MS : MINUTE_MS);
+  const hasHistory = oldest.value !== undefined;
+  return (
+    <section class="time" aria-label="Time">
+      <button type="button" disabled={!hasHistory} title="One minute back; with Shift one second" onClick={(event) => step(-minutes(event))}>Back</button>
+      <button type="button" disabled={current === null} title="One minute forward; with Shift one second" onClick={(event) => step(minutes(event))}>Forward</button>
+      <input
+        type="range"
+        aria-label="Time"
+        aria-valuetext={current === null ? "live" : dateTime(current)}
+        min={from}
+        max={to}
+        step={1}
+        value={shown}
+        disabled={!hasHistory}
+        onInput={(event) => go(Number(event.currentTarget.value))}
+        onKeyDown={onKeyDown}
+      />
+      <span class="time-shown">{current === null ? clock(now.value) : dateTime(current)}</span>
+      <form onSubmit={submit}>
+        <input type="text" aria-label="Go to time" placeholder="-10m, 13:05" size={16} value={text.value} onInput={(event) => (text.value = event.currentTarget.value)} />
+      </form>
+      <button type="button" aria-pressed={current === null} onClick={() => go(null)}>Live</button>
+      {pastTime.value !== null && (
+        <button type="button" onClick={() => void compareWithNow().catch((error: unknown) => (note.value = errorText(error)))}>Compare with now</button>
+      )}
+      <span class="note" role="status" aria-label="Time note">{timeError.value || note.value || (hasHistory ? "" : "No history")}</span>
+    </section>
+  );
+}

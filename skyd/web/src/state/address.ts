@@ -1,0 +1,73 @@
+// The view as the fragment of the address, and back. Pure: unknown and broken members are ignored.
+
+export const PANELS = ["Flows", "Captures", "Injections", "Alerts", "Rules", "Workflows", "Health"] as const;
+export type Panel = (typeof PANELS)[number];
+export type Theme = "light" | "dark" | "system";
+
+export interface View {
+  /** Stable id of the selected node. */
+  select: string | null;
+  /** Open section of the details. */
+  tab: string;
+  panel: Panel | null;
+  query: string;
+  /** Filter of the flow table. */
+  filter: string;
+  /** Time in the past, in Unix milliseconds; `null` for the present. */
+  at: number | null;
+  /** Hidden relation types and node types. */
+  hide: string[];
+  theme: Theme;
+}
+
+export const DEFAULT_VIEW: View = {
+  select: null,
+  tab: "Overview",
+  panel: null,
+  query: "",
+  filter: "",
+  at: null,
+  hide: [],
+  theme: "system",
+};
+
+const MAX_LENGTH = 2000;
+
+/** Returns the view that a fragment describes. */
+export function parseView(fragment: string): View {
+  const members = new URLSearchParams(fragment.replace(/^#/, ""));
+  const text = (name: string) => (members.get(name) ?? "").slice(0, MAX_LENGTH);
+  const at = Number(text("at"));
+  const theme = text("theme");
+  return {
+    select: text("select") || null,
+    tab: text("tab") || DEFAULT_VIEW.tab,
+    panel: PANELS.find((panel) => panel === text("panel")) ?? null,
+    query: text("query"),
+    filter: text("filter"),
+    at: Number.isFinite(at) && at > 0 ? at : null,
+    hide: text("hide").split(",").filter((name) => name !== ""),
+    theme: theme === "light" || theme === "dark" ? theme : "system",
+  };
+}
+
+/** Returns the fragment of a view; empty for the default view. */
+export function formatView(view: View): string {
+  const members = new URLSearchParams();
+  const add = (name: string, value: string | null) => value && members.set(name, value);
+  add("select", view.select);
+  add("tab", view.select !== null && view.tab !== DEFAULT_VIEW.tab ? view.tab : null);
+  add("panel", view.panel);
+  add("query", view.query);
+  add("filter", view.filter);
+  add("at", view.at === null ? null : String(view.at));
+  add("hide", view.hide.join(","));
+  add("theme", view.theme === "system" ? null : view.theme);
+  const text = members.toString();
+  return text === "" ? "" : `#${text}`;
+}
+
+/** Returns whether going from one view to another is a step of the browser's history. */
+export function isStep(from: View, to: View): boolean {
+  return from.select !== to.select || from.query !== to.query || from.at !== to.at;
+}

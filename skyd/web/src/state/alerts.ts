@@ -1,0 +1,33 @@
+// Alerts that were reported while the page is open.
+
+import { signal } from "@preact/signals";
+import { json } from "../net/rest.ts";
+import { type Json, member, textOf } from "../parts/json.ts";
+import { label } from "../parts/names.ts";
+import { notify } from "./notices.ts";
+import { listen } from "./session.ts";
+
+export interface Firing {
+  time: number;
+  name: string;
+  /** Result of the expression, as JSON. */
+  reason: string;
+}
+
+const MAX_FIRINGS = 200;
+
+/** Reported alerts, newest first. */
+export const firings = signal<Firing[]>([]);
+
+/** Collects reported alerts, and shows a notice for each. */
+export function followAlerts(): void {
+  listen("Alert", async (message) => {
+    const object = message.object as Json | undefined;
+    const uuid = textOf(object, "UUID");
+    const alert = await json("GET", `/api/alert/${encodeURIComponent(uuid)}`).catch(() => undefined);
+    const name = textOf(alert, "Name") || uuid.slice(0, 8);
+    const reason = JSON.stringify(member(object, "ReasonData") ?? null);
+    firings.value = [{ time: Date.now(), name, reason }, ...firings.value].slice(0, MAX_FIRINGS);
+    notify(`Alert: ${label(name, 80)}`);
+  });
+}

@@ -1,0 +1,7 @@
+// The open dialog of the selected node, or of the page.
+
+import { signal } from "@preact/signals";
+
+export type DialogName = "capture" | "inject" | "path" | "keys";
+
+export const openDialog = signal<DialogName | null>(null);

@@ -1,0 +1,53 @@
+// The flows of a table: a live query in the present, one query in the past, and the recent rates of
+// each flow for its sparkline.
+
+import { flowRate } from "../flow/flow.ts";
+import { atTime, isGremlin } from "../net/gremlin.ts";
+import { errorText, query } from "../net/rest.ts";
+import { type Json, textOf } from "../parts/json.ts";
+import { liveQueries } from "./session.ts";
+
+/** Most flows that a table shows. */
+export const MAX_FLOWS = 50_000;
+/** Rates of a sparkline. */
+const HISTORY_LENGTH = 24;
+
+const history = new Map<string, number[]>();
+
+/** Returns the recent rates of a flow, oldest first. */
+export function flowHistory(uuid: string): readonly number[] {
+  return history.get(uuid) ?? [];
+}
+
+/** Calls `update` with the flows of a query, and again with each change in the present. Returns a
+ * function that ends it. */
+export function watchFlows(gremlin: string, time: number | null, update: (flows: Json[], error: string) => void): () => void {
+  if (!isGremlin(gremlin)) {
+    return () => {};
+  }
+  if (time === null) {
+    return liveQueries.watch(gremlin, ({ items, error }) => {
+      remember(items);
+      update(items, error);
+    });
+  }
+  let isStopped = false;
+  query(atTime(gremlin, time))
+    .then((answer) => isStopped || update(Array.isArray(answer) ? answer : [], ""))
+    .catch((error: unknown) => isStopped || update([], errorText(error)));
+  return () => {
+    isStopped = true;
+  };
+}
+
+/** Adds the current rate of each flow to its history; forgets the flows that are not in the table. */
+function remember(flows: Json[]): void {
+  const time = Date.now();
+  const known = new Map(history);
+  history.clear();
+  for (const flow of flows) {
+    const uuid = textOf(flow, "UUID");
+    const rates = known.get(uuid) ?? [];
+    history.set(uuid, [...rates, flowRate(flow, time)].slice(-HISTORY_LENGTH));
+  }
+}

@@ -1,0 +1,151 @@
+// The connection to the daemon and the graph that it fills.
+//
+// The model is one mutable object; `structureVersion` and `contentVersion` signal its changes, at most
+// 20 times per second.
+
+import { batch, effect, signal } from "@preact/signals";
+import { GraphModel } from "../graph/model.ts";
+import { LiveQueries } from "../net/live.ts";
+import { needsLogin } from "../net/rest.ts";
+import { LiveSocket, type Message } from "../net/socket.ts";
+import type { Json } from "../parts/json.ts";
+import { initBranches } from "./branches.ts";
+import { pastTime } from "./view.ts";
+
+export type Connection = "connecting" | "live" | "past" | "lost";
+
+export const model = new GraphModel();
+/** Incremented when nodes, edges, names, types, states, or capture marks change. */
+export const structureVersion = signal(0);
+/** Incremented when any metadata changes. */
+export const contentVersion = signal(0);
+/** Number of the current connection's sync; 0 before the first graph. */
+export const syncCount = signal(0);
+export const connection = signal<Connection>("connecting");
+/** Why the daemon cannot show a time in the past; empty if it can. */
+export const timeError = signal("");
+/** Events that this page discarded because too many waited. */
+export const eventsSkipped = signal(0);
+
+/** Handlers of messages of other namespaces. */
+const listeners = new Map<string, (message: Message) => void>();
+
+const NAMESPACES = ["Graph", "Live", "Alert", "OnDemandCaptureNotification", "OnDemandPacketInjectionNotification"];
+const PATH = `/ws/subscriber?x-client-type=webui&x-update-policy=partial${NAMESPACES.map((name) => `&x-websocket-namespace=${name}`).join("")}`;
+
+/** Number of the newest sync request; replies to older ones are ignored. */
+let requested = 0;
+/** Whether the model has the graph of the newest sync request. */
+let isSynced = false;
+let isFirstSync = true;
+
+const socket = new LiveSocket(PATH, {
+  opened: () => {
+    requestGraph();
+    liveQueries.restart();
+  },
+  received: (messages) => batch(() => receive(messages)),
+  closed: () => {
+    isSynced = false;
+    if (!needsLogin.value) {
+      connection.value = "lost";
+    }
+  },
+  overrun: (count) => {
+    eventsSkipped.value += count;
+    requestGraph();
+    liveQueries.restart();
+  },
+});
+
+export const liveQueries = new LiveQueries((type, uuid, object) => socket.send("Live", type, uuid, object));
+
+/** Connects to the daemon; requests the graph of another time when the view's time changes. */
+export function startSession(): void {
+  socket.open();
+  let shown = pastTime.value;
+  effect(() => {
+    if (pastTime.value !== shown) {
+      shown = pastTime.value;
+      requestGraph();
+    }
+  });
+  effect(() => {
+    if (needsLogin.value) {
+      socket.close();
+    }
+  });
+  document.addEventListener("visibilitychange", () => {
+    if (document.visibilityState === "visible" && connection.value === "lost") {
+      socket.open();
+    }
+  });
+}
+
+/** Connects again at once, for example after a login. */
+export function reconnect(): void {
+  connection.value = "connecting";
+  socket.open();
+}
+
+/** Ends the connection, for example after a logout. */
+export function disconnect(): void {
+  socket.close();
+}
+
+/** Treats the connection as lost: the daemon does not answer although the socket is open. */
+export function dropConnection(): void {
+  if (connection.value !== "lost") {
+    socket.drop();
+  }
+}
+
+/** Calls a function with each message of a namespace. */
+export function listen(namespace: string, use: (message: Message) => void): void {
+  listeners.set(namespace, use);
+}
+
+function requestGraph(): void {
+  isSynced = false;
+  requested += 1;
+  const object = pastTime.value === null ? { GremlinFilter: "" } : { Time: Math.round(pastTime.value), GremlinFilter: "" };
+  socket.send("Graph", "SyncRequest", `sync-${requested}`, object);
+}
+
+function receive(messages: Message[]): void {
+  const changes = { structure: false, nodes: new Set<string>() };
+  for (const message of messages) {
+    if (message.namespace !== "Graph") {
+      listeners.get(message.namespace)?.(message);
+    } else if (message.type === "SyncReply") {
+      synchronize(message);
+    } else if (isSynced && pastTime.value === null) {
+      model.apply(message.type, message.object as Json, changes);
+    }
+  }
+  liveQueries.receive(messages.filter(({ namespace }) => namespace === "Live"));
+  structureVersion.value += changes.structure ? 1 : 0;
+  contentVersion.value += changes.structure || changes.nodes.size > 0 ? 1 : 0;
+}
+
+function synchronize(message: Message): void {
+  if (message.uuid !== `sync-${requested}`) {
+    return;
+  }
+  if (message.status >= 400) {
+    timeError.value = typeof message.object === "string" ? message.object : "The daemon has no history of this time.";
+    pastTime.value = null;
+    return;
+  }
+  isSynced = true;
+  model.reset(message.object as Json);
+  if (isFirstSync) {
+    isFirstSync = false;
+    initBranches(model);
+  }
+  syncCount.value += 1;
+  structureVersion.value += 1;
+  contentVersion.value += 1;
+  connection.value = pastTime.value === null ? "live" : "past";
+  timeError.value = pastTime.value === null ? timeError.value : "";
+}

@@ -1,0 +1,124 @@
+// What users do with the page: captures, packets, injections, alerts, rules, paths.
+
+import assert from "node:assert/strict";
+import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { magicOf, talk } from "./daemon.mjs";
+import { item, pageTest, selectNode, textOf } from "./fixture.mjs";
+
+pageTest("stored packets of a flow are saved as a capture file", async ({ page, daemon, browser }) => {
+  const folder = mkdtempSync(join(tmpdir(), "skyd-page-files-"));
+  await browser.call("Browser.setDownloadBehavior", { behavior: "allow", browserContextId: page.context, downloadPath: folder });
+  await daemon.request("POST", "/api/capture", { GremlinQuery: "G.V().Has('Name', 'v-blue')", RawPacketLimit: 5 });
+  await item(page, "v-blue", "captured");
+  const stop = talk();
+  try {
+    await page.click("button", "Flows");
+    await page.until(async () => {
+      const [row] = await page.all("row", /9999/);
+      await row?.click();
+      return row;
+    }, "a flow to port 9999", 20);
+    await page.click("button", "Download packets");
+    await page.until(async () => readdirSync(folder).some((name) => name.endsWith(".pcap")), "a file");
+    const [name] = readdirSync(folder);
+    assert.match(name, /^192\.0\.2\.1-40000-192\.0\.2\.2-9999\.pcap$/);
+    assert.ok(["d4c3b2a1", "a1b2c3d4", "4d3cb2a1", "a1b23c4d"].includes(magicOf(join(folder, name))));
+  } finally {
+    stop();
+    rmSync(folder, { recursive: true });
+    assert.ok(!existsSync(folder));
+  }
+});
+
+pageTest("captures are listed, deleted, and restored", async ({ page, daemon }) => {
+  await page.click("button", "Captures");
+  await page.click("button", "New capture");
+  await (await page.get("textbox", "Nodes")).fill("G.V().Has('Name', 'v-red')");
+  await (await page.get("textbox", "Name")).fill("mine");
+  await page.click("button", "Start");
+  await page.gone("dialog");
+  await item(page, "v-red", "captured");
+  await page.click("button", "Delete capture mine");
+  await page.gone("treeitem", /captured/);
+  await page.click("button", "Undo");
+  await item(page, "v-red", "captured");
+  assert.equal(Object.keys(await daemon.request("GET", "/api/capture")).length, 1);
+});
+
+pageTest("an injection is created from a node", async ({ page, daemon }) => {
+  await selectNode(page, "v-blue");
+  await page.click("button", "Inject packets");
+  await (await page.get("textbox", "Destination IP")).fill("not an address");
+  await page.click("button", "Inject");
+  await page.get("alert");
+  const text = await textOf(page, "alert");
+  assert.match(text, /Not a IP or CIDR address|DstIP/);
+  await page.click("button", "Cancel");
+  await page.gone("dialog");
+  assert.deepEqual(await daemon.request("GET", "/api/injectpacket"), {});
+});
+
+pageTest("alerts are tried, created, edited, and deleted", async ({ page, daemon }) => {
+  await page.click("button", "Alerts");
+  await page.click("button", "New alert");
+  await (await page.get("textbox", "Name")).fill("down");
+  await (await page.get("textbox", /^Expression/)).fill("G.V().Has('Type', 'netns')");
+  await page.click("button", "Try as Gremlin");
+  await page.until(async () => /2 results now/.test(await textOf(page, "status", "Trial")), "the trial finds two namespaces");
+  await page.click("button", "Create");
+  await page.gone("dialog");
+  await page.click("button", "Edit down");
+  await (await page.get("textbox", "Description")).fill("changed");
+  await page.click("button", "Save");
+  await page.gone("dialog");
+  const [alert] = Object.values(await daemon.request("GET", "/api/alert"));
+  assert.deepEqual([alert.Name, alert.Description, alert.Trigger], ["down", "changed", "graph"]);
+  await page.click("button", "Delete down");
+  await page.until(async () => Object.keys(await daemon.request("GET", "/api/alert")).length === 0, "the alert is deleted");
+});
+
+pageTest("rules show what they match now", async ({ page, daemon }) => {
+  await page.click("button", "Rules");
+  await page.click("button", "New edge rule");
+  await (await page.get("textbox", "Name")).fill("uplink");
+  await (await page.get("textbox", /^Source/)).fill("G.V().Has('Name', 'br0')");
+  await (await page.get("textbox", /^Destination/)).fill("G.V().Has('Type', 'netns')");
+  await page.click("button", "Create");
+  await page.gone("dialog");
+  await page.until(async () => /1\s*→\s*2/.test(await textOf(page, "table", "Edge rules")), "one bridge and two namespaces match");
+  assert.equal(Object.keys(await daemon.request("GET", "/api/edgerule")).length, 1);
+});
+
+pageTest("a workflow has a form of its parameters", async ({ page, daemon }) => {
+  await daemon.request("POST", "/api/workflow", {
+    Name: "mine", Title: "My workflow", Source: "function f(a, b) { return a }",
+    Parameters: [{ Name: "Rate", Description: "packets", Type: "integer", Default: 7 }, { Name: "Deep", Description: "Deep", Type: "boolean" }],
+  });
+  await page.click("button", "Workflows");
+  await (await page.get("combobox", "Workflow")).js("const o = [...this.options].find((o) => o.text === 'My workflow'); this.value = o.value; this.dispatchEvent(new Event('change', { bubbles: true }))");
+  const rate = await page.get("spinbutton", "Rate");
+  assert.equal(await rate.js("return this.value"), "7");
+  await page.get("checkbox", "Deep");
+  await page.get("button", "Run");
+});
+
+pageTest("the path between two nodes is listed and marked", async ({ page }) => {
+  await selectNode(page, "v-blue");
+  await page.click("button", "Path to…");
+  await (await page.get("textbox", /^Destination/)).fill("nothing like this");
+  await page.click("button", "Find path");
+  await page.get("alert");
+  await (await page.get("textbox", /^Destination/)).fill("v-red");
+  await page.click("button", "Find path");
+  await page.gone("dialog");
+  const list = await page.get("list", "Path");
+  assert.match(await list.text(), /v-blue[^]*v-red/);
+});
+
+pageTest("kinds of links and types of nodes can be hidden", async ({ page }) => {
+  await (await page.get("DisclosureTriangle", "Legend").catch(() => page.get("button", "Legend"))).click();
+  await page.click("checkbox", "layer2");
+  await page.until(() => page.js("location.hash.includes('hide=layer2')"), "the address names what is hidden");
+});
