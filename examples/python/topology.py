@@ -14,7 +14,7 @@ def main() -> None:
     with Client(url) as client:
         print(client.query(G.V().Count()), "nodes,", client.query(G.E().Count()), "edges")
         for bridge in client.nodes(G.V().Has("Type", "bridge")):
-            names = client.query(G.V(bridge["ID"]).Out("RelationType", "layer2").Values("Name"))
+            names = client.query(G.V(bridge["ID"]).OutE("RelationType", "layer2").OutV().Values("Name"))
             print(bridge["Metadata"]["Name"], "->", ", ".join(names or ["nothing"]))
 
 
