@@ -76,18 +76,6 @@ def test_errors_of_queries_have_a_position(graph):
         graph.query("")
 
 
-def test_the_builder_writes_queries():
-    assert str(G.V("id").In_().Has("A", True, "B", -5).Dedup()) == "G.V('id').In().Has('A', true, 'B', -5).Dedup()"
-    assert repr(P.Regex("a.*")) == "P.Regex('a.*')"
-    assert G.V() == G.V() and G.V() != G.E() and hash(G.V()) == hash(G.V())
-    with pytest.raises(ValueError, match="quotes"):
-        G.V().Has("Name", "it's")
-    with pytest.raises(TypeError):
-        G.V().Has("Name", 1.5)
-    with pytest.raises(AttributeError):
-        G._hidden
-
-
 def test_a_graph_is_loaded_from_the_results_of_a_server(graph):
     copy = skypy.Graph()
     copy.load(graph.nodes(), graph.edges())
