@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::exceptions::{PyKeyError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::sync::MutexExt;
 use pyo3::types::{PyCapsule, PyDict, PyList, PyTuple};
 use skylib::flow::FlowSet;
 use skylib::graph::{Edge, EdgeId, GraphError, GraphEvent, Metadata, Node, NodeId, Origin};
@@ -36,8 +37,11 @@ pub(crate) struct Graph {
 }
 
 impl Graph {
+    /// Locks the graph. A query polls for signals while it has the lock, for which it needs the
+    /// interpreter; so nobody may hold the interpreter while waiting for the lock.
     fn lock(&self) -> MutexGuard<'_, skylib::Graph> {
-        self.graph.lock().unwrap_or_else(PoisonError::into_inner)
+        let guard = Python::attach(|py| self.graph.lock_py_attached(py));
+        guard.unwrap_or_else(PoisonError::into_inner)
     }
 }
 

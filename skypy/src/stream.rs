@@ -10,6 +10,7 @@ use arrow_array::{RecordBatch, RecordBatchReader};
 use arrow_schema::{ArrowError, SchemaRef};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::sync::MutexExt;
 use pyo3::types::PyCapsule;
 use skylib::capture::{CaptureError, PacketSource, Replay};
 use skylib::flow::{Flow, FlowSink};
@@ -104,11 +105,9 @@ impl FlowStream {
     ) -> PyResult<Bound<'py, PyCapsule>> {
         // A consumer may request another schema, and converts if it does not get it.
         drop(requested_schema);
-        let taken = self
-            .flows
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        // A thread that waits for flows has the lock, and polls for signals with the interpreter.
+        let flows = self.flows.lock_py_attached(py);
+        let taken = flows.unwrap_or_else(PoisonError::into_inner).take();
         let incoming = taken.ok_or_else(|| {
             PyValueError::new_err("the flows of this stream have been taken: read the file again")
         })?;
