@@ -61,7 +61,7 @@ impl Capture {
         interface, *, bpf = None, netns = None, header_size = 0, promiscuous = true, max_ended = 100_000,
         layer_key = "L2", expire = None, ports = "", raw_packets = 0, extra_layer = None,
         extra_tcp_metric = false, extra_rtt_metric = false, ip_defrag = false, reassemble_tcp = false,
-        max_bytes = 1 << 28, recorded = false, key_ignore = "",
+        max_bytes = 268_435_456, recorded = false, key_ignore = "",
     ))]
     #[expect(clippy::too_many_arguments, reason = "keywords of Python")]
     fn new(

@@ -48,7 +48,7 @@ impl FlowTable {
     #[pyo3(signature = (
         *, layer_key = "L2", expire = None, update = None, ports = "", raw_packets = 0, extra_layer = None,
         extra_tcp_metric = false, extra_rtt_metric = false, ip_defrag = false, reassemble_tcp = false,
-        max_bytes = 2 << 30, recorded = false, key_ignore = "",
+        max_bytes = 2_147_483_648, recorded = false, key_ignore = "",
     ))]
     #[expect(clippy::too_many_arguments, reason = "keywords of Python")]
     fn new(

@@ -2,6 +2,7 @@
 
 import doctest
 import inspect
+import json
 
 import pytest
 
@@ -16,7 +17,7 @@ OBJECTS = [skypy.Graph, skypy.FlowTable, skypy.Traversal, skydive.encoder.JSONEn
 @pytest.mark.parametrize("documented", OBJECTS)
 def test_examples_run(documented):
     example = doctest.DocTestParser().get_doctest(
-        inspect.getdoc(documented), {"json": __import__("json")}, documented.__name__, None, None)
+        inspect.getdoc(documented), {"json": json, documented.__name__: documented}, documented.__name__, None, None)
     assert example.examples
     runner = doctest.DocTestRunner()
     runner.run(example)
