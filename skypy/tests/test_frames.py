@@ -131,8 +131,8 @@ def test_data_frames(trace):
     pandas = pytest.importorskip("pandas")
     frame = polars.DataFrame(skypy.flows(trace))
     assert frame.height == 3 and frame["Metric.ABPackets"].sum() == 4
-    assert polars.from_arrow(skypy.flows(trace, stream=True)).height == 3
-    assert skypy.flows(trace).to_polars().equals(frame) or frame.height == 3
+    assert polars.DataFrame(skypy.flows(trace, stream=True)).height == 3
+    assert skypy.flows(trace).to_polars().height == 3
     frame = skypy.flows(trace).to_pandas()
     assert isinstance(frame, pandas.DataFrame) and frame["Metric.ABPackets"].sum() == 4
     assert str(frame["Start"].dtype).startswith("datetime64")
@@ -193,7 +193,7 @@ def test_a_live_capture_sees_a_ping():
         assert capture.running
         subprocess.run(["ping", "-q", "-c", "3", "-i", "0.05", "127.0.0.1"], check=True, capture_output=True)
         end = time.monotonic() + 10
-        while not (flows := [f for f in capture.flows() if f["Metric"]["BAPackets"] >= 3]):
+        while not (flows := [f for f in capture.flows() if f["Metric"]["ABPackets"] + f["Metric"]["BAPackets"] >= 6]):
             assert time.monotonic() < end
             time.sleep(0.05)
         assert flows[0]["LayersPath"] == "Ethernet/IPv4/ICMPv4"
